@@ -1,0 +1,50 @@
+"""Recurrent sequence modelling with Keras 3.
+
+The public door: every name below is imported when it is first used, so that `import seqkeras`
+itself takes neither Keras nor pandas with it.
+"""
+
+from typing import TYPE_CHECKING
+
+from seqkeras._lazy import attach
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:  # the same names for type checkers; a test holds the two lists equal
+    from seqkeras import errors as errors
+    from seqkeras import forecasting as forecasting
+    from seqkeras import layers as layers
+    from seqkeras import models as models
+    from seqkeras import scoring as scoring
+    from seqkeras import testing as testing
+    from seqkeras import windows as windows
+    from seqkeras.forecasting import Forecaster as Forecaster
+    from seqkeras.models import autoencoder as autoencoder
+    from seqkeras.models import many_to_many as many_to_many
+    from seqkeras.models import many_to_one as many_to_one
+    from seqkeras.models import multi_output as multi_output
+    from seqkeras.models import next_step as next_step
+    from seqkeras.models import one_to_many as one_to_many
+    from seqkeras.windows import GroupedArray as GroupedArray
+    from seqkeras.windows import Windows as Windows
+    from seqkeras.windows import WindowSpec as WindowSpec
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "errors": (),
+        "forecasting": ("Forecaster",),
+        "layers": (),
+        "models": (
+            "autoencoder",
+            "many_to_many",
+            "many_to_one",
+            "multi_output",
+            "next_step",
+            "one_to_many",
+        ),
+        "scoring": (),
+        "testing": (),
+        "windows": ("GroupedArray", "WindowSpec", "Windows"),
+    },
+)

@@ -1,0 +1,56 @@
+"""From the name of a cell, or a Keras cell, to a recurrent layer."""
+
+from typing import Any
+
+import keras
+
+from seqkeras._checks import bad_argument, check_one_of
+
+#: Cells that have a name, and the layer that runs each over time.
+CELLS: dict[str, type[keras.layers.RNN]] = {
+    "lstm": keras.layers.LSTM,
+    "gru": keras.layers.GRU,
+    "simple_rnn": keras.layers.SimpleRNN,
+}
+
+#: A name of `CELLS`, or a Keras RNN cell: a layer with `state_size` and `call(inputs, states)`.
+Cell = str | keras.layers.Layer
+
+
+def recurrent_layer(
+    cell: Cell,
+    *,
+    units: int,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    **options: Any,
+) -> keras.layers.RNN:
+    """A Keras layer that runs `cell` over time.
+
+    Args:
+        cell: `"lstm"`, `"gru"`, `"simple_rnn"`, or a Keras cell. A cell is a pattern: the layer
+            gets a fresh copy of it, so that one cell can be given to many builders and none
+            shares weights with another.
+        units: width of the state; a Keras cell brings its own, and this is not looked at.
+        dropout: share of the inputs dropped in training; of named cells alone.
+        recurrent_dropout: share of the state dropped in training; of named cells alone.
+        **options: of `keras.layers.RNN`, such as `return_sequences`, `stateful` and `name`.
+
+    Raises:
+        ArgumentError: no such cell, or dropout beside a Keras cell, which has its own.
+
+    Example:
+        >>> recurrent_layer("gru", units=8, name="memory").units
+        8
+    """
+    if isinstance(cell, str):
+        layer = CELLS[check_one_of("cell", cell, CELLS)]
+        return layer(units, dropout=dropout, recurrent_dropout=recurrent_dropout, **options)
+    if not (hasattr(cell, "state_size") and isinstance(cell, keras.layers.Layer)):
+        names = ", ".join(repr(name) for name in CELLS)
+        raise bad_argument("cell", cell, f"one of {names}, or a Keras cell with a state_size")
+    if dropout or recurrent_dropout:
+        rates = f"dropout={dropout}, recurrent_dropout={recurrent_dropout}"
+        fix = "Set dropout on the cell itself."
+        raise bad_argument("cell", cell, f"a name where {rates} are given", fix)
+    return keras.layers.RNN(cell.__class__.from_config(cell.get_config()), **options)

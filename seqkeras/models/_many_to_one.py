@@ -1,0 +1,49 @@
+"""Many-to-one: a sequence in, one vector out."""
+
+from typing import Unpack
+
+import keras
+
+from seqkeras._checks import check_integer
+from seqkeras.models._stack import Stack, StackOptions
+
+
+def many_to_one(
+    features: int,
+    *,
+    outputs: int = 1,
+    timesteps: int | None = None,
+    activation: str | None = None,
+    name: str | None = None,
+    **stack: Unpack[StackOptions],
+) -> keras.Model:
+    """A model that reads a sequence and answers once, from its last state.
+
+    For classification, regression, or a forecast of several steps at once.
+
+    Args:
+        features: of each timestep.
+        outputs: width of the answer.
+        timesteps: length of the sequences, or None for any length.
+        activation: of the head, such as `"softmax"`; None is linear.
+        name: of the model.
+        **stack: units, cell, bidirectional, dropout, recurrent_dropout, stateful, batch_size;
+            see `StackOptions`.
+
+    Returns:
+        An uncompiled functional model, `(batch, timesteps, features)` to `(batch, outputs)`.
+
+    Raises:
+        ArgumentError: a keyword is unknown, or a value cannot work.
+
+    Example:
+        >>> many_to_one(3, outputs=2, units=(64, 32)).output_shape
+        (None, 2)
+    """
+    plan = Stack.parse(**stack)
+    if timesteps is not None:
+        check_integer("timesteps", timesteps)
+    x = plan.input(timesteps, check_integer("features", features))
+    state = plan(x, return_sequences=False)
+    head = keras.layers.Dense(check_integer("outputs", outputs), activation, name="head")
+    return keras.Model(x, head(state), name=name or "many_to_one")

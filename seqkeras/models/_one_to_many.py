@@ -1,0 +1,49 @@
+"""One-to-many: one vector in, a sequence out."""
+
+from typing import Unpack
+
+import keras
+
+from seqkeras._checks import check_integer
+from seqkeras.models._stack import Stack, StackOptions
+
+
+def one_to_many(
+    features: int,
+    *,
+    steps: int,
+    outputs: int = 1,
+    activation: str | None = None,
+    name: str | None = None,
+    **stack: Unpack[StackOptions],
+) -> keras.Model:
+    """A model that unfolds one vector into a sequence of `steps` answers.
+
+    The vector is repeated as the input of every timestep (`RepeatVector`). To feed each answer
+    back as the next input instead, see `next_step`.
+
+    Args:
+        features: of the vector.
+        steps: length of the answer.
+        outputs: width of each answer.
+        activation: of the head, such as `"softmax"`; None is linear.
+        name: of the model.
+        **stack: units, cell, bidirectional, dropout, recurrent_dropout, stateful, batch_size;
+            see `StackOptions`.
+
+    Returns:
+        An uncompiled functional model, `(batch, features)` to `(batch, steps, outputs)`.
+
+    Raises:
+        ArgumentError: a keyword is unknown, or a value cannot work.
+
+    Example:
+        >>> one_to_many(5, steps=12, units=16).output_shape
+        (None, 12, 1)
+    """
+    plan = Stack.parse(**stack)
+    x = plan.input(check_integer("features", features))
+    repeated = keras.layers.RepeatVector(check_integer("steps", steps), name="repeat")(x)
+    sequence = plan(repeated, return_sequences=True)
+    head = keras.layers.Dense(check_integer("outputs", outputs), activation, name="head")
+    return keras.Model(x, head(sequence), name=name or "one_to_many")

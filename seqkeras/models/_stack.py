@@ -1,0 +1,162 @@
+"""Recurrent layers piled up: the only place where that is done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict, Unpack
+
+import keras
+
+from seqkeras._checks import bad_argument, check_fraction, check_integer, nearest
+from seqkeras.errors import ArgumentError
+from seqkeras.layers import Cell, recurrent_layer
+
+DEFAULT_UNITS = 64
+
+
+class StackOptions(TypedDict, total=False):
+    """The keywords that every builder takes for its recurrent layers.
+
+    units: width of the state, default 64; a tuple such as `(64, 32)` is a stack of two layers.
+        Keras cells bring their own width.
+    cell: `"lstm"` (default), `"gru"`, `"simple_rnn"`, a Keras RNN cell, or a list of cells, one
+        for each layer of the stack.
+    bidirectional: read the sequence both ways in every layer; each layer sees both directions of
+        the layer below, so its output has `2 * units` features.
+    dropout: share of each layer's inputs that training drops.
+    recurrent_dropout: share of each layer's state that training drops. Keras cannot use cuDNN
+        then.
+    stateful: each batch continues where the batch before it ended; needs `batch_size`.
+    batch_size: fixed number of rows in a batch.
+    """
+
+    units: int | Sequence[int]
+    cell: Cell | Sequence[Cell]
+    bidirectional: bool
+    dropout: float
+    recurrent_dropout: float
+    stateful: bool
+    batch_size: int | None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A checked plan of a stack: one cell and one number of units for each layer."""
+
+    cells: tuple[Cell, ...]
+    units: tuple[int, ...]
+    bidirectional: bool = False
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    stateful: bool = False
+    batch_size: int | None = None
+
+    @classmethod
+    def parse(cls, **options: Unpack[StackOptions]) -> "Stack":
+        """Checks the stack keywords of a builder.
+
+        Raises:
+            ArgumentError: a keyword is unknown, or a value cannot work.
+        """
+        given: dict[str, Any] = dict(options)
+        for name in given.keys() - StackOptions.__annotations__.keys():
+            known = ", ".join(StackOptions.__annotations__)
+            hint = nearest(name, StackOptions.__annotations__)
+            raise ArgumentError(f"Unknown keyword {name!r}. {hint} The stack takes: {known}.")
+        cells, units = _layers(given.pop("cell", "lstm"), given.pop("units", None))
+        return cls(cells, units, **given)
+
+    def __post_init__(self) -> None:
+        check_fraction("dropout", self.dropout)
+        check_fraction("recurrent_dropout", self.recurrent_dropout)
+        if self.batch_size is not None:
+            check_integer("batch_size", self.batch_size)
+        elif self.stateful:
+            fix = "Each row of the batch keeps a state of its own, so their number must be fixed."
+            raise bad_argument("batch_size", None, "given where stateful=True", fix)
+        if self.stateful and self.bidirectional:
+            fix = "The backward direction starts at the end of a sequence: it cannot be continued."
+            raise bad_argument("bidirectional", True, "False where stateful=True", fix)
+
+    def input(self, *shape: int | None, name: str = "inputs") -> keras.KerasTensor:
+        """An input `(batch, *shape)` with the batch size of the plan."""
+        return keras.Input(batch_shape=(self.batch_size, *shape), name=name)
+
+    def __call__(self, x: keras.KerasTensor, *, return_sequences: bool) -> keras.KerasTensor:
+        """Runs `(batch, timesteps, features)` through the stack.
+
+        Returns:
+            `(batch, timesteps, units)` with `return_sequences`, else `(batch, units)`: the last
+            output, which has read the whole sequence. Twice the units if bidirectional.
+        """
+        depth = len(self.cells)
+        for level, (cell, units) in enumerate(zip(self.cells, self.units, strict=True), start=1):
+            layer = recurrent_layer(
+                cell,
+                units=units,
+                dropout=self.dropout,
+                recurrent_dropout=self.recurrent_dropout,
+                return_sequences=return_sequences or level < depth,
+                stateful=self.stateful,
+                name=f"recurrent_{level}",
+            )
+            if self.bidirectional:
+                layer = keras.layers.Bidirectional(layer, name=f"bidirectional_{level}")
+            x = layer(x)
+        return x
+
+    def mirrored(self) -> "Stack":
+        """The same plan with its layers in the opposite order, as a decoder has them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Stack(**values | {"cells": self.cells[::-1], "units": self.units[::-1]})
+
+
+def recurrent_stack(
+    x: keras.KerasTensor, *, return_sequences: bool = True, **options: Unpack[StackOptions]
+) -> keras.KerasTensor:
+    """Recurrent layers on top of `x`, as every builder piles them up.
+
+    Args:
+        x: `(batch, timesteps, features)`.
+        return_sequences: give every timestep of the last layer, or its last output alone.
+        **options: the stack keywords, see `StackOptions`.
+
+    Returns:
+        `(batch, timesteps, units)` or `(batch, units)`; twice the units if bidirectional.
+
+    Raises:
+        ArgumentError: a keyword is unknown, or a value cannot work.
+
+    Example:
+        >>> x = keras.Input((None, 3))
+        >>> recurrent_stack(x, units=(64, 32), cell="gru", bidirectional=True).shape
+        (None, None, 64)
+    """
+    return Stack.parse(**options)(x, return_sequences=return_sequences)
+
+
+def _layers(cell: Any, units: Any) -> tuple[tuple[Cell, ...], tuple[int, ...]]:
+    """One cell and one number of units for each layer."""
+    cells = tuple(cell) if isinstance(cell, (list, tuple)) else (cell,)
+    own = [one for one in cells if not isinstance(one, str)]
+    if not cells:
+        raise bad_argument("cell", cell, "a cell, or a list of one cell or more")
+    if own and units is not None:
+        fix = "A Keras cell brings its own units; leave units away, or give names of cells."
+        raise bad_argument("units", units, "left away where cell is a Keras cell", fix)
+    widths = _widths(DEFAULT_UNITS if units is None else units)
+    if len(cells) == 1:
+        cells *= len(widths)
+    elif len(widths) == 1:
+        widths *= len(cells)
+    if len(cells) != len(widths):
+        fix = f"{len(cells)} cells are given."
+        raise bad_argument("units", units, "one number for each cell", fix)
+    return cells, widths
+
+
+def _widths(units: Any) -> tuple[int, ...]:
+    if not isinstance(units, (list, tuple)):
+        return (check_integer("units", units),)
+    if not units:
+        raise bad_argument("units", units, "an integer, or a tuple of one integer or more")
+    return tuple(check_integer("units", one, fix=f"Got it in {units!r}.") for one in units)

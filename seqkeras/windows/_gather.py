@@ -1,0 +1,42 @@
+"""Windows by number, without a copy of the series."""
+
+import numpy as np
+import numpy.typing as npt
+
+
+def gather(
+    values: npt.NDArray[np.generic],
+    starts: npt.NDArray[np.int64],
+    *,
+    timesteps: int,
+    sampling_rate: int = 1,
+    dtype: npt.DTypeLike = np.float32,
+) -> npt.NDArray[np.generic]:
+    """Copies the windows that begin at the rows `starts` out of `values`.
+
+    Args:
+        values: `(rows,)` or `(rows, features)`; also a memory-mapped array.
+        starts: `(batch,)`, the first row of each window.
+        timesteps: length of a window.
+        sampling_rate: rows between neighbouring timesteps.
+        dtype: of the result.
+
+    Returns:
+        `(batch, timesteps)` or `(batch, timesteps, features)`.
+
+    Raises:
+        IndexError: a window begins before or reaches beyond `values`.
+
+    Example:
+        >>> gather(np.arange(10), np.array([0, 5]), timesteps=3, sampling_rate=2).tolist()
+        [[0.0, 2.0, 4.0], [5.0, 7.0, 9.0]]
+    """
+    span = (timesteps - 1) * sampling_rate + 1
+    last = len(values) - span
+    if starts.size and (starts.min() < 0 or starts.max() > last):
+        got = f"{starts.min()} to {starts.max()}"
+        raise IndexError(f"starts must lie in 0 to {last} for windows of {span} rows. Got: {got}.")
+    # Every window of the series as a view: only the rows asked for are ever copied.
+    view = np.lib.stride_tricks.sliding_window_view(values, span, axis=0)[..., ::sampling_rate]
+    windows = np.moveaxis(view, -1, 1)
+    return np.asarray(windows[starts], dtype=dtype)

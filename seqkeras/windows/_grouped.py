@@ -1,0 +1,93 @@
+"""Many series in one array."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from seqkeras._checks import bad_argument
+
+
+class GroupedArray:
+    """Series of different lengths, one after the other in one array.
+
+    Series `i` is `values[indptr[i]:indptr[i + 1]]`, a view.
+
+    Args:
+        values: `(rows,)` or `(rows, features)`, all series one after the other. Kept as it is,
+            not copied.
+        indptr: `(series + 1,)` integers that start at 0, never fall and end at `rows`.
+
+    Raises:
+        ArgumentError: `indptr` does not fit `values`.
+
+    Example:
+        >>> series = GroupedArray.from_series([[1.0, 2.0, 3.0], [4.0, 5.0]])
+        >>> len(series), series.lengths.tolist(), series[1].tolist()
+        (2, [3, 2], [4.0, 5.0])
+    """
+
+    def __init__(self, values: npt.ArrayLike, indptr: npt.ArrayLike) -> None:
+        self.values = np.asanyarray(values)
+        bounds = np.asarray(indptr)
+        if bounds.ndim != 1 or not len(bounds) or not np.issubdtype(bounds.dtype, np.integer):
+            raise bad_argument("indptr", indptr, "a one-dimensional array of integers, not empty")
+        self.indptr: npt.NDArray[np.int64] = bounds.astype(np.int64)
+        rows = len(self.values) if self.values.ndim else 0
+        rising = bool(np.all(np.diff(self.indptr) >= 0))
+        if not rising or self.indptr[0] != 0 or self.indptr[-1] != rows:
+            expected = f"numbers that start at 0, never fall and end at the {rows} rows of values"
+            raise bad_argument("indptr", indptr, expected)
+
+    @classmethod
+    def from_series(cls, series: Iterable[npt.ArrayLike]) -> "GroupedArray":
+        """Joins arrays of shape `(rows,)` or `(rows, features)` into one."""
+        arrays = [np.asarray(one) for one in series]
+        if not arrays:
+            raise bad_argument("series", arrays, "one array or more")
+        if len({one.shape[1:] for one in arrays}) > 1 or arrays[0].ndim == 0:
+            shapes = [one.shape for one in arrays[:5]]
+            raise bad_argument("series", shapes, "arrays that differ in their first axis alone")
+        return cls(np.concatenate(arrays), np.cumsum([0, *map(len, arrays)]))
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.generic]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"series {index} of {len(self)}")
+        index %= len(self)
+        return self.values[self.indptr[index] : self.indptr[index + 1]]
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.generic]]:
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"GroupedArray({len(self)} series, {len(self.values)} rows, {self.values.dtype})"
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Rows of each series, `(series,)`."""
+        return np.diff(self.indptr)
+
+    def select(self, start: npt.ArrayLike, stop: npt.ArrayLike) -> "GroupedArray":
+        """Rows `start[i]:stop[i]` of each series `i`, copied into a new `GroupedArray`.
+
+        Raises:
+            ArgumentError: a range does not lie inside its series.
+        """
+        first = np.broadcast_to(np.asarray(start, dtype=np.int64), len(self))
+        last = np.broadcast_to(np.asarray(stop, dtype=np.int64), len(self))
+        if np.any(first < 0) or np.any(first > last) or np.any(last > self.lengths):
+            raise bad_argument("start, stop", (start, stop), "ranges that lie inside each series")
+        return self._rows(self.indptr[:-1] + first, self.indptr[:-1] + last)
+
+    def take(self, series: npt.ArrayLike) -> "GroupedArray":
+        """The series with these numbers, copied into a new `GroupedArray`."""
+        chosen = np.arange(len(self))[np.asarray(series)]
+        return self._rows(self.indptr[:-1][chosen], self.indptr[1:][chosen])
+
+    def _rows(self, first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]) -> "GroupedArray":
+        indptr = np.concatenate([[0], np.cumsum(last - first)])
+        rows = np.arange(indptr[-1]) + np.repeat(first - indptr[:-1], last - first)
+        return GroupedArray(self.values[rows], indptr)

@@ -1,0 +1,100 @@
+"""Scaling of each series by its own numbers."""
+
+import numpy as np
+import numpy.typing as npt
+
+from seqkeras._checks import bad_argument
+from seqkeras.errors import NotFittedError
+from seqkeras.windows._grouped import GroupedArray
+
+
+class StandardScaler:
+    """Brings every series to mean 0 and standard deviation 1, each by its own values.
+
+    A constant series keeps its scale: it is only shifted to 0.
+
+    Attributes:
+        center_: `(series, ...)`, the mean of each series, one number for each feature.
+        scale_: `(series, ...)`, its standard deviation, or 1 for a constant series.
+
+    Example:
+        >>> series = GroupedArray.from_series([[1.0, 3.0], [10.0, 10.0, 10.0]])
+        >>> scaler = StandardScaler().fit(series)
+        >>> scaler.center_.tolist(), scaler.scale_.tolist()
+        ([2.0, 10.0], [1.0, 1.0])
+        >>> scaler.transform(series)[0].tolist()
+        [-1.0, 1.0]
+    """
+
+    center_: npt.NDArray[np.float64]
+    scale_: npt.NDArray[np.float64]
+
+    @classmethod
+    def from_state(cls, center: npt.ArrayLike, scale: npt.ArrayLike) -> "StandardScaler":
+        """A fitted scaler from the arrays `center_` and `scale_` of another."""
+        scaler = cls()
+        scaler.center_ = np.asarray(center, dtype=np.float64)
+        scaler.scale_ = np.asarray(scale, dtype=np.float64)
+        return scaler
+
+    def fit(self, series: GroupedArray) -> "StandardScaler":
+        """Learns the mean and the standard deviation of each series.
+
+        Raises:
+            ArgumentError: a series has no rows.
+        """
+        if not np.all(series.lengths):
+            empty = np.flatnonzero(series.lengths == 0)[:5].tolist()
+            raise bad_argument("series", f"no rows in series {empty}", "series of one row or more")
+        self.center_ = _mean(series.values, series)
+        spread = _mean((series.values - self._spread(self.center_, series)) ** 2, series) ** 0.5
+        # Rounding leaves a constant series with a spread of about 1e-16 times its level.
+        constant = spread <= 1e-12 * np.abs(self.center_)
+        self.scale_ = np.where(constant, 1.0, spread)
+        return self
+
+    def transform(self, series: GroupedArray) -> GroupedArray:
+        """Scales the series that the scaler was fitted on, or others in the same order.
+
+        Raises:
+            ArgumentError: another number of series than the scaler was fitted on.
+            NotFittedError: `fit` was not called.
+        """
+        center, scale = self._state()
+        if len(series) != len(center):
+            raise bad_argument(
+                "series", f"{len(series)} series", f"{len(center)} series, as in fit"
+            )
+        values = series.values - self._spread(center, series)
+        return GroupedArray(values / self._spread(scale, series), series.indptr)
+
+    def inverse_transform(
+        self, values: npt.ArrayLike, *, series: npt.ArrayLike | None = None
+    ) -> npt.NDArray[np.float64]:
+        """Brings scaled rows back.
+
+        Args:
+            values: `(batch, timesteps)` or `(batch, timesteps, features)`, scaled.
+            series: `(batch,)`, the number of the series that each row of the batch belongs to.
+                Default: row i belongs to series i.
+        """
+        center, scale = self._state()
+        rows = slice(None) if series is None else np.asarray(series)
+        return np.asarray(values) * scale[rows][:, np.newaxis] + center[rows][:, np.newaxis]
+
+    def _state(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        if not hasattr(self, "center_"):
+            raise NotFittedError("This StandardScaler is not fitted. Call fit first.")
+        return self.center_, self.scale_
+
+    @staticmethod
+    def _spread(
+        per_series: npt.NDArray[np.float64], series: GroupedArray
+    ) -> npt.NDArray[np.float64]:
+        return np.repeat(per_series, series.lengths, axis=0)
+
+
+def _mean(values: npt.NDArray[np.generic], series: GroupedArray) -> npt.NDArray[np.float64]:
+    sums = np.add.reduceat(values, series.indptr[:-1], axis=0, dtype=np.float64)
+    lengths = series.lengths.reshape(-1, *[1] * (values.ndim - 1))
+    return np.asarray(sums / lengths)
