@@ -1,4 +1,4 @@
-"""Every exception and warning that seqkeras raises on purpose.
+"""Every exception and warning that seqkeras raises on purpose::
 
     SeqkerasError
     ├── ArgumentError (ValueError)        an argument has a value that cannot work

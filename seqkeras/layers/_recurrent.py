@@ -1,6 +1,6 @@
 """From the name of a cell, or a Keras cell, to a recurrent layer."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
@@ -14,7 +14,7 @@ CELLS: dict[str, type[keras.layers.RNN]] = {
 }
 
 #: A name of `CELLS`, or a Keras RNN cell: a layer with `state_size` and `call(inputs, states)`.
-Cell = str | keras.layers.Layer
+Cell: TypeAlias = str | keras.layers.Layer
 
 
 def recurrent_layer(

@@ -24,8 +24,8 @@ def multi_output(
     with `season_length=1` the last value). The correction is a linear map of the lookback plus a
     Dense layer on the last state; both read the target relative to its newest value, so a series
     may leave the range that it had in training. The linear path and the last-value normalisation
-    are NLinear's (Zeng et al. 2023, arXiv 2205.13504). An untrained model is close to the
-    seasonal naive forecast.
+    are NLinear's (Zeng et al. 2023, arXiv 2205.13504). An untrained model is the seasonal naive
+    forecast.
 
     Args:
         features: of each timestep; the first is the target, others are read as they are.
@@ -63,11 +63,12 @@ def multi_output(
     if features > 1:
         read = ops.concatenate([read, x[:, :, 1:]], axis=-1)
     state = plan(read, return_sequences=False)
-    # Zeros: training starts at the seasonal naive forecast instead of at random around it.
+    # From zeros, so that training starts at the seasonal naive forecast and not at random.
     linear = keras.layers.Dense(
         horizon, use_bias=False, kernel_initializer="zeros", name="linear_path"
-    )(relative)
-    correction = keras.layers.Dense(horizon, name="head")(state) + linear
+    )
+    head = keras.layers.Dense(horizon, kernel_initializer="zeros", name="head")
+    correction = head(state) + linear(relative)
     season = [lookback - season_length + step % season_length for step in range(horizon)]
     return keras.Model(
         x, ops.take(target, season, axis=1) + correction, name=name or "multi_output"

@@ -16,17 +16,18 @@ DEFAULT_UNITS = 64
 class StackOptions(TypedDict, total=False):
     """The keywords that every builder takes for its recurrent layers.
 
-    units: width of the state, default 64; a tuple such as `(64, 32)` is a stack of two layers.
-        Keras cells bring their own width.
-    cell: `"lstm"` (default), `"gru"`, `"simple_rnn"`, a Keras RNN cell, or a list of cells, one
-        for each layer of the stack.
-    bidirectional: read the sequence both ways in every layer; each layer sees both directions of
-        the layer below, so its output has `2 * units` features.
-    dropout: share of each layer's inputs that training drops.
-    recurrent_dropout: share of each layer's state that training drops. Keras cannot use cuDNN
-        then.
-    stateful: each batch continues where the batch before it ended; needs `batch_size`.
-    batch_size: fixed number of rows in a batch.
+    Attributes:
+        units: width of the state, default 64; a tuple such as `(64, 32)` is a stack of two
+            layers. Keras cells bring their own width.
+        cell: `"lstm"` (default), `"gru"`, `"simple_rnn"`, a Keras RNN cell, or a list of cells,
+            one for each layer of the stack.
+        bidirectional: read the sequence both ways in every layer; each layer sees both
+            directions of the layer below, so its output has `2 * units` features.
+        dropout: share of each layer's inputs that training drops.
+        recurrent_dropout: share of each layer's state that training drops. Keras cannot use
+            cuDNN then.
+        stateful: each batch continues where the batch before it ended; needs `batch_size`.
+        batch_size: fixed number of rows in a batch.
     """
 
     units: int | Sequence[int]

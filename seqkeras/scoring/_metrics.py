@@ -31,7 +31,7 @@ def rmse(actual: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
 def smape(actual: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
     """Symmetric mean absolute percentage error, in percent: 0 to 200 (Makridakis 1993).
 
-    The mean of 200 |a - f| / (|a| + |f|), where 0 / 0 counts as 0.
+    The mean of `200 |a - f| / (|a| + |f|)`, where 0 / 0 counts as 0.
 
     Example:
         >>> smape([100.0], [300.0])

@@ -1,5 +1,7 @@
 """Windows by number, without a copy of the series."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,7 +13,7 @@ def gather(
     timesteps: int,
     sampling_rate: int = 1,
     dtype: npt.DTypeLike = np.float32,
-) -> npt.NDArray[np.generic]:
+) -> npt.NDArray[Any]:
     """Copies the windows that begin at the rows `starts` out of `values`.
 
     Args:

@@ -37,6 +37,11 @@ class StandardScaler:
         scaler.scale_ = np.asarray(scale, dtype=np.float64)
         return scaler
 
+    def take(self, series: npt.ArrayLike) -> "StandardScaler":
+        """The scaler of some of the series."""
+        center, scale = self._state()
+        return self.from_state(center[np.asarray(series)], scale[np.asarray(series)])
+
     def fit(self, series: GroupedArray) -> "StandardScaler":
         """Learns the mean and the standard deviation of each series.
 

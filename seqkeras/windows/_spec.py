@@ -14,7 +14,7 @@ class WindowSpec:
 
     A window reads `lookback` timesteps and predicts the `horizon` timesteps that come `gap`
     timesteps after them. One timestep is `sampling_rate` rows; windows start every `stride` rows.
-    With `lookback=3, horizon=2, gap=1, sampling_rate=2` window 0 takes these rows:
+    With `lookback=3, horizon=2, gap=1, sampling_rate=2` window 0 takes these rows::
 
         row     0  1  2  3  4  5  6  7  8  9  10
                 x     x     x     .     y     y

@@ -1,0 +1,52 @@
+"""Builds the wheel and the sdist, installs each into an environment of its own, and uses it."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What a plain install, with NumPy alone, must be able to do and to say.
+USE = """
+import sys
+import numpy as np
+import seqkeras
+
+assert not {"keras", "pandas"} & set(sys.modules), "import seqkeras is not free"
+spec = seqkeras.WindowSpec(3, horizon=2)
+assert spec.count(10) == 6
+assert seqkeras.GroupedArray(np.arange(5), [0, 2, 5]).lengths.tolist() == [2, 3]
+for name in ("Forecaster", "many_to_one", "Windows"):
+    try:
+        getattr(seqkeras, name)
+    except seqkeras.errors.MissingDependencyError as error:
+        assert 'pip install "seqkeras[tensorflow]"' in str(error), error
+    else:
+        raise AssertionError(f"{name} works without its dependencies?")
+from importlib.resources import files
+assert (files("seqkeras") / "py.typed").is_file()
+assert (files("seqkeras") / "forecasting/data/air_passengers.csv").is_file()
+print("seqkeras", seqkeras.__version__, "works with NumPy alone from", seqkeras.__file__)
+"""
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> None:
+    subprocess.run([str(part) for part in command], check=True, cwd=cwd)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run(ROOT / ".venv/bin/python", "-m", "build", "--outdir", folder / "dist", ROOT)
+        for file in sorted((folder / "dist").iterdir()):
+            environment = folder / f"venv-{file.suffix[1:]}"
+            run(sys.executable, "-m", "venv", environment)
+            pip = (environment / "bin/python", "-m", "pip", "install", "--quiet")
+            run(*pip, "--disable-pip-version-check", file)
+            # From another folder, so that the checkout itself is not what gets imported.
+            run(environment / "bin/python", "-c", USE, cwd=folder)
+
+
+if __name__ == "__main__":
+    main()

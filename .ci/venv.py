@@ -1,0 +1,59 @@
+"""Makes `.venv` and installs what a target needs into it, once, with one line of progress.
+
+    python .ci/venv.py NAME REQUIREMENT [REQUIREMENT ...]
+
+NAME is remembered together with the requirements and pyproject.toml: a second call with the same
+does nothing. The full log is in `.venv/install-NAME.log`.
+"""
+
+import hashlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+OLDEST = (3, 11)
+
+
+def main() -> None:
+    name, *requirements = sys.argv[1:]
+    if sys.version_info < OLDEST:
+        have = ".".join(map(str, sys.version_info[:3]))
+        sys.exit(f"seqkeras needs Python 3.11 or later. This is {have}: use make PYTHON=python3.11")
+    state = "\n".join([(ROOT / "pyproject.toml").read_text(), sys.version, *requirements])
+    fingerprint = hashlib.sha256(state.encode()).hexdigest()
+    stamp = VENV / f"installed-{name}"
+    if stamp.exists() and stamp.read_text() == fingerprint:
+        return
+    log = VENV / f"install-{name}.log"
+    if not PYTHON.exists():
+        made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=False)
+        if made.returncode:
+            sys.exit("No virtual environment could be made; on Debian: apt install python3-venv")
+    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *requirements]
+    install(command, log, " ".join(requirements))
+    stamp.write_text(fingerprint)
+
+
+def install(command: list[str], log: Path, what: str) -> None:
+    """Runs pip with its words in the log, and the time gone by on the screen."""
+    start = time.monotonic()
+    print(f"Installing {what} into .venv, once: a few minutes ", end="", flush=True)
+    with log.open("w") as file:
+        pip = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+        while pip.poll() is None:
+            time.sleep(0.2)
+            if int(time.monotonic() - start) % 5 == 0:
+                print(".", end="", flush=True)
+                time.sleep(0.8)
+    print(f" {time.monotonic() - start:.0f} s")
+    if pip.returncode:
+        print("".join(log.open().readlines()[-25:]), file=sys.stderr)
+        sys.exit(f"The installation failed; the whole log is in {log}")
+
+
+if __name__ == "__main__":
+    main()

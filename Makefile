@@ -1,0 +1,52 @@
+# On a fresh machine with Python 3.11 or later, `make demo` and `make test` do all the set-up.
+PYTHON ?= python3
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: help demo test lint types layers docs unit test-backends package clean venv-demo venv-dev
+
+help:
+	@echo "make demo           forecast a real series and draw it"
+	@echo "make test           format, lint, types, layers, docs, tests, doctests, examples"
+	@echo "make test-backends  the tests that also run on JAX and PyTorch, on both"
+	@echo "make package        build the wheel and the sdist, install and import each"
+	@echo "make clean          remove .venv and what was built"
+
+demo: venv-demo
+	@$(BIN)/seqkeras demo
+
+test: lint types layers docs unit
+
+lint: venv-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: venv-dev
+	$(BIN)/mypy
+
+layers: venv-dev
+	$(BIN)/lint-imports --no-cache
+
+docs: venv-dev
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+unit: venv-dev
+	$(BIN)/pytest --durations=10
+
+# The release of PyTorch that the suite is run with; any from 2.6 on is meant to work.
+test-backends: venv-dev
+	@$(PYTHON) .ci/venv.py backends ".[jax]" torch==2.13.0
+	KERAS_BACKEND=jax $(BIN)/pytest -q -m backends tests
+	KERAS_BACKEND=torch $(BIN)/pytest -q -m backends tests
+
+package: venv-dev
+	$(PYTHON) .ci/package.py
+
+clean:
+	rm -rf .venv build dist docs/_build *.egg-info
+
+venv-demo:
+	@$(PYTHON) .ci/venv.py demo -e ".[tensorflow,plot]"
+
+venv-dev:
+	@$(PYTHON) .ci/venv.py dev -e ".[dev]"

@@ -1,0 +1,49 @@
+"""Several series in one long frame: score, forecast, save, load and draw.
+
+python examples/forecast_frame.py [--quick] [--folder .]
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from seqkeras.forecasting import Forecaster, evaluate_holdout
+
+
+def shops(count: int, days: int) -> pd.DataFrame:
+    """Daily sales of a few shops: a level, a trend, a week and noise, each of its own size."""
+    random = np.random.default_rng(0)
+    day = np.arange(days)
+    frames = []
+    for shop in range(count):
+        level, week = random.uniform(50, 500), random.normal(0, 0.2, size=7)
+        sales = level * (1 + 0.001 * day + week[day % 7] + random.normal(0, 0.05, size=days))
+        stamps = pd.date_range("2024-01-01", periods=days, freq="D")
+        frames.append(pd.DataFrame({"shop": f"shop {shop}", "day": stamps, "sales": sales}))
+    return pd.concat(frames)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="toy size")
+    parser.add_argument("--folder", type=Path, default=Path(), help="where files are written")
+    options = parser.parse_args()
+
+    df = shops(count=3, days=140 if options.quick else 500)
+    columns = {"id_col": "shop", "time_col": "day", "target_col": "sales"}
+    forecaster = Forecaster(horizon=14, seed=0, epochs=3 if options.quick else 100)
+
+    print(evaluate_holdout(forecaster, df, **columns).scores.round(3))
+
+    forecaster.fit(df, **columns)
+    print(forecaster.predict().head())
+
+    path = options.folder / "shops.zip"
+    forecaster.save(path)
+    Forecaster.load(path).plot(df.tail(60), series="shop 2").savefig(options.folder / "shops.png")
+
+
+if __name__ == "__main__":
+    main()

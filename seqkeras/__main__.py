@@ -1,0 +1,144 @@
+"""The command line: `seqkeras demo` and `seqkeras forecast FILE`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import seqkeras
+from seqkeras.errors import ArgumentError, SeqkerasError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit status: 0, or 1 after an error in words."""
+    options = _parser().parse_args(arguments)
+    # TensorFlow greets with pages of notices otherwise; errors still come through.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    try:
+        options.run(options)
+    except (SeqkerasError, OSError) as error:
+        print(f"seqkeras: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("seqkeras: interrupted; nothing was written.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("seqkeras", description="Recurrent forecasts with Keras 3.")
+    parser.add_argument("--version", action="version", version=f"seqkeras {seqkeras.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="forecast a series that comes with the package")
+    demo.add_argument("--plot", type=Path, default=Path("forecast.png"), help="picture to write")
+    demo.add_argument("--seed", type=int, default=0, help="of weights and shuffles")
+    demo.set_defaults(run=_demo)
+
+    forecast = commands.add_parser("forecast", help="forecast the series of a csv or parquet file")
+    forecast.set_defaults(run=_forecast)
+    _add_forecast_options(forecast)
+    return parser
+
+
+def _add_forecast_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("file", type=Path, help="long table, .csv or .parquet")
+    add("--horizon", type=int, required=True, help="timesteps to forecast")
+    add("--time-col", default="ds", help="column of time stamps (default: ds)")
+    add("--target-col", default="y", help="column to forecast (default: y)")
+    add("--id-col", help="column that tells series apart; leave away for one series")
+    add("--freq", help="frequency such as MS, D, h; read from the stamps if left away")
+    add("--lookback", type=int, help="timesteps that a forecast reads")
+    add("--model", default="multi_output", choices=["multi_output", "recursive"])
+    add("--levels", type=float, nargs="*", default=[80, 95], help="intervals, in percent")
+    add("--epochs", type=int, default=300, help="at most")
+    add("--seed", type=int, default=0, help="of weights and shuffles")
+    add("--skip-short", action="store_true", help="leave out series that are too short")
+    add("--no-score", action="store_true", help="do not score on the last rows first")
+    add("--output", type=Path, help="table to write (default: FILE_forecast.csv or .parquet)")
+    add("--plot", type=Path, help="picture to write (default: FILE_forecast.png)")
+    add("--force", action="store_true", help="overwrite files that are there")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    _check_writable([options.plot], force=True)
+    from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
+
+    df = load_air_passengers()
+    forecaster = Forecaster(horizon=12, seed=options.seed)
+    print("Passengers of international airlines, thousands a month, 1949 to 1960: 144 values.")
+    print("Training a recurrent network on all but the last 12 ...", flush=True)
+    held_out = evaluate_holdout(forecaster, df)
+    _show(held_out.forecast)
+    _show_scores(held_out.scores, "Scores on the 12 months that the network never saw")
+    title = "Airline passengers: forecast of the held-out year"
+    held_out.forecaster.plot(df.tail(72), title=title).savefig(options.plot)
+    print(f"\nPicture: {options.plot}")
+
+
+def _forecast(options: argparse.Namespace) -> None:
+    stem = options.file.stem
+    suffix = options.file.suffix if options.file.suffix.lower() == ".parquet" else ".csv"
+    output = options.output or Path(f"{stem}_forecast{suffix}")
+    picture = options.plot or Path(f"{stem}_forecast.png")
+    _check_writable([output, picture], force=options.force)
+    from seqkeras.forecasting import Forecaster, evaluate_holdout
+    from seqkeras.forecasting._frames import read_file, split_last, write_file
+
+    columns = {"time_col": options.time_col, "target_col": options.target_col}
+    if options.id_col is not None:
+        columns["id_col"] = options.id_col
+    if options.freq is not None:
+        columns["freq"] = options.freq
+    df = read_file(options.file, time_col=options.time_col)
+    forecaster = Forecaster(
+        options.horizon,
+        lookback=options.lookback,
+        model=options.model,
+        levels=tuple(options.levels),
+        epochs=options.epochs,
+        seed=options.seed,
+        short_series="skip" if options.skip_short else "raise",
+    )
+    if not options.no_score:
+        title = f"Scores on the last {options.horizon} rows of each series, held out"
+        _show_scores(evaluate_holdout(forecaster, df, **columns).scores, title)
+    forecast = forecaster.fit(df, **columns).predict()
+    print()
+    _show(forecast)
+    write_file(forecast, output)
+    # As much history as makes the forecast a good part of the picture.
+    shown = split_last(df, 4 * options.horizon + forecaster.lookback_, forecaster.panel_.columns)
+    forecaster.plot(shown[1]).savefig(picture)
+    print(f"\nForecast: {output}\nPicture: {picture}")
+
+
+def _check_writable(paths: list[Path], *, force: bool) -> None:
+    """Asked before the training, so that its result is not lost for want of a folder."""
+    for path in paths:
+        if not path.absolute().parent.is_dir():
+            raise ArgumentError(f"The folder {path.parent} does not exist. Create it first.")
+        if path.exists() and not force:
+            raise ArgumentError(f"{path} is there already. Give --force to overwrite it.")
+
+
+def _show(forecast: "pd.DataFrame", rows: int = 24) -> None:
+    print(forecast.head(rows).to_string(index=False, float_format="{:.5g}".format))
+    if len(forecast) > rows:
+        print(f"... {len(forecast) - rows} more rows")
+
+
+def _show_scores(scores: Any, title: str) -> None:
+    print(f"\n{title}:")
+    print(scores.to_string(na_rep="", float_format="{:.4g}".format))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""A fitted forecaster in one file: a zip of a JSON header, arrays and the network. No pickle."""
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from seqkeras.errors import DataError, FileFormatError
+from seqkeras.forecasting._calendar import Calendar, from_integers, to_integers
+from seqkeras.forecasting._conformal import ConformalIntervals
+from seqkeras.forecasting._frames import Columns, Panel
+from seqkeras.forecasting._training import TrainingLog
+from seqkeras.windows import GroupedArray, StandardScaler
+
+FORMAT = "seqkeras.Forecaster"
+VERSION = 1
+HEADER, ARRAYS, NETWORK = "header.json", "arrays.npz", "network.keras"
+
+#: More than any forecaster needs; a header that claims more is not unpacked.
+MAX_HEADER_BYTES = 256 * 2**20
+
+
+def save(forecaster: Any, path: str | Path) -> None:
+    """Writes `forecaster` to `path`; what is there is replaced only by a complete file."""
+    target = Path(path)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr(HEADER, json.dumps(_header(forecaster), indent=1, default=_plain))
+            file.writestr(ARRAYS, _pack(_arrays(forecaster)))
+            file.writestr(NETWORK, _network_bytes(forecaster.model_))
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load(cls: type, path: str | Path, *, custom_objects: dict[str, Any] | None) -> Any:
+    """Reads what `save` wrote.
+
+    Raises:
+        FileFormatError: the file is damaged, not a forecaster, or from a later version.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            header = _read_header(file, path)
+            with np.load(io.BytesIO(file.read(ARRAYS)), allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            network = _read_network(file.read(NETWORK), custom_objects)
+            return _restore(cls, header, arrays, network)
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
+        if isinstance(error, FileFormatError):
+            raise
+        raise FileFormatError(f"{path} is not a forecaster, or is damaged: {error}") from error
+
+
+def _header(forecaster: Any) -> dict[str, Any]:
+    params = forecaster.get_params(deep=False)
+    panel = forecaster.panel_
+    if not isinstance(params["model"], str):
+        params["model"] = None  # the network itself takes its place in `load`
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "params": params,
+        "columns": asdict(panel.columns),
+        "calendar": asdict(panel.calendar),
+        "ids": panel.ids.tolist(),
+        "ids_dtype": str(panel.ids.dtype),
+        "season_length": forecaster.season_length_,
+        "log": asdict(forecaster.log_),
+    }
+
+
+def _arrays(forecaster: Any) -> dict[str, np.ndarray]:
+    panel, scaler, intervals = forecaster.panel_, forecaster.scaler_, forecaster.intervals_
+    return {
+        "values": panel.values.values,
+        "indptr": panel.values.indptr,
+        "last": to_integers(panel.last),
+        "center": scaler.center_,
+        "scale": scaler.scale_,
+        **({} if intervals is None else {"radius": intervals.radius}),
+    }
+
+
+def _restore(cls: type, header: dict[str, Any], arrays: dict[str, Any], network: Any) -> Any:
+    params = header["params"]
+    if params["model"] is None:
+        params["model"] = network
+    params["levels"] = tuple(params["levels"])
+    if isinstance(params["units"], list):
+        params["units"] = tuple(params["units"])
+    log = header["log"]
+    calendar = Calendar(**header["calendar"])
+    values = GroupedArray(arrays["values"], arrays["indptr"])
+
+    forecaster = cls(**params)
+    forecaster.model_ = network
+    forecaster.lookback_ = int(values.lengths[0])
+    forecaster.season_length_ = header["season_length"]
+    forecaster.log_ = TrainingLog(tuple(log["loss"]), tuple(log["val_loss"]), log["best_epoch"])
+    radius = arrays.get("radius")
+    forecaster.intervals_ = None if radius is None else ConformalIntervals(params["levels"], radius)
+    forecaster.scaler_ = StandardScaler.from_state(arrays["center"], arrays["scale"])
+    columns = Columns(**header["columns"])
+    ids = pd.Index(header["ids"], dtype=header["ids_dtype"], name=columns.id)
+    last = from_integers(arrays["last"], calendar.dtype)
+    forecaster.panel_ = Panel(columns, ids, last, calendar, values)
+    return forecaster
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's; other objects cannot be written."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise DataError(
+        f"A forecaster with {value!r} ({type(value).__name__}) among its parameters or ids cannot "
+        "be saved. Use numbers or text."
+    )
+
+
+def _pack(arrays: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _read_header(file: zipfile.ZipFile, path: str | Path) -> dict[str, Any]:
+    if file.getinfo(HEADER).file_size > MAX_HEADER_BYTES:
+        raise FileFormatError(f"{path} claims a header of more than {MAX_HEADER_BYTES} bytes.")
+    header = json.loads(file.read(HEADER))
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise FileFormatError(f"{path} is not a {FORMAT} file.")
+    if header["version"] > VERSION:
+        raise FileFormatError(
+            f"{path} was written by a later version of seqkeras (format {header['version']}, this "
+            f"one reads up to {VERSION}). Update seqkeras: pip install -U seqkeras."
+        )
+    return header
+
+
+def _network_bytes(network: keras.Model) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        network.save(Path(folder) / NETWORK)
+        return (Path(folder) / NETWORK).read_bytes()
+
+
+def _read_network(data: bytes, custom_objects: dict[str, Any] | None) -> keras.Model:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / NETWORK).write_bytes(data)
+        return keras.saving.load_model(Path(folder) / NETWORK, custom_objects, compile=False)

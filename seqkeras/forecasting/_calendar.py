@@ -1,0 +1,196 @@
+"""The time stamps of series: their frequency, what comes next, and whether one is missing."""
+
+import itertools
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.tseries.frequencies import to_offset
+
+from seqkeras._checks import bad_argument
+from seqkeras.errors import DataError, FileFormatError
+
+#: Aliases that pandas 2.2 renamed and pandas 3 no longer takes.
+RENAMED = {
+    "M": "ME", "BM": "BME", "SM": "SME", "CBM": "CBME", "Q": "QE", "BQ": "BQE",
+    "A": "YE", "Y": "YE", "BA": "BYE", "BY": "BYE", "AS": "YS", "BAS": "BYS",
+    "H": "h", "T": "min", "S": "s", "L": "ms", "U": "us", "N": "ns",
+}  # fmt: skip
+
+#: Timesteps of one season for frequencies that count in calendar units.
+SEASONS = {"D": 7, "B": 5, "W": 52, "M": 12, "Q": 4, "Y": 1}
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """Which stamps follow each other: one step of a frequency at a time.
+
+    Attributes:
+        dtype: of the time column, as pandas names it: `datetime64[us]`, `datetime64[ns, UTC]`,
+            `period[M]` or `int64`.
+        freq: the step, as pandas names it, or the difference of integer stamps.
+    """
+
+    dtype: str
+    freq: str
+
+    @classmethod
+    def of(cls, times: pd.Index, indptr: npt.NDArray[np.int64], freq: Any = None) -> "Calendar":
+        """The calendar of the stamps of many series; `freq=None` reads it from the stamps.
+
+        Raises:
+            ArgumentError: `freq` is not a frequency.
+            DataError: the stamps do not show one.
+        """
+        if isinstance(times, pd.PeriodIndex):
+            return cls(str(times.dtype), times.freqstr)
+        if freq is not None:
+            return cls(str(times.dtype), _parse(freq, times))
+        infer = _infer_offset if isinstance(times, pd.DatetimeIndex) else _modal_step
+        return cls(str(times.dtype), infer(times, indptr))
+
+    @property
+    def step(self) -> Any:
+        """What one step adds: an integer or a pandas offset."""
+        return to_offset(self.freq) if self._is_dated else int(self.freq)
+
+    @property
+    def season_length(self) -> int:
+        """Timesteps of the season that the frequency suggests; 1 where it suggests none.
+
+        A day for steps of five minutes or more, else an hour or a minute; a week for days, a year
+        for weeks, months and quarters.
+        """
+        if not self._is_dated:
+            return 1
+        step = self.step
+        if _is_fixed(step):
+            for whole in ("1D", "1h", "1min"):
+                count = pd.Timedelta(whole) / pd.Timedelta(step)
+                if 1 < count <= 288 and count == int(count):
+                    return int(count)
+            return 1
+        season = SEASONS.get(_unit(step), 1)
+        return season // step.n if season % step.n == 0 else 1
+
+    def move(self, times: pd.Index, steps: int) -> pd.Index:
+        """Each stamp moved by a number of steps, back if negative."""
+        if not steps:
+            return times
+        if not self._is_dated:
+            return times + steps * self.step
+        if isinstance(times, pd.PeriodIndex):
+            return times + steps * self.step.n
+        if _is_fixed(self.step) or times.tz is None:
+            return times + steps * self.step
+        # Days and longer are counted on the wall clock, whatever daylight saving does.
+        local = times.tz_localize(None) + steps * self.step
+        return local.tz_localize(
+            times.tz, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward"
+        )
+
+    def span(self, times: pd.Index, first: int, last: int) -> pd.Index:
+        """For each stamp, those from `first` to `last` steps away; one stamp after the other."""
+        moved = [self.move(times, steps) for steps in range(first, last + 1)]
+        together = moved[0].append(moved[1:])
+        order = np.arange(len(together)).reshape(len(moved), len(times)).T.ravel()
+        return together[order].astype(self.dtype)
+
+    def first_break(self, times: pd.Index, follows: npt.NDArray[np.bool_]) -> int | None:
+        """The number of the first stamp that is not one step after the stamp before it.
+
+        `follows[i]` says that stamp `i + 1` belongs to the same series as stamp `i`.
+        """
+        if len(times) < 2:
+            return None
+        broken = follows & np.asarray(self.move(times[:-1], 1) != times[1:])
+        return int(np.argmax(broken)) + 1 if broken.any() else None
+
+    @property
+    def _is_dated(self) -> bool:
+        return self.dtype.startswith(("datetime64", "period"))
+
+
+def to_integers(times: pd.Index) -> npt.NDArray[np.int64]:
+    """Stamps as integers that grow with time."""
+    return np.asarray(times if times.dtype.kind in "iu" else times.asi8, dtype=np.int64)
+
+
+def from_integers(numbers: npt.NDArray[np.int64], dtype: str) -> pd.Index:
+    """Stamps of the given dtype from the integers of `to_integers`.
+
+    Raises:
+        FileFormatError: the dtype is not one that stamps have.
+    """
+    dated = re.fullmatch(r"datetime64\[(s|ms|us|ns)(?:, (.+))?\]", dtype)
+    if dated:
+        stamps = pd.DatetimeIndex(numbers.view(f"M8[{dated[1]}]"))
+        return stamps.tz_localize("UTC").tz_convert(dated[2]) if dated[2] else stamps
+    if dtype.startswith("period["):
+        return pd.PeriodIndex.from_ordinals(numbers, freq=dtype[7:-1])
+    if not re.fullmatch(r"u?int(8|16|32|64)", dtype):
+        raise FileFormatError(f"{dtype!r} is not a dtype of time stamps.")
+    return pd.Index(numbers.astype(dtype))
+
+
+def _is_fixed(step: Any) -> bool:
+    """Whether every step has the same duration; a day has not, where the clock changes."""
+    return isinstance(step, pd.offsets.Tick) and not isinstance(step, pd.offsets.Day)
+
+
+def _unit(step: Any) -> str:
+    """The calendar unit that an offset counts in: one of the keys of `SEASONS`, or another."""
+    rule = str(step.rule_code).split("-")[0]
+    if rule in SEASONS:
+        return rule
+    unit = re.fullmatch(r"B?(?P<unit>[MQY])[SE]", rule)
+    return unit["unit"] if unit else rule
+
+
+def _parse(freq: Any, times: pd.Index) -> str:
+    if not isinstance(times, pd.DatetimeIndex):
+        if not isinstance(freq, int) or isinstance(freq, bool) or freq < 1:
+            raise bad_argument("freq", freq, "an integer >= 1 for integer time stamps")
+        return str(freq)
+    parts = re.fullmatch(r"(\d*)([A-Za-z]+)(-[A-Z]+)?", str(getattr(freq, "freqstr", freq)))
+    try:
+        if not parts:
+            raise ValueError(freq)
+        count, unit, anchor = parts.groups(default="")
+        return str(to_offset(count + RENAMED.get(unit, unit) + anchor).freqstr)
+    except ValueError as error:
+        fix = "For example 'h', 'D', 'W-SUN', 'MS', 'ME', 'QS', 'YS', '15min'."
+        raise bad_argument("freq", freq, "a pandas frequency", fix) from error
+
+
+def _modal_step(times: pd.Index, indptr: npt.NDArray[np.int64]) -> str:
+    steps = np.delete(np.diff(to_integers(times)), indptr[1:-1] - 1)
+    if not len(steps):
+        raise DataError(_no_frequency("a single row in each series"))
+    return str(Counter(steps.tolist()).most_common(1)[0][0])
+
+
+def _infer_offset(times: pd.DatetimeIndex, indptr: npt.NDArray[np.int64]) -> str:
+    """The frequency of the first stretch of stamps that shows one."""
+    for start, stop in itertools.pairwise(indptr):
+        series = times[start:stop]
+        stretches = [series, *(series[i : i + 8] for i in range(0, min(len(series), 400), 4))]
+        for stretch in stretches:
+            freq = pd.infer_freq(stretch) if len(stretch) >= 3 else None
+            if freq is not None:
+                return str(to_offset(freq).freqstr)
+    if np.all(np.diff(indptr) < 3):
+        raise DataError(_no_frequency("fewer than three rows in each series"))
+    shown = ", ".join(str(stamp) for stamp in times[:4])
+    raise DataError(_no_frequency(f"irregular stamps: {shown}, ..."))
+
+
+def _no_frequency(why: str) -> str:
+    return (
+        f"df shows no frequency of its time stamps ({why}). Give it as freq=..., for example "
+        "freq='D', after bringing the stamps to a regular grid, for example with df.resample."
+    )

@@ -1,0 +1,414 @@
+"""The forecaster: from a frame to a trained network and back to a frame."""
+
+import random
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator
+
+from seqkeras._checks import (
+    bad_argument,
+    check_fraction,
+    check_integer,
+    check_one_of,
+    check_positive,
+)
+from seqkeras.errors import DataError, NotFittedError
+from seqkeras.forecasting import _archive, _plots
+from seqkeras.forecasting._conformal import ConformalIntervals, needed
+from seqkeras.forecasting._frames import Panel, read_panel
+from seqkeras.forecasting._strategies import (
+    STRATEGIES,
+    Builder,
+    build_network,
+    default_lookback,
+    roll_forward,
+)
+from seqkeras.forecasting._training import TrainingLog, train
+from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
+
+
+class Forecaster(BaseEstimator):
+    """Forecasts of one series or many, from a long pandas frame, with prediction intervals.
+
+    `fit` scales each series by its own mean and deviation, holds out the last rows of each,
+    trains on windows of the rest until the held-out windows are forecast best, measures there how
+    wide the intervals must be, and then trains a fresh network for as many epochs on the whole
+    history. One network serves all series.
+
+    Args:
+        horizon: timesteps to forecast.
+        lookback: timesteps that a forecast reads. None: three seasons, or at least twice the
+            horizon, as far as half of the series are long enough for it.
+        model: `"multi_output"`: the whole horizon at once. `"recursive"`: one step, fed back as
+            the next input. Or a builder, called as `model(1, lookback=..., horizon=...)`, or an
+            uncompiled `keras.Model`, which is copied and starts from fresh weights: these map
+            `(batch, lookback, 1)` to `(batch, steps)`; if steps are fewer than the horizon,
+            they are fed back too.
+        levels: nominal coverage of the intervals in percent; `()` for none.
+        season_length: timesteps of one season, or None: what the frequency suggests (12 for
+            months, 7 for days, 24 for hours ...), 1 if the lookback is shorter.
+        units: of the recurrent layers of the named strategies (default 64); a tuple is a stack.
+        cell: of the named strategies (default `"gru"`): `"lstm"`, `"gru"`, `"simple_rnn"`.
+        epochs: at most.
+        patience: epochs without a better forecast of the held-out windows before training stops.
+        batch_size: windows in a training step.
+        learning_rate: of Adam.
+        validation: share of each series that is held out at its end, at least one horizon and
+            enough for the intervals. 0: nothing is held out, all epochs are run, and `levels`
+            must be `()`.
+        short_series: `"raise"` an error for series that are too short, or `"skip"` them with a
+            warning that counts them.
+        seed: of weights and shuffles; None is different each time.
+        progress: draw a bar while training, on a terminal.
+
+    Attributes:
+        model_: the trained `keras.Model`, on scaled values.
+        lookback_, season_length_: what was used.
+        log_: losses and the number of epochs, a `TrainingLog`.
+        intervals_: the radii of the intervals, in scaled units.
+        scaler_: mean and deviation of each series.
+
+    Example:
+        >>> from seqkeras.forecasting import load_air_passengers
+        >>> df = load_air_passengers()
+        >>> forecaster = Forecaster(horizon=12, epochs=2, seed=0).fit(df)
+        >>> forecaster.predict().columns.tolist()
+        ['ds', 'yhat', 'yhat-lo-80', 'yhat-hi-80', 'yhat-lo-95', 'yhat-hi-95']
+    """
+
+    model_: keras.Model
+    lookback_: int
+    season_length_: int
+    log_: TrainingLog
+    intervals_: ConformalIntervals | None
+    scaler_: StandardScaler
+    panel_: Panel
+
+    def __init__(
+        self,
+        horizon: int,
+        *,
+        lookback: int | None = None,
+        model: str | Builder | keras.Model = "multi_output",
+        levels: tuple[float, ...] = (80, 95),
+        season_length: int | None = None,
+        units: int | tuple[int, ...] | None = None,
+        cell: str | None = None,
+        epochs: int = 300,
+        patience: int = 25,
+        batch_size: int = 32,
+        learning_rate: float = 3e-3,
+        validation: float = 0.2,
+        short_series: str = "raise",
+        seed: int | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.horizon = horizon
+        self.lookback = lookback
+        self.model = model
+        self.levels = levels
+        self.season_length = season_length
+        self.units = units
+        self.cell = cell
+        self.epochs = epochs
+        self.patience = patience
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation = validation
+        self.short_series = short_series
+        self.seed = seed
+        self.progress = progress
+
+    def fit(
+        self,
+        df: pd.DataFrame,
+        *,
+        id_col: str = "unique_id",
+        time_col: str = "ds",
+        target_col: str = "y",
+        freq: str | int | None = None,
+    ) -> Self:
+        """Trains a fresh network on the series of a long frame.
+
+        Args:
+            df: one row for each series and time stamp, in order of time within each series.
+            id_col: column that tells the series apart. A frame without it is one series.
+            time_col: column of time stamps, periods or integers, regular within each series.
+            target_col: column of what is forecast.
+            freq: frequency of the stamps, such as `"MS"`; None reads it from them.
+
+        Raises:
+            ArgumentError: a parameter or a column cannot be used; nothing is trained then.
+            DataError: the frame cannot be used (empty, missing values, gaps, too short), or
+                training diverged. The forecaster stays as it was.
+        """
+        self._check_parameters()
+        panel = read_panel(df, id_col=id_col, time_col=time_col, target_col=target_col, freq=freq)
+        lookback, season = self._window(panel)
+        panel = panel.long_enough(
+            lookback + self.horizon,
+            why=f"lookback {lookback} + horizon {self.horizon}",
+            short_series=self.short_series,
+        )
+        with _seeded(self.seed) as seed:
+            network = self._network(lookback, season)
+            fresh = network.get_weights()
+            steps = network.output_shape[1]
+            held_out = self._held_out_rows(panel, lookback)
+            log, intervals = self._validate(network, panel, held_out, lookback, seed)
+            if held_out.any():
+                network.set_weights(fresh)
+            scaler = StandardScaler().fit(panel.values)
+            if held_out.any() and log.best_epoch:
+                windows = self._windows(scaler.transform(panel.values), lookback, steps, seed)
+                self._train(network, windows, None, "refit", epochs=log.best_epoch)
+        self.model_, self.log_, self.intervals_ = network, log, intervals
+        self.lookback_, self.season_length_ = lookback, season
+        self.scaler_, self.panel_ = scaler, panel.tail(lookback)
+        return self
+
+    def predict(self, *, horizon: int | None = None) -> pd.DataFrame:
+        """Forecasts what comes after the last row of each series.
+
+        Args:
+            horizon: timesteps to forecast, at most the horizon of the forecaster, which is the
+                default. Without intervals (`levels=()`) it may be longer: forecasts are fed back.
+
+        Returns:
+            A long frame with the columns of ids and stamps as they were given, `yhat`, and
+            `yhat-lo-80`, `yhat-hi-80`, ... for each level.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: a horizon beyond what the intervals were measured for.
+        """
+        self._check_fitted()
+        steps = self.horizon if horizon is None else check_integer("horizon", horizon)
+        if steps > self.horizon and self.intervals_ is not None:
+            fix = "Intervals were measured that far; fit with a longer horizon, or with levels=()."
+            raise bad_argument("horizon", steps, f"at most {self.horizon}", fix)
+        context = self.scaler_.transform(self.panel_.values)
+        scaled = roll_forward(self.model_, _square(context), steps)
+        forecasts = {"yhat": self.scaler_.inverse_transform(scaled)}
+        if self.intervals_ is not None:
+            for level, radius in zip(self.levels, self.intervals_.radius, strict=True):
+                width = radius[:steps] * self.scaler_.scale_[:, np.newaxis]
+                forecasts[f"yhat-lo-{level:g}"] = forecasts["yhat"] - width
+                forecasts[f"yhat-hi-{level:g}"] = forecasts["yhat"] + width
+        return self.panel_.forecast_frame(forecasts)
+
+    def plot(self, df: pd.DataFrame | None = None, *, series: Any = None, title: str = "") -> Any:
+        """Draws the forecast after the history, with its intervals.
+
+        Args:
+            df: rows to draw beside it, in the columns of `fit`; those later than the history are
+                drawn as what came. None: the rows that the forecast reads.
+            series: id of the series to draw, or a list of ids; None: the first four.
+            title: above the picture.
+
+        Returns:
+            A `matplotlib.figure.Figure`; `figure.savefig("forecast.png")` keeps it.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: no series of that id.
+            MissingDependencyError: matplotlib is not installed.
+        """
+        self._check_fitted()
+        panel, columns = self.panel_, self.panel_.columns
+        wanted = panel.ids[:4] if series is None else pd.Index(np.atleast_1d(series))
+        missing = wanted.difference(panel.ids)
+        if len(missing):
+            raise bad_argument("series", missing[0], f"one of the {len(panel.ids)} fitted ids")
+        parts = {}
+        history = panel.history_frame() if df is None else df
+        forecast = self.predict()
+        for identity in wanted:
+            rows = [
+                frame if columns.id is None else frame[frame[columns.id] == identity]
+                for frame in (history, forecast)
+            ]
+            parts["" if columns.id is None else str(identity)] = rows
+        return _plots.draw(parts, columns.time, columns.target, self.levels, title=title)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the fitted forecaster into one file, without pickle.
+
+        The file is a zip: a JSON header, arrays, and the network as `.keras`. A file that is
+        already there is replaced at once when the new one is complete.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+        """
+        self._check_fitted()
+        _archive.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path, *, custom_objects: dict[str, Any] | None = None) -> Self:
+        """Reads a forecaster that `save` wrote.
+
+        A forecaster that was given a builder comes back with its network as `model`, so that it
+        can be fitted again.
+
+        Args:
+            path: the file.
+            custom_objects: classes of your own that the network uses, by name, as in
+                `keras.saving.load_model`.
+
+        Raises:
+            FileFormatError: the file is damaged, not a forecaster, or from a later version.
+        """
+        return _archive.load(cls, path, custom_objects=custom_objects)
+
+    def _check_parameters(self) -> None:
+        for name in ("horizon", "epochs", "patience", "batch_size"):
+            check_integer(name, getattr(self, name))
+        for name in ("lookback", "season_length"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name))
+        check_positive("learning_rate", self.learning_rate)
+        check_fraction("validation", self.validation)
+        check_one_of("short_series", self.short_series, ("raise", "skip"))
+        if not callable(self.model):
+            check_one_of("model", self.model, STRATEGIES)
+        elif self.units is not None or self.cell is not None:
+            fix = "They are of the named strategies; a builder or a model brings its own."
+            raise bad_argument("units, cell", (self.units, self.cell), "left away here", fix)
+        _check_levels(self.levels)
+        if len(self.levels) and not self.validation:
+            fix = "Intervals are measured on held-out rows. Use levels=() for none."
+            raise bad_argument("validation", self.validation, "above 0 where levels are given", fix)
+
+    def _window(self, panel: Panel) -> tuple[int, int]:
+        """Lookback and season length for these series."""
+        season = self.season_length or panel.calendar.season_length
+        room = int(np.median(panel.values.lengths)) - 2 * self.horizon
+        lookback = self.lookback or default_lookback(self.horizon, season, room)
+        if season > lookback and self.season_length is not None:
+            raise bad_argument("season_length", season, f"at most the lookback, {lookback}")
+        return lookback, season if season <= lookback else 1
+
+    def _network(self, lookback: int, season: int) -> keras.Model:
+        return build_network(
+            self.model,
+            lookback=lookback,
+            horizon=self.horizon,
+            season_length=season,
+            units=self.units,
+            cell=self.cell,
+        )
+
+    def _held_out_rows(self, panel: Panel, lookback: int) -> npt.NDArray[np.int64]:
+        """Rows at the end of each series that the first training does not see; 0 for none."""
+        lengths = panel.values.lengths
+        if not self.validation:
+            return np.zeros_like(lengths)
+        # Windows of one horizon each, as many as the highest level needs residuals for.
+        windows = -(-needed(tuple(self.levels)) // (self.horizon * len(lengths)))
+        least = self.horizon + max(1, windows) - 1
+        rows = np.maximum(least, (self.validation * lengths).astype(np.int64))
+        rows = np.minimum(rows, np.maximum(least, lengths - lookback - self.horizon))
+        enough = lengths - rows >= lookback + self.horizon
+        if not enough.any():
+            longest = int(np.argmax(lengths))
+            must = lookback + self.horizon + least
+            raise DataError(
+                f"{panel.name(longest)} is the longest, with {lengths[longest]} rows, and must "
+                f"have {must} to hold out {least} (lookback {lookback} + horizon {self.horizon} + "
+                f"held out {least}). Use a smaller lookback or horizon, or validation=0 with "
+                "levels=()."
+            )
+        return np.where(enough, rows, 0)
+
+    def _validate(
+        self,
+        network: keras.Model,
+        panel: Panel,
+        held_out: npt.NDArray[np.int64],
+        lookback: int,
+        seed: int,
+    ) -> tuple[TrainingLog, ConformalIntervals | None]:
+        """Trains on what comes before the held-out rows; measures on these."""
+        lengths = panel.values.lengths
+        scaler = StandardScaler().fit(panel.values.select(0, lengths - held_out))
+        scaled = scaler.transform(panel.values)
+        steps = network.output_shape[1]
+        past = scaled.select(0, lengths - held_out)
+        windows = self._windows(past, lookback, steps, seed)
+        if not held_out.any():
+            return self._train(network, windows, None, "fit"), None
+        # Windows whose targets are held-out rows; their inputs may reach back into the past.
+        first = np.where(held_out > 0, lengths - held_out - lookback, lengths)
+        recent = scaled.select(first, lengths)
+        check = Windows(recent, WindowSpec(lookback, horizon=steps), batch_size=1024)
+        log = self._train(network, windows, check, "fit")
+        if not self.levels:
+            return log, None
+        whole = Windows(recent, WindowSpec(lookback, horizon=self.horizon), batch_size=1024)
+        residuals = np.concatenate(
+            [
+                y - roll_forward(network, x, self.horizon)
+                for x, y in (whole[i] for i in range(len(whole)))
+            ]
+        )
+        return log, ConformalIntervals.fit(residuals, levels=tuple(self.levels))
+
+    def _windows(self, series: GroupedArray, lookback: int, steps: int, seed: int) -> Windows:
+        spec = WindowSpec(lookback, horizon=steps)
+        return Windows(series, spec, batch_size=self.batch_size, shuffle=True, seed=seed)
+
+    def _train(
+        self,
+        network: keras.Model,
+        windows: Windows,
+        validation: Windows | None,
+        label: str,
+        *,
+        epochs: int | None = None,
+    ) -> TrainingLog:
+        return train(
+            network,
+            windows,
+            validation,
+            epochs=epochs or self.epochs,
+            patience=self.patience,
+            learning_rate=self.learning_rate,
+            progress=label if self.progress else None,
+        )
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise NotFittedError("This Forecaster is not fitted. Call fit(df) first.")
+
+
+def _square(series: GroupedArray) -> npt.NDArray[np.float32]:
+    """Series of one length as `(series, rows, 1)`."""
+    return series.values.astype(np.float32).reshape(len(series), -1, 1)
+
+
+def _check_levels(levels: Any) -> None:
+    is_list = isinstance(levels, (tuple, list))
+    if not is_list or not all(isinstance(one, (int, float)) and 0 < one < 100 for one in levels):
+        fix = "For example (80, 95); () for no intervals."
+        raise bad_argument("levels", levels, "a tuple of numbers between 0 and 100", fix)
+
+
+@contextmanager
+def _seeded(seed: int | None) -> Iterator[int]:
+    """Fixes what Keras draws from, and gives Python's and NumPy's global numbers back as found."""
+    seed = secrets.randbelow(2**31) if seed is None else check_integer("seed", seed, minimum=0)
+    python, numpy = random.getstate(), np.random.get_state()
+    keras.utils.set_random_seed(seed)
+    try:
+        yield seed
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

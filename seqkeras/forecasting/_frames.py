@@ -1,0 +1,283 @@
+"""pandas frames in and out. Below this file (and `_calendar.py`) there are only arrays."""
+
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from seqkeras._checks import bad_argument, nearest
+from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
+from seqkeras.forecasting._calendar import Calendar, to_integers
+from seqkeras.windows import GroupedArray
+
+DEFAULT_ID = "unique_id"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the columns; `id` is None for a frame of one series."""
+
+    id: str | None
+    time: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A checked frame: regular series as one array, and what is needed to answer in its form.
+
+    Attributes:
+        columns: names of the columns.
+        ids: `(series,)`, in the order of their first row.
+        last: `(series,)`, the last stamp of each series.
+        calendar: which stamps follow each other.
+        values: the targets, float64, one-dimensional.
+    """
+
+    columns: Columns
+    ids: pd.Index
+    last: pd.Index
+    calendar: Calendar
+    values: GroupedArray
+
+    def name(self, series: int) -> str:
+        """How messages call a series."""
+        return _name(self.columns, self.ids[series])
+
+    def tail(self, rows: int) -> "Panel":
+        """The last rows of each series."""
+        lengths = self.values.lengths
+        return replace(self, values=self.values.select(np.maximum(0, lengths - rows), lengths))
+
+    def take(self, series: npt.ArrayLike) -> "Panel":
+        """Some of the series."""
+        chosen = np.arange(len(self.ids))[np.asarray(series)]
+        return replace(
+            self, ids=self.ids[chosen], last=self.last[chosen], values=self.values.take(chosen)
+        )
+
+    def long_enough(self, rows: int, *, why: str, short_series: str) -> "Panel":
+        """The series that have at least `rows` rows.
+
+        Raises:
+            DataError: one is shorter and `short_series` is "raise", or all are.
+        """
+        lengths = self.values.lengths
+        short = np.flatnonzero(lengths < rows)
+        if not len(short):
+            return self
+        worst = short[0]
+        message = f"{self.name(worst)} has {lengths[worst]} rows and must have {rows} ({why})"
+        if short_series == "raise" or len(short) == len(lengths):
+            others = f"; so {len(short)} of {len(lengths)} series are too short" * (len(short) > 1)
+            skip = ", or pass short_series='skip'" * (len(short) < len(lengths))
+            raise DataError(f"{message}{others}. Use a smaller lookback or horizon{skip}.")
+        warnings.warn(
+            f"{len(short)} of {len(lengths)} series are too short and were skipped: {message}.",
+            SkippedSeriesWarning,
+            stacklevel=3,
+        )
+        return self.take(np.flatnonzero(lengths >= rows))
+
+    def forecast_frame(self, forecasts: dict[str, npt.NDArray[np.float64]]) -> pd.DataFrame:
+        """Forecasts `(series, horizon)` by name as a long frame that continues this one."""
+        horizon = next(iter(forecasts.values())).shape[1]
+        return self._frame(1, horizon, {name: v.ravel() for name, v in forecasts.items()})
+
+    def history_frame(self) -> pd.DataFrame:
+        """The values as a long frame, stamps included."""
+        frames = [
+            self.take([i])._frame(1 - len(series), 0, {self.columns.target: series})
+            for i, series in enumerate(self.values)
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def _frame(self, first: int, last: int, data: dict[str, Any]) -> pd.DataFrame:
+        times = self.calendar.span(self.last, first, last)
+        key = (
+            {} if self.columns.id is None else {self.columns.id: self.ids.repeat(last - first + 1)}
+        )
+        return pd.DataFrame(key | {self.columns.time: times} | data)
+
+
+def read_panel(
+    df: pd.DataFrame,
+    *,
+    id_col: str = DEFAULT_ID,
+    time_col: str = "ds",
+    target_col: str = "y",
+    freq: str | int | None = None,
+) -> Panel:
+    """Checks a long frame and takes it apart.
+
+    A frame without the column `unique_id`, where no other name is given, is one series.
+
+    Raises:
+        ArgumentError: a column is missing, or `freq` is not a frequency.
+        DataError: the frame is empty; ids or stamps are missing; stamps are out of order, twice
+            or not regular; a target is missing, infinite or not a number.
+    """
+    columns = _columns(df, id_col, time_col, target_col)
+    codes, ids = _series_of(df, columns)
+    order = np.argsort(codes, kind="stable")
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(codes))])
+    times = _times(df[time_col], columns)[order]
+    follows = np.diff(codes[order]) == 0
+    _check_order(times, follows, ids[codes[order]], columns)
+    calendar = Calendar.of(times, indptr, freq)
+    _check_regular(times, follows, ids[codes[order]], columns, calendar)
+    values = _targets(df[target_col], columns, ids[codes])[order]
+    return Panel(columns, ids, times[indptr[1:] - 1], calendar, GroupedArray(values, indptr))
+
+
+def split_last(df: pd.DataFrame, rows: int, columns: Columns) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The frame without the last `rows` rows of each series, and these rows."""
+    if columns.id is None:
+        return df.iloc[:-rows], df.iloc[-rows:]
+    from_end = df.groupby(columns.id, sort=False, observed=True).cumcount(ascending=False)
+    return df[from_end >= rows], df[from_end < rows]
+
+
+def read_file(path: str | Path, *, time_col: str) -> pd.DataFrame:
+    """Reads a csv or parquet file; text in the time column becomes time stamps.
+
+    Raises:
+        ArgumentError: another kind of file, or no such column.
+        DataError: the time column cannot be read as time stamps.
+    """
+    kind = Path(path).suffix.lower()
+    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+    if kind not in readers:
+        raise bad_argument("file", str(path), "a .csv or .parquet file")
+    df = readers[kind](path)
+    _check_column(df, "time_col", time_col)
+    if pd.api.types.is_string_dtype(df[time_col]):
+        try:
+            df[time_col] = pd.to_datetime(df[time_col])
+        except ValueError as error:
+            raise DataError(
+                f"Column {time_col!r} cannot be read as time stamps: {error}"
+            ) from error
+    return df
+
+
+def write_file(df: pd.DataFrame, path: str | Path) -> None:
+    """Writes a frame as csv or parquet, as the name of the file says."""
+    if Path(path).suffix.lower() == ".parquet":
+        df.to_parquet(path, index=False)
+    else:
+        df.to_csv(path, index=False)
+
+
+def _columns(df: Any, id_col: str, time_col: str, target_col: str) -> Columns:
+    if not isinstance(df, pd.DataFrame):
+        raise bad_argument("df", type(df).__name__, "a pandas DataFrame")
+    single = id_col == DEFAULT_ID and id_col not in df.columns
+    if not single:
+        _check_column(df, "id_col", id_col)
+    _check_column(df, "time_col", time_col)
+    _check_column(df, "target_col", target_col)
+    if df.empty:
+        raise DataError("df is empty: it has columns, but no rows. Give at least one series.")
+    return Columns(None if single else id_col, time_col, target_col)
+
+
+def _check_column(df: pd.DataFrame, argument: str, name: str) -> None:
+    found = int((df.columns == name).sum())
+    if found > 1:
+        raise ArgumentError(f"{argument}={name!r} names {found} columns of df. Rename all but one.")
+    if not found:
+        shown = ", ".join(repr(column) for column in df.columns[:20])
+        fix = nearest(name, df.columns) or f"Give the name of the column as {argument}=..."
+        raise ArgumentError(
+            f"{argument} must be a column of df. Got: {argument}={name!r}; the columns are "
+            f"{shown}. {fix}"
+        )
+
+
+def _series_of(df: pd.DataFrame, columns: Columns) -> tuple[npt.NDArray[np.int64], pd.Index]:
+    if columns.id is None:
+        return np.zeros(len(df), np.int64), pd.Index([0])
+    codes, ids = pd.factorize(df[columns.id])
+    if (codes < 0).any():
+        raise DataError(
+            f"Column {columns.id!r} has no id in row {int(np.argmax(codes < 0))}. Give every row "
+            "the id of its series, or drop the row."
+        )
+    return codes.astype(np.int64), pd.Index(ids, name=columns.id)
+
+
+def _times(column: pd.Series, columns: Columns) -> pd.Index:
+    times = pd.Index(column)
+    if not (isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)) or times.dtype.kind in "iu"):
+        raise DataError(
+            f"Column {columns.time!r} must hold time stamps, periods or integers. Got: dtype "
+            f"{column.dtype}, first value {column.iloc[0]!r}. "
+            f"Convert it: df[{columns.time!r}] = pd.to_datetime(df[{columns.time!r}])."
+        )
+    if times.hasnans:
+        row = int(np.argmax(times.isna()))
+        raise DataError(f"Column {columns.time!r} has no time stamp in row {row}. Drop the row.")
+    return times
+
+
+def _check_order(
+    times: pd.Index, follows: npt.NDArray[np.bool_], ids: pd.Index, columns: Columns
+) -> None:
+    wrong = follows & (np.diff(to_integers(times)) <= 0)
+    if not wrong.any():
+        return
+    row = int(np.argmax(wrong)) + 1
+    name, before, now = _name(columns, ids[row]), times[row - 1], times[row]
+    if before == now and columns.id is None:
+        fix = "Drop one of them; if df holds several series, name the column of their ids: id_col."
+        raise DataError(f"{name} has the time stamp {now} twice. {fix}")
+    if before == now:
+        raise DataError(f"{name} has the time stamp {now} twice. Drop or merge one of them.")
+    keys = [columns.time] if columns.id is None else [columns.id, columns.time]
+    fix = f"Sort the frame: df = df.sort_values({keys!r})."
+    raise DataError(f"{name} is not in order of time: after {before} comes {now}. {fix}")
+
+
+def _check_regular(
+    times: pd.Index,
+    follows: npt.NDArray[np.bool_],
+    ids: pd.Index,
+    columns: Columns,
+    calendar: Calendar,
+) -> None:
+    row = calendar.first_break(times, follows)
+    if row is None:
+        return
+    before, expected = times[row - 1], calendar.move(times[row - 1 : row], 1)[0]
+    raise DataError(
+        f"{_name(columns, ids[row])} has a gap or an irregular step: after {before} comes "
+        f"{times[row]}, expected {expected} at frequency {calendar.freq!r}. Fill in the missing "
+        "rows, or say which frequency is meant with freq=..."
+    )
+
+
+def _targets(column: pd.Series, columns: Columns, ids: pd.Index) -> npt.NDArray[np.float64]:
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_complex_dtype(column):
+        raise DataError(
+            f"Column {columns.target!r} must hold numbers. Got: dtype {column.dtype}, first value "
+            f"{column.iloc[0]!r}. Convert it with pd.to_numeric."
+        )
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    finite = np.isfinite(values)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise DataError(
+            f"{_name(columns, ids[row])} has the target {values[row]} in row {row} of df "
+            f"({int((~finite).sum())} such rows in all). Every {columns.target!r} must be a "
+            "finite number: fill in or cut off what is missing."
+        )
+    return values
+
+
+def _name(columns: Columns, identity: Any) -> str:
+    return "The series" if columns.id is None else f"Series {identity!r}"

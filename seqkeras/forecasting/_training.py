@@ -1,0 +1,98 @@
+"""Training one network: early stopping in order of time, and a quiet progress bar."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from tqdm import tqdm
+
+from seqkeras.errors import DataError
+from seqkeras.windows import Windows
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """What happened in training.
+
+    Attributes:
+        loss: mean absolute error on the training windows after each epoch, in scaled units.
+        val_loss: the same on the held-out windows, from before the first epoch on; empty without.
+        best_epoch: the number of epochs whose weights were kept; 0 is the untrained network.
+    """
+
+    loss: tuple[float, ...]
+    val_loss: tuple[float, ...]
+    best_epoch: int
+
+
+def train(
+    model: keras.Model,
+    windows: Windows,
+    validation: Windows | None,
+    *,
+    epochs: int,
+    patience: int,
+    learning_rate: float,
+    progress: str | None,
+) -> TrainingLog:
+    """Trains in place, and leaves the weights of the best epoch on the held-out windows.
+
+    Args:
+        model: (batch, lookback, features) to (batch, steps); is compiled here.
+        windows: to train on.
+        validation: held-out windows that decide when to stop, or None: all epochs are run.
+        epochs: at most.
+        patience: epochs without a better held-out loss before training stops.
+        learning_rate: of Adam.
+        progress: label of the bar, or None for no bar. A bar is only drawn on a terminal.
+
+    Raises:
+        DataError: the loss became NaN or infinite.
+    """
+    # Gradients of a recurrent network can explode: the norm is clipped (Pascanu et al. 2013).
+    model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), loss="mae")
+    untrained = model.get_weights()
+    before = [float(model.evaluate(validation, verbose=0))] if validation else []
+    early = keras.callbacks.EarlyStopping(
+        "val_loss" if validation else "loss",
+        patience=patience if validation else epochs,
+        restore_best_weights=validation is not None,
+    )
+    callbacks = [early, keras.callbacks.TerminateOnNaN(), _Bar(epochs, progress)]
+    history = model.fit(
+        windows, epochs=epochs, validation_data=validation, verbose=0, callbacks=callbacks
+    ).history
+    losses = tuple(float(loss) for loss in history["loss"])
+    if not all(math.isfinite(loss) for loss in losses):
+        raise DataError(
+            f"Training diverged: the loss was not finite in epoch {len(losses)}. Use a smaller "
+            f"learning_rate (now {learning_rate}), or look for extreme values in the series."
+        )
+    held_out = (*before, *(float(loss) for loss in history.get("val_loss", ())))
+    best = held_out.index(min(held_out)) if validation else len(losses)
+    if best == 0:
+        model.set_weights(untrained)
+    return TrainingLog(losses, held_out, best)
+
+
+class _Bar(keras.callbacks.Callback):
+    """One tqdm bar over epochs."""
+
+    def __init__(self, epochs: int, label: str | None) -> None:
+        super().__init__()
+        # disable=None is tqdm's word for "draw on a terminal alone".
+        self.bar = tqdm(
+            total=epochs,
+            desc=label,
+            unit="epoch",
+            leave=False,
+            disable=True if label is None else None,
+        )
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.bar.set_postfix({name: f"{value:.4f}" for name, value in (logs or {}).items()})
+        self.bar.update()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.bar.close()

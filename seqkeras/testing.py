@@ -1,0 +1,113 @@
+"""Checks of what seqkeras promises, for your own builders too.
+
+Each raises `AssertionError` with the promise that is broken, and returns nothing otherwise.
+"""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from seqkeras.forecasting import Forecaster, evaluate_holdout
+from seqkeras.windows import GroupedArray
+
+
+def check_forecaster(forecaster: Forecaster, df: pd.DataFrame, **columns: Any) -> None:
+    """Fits copies of a forecaster, several times, and checks what every forecaster promises.
+
+    A forecast depends on the newest observation; a series alone gets the forecast that it gets
+    among others; save and load change nothing; the same seed gives the same forecast, however
+    often the object was fitted before; held-out values do not leak into the forecast of them.
+
+    Args:
+        forecaster: with a seed. It is not changed.
+        df: a long frame, as for `Forecaster.fit`.
+        **columns: id_col, time_col, target_col, freq, as for `Forecaster.fit`.
+
+    Raises:
+        AssertionError: a promise is broken.
+
+    Example:
+        >>> from seqkeras.forecasting import load_air_passengers
+        >>> check_forecaster(Forecaster(6, epochs=2, seed=0), load_air_passengers())
+    """
+    assert forecaster.seed is not None, "check_forecaster needs a forecaster with a seed"
+    fitted = clone(forecaster).fit(df, **columns)
+    _check_newest_observation(fitted)
+    _check_alone(fitted)
+    _check_save_and_load(fitted)
+    _check_fresh_weights(fitted, df, columns)
+    _check_no_leak(forecaster, df, columns)
+
+
+def _forecasts(fitted: Forecaster) -> np.ndarray:
+    return fitted.predict().filter(regex="^yhat").to_numpy()
+
+
+def _with_context(fitted: Forecaster, values: np.ndarray) -> Forecaster:
+    """The same forecaster, as if these had been the last rows of its series."""
+    other = clone(fitted)
+    other.__dict__.update(fitted.__dict__)
+    other.panel_ = replace(fitted.panel_, values=GroupedArray(values, fitted.panel_.values.indptr))
+    return other
+
+
+def _check_newest_observation(fitted: Forecaster) -> None:
+    values = fitted.panel_.values.values.copy()
+    values[fitted.panel_.values.indptr[1:] - 1] += fitted.scaler_.scale_
+    moved = _forecasts(_with_context(fitted, values))[:, 0] != _forecasts(fitted)[:, 0]
+    blind = np.flatnonzero(~moved)
+    assert not len(blind), (
+        f"forecast rows {blind[:5].tolist()} do not change when the newest observation does"
+    )
+
+
+def _check_alone(fitted: Forecaster) -> None:
+    together = _forecasts(fitted).reshape(len(fitted.panel_.ids), fitted.horizon, -1)
+    for series in range(min(3, len(together))):
+        one = clone(fitted)
+        one.__dict__.update(fitted.__dict__)
+        one.panel_ = fitted.panel_.take([series])
+        one.scaler_ = fitted.scaler_.take([series])
+        np.testing.assert_allclose(
+            _forecasts(one),
+            together[series],
+            rtol=1e-5,
+            atol=1e-5 * float(fitted.scaler_.scale_[series]),
+            err_msg=f"series {series} alone gets another forecast than among others",
+        )
+
+
+def _check_save_and_load(fitted: Forecaster) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "forecaster.zip"
+        fitted.save(path)
+        loaded = Forecaster.load(path)
+    pd.testing.assert_frame_equal(loaded.predict(), fitted.predict(), rtol=1e-6)
+
+
+def _check_fresh_weights(fitted: Forecaster, df: pd.DataFrame, columns: dict[str, Any]) -> None:
+    first = _forecasts(fitted)
+    again = clone(fitted).fit(df, **columns).fit(df, **columns)
+    message = "a second fit does not start from fresh weights"
+    np.testing.assert_allclose(_forecasts(again), first, rtol=1e-4, err_msg=message)
+
+
+def _check_no_leak(forecaster: Forecaster, df: pd.DataFrame, columns: dict[str, Any]) -> None:
+    before = evaluate_holdout(forecaster, df, **columns)
+    target = before.forecaster.panel_.columns.target
+    keys = [name for name in (before.forecaster.panel_.columns.id,) if name is not None]
+    from_end = df.groupby(keys).cumcount(ascending=False) if keys else np.arange(len(df))[::-1]
+    changed = df.astype({target: float})
+    changed.loc[np.asarray(from_end) < forecaster.horizon, target] *= -10
+    after = evaluate_holdout(forecaster, changed, **columns)
+    np.testing.assert_allclose(
+        _forecasts(after.forecaster),
+        _forecasts(before.forecaster),
+        rtol=1e-4,
+        err_msg="held-out values leak into the forecast of them",
+    )

@@ -1,0 +1,98 @@
+"""A sequence through a narrow vector and back."""
+
+import keras
+import numpy as np
+import pytest
+
+from seqkeras.errors import ArgumentError
+from seqkeras.models import autoencoder
+
+RANDOM = np.random.default_rng(7)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn", ["gru", keras.layers.LSTMCell(4)]])
+def test_encoder_and_decoder_are_models_that_make_up_the_whole(
+    cell, bidirectional, outputs, randomize
+):
+    options = {} if isinstance(cell, list) else {"units": (5, 4)}
+    model = autoencoder(3, timesteps=6, latent=2, cell=cell, bidirectional=bidirectional, **options)
+    randomize(model)
+    encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
+    assert isinstance(encoder, keras.Model)
+    assert isinstance(decoder, keras.Model)
+    assert (encoder.input_shape, encoder.output_shape) == ((None, 6, 3), (None, 2))
+    assert (decoder.input_shape, decoder.output_shape) == ((None, 2), (None, 6, 3))
+    x = RANDOM.normal(size=(4, 6, 3))
+    together = outputs(decoder, outputs(encoder, x))
+    np.testing.assert_allclose(together, outputs(model, x), atol=1e-5)
+
+
+def test_the_decoder_has_the_layers_of_the_encoder_in_opposite_order():
+    model = autoencoder(3, timesteps=6, units=(8, 4), cell=["lstm", "gru"])
+    parts = [
+        [
+            (type(layer), layer.units)
+            for layer in model.get_layer(name).layers
+            if isinstance(layer, keras.layers.RNN)
+        ]
+        for name in ("encoder", "decoder")
+    ]
+    assert parts[0] == [(keras.layers.LSTM, 8), (keras.layers.GRU, 4)]
+    assert parts[1] == parts[0][::-1]
+
+
+def test_one_cell_serves_encoder_and_decoder_without_shared_weights():
+    model = autoencoder(3, timesteps=6, cell=keras.layers.GRUCell(4))
+    encoder, decoder = (model.get_layer(name).weights for name in ("encoder", "decoder"))
+    assert not {id(w) for w in encoder} & {id(w) for w in decoder}
+    assert len(model.weights) == len(encoder) + len(decoder)
+
+
+def test_the_latent_vector_is_all_that_passes(outputs, randomize):
+    model = randomize(autoencoder(3, timesteps=6, latent=2, units=5))
+    latent = model.get_layer("encoder").get_layer("latent")
+    latent.set_weights([np.zeros_like(w) for w in latent.get_weights()])
+    x = RANDOM.normal(size=(2, 6, 3))
+    np.testing.assert_allclose(outputs(model, x), outputs(model, x + 1), atol=1e-6)
+
+
+def test_latent_has_a_default_and_sequences_can_be_as_short_as_one_timestep(outputs):
+    model = autoencoder(3, timesteps=1, units=5)
+    assert model.get_layer("encoder").output_shape == (None, 16)
+    assert outputs(model, np.ones((2, 1, 3))).shape == (2, 1, 3)
+
+
+def test_training_through_the_whole_trains_the_parts(outputs):
+    x = np.repeat(RANDOM.normal(size=(32, 1, 2)), 4, axis=1)
+    model = autoencoder(2, timesteps=4, latent=2, units=8, cell="gru")
+    model.compile(optimizer=keras.optimizers.Adam(0.05), loss="mse")
+    first = model.evaluate(x, x, verbose=0)
+    model.fit(x, x, epochs=30, verbose=0)
+    read_back = outputs(model.get_layer("decoder"), outputs(model.get_layer("encoder"), x))
+    assert np.mean((read_back - x) ** 2) < 0.2 * first
+
+
+def test_unknown_timesteps_are_refused_with_the_reason():
+    with pytest.raises(ArgumentError) as caught:
+        autoencoder(3, timesteps=None)
+    message = str(caught.value)
+    assert "timesteps must be an integer >= 1. Got: timesteps=None." in message
+    assert "The decoder writes as many timesteps as the encoder read" in message
+
+
+def test_stateful_is_refused_with_the_reason():
+    with pytest.raises(ArgumentError) as caught:
+        autoencoder(3, timesteps=4, stateful=True, batch_size=2)
+    message = str(caught.value)
+    assert "stateful must be False for autoencoder. Got: stateful=True." in message
+    assert "nothing continues in the next batch" in message
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "3"])
+@pytest.mark.parametrize("name", ["features", "timesteps", "latent"])
+def test_size_that_is_no_positive_integer_is_refused(name, value):
+    sizes = {"features": 3, "timesteps": 4} | {name: value}
+    with pytest.raises(ArgumentError) as caught:
+        autoencoder(sizes.pop("features"), **sizes)
+    assert str(caught.value) == f"{name} must be an integer >= 1. Got: {name}={value!r}."

@@ -1,0 +1,381 @@
+"""What every builder promises, run over all of them."""
+
+import functools
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from seqkeras import models
+from seqkeras.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Case:
+    """A builder at a small size, and the shapes that belong to it, without the batch."""
+
+    build: Callable[..., keras.Model]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+CASES = {
+    "many_to_one": Case(
+        functools.partial(models.many_to_one, 3, outputs=2, timesteps=6), (6, 3), (2,)
+    ),
+    "many_to_many": Case(
+        functools.partial(models.many_to_many, 3, outputs=2, timesteps=6), (6, 3), (6, 2)
+    ),
+    "one_to_many": Case(functools.partial(models.one_to_many, 3, steps=5, outputs=2), (3,), (5, 2)),
+    "next_step": Case(functools.partial(models.next_step, 3, timesteps=6), (6, 3), (6, 3)),
+    "autoencoder": Case(
+        functools.partial(models.autoencoder, 3, timesteps=6, latent=2), (6, 3), (6, 3)
+    ),
+    "multi_output": Case(
+        functools.partial(models.multi_output, 3, lookback=6, horizon=4, season_length=3),
+        (6, 3),
+        (4,),
+    ),
+}
+STACKS: dict[str, dict[str, Any]] = {
+    "lstm": {"units": 4},
+    "gru": {"units": 4, "cell": "gru"},
+    "simple_rnn": {"units": 4, "cell": "simple_rnn"},
+    "deep": {
+        "units": (4, 3),
+        "cell": ["gru", "simple_rnn"],
+        "dropout": 0.2,
+        "recurrent_dropout": 0.1,
+    },
+    "bidirectional": {"units": (4, 3), "bidirectional": True},
+    "keras cell": {"cell": keras.layers.LSTMCell(4)},
+    "mixed cells": {"cell": ["gru", keras.layers.LSTMCell(4)]},
+    "fixed batch": {"units": 4, "batch_size": 2},
+}
+STATELESS_ONLY = {"autoencoder", "multi_output"}
+
+# `bidirectional` would let next_step read the answer; its own tests hold that it is refused.
+PAIRS = [
+    (builder, stack)
+    for builder in CASES
+    for stack in STACKS
+    if (builder, stack) != ("next_step", "bidirectional")
+]
+every_builder = pytest.mark.parametrize("builder", CASES)
+every_pair = pytest.mark.parametrize(("builder", "stack"), PAIRS)
+
+# These three have all kinds of cells and layers between them. The slower promises are held on
+# them alone.
+TELLING = ("deep", "bidirectional", "mixed cells")
+TELLING_PAIRS = [pair for pair in PAIRS if pair[1] in TELLING]
+
+
+def numbers(case: Case, batch: int = 2) -> np.ndarray:
+    """Inputs for a case."""
+    return np.random.default_rng(1).normal(size=(batch, *case.inputs)).astype("float32")
+
+
+def leaf_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers of a model and of the models in it."""
+    return [
+        leaf
+        for layer in model.layers
+        for leaf in (leaf_layers(layer) if isinstance(layer, keras.Model) else [layer])
+    ]
+
+
+def test_every_builder_is_held_to_these_promises():
+    builders = {
+        name
+        for name, value in vars(models).items()
+        if isinstance(value, FunctionType) and name != "recurrent_stack"
+    }
+    assert builders == CASES.keys()
+
+
+@pytest.mark.parametrize(
+    ("builder", "stack"),
+    [
+        pytest.param(*pair, marks=[pytest.mark.backends] if pair in TELLING_PAIRS else [])
+        for pair in PAIRS
+    ],
+)
+def test_shapes_are_those_of_the_builder(builder, stack, outputs):
+    case = CASES[builder]
+    model = case.build(**STACKS[stack])
+    batch = STACKS[stack].get("batch_size")
+    assert model.input_shape == (batch, *case.inputs)
+    assert model.output_shape == (batch, *case.outputs)
+    answers = outputs(model, numbers(case))
+    assert answers.shape == (2, *case.outputs)
+    assert answers.dtype == np.float32
+    assert np.isfinite(answers).all()
+
+
+@every_pair
+def test_the_model_is_plain_uncompiled_keras(builder, stack):
+    model = CASES[builder].build(**STACKS[stack])
+    assert isinstance(model, keras.Model)
+    assert not model.compiled
+    classes = [type(part) for part in (model, *leaf_layers(model))]
+    assert {cls.__module__.split(".")[0] for cls in classes} == {"keras"}
+
+
+@every_builder
+def test_the_model_is_named_after_its_builder_or_as_asked(builder):
+    build = CASES[builder].build
+    assert build(units=4).name == builder
+    assert build(units=4, name="mine").name == "mine"
+
+
+@pytest.fixture(scope="module")
+def reloaded(tmp_path_factory, randomize, outputs):
+    """Outputs of every saved model before, and after load by a Python that has Keras alone."""
+    folder = tmp_path_factory.mktemp("saved")
+    before, inputs = {}, {}
+    for number, (builder, stack) in enumerate(TELLING_PAIRS):
+        model = randomize(CASES[builder].build(**STACKS[stack]))
+        model.save(folder / f"{number}.keras")
+        inputs[str(number)] = numbers(CASES[builder])
+        before[builder, stack] = outputs(model, inputs[str(number)])
+    np.savez(folder / "inputs.npz", **inputs)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(folder / "outputs.npz") as stored:
+        after = {
+            (*TELLING_PAIRS[int(number)], part): value
+            for name, value in stored.items()
+            for number, part in [name.split("_")]
+        }
+    return before, after, json.loads((folder / "modules.json").read_text())
+
+
+# Run in a folder of saved models, by a Python in which nothing of ours is imported.
+LOAD = """
+import json, sys
+import keras, numpy as np
+
+def run(model, x):
+    return keras.ops.convert_to_numpy(model(x))
+
+results = {}
+for number, x in np.load("inputs.npz").items():
+    model = keras.saving.load_model(number + ".keras")
+    results[number + "_whole"] = run(model, x)
+    if model.name == "autoencoder":
+        code = run(model.get_layer("encoder"), x)
+        results[number + "_parts"] = run(model.get_layer("decoder"), code)
+np.savez("outputs.npz", **results)
+with open("modules.json", "w") as file:
+    json.dump(sorted({name.split(".")[0] for name in sys.modules}), file)
+"""
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize(("builder", "stack"), TELLING_PAIRS)
+def test_a_saved_model_gives_the_same_numbers_where_seqkeras_is_never_imported(
+    builder, stack, reloaded
+):
+    before, after, modules = reloaded
+    assert "keras" in modules
+    assert "seqkeras" not in modules
+    np.testing.assert_allclose(
+        after[builder, stack, "whole"], before[builder, stack], rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("stack", TELLING)
+def test_encoder_and_decoder_are_found_in_a_loaded_autoencoder(stack, reloaded):
+    before, after, _ = reloaded
+    pair = ("autoencoder", stack)
+    np.testing.assert_allclose(after[(*pair, "parts")], before[pair], rtol=1e-5, atol=1e-5)
+
+
+@every_builder
+def test_clone_and_pickle_give_the_same_numbers(builder, outputs, randomize):
+    case = CASES[builder]
+    model = randomize(case.build(units=(4, 3)))
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    for copy in (clone, pickle.loads(pickle.dumps(model))):
+        np.testing.assert_allclose(
+            outputs(copy, numbers(case)), outputs(model, numbers(case)), atol=1e-6
+        )
+
+
+@every_builder
+def test_training_moves_every_weight(builder):
+    case = CASES[builder]
+    model = case.build(units=(4, 3))
+    before = model.get_weights()
+    model.compile(optimizer=keras.optimizers.Adam(0.01), loss="mse")
+    targets = np.random.default_rng(2).normal(size=(8, *case.outputs))
+    # A head that starts at zero hides the layers below it from the first step.
+    for _ in range(2):
+        model.train_on_batch(numbers(case, batch=8), targets)
+    after = model.get_weights()
+    assert all(np.abs(a - b).max() > 1e-4 for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("builder", "stack"), [pair for pair in PAIRS if "batch_size" not in STACKS[pair[1]]]
+)
+def test_a_row_gets_the_answer_that_it_gets_alone(builder, stack, outputs, randomize):
+    case = CASES[builder]
+    model = randomize(case.build(**STACKS[stack]))
+    x = numbers(case, batch=3)
+    alone = np.concatenate([outputs(model, row[np.newaxis]) for row in x])
+    np.testing.assert_allclose(outputs(model, x), alone, atol=1e-5)
+
+
+@every_pair
+def test_an_answer_depends_on_the_newest_observation(builder, stack, outputs, randomize):
+    case = CASES[builder]
+    model = randomize(case.build(**STACKS[stack]))
+    x = numbers(case)
+    changed = x.copy()
+    changed[:, -1] += 1
+    moved = np.abs(outputs(model, changed) - outputs(model, x))
+    # A sequence answers the newest observation at its last timestep, a vector everywhere.
+    newest = moved if builder in ("many_to_one", "multi_output") else moved[:, -1]
+    assert newest.min() > 1e-6
+
+
+@every_builder
+@pytest.mark.parametrize("kind", ["dropout", "recurrent_dropout"])
+def test_dropout_acts_in_training_alone(builder, kind, outputs, randomize):
+    case = CASES[builder]
+    model = randomize(case.build(units=(4, 3), **{kind: 0.5}))
+    plain = case.build(units=(4, 3))
+    plain.set_weights(model.get_weights())
+    x = numbers(case)
+    np.testing.assert_allclose(outputs(model, x), outputs(plain, x), atol=1e-6)
+    trained = outputs(model, x, training=True)
+    assert np.abs(trained - outputs(plain, x)).max() > 1e-3
+    assert np.abs(trained - outputs(model, x, training=True)).max() > 1e-3
+
+
+@every_builder
+def test_two_models_from_one_cell_share_no_weights(builder, outputs, randomize):
+    case = CASES[builder]
+    cell = keras.layers.GRUCell(4)
+    first, second = randomize(case.build(cell=cell)), case.build(cell=cell)
+    answers = outputs(first, numbers(case))
+    assert not {id(w) for w in first.weights} & {id(w) for w in second.weights}
+    randomize(second, seed=9)
+    np.testing.assert_array_equal(outputs(first, numbers(case)), answers)
+    assert not cell.built
+
+
+TIMESTEPS = 6
+STATEFUL = {
+    "many_to_one": functools.partial(models.many_to_one, 2, outputs=2),
+    "many_to_many": functools.partial(models.many_to_many, 2, outputs=2),
+    "next_step": functools.partial(models.next_step, 2),
+}
+
+
+@functools.cache
+def stateless_and_stateful(builder, cell, units):
+    """The two forms of a model with the same weights, inputs, and what the stateless one gives."""
+    stateless = STATEFUL[builder](cell=cell, units=units)
+    random = np.random.default_rng(0)
+    weights = [random.normal(0, 0.5, w.shape) for w in stateless.get_weights()]
+    stateless.set_weights(weights)
+    stateful = STATEFUL[builder](cell=cell, units=units, stateful=True, batch_size=2)
+    stateful.set_weights(weights)
+    x = random.normal(size=(2, TIMESTEPS, 2)).astype("float32")
+    return stateful, x, keras.ops.convert_to_numpy(stateless(x))
+
+
+def read_in_parts(model, x, cuts):
+    """Outputs over the parts of the time axis that `cuts` make.
+
+    Calls, not `predict`: on JAX, Keras' `predict` forgets the states of stateful layers.
+    """
+    for layer in model.layers:
+        if hasattr(layer, "reset_state"):
+            layer.reset_state()
+    return [keras.ops.convert_to_numpy(model(part)) for part in np.split(x, sorted(cuts), axis=1)]
+
+
+@pytest.mark.parametrize(
+    ("builder", "cell", "units"),
+    [
+        pytest.param(
+            builder,
+            cell,
+            units,
+            id=f"{builder}-{cell}-{len(units)}",
+            # JAX compiles each length anew, which takes seconds.
+            marks=[pytest.mark.backends] if (builder, units) == ("many_to_many", (4, 3)) else [],
+        )
+        for builder in STATEFUL
+        for cell in ("lstm", "gru", "simple_rnn")
+        for units in [(4,), (4, 3)]
+    ],
+)
+@settings(max_examples=8)
+@given(cuts=st.sets(st.integers(1, TIMESTEPS - 1)))
+@example(cuts=set())
+@example(cuts=set(range(1, TIMESTEPS)))
+def test_stateless_is_stateful_over_any_partition_of_time_is_stepwise(builder, cell, units, cuts):
+    stateful, x, expected = stateless_and_stateful(builder, cell, units)
+    parts = read_in_parts(stateful, x, cuts)
+    got = parts[-1] if builder == "many_to_one" else np.concatenate(parts, axis=1)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("builder", STATEFUL)
+def test_without_a_reset_a_stateful_model_remembers(builder):
+    stateful, x, expected = stateless_and_stateful(builder, "lstm", (4, 3))
+    read_in_parts(stateful, x, set())
+    again = keras.ops.convert_to_numpy(stateful(x))
+    assert np.abs(again - expected).max() > 1e-3
+
+
+@every_builder
+@pytest.mark.parametrize("units", [(), 0, -1, 2.5, True, "64"])
+def test_units_that_cannot_work_are_refused(builder, units):
+    with pytest.raises(ArgumentError, match="units must be an integer") as caught:
+        CASES[builder].build(units=units)
+    assert f"units={units!r}" in str(caught.value)
+
+
+@every_builder
+def test_an_unknown_keyword_is_refused_with_the_nearest(builder):
+    with pytest.raises(ArgumentError, match=r"Unknown keyword 'drop_out'\. Did you mean 'dropout'"):
+        CASES[builder].build(drop_out=0.1)
+
+
+@every_builder
+def test_an_unknown_cell_is_refused_with_the_nearest(builder):
+    with pytest.raises(ArgumentError, match=r"cell='gruu'\. Did you mean 'gru'"):
+        CASES[builder].build(cell="gruu")
+
+
+@pytest.mark.parametrize("builder", sorted(CASES.keys() - STATELESS_ONLY))
+def test_stateful_needs_a_batch_size(builder):
+    with pytest.raises(ArgumentError, match="batch_size must be given where stateful=True"):
+        CASES[builder].build(units=4, stateful=True)
+    model = CASES[builder].build(units=4, stateful=True, batch_size=2)
+    assert model.input_shape == (2, *CASES[builder].inputs)
+
+
+@pytest.mark.parametrize("builder", sorted(STATELESS_ONLY))
+def test_a_model_of_whole_windows_refuses_stateful(builder):
+    with pytest.raises(ArgumentError, match=f"stateful must be False for {builder}"):
+        CASES[builder].build(units=4, stateful=True, batch_size=2)

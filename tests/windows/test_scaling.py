@@ -1,0 +1,138 @@
+"""Scaling of each series by its own numbers."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqkeras.errors import ArgumentError, NotFittedError
+from seqkeras.windows import GroupedArray, StandardScaler
+
+
+@st.composite
+def several_series(draw):
+    """Series of different lengths, levels and spreads; some constant."""
+    shape = draw(st.sampled_from([(), (1,), (3,)]))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    lengths = draw(st.lists(st.integers(1, 9), min_size=1, max_size=5))
+    return [
+        draw(st.sampled_from([-1e5, 0.0, 3.0]))
+        + draw(st.sampled_from([0.0, 1e-3, 1.0, 1e4])) * random.normal(size=(length, *shape))
+        for length in lengths
+    ]
+
+
+@given(several_series())
+def test_each_series_is_scaled_as_if_it_were_alone(series):
+    grouped = GroupedArray.from_series(series)
+    scaled = StandardScaler().fit(grouped).transform(grouped)
+    for got, values in zip(scaled, series, strict=True):
+        spread = values.std(axis=0)
+        constant = np.ptp(values, axis=0) <= 1e-9 * np.abs(values.mean(axis=0))
+        expected = (values - values.mean(axis=0)) / np.where(constant, 1, spread)
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+        np.testing.assert_allclose(got.mean(axis=0), 0, atol=1e-6)
+        np.testing.assert_allclose(got.std(axis=0), np.where(constant, 0, 1), atol=1e-6)
+
+
+@given(several_series(), st.data())
+def test_inverse_brings_batches_of_any_series_back(series, data):
+    grouped = GroupedArray.from_series(series)
+    scaler = StandardScaler().fit(grouped)
+    scaled = scaler.transform(grouped)
+    number = data.draw(st.integers(0, len(series) - 1))
+    batch = np.stack([scaled[number]] * 2)
+    back = scaler.inverse_transform(batch, series=[number, number])
+    np.testing.assert_allclose(back, np.stack([series[number]] * 2), rtol=1e-9, atol=1e-9)
+
+
+def test_inverse_without_numbers_takes_row_i_for_series_i():
+    scaler = StandardScaler.from_state([10.0, 20.0, 30.0], [1.0, 2.0, 3.0])
+    assert scaler.inverse_transform([[0.0, 1.0]] * 3).tolist() == [[10, 11], [20, 22], [30, 33]]
+    assert scaler.inverse_transform([[1.0]], series=[2]).tolist() == [[33]]
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1, -7.0, 1e6 + 0.1, 1e15])
+def test_constant_series_is_shifted_to_zero_and_keeps_its_scale(level):
+    # The mean of 0.1 six times is not 0.1: the spread is rounding alone, never to be divided by.
+    grouped = GroupedArray.from_series([np.full(6, level), [1.0, 3.0]])
+    scaler = StandardScaler().fit(grouped)
+    assert scaler.scale_.tolist() == [1.0, 1.0]
+    np.testing.assert_allclose(scaler.transform(grouped)[0], 0, atol=abs(level) * 1e-12)
+
+
+def test_small_changes_on_a_high_level_are_not_taken_for_a_constant():
+    scaler = StandardScaler().fit(GroupedArray.from_series([1e6 + np.array([0.0, 2e-3])]))
+    np.testing.assert_allclose(scaler.scale_, [1e-3], rtol=1e-4)
+
+
+def test_features_are_scaled_one_by_one():
+    scaler = StandardScaler().fit(GroupedArray.from_series([[[0.0, 5.0], [2.0, 5.0]]]))
+    assert scaler.center_.tolist() == [[1.0, 5.0]]
+    assert scaler.scale_.tolist() == [[1.0, 1.0]]
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float16, np.float32])
+def test_moments_are_taken_in_float64(dtype):
+    # 40 000 ones add up to more than uint8 or float16 can hold.
+    values = np.ones(40_000, dtype=dtype)
+    values[::2] = 0
+    scaler = StandardScaler().fit(GroupedArray(values, [0, len(values)]))
+    assert scaler.center_.dtype == scaler.scale_.dtype == np.float64
+    assert scaler.center_.tolist() == scaler.scale_.tolist() == [0.5]
+
+
+def test_fit_changes_nothing_in_the_values():
+    values = np.array([1.0, 2.0, 4.0])
+    grouped = GroupedArray(values, [0, 3])
+    StandardScaler().fit(grouped).transform(grouped)
+    assert values.tolist() == [1.0, 2.0, 4.0]
+
+
+def test_transform_uses_the_numbers_of_fit():
+    # Held-out rows are scaled by what was known in training.
+    scaler = StandardScaler().fit(GroupedArray.from_series([[0.0, 2.0], [10.0, 30.0]]))
+    scaled = scaler.transform(GroupedArray.from_series([[3.0], [0.0, 40.0, 20.0]]))
+    assert [one.tolist() for one in scaled] == [[2.0], [-2.0, 2.0, 0.0]]
+
+
+def test_state_is_two_arrays():
+    grouped = GroupedArray.from_series([[1.0, 3.0], [10.0, 14.0, 18.0]])
+    scaler = StandardScaler().fit(grouped)
+    again = StandardScaler.from_state(scaler.center_.tolist(), scaler.scale_.tolist())
+    np.testing.assert_array_equal(again.transform(grouped).values, scaler.transform(grouped).values)
+
+
+def test_take_is_the_scaler_of_some_of_the_series():
+    scaler = StandardScaler.from_state([10.0, 20.0, 30.0], [1.0, 2.0, 3.0])
+    taken = scaler.take([2, 0])
+    assert taken.center_.tolist() == [30.0, 10.0]
+    assert taken.scale_.tolist() == [3.0, 1.0]
+    assert scaler.take([False, True, False]).center_.tolist() == [20.0]
+
+
+def test_series_without_rows_are_refused_by_number():
+    grouped = GroupedArray(np.arange(3.0), [0, 0, 3, 3])
+    with pytest.raises(ArgumentError, match="series of one row or more") as caught:
+        StandardScaler().fit(grouped)
+    assert "no rows in series [0, 2]" in str(caught.value)
+
+
+def test_another_number_of_series_is_refused():
+    scaler = StandardScaler().fit(GroupedArray.from_series([[1.0, 2.0], [3.0]]))
+    with pytest.raises(ArgumentError, match="series must be 2 series, as in fit") as caught:
+        scaler.transform(GroupedArray.from_series([[1.0]]))
+    assert "1 series" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda scaler: scaler.transform(GroupedArray.from_series([[1.0]])),
+        lambda scaler: scaler.inverse_transform([[1.0]]),
+        lambda scaler: scaler.take([0]),
+    ],
+)
+def test_use_before_fit_is_a_not_fitted_error(use):
+    with pytest.raises(NotFittedError, match="Call fit first"):
+        use(StandardScaler())

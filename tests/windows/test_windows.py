@@ -1,0 +1,312 @@
+"""Batches of windows against a loop that copies every window."""
+
+import itertools
+import tracemalloc
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqkeras.errors import ArgumentError, DataError
+from seqkeras.windows import GroupedArray, Windows, WindowSpec
+
+specs = st.builds(
+    WindowSpec,
+    st.integers(1, 4),
+    horizon=st.integers(1, 3),
+    stride=st.integers(1, 4),
+    sampling_rate=st.integers(1, 3),
+    gap=st.integers(0, 2),
+)
+
+
+def naive_windows(series, targets, spec):
+    """Every window of every series, in order, one row at a time."""
+    inputs, outputs = [], []
+    for values, wanted in zip(series, targets, strict=True):
+        for start in range(0, len(values), spec.stride):
+            timesteps = range(start, len(values), spec.sampling_rate)
+            if len(timesteps) < spec.lookback + spec.gap + spec.horizon:
+                break
+            inputs.append([values[timesteps[i]] for i in range(spec.lookback)])
+            first = spec.lookback + spec.gap
+            outputs.append([wanted[timesteps[first + i]] for i in range(spec.horizon)])
+    return np.array(inputs), np.array(outputs)
+
+
+def all_batches(windows):
+    """Inputs and targets of one epoch."""
+    batches = [windows[index] for index in range(len(windows))]
+    return tuple(np.concatenate(part) for part in zip(*batches, strict=True))
+
+
+def distinct(rows, width=None):
+    """An array in which no two numbers are equal, so that a wrong row cannot go unseen."""
+    shape = (rows,) if width is None else (rows, width)
+    return np.arange(float(np.prod(shape))).reshape(shape)
+
+
+@settings(max_examples=400)
+@given(
+    spec=specs,
+    # Empty series, one-row series and series of about one window are the borders to get wrong.
+    lengths=st.lists(st.integers(0, 25), min_size=1, max_size=5),
+    features=st.sampled_from([None, 1, 3]),
+    outputs=st.sampled_from(["values", None, 1, 2]),
+    batch_size=st.integers(1, 9),
+)
+def test_windows_are_those_of_a_naive_loop_and_never_cross_a_series_border(
+    spec, lengths, features, outputs, batch_size
+):
+    rows = sum(lengths)
+    values = distinct(rows, features)
+    targets = values if outputs == "values" else -1 - distinct(rows, outputs)
+    indptr = np.cumsum([0, *lengths])
+    cuts = indptr[1:-1]
+    x, y = naive_windows(np.split(values, cuts), np.split(targets, cuts), spec)
+    options = {} if outputs == "values" else {"targets": targets}
+    grouped = GroupedArray(values, indptr)
+    if not len(x):
+        with pytest.raises(DataError, match=f"longest series has {max(lengths)}"):
+            Windows(grouped, spec, **options)
+        return
+    windows = Windows(grouped, spec, batch_size=batch_size, **options)
+    got_x, got_y = all_batches(windows)
+    assert windows.count == len(x)
+    np.testing.assert_array_equal(got_x, x if features else x[..., np.newaxis])
+    np.testing.assert_array_equal(got_y, y)
+
+
+@given(count=st.integers(1, 30), batch_size=st.integers(1, 40))
+def test_every_batch_is_full_but_the_last_which_is_kept(count, batch_size):
+    windows = Windows(distinct(count + 1), WindowSpec(1), batch_size=batch_size)
+    sizes = [len(x) for x, _ in windows]
+    assert sum(sizes) == count
+    assert all(size == batch_size for size in sizes[:-1])
+    assert 0 < sizes[-1] <= batch_size
+    assert len(windows) == len(sizes)
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "inputs", "targets"),
+    [
+        (distinct(9), {}, (6, 3, 1), (6, 1)),
+        (distinct(9, 1), {}, (6, 3, 1), (6, 1, 1)),
+        (distinct(9, 2), {}, (6, 3, 2), (6, 1, 2)),
+        (distinct(9, 2), {"targets": distinct(9)}, (6, 3, 2), (6, 1)),
+        (distinct(9), {"targets": distinct(9, 4)}, (6, 3, 1), (6, 1, 4)),
+        (distinct(9).tolist(), {"targets": distinct(9, 4).tolist()}, (6, 3, 1), (6, 1, 4)),
+    ],
+)
+def test_shapes_follow_the_axes_of_values_and_targets(values, options, inputs, targets):
+    x, y = Windows(values, WindowSpec(3), **options)[0]
+    assert (x.shape, y.shape) == (inputs, targets)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16", "float32", "float64"])
+def test_batches_are_float32_whatever_the_values_are(dtype):
+    values = np.array([0, 1, 1, 0, 1, 0], dtype=dtype)
+    x, y = Windows(values, WindowSpec(2), targets=values[:, np.newaxis])[0]
+    assert x.dtype == y.dtype == np.float32
+    assert x[..., 0].tolist() == [[0, 1], [1, 1], [1, 0], [0, 1]]
+    assert y[:, 0, 0].tolist() == [1, 0, 1, 0]
+
+
+def test_building_windows_copies_nothing():
+    values = np.zeros((500_000, 4))
+    tracemalloc.start()
+    windows = Windows(values, WindowSpec(100, horizon=10), batch_size=32)
+    _, built = tracemalloc.get_traced_memory()
+    windows[7]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert built < 50_000
+    # One batch of float64 rows, and its float32 copy: about 160 kB out of 16 MB.
+    assert peak < 500_000
+
+
+def test_a_batch_reads_the_array_when_it_is_asked_for():
+    values = np.zeros(10)
+    windows = Windows(values, WindowSpec(2))
+    values[:] = 7
+    assert windows[0][0].min() == 7
+
+
+def test_batches_do_not_share_memory_with_the_values():
+    values = np.zeros(10, dtype=np.float32)
+    x, y = Windows(values, WindowSpec(2))[0]
+    x[:], y[:] = 1, 1
+    assert not values.any()
+
+
+def test_a_memory_map_is_read_like_an_array(tmp_path):
+    values = np.memmap(tmp_path / "values", dtype="float64", mode="w+", shape=(50, 2))
+    values[:] = distinct(50, 2)
+    values.flush()
+    on_disk = np.memmap(tmp_path / "values", dtype="float64", mode="r", shape=(50, 2))
+    spec = WindowSpec(5, horizon=2, stride=3, sampling_rate=2)
+    for got, expected in zip(
+        all_batches(Windows(on_disk, spec)),
+        all_batches(Windows(distinct(50, 2), spec)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_take_gives_windows_by_number_over_all_series():
+    windows = Windows(GroupedArray(distinct(12), [0, 5, 6, 12]), WindowSpec(3))
+    x, y = windows.take([3, 0, 3])
+    assert x[..., 0].tolist() == [[7, 8, 9], [0, 1, 2], [7, 8, 9]]
+    assert y[:, 0].tolist() == [10, 3, 10]
+
+
+@pytest.mark.parametrize("number", [-1, 5])
+def test_take_refuses_numbers_beyond_the_windows(number):
+    windows = Windows(GroupedArray(distinct(12), [0, 5, 6, 12]), WindowSpec(3))
+    assert windows.count == 5
+    with pytest.raises(IndexError):
+        windows.take([number])
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_batch_beyond_the_last_is_an_index_error(index):
+    with pytest.raises(IndexError, match=f"batch {index} of 3"):
+        Windows(distinct(12), WindowSpec(2), batch_size=4)[index]
+
+
+def first_rows(windows):
+    """First input row of every window of an epoch; tells the windows of one series apart."""
+    return all_batches(windows)[0][:, 0, 0].tolist()
+
+
+def epochs(count, **options):
+    windows = Windows(distinct(41), WindowSpec(1), batch_size=7, shuffle=True, **options)
+    orders = []
+    for _ in range(count):
+        orders.append(first_rows(windows))
+        windows.on_epoch_end()
+    return orders
+
+
+def test_every_shuffled_epoch_has_every_window_once_in_a_new_order():
+    orders = epochs(4, seed=3)
+    assert all(sorted(order) == list(range(40)) for order in orders)
+    assert all(one != other for one, other in itertools.combinations(orders, 2))
+    assert list(range(40)) not in orders
+
+
+def test_the_order_stays_within_an_epoch():
+    windows = Windows(distinct(41), WindowSpec(1), batch_size=7, shuffle=True)
+    assert first_rows(windows) == first_rows(windows)
+
+
+def test_the_same_seed_gives_the_same_epochs():
+    assert epochs(3, seed=5) == epochs(3, seed=5)
+    assert epochs(3, seed=5) != epochs(3, seed=6)
+    assert epochs(1) != epochs(1)
+
+
+def test_shuffled_inputs_keep_their_targets():
+    x, y = all_batches(Windows(distinct(41), WindowSpec(1, gap=2), shuffle=True))
+    np.testing.assert_array_equal(y[:, 0], x[:, 0, 0] + 3)
+
+
+def test_without_shuffle_every_epoch_is_in_order():
+    windows = Windows(distinct(41), WindowSpec(1), batch_size=7)
+    windows.on_epoch_end()
+    assert first_rows(windows) == list(range(40))
+
+
+def small_model(lookback, features):
+    """A linear model whose fit is the same on every run."""
+    model = keras.Sequential(
+        [
+            keras.Input((lookback, features)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(1, kernel_initializer="ones"),
+        ]
+    )
+    model.compile(optimizer=keras.optimizers.SGD(0.01), loss="mse")
+    return model
+
+
+@pytest.mark.backends
+def test_windows_go_straight_into_fit_evaluate_and_predict():
+    values = np.sin(distinct(50, 2))
+    windows = Windows(values, WindowSpec(4), targets=values[:, 0], batch_size=16)
+    x, y = all_batches(windows)
+    model, reference = small_model(4, 2), small_model(4, 2)
+    model.fit(windows, epochs=2, shuffle=False, verbose=0)
+    reference.fit(x, y, epochs=2, batch_size=16, shuffle=False, verbose=0)
+    for got, expected in zip(model.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    predicted = model.predict(windows, verbose=0)
+    assert predicted.shape == y.shape
+    np.testing.assert_allclose(predicted, model.predict(x, verbose=0), atol=1e-5)
+    loss = model.evaluate(windows, verbose=0)
+    assert loss == pytest.approx(np.mean((predicted - y) ** 2), rel=1e-4)
+
+
+@pytest.mark.backends
+def test_fit_draws_a_new_order_each_epoch():
+    class Recorded(Windows):
+        def on_epoch_end(self):
+            super().on_epoch_end()
+            orders.append(first_rows(self))
+
+    orders = []
+    windows = Recorded(distinct(20) / 20, WindowSpec(1), shuffle=True, seed=0)
+    small_model(1, 1).fit(windows, epochs=3, verbose=0)
+    assert len({tuple(order) for order in orders}) >= 2
+
+
+@pytest.mark.parametrize(
+    ("values", "got"),
+    [
+        (np.array(["a", "b", "c"]), "<U1 of shape (3,)"),
+        (np.array([1, None, 2], dtype=object), "object of shape (3,)"),
+        (np.array([1j, 2, 3]), "complex128 of shape (3,)"),
+        (np.array(["2020", "2021", "2022"], dtype="M8[Y]"), "datetime64[Y] of shape (3,)"),
+    ],
+)
+def test_values_and_targets_that_are_not_numbers_are_refused(values, got):
+    for name, arguments, options in [
+        ("values", (values,), {}),
+        ("targets", (np.arange(3),), {"targets": values}),
+    ]:
+        with pytest.raises(ArgumentError, match=f"{name} must be numbers") as caught:
+            Windows(*arguments, WindowSpec(1), **options)
+        assert got in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [5.0, np.zeros((4, 2, 2))])
+def test_values_of_no_or_three_axes_are_refused(values):
+    with pytest.raises(ArgumentError, match=r"\(rows,\) or \(rows, features\)") as caught:
+        Windows(values, WindowSpec(1))
+    assert str(np.shape(values)) in str(caught.value)
+
+
+@pytest.mark.parametrize("targets", [np.zeros(9), np.zeros((11, 2)), []])
+def test_targets_of_another_length_are_refused(targets):
+    with pytest.raises(ArgumentError, match="one row for each of the 10 rows") as caught:
+        Windows(np.zeros(10), WindowSpec(1), targets=targets)
+    assert f"targets={np.shape(targets)}" in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [[], np.zeros(7), GroupedArray(np.zeros(14), [0, 7, 7, 14])])
+def test_too_short_a_series_is_refused_with_what_is_needed(values):
+    with pytest.raises(DataError) as caught:
+        Windows(values, WindowSpec(4, horizon=3, gap=1))
+    longest = 7 if len(values) else 0
+    assert f"spans 8 rows, the longest series has {longest}." in str(caught.value)
+    assert "smaller lookback, horizon, gap or sampling_rate" in str(caught.value)
+    assert "lookback=4, horizon=3" in str(caught.value)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, True, "32", None])
+def test_batch_size_that_is_not_a_positive_integer_is_refused(batch_size):
+    with pytest.raises(ArgumentError, match="batch_size must be an integer >= 1") as caught:
+        Windows(np.zeros(10), WindowSpec(1), batch_size=batch_size)
+    assert f"batch_size={batch_size!r}" in str(caught.value)
