@@ -20,8 +20,9 @@ def bad_argument(name: str, value: object, expected: str, fix: str = "") -> Argu
 
 def nearest(word: object, words: Iterable[object]) -> str:
     """'Did you mean ...?' with the closest of `words`, or an empty string."""
-    close = difflib.get_close_matches(str(word), [str(w) for w in words], n=1, cutoff=0.6)
-    return f"Did you mean {close[0]!r}?" if close else ""
+    known = {str(one).lower(): str(one) for one in words}
+    close = difflib.get_close_matches(str(word).lower(), known, n=1, cutoff=0.6)
+    return f"Did you mean {known[close[0]]!r}?" if close else ""
 
 
 def check_integer(name: str, value: Any, *, minimum: int = 1, fix: str = "") -> int:
@@ -30,6 +31,13 @@ def check_integer(name: str, value: Any, *, minimum: int = 1, fix: str = "") -> 
     if not whole or int(value) < minimum:
         raise bad_argument(name, value, f"an integer >= {minimum}", fix)
     return int(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Returns `value` if it is True or False."""
+    if not isinstance(value, bool):
+        raise bad_argument(name, value, "True or False")
+    return value
 
 
 def check_fraction(name: str, value: Any, *, fix: str = "") -> float:

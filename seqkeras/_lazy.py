@@ -36,6 +36,9 @@ def attach(
     return __getattr__, __dir__, public
 
 
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
 def optional(module: str, *, extra: str) -> ModuleType:
     """Imports a package that belongs to the extra `extra`.
 
@@ -45,10 +48,30 @@ def optional(module: str, *, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing in BACKENDS:
+            raise MissingDependencyError(
+                f"Keras is set to run on {missing}, which is not installed. Install it with: "
+                f'pip install "seqkeras[{missing}]", or set KERAS_BACKEND to another of '
+                f"{', '.join(BACKENDS)}."
+            ) from error
         # A package that is there, but itself misses something, keeps its own error.
-        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+        if missing != module.split(".")[0]:
             raise
         raise MissingDependencyError(
-            f"This needs the package {module.split('.')[0]!r}, which is not installed. "
+            f"This needs the package {missing!r}, which is not installed. "
             f'Install it with: pip install "seqkeras[{extra}]"'
         ) from error
+
+
+def require(*packages: str) -> None:
+    """Imports packages that come with each of the extras tensorflow, jax and torch.
+
+    Called first in a package that needs them, so that a missing one is answered with the command
+    that installs it.
+
+    Raises:
+        MissingDependencyError: one is not installed.
+    """
+    for package in packages:
+        optional(package, extra="tensorflow")

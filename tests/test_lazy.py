@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from seqkeras._lazy import optional
+from seqkeras._lazy import optional, require
 from seqkeras.errors import MissingDependencyError
 
 
@@ -78,3 +78,21 @@ def test_optional_leaves_the_error_of_a_package_that_lacks_something_itself(tmp_
     with pytest.raises(ModuleNotFoundError, match="no_such_package") as caught:
         optional("half_there", extra="plot")
     assert not isinstance(caught.value, MissingDependencyError)
+
+
+def test_optional_says_which_backend_keras_lacks_and_how_to_choose_another(tmp_path, monkeypatch):
+    # As Keras does: it is there, but imports the backend that it is set to.
+    (tmp_path / "on_a_backend.py").write_text("import jax\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "jax", None)
+    with pytest.raises(MissingDependencyError) as caught:
+        optional("on_a_backend", extra="tensorflow")
+    assert "Keras is set to run on jax" in str(caught.value)
+    assert 'pip install "seqkeras[jax]"' in str(caught.value)
+    assert "KERAS_BACKEND" in str(caught.value)
+
+
+def test_require_asks_for_every_package():
+    require("json", "csv")
+    with pytest.raises(MissingDependencyError, match=r"'no_such_package'.*seqkeras\[tensorflow\]"):
+        require("json", "no_such_package")

@@ -11,12 +11,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 
 from seqkeras.errors import DataError, FileFormatError
-from seqkeras.forecasting._calendar import Calendar, from_integers, to_integers
+from seqkeras.forecasting._calendar import Calendar, to_integers
 from seqkeras.forecasting._conformal import ConformalIntervals
-from seqkeras.forecasting._frames import Columns, Panel
+from seqkeras.forecasting._frames import Columns, restore_panel
 from seqkeras.forecasting._training import TrainingLog
 from seqkeras.windows import GroupedArray, StandardScaler
 
@@ -99,7 +98,6 @@ def _restore(cls: type, header: dict[str, Any], arrays: dict[str, Any], network:
     if isinstance(params["units"], list):
         params["units"] = tuple(params["units"])
     log = header["log"]
-    calendar = Calendar(**header["calendar"])
     values = GroupedArray(arrays["values"], arrays["indptr"])
 
     forecaster = cls(**params)
@@ -110,10 +108,13 @@ def _restore(cls: type, header: dict[str, Any], arrays: dict[str, Any], network:
     radius = arrays.get("radius")
     forecaster.intervals_ = None if radius is None else ConformalIntervals(params["levels"], radius)
     forecaster.scaler_ = StandardScaler.from_state(arrays["center"], arrays["scale"])
-    columns = Columns(**header["columns"])
-    ids = pd.Index(header["ids"], dtype=header["ids_dtype"], name=columns.id)
-    last = from_integers(arrays["last"], calendar.dtype)
-    forecaster.panel_ = Panel(columns, ids, last, calendar, values)
+    forecaster.panel_ = restore_panel(
+        Columns(**header["columns"]),
+        Calendar(**header["calendar"]),
+        ids=(header["ids"], header["ids_dtype"]),
+        last=arrays["last"],
+        values=values,
+    )
     return forecaster
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,8 @@ class Calendar:
     @property
     def step(self) -> Any:
         """What one step adds: an integer or a pandas offset."""
+        if self.dtype.startswith("period"):
+            return pd.PeriodDtype(self.freq).freq
         return to_offset(self.freq) if self._is_dated else int(self.freq)
 
     @property
@@ -84,7 +87,7 @@ class Calendar:
         if not self._is_dated:
             return times + steps * self.step
         if isinstance(times, pd.PeriodIndex):
-            return times + steps * self.step.n
+            return times + steps
         if _is_fixed(self.step) or times.tz is None:
             return times + steps * self.step
         # Days and longer are counted on the wall clock, whatever daylight saving does.
@@ -180,13 +183,21 @@ def _infer_offset(times: pd.DatetimeIndex, indptr: npt.NDArray[np.int64]) -> str
         series = times[start:stop]
         stretches = [series, *(series[i : i + 8] for i in range(0, min(len(series), 400), 4))]
         for stretch in stretches:
-            freq = pd.infer_freq(stretch) if len(stretch) >= 3 else None
+            freq = _infer(stretch) if len(stretch) >= 3 else None
             if freq is not None:
-                return str(to_offset(freq).freqstr)
+                return freq
     if np.all(np.diff(indptr) < 3):
         raise DataError(_no_frequency("fewer than three rows in each series"))
     shown = ", ".join(str(stamp) for stamp in times[:4])
     raise DataError(_no_frequency(f"irregular stamps: {shown}, ..."))
+
+
+def _infer(stamps: pd.DatetimeIndex) -> str | None:
+    with warnings.catch_warnings():
+        # pandas 3 announces an offset instead of a word; either is understood here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        freq = pd.infer_freq(stamps)
+    return None if freq is None else str(to_offset(freq).freqstr)
 
 
 def _no_frequency(why: str) -> str:

@@ -1,15 +1,17 @@
 """The series that comes with the package."""
 
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from seqkeras.forecasting._frames import read_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 AIR_PASSENGERS = Path(__file__).parent / "data" / "air_passengers.csv"
 
 
-def load_air_passengers() -> pd.DataFrame:
+def load_air_passengers() -> "pd.DataFrame":
     """Passengers of international airlines in thousands a month, January 1949 to December 1960.
 
     Series G of Box & Jenkins, Time Series Analysis: Forecasting and Control (1976).

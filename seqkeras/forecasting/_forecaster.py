@@ -4,13 +4,13 @@ import random
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from sklearn.base import BaseEstimator
 
 from seqkeras._checks import (
@@ -33,6 +33,9 @@ from seqkeras.forecasting._strategies import (
 )
 from seqkeras.forecasting._training import TrainingLog, train
 from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Forecaster(BaseEstimator):
@@ -71,7 +74,8 @@ class Forecaster(BaseEstimator):
 
     Attributes:
         model_: the trained `keras.Model`, on scaled values.
-        lookback_, season_length_: what was used.
+        lookback_: timesteps that a forecast reads.
+        season_length_: timesteps of one season, as used.
         log_: losses and the number of epochs, a `TrainingLog`.
         intervals_: the radii of the intervals, in scaled units.
         scaler_: mean and deviation of each series.
@@ -129,7 +133,7 @@ class Forecaster(BaseEstimator):
 
     def fit(
         self,
-        df: pd.DataFrame,
+        df: "pd.DataFrame",
         *,
         id_col: str = "unique_id",
         time_col: str = "ds",
@@ -175,7 +179,7 @@ class Forecaster(BaseEstimator):
         self.scaler_, self.panel_ = scaler, panel.tail(lookback)
         return self
 
-    def predict(self, *, horizon: int | None = None) -> pd.DataFrame:
+    def predict(self, *, horizon: int | None = None) -> "pd.DataFrame":
         """Forecasts what comes after the last row of each series.
 
         Args:
@@ -205,7 +209,7 @@ class Forecaster(BaseEstimator):
                 forecasts[f"yhat-hi-{level:g}"] = forecasts["yhat"] + width
         return self.panel_.forecast_frame(forecasts)
 
-    def plot(self, df: pd.DataFrame | None = None, *, series: Any = None, title: str = "") -> Any:
+    def plot(self, df: "pd.DataFrame | None" = None, *, series: Any = None, title: str = "") -> Any:
         """Draws the forecast after the history, with its intervals.
 
         Args:
@@ -223,20 +227,9 @@ class Forecaster(BaseEstimator):
             MissingDependencyError: matplotlib is not installed.
         """
         self._check_fitted()
-        panel, columns = self.panel_, self.panel_.columns
-        wanted = panel.ids[:4] if series is None else pd.Index(np.atleast_1d(series))
-        missing = wanted.difference(panel.ids)
-        if len(missing):
-            raise bad_argument("series", missing[0], f"one of the {len(panel.ids)} fitted ids")
-        parts = {}
-        history = panel.history_frame() if df is None else df
-        forecast = self.predict()
-        for identity in wanted:
-            rows = [
-                frame if columns.id is None else frame[frame[columns.id] == identity]
-                for frame in (history, forecast)
-            ]
-            parts["" if columns.id is None else str(identity)] = rows
+        columns = self.panel_.columns
+        history = self.panel_.history_frame() if df is None else df
+        parts = self.panel_.pick([history, self.predict()], series)
         return _plots.draw(parts, columns.time, columns.target, self.levels, title=title)
 
     def save(self, path: str | Path) -> None:
@@ -380,7 +373,7 @@ class Forecaster(BaseEstimator):
             validation,
             epochs=epochs or self.epochs,
             patience=self.patience,
-            learning_rate=self.learning_rate,
+            learning_rate=float(self.learning_rate),
             progress=label if self.progress else None,
         )
 
@@ -395,10 +388,10 @@ def _square(series: GroupedArray) -> npt.NDArray[np.float32]:
 
 
 def _check_levels(levels: Any) -> None:
-    is_list = isinstance(levels, (tuple, list))
-    if not is_list or not all(isinstance(one, (int, float)) and 0 < one < 100 for one in levels):
+    is_list = isinstance(levels, (tuple, list)) and len(set(levels)) == len(levels)
+    if not is_list or not all(isinstance(one, Real) and 0 < float(one) < 100 for one in levels):
         fix = "For example (80, 95); () for no intervals."
-        raise bad_argument("levels", levels, "a tuple of numbers between 0 and 100", fix)
+        raise bad_argument("levels", levels, "a tuple of different numbers between 0 and 100", fix)
 
 
 @contextmanager

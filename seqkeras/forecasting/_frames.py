@@ -11,7 +11,7 @@ import pandas as pd
 
 from seqkeras._checks import bad_argument, nearest
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
-from seqkeras.forecasting._calendar import Calendar, to_integers
+from seqkeras.forecasting._calendar import Calendar, from_integers, to_integers
 from seqkeras.windows import GroupedArray
 
 DEFAULT_ID = "unique_id"
@@ -96,12 +96,45 @@ class Panel:
         ]
         return pd.concat(frames, ignore_index=True)
 
+    def pick(self, frames: list[pd.DataFrame], series: Any = None) -> dict[str, list[pd.DataFrame]]:
+        """The rows of some series in each of several frames, by the name of the series.
+
+        Args:
+            frames: in the columns of this panel.
+            series: an id, or a list of ids; None: the first four.
+
+        Raises:
+            ArgumentError: there is no series of such an id.
+        """
+        key = self.columns.id
+        if key is None:
+            return {"": frames}
+        wanted = self.ids[:4] if series is None else pd.Index(np.atleast_1d(series))
+        unknown = wanted.difference(self.ids)
+        if len(unknown):
+            expected = f"among the ids of the {len(self.ids)} series"
+            raise bad_argument("series", unknown[0], expected, nearest(unknown[0], self.ids))
+        return {str(one): [df[df[key] == one] for df in frames] for one in wanted}
+
     def _frame(self, first: int, last: int, data: dict[str, Any]) -> pd.DataFrame:
         times = self.calendar.span(self.last, first, last)
         key = (
             {} if self.columns.id is None else {self.columns.id: self.ids.repeat(last - first + 1)}
         )
         return pd.DataFrame(key | {self.columns.time: times} | data)
+
+
+def restore_panel(
+    columns: Columns,
+    calendar: Calendar,
+    *,
+    ids: tuple[list[Any], str],
+    last: npt.NDArray[np.int64],
+    values: GroupedArray,
+) -> Panel:
+    """A panel from what a file holds: ids with their dtype, last stamps as integers."""
+    index = pd.Index(ids[0], dtype=ids[1], name=columns.id)
+    return Panel(columns, index, from_integers(last, calendar.dtype), calendar, values)
 
 
 def read_panel(

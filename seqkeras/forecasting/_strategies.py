@@ -60,8 +60,8 @@ def build_network(
             lookback=lookback,
             horizon=horizon if model == "multi_output" else 1,
             season_length=season_length,
-            units=units or 64,
-            cell=cell or "gru",
+            units=64 if units is None else units,
+            cell="gru" if cell is None else cell,
         )
     if isinstance(model, keras.Model):
         network = keras.models.clone_model(model)

@@ -46,9 +46,11 @@ def recurrent_layer(
     if isinstance(cell, str):
         layer = CELLS[check_one_of("cell", cell, CELLS)]
         return layer(units, dropout=dropout, recurrent_dropout=recurrent_dropout, **options)
-    if not (hasattr(cell, "state_size") and isinstance(cell, keras.layers.Layer)):
+    has_state = isinstance(cell, keras.layers.Layer) and hasattr(cell, "state_size")
+    if not has_state or isinstance(cell, keras.layers.RNN):
         names = ", ".join(repr(name) for name in CELLS)
-        raise bad_argument("cell", cell, f"one of {names}, or a Keras cell with a state_size")
+        fix = "A layer runs a cell over time: give the cell, such as keras.layers.LSTMCell(8)."
+        raise bad_argument("cell", cell, f"one of {names}, or a Keras cell with a state_size", fix)
     if dropout or recurrent_dropout:
         rates = f"dropout={dropout}, recurrent_dropout={recurrent_dropout}"
         fix = "Set dropout on the cell itself."

@@ -1,5 +1,9 @@
 """Builders: each returns a plain, uncompiled `keras.Model`."""
 
+from seqkeras._lazy import require
+
+require("keras")
+
 from seqkeras.models._autoencoder import autoencoder as autoencoder
 from seqkeras.models._many_to_many import many_to_many as many_to_many
 from seqkeras.models._many_to_one import many_to_one as many_to_one

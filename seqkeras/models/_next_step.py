@@ -6,7 +6,7 @@ import keras
 
 from seqkeras._checks import bad_argument
 from seqkeras.models._many_to_many import many_to_many
-from seqkeras.models._stack import StackOptions
+from seqkeras.models._stack import Stack, StackOptions
 
 
 def next_step(
@@ -38,7 +38,7 @@ def next_step(
         >>> next_step(2, units=8, stateful=True, batch_size=1).output_shape
         (1, None, 2)
     """
-    if stack.get("bidirectional"):
+    if Stack.parse(**stack).bidirectional:  # parsed first: what it does not know is refused here
         fix = "The backward direction reads the value that is to be predicted."
         raise bad_argument("bidirectional", True, "False for next_step", fix)
     return many_to_many(

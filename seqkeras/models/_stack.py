@@ -6,7 +6,7 @@ from typing import Any, TypedDict, Unpack
 
 import keras
 
-from seqkeras._checks import bad_argument, check_fraction, check_integer, nearest
+from seqkeras._checks import bad_argument, check_flag, check_fraction, check_integer, nearest
 from seqkeras.errors import ArgumentError
 from seqkeras.layers import Cell, recurrent_layer
 
@@ -62,11 +62,14 @@ class Stack:
         for name in given.keys() - StackOptions.__annotations__.keys():
             known = ", ".join(StackOptions.__annotations__)
             hint = nearest(name, StackOptions.__annotations__)
-            raise ArgumentError(f"Unknown keyword {name!r}. {hint} The stack takes: {known}.")
+            hint = f" {hint}" if hint else ""
+            raise ArgumentError(f"Unknown keyword {name!r}.{hint} The stack takes: {known}.")
         cells, units = _layers(given.pop("cell", "lstm"), given.pop("units", None))
         return cls(cells, units, **given)
 
     def __post_init__(self) -> None:
+        check_flag("bidirectional", self.bidirectional)
+        check_flag("stateful", self.stateful)
         check_fraction("dropout", self.dropout)
         check_fraction("recurrent_dropout", self.recurrent_dropout)
         if self.batch_size is not None:
@@ -101,7 +104,7 @@ class Stack:
                 name=f"recurrent_{level}",
             )
             if self.bidirectional:
-                layer = keras.layers.Bidirectional(layer, name=f"bidirectional_{level}")
+                layer = _both_ways(layer, name=f"bidirectional_{level}")
             x = layer(x)
         return x
 
@@ -133,6 +136,13 @@ def recurrent_stack(
         (None, None, 64)
     """
     return Stack.parse(**options)(x, return_sequences=return_sequences)
+
+
+def _both_ways(layer: keras.layers.RNN, *, name: str) -> keras.layers.Bidirectional:
+    # Bidirectional copies the layer through its config, where a user's own cell is only a name.
+    cell = type(layer.cell)
+    with keras.saving.custom_object_scope({cell.__name__: cell}):
+        return keras.layers.Bidirectional(layer, name=name)
 
 
 def _layers(cell: Any, units: Any) -> tuple[tuple[Cell, ...], tuple[int, ...]]:

@@ -87,17 +87,17 @@ def coverage(actual: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike) -> 
         >>> coverage([1.0, 5.0], [0.0, 0.0], [2.0, 2.0])
         0.5
     """
-    truth, lower = _same_shape(actual, low)
-    _, upper = _same_shape(actual, high)
+    truth, lower = _same_shape(actual, low, "low")
+    _, upper = _same_shape(actual, high, "high")
     return float(np.mean((lower <= truth) & (truth <= upper)))
 
 
 def _same_shape(
-    actual: npt.ArrayLike, other: npt.ArrayLike
+    actual: npt.ArrayLike, other: npt.ArrayLike, name: str = "forecast"
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     truth = np.asarray(actual, dtype=np.float64)
     guess = np.asarray(other, dtype=np.float64)
     if truth.shape != guess.shape or not truth.size:
         expected = f"an array of the shape of actual, {truth.shape}, and not empty"
-        raise bad_argument("forecast", guess.shape, expected)
+        raise bad_argument(name, guess.shape, expected)
     return truth, guess

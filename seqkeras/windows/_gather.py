@@ -34,10 +34,13 @@ def gather(
         [[0.0, 2.0, 4.0], [5.0, 7.0, 9.0]]
     """
     span = (timesteps - 1) * sampling_rate + 1
-    last = len(values) - span
-    if starts.size and (starts.min() < 0 or starts.max() > last):
-        got = f"{starts.min()} to {starts.max()}"
-        raise IndexError(f"starts must lie in 0 to {last} for windows of {span} rows. Got: {got}.")
+    if not len(starts):
+        return np.empty((0, timesteps, *values.shape[1:]), dtype)
+    if starts.min() < 0 or starts.max() > len(values) - span:
+        raise IndexError(
+            f"starts must give windows of {span} rows inside the {len(values)} rows of values. "
+            f"Got: {starts.min()} to {starts.max()}."
+        )
     # Every window of the series as a view: only the rows asked for are ever copied.
     view = np.lib.stride_tricks.sliding_window_view(values, span, axis=0)[..., ::sampling_rate]
     windows = np.moveaxis(view, -1, 1)

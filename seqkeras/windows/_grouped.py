@@ -33,7 +33,9 @@ class GroupedArray:
         if bounds.ndim != 1 or not len(bounds) or not np.issubdtype(bounds.dtype, np.integer):
             raise bad_argument("indptr", indptr, "a one-dimensional array of integers, not empty")
         self.indptr: npt.NDArray[np.int64] = bounds.astype(np.int64)
-        rows = len(self.values) if self.values.ndim else 0
+        if not self.values.ndim:
+            raise bad_argument("values", values, "an array of shape (rows,) or (rows, features)")
+        rows = len(self.values)
         rising = bool(np.all(np.diff(self.indptr) >= 0))
         if not rising or self.indptr[0] != 0 or self.indptr[-1] != rows:
             expected = f"numbers that start at 0, never fall and end at the {rows} rows of values"
@@ -45,7 +47,7 @@ class GroupedArray:
         arrays = [np.asarray(one) for one in series]
         if not arrays:
             raise bad_argument("series", arrays, "one array or more")
-        if len({one.shape[1:] for one in arrays}) > 1 or arrays[0].ndim == 0:
+        if len({one.shape[1:] for one in arrays}) > 1 or not all(one.ndim for one in arrays):
             shapes = [one.shape for one in arrays[:5]]
             raise bad_argument("series", shapes, "arrays that differ in their first axis alone")
         return cls(np.concatenate(arrays), np.cumsum([0, *map(len, arrays)]))
@@ -84,7 +86,8 @@ class GroupedArray:
 
     def take(self, series: npt.ArrayLike) -> "GroupedArray":
         """The series with these numbers, copied into a new `GroupedArray`."""
-        chosen = np.arange(len(self))[np.asarray(series)]
+        numbers = np.asarray(series)
+        chosen = np.arange(len(self))[numbers if numbers.size else numbers.astype(np.int64)]
         return self._rows(self.indptr[:-1][chosen], self.indptr[1:][chosen])
 
     def _rows(self, first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]) -> "GroupedArray":

@@ -82,10 +82,20 @@ class StandardScaler:
             values: `(batch, timesteps)` or `(batch, timesteps, features)`, scaled.
             series: `(batch,)`, the number of the series that each row of the batch belongs to.
                 Default: row i belongs to series i.
+
+        Raises:
+            ArgumentError: another shape than the series had in `fit`.
+            NotFittedError: `fit` was not called.
         """
         center, scale = self._state()
         rows = slice(None) if series is None else np.asarray(series)
-        return np.asarray(values) * scale[rows][:, np.newaxis] + center[rows][:, np.newaxis]
+        scaled = np.asarray(values)
+        shift, stretch = center[rows][:, np.newaxis], scale[rows][:, np.newaxis]
+        if scaled.ndim != shift.ndim or len(scaled) != len(shift):
+            shape = ("batch", "timesteps", "features")[: shift.ndim]
+            expected = f"({', '.join(shape)}), with a batch of {len(shift)}"
+            raise bad_argument("values", scaled.shape, expected)
+        return scaled * stretch + shift
 
     def _state(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         if not hasattr(self, "center_"):

@@ -2,6 +2,10 @@
 
 import math
 
+from seqkeras._lazy import require
+
+require("keras")
+
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +27,12 @@ class Windows(keras.utils.PyDataset):
     Args:
         values: what a window reads: `(rows,)`, `(rows, features)` or a `GroupedArray`.
         spec: the shape of a window.
-        targets: what a window predicts, `(rows,)` or `(rows, outputs)`, row for row beside
-            `values`. Default: `values` themselves.
+        targets: what a window predicts, `(rows,)`, `(rows, outputs)` or a `GroupedArray`, row for
+            row beside `values`. Default: `values` themselves.
         batch_size: windows in a batch; the last batch may be smaller, none is dropped.
         shuffle: draw the windows in random order, a new one each epoch. Without it they come
-            in order of series and time.
+            in order of series and time; `fit` keeps that order if it is told `shuffle=False`, and
+            draws the order of batches otherwise.
         seed: of the shuffle. The same seed gives the same epochs.
 
     Attributes:
@@ -55,17 +60,21 @@ class Windows(keras.utils.PyDataset):
         values: npt.ArrayLike | GroupedArray,
         spec: WindowSpec,
         *,
-        targets: npt.ArrayLike | None = None,
+        targets: npt.ArrayLike | GroupedArray | None = None,
         batch_size: int = 32,
         shuffle: bool = False,
         seed: int | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(spec, WindowSpec):
+            raise bad_argument("spec", spec, "a WindowSpec", "For example WindowSpec(24).")
         grouped = values if isinstance(values, GroupedArray) else _one_series(values)
         self.spec = spec
         self.batch_size = check_integer("batch_size", batch_size)
         self.shuffle = shuffle
         self._values = _check_numeric("values", grouped.values)
+        if isinstance(targets, GroupedArray):
+            targets = targets.values
         self._targets = self._values if targets is None else _check_numeric("targets", targets)
         if len(self._targets) != len(self._values):
             expected = f"one row for each of the {len(self._values)} rows of values"
@@ -119,15 +128,17 @@ class Windows(keras.utils.PyDataset):
 
 
 def _one_series(values: npt.ArrayLike) -> GroupedArray:
-    array = np.asanyarray(values)
-    if array.ndim not in (1, 2):
-        raise bad_argument("values", array.shape, "an array of shape (rows,) or (rows, features)")
+    array = _check_numeric("values", values)
     return GroupedArray(array, [0, len(array)])
 
 
 def _check_numeric(name: str, values: npt.ArrayLike) -> npt.NDArray[np.generic]:
-    array = np.asanyarray(values)
+    expected = "numbers of shape (rows,) or (rows, features)"
+    try:
+        array = np.asanyarray(values)
+    except ValueError as error:  # rows of different lengths
+        fix = "Series of different lengths are a GroupedArray.from_series(...)."
+        raise bad_argument(name, type(values).__name__, expected, fix) from error
     if array.ndim not in (1, 2) or array.dtype.kind not in "buif":
-        got = f"{array.dtype} of shape {array.shape}"
-        raise bad_argument(name, got, "numbers of shape (rows,) or (rows, features)")
+        raise bad_argument(name, f"{array.dtype} of shape {array.shape}", expected)
     return array

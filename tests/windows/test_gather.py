@@ -60,7 +60,7 @@ def test_window_beyond_the_values_is_an_index_error(starts):
     # A negative start would read from the end of the array, which is another series.
     with pytest.raises(IndexError) as caught:
         gather(np.arange(10), np.array(starts), timesteps=3, sampling_rate=2)
-    assert "starts must lie in 0 to 5 for windows of 5 rows" in str(caught.value)
+    assert "starts must give windows of 5 rows inside the 10 rows of values" in str(caught.value)
     assert f"Got: {min(starts)} to {max(starts)}." in str(caught.value)
 
 

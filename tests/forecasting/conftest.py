@@ -1,0 +1,30 @@
+"""Frames that several test files need."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+def series_frame(rows: int, *, start: str = "2020-01-01", freq: str = "D", seed: int = 0):
+    """One series in the columns ds and y: a trend, a wave of 7 and noise."""
+    noise = np.random.default_rng(seed).normal(0, 0.1, rows)
+    step = np.arange(rows)
+    values = 10 + 0.05 * step + np.sin(2 * np.pi * step / 7) + noise
+    return pd.DataFrame({"ds": pd.date_range(start, periods=rows, freq=freq), "y": values})
+
+
+@pytest.fixture
+def one() -> pd.DataFrame:
+    return series_frame(90)
+
+
+@pytest.fixture
+def panel() -> pd.DataFrame:
+    """Three series of other lengths, starts and sizes, their rows interleaved by time."""
+    frames = [
+        series_frame(60 + 10 * i, start=f"2020-01-{1 + 3 * i:02d}", seed=i).assign(
+            unique_id=name, y=lambda df, i=i: df.y * 10**i
+        )
+        for i, name in enumerate(["a", "b", "c"])
+    ]
+    return pd.concat(frames).sort_values("ds", kind="stable").reset_index(drop=True)

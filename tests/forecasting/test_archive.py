@@ -1,0 +1,172 @@
+import io
+import json
+import shutil
+import zipfile
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from seqkeras.errors import DataError, FileFormatError
+from seqkeras.forecasting import Forecaster
+from seqkeras.models import many_to_one
+
+
+def quick(**options):
+    return Forecaster(
+        4, **{"lookback": 8, "units": 4, "epochs": 1, "seed": 0, "progress": False} | options
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A fitted forecaster and its file."""
+    stamps = pd.date_range("2020-01-01", periods=60, freq="h", tz="America/New_York")
+    values = np.random.default_rng(0).normal(size=(2, 60)).cumsum(axis=1)
+    frames = [pd.DataFrame({"unique_id": i, "ds": stamps, "y": values[i]}) for i in range(2)]
+    fitted = quick(levels=(50, 90), units=(4, 3)).fit(pd.concat(frames))
+    path = tmp_path_factory.mktemp("archive") / "forecaster.zip"
+    fitted.save(path)
+    return fitted, path
+
+
+@pytest.mark.backends
+def test_a_loaded_forecaster_is_the_same(saved):
+    fitted, path = saved
+    loaded = Forecaster.load(path)
+    assert loaded.get_params() == fitted.get_params()
+    assert (loaded.log_, loaded.lookback_) == (fitted.log_, fitted.lookback_)
+    assert loaded.season_length_ == fitted.season_length_
+    pd.testing.assert_frame_equal(loaded.predict(), fitted.predict(), rtol=1e-6)
+
+
+def test_a_loaded_forecaster_can_be_saved_and_fitted_again(saved, tmp_path):
+    fitted, path = saved
+    loaded = Forecaster.load(path)
+    loaded.save(tmp_path / "again.zip")
+    pd.testing.assert_frame_equal(
+        Forecaster.load(tmp_path / "again.zip").predict(), fitted.predict(), rtol=1e-6
+    )
+    frame = loaded.panel_.history_frame()
+    assert len(loaded.set_params(levels=(), validation=0, lookback=3).fit(frame).predict()) == 8
+
+
+def test_the_file_holds_no_pickle(saved):
+    with zipfile.ZipFile(saved[1]) as file:
+        assert sorted(file.namelist()) == ["arrays.npz", "header.json", "network.keras"]
+        assert json.loads(file.read("header.json"))["format"] == "seqkeras.Forecaster"
+        with file.open("arrays.npz") as arrays, np.load(arrays, allow_pickle=False) as stored:
+            assert {stored[name].dtype.kind for name in stored.files} <= set("if")
+
+
+def test_a_builder_comes_back_as_its_network(one, tmp_path):
+    def builder(features, *, lookback, horizon):
+        return many_to_one(features, timesteps=lookback, outputs=horizon, units=4)
+
+    fitted = quick(model=builder, units=None).fit(one)
+    fitted.save(tmp_path / "f.zip")
+    loaded = Forecaster.load(tmp_path / "f.zip")
+    pd.testing.assert_frame_equal(loaded.predict(), fitted.predict(), rtol=1e-6)
+    pd.testing.assert_frame_equal(loaded.fit(one).predict(), fitted.predict(), rtol=1e-4)
+
+
+def test_layers_of_the_users_own_are_found(one, tmp_path):
+    class Doubling(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    x = keras.Input((8, 1))
+    model = keras.Model(x, keras.layers.Dense(4)(Doubling()(x)[:, :, 0]))
+    fitted = quick(model=model, units=None).fit(one)
+    fitted.save(tmp_path / "f.zip")
+    loaded = Forecaster.load(tmp_path / "f.zip", custom_objects={"Doubling": Doubling})
+    pd.testing.assert_frame_equal(loaded.predict(), fitted.predict(), rtol=1e-6)
+
+
+def test_numbers_of_numpy_are_saved_like_pythons(one, tmp_path):
+    fitted = quick(levels=(np.int64(80),), learning_rate=np.float32(0.001)).fit(one)
+    fitted.save(tmp_path / "f.zip")
+    assert Forecaster.load(tmp_path / "f.zip").levels == (80,)
+
+
+def test_ids_that_json_cannot_hold_are_refused_and_no_file_is_left(one, tmp_path):
+    fitted = quick().fit(one)
+    fitted.panel_ = replace(fitted.panel_, ids=pd.Index([object()]))
+    with pytest.raises(DataError, match="cannot be saved"):
+        fitted.save(tmp_path / "f.zip")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_there_survives_a_failed_save(saved, tmp_path, monkeypatch):
+    fitted, path = saved
+    copy = tmp_path / "f.zip"
+    shutil.copy(path, copy)
+    before = copy.read_bytes()
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(fitted.model_), "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fitted.save(copy)
+    assert copy.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [copy]
+
+
+def rewrite(path, target, changes):
+    """A copy of the archive with other bytes in some members; None drops one."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            data = changes.get(name, old.read(name))
+            if data is not None:
+                new.writestr(name, data)
+
+
+@pytest.mark.parametrize("member", ["header.json", "arrays.npz", "network.keras"])
+@pytest.mark.parametrize("data", [None, b"", b"rubbish", b"[]"])
+def test_a_damaged_member_is_refused(saved, tmp_path, member, data):
+    target = tmp_path / "damaged.zip"
+    rewrite(saved[1], target, {member: data})
+    with pytest.raises(FileFormatError, match="is not a"):
+        Forecaster.load(target)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_a_truncated_file_is_refused(saved, tmp_path, share):
+    whole = saved[1].read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(FileFormatError, match="is not a forecaster, or is damaged"):
+        Forecaster.load(tmp_path / "cut.zip")
+
+
+def test_a_flipped_byte_is_refused(saved, tmp_path):
+    whole = bytearray(saved[1].read_bytes())
+    with zipfile.ZipFile(saved[1]) as file:
+        middle = file.getinfo("network.keras").header_offset + 2000
+    whole[middle] ^= 0xFF
+    (tmp_path / "flipped.zip").write_bytes(whole)
+    with pytest.raises(FileFormatError, match="damaged"):
+        Forecaster.load(tmp_path / "flipped.zip")
+
+
+def test_a_later_version_is_refused_with_the_way_out(saved, tmp_path):
+    with zipfile.ZipFile(saved[1]) as file:
+        header = json.loads(file.read("header.json"))
+    header["version"] = 99
+    rewrite(saved[1], tmp_path / "later.zip", {"header.json": json.dumps(header).encode()})
+    with pytest.raises(FileFormatError, match=r"later version.*pip install -U seqkeras"):
+        Forecaster.load(tmp_path / "later.zip")
+
+
+def test_a_pickle_in_the_arrays_is_not_run(saved, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (pytest.fail, ("a pickle was run",))
+
+    buffer = io.BytesIO()
+    np.savez(buffer, values=np.array([Evil()], dtype=object), indptr=np.array([0, 1]))
+    rewrite(saved[1], tmp_path / "evil.zip", {"arrays.npz": buffer.getvalue()})
+    with pytest.raises(FileFormatError):
+        Forecaster.load(tmp_path / "evil.zip")

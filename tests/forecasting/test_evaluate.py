@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
+from seqkeras.forecasting._evaluate import naive
+from seqkeras.scoring import mae, mase
+
+
+def forecaster(**options):
+    return Forecaster(
+        5, **{"lookback": 14, "units": 2, "epochs": 1, "seed": 0, "progress": False} | options
+    )
+
+
+def test_scores_are_those_of_the_forecast_beside_what_came(panel):
+    held_out = evaluate_holdout(forecaster(), panel)
+    frame = held_out.forecast
+    expected = {"MAE": [], "MASE": []}
+    for name, rows in panel.groupby("unique_id"):
+        history, actual = rows.y.to_numpy()[:-5], rows.y.to_numpy()[-5:]
+        guess = frame[frame.unique_id == name].yhat
+        assert frame[frame.unique_id == name].actual.tolist() == actual.tolist()
+        expected["MAE"].append(mae(actual, guess))
+        expected["MASE"].append(mase(actual, guess, history=history, season_length=7))
+    for score, values in expected.items():
+        assert held_out.scores.loc["seqkeras", score] == pytest.approx(np.mean(values))
+
+
+def test_baselines_stand_beside_every_score(one):
+    scores = evaluate_holdout(forecaster(), one).scores
+    assert scores.index.tolist() == ["seqkeras", "seasonal naive", "naive"]
+    history, actual = one.y.to_numpy()[:-5], one.y.to_numpy()[-5:]
+    assert scores.loc["seasonal naive", "MAE"] == pytest.approx(mae(actual, history[-7:-2]))
+    assert scores.loc["naive", "MAE"] == pytest.approx(mae(actual, [history[-1]] * 5))
+    assert 0 <= scores.loc["seqkeras", "in 80 %"] <= scores.loc["seqkeras", "in 95 %"] <= 100
+
+
+def test_the_given_forecaster_is_not_changed(one):
+    given = forecaster()
+    evaluate_holdout(given, one)
+    assert not hasattr(given, "model_")
+
+
+def test_a_history_without_change_has_no_scaled_error(one):
+    scores = evaluate_holdout(forecaster(), one.assign(y=3.0)).scores
+    assert scores.MASE.isna().all()
+    assert scores.MAE.to_numpy() == pytest.approx(0, abs=1e-5)
+
+
+def test_naive_repeats_the_last_season():
+    history = np.arange(10)
+    assert naive(history, 5, 3).tolist() == [7, 8, 9, 7, 8]
+    assert naive(history, 2).tolist() == [9, 9]
+    assert naive(history[:2], 3, 7).tolist() == [0, 1, 0]
+
+
+def test_the_airline_year_is_forecast_far_better_than_last_years():
+    held_out = evaluate_holdout(Forecaster(12, seed=0, progress=False), load_air_passengers())
+    scores = held_out.scores.MASE
+    assert scores["seqkeras"] <= 0.6 * scores["seasonal naive"]

@@ -1,0 +1,224 @@
+import functools
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+
+from seqkeras.errors import ArgumentError, DataError, NotFittedError, SkippedSeriesWarning
+from seqkeras.forecasting import Forecaster
+from seqkeras.models import many_to_one, multi_output
+from seqkeras.testing import check_forecaster
+
+quick = functools.partial(Forecaster, lookback=14, units=4, epochs=3, seed=0, progress=False)
+
+
+def network(features, *, lookback, horizon):
+    return many_to_one(features, timesteps=lookback, outputs=horizon, units=4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"model": "recursive"},
+        {"cell": "simple_rnn", "season_length": 1, "levels": ()},
+        {"model": network, "units": None},
+        {"model": many_to_one(1, outputs=1, units=4), "units": None},
+    ],
+    ids=str,
+)
+def test_the_promises_of_every_forecaster_hold(options, panel):
+    check_forecaster(quick(5, **options), panel)
+
+
+@pytest.mark.backends
+def test_a_forecast_continues_every_series(panel):
+    forecast = quick(5).fit(panel).predict()
+    assert forecast.columns.tolist() == [
+        "unique_id", "ds", "yhat", "yhat-lo-80", "yhat-hi-80", "yhat-lo-95", "yhat-hi-95",
+    ]  # fmt: skip
+    for name, rows in forecast.groupby("unique_id"):
+        last = panel[panel.unique_id == name].ds.max()
+        assert rows.ds.tolist() == pd.date_range(last, periods=6, freq="D")[1:].tolist()
+    assert np.isfinite(forecast.filter(like="yhat")).all(axis=None)
+    assert (forecast["yhat-lo-95"] <= forecast["yhat-lo-80"]).all()
+    assert (forecast["yhat-lo-80"] <= forecast["yhat"]).all()
+    assert (forecast["yhat-hi-80"] <= forecast["yhat-hi-95"]).all()
+
+
+def test_a_scaled_series_gets_the_same_forecast_scaled(one):
+    forecast = quick(5).fit(one).predict()
+    other = quick(5).fit(one.assign(y=1000 * one.y - 77)).predict()
+    np.testing.assert_allclose(other.yhat, 1000 * forecast.yhat - 77, rtol=1e-3)
+    width = forecast["yhat-hi-80"] - forecast["yhat-lo-80"]
+    np.testing.assert_allclose(other["yhat-hi-80"] - other["yhat-lo-80"], 1000 * width, rtol=1e-2)
+
+
+def test_the_validation_part_does_not_reach_the_first_training(one):
+    """What is held out decides when to stop and how wide intervals are, never the scaler there."""
+    forecaster = quick(5, epochs=1)
+    changed = one.assign(y=one.y.where(one.index < 80, one.y + 1e6))
+    scaled = [f.fit(df).log_.loss[0] for f, df in [(forecaster, one), (clone(forecaster), changed)]]
+    # The loss of the first epoch is in the units of the scaler: it would move with a leak.
+    assert scaled[0] == pytest.approx(scaled[1], rel=1e-5)
+
+
+def test_a_constant_series_is_forecast_as_constant(one):
+    forecast = quick(5).fit(one.assign(y=42.0)).predict()
+    np.testing.assert_allclose(forecast.filter(like="yhat"), 42.0, rtol=1e-5)
+
+
+def test_a_fit_is_repeated_by_its_seed_and_leaves_global_random_numbers_alone(one):
+    np.random.seed(5)
+    expected = np.random.RandomState(5).random(3)
+    first, second = (quick(5).fit(one).predict() for _ in range(2))
+    pd.testing.assert_frame_equal(first, second, rtol=1e-5)
+    np.testing.assert_array_equal(np.random.random(3), expected)
+    other = quick(5, seed=1).fit(one).predict()
+    assert not np.allclose(other.yhat, first.yhat)
+
+
+def test_lookback_and_season_follow_from_the_frame(one):
+    fitted = Forecaster(4, units=4, epochs=1, progress=False).fit(one)
+    assert (fitted.lookback_, fitted.season_length_) == (21, 7)
+    fitted = Forecaster(4, lookback=5, units=4, epochs=1, progress=False).fit(one)
+    assert (fitted.lookback_, fitted.season_length_) == (5, 1)
+
+
+def test_a_shorter_horizon_is_the_beginning_of_the_whole(panel):
+    fitted = quick(5).fit(panel)
+    whole = fitted.predict().groupby("unique_id").head(2).reset_index(drop=True)
+    pd.testing.assert_frame_equal(fitted.predict(horizon=2), whole)
+
+
+def test_a_longer_horizon_is_fed_back_where_there_are_no_intervals(one):
+    fitted = quick(5, levels=()).fit(one)
+    longer = fitted.predict(horizon=12)
+    assert len(longer) == 12
+    pd.testing.assert_frame_equal(longer.head(5), fitted.predict())
+    with pytest.raises(ArgumentError, match="horizon must be at most 5"):
+        quick(5).fit(one).predict(horizon=6)
+
+
+def test_nothing_is_held_out_if_so_asked(one):
+    fitted = quick(5, validation=0, levels=()).fit(one)
+    assert (fitted.log_.val_loss, fitted.log_.best_epoch) == ((), 3)
+    assert fitted.predict().columns.tolist() == ["ds", "yhat"]
+
+
+def test_a_fitted_network_is_a_plain_keras_model(one, tmp_path):
+    fitted = quick(5).fit(one)
+    fitted.model_.save(tmp_path / "network.keras")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    x = np.random.default_rng(0).normal(size=(3, 14, 1)).astype("float32")
+    np.testing.assert_allclose(loaded(x), fitted.model_(x), rtol=1e-6)
+
+
+def test_clone_and_set_params_keep_arguments_as_they_are():
+    def builder(features, *, lookback, horizon):
+        return multi_output(features, lookback=lookback, horizon=horizon)
+
+    forecaster = Forecaster(7, model=builder, levels=[50], units=None)
+    copy = clone(forecaster)
+    assert copy.get_params() == forecaster.get_params()
+    assert copy.model is builder
+    assert copy.set_params(horizon=3, cell="lstm").horizon == 3
+
+
+def test_series_that_are_too_short_are_named_or_skipped(panel):
+    short = pd.concat([panel, panel[panel.unique_id == "a"].head(10).assign(unique_id="short")])
+    with pytest.raises(DataError, match=r"'short' has 10 rows and must have 19 \(lookback 14 \+"):
+        quick(5).fit(short)
+    with pytest.warns(SkippedSeriesWarning, match="1 of 4 series"):
+        fitted = quick(5, short_series="skip").fit(short)
+    assert fitted.predict().unique_id.unique().tolist() == ["a", "b", "c"]
+
+
+def test_a_series_without_room_to_hold_out_is_still_trained_on_and_forecast(panel):
+    short = pd.concat([panel, panel[panel.unique_id == "a"].head(20).assign(unique_id="short")])
+    fitted = quick(5).fit(short)
+    assert "short" in fitted.predict().unique_id.tolist()
+    with pytest.raises(DataError, match=r"must have .* to hold out"):
+        quick(5).fit(short[short.unique_id == "short"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"horizon": 0}, "horizon must be an integer >= 1. Got: horizon=0"),
+        ({"horizon": 2.5}, "horizon must be an integer >= 1. Got: horizon=2.5"),
+        ({"lookback": -3}, "lookback must be an integer >= 1. Got: lookback=-3"),
+        ({"season_length": 0}, "season_length must be an integer >= 1"),
+        ({"season_length": 20}, "season_length must be at most the lookback, 14"),
+        ({"epochs": 0}, "epochs must be an integer >= 1"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1"),
+        ({"patience": 0}, "patience must be an integer >= 1"),
+        ({"learning_rate": 0}, "learning_rate must be a finite number > 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a finite number > 0"),
+        ({"validation": 1.0}, "validation must be a number in [0, 1)"),
+        ({"validation": 0}, "validation must be above 0 where levels are given"),
+        ({"levels": (80, 100)}, "levels must be a tuple of different numbers between 0 and 100"),
+        ({"levels": 80}, "levels must be a tuple"),
+        ({"levels": (80, 80)}, "levels must be a tuple"),
+        ({"model": "recursiv"}, "Did you mean 'recursive'?"),
+        ({"model": network}, "units, cell must be left away here"),
+        ({"short_series": "drop"}, "short_series must be one of 'raise', 'skip'"),
+        ({"seed": -1}, "seed must be an integer >= 0"),
+        ({"units": ()}, "units must be an integer, or a tuple of one integer or more"),
+        ({"units": 0}, "units must be an integer >= 1. Got: units=0"),
+        ({"cell": "ltsm"}, "Did you mean 'lstm'?"),
+    ],
+)
+def test_bad_parameters_are_refused_before_any_training(one, options, words):
+    forecaster = quick(5).set_params(**options)
+    with pytest.raises(ArgumentError) as caught:
+        forecaster.fit(one)
+    assert words in str(caught.value)
+    assert not hasattr(forecaster, "model_")
+
+
+def test_a_failed_fit_leaves_the_forecaster_as_it_was(one):
+    fitted = quick(5).fit(one)
+    before = fitted.predict()
+    with pytest.raises(DataError):
+        fitted.fit(one.assign(y=np.nan))
+    pd.testing.assert_frame_equal(fitted.predict(), before)
+
+
+def test_what_needs_a_fit_says_so(tmp_path):
+    for ask in (quick(5).predict, quick(5).plot, lambda: quick(5).save(tmp_path / "f.zip")):
+        with pytest.raises(NotFittedError, match=r"Call fit\(df\) first"):
+            ask()
+
+
+@settings(max_examples=8)
+@given(
+    lengths=st.lists(st.integers(24, 60), min_size=1, max_size=4),
+    kind=st.sampled_from(["stamps", "zone", "periods", "integers"]),
+    seed=st.integers(0, 9),
+)
+def test_any_panel_gets_a_finite_forecast_in_its_own_terms(lengths, kind, seed):
+    random = np.random.default_rng(seed)
+    frames = []
+    for number, rows in enumerate(lengths):
+        stamps = pd.date_range("2024-03-20", periods=rows, freq="h")
+        stamps = {
+            "stamps": stamps,
+            "zone": pd.date_range("2024-03-20", periods=rows, freq="h", tz="Europe/Berlin"),
+            "periods": stamps.to_period("h"),
+            "integers": pd.Index(np.arange(rows) + number),
+        }[kind]
+        size = 10.0 ** random.integers(-6, 9)
+        frames.append(
+            pd.DataFrame({"unique_id": number, "ds": stamps, "y": random.normal(size=rows) * size})
+        )
+    df = pd.concat(frames)
+    forecaster = Forecaster(3, lookback=8, units=2, epochs=1, levels=(50,), seed=0, progress=False)
+    forecast = forecaster.fit(df).predict()
+    assert forecast.unique_id.tolist() == np.repeat(np.arange(len(lengths)), 3).tolist()
+    assert forecast.ds.dtype == df.ds.dtype
+    assert np.isfinite(forecast.filter(like="yhat")).all(axis=None)

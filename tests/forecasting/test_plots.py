@@ -1,0 +1,57 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from seqkeras.errors import ArgumentError
+from seqkeras.forecasting import Forecaster
+
+
+def fit(df, **options):
+    forecaster = Forecaster(
+        5, **{"lookback": 14, "units": 2, "epochs": 1, "seed": 0, "progress": False} | options
+    )
+    return forecaster.fit(df)
+
+
+def lines(axis):
+    return {line.get_label(): line.get_ydata() for line in axis.get_lines()}
+
+
+def test_the_picture_has_history_forecast_and_what_came(one, tmp_path):
+    fitted = fit(one.head(80))
+    figure = fitted.plot(one, title="a title")
+    (axis,) = figure.axes
+    drawn = lines(axis)
+    np.testing.assert_allclose(drawn["history"], one.y.head(80))
+    np.testing.assert_allclose(drawn["what came"], one.y.tail(10))
+    np.testing.assert_allclose(drawn["forecast"][1:], fitted.predict().yhat)
+    assert drawn["forecast"][0] == one.y.iloc[79]  # no gap between history and forecast
+    labels = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert labels == ["history", "95 % interval", "80 % interval", "forecast", "what came"]
+    figure.savefig(tmp_path / "forecast.png")
+    assert (tmp_path / "forecast.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_a_frame_the_rows_that_the_forecast_reads_are_drawn(panel):
+    figure = fit(panel).plot()
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["a", "b", "c"]
+    assert all(len(lines(axis)["history"]) == 14 for axis in figure.axes)
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        pd.period_range("2020-01", periods=60, freq="M"),
+        pd.date_range("2020-01-01", periods=60, freq="h", tz="Asia/Tokyo"),
+        pd.Index(np.arange(60)),
+    ],
+)
+def test_every_kind_of_stamp_can_be_drawn(stamps, tmp_path):
+    df = pd.DataFrame({"ds": stamps, "y": np.arange(60.0)})
+    fit(df, levels=()).plot(df).savefig(tmp_path / "forecast.png")
+    assert (tmp_path / "forecast.png").stat().st_size > 1000
+
+
+def test_an_unknown_series_is_refused(panel):
+    with pytest.raises(ArgumentError, match="series must be among the ids of the 3 series"):
+        fit(panel).plot(series="z")

@@ -1,0 +1,26 @@
+"""Every example runs as a user would run it, at toy size."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs(script, tmp_path):
+    command = [sys.executable, "-W", "error::seqkeras.errors.SeqkerasWarning", script, "--quick"]
+    path = os.pathsep.join([str(script.parent.parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_the_readme_of_the_examples_lists_them_all():
+    text = (EXAMPLES[0].parent / "README.md").read_text()
+    assert all(f"`{script.name}`" in text for script in EXAMPLES)

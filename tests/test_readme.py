@@ -1,0 +1,25 @@
+"""The README does what it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+
+
+def test_the_readme_has_code_for_each_kind_of_user():
+    assert len(BLOCKS) >= 3
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_a_code_block_runs(number, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(BLOCKS[number], f"README.md, block {number}", "exec"), {})
+
+
+def test_every_file_that_it_links_is_there():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README.read_text())
+    assert links
+    assert all((README.parent / link).exists() for link in links)
