@@ -79,7 +79,9 @@ def _demo(options: argparse.Namespace) -> None:
     _show(held_out.forecast)
     _show_scores(held_out.scores, "Scores on the 12 months that the network never saw")
     title = "Airline passengers: forecast of the held-out year"
-    held_out.forecaster.plot(df.tail(72), title=title).savefig(options.plot)
+    figure = held_out.forecaster.plot(df.tail(72), title=title)
+    figure.axes[0].set_ylabel("passengers, thousands a month")
+    figure.savefig(options.plot)
     print(f"\nPicture: {options.plot}")
 
 
