@@ -3,7 +3,9 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +19,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status: 0, or 1 after an error in words."""
     options = _parser().parse_args(arguments)
-    # TensorFlow greets with pages of notices otherwise; errors still come through.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         options.run(options)
     except (SeqkerasError, OSError) as error:
@@ -69,7 +69,8 @@ def _add_forecast_options(parser: argparse.ArgumentParser) -> None:
 
 def _demo(options: argparse.Namespace) -> None:
     _check_writable([options.plot], force=True)
-    from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
+    with _notices_held_back():
+        from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
 
     df = load_air_passengers()
     forecaster = Forecaster(horizon=12, seed=options.seed)
@@ -91,8 +92,9 @@ def _forecast(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{stem}_forecast{suffix}")
     picture = options.plot or Path(f"{stem}_forecast.png")
     _check_writable([output, picture], force=options.force)
-    from seqkeras.forecasting import Forecaster, evaluate_holdout
-    from seqkeras.forecasting._frames import read_file, split_last, write_file
+    with _notices_held_back():
+        from seqkeras.forecasting import Forecaster, evaluate_holdout
+        from seqkeras.forecasting._frames import read_file, split_last, write_file
 
     columns = {"time_col": options.time_col, "target_col": options.target_col}
     if options.id_col is not None:
@@ -129,6 +131,24 @@ def _check_writable(paths: list[Path], *, force: bool) -> None:
             raise ArgumentError(f"The folder {path.parent} does not exist. Create it first.")
         if path.exists() and not force:
             raise ArgumentError(f"{path} is there already. Give --force to overwrite it.")
+
+
+@contextmanager
+def _notices_held_back() -> Iterator[None]:
+    """Keeps what TensorFlow's C++ code says while it is loaded; shows it if that fails."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as notices:
+        terminal = os.dup(2)
+        os.dup2(notices.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            notices.seek(0)
+            os.write(terminal, notices.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def _show(forecast: "pd.DataFrame", rows: int = 24) -> None:

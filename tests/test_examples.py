@@ -1,6 +1,7 @@
 """Every example runs as a user would run it, at toy size."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -24,3 +25,11 @@ def test_an_example_runs(script, tmp_path):
 def test_the_readme_of_the_examples_lists_them_all():
     text = (EXAMPLES[0].parent / "README.md").read_text()
     assert all(f"`{script.name}`" in text for script in EXAMPLES)
+
+
+@pytest.mark.parametrize("strategy", ["multi_output", "recursive"])
+def test_lead_one_of_every_strategy_comes_near_the_oracle(strategy):
+    """The experiment of `newest_observation.py` at toy size."""
+    example = runpy.run_path(str(EXAMPLES[0].parent / "newest_observation.py"))
+    errors = example["run"](strategy, series=6, rows=600, epochs=10)
+    assert errors[strategy].iloc[0] <= 1.05 * errors["oracle"].iloc[0]

@@ -25,7 +25,7 @@ class ConformalIntervals:
     Example:
         >>> residuals = np.random.default_rng(0).normal(size=(500, 3)) * [1.0, 2.0, 3.0]
         >>> ConformalIntervals.fit(residuals, levels=(80,)).radius.round(1).tolist()
-        [[1.3, 2.5, 3.8]]
+        [[1.2, 2.4, 3.9]]
     """
 
     levels: tuple[float, ...]

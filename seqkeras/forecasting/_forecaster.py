@@ -28,6 +28,7 @@ from seqkeras.forecasting._strategies import (
     STRATEGIES,
     Builder,
     build_network,
+    default_batch_size,
     default_lookback,
     roll_forward,
 )
@@ -62,7 +63,7 @@ class Forecaster(BaseEstimator):
         cell: of the named strategies (default `"gru"`): `"lstm"`, `"gru"`, `"simple_rnn"`.
         epochs: at most.
         patience: epochs without a better forecast of the held-out windows before training stops.
-        batch_size: windows in a training step.
+        batch_size: windows in a training step. None: a hundredth of the windows, from 32 to 1024.
         learning_rate: of Adam.
         validation: share of each series that is held out at its end, at least one horizon and
             enough for the intervals. 0: nothing is held out, all epochs are run, and `levels`
@@ -108,7 +109,7 @@ class Forecaster(BaseEstimator):
         cell: str | None = None,
         epochs: int = 300,
         patience: int = 25,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         learning_rate: float = 3e-3,
         validation: float = 0.2,
         short_series: str = "raise",
@@ -262,9 +263,9 @@ class Forecaster(BaseEstimator):
         return _archive.load(cls, path, custom_objects=custom_objects)
 
     def _check_parameters(self) -> None:
-        for name in ("horizon", "epochs", "patience", "batch_size"):
+        for name in ("horizon", "epochs", "patience"):
             check_integer(name, getattr(self, name))
-        for name in ("lookback", "season_length"):
+        for name in ("lookback", "season_length", "batch_size"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name))
         check_positive("learning_rate", self.learning_rate)
@@ -356,7 +357,9 @@ class Forecaster(BaseEstimator):
 
     def _windows(self, series: GroupedArray, lookback: int, steps: int, seed: int) -> Windows:
         spec = WindowSpec(lookback, horizon=steps)
-        return Windows(series, spec, batch_size=self.batch_size, shuffle=True, seed=seed)
+        count = int(spec.counts(series.lengths).sum())
+        batch_size = self.batch_size or default_batch_size(count)
+        return Windows(series, spec, batch_size=batch_size, shuffle=True, seed=seed)
 
     def _train(
         self,

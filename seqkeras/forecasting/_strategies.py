@@ -32,6 +32,11 @@ def default_lookback(horizon: int, season_length: int, room: int) -> int:
     return max(1, min(room, 2 * horizon))
 
 
+def default_batch_size(windows: int) -> int:
+    """A hundredth of the windows, from 32 to 1024: small for few, fast for many."""
+    return int(np.clip(windows // 100, 32, 1024))
+
+
 def build_network(
     model: str | Builder | keras.Model,
     *,
