@@ -42,6 +42,11 @@ def gather(
             f"Got: {starts.min()} to {starts.max()}."
         )
     # Every window of the series as a view: only the rows asked for are ever copied.
-    view = np.lib.stride_tricks.sliding_window_view(values, span, axis=0)[..., ::sampling_rate]
-    windows = np.moveaxis(view, -1, 1)
+    step, *rest = values.strides
+    windows = np.lib.stride_tricks.as_strided(
+        values,
+        shape=(len(values) - span + 1, timesteps, *values.shape[1:]),
+        strides=(step, step * sampling_rate, *rest),
+        writeable=False,
+    )
     return np.asarray(windows[starts], dtype=dtype)
