@@ -1,6 +1,5 @@
 """A fitted forecaster in one file: a zip of a JSON header, arrays and the network. No pickle."""
 
-import io
 import json
 import os
 import tempfile
@@ -21,10 +20,10 @@ from seqkeras.windows import GroupedArray, StandardScaler
 
 FORMAT = "seqkeras.Forecaster"
 VERSION = 1
-HEADER, ARRAYS, NETWORK = "header.json", "arrays.npz", "network.keras"
+HEADER, ARRAYS, NETWORK = "header.json", "arrays/", "network.keras"
 
-#: More than any forecaster needs; a header that claims more is not unpacked.
-MAX_HEADER_BYTES = 256 * 2**20
+#: More than any forecaster needs; a file that would unpack to more is not unpacked at all.
+MAX_BYTES = 4 * 2**30
 
 
 def save(forecaster: Any, path: str | Path) -> None:
@@ -33,8 +32,11 @@ def save(forecaster: Any, path: str | Path) -> None:
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as file:
-            file.writestr(HEADER, json.dumps(_header(forecaster), indent=1, default=_plain))
-            file.writestr(ARRAYS, _pack(_arrays(forecaster)))
+            arrays = _arrays(forecaster)
+            header = _header(forecaster, arrays)
+            file.writestr(HEADER, json.dumps(header, indent=1, default=_plain))
+            for name, array in arrays.items():
+                file.writestr(ARRAYS + name, array.tobytes())
             file.writestr(NETWORK, _network_bytes(forecaster.model_))
         unfinished.replace(target)
     finally:
@@ -50,17 +52,16 @@ def load(cls: type, path: str | Path, *, custom_objects: dict[str, Any] | None) 
     try:
         with zipfile.ZipFile(path) as file:
             header = _read_header(file, path)
-            with np.load(io.BytesIO(file.read(ARRAYS)), allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
+            arrays = _read_arrays(file, header["arrays"])
             network = _read_network(file.read(NETWORK), custom_objects)
             return _restore(cls, header, arrays, network)
+    except FileFormatError:
+        raise
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
-        if isinstance(error, FileFormatError):
-            raise
         raise FileFormatError(f"{path} is not a forecaster, or is damaged: {error}") from error
 
 
-def _header(forecaster: Any) -> dict[str, Any]:
+def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
     params = forecaster.get_params(deep=False)
     panel = forecaster.panel_
     if not isinstance(params["model"], str):
@@ -75,6 +76,7 @@ def _header(forecaster: Any) -> dict[str, Any]:
         "ids_dtype": str(panel.ids.dtype),
         "season_length": forecaster.season_length_,
         "log": asdict(forecaster.log_),
+        "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
     }
 
 
@@ -99,6 +101,9 @@ def _restore(cls: type, header: dict[str, Any], arrays: dict[str, Any], network:
         params["units"] = tuple(params["units"])
     log = header["log"]
     values = GroupedArray(arrays["values"], arrays["indptr"])
+    per_series = {name: len(arrays[name]) for name in ("last", "center", "scale")}
+    if {len(values), len(header["ids"])} != set(per_series.values()):
+        raise ValueError(f"its parts do not fit each other: {values}, {per_series}")
 
     forecaster = cls(**params)
     forecaster.model_ = network
@@ -128,15 +133,10 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _pack(arrays: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
-
-
 def _read_header(file: zipfile.ZipFile, path: str | Path) -> dict[str, Any]:
-    if file.getinfo(HEADER).file_size > MAX_HEADER_BYTES:
-        raise FileFormatError(f"{path} claims a header of more than {MAX_HEADER_BYTES} bytes.")
+    size = sum(member.file_size for member in file.infolist())
+    if size > MAX_BYTES:
+        raise FileFormatError(f"{path} would unpack to {size} bytes; at most {MAX_BYTES} are read.")
     header = json.loads(file.read(HEADER))
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise FileFormatError(f"{path} is not a {FORMAT} file.")
@@ -146,6 +146,14 @@ def _read_header(file: zipfile.ZipFile, path: str | Path) -> dict[str, Any]:
             f"one reads up to {VERSION}). Update seqkeras: pip install -U seqkeras."
         )
     return header
+
+
+def _read_arrays(file: zipfile.ZipFile, table: dict[str, Any]) -> dict[str, Any]:
+    # frombuffer takes no memory beyond the bytes that are there, whatever the header claims.
+    return {
+        name: np.frombuffer(file.read(ARRAYS + name), np.dtype(dtype)).reshape(shape)
+        for name, (dtype, shape) in table.items()
+    }
 
 
 def _network_bytes(network: keras.Model) -> bytes:
