@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError, FileFormatError
 from seqkeras.forecasting._calendar import Calendar, to_integers
 from seqkeras.forecasting._conformal import ConformalIntervals
@@ -29,6 +30,8 @@ MAX_BYTES = 4 * 2**30
 def save(forecaster: Any, path: str | Path) -> None:
     """Writes `forecaster` to `path`; what is there is replaced only by a complete file."""
     target = Path(path)
+    if not target.parent.is_dir():
+        raise bad_argument("path", str(path), "in a folder that exists")
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as file:

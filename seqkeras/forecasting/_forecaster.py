@@ -293,8 +293,8 @@ class Forecaster(BaseEstimator):
     def _network(self, lookback: int, season: int) -> keras.Model:
         return build_network(
             self.model,
-            lookback=lookback,
-            horizon=self.horizon,
+            lookback=int(lookback),
+            horizon=int(self.horizon),
             season_length=season,
             units=self.units,
             cell=self.cell,

@@ -16,6 +16,9 @@ from seqkeras.windows import GroupedArray
 
 DEFAULT_ID = "unique_id"
 
+#: Beyond it, the square of a number, and so a standard deviation, may not be finite.
+LARGEST = 1e150
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -216,6 +219,15 @@ def _columns(df: Any, id_col: str, time_col: str, target_col: str) -> Columns:
     _check_column(df, "target_col", target_col)
     if df.empty:
         raise DataError("df is empty: it has columns, but no rows. Give at least one series.")
+    names = [time_col, target_col] if single else [id_col, time_col, target_col]
+    if len(set(names)) < len(names):
+        raise bad_argument("id_col, time_col, target_col", names, "different columns")
+    for name in names:
+        if name != target_col and str(name).startswith("yhat"):
+            fix = "The forecast has columns of such names. Rename it."
+            raise bad_argument(
+                "id_col, time_col", name, "a name that does not begin with yhat", fix
+            )
     return Columns(None if single else id_col, time_col, target_col)
 
 
@@ -226,6 +238,8 @@ def _check_column(df: pd.DataFrame, argument: str, name: str) -> None:
     if not found:
         shown = ", ".join(repr(column) for column in df.columns[:20])
         fix = nearest(name, df.columns) or f"Give the name of the column as {argument}=..."
+        if name in df.index.names:
+            fix = "It is in the index: use df.reset_index()."
         raise ArgumentError(
             f"{argument} must be a column of df. Got: {argument}={name!r}; the columns are "
             f"{shown}. {fix}"
@@ -250,7 +264,8 @@ def _times(column: pd.Series, columns: Columns) -> pd.Index:
         raise DataError(
             f"Column {columns.time!r} must hold time stamps, periods or integers. Got: dtype "
             f"{column.dtype}, first value {column.iloc[0]!r}. "
-            f"Convert it: df[{columns.time!r}] = pd.to_datetime(df[{columns.time!r}])."
+            f"Convert it: df[{columns.time!r}] = pd.to_datetime(df[{columns.time!r}]), or "
+            "count with integers."
         )
     if times.hasnans:
         row = int(np.argmax(times.isna()))
@@ -301,13 +316,13 @@ def _targets(column: pd.Series, columns: Columns, ids: pd.Index) -> npt.NDArray[
             f"{column.iloc[0]!r}. Convert it with pd.to_numeric."
         )
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    finite = np.isfinite(values)
+    finite = np.abs(values) < LARGEST  # False for NaN too
     if not finite.all():
         row = int(np.argmin(finite))
         raise DataError(
             f"{_name(columns, ids[row])} has the target {values[row]} in row {row} of df "
             f"({int((~finite).sum())} such rows in all). Every {columns.target!r} must be a "
-            "finite number: fill in or cut off what is missing."
+            f"finite number below {LARGEST:g}: fill in or cut off what is missing."
         )
     return values
 

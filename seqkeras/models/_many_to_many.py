@@ -44,7 +44,7 @@ def many_to_many(
     """
     plan = Stack.parse(**stack)
     if timesteps is not None:
-        check_integer("timesteps", timesteps)
+        timesteps = check_integer("timesteps", timesteps)
     x = plan.input(timesteps, check_integer("features", features))
     sequence = plan(x, return_sequences=True)
     # Dense, not TimeDistributed(Dense): the same numbers, and the mask passes.

@@ -42,7 +42,7 @@ def many_to_one(
     """
     plan = Stack.parse(**stack)
     if timesteps is not None:
-        check_integer("timesteps", timesteps)
+        timesteps = check_integer("timesteps", timesteps)
     x = plan.input(timesteps, check_integer("features", features))
     state = plan(x, return_sequences=False)
     head = keras.layers.Dense(check_integer("outputs", outputs), activation, name="head")

@@ -50,9 +50,10 @@ def multi_output(
         fix = "Use next_step for a model that continues from batch to batch."
         raise bad_argument("stateful", True, "False for multi_output", fix)
     plan = Stack.parse(**stack)
-    check_integer("lookback", lookback)
-    check_integer("horizon", horizon)
-    if check_integer("season_length", season_length) > lookback:
+    lookback = check_integer("lookback", lookback)
+    horizon = check_integer("horizon", horizon)
+    season_length = check_integer("season_length", season_length)
+    if season_length > lookback:
         fix = f"The seasonal naive forecast is read from the lookback of {lookback}."
         raise bad_argument("season_length", season_length, "at most lookback", fix)
 

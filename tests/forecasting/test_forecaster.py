@@ -82,6 +82,11 @@ def test_a_fit_is_repeated_by_its_seed_and_leaves_global_random_numbers_alone(on
     assert not np.allclose(other.yhat, first.yhat)
 
 
+def test_numbers_of_numpy_are_as_good_as_pythons(one):
+    fitted = quick(np.int64(5), lookback=np.int32(14), units=np.int64(4)).fit(one)
+    assert len(fitted.predict(horizon=np.int64(2))) == 2
+
+
 def test_lookback_and_season_follow_from_the_frame(one):
     fitted = Forecaster(4, units=4, epochs=1, progress=False).fit(one)
     assert (fitted.lookback_, fitted.season_length_) == (21, 7)

@@ -81,6 +81,7 @@ def bad_frames():
         return change
 
     yield "empty", lambda df: df.iloc[:0], ["df is empty"]
+    yield "huge", set_value(7, "y", 1e200), ["target 1e+200", "below 1e+150"]
     yield "nan", set_value(7, "y", np.nan), ["target nan", "row 7", "1 such rows", "finite"]
     yield "infinite", set_value(7, "y", np.inf), ["target inf", "row 7"]
     yield "text", lambda df: df.assign(y=df.y.astype(str)), ["must hold numbers", "pd.to_numeric"]
@@ -185,3 +186,21 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
         read_file(path, time_col="ds")
     with pytest.raises(ArgumentError, match="time_col must be a column of df"):
         read_file(path, time_col="date")
+
+
+@pytest.mark.parametrize("index", [["ds"], ["unique_id", "ds"]])
+def test_a_column_that_is_in_the_index_is_answered_with_reset_index(panel, index):
+    with pytest.raises(ArgumentError, match=r"It is in the index: use df.reset_index\(\)"):
+        read_panel(panel.set_index(index))
+
+
+def test_columns_that_would_clash_are_refused(one):
+    with pytest.raises(ArgumentError, match="must be different columns"):
+        read_panel(one, time_col="ds", target_col="ds")
+    with pytest.raises(ArgumentError, match="does not begin with yhat"):
+        read_panel(one.rename(columns={"ds": "yhat"}), time_col="yhat")
+
+
+def test_rows_are_found_by_position_whatever_the_index_says(panel):
+    strange = panel.set_index(pd.Index([0] * len(panel)))
+    assert read_panel(strange).values.values.tolist() == read_panel(panel).values.values.tolist()
