@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+PYTHON = VENV / "bin/python"
 OLDEST = (3, 11)
 
 
@@ -29,13 +29,20 @@ def main() -> None:
     if stamp.exists() and stamp.read_text() == fingerprint:
         return
     log = VENV / f"install-{name}.log"
-    if not PYTHON.exists():
-        made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=False)
-        if made.returncode:
-            sys.exit("No virtual environment could be made; on Debian: apt install python3-venv")
+    make()
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *requirements]
     install(command, log, " ".join(requirements))
     stamp.write_text(fingerprint)
+
+
+def make() -> None:
+    """Makes the environment, anew where it has no pip: its making was stopped halfway."""
+    pip = [str(PYTHON), "-m", "pip", "--version"]
+    if PYTHON.exists() and not subprocess.run(pip, capture_output=True, check=False).returncode:
+        return
+    command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
+    if subprocess.run(command, check=False).returncode:
+        sys.exit("No virtual environment could be made; on Debian: apt install python3-venv")
 
 
 def install(command: list[str], log: Path, what: str) -> None:

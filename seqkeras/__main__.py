@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import seqkeras
-from seqkeras.errors import ArgumentError, SeqkerasError
+from seqkeras._checks import bad_argument
+from seqkeras._lazy import optional
+from seqkeras.errors import ArgumentError, DataError, SeqkerasError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+PICTURES = (".png", ".svg", ".pdf", ".jpg")
+TABLES = (".csv", ".parquet")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"seqkeras: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("seqkeras: interrupted; nothing was written.", file=sys.stderr)
+        print("seqkeras: interrupted; only files named above are complete.", file=sys.stderr)
         return 130
     return 0
 
@@ -54,21 +59,29 @@ def _add_forecast_options(parser: argparse.ArgumentParser) -> None:
     add("--time-col", default="ds", help="column of time stamps (default: ds)")
     add("--target-col", default="y", help="column to forecast (default: y)")
     add("--id-col", help="column that tells series apart; leave away for one series")
-    add("--freq", help="frequency such as MS, D, h; read from the stamps if left away")
+    add(
+        "--freq",
+        type=_freq,
+        help="frequency such as MS, D, h, 1; by default that of the stamps",
+    )
     add("--lookback", type=int, help="timesteps that a forecast reads")
     add("--model", default="multi_output", choices=["multi_output", "recursive"])
     add("--levels", type=float, nargs="*", default=[80, 95], help="intervals, in percent")
     add("--epochs", type=int, default=300, help="at most")
     add("--seed", type=int, default=0, help="of weights and shuffles")
     add("--skip-short", action="store_true", help="leave out series that are too short")
-    add("--no-score", action="store_true", help="do not score on the last rows first")
+    add("--no-score", action="store_true", help="do not score on the last rows")
     add("--output", type=Path, help="table to write (default: FILE_forecast.csv or .parquet)")
     add("--plot", type=Path, help="picture to write (default: FILE_forecast.png)")
     add("--force", action="store_true", help="overwrite files that are there")
 
 
+def _freq(word: str) -> str | int:
+    return int(word) if word.isdecimal() else word
+
+
 def _demo(options: argparse.Namespace) -> None:
-    _check_writable([options.plot], force=True)
+    _check_target("--plot", options.plot, PICTURES, force=True)
     with _notices_held_back():
         from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
 
@@ -91,17 +104,23 @@ def _forecast(options: argparse.Namespace) -> None:
     suffix = options.file.suffix if options.file.suffix.lower() == ".parquet" else ".csv"
     output = options.output or Path(f"{stem}_forecast{suffix}")
     picture = options.plot or Path(f"{stem}_forecast.png")
-    _check_writable([output, picture], force=options.force)
+    _check_target("--output", output, TABLES, force=options.force)
+    _check_target("--plot", picture, PICTURES, force=options.force)
+    if len({path.resolve() for path in (options.file, output, picture)}) < 3:
+        paths = [str(options.file), str(output), str(picture)]
+        raise bad_argument("FILE, --output, --plot", paths, "different files")
+    options.file.open("rb").close()
     with _notices_held_back():
         from seqkeras.forecasting import Forecaster, evaluate_holdout
-        from seqkeras.forecasting._frames import read_file, split_last, write_file
+        from seqkeras.forecasting._frames import DEFAULT_ID, read_file, split_last, write_file
 
     columns = {"time_col": options.time_col, "target_col": options.target_col}
     if options.id_col is not None:
         columns["id_col"] = options.id_col
     if options.freq is not None:
         columns["freq"] = options.freq
-    df = read_file(options.file, time_col=options.time_col)
+    id_col = options.id_col or DEFAULT_ID
+    df = read_file(options.file, time_col=options.time_col, id_col=id_col)
     forecaster = Forecaster(
         options.horizon,
         lookback=options.lookback,
@@ -111,26 +130,39 @@ def _forecast(options: argparse.Namespace) -> None:
         seed=options.seed,
         short_series="skip" if options.skip_short else "raise",
     )
-    if not options.no_score:
-        title = f"Scores on the last {options.horizon} rows of each series, held out"
-        _show_scores(evaluate_holdout(forecaster, df, **columns).scores, title)
     forecast = forecaster.fit(df, **columns).predict()
-    print()
     _show(forecast)
     write_file(forecast, output)
+    print(f"\nForecast: {output}")
     # As much history as makes the forecast a good part of the picture.
     shown = split_last(df, 4 * options.horizon + forecaster.lookback_, forecaster.panel_.columns)
     forecaster.plot(shown[1]).savefig(picture)
-    print(f"\nForecast: {output}\nPicture: {picture}")
+    print(f"Picture: {picture}", flush=True)
+    if options.no_score:
+        return
+    try:
+        scores = evaluate_holdout(forecaster, df, **columns).scores
+    except DataError as error:  # The forecast needs fewer rows than its scores.
+        print(f"seqkeras: not scored: {error}", file=sys.stderr)
+        return
+    _show_scores(scores, f"Scores on the last {options.horizon} rows of each series, held out")
 
 
-def _check_writable(paths: list[Path], *, force: bool) -> None:
+def _check_target(option: str, path: Path, suffixes: tuple[str, ...], *, force: bool) -> None:
     """Asked before the training, so that its result is not lost for want of a folder."""
-    for path in paths:
-        if not path.absolute().parent.is_dir():
-            raise ArgumentError(f"The folder {path.parent} does not exist. Create it first.")
-        if path.exists() and not force:
-            raise ArgumentError(f"{path} is there already. Give --force to overwrite it.")
+    suffix = path.suffix.lower()
+    if suffix not in suffixes:
+        raise bad_argument(option, str(path), f"a file that ends in {' or '.join(suffixes)}")
+    if not path.absolute().parent.is_dir():
+        raise ArgumentError(f"The folder {path.parent} does not exist. Create it first.")
+    if path.exists() and not force:
+        raise ArgumentError(f"{path} is there already. Give --force to overwrite it.")
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise ArgumentError(f"{path} cannot be written. Give another file as {option}.")
+    if suffix in PICTURES:
+        optional("matplotlib", extra="plot")
+    elif suffix == ".parquet":
+        optional("pyarrow", extra="parquet")
 
 
 @contextmanager

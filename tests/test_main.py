@@ -1,8 +1,11 @@
 """The command line, as a user calls it."""
 
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -42,7 +45,8 @@ def test_a_file_of_one_series_is_forecast(here, capsys, suffix):
     )
     assert {"yhat", "yhat-lo-95", "yhat-hi-95"} <= set(written)
     assert (here / "air_forecast.png").exists()
-    assert "seasonal naive" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.index("1961-06-01") < out.index("Picture: ") < out.index("seasonal naive")
 
 
 def test_a_file_of_many_series_is_forecast(here):
@@ -71,15 +75,84 @@ def test_files_that_are_there_are_not_overwritten_unless_forced(here, capsys):
         (["air.csv", "--horizon", 0], "horizon must be an integer >= 1"),
         (["air.csv", "--horizon", 3, "--output", "no/such.csv"], "The folder no does not exist"),
         (["air.csv", "--horizon", 3, "--freq", "D"], "expected 1949-01-02"),
+        (["air.csv", "--horizon", 3, "--freq", "1"], "freq must be a pandas frequency"),
+        (["empty.csv", "--horizon", 3], "empty.csv cannot be read as csv"),
+        (["air.csv", "--horizon", 3, "--plot", "air.bmp"], ".png or .svg or .pdf or .jpg"),
+        (["air.csv", "--horizon", 3, "--output", "air.xls"], ".csv or .parquet"),
+        (["air.csv", "--horizon", 3, "--output", "air.csv", "--force"], "different files"),
+        (["air.csv", "--horizon", 3, "--output", "taken.csv", "--force"], "cannot be written"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(here, capsys, arguments, words):
     load_air_passengers().to_csv("air.csv", index=False)
+    (here / "empty.csv").touch()
+    (here / "taken.csv").mkdir()
     assert forecast(*arguments) == 1
     message = capsys.readouterr().err
     assert message.startswith("seqkeras: ")
     assert words in message
-    assert "Traceback" not in message
+    assert message.count("\n") == 1
+
+
+def test_what_cannot_be_written_is_told_before_the_training(here, capsys, monkeypatch):
+    load_air_passengers().to_csv("air.csv", index=False)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.access", lambda path, mode: False)
+        assert forecast("air.csv", "--horizon", 3) == 1
+    assert "air_forecast.csv cannot be written" in capsys.readouterr().err
+    for module, extra in {"matplotlib": "plot", "pyarrow": "parquet"}.items():
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, module, None)
+            assert forecast("air.csv", "--horizon", 3, "--output", "air.parquet") == 1
+        assert f'pip install "seqkeras[{extra}]"' in capsys.readouterr().err
+    assert [path.name for path in here.iterdir()] == ["air.csv"]
+
+
+def test_ids_are_the_text_of_the_file_and_stamps_may_count(here):
+    df = pd.DataFrame({"ds": np.arange(60), "y": np.sin(np.arange(60))})
+    lines = pd.concat([df.assign(unique_id="007"), df.assign(unique_id="NA")])
+    lines.to_csv("lines.csv", index=False)
+    options = ["--horizon", 2, "--lookback", 5, "--freq", "1", "--no-score"]
+    assert forecast("lines.csv", *options) == 0
+    written = pd.read_csv("lines_forecast.csv", dtype=str, keep_default_na=False)
+    assert written.unique_id.tolist() == ["007", "007", "NA", "NA"]
+    assert written.ds.tolist() == ["60", "61"] * 2
+
+
+def test_a_series_too_short_to_be_scored_is_forecast(here, capsys):
+    df = load_air_passengers()[:21]
+    df.to_csv("air.csv", index=False)
+    assert forecast("air.csv", "--horizon", 3, "--lookback", 8) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith("seqkeras: not scored: The series is the longest, with 18 rows")
+    assert "Picture: " in said.out
+    assert len(pd.read_csv("air_forecast.csv")) == 3
+
+
+def test_an_interruption_of_the_scoring_leaves_the_forecast(here, capsys, monkeypatch):
+    def interrupted(*arguments, **columns):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seqkeras.forecasting.evaluate_holdout", interrupted)
+    load_air_passengers().to_csv("air.csv", index=False)
+    assert forecast("air.csv", "--horizon", 3) == 130
+    said = capsys.readouterr()
+    assert "only files named above are complete" in said.err
+    assert "Forecast: air_forecast.csv\nPicture: air_forecast.png" in said.out
+    assert len(pd.read_csv("air_forecast.csv")) == 3
+
+
+def test_an_environment_without_pip_is_made_anew(tmp_path):
+    make = runpy.run_path(str(Path(__file__).parents[1] / ".ci/venv.py"))["make"]
+    make.__globals__.update(VENV=tmp_path / "venv", PYTHON=tmp_path / "venv/bin/python")
+    command = [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")]
+    subprocess.run(command, check=True)
+    make()
+    command = [str(tmp_path / "venv/bin/python"), "-m", "pip", "--version"]
+    subprocess.run(command, capture_output=True, check=True)
+    (tmp_path / "venv/kept").touch()
+    make()
+    assert (tmp_path / "venv/kept").exists()
 
 
 def test_the_version_is_told(capsys):

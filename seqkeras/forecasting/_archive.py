@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,17 @@ FORMAT = "seqkeras.Forecaster"
 VERSION = 1
 HEADER, ARRAYS, NETWORK = "header.json", "arrays/", "network.keras"
 
+#: What reading a damaged file can raise, from zip to Keras.
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, RecursionError,
+    KeyError, IndexError, AttributeError, TypeError, ValueError, MemoryError,
+)  # fmt: skip
+
+#: The dtype of each array.
+KINDS = {"values": "f", "indptr": "i", "last": "i", "center": "f", "scale": "f", "radius": "f"}
+
 #: More than any forecaster needs; a file that would unpack to more is not unpacked at all.
-MAX_BYTES = 4 * 2**30
+MAX_BYTES = 2**30
 
 
 def save(forecaster: Any, path: str | Path) -> None:
@@ -56,11 +66,11 @@ def load(cls: type, path: str | Path, *, custom_objects: dict[str, Any] | None) 
         with zipfile.ZipFile(path) as file:
             header = _read_header(file, path)
             arrays = _read_arrays(file, header["arrays"])
-            network = _read_network(file.read(NETWORK), custom_objects)
+            network = _read_network(file, custom_objects)
             return _restore(cls, header, arrays, network)
-    except FileFormatError:
+    except (FileFormatError, FileNotFoundError):
         raise
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
+    except DAMAGE as error:
         raise FileFormatError(f"{path} is not a forecaster, or is damaged: {error}") from error
 
 
@@ -77,6 +87,8 @@ def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
         "calendar": asdict(panel.calendar),
         "ids": panel.ids.tolist(),
         "ids_dtype": str(panel.ids.dtype),
+        "horizon": forecaster.horizon_,
+        "levels": [] if forecaster.intervals_ is None else forecaster.intervals_.levels,
         "season_length": forecaster.season_length_,
         "log": asdict(forecaster.log_),
         "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
@@ -104,17 +116,16 @@ def _restore(cls: type, header: dict[str, Any], arrays: dict[str, Any], network:
         params["units"] = tuple(params["units"])
     log = header["log"]
     values = GroupedArray(arrays["values"], arrays["indptr"])
-    per_series = {name: len(arrays[name]) for name in ("last", "center", "scale")}
-    if {len(values), len(header["ids"])} != set(per_series.values()):
-        raise ValueError(f"its parts do not fit each other: {values}, {per_series}")
+    _check_parts(header, arrays, values, network)
 
     forecaster = cls(**params)
     forecaster.model_ = network
+    forecaster.horizon_ = header["horizon"]
     forecaster.lookback_ = int(values.lengths[0])
     forecaster.season_length_ = header["season_length"]
     forecaster.log_ = TrainingLog(tuple(log["loss"]), tuple(log["val_loss"]), log["best_epoch"])
-    radius = arrays.get("radius")
-    forecaster.intervals_ = None if radius is None else ConformalIntervals(params["levels"], radius)
+    levels = tuple(header["levels"])
+    forecaster.intervals_ = ConformalIntervals(levels, arrays["radius"]) if levels else None
     forecaster.scaler_ = StandardScaler.from_state(arrays["center"], arrays["scale"])
     forecaster.panel_ = restore_panel(
         Columns(**header["columns"]),
@@ -124,6 +135,24 @@ def _restore(cls: type, header: dict[str, Any], arrays: dict[str, Any], network:
         values=values,
     )
     return forecaster
+
+
+def _check_parts(
+    header: dict[str, Any], arrays: dict[str, Any], values: GroupedArray, network: keras.Model
+) -> None:
+    """Raises where parts do not fit each other: found here, not at the first forecast."""
+    series, horizon = len(header["ids"]), header["horizon"]
+    shapes: dict[str, Any] = dict.fromkeys(("last", "center", "scale"), (series,))
+    shapes["radius"] = (len(header["levels"]), horizon)
+    wrong = {
+        name: arr.shape for name, arr in arrays.items() if arr.shape != shapes.get(name, arr.shape)
+    }
+    lookback = int(values.lengths[0])
+    reads = network.input_shape
+    if wrong or len(values) != series or set(values.lengths.tolist()) != {lookback}:
+        raise ValueError(f"its parts do not fit each other: {values}, {wrong}")
+    if len(reads) != 3 or reads[1] not in (None, lookback) or not isinstance(horizon, int):
+        raise ValueError(f"its network reads {reads}, for a lookback of {lookback}")
 
 
 def _plain(value: Any) -> Any:
@@ -153,10 +182,12 @@ def _read_header(file: zipfile.ZipFile, path: str | Path) -> dict[str, Any]:
 
 def _read_arrays(file: zipfile.ZipFile, table: dict[str, Any]) -> dict[str, Any]:
     # frombuffer takes no memory beyond the bytes that are there, whatever the header claims.
-    return {
-        name: np.frombuffer(file.read(ARRAYS + name), np.dtype(dtype)).reshape(shape)
-        for name, (dtype, shape) in table.items()
-    }
+    arrays = {}
+    for name, (dtype, shape) in table.items():
+        arrays[name] = np.frombuffer(file.read(ARRAYS + name), np.dtype(dtype)).reshape(shape)
+        if arrays[name].dtype.kind != KINDS[name] or not np.isfinite(arrays[name]).all():
+            raise ValueError(f"array {name!r} holds {dtype}, or numbers that are not finite")
+    return arrays
 
 
 def _network_bytes(network: keras.Model) -> bytes:
@@ -165,7 +196,7 @@ def _network_bytes(network: keras.Model) -> bytes:
         return (Path(folder) / NETWORK).read_bytes()
 
 
-def _read_network(data: bytes, custom_objects: dict[str, Any] | None) -> keras.Model:
+def _read_network(file: zipfile.ZipFile, custom_objects: dict[str, Any] | None) -> keras.Model:
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / NETWORK).write_bytes(data)
-        return keras.saving.load_model(Path(folder) / NETWORK, custom_objects, compile=False)
+        path = file.extract(NETWORK, folder)
+        return keras.saving.load_model(path, custom_objects, compile=False)

@@ -1,10 +1,10 @@
 """The time stamps of series: their frequency, what comes next, and whether one is missing."""
 
-import itertools
 import re
 import warnings
 from collections import Counter
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import bad_argument, check_integer
 from seqkeras.errors import DataError, FileFormatError
 
 #: Aliases that pandas 2.2 renamed and pandas 3 no longer takes.
@@ -40,24 +40,35 @@ class Calendar:
     freq: str
 
     @classmethod
-    def of(cls, times: pd.Index, indptr: npt.NDArray[np.int64], freq: Any = None) -> "Calendar":
+    def of(
+        cls,
+        times: pd.Index,
+        indptr: npt.NDArray[np.int64],
+        freq: Any = None,
+        *,
+        dtype: str | None = None,
+    ) -> "Calendar":
         """The calendar of the stamps of many series; `freq=None` reads it from the stamps.
+
+        `dtype` is that of stamps to be given, where it is not the one of `times`.
 
         Raises:
             ArgumentError: `freq` is not a frequency.
             DataError: the stamps do not show one.
         """
         if isinstance(times, pd.PeriodIndex):
+            if freq is not None and freq != times.freqstr:
+                raise bad_argument("freq", freq, f"{times.freqstr!r}, as the periods have it")
             return cls(str(times.dtype), times.freqstr)
         if freq is not None:
-            return cls(str(times.dtype), _parse(freq, times))
+            return cls(dtype or str(times.dtype), _parse(freq, times))
         infer = _infer_offset if isinstance(times, pd.DatetimeIndex) else _modal_step
-        return cls(str(times.dtype), infer(times, indptr))
+        return cls(dtype or str(times.dtype), infer(times, indptr))
 
     @property
     def step(self) -> Any:
         """What one step adds: an integer or a pandas offset."""
-        if self.dtype.startswith("period"):
+        if self.is_period:
             return pd.PeriodDtype(self.freq).freq
         return to_offset(self.freq) if self._is_dated else int(self.freq)
 
@@ -101,7 +112,10 @@ class Calendar:
         moved = [self.move(times, steps) for steps in range(first, last + 1)]
         together = moved[0].append(moved[1:])
         order = np.arange(len(together)).reshape(len(moved), len(times)).T.ravel()
-        return together[order].astype(self.dtype)
+        spread = together[order].astype(self.dtype)
+        if not self._is_dated and not np.array_equal(spread, together[order]):
+            raise DataError(f"The stamps after the last are beyond {self.dtype}. Use int64.")
+        return spread
 
     def first_break(self, times: pd.Index, follows: npt.NDArray[np.bool_]) -> int | None:
         """The number of the first stamp that is not one step after the stamp before it.
@@ -112,6 +126,11 @@ class Calendar:
             return None
         broken = follows & np.asarray(self.move(times[:-1], 1) != times[1:])
         return int(np.argmax(broken)) + 1 if broken.any() else None
+
+    @property
+    def is_period(self) -> bool:
+        """Whether stamps are periods, which bring their own frequency."""
+        return self.dtype.startswith("period")
 
     @property
     def _is_dated(self) -> bool:
@@ -156,18 +175,24 @@ def _unit(step: Any) -> str:
 
 def _parse(freq: Any, times: pd.Index) -> str:
     if not isinstance(times, pd.DatetimeIndex):
-        if not isinstance(freq, int) or isinstance(freq, bool) or freq < 1:
-            raise bad_argument("freq", freq, "an integer >= 1 for integer time stamps")
-        return str(freq)
-    parts = re.fullmatch(r"(\d*)([A-Za-z]+)(-[A-Z]+)?", str(getattr(freq, "freqstr", freq)))
+        return str(check_integer("freq", freq, fix="The time stamps are integers."))
+    fix = "For example 'h', 'D', 'W-SUN', 'MS', 'ME', 'QS', 'YS', '15min'."
     try:
-        if not parts:
-            raise ValueError(freq)
-        count, unit, anchor = parts.groups(default="")
-        return str(to_offset(count + RENAMED.get(unit, unit) + anchor).freqstr)
-    except ValueError as error:
-        fix = "For example 'h', 'D', 'W-SUN', 'MS', 'ME', 'QS', 'YS', '15min'."
+        step = to_offset(_renamed(freq))
+    except (ValueError, TypeError) as error:
         raise bad_argument("freq", freq, "a pandas frequency", fix) from error
+    if step is None or isinstance(freq, Real) or step.n < 1:
+        raise bad_argument("freq", freq, "a pandas frequency", fix)
+    return str(step.freqstr)
+
+
+def _renamed(freq: Any) -> Any:
+    """The alias that pandas 2.2 and 3 both take for one of before."""
+    parts = re.fullmatch(r"(\d*)([A-Za-z]+)(-[A-Z]+)?", freq) if isinstance(freq, str) else None
+    if not parts:
+        return freq
+    count, unit, anchor = parts.groups(default="")
+    return count + RENAMED.get(unit, unit) + anchor
 
 
 def _modal_step(times: pd.Index, indptr: npt.NDArray[np.int64]) -> str:
@@ -178,9 +203,9 @@ def _modal_step(times: pd.Index, indptr: npt.NDArray[np.int64]) -> str:
 
 
 def _infer_offset(times: pd.DatetimeIndex, indptr: npt.NDArray[np.int64]) -> str:
-    """The frequency of the first stretch of stamps that shows one."""
-    for start, stop in itertools.pairwise(indptr):
-        series = times[start:stop]
+    """The frequency of the first stretch of stamps that shows one, the longest series first."""
+    for number in np.argsort(-np.diff(indptr), kind="stable"):
+        series = times[indptr[number] : indptr[number + 1]]
         stretches = [series, *(series[i : i + 8] for i in range(0, min(len(series), 400), 4))]
         for stretch in stretches:
             freq = _infer(stretch) if len(stretch) >= 3 else None

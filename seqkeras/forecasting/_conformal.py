@@ -47,14 +47,9 @@ class ConformalIntervals:
         errors = np.abs(residuals)
         spread = errors.mean(axis=0)
         # A lead without any error would divide by zero; its radius is zero either way.
+        check_enough(errors.size, levels)
         scores = np.sort((errors / np.where(spread > 0, spread, 1.0)).ravel())
         ranks = [math.ceil((scores.size + 1) * level / 100) for level in levels]
-        if ranks and max(ranks) > scores.size:
-            raise DataError(
-                f"{scores.size} held-out residuals are too few for levels={levels}: "
-                f"{max(levels):g} % needs {needed(levels)}. Hold out more rows with "
-                "validation=..., or ask for lower levels."
-            )
         quantiles = np.array([scores[rank - 1] for rank in ranks])
         return cls(levels, quantiles[:, np.newaxis] * spread)
 
@@ -63,3 +58,13 @@ def needed(levels: tuple[float, ...]) -> int:
     """How many residuals the highest level needs: ceil((n + 1) level) <= n."""
     share = max(levels, default=0.0) / 100
     return math.ceil(share / (1 - share) - 1e-9)
+
+
+def check_enough(residuals: int, levels: tuple[float, ...]) -> None:
+    """Raises where there are too few residuals for the highest level."""
+    if residuals < needed(levels):
+        raise DataError(
+            f"{residuals} held-out residuals are too few for levels={levels}: "
+            f"{max(levels):g} % needs {needed(levels)}. Hold out more rows with validation=..., "
+            "or ask for lower levels."
+        )

@@ -45,19 +45,25 @@ def evaluate_holdout(forecaster: Forecaster, df: pd.DataFrame, **columns: Any) -
     Raises:
         ArgumentError, DataError: as `Forecaster.fit`, on the frame without the held-out rows.
     """
-    panel = read_panel(df, **columns)
+    panel = read_panel(df, **columns).long_enough(
+        forecaster.horizon + 1,
+        why=f"horizon {forecaster.horizon} to hold out",
+        short_series=forecaster.short_series,
+    )
     train, test = split_last(df, forecaster.horizon, panel.columns)
-    fitted = clone(forecaster).fit(train, **columns)
+    # The frequency is that of the whole: a part may be too short to show it.
+    known = {} if panel.calendar.is_period else {"freq": panel.calendar.step}
+    fitted = clone(forecaster).fit(train, **columns | known)
     forecast = fitted.predict()
     forecast["actual"] = _actual(test, forecast, panel.columns)
-    history = read_panel(train, **columns)
-    kept = history.take(history.ids.get_indexer(fitted.panel_.ids))
+    kept = panel.take(panel.ids.get_indexer(fitted.panel_.ids)).values
+    history = kept.select(0, kept.lengths - forecaster.horizon)
     season = (
         panel.calendar.season_length
         if forecaster.season_length is None
         else (forecaster.season_length)
     )
-    return Holdout(_scores(forecast, kept.values, season, forecaster), forecast, fitted)
+    return Holdout(_scores(forecast, history, season, forecaster), forecast, fitted)
 
 
 def naive(history: npt.NDArray[Any], horizon: int, season_length: int = 1) -> npt.NDArray[Any]:

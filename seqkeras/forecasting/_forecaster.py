@@ -22,7 +22,7 @@ from seqkeras._checks import (
 )
 from seqkeras.errors import DataError, NotFittedError
 from seqkeras.forecasting import _archive, _plots
-from seqkeras.forecasting._conformal import ConformalIntervals, needed
+from seqkeras.forecasting._conformal import ConformalIntervals, check_enough, needed
 from seqkeras.forecasting._frames import Panel, read_panel
 from seqkeras.forecasting._strategies import (
     STRATEGIES,
@@ -70,11 +70,13 @@ class Forecaster(BaseEstimator):
             must be `()`.
         short_series: `"raise"` an error for series that are too short, or `"skip"` them with a
             warning that counts them.
-        seed: of weights and shuffles; None is different each time.
+        seed: of weights and shuffles, below 2**32; None is different each time. The global
+            generator of Keras is seeded with it; Python's and NumPy's are given back as found.
         progress: draw a bar while training, on a terminal.
 
     Attributes:
         model_: the trained `keras.Model`, on scaled values.
+        horizon_: timesteps to forecast, as fitted.
         lookback_: timesteps that a forecast reads.
         season_length_: timesteps of one season, as used.
         log_: losses and the number of epochs, a `TrainingLog`.
@@ -90,6 +92,7 @@ class Forecaster(BaseEstimator):
     """
 
     model_: keras.Model
+    horizon_: int
     lookback_: int
     season_length_: int
     log_: TrainingLog
@@ -163,20 +166,25 @@ class Forecaster(BaseEstimator):
             why=f"lookback {lookback} + horizon {self.horizon}",
             short_series=self.short_series,
         )
+        held_out = self._held_out_rows(panel, lookback)
+        scaler = StandardScaler().fit(panel.values)
         with _seeded(self.seed) as seed:
             network = self._network(lookback, season)
             fresh = network.get_weights()
             steps = network.output_shape[1]
-            held_out = self._held_out_rows(panel, lookback)
-            log, intervals = self._validate(network, panel, held_out, lookback, seed)
+            log, residuals = self._validate(network, panel, held_out, lookback, seed)
+            intervals = None
+            if self.levels:
+                # In the unit of the scaler that forecasts will be scaled by.
+                scaled = residuals / scaler.scale_[_of_series(held_out, self.horizon)][:, None]
+                intervals = ConformalIntervals.fit(scaled, levels=tuple(self.levels))
             if held_out.any():
                 network.set_weights(fresh)
-            scaler = StandardScaler().fit(panel.values)
             if held_out.any() and log.best_epoch:
                 windows = self._windows(scaler.transform(panel.values), lookback, steps, seed)
                 self._train(network, windows, None, "refit", epochs=log.best_epoch)
         self.model_, self.log_, self.intervals_ = network, log, intervals
-        self.lookback_, self.season_length_ = lookback, season
+        self.horizon_, self.lookback_, self.season_length_ = int(self.horizon), lookback, season
         self.scaler_, self.panel_ = scaler, panel.tail(lookback)
         return self
 
@@ -196,15 +204,15 @@ class Forecaster(BaseEstimator):
             ArgumentError: a horizon beyond what the intervals were measured for.
         """
         self._check_fitted()
-        steps = self.horizon if horizon is None else check_integer("horizon", horizon)
-        if steps > self.horizon and self.intervals_ is not None:
+        steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
+        if steps > self.horizon_ and self.intervals_ is not None:
             fix = "Intervals were measured that far; fit with a longer horizon, or with levels=()."
-            raise bad_argument("horizon", steps, f"at most {self.horizon}", fix)
+            raise bad_argument("horizon", steps, f"at most {self.horizon_}", fix)
         context = self.scaler_.transform(self.panel_.values)
         scaled = roll_forward(self.model_, _square(context), steps)
         forecasts = {"yhat": self.scaler_.inverse_transform(scaled)}
         if self.intervals_ is not None:
-            for level, radius in zip(self.levels, self.intervals_.radius, strict=True):
+            for level, radius in zip(self.intervals_.levels, self.intervals_.radius, strict=True):
                 width = radius[:steps] * self.scaler_.scale_[:, np.newaxis]
                 forecasts[f"yhat-lo-{level:g}"] = forecasts["yhat"] - width
                 forecasts[f"yhat-hi-{level:g}"] = forecasts["yhat"] + width
@@ -229,9 +237,10 @@ class Forecaster(BaseEstimator):
         """
         self._check_fitted()
         columns = self.panel_.columns
-        history = self.panel_.history_frame() if df is None else df
-        parts = self.panel_.pick([history, self.predict()], series)
-        return _plots.draw(parts, columns.time, columns.target, self.levels, title=title)
+        levels = () if self.intervals_ is None else self.intervals_.levels
+        panel = self.panel_.take(self.panel_.numbers(series))
+        parts = panel.split([panel.history_frame() if df is None else df, self.predict()])
+        return _plots.draw(parts, columns.time, columns.target, levels, title=title)
 
     def save(self, path: str | Path) -> None:
         """Writes the fitted forecaster into one file, without pickle.
@@ -276,6 +285,8 @@ class Forecaster(BaseEstimator):
         elif self.units is not None or self.cell is not None:
             fix = "They are of the named strategies; a builder or a model brings its own."
             raise bad_argument("units, cell", (self.units, self.cell), "left away here", fix)
+        if self.seed is not None and check_integer("seed", self.seed, minimum=0) >= 2**32:
+            raise bad_argument("seed", self.seed, "an integer from 0 to 2**32 - 1")
         _check_levels(self.levels)
         if len(self.levels) and not self.validation:
             fix = "Intervals are measured on held-out rows. Use levels=() for none."
@@ -284,7 +295,9 @@ class Forecaster(BaseEstimator):
     def _window(self, panel: Panel) -> tuple[int, int]:
         """Lookback and season length for these series."""
         season = self.season_length or panel.calendar.season_length
-        room = int(np.median(panel.values.lengths)) - 2 * self.horizon
+        lengths = panel.values.lengths
+        held_out = self._least_held_out(len(lengths)) if self.validation else 0
+        room = int(np.median(lengths)) - self.horizon - held_out
         lookback = self.lookback or default_lookback(self.horizon, season, room)
         if season > lookback and self.season_length is not None:
             raise bad_argument("season_length", season, f"at most the lookback, {lookback}")
@@ -305,9 +318,7 @@ class Forecaster(BaseEstimator):
         lengths = panel.values.lengths
         if not self.validation:
             return np.zeros_like(lengths)
-        # Windows of one horizon each, as many as the highest level needs residuals for.
-        windows = -(-needed(tuple(self.levels)) // (self.horizon * len(lengths)))
-        least = self.horizon + max(1, windows) - 1
+        least = self._least_held_out(int(np.sum(lengths >= lookback + 2 * self.horizon)))
         rows = np.maximum(least, (self.validation * lengths).astype(np.int64))
         rows = np.minimum(rows, np.maximum(least, lengths - lookback - self.horizon))
         enough = lengths - rows >= lookback + self.horizon
@@ -320,7 +331,18 @@ class Forecaster(BaseEstimator):
                 f"held out {least}). Use a smaller lookback or horizon, or validation=0 with "
                 "levels=()."
             )
-        return np.where(enough, rows, 0)
+        rows = np.where(enough, rows, 0)
+        # What was constant before has no scale of its own to measure errors by.
+        varied = enough & (panel.values.select(0, lengths - rows).spread() > 0)
+        rows = np.where(varied, rows, 0) if varied.any() else rows
+        residuals = len(_of_series(rows, self.horizon)) * self.horizon
+        check_enough(residuals, tuple(self.levels))
+        return rows
+
+    def _least_held_out(self, series: int) -> int:
+        """Rows to hold out at least, so that the highest level has the residuals that it needs."""
+        windows = -(-needed(tuple(self.levels)) // (self.horizon * max(1, series)))
+        return int(self.horizon + max(1, windows) - 1)
 
     def _validate(
         self,
@@ -329,8 +351,8 @@ class Forecaster(BaseEstimator):
         held_out: npt.NDArray[np.int64],
         lookback: int,
         seed: int,
-    ) -> tuple[TrainingLog, ConformalIntervals | None]:
-        """Trains on what comes before the held-out rows; measures on these."""
+    ) -> tuple[TrainingLog, npt.NDArray[np.float64]]:
+        """Trains on what comes before the held-out rows; the residuals on these, not scaled."""
         lengths = panel.values.lengths
         scaler = StandardScaler().fit(panel.values.select(0, lengths - held_out))
         scaled = scaler.transform(panel.values)
@@ -338,22 +360,19 @@ class Forecaster(BaseEstimator):
         past = scaled.select(0, lengths - held_out)
         windows = self._windows(past, lookback, steps, seed)
         if not held_out.any():
-            return self._train(network, windows, None, "fit"), None
+            return self._train(network, windows, None, "fit"), np.empty((0, self.horizon))
         # Windows whose targets are held-out rows; their inputs may reach back into the past.
         first = np.where(held_out > 0, lengths - held_out - lookback, lengths)
         recent = scaled.select(first, lengths)
         check = Windows(recent, WindowSpec(lookback, horizon=steps), batch_size=1024)
         log = self._train(network, windows, check, "fit")
-        if not self.levels:
-            return log, None
         whole = Windows(recent, WindowSpec(lookback, horizon=self.horizon), batch_size=1024)
-        residuals = np.concatenate(
-            [
-                y - roll_forward(network, x, self.horizon)
-                for x, y in (whole[i] for i in range(len(whole)))
-            ]
-        )
-        return log, ConformalIntervals.fit(residuals, levels=tuple(self.levels))
+        errors = [
+            y - roll_forward(network, x, self.horizon)
+            for x, y in map(whole.__getitem__, range(len(whole)))
+        ]
+        scale = scaler.scale_[_of_series(held_out, self.horizon)]
+        return log, np.concatenate(errors) * scale[:, np.newaxis]
 
     def _windows(self, series: GroupedArray, lookback: int, steps: int, seed: int) -> Windows:
         spec = WindowSpec(lookback, horizon=steps)
@@ -385,22 +404,32 @@ class Forecaster(BaseEstimator):
             raise NotFittedError("This Forecaster is not fitted. Call fit(df) first.")
 
 
+def _of_series(held_out: npt.NDArray[np.int64], horizon: int) -> npt.NDArray[np.int64]:
+    """The number of the series of each window whose whole horizon is held out."""
+    windows = np.where(held_out > 0, held_out - horizon + 1, 0)
+    return np.repeat(np.arange(len(held_out)), windows)
+
+
 def _square(series: GroupedArray) -> npt.NDArray[np.float32]:
     """Series of one length as `(series, rows, 1)`."""
     return series.values.astype(np.float32).reshape(len(series), -1, 1)
 
 
 def _check_levels(levels: Any) -> None:
-    is_list = isinstance(levels, (tuple, list)) and len(set(levels)) == len(levels)
-    if not is_list or not all(isinstance(one, Real) and 0 < float(one) < 100 for one in levels):
+    is_list = isinstance(levels, (tuple, list))
+    known = is_list and all(isinstance(one, Real) and 1 <= float(one) < 100 for one in levels)
+    # Two that are printed alike would be one column of the forecast.
+    if not known or len({f"{level:g}" for level in levels}) < len(levels):
         fix = "For example (80, 95); () for no intervals."
-        raise bad_argument("levels", levels, "a tuple of different numbers between 0 and 100", fix)
+        raise bad_argument(
+            "levels", levels, "a tuple of different numbers from 1 to below 100", fix
+        )
 
 
 @contextmanager
 def _seeded(seed: int | None) -> Iterator[int]:
     """Fixes what Keras draws from, and gives Python's and NumPy's global numbers back as found."""
-    seed = secrets.randbelow(2**31) if seed is None else check_integer("seed", seed, minimum=0)
+    seed = secrets.randbelow(2**31) if seed is None else int(seed)
     python, numpy = random.getstate(), np.random.get_state()
     keras.utils.set_random_seed(seed)
     try:

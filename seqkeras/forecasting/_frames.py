@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from seqkeras._checks import bad_argument, nearest
+from seqkeras._lazy import optional
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.forecasting._calendar import Calendar, from_integers, to_integers
 from seqkeras.windows import GroupedArray
 
 DEFAULT_ID = "unique_id"
+
+INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 #: Beyond it, the square of a number, and so a standard deviation, may not be finite.
 LARGEST = 1e150
@@ -94,30 +98,34 @@ class Panel:
     def history_frame(self) -> pd.DataFrame:
         """The values as a long frame, stamps included."""
         frames = [
-            self.take([i])._frame(1 - len(series), 0, {self.columns.target: series})
-            for i, series in enumerate(self.values)
+            self.take([i])._frame(1 - len(values), 0, {self.columns.target: values})
+            for i, values in enumerate(self.values)
         ]
         return pd.concat(frames, ignore_index=True)
 
-    def pick(self, frames: list[pd.DataFrame], series: Any = None) -> dict[str, list[pd.DataFrame]]:
-        """The rows of some series in each of several frames, by the name of the series.
-
-        Args:
-            frames: in the columns of this panel.
-            series: an id, or a list of ids; None: the first four.
+    def numbers(self, series: Any = None) -> list[int]:
+        """The numbers of some series: an id, or a list of ids; None is the first four.
 
         Raises:
             ArgumentError: there is no series of such an id.
         """
+        if series is None:
+            return list(range(min(4, len(self.ids))))
+        if self.columns.id is None:
+            raise bad_argument("series", series, "left away where there is one series without id")
+        wanted = list(series) if isinstance(series, (list, tuple, pd.Index)) else [series]
+        for one in wanted:
+            if one not in self.ids:
+                expected = f"among the ids of the {len(self.ids)} series"
+                raise bad_argument("series", one, expected, nearest(one, self.ids))
+        return [int(self.ids.get_loc(one)) for one in wanted]
+
+    def split(self, frames: list[pd.DataFrame]) -> dict[str, list[pd.DataFrame]]:
+        """The rows of each series in each of several frames, by the name of the series."""
         key = self.columns.id
         if key is None:
             return {"": frames}
-        wanted = self.ids[:4] if series is None else pd.Index(np.atleast_1d(series))
-        unknown = wanted.difference(self.ids)
-        if len(unknown):
-            expected = f"among the ids of the {len(self.ids)} series"
-            raise bad_argument("series", unknown[0], expected, nearest(unknown[0], self.ids))
-        return {str(one): [df[df[key] == one] for df in frames] for one in wanted}
+        return {str(one): [df[df[key] == one] for df in frames] for one in self.ids}
 
     def _frame(self, first: int, last: int, data: dict[str, Any]) -> pd.DataFrame:
         times = self.calendar.span(self.last, first, last)
@@ -161,10 +169,11 @@ def read_panel(
     codes, ids = _series_of(df, columns)
     order = np.argsort(codes, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(np.bincount(codes))])
-    times = _times(df[time_col], columns)[order]
+    times, dtype = _times(df[time_col], columns)
+    times = times[order]
     follows = np.diff(codes[order]) == 0
     _check_order(times, follows, ids[codes[order]], columns)
-    calendar = Calendar.of(times, indptr, freq)
+    calendar = Calendar.of(times, indptr, freq, dtype=dtype)
     _check_regular(times, follows, ids[codes[order]], columns, calendar)
     values = _targets(df[target_col], columns, ids[codes])[order]
     return Panel(columns, ids, times[indptr[1:] - 1], calendar, GroupedArray(values, indptr))
@@ -178,32 +187,66 @@ def split_last(df: pd.DataFrame, rows: int, columns: Columns) -> tuple[pd.DataFr
     return df[from_end >= rows], df[from_end < rows]
 
 
-def read_file(path: str | Path, *, time_col: str) -> pd.DataFrame:
+def read_file(path: str | Path, *, time_col: str, id_col: str | None = None) -> pd.DataFrame:
     """Reads a csv or parquet file; text in the time column becomes time stamps.
+
+    Ids of a csv file stay the text that they are, such as 007 or NA. Stamps whose offset from UTC
+    changes, as with summer time, become stamps in UTC.
 
     Raises:
         ArgumentError: another kind of file, or no such column.
-        DataError: the time column cannot be read as time stamps.
+        DataError: the file is empty, damaged or not of its kind, or the time column cannot be read
+            as time stamps.
+        OSError: the file is not there or may not be read.
+        MissingDependencyError: a parquet file, and pyarrow is not installed.
     """
     kind = Path(path).suffix.lower()
     readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
     if kind not in readers:
         raise bad_argument("file", str(path), "a .csv or .parquet file")
-    df = readers[kind](path)
+    if kind == ".parquet":
+        optional("pyarrow", extra="parquet")
+    Path(path).open("rb").close()
+    try:
+        df = readers[kind](path)
+        if kind == ".csv" and id_col in df.columns:
+            # By itself: pandas has no option for what is missing in all columns but one.
+            text = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+            df[id_col] = pd.read_csv(path, usecols=[id_col], **text)[id_col]
+    except (ValueError, OSError) as error:
+        fix = "Save it as csv in UTF-8 with a header and equally long rows, or as parquet."
+        raise DataError(f"{path} cannot be read as {kind[1:]}: {_line(error)}. {fix}") from error
     _check_column(df, "time_col", time_col)
     if pd.api.types.is_string_dtype(df[time_col]):
         try:
-            df[time_col] = pd.to_datetime(df[time_col])
+            df[time_col] = _stamps(df[time_col])
         except ValueError as error:
             raise DataError(
-                f"Column {time_col!r} cannot be read as time stamps: {error}"
+                f"Column {time_col!r} cannot be read as time stamps: {_line(error)}. Write them "
+                "alike, such as 2024-12-31 or 2024-12-31 23:00:00."
             ) from error
     return df
+
+
+def _stamps(text: pd.Series) -> pd.Series:
+    with warnings.catch_warnings():
+        # What pandas 2 says of mixed offsets, where pandas 3 raises.
+        warnings.simplefilter("error", FutureWarning)
+        try:
+            return pd.to_datetime(text)
+        except (ValueError, FutureWarning):
+            return pd.to_datetime(text, utc=True)
+
+
+def _line(error: Exception) -> str:
+    """The first line of a message, without its full stop."""
+    return str(error).strip().partition("\n")[0].rstrip(".")
 
 
 def write_file(df: pd.DataFrame, path: str | Path) -> None:
     """Writes a frame as csv or parquet, as the name of the file says."""
     if Path(path).suffix.lower() == ".parquet":
+        optional("pyarrow", extra="parquet")
         df.to_parquet(path, index=False)
     else:
         df.to_csv(path, index=False)
@@ -223,11 +266,9 @@ def _columns(df: Any, id_col: str, time_col: str, target_col: str) -> Columns:
     if len(set(names)) < len(names):
         raise bad_argument("id_col, time_col, target_col", names, "different columns")
     for name in names:
-        if name != target_col and str(name).startswith("yhat"):
+        if name != target_col and (str(name).startswith("yhat") or name == "actual"):
             fix = "The forecast has columns of such names. Rename it."
-            raise bad_argument(
-                "id_col, time_col", name, "a name that does not begin with yhat", fix
-            )
+            raise bad_argument("id_col, time_col", name, "a name other than actual or yhat...", fix)
     return Columns(None if single else id_col, time_col, target_col)
 
 
@@ -255,10 +296,17 @@ def _series_of(df: pd.DataFrame, columns: Columns) -> tuple[npt.NDArray[np.int64
             f"Column {columns.id!r} has no id in row {int(np.argmax(codes < 0))}. Give every row "
             "the id of its series, or drop the row."
         )
+    if not all(isinstance(one, (str, Real, np.bool_)) for one in ids):
+        other = next(one for one in ids if not isinstance(one, (str, Real, np.bool_)))
+        raise DataError(
+            f"Column {columns.id!r} must hold text or numbers. Got: {other!r} "
+            f"({type(other).__name__}). Convert it: df[{columns.id!r}].astype(str)."
+        )
     return codes.astype(np.int64), pd.Index(ids, name=columns.id)
 
 
-def _times(column: pd.Series, columns: Columns) -> pd.Index:
+def _times(column: pd.Series, columns: Columns) -> tuple[pd.Index, str]:
+    """The stamps, integers as int64, and the dtype of stamps to be given."""
     times = pd.Index(column)
     if not (isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)) or times.dtype.kind in "iu"):
         raise DataError(
@@ -270,7 +318,11 @@ def _times(column: pd.Series, columns: Columns) -> pd.Index:
     if times.hasnans:
         row = int(np.argmax(times.isna()))
         raise DataError(f"Column {columns.time!r} has no time stamp in row {row}. Drop the row.")
-    return times
+    if times.dtype.kind in "iu":
+        # In int64 no step wraps around; NumPy's dtype is given back, pandas' own is not.
+        name = str(times.dtype).lower()
+        return pd.Index(times.to_numpy(np.int64)), name if name in INTEGERS else "int64"
+    return times, str(times.dtype)
 
 
 def _check_order(
@@ -328,4 +380,5 @@ def _targets(column: pd.Series, columns: Columns, ids: pd.Index) -> npt.NDArray[
 
 
 def _name(columns: Columns, identity: Any) -> str:
-    return "The series" if columns.id is None else f"Series {identity!r}"
+    plain = identity.item() if isinstance(identity, np.generic) else identity
+    return "The series" if columns.id is None else f"Series {plain!r}"

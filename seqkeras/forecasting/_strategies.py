@@ -69,9 +69,15 @@ def build_network(
             cell="gru" if cell is None else cell,
         )
     if isinstance(model, keras.Model):
-        network = keras.models.clone_model(model)
-    else:
+        _check_network(model, lookback, horizon)
+        return keras.models.clone_model(model)
+    try:
         network = model(1, lookback=lookback, horizon=horizon)
+    except (TypeError, ArgumentError) as error:
+        call = f"model(1, lookback={lookback}, horizon={horizon})"
+        raise ArgumentError(
+            f"model must be a builder that takes {call}. It said: {error}"
+        ) from error
     _check_network(network, lookback, horizon)
     return network
 
@@ -111,9 +117,13 @@ def _check_network(network: Any, lookback: int, horizon: int) -> None:
     )
     if not isinstance(network, keras.Model):
         raise bad_argument("model", network, expected)
-    reads, writes = network.input_shape, network.output_shape
+    try:
+        reads, writes = network.input_shape, network.output_shape
+    except (AttributeError, ValueError) as error:
+        fix = "Functional models have these shapes, and Sequential ones that begin with an Input."
+        raise bad_argument("model", network, expected, fix) from error
     if not (isinstance(reads, tuple) and isinstance(writes, tuple)):
         raise bad_argument("model", f"inputs {reads}, outputs {writes}", expected)
-    fits = len(reads) == 3 and reads[1] in (None, lookback) and reads[2] == 1
+    fits = len(reads) == 3 and reads[0] is None and reads[1] in (None, lookback) and reads[2] == 1
     if not (fits and len(writes) == 2 and writes[1] is not None and writes[1] <= horizon):
         raise ArgumentError(f"model must give {expected}. Got: {reads} to {writes}.")

@@ -16,7 +16,8 @@ class TrainingLog:
     """What happened in training.
 
     Attributes:
-        loss: mean absolute error on the training windows after each epoch, in scaled units.
+        loss: mean absolute error on the training windows, as a mean over the steps of each epoch,
+            in scaled units.
         val_loss: the same on the held-out windows, from before the first epoch on; empty without.
         best_epoch: the number of epochs whose weights were kept; 0 is the untrained network.
     """
@@ -54,12 +55,10 @@ def train(
     model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), loss="mae")
     untrained = model.get_weights()
     before = [float(model.evaluate(validation, verbose=0))] if validation else []
-    early = keras.callbacks.EarlyStopping(
-        "val_loss" if validation else "loss",
-        patience=patience if validation else epochs,
-        restore_best_weights=validation is not None,
-    )
-    callbacks = [early, keras.callbacks.TerminateOnNaN(), _Bar(epochs, progress)]
+    callbacks = [keras.callbacks.TerminateOnNaN(), _Bar(epochs, progress)]
+    if validation:
+        early = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
+        callbacks.append(early)
     history = model.fit(
         windows, epochs=epochs, validation_data=validation, verbose=0, callbacks=callbacks
     ).history

@@ -40,7 +40,7 @@ def smape(actual: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
     truth, guess = _same_shape(actual, forecast)
     size = np.abs(truth) + np.abs(guess)
     error = np.abs(truth - guess)
-    return float(200 * np.mean(np.divide(error, size, out=np.zeros_like(size), where=size > 0)))
+    return float(200 * np.mean(np.divide(error, size, out=np.zeros_like(size), where=size != 0)))
 
 
 def mase(
@@ -81,7 +81,7 @@ def mase(
 
 
 def coverage(actual: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike) -> float:
-    """Share of values that lie inside their interval, borders included.
+    """Share of values that lie inside their interval, borders included; NaN if one is NaN.
 
     Example:
         >>> coverage([1.0, 5.0], [0.0, 0.0], [2.0, 2.0])
@@ -89,7 +89,8 @@ def coverage(actual: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike) -> 
     """
     truth, lower = _same_shape(actual, low, "low")
     _, upper = _same_shape(actual, high, "high")
-    return float(np.mean((lower <= truth) & (truth <= upper)))
+    known = ~np.isnan(truth + lower + upper)
+    return float(np.mean(np.where(known, (lower <= truth) & (truth <= upper), np.nan)))
 
 
 def _same_shape(

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._checks import check_integer
+
 
 def gather(
     values: npt.NDArray[np.generic],
@@ -27,12 +29,17 @@ def gather(
         `(batch, timesteps)` or `(batch, timesteps, features)`.
 
     Raises:
+        ArgumentError: timesteps or sampling_rate is not an integer >= 1.
         IndexError: a window begins before or reaches beyond `values`.
 
     Example:
         >>> gather(np.arange(10), np.array([0, 5]), timesteps=3, sampling_rate=2).tolist()
         [[0.0, 2.0, 4.0], [5.0, 7.0, 9.0]]
     """
+    # The view below trusts these numbers: a wrong one would read memory that is not ours.
+    timesteps = check_integer("timesteps", timesteps)
+    sampling_rate = check_integer("sampling_rate", sampling_rate)
+    values, starts = np.asanyarray(values), np.asarray(starts)
     span = (timesteps - 1) * sampling_rate + 1
     if not len(starts):
         return np.empty((0, timesteps, *values.shape[1:]), dtype)

@@ -1,6 +1,7 @@
 """Many series in one array."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +72,12 @@ class GroupedArray:
     def lengths(self) -> npt.NDArray[np.int64]:
         """Rows of each series, `(series,)`."""
         return np.diff(self.indptr)
+
+    def spread(self) -> npt.NDArray[Any]:
+        """Largest minus smallest value of each series, `(series, ...)`; every series has rows."""
+        starts = self.indptr[:-1]
+        highest = np.maximum.reduceat(self.values, starts, axis=0)
+        return np.asarray(highest - np.minimum.reduceat(self.values, starts, axis=0))
 
     def select(self, start: npt.ArrayLike, stop: npt.ArrayLike) -> "GroupedArray":
         """Rows `start[i]:stop[i]` of each series `i`, copied into a new `GroupedArray`.

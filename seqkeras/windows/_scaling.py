@@ -52,9 +52,13 @@ class StandardScaler:
             empty = np.flatnonzero(series.lengths == 0)[:5].tolist()
             raise bad_argument("series", f"no rows in series {empty}", "series of one row or more")
         self.center_ = _mean(series.values, series)
-        spread = _mean((series.values - self._spread(self.center_, series)) ** 2, series) ** 0.5
-        # Rounding leaves a constant series with a spread of about 1e-16 times its level.
-        constant = spread <= 1e-12 * np.abs(self.center_)
+        distance = np.abs(series.values - self._spread(self.center_, series))
+        farthest = np.maximum.reduceat(distance, series.indptr[:-1], axis=0)
+        # Rounding leaves a constant series with distances of about 1e-16 times its level.
+        constant = farthest <= 1e-12 * np.abs(self.center_)
+        # Squared in units of the farthest, so that no square is too large or too small.
+        unit = np.where(constant, 1.0, farthest)
+        spread = unit * _mean((distance / self._spread(unit, series)) ** 2, series) ** 0.5
         self.scale_ = np.where(constant, 1.0, spread)
         return self
 

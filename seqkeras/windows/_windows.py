@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._checks import bad_argument, check_integer
+from seqkeras._checks import bad_argument, check_flag, check_integer
 from seqkeras.errors import DataError
 from seqkeras.windows._gather import gather
 from seqkeras.windows._grouped import GroupedArray
@@ -71,9 +71,11 @@ class Windows(keras.utils.PyDataset):
         grouped = values if isinstance(values, GroupedArray) else _one_series(values)
         self.spec = spec
         self.batch_size = check_integer("batch_size", batch_size)
-        self.shuffle = shuffle
+        self.shuffle = check_flag("shuffle", shuffle)
         self._values = _check_numeric("values", grouped.values)
         if isinstance(targets, GroupedArray):
+            if not np.array_equal(targets.indptr, grouped.indptr):
+                raise bad_argument("targets", targets, "series of the lengths that values have")
             targets = targets.values
         self._targets = self._values if targets is None else _check_numeric("targets", targets)
         if len(self._targets) != len(self._values):
@@ -91,6 +93,8 @@ class Windows(keras.utils.PyDataset):
                 f"No window fits: {spec} spans {spec.rows} rows, the longest series has {longest}. "
                 "Give a longer series, or a smaller lookback, horizon, gap or sampling_rate."
             )
+        if seed is not None:
+            check_integer("seed", seed, minimum=0)
         self._random = np.random.default_rng(seed)
         self._order = self._new_order()
 

@@ -122,7 +122,7 @@ def test_a_word_that_is_no_frequency_is_refused(freq):
 
 @pytest.mark.parametrize("freq", ["D", 0, -2, True, 1.5])
 def test_integer_stamps_take_an_integer_frequency(freq):
-    with pytest.raises(ArgumentError, match="an integer >= 1 for integer time stamps"):
+    with pytest.raises(ArgumentError, match=r"an integer >= 1.*stamps are integers"):
         calendar_of(pd.Index([1, 2, 3]), freq)
 
 

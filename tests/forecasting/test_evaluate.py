@@ -1,6 +1,8 @@
 import numpy as np
+import pandas as pd
 import pytest
 
+from seqkeras.errors import DataError, SkippedSeriesWarning
 from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
 from seqkeras.forecasting._evaluate import naive
 from seqkeras.scoring import mae, mase
@@ -58,3 +60,12 @@ def test_the_airline_year_is_forecast_far_better_than_last_years():
     held_out = evaluate_holdout(Forecaster(12, seed=0, progress=False), load_air_passengers())
     scores = held_out.scores.MASE
     assert scores["seqkeras"] <= 0.6 * scores["seasonal naive"]
+
+
+def test_series_too_short_to_hold_out_are_told(panel):
+    short = pd.concat([panel, panel[panel.unique_id == "a"].head(3).assign(unique_id="short")])
+    with pytest.raises(DataError, match="'short' has 3 rows and must have 6"):
+        evaluate_holdout(forecaster(), short)
+    with pytest.warns(SkippedSeriesWarning):
+        held_out = evaluate_holdout(forecaster(short_series="skip"), short)
+    assert held_out.forecast.unique_id.unique().tolist() == ["a", "b", "c"]

@@ -58,6 +58,37 @@ def test_a_scaled_series_gets_the_same_forecast_scaled(one):
     np.testing.assert_allclose(other["yhat-hi-80"] - other["yhat-lo-80"], 1000 * width, rtol=1e-2)
 
 
+@pytest.mark.parametrize("growth", [0.0, 0.05])
+def test_intervals_are_no_wider_for_a_series_that_grows(growth):
+    """Radii are measured and used in one unit, though the deviation of the whole is larger."""
+    noise = np.random.default_rng(0).normal(size=(12, 160))
+    stamps = np.arange(160)
+    frames = [pd.DataFrame({"unique_id": i, "ds": stamps, "y": noise[i] + growth * stamps})
+              for i in range(12)]  # fmt: skip
+    fitted = quick(4, levels=(80,), epochs=8).fit(pd.concat(frames))
+    width = fitted.predict()["yhat-hi-80"] - fitted.predict()["yhat-lo-80"]
+    # 80 % of noise of deviation 1 lies within 2.56; a forecast from 14 noisy values adds to it.
+    assert 2.3 < width.mean() < 4.2
+
+
+def test_parameters_set_after_a_fit_wait_for_the_next(one):
+    fitted = quick(5).fit(one)
+    before = fitted.predict()
+    fitted.set_params(levels=(50,), horizon=9)
+    pd.testing.assert_frame_equal(fitted.predict(), before)
+
+
+def test_too_few_residuals_are_told_before_any_training(one):
+    crowd = [one.head(40).assign(unique_id=0)]
+    crowd += [one.head(16).assign(unique_id=i) for i in range(1, 99)]
+    with pytest.raises(DataError, match=r"residuals are too few|to hold out"):
+        quick(1, levels=(99.9,)).fit(pd.concat(crowd))
+
+
+def test_a_plain_default_fits_as_soon_as_there_is_room(one):
+    assert len(Forecaster(1, units=2, epochs=1, progress=False).fit(one.head(40)).predict()) == 1
+
+
 def test_the_validation_part_does_not_reach_the_first_training(one):
     """What is held out decides when to stop and how wide intervals are, never the scaler there."""
     forecaster = quick(5, epochs=1)
@@ -166,7 +197,7 @@ def test_a_series_without_room_to_hold_out_is_still_trained_on_and_forecast(pane
         ({"learning_rate": float("nan")}, "learning_rate must be a finite number > 0"),
         ({"validation": 1.0}, "validation must be a number in [0, 1)"),
         ({"validation": 0}, "validation must be above 0 where levels are given"),
-        ({"levels": (80, 100)}, "levels must be a tuple of different numbers between 0 and 100"),
+        ({"levels": (80, 100)}, "levels must be a tuple of different numbers from 1 to below 100"),
         ({"levels": 80}, "levels must be a tuple"),
         ({"levels": (80, 80)}, "levels must be a tuple"),
         ({"model": "recursiv"}, "Did you mean 'recursive'?"),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqkeras.errors import ArgumentError
 from seqkeras.windows import gather
 
 
@@ -67,3 +68,9 @@ def test_window_beyond_the_values_is_an_index_error(starts):
 def test_window_longer_than_the_values_is_an_index_error():
     with pytest.raises(IndexError, match="windows of 11 rows"):
         gather(np.arange(10), np.array([0]), timesteps=11)
+
+
+@pytest.mark.parametrize("sizes", [{"timesteps": 0}, {"timesteps": 3, "sampling_rate": -(10**12)}])
+def test_sizes_that_would_read_foreign_memory_are_refused(sizes):
+    with pytest.raises(ArgumentError, match="must be an integer >= 1"):
+        gather(np.arange(5.0), np.array([0]), **sizes)

@@ -137,3 +137,10 @@ def test_another_number_of_series_is_refused():
 def test_use_before_fit_is_a_not_fitted_error(use):
     with pytest.raises(NotFittedError, match="Call fit first"):
         use(StandardScaler())
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-30, 1.0, 1e200])
+def test_series_of_any_size_are_scaled(size):
+    values = np.random.default_rng(0).normal(size=50)
+    scaled = StandardScaler().fit(GroupedArray(values * size, [0, 50]))
+    np.testing.assert_allclose(scaled.scale_, values.std() * size, rtol=1e-10)
