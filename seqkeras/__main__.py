@@ -17,6 +17,8 @@ from seqkeras.errors import ArgumentError, DataError, SeqkerasError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from seqkeras.forecasting import Forecaster
+
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
 TABLES = (".csv", ".parquet")
 
@@ -111,7 +113,7 @@ def _forecast(options: argparse.Namespace) -> None:
         raise bad_argument("FILE, --output, --plot", paths, "different files")
     options.file.open("rb").close()
     with _notices_held_back():
-        from seqkeras.forecasting import Forecaster, evaluate_holdout
+        from seqkeras.forecasting import Forecaster
         from seqkeras.forecasting._frames import DEFAULT_ID, read_file, split_last, write_file
 
     columns = {"time_col": options.time_col, "target_col": options.target_col}
@@ -138,14 +140,20 @@ def _forecast(options: argparse.Namespace) -> None:
     shown = split_last(df, 4 * options.horizon + forecaster.lookback_, forecaster.panel_.columns)
     forecaster.plot(shown[1]).savefig(picture)
     print(f"Picture: {picture}", flush=True)
-    if options.no_score:
-        return
+    if not options.no_score:
+        _score(forecaster, df, columns)
+
+
+def _score(forecaster: "Forecaster", df: "pd.DataFrame", columns: dict[str, Any]) -> None:
+    """Scores a forecast of the last rows; a history too short for it is no failure by now."""
+    from seqkeras.forecasting import evaluate_holdout
+
     try:
         scores = evaluate_holdout(forecaster, df, **columns).scores
-    except DataError as error:  # The forecast needs fewer rows than its scores.
+    except DataError as error:
         print(f"seqkeras: not scored: {error}", file=sys.stderr)
         return
-    _show_scores(scores, f"Scores on the last {options.horizon} rows of each series, held out")
+    _show_scores(scores, f"Scores on the last {forecaster.horizon} rows of each series, held out")
 
 
 def _check_target(option: str, path: Path, suffixes: tuple[str, ...], *, force: bool) -> None:
