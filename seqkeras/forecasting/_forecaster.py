@@ -113,7 +113,7 @@ class Forecaster(BaseEstimator):
         epochs: int = 300,
         patience: int = 25,
         batch_size: int | None = None,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 1e-3,
         validation: float = 0.2,
         short_series: str = "raise",
         seed: int | None = None,
