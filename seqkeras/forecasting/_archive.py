@@ -26,8 +26,8 @@ HEADER, ARRAYS, NETWORK = "header.json", "arrays/", "network.keras"
 
 #: What reading a damaged file can raise, from zip to Keras.
 DAMAGE = (
-    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, RecursionError,
-    KeyError, IndexError, AttributeError, TypeError, ValueError, MemoryError,
+    zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, LookupError, AttributeError, TypeError,
+    ValueError, MemoryError,
 )  # fmt: skip
 
 #: The dtype of each array.
@@ -117,6 +117,15 @@ def _restore(cls: type, header: dict[str, Any], arrays: dict[str, Any], network:
     log = header["log"]
     values = GroupedArray(arrays["values"], arrays["indptr"])
     _check_parts(header, arrays, values, network)
+    panel = restore_panel(
+        Columns(**header["columns"]),
+        Calendar(**header["calendar"]),
+        ids=(header["ids"], header["ids_dtype"]),
+        last=arrays["last"],
+        values=values,
+    )
+    # Asked here, so that a frequency which is none is found now and not at the first forecast.
+    panel.calendar.move(panel.last, 1)
 
     forecaster = cls(**params)
     forecaster.model_ = network
@@ -127,13 +136,7 @@ def _restore(cls: type, header: dict[str, Any], arrays: dict[str, Any], network:
     levels = tuple(header["levels"])
     forecaster.intervals_ = ConformalIntervals(levels, arrays["radius"]) if levels else None
     forecaster.scaler_ = StandardScaler.from_state(arrays["center"], arrays["scale"])
-    forecaster.panel_ = restore_panel(
-        Columns(**header["columns"]),
-        Calendar(**header["calendar"]),
-        ids=(header["ids"], header["ids_dtype"]),
-        last=arrays["last"],
-        values=values,
-    )
+    forecaster.panel_ = panel
     return forecaster
 
 

@@ -44,10 +44,10 @@ class ConformalIntervals:
         Raises:
             DataError: too few residuals for the highest level.
         """
+        check_enough(residuals.size, levels)
         errors = np.abs(residuals)
         spread = errors.mean(axis=0)
         # A lead without any error would divide by zero; its radius is zero either way.
-        check_enough(errors.size, levels)
         scores = np.sort((errors / np.where(spread > 0, spread, 1.0)).ravel())
         ranks = [math.ceil((scores.size + 1) * level / 100) for level in levels]
         quantiles = np.array([scores[rank - 1] for rank in ranks])

@@ -58,11 +58,7 @@ def evaluate_holdout(forecaster: Forecaster, df: pd.DataFrame, **columns: Any) -
     forecast["actual"] = _actual(test, forecast, panel.columns)
     kept = panel.take(panel.ids.get_indexer(fitted.panel_.ids)).values
     history = kept.select(0, kept.lengths - forecaster.horizon)
-    season = (
-        panel.calendar.season_length
-        if forecaster.season_length is None
-        else (forecaster.season_length)
-    )
+    season = forecaster.season_length or panel.calendar.season_length
     return Holdout(_scores(forecast, history, season, forecaster), forecast, fitted)
 
 

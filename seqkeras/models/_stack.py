@@ -1,7 +1,7 @@
 """Recurrent layers piled up: the only place where that is done."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict, Unpack
 
 import keras
@@ -110,8 +110,7 @@ class Stack:
 
     def mirrored(self) -> "Stack":
         """The same plan with its layers in the opposite order, as a decoder has them."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Stack(**values | {"cells": self.cells[::-1], "units": self.units[::-1]})
+        return replace(self, cells=self.cells[::-1], units=self.units[::-1])
 
 
 def recurrent_stack(

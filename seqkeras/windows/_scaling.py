@@ -52,13 +52,13 @@ class StandardScaler:
             empty = np.flatnonzero(series.lengths == 0)[:5].tolist()
             raise bad_argument("series", f"no rows in series {empty}", "series of one row or more")
         self.center_ = _mean(series.values, series)
-        distance = np.abs(series.values - self._spread(self.center_, series))
+        distance = np.abs(series.values - self._per_row(self.center_, series))
         farthest = np.maximum.reduceat(distance, series.indptr[:-1], axis=0)
         # Rounding leaves a constant series with distances of about 1e-16 times its level.
         constant = farthest <= 1e-12 * np.abs(self.center_)
         # Squared in units of the farthest, so that no square is too large or too small.
         unit = np.where(constant, 1.0, farthest)
-        spread = unit * _mean((distance / self._spread(unit, series)) ** 2, series) ** 0.5
+        spread = unit * _mean((distance / self._per_row(unit, series)) ** 2, series) ** 0.5
         self.scale_ = np.where(constant, 1.0, spread)
         return self
 
@@ -74,8 +74,8 @@ class StandardScaler:
             raise bad_argument(
                 "series", f"{len(series)} series", f"{len(center)} series, as in fit"
             )
-        values = series.values - self._spread(center, series)
-        return GroupedArray(values / self._spread(scale, series), series.indptr)
+        values = series.values - self._per_row(center, series)
+        return GroupedArray(values / self._per_row(scale, series), series.indptr)
 
     def inverse_transform(
         self, values: npt.ArrayLike, *, series: npt.ArrayLike | None = None
@@ -107,7 +107,7 @@ class StandardScaler:
         return self.center_, self.scale_
 
     @staticmethod
-    def _spread(
+    def _per_row(
         per_series: npt.NDArray[np.float64], series: GroupedArray
     ) -> npt.NDArray[np.float64]:
         return np.repeat(per_series, series.lengths, axis=0)

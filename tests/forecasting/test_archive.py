@@ -151,6 +151,41 @@ def test_a_flipped_byte_is_refused(saved, tmp_path):
         Forecaster.load(tmp_path / "flipped.zip")
 
 
+@pytest.mark.parametrize("seed", range(25))
+def test_a_byte_changed_anywhere_is_refused_or_harmless(saved, tmp_path, seed):
+    random = np.random.default_rng(seed)
+    whole = bytearray(saved[1].read_bytes())
+    whole[random.integers(len(whole))] ^= int(random.integers(1, 256))
+    (tmp_path / "flipped.zip").write_bytes(whole)
+    try:
+        loaded = Forecaster.load(tmp_path / "flipped.zip")
+    except FileFormatError:
+        return
+    pd.testing.assert_frame_equal(loaded.predict(), saved[0].predict(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"horizon": 500},
+        {"horizon": "abc"},
+        {"levels": [50]},
+        {"ids": [1]},
+        {"calendar": {"dtype": "datetime64[us, America/New_York]", "freq": "rubbish"}},
+        {"columns": {}},
+        {"arrays": []},
+        {"params": None},
+    ],
+    ids=str,
+)
+def test_parts_that_do_not_fit_each_other_are_refused_at_load(saved, tmp_path, change):
+    with zipfile.ZipFile(saved[1]) as file:
+        header = json.loads(file.read("header.json")) | change
+    rewrite(saved[1], tmp_path / "unfit.zip", {"header.json": json.dumps(header).encode()})
+    with pytest.raises(FileFormatError, match="is not a forecaster, or is damaged"):
+        Forecaster.load(tmp_path / "unfit.zip")
+
+
 def test_a_later_version_is_refused_with_the_way_out(saved, tmp_path):
     with zipfile.ZipFile(saved[1]) as file:
         header = json.loads(file.read("header.json"))
