@@ -7,6 +7,7 @@ from seqkeras._lazy import attach
 if TYPE_CHECKING:  # the same names for type checkers; a test holds the two lists equal
     from seqkeras.windows._gather import gather as gather
     from seqkeras.windows._grouped import GroupedArray as GroupedArray
+    from seqkeras.windows._layout import WindowIndex as WindowIndex
     from seqkeras.windows._scaling import StandardScaler as StandardScaler
     from seqkeras.windows._spec import WindowSpec as WindowSpec
     from seqkeras.windows._windows import Windows as Windows
@@ -17,6 +18,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "_gather": ("gather",),
         "_grouped": ("GroupedArray",),
+        "_layout": ("WindowIndex",),
         "_scaling": ("StandardScaler",),
         "_spec": ("WindowSpec",),
         "_windows": ("Windows",),

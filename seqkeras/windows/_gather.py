@@ -36,24 +36,65 @@ def gather(
         >>> gather(np.arange(10), np.array([0, 5]), timesteps=3, sampling_rate=2).tolist()
         [[0.0, 2.0, 4.0], [5.0, 7.0, 9.0]]
     """
-    # The view below trusts these numbers: a wrong one would read memory that is not ours.
-    timesteps = check_integer("timesteps", timesteps)
-    sampling_rate = check_integer("sampling_rate", sampling_rate)
-    values, starts = np.asanyarray(values), np.asarray(starts)
-    span = (timesteps - 1) * sampling_rate + 1
-    if not len(starts):
-        return np.empty((0, timesteps, *values.shape[1:]), dtype)
-    if starts.min() < 0 or starts.max() > len(values) - span:
+    windows = RowWindows(np.asarray(values), timesteps, sampling_rate)
+    starts = np.asarray(starts, dtype=np.int64)
+    if len(starts) and (starts.min() < 0 or starts.max() >= windows.count):
         raise IndexError(
-            f"starts must give windows of {span} rows inside the {len(values)} rows of values. "
-            f"Got: {starts.min()} to {starts.max()}."
+            f"starts must give windows of {windows.span} rows inside the {len(values)} rows of "
+            f"values. Got: {starts.min()} to {starts.max()}."
         )
-    # Every window of the series as a view: only the rows asked for are ever copied.
-    step, *rest = values.strides
-    windows = np.lib.stride_tricks.as_strided(
-        values,
-        shape=(len(values) - span + 1, timesteps, *values.shape[1:]),
-        strides=(step, step * sampling_rate, *rest),
-        writeable=False,
-    )
-    return np.asarray(windows[starts], dtype=dtype)
+    return windows(starts, dtype)
+
+
+class RowWindows:
+    """Every window of an array, as a view: only the rows asked for are ever copied.
+
+    Args:
+        values: `(rows,)` or `(rows, features)`; also a memory-mapped array.
+        timesteps: length of a window.
+        sampling_rate: rows between neighbouring timesteps.
+
+    Attributes:
+        count: number of windows.
+        span: rows from the first of a window to its last, both counted.
+    """
+
+    def __init__(
+        self, values: npt.NDArray[np.generic], timesteps: int, sampling_rate: int = 1
+    ) -> None:
+        # The views below trust these numbers: a wrong one would read memory that is not ours.
+        timesteps = check_integer("timesteps", timesteps)
+        sampling_rate = check_integer("sampling_rate", sampling_rate)
+        # A plain array even of a memory map, whose own class costs time with each view.
+        values = np.asarray(values)
+        self._source = values, timesteps, sampling_rate
+        self._dtype = values.dtype
+        self._shape = (timesteps, *values.shape[1:])
+        self.span = (timesteps - 1) * sampling_rate + 1
+        self.count = max(0, len(values) - self.span + 1)
+        item = timesteps * values[:1].nbytes
+        solid = values.flags.c_contiguous and sampling_rate == 1 and 0 < item < 2**31
+        if solid and self.count:
+            # One item for each window, so that each is copied by a single memcpy.
+            self._windows = np.ndarray((self.count,), f"V{item}", values, 0, values.strides[:1])
+        else:
+            step, *rest = values.strides
+            self._windows = np.lib.stride_tricks.as_strided(
+                values,
+                shape=(self.count, *self._shape),
+                strides=(step, step * sampling_rate, *rest),
+                writeable=False,
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled as the values: the views overlap, and would be written out one by one.
+        return RowWindows, self._source
+
+    def __call__(
+        self, starts: npt.NDArray[np.int64], dtype: npt.DTypeLike = np.float32
+    ) -> npt.NDArray[Any]:
+        """The windows that begin at these rows, none negative: `(batch, timesteps, ...)`."""
+        windows = self._windows[starts]
+        if windows.ndim == 1:
+            windows = windows.view(self._dtype)
+        return windows.reshape(len(starts), *self._shape).astype(dtype, copy=False)

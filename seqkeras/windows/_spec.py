@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._checks import check_integer
+from seqkeras._checks import bad_argument, check_integer
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,14 @@ class WindowSpec:
 
     Args:
         lookback: past timesteps in a window, at least 1.
-        horizon: future timesteps predicted, at least 1.
+        horizon: future timesteps predicted; 0 for windows that predict none, as to label or to
+            rebuild their own rows.
         stride: rows between the starts of neighbouring windows.
         sampling_rate: rows between neighbouring timesteps of one window.
-        gap: timesteps left out between the lookback and the horizon.
+        gap: timesteps left out between the lookback and the horizon; 0 where there is no horizon.
 
     Raises:
-        ArgumentError: a number is not an integer or is too small.
+        ArgumentError: a number is not an integer or is too small, or a gap leads to no horizon.
 
     Example:
         >>> spec = WindowSpec(3, horizon=2, sampling_rate=2, gap=1)
@@ -45,13 +46,16 @@ class WindowSpec:
     gap: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("lookback", "horizon", "stride", "sampling_rate"):
+        for name in ("lookback", "stride", "sampling_rate"):
             object.__setattr__(self, name, check_integer(name, getattr(self, name)))
-        object.__setattr__(self, "gap", check_integer("gap", self.gap, minimum=0))
+        for name in ("horizon", "gap"):
+            object.__setattr__(self, name, check_integer(name, getattr(self, name), minimum=0))
+        if self.gap and not self.horizon:
+            raise bad_argument("gap", self.gap, "0 where horizon=0", "Give a horizon, or no gap.")
 
     @property
     def rows(self) -> int:
-        """Rows from the first input of a window to its last target, both counted."""
+        """Rows from the first input of a window to its last input or target, both counted."""
         return self.target_offset + (self.horizon - 1) * self.sampling_rate + 1
 
     @property

@@ -1,6 +1,10 @@
 """Batches of windows that go straight into `fit`, `evaluate` and `predict`."""
 
+import itertools
 import math
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 from seqkeras._lazy import require
 
@@ -10,13 +14,13 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._checks import bad_argument, check_flag, check_integer
-from seqkeras.errors import DataError
-from seqkeras.windows._gather import gather
-from seqkeras.windows._grouped import GroupedArray
+from seqkeras._checks import bad_argument, check_flag, check_integer, check_one_of
+from seqkeras.errors import DataError, SkippedSeriesWarning
+from seqkeras.windows._batch import Inputs, open_targets
+from seqkeras.windows._feed import tf_dataset, torch_loader
+from seqkeras.windows._layout import Layout
+from seqkeras.windows._order import Balanced, InOrder, Shuffled
 from seqkeras.windows._spec import WindowSpec
-
-Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
 class Windows(keras.utils.PyDataset):
@@ -25,31 +29,69 @@ class Windows(keras.utils.PyDataset):
     No window is built before its batch is asked for, and none crosses from one series to the next.
 
     Args:
-        values: what a window reads: `(rows,)`, `(rows, features)` or a `GroupedArray`.
+        values: what a window reads over its lookback: `(rows,)`, `(rows, features)`, a
+            `GroupedArray` of many series, a memory map, or pyarrow data, whose columns are the
+            features and whose nulls are missing values. Or a dict of such arrays, row for row
+            beside one another, by the names of a model's inputs.
         spec: the shape of a window.
-        targets: what a window predicts, `(rows,)`, `(rows, outputs)` or a `GroupedArray`, row for
-            row beside `values`. Default: `values` themselves.
+        targets: what a window predicts, `(rows,)` or `(rows, outputs)` in any of these forms, row
+            for row beside `values`; or a function that is given a `WindowIndex` and returns an
+            array whose first axis is the batch. Default: `values` themselves, if they are one
+            array and there is a horizon; without a horizon, none.
+        target_rows: which rows of the targets a window takes. `"horizon"`: all timesteps of the
+            horizon. `"point"`: the last of these alone. `"lookback"`: the rows of the inputs, for
+            labels and autoencoders. `"next"`: the rows of the inputs, moved on by one timestep.
+            Default: `"horizon"`; without a horizon `"lookback"`.
+        future: inputs that are known ahead, read over the horizon; as `values`, row for row.
+        static: inputs of each series, `(series,)` or `(series, features)`, or a dict of such.
+        weights: `(rows,)`, the weight of each row as a target; or a function as for `targets`.
+        missing: `"raise"`: NaN is an error. `"mask"`: NaN in inputs become 0, and beside each
+            input of floats stands another, `NAME_mask`, True where there was a number; missing
+            targets get weight 0. Infinite numbers are errors always.
+        transform: a function from `(x, y)` of a batch to what replaces them, such as a scaling of
+            each window by its own values. `y` is None without targets.
         batch_size: windows in a batch; the last batch may be smaller, none is dropped.
         shuffle: draw the windows in random order, a new one each epoch. Without it they come
             in order of series and time; `fit` keeps that order if it is told `shuffle=False`, and
             draws the order of batches otherwise.
-        seed: of the shuffle. The same seed gives the same epochs.
+        balanced: with `shuffle`, draw from every series equally often, in epochs as long as
+            without. A window of a short series comes again once all windows of it have come.
+        seed: of the shuffle. The same seed gives the same epochs. Default: a new one.
 
     Attributes:
         count: number of windows.
+        epoch: number of the epoch that is read, from 0; the end of an epoch moves it on. The order
+            depends on it and the seed alone: set it to go on where another run stopped.
+        seed: of the shuffle, also where it was drawn.
+        skipped_series: number of series that are too short for a window.
+        unused_rows: rows of these series, and rows behind the last window of the others.
 
-    Indexing gives `(inputs, targets)`: inputs are `(batch, lookback, features)`, with 1 feature
-    for one-dimensional values; targets are `(batch, horizon)` or `(batch, horizon, outputs)`, as
-    the target array has one axis or two.
+    Indexing gives `(x, y)`, with weights `(x, y, weights)`, without targets `x` alone.
+
+    - x is `(batch, lookback, features)`, with 1 feature for one-dimensional values. With a dict,
+      `future`, `static` or `missing="mask"` it is a dict, in which plain arrays are called
+      `"past"`, `"future"` and `"static"`. Future inputs are `(batch, horizon, features)`, static
+      ones `(batch, features)`.
+    - y is `(batch, timesteps, outputs)`, or `(batch, outputs)` for `"point"`. One-dimensional
+      targets have 1 output, but over the horizon they are `(batch, horizon)`.
+    - weights are those of y without its last axis. Keras weighs no parts of that axis: where one of
+      several outputs is missing, all of them get weight 0.
+
+    Numbers in memory are looked through once, when the object is made; what is read from a file,
+    or from Arrow, is looked through in each batch.
 
     Raises:
-        ArgumentError: a bad size, or `targets` with another number of rows than `values`.
-        DataError: no series is long enough for a single window.
+        ArgumentError: a value that cannot work, or arrays that do not stand row for row.
+        DataError: no series is long enough for a single window, a value is missing or infinite,
+            or a mapped file has changed.
+
+    Warns:
+        SkippedSeriesWarning: some series have rows, but too few for a window.
 
     Example:
         >>> windows = Windows(np.arange(100.0), WindowSpec(8, horizon=2), batch_size=32)
-        >>> windows.count, len(windows)
-        (91, 3)
+        >>> windows
+        Windows(91 windows of 1 series in 3 batches of 32; 0 series skipped, 0 rows unused)
         >>> x, y = windows[0]
         >>> x.shape, y.shape, y[0].tolist()
         ((32, 8, 1), (32, 2), [8.0, 9.0])
@@ -57,92 +99,167 @@ class Windows(keras.utils.PyDataset):
 
     def __init__(
         self,
-        values: npt.ArrayLike | GroupedArray,
+        values: Any,
         spec: WindowSpec,
         *,
-        targets: npt.ArrayLike | GroupedArray | None = None,
+        targets: Any = None,
+        target_rows: str | None = None,
+        future: Any = None,
+        static: Any = None,
+        weights: Any = None,
+        missing: str = "raise",
+        transform: Callable[[Any, Any], tuple[Any, Any]] | None = None,
         batch_size: int = 32,
         shuffle: bool = False,
+        balanced: bool = False,
         seed: int | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(spec, WindowSpec):
             raise bad_argument("spec", spec, "a WindowSpec", "For example WindowSpec(24).")
-        grouped = values if isinstance(values, GroupedArray) else _one_series(values)
         self.spec = spec
         self.batch_size = check_integer("batch_size", batch_size)
-        self.shuffle = check_flag("shuffle", shuffle)
-        self._values = _check_numeric("values", grouped.values)
-        if isinstance(targets, GroupedArray):
-            if not np.array_equal(targets.indptr, grouped.indptr):
-                raise bad_argument("targets", targets, "series of the lengths that values have")
-            targets = targets.values
-        self._targets = self._values if targets is None else _check_numeric("targets", targets)
-        if len(self._targets) != len(self._values):
-            expected = f"one row for each of the {len(self._values)} rows of values"
-            raise bad_argument("targets", self._targets.shape, expected)
+        masks = check_one_of("missing", missing, ("raise", "mask")) == "mask"
+        if transform is not None and not callable(transform):
+            raise bad_argument("transform", transform, "a function from (x, y) to (x, y)")
+        self._transform = transform
+        self._inputs = Inputs(values, future, static, spec=spec, masks=masks)
+        self._targets = open_targets(
+            self._inputs, targets, target_rows, weights, spec=spec, masks=masks
+        )
+        self._layout = _check_layout(Layout(self._inputs.bounds, spec), spec)
+        self.count = self._layout.count
+        self.seed = _check_seed(seed)
+        self.epoch = 0
+        # Not a number: threads may ask for batches at the same time, and next() loses none.
+        self._begun, self._asked = False, itertools.count()
+        self._order = _order(check_flag("shuffle", shuffle), balanced, self._layout, self.seed)
+        self.shuffle = shuffle
 
-        counts = spec.counts(grouped.lengths)
-        self._first_row = grouped.indptr[:-1]
-        self._last_window = np.cumsum(counts)
-        self._first_window = self._last_window - counts
-        self.count = int(counts.sum())
-        if not self.count:
-            longest = int(grouped.lengths.max(initial=0))
-            raise DataError(
-                f"No window fits: {spec} spans {spec.rows} rows, the longest series has {longest}. "
-                "Give a longer series, or a smaller lookback, horizon, gap or sampling_rate."
-            )
-        if seed is not None:
-            check_integer("seed", seed, minimum=0)
-        self._random = np.random.default_rng(seed)
-        self._order = self._new_order()
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch = check_integer("epoch", epoch, minimum=0)
+
+    @property
+    def skipped_series(self) -> int:
+        return int(self._layout.skipped.sum())
+
+    @property
+    def unused_rows(self) -> int:
+        return self._layout.unused_rows
+
+    def __repr__(self) -> str:
+        series = len(self._layout.counts)
+        return (
+            f"Windows({self.count} windows of {series} series in {len(self)} batches of "
+            f"{self.batch_size}; {self.skipped_series} series skipped, {self.unused_rows} rows "
+            "unused)"
+        )
 
     def __len__(self) -> int:
         return math.ceil(self.count / self.batch_size)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> Any:
+        next(self._asked)
+        return self.batch(self.epoch, index)
+
+    def batch(self, epoch: int, index: int) -> Any:
+        """A batch of any epoch: `windows[index]` is `windows.batch(windows.epoch, index)`."""
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         first = index * self.batch_size
         last = min(first + self.batch_size, self.count)
-        return self.take(np.arange(first, last) if self._order is None else self._order[first:last])
+        return self._gather(self._order(epoch, first, last))
 
-    def take(self, windows: npt.ArrayLike) -> Batch:
-        """Inputs and targets of the windows with these numbers, counted over all series."""
-        numbers = np.asarray(windows, dtype=np.int64)
-        series = np.searchsorted(self._last_window, numbers, side="right")
-        starts = self._first_row[series] + self.spec.start(numbers - self._first_window[series])
-        rate = self.spec.sampling_rate
-        inputs = gather(self._values, starts, timesteps=self.spec.lookback, sampling_rate=rate)
-        targets = gather(
-            self._targets,
-            starts + self.spec.target_offset,
-            timesteps=self.spec.horizon,
-            sampling_rate=rate,
-        )
-        return inputs if inputs.ndim > 2 else inputs[..., np.newaxis], targets
+    def take(self, windows: npt.ArrayLike) -> Any:
+        """The batch of the windows with these numbers, counted over all series."""
+        return self._gather(np.asarray(windows, dtype=np.int64))
+
+    def on_epoch_begin(self) -> None:
+        """Counts batches anew; Keras calls this."""
+        self._begun, self._asked = True, itertools.count()
 
     def on_epoch_end(self) -> None:
-        """Draws the order of the next epoch."""
-        self._order = self._new_order()
+        """Moves on to the next epoch, if this one was read to its end; Keras calls this."""
+        # Keras also calls it before the first epoch, and after a look at the first batches. Where
+        # other processes read the batches, none were asked for here.
+        asked = next(self._asked)
+        if asked >= len(self) or (self._begun and not asked):
+            self.epoch += 1
+        self._begun, self._asked = False, itertools.count()
 
-    def _new_order(self) -> npt.NDArray[np.int64] | None:
-        return self._random.permutation(self.count) if self.shuffle else None
+    def to_tf_dataset(self) -> Any:
+        """The batches as a `tf.data.Dataset`, with their shapes, dtypes and number.
+
+        Each pass over it is the next epoch, and moves `epoch` on at its end.
+
+        Raises:
+            MissingDependencyError: TensorFlow is not installed.
+        """
+        return tf_dataset(self)
+
+    def to_torch_loader(self, **options: Any) -> Any:
+        """The batches as a `torch.utils.data.DataLoader` of tensors.
+
+        Each pass over it is the next epoch, and moves `epoch` on.
+
+        Args:
+            **options: of the `DataLoader`, such as `num_workers` and `pin_memory`. What decides on
+                batches and their order is decided here.
+
+        Raises:
+            ArgumentError: an option that decides on batches or their order.
+            MissingDependencyError: PyTorch is not installed.
+        """
+        return torch_loader(self, options)
+
+    def _gather(self, numbers: npt.NDArray[np.int64]) -> Any:
+        index = self._layout(numbers)
+        x: Any = self._inputs(index)
+        y, weights = self._targets(index) if self._targets else (None, None)
+        if self._transform is not None:
+            x, y = _check_pair(self._transform(x, y))
+        return x if y is None else (x, y) if weights is None else (x, y, weights)
 
 
-def _one_series(values: npt.ArrayLike) -> GroupedArray:
-    array = _check_numeric("values", values)
-    return GroupedArray(array, [0, len(array)])
+def _check_layout(layout: Layout, spec: WindowSpec) -> Layout:
+    if not layout.count:
+        longest = int(np.diff(layout.indptr).max(initial=0))
+        raise DataError(
+            f"No window fits: {spec} spans {spec.rows} rows, the longest series has {longest}. "
+            "Give a longer series, or a smaller lookback, horizon, gap or sampling_rate."
+        )
+    skipped = np.flatnonzero(layout.skipped)
+    if len(skipped):
+        warnings.warn(
+            f"{len(skipped)} of {len(layout.counts)} series have fewer than the {spec.rows} rows "
+            f"of a window and are left out, such as series {skipped[0]}.",
+            SkippedSeriesWarning,
+            stacklevel=3,
+        )
+    return layout
 
 
-def _check_numeric(name: str, values: npt.ArrayLike) -> npt.NDArray[np.generic]:
-    expected = "numbers of shape (rows,) or (rows, features)"
-    try:
-        array = np.asanyarray(values)
-    except ValueError as error:  # rows of different lengths
-        fix = "Series of different lengths are a GroupedArray.from_series(...)."
-        raise bad_argument(name, type(values).__name__, expected, fix) from error
-    if array.ndim not in (1, 2) or array.dtype.kind not in "buif":
-        raise bad_argument(name, f"{array.dtype} of shape {array.shape}", expected)
-    return array
+def _check_seed(seed: int | None) -> int:
+    if seed is None:
+        return int(np.random.default_rng().integers(2**63))
+    return check_integer("seed", seed, minimum=0)
+
+
+def _order(shuffle: bool, balanced: bool, layout: Layout, seed: int) -> InOrder | Shuffled:
+    if check_flag("balanced", balanced):
+        if not shuffle:
+            raise bad_argument("balanced", True, "False where shuffle=False", "Add shuffle=True.")
+        return Balanced(layout.counts, seed)
+    return Shuffled(layout.count, seed) if shuffle else InOrder()
+
+
+def _check_pair(answer: Any) -> tuple[Any, Any]:
+    if not isinstance(answer, tuple) or len(answer) != 2:
+        got = f"a function that gave a {type(answer).__name__}"
+        raise bad_argument("transform", got, "a function that gives the two of (x, y)")
+    return answer

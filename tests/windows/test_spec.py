@@ -60,7 +60,7 @@ def test_start_takes_many_windows_at_once():
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, 3.0, True, "8", None])
-@pytest.mark.parametrize("name", ["lookback", "horizon", "stride", "sampling_rate"])
+@pytest.mark.parametrize("name", ["lookback", "stride", "sampling_rate"])
 def test_size_that_is_not_a_positive_integer_is_refused_by_name(name, value):
     sizes = {"lookback": 4} | {name: value}
     with pytest.raises(ArgumentError) as caught:
@@ -68,11 +68,27 @@ def test_size_that_is_not_a_positive_integer_is_refused_by_name(name, value):
     assert str(caught.value) == f"{name} must be an integer >= 1. Got: {name}={value!r}."
 
 
-@pytest.mark.parametrize("gap", [-1, 0.5, False])
-def test_gap_may_be_zero_but_not_less(gap):
-    assert WindowSpec(2, gap=0).gap == 0
-    with pytest.raises(ArgumentError, match=f"gap must be an integer >= 0. Got: gap={gap!r}"):
-        WindowSpec(2, gap=gap)
+@pytest.mark.parametrize("value", [-1, 0.5, False, None])
+@pytest.mark.parametrize("name", ["gap", "horizon"])
+def test_gap_and_horizon_may_be_zero_but_not_less(name, value):
+    assert getattr(WindowSpec(2, **{name: 0}), name) == 0
+    with pytest.raises(ArgumentError, match=f"{name} must be an integer >= 0. Got: {name}={value}"):
+        WindowSpec(2, **{name: value})
+
+
+@given(st.integers(1, 6), st.integers(1, 7), st.integers(1, 4), st.integers(0, 40))
+def test_without_a_horizon_a_window_is_its_lookback(lookback, stride, sampling_rate, length):
+    spec = WindowSpec(lookback, horizon=0, stride=stride, sampling_rate=sampling_rate)
+    rows = spec.input_rows(0)
+    assert spec.rows == rows[-1] + 1
+    assert spec.target_rows(0).tolist() == []
+    starts = [start for start in range(0, length, stride) if start + spec.rows <= length]
+    assert spec.count(length) == len(starts)
+
+
+def test_a_gap_to_no_horizon_is_refused():
+    with pytest.raises(ArgumentError, match=r"gap must be 0 where horizon=0\. Got: gap=2\."):
+        WindowSpec(2, horizon=0, gap=2)
 
 
 def test_numbers_from_numpy_become_plain_integers():
