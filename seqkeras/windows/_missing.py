@@ -9,7 +9,8 @@ from seqkeras.errors import DataError
 
 Floats = npt.NDArray[np.float32]
 
-LIMIT = float(np.finfo(np.float32).max)
+# As float64, since in float16 the limit would be infinite.
+LIMIT = np.finfo(np.float32).max.astype(np.float64)
 # Numbers that are looked through at once: they stay in the cache between the two looks.
 BLOCK = 2**18
 
@@ -48,9 +49,8 @@ def fill(batch: Floats) -> npt.NDArray[np.bool_]:
 
 
 def _usable(block: npt.NDArray[Any], nan_allowed: bool) -> bool:
-    # NaN passes through min and max, and compares as False; fmin and fmax skip it. Compared as
-    # Python floats, since in float16 the limit would be infinite.
+    # NaN passes through min and max, and compares as False; fmin and fmax skip it.
     if nan_allowed:
         low, high = np.fmin.reduce(block, axis=None), np.fmax.reduce(block, axis=None)
-        return not (float(low) < -LIMIT or float(high) > LIMIT)
-    return float(block.min()) >= -LIMIT and float(block.max()) <= LIMIT
+        return not (low < -LIMIT or high > LIMIT)
+    return bool(block.min() >= -LIMIT and block.max() <= LIMIT)

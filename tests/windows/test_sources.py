@@ -1,0 +1,202 @@
+"""Rows of arrays, memory maps and Arrow data against NumPy."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqkeras.errors import ArgumentError, DataError
+from seqkeras.windows import GroupedArray, Windows, WindowSpec
+
+arrow = pytest.importorskip("pyarrow")
+
+NUMBERS = ["bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))]
+NUMBERS += ["float16", "float32", "float64"]
+
+
+def batches(windows):
+    return tuple(np.concatenate(part) for part in zip(*windows, strict=True))
+
+
+def chunked(values, cuts, missing=None):
+    """Arrow data in chunks, each the middle of a longer array, so that offsets are not 0."""
+    chunks = []
+    for start, stop in zip([0, *cuts], [*cuts, len(values)], strict=True):
+        part = np.concatenate([values[:3], values[start:stop], values[:5]])
+        gone = np.zeros(len(part), dtype=bool)
+        if missing is not None:
+            gone[3 : 3 + stop - start] = missing[start:stop]
+        chunks.append(arrow.array(part, mask=gone).slice(3, stop - start))
+    return arrow.chunked_array(chunks)
+
+
+@settings(max_examples=80)
+@given(
+    dtype=st.sampled_from(NUMBERS),
+    rows=st.integers(12, 60),
+    width=st.sampled_from([None, 1, 3]),
+    nulls=st.booleans(),
+    sampling_rate=st.integers(1, 2),
+    data=st.data(),
+)
+def test_arrow_data_gives_what_an_array_gives(dtype, rows, width, nulls, sampling_rate, data):
+    random = np.random.default_rng(rows)
+    shape = (rows,) if width is None else (rows, width)
+    values = random.integers(0, 2 if dtype == "bool" else 100, shape).astype(dtype)
+    missing = random.random(shape) < 0.2 if nulls else np.zeros(shape, dtype=bool)
+
+    def cuts():
+        return sorted(data.draw(st.lists(st.integers(0, rows), max_size=5)))
+
+    if width is None:
+        columns = chunked(values, cuts(), missing)
+    else:
+        names = "abc"[:width]
+        columns = arrow.table(
+            [chunked(values[:, i], cuts(), missing[:, i]) for i in range(width)], list(names)
+        )
+    expected = np.where(missing, np.nan, values.astype(np.float32))
+    spec = WindowSpec(4, horizon=2, sampling_rate=sampling_rate, stride=2)
+    options = {"missing": "mask", "batch_size": 5, "shuffle": True, "seed": 3}
+    got, wanted = Windows(columns, spec, **options), Windows(expected, spec, **options)
+    for (x, y, weights), (other_x, other_y, other_weights) in zip(got, wanted, strict=True):
+        assert x["past"].dtype == np.float32
+        assert x.keys() == other_x.keys() == {"past", "past_mask"}
+        for name in x:
+            np.testing.assert_array_equal(x[name], other_x[name])
+        np.testing.assert_array_equal(y, other_y)
+        np.testing.assert_array_equal(weights, other_weights)
+
+
+@pytest.mark.parametrize("form", ["array", "batch", "table"])
+def test_every_kind_of_arrow_data_is_read(form):
+    numbers = np.arange(10.0)
+    columns = {
+        "array": arrow.array(numbers),
+        "batch": arrow.record_batch([numbers, -numbers], names=["a", "b"]),
+        "table": arrow.table({"a": numbers, "b": -numbers}),
+    }
+    x, y = Windows(columns[form], WindowSpec(3))[0]
+    if form == "array":
+        assert (x.shape, y.shape) == ((7, 3, 1), (7, 1))
+    else:
+        assert x[2].tolist() == [[2, -2], [3, -3], [4, -4]]
+        assert y[0].tolist() == [[3, -3]]
+
+
+def test_arrow_columns_can_be_targets_beside_many_series():
+    values = GroupedArray(np.arange(10.0), [0, 5, 10])
+    _, y = Windows(values, WindowSpec(3), targets=arrow.array(np.arange(10, 20)))[0]
+    assert y[:, 0].tolist() == [13, 14, 18, 19]
+
+
+def test_a_mapped_file_of_arrow_is_read_where_it_lies(tmp_path):
+    numbers = np.random.default_rng(0).normal(size=(5000, 2))
+    table = arrow.table({"a": numbers[:, 0], "b": numbers[:, 1]})
+    with arrow.ipc.new_file(tmp_path / "rows.arrow", table.schema) as file:
+        file.write_table(table, max_chunksize=700)
+    before = arrow.total_allocated_bytes()
+    with arrow.memory_map(str(tmp_path / "rows.arrow")) as file:
+        mapped = arrow.ipc.open_file(file).read_all()
+        windows = Windows(mapped, WindowSpec(30), batch_size=64, shuffle=True, seed=0)
+        plain = Windows(numbers, WindowSpec(30), batch_size=64, shuffle=True, seed=0)
+        for got, expected in zip(batches(windows), batches(plain), strict=True):
+            np.testing.assert_array_equal(got, expected)
+        assert arrow.total_allocated_bytes() - before < numbers.nbytes / 10
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind"),
+    [
+        (arrow.array(["a", "b"]), "string"),
+        (arrow.array([1, 2], arrow.timestamp("s")), "timestamp"),
+        (arrow.table({"a": [1.0], "b": ["x"]}), "string"),
+    ],
+)
+def test_arrow_data_that_is_no_numbers_is_refused(columns, kind):
+    with pytest.raises(ArgumentError, match="values must be Arrow data of numbers") as caught:
+        Windows(columns, WindowSpec(1))
+    assert f"type {kind}" in str(caught.value)
+
+
+def test_a_null_that_may_not_be_missing_is_named_by_its_row():
+    columns = arrow.chunked_array([[1.0, 2.0, 3.0], [4.0, None, 6.0]])
+    windows = Windows(columns, WindowSpec(2), batch_size=10)
+    with pytest.raises(DataError, match="values must have no missing values") as caught:
+        windows[0]
+    assert "NaN in series 0, row 4" in str(caught.value)
+
+
+def write(path, values):
+    np.asarray(values, dtype="float32").tofile(path)
+    return np.memmap(path, "float32", "r")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda mapped: mapped,
+        lambda mapped: np.asarray(mapped)[:40],
+        lambda mapped: mapped.reshape(-1, 2),
+        lambda mapped: GroupedArray(mapped, [0, 20, 50]),
+        lambda mapped: {"a": np.arange(50), "b": mapped},
+    ],
+)
+def test_a_mapped_file_that_changes_is_refused_by_name(tmp_path, use):
+    path = tmp_path / "values.bin"
+    values = use(write(path, np.arange(50)))
+    windows = Windows(values, WindowSpec(2, horizon=0), batch_size=4)
+    windows[0]
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(DataError, match="has changed since these Windows were made") as caught:
+        windows[1]
+    assert str(path) in str(caught.value)
+    assert "Make them anew" in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_a_mapped_file_that_is_cut_is_refused_before_it_is_read(tmp_path, mode):
+    path = tmp_path / "values.bin"
+    write(path, np.arange(5000))
+    windows = Windows(np.memmap(path, "float32", mode), WindowSpec(2), batch_size=4)
+    os.truncate(path, 0)
+    with pytest.raises(DataError, match="has changed"):
+        windows[len(windows) - 1]
+
+
+def test_a_map_that_can_write_may_change_its_own_values(tmp_path):
+    path = tmp_path / "values.bin"
+    write(path, np.arange(50))
+    mapped = np.memmap(path, "float32", "r+")
+    windows = Windows(mapped, WindowSpec(2), batch_size=4)
+    mapped[:] = 7
+    mapped.flush()
+    os.utime(path, ns=(1, 1))
+    assert windows[0][0].min() == 7
+
+
+def test_a_mapped_file_that_is_gone_is_refused(tmp_path):
+    windows = Windows(write(tmp_path / "values.bin", np.arange(50)), WindowSpec(2))
+    (tmp_path / "values.bin").unlink()
+    with pytest.raises(DataError, match="has changed"):
+        windows[0]
+
+
+def test_missing_values_in_a_mapped_file_are_found_when_they_are_read(tmp_path):
+    values = np.arange(50.0)
+    values[33] = np.nan
+    mapped = write(tmp_path / "values.bin", values)
+    windows = Windows(GroupedArray(mapped, [0, 20, 50]), WindowSpec(2), batch_size=4)
+    windows[0]
+    with pytest.raises(DataError, match="NaN in series 1, row 13") as caught:
+        list(windows)
+    assert "missing='mask'" in str(caught.value)
+
+
+def test_results_of_arithmetic_on_a_map_are_arrays_in_memory(tmp_path):
+    doubled = write(tmp_path / "values.bin", np.arange(50)) * 2
+    windows = Windows(doubled, WindowSpec(2))
+    (tmp_path / "values.bin").unlink()
+    assert windows[0][0][1, :, 0].tolist() == [2, 4]
