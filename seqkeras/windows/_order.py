@@ -6,9 +6,9 @@ import numpy.typing as npt
 Numbers = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
-# Slots that are worked out at once where batches are read one after the other: enough to spread
-# the cost of a call over, few enough to stay in the cache.
-BLOCK = 16_384
+# Slots that are worked out at once where batches are read one after the other, which spreads the
+# cost of the calls; half a megabyte.
+BLOCK = 65_536
 
 # Odd constants without structure: of splitmix64 (Steele, Lea & Flood 2014).
 _STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -126,24 +126,29 @@ def _feistel(cells: Numbers, width: Numbers, height: Numbers, key: Words) -> Num
     row = cells // width
     line, across = (cells - row * width).view(np.uint64), row.view(np.uint64)
     sides = width.astype(np.uint64), height.astype(np.uint64)
+    # Written over in each round: fresh memory for every step would cost as much as the steps.
+    word, spare = np.empty_like(line), np.empty_like(line)
     for turn, offset in enumerate(_TURNS):
         side = sides[turn % 2]
-        line = line + _uniform(across, side, key + offset)
+        _uniform(across, side, key + offset, word, spare)
+        line += word
         # Modulo side: what falls below zero becomes the larger of the two unsigned numbers.
-        np.minimum(line, line - side, out=line)
+        np.subtract(line, side, out=spare)
+        np.minimum(line, spare, out=line)
         line, across = across, line
     return (line + across * sides[0]).view(np.int64)
 
 
-def _uniform(values: Words, side: Words, key: Words) -> Words:
-    """Random numbers in `range(side)`, a function of the values and the key."""
-    word = (values + key) * _MIX_1
-    word ^= word >> _HALF
+def _uniform(values: Words, side: Words, key: Words, word: Words, spare: Words) -> None:
+    """Puts random numbers in `range(side)` into `word`, a function of the values and the key."""
+    np.add(values, key, out=word)
+    word *= _MIX_1
+    np.right_shift(word, _HALF, out=spare)
+    word ^= spare
     word *= _MIX_2
     word >>= _HALF
     word *= side
     word >>= _HALF
-    return word
 
 
 def _key(seed: Words, *parts: npt.ArrayLike) -> Words:
