@@ -1,36 +1,61 @@
-"""Windows a second: shuffled windows of one long series, ours beside three peers in one run.
+"""Windows of long series, ours beside peers in one run: speed, training, memory, cost curves.
 
-    python benchmarks/windows.py [--rows 200000] [--features 8] [--lookback 96] [--batch-size 256]
+    python benchmarks/windows.py              shuffled windows a second
+    python benchmarks/windows.py --fit        an epoch of `fit` of an LSTM
+    python benchmarks/windows.py --feed       what a batch costs `fit`, by the way it is fed
+    python benchmarks/windows.py --memory     peak memory; a file of 100 million rows
+    python benchmarks/windows.py --curves     cost of a window by size of everything
 
-Peers: `keras.utils.timeseries_dataset_from_array`; a PyTorch `DataLoader` over a `Dataset` that
-slices windows (left out where PyTorch is not installed), in the main process, which was its fastest
-setting here; NumPy's own indexing of inputs and targets, which is little more than the copy.
-The limit is memory: each byte of a batch is read and written once.
+Peers: `keras.utils.timeseries_dataset_from_array`; PyTorch's `DataLoader` over a `Dataset` that
+slices windows, with and without workers, and over one that is given the numbers of a whole batch
+and indexes an unfolded tensor, its fastest use (left out without PyTorch); NumPy's own indexing of
+inputs and targets, which is little more than the copy. The limit is memory: each byte of a batch is
+read and written once. `--feed` runs on the backend that KERAS_BACKEND names.
 """
 
 import argparse
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
-import keras
 import numpy as np
 
-from seqkeras.windows import Windows, WindowSpec
+from seqkeras.windows import GroupedArray, Windows, WindowSpec
+
+BATCH = 256
 
 
-def ours(values, spec, batch_size, seconds):
-    windows = Windows(values, spec, batch_size=batch_size, shuffle=True, seed=0)
-    return rate((windows[i] for i in range(len(windows))), batch_size, seconds)
+def ours(values, spec, seconds):
+    windows = Windows(values, spec, batch_size=BATCH, shuffle=True, seed=0)
+    return rate((windows[i] for i in range(len(windows))), seconds)
 
 
-def keras_utility(values, spec, batch_size, seconds):
-    dataset = keras.utils.timeseries_dataset_from_array(
-        values, values[spec.lookback :], spec.lookback, batch_size=batch_size, shuffle=True, seed=0
+def numpy_take(values, spec, seconds):
+    count = spec.count(len(values))
+    order = np.random.default_rng(0).permutation(count)
+    view = np.lib.stride_tricks.sliding_window_view(values, spec.lookback, axis=0)
+    inputs, targets = np.moveaxis(view, -1, 1), values[spec.lookback :, np.newaxis]
+    starts = (order[i : i + BATCH] for i in range(0, count, BATCH))
+    return rate(((inputs[some], targets[some]) for some in starts), seconds)
+
+
+def keras_utility(values, spec, seconds):
+    return rate(iter(keras_dataset(values, spec)), seconds)
+
+
+def keras_dataset(values, spec):
+    import keras
+
+    return keras.utils.timeseries_dataset_from_array(
+        values, values[spec.lookback :], spec.lookback, batch_size=BATCH, shuffle=True, seed=0
     )
-    return rate(iter(dataset), batch_size, seconds)
 
 
-def torch_loader(values, spec, batch_size, seconds):
+def torch_slices(values, spec, seconds, workers=0):
     import torch
 
     tensor = torch.from_numpy(values)
@@ -43,29 +68,61 @@ def torch_loader(values, spec, batch_size, seconds):
             end = start + spec.lookback
             return tensor[start:end], tensor[end : end + spec.horizon]
 
-    loader = torch.utils.data.DataLoader(Slices(), batch_size, shuffle=True)
-    return rate(iter(loader), batch_size, seconds)
+    loader = torch.utils.data.DataLoader(Slices(), BATCH, shuffle=True, num_workers=workers)
+    return rate(iter(loader), seconds)
 
 
-def numpy_take(values, spec, batch_size, seconds):
-    count = spec.count(len(values))
-    order = np.random.default_rng(0).permutation(count)
-    view = np.lib.stride_tricks.sliding_window_view(values, spec.lookback, axis=0)
-    inputs, targets = np.moveaxis(view, -1, 1), values[spec.lookback :, np.newaxis]
-    starts = (order[i : i + batch_size] for i in range(0, count, batch_size))
-    batches = ((inputs[some], targets[some]) for some in starts)
-    return rate(batches, batch_size, seconds)
+def torch_2_workers(values, spec, seconds):
+    return torch_slices(values, spec, seconds, workers=2)
 
 
-def rate(batches, batch_size, seconds):
+def torch_batched(values, spec, seconds):
+    import torch
+
+    torch.set_num_threads(1)  # faster here, where each batch is small
+    inputs = torch.from_numpy(values).unfold(0, spec.lookback, 1).transpose(1, 2)
+    targets = torch.from_numpy(values)[spec.lookback :, None]
+
+    class Batched(torch.utils.data.Dataset):
+        def __len__(self):
+            return spec.count(len(values))
+
+        def __getitem__(self, starts):
+            return inputs[starts], targets[starts]
+
+    data = torch.utils.data
+    order = data.BatchSampler(data.RandomSampler(Batched()), BATCH, drop_last=False)
+    return rate(iter(data.DataLoader(Batched(), sampler=order, batch_size=None)), seconds)
+
+
+def rate(batches, seconds):
     """Windows a second, over one epoch or the given time, after a first batch."""
     next(batches)
     start, count = time.perf_counter(), 0
     for _ in batches:
-        count += batch_size
+        count += BATCH
         if time.perf_counter() - start > seconds:
             break
     return count / (time.perf_counter() - start)
+
+
+def in_turns(methods, rounds, *arguments):
+    """Results of each method, in turns, so that a busy moment of the machine meets all alike."""
+    results = {method: [] for method in methods}
+    for _ in range(rounds):
+        for method in methods:
+            time.sleep(0.5)  # threads of the one before may still fetch ahead
+            try:
+                results[method].append(method(*arguments))
+            except ImportError:
+                results.pop(method, None)
+    return results
+
+
+def ratios(numerators, denominators):
+    """Median, smallest and largest ratio."""
+    each = [a / b for a, b in zip(numerators, denominators, strict=True)]
+    return f"{statistics.median(each):.2f} x ({min(each):.2f} .. {max(each):.2f})"
 
 
 def copy_bandwidth():
@@ -80,40 +137,247 @@ def copy_bandwidth():
     return 2 * source.nbytes / min(times)
 
 
+def noise(rows, features=8):
+    return np.random.default_rng(0).normal(size=(rows, features)).astype("float32")
+
+
+def speed(options):
+    values, spec = noise(options.rows), WindowSpec(options.lookback)
+    methods = [ours, numpy_take, torch_batched, torch_slices, torch_2_workers, keras_utility]
+    rates = in_turns(methods, options.rounds, values, spec, options.seconds)
+    print(f"{values.shape} float32, lookback {spec.lookback}, batches of {BATCH}")
+    print("| | windows a second | ours is |\n|---|---|---|")
+    for method, speeds in rates.items():
+        middle = f"{statistics.median(speeds):,.0f}"
+        print(f"| {method.__name__} | {middle} | {ratios(rates[ours], speeds)} |")
+    window_bytes = 2 * values[0].nbytes * (spec.lookback + spec.horizon)
+    print(f"| limit by memory | {copy_bandwidth() / window_bytes:,.0f} | |")
+
+
+def lstm(spec, features=8):
+    import keras
+
+    inputs = keras.Input((spec.lookback, features))
+    outputs = keras.layers.Dense(features)(keras.layers.LSTM(32)(inputs))
+    model = keras.Model(inputs, keras.layers.Reshape((1, features))(outputs))
+    model.compile(optimizer="adam", loss="mse")
+    return model
+
+
+def ready_made(values, spec):
+    view = np.lib.stride_tricks.sliding_window_view(values, spec.lookback, axis=0)
+    x = np.ascontiguousarray(np.moveaxis(view, -1, 1)[: spec.count(len(values))])
+    return x, values[spec.lookback :, np.newaxis]
+
+
+def with_shapes(x, y):
+    """The utility's batches, whose shapes `fit` cannot tell from the dataset."""
+    import tensorflow as tf
+
+    return tf.ensure_shape(x, (None, None, 8)), tf.ensure_shape(y, (None, 8))[:, None]
+
+
+def fit(options):
+    """Seconds of an epoch of `fit`, on TensorFlow."""
+    values, spec = noise(options.rows // 10), WindowSpec(options.lookback)
+    model = lstm(spec)
+    windows = Windows(values, spec, batch_size=BATCH, shuffle=True, seed=0)
+    x, y = ready_made(values, spec)
+    utility = keras_dataset(values, spec).map(with_shapes)
+
+    def of_windows():
+        return timed(model, windows)
+
+    def of_ready_made():
+        return timed(model, x, y, batch_size=BATCH)
+
+    def of_keras_utility():
+        return timed(model, utility)
+
+    methods = [of_windows, of_ready_made, of_keras_utility]
+    for method in methods:
+        method()  # traces and compiles
+    times = in_turns(methods, options.rounds)
+    print(f"{values.shape} float32, lookback {spec.lookback}, LSTM 32, one epoch")
+    print("| fed by | seconds | Windows is faster by |\n|---|---|---|")
+    for method, seconds in times.items():
+        middle = f"{statistics.median(seconds):.2f}"
+        print(f"| {method.__name__[3:]} | {middle} | {ratios(seconds, times[of_windows])} |")
+
+
+def timed(model, *data, **options):
+    start = time.perf_counter()
+    model.fit(*data, verbose=0, **options)
+    return time.perf_counter() - start
+
+
+def tiny(spec, series=None):
+    """A model that costs next to nothing: of windows, or of starts where it holds the series."""
+    import keras
+
+    class Gather(keras.layers.Layer):
+        def build(self, shape):
+            self.series = self.add_weight(shape=series.shape, trainable=False, name="series")
+            self.series.assign(series)
+
+        def call(self, starts):
+            rows = starts[:, None] + keras.ops.arange(spec.lookback)
+            return keras.ops.take(self.series, rows, axis=0)
+
+    inputs = keras.Input((spec.lookback, 8)) if series is None else keras.Input((), dtype="int32")
+    read = inputs if series is None else Gather()(inputs)
+    outputs = keras.layers.Dense(8)(keras.layers.Lambda(lambda x: x[:, -1])(read))
+    model = keras.Model(inputs, keras.layers.Reshape((1, 8))(outputs))
+    model.compile(optimizer="sgd", loss="mse")
+    return model
+
+
+def endless(windows):
+    while True:
+        yield from (windows[index] for index in range(len(windows)))
+
+
+def feed(options):
+    """Milliseconds a batch of `fit` with a model that costs next to nothing."""
+    import keras
+
+    values, spec = noise(options.rows // 4), WindowSpec(options.lookback)
+    windows = Windows(values, spec, batch_size=BATCH, shuffle=True, seed=0)
+    model, resident = tiny(spec), tiny(spec, values)
+    x, y = ready_made(values, spec)
+    starts = np.arange(windows.count, dtype="int32")
+    ways = {
+        "Windows": lambda: timed(model, windows),
+        "generator": lambda: timed(model, endless(windows), steps_per_epoch=len(windows)),
+        "array of windows": lambda: timed(model, x, y, batch_size=BATCH),
+        "gather in the program": lambda: timed(resident, starts, y, batch_size=BATCH),
+    }
+    if keras.backend.backend() == "tensorflow":
+        dataset = windows.to_tf_dataset()
+        ways["to_tf_dataset"] = lambda: timed(model, dataset)
+    if keras.backend.backend() == "torch":
+        loader = windows.to_torch_loader()
+        ways["to_torch_loader"] = lambda: timed(model, loader)
+    for way in ways.values():
+        way()  # traces and compiles
+    times = {name: [] for name in ways}
+    for _ in range(options.rounds):
+        for name, way in ways.items():
+            times[name].append(way() / len(windows) * 1e3)
+    print(f"| {keras.backend.backend()} | ms a batch |\n|---|---|")
+    for name, each in times.items():
+        print(f"| {name} | {statistics.median(each):.2f} ({min(each):.2f} .. {max(each):.2f}) |")
+
+
+def memory(options):
+    print("| lookback | MB above the series, of which a batch |\n|---|---|")
+    for lookback in (10, 100, 1000):
+        print(in_a_fresh_process("epoch_memory", str(lookback), str(options.rows)))
+    print("| 100 million rows in a file | |\n|---|---|")
+    print(in_a_fresh_process("file_memory"))
+
+
+def in_a_fresh_process(function, *arguments):
+    command = [sys.executable, __file__, "--run", function, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def status(field):
+    """A line of /proc/self/status, in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+def epoch_memory(lookback, rows):
+    values, spec = noise(int(rows)), WindowSpec(int(lookback))
+    Windows(values[:5000], spec, batch_size=BATCH)[0]  # what is loaded once
+    Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
+    before = status("VmRSS")
+    for _ in Windows(values, spec, batch_size=BATCH, shuffle=True, seed=0):
+        pass
+    batch = BATCH * (spec.lookback + 1) * values[0].nbytes / 2**20
+    print(f"| {lookback} | {status('VmHWM') - before:.1f}, of which {batch:.1f} |")
+
+
+def file_memory(rows=100_000_000, steps=200):
+    import keras
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "values.bin"
+        with path.open("wb") as file:
+            for start in range(0, rows, 10**6):
+                np.sin(np.arange(start, start + 10**6) / 50).astype("float32").tofile(file)
+        values = np.memmap(path, "float32", "r")
+        inputs = keras.Input((96, 1))
+        model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.GRU(8)(inputs)))
+        model.compile(optimizer="adam", loss="mse")
+        small = Windows(np.zeros(2000), WindowSpec(96), batch_size=BATCH)
+        model.fit(small, verbose=0)  # what is loaded and compiled once
+        anonymous = [status("RssAnon")]
+
+        class Watch(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                anonymous.append(status("RssAnon"))
+
+        windows = Windows(values, WindowSpec(96), batch_size=BATCH, shuffle=True, seed=0)
+        started = time.perf_counter()
+        model.fit(windows, steps_per_epoch=steps, verbose=0, callbacks=[Watch()])
+        per_step = (time.perf_counter() - started) / steps
+        print(f"| size of the file, MB | {path.stat().st_size / 2**20:,.0f} |")
+        print(
+            f"| more anonymous memory while training, MB | {max(anonymous) - anonymous[0]:,.0f} |"
+        )
+        print(f"| peak RSS with TensorFlow and mapped pages, MB | {status('VmHWM'):,.0f} |")
+        print(f"| ms a training step, {steps} steps, shuffled | {per_step * 1e3:.1f} |")
+
+
+def curves(options):
+    def cost(name, size, values, spec):
+        built = time.perf_counter()
+        windows = Windows(values, spec, batch_size=BATCH, shuffle=True, seed=0)
+        built = time.perf_counter() - built
+        speeds = [
+            rate((windows[i] for i in range(len(windows))), options.seconds / 4) for _ in range(5)
+        ]
+        nanoseconds = 1e9 / statistics.median(speeds)
+        bytes_each = values.values[:1].nbytes * (spec.lookback + spec.horizon)
+        print(
+            f"| {name} {size:,} | {nanoseconds:,.0f} | {nanoseconds / bytes_each:.3f} | "
+            f"{built * 1e3:,.1f} |"
+        )
+
+    def cut(values, series):
+        return GroupedArray(values, np.linspace(0, len(values), series + 1).astype(np.int64))
+
+    print("| | ns a window | ns a byte | ms to make |\n|---|---|---|---|")
+    for rows in (10**4, 10**5, 10**6, 10**7, 10**8):
+        values = np.random.default_rng(0).random(rows, dtype=np.float32)
+        cost("rows", rows, cut(values, 1), WindowSpec(options.lookback))
+    values = values[: 10**7]
+    for series in (1, 10**2, 10**4, 10**5, 10**6):
+        cost("series", series, cut(values, series), WindowSpec(8))
+    for lookback in (1, 10, 100, 1000):
+        cost("lookback", lookback, cut(noise(200_000), 1), WindowSpec(lookback))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in [
-        ("rows", 200_000),
-        ("features", 8),
-        ("lookback", 96),
-        ("batch-size", 256),
-    ]:
-        parser.add_argument(f"--{name}", type=int, default=default)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--lookback", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="at most, for each measurement")
+    for name in ("fit", "feed", "memory", "curves"):
+        parser.add_argument(f"--{name}", action="store_const", const=globals()[name], dest="what")
+    parser.add_argument("--run", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    shape = options.rows, options.features
-    values = np.random.default_rng(0).normal(size=shape).astype("float32")
-    spec = WindowSpec(options.lookback)
-
-    methods = [ours, numpy_take, torch_loader, keras_utility]
-    rates = {method: [] for method in methods}
-    for _ in range(options.rounds):
-        for method in methods:  # in turns, so that a busy moment of the machine meets all alike
-            try:
-                rates[method].append(method(values, spec, options.batch_size, options.seconds))
-            except ImportError:
-                rates.pop(method, None)
-    print(f"{shape} float32, lookback {spec.lookback}, batches of {options.batch_size}")
-    print(f"{'':16}{'windows/s':>12}   ours is")
-    for method, values_ in rates.items():
-        times = [a / b for a, b in zip(rates[ours], values_, strict=True)]
-        spread = f"{min(times):.2f} .. {max(times):.2f}"
-        middle = statistics.median(values_)
-        print(f"{method.__name__:16}{middle:12,.0f}   {statistics.median(times):.2f} x ({spread})")
-    window_bytes = 2 * 4 * options.features * (spec.lookback + spec.horizon)
-    print(f"limit by memory: {copy_bandwidth() / window_bytes:,.0f} windows/s")
+    if options.run:
+        globals()[options.run[0]](*options.run[1:])
+    else:
+        (options.what or speed)(options)
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     main()

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -107,16 +108,15 @@ class ArrowSource:
 
     def windows(self, timesteps: int, sampling_rate: int) -> Reader:
         """A function that copies windows by their first rows."""
-        steps = np.arange(timesteps) * sampling_rate
-
-        def read(starts: Rows) -> Floats:
-            rows = (starts[:, np.newaxis] + steps).ravel()
-            return self._take(rows).reshape(len(starts), timesteps, *self.shape[1:])
-
-        return read
+        # Not a nested function, which could not be pickled.
+        return partial(self._windows, np.arange(timesteps) * sampling_rate)
 
     def check_file(self) -> None:
         """Nothing to check: Arrow does not say which file it has mapped."""
+
+    def _windows(self, steps: Rows, starts: Rows) -> Floats:
+        rows = starts[:, np.newaxis] + steps
+        return self._take(rows.ravel()).reshape(*rows.shape, *self.shape[1:])
 
     def _take(self, rows: Rows) -> Floats:
         values = np.empty((len(rows), *self.shape[1:]), np.float32)

@@ -1,6 +1,7 @@
 """Rows of arrays, memory maps and Arrow data against NumPy."""
 
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -84,6 +85,11 @@ def test_every_kind_of_arrow_data_is_read(form):
     else:
         assert x[2].tolist() == [[2, -2], [3, -3], [4, -4]]
         assert y[0].tolist() == [[3, -3]]
+
+
+def test_a_pickled_copy_of_arrow_windows_gives_the_same_batches():
+    windows = Windows(chunked(np.arange(20.0), [7, 9]), WindowSpec(3))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(windows))[0][0], windows[0][0])
 
 
 def test_arrow_columns_can_be_targets_beside_many_series():
