@@ -7,3 +7,8 @@ require("keras")
 from seqkeras.layers._recurrent import CELLS as CELLS
 from seqkeras.layers._recurrent import Cell as Cell
 from seqkeras.layers._recurrent import recurrent_layer as recurrent_layer
+from seqkeras.layers._stateful import GRU as GRU
+from seqkeras.layers._stateful import LSTM as LSTM
+from seqkeras.layers._stateful import RNN as RNN
+from seqkeras.layers._stateful import Resettable as Resettable
+from seqkeras.layers._stateful import SimpleRNN as SimpleRNN

@@ -4,13 +4,21 @@ from typing import Any, TypeAlias
 
 import keras
 
-from seqkeras._checks import bad_argument, check_one_of
+from seqkeras._checks import bad_argument, check_flag, check_one_of
+from seqkeras.layers import _stateful
 
 #: Cells that have a name, and the layer that runs each over time.
 CELLS: dict[str, type[keras.layers.RNN]] = {
     "lstm": keras.layers.LSTM,
     "gru": keras.layers.GRU,
     "simple_rnn": keras.layers.SimpleRNN,
+}
+
+#: The same with a state that is kept, and that `reset` flags can clear.
+STATEFUL_CELLS: dict[str, type[keras.layers.RNN]] = {
+    "lstm": _stateful.LSTM,
+    "gru": _stateful.GRU,
+    "simple_rnn": _stateful.SimpleRNN,
 }
 
 #: A name of `CELLS`, or a Keras RNN cell: a layer with `state_size` and `call(inputs, states)`.
@@ -23,6 +31,7 @@ def recurrent_layer(
     units: int,
     dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
+    stateful: bool = False,
     **options: Any,
 ) -> keras.layers.RNN:
     """A Keras layer that runs `cell` over time.
@@ -34,7 +43,9 @@ def recurrent_layer(
         units: width of the state; a Keras cell brings its own, and this is not looked at.
         dropout: share of the inputs dropped in training; of named cells alone.
         recurrent_dropout: share of the state dropped in training; of named cells alone.
-        **options: of `keras.layers.RNN`, such as `return_sequences`, `stateful` and `name`.
+        stateful: keep the state from batch to batch, and take `reset` flags in the call; see
+            `Resettable`.
+        **options: of `keras.layers.RNN`, such as `return_sequences` and `name`.
 
     Raises:
         ArgumentError: no such cell, or dropout beside a Keras cell, which has its own.
@@ -43,8 +54,10 @@ def recurrent_layer(
         >>> recurrent_layer("gru", units=8, name="memory").units
         8
     """
+    options["stateful"] = check_flag("stateful", stateful)
     if isinstance(cell, str):
-        layer = CELLS[check_one_of("cell", cell, CELLS)]
+        layers = STATEFUL_CELLS if stateful else CELLS
+        layer = layers[check_one_of("cell", cell, CELLS)]
         return layer(units, dropout=dropout, recurrent_dropout=recurrent_dropout, **options)
     has_state = isinstance(cell, keras.layers.Layer) and hasattr(cell, "state_size")
     if not has_state or isinstance(cell, keras.layers.RNN):
@@ -55,4 +68,5 @@ def recurrent_layer(
         rates = f"dropout={dropout}, recurrent_dropout={recurrent_dropout}"
         fix = "Set dropout on the cell itself."
         raise bad_argument("cell", cell, f"a name where {rates} are given", fix)
-    return keras.layers.RNN(cell.__class__.from_config(cell.get_config()), **options)
+    layer = _stateful.RNN if stateful else keras.layers.RNN
+    return layer(cell.__class__.from_config(cell.get_config()), **options)

@@ -1,0 +1,749 @@
+"""Stateful layers against stateless Keras layers that read each stretch alone."""
+
+import functools
+import os
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from seqkeras import layers
+from seqkeras.errors import ArgumentError
+
+ROWS, TIMESTEPS, FEATURES, BATCHES = 3, 4, 2, 3
+LENGTH = TIMESTEPS * BATCHES
+
+# What makes each layer: a class of ours, the Keras class of the same name, and their arguments.
+KINDS = {
+    "lstm": (layers.LSTM, keras.layers.LSTM, lambda: (5,)),
+    "gru": (layers.GRU, keras.layers.GRU, lambda: (5,)),
+    "simple_rnn": (layers.SimpleRNN, keras.layers.SimpleRNN, lambda: (5,)),
+    "cell": (layers.RNN, keras.layers.RNN, lambda: (keras.layers.GRUCell(5),)),
+    "stacked cells": (
+        layers.RNN,
+        keras.layers.RNN,
+        lambda: ([keras.layers.LSTMCell(3), keras.layers.GRUCell(5)],),
+    ),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+flag_arrays = arrays(bool, (ROWS, LENGTH), elements=st.sampled_from([False, False, True]))
+mask_arrays = arrays(bool, (ROWS, LENGTH), elements=st.sampled_from([True, True, False]))
+
+
+def numbers(*shape, seed=1):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+X = numbers(ROWS, LENGTH, FEATURES)
+
+
+def ours(kind, **options):
+    make, _, arguments = KINDS[kind]
+    return make(*arguments(), **options)
+
+
+def stock(kind, **options):
+    _, make, arguments = KINDS[kind]
+    return make(*arguments(), **options)
+
+
+def randomized(model, seed=0):
+    random = np.random.default_rng(seed)
+    model.set_weights([random.normal(0, 0.5, w.shape) for w in model.get_weights()])
+    return model
+
+
+def stateful_model(layer, *, masked=False, timesteps=None, head=None, rows=ROWS):
+    """A model of a layer that takes flags, and masks if asked."""
+    inputs = {"inputs": keras.Input(batch_shape=(rows, timesteps, FEATURES), name="inputs")}
+    if masked:
+        inputs["mask"] = keras.Input(batch_shape=(rows, timesteps), name="mask", dtype="bool")
+    inputs["reset"] = keras.Input(
+        batch_shape=(rows, None), name="reset", dtype="bool", optional=True
+    )
+    y = layer(inputs["inputs"], mask=inputs.get("mask"), reset=inputs["reset"])
+    return keras.Model(inputs, head(y) if head else y)
+
+
+def stateless_model(layer, *, masked=False, head=None):
+    """The same of a Keras layer without flags."""
+    x = keras.Input((None, FEATURES), name="inputs")
+    mask = keras.Input((None,), name="mask", dtype="bool") if masked else None
+    y = layer(x, mask=mask)
+    inputs = {"inputs": x, "mask": mask} if masked else {"inputs": x}
+    return keras.Model(inputs, head(y) if head else y)
+
+
+@functools.cache
+def twins(kind, *, masked=False, **options):
+    """A stateful model and a stateless one of the same weights, of every timestep's output."""
+    first_options = {name: options.pop(name) for name in ("go_backwards",) if name in options}
+    first = stateful_model(
+        ours(kind, stateful=True, return_sequences=True, **options, **first_options),
+        masked=masked,
+        timesteps=TIMESTEPS if options.get("unroll") else None,
+    )
+    options.pop("unroll", None)
+    second = stateless_model(stock(kind, return_sequences=True, **options), masked=masked)
+    randomized(first)
+    second.set_weights(first.get_weights())
+    return first, second
+
+
+def batched(x):
+    """`(rows, length, ...)` in batches of `TIMESTEPS`."""
+    return np.split(x, x.shape[1] // TIMESTEPS, axis=1)
+
+
+def read(model, x, flags, width=TIMESTEPS, mask=None):
+    """Outputs of a model that reads batch after batch, with the first `width` flags of each."""
+    outputs = []
+    for number, part in enumerate(batched(x)):
+        batch = {"inputs": part, "reset": batched(flags)[number][:, :width]}
+        if mask is not None:
+            batch["mask"] = batched(mask)[number]
+        outputs.append(model.predict_on_batch(batch))
+    return np.concatenate(outputs, axis=1)
+
+
+def from_every_start(twin, x, mask=None):
+    """`[start, row, timestep]`: outputs of a stateless model that begins to read at `start`.
+
+    Each start is a row of one batch, rolled to its front. What wraps around comes too late to
+    matter: no layer here sees what comes after a timestep.
+    """
+    rows, length, features = x.shape
+    batch = {
+        "inputs": np.stack([np.roll(x, -start, axis=1) for start in range(length)]).reshape(
+            -1, length, features
+        )
+    }
+    if mask is not None:
+        rolled = np.stack([np.roll(mask, -start, axis=1) for start in range(length)])
+        batch["mask"] = rolled.reshape(-1, length)
+    given = twin.predict_on_batch(batch).reshape(length, rows, length, -1)
+    return np.stack([np.roll(given[start], start, axis=1) for start in range(length)])
+
+
+def stretches_alone(runs, flags):
+    """From `from_every_start`: each timestep where its stretch alone is read."""
+    length = flags.shape[1]
+    start = np.maximum.accumulate(np.where(flags, np.arange(length), 0), axis=1)
+    return runs[start, np.arange(len(flags))[:, np.newaxis], np.arange(length)]
+
+
+@functools.cache
+def runs_of(kind, **options):
+    return from_every_start(twins(kind, **options)[1], X)
+
+
+def begun(flags, width=TIMESTEPS):
+    """The flags that lie in the first `width` timesteps of a batch, and all of the first one."""
+    flags = flags & (np.arange(flags.shape[1]) % TIMESTEPS < width)
+    flags[:, 0] = True
+    return flags
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(
+            kind, marks=[pytest.mark.backends] if kind in ("lstm", "stacked cells") else []
+        )
+        for kind in KINDS
+    ],
+)
+@settings(max_examples=30)
+@given(flags=flag_arrays, width=st.sampled_from([1, 3, TIMESTEPS]))
+def test_flags_give_what_each_stretch_alone_gives(kind, flags, width):
+    flags = begun(flags, width)
+    got = read(twins(kind)[0], X, flags, width)
+    np.testing.assert_allclose(got, stretches_alone(runs_of(kind), flags), atol=1e-5)
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("width", [1, TIMESTEPS])
+@pytest.mark.parametrize("kind", ["lstm", "stacked cells"])
+def test_other_flags_give_something_else(kind, width):
+    flags = begun(np.zeros((ROWS, LENGTH), bool))
+    flags[1, TIMESTEPS] = True
+    expected = stretches_alone(runs_of(kind), flags)
+    model = twins(kind)[0]
+    np.testing.assert_allclose(read(model, X, flags, width), expected, atol=1e-5)
+    for wrong in (begun(flags & False), begun(flags | True, width)):
+        got = read(model, X, wrong, width)
+        assert np.abs(got - expected)[1, TIMESTEPS:].max() > 1e-2
+    # Nor can one row take the flags of another.
+    swapped = read(model, X, begun(flags[[1, 0, 2]]), width)
+    assert np.abs(swapped - expected)[:2, TIMESTEPS:].max() > 1e-2
+    np.testing.assert_allclose(swapped[2], expected[2], atol=1e-5)
+
+
+@every_kind
+def test_without_flags_the_state_goes_on_as_in_keras(kind):
+    first = ours(kind, stateful=True, return_sequences=True)
+    second = stock(kind, stateful=True, return_sequences=True)
+    for layer in (first, second):
+        layer.build((ROWS, TIMESTEPS, FEATURES))
+    randomized(first)
+    second.set_weights(first.get_weights())
+    for part in batched(X):
+        np.testing.assert_allclose(to_numpy(first(part)), to_numpy(second(part)), atol=1e-6)
+
+
+def to_numpy(x):
+    return keras.ops.convert_to_numpy(x)
+
+
+@pytest.mark.backends
+def test_without_flags_a_model_reads_on():
+    model = twins("gru")[0]
+    parts = batched(X)
+    none = np.zeros((ROWS, 1), bool)
+    got = [model.predict_on_batch({"inputs": parts[0], "reset": ~none})]
+    got += [model.predict_on_batch({"inputs": part, "reset": none}) for part in parts[1:]]
+    expected = runs_of("gru")[0]
+    np.testing.assert_allclose(np.concatenate(got, axis=1), expected, atol=1e-5)
+    # The same in calls, where the flags may be left out.
+    model({"inputs": parts[0], "reset": ~none})
+    got = [to_numpy(model({"inputs": part, "reset": None})) for part in parts[1:]]
+    np.testing.assert_allclose(np.concatenate(got, axis=1), expected[:, TIMESTEPS:], atol=1e-5)
+
+
+@every_kind
+@settings(max_examples=6)
+@given(flags=flag_arrays, lengths=st.tuples(*[st.integers(0, TIMESTEPS)] * (ROWS * BATCHES)))
+def test_right_padding_changes_nothing(kind, flags, lengths):
+    within = np.tile(np.arange(TIMESTEPS), BATCHES)
+    mask = within < np.repeat(np.reshape(lengths, (ROWS, BATCHES)), TIMESTEPS, axis=1)
+    check_masked(kind, begun(flags & mask), mask)
+
+
+@pytest.mark.parametrize("width", [1, TIMESTEPS])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("lstm", marks=pytest.mark.backends), "stacked cells"]
+)
+@settings(max_examples=12)
+@given(flags=flag_arrays, mask=mask_arrays)
+def test_masked_timesteps_change_nothing(kind, width, flags, mask):
+    check_masked(kind, begun(flags, width), mask, width)
+
+
+def check_masked(kind, flags, mask, width=TIMESTEPS):
+    model, twin = twins(kind, masked=True)
+    got = read(model, X, flags, width, mask)
+    expected = stretches_alone(from_every_start(twin, X, mask), flags)
+    np.testing.assert_allclose(got[mask], expected[mask], atol=1e-5)
+
+
+@settings(max_examples=10)
+@given(flags=flag_arrays, mask=mask_arrays)
+def test_zero_output_for_mask_gives_zeros_there(flags, mask):
+    model, twin = twins("gru", masked=True, zero_output_for_mask=True)
+    flags = begun(flags)
+    got = read(model, X, flags, TIMESTEPS, mask)
+    expected = stretches_alone(from_every_start(twin, X, mask), flags)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert not got[~mask].any()
+
+
+@pytest.mark.parametrize("kind", ["lstm", "stacked cells"])
+@settings(max_examples=10)
+@given(flags=flag_arrays)
+def test_backwards_a_flag_counts_before_its_own_timestep_is_read(kind, flags):
+    def in_reading_order(x):
+        return np.concatenate([part[:, ::-1] for part in batched(x)], axis=1)
+
+    model, twin = twins(kind, go_backwards=True)
+    flags = begun(in_reading_order(flags))
+    got = read(model, X, in_reading_order(flags))
+    runs = from_every_start(twin, in_reading_order(X))
+    np.testing.assert_allclose(got, stretches_alone(runs, flags), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gru", "stacked cells"])
+@settings(max_examples=10)
+@given(flags=flag_arrays)
+def test_an_unrolled_loop_obeys_the_flags(kind, flags):
+    flags = begun(flags)
+    got = read(twins(kind, unroll=True)[0], X, flags)
+    np.testing.assert_allclose(got, stretches_alone(runs_of(kind), flags), atol=1e-5)
+
+
+@every_kind
+@pytest.mark.parametrize("width", [1, TIMESTEPS])
+def test_the_last_output_and_the_states_are_given_where_asked(kind, width):
+    every = twins(kind)[0]
+    last = stateful_model(ours(kind, stateful=True, return_state=True))
+    last.set_weights(every.get_weights())
+    flags = begun(np.random.default_rng(0).random((ROWS, LENGTH)) < 0.3, width)
+    expected = batched(read(every, X, flags, width))
+    (layer,) = [layer for layer in last.layers if isinstance(layer, layers.Resettable)]
+    for number, part in enumerate(batched(X)):
+        batch = {"inputs": part, "reset": batched(flags)[number][:, :width]}
+        output, *states = last(batch)
+        np.testing.assert_allclose(to_numpy(output), expected[number][:, -1], atol=1e-5)
+        kept = keras.tree.flatten(layer.states)
+        for given_state, variable in zip(keras.tree.flatten(states), kept, strict=True):
+            np.testing.assert_allclose(to_numpy(given_state), variable.numpy(), atol=1e-6)
+            assert np.abs(variable.numpy()).max() > 1e-2
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("width", [1, TIMESTEPS])
+def test_a_given_initial_state_is_cleared_like_a_kept_one(kind, width):
+    layer = ours(kind, stateful=True, return_sequences=True)
+    plain = stock(kind, return_sequences=True)
+    part = X[:, :TIMESTEPS]
+    for one in (layer, plain):
+        one.build(part.shape)
+    randomized(layer)
+    plain.set_weights(layer.get_weights())
+    start = [numbers(ROWS, 5, seed=number) for number in range(2 if kind == "lstm" else 1)]
+    flags = np.zeros((ROWS, width), bool)
+    flags[1, 0] = True
+    got = to_numpy(layer(part, initial_state=start, reset=flags))
+    continued = to_numpy(plain(part, initial_state=start))
+    np.testing.assert_allclose(got[[0, 2]], continued[[0, 2]], atol=1e-5)
+    np.testing.assert_allclose(got[1], to_numpy(plain(part))[1], atol=1e-5)
+
+
+@keras.saving.register_keras_serializable("seqkeras_tests")
+class Counter(keras.layers.Layer):
+    """A cell that counts its timesteps from where it says, and gives the count."""
+
+    state_size = output_size = 1
+
+    def __init__(self, first=7.0, **options):
+        super().__init__(**options)
+        self.first = first
+
+    def get_initial_state(self, batch_size=None):
+        return [keras.ops.full((batch_size, 1), self.first)]
+
+    def call(self, inputs, states):
+        return states[0] + 0 * inputs[:, :1], [states[0] + 1]
+
+
+@pytest.mark.parametrize("width", [1, TIMESTEPS])
+def test_a_cell_of_ones_own_starts_again_from_its_own_initial_state(width):
+    layer = layers.RNN(Counter(), stateful=True, return_sequences=True)
+    part = X[:, :TIMESTEPS]
+    assert to_numpy(layer(part))[:, :, 0].tolist() == [[7, 8, 9, 10]] * ROWS
+    flags = np.zeros((ROWS, width), bool)
+    flags[0, 0] = flags[2, -1] = True
+    got = to_numpy(layer(part, reset=flags))[:, :, 0].tolist()
+    third = [7, 8, 9, 10] if width == 1 else [11, 12, 13, 7]
+    assert got == [[7, 8, 9, 10], [11, 12, 13, 14], third]
+
+
+@every_kind
+def test_reset_state_clears_every_row(kind):
+    layer = ours(kind, stateful=True, return_sequences=True)
+    part = X[:, :TIMESTEPS]
+    first = to_numpy(layer(part))
+    assert np.abs(to_numpy(layer(part)) - first).max() > 1e-3
+    layer.reset_state()
+    np.testing.assert_allclose(to_numpy(layer(part)), first, atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["float16", "mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("width", [1, TIMESTEPS])
+def test_a_layer_of_another_precision_obeys_the_flags(policy, width):
+    options = {"return_sequences": True, "dtype": policy}
+    layer, plain = layers.LSTM(5, stateful=True, **options), keras.layers.LSTM(5, **options)
+    for one in (layer, plain):
+        one.build((ROWS, TIMESTEPS, FEATURES))
+    randomized(layer)
+    plain.set_weights(layer.get_weights())
+    first, second = batched(X)[:2]
+    flags = np.zeros((ROWS, width), bool)
+    flags[1, 0] = True
+    layer(first)
+    got = layer(second, reset=flags)
+    assert keras.backend.standardize_dtype(got.dtype) == layer.compute_dtype
+    got = to_numpy(got).astype("float32")
+    alone = to_numpy(plain(second)).astype("float32")
+    both = to_numpy(plain(np.concatenate([first, second], axis=1))).astype("float32")
+    tolerance = 0.03 if "bfloat16" in policy else 0.005
+    np.testing.assert_allclose(got[1], alone[1], atol=tolerance)
+    np.testing.assert_allclose(got[[0, 2]], both[[0, 2], TIMESTEPS:], atol=tolerance)
+    assert np.abs(alone - both[:, TIMESTEPS:]).max() > 4 * tolerance
+
+
+@every_kind
+@pytest.mark.parametrize("stateful", [False, True])
+def test_config_weights_and_names_are_those_of_the_keras_layer(kind, stateful):
+    options = {"stateful": stateful, "name": "memory", "go_backwards": True}
+    layer, plain = ours(kind, **options), stock(kind, **options)
+    for one in (layer, plain):
+        one.build((ROWS, TIMESTEPS, FEATURES))
+    assert isinstance(layer, KINDS[kind][1])
+    assert [w.shape for w in layer.weights] == [w.shape for w in plain.weights]
+
+    def uncounted(names):
+        """Without the numbers that Keras gives to each cell and object."""
+        return re.sub(r"(_\d+\b|'shared_object_id': \d+)", "", str(names))
+
+    paths = [[weight.path for weight in one.weights] for one in (layer, plain)]
+    assert uncounted(paths[0]) == uncounted(paths[1])
+    assert uncounted(layer.get_config()) == uncounted(plain.get_config())
+
+
+@pytest.mark.parametrize(
+    ("make", "name"), [(layers.LSTM, "lstm"), (layers.GRU, "gru"), (layers.SimpleRNN, "simple_rnn")]
+)
+def test_a_layer_names_itself_as_the_keras_layer_does(make, name):
+    keras.backend.clear_session()
+    assert make(3).name == name
+
+
+def test_flags_of_timesteps_use_up_no_names_of_layers():
+    keras.backend.clear_session()
+    layer = layers.GRU(3, stateful=True)
+    flags = np.zeros((ROWS, TIMESTEPS), bool)
+    layer(X[:, :TIMESTEPS], reset=flags)
+    layer(X[:, :TIMESTEPS], reset=flags)
+    assert keras.layers.RNN(keras.layers.GRUCell(2)).name == "rnn"
+
+
+@every_kind
+def test_states_are_variables_and_no_weights(kind):
+    model = stateful_model(ours(kind, stateful=True), head=keras.layers.Dense(1))
+    (layer,) = [layer for layer in model.layers if isinstance(layer, layers.Resettable)]
+    states = {id(state) for state in keras.tree.flatten(layer.states)}
+    assert len(states) == {"lstm": 2, "stacked cells": 3}.get(kind, 1)
+    for group in (model.variables, model.non_trainable_variables, layer.variables):
+        assert states <= {id(variable) for variable in group}
+    for group in (model.weights, model.trainable_variables, model.non_trainable_weights):
+        assert not states & {id(variable) for variable in group}
+    layer.trainable = False
+    assert states <= {id(variable) for variable in model.non_trainable_variables}
+    assert not states & {id(variable) for variable in layer.weights}
+
+
+def test_a_layer_that_keeps_no_state_has_the_variables_of_keras():
+    layer, plain = layers.LSTM(3), keras.layers.LSTM(3)
+    for one in (layer, plain):
+        one(X)
+    assert len(layer.variables) == len(plain.variables)
+
+
+@every_kind
+def test_without_stateful_the_layer_is_the_keras_layer(kind):
+    layer, plain = ours(kind, return_sequences=True), stock(kind, return_sequences=True)
+    for one in (layer, plain):
+        one.build(X.shape)
+    randomized(layer)
+    plain.set_weights(layer.get_weights())
+    for _ in range(2):
+        np.testing.assert_allclose(to_numpy(layer(X)), to_numpy(plain(X)), atol=1e-6)
+
+
+@pytest.mark.backends
+@every_kind
+def test_flags_without_a_kept_state_are_refused(kind):
+    with pytest.raises(ArgumentError, match="reset must be left away where stateful=False"):
+        ours(kind)(X, reset=np.ones((ROWS, 1), bool))
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize(
+    "shape",
+    [(ROWS,), (1, 1), (ROWS + 1, 1), (1, TIMESTEPS), (ROWS, TIMESTEPS + 1), (ROWS, TIMESTEPS, 1)],
+)
+def test_flags_of_another_shape_are_refused_with_both_shapes(shape):
+    layer = layers.GRU(3, stateful=True)
+    with pytest.raises(ArgumentError, match=r"reset must be of shape \(3, 1\) or \(3, ") as caught:
+        layer(X[:, :TIMESTEPS], reset=np.ones(shape, bool))
+    assert str(shape) in str(caught.value)
+
+
+# -- training ------------------------------------------------------------------------------------
+
+
+def with_head(kind):
+    """A new stateful model and its stateless twin, of one number for each timestep."""
+    model = stateful_model(
+        ours(kind, stateful=True, return_sequences=True), head=keras.layers.Dense(1)
+    )
+    twin = stateless_model(stock(kind, return_sequences=True), head=keras.layers.Dense(1))
+    twin.set_weights(randomized(model).get_weights())
+    return model, twin
+
+
+def many_batches(count=6, width=TIMESTEPS, seed=0):
+    """Inputs, flags and targets of batches one after the other, as `fit` takes them."""
+    x = numbers(ROWS, count * TIMESTEPS, FEATURES)
+    flags = begun(np.random.default_rng(seed).random(x.shape[:2]) < 0.5 / width**0.5, width)
+    y = numbers(*x.shape[:2], 1, seed=2)
+    stacked = [np.concatenate(np.split(part, count, axis=1)) for part in (x, flags, y)]
+    batches = {"inputs": stacked[0], "reset": stacked[1][:, :width]}
+    return batches, stacked[2], x, flags
+
+
+MODES = [
+    pytest.param({}, marks=pytest.mark.backends, id="plain"),
+    pytest.param({"steps_per_execution": 3}, marks=pytest.mark.backends, id="three steps"),
+    pytest.param({"jit_compile": True}, id="jit"),
+    pytest.param({"run_eagerly": True}, id="eager"),
+]
+
+
+@pytest.mark.parametrize("width", [1, TIMESTEPS])
+@pytest.mark.parametrize("options", MODES)
+def test_fit_evaluate_and_predict_obey_the_flags(options, width):
+    if keras.backend.backend() == "torch" and options:
+        pytest.skip("Keras takes one uncompiled step at a time on PyTorch")
+    batches, _, x, flags = many_batches(width=width)
+    model, twin = with_head("lstm")
+    alone = stretches_alone(from_every_start(twin, x), flags)
+    alone = np.concatenate(np.split(alone, x.shape[1] // TIMESTEPS, axis=1))
+    model.compile(keras.optimizers.SGD(0.1), "mse", **options)
+    batch = {"batch_size": ROWS, "verbose": 0}
+    np.testing.assert_allclose(model.predict(batches, **batch), alone, atol=1e-5)
+    # The right answers as targets: nothing is left to learn where the flags are obeyed.
+    assert model.evaluate(batches, alone, **batch) < 1e-10
+    history = model.fit(batches, alone, shuffle=False, epochs=2, **batch).history["loss"]
+    assert max(history) < 1e-10
+    for wrong in (False, True):
+        other = {**batches, "reset": np.full_like(batches["reset"], wrong)}
+        other["reset"][:ROWS, 0] = True
+        assert model.evaluate(other, alone, **batch) > 1e-5
+        assert model.fit(other, alone, shuffle=False, **batch).history["loss"][0] > 1e-6
+        model.set_weights(twin.get_weights())
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("width", [1, TIMESTEPS])
+def test_a_generator_may_give_the_batches(width):
+    batches, y, _, _ = many_batches(width=width)
+    model = randomized(stateful_model(layers.GRU(4, stateful=True, return_sequences=True)))
+    expected = model.predict(batches, batch_size=ROWS, verbose=0)
+    count = len(y) // ROWS
+
+    def generator():
+        for number in range(count):
+            rows = slice(ROWS * number, ROWS * (number + 1))
+            yield ({name: part[rows] for name, part in batches.items()},)
+
+    got = model.predict(generator(), steps=count, verbose=0)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow alone")
+@pytest.mark.parametrize("width", [1, TIMESTEPS])
+def test_the_graph_need_not_know_the_sizes_of_a_batch(width):
+    import tensorflow as tf
+
+    batches, y, _, _ = many_batches(width=width)
+    model, _ = with_head("lstm")
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    signature = (
+        {
+            "inputs": tf.TensorSpec((None, None, FEATURES), "float32"),
+            "reset": tf.TensorSpec((None, None), "bool"),
+        },
+        tf.TensorSpec((None, None, 1), "float32"),
+    )
+
+    def generator():
+        for start in range(0, len(y), ROWS):
+            rows = slice(start, start + ROWS)
+            yield {name: part[rows] for name, part in batches.items()}, y[rows]
+
+    unknown = tf.data.Dataset.from_generator(generator, output_signature=signature)
+    expected = model.predict(batches, batch_size=ROWS, verbose=0)
+    np.testing.assert_allclose(model.predict(unknown, verbose=0), expected, atol=1e-5)
+    loss = np.mean((expected - y) ** 2)
+    assert model.evaluate(unknown, verbose=0) == pytest.approx(loss, rel=1e-4)
+    assert model.fit(unknown, verbose=0).history["loss"] == pytest.approx([loss], rel=1e-4)
+
+
+def sum_of_squares():
+    return keras.losses.MeanSquaredError(reduction="sum")
+
+
+@pytest.mark.parametrize(
+    ("kind", "width"),
+    [
+        pytest.param("lstm", 1, marks=pytest.mark.backends),
+        pytest.param("lstm", TIMESTEPS, marks=pytest.mark.backends),
+        ("gru", 1),
+        ("gru", TIMESTEPS),
+        ("simple_rnn", TIMESTEPS),
+        ("stacked cells", 1),
+        ("stacked cells", TIMESTEPS),
+    ],
+)
+def test_a_gradient_ends_where_a_batch_or_a_stretch_begins(kind, width):
+    model, _ = with_head(kind)
+    model.compile(keras.optimizers.SGD(0.1), sum_of_squares())
+    before, part = batched(X)[:2]
+    y = numbers(ROWS, TIMESTEPS, 1, seed=3)
+    model.predict_on_batch({"inputs": before, "reset": np.ones((ROWS, 1), bool)})
+    (layer,) = [layer for layer in model.layers if isinstance(layer, layers.Resettable)]
+    kept = [state.numpy().copy() for state in keras.tree.flatten(layer.states)]
+    assert all(np.abs(state).max() > 0.01 for state in kept)
+    # Row 1 begins anew at some timestep: up to there and from there on are two rows for the twin.
+    new = 0 if width == 1 else 2
+    flags = np.zeros((ROWS, width), bool)
+    flags[1, new] = True
+    rows = np.concatenate([part, np.roll(part[1:2], -new, axis=1)])
+    weights = np.ones((ROWS + 1, TIMESTEPS), "float32")
+    weights[1, new:] = 0
+    weights[ROWS, TIMESTEPS - new :] = 0
+    targets = np.concatenate([y, np.roll(y[1:2], -new, axis=1)])
+    starts = [np.concatenate([state, np.zeros_like(state[:1])]) for state in kept]
+
+    x = keras.Input((TIMESTEPS, FEATURES))
+    states = [keras.Input(state.shape[1:]) for state in kept]
+    nested = keras.tree.pack_sequence_as(layer.states, states)
+    plain = stock(kind, return_sequences=True)
+    twin = keras.Model([x, *states], keras.layers.Dense(1)(plain(x, initial_state=list(nested))))
+    twin.set_weights(model.get_weights())
+    twin.compile(keras.optimizers.SGD(0.1), sum_of_squares())
+
+    unmoved = model.get_weights()
+    loss = model.train_on_batch({"inputs": part, "reset": flags}, y)
+    expected = twin.train_on_batch([rows, *starts], targets, sample_weight=weights)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-4)
+    for old, got, wanted in zip(unmoved, model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+        assert np.abs(got - old).max() > 1e-3
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("width", [1, TIMESTEPS])
+def test_a_layer_with_dropout_trains_with_flags_and_drops_in_training_alone(width):
+    rates = {"dropout": 0.4, "recurrent_dropout": 0.4}
+    layer = layers.LSTM(6, stateful=True, return_sequences=True, seed=1, **rates)
+    model = randomized(stateful_model(layer, head=keras.layers.Dense(1)))
+    plain = stateful_model(
+        layers.LSTM(6, stateful=True, return_sequences=True), head=keras.layers.Dense(1)
+    )
+    plain.set_weights(model.get_weights())
+    batches, y, _, _ = many_batches(width=width)
+    batch = {"batch_size": ROWS, "verbose": 0}
+    expected = plain.predict(batches, **batch)
+    np.testing.assert_allclose(model.predict(batches, **batch), expected, atol=1e-5)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    history = model.fit(batches, y, shuffle=False, epochs=2, **batch).history["loss"]
+    undropped = np.mean((expected - y) ** 2)
+    # Other masks in each epoch, and none of them is no mask.
+    assert min(abs(history[0] - undropped), abs(history[0] - history[1])) > 1e-5
+    assert np.isfinite(history).all()
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.fit(batches, y, shuffle=False, **batch)
+
+
+def test_cells_with_dropout_train_with_flags():
+    cells = [keras.layers.LSTMCell(3, dropout=0.5), keras.layers.GRUCell(4, recurrent_dropout=0.5)]
+    layer = layers.RNN(cells, stateful=True, return_sequences=True)
+    model = stateful_model(layer, head=keras.layers.Dense(1))
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    batches, y, _, _ = many_batches()
+    before = model.get_weights()
+    history = model.fit(batches, y, batch_size=ROWS, shuffle=False, epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    for old, new in zip(before, model.get_weights(), strict=True):
+        assert np.abs(old - new).max() > 1e-6
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+# Run in a folder of saved models. Only these imports: what else the layers need, they must bring.
+LOAD = """
+import keras, numpy as np
+import seqkeras.layers
+
+results = {}
+with np.load("batches.npz") as batches:
+    parts = list(batches["inputs"])
+    flags = list(batches["reset"])
+for number in range(int(len(__import__("glob").glob("*.keras")))):
+    model = keras.saving.load_model(f"{number}.keras")
+    for step, (part, flag) in enumerate(zip(parts, flags)):
+        y = model.predict_on_batch({"inputs": part, "reset": flag})
+        results[f"{number}_{step}"] = y
+np.savez("outputs.npz", **results)
+"""
+
+
+@pytest.fixture(scope="module")
+def reloaded(tmp_path_factory):
+    """Outputs of a model of each kind, here and from its file in another process."""
+    folder = tmp_path_factory.mktemp("saved")
+    flags = begun(np.random.default_rng(0).random(X.shape[:2]) < 0.2)
+    np.savez(folder / "batches.npz", inputs=batched(X), reset=batched(flags))
+    here = []
+    for number, kind in enumerate(KINDS):
+        model = twins(kind)[0]
+        here.append(read(model, X, flags))
+        model.save(folder / f"{number}.keras")
+    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(folder / "outputs.npz") as stored:
+        there = [
+            np.concatenate([stored[f"{number}_{step}"] for step in range(BATCHES)], axis=1)
+            for number in range(len(KINDS))
+        ]
+    return dict(zip(KINDS, zip(here, there, strict=True), strict=True))
+
+
+@pytest.mark.backends
+@every_kind
+def test_a_saved_model_gives_the_same_numbers_in_another_process(kind, reloaded):
+    here, there = reloaded[kind]
+    np.testing.assert_allclose(there, here, atol=1e-5)
+
+
+def test_a_file_begins_with_cleared_states(tmp_path):
+    model = twins("lstm")[0]
+    part = {"inputs": X[:, :TIMESTEPS], "reset": np.zeros((ROWS, 1), bool)}
+    model.predict_on_batch(part)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    fresh = runs_of("lstm")[0][:, :TIMESTEPS]
+    np.testing.assert_allclose(loaded.predict_on_batch(part), fresh, atol=1e-5)
+    assert np.abs(model.predict_on_batch(part) - fresh).max() > 1e-2
+
+
+@every_kind
+def test_a_clone_has_states_of_its_own_and_gives_the_same_numbers(kind):
+    model = twins(kind)[0]
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    flags = begun(np.zeros((ROWS, LENGTH), bool))
+    parts, marks = batched(X), batched(flags)
+    expected = runs_of(kind)[0]
+    # In turn, each from its own state.
+    for number, (part, mark) in enumerate(zip(parts, marks, strict=True)):
+        for one in (model, clone):
+            got = one.predict_on_batch({"inputs": part, "reset": mark})
+            np.testing.assert_allclose(got, batched(expected)[number], atol=1e-5)
+
+
+@every_kind
+def test_a_layer_comes_back_from_its_config(kind):
+    layer = ours(kind, stateful=True, return_sequences=True, zero_output_for_mask=True)
+    config = keras.saving.serialize_keras_object(layer)
+    again = keras.saving.deserialize_keras_object(config)
+    assert type(again) is type(layer)
+    assert again.get_config() == layer.get_config()
+    assert again.states is None
