@@ -96,5 +96,5 @@ class RowWindows:
         """The windows that begin at these rows, none negative: `(batch, timesteps, ...)`."""
         windows = self._windows[starts]
         if windows.ndim == 1:
-            windows = windows.view(self._dtype)
-        return windows.reshape(len(starts), *self._shape).astype(dtype, copy=False)
+            windows = windows.view(self._dtype).reshape(len(starts), *self._shape)
+        return windows if windows.dtype == dtype else windows.astype(dtype)

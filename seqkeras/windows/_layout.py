@@ -1,6 +1,6 @@
 """Where each window lies: in which series, and from which row on."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +10,7 @@ from seqkeras.windows._spec import WindowSpec
 Numbers = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class WindowIndex:
+class WindowIndex(NamedTuple):
     """Which windows a batch is made of: what a function for targets or weights is given.
 
     Attributes:
@@ -61,19 +60,10 @@ class Layout:
         self._first_window = self._last_window - self.counts
 
     def __call__(self, windows: Numbers) -> WindowIndex:
-        """Where the windows with these numbers lie.
-
-        Raises:
-            IndexError: there is no window with one of the numbers.
-        """
-        if len(windows) and windows.view(np.uint64).max() >= self.count:
-            raise IndexError(
-                f"windows must be numbers from 0 to {self.count - 1}. "
-                f"Got: {windows.min()} to {windows.max()}."
-            )
+        """Where the windows with these numbers lie, which are numbers of windows."""
         if len(self.counts) == 1:
-            start = self._spec.start(windows)
-            return WindowIndex(windows, np.zeros_like(windows), start, start)
+            start = windows * self._spec.stride
+            return WindowIndex(windows, np.zeros(len(windows), np.int64), start, start)
         series = np.searchsorted(self._last_window, windows, side="right")
-        start = self._spec.start(windows - self._first_window[series])
+        start = (windows - self._first_window[series]) * self._spec.stride
         return WindowIndex(windows, series, start, self.indptr[series] + start)

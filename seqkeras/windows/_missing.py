@@ -35,7 +35,7 @@ def first_unusable(values: npt.NDArray[Any], *, nan_allowed: bool) -> tuple[int,
 def unusable(name: str, number: Any, where: str) -> DataError:
     """The error for a number in some place."""
     if np.isnan(number):
-        fix = "Fill them in, cut the series there, or use missing='mask'."
+        fix = "Fill them in or cut the series there; Windows can mask them, by missing='mask'."
         return DataError(f"{name} must have no missing values. Got: NaN in {where}. {fix}")
     fix = "Infinite numbers count as errors, not as missing: correct them or make them NaN."
     return DataError(f"{name} must have finite numbers in float32. Got: {number} in {where}. {fix}")

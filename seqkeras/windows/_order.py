@@ -15,9 +15,10 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _HALF = np.uint64(32)
-# One for each round of the network. Eight, as with fewer some permutations of five slots came much
-# more often than others.
-_TURNS = np.arange(8, dtype=np.uint64) * _STEP
+# Rounds of the network. With fewer than eight some permutations of five slots came much more often
+# than others; four are enough where each side of the grid has hundreds of cells.
+FEW, MANY = 8, 4
+_TURNS = np.arange(FEW, dtype=np.uint64) * _STEP
 
 
 class InOrder:
@@ -61,7 +62,7 @@ class Shuffled:
         key = _key(self._seed, epoch)
         if self.count <= BLOCK:  # few enough to list, and then exactly uniform
             return np.random.default_rng(key).permutation(self.count)[slots]
-        return permute(slots, self.count, key)
+        return permute(slots, self.count, key, rounds=MANY)
 
 
 class Balanced(Shuffled):
@@ -95,7 +96,7 @@ class Balanced(Shuffled):
         )
 
 
-def permute(slots: Numbers, size: npt.ArrayLike, key: Words) -> Numbers:
+def permute(slots: Numbers, size: npt.ArrayLike, key: Words, *, rounds: int = FEW) -> Numbers:
     """Where a random permutation of `range(size)` sends each slot, without listing it.
 
     A Feistel network on a grid of a little more than `size` cells; a slot that lands beyond
@@ -106,29 +107,33 @@ def permute(slots: Numbers, size: npt.ArrayLike, key: Words) -> Numbers:
         slots: `(slots,)`, each in `range(size)`.
         size: up to 2**62; one number, or one for each slot.
         key: which permutation it is; one number, or one for each slot.
+        rounds: of the network, an even number up to `FEW`.
     """
     size = np.asarray(size, dtype=np.int64)
     # Even, as on a grid of odd sides every round is an even permutation, and so is the whole.
     width = 2 * np.ceil(np.sqrt(size) / 2).astype(np.int64)
     height = -(-size // width)
-    cells = _feistel(slots, width, height, key)
+    turns = _TURNS[:rounds]
+    cells = _feistel(slots, width, height, key, turns=turns)
     beyond = np.flatnonzero(cells >= size)
     sides = [np.broadcast_to(one, slots.shape) for one in (size, width, height, key)]
     while len(beyond):
         _, *sides_beyond = (one[beyond] for one in sides)
-        cells[beyond] = _feistel(cells[beyond], *sides_beyond)
+        cells[beyond] = _feistel(cells[beyond], *sides_beyond, turns=turns)
         beyond = beyond[cells[beyond] >= sides[0][beyond]]
     return cells
 
 
-def _feistel(cells: Numbers, width: Numbers, height: Numbers, key: Words) -> Numbers:
+def _feistel(
+    cells: Numbers, width: Numbers, height: Numbers, key: Words, *, turns: Words
+) -> Numbers:
     """A permutation of the cells of a grid: each round turns every row, or every column."""
     row = cells // width
     line, across = (cells - row * width).view(np.uint64), row.view(np.uint64)
     sides = width.astype(np.uint64), height.astype(np.uint64)
     # Written over in each round: fresh memory for every step would cost as much as the steps.
     word, spare = np.empty_like(line), np.empty_like(line)
-    for turn, offset in enumerate(_TURNS):
+    for turn, offset in enumerate(turns):
         side = sides[turn % 2]
         _uniform(across, side, key + offset, word, spare)
         line += word

@@ -112,9 +112,10 @@ class OfRows:
         self._read = opened.source.windows(timesteps, sampling_rate)
 
     def __call__(self, index: WindowIndex) -> Floats:
-        return self._from(index.row + self._offset)
+        return self.at(index.row + self._offset)
 
-    def _from(self, first: Numbers) -> Floats:
+    def at(self, first: Numbers) -> Floats:
+        """The rows from each of these on, wherever a window begins."""
         self._opened.source.check_file()
         batch = self._read(first)
         if self._opened.source.array is None:
@@ -131,7 +132,7 @@ class OfSeries(OfRows):
         super().__init__(opened, 1)
 
     def __call__(self, index: WindowIndex) -> Floats:
-        return self._from(index.series)[:, 0]
+        return self.at(index.series)[:, 0]
 
 
 class OfFunction:

@@ -1,29 +1,24 @@
 """Batches of windows that go straight into `fit`, `evaluate` and `predict`."""
 
-import itertools
 import math
 import warnings
 from collections.abc import Callable
 from typing import Any
 
-from seqkeras._lazy import require
-
-require("keras")
-
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from seqkeras._checks import bad_argument, check_flag, check_integer, check_one_of
 from seqkeras.errors import DataError, SkippedSeriesWarning
 from seqkeras.windows._batch import Inputs, open_targets
+from seqkeras.windows._epochs import Epochs
 from seqkeras.windows._feed import tf_dataset, torch_loader
 from seqkeras.windows._layout import Layout
 from seqkeras.windows._order import Balanced, InOrder, Shuffled
 from seqkeras.windows._spec import WindowSpec
 
 
-class Windows(keras.utils.PyDataset):
+class Windows(Epochs):
     """All windows of one series or of many, in batches of float32.
 
     No window is built before its batch is asked for, and none crosses from one series to the next.
@@ -60,8 +55,9 @@ class Windows(keras.utils.PyDataset):
 
     Attributes:
         count: number of windows.
-        epoch: number of the epoch that is read, from 0; the end of an epoch moves it on. The order
-            depends on it and the seed alone: set it to go on where another run stopped.
+        epoch: number of the epoch that is read, from 0; the begin of the next one in `fit` moves it
+            on. The order depends on it and the seed alone: set it to go on where another run
+            stopped.
         seed: of the shuffle, also where it was drawn.
         skipped_series: number of series that are too short for a window.
         unused_rows: rows of these series, and rows behind the last window of the others.
@@ -114,7 +110,7 @@ class Windows(keras.utils.PyDataset):
         balanced: bool = False,
         seed: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(seed)
         if not isinstance(spec, WindowSpec):
             raise bad_argument("spec", spec, "a WindowSpec", "For example WindowSpec(24).")
         self.spec = spec
@@ -129,20 +125,8 @@ class Windows(keras.utils.PyDataset):
         )
         self._layout = _check_layout(Layout(self._inputs.bounds, spec), spec)
         self.count = self._layout.count
-        self.seed = _check_seed(seed)
-        self.epoch = 0
-        # Not a number: threads may ask for batches at the same time, and next() loses none.
-        self._begun, self._asked = False, itertools.count()
         self._order = _order(check_flag("shuffle", shuffle), balanced, self._layout, self.seed)
         self.shuffle = shuffle
-
-    @property
-    def epoch(self) -> int:
-        return self._epoch
-
-    @epoch.setter
-    def epoch(self, epoch: int) -> None:
-        self._epoch = check_integer("epoch", epoch, minimum=0)
 
     @property
     def skipped_series(self) -> int:
@@ -164,7 +148,7 @@ class Windows(keras.utils.PyDataset):
         return math.ceil(self.count / self.batch_size)
 
     def __getitem__(self, index: int) -> Any:
-        next(self._asked)
+        self._ask(index)
         return self.batch(self.epoch, index)
 
     def batch(self, epoch: int, index: int) -> Any:
@@ -176,21 +160,18 @@ class Windows(keras.utils.PyDataset):
         return self._gather(self._order(epoch, first, last))
 
     def take(self, windows: npt.ArrayLike) -> Any:
-        """The batch of the windows with these numbers, counted over all series."""
-        return self._gather(np.asarray(windows, dtype=np.int64))
+        """The batch of the windows with these numbers, counted over all series.
 
-    def on_epoch_begin(self) -> None:
-        """Counts batches anew; Keras calls this."""
-        self._begun, self._asked = True, itertools.count()
-
-    def on_epoch_end(self) -> None:
-        """Moves on to the next epoch, if this one was read to its end; Keras calls this."""
-        # Keras also calls it before the first epoch, and after a look at the first batches. Where
-        # other processes read the batches, none were asked for here.
-        asked = next(self._asked)
-        if asked >= len(self) or (self._begun and not asked):
-            self.epoch += 1
-        self._begun, self._asked = False, itertools.count()
+        Raises:
+            IndexError: there is no window with one of the numbers.
+        """
+        numbers = np.asarray(windows, dtype=np.int64)
+        if numbers.size and not 0 <= numbers.min() <= numbers.max() < self.count:
+            raise IndexError(
+                f"windows must be numbers from 0 to {self.count - 1}. "
+                f"Got: {numbers.min()} to {numbers.max()}."
+            )
+        return self._gather(numbers)
 
     def to_tf_dataset(self) -> Any:
         """The batches as a `tf.data.Dataset`, with their shapes, dtypes and number.
@@ -242,12 +223,6 @@ def _check_layout(layout: Layout, spec: WindowSpec) -> Layout:
             stacklevel=3,
         )
     return layout
-
-
-def _check_seed(seed: int | None) -> int:
-    if seed is None:
-        return int(np.random.default_rng().integers(2**63))
-    return check_integer("seed", seed, minimum=0)
 
 
 def _order(shuffle: bool, balanced: bool, layout: Layout, seed: int) -> InOrder | Shuffled:

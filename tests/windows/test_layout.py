@@ -1,7 +1,5 @@
 """Where windows lie, against enumeration."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,12 +37,6 @@ def test_windows_lie_where_a_loop_finds_them(spec, lengths):
     assert layout.skipped.tolist() == [0 < length < spec.rows for length in lengths]
 
 
-@pytest.mark.parametrize("windows", [[-1], [0, 3], [2**40]])
-def test_windows_that_do_not_exist_are_refused(windows):
-    with pytest.raises(IndexError, match="windows must be numbers from 0 to 2"):
-        Layout(np.array([0, 4]), WindowSpec(1))(np.array(windows))
-
-
 def test_no_window_at_all_may_be_asked_for():
     assert len(Layout(np.array([0, 4, 8]), WindowSpec(1))(np.arange(0)).row) == 0
 
@@ -58,5 +50,5 @@ def test_rows_beyond_32_bits_are_counted():
 
 def test_an_index_is_frozen():
     index = WindowIndex(*[np.arange(2)] * 4)
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         index.row = np.arange(3)

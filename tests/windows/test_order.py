@@ -140,9 +140,9 @@ def test_the_order_is_a_function_of_seed_and_epoch(count):
 def test_reading_on_works_out_a_block_at_once(monkeypatch):
     sizes, permuted = [], _order.permute
 
-    def counted(slots, *rest):
+    def counted(slots, *rest, **options):
         sizes.append(len(slots))
-        return permuted(slots, *rest)
+        return permuted(slots, *rest, **options)
 
     monkeypatch.setattr(_order, "permute", counted)
     order = Shuffled(10 * BLOCK, 0)
