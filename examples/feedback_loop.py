@@ -33,20 +33,19 @@ def main() -> None:
     stepper.set_weights(trained.get_weights())
     seen, truth = wave[:100], wave[100:150]
     for value in seen:
-        answer = stepper(value.reshape(1, 1, 1))
+        answer = stepper({"inputs": value.reshape(1, 1, 1), "reset": None})
     forecast = []
     for _ in truth:
         forecast.append(keras.ops.convert_to_numpy(answer).item())
-        answer = stepper(np.reshape(forecast[-1], (1, 1, 1)).astype("float32"))
+        value = np.reshape(forecast[-1], (1, 1, 1)).astype("float32")
+        answer = stepper({"inputs": value, "reset": None})
     error = np.mean((np.array(forecast) - truth) ** 2)
     print(
         f"50 steps fed back: mean squared error {error:.4f}; the wave varies by {truth.var():.4f}"
     )
 
     # A new client: its state starts from zeros.
-    for layer in stepper.layers:
-        if hasattr(layer, "reset_state"):
-            layer.reset_state()
+    stepper({"inputs": seen[:1].reshape(1, 1, 1), "reset": np.array([[True]])})
 
 
 if __name__ == "__main__":

@@ -46,7 +46,10 @@ def many_to_many(
     if timesteps is not None:
         timesteps = check_integer("timesteps", timesteps)
     x = plan.input(timesteps, check_integer("features", features))
-    sequence = plan(x, return_sequences=True)
     # Dense, not TimeDistributed(Dense): the same numbers, and the mask passes.
     head = keras.layers.Dense(check_integer("outputs", outputs), activation, name="head")
-    return keras.Model(x, head(sequence), name=name or "many_to_many")
+    return plan.model(
+        x,
+        lambda reset: head(plan(x, return_sequences=True, reset=reset)),
+        name=name or "many_to_many",
+    )

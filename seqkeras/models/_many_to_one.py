@@ -44,6 +44,9 @@ def many_to_one(
     if timesteps is not None:
         timesteps = check_integer("timesteps", timesteps)
     x = plan.input(timesteps, check_integer("features", features))
-    state = plan(x, return_sequences=False)
     head = keras.layers.Dense(check_integer("outputs", outputs), activation, name="head")
-    return keras.Model(x, head(state), name=name or "many_to_one")
+    return plan.model(
+        x,
+        lambda reset: head(plan(x, return_sequences=False, reset=reset)),
+        name=name or "many_to_one",
+    )

@@ -44,6 +44,9 @@ def one_to_many(
     plan = Stack.parse(**stack)
     x = plan.input(check_integer("features", features))
     repeated = keras.layers.RepeatVector(check_integer("steps", steps), name="repeat")(x)
-    sequence = plan(repeated, return_sequences=True)
     head = keras.layers.Dense(check_integer("outputs", outputs), activation, name="head")
-    return keras.Model(x, head(sequence), name=name or "one_to_many")
+    return plan.model(
+        x,
+        lambda reset: head(plan(repeated, return_sequences=True, reset=reset)),
+        name=name or "one_to_many",
+    )

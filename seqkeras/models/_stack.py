@@ -1,6 +1,6 @@
 """Recurrent layers piled up: the only place where that is done."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict, Unpack
 
@@ -26,7 +26,9 @@ class StackOptions(TypedDict, total=False):
         dropout: share of each layer's inputs that training drops.
         recurrent_dropout: share of each layer's state that training drops. Keras cannot use
             cuDNN then.
-        stateful: each batch continues where the batch before it ended; needs `batch_size`.
+        stateful: each batch continues where the batch before it ended; needs `batch_size`. The
+            model then takes a dict of its `"inputs"` and of `"reset"`, flags `(batch, 1)` or
+            `(batch, timesteps)` that clear the state of a row before it reads a timestep, or None.
         batch_size: fixed number of rows in a batch.
     """
 
@@ -85,8 +87,30 @@ class Stack:
         """An input `(batch, *shape)` with the batch size of the plan."""
         return keras.Input(batch_shape=(self.batch_size, *shape), name=name)
 
-    def __call__(self, x: keras.KerasTensor, *, return_sequences: bool) -> keras.KerasTensor:
+    def model(
+        self, x: keras.KerasTensor, read: Callable[..., keras.KerasTensor], name: str
+    ) -> keras.Model:
+        """The model from `x` to `read(reset)`, where `reset` are flags if the stack is stateful."""
+        if not self.stateful:
+            return keras.Model(x, read(None), name=name)
+        reset = keras.Input(
+            batch_shape=(self.batch_size, None), name="reset", dtype="bool", optional=True
+        )
+        return keras.Model({"inputs": x, "reset": reset}, read(reset), name=name)
+
+    def __call__(
+        self,
+        x: keras.KerasTensor,
+        *,
+        return_sequences: bool,
+        reset: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         """Runs `(batch, timesteps, features)` through the stack.
+
+        Args:
+            x: the sequences.
+            return_sequences: give every timestep of the last layer, or its last output alone.
+            reset: flags for every layer; of a stateful stack alone.
 
         Returns:
             `(batch, timesteps, units)` with `return_sequences`, else `(batch, units)`: the last
@@ -105,7 +129,7 @@ class Stack:
             )
             if self.bidirectional:
                 layer = _both_ways(layer, name=f"bidirectional_{level}")
-            x = layer(x)
+            x = layer(x) if reset is None else layer(x, reset=reset)
         return x
 
     def mirrored(self) -> "Stack":

@@ -12,10 +12,13 @@ def _seeded():
 
 @pytest.fixture(scope="session")
 def outputs():
-    """`outputs(model, x)`: what the model gives, as a NumPy array."""
+    """`outputs(model, x)`: what the model gives, as a NumPy array; a stateful one reads on."""
 
     def call(model, x, **options):
-        return keras.ops.convert_to_numpy(model(np.asarray(x, dtype="float32"), **options))
+        x = np.asarray(x, dtype="float32")
+        if isinstance(getattr(model, "input", None), dict):
+            x = {"inputs": x, "reset": None}
+        return keras.ops.convert_to_numpy(model(x, **options))
 
     return call
 

@@ -304,14 +304,13 @@ def stateless_and_stateful(builder, cell, units):
 
 
 def read_in_parts(model, x, cuts):
-    """Outputs over the parts of the time axis that `cuts` make.
-
-    Calls, not `predict`: on JAX, Keras' `predict` forgets the states of stateful layers.
-    """
-    for layer in model.layers:
-        if hasattr(layer, "reset_state"):
-            layer.reset_state()
-    return [keras.ops.convert_to_numpy(model(part)) for part in np.split(x, sorted(cuts), axis=1)]
+    """Outputs over the parts of the time axis that `cuts` make, from a cleared state on."""
+    flags = np.full((2, 1), True)
+    outputs = []
+    for part in np.split(x, sorted(cuts), axis=1):
+        outputs.append(keras.ops.convert_to_numpy(model({"inputs": part, "reset": flags})))
+        flags = np.full((2, 1), False)
+    return outputs
 
 
 @pytest.mark.parametrize(
@@ -341,11 +340,21 @@ def test_stateless_is_stateful_over_any_partition_of_time_is_stepwise(builder, c
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+@pytest.mark.backends
+def test_predict_carries_the_state_from_call_to_call():
+    stateful, x, expected = stateless_and_stateful("many_to_many", "gru", (4, 3))
+    parts = [
+        stateful.predict({"inputs": part, "reset": np.full((2, 1), begin)}, verbose=0)
+        for part, begin in zip(np.split(x, 2, axis=1), [True, False], strict=True)
+    ]
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("builder", STATEFUL)
 def test_without_a_reset_a_stateful_model_remembers(builder):
     stateful, x, expected = stateless_and_stateful(builder, "lstm", (4, 3))
     read_in_parts(stateful, x, set())
-    again = keras.ops.convert_to_numpy(stateful(x))
+    again = keras.ops.convert_to_numpy(stateful({"inputs": x, "reset": None}))
     assert np.abs(again - expected).max() > 1e-3
 
 
@@ -374,7 +383,8 @@ def test_stateful_needs_a_batch_size(builder):
     with pytest.raises(ArgumentError, match="batch_size must be given where stateful=True"):
         CASES[builder].build(units=4, stateful=True)
     model = CASES[builder].build(units=4, stateful=True, batch_size=2)
-    assert model.input_shape == (2, *CASES[builder].inputs)
+    assert model.input["inputs"].shape == (2, *CASES[builder].inputs)
+    assert model.input["reset"].shape == (2, None)
 
 
 @pytest.mark.parametrize("builder", sorted(STATELESS_ONLY))

@@ -150,9 +150,12 @@ def test_dropout_reaches_every_layer_and_acts_in_training_alone(
 
 
 def test_stateful_and_batch_size_reach_every_layer():
-    model = stack_model(units=(4, 5), stateful=True, batch_size=2)
-    assert all(layer.stateful for layer in model.layers[1:])
-    assert model.input_shape == (2, None, 3)
+    plan = Stack.parse(units=(4, 5), stateful=True, batch_size=2)
+    x = plan.input(None, 3)
+    model = plan.model(x, lambda reset: plan(x, return_sequences=True, reset=reset), "stack")
+    assert all(layer.stateful for layer in model.layers if isinstance(layer, keras.layers.RNN))
+    shapes = {name: tensor.shape for name, tensor in model.input.items()}
+    assert shapes == {"inputs": (2, None, 3), "reset": (2, None)}
 
 
 def test_mirrored_turns_the_order_and_keeps_the_rest():
