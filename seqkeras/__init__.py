@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras import models as models
     from seqkeras import scoring as scoring
     from seqkeras import testing as testing
+    from seqkeras import training as training
     from seqkeras import windows as windows
     from seqkeras.forecasting import Forecaster as Forecaster
     from seqkeras.models import autoencoder as autoencoder
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.models import next_step as next_step
     from seqkeras.models import one_to_many as one_to_many
     from seqkeras.windows import GroupedArray as GroupedArray
+    from seqkeras.windows import StatefulBatches as StatefulBatches
     from seqkeras.windows import Windows as Windows
     from seqkeras.windows import WindowSpec as WindowSpec
 
@@ -45,6 +47,7 @@ __getattr__, __dir__, __all__ = attach(
         ),
         "scoring": (),
         "testing": (),
-        "windows": ("GroupedArray", "WindowSpec", "Windows"),
+        "training": (),
+        "windows": ("GroupedArray", "StatefulBatches", "WindowSpec", "Windows"),
     },
 )

@@ -2,12 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import keras
-from tqdm import tqdm
 
 from seqkeras.errors import DataError
+from seqkeras.training import ProgressBar
 from seqkeras.windows import Windows
 
 
@@ -55,7 +54,9 @@ def train(
     model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), loss="mae")
     untrained = model.get_weights()
     before = [float(model.evaluate(validation, verbose=0))] if validation else []
-    callbacks = [keras.callbacks.TerminateOnNaN(), _Bar(epochs, progress)]
+    callbacks = [keras.callbacks.TerminateOnNaN()]
+    if progress is not None:
+        callbacks.append(ProgressBar(epochs, len(windows), progress))
     if validation:
         early = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
         callbacks.append(early)
@@ -73,25 +74,3 @@ def train(
     if best == 0:
         model.set_weights(untrained)
     return TrainingLog(losses, held_out, best)
-
-
-class _Bar(keras.callbacks.Callback):
-    """One tqdm bar over epochs."""
-
-    def __init__(self, epochs: int, label: str | None) -> None:
-        super().__init__()
-        # disable=None is tqdm's word for "draw on a terminal alone".
-        self.bar = tqdm(
-            total=epochs,
-            desc=label,
-            unit="epoch",
-            leave=False,
-            disable=True if label is None else None,
-        )
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.bar.set_postfix({name: f"{value:.4f}" for name, value in (logs or {}).items()})
-        self.bar.update()
-
-    def on_train_end(self, logs: Any = None) -> None:
-        self.bar.close()

@@ -1,0 +1,146 @@
+"""What a training needs to go on after a break, in one file that is whole at any moment."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from seqkeras.errors import ArgumentError, FileFormatError
+
+VERSION = 1
+
+#: What of early stopping changes from epoch to epoch.
+STOPPING = ("wait", "best", "best_epoch", "stopped_epoch")
+
+
+class Backup(keras.callbacks.Callback):
+    """Writes down a training at the end of each epoch, and takes it up again.
+
+    The file holds the variables of the model (weights, states, seeds) and of its optimizer, the
+    history, and where early stopping stands; arrays and JSON, no pickle. It is written beside its
+    place and then moved there, so that a process killed at any moment leaves a whole file.
+
+    Args:
+        path: of the file.
+        run: what the training is, told apart from others by its JSON.
+        stopping: the early stopping of the training, if any; runs before this callback.
+    """
+
+    def __init__(
+        self, path: Path, run: dict[str, Any], stopping: keras.callbacks.EarlyStopping | None
+    ) -> None:
+        super().__init__()
+        self._path, self._run, self._stopping = path, run, stopping
+        self._saved: dict[str, Any] = {}
+        self.history: dict[str, list[float]] = {}
+        self.epochs_done = 0
+        self.stopped = False
+
+    def restore(self, model: keras.Model) -> None:
+        """Puts a model where the file says, if there is one.
+
+        Raises:
+            FileFormatError: the file is damaged or of a later version.
+            ArgumentError: it belongs to another training.
+        """
+        if not self._path.exists():
+            return
+        header, arrays = _read(self._path)
+        if header["run"] != self._run:
+            raise ArgumentError(
+                f"backup must be of this training. Got: backup={str(self._path)!r} of "
+                f"{header['run']}, while this is {self._run}. Give another file, or delete it to "
+                "begin anew."
+            )
+        model.optimizer.build(model.trainable_variables)
+        _assign(self._path, "model", model.variables, arrays)
+        _assign(self._path, "optimizer", model.optimizer.variables, arrays)
+        self._saved = {**header["stopping"], "best_weights": _listed("best", arrays)}
+        self.history, self.stopped = header["history"], header["stopped"]
+        self.epochs_done = header["epochs"]
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Takes up early stopping, which starts anew in each `fit`."""
+        for name, value in self._saved.items():
+            setattr(self._stopping, name, value)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Writes the file."""
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+        stopping = self._stopping
+        header = {
+            "version": VERSION,
+            "run": self._run,
+            "epochs": epoch + 1,
+            "history": self.history,
+            "stopped": bool(self.model.stop_training),
+            "stopping": {name: getattr(stopping, name) for name in STOPPING} if stopping else {},
+        }
+        best = (stopping.best_weights if stopping else None) or []
+        _write(
+            self._path,
+            header,
+            _numbered("model", [v.numpy() for v in self.model.variables])
+            | _numbered("optimizer", [v.numpy() for v in self.model.optimizer.variables])
+            | _numbered("best", best),
+        )
+
+    def remove(self) -> None:
+        """Removes the file, when there is nothing left to go on with."""
+        for file in (self._path, *self._path.parent.glob(f"{self._path.name}.*.part")):
+            file.unlink(missing_ok=True)
+
+
+def _numbered(kind: str, arrays: list[Any]) -> dict[str, Any]:
+    return {f"{kind}/{number}": np.asarray(array) for number, array in enumerate(arrays)}
+
+
+def _listed(kind: str, arrays: dict[str, Any]) -> list[Any] | None:
+    count = sum(name.startswith(f"{kind}/") for name in arrays)
+    return [arrays[f"{kind}/{number}"] for number in range(count)] or None
+
+
+def _write(path: Path, header: dict[str, Any], arrays: dict[str, Any]) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with open(part, "wb") as file:
+        np.savez(file, header=np.array(json.dumps(header)), **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(str(arrays.pop("header")))
+        version = header["version"]
+    except (OSError, zipfile.BadZipFile, EOFError, KeyError, ValueError, TypeError) as error:
+        raise FileFormatError(
+            f"{path} is not the backup of a training, or is damaged ({error}). Delete it to begin "
+            "anew, or give another file."
+        ) from error
+    if version != VERSION:
+        raise FileFormatError(
+            f"{path} is a backup of version {version}; this seqkeras reads version {VERSION}. "
+            "Go on with the seqkeras that wrote it, or delete it to begin anew."
+        )
+    return header, arrays
+
+
+def _assign(path: Path, kind: str, variables: list[Any], arrays: dict[str, Any]) -> None:
+    values = _listed(kind, arrays) or []
+    shapes, wanted = [v.shape for v in values], [tuple(v.shape) for v in variables]
+    if shapes != wanted:
+        raise ArgumentError(
+            f"backup must be of this training. Got: backup={str(path)!r} with {kind} variables of "
+            f"shapes {shapes}, while this model has {wanted}. Give another file, or delete it to "
+            "begin anew."
+        )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
