@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,14 @@ class Backup(keras.callbacks.Callback):
                 "begin anew."
             )
         model.optimizer.build(model.trainable_variables)
-        _assign(self._path, "model", model.variables, arrays)
-        _assign(self._path, "optimizer", model.optimizer.variables, arrays)
-        self._saved = {**header["stopping"], "best_weights": _listed("best", arrays)}
+        kinds = {"model": model.variables, "optimizer": model.optimizer.variables}
+        for kind, variables in kinds.items():  # all are checked before any is assigned
+            _check_shapes(self._path, kind, variables, _listed(kind, arrays))
+        for kind, variables in kinds.items():
+            for variable, value in zip(variables, _listed(kind, arrays), strict=True):
+                variable.assign(value)
+        if self._stopping is not None:
+            self._saved = {**header["stopping"], "best_weights": _listed("best", arrays) or None}
         self.history, self.stopped = header["history"], header["stopped"]
         self.epochs_done = header["epochs"]
 
@@ -100,9 +106,9 @@ def _numbered(kind: str, arrays: list[Any]) -> dict[str, Any]:
     return {f"{kind}/{number}": np.asarray(array) for number, array in enumerate(arrays)}
 
 
-def _listed(kind: str, arrays: dict[str, Any]) -> list[Any] | None:
+def _listed(kind: str, arrays: dict[str, Any]) -> list[Any]:
     count = sum(name.startswith(f"{kind}/") for name in arrays)
-    return [arrays[f"{kind}/{number}"] for number in range(count)] or None
+    return [arrays[f"{kind}/{number}"] for number in range(count)]
 
 
 def _write(path: Path, header: dict[str, Any], arrays: dict[str, Any]) -> None:
@@ -119,22 +125,52 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(str(arrays.pop("header")))
-        version = header["version"]
-    except (OSError, zipfile.BadZipFile, EOFError, KeyError, ValueError, TypeError) as error:
+        if header["version"] == VERSION:
+            _check_header(header)
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        MemoryError,
+    ) as error:
         raise FileFormatError(
             f"{path} is not the backup of a training, or is damaged ({error}). Delete it to begin "
             "anew, or give another file."
         ) from error
-    if version != VERSION:
+    if header["version"] != VERSION:
         raise FileFormatError(
-            f"{path} is a backup of version {version}; this seqkeras reads version {VERSION}. "
-            "Go on with the seqkeras that wrote it, or delete it to begin anew."
+            f"{path} is a backup of version {header['version']}; this seqkeras reads version "
+            f"{VERSION}. Go on with the seqkeras that wrote it, or delete it to begin anew."
         )
     return header, arrays
 
 
-def _assign(path: Path, kind: str, variables: list[Any], arrays: dict[str, Any]) -> None:
-    values = _listed(kind, arrays) or []
+def _check_header(header: dict[str, Any]) -> None:
+    """Raises ValueError where a header is none that `Backup` writes."""
+    epochs, history = header["epochs"], header["history"]
+    lists = isinstance(history, dict) and all(isinstance(one, list) for one in history.values())
+    if (
+        not isinstance(epochs, int)
+        or epochs < 1
+        or not lists
+        or not isinstance(header["run"], dict)
+    ):
+        raise ValueError("epochs, history or run make no sense")
+    if not all(len(one) == epochs for one in history.values()):
+        raise ValueError("the history is not as long as the epochs")
+    if not isinstance(header["stopped"], bool) or set(header["stopping"]) not in (
+        set(),
+        {*STOPPING},
+    ):
+        raise ValueError("stopping makes no sense")
+
+
+def _check_shapes(path: Path, kind: str, variables: list[Any], values: list[Any]) -> None:
     shapes, wanted = [v.shape for v in values], [tuple(v.shape) for v in variables]
     if shapes != wanted:
         raise ArgumentError(
@@ -142,5 +178,3 @@ def _assign(path: Path, kind: str, variables: list[Any], arrays: dict[str, Any])
             f"shapes {shapes}, while this model has {wanted}. Give another file, or delete it to "
             "begin anew."
         )
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
