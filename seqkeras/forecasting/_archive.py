@@ -4,7 +4,6 @@ import json
 import os
 import tempfile
 import zipfile
-import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 
 from seqkeras._checks import bad_argument
+from seqkeras._damage import DAMAGE
 from seqkeras.errors import DataError, FileFormatError
 from seqkeras.forecasting._calendar import Calendar, to_integers
 from seqkeras.forecasting._conformal import ConformalIntervals
@@ -23,12 +23,6 @@ from seqkeras.windows import GroupedArray, StandardScaler
 FORMAT = "seqkeras.Forecaster"
 VERSION = 1
 HEADER, ARRAYS, NETWORK = "header.json", "arrays/", "network.keras"
-
-#: What reading a damaged file can raise, from zip to Keras.
-DAMAGE = (
-    zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, LookupError, AttributeError, TypeError,
-    ValueError, MemoryError,
-)  # fmt: skip
 
 #: The dtype of each array.
 KINDS = {"values": "f", "indptr": "i", "last": "i", "center": "f", "scale": "f", "radius": "f"}

@@ -1,15 +1,15 @@
 """What a training needs to go on after a break, in one file that is whole at any moment."""
 
+import glob
 import json
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from seqkeras._damage import DAMAGE
 from seqkeras.errors import ArgumentError, FileFormatError
 
 VERSION = 1
@@ -98,7 +98,8 @@ class Backup(keras.callbacks.Callback):
 
     def remove(self) -> None:
         """Removes the file, when there is nothing left to go on with."""
-        for file in (self._path, *self._path.parent.glob(f"{self._path.name}.*.part")):
+        parts = self._path.parent.glob(f"{glob.escape(self._path.name)}.*.part")
+        for file in (self._path, *parts):
             file.unlink(missing_ok=True)
 
 
@@ -112,6 +113,7 @@ def _listed(kind: str, arrays: dict[str, Any]) -> list[Any]:
 
 
 def _write(path: Path, header: dict[str, Any], arrays: dict[str, Any]) -> None:
+    header = {**header, "arrays": sorted(arrays)}
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with open(part, "wb") as file:
         np.savez(file, header=np.array(json.dumps(header)), **arrays)
@@ -127,17 +129,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         header = json.loads(str(arrays.pop("header")))
         if header["version"] == VERSION:
             _check_header(header)
-    except (
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        MemoryError,
-    ) as error:
+            if header["arrays"] != sorted(arrays):
+                raise ValueError("it lacks arrays, or has too many")
+    except (OSError, *DAMAGE) as error:
         raise FileFormatError(
             f"{path} is not the backup of a training, or is damaged ({error}). Delete it to begin "
             "anew, or give another file."

@@ -102,6 +102,7 @@ def fit_stateful(
     )
     if saved:
         history.history = saved.history
+        history.epoch = list(range(len(saved.history["loss"])))
         saved.remove()
     return history
 

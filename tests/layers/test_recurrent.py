@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from seqkeras import layers
 from seqkeras.errors import ArgumentError
 from seqkeras.layers import CELLS, recurrent_layer
 
@@ -23,6 +24,25 @@ def test_a_name_gives_the_keras_layer_of_that_name(name, layer):
     made = recurrent_layer(name, units=8, dropout=0.1, recurrent_dropout=0.2)
     assert isinstance(made, layer)
     assert (made.units, made.dropout, made.recurrent_dropout) == (8, 0.1, 0.2)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_state_that_is_kept_is_kept_by_a_layer_that_takes_flags(name):
+    made = recurrent_layer(name, units=8, dropout=0.1, stateful=True)
+    assert isinstance(made, CELLS[name])
+    assert isinstance(made, layers.Resettable)
+    assert type(made).__name__ == CELLS[name].__name__
+    assert type(recurrent_layer(keras.layers.GRUCell(4), units=1, stateful=True)) is layers.RNN
+    # One that keeps none is Keras' own, and opens without seqkeras.
+    assert type(recurrent_layer(name, units=8)) is CELLS[name]
+    assert type(recurrent_layer(keras.layers.GRUCell(4), units=1)) is keras.layers.RNN
+
+
+@pytest.mark.parametrize("stateful", [1, None, "yes"])
+def test_stateful_that_is_not_true_or_false_is_refused(stateful):
+    with pytest.raises(ArgumentError, match="stateful must be True or False") as caught:
+        recurrent_layer("gru", units=4, stateful=stateful)
+    assert f"stateful={stateful!r}" in str(caught.value)
 
 
 @pytest.mark.parametrize("cell", ["gru", keras.layers.GRUCell(4)], ids=["name", "cell"])

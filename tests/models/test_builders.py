@@ -358,6 +358,53 @@ def test_without_a_reset_a_stateful_model_remembers(builder):
     assert np.abs(again - expected).max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    "builder",
+    [pytest.param("many_to_many", marks=pytest.mark.backends), "many_to_one", "next_step"],
+)
+def test_flags_of_timesteps_reach_every_layer_of_the_stack(builder):
+    stateful, x, _ = stateless_and_stateful(builder, "lstm", (4, 3))
+    flags = np.zeros((2, TIMESTEPS), bool)
+    flags[:, 0] = flags[1, 2] = True
+    got = stateful.predict_on_batch({"inputs": x, "reset": flags})
+    # Row 0 is read from its beginning, and of row 1 what comes after its second timestep.
+    parts = read_in_parts(stateful, x, {2})
+    fresh = keras.ops.convert_to_numpy(
+        stateful({"inputs": x[:, 2:], "reset": np.full((2, 1), True)})
+    )
+    expected = (parts[-1][0], fresh[1])
+    for row, wanted in enumerate(expected):
+        answer = got[row] if builder == "many_to_one" else got[row, 2:]
+        np.testing.assert_allclose(answer, wanted, atol=1e-5)
+    assert np.abs(parts[-1][1] - fresh[1]).max() > 1e-3
+
+
+def test_flags_may_come_between_the_steps_that_one_to_many_writes(outputs, randomize):
+    model = randomize(models.one_to_many(3, steps=4, units=(4, 3), stateful=True, batch_size=2))
+    vector = np.random.default_rng(0).normal(size=(2, 3)).astype("float32")
+    first = outputs(model, vector)
+    flags = np.zeros((2, 4), bool)
+    flags[0, 0] = flags[1, 2] = True
+    got = keras.ops.convert_to_numpy(model({"inputs": vector, "reset": flags}))
+    np.testing.assert_allclose(got[0], first[0], atol=1e-5)
+    np.testing.assert_allclose(got[1, 2:], first[1, :2], atol=1e-5)
+    assert np.abs(got[1, :2] - first[1, :2]).max() > 1e-3
+
+
+@pytest.mark.parametrize("builder", STATEFUL)
+def test_a_loaded_or_cloned_stateful_model_goes_on_by_itself(builder, tmp_path):
+    model, x, _ = stateless_and_stateful(builder, "gru", (4, 3))
+    model.save(tmp_path / "model.keras")
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    expected = read_in_parts(model, x, {2, 3})
+    for other in (keras.saving.load_model(tmp_path / "model.keras"), clone):
+        # The states of the model, which has read to the end, are not those of the copy.
+        got = [other({"inputs": part, "reset": None}) for part in np.split(x, [2, 3], axis=1)]
+        for one, wanted in zip(got, expected, strict=True):
+            np.testing.assert_allclose(keras.ops.convert_to_numpy(one), wanted, atol=1e-5)
+
+
 @every_builder
 @pytest.mark.parametrize("units", [(), 0, -1, 2.5, True, "64"])
 def test_units_that_cannot_work_are_refused(builder, units):

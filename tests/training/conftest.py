@@ -1,0 +1,74 @@
+"""A small training over series that are longer than a batch."""
+
+import keras
+import numpy as np
+import pytest
+
+from seqkeras import StatefulBatches, many_to_many
+
+ROWS, STEPS = 3, 4
+
+
+class Problem:
+    """Series, batches of them, and models to train, which are built once."""
+
+    rows, steps = ROWS, STEPS
+    lengths = (20, 9, 14, 11, 7, 16, 5)
+
+    def __init__(self):
+        self._models = {}
+
+    def series(self, lengths=lengths, seed=0):
+        random = np.random.default_rng(seed)
+        return [np.sin(np.arange(n) * random.uniform(0.3, 1)) + random.normal() for n in lengths]
+
+    def batches(self, **options):
+        sizes = {"batch_size": ROWS, "bptt_steps": STEPS}
+        return StatefulBatches(self.series(), **{**sizes, **options})
+
+    def validation(self, **options):
+        return StatefulBatches(
+            self.series((10, 13, 8), seed=9), batch_size=ROWS, bptt_steps=STEPS, **options
+        )
+
+    def build(self, dropout=0.0, **options):
+        """A new stack of two layers, compiled with an optimizer that has variables."""
+        keras.utils.set_random_seed(3)
+        model = many_to_many(
+            1, units=(4, 3), dropout=dropout, stateful=True, batch_size=ROWS, **options
+        )
+        model.compile(keras.optimizers.SGD(0.02, momentum=0.9), "mse")
+        return model
+
+    def model(self, dropout=0.0):
+        """The model as `build` makes it: nothing is left of an earlier training."""
+        if dropout not in self._models:
+            model = self.build(dropout)
+            model.optimizer.build(model.trainable_variables)
+            self._models[dropout] = model, everything(model)
+        model, start = self._models[dropout]
+        for variable, value in zip(variables(model), start, strict=True):
+            variable.assign(value)
+        model.stop_training = False
+        return model
+
+
+def variables(model):
+    return [*model.variables, *model.optimizer.variables]
+
+
+def everything(model):
+    """Weights, states, seeds and what the optimizer keeps."""
+    return [np.array(variable.numpy()) for variable in variables(model)]
+
+
+@pytest.fixture(scope="session")
+def problem():
+    """A small training; a test gets its models as they were built."""
+    return Problem()
+
+
+@pytest.fixture(scope="session")
+def snapshot():
+    """`snapshot(model)`: weights, states, seeds and what the optimizer keeps, as arrays."""
+    return everything

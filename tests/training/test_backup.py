@@ -1,0 +1,501 @@
+"""Trainings that were broken off go on as if they had not been."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqkeras.errors import ArgumentError, FileFormatError
+from seqkeras.training import fit_stateful
+from seqkeras.training._backup import Backup
+
+EPOCHS = 12
+# On PyTorch, Keras draws dropout from a generator of PyTorch, which no variable holds.
+DROPOUT = 0.0 if keras.backend.backend() == "torch" else 0.2
+
+
+class Stop(keras.callbacks.Callback):
+    """Breaks a training off, as Ctrl-C does, in an epoch or at the end of it."""
+
+    def __init__(self, epoch, batch=None):
+        super().__init__()
+        self.at, self.epoch = (epoch, batch), None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, logs=None):
+        if self.at == ("end", None):
+            raise KeyboardInterrupt
+
+
+def options(problem, **more):
+    """Dropout comes with the model; shuffle, validation and patience come here."""
+    given = {"validation": problem.validation(), "patience": 3, "progress": False}
+    return problem.batches(shuffle=True, seed=2), EPOCHS, {**given, **more}
+
+
+def train(problem, model, **more):
+    batches, epochs, given = options(problem, **more)
+    return fit_stateful(model, batches, epochs, **given)
+
+
+@pytest.fixture(scope="module")
+def unbroken(problem, snapshot):
+    """History and variables of the training that nothing broke off."""
+    model = problem.model(DROPOUT)
+    history = train(problem, model).history
+    assert 4 < len(history["loss"]) < EPOCHS  # patience ended it
+    return history, snapshot(model)
+
+
+def assert_as_unbroken(unbroken, history, arrays):
+    for name, values in unbroken[0].items():
+        assert history[name] == pytest.approx(values, rel=1e-5)
+    for one, other in zip(arrays, unbroken[1], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def scrambled(model):
+    """The model with other numbers everywhere: only what a backup puts back can make it right."""
+    random = np.random.default_rng(8)
+    for variable in [*model.weights, *model.optimizer.variables]:
+        if "float" in str(variable.dtype):
+            variable.assign(random.normal(size=variable.shape))
+    return model
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("stops", [[(2, 3)], [(1, 0), (1, 6), (3, 2)]], ids=str)
+def test_a_training_that_was_broken_off_goes_on_to_the_same_end(
+    problem, snapshot, unbroken, stops, tmp_path
+):
+    file = tmp_path / "backup.npz"
+    for epoch, batch in stops:
+        model = scrambled(problem.model(DROPOUT)) if file.exists() else problem.model(DROPOUT)
+        with pytest.raises(KeyboardInterrupt):
+            train(problem, model, backup=file, callbacks=[Stop(epoch, batch)])
+        assert file.exists()
+    model = scrambled(problem.model(DROPOUT))
+    history = train(problem, model, backup=file)
+    assert_as_unbroken(unbroken, history.history, snapshot(model))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_model_takes_the_training_up(problem, snapshot, unbroken, tmp_path):
+    file = tmp_path / "backup.npz"
+    with pytest.raises(KeyboardInterrupt):
+        train(problem, problem.model(DROPOUT), backup=file, callbacks=[Stop(3, 1)])
+    model = problem.build(DROPOUT)
+    history = train(problem, model, backup=file)
+    assert_as_unbroken(unbroken, history.history, snapshot(model))
+
+
+@pytest.mark.parametrize("more", [{"patience": None}, {"patience": None, "validation": None}])
+def test_without_patience_or_validation_too(problem, snapshot, tmp_path, more):
+    whole = problem.model()
+    expected = train(problem, whole, **more).history
+    with pytest.raises(KeyboardInterrupt):
+        train(problem, problem.model(), backup=tmp_path / "b", callbacks=[Stop(2, 0)], **more)
+    model = scrambled(problem.model())
+    history = train(problem, model, backup=tmp_path / "b", **more).history
+    assert_as_unbroken((expected, snapshot(whole)), history, snapshot(model))
+
+
+def test_early_stopping_stops_where_it_would_have(problem, snapshot, tmp_path):
+    def new():
+        return problem.model(DROPOUT)
+
+    file, whole = tmp_path / "backup.npz", new()
+    history = train(problem, whole, patience=2).history
+    last, best = len(history["loss"]) - 1, int(np.argmin(history["val_loss"]))
+    assert 0 < best == last - 2 < EPOCHS - 3
+    for stops in ([(best + 1, 0)], [(best, 2), (last, 1)], [("end", None)], [("end", None)] * 2):
+        for epoch, batch in stops:
+            with pytest.raises(KeyboardInterrupt):
+                train(problem, new(), patience=2, backup=file, callbacks=[Stop(epoch, batch)])
+        model = scrambled(new())
+        got = train(problem, model, patience=2, backup=file).history
+        assert_as_unbroken((history, snapshot(whole)), got, snapshot(model))
+
+
+def test_the_checkpoint_stays_that_of_the_best_epoch(problem, tmp_path):
+    file, best_file, weights = tmp_path / "backup.npz", tmp_path / "best.keras", {}
+    keep = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: weights.setdefault(epoch, model.get_weights())
+    )
+    for stop in ([Stop(4, 2)], [Stop(5, 1)], []):
+        model = problem.model()
+        model.optimizer.learning_rate = 1.0
+        run = {"patience": None, "backup": file, "checkpoint": best_file}
+        if stop:
+            with pytest.raises(KeyboardInterrupt):
+                train(problem, model, callbacks=[keep, *stop], **run)
+        else:
+            history = train(problem, model, callbacks=[keep], **run).history
+    best = int(np.argmin(history["val_loss"]))
+    assert best < 4  # found before the first break, and not forgotten
+    loaded = keras.saving.load_model(best_file)
+    for got, wanted in zip(loaded.get_weights(), weights[best], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_backup_changes_nothing_and_is_removed_at_the_end(problem, snapshot, unbroken, tmp_path):
+    model = problem.model(DROPOUT)
+    history = train(problem, model, backup=str(tmp_path / "of [a] training"))
+    assert_as_unbroken(unbroken, history.history, snapshot(model))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_behind_is_removed_too(problem, tmp_path):
+    file = tmp_path / "run[1].npz"
+    (tmp_path / "run[1].npz.12345.part").write_bytes(b"half")
+    (tmp_path / "run[1].npz.notes").write_bytes(b"of somebody else")
+    train(problem, problem.model(), backup=file)
+    assert [one.name for one in tmp_path.iterdir()] == ["run[1].npz.notes"]
+
+
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_a_training_that_is_over_runs_no_more_epochs(problem, snapshot, tmp_path, epochs):
+    file, model = tmp_path / "backup.npz", problem.model()
+    batches, _, given = options(problem, patience=None, backup=file)
+    with pytest.raises(KeyboardInterrupt):
+        fit_stateful(model, batches, 3, callbacks=[Stop("end")], **given)
+    after = snapshot(model)
+    again = scrambled(problem.model())
+    batches, _, given = options(problem, patience=None, backup=file)
+    history = fit_stateful(again, batches, epochs, **given).history
+    assert {len(values) for values in history.values()} == {3}
+    for one, other in zip(snapshot(again), after, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert not file.exists()
+
+
+def test_more_epochs_may_be_asked_for(problem, snapshot, tmp_path):
+    whole = problem.model()
+    batches, _, given = options(problem, patience=None)
+    expected = fit_stateful(whole, batches, 4, **given).history
+    model = problem.model()
+    with pytest.raises(KeyboardInterrupt):
+        fit_stateful(model, batches, 2, callbacks=[Stop("end")], backup=tmp_path / "b", **given)
+    model = scrambled(problem.model())
+    history = fit_stateful(model, batches, 4, backup=tmp_path / "b", **given)
+    assert_as_unbroken((expected, snapshot(whole)), history.history, snapshot(model))
+    assert history.epoch == [0, 1, 2, 3]
+
+
+# -- killed --------------------------------------------------------------------------------------
+
+# A training in a process of its own, which tells of each epoch that is over.
+TRAIN = """
+import pathlib, runpy, sys
+import keras, numpy as np
+problem = runpy.run_path(sys.argv[1])["Problem"]()
+tests = runpy.run_path(sys.argv[2])
+tell = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, flush=True))
+model = problem.build(tests["DROPOUT"])
+history = tests["train"](
+    problem, model, backup=sys.argv[3], checkpoint=sys.argv[4], callbacks=[tell]
+)
+arrays = [v.numpy() for v in [*model.variables, *model.optimizer.variables]]
+np.savez(sys.argv[5], *arrays, **history.history)
+"""
+
+
+def start(folder):
+    here = os.path.dirname(__file__)
+    files = [os.path.join(here, "conftest.py"), __file__]
+    names = [str(folder / name) for name in ("backup.npz", "best.keras", "result.npz")]
+    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+    return subprocess.Popen(
+        [sys.executable, "-c", TRAIN, *files, *names],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def kill_while_writing(process, folder):
+    """Kills as soon as a file is half written, after an epoch was."""
+    assert process.stdout.readline() == "0\n"
+    while process.poll() is None:
+        if (folder / "backup.npz").exists() and any(folder.glob("*.part")):
+            break
+    process.send_signal(signal.SIGKILL)
+
+
+def kill_at_random(process, folder):
+    """Kills some time after an epoch."""
+    process.stdout.readline()
+    time.sleep(np.random.default_rng().uniform(0, 0.05))
+    process.send_signal(signal.SIGKILL)
+
+
+@pytest.mark.backends
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
+def test_a_training_that_is_killed_again_and_again_comes_to_the_same_end(unbroken, tmp_path):
+    for kill in (kill_while_writing, kill_at_random, None):
+        process = start(tmp_path)
+        if kill:
+            kill(process, tmp_path)
+        _, errors = process.communicate(timeout=300)
+        assert kill or process.returncode == 0, errors
+        assert kill is None or process.returncode in (-signal.SIGKILL, 0), errors
+        if process.returncode == 0:
+            break
+    with np.load(tmp_path / "result.npz") as stored:
+        history = {name: stored[name].tolist() for name in unbroken[0]}
+        arrays = [stored[f"arr_{number}"] for number in range(len(unbroken[1]))]
+    assert_as_unbroken(unbroken, history, arrays)
+    assert {one.name for one in tmp_path.iterdir()} == {"best.keras", "result.npz"}
+    loaded = keras.saving.load_model(tmp_path / "best.keras")
+    places = [
+        number for number, v in enumerate(loaded.variables) if any(v is w for w in loaded.weights)
+    ]
+    # Patience put the best weights back.
+    weights = [arrays[place] for place in places]
+    for got, wanted in zip(loaded.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+# -- what is refused -----------------------------------------------------------------------------
+
+RUN = {"batches": 8, "steps": 90}
+
+
+def small_model(optimizer=None, units=2):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(units)])
+    model.compile(optimizer or keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """The bytes of a backup, and the model that it is of."""
+    file, model = tmp_path_factory.mktemp("backups") / "backup.npz", small_model()
+    backup = Backup(file, RUN, None)
+    backup.set_model(model)
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), epochs=2, verbose=0, callbacks=[backup])
+    return file.read_bytes(), model
+
+
+def refused(data, file, error, model=None, run=RUN):
+    """The message about a file; nothing of the model may have moved."""
+    file.write_bytes(data)
+    model = model or small_model()
+    before = [v.numpy().copy() for v in [*model.variables, *model.optimizer.variables]]
+    backup = Backup(file, run, None)
+    with pytest.raises(error) as caught:
+        backup.restore(model)
+    for variable, value in zip([*model.variables, *model.optimizer.variables], before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    assert (backup.history, backup.epochs_done) == ({}, 0)
+    assert str(file) in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_backup_puts_back_weights_optimizer_history_and_epoch(stored, snapshot, tmp_path):
+    data, model = stored
+    (tmp_path / "b").write_bytes(data)
+    again, backup = small_model(), Backup(tmp_path / "b", RUN, None)
+    backup.restore(again)
+    for one, other in zip(snapshot(again), snapshot(model), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (backup.epochs_done, len(backup.history["loss"]), backup.stopped) == (2, 2, False)
+
+
+def test_without_a_file_nothing_is_put_back(snapshot, tmp_path):
+    model = small_model()
+    before, backup = snapshot(model), Backup(tmp_path / "b", RUN, None)
+    backup.restore(model)
+    for one, other in zip(snapshot(model), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert backup.epochs_done == 0
+
+
+def test_a_backup_holds_no_pickle(stored, tmp_path):
+    (tmp_path / "b").write_bytes(stored[0])
+    with np.load(tmp_path / "b", allow_pickle=False) as file:
+        assert all(file[name].dtype.kind in "fiuU" for name in file.files)
+        assert json.loads(str(file["header"]))["epochs"] == 2
+
+
+@settings(max_examples=20)
+@given(share=st.floats(0, 0.9999))
+def test_a_truncated_backup_is_refused(stored, tmp_path_factory, share):
+    file = tmp_path_factory.getbasetemp() / "truncated.npz"
+    data = stored[0]
+    message = refused(data[: int(len(data) * share)], file, FileFormatError)
+    assert "is not the backup of a training, or is damaged" in message
+    assert "Delete it to begin anew" in message
+
+
+@settings(max_examples=60)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_refused_or_was_of_no_matter(stored, tmp_path_factory, place, bit):
+    file = tmp_path_factory.getbasetemp() / "flipped.npz"
+    data = bytearray(stored[0])
+    data[int(len(data) * place)] ^= 1 << bit
+    file.write_bytes(data)
+    model = small_model()
+    try:
+        Backup(file, RUN, None).restore(model)
+    except FileFormatError:
+        refused(bytes(data), file, FileFormatError)
+    else:
+        # Such as the time that the archive says a part was written at.
+        for one, other in zip(model.get_weights(), stored[1].get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_weight_that_changed_on_the_disk_is_refused(stored, tmp_path):
+    data = bytearray(stored[0])
+    kernel = stored[1].get_weights()[0].tobytes()
+    data[data.index(kernel) + 5] ^= 1
+    assert "damaged" in refused(bytes(data), tmp_path / "b", FileFormatError)
+
+
+def edited(data, folder, header=lambda header: header, **arrays):
+    """A backup with another header or other arrays; None takes one out."""
+    file = folder / "edited.npz"
+    file.write_bytes(data)
+    with np.load(file) as stored:
+        parts = {name: stored[name] for name in stored.files}
+    changed = header(json.loads(str(parts["header"])))
+    parts["header"] = None if changed is None else np.array(json.dumps(changed))
+    parts.update(arrays)
+    np.savez(file, **{name: part for name, part in parts.items() if part is not None})
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no zip at all", b"PK\x03\x04", pickle.dumps({"version": 1}), b"\x93NUMPY\x01\x00"],
+    ids=["empty", "text", "head of a zip", "pickle", "head of an array"],
+)
+def test_a_file_of_another_kind_is_refused(data, tmp_path):
+    message = refused(data, tmp_path / "b", FileFormatError)
+    assert "is not the backup of a training, or is damaged" in message
+
+
+def test_a_keras_file_is_refused(tmp_path):
+    small_model().save(tmp_path / "m.keras")
+    refused((tmp_path / "m.keras").read_bytes(), tmp_path / "b", FileFormatError)
+
+
+def test_an_archive_with_a_pickle_is_refused_and_not_read(tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "harm"),))
+
+    np.savez(tmp_path / "p.npz", header=np.array([Harm()], dtype=object))
+    refused((tmp_path / "p.npz").read_bytes(), tmp_path / "b", FileFormatError)
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        lambda header: [],
+        lambda header: 3,
+        lambda header: {},
+        lambda header: {"version": 1},
+        lambda header: {**header, "version": "1"},
+        lambda header: {name: value for name, value in header.items() if name != "epochs"},
+        lambda header: {name: value for name, value in header.items() if name != "stopping"},
+        lambda header: {name: value for name, value in header.items() if name != "history"},
+    ],
+    ids=[
+        "list",
+        "number",
+        "empty",
+        "version alone",
+        "word",
+        "no epochs",
+        "no stopping",
+        "no history",
+    ],
+)
+def test_a_header_that_is_no_header_is_refused(stored, header, tmp_path):
+    data = edited(stored[0], tmp_path, header)
+    refused(data, tmp_path / "b", FileFormatError)
+
+
+def test_a_backup_without_a_header_is_refused(stored, tmp_path):
+    data = edited(stored[0], tmp_path, lambda header: None)
+    refused(data, tmp_path / "b", FileFormatError)
+
+
+def test_a_backup_of_a_later_version_is_refused_with_both(stored, tmp_path):
+    data = edited(stored[0], tmp_path, lambda header: {**header, "version": 99, "new": [1]})
+    message = refused(data, tmp_path / "b", FileFormatError)
+    assert "is a backup of version 99; this seqkeras reads version 1" in message
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [{"model/0": None}, {"model/1": None}, {"optimizer/3": None}, {"best/0": np.zeros(2)}],
+    ids=str,
+)
+def test_a_backup_that_lacks_arrays_or_has_too_many_is_refused(stored, arrays, tmp_path):
+    data = edited(stored[0], tmp_path, **arrays)
+    refused(data, tmp_path / "b", FileFormatError)
+
+
+def test_the_backup_of_another_training_is_refused_with_both(stored, tmp_path):
+    message = refused(stored[0], tmp_path / "b", ArgumentError, run={"batches": 9, "steps": 90})
+    assert "backup must be of this training." in message
+    assert "'batches': 8" in message
+    assert "'batches': 9" in message
+
+
+def test_the_backup_of_another_model_is_refused_with_the_shapes(stored, tmp_path):
+    message = refused(stored[0], tmp_path / "b", ArgumentError, small_model(units=4))
+    assert "backup must be of this training." in message
+    assert "(3, 2)" in message
+    assert "(3, 4)" in message
+
+
+@pytest.mark.parametrize(
+    "optimizer", [keras.optimizers.Adam, keras.optimizers.SGD], ids=["Adam", "SGD"]
+)
+def test_the_backup_of_another_optimizer_is_refused(stored, tmp_path, optimizer):
+    message = refused(stored[0], tmp_path / "b", ArgumentError, small_model(optimizer(0.1)))
+    assert "optimizer" in message
+
+
+def test_in_a_training_a_refusal_comes_before_the_first_epoch(problem, snapshot, tmp_path):
+    file, model = tmp_path / "backup.npz", problem.model()
+    with pytest.raises(KeyboardInterrupt):
+        train(problem, model, backup=file, callbacks=[Stop(1, 0)])
+    whole, before = file.read_bytes(), snapshot(model)
+    other = problem.batches(shuffle=True, seed=2, horizon=2)
+    with pytest.raises(ArgumentError, match="backup must be of this training"):
+        fit_stateful(model, other, EPOCHS, backup=file, progress=False)
+    file.write_bytes(whole[:-100])
+    with pytest.raises(FileFormatError, match="damaged"):
+        train(problem, model, backup=file)
+    assert file.read_bytes() == whole[:-100]
+    for one, old in zip(snapshot(model), before, strict=True):
+        np.testing.assert_array_equal(one, old)
+    with zipfile.ZipFile(file, "w"):
+        pass
+    with pytest.raises(FileFormatError, match="Delete it to begin anew"):
+        train(problem, model, backup=file)

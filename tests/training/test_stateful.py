@@ -1,0 +1,532 @@
+"""Truncated backpropagation against a loop written by hand."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+from seqkeras import StatefulBatches, many_to_many
+from seqkeras.errors import ArgumentError
+from seqkeras.training import ResetStates, fit_stateful
+
+
+def train(model, batches, epochs=2, **options):
+    return fit_stateful(model, batches, epochs, progress=False, **options).history
+
+
+class Recorder(keras.callbacks.Callback):
+    """The weights after each epoch, and in which order things came."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights, self.log = [], []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weights.append(self.model.get_weights())
+        self.log.append(epoch)
+
+
+# -- against a loop ------------------------------------------------------------------------------
+
+
+def by_hand(problem, start, optimizer):
+    """Stock Keras layers of the same weights that take and give their states: two models."""
+    x, mask = keras.Input((problem.steps, 1)), keras.Input((problem.steps,), dtype="bool")
+    states = [keras.Input((size,)) for size in (4, 4, 3, 3)]
+    options = {"return_sequences": True, "return_state": True}
+    y, *first = keras.layers.LSTM(4, **options)(x, mask=mask, initial_state=states[:2])
+    y, *second = keras.layers.LSTM(3, **options)(y, mask=mask, initial_state=states[2:])
+    reader = keras.Model([x, mask, *states], [*first, *second])
+    trained = keras.Model([x, mask, *states], keras.layers.Dense(1)(y))
+    trained.set_weights(start)
+    # The sum over what counts; how much a timestep counts comes with its weight.
+    trained.compile(optimizer, keras.losses.MeanSquaredError(reduction="sum"))
+    return trained, reader
+
+
+def stretches_of(flags, used):
+    """For each row of a batch, pairs of first timestep and length between two flags."""
+    wide = np.zeros_like(used)
+    wide[:, : flags.shape[1]] = flags
+    return [
+        [
+            (part[0], len(part))
+            for part in np.split(np.flatnonzero(row), np.flatnonzero(begins[row])[1:])
+            if len(part)
+        ]
+        if not row.any() or begins[np.flatnonzero(row)[0]]
+        else [
+            (part[0], len(part))
+            for part in np.split(np.flatnonzero(row), np.flatnonzero(begins[row]))
+            if len(part)
+        ]
+        for row, begins in zip(used, wide, strict=True)
+    ]
+
+
+def loop(problem, batches, start, optimizer, epochs):
+    """Batch after batch, each stretch a row of its own, its state handed on by hand."""
+    trained, reader = by_hand(problem, start, optimizer)
+    count, losses = 3 * problem.rows, []
+    for epoch in range(epochs):
+        batches.epoch = epoch
+        kept = [np.zeros((problem.rows, size), "float32") for size in (4, 4, 3, 3)]
+        loss = 0.0
+        for index in range(len(batches)):
+            inputs, y, weights = batches[index]
+            x, flags, used = inputs["inputs"], inputs["reset"], weights > 0
+            rows = [
+                (row, first, length)
+                for row, parts in enumerate(stretches_of(flags, used))
+                for first, length in parts
+            ]
+            assert len(rows) <= count
+            parts = [np.zeros((count, *part.shape[1:]), part.dtype) for part in (x, y, weights)]
+            mask = np.zeros((count, problem.steps), bool)
+            states = [np.zeros((count, one.shape[1]), "float32") for one in kept]
+            for number, (row, first, length) in enumerate(rows):
+                for part, whole in zip(parts, (x, y, weights), strict=True):
+                    part[number, :length] = whole[row, first : first + length]
+                mask[number, :length] = True
+                if not (first < flags.shape[1] and flags[row, first]):
+                    for state, old in zip(states, kept, strict=True):
+                        state[number] = old[row]
+            given = [parts[0], mask, *states]
+            after = reader.predict_on_batch(given)
+            loss += float(
+                trained.train_on_batch(given, parts[1], sample_weight=parts[2] / used.size)
+            )
+            for number, (row, _, _) in enumerate(rows):
+                for old, new in zip(kept, after, strict=True):
+                    old[row] = new[number]
+        losses.append(loss / len(batches))
+    return trained.get_weights(), losses
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("pack", [True, False])
+def test_training_is_that_of_a_loop_which_hands_the_states_on(problem, pack):
+    batches = problem.batches(pack=pack, shuffle=True, seed=5)
+    model = problem.model()
+    start = model.get_weights()
+    history = train(model, batches, epochs=2)
+    optimizer = keras.optimizers.SGD(0.02, momentum=0.9)
+    weights, losses = loop(problem, batches, start, optimizer, epochs=2)
+    assert history["loss"] == pytest.approx(losses, rel=1e-4)
+    for got, wanted, old in zip(model.get_weights(), weights, start, strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+        assert np.abs(got - old).max() > 1e-3
+
+
+def test_the_loop_tells_apart_whether_states_are_handed_on(problem):
+    batches = problem.batches(shuffle=True, seed=5)
+    model = problem.model()
+    start = model.get_weights()
+    train(model, batches, epochs=1)
+    optimizer = keras.optimizers.SGD(0.02, momentum=0.9)
+
+    class Forgetful:
+        rows, steps = problem.rows, problem.steps
+
+    weights, _ = loop(Forgetful, FlagsEverywhere(batches), start, optimizer, epochs=1)
+    worst = max(
+        np.abs(got - wanted).max() for got, wanted in zip(model.get_weights(), weights, strict=True)
+    )
+    assert worst > 1e-4
+
+
+class FlagsEverywhere:
+    """Batches in which every row of every batch begins anew."""
+
+    def __init__(self, batches):
+        self.batches, self.epoch = batches, 0
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        x, y, mask = self.batches[index]
+        flags = x["reset"].copy()
+        flags[:, 0] = True
+        return {**x, "reset": flags}, y, mask
+
+
+@pytest.mark.backends
+def test_every_epoch_begins_with_cleared_states(problem):
+    model = problem.model()
+    # An epoch that changes nothing gives the same loss again, and that of evaluate.
+    model.optimizer.learning_rate = 0.0
+    losses = train(model, problem.batches(), epochs=3)["loss"]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
+    assert model.evaluate(problem.batches(), verbose=0) == pytest.approx(losses[0], rel=1e-5)
+
+
+# -- validation ----------------------------------------------------------------------------------
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("pack", [True, False])
+def test_validation_changes_nothing_of_the_training(problem, snapshot, pack):
+    runs = []
+    for validation in (None, problem.validation(pack=pack)):
+        model = problem.model()
+        losses = train(model, problem.batches(pack=pack), epochs=2, validation=validation)["loss"]
+        runs.append((losses, snapshot(model)))
+    assert runs[0][0] == pytest.approx(runs[1][0], rel=1e-6)
+    for one, other in zip(runs[0][1], runs[1][1], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    # The states are among what was compared, and are not those of the beginning.
+    assert any(np.abs(state).max() > 1e-3 for state in states_of(model))
+
+
+def states_of(model):
+    layers = [layer for layer in model.layers if getattr(layer, "stateful", False)]
+    return [s.numpy() for layer in layers for s in keras.tree.flatten(layer.states)]
+
+
+@pytest.mark.backends
+def test_validation_loss_is_that_of_a_stateless_twin_over_each_series(problem):
+    recorder = Recorder()
+    validation = problem.validation()
+    history = train(problem.model(), problem.batches(), validation=validation, callbacks=[recorder])
+    twin = many_to_many(1, units=(4, 3))
+    series = problem.series((10, 13, 8), seed=9)
+    padded = np.zeros((len(series), 12, 1), "float32")
+    for row, values in enumerate(series):
+        padded[row, : len(values) - 1, 0] = values[:-1]
+    for weights, got in zip(recorder.weights, history["val_loss"], strict=True):
+        twin.set_weights(weights)
+        outputs = twin.predict_on_batch(padded)[..., 0]
+        errors = [
+            (outputs[row, : len(values) - 1] - values[1:]) ** 2 for row, values in enumerate(series)
+        ]
+        # Keras divides by the timesteps of the batches, those of padding too.
+        mean = np.concatenate(errors).mean() * (1 - validation.padding)
+        assert got == pytest.approx(mean, rel=1e-4)
+
+
+def test_validation_is_left_in_the_epoch_that_it_was_in(problem):
+    validation = problem.validation(shuffle=True, seed=1)
+    validation.epoch = 4
+    train(problem.model(), problem.batches(), validation=validation)
+    assert validation.epoch == 4
+
+
+def test_what_is_trained_on_may_be_validated_on(problem):
+    batches = problem.batches(shuffle=True, seed=0)
+    history = train(problem.model(), batches, validation=batches)
+    assert len(history["val_loss"]) == 2
+
+
+# -- the best epoch ------------------------------------------------------------------------------
+
+
+def too_fast(problem):
+    """A model whose training soon leaves its best weights behind."""
+    model = problem.model()
+    model.optimizer.learning_rate = 1.0
+    return model
+
+
+def test_patience_stops_and_puts_the_best_weights_back(problem):
+    recorder, model = Recorder(), too_fast(problem)
+    history = train(
+        model,
+        problem.batches(),
+        epochs=12,
+        validation=problem.validation(),
+        patience=2,
+        callbacks=[recorder],
+    )
+    losses = history["val_loss"]
+    best = int(np.argmin(losses))
+    assert best > 0
+    assert len(losses) == best + 3 < 12
+    for got, wanted in zip(model.get_weights(), recorder.weights[best], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert any(
+        (a != b).any() for a, b in zip(recorder.weights[-1], recorder.weights[best], strict=True)
+    )
+
+
+@pytest.mark.parametrize("monitor", ["loss", "val_loss"])
+def test_the_checkpoint_is_the_model_of_the_best_epoch(problem, monitor, tmp_path):
+    recorder, file = Recorder(), tmp_path / "best.keras"
+    file.write_text("of an earlier training")
+    model = too_fast(problem)
+    validation = problem.validation() if monitor == "val_loss" else None
+    history = train(
+        model,
+        problem.batches(),
+        epochs=6,
+        validation=validation,
+        checkpoint=str(file),
+        callbacks=[recorder],
+    )
+    best = int(np.argmin(history[monitor]))
+    loaded = keras.saving.load_model(file)
+    for got, wanted in zip(loaded.get_weights(), recorder.weights[best], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    # Without patience the model itself keeps the last weights.
+    for got, wanted in zip(model.get_weights(), recorder.weights[-1], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert [one.name for one in tmp_path.iterdir()] == ["best.keras"]
+    assert best < 5
+
+
+def test_the_checkpoint_can_be_trained_further(problem, tmp_path):
+    file = tmp_path / "best.keras"
+    train(problem.model(), problem.batches(), epochs=1, checkpoint=file)
+    loaded = keras.saving.load_model(file)
+    history = train(loaded, problem.batches(), epochs=1)
+    reference = problem.model()
+    both = train(reference, problem.batches(), epochs=2)["loss"]
+    assert history["loss"] == pytest.approx(both[1:], rel=1e-5)
+
+
+# -- what is given back --------------------------------------------------------------------------
+
+
+def test_history_has_every_epoch_and_callbacks_see_them(problem):
+    recorder = Recorder()
+    history = fit_stateful(
+        problem.model(),
+        problem.batches(),
+        3,
+        validation=problem.validation(),
+        callbacks=(one for one in [recorder]),
+        progress=False,
+    )
+    assert isinstance(history, keras.callbacks.History)
+    assert history.history.keys() == {"loss", "val_loss"}
+    assert {len(values) for values in history.history.values()} == {3}
+    assert history.epoch == recorder.log == [0, 1, 2]
+
+
+def test_each_training_reads_the_epochs_of_the_seed(problem):
+    losses = [
+        train(problem.model(), problem.batches(shuffle=True, seed=seed), epochs=2)["loss"]
+        for seed in (0, 0, 1)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert abs(losses[0][0] - losses[2][0]) > 1e-6
+
+
+@pytest.mark.parametrize("options", [{"steps_per_execution": 3}, {"jit_compile": True}])
+def test_training_may_be_compiled_as_keras_can(problem, options):
+    if keras.backend.backend() == "torch":
+        pytest.skip("Keras takes one uncompiled step at a time on PyTorch")
+    plain = problem.model()
+    expected = train(plain, problem.batches())["loss"]
+    model = problem.build()
+    model.compile(keras.optimizers.SGD(0.02, momentum=0.9), "mse", **options)
+    assert train(model, problem.batches())["loss"] == pytest.approx(expected, rel=1e-4)
+    for got, wanted in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+# -- stock Keras models --------------------------------------------------------------------------
+
+
+def stock(problem, **options):
+    model = keras.Sequential(
+        [
+            keras.Input(batch_shape=(problem.rows, None, 1)),
+            keras.layers.LSTM(4, stateful=True, return_sequences=True),
+            keras.layers.LSTM(3, stateful=True, return_sequences=True),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(0.02, momentum=0.9), "mse", **options)
+    return model
+
+
+# Stock layers that keep a state cannot be trained elsewhere: on JAX Keras hides the states, and on
+# PyTorch it changes in place what the gradients need.
+on_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="stock stateful layers train on it alone"
+)
+
+
+@on_tensorflow
+def test_a_stock_model_trains_as_ours_where_series_begin_with_a_batch(problem):
+    ours, theirs = problem.model(), stock(problem)
+    theirs.set_weights(ours.get_weights())
+    expected = train(ours, problem.batches(pack=False), validation=problem.validation(pack=False))
+    history = train(
+        theirs,
+        problem.batches(pack=False, reset_input=False),
+        validation=problem.validation(pack=False, reset_input=False),
+    )
+    for name, values in expected.items():
+        assert history[name] == pytest.approx(values, rel=1e-4)
+    for got, wanted in zip(theirs.get_weights(), ours.get_weights(), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+@on_tensorflow
+def test_without_reset_states_a_stock_model_trains_otherwise(problem):
+    batches = problem.batches(pack=False, reset_input=False)
+    start, losses = None, []
+    for callbacks in ([ResetStates(batches)], []):
+        model = stock(problem)
+        start = start or model.get_weights()
+        model.set_weights(start)
+        batches.epoch = 0
+        history = model.fit(batches, epochs=2, shuffle=False, verbose=0, callbacks=callbacks)
+        losses.append(history.history["loss"][1])
+    assert abs(losses[0] - losses[1]) > 1e-5
+
+
+@on_tensorflow
+@pytest.mark.parametrize("name", ["batches", "validation"])
+def test_reset_states_refuses_series_that_begin_within_a_batch(problem, name):
+    options = {"batches": {}, "validation": {}} | {name: {"pack": True}}
+    batches = problem.batches(**{"pack": False, "reset_input": False} | options["batches"])
+    validation = problem.batches(**{"pack": False, "reset_input": False} | options["validation"])
+    with pytest.raises(ArgumentError, match=f"{name} must be made with pack=False"):
+        train(stock(problem), batches, validation=validation)
+
+
+@on_tensorflow
+def test_reset_states_refuses_steps_that_run_in_one_go(problem):
+    model = stock(problem, steps_per_execution=2)
+    with pytest.raises(ArgumentError, match="steps_per_execution must be 1") as caught:
+        train(model, problem.batches(pack=False, reset_input=False))
+    assert "Got: steps_per_execution=2." in str(caught.value)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="of JAX alone")
+@pytest.mark.backends
+def test_reset_states_refuses_jax_with_the_way_out(problem):
+    with pytest.raises(ArgumentError, match="must have seqkeras layers on the JAX backend"):
+        train(stock(problem), problem.batches(pack=False, reset_input=False))
+
+
+# -- what cannot work ----------------------------------------------------------------------------
+
+
+def refused(model, batches, epochs=1, **options):
+    with pytest.raises(ArgumentError) as caught:
+        fit_stateful(model, batches, epochs, **options)
+    return str(caught.value)
+
+
+@functools.cache
+def dense(compiled=True):
+    model = keras.Sequential([keras.Input((4, 1)), keras.layers.Dense(1)])
+    if compiled:
+        model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("model", [None, "model", object()], ids=str)
+def test_what_is_no_model_is_refused(problem, model):
+    assert refused(model, problem.batches()).startswith("model must be a keras.Model that is built")
+
+
+def test_a_model_that_is_not_compiled_is_refused(problem):
+    model = many_to_many(1, units=3, stateful=True, batch_size=problem.rows)
+    message = refused(model, problem.batches())
+    assert "model must be a keras.Model that is built and compiled" in message
+    assert "model.compile" in message
+
+
+def test_a_model_that_is_not_built_is_refused(problem):
+    model = keras.Sequential([keras.layers.LSTM(3, stateful=True, return_sequences=True)])
+    model.compile("sgd", "mse")
+    assert "model must be a keras.Model that is built" in refused(model, problem.batches())
+
+
+@pytest.mark.parametrize("name", ["batches", "validation"])
+def test_a_stateless_model_is_refused_with_the_way_out(problem, name):
+    message = refused(
+        dense(), problem.batches(), **{name: problem.batches()} if name[0] == "v" else {}
+    )
+    assert "model must be stateful" in message
+    assert "stateful=True, batch_size=..." in message
+
+
+@pytest.mark.parametrize("name", ["batches", "validation"])
+@pytest.mark.parametrize("value", [3, [], np.zeros((3, 4, 1)), "batches"], ids=str)
+def test_batches_that_are_none_are_refused(problem, name, value):
+    given = {"batches": problem.batches(), name: value}
+    message = refused(problem.model(), **given)
+    assert f"{name} must be StatefulBatches. Got: {name}='{type(value).__name__}'." in message
+
+
+@pytest.mark.parametrize("name", ["batches", "validation"])
+def test_batches_of_other_rows_are_refused_with_both(problem, name):
+    given = {"batches": problem.batches(), name: problem.batches(batch_size=2)}
+    message = refused(problem.model(), **given)
+    assert f"{name} must be of batch_size 3, as the model is." in message
+    assert "of 2 rows" in message
+
+
+@pytest.mark.parametrize("name", ["batches", "validation"])
+def test_batches_without_flags_for_a_model_that_takes_them_are_refused(problem, name):
+    given = {"batches": problem.batches(), name: problem.batches(reset_input=False)}
+    message = refused(problem.model(), **given)
+    assert f"{name} must be made with reset_input=True for this model." in message
+
+
+def test_batches_with_flags_for_a_model_without_are_refused(problem):
+    message = refused(stock(problem), problem.batches())
+    assert "batches must be made with reset_input=False for this model." in message
+    assert "no input for reset flags" in message
+
+
+@pytest.mark.parametrize("epochs", [0, -1, 2.5, True, "3", None])
+def test_epochs_that_are_no_positive_integer_are_refused(problem, epochs):
+    message = refused(problem.model(), problem.batches(), epochs)
+    assert message == f"epochs must be an integer >= 1. Got: epochs={epochs!r}."
+
+
+@pytest.mark.parametrize("patience", [0, -1, 2.5, True, "3"])
+def test_patience_that_is_no_positive_integer_is_refused(problem, patience):
+    message = refused(
+        problem.model(), problem.batches(), patience=patience, validation=problem.validation()
+    )
+    assert message == f"patience must be an integer >= 1. Got: patience={patience!r}."
+
+
+def test_patience_without_validation_is_refused(problem):
+    message = refused(problem.model(), problem.batches(), patience=2)
+    assert "patience must be left away without validation. Got: patience=2." in message
+
+
+@pytest.mark.parametrize("name", ["best", "best.h5", "best.weights.h5", "best.KERAS", ".keras"])
+def test_a_checkpoint_of_another_kind_of_file_is_refused(problem, tmp_path, name):
+    message = refused(problem.model(), problem.batches(), checkpoint=tmp_path / name)
+    assert "checkpoint must be the name of a .keras file." in message
+    assert f"{name}'." in message
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "backup"])
+@pytest.mark.parametrize("place", ["nowhere/file.keras", "folder.keras"])
+def test_a_file_that_cannot_be_written_is_refused_before_training(problem, tmp_path, name, place):
+    (tmp_path / "folder.keras").mkdir()
+    message = refused(problem.model(), problem.batches(), **{name: tmp_path / place})
+    assert f"{name} must be a file in a folder that exists." in message
+
+
+def test_a_refusal_leaves_the_model_and_the_batches_as_they_were(problem, snapshot):
+    model, batches = problem.model(), problem.batches(shuffle=True, seed=0)
+    batches.epoch = 3
+    before = snapshot(model)
+    refused(model, batches, patience=2)
+    for one, other in zip(snapshot(model), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert batches.epoch == 3
+
+
+def test_missing_values_in_a_mapped_file_end_the_training_with_their_place(problem, tmp_path):
+    values = np.random.default_rng(0).normal(size=200).astype("float32")
+    values[150] = np.nan
+    np.save(tmp_path / "values.npy", values)
+    batches = StatefulBatches(
+        np.load(tmp_path / "values.npy", mmap_mode="r"), batch_size=3, bptt_steps=4
+    )
+    with pytest.raises(Exception, match="row 150"):
+        train(problem.build(), batches)
