@@ -46,10 +46,11 @@ def many_to_many(
     if timesteps is not None:
         timesteps = check_integer("timesteps", timesteps)
     x = plan.input(timesteps, check_integer("features", features))
-    # Dense, not TimeDistributed(Dense): the same numbers, and the mask passes.
-    head = keras.layers.Dense(check_integer("outputs", outputs), activation, name="head")
-    return plan.model(
-        x,
-        lambda reset: head(plan(x, return_sequences=True, reset=reset)),
-        name=name or "many_to_many",
-    )
+    outputs = check_integer("outputs", outputs)
+
+    def read(reset: keras.KerasTensor | None) -> keras.KerasTensor:
+        sequence = plan(x, return_sequences=True, reset=reset)
+        # Dense, not TimeDistributed(Dense): the same numbers, and the mask passes.
+        return keras.layers.Dense(outputs, activation, name="head")(sequence)
+
+    return plan.model(x, read, name=name or "many_to_many")

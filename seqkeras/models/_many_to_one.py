@@ -44,9 +44,10 @@ def many_to_one(
     if timesteps is not None:
         timesteps = check_integer("timesteps", timesteps)
     x = plan.input(timesteps, check_integer("features", features))
-    head = keras.layers.Dense(check_integer("outputs", outputs), activation, name="head")
-    return plan.model(
-        x,
-        lambda reset: head(plan(x, return_sequences=False, reset=reset)),
-        name=name or "many_to_one",
-    )
+    outputs = check_integer("outputs", outputs)
+
+    def read(reset: keras.KerasTensor | None) -> keras.KerasTensor:
+        state = plan(x, return_sequences=False, reset=reset)
+        return keras.layers.Dense(outputs, activation, name="head")(state)
+
+    return plan.model(x, read, name=name or "many_to_one")

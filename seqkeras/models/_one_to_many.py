@@ -44,9 +44,10 @@ def one_to_many(
     plan = Stack.parse(**stack)
     x = plan.input(check_integer("features", features))
     repeated = keras.layers.RepeatVector(check_integer("steps", steps), name="repeat")(x)
-    head = keras.layers.Dense(check_integer("outputs", outputs), activation, name="head")
-    return plan.model(
-        x,
-        lambda reset: head(plan(repeated, return_sequences=True, reset=reset)),
-        name=name or "one_to_many",
-    )
+    outputs = check_integer("outputs", outputs)
+
+    def read(reset: keras.KerasTensor | None) -> keras.KerasTensor:
+        sequence = plan(repeated, return_sequences=True, reset=reset)
+        return keras.layers.Dense(outputs, activation, name="head")(sequence)
+
+    return plan.model(x, read, name=name or "one_to_many")
