@@ -30,8 +30,7 @@ class StatefulBatches(Epochs):
 
     Args:
         series: one array `(rows,)` or `(rows, features)`, which may be a memory map or pyarrow
-            data; or a list of such arrays, a
-            `GroupedArray` or an array `(series, rows, features)`.
+            data; or a list of arrays, a `GroupedArray`, or an array `(series, rows, features)`.
         batch_size: rows of a batch, the `batch_size` of the stateful model.
         bptt_steps: timesteps of a batch, which a gradient crosses.
         horizon: future timesteps that are the target of each timestep; 0 for targets of the very
@@ -62,6 +61,9 @@ class StatefulBatches(Epochs):
         ArgumentError: a bad size, targets unlike the series, fewer series than rows, or batches
             that `fit` asked for out of order.
         DataError: values are NaN or infinite, or too few to fill a batch.
+
+    Warns:
+        SkippedSeriesWarning: some series are too short for a timestep and its target.
 
     Example:
         >>> batches = StatefulBatches([np.arange(9.0), np.arange(4.0), np.arange(6.0)],
