@@ -136,11 +136,14 @@ def test_early_stopping_stops_where_it_would_have(problem, snapshot, tmp_path):
 def test_the_checkpoint_stays_that_of_the_best_epoch(problem, tmp_path):
     file, best_file, weights = tmp_path / "backup.npz", tmp_path / "best.keras", {}
     keep = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: weights.setdefault(epoch, model.get_weights())
+        on_epoch_end=lambda epoch, logs: weights.setdefault(epoch, model.get_weights()),
+        # From epoch 4 on the weights are spoilt, so that the best epoch is before.
+        on_epoch_begin=lambda epoch, logs: model.set_weights(
+            [one + (epoch >= 4) for one in model.get_weights()]
+        ),
     )
     for stop in ([Stop(4, 2)], [Stop(5, 1)], []):
         model = problem.model()
-        model.optimizer.learning_rate = 1.0
         run = {"patience": None, "backup": file, "checkpoint": best_file}
         if stop:
             with pytest.raises(KeyboardInterrupt):
