@@ -35,10 +35,13 @@ def by_hand(problem, start, optimizer):
     x, mask = keras.Input((problem.steps, 1)), keras.Input((problem.steps,), dtype="bool")
     states = [keras.Input((size,)) for size in (4, 4, 3, 3)]
     options = {"return_sequences": True, "return_state": True}
-    y, *first = keras.layers.LSTM(4, **options)(x, mask=mask, initial_state=states[:2])
-    y, *second = keras.layers.LSTM(3, **options)(y, mask=mask, initial_state=states[2:])
+    lower, upper = keras.layers.LSTM(4, **options), keras.layers.LSTM(3, **options)
+    # What is trained on needs no mask: padding comes last, and has no weight.
+    y = upper(lower(x, initial_state=states[:2])[0], initial_state=states[2:])[0]
+    trained = keras.Model([x, *states], keras.layers.Dense(1)(y))
+    y, *first = lower(x, mask=mask, initial_state=states[:2])
+    _, *second = upper(y, mask=mask, initial_state=states[2:])
     reader = keras.Model([x, mask, *states], [*first, *second])
-    trained = keras.Model([x, mask, *states], keras.layers.Dense(1)(y))
     trained.set_weights(start)
     # The sum over what counts; how much a timestep counts comes with its weight.
     trained.compile(optimizer, keras.losses.MeanSquaredError(reduction="sum"))
@@ -46,23 +49,16 @@ def by_hand(problem, start, optimizer):
 
 
 def stretches_of(flags, used):
-    """For each row of a batch, pairs of first timestep and length between two flags."""
-    wide = np.zeros_like(used)
-    wide[:, : flags.shape[1]] = flags
-    return [
-        [
-            (part[0], len(part))
-            for part in np.split(np.flatnonzero(row), np.flatnonzero(begins[row])[1:])
-            if len(part)
-        ]
-        if not row.any() or begins[np.flatnonzero(row)[0]]
-        else [
-            (part[0], len(part))
-            for part in np.split(np.flatnonzero(row), np.flatnonzero(begins[row]))
-            if len(part)
-        ]
-        for row, begins in zip(used, wide, strict=True)
-    ]
+    """For each stretch between two flags in a batch, its row, first timestep and length."""
+    begins = np.zeros_like(used)
+    begins[:, : flags.shape[1]] = flags
+    found = []
+    for row, marks in enumerate(begins):
+        timesteps = np.flatnonzero(used[row])
+        borders = np.flatnonzero(marks[timesteps])
+        parts = np.split(timesteps, borders[borders > 0])
+        found += [(row, part[0], len(part)) for part in parts if len(part)]
+    return found
 
 
 def loop(problem, batches, start, optimizer, epochs):
@@ -76,11 +72,7 @@ def loop(problem, batches, start, optimizer, epochs):
         for index in range(len(batches)):
             inputs, y, weights = batches[index]
             x, flags, used = inputs["inputs"], inputs["reset"], weights > 0
-            rows = [
-                (row, first, length)
-                for row, parts in enumerate(stretches_of(flags, used))
-                for first, length in parts
-            ]
+            rows = stretches_of(flags, used)
             assert len(rows) <= count
             parts = [np.zeros((count, *part.shape[1:]), part.dtype) for part in (x, y, weights)]
             mask = np.zeros((count, problem.steps), bool)
@@ -92,10 +84,12 @@ def loop(problem, batches, start, optimizer, epochs):
                 if not (first < flags.shape[1] and flags[row, first]):
                     for state, old in zip(states, kept, strict=True):
                         state[number] = old[row]
-            given = [parts[0], mask, *states]
-            after = reader.predict_on_batch(given)
+            after = reader.predict_on_batch([parts[0], mask, *states])
+            trained.reset_metrics()  # or some releases of Keras give the mean so far
             loss += float(
-                trained.train_on_batch(given, parts[1], sample_weight=parts[2] / used.size)
+                trained.train_on_batch(
+                    [parts[0], *states], parts[1], sample_weight=parts[2] / used.size
+                )
             )
             for number, (row, _, _) in enumerate(rows):
                 for old, new in zip(kept, after, strict=True):
@@ -116,7 +110,7 @@ def test_training_is_that_of_a_loop_which_hands_the_states_on(problem, pack):
     assert history["loss"] == pytest.approx(losses, rel=1e-4)
     for got, wanted, old in zip(model.get_weights(), weights, start, strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-5)
-        assert np.abs(got - old).max() > 1e-3
+        assert np.abs(got - old).max() > 3e-4
 
 
 def test_the_loop_tells_apart_whether_states_are_handed_on(problem):
@@ -222,26 +216,24 @@ def test_what_is_trained_on_may_be_validated_on(problem):
 # -- the best epoch ------------------------------------------------------------------------------
 
 
-def too_fast(problem):
-    """A model whose training soon leaves its best weights behind."""
-    model = problem.model()
-    model.optimizer.learning_rate = 1.0
-    return model
+def spoil(epoch, rate):
+    """Learns far too fast from the third epoch on, which leaves the best weights behind."""
+    return 2.0 if epoch > 1 else rate
 
 
 def test_patience_stops_and_puts_the_best_weights_back(problem):
-    recorder, model = Recorder(), too_fast(problem)
+    recorder, model = Recorder(), problem.model()
     history = train(
         model,
         problem.batches(),
         epochs=12,
         validation=problem.validation(),
         patience=2,
-        callbacks=[recorder],
+        callbacks=[recorder, keras.callbacks.LearningRateScheduler(spoil)],
     )
     losses = history["val_loss"]
     best = int(np.argmin(losses))
-    assert best > 0
+    assert best < 2
     assert len(losses) == best + 3 < 12
     for got, wanted in zip(model.get_weights(), recorder.weights[best], strict=True):
         np.testing.assert_array_equal(got, wanted)
@@ -254,15 +246,15 @@ def test_patience_stops_and_puts_the_best_weights_back(problem):
 def test_the_checkpoint_is_the_model_of_the_best_epoch(problem, monitor, tmp_path):
     recorder, file = Recorder(), tmp_path / "best.keras"
     file.write_text("of an earlier training")
-    model = too_fast(problem)
+    model = problem.model()
     validation = problem.validation() if monitor == "val_loss" else None
     history = train(
         model,
         problem.batches(),
-        epochs=6,
+        epochs=5,
         validation=validation,
         checkpoint=str(file),
-        callbacks=[recorder],
+        callbacks=[recorder, keras.callbacks.LearningRateScheduler(spoil)],
     )
     best = int(np.argmin(history[monitor]))
     loaded = keras.saving.load_model(file)
@@ -272,7 +264,7 @@ def test_the_checkpoint_is_the_model_of_the_best_epoch(problem, monitor, tmp_pat
     for got, wanted in zip(model.get_weights(), recorder.weights[-1], strict=True):
         np.testing.assert_array_equal(got, wanted)
     assert [one.name for one in tmp_path.iterdir()] == ["best.keras"]
-    assert best < 5
+    assert best < 2
 
 
 def test_the_checkpoint_can_be_trained_further(problem, tmp_path):

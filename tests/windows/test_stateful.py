@@ -556,7 +556,8 @@ def stateless():
     """A model that reads each timestep by itself."""
     x = keras.Input((None, 1), name="inputs")
     flags = keras.Input((None,), name="reset", dtype="bool")
-    model = keras.Model({"inputs": x, "reset": flags}, keras.layers.Dense(1)(x))
+    nothing = 0 * keras.ops.cast(flags[:, :1, None], "float32")
+    model = keras.Model({"inputs": x, "reset": flags}, keras.layers.Dense(1)(x + nothing))
     model.compile(keras.optimizers.SGD(1e-3), "mse")
     return model
 
