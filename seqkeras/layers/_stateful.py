@@ -164,8 +164,11 @@ def _check_flags(reset: Any, sequences: Any) -> Any:
 
 def _where(flags: Any, new: Any, old: Any) -> Any:
     """`new` in the rows where `flags`, `(batch, 1)`, are True, else `old`; shaped as `old` is."""
-    flat = zip(tree.flatten(new), tree.flatten(old), strict=True)
-    return tree.pack_sequence_as(old, [ops.where(flags, one, other) for one, other in flat])
+    chosen = [
+        ops.where(ops.reshape(flags, (-1, *[1] * (len(other.shape) - 1))), one, other)
+        for one, other in zip(tree.flatten(new), tree.flatten(old), strict=True)
+    ]
+    return tree.pack_sequence_as(old, chosen)
 
 
 @_register

@@ -344,6 +344,31 @@ def test_a_cell_of_ones_own_starts_again_from_its_own_initial_state(width):
     assert got == [[7, 8, 9, 10], [11, 12, 13, 14], third]
 
 
+class Sums(keras.layers.Layer):
+    """A cell with a matrix for a state, all of whose numbers are the sum of what was read."""
+
+    state_size, output_size = [ROWS**2], ROWS**2
+
+    def get_initial_state(self, batch_size=None):
+        return [keras.ops.zeros((batch_size, ROWS, ROWS))]
+
+    def call(self, inputs, states):
+        new = states[0] + inputs[:, :1, None]
+        return keras.ops.reshape(new, (-1, ROWS**2)), [new]
+
+
+@pytest.mark.parametrize("width", [1, TIMESTEPS])
+def test_a_row_of_a_state_with_more_axes_is_cleared_as_a_whole(width):
+    layer = layers.RNN(Sums(), stateful=True, return_sequences=True)
+    ones = np.ones((ROWS, TIMESTEPS, FEATURES), "float32")
+    layer(ones)
+    flags = np.zeros((ROWS, width), bool)
+    flags[1, 0] = True
+    got = to_numpy(layer(ones, reset=flags))
+    counts = [[5, 6, 7, 8], [1, 2, 3, 4], [5, 6, 7, 8]]
+    np.testing.assert_array_equal(got, np.repeat(np.array(counts)[..., None], ROWS**2, axis=-1))
+
+
 @every_kind
 def test_reset_state_clears_every_row(kind):
     layer = ours(kind, stateful=True, return_sequences=True)
