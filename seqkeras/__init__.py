@@ -12,10 +12,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # the same names for type checkers; a test holds the two lists equal
     from seqkeras import errors as errors
+    from seqkeras import export as export
     from seqkeras import forecasting as forecasting
     from seqkeras import layers as layers
     from seqkeras import models as models
+    from seqkeras import runtime as runtime
     from seqkeras import scoring as scoring
+    from seqkeras import states as states
     from seqkeras import testing as testing
     from seqkeras import training as training
     from seqkeras import windows as windows
@@ -35,6 +38,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "errors": (),
+        "export": (),
         "forecasting": ("Forecaster",),
         "layers": (),
         "models": (
@@ -45,7 +49,9 @@ __getattr__, __dir__, __all__ = attach(
             "next_step",
             "one_to_many",
         ),
+        "runtime": (),
         "scoring": (),
+        "states": (),
         "testing": (),
         "training": (),
         "windows": ("GroupedArray", "StatefulBatches", "WindowSpec", "Windows"),

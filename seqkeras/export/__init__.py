@@ -1,0 +1,5 @@
+"""Out of Keras: a trained model as a program for NumPy, or as an ONNX graph."""
+
+from seqkeras._lazy import require
+
+require("keras")
