@@ -74,7 +74,7 @@ def write_archive(
     meta = {"format": kind, "version": str(version), "header": text}
     digest = _digest(meta, table)
     for array in blobs.values():
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(_bytes_of(array))
     meta["sha256"] = digest.hexdigest()
     front = json.dumps({"__metadata__": meta, **table}).encode()
     front += b" " * (-(8 + len(front)) % _ALIGNMENT)
@@ -83,7 +83,7 @@ def write_archive(
         with open(unfinished, "wb") as file:
             file.write(len(front).to_bytes(8, "little") + front)
             for array in blobs.values():
-                file.write(array.reshape(-1).view(np.uint8))
+                file.write(_bytes_of(array))
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, target)
@@ -143,6 +143,10 @@ def _table(blobs: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
         table[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [begin, end]}
         begin = end
     return table
+
+
+def _bytes_of(array: npt.NDArray[Any]) -> memoryview:
+    return memoryview(array.reshape(-1).view(np.uint8))
 
 
 def _digest(meta: Mapping[str, str], table: Mapping[str, Any]) -> Any:
