@@ -146,7 +146,7 @@ def _table(blobs: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
 
 
 def _bytes_of(array: npt.NDArray[Any]) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _digest(meta: Mapping[str, str], table: Mapping[str, Any]) -> Any:
