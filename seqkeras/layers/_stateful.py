@@ -9,12 +9,16 @@ argument of its call: `reset`. Three things that Keras leaves open hold on every
 - a batch whose size the graph does not know, as that of a generator, has the rows of the state.
 """
 
+import math
 from typing import Any
 
 import keras
 from keras import ops, tree
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import bad_argument, check_flag
+from seqkeras.layers._clearing import ClearingCell, MaskedClearingCell, where_rows
+
+_SAVED = "state_"
 
 _register = keras.saving.register_keras_serializable(package="seqkeras")
 
@@ -27,7 +31,16 @@ class Resettable(keras.layers.RNN):
             the state of row `i` is that of a new sequence before it reads timestep `t`. With
             `(batch, 1)` a batch runs on the kernel that Keras chooses, cuDNN included; flags of
             later timesteps need a plain loop over time.
+
+    Args beside those of Keras:
+        save_state: keep the states in files that the model, or its weights, are saved to, and take
+            them from there. A file without them loads as well. Plain Keras layers refuse a file of
+            weights that has states.
     """
+
+    def __init__(self, *arguments: Any, save_state: bool = False, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.save_state = check_flag("save_state", save_state)
 
     @property
     def variables(self) -> list[Any]:
@@ -57,9 +70,14 @@ class Resettable(keras.layers.RNN):
         state = tree.map_structure(ops.copy, kept)
         if reset is not None:
             reset = self._with_rows(ops.cast(_check_flags(reset, sequences), "bool"))
-            if reset.shape[1] != 1:
-                return self._step_by_step(sequences, state, mask, training, reset)
-            state = _where(reset, self.get_initial_state(self._rows), state)
+        # Keras on JAX lays the mask of a timestep over the wrong axes of an image.
+        masked_images = mask is not None and len(sequences.shape) > 3
+        if masked_images and reset is None:
+            reset = ops.zeros((self._rows, 1), "bool")
+        if masked_images or (reset is not None and reset.shape[1] != 1):
+            return self._step_by_step(sequences, state, mask, training, reset)
+        if reset is not None:
+            state = where_rows(reset, self.get_initial_state(self._rows), state)
         return super().call(sequences, initial_state=state, mask=mask, training=training)
 
     def _step_by_step(
@@ -68,12 +86,16 @@ class Resettable(keras.layers.RNN):
         """A loop over time that looks at the flags before each step."""
         given, timesteps = ops.shape(reset)[1], ops.shape(sequences)[1]
         flags = ops.pad(ops.cast(reset, sequences.dtype), [[0, 0], [0, timesteps - given]])
-        joined, fresh = [sequences], self.get_initial_state(self._rows)
+        fresh, shape = self.get_initial_state(self._rows), sequences.shape[2:]
+        joined = [sequences]
+        if len(shape) > 1:
+            joined = [ops.reshape(sequences, (self._rows, timesteps, math.prod(shape)))]
         self._maybe_config_dropout_masks(self.cell, sequences[:, 0, :], state)
-        cell = _ClearingCell(self.cell, fresh, training)
+        cell = ClearingCell(self.cell, fresh, training, shape)
         if mask is not None:
             # Not in Keras, which takes back all of a masked timestep, the clearing too.
-            cell = _MaskedClearingCell(self.cell, fresh, training, self.zero_output_for_mask)
+            zero_output = self.zero_output_for_mask
+            cell = MaskedClearingCell(self.cell, fresh, training, shape, zero_output=zero_output)
             joined.append(ops.cast(self._with_rows(mask), sequences.dtype)[..., None])
             state = [*state, cell.fresh[-1]]
         loop = keras.layers.RNN(
@@ -102,6 +124,35 @@ class Resettable(keras.layers.RNN):
             for variable, value in zip(tree.flatten(self.states), tree.flatten(fresh), strict=True):
                 variable.assign(value)
 
+    def get_config(self) -> dict[str, Any]:
+        """The config of the Keras layer, and `save_state` if it is asked for."""
+        config: dict[str, Any] = super().get_config()
+        return {**config, "save_state": True} if self.save_state else config
+
+    def save_own_variables(self, store: Any) -> None:
+        """Writes the weights, and the states if asked."""
+        super().save_own_variables(store)
+        if self.save_state:
+            for number, state in enumerate(tree.flatten(self.states or [])):
+                store[f"{_SAVED}{number}"] = state
+
+    def load_own_variables(self, store: Any) -> None:
+        """Reads the weights, and the states if asked and there."""
+        names = set(store.keys())
+        saved = {name for name in names if name.startswith(_SAVED)}
+        super().load_own_variables({name: store[name] for name in names - saved})
+        if self.save_state and saved:
+            states = tree.flatten(self.states or [])
+            values = [store[f"{_SAVED}{number}"] for number in range(len(saved))]
+            shapes = [tuple(value.shape) for value in values]
+            if shapes != [tuple(state.shape) for state in states]:
+                fix = "Load it with save_state=False, and the states are left out."
+                got = f"states of shapes {shapes} in the file"
+                expected = f"of shapes {[tuple(state.shape) for state in states]}"
+                raise bad_argument(self.name, got, expected, fix)
+            for state, value in zip(states, values, strict=True):
+                state.assign(value)
+
     def _with_rows(self, x: Any) -> Any:
         """`x` with the number of rows that the state has, where the graph does not know it."""
         if x.shape[0] is not None:
@@ -114,43 +165,6 @@ class Resettable(keras.layers.RNN):
         return int(tree.flatten(self.states)[0].shape[0])
 
 
-class _ClearingCell:
-    """A cell that reads the flags from its last feature, and clears rows before its step."""
-
-    def __init__(self, cell: Any, fresh: Any, training: bool) -> None:
-        self.cell, self.fresh = cell, fresh
-        self.options = {"training": training} if cell._call_has_training_arg else {}
-        self.state_size, self.compute_dtype = cell.state_size, cell.compute_dtype
-        self.output_size = getattr(cell, "output_size", None)
-
-    def __call__(self, joined: Any, state: Any) -> Any:
-        state = _where(joined[:, -1:] > 0.5, self.fresh, state)
-        return self.step(joined[:, :-1], state)
-
-    call = __call__  # what Keras looks for in a cell
-
-    def step(self, inputs: Any, state: Any) -> Any:
-        return self.cell(inputs, state, **self.options)
-
-
-class _MaskedClearingCell(_ClearingCell):
-    """The same with a mask in the last feature but one; its last state is the output before."""
-
-    def __init__(self, cell: Any, fresh: Any, training: bool, zero_output: bool) -> None:
-        super().__init__(cell, fresh, training)
-        self.zero_output = zero_output
-        size = self.output_size or tree.flatten(cell.state_size)[0]
-        rows = tree.flatten(fresh)[0].shape[0]
-        self.fresh = [*fresh, ops.zeros((rows, size), cell.compute_dtype)]
-
-    def step(self, inputs: Any, state: Any) -> Any:
-        *before, shown = state
-        output, after = super().step(inputs[:, :-1], before)
-        used = inputs[:, -1:] > 0.5
-        shown = ops.where(used, output, ops.zeros_like(shown) if self.zero_output else shown)
-        return shown, [*_where(used, after, before), shown]
-
-
 def _check_flags(reset: Any, sequences: Any) -> Any:
     rows, timesteps = sequences.shape[:2]
     expected = f"of shape ({rows}, 1) or ({rows}, timesteps)"
@@ -160,15 +174,6 @@ def _check_flags(reset: Any, sequences: Any) -> Any:
         fix = f"There are {timesteps} timesteps."
         raise bad_argument("reset", f"shape {tuple(reset.shape)}", expected, fix)
     return reset
-
-
-def _where(flags: Any, new: Any, old: Any) -> Any:
-    """`new` in the rows where `flags`, `(batch, 1)`, are True, else `old`; shaped as `old` is."""
-    chosen = [
-        ops.where(ops.reshape(flags, (-1, *[1] * (len(other.shape) - 1))), one, other)
-        for one, other in zip(tree.flatten(new), tree.flatten(old), strict=True)
-    ]
-    return tree.pack_sequence_as(old, chosen)
 
 
 @_register
@@ -189,3 +194,18 @@ class SimpleRNN(Resettable, keras.layers.SimpleRNN):
 @_register
 class RNN(Resettable, keras.layers.RNN):
     """`keras.layers.RNN`, over any Keras cell, with `reset` in its call, see `Resettable`."""
+
+
+@_register
+class ConvLSTM1D(Resettable, keras.layers.ConvLSTM1D):
+    """`keras.layers.ConvLSTM1D` with `reset` in its call, see `Resettable`."""
+
+
+@_register
+class ConvLSTM2D(Resettable, keras.layers.ConvLSTM2D):
+    """`keras.layers.ConvLSTM2D` with `reset` in its call, see `Resettable`."""
+
+
+@_register
+class ConvLSTM3D(Resettable, keras.layers.ConvLSTM3D):
+    """`keras.layers.ConvLSTM3D` with `reset` in its call, see `Resettable`."""

@@ -1,6 +1,7 @@
 """Stateful layers against stateless Keras layers that read each stretch alone."""
 
 import functools
+import itertools
 import os
 import re
 import subprocess
@@ -772,3 +773,106 @@ def test_a_layer_comes_back_from_its_config(kind):
     assert type(again) is type(layer)
     assert again.get_config() == layer.get_config()
     assert again.states is None
+
+
+# -- convolutions --------------------------------------------------------------------------------
+
+SPACE = (4, 3, 2)
+
+
+@functools.cache
+def conv_twins(rank, masked, **options):
+    """A stateful ConvLSTM of each rank with flags, and Keras' own, stateless."""
+    options = {"return_sequences": True, "padding": "same", **options}
+    shape = (*SPACE[:rank], FEATURES)
+    inputs = {
+        "inputs": keras.Input(batch_shape=(ROWS, None, *shape), name="inputs"),
+        "mask": keras.Input(batch_shape=(ROWS, None), name="mask", dtype="bool"),
+        "reset": keras.Input(batch_shape=(ROWS, None), name="reset", dtype="bool"),
+    }
+    mask = inputs["mask"] if masked else None
+    layer = getattr(layers, f"ConvLSTM{rank}D")(3, 2, stateful=True, **options)
+    model = keras.Model(inputs, layer(inputs["inputs"], mask=mask, reset=inputs["reset"]))
+    x = keras.Input((None, *shape))
+    twin = keras.Model(x, getattr(keras.layers, f"ConvLSTM{rank}D")(3, 2, **options)(x))
+    twin.set_weights(randomized(model).get_weights())
+    return model, twin
+
+
+@pytest.mark.parametrize(
+    ("rank", "masked", "data_format"),
+    [
+        pytest.param(1, False, "channels_last", marks=pytest.mark.backends),
+        pytest.param(2, True, "channels_last", marks=pytest.mark.backends),
+        (3, True, "channels_last"),
+        (1, False, "channels_first"),
+    ],
+)
+@pytest.mark.parametrize("width", [1, TIMESTEPS])
+def test_convolutions_obey_flags(rank, masked, data_format, width):
+    if data_format == "channels_first" and keras.backend.backend() == "tensorflow":
+        pytest.skip("TensorFlow convolves channels that come first on a GPU alone")
+    model, twin = conv_twins(rank, masked, data_format=data_format)
+    random = np.random.default_rng(rank)
+    flags = begun(random.random((ROWS, LENGTH)) < 0.2, width)
+    mask = (random.random((ROWS, LENGTH)) < 0.8) | flags if masked else np.ones_like(flags)
+    x = numbers(ROWS, LENGTH, *SPACE[:rank], FEATURES)
+    got = read(model, x, flags, width, mask)
+    for row in range(ROWS):
+        starts = [*np.flatnonzero(flags[row]), LENGTH]
+        for start, end in itertools.pairwise(starts):
+            used = mask[row, start:end]
+            expected = twin.predict_on_batch(x[[row], start:end][:, used])[0]
+            np.testing.assert_allclose(got[row, start:end][used], expected, atol=1e-5)
+
+
+# -- states in files -----------------------------------------------------------------------------
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+@pytest.mark.parametrize("kind", ["lstm", "stacked cells"])
+def test_states_are_kept_in_files_where_asked(kind, suffix, tmp_path):
+    options = {"stateful": True, "return_sequences": True}
+    model = randomized(stateful_model(ours(kind, **options, save_state=True)))
+    parts, flags = batched(X), np.zeros((ROWS, 1), bool)
+    model.predict_on_batch({"inputs": parts[0], "reset": flags})
+    file = tmp_path / f"model{suffix}"
+    if suffix == ".keras":
+        model.save(file)
+        loaded = keras.saving.load_model(file)
+    else:
+        model.save_weights(file)
+        loaded = stateful_model(ours(kind, **options, save_state=True))
+        loaded.load_weights(file)
+    batch = {"inputs": parts[1], "reset": flags}
+    expected = model.predict_on_batch(batch)
+    np.testing.assert_allclose(loaded.predict_on_batch(batch), expected, atol=1e-6)
+
+    model.save_weights(tmp_path / "with.weights.h5")
+    without = stateful_model(ours(kind, **options))
+    without.load_weights(tmp_path / "with.weights.h5")
+    fresh = without.predict_on_batch(batch)
+    assert np.abs(fresh - expected).max() > 1e-3
+    without.save_weights(tmp_path / "without.weights.h5")
+    again = stateful_model(ours(kind, **options, save_state=True))
+    again.load_weights(tmp_path / "without.weights.h5")
+    np.testing.assert_allclose(again.predict_on_batch(batch), fresh, atol=1e-6)
+
+
+def test_states_of_other_rows_are_refused(tmp_path):
+    options = {"stateful": True, "save_state": True, "name": "memory"}
+    stateful_model(ours("lstm", **options)).save_weights(tmp_path / "a.weights.h5")
+    other = stateful_model(ours("lstm", **options), rows=ROWS + 1)
+    expected = r"memory must be of shapes \[\(4, 5\), \(4, 5\)\]. Got: .*\[\(3, 5\), \(3, 5\)\]"
+    with pytest.raises(ValueError, match=expected):
+        other.load_weights(tmp_path / "a.weights.h5")
+
+
+@every_kind
+def test_save_state_is_in_the_config_only_where_it_is_asked_for(kind):
+    assert "save_state" not in ours(kind, stateful=True).get_config()
+    layer = ours(kind, stateful=True, save_state=True)
+    assert type(layer).from_config(layer.get_config()).save_state is True
+    with pytest.raises(ArgumentError, match="save_state must be True or False"):
+        ours(kind, save_state=1)
