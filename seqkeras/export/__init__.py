@@ -3,3 +3,5 @@
 from seqkeras._lazy import require
 
 require("keras")
+
+from seqkeras.export._program import save_program as save_program

@@ -68,7 +68,7 @@ def write_archive(
     target = Path(path)
     if target.is_dir() or not target.parent.is_dir():
         raise bad_argument("path", str(path), "a file in a folder that exists")
-    blobs = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    blobs = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     table = _table(blobs)
     text = json.dumps(header, sort_keys=True, allow_nan=False)
     meta = {"format": kind, "version": str(version), "header": text}

@@ -1,0 +1,196 @@
+"""What each layer of Keras is in a program."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from seqkeras.export._trace import Trace, Value, refused
+from seqkeras.runtime._activations import ACTIVATIONS
+
+#: Layers that do nothing outside of training.
+IDENTITIES = (
+    layers.ActivityRegularization, layers.AlphaDropout, layers.Dropout, layers.GaussianDropout,
+    layers.GaussianNoise, layers.Identity, layers.SpatialDropout1D,
+)  # fmt: skip
+
+#: Merging layers and what they are called in a program.
+MERGES = {
+    layers.Add: "add",
+    layers.Average: "average",
+    layers.Maximum: "maximum",
+    layers.Minimum: "minimum",
+    layers.Multiply: "multiply",
+    layers.Subtract: "subtract",
+}
+
+
+def activation_of(layer: Any, function: Any) -> dict[str, Any]:
+    """The options of a node for an activation function of Keras."""
+    name = getattr(function, "__name__", type(function).__name__)
+    if name not in ACTIVATIONS or not (function.__module__ or "").startswith("keras."):
+        fix = f"Of activations, those of Keras are known: {', '.join(ACTIVATIONS)}."
+        raise refused(layer.name, f"its activation {name!r} is not of Keras", fix)
+    return {"activation": name}
+
+
+def dense(trace: Trace, layer: Any, x: Value) -> Value:
+    """Dense."""
+    weights = {"kernel": layer.kernel}
+    if layer.use_bias:
+        weights["bias"] = layer.bias
+    shown = activation_of(layer, layer.activation)
+    return trace.add("dense", [x], layer.name, weights=weights, **shown)
+
+
+def embedding(trace: Trace, layer: Any, x: Value) -> Value:
+    """Embedding."""
+    weights = {"embeddings": layer.embeddings}
+    y = trace.add("embedding", [x], layer.name, weights=weights, rank=x.rank + 1)
+    if not layer.mask_zero:
+        return y
+    return replace(y, mask=trace.add("not_equal", [x, trace.constant(0)], layer.name))
+
+
+def layer_normalization(trace: Trace, layer: Any, x: Value) -> Value:
+    """LayerNormalization and RMSNormalization."""
+    rms = isinstance(layer, layers.RMSNormalization) or getattr(layer, "rms_scaling", False)
+    given = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    axes = sorted(trace.axis(x, axis, layer.name) for axis in given)
+    if axes != list(range(-len(axes), 0)):
+        raise refused(layer.name, f"it works along the axes {given}")
+    names = {"gamma": "scale"} if isinstance(layer, layers.RMSNormalization) else {}
+    weights = {role: getattr(layer, names.get(role, role), None) for role in ("gamma", "beta")}
+    weights = {role: weight for role, weight in weights.items() if weight is not None}
+    options: dict[str, Any] = {"epsilon": float(layer.epsilon), "axes": len(axes)}
+    return trace.add("layer_norm", [x], layer.name, weights=weights, rms=bool(rms), **options)
+
+
+def batch_normalization(trace: Trace, layer: Any, x: Value) -> Value:
+    """BatchNormalization, by the numbers that it learned."""
+    if trace.axis(x, layer.axis, layer.name) != -1:
+        raise refused(layer.name, f"it works along the axis {layer.axis}")
+    mean, variance = _numbers(layer.moving_mean), _numbers(layer.moving_variance)
+    scale = 1 / np.sqrt(variance + layer.epsilon)
+    if layer.scale:
+        scale = scale * _numbers(layer.gamma)
+    offset = _numbers(layer.beta) if layer.center else np.zeros_like(scale)
+    return _affine(trace, layer, x, mean, scale, offset)
+
+
+def normalization(trace: Trace, layer: Any, x: Value) -> Value:
+    """Normalization, by the numbers that it was given or adapted to."""
+    axes = [trace.axis(x, axis, layer.name) for axis in layer._keep_axis]
+    if layer.mean is None or axes not in ([], [-1]):
+        raise refused(layer.name, "it is not adapted, or works along other axes than the last")
+    mean = _numbers(layer.mean).reshape(-1)
+    spread = np.maximum(np.sqrt(_numbers(layer.variance).reshape(-1)), keras.config.epsilon())
+    zero = np.zeros_like(mean)
+    if layer.invert:
+        return _affine(trace, layer, x, zero, spread, mean)
+    return _affine(trace, layer, x, mean, 1 / spread, zero)
+
+
+def rescaling(trace: Trace, layer: Any, x: Value) -> Value:
+    """Rescaling."""
+    scale, offset = (np.atleast_1d(_numbers(one)) for one in (layer.scale, layer.offset))
+    return _affine(trace, layer, x, np.zeros(1), scale, offset)
+
+
+def unit_normalization(trace: Trace, layer: Any, x: Value) -> Value:
+    """UnitNormalization."""
+    if trace.axis(x, layer.axis, layer.name) != -1:
+        raise refused(layer.name, f"it works along the axis {layer.axis}")
+    return trace.add("unit_norm", [x], layer.name)
+
+
+def activation(trace: Trace, layer: Any, x: Value) -> Value:
+    """Activation, and the layers that are one."""
+    if isinstance(layer, layers.Activation):
+        return trace.add("activation", [x], layer.name, **activation_of(layer, layer.activation))
+    names = {
+        layers.ReLU: ("relu", ("negative_slope", "max_value", "threshold")),
+        layers.LeakyReLU: ("leaky_relu", ("negative_slope",)),
+        layers.ELU: ("elu", ("alpha",)),
+        layers.Softmax: ("softmax", ()),
+    }
+    name, keys = names[type(layer)]
+    if name == "softmax":
+        axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) else layer.axis
+        if trace.axis(x, axis, layer.name) != -1:
+            raise refused(layer.name, f"it works along the axis {layer.axis}")
+    options = {
+        key: None if getattr(layer, key) is None else float(getattr(layer, key)) for key in keys
+    }
+    return trace.add("activation", [x], layer.name, activation=name, activation_options=options)
+
+
+def prelu(trace: Trace, layer: Any, x: Value) -> Value:
+    """PReLU."""
+    slope = _numbers(layer.alpha)
+    if x.over_time and trace.window is None:
+        if slope.shape[0] != 1:
+            raise refused(layer.name, "it has a slope for each timestep")
+        slope = slope[0]
+    return trace.add("prelu", [x], layer.name, weights={"alpha": slope})
+
+
+def masking(trace: Trace, layer: Any, x: Value) -> Value:
+    """Masking; its mask is in the graph of the model as well, and the two become one."""
+    used = trace.add("not_equal", [x, trace.constant(layer.mask_value)], layer.name)
+    mask = trace.add("any", [used], layer.name, axis=-1, keepdims=False, rank=x.rank - 1)
+    return replace(trace.add("keep", [x, mask], layer.name, rank=x.rank), mask=mask)
+
+
+def repeat_vector(trace: Trace, layer: Any, x: Value) -> Value:
+    """RepeatVector; step by step, of what does not change over time alone."""
+    if trace.window is not None:
+        return trace.add("repeat", [x], layer.name, times=layer.n, rank=3, over_time=True)
+    if x.moving:
+        raise refused(layer.name, "it repeats what is known only at the end of the sequence")
+    return replace(x, rank=3, over_time=True)
+
+
+def reshape(trace: Trace, layer: Any, x: Value) -> Value:
+    """Reshape and Flatten."""
+    if x.over_time and trace.window is None:
+        raise refused(layer.name, "it puts timesteps together")
+    shape = [int(length) for length in layer.output.shape[1:]]
+    return trace.add(
+        "reshape", [x], layer.name, shape=shape, rank=len(shape) + 1, over_time=x.over_time
+    )
+
+
+def _affine(trace: Trace, layer: Any, x: Value, center: Any, scale: Any, offset: Any) -> Value:
+    weights = {"center": center, "scale": scale, "offset": offset}
+    return trace.add("affine", [x], layer.name, weights=weights, dtype=trace.dtype)
+
+
+def _numbers(values: Any) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(values), dtype=np.float64)
+
+
+#: What translates each layer without a state; of its exact class, for a subclass may do otherwise.
+LAYERS: dict[type, Callable[[Trace, Any, Value], Value]] = {
+    layers.Activation: activation,
+    layers.BatchNormalization: batch_normalization,
+    layers.Dense: dense,
+    layers.ELU: activation,
+    layers.Embedding: embedding,
+    layers.Flatten: reshape,
+    layers.LayerNormalization: layer_normalization,
+    layers.LeakyReLU: activation,
+    layers.Masking: masking,
+    layers.Normalization: normalization,
+    layers.PReLU: prelu,
+    layers.ReLU: activation,
+    layers.RepeatVector: repeat_vector,
+    layers.Rescaling: rescaling,
+    layers.Reshape: reshape,
+    layers.RMSNormalization: layer_normalization,
+    layers.Softmax: activation,
+    layers.UnitNormalization: unit_normalization,
+}

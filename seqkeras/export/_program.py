@@ -1,0 +1,204 @@
+"""From a Keras model to a program file that NumPy alone can run."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import tree
+
+from seqkeras._checks import bad_argument, check_integer, check_one_of
+from seqkeras.export._scalers import affine_of
+from seqkeras.export._trace import Trace, Value, graph_of, inputs_over_time, refused
+from seqkeras.export._translate import translate_model
+from seqkeras.export._verify import verify
+from seqkeras.runtime._archive import write_archive
+from seqkeras.runtime._program import KIND, VERSION, Program
+from seqkeras.states import as_stateless
+
+#: Layers that read whole sequences: the model has one, or it is no sequence model.
+_SEQUENCE = (keras.layers.RNN, keras.layers.Bidirectional)
+
+
+def save_program(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    window: int | None = None,
+    features: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    scaler: Any = None,
+    target_scaler: Any = None,
+    storage: Literal["float32", "float16"] = "float32",
+) -> None:
+    """Writes a model as a program that goes one timestep at a time, with NumPy alone.
+
+    Before the file is written the program is run beside the model, on random numbers, and has to
+    give the same. The file is a JSON header and raw arrays, in the safetensors layout; it holds no
+    code. `runtime.load` reads it.
+
+    Args:
+        model: functional or Sequential, with recurrent layers; stateful or not.
+        path: of the file; one that is there is replaced, when the new one is complete.
+        window: without it, each step goes on from the state of all steps before. With it, each
+            answer is what `model.predict` gives for the newest `window` timesteps, which the
+            program keeps: for models that were trained on windows and are to see no more, and for
+            layers that must see a window whole, such as Bidirectional. It costs `window` times as
+            much. Until as many timesteps were read, answers are NaN.
+        features: names of the features that it reads, kept in the file; for several inputs a dict.
+        scaler: how the inputs were scaled in training: the program then takes raw numbers. A
+            fitted StandardScaler, MinMaxScaler, MaxAbsScaler or RobustScaler of scikit-learn, a
+            `windows.StandardScaler` of one series, or a pair `(center, scale)`; for several inputs
+            a dict.
+        target_scaler: how the targets were scaled: the program then gives raw numbers; for
+            several outputs a dict.
+        storage: of the weights; `"float16"` halves the file and rounds them.
+
+    Raises:
+        ArgumentError: a layer cannot be stepped (it is named, with the reason), or an argument
+            does not fit the model.
+
+    Example:
+        >>> from seqkeras import many_to_one, runtime
+        >>> save_program(many_to_one(2, units=8), "pump.program", features=["flow", "pressure"])
+        >>> runtime.load("pump.program").inputs[0].features
+        ('flow', 'pressure')
+    """
+    check_one_of("storage", storage, ("float32", "float16"))
+    window = None if window is None else check_integer("window", window)
+    plain = _plain(model)
+    header, arrays = _program(plain, window)
+    verify(plain, Program(header, _stored(arrays, "float32"), "", "propagate"))
+    if scaler is not None or target_scaler is not None or features is not None:
+        header, arrays = _program(plain, window, features, scaler, target_scaler)
+    arrays = _stored(arrays, storage)
+    Program(header, arrays, "")
+    write_archive(path, header, arrays, kind=KIND, version=VERSION)
+
+
+def _plain(model: Any) -> keras.Model:
+    """The model without states of its own."""
+    graph_of(model)
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, _SEQUENCE)]
+    if not layers:
+        raise bad_argument("model", model.name, "a model with a recurrent layer")
+    return as_stateless(model) if any(layer.stateful for layer in layers) else model
+
+
+def _program(
+    model: keras.Model,
+    window: int | None,
+    features: Any = None,
+    scaler: Any = None,
+    target_scaler: Any = None,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and arrays of a program."""
+    graph = graph_of(model)
+    dtype = "float64" if model.variable_dtype == "float64" else "float32"
+    trace = Trace(window, dtype)
+    structure = graph._inputs_struct
+    names = _names(structure, [tensor._keras_history.operation.name for tensor in graph.inputs])
+    moving = inputs_over_time(model)
+    named = _by_name("features", features, names)
+    scalers = _by_name("scaler", scaler, names)
+    ports, values = [], []
+    for name, tensor, moves in zip(names, graph.inputs, moving, strict=True):
+        port = _port(trace, name, tensor, moves, named.get(name))
+        value = Value(trace.unique(name), len(tensor.shape), moves, moves)
+        if name in scalers:
+            center, scale = affine_of("scaler", scalers[name], port["shape"])
+            port["dtype"] = "float64"
+            value = _affine(trace, value, center, 1 / scale, 0 * center, dtype)
+        ports.append(port)
+        values.append(value)
+    outputs = translate_model(trace, model, values)
+    shown = _names(graph._outputs_struct, list(graph.output_names))
+    targets = _by_name("target_scaler", target_scaler, shown)
+    kinds = dict.fromkeys(shown, dtype)
+    for number, name in enumerate(shown):
+        if name in targets:
+            shape = tuple(graph.outputs[number].shape[-1:])
+            center, scale = affine_of("target_scaler", targets[name], shape)
+            kinds[name] = "float64"
+            outputs[number] = _affine(trace, outputs[number], 0 * center, scale, center, "float64")
+    header = {
+        "name": model.name,
+        "dtype": dtype,
+        "window": window,
+        "inputs": ports,
+        "inputs_as": _structure(structure),
+        "outputs": [{"name": name, "dtype": kinds[name]} for name in shown],
+        "outputs_as": _structure(graph._outputs_struct),
+        "graph": {"nodes": trace.nodes, "outputs": [value.name for value in outputs]},
+        "made_with": {"keras": keras.__version__},
+    }
+    return header, trace.arrays
+
+
+def _port(trace: Trace, name: str, tensor: Any, moves: bool, features: Any) -> dict[str, Any]:
+    shape, window = list(tensor.shape[1:]), trace.window
+    if moves:
+        timesteps, *shape = shape
+        if window is not None and timesteps not in (None, window):
+            fix = f"The model reads {timesteps} timesteps."
+            raise bad_argument("window", window, f"{timesteps}", fix)
+    if None in shape:
+        raise refused(name, f"its shape {tuple(tensor.shape)} is not known", "Give it a shape.")
+    if features is not None:
+        features = [str(one) for one in features]
+        if not shape or len(features) != shape[-1] or len(set(features)) != len(features):
+            expected = f"{shape[-1] if shape else 0} different names for {name!r}"
+            raise bad_argument("features", features, expected)
+    readers = [node.operation for node in tensor._keras_history.operation._outbound_nodes]
+    kind = "int32" if any(isinstance(one, keras.layers.Embedding) for one in readers) else None
+    kinds = {"bool": "bool", "int32": "int32", "int64": "int32"}
+    dtype = kind or kinds.get(tensor.dtype, trace.dtype)
+    return {
+        "name": name, "shape": shape, "dtype": dtype, "features": features, "each_step": moves,
+    }  # fmt: skip
+
+
+def _affine(trace: Trace, value: Value, center: Any, scale: Any, offset: Any, dtype: str) -> Value:
+    """Scaling in float64, because raw numbers may be large beside their spread."""
+    weights = {"center": center, "scale": scale, "offset": offset}
+    return trace.add("affine", [value], "scale", weights=weights, dtype=dtype, wide=True)
+
+
+def _names(structure: Any, names: list[str]) -> list[str]:
+    if not isinstance(structure, Mapping):
+        return [f"{name}_{i}" if name in names[:i] else name for i, name in enumerate(names)]
+    return [str(path[-1]) for path, _ in tree.flatten_with_path(structure)]
+
+
+def _structure(structure: Any) -> str:
+    if isinstance(structure, Mapping):
+        return "dict"
+    return "list" if isinstance(structure, (list, tuple)) and len(structure) > 1 else "single"
+
+
+def _by_name(argument: str, given: Any, names: list[str]) -> dict[str, Any]:
+    """What was given for each input or output."""
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        if not set(given) <= set(names):
+            raise bad_argument(argument, sorted(given), f"a dict with names of {names}")
+        return dict(given)
+    if len(names) != 1:
+        fix = "There are several: say which one it is for."
+        raise bad_argument(argument, given, f"a dict with names of {names}", fix)
+    return {names[0]: given}
+
+
+def _stored(arrays: Mapping[str, np.ndarray], storage: str) -> dict[str, np.ndarray]:
+    """The arrays as they stand in the file; scalers keep their digits."""
+    stored = {}
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not name.startswith(("scale/", "constant")):
+            narrow = array.astype(storage if array.dtype != np.float64 else np.float64)
+            if not np.array_equal(np.isfinite(narrow), np.isfinite(array)):
+                fix = f"The weights {name!r} reach {np.abs(array).max():.3g}."
+                raise bad_argument("storage", storage, "'float32' for this model", fix)
+            array = narrow
+        stored[name] = array
+    return stored

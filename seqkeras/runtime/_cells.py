@@ -1,0 +1,230 @@
+"""One timestep of an LSTM, a GRU and a simple recurrent layer, in NumPy.
+
+Each cell joins its kernel, its recurrent kernel and its bias into one matrix, so that a step is one
+product `[x, h, 1] @ joined`; sigmoid gates are halved in it, because sigmoid(x) is
+tanh(x / 2) / 2 + 1 / 2 and one tanh then serves all gates. What a step writes in between lies in
+buffers that are made once for each batch size; only the new state is a new array.
+
+Formulas: Hochreiter and Schmidhuber 1997 (doi:10.1162/neco.1997.9.8.1735) with the forget gate of
+Gers et al. 2000; Cho et al. 2014 (arXiv 1406.1078), and its form with `reset_after`, cuDNN's.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy import add, multiply, subtract, tanh  # looked up once, not at each step
+
+from seqkeras.runtime._activations import Array, activation
+
+#: New values of the state, the output first.
+State: TypeAlias = tuple[Array, ...]
+
+#: Where to write these, or None for new arrays.
+Out: TypeAlias = tuple[Array | None, ...]
+
+
+class Cell:
+    """What the cells share.
+
+    Args:
+        options: `units`, `activation` and what else the cell knows.
+        weights: `kernel` `(features, gates * units)`, `recurrent_kernel`
+            `(units, gates * units)` and perhaps `bias`, with the gates in the order of Keras.
+        dtype: of the arithmetic.
+
+    Raises:
+        ValueError: shapes of weights do not fit each other.
+    """
+
+    states: ClassVar[tuple[str, ...]] = ("h",)
+    gates: ClassVar[int] = 1
+    biases: ClassVar[int] = 1
+
+    def __init__(
+        self, options: Mapping[str, Any], weights: Mapping[str, Array], dtype: np.dtype[Any]
+    ) -> None:
+        self.units = int(options["units"])
+        self.dtype = dtype
+        self.one, self.half = np.array(1, dtype), np.array(0.5, dtype)
+        kernel = weights["kernel"].astype(dtype)
+        self.features = len(kernel)
+        recurrent = weights["recurrent_kernel"].astype(dtype)
+        width = self.gates * self.units
+        bias = weights.get("bias", np.zeros(width * self.biases, dtype)).astype(dtype)
+        shapes = (kernel.shape, recurrent.shape, bias.size)
+        if shapes != ((self.features, width), (self.units, width), width * self.biases):
+            raise ValueError(f"the weights of {self.units} units have the shapes {shapes}")
+        self.activation = activation(options["activation"])
+        gate = options.get("recurrent_activation", "sigmoid")
+        self.gate_activation = activation(gate)
+        self.fast = options["activation"] == "tanh" and gate == "sigmoid"
+        self._join(kernel, recurrent, bias.reshape(self.biases, width))
+
+    def _join(self, kernel: Array, recurrent: Array, bias: Array) -> None:
+        raise NotImplementedError
+
+    def scratch(self, batch: int) -> Any:
+        """Buffers for a batch of that size."""
+        raise NotImplementedError
+
+    def step(self, x: Array, state: State, scratch: Any, out: Out) -> State:
+        """The new state after `x`, `(batch, features)`; its first array is the output."""
+        raise NotImplementedError
+
+    def _row(self, batch: int) -> tuple[Array, Array, Array]:
+        """`[x, h, 1]`, and the parts of it for x and h."""
+        row = np.ones((batch, self.features + self.units + 1), self.dtype)
+        return row, row[:, : self.features], row[:, self.features : -1]
+
+
+class SimpleRNN(Cell):
+    """h = tanh(x @ kernel + h @ recurrent_kernel + bias)."""
+
+    def _join(self, kernel: Array, recurrent: Array, bias: Array) -> None:
+        self.joined = np.concatenate([kernel, recurrent, bias])
+
+    def scratch(self, batch: int) -> Any:
+        return (*self._row(batch), np.empty((batch, self.units), self.dtype))
+
+    def step(self, x: Array, state: State, scratch: Any, out: Out) -> State:
+        row, row_x, row_h, z = scratch
+        row_x[...] = x
+        row_h[...] = state[0]
+        row.dot(self.joined, z)
+        return (_into(self.activation(z), out[0]),)
+
+
+class LSTM(Cell):
+    """c = f * c + i * tanh(...), h = o * tanh(c); gates i, f, c, o in the weights."""
+
+    states = ("h", "c")
+    gates = 4
+
+    def _join(self, kernel: Array, recurrent: Array, bias: Array) -> None:
+        joined = _by_gate(np.concatenate([kernel, recurrent, bias]), 4)[:, [0, 1, 3, 2]]
+        if self.fast:
+            joined[:, :3] *= self.half
+        self.joined = joined.reshape(len(joined), -1)
+
+    def scratch(self, batch: int) -> Any:
+        z = np.empty((batch, 4 * self.units), self.dtype)
+        gates = z[:, : 3 * self.units]
+        spare = np.empty((batch, self.units), self.dtype)
+        return (*self._row(batch), z, gates, *np.split(z, 4, axis=1), spare)
+
+    def step(self, x: Array, state: State, scratch: Any, out: Out) -> State:
+        row, row_x, row_h, z, gates, i, f, o, candidate, spare = scratch
+        row_x[...] = x
+        row_h[...] = state[0]
+        row.dot(self.joined, z)
+        if self.fast:
+            tanh(z, z)
+            multiply(gates, self.half, gates)
+            add(gates, self.half, gates)
+        else:
+            gates[...] = self.gate_activation(gates)
+            candidate[...] = self.activation(candidate)
+        multiply(f, state[1], spare)
+        multiply(i, candidate, i)
+        c = add(spare, i, out[1])
+        shown = tanh(c, spare) if self.fast else self.activation(c)
+        return multiply(shown, o, out[0]), c
+
+
+class GRU(Cell):
+    """h = z * h + (1 - z) * candidate; gates z, r, candidate; r acts before the product."""
+
+    gates = 3
+
+    def _join(self, kernel: Array, recurrent: Array, bias: Array) -> None:
+        units = 2 * self.units
+        joined = np.concatenate([kernel, recurrent, bias])
+        self.joined = joined[:, :units] * (self.half if self.fast else self.one)
+        self.joined_candidate = joined[:, units:].copy()
+
+    def scratch(self, batch: int) -> Any:
+        gates = np.empty((batch, 2 * self.units), self.dtype)
+        spare = np.empty((batch, self.units), self.dtype)
+        return (*self._row(batch), gates, *np.split(gates, 2, axis=1), spare, np.empty_like(spare))
+
+    def step(self, x: Array, state: State, scratch: Any, out: Out) -> State:
+        row, row_x, row_h, gates, z, r, candidate, spare = scratch
+        h = state[0]
+        row_x[...] = x
+        row_h[...] = h
+        row.dot(self.joined, gates)
+        self._open(gates)
+        multiply(r, h, row_h)
+        row.dot(self.joined_candidate, candidate)
+        return (self._mix(z, h, candidate, spare, out[0]),)
+
+    def _open(self, gates: Array) -> None:
+        if self.fast:
+            tanh(gates, gates)
+            multiply(gates, self.half, gates)
+            add(gates, self.half, gates)
+        else:
+            gates[...] = self.gate_activation(gates)
+
+    def _mix(self, z: Array, h: Array, candidate: Array, spare: Array, out: Array | None) -> Array:
+        new = tanh(candidate, candidate) if self.fast else self.activation(candidate)
+        subtract(h, new, spare)
+        multiply(z, spare, spare)
+        return add(new, spare, out)
+
+
+class GRUResetAfter(GRU):
+    """The GRU whose gate r acts after the product with its own bias, Keras' default and cuDNN's."""
+
+    biases = 2
+
+    def _join(self, kernel: Array, recurrent: Array, bias: Array) -> None:
+        # Columns: z, r, the input's part of the candidate, the state's part of it.
+        joined = np.concatenate([kernel, recurrent, bias[:1] + bias[1:]])
+        gates = joined[:, : 2 * self.units] * (self.half if self.fast else self.one)
+        parts = _by_gate(np.zeros((len(joined), 2 * self.units), self.dtype), 2)
+        parts[: self.features, 0] = kernel[:, 2 * self.units :]
+        parts[-1, 0] = bias[0, 2 * self.units :]
+        parts[self.features : -1, 1] = recurrent[:, 2 * self.units :]
+        parts[-1, 1] = bias[1, 2 * self.units :]
+        self.joined = np.concatenate([gates, parts.reshape(len(joined), -1)], axis=1)
+
+    def scratch(self, batch: int) -> Any:
+        all_ = np.empty((batch, 4 * self.units), self.dtype)
+        parts = np.split(all_, 4, axis=1)
+        return (*self._row(batch), all_, all_[:, : 2 * self.units], *parts, np.empty_like(parts[0]))
+
+    def step(self, x: Array, state: State, scratch: Any, out: Out) -> State:
+        row, row_x, row_h, all_, gates, z, r, candidate, from_state, spare = scratch
+        h = state[0]
+        row_x[...] = x
+        row_h[...] = h
+        row.dot(self.joined, all_)
+        self._open(gates)
+        multiply(r, from_state, from_state)
+        add(candidate, from_state, candidate)
+        return (self._mix(z, h, candidate, spare, out[0]),)
+
+
+def cell(options: Mapping[str, Any], weights: Mapping[str, Array], dtype: np.dtype[Any]) -> Cell:
+    """The cell that `options["cell"]` names: `lstm`, `gru` or `simple_rnn`.
+
+    Raises:
+        KeyError: there is no such cell.
+        ValueError: shapes of weights do not fit each other.
+    """
+    kinds: dict[str, Callable[..., Cell]] = {"lstm": LSTM, "gru": GRU, "simple_rnn": SimpleRNN}
+    kind = GRUResetAfter if options.get("reset_after") else kinds[options["cell"]]
+    return kind(options, weights, dtype)
+
+
+def _by_gate(matrix: Array, gates: int) -> Array:
+    return matrix.reshape(len(matrix), gates, -1)
+
+
+def _into(value: Array, out: Array | None) -> Array:
+    if out is None:
+        return value.copy()
+    out[...] = value
+    return out
