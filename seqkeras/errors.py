@@ -8,7 +8,8 @@
     └── MissingDependencyError (ImportError)   an optional package is not installed
 
     SeqkerasWarning (UserWarning)
-    └── SkippedSeriesWarning              series that were left out, and how many
+    ├── SkippedSeriesWarning              series that were left out, and how many
+    └── ForgottenStateWarning             a stateful layer whose state JAX forgets
 
 Each also derives from the built-in class that a caller without seqkeras in mind would catch.
 """
@@ -44,3 +45,7 @@ class SeqkerasWarning(UserWarning):
 
 class SkippedSeriesWarning(SeqkerasWarning):
     """Some series were left out; the message counts them."""
+
+
+class ForgottenStateWarning(SeqkerasWarning):
+    """A layer is stateful, but this backend forgets its state; the message has a way out."""

@@ -15,3 +15,4 @@ from seqkeras.layers._stateful import ConvLSTM2D as ConvLSTM2D
 from seqkeras.layers._stateful import ConvLSTM3D as ConvLSTM3D
 from seqkeras.layers._stateful import Resettable as Resettable
 from seqkeras.layers._stateful import SimpleRNN as SimpleRNN
+from seqkeras.layers._time_distributed import TimeDistributed as TimeDistributed

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from keras import tree
 
 from seqkeras._checks import bad_argument, check_integer
 from seqkeras.errors import ArgumentError
+from seqkeras.states import get_state, set_state
+from seqkeras.states._named import clear_rows, rows_of, stateful_layers
 from seqkeras.training._backup import Backup
 from seqkeras.training._progress import ProgressBar
 from seqkeras.windows import StatefulBatches
@@ -169,22 +170,18 @@ class ResetStates(keras.callbacks.Callback):
     def _clear(self, flags: Any) -> None:
         if not flags.any():
             return
-        for layer in _stateful_layers(self.model):
-            fresh = tree.flatten(layer.get_initial_state(len(flags)))
-            for state, new in zip(tree.flatten(layer.states), fresh, strict=True):
-                state.assign(keras.ops.where(flags, new, state))
+        for layer in stateful_layers(self.model).values():
+            clear_rows(layer, flags)
 
 
 class _KeepStates(keras.callbacks.Callback):
     """Puts the states of the training back after each validation."""
 
     def on_test_begin(self, logs: Any = None) -> None:
-        states = [layer.states for layer in _stateful_layers(self.model)]
-        self._kept = [(state, state.numpy().copy()) for state in tree.flatten(states)]
+        self._kept = get_state(self.model)
 
     def on_test_end(self, logs: Any = None) -> None:
-        for state, value in self._kept:
-            state.assign(value)
+        set_state(self.model, self._kept)
 
 
 class _BestModel(keras.callbacks.Callback):
@@ -243,11 +240,6 @@ def _run(batches: StatefulBatches) -> dict[str, int]:
     }
 
 
-def _stateful_layers(model: keras.Model) -> list[keras.layers.RNN]:
-    layers = model._flatten_layers(include_self=False)
-    return [layer for layer in layers if isinstance(layer, keras.layers.RNN) and layer.stateful]
-
-
 def _takes_reset(model: keras.Model) -> bool:
     return any(tensor.name == "reset" for tensor in getattr(model, "inputs", None) or ())
 
@@ -258,11 +250,11 @@ def _check_model(model: keras.Model, batches: StatefulBatches, name: str) -> Non
     if not isinstance(model, keras.Model) or not (model.compiled and model.built):
         fix = "Give it an Input with a batch_shape, and call model.compile(...)."
         raise bad_argument("model", model, "a keras.Model that is built and compiled", fix)
-    layers = _stateful_layers(model)
+    layers = list(stateful_layers(model).values())
     if not layers:
         fix = "Build it with stateful=True, batch_size=...; weights of a stateless twin fit it."
         raise bad_argument("model", model.name, "stateful", fix)
-    rows = tree.flatten(layers[0].states)[0].shape[0]
+    rows = rows_of(layers[0])
     if rows != batches.batch_size:
         expected = f"of batch_size {rows}, as the model is"
         raise bad_argument(name, batches, expected)
