@@ -68,10 +68,11 @@ def save_program(
     window = None if window is None else check_integer("window", window)
     plain = _plain(model)
     header, arrays = _program(plain, window)
-    verify(plain, Program(header, _stored(arrays, "float32"), "", "propagate"))
+    verify(plain, Program(header, arrays, "", "propagate"))
     if scaler is not None or target_scaler is not None or features is not None:
         header, arrays = _program(plain, window, features, scaler, target_scaler)
-    arrays = _stored(arrays, storage)
+    with np.errstate(over="ignore"):
+        arrays = _stored(arrays, storage)
     Program(header, arrays, "")
     write_archive(path, header, arrays, kind=KIND, version=VERSION)
 
@@ -191,14 +192,14 @@ def _by_name(argument: str, given: Any, names: list[str]) -> dict[str, Any]:
 
 
 def _stored(arrays: Mapping[str, np.ndarray], storage: str) -> dict[str, np.ndarray]:
-    """The arrays as they stand in the file; scalers keep their digits."""
-    stored = {}
-    for name, array in arrays.items():
-        if array.dtype.kind == "f" and not name.startswith(("scale/", "constant")):
-            narrow = array.astype(storage if array.dtype != np.float64 else np.float64)
-            if not np.array_equal(np.isfinite(narrow), np.isfinite(array)):
-                fix = f"The weights {name!r} reach {np.abs(array).max():.3g}."
-                raise bad_argument("storage", storage, "'float32' for this model", fix)
-            array = narrow
-        stored[name] = array
-    return stored
+    """The arrays as they stand in the file; of matrices alone the dtype changes."""
+    narrow = {
+        name: array.astype(storage)
+        for name, array in arrays.items()
+        if array.ndim > 1 and array.dtype == np.float32 and storage == "float16"
+    }
+    for name, array in narrow.items():
+        if not np.array_equal(np.isfinite(array), np.isfinite(arrays[name])):
+            fix = f"The weights {name!r} reach {np.abs(arrays[name]).max():.3g}."
+            raise bad_argument("storage", storage, "'float32' for this model", fix)
+    return {**arrays, **narrow}

@@ -34,7 +34,7 @@ def relu(
     """max(x, 0), with the bends of Keras' ReLU: `f(x) = negative_slope * (x - threshold)` below."""
     above = np.where(x > threshold, x, 0.0).astype(x.dtype)
     if max_value is not None:
-        above = np.minimum(above, max_value)
+        above = np.clip(above, 0.0, max_value)
     return above - negative_slope * np.maximum(threshold - x, 0.0) if negative_slope else above
 
 
@@ -51,13 +51,18 @@ def log_softmax(x: Array) -> Array:
 
 
 def sparsemax(x: Array) -> Array:
-    """The point of the simplex nearest to x (Martins and Astudillo 2016, arXiv 1602.02068)."""
+    """What Keras 3 calls sparsemax (Martins and Astudillo 2016, arXiv 1602.02068).
+
+    Keras adds up all partial sums where the paper takes the last of them; a model that was trained
+    with it needs the same here.
+    """
     falling = np.flip(np.sort(x, axis=-1), axis=-1)
     sums = np.cumsum(falling, axis=-1)
     ranks = np.arange(1, x.shape[-1] + 1, dtype=x.dtype)
-    count = np.sum(1 + ranks * falling > sums, axis=-1, keepdims=True)
-    level = (np.take_along_axis(sums, count - 1, axis=-1) - 1) / count.astype(x.dtype)
-    return np.maximum(x - level, 0.0)
+    support = falling > (sums - 1) / ranks
+    count = support.sum(axis=-1, keepdims=True).astype(x.dtype)
+    total = np.where(support, sums, x.dtype.type(0)).sum(axis=-1, keepdims=True)
+    return np.maximum(x - (total - 1) / count, x.dtype.type(0))
 
 
 def gelu(x: Array, approximate: bool = False) -> Array:

@@ -11,6 +11,7 @@ A value is a name. Nodes only read values that stand before them. `recurrent` no
 every other `op` is one of `LAYERS`.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -19,7 +20,7 @@ import numpy as np
 
 from seqkeras.runtime._activations import Array
 from seqkeras.runtime._cells import Cell, Out, State, cell
-from seqkeras.runtime._layers import Shape, make_layer
+from seqkeras.runtime._layers import MAX_ELEMENTS, Shape, make_layer
 
 #: Numbers of one step: values, old state, new state, buffers, where to write the new state.
 Run: TypeAlias = Callable[[list[Any], State, list[Array], list[Any], Out], None]
@@ -98,7 +99,8 @@ class Graph:
     def _add(self, value: str, shape: Shape) -> int:
         if not isinstance(value, str) or value in self._slots:
             raise ValueError(f"the value {value!r} is made twice")
-        if not all(type(length) is int and length > 0 for length in shape):
+        sizes = all(type(length) is int and length > 0 for length in shape)
+        if not sizes or math.prod(shape) > MAX_ELEMENTS:
             raise ValueError(f"the value {value!r} is said to be {shape}")
         self._slots[value] = len(self._shapes)
         self._shapes.append(shape)

@@ -277,5 +277,4 @@ def make_layer(op: str, options: Options, weights: Weights, shapes: Sequence[Sha
         ValueError: weights, options and inputs do not fit each other.
     """
     function, shape = LAYERS[op](options, weights, shapes)
-    _fits(math.prod(shape) <= MAX_ELEMENTS, "output", shape, shapes)
     return function, tuple(int(length) for length in shape)

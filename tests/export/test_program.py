@@ -1,0 +1,626 @@
+"""Programs against the models that they were made of."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers as L  # noqa: N812
+
+import seqkeras
+from seqkeras import runtime
+from seqkeras.errors import ArgumentError
+from seqkeras.export import save_program
+
+ROWS, STEPS = 3, 9
+
+
+def numbers(*shape, seed=1):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def randomize(model, seed=0):
+    """The model with random weights everywhere; variances stay positive."""
+    random = np.random.default_rng(seed)
+    for weight in model.weights:
+        if "seed" not in weight.name:
+            value = random.normal(0, 0.5, weight.shape)
+            weight.assign(np.abs(value) + 0.1 if "variance" in weight.name else value)
+    return model
+
+
+def functional(build, *shapes, **options):
+    inputs = [keras.Input(shape, **options) for shape in shapes]
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], build(*inputs))
+
+
+def sequential(*layers, shape=(None, 3)):
+    return keras.Sequential([keras.Input(shape), *layers])
+
+
+def exported(model, path, **options):
+    save_program(randomize(model), path, **options)
+    return runtime.load(path)
+
+
+def answers(model, *xs):
+    given = xs if len(xs) > 1 else xs[0]
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, model(given))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.program"
+
+
+def nested():
+    inner = sequential(L.Masking(), L.GRU(4, return_sequences=True))
+    return functional(lambda x: L.LSTM(3)(inner(x)), (None, 3))
+
+
+def shared():
+    layer = L.GRU(3, return_sequences=True)
+    return functional(lambda x: L.Concatenate()([layer(x), layer(layer(x))]), (None, 3))
+
+
+def skip(x):
+    h = L.LSTM(3, return_sequences=True)(x)
+    return L.LSTM(4)(L.Add()([h, x]) * 2.0 - 1.0 + L.Average()([h, x]))
+
+
+def masked(x):
+    m = L.Masking()(x)
+    h = L.Dropout(0.3)(L.LSTM(4, return_sequences=True)(m))
+    return L.GRU(2, reset_after=False)(L.Concatenate()([h, m]))
+
+
+def masked_sum(x):
+    m = L.Masking()(x)
+    both = [L.LSTM(4, return_sequences=True)(m), L.GRU(4, return_sequences=True)(m)]
+    return L.SimpleRNN(2, return_sequences=True)(L.Multiply()(both))
+
+
+def cells():
+    return [L.LSTMCell(3), L.GRUCell(4), L.SimpleRNNCell(2)]
+
+
+#: Models whose input is `(batch, timesteps, 3)`.
+MODELS = {
+    "lstm": lambda: sequential(L.LSTM(5, return_sequences=True)),
+    "gru": lambda: sequential(L.GRU(5)),
+    "gru, reset before": lambda: sequential(L.GRU(5, reset_after=False, use_bias=False)),
+    "simple_rnn": lambda: sequential(L.SimpleRNN(5, activation="relu")),
+    "other activations": lambda: sequential(
+        L.LSTM(4, activation="softsign", recurrent_activation="hard_sigmoid")
+    ),
+    "cells": lambda: sequential(L.RNN(cells(), return_sequences=True)),
+    "one cell": lambda: sequential(L.RNN(L.LSTMCell(4))),
+    "own layers": lambda: sequential(
+        seqkeras.layers.LSTM(4, return_sequences=True), seqkeras.layers.RNN(cells())
+    ),
+    "many_to_one": lambda: seqkeras.many_to_one(3, units=(5, 4), activation="softmax", outputs=2),
+    "many_to_many": lambda: seqkeras.many_to_many(3, units=5, cell="gru", outputs=2),
+    "next_step": lambda: seqkeras.next_step(3, units=5, cell="simple_rnn", dropout=0.2),
+    "normalized": lambda: sequential(
+        L.Normalization(mean=[1.0, 2, 3], variance=[1.0, 4, 9]),
+        L.BatchNormalization(),
+        L.LSTM(4, return_sequences=True),
+        L.LayerNormalization(),
+        L.RMSNormalization(),
+        L.UnitNormalization(),
+        L.Rescaling(2.0, offset=1.0),
+        L.Normalization(mean=1.0, variance=4.0, invert=True),
+    ),
+    "layer norm without": lambda: sequential(
+        L.LayerNormalization(center=False, scale=False), L.GRU(3), L.BatchNormalization(scale=False)
+    ),
+    "activations": lambda: sequential(
+        L.GRU(4, return_sequences=True),
+        L.PReLU(shared_axes=[1]),
+        L.LeakyReLU(0.1),
+        L.ELU(0.5),
+        L.ReLU(max_value=2.0),
+        L.Activation("gelu"),
+        L.Softmax(),
+    ),
+    "nothing in prediction": lambda: sequential(
+        L.Dropout(0.5),
+        L.GaussianNoise(1.0),
+        L.SpatialDropout1D(0.5),
+        L.LSTM(3, dropout=0.5, recurrent_dropout=0.5),
+        L.ActivityRegularization(0.1),
+    ),
+    "time distributed": lambda: sequential(
+        L.TimeDistributed(L.Dense(4, "tanh")),
+        L.GRU(4, return_sequences=True),
+        L.TimeDistributed(sequential(L.Dense(2), L.Dense(2), shape=(4,))),
+    ),
+    "heads": lambda: functional(
+        lambda x: [L.Dense(2)(h := L.LSTM(4, return_sequences=True)(x)), L.GRU(3)(h)], (None, 3)
+    ),
+    "named heads": lambda: functional(
+        lambda x: {"last": L.LSTM(4)(x), "all": L.GRU(2, return_sequences=True)(x)}, (None, 3)
+    ),
+    "returned state": lambda: functional(lambda x: L.GRU(4, return_state=True)(x)[1], (None, 3)),
+    "last timestep": lambda: functional(
+        lambda x: L.LSTM(4, return_sequences=True)(x)[:, -1], (None, 3)
+    ),
+    "features apart": lambda: functional(
+        lambda x: keras.ops.concatenate(
+            [L.LSTM(2)(x[:, :, 1:]), L.GRU(2)(keras.ops.take(x, [2, 0], axis=-1))], axis=-1
+        ),
+        (None, 3),
+    ),
+    "operations": lambda: functional(
+        lambda x: keras.ops.tanh(-L.GRU(3)(keras.ops.square(x) / np.float32([1, 2, 3]))), (None, 3)
+    ),
+    "reshaped answer": lambda: sequential(L.LSTM(6), L.Reshape((3, 2)), L.Dense(2), L.Flatten()),
+    "skip": lambda: functional(skip, (None, 3)),
+    "shared": shared,
+    "nested": nested,
+    "masked": lambda: functional(masked, (None, 3)),
+    "masked sum": lambda: functional(masked_sum, (None, 3)),
+    "masked, zeros": lambda: sequential(
+        L.Masking(), L.LSTM(3, return_sequences=True, zero_output_for_mask=True)
+    ),
+}
+
+
+def gaps(x, seed=2):
+    """x with timesteps of zeros, which Masking leaves out."""
+    x[np.random.default_rng(seed).random(x.shape[:2]) < 0.3] = 0
+    return x
+
+
+def flat(given):
+    return keras.tree.flatten(given)
+
+
+def assert_last_is(expected, ys, tolerance=1e-5):
+    """Outputs over time against those of the model, which may be of the last timestep alone."""
+    for one, other in zip(flat(ys), flat(expected), strict=True):
+        shown = one if one.shape == other.shape else one[:, -1]
+        np.testing.assert_allclose(shown, other, atol=tolerance)
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("name", MODELS)
+def test_steps_give_what_the_model_gives(name, path):
+    model = MODELS[name]()
+    program = exported(model, path)
+    x = gaps(numbers(ROWS, STEPS, 3))
+    state = program.initial_state(ROWS)
+    for t in range(STEPS):
+        y, state = program.step(x[:, t], state)
+    expected = [one if one.ndim == 2 else one[:, -1] for one in flat(answers(model, x))]
+    for one, other in zip(flat(y), expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=8)
+@given(data=st.data())
+def test_every_partition_of_the_time_axis_gives_the_same(name, data, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / f"{name.replace(' ', '')}.program"
+    if not path.exists():
+        exported(MODELS[name](), path)
+    program = runtime.load(path)
+    x = gaps(numbers(ROWS, STEPS, 3))
+    whole, last = program.scan(x, program.initial_state(ROWS))
+    cuts = sorted(data.draw(st.sets(st.integers(1, STEPS - 1))))
+    state, parts = program.initial_state(ROWS), []
+    for part in np.split(x, cuts, axis=1):
+        ys, state = program.scan(part, state)
+        parts.append(ys)
+    for number, one in enumerate(flat(whole)):
+        np.testing.assert_array_equal(
+            np.concatenate([flat(part)[number] for part in parts], axis=1), one
+        )
+    for one, other in zip(state, last, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@st.composite
+def architectures(draw):
+    """A random stack of layers, in the order in which they stand."""
+    kinds = st.sampled_from(["lstm", "gru", "simple_rnn", "cells", "dense", "norm", "both"])
+    stack = draw(st.lists(kinds, min_size=1, max_size=4))
+    widths = draw(st.lists(st.integers(1, 7), min_size=6, max_size=6))
+    flags = draw(st.lists(st.booleans(), min_size=6, max_size=6))
+    return stack, widths, flags
+
+
+def build(stack, widths, flags):
+    """The model of a drawn architecture; it ends in a recurrent layer and a head."""
+    masks, sequences, heads, wide, *_ = flags
+    x = inputs = keras.Input((None, 3), dtype="float64" if wide else "float32")
+    with Policy("float64" if wide else "float32"):
+        h = L.Masking()(x) if masks else x
+        for kind, units in zip(stack, widths, strict=False):
+            h = layer_of(kind, units)(h)
+        h = L.LSTM(widths[4], return_sequences=sequences)(h)
+        outputs = [L.Dense(2)(h), L.Dense(1, "sigmoid")(h)] if heads else L.Dense(widths[5])(h)
+    return keras.Model(inputs, outputs)
+
+
+class Policy:
+    """Layers made inside compute in that dtype."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __enter__(self):
+        self.before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.name)
+
+    def __exit__(self, *_):
+        keras.config.set_dtype_policy(self.before)
+
+
+def layer_of(kind, units):
+    if kind == "cells":
+        return L.RNN([L.GRUCell(units), L.LSTMCell(units)], return_sequences=True)
+    if kind == "both":
+        return lambda h: L.Concatenate()([h, L.GRU(units, return_sequences=True)(h)])
+    makes = {"dense": lambda: L.Dense(units, "relu"), "norm": L.LayerNormalization}
+    named = {"lstm": L.LSTM, "gru": L.GRU, "simple_rnn": L.SimpleRNN}
+    return makes[kind]() if kind in makes else named[kind](units, return_sequences=True)
+
+
+@settings(max_examples=25)
+@given(architecture=architectures(), rows=st.integers(1, 4), steps=st.integers(1, 12))
+def test_any_model_after_a_step_of_training(architecture, rows, steps, tmp_path_factory):
+    model = build(*architecture)
+    x = gaps(numbers(rows, steps, 3))
+    targets = keras.tree.map_structure(np.zeros_like, answers(model, x))
+    model.compile("adam", "mse", run_eagerly=True)
+    model.train_on_batch(x, targets)
+    path = tmp_path_factory.mktemp("any") / "model.program"
+    save_program(model, path)
+    program = runtime.load(path)
+    expected = model.predict_on_batch(x)
+    ys, _ = program.scan(x, program.initial_state(rows))
+    assert_last_is(expected, ys)
+
+
+class TestInputs:
+    """Several inputs, tokens, and what does not change over time."""
+
+    def test_tokens_and_their_mask(self, path):
+        model = functional(
+            lambda x: L.Dense(7, "softmax")(
+                L.LSTM(4, return_sequences=True)(L.Embedding(7, 3, mask_zero=True)(x))
+            ),
+            (None,),
+        )
+        program = exported(model, path)
+        assert program.inputs[0].dtype == np.int32
+        ids = np.random.default_rng(0).integers(0, 7, (ROWS, STEPS))
+        ys, _ = program.scan(ids, program.initial_state(ROWS))
+        assert_last_is(answers(model, ids), ys)
+
+    def test_a_static_covariate_is_given_at_each_step(self, path):
+        sequence, static = keras.Input((STEPS, 3), name="values"), keras.Input((2,), name="shop")
+        both = L.Concatenate()([sequence, L.RepeatVector(STEPS)(static)])
+        h = L.GRU(4)(both)
+        model = keras.Model(
+            {"values": sequence, "shop": static}, L.Dense(1)(L.Concatenate()([h, static]))
+        )
+        program = exported(model, path)
+        assert [port.each_step for port in program.inputs] == [False, True]
+        xs = {"values": numbers(ROWS, STEPS, 3), "shop": numbers(ROWS, 2)}
+        ys, _ = program.scan(xs, program.initial_state(ROWS))
+        assert_last_is(answers(model, xs), ys)
+
+    def test_one_to_many_steps_with_the_same_input(self, path):
+        model = seqkeras.one_to_many(3, steps=5, outputs=2, units=4)
+        program = exported(model, path)
+        x, state = numbers(ROWS, 3), program.initial_state(ROWS)
+        expected = answers(model, x)
+        for t in range(5):
+            y, state = program.step(x, state)
+            np.testing.assert_allclose(y, expected[:, t], atol=1e-5)
+
+    def test_a_mask_that_is_an_input(self, path):
+        x, mask = keras.Input((None, 3), name="x"), keras.Input((None,), dtype="bool", name="mask")
+        model = keras.Model([x, mask], L.LSTM(4, return_sequences=True)(x, mask=mask))
+        program = exported(model, path)
+        xs = [numbers(ROWS, STEPS, 3), np.random.default_rng(0).random((ROWS, STEPS)) < 0.5]
+        ys, _ = program.scan(xs, program.initial_state(ROWS))
+        assert_last_is(answers(model, *xs), ys)
+
+    def test_a_stateful_model_is_exported_without_its_state(self, path):
+        model = randomize(seqkeras.next_step(3, units=4, stateful=True, batch_size=2))
+        twin = seqkeras.next_step(3, units=4)
+        twin.set_weights(model.get_weights())
+        x = numbers(2, STEPS, 3)
+        model({"inputs": x, "reset": None})
+        save_program(model, path)
+        program = runtime.load(path)
+        ys, _ = program.scan(x, program.initial_state(2))
+        np.testing.assert_allclose(ys, answers(twin, x), atol=1e-5)
+
+
+class TestWindow:
+    """Programs that read the newest rows anew at each step."""
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: seqkeras.many_to_one(3, units=4),
+            lambda: seqkeras.many_to_one(3, units=4, bidirectional=True, cell="gru"),
+            lambda: seqkeras.many_to_many(3, units=4, bidirectional=True),
+            lambda: seqkeras.autoencoder(3, timesteps=5, units=4),
+            lambda: seqkeras.multi_output(3, lookback=5, horizon=2, units=4, season_length=2),
+            lambda: sequential(L.Masking(), L.Bidirectional(L.LSTM(3), merge_mode="sum")),
+            lambda: sequential(L.LSTM(3, go_backwards=True, return_sequences=True), L.GRU(2)),
+            lambda: sequential(L.RNN(cells(), return_sequences=True), L.Dense(2)),
+            lambda: sequential(L.TimeDistributed(L.Dense(2)), L.GRU(2)),
+        ],
+    )
+    def test_each_answer_is_that_of_the_newest_rows(self, make, path):
+        model = make()
+        program = exported(model, path, window=5)
+        x = gaps(numbers(ROWS, STEPS, 3))
+        ys, _ = program.scan(x, program.initial_state(ROWS))
+        assert np.isnan(ys[:, :4]).all()
+        for t in range(4, STEPS):
+            expected = answers(model, x[:, t - 4 : t + 1])
+            np.testing.assert_allclose(ys[:, t], expected, atol=1e-5)
+
+    def test_rows_that_began_at_other_times_answer_when_they_can(self, path):
+        program = exported(seqkeras.many_to_one(3, units=4), path, window=3)
+        old, new = program.initial_state(1), program.initial_state(1)
+        for t in range(2):
+            _, old = program.step(np.full((1, 3), t), old)
+        both = tuple(np.concatenate(pair) for pair in zip(old, new, strict=True))
+        y, _ = program.step(np.ones((2, 3)), both)
+        assert np.isnan(y[:, 0]).tolist() == [False, True]
+
+    def test_a_forecaster_s_network(self, path):
+        df = seqkeras.forecasting.load_air_passengers()
+        forecaster = seqkeras.Forecaster(horizon=3, lookback=12, units=4, epochs=1).fit(df)
+        save_program(forecaster.model_, path, window=12)
+        program = runtime.load(path)
+        x = numbers(ROWS, 12, 1)
+        ys, _ = program.scan(x, program.initial_state(ROWS))
+        np.testing.assert_allclose(ys[:, -1], answers(forecaster.model_, x), atol=1e-5)
+
+    def test_a_window_that_the_model_does_not_read_is_refused(self, path):
+        with pytest.raises(ArgumentError, match=r"window must be 5. Got: window=4"):
+            save_program(seqkeras.autoencoder(3, timesteps=5, units=4), path, window=4)
+        with pytest.raises(ArgumentError, match=r"window must be an integer >= 1"):
+            save_program(seqkeras.many_to_one(3, units=4), path, window=0)
+
+
+class Doubled(L.LSTM):
+    """A layer of somebody's own."""
+
+
+class OwnCell(L.LSTMCell):
+    """A cell of somebody's own."""
+
+
+def encoder_decoder():
+    x, y = keras.Input((None, 3)), keras.Input((None, 3))
+    _, *state = L.LSTM(4, return_state=True)(x)
+    return keras.Model([x, y], L.LSTM(4)(y, initial_state=state))
+
+
+REFUSED = {
+    "both ways": (
+        lambda: sequential(L.Bidirectional(L.LSTM(3), name="two")),
+        r"layer 'two': its backward direction begins at the end .*window=",
+    ),
+    "backwards": (
+        lambda: sequential(L.GRU(3, go_backwards=True, name="back")),
+        r"layer 'back': go_backwards begins at the end",
+    ),
+    "convolution": (
+        lambda: sequential(L.Conv1D(2, 3, padding="causal", name="conv"), L.GRU(2)),
+        r"layer 'conv': Conv1D has no form",
+    ),
+    "attention": (
+        lambda: functional(lambda x: L.Attention(name="look")([L.GRU(3)(x)[:, None], x]), (9, 3)),
+        r"Got: layer 'get_item\w*': the index",
+    ),
+    "pooling": (
+        lambda: sequential(L.GRU(3, return_sequences=True), L.GlobalMaxPooling1D(name="pool")),
+        r"layer 'pool': GlobalMaxPooling1D",
+    ),
+    "lambda": (
+        lambda: sequential(L.GRU(3), L.Lambda(lambda x: x, name="odd")),
+        r"layer 'odd': Lambda has no form",
+    ),
+    "repeat": (
+        lambda: seqkeras.autoencoder(3, timesteps=5, units=4),
+        r"layer 'repeat': it repeats what is known only at the end",
+    ),
+    "flatten": (
+        lambda: sequential(L.GRU(3, return_sequences=True), L.Flatten(name="flat"), shape=(5, 3)),
+        r"layer 'flat': it puts timesteps together",
+    ),
+    "time axis": (
+        lambda: sequential(L.LayerNormalization(axis=1, name="across"), L.GRU(2), shape=(5, 3)),
+        r"layer 'across': it works along the axis of time",
+    ),
+    "past timestep": (
+        lambda: functional(lambda x: L.GRU(3, return_sequences=True)(x)[:, 0], (5, 3)),
+        r"it takes the timesteps 0",
+    ),
+    "two times": (
+        lambda: functional(lambda x: L.Multiply(name="mix")([L.GRU(3)(x), x]), (3, 3)),
+        r"layer 'mix': it joins what changes over time",
+    ),
+    "own layer": (
+        lambda: sequential(Doubled(3, name="mine")),
+        r"layer 'mine': Doubled has no form",
+    ),
+    "own cell": (
+        lambda: sequential(L.RNN(OwnCell(3), name="mine")),
+        r"layer 'mine': its cell OwnCell has no form",
+    ),
+    "own activation": (
+        lambda: sequential(L.GRU(3, activation=lambda x: x, name="mine")),
+        r"layer 'mine': its activation '<lambda>' is not of Keras",
+    ),
+    "initial state": (encoder_decoder, r"its initial state is computed by the model"),
+    "other state": (
+        lambda: functional(
+            lambda x: L.Dense(2, name="c")(L.LSTM(3, return_state=True)(x)[2]), (4, 3)
+        ),
+        r"layer 'c': it reads the state of a recurrent layer",
+    ),
+    "no recurrence": (
+        lambda: sequential(L.Dense(3)),
+        r"model must be a model with a recurrent layer",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_stepped_is_named_with_the_reason(name, path):
+    make, message = REFUSED[name]
+    with pytest.raises(ArgumentError, match=message):
+        save_program(make(), path)
+    assert not path.exists()
+
+
+def test_a_model_without_a_graph_is_refused(path):
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(ArgumentError, match=r"model must be a keras.Model with a graph of layers"):
+        save_program(Own(), path)
+    with pytest.raises(ArgumentError, match=r"model must be a keras.Model with a graph of layers"):
+        save_program("model.keras", path)
+
+
+class TestScalers:
+    """Raw numbers in and out."""
+
+    def test_raw_numbers_far_from_zero_keep_their_digits(self, path):
+        preprocessing = pytest.importorskip("sklearn.preprocessing")
+        raw = np.random.default_rng(0).normal(1e6, 0.5, (STEPS, 3))
+        scaler = preprocessing.StandardScaler().fit(raw)
+        model = seqkeras.many_to_one(3, units=4)
+        program = exported(model, path, scaler=scaler, target_scaler=(1e6, 0.5))
+        ys, _ = program.scan(raw[None], program.initial_state(1))
+        scaled = scaler.transform(raw)[None].astype("float32")
+        expected = answers(model, scaled).astype("float64") * 0.5 + 1e6
+        assert ys.dtype == np.float64
+        np.testing.assert_allclose(ys[:, -1], expected, rtol=0, atol=1e-5)
+
+    def test_each_of_several_inputs_has_its_own(self, path):
+        model = functional(lambda a, b: L.GRU(3)(L.Concatenate()([a, b])), (None, 2), (None, 1))
+        first, second = (tensor._keras_history.operation.name for tensor in model.inputs)
+        program = exported(model, path, scaler={first: ([1.0, 2.0], [3.0, 4.0])})
+        a, b = numbers(ROWS, STEPS, 2), numbers(ROWS, STEPS, 1)
+        ys, _ = program.scan({first: a, second: b}, program.initial_state(ROWS))
+        scaled = (a - np.float32([1, 2])) / np.float32([3, 4])
+        np.testing.assert_allclose(ys[:, -1], answers(model, scaled, b), atol=1e-5)
+        with pytest.raises(ArgumentError, match="scaler must be a dict with names of"):
+            save_program(model, path, scaler=(0.0, 1.0))
+        with pytest.raises(ArgumentError, match="scaler must be a dict with names of"):
+            save_program(model, path, scaler={"none": (0.0, 1.0)})
+
+
+class TestFile:
+    """What the file holds."""
+
+    def test_names_of_features_are_kept(self, path):
+        program = exported(seqkeras.many_to_one(2, units=3), path, features=["flow", "pressure"])
+        assert program.inputs[0].features == ("flow", "pressure")
+        for wrong in (["flow"], ["flow", "flow"]):
+            with pytest.raises(ArgumentError, match="features must be 2 different names"):
+                save_program(seqkeras.many_to_one(2, units=3), path, features=wrong)
+
+    def test_half_precision_halves_the_file_and_rounds_the_weights(self, tmp_path):
+        model = randomize(seqkeras.many_to_one(3, units=64))
+        sizes, outputs = [], []
+        for storage in ("float32", "float16"):
+            file = tmp_path / storage
+            save_program(model, file, storage=storage)
+            program = runtime.load(file)
+            sizes.append(file.stat().st_size)
+            outputs.append(program.scan(numbers(1, 20, 3), program.initial_state())[0])
+        assert sizes[1] < 0.6 * sizes[0]
+        assert not np.array_equal(*outputs)
+        np.testing.assert_allclose(*outputs, atol=2e-2)
+
+    def test_weights_that_half_precision_cannot_hold_are_refused(self, path):
+        model = seqkeras.many_to_one(3, units=4)
+        model.set_weights([weight * 1e7 for weight in model.get_weights()])
+        with pytest.raises(ArgumentError, match=r"storage must be 'float32' for this model"):
+            save_program(model, path, storage="float16")
+
+    def test_mixed_precision_is_computed_in_float32(self, path):
+        with Policy("mixed_bfloat16"):
+            model = randomize(seqkeras.many_to_one(3, units=4))
+        save_program(model, path)
+        program = runtime.load(path)
+        x = numbers(ROWS, STEPS, 3)
+        ys, _ = program.scan(x, program.initial_state(ROWS))
+        assert ys.dtype == np.float32
+        np.testing.assert_allclose(ys[:, -1], answers(model, x).astype("float32"), atol=0.1)
+
+    def test_the_model_is_left_as_it_was(self, path):
+        model = randomize(seqkeras.next_step(3, units=4, stateful=True, batch_size=2))
+        before = [np.array(one) for one in model.variables]
+        save_program(model, path)
+        for one, other in zip(before, model.variables, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    def test_a_file_is_replaced_only_by_a_whole_one(self, path):
+        exported(seqkeras.many_to_one(3, units=4), path)
+        before = path.read_bytes()
+        with pytest.raises(ArgumentError):
+            save_program(seqkeras.autoencoder(3, timesteps=5, units=4), path)
+        assert path.read_bytes() == before
+
+    def test_the_same_model_gives_the_same_file(self, tmp_path):
+        model = seqkeras.many_to_one(3, units=4)
+        save_program(model, tmp_path / "a")
+        save_program(model, tmp_path / "b")
+        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_ten_thousand_steps_stay_with_the_model(path):
+    model = sequential(
+        L.LSTM(16, return_sequences=True), L.GRU(16, return_sequences=True), L.Dense(1)
+    )
+    save_program(model, path)
+    program = runtime.load(path)
+    x = numbers(1, 10_000, 3)
+    ys, _ = program.scan(x, program.initial_state())
+    np.testing.assert_allclose(ys, model.predict(x, verbose=0), atol=1e-5)
+
+
+def test_a_state_goes_on_in_another_process(path, tmp_path):
+    program = exported(MODELS["many_to_one"](), path)
+    x = numbers(1, STEPS, 3)
+    whole, last = program.scan(x, program.initial_state())
+    _, state = program.scan(x[:, :4], program.initial_state())
+    (tmp_path / "state").write_bytes(program.pack_state(state))
+    np.save(tmp_path / "rest.npy", x[:, 4:])
+    script = f"""
+import sys
+import numpy as np
+from seqkeras import runtime
+program = runtime.load({str(path)!r})
+state = program.unpack_state(open({str(tmp_path / "state")!r}, "rb").read())
+ys, state = program.scan(np.load({str(tmp_path / "rest.npy")!r}), state)
+np.save({str(tmp_path / "ys.npy")!r}, ys)
+open({str(tmp_path / "last")!r}, "wb").write(program.pack_state(state))
+assert not {{"keras", "tensorflow", "jax", "torch", "pandas"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "ys.npy"), whole[:, 4:])
+    for one, other in zip(
+        program.unpack_state((tmp_path / "last").read_bytes()), last, strict=True
+    ):
+        np.testing.assert_array_equal(one, other)

@@ -1,0 +1,405 @@
+"""Programs: the functions of one timestep that services call."""
+
+import copy
+import pickle
+import re
+import struct
+import threading
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import seqkeras
+from seqkeras import runtime
+from seqkeras.errors import ArgumentError, DataError, FileFormatError
+from seqkeras.export import save_program
+from seqkeras.runtime._archive import read_archive, write_archive
+from seqkeras.runtime._program import KIND, VERSION
+
+ROWS, STEPS = 4, 7
+
+
+def numbers(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A program of two layers and a head, `(batch, 3)` to `(batch, 2)`."""
+    keras.utils.set_random_seed(0)
+    path = tmp_path_factory.mktemp("program") / "sensor.program"
+    save_program(seqkeras.many_to_one(3, outputs=2, units=(6, 5), cell=["lstm", "gru"]), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def program(path):
+    return runtime.load(path)
+
+
+@pytest.fixture(scope="module")
+def windowed(tmp_path_factory):
+    path = tmp_path_factory.mktemp("program") / "window.program"
+    save_program(seqkeras.many_to_one(3, units=4), path, window=3)
+    return runtime.load(path)
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    path = tmp_path_factory.mktemp("program") / "tokens.program"
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((None,)), layers.Embedding(5, 3), layers.GRU(4)])
+    save_program(model, path)
+    return runtime.load(path)
+
+
+def warm(program, rows=ROWS):
+    """A state that is not zero."""
+    return program.scan(numbers(rows, 3, 3), program.initial_state(rows))[1]
+
+
+def assert_same(state, other):
+    for one, two in zip(state, other, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+class TestStep:
+    def test_it_says_what_it_is(self, program, windowed):
+        text = "many_to_one: inputs (batch, 3) -> head (batch, 2); state of 17 numbers a row"
+        assert repr(program) == f"Program({text})"
+        assert repr(windowed).endswith(", window of 3)")
+        assert [one.name for one in program.states] == [
+            "recurrent_1/h",
+            "recurrent_1/c",
+            "recurrent_2/h",
+        ]
+
+    def test_nothing_that_is_given_is_changed(self, program):
+        x, state = numbers(ROWS, 3), warm(program)
+        before = x.copy(), copy.deepcopy(state)
+        program.step(x, state)
+        np.testing.assert_array_equal(x, before[0])
+        assert_same(state, before[1])
+
+    def test_what_is_returned_is_nobody_else_s(self, program):
+        x, state = numbers(ROWS, 3), warm(program)
+        y, new = program.step(x, state)
+        kept = y.copy(), copy.deepcopy(new)
+        program.step(numbers(ROWS, 3, seed=9), new, out=state)
+        np.testing.assert_array_equal(y, kept[0])
+        assert_same(new, kept[1])
+
+    @pytest.mark.parametrize("kind", ["program", "windowed"])
+    def test_out_is_written_into_and_may_be_the_state_itself(self, kind, request):
+        program = request.getfixturevalue(kind)
+        x, state = numbers(ROWS, 3), warm(program)
+        expected, after = program.step(x, state)
+        y, given = program.step(x, state, out=state)
+        np.testing.assert_array_equal(y, expected)
+        assert all(one is two for one, two in zip(given, state, strict=True))
+        assert_same(state, after)
+
+    @settings(max_examples=20)
+    @given(rows=st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=6))
+    def test_a_row_has_the_answer_that_it_has_alone(self, program, rows):
+        x, state = numbers(ROWS, 3), warm(program)
+        y, new = program.step(x, state)
+        some, after = program.step(x[rows], tuple(one[rows] for one in state))
+        np.testing.assert_allclose(some, y[rows], atol=1e-6)
+        for one, two in zip(after, new, strict=True):
+            np.testing.assert_allclose(one, two[rows], atol=1e-6)
+
+    def test_many_batch_sizes_leave_few_buffers(self, program):
+        for rows in range(1, 40):
+            program.step(numbers(rows, 3), program.initial_state(rows))
+        assert len(program._graph._buffers) <= 8
+
+    def test_threads_do_not_disturb_each_other(self, program):
+        xs = [numbers(2, 300, 3, seed=seed) for seed in range(8)]
+        expected = [program.scan(x, program.initial_state(2))[0] for x in xs]
+        got = [None] * len(xs)
+
+        def run(number):
+            state, ys = program.initial_state(2), []
+            for t in range(300):
+                y, state = program.step(xs[number][:, t], state)
+                ys.append(y)
+            got[number] = np.stack(ys, axis=1)
+
+        threads = [threading.Thread(target=run, args=[number]) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for one, two in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+    def test_a_program_can_be_copied_to_other_processes_by_its_file_alone(self, program, path):
+        again = runtime.load(path)
+        assert again.fingerprint == program.fingerprint
+        assert_same(warm(again), warm(program))
+
+
+class TestScan:
+    def test_it_gives_what_steps_give(self, program):
+        x, state = numbers(ROWS, STEPS, 3), program.initial_state(ROWS)
+        ys, last = program.scan(x, state)
+        for t in range(STEPS):
+            y, state = program.step(x[:, t], state)
+            np.testing.assert_array_equal(ys[:, t], y)
+        assert_same(last, state)
+
+    def test_no_timesteps_change_nothing(self, program):
+        state = warm(program)
+        ys, last = program.scan(numbers(ROWS, 0, 3), state)
+        assert ys.shape == (ROWS, 0, 2)
+        assert_same(last, state)
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("x", "message"),
+        [
+            (
+                numbers(ROWS, 2),
+                r"inputs must be of shape \(batch, 3\). Got: inputs='shape \(4, 2\)'",
+            ),
+            (numbers(3), r"of shape \(batch, 3\). Got: inputs='shape \(3,\)'"),
+            (numbers(ROWS, 1, 3), r"of shape \(batch, 3\)"),
+            (numbers(0, 3), r"of shape \(batch, 3\). Got: inputs='shape \(0, 3\)'"),
+            (1.0, r"of shape \(batch, 3\). Got: inputs='shape \(\)'"),
+            ([[1, 2, "x"]], r"inputs must be numbers, as float32. Got: inputs='an array of <U"),
+            ([[1, 2, None]], r"numbers, as float32. Got: inputs='an array of object'"),
+            ([[1, 2, 3j]], r"numbers, as float32. Got: inputs='an array of complex128'"),
+            ([[1.0, 2], [3]], r"inputs must be an array of float32"),
+            ([[1e300, 0, 0]], r"numbers that float32 can hold. Got: inputs=.*1e\+300"),
+            ({"other": numbers(ROWS, 3)}, r"x must be a dict of \['inputs'\]. Got: x=\['other'\]"),
+        ],
+    )
+    def test_a_wrong_input_is_named(self, program, x, message):
+        with pytest.raises(ArgumentError, match=message):
+            program.step(x, program.initial_state(ROWS))
+
+    @pytest.mark.parametrize(
+        "x",
+        [
+            numbers(ROWS, 3).astype("float64"),
+            numbers(ROWS, 3).astype(">f4"),
+            np.asfortranarray(numbers(ROWS, 3)),
+            numbers(ROWS, 6)[:, ::2],
+            np.ones((ROWS, 3), bool),
+            np.ones((ROWS, 3), "uint8"),
+            numbers(ROWS, 3).tolist(),
+            {"inputs": numbers(ROWS, 3)},
+        ],
+    )
+    def test_other_dtypes_and_layouts_are_converted(self, program, x):
+        y, _ = program.step(x, warm(program))
+        plain = np.array(x["inputs"] if isinstance(x, dict) else x, "float32", order="C")
+        np.testing.assert_array_equal(y, program.step(plain, warm(program))[0])
+
+    def test_nan_is_refused_and_the_place_is_named(self, program):
+        x, state = numbers(ROWS, 3), warm(program)
+        x[2, 1] = np.nan
+        kept = copy.deepcopy(state)
+        with pytest.raises(DataError, match=r"inputs holds 1 NaN, the first at \(2, 1\)"):
+            program.step(x, state, out=state)
+        assert_same(state, kept)
+
+    def test_nan_propagates_in_its_row_alone_if_asked(self, path):
+        program = runtime.load(path, nan="propagate")
+        x, state = numbers(ROWS, 3), warm(program)
+        expected, _ = program.step(x, state)
+        x[2, 1] = np.nan
+        y, _ = program.step(x, state)
+        assert np.isnan(y[2]).all()
+        np.testing.assert_array_equal(np.delete(y, 2, 0), np.delete(expected, 2, 0))
+
+    def test_infinity_is_no_nan(self, program):
+        x = numbers(ROWS, 3)
+        x[0, 0], x[1, 0] = np.inf, 3e38
+        assert np.isfinite(program.step(x, warm(program))[0]).all()
+
+    @pytest.mark.parametrize(
+        ("change", "got"),
+        [
+            (lambda state: list(state), "a list of"),
+            (lambda state: state[:-1], r"a tuple of \[\"\(4, 6\) float32\", \"\(4, 6\)"),
+            (lambda state: tuple(one[:2] for one in state), r"\(2, 6\) float32"),
+            (lambda state: tuple(one.astype("float64") for one in state), "float64"),
+            (lambda state: tuple(one.tolist() for one in state), "list"),
+            (lambda state: state[0], "a ndarray of"),
+            (lambda state: None, "a NoneType of"),
+            (lambda state: state[::-1], r"\(4, 5\) float32"),
+        ],
+    )
+    @pytest.mark.parametrize("argument", ["state", "out"])
+    def test_a_wrong_state_is_refused_with_the_right_one(self, program, change, got, argument):
+        state = warm(program)
+        wrong = (
+            {"state": change(state)}
+            if argument == "state"
+            else {"state": state, "out": change(state)}
+        )
+        if wrong.get("out", 0) is None:
+            return  # which is its default
+        expected = rf"{argument} must be a tuple of \['recurrent_1/h \(4, 6\) float32'"
+        with pytest.raises(ArgumentError, match=expected) as caught:
+            program.step(numbers(ROWS, 3), **wrong)
+        assert re.search(got.replace('\\"', "'"), str(caught.value))
+        assert "initial_state(4)" in str(caught.value)
+
+    def test_ids_that_are_none_are_refused(self, tokens):
+        state = tokens.initial_state(2)
+        for wrong in ([5, 0], [-1, 0]):
+            with pytest.raises(
+                DataError, match=rf"in 0 .. 4, as in the embedding. Got: {wrong[0]}"
+            ):
+                tokens.step(wrong, state)
+        with pytest.raises(ArgumentError, match=r"numbers that int32 can hold. Got: .*1\.5"):
+            tokens.step([1.5, 0.0], state)
+        with pytest.raises(ArgumentError, match=r"numbers that int32 can hold"):
+            tokens.step(np.array([2**40, 0]), state)
+        np.testing.assert_array_equal(
+            tokens.step([1.0, 2.0], state)[0], tokens.step([1, 2], state)[0]
+        )
+
+    @pytest.mark.parametrize("rows", [0, -1, 1.5, True, "2", None])
+    def test_a_batch_size_is_a_positive_integer(self, program, rows):
+        with pytest.raises(ArgumentError, match="batch_size must be an integer >= 1"):
+            program.initial_state(rows)
+
+    def test_a_policy_for_nan_is_one_of_two(self, path):
+        with pytest.raises(ArgumentError, match="nan must be one of 'raise', 'propagate'"):
+            runtime.load(path, nan="ignore")
+
+    def test_timesteps_of_inputs_must_agree(self, tmp_path):
+        layers = keras.layers
+        a, b = keras.Input((None, 1), name="a"), keras.Input((None, 1), name="b")
+        save_program(keras.Model([a, b], layers.GRU(2)(layers.Add()([a, b]))), tmp_path / "p")
+        program = runtime.load(tmp_path / "p")
+        state = program.initial_state(2)
+        with pytest.raises(ArgumentError, match=r"xs must be arrays of as many timesteps each"):
+            program.scan([numbers(2, 3, 1), numbers(2, 4, 1)], state)
+        with pytest.raises(ArgumentError, match=r"inputs of as many rows each. Got: x=\[1, 2\]"):
+            program.step([numbers(2, 1), numbers(1, 1)], state)
+        with pytest.raises(ArgumentError, match=r"a list or a dict of \['a', 'b'\]"):
+            program.step(numbers(2, 1), state)
+
+
+class TestPacking:
+    @pytest.mark.parametrize("kind", ["program", "windowed"])
+    @pytest.mark.parametrize("rows", [1, 5])
+    def test_a_packed_state_goes_on(self, kind, rows, request):
+        program = request.getfixturevalue(kind)
+        state = warm(program, rows)
+        data = program.pack_state(state)
+        assert len(data) == program.state_bytes(rows)
+        again = program.unpack_state(data)
+        assert_same(again, state)
+        x = numbers(rows, 3)
+        np.testing.assert_array_equal(
+            program.step(x, again, out=again)[0], program.step(x, state)[0]
+        )
+
+    def test_every_changed_or_missing_byte_is_noticed(self, program):
+        data = program.pack_state(warm(program))
+        for length in range(len(data)):
+            with pytest.raises(FileFormatError):
+                program.unpack_state(data[:length])
+        for place in range(len(data)):
+            changed = bytearray(data)
+            changed[place] ^= 1 << place % 8
+            with pytest.raises(FileFormatError):
+                program.unpack_state(bytes(changed))
+        with pytest.raises(FileFormatError, match="damaged"):
+            program.unpack_state(data + b"\0")
+
+    @given(st.binary(max_size=400))
+    def test_noise_is_refused(self, program, noise):
+        head = program.pack_state(program.initial_state())[:32]
+        for data in (noise, head + noise, head[:24] + noise):
+            with pytest.raises(FileFormatError):
+                program.unpack_state(data)
+
+    def test_absurd_rows_take_no_memory(self, program):
+        data = bytearray(program.pack_state(warm(program)))
+        struct.pack_into("<I", data, 24, 2**32 - 1)
+        with pytest.raises(FileFormatError, match="4294967295 rows need"):
+            program.unpack_state(bytes(data))
+
+    def test_a_state_of_another_program_is_refused(self, program, windowed):
+        with pytest.raises(FileFormatError, match="belongs to another program"):
+            program.unpack_state(windowed.pack_state(windowed.initial_state()))
+
+    def test_a_later_version_is_refused_with_the_way_out(self, program):
+        data = bytearray(program.pack_state(warm(program)))
+        struct.pack_into("<I", data, 4, VERSION + 1)
+        with pytest.raises(FileFormatError, match=r"later version.*pip install -U seqkeras"):
+            program.unpack_state(bytes(data))
+
+    def test_what_is_no_state_cannot_be_packed(self, program):
+        for wrong in ((), None, "state", (1, 2), program.initial_state()[:1]):
+            with pytest.raises(ArgumentError, match="state must be a tuple of"):
+                program.pack_state(wrong)
+
+    def test_arrays_that_were_pickled_elsewhere_are_states_as_well(self, program):
+        state = pickle.loads(pickle.dumps(warm(program)))
+        assert_same(program.unpack_state(program.pack_state(state)), state)
+
+
+class TestLoad:
+    @pytest.mark.parametrize("mapped", [False, True])
+    def test_mapped_or_read_it_is_the_same(self, path, program, mapped):
+        again = runtime.load(path, mapped=mapped)
+        assert_same(warm(again), warm(program))
+
+    def test_a_missing_file_is_a_missing_file(self, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            runtime.load(tmp_path / "none")
+
+    def test_a_file_of_another_kind_is_named(self, tmp_path):
+        write_archive(tmp_path / "other", {}, {}, kind="seqkeras.State", version=1)
+        with pytest.raises(FileFormatError, match=r"not a seqkeras\.Program file"):
+            runtime.load(tmp_path / "other")
+
+    def rewritten(self, path, target, change):
+        """The file with another header, and a checksum that fits."""
+        header, arrays, _ = read_archive(path, kind=KIND, version=VERSION)
+        arrays = dict(arrays)
+        change(header, arrays)
+        write_archive(target, header, arrays, kind=KIND, version=VERSION)
+        return target
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda header, arrays: header.pop("graph"),
+            lambda header, arrays: header.update(dtype="object"),
+            lambda header, arrays: header.update(window=-3),
+            lambda header, arrays: header.update(window=2**60),
+            lambda header, arrays: header.update(inputs=[]),
+            lambda header, arrays: header["inputs"][0].update(shape=[2**40]),
+            lambda header, arrays: header["inputs"][0].update(shape=["3"]),
+            lambda header, arrays: header["inputs"][0].update(dtype="O"),
+            lambda header, arrays: header["outputs"].append(header["outputs"][0]),
+            lambda header, arrays: header["graph"].update(outputs=["none"]),
+            lambda header, arrays: header["graph"]["nodes"].reverse(),
+            lambda header, arrays: header["graph"]["nodes"][0].update(op="os.system"),
+            lambda header, arrays: header["graph"]["nodes"][0].update(inputs=[]),
+            lambda header, arrays: header["graph"]["nodes"][0].update(weights={}),
+            lambda header, arrays: header["graph"]["nodes"][0]["options"].update(units=2**40),
+            lambda header, arrays: header["graph"]["nodes"][0]["options"].update(cell="rm -rf"),
+            lambda header, arrays: header["graph"]["nodes"][0]["options"].update(activation="eval"),
+            lambda header, arrays: header["graph"]["nodes"][-1].update(output="inputs"),
+            lambda header, arrays: arrays.update({"recurrent_1/kernel": np.zeros((3, 5), "f4")}),
+            lambda header, arrays: arrays.clear(),
+        ],
+    )
+    def test_a_header_that_makes_no_sense_is_refused(self, path, tmp_path, change):
+        target = self.rewritten(path, tmp_path / "wrong", change)
+        with pytest.raises(FileFormatError):
+            runtime.load(target)
