@@ -1,5 +1,5 @@
 """Trained models as programs that NumPy alone can run, one timestep at a time."""
 
-from seqkeras.runtime._program import Port as Port
+from seqkeras.runtime._ports import Port as Port
 from seqkeras.runtime._program import Program as Program
 from seqkeras.runtime._program import load as load
