@@ -7,6 +7,13 @@ import numpy as np
 from seqkeras._checks import bad_argument
 from seqkeras.windows import StandardScaler
 
+#: Scalers of scikit-learn that divide by `scale_`: where the center is, and whether it is used.
+CENTERS: dict[str, tuple[str, str | None]] = {
+    "MaxAbsScaler": ("", None),
+    "RobustScaler": ("center_", "with_centering"),
+    "StandardScaler": ("mean_", "with_mean"),
+}
+
 
 def affine_of(name: str, scaler: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Center and scale of a fitted scaler, each of one number, or of one for each feature.
@@ -40,12 +47,13 @@ def _pair(name: str, scaler: Any) -> tuple[Any, Any]:
     kind, scale = type(scaler).__name__, getattr(scaler, "scale_", None)
     if kind == "MinMaxScaler" and scale is not None:  # x * scale_ + min_
         return -scaler.min_ / scale, 1 / scale
-    names = {"StandardScaler": "mean_", "RobustScaler": "center_", "MaxAbsScaler": "no center"}
-    if kind not in names or not hasattr(scaler, "n_features_in_"):
+    if kind not in CENTERS or not hasattr(scaler, "n_features_in_"):
         expected = (
             "a fitted StandardScaler, MinMaxScaler, MaxAbsScaler or RobustScaler of scikit-learn, "
             "a windows.StandardScaler, or a pair (center, scale)"
         )
         raise bad_argument(name, scaler, expected)
-    center = getattr(scaler, names[kind], None)
-    return 0.0 if center is None else center, 1.0 if scale is None else scale
+    attribute, option = CENTERS[kind]
+    # A mean may be there and not be used.
+    centered = option is not None and getattr(scaler, option)
+    return getattr(scaler, attribute) if centered else 0.0, 1.0 if scale is None else scale

@@ -104,10 +104,10 @@ class Trace:
     def axis(self, value: Value, axis: int, layer: str) -> int:
         """An axis of Keras, counted from the end; that of time alone is refused."""
         axis = axis if axis < 0 else axis - value.rank
-        if axis == -value.rank or (
-            value.over_time and self.window is None and axis == 1 - value.rank
-        ):
-            raise refused(layer, "it works along the axis of time" if axis else "of the batch")
+        if axis == -value.rank:
+            raise refused(layer, "it works along the axis of the batch", "Give it another axis.")
+        if value.over_time and self.window is None and axis == 1 - value.rank:
+            raise refused(layer, "it works along the axis of time")
         return axis
 
     def constant(self, numbers: Any) -> Value:

@@ -1,0 +1,32 @@
+"""A program is compared with its model before it is written."""
+
+import keras
+import numpy as np
+import pytest
+
+import seqkeras
+from seqkeras.errors import SeqkerasError
+from seqkeras.export import save_program
+
+
+def test_a_model_that_does_not_give_the_same_is_not_written(tmp_path, monkeypatch):
+    model = seqkeras.many_to_one(2, units=3)
+    call = keras.layers.Dense.call
+    monkeypatch.setattr(
+        keras.layers.Dense, "call", lambda self, *args, **kwargs: call(self, *args) + 0.01
+    )
+    with pytest.raises(SeqkerasError, match=r"output 'head' differs by 0\.01. Nothing was written"):
+        save_program(model, tmp_path / "p")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [np.nan, 1e6])
+def test_weights_of_any_size_are_compared(tmp_path, value):
+    model = seqkeras.many_to_one(2, units=3)
+    model.set_weights([np.full_like(weight, value) for weight in model.get_weights()])
+    save_program(model, tmp_path / "p")
+
+
+@pytest.mark.parametrize("timesteps", [1, 300])
+def test_models_of_any_length_are_compared(tmp_path, timesteps):
+    save_program(seqkeras.many_to_many(2, timesteps=timesteps, units=3), tmp_path / "p")
