@@ -27,7 +27,10 @@ def verify(model: keras.Model, program: Program) -> None:
     random = np.random.default_rng(0)
     feed = [_numbers(random, port, rows, timesteps) for port in program.inputs]
     given = tree.pack_sequence_as(graph._inputs_struct, feed)
-    expected = [np.asarray(keras.ops.convert_to_numpy(one)) for one in tree.flatten(model(given))]
+    expected = [
+        keras.ops.convert_to_numpy(keras.ops.cast(one, program.outputs[number].dtype.name))
+        for number, one in enumerate(tree.flatten(model(given)))
+    ]
     state = program.initial_state(rows)
     if lengths:
         shown, _ = program.scan(feed if len(feed) > 1 else feed[0], state)
