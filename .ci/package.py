@@ -27,7 +27,28 @@ for name in ("Forecaster", "many_to_one", "Windows"):
 from importlib.resources import files
 assert (files("seqkeras") / "py.typed").is_file()
 assert (files("seqkeras") / "forecasting/data/air_passengers.csv").is_file()
+
+from seqkeras import runtime
+program, known = runtime.load("pump.program"), np.load("pump.npz")
+state, answers = program.initial_state(2), []
+for x in known["x"].swapaxes(0, 1):
+    y, state = program.step(x, program.unpack_state(program.pack_state(state)))
+    answers.append(y)
+assert abs(np.stack(answers, axis=1) - known["y"]).max() < 1e-5
+assert not {"keras", "tensorflow", "jax", "torch"} & set(sys.modules)
 print("seqkeras", seqkeras.__version__, "works with NumPy alone from", seqkeras.__file__)
+"""
+
+# What the development environment leaves for it: a program, and what its model gives.
+MAKE = """
+import numpy as np
+from seqkeras import many_to_many
+from seqkeras.export import save_program
+
+model = many_to_many(2, units=(16, 8))
+save_program(model, "pump.program")
+x = np.random.default_rng(0).normal(size=(2, 50, 2)).astype("float32")
+np.savez("pump.npz", x=x, y=model.predict(x, verbose=0))
 """
 
 
@@ -38,6 +59,7 @@ def run(*command: str | Path, cwd: Path = ROOT) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        run(ROOT / ".venv/bin/python", "-c", MAKE, cwd=folder)
         run(ROOT / ".venv/bin/python", "-m", "build", "--outdir", folder / "dist", ROOT)
         for file in sorted((folder / "dist").iterdir()):
             environment = folder / f"venv-{file.suffix[1:]}"
