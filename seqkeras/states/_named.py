@@ -3,7 +3,7 @@
 from typing import Any
 
 import keras
-from keras import tree
+from keras import ops, tree
 
 from seqkeras._checks import bad_argument
 from seqkeras.layers._clearing import where_rows
@@ -25,7 +25,8 @@ def stateful_layers(model: keras.Model) -> dict[str, Any]:
 
 def clear_rows(layer: Any, flags: Any) -> None:
     """Clears the states of one layer in the rows where `flags`, `(batch, 1)`, are True."""
-    fresh = where_rows(flags, layer.get_initial_state(rows_of(layer)), layer.states)
+    kept = tree.map_structure(ops.convert_to_tensor, layer.states)  # JAX takes no variables
+    fresh = where_rows(flags, layer.get_initial_state(rows_of(layer)), kept)
     for variable, value in zip(tree.flatten(layer.states), tree.flatten(fresh), strict=True):
         variable.assign(value)
 
