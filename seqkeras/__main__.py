@@ -1,4 +1,4 @@
-"""The command line: `seqkeras demo` and `seqkeras forecast FILE`."""
+"""The command line: `seqkeras demo`, `forecast FILE`, `export MODEL TARGET`."""
 
 import argparse
 import os
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import seqkeras
 from seqkeras._checks import bad_argument
+from seqkeras._damage import DAMAGE
 from seqkeras._lazy import optional
-from seqkeras.errors import ArgumentError, DataError, SeqkerasError
+from seqkeras.errors import ArgumentError, DataError, FileFormatError, SeqkerasError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     forecast = commands.add_parser("forecast", help="forecast the series of a csv or parquet file")
     forecast.set_defaults(run=_forecast)
     _add_forecast_options(forecast)
+
+    export = commands.add_parser("export", help="write a .keras model as a program without Keras")
+    export.set_defaults(run=_export)
+    _add_export_options(export)
     return parser
 
 
@@ -76,6 +81,17 @@ def _add_forecast_options(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, help="table to write (default: FILE_forecast.csv or .parquet)")
     add("--plot", type=Path, help="picture to write (default: FILE_forecast.png)")
     add("--force", action="store_true", help="overwrite files that are there")
+
+
+def _add_export_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", type=Path, metavar="MODEL", help="trained model, .keras")
+    add("target", type=Path, metavar="TARGET", help="file to write")
+    add("--window", type=int, help="timesteps that each answer may read; default: all so far")
+    add("--features", nargs="+", metavar="NAME", help="names of the features, kept in the file")
+    add("--float16", action="store_true", help="weights in half precision")
+    add("--onnx", choices=["step", "sequence"], help="write an ONNX graph in place of a program")
+    add("--force", action="store_true", help="overwrite a file that is there")
 
 
 def _freq(word: str) -> str | int:
@@ -156,21 +172,59 @@ def _score(forecaster: "Forecaster", df: "pd.DataFrame", columns: dict[str, Any]
     _show_scores(scores, f"Scores on the last {forecaster.horizon} rows of each series, held out")
 
 
+def _export(options: argparse.Namespace) -> None:
+    if options.onnx and options.float16:
+        raise bad_argument("--float16", True, "left away with --onnx")
+    _check_place("TARGET", options.target, force=options.force)
+    model = _load_model(options.model)
+    given = {"window": options.window, "features": options.features}
+    if options.onnx:
+        from seqkeras.export import save_onnx
+        from seqkeras.runtime import load_onnx
+
+        save_onnx(model, options.target, form=options.onnx, **given)
+        print(f"{options.target}: {load_onnx(options.target)}")
+        return
+    from seqkeras.export import save_program
+    from seqkeras.runtime import load
+
+    storage = "float16" if options.float16 else "float32"
+    save_program(model, options.target, storage=storage, **given)
+    print(f"{options.target}: {load(options.target)}")
+
+
+def _load_model(path: Path) -> Any:
+    """A model of a .keras file, with the layers of seqkeras known; code in it is not run."""
+    path.open("rb").close()
+    with _notices_held_back():
+        import keras
+
+        import seqkeras.layers  # noqa: F401  # registers its layers
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except DAMAGE as error:
+        raise FileFormatError(f"{path} is no .keras file that can be loaded: {error}") from error
+
+
 def _check_target(option: str, path: Path, suffixes: tuple[str, ...], *, force: bool) -> None:
     """Asked before the training, so that its result is not lost for want of a folder."""
     suffix = path.suffix.lower()
     if suffix not in suffixes:
         raise bad_argument(option, str(path), f"a file that ends in {' or '.join(suffixes)}")
+    _check_place(option, path, force=force)
+    if suffix in PICTURES:
+        optional("matplotlib", extra="plot")
+    elif suffix == ".parquet":
+        optional("pyarrow", extra="parquet")
+
+
+def _check_place(option: str, path: Path, *, force: bool) -> None:
     if not path.absolute().parent.is_dir():
         raise ArgumentError(f"The folder {path.parent} does not exist. Create it first.")
     if path.exists() and not force:
         raise ArgumentError(f"{path} is there already. Give --force to overwrite it.")
     if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         raise ArgumentError(f"{path} cannot be written. Give another file as {option}.")
-    if suffix in PICTURES:
-        optional("matplotlib", extra="plot")
-    elif suffix == ".parquet":
-        optional("pyarrow", extra="parquet")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from seqkeras import many_to_one, runtime
 from seqkeras.__main__ import main
 from seqkeras.forecasting import load_air_passengers
 
@@ -140,6 +141,38 @@ def test_an_interruption_of_the_scoring_leaves_the_forecast(here, capsys, monkey
     assert "only files named above are complete" in said.err
     assert "Forecast: air_forecast.csv\nPicture: air_forecast.png" in said.out
     assert len(pd.read_csv("air_forecast.csv")) == 3
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A model with layers of seqkeras in a file."""
+    path = tmp_path_factory.mktemp("saved") / "model.keras"
+    many_to_one(2, units=4, stateful=True, batch_size=1).save(path)
+    return path
+
+
+def test_a_model_is_exported_as_a_program(here, saved, capsys):
+    options = ["--window", "5", "--features", "flow", "pressure", "--float16"]
+    assert main(["export", str(saved), "pump.program", *options]) == 0
+    program = runtime.load("pump.program")
+    assert capsys.readouterr().out == f"pump.program: {program}\n"
+    assert program.window == 5
+    assert program.inputs[0].features == ("flow", "pressure")
+    assert main(["export", str(saved), "pump.program"]) == 1
+    assert "pump.program is there already. Give --force" in capsys.readouterr().err
+    assert main(["export", str(saved), "pump.program", "--force"]) == 0
+    assert runtime.load("pump.program").window is None
+
+
+def test_what_is_no_model_is_not_exported(here, capsys):
+    (here / "model.keras").write_text("no model")
+    assert main(["export", "model.keras", "out.program"]) == 1
+    assert "model.keras is no .keras file that can be loaded" in capsys.readouterr().err
+    assert main(["export", "none.keras", "out.program"]) == 1
+    assert "none.keras" in capsys.readouterr().err
+    assert main(["export", "model.keras", "no/folder/out.program"]) == 1
+    assert "folder" in capsys.readouterr().err
+    assert not (here / "out.program").exists()
 
 
 def test_an_environment_without_pip_is_made_anew(tmp_path):
