@@ -18,7 +18,7 @@ def test_a_code_block_runs(number, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(BLOCKS[number], f"README.md, block {number}", "exec"), {})
     written = {path.name for path in tmp_path.iterdir()}
-    assert written == set(re.findall(r'"(\w+\.(?:png|zip|keras))"', BLOCKS[number]))
+    assert written == set(re.findall(r'"(\w+\.(?:png|zip|keras|program))"', BLOCKS[number]))
 
 
 def test_every_file_that_it_links_is_there():

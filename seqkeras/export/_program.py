@@ -10,7 +10,14 @@ from keras import tree
 
 from seqkeras._checks import bad_argument, check_integer, check_one_of
 from seqkeras.export._scalers import affine_of
-from seqkeras.export._trace import Trace, Value, graph_of, inputs_over_time, refused
+from seqkeras.export._trace import (
+    Trace,
+    Value,
+    compute_dtypes,
+    graph_of,
+    inputs_over_time,
+    refused,
+)
 from seqkeras.export._translate import translate_model
 from seqkeras.export._verify import verify
 from seqkeras.runtime._archive import write_archive
@@ -95,7 +102,7 @@ def _program(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Header and arrays of a program."""
     graph = graph_of(model)
-    dtype = "float64" if model.variable_dtype == "float64" else "float32"
+    dtype = "float64" if "float64" in compute_dtypes(model) else "float32"
     trace = Trace(window, dtype)
     structure = graph._inputs_struct
     names = _names(structure, [tensor._keras_history.operation.name for tensor in graph.inputs])

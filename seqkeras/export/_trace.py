@@ -145,6 +145,12 @@ def graph_of(model: keras.Model) -> Any:
     return graph
 
 
+def compute_dtypes(model: keras.Model) -> set[str]:
+    """What the layers of a model compute in."""
+    layers = [layer for layer in model._flatten_layers() if layer.weights]
+    return {layer.compute_dtype for layer in layers}
+
+
 def walk(model: keras.Model, inputs: Iterable[Any], visit: Visit) -> list[Any]:
     """Runs values through a model: each operation is visited, those of nested models too.
 

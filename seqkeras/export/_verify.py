@@ -7,7 +7,7 @@ import numpy as np
 from keras import tree
 
 from seqkeras.errors import SeqkerasError
-from seqkeras.export._trace import graph_of
+from seqkeras.export._trace import compute_dtypes, graph_of
 from seqkeras.runtime import Port, Program
 
 #: Timesteps that are compared where the model takes any number.
@@ -31,6 +31,7 @@ def verify(model: keras.Model, program: Program) -> None:
         keras.ops.convert_to_numpy(keras.ops.cast(one, program.outputs[number].dtype.name))
         for number, one in enumerate(tree.flatten(model(given)))
     ]
+    allowed = max(TOLERANCE.get(dtype, 0.05) for dtype in compute_dtypes(model))
     state = program.initial_state(rows)
     if lengths:
         shown, _ = program.scan(feed if len(feed) > 1 else feed[0], state)
@@ -39,7 +40,7 @@ def verify(model: keras.Model, program: Program) -> None:
     got = list(shown.values()) if isinstance(shown, dict) else shown
     for name, one, other in zip(program.outputs, _as_list(got), expected, strict=True):
         one = one if one.ndim == other.ndim and program.window is None else one[:, -1]
-        tolerance = TOLERANCE.get(model.compute_dtype, 0.05) * max(1.0, np.abs(other).max())
+        tolerance = allowed * max(1.0, np.abs(other).max())
         if not np.allclose(one, other, rtol=0, atol=tolerance, equal_nan=True):
             raise SeqkerasError(
                 f"The program does not give what the model gives: output {name.name!r} differs by "
