@@ -133,11 +133,11 @@ def convert(weights: Weights, *, cell: str, source: str, target: str) -> Weights
     if old.transposed:
         kernels = [kernel.T for kernel in kernels]
     _check(kernels, weights.bias, old)
-    kernels = [reorder(kernel, source=old.gates, target=new.gates) for kernel in kernels]
+    kernel, recurrent = (reorder(one, source=old.gates, target=new.gates) for one in kernels)
     bias = None if weights.bias is None else _biases(np.asarray(weights.bias), old, new)
     if new.transposed:
-        kernels = [kernel.T.copy() for kernel in kernels]
-    return Weights(*kernels, bias)
+        kernel, recurrent = kernel.T.copy(), recurrent.T.copy()
+    return Weights(kernel, recurrent, bias)
 
 
 def _layout(library: str, cell: str, argument: str) -> Layout:

@@ -25,7 +25,7 @@ def verify(model: keras.Model, program: Program) -> None:
     timesteps = program.window or max((length or TIMESTEPS for length in lengths), default=1)
     rows = graph.inputs[0].shape[0] or 2
     random = np.random.default_rng(0)
-    feed = [_numbers(random, port, rows, timesteps) for port in program.inputs]
+    feed = [numbers(random, port, rows, timesteps) for port in program.inputs]
     given = tree.pack_sequence_as(graph._inputs_struct, feed)
     expected = [
         keras.ops.convert_to_numpy(keras.ops.cast(one, program.outputs[number].dtype.name))
@@ -37,8 +37,7 @@ def verify(model: keras.Model, program: Program) -> None:
         shown, _ = program.scan(feed if len(feed) > 1 else feed[0], state)
     else:  # what changes over time is the state alone
         shown = _repeat(program, feed, state, expected)
-    got = list(shown.values()) if isinstance(shown, dict) else shown
-    for name, one, other in zip(program.outputs, _as_list(got), expected, strict=True):
+    for name, one, other in zip(program.outputs, as_list(shown), expected, strict=True):
         one = one if one.ndim == other.ndim and program.window is None else one[:, -1]
         tolerance = allowed * max(1.0, np.abs(other).max())
         if not np.allclose(one, other, rtol=0, atol=tolerance, equal_nan=True):
@@ -49,7 +48,8 @@ def verify(model: keras.Model, program: Program) -> None:
             )
 
 
-def _numbers(random: Any, port: Port, rows: int, timesteps: int) -> Any:
+def numbers(random: Any, port: Port, rows: int, timesteps: int) -> Any:
+    """Random numbers for an input, one timestep of them 0."""
     shape = (rows, timesteps, *port.shape) if port.each_step else (rows, *port.shape)
     if port.dtype.kind in "ib":
         return random.integers(0, 2, shape).astype(port.dtype)
@@ -63,9 +63,12 @@ def _repeat(program: Program, feed: list[Any], state: Any, expected: list[Any]) 
     x, steps = feed if len(feed) > 1 else feed[0], []
     for _ in range(expected[0].shape[1]):
         y, state = program.step(x, state)
-        steps.append(_as_list(list(y.values()) if isinstance(y, dict) else y))
+        steps.append(as_list(y))
     return [np.stack(one, axis=1) for one in zip(*steps, strict=True)]
 
 
-def _as_list(given: Any) -> list[Any]:
+def as_list(given: Any) -> list[Any]:
+    """Outputs as a list, whatever the model gives them as."""
+    if isinstance(given, dict):
+        return list(given.values())
     return [given] if isinstance(given, np.ndarray) else list(given)

@@ -46,6 +46,10 @@ class Graph:
         whole: values have a time axis, and recurrent layers read all of it from a zero state;
             else each run is one timestep, and their states go in and come out.
 
+    Attributes:
+        states: of the recurrent layers, in the order in which these run.
+        shapes: of every value, without the batch axis.
+
     Raises:
         ValueError, KeyError, TypeError: the parts do not fit each other.
     """
@@ -69,6 +73,7 @@ class Graph:
         self._runs = [self._node(node) for node in spec["nodes"]]
         self._outputs = [self._slots[value] for value in spec["outputs"]]
         self.output_shapes = [self._shapes[slot] for slot in self._outputs]
+        self.shapes = dict(zip(self._slots, self._shapes, strict=True))
         self._room = [None] * (len(self._shapes) - self._inputs)
         self._new_arrays: Out = (None,) * len(self.states)
 

@@ -35,6 +35,7 @@ class Program(Stepper):
         window: timesteps of the window that each answer reads, or None where the state carries
             everything since the beginning.
         fingerprint: checksum of the file that it was loaded from.
+        shapes: of every value between its layers, by name, without the batch axis.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Program(Stepper):
             for port, shape in zip(header["outputs"], self._graph.output_shapes, strict=True)
         ]
         states = [*self._graph.states, *self._window_states()]
+        self.shapes = self._graph.shapes
         self._define(outputs, states, [self._state_dtype(one) for one in states])
 
     def _advance(self, arrays: Arrays, state: State, out: State | None) -> tuple[Arrays, State]:
