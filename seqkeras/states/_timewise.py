@@ -76,12 +76,11 @@ def why_not_stepwise(layer: Any, *, rank: int = 3) -> str | None:
         return "it reads the sequence backwards" if layer.go_backwards else None
     if isinstance(layer, keras.layers.SpectralNormalization):
         return why_not_stepwise(layer.layer, rank=rank)
-    for make in type(layer).__mro__:
-        if _is_keras(make):
-            reason = _special(make.__name__, layer, rank) or _REASONS.get(make.__name__)
-            if reason:
-                return None if _reads_one_timestep(layer) else reason
-    return None
+    if _reads_one_timestep(layer):
+        return None
+    names = [make.__name__ for make in type(layer).__mro__ if _is_keras(make)]
+    reasons = (_REASONS.get(name) or _special(name, layer, rank) for name in names)
+    return next(filter(None, reasons), None) or _along_time(layer, rank)
 
 
 def is_known(layer: Any) -> bool:
@@ -124,13 +123,15 @@ def _special(name: str, layer: Any, rank: int) -> str | None:
         return "it has weights for each timestep of its own; shared_axes=[1] shares them"
     if name == "TimeDistributed" and getattr(layer.layer, "stateful", False):
         return "it keeps a state from one timestep to the next"
+    return None
+
+
+def _along_time(layer: Any, rank: int) -> str | None:
     axes = getattr(layer, "axis", None)
     axes = getattr(layer, "axes", None) if axes is None else axes
-    rank += name == "ExpandDims"
-    numbers = [one for one in tree.flatten(axes) if isinstance(one, int)]
-    if 1 in [one % rank for one in numbers]:
-        return f"it works along the time axis (axis={axes})"
-    return None
+    rank += type(layer).__name__ == "ExpandDims"  # counts in its output
+    numbers = [one % rank for one in tree.flatten(axes) if isinstance(one, int)]
+    return f"it works along the time axis (axis={axes})" if 1 in numbers else None
 
 
 def _reads_one_timestep(layer: Any) -> bool:
