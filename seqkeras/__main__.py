@@ -1,4 +1,4 @@
-"""The command line: `seqkeras demo`, `forecast FILE`, `export MODEL TARGET`."""
+"""The command line: `seqkeras demo`, `forecast FILE`, `export MODEL TARGET`, `explain MODEL`."""
 
 import argparse
 import os
@@ -56,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write a .keras model as a program without Keras")
     export.set_defaults(run=_export)
     _add_export_options(export)
+
+    explain = commands.add_parser("explain", help="tell what is in a .keras model, and its traps")
+    explain.add_argument("model", type=Path, help=".keras file; code in it is not run")
+    explain.set_defaults(run=_explain)
     return parser
 
 
@@ -191,6 +195,13 @@ def _export(options: argparse.Namespace) -> None:
     storage = "float16" if options.float16 else "float32"
     save_program(model, options.target, storage=storage, **given)
     print(f"{options.target}: {load(options.target)}")
+
+
+def _explain(options: argparse.Namespace) -> None:
+    model = _load_model(options.model)
+    from seqkeras.states._report import report
+
+    print(report(model))
 
 
 def _load_model(path: Path) -> Any:

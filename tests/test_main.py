@@ -193,3 +193,47 @@ def test_the_version_is_told(capsys):
         main(["--version"])
     assert stopped.value.code == 0
     assert capsys.readouterr().out.startswith("seqkeras 0.")
+
+
+def test_a_model_is_explained(here, capsys):
+    import keras
+
+    import seqkeras
+
+    inner = keras.Sequential(
+        [
+            keras.Input(batch_shape=(2, None, 3)),
+            keras.layers.RNN([keras.layers.LSTMCell(4), keras.layers.GRUCell(5)], stateful=True),
+        ],
+        name="encoder",
+    )
+    x = keras.Input(batch_shape=(2, None, 3))
+    y = keras.layers.RepeatVector(6)(inner(x))
+    keras.Model(x, keras.layers.LSTM(7, name="decoder")(y), name="mine").save("mine.keras")
+    assert main(["explain", "mine.keras"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split() == ["layer", "class", "units", "stateful", "states"]
+    assert said[1].startswith("encoder/rnn")
+    assert said[1].endswith("keras RNN   4, 5   yes       0/h (2, 4), 0/c (2, 4), 1/h (2, 5)")
+    assert said[2] == "decoder      keras LSTM  7      no        h (batch, 7), c (batch, 7)"
+    assert said[4] == "6 to know:"
+    assert "    The number of rows is fixed at 2: any other batch size is an error." in said
+    assert max(map(len, said)) <= 88
+
+    seqkeras.many_to_one(1, stateful=True, batch_size=1).save("ours.keras")
+    seqkeras.many_to_one(1).save("plain.keras")
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)], name="dense").save("dense.keras")
+    assert [main(["explain", f"{name}.keras"]) for name in ("ours", "plain", "dense")] == [0, 0, 0]
+    said = capsys.readouterr().out
+    assert "seqkeras LSTM" in said
+    assert "No trap was found." in said
+    assert "dense has no recurrent layers." in said
+
+
+def test_a_file_that_holds_code_is_not_run(here, capsys):
+    import keras
+
+    code = keras.layers.Lambda(lambda x: x + 1)
+    keras.Sequential([keras.Input((3, 1)), code, keras.layers.LSTM(2)]).save("code.keras")
+    assert main(["explain", "code.keras"]) == 1
+    assert "code.keras is no .keras file that can be loaded" in capsys.readouterr().err

@@ -31,16 +31,17 @@ def clear_rows(layer: Any, flags: Any) -> None:
         variable.assign(value)
 
 
-def named_states(layer: Any) -> dict[str, Any]:
-    """The states of one layer, by name: variables, or None before they are made."""
+def named_states(layer: Any, states: Any = None) -> dict[str, Any]:
+    """The states of one layer, by name: those that it keeps, or those that are given."""
+    kept = layer.states if states is None else states
     if isinstance(layer.cell, keras.layers.StackedRNNCells):
-        pairs = zip(layer.cell.cells, layer.states, strict=True)
-        cells = [(f"{number}/", cell, states) for number, (cell, states) in enumerate(pairs)]
+        pairs = zip(layer.cell.cells, kept, strict=True)
+        cells = [(f"{number}/", cell, one) for number, (cell, one) in enumerate(pairs)]
     else:
-        cells = [("", layer, layer.states)]
+        cells = [("", layer, kept)]
     named = {}
-    for prefix, owner, states in cells:
-        flat = tree.flatten(states)
+    for prefix, owner, own in cells:
+        flat = tree.flatten(own)
         for name, variable in zip(_names(owner, len(flat)), flat, strict=True):
             named[prefix + name] = variable
     return named

@@ -102,7 +102,7 @@ def _of_the_model(model: keras.Model, stateful: dict[str, Any]) -> Iterator[Trap
     yield Trap(
         model.name,
         f"model.export fails without an input_signature: {where}.",
-        f"model.export(path, input_signature=...) with keras.InputSpec of {rows} rows.",
+        f"model.export(path, input_signature=...) with a keras.InputSpec of batch size {rows}.",
     )
 
 

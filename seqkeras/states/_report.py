@@ -1,0 +1,63 @@
+"""The recurrent layers of a model, and its traps, as a text."""
+
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from seqkeras.states._named import named_states
+from seqkeras.states._recurrent import recurrent_layers
+from seqkeras.states._traps import find_traps
+
+_IN, _FIX, _UNDER = " " * 4, "    -> ", " " * 7
+
+
+def _units(path: str, layer: Any) -> str:
+    owners = getattr(layer.cell, "cells", [layer])
+    found = [getattr(one, "units", getattr(one, "filters", None)) for one in owners]
+    return ", ".join("?" if units is None else str(units) for units in found)
+
+
+def _states(path: str, layer: Any) -> str:
+    if layer.states is not None:
+        return _shapes(named_states(layer), "")
+    if not layer.built:
+        return "not built"
+    return _shapes(named_states(layer, layer.get_initial_state(1)), "batch")
+
+
+def _shapes(states: dict[str, Any], rows: str) -> str:
+    shapes = {name: (rows or state.shape[0], *state.shape[1:]) for name, state in states.items()}
+    return ", ".join(f"{name} ({', '.join(map(str, one))})" for name, one in shapes.items())
+
+
+#: The columns of the table: each tells one thing of a layer, from its path and itself.
+COLUMNS: dict[str, Callable[[str, Any], str]] = {
+    "layer": lambda path, layer: path,
+    "class": lambda path, layer: f"{type(layer).__module__.split('.')[0]} {type(layer).__name__}",
+    "units": _units,
+    "stateful": lambda path, layer: "yes" if layer.stateful else "no",
+    "states": _states,
+}
+
+
+def report(model: keras.Model, *, width: int = 88) -> str:
+    """A table of the recurrent layers of a model, and the traps in it with their ways out."""
+    rows = [[tell(*one) for tell in COLUMNS.values()] for one in recurrent_layers(model).items()]
+    if not rows:
+        return f"{model.name} has no recurrent layers."
+    parts = [_table([list(COLUMNS), *rows]), ""]
+    traps = find_traps(model)
+    parts.append(f"{len(traps)} to know:" if traps else "No trap was found.")
+    for trap in traps:
+        problem = textwrap.fill(trap.problem, width, initial_indent=_IN, subsequent_indent=_IN)
+        fix = textwrap.fill(trap.fix, width, initial_indent=_FIX, subsequent_indent=_UNDER)
+        parts += [f"  {trap.layer}", problem, fix]
+    return "\n".join(parts)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(lines)
