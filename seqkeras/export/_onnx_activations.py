@@ -88,14 +88,14 @@ def _sparse_plus(g: Writer, x: str) -> str:
 
 
 def _sparsemax(g: Writer, x: str) -> str:
-    """As in `runtime._activations`, with a sum over those in the support in place of an index."""
+    """As in `runtime._activations`, which does as Keras does."""
     width = g.op("Slice", g.op("Shape", x), ints(-1), ints(2**62))
     falling, _ = g.ops("TopK", x, width, count=2, axis=-1)
     sums = g.op("CumSum", falling, np.array(-1))
     ranks = g.op("CumSum", g.op("Expand", np.ones(1, g.dtype_of(x)), width), np.array(0))
-    inside = g.op("Greater", g.op("Add", g.op("Mul", ranks, falling), 1.0), sums)
+    inside = g.op("Greater", falling, g.op("Div", g.op("Sub", sums, 1.0), ranks))
     count = g.op("ReduceSum", g.cast(inside, g.dtype_of(x)), ints(-1))
-    total = g.op("ReduceSum", g.op("Where", inside, falling, 0.0), ints(-1))
+    total = g.op("ReduceSum", g.op("Where", inside, sums, 0.0), ints(-1))
     level = g.op("Div", g.op("Sub", total, 1.0), count)
     return g.op("Max", g.op("Sub", x, level), 0.0)
 

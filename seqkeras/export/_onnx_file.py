@@ -77,7 +77,7 @@ def _graph(onnx: Any, graph: Writer, name: str, arrays: bool = True) -> Any:
         name,
         [_slot(onnx, slot) for slot in graph.inputs],
         [_slot(onnx, slot) for slot in graph.outputs],
-        [onnx.numpy_helper.from_array(np.ascontiguousarray(one), key) for key, one in numbers],
+        [onnx.numpy_helper.from_array(np.asarray(one, order="C"), key) for key, one in numbers],
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras.export._onnx_nodes import FAR, NODES, Op
-from seqkeras.export._onnx_recurrent import one_step, over_time, whole
+from seqkeras.export._onnx_recurrent import STATES, one_step, over_time, whole
 from seqkeras.export._onnx_writer import Slot, Writer, ints
 from seqkeras.runtime import Port, Program
 
@@ -181,8 +181,7 @@ class _Layers:
                 values[node["output"]] = whole(self.g, self._op(node), *_with_mask(given))
             else:
                 write = one_step if self.g.lead == 1 else over_time
-                count = 2 if node["options"]["cell"] == "lstm" else 1
-                before = [next(states) for _ in range(count)]
+                before = [next(states) for _ in range(STATES[node["options"]["cell"]])]
                 shown, *after = write(self.g, self._op(node), *_with_mask(given), before)
                 values[node["output"]] = shown
                 new += after

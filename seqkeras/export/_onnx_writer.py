@@ -76,12 +76,13 @@ class Writer:
 
         Args:
             op: operator of the standard domain.
-            inputs: a Python number takes the dtype of the first value that is not boolean.
+            inputs: a Python number takes the dtype of the first value; of Where, of the first that
+                is chosen from.
             count: of outputs.
-            dtype: of the outputs; unless given, that of the first value that is not boolean.
+            dtype: of the outputs; unless given, that of the same value.
             attributes: of the operator.
         """
-        like = self._like(inputs)
+        like = self._like(inputs[1:] if op == "Where" else inputs)
         read = tuple(self._name_of(one, like) for one in inputs)
         name = self.unique(f"{self.layer}/{op}" if self.layer else op)
         outputs = [name, *(self.unique(f"{name}:{number}") for number in range(1, count))]
@@ -145,12 +146,10 @@ class Writer:
         return given
 
     def _like(self, inputs: Sequence[Operand]) -> np.dtype[Any]:
-        arrays = [
-            self._dtypes[one] if isinstance(one, str) else one.dtype
-            for one in inputs
-            if isinstance(one, (str, np.ndarray))
-        ]
-        return next((kind for kind in arrays if kind != BOOL), arrays[0] if arrays else self.dtype)
+        first = next((one for one in inputs if isinstance(one, (str, np.ndarray))), None)
+        if first is None:
+            return self.dtype
+        return first.dtype if isinstance(first, np.ndarray) else self._dtypes[first]
 
     def _name_of(self, one: Operand, like: np.dtype[Any]) -> str:
         if one is None:
