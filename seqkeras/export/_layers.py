@@ -158,7 +158,7 @@ def reshape(trace: Trace, layer: Any, x: Value) -> Value:
     """Reshape and Flatten."""
     if x.over_time and trace.window is None:
         raise refused(layer.name, "it puts timesteps together")
-    shape = [int(length) for length in layer.output.shape[1:]]
+    shape = [-1] if isinstance(layer, layers.Flatten) else [int(n) for n in layer.target_shape]
     return trace.add(
         "reshape", [x], layer.name, shape=shape, rank=len(shape) + 1, over_time=x.over_time
     )

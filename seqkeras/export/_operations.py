@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from seqkeras.export._trace import Trace, Value, refused
+from seqkeras.export._trace import LISTED, Trace, Value, refused
 
 #: Operations on one array or several that keep the shape, or broadcast.
 ELEMENTWISE = {
@@ -48,7 +48,7 @@ def operation(trace: Trace, op: Any, args: tuple[Any, ...], kwargs: dict[str, An
     if kind in ACTIVATIONS:
         return trace.add("activation", args, op.name, activation=ACTIVATIONS[kind])
     if kind not in OTHERS:
-        raise refused(op.name, f"{kind} of keras.ops has no form without Keras")
+        raise refused(op.name, f"{kind} of keras.ops has no form without Keras", LISTED)
     return OTHERS[kind](trace, op, *args, **kwargs)
 
 
@@ -82,6 +82,8 @@ def _constant(trace: Trace, op: Any, numbers: Any, axes: int) -> Value:
 
 def _get_item(trace: Trace, op: Any, x: Value, key: Any) -> Value:
     parts = list(key) if isinstance(key, (tuple, list)) else [key]
+    if parts[-1] is None and all(part in (slice(None), Ellipsis) for part in parts[:-1]):
+        return trace.add("expand_dims", [x], op.name, axis=-1, rank=x.rank + 1)
     if Ellipsis in parts:
         at = parts.index(Ellipsis)
         parts[at : at + 1] = [slice(None)] * (x.rank - len(parts) + 1)

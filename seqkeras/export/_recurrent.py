@@ -51,10 +51,10 @@ def both_ways(trace: Trace, layer: Any, x: Value, given: dict[str, Any]) -> Valu
     back = _run(trace, layer.backward_layer, x, mask, layer.backward_layer.go_backwards)
     if layer.return_sequences:
         back = trace.add("pick", [back], layer.name, parts=[[None, None, -1]])
-    if layer.merge_mode == "concat":
-        return trace.add("concatenate", [there, back], layer.name, axis=-1)
-    merge = {"sum": "add", "mul": "multiply", "ave": "average"}[layer.merge_mode]
-    return trace.add(merge, [there, back], layer.name)
+    merges = {"sum": "add", "mul": "multiply", "ave": "average", "concat": "concatenate"}
+    axis = {"axis": -1} if layer.merge_mode == "concat" else {}
+    y = trace.add(merges[layer.merge_mode], [there, back], layer.name, **axis)
+    return replace(y, mask=mask) if layer.return_sequences else y
 
 
 def _run(trace: Trace, layer: Any, x: Value, mask: Value | None, backwards: bool) -> Value:

@@ -11,6 +11,9 @@ from keras import tree
 from seqkeras._checks import bad_argument
 from seqkeras.errors import ArgumentError
 
+#: What to do about a layer that has no form.
+LISTED = "docs/runtime.md lists the layers that have one."
+
 #: `visit(operation, args, kwargs)`, with values in place of tensors, gives the values of outputs.
 Visit: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 

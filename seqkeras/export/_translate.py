@@ -11,12 +11,15 @@ from seqkeras import layers as own
 from seqkeras.export._layers import IDENTITIES, LAYERS, MERGES
 from seqkeras.export._operations import operation, same_times
 from seqkeras.export._recurrent import both_ways, recurrent
-from seqkeras.export._trace import Trace, Value, refused, walk
+from seqkeras.export._trace import LISTED, Trace, Value, refused, walk
 
 RECURRENT = (
     *(layers.GRU, layers.LSTM, layers.RNN, layers.SimpleRNN),
     *(own.GRU, own.LSTM, own.RNN, own.SimpleRNN),
 )
+
+#: Layers that do the same to all timesteps of a window and to one of them.
+LAST_AXIS = (layers.Activation, layers.Dense, layers.LayerNormalization, *IDENTITIES)
 
 
 def translate_model(trace: Trace, model: keras.Model, inputs: list[Value]) -> list[Value]:
@@ -44,13 +47,20 @@ def _translate(trace: Trace, layer: Any, args: tuple[Any, ...], kwargs: dict[str
         return _time_distributed(trace, layer, given)
     if kind in IDENTITIES:
         return given
-    if kind not in LAYERS:
-        reason = f"{kind.__name__} has no form without Keras that goes one timestep at a time"
-        raise refused(layer.name, reason, "docs/runtime.md lists the layers that have one.")
+    _check_known(layer)
     y = LAYERS[kind](trace, layer, given)
     if layer.supports_masking and given.mask is not None and y.mask is None:
         return replace(y, mask=given.mask)
     return y
+
+
+def _check_known(layer: Any) -> None:
+    kind = type(layer)
+    if kind not in LAYERS:
+        reason = f"{kind.__name__} has no form without Keras that goes one timestep at a time"
+        raise refused(layer.name, reason, LISTED)
+    if getattr(layer, "quantization_mode", None):
+        raise refused(layer.name, "its weights are quantized", "Export it before that.")
 
 
 def _states(args: tuple[Any, ...]) -> dict[str, Any]:
@@ -81,9 +91,10 @@ def _time_distributed(trace: Trace, layer: Any, x: Value) -> Value:
     """A layer or a model at each timestep: in whole windows, one that takes the last axis."""
     inner, times = layer.layer, trace.window is None
     one = replace(x, rank=x.rank - 1, over_time=False) if times else x
+    if not times and type(inner) not in LAST_AXIS:
+        kinds = ", ".join(one.__name__ for one in LAST_AXIS)
+        raise refused(layer.name, "within a window", f"There it can hold one of {kinds}.")
     if isinstance(inner, keras.Model):
-        if not times:
-            raise refused(layer.name, "it holds a model, within a window", "Give it a layer.")
         (y,) = translate_model(trace, inner, [one])
     else:
         (y,) = tree.flatten(_translate(trace, inner, (one,), {}))

@@ -147,9 +147,12 @@ def constant(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Lay
 
 
 def reshape(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """The same numbers in another shape."""
-    shape = tuple(int(length) for length in options["shape"])
-    _fits(math.prod(shape) == math.prod(shapes[0]) and min(shape) > 0, "shape", shape, shapes[0])
+    """The same numbers in another shape, one length of which may be -1: what is left."""
+    given = [int(length) for length in options["shape"]]
+    known = math.prod(length for length in given if length != -1)
+    _fits(known > 0 and given.count(-1) <= 1, "shape", given, shapes[0])
+    shape = tuple(math.prod(shapes[0]) // known if length == -1 else length for length in given)
+    _fits(math.prod(shape) == math.prod(shapes[0]), "shape", given, shapes[0])
     return lambda x: x.reshape(len(x), *shape), shape
 
 

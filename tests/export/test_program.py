@@ -158,6 +158,9 @@ MODELS = {
         lambda x: keras.ops.tanh(-L.GRU(3)(keras.ops.square(x) / np.float32([1, 2, 3]))), (None, 3)
     ),
     "reshaped answer": lambda: sequential(L.LSTM(6), L.Reshape((3, 2)), L.Dense(2), L.Flatten()),
+    "shaped at each timestep": lambda: sequential(
+        L.TimeDistributed(L.Reshape((3, 1))), L.TimeDistributed(L.Flatten()), L.GRU(2)
+    ),
     "skip": lambda: functional(skip, (None, 3)),
     "shared": shared,
     "nested": nested,
@@ -324,6 +327,13 @@ class TestInputs:
             y, state = program.step(x, state)
             np.testing.assert_allclose(y, expected[:, t], atol=1e-5)
 
+    def test_one_number_at_each_timestep(self, path):
+        model = functional(lambda x: L.GRU(3)(x[..., None]), (None,))
+        program = exported(model, path)
+        x = numbers(ROWS, STEPS)
+        ys, _ = program.scan(x, program.initial_state(ROWS))
+        assert_last_is(answers(model, x), ys)
+
     def test_a_mask_that_is_an_input(self, path):
         x, mask = keras.Input((None, 3), name="x"), keras.Input((None,), dtype="bool", name="mask")
         model = keras.Model([x, mask], L.LSTM(4, return_sequences=True)(x, mask=mask))
@@ -410,6 +420,11 @@ def encoder_decoder():
     return keras.Model([x, y], L.LSTM(4)(y, initial_state=state))
 
 
+def quantized(model):
+    model.quantize("int8")
+    return model
+
+
 REFUSED = {
     "both ways": (
         lambda: sequential(L.Bidirectional(L.LSTM(3), name="two")),
@@ -424,8 +439,8 @@ REFUSED = {
         r"layer 'conv': Conv1D has no form",
     ),
     "attention": (
-        lambda: functional(lambda x: L.Attention(name="look")([L.GRU(3)(x)[:, None], x]), (9, 3)),
-        r"Got: layer 'get_item\w*': the index",
+        lambda: functional(lambda x: L.GRU(2)(L.Attention(name="look")([x, x])), (9, 3)),
+        r"layer 'look': Attention has no form",
     ),
     "pooling": (
         lambda: sequential(L.GRU(3, return_sequences=True), L.GlobalMaxPooling1D(name="pool")),
@@ -473,6 +488,10 @@ REFUSED = {
             lambda x: L.Dense(2, name="c")(L.LSTM(3, return_state=True)(x)[2]), (4, 3)
         ),
         r"layer 'c': it reads the state of a recurrent layer",
+    ),
+    "quantized": (
+        lambda: quantized(sequential(L.Dense(2, name="narrow"), L.GRU(2))),
+        r"layer 'narrow': its weights are quantized",
     ),
     "no recurrence": (
         lambda: sequential(L.Dense(3)),
