@@ -12,7 +12,7 @@ from seqkeras._lazy import optional
 from seqkeras.export._onnx_file import onnx_bytes, write_whole
 from seqkeras.export._onnx_graph import write_graph
 from seqkeras.export._onnx_verify import compare
-from seqkeras.export._program import _plain, _program
+from seqkeras.export._program import plain_of, program_of
 from seqkeras.export._verify import verify
 from seqkeras.runtime import Program
 
@@ -63,11 +63,11 @@ def save_onnx(
     for package in ("onnx", "onnxruntime"):
         optional(package, extra="onnx")
     window = None if window is None else check_integer("window", window)
-    plain = _plain(model)
-    header, arrays = _program(plain, window)
+    plain = plain_of(model)
+    header, arrays = program_of(plain, window)
     verify(plain, Program(header, arrays, "", "propagate"))
     if scaler is not None or target_scaler is not None or features is not None:
-        header, arrays = _program(plain, window, features, scaler, target_scaler)
+        header, arrays = program_of(plain, window, features, scaler, target_scaler)
     program = Program(header, arrays, "", "propagate")
     if form == "sequence" and not any(port.each_step for port in program.inputs):
         fix = 'None of the inputs of this model changes over time: form="step" steps its state.'

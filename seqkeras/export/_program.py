@@ -73,18 +73,18 @@ def save_program(
     """
     check_one_of("storage", storage, ("float32", "float16"))
     window = None if window is None else check_integer("window", window)
-    plain = _plain(model)
-    header, arrays = _program(plain, window)
+    plain = plain_of(model)
+    header, arrays = program_of(plain, window)
     verify(plain, Program(header, arrays, "", "propagate"))
     if scaler is not None or target_scaler is not None or features is not None:
-        header, arrays = _program(plain, window, features, scaler, target_scaler)
+        header, arrays = program_of(plain, window, features, scaler, target_scaler)
     with np.errstate(over="ignore"):
         arrays = _stored(arrays, storage)
     Program(header, arrays, "")
     write_archive(path, header, arrays, kind=KIND, version=VERSION)
 
 
-def _plain(model: Any) -> keras.Model:
+def plain_of(model: Any) -> keras.Model:
     """The model without states of its own."""
     graph_of(model)
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, _SEQUENCE)]
@@ -93,7 +93,7 @@ def _plain(model: Any) -> keras.Model:
     return as_stateless(model) if any(layer.stateful for layer in layers) else model
 
 
-def _program(
+def program_of(
     model: keras.Model,
     window: int | None,
     features: Any = None,

@@ -1,0 +1,52 @@
+"""The example that steps an ONNX file in JavaScript, run as a user would run it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnx", reason="needs the extra onnx")
+pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLE = ROOT / "examples" / "onnx_step"
+
+
+def run(*command, cwd):
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        command, cwd=cwd, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The example with its package: from where it was installed, or from npm's store of files.
+
+    Out of continuous integration nothing is downloaded for a test.
+    """
+    if not shutil.which("node") or not shutil.which("npm"):
+        pytest.skip("needs Node.js with npm")
+    folder = tmp_path / "onnx_step"
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("node_modules"))
+    installed = EXAMPLE / "node_modules"
+    if installed.is_dir():
+        (folder / "node_modules").symlink_to(installed, target_is_directory=True)
+        return folder
+    source = "--prefer-offline" if os.environ.get("CI") else "--offline"
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund")
+    if run("npm", "install", source, *quiet, cwd=folder).returncode:
+        pytest.skip("needs onnxruntime-node: run npm install in examples/onnx_step")
+    return folder
+
+
+def test_javascript_steps_to_the_numbers_of_keras(folder):
+    made = run(sys.executable, "export.py", "--quick", cwd=folder)
+    assert made.returncode == 0, made.stderr
+    stepped = run("node", "step.mjs", cwd=folder)
+    assert stepped.returncode == 0, stepped.stderr
+    assert len(stepped.stdout.splitlines()) == 60
+    assert "largest difference from Keras" in stepped.stderr
