@@ -109,14 +109,10 @@ class Rebuild:
             for layer in model.layers:
                 outputs = call(layer, outputs)
         else:
-            # A shell without what the model was compiled with, which clone_model would copy.
-            shell = keras.Model([*old, *added], model.output, name=model.name)
-            outputs = keras.models.clone_model(
-                shell,
-                input_tensors=[*new.values(), *added],
-                clone_function=_itself,
-                call_function=call,
-            ).output
+            # What clone_model does, but for inputs that come or go, and the compiling.
+            outputs = model._run_through_graph(
+                list(new.values()), operation_fn=lambda layer: layer, call_fn=call
+            )
         inputs = tree.map_structure(lambda tensor: new[name_of(tensor)], _inputs_of(model))
         if added:
             inputs = {**{name_of(tensor): tensor for tensor in new.values()}, "reset": reset}
@@ -190,10 +186,6 @@ class Rebuild:
 def _inputs_of(model: keras.Model) -> Any:
     """The inputs in the structure that the model is called with."""
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-
-
-def _itself(layer: Any) -> Any:
-    return layer
 
 
 def _input(tensor: Any, shape: Any, alone: bool = False) -> Any:

@@ -88,7 +88,7 @@ def test_the_number_of_rows_is_fixed():
     for kind in (L.GRU, layers.GRU):
         model = model_of(stateful(kind))
         with pytest.raises(Exception, match=r"batch size|rows|shape"):
-            model(X[:1])
+            model(np.concatenate([X, X[:1]]))
         assert has(model, "The number of rows is fixed at 2", "model")
     copy = as_stateful(model, 1)
     assert copy.predict_on_batch(X[:1]).shape == (1, 6, 4)
