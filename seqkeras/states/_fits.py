@@ -47,20 +47,26 @@ def _check_fed(runner: Runner, value: Any, known: list[Any]) -> None:
     if runner.feedback is not None:
         names = "(output, future_t)" if known else "(output)"
         fed = _tried("feedback", names, runner.feedback, value, *known)
-        if not _fits(fed, wanted):
+        if not _fits(fed, value, wanted):
             got = Plain(f"one that gives {_shape(fed)}")
             expected = f"a function that gives the next input, {_batched(wanted)}"
             raise bad_argument("feedback", got, expected, f"It was given {_shapes(value, known)}.")
-        return
-    joined = value
-    ranks = {len(one.shape) for one in [*tree.flatten(value), *known]}
-    if known and not tree.is_nested(value) and ranks == {2}:
-        joined = keras.KerasTensor((1, value.shape[1] + known[0].shape[1]))
-    if not _fits(joined, wanted) or (known and joined is value):
-        _refuse_default(value, known, wanted)
-    if "int" in timestep.dtype and "float" in value.dtype:
-        got = Plain(f"{_shape(value)} of {value.dtype}")
-        raise bad_argument("output", got, f"of {timestep.dtype}, as the input", _SAMPLE)
+    else:
+        fed = _joined(value, known)
+        if not _fits(fed, value, wanted):
+            _refuse_default(value, known, wanted)
+    if "int" in timestep.dtype and "float" in fed.dtype:
+        got = Plain(f"{_shape(fed)} of {fed.dtype}")
+        raise bad_argument("next input", got, f"of {timestep.dtype}, as the context", _SAMPLE)
+
+
+def _joined(value: Any, known: list[Any]) -> Any:
+    """What is fed back without a function; None where that cannot be."""
+    if not known or tree.is_nested(value):
+        return None if known else value
+    if (len(value.shape), len(known[0].shape)) != (2, 2):
+        return None
+    return keras.KerasTensor((value.shape[0], value.shape[1] + known[0].shape[1]), value.dtype)
 
 
 _SAMPLE = (
@@ -125,15 +131,12 @@ def check_unsure(model: Any, runner: Runner, context: npt.NDArray[Any]) -> None:
         whole = model(tree.pack_sequence_as(structure, inputs), training=False)
     whole = [ops.convert_to_numpy(ops.cast(one, "float32")) for one in tree.flatten(whole)]
     stepped = tree.flatten(runner.predict_on_batch({"context": tried}))
-    kinds = runner.step.graph.output_kinds
-    for one, other, sequence in zip(stepped, whole, kinds, strict=True):
-        one = np.asarray(one if sequence else one[:, -1], "float32")
-        short = any("float16" in layer.compute_dtype for layer in runner.walked)
+    short = any("float16" in layer.compute_dtype for layer in runner.walked)
+    for one, other, each in zip(stepped, whole, runner.step.graph.output_kinds, strict=True):
+        one = np.asarray(one if each else one[:, -1], "float32")
         scale = max(1.0, float(np.nanmax(np.abs(other), initial=0.0)))
-        close = (
-            {"rtol": 0.05, "atol": 0.05 * scale} if short else {"rtol": 1e-3, "atol": 1e-4 * scale}
-        )
-        if one.shape != other.shape or not np.allclose(one, other, equal_nan=True, **close):
+        off = (0.05 if short else 1e-4) * scale
+        if one.shape != other.shape or not np.allclose(one, other, off, off, equal_nan=True):
             _refuse_unsure(runner, "on single timesteps it gives other values than on sequences")
 
 
@@ -172,7 +175,7 @@ class _OwnState:
 
     def __enter__(self) -> None:
         self.variables = [v for layer in self.layers for v in tree.flatten(layer.states)]
-        self.kept = [ops.convert_to_numpy(one.value) for one in self.variables]
+        self.kept = [np.array(ops.convert_to_numpy(one.value)) for one in self.variables]
         for layer in self.layers:
             fresh = layer.get_initial_state(tree.flatten(layer.states)[0].shape[0])
             for one, new in zip(tree.flatten(layer.states), tree.flatten(fresh), strict=True):
@@ -183,13 +186,13 @@ class _OwnState:
             one.assign(value)
 
 
-def _fits(given: Any, wanted: tuple[int | None, ...]) -> bool:
-    shape = getattr(given, "shape", None)
-    return (
-        shape is not None
-        and len(shape) == len(wanted) + 1
-        and all(want in (None, have) for want, have in zip(wanted, shape[1:], strict=True))
-    )
+def _fits(fed: Any, value: Any, wanted: tuple[int | None, ...]) -> bool:
+    shape = getattr(fed, "shape", None)
+    if shape is None or len(shape) != len(wanted) + 1:
+        return False
+    rows = tree.flatten(value)[0].shape[0]
+    expected = zip((rows, *wanted), shape, strict=True)
+    return all(None in (want, have) or want == have for want, have in expected)
 
 
 def _batched(shape: Any) -> str:

@@ -98,7 +98,7 @@ def built(plan, *, many, masked):
     return randomized(keras.Model(x, layers.TimeDistributed(head)(h) if many else head(h)))
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(plan=levels, many=st.booleans(), masked=st.booleans(), steps=st.integers(1, 4))
 def test_a_rollout_is_the_loop_over_the_growing_sequence(plan, many, masked, steps):
     model = built(plan, many=many, masked=masked)
@@ -107,7 +107,7 @@ def test_a_rollout_is_the_loop_over_the_growing_sequence(plan, many, masked, ste
     np.testing.assert_allclose(got, naive(model, X, steps), atol=1e-5)
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(
     plan=levels,
     many=st.booleans(),
@@ -518,6 +518,9 @@ def test_feedback_is_checked():
     refused("feedback", "(output)", "TypeError", feedback=lambda output, known: output)
     refused("feedback", "function", feedback="output")
     refused("feedback", "gives None", feedback=lambda output: None)
+    refused("feedback", "(batch, 2)", feedback=lambda output: ops.ones((1, 2)))
+    ids = {"model": language_model(dtype="int32"), "context": np.ones((2, 3), int)}
+    refused("int32", "float32", feedback=lambda logits: logits[:, 0], **ids)
 
 
 def test_sample_is_checked():
