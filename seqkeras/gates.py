@@ -4,14 +4,14 @@ The gates of a cell stand side by side in one kernel, in an order that differs b
 Here each gate is a letter: of an LSTM `i` input, `f` forget, `o` output and `c` the candidate
 (`g` in PyTorch); of a GRU `z` update, `r` reset and `h` the candidate (`n` in PyTorch).
 
-=======  ====================  =========================  ============  =====================
-library  LSTM                 GRU, reset_after          GRU          kernel
-=======  ====================  =========================  ============  =====================
-Keras    i f c o, 1 bias      z r h, 2 biases           z r h, 1     features x gates
-ONNX     i o f c, 2 biases    z r h, 2 biases           z r h, 2     gates x features
-torch    i f c o, 2 biases    r z h, 2 biases           none         gates x features
-cuDNN    i f c o, 2 biases    r z h, 2 biases           none         gates x features
-=======  ====================  =========================  ============  =====================
+=======  =================  ================  ===============  ================
+library  LSTM               GRU, reset_after  GRU              kernel
+=======  =================  ================  ===============  ================
+Keras    i f c o, 1 bias    z r h, 2 biases   z r h, 1 bias    features x gates
+ONNX     i o f c, 2 biases  z r h, 2 biases   z r h, 2 biases  gates x features
+torch    i f c o, 2 biases  r z h, 2 biases   none             gates x features
+cuDNN    i f c o, 2 biases  r z h, 2 biases   none             gates x features
+=======  =================  ================  ===============  ================
 
 Of two biases the first is added to the input's product, the second to the state's. In a GRU with
 `reset_after`, which ONNX calls `linear_before_reset`, the reset gate acts between the two, so there
