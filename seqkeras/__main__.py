@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import seqkeras
 from seqkeras._checks import bad_argument
-from seqkeras._damage import DAMAGE
+from seqkeras._damage import zip_damage
 from seqkeras._lazy import optional
 from seqkeras.errors import ArgumentError, DataError, FileFormatError, SeqkerasError
 
@@ -181,7 +181,7 @@ def _export(options: argparse.Namespace) -> None:
         raise bad_argument("--float16", True, "left away with --onnx")
     _check_place("TARGET", options.target, force=options.force)
     model = _load_model(options.model)
-    given = {"window": options.window, "features": options.features}
+    given: dict[str, Any] = {"window": options.window, "features": options.features}
     if options.onnx:
         from seqkeras.export import save_onnx
         from seqkeras.runtime import load_onnx
@@ -192,8 +192,9 @@ def _export(options: argparse.Namespace) -> None:
     from seqkeras.export import save_program
     from seqkeras.runtime import load
 
-    storage = "float16" if options.float16 else "float32"
-    save_program(model, options.target, storage=storage, **given)
+    if options.float16:
+        given["storage"] = "float16"
+    save_program(model, options.target, **given)
     print(f"{options.target}: {load(options.target)}")
 
 
@@ -213,7 +214,7 @@ def _load_model(path: Path) -> Any:
         import seqkeras.layers  # noqa: F401  # registers its layers
     try:
         return keras.saving.load_model(path, compile=False)
-    except DAMAGE as error:
+    except zip_damage() as error:
         raise FileFormatError(f"{path} is no .keras file that can be loaded: {error}") from error
 
 

@@ -3,7 +3,6 @@
 Every message names the argument, what was expected, what was got and, where there is one, the fix.
 """
 
-import difflib
 import math
 import numbers
 from collections.abc import Iterable
@@ -20,6 +19,8 @@ def bad_argument(name: str, value: object, expected: str, fix: str = "") -> Argu
 
 def nearest(word: object, words: Iterable[object]) -> str:
     """'Did you mean ...?' with the closest of `words`, or an empty string."""
+    import difflib  # only for an error: a program starts without it
+
     known = {str(one).lower(): str(one) for one in words}
     close = difflib.get_close_matches(str(word).lower(), known, n=1, cutoff=0.6)
     return f"Did you mean {known[close[0]]!r}?" if close else ""

@@ -52,7 +52,7 @@ def both_ways(trace: Trace, layer: Any, x: Value, given: dict[str, Any]) -> Valu
     if layer.return_sequences:
         back = trace.add("pick", [back], layer.name, parts=[[None, None, -1]])
     merges = {"sum": "add", "mul": "multiply", "ave": "average", "concat": "concatenate"}
-    axis = {"axis": -1} if layer.merge_mode == "concat" else {}
+    axis: dict[str, Any] = {"axis": -1} if layer.merge_mode == "concat" else {}
     y = trace.add(merges[layer.merge_mode], [there, back], layer.name, **axis)
     return replace(y, mask=mask) if layer.return_sequences else y
 

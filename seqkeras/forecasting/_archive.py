@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from seqkeras._checks import bad_argument
-from seqkeras._damage import DAMAGE
+from seqkeras._damage import zip_damage
 from seqkeras.errors import DataError, FileFormatError
 from seqkeras.forecasting._calendar import Calendar, to_integers
 from seqkeras.forecasting._conformal import ConformalIntervals
@@ -64,7 +64,7 @@ def load(cls: type, path: str | Path, *, custom_objects: dict[str, Any] | None) 
             return _restore(cls, header, arrays, network)
     except (FileFormatError, FileNotFoundError):
         raise
-    except DAMAGE as error:
+    except zip_damage() as error:
         raise FileFormatError(f"{path} is not a forecaster, or is damaged: {error}") from error
 
 

@@ -11,7 +11,6 @@ import json
 import mmap
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,8 +64,8 @@ def write_archive(
     Raises:
         ArgumentError: the path is no place for a file.
     """
-    target = Path(path)
-    if target.is_dir() or not target.parent.is_dir():
+    folder, name = os.path.split(os.path.abspath(path))
+    if os.path.isdir(path) or not os.path.isdir(folder):
         raise bad_argument("path", str(path), "a file in a folder that exists")
     blobs = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     table = _table(blobs)
@@ -78,7 +77,7 @@ def write_archive(
     meta["sha256"] = digest.hexdigest()
     front = json.dumps({"__metadata__": meta, **table}).encode()
     front += b" " * (-(8 + len(front)) % _ALIGNMENT)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
+    unfinished = os.path.join(folder, f".{name}.{os.getpid()}.part")
     try:
         with open(unfinished, "wb") as file:
             file.write(len(front).to_bytes(8, "little") + front)
@@ -86,9 +85,10 @@ def write_archive(
                 file.write(_bytes_of(array))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, target)
+        os.replace(unfinished, path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        if os.path.exists(unfinished):
+            os.remove(unfinished)
     return meta["sha256"]
 
 
@@ -122,7 +122,7 @@ def read_archive(
                 raise ValueError("its header is no table")
         except FileFormatError:
             raise
-        except (*DAMAGE, RecursionError) as error:
+        except DAMAGE as error:
             raise FileFormatError(f"{path} is not a {kind} file, or is damaged: {error}") from error
     arrays = {
         name: np.frombuffer(data, dtype, count, begin).reshape(shape)

@@ -25,6 +25,9 @@ from seqkeras.runtime._layers import MAX_ELEMENTS, Shape, make_layer
 #: Numbers of one step: values, old state, new state, buffers, where to write the new state.
 Run: TypeAlias = Callable[[list[Any], State, list[Array], list[Any], Out], None]
 
+#: Layers that always give a new array; others may give an input, a state or a weight.
+MAKE_NEW_ARRAYS = ("affine", "dense")
+
 #: Batch sizes whose buffers are kept.
 KEPT_BATCH_SIZES = 8
 
@@ -71,8 +74,8 @@ class Graph:
             self._add(port["name"], tuple(port["shape"]))
         self._inputs = len(self._shapes)
         self._runs = [self._node(node) for node in spec["nodes"]]
-        self._outputs = [self._slots[value] for value in spec["outputs"]]
-        self.output_shapes = [self._shapes[slot] for slot in self._outputs]
+        self._outputs = self._shown(spec["nodes"], list(spec["outputs"]))
+        self.output_shapes = [self._shapes[slot] for slot, _ in self._outputs]
         self.shapes = dict(zip(self._slots, self._shapes, strict=True))
         self._room = [None] * (len(self._shapes) - self._inputs)
         self._new_arrays: Out = (None,) * len(self.states)
@@ -90,10 +93,19 @@ class Graph:
         except IndexError:
             buffers = [one.scratch(batch) for one in self._cells]
         new: list[Array] = []
+        where = out or self._new_arrays
         for run in self._runs:
-            run(values, state, new, buffers, out or self._new_arrays)
+            run(values, state, new, buffers, where)
         free.append(buffers)
-        return [values[slot].copy() for slot in self._outputs], tuple(new)
+        shown = [values[slot] if own else values[slot].copy() for slot, own in self._outputs]
+        return shown, tuple(new)
+
+    def _shown(
+        self, nodes: Sequence[Mapping[str, Any]], outputs: list[str]
+    ) -> list[tuple[int, bool]]:
+        """The slot of each output, and whether its array is nobody else's."""
+        new = {node["output"] for node in nodes if node["op"] in MAKE_NEW_ARRAYS}
+        return [(self._slots[one], one in new and outputs.count(one) == 1) for one in outputs]
 
     def _make_room(self, batch: int) -> list[list[Any]]:
         free = self._buffers.setdefault(batch, [])
@@ -178,7 +190,7 @@ def _step(one: Cell, number: int, place: slice, source: int, target: int) -> Run
     ) -> None:
         after = step(values[source], state[place], buffers[number], out[place])
         values[target] = after[0]
-        new.extend(after)
+        new += after
 
     return run
 

@@ -55,7 +55,7 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxFile:
         return _checked(path, data)
     except FileFormatError:
         raise
-    except (*DAMAGE, RecursionError) as error:
+    except DAMAGE as error:
         raise FileFormatError(f"{path} is not an ONNX file, or is damaged: {error}") from error
 
 

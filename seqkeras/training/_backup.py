@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from seqkeras._damage import DAMAGE
+from seqkeras._damage import zip_damage
 from seqkeras.errors import ArgumentError, FileFormatError
 
 VERSION = 1
@@ -123,6 +123,7 @@ def _write(path: Path, header: dict[str, Any], arrays: dict[str, Any]) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    damage: tuple[type[Exception], ...] = (OSError, *zip_damage())
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -131,7 +132,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             _check_header(header)
             if header["arrays"] != sorted(arrays):
                 raise ValueError("it lacks arrays, or has too many")
-    except (OSError, *DAMAGE) as error:
+    except damage as error:
         raise FileFormatError(
             f"{path} is not the backup of a training, or is damaged ({error}). Delete it to begin "
             "anew, or give another file."
