@@ -24,7 +24,8 @@ def onnx_bytes(graph: Writer, header: Mapping[str, Any]) -> bytes:
     """An ONNX file, checked by `onnx.checker`.
 
     Raises:
-        ArgumentError: the weights are too large for one file.
+        ArgumentError: the weights are too large for one file, or ONNX has no operator for what a
+            layer does with its dtypes.
         MissingDependencyError: onnx is not installed.
     """
     onnx = optional("onnx", extra="onnx")
@@ -42,7 +43,11 @@ def onnx_bytes(graph: Writer, header: Mapping[str, Any]) -> bytes:
     onnx.helper.set_model_props(model, {FORMAT: f"{KIND} {VERSION}", HEADER: text})
     checksum = checksum_of(model.SerializeToString())
     model.metadata_props.add(key=CHECKSUM, value=checksum)
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        fix = "save_program may have a form for it."
+        raise bad_argument("model", str(error), "one that ONNX can represent", fix) from error
     data: bytes = model.SerializeToString()
     return data
 

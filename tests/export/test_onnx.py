@@ -419,6 +419,12 @@ class TestRefusals:
             save_onnx(model, path)
         assert not list(path.parent.iterdir())
 
+    def test_what_onnx_itself_lacks_is_said_with_the_layer(self, path, monkeypatch):
+        monkeypatch.setitem(NODES, "dense", lambda g, op, x: g.op("Bend", x))
+        with pytest.raises(ArgumentError, match=r"that ONNX can represent.*head/Bend"):
+            save_onnx(seqkeras.many_to_one(3, units=2), path)
+        assert not list(path.parent.iterdir())
+
     def test_weights_that_one_file_cannot_hold(self, path, monkeypatch):
         monkeypatch.setattr("seqkeras.export._onnx_file.MAX_BYTES", 100)
         with pytest.raises(ArgumentError, match=r"below 2 GiB.*save_program"):
