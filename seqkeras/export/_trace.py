@@ -10,6 +10,8 @@ from keras import tree
 
 from seqkeras._checks import bad_argument
 from seqkeras.errors import ArgumentError
+from seqkeras.states._calls import calls_in_order
+from seqkeras.states._rebuild import is_graph
 
 #: What to do about a layer that has no form.
 LISTED = "docs/runtime.md lists the layers that have one."
@@ -141,11 +143,10 @@ def graph_of(model: keras.Model) -> Any:
     Raises:
         ArgumentError: it has none.
     """
-    graph = getattr(model, "_functional", None) or model
-    if not isinstance(model, keras.Model) or not hasattr(graph, "_nodes_by_depth"):
+    if not is_graph(model):
         fix = "Build it with the functional API, or as a Sequential that begins with an Input."
         raise bad_argument("model", model, "a keras.Model with a graph of layers", fix)
-    return graph
+    return getattr(model, "_functional", None) or model
 
 
 def compute_dtypes(model: keras.Model) -> set[str]:
@@ -167,17 +168,14 @@ def walk(model: keras.Model, inputs: Iterable[Any], visit: Visit) -> list[Any]:
     """
     graph = graph_of(model)
     values = {id(tensor): value for tensor, value in zip(graph.inputs, inputs, strict=True)}
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            if node.is_input:
-                continue
-            args, kwargs = node.arguments.fill_in(values)
-            if isinstance(node.operation, keras.Model):
-                outputs: Any = _nested(node.operation, args, kwargs, visit)
-            else:
-                outputs = visit(node.operation, args, kwargs)
-            for tensor, value in zip(node.outputs, tree.flatten(outputs), strict=False):
-                values[id(tensor)] = value
+    for node in calls_in_order(graph):
+        args, kwargs = node.arguments.fill_in(values)
+        if isinstance(node.operation, keras.Model):
+            outputs: Any = _nested(node.operation, args, kwargs, visit)
+        else:
+            outputs = visit(node.operation, args, kwargs)
+        for tensor, value in zip(node.outputs, tree.flatten(outputs), strict=False):
+            values[id(tensor)] = value
     return [values[id(tensor)] for tensor in graph.outputs]
 
 

@@ -10,6 +10,13 @@ from keras import tree
 from seqkeras.states._rebuild import is_graph
 
 
+def calls_in_order(graph: keras.Function) -> list[Any]:
+    """The calls of a graph, each after those whose outputs it reads."""
+    by_depth = graph._nodes_by_depth
+    nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    return [node for node in nodes if not node.is_input]
+
+
 def calls_of(model: keras.Model) -> dict[int, list[Any]]:
     """The calls of each layer within a model, by the `id` of the layer.
 

@@ -8,6 +8,7 @@ import keras
 from keras import ops, tree
 
 from seqkeras._checks import bad_argument
+from seqkeras.states._calls import calls_in_order
 from seqkeras.states._cell import Cell, Masked, Walk
 from seqkeras.states._timewise import LENGTH, cuts_time, is_known
 from seqkeras.states._timewise import why_not_stepwise as why_not_stepwise
@@ -135,9 +136,8 @@ class _Graph:
         self.kinds = dict(zip(map(id, self.inputs), kinds, strict=True))
         if not type(model).call.__module__.startswith("keras."):
             plan.unsure.append(model.name)  # a call of its own may do more than its graph
-        by_depth = keras.Function(self.inputs, self.outputs, name="stepwise")._nodes_by_depth
-        nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
-        self.actions = [(node, self.action(node)) for node in nodes if not node.is_input]
+        graph = keras.Function(self.inputs, self.outputs, name="stepwise")
+        self.actions = [(node, self.action(node)) for node in calls_in_order(graph)]
         called = [node.operation for node, _ in self.actions]
         self.layers = [one for one in called if isinstance(one, keras.layers.Layer)]
         self.output_kinds = [self.kinds[id(one)] for one in self.outputs]
