@@ -28,7 +28,12 @@ def translate_model(trace: Trace, model: keras.Model, inputs: list[Value]) -> li
     Raises:
         ArgumentError: a layer cannot be stepped; it is named, with the reason.
     """
-    return walk(model, inputs, partial(_translate, trace))
+    outputs = walk(model, inputs, partial(_translate, trace))
+    for tensor, value in zip(model.outputs, outputs, strict=True):
+        if value is None:
+            name = tensor._keras_history.operation.name
+            raise refused(name, "its state is an output of the model", "Give out its output alone.")
+    return outputs
 
 
 def _translate(trace: Trace, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -123,7 +123,8 @@ class LSTM(Cell):
             multiply(gates, self.half, gates)
             add(gates, self.half, gates)
         else:
-            gates[...] = self.gate_activation(gates)
+            for gate in (i, f, o):
+                gate[...] = self.gate_activation(gate)
             candidate[...] = self.activation(candidate)
         multiply(f, state[1], spare)
         multiply(i, candidate, i)
@@ -154,18 +155,19 @@ class GRU(Cell):
         row_x[...] = x
         row_h[...] = h
         row.dot(self.joined, gates)
-        self._open(gates)
+        self._open(gates, z, r)
         multiply(r, h, row_h)
         row.dot(self.joined_candidate, candidate)
         return (self._mix(z, h, candidate, spare, out[0]),)
 
-    def _open(self, gates: Array) -> None:
+    def _open(self, gates: Array, *each: Array) -> None:
         if self.fast:
             tanh(gates, gates)
             multiply(gates, self.half, gates)
             add(gates, self.half, gates)
         else:
-            gates[...] = self.gate_activation(gates)
+            for gate in each:
+                gate[...] = self.gate_activation(gate)
 
     def _mix(self, z: Array, h: Array, candidate: Array, spare: Array, out: Array | None) -> Array:
         new = tanh(candidate, candidate) if self.fast else self.activation(candidate)
@@ -201,7 +203,7 @@ class GRUResetAfter(GRU):
         row_x[...] = x
         row_h[...] = h
         row.dot(self.joined, all_)
-        self._open(gates)
+        self._open(gates, z, r)
         multiply(r, from_state, from_state)
         add(candidate, from_state, candidate)
         return (self._mix(z, h, candidate, spare, out[0]),)

@@ -32,7 +32,7 @@ def dense(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
     _fits(kernel.ndim == 2 and shape[-1:] == kernel.shape[:1], "kernel", kernel.shape, shape)
     units = kernel.shape[1]
     _fits(bias is None or bias.shape == (units,), "bias", getattr(bias, "shape", None), shape)
-    shown = activation(options["activation"], options.get("activation_options"))
+    shown, made = activate(options, {}, [(*shape[:-1], units)])
     linear = options["activation"] == "linear"
     flat = len(shape) == 1
 
@@ -44,7 +44,7 @@ def dense(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
             y = y.reshape(*x.shape[:-1], units)
         return y if linear else shown(y)
 
-    return run, (*shape[:-1], units)
+    return run, made
 
 
 def embedding(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:

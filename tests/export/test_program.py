@@ -93,6 +93,11 @@ MODELS = {
     "gru": lambda: sequential(L.GRU(5)),
     "gru, reset before": lambda: sequential(L.GRU(5, reset_after=False, use_bias=False)),
     "simple_rnn": lambda: sequential(L.SimpleRNN(5, activation="relu")),
+    "activations along features": lambda: sequential(
+        L.LSTM(4, recurrent_activation="softmax", return_sequences=True),
+        L.GRU(4, recurrent_activation="softmax", activation="log_softmax", return_sequences=True),
+        L.GRU(4, recurrent_activation="softmax", reset_after=False),
+    ),
     "other activations": lambda: sequential(
         L.LSTM(4, activation="softsign", recurrent_activation="hard_sigmoid")
     ),
@@ -369,6 +374,9 @@ class TestWindow:
             lambda: sequential(L.LSTM(3, go_backwards=True, return_sequences=True), L.GRU(2)),
             lambda: sequential(L.RNN(cells(), return_sequences=True), L.Dense(2)),
             lambda: sequential(L.TimeDistributed(L.Dense(2)), L.GRU(2)),
+            lambda: functional(
+                lambda x: L.GRU(2, return_sequences=True, return_state=True)(x)[1], (5, 3)
+            ),
         ],
     )
     def test_each_answer_is_that_of_the_newest_rows(self, make, path):
@@ -483,6 +491,10 @@ REFUSED = {
         r"layer 'mine': its activation '<lambda>' is not of Keras",
     ),
     "initial state": (encoder_decoder, r"its initial state is computed by the model"),
+    "shown state": (
+        lambda: functional(lambda x: L.LSTM(3, return_state=True, name="all")(x), (4, 3)),
+        r"layer 'all': its state is an output of the model",
+    ),
     "other state": (
         lambda: functional(
             lambda x: L.Dense(2, name="c")(L.LSTM(3, return_state=True)(x)[2]), (4, 3)
