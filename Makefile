@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Tests run side by side; each of these takes about 2 GB.
+WORKERS ?= 2
 
 .PHONY: help demo test lint types layers docs unit test-backends package clean venv-demo venv-dev
 
@@ -31,13 +33,13 @@ docs: venv-dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 unit: venv-dev
-	$(BIN)/pytest --durations=10
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=10
 
 # The release of PyTorch that the suite is run with; any from 2.6 on is meant to work.
 test-backends: venv-dev
 	@$(PYTHON) .ci/venv.py backends ".[jax]" torch==2.13.0
-	KERAS_BACKEND=jax $(BIN)/pytest -q -m backends tests
-	KERAS_BACKEND=torch $(BIN)/pytest -q -m backends tests
+	KERAS_BACKEND=jax $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m backends tests
+	KERAS_BACKEND=torch $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m backends tests
 
 package: venv-dev
 	$(PYTHON) .ci/package.py

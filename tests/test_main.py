@@ -203,7 +203,9 @@ def test_a_model_is_explained(here, capsys):
     inner = keras.Sequential(
         [
             keras.Input(batch_shape=(2, None, 3)),
-            keras.layers.RNN([keras.layers.LSTMCell(4), keras.layers.GRUCell(5)], stateful=True),
+            keras.layers.RNN(
+                [keras.layers.LSTMCell(4), keras.layers.GRUCell(5)], stateful=True, name="cells"
+            ),
         ],
         name="encoder",
     )
@@ -213,9 +215,9 @@ def test_a_model_is_explained(here, capsys):
     assert main(["explain", "mine.keras"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].split() == ["layer", "class", "units", "stateful", "states"]
-    assert said[1].startswith("encoder/rnn")
+    assert said[1].startswith("encoder/cells")
     assert said[1].endswith("keras RNN   4, 5   yes       0/h (2, 4), 0/c (2, 4), 1/h (2, 5)")
-    assert said[2] == "decoder      keras LSTM  7      no        h (batch, 7), c (batch, 7)"
+    assert said[2] == "decoder        keras LSTM  7      no        h (batch, 7), c (batch, 7)"
     assert said[4] == "6 to know:"
     assert "    The number of rows is fixed at 2: any other batch size is an error." in said
     assert max(map(len, said)) <= 88

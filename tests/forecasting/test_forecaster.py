@@ -29,7 +29,6 @@ def network(features, *, lookback, horizon):
         {"model": network, "units": None},
         {"model": many_to_one(1, outputs=1, units=4), "units": None},
     ],
-    ids=str,
 )
 def test_the_promises_of_every_forecaster_hold(options, panel):
     check_forecaster(quick(5, **options), panel)

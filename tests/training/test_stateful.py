@@ -413,7 +413,7 @@ def dense(compiled=True):
     return model
 
 
-@pytest.mark.parametrize("model", [None, "model", object()], ids=str)
+@pytest.mark.parametrize("model", [None, "model", object()])
 def test_what_is_no_model_is_refused(problem, model):
     assert refused(model, problem.batches()).startswith("model must be a keras.Model that is built")
 

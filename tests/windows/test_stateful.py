@@ -465,7 +465,6 @@ def test_empty_series_before_a_missing_value_are_counted():
         [np.zeros((4, 2, 2)), np.zeros((5, 2, 2))],
         iter([np.zeros(9), np.zeros(9)]),
     ],
-    ids=str,
 )
 def test_series_that_are_no_arrays_of_numbers_are_refused(series):
     message = refused(series)
