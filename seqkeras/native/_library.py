@@ -95,7 +95,7 @@ _SIGNATURES: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
         ctypes.c_int,
         tuple(map(ctypes.POINTER, (LayerStruct, OutputsStruct, GradientsStruct))),
     ),
-    "sqk_pack": (ctypes.c_void_p, (ctypes.POINTER(LayerStruct),)),
+    "sqk_pack": (ctypes.c_int, (ctypes.POINTER(LayerStruct), ctypes.POINTER(ctypes.c_void_p))),
     "sqk_unpack": (None, (ctypes.c_void_p,)),
     "sqk_step": (ctypes.c_int, (ctypes.c_void_p, _int64, *(ctypes.c_void_p,) * 5)),
 }
@@ -188,7 +188,7 @@ def why_not() -> str | None:
     return _look()[1]
 
 
-def _library() -> Library:
+def library() -> Library:
     library, reason = _look()
     if library is None:
         raise NotImplementedError(f"There are no native kernels: {reason}.")
@@ -313,7 +313,7 @@ def forward(
         ArgumentError: a shape or a dtype is not as above.
         NotImplementedError: there are no kernels for this.
     """
-    library = _library()
+    native = library()
     check_one_of("masked_output", masked_output, MASKED_OUTPUTS)
     x = _rows("x", x, (None, None, layer.features))
     batch, timesteps = x.shape[:2]
@@ -343,7 +343,7 @@ def forward(
     c_n = np.empty(state, np.float32) if layer.has_c else None
     workspace = None
     if training:
-        floats = library.functions.sqk_workspace_floats(ctypes.byref(struct))
+        floats = native.functions.sqk_workspace_floats(ctypes.byref(struct))
         # At least one float, for a null pointer means that nothing is saved.
         workspace = np.empty(max(floats, 1), np.float32)
     outputs = OutputsStruct(
@@ -354,7 +354,7 @@ def forward(
         workspace=_pointer(workspace),
         workspace_floats=0 if workspace is None else workspace.size,
     )
-    library.check(library.functions.sqk_forward(ctypes.byref(struct), ctypes.byref(outputs)))
+    native.check(native.functions.sqk_forward(ctypes.byref(struct), ctypes.byref(outputs)))
     kept = {"x": x, "mask": mask, **inputs}
     return Forward(y, last, h_n, c_n, workspace, layer, kept, struct, outputs)
 
@@ -379,7 +379,7 @@ def backward(
     Raises:
         ArgumentError: a shape or a dtype is wrong, or `run` was not for training.
     """
-    library = _library()
+    native = library()
     layer = run.layer
     x = run.inputs["x"]
     assert x is not None
@@ -407,10 +407,10 @@ def backward(
         **{name: _pointer(array) for name, array in given.items()},
         **{f"d{name}": _pointer(array) for name, array in found.items() if name != "x"},
     )
-    code = library.functions.sqk_backward(
+    code = native.functions.sqk_backward(
         ctypes.byref(run.struct), ctypes.byref(run.outputs), ctypes.byref(gradients)
     )
-    library.check(code)
+    native.check(code)
     return found
 
 

@@ -376,31 +376,41 @@ int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
   return SQK_OK;
 }
 
-sqk_packed *sqk_pack(const sqk_layer *layer) {
+int sqk_pack(const sqk_layer *layer, sqk_packed **to) {
   sqk_layer mine;
-  if (take(mine, layer, "layer") || check_kind(mine)) return nullptr;
+  if (!to) return fail(SQK_BAD_ARGUMENT, "packed must be given");
+  *to = nullptr;
+  if (int code = take(mine, layer, "layer")) return code;
+  if (int code = check_kind(mine)) return code;
   mine.batch = mine.timesteps = 0;
-  if (check_sizes(mine) || check_weights(mine)) return nullptr;
+  if (int code = check_sizes(mine)) return code;
+  if (int code = check_weights(mine)) return code;
   mine.recurrent_dropout = nullptr;
   sqk_packed *packed = static_cast<sqk_packed *>(malloc(sizeof(sqk_packed)));
   const Kernels &isa = kernels()[mine.cell];
-  float *weights = reinterpret_cast<float *>(allocate(isa.pack_floats(mine) * 4));
+  char *weights = allocate(isa.pack_floats(mine) * 4);
   if (!packed || !weights) {
     free(packed);
-    if (weights) deallocate(reinterpret_cast<char *>(weights));
-    no_memory();
-    return nullptr;
+    deallocate(weights);
+    return no_memory();
   }
-  isa.pack(mine, weights);
+  isa.pack(mine, reinterpret_cast<float *>(weights));
   mine.kernel = mine.recurrent_kernel = mine.bias = mine.x = nullptr;
-  *packed = {&isa, mine, weights};
-  return packed;
+  *packed = {&isa, mine, reinterpret_cast<float *>(weights)};
+  *to = packed;
+  return SQK_OK;
 }
 
 void sqk_unpack(sqk_packed *packed) {
   if (!packed) return;
   deallocate(reinterpret_cast<char *>(packed->weights));
   free(packed);
+}
+
+int sqk_packed_sizes(const sqk_packed *packed, int64_t *features, int64_t *units) {
+  *features = packed->layer.features;
+  *units = packed->layer.units;
+  return packed->layer.cell == SQK_LSTM;
 }
 
 int sqk_step(const sqk_packed *packed, int64_t rows, const float *x, const float *h, const float *c,

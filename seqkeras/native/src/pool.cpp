@@ -1,6 +1,7 @@
 #include "pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -131,6 +132,10 @@ int64_t threads_of_machine() {
     const long asked = strtol(words, &end, 10);
     if (end != words && *end == 0 && asked >= 1) return asked;
   }
+#if defined(__linux__)
+  cpu_set_t allowed;  // by taskset, or the limits of a container
+  if (!sched_getaffinity(0, sizeof allowed, &allowed)) return CPU_COUNT(&allowed);
+#endif
   const long cores = sysconf(_SC_NPROCESSORS_ONLN);
   return cores < 1 ? 1 : cores;
 }

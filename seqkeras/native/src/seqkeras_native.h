@@ -114,11 +114,13 @@ SQK_EXPORT int sqk_forward(const sqk_layer *layer, const sqk_outputs *outputs);
 SQK_EXPORT int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
                             const sqk_gradients *gradients);
 
-/* Weights made ready for single steps. Reads cell, activations, features, units and the weights of
- * `layer`, and nothing of them later. NULL for an error. */
+/* Weights made ready for single steps, to be given back with sqk_unpack. Reads cell, activations,
+ * features, units and the weights of `layer`, and nothing of them later. */
 typedef struct sqk_packed sqk_packed;
-SQK_EXPORT sqk_packed *sqk_pack(const sqk_layer *layer);
+SQK_EXPORT int sqk_pack(const sqk_layer *layer, sqk_packed **packed);
 SQK_EXPORT void sqk_unpack(sqk_packed *packed);
+/* Sets features and units; returns 1 for an LSTM, whose state has a c, else 0. */
+SQK_EXPORT int sqk_packed_sizes(const sqk_packed *packed, int64_t *features, int64_t *units);
 
 /* One timestep of `rows` rows, in the calling thread: x (rows, features), h and c (rows, units).
  * h_out may be h and c_out may be c; c and c_out are NULL but for the LSTM. Allocates nothing after
