@@ -15,6 +15,7 @@ from pathlib import Path
 from setuptools import Extension, setup  # isort: skip  (it brings distutils)
 from distutils.ccompiler import new_compiler
 from distutils.sysconfig import customize_compiler
+
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
@@ -27,7 +28,7 @@ LINK = ["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-pthre
 LINK = [] if sys.platform == "darwin" else LINK
 
 # Instruction sets, the best first: floats in a vector, and the compiler's flags for it.
-AVX512 = "-mavx512f -mavx512dq -mavx512vl -mavx512bw -mavx2 -mfma".split()
+AVX512 = ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mavx2", "-mfma"]
 X86 = {"avx512": (16, AVX512), "avx2": (8, ["-mavx2", "-mfma"]), "sse2": (4, [])}
 ARM = {"neon": (4, [])}
 GENERIC = {"generic": (4, [])}

@@ -270,7 +270,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Forward:
-    """What `forward` returns: outputs, states at the end and, for training, what `backward` needs."""
+    """What `forward` returns: outputs, states at the end, and what `backward` needs."""
 
     y: Array
     last: Array
@@ -367,7 +367,7 @@ def backward(
     dh_n: Array | None = None,
     dc_n: Array | None = None,
 ) -> dict[str, Array]:
-    """Gradients of a loss to all that `forward` read, from its gradients to what `forward` returned.
+    """Gradients of a loss to all that `forward` read, from those to what `forward` returned.
 
     Args:
         run: what `forward` returned, with `training=True`.

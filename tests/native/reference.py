@@ -1,4 +1,4 @@
-"""LSTM, GRU and SimpleRNN in NumPy's float64: outputs, states and gradients, as Keras defines them."""
+"""LSTM, GRU and SimpleRNN in NumPy's float64: outputs, states and gradients, as in Keras."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ GATES = {"lstm": 4, "gru": 3, "gru_reset_after": 3, "simple_rnn": 1}
 
 
 def sigmoid(z):
-    return 1 / (1 + np.exp(-z))
+    return np.tanh(z / 2) / 2 + 0.5  # 1 / (1 + exp(-z)), without overflow
 
 
 def hard_sigmoid(z):
@@ -97,8 +97,7 @@ class GRU(Cell):
     def forward(self, x, h, c, drop):
         xs = x @ self.kernel + self.bias
         z, r = (
-            self.gate(self.part(xs, g) + h * drop[g] @ self.part(self.recurrent, g))
-            for g in (0, 1)
+            self.gate(self.part(xs, g) + h * drop[g] @ self.part(self.recurrent, g)) for g in (0, 1)
         )
         rh = r * (h * drop[2])
         new = self.act(self.part(xs, 2) + rh @ self.part(self.recurrent, 2))
@@ -150,7 +149,7 @@ CELLS = {"lstm": LSTM, "gru": GRU, "gru_reset_after": GRUResetAfter, "simple_rnn
 
 
 def run(kind, arrays, grads, *, masked_output, go_backwards, **activations):
-    """Outputs and gradients. `arrays` and `grads` are dicts of float64 arrays, none of them None."""
+    """Outputs and gradients. `arrays` and `grads` are dicts of float64 arrays, none None."""
     cell = CELLS[kind]([arrays[n] for n in ("kernel", "recurrent_kernel", "bias")], **activations)
     order = slice(None, None, -1 if go_backwards else 1)
     x, mask = arrays["x"][:, order], arrays["mask"][:, order]

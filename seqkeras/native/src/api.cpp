@@ -141,7 +141,7 @@ int take(T &to, const T *from, const char *name) {
 
 // From the last timestep to the first: the same loops with negative strides.
 void turn(sqk_layer &layer, sqk_gradients &gradients) {
-  if (!layer.go_backwards || !layer.timesteps) return;
+  if (!layer.go_backwards || !layer.timesteps || !layer.batch) return;
   const int64_t last = layer.timesteps - 1;
   layer.x += last * layer.x_time_stride;
   layer.x_time_stride = -layer.x_time_stride;
