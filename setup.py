@@ -12,12 +12,14 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from setuptools import Extension, setup  # isort: skip  (it brings distutils)
-from distutils.ccompiler import new_compiler
-from distutils.sysconfig import customize_compiler
-
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
+
+# isort: split
+# A part of setuptools, there once setuptools is imported.
+from distutils.ccompiler import new_compiler
+from distutils.sysconfig import customize_compiler
 
 SOURCES = Path("seqkeras/native/src")
 FLAGS = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti"]
@@ -47,6 +49,7 @@ class BuildKernels(build_ext):
     """Compiles `isa.cpp` once for each instruction set, all else once, and links them."""
 
     def build_extension(self, extension: Extension) -> None:
+        """Called by setuptools, for the one extension there is."""
         macros = [("SQK_ISAS", " ".join(f"X({isa})" for isa in isas()))]
         jobs = [(name, name, [], macros) for name in ("api", "pool", "door")]
         for isa, (lanes, flags) in isas().items():
@@ -61,6 +64,7 @@ class BuildKernels(build_ext):
         )
 
     def compile(self, job: tuple[str, str, list[str], list[tuple[str, str]]]) -> list[str]:
+        """One call of the compiler; `folder` keeps objects of the same source apart."""
         source, folder, flags, macros = job
         return self.compiler.compile(
             [str(SOURCES / f"{source}.cpp")],

@@ -1,4 +1,5 @@
-// The C interface: checks, memory, the split of a batch between threads, the choice of machine code.
+// The C interface: checks, memory, the split of a batch into threads, the choice of machine code.
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -6,6 +7,7 @@
 #include <string.h>
 
 #include <atomic>
+#include <new>
 
 #include "internal.h"
 #include "pool.h"
@@ -76,7 +78,41 @@ int fail(int code, const char *format, ...) {
 
 int no_memory() { return fail(SQK_NO_MEMORY, "there is not enough memory"); }
 
-thread_local Arena the_arena;
+// The memory of this thread, made when first asked for and freed when the thread ends, by a key of
+// pthread: a destructor of C++ would need its runtime. Null: there is not even memory for that.
+Arena *arena() {
+  static pthread_key_t key;
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  static thread_local Arena *mine = nullptr;
+  if (mine) return mine;
+  pthread_once(&once, [] {
+    pthread_key_create(&key, [](void *memory) {
+      static_cast<Arena *>(memory)->~Arena();
+      free(memory);
+    });
+  });
+  void *memory = malloc(sizeof(Arena));
+  if (!memory) return nullptr;
+  mine = new (memory) Arena;
+  pthread_setspecific(key, mine);
+  return mine;
+}
+
+// Its use by one call, or by one part of a call.
+class Lease {
+ public:
+  Lease() : arena_(arena()), mark_(arena_ ? arena_->begin() : 0) {}
+  ~Lease() {
+    if (arena_) arena_->end(mark_);
+  }
+  explicit operator bool() const { return arena_ != nullptr; }
+  Arena *operator->() const { return arena_; }
+  Arena &operator*() const { return *arena_; }
+
+ private:
+  Arena *arena_;
+  int64_t mark_;
+};
 
 // ---- checks -------------------------------------------------------------------------------------
 
@@ -197,27 +233,17 @@ struct Job {
 
 bool forward_part(void *context, int64_t part) {
   const Job &job = *static_cast<const Job *>(context);
-  const int64_t mark = the_arena.mark();
-  const bool good = job.kernels.forward(job.call, job.packed, the_arena, job.first(part),
-                                        job.first(part + 1));
-  the_arena.release(mark);
-  return good;
+  const Lease memory;
+  return memory && job.kernels.forward(job.call, job.packed, *memory, job.first(part),
+                                       job.first(part + 1));
 }
 
 bool backward_part(void *context, int64_t part) {
   const Job &job = *static_cast<const Job *>(context);
-  const int64_t mark = the_arena.mark();
-  const bool good = job.kernels.backward(job.call, job.packed, job.sums ? job.sums[part] : nullptr,
-                                         the_arena, job.first(part), job.first(part + 1));
-  the_arena.release(mark);
-  return good;
+  const Lease memory;
+  return memory && job.kernels.backward(job.call, job.packed, job.sums ? job.sums[part] : nullptr,
+                                        *memory, job.first(part), job.first(part + 1));
 }
-
-// The memory of the calling thread, given back at the end of a call.
-struct Lease {
-  Lease() { the_arena.reset(); }
-  ~Lease() { the_arena.reset(); }
-};
 
 }  // namespace
 
@@ -253,11 +279,9 @@ void deallocate(char *memory) {
 
 float *Arena::take(int64_t floats) {
   const int64_t bytes = (floats * 4 + kLine - 1) / kLine * kLine;
-  wanted_ += bytes;
-  if (used_ + bytes <= size_) {
-    used_ += bytes;
-    return reinterpret_cast<float *>(memory_ + used_ - bytes);
-  }
+  used_ += bytes;
+  if (used_ > peak_) peak_ = used_;
+  if (used_ <= size_) return reinterpret_cast<float *>(memory_ + used_ - bytes);
   Overflow *piece = static_cast<Overflow *>(malloc(sizeof(Overflow)));
   char *memory = piece ? allocate(bytes ? bytes : kLine) : nullptr;
   if (!memory) {
@@ -270,33 +294,34 @@ float *Arena::take(int64_t floats) {
   return reinterpret_cast<float *>(memory);
 }
 
+int64_t Arena::begin() {
+  if (depth_++ == 0) failed_ = false;
+  return used_;
+}
+
+void Arena::end(int64_t mark) {
+  used_ = mark;
+  if (--depth_ == 0 && overflow_) reset();
+}
+
+// Frees the pieces that did not fit, and makes room for as much as was used at one time.
 void Arena::reset() {
-  used_ = 0;
-  failed_ = false;
-  if (!overflow_ && size_ <= kKept) {
-    wanted_ = 0;
-    return;
-  }
   while (overflow_) {
     Overflow *piece = overflow_;
     overflow_ = piece->next;
     deallocate(piece->memory);
     free(piece);
   }
+  if (peak_ <= size_ || peak_ > kKept) return;
   deallocate(memory_);
-  memory_ = nullptr;
-  size_ = 0;
-  const int64_t wanted = wanted_;
-  wanted_ = 0;
-  if (wanted > kKept) return;
-  memory_ = allocate(wanted);
-  if (memory_) size_ = wanted;
+  memory_ = allocate(peak_);
+  size_ = memory_ ? peak_ : 0;
 }
 
 Arena::~Arena() {
-  wanted_ = kKept + 1;
-  size_ = size_ ? kKept + 1 : 0;
+  peak_ = 0;
   reset();
+  deallocate(memory_);
 }
 
 // ---- the interface ------------------------------------------------------------------------------
@@ -339,8 +364,8 @@ int sqk_forward(const sqk_layer *layer, const sqk_outputs *outputs) {
   if (int code = check_call(call, layer, outputs)) return code;
   turn(call.layer, call.gradients);
   const Kernels &isa = kernels()[call.layer.cell];
-  const Lease lease;
-  float *packed = the_arena.take(isa.pack_floats(call.layer));
+  const Lease memory;
+  float *packed = memory ? memory->take(isa.pack_floats(call.layer)) : nullptr;
   if (!packed) return no_memory();
   isa.pack(call.layer, packed);
   const int64_t parts = parts_of(call.layer);
@@ -359,16 +384,17 @@ int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
     return fail(SQK_BAD_ARGUMENT, "dkernel and drecurrent_kernel must come together");
   turn(call.layer, call.gradients);
   const Kernels &isa = kernels()[call.layer.cell];
-  const Lease lease;
+  const Lease memory;
+  if (!memory) return no_memory();
   const int64_t parts = parts_of(call.layer);
-  float *packed = the_arena.take(isa.pack_back_floats(call.layer));
+  float *packed = memory->take(isa.pack_back_floats(call.layer));
   float **sums = nullptr;
   if (call.gradients.dkernel || call.gradients.dbias) {
-    sums = the_arena.take_array<float *>(parts);
+    sums = memory->take_array<float *>(parts);
     for (int64_t part = 0; sums && part < parts; part++)
-      sums[part] = the_arena.take(isa.sums_floats(call.layer));
+      sums[part] = memory->take(isa.sums_floats(call.layer));
   }
-  if (the_arena.failed()) return no_memory();
+  if (memory->failed()) return no_memory();
   isa.pack_back(call.layer, packed);
   Job job = {call, isa, packed, sums, parts};
   if (!pool_run(parts, backward_part, &job)) return no_memory();
@@ -421,10 +447,11 @@ int sqk_step(const sqk_packed *packed, int64_t rows, const float *x, const float
   const bool has_c = packed->layer.cell == SQK_LSTM;
   if (!x || !h || !h_out || (has_c && (!c || !c_out)))
     return fail(SQK_BAD_ARGUMENT, "x, h, h_out, and for an LSTM c and c_out, must be given");
-  the_arena.reset();
-  const bool good =
-      packed->kernels->step(packed->layer, packed->weights, the_arena, rows, x, h, c, h_out, c_out);
-  return good ? SQK_OK : no_memory();
+  const Lease memory;
+  if (!memory || !packed->kernels->step(packed->layer, packed->weights, *memory, rows, x, h, c,
+                                        h_out, c_out))
+    return no_memory();
+  return SQK_OK;
 }
 
 }  // extern "C"

@@ -4,7 +4,8 @@
 
 #include "seqkeras_native.h"
 
-// Memory of one thread that lasts from call to call: taken in pieces, given back all at once.
+// Memory of one thread that lasts from call to call. Pieces are taken one after the other, and given
+// back all at once when the use that took them ends.
 class Arena {
  public:
   // `floats` floats at a 64-byte boundary, or null, and then `failed`.
@@ -14,15 +15,17 @@ class Arena {
     return reinterpret_cast<T *>(take((count * static_cast<int64_t>(sizeof(T)) + 3) / 4));
   }
   bool failed() const { return failed_; }
-  int64_t mark() const { return used_; }
-  void release(int64_t mark) { used_ = mark; }  // all that was taken since
-  void reset();
+  // Uses nest: a thread that has begun a call works on parts of it. `begin` returns what `end` asks
+  // for.
+  int64_t begin();
+  void end(int64_t mark);
   ~Arena();
 
  private:
-  struct Overflow;  // a piece that did not fit, until the next reset makes room for all of them
+  struct Overflow;  // a piece that did not fit; the next use finds room for all of them
+  void reset();
   char *memory_ = nullptr;
-  int64_t size_ = 0, used_ = 0, wanted_ = 0;
+  int64_t size_ = 0, used_ = 0, peak_ = 0, depth_ = 0;
   Overflow *overflow_ = nullptr;
   bool failed_ = false;
 };
