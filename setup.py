@@ -51,7 +51,7 @@ class BuildKernels(build_ext):
     def build_extension(self, extension: Extension) -> None:
         """Called by setuptools, for the one extension there is."""
         macros = [("SQK_ISAS", " ".join(f"X({isa})" for isa in isas()))]
-        jobs = [(name, name, [], macros) for name in ("api", "pool", "door")]
+        jobs = [(name, name, [], macros) for name in ("api", "memory", "pool", "door")]
         for isa, (lanes, flags) in isas().items():
             jobs.append(("isa", isa, flags, [("SQK_ISA", isa), ("SQK_LANES", str(lanes))]))
         with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -31,6 +31,7 @@ x86_64)
 esac
 list=$(printf "X(%s) " $isas)
 compile api $sources/api.cpp "-DSQK_ISAS=$list"
+compile memory $sources/memory.cpp
 compile pool $sources/pool.cpp
 compile main tests/native/sanitize.cpp
 for job in $(jobs -p); do wait "$job"; done

@@ -1,5 +1,4 @@
 // The C interface: checks, memory, the split of a batch into threads, the choice of machine code.
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -7,7 +6,6 @@
 #include <string.h>
 
 #include <atomic>
-#include <new>
 
 #include "internal.h"
 #include "pool.h"
@@ -77,42 +75,6 @@ int fail(int code, const char *format, ...) {
 }
 
 int no_memory() { return fail(SQK_NO_MEMORY, "there is not enough memory"); }
-
-// The memory of this thread, made when first asked for and freed when the thread ends, by a key of
-// pthread: a destructor of C++ would need its runtime. Null: there is not even memory for that.
-Arena *arena() {
-  static pthread_key_t key;
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  static thread_local Arena *mine = nullptr;
-  if (mine) return mine;
-  pthread_once(&once, [] {
-    pthread_key_create(&key, [](void *memory) {
-      static_cast<Arena *>(memory)->~Arena();
-      free(memory);
-    });
-  });
-  void *memory = malloc(sizeof(Arena));
-  if (!memory) return nullptr;
-  mine = new (memory) Arena;
-  pthread_setspecific(key, mine);
-  return mine;
-}
-
-// Its use by one call, or by one part of a call.
-class Lease {
- public:
-  Lease() : arena_(arena()), mark_(arena_ ? arena_->begin() : 0) {}
-  ~Lease() {
-    if (arena_) arena_->end(mark_);
-  }
-  explicit operator bool() const { return arena_ != nullptr; }
-  Arena *operator->() const { return arena_; }
-  Arena &operator*() const { return *arena_; }
-
- private:
-  Arena *arena_;
-  int64_t mark_;
-};
 
 // ---- checks -------------------------------------------------------------------------------------
 
@@ -247,83 +209,6 @@ bool backward_part(void *context, int64_t part) {
 
 }  // namespace
 
-// ---- arena --------------------------------------------------------------------------------------
-
-struct Arena::Overflow {
-  Overflow *next;
-  char *memory;
-};
-
-namespace {
-constexpr int64_t kLine = 64;
-constexpr int64_t kKept = 64 << 20;  // bytes that a thread keeps from call to call
-
-char *allocate(int64_t bytes) {
-#ifdef _WIN32
-  return static_cast<char *>(_aligned_malloc(static_cast<size_t>(bytes), kLine));
-#else
-  void *memory = nullptr;
-  return posix_memalign(&memory, kLine, static_cast<size_t>(bytes)) ? nullptr
-                                                                    : static_cast<char *>(memory);
-#endif
-}
-
-void deallocate(char *memory) {
-#ifdef _WIN32
-  _aligned_free(memory);
-#else
-  free(memory);
-#endif
-}
-}  // namespace
-
-float *Arena::take(int64_t floats) {
-  const int64_t bytes = (floats * 4 + kLine - 1) / kLine * kLine;
-  used_ += bytes;
-  if (used_ > peak_) peak_ = used_;
-  if (used_ <= size_) return reinterpret_cast<float *>(memory_ + used_ - bytes);
-  Overflow *piece = static_cast<Overflow *>(malloc(sizeof(Overflow)));
-  char *memory = piece ? allocate(bytes ? bytes : kLine) : nullptr;
-  if (!memory) {
-    free(piece);
-    failed_ = true;
-    return nullptr;
-  }
-  *piece = {overflow_, memory};
-  overflow_ = piece;
-  return reinterpret_cast<float *>(memory);
-}
-
-int64_t Arena::begin() {
-  if (depth_++ == 0) failed_ = false;
-  return used_;
-}
-
-void Arena::end(int64_t mark) {
-  used_ = mark;
-  if (--depth_ == 0 && overflow_) reset();
-}
-
-// Frees the pieces that did not fit, and makes room for as much as was used at one time.
-void Arena::reset() {
-  while (overflow_) {
-    Overflow *piece = overflow_;
-    overflow_ = piece->next;
-    deallocate(piece->memory);
-    free(piece);
-  }
-  if (peak_ <= size_ || peak_ > kKept) return;
-  deallocate(memory_);
-  memory_ = allocate(peak_);
-  size_ = memory_ ? peak_ : 0;
-}
-
-Arena::~Arena() {
-  peak_ = 0;
-  reset();
-  deallocate(memory_);
-}
-
 // ---- the interface ------------------------------------------------------------------------------
 
 struct sqk_packed {
@@ -414,22 +299,22 @@ int sqk_pack(const sqk_layer *layer, sqk_packed **to) {
   mine.recurrent_dropout = nullptr;
   sqk_packed *packed = static_cast<sqk_packed *>(malloc(sizeof(sqk_packed)));
   const Kernels &isa = kernels()[mine.cell];
-  char *weights = allocate(isa.pack_floats(mine) * 4);
+  float *weights = memory_floats(isa.pack_floats(mine));
   if (!packed || !weights) {
     free(packed);
-    deallocate(weights);
+    memory_free(weights);
     return no_memory();
   }
-  isa.pack(mine, reinterpret_cast<float *>(weights));
+  isa.pack(mine, weights);
   mine.kernel = mine.recurrent_kernel = mine.bias = mine.x = nullptr;
-  *packed = {&isa, mine, reinterpret_cast<float *>(weights)};
+  *packed = {&isa, mine, weights};
   *to = packed;
   return SQK_OK;
 }
 
 void sqk_unpack(sqk_packed *packed) {
   if (!packed) return;
-  deallocate(reinterpret_cast<char *>(packed->weights));
+  memory_free(packed->weights);
   free(packed);
 }
 

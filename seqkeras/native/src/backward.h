@@ -8,161 +8,30 @@
 #pragma once
 
 #include "forward.h"
+#include "products.h"
 
 namespace SQK_ISA {
 
 // Rows of a block: d of one panel, 32 KB with AVX-512, and as many rows of h fit the first cache.
 constexpr int64_t kBlock = 128;
 
-// Most rows of a tile of V vectors.
-constexpr int most_rows(int V) { return V == 4 ? kSums / 4 : V == 3 ? kSums / 3 : kSums / 2; }
-
-// to[r] (+)= d W^T [* factors[r]] for one tile; `d` points at the tile's first row in panel 0.
-struct BackProduct {
-  const float *d;   // [panel][rows][4 vectors]
-  int64_t gap;      // between panels of d
-  int64_t first;    // column of d, in floats, and how many the product reads
-  int64_t depth;
-  const float *weights;
-  int64_t weights_gap;  // between panels of the weights, for one vector of outputs
-  float *const *to;
-  const float *const *factors;  // or null
-  bool add;
-};
-
-template <int R, int V>
-SQK_NOINLINE static void back_tile(const BackProduct &p, int64_t row, int64_t panels,
-                                   int64_t column, int64_t columns) {
-  Vec sum[R][V];
-  clear(sum);
-  const float *d = p.d + row * kPanel + p.first, *weights = p.weights;
-  for (int64_t u = 0; u < panels; u++, d += p.gap, weights += p.weights_gap * V)
-    multiply<1, V>(sum, Block<R, kPanel>{d}, weights, 0, p.depth);
-#pragma GCC unroll 32
-  for (int r = 0; r < R; r++)
-#pragma GCC unroll 32
-    for (int v = 0; v < V; v++) {
-      const int64_t lanes = lanes_at(v * kLanes, columns);
-      float *to = p.to[row + r] + column + v * kLanes;
-      Vec value = sum[r][v];
-      if (p.factors) value *= load_some(p.factors[row + r] + column + v * kLanes, lanes);
-      if (p.add) value += load_some(to, lanes);
-      store_some(to, value, lanes);
-    }
-}
-
-template <int V>
-SQK_INLINE void back_tile_of(int64_t count, const BackProduct &p, int64_t row, int64_t panels,
-                             int64_t column, int64_t columns) {
-  switch (count) {
-    case 1: return back_tile<1, V>(p, row, panels, column, columns);
-    case 2: return back_tile<2, V>(p, row, panels, column, columns);
-    case 3: return back_tile<3, V>(p, row, panels, column, columns);
-  }
-  if constexpr (most_rows(V) >= 6) switch (count) {
-      case 4: return back_tile<4, V>(p, row, panels, column, columns);
-      case 5: return back_tile<5, V>(p, row, panels, column, columns);
-      case 6: return back_tile<6, V>(p, row, panels, column, columns);
-    }
-  else if constexpr (most_rows(V) == 4) return back_tile<4, V>(p, row, panels, column, columns);
-  if constexpr (most_rows(V) >= 8)
-    if (count == 8) return back_tile<8, V>(p, row, panels, column, columns);
-  if constexpr (most_rows(V) == 12)
-    if (count == 12) return back_tile<12, V>(p, row, panels, column, columns);
-}
-
-// A product of `count` rows of d with transposed weights; `part` of the columns that were packed.
-static void back_product(BackProduct p, const Transposed &weights, const float *packed,
-                         Product packed_columns, Product part, int64_t count) {
-  p.first = part.first * kLanes;
-  p.depth = part.count * kLanes;
-  p.weights_gap = packed_columns.count * kLanes * kLanes;
-  const int64_t skipped = (part.first - packed_columns.first) * kLanes * kLanes;
-  const float *panel = packed + weights.offset;
-  for (int64_t column = 0; column < weights.outputs; column += kPanel) {
-    const int64_t columns = minimum(kPanel, weights.outputs - column);
-    const int V = static_cast<int>((columns + kLanes - 1) / kLanes);
-    p.weights = panel + skipped * V;
-    for (int64_t row = 0, size; row < count; row += size) {
-      size = tile_rows(count - row, most_rows(V));
-      if (V == 4) back_tile_of<4>(size, p, row, weights.panels, column, columns);
-      if (V == 3) back_tile_of<3>(size, p, row, weights.panels, column, columns);
-      if (V == 2) back_tile_of<2>(size, p, row, weights.panels, column, columns);
-      if (V == 1) back_tile_of<1>(size, p, row, weights.panels, column, columns);
-    }
-    panel += weights.depth() * V * kLanes;
-  }
-}
-
-// to[row of a][V vectors] += a^T d, for R rows and the columns that `d` points at.
-template <int R, int V>
-SQK_NOINLINE static void weight_tile(const float *a, int64_t ld, const float *d, int64_t count,
-                                     float *to, int64_t to_ld) {
-  Vec sum[R][V];
-  clear(sum);
-  multiply_strided<V>(sum, Columns<R>{a, ld}, d, kPanel, count);
-#pragma GCC unroll 32
-  for (int r = 0; r < R; r++)
-#pragma GCC unroll 32
-    for (int v = 0; v < V; v++) {
-      float *at = to + r * to_ld + v * kLanes;
-      store(at, load(at) + sum[r][v]);
-    }
-}
-
-template <int V>
-SQK_INLINE void weight_tile_of(int64_t rows, const float *a, int64_t ld, const float *d,
-                               int64_t count, float *to, int64_t to_ld) {
-  switch (rows) {
-    case 1: return weight_tile<1, V>(a, ld, d, count, to, to_ld);
-    case 2: return weight_tile<2, V>(a, ld, d, count, to, to_ld);
-    case 3: return weight_tile<3, V>(a, ld, d, count, to, to_ld);
-  }
-  if constexpr (most_rows(V) >= 6) switch (rows) {
-      case 4: return weight_tile<4, V>(a, ld, d, count, to, to_ld);
-      case 5: return weight_tile<5, V>(a, ld, d, count, to, to_ld);
-      case 6: return weight_tile<6, V>(a, ld, d, count, to, to_ld);
-    }
-  else if constexpr (most_rows(V) == 4) return weight_tile<4, V>(a, ld, d, count, to, to_ld);
-  if constexpr (most_rows(V) >= 8)
-    if (rows == 8) return weight_tile<8, V>(a, ld, d, count, to, to_ld);
-  if constexpr (most_rows(V) == 12)
-    if (rows == 12) return weight_tile<12, V>(a, ld, d, count, to, to_ld);
-}
-
-// Rows of an input, in the order of the rows of d, next to one another. The distance is an odd
-// number of cache lines: a column of a block then lies in all sets of the cache, not in a few.
-struct Inputs {
-  float *memory;
-  int64_t ld;
-};
-
-SQK_INLINE int64_t input_ld(int64_t width) { return (width / 16 | 1) * 16 + (width % 16 ? 32 : 0); }
-
-template <int V>
-static void weight_product(const Inputs &a, const float *d, int64_t gap, int64_t count, float *sums,
-                           const Sums &sum, Product part, int64_t skipped) {
-  for (int64_t u = 0; u < sum.panels; u++)
-    for (int64_t row = 0, size; row < sum.rows; row += size) {
-      size = tile_rows(sum.rows - row, most_rows(V));
-      weight_tile_of<V>(size, a.memory + row, a.ld, d + u * gap + part.first * kLanes, count,
-                        sums + sum.at(u, row) + skipped * kLanes, sum.row_size());
-    }
-}
-
 // Memory of a thread for a group of rows and a block of timesteps.
 struct BackwardMemory {
-  BackRow *rows;        // of a timestep
-  float **dh_rows;      // their dh, and dx of all rows of the block
-  float **dx_rows, **second_rows;
-  const float **factors;  // of recurrent dropout: [gate][row of the group]
+  // Of the rows of a timestep.
+  BackRow *rows;
+  float **dh_rows, **second_rows;
   const float **active_factors;
-  const float **x, **h, **resets;  // inputs of all rows of the block, and gate r of a GRU
-  int64_t *owner;         // row of the group of each row of the block
-  int32_t *before;        // [row of the group][timestep]: the last one not masked, or -1
-  float *dh, *dc, *d, *second, *zeros;
+  // Of the rows of a block, at most `capacity`.
+  float **dx_rows;
+  const float **x, **h, **resets;  // inputs, states before, and gate r of a GRU
+  int64_t *owner;                  // which row of the group it is
+  float *d;
   Inputs inputs;
-  int64_t capacity;  // rows of a block
+  int64_t capacity;
+  // Of the rows of the group.
+  const float **factors;  // of recurrent dropout: [gate][row]
+  int32_t *before;        // [row][timestep]: the last timestep before it that is not masked, or -1
+  float *dh, *dc, *second, *zeros;
 };
 
 template <int CELL>
@@ -198,7 +67,6 @@ static BackwardMemory backward_memory(const Call &call, Arena &arena, int64_t ro
 template <int CELL>
 class Backward {
   using F = Form<CELL>;
-  const Call &call;
   const sqk_layer &layer;
   const sqk_outputs &from;
   const sqk_gradients &grad;
@@ -281,7 +149,7 @@ class Backward {
       BackRow &row = m.rows[count];
       row.h = m.h[at] = state_before(r, t);
       row.h_after = y(r, t);
-      row.save = from.workspace + (b * timesteps + t) * F::kSaved * pad;
+      row.save = from.workspace + (b * timesteps + t) * saved_of(CELL) * pad;
       row.dy = dy;
       row.factors = layer.recurrent_dropout ? m.factors[(F::kGates - 1) * group + r] : nullptr;
       row.dh = m.dh_rows[count] = m.dh + r * pad;
@@ -373,8 +241,8 @@ class Backward {
         const float *factor = factors[m.owner[k]];
         for (int64_t unit = 0; unit < units; unit += kLanes) {
           const int64_t lanes = lanes_at(unit, units);
-          store_some(input + unit, load_some(m.h[k] + unit, lanes) * load_some(factor + unit, lanes),
-                     lanes);
+          const Vec h = load_some(m.h[k] + unit, lanes);
+          store_some(input + unit, h * load_some(factor + unit, lanes), lanes);
         }
       } else {
         copy(input, m.h[k], units);
@@ -397,8 +265,8 @@ class Backward {
 
  public:
   Backward(const Call &call, const float *packed, float *sums, const BackwardMemory &memory)
-      : call(call), layer(call.layer), from(call.outputs), grad(call.gradients), packed(packed),
-        sums(sums), m(memory), weights(call.layer), all_sums(call.layer), units(layer.units),
+      : layer(call.layer), from(call.outputs), grad(call.gradients), packed(packed), sums(sums),
+        m(memory), weights(call.layer), all_sums(call.layer), units(layer.units),
         pad(padded(units)), timesteps(layer.timesteps), gap(memory.capacity * kPanel) {}
 
   void run(int64_t first_row, int64_t rows) {

@@ -44,7 +44,8 @@ class Views {
     while (count_) PyBuffer_Release(&views_[--count_]);
   }
 
-  // A dense float32 array of shape (rows, width); `rows` is set by the first. Null: an error is set.
+  // A dense float32 array of shape (rows, width), `rows` being set by the first array. Null: an
+  // error is set.
   float *take(PyObject *array, const char *name, int64_t width, bool writable) {
     Py_buffer *view = &views_[count_];
     const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
@@ -73,7 +74,7 @@ class Views {
 // step(packed, x, h, h_out) or, for an LSTM, step(packed, x, h, c, h_out, c_out)
 PyObject *step(PyObject *, PyObject *const *args, Py_ssize_t count) {
   if (count != 4 && count != 6) {
-    PyErr_SetString(PyExc_TypeError, "step takes packed, x, h, h_out or packed, x, h, c, h_out, c_out");
+    PyErr_SetString(PyExc_TypeError, "a step takes x, h, h_out or x, h, c, h_out, c_out");
     return nullptr;
   }
   const auto *packed = static_cast<sqk_packed *>(PyCapsule_GetPointer(args[0], kCapsule));

@@ -7,7 +7,6 @@
 
 namespace SQK_ISA {
 
-constexpr int kMostRows = kSums / 4;
 // Panels that a tile of few rows takes at once.
 constexpr int panels_for(int rows) {
   return rows == 1 ? (kSums == 24 ? 4 : 2) : rows < 4 && kSums == 24 ? 2 : 1;
@@ -66,34 +65,6 @@ SQK_NOINLINE static void candidate_tile(const Packed<SQK_GRU> &weights, const Ro
   finish_candidate(sums, rows, R, u, weights.units);
 }
 
-template <int CELL, bool DROP>
-SQK_INLINE void tile_of(int64_t count, const Packed<CELL> &weights, const Row *rows, int64_t u) {
-  switch (count) {
-    case 1: return tile<CELL, 1, 1, DROP>(weights, rows, u);
-    case 2: return tile<CELL, 2, 1, DROP>(weights, rows, u);
-    case 3: return tile<CELL, 3, 1, DROP>(weights, rows, u);
-  }
-  if constexpr (kMostRows == 6) switch (count) {
-      case 4: return tile<CELL, 4, 1, DROP>(weights, rows, u);
-      case 5: return tile<CELL, 5, 1, DROP>(weights, rows, u);
-      case 6: return tile<CELL, 6, 1, DROP>(weights, rows, u);
-    }
-}
-
-SQK_INLINE void candidate_tile_of(int64_t count, const Packed<SQK_GRU> &weights, const Row *rows,
-                                  int64_t u) {
-  switch (count) {
-    case 1: return candidate_tile<1>(weights, rows, u);
-    case 2: return candidate_tile<2>(weights, rows, u);
-    case 3: return candidate_tile<3>(weights, rows, u);
-  }
-  if constexpr (kMostRows == 6) switch (count) {
-      case 4: return candidate_tile<4>(weights, rows, u);
-      case 5: return candidate_tile<5>(weights, rows, u);
-      case 6: return candidate_tile<6>(weights, rows, u);
-    }
-}
-
 // R rows, all panels, P at a time while there are as many.
 template <int CELL, int R, bool DROP>
 static void few_rows(const Packed<CELL> &weights, const Row *rows) {
@@ -115,17 +86,15 @@ static void timestep(const Packed<CELL> &weights, const Row *rows, int64_t count
     case 3: few_rows<CELL, 3, DROP>(weights, rows); break;
     default:
       for (int64_t u = 0; u < weights.panels; u++)
-        for (int64_t r = 0, size; r < count; r += size) {
-          size = tile_rows(count - r, kMostRows);
-          tile_of<CELL, DROP>(size, weights, rows + r, u);
-        }
+        for_tiles<most_rows(4)>(count, [&](int64_t row, auto size) {
+          tile<CELL, size.value, 1, DROP>(weights, rows + row, u);
+        });
   }
   if constexpr (CELL == SQK_GRU)
     for (int64_t u = 0; u < weights.second_panels; u++)
-      for (int64_t r = 0, size; r < count; r += size) {
-        size = tile_rows(count - r, kMostRows);
-        candidate_tile_of(size, weights, rows + r, u);
-      }
+      for_tiles<most_rows(4)>(count, [&](int64_t row, auto size) {
+        candidate_tile<size.value>(weights, rows + row, u);
+      });
 }
 
 // Rows that one loop over time takes: few enough for their states to stay in the second cache.

@@ -2,33 +2,8 @@
 // know of one another.
 #pragma once
 
+#include "memory.h"
 #include "seqkeras_native.h"
-
-// Memory of one thread that lasts from call to call. Pieces are taken one after the other, and given
-// back all at once when the use that took them ends.
-class Arena {
- public:
-  // `floats` floats at a 64-byte boundary, or null, and then `failed`.
-  float *take(int64_t floats);
-  template <class T>
-  T *take_array(int64_t count) {
-    return reinterpret_cast<T *>(take((count * static_cast<int64_t>(sizeof(T)) + 3) / 4));
-  }
-  bool failed() const { return failed_; }
-  // Uses nest: a thread that has begun a call works on parts of it. `begin` returns what `end` asks
-  // for.
-  int64_t begin();
-  void end(int64_t mark);
-  ~Arena();
-
- private:
-  struct Overflow;  // a piece that did not fit; the next use finds room for all of them
-  void reset();
-  char *memory_ = nullptr;
-  int64_t size_ = 0, used_ = 0, peak_ = 0, depth_ = 0;
-  Overflow *overflow_ = nullptr;
-  bool failed_ = false;
-};
 
 // One call. go_backwards is resolved into negative strides, lengths are checked.
 struct Call {
@@ -40,11 +15,11 @@ struct Call {
 // Each row of a workspace is a timestep of a row of the batch: `saved` vectors of padded units. The
 // padding is that of the widest instruction set, so that all agree on the layout.
 constexpr int64_t kPadding = 16;
-inline int64_t padded(int64_t units) { return (units + kPadding - 1) / kPadding * kPadding; }
-inline int64_t gates_of(int32_t cell) {
+static inline int64_t padded(int64_t units) { return (units + kPadding - 1) / kPadding * kPadding; }
+static inline int64_t gates_of(int32_t cell) {
   return cell == SQK_LSTM ? 4 : cell == SQK_SIMPLE_RNN ? 1 : 3;
 }
-inline int64_t saved_of(int32_t cell) {
+static inline int64_t saved_of(int32_t cell) {
   // LSTM: i f c o and the cell state before; GRU: z r h, and the state's part of h.
   return cell == SQK_LSTM ? 5 : cell == SQK_GRU ? 3 : cell == SQK_GRU_RESET_AFTER ? 4 : 0;
 }

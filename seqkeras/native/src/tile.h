@@ -2,9 +2,9 @@
 //
 //     sum[r][v] += a(r, k) * b[k][v].
 //
-// All products of the library are made of this one loop. Each sum runs over k in order, with one
-// fused multiply-add a term, whatever R and V are: a row has the same bits in any tile, so the split
-// of a batch into threads and tiles cannot be seen in the result.
+// All products of the library are made of this one loop. Each sum runs over k in order, one fused
+// multiply-add a term, whatever R and V are: a row has the same bits in any tile, so the split of a
+// batch into threads and tiles cannot be seen in the result.
 #pragma once
 
 #include "vec.h"
@@ -90,14 +90,49 @@ SQK_INLINE void multiply_strided(Vec (&sum)[R][V], const A &a, const float *b, i
   }
 }
 
-// Tiles are made for these numbers of rows; `tile_rows` gives the next one for `left` rows, so that
-// tiles are about even: 16 rows are 6 + 5 + 5, not 6 + 6 + 4.
+// Tiles are compiled for 1 .. 6, 8 and 12 rows, as far as there are registers. `tile_rows` is the
+// next of these for `left` rows, so that tiles are about even: 16 rows are 6 + 5 + 5, not
+// 6 + 6 + 4.
 SQK_INLINE int64_t tile_rows(int64_t left, int64_t most) {
   const int64_t tiles = (left + most - 1) / most;
-  int64_t rows = (left + tiles - 1) / tiles;
-  if (rows == 7) rows = 6;
-  if (rows > 8 && rows < 12) rows = 8;
-  return rows;
+  const int64_t rows = (left + tiles - 1) / tiles;
+  if (rows == 7) return 6;
+  return rows > 8 && rows < 12 ? 8 : rows;
+}
+
+template <int N>
+struct Constant {
+  static constexpr int value = N;
+};
+
+// call(Constant<n>), for a number that tile_rows gives.
+template <int MOST, class Call>
+SQK_INLINE void with_constant(int64_t rows, const Call &call) {
+  if (rows == 1) return call(Constant<1>{});
+  if (rows == 2) return call(Constant<2>{});
+  if (rows == 3) return call(Constant<3>{});
+  if constexpr (MOST >= 4)
+    if (rows == 4) return call(Constant<4>{});
+  if constexpr (MOST >= 6) {
+    if (rows == 5) return call(Constant<5>{});
+    if (rows == 6) return call(Constant<6>{});
+  }
+  if constexpr (MOST >= 8)
+    if (rows == 8) return call(Constant<8>{});
+  if constexpr (MOST >= 12)
+    if (rows == 12) return call(Constant<12>{});
+}
+
+// Most rows of a tile of V vectors.
+constexpr int most_rows(int V) { return V == 4 ? kSums / 4 : V == 3 ? kSums / 3 : kSums / 2; }
+
+// call(row, Constant<rows>) for the tiles that make up `count` rows.
+template <int MOST, class Call>
+SQK_INLINE void for_tiles(int64_t count, const Call &call) {
+  for (int64_t row = 0, rows; row < count; row += rows) {
+    rows = tile_rows(count - row, MOST);
+    with_constant<MOST>(rows, [&](auto size) { call(row, size); });
+  }
 }
 
 }  // namespace SQK_ISA

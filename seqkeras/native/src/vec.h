@@ -60,10 +60,12 @@ SQK_INLINE void store_some(float *p, Vec v, int64_t count) {
 // Both pass a NaN in `a` on: the instructions return their second operand then.
 #if defined(__AVX512F__)
 SQK_INLINE Vec at_most(Vec a, float limit) {
-  return reinterpret_cast<Vec>(_mm512_maskz_min_ps(kAll, _mm512_set1_ps(limit), reinterpret_cast<__m512>(a)));
+  const __m512 m = reinterpret_cast<__m512>(a);
+  return reinterpret_cast<Vec>(_mm512_maskz_min_ps(kAll, _mm512_set1_ps(limit), m));
 }
 SQK_INLINE Vec at_least(Vec a, float limit) {
-  return reinterpret_cast<Vec>(_mm512_maskz_max_ps(kAll, _mm512_set1_ps(limit), reinterpret_cast<__m512>(a)));
+  const __m512 m = reinterpret_cast<__m512>(a);
+  return reinterpret_cast<Vec>(_mm512_maskz_max_ps(kAll, _mm512_set1_ps(limit), m));
 }
 #elif defined(__AVX2__)
 SQK_INLINE Vec at_most(Vec a, float limit) {

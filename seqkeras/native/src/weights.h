@@ -24,9 +24,6 @@ struct Product {  // the columns first .. first + count of a panel
 template <int CELL>
 struct Form {
   static constexpr int64_t kGates = CELL == SQK_LSTM ? 4 : CELL == SQK_SIMPLE_RNN ? 1 : 3;
-  static constexpr int64_t kSaved = CELL == SQK_LSTM ? 5 : CELL == SQK_GRU ? 3
-                                    : CELL == SQK_GRU_RESET_AFTER              ? 4
-                                                                               : 0;
   static constexpr bool kIsGru = CELL == SQK_GRU || CELL == SQK_GRU_RESET_AFTER;
   static constexpr Product kX = {0, kIsGru ? 3 : 4};
   static constexpr Product kH = {kIsGru ? 1 : 0, CELL == SQK_GRU ? 2 : kIsGru ? 3 : 4};
