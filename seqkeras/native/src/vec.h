@@ -132,7 +132,7 @@ SQK_INLINE Vec hard_sigmoid(Vec x) {
 // Slopes from the value `s` of the function, as Keras has them: none where it is cut off.
 SQK_INLINE Vec sigmoid_slope(Vec s) { return s * (1.0f - s); }
 SQK_INLINE Vec hard_sigmoid_slope(Vec s) {
-  return (s > 0.0f) & (s < 1.0f) ? all(1.0f / 6) : Vec{};
+  return ((s > 0.0f) & (s < 1.0f)) ? all(1.0f / 6) : Vec{};
 }
 SQK_INLINE Vec tanh_slope(Vec s) { return 1.0f - s * s; }
 
