@@ -164,17 +164,14 @@ static void transpose(const Transposed &shape, float *to, const float *matrix, i
     const int64_t columns = minimum(kPanel, shape.outputs - j0);
     const int64_t wide = (columns + kLanes - 1) / kLanes * kLanes;
     fill(to, 0, depth * wide);
-    for (int64_t j = 0; j < columns; j++) {
-      float *column = to + j;
-      for (int64_t u = 0; u < shape.panels; u++)
-        for (int v = product.first; v < product.first + product.count; v++) {
-          const int64_t unit = Form<CELL>::unit(u, v), lanes = lanes_at(unit, units);
-          const float *row = matrix + (j0 + j) * width + Form<CELL>::gate(v) * units + unit;
-          for (int64_t lane = 0; lane < lanes; lane++) column[lane * wide] = row[lane];
-          column += kLanes * wide;
-        }
-    }
-    to += depth * wide;
+    // A block of the matrix at a time, so that what is written stays in the cache.
+    for (int64_t u = 0; u < shape.panels; u++)
+      for (int v = product.first; v < product.first + product.count; v++, to += kLanes * wide) {
+        const int64_t unit = Form<CELL>::unit(u, v), lanes = lanes_at(unit, units);
+        const float *row = matrix + j0 * width + Form<CELL>::gate(v) * units + unit;
+        for (int64_t j = 0; j < columns && lanes; j++, row += width)
+          for (int64_t lane = 0; lane < lanes; lane++) to[lane * wide + j] = row[lane];
+      }
   }
 }
 
