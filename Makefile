@@ -5,12 +5,14 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Tests run side by side; each of these takes about 2 GB.
 WORKERS ?= 2
 
-.PHONY: help demo test lint types layers docs unit test-backends package clean venv-demo venv-dev
+.PHONY: help demo test lint types layers docs unit test-backends native native-sanitize package clean venv-demo venv-dev
 
 help:
 	@echo "make demo           forecast a real series and draw it"
 	@echo "make test           format, lint, types, layers, docs, tests, doctests, examples"
 	@echo "make test-backends  the tests that also run on JAX and PyTorch, on both"
+	@echo "make native         build the native kernels in place"
+	@echo "make native-sanitize  run the native kernels under sanitizers"
 	@echo "make package        build the wheel and the sdist, install and import each"
 	@echo "make clean          remove .venv and what was built"
 
@@ -40,6 +42,12 @@ test-backends: venv-dev
 	@$(PYTHON) .ci/venv.py backends ".[jax]" torch==2.13.0
 	KERAS_BACKEND=jax $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m backends tests
 	KERAS_BACKEND=torch $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m backends tests
+
+native: venv-dev
+	SEQKERAS_BUILD_NATIVE=1 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+
+native-sanitize:
+	.ci/sanitize.sh
 
 package: venv-dev
 	$(PYTHON) .ci/package.py

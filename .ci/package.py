@@ -24,6 +24,15 @@ for name in ("Forecaster", "many_to_one", "Windows"):
         assert 'pip install "seqkeras[tensorflow]"' in str(error), error
     else:
         raise AssertionError(f"{name} works without its dependencies?")
+from seqkeras import native
+library, reason = native.load(), native.why_not()
+if library is None:
+    assert "not built" in reason, reason
+else:
+    ones = [np.ones(shape, np.float32) for shape in [(1, 3, 2), (2, 20), (5, 20)]]
+    run = native.forward(native.Layer("lstm", *ones[1:]), ones[0], training=True)
+    assert run.y.shape == (1, 3, 5) and native.backward(run, dy=run.y)["x"].any()
+print("native kernels:", library.isa if library else reason)
 from importlib.resources import files
 assert (files("seqkeras") / "py.typed").is_file()
 assert (files("seqkeras") / "forecasting/data/air_passengers.csv").is_file()

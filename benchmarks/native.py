@@ -1,0 +1,205 @@
+"""The native kernels beside PyTorch and beside the time that a matrix product would take.
+
+python benchmarks/native.py [--cells lstm gru] [--rounds 30] [--threads 2] [--cpu]
+
+For each shape, forward (inference) and a training step (forward, and gradients to inputs and all
+weights) of the core itself, without a framework around it, in turns with `torch.nn.LSTM` or
+`torch.nn.GRU`. The floor is the time for the same multiplications at the rate of torch's product of
+two 1024 x 1024 matrices in the same run; the kernels may be below it where they use instructions
+that this product does not. Medians of all rounds; `best` is the fastest round, which a busy machine
+disturbs least. With --cpu the time is that of the processor and not of the clock, in one thread:
+for machines so busy that the threads of one side wait for one another.
+"""
+
+import argparse
+import ctypes
+import functools
+import statistics
+import sys
+import time
+
+import numpy as np
+
+from seqkeras import native
+from seqkeras.native._library import GradientsStruct
+
+SHAPES = [
+    (32, 100, 8, 64),
+    (32, 100, 8, 128),
+    (64, 48, 16, 256),
+    (128, 24, 8, 32),
+    (16, 512, 8, 128),
+    (1, 100, 8, 64),
+]
+STEPS = [(64, 8, 1), (64, 8, 8), (256, 8, 1), (256, 8, 8)]
+SIDE = 1024
+COUNT = 100  # steps that are timed together
+
+
+CLOCK = [time.perf_counter]
+
+
+def milliseconds(function):
+    start = CLOCK[0]()
+    function()
+    return 1000 * (CLOCK[0]() - start)
+
+
+def in_turns(functions, rounds):
+    """Times of each function; a busy moment of the machine meets all alike."""
+    for function in functions.values():
+        function()
+    times = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            times[name].append(milliseconds(function))
+    return times
+
+
+def layer_of(cell, features, units):
+    kind = "gru_reset_after" if cell == "gru" else cell
+    width = (4 if cell == "lstm" else 3) * units
+    shapes = [(features, width), (units, width), (2, width) if cell == "gru" else (width,)]
+    rng = np.random.default_rng(0)
+    scales = (features**-0.5, units**-0.5, 0.3)
+    weights = (rng.normal(0, s, shape) for s, shape in zip(scales, shapes, strict=True))
+    return native.Layer(kind, *(weight.astype(np.float32) for weight in weights)), width
+
+
+def native_functions(layer, x, dy):
+    """Forward and training step, with all memory kept from call to call, as bindings would."""
+    functions = native.load().functions
+    plain, run = native.forward(layer, x), native.forward(layer, x, training=True)
+    found = {name: np.zeros_like(array) for name, array in native.backward(run, dy=dy).items()}
+    strides = {"batch_stride": x[0].size, "time_stride": x.shape[2]}
+    gradients = GradientsStruct(
+        dy=dy.ctypes.data,
+        dy_batch_stride=dy[0].size,
+        dy_time_stride=dy.shape[2],
+        dx=found["x"].ctypes.data,
+        **{f"dx_{name}": stride for name, stride in strides.items()},
+        **{f"d{name}": found[name].ctypes.data for name in ("kernel", "recurrent_kernel", "bias")},
+    )
+    ref = ctypes.byref
+
+    def forward(of, _keep=(layer, x, dy, found)):
+        functions.sqk_forward(ref(of.struct), ref(of.outputs))
+
+    def train():
+        forward(run)
+        functions.sqk_backward(ref(run.struct), ref(run.outputs), ref(gradients))
+
+    return functools.partial(forward, plain), train
+
+
+def torch_functions(torch, cell, shape, dy):
+    _, _, features, units = shape
+    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
+    module = kind(features, units, batch_first=True)
+    x = torch.randn(shape[:3])
+    x_grad, dy = x.clone().requires_grad_(), torch.from_numpy(dy)
+
+    def forward():
+        with torch.no_grad():
+            module(x)
+
+    def train():
+        module.zero_grad()
+        x_grad.grad = None
+        module(x_grad)[0].backward(dy)
+
+    return forward, train
+
+
+def compare(torch, cell, shape, rounds):
+    batch, timesteps, features, units = shape
+    layer, width = layer_of(cell, features, units)
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=shape[:3]).astype(np.float32)
+    dy = rng.normal(size=(batch, timesteps, units)).astype(np.float32)
+    square = torch.randn(SIDE, SIDE)
+    functions = {"product": lambda: square @ square}
+    functions["forward"], functions["train"] = native_functions(layer, x, dy)
+    functions["torch forward"], functions["torch train"] = torch_functions(torch, cell, shape, dy)
+    times = in_turns(functions, rounds)
+    work = batch * timesteps * width * (features + units) / SIDE**3
+    ratios = {}
+    for what, products in (("forward", 1), ("train", 3)):
+        row = f"{cell:5}{shape!s:20}{what:8}"
+        for pick in (statistics.median, min):
+            ours, theirs, floor = (pick(times[name]) for name in (what, f"torch {what}", "product"))
+            ratios.setdefault((what, pick.__name__), []).append(theirs / ours)
+            floor *= work * products
+            row += f"{ours:9.3f}{theirs:9.3f}{theirs / ours:8.2f}{floor:9.3f}{floor / ours:8.0%}   "
+        print(row, flush=True)
+    return ratios
+
+
+def step_times(rounds):
+    print("\nsteps, microseconds for all rows     seqkeras   best   NumPy   best")
+    for units, features, rows in STEPS:
+        layer, _ = layer_of("lstm", features, units)
+        step = native.Step(layer).run
+        x = np.ones((rows, features), np.float32)
+        h, c = np.zeros((rows, units), np.float32), np.zeros((rows, units), np.float32)
+
+        def native_steps(step=step, x=x, h=h, c=c):
+            for _ in range(COUNT):
+                step(x, h, c, h, c)
+
+        def numpy_steps(layer=layer, x=x, h=h, c=c):
+            for _ in range(COUNT):
+                numpy_step(layer, x, h, c)
+
+        times = in_turns({"native": native_steps, "numpy": numpy_steps}, rounds)
+        row = f"lstm units {units:4} features {features:2} rows {rows:2}   "
+        for name in times:
+            middle, best = (1000 / COUNT * pick(times[name]) for pick in (statistics.median, min))
+            row += f"{middle:9.2f}{best:8.2f}"
+        print(row, flush=True)
+
+
+def numpy_step(layer, x, h, c):
+    """What runs where the library is not built, at its simplest."""
+    i, f, g, o = np.split(x @ layer.kernel + h @ layer.recurrent_kernel + layer.bias, 4, axis=1)
+    sigmoid = (0.5 * np.tanh(0.5 * gate) + 0.5 for gate in (i, f, o))
+    i, f, o = sigmoid
+    c = f * c + i * np.tanh(g)
+    return o * np.tanh(c), c
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", nargs="+", default=["lstm", "gru"], choices=["lstm", "gru"])
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--isa", help="a lower instruction set than the machine's")
+    parser.add_argument("--cpu", action="store_true", help="processor time, in one thread")
+    arguments = parser.parse_args()
+    if arguments.cpu:
+        CLOCK[0], arguments.threads = time.process_time, 1
+    library = native.load()
+    if library is None:
+        sys.exit(native.why_not())
+    import torch
+
+    torch.set_num_threads(arguments.threads)
+    library.set_threads(arguments.threads)
+    if arguments.isa:
+        library.set_isa(arguments.isa)
+    print(f"{library.isa}, {library.threads} threads, torch {torch.__version__}; milliseconds")
+    columns = "seqkeras   torch   ratio    floor   share   "
+    print(f"{'':33}{'median':46}best\n{'':34}{columns}{columns}")
+    for cell in arguments.cells:
+        ratios = {}
+        for shape in SHAPES:
+            for name, values in compare(torch, cell, shape, arguments.rounds).items():
+                ratios.setdefault(name, []).extend(values)
+        for (what, pick), values in ratios.items():
+            mean, least = statistics.geometric_mean(values), min(values)
+            print(f"{cell}, {what}, {pick}: {mean:.2f} x torch in the mean, at least {least:.2f} x")
+    step_times(arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,464 @@
+"""The compiled library, where it is there: loaded, checked, and as functions on NumPy arrays.
+
+Nothing is compiled here, and nothing is raised because a library is missing: `load` returns None
+then, and `why_not` says why.
+"""
+
+import ctypes
+import functools
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from seqkeras._checks import bad_argument, check_integer, check_one_of
+from seqkeras.errors import ArgumentError
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+#: What `sqk_abi_version` of a library must say.
+ABI_VERSION = 1
+
+#: Names of the C interface, in its order; see `src/seqkeras_native.h`.
+CELLS = ("lstm", "gru", "gru_reset_after", "simple_rnn")
+ACTIVATIONS = ("tanh", "relu", "linear", "sigmoid", "hard_sigmoid")
+MASKED_OUTPUTS = ("hold_output", "hold_state", "zero")
+GATES = {"lstm": 4, "gru": 3, "gru_reset_after": 3, "simple_rnn": 1}
+UNSUPPORTED = 2
+
+_float, _int32, _int64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
+
+
+class _Struct(ctypes.Structure):
+    """A struct of the C interface, that begins with its own size."""
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(struct_size=ctypes.sizeof(self), **values)
+
+
+class LayerStruct(_Struct):
+    """`sqk_layer`."""
+
+    _fields_ = (
+        ("struct_size", _int64),
+        *((name, _int32) for name in ("cell", "activation", "recurrent_activation")),
+        *((name, _int32) for name in ("masked_output", "go_backwards", "reserved")),
+        *((name, _int64) for name in ("threads", "batch", "timesteps", "features", "units")),
+        ("x", _float),
+        *((name, _int64) for name in ("x_batch_stride", "x_time_stride")),
+        *((name, _float) for name in ("kernel", "recurrent_kernel", "bias", "h0", "c0", "mask")),
+        *((name, _int64) for name in ("mask_batch_stride", "mask_time_stride")),
+        ("recurrent_dropout", _float),
+    )
+
+
+class OutputsStruct(_Struct):
+    """`sqk_outputs`."""
+
+    _fields_ = (
+        ("struct_size", _int64),
+        ("y", _float),
+        *((name, _int64) for name in ("y_batch_stride", "y_time_stride")),
+        *((name, _float) for name in ("last", "h_n", "c_n", "workspace")),
+        ("workspace_floats", _int64),
+    )
+
+
+class GradientsStruct(_Struct):
+    """`sqk_gradients`."""
+
+    _fields_ = (
+        ("struct_size", _int64),
+        ("dy", _float),
+        *((name, _int64) for name in ("dy_batch_stride", "dy_time_stride")),
+        *((name, _float) for name in ("dlast", "dh_n", "dc_n", "dx")),
+        *((name, _int64) for name in ("dx_batch_stride", "dx_time_stride")),
+        *((name, _float) for name in ("dkernel", "drecurrent_kernel", "dbias", "dh0", "dc0")),
+    )
+
+
+#: Functions of the C interface: what they return and take.
+_SIGNATURES: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
+    "sqk_abi_version": (_int64, ()),
+    "sqk_last_error": (ctypes.c_char_p, ()),
+    "sqk_isa_name": (ctypes.c_char_p, ()),
+    "sqk_set_isa": (ctypes.c_int, (ctypes.c_char_p,)),
+    "sqk_threads": (_int64, ()),
+    "sqk_set_threads": (ctypes.c_int, (_int64,)),
+    "sqk_workspace_floats": (_int64, (ctypes.POINTER(LayerStruct),)),
+    "sqk_forward": (ctypes.c_int, (ctypes.POINTER(LayerStruct), ctypes.POINTER(OutputsStruct))),
+    "sqk_backward": (
+        ctypes.c_int,
+        tuple(map(ctypes.POINTER, (LayerStruct, OutputsStruct, GradientsStruct))),
+    ),
+    "sqk_pack": (ctypes.c_int, (ctypes.POINTER(LayerStruct), ctypes.POINTER(ctypes.c_void_p))),
+    "sqk_unpack": (None, (ctypes.c_void_p,)),
+    "sqk_step": (ctypes.c_int, (ctypes.c_void_p, _int64, *(ctypes.c_void_p,) * 5)),
+}
+
+
+class Library:
+    """The compiled library: its C functions, and what it says of itself."""
+
+    def __init__(self, module: ModuleType, functions: ctypes.CDLL) -> None:
+        self.module = module
+        self.path = Path(str(module.__file__))
+        self.functions = functions
+
+    @property
+    def isa(self) -> str:
+        """The instruction set whose kernels run: `avx512`, `avx2`, `sse2`, `neon`, `generic`."""
+        return str(self.functions.sqk_isa_name().decode())
+
+    def set_isa(self, name: str) -> None:
+        """Takes the kernels for another instruction set. For tests; not while others compute."""
+        self.check(self.functions.sqk_set_isa(name.encode()))
+
+    @property
+    def threads(self) -> int:
+        """Threads that work on one call, the calling one included."""
+        return int(self.functions.sqk_threads())
+
+    def set_threads(self, threads: int) -> None:
+        """Sets `threads`, which begins as SEQKERAS_THREADS or the number of cores."""
+        self.check(self.functions.sqk_set_threads(check_integer("threads", threads)))
+
+    def address(self, name: str) -> int:
+        """The address of a C function, for code in another language."""
+        return int(ctypes.cast(getattr(self.functions, name), ctypes.c_void_p).value or 0)
+
+    def check(self, code: int) -> None:
+        """Raises what an error code of the C interface stands for.
+
+        Raises:
+            ArgumentError: a size or a pointer cannot be right.
+            NotImplementedError: the library has no kernel for this.
+            MemoryError: there is not enough memory.
+        """
+        if not code:
+            return
+        message = self.functions.sqk_last_error().decode()
+        kinds = {UNSUPPORTED: NotImplementedError, 3: MemoryError}
+        raise kinds.get(code, ArgumentError)(f"The native library refuses this: {message}.")
+
+
+@functools.cache
+def _look() -> tuple[Library | None, str | None]:
+    """The library and why it is not there, one of them None."""
+    name = f"{__package__}._core"
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return None, (
+            "the native library is not built: install seqkeras from a wheel, or where there is a "
+            "C++ compiler with pip install ."
+        )
+    try:
+        module = importlib.import_module(name)
+        functions = ctypes.CDLL(spec.origin)
+        for function, (result, arguments) in _SIGNATURES.items():
+            entry = getattr(functions, function)
+            entry.restype, entry.argtypes = result, arguments
+    except (ImportError, OSError, AttributeError) as error:
+        return None, f"the native library {spec.origin} does not load on this machine: {error}"
+    version = functions.sqk_abi_version()
+    if version != ABI_VERSION:
+        return None, (
+            f"the native library {spec.origin} is of another version of seqkeras: it has the "
+            f"interface {version}, this needs {ABI_VERSION}. Build it again with pip install ."
+        )
+    return Library(module, functions), None
+
+
+def load() -> Library | None:
+    """The library, or None where there is none that works here; `why_not` then has the reason.
+
+    >>> from seqkeras import native
+    >>> (native.load() is None) == (native.why_not() is not None)
+    True
+    """
+    return _look()[0]
+
+
+def why_not() -> str | None:
+    """Why there is no native library on this machine, or None where there is one."""
+    return _look()[1]
+
+
+def library() -> Library:
+    library, reason = _look()
+    if library is None:
+        raise NotImplementedError(f"There are no native kernels: {reason}.")
+    return library
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A recurrent layer's kind and weights, checked once.
+
+    Args:
+        cell: `lstm`, `gru` (its gate r before the product with the state), `gru_reset_after`
+            (Keras' default) or `simple_rnn`.
+        kernel: `(features, gates * units)`, as Keras has it; float32, as all arrays here.
+        recurrent_kernel: `(units, gates * units)`.
+        bias: `(gates * units,)`, for `gru_reset_after` `(2, gates * units)`; or None.
+        activation: `tanh`; for `simple_rnn` also `relu` and `linear`.
+        recurrent_activation: `sigmoid` or `hard_sigmoid`.
+
+    Raises:
+        ArgumentError: the shapes do not fit each other, or an array is not float32.
+        NotImplementedError: there are no kernels for such a cell, or none on this machine.
+
+    >>> Layer("lstm", np.zeros((2, 12)), np.zeros((3, 12)))
+    Traceback (most recent call last):
+        ...
+    seqkeras.errors.ArgumentError: kernel must be float32. Got: kernel=dtype('float64').
+    """
+
+    cell: str
+    kernel: Array = field(repr=False)
+    recurrent_kernel: Array = field(repr=False)
+    bias: Array | None = field(default=None, repr=False)
+    activation: str = "tanh"
+    recurrent_activation: str = "sigmoid"
+
+    def __post_init__(self) -> None:
+        check_one_of("cell", self.cell, CELLS)
+        check_one_of("activation", self.activation, ACTIVATIONS)
+        check_one_of("recurrent_activation", self.recurrent_activation, ACTIVATIONS)
+        units = np.shape(self.recurrent_kernel)[0] if np.ndim(self.recurrent_kernel) else 0
+        width = GATES[self.cell] * units
+        features = np.shape(self.kernel)[0] if np.ndim(self.kernel) else 0
+        bias = (2, width) if self.cell == "gru_reset_after" else (width,)
+        set_ = functools.partial(object.__setattr__, self)
+        set_("kernel", _dense("kernel", self.kernel, (features, width)))
+        set_("recurrent_kernel", _dense("recurrent_kernel", self.recurrent_kernel, (units, width)))
+        set_("bias", _dense("bias", self.bias, bias))
+
+    @property
+    def features(self) -> int:
+        """Features of an input."""
+        return int(self.kernel.shape[0])
+
+    @property
+    def units(self) -> int:
+        """Width of the state."""
+        return int(self.recurrent_kernel.shape[0])
+
+    @property
+    def has_c(self) -> bool:
+        """Whether there is a second state, the LSTM's."""
+        return self.cell == "lstm"
+
+    def struct(self, **values: Any) -> LayerStruct:
+        """The layer as the C interface takes it."""
+        return LayerStruct(
+            cell=CELLS.index(self.cell),
+            activation=ACTIVATIONS.index(self.activation),
+            recurrent_activation=ACTIVATIONS.index(self.recurrent_activation),
+            features=self.features,
+            units=self.units,
+            kernel=_pointer(self.kernel),
+            recurrent_kernel=_pointer(self.recurrent_kernel),
+            bias=_pointer(self.bias),
+            **values,
+        )
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What `forward` returns: outputs, states at the end, and what `backward` needs."""
+
+    y: Array
+    last: Array
+    h_n: Array
+    c_n: Array | None
+    workspace: Array | None = field(repr=False)
+    layer: Layer = field(repr=False)
+    inputs: Mapping[str, Array | None] = field(repr=False)
+    struct: LayerStruct = field(repr=False)
+    outputs: OutputsStruct = field(repr=False)
+
+
+def forward(
+    layer: Layer,
+    x: Array,
+    *,
+    h0: Array | None = None,
+    c0: Array | None = None,
+    mask: Array | None = None,
+    recurrent_dropout: Array | None = None,
+    masked_output: str = "hold_output",
+    go_backwards: bool = False,
+    training: bool = False,
+    threads: int = 0,
+) -> Forward:
+    """Runs a layer over whole sequences.
+
+    Args:
+        layer: its weights.
+        x: `(batch, timesteps, features)`; its last axis must be dense, the others may have strides.
+        h0, c0: states at the start, `(batch, units)`; zeros where None.
+        mask: bool or uint8, `(batch, timesteps)`; where False the state stays as it was.
+        recurrent_dropout: factors of the state, `(gates, batch, units)`: 0 or 1 / (1 - rate).
+        masked_output: `hold_output`, `hold_state` or `zero`; see `src/seqkeras_native.h`.
+        go_backwards: from the last timestep to the first; outputs are in that order.
+        training: keeps what `backward` needs.
+        threads: parts that the batch is split into; 0 is `Library.threads`.
+
+    Raises:
+        ArgumentError: a shape or a dtype is not as above.
+        NotImplementedError: there are no kernels for this.
+    """
+    native = library()
+    check_one_of("masked_output", masked_output, MASKED_OUTPUTS)
+    x = _rows("x", x, (None, None, layer.features))
+    batch, timesteps = x.shape[:2]
+    state = (batch, layer.units)
+    inputs = {
+        "h0": _dense("h0", h0, state),
+        "c0": _dense("c0", c0, state),
+        "recurrent_dropout": _dense(
+            "recurrent_dropout", recurrent_dropout, (GATES[layer.cell], *state)
+        ),
+    }
+    mask = _mask(mask, (batch, timesteps))
+    struct = layer.struct(
+        masked_output=MASKED_OUTPUTS.index(masked_output),
+        go_backwards=bool(go_backwards),
+        threads=check_integer("threads", threads, minimum=0),
+        batch=batch,
+        timesteps=timesteps,
+        mask=_pointer(mask),
+        mask_batch_stride=0 if mask is None else mask.strides[0],
+        mask_time_stride=0 if mask is None else mask.strides[1],
+        **_strided("x", x),
+        **{name: _pointer(array) for name, array in inputs.items()},
+    )
+    y = np.empty((batch, timesteps, layer.units), np.float32)
+    last, h_n = np.empty(state, np.float32), np.empty(state, np.float32)
+    c_n = np.empty(state, np.float32) if layer.has_c else None
+    workspace = None
+    if training:
+        floats = native.functions.sqk_workspace_floats(ctypes.byref(struct))
+        # At least one float, for a null pointer means that nothing is saved.
+        workspace = np.empty(max(floats, 1), np.float32)
+    outputs = OutputsStruct(
+        **_strided("y", y),
+        last=_pointer(last),
+        h_n=_pointer(h_n),
+        c_n=_pointer(c_n),
+        workspace=_pointer(workspace),
+        workspace_floats=0 if workspace is None else workspace.size,
+    )
+    native.check(native.functions.sqk_forward(ctypes.byref(struct), ctypes.byref(outputs)))
+    kept = {"x": x, "mask": mask, **inputs}
+    return Forward(y, last, h_n, c_n, workspace, layer, kept, struct, outputs)
+
+
+def backward(
+    run: Forward,
+    *,
+    dy: Array | None = None,
+    dlast: Array | None = None,
+    dh_n: Array | None = None,
+    dc_n: Array | None = None,
+) -> dict[str, Array]:
+    """Gradients of a loss to all that `forward` read, from those to what `forward` returned.
+
+    Args:
+        run: what `forward` returned, with `training=True`.
+        dy, dlast, dh_n, dc_n: gradients to `y`, `last`, `h_n` and `c_n`; zeros where None.
+
+    Returns:
+        Gradients to `x`, `kernel`, `recurrent_kernel`, `bias`, `h0`, and for an LSTM `c0`.
+
+    Raises:
+        ArgumentError: a shape or a dtype is wrong, or `run` was not for training.
+    """
+    native = library()
+    layer = run.layer
+    x = run.inputs["x"]
+    assert x is not None
+    state = (x.shape[0], layer.units)
+    if run.workspace is None:
+        raise bad_argument("run", "a forward without it", "a forward with training=True")
+    dy = None if dy is None else _rows("dy", dy, run.y.shape)
+    given = {
+        name: _dense(name, array, state)
+        for name, array in (("dlast", dlast), ("dh_n", dh_n), ("dc_n", dc_n))
+    }
+    width = GATES[layer.cell] * layer.units
+    shapes = {
+        "x": x.shape,
+        "kernel": layer.kernel.shape,
+        "recurrent_kernel": layer.recurrent_kernel.shape,
+        "bias": (2, width) if layer.cell == "gru_reset_after" else (width,),
+        "h0": state,
+        **({"c0": state} if layer.has_c else {}),
+    }
+    found = {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
+    gradients = GradientsStruct(
+        **_strided("dy", dy),
+        **_strided("dx", found["x"]),
+        **{name: _pointer(array) for name, array in given.items()},
+        **{f"d{name}": _pointer(array) for name, array in found.items() if name != "x"},
+    )
+    code = native.functions.sqk_backward(
+        ctypes.byref(run.struct), ctypes.byref(run.outputs), ctypes.byref(gradients)
+    )
+    native.check(code)
+    return found
+
+
+def _pointer(array: Array | None) -> int | None:
+    return None if array is None else array.ctypes.data
+
+
+def _strided(name: str, array: Array | None) -> dict[str, int | None]:
+    """Pointer and strides of a sequence, under the names that a struct has for them."""
+    if array is None:
+        return {}
+    return {
+        name: array.ctypes.data,
+        f"{name}_batch_stride": array.strides[0] // array.itemsize,
+        f"{name}_time_stride": array.strides[1] // array.itemsize,
+    }
+
+
+def _float32(name: str, array: Any, shape: tuple[int | None, ...]) -> Array:
+    if not isinstance(array, np.ndarray):
+        raise bad_argument(name, type(array).__name__, "a NumPy array")
+    if array.dtype != np.float32:
+        raise bad_argument(name, array.dtype, "float32")
+    fits = array.ndim == len(shape) and all(
+        want is None or have == want for have, want in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        raise bad_argument(name, array.shape, f"of shape {shape}")
+    return array
+
+
+def _dense(name: str, array: Any, shape: tuple[int | None, ...]) -> Any:
+    """The array, row-major, after a look at its dtype and shape; None stays None."""
+    return None if array is None else np.ascontiguousarray(_float32(name, array, shape))
+
+
+def _rows(name: str, array: Any, shape: tuple[int | None, ...]) -> Array:
+    """The array if its last axis is dense and its strides are whole elements, else a copy."""
+    array = _float32(name, array, shape)
+    whole = all(stride % array.itemsize == 0 for stride in array.strides)
+    return array if whole and array.strides[-1] == array.itemsize else array.copy()
+
+
+def _mask(mask: Any, shape: tuple[int, ...]) -> Array | None:
+    if mask is None:
+        return None
+    if not isinstance(mask, np.ndarray) or mask.dtype not in (np.bool_, np.uint8):
+        raise bad_argument("mask", getattr(mask, "dtype", type(mask)), "a bool or uint8 array")
+    if mask.shape != shape:
+        raise bad_argument("mask", mask.shape, f"of shape {shape}")
+    return mask.view(np.uint8)

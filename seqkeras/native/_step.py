@@ -1,0 +1,34 @@
+"""Single timesteps from weights that were packed once, for services."""
+
+import ctypes
+from collections.abc import Callable
+from functools import partial
+
+from seqkeras.native._library import Layer, library
+
+
+class Step:
+    """One timestep of a layer, for any number of rows; `run` does it.
+
+    Args:
+        layer: cell and weights. The weights are copied: the arrays may change or go away.
+
+    Raises:
+        NotImplementedError: there are no kernels for such a cell, or none on this machine.
+
+    Attributes:
+        run: `run(x, h, h_out)`, for an LSTM `run(x, h, c, h_out, c_out)`. A call of C without
+            Python in between. Arrays are float32 and dense, `(rows, features)` and
+            `(rows, units)`; `h_out` may be `h` and `c_out` may be `c`. Any number of threads may
+            call it.
+    """
+
+    __slots__ = ("features", "has_c", "run", "units")
+
+    run: Callable[..., None]
+
+    def __init__(self, layer: Layer) -> None:
+        module = library().module
+        struct = layer.struct()
+        self.features, self.units, self.has_c = layer.features, layer.units, layer.has_c
+        self.run = partial(module.step, module.pack(ctypes.addressof(struct)))

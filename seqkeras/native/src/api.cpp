@@ -1,0 +1,342 @@
+// The C interface: checks, memory, the split of a batch into threads, the choice of machine code.
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <atomic>
+
+#include "internal.h"
+#include "pool.h"
+
+// The kernels, one table for each instruction set they are compiled for. SQK_ISAS lists these, the
+// best first: SQK_ISAS = X(avx512) X(avx2) X(sse2).
+#define X(isa)                     \
+  namespace isa {                  \
+  extern const Kernels kernels[4]; \
+  }
+SQK_ISAS
+#undef X
+
+namespace {
+
+bool runs_here(const char *isa) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (!strcmp(isa, "avx512"))
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("fma");
+  if (!strcmp(isa, "avx2")) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  (void)isa;
+  return true;
+}
+
+const Kernels *const kIsas[] = {
+#define X(isa) isa::kernels,
+    SQK_ISAS
+#undef X
+};
+
+const Kernels *named(const char *name) {
+  for (const Kernels *isa : kIsas)
+    if (name && !strcmp(isa->name, name) && runs_here(isa->name)) return isa;
+  return nullptr;
+}
+
+const Kernels *best() {
+  const Kernels *asked = named(getenv("SEQKERAS_ISA"));
+  if (asked) return asked;
+  for (const Kernels *isa : kIsas)
+    if (runs_here(isa->name)) return isa;
+  return kIsas[sizeof kIsas / sizeof kIsas[0] - 1];
+}
+
+std::atomic<const Kernels *> the_kernels{nullptr};
+
+const Kernels *kernels() {
+  const Kernels *now = the_kernels.load(std::memory_order_relaxed);
+  if (now) return now;
+  now = best();
+  the_kernels.store(now);
+  return now;
+}
+
+thread_local char the_error[256] = "";
+
+int fail(int code, const char *format, ...) {
+  va_list words;
+  va_start(words, format);
+  vsnprintf(the_error, sizeof the_error, format, words);
+  va_end(words);
+  return code;
+}
+
+int no_memory() { return fail(SQK_NO_MEMORY, "there is not enough memory"); }
+
+// ---- checks -------------------------------------------------------------------------------------
+
+constexpr int64_t kMostWide = int64_t{1} << 20;  // features, units
+constexpr int64_t kMostLong = int64_t{1} << 31;  // batch, timesteps
+constexpr int64_t kMostFloats = int64_t{1} << 46;
+
+int check_range(const char *name, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value < most) return SQK_OK;
+  return fail(SQK_BAD_ARGUMENT, "%s must be at least %lld and less than %lld, not %lld", name,
+              static_cast<long long>(least), static_cast<long long>(most),
+              static_cast<long long>(value));
+}
+
+int check_kind(const sqk_layer &layer) {
+  if (int code = check_range("cell", layer.cell, SQK_LSTM, SQK_SIMPLE_RNN + 1)) return code;
+  if (int code = check_range("masked_output", layer.masked_output, SQK_HOLD_OUTPUT, SQK_ZERO + 1))
+    return code;
+  if (layer.cell == SQK_SIMPLE_RNN) {
+    if (layer.activation == SQK_TANH || layer.activation == SQK_RELU ||
+        layer.activation == SQK_LINEAR)
+      return SQK_OK;
+    return fail(SQK_UNSUPPORTED, "the activation of a SimpleRNN must be tanh, relu or linear");
+  }
+  if (layer.activation != SQK_TANH)
+    return fail(SQK_UNSUPPORTED, "the activation of an LSTM or a GRU must be tanh");
+  if (layer.recurrent_activation != SQK_SIGMOID && layer.recurrent_activation != SQK_HARD_SIGMOID)
+    return fail(SQK_UNSUPPORTED, "the recurrent activation must be sigmoid or hard_sigmoid");
+  return SQK_OK;
+}
+
+int check_sizes(const sqk_layer &layer) {
+  if (int code = check_range("features", layer.features, 1, kMostWide)) return code;
+  if (int code = check_range("units", layer.units, 1, kMostWide)) return code;
+  if (int code = check_range("batch", layer.batch, 0, kMostLong)) return code;
+  if (int code = check_range("timesteps", layer.timesteps, 0, kMostLong)) return code;
+  if (int code = check_range("threads", layer.threads, 0, kMostWide)) return code;
+  const int64_t wide = layer.features > 5 * padded(layer.units) ? layer.features
+                                                                : 5 * padded(layer.units);
+  if (layer.batch && layer.timesteps && layer.batch > kMostFloats / layer.timesteps / wide)
+    return fail(SQK_BAD_ARGUMENT, "batch * timesteps is too large");
+  return SQK_OK;
+}
+
+int check_weights(const sqk_layer &layer) {
+  if (!layer.kernel || !layer.recurrent_kernel)
+    return fail(SQK_BAD_ARGUMENT, "kernel and recurrent_kernel must be given");
+  return SQK_OK;
+}
+
+// Copies a struct of the caller, who may know fewer of its members.
+template <class T>
+int take(T &to, const T *from, const char *name) {
+  memset(&to, 0, sizeof to);
+  if (!from) return fail(SQK_BAD_ARGUMENT, "%s must be given", name);
+  if (from->struct_size < 8 || from->struct_size > static_cast<int64_t>(sizeof(T)))
+    return fail(SQK_BAD_ARGUMENT, "struct_size of %s must be at most %lld, not %lld", name,
+                static_cast<long long>(sizeof(T)), static_cast<long long>(from->struct_size));
+  memcpy(&to, from, static_cast<size_t>(from->struct_size));
+  return SQK_OK;
+}
+
+// From the last timestep to the first: the same loops with negative strides.
+void turn(sqk_layer &layer, sqk_gradients &gradients) {
+  if (!layer.go_backwards || !layer.timesteps || !layer.batch) return;
+  const int64_t last = layer.timesteps - 1;
+  layer.x += last * layer.x_time_stride;
+  layer.x_time_stride = -layer.x_time_stride;
+  if (layer.mask) layer.mask += last * layer.mask_time_stride;
+  layer.mask_time_stride = -layer.mask_time_stride;
+  if (gradients.dx) gradients.dx += last * gradients.dx_time_stride;
+  gradients.dx_time_stride = -gradients.dx_time_stride;
+}
+
+int64_t workspace_floats(const sqk_layer &layer) {
+  return layer.batch * layer.timesteps * saved_of(layer.cell) * padded(layer.units);
+}
+
+int check_call(Call &call, const sqk_layer *layer, const sqk_outputs *outputs) {
+  if (int code = take(call.layer, layer, "layer")) return code;
+  if (int code = take(call.outputs, outputs, "outputs")) return code;
+  if (int code = check_kind(call.layer)) return code;
+  if (int code = check_sizes(call.layer)) return code;
+  if (int code = check_weights(call.layer)) return code;
+  if (!call.layer.x && call.layer.batch && call.layer.timesteps)
+    return fail(SQK_BAD_ARGUMENT, "x must be given");
+  if (!call.outputs.workspace) return SQK_OK;
+  if (!call.outputs.y) return fail(SQK_BAD_ARGUMENT, "with a workspace y must be given");
+  const int64_t floats = workspace_floats(call.layer);
+  if (call.outputs.workspace_floats < floats)
+    return fail(SQK_BAD_ARGUMENT, "the workspace must have %lld floats, not %lld",
+                static_cast<long long>(floats),
+                static_cast<long long>(call.outputs.workspace_floats));
+  return SQK_OK;
+}
+
+// ---- the split ----------------------------------------------------------------------------------
+
+// Parts of the batch. Below some 200,000 multiplications waking a thread costs more than it gives.
+int64_t parts_of(const sqk_layer &layer) {
+  int64_t parts = layer.threads ? layer.threads : pool_threads();
+  if (parts > layer.batch) parts = layer.batch;
+  const double work = static_cast<double>(layer.batch) * static_cast<double>(layer.timesteps) *
+                      static_cast<double>(gates_of(layer.cell) * layer.units) *
+                      static_cast<double>(layer.features + layer.units);
+  if (work / 2e5 < static_cast<double>(parts)) parts = static_cast<int64_t>(work / 2e5);
+  return parts < 1 ? 1 : parts;
+}
+
+struct Job {
+  const Call &call;
+  const Kernels &kernels;
+  const float *packed;
+  float *const *sums;
+  int64_t parts;
+  int64_t first(int64_t part) const { return call.layer.batch * part / parts; }
+};
+
+bool forward_part(void *context, int64_t part) {
+  const Job &job = *static_cast<const Job *>(context);
+  const Lease memory;
+  return memory && job.kernels.forward(job.call, job.packed, *memory, job.first(part),
+                                       job.first(part + 1));
+}
+
+bool backward_part(void *context, int64_t part) {
+  const Job &job = *static_cast<const Job *>(context);
+  const Lease memory;
+  return memory && job.kernels.backward(job.call, job.packed, job.sums ? job.sums[part] : nullptr,
+                                        *memory, job.first(part), job.first(part + 1));
+}
+
+}  // namespace
+
+// ---- the interface ------------------------------------------------------------------------------
+
+struct sqk_packed {
+  const Kernels *kernels;
+  sqk_layer layer;
+  float *weights;
+};
+
+extern "C" {
+
+int64_t sqk_abi_version(void) { return SQK_ABI_VERSION; }
+const char *sqk_last_error(void) { return the_error; }
+const char *sqk_isa_name(void) { return kernels()->name; }
+
+int sqk_set_isa(const char *name) {
+  const Kernels *isa = named(name);
+  if (!isa) return fail(SQK_UNSUPPORTED, "no kernels for %s on this machine", name ? name : "NULL");
+  the_kernels.store(isa);
+  return SQK_OK;
+}
+
+int64_t sqk_threads(void) { return pool_threads(); }
+
+int sqk_set_threads(int64_t threads) {
+  if (int code = check_range("threads", threads, 1, kMostWide)) return code;
+  pool_set_threads(threads);
+  return SQK_OK;
+}
+
+int64_t sqk_workspace_floats(const sqk_layer *layer) {
+  sqk_layer mine;
+  if (take(mine, layer, "layer") || check_kind(mine) || check_sizes(mine)) return -1;
+  return workspace_floats(mine);
+}
+
+int sqk_forward(const sqk_layer *layer, const sqk_outputs *outputs) {
+  Call call = {};
+  if (int code = check_call(call, layer, outputs)) return code;
+  turn(call.layer, call.gradients);
+  const Kernels &isa = kernels()[call.layer.cell];
+  const Lease memory;
+  float *packed = memory ? memory->take(isa.pack_floats(call.layer)) : nullptr;
+  if (!packed) return no_memory();
+  isa.pack(call.layer, packed);
+  const int64_t parts = parts_of(call.layer);
+  Job job = {call, isa, packed, nullptr, parts};
+  return pool_run(parts, forward_part, &job) ? SQK_OK : no_memory();
+}
+
+int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
+                 const sqk_gradients *gradients) {
+  Call call = {};
+  if (int code = check_call(call, layer, outputs)) return code;
+  if (int code = take(call.gradients, gradients, "gradients")) return code;
+  if (!call.outputs.y || (!call.outputs.workspace && saved_of(call.layer.cell)))
+    return fail(SQK_BAD_ARGUMENT, "y and workspace, as forward left them, must be given");
+  if (!call.gradients.dkernel != !call.gradients.drecurrent_kernel)
+    return fail(SQK_BAD_ARGUMENT, "dkernel and drecurrent_kernel must come together");
+  turn(call.layer, call.gradients);
+  const Kernels &isa = kernels()[call.layer.cell];
+  const Lease memory;
+  if (!memory) return no_memory();
+  const int64_t parts = parts_of(call.layer);
+  float *packed = memory->take(isa.pack_back_floats(call.layer));
+  float **sums = nullptr;
+  if (call.gradients.dkernel || call.gradients.dbias) {
+    sums = memory->take_array<float *>(parts);
+    for (int64_t part = 0; sums && part < parts; part++)
+      sums[part] = memory->take(isa.sums_floats(call.layer));
+  }
+  if (memory->failed()) return no_memory();
+  isa.pack_back(call.layer, packed);
+  Job job = {call, isa, packed, sums, parts};
+  if (!pool_run(parts, backward_part, &job)) return no_memory();
+  if (sums) isa.collect(call, sums, parts);
+  return SQK_OK;
+}
+
+int sqk_pack(const sqk_layer *layer, sqk_packed **to) {
+  sqk_layer mine;
+  if (!to) return fail(SQK_BAD_ARGUMENT, "packed must be given");
+  *to = nullptr;
+  if (int code = take(mine, layer, "layer")) return code;
+  if (int code = check_kind(mine)) return code;
+  mine.batch = mine.timesteps = 0;
+  if (int code = check_sizes(mine)) return code;
+  if (int code = check_weights(mine)) return code;
+  mine.recurrent_dropout = nullptr;
+  sqk_packed *packed = static_cast<sqk_packed *>(malloc(sizeof(sqk_packed)));
+  const Kernels &isa = kernels()[mine.cell];
+  float *weights = memory_floats(isa.pack_floats(mine));
+  if (!packed || !weights) {
+    free(packed);
+    memory_free(weights);
+    return no_memory();
+  }
+  isa.pack(mine, weights);
+  mine.kernel = mine.recurrent_kernel = mine.bias = mine.x = nullptr;
+  *packed = {&isa, mine, weights};
+  *to = packed;
+  return SQK_OK;
+}
+
+void sqk_unpack(sqk_packed *packed) {
+  if (!packed) return;
+  memory_free(packed->weights);
+  free(packed);
+}
+
+int sqk_packed_sizes(const sqk_packed *packed, int64_t *features, int64_t *units) {
+  *features = packed->layer.features;
+  *units = packed->layer.units;
+  return packed->layer.cell == SQK_LSTM;
+}
+
+int sqk_step(const sqk_packed *packed, int64_t rows, const float *x, const float *h, const float *c,
+             float *h_out, float *c_out) {
+  if (!packed) return fail(SQK_BAD_ARGUMENT, "packed must be given");
+  if (int code = check_range("rows", rows, 0, kMostLong)) return code;
+  if (!rows) return SQK_OK;
+  const bool has_c = packed->layer.cell == SQK_LSTM;
+  if (!x || !h || !h_out || (has_c && (!c || !c_out)))
+    return fail(SQK_BAD_ARGUMENT, "x, h, h_out, and for an LSTM c and c_out, must be given");
+  const Lease memory;
+  if (!memory || !packed->kernels->step(packed->layer, packed->weights, *memory, rows, x, h, c,
+                                        h_out, c_out))
+    return no_memory();
+  return SQK_OK;
+}
+
+}  // extern "C"

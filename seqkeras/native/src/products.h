@@ -1,0 +1,102 @@
+// The two kinds of products of the way back: with transposed weights, for gradients to states and
+// inputs, and of transposed inputs, for gradients to weights. In both, `d` is the gradient to the
+// sums of a block of rows, [panel][row][4 vectors].
+#pragma once
+
+#include "tile.h"
+#include "weights.h"
+
+namespace SQK_ISA {
+
+// to[r] (+)= d W^T [* factors[r]] for one tile; `d` points at the tile's first row in panel 0.
+struct BackProduct {
+  const float *d;   // [panel][rows][4 vectors]
+  int64_t gap;      // between panels of d
+  int64_t first;    // column of d, in floats, and how many the product reads
+  int64_t depth;
+  const float *weights;
+  int64_t weights_gap;  // between panels of the weights, for one vector of outputs
+  float *const *to;
+  const float *const *factors;  // or null
+  bool add;
+};
+
+template <int R, int V>
+SQK_NOINLINE static void back_tile(const BackProduct &p, int64_t row, int64_t panels,
+                                   int64_t column, int64_t columns) {
+  Vec sum[R][V];
+  clear(sum);
+  const float *d = p.d + row * kPanel + p.first, *weights = p.weights;
+  for (int64_t u = 0; u < panels; u++, d += p.gap, weights += p.weights_gap * V)
+    multiply<1, V>(sum, Block<R, kPanel>{d}, weights, 0, p.depth);
+#pragma GCC unroll 32
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 32
+    for (int v = 0; v < V; v++) {
+      const int64_t lanes = lanes_at(v * kLanes, columns);
+      float *to = p.to[row + r] + column + v * kLanes;
+      Vec value = sum[r][v];
+      if (p.factors) value *= load_some(p.factors[row + r] + column + v * kLanes, lanes);
+      if (p.add) value += load_some(to, lanes);
+      store_some(to, value, lanes);
+    }
+}
+
+// A product of `count` rows of d with transposed weights; `part` of the columns that were packed.
+static void back_product(BackProduct p, const Transposed &weights, const float *packed,
+                         Product packed_columns, Product part, int64_t count) {
+  p.first = part.first * kLanes;
+  p.depth = part.count * kLanes;
+  p.weights_gap = packed_columns.count * kLanes * kLanes;
+  const int64_t skipped = (part.first - packed_columns.first) * kLanes * kLanes;
+  const float *panel = packed + weights.offset;
+  for (int64_t column = 0; column < weights.outputs; column += kPanel) {
+    const int64_t columns = minimum(kPanel, weights.outputs - column);
+    const auto tiles = [&](auto vectors) {
+      constexpr int V = vectors.value;
+      p.weights = panel + skipped * V;
+      for_tiles<most_rows(V)>(count, [&](int64_t row, auto size) {
+        back_tile<size.value, V>(p, row, weights.panels, column, columns);
+      });
+      panel += weights.depth() * V * kLanes;
+    };
+    with_constant<4>((columns + kLanes - 1) / kLanes, tiles);
+  }
+}
+
+// to[row of a][V vectors] += a^T d, for R rows and the columns that `d` points at.
+template <int R, int V>
+SQK_NOINLINE static void weight_tile(const float *a, int64_t ld, const float *d, int64_t count,
+                                     float *to, int64_t to_ld) {
+  Vec sum[R][V];
+  clear(sum);
+  multiply_strided<V>(sum, Columns<R>{a, ld}, d, kPanel, count);
+#pragma GCC unroll 32
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 32
+    for (int v = 0; v < V; v++) {
+      float *at = to + r * to_ld + v * kLanes;
+      store(at, load(at) + sum[r][v]);
+    }
+}
+
+// Rows of an input, in the order of the rows of d, next to one another. The distance is an odd
+// number of cache lines: a column of a block then lies in all sets of the cache, not in a few.
+struct Inputs {
+  float *memory;
+  int64_t ld;
+};
+
+SQK_INLINE int64_t input_ld(int64_t width) { return (width / 16 | 1) * 16 + (width % 16 ? 32 : 0); }
+
+template <int V>
+static void weight_product(const Inputs &a, const float *d, int64_t gap, int64_t count, float *sums,
+                           const Sums &sum, Product part, int64_t skipped) {
+  for (int64_t u = 0; u < sum.panels; u++)
+    for_tiles<most_rows(V)>(sum.rows, [&](int64_t row, auto size) {
+      weight_tile<size.value, V>(a.memory + row, a.ld, d + u * gap + part.first * kLanes, count,
+                                 sums + sum.at(u, row) + skipped * kLanes, sum.row_size());
+    });
+}
+
+}  // namespace SQK_ISA

@@ -1,0 +1,134 @@
+/* C interface of the fused recurrent kernels: LSTM, GRU and SimpleRNN on a CPU, float32.
+ *
+ * No framework, no exceptions, no memory that the caller must free but that of sqk_pack. Weights
+ * are as Keras stores them: `kernel` (features, gates * units), `recurrent_kernel`
+ * (units, gates * units), `bias` (gates * units), or (2, gates * units) for SQK_GRU_RESET_AFTER;
+ * gates i f c o for the LSTM and z r h for the GRU. Arrays are dense and row-major but where
+ * strides are given; strides count elements and the last axis is always contiguous.
+ *
+ * Every function that returns an int returns SQK_OK or an error code; sqk_last_error() then has
+ * the reason in words, for the calling thread. All functions may be called from many threads at
+ * once, but for sqk_set_threads and sqk_set_isa.
+ */
+#ifndef SEQKERAS_NATIVE_H
+#define SEQKERAS_NATIVE_H
+
+#include <stdint.h>
+
+#ifdef _WIN32
+#define SQK_EXPORT __declspec(dllexport)
+#else
+#define SQK_EXPORT __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Raised when a function or a struct changes its meaning; structs may grow at their end. */
+#define SQK_ABI_VERSION 1
+
+enum sqk_error { SQK_OK = 0, SQK_BAD_ARGUMENT = 1, SQK_UNSUPPORTED = 2, SQK_NO_MEMORY = 3 };
+
+enum sqk_cell { SQK_LSTM = 0, SQK_GRU = 1, SQK_GRU_RESET_AFTER = 2, SQK_SIMPLE_RNN = 3 };
+
+/* tanh alone for LSTM and GRU; tanh, relu or linear for SimpleRNN; gates: a sigmoid of the two. */
+enum sqk_activation {
+  SQK_TANH = 0,
+  SQK_RELU = 1,
+  SQK_LINEAR = 2,
+  SQK_SIGMOID = 3,
+  SQK_HARD_SIGMOID = 4
+};
+
+/* What y holds at a masked timestep. The state always stays as it was.
+ * HOLD_OUTPUT: the output before it, zeros before the first (Keras on TensorFlow and torch);
+ * HOLD_STATE: the same, but the initial state before the first (Keras on JAX);
+ * ZERO: zeros (zero_output_for_mask). */
+enum sqk_masked_output { SQK_HOLD_OUTPUT = 0, SQK_HOLD_STATE = 1, SQK_ZERO = 2 };
+
+/* A layer and its input: all that both directions read. */
+typedef struct sqk_layer {
+  int64_t struct_size; /* sizeof(sqk_layer) */
+  int32_t cell, activation, recurrent_activation, masked_output;
+  int32_t go_backwards; /* reads x and mask from the last timestep; y is in the order of reading */
+  int32_t reserved;     /* 0 */
+  int64_t threads;      /* parts that the batch is split into; 0: as many as sqk_threads() */
+  int64_t batch, timesteps, features, units;
+  const float *x; /* (batch, timesteps, features) */
+  int64_t x_batch_stride, x_time_stride;
+  const float *kernel, *recurrent_kernel;
+  const float *bias;   /* or NULL */
+  const float *h0;     /* (batch, units), or NULL for zeros */
+  const float *c0;     /* the same, LSTM alone */
+  const uint8_t *mask; /* (batch, timesteps), 0 is masked; or NULL. x is not read where masked. */
+  int64_t mask_batch_stride, mask_time_stride;
+  /* (gates, batch, units), or NULL: factors of h in the product with each gate's part of the
+   * recurrent kernel, 0 or 1 / (1 - rate). They are the same for all timesteps, as in Keras. */
+  const float *recurrent_dropout;
+} sqk_layer;
+
+/* What forward writes. Any pointer may be NULL; a workspace asks for y. */
+typedef struct sqk_outputs {
+  int64_t struct_size; /* sizeof(sqk_outputs) */
+  float *y;            /* (batch, timesteps, units) */
+  int64_t y_batch_stride, y_time_stride;
+  float *last;      /* (batch, units): y at the last timestep */
+  float *h_n, *c_n; /* (batch, units): the state at the end */
+  float *workspace; /* for training: what backward needs; NULL: nothing is saved */
+  int64_t workspace_floats;
+} sqk_outputs;
+
+/* Gradients in, each NULL for zeros, and gradients out, each NULL where not wanted. */
+typedef struct sqk_gradients {
+  int64_t struct_size; /* sizeof(sqk_gradients) */
+  const float *dy;
+  int64_t dy_batch_stride, dy_time_stride;
+  const float *dlast, *dh_n, *dc_n;
+  float *dx; /* strides may be those of x, or others */
+  int64_t dx_batch_stride, dx_time_stride;
+  float *dkernel, *drecurrent_kernel, *dbias; /* dkernel and drecurrent_kernel come together */
+  float *dh0, *dc0;
+} sqk_gradients;
+
+SQK_EXPORT int64_t sqk_abi_version(void);
+SQK_EXPORT const char *sqk_last_error(void);
+
+/* "avx512", "avx2", "sse2", "neon" or "generic". The environment variable SEQKERAS_ISA, or
+ * sqk_set_isa (for tests), may choose a lower one than the machine has. */
+SQK_EXPORT const char *sqk_isa_name(void);
+SQK_EXPORT int sqk_set_isa(const char *name);
+
+/* Threads that work on a call, the calling one included: SEQKERAS_THREADS, or all cores. */
+SQK_EXPORT int64_t sqk_threads(void);
+SQK_EXPORT int sqk_set_threads(int64_t threads);
+
+/* Floats that a workspace for this layer must have; -1 for an error. Pointers are not read. */
+SQK_EXPORT int64_t sqk_workspace_floats(const sqk_layer *layer);
+
+/* Outputs do not depend, in any bit, on the number of threads. */
+SQK_EXPORT int sqk_forward(const sqk_layer *layer, const sqk_outputs *outputs);
+
+/* `layer` and `outputs` as in the call of sqk_forward, y and workspace as it left them. Gradients
+ * are the same, in every bit, for the same number of threads. */
+SQK_EXPORT int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
+                            const sqk_gradients *gradients);
+
+/* Weights made ready for single steps, to be given back with sqk_unpack. Reads cell, activations,
+ * features, units and the weights of `layer`, and nothing of them later. */
+typedef struct sqk_packed sqk_packed;
+SQK_EXPORT int sqk_pack(const sqk_layer *layer, sqk_packed **packed);
+SQK_EXPORT void sqk_unpack(sqk_packed *packed);
+/* Sets features and units; returns 1 for an LSTM, whose state has a c, else 0. */
+SQK_EXPORT int sqk_packed_sizes(const sqk_packed *packed, int64_t *features, int64_t *units);
+
+/* One timestep of `rows` rows, in the calling thread: x (rows, features), h and c (rows, units).
+ * h_out may be h and c_out may be c; c and c_out are NULL but for the LSTM. Allocates nothing after
+ * the first call of a thread. */
+SQK_EXPORT int sqk_step(const sqk_packed *packed, int64_t rows, const float *x, const float *h,
+                        const float *c, float *h_out, float *c_out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,139 @@
+// Vectors of SQK_LANES floats for the instruction set that this file is compiled for, and the
+// functions on them that a recurrent cell needs. GCC's and Clang's vector extensions carry the
+// arithmetic; intrinsics are used only where they save instructions in the activations.
+//
+// No standard header with inline functions may be included here: the linker would keep one copy of
+// such a function for the whole library, perhaps the one compiled for AVX-512.
+#pragma once
+
+#include <stdint.h>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#define SQK_INLINE static inline __attribute__((always_inline))
+#define SQK_INLINE_MEMBER inline __attribute__((always_inline))
+
+namespace SQK_ISA {
+
+constexpr int64_t kLanes = SQK_LANES;
+
+typedef float Vec __attribute__((vector_size(4 * SQK_LANES)));
+typedef int32_t Ints __attribute__((vector_size(4 * SQK_LANES)));
+typedef float VecAnywhere __attribute__((vector_size(4 * SQK_LANES), aligned(4), may_alias));
+
+#if defined(__AVX512F__)
+// The forms with a mask, of all lanes: those without one read a variable that is never set, which
+// GCC 12 warns of. The machine code is the same.
+constexpr __mmask16 kAll = 0xffff;
+#endif
+
+SQK_INLINE Vec load(const float *p) { return *reinterpret_cast<const VecAnywhere *>(p); }
+SQK_INLINE void store(float *p, Vec v) { *reinterpret_cast<VecAnywhere *>(p) = v; }
+SQK_INLINE Vec all(float value) { return value - Vec{}; }
+
+// The first `count` lanes; the others are zeros, and memory behind them is not touched.
+SQK_INLINE Vec load_some(const float *p, int64_t count) {
+  if (count >= kLanes) return load(p);
+#if defined(__AVX512F__)
+  return reinterpret_cast<Vec>(_mm512_maskz_loadu_ps((1u << count) - 1, p));
+#else
+  Vec v = {};
+  for (int64_t lane = 0; lane < count; lane++) v[lane] = p[lane];
+  return v;
+#endif
+}
+
+SQK_INLINE void store_some(float *p, Vec v, int64_t count) {
+  if (count >= kLanes) {
+    store(p, v);
+    return;
+  }
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, (1u << count) - 1, reinterpret_cast<__m512>(v));
+#else
+  for (int64_t lane = 0; lane < count; lane++) p[lane] = v[lane];
+#endif
+}
+
+// Both pass a NaN in `a` on: the instructions return their second operand then.
+#if defined(__AVX512F__)
+SQK_INLINE Vec at_most(Vec a, float limit) {
+  const __m512 m = reinterpret_cast<__m512>(a);
+  return reinterpret_cast<Vec>(_mm512_maskz_min_ps(kAll, _mm512_set1_ps(limit), m));
+}
+SQK_INLINE Vec at_least(Vec a, float limit) {
+  const __m512 m = reinterpret_cast<__m512>(a);
+  return reinterpret_cast<Vec>(_mm512_maskz_max_ps(kAll, _mm512_set1_ps(limit), m));
+}
+#elif defined(__AVX2__)
+SQK_INLINE Vec at_most(Vec a, float limit) {
+  return reinterpret_cast<Vec>(_mm256_min_ps(_mm256_set1_ps(limit), reinterpret_cast<__m256>(a)));
+}
+SQK_INLINE Vec at_least(Vec a, float limit) {
+  return reinterpret_cast<Vec>(_mm256_max_ps(_mm256_set1_ps(limit), reinterpret_cast<__m256>(a)));
+}
+#else
+SQK_INLINE Vec at_most(Vec a, float limit) { return a > all(limit) ? all(limit) : a; }
+SQK_INLINE Vec at_least(Vec a, float limit) { return a < all(limit) ? all(limit) : a; }
+#endif
+
+// 2 ** fraction for a fraction in [0, 1): a polynomial with a relative error of 2e-7.
+SQK_INLINE Vec exp2_fraction(Vec f) {
+  Vec p = f * 1.87757641e-3f + 8.98934073e-3f;
+  p = p * f + 5.58263175e-2f;
+  p = p * f + 2.40153617e-1f;
+  p = p * f + 6.93153073e-1f;
+  return p * f + 9.99999925e-1f;
+}
+
+// 2 ** x. Above 126 it is 2 ** 126, so that the reciprocal below stays finite.
+SQK_INLINE Vec exp2(Vec x) {
+  x = at_most(x, 126.0f);
+#if defined(__AVX512DQ__)
+  const __m512 m = reinterpret_cast<__m512>(x);
+  const Vec fraction = reinterpret_cast<Vec>(_mm512_maskz_reduce_ps(kAll, m, 1));  // x - floor(x)
+  const __m512 power = reinterpret_cast<__m512>(exp2_fraction(fraction));
+  return reinterpret_cast<Vec>(_mm512_maskz_scalef_ps(kAll, power, m));  // power * 2 ** floor(x)
+#else
+  x = at_least(x, -126.0f);
+  // Adding 1.5 * 2 ** 23 leaves the nearest integer in the low bits; of x - 0.5 that is the floor
+  // (for an integer perhaps one less: the fraction is then 1, which the polynomial bears).
+  const Vec shifted = (x - 0.5f) + 12582912.0f;
+  const Vec fraction = x - (shifted - 12582912.0f);
+  const Vec power = exp2_fraction(fraction);
+  const Vec result = reinterpret_cast<Vec>(reinterpret_cast<Ints>(power) +
+                                           (reinterpret_cast<Ints>(shifted) << 23));
+  return x == x ? result : x;  // the sum of integers may turn a NaN into a number
+#endif
+}
+
+// 1 / d for d in [1, 2 ** 127].
+SQK_INLINE Vec reciprocal(Vec d) {
+#if defined(__AVX512F__)
+  const Vec r = reinterpret_cast<Vec>(_mm512_maskz_rcp14_ps(kAll, reinterpret_cast<__m512>(d)));
+  return r * (2.0f - d * r);  // one step of Newton: 14 bits become 23
+#elif defined(__AVX2__)
+  const Vec r = reinterpret_cast<Vec>(_mm256_rcp_ps(reinterpret_cast<__m256>(d)));
+  return r * (2.0f - d * r);  // 12 bits become 23
+#else
+  return 1.0f / d;
+#endif
+}
+
+SQK_INLINE Vec sigmoid(Vec x) { return reciprocal(1.0f + exp2(x * -1.44269504f)); }
+SQK_INLINE Vec tanh(Vec x) { return 2.0f * reciprocal(1.0f + exp2(x * -2.88539008f)) - 1.0f; }
+
+SQK_INLINE Vec hard_sigmoid(Vec x) {
+  return at_least(at_most(x * (1.0f / 6) + 0.5f, 1.0f), 0.0f);
+}
+
+// Slopes from the value `s` of the function, as Keras has them: none where it is cut off.
+SQK_INLINE Vec sigmoid_slope(Vec s) { return s * (1.0f - s); }
+SQK_INLINE Vec hard_sigmoid_slope(Vec s) {
+  return ((s > 0.0f) & (s < 1.0f)) ? all(1.0f / 6) : Vec{};
+}
+SQK_INLINE Vec tanh_slope(Vec s) { return 1.0f - s * s; }
+
+}  // namespace SQK_ISA

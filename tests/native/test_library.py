@@ -1,0 +1,573 @@
+"""The compiled kernels against float64 references; skipped where they are not built."""
+
+import ctypes
+import importlib.util
+import multiprocessing
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqkeras import native
+from seqkeras.errors import ArgumentError
+from seqkeras.native import _library
+
+library = native.load()
+pytestmark = pytest.mark.skipif(library is None, reason=str(native.why_not()))
+
+_spec = importlib.util.spec_from_file_location(
+    "native_reference", Path(__file__).parent / "reference.py"
+)
+reference = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(reference)
+
+CELLS = tuple(reference.CELLS)
+ISAS = ("avx512", "avx2", "sse2", "neon", "generic")
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was():
+    isa, threads = library.isa, library.threads
+    yield
+    library.set_isa(isa)
+    library.set_threads(threads)
+
+
+def _isas_here():
+    """The instruction sets that this machine can run, the best first."""
+    best, found = library.isa, []
+    for isa in ISAS:
+        try:
+            library.set_isa(isa)
+        except NotImplementedError:
+            continue
+        found.append(isa)
+    library.set_isa(best)
+    return found
+
+
+HERE = _isas_here() if library else ["none"]
+
+
+def problem(cell, shape, *, seed=0, mask=None, drop=False, scale=0.5):
+    """Arrays of a layer and its input, and gradients to its outputs; float32."""
+    batch, timesteps, features, units = shape
+    rng = np.random.default_rng(seed)
+    width = reference.GATES[cell] * units
+
+    def normal(*size):
+        return (scale * rng.standard_normal(size)).astype(np.float32)
+
+    bias = (2, width) if cell == "gru_reset_after" else (width,)
+    arrays = {
+        "x": normal(batch, timesteps, features),
+        "kernel": normal(features, width) / np.float32(np.sqrt(features)),
+        "recurrent_kernel": normal(units, width) / np.float32(np.sqrt(units)),
+        "bias": normal(*bias),
+        "h0": normal(batch, units),
+        "c0": normal(batch, units),
+        "mask": np.ones((batch, timesteps), bool) if mask is None else mask,
+        "recurrent_dropout": np.ones((reference.GATES[cell], batch, units), np.float32),
+    }
+    if drop:
+        kept = rng.random(arrays["recurrent_dropout"].shape) < 0.75
+        arrays["recurrent_dropout"] = (kept / 0.75).astype(np.float32)
+    grads = {
+        "dy": normal(batch, timesteps, units),
+        **{name: normal(batch, units) for name in ("dlast", "dh_n", "dc_n")},
+    }
+    return arrays, grads
+
+
+def layer_of(cell, arrays, **activations):
+    weights = (arrays["kernel"], arrays["recurrent_kernel"], arrays["bias"])
+    return native.Layer(cell, *weights, **activations)
+
+
+def compute(
+    cell, arrays, grads, *, threads=0, masked_output="hold_output", go_backwards=False, **a
+):
+    """Outputs and gradients of the library; arrays that make no difference are left out."""
+    given = {name: arrays[name] for name in ("h0", "c0", "mask", "recurrent_dropout")}
+    if cell != "lstm":
+        del given["c0"]
+        grads = {name: grad for name, grad in grads.items() if name != "dc_n"}
+    if given["mask"].all():
+        del given["mask"]
+    if (given["recurrent_dropout"] == 1).all():
+        del given["recurrent_dropout"]
+    options = {"masked_output": masked_output, "go_backwards": go_backwards, "threads": threads}
+    layer = layer_of(cell, arrays, **a)
+    run = native.forward(layer, arrays["x"], training=True, **given, **options)
+    found = native.backward(run, **grads)
+    # What is saved for training changes no bit of the outputs.
+    plain = native.forward(layer, arrays["x"], **given, **options)
+    for name in ("y", "last", "h_n"):
+        np.testing.assert_array_equal(getattr(plain, name), getattr(run, name))
+    outputs = {name: getattr(run, name) for name in ("y", "last", "h_n", "c_n")}
+    return {name: value for name, value in outputs.items() if value is not None}, found
+
+
+def in_double(arrays):
+    return {n: a if a.dtype == bool else a.astype(np.float64) for n, a in arrays.items()}
+
+
+def check(cell, arrays, grads, *, outputs=2e-6, gradients=5e-6, **options):
+    settings_ = {"masked_output": "hold_output", "go_backwards": False, **options}
+    want, want_grads = reference.run(cell, in_double(arrays), in_double(grads), **settings_)
+    have, have_grads = compute(cell, arrays, grads, **options)
+    for name, value in have.items():
+        scale = np.maximum(1, np.abs(want[name]).max(initial=0))
+        np.testing.assert_allclose(value, want[name], rtol=0, atol=outputs * scale, err_msg=name)
+    for name, value in have_grads.items():
+        atol = gradients * max(1, np.abs(want_grads[name]).max(initial=0))
+        np.testing.assert_allclose(value, want_grads[name], rtol=0, atol=atol, err_msg=f"d{name}")
+
+
+MASKS = ("none", "right", "left", "holes", "empty rows", "nothing")
+
+
+def mask_of(kind, batch, timesteps, seed=0):
+    rng = np.random.default_rng(seed)
+    at = np.arange(timesteps)
+    lengths = rng.integers(0, timesteps + 1, (batch, 1))
+    holes = rng.random((batch, timesteps)) < 0.6
+    return {
+        "none": np.ones((batch, timesteps), bool),
+        "right": at < lengths,
+        "left": at >= lengths,
+        "holes": holes,
+        "empty rows": holes & (rng.random((batch, 1)) < 0.5),
+        "nothing": np.zeros((batch, timesteps), bool),
+    }[kind]
+
+
+def one_of(*values):
+    return st.sampled_from(values)
+
+
+def options_of(cell, draw):
+    if cell == "simple_rnn":
+        return {"activation": draw(one_of("tanh", "relu", "linear"))}
+    return {"recurrent_activation": draw(one_of("sigmoid", "hard_sigmoid"))}
+
+
+@settings(max_examples=200)
+@given(
+    cell=st.sampled_from(CELLS),
+    shape=st.tuples(
+        st.integers(1, 20),
+        st.integers(1, 12),
+        one_of(1, 2, 3, 7, 8, 17, 33, 70),
+        one_of(1, 2, 5, 8, 15, 16, 17, 31, 32, 33, 48, 64, 65, 80),
+    ),
+    mask=st.sampled_from(MASKS),
+    drop=st.booleans(),
+    seed=st.integers(0, 999),
+    masked_output=one_of("hold_output", "hold_state", "zero"),
+    go_backwards=st.booleans(),
+    isa=st.sampled_from(HERE),
+    threads=st.integers(1, 3),
+    data=st.data(),
+)
+def test_everything_is_as_in_the_reference(
+    cell, shape, mask, drop, seed, masked_output, go_backwards, isa, threads, data
+):
+    library.set_isa(isa)
+    library.set_threads(threads)
+    keep = mask_of(mask, *shape[:2], seed)
+    arrays, grads = problem(cell, shape, seed=seed, mask=keep, drop=drop)
+    # Masked inputs may hold anything.
+    arrays["x"] = np.where(keep[:, :, None], arrays["x"], np.float32(np.nan))
+    options = options_of(cell, data.draw)
+    check(cell, arrays, grads, masked_output=masked_output, go_backwards=go_backwards, **options)
+
+
+def test_one_row_and_one_timestep():
+    for cell in CELLS:
+        check(cell, *problem(cell, (1, 1, 1, 1)))
+
+
+@pytest.mark.parametrize("isa", HERE)
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_instruction_set(cell, isa):
+    library.set_isa(isa)
+    assert library.isa == isa
+    for shape in [(13, 9, 17, 33), (64, 11, 16, 256), (70, 5, 8, 64), (1, 30, 130, 100)]:
+        for drop in (False, True):
+            keep = mask_of("holes", *shape[:2])
+            check(cell, *problem(cell, shape, mask=keep, drop=drop))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_five_thousand_timesteps(cell):
+    keep = mask_of("right", 3, 5000)
+    keep[0] = True
+    check(cell, *problem(cell, (3, 5000, 4, 20), mask=keep))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_large_sums_end_at_the_limits_of_the_activations(cell):
+    arrays, grads = problem(cell, (5, 6, 3, 18), scale=60)
+    arrays["x"][0] *= 1e6
+    outputs, found = compute(cell, arrays, grads)
+    want, _ = reference.run(
+        cell, in_double(arrays), in_double(grads), masked_output="zero", go_backwards=False
+    )
+    np.testing.assert_allclose(outputs["y"], want["y"], rtol=0, atol=5e-4)
+    assert all(np.isfinite(value).all() for value in found.values())
+
+
+@pytest.mark.parametrize("isa", HERE)
+@pytest.mark.parametrize("cell", CELLS)
+def test_nan_goes_through_from_where_it_is_read(cell, isa):
+    library.set_isa(isa)
+    arrays, grads = problem(cell, (7, 4, 3, 18))
+    arrays["x"][2, 1, 0] = np.float32(np.nan)
+    # A NaN with other bits than the usual ones.
+    arrays["x"][3, 1, 0] = np.array([0x7FC00001], np.uint32).view(np.float32)[0]
+    outputs, _ = compute(cell, arrays, grads)
+    assert np.isnan(outputs["y"][2:4, 1:]).all()
+    outputs["y"][2:4, 1:] = 0
+    assert np.isfinite(outputs["y"]).all()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("shape", [(7, 9, 5, 40), (40, 12, 8, 64), (130, 6, 3, 20)])
+def test_threads_change_no_bit_of_the_outputs(cell, shape):
+    arrays, grads = problem(cell, shape, mask=mask_of("holes", *shape[:2]))
+    found = {}
+    for threads in (1, 2, 5):
+        library.set_threads(threads)
+        found[threads] = compute(cell, arrays, grads, threads=threads)
+        again = compute(cell, arrays, grads, threads=threads)
+        # At the same number of threads nothing changes at all.
+        for one, other in zip(found[threads], again, strict=True):
+            for name in one:
+                np.testing.assert_array_equal(one[name], other[name])
+    for threads in (2, 5):
+        for name, value in found[1][0].items():
+            np.testing.assert_array_equal(found[threads][0][name], value)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_row_has_the_same_bits_alone_and_among_others(cell):
+    arrays, _ = problem(cell, (19, 8, 5, 40))
+    layer = layer_of(cell, arrays)
+    together = native.forward(layer, arrays["x"], h0=arrays["h0"]).y
+    for row in range(19):
+        rows = slice(row, row + 1)
+        alone = native.forward(layer, arrays["x"][rows], h0=arrays["h0"][rows]).y
+        np.testing.assert_array_equal(alone, together[rows])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_sequence_in_two_parts(cell):
+    arrays, _ = problem(cell, (5, 10, 4, 21))
+    layer, x = layer_of(cell, arrays), arrays["x"]
+    whole = native.forward(layer, x)
+    first = native.forward(layer, x[:, :4])
+    second = native.forward(layer, x[:, 4:], h0=first.h_n, c0=first.c_n)
+    np.testing.assert_array_equal(np.concatenate([first.y, second.y], 1), whole.y)
+    np.testing.assert_array_equal(second.h_n, whole.h_n)
+
+
+def test_views_are_read_in_place():
+    arrays, grads = problem("lstm", (6, 7, 5, 20))
+    layer, x = layer_of("lstm", arrays), arrays["x"]
+    want = native.forward(layer, x, training=True)
+    gradients = native.backward(want, dy=grads["dy"])
+    time_major = np.ascontiguousarray(x.transpose(1, 0, 2)).transpose(1, 0, 2)
+    wide = np.full((6, 7, 9), np.float32(np.nan))
+    wide[:, :, 2:7] = x
+    for view in (time_major, wide[:, :, 2:7], np.asfortranarray(x)):
+        run = native.forward(layer, view, training=True)
+        dy = np.ascontiguousarray(grads["dy"].transpose(1, 0, 2)).transpose(1, 0, 2)
+        np.testing.assert_array_equal(run.y, want.y)
+        for name, value in native.backward(run, dy=dy).items():
+            np.testing.assert_array_equal(value, gradients[name])
+    # One row seen as many.
+    many = native.forward(layer, np.broadcast_to(x[:1], x.shape)).y
+    np.testing.assert_array_equal(many, np.broadcast_to(want.y[:1], many.shape))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_nothing_to_do(cell):
+    arrays, _ = problem(cell, (3, 2, 4, 5))
+    layer = layer_of(cell, arrays)
+    for shape in [(0, 2, 4), (3, 0, 4), (0, 0, 4)]:
+        h0 = np.ones((shape[0], 5), np.float32)
+        run = native.forward(layer, np.zeros(shape, np.float32), h0=h0, training=True)
+        np.testing.assert_array_equal(run.h_n, h0)
+        np.testing.assert_array_equal(run.last, 0)
+        found = native.backward(run, dh_n=h0)
+        np.testing.assert_array_equal(found["h0"], h0)
+        assert not found["kernel"].any()
+        assert not found["bias"].any()
+
+
+def test_no_bias_is_a_bias_of_zeros():
+    for cell in CELLS:
+        arrays, _ = problem(cell, (3, 4, 4, 18))
+        kernel, recurrent = arrays["kernel"], arrays["recurrent_kernel"]
+        zeros = np.zeros_like(arrays["bias"])
+        one, other = (
+            native.forward(native.Layer(cell, kernel, recurrent, bias), arrays["x"]).y
+            for bias in (None, zeros)
+        )
+        np.testing.assert_array_equal(one, other)
+
+
+def test_eight_threads_at_once():
+    cases = [problem(cell, (17, 20, 6, 40), seed=seed) for seed, cell in enumerate(2 * CELLS)]
+    kinds = 2 * CELLS
+    library.set_threads(2)
+    want = [compute(cell, *case, threads=2) for cell, case in zip(kinds, cases, strict=True)]
+
+    def work(at):
+        for _ in range(20):
+            outputs, found = compute(kinds[at], *cases[at], threads=2)
+            for name, value in {**outputs, **found}.items():
+                np.testing.assert_array_equal(value, {**want[at][0], **want[at][1]}[name])
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(8)))
+
+
+def _in_child(arrays, queue):
+    layer = layer_of("lstm", arrays)
+    queue.put(native.forward(layer, arrays["x"], threads=2).y)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own():
+    library.set_threads(2)
+    arrays, _ = problem("lstm", (32, 40, 8, 64))
+    want = native.forward(layer_of("lstm", arrays), arrays["x"], threads=2).y
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_in_child, args=(arrays, queue))
+    child.start()
+    np.testing.assert_array_equal(queue.get(timeout=60), want)
+    child.join(60)
+    assert child.exitcode == 0
+
+
+def test_threads_and_instruction_set_by_the_environment():
+    program = "from seqkeras import native; it = native.load(); print(it.threads, it.isa)"
+
+    def says(**variables):
+        root = str(Path(native.__file__).parents[2])
+        environment = {**os.environ, "PYTHONPATH": root, **variables}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    lowest = HERE[-1]
+    assert says(SEQKERAS_THREADS="3", SEQKERAS_ISA=lowest) == ["3", lowest]
+    # What cannot be is as if it were not said.
+    assert says(SEQKERAS_THREADS="none", SEQKERAS_ISA="z80")[1] == HERE[0]
+
+
+# ---- the reference
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("masked_output", ["hold_output", "hold_state", "zero"])
+def test_gradients_of_the_reference_by_finite_differences(cell, masked_output):
+    keep = mask_of("holes", 3, 4, seed=5)
+    keep[0] = False
+    arrays, grads = problem(cell, (3, 4, 2, 3), mask=keep, drop=True)
+    arrays, grads = in_double(arrays), in_double(grads)
+    options = {"masked_output": masked_output, "go_backwards": True}
+
+    def loss():
+        outputs, _ = reference.run(cell, arrays, grads, **options)
+        return sum((outputs[name[1:]] * grad).sum() for name, grad in grads.items())
+
+    _, found = reference.run(cell, arrays, grads, **options)
+    for name, gradient in found.items():
+        if name == "c0" and cell != "lstm":
+            continue
+        value = arrays[name]
+        for at in np.ndindex(value.shape):
+            before = value[at]
+            value[at] = before + 1e-5
+            above = loss()
+            value[at] = before - 1e-5
+            slope = (above - loss()) / 2e-5
+            value[at] = before
+            assert abs(slope - gradient[at]) < 1e-8, (name, at)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("drop", [False, True])
+@pytest.mark.parametrize("zero", [False, True])
+def test_the_reference_is_keras(cell, drop, zero):
+    keras = pytest.importorskip("keras")
+    kind = {"lstm": "LSTM", "simple_rnn": "SimpleRNN"}.get(cell, "GRU")
+    more = {"reset_after": cell == "gru_reset_after"} if kind == "GRU" else {}
+    keep = mask_of("holes", 4, 6, seed=2)
+    keep[:, 0] = True
+    arrays, grads = problem(cell, (4, 6, 3, 5), mask=keep, drop=drop)
+    layer = getattr(keras.layers, kind)(
+        5,
+        return_sequences=True,
+        return_state=True,
+        zero_output_for_mask=zero,
+        go_backwards=True,
+        recurrent_dropout=0.25 if drop else 0.0,
+        dtype="float64",
+        **more,
+    )
+    layer.build((4, 6, 3))
+    layer.set_weights([arrays[name] for name in ("kernel", "recurrent_kernel", "bias")])
+    factors = [keras.ops.convert_to_tensor(f, "float64") for f in arrays["recurrent_dropout"]]
+    factors = factors[0] if kind == "SimpleRNN" else factors
+    layer.cell.get_recurrent_dropout_mask = lambda _: factors
+    states = [arrays["h0"], arrays["c0"]][: 2 if kind == "LSTM" else 1]
+    found = layer(
+        arrays["x"].astype("float64"),
+        mask=keras.ops.convert_to_tensor(keep),
+        initial_state=[keras.ops.convert_to_tensor(state, "float64") for state in states],
+        training=drop,
+    )
+    masked_output = "zero" if zero else "hold_output"
+    want, _ = reference.run(
+        cell, in_double(arrays), in_double(grads), masked_output=masked_output, go_backwards=True
+    )
+    for have, name in zip(found, ("y", "h_n", "c_n"), strict=False):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(have), want[name], atol=1e-12)
+
+
+# ---- what is refused
+
+
+def test_arrays_that_do_not_fit():
+    arrays, _ = problem("lstm", (3, 4, 2, 5))
+    layer, x = layer_of("lstm", arrays), arrays["x"]
+    for wrong, message in [
+        ({"x": x.astype(np.float64)}, "x must be float32"),
+        ({"x": x[0]}, "x must be of shape"),
+        ({"x": x[:, :, :1]}, r"x must be of shape \(None, None, 2\)"),
+        ({"x": [[[1.0]]]}, "x must be a NumPy array"),
+        ({"mask": arrays["mask"][:, 1:]}, r"mask must be of shape \(3, 4\)"),
+        ({"mask": arrays["mask"].astype(np.float32)}, "mask must be a bool or uint8 array"),
+        ({"h0": arrays["h0"][1:]}, "h0 must be of shape"),
+        ({"recurrent_dropout": arrays["recurrent_dropout"][1:]}, "recurrent_dropout must be of"),
+        ({"masked_output": "hold"}, "masked_output must be one of"),
+        ({"threads": -1}, "threads must be an integer >= 0"),
+    ]:
+        with pytest.raises(ArgumentError, match=message):
+            native.forward(layer, **{"x": x, **wrong})
+    with pytest.raises(ArgumentError, match=r"^kernel must be of shape"):
+        native.Layer("gru", arrays["kernel"], arrays["recurrent_kernel"])
+    with pytest.raises(ArgumentError, match="cell must be one of"):
+        native.Layer("ltsm", arrays["kernel"], arrays["recurrent_kernel"])
+    with pytest.raises(ArgumentError, match="run must be a forward with training=True"):
+        native.backward(native.forward(layer, x))
+    run = native.forward(layer, x, training=True)
+    with pytest.raises(ArgumentError, match="dy must be of shape"):
+        native.backward(run, dy=x)
+
+
+def test_activations_without_kernels():
+    arrays, _ = problem("lstm", (3, 4, 2, 5))
+    for wrong in ({"activation": "relu"}, {"recurrent_activation": "tanh"}):
+        layer = layer_of("lstm", arrays, **wrong)
+        with pytest.raises(NotImplementedError, match="activation"):
+            native.forward(layer, arrays["x"])
+        with pytest.raises(NotImplementedError, match="activation"):
+            native.Step(layer)
+
+
+def test_the_c_interface_checks_too():
+    arrays, _ = problem("lstm", (3, 4, 2, 5))
+    run = native.forward(layer_of("lstm", arrays), arrays["x"], training=True)
+    functions, ref = library.functions, ctypes.byref
+    none = _library.GradientsStruct()
+    assert functions.sqk_backward(ref(run.struct), ref(run.outputs), ref(none)) == 0
+
+    def refused(struct, name, value, *, message):
+        before = getattr(struct, name)
+        setattr(struct, name, value)
+        calls = [functions.sqk_forward(ref(run.struct), ref(run.outputs))]
+        calls.append(functions.sqk_backward(ref(run.struct), ref(run.outputs), ref(none)))
+        setattr(struct, name, before)
+        assert all(calls), name
+        assert message in functions.sqk_last_error().decode(), name
+
+    for name in ("features", "units"):
+        for value in (0, -1, 2**20, 2**62):
+            refused(run.struct, name, value, message=name)
+    for name in ("batch", "timesteps", "threads"):
+        for value in (-1, 2**62):
+            refused(run.struct, name, value, message=name)
+    refused(run.struct, "cell", 9, message="cell")
+    refused(run.struct, "masked_output", 3, message="masked_output")
+    refused(run.struct, "kernel", None, message="kernel")
+    refused(run.struct, "x", None, message="x must be given")
+    refused(run.struct, "struct_size", 10**6, message="struct_size")
+    refused(run.struct, "struct_size", 0, message="struct_size")
+    refused(run.struct, "timesteps", 2**30, message="workspace must have")
+    refused(run.outputs, "workspace_floats", 5, message="workspace must have")
+    refused(run.outputs, "y", None, message="y must be given")
+    assert functions.sqk_forward(None, ref(run.outputs)) == 1
+    assert functions.sqk_backward(ref(run.struct), ref(run.outputs), None) == 1
+    alone = _library.GradientsStruct(dkernel=arrays["kernel"].ctypes.data)
+    assert functions.sqk_backward(ref(run.struct), ref(run.outputs), ref(alone)) == 1
+    assert functions.sqk_workspace_floats(None) == -1
+    assert functions.sqk_set_threads(0) == 1
+    assert functions.sqk_set_isa(b"z80") == 2
+
+
+def test_a_struct_of_fewer_members_is_one_without_the_others():
+    arrays, _ = problem("simple_rnn", (3, 4, 2, 5))
+    run = native.forward(layer_of("simple_rnn", arrays), arrays["x"])
+    run.struct.recurrent_dropout = 1  # not read, for it is behind the end
+    run.struct.struct_size -= 8
+    assert library.functions.sqk_forward(ctypes.byref(run.struct), ctypes.byref(run.outputs)) == 0
+
+
+# ---- where there is no library, or another one
+
+
+@pytest.fixture
+def look_again():
+    _library._look.cache_clear()
+    yield
+    _library._look.cache_clear()
+
+
+@pytest.mark.usefixtures("look_again")
+def test_a_library_that_is_not_built(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert native.load() is None
+    assert "not built" in native.why_not()
+    arrays, _ = problem("lstm", (3, 4, 2, 5))
+    with pytest.raises(NotImplementedError, match="no native kernels: the native library is not"):
+        native.forward(layer_of("lstm", arrays), arrays["x"])
+
+
+@pytest.mark.usefixtures("look_again")
+def test_a_library_with_another_interface(monkeypatch):
+    monkeypatch.setattr(_library, "ABI_VERSION", 99)
+    assert native.load() is None
+    assert "needs 99" in native.why_not()
+
+
+@pytest.mark.usefixtures("look_again")
+def test_a_file_that_is_no_library(monkeypatch, tmp_path):
+    (tmp_path / "core.so").write_bytes(b"nothing")
+    spec = importlib.util.spec_from_file_location("core", tmp_path / "core.so")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    assert native.load() is None
+    assert "does not load on this machine" in native.why_not()
