@@ -1,5 +1,6 @@
 """Trained models as programs that NumPy alone can run, one timestep at a time."""
 
+from seqkeras.runtime._native import Choice as Choice
 from seqkeras.runtime._onnx import OnnxProgram as OnnxProgram
 from seqkeras.runtime._onnx import load_onnx as load_onnx
 from seqkeras.runtime._ports import Port as Port

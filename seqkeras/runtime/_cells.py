@@ -9,7 +9,7 @@ Formulas: Hochreiter and Schmidhuber 1997 (doi:10.1162/neco.1997.9.8.1735) with 
 Gers et al. 2000; Cho et al. 2014 (arXiv 1406.1078), and its form with `reset_after`, cuDNN's.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -44,17 +44,17 @@ class Cell:
     def __init__(
         self, options: Mapping[str, Any], weights: Mapping[str, Array], dtype: np.dtype[Any]
     ) -> None:
-        self.units = int(options["units"])
-        self.dtype = dtype
+        self.units, self.dtype, self.options = int(options["units"]), dtype, options
         self.one, self.half = np.array(1, dtype), np.array(0.5, dtype)
         kernel = weights["kernel"].astype(dtype)
         self.features = len(kernel)
         recurrent = weights["recurrent_kernel"].astype(dtype)
         width = self.gates * self.units
-        bias = weights.get("bias", np.zeros(width * self.biases, dtype)).astype(dtype)
-        shapes = (kernel.shape, recurrent.shape, bias.size)
+        bias = weights["bias"].astype(dtype) if "bias" in weights else None
+        shapes = (kernel.shape, recurrent.shape, width * self.biases if bias is None else bias.size)
         if shapes != ((self.features, width), (self.units, width), width * self.biases):
             raise ValueError(f"the weights of {self.units} units have the shapes {shapes}")
+        bias = np.zeros(width * self.biases, dtype) if bias is None else bias
         self.activation = activation(options["activation"])
         gate = options.get("recurrent_activation", "sigmoid")
         self.gate_activation = activation(gate)
@@ -209,16 +209,15 @@ class GRUResetAfter(GRU):
         return (self._mix(z, h, candidate, spare, out[0]),)
 
 
-def cell(options: Mapping[str, Any], weights: Mapping[str, Array], dtype: np.dtype[Any]) -> Cell:
-    """The cell that `options["cell"]` names: `lstm`, `gru` or `simple_rnn`.
+def cell_class(options: Mapping[str, Any]) -> type[Cell]:
+    """The class of the cell that `options["cell"]` names: `lstm`, `gru` or `simple_rnn`.
 
     Raises:
         KeyError: there is no such cell.
-        ValueError: shapes of weights do not fit each other.
     """
-    kinds: dict[str, Callable[..., Cell]] = {"lstm": LSTM, "gru": GRU, "simple_rnn": SimpleRNN}
-    kind = GRUResetAfter if options.get("reset_after") else kinds[options["cell"]]
-    return kind(options, weights, dtype)
+    kinds: dict[str, type[Cell]] = {"lstm": LSTM, "gru": GRU, "simple_rnn": SimpleRNN}
+    kind = kinds[options["cell"]]
+    return GRUResetAfter if kind is GRU and options.get("reset_after") else kind
 
 
 def _by_gate(matrix: Array, gates: int) -> Array:

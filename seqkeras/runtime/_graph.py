@@ -19,8 +19,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from seqkeras.runtime._activations import Array
-from seqkeras.runtime._cells import Cell, Out, State, cell
+from seqkeras.runtime._cells import Cell, Out, State
 from seqkeras.runtime._layers import MAX_ELEMENTS, Shape, make_layer
+from seqkeras.runtime._native import Choice, choose
 
 #: Numbers of one step: values, old state, new state, buffers, where to write the new state.
 Run: TypeAlias = Callable[[list[Any], State, list[Array], list[Any], Out], None]
@@ -63,8 +64,11 @@ class Graph:
         arrays: Mapping[str, Array],
         dtype: np.dtype[Any],
         whole: bool,
+        compiled: bool = False,
     ) -> None:
         self.dtype, self._whole, self._arrays = dtype, whole, arrays
+        self._compiled = compiled
+        self.choices: list[Choice] = []
         self._slots: dict[str, int] = {}
         self._shapes: list[Shape] = []
         self._cells: list[Cell] = []
@@ -145,7 +149,9 @@ class Graph:
         shapes: list[Shape],
     ) -> Run:
         options = node["options"]
-        one = cell(options, weights, self.dtype)
+        kind, choice = choose(node["name"], options, self.dtype, self._compiled)
+        one = kind(options, weights, self.dtype)
+        self.choices.append(choice)
         time = shapes[0][:-1]
         if (
             len(time) != self._whole

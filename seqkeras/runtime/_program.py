@@ -8,12 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._checks import check_one_of
+from seqkeras._checks import bad_argument, check_one_of
 from seqkeras._damage import DAMAGE
 from seqkeras.errors import FileFormatError
 from seqkeras.runtime._archive import read_archive
 from seqkeras.runtime._cells import State
 from seqkeras.runtime._graph import Graph, StateArray
+from seqkeras.runtime._native import Choice
 from seqkeras.runtime._ports import Port, make_port
 from seqkeras.runtime._stepper import Arrays, Stepper
 
@@ -44,6 +45,7 @@ class Program(Stepper):
         arrays: Mapping[str, npt.NDArray[Any]],
         fingerprint: str,
         nan: Literal["raise", "propagate"] = "raise",
+        compiled: bool = False,
     ) -> None:
         super().__init__(header, fingerprint, nan)
         self._dtype = np.dtype(check_one_of("dtype", header["dtype"], ("float32", "float64")))
@@ -52,6 +54,7 @@ class Program(Stepper):
             arrays,
             self._dtype,
             whole=self.window is not None,
+            compiled=compiled,
         )
         outputs = [
             make_port({**port, "shape": shape})
@@ -60,6 +63,11 @@ class Program(Stepper):
         states = [*self._graph.states, *self._window_states()]
         self.shapes = self._graph.shapes
         self._define(outputs, states, [self._state_dtype(one) for one in states])
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """What runs each recurrent layer, and why not the compiled kernels."""
+        return tuple(self._graph.choices)
 
     def _advance(self, arrays: Arrays, state: State, out: State | None) -> tuple[Arrays, State]:
         if self.window is None:
@@ -111,6 +119,7 @@ def load(
     *,
     nan: Literal["raise", "propagate"] = "raise",
     mapped: bool = False,
+    implementation: Literal["auto", "numpy", "native"] = "auto",
 ) -> Program:
     """Reads a program file. It holds no code: numbers, and the names of layers.
 
@@ -119,8 +128,13 @@ def load(
         nan: what a step does with NaN in its input: `"raise"`, and the state is as it was, or
             `"propagate"` into output and state, as Keras does.
         mapped: leave large tables in the file, to be paged in when they are used.
+        implementation: what runs the recurrent layers: `"native"`, kernels that were compiled when
+            seqkeras was installed; `"numpy"`; or `"auto"`, the first where it is there and knows
+            the layer. `Program.choices` says which runs, and why. Their numbers are equal to 1e-6,
+            and states of the one go on in the other.
 
     Raises:
+        ArgumentError: `implementation` is `"native"`, and a layer cannot be run so.
         FileFormatError: the file is damaged, foreign, or of a later version.
 
     Example:
@@ -136,8 +150,14 @@ def load(
         ((2, 1), [(2, 8), (2, 8)])
     """
     check_one_of("nan", nan, ("raise", "propagate"))
+    check_one_of("implementation", implementation, ("auto", "numpy", "native"))
     header, arrays, checksum = read_archive(path, kind=KIND, version=VERSION, mapped=mapped)
     try:
-        return Program(header, arrays, checksum, nan)
+        program = Program(header, arrays, checksum, nan, compiled=implementation != "numpy")
     except DAMAGE as error:
         raise FileFormatError(f"{path} holds no program that makes sense: {error}") from error
+    for choice in program.choices if implementation == "native" else ():
+        if choice.reason:
+            expected = f"'auto' or 'numpy' for layer {choice.layer!r}, for {choice.reason}"
+            raise bad_argument("implementation", implementation, expected)
+    return program

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqkeras.runtime._cells import cell
+from seqkeras.runtime._cells import cell_class
 
 KINDS = {
     "lstm": (keras.layers.LSTMCell, {}),
@@ -32,7 +32,7 @@ def pair(kind, units=5, features=3, dtype="float64", **options):
         if getattr(theirs, role) is not None
     }
     named = {"cell": kind.split(",")[0], "units": units, "activation": "tanh", **own, **options}
-    return theirs, cell(named, weights, np.dtype(dtype))
+    return theirs, cell_class(named)(named, weights, np.dtype(dtype))
 
 
 def run(theirs, ours, rows=4, steps=6):
@@ -99,4 +99,4 @@ def test_weights_that_do_not_fit_are_refused(kind, role):
     weights[role] = weights[role][..., :-1]
     options = {"cell": kind.split(",")[0], "units": 5, "activation": "tanh", **own}
     with pytest.raises(ValueError, match="the weights of 5 units have the shapes"):
-        cell(options, weights, np.dtype("float32"))
+        cell_class(options)(options, weights, np.dtype("float32"))

@@ -1,0 +1,130 @@
+"""Programs on the compiled kernels, beside the same on NumPy."""
+
+import keras
+import numpy as np
+import pytest
+
+import seqkeras
+from seqkeras import native, runtime
+from seqkeras.errors import ArgumentError
+from seqkeras.export import save_program
+
+ROWS, STEPS = 3, 40
+
+built = pytest.mark.skipif(native.load() is None, reason=str(native.why_not()))
+layers = keras.layers
+
+
+def numbers(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+KINDS = {
+    "lstm": lambda: layers.LSTM(7),
+    "lstm, hard": lambda: layers.LSTM(7, recurrent_activation="hard_sigmoid", use_bias=False),
+    "gru": lambda: layers.GRU(7),
+    "gru, reset before": lambda: layers.GRU(7, reset_after=False),
+    "simple_rnn": lambda: layers.SimpleRNN(7, activation="relu"),
+}
+
+
+def both(tmp_path, *stack, **options):
+    """A program on the compiled kernels, and the same on NumPy."""
+    model = keras.Sequential([keras.Input((None, 3)), *stack])
+    model.set_weights([numbers(*weight.shape) * 0.5 for weight in model.weights])
+    save_program(model, tmp_path / "p", **options)
+    named = ("native", "numpy")
+    return [runtime.load(tmp_path / "p", implementation=one) for one in named]
+
+
+def assert_equal(one, other):
+    for left, right in zip(one, other, strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-5, atol=2e-6)
+
+
+@built
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_give_the_same_and_states_go_from_one_to_the_other(kind, tmp_path):
+    compiled, plain = both(tmp_path, KINDS[kind]())
+    assert [one.choices[0].implementation for one in (compiled, plain)] == ["native", "numpy"]
+    assert compiled.fingerprint == plain.fingerprint
+    x = numbers(ROWS, STEPS, 3)
+    ys, state = compiled.scan(x, compiled.initial_state(ROWS))
+    expected, after = plain.scan(x, plain.initial_state(ROWS))
+    assert_equal([ys, *state], [expected, *after])
+    more = numbers(ROWS, 3)
+    crossed = compiled.step(more, plain.unpack_state(compiled.pack_state(after)))
+    straight = plain.step(more, state)
+    assert_equal([crossed[0], *crossed[1]], [straight[0], *straight[1]])
+
+
+@built
+def test_masks_and_windows(tmp_path):
+    stack = [layers.Masking(), layers.LSTM(4, return_sequences=True), layers.GRU(3)]
+    x = numbers(ROWS, STEPS, 3)
+    x[0, ::3] = 0
+    for options in ({}, {"window": 6}):
+        compiled, plain = both(tmp_path, *stack, **options)
+        ys, state = compiled.scan(x, compiled.initial_state(ROWS))
+        expected, after = plain.scan(x, plain.initial_state(ROWS))
+        assert_equal([ys, *state], [expected, *after])
+
+
+@built
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_that_is_given_is_changed_and_out_may_be_the_state(kind, tmp_path):
+    compiled, _ = both(tmp_path, KINDS[kind]())
+    x = numbers(ROWS, 3)
+    state = compiled.scan(numbers(ROWS, 5, 3), compiled.initial_state(ROWS))[1]
+    kept = [one.copy() for one in state]
+    y, new = compiled.step(x, state)
+    assert_equal(state, kept)
+    again, written = compiled.step(x, state, out=state)
+    assert all(one is two for one, two in zip(written, state, strict=True))
+    assert_equal([again, *written], [y, *new])
+
+
+@built
+def test_views_are_read_and_written(tmp_path):
+    compiled, plain = both(tmp_path, layers.LSTM(4))
+    x = numbers(3, 2 * ROWS).T[::2]
+    state = tuple(numbers(4, ROWS, seed=seed).T for seed in (1, 2))
+    place = tuple(np.zeros((2 * ROWS, 4), "float32")[::2] for _ in state)
+    y, new = compiled.step(x, state, out=place)
+    expected, after = plain.step(x, state)
+    assert_equal([y, *place, *new], [expected, *after, *after])
+
+
+@built
+def test_a_layer_that_the_kernels_do_not_know_runs_on_numpy_with_the_reason(tmp_path):
+    model = keras.Sequential([keras.Input((None, 3)), layers.LSTM(4, activation="softsign")])
+    save_program(model, tmp_path / "p")
+    (choice,) = runtime.load(tmp_path / "p").choices
+    assert choice.implementation == "numpy"
+    assert "activation='softsign' is not among those of the kernels: tanh" in choice.reason
+    with pytest.raises(ArgumentError, match=r"'auto' or 'numpy' for layer .*softsign"):
+        runtime.load(tmp_path / "p", implementation="native")
+
+
+@built
+def test_double_precision_stays_with_numpy(tmp_path):
+    x = keras.Input((None, 3), dtype="float64")
+    model = keras.Model(x, layers.LSTM(4, dtype="float64")(x))
+    save_program(model, tmp_path / "p")
+    (choice,) = runtime.load(tmp_path / "p").choices
+    assert "float32" in choice.reason
+
+
+def test_without_the_kernels_numpy_runs_and_the_reason_can_be_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(native, "why_not", lambda: "the native library is not built")
+    save_program(seqkeras.many_to_one(3, units=4), tmp_path / "p")
+    (choice,) = runtime.load(tmp_path / "p").choices
+    assert choice == ("recurrent_1", "numpy", "the native library is not built")
+    with pytest.raises(ArgumentError, match="the native library is not built"):
+        runtime.load(tmp_path / "p", implementation="native")
+
+
+def test_an_implementation_is_one_of_three(tmp_path):
+    save_program(seqkeras.many_to_one(3, units=4), tmp_path / "p")
+    with pytest.raises(ArgumentError, match="implementation must be one of 'auto', 'numpy', 'nat"):
+        runtime.load(tmp_path / "p", implementation="fused")
