@@ -2,8 +2,8 @@
 
     python .ci/venv.py NAME REQUIREMENT [REQUIREMENT ...]
 
-NAME is remembered together with the requirements and pyproject.toml: a second call with the same
-does nothing. The full log is in `.venv/install-NAME.log`.
+NAME is remembered together with the requirements, pyproject.toml and what is compiled: a second call
+with the same does nothing. The full log is in `.venv/install-NAME.log`.
 """
 
 import hashlib
@@ -23,7 +23,10 @@ def main() -> None:
     if sys.version_info < OLDEST:
         have = ".".join(map(str, sys.version_info[:3]))
         sys.exit(f"seqkeras needs Python 3.11 or later. This is {have}: use make PYTHON=python3.11")
-    state = "\n".join([(ROOT / "pyproject.toml").read_text(), sys.version, *requirements])
+    # The native kernels are compiled by an installation, so their sources count.
+    sources = sorted((ROOT / "seqkeras/native/src").iterdir())
+    files = [ROOT / "pyproject.toml", ROOT / "setup.py", *sources]
+    state = "\n".join([*(file.read_text() for file in files), sys.version, *requirements])
     fingerprint = hashlib.sha256(state.encode()).hexdigest()
     stamp = VENV / f"installed-{name}"
     if stamp.exists() and stamp.read_text() == fingerprint:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras import errors as errors
     from seqkeras import export as export
     from seqkeras import forecasting as forecasting
+    from seqkeras import gates as gates
     from seqkeras import layers as layers
     from seqkeras import models as models
+    from seqkeras import native as native
     from seqkeras import runtime as runtime
     from seqkeras import scoring as scoring
     from seqkeras import states as states
@@ -40,6 +42,7 @@ __getattr__, __dir__, __all__ = attach(
         "errors": (),
         "export": (),
         "forecasting": ("Forecaster",),
+        "gates": (),
         "layers": (),
         "models": (
             "autoencoder",
@@ -49,6 +52,7 @@ __getattr__, __dir__, __all__ = attach(
             "next_step",
             "one_to_many",
         ),
+        "native": (),
         "runtime": (),
         "scoring": (),
         "states": (),
