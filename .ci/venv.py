@@ -2,8 +2,8 @@
 
     python .ci/venv.py NAME REQUIREMENT [REQUIREMENT ...]
 
-NAME is remembered together with the requirements, pyproject.toml and what is compiled: a second call
-with the same does nothing. The full log is in `.venv/install-NAME.log`.
+NAME is remembered together with the requirements, pyproject.toml and what is compiled: a second
+call with the same does nothing. The full log is in `.venv/install-NAME.log`.
 """
 
 import hashlib

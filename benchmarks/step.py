@@ -73,10 +73,10 @@ SESSIONS = [Case(64, batch) for batch in (1, 16, 256, 4096)]
 # The engines: each takes a case and gives a function of x (batch, features) that keeps the state.
 
 
-def ours(case, nan="raise", in_place=False):
+def ours(case, nan="raise", in_place=False, implementation="auto"):
     from seqkeras import runtime
 
-    program = runtime.load(case.file("program"), nan=nan)
+    program = runtime.load(case.file("program"), nan=nan, implementation=implementation)
     state = program.initial_state(case.batch)
 
     def step(x):
@@ -95,8 +95,25 @@ def ours_out(case):
     return ours(case, in_place=True)
 
 
-def ours_propagate_out(case):
-    return ours(case, nan="propagate", in_place=True)
+def ours_numpy(case):
+    return ours(case, implementation="numpy")
+
+
+def ours_kernel(case):
+    """The compiled kernel without a program around it."""
+    from seqkeras import native
+
+    if case.head:
+        raise ImportError("the kernel is that of the recurrent layer alone")
+    given = case.weights()
+    layer = native.Layer("lstm", given["kernel"], given["recurrent"], given["bias"])
+    run, state = native.Step(layer).run, np.zeros((2, case.batch, case.units), "float32")
+
+    def step(x):
+        run(x, state[0], state[1], state[0], state[1])
+        return state[0].copy()
+
+    return step
 
 
 def with_avx512(make):
@@ -400,9 +417,10 @@ ENGINES = [
     Engine(OURS, "light", ours),
     Engine('the same, `nan="propagate"`', "light", ours_propagate),
     Engine("the same, `out=state`", "light", ours_out),
-    Engine('the same, `nan="propagate"`, `out=state`', "light", ours_propagate_out),
     Engine("`Program.scan`, per step", "light", ours_scan),
-    Engine("**`Program.step`**, `OPENBLAS_CORETYPE=SkylakeX`", "avx512", with_avx512(ours)),
+    Engine("the compiled kernel alone, `native.Step`", "light", ours_kernel),
+    Engine(f"{OURS} on NumPy", "light", ours_numpy),
+    Engine(f"{OURS} on NumPy, `OPENBLAS_CORETYPE=SkylakeX`", "avx512", with_avx512(ours_numpy)),
     Engine("NumPy, well written by hand", "light", numpy_by_hand),
     Engine("LiteRT", "light", litert),
     Engine("ONNX Runtime, `run`, LSTM operator", "light", onnx_run),
