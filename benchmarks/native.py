@@ -21,7 +21,6 @@ import time
 import numpy as np
 
 from seqkeras import native
-from seqkeras.native._library import GradientsStruct
 
 SHAPES = [
     (32, 100, 8, 64),
@@ -72,7 +71,7 @@ def native_functions(layer, x, dy):
     plain, run = native.forward(layer, x), native.forward(layer, x, training=True)
     found = {name: np.zeros_like(array) for name, array in native.backward(run, dy=dy).items()}
     strides = {"batch_stride": x[0].size, "time_stride": x.shape[2]}
-    gradients = GradientsStruct(
+    gradients = native.GradientsStruct(
         dy=dy.ctypes.data,
         dy_batch_stride=dy[0].size,
         dy_time_stride=dy.shape[2],

@@ -238,6 +238,22 @@ def test_nan_goes_through_from_where_it_is_read(cell, isa):
     assert np.isfinite(outputs["y"]).all()
 
 
+def test_vanishing_gradients_end_in_zeros_and_leave_the_thread_as_it_was():
+    arrays, grads = problem("lstm", (4, 200, 3, 18))
+    run = native.forward(layer_of("lstm", arrays), arrays["x"], training=True)
+    found = native.backward(run, dlast=grads["dlast"] * np.float32(1e-35))["x"]
+    tiny = np.finfo(np.float32).tiny
+    assert (found == 0).any()
+    assert not ((found != 0) & (np.abs(found) < tiny)).any()
+    assert np.float32(tiny) * np.float32(0.5) > 0
+
+
+def test_functions_have_addresses():
+    kind = ctypes.CFUNCTYPE(ctypes.c_int64)
+    assert kind(library.address("sqk_abi_version"))() == _library.ABI_VERSION
+    assert library.path.name.startswith("_core")
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("shape", [(7, 9, 5, 40), (40, 12, 8, 64), (130, 6, 3, 20)])
 def test_threads_change_no_bit_of_the_outputs(cell, shape):

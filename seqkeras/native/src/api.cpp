@@ -7,6 +7,7 @@
 
 #include <atomic>
 
+#include "denormals.h"
 #include "internal.h"
 #include "pool.h"
 
@@ -196,6 +197,7 @@ struct Job {
 bool forward_part(void *context, int64_t part) {
   const Job &job = *static_cast<const Job *>(context);
   const Lease memory;
+  const NoDenormals flush;
   return memory && job.kernels.forward(job.call, job.packed, *memory, job.first(part),
                                        job.first(part + 1));
 }
@@ -203,6 +205,7 @@ bool forward_part(void *context, int64_t part) {
 bool backward_part(void *context, int64_t part) {
   const Job &job = *static_cast<const Job *>(context);
   const Lease memory;
+  const NoDenormals flush;
   return memory && job.kernels.backward(job.call, job.packed, job.sums ? job.sums[part] : nullptr,
                                         *memory, job.first(part), job.first(part + 1));
 }
@@ -333,6 +336,7 @@ int sqk_step(const sqk_packed *packed, int64_t rows, const float *x, const float
   if (!x || !h || !h_out || (has_c && (!c || !c_out)))
     return fail(SQK_BAD_ARGUMENT, "x, h, h_out, and for an LSTM c and c_out, must be given");
   const Lease memory;
+  const NoDenormals flush;
   if (!memory || !packed->kernels->step(packed->layer, packed->weights, *memory, rows, x, h, c,
                                         h_out, c_out))
     return no_memory();

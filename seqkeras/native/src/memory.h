@@ -7,8 +7,8 @@
 float *memory_floats(int64_t floats);
 void memory_free(float *memory);
 
-// The memory of a thread. Pieces are taken one after the other, and given
-// back all at once when the use that took them ends.
+// The memory of a thread. Pieces are taken one after the other, and given back all at once when the
+// use that took them ends.
 class Arena {
  public:
   // `floats` floats at a 64-byte boundary, or null, and then `failed`.

@@ -10,10 +10,9 @@ namespace SQK_ISA {
 
 // to[r] (+)= d W^T [* factors[r]] for one tile; `d` points at the tile's first row in panel 0.
 struct BackProduct {
-  const float *d;   // [panel][rows][4 vectors]
-  int64_t gap;      // between panels of d
-  int64_t first;    // column of d, in floats, and how many the product reads
-  int64_t depth;
+  const float *d;        // [panel][rows][4 vectors]
+  int64_t gap;           // between panels of d
+  int64_t first, depth;  // the floats of a row of a panel that the product reads
   const float *weights;
   int64_t weights_gap;  // between panels of the weights, for one vector of outputs
   float *const *to;
