@@ -177,12 +177,12 @@ def _apply(function: Callable[..., Array], sources: list[int], target: int) -> R
     if len(sources) == 1:
         source = sources[0]
 
-        def run_one(values: list[Any], *_: Any) -> None:
+        def run_one(values: list[Any], state: Any, new: Any, buffers: Any, out: Any) -> None:
             values[target] = function(values[source])
 
         return run_one
 
-    def run(values: list[Any], *_: Any) -> None:
+    def run(values: list[Any], state: Any, new: Any, buffers: Any, out: Any) -> None:
         values[target] = function(*[values[source] for source in sources])
 
     return run

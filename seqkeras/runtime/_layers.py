@@ -35,11 +35,12 @@ def dense(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
     shown, made = activate(options, {}, [(*shape[:-1], units)])
     linear = options["activation"] == "linear"
     flat = len(shape) == 1
+    row = None if bias is None else bias[np.newaxis]  # of one row, adding it broadcasts nothing
 
     def run(x: Array) -> Array:
         y = x.dot(kernel) if flat else x.reshape(-1, len(kernel)).dot(kernel)
-        if bias is not None:
-            np.add(y, bias, y)
+        if row is not None:
+            y = np.add(y, row)
         if not flat:
             y = y.reshape(*x.shape[:-1], units)
         return y if linear else shown(y)
