@@ -1,7 +1,10 @@
 """What reading a damaged file can raise: one list for every kind of file."""
 
 #: From JSON to NumPy and Keras; each is answered with a `FileFormatError`.
-DAMAGE = (EOFError, RuntimeError, LookupError, AttributeError, TypeError, ValueError, MemoryError)
+DAMAGE = (
+    EOFError, RuntimeError, LookupError, AttributeError, TypeError, ValueError, ArithmeticError,
+    MemoryError,
+)  # fmt: skip
 
 
 def zip_damage() -> tuple[type[Exception], ...]:

@@ -31,7 +31,7 @@ MERGES = {
 def activation_of(layer: Any, function: Any) -> dict[str, Any]:
     """The options of a node for an activation function of Keras."""
     name = getattr(function, "__name__", type(function).__name__)
-    if name not in ACTIVATIONS or not (function.__module__ or "").startswith("keras."):
+    if name not in ACTIVATIONS or function is not getattr(keras.activations, name, None):
         fix = f"Of activations, those of Keras are known: {', '.join(ACTIVATIONS)}."
         raise refused(layer.name, f"its activation {name!r} is not of Keras", fix)
     return {"activation": name}
@@ -83,9 +83,10 @@ def batch_normalization(trace: Trace, layer: Any, x: Value) -> Value:
 
 def normalization(trace: Trace, layer: Any, x: Value) -> Value:
     """Normalization, by the numbers that it was given or adapted to."""
-    axes = [trace.axis(x, axis, layer.name) for axis in layer._keep_axis]
-    if layer.mean is None or axes not in ([], [-1]):
-        raise refused(layer.name, "it is not adapted, or works along other axes than the last")
+    if layer.mean is None:
+        raise refused(layer.name, "it is not adapted", "Call its adapt.")
+    if any(length != 1 for length in layer.mean.shape[:-1]):
+        raise refused(layer.name, "it works along other axes than the last")
     mean = _numbers(layer.mean).reshape(-1)
     spread = np.maximum(np.sqrt(_numbers(layer.variance).reshape(-1)), keras.config.epsilon())
     zero = np.zeros_like(mean)

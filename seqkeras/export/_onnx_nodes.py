@@ -150,8 +150,11 @@ def _average(g: Writer, op: Op, *xs: str) -> str:
     return g.op("Div", _arithmetic("Add")(g, op, *map(g.floats, xs)), float(len(xs)))
 
 
-def _zeros_like(g: Writer, op: Op, x: str) -> str:
-    return g.op("Expand", np.zeros(1, g.dtype_of(x)), g.op("Shape", x))
+def _filled(number: int) -> Callable[..., str]:
+    def write(g: Writer, op: Op, x: str) -> str:
+        return g.op("Expand", np.full(1, number, g.dtype_of(x)), g.op("Shape", x))
+
+    return write
 
 
 def _not_equal(g: Writer, op: Op, *xs: str) -> str:
@@ -215,5 +218,6 @@ NODES: dict[str, Callable[..., str]] = {
     "subtract": _arithmetic("Sub"),
     "take": _take,
     "unit_norm": _unit_norm,
-    "zeros_like": _zeros_like,
+    "ones_like": _filled(1),
+    "zeros_like": _filled(0),
 }

@@ -26,6 +26,7 @@ ELEMENTWISE = {
     "Square": "square",
     "Subtract": "subtract",
     "TrueDivide": "divide",
+    "OnesLike": "ones_like",
     "ZerosLike": "zeros_like",
 }
 

@@ -134,12 +134,15 @@ def program_of(
         "dtype": dtype,
         "window": window,
         "inputs": ports,
-        "inputs_as": _structure(structure),
         "outputs": [{"name": name, "dtype": kinds[name]} for name in shown],
         "outputs_as": _structure(graph._outputs_struct),
         "graph": {"nodes": trace.nodes, "outputs": [value.name for value in outputs]},
         "made_with": {"keras": keras.__version__},
     }
+    for name, array in trace.arrays.items():
+        if not np.isfinite(array).all():
+            fix = "Its training has failed, or has not come to an end."
+            raise bad_argument("model", f"weights {name!r} with NaN or infinity", "finite", fix)
     return header, trace.arrays
 
 
@@ -153,17 +156,23 @@ def _port(trace: Trace, name: str, tensor: Any, moves: bool, features: Any) -> d
     if None in shape:
         raise refused(name, f"its shape {tuple(tensor.shape)} is not known", "Give it a shape.")
     if features is not None:
+        if isinstance(features, str) or not isinstance(features, Sequence):
+            raise bad_argument("features", features, "a list of names")
         features = [str(one) for one in features]
         if not shape or len(features) != shape[-1] or len(set(features)) != len(features):
             expected = f"{shape[-1] if shape else 0} different names for {name!r}"
             raise bad_argument("features", features, expected)
     readers = [node.operation for node in tensor._keras_history.operation._outbound_nodes]
-    kind = "int32" if any(isinstance(one, keras.layers.Embedding) for one in readers) else None
-    kinds = {"bool": "bool", "int32": "int32", "int64": "int32"}
-    dtype = kind or kinds.get(tensor.dtype, trace.dtype)
+    tables = [one.input_dim for one in readers if isinstance(one, keras.layers.Embedding)]
+    dtype = "bool" if tensor.dtype == "bool" else trace.dtype
     return {
-        "name": name, "shape": shape, "dtype": dtype, "features": features, "each_step": moves,
-    }  # fmt: skip
+        "name": name,
+        "shape": shape,
+        "dtype": "int32" if tables else dtype,
+        "features": features,
+        "each_step": moves,
+        "below": min(tables, default=None),
+    }
 
 
 def _affine(trace: Trace, value: Value, center: Any, scale: Any, offset: Any, dtype: str) -> Value:
@@ -200,6 +209,9 @@ def _by_name(argument: str, given: Any, names: list[str]) -> dict[str, Any]:
 
 def _stored(arrays: Mapping[str, np.ndarray], storage: str) -> dict[str, np.ndarray]:
     """The arrays as they stand in the file; of matrices alone the dtype changes."""
+    double = any(one.ndim > 1 and one.dtype == np.float64 for one in arrays.values())
+    if storage == "float16" and double:
+        raise bad_argument("storage", storage, "'float32' for a model in double precision")
     narrow = {
         name: array.astype(storage)
         for name, array in arrays.items()

@@ -34,8 +34,10 @@ def recurrent(trace: Trace, layer: Any, x: Value, given: dict[str, Any]) -> list
     if not layer.return_state:
         return [y]
     # Of the state, the last output is known by name; what else there is, None, cannot be used.
-    last = replace(y, rank=2, over_time=False)
-    if trace.window is not None and layer.return_sequences:
+    last: Value | None = replace(y, rank=2, over_time=False)
+    if hasattr(layer.cell, "cells") or getattr(layer, "zero_output_for_mask", False):
+        last = None  # the first of its states is another one
+    elif trace.window is not None and layer.return_sequences:
         last = trace.add("pick", [y], layer.name, parts=[-1], rank=2, over_time=False)
     return [y, last, *[None] * 8]
 

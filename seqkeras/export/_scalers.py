@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from seqkeras._checks import bad_argument
+from seqkeras.errors import ArgumentError
 from seqkeras.windows import StandardScaler
 
 #: Scalers of scikit-learn that divide by `scale_`: where the center is, and whether it is used.
@@ -26,7 +27,12 @@ def affine_of(name: str, scaler: Any, shape: tuple[int, ...]) -> tuple[np.ndarra
     Raises:
         ArgumentError: it is no such scaler, or has another number of features.
     """
-    center, scale = (np.atleast_1d(np.asarray(one, np.float64)) for one in _pair(name, scaler))
+    try:
+        center, scale = (np.atleast_1d(np.asarray(one, np.float64)) for one in _pair(name, scaler))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise bad_argument(name, scaler, "a scaler, or a pair of numbers or arrays") from error
     wide = {one.shape for one in (center, scale)} - {(1,), tuple(shape[-1:])}
     if wide or not np.isfinite([*center, *scale]).all() or not scale.all():
         got = f"a center of {center.shape} and a scale of {scale.shape}"

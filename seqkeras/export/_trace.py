@@ -118,7 +118,8 @@ class Trace:
     def constant(self, numbers: Any) -> Value:
         """A value for numbers of the model; their shape is that of one row at one timestep."""
         value = np.asarray(keras.ops.convert_to_numpy(numbers))
-        weights = {"value": value.astype(np.float64) if value.dtype.kind == "f" else value}
+        kind = np.bool_ if value.dtype.kind == "b" else self.dtype
+        weights = {"value": value.astype(kind)}
         return self.add("constant", [], "constant", weights=weights, rank=value.ndim)
 
     def _store(self, name: str, array: Any) -> str:

@@ -56,6 +56,7 @@ def numbers(random: Any, port: Port, rows: int, timesteps: int) -> Any:
     x = random.normal(size=shape).astype(port.dtype)
     if port.each_step:
         x[0, timesteps // 2] = 0  # what is masked, if anything is
+        x[-1, -1] = 0
     return x
 
 

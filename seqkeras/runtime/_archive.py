@@ -10,6 +10,7 @@ import hashlib
 import json
 import mmap
 import os
+import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -77,7 +78,7 @@ def write_archive(
     meta["sha256"] = digest.hexdigest()
     front = json.dumps({"__metadata__": meta, **table}).encode()
     front += b" " * (-(8 + len(front)) % _ALIGNMENT)
-    unfinished = os.path.join(folder, f".{name}.{os.getpid()}.part")
+    unfinished = os.path.join(folder, f".{name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with open(unfinished, "wb") as file:
             file.write(len(front).to_bytes(8, "little") + front)
@@ -120,14 +121,14 @@ def read_archive(
             header = json.loads(meta["header"])
             if not isinstance(header, dict):
                 raise ValueError("its header is no table")
+            arrays = {
+                name: np.frombuffer(data, dtype, count, begin).reshape(shape)
+                for name, (dtype, shape, count, begin) in spans.items()
+            }
         except FileFormatError:
             raise
         except DAMAGE as error:
             raise FileFormatError(f"{path} is not a {kind} file, or is damaged: {error}") from error
-    arrays = {
-        name: np.frombuffer(data, dtype, count, begin).reshape(shape)
-        for name, (dtype, shape, count, begin) in spans.items()
-    }
     return Archive(header, arrays, meta["sha256"])
 
 
@@ -160,7 +161,10 @@ def _read_table(length: bytes, file: Any, size: int) -> tuple[dict[str, str], di
     count = int.from_bytes(length, "little")
     if count > min(MAX_TABLE_BYTES, size - 8):
         raise ValueError(f"its table would take {count} bytes, the file has {size}")
-    table = json.loads(file.read(count))
+    text = file.read(count)
+    if not text.rstrip(b" ").endswith(b"}"):
+        raise ValueError("its table does not end as it should")
+    table = json.loads(text)
     meta = table.pop("__metadata__")
     if not all(isinstance(meta[key], str) for key in ("format", "version", "header", "sha256")):
         raise ValueError("its metadata are not text")
@@ -187,7 +191,8 @@ def _spans(table: Mapping[str, Any], size: int) -> dict[str, tuple[Any, tuple[in
     for name, entry in table.items():
         dtype, shape = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"])
         begin, end = entry["data_offsets"]
-        if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+        sizes = (*shape, begin, end)
+        if len(shape) > 32 or not all(type(n) is int and 0 <= n < 2**62 for n in sizes):
             raise ValueError(f"the sizes of {name!r} are not whole numbers")
         count = 1
         for length in shape:

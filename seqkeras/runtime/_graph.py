@@ -71,6 +71,7 @@ class Graph:
         self.choices: list[Choice] = []
         self._slots: dict[str, int] = {}
         self._shapes: list[Shape] = []
+        self._elements = 0
         self._cells: list[Cell] = []
         self.states: list[StateArray] = []
         self._buffers: OrderedDict[int, list[list[Any]]] = OrderedDict()
@@ -83,6 +84,7 @@ class Graph:
         self.shapes = dict(zip(self._slots, self._shapes, strict=True))
         self._room = [None] * (len(self._shapes) - self._inputs)
         self._new_arrays: Out = (None,) * len(self.states)
+        self._try(spec["inputs"])
 
     def run(
         self, inputs: Sequence[Array], state: State, out: Out | None = None
@@ -101,8 +103,20 @@ class Graph:
         for run in self._runs:
             run(values, state, new, buffers, where)
         free.append(buffers)
-        shown = [values[slot] if own else values[slot].copy() for slot, own in self._outputs]
+        shown = [
+            values[slot] if own else values[slot].astype(self.dtype) for slot, own in self._outputs
+        ]
         return shown, tuple(new)
+
+    def _try(self, inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Runs one row of zeros: what does not work is found now, and not at the first step."""
+        rows = [np.zeros((1, *one["shape"]), one.get("dtype", self.dtype)) for one in inputs]
+        state = tuple(np.zeros((1, *one.shape), self.dtype) for one in self.states)
+        with np.errstate(all="ignore"):
+            outputs, _ = self.run(rows, state)
+        shapes = [output.shape[1:] for output in outputs]
+        if shapes != self.output_shapes:
+            raise ValueError(f"outputs are of {shapes}, not {self.output_shapes}")
 
     def _shown(
         self, nodes: Sequence[Mapping[str, Any]], outputs: list[str]
@@ -121,7 +135,8 @@ class Graph:
         if not isinstance(value, str) or value in self._slots:
             raise ValueError(f"the value {value!r} is made twice")
         sizes = all(type(length) is int and length > 0 for length in shape)
-        if not sizes or math.prod(shape) > MAX_ELEMENTS:
+        self._elements += math.prod(shape)
+        if not sizes or len(shape) > 32 or self._elements > MAX_ELEMENTS:
             raise ValueError(f"the value {value!r} is said to be {shape}")
         self._slots[value] = len(self._shapes)
         self._shapes.append(shape)

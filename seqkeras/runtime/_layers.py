@@ -22,8 +22,8 @@ Options: TypeAlias = Mapping[str, Any]
 Weights: TypeAlias = Mapping[str, Array]
 Layer: TypeAlias = tuple[Function, Shape]
 
-#: More numbers than a value of any model has for one row of a batch.
-MAX_ELEMENTS = 2**27
+#: More numbers than all values of a model have for one row of a batch.
+MAX_ELEMENTS = 2**24
 
 
 def dense(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
@@ -88,7 +88,7 @@ def affine(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer
 
     def run(x: Array) -> Array:
         y = np.multiply(np.subtract(x, center), scale)
-        return np.add(y, offset, y).astype(dtype, copy=False)
+        return np.add(y, offset).astype(dtype, copy=False)
 
     return run, shape
 
@@ -99,7 +99,7 @@ def layer_norm(options: Options, weights: Weights, shapes: Sequence[Shape]) -> L
     ones = {"gamma": np.ones(1, np.float32), "beta": np.zeros(1, np.float32)}
     gamma, beta = (weights.get(name, one) for name, one in ones.items())
     axes = tuple(range(-int(options["axes"]), 0))
-    _fits(len(axes) <= len(shape), "axes", axes, shape)
+    _fits(0 < len(axes) <= len(shape), "axes", axes, shape)
 
     def run(x: Array) -> Array:
         if centered:
@@ -126,11 +126,17 @@ def concatenate(options: Options, weights: Weights, shapes: Sequence[Shape]) -> 
     return lambda *xs: np.concatenate(xs, axis=axis), shape
 
 
-def _elementwise(function: Callable[..., Any]) -> Callable[[Options, Weights, Any], Layer]:
+def _unary(function: Callable[..., Any]) -> Callable[[Options, Weights, Any], Layer]:
     def make(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-        _fits(bool(shapes), "inputs", 0, shapes)
-        if len(shapes) == 1:
-            return function, shapes[0]
+        (shape,) = shapes
+        return lambda x: function(x), shape  # a second argument would be written into
+
+    return make
+
+
+def _joining(function: Callable[..., Any]) -> Callable[[Options, Weights, Any], Layer]:
+    def make(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
+        _fits(len(shapes) > 1, "inputs", len(shapes), shapes)
         return lambda first, *others: reduce(function, others, first), _broadcast(shapes)
 
     return make
@@ -229,30 +235,34 @@ def _fits(right: bool, name: str, got: Any, shape: Any) -> None:
         raise ValueError(f"{name} {got} does not fit an input of {shape}")
 
 
-#: Functions of arrays that keep the shape, or broadcast.
-ELEMENTWISE: dict[str, Callable[..., Any]] = {
+#: Functions of one array, and of two or more.
+UNARY: dict[str, Callable[..., Any]] = {
     "absolute": np.absolute,
-    "add": np.add,
-    "divide": np.divide,
     "exp": np.exp,
     "log": np.log,
-    "logical_and": np.logical_and,
     "logical_not": np.logical_not,
+    "negative": np.negative,
+    "ones_like": np.ones_like,
+    "sqrt": np.sqrt,
+    "square": np.square,
+    "zeros_like": np.zeros_like,
+}
+JOINING: dict[str, Callable[..., Any]] = {
+    "add": np.add,
+    "divide": np.divide,
+    "logical_and": np.logical_and,
     "logical_or": np.logical_or,
     "maximum": np.maximum,
     "minimum": np.minimum,
     "multiply": np.multiply,
-    "negative": np.negative,
     "not_equal": np.not_equal,
-    "sqrt": np.sqrt,
-    "square": np.square,
     "subtract": np.subtract,
-    "zeros_like": np.zeros_like,
 }
 
 #: Every layer of a program but the recurrent ones.
 LAYERS: dict[str, Callable[[Options, Weights, Sequence[Shape]], Layer]] = {
-    **{name: _elementwise(function) for name, function in ELEMENTWISE.items()},
+    **{name: _unary(function) for name, function in UNARY.items()},
+    **{name: _joining(function) for name, function in JOINING.items()},
     "activation": activate,
     "affine": affine,
     "any": any_of,

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._checks import bad_argument
 from seqkeras.errors import FileFormatError
 from seqkeras.runtime._cells import State
 
@@ -40,13 +41,15 @@ def unpack(data: bytes, shapes: Shapes, fingerprint: str, name: str) -> State:
     Raises:
         FileFormatError: the bytes are damaged, of a later version, or of another program.
     """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise bad_argument("data", type(data).__name__, "the bytes of pack_state")
     if len(data) < _FRONT.size or bytes(data[:4]) != _MARK:
         raise FileFormatError("These bytes are no packed state, or only a part of one.")
     _, version, mark, rows, checksum = _FRONT.unpack_from(data)
-    if version > VERSION:
+    if version != VERSION:
         raise FileFormatError(
-            f"The state was packed by a later version of seqkeras (format {version}, this one "
-            f"reads up to {VERSION}). Update seqkeras: pip install -U seqkeras."
+            f"The state was packed by another version of seqkeras (format {version}, this one "
+            f"reads {VERSION}). If it is a later one: pip install -U seqkeras."
         )
     if mark != bytes.fromhex(fingerprint)[:16]:
         raise FileFormatError(

@@ -18,6 +18,7 @@ class Port(NamedTuple):
         dtype: that it is converted to.
         features: names of its features, if they were given when the program was saved.
         each_step: False for what does not change over time, such as a static covariate.
+        below: of ids, the number of rows of their table; ids are 0 to that, without it.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Port(NamedTuple):
     dtype: np.dtype[Any]
     features: tuple[str, ...] | None = None
     each_step: bool = True
+    below: int | None = None
 
 
 def make_port(spec: Mapping[str, Any]) -> Port:
@@ -36,11 +38,15 @@ def make_port(spec: Mapping[str, Any]) -> Port:
         np.dtype(check_one_of("dtype", spec["dtype"], ("float32", "float64", "int32", "bool"))),
         None if names is None else tuple(map(str, names)),
         bool(spec.get("each_step", True)),
+        None if spec.get("below") is None else int(spec["below"]),
     )
 
 
 def converted(port: Port, given: Any) -> npt.NDArray[Any]:
     """`given` in the dtype of the program, or an error where numbers would be others after it."""
+    if np.ma.isMaskedArray(given):
+        fix = "Fill its gaps, or leave the step out."
+        raise bad_argument(port.name, "a masked array", "an array without a mask", fix)
     try:
         x = np.asarray(given)
     except ValueError as error:

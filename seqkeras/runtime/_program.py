@@ -111,7 +111,8 @@ class Program(Stepper):
     def _value(self, port: Port) -> dict[str, Any]:
         """What of an input the graph sees."""
         over_time = self.window is not None and port.each_step
-        return {"name": port.name, "shape": (self.window, *port.shape) if over_time else port.shape}
+        shape = (self.window, *port.shape) if over_time else port.shape
+        return {"name": port.name, "shape": shape, "dtype": port.dtype}
 
 
 def load(

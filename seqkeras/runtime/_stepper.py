@@ -56,8 +56,9 @@ class Stepper:
         self.inputs = tuple(make_port(port) for port in header["inputs"])
         self._one_input = len(self.inputs) == 1
         self._moving = tuple(port.each_step for port in self.inputs)
-        self._structures = header["inputs_as"], header["outputs_as"]
-        self._one_output = header["outputs_as"] == "single"
+        kinds = ("single", "list", "dict")
+        self._structure = check_one_of("outputs_as", header["outputs_as"], kinds)
+        self._one_output = self._structure == "single"
         self._seen: tuple[Any, Any] = (None, None)
         self._wanted: tuple[int, list[Any]] = (0, [])
 
@@ -112,12 +113,16 @@ class Stepper:
                 self._read(x)  # says where
         else:
             arrays = self._read(x)
-            if self._one_input:
+            if self._one_input and self.inputs[0].below is None:
                 self._seen = arrays[0].shape, self.inputs[0].dtype
         rows = len(arrays[0])
         self._check_state("state", state, rows)
-        if out is not None and out is not state:
-            self._check_state("out", out, rows)
+        if out is not None:
+            if out is not state:
+                self._check_state("out", out, rows)
+            for one in out:
+                if not one.flags.writeable:  # found before any of them is written
+                    raise bad_argument("out", "a read-only array", "arrays to write into")
         outputs, new = self._advance(arrays, state, out)
         return (outputs[0] if self._one_output else self._shown(outputs)), new
 
@@ -188,7 +193,7 @@ class Stepper:
 
     def _read(self, given: Any, over_time: bool = False) -> list[npt.NDArray[Any]]:
         """The inputs as arrays of the right dtype and shape, of as many rows each."""
-        if self._one_input and type(given) is not dict:
+        if self._one_input and not isinstance(given, Mapping):
             return [self._read_one(self.inputs[0], given, over_time)]
         arrays = [
             self._read_one(port, array, over_time)
@@ -210,7 +215,7 @@ class Stepper:
         return list(given)
 
     def _read_one(self, port: Port, given: Any, over_time: bool) -> npt.NDArray[Any]:
-        name, shape, dtype, _, each_step = port
+        name, shape, dtype, _, each_step, below = port
         x = given
         if type(x) is not np.ndarray or x.dtype is not dtype:
             x = converted(port, given)
@@ -228,6 +233,9 @@ class Stepper:
                 "The state is as it was. Fill the gap, leave the step out, or load the program "
                 'with nan="propagate".'
             )
+        if below is not None and x.size and not 0 <= x.min() <= x.max() < below:
+            wrong = int(x[(x < 0) | (x >= below)].flat[0])
+            raise DataError(f"{name} must hold ids of 0 to {below - 1}. Got: {wrong}.")
         return x
 
     def _check_state(self, name: str, state: State, rows: int) -> None:
@@ -253,10 +261,9 @@ class Stepper:
         raise bad_argument(name, f"a {type(state).__name__} of {got}", f"a tuple of {wanted}", fix)
 
     def _shown(self, outputs: list[npt.NDArray[Any]]) -> Outputs:
-        structure = self._structures[1]
-        if structure == "single":
+        if self._one_output:
             return outputs[0]
-        if structure == "dict":
+        if self._structure == "dict":
             return {port.name: one for port, one in zip(self.outputs, outputs, strict=True)}
         return tuple(outputs)
 

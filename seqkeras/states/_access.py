@@ -189,6 +189,11 @@ def _checked(name: str, value: Any, variable: Any) -> npt.NDArray[Any]:
     if array.shape != shape:
         fix = "Its first number is the batch size." if array.shape[1:] == shape[1:] else ""
         raise bad_argument(f"state[{name!r}]", array.shape, f"of shape {shape}", fix)
+    dtype = keras.backend.standardize_dtype(variable.dtype)
+    held = np.finfo(dtype if dtype in ("float16", "float64") else "float32").max
+    largest = np.abs(array[np.isfinite(array)]).max(initial=0)
+    if largest > held:
+        raise bad_argument(f"state[{name!r}]", largest, f"numbers that {dtype} can hold")
     return array
 
 

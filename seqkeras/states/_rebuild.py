@@ -11,6 +11,7 @@ from keras import ops, tree
 
 from seqkeras._checks import bad_argument
 from seqkeras.errors import ArgumentError
+from seqkeras.layers import Resettable
 from seqkeras.states._recurrent import Recurrent, reads_time
 
 
@@ -238,9 +239,12 @@ def _copy_values(old: Any, new: Any) -> None:
     for source, target in zip(old._flatten_layers(), new._flatten_layers(), strict=True):
         values: dict[str, Any] = {}
         source.save_own_variables(values)
-        target.load_own_variables(
-            {name: ops.convert_to_numpy(value) for name, value in values.items()}
-        )
+        weights = {
+            name: ops.convert_to_numpy(value)
+            for name, value in values.items()
+            if not (isinstance(source, Resettable) and name.startswith("state_"))
+        }
+        target.load_own_variables(weights)
         if hasattr(source, "save_assets"):
             with tempfile.TemporaryDirectory() as folder:
                 source.save_assets(folder)

@@ -280,7 +280,7 @@ class TestInputs:
         ys, state = program.scan(ids, program.initial_state(2))
         np.testing.assert_allclose(ys[:, -1], answers(model, ids)[0], atol=1e-5)
         for wrong in (-1, 7):
-            with pytest.raises(seqkeras.errors.DataError, match="an id that an embedding"):
+            with pytest.raises(seqkeras.errors.DataError, match="must hold ids of 0 to 6"):
                 program.step([wrong, 1], state)
 
     @pytest.mark.parametrize("form", FORMS)

@@ -162,6 +162,12 @@ MODELS = {
     "operations": lambda: functional(
         lambda x: keras.ops.tanh(-L.GRU(3)(keras.ops.square(x) / np.float32([1, 2, 3]))), (None, 3)
     ),
+    "integers": lambda: functional(
+        lambda x: L.Dense(2)(1 - L.GRU(3)(L.LSTM(3, return_sequences=True)(x * 2))), (None, 3)
+    ),
+    "masked beside unmasked": lambda: functional(
+        lambda x: L.GRU(2)(L.Concatenate()([L.Masking()(x), L.Dense(2)(x)])), (None, 3)
+    ),
     "reshaped answer": lambda: sequential(L.LSTM(6), L.Reshape((3, 2)), L.Dense(2), L.Flatten()),
     "shaped at each timestep": lambda: sequential(
         L.TimeDistributed(L.Reshape((3, 1))), L.TimeDistributed(L.Flatten()), L.GRU(2)
@@ -501,6 +507,19 @@ REFUSED = {
         ),
         r"layer 'c': it reads the state of a recurrent layer",
     ),
+    "zero output and state": (
+        lambda: functional(
+            lambda x: L.Dense(2)(
+                L.LSTM(3, return_state=True, zero_output_for_mask=True)(L.Masking()(x))[1]
+            ),
+            (None, 3),
+        ),
+        r"it reads the state of a recurrent layer",
+    ),
+    "function of one's own": (
+        lambda: sequential(L.GRU(3), L.Dense(2, keras.ops.gelu, name="mine")),
+        r"layer 'mine': its activation 'gelu' is not of Keras",
+    ),
     "quantized": (
         lambda: quantized(sequential(L.Dense(2, name="narrow"), L.GRU(2))),
         r"layer 'narrow': its weights are quantized",
@@ -563,9 +582,23 @@ class TestScalers:
 class TestFile:
     """What the file holds."""
 
+    def test_a_normalization_that_was_adapted_on_rows(self, path):
+        normalization = L.Normalization()
+        normalization.adapt(numbers(50, 3) * 5 + 2)
+        program = exported(model := sequential(normalization, L.GRU(2)), path)
+        x = numbers(ROWS, STEPS, 3)
+        ys, _ = program.scan(x, program.initial_state(ROWS))
+        np.testing.assert_allclose(ys[:, -1], answers(model, x), atol=1e-5)
+
+    def test_a_model_that_saves_its_state_is_exported(self, path):
+        model = seqkeras.states.as_stateful(seqkeras.next_step(3, units=4), 2, save_state=True)
+        save_program(model, path)
+
     def test_names_of_features_are_kept(self, path):
         program = exported(seqkeras.many_to_one(2, units=3), path, features=["flow", "pressure"])
         assert program.inputs[0].features == ("flow", "pressure")
+        with pytest.raises(ArgumentError, match="features must be a list of names"):
+            save_program(seqkeras.many_to_one(2, units=3), path, features="ab")
         for wrong in (["flow"], ["flow", "flow"]):
             with pytest.raises(ArgumentError, match="features must be 2 different names"):
                 save_program(seqkeras.many_to_one(2, units=3), path, features=wrong)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import seqkeras
-from seqkeras.errors import SeqkerasError
+from seqkeras.errors import ArgumentError, SeqkerasError
 from seqkeras.export import save_program
 
 
@@ -20,11 +20,18 @@ def test_a_model_that_does_not_give_the_same_is_not_written(tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("value", [np.nan, 1e6])
-def test_weights_of_any_size_are_compared(tmp_path, value):
+def test_large_weights_are_compared(tmp_path):
     model = seqkeras.many_to_one(2, units=3)
-    model.set_weights([np.full_like(weight, value) for weight in model.get_weights()])
+    model.set_weights([np.full_like(weight, 1e6) for weight in model.get_weights()])
     save_program(model, tmp_path / "p")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, value):
+    model = seqkeras.many_to_one(2, units=3)
+    model.layers[-1].bias.assign([value])
+    with pytest.raises(ArgumentError, match=r"finite. Got: model=.*head/bias"):
+        save_program(model, tmp_path / "p")
 
 
 @pytest.mark.parametrize("timesteps", [1, 300])

@@ -252,12 +252,23 @@ class TestBadInput:
         assert re.search(got.replace('\\"', "'"), str(caught.value))
         assert "initial_state(4)" in str(caught.value)
 
+    def test_nothing_is_written_where_something_cannot_be(self, program):
+        x, state = numbers(ROWS, 3), warm(program)
+        kept = copy.deepcopy(state)
+        state[-1].flags.writeable = False
+        with pytest.raises(ArgumentError, match="out must be arrays to write into"):
+            program.step(x, state, out=state)
+        assert_same(state, kept)
+
+    def test_a_masked_array_is_refused(self, program):
+        x = np.ma.masked_array(numbers(ROWS, 3), mask=np.eye(ROWS, 3))
+        with pytest.raises(ArgumentError, match="an array without a mask"):
+            program.step(x, warm(program))
+
     def test_ids_that_are_none_are_refused(self, tokens):
         state = tokens.initial_state(2)
         for wrong in ([5, 0], [-1, 0]):
-            with pytest.raises(
-                DataError, match=rf"in 0 .. 4, as in the embedding. Got: {wrong[0]}"
-            ):
+            with pytest.raises(DataError, match=rf"must hold ids of 0 to 4. Got: {wrong[0]}"):
                 tokens.step(wrong, state)
         with pytest.raises(ArgumentError, match=r"numbers that int32 can hold. Got: .*1\.5"):
             tokens.step([1.5, 0.0], state)
@@ -317,6 +328,8 @@ class TestPacking:
                 program.unpack_state(bytes(changed))
         with pytest.raises(FileFormatError, match="damaged"):
             program.unpack_state(data + b"\0")
+        with pytest.raises(ArgumentError, match="data must be the bytes of pack_state"):
+            program.unpack_state(None)
 
     @given(st.binary(max_size=400))
     def test_noise_is_refused(self, program, noise):
@@ -338,7 +351,7 @@ class TestPacking:
     def test_a_later_version_is_refused_with_the_way_out(self, program):
         data = bytearray(program.pack_state(warm(program)))
         struct.pack_into("<I", data, 4, VERSION + 1)
-        with pytest.raises(FileFormatError, match=r"later version.*pip install -U seqkeras"):
+        with pytest.raises(FileFormatError, match=r"another version.*pip install -U seqkeras"):
             program.unpack_state(bytes(data))
 
     def test_what_is_no_state_cannot_be_packed(self, program):
@@ -388,6 +401,30 @@ class TestLoad:
             lambda header, arrays: header["outputs"].append(header["outputs"][0]),
             lambda header, arrays: header["graph"].update(outputs=["none"]),
             lambda header, arrays: header["graph"]["nodes"].reverse(),
+            lambda header, arrays: header.update(outputs_as={"x": 1}),
+            lambda header, arrays: header["graph"]["nodes"][0].update(
+                op="negative", inputs=["inputs"] * 2
+            ),
+            lambda header, arrays: header["graph"]["nodes"][0].update(op="add"),
+            lambda header, arrays: header["graph"]["nodes"][0]["options"].update(activation="glu"),
+            lambda header, arrays: header["graph"]["nodes"][2]["options"].update(
+                activation="threshold"
+            ),
+            lambda header, arrays: header["graph"]["nodes"][2]["options"].update(
+                activation="relu", activation_options={"a": "b"}
+            ),
+            lambda header, arrays: header["inputs"][0].update(shape=[1] * 66),
+            lambda header, arrays: header["graph"]["nodes"].extend(
+                {
+                    "name": f"n{i}",
+                    "op": "repeat",
+                    "inputs": ["inputs"],
+                    "output": f"n{i}",
+                    "weights": {},
+                    "options": {"times": 2**20},
+                }
+                for i in range(9)
+            ),
             lambda header, arrays: header["graph"]["nodes"][0].update(op="os.system"),
             lambda header, arrays: header["graph"]["nodes"][0].update(inputs=[]),
             lambda header, arrays: header["graph"]["nodes"][0].update(weights={}),

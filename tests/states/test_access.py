@@ -325,3 +325,9 @@ def test_half_precision_comes_as_numpy_knows_it():
     assert state["gru/h"].dtype == "float32"
     set_state(model, state)
     check_equal(get_state(model), state)
+
+
+def test_numbers_that_the_state_cannot_hold_are_refused():
+    model = seqkeras.next_step(1, units=2, cell="gru", stateful=True, batch_size=1)
+    with pytest.raises(ArgumentError, match=r"numbers that float32 can hold"):
+        set_state(model, {"recurrent_1/h": [[1e300, 0.0]]})

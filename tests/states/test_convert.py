@@ -562,3 +562,16 @@ def test_what_reads_backwards_is_made_stateless_all_the_same():
     check_equal(whole(model, X), first)
     assert np.abs(whole(model, X)[0] - first[0]).max() > 1e-3
     assert whole(copy, X[:1])[0].shape == (1, 3)
+
+
+def test_a_model_that_saves_its_state_is_converted_without_it():
+    model = as_stateful(seqkeras.many_to_one(2, units=3), 2, save_state=True)
+    model(np.ones((2, 4, 2), "float32"))
+    for copy in (
+        as_stateless(model),
+        as_stateful(model, 5),
+        as_stateful(model, 2, save_state=True),
+    ):
+        for one, other in zip(copy.get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert not any(state.any() for state in get_state(copy).values())
