@@ -164,6 +164,14 @@ def test_a_model_is_exported_as_a_program(here, saved, capsys):
     assert runtime.load("pump.program").window is None
 
 
+def test_a_model_is_exported_as_onnx(here, saved, capsys):
+    assert main(["export", str(saved), "pump.onnx", "--onnx", "step"]) == 0
+    assert capsys.readouterr().out == f"pump.onnx: {runtime.load_onnx('pump.onnx')}\n"
+    assert main(["export", str(saved), "more.onnx", "--onnx", "step", "--float16"]) == 1
+    assert "--float16 must be left away with --onnx" in capsys.readouterr().err
+    assert not (here / "more.onnx").exists()
+
+
 def test_what_is_no_model_is_not_exported(here, capsys):
     (here / "model.keras").write_text("no model")
     assert main(["export", "model.keras", "out.program"]) == 1

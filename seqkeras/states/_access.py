@@ -1,6 +1,7 @@
 """The state of a stateful model as named arrays: read, written, cleared, kept in files."""
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from keras import ops
 
 from seqkeras._checks import bad_argument, nearest
+from seqkeras.errors import ForgottenStateWarning
+from seqkeras.layers import Resettable
 from seqkeras.runtime import _archive
 from seqkeras.states._named import clear_rows, rows_of, state_variables, stateful_layers
 
@@ -32,13 +35,18 @@ def get_state(model: keras.Model) -> dict[str, npt.NDArray[Any]]:
     Raises:
         ArgumentError: the model is not stateful, or not built.
 
+    Warns:
+        ForgottenStateWarning: on JAX, of Keras' own layers: `fit` and `predict` forget their state.
+
     Example:
         >>> from seqkeras import next_step
         >>> model = next_step(1, units=3, stateful=True, batch_size=2)
         >>> {name: array.shape for name, array in get_state(model).items()}
         {'recurrent_1/h': (2, 3), 'recurrent_1/c': (2, 3)}
     """
-    return {name: _to_numpy(variable) for name, variable in state_variables(model).items()}
+    variables = state_variables(model)
+    _warn_of_forgotten(model)
+    return {name: _to_numpy(variable) for name, variable in variables.items()}
 
 
 def set_state(model: keras.Model, state: Mapping[str, npt.ArrayLike]) -> None:
@@ -162,6 +170,19 @@ def keep_state(model: keras.Model) -> Iterator[dict[str, npt.NDArray[Any]]]:
         yield state
     finally:
         set_state(model, state)
+
+
+def _warn_of_forgotten(model: keras.Model) -> None:
+    layers = stateful_layers(model).items()
+    foreign = [path for path, layer in layers if not isinstance(layer, Resettable)]
+    if foreign and keras.backend.backend() == "jax":
+        warnings.warn(
+            f"On JAX, fit and predict silently forget the state of {', '.join(foreign)}: Keras "
+            "hides it from them, and only calls such as model(x) keep it. "
+            "seqkeras.states.as_stateful(model, batch_size) makes a copy that keeps it.",
+            ForgottenStateWarning,
+            stacklevel=3,
+        )
 
 
 def _to_numpy(variable: Any) -> npt.NDArray[Any]:
