@@ -65,9 +65,11 @@ class _Native(Cell):
         return None
 
     def step(self, x: Array, state: State, scratch: Any, out: Out) -> State:
+        shape = state[0].shape
         new: Any = out
         if out[0] is None:
-            new = tuple([empty(one.shape, FLOAT) for one in state])
+            h = empty(shape, FLOAT)
+            new = (h,) if len(state) == 1 else (h, empty(shape, FLOAT))
         try:
             self._run(x, *state, *new)
         except (BufferError, ValueError):  # arrays that are no dense float32
