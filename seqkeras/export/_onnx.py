@@ -2,18 +2,18 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import keras
 
-from seqkeras._checks import bad_argument, check_integer, check_one_of
+from seqkeras._checks import bad_argument, check_one_of
+from seqkeras._files import whole_file
 from seqkeras._lazy import optional
-from seqkeras.export._onnx_file import onnx_bytes, write_whole
+from seqkeras.export._onnx_file import onnx_bytes
 from seqkeras.export._onnx_graph import write_graph
 from seqkeras.export._onnx_verify import compare
-from seqkeras.export._program import plain_of, program_of
-from seqkeras.export._verify import verify
+from seqkeras.export._program import verified_program
 from seqkeras.runtime import Program
 
 
@@ -62,19 +62,16 @@ def save_onnx(
     check_one_of("form", form, ("step", "sequence"))
     for package in ("onnx", "onnxruntime"):
         optional(package, extra="onnx")
-    window = None if window is None else check_integer("window", window)
-    plain = plain_of(model)
-    header, arrays = program_of(plain, window)
-    verify(plain, Program(header, arrays, "", "propagate"))
-    if scaler is not None or target_scaler is not None or features is not None:
-        header, arrays = program_of(plain, window, features, scaler, target_scaler)
+    header, arrays = verified_program(model, window, features, scaler, target_scaler)
     program = Program(header, arrays, "", "propagate")
     if form == "sequence" and not any(port.each_step for port in program.inputs):
         fix = 'None of the inputs of this model changes over time: form="step" steps its state.'
         raise bad_argument("form", form, "'step'", fix)
     graph = write_graph(program, header, arrays, sequence=form == "sequence")
     data = onnx_bytes(graph, _header(header, program, form))
-    write_whole(path, data, check=partial(compare, program, header, arrays))
+    with whole_file(path) as part:
+        Path(part).write_bytes(data)
+        compare(program, header, arrays, Path(part))
 
 
 def _header(header: Mapping[str, Any], program: Program, form: str) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """From what was written of a graph to an ONNX file."""
 
 import json
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -50,29 +48,6 @@ def onnx_bytes(graph: Writer, header: Mapping[str, Any]) -> bytes:
         raise bad_argument("model", str(error), "one that ONNX can represent", fix) from error
     data: bytes = model.SerializeToString()
     return data
-
-
-def write_whole(
-    path: str | os.PathLike[str], data: bytes, *, check: Callable[[Path], None]
-) -> None:
-    """Writes a file, which replaces one of that name when it is complete and `check` passed it.
-
-    Raises:
-        ArgumentError: the path is no place for a file.
-    """
-    target = Path(path)
-    if target.is_dir() or not target.parent.is_dir():
-        raise bad_argument("path", str(path), "a file in a folder that exists")
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with open(unfinished, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        check(unfinished)
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _graph(onnx: Any, graph: Writer, name: str, arrays: bool = True) -> Any:

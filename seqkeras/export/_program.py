@@ -72,16 +72,24 @@ def save_program(
         ('flow', 'pressure')
     """
     check_one_of("storage", storage, ("float32", "float16"))
-    window = None if window is None else check_integer("window", window)
-    plain = plain_of(model)
-    header, arrays = program_of(plain, window)
-    verify(plain, Program(header, arrays, "", "propagate"))
-    if scaler is not None or target_scaler is not None or features is not None:
-        header, arrays = program_of(plain, window, features, scaler, target_scaler)
+    header, arrays = verified_program(model, window, features, scaler, target_scaler)
     with np.errstate(over="ignore"):
         arrays = _stored(arrays, storage)
     Program(header, arrays, "")
     write_archive(path, header, arrays, kind=KIND, version=VERSION)
+
+
+def verified_program(
+    model: keras.Model, window: int | None, features: Any, scaler: Any, target_scaler: Any
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and arrays of a program that gives what its model gives; see `save_program`."""
+    window = None if window is None else check_integer("window", window)
+    plain = plain_of(model)
+    header, arrays = program_of(plain, window)
+    verify(plain, Program(header, arrays, "", "propagate"))
+    if scaler is None and target_scaler is None and features is None:
+        return header, arrays
+    return program_of(plain, window, features, scaler, target_scaler)
 
 
 def plain_of(model: Any) -> keras.Model:

@@ -1,7 +1,6 @@
 """A fitted forecaster in one file: a zip of a JSON header, arrays and the network. No pickle."""
 
 import json
-import os
 import tempfile
 import zipfile
 from dataclasses import asdict
@@ -11,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from seqkeras._checks import bad_argument
 from seqkeras._damage import zip_damage
+from seqkeras._files import whole_file
 from seqkeras.errors import DataError, FileFormatError
 from seqkeras.forecasting._calendar import Calendar, to_integers
 from seqkeras.forecasting._conformal import ConformalIntervals
@@ -33,21 +32,13 @@ MAX_BYTES = 2**30
 
 def save(forecaster: Any, path: str | Path) -> None:
     """Writes `forecaster` to `path`; what is there is replaced only by a complete file."""
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise bad_argument("path", str(path), "in a folder that exists")
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as file:
-            arrays = _arrays(forecaster)
-            header = _header(forecaster, arrays)
-            file.writestr(HEADER, json.dumps(header, indent=1, default=_plain))
-            for name, array in arrays.items():
-                file.writestr(ARRAYS + name, array.tobytes())
-            file.writestr(NETWORK, _network_bytes(forecaster.model_))
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
+        arrays = _arrays(forecaster)
+        header = _header(forecaster, arrays)
+        file.writestr(HEADER, json.dumps(header, indent=1, default=_plain))
+        for name, array in arrays.items():
+            file.writestr(ARRAYS + name, array.tobytes())
+        file.writestr(NETWORK, _network_bytes(forecaster.model_))
 
 
 def load(cls: type, path: str | Path, *, custom_objects: dict[str, Any] | None) -> Any:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import mmap
 import os
-import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from seqkeras._checks import bad_argument
 from seqkeras._damage import DAMAGE
+from seqkeras._files import whole_file
 from seqkeras.errors import FileFormatError
 
 #: What an element of each array may be: names of the layout, dtypes of NumPy.
@@ -65,9 +65,6 @@ def write_archive(
     Raises:
         ArgumentError: the path is no place for a file.
     """
-    folder, name = os.path.split(os.path.abspath(path))
-    if os.path.isdir(path) or not os.path.isdir(folder):
-        raise bad_argument("path", str(path), "a file in a folder that exists")
     blobs = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     table = _table(blobs)
     text = json.dumps(header, sort_keys=True, allow_nan=False)
@@ -78,18 +75,10 @@ def write_archive(
     meta["sha256"] = digest.hexdigest()
     front = json.dumps({"__metadata__": meta, **table}).encode()
     front += b" " * (-(8 + len(front)) % _ALIGNMENT)
-    unfinished = os.path.join(folder, f".{name}.{os.getpid()}.{threading.get_ident()}.part")
-    try:
-        with open(unfinished, "wb") as file:
-            file.write(len(front).to_bytes(8, "little") + front)
-            for array in blobs.values():
-                file.write(_bytes_of(array))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        if os.path.exists(unfinished):
-            os.remove(unfinished)
+    with whole_file(path) as part, open(part, "wb") as file:
+        file.write(len(front).to_bytes(8, "little") + front)
+        for array in blobs.values():
+            file.write(_bytes_of(array))
     return meta["sha256"]
 
 

@@ -165,7 +165,10 @@ def _array(name: str, given: Any) -> npt.NDArray[Any]:
 
 def _cast(name: str, values: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     # NumPy does not know the short floats of all backends; the graph casts to them.
-    result = values.astype("float32" if dtype in ("float16", "bfloat16") else dtype)
+    with np.errstate(over="ignore"):
+        result = values.astype("float32" if dtype in ("float16", "bfloat16") else dtype)
+    if result.dtype.kind == "f" and (np.isinf(result) > np.isinf(values)).any():
+        raise bad_argument(name, f"up to {np.abs(values).max():.3g}", f"numbers that fit {dtype}")
     if result.dtype.kind in "iu" and not np.array_equal(result, values):
         raise bad_argument(name, f"dtype {values.dtype}", f"whole numbers that fit into {dtype}")
     return result

@@ -2,7 +2,6 @@
 
 import glob
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 
 from seqkeras._damage import zip_damage
+from seqkeras._files import whole_file
 from seqkeras.errors import ArgumentError, FileFormatError
 
 VERSION = 1
@@ -98,7 +98,7 @@ class Backup(keras.callbacks.Callback):
 
     def remove(self) -> None:
         """Removes the file, when there is nothing left to go on with."""
-        parts = self._path.parent.glob(f"{glob.escape(self._path.name)}.*.part")
+        parts = self._path.parent.glob(f".{glob.escape(self._path.name)}.*.part*")
         for file in (self._path, *parts):
             file.unlink(missing_ok=True)
 
@@ -114,12 +114,8 @@ def _listed(kind: str, arrays: dict[str, Any]) -> list[Any]:
 
 def _write(path: Path, header: dict[str, Any], arrays: dict[str, Any]) -> None:
     header = {**header, "arrays": sorted(arrays)}
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with open(part, "wb") as file:
+    with whole_file(path) as part, open(part, "wb") as file:
         np.savez(file, header=np.array(json.dumps(header)), **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -195,6 +195,7 @@ class _BestModel(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if logs[self._monitor] < self._best:
             self._best = logs[self._monitor]
+            # Not `whole_file`: of a process that was killed, the next one takes the same name.
             part = self._path.with_name(f"{self._path.stem}.part.keras")
             self.model.save(part)
             os.replace(part, self._path)

@@ -471,6 +471,7 @@ def test_a_layer_that_cannot_be_stepped_is_refused():
         (["context", "numbers", "complex"], X + 1j),
         (["context", "one array", "Pad"], [X[0], X[1, :2]]),
         (["context", "numbers"], None),
+        (["context", "up to 1e+300", "fit float32"], X.astype("float64") * 0 + 1e300),
     ],
 )
 def test_contexts_that_cannot_be_read_are_refused(words, context):

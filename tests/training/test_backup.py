@@ -166,7 +166,7 @@ def test_a_backup_changes_nothing_and_is_removed_at_the_end(problem, snapshot, u
 
 def test_what_a_killed_process_left_behind_is_removed_too(problem, tmp_path):
     file = tmp_path / "run[1].npz"
-    (tmp_path / "run[1].npz.12345.part").write_bytes(b"half")
+    (tmp_path / ".run[1].npz.12345.1.part.npz").write_bytes(b"half")
     (tmp_path / "run[1].npz.notes").write_bytes(b"of somebody else")
     train(problem, problem.model(), backup=file)
     assert [one.name for one in tmp_path.iterdir()] == ["run[1].npz.notes"]
@@ -237,7 +237,7 @@ def kill_while_writing(process, folder):
     """Kills as soon as a file is half written, after an epoch was."""
     assert process.stdout.readline() == "0\n"
     while process.poll() is None:
-        if (folder / "backup.npz").exists() and any(folder.glob("*.part")):
+        if (folder / "backup.npz").exists() and any(folder.glob("*.part*")):
             break
     process.send_signal(signal.SIGKILL)
 
