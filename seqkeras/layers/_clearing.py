@@ -51,7 +51,10 @@ class MaskedClearingCell(ClearingCell):
 
 
 def where_rows(flags: Any, new: Any, old: Any) -> Any:
-    """`new` in the rows where `flags`, `(batch, 1)`, are True, else `old`; shaped as `old` is."""
+    """`new` in the rows where `flags`, `(batch,)` or `(batch, 1)`, are True, else `old`.
+
+    Both are arrays `(batch, ...)`, or structures of them; the result has the structure of `old`.
+    """
     chosen = [
         ops.where(ops.reshape(flags, (-1, *[1] * (len(other.shape) - 1))), one, other)
         for one, other in zip(tree.flatten(new), tree.flatten(old), strict=True)

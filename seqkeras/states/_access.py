@@ -122,8 +122,8 @@ def save_state(model: keras.Model, path: str | os.PathLike[str]) -> None:
         >>> get_state(model)["recurrent_1/h"].tolist()
         [[1.0, 2.0]]
     """
-    header = {"model": model.name} if isinstance(model, keras.Model) else {}
-    _archive.write_archive(path, header, get_state(model), kind=KIND, version=VERSION)
+    arrays = get_state(model)
+    _archive.write_archive(path, {"model": model.name}, arrays, kind=KIND, version=VERSION)
 
 
 def load_state(model: keras.Model, path: str | os.PathLike[str]) -> None:

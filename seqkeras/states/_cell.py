@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops, tree
 
+from seqkeras.layers._clearing import where_rows
+
 
 class Walk:
     """What changes on the way through the graph in one timestep."""
@@ -47,9 +49,9 @@ class Cell(keras.layers.Layer):
         after = [ops.cast(new, old.dtype) for new, old in pairs]
         if mask is not None:
             used = ops.cast(mask[:, 0], "bool")
-            after = [chosen(used, new, old) for new, old in zip(after, before, strict=True)]
+            after = where_rows(used, after, before)
             held = ops.zeros_like(shown) if layer.zero_output_for_mask else shown
-            output = chosen(used, output, held)
+            output = where_rows(used, output, held)
             walk.used = used if walk.used is None else walk.used
         walk.after += [*after, output]
         shaped = ops.expand_dims(output, 1) if layer.return_sequences else output
@@ -68,8 +70,3 @@ class Masked(keras.layers.Layer):
 
     def call(self, sequences: Any, mask: Any = None) -> Any:
         return ops.copy(sequences)
-
-
-def chosen(flags: Any, new: Any, old: Any) -> Any:
-    """`new` in the rows where `flags`, `(batch,)`, are True, else `old`."""
-    return ops.where(ops.reshape(flags, (-1, *[1] * (len(new.shape) - 1))), new, old)

@@ -1,5 +1,7 @@
 """Whether a model and functions given fit a rollout: shapes first, then layers one is unsure of."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import keras
@@ -9,6 +11,7 @@ from keras import ops, tree
 
 from seqkeras._checks import bad_argument
 from seqkeras.errors import ArgumentError
+from seqkeras.states._named import clear_rows, rows_of, stateful_layers
 from seqkeras.states._runner import Runner
 from seqkeras.states._stepwise import Plain, spec
 
@@ -127,7 +130,7 @@ def check_unsure(model: Any, runner: Runner, context: npt.NDArray[Any]) -> None:
     structure = getattr(model, "_inputs_struct", model.inputs)
     if isinstance(structure, list) and len(inputs) == 1:
         structure = structure[0]
-    with _OwnState(model):
+    with _begun_anew(model):
         whole = model(tree.pack_sequence_as(structure, inputs), training=False)
     whole = [ops.convert_to_numpy(ops.cast(one, "float32")) for one in tree.flatten(whole)]
     stepped = tree.flatten(runner.predict_on_batch({"context": tried}))
@@ -164,26 +167,21 @@ def _sequences(model: Any, context: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return (values + 0.5 * noise).astype(values.dtype)
 
 
-class _OwnState:
+@contextmanager
+def _begun_anew(model: Any) -> Iterator[None]:
     """Lets stateful layers begin anew, and puts what they kept back."""
-
-    def __init__(self, model: Any) -> None:
-        layers = model._flatten_layers()
-        self.layers = [
-            one for one in layers if getattr(one, "stateful", False) and getattr(one, "states", 0)
-        ]
-
-    def __enter__(self) -> None:
-        self.variables = [v for layer in self.layers for v in tree.flatten(layer.states)]
-        self.kept = [np.array(ops.convert_to_numpy(one.value)) for one in self.variables]
-        for layer in self.layers:
-            fresh = layer.get_initial_state(tree.flatten(layer.states)[0].shape[0])
-            for one, new in zip(tree.flatten(layer.states), tree.flatten(fresh), strict=True):
-                one.assign(new)
-
-    def __exit__(self, *_: object) -> None:
-        for one, value in zip(self.variables, self.kept, strict=True):
-            one.assign(value)
+    layers = [layer for layer in stateful_layers(model).values() if layer.states]
+    kept = [
+        (one, np.array(ops.convert_to_numpy(one)))
+        for one in tree.flatten([x.states for x in layers])
+    ]
+    for layer in layers:
+        clear_rows(layer, np.ones((rows_of(layer), 1), bool))
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            variable.assign(value)
 
 
 def _fits(fed: Any, value: Any, wanted: tuple[int | None, ...]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from seqkeras.states._cell import chosen
+from seqkeras.layers._clearing import where_rows
 from seqkeras.states._stepwise import Stepwise
 
 Function = Callable[..., Any]
@@ -88,7 +88,7 @@ class Runner(keras.Model):
         output, state, used = self.step(x, state)
         if used is not None:
             used = ops.logical_or(used, first)
-            output = tree.map_structure(lambda new, old: chosen(used, new, old), output, held)
+            output = where_rows(used, output, held)
         return output, state
 
     def _drawn(self, output: Any, seed: Any) -> tuple[Any, Any]:

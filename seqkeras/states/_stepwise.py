@@ -10,8 +10,7 @@ from keras import ops, tree
 from seqkeras._checks import bad_argument
 from seqkeras.states._calls import calls_in_order
 from seqkeras.states._cell import Cell, Masked, Walk
-from seqkeras.states._timewise import LENGTH, cuts_time, is_known
-from seqkeras.states._timewise import why_not_stepwise as why_not_stepwise
+from seqkeras.states._timewise import LENGTH, cuts_time, is_known, why_not_stepwise
 
 _STEPPED = "a model that can be run one timestep at a time"
 _SEQUENCE = "of one input, sequences (batch, timesteps, features) or (batch, timesteps)"
