@@ -63,6 +63,7 @@ def test_jax_forgets_states_of_layers_of_keras():
 
 
 @pytest.mark.backends
+@pytest.mark.filterwarnings("ignore::seqkeras.errors.ForgottenStateWarning")  # JAX, stock layers
 def test_states_are_lost_in_files(tmp_path):
     for kind, saved in ((L.GRU, False), (layers.GRU, False), (layers.GRU, True)):
         model = model_of(stateful(kind, **({"save_state": True} if saved else {})))
