@@ -1,1 +1,18 @@
 """Several equal ways to run a recurrent layer over time; the only place for code of one backend."""
+
+from seqkeras._lazy import require
+
+require("keras")
+
+from seqkeras.kernels._clearing import where_rows as where_rows
+from seqkeras.kernels._dispatch import IMPLEMENTATIONS as IMPLEMENTATIONS
+from seqkeras.kernels._dispatch import KERNELS as KERNELS
+from seqkeras.kernels._dispatch import Choice as Choice
+from seqkeras.kernels._dispatch import asked as asked
+from seqkeras.kernels._dispatch import choose as choose
+from seqkeras.kernels._dispatch import counting as counting
+from seqkeras.kernels._dispatch import run as run
+from seqkeras.kernels._dispatch import why_not as why_not
+from seqkeras.kernels._runtime import Runtime as Runtime
+from seqkeras.kernels._runtime import here as here
+from seqkeras.kernels._spec import Spec as Spec

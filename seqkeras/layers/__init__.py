@@ -4,15 +4,15 @@ from seqkeras._lazy import require
 
 require("keras")
 
+from seqkeras.layers._dispatched import GRU as GRU
+from seqkeras.layers._dispatched import LSTM as LSTM
+from seqkeras.layers._dispatched import SimpleRNN as SimpleRNN
 from seqkeras.layers._recurrent import CELLS as CELLS
 from seqkeras.layers._recurrent import Cell as Cell
 from seqkeras.layers._recurrent import recurrent_layer as recurrent_layer
-from seqkeras.layers._stateful import GRU as GRU
-from seqkeras.layers._stateful import LSTM as LSTM
 from seqkeras.layers._stateful import RNN as RNN
 from seqkeras.layers._stateful import ConvLSTM1D as ConvLSTM1D
 from seqkeras.layers._stateful import ConvLSTM2D as ConvLSTM2D
 from seqkeras.layers._stateful import ConvLSTM3D as ConvLSTM3D
 from seqkeras.layers._stateful import Resettable as Resettable
-from seqkeras.layers._stateful import SimpleRNN as SimpleRNN
 from seqkeras.layers._time_distributed import TimeDistributed as TimeDistributed

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import keras
 
 from seqkeras._checks import bad_argument, check_flag, check_one_of
-from seqkeras.layers import _stateful
+from seqkeras.layers import _dispatched, _stateful
 
 #: Cells that have a name, and the layer that runs each over time.
 CELLS: dict[str, type[keras.layers.RNN]] = {
@@ -16,9 +16,9 @@ CELLS: dict[str, type[keras.layers.RNN]] = {
 
 #: The same with a state that is kept, and that `reset` flags can clear.
 STATEFUL_CELLS: dict[str, type[keras.layers.RNN]] = {
-    "lstm": _stateful.LSTM,
-    "gru": _stateful.GRU,
-    "simple_rnn": _stateful.SimpleRNN,
+    "lstm": _dispatched.LSTM,
+    "gru": _dispatched.GRU,
+    "simple_rnn": _dispatched.SimpleRNN,
 }
 
 #: A name of `CELLS`, or a Keras RNN cell: a layer with `state_size` and `call(inputs, states)`.

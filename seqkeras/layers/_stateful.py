@@ -9,14 +9,13 @@ argument of its call: `reset`. Three things that Keras leaves open hold on every
 - a batch whose size the graph does not know, as that of a generator, has the rows of the state.
 """
 
-import math
 from typing import Any
 
 import keras
 from keras import ops, tree
 
+from seqkeras import kernels
 from seqkeras._checks import bad_argument, check_flag
-from seqkeras.layers._clearing import ClearingCell, MaskedClearingCell, where_rows
 
 _SAVED = "state_"
 
@@ -75,45 +74,36 @@ class Resettable(keras.layers.RNN):
         if masked_images and reset is None:
             reset = ops.zeros((self._rows, 1), "bool")
         if masked_images or (reset is not None and reset.shape[1] != 1):
-            return self._step_by_step(sequences, state, mask, training, reset)
+            return self._run_with_flags(sequences, state, mask, training, reset)
         if reset is not None:
-            state = where_rows(reset, self.get_initial_state(self._rows), state)
+            state = kernels.where_rows(reset, self.get_initial_state(self._rows), state)
         return super().call(sequences, initial_state=state, mask=mask, training=training)
 
-    def _step_by_step(
+    def inner_loop(
+        self,
+        sequences: Any,
+        initial_state: Any,
+        mask: Any = None,
+        training: bool = False,
+        reset: Any = None,
+    ) -> Any:
+        """Runs over time, on the kernel that is chosen for this call; see `kernels.run`."""
+        return kernels.run(self, sequences, initial_state, mask, training, reset)
+
+    def _run_with_flags(
         self, sequences: Any, state: Any, mask: Any, training: bool, reset: Any
     ) -> Any:
-        """A loop over time that looks at the flags before each step."""
+        """What Keras does around the loop, with flags that reach into it."""
         given, timesteps = ops.shape(reset)[1], ops.shape(sequences)[1]
-        flags = ops.pad(ops.cast(reset, sequences.dtype), [[0, 0], [0, timesteps - given]])
-        fresh, shape = self.get_initial_state(self._rows), sequences.shape[2:]
-        joined = [sequences]
-        if len(shape) > 1:
-            joined = [ops.reshape(sequences, (self._rows, timesteps, math.prod(shape)))]
+        flags = ops.pad(reset, [[0, 0], [0, timesteps - given]])
+        mask = None if mask is None else self._with_rows(mask)
+        state = tree.map_structure(lambda x: ops.cast(x, self.cell.compute_dtype), state)
         self._maybe_config_dropout_masks(self.cell, sequences[:, 0, :], state)
-        cell = ClearingCell(self.cell, fresh, training, shape)
-        if mask is not None:
-            # Not in Keras, which takes back all of a masked timestep, the clearing too.
-            zero_output = self.zero_output_for_mask
-            cell = MaskedClearingCell(self.cell, fresh, training, shape, zero_output=zero_output)
-            joined.append(ops.cast(self._with_rows(mask), sequences.dtype)[..., None])
-            state = [*state, cell.fresh[-1]]
-        loop = keras.layers.RNN(
-            cell,
-            return_sequences=self.return_sequences,
-            return_state=True,
-            go_backwards=self.go_backwards,
-            unroll=self.unroll,
-            dtype=self.dtype_policy,
-            name=self.name,  # a name of its own would count among those of other layers
-        )
-        output, *state = loop(
-            ops.concatenate([*joined, flags[..., None]], axis=-1), initial_state=state
-        )
+        last, outputs, state = self.inner_loop(sequences, state, mask, training, flags)
         self._maybe_reset_dropout_masks(self.cell)
-        state = state if mask is None else state[:-1]
         for variable, value in zip(tree.flatten(self.states), tree.flatten(state), strict=True):
             variable.assign(value)
+        output = ops.cast(outputs if self.return_sequences else last, self.compute_dtype)
         return (output, *state) if self.return_state else output
 
     def reset_state(self) -> None:
@@ -174,21 +164,6 @@ def _check_flags(reset: Any, sequences: Any) -> Any:
         fix = f"There are {timesteps} timesteps."
         raise bad_argument("reset", f"shape {tuple(reset.shape)}", expected, fix)
     return reset
-
-
-@_register
-class LSTM(Resettable, keras.layers.LSTM):
-    """`keras.layers.LSTM` with `reset` in its call, see `Resettable`."""
-
-
-@_register
-class GRU(Resettable, keras.layers.GRU):
-    """`keras.layers.GRU` with `reset` in its call, see `Resettable`."""
-
-
-@_register
-class SimpleRNN(Resettable, keras.layers.SimpleRNN):
-    """`keras.layers.SimpleRNN` with `reset` in its call, see `Resettable`."""
 
 
 @_register

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from seqkeras.layers._clearing import where_rows
+from seqkeras.kernels import where_rows
 
 
 class Walk:

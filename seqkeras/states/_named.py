@@ -6,7 +6,7 @@ import keras
 from keras import ops, tree
 
 from seqkeras._checks import bad_argument
-from seqkeras.layers._clearing import where_rows
+from seqkeras.kernels import where_rows
 from seqkeras.states._recurrent import recurrent_layers
 
 #: The states of cells that have a name for each; those of others are numbered. The cell of a

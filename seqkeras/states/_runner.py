@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from seqkeras.layers._clearing import where_rows
+from seqkeras.kernels import where_rows
 from seqkeras.states._stepwise import Stepwise
 
 Function = Callable[..., Any]

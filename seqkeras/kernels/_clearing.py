@@ -1,4 +1,4 @@
-"""Cells that clear rows of their state before they read a timestep."""
+"""Cells that read, beside each timestep, flags: which rows to clear, mask, or leave as they are."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,13 +7,17 @@ from keras import ops, tree
 
 
 class ClearingCell:
-    """A cell that reads the flags from its last feature, and clears rows before its step.
+    """A cell that clears rows of its state before a timestep, by flags that stand behind it.
 
-    What stands before it is flat, and gets the shape of a timestep back, such as that of an image.
+    In the last axis there stand, one behind the other: the timestep, flat, which gets its shape
+    back, such as that of an image; flags of zoneout, `kept` times as many as units; the mask, of
+    `MaskedClearingCell` alone; the flag that clears.
     """
 
-    def __init__(self, cell: Any, fresh: Any, training: bool, shape: Sequence[int | None]) -> None:
-        self.cell, self.fresh, self.shape = cell, fresh, shape
+    def __init__(
+        self, cell: Any, fresh: Any, training: bool, shape: Sequence[int | None], kept: int = 0
+    ) -> None:
+        self.cell, self.fresh, self.shape, self.kept = cell, fresh, shape, kept
         self.options = {"training": training} if cell._call_has_training_arg else {}
         self.state_size, self.compute_dtype = cell.state_size, cell.compute_dtype
         self.output_size = getattr(cell, "output_size", None)
@@ -27,14 +31,18 @@ class ClearingCell:
     def step(self, inputs: Any, state: Any) -> Any:
         if len(self.shape) > 1:
             inputs = ops.reshape(inputs, (-1, *self.shape))
-        return self.cell(inputs, state, **self.options)
+        if not self.kept:
+            return self.cell(inputs, state, **self.options)
+        width = self.kept * self.cell.units
+        kept = ops.split(inputs[:, -width:] > 0.5, self.kept, axis=-1)
+        return self.cell(inputs[:, :-width], state, kept=kept, **self.options)
 
 
 class MaskedClearingCell(ClearingCell):
     """The same with a mask in the last feature but one; its last state is the output before."""
 
-    def __init__(self, *arguments: Any, zero_output: bool) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, zero_output: bool, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.zero_output = zero_output
         size = self.output_size or tree.flatten(self.state_size)[0]
         state = tree.flatten(self.fresh)[0]

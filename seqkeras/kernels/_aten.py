@@ -1,0 +1,15 @@
+"""PyTorch's own kernels on a CPU, which Keras does not call: the second choice there."""
+
+from seqkeras.kernels._cudnn import not_in_cudnn
+from seqkeras.kernels._cudnn import run as run
+from seqkeras.kernels._runtime import Runtime
+from seqkeras.kernels._spec import Spec
+
+
+def why_not(spec: Spec, runtime: Runtime) -> str | None:
+    """Why PyTorch's own kernels cannot run a layer on a CPU, or None where they can."""
+    if (runtime.backend, runtime.device) != ("torch", "cpu"):
+        return "it is of PyTorch on a CPU"
+    if runtime.traced_for is not None:
+        return "the graph is made for another place"
+    return not_in_cudnn(spec)

@@ -1,0 +1,135 @@
+"""Which of several equal ways runs a recurrent layer, and why not a faster one."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from seqkeras._checks import check_one_of
+from seqkeras.errors import ArgumentError
+from seqkeras.kernels import _aten, _cudnn, _fused, _scan
+from seqkeras.kernels._runtime import Runtime, here
+from seqkeras.kernels._spec import Spec
+
+#: The kernels, the fastest first. Each has `why_not(spec, runtime)` and `run(layer, ...)`.
+KERNELS: dict[str, ModuleType] = {"cudnn": _cudnn, "fused": _fused, "aten": _aten, "scan": _scan}
+
+#: What a layer can be told to use.
+IMPLEMENTATIONS = ("auto", "scan", "fused", "cudnn")
+
+
+class Choice(NamedTuple):
+    """Which of several equal ways runs a layer, and in words why each faster one does not."""
+
+    name: str
+    reason: str = ""
+
+
+_counts: Counter[str] = Counter()
+_lock = threading.Lock()
+
+
+def why_not(spec: Spec, runtime: Runtime) -> dict[str, str | None]:
+    """Of each kernel, the fastest first, why it cannot run a layer; None where it can."""
+    return {name: kernel.why_not(spec, runtime) for name, kernel in KERNELS.items()}
+
+
+def choose(implementation: str, spec: Spec, runtime: Runtime) -> Choice:
+    """The kernel that runs a layer: a function of static facts alone.
+
+    Args:
+        implementation: one of `IMPLEMENTATIONS`; `auto` takes the fastest that can.
+        spec: the layer, and how it is called.
+        runtime: where it runs.
+
+    Returns:
+        The name of the kernel, and in words why each faster one does not run.
+
+    Raises:
+        ArgumentError: there is no such kernel, or it was named and cannot run this.
+
+    >>> from seqkeras.kernels import Runtime, Spec
+    >>> choose("auto", Spec("lstm", "LSTMCell", dtype="float64"), Runtime("jax", "cpu")).name
+    'scan'
+    """
+    check_one_of("implementation", implementation, IMPLEMENTATIONS)
+    if implementation != "auto" and runtime.traced_for != "export":
+        reason = KERNELS[implementation].why_not(spec, runtime)
+        if reason is not None:
+            others = why_not(spec, runtime)
+            usable = next(name for name in others if others[name] is None)
+            raise ArgumentError(
+                f"implementation={implementation!r} cannot run this layer: {reason}. "
+                f"With implementation='auto' it runs as {usable!r}."
+            )
+        return Choice(implementation, "it was asked for")
+    reasons: list[str] = []
+    for name, kernel in KERNELS.items():
+        reason = kernel.why_not(spec, runtime)
+        if reason is None:
+            return Choice(name, "; ".join(reasons))
+        reasons.append(f"{name}: {reason}")
+    raise AssertionError("scan runs everything")
+
+
+def run(
+    layer: Any, sequences: Any, state: Any, mask: Any, training: Any, reset: Any = None
+) -> tuple[Any, Any, list[Any]]:
+    """Runs a recurrent layer over time, on the kernel that is chosen for this call.
+
+    Args:
+        layer: a recurrent layer; its `implementation` is obeyed, if it has one.
+        sequences: `(batch, timesteps, features)`, in the dtype that the layer computes in.
+        state: the initial state, a list of `(batch, units)`.
+        mask: `(batch, timesteps)`, bool, True where a timestep counts; or None.
+        training: whether dropout is at work.
+        reset: `(batch, timesteps)`, bool: the state of a row is that of a new sequence before it
+            reads the timestep; or None.
+
+    Returns:
+        The last output `(batch, units)`, the outputs `(batch, timesteps, units)`, of which there
+        is one timestep where the layer does not return sequences, and the state at the end.
+    """
+    mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+    spec = Spec.of(
+        layer, training=bool(training), masked=mask is not None, resets=reset is not None
+    )
+    choice = choose(asked(layer), spec, here(sequences))
+    with _lock:
+        _counts[choice.name] += 1
+    result: tuple[Any, Any, list[Any]] = KERNELS[choice.name].run(
+        layer, sequences, state, mask, training, reset
+    )
+    return result
+
+
+def asked(layer: Any) -> str:
+    """What a layer is told to use, `use_cudnn=True` of Keras included."""
+    if getattr(layer, "use_cudnn", None) is True:
+        return "cudnn"
+    return getattr(layer, "implementation", "auto")
+
+
+@contextmanager
+def counting() -> Iterator[Counter[str]]:
+    """Counts the kernels that are chosen in a `with` block: once for each call, or each trace.
+
+    A compiled graph chooses when it is traced, and not again when it runs.
+
+    >>> from seqkeras import kernels, layers
+    >>> import numpy as np
+    >>> with kernels.counting() as chosen:
+    ...     y = layers.LSTM(2, implementation="scan")(np.zeros((1, 3, 4), "float32"))
+    >>> dict(chosen)
+    {'scan': 1}
+    """
+    with _lock:
+        before = Counter(_counts)
+    found: Counter[str] = Counter()
+    try:
+        yield found
+    finally:
+        with _lock:
+            found.update(_counts - before)

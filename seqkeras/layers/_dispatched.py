@@ -1,0 +1,112 @@
+"""LSTM, GRU and SimpleRNN of Keras, whose loop over time runs on a kernel that can be asked for."""
+
+from typing import Any
+
+import keras
+
+from seqkeras import kernels
+from seqkeras._checks import check_one_of
+from seqkeras.layers import _cells
+from seqkeras.layers._stateful import Resettable
+
+_register = keras.saving.register_keras_serializable(package="seqkeras")
+
+
+class Dispatched(Resettable):
+    """What the layers below share; stands before the Keras layer in their bases.
+
+    Args beside those of Keras and of `Resettable`:
+        implementation: which of several equal ways runs the loop over time.
+            `auto`, the default, takes the fastest that can; `seqkeras.explain(model)` tells which
+            that is, and why the faster ones cannot. `cudnn`, `fused` and `scan` name one, and are
+            an error where it cannot run. (The numbers 0, 1 and 2 are Keras' orders of the
+            products within a cell, and leave this `auto`.)
+    """
+
+    def __init__(self, *arguments: Any, implementation: str | int = "auto", **options: Any) -> None:
+        if isinstance(implementation, int):
+            options["implementation"], implementation = implementation, "auto"
+        super().__init__(*arguments, **options)
+        self.implementation = check_one_of(
+            "implementation", implementation, kernels.IMPLEMENTATIONS
+        )
+        if keras.backend.backend() == "tensorflow":
+            # Keras takes it for cuDNN's wherever there is a GPU, with recurrent dropout also.
+            spec = kernels.Spec.of(self, training=True)
+            self.supports_jit = kernels.why_not(spec, kernels.here())["cudnn"] is not None
+
+    def get_config(self) -> dict[str, Any]:
+        """The config of the Keras layer, and what is asked for beside it."""
+        config = {**super().get_config(), **self._variants}
+        asked = self.implementation
+        return config if asked == "auto" else {**config, "implementation": asked}
+
+    cell: Any
+
+    def _take_cell(self, kind: type[keras.layers.Layer], **variants: Any) -> None:
+        """Puts a cell with variants in the place of the Keras cell, if any of them is asked for."""
+        cell = kind.from_config({**self.cell.get_config(), **variants})  # checks them, too
+        if any(variants.values()):
+            self._tracker.untrack(self.cell)
+            self.cell = cell
+        self._variants = {name: value for name, value in variants.items() if value}
+
+
+@_register
+class LSTM(Dispatched, keras.layers.LSTM):
+    """`keras.layers.LSTM` on the fastest kernel there is; see `Dispatched` and `Resettable`.
+
+    Args beside those:
+        zoneout_h: probability that a number of h keeps its old value in training; elsewhere h is
+            the expectation (Krueger et al. 2017, https://arxiv.org/abs/1606.01305).
+        zoneout_c: the same for c.
+        peephole: the gates see c: i and f the old one, o the new one (Gers & Schmidhuber 2000).
+        normalization: both products, and c where it is shown, are normalized over the units (Ba
+            et al. 2016, https://arxiv.org/abs/1607.06450, eq. 20 to 22). Not with peepholes.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        zoneout_h: float = 0.0,
+        zoneout_c: float = 0.0,
+        peephole: bool = False,
+        normalization: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self._take_cell(
+            _cells.LSTMCell,
+            zoneout_h=zoneout_h,
+            zoneout_c=zoneout_c,
+            peephole=peephole,
+            normalization=normalization,
+        )
+
+
+@_register
+class GRU(Dispatched, keras.layers.GRU):
+    """`keras.layers.GRU` on the fastest kernel there is; see `Dispatched` and `Resettable`.
+
+    Args beside those:
+        zoneout_h: probability that a number of h keeps its old value in training; elsewhere h is
+            the expectation (Krueger et al. 2017, https://arxiv.org/abs/1606.01305).
+    """
+
+    def __init__(self, *arguments: Any, zoneout_h: float = 0.0, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._take_cell(_cells.GRUCell, zoneout_h=zoneout_h)
+
+
+@_register
+class SimpleRNN(Dispatched, keras.layers.SimpleRNN):
+    """`keras.layers.SimpleRNN` on the fastest kernel there is; see `Dispatched`.
+
+    Args beside those:
+        zoneout_h: probability that a number of h keeps its old value in training; elsewhere h is
+            the expectation (Krueger et al. 2017, https://arxiv.org/abs/1606.01305).
+    """
+
+    def __init__(self, *arguments: Any, zoneout_h: float = 0.0, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._take_cell(_cells.SimpleRNNCell, zoneout_h=zoneout_h)
