@@ -505,6 +505,51 @@ def test_activations_without_kernels():
             native.Step(layer)
 
 
+def test_variants_that_cannot_be():
+    arrays, _ = problem("lstm", (3, 4, 2, 5))
+    gru, _ = problem("gru", (3, 4, 2, 5))
+    keep = np.zeros((3, 4, 5), bool)
+    rows = np.zeros((3, 5), np.float32)
+    for cell, wrong, message in [
+        ("lstm", {"reset": keep}, r"reset must be of shape \(3, 4\)"),
+        ("lstm", {"zoneout_h_mask": keep[:, :, 1:]}, "zoneout_h_mask must be of shape"),
+        ("lstm", {"zoneout_h_mask": keep}, "must come together"),
+        ("lstm", {"zoneout_h": 1.5}, "from 0 to 1"),
+        ("lstm", {"zoneout_c": float("nan")}, "from 0 to 1"),
+        ("gru", {"zoneout_c": 0.5}, "for an LSTM alone"),
+        ("gru", {"zoneout_c_mask": keep}, "for an LSTM alone"),
+        ("gru", {"peephole": rows}, "for an LSTM alone"),
+        ("gru", {"norm": np.zeros((10, 5), np.float32)}, "for an LSTM alone"),
+        ("lstm", {"peephole": rows[1:]}, r"peephole must be of shape \(3, 5\)"),
+        ("lstm", {"norm": rows}, r"norm must be of shape \(10, 5\)"),
+        (
+            "lstm",
+            {"norm": np.zeros((10, 5), np.float32), "norm_epsilon": -1.0},
+            "norm_epsilon must not be negative",
+        ),
+        ("lstm", {"precision": "float16"}, "precision must be one of"),
+    ]:
+        given = {"lstm": arrays, "gru": gru}[cell]
+        with pytest.raises(ArgumentError, match=message):
+            native.forward(layer_of(cell, given), given["x"], **wrong)
+    both = {"peephole": rows, "norm": np.zeros((10, 5), np.float32)}
+    with pytest.raises(NotImplementedError, match="a peephole or normalization, not both"):
+        native.forward(layer_of("lstm", arrays), arrays["x"], **both)
+
+
+def test_calls_are_counted():
+    arrays, grads = problem("lstm", (3, 4, 2, 5))
+    layer = layer_of("lstm", arrays)
+    before = library.calls()
+    run = native.forward(layer, arrays["x"], training=True)
+    native.forward(layer, arrays["x"])
+    native.backward(run, dy=grads["dy"])
+    assert library.calls() == (before[0] + 2, before[1] + 1)
+    with pytest.raises(ArgumentError):
+        native.forward(layer, arrays["x"], zoneout_h=2.0)
+    assert library.calls() == (before[0] + 2, before[1] + 1)
+
+
 def test_the_c_interface_checks_too():
     arrays, _ = problem("lstm", (3, 4, 2, 5))
     run = native.forward(layer_of("lstm", arrays), arrays["x"], training=True)
@@ -549,7 +594,7 @@ def test_a_struct_of_fewer_members_is_one_without_the_others():
     arrays, _ = problem("simple_rnn", (3, 4, 2, 5))
     run = native.forward(layer_of("simple_rnn", arrays), arrays["x"])
     run.struct.recurrent_dropout = 1  # not read, for it is behind the end
-    run.struct.struct_size -= 8
+    run.struct.struct_size = type(run.struct).recurrent_dropout.offset
     assert library.functions.sqk_forward(ctypes.byref(run.struct), ctypes.byref(run.outputs)) == 0
 
 
