@@ -109,11 +109,6 @@ int check_kind(const sqk_layer &layer) {
   return SQK_OK;
 }
 
-bool has_zoneout(const sqk_layer &layer) {
-  return layer.zoneout_h_mask || layer.zoneout_c_mask || layer.zoneout_h != 0 ||
-         layer.zoneout_c != 0;
-}
-
 int check_zoneout(const sqk_layer &layer) {
   const bool lstm = layer.cell == SQK_LSTM;
   if (!(layer.zoneout_h >= 0 && layer.zoneout_h <= 1 && layer.zoneout_c >= 0 &&
@@ -137,8 +132,7 @@ int check_variant(const sqk_layer &layer) {
     return fail(SQK_UNSUPPORTED, "an LSTM has a peephole or normalization, not both");
   if (layer.norm && !(layer.norm_epsilon >= 0))
     return fail(SQK_BAD_ARGUMENT, "norm_epsilon must not be negative");
-  if (layer.reset || has_zoneout(layer) || layer.peephole || layer.norm)
-    return fail(SQK_UNSUPPORTED, "there are no kernels yet for reset, zoneout, peephole and norm");
+  if (layer.norm) return fail(SQK_UNSUPPORTED, "there are no kernels yet for normalization");
   if (layer.precision == SQK_BFLOAT16)
     return fail(SQK_UNSUPPORTED, "there are no kernels yet for products in bfloat16");
   return SQK_OK;
@@ -183,12 +177,14 @@ void turn(sqk_layer &layer, sqk_gradients &gradients) {
   layer.x_time_stride = -layer.x_time_stride;
   if (layer.mask) layer.mask += last * layer.mask_time_stride;
   layer.mask_time_stride = -layer.mask_time_stride;
+  if (layer.reset) layer.reset += last * layer.reset_time_stride;
+  layer.reset_time_stride = -layer.reset_time_stride;
   if (gradients.dx) gradients.dx += last * gradients.dx_time_stride;
   gradients.dx_time_stride = -gradients.dx_time_stride;
 }
 
 int64_t workspace_floats(const sqk_layer &layer) {
-  return layer.batch * layer.timesteps * saved_of(layer.cell) * padded(layer.units);
+  return layer.batch * layer.timesteps * saved_of(layer) * padded(layer.units);
 }
 
 int check_call(Call &call, const sqk_layer *layer, const sqk_outputs *outputs) {
@@ -309,7 +305,7 @@ int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
   Call call = {};
   if (int code = check_call(call, layer, outputs)) return code;
   if (int code = take(call.gradients, gradients, "gradients")) return code;
-  if (!call.outputs.y || (!call.outputs.workspace && saved_of(call.layer.cell)))
+  if (!call.outputs.y || (!call.outputs.workspace && saved_of(call.layer)))
     return fail(SQK_BAD_ARGUMENT, "y and workspace, as forward left them, must be given");
   if (!call.gradients.dkernel != !call.gradients.drecurrent_kernel)
     return fail(SQK_BAD_ARGUMENT, "dkernel and drecurrent_kernel must come together");
@@ -320,7 +316,8 @@ int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
   const int64_t parts = parts_of(call.layer);
   float *packed = memory->take(isa.pack_back_floats(call.layer));
   float **sums = nullptr;
-  if (call.gradients.dkernel || call.gradients.dbias) {
+  const sqk_gradients &to = call.gradients;
+  if (to.dkernel || to.dbias || to.dpeephole) {
     sums = memory->take_array<float *>(parts);
     for (int64_t part = 0; sums && part < parts; part++)
       sums[part] = memory->take(isa.sums_floats(call.layer));
@@ -347,6 +344,7 @@ int sqk_pack(const sqk_layer *layer, sqk_packed **to) {
   if (int code = check_sizes(mine)) return code;
   if (int code = check_weights(mine)) return code;
   mine.recurrent_dropout = nullptr;
+  mine.reset = nullptr;
   sqk_packed *packed = static_cast<sqk_packed *>(malloc(sizeof(sqk_packed)));
   const Kernels &isa = kernels()[mine.cell];
   float *weights = memory_floats(isa.pack_floats(mine));
