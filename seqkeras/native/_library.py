@@ -21,16 +21,18 @@ from seqkeras.errors import ArgumentError
 Array: TypeAlias = np.ndarray[Any, Any]
 
 #: What `sqk_abi_version` of a library must say.
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 #: Names of the C interface, in its order; see `src/seqkeras_native.h`.
 CELLS = ("lstm", "gru", "gru_reset_after", "simple_rnn")
 ACTIVATIONS = ("tanh", "relu", "linear", "sigmoid", "hard_sigmoid")
 MASKED_OUTPUTS = ("hold_output", "hold_state", "zero")
+PRECISIONS = ("float32", "bfloat16")
 GATES = {"lstm": 4, "gru": 3, "gru_reset_after": 3, "simple_rnn": 1}
 UNSUPPORTED = 2
 
-_float, _int32, _int64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
+_array, _float = ctypes.c_void_p, ctypes.c_float
+_int32, _int64 = ctypes.c_int32, ctypes.c_int64
 
 
 class _Struct(ctypes.Structure):
@@ -48,11 +50,16 @@ class LayerStruct(_Struct):
         *((name, _int32) for name in ("cell", "activation", "recurrent_activation")),
         *((name, _int32) for name in ("masked_output", "go_backwards", "reserved")),
         *((name, _int64) for name in ("threads", "batch", "timesteps", "features", "units")),
-        ("x", _float),
+        ("x", _array),
         *((name, _int64) for name in ("x_batch_stride", "x_time_stride")),
-        *((name, _float) for name in ("kernel", "recurrent_kernel", "bias", "h0", "c0", "mask")),
+        *((name, _array) for name in ("kernel", "recurrent_kernel", "bias", "h0", "c0", "mask")),
         *((name, _int64) for name in ("mask_batch_stride", "mask_time_stride")),
-        ("recurrent_dropout", _float),
+        *((name, _array) for name in ("recurrent_dropout", "reset")),
+        *((name, _int64) for name in ("reset_batch_stride", "reset_time_stride")),
+        *((name, _float) for name in ("zoneout_h", "zoneout_c")),
+        *((name, _array) for name in ("zoneout_h_mask", "zoneout_c_mask", "peephole", "norm")),
+        ("norm_epsilon", _float),
+        ("precision", _int32),
     )
 
 
@@ -61,9 +68,9 @@ class OutputsStruct(_Struct):
 
     _fields_ = (
         ("struct_size", _int64),
-        ("y", _float),
+        ("y", _array),
         *((name, _int64) for name in ("y_batch_stride", "y_time_stride")),
-        *((name, _float) for name in ("last", "h_n", "c_n", "workspace")),
+        *((name, _array) for name in ("last", "h_n", "c_n", "workspace")),
         ("workspace_floats", _int64),
     )
 
@@ -73,11 +80,12 @@ class GradientsStruct(_Struct):
 
     _fields_ = (
         ("struct_size", _int64),
-        ("dy", _float),
+        ("dy", _array),
         *((name, _int64) for name in ("dy_batch_stride", "dy_time_stride")),
-        *((name, _float) for name in ("dlast", "dh_n", "dc_n", "dx")),
+        *((name, _array) for name in ("dlast", "dh_n", "dc_n", "dx")),
         *((name, _int64) for name in ("dx_batch_stride", "dx_time_stride")),
-        *((name, _float) for name in ("dkernel", "drecurrent_kernel", "dbias", "dh0", "dc0")),
+        *((name, _array) for name in ("dkernel", "drecurrent_kernel", "dbias", "dh0", "dc0")),
+        *((name, _array) for name in ("dpeephole", "dnorm")),
     )
 
 
@@ -89,6 +97,7 @@ _SIGNATURES: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
     "sqk_set_isa": (ctypes.c_int, (ctypes.c_char_p,)),
     "sqk_threads": (_int64, ()),
     "sqk_set_threads": (ctypes.c_int, (_int64,)),
+    "sqk_calls": (_int64, (ctypes.c_int,)),
     "sqk_workspace_floats": (_int64, (ctypes.POINTER(LayerStruct),)),
     "sqk_forward": (ctypes.c_int, (ctypes.POINTER(LayerStruct), ctypes.POINTER(OutputsStruct))),
     "sqk_backward": (
@@ -126,6 +135,11 @@ class Library:
     def set_threads(self, threads: int) -> None:
         """Sets `threads`, which begins as SEQKERAS_THREADS or the number of cores."""
         self.check(self.functions.sqk_set_threads(check_integer("threads", threads)))
+
+    def calls(self) -> tuple[int, int]:
+        """How many calls of forward and of backward have run since the library was loaded."""
+        forward, backward = (int(self.functions.sqk_calls(which)) for which in (0, 1))
+        return forward, backward
 
     def address(self, name: str) -> int:
         """The address of a C function, for code in another language."""
@@ -291,6 +305,15 @@ def forward(
     c0: Array | None = None,
     mask: Array | None = None,
     recurrent_dropout: Array | None = None,
+    reset: Array | None = None,
+    zoneout_h: float = 0.0,
+    zoneout_c: float = 0.0,
+    zoneout_h_mask: Array | None = None,
+    zoneout_c_mask: Array | None = None,
+    peephole: Array | None = None,
+    norm: Array | None = None,
+    norm_epsilon: float = 1e-3,
+    precision: str = "float32",
     masked_output: str = "hold_output",
     go_backwards: bool = False,
     training: bool = False,
@@ -304,6 +327,16 @@ def forward(
         h0, c0: states at the start, `(batch, units)`; zeros where None.
         mask: bool or uint8, `(batch, timesteps)`; where False the state stays as it was.
         recurrent_dropout: factors of the state, `(gates, batch, units)`: 0 or 1 / (1 - rate).
+        reset: bool or uint8, `(batch, timesteps)`; where True the state of the row is zeros before
+            it reads the timestep, and no gradient goes back from there.
+        zoneout_h, zoneout_c: the part of the old `h` and `c` that stays, for inference.
+        zoneout_h_mask, zoneout_c_mask: bool or uint8, `(batch, timesteps, units)`, for training;
+            where True the old value stays. The rates are not read then.
+        peephole: of an LSTM, `(3, units)`: factors of `c` in the sums of the gates i, f and o.
+        norm: of an LSTM with layer normalization, `(10, units)`: scales of the gates' input
+            product and of their recurrent product, scale of `c`, shift of `c`.
+        norm_epsilon: added to each variance.
+        precision: of the products, `float32` or `bfloat16`.
         masked_output: `hold_output`, `hold_state` or `zero`; see `src/seqkeras_native.h`.
         go_backwards: from the last timestep to the first; outputs are in that order.
         training: keeps what `backward` needs.
@@ -315,30 +348,41 @@ def forward(
     """
     native = library()
     check_one_of("masked_output", masked_output, MASKED_OUTPUTS)
+    check_one_of("precision", precision, PRECISIONS)
     x = _rows("x", x, (None, None, layer.features))
     batch, timesteps = x.shape[:2]
-    state = (batch, layer.units)
+    state, sequence = (batch, layer.units), (batch, timesteps, layer.units)
     inputs = {
         "h0": _dense("h0", h0, state),
         "c0": _dense("c0", c0, state),
         "recurrent_dropout": _dense(
             "recurrent_dropout", recurrent_dropout, (GATES[layer.cell], *state)
         ),
+        "zoneout_h_mask": _flags("zoneout_h_mask", zoneout_h_mask, sequence, dense=True),
+        "zoneout_c_mask": _flags("zoneout_c_mask", zoneout_c_mask, sequence, dense=True),
+        "peephole": _dense("peephole", peephole, (3, layer.units)),
+        "norm": _dense("norm", norm, (10, layer.units)),
     }
-    mask = _mask(mask, (batch, timesteps))
+    flags = {
+        "mask": _flags("mask", mask, (batch, timesteps)),
+        "reset": _flags("reset", reset, (batch, timesteps)),
+    }
     struct = layer.struct(
         masked_output=MASKED_OUTPUTS.index(masked_output),
         go_backwards=bool(go_backwards),
         threads=check_integer("threads", threads, minimum=0),
         batch=batch,
         timesteps=timesteps,
-        mask=_pointer(mask),
-        mask_batch_stride=0 if mask is None else mask.strides[0],
-        mask_time_stride=0 if mask is None else mask.strides[1],
+        zoneout_h=zoneout_h,
+        zoneout_c=zoneout_c,
+        norm_epsilon=norm_epsilon,
+        precision=PRECISIONS.index(precision),
         **_strided("x", x),
+        **_strided("mask", flags["mask"]),
+        **_strided("reset", flags["reset"]),
         **{name: _pointer(array) for name, array in inputs.items()},
     )
-    y = np.empty((batch, timesteps, layer.units), np.float32)
+    y = np.empty(sequence, np.float32)
     last, h_n = np.empty(state, np.float32), np.empty(state, np.float32)
     c_n = np.empty(state, np.float32) if layer.has_c else None
     workspace = None
@@ -355,7 +399,7 @@ def forward(
         workspace_floats=0 if workspace is None else workspace.size,
     )
     native.check(native.functions.sqk_forward(ctypes.byref(struct), ctypes.byref(outputs)))
-    kept = {"x": x, "mask": mask, **inputs}
+    kept = {"x": x, **flags, **inputs}
     return Forward(y, last, h_n, c_n, workspace, layer, kept, struct, outputs)
 
 
@@ -374,7 +418,8 @@ def backward(
         dy, dlast, dh_n, dc_n: gradients to `y`, `last`, `h_n` and `c_n`; zeros where None.
 
     Returns:
-        Gradients to `x`, `kernel`, `recurrent_kernel`, `bias`, `h0`, and for an LSTM `c0`.
+        Gradients to `x`, `kernel`, `recurrent_kernel`, `bias`, `h0`, for an LSTM `c0`, and to
+        `peephole` and `norm` where there are any.
 
     Raises:
         ArgumentError: a shape or a dtype is wrong, or `run` was not for training.
@@ -400,6 +445,10 @@ def backward(
         "h0": state,
         **({"c0": state} if layer.has_c else {}),
     }
+    for name in ("peephole", "norm"):
+        weight = run.inputs[name]
+        if weight is not None:
+            shapes[name] = weight.shape
     found = {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
     gradients = GradientsStruct(
         **_strided("dy", dy),
@@ -454,11 +503,12 @@ def _rows(name: str, array: Any, shape: tuple[int | None, ...]) -> Array:
     return array if whole and array.strides[-1] == array.itemsize else array.copy()
 
 
-def _mask(mask: Any, shape: tuple[int, ...]) -> Array | None:
-    if mask is None:
+def _flags(name: str, array: Any, shape: tuple[int, ...], dense: bool = False) -> Array | None:
+    """The array as bytes, row-major if it must be `dense`; None stays None."""
+    if array is None:
         return None
-    if not isinstance(mask, np.ndarray) or mask.dtype not in (np.bool_, np.uint8):
-        raise bad_argument("mask", getattr(mask, "dtype", type(mask)), "a bool or uint8 array")
-    if mask.shape != shape:
-        raise bad_argument("mask", mask.shape, f"of shape {shape}")
-    return mask.view(np.uint8)
+    if not isinstance(array, np.ndarray) or array.dtype not in (np.bool_, np.uint8):
+        raise bad_argument(name, getattr(array, "dtype", type(array)), "a bool or uint8 array")
+    if array.shape != shape:
+        raise bad_argument(name, array.shape, f"of shape {shape}")
+    return (np.ascontiguousarray(array) if dense else array).view(np.uint8)

@@ -23,19 +23,24 @@ ACTIVATIONS = {
 
 
 class Cell:
-    """One timestep forward, and back. `drop` has a factor of h for each gate."""
+    """One timestep forward, and back.
 
-    def __init__(self, weights, activation="tanh", recurrent_activation="sigmoid"):
-        self.kernel, self.recurrent, self.bias = weights
+    `drop` has a factor of h for each gate; `keep` is the part of c that zoneout leaves as it was.
+    """
+
+    def __init__(self, arrays, activation="tanh", recurrent_activation="sigmoid"):
+        names = ("kernel", "recurrent_kernel", "bias")
+        self.kernel, self.recurrent, self.bias = weights = [arrays[name] for name in names]
         self.act, self.act_slope = ACTIVATIONS[activation]
         self.gate, self.gate_slope = ACTIVATIONS[recurrent_activation]
         self.units = len(self.recurrent)
         self.grad = [np.zeros_like(weight) for weight in weights]
+        self.more_grad = {}
 
     def part(self, matrix, gate):
         return matrix[..., gate * self.units : (gate + 1) * self.units]
 
-    def forward(self, x, h, c, drop):
+    def forward(self, x, h, c, drop, keep):
         raise NotImplementedError
 
     def backward(self, saved, dh, dc, live):
@@ -59,31 +64,100 @@ class Cell:
 
 
 class LSTM(Cell):
-    def forward(self, x, h, c, drop):
+    """With a peephole; one of zeros is none."""
+
+    def __init__(self, arrays, **activations):
+        super().__init__(arrays, **activations)
+        self.peephole = arrays["peephole"]
+        self.more_grad = {"peephole": np.zeros_like(self.peephole)}
+
+    def forward(self, x, h, c, drop, keep):
         z = x @ self.kernel + self.bias
         z = [self.part(z, g) + h * drop[g] @ self.part(self.recurrent, g) for g in range(4)]
-        i, f, g, o = self.gate(z[0]), self.gate(z[1]), self.act(z[2]), self.gate(z[3])
-        new = f * c + i * g
-        return o * self.act(new), new, (x, h, c, drop, i, f, g, o, self.act(new))
+        i, f = (self.gate(z[g] + self.peephole[g] * c) for g in (0, 1))
+        g = self.act(z[2])
+        new = keep * c + (1 - keep) * (f * c + i * g)
+        o = self.gate(z[3] + self.peephole[2] * new)
+        return o * self.act(new), new, (x, h, c, drop, keep, i, f, g, o, new)
 
     def backward(self, saved, dh, dc, live):
-        x, h, c, drop, i, f, g, o, shown = saved
-        dc = dc + dh * o * self.act_slope(shown)
+        x, h, c, drop, keep, i, f, g, o, new = saved
+        shown = self.act(new)
+        do = dh * shown * self.gate_slope(o) * live
+        dc = dc + dh * o * self.act_slope(shown) + do * self.peephole[2]
+        dc, kept = (1 - keep) * dc, keep * dc
+        di, df = dc * g * self.gate_slope(i) * live, dc * c * self.gate_slope(f) * live
+        for gate, (dz, seen) in enumerate(((di, c), (df, c), (do, new))):
+            self.more_grad["peephole"][gate] += (dz * seen).sum(0)
+        dc_before = kept + dc * f + di * self.peephole[0] + df * self.peephole[1]
+        dx, dh_before = 0, 0
+        for gate, dz in enumerate((di, df, dc * i * self.act_slope(g) * live, do)):
+            one, other = self.back_product(gate, dz, x, h, drop)
+            dx, dh_before = dx + one, dh_before + other
+        return dx, dh_before, dc_before
+
+
+class NormLSTM(Cell):
+    """With layer normalization (Ba, Kiros, Hinton 2016, equations 20 to 22)."""
+
+    def __init__(self, arrays, epsilon=1e-3, **activations):
+        super().__init__(arrays, **activations)
+        self.epsilon = epsilon
+        self.norm = arrays["norm"]
+        self.scales = self.norm[:4].reshape(-1), self.norm[4:8].reshape(-1)
+        self.more_grad = {"norm": np.zeros_like(self.norm)}
+
+    def normal(self, value):
+        scale = 1 / np.sqrt(value.var(-1, keepdims=True) + self.epsilon)
+        return (value - value.mean(-1, keepdims=True)) * scale, scale
+
+    def back_normal(self, normal, dvalue):
+        value, scale = normal
+        mean = dvalue.mean(-1, keepdims=True)
+        return scale * (dvalue - mean - value * (dvalue * value).mean(-1, keepdims=True))
+
+    def forward(self, x, h, c, drop, keep):
+        parts = [h * drop[g] @ self.part(self.recurrent, g) for g in range(4)]
+        xs, hs = self.normal(x @ self.kernel), self.normal(np.concatenate(parts, -1))
+        z = xs[0] * self.scales[0] + hs[0] * self.scales[1] + self.bias
+        i, f, g, o = (self.part(z, gate) for gate in range(4))
+        i, f, g, o = self.gate(i), self.gate(f), self.act(g), self.gate(o)
+        new = keep * c + (1 - keep) * (f * c + i * g)
+        cs = self.normal(new)
+        shown = self.act(cs[0] * self.norm[8] + self.norm[9])
+        return o * shown, new, (x, h, c, drop, keep, xs, hs, i, f, g, o, cs, shown)
+
+    def backward(self, saved, dh, dc, live):
+        x, h, c, drop, keep, xs, hs, i, f, g, o, cs, shown = saved
+        grad, units = self.more_grad["norm"], self.units
+        dsum = dh * o * self.act_slope(shown)
+        grad[8] += (dsum * cs[0]).sum(0)
+        grad[9] += dsum.sum(0)
+        dc = dc + self.back_normal(cs, dsum * self.norm[8])
+        dc, kept = (1 - keep) * dc, keep * dc
         gates = (
             dc * g * self.gate_slope(i),
             dc * c * self.gate_slope(f),
             dc * i * self.act_slope(g),
             dh * shown * self.gate_slope(o),
         )
-        dx, dh_before = 0, 0
-        for gate, dz in enumerate(gates):
-            one, other = self.back_product(gate, dz * live, x, h, drop)
-            dx, dh_before = dx + one, dh_before + other
-        return dx, dh_before, dc * f
+        dz = np.concatenate(gates, -1) * live
+        grad[:4] += (dz * xs[0]).sum(0).reshape(4, units)
+        grad[4:8] += (dz * hs[0]).sum(0).reshape(4, units)
+        self.grad[2] += dz.sum(0)
+        dxs = self.back_normal(xs, dz * self.scales[0])
+        dhs = self.back_normal(hs, dz * self.scales[1])
+        self.grad[0] += x.T @ dxs
+        dh_before = 0
+        for gate in range(4):
+            hd, part = h * drop[gate], self.part(dhs, gate)
+            self.part(self.grad[1], gate)[...] += hd.T @ part
+            dh_before = dh_before + part @ self.part(self.recurrent, gate).T * drop[gate]
+        return dxs @ self.kernel.T, dh_before, kept + dc * f
 
 
 class SimpleRNN(Cell):
-    def forward(self, x, h, c, drop):
+    def forward(self, x, h, c, drop, keep):
         new = self.act(x @ self.kernel + self.bias + h * drop[0] @ self.recurrent)
         return new, c, (x, h, drop, new)
 
@@ -94,7 +168,7 @@ class SimpleRNN(Cell):
 
 
 class GRU(Cell):
-    def forward(self, x, h, c, drop):
+    def forward(self, x, h, c, drop, keep):
         xs = x @ self.kernel + self.bias
         z, r = (
             self.gate(self.part(xs, g) + h * drop[g] @ self.part(self.recurrent, g)) for g in (0, 1)
@@ -120,7 +194,7 @@ class GRU(Cell):
 
 
 class GRUResetAfter(Cell):
-    def forward(self, x, h, c, drop):
+    def forward(self, x, h, c, drop, keep):
         xs = x @ self.kernel + self.bias[0]
         hs = [
             h * drop[g] @ self.part(self.recurrent, g) + self.part(self.bias[1], g)
@@ -148,11 +222,16 @@ class GRUResetAfter(Cell):
 CELLS = {"lstm": LSTM, "gru": GRU, "gru_reset_after": GRUResetAfter, "simple_rnn": SimpleRNN}
 
 
-def run(kind, arrays, grads, *, masked_output, go_backwards, **activations):
-    """Outputs and gradients. `arrays` and `grads` are dicts of float64 arrays, none None."""
-    cell = CELLS[kind]([arrays[n] for n in ("kernel", "recurrent_kernel", "bias")], **activations)
+def run(kind, arrays, grads, *, masked_output, go_backwards, **options):
+    """Outputs and gradients. `arrays` and `grads` are dicts of float64 arrays.
+
+    `keep_h` and `keep_c`, `(batch, timesteps, units)`, are the parts that zoneout keeps; `norm` is
+    there for an LSTM with layer normalization alone, and all else always.
+    """
+    cell = (NormLSTM if "norm" in arrays else CELLS[kind])(arrays, **options)
     order = slice(None, None, -1 if go_backwards else 1)
-    x, mask = arrays["x"][:, order], arrays["mask"][:, order]
+    names = ("x", "mask", "reset", "keep_h", "keep_c")
+    x, mask, reset, keep_h, keep_c = (arrays[name][:, order] for name in names)
     # What stands at masked timesteps must not matter.
     x = np.where(mask[:, :, None], x, 0)
     h, c, drop = arrays["h0"], arrays["c0"], arrays["recurrent_dropout"]
@@ -160,7 +239,9 @@ def run(kind, arrays, grads, *, masked_output, go_backwards, **activations):
     y, trace = [], []
     for t in range(x.shape[1]):
         live = mask[:, t, None]
-        new_h, new_c, saved = cell.forward(x[:, t], h, c, drop)
+        h, c, shown = (np.where(reset[:, t, None], 0, value) for value in (h, c, shown))
+        new_h, new_c, saved = cell.forward(x[:, t], h, c, drop, keep_c[:, t])
+        new_h = keep_h[:, t] * h + (1 - keep_h[:, t]) * new_h
         h, c = np.where(live, new_h, h), np.where(live, new_c, c)
         shown = np.where(live, new_h, 0 if masked_output == "zero" else shown)
         y.append(shown)
@@ -172,13 +253,16 @@ def run(kind, arrays, grads, *, masked_output, go_backwards, **activations):
     for t in reversed(range(x.shape[1])):
         live, saved = trace[t]
         dshown = dshown + grads["dy"][:, t]
+        dnew = np.where(live, dh + dshown, 0)
         dx[:, t], dh_before, dc_before = cell.backward(
-            saved, np.where(live, dh + dshown, 0), np.where(live, dc, 0), live
+            saved, (1 - keep_h[:, t]) * dnew, np.where(live, dc, 0), live
         )
-        dh, dc = np.where(live, dh_before, dh), np.where(live, dc_before, dc)
+        dh = np.where(live, dh_before + keep_h[:, t] * dnew, dh)
+        dc = np.where(live, dc_before, dc)
         dshown = np.where(live, 0, 0 if masked_output == "zero" else dshown)
+        dh, dc, dshown = (np.where(reset[:, t, None], 0, value) for value in (dh, dc, dshown))
     if masked_output == "hold_state":
         dh = dh + dshown
     kernel, recurrent, bias = cell.grad
     found = {"x": dx[:, order], "kernel": kernel, "recurrent_kernel": recurrent, "bias": bias}
-    return outputs, {**found, "h0": dh, "c0": dc}
+    return outputs, {**found, "h0": dh, "c0": dc, **cell.more_grad}

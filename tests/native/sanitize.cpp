@@ -80,6 +80,20 @@ void run(int32_t cell, int64_t batch, int64_t timesteps, int64_t features, int64
   layer.mask_batch_stride = timesteps;
   layer.mask_time_stride = 1;
 
+  std::vector<uint8_t> reset(static_cast<size_t>(steps));
+  std::vector<uint8_t> keep(static_cast<size_t>(steps * units));
+  for (auto &one : reset) one = draw(5) == 0;
+  for (auto &one : keep) one = static_cast<uint8_t>(draw(2));
+  Floats peephole(3 * units);
+  if (draw(2)) layer.reset = reset.data();
+  layer.reset_batch_stride = timesteps;
+  layer.reset_time_stride = 1;
+  const uint32_t zoneout = draw(3);
+  if (zoneout == 1) layer.zoneout_h = 0.25f;
+  if (zoneout == 2) layer.zoneout_h_mask = keep.data();
+  if (zoneout == 2 && cell == SQK_LSTM) layer.zoneout_c_mask = keep.data();
+  if (cell == SQK_LSTM && draw(2)) layer.peephole = peephole;
+
   const int64_t floats = sqk_workspace_floats(&layer);
   Floats y(steps * units), last(state), h_n(state), c_n(state), workspace(floats);
   sqk_outputs outputs = {};
@@ -98,7 +112,7 @@ void run(int32_t cell, int64_t batch, int64_t timesteps, int64_t features, int64
 
   Floats dy(steps * units), dlast(state), dh_n(state), dc_n(state), dx(steps * features);
   Floats dkernel(features * width), drecurrent(units * width), dbias(biases);
-  Floats dh0(state), dc0(state);
+  Floats dh0(state), dc0(state), dpeephole(3 * units);
   sqk_gradients gradients = {};
   gradients.struct_size = sizeof gradients;
   expect(sqk_backward(&layer, &outputs, &gradients), SQK_OK);  // nothing wanted
@@ -109,15 +123,22 @@ void run(int32_t cell, int64_t batch, int64_t timesteps, int64_t features, int64
   gradients.dkernel = dkernel;
   gradients.drecurrent_kernel = drecurrent;
   if (most) gradients.dbias = dbias, gradients.dh0 = dh0, gradients.dc0 = dc0;
+  if (layer.peephole) gradients.dpeephole = dpeephole;
   gradients.dx = dx;
   gradients.dx_batch_stride = timesteps * features;
   gradients.dx_time_stride = features;
   expect(sqk_backward(&layer, &outputs, &gradients), SQK_OK);
-  for (const Floats *one : {&dx, &dkernel, &drecurrent, &dbias, &dh0, &dc0}) one->check("gradient");
+  for (const Floats *one : {&dx, &dkernel, &drecurrent, &dbias, &dh0, &dc0, &dpeephole})
+    one->check("gradient");
   outputs.workspace_floats = floats - 1;
   if (floats) expect(sqk_backward(&layer, &outputs, &gradients), SQK_BAD_ARGUMENT);
 
   sqk_packed *packed;
+  if (layer.peephole || layer.zoneout_h_mask || layer.zoneout_h != 0)
+    expect(sqk_pack(&layer, &packed), SQK_UNSUPPORTED);
+  layer.peephole = nullptr;
+  layer.zoneout_h_mask = layer.zoneout_c_mask = nullptr;
+  layer.zoneout_h = 0;
   expect(sqk_pack(&layer, &packed), SQK_OK);
   Floats row(batch * features);
   const bool has_c = cell == SQK_LSTM;

@@ -55,7 +55,16 @@ def _isas_here():
 HERE = _isas_here() if library else ["none"]
 
 
-def problem(cell, shape, *, seed=0, mask=None, drop=False, scale=0.5):
+#: What only some layers have.
+VARIANTS = ("reset", "zoneout", "rates", "peephole")
+
+
+def variants_of(cell):
+    """Variants that such a cell can have."""
+    return VARIANTS if cell == "lstm" else VARIANTS[:3]
+
+
+def problem(cell, shape, *, seed=0, mask=None, drop=False, scale=0.5, variants=()):
     """Arrays of a layer and its input, and gradients to its outputs; float32."""
     batch, timesteps, features, units = shape
     rng = np.random.default_rng(seed)
@@ -82,7 +91,47 @@ def problem(cell, shape, *, seed=0, mask=None, drop=False, scale=0.5):
         "dy": normal(batch, timesteps, units),
         **{name: normal(batch, units) for name in ("dlast", "dh_n", "dc_n")},
     }
+    arrays.update(special(cell, (batch, timesteps, units), variants, rng))
     return arrays, grads
+
+
+def special(cell, sequence, variants, rng):
+    """Arrays of the variants: what makes no difference for those that are not there."""
+    batch, timesteps, units = sequence
+    keep_h, keep_c = np.zeros(sequence, np.float32), np.zeros(sequence, np.float32)
+    if "rates" in variants:
+        keep_h[:], keep_c[:] = 0.25, 0.125
+    if "zoneout" in variants:
+        keep_h, keep_c = ((rng.random(sequence) < 0.3).astype(np.float32) for _ in range(2))
+    arrays = {
+        "reset": rng.random((batch, timesteps)) < (0.25 if "reset" in variants else 0),
+        "keep_h": keep_h,
+        "keep_c": keep_c if cell == "lstm" else np.zeros_like(keep_c),
+        "peephole": np.zeros((3, units), np.float32),
+    }
+    if "peephole" in variants:
+        arrays["peephole"] = (0.5 * rng.standard_normal((3, units))).astype(np.float32)
+    return arrays
+
+
+def given_to(cell, arrays):
+    """Arguments of `forward`; arrays that make no difference are left out."""
+    idle = {"c0": cell != "lstm", "mask": arrays["mask"].all()}
+    idle["recurrent_dropout"] = (arrays["recurrent_dropout"] == 1).all()
+    for name in ("reset", "peephole"):
+        idle[name] = not arrays[name].any()
+    names = ("h0", "c0", "mask", "recurrent_dropout", "reset", "peephole")
+    given = {name: arrays[name] for name in names if not idle.get(name)}
+    for state in "hc" if cell == "lstm" else "h":
+        keep = arrays[f"keep_{state}"]
+        if np.isin(keep, (0, 1)).all():
+            given[f"zoneout_{state}_mask"] = keep.astype(bool)
+        else:
+            given[f"zoneout_{state}"] = float(keep.flat[0])
+    if not arrays["keep_h"].any() and not arrays["keep_c"].any():
+        for name in ("zoneout_h_mask", "zoneout_c_mask"):
+            given.pop(name, None)
+    return given
 
 
 def layer_of(cell, arrays, **activations):
@@ -94,14 +143,9 @@ def compute(
     cell, arrays, grads, *, threads=0, masked_output="hold_output", go_backwards=False, **a
 ):
     """Outputs and gradients of the library; arrays that make no difference are left out."""
-    given = {name: arrays[name] for name in ("h0", "c0", "mask", "recurrent_dropout")}
+    given = given_to(cell, arrays)
     if cell != "lstm":
-        del given["c0"]
         grads = {name: grad for name, grad in grads.items() if name != "dc_n"}
-    if given["mask"].all():
-        del given["mask"]
-    if (given["recurrent_dropout"] == 1).all():
-        del given["recurrent_dropout"]
     options = {"masked_output": masked_output, "go_backwards": go_backwards, "threads": threads}
     layer = layer_of(cell, arrays, **a)
     run = native.forward(layer, arrays["x"], training=True, **given, **options)
@@ -169,6 +213,7 @@ def options_of(cell, draw):
     ),
     mask=st.sampled_from(MASKS),
     drop=st.booleans(),
+    variants=st.sets(st.sampled_from(VARIANTS)),
     seed=st.integers(0, 999),
     masked_output=one_of("hold_output", "hold_state", "zero"),
     go_backwards=st.booleans(),
@@ -177,12 +222,13 @@ def options_of(cell, draw):
     data=st.data(),
 )
 def test_everything_is_as_in_the_reference(
-    cell, shape, mask, drop, seed, masked_output, go_backwards, isa, threads, data
+    cell, shape, mask, drop, variants, seed, masked_output, go_backwards, isa, threads, data
 ):
     library.set_isa(isa)
     library.set_threads(threads)
     keep = mask_of(mask, *shape[:2], seed)
-    arrays, grads = problem(cell, shape, seed=seed, mask=keep, drop=drop)
+    variants &= set(variants_of(cell))
+    arrays, grads = problem(cell, shape, seed=seed, mask=keep, drop=drop, variants=variants)
     # Masked inputs may hold anything.
     arrays["x"] = np.where(keep[:, :, None], arrays["x"], np.float32(np.nan))
     options = options_of(cell, data.draw)
@@ -200,9 +246,9 @@ def test_every_instruction_set(cell, isa):
     library.set_isa(isa)
     assert library.isa == isa
     for shape in [(13, 9, 17, 33), (64, 11, 16, 256), (70, 5, 8, 64), (1, 30, 130, 100)]:
-        for drop in (False, True):
+        for drop, variants in ((False, ()), (True, ()), (True, variants_of(cell))):
             keep = mask_of("holes", *shape[:2])
-            check(cell, *problem(cell, shape, mask=keep, drop=drop))
+            check(cell, *problem(cell, shape, mask=keep, drop=drop, variants=variants))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -257,7 +303,8 @@ def test_functions_have_addresses():
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("shape", [(7, 9, 5, 40), (40, 12, 8, 64), (130, 6, 3, 20)])
 def test_threads_change_no_bit_of_the_outputs(cell, shape):
-    arrays, grads = problem(cell, shape, mask=mask_of("holes", *shape[:2]))
+    variants = variants_of(cell) if shape[0] == 40 else ()
+    arrays, grads = problem(cell, shape, mask=mask_of("holes", *shape[:2]), variants=variants)
     found = {}
     for threads in (1, 2, 5):
         library.set_threads(threads)
@@ -292,6 +339,34 @@ def test_a_sequence_in_two_parts(cell):
     second = native.forward(layer, x[:, 4:], h0=first.h_n, c0=first.c_n)
     np.testing.assert_array_equal(np.concatenate([first.y, second.y], 1), whole.y)
     np.testing.assert_array_equal(second.h_n, whole.h_n)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_reset_begins_a_sequence(cell):
+    arrays, _ = problem(cell, (5, 10, 4, 21))
+    layer, x = layer_of(cell, arrays), arrays["x"]
+    reset = np.zeros((10, 5), bool).T
+    reset[:, 4] = True
+    whole = native.forward(layer, x, h0=arrays["h0"], reset=reset)
+    first = native.forward(layer, x[:, :4], h0=arrays["h0"])
+    second = native.forward(layer, x[:, 4:])
+    np.testing.assert_array_equal(np.concatenate([first.y, second.y], 1), whole.y)
+    np.testing.assert_array_equal(second.h_n, whole.h_n)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_zoneout_of_nothing_and_of_everything(cell):
+    arrays, _ = problem(cell, (5, 7, 4, 21))
+    layer, x, h0 = layer_of(cell, arrays), arrays["x"], arrays["h0"]
+    sequence = (5, 7, 21)
+
+    def run(part):
+        names = ("zoneout_h_mask", "zoneout_c_mask")[: 2 if cell == "lstm" else 1]
+        masks = dict.fromkeys(names, np.full(sequence, part))
+        return native.forward(layer, x, h0=h0, **masks).y
+
+    np.testing.assert_array_equal(run(False), native.forward(layer, x, h0=h0).y)
+    np.testing.assert_array_equal(run(True), np.broadcast_to(h0[:, None], sequence))
 
 
 def test_views_are_read_in_place():
@@ -398,10 +473,11 @@ def test_threads_and_instruction_set_by_the_environment():
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("masked_output", ["hold_output", "hold_state", "zero"])
-def test_gradients_of_the_reference_by_finite_differences(cell, masked_output):
+@pytest.mark.parametrize("variants", [(), ("reset", "zoneout"), ("rates", "peephole")])
+def test_gradients_of_the_reference_by_finite_differences(cell, masked_output, variants):
     keep = mask_of("holes", 3, 4, seed=5)
     keep[0] = False
-    arrays, grads = problem(cell, (3, 4, 2, 3), mask=keep, drop=True)
+    arrays, grads = problem(cell, (3, 4, 2, 3), mask=keep, drop=True, variants=variants)
     arrays, grads = in_double(arrays), in_double(grads)
     options = {"masked_output": masked_output, "go_backwards": True}
 
@@ -505,6 +581,51 @@ def test_activations_without_kernels():
             native.Step(layer)
 
 
+def test_variants_that_cannot_be():
+    arrays, _ = problem("lstm", (3, 4, 2, 5))
+    gru, _ = problem("gru", (3, 4, 2, 5))
+    keep = np.zeros((3, 4, 5), bool)
+    rows = np.zeros((3, 5), np.float32)
+    for cell, wrong, message in [
+        ("lstm", {"reset": keep}, r"reset must be of shape \(3, 4\)"),
+        ("lstm", {"zoneout_h_mask": keep[:, :, 1:]}, "zoneout_h_mask must be of shape"),
+        ("lstm", {"zoneout_h_mask": keep}, "must come together"),
+        ("lstm", {"zoneout_h": 1.5}, "from 0 to 1"),
+        ("lstm", {"zoneout_c": float("nan")}, "from 0 to 1"),
+        ("gru", {"zoneout_c": 0.5}, "for an LSTM alone"),
+        ("gru", {"zoneout_c_mask": keep}, "for an LSTM alone"),
+        ("gru", {"peephole": rows}, "for an LSTM alone"),
+        ("gru", {"norm": np.zeros((10, 5), np.float32)}, "for an LSTM alone"),
+        ("lstm", {"peephole": rows[1:]}, r"peephole must be of shape \(3, 5\)"),
+        ("lstm", {"norm": rows}, r"norm must be of shape \(10, 5\)"),
+        (
+            "lstm",
+            {"norm": np.zeros((10, 5), np.float32), "norm_epsilon": -1.0},
+            "norm_epsilon must not be negative",
+        ),
+        ("lstm", {"precision": "float16"}, "precision must be one of"),
+    ]:
+        given = {"lstm": arrays, "gru": gru}[cell]
+        with pytest.raises(ArgumentError, match=message):
+            native.forward(layer_of(cell, given), given["x"], **wrong)
+    both = {"peephole": rows, "norm": np.zeros((10, 5), np.float32)}
+    with pytest.raises(NotImplementedError, match="a peephole or normalization, not both"):
+        native.forward(layer_of("lstm", arrays), arrays["x"], **both)
+
+
+def test_calls_are_counted():
+    arrays, grads = problem("lstm", (3, 4, 2, 5))
+    layer = layer_of("lstm", arrays)
+    before = library.calls()
+    run = native.forward(layer, arrays["x"], training=True)
+    native.forward(layer, arrays["x"])
+    native.backward(run, dy=grads["dy"])
+    assert library.calls() == (before[0] + 2, before[1] + 1)
+    with pytest.raises(ArgumentError):
+        native.forward(layer, arrays["x"], zoneout_h=2.0)
+    assert library.calls() == (before[0] + 2, before[1] + 1)
+
+
 def test_the_c_interface_checks_too():
     arrays, _ = problem("lstm", (3, 4, 2, 5))
     run = native.forward(layer_of("lstm", arrays), arrays["x"], training=True)
@@ -549,7 +670,7 @@ def test_a_struct_of_fewer_members_is_one_without_the_others():
     arrays, _ = problem("simple_rnn", (3, 4, 2, 5))
     run = native.forward(layer_of("simple_rnn", arrays), arrays["x"])
     run.struct.recurrent_dropout = 1  # not read, for it is behind the end
-    run.struct.struct_size -= 8
+    run.struct.struct_size = type(run.struct).recurrent_dropout.offset
     assert library.functions.sqk_forward(ctypes.byref(run.struct), ctypes.byref(run.outputs)) == 0
 
 

@@ -65,6 +65,8 @@ const Kernels *kernels() {
   return now;
 }
 
+std::atomic<int64_t> the_calls[2];  // of forward and backward
+
 thread_local char the_error[256] = "";
 
 int fail(int code, const char *format, ...) {
@@ -107,6 +109,35 @@ int check_kind(const sqk_layer &layer) {
   return SQK_OK;
 }
 
+int check_zoneout(const sqk_layer &layer) {
+  const bool lstm = layer.cell == SQK_LSTM;
+  if (!(layer.zoneout_h >= 0 && layer.zoneout_h <= 1 && layer.zoneout_c >= 0 &&
+        layer.zoneout_c <= 1))
+    return fail(SQK_BAD_ARGUMENT, "rates of zoneout must be from 0 to 1");
+  if (!lstm && (layer.zoneout_c != 0 || layer.zoneout_c_mask))
+    return fail(SQK_BAD_ARGUMENT, "zoneout of c is for an LSTM alone");
+  if (lstm && !layer.zoneout_h_mask != !layer.zoneout_c_mask)
+    return fail(SQK_BAD_ARGUMENT, "zoneout_h_mask and zoneout_c_mask must come together");
+  return SQK_OK;
+}
+
+// What few layers have.
+int check_variant(const sqk_layer &layer) {
+  if (int code = check_zoneout(layer)) return code;
+  if (int code = check_range("precision", layer.precision, SQK_FLOAT32, SQK_BFLOAT16 + 1))
+    return code;
+  if (layer.cell != SQK_LSTM && (layer.peephole || layer.norm))
+    return fail(SQK_BAD_ARGUMENT, "a peephole and normalization are for an LSTM alone");
+  if (layer.peephole && layer.norm)
+    return fail(SQK_UNSUPPORTED, "an LSTM has a peephole or normalization, not both");
+  if (layer.norm && !(layer.norm_epsilon >= 0))
+    return fail(SQK_BAD_ARGUMENT, "norm_epsilon must not be negative");
+  if (layer.norm) return fail(SQK_UNSUPPORTED, "there are no kernels yet for normalization");
+  if (layer.precision == SQK_BFLOAT16)
+    return fail(SQK_UNSUPPORTED, "there are no kernels yet for products in bfloat16");
+  return SQK_OK;
+}
+
 int check_sizes(const sqk_layer &layer) {
   if (int code = check_range("features", layer.features, 1, kMostWide)) return code;
   if (int code = check_range("units", layer.units, 1, kMostWide)) return code;
@@ -146,18 +177,21 @@ void turn(sqk_layer &layer, sqk_gradients &gradients) {
   layer.x_time_stride = -layer.x_time_stride;
   if (layer.mask) layer.mask += last * layer.mask_time_stride;
   layer.mask_time_stride = -layer.mask_time_stride;
+  if (layer.reset) layer.reset += last * layer.reset_time_stride;
+  layer.reset_time_stride = -layer.reset_time_stride;
   if (gradients.dx) gradients.dx += last * gradients.dx_time_stride;
   gradients.dx_time_stride = -gradients.dx_time_stride;
 }
 
 int64_t workspace_floats(const sqk_layer &layer) {
-  return layer.batch * layer.timesteps * saved_of(layer.cell) * padded(layer.units);
+  return layer.batch * layer.timesteps * saved_of(layer) * padded(layer.units);
 }
 
 int check_call(Call &call, const sqk_layer *layer, const sqk_outputs *outputs) {
   if (int code = take(call.layer, layer, "layer")) return code;
   if (int code = take(call.outputs, outputs, "outputs")) return code;
   if (int code = check_kind(call.layer)) return code;
+  if (int code = check_variant(call.layer)) return code;
   if (int code = check_sizes(call.layer)) return code;
   if (int code = check_weights(call.layer)) return code;
   if (!call.layer.x && call.layer.batch && call.layer.timesteps)
@@ -226,6 +260,8 @@ int64_t sqk_abi_version(void) { return SQK_ABI_VERSION; }
 const char *sqk_last_error(void) { return the_error; }
 const char *sqk_isa_name(void) { return kernels()->name; }
 
+int64_t sqk_calls(int which) { return which == 0 || which == 1 ? the_calls[which].load() : 0; }
+
 int sqk_set_isa(const char *name) {
   const Kernels *isa = named(name);
   if (!isa) return fail(SQK_UNSUPPORTED, "no kernels for %s on this machine", name ? name : "NULL");
@@ -243,7 +279,8 @@ int sqk_set_threads(int64_t threads) {
 
 int64_t sqk_workspace_floats(const sqk_layer *layer) {
   sqk_layer mine;
-  if (take(mine, layer, "layer") || check_kind(mine) || check_sizes(mine)) return -1;
+  if (take(mine, layer, "layer") || check_kind(mine) || check_variant(mine) || check_sizes(mine))
+    return -1;
   return workspace_floats(mine);
 }
 
@@ -258,7 +295,9 @@ int sqk_forward(const sqk_layer *layer, const sqk_outputs *outputs) {
   isa.pack(call.layer, packed);
   const int64_t parts = parts_of(call.layer);
   Job job = {call, isa, packed, nullptr, parts};
-  return pool_run(parts, forward_part, &job) ? SQK_OK : no_memory();
+  if (!pool_run(parts, forward_part, &job)) return no_memory();
+  the_calls[0]++;
+  return SQK_OK;
 }
 
 int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
@@ -266,7 +305,7 @@ int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
   Call call = {};
   if (int code = check_call(call, layer, outputs)) return code;
   if (int code = take(call.gradients, gradients, "gradients")) return code;
-  if (!call.outputs.y || (!call.outputs.workspace && saved_of(call.layer.cell)))
+  if (!call.outputs.y || (!call.outputs.workspace && saved_of(call.layer)))
     return fail(SQK_BAD_ARGUMENT, "y and workspace, as forward left them, must be given");
   if (!call.gradients.dkernel != !call.gradients.drecurrent_kernel)
     return fail(SQK_BAD_ARGUMENT, "dkernel and drecurrent_kernel must come together");
@@ -277,7 +316,8 @@ int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
   const int64_t parts = parts_of(call.layer);
   float *packed = memory->take(isa.pack_back_floats(call.layer));
   float **sums = nullptr;
-  if (call.gradients.dkernel || call.gradients.dbias) {
+  const sqk_gradients &to = call.gradients;
+  if (to.dkernel || to.dbias || to.dpeephole) {
     sums = memory->take_array<float *>(parts);
     for (int64_t part = 0; sums && part < parts; part++)
       sums[part] = memory->take(isa.sums_floats(call.layer));
@@ -287,6 +327,7 @@ int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
   Job job = {call, isa, packed, sums, parts};
   if (!pool_run(parts, backward_part, &job)) return no_memory();
   if (sums) isa.collect(call, sums, parts);
+  the_calls[1]++;
   return SQK_OK;
 }
 
@@ -296,10 +337,14 @@ int sqk_pack(const sqk_layer *layer, sqk_packed **to) {
   *to = nullptr;
   if (int code = take(mine, layer, "layer")) return code;
   if (int code = check_kind(mine)) return code;
+  if (has_zoneout(mine) || mine.peephole || mine.norm || mine.precision != SQK_FLOAT32)
+    return fail(SQK_UNSUPPORTED,
+                "single steps have no zoneout, no peephole, no normalization and no bfloat16");
   mine.batch = mine.timesteps = 0;
   if (int code = check_sizes(mine)) return code;
   if (int code = check_weights(mine)) return code;
   mine.recurrent_dropout = nullptr;
+  mine.reset = nullptr;
   sqk_packed *packed = static_cast<sqk_packed *>(malloc(sizeof(sqk_packed)));
   const Kernels &isa = kernels()[mine.cell];
   float *weights = memory_floats(isa.pack_floats(mine));

@@ -15,6 +15,9 @@ namespace SQK_ISA {
 // Rows of a block: d of one panel, 32 KB with AVX-512, and as many rows of h fit the first cache.
 constexpr int64_t kBlock = 128;
 
+// Before a timestep there is none that was read: the state is h0 and c0, or zeros by a reset.
+constexpr int64_t kStart = -1, kReset = -2;
+
 // Memory of a thread for a group of rows and a block of timesteps.
 struct BackwardMemory {
   // Of the rows of a timestep.
@@ -30,7 +33,9 @@ struct BackwardMemory {
   int64_t capacity;
   // Of the rows of the group.
   const float **factors;  // of recurrent dropout: [gate][row]
-  int32_t *before;        // [row][timestep]: the last timestep before it that is not masked, or -1
+  // [row][timestep]: the last timestep before it that is not masked, or kStart or kReset. Null
+  // where it is the one before, always.
+  int32_t *before;
   float *dh, *dc, *second, *zeros;
 };
 
@@ -52,7 +57,7 @@ static BackwardMemory backward_memory(const Call &call, Arena &arena, int64_t ro
   m.h = arena.take_array<const float *>(capacity);
   m.resets = arena.take_array<const float *>(capacity);
   m.owner = arena.take_array<int64_t>(capacity);
-  m.before = layer.mask ? arena.take_array<int32_t>(rows * layer.timesteps) : nullptr;
+  m.before = layer.mask || layer.reset ? arena.take_array<int32_t>(rows * layer.timesteps) : nullptr;
   m.dh = arena.take(rows * pad);
   m.dc = arena.take(F::kHasC ? rows * pad : 0);
   m.second = arena.take(F::kSecond ? rows * pad : 0);
@@ -87,14 +92,15 @@ class Backward {
     return from.y + (first + r) * from.y_batch_stride + t * from.y_time_stride;
   }
 
-  // The timestep before t that was not masked, or -1.
+  // The timestep before t that was not masked, or kStart or kReset.
   int64_t before(int64_t r, int64_t t) const {
     return m.before ? m.before[r * timesteps + t] : t - 1;
   }
 
   const float *state_before(int64_t r, int64_t t) const {
     const int64_t last = before(r, t);
-    return last >= 0 ? y(r, last) : row_of(layer.h0, first + r, units, m.zeros);
+    if (last == kReset) return m.zeros;
+    return last == kStart ? row_of(layer.h0, first + r, units, m.zeros) : y(r, last);
   }
 
   void add(float *to, const float *more) const {
@@ -120,7 +126,8 @@ class Backward {
           m.factors[gate * group + r] =
               layer.recurrent_dropout + (gate * layer.batch + b) * units;
       if (m.before)
-        for (int64_t t = 0, last = -1; t < timesteps; t++) {
+        for (int64_t t = 0, last = kStart; t < timesteps; t++) {
+          if (is_reset(layer, b, t)) last = kReset;
           m.before[r * timesteps + t] = static_cast<int32_t>(last);
           if (!masked(r, t)) last = t;
         }
@@ -149,13 +156,16 @@ class Backward {
       BackRow &row = m.rows[count];
       row.h = m.h[at] = state_before(r, t);
       row.h_after = y(r, t);
-      row.save = from.workspace + (b * timesteps + t) * saved_of(CELL) * pad;
+      row.save = from.workspace + (b * timesteps + t) * saved_of(layer) * pad;
       row.dy = dy;
       row.factors = layer.recurrent_dropout ? m.factors[(F::kGates - 1) * group + r] : nullptr;
       row.dh = m.dh_rows[count] = m.dh + r * pad;
       row.dc = F::kHasC ? m.dc + r * pad : nullptr;
       row.d = m.d + at * kPanel;
       row.second = F::kSecond ? m.second + count * pad : nullptr;
+      row.keep_h = flags_at(layer, layer.zoneout_h_mask, b, t);
+      row.keep_c = flags_at(layer, layer.zoneout_c_mask, b, t);
+      row.dpeephole = sums && layer.peephole ? sums + all_sums.peephole : nullptr;
       m.second_rows[count] = row.second;
       m.x[at] = layer.x + b * layer.x_batch_stride + t * layer.x_time_stride;
       m.dx_rows[at] = dx;
@@ -190,6 +200,15 @@ class Backward {
         m.active_factors[i] = m.factors[gate * group + m.owner[used + i]];
       const Product part = CELL == SQK_SIMPLE_RNN ? F::kH : Product{F::kH.first + gate, 1};
       back_product(p, weights.h, packed, F::kH, part, count);
+    }
+  }
+
+  // No gradient goes on to what was before a reset.
+  void forget(int64_t t) const {
+    for (int64_t r = 0; layer.reset && r < group; r++) {
+      if (!is_reset(layer, first + r, t)) continue;
+      fill(m.dh + r * pad, 0, pad);
+      if (F::kHasC) fill(m.dc + r * pad, 0, pad);
     }
   }
 
@@ -281,6 +300,7 @@ class Backward {
       }
       const int64_t count = gather(t, used);
       timestep(t, used, count);
+      forget(t);
       used += count;
     }
     finish_block(used);

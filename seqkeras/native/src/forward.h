@@ -62,7 +62,7 @@ SQK_NOINLINE static void candidate_tile(const Packed<SQK_GRU> &weights, const Ro
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 32
     for (int v = 0; v < 4; v++) store(sums + (r * 4 + v) * kLanes, sum[r][v]);
-  finish_candidate(sums, rows, R, u, weights.units);
+  finish_candidate(weights, sums, rows, R, u);
 }
 
 // R rows, all panels, P at a time while there are as many.
@@ -155,6 +155,10 @@ static int64_t gather(const Call &call, const ForwardMemory &m, int64_t first, i
   int64_t count = 0;
   for (int64_t r = 0; r < rows; r++) {
     const int64_t b = first + r;
+    if (is_reset(layer, b, t)) {
+      m.h[r] = m.shown[r] = m.zeros;
+      if (Form<CELL>::kHasC) fill(m.c + r * pad, 0, pad);
+    }
     float *y = to.y ? to.y + b * to.y_batch_stride + t * to.y_time_stride : nullptr;
     if (layer.mask && !layer.mask[b * layer.mask_batch_stride + t * layer.mask_time_stride]) {
       if (layer.masked_output == SQK_ZERO) m.shown[r] = m.zeros;
@@ -168,9 +172,11 @@ static int64_t gather(const Call &call, const ForwardMemory &m, int64_t first, i
     row.h_out = y ? y : row.h == turns ? turns + pad : turns;
     row.c = m.c + r * pad;
     row.save = to.workspace
-                   ? to.workspace + (b * timesteps + t) * saved_of(CELL) * pad
+                   ? to.workspace + (b * timesteps + t) * saved_of(layer) * pad
                    : nullptr;
     row.work = m.work + r * 3 * pad;
+    row.keep_h = flags_at(layer, layer.zoneout_h_mask, b, t);
+    row.keep_c = flags_at(layer, layer.zoneout_c_mask, b, t);
     row.dropped = row.factors = nullptr;
     if (layer.recurrent_dropout) {
       float *dropped = m.dropped + r * Form<CELL>::kGates * pad;
@@ -240,8 +246,12 @@ static bool step(const sqk_layer &layer, const float *packed, Arena &arena, int6
     for (int64_t r = 0; r < n; r++) {
       const int64_t at = (first + r) * units;
       float *carried = carry + r * pad;
-      rows[r] = {x + (first + r) * layer.features, h + at,  nullptr, nullptr, fresh + r * pad,
-                 carried,                          nullptr, work + r * 3 * pad};
+      rows[r] = {};
+      rows[r].x = x + (first + r) * layer.features;
+      rows[r].h = h + at;
+      rows[r].h_out = fresh + r * pad;
+      rows[r].c = carried;
+      rows[r].work = work + r * 3 * pad;
       if (Form<CELL>::kHasC)
         for (int64_t unit = 0; unit < units; unit += kLanes)
           store(carried + unit, load_some(c + at + unit, lanes_at(unit, units)));

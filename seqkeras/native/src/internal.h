@@ -19,9 +19,33 @@ static inline int64_t padded(int64_t units) { return (units + kPadding - 1) / kP
 static inline int64_t gates_of(int32_t cell) {
   return cell == SQK_LSTM ? 4 : cell == SQK_SIMPLE_RNN ? 1 : 3;
 }
-static inline int64_t saved_of(int32_t cell) {
-  // LSTM: i f c o and the cell state before; GRU: z r h, and the state's part of h.
-  return cell == SQK_LSTM ? 5 : cell == SQK_GRU ? 3 : cell == SQK_GRU_RESET_AFTER ? 4 : 0;
+static inline bool has_zoneout(const sqk_layer &layer) {
+  return layer.zoneout_h_mask || layer.zoneout_c_mask || layer.zoneout_h != 0 ||
+         layer.zoneout_c != 0;
+}
+static inline int64_t saved_of(const sqk_layer &layer) {
+  switch (layer.cell) {
+    case SQK_LSTM: return 5;             // i f c o, and the cell state before
+    case SQK_GRU: return 3;              // z r h
+    case SQK_GRU_RESET_AFTER: return 4;  // z r h, and the state's part of h
+    default: return has_zoneout(layer);  // h as it would be without zoneout; else y has it
+  }
+}
+
+// Where the timestep that is read as number t is in x.
+static inline int64_t position(const sqk_layer &layer, int64_t t) {
+  return layer.go_backwards ? layer.timesteps - 1 - t : t;
+}
+
+// The part for a row of the batch at timestep t of flags (batch, timesteps, units), or null.
+static inline const uint8_t *flags_at(const sqk_layer &layer, const uint8_t *flags, int64_t row,
+                                      int64_t t) {
+  if (!flags) return nullptr;
+  return flags + (row * layer.timesteps + position(layer, t)) * layer.units;
+}
+
+static inline bool is_reset(const sqk_layer &layer, int64_t row, int64_t t) {
+  return layer.reset && layer.reset[row * layer.reset_batch_stride + t * layer.reset_time_stride];
 }
 
 struct Kernels {

@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Raised when a function or a struct changes its meaning; structs may grow at their end. */
-#define SQK_ABI_VERSION 1
+#define SQK_ABI_VERSION 2
 
 enum sqk_error { SQK_OK = 0, SQK_BAD_ARGUMENT = 1, SQK_UNSUPPORTED = 2, SQK_NO_MEMORY = 3 };
 
@@ -47,7 +47,11 @@ enum sqk_activation {
  * ZERO: zeros (zero_output_for_mask). */
 enum sqk_masked_output { SQK_HOLD_OUTPUT = 0, SQK_HOLD_STATE = 1, SQK_ZERO = 2 };
 
-/* A layer and its input: all that both directions read. */
+/* How products are computed. Sums, states and all else are float32 always. BFLOAT16 rounds the
+ * factors, and is refused where the processor has no instructions for it. */
+enum sqk_precision { SQK_FLOAT32 = 0, SQK_BFLOAT16 = 1 };
+
+/* A layer and its input: all that both directions read. What is not wanted is NULL or 0. */
 typedef struct sqk_layer {
   int64_t struct_size; /* sizeof(sqk_layer) */
   int32_t cell, activation, recurrent_activation, masked_output;
@@ -66,6 +70,28 @@ typedef struct sqk_layer {
   /* (gates, batch, units), or NULL: factors of h in the product with each gate's part of the
    * recurrent kernel, 0 or 1 / (1 - rate). They are the same for all timesteps, as in Keras. */
   const float *recurrent_dropout;
+  /* (batch, timesteps), or NULL: where it is not 0, h, c and the output that is held become zeros
+   * before the row reads the timestep, masked or not; at the first one h0 and c0 are not seen. No
+   * gradient crosses it. */
+  const uint8_t *reset;
+  int64_t reset_batch_stride, reset_time_stride;
+  /* Zoneout: h and, in an LSTM, c stay in part what they were: rate * old + (1 - rate) * new. With
+   * masks, (batch, timesteps, units), dense, in the order of x, the old is kept where they are not
+   * 0, and the rates are not read; an LSTM has both masks or none. An LSTM's new h is made of the c
+   * that zoneout leaves. */
+  float zoneout_h, zoneout_c;
+  const uint8_t *zoneout_h_mask, *zoneout_c_mask;
+  /* (3, units), LSTM alone, or NULL: factors of c in the sums of gate i and f, which see the c
+   * before, and of gate o, which sees the new one. */
+  const float *peephole;
+  /* (10, units), LSTM alone, or NULL: layer normalization of each timestep,
+   *     sums = norm(x kernel) * norm[0:4] + norm(h recurrent_kernel) * norm[4:8] + bias,
+   *     h = o * tanh(norm(c) * norm[8] + norm[9]),
+   * where norm(v) = (v - mean(v)) / sqrt(variance(v) + norm_epsilon), over all 4 * units sums, or
+   * over the units of c. c itself goes on as it is. Not together with a peephole. */
+  const float *norm;
+  float norm_epsilon;
+  int32_t precision;
 } sqk_layer;
 
 /* What forward writes. Any pointer may be NULL; a workspace asks for y. */
@@ -89,6 +115,7 @@ typedef struct sqk_gradients {
   int64_t dx_batch_stride, dx_time_stride;
   float *dkernel, *drecurrent_kernel, *dbias; /* dkernel and drecurrent_kernel come together */
   float *dh0, *dc0;
+  float *dpeephole, *dnorm;
 } sqk_gradients;
 
 SQK_EXPORT int64_t sqk_abi_version(void);
@@ -103,7 +130,12 @@ SQK_EXPORT int sqk_set_isa(const char *name);
 SQK_EXPORT int64_t sqk_threads(void);
 SQK_EXPORT int sqk_set_threads(int64_t threads);
 
-/* Floats that a workspace for this layer must have; -1 for an error. Pointers are not read. */
+/* Calls of sqk_forward (which = 0) and of sqk_backward (1) that ended with SQK_OK, of all threads,
+ * since the library was loaded. */
+SQK_EXPORT int64_t sqk_calls(int which);
+
+/* Floats that a workspace for this layer must have; -1 for an error. Of pointers it matters only
+ * which are NULL. */
 SQK_EXPORT int64_t sqk_workspace_floats(const sqk_layer *layer);
 
 /* Outputs do not depend, in any bit, on the number of threads. */
@@ -115,7 +147,8 @@ SQK_EXPORT int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
                             const sqk_gradients *gradients);
 
 /* Weights made ready for single steps, to be given back with sqk_unpack. Reads cell, activations,
- * features, units and the weights of `layer`, and nothing of them later. */
+ * features, units and the weights of `layer`, and nothing of them later. Layers with zoneout, a
+ * peephole, normalization or products in bfloat16 are refused. */
 typedef struct sqk_packed sqk_packed;
 SQK_EXPORT int sqk_pack(const sqk_layer *layer, sqk_packed **packed);
 SQK_EXPORT void sqk_unpack(sqk_packed *packed);

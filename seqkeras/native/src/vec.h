@@ -45,6 +45,19 @@ SQK_INLINE Vec load_some(const float *p, int64_t count) {
 #endif
 }
 
+// 1 where a flag is not 0, else 0; the first `count` lanes, and zeros.
+SQK_INLINE Vec load_flags(const uint8_t *flags, int64_t count) {
+#if defined(__AVX512F__)
+  const __m128i bytes = _mm_maskz_loadu_epi8((1u << count) - 1, flags);
+  return reinterpret_cast<Vec>(
+      _mm512_maskz_mov_ps(_mm_test_epi8_mask(bytes, bytes), _mm512_set1_ps(1)));
+#else
+  Vec v = {};
+  for (int64_t lane = 0; lane < count; lane++) v[lane] = flags[lane] ? 1.0f : 0.0f;
+  return v;
+#endif
+}
+
 SQK_INLINE void store_some(float *p, Vec v, int64_t count) {
   if (count >= kLanes) {
     store(p, v);

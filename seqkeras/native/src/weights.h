@@ -71,8 +71,10 @@ struct Packed {
   using F = Form<CELL>;
   int64_t features, units, panels, x_size, panel_size, second_panels, second_size;
   const float *memory;
-  bool hard;
+  bool hard, extra;  // `extra`: there is zoneout or a peephole
   int32_t activation;
+  float zoneout_h, zoneout_c;
+  const float *peephole;
 
   Packed(const sqk_layer &layer, const float *memory)
       : features(layer.features), units(layer.units), panels(F::panels(units)), memory(memory) {
@@ -81,7 +83,11 @@ struct Packed {
     second_panels = F::kSecond ? Form<SQK_SIMPLE_RNN>::panels(units) : 0;
     second_size = units * kPanel;
     hard = layer.recurrent_activation == SQK_HARD_SIGMOID;
+    extra = has_zoneout(layer) || layer.peephole;
     activation = layer.activation;
+    zoneout_h = layer.zoneout_h;
+    zoneout_c = layer.zoneout_c;
+    peephole = layer.peephole;
   }
   int64_t bias_at() const { return panels * panel_size + second_panels * second_size; }
   int64_t floats() const { return bias_at() + panels * kPanel; }
@@ -219,18 +225,21 @@ template <int CELL>
 struct AllSums {
   using F = Form<CELL>;
   Sums x, h, second;
+  int64_t peephole;  // where its sums begin, [3][padded units]
+  int64_t end;
   explicit AllSums(const sqk_layer &layer) {
     const int64_t panels = F::panels(layer.units);
     x = {layer.features + 1, panels, F::kX.count, 0};
     h = {layer.units + (F::kTwoBiases ? 1 : 0), panels, F::kH.count, x.floats()};
     second = {layer.units, F::kSecond ? panels : 0, F::kCandidate.count, x.floats() + h.floats()};
+    peephole = second.offset + second.floats();
+    end = peephole + (layer.peephole ? 3 * padded(layer.units) : 0);
   }
-  int64_t floats() const { return x.floats() + h.floats() + second.floats(); }
 };
 
 template <int CELL>
 static int64_t sums_floats(const sqk_layer &layer) {
-  return AllSums<CELL>(layer).floats();
+  return AllSums<CELL>(layer).end;
 }
 
 // Row `row` of the sums of all threads, in their order, into a row of Keras' matrix.
@@ -245,6 +254,17 @@ static void collect_row(float *to, const Sums &sum, float *const *sums, int64_t 
       Vec total = load(sums[0] + at);
       for (int64_t part = 1; part < parts; part++) total += load(sums[part] + at);
       store_some(to + Form<CELL>::gate(v) * units + unit, total, lanes);
+    }
+}
+
+// The same for `rows` rows of padded units, one after the other.
+static void collect_rows(float *to, int64_t rows, int64_t units, float *const *sums, int64_t parts,
+                         int64_t at) {
+  for (int64_t row = 0; row < rows; row++, to += units, at += padded(units))
+    for (int64_t unit = 0; unit < units; unit += kLanes) {
+      Vec total = load(sums[0] + at + unit);
+      for (int64_t part = 1; part < parts; part++) total += load(sums[part] + at + unit);
+      store_some(to + unit, total, lanes_at(unit, units));
     }
 }
 
@@ -265,6 +285,7 @@ static void collect(const Call &call, float *const *sums, int64_t parts) {
         collect_row<CELL>(recurrent, all_sums.second, sums, parts, row, units, F::kCandidate);
     }
   }
+  if (to.dpeephole) collect_rows(to.dpeephole, 3, units, sums, parts, all_sums.peephole);
   if (!to.dbias) return;
   collect_row<CELL>(to.dbias, all_sums.x, sums, parts, layer.features, units, F::kX);
   if (F::kTwoBiases)
