@@ -11,6 +11,7 @@ import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeAlias
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -21,12 +22,15 @@ from setuptools.errors import CCompilerError, ExecError, PlatformError
 from distutils.ccompiler import new_compiler
 from distutils.sysconfig import customize_compiler
 
+# The library of the kernels, which is also a module of Python, and the operations of TensorFlow,
+# which TensorFlow loads: they use the first, and are built without TensorFlow.
+KERNELS, TENSORFLOW = "seqkeras.native._core", "seqkeras.native._tensorflow"
 SOURCES = Path("seqkeras/native/src")
 FLAGS = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti"]
 FLAGS += ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi"]
 # What the compiler's own libraries define is taken in and hidden: the file runs where they are
 # older, and no other library of the process, with another C++ runtime, can meet it.
-LINK = ["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-pthread", "-s"]
+LINK = ["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-pthread", "-ldl", "-s"]
 LINK = [] if sys.platform == "darwin" else LINK
 
 # Instruction sets, the best first: floats in a vector, and the compiler's flags for it.
@@ -34,6 +38,8 @@ AVX512 = ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mavx2", "-mfm
 X86 = {"avx512": (16, AVX512), "avx2": (8, ["-mavx2", "-mfma"]), "sse2": (4, [])}
 ARM = {"neon": (4, [])}
 GENERIC = {"generic": (4, [])}
+# A source, the folder of its object, flags and macros.
+Job: TypeAlias = tuple[str, str, list[str], list[tuple[str, str]]]
 ISAS = {"x86_64": X86, "amd64": X86, "aarch64": ARM, "arm64": ARM}
 
 
@@ -45,15 +51,23 @@ def isas() -> dict[str, tuple[int, list[str]]]:
     return ISAS.get(target.lower()) or ISAS.get(platform.machine().lower()) or GENERIC
 
 
+def kernel_jobs() -> list[Job]:
+    """What the library of the kernels is made of."""
+    macros = [("SQK_ISAS", " ".join(f"X({isa})" for isa in isas()))]
+    jobs = [(name, name, [], macros) for name in ("api", "memory", "pool", "door", "xla")]
+    for isa, (lanes, flags) in isas().items():
+        jobs.append(("isa", isa, flags, [("SQK_ISA", isa), ("SQK_LANES", str(lanes))]))
+    return jobs
+
+
 class BuildKernels(build_ext):
-    """Compiles `isa.cpp` once for each instruction set, all else once, and links them."""
+    """Compiles `isa.cpp` once for each instruction set, all else once, and links each library."""
 
     def build_extension(self, extension: Extension) -> None:
-        """Called by setuptools, for the one extension there is."""
-        macros = [("SQK_ISAS", " ".join(f"X({isa})" for isa in isas()))]
-        jobs = [(name, name, [], macros) for name in ("api", "memory", "pool", "door")]
-        for isa, (lanes, flags) in isas().items():
-            jobs.append(("isa", isa, flags, [("SQK_ISA", isa), ("SQK_LANES", str(lanes))]))
+        """Called by setuptools, for each library."""
+        jobs = (
+            kernel_jobs() if extension.name == KERNELS else [("tensorflow", "tensorflow", [], [])]
+        )
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = [path for paths in pool.map(self.compile, jobs) for path in paths]
         self.compiler.link_shared_object(
@@ -63,7 +77,7 @@ class BuildKernels(build_ext):
             target_lang="c++",
         )
 
-    def compile(self, job: tuple[str, str, list[str], list[tuple[str, str]]]) -> list[str]:
+    def compile(self, job: Job) -> list[str]:
         """One call of the compiler; `folder` keeps objects of the same source apart."""
         source, folder, flags, macros = job
         return self.compiler.compile(
@@ -95,7 +109,7 @@ def trouble() -> str:
 
 
 def kernels() -> list[Extension]:
-    """The extension where it can be built; else none, and one line in the log."""
+    """The libraries where they can be built; else none, and one line in the log."""
     reason = trouble()
     must = os.environ.get("SEQKERAS_BUILD_NATIVE") == "1"
     if reason and must:
@@ -106,13 +120,8 @@ def kernels() -> list[Extension]:
     sources = sorted(str(path) for path in SOURCES.glob("*.cpp"))
     headers = sorted(str(path) for path in SOURCES.glob("*.h"))
     return [
-        Extension(
-            "seqkeras.native._core",
-            sources,
-            depends=headers,
-            py_limited_api=True,
-            optional=not must,
-        )
+        Extension(name, sources, depends=headers, py_limited_api=True, optional=not must)
+        for name in (KERNELS, TENSORFLOW)
     ]
 
 

@@ -1,0 +1,128 @@
+"""A call of the compiled kernels as their adapters to TensorFlow and XLA take it.
+
+An adapter gets the tensors there are, in the order of `SLOTS`, and numbers: which tensors these
+are, as bits of slots, and what `Static` says. `native/src/binding.h` is the other side.
+"""
+
+import ctypes
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from seqkeras import native
+from seqkeras._checks import bad_argument
+from seqkeras.kernels._call import Inputs, Outputs, Static
+from seqkeras.native._library import ACTIVATIONS, CELLS, GATES, MASKED_OUTPUTS, library
+
+#: The inputs, and what backward reads beside them; `saved` is what forward left for it.
+SLOTS = (*Inputs._fields, "y", "saved", "dy", "dlast", "dh_n", "dc_n")
+#: Inputs that are bool; all else is float32.
+BOOLS = frozenset(("mask", "reset", "zoneout_h_mask", "zoneout_c_mask"))
+#: Inputs that have a gradient.
+DIFFERENTIABLE = ("x", "kernel", "recurrent_kernel", "bias", "h0", "c0", "peephole", "norm")
+#: Fields of `Static` that are names, and what they may be, in the order of the C interface.
+CHOICES = {
+    "cell": CELLS,
+    "activation": ACTIVATIONS,
+    "recurrent_activation": ACTIVATIONS,
+    "masked_output": MASKED_OUTPUTS,
+    "precision": ("float32", "bfloat16"),
+}
+FLAGS = ("go_backwards", "save", "sequences")
+
+
+def bits(names: Iterable[str]) -> int:
+    """A number with the bits of these slots."""
+    return sum(1 << SLOTS.index(name) for name in names)
+
+
+def named(number: int) -> list[str]:
+    """The slots whose bits a number has."""
+    return [name for place, name in enumerate(SLOTS) if number >> place & 1]
+
+
+def numbers(static: Static) -> dict[str, int | float]:
+    """`Static` as numbers, under the names of its fields."""
+    values: dict[str, Any] = static._asdict()
+    for name, choices in CHOICES.items():
+        values[name] = choices.index(values[name])
+    for name in FLAGS:
+        values[name] = int(values[name])
+    return values
+
+
+def from_numbers(values: Mapping[str, Any]) -> Static:
+    """The `Static` that `numbers` was given."""
+    names = {name: choices[values[name]] for name, choices in CHOICES.items()}
+    flags = {name: bool(values[name]) for name in FLAGS}
+    return Static(**{**values, **names, **flags})
+
+
+def output_names(static: Static) -> list[str]:
+    """The outputs that a call has, in their order."""
+    absent = {"y": not static.sequences, "c_n": static.cell != "lstm"}
+    return [name for name in Outputs._fields if not absent.get(name)]
+
+
+def as_outputs(static: Static, found: Sequence[Any]) -> Outputs:
+    """The outputs of a call under their names, None for those that it does not have."""
+    outputs = dict(zip(output_names(static), found, strict=True))
+    return Outputs(*(outputs.get(name) for name in Outputs._fields))
+
+
+def output_shapes(x: Any, recurrent_kernel: Any) -> dict[str, tuple[Any, ...]]:
+    """Shapes of the outputs, from those of two inputs."""
+    state = (x[0], recurrent_kernel[0])
+    return {"y": (*x[:2], recurrent_kernel[0]), "last": state, "h_n": state, "c_n": state}
+
+
+def gradient_names(names: Iterable[str]) -> list[str]:
+    """Gradients to ask for where these are wanted: those to the two kernels come together."""
+    wanted = set(names)
+    if wanted & {"kernel", "recurrent_kernel"}:
+        wanted |= {"kernel", "recurrent_kernel"}
+    return [name for name in DIFFERENTIABLE if name in wanted]
+
+
+def layer_struct(static: Static, shape: Any, units: int, **values: Any) -> native.LayerStruct:
+    """`sqk_layer` for an x of this `shape`, with `values` beside its numbers."""
+    of_layer = numbers(static)
+    del of_layer["save"], of_layer["sequences"]
+    sizes = dict(zip(("batch", "timesteps", "features"), shape, strict=True))
+    return native.LayerStruct(**of_layer, **sizes, units=units, **values)
+
+
+def workspace_floats(struct: native.LayerStruct) -> int:
+    """Floats of a workspace for this layer."""
+    native_library = library()
+    floats = int(native_library.functions.sqk_workspace_floats(ctypes.byref(struct)))
+    native_library.check(int(floats < 0))
+    return floats
+
+
+def check_shapes(static: Static, inputs: Inputs) -> None:
+    """Raises ArgumentError where a shape does not fit those of `x` and `recurrent_kernel`."""
+    for name, axes in (("x", 3), ("recurrent_kernel", 2)):
+        shape = tuple(getattr(inputs, name).shape)
+        if len(shape) != axes:
+            raise bad_argument(name, f"shape {shape}", f"an array with {axes} axes")
+    batch, timesteps, features = inputs.x.shape
+    units, gates = inputs.recurrent_kernel.shape[0], GATES[static.cell]
+    width, state, steps = gates * units, (batch, units), (batch, timesteps)
+    expected = {
+        "kernel": (features, width),
+        "recurrent_kernel": (units, width),
+        "bias": (2, width) if static.cell == "gru_reset_after" else (width,),
+        "h0": state,
+        "c0": state,
+        "mask": steps,
+        "recurrent_dropout": (gates, *state),
+        "reset": steps,
+        "zoneout_h_mask": (*steps, units),
+        "zoneout_c_mask": (*steps, units),
+        "peephole": (3, units),
+        "norm": (10, units),
+    }
+    for name, shape in expected.items():
+        tensor = getattr(inputs, name)
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise bad_argument(name, f"shape {tuple(tensor.shape)}", f"of shape {shape}")

@@ -1,0 +1,213 @@
+"""The compiled kernels as a function of PyTorch, on a CPU."""
+
+import ctypes
+import weakref
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from seqkeras import native
+from seqkeras._checks import bad_argument
+from seqkeras.kernels import _fused_call as call
+from seqkeras.kernels._call import Inputs, Outputs, Static
+from seqkeras.native._library import library
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+def why_not() -> str | None:
+    """Why the kernels cannot run in PyTorch on this machine, or None where they can."""
+    return native.why_not()
+
+
+def run(static: Static, inputs: Inputs) -> Outputs:
+    """Runs a layer over whole sequences. `x` may have strides.
+
+    Raises:
+        ArgumentError: a shape or a dtype is wrong, or a tensor is not on the CPU.
+        NotImplementedError: `why_not` has the reason, or there is no kernel for this.
+    """
+    call.check_shapes(static, inputs)
+    for name, tensor in _there(inputs).items():
+        _check_kind(name, tensor)
+    return call.as_outputs(static, _Fused.apply(static, *inputs))
+
+
+class _Fused(torch.autograd.Function):
+    """Takes `Static` and the fields of `Inputs`, returns the outputs of `output_names`."""
+
+    @staticmethod
+    def forward(context: Any, static: Static, *inputs: torch.Tensor | None) -> Any:
+        save = static.save and any(context.needs_input_grad)
+        outputs = _forward(static._replace(save=save), Inputs(*inputs))
+        context.set_materialize_grads(False)
+        context.static = static
+        # Both are None where nothing is saved.
+        context.save_for_backward(*inputs, outputs.get("y") if save else None, outputs.get("saved"))
+        return tuple(outputs[name] for name in call.output_names(static))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context: Any, *gradients: torch.Tensor | None) -> Any:
+        *tensors, y, saved = context.saved_tensors
+        static, inputs = context.static._replace(save=True), Inputs(*tensors)
+        if saved is None:
+            outputs = _forward(static, inputs)
+            y, saved = outputs["y"], outputs["saved"]
+        wanted = [
+            name
+            for name, needed in zip(Inputs._fields, context.needs_input_grad[1:], strict=True)
+            if needed
+        ]
+        names = call.output_names(static)
+        by_name = {
+            f"d{name}": gradient
+            for name, gradient in zip(names, gradients, strict=True)
+            if gradient is not None
+        }
+        found = _backward(static, inputs, {"y": y, "saved": saved, **by_name}, wanted)
+        return None, *(found.get(name) for name in Inputs._fields)
+
+
+def _forward(static: Static, inputs: Inputs) -> dict[str, torch.Tensor]:
+    """The outputs; where saving, also `saved`, and `y` though it may not be wanted."""
+    functions = library().functions
+    tensors = _readable(_there(inputs))
+    layer = _layer(static, tensors)
+    shapes = call.output_shapes(inputs.x.shape, inputs.recurrent_kernel.shape)
+    names = call.output_names(static._replace(sequences=static.sequences or static.save))
+    outputs = {name: torch.empty(shapes[name]) for name in names}
+    if static.save:
+        # At least one float, for a null pointer means that nothing is saved.
+        outputs["saved"] = _workspace(max(call.workspace_floats(layer), 1))
+    _check(functions.sqk_forward(ctypes.byref(layer), ctypes.byref(_outputs(outputs))))
+    return outputs
+
+
+def _backward(
+    static: Static, inputs: Inputs, others: Tensors, wanted: Iterable[str]
+) -> dict[str, torch.Tensor]:
+    """Gradients to the inputs `wanted`, from what forward left and the gradients to its outputs."""
+    functions = library().functions
+    tensors, others = _readable(_there(inputs)), _readable(others)
+    layer, outputs = _layer(static, tensors), _outputs(others)
+    found = {name: torch.empty(tensors[name].shape) for name in call.gradient_names(wanted)}
+    given = {name: others[name] for name in ("dlast", "dh_n", "dc_n") if name in others}
+    gradients = native.GradientsStruct(
+        **_sequence("dy", others.get("dy")),
+        **_sequence("dx", found.get("x")),
+        **_pointers({**given, **{f"d{name}": found[name] for name in found if name != "x"}}),
+    )
+    structs = map(ctypes.byref, (layer, outputs, gradients))
+    _check(functions.sqk_backward(*structs))
+    return found
+
+
+def _check(code: int) -> None:
+    library().check(code)
+
+
+def _there(inputs: Inputs) -> Tensors:
+    return {name: tensor for name, tensor in inputs._asdict().items() if tensor is not None}
+
+
+def _check_kind(name: str, tensor: torch.Tensor) -> None:
+    dtype = torch.bool if name in call.BOOLS else torch.float32
+    if tensor.dtype != dtype or tensor.device.type != "cpu":
+        raise bad_argument(name, f"{tensor.dtype} on {tensor.device}", f"{dtype} on cpu")
+
+
+def _readable(tensors: Tensors) -> Tensors:
+    """The tensors, copied where the kernels cannot read them by strides."""
+    return {name: _dense(name, tensor) for name, tensor in tensors.items()}
+
+
+def _dense(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    strided = name in ("mask", "reset") or (
+        name in ("x", "dy") and (tensor.stride(-1) == 1 or tensor.shape[-1] == 1)
+    )
+    return tensor if strided else tensor.contiguous()
+
+
+def _layer(static: Static, tensors: Tensors) -> native.LayerStruct:
+    sequences = {
+        key: value
+        for name in ("x", "mask", "reset")
+        for key, value in _sequence(name, tensors.get(name)).items()
+    }
+    others = {name: tensor for name, tensor in tensors.items() if name not in sequences}
+    return call.layer_struct(
+        static,
+        tensors["x"].shape,
+        tensors["recurrent_kernel"].shape[0],
+        **sequences,
+        **_pointers(others),
+    )
+
+
+def _outputs(tensors: Tensors) -> native.OutputsStruct:
+    saved = tensors.get("saved")
+    return native.OutputsStruct(
+        **_sequence("y", tensors.get("y")),
+        **_pointers({name: tensors[name] for name in ("last", "h_n", "c_n") if name in tensors}),
+        workspace=None if saved is None else saved.data_ptr(),
+        workspace_floats=0 if saved is None else saved.numel(),
+    )
+
+
+def _sequence(name: str, tensor: torch.Tensor | None) -> dict[str, int]:
+    """Pointer and strides of a sequence, under the names that a struct has for them."""
+    if tensor is None:
+        return {}
+    return {
+        name: _pointer(tensor),
+        f"{name}_batch_stride": tensor.stride(0),
+        f"{name}_time_stride": tensor.stride(1),
+    }
+
+
+def _pointers(tensors: Tensors) -> dict[str, int]:
+    return {name: _pointer(tensor) for name, tensor in tensors.items()}
+
+
+def _pointer(tensor: torch.Tensor) -> int:
+    # An empty tensor may have no memory; a null pointer means that there is no tensor.
+    return tensor.data_ptr() or ctypes.addressof(_NOTHING)
+
+
+_NOTHING = ctypes.c_float()
+
+
+# ---- workspaces ---------------------------------------------------------------------------------
+
+# Fresh memory costs page faults, which for a workspace are a good part of the time of a call. So a
+# workspace is used again once PyTorch has done with it: after backward, or when a graph is dropped.
+# There is no lock: memory may be given back by a garbage collection in the middle of `_take`, and
+# each call of a deque's methods is done at once.
+_MOST_KEPT, _MOST_FLOATS = 8, 16 << 20
+_kept: deque[np.ndarray[Any, Any]] = deque(maxlen=_MOST_KEPT)
+
+
+def _workspace(floats: int) -> torch.Tensor:
+    """Memory that goes back to `_kept` when PyTorch frees the tensor."""
+    memory = _take(floats)
+    view = memory[:]
+    if floats <= _MOST_FLOATS:
+        weakref.finalize(view, _kept.append, memory).atexit = False
+    return torch.from_numpy(view)
+
+
+def _take(floats: int) -> np.ndarray[Any, Any]:
+    """Kept memory of this size, or fresh memory."""
+    for _ in range(_MOST_KEPT):
+        try:
+            memory = _kept.pop()
+        except IndexError:
+            break
+        if memory.size == floats:
+            return memory
+        _kept.appendleft(memory)
+    return np.empty(floats, np.float32)
