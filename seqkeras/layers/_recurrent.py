@@ -9,13 +9,6 @@ from seqkeras.layers import _dispatched, _stateful
 
 #: Cells that have a name, and the layer that runs each over time.
 CELLS: dict[str, type[keras.layers.RNN]] = {
-    "lstm": keras.layers.LSTM,
-    "gru": keras.layers.GRU,
-    "simple_rnn": keras.layers.SimpleRNN,
-}
-
-#: The same with a state that is kept, and that `reset` flags can clear.
-STATEFUL_CELLS: dict[str, type[keras.layers.RNN]] = {
     "lstm": _dispatched.LSTM,
     "gru": _dispatched.GRU,
     "simple_rnn": _dispatched.SimpleRNN,
@@ -32,6 +25,7 @@ def recurrent_layer(
     dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
     stateful: bool = False,
+    implementation: str = "auto",
     **options: Any,
 ) -> keras.layers.RNN:
     """A Keras layer that runs `cell` over time.
@@ -45,10 +39,12 @@ def recurrent_layer(
         recurrent_dropout: share of the state dropped in training; of named cells alone.
         stateful: keep the state from batch to batch, and take `reset` flags in the call; see
             `Resettable`.
+        implementation: the kernel that runs the loop over time, see `Dispatched`; of named cells
+            alone.
         **options: of `keras.layers.RNN`, such as `return_sequences` and `name`.
 
     Raises:
-        ArgumentError: no such cell, or dropout beside a Keras cell, which has its own.
+        ArgumentError: no such cell or kernel, or dropout beside a Keras cell, which has its own.
 
     Example:
         >>> recurrent_layer("gru", units=8, name="memory").units
@@ -56,9 +52,9 @@ def recurrent_layer(
     """
     options["stateful"] = check_flag("stateful", stateful)
     if isinstance(cell, str):
-        layers = STATEFUL_CELLS if stateful else CELLS
-        layer = layers[check_one_of("cell", cell, CELLS)]
-        return layer(units, dropout=dropout, recurrent_dropout=recurrent_dropout, **options)
+        layer = CELLS[check_one_of("cell", cell, CELLS)]
+        rates: dict[str, Any] = {"dropout": dropout, "recurrent_dropout": recurrent_dropout}
+        return layer(units, implementation=implementation, **rates, **options)
     has_state = isinstance(cell, keras.layers.Layer) and hasattr(cell, "state_size")
     if not has_state or isinstance(cell, keras.layers.RNN):
         names = ", ".join(repr(name) for name in CELLS)
@@ -68,5 +64,8 @@ def recurrent_layer(
         rates = f"dropout={dropout}, recurrent_dropout={recurrent_dropout}"
         fix = "Set dropout on the cell itself."
         raise bad_argument("cell", cell, f"a name where {rates} are given", fix)
+    if implementation not in ("auto", "scan"):
+        given = f"a name where implementation={implementation!r} is given"
+        raise bad_argument("cell", cell, given, "Keras cells run as 'scan'.")
     layer = _stateful.RNN if stateful else keras.layers.RNN
     return layer(cell.__class__.from_config(cell.get_config()), **options)

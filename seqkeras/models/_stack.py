@@ -6,8 +6,16 @@ from typing import Any, TypedDict, Unpack
 
 import keras
 
-from seqkeras._checks import bad_argument, check_flag, check_fraction, check_integer, nearest
+from seqkeras._checks import (
+    bad_argument,
+    check_flag,
+    check_fraction,
+    check_integer,
+    check_one_of,
+    nearest,
+)
 from seqkeras.errors import ArgumentError
+from seqkeras.kernels import IMPLEMENTATIONS
 from seqkeras.layers import Cell, recurrent_layer
 
 DEFAULT_UNITS = 64
@@ -24,8 +32,10 @@ class StackOptions(TypedDict, total=False):
         bidirectional: read the sequence both ways in every layer; each layer sees both
             directions of the layer below, so its output has `2 * units` features.
         dropout: share of each layer's inputs that training drops.
-        recurrent_dropout: share of each layer's state that training drops. Keras cannot use
-            cuDNN then.
+        recurrent_dropout: share of each layer's state that training drops. cuDNN cannot do this.
+        implementation: which of several equal ways runs the loop over time: `"auto"` (default) is
+            the fastest that can, `"cudnn"`, `"fused"` and `"scan"` name one.
+            `seqkeras.explain(model)` tells what runs, and why.
         stateful: each batch continues where the batch before it ended; needs `batch_size`. The
             model then takes a dict of its `"inputs"` and of `"reset"`, flags `(batch, 1)` or
             `(batch, timesteps)` that clear the state of a row before it reads a timestep, or None.
@@ -37,6 +47,7 @@ class StackOptions(TypedDict, total=False):
     bidirectional: bool
     dropout: float
     recurrent_dropout: float
+    implementation: str
     stateful: bool
     batch_size: int | None
 
@@ -50,6 +61,7 @@ class Stack:
     bidirectional: bool = False
     dropout: float = 0.0
     recurrent_dropout: float = 0.0
+    implementation: str = "auto"
     stateful: bool = False
     batch_size: int | None = None
 
@@ -74,6 +86,7 @@ class Stack:
         check_flag("stateful", self.stateful)
         check_fraction("dropout", self.dropout)
         check_fraction("recurrent_dropout", self.recurrent_dropout)
+        check_one_of("implementation", self.implementation, IMPLEMENTATIONS)
         if self.batch_size is not None:
             check_integer("batch_size", self.batch_size)
         elif self.stateful:
@@ -123,6 +136,7 @@ class Stack:
                 units=units,
                 dropout=self.dropout,
                 recurrent_dropout=self.recurrent_dropout,
+                implementation=self.implementation,
                 return_sequences=return_sequences or level < depth,
                 stateful=self.stateful,
                 name=f"recurrent_{level}",
