@@ -9,6 +9,7 @@ import keras
 from seqkeras import layers
 from seqkeras._checks import bad_argument
 from seqkeras.errors import ForgottenStateWarning
+from seqkeras.layers._rebuild import new_layer
 
 #: Layers of Keras, and ours that are right about their states on every backend.
 OURS = {
@@ -111,12 +112,11 @@ class Recurrent:
         """A new layer, or operation, of the same config and name, without weights yet."""
         if isinstance(layer, keras.layers.RNN):
             return self._recurrent(layer)
-        if isinstance(layer, keras.layers.Lambda):
-            return _copy_lambda(layer)
-        kind = type(layer)
-        if self.stateful and kind is keras.layers.TimeDistributed:
-            kind = layers.TimeDistributed  # chunks have many lengths, with which Keras' is wrong
-        copy = kind.from_config(layer.get_config())
+        if self.stateful and type(layer) is keras.layers.TimeDistributed:
+            # Chunks have many lengths, with which Keras' is wrong.
+            copy = layers.TimeDistributed.from_config(layer.get_config())
+        else:
+            copy = new_layer(layer)
         for part in [copy, *within(copy)]:
             if isinstance(part, (keras.layers.RNN, keras.layers.Bidirectional)):
                 part.stateful = False
@@ -146,15 +146,3 @@ def _why_not(layer: Any) -> str:
     if layer.go_backwards:
         return "go_backwards=True starts at the end of a sequence, and cannot be continued."
     return ""
-
-
-def _copy_lambda(layer: Any) -> Any:
-    # From its config its function would come back without the names that it uses.
-    config = {name: layer.get_config()[name] for name in ("name", "trainable", "dtype")}
-    return type(layer)(
-        layer.function,
-        output_shape=layer._output_shape,
-        mask=layer.mask,
-        arguments=layer.arguments,
-        **config,
-    )
