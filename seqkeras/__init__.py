@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras import training as training
     from seqkeras import windows as windows
     from seqkeras.forecasting import Forecaster as Forecaster
+    from seqkeras.layers import accelerate as accelerate
+    from seqkeras.layers import to_keras as to_keras
     from seqkeras.models import autoencoder as autoencoder
     from seqkeras.models import many_to_many as many_to_many
     from seqkeras.models import many_to_one as many_to_one
@@ -43,7 +45,7 @@ __getattr__, __dir__, __all__ = attach(
         "export": (),
         "forecasting": ("Forecaster",),
         "gates": (),
-        "layers": (),
+        "layers": ("accelerate", "to_keras"),
         "models": (
             "autoencoder",
             "many_to_many",

@@ -24,7 +24,7 @@ from seqkeras.gates import Weights, convert
 
 #: The gates of each cell, and the shape of its bias in units, by library.
 _GATES = {"lstm": 4, "gru_reset_after": 3}
-_BIASES = {
+_BIASES: dict[str, dict[str, tuple[int, ...]]] = {
     "keras_cudnn": {"lstm": (8,), "gru_reset_after": (6,)},
     "keras": {"lstm": (4,), "gru_reset_after": (2, 3)},
 }
@@ -121,10 +121,11 @@ def _converted(
 def _one(weights: Weights, cell: str, source: str, target: str) -> list[Any]:
     gates = _GATES[cell]
     if source == "keras_cudnn":
-        kernels = [_as_matrices(one, gates) for one in weights[:2]]
-        return list(convert(Weights(*kernels, weights.bias), cell=cell, source=source, target=target))
+        kernel, recurrent = (_as_matrices(one, gates) for one in weights[:2])
+        weights = Weights(kernel, recurrent, weights.bias)
+        return list(convert(weights, cell=cell, source=source, target=target))
     kernel, recurrent, bias = convert(weights, cell=cell, source=source, target=target)
-    return [_as_kernel(kernel, gates), _as_kernel(recurrent, gates), np.ravel(bias)]
+    return [_as_kernel(kernel, gates), _as_kernel(recurrent, gates), np.asarray(bias).ravel()]
 
 
 def _as_matrices(kernel: npt.NDArray[Any], gates: int) -> npt.NDArray[Any]:
