@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras import export as export
     from seqkeras import forecasting as forecasting
     from seqkeras import gates as gates
+    from seqkeras import kernels as kernels
     from seqkeras import layers as layers
     from seqkeras import models as models
     from seqkeras import native as native
@@ -25,6 +26,9 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras import training as training
     from seqkeras import windows as windows
     from seqkeras.forecasting import Forecaster as Forecaster
+    from seqkeras.layers import accelerate as accelerate
+    from seqkeras.layers import explain as explain
+    from seqkeras.layers import to_keras as to_keras
     from seqkeras.models import autoencoder as autoencoder
     from seqkeras.models import many_to_many as many_to_many
     from seqkeras.models import many_to_one as many_to_one
@@ -43,7 +47,8 @@ __getattr__, __dir__, __all__ = attach(
         "export": (),
         "forecasting": ("Forecaster",),
         "gates": (),
-        "layers": (),
+        "kernels": (),
+        "layers": ("accelerate", "explain", "to_keras"),
         "models": (
             "autoencoder",
             "many_to_many",

@@ -9,7 +9,8 @@
 
     SeqkerasWarning (UserWarning)
     ├── SkippedSeriesWarning              series that were left out, and how many
-    └── ForgottenStateWarning             a stateful layer whose state JAX forgets
+    ├── ForgottenStateWarning             a stateful layer whose state JAX forgets
+    └── KeptLayerWarning                  recurrent layers that `accelerate` could not make ours
 
 Each also derives from the built-in class that a caller without seqkeras in mind would catch.
 """
@@ -49,3 +50,7 @@ class SkippedSeriesWarning(SeqkerasWarning):
 
 class ForgottenStateWarning(SeqkerasWarning):
     """A layer is stateful, but this backend forgets its state; the message has a way out."""
+
+
+class KeptLayerWarning(SeqkerasWarning):
+    """Recurrent layers stayed as they are; the message names each, with the reason."""

@@ -4,14 +4,18 @@ The gates of a cell stand side by side in one kernel, in an order that differs b
 Here each gate is a letter: of an LSTM `i` input, `f` forget, `o` output and `c` the candidate
 (`g` in PyTorch); of a GRU `z` update, `r` reset and `h` the candidate (`n` in PyTorch).
 
-=======  =================  ================  ===============  ================
-library  LSTM               GRU, reset_after  GRU              kernel
-=======  =================  ================  ===============  ================
-Keras    i f c o, 1 bias    z r h, 2 biases   z r h, 1 bias    features x gates
-ONNX     i o f c, 2 biases  z r h, 2 biases   z r h, 2 biases  gates x features
-torch    i f c o, 2 biases  r z h, 2 biases   none             gates x features
-cuDNN    i f c o, 2 biases  r z h, 2 biases   none             gates x features
-=======  =================  ================  ===============  ================
+===========  =================  ================  ===============  ================
+library      LSTM               GRU, reset_after  GRU              kernel
+===========  =================  ================  ===============  ================
+Keras        i f c o, 1 bias    z r h, 2 biases   z r h, 1 bias    features x gates
+ONNX         i o f c, 2 biases  z r h, 2 biases   z r h, 2 biases  gates x features
+torch        i f c o, 2 biases  r z h, 2 biases   none             gates x features
+cuDNN        i f c o, 2 biases  r z h, 2 biases   none             gates x features
+keras_cudnn  i f c o, 2 biases  z r h, 2 biases   none             gates x features
+===========  =================  ================  ===============  ================
+
+The last are the layers CuDNNLSTM and CuDNNGRU of Keras 2, which fold the rows of each gate into
+another shape; `seqkeras.layers.from_cudnn` unfolds them.
 
 Of two biases the first is added to the input's product, the second to the state's. In a GRU with
 `reset_after`, which ONNX calls `linear_before_reset`, the reset gate acts between the two, so there
@@ -78,6 +82,10 @@ LAYOUTS: dict[str, dict[str, Layout]] = {
         "gru_reset_after": Layout("rzh", 2, True),
         "simple_rnn": Layout("h", 2, True),
     },
+    "keras_cudnn": {
+        "lstm": Layout("ifco", 2, True),
+        "gru_reset_after": Layout("zrh", 2, True),
+    },
 }
 
 
@@ -113,7 +121,7 @@ def convert(weights: Weights, *, cell: str, source: str, target: str) -> Weights
     Args:
         weights: kernel, recurrent kernel and bias (or None), as `source` has them.
         cell: `"lstm"`, `"gru"`, `"gru_reset_after"` or `"simple_rnn"`.
-        source: `"keras"`, `"onnx"`, `"torch"` or `"cudnn"`.
+        source: `"keras"`, `"onnx"`, `"torch"`, `"cudnn"` or `"keras_cudnn"`.
         target: one of these too.
 
     Returns:

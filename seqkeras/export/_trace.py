@@ -10,8 +10,8 @@ from keras import tree
 
 from seqkeras._checks import bad_argument
 from seqkeras.errors import ArgumentError
+from seqkeras.layers._rebuild import is_graph
 from seqkeras.states._calls import calls_in_order
-from seqkeras.states._rebuild import is_graph
 
 #: What to do about a layer that has no form.
 LISTED = "docs/runtime.md lists the layers that have one."

@@ -4,9 +4,20 @@ from seqkeras._lazy import require
 
 require("keras")
 
+from seqkeras.layers._convert import accelerate as accelerate
+from seqkeras.layers._convert import to_keras as to_keras
+from seqkeras.layers._cudnn_weights import from_cudnn as from_cudnn
+from seqkeras.layers._cudnn_weights import to_cudnn as to_cudnn
 from seqkeras.layers._dispatched import GRU as GRU
 from seqkeras.layers._dispatched import LSTM as LSTM
+from seqkeras.layers._dispatched import Dispatched as Dispatched
 from seqkeras.layers._dispatched import SimpleRNN as SimpleRNN
+from seqkeras.layers._explain import Explanation as Explanation
+from seqkeras.layers._explain import explain as explain
+from seqkeras.layers._legacy import keras_2_hard_sigmoid as keras_2_hard_sigmoid
+from seqkeras.layers._legacy import load_legacy as load_legacy
+from seqkeras.layers._legacy import load_legacy_weights as load_legacy_weights
+from seqkeras.layers._nested import recurrent_layers as recurrent_layers
 from seqkeras.layers._recurrent import CELLS as CELLS
 from seqkeras.layers._recurrent import Cell as Cell
 from seqkeras.layers._recurrent import recurrent_layer as recurrent_layer

@@ -53,8 +53,8 @@ def recurrent_layer(
     options["stateful"] = check_flag("stateful", stateful)
     if isinstance(cell, str):
         layer = CELLS[check_one_of("cell", cell, CELLS)]
-        rates: dict[str, Any] = {"dropout": dropout, "recurrent_dropout": recurrent_dropout}
-        return layer(units, implementation=implementation, **rates, **options)
+        options |= {"dropout": dropout, "recurrent_dropout": recurrent_dropout}
+        return layer(units, implementation=implementation, **options)
     has_state = isinstance(cell, keras.layers.Layer) and hasattr(cell, "state_size")
     if not has_state or isinstance(cell, keras.layers.RNN):
         names = ", ".join(repr(name) for name in CELLS)

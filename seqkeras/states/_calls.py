@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import tree
 
-from seqkeras.states._rebuild import is_graph
+from seqkeras.layers._rebuild import is_graph
 
 
 def calls_in_order(graph: keras.Function) -> list[Any]:

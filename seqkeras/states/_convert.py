@@ -5,7 +5,8 @@ from dataclasses import replace
 import keras
 
 from seqkeras._checks import bad_argument, check_flag, check_integer
-from seqkeras.states._rebuild import CannotBuildError, Form, Rebuild, is_graph, name_of
+from seqkeras.layers._rebuild import CannotBuildError, check_graph, name_of
+from seqkeras.states._rebuild import Form, Reform
 from seqkeras.states._recurrent import Recurrent, reads_time
 
 
@@ -61,9 +62,10 @@ def as_stateful(
 def as_stateless(model: keras.Model) -> keras.Model:
     """A copy of a stateful model that reads each batch from the beginning, in batches of any size.
 
-    The opposite of `as_stateful`: layers of `seqkeras.layers` become those of Keras, of the same
-    names and weights, and a `reset` input is left away; where one other is left, it is the input
-    itself instead of a dict. All else stays, but what the model was compiled with is not copied.
+    The opposite of `as_stateful`: layers keep their names and weights, and a `reset` input is left
+    away; where one other is left, it is the input itself instead of a dict. LSTM, GRU and SimpleRNN
+    stay those of `seqkeras.layers`, which are faster; `layers.to_keras` brings Keras' own back. What
+    the model was compiled with is not copied.
 
     Args:
         model: functional or Sequential, with recurrent layers.
@@ -86,14 +88,7 @@ def as_stateless(model: keras.Model) -> keras.Model:
 
 
 def _check_model(model: keras.Model) -> None:
-    if not isinstance(model, keras.Model):
-        raise bad_argument("model", type(model).__name__, "a keras.Model")
-    if not is_graph(model):
-        name, fix = type(model).__name__, "What its call() does cannot be seen from outside."
-        if isinstance(model, keras.Sequential):
-            fix = "Give it an Input as its first layer."
-            raise bad_argument("model", model.name, "built", fix)
-        raise bad_argument("model", name, "functional or Sequential", fix)
+    check_graph(model)
     if not reads_time(model):
         fix = "It has none that reads along its timesteps."
         raise bad_argument("model", model.name, "one with recurrent layers", fix)
@@ -119,7 +114,7 @@ def _with_open_time(model: keras.Model, form: Form) -> keras.Model:
 
 def _try(model: keras.Model, form: Form, opened: list[int]) -> keras.Model | None:
     try:
-        copy = Rebuild(model, replace(form, opened=frozenset(opened))).run()
+        copy = Reform(model, replace(form, opened=frozenset(opened))).run()
     except CannotBuildError:
         return None
     # Only the time may be open: features that became unknown were timesteps before.
@@ -130,7 +125,7 @@ def _try(model: keras.Model, form: Form, opened: list[int]) -> keras.Model | Non
 
 def _build(model: keras.Model, form: Form) -> keras.Model:
     try:
-        return Rebuild(model, form).run()
+        return Reform(model, form).run()
     except CannotBuildError as error:
         expected = f"one that can be called with batch_size={form.batch_size}"
         raise bad_argument("model", model.name, expected, str(error)) from error

@@ -9,6 +9,7 @@ import keras
 from seqkeras import layers
 from seqkeras._checks import bad_argument
 from seqkeras.errors import ForgottenStateWarning
+from seqkeras.layers._rebuild import new_layer
 
 #: Layers of Keras, and ours that are right about their states on every backend.
 OURS = {
@@ -20,7 +21,8 @@ OURS = {
     keras.layers.ConvLSTM2D: layers.ConvLSTM2D,
     keras.layers.ConvLSTM3D: layers.ConvLSTM3D,
 }
-STOCK = {ours: stock for stock, ours in OURS.items()}
+#: Of ours that only differ by their states, the layers of Keras; the others are faster as well.
+STOCK = {ours: stock for stock, ours in OURS.items() if not issubclass(ours, layers.Dispatched)}
 
 
 def reads_time(layer: Any) -> list[Any]:
@@ -42,22 +44,6 @@ def within(layer: Any) -> list[Any]:
         return []
     parts = layer._flatten_layers(include_self=False)
     return [part for part in parts if isinstance(part, keras.layers.RNN)]
-
-
-def recurrent_layers(layer: Any, path: str = "") -> dict[str, Any]:
-    """All recurrent layers within a model, by the names of what each lies in and its own."""
-    found: dict[str, Any] = {}
-    for part in layer._flatten_layers(recursive=False, include_self=False):
-        name = f"{path}/{part.name}" if path else part.name
-        here = {name: part} if isinstance(part, keras.layers.RNN) else recurrent_layers(part, name)
-        for one, recurrent in here.items():
-            if any(recurrent is other for other in found.values()):
-                continue  # shared: its first place names it
-            number = 2
-            while one in found:
-                one, number = f"{name}_{number}", number + 1
-            found[one] = recurrent
-    return found
 
 
 @dataclass(frozen=True)
@@ -111,12 +97,11 @@ class Recurrent:
         """A new layer, or operation, of the same config and name, without weights yet."""
         if isinstance(layer, keras.layers.RNN):
             return self._recurrent(layer)
-        if isinstance(layer, keras.layers.Lambda):
-            return _copy_lambda(layer)
-        kind = type(layer)
-        if self.stateful and kind is keras.layers.TimeDistributed:
-            kind = layers.TimeDistributed  # chunks have many lengths, with which Keras' is wrong
-        copy = kind.from_config(layer.get_config())
+        if self.stateful and type(layer) is keras.layers.TimeDistributed:
+            # Chunks have many lengths, with which Keras' is wrong.
+            copy = layers.TimeDistributed.from_config(layer.get_config())
+        else:
+            copy = new_layer(layer)
         for part in [copy, *within(copy)]:
             if isinstance(part, (keras.layers.RNN, keras.layers.Bidirectional)):
                 part.stateful = False
@@ -146,15 +131,3 @@ def _why_not(layer: Any) -> str:
     if layer.go_backwards:
         return "go_backwards=True starts at the end of a sequence, and cannot be continued."
     return ""
-
-
-def _copy_lambda(layer: Any) -> Any:
-    # From its config its function would come back without the names that it uses.
-    config = {name: layer.get_config()[name] for name in ("name", "trainable", "dtype")}
-    return type(layer)(
-        layer.function,
-        output_shape=layer._output_shape,
-        mask=layer.mask,
-        arguments=layer.arguments,
-        **config,
-    )

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
+from seqkeras.layers import recurrent_layers
 from seqkeras.states._named import named_states
-from seqkeras.states._recurrent import recurrent_layers
 from seqkeras.states._traps import find_traps
 
 _IN, _FIX, _UNDER = " " * 4, "    -> ", " " * 7

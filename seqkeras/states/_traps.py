@@ -10,7 +10,8 @@ from seqkeras import layers
 from seqkeras._checks import bad_argument
 from seqkeras.states._calls import calls_of, lost_masks, takes_mask, upstream
 from seqkeras.states._named import rows_of, stateful_layers
-from seqkeras.states._recurrent import reads_time, recurrent_layers, within
+from seqkeras.layers import recurrent_layers
+from seqkeras.states._recurrent import reads_time, within
 from seqkeras.states._timewise import why_not_stepwise
 
 

@@ -19,8 +19,8 @@ X = np.linspace(-1, 1, 24, dtype="float32").reshape(2, 4, 3)
         ("simple_rnn", keras.layers.SimpleRNN),
     ],
 )
-def test_a_name_gives_the_keras_layer_of_that_name(name, layer):
-    assert CELLS[name] is layer
+def test_a_name_gives_our_layer_of_that_name_which_is_one_of_keras(name, layer):
+    assert issubclass(CELLS[name], layer)
     made = recurrent_layer(name, units=8, dropout=0.1, recurrent_dropout=0.2)
     assert isinstance(made, layer)
     assert (made.units, made.dropout, made.recurrent_dropout) == (8, 0.1, 0.2)
@@ -33,7 +33,6 @@ def test_a_state_that_is_kept_is_kept_by_a_layer_that_takes_flags(name):
     assert isinstance(made, layers.Resettable)
     assert type(made).__name__ == CELLS[name].__name__
     assert type(recurrent_layer(keras.layers.GRUCell(4), units=1, stateful=True)) is layers.RNN
-    # One that keeps none is Keras' own, and opens without seqkeras.
     assert type(recurrent_layer(name, units=8)) is CELLS[name]
     assert type(recurrent_layer(keras.layers.GRUCell(4), units=1)) is keras.layers.RNN
 
@@ -110,3 +109,18 @@ def test_dropout_beside_a_cell_is_refused_instead_of_forgotten(rates):
         recurrent_layer(keras.layers.GRUCell(4), units=4, **rates)
     ((name, rate),) = rates.items()
     assert f"{name}={rate}" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_implementation_is_that_of_the_layer(name):
+    assert recurrent_layer(name, units=8).implementation == "auto"
+    assert recurrent_layer(name, units=8, implementation="scan").implementation == "scan"
+    with pytest.raises(ArgumentError, match="implementation must be one of 'auto'"):
+        recurrent_layer(name, units=8, implementation="fastest")
+
+
+def test_keras_cells_run_as_scan():
+    cell = keras.layers.GRUCell(4)
+    assert recurrent_layer(cell, units=1, implementation="scan")
+    with pytest.raises(ArgumentError, match="implementation='fused' is given"):
+        recurrent_layer(cell, units=1, implementation="fused")

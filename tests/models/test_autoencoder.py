@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from seqkeras import layers
 from seqkeras.errors import ArgumentError
 from seqkeras.models import autoencoder
 
@@ -38,7 +39,7 @@ def test_the_decoder_has_the_layers_of_the_encoder_in_opposite_order():
         ]
         for name in ("encoder", "decoder")
     ]
-    assert parts[0] == [(keras.layers.LSTM, 8), (keras.layers.GRU, 4)]
+    assert parts[0] == [(layers.LSTM, 8), (layers.GRU, 4)]
     assert parts[1] == parts[0][::-1]
 
 

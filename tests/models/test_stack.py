@@ -6,14 +6,15 @@ import keras
 import numpy as np
 import pytest
 
+from seqkeras import layers
 from seqkeras.errors import ArgumentError
 from seqkeras.models import StackOptions, recurrent_stack
 from seqkeras.models._stack import Stack
 
 LAYERS = {
-    "lstm": keras.layers.LSTM,
-    "gru": keras.layers.GRU,
-    "simple_rnn": keras.layers.SimpleRNN,
+    "lstm": layers.LSTM,
+    "gru": layers.GRU,
+    "simple_rnn": layers.SimpleRNN,
 }
 
 
@@ -87,8 +88,8 @@ def test_a_list_of_names_takes_one_number_of_units_or_one_for_each():
     assert [one.units for one in stack_model(cell=["gru", "lstm"], units=7).layers[1:]] == [7, 7]
     layers = stack_model(cell=["gru", "lstm"], units=(7, 8)).layers[1:]
     assert [(type(one), one.units) for one in layers] == [
-        (keras.layers.GRU, 7),
-        (keras.layers.LSTM, 8),
+        (layers.GRU, 7),
+        (layers.LSTM, 8),
     ]
 
 
