@@ -84,7 +84,7 @@ void run(int32_t cell, int64_t batch, int64_t timesteps, int64_t features, int64
   std::vector<uint8_t> keep(static_cast<size_t>(steps * units));
   for (auto &one : reset) one = draw(5) == 0;
   for (auto &one : keep) one = static_cast<uint8_t>(draw(2));
-  Floats peephole(3 * units);
+  Floats peephole(3 * units), norm(10 * units);
   if (draw(2)) layer.reset = reset.data();
   layer.reset_batch_stride = timesteps;
   layer.reset_time_stride = 1;
@@ -92,7 +92,9 @@ void run(int32_t cell, int64_t batch, int64_t timesteps, int64_t features, int64
   if (zoneout == 1) layer.zoneout_h = 0.25f;
   if (zoneout == 2) layer.zoneout_h_mask = keep.data();
   if (zoneout == 2 && cell == SQK_LSTM) layer.zoneout_c_mask = keep.data();
-  if (cell == SQK_LSTM && draw(2)) layer.peephole = peephole;
+  const uint32_t kind = cell == SQK_LSTM ? draw(3) : 0;
+  if (kind == 1) layer.peephole = peephole;
+  if (kind == 2) layer.norm = norm, layer.norm_epsilon = 0.001f;
 
   const int64_t floats = sqk_workspace_floats(&layer);
   Floats y(steps * units), last(state), h_n(state), c_n(state), workspace(floats);
@@ -112,7 +114,7 @@ void run(int32_t cell, int64_t batch, int64_t timesteps, int64_t features, int64
 
   Floats dy(steps * units), dlast(state), dh_n(state), dc_n(state), dx(steps * features);
   Floats dkernel(features * width), drecurrent(units * width), dbias(biases);
-  Floats dh0(state), dc0(state), dpeephole(3 * units);
+  Floats dh0(state), dc0(state), dpeephole(3 * units), dnorm(10 * units);
   sqk_gradients gradients = {};
   gradients.struct_size = sizeof gradients;
   expect(sqk_backward(&layer, &outputs, &gradients), SQK_OK);  // nothing wanted
@@ -124,19 +126,20 @@ void run(int32_t cell, int64_t batch, int64_t timesteps, int64_t features, int64
   gradients.drecurrent_kernel = drecurrent;
   if (most) gradients.dbias = dbias, gradients.dh0 = dh0, gradients.dc0 = dc0;
   if (layer.peephole) gradients.dpeephole = dpeephole;
+  if (layer.norm) gradients.dnorm = dnorm;
   gradients.dx = dx;
   gradients.dx_batch_stride = timesteps * features;
   gradients.dx_time_stride = features;
   expect(sqk_backward(&layer, &outputs, &gradients), SQK_OK);
-  for (const Floats *one : {&dx, &dkernel, &drecurrent, &dbias, &dh0, &dc0, &dpeephole})
+  for (const Floats *one : {&dx, &dkernel, &drecurrent, &dbias, &dh0, &dc0, &dpeephole, &dnorm})
     one->check("gradient");
   outputs.workspace_floats = floats - 1;
   if (floats) expect(sqk_backward(&layer, &outputs, &gradients), SQK_BAD_ARGUMENT);
 
   sqk_packed *packed;
-  if (layer.peephole || layer.zoneout_h_mask || layer.zoneout_h != 0)
+  if (kind || layer.zoneout_h_mask || layer.zoneout_h != 0)
     expect(sqk_pack(&layer, &packed), SQK_UNSUPPORTED);
-  layer.peephole = nullptr;
+  layer.peephole = layer.norm = nullptr;
   layer.zoneout_h_mask = layer.zoneout_c_mask = nullptr;
   layer.zoneout_h = 0;
   expect(sqk_pack(&layer, &packed), SQK_OK);

@@ -15,7 +15,7 @@
 // best first: SQK_ISAS = X(avx512) X(avx2) X(sse2).
 #define X(isa)                     \
   namespace isa {                  \
-  extern const Kernels kernels[4]; \
+  extern const Kernels kernels[kCells]; \
   }
 SQK_ISAS
 #undef X
@@ -132,7 +132,6 @@ int check_variant(const sqk_layer &layer) {
     return fail(SQK_UNSUPPORTED, "an LSTM has a peephole or normalization, not both");
   if (layer.norm && !(layer.norm_epsilon >= 0))
     return fail(SQK_BAD_ARGUMENT, "norm_epsilon must not be negative");
-  if (layer.norm) return fail(SQK_UNSUPPORTED, "there are no kernels yet for normalization");
   if (layer.precision == SQK_BFLOAT16)
     return fail(SQK_UNSUPPORTED, "there are no kernels yet for products in bfloat16");
   return SQK_OK;
@@ -288,7 +287,7 @@ int sqk_forward(const sqk_layer *layer, const sqk_outputs *outputs) {
   Call call = {};
   if (int code = check_call(call, layer, outputs)) return code;
   turn(call.layer, call.gradients);
-  const Kernels &isa = kernels()[call.layer.cell];
+  const Kernels &isa = kernels()[cell_of(call.layer)];
   const Lease memory;
   float *packed = memory ? memory->take(isa.pack_floats(call.layer)) : nullptr;
   if (!packed) return no_memory();
@@ -310,14 +309,14 @@ int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
   if (!call.gradients.dkernel != !call.gradients.drecurrent_kernel)
     return fail(SQK_BAD_ARGUMENT, "dkernel and drecurrent_kernel must come together");
   turn(call.layer, call.gradients);
-  const Kernels &isa = kernels()[call.layer.cell];
+  const Kernels &isa = kernels()[cell_of(call.layer)];
   const Lease memory;
   if (!memory) return no_memory();
   const int64_t parts = parts_of(call.layer);
   float *packed = memory->take(isa.pack_back_floats(call.layer));
   float **sums = nullptr;
   const sqk_gradients &to = call.gradients;
-  if (to.dkernel || to.dbias || to.dpeephole) {
+  if (to.dkernel || to.dbias || to.dpeephole || to.dnorm) {
     sums = memory->take_array<float *>(parts);
     for (int64_t part = 0; sums && part < parts; part++)
       sums[part] = memory->take(isa.sums_floats(call.layer));

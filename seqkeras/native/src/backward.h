@@ -28,7 +28,7 @@ struct BackwardMemory {
   float **dx_rows;
   const float **x, **h, **resets;  // inputs, states before, and gate r of a GRU
   int64_t *owner;                  // which row of the group it is
-  float *d;
+  float *d, *d_state;  // gradients to the sums of x and of h: one memory but with normalization
   Inputs inputs;
   int64_t capacity;
   // Of the rows of the group.
@@ -57,11 +57,13 @@ static BackwardMemory backward_memory(const Call &call, Arena &arena, int64_t ro
   m.h = arena.take_array<const float *>(capacity);
   m.resets = arena.take_array<const float *>(capacity);
   m.owner = arena.take_array<int64_t>(capacity);
-  m.before = layer.mask || layer.reset ? arena.take_array<int32_t>(rows * layer.timesteps) : nullptr;
+  const bool simple = !layer.mask && !layer.reset;
+  m.before = simple ? nullptr : arena.take_array<int32_t>(rows * layer.timesteps);
   m.dh = arena.take(rows * pad);
   m.dc = arena.take(F::kHasC ? rows * pad : 0);
   m.second = arena.take(F::kSecond ? rows * pad : 0);
-  m.d = arena.take(panels * capacity * kPanel);
+  m.d = m.d_state = arena.take(panels * capacity * kPanel);
+  if (F::kNorm) m.d_state = arena.take(panels * capacity * kPanel);
   m.zeros = arena.take(pad);
   m.inputs.ld = input_ld(maximum(layer.features, layer.units) + 1);
   m.inputs.memory = arena.take(capacity * m.inputs.ld);
@@ -162,10 +164,11 @@ class Backward {
       row.dh = m.dh_rows[count] = m.dh + r * pad;
       row.dc = F::kHasC ? m.dc + r * pad : nullptr;
       row.d = m.d + at * kPanel;
+      row.d_state = m.d_state + at * kPanel;
       row.second = F::kSecond ? m.second + count * pad : nullptr;
       row.keep_h = flags_at(layer, layer.zoneout_h_mask, b, t);
       row.keep_c = flags_at(layer, layer.zoneout_c_mask, b, t);
-      row.dpeephole = sums && layer.peephole ? sums + all_sums.peephole : nullptr;
+      row.more = sums ? sums + all_sums.more : nullptr;
       m.second_rows[count] = row.second;
       m.x[at] = layer.x + b * layer.x_batch_stride + t * layer.x_time_stride;
       m.dx_rows[at] = dx;
@@ -178,9 +181,12 @@ class Backward {
 
   // One timestep: d of its rows, and the gradient to the states before it.
   void timestep(int64_t t, int64_t used, int64_t count) const {
-    back_rows<CELL>(m.rows, count, gap, layer);
+    if constexpr (F::kNorm)
+      back_norm(m.rows, count, gap, layer);
+    else
+      back_rows<CELL>(m.rows, count, gap, layer);
     BackProduct p = {};
-    p.d = m.d + used * kPanel;
+    p.d = m.d_state + used * kPanel;
     p.gap = gap;
     if constexpr (F::kSecond) {
       p.to = m.second_rows;
@@ -232,7 +238,7 @@ class Backward {
       dropped_weights(used);
     else {
       gather_states(used, nullptr);
-      weight_product<F::kH.count>(m.inputs, m.d, gap, used, sums, all_sums.h, F::kH, 0);
+      weight_product<F::kH.count>(m.inputs, m.d_state, gap, used, sums, all_sums.h, F::kH, 0);
     }
     if constexpr (F::kSecond) {
       gather_states(used, layer.recurrent_dropout ? m.factors + 2 * group : nullptr);
@@ -248,8 +254,8 @@ class Backward {
       if constexpr (CELL == SQK_SIMPLE_RNN)
         weight_product<4>(m.inputs, m.d, gap, used, sums, all_sums.h, F::kH, 0);
       else
-        weight_product<1>(m.inputs, m.d, gap, used, sums, all_sums.h, {F::kH.first + gate, 1},
-                          gate);
+        weight_product<1>(m.inputs, m.d_state, gap, used, sums, all_sums.h,
+                          {F::kH.first + gate, 1}, gate);
     }
   }
 

@@ -17,7 +17,7 @@ struct Row {
   const float *factors;  // of recurrent dropout, for the GRU's candidate, or null
   float *h_out, *c;      // new state; c is changed in place
   float *save;           // what backward needs, or null
-  float *work;           // three vectors for the GRU's second product
+  float *work;           // three vectors for the GRU's second product, or eight for all sums
   const uint8_t *keep_h, *keep_c;  // masks of zoneout, or null
 };
 
@@ -191,9 +191,10 @@ struct BackRow {
   float *dh, *dc;  // gradient to the state after; becomes the part of the gradient to the state
                    // before that does not come through the recurrent kernel
   float *d;        // gradient to the sums: its row in the first panel
+  float *d_state;  // with normalization, that to h's sums; else the same
   float *second;   // gradient to r * h, GRU
   const uint8_t *keep_h, *keep_c;  // masks of zoneout, or null
-  float *dpeephole;                // its sums, or null
+  float *more;                     // sums for a peephole or for normalization, or null
 };
 
 // Zoneout: takes from the gradient to a new state what goes to the old one.
@@ -233,10 +234,10 @@ SQK_INLINE void back_lstm(const BackRow &row, int64_t gap, const sqk_layer &laye
       dc_before += d_i * load_some(peephole + unit, lanes);
       dc_before += d_f * load_some(peephole + units + unit, lanes);
     }
-    if (EXTRA && row.dpeephole) {
-      add_to(row.dpeephole + unit, d_i * c_before);
-      add_to(row.dpeephole + pad + unit, d_f * c_before);
-      add_to(row.dpeephole + 2 * pad + unit, d_o * c);
+    if (peephole && row.more) {
+      add_to(row.more + unit, d_i * c_before);
+      add_to(row.more + pad + unit, d_f * c_before);
+      add_to(row.more + 2 * pad + unit, d_o * c);
     }
     store(row.dc + unit, dc_before);
     store(row.dh + unit, dh_before);

@@ -2,7 +2,7 @@
 // of another thread, so there is no barrier within a sequence.
 #pragma once
 
-#include "cells.h"
+#include "norm.h"
 #include "tile.h"
 
 namespace SQK_ISA {
@@ -10,6 +10,17 @@ namespace SQK_ISA {
 // Panels that a tile of few rows takes at once.
 constexpr int panels_for(int rows) {
   return rows == 1 ? (kSums == 24 ? 4 : 2) : rows < 4 && kSums == 24 ? 2 : 1;
+}
+
+// Sums as they are to work[first + gate * padded units], for P panels from u on.
+template <int P, int R>
+SQK_INLINE void put(const Vec (&sum)[R][4 * P], const Row *rows, int64_t first, int64_t pad,
+                    int64_t u) {
+#pragma GCC unroll 32
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 32
+    for (int v = 0; v < 4 * P; v++)
+      store(rows[r].work + first + v % 4 * pad + (u + v / 4) * kLanes, sum[r][v]);
 }
 
 // One tile: the sums of R rows for P panels from u on, and their activations.
@@ -21,7 +32,7 @@ SQK_NOINLINE static void tile(const Packed<CELL> &weights, const Row *rows, int6
   for (int v = 0; v < 4 * P; v++) {
     const Vec bias = load(weights.bias(u) + v * kLanes);
 #pragma GCC unroll 32
-    for (int r = 0; r < R; r++) sum[r][v] = bias;
+    for (int r = 0; r < R; r++) sum[r][v] = F::kNorm ? Vec{} : bias;
   }
   Rows<R> x, h;
   GateRows<R> dropped;
@@ -31,14 +42,19 @@ SQK_NOINLINE static void tile(const Packed<CELL> &weights, const Row *rows, int6
     h.row[r] = rows[r].h;
     dropped.row[r] = rows[r].dropped;
   }
-  dropped.gap = F::kGates == 1 ? 0 : padded(weights.units);  // the vectors of a panel are gates
   const float *x_panel = weights.x_panel(u), *h_panel = weights.h_panel(u);
-  const int64_t gap = weights.panel_size;
+  const int64_t gap = weights.panel_size, pad = padded(weights.units);
+  dropped.gap = F::kGates == 1 ? 0 : pad;  // the vectors of a panel are gates
   multiply<P, F::kX.count, F::kX.first>(sum, x, x_panel, gap, weights.features);
+  if constexpr (F::kNorm) {
+    put<P>(sum, rows, 0, pad, u);
+    clear(sum);
+  }
   if constexpr (DROP)
     multiply<P, F::kH.count, F::kH.first>(sum, dropped, h_panel, gap, weights.units);
   else
     multiply<P, F::kH.count, F::kH.first>(sum, h, h_panel, gap, weights.units);
+  if constexpr (F::kNorm) return put<P>(sum, rows, 4 * pad, pad, u);
   alignas(64) float sums[R * P * kPanel];
 #pragma GCC unroll 32
   for (int r = 0; r < R; r++)
@@ -90,6 +106,7 @@ static void timestep(const Packed<CELL> &weights, const Row *rows, int64_t count
           tile<CELL, size.value, 1, DROP>(weights, rows + row, u);
         });
   }
+  if constexpr (Form<CELL>::kNorm) finish_norm(weights, rows, count);
   if constexpr (CELL == SQK_GRU)
     for (int64_t u = 0; u < weights.second_panels; u++)
       for_tiles<most_rows(4)>(count, [&](int64_t row, auto size) {
@@ -125,7 +142,7 @@ static ForwardMemory forward_memory(const Call &call, Arena &arena, int64_t rows
   m.shown = arena.take_array<const float *>(rows);
   m.c = arena.take(Form<CELL>::kHasC ? rows * pad : 0);
   m.dropped = arena.take(layer.recurrent_dropout ? rows * Form<CELL>::kGates * pad : 0);
-  m.work = arena.take(CELL == SQK_GRU ? rows * 3 * pad : 0);
+  m.work = arena.take(rows * Form<CELL>::kWork * pad);
   m.turns = arena.take(call.outputs.y ? 0 : 2 * rows * pad);
   m.zeros = arena.take(pad);
   if (!arena.failed()) fill(m.zeros, 0, pad);
@@ -174,7 +191,8 @@ static int64_t gather(const Call &call, const ForwardMemory &m, int64_t first, i
     row.save = to.workspace
                    ? to.workspace + (b * timesteps + t) * saved_of(layer) * pad
                    : nullptr;
-    row.work = m.work + r * 3 * pad;
+    row.work = m.work + r * Form<CELL>::kWork * pad;
+    if (Form<CELL>::kNorm && row.save) row.work = row.save + kSavedNormals * pad;
     row.keep_h = flags_at(layer, layer.zoneout_h_mask, b, t);
     row.keep_c = flags_at(layer, layer.zoneout_c_mask, b, t);
     row.dropped = row.factors = nullptr;
@@ -239,7 +257,7 @@ static bool step(const sqk_layer &layer, const float *packed, Arena &arena, int6
   const int64_t most = minimum(count, kGroup);
   Row *rows = arena.take_array<Row>(most);
   float *fresh = arena.take(most * pad), *carry = arena.take(most * pad);
-  float *work = arena.take(CELL == SQK_GRU ? most * 3 * pad : 0);
+  float *work = arena.take(most * Form<CELL>::kWork * pad);
   if (arena.failed()) return false;
   for (int64_t first = 0, n; first < count; first += n) {
     n = minimum(kGroup, count - first);
@@ -251,7 +269,7 @@ static bool step(const sqk_layer &layer, const float *packed, Arena &arena, int6
       rows[r].h = h + at;
       rows[r].h_out = fresh + r * pad;
       rows[r].c = carried;
-      rows[r].work = work + r * 3 * pad;
+      rows[r].work = work + r * Form<CELL>::kWork * pad;
       if (Form<CELL>::kHasC)
         for (int64_t unit = 0; unit < units; unit += kLanes)
           store(carried + unit, load_some(c + at + unit, lanes_at(unit, units)));

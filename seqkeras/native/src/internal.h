@@ -19,12 +19,19 @@ static inline int64_t padded(int64_t units) { return (units + kPadding - 1) / kP
 static inline int64_t gates_of(int32_t cell) {
   return cell == SQK_LSTM ? 4 : cell == SQK_SIMPLE_RNN ? 1 : 3;
 }
+// An LSTM with layer normalization is a cell of its own here.
+enum { kNormLstm = SQK_SIMPLE_RNN + 1, kCells };
+static inline int32_t cell_of(const sqk_layer &layer) {
+  return layer.norm ? static_cast<int32_t>(kNormLstm) : layer.cell;
+}
+
 static inline bool has_zoneout(const sqk_layer &layer) {
   return layer.zoneout_h_mask || layer.zoneout_c_mask || layer.zoneout_h != 0 ||
          layer.zoneout_c != 0;
 }
 static inline int64_t saved_of(const sqk_layer &layer) {
-  switch (layer.cell) {
+  switch (cell_of(layer)) {
+    case kNormLstm: return 14;           // see norm.h
     case SQK_LSTM: return 5;             // i f c o, and the cell state before
     case SQK_GRU: return 3;              // z r h
     case SQK_GRU_RESET_AFTER: return 4;  // z r h, and the state's part of h

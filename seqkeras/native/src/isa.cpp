@@ -13,8 +13,9 @@ constexpr Kernels kernels_of() {
           collect<CELL>, step<CELL>};
 }
 
-extern const Kernels kernels[4];
-const Kernels kernels[4] = {kernels_of<SQK_LSTM>(), kernels_of<SQK_GRU>(),
-                            kernels_of<SQK_GRU_RESET_AFTER>(), kernels_of<SQK_SIMPLE_RNN>()};
+extern const Kernels kernels[kCells];
+const Kernels kernels[kCells] = {kernels_of<SQK_LSTM>(), kernels_of<SQK_GRU>(),
+                                 kernels_of<SQK_GRU_RESET_AFTER>(), kernels_of<SQK_SIMPLE_RNN>(),
+                                 kernels_of<kNormLstm>()};
 
 }  // namespace SQK_ISA

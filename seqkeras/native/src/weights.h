@@ -23,7 +23,9 @@ struct Product {  // the columns first .. first + count of a panel
 
 template <int CELL>
 struct Form {
-  static constexpr int64_t kGates = CELL == SQK_LSTM ? 4 : CELL == SQK_SIMPLE_RNN ? 1 : 3;
+  static constexpr bool kNorm = CELL == kNormLstm;
+  static constexpr bool kIsLstm = CELL == SQK_LSTM || kNorm;
+  static constexpr int64_t kGates = kIsLstm ? 4 : CELL == SQK_SIMPLE_RNN ? 1 : 3;
   static constexpr bool kIsGru = CELL == SQK_GRU || CELL == SQK_GRU_RESET_AFTER;
   static constexpr Product kX = {0, kIsGru ? 3 : 4};
   static constexpr Product kH = {kIsGru ? 1 : 0, CELL == SQK_GRU ? 2 : kIsGru ? 3 : 4};
@@ -32,13 +34,15 @@ struct Form {
   static constexpr Product kCandidate = {0, 1};
   // The bias that acts on h alone.
   static constexpr bool kTwoBiases = CELL == SQK_GRU_RESET_AFTER;
-  static constexpr bool kHasC = CELL == SQK_LSTM;
+  static constexpr bool kHasC = kIsLstm;
+  // Vectors of padded units that a row needs for itself within a timestep.
+  static constexpr int64_t kWork = kSecond ? 3 : kNorm ? 8 : 0;
   static constexpr int64_t kPanelUnits = CELL == SQK_SIMPLE_RNN ? kPanel : kLanes;
 
   static int64_t panels(int64_t units) { return (units + kPanelUnits - 1) / kPanelUnits; }
 
   // Column v of panel u: the gate it belongs to in Keras, and its first unit.
-  static int64_t gate(int v) { return kIsGru ? (v + 2) % 3 : CELL == SQK_LSTM ? v : 0; }
+  static int64_t gate(int v) { return kIsGru ? (v + 2) % 3 : kIsLstm ? v : 0; }
   static int64_t unit(int64_t u, int v) {
     return u * kPanelUnits + (CELL == SQK_SIMPLE_RNN ? v * kLanes : 0);
   }
@@ -74,7 +78,8 @@ struct Packed {
   bool hard, extra;  // `extra`: there is zoneout or a peephole
   int32_t activation;
   float zoneout_h, zoneout_c;
-  const float *peephole;
+  const float *peephole, *norm;
+  float norm_epsilon;
 
   Packed(const sqk_layer &layer, const float *memory)
       : features(layer.features), units(layer.units), panels(F::panels(units)), memory(memory) {
@@ -88,6 +93,8 @@ struct Packed {
     zoneout_h = layer.zoneout_h;
     zoneout_c = layer.zoneout_c;
     peephole = layer.peephole;
+    norm = layer.norm;
+    norm_epsilon = layer.norm_epsilon;
   }
   int64_t bias_at() const { return panels * panel_size + second_panels * second_size; }
   int64_t floats() const { return bias_at() + panels * kPanel; }
@@ -225,15 +232,16 @@ template <int CELL>
 struct AllSums {
   using F = Form<CELL>;
   Sums x, h, second;
-  int64_t peephole;  // where its sums begin, [3][padded units]
+  // Where those of a peephole begin, or of normalization and its bias: [3 or 14][padded units].
+  int64_t more;
   int64_t end;
   explicit AllSums(const sqk_layer &layer) {
     const int64_t panels = F::panels(layer.units);
     x = {layer.features + 1, panels, F::kX.count, 0};
     h = {layer.units + (F::kTwoBiases ? 1 : 0), panels, F::kH.count, x.floats()};
     second = {layer.units, F::kSecond ? panels : 0, F::kCandidate.count, x.floats() + h.floats()};
-    peephole = second.offset + second.floats();
-    end = peephole + (layer.peephole ? 3 * padded(layer.units) : 0);
+    more = second.offset + second.floats();
+    end = more + (F::kNorm ? 14 : layer.peephole ? 3 : 0) * padded(layer.units);
   }
 };
 
@@ -285,7 +293,13 @@ static void collect(const Call &call, float *const *sums, int64_t parts) {
         collect_row<CELL>(recurrent, all_sums.second, sums, parts, row, units, F::kCandidate);
     }
   }
-  if (to.dpeephole) collect_rows(to.dpeephole, 3, units, sums, parts, all_sums.peephole);
+  const int64_t more = all_sums.more;
+  if (F::kNorm) {
+    if (to.dnorm) collect_rows(to.dnorm, 10, units, sums, parts, more);
+    if (to.dbias) collect_rows(to.dbias, 4, units, sums, parts, more + 10 * padded(units));
+    return;
+  }
+  if (layer.peephole && to.dpeephole) collect_rows(to.dpeephole, 3, units, sums, parts, more);
   if (!to.dbias) return;
   collect_row<CELL>(to.dbias, all_sums.x, sums, parts, layer.features, units, F::kX);
   if (F::kTwoBiases)
