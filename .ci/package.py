@@ -33,6 +33,8 @@ else:
     run = native.forward(native.Layer("lstm", *ones[1:]), ones[0], training=True)
     assert run.y.shape == (1, 3, 5) and native.backward(run, dy=run.y)["x"].any()
 print("native kernels:", library.isa if library else reason)
+from importlib.util import find_spec
+assert (library is None) == (find_spec("seqkeras.native._tensorflow") is None)
 from importlib.resources import files
 assert (files("seqkeras") / "py.typed").is_file()
 assert (files("seqkeras") / "forecasting/data/air_passengers.csv").is_file()

@@ -11,7 +11,7 @@ from typing import Any
 from seqkeras import native
 from seqkeras._checks import bad_argument
 from seqkeras.kernels._call import Inputs, Outputs, Static
-from seqkeras.native._library import ACTIVATIONS, CELLS, GATES, MASKED_OUTPUTS, library
+from seqkeras.native._library import ACTIVATIONS, CELLS, GATES, MASKED_OUTPUTS, PRECISIONS, library
 
 #: The inputs, and what backward reads beside them; `saved` is what forward left for it.
 SLOTS = (*Inputs._fields, "y", "saved", "dy", "dlast", "dh_n", "dc_n")
@@ -25,9 +25,20 @@ CHOICES = {
     "activation": ACTIVATIONS,
     "recurrent_activation": ACTIVATIONS,
     "masked_output": MASKED_OUTPUTS,
-    "precision": ("float32", "bfloat16"),
+    "precision": PRECISIONS,
 }
 FLAGS = ("go_backwards", "save", "sequences")
+RATES = ("zoneout_h", "zoneout_c", "norm_epsilon")
+#: What asking for a second derivative is answered with.
+ONCE = (
+    "The gradient of a fused recurrent layer has no gradient itself. For second derivatives take "
+    'implementation="scan".'
+)
+
+
+def there(inputs: Inputs) -> dict[str, Any]:
+    """The tensors there are, under their names."""
+    return {name: tensor for name, tensor in inputs._asdict().items() if tensor is not None}
 
 
 def bits(names: Iterable[str]) -> int:
@@ -47,6 +58,8 @@ def numbers(static: Static) -> dict[str, int | float]:
         values[name] = choices.index(values[name])
     for name in FLAGS:
         values[name] = int(values[name])
+    for name in RATES:
+        values[name] = float(values[name])
     return values
 
 

@@ -1,6 +1,7 @@
 """The compiled kernels as calls of XLA, for JAX on a CPU."""
 
 import functools
+import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,17 +12,16 @@ from seqkeras import native
 from seqkeras.kernels import _fused_call as call
 from seqkeras.kernels._call import Inputs, Outputs, Static
 
-try:
-    from jax import ffi
-except ImportError:  # JAX before 0.5 has it here
-    from jax.extend import ffi
+# JAX before 0.5 has it in another place.
+_module = "jax.ffi" if importlib.util.find_spec("jax.ffi") else "jax.extend.ffi"
+ffi: Any = importlib.import_module(_module)
 
 _TARGETS = ("sqk_xla_forward", "sqk_xla_backward")
 
 
 def why_not() -> str | None:
     """Why the kernels cannot run in JAX on this machine, or None where they can."""
-    return _register()
+    return native.why_not() or _register()
 
 
 def run(static: Static, inputs: Inputs) -> Outputs:
@@ -60,16 +60,15 @@ class _Kept(NamedTuple):
 
 def _run_forward(static: Static, primals: Inputs) -> tuple[Outputs, _Kept]:
     """`primals` says of each input whether a gradient to it is wanted."""
-    there = {name: primal for name, primal in primals._asdict().items() if primal is not None}
+    there = call.there(primals)
     wanted = call.gradient_names(name for name, primal in there.items() if primal.perturbed)
-    values = {name: primal.value for name, primal in there.items()}
-    inputs = primals._replace(**values)
+    inputs = primals._replace(**{name: primal.value for name, primal in there.items()})
     outputs, saved = _forward(static._replace(save=True), inputs)
     return outputs, _Kept(inputs, outputs.y, saved, _Names(wanted))
 
 
 def _run_backward(static: Static, kept: _Kept, cotangents: Outputs) -> tuple[Inputs]:
-    read = {name: value for name, value in kept.inputs._asdict().items() if value is not None}
+    read = call.there(kept.inputs)
     if static.sequences:
         read["y"] = kept.y
     read["saved"] = kept.saved
@@ -88,12 +87,11 @@ _run.defvjp(_run_forward, _run_backward, symbolic_zeros=True)
 
 def _forward(static: Static, inputs: Inputs) -> tuple[Outputs, jax.Array | None]:
     """The outputs, and what is saved where that is asked for."""
-    read = {name: value for name, value in inputs._asdict().items() if value is not None}
     sizes = call.output_shapes(inputs.x.shape, inputs.recurrent_kernel.shape)
     shapes = [sizes[name] for name in call.output_names(static)]
     if static.save:
         shapes.append((_saved_floats(static, inputs),))
-    found = _call("sqk_xla_forward", static, read, shapes, wanted=0)
+    found = _call("sqk_xla_forward", static, call.there(inputs), shapes, wanted=0)
     saved = found.pop() if static.save else None
     return call.as_outputs(static, found), saved
 
@@ -102,7 +100,7 @@ def _saved_floats(static: Static, inputs: Inputs) -> int:
     """Floats that forward saves: the workspace, and y where it is no output."""
     x, units = inputs.x.shape, inputs.recurrent_kernel.shape[0]
     # It matters which tensors there are, and nothing is read from them.
-    there = {name: 1 for name, value in inputs._asdict().items() if value is not None}
+    there = dict.fromkeys(call.there(inputs), 1)
     floats = call.workspace_floats(call.layer_struct(static, x, units, **there))
     return floats if static.sequences else floats + x[0] * x[1] * units
 

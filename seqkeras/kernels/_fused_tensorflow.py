@@ -28,11 +28,7 @@ def run(static: Static, inputs: Inputs) -> Outputs:
         tf.errors.InvalidArgumentError: a shape is wrong; in a graph, when it runs.
         tf.errors.UnimplementedError: there is no kernel for this.
     """
-    tensors = {
-        name: tf.convert_to_tensor(tensor)
-        for name, tensor in inputs._asdict().items()
-        if tensor is not None
-    }
+    tensors = {name: tf.convert_to_tensor(one) for name, one in call.there(inputs).items()}
     outputs, _ = _forward(static, tensors)
     return call.as_outputs(static, outputs)
 
@@ -92,10 +88,7 @@ def _forward_gradient(operation: Any, *gradients: tf.Tensor | None) -> list[tf.T
 
 
 def _backward_gradient(operation: Any, *_: tf.Tensor) -> None:
-    raise NotImplementedError(
-        "The gradient of a fused recurrent layer has no gradient itself. For second derivatives "
-        'take implementation="scan".'
-    )
+    raise NotImplementedError(call.ONCE)
 
 
 def _set_shapes(tensors: Sequence[tf.Tensor], shapes: Sequence[Any]) -> None:

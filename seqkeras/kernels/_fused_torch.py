@@ -31,7 +31,7 @@ def run(static: Static, inputs: Inputs) -> Outputs:
         NotImplementedError: `why_not` has the reason, or there is no kernel for this.
     """
     call.check_shapes(static, inputs)
-    for name, tensor in _there(inputs).items():
+    for name, tensor in call.there(inputs).items():
         _check_kind(name, tensor)
     return call.as_outputs(static, _Fused.apply(static, *inputs))
 
@@ -50,7 +50,6 @@ class _Fused(torch.autograd.Function):
         return tuple(outputs[name] for name in call.output_names(static))
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(context: Any, *gradients: torch.Tensor | None) -> Any:
         *tensors, y, saved = context.saved_tensors
         static, inputs = context.static._replace(save=True), Inputs(*tensors)
@@ -69,13 +68,28 @@ class _Fused(torch.autograd.Function):
             if gradient is not None
         }
         found = _backward(static, inputs, {"y": y, "saved": saved, **by_name}, wanted)
+        if torch.is_grad_enabled():  # the gradients are to be differentiated again
+            sources = [one for one in (*tensors, *gradients) if one is not None]
+            found = {name: _Once.apply(gradient, *sources) for name, gradient in found.items()}
         return None, *(found.get(name) for name in Inputs._fields)
+
+
+class _Once(torch.autograd.Function):
+    """A gradient, of what it was computed from, that has no gradient itself."""
+
+    @staticmethod
+    def forward(context: Any, gradient: torch.Tensor, *sources: torch.Tensor) -> torch.Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> Any:
+        raise NotImplementedError(call.ONCE)
 
 
 def _forward(static: Static, inputs: Inputs) -> dict[str, torch.Tensor]:
     """The outputs; where saving, also `saved`, and `y` though it may not be wanted."""
     functions = library().functions
-    tensors = _readable(_there(inputs))
+    tensors = _readable(call.there(inputs))
     layer = _layer(static, tensors)
     shapes = call.output_shapes(inputs.x.shape, inputs.recurrent_kernel.shape)
     names = call.output_names(static._replace(sequences=static.sequences or static.save))
@@ -92,7 +106,7 @@ def _backward(
 ) -> dict[str, torch.Tensor]:
     """Gradients to the inputs `wanted`, from what forward left and the gradients to its outputs."""
     functions = library().functions
-    tensors, others = _readable(_there(inputs)), _readable(others)
+    tensors, others = _readable(call.there(inputs)), _readable(others)
     layer, outputs = _layer(static, tensors), _outputs(others)
     found = {name: torch.empty(tensors[name].shape) for name in call.gradient_names(wanted)}
     given = {name: others[name] for name in ("dlast", "dh_n", "dc_n") if name in others}
@@ -108,10 +122,6 @@ def _backward(
 
 def _check(code: int) -> None:
     library().check(code)
-
-
-def _there(inputs: Inputs) -> Tensors:
-    return {name: tensor for name, tensor in inputs._asdict().items() if tensor is not None}
 
 
 def _check_kind(name: str, tensor: torch.Tensor) -> None:

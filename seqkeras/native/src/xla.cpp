@@ -110,9 +110,15 @@ class Frame {
   explicit Frame(XLA_FFI_CallFrame *frame) : frame_(*frame) {}
 
   bool input(int slot, binding::Tensor *tensor) {
-    const int dtype = binding::kSlots[slot].is_bool ? kBool : kFloat;
+    const binding::Slot &kind = binding::kSlots[slot];
+    const int dtype = kind.is_bool ? kBool : kFloat;
     const XLA_FFI_Buffer *buffer = take(frame_.arguments, next_input_++, dtype);
-    if (!buffer) return false;
+    if (!buffer) {
+      char words[100];
+      snprintf(words, sizeof words, "%s must be %s", kind.name, kind.is_bool ? "bool" : "float32");
+      fail(binding::kInvalidArgument, words);
+      return false;
+    }
     tensor->data = buffer->data;
     tensor->rank = static_cast<int>(buffer->rank);
     for (int axis = 0; axis < tensor->rank && axis < binding::kMostRank; axis++)
@@ -122,11 +128,10 @@ class Frame {
 
   float *output(int rank, const int64_t *dims) {
     const XLA_FFI_Buffer *buffer = take(frame_.results, next_output_++, kFloat);
-    if (!buffer) return nullptr;
-    bool same = buffer->rank == rank;
+    bool same = buffer && buffer->rank == rank;
     for (int axis = 0; same && axis < rank; axis++) same = buffer->dims[axis] == dims[axis];
     if (same) return static_cast<float *>(binding::there(buffer->data));
-    fail(binding::kInvalidArgument, "a result has another shape than the call gives");
+    fail(binding::kInvalidArgument, "a result is not of the type and the shape that a call gives");
     return nullptr;
   }
 
@@ -149,13 +154,11 @@ class Frame {
   XLA_FFI_Error *error() const { return error_; }
 
  private:
-  const XLA_FFI_Buffer *take(const XLA_FFI_Buffers &all, int64_t index, int dtype) {
-    if (index < all.size && all.types[index] == kBuffer) {
-      const XLA_FFI_Buffer *buffer = static_cast<XLA_FFI_Buffer *>(all.buffers[index]);
-      if (buffer->dtype == dtype) return buffer;
-    }
-    fail(binding::kInvalidArgument, "a buffer is missing, or neither float32 nor bool as it must");
-    return nullptr;
+  // Null where there is no such buffer.
+  static const XLA_FFI_Buffer *take(const XLA_FFI_Buffers &all, int64_t index, int dtype) {
+    if (index >= all.size || all.types[index] != kBuffer) return nullptr;
+    const XLA_FFI_Buffer *buffer = static_cast<XLA_FFI_Buffer *>(all.buffers[index]);
+    return buffer->dtype == dtype ? buffer : nullptr;
   }
 
   const void *attribute(const char *name, int dtype) {
