@@ -86,8 +86,8 @@ def test_a_list_of_cells_may_mix_names_and_keras_cells():
 
 def test_a_list_of_names_takes_one_number_of_units_or_one_for_each():
     assert [one.units for one in stack_model(cell=["gru", "lstm"], units=7).layers[1:]] == [7, 7]
-    layers = stack_model(cell=["gru", "lstm"], units=(7, 8)).layers[1:]
-    assert [(type(one), one.units) for one in layers] == [
+    made = stack_model(cell=["gru", "lstm"], units=(7, 8)).layers[1:]
+    assert [(type(one), one.units) for one in made] == [
         (layers.GRU, 7),
         (layers.LSTM, 8),
     ]
