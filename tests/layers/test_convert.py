@@ -16,13 +16,13 @@ from seqkeras import layers
 from seqkeras.errors import ArgumentError, ForgottenStateWarning, KeptLayerWarning
 
 stock = keras.layers
-X = np.random.default_rng(0).normal(size=(8, 6, 3)).astype("float32")
+X = np.random.default_rng(0).normal(size=(4, 3, 3)).astype("float32")
 Y = X[:, 0, :2]
 
 
 def model_of(*parts, batch=None, compiled=True, **options):
     """A model of two outputs through `parts`; the last two timesteps may be masked away."""
-    inputs = x = keras.Input((6, 3), batch_size=batch)
+    inputs = x = keras.Input((3, 3), batch_size=batch)
     for part in parts:
         x = part(x)
     if len(x.shape) == 3:
@@ -43,7 +43,7 @@ def recurrent(model):
 
 
 def train(model, epochs=1):
-    model.fit(X, Y, batch_size=4, epochs=epochs, shuffle=False, verbose=0)
+    model.fit(X, Y, epochs=epochs, shuffle=False, verbose=0)
     return model
 
 
@@ -108,13 +108,13 @@ def part_of(way, cell, dropout, use_bias):
     return WAYS[way](*CELLS[cell], {"dropout": dropout, "use_bias": use_bias})
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(st.booleans(), st.lists(PARTS, min_size=1, max_size=2))
 @example(True, [(number, "lstm", 0.3, True) for number in range(len(WAYS) - 1)])
 @example(False, [(len(WAYS) - 1, "gru", 0.3, True)])
 def test_there_and_back_and_on_with_training(masked, parts):
     parts = [part_of(*part) for part in parts]
-    model = train(model_of(*[stock.Masking()] * masked, *parts))
+    model = train(model_of(*[stock.Masking()] * masked, *parts, run_eagerly=True))
     there = layers.accelerate(model)
     back = layers.to_keras(there)
     assert all(recurrent(there).values())
@@ -127,22 +127,26 @@ def test_there_and_back_and_on_with_training(masked, parts):
 @pytest.mark.backends
 def test_a_model_of_many_kinds_is_copied_on_each_backend():
     inner = keras.Sequential(
-        [keras.Input((6, 4)), stock.GRU(3, return_sequences=True), stock.LSTM(3)], name="inner"
+        [keras.Input((3, 4)), stock.GRU(3, return_sequences=True), stock.LSTM(3)], name="inner"
     )
-    shared = stock.LSTM(4, return_sequences=True, name="shared", dropout=0.2)
-    inputs = {"a": keras.Input((6, 3), name="a"), "b": keras.Input((6, 3), name="b")}
+    # Keras on PyTorch draws dropout without looking at the seeds of a layer.
+    dropout = 0.0 if keras.backend.backend() == "torch" else 0.2
+    shared = stock.LSTM(4, return_sequences=True, name="shared", dropout=dropout)
+    inputs = {"a": keras.Input((3, 3), name="a"), "b": keras.Input((3, 3), name="b")}
     a, b = shared(stock.Masking()(inputs["a"])), shared(inputs["b"])
     last, h, c = stock.LSTM(3, return_state=True, name="states")(b)
     given_state = stock.RNN(stock.LSTMCell(3), name="given")(a, initial_state=[h, c])
     outputs = {"one": inner(a), "two": stock.Add()([last, given_state])}
     model = keras.Model(inputs, outputs)
-    model.compile("rmsprop", loss={"one": "mse", "two": "mae"}, metrics={"two": ["mae"]})
+    model.compile(
+        "rmsprop", loss={"one": "mse", "two": "mae"}, metrics={"two": ["mae"]}, run_eagerly=True
+    )
     data = {"a": X, "b": X[::-1].copy()}, {"one": X[:, 0], "two": X[:, 1]}
     model.fit(*data, verbose=0)
     there = layers.accelerate(model)
     back = layers.to_keras(there)
     assert all(recurrent(there).values())
-    assert [len(there.get_layer("shared")._inbound_nodes)] == [2]
+    assert len(there.get_layer("shared")._inbound_nodes) == 2
     for copy in (model, there, back):
         copy.fit(*data, verbose=0, shuffle=False)
     expected = model.predict(data[0], verbose=0)
@@ -172,8 +176,8 @@ def test_a_model_with_nothing_to_convert_is_copied():
 
 @pytest.mark.parametrize("convert", [layers.accelerate, layers.to_keras])
 def test_a_sequential_in_a_sequential_stays_one(convert):
-    inner = keras.Sequential([keras.Input((6, 3)), stock.LSTM(3)], name="inner")
-    model = keras.Sequential([keras.Input((6, 3)), inner, stock.Dense(2)], name="outer")
+    inner = keras.Sequential([keras.Input((3, 3)), stock.LSTM(3)], name="inner")
+    model = keras.Sequential([keras.Input((3, 3)), inner, stock.Dense(2)], name="outer")
     copy = convert(model)
     assert [type(one) for one in (copy, copy.layers[0])] == [keras.Sequential] * 2
     assert [copy.name, *(one.name for one in copy.layers)] == [
@@ -215,7 +219,7 @@ def test_what_an_rnn_has_beside_its_cell_is_kept():
 
 
 def test_what_is_trainable_is_kept_at_every_depth():
-    inner = keras.Sequential([keras.Input((6, 3)), stock.LSTM(3, name="in"), stock.Dense(3)])
+    inner = keras.Sequential([keras.Input((3, 3)), stock.LSTM(3, name="in"), stock.Dense(3)])
     cells = stock.RNN([stock.LSTMCell(2), stock.LSTMCell(2)], return_sequences=True)
     model = model_of(cells, stock.Dense(3), inner)
     inner.trainable = False
@@ -267,10 +271,33 @@ def test_mixed_float16_keeps_the_scale_of_its_loss():
     assert_same(model, copy, tolerance=1e-3)
 
 
+class OwnModel(keras.Model):
+    def compile(self, optimizer, loss, extra):
+        super().compile(optimizer, loss)
+        self.extra = extra
+
+    def get_compile_config(self):
+        return {**super().get_compile_config(), "extra": self.extra}
+
+    def compile_from_config(self, config):
+        optimizer = keras.optimizers.deserialize(config["optimizer"])
+        self.compile(optimizer, config["loss"], config["extra"])
+        self.optimizer.build(self.trainable_variables)
+
+
+def test_a_model_of_your_own_class_is_compiled_by_it():
+    plain = model_of(stock.LSTM(3), compiled=False)
+    model = OwnModel(plain.inputs, plain.outputs)
+    model.compile("adam", "mse", 7)
+    copy = layers.accelerate(train(model))
+    assert (type(copy), copy.extra) == (OwnModel, 7)
+    assert_same(model, copy)
+
+
 @pytest.mark.backends
 def test_a_stateful_model_goes_on_where_it_is():
     cells = stock.RNN([stock.LSTMCell(3), stock.GRUCell(2)], stateful=True, return_sequences=True)
-    model = model_of(stock.GRU(3, stateful=True, return_sequences=True), cells, batch=8)
+    model = model_of(stock.GRU(3, stateful=True, return_sequences=True), cells, batch=4)
     model(X)
     copy = layers.accelerate(model)
     np.testing.assert_allclose(_output(copy), _output(model), atol=1e-6)
@@ -350,7 +377,7 @@ def test_models_that_cannot_be_seen_are_refused(convert, model, message):
 
 
 def test_keras_has_no_reset_flags():
-    inputs = keras.Input((6, 3), batch_size=8), keras.Input((1,), batch_size=8, dtype="bool")
+    inputs = keras.Input((3, 3), batch_size=4), keras.Input((1,), batch_size=4, dtype="bool")
     outputs = layers.LSTM(3, stateful=True, name="a")(inputs[0], reset=inputs[1])
     with pytest.raises(ArgumentError, match=r"'a' \(LSTM\): it takes reset flags.*as_stateless"):
         layers.to_keras(keras.Model(inputs, outputs))
@@ -393,7 +420,7 @@ def test_what_still_needs_seqkeras_is_refused():
 
 
 def test_a_file_opens_where_seqkeras_is_not_installed(tmp_path):
-    wrapped = layers.TimeDistributed(keras.Sequential([stock.Reshape((3, 1)), layers.GRU(2)]))
+    wrapped = layers.TimeDistributed(keras.Sequential([stock.Reshape((6, 1)), layers.GRU(2)]))
     both = stock.Bidirectional(layers.LSTM(3, return_sequences=True, save_state=True))
     model = train(layers.to_keras(model_of(both, wrapped, layers.RNN(stock.GRUCell(2)))))
     model.save(tmp_path / "model.keras")
