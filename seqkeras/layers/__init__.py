@@ -14,6 +14,7 @@ from seqkeras.layers._dispatched import Dispatched as Dispatched
 from seqkeras.layers._dispatched import SimpleRNN as SimpleRNN
 from seqkeras.layers._explain import Explanation as Explanation
 from seqkeras.layers._explain import explain as explain
+from seqkeras.layers._explain import explain_layer as explain_layer
 from seqkeras.layers._legacy import keras_2_hard_sigmoid as keras_2_hard_sigmoid
 from seqkeras.layers._legacy import load_legacy as load_legacy
 from seqkeras.layers._legacy import load_legacy_weights as load_legacy_weights

@@ -16,19 +16,28 @@ def copy_compiled(model: keras.Model, copy: keras.Model, variables: dict[int, An
     """
     if not model.compiled:
         return
+    optimizer = model.optimizer
+    if type(copy).compile is keras.Model.compile:
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        copy.compile(**_options(model), auto_scale_loss=scaled)
+    else:  # what it takes, its own class knows
+        copy.compile_from_config(model.get_compile_config())
+    if copy.compiled and optimizer.built:
+        # In the order of its own, for layers may have been frozen since.
+        copy.optimizer.build([variables[id(one)] for one in optimizer._trainable_variables])
+        for old, new in zip(optimizer.variables, copy.optimizer.variables, strict=True):
+            new.assign(ops.convert_to_numpy(old))
+
+
+def _options(model: keras.Model) -> dict[str, Any]:
+    """What `compile` was called with."""
     # The objects themselves: written down and read again, a loss in a lambda would be lost.
     options = dict(model._compile_config.config)
     for name in ("metrics", "weighted_metrics"):
         options[name] = tree.map_structure(_new_metric, options[name])
     optimizer = model.optimizer
     options["optimizer"] = type(optimizer).from_config(optimizer.get_config())
-    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    copy.compile(**options, auto_scale_loss=scaled)
-    if optimizer.built:
-        # In the order of its own, for layers may have been frozen since.
-        copy.optimizer.build([variables[id(one)] for one in optimizer._trainable_variables])
-        for old, new in zip(optimizer.variables, copy.optimizer.variables, strict=True):
-            new.assign(ops.convert_to_numpy(old))
+    return options
 
 
 def _new_metric(metric: Any) -> Any:

@@ -45,7 +45,8 @@ def accelerate(model: keras.Model) -> keras.Model:
     have. Metrics begin anew. `to_keras` goes back.
 
     Args:
-        model: functional or Sequential, trained or not.
+        model: functional or Sequential, trained or not. A class of your own becomes `keras.Model`,
+            unless it is made of inputs and outputs.
 
     Returns:
         The copy; the given model is left as it is. It is a copy also where nothing was to do.

@@ -64,8 +64,8 @@ def as_stateless(model: keras.Model) -> keras.Model:
 
     The opposite of `as_stateful`: layers keep their names and weights, and a `reset` input is left
     away; where one other is left, it is the input itself instead of a dict. LSTM, GRU and SimpleRNN
-    stay those of `seqkeras.layers`, which are faster; `layers.to_keras` brings Keras' own back. What
-    the model was compiled with is not copied.
+    stay those of `seqkeras.layers`, which are faster; `layers.to_keras` brings Keras' own back.
+    What the model was compiled with is not copied.
 
     Args:
         model: functional or Sequential, with recurrent layers.

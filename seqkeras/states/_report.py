@@ -1,4 +1,4 @@
-"""The recurrent layers of a model, and its traps, as a text."""
+"""The recurrent layers of a model, their kernels, and its traps, as a text."""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from seqkeras.layers import recurrent_layers
+from seqkeras.layers import explain, explain_layer, recurrent_layers
 from seqkeras.states._named import named_states
 from seqkeras.states._traps import find_traps
 
@@ -17,6 +17,12 @@ def _units(path: str, layer: Any) -> str:
     owners = getattr(layer.cell, "cells", [layer])
     found = [getattr(one, "units", getattr(one, "filters", None)) for one in owners]
     return ", ".join("?" if units is None else str(units) for units in found)
+
+
+def _kernel(path: str, layer: Any) -> str:
+    found = explain_layer(path, layer)
+    same = found.training == found.inference
+    return found.training if same else f"{found.training}, {found.inference} in predict"
 
 
 def _states(path: str, layer: Any) -> str:
@@ -37,17 +43,18 @@ COLUMNS: dict[str, Callable[[str, Any], str]] = {
     "layer": lambda path, layer: path,
     "class": lambda path, layer: f"{type(layer).__module__.split('.')[0]} {type(layer).__name__}",
     "units": _units,
+    "kernel": _kernel,
     "stateful": lambda path, layer: "yes" if layer.stateful else "no",
     "states": _states,
 }
 
 
 def report(model: keras.Model, *, width: int = 88) -> str:
-    """A table of the recurrent layers of a model, and the traps in it with their ways out."""
+    """A table of the recurrent layers of a model, why they run as they do, and its traps."""
     rows = [[tell(*one) for tell in COLUMNS.values()] for one in recurrent_layers(model).items()]
     if not rows:
         return f"{model.name} has no recurrent layers."
-    parts = [_table([list(COLUMNS), *rows]), ""]
+    parts = [_table([list(COLUMNS), *rows]), "", "Why this kernel:", str(explain(model)), ""]
     traps = find_traps(model)
     parts.append(f"{len(traps)} to know:" if traps else "No trap was found.")
     for trap in traps:

@@ -8,9 +8,9 @@ from keras import tree
 
 from seqkeras import layers
 from seqkeras._checks import bad_argument
+from seqkeras.layers import recurrent_layers
 from seqkeras.states._calls import calls_of, lost_masks, takes_mask, upstream
 from seqkeras.states._named import rows_of, stateful_layers
-from seqkeras.layers import recurrent_layers
 from seqkeras.states._recurrent import reads_time, within
 from seqkeras.states._timewise import why_not_stepwise
 

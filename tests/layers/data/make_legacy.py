@@ -35,7 +35,11 @@ def functional(lstm, gru):
 
 def sequential(lstm, gru):
     inner = tf.keras.Sequential(
-        [layers.Dense(4, activation="relu", trainable=False), gru(2, return_sequences=True), lstm(3)],
+        [
+            layers.Dense(4, activation="relu", trainable=False),
+            gru(2, return_sequences=True),
+            lstm(3),
+        ],
         name="inner",
     )
     return tf.keras.Sequential(
@@ -81,7 +85,7 @@ def main():
         x = np.random.default_rng(9).normal(size=(2, *model.input_shape[1:])).astype("float32")
         outputs[name] = {"x": x.tolist(), "y": twin.predict(x, verbose=0).tolist()}
     weights = []
-    for seed, (make, plain) in enumerate(zip(CUDNN, PLAIN)):
+    for seed, (make, plain) in enumerate(zip(CUDNN, PLAIN, strict=True)):
         for wrap in (lambda one: one, layers.Bidirectional):
             source, target = wrap(make(2)), wrap(plain(2))
             for layer in (source, target):

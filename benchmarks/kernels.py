@@ -1,0 +1,296 @@
+"""Recurrent layers of seqkeras beside Keras' own and PyTorch's, on a CPU.
+
+KERAS_BACKEND=tensorflow python benchmarks/kernels.py [--cells lstm gru] [--rounds 15] [--threads 2]
+    [--variants] [--fit] [--cpu]
+
+For each shape (batch, timesteps, features, units), forward (inference) and a training step
+(forward, and gradients to inputs and all weights), compiled as Keras' fit compiles: tf.function,
+jax.jit, eager PyTorch. In turns in one process: ours, Keras' layer, on TensorFlow also that with
+jit_compile=True, and torch.nn.LSTM or GRU. Ratios are theirs / ours: medians of the rounds, and
+in brackets the quartiles of the ratios of single rounds. `floor` is the time of the same
+multiplications at the rate of torch's product of two 1024 x 1024 matrices in the same run, as a
+share of ours. The kernels that ran are counted and asserted.
+
+--variants trains what cuDNN lacks: recurrent dropout, left-padded masks, hard_sigmoid, zoneout,
+layer normalization, peepholes (beside the same cell in Keras' loop where Keras has none).
+--fit trains a whole forecaster (lookback 48, 64 units, batch 32) and the same on Keras' layers.
+With --cpu the time is that of the processor and not of the clock, all threads together: for
+machines so busy that the threads of one side wait for one another; it says nothing of how the
+threads share the work.
+"""
+
+import argparse
+import functools
+import os
+import statistics
+import time
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+parser.add_argument("--cells", nargs="+", default=["lstm", "gru"], choices=["lstm", "gru"])
+parser.add_argument("--rounds", type=int, default=15)
+parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--variants", action="store_true")
+parser.add_argument("--fit", action="store_true")
+parser.add_argument("--cpu", action="store_true")
+parser.add_argument("--dtype", default="float32", choices=["float32", "mixed_bfloat16"])
+OPTIONS = parser.parse_args()
+os.environ.setdefault("SEQKERAS_THREADS", str(OPTIONS.threads))
+os.environ.setdefault("XLA_FLAGS", f"--xla_cpu_multi_thread_eigen={OPTIONS.threads > 1}".lower())
+
+import keras  # noqa: E402  # after the number of threads is set
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from seqkeras import kernels, layers, models, to_keras  # noqa: E402
+
+BACKEND = keras.backend.backend()
+SHAPES = [
+    (32, 100, 8, 64),
+    (32, 100, 8, 128),
+    (64, 48, 16, 256),
+    (128, 24, 8, 32),
+    (16, 512, 8, 128),
+    (1, 100, 8, 64),
+]
+SIDE = 1024
+CLASSES = {"lstm": (layers.LSTM, keras.layers.LSTM), "gru": (layers.GRU, keras.layers.GRU)}
+RNG = np.random.default_rng(0)
+CLOCK = time.process_time if OPTIONS.cpu else time.perf_counter
+
+
+def in_turns(functions, rounds):
+    """Milliseconds of each function; a busy moment of the machine meets all alike."""
+    for function in functions.values():
+        function()
+        function()
+    times = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = CLOCK()
+            function()
+            times[name].append(1000 * (CLOCK() - start))
+    return times
+
+
+def ratio(times, theirs, ours="ours"):
+    """How much longer theirs takes: median over median, and the quartiles of single rounds."""
+    pairs = [t / max(o, 1e-9) for t, o in zip(times[theirs], times[ours], strict=True)]
+    low, _, high = statistics.quantiles(pairs, n=4)
+    middle = statistics.median(times[theirs]) / statistics.median(times[ours])
+    return middle, f"{middle:6.2f} ({low:.2f} .. {high:.2f})"
+
+
+def tensorflow_functions(layer, x, dy, mask, *, jit=False):
+    import tensorflow as tf
+
+    x, dy = tf.constant(x), tf.constant(dy)
+    mask = None if mask is None else tf.constant(mask)
+
+    @tf.function(jit_compile=jit)
+    def forward():
+        return layer(x, mask=mask, training=False)
+
+    @tf.function(jit_compile=jit)
+    def train():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(layer(x, mask=mask, training=True) * dy)
+        return tape.gradient(loss, [x, *(one.value for one in layer.trainable_variables)])
+
+    return forward, train
+
+
+def jax_functions(layer, x, dy, mask):
+    import jax
+
+    x, dy = jax.numpy.asarray(x), jax.numpy.asarray(dy)
+    trained = [one.value for one in layer.trainable_variables]
+    others = [one.value for one in layer.non_trainable_variables]
+
+    @jax.jit
+    def infer(x, trained):
+        return layer.stateless_call(trained, others, x, mask=mask, training=False)[0]
+
+    @jax.jit
+    @jax.grad
+    def gradients(inputs):
+        x, trained = inputs
+        y, _ = layer.stateless_call(trained, others, x, mask=mask, training=True)
+        return (y * dy).sum()
+
+    return (
+        lambda: jax.block_until_ready(infer(x, trained)),
+        lambda: jax.block_until_ready(gradients((x, trained))),
+    )
+
+
+def torch_functions(layer, x, dy, mask):
+    x, dy = torch.from_numpy(x), torch.from_numpy(dy)
+    x_grad = x.clone().requires_grad_()
+    mask = None if mask is None else torch.from_numpy(mask)
+
+    def forward():
+        with torch.no_grad():
+            return layer(x, mask=mask, training=False)
+
+    def train():
+        layer.zero_grad()
+        x_grad.grad = None
+        layer(x_grad, mask=mask, training=True).backward(dy)
+
+    return forward, train
+
+
+def peer_functions(cell, x, dy):
+    """Those of torch.nn.LSTM or GRU."""
+    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
+    module = kind(x.shape[2], dy.shape[2], batch_first=True)
+    x, dy = torch.from_numpy(x), torch.from_numpy(dy)
+    x_grad = x.clone().requires_grad_()
+
+    def forward():
+        with torch.no_grad():
+            module(x)
+
+    def train():
+        module.zero_grad()
+        x_grad.grad = None
+        module(x_grad)[0].backward(dy)
+
+    return forward, train
+
+
+FUNCTIONS = {
+    "tensorflow": tensorflow_functions,
+    "jax": jax_functions,
+    "torch": torch_functions,
+}
+
+
+def built(kind, shape, **options):
+    layer = kind(shape[3], return_sequences=True, dtype=OPTIONS.dtype, **options)
+    layer.build(shape[:3])
+    return layer
+
+
+def data(shape):
+    batch, timesteps, features, units = shape
+    x = RNG.normal(size=(batch, timesteps, features)).astype(np.float32)
+    return x, RNG.normal(size=(batch, timesteps, units)).astype(np.float32)
+
+
+def compare(cell, shape):
+    """Prints forward and training of one shape, and returns the ratios."""
+    ours, stock = (built(kind, shape) for kind in CLASSES[cell])
+    x, dy = data(shape)
+    square = torch.randn(SIDE, SIDE)
+    candidates = {"ours": FUNCTIONS[BACKEND](ours, x, dy, None)}
+    candidates["keras"] = FUNCTIONS[BACKEND](stock, x, dy, None)
+    if BACKEND == "tensorflow":
+        candidates["jit"] = tensorflow_functions(stock, x, dy, None, jit=True)
+    candidates["torch"] = peer_functions(cell, x, dy)
+    gates = {"lstm": 4, "gru": 3}[cell]
+    batch, timesteps, features, units = shape
+    work = batch * timesteps * gates * units * (features + units) / SIDE**3
+    found = {}
+    for number, what in enumerate(("forward", "train")):
+        functions = {name: pair[number] for name, pair in candidates.items()}
+        with kernels.counting() as chosen:
+            times = in_turns({"product": lambda: square @ square, **functions}, OPTIONS.rounds)
+        assert set(chosen) == {"fused"}, chosen
+        mine = statistics.median(times["ours"])
+        floor = statistics.median(times["product"]) * work * (1, 3)[number]
+        row = f"{cell:5}{shape!s:20}{what:8}{mine:9.3f} ms  floor {floor / mine:4.0%}"
+        for name in candidates:
+            if name != "ours":
+                found[what, name], text = ratio(times, name)
+                row += f"   {name} {text}"
+        print(row, flush=True)
+    return found
+
+
+VARIANTS = {
+    "recurrent dropout": ({"recurrent_dropout": 0.2}, True),
+    "left-padded mask": ({}, True),
+    "hard_sigmoid": ({"recurrent_activation": "hard_sigmoid"}, True),
+    "zoneout": ({"zoneout_h": 0.1, "zoneout_c": 0.1}, False),
+    "normalization": ({"normalization": True}, False),
+    "peephole": ({"peephole": True}, False),
+}
+
+
+def compare_variants(shape):
+    """Training of what cuDNN lacks; Keras' loop over our cell stands in where Keras has none."""
+    x, dy = data(shape)
+    found = {}
+    row = f"{shape!s:20}"
+    for name, (options, known) in VARIANTS.items():
+        ours = built(layers.LSTM, shape, **options)
+        other = {} if known else {"implementation": "scan"}
+        kind = keras.layers.LSTM if known else layers.LSTM
+        stock = built(kind, shape, **options, **other)
+        mask = None
+        if name.endswith("mask"):
+            starts = RNG.integers(0, shape[1] // 2, (shape[0], 1))
+            mask = np.arange(shape[1]) >= starts
+        functions = {
+            "ours": FUNCTIONS[BACKEND](ours, x, dy, mask)[1],
+            "keras": FUNCTIONS[BACKEND](stock, x, dy, mask)[1],
+        }
+        times = in_turns(functions, OPTIONS.rounds)
+        found[name], text = ratio(times, "keras")
+        row += f"   {name} {text}"
+    print(row, flush=True)
+    return found
+
+
+def compare_fit():
+    """Epochs of a whole forecaster on our layers, and on Keras' own."""
+    x = RNG.normal(size=(6400, 48, 1)).astype(np.float32)
+    ours = models.multi_output(1, lookback=48, horizon=12, units=64)
+    y = RNG.normal(size=(len(x), *ours.output_shape[1:])).astype(np.float32)
+    functions = {}
+    for name, model in (("ours", ours), ("keras", to_keras(ours))):
+        model.compile("adam", "mse")
+        functions[name] = functools.partial(model.fit, x, y, batch_size=32, verbose=0)
+    times = in_turns(functions, max(3, OPTIONS.rounds // 3))
+    _, text = ratio(times, "keras")
+    steps = len(x) // 32
+    print(
+        f"fit, multi_output(lookback=48, units=64), batch 32: "
+        f"{statistics.median(times['ours']) / steps:.2f} ms a step; Keras' layers {text}"
+    )
+
+
+def summary(title, ratios):
+    print(title)
+    for key in ratios[0]:
+        values = [one[key] for one in ratios]
+        name = " ".join(key) if isinstance(key, tuple) else key
+        mean = statistics.geometric_mean(values)
+        print(f"    {name:20} {mean:6.2f}   least {min(values):.2f}")
+
+
+def main():
+    torch.set_num_threads(OPTIONS.threads)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(OPTIONS.threads)
+    from seqkeras import native
+
+    print(
+        f"Keras {keras.__version__} on {BACKEND}, torch {torch.__version__}, "
+        f"{native.load().isa}, {OPTIONS.threads} threads, {OPTIONS.dtype}"
+    )
+    if OPTIONS.fit:
+        compare_fit()
+    elif OPTIONS.variants:
+        summary("geometric means, training", [compare_variants(shape) for shape in SHAPES])
+    else:
+        for cell in OPTIONS.cells:
+            summary(f"geometric means, {cell}", [compare(cell, shape) for shape in SHAPES])
+
+
+if __name__ == "__main__":
+    main()
