@@ -1,19 +1,22 @@
-"""Recurrent layers on a GPU for what cuDNN cannot run: recurrent dropout, zoneout, peepholes,
-hard_sigmoid, a GRU that resets before its product, any mask, and resets at any timestep.
+"""Recurrent layers on a GPU for what cuDNN cannot run, in Triton, for the PyTorch backend.
 
-Written in Triton, for the PyTorch backend. `x kernel` of all timesteps is one matrix product before
-the loop, and the gradients to the weights are matrix products after it; the loop itself, one launch,
-does `h recurrent_kernel` and the cell. Each program has 16 to 64 rows of the batch, and the units are
-shared out so that every multiprocessor has a part, or, up to 64 units, one program has them all.
+That is: recurrent dropout, zoneout, peepholes, hard_sigmoid, a GRU that resets before its product,
+any mask, and resets at any timestep. `x kernel` of all timesteps is one matrix product before the
+loop, and the gradients to the weights are matrix products after it. The loop itself, `h
+recurrent_kernel` and the cell, is one launch: each program has 16 to 64 rows of the batch and 16
+units, so that every multiprocessor has a part, and waits for those of the same rows after each
+timestep; up to 64 units one program has them all, and nothing waits. Where there are more programs
+than multiprocessors, each timestep is a launch.
 
-What bounds it, for one timestep of an LSTM with u units: 8 u^2 operations a row, in tensor cores, and
-16 u^2 bytes of recurrent kernel, that come from L2 (from L1 up to 64 units), and not from memory. Both
-are a microsecond or less where the units are shared out, so that for usual sizes it is latency that
-bounds: one round of waiting for one another in a timestep, two for a GRU that resets before its
-product. Products are as exact as `torch.backends.cudnn.allow_tf32` says, like those of cuDNN.
+What bounds it: a timestep of an LSTM with u units is 8 u^2 operations a row, in tensor cores, and
+16 u^2 bytes of recurrent kernel for a block of rows, that come from L2 (up to 64 units, from L1).
+Shared out, either takes about a microsecond at 512 units, so latency bounds the usual sizes: one
+round of waiting in a timestep, two for a GRU that resets before its product. Products are as exact
+as `torch.backends.cudnn.allow_tf32` says, like those of cuDNN.
 """
 
 import functools
+import importlib.metadata
 import importlib.util
 import os
 
@@ -26,6 +29,9 @@ def why_not() -> str | None:
     for package in ("torch", "triton"):
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed"
+    version = importlib.metadata.version("triton")
+    if tuple(map(int, version.split(".")[:2])) < (3, 3):
+        return f"triton {version} is older than 3.3, the first that launches programs together"
     if interpreted():
         return None
     import torch

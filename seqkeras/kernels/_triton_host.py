@@ -10,7 +10,7 @@ from seqkeras.kernels import _triton_programs as programs
 from seqkeras.kernels._call import Inputs, Outputs, Static
 from seqkeras.kernels._triton import interpreted
 
-Tensor: TypeAlias = torch.Tensor
+Tensor: TypeAlias = Any
 
 LIVE, FRESH = 1, 2
 #: Values that backward needs of each unit and timestep.
@@ -74,57 +74,47 @@ def plan_for(batch: int, units: int, processors: int) -> Plan:
 
 def run(static: Static, inputs: Inputs) -> Outputs:
     """See `_triton.run`."""
-    dtype = inputs.x.dtype
-    weights = {name: _float(getattr(inputs, name)) for name in inputs._fields[1:6]}
-    x, mask, reset, zone_h, zone_c = (
-        _in_order(tensor, static)
-        for tensor in (inputs.x, inputs.mask, inputs.reset, inputs.zoneout_h_mask,
-                       inputs.zoneout_c_mask)
-    )  # fmt: skip
-    flags = _flags(x, mask, reset)
-    batch, units = x.shape[1], inputs.recurrent_kernel.shape[0]
-    plan = plan_for(batch, units, _processors(x))
-    extras = Extras(static, plan, flags, _plain(inputs.recurrent_dropout), _bytes(zone_h),
-                    _bytes(zone_c))  # fmt: skip
-    xz, bias_h = _input_sums(static, x.float(), mask, weights["kernel"], weights["bias"])
-    h0, c0 = weights["h0"], weights["c0"]
+    dtype, units = inputs.x.dtype, len(inputs.recurrent_kernel)
+    wanted = (inputs.mask, inputs.reset, inputs.zoneout_h_mask, inputs.zoneout_c_mask)
+    x = _in_order(inputs.x.float(), static)
+    mask, reset, *zones = (None if one is None else _in_order(one, static) for one in wanted)
+    timesteps, batch, _ = x.shape
+    flags = _flags(timesteps, batch, mask, reset)
+    extras = Extras(
+        static,
+        plan_for(batch, units, _processors(x)),
+        flags,
+        _float(inputs.recurrent_dropout),
+        *(None if zone is None else zone.to(torch.uint8).contiguous() for zone in zones),
+    )
+    kernel, recurrent, bias, h0, c0 = map(_float, inputs[1:6])
+    xz, bias_h = _input_sums(static, x, mask, kernel, bias)
+    zeros = x.new_zeros(batch, units)
     if static.cell == "lstm" and c0 is None:
-        c0 = x.new_zeros(batch, units, dtype=torch.float32)
-    zeros = x.new_zeros(batch, units, dtype=torch.float32)
+        c0 = zeros
     hs, c_n = _Recurrence.apply(
-        xz, weights["recurrent_kernel"], bias_h, zeros if h0 is None else h0, c0,
-        _float(inputs.peephole), extras,
-    )  # fmt: skip
+        xz, recurrent, bias_h, zeros if h0 is None else h0, c0, _float(inputs.peephole), extras
+    )
     y = _shown(static, hs, flags, h0 is not None).transpose(0, 1).to(dtype)
-    h_n = hs[-1].to(dtype)
     c_n = None if c_n is None else c_n.to(dtype)
-    return Outputs(y if static.sequences else None, y[:, -1], h_n, c_n)
+    return Outputs(y if static.sequences else None, y[:, -1], hs[-1].to(dtype), c_n)
 
 
 def _float(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.float().contiguous()
 
 
-def _plain(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.detach().float().contiguous()
-
-
-def _bytes(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.to(torch.uint8).contiguous()
-
-
-def _in_order(tensor: Tensor | None, static: Static) -> Tensor | None:
+def _in_order(tensor: Tensor, static: Static) -> Tensor:
     """Time-major, as the layer reads it."""
-    if tensor is None:
-        return None
     tensor = tensor.transpose(0, 1)
     return tensor.flip(0) if static.go_backwards else tensor
 
 
-def _flags(x: Tensor, mask: Tensor | None, reset: Tensor | None) -> Tensor | None:
+def _flags(timesteps: int, batch: int, mask: Tensor | None, reset: Tensor | None) -> Tensor | None:
     if mask is None and reset is None:
         return None
-    flags = torch.zeros(len(x) + 1, x.shape[1], dtype=torch.uint8, device=x.device)
+    known = next(one for one in (mask, reset) if one is not None)
+    flags = torch.zeros(timesteps + 1, batch, dtype=torch.uint8, device=known.device)
     flags[:-1] = LIVE if mask is None else mask.to(torch.uint8)
     if reset is not None:
         flags[:-1] += FRESH * reset.to(torch.uint8)

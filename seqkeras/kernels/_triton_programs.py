@@ -6,9 +6,15 @@ programs of the same rows made of the one before, so MEET says what happens betw
 
 - ALONE: nothing, for one program has all units of its rows;
 - WAIT: these programs wait for one another; all must be on the chip at once;
-- LAUNCH: the host launches one timestep (`first`, `last`) after the other and, for a GRU that resets
-  before its product, one half of it (PART 1 or 2) after the other.
+- LAUNCH: the host launches one timestep (`first`, `last`) after the other and, for a GRU that
+  resets before its product, one half of it (PART 1 or 2) after the other.
+
+Conditions on what is None and on names in capitals are the compiler's: a program has none of them.
 """
+
+# Triton's own ways: capitals for what is known to the compiler, else after return.
+# ruff: noqa: N803, RET505, C901
+# mypy: ignore-errors
 
 import triton
 import triton.language as tl
@@ -204,8 +210,8 @@ def _back_products(
 def forward(
     xz, recurrent, bias_h, hs, cs, saved, rh, flags, drop, zone_h, zone_c, peephole, counters,
     rate_h, rate_c, first, last, batch, units, c_step, saved_step,
-    CELL: tl.constexpr, GATES: tl.constexpr, SLOTS: tl.constexpr, PART: tl.constexpr, MEET: tl.constexpr,
-    ACTIVATION: tl.constexpr, GATE: tl.constexpr, PRECISION: tl.constexpr,
+    CELL: tl.constexpr, GATES: tl.constexpr, SLOTS: tl.constexpr, PART: tl.constexpr,
+    MEET: tl.constexpr, ACTIVATION: tl.constexpr, GATE: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, WIDE: tl.constexpr, DEEP: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     """Timesteps `first` to `last` of `hs[t + 1]` from `hs[t]`.
@@ -325,8 +331,8 @@ def forward(
 def backward(
     dy, recurrent, hs, cs, saved, dz, dm, carry_h, carry_c, flags, drop, zone_h, zone_c, peephole,
     counters, rate_h, rate_c, first, last, batch, units,
-    CELL: tl.constexpr, GATES: tl.constexpr, SLOTS: tl.constexpr, PART: tl.constexpr, MEET: tl.constexpr,
-    ACTIVATION: tl.constexpr, GATE: tl.constexpr, PRECISION: tl.constexpr,
+    CELL: tl.constexpr, GATES: tl.constexpr, SLOTS: tl.constexpr, PART: tl.constexpr,
+    MEET: tl.constexpr, ACTIVATION: tl.constexpr, GATE: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, WIDE: tl.constexpr, DEEP: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     """Timesteps `last - 1` down to `first` of `dz[t]`, from `dz[t + 1]`.

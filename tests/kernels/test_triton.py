@@ -77,10 +77,12 @@ def compilation(program, cell, plan, part):
     from seqkeras.kernels import _triton_host, _triton_programs
 
     function = getattr(_triton_programs, program)
-    constants = dict(CELL=cell, GATES={"lstm": 4, "simple_rnn": 1}.get(cell, 3), PART=part,
-                     SLOTS=_triton_host.SLOTS[cell], MEET=plan.meet, ACTIVATION="tanh",
-                     GATE="sigmoid", PRECISION="tf32x3", ROWS=plan.rows, WIDE=plan.wide,
-                     DEEP=plan.deep, CHUNK=plan.chunk, rate_h=None, rate_c=None)  # fmt: skip
+    constants = {
+        "CELL": cell, "GATES": {"lstm": 4, "simple_rnn": 1}.get(cell, 3), "PART": part,
+        "SLOTS": _triton_host.SLOTS[cell], "MEET": plan.meet, "ACTIVATION": "tanh",
+        "GATE": "sigmoid", "PRECISION": "tf32x3", "ROWS": plan.rows, "WIDE": plan.wide,
+        "DEEP": plan.deep, "CHUNK": plan.chunk, "rate_h": None, "rate_c": None,
+    }  # fmt: skip
     kinds = dict.fromkeys(("first", "last", "batch", "units", "c_step", "saved_step"), "i32")
     kinds |= {**dict.fromkeys(("flags", "zone_h", "zone_c"), "*u8"), "counters": "*i32"}
     if cell != "lstm":

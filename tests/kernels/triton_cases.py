@@ -51,22 +51,20 @@ def inputs_of(cell, features, batch=3, timesteps=4, width=2, units=20, seed=0):
     if "no_bias" not in features:
         values["bias"] = normal(*([2] if cell == "gru_reset_after" else []), gates * units)
     if "h0" in features:
-        values["h0"] = normal(batch, units)
-        values["c0"] = normal(batch, units) if cell == "lstm" else None
+        values["h0"], values["c0"] = normal(batch, units), normal(batch, units)
     if "mask" in features:
         values["mask"] = flags(0.6, batch, timesteps)
-        values["mask"][0] = False
-        values["mask"][1, 0] = False
+        values["mask"][0] = False  # a row with nothing in it
     if "reset" in features:
         values["reset"] = flags(0.3, batch, timesteps)
-    if "drop" in features:
-        values["recurrent_dropout"] = flags(0.7, gates, batch, units) / 0.7
     if "zoneout" in features:
         values["zoneout_h_mask"] = flags(0.3, batch, timesteps, units)
-        if cell == "lstm":
-            values["zoneout_c_mask"] = flags(0.3, batch, timesteps, units)
-    if "peephole" in features and cell == "lstm":
-        values["peephole"] = normal(3, units)
+        values["zoneout_c_mask"] = flags(0.3, batch, timesteps, units)
+    drop, peephole = flags(0.7, gates, batch, units) / 0.7, normal(3, units)
+    values["recurrent_dropout"] = drop if "drop" in features else None
+    values["peephole"] = peephole if "peephole" in features else None
+    if cell != "lstm":
+        values |= dict.fromkeys(("c0", "zoneout_c_mask", "peephole"))
     return Inputs(**values)
 
 
@@ -168,7 +166,8 @@ def agree(static, inputs, tolerance=2e-6):
     parts, found = gradients(_triton.run, static, inputs, torch.float32)
     wanted_parts, wanted = gradients(plain_loop, static, inputs, torch.float64)
     for part, right in zip(parts, wanted_parts, strict=True):
-        torch.testing.assert_close(part.double(), right, rtol=0, atol=tolerance)
+        assert part.shape == right.shape
+        assert (part - right).abs().max() < tolerance * max(1, right.abs().max())
     for name, right in wanted.items():
         error = (found[name] - right).abs().max() / max(1, right.abs().max())
         assert error < 2.5 * tolerance, f"gradient to {name}: {error}"
