@@ -1,5 +1,6 @@
 """The PyTorch side of the Triton kernel: products outside the loop, launches, gradients."""
 
+import contextlib
 import math
 from typing import Any, NamedTuple, TypeAlias
 
@@ -186,17 +187,24 @@ def _launch(
     halves: bool, back: bool = False,
 ) -> None:  # fmt: skip
     """One launch, or one for each timestep, or half of it."""
-    grid = plan.grid(*sizes)
     call = {**call, "MEET": plan.meet, "ROWS": plan.rows, "WIDE": plan.wide, "DEEP": plan.deep,
             "CHUNK": plan.chunk, "num_warps": plan.warps}  # fmt: skip
-    if plan.meet != programs.LAUNCH.value:
-        together = {"launch_cooperative_grid": True} if plan.meet == programs.WAIT.value else {}
-        program[grid](**call, **together, first=0, last=timesteps, PART=0)
-        return
-    order = range(timesteps)
-    for t in reversed(order) if back else order:
-        for part in (1, 2) if halves else (0,):
-            program[grid](**call, first=t, last=t + 1, PART=part)
+    launch = program[plan.grid(*sizes)]
+    with _on_device_of(call["recurrent"]):
+        if plan.meet == programs.LAUNCH.value:
+            order = range(timesteps)
+            for t in reversed(order) if back else order:
+                for part in (1, 2) if halves else (0,):
+                    launch(**call, first=t, last=t + 1, PART=part)
+            return
+        if plan.meet == programs.WAIT.value:
+            call["launch_cooperative_grid"] = True  # refused, not stuck, if they cannot all run
+        launch(**call, first=0, last=timesteps, PART=0)
+
+
+def _on_device_of(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """Triton launches on the current device, which may be another one."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
 
 
 def _common(recurrent: Tensor, peephole: Tensor | None, extras: Extras) -> dict[str, Any]:
