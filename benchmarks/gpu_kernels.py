@@ -146,7 +146,7 @@ def layers_of(kind):
     if options is not None:
         found["keras"] = (keras.layers.LSTM, options)
     if ours is not None:
-        extra = {"zoneout": RATE} if options is None else options
+        extra = {"zoneout_h": RATE, "zoneout_c": RATE} if options is None else options
         found["scan"] = (ours, {**extra, "implementation": "scan"})
         found["auto"] = (ours, {**extra, "implementation": "auto"})
         if kind in ("plain", "left mask"):
@@ -171,8 +171,13 @@ def reference_gradients(kind, shape):
     batch, timesteps, _, units = shape
     zeros = np.zeros((batch, units))
     mask = left_mask(batch, timesteps) if kind == "left mask" else np.ones((batch, timesteps), bool)
-    given = {"x": x, "kernel": kernel, "recurrent_kernel": recurrent, "bias": bias, "mask": mask,
-             "h0": zeros, "c0": zeros, "recurrent_dropout": np.ones((4, batch, units))}  # fmt: skip
+    none = np.zeros((batch, timesteps, units))
+    given = {
+        "x": x, "kernel": kernel, "recurrent_kernel": recurrent, "bias": bias, "mask": mask,
+        "h0": zeros, "c0": zeros, "recurrent_dropout": np.ones((4, batch, units)),
+        "peephole": np.zeros((3, units)), "reset": none[:, :, 0] > 0, "keep_h": none,
+        "keep_c": none,
+    }  # fmt: skip
     gate = "hard_sigmoid" if kind == "hard_sigmoid" else "sigmoid"
     outputs, found = reference.run(
         "lstm", given, {"dy": dy, "dlast": zeros, "dh_n": zeros, "dc_n": zeros},
@@ -325,7 +330,7 @@ def report(backend, shape, kind, rounds, tolerance):
             times[name].append(backend.milliseconds(step))
     for name, values in times.items():
         ratios = [one / base for one, base in zip(values, times["cudnn"], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
+        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
         error = errors.get(name)
         said = "" if error is None else f"error {error:.1e}"
         print(f"{shape!s:20} {kind:18} {name:12} {statistics.median(values):9.3f} ms "
