@@ -1,0 +1,385 @@
+"""LSTMs on a GPU, beside plain cuDNN and stock Keras: what cuDNN can run, and what it cannot.
+
+KERAS_BACKEND=torch python benchmarks/gpu_kernels.py [--rounds 50] [--tf32] [--shapes 0 1 2]
+KERAS_BACKEND=jax python benchmarks/gpu_kernels.py
+python benchmarks/gpu_kernels.py --interpret     # the checks alone, small, without a GPU
+
+For each shape and each kind of layer, a training step (forward, and gradients to the input and all
+weights), all in turns. `cudnn` is the plain layer by torch.nn.LSTM or jax.experimental.rnn, which
+all others are compared to; `triton` the kernel of seqkeras/kernels/_triton.py alone; `scan`, `cudnn
+layer` and `auto` are seqkeras.layers.LSTM with that implementation. All but what draws its own
+random numbers is compared with a loop in float64 on the CPU before it is timed, and what is wrong
+prints its error and no time.
+Medians in milliseconds; of the ratio to cudnn, which is taken round by round, the median and the
+quartiles.
+"""
+
+import argparse
+import datetime
+import importlib.util
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+TESTS = Path(__file__).parents[1] / "tests"
+SHAPES = [
+    (32, 100, 8, 64),
+    (32, 100, 8, 128),
+    (64, 48, 16, 256),
+    (128, 24, 8, 32),
+    (16, 512, 8, 128),
+    (64, 256, 64, 512),
+]
+SMALL = [(3, 4, 2, 20), (2, 3, 2, 70)]
+RATE = 0.2
+#: Options of a layer for each kind; None where stock Keras has none.
+KINDS = {
+    "plain": {},
+    "left mask": {},
+    "recurrent dropout": {"recurrent_dropout": RATE},
+    "hard_sigmoid": {"recurrent_activation": "hard_sigmoid"},
+    "zoneout": None,
+}
+
+
+def load(path):
+    """A file of the tests, for its reference in float64."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def left_mask(batch, timesteps):
+    """Rows of all lengths, at the end."""
+    lengths = np.random.default_rng(2).integers(1, timesteps + 1, batch)
+    return np.arange(timesteps) >= timesteps - lengths[:, None]
+
+
+def arrays(shape):
+    batch, timesteps, features, units = shape
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(0, features**-0.5, (features, 4 * units))
+    recurrent = rng.normal(0, units**-0.5, (units, 4 * units))
+    x, bias = rng.normal(size=shape[:3]), rng.normal(0, 0.3, 4 * units)
+    dy = rng.normal(size=(batch, timesteps, units))
+    return [one.astype(np.float32) for one in (x, kernel, recurrent, bias, dy)]
+
+
+def distance(found, right):
+    """The largest difference, in units of the largest value where that is above 1."""
+    return max(
+        float(np.abs(one - other).max() / max(1, np.abs(other).max()))
+        for one, other in zip(found, right, strict=True)
+    )
+
+
+# The kernel alone, in PyTorch.
+
+
+def triton_call(torch, cases, kind, shape, device):
+    batch, timesteps, _, units = shape
+    x, kernel, recurrent, bias, _ = (torch.tensor(one, device=device) for one in arrays(shape))
+    values = dict.fromkeys(cases.Inputs._fields)
+    values.update(x=x, kernel=kernel, recurrent_kernel=recurrent, bias=bias)
+
+    def draw(rate, *sizes):
+        return torch.tensor(np.random.default_rng(3).random(sizes) < rate, device=device)
+
+    options = {}
+    if kind == "left mask":
+        values["mask"] = torch.tensor(left_mask(batch, timesteps), device=device)
+    elif kind == "recurrent dropout":
+        values["recurrent_dropout"] = draw(1 - RATE, 4, batch, units) / (1 - RATE)
+    elif kind == "hard_sigmoid":
+        options["recurrent_activation"] = "hard_sigmoid"
+    elif kind == "zoneout":
+        for what in ("h", "c"):
+            values[f"zoneout_{what}_mask"] = draw(RATE, batch, timesteps, units)
+    return cases.static_of("lstm", **options), cases.Inputs(**values)
+
+
+def triton_error(torch, cases, kind, shape, device, runs=1):
+    """Of outputs and gradients, against a loop in float64 on the CPU.
+
+    Infinite if a later run differs in any bit: then programs did not wait for one another.
+    """
+    static, inputs = triton_call(torch, cases, kind, shape, device)
+    host = cases.Inputs(*(None if one is None else one.cpu() for one in inputs))
+
+    def flat(run, given, dtype):
+        parts, found = cases.gradients(run, static, given, dtype)
+        return [one.detach().cpu().double().numpy() for one in (*parts, *found.values())]
+
+    first, *others = (flat(cases._triton.run, inputs, torch.float32) for _ in range(runs))
+    same = all(np.array_equal(*pair) for again in others for pair in zip(first, again, strict=True))
+    return distance(first, flat(cases.plain_loop, host, torch.float64)) if same else np.inf
+
+
+def triton_step(torch, cases, kind, shape, dy):
+    static, inputs = triton_call(torch, cases, kind, shape, dy.device)
+    leaves = [one.requires_grad_() for one in inputs[:4]]
+
+    def step():
+        torch.autograd.grad(cases._triton.run(static, inputs).y, leaves, dy)
+
+    return step
+
+
+# Layers.
+
+
+def layers_of(kind):
+    """Stock Keras and, where they are there, our layers: name to a function of units."""
+    import keras
+
+    from seqkeras import layers
+
+    # Older layers take `implementation` as Keras does, and choose no kernel by it.
+    ours = layers.LSTM if importlib.util.find_spec("seqkeras.kernels._dispatch") else None
+    options = KINDS[kind]
+    found = {}
+    if options is not None:
+        found["keras"] = (keras.layers.LSTM, options)
+    if ours is not None:
+        extra = {"zoneout_h": RATE, "zoneout_c": RATE} if options is None else options
+        found["scan"] = (ours, {**extra, "implementation": "scan"})
+        found["auto"] = (ours, {**extra, "implementation": "auto"})
+        if kind in ("plain", "left mask"):
+            found["cudnn layer"] = (ours, {**extra, "implementation": "cudnn"})
+    return found
+
+
+def built(kind_of_layer, options, shape):
+    x, *weights, _ = arrays(shape)
+    layer = kind_of_layer(shape[3], return_sequences=True, **options)
+    layer.build(x.shape)
+    layer.set_weights(weights)
+    return layer
+
+
+def reference_gradients(kind, shape):
+    """y, dx and the gradients to the weights, in NumPy's float64; None for what is random."""
+    if kind in ("recurrent dropout", "zoneout"):
+        return None
+    reference = load(TESTS / "native" / "reference.py")
+    x, kernel, recurrent, bias, dy = (one.astype(np.float64) for one in arrays(shape))
+    batch, timesteps, _, units = shape
+    zeros = np.zeros((batch, units))
+    mask = left_mask(batch, timesteps) if kind == "left mask" else np.ones((batch, timesteps), bool)
+    none = np.zeros((batch, timesteps, units))
+    given = {
+        "x": x, "kernel": kernel, "recurrent_kernel": recurrent, "bias": bias, "mask": mask,
+        "h0": zeros, "c0": zeros, "recurrent_dropout": np.ones((4, batch, units)),
+        "peephole": np.zeros((3, units)), "reset": none[:, :, 0] > 0, "keep_h": none,
+        "keep_c": none,
+    }  # fmt: skip
+    gate = "hard_sigmoid" if kind == "hard_sigmoid" else "sigmoid"
+    outputs, found = reference.run(
+        "lstm", given, {"dy": dy, "dlast": zeros, "dh_n": zeros, "dc_n": zeros},
+        masked_output="hold_output", go_backwards=False, recurrent_activation=gate,
+    )  # fmt: skip
+    # On JAX Keras holds the initial state, which is zeros here, and so the same.
+    return [outputs["y"], *(found[n] for n in ("x", "kernel", "recurrent_kernel", "bias"))]
+
+
+class Torch:
+    """Steps in PyTorch, timed by events on the GPU."""
+
+    where = "cuda"
+
+    def __init__(self, tf32):
+        import torch
+
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+        self.torch = torch
+        self.cases = load(TESTS / "kernels" / "triton_cases.py")
+        self.versions = f"torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}"
+        self.device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+    def tensors(self, shape, kind):
+        x, *_, dy = (self.torch.tensor(one, device=self.where) for one in arrays(shape))
+        mask = left_mask(*shape[:2]) if kind == "left mask" else None
+        mask = None if mask is None else self.torch.tensor(mask, device=self.where)
+        return x.requires_grad_(), dy, mask
+
+    def cudnn(self, shape):
+        x, dy, _ = self.tensors(shape, "plain")
+        module = self.torch.nn.LSTM(shape[2], shape[3], batch_first=True).to(self.where)
+        leaves = [x, *module.parameters()]
+        return lambda: self.torch.autograd.grad(module(x)[0], leaves, dy)
+
+    def of_layer(self, layer, shape, kind):
+        x, dy, mask = self.tensors(shape, kind)
+        leaves = [x, *(weight.value for weight in layer.trainable_variables)]
+
+        def step():
+            y = layer(x, mask=mask, training=True)
+            return [y, *self.torch.autograd.grad(y, leaves, dy)]
+
+        return step
+
+    def kernels(self, shape, kind):
+        """Our kernel without a layer: its step and its error."""
+        dy = self.tensors(shape, kind)[1]
+        error = triton_error(self.torch, self.cases, kind, shape, self.where, runs=10)
+        return {"triton": (triton_step(self.torch, self.cases, kind, shape, dy), error)}
+
+    def milliseconds(self, step):
+        start, end = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
+        self.torch.cuda.synchronize()
+        start.record()
+        step()
+        end.record()
+        self.torch.cuda.synchronize()
+        return start.elapsed_time(end)
+
+    def numpy(self, found):
+        return [one.detach().cpu().double().numpy() for one in found]
+
+
+class Jax:
+    """Steps in JAX, compiled, timed by the clock until they are done."""
+
+    def __init__(self, tf32):
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "tensorfloat32" if tf32 else "float32")
+        self.jax = jax
+        self.versions = f"jax {jax.__version__}"
+        gpus = [one for one in jax.devices() if one.platform == "gpu"]
+        self.device = gpus[0].device_kind if gpus else None
+
+    def cudnn(self, shape):
+        from jax.experimental import rnn
+
+        jax, np_ = self.jax, self.jax.numpy
+        batch, timesteps, features, units = shape
+        x, *_, dy = arrays(shape)
+        weights = rnn.init_lstm_weight(jax.random.PRNGKey(0), features, units, 1, False)
+        state = np_.zeros((1, batch, units))
+        lengths = np_.full((batch,), timesteps, np_.int32)
+
+        def loss(x, weights):
+            y, _, _ = rnn.lstm(x, state, state, weights, lengths, features, units, 1, 0.0, False)
+            return (y * dy).sum()
+
+        step, x = jax.jit(jax.grad(loss, argnums=(0, 1))), np_.asarray(x)
+        return lambda: step(x, weights)
+
+    def of_layer(self, layer, shape, kind):
+        jax = self.jax
+        x, *_, dy = map(jax.numpy.asarray, arrays(shape))
+        mask = jax.numpy.asarray(left_mask(*shape[:2])) if kind == "left mask" else None
+        others = [one.value for one in layer.non_trainable_variables]
+
+        def loss(x, weights):
+            y, _ = layer.stateless_call(weights, others, x, mask=mask, training=True)
+            return (y * dy).sum(), y
+
+        step = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
+        weights = [one.value for one in layer.trainable_variables]
+
+        def flat():
+            (dx, found), y = step(x, weights)
+            return [y, dx, *found]
+
+        return flat
+
+    def kernels(self, shape, kind):
+        return {}
+
+    def milliseconds(self, step):
+        start = time.perf_counter()
+        self.jax.block_until_ready(step())
+        return 1000 * (time.perf_counter() - start)
+
+    def numpy(self, found):
+        return [np.asarray(one, np.float64) for one in found]
+
+
+def peers(backend, shape, kind):
+    """Name to a step and its error; an error of None is of what cannot be compared."""
+    right = reference_gradients(kind, shape)
+    found = {}
+    for name, (kind_of_layer, options) in layers_of(kind).items():
+        step = backend.of_layer(built(kind_of_layer, options, shape), shape, kind)
+        found[name] = step, None if right is None else distance(backend.numpy(step()), right)
+    return {**found, **backend.kernels(shape, kind)}
+
+
+def report(backend, shape, kind, rounds, tolerance):
+    steps = {"cudnn": backend.cudnn(shape)}
+    errors = {}
+    for name, (step, error) in peers(backend, shape, kind).items():
+        errors[name] = error
+        if error is None or error <= tolerance:
+            steps[name] = step
+        else:
+            print(f"{shape!s:20} {kind:18} {name:12} WRONG by {error:.1e}: not timed", flush=True)
+    for step in steps.values():
+        for _ in range(3):
+            backend.milliseconds(step)
+    times = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            times[name].append(backend.milliseconds(step))
+    for name, values in times.items():
+        ratios = [one / base for one, base in zip(values, times["cudnn"], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        error = errors.get(name)
+        said = "" if error is None else f"error {error:.1e}"
+        print(f"{shape!s:20} {kind:18} {name:12} {statistics.median(values):9.3f} ms "
+              f"{middle:7.2f} x cudnn ({low:.2f} to {high:.2f})  {said}", flush=True)  # fmt: skip
+    return len(steps) == len(errors) + 1
+
+
+def interpret():
+    """Checks of all kinds in Triton's interpreter; returns the exit code."""
+    import torch
+
+    cases = load(TESTS / "kernels" / "triton_cases.py")
+    worst = 0
+    for shape in SMALL:
+        for kind in KINDS:
+            error = triton_error(torch, cases, kind, shape, "cpu")
+            worst = max(worst, error)
+            print(f"{shape!s:20} {kind:18} error {error:.1e}", flush=True)
+    return int(worst > 1e-5)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--tf32", action="store_true", help="products in tf32, for all")
+    parser.add_argument("--shapes", type=int, nargs="+", default=range(len(SHAPES)))
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--interpret", action="store_true", help="only check, without a GPU")
+    arguments = parser.parse_args()
+    if arguments.interpret:
+        # Read when Triton and Keras are imported, which is later.
+        os.environ.update(TRITON_INTERPRET="1", KERAS_BACKEND="torch")
+        sys.exit(interpret())
+    name = os.environ.get("KERAS_BACKEND")
+    if name not in ("torch", "jax"):
+        sys.exit("Set KERAS_BACKEND to torch or jax.")
+    backend = {"torch": Torch, "jax": Jax}[name](arguments.tf32)
+    if backend.device is None:
+        sys.exit(f"There is no GPU that {name} can use; --interpret checks the kernel without one.")
+    products = "tf32" if arguments.tf32 else "float32"
+    print(f"{datetime.date.today()}, {backend.device}, {backend.versions}, {products} products")
+    tolerance = 2e-2 if arguments.tf32 else 1e-4
+    right = [
+        report(backend, SHAPES[index], kind, arguments.rounds, tolerance)
+        for index in arguments.shapes
+        for kind in arguments.kinds
+    ]
+    sys.exit(int(not all(right)))
+
+
+if __name__ == "__main__":
+    main()
