@@ -3,7 +3,7 @@
 import ctypes
 import weakref
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ def run(static: Static, inputs: Inputs) -> Outputs:
     call.check_shapes(static, inputs)
     for name, tensor in call.there(inputs).items():
         _check_kind(name, tensor)
-    return call.as_outputs(static, _Fused.apply(static, *inputs))
+    save = static.save and torch.is_grad_enabled()
+    return call.as_outputs(static, _Fused.apply(static._replace(save=save), *inputs))
 
 
 class _Fused(torch.autograd.Function):
@@ -93,7 +94,7 @@ def _forward(static: Static, inputs: Inputs) -> dict[str, torch.Tensor]:
     layer = _layer(static, tensors)
     shapes = call.output_shapes(inputs.x.shape, inputs.recurrent_kernel.shape)
     names = call.output_names(static._replace(sequences=static.sequences or static.save))
-    outputs = {name: torch.empty(shapes[name]) for name in names}
+    outputs = {name: _empty(shapes[name]) for name in names}
     if static.save:
         # At least one float, for a null pointer means that nothing is saved.
         outputs["saved"] = _workspace(max(call.workspace_floats(layer), 1))
@@ -108,7 +109,7 @@ def _backward(
     functions = library().functions
     tensors, others = _readable(call.there(inputs)), _readable(others)
     layer, outputs = _layer(static, tensors), _outputs(others)
-    found = {name: torch.empty(tensors[name].shape) for name in call.gradient_names(wanted)}
+    found = {name: _empty(tensors[name].shape) for name in call.gradient_names(wanted)}
     given = {name: others[name] for name in ("dlast", "dh_n", "dc_n") if name in others}
     gradients = native.GradientsStruct(
         **_sequence("dy", others.get("dy")),
@@ -118,6 +119,11 @@ def _backward(
     structs = map(ctypes.byref, (layer, outputs, gradients))
     _check(functions.sqk_backward(*structs))
     return found
+
+
+def _empty(shape: Sequence[int]) -> torch.Tensor:
+    # Whatever torch.set_default_dtype and torch.set_default_device say.
+    return torch.empty(tuple(shape), dtype=torch.float32, device="cpu")
 
 
 def _check(code: int) -> None:

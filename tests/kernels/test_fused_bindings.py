@@ -455,6 +455,8 @@ class TestTorch:
         assert torch.is_tensor(losses[0])
 
     def test_memory_comes_back_and_is_used_again(self):
+        import torch
+
         fused._kept.clear()
         one = self.leaves(problem(shape=(2, 9, 3, 8)))
         one.kernel.requires_grad_()
@@ -466,7 +468,11 @@ class TestTorch:
             (memory,) = fused._kept
             addresses.add(memory.ctypes.data)
         assert len(addresses) == 1
+        with torch.no_grad():  # none is taken
+            outputs = fused.run(PLAIN, one)
+            assert len(fused._kept) == 1
         outputs = fused.run(PLAIN, one)  # dropped without a backward
+        assert not fused._kept
         del outputs
         assert len(fused._kept) == 1
 
@@ -490,6 +496,20 @@ class TestTorch:
         wanted_outputs, wanted = expected(PLAIN, inputs, {"y": weight.numpy()})
         assert_same({"y": outputs.y.detach().numpy()}, wanted_outputs)
         assert_same({"x": wide.grad[..., :2].transpose(0, 1).numpy()}, wanted)
+
+    def test_defaults_of_pytorch_do_not_matter(self):
+        import torch
+
+        inputs = problem()
+        given_gradients = cotangents(PLAIN, inputs)
+        torch.set_default_dtype(torch.float64)
+        try:
+            outputs, gradients = run_with_gradients(PLAIN, inputs, given_gradients, ["x", "kernel"])
+        finally:
+            torch.set_default_dtype(torch.float32)
+        wanted_outputs, wanted = expected(PLAIN, inputs, given_gradients)
+        assert_same(outputs, wanted_outputs)
+        assert_same(gradients, wanted)
 
     def test_another_dtype_or_device_is_refused_by_name(self):
         leaves = self.leaves(problem())
