@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(fused.why_not() is not None, reason=str(fused.why_not())),
 ]
 
-WEIGHTS = ("kernel", "recurrent_kernel", "bias", "peephole")
+WEIGHTS = ("kernel", "recurrent_kernel", "bias", "peephole", "norm")
 DIFFERENTIABLE = ("x", *WEIGHTS, "h0", "c0")
 PLAIN = Static(
     cell="lstm",
@@ -55,6 +55,7 @@ def problem(cell="lstm", shape=(3, 7, 2, 5), optional=("bias",), seed=0):
         "h0": state,
         "c0": state,
         "peephole": (3, units),
+        "norm": (10, units),
     }
     flags = {
         "mask": (batch, timesteps),
@@ -66,7 +67,6 @@ def problem(cell="lstm", shape=(3, 7, 2, 5), optional=("bias",), seed=0):
     values = {name: value.astype("float32") for name, value in values.items()}
     values |= {name: rng.random(size) < 0.6 for name, size in flags.items()}
     values["recurrent_dropout"] = (rng.random((gates, *state)) < 0.8).astype("float32") / 0.8
-    values["norm"] = None
     present = {"x", "kernel", "recurrent_kernel", *optional}
     return Inputs(*(values[name] if name in present else None for name in Inputs._fields))
 
@@ -169,6 +169,8 @@ def calls(draw):
     )
     names = ["bias", "h0", "mask", "recurrent_dropout", "reset", "zoneout_h_mask"]
     optional = draw(st.sets(st.sampled_from([*names, "c0", "peephole"] if lstm else names)))
+    if lstm and draw(st.integers(0, 3)) == 0:  # never with a peephole
+        optional = optional - {"peephole"} | {"norm"}
     if lstm and "zoneout_h_mask" in optional:
         optional.add("zoneout_c_mask")
     rate = st.sampled_from([0.0, 0.0, 0.3])
@@ -252,18 +254,15 @@ def test_threads_may_call_at_once():
         assert_same(gradients, expected_gradients)
 
 
-ALL = tuple(name for name in Inputs._fields if name not in ("norm", "x", "kernel"))
-
-
-@pytest.mark.parametrize("name", [name for name in Inputs._fields if name != "norm"])
+@pytest.mark.parametrize("name", Inputs._fields)
 @pytest.mark.parametrize("wrong", ["longer", "flat"])
 def test_a_wrong_shape_is_refused_by_name(name, wrong):
-    inputs = problem(optional=ALL)
+    inputs = problem(optional=Inputs._fields)
     value = getattr(inputs, name)
     value = np.concatenate([value, value], -1) if wrong == "longer" else value.reshape(-1)[:1]
     if name == "bias" and wrong == "flat":
         value = value.reshape(1, 1)
-    bad = tensors({**inputs._asdict(), name: value, "norm": 0.0}) | {"norm": None}
+    bad = tensors({**inputs._asdict(), name: value})
     # Another length of x or of the recurrent kernel is seen at what it meets.
     shown = {"x": "x|kernel|h0", "recurrent_kernel": "recurrent_kernel"}.get(name, name)
     with pytest.raises(Exception, match=rf"({shown}) must (be|have)") as found:
