@@ -1,14 +1,15 @@
 """The native kernels beside PyTorch and beside the time that a matrix product would take.
 
-python benchmarks/native.py [--cells lstm gru] [--rounds 30] [--threads 2] [--cpu]
+python benchmarks/native.py [--cells lstm gru] [--rounds 30] [--threads 2] [--variants] [--cpu]
 
 For each shape, forward (inference) and a training step (forward, and gradients to inputs and all
 weights) of the core itself, without a framework around it, in turns with `torch.nn.LSTM` or
 `torch.nn.GRU`. The floor is the time for the same multiplications at the rate of torch's product of
 two 1024 x 1024 matrices in the same run; the kernels may be below it where they use instructions
 that this product does not. Medians of all rounds; `best` is the fastest round, which a busy machine
-disturbs least. With --cpu the time is that of the processor and not of the clock, in one thread:
-for machines so busy that the threads of one side wait for one another.
+disturbs least. With --variants, the LSTM with bfloat16, zoneout, peephole, normalization, resets
+and recurrent dropout beside the plain one. With --cpu the time is that of the processor and not of
+the clock, in one thread: for machines so busy that the threads of one side wait for one another.
 """
 
 import argparse
@@ -31,6 +32,7 @@ SHAPES = [
     (1, 100, 8, 64),
 ]
 STEPS = [(64, 8, 1), (64, 8, 8), (256, 8, 1), (256, 8, 8)]
+WEIGHTS = ("kernel", "recurrent_kernel", "bias", "peephole", "norm")
 SIDE = 1024
 COUNT = 100  # steps that are timed together
 
@@ -65,10 +67,11 @@ def layer_of(cell, features, units):
     return native.Layer(kind, *(weight.astype(np.float32) for weight in weights)), width
 
 
-def native_functions(layer, x, dy):
+def native_functions(layer, x, dy, **variant):
     """Forward and training step, with all memory kept from call to call, as bindings would."""
     functions = native.load().functions
-    plain, run = native.forward(layer, x), native.forward(layer, x, training=True)
+    plain = native.forward(layer, x, **variant)
+    run = native.forward(layer, x, training=True, **variant)
     found = {name: np.zeros_like(array) for name, array in native.backward(run, dy=dy).items()}
     strides = {"batch_stride": x[0].size, "time_stride": x.shape[2]}
     gradients = native.GradientsStruct(
@@ -77,7 +80,7 @@ def native_functions(layer, x, dy):
         dy_time_stride=dy.shape[2],
         dx=found["x"].ctypes.data,
         **{f"dx_{name}": stride for name, stride in strides.items()},
-        **{f"d{name}": found[name].ctypes.data for name in ("kernel", "recurrent_kernel", "bias")},
+        **{f"d{name}": found[name].ctypes.data for name in found if name in WEIGHTS},
     )
     ref = ctypes.byref
 
@@ -134,6 +137,44 @@ def compare(torch, cell, shape, rounds):
     return ratios
 
 
+def variants(shape):
+    """Arguments of `native.forward` for each variant of an LSTM."""
+    batch, timesteps, _, units = shape
+    rng = np.random.default_rng(2)
+    keep = [rng.random((batch, timesteps, units)) < 0.1 for _ in range(2)]
+    dropped = (rng.random((4, batch, units)) < 0.8).astype(np.float32) / np.float32(0.8)
+    return {
+        "plain": {},
+        "bfloat16": {"precision": "bfloat16"},
+        "dropout": {"recurrent_dropout": dropped},
+        "reset": {"reset": rng.random((batch, timesteps)) < 0.02},
+        "zoneout": {"zoneout_h_mask": keep[0], "zoneout_c_mask": keep[1]},
+        "peephole": {"peephole": np.ones((3, units), np.float32)},
+        "norm": {"norm": np.ones((10, units), np.float32)},
+    }
+
+
+def variant_times(rounds):
+    """Milliseconds of the best round, forward and training."""
+    for shape in SHAPES:
+        layer, _ = layer_of("lstm", *shape[2:])
+        rng = np.random.default_rng(1)
+        x = rng.normal(size=shape[:3]).astype(np.float32)
+        dy = rng.normal(size=(*shape[:2], shape[3])).astype(np.float32)
+        functions = {}
+        for name, variant in variants(shape).items():
+            try:
+                forward, train = native_functions(layer, x, dy, **variant)
+            except NotImplementedError as error:
+                print(f"{name}: {error}")
+                continue
+            functions |= {("forward", name): forward, ("train", name): train}
+        times = {key: min(values) for key, values in in_turns(functions, rounds).items()}
+        for what in ("forward", "train"):
+            row = (f"{n} {t:.3f}" for (kind, n), t in times.items() if kind == what)
+            print(f"lstm {shape!s:20}{what:8}" + "  ".join(row), flush=True)
+
+
 def step_times(rounds):
     print("\nsteps, microseconds for all rows     seqkeras   best   NumPy   best")
     for units, features, rows in STEPS:
@@ -173,6 +214,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--isa", help="a lower instruction set than the machine's")
+    parser.add_argument("--variants", action="store_true", help="these alone, without torch")
     parser.add_argument("--cpu", action="store_true", help="processor time, in one thread")
     arguments = parser.parse_args()
     if arguments.cpu:
@@ -180,12 +222,15 @@ def main():
     library = native.load()
     if library is None:
         sys.exit(native.why_not())
-    import torch
-
-    torch.set_num_threads(arguments.threads)
     library.set_threads(arguments.threads)
     if arguments.isa:
         library.set_isa(arguments.isa)
+    if arguments.variants:
+        variant_times(arguments.rounds)
+        return
+    import torch
+
+    torch.set_num_threads(arguments.threads)
     print(f"{library.isa}, {library.threads} threads, torch {torch.__version__}; milliseconds")
     columns = "seqkeras   torch   ratio    floor   share   "
     print(f"{'':33}{'median':46}best\n{'':34}{columns}{columns}")

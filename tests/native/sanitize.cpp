@@ -96,6 +96,8 @@ void run(int32_t cell, int64_t batch, int64_t timesteps, int64_t features, int64
   if (kind == 1) layer.peephole = peephole;
   if (kind == 2) layer.norm = norm, layer.norm_epsilon = 0.001f;
 
+  layer.precision = draw(3) ? SQK_FLOAT32 : SQK_BFLOAT16;
+  if (sqk_workspace_floats(&layer) < 0) layer.precision = SQK_FLOAT32;  // not on this machine
   const int64_t floats = sqk_workspace_floats(&layer);
   Floats y(steps * units), last(state), h_n(state), c_n(state), workspace(floats);
   sqk_outputs outputs = {};
@@ -140,6 +142,7 @@ void run(int32_t cell, int64_t batch, int64_t timesteps, int64_t features, int64
   if (kind || layer.zoneout_h_mask || layer.zoneout_h != 0)
     expect(sqk_pack(&layer, &packed), SQK_UNSUPPORTED);
   layer.peephole = layer.norm = nullptr;
+  layer.precision = SQK_FLOAT32;
   layer.zoneout_h_mask = layer.zoneout_c_mask = nullptr;
   layer.zoneout_h = 0;
   expect(sqk_pack(&layer, &packed), SQK_OK);

@@ -52,6 +52,15 @@ def _isas_here():
     return found
 
 
+def _has_bfloat16():
+    arrays, _ = problem("lstm", (1, 1, 1, 1))
+    try:
+        native.forward(layer_of("lstm", arrays), arrays["x"], precision="bfloat16")
+    except NotImplementedError:
+        return False
+    return True
+
+
 HERE = _isas_here() if library else ["none"]
 
 
@@ -143,13 +152,22 @@ def layer_of(cell, arrays, **activations):
 
 
 def compute(
-    cell, arrays, grads, *, threads=0, masked_output="hold_output", go_backwards=False, **a
+    cell,
+    arrays,
+    grads,
+    *,
+    threads=0,
+    masked_output="hold_output",
+    go_backwards=False,
+    precision="float32",
+    **a,
 ):
     """Outputs and gradients of the library; arrays that make no difference are left out."""
     given = given_to(cell, arrays)
     if cell != "lstm":
         grads = {name: grad for name, grad in grads.items() if name != "dc_n"}
     options = {"masked_output": masked_output, "go_backwards": go_backwards, "threads": threads}
+    options["precision"] = precision
     layer = layer_of(cell, arrays, **a)
     run = native.forward(layer, arrays["x"], training=True, **given, **options)
     found = native.backward(run, **grads)
@@ -167,9 +185,10 @@ def in_double(arrays):
 
 def check(cell, arrays, grads, *, outputs=2e-6, gradients=5e-6, **options):
     settings_ = {"masked_output": "hold_output", "go_backwards": False, **options}
+    settings_.pop("precision", None)
     want, want_grads = reference.run(cell, in_double(arrays), in_double(grads), **settings_)
     have, have_grads = compute(cell, arrays, grads, **options)
-    if "norm" in arrays:
+    if "norm" in arrays and options.get("precision") != "bfloat16":
         outputs, gradients = bounds_with_norm(cell, arrays, grads, settings_, want, want_grads)
     for name, value in have.items():
         scale = np.maximum(1, np.abs(want[name]).max(initial=0))
@@ -485,6 +504,105 @@ def test_threads_and_instruction_set_by_the_environment():
     assert says(SEQKERAS_THREADS="3", SEQKERAS_ISA=lowest) == ["3", lowest]
     # What cannot be is as if it were not said.
     assert says(SEQKERAS_THREADS="none", SEQKERAS_ISA="z80")[1] == HERE[0]
+
+
+# ---- products in bfloat16
+
+
+bfloat16 = pytest.mark.skipif(
+    library is None or not _has_bfloat16(), reason="this processor has no bfloat16"
+)
+#: A GRU with two products has none in bfloat16.
+HALVED = ("lstm", "gru_reset_after", "simple_rnn")
+
+
+@bfloat16
+@settings(max_examples=60)
+@given(
+    cell=st.sampled_from(HALVED),
+    shape=st.tuples(
+        st.integers(1, 20),
+        st.integers(1, 12),
+        one_of(1, 2, 3, 8, 33),
+        one_of(1, 2, 5, 15, 16, 17, 33, 64, 80),
+    ),
+    mask=st.sampled_from(MASKS),
+    drop=st.booleans(),
+    variants=st.sets(st.sampled_from(VARIANTS[:4])),
+    seed=st.integers(0, 999),
+    go_backwards=st.booleans(),
+    data=st.data(),
+)
+def test_bfloat16_is_near_the_reference(
+    cell, shape, mask, drop, variants, seed, go_backwards, data
+):
+    keep = mask_of(mask, *shape[:2], seed)
+    variants &= set(variants_of(cell))
+    case = problem(cell, shape, seed=seed, mask=keep, drop=drop, variants=variants)
+    case[0]["x"] = np.where(keep[:, :, None], case[0]["x"], np.float32(np.nan))
+    options = options_of(cell, data.draw)
+    if cell == "simple_rnn":
+        options["activation"] = "tanh"  # at 0 the slope of relu is steep
+    options |= {"precision": "bfloat16", "go_backwards": go_backwards}
+    check(cell, *case, outputs=2e-2, gradients=2e-2, **options)
+
+
+@bfloat16
+@pytest.mark.parametrize("drop", [False, True])
+def test_bfloat16_with_normalization(drop):
+    for shape in [(7, 5, 3, 33), (32, 20, 8, 64), (1, 9, 1, 16)]:
+        arrays, grads = problem("lstm", shape, drop=drop, variants=("norm", "zoneout", "reset"))
+        want = reference.run(
+            "lstm",
+            in_double(arrays),
+            in_double(grads),
+            masked_output="hold_output",
+            go_backwards=False,
+        )
+        have = compute("lstm", arrays, grads, precision="bfloat16")
+        for some, others in zip(have, want, strict=True):
+            for name, value in some.items():
+                # Division by small deviations makes single values far off, but few of them.
+                error = np.linalg.norm(value - others[name])
+                assert error <= 5e-2 * np.linalg.norm(others[name]), (name, error)
+
+
+@bfloat16
+@pytest.mark.parametrize("cell", HALVED)
+def test_bfloat16_is_exact_where_nothing_is_rounded(cell):
+    for shape in [(7, 1, 5, 21), (40, 1, 8, 64), (1, 1, 1, 1)]:
+        arrays, _ = problem(cell, shape)
+        for name in ("x", "kernel", "recurrent_kernel", "h0"):
+            arrays[name] = (arrays[name].view(np.uint32) & 0xFFFF0000).view(np.float32)
+        layer, given = layer_of(cell, arrays), {"h0": arrays["h0"]}
+        halves = native.forward(layer, arrays["x"], precision="bfloat16", **given)
+        want = native.forward(layer, arrays["x"], **given)
+        np.testing.assert_allclose(halves.y, want.y, rtol=0, atol=1e-6)
+
+
+@bfloat16
+@pytest.mark.parametrize("cell", HALVED)
+def test_threads_change_no_bit_of_the_outputs_in_bfloat16(cell):
+    arrays, grads = problem(cell, (40, 9, 5, 40), mask=mask_of("holes", 40, 9))
+    library.set_threads(3)
+    one, two, again = (
+        compute(cell, arrays, grads, threads=threads, precision="bfloat16") for threads in (1, 3, 3)
+    )
+    for name in one[0]:
+        np.testing.assert_array_equal(one[0][name], two[0][name])
+    for name in two[1]:
+        np.testing.assert_array_equal(two[1][name], again[1][name])
+
+
+def test_bfloat16_is_refused_where_there_is_none():
+    arrays, _ = problem("gru", (3, 4, 2, 5))
+    with pytest.raises(NotImplementedError, match="reset_after=False has no products in bfloat16"):
+        native.forward(layer_of("gru", arrays), arrays["x"], precision="bfloat16")
+    library.set_isa(HERE[-1])
+    arrays, _ = problem("lstm", (3, 4, 2, 5))
+    if HERE[-1] != "avx512":
+        with pytest.raises(NotImplementedError, match="a processor with AVX512-BF16"):
+            native.forward(layer_of("lstm", arrays), arrays["x"], precision="bfloat16")
 
 
 # ---- the reference

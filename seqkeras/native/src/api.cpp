@@ -15,7 +15,7 @@
 // best first: SQK_ISAS = X(avx512) X(avx2) X(sse2).
 #define X(isa)                     \
   namespace isa {                  \
-  extern const Kernels kernels[kCells]; \
+  extern const Kernels kernels[2 * kCells]; \
   }
 SQK_ISAS
 #undef X
@@ -66,6 +66,20 @@ const Kernels *kernels() {
 }
 
 std::atomic<int64_t> the_calls[2];  // of forward and backward
+
+// Those for a layer; without functions where there are none.
+const Kernels &kernels_for(const sqk_layer &layer) {
+  return kernels()[cell_of(layer) + (layer.precision == SQK_BFLOAT16 ? kCells : 0)];
+}
+
+bool has_bfloat16() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
 
 thread_local char the_error[256] = "";
 
@@ -132,8 +146,11 @@ int check_variant(const sqk_layer &layer) {
     return fail(SQK_UNSUPPORTED, "an LSTM has a peephole or normalization, not both");
   if (layer.norm && !(layer.norm_epsilon >= 0))
     return fail(SQK_BAD_ARGUMENT, "norm_epsilon must not be negative");
-  if (layer.precision == SQK_BFLOAT16)
-    return fail(SQK_UNSUPPORTED, "there are no kernels yet for products in bfloat16");
+  if (layer.precision == SQK_FLOAT32) return SQK_OK;
+  if (layer.cell == SQK_GRU)
+    return fail(SQK_UNSUPPORTED, "a GRU with reset_after=False has no products in bfloat16");
+  if (!kernels_for(layer).forward || !has_bfloat16())
+    return fail(SQK_UNSUPPORTED, "products in bfloat16 need a processor with AVX512-BF16");
   return SQK_OK;
 }
 
@@ -287,7 +304,7 @@ int sqk_forward(const sqk_layer *layer, const sqk_outputs *outputs) {
   Call call = {};
   if (int code = check_call(call, layer, outputs)) return code;
   turn(call.layer, call.gradients);
-  const Kernels &isa = kernels()[cell_of(call.layer)];
+  const Kernels &isa = kernels_for(call.layer);
   const Lease memory;
   float *packed = memory ? memory->take(isa.pack_floats(call.layer)) : nullptr;
   if (!packed) return no_memory();
@@ -309,7 +326,7 @@ int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
   if (!call.gradients.dkernel != !call.gradients.drecurrent_kernel)
     return fail(SQK_BAD_ARGUMENT, "dkernel and drecurrent_kernel must come together");
   turn(call.layer, call.gradients);
-  const Kernels &isa = kernels()[cell_of(call.layer)];
+  const Kernels &isa = kernels_for(call.layer);
   const Lease memory;
   if (!memory) return no_memory();
   const int64_t parts = parts_of(call.layer);

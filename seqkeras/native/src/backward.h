@@ -29,6 +29,7 @@ struct BackwardMemory {
   const float **x, **h, **resets;  // inputs, states before, and gate r of a GRU
   int64_t *owner;                  // which row of the group it is
   float *d, *d_state;  // gradients to the sums of x and of h: one memory but with normalization
+  float *d_halves, *d_state_halves;  // the same in bfloat16
   Inputs inputs;
   int64_t capacity;
   // Of the rows of the group.
@@ -39,7 +40,7 @@ struct BackwardMemory {
   float *dh, *dc, *second, *zeros;
 };
 
-template <int CELL>
+template <int CELL, bool HALF>
 static BackwardMemory backward_memory(const Call &call, Arena &arena, int64_t rows) {
   using F = Form<CELL>;
   const sqk_layer &layer = call.layer;
@@ -64,6 +65,8 @@ static BackwardMemory backward_memory(const Call &call, Arena &arena, int64_t ro
   m.second = arena.take(F::kSecond ? rows * pad : 0);
   m.d = m.d_state = arena.take(panels * capacity * kPanel);
   if (F::kNorm) m.d_state = arena.take(panels * capacity * kPanel);
+  m.d_halves = m.d_state_halves = arena.take(HALF ? panels * capacity * kPanel / 2 : 0);
+  if (HALF && F::kNorm) m.d_state_halves = arena.take(panels * capacity * kPanel / 2);
   m.zeros = arena.take(pad);
   m.inputs.ld = input_ld(maximum(layer.features, layer.units) + 1);
   m.inputs.memory = arena.take(capacity * m.inputs.ld);
@@ -71,7 +74,7 @@ static BackwardMemory backward_memory(const Call &call, Arena &arena, int64_t ro
   return m;
 }
 
-template <int CELL>
+template <int CELL, bool HALF>
 class Backward {
   using F = Form<CELL>;
   const sqk_layer &layer;
@@ -179,25 +182,38 @@ class Backward {
     return count;
   }
 
+  // Rows of d in bfloat16.
+  void halve(const float *d, float *halves, int64_t used, int64_t count) const {
+    for (int64_t at = used * kPanel; at < F::panels(units) * gap; at += gap)
+      store_halves(halves + at / 2, d + at, count * kPanel);
+  }
+
+  BackProduct product(const float *d, const float *halves, int64_t used) const {
+    BackProduct p = {};
+    p.d = HALF ? halves + used * kPanel / 2 : d + used * kPanel;
+    p.gap = HALF ? gap / 2 : gap;
+    return p;
+  }
+
   // One timestep: d of its rows, and the gradient to the states before it.
   void timestep(int64_t t, int64_t used, int64_t count) const {
     if constexpr (F::kNorm)
       back_norm(m.rows, count, gap, layer);
     else
       back_rows<CELL>(m.rows, count, gap, layer);
-    BackProduct p = {};
-    p.d = m.d_state + used * kPanel;
-    p.gap = gap;
+    if (HALF) halve(m.d_state, m.d_state_halves, used, count);
+    if (HALF && F::kNorm) halve(m.d, m.d_halves, used, count);
+    BackProduct p = product(m.d_state, m.d_state_halves, used);
     if constexpr (F::kSecond) {
       p.to = m.second_rows;
-      back_product(p, weights.second, packed, F::kCandidate, F::kCandidate, count);
+      back_product<HALF>(p, weights.second, packed, F::kCandidate, F::kCandidate, count);
       back_rows_after_second(m.rows, count, gap, layer);
     }
     if (t == 0 && !grad.dh0) return;
     p.to = m.dh_rows;
     p.add = true;
     if (!layer.recurrent_dropout) {
-      back_product(p, weights.h, packed, F::kH, F::kH, count);
+      back_product<HALF>(p, weights.h, packed, F::kH, F::kH, count);
       return;
     }
     p.factors = m.active_factors;
@@ -205,7 +221,7 @@ class Backward {
       for (int64_t i = 0; i < count; i++)
         m.active_factors[i] = m.factors[gate * group + m.owner[used + i]];
       const Product part = CELL == SQK_SIMPLE_RNN ? F::kH : Product{F::kH.first + gate, 1};
-      back_product(p, weights.h, packed, F::kH, part, count);
+      back_product<HALF>(p, weights.h, packed, F::kH, part, count);
     }
   }
 
@@ -221,41 +237,48 @@ class Backward {
   // Gradients of all weights and of x from the rows of a block.
   void finish_block(int64_t used) const {
     if (grad.dx) {
-      BackProduct p = {};
-      p.d = m.d;
-      p.gap = gap;
+      BackProduct p = product(m.d, m.d_halves, 0);
       p.to = m.dx_rows;
-      back_product(p, weights.x, packed, F::kX, F::kX, used);
+      back_product<HALF>(p, weights.x, packed, F::kX, F::kX, used);
     }
     if (!sums) return;
+    if (HALF) {
+      for (int64_t u = 0; u < F::panels(units); u++) pair_rows(m.d + u * gap, kPanel, kPanel, used);
+      for (int64_t u = 0; F::kNorm && u < F::panels(units); u++)
+        pair_rows(m.d_state + u * gap, kPanel, kPanel, used);
+    }
+    const int64_t depth = words_of(layer, used);
     for (int64_t k = 0; k < used; k++) {
       float *input = m.inputs.memory + k * m.inputs.ld;
       copy(input, m.x[k], layer.features);
       input[layer.features] = 1;
     }
-    weight_product<F::kX.count>(m.inputs, m.d, gap, used, sums, all_sums.x, F::kX, 0);
+    pair_inputs(layer.features + 1, used);
+    weight_product<HALF, F::kX.count>(m.inputs, m.d, gap, depth, sums, all_sums.x, F::kX, 0);
     if (layer.recurrent_dropout)
       dropped_weights(used);
     else {
       gather_states(used, nullptr);
-      weight_product<F::kH.count>(m.inputs, m.d_state, gap, used, sums, all_sums.h, F::kH, 0);
+      weight_product<HALF, F::kH.count>(m.inputs, m.d_state, gap, depth, sums, all_sums.h, F::kH,
+                                        0);
     }
     if constexpr (F::kSecond) {
       gather_states(used, layer.recurrent_dropout ? m.factors + 2 * group : nullptr);
       reset_states(used);
-      weight_product<1>(m.inputs, m.d, gap, used, sums, all_sums.second, F::kCandidate, 0);
+      weight_product<HALF, 1>(m.inputs, m.d, gap, depth, sums, all_sums.second, F::kCandidate, 0);
     }
   }
 
   // Each gate has seen its own copy of h.
   void dropped_weights(int64_t used) const {
+    const int64_t depth = words_of(layer, used);
     for (int gate = 0; gate < F::kH.count && gate < F::kGates; gate++) {
       gather_states(used, m.factors + gate * group);
       if constexpr (CELL == SQK_SIMPLE_RNN)
-        weight_product<4>(m.inputs, m.d, gap, used, sums, all_sums.h, F::kH, 0);
+        weight_product<HALF, 4>(m.inputs, m.d, gap, depth, sums, all_sums.h, F::kH, 0);
       else
-        weight_product<1>(m.inputs, m.d_state, gap, used, sums, all_sums.h,
-                          {F::kH.first + gate, 1}, gate);
+        weight_product<HALF, 1>(m.inputs, m.d_state, gap, depth, sums, all_sums.h,
+                                {F::kH.first + gate, 1}, gate);
     }
   }
 
@@ -274,6 +297,11 @@ class Backward {
       }
       input[units] = 1;
     }
+    pair_inputs(units + 1, used);
+  }
+
+  void pair_inputs(int64_t width, int64_t used) const {
+    if (HALF) pair_rows(m.inputs.memory, m.inputs.ld, width, used);
   }
 
   // h becomes r * h, which the GRU's candidate has seen; r is taken from the workspace.
@@ -317,14 +345,14 @@ class Backward {
   }
 };
 
-template <int CELL>
+template <int CELL, bool HALF>
 static bool backward(const Call &call, const float *packed, float *sums, Arena &arena,
                      int64_t first, int64_t last) {
   const BackwardMemory memory =
-      backward_memory<CELL>(call, arena, minimum(kGroup, maximum(last - first, 1)));
+      backward_memory<CELL, HALF>(call, arena, minimum(kGroup, maximum(last - first, 1)));
   if (arena.failed()) return false;
   if (sums) fill(sums, 0, sums_floats<CELL>(call.layer));
-  Backward<CELL> way(call, packed, sums, memory);
+  Backward<CELL, HALF> way(call, packed, sums, memory);
   for (int64_t rows; first < last; first += rows) {
     rows = minimum(kGroup, last - first);
     way.run(first, rows);

@@ -13,6 +13,7 @@ namespace SQK_ISA {
 // A row of the batch at one timestep.
 struct Row {
   const float *x, *h;  // input, and state before
+  const float *factor;   // h as a factor of products: h itself, or its words of bfloat16
   const float *dropped;  // h times the factors of recurrent dropout, for each gate, or null
   const float *factors;  // of recurrent dropout, for the GRU's candidate, or null
   float *h_out, *c;      // new state; c is changed in place

@@ -24,7 +24,7 @@ SQK_INLINE void put(const Vec (&sum)[R][4 * P], const Row *rows, int64_t first, 
 }
 
 // One tile: the sums of R rows for P panels from u on, and their activations.
-template <int CELL, int R, int P, bool DROP>
+template <int CELL, int R, int P, bool DROP, bool HALF>
 SQK_NOINLINE static void tile(const Packed<CELL> &weights, const Row *rows, int64_t u) {
   using F = Form<CELL>;
   Vec sum[R][4 * P];
@@ -39,21 +39,21 @@ SQK_NOINLINE static void tile(const Packed<CELL> &weights, const Row *rows, int6
 #pragma GCC unroll 32
   for (int r = 0; r < R; r++) {
     x.row[r] = rows[r].x;
-    h.row[r] = rows[r].h;
+    h.row[r] = rows[r].factor;
     dropped.row[r] = rows[r].dropped;
   }
   const float *x_panel = weights.x_panel(u), *h_panel = weights.h_panel(u);
   const int64_t gap = weights.panel_size, pad = padded(weights.units);
-  dropped.gap = F::kGates == 1 ? 0 : pad;  // the vectors of a panel are gates
-  multiply<P, F::kX.count, F::kX.first>(sum, x, x_panel, gap, weights.features);
+  dropped.gap = F::kGates == 1 ? 0 : HALF ? pad / 2 : pad;  // the vectors of a panel are gates
+  multiply<HALF, P, F::kX.count, F::kX.first>(sum, x, x_panel, gap, weights.x_depth);
   if constexpr (F::kNorm) {
     put<P>(sum, rows, 0, pad, u);
     clear(sum);
   }
   if constexpr (DROP)
-    multiply<P, F::kH.count, F::kH.first>(sum, dropped, h_panel, gap, weights.units);
+    multiply<HALF, P, F::kH.count, F::kH.first>(sum, dropped, h_panel, gap, weights.h_depth);
   else
-    multiply<P, F::kH.count, F::kH.first>(sum, h, h_panel, gap, weights.units);
+    multiply<HALF, P, F::kH.count, F::kH.first>(sum, h, h_panel, gap, weights.h_depth);
   if constexpr (F::kNorm) return put<P>(sum, rows, 4 * pad, pad, u);
   alignas(64) float sums[R * P * kPanel];
 #pragma GCC unroll 32
@@ -72,7 +72,7 @@ SQK_NOINLINE static void candidate_tile(const Packed<SQK_GRU> &weights, const Ro
   Rows<R> rh;
 #pragma GCC unroll 32
   for (int r = 0; r < R; r++) rh.row[r] = rows[r].work + 2 * padded(weights.units);
-  multiply<1, 4>(sum, rh, weights.second_panel(u), 0, weights.units);
+  multiply<false, 1, 4>(sum, rh, weights.second_panel(u), 0, weights.units);
   alignas(64) float sums[R * kPanel];
 #pragma GCC unroll 32
   for (int r = 0; r < R; r++)
@@ -82,28 +82,28 @@ SQK_NOINLINE static void candidate_tile(const Packed<SQK_GRU> &weights, const Ro
 }
 
 // R rows, all panels, P at a time while there are as many.
-template <int CELL, int R, bool DROP>
+template <int CELL, int R, bool DROP, bool HALF>
 static void few_rows(const Packed<CELL> &weights, const Row *rows) {
   constexpr int P = panels_for(R);
   int64_t u = 0;
-  for (; u + P <= weights.panels; u += P) tile<CELL, R, P, DROP>(weights, rows, u);
+  for (; u + P <= weights.panels; u += P) tile<CELL, R, P, DROP, HALF>(weights, rows, u);
   if constexpr (P == 4)
-    for (; u + 2 <= weights.panels; u += 2) tile<CELL, R, 2, DROP>(weights, rows, u);
+    for (; u + 2 <= weights.panels; u += 2) tile<CELL, R, 2, DROP, HALF>(weights, rows, u);
   if constexpr (P > 1)
-    for (; u < weights.panels; u++) tile<CELL, R, 1, DROP>(weights, rows, u);
+    for (; u < weights.panels; u++) tile<CELL, R, 1, DROP, HALF>(weights, rows, u);
 }
 
 // All panels of all rows of a timestep. A panel stays in the first cache for all rows.
-template <int CELL, bool DROP>
+template <int CELL, bool DROP, bool HALF>
 static void timestep(const Packed<CELL> &weights, const Row *rows, int64_t count) {
   switch (count) {
-    case 1: few_rows<CELL, 1, DROP>(weights, rows); break;
-    case 2: few_rows<CELL, 2, DROP>(weights, rows); break;
-    case 3: few_rows<CELL, 3, DROP>(weights, rows); break;
+    case 1: few_rows<CELL, 1, DROP, HALF>(weights, rows); break;
+    case 2: few_rows<CELL, 2, DROP, HALF>(weights, rows); break;
+    case 3: few_rows<CELL, 3, DROP, HALF>(weights, rows); break;
     default:
       for (int64_t u = 0; u < weights.panels; u++)
         for_tiles<most_rows(4)>(count, [&](int64_t row, auto size) {
-          tile<CELL, size.value, 1, DROP>(weights, rows + row, u);
+          tile<CELL, size.value, 1, DROP, HALF>(weights, rows + row, u);
         });
   }
   if constexpr (Form<CELL>::kNorm) finish_norm(weights, rows, count);
@@ -128,10 +128,16 @@ struct ForwardMemory {
   const float **h;      // state of each row of the group
   const float **shown;  // what y holds where masked
   float *c, *dropped, *work, *zeros;
+  float *halves;  // words of bfloat16 of each row: x, then h or what recurrent dropout leaves of it
   float *turns;  // states, where there is no y: two for each row, in turns
 };
 
 template <int CELL>
+static int64_t halves_of(const sqk_layer &layer) {
+  return (padded(layer.features) + Form<CELL>::kGates * padded(layer.units)) / 2;
+}
+
+template <int CELL, bool HALF>
 static ForwardMemory forward_memory(const Call &call, Arena &arena, int64_t rows) {
   const sqk_layer &layer = call.layer;
   const int64_t pad = padded(layer.units);
@@ -143,6 +149,7 @@ static ForwardMemory forward_memory(const Call &call, Arena &arena, int64_t rows
   m.c = arena.take(Form<CELL>::kHasC ? rows * pad : 0);
   m.dropped = arena.take(layer.recurrent_dropout ? rows * Form<CELL>::kGates * pad : 0);
   m.work = arena.take(rows * Form<CELL>::kWork * pad);
+  m.halves = arena.take(HALF ? rows * halves_of<CELL>(layer) : 0);
   m.turns = arena.take(call.outputs.y ? 0 : 2 * rows * pad);
   m.zeros = arena.take(pad);
   if (!arena.failed()) fill(m.zeros, 0, pad);
@@ -184,7 +191,7 @@ static int64_t gather(const Call &call, const ForwardMemory &m, int64_t first, i
     }
     Row &row = m.rows[count];
     row.x = layer.x + b * layer.x_batch_stride + t * layer.x_time_stride;
-    row.h = m.h[r];
+    row.h = row.factor = m.h[r];
     float *turns = m.turns + r * 2 * pad;
     row.h_out = y ? y : row.h == turns ? turns + pad : turns;
     row.c = m.c + r * pad;
@@ -225,21 +232,39 @@ static void end(const Call &call, const ForwardMemory &m, int64_t first, int64_t
   }
 }
 
+// The factors of a row's products, in bfloat16.
 template <int CELL>
+static void halve(const sqk_layer &layer, Row &row, float *to) {
+  const int64_t pad = padded(layer.units);
+  store_halves(to, row.x, layer.features);
+  row.x = to;
+  to += padded(layer.features) / 2;
+  if (row.dropped) {
+    store_halves(to, row.dropped, Form<CELL>::kGates * pad);
+    row.dropped = to;
+  } else {
+    store_halves(to, row.h, layer.units);
+    row.factor = to;
+  }
+}
+
+template <int CELL, bool HALF>
 static bool forward(const Call &call, const float *packed, Arena &arena, int64_t first,
                     int64_t last) {
   const Packed<CELL> weights(call.layer, packed);
-  const ForwardMemory m = forward_memory<CELL>(call, arena, minimum(kGroup, last - first));
+  const ForwardMemory m = forward_memory<CELL, HALF>(call, arena, minimum(kGroup, last - first));
   if (arena.failed()) return false;
   for (int64_t rows; first < last; first += rows) {
     rows = minimum(kGroup, last - first);
     begin<CELL>(call, m, first, rows);
     for (int64_t t = 0; t < call.layer.timesteps; t++) {
       const int64_t count = gather<CELL>(call, m, first, rows, t);
+      for (int64_t i = 0; HALF && i < count; i++)
+        halve<CELL>(call.layer, m.rows[i], m.halves + i * halves_of<CELL>(call.layer));
       if (call.layer.recurrent_dropout)
-        timestep<CELL, true>(weights, m.rows, count);
+        timestep<CELL, true, HALF>(weights, m.rows, count);
       else
-        timestep<CELL, false>(weights, m.rows, count);
+        timestep<CELL, false, HALF>(weights, m.rows, count);
       for (int64_t i = 0; i < count; i++) m.h[m.active[i]] = m.shown[m.active[i]] = m.rows[i].h_out;
     }
     end<CELL>(call, m, first, rows);
@@ -266,7 +291,7 @@ static bool step(const sqk_layer &layer, const float *packed, Arena &arena, int6
       float *carried = carry + r * pad;
       rows[r] = {};
       rows[r].x = x + (first + r) * layer.features;
-      rows[r].h = h + at;
+      rows[r].h = rows[r].factor = h + at;
       rows[r].h_out = fresh + r * pad;
       rows[r].c = carried;
       rows[r].work = work + r * Form<CELL>::kWork * pad;
@@ -274,7 +299,7 @@ static bool step(const sqk_layer &layer, const float *packed, Arena &arena, int6
         for (int64_t unit = 0; unit < units; unit += kLanes)
           store(carried + unit, load_some(c + at + unit, lanes_at(unit, units)));
     }
-    timestep<CELL, false>(weights, rows, n);
+    timestep<CELL, false, false>(weights, rows, n);
     for (int64_t r = 0; r < n; r++) {
       copy(h_out + (first + r) * units, fresh + r * pad, units);
       if (Form<CELL>::kHasC) copy(c_out + (first + r) * units, carry + r * pad, units);

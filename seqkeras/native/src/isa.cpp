@@ -6,16 +6,30 @@
 
 namespace SQK_ISA {
 
-template <int CELL>
+// With HALF for products in bfloat16, where there are instructions for them.
+template <int CELL, bool HALF>
 constexpr Kernels kernels_of() {
-  return {SQK_QUOTE(SQK_ISA), pack_floats<CELL>, pack<CELL>,     forward<CELL>,
-          pack_back_floats<CELL>, pack_back<CELL>, sums_floats<CELL>, backward<CELL>,
-          collect<CELL>, step<CELL>};
+  if constexpr (HALF && !(SQK_HAS_BFLOAT16 && CELL != SQK_GRU))
+    return {};
+  else
+    return {SQK_QUOTE(SQK_ISA),
+            pack_floats<CELL>,
+            pack<CELL>,
+            forward<CELL, HALF>,
+            pack_back_floats<CELL>,
+            pack_back<CELL>,
+            sums_floats<CELL>,
+            backward<CELL, HALF>,
+            collect<CELL>,
+            step<CELL>};
 }
 
-extern const Kernels kernels[kCells];
-const Kernels kernels[kCells] = {kernels_of<SQK_LSTM>(), kernels_of<SQK_GRU>(),
-                                 kernels_of<SQK_GRU_RESET_AFTER>(), kernels_of<SQK_SIMPLE_RNN>(),
-                                 kernels_of<kNormLstm>()};
+extern const Kernels kernels[2 * kCells];
+const Kernels kernels[2 * kCells] = {
+#define SQK_CELLS(half)                                                                          \
+  kernels_of<SQK_LSTM, half>(), kernels_of<SQK_GRU, half>(),                                     \
+      kernels_of<SQK_GRU_RESET_AFTER, half>(), kernels_of<SQK_SIMPLE_RNN, half>(),               \
+      kernels_of<kNormLstm, half>()
+    SQK_CELLS(false), SQK_CELLS(true)};
 
 }  // namespace SQK_ISA

@@ -20,14 +20,15 @@ struct BackProduct {
   bool add;
 };
 
-template <int R, int V>
+template <bool HALF, int R, int V>
 SQK_NOINLINE static void back_tile(const BackProduct &p, int64_t row, int64_t panels,
                                    int64_t column, int64_t columns) {
   Vec sum[R][V];
   clear(sum);
-  const float *d = p.d + row * kPanel + p.first, *weights = p.weights;
+  constexpr int64_t kRow = HALF ? kPanel / 2 : kPanel;
+  const float *d = p.d + row * kRow + p.first, *weights = p.weights;
   for (int64_t u = 0; u < panels; u++, d += p.gap, weights += p.weights_gap * V)
-    multiply<1, V>(sum, Block<R, kPanel>{d}, weights, 0, p.depth);
+    multiply<HALF, 1, V>(sum, Block<R, kRow>{d}, weights, 0, p.depth);
 #pragma GCC unroll 32
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 32
@@ -42,12 +43,14 @@ SQK_NOINLINE static void back_tile(const BackProduct &p, int64_t row, int64_t pa
 }
 
 // A product of `count` rows of d with transposed weights; `part` of the columns that were packed.
+template <bool HALF>
 static void back_product(BackProduct p, const Transposed &weights, const float *packed,
                          Product packed_columns, Product part, int64_t count) {
-  p.first = part.first * kLanes;
-  p.depth = part.count * kLanes;
-  p.weights_gap = packed_columns.count * kLanes * kLanes;
-  const int64_t skipped = (part.first - packed_columns.first) * kLanes * kLanes;
+  const int64_t vector = weights.vector;
+  p.first = part.first * vector;
+  p.depth = part.count * vector;
+  p.weights_gap = packed_columns.count * vector * kLanes;
+  const int64_t skipped = (part.first - packed_columns.first) * vector * kLanes;
   const float *panel = packed + weights.offset;
   for (int64_t column = 0; column < weights.outputs; column += kPanel) {
     const int64_t columns = minimum(kPanel, weights.outputs - column);
@@ -55,7 +58,7 @@ static void back_product(BackProduct p, const Transposed &weights, const float *
       constexpr int V = vectors.value;
       p.weights = panel + skipped * V;
       for_tiles<most_rows(V)>(count, [&](int64_t row, auto size) {
-        back_tile<size.value, V>(p, row, weights.panels, column, columns);
+        back_tile<HALF, size.value, V>(p, row, weights.panels, column, columns);
       });
       panel += weights.depth() * V * kLanes;
     };
@@ -64,12 +67,12 @@ static void back_product(BackProduct p, const Transposed &weights, const float *
 }
 
 // to[row of a][V vectors] += a^T d, for R rows and the columns that `d` points at.
-template <int R, int V>
+template <bool HALF, int R, int V>
 SQK_NOINLINE static void weight_tile(const float *a, int64_t ld, const float *d, int64_t count,
                                      float *to, int64_t to_ld) {
   Vec sum[R][V];
   clear(sum);
-  multiply_strided<V>(sum, Columns<R>{a, ld}, d, kPanel, count);
+  multiply_strided<HALF, V>(sum, Columns<R>{a, ld}, d, kPanel, count);
 #pragma GCC unroll 32
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 32
@@ -86,15 +89,25 @@ struct Inputs {
   int64_t ld;
 };
 
+// Rows 2 k and 2 k + 1 become row k, in words of bfloat16; the last may be alone.
+static void pair_rows(float *memory, int64_t ld, int64_t width, int64_t count) {
+  for (int64_t k = 0; k < count; k += 2)
+    for (int64_t at = 0; at < width; at += kLanes) {
+      const float *low = memory + k * ld + at;
+      store(memory + k / 2 * ld + at, paired(load(low), k + 1 < count ? load(low + ld) : Vec{}));
+    }
+}
+
 SQK_INLINE int64_t input_ld(int64_t width) { return (width / 16 | 1) * 16 + (width % 16 ? 32 : 0); }
 
-template <int V>
+template <bool HALF, int V>
 static void weight_product(const Inputs &a, const float *d, int64_t gap, int64_t count, float *sums,
                            const Sums &sum, Product part, int64_t skipped) {
   for (int64_t u = 0; u < sum.panels; u++)
     for_tiles<most_rows(V)>(sum.rows, [&](int64_t row, auto size) {
-      weight_tile<size.value, V>(a.memory + row, a.ld, d + u * gap + part.first * kLanes, count,
-                                 sums + sum.at(u, row) + skipped * kLanes, sum.row_size());
+      weight_tile<HALF, size.value, V>(a.memory + row, a.ld, d + u * gap + part.first * kLanes,
+                                       count, sums + sum.at(u, row) + skipped * kLanes,
+                                       sum.row_size());
     });
 }
 

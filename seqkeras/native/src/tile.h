@@ -2,9 +2,10 @@
 //
 //     sum[r][v] += a(r, k) * b[k][v].
 //
-// All products of the library are made of this one loop. Each sum runs over k in order, one fused
-// multiply-add a term, whatever R and V are: a row has the same bits in any tile, so the split of a
-// batch into threads and tiles cannot be seen in the result.
+// All products of the library are made of these loops. With HALF each float of a and b is a word of
+// two bfloat16, the factors for 2 k and 2 k + 1, and `depth` counts words. Each sum runs over k in
+// order, one fused multiply-add a term, whatever R and V are: a row has the same bits in any tile,
+// so the split of a batch into threads and tiles cannot be seen in the result.
 #pragma once
 
 #include "vec.h"
@@ -46,6 +47,12 @@ struct Columns {  // transposed: the factors of one k are together, the next k i
   SQK_INLINE_MEMBER float at(int r, int, int64_t k) const { return first[k * ld + r]; }
 };
 
+template <bool HALF>
+SQK_INLINE Vec multiply_add(Vec sum, float a, Vec b) {
+  if constexpr (HALF) return add_products_of_halves(sum, a, b);
+  return sum + a * b;
+}
+
 template <int R, int V>
 SQK_INLINE void clear(Vec (&sum)[R][V]) {
 #pragma GCC unroll 32
@@ -57,7 +64,7 @@ SQK_INLINE void clear(Vec (&sum)[R][V]) {
 // P panels of V vectors each, `gap` floats apart: several where there are few rows, so that there
 // are enough independent sums to keep the multipliers busy. In a panel the vectors for k + 1 follow
 // those for k. The product goes to the sums FIRST .. FIRST + V of each panel's.
-template <int P, int V, int FIRST = 0, int R, int S, class A>
+template <bool HALF, int P, int V, int FIRST = 0, int R, int S, class A>
 SQK_INLINE void multiply(Vec (&sum)[R][S], const A &a, const float *b, int64_t gap, int64_t depth) {
   constexpr int kPerPanel = S / P;
   for (int64_t k = 0; k < depth; k++, b += V * kLanes) {
@@ -69,14 +76,16 @@ SQK_INLINE void multiply(Vec (&sum)[R][S], const A &a, const float *b, int64_t g
 #pragma GCC unroll 32
       for (int r = 0; r < R; r++)
 #pragma GCC unroll 32
-        for (int v = 0; v < V; v++)
-          sum[r][p * kPerPanel + FIRST + v] += a.at(r, v, k) * row[v];
+        for (int v = 0; v < V; v++) {
+          Vec &to = sum[r][p * kPerPanel + FIRST + v];
+          to = multiply_add<HALF>(to, a.at(r, v, k), row[v]);
+        }
     }
   }
 }
 
 // One panel, whose vectors for k + 1 are `ld` floats on.
-template <int V, int R, class A>
+template <bool HALF, int V, int R, class A>
 SQK_INLINE void multiply_strided(Vec (&sum)[R][V], const A &a, const float *b, int64_t ld,
                                  int64_t depth) {
   for (int64_t k = 0; k < depth; k++, b += ld) {
@@ -86,7 +95,7 @@ SQK_INLINE void multiply_strided(Vec (&sum)[R][V], const A &a, const float *b, i
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 32
-      for (int v = 0; v < V; v++) sum[r][v] += a.at(r, v, k) * row[v];
+      for (int v = 0; v < V; v++) sum[r][v] = multiply_add<HALF>(sum[r][v], a.at(r, v, k), row[v]);
   }
 }
 

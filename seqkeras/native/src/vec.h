@@ -70,6 +70,45 @@ SQK_INLINE void store_some(float *p, Vec v, int64_t count) {
 #endif
 }
 
+#if defined(__AVX512F__)
+#define SQK_HAS_BFLOAT16 1
+// Instructions of AVX512-BF16, in words of two bfloat16 each, the first in the low half. Written
+// for the assembler, so that no other code of this file may use what few processors have.
+
+// sum += the products of both halves of a and b
+SQK_INLINE Vec add_products_of_halves(Vec sum, float a, Vec b) {
+  const __m512 factor = _mm512_set1_ps(a);
+  __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(b), "v"(factor));
+  return sum;
+}
+
+SQK_INLINE __m256i rounded_to_halves(Vec v) {
+  __m256i halves;
+  __asm__("vcvtneps2bf16 %1, %0" : "=v"(halves) : "v"(v));
+  return halves;
+}
+
+// `count` floats to (count + 1) / 2 words; writes whole vectors of kLanes / 2 words.
+SQK_INLINE void store_halves(float *to, const float *from, int64_t count) {
+  for (int64_t k = 0; k < count; k += kLanes, to += kLanes / 2) {
+    const Vec v = load_some(from + k, count - k);
+    _mm256_storeu_si256(reinterpret_cast<__m256i *>(to), rounded_to_halves(v));
+  }
+}
+
+// Words of the lanes of two vectors.
+SQK_INLINE Vec paired(Vec low, Vec high) {
+  const __m512i a = _mm512_maskz_cvtepu16_epi32(kAll, rounded_to_halves(low));
+  const __m512i b = _mm512_maskz_cvtepu16_epi32(kAll, rounded_to_halves(high));
+  return reinterpret_cast<Vec>(_mm512_or_si512(a, _mm512_maskz_slli_epi32(kAll, b, 16)));
+}
+#else
+#define SQK_HAS_BFLOAT16 0
+SQK_INLINE Vec add_products_of_halves(Vec sum, float, Vec) { return sum; }
+SQK_INLINE void store_halves(float *, const float *, int64_t) {}
+SQK_INLINE Vec paired(Vec low, Vec) { return low; }
+#endif
+
 // Both pass a NaN in `a` on: the instructions return their second operand then.
 #if defined(__AVX512F__)
 SQK_INLINE Vec at_most(Vec a, float limit) {

@@ -48,6 +48,11 @@ struct Form {
   }
 };
 
+// Floats that `count` factors of a product take: the half in bfloat16.
+SQK_INLINE int64_t words_of(const sqk_layer &layer, int64_t count) {
+  return layer.precision == SQK_BFLOAT16 ? (count + 1) / 2 : count;
+}
+
 SQK_INLINE int64_t minimum(int64_t a, int64_t b) { return a < b ? a : b; }
 SQK_INLINE int64_t maximum(int64_t a, int64_t b) { return a > b ? a : b; }
 
@@ -73,7 +78,8 @@ static void fill(float *to, float value, int64_t count) {
 template <int CELL>
 struct Packed {
   using F = Form<CELL>;
-  int64_t features, units, panels, x_size, panel_size, second_panels, second_size;
+  int64_t features, units, panels, second_panels, second_size;
+  int64_t x_depth, h_depth, x_size, panel_size;  // words of a product; floats
   const float *memory;
   bool hard, extra;  // `extra`: there is zoneout or a peephole
   int32_t activation;
@@ -83,8 +89,10 @@ struct Packed {
 
   Packed(const sqk_layer &layer, const float *memory)
       : features(layer.features), units(layer.units), panels(F::panels(units)), memory(memory) {
-    x_size = features * F::kX.count * kLanes;
-    panel_size = x_size + units * F::kH.count * kLanes;
+    x_depth = words_of(layer, features);
+    h_depth = words_of(layer, units);
+    x_size = x_depth * F::kX.count * kLanes;
+    panel_size = x_size + h_depth * F::kH.count * kLanes;
     second_panels = F::kSecond ? Form<SQK_SIMPLE_RNN>::panels(units) : 0;
     second_size = units * kPanel;
     hard = layer.recurrent_activation == SQK_HARD_SIGMOID;
@@ -140,6 +148,27 @@ static int64_t pack_floats(const sqk_layer &layer) {
   return Packed<CELL>(layer, nullptr).floats();
 }
 
+// `rows` rows of a matrix, of panel u; returns where they end.
+template <int CELL>
+static float *pack_rows(const sqk_layer &layer, float *to, const float *matrix, int64_t rows,
+                        int64_t u, Product product) {
+  const int64_t width = Form<CELL>::kGates * layer.units, size = product.count * kLanes;
+  if (layer.precision == SQK_FLOAT32) {
+    for (int64_t k = 0; k < rows; k++, to += size)
+      pack_row<CELL>(to, matrix + k * width, layer.units, u, product);
+    return to;
+  }
+  alignas(64) float row[2][kPanel];
+  for (int64_t k = 0; k < rows; k += 2, to += size) {
+    fill(row[1], 0, size);
+    for (int64_t one = 0; one < minimum(2, rows - k); one++)
+      pack_row<CELL>(row[one], matrix + (k + one) * width, layer.units, u, product);
+    for (int64_t at = 0; at < size; at += kLanes)
+      store(to + at, paired(load(row[0] + at), load(row[1] + at)));
+  }
+  return to;
+}
+
 template <int CELL>
 static void pack(const sqk_layer &layer, float *memory) {
   using F = Form<CELL>;
@@ -147,10 +176,8 @@ static void pack(const sqk_layer &layer, float *memory) {
   const int64_t units = packed.units, width = F::kGates * units;
   float *to = memory;
   for (int64_t u = 0; u < packed.panels; u++) {
-    for (int64_t k = 0; k < packed.features; k++, to += F::kX.count * kLanes)
-      pack_row<CELL>(to, layer.kernel + k * width, units, u, F::kX);
-    for (int64_t k = 0; k < units; k++, to += F::kH.count * kLanes)
-      pack_row<CELL>(to, layer.recurrent_kernel + k * width, units, u, F::kH);
+    to = pack_rows<CELL>(layer, to, layer.kernel, packed.features, u, F::kX);
+    to = pack_rows<CELL>(layer, to, layer.recurrent_kernel, units, u, F::kH);
   }
   for (int64_t u = 0; u < packed.second_panels; u++)
     for (int64_t k = 0; k < units; k++, to += kPanel)
@@ -164,26 +191,39 @@ static void pack(const sqk_layer &layer, float *memory) {
 struct Transposed {
   int64_t outputs, panels, count;  // columns made; panels, and vectors of each, that are read
   int64_t offset;                  // where it begins among the weights of backward
-  int64_t depth() const { return panels * count * kLanes; }
+  int64_t vector;                  // words of a vector that is read
+  int64_t depth() const { return panels * count * vector; }
   int64_t floats() const { return depth() * ((outputs + kLanes - 1) / kLanes) * kLanes; }
 };
+
+// Without a look at it as a number.
+SQK_INLINE void copy_word(float *to, const float *from) { __builtin_memcpy(to, from, 4); }
 
 // matrix[j][gate, unit] to [j / 64][gate, unit][j % 64]
 template <int CELL>
 static void transpose(const Transposed &shape, float *to, const float *matrix, int64_t units,
                       Product product) {
   const int64_t width = Form<CELL>::kGates * units, depth = shape.depth();
+  const bool half = shape.vector < kLanes;
   for (int64_t j0 = 0; j0 < shape.outputs; j0 += kPanel) {
     const int64_t columns = minimum(kPanel, shape.outputs - j0);
     const int64_t wide = (columns + kLanes - 1) / kLanes * kLanes;
     fill(to, 0, depth * wide);
     // A block of the matrix at a time, so that what is written stays in the cache.
     for (int64_t u = 0; u < shape.panels; u++)
-      for (int v = product.first; v < product.first + product.count; v++, to += kLanes * wide) {
+      for (int v = product.first; v < product.first + product.count;
+           v++, to += shape.vector * wide) {
         const int64_t unit = Form<CELL>::unit(u, v), lanes = lanes_at(unit, units);
         const float *row = matrix + j0 * width + Form<CELL>::gate(v) * units + unit;
-        for (int64_t j = 0; j < columns && lanes; j++, row += width)
-          for (int64_t lane = 0; lane < lanes; lane++) to[lane * wide + j] = row[lane];
+        for (int64_t j = 0; j < columns && lanes; j++, row += width) {
+          if (half) {
+            float words[kLanes] = {};
+            store_halves(words, row, lanes);
+            for (int64_t k = 0; 2 * k < lanes; k++) copy_word(to + k * wide + j, words + k);
+          } else {
+            for (int64_t lane = 0; lane < lanes; lane++) to[lane * wide + j] = row[lane];
+          }
+        }
       }
   }
 }
@@ -194,9 +234,10 @@ struct PackedBack {
   Transposed h, second, x;
   explicit PackedBack(const sqk_layer &layer) {
     const int64_t panels = F::panels(layer.units);
-    h = {layer.units, panels, F::kH.count, 0};
-    second = {layer.units, F::kSecond ? panels : 0, F::kCandidate.count, h.floats()};
-    x = {layer.features, panels, F::kX.count, h.floats() + second.floats()};
+    const int64_t vector = words_of(layer, kLanes);
+    h = {layer.units, panels, F::kH.count, 0, vector};
+    second = {layer.units, F::kSecond ? panels : 0, F::kCandidate.count, h.floats(), vector};
+    x = {layer.features, panels, F::kX.count, h.floats() + second.floats(), vector};
   }
   int64_t floats() const { return h.floats() + second.floats() + x.floats(); }
 };
