@@ -93,7 +93,9 @@ def _options(layer: Any, cell: Any) -> dict[str, Any]:
     if name is None:
         known = ", ".join(one.__name__ for one in CELLS)
         reason = f"its cell {type(cell).__name__} has no form without Keras"
-        raise refused(layer.name, reason, f"Cells that have one: {known}.")
+        if isinstance(cell, tuple(CELLS)):
+            reason += ", for it is more than the cell of Keras, such as with zoneout"
+        raise refused(layer.name, reason, f"Cells that have one: {known} of Keras.")
     options = {"cell": name, "units": cell.units}
     options |= activation_of(layer, cell.activation)
     if name != "simple_rnn":
