@@ -136,6 +136,16 @@ class Library:
         """Sets `threads`, which begins as SEQKERAS_THREADS or the number of cores."""
         self.check(self.functions.sqk_set_threads(check_integer("threads", threads)))
 
+    @functools.cached_property
+    def bfloat16(self) -> bool:
+        """Whether this processor has kernels whose products are in bfloat16."""
+        struct = LayerStruct(
+            recurrent_activation=ACTIVATIONS.index("sigmoid"),
+            precision=PRECISIONS.index("bfloat16"),
+            **dict.fromkeys(("threads", "batch", "timesteps", "features", "units"), 1),
+        )
+        return int(self.functions.sqk_workspace_floats(ctypes.byref(struct))) >= 0
+
     def calls(self) -> tuple[int, int]:
         """How many calls of forward and of backward have run since the library was loaded."""
         forward, backward = (int(self.functions.sqk_calls(which)) for which in (0, 1))

@@ -846,3 +846,13 @@ def test_a_file_that_is_no_library(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     assert native.load() is None
     assert "does not load on this machine" in native.why_not()
+
+
+def test_whether_there_is_bfloat16_is_said_before_it_is_asked_for():
+    layer = native.Layer("lstm", np.ones((2, 12), np.float32), np.ones((3, 12), np.float32))
+    x = np.ones((1, 4, 2), np.float32)
+    if library.bfloat16:
+        assert native.forward(layer, x, precision="bfloat16").y.any()
+    else:
+        with pytest.raises(NotImplementedError, match="bfloat16"):
+            native.forward(layer, x, precision="bfloat16")
