@@ -222,11 +222,12 @@ def test_a_model_is_explained(here, capsys):
     keras.Model(x, keras.layers.LSTM(7, name="decoder")(y), name="mine").save("mine.keras")
     assert main(["explain", "mine.keras"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0].split() == ["layer", "class", "units", "stateful", "states"]
+    assert said[0].split() == ["layer", "class", "units", "kernel", "stateful", "states"]
     assert said[1].startswith("encoder/cells")
-    assert said[1].endswith("keras RNN   4, 5   yes       0/h (2, 4), 0/c (2, 4), 1/h (2, 5)")
-    assert said[2] == "decoder        keras LSTM  7      no        h (batch, 7), c (batch, 7)"
-    assert said[4] == "6 to know:"
+    assert said[1].endswith("4, 5   keras   yes       0/h (2, 4), 0/c (2, 4), 1/h (2, 5)")
+    assert said[2].split()[:5] == ["decoder", "keras", "LSTM", "7", "keras"]
+    assert said[4] == "Why this kernel:"
+    assert "6 to know:" in said
     assert "    The number of rows is fixed at 2: any other batch size is an error." in said
     assert max(map(len, said)) <= 88
 
