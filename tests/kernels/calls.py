@@ -101,7 +101,10 @@ def run(layer, problem, kernel=None, compiled=False):
                 outputs += [scope.get_current_value(one) for one in kept]
         return _weighted(outputs), outputs
 
-    with kernels.counting() as chosen, as_kernel(layer, kernel) if kernel else contextlib.ExitStack():
+    with (
+        kernels.counting() as chosen,
+        as_kernel(layer, kernel) if kernel else contextlib.ExitStack(),
+    ):
         outputs, gradients = _differentiate(call, values, compiled)
     if kernel:
         assert set(chosen) == {kernel}

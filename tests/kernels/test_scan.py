@@ -82,7 +82,9 @@ def variants(draw, kind):
 def made(configuration, more):
     kind, options, sizes, given = configuration
     shape = {name: sizes[name] for name in ("units", "features")}
-    layer = calls.built(kind, **shape, rows=sizes["batch"], weights=given["seed"], **options, **more)
+    layer = calls.built(
+        kind, **shape, rows=sizes["batch"], weights=given["seed"], **options, **more
+    )
     return layer, calls.problem(kind, **sizes, **given)
 
 
@@ -111,7 +113,9 @@ def test_every_kernel_is_keras_in_double_precision(configuration):
     shape = {name: sizes[name] for name in ("units", "features")}
     precise = {"dtype": "float64"} if calls.BACKEND != "jax" else {}
     own = {} if kind == "SimpleRNN" else {"use_cudnn": False}
-    stock = calls.built(kind, **shape, stock=True, weights=given["seed"], **precise, **options, **own)
+    stock = calls.built(
+        kind, **shape, stock=True, weights=given["seed"], **precise, **options, **own
+    )
     wanted = calls.run(stock, problem)
     for name in ["scan", *others(layer, problem)]:
         calls.assert_same(calls.run(layer, problem, name), wanted)

@@ -35,7 +35,11 @@ def functional(lstm, gru):
 
 def sequential(lstm, gru):
     inner = tf.keras.Sequential(
-        [layers.Dense(4, activation="relu", trainable=False), gru(2, return_sequences=True), lstm(3)],
+        [
+            layers.Dense(4, activation="relu", trainable=False),
+            gru(2, return_sequences=True),
+            lstm(3),
+        ],
         name="inner",
     )
     return tf.keras.Sequential(
