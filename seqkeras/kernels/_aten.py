@@ -2,7 +2,7 @@
 
 from seqkeras.kernels._cudnn import not_in_cudnn
 from seqkeras.kernels._cudnn import run as run
-from seqkeras.kernels._runtime import Runtime
+from seqkeras.kernels._runtime import TRACED, Runtime
 from seqkeras.kernels._spec import Spec
 
 
@@ -11,5 +11,5 @@ def why_not(spec: Spec, runtime: Runtime) -> str | None:
     if (runtime.backend, runtime.device) != ("torch", "cpu"):
         return "it is of PyTorch on a CPU"
     if runtime.traced_for is not None:
-        return "the graph is made for another place"
+        return TRACED[runtime.traced_for]
     return not_in_cudnn(spec)

@@ -12,7 +12,7 @@ from keras import ops
 from seqkeras.gates import LAYOUTS, Weights
 from seqkeras.kernels._compaction import Sequences, run_masked
 from seqkeras.kernels._fused import dropped, masked_output
-from seqkeras.kernels._runtime import Runtime
+from seqkeras.kernels._runtime import TRACED, Runtime
 from seqkeras.kernels._spec import Spec, cell_name
 
 
@@ -22,10 +22,8 @@ def why_not(spec: Spec, runtime: Runtime) -> str | None:
         return f"it needs an NVIDIA GPU, and this runs on {runtime.device}"
     if not spec.use_cudnn:
         return "use_cudnn=False"
-    if runtime.traced_for == "xla":
-        return "XLA (jit_compile=True) cannot call it"
     if runtime.traced_for is not None:
-        return "the graph is made for another place"
+        return TRACED[runtime.traced_for]
     if runtime.backend == "jax" and spec.cell == "gru_reset_after":
         return "JAX has no function for its GRU"
     return not_in_cudnn(spec)
@@ -54,12 +52,12 @@ def run(
 ) -> tuple[Any, Any, list[Any]]:
     """Runs a layer: the last output, all outputs, and the state at the end, as Keras has them."""
     # The sequences may be integers.
-    x, _ = dropped(layer.cell, ops.cast(sequences, layer.compute_dtype), training)
+    x, kernel = dropped(layer.cell, ops.cast(sequences, layer.compute_dtype), training)
     if layer.go_backwards:
         x = ops.flip(x, axis=1)
         mask = None if mask is None else ops.flip(mask, axis=1)
     state = list(state) if isinstance(state, (list, tuple)) else [state]
-    weights = _weights(layer.cell, x.dtype)
+    weights = _weights(layer.cell, kernel, x.dtype)
     backend = keras.backend.backend()
 
     function = importlib.import_module(f"{__package__}._cudnn_{backend}")
@@ -77,12 +75,12 @@ def run(
     return last, y if layer.return_sequences else ops.expand_dims(last, 1), states
 
 
-def _weights(cell: Any, dtype: Any) -> Weights:
+def _weights(cell: Any, kernel: Any, dtype: Any) -> Weights:
     """The weights with cuDNN's order of gates and two biases, zeros where Keras has none."""
     ours = LAYOUTS["keras"][cell_name(cell) or ""]
     theirs = LAYOUTS["cudnn"][cell_name(cell) or ""]
     kernel, recurrent_kernel = (
-        ops.cast(ops.convert_to_tensor(one), dtype) for one in (cell.kernel, cell.recurrent_kernel)
+        ops.cast(ops.convert_to_tensor(one), dtype) for one in (kernel, cell.recurrent_kernel)
     )
     zeros = ops.zeros((1, kernel.shape[1]), dtype)
     bias = zeros

@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from seqkeras._checks import check_one_of
+from keras import ops
+
+from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.errors import ArgumentError
 from seqkeras.kernels import _aten, _cudnn, _fused, _scan
 from seqkeras.kernels._runtime import Runtime, here
 from seqkeras.kernels._spec import Spec
+from seqkeras.kernels._zoneout import states_of
 
 #: The kernels, the fastest first. Each has `why_not(spec, runtime)` and `run(layer, ...)`.
 KERNELS: dict[str, ModuleType] = {"cudnn": _cudnn, "fused": _fused, "aten": _aten, "scan": _scan}
@@ -83,7 +86,8 @@ def run(
         layer: a recurrent layer; its `implementation` is obeyed, if it has one.
         sequences: `(batch, timesteps, features)`, in the dtype that the layer computes in.
         state: the initial state, a list of `(batch, units)`.
-        mask: `(batch, timesteps)`, bool, True where a timestep counts; or None.
+        mask: `(batch, timesteps)`, or with one more axis of 1; bool, True where a timestep
+            counts; or None.
         training: whether dropout is at work.
         reset: `(batch, timesteps)`, bool: the state of a row is that of a new sequence before it
             reads the timestep; or None.
@@ -93,9 +97,14 @@ def run(
         is one timestep where the layer does not return sequences, and the state at the end.
     """
     mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+    if mask is not None and len(mask.shape) == 3 == len(sequences.shape):
+        mask = ops.squeeze(mask, -1)  # which Keras takes as well
     spec = Spec.of(
         layer, training=bool(training), masked=mask is not None, resets=reset is not None
     )
+    if spec.cell is not None and len(state) != len(states_of(layer.cell)):
+        expected = f"a list of {len(states_of(layer.cell))} arrays (batch, units)"
+        raise bad_argument("initial_state", f"{len(state)} arrays", expected)
     choice = choose(asked(layer), spec, here(sequences))
     with _lock:
         _counts[choice.name] += 1

@@ -9,7 +9,7 @@ from keras import ops
 
 from seqkeras import native
 from seqkeras.kernels._call import Inputs, Static
-from seqkeras.kernels._runtime import Runtime
+from seqkeras.kernels._runtime import TRACED, Runtime
 from seqkeras.kernels._spec import Spec, activation_name, cell_name
 from seqkeras.kernels._zoneout import draw
 
@@ -23,12 +23,6 @@ _KNOWN = {
 }
 
 _DTYPES = ("float32", "bfloat16", "float16")
-
-_TRACED = {
-    "xla": "XLA (jit_compile=True) cannot run kernels from outside",
-    "compiler": "torch.compile would break its graph here",
-    "export": "the graph is being exported, and runs where seqkeras may not be",
-}
 
 
 def why_not(spec: Spec, runtime: Runtime) -> str | None:
@@ -51,7 +45,7 @@ def _not_computed(spec: Spec) -> str | None:
 
 def _not_there(runtime: Runtime) -> str | None:
     if runtime.traced_for is not None:
-        return _TRACED[runtime.traced_for]
+        return TRACED[runtime.traced_for]
     if runtime.device != "cpu":
         return f"it has no kernel for the device {runtime.device}"
     binding = _binding(runtime.backend)
@@ -122,7 +116,7 @@ def masked_output(layer: Any, backend: str) -> str:
     """What Keras on this backend shows at a masked timestep."""
     if layer.zero_output_for_mask:
         return "zero"
-    return "hold_state" if backend == "jax" else "hold_output"
+    return "hold_state" if backend == "jax" and not layer.unroll else "hold_output"
 
 
 def dropped(cell: Any, sequences: Any, training: bool) -> tuple[Any, Any]:

@@ -18,14 +18,24 @@ _EXPORTERS = (
 )
 
 
+#: Why no kernel but the loop runs in a graph, by what the graph is traced for.
+TRACED = {
+    "xla": "XLA (jit_compile=True) cannot call it",
+    "compiler": "torch.compile would break its graph here",
+    "transform": "torch.func cannot go through it",
+    "export": "the graph is being exported, and runs where seqkeras may not be",
+}
+
+
 class Runtime(NamedTuple):
     """Where a call runs.
 
     Attributes:
         backend: `tensorflow`, `jax` or `torch`.
         device: `cpu`, `cuda`, or another name of the backend's. `meta` has no numbers at all.
-        traced_for: None; `xla` where TensorFlow or PyTorch compiles the graph with its own
-            compiler; `export` where the graph is stored.
+        traced_for: None, or a name of `TRACED`: `xla` and `compiler` where TensorFlow or PyTorch
+            compiles the graph, `transform` where `torch.func` goes through it, `export` where it
+            is stored.
     """
 
     backend: str
@@ -70,6 +80,8 @@ def _torch(x: Any) -> Runtime:
         return Runtime("torch", device, "export")
     if torch.compiler.is_compiling():
         return Runtime("torch", device, "compiler")
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return Runtime("torch", device, "transform")
     return Runtime("torch", device)
 
 

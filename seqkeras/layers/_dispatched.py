@@ -1,5 +1,6 @@
 """LSTM, GRU and SimpleRNN of Keras, whose loop over time runs on a kernel that can be asked for."""
 
+import inspect
 from typing import Any
 
 import keras
@@ -45,11 +46,18 @@ class Dispatched(Resettable):
 
     def _take_cell(self, kind: type[keras.layers.Layer], **variants: Any) -> None:
         """Puts a cell with variants in the place of the Keras cell, if any of them is asked for."""
-        cell = kind.from_config({**self.cell.get_config(), **variants})  # checks them, too
-        if any(variants.values()):
+        asked = {name: value for name, value in variants.items() if value not in (0, False)}
+        if asked:
             self._tracker.untrack(self.cell)
-            self.cell = cell
-        self._variants = {name: value for name, value in variants.items() if value}
+            self.cell = kind(**_arguments(self.cell), **asked)  # checks them, too
+        self._variants = {name: getattr(self.cell, name) for name in asked}
+
+
+def _arguments(cell: Any) -> dict[str, Any]:
+    """What a Keras cell was made with, not by its config: functions need not be serializable."""
+    names = inspect.signature(type(cell).__init__).parameters.keys() - {"self", "kwargs"}
+    names |= {"name", "trainable", "implementation"} & set(dir(cell))
+    return {"dtype": cell.dtype_policy, **{name: getattr(cell, name) for name in names}}
 
 
 @_register

@@ -1,0 +1,449 @@
+"""Where a call runs and what for, in real graphs of each backend; and what such graphs compute."""
+
+import importlib.util
+import subprocess
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from seqkeras import kernels, layers, native
+from seqkeras.errors import ArgumentError
+from seqkeras.kernels import _runtime
+
+_spec = importlib.util.spec_from_file_location("kernel_calls", Path(__file__).parent / "calls.py")
+calls = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(calls)
+
+pytestmark = pytest.mark.backends
+
+#: What runs a plain LSTM on this machine.
+BEST = kernels.choose("auto", kernels.Spec("lstm", "LSTMCell"), kernels.here()).name
+X, Y = calls.random_array(8, 5, 3), calls.random_array(8, 1, seed=1)
+LAYERS = [layers.LSTM, layers.GRU, layers.SimpleRNN]
+
+tensorflow = pytest.mark.skipif(calls.BACKEND != "tensorflow", reason="TensorFlow's graphs")
+jax = pytest.mark.skipif(calls.BACKEND != "jax", reason="JAX's graphs")
+torch = pytest.mark.skipif(calls.BACKEND != "torch", reason="PyTorch's graphs")
+
+
+def model(kind=layers.LSTM, *, shape=(5, 3), batch=None, **options):
+    return keras.Sequential(
+        [keras.Input(shape, batch_size=batch), kind(4, **options), keras.layers.Dense(1)]
+    )
+
+
+def array(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def same(found, wanted):
+    np.testing.assert_allclose(array(found), array(wanted), atol=2e-6)
+
+
+def fit(**options):
+    trained = model()
+    trained.compile("sgd", "mse", **options)
+    with kernels.counting() as chosen:
+        losses = trained.fit(X, Y, batch_size=4, epochs=4, shuffle=False, verbose=0).history["loss"]
+        trained.evaluate(X, Y, verbose=0)
+        trained.predict(X, verbose=0)
+    assert losses[-1] < losses[0]
+    return set(chosen)
+
+
+def test_a_plain_call_runs_on_the_cpu():
+    assert kernels.here() == (calls.BACKEND, "cpu", None)
+    assert kernels.here(keras.ops.zeros(3)) == (calls.BACKEND, "cpu", None)
+
+
+@pytest.mark.parametrize(
+    "options", [{"run_eagerly": True}, {"steps_per_execution": 2}], ids=["eagerly", "two steps"]
+)
+def test_fit_runs_on_the_best_kernel(options):
+    options = dict(options)
+    if calls.BACKEND == "torch":
+        options.pop("steps_per_execution", None)  # Keras has it elsewhere alone
+    chosen = fit(**options)
+    if calls.BACKEND == "torch":
+        chosen.remove("scan")  # of tensors without numbers, from which Keras learns the shapes
+    assert chosen <= {BEST}
+
+
+@pytest.mark.parametrize("timesteps", [1, 3, 5])
+def test_a_model_of_unknown_sizes(timesteps):
+    unknown = model(shape=(None, 3))
+    with kernels.counting() as chosen:
+        found = unknown.predict(X[:, :timesteps], verbose=0)
+    assert set(chosen) == {BEST}
+    same(found, unknown(X[:, :timesteps]))
+
+
+def test_eight_threads_may_call_one_model():
+    one = model(layers.GRU, shape=(None, 3), dropout=0.2)
+    inputs = [calls.random_array(4, 20, 3, seed=seed) for seed in range(16)]
+    wanted = [array(one(x)) for x in inputs]
+    with kernels.counting() as chosen, ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda x: array(one(x)), inputs))
+    assert chosen == {BEST: 16}
+    for a, b in zip(found, wanted, strict=True):
+        same(a, b)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_other_precisions(dtype):
+    layer = layers.LSTM(6, dtype=dtype, return_state=True)
+    stock = keras.layers.LSTM(6, dtype=dtype, return_state=True)
+    stock.build(X.shape)
+    layer.build(X.shape)
+    layer.set_weights(stock.get_weights())
+    with kernels.counting() as chosen:
+        found = layer(X)
+    wanted = stock(X)
+    if BEST == "fused" and dtype != "float64":
+        assert set(chosen) == {"fused"}
+    assert [one.dtype for one in found] == [one.dtype for one in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        one, other = (array(keras.ops.cast(value, "float32")) for value in (one, other))
+        np.testing.assert_allclose(one, other, atol=2e-6 if dtype == "float64" else 1e-2)
+
+
+def test_mixed_precision_trains():
+    trained = keras.Sequential(
+        [layers.LSTM(4, dtype="mixed_bfloat16"), keras.layers.Dense(1, dtype="float32")]
+    )
+    trained.compile("sgd", "mse")
+    losses = trained.fit(X, Y, epochs=4, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+# ---- what is wrong, or nearly nothing -----------------------------------------------------------
+
+
+def test_no_rows_give_no_rows():
+    layer = layers.LSTM(4, return_sequences=True, return_state=True)
+    layer.build(X.shape)
+    assert [tuple(one.shape) for one in layer(X[:0])] == [(0, 5, 4), (0, 4), (0, 4)]
+
+
+def test_no_timesteps_are_an_error_as_in_keras():
+    with pytest.raises(Exception, match="out of bounds"):
+        keras.layers.LSTM(4)(X[:, :0])
+    with pytest.raises(Exception, match="out of bounds"):
+        layers.LSTM(4)(X[:, :0])
+
+
+def test_nan_goes_where_it_goes_in_keras():
+    x = X.copy()
+    x[1, 3] = np.nan
+    stock = keras.layers.LSTM(4, return_sequences=True)
+    stock.build(x.shape)
+    wanted = np.isnan(array(stock(x)))
+    for implementation in ("auto", "scan"):
+        layer = layers.LSTM(4, return_sequences=True, implementation=implementation)
+        layer.build(x.shape)
+        np.testing.assert_array_equal(np.isnan(array(layer(x))), wanted)
+
+
+@pytest.mark.parametrize("value", [np.nan, 1e30])
+@pytest.mark.parametrize("kind", calls.LAYERS)
+def test_what_stands_in_masked_timesteps_does_not_matter(kind, value):
+    layer = calls.built(kind, return_sequences=True)
+    problem = calls.problem(kind, mask="any", timesteps=6)
+    dirty = problem._replace(x=np.where(problem.mask[..., None], problem.x, value))
+    wanted, found = (
+        calls.run(layer, one._replace(x=one.x.astype("float32"))) for one in (problem, dirty)
+    )
+    if BEST == "scan":  # the loop of Keras computes the timestep, and then takes it back
+        wanted, found = (one._replace(gradients=[]) for one in (wanted, found))
+    calls.assert_same(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sequences": X[0]}, "expected ndim=3, found ndim=2"),
+        ({"sequences": X[None]}, "expected ndim=3, found ndim=4"),
+        ({"sequences": X[..., :2]}, "kernel must"),
+        ({"mask": np.ones((8, 4), bool)}, "mask must"),
+        ({"mask": np.ones((7, 5), bool)}, "mask must"),
+        ({"initial_state": [np.ones((8, 3), "float32")] * 2}, "h0 must"),
+        ({"initial_state": [np.ones((7, 4), "float32")] * 2}, "h0 must"),
+    ],
+)
+@pytest.mark.skipif(BEST != "fused", reason="the words are of the compiled kernels")
+def test_wrong_shapes_are_named(options, words):
+    layer = layers.LSTM(4)
+    layer.build((None, None, 3))
+    with pytest.raises(Exception, match=words):
+        layer(**{"sequences": X, **options})
+
+
+@pytest.mark.parametrize("implementation", ["auto", "scan"])
+def test_a_wrong_number_of_states_is_named(implementation):
+    state = np.ones((8, 4), "float32")
+    with pytest.raises(ArgumentError, match="initial_state must be a list of 2 arrays"):
+        layers.LSTM(4, implementation=implementation)(X, initial_state=[state])
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_masks_that_keras_takes(kind):
+    layer, mask = kind(4), np.arange(5) < np.arange(8)[:, None]
+    wanted = layer(X, mask=mask)
+    same(layer(X, mask=mask[..., None]), wanted)
+    same(layer(X, mask=mask.astype("float32")), wanted)
+
+
+def test_integers_are_taken_as_numbers():
+    layer, x = layers.LSTM(4), np.arange(24).reshape(2, 4, 3)
+    same(layer(x), layer(x.astype("float32")))
+
+
+# ---- TensorFlow ---------------------------------------------------------------------------------
+
+
+@tensorflow
+class TestTensorflow:
+    def test_fit_under_xla_takes_the_loop(self):
+        assert fit(jit_compile=True) == {"scan"}
+
+    @pytest.mark.parametrize("kind", LAYERS)
+    def test_a_function_for_xla_takes_the_loop(self, kind):
+        import tensorflow as tf
+
+        one = model(kind)
+        inner = tf.function(one)
+        for compiled in (tf.function(one, jit_compile=True), tf.function(inner, jit_compile=True)):
+            with kernels.counting() as chosen:
+                found = compiled(X)
+            assert set(chosen) == {"scan"}
+            same(found, one(X))
+
+    def test_what_is_asked_for_is_an_error_under_xla(self):
+        import tensorflow as tf
+
+        one = model(implementation="fused")
+        # Of a class of TensorFlow's own, with all that was said.
+        with pytest.raises(Exception, match=r"XLA \(jit_compile=True\) cannot call it"):
+            tf.function(one, jit_compile=True)(X)
+
+    def test_graphs_take_the_best_kernel(self):
+        import tensorflow as tf
+
+        one = model()
+        wanted = one(X)
+        with kernels.counting() as chosen:
+            same(tf.function(one)(X), wanted)
+            same(tf.map_fn(lambda x: one(x[None])[0], X), wanted)
+            same(tf.vectorized_map(lambda x: one(x[None])[0], X), wanted)
+            batches = tf.data.Dataset.from_tensor_slices(X).batch(4).map(one)
+            same(np.concatenate(list(batches)), wanted)
+        assert set(chosen) == {BEST}
+
+    def test_stored_models_load_where_seqkeras_is_not(self, tmp_path):
+        import tensorflow as tf
+
+        one = model(implementation="auto" if BEST == "scan" else "fused")
+        one.compile("sgd", "mse")
+        wanted = one.predict(X, verbose=0)  # traces the best kernel before
+        with kernels.counting() as chosen:
+            one.export(tmp_path / "exported", verbose=False)
+            tf.saved_model.save(one, str(tmp_path / "saved"))
+        assert set(chosen) == {"scan"}
+        np.save(tmp_path / "x.npy", X)
+        done = subprocess.run(
+            [sys.executable, "-c", LOAD, str(tmp_path)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        for way in ("exported", "saved"):
+            same(np.load(tmp_path / f"{way}.npy"), wanted)
+
+    def test_tensorflow_lite(self):
+        import tensorflow as tf
+
+        one = model(batch=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            converted = tf.lite.TFLiteConverter.from_keras_model(one).convert()
+            interpreter = tf.lite.Interpreter(model_content=converted)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], X[:1])
+        interpreter.invoke()
+        same(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]), one(X[:1]))
+
+    def test_several_devices(self):
+        done = subprocess.run(
+            [sys.executable, "-c", MIRRORED], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"{{'{BEST}'}} on 2 devices" in done.stdout
+
+    def test_ragged_tensors_are_an_error_as_in_keras(self):
+        import tensorflow as tf
+
+        ragged = tf.RaggedTensor.from_row_lengths(X.reshape(40, 3), [3, 7, 30])
+        for kind in (keras.layers.LSTM, layers.LSTM):
+            with pytest.raises(ValueError, match="inner ragged dimension"):
+                kind(4)(ragged)
+
+
+LOAD = """
+import sys
+import numpy as np
+import tensorflow as tf
+
+folder = sys.argv[1]
+x = tf.constant(np.load(folder + "/x.npy"))
+exported, saved = (tf.saved_model.load(f"{folder}/{way}") for way in ("exported", "saved"))
+np.save(folder + "/exported.npy", exported.serve(x))
+(y,) = saved.signatures["serving_default"](x).values()
+np.save(folder + "/saved.npy", y)
+assert "seqkeras" not in sys.modules
+"""
+
+MIRRORED = """
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+from seqkeras import kernels, layers
+
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+x = np.random.default_rng(0).normal(size=(8, 6, 2)).astype("float32")
+y = x.sum((1, 2))[:, None]
+losses = {}
+for where in (strategy, tf.distribute.get_strategy()):
+    with where.scope():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((6, 2)), layers.LSTM(4), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+    with kernels.counting() as chosen:
+        losses[where] = model.fit(x, y, batch_size=8, epochs=3, verbose=0).history["loss"]
+np.testing.assert_allclose(*losses.values(), rtol=1e-4)
+print(set(chosen), "on", strategy.num_replicas_in_sync, "devices")
+"""
+
+
+# ---- JAX ----------------------------------------------------------------------------------------
+
+
+@jax
+class TestJax:
+    def test_transformations_take_the_best_kernel(self):
+        import jax
+
+        one = model()
+        wanted = one(X)
+        with kernels.counting() as chosen:
+            same(jax.jit(lambda x: one(x))(X), wanted)
+            same(jax.vmap(lambda x: one(x[None])[0])(X), wanted)
+            assert jax.jacrev(lambda x: one(x))(X[:2]).shape == (2, 1, 2, 5, 3)
+        assert set(chosen) == {BEST}
+
+    def test_stored_functions_take_the_loop(self):
+        import jax
+
+        one = model(implementation="auto" if BEST == "scan" else "fused")
+        wanted = one.predict(X, verbose=0)
+        with kernels.counting() as chosen:
+            stored = jax.export.export(jax.jit(lambda x: one(x)))(X).serialize()
+        assert set(chosen) == {"scan"}
+        same(jax.export.deserialize(stored).call(X), wanted)
+
+    def test_stored_models_take_the_loop(self, tmp_path):
+        tensorflow = pytest.importorskip("tensorflow")
+        one = model(implementation="auto" if BEST == "scan" else "fused")
+        wanted = one.predict(X, verbose=0)
+        with kernels.counting() as chosen:
+            one.export(tmp_path / "stored", verbose=False)
+        assert set(chosen) == {"scan"}
+        loaded = tensorflow.saved_model.load(tmp_path / "stored")
+        same(loaded.serve(X), wanted)
+
+
+# ---- PyTorch ------------------------------------------------------------------------------------
+
+
+@torch
+class TestTorch:
+    def test_compiled_graphs_are_known(self):
+        import torch
+
+        def compiled(x):
+            return x + float(_runtime._torch(x).traced_for == "compiler")
+
+        assert torch.compile(compiled, backend="eager", fullgraph=True)(torch.zeros(1)) == 1
+
+    def test_stored_graphs_take_the_loop(self):
+        import torch
+
+        one, x = model(), torch.tensor(X)
+        wanted = one(X)
+        with kernels.counting() as chosen:
+            stored = torch.export.export(one, (x,))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                traced = torch.jit.trace(one, x, check_trace=False)
+        assert set(chosen) == {"scan"}
+        same(stored.module()(x), wanted)
+        same(traced(x), wanted)
+
+    def test_onnx(self, tmp_path):
+        import torch
+
+        onnxruntime = pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnx")
+        one, x = model(implementation="auto" if BEST == "scan" else "fused"), torch.tensor(X)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(one, (x,), tmp_path / "model.onnx", dynamo=False, verbose=False)
+        session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+        (found,) = session.run(None, {session.get_inputs()[0].name: X})
+        same(found, one(X))
+
+    def test_functional_transforms_take_the_loop(self):
+        import torch
+
+        one, x = model(), torch.tensor(X)
+        with kernels.counting() as chosen:
+            gradient = torch.func.grad(lambda x: one(x).sum())(x)
+            mapped = torch.func.vmap(lambda x: one(x[None])[0])(x)
+            torch.func.jvp(one, (x,), (x,))
+        assert set(chosen) == {"scan"}
+        same(mapped, one(X))
+        x.requires_grad_()
+        one(x).sum().backward()
+        same(gradient, x.grad)
+
+    def test_autocast(self):
+        import torch
+
+        one = model()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = one(X)
+        np.testing.assert_allclose(array(found.float()), array(one(X)), atol=1e-2)
+        found.sum().backward()
+        assert one.trainable_variables[0].value.grad.dtype == torch.float32
+
+    def test_tensors_without_numbers_take_the_loop(self):
+        import torch
+
+        layer = layers.LSTM(4)
+        with keras.device("meta"), kernels.counting() as chosen:
+            assert layer(torch.zeros((8, 5, 3), device="meta")).shape == (8, 4)
+        assert set(chosen) == {"scan"}
+
+    @pytest.mark.parametrize("mode", ["no_grad", "inference_mode"])
+    def test_without_gradients(self, mode):
+        import torch
+
+        one = model(dropout=0.1, recurrent_dropout=0.1)
+        with getattr(torch, mode)(), kernels.counting() as chosen:
+            one(X, training=True)
+        assert set(chosen) == {"fused" if native.why_not() is None else "scan"}

@@ -1,0 +1,121 @@
+"""Every kernel against the loop, and all of them against Keras in double precision."""
+
+import importlib.util
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from seqkeras import kernels, native
+
+_spec = importlib.util.spec_from_file_location("kernel_calls", Path(__file__).parent / "calls.py")
+calls = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(calls)
+
+pytestmark = pytest.mark.backends
+
+MASKS = (None, None, "right", "left", "any", "empty")
+
+
+def others(layer, problem):
+    """The kernels beside the loop that can run a call."""
+    spec = kernels.Spec.of(
+        layer,
+        training=problem.training,
+        masked=problem.mask is not None,
+        resets=problem.reset is not None,
+    )
+    reasons = kernels.why_not(spec, kernels.here())
+    if reasons["fused"] is None and calls.BACKEND == "torch":
+        with calls.as_kernel(layer, "aten"):
+            reasons = kernels.why_not(spec, kernels.here()) | {"fused": None}
+    return [name for name, reason in reasons.items() if reason is None and name != "scan"]
+
+
+@st.composite
+def configurations(draw, variants=True):
+    """The arguments of a layer that has the features of Keras, and of a problem for it."""
+    kind = draw(st.sampled_from(list(calls.LAYERS)))
+    options = {
+        name: draw(st.booleans())
+        for name in ("use_bias", "go_backwards", "return_sequences", "return_state")
+    }
+    if kind != "SimpleRNN":
+        options["recurrent_activation"] = draw(st.sampled_from(["sigmoid", "hard_sigmoid"]))
+    else:
+        options["activation"] = draw(st.sampled_from(["tanh", "linear", "relu"]))
+    if kind == "GRU":
+        options["reset_after"] = draw(st.booleans())
+    options["zero_output_for_mask"] = draw(st.booleans())
+    sizes = {
+        "batch": draw(st.integers(1, 4)),
+        "timesteps": draw(st.integers(1, 6)),
+        "features": draw(st.integers(1, 3)),
+        "units": draw(st.sampled_from([1, 3, 5, 16, 17])),
+    }
+    problem = {
+        "mask": draw(st.sampled_from(MASKS)),
+        "given_states": draw(st.booleans()),
+        "seed": draw(st.integers(0, 99)),
+    }
+    return kind, options, sizes, problem
+
+
+@st.composite
+def variants(draw, kind):
+    """Arguments that Keras has no second way for, or none at all."""
+    rate = st.sampled_from([0.0, 0.3])
+    options = {"dropout": draw(rate), "recurrent_dropout": draw(rate), "seed": 7}
+    options["zoneout_h"] = draw(rate)
+    if kind == "LSTM":
+        options["zoneout_c"] = draw(rate)
+        name = draw(st.sampled_from([None, "peephole", "normalization"]))
+        options |= {name: True} if name else {}
+    if kind != "SimpleRNN" and not any(options[name] for name in options if name != "seed"):
+        options["implementation"] = 1
+    return options
+
+
+def made(configuration, more):
+    kind, options, sizes, given = configuration
+    shape = {name: sizes[name] for name in ("units", "features")}
+    layer = calls.built(
+        kind, **shape, rows=sizes["batch"], weights=given["seed"], **options, **more
+    )
+    return layer, calls.problem(kind, **sizes, **given)
+
+
+@settings(max_examples=25)
+@given(configurations(), st.data())
+def test_every_kernel_is_the_loop(configuration, data):
+    more = data.draw(variants(configuration[0]))
+    more["stateful"] = data.draw(st.booleans())
+    layer, problem = made(configuration, more)
+    problem = problem._replace(training=data.draw(st.booleans()))
+    if layer.stateful and data.draw(st.booleans()):
+        rng = np.random.default_rng(len(problem.x))
+        problem = problem._replace(reset=rng.random(problem.x.shape[:2]) < 0.3)
+    names = others(layer, problem)
+    assert ("fused" in names) == (native.why_not() is None)
+    wanted = calls.run(layer, problem, "scan")
+    for name in names:
+        calls.assert_same(calls.run(layer, problem, name), wanted)
+
+
+@settings(max_examples=15)
+@given(configurations())
+def test_every_kernel_is_keras_in_double_precision(configuration):
+    layer, problem = made(configuration, {})
+    kind, options, sizes, given = configuration
+    shape = {name: sizes[name] for name in ("units", "features")}
+    precise = {"dtype": "float64"} if calls.BACKEND != "jax" else {}
+    own = {} if kind == "SimpleRNN" else {"use_cudnn": False}
+    stock = calls.built(
+        kind, **shape, stock=True, weights=given["seed"], **precise, **options, **own
+    )
+    wanted = calls.run(stock, problem)
+    for name in ["scan", *others(layer, problem)]:
+        calls.assert_same(calls.run(layer, problem, name), wanted)
