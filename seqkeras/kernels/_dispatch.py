@@ -35,8 +35,13 @@ _lock = threading.Lock()
 
 
 def why_not(spec: Spec, runtime: Runtime) -> dict[str, str | None]:
-    """Of each kernel, the fastest first, why it cannot run a layer; None where it can."""
-    return {name: kernel.why_not(spec, runtime) for name, kernel in KERNELS.items()}
+    """Of each kernel, the fastest first, why `auto` does not take it for a layer, or None."""
+    reasons = {
+        name: kernel.why_not(spec, runtime)
+        for name, kernel in KERNELS.items()
+        if name != "aten" or runtime.backend == "torch"
+    }
+    return {**reasons, "fused": reasons["fused"] or _fused.why_not_unasked(runtime)}
 
 
 def choose(implementation: str, spec: Spec, runtime: Runtime) -> Choice:
@@ -69,8 +74,7 @@ def choose(implementation: str, spec: Spec, runtime: Runtime) -> Choice:
             )
         return Choice(implementation, "it was asked for")
     reasons: list[str] = []
-    for name, kernel in KERNELS.items():
-        reason = kernel.why_not(spec, runtime)
+    for name, reason in why_not(spec, runtime).items():
         if reason is None:
             return Choice(name, "; ".join(reasons))
         reasons.append(f"{name}: {reason}")

@@ -4,12 +4,11 @@ import importlib
 from types import ModuleType
 from typing import Any
 
-import keras
 from keras import ops
 
 from seqkeras import native
 from seqkeras.kernels._call import Inputs, Static
-from seqkeras.kernels._runtime import TRACED, Runtime
+from seqkeras.kernels._runtime import TRACED, Runtime, here
 from seqkeras.kernels._spec import Spec, activation_name, cell_name
 from seqkeras.kernels._zoneout import draw
 
@@ -27,7 +26,14 @@ _DTYPES = ("float32", "bfloat16", "float16")
 
 def why_not(spec: Spec, runtime: Runtime) -> str | None:
     """Why the kernels cannot run a layer, or None where they can."""
-    return _not_computed(spec) or _not_there(runtime)
+    return _not_computed(spec) or _not_there(spec, runtime)
+
+
+def why_not_unasked(runtime: Runtime) -> str | None:
+    """Why they are left alone, though they could run a layer, unless they are asked for."""
+    if runtime.device == "cuda":
+        return "its kernel for GPUs was never measured on one; implementation='fused' takes it"
+    return None
 
 
 def _not_computed(spec: Spec) -> str | None:
@@ -43,27 +49,30 @@ def _not_computed(spec: Spec) -> str | None:
     return None
 
 
-def _not_there(runtime: Runtime) -> str | None:
+def _not_there(spec: Spec, runtime: Runtime) -> str | None:
     if runtime.traced_for is not None:
         return TRACED[runtime.traced_for]
-    if runtime.device != "cpu":
-        return f"it has no kernel for the device {runtime.device}"
-    binding = _binding(runtime.backend)
-    reason: str | None = native.why_not() or binding.why_not()
+    on_gpu = (runtime.backend, runtime.device) == ("torch", "cuda")
+    if runtime.device != "cpu" and not on_gpu:
+        return f"it has no kernel for {runtime.backend} on the device {runtime.device}"
+    if on_gpu and spec.normalization:
+        return "normalization is not in its kernel for GPUs"
+    reason: str | None = _binding(runtime).why_not()
     return reason
 
 
-def _binding(backend: str) -> ModuleType:
-    """The module with `run(static, inputs)` for a backend, imported when it is asked for."""
-    return importlib.import_module(f"{__package__}._fused_{backend}")
+def _binding(runtime: Runtime) -> ModuleType:
+    """The module with `run(static, inputs)` for this place, imported when it is asked for."""
+    name = "_triton" if runtime.device == "cuda" else f"_fused_{runtime.backend}"
+    return importlib.import_module(f"{__package__}.{name}")
 
 
 def run(
     layer: Any, sequences: Any, state: Any, mask: Any, training: bool, reset: Any
 ) -> tuple[Any, Any, list[Any]]:
     """Runs a layer: the last output, all outputs, and the state at the end, as Keras has them."""
-    cell = layer.cell
-    backend = keras.backend.backend()
+    cell, runtime = layer.cell, here(sequences)
+    backend = runtime.backend
     x, kernel = dropped(cell, sequences, training)
     h0, *more = state if isinstance(state, (list, tuple)) else [state]
     bias, kept = cell.bias, draw(cell, sequences, training)
@@ -80,7 +89,7 @@ def run(
         zoneout_h=getattr(cell, "zoneout_h", 0.0),
         zoneout_c=getattr(cell, "zoneout_c", 0.0),
         norm_epsilon=getattr(cell, "epsilon", 0.0),
-        precision="float32",
+        precision=_precision(layer, runtime),
     )
     inputs = Inputs(
         x=_float32(x),
@@ -97,9 +106,16 @@ def run(
         peephole=_float32(cell.peephole_kernel) if getattr(cell, "peephole", False) else None,
         norm=_norm(cell) if getattr(cell, "normalization", False) else None,
     )
-    outputs = _binding(backend).run(static, inputs)
+    outputs = _binding(runtime).run(static, inputs)
     y = outputs.y if layer.return_sequences else ops.expand_dims(outputs.last, 1)
     return outputs.last, y, [outputs.h_n] if outputs.c_n is None else [outputs.h_n, outputs.c_n]
+
+
+def _precision(layer: Any, runtime: Runtime) -> str:
+    """That of the products: what a layer in bfloat16 is given has no more digits anyway."""
+    known = layer.compute_dtype == "bfloat16" and cell_name(layer.cell) != "gru"
+    library = native.load() if known and runtime.device == "cpu" else None
+    return "bfloat16" if library is not None and library.bfloat16 else "float32"
 
 
 def _norm(cell: Any) -> Any:

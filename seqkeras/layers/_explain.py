@@ -1,5 +1,7 @@
 """Which kernel runs each recurrent layer on this machine, and why not a faster one."""
 
+import itertools
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,10 +9,11 @@ import keras
 
 from seqkeras import kernels
 from seqkeras._checks import bad_argument
+from seqkeras.errors import ArgumentError
 from seqkeras.layers._dispatched import Dispatched
 from seqkeras.layers._nested import recurrent_layers
 
-_STOCK = "is a layer of Keras, which chooses by itself and does not say how; see accelerate"
+_IN, _UNDER = " " * 4, " " * 8
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,8 @@ class Explanation:
         training: the kernel of `fit`: `cudnn`, `fused`, `aten`, `scan`; `keras` where a layer of
             Keras chooses for itself; `none` where what it was told to use cannot run it.
         inference: that of `predict`, which knows no recurrent dropout.
-        why_not: for each kernel, in words, why it cannot run the layer in training; None where it
-            can. The fastest comes first.
+        why_not: for each kernel, in words, why `auto` does not take it in training, or None. The
+            fastest comes first.
     """
 
     layer: str
@@ -35,18 +38,17 @@ class Explanation:
 
     def __str__(self) -> str:
         lines = [f"{self.layer} ({self.kind})"]
-        same = self.training == self.inference
-        lines.append(
-            f"    runs as {self.training}"
-            if same
-            else f"    trains as {self.training}, predicts as {self.inference}"
-        )
+        fastest = next(name for name, reason in self.why_not.items() if reason is None)
         if self.training == "keras":
-            lines.append(f"    it {_STOCK}")
-        for name, reason in self.why_not.items():
-            if name == self.training:
-                break
-            lines.append(f"    {name}: {reason or 'could run it'}")
+            text = f"Keras chooses by itself, and does not say how; accelerated: {fastest}"
+            return "\n".join([*lines, f"    {text}"])
+        same = self.training == self.inference
+        trains = f"trains as {self.training}, predicts as {self.inference}"
+        lines.append(f"    runs as {self.training}" if same else f"    {trains}")
+        faster = itertools.takewhile(lambda one: one[0] != self.training, self.why_not.items())
+        for name, reason in faster:
+            text = f"{name}: {reason or 'could run it'}"
+            lines.append(textwrap.fill(text, 88, initial_indent=_IN, subsequent_indent=_UNDER))
         return "\n".join(lines)
 
 
@@ -105,7 +107,7 @@ def _kernel(layer: keras.layers.RNN, spec: kernels.Spec, here: kernels.Runtime) 
     if not isinstance(layer, Dispatched):
         known = isinstance(layer, (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN))
         return "keras" if known or spec.cell else "scan"
-    asked = kernels.asked(layer)
-    if asked != "auto":
-        return asked if kernels.why_not(spec, here)[asked] is None else "none"
-    return kernels.choose("auto", spec, here).name
+    try:
+        return kernels.choose(kernels.asked(layer), spec, here).name
+    except ArgumentError:
+        return "none"
