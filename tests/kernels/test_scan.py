@@ -3,10 +3,9 @@
 import importlib.util
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqkeras import kernels, native
