@@ -75,7 +75,7 @@ def as_kernel(layer, name):
         with mock.patch.object(layer, "implementation", name):
             yield
         return
-    with mock.patch.object(_fused, "why_not", lambda spec, runtime: "of the test"):
+    with mock.patch.object(_fused, "why_not", return_value="of the test"):
         yield
 
 
@@ -122,11 +122,8 @@ def _weighted(outputs):
     """A sum in which each number has a weight of its own."""
     return sum(
         keras.ops.sum(
-            keras.ops.cast(one, "float32")
-            * keras.ops.convert_to_tensor(random_array(*one.shape, seed=9 + number))
+            one * keras.ops.convert_to_tensor(random_array(*one.shape, seed=9 + number), one.dtype)
         )
-        if one.dtype != "float64"
-        else keras.ops.sum(one * random_array(*one.shape, seed=9 + number))
         for number, one in enumerate(outputs)
     )
 
@@ -161,11 +158,11 @@ def _differentiate(call, values, compiled):
 
 
 def assert_same(found, wanted, outputs=2e-6, gradients=5e-6):
-    """Compares by the largest difference; that of gradients in the scale of the largest."""
-    for number, (one, other) in enumerate(zip(found.outputs, wanted.outputs, strict=True)):
-        np.testing.assert_allclose(one, other, rtol=0, atol=outputs, err_msg=f"output {number}")
-    for number, (one, other) in enumerate(zip(found.gradients, wanted.gradients, strict=True)):
-        scale = max(1.0, np.abs(other).max(initial=0))
-        np.testing.assert_allclose(
-            one, other, rtol=0, atol=gradients * scale, err_msg=f"gradient {number}"
-        )
+    """Compares in the scale of the largest number of each array, 1 at least."""
+    for name, tolerance in (("outputs", outputs), ("gradients", gradients)):
+        pairs = zip(getattr(found, name), getattr(wanted, name), strict=True)
+        for number, (one, other) in enumerate(pairs):
+            scale = max(1.0, np.abs(other).max(initial=0))
+            np.testing.assert_allclose(
+                one, other, rtol=0, atol=tolerance * scale, err_msg=f"{name} {number}"
+            )
