@@ -128,4 +128,6 @@ def test_one_timestep_and_very_many(kind, timesteps):
     problem = calls.problem(kind, batch=2, timesteps=timesteps, mask="any")
     wanted = calls.run(layer, problem, "scan", graph=True)
     for name in others(layer, problem):
-        calls.assert_same(calls.run(layer, problem, name, graph=True), wanted)
+        # PyTorch takes time in the square of the length to go back through masked timesteps.
+        if timesteps == 1 or name != "aten":
+            calls.assert_same(calls.run(layer, problem, name, graph=True), wanted)
