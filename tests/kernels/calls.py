@@ -61,7 +61,9 @@ def problem(kind, batch=3, timesteps=5, features=2, units=4, seed=0, mask=None, 
 
 def built(kind, units=4, features=2, *, stock=False, rows=None, weights=0, **options):
     """A layer, ours or Keras' own, with random weights of this number."""
-    layer = LAYERS[kind][stock](units, **options)
+    # Drawing orthogonal ones takes JAX seconds.
+    zeros = dict.fromkeys(("kernel_initializer", "recurrent_initializer"), "zeros")
+    layer = LAYERS[kind][stock](units, **zeros, **options)
     layer.build((rows, None, features))
     rng = np.random.default_rng(weights)
     layer.set_weights([rng.normal(0, 0.5, weight.shape) for weight in layer.get_weights()])
@@ -79,8 +81,11 @@ def as_kernel(layer, name):
         yield
 
 
-def run(layer, problem, kernel=None, compiled=False):
-    """What a layer gives, and gradients; with `kernel`, as that kernel, which is counted."""
+def run(layer, problem, kernel=None, graph=False):
+    """What a layer gives, and gradients; with `kernel`, as that kernel, which is counted.
+
+    JAX compiles it in any case, TensorFlow where it shall be a `graph`.
+    """
     values = {"x": problem.x, "states": problem.states or []}
     values["weights"] = [keras.ops.convert_to_numpy(one.value) for one in layer.trainable_variables]
     values = keras.tree.map_structure(
@@ -105,7 +110,7 @@ def run(layer, problem, kernel=None, compiled=False):
         kernels.counting() as chosen,
         as_kernel(layer, kernel) if kernel else contextlib.ExitStack(),
     ):
-        outputs, gradients = _differentiate(call, values, compiled)
+        outputs, gradients = _differentiate(call, values, graph)
     if kernel:
         assert set(chosen) == {kernel}
     arrays = keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
@@ -128,7 +133,7 @@ def _weighted(outputs):
     )
 
 
-def _differentiate(call, values, compiled):
+def _differentiate(call, values, graph):
     """Outputs, and gradients in the structure of `values`; zeros where there is none."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
@@ -139,12 +144,15 @@ def _differentiate(call, values, compiled):
                 loss, outputs = call(values)
             return outputs, tape.gradient(loss, values, unconnected_gradients="zero")
 
-        return (tf.function(step, autograph=False) if compiled else step)(values)
+        return (tf.function(step, autograph=False) if graph else step)(values)
     if BACKEND == "jax":
         import jax
 
         step = jax.grad(call, has_aux=True)
-        gradients, outputs = (jax.jit(step) if compiled else step)(values)
+        # Compiling is nearly all of the time of a test.
+        quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+        compiled = jax.jit(step).lower(values).compile(compiler_options=quick)
+        gradients, outputs = compiled(values)
         return outputs, gradients
     flat = keras.tree.flatten(values)
     for one in flat:

