@@ -57,7 +57,8 @@ def _not_there(spec: Spec, runtime: Runtime) -> str | None:
         return f"it has no kernel for {runtime.backend} on the device {runtime.device}"
     if on_gpu and spec.normalization:
         return "normalization is not in its kernel for GPUs"
-    reason: str | None = _binding(runtime).why_not()
+    missing = native.why_not() if runtime.device == "cpu" else None
+    reason: str | None = missing or _binding(runtime).why_not()
     return reason
 
 

@@ -98,14 +98,14 @@ def test_what_the_compiled_kernels_do_not_have(facts, reason, runtime):
         (Runtime("torch", "cuda", "compiler"), "scan", "cudnn: torch.compile would break"),
         (Runtime("torch", "cpu", "transform"), "scan", "fused: torch.func cannot go through it"),
         (Runtime("torch", "cpu", "transform"), "scan", "aten: torch.func cannot go through it"),
-        (Runtime("torch", "meta"), "scan", "fused: it has no kernel for the device meta"),
+        (Runtime("torch", "meta"), "scan", "fused: it has no kernel for torch on the device meta"),
         (Runtime("torch", "cpu", "export"), "scan", "aten: the graph is being exported"),
         *(
             (Runtime(backend, device, "export"), "scan", "fused: the graph is being exported")
             for backend in ("tensorflow", "jax", "torch")
             for device in ("cpu", "cuda")
         ),
-        (Runtime("jax", "tpu"), "scan", "fused: it has no kernel for the device tpu"),
+        (Runtime("jax", "tpu"), "scan", "fused: it has no kernel for jax on the device tpu"),
     ],
     ids=str,
 )
@@ -244,3 +244,16 @@ def test_counts_are_those_of_the_block():
             layer(x)
         assert not outer
     assert (outer, inner) == ({"scan": 2}, {"scan": 1})
+
+
+def test_a_kernel_for_gpus_that_was_never_measured_runs_where_it_is_asked_for():
+    facts, runtime = spec(recurrent_dropout=0.2), Runtime("torch", "cuda")
+    choice = kernels.choose("auto", facts, runtime)
+    assert choice.name == "scan"
+    assert "implementation='fused' takes it" in choice.reason
+    assert kernels.choose("fused", facts, runtime).name == "fused"
+    with pytest.raises(ArgumentError, match="normalization is not in its kernel for GPUs"):
+        kernels.choose("fused", spec(normalization=True), runtime)
+    for backend in ("tensorflow", "jax"):
+        with pytest.raises(ArgumentError, match=f"no kernel for {backend} on the device cuda"):
+            kernels.choose("fused", facts, Runtime(backend, "cuda"))
