@@ -87,7 +87,7 @@ def made(configuration, more):
     return layer, calls.problem(kind, **sizes, **given)
 
 
-@settings(max_examples=10 if calls.BACKEND == "jax" else 25)
+@settings(max_examples=8 if calls.BACKEND == "jax" else 25)
 @given(configurations(), st.data())
 def test_every_kernel_is_the_loop(configuration, data):
     more = data.draw(variants(configuration[0]))
