@@ -64,7 +64,9 @@ def _arguments(cell: Any) -> dict[str, Any]:
 class LSTM(Dispatched, keras.layers.LSTM):
     """`keras.layers.LSTM` on the fastest kernel there is; see `Dispatched` and `Resettable`.
 
-    Args beside those:
+    Beside the arguments of those it takes the following.
+
+    Args:
         zoneout_h: probability that a number of h keeps its old value in training; elsewhere h is
             the expectation (Krueger et al. 2017, https://arxiv.org/abs/1606.01305).
         zoneout_c: the same for c.
@@ -96,7 +98,9 @@ class LSTM(Dispatched, keras.layers.LSTM):
 class GRU(Dispatched, keras.layers.GRU):
     """`keras.layers.GRU` on the fastest kernel there is; see `Dispatched` and `Resettable`.
 
-    Args beside those:
+    Beside the arguments of those it takes the following.
+
+    Args:
         zoneout_h: probability that a number of h keeps its old value in training; elsewhere h is
             the expectation (Krueger et al. 2017, https://arxiv.org/abs/1606.01305).
     """
@@ -110,7 +114,9 @@ class GRU(Dispatched, keras.layers.GRU):
 class SimpleRNN(Dispatched, keras.layers.SimpleRNN):
     """`keras.layers.SimpleRNN` on the fastest kernel there is; see `Dispatched`.
 
-    Args beside those:
+    Beside the arguments of that it takes the following.
+
+    Args:
         zoneout_h: probability that a number of h keeps its old value in training; elsewhere h is
             the expectation (Krueger et al. 2017, https://arxiv.org/abs/1606.01305).
     """
