@@ -106,9 +106,9 @@ def run(
     spec = Spec.of(
         layer, training=bool(training), masked=mask is not None, resets=reset is not None
     )
-    if spec.cell is not None and len(state) != len(states_of(layer.cell)):
-        expected = f"a list of {len(states_of(layer.cell))} arrays (batch, units)"
-        raise bad_argument("initial_state", f"{len(state)} arrays", expected)
+    if spec.cell is not None:
+        _check_features(layer, sequences)
+        state = [_for_all_rows(one, sequences) for one in _check_state(layer, state)]
     choice = choose(asked(layer), spec, here(sequences))
     with _lock:
         _counts[choice.name] += 1
@@ -116,6 +116,28 @@ def run(
         layer, sequences, state, mask, training, reset
     )
     return result
+
+
+def _check_features(layer: Any, sequences: Any) -> None:
+    built, given = layer.cell.kernel.shape[0], sequences.shape[-1]
+    if given not in (built, None):
+        fix = f"Layer {layer.name!r} was built for those."
+        raise bad_argument("sequences", f"{given} features", f"of {built} features", fix)
+
+
+def _check_state(layer: Any, state: Any) -> Any:
+    expected = len(states_of(layer.cell))
+    if len(state) != expected:
+        wanted = f"a list of {expected} arrays (batch, units)"
+        raise bad_argument("initial_state", f"{len(state)} arrays", wanted)
+    return state
+
+
+def _for_all_rows(state: Any, sequences: Any) -> Any:
+    """A state of one row stands for all rows, as it does in Keras' loop."""
+    if state.shape[0] != 1 or sequences.shape[0] == 1:
+        return state
+    return ops.broadcast_to(state, (ops.shape(sequences)[0], *state.shape[1:]))
 
 
 def asked(layer: Any) -> str:

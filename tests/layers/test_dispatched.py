@@ -226,6 +226,28 @@ def test_in_each_timestep_of_another_sequence_and_stacked(kind):
 
 
 @backends
+@every_kind
+def test_a_state_of_one_row_is_that_of_every_row(kind):
+    """Such as one that is learned; also where the graph does not know how many rows there are."""
+    layer = randomized(PAIRS[kind][0](4))
+    state = [np.full((1, 4), 0.5, "float32") for _ in keras.tree.flatten(layer.cell.state_size)]
+    wanted = layer(X, initial_state=[np.repeat(one, len(X), axis=0) for one in state])
+    same(layer(X, initial_state=state), wanted)
+    inputs = keras.Input((None, 3))
+    model = keras.Model(inputs, layer(inputs, initial_state=list(map(keras.ops.array, state))))
+    same(model.predict(X, verbose=0), wanted)
+
+
+@backends
+@every_kind
+def test_other_features_than_those_it_was_built_for_are_refused(kind):
+    layer = randomized(PAIRS[kind][0](4, name="memory"))
+    words = "sequences must be of 3 features. Got: .*2 features'. Layer 'memory' was built"
+    with pytest.raises(ArgumentError, match=words):
+        layer(X[..., :2])
+
+
+@backends
 def test_masks_of_an_embedding_reach_every_layer():
     ours, stock = (
         keras.Sequential(
