@@ -31,8 +31,8 @@ FLAGS = ("go_backwards", "save", "sequences")
 RATES = ("zoneout_h", "zoneout_c", "norm_epsilon")
 #: What asking for a second derivative is answered with.
 ONCE = (
-    "The gradient of a fused recurrent layer has no gradient itself. For second derivatives take "
-    'implementation="scan".'
+    "The gradient of a fused recurrent layer has no gradient itself. For second derivatives, and "
+    'for derivatives in forward mode, take implementation="scan".'
 )
 
 

@@ -333,6 +333,16 @@ class TestTensorflow:
         with pytest.raises(NotImplementedError, match='implementation="scan"'):
             outer.gradient(gradient, inputs[0])
 
+    def test_forward_mode_is_refused(self):
+        import tensorflow as tf
+
+        inputs = tensors_or_none(problem())
+        with (
+            tf.autodiff.ForwardAccumulator(inputs[0], tf.ones_like(inputs[0])),
+            pytest.raises(NotImplementedError, match='forward mode, take implementation="scan"'),
+        ):
+            fused.run(PLAIN, Inputs(*inputs))
+
     def test_a_file_that_is_no_library_is_refused_in_words(self, tmp_path):
         broken = tmp_path / "_tensorflow.abi3.so"
         broken.write_bytes(b"\x7fELF of nothing")
