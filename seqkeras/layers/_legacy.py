@@ -99,7 +99,8 @@ def _damage(path: Any) -> Iterator[None]:
         yield
     except FileFormatError:
         raise
-    except (OSError, *DAMAGE) as error:
+    # h5py raises SystemError at a name that is no text.
+    except (OSError, SystemError, *DAMAGE) as error:
         raise FileFormatError(f"{os.fspath(path)!r} cannot be loaded: {error}") from error
 
 

@@ -153,9 +153,11 @@ def test_what_is_no_such_file_is_refused(tmp_path):
     with pytest.raises(FileFormatError, match="holds weights, but no model"):
         layers.load_legacy(DATA / "functional_weights.h5")
     cut = tmp_path / "cut.h5"
-    cut.write_bytes((DATA / "functional.h5").read_bytes()[:9000])
-    with pytest.raises(FileFormatError, match="cannot be loaded"):
-        layers.load_legacy(cut)
+    whole = (DATA / "functional.h5").read_bytes()
+    for damaged in (whole[:9000], whole.replace(b"model_weights", b"\xffodel_weights")):
+        cut.write_bytes(damaged)
+        with pytest.raises(FileFormatError, match="cannot be loaded"):
+            layers.load_legacy(cut)
 
 
 def test_weights_of_another_model_are_refused():
