@@ -25,7 +25,7 @@ class Dispatched(Resettable):
     """
 
     def __init__(self, *arguments: Any, implementation: str | int = "auto", **options: Any) -> None:
-        if isinstance(implementation, int):
+        if type(implementation) is int and 0 <= implementation <= 2:
             options["implementation"], implementation = implementation, "auto"
         super().__init__(*arguments, **options)
         self.implementation = check_one_of(

@@ -23,8 +23,8 @@ class Explanation:
     Attributes:
         layer: names of what it lies in, and its own: `encoder/lstm`.
         kind: its class, such as `seqkeras LSTM`.
-        training: the kernel of `fit`: `cudnn`, `fused`, `aten`, `scan`; `keras` where a layer of
-            Keras chooses for itself; `none` where what it was told to use cannot run it.
+        training: the kernel of `fit`: `cudnn`, `fused`, `aten`, `scan`; `keras` where an LSTM
+            or GRU of Keras chooses for itself; `none` where what it was told to use cannot run it.
         inference: that of `predict`, which knows no recurrent dropout.
         why_not: for each kernel, in words, why `auto` does not take it in training, or None. The
             fastest comes first.
@@ -38,13 +38,16 @@ class Explanation:
 
     def __str__(self) -> str:
         lines = [f"{self.layer} ({self.kind})"]
-        fastest = next(name for name, reason in self.why_not.items() if reason is None)
-        if self.training == "keras":
-            text = f"Keras chooses by itself, and does not say how; accelerated: {fastest}"
-            return "\n".join([*lines, f"    {text}"])
         same = self.training == self.inference
-        trains = f"trains as {self.training}, predicts as {self.inference}"
-        lines.append(f"    runs as {self.training}" if same else f"    {trains}")
+        if self.training == "keras":
+            lines.append("    Keras chooses by itself, and does not say how")
+        elif same:
+            lines.append(f"    runs as {self.training}")
+        else:
+            lines.append(f"    trains as {self.training}, predicts as {self.inference}")
+        if self.kind.startswith("keras "):
+            fastest = next(name for name, reason in self.why_not.items() if reason is None)
+            return "\n".join([*lines, f"    accelerated it runs as {fastest}"])
         faster = itertools.takewhile(lambda one: one[0] != self.training, self.why_not.items())
         for name, reason in faster:
             text = f"{name}: {reason or 'could run it'}"
@@ -105,8 +108,7 @@ def explain_layer(path: str, layer: keras.layers.RNN) -> Explanation:
 
 def _kernel(layer: keras.layers.RNN, spec: kernels.Spec, here: kernels.Runtime) -> str:
     if not isinstance(layer, Dispatched):
-        known = isinstance(layer, (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN))
-        return "keras" if known or spec.cell else "scan"
+        return "keras" if isinstance(layer, (keras.layers.LSTM, keras.layers.GRU)) else "scan"
     try:
         return kernels.choose(kernels.asked(layer), spec, here).name
     except ArgumentError:

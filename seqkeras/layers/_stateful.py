@@ -28,8 +28,8 @@ class Resettable(keras.layers.RNN):
     Call arguments beside those of Keras:
         reset: flags `(batch, 1)` or `(batch, timesteps)`, or None. Where `reset[i, t]` is True,
             the state of row `i` is that of a new sequence before it reads timestep `t`. With
-            `(batch, 1)` a batch runs on the kernel that Keras chooses, cuDNN included; flags of
-            later timesteps need a plain loop over time.
+            `(batch, 1)` a batch runs on any kernel, cuDNN included; flags of later timesteps need
+            `fused` or `scan`.
 
     Args beside those of Keras:
         save_state: keep the states in files that the model, or its weights, are saved to, and take

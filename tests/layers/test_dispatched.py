@@ -98,6 +98,12 @@ def test_the_config_is_that_of_keras_where_nothing_else_is_asked_for(kind):
     assert same_layer.get_config() == stock
 
 
+@pytest.mark.parametrize("implementation", [5, -1, True, None, "fast", 1.0])
+def test_what_is_no_implementation_is_refused(implementation):
+    with pytest.raises(ArgumentError, match="implementation must be one of 'auto', 'scan'"):
+        layers.GRU(4, implementation=implementation)
+
+
 @every_kind
 @pytest.mark.parametrize("implementation", [0, 1, 2])
 def test_numbers_of_keras_2_are_orders_of_products(kind, implementation):

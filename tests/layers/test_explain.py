@@ -78,7 +78,9 @@ def test_layers_of_keras_choose_for_themselves():
     said = only(keras.layers.LSTM(4, name="memory"))
     assert (said.kind, said.training, said.inference) == ("keras LSTM", "keras", "keras")
     assert "Keras chooses by itself" in str(said)
-    assert f"accelerated: {'fused' if BUILT else 'scan'}" in str(said)
+    assert f"accelerated it runs as {'fused' if BUILT else 'scan'}" in str(said)
+    said = only(keras.layers.SimpleRNN(4))
+    assert (said.training, said.inference) == ("scan", "scan")
 
 
 def test_cells_of_ones_own_run_as_the_loop():

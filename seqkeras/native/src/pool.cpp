@@ -1,5 +1,6 @@
 #include "pool.h"
 
+#include <cstdio>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -126,6 +127,20 @@ Pool *pool() {
   return none;
 }
 
+#if defined(__linux__)
+// Cores whose time a container may use up, rounded up; all of them where it has no limit.
+int64_t cores_of_container(int64_t all) {
+  FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
+  if (!file) return all;
+  long quota = 0, period = 0;
+  const bool limited = fscanf(file, "%ld %ld", &quota, &period) == 2;  // else "max", no number
+  fclose(file);
+  if (!limited || quota < 1 || period < 1) return all;
+  const int64_t cores = (quota + period - 1) / period;
+  return cores < all ? cores : all;
+}
+#endif
+
 int64_t threads_of_machine() {
   if (const char *words = getenv("SEQKERAS_THREADS")) {
     char *end = nullptr;
@@ -133,8 +148,9 @@ int64_t threads_of_machine() {
     if (end != words && *end == 0 && asked >= 1) return asked;
   }
 #if defined(__linux__)
-  cpu_set_t allowed;  // by taskset, or the limits of a container
-  if (!sched_getaffinity(0, sizeof allowed, &allowed)) return CPU_COUNT(&allowed);
+  cpu_set_t allowed;  // by taskset, or the cores given to a container
+  if (!sched_getaffinity(0, sizeof allowed, &allowed))
+    return cores_of_container(CPU_COUNT(&allowed));
 #endif
   const long cores = sysconf(_SC_NPROCESSORS_ONLN);
   return cores < 1 ? 1 : cores;
