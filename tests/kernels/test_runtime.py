@@ -168,7 +168,7 @@ def test_what_stands_in_masked_timesteps_does_not_matter(kind, value):
     [
         ({"sequences": X[0]}, "expected ndim=3, found ndim=2"),
         ({"sequences": X[None]}, "expected ndim=3, found ndim=4"),
-        ({"sequences": X[..., :2]}, "kernel must"),
+        ({"sequences": X[..., :2]}, "sequences must be of 3 features"),
         ({"mask": np.ones((8, 4), bool)}, "mask must"),
         ({"mask": np.ones((7, 5), bool)}, "mask must"),
         ({"initial_state": [np.ones((8, 3), "float32")] * 2}, "h0 must"),
