@@ -157,8 +157,10 @@ def speed(options):
 def lstm(spec, features=8):
     import keras
 
+    from seqkeras import layers
+
     inputs = keras.Input((spec.lookback, features))
-    outputs = keras.layers.Dense(features)(keras.layers.LSTM(32)(inputs))
+    outputs = keras.layers.Dense(features)(layers.LSTM(32)(inputs))
     model = keras.Model(inputs, keras.layers.Reshape((1, features))(outputs))
     model.compile(optimizer="adam", loss="mse")
     return model
