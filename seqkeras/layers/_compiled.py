@@ -23,8 +23,10 @@ def copy_compiled(model: keras.Model, copy: keras.Model, variables: dict[int, An
     else:  # what it takes, its own class knows
         copy.compile_from_config(model.get_compile_config())
     if copy.compiled and optimizer.built:
-        # In the order of its own, for layers may have been frozen since.
-        copy.optimizer.build([variables[id(one)] for one in optimizer._trainable_variables])
+        # In the order of its own, for layers may have been frozen since. Of one that scales losses,
+        # the optimizer within knows them.
+        trained = getattr(optimizer, "inner_optimizer", optimizer)._trainable_variables
+        copy.optimizer.build([variables[id(one)] for one in trained])
         for old, new in zip(optimizer.variables, copy.optimizer.variables, strict=True):
             new.assign(ops.convert_to_numpy(old))
 
