@@ -6,7 +6,6 @@ require("keras")
 
 from seqkeras.kernels._clearing import where_rows as where_rows
 from seqkeras.kernels._dispatch import IMPLEMENTATIONS as IMPLEMENTATIONS
-from seqkeras.kernels._dispatch import KERNELS as KERNELS
 from seqkeras.kernels._dispatch import Choice as Choice
 from seqkeras.kernels._dispatch import asked as asked
 from seqkeras.kernels._dispatch import choose as choose

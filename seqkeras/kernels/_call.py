@@ -1,6 +1,28 @@
-"""What a fused kernel is called with, the same for every backend."""
+"""What a kernel is called with; and a fused kernel, the same for every backend."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
+
+from seqkeras.kernels._runtime import Runtime
+
+
+class Call(NamedTuple):
+    """One call of a recurrent layer, as `kernels.run` hands it to the kernel that it chose."""
+
+    layer: Any
+    #: `(batch, timesteps, features)`
+    sequences: Any
+    #: a list of `(batch, units)`
+    state: list[Any]
+    #: `(batch, timesteps)`, True where a timestep counts; or None
+    mask: Any
+    training: bool
+    #: `(batch, timesteps)`, bool: the state of a row is that of a new sequence; or None
+    reset: Any
+    runtime: Runtime
+
+
+#: What a kernel gives back, as Keras' loop does: the last output, all outputs, and the state.
+Result: TypeAlias = tuple[Any, Any, list[Any]]
 
 
 class Static(NamedTuple):

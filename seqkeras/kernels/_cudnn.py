@@ -6,14 +6,14 @@ The same code runs PyTorch's own kernels on a CPU, see `_aten`.
 import importlib
 from typing import Any
 
-import keras
 from keras import ops
 
 from seqkeras.gates import LAYOUTS, Weights
+from seqkeras.kernels._call import Call, Result
 from seqkeras.kernels._compaction import Sequences, run_masked
-from seqkeras.kernels._fused import dropped, masked_output
+from seqkeras.kernels._dropout import dropped
 from seqkeras.kernels._runtime import TRACED, Runtime
-from seqkeras.kernels._spec import Spec, cell_name
+from seqkeras.kernels._spec import Spec, cell_name, masked_output
 
 
 def why_not(spec: Spec, runtime: Runtime) -> str | None:
@@ -47,19 +47,16 @@ def not_in_cudnn(spec: Spec) -> str | None:
     return None
 
 
-def run(
-    layer: Any, sequences: Any, state: Any, mask: Any, training: bool, reset: Any
-) -> tuple[Any, Any, list[Any]]:
-    """Runs a layer: the last output, all outputs, and the state at the end, as Keras has them."""
+def run(call: Call) -> Result:
+    """Runs a layer."""
+    layer, state, mask, backend = call.layer, call.state, call.mask, call.runtime.backend
     # The sequences may be integers.
-    x, kernel = dropped(layer.cell, ops.cast(sequences, layer.compute_dtype), training)
+    sequences = ops.cast(call.sequences, layer.compute_dtype)
+    x, kernel = dropped(layer.cell, sequences, call.training)
     if layer.go_backwards:
         x = ops.flip(x, axis=1)
         mask = None if mask is None else ops.flip(mask, axis=1)
-    state = list(state) if isinstance(state, (list, tuple)) else [state]
     weights = _weights(layer.cell, kernel, x.dtype)
-    backend = keras.backend.backend()
-
     function = importlib.import_module(f"{__package__}._cudnn_{backend}")
 
     def read(x: Any, lengths: Any) -> Sequences:

@@ -12,11 +12,12 @@ from keras import ops
 from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.errors import ArgumentError
 from seqkeras.kernels import _aten, _cudnn, _fused, _scan
+from seqkeras.kernels._call import Call, Result
 from seqkeras.kernels._runtime import Runtime, here
 from seqkeras.kernels._spec import Spec
 from seqkeras.kernels._zoneout import states_of
 
-#: The kernels, the fastest first. Each has `why_not(spec, runtime)` and `run(layer, ...)`.
+#: The kernels, the fastest first. Each has `why_not(spec, runtime)` and `run(call)`.
 KERNELS: dict[str, ModuleType] = {"cudnn": _cudnn, "fused": _fused, "aten": _aten, "scan": _scan}
 
 #: What a layer can be told to use.
@@ -36,12 +37,16 @@ _lock = threading.Lock()
 
 def why_not(spec: Spec, runtime: Runtime) -> dict[str, str | None]:
     """Of each kernel, the fastest first, why `auto` does not take it for a layer, or None."""
-    reasons = {
-        name: kernel.why_not(spec, runtime)
-        for name, kernel in KERNELS.items()
-        if name != "aten" or runtime.backend == "torch"
-    }
-    return {**reasons, "fused": reasons["fused"] or _fused.why_not_unasked(runtime)}
+    return dict(_reasons(spec, runtime))
+
+
+def _reasons(spec: Spec, runtime: Runtime) -> Iterator[tuple[str, str | None]]:
+    for name, kernel in KERNELS.items():
+        reason = kernel.why_not(spec, runtime)
+        if name == "fused":
+            reason = reason or _fused.why_not_unasked(runtime)
+        if name != "aten" or runtime.backend == "torch":
+            yield name, reason
 
 
 def choose(implementation: str, spec: Spec, runtime: Runtime) -> Choice:
@@ -66,15 +71,13 @@ def choose(implementation: str, spec: Spec, runtime: Runtime) -> Choice:
     if implementation != "auto" and runtime.traced_for != "export":
         reason = KERNELS[implementation].why_not(spec, runtime)
         if reason is not None:
-            others = why_not(spec, runtime)
-            usable = next(name for name in others if others[name] is None)
             raise ArgumentError(
                 f"implementation={implementation!r} cannot run this layer: {reason}. "
-                f"With implementation='auto' it runs as {usable!r}."
+                f"With implementation='auto' it runs as {choose('auto', spec, runtime).name!r}."
             )
         return Choice(implementation, "it was asked for")
     reasons: list[str] = []
-    for name, reason in why_not(spec, runtime).items():
+    for name, reason in _reasons(spec, runtime):
         if reason is None:
             return Choice(name, "; ".join(reasons))
         reasons.append(f"{name}: {reason}")
@@ -83,7 +86,7 @@ def choose(implementation: str, spec: Spec, runtime: Runtime) -> Choice:
 
 def run(
     layer: Any, sequences: Any, state: Any, mask: Any, training: Any, reset: Any = None
-) -> tuple[Any, Any, list[Any]]:
+) -> Result:
     """Runs a recurrent layer over time, on the kernel that is chosen for this call.
 
     Args:
@@ -103,18 +106,17 @@ def run(
     mask = mask[0] if isinstance(mask, (list, tuple)) else mask
     if mask is not None and len(mask.shape) == 3 == len(sequences.shape):
         mask = ops.squeeze(mask, -1)  # which Keras takes as well
-    spec = Spec.of(
-        layer, training=bool(training), masked=mask is not None, resets=reset is not None
-    )
+    spec = Spec.of(layer, training=bool(training), resets=reset is not None)
     if spec.cell is not None:
         _check_features(layer, sequences)
-        state = [_for_all_rows(one, sequences) for one in _check_state(layer, state)]
-    choice = choose(asked(layer), spec, here(sequences))
+        _check_state(layer, state)
+        state = [_for_all_rows(one, sequences) for one in state]
+    runtime = here(sequences)
+    choice = choose(asked(layer), spec, runtime)
     with _lock:
         _counts[choice.name] += 1
-    result: tuple[Any, Any, list[Any]] = KERNELS[choice.name].run(
-        layer, sequences, state, mask, training, reset
-    )
+    call = Call(layer, sequences, state, mask, bool(training), reset, runtime)
+    result: Result = KERNELS[choice.name].run(call)
     return result
 
 
@@ -125,12 +127,11 @@ def _check_features(layer: Any, sequences: Any) -> None:
         raise bad_argument("sequences", f"{given} features", f"of {built} features", fix)
 
 
-def _check_state(layer: Any, state: Any) -> Any:
+def _check_state(layer: Any, state: Any) -> None:
     expected = len(states_of(layer.cell))
     if len(state) != expected:
         wanted = f"a list of {expected} arrays (batch, units)"
         raise bad_argument("initial_state", f"{len(state)} arrays", wanted)
-    return state
 
 
 def _for_all_rows(state: Any, sequences: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from seqkeras import native
 from seqkeras._checks import bad_argument
 from seqkeras.kernels._call import Inputs, Outputs, Static
-from seqkeras.native._library import ACTIVATIONS, CELLS, GATES, MASKED_OUTPUTS, PRECISIONS, library
+from seqkeras.native import ACTIVATIONS, CELLS, GATES, MASKED_OUTPUTS, PRECISIONS, library
 
 #: The inputs, and what backward reads beside them; `saved` is what forward left for it.
 SLOTS = (*Inputs._fields, "y", "saved", "dy", "dlast", "dh_n", "dc_n")

@@ -12,7 +12,7 @@ import tensorflow as tf
 from seqkeras import native
 from seqkeras.kernels import _fused_call as call
 from seqkeras.kernels._call import Inputs, Outputs, Static
-from seqkeras.native._library import ABI_VERSION
+from seqkeras.native import ABI_VERSION
 
 
 def why_not() -> str | None:

@@ -13,7 +13,7 @@ from seqkeras import native
 from seqkeras._checks import bad_argument
 from seqkeras.kernels import _fused_call as call
 from seqkeras.kernels._call import Inputs, Outputs, Static
-from seqkeras.native._library import library
+from seqkeras.native import library
 
 Tensors = Mapping[str, torch.Tensor]
 

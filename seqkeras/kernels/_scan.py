@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from seqkeras.kernels._call import Call, Result
 from seqkeras.kernels._clearing import ClearingCell, MaskedClearingCell
 from seqkeras.kernels._runtime import Runtime
 from seqkeras.kernels._spec import Spec
@@ -20,30 +21,29 @@ def why_not(spec: Spec, runtime: Runtime) -> str | None:
     return None
 
 
-def run(
-    layer: Any, sequences: Any, state: Any, mask: Any, training: bool, reset: Any
-) -> tuple[Any, Any, list[Any]]:
-    """Keras' own loop, or one that looks at flags before each step."""
-    kept = draw(layer.cell, sequences, training)
-    if reset is None and kept is None:
-        result: tuple[Any, Any, list[Any]] = keras.layers.RNN.inner_loop(
-            layer, sequences, state, mask=mask, training=training
+def run(call: Call) -> Result:
+    """Runs a layer, on Keras' own loop, or on one that looks at flags before each step."""
+    kept = draw(call.layer.cell, call.sequences, call.training)
+    if call.reset is None and kept is None:
+        result: Result = keras.layers.RNN.inner_loop(
+            call.layer, call.sequences, call.state, mask=call.mask, training=call.training
         )
         return result
+    return _run_with_flags(call, kept or [])
+
+
+def _run_with_flags(call: Call, kept: list[Any]) -> Result:
+    layer, sequences, state, mask, training, reset, _ = call
     rows, timesteps = ops.shape(sequences)[:2]
     dtype = layer.compute_dtype
     shape, fresh = sequences.shape[2:], layer.get_initial_state(rows)
-    joined = [ops.reshape(sequences, (rows, timesteps, math.prod(shape))), *(kept or [])]
-    cell = ClearingCell(layer.cell, fresh, training, shape, kept=len(kept or []))
+    joined = [ops.reshape(sequences, (rows, timesteps, math.prod(shape))), *kept]
+    cell = ClearingCell(layer.cell, fresh, training, shape, kept=len(kept))
     if mask is not None:
         # Not in Keras, which takes back all of a masked timestep, the clearing too.
+        zero = layer.zero_output_for_mask
         cell = MaskedClearingCell(
-            layer.cell,
-            fresh,
-            training,
-            shape,
-            kept=len(kept or []),
-            zero_output=layer.zero_output_for_mask,
+            layer.cell, fresh, training, shape, kept=len(kept), zero_output=zero
         )
         joined.append(ops.expand_dims(mask, -1))
         state = [*state, cell.fresh[-1]]

@@ -25,7 +25,6 @@ class Spec:
         activation, recurrent_activation: names in Keras; None for functions of one's own.
         dtype: what the layer computes in, such as `float32`.
         recurrent_dropout: its rate in this way of calling; 0.0 outside training.
-        masked: a mask comes with the sequences.
         resets: states are cleared within a batch.
         zoneout, peephole, normalization: variants of the cell.
         use_cudnn: what Keras' own argument of that name says.
@@ -37,7 +36,6 @@ class Spec:
     recurrent_activation: str | None = "sigmoid"
     dtype: str = "float32"
     recurrent_dropout: float = 0.0
-    masked: bool = False
     resets: bool = False
     zoneout: bool = False
     peephole: bool = False
@@ -45,21 +43,16 @@ class Spec:
     use_cudnn: bool = True
 
     @classmethod
-    def of(
-        cls, layer: Any, *, training: bool = False, masked: bool = False, resets: bool = False
-    ) -> "Spec":
+    def of(cls, layer: Any, *, training: bool = False, resets: bool = False) -> "Spec":
         """The facts of a recurrent layer, Keras' own or ours."""
         cell = layer.cell
         return cls(
             cell=cell_name(cell),
             kind=type(cell).__name__,
             activation=activation_name(getattr(cell, "activation", None)),
-            recurrent_activation=activation_name(
-                getattr(cell, "recurrent_activation", keras.activations.sigmoid)
-            ),
+            recurrent_activation=recurrent_activation_name(cell),
             dtype=layer.compute_dtype,
             recurrent_dropout=getattr(cell, "recurrent_dropout", 0.0) if training else 0.0,
-            masked=masked,
             resets=resets,
             zoneout=bool(getattr(cell, "zoneout", 0.0)),
             peephole=getattr(cell, "peephole", False),
@@ -73,6 +66,11 @@ def activation_name(function: Any) -> str | None:
     return "linear" if function is None else _ACTIVATIONS.get(function)
 
 
+def recurrent_activation_name(cell: Any) -> str | None:
+    """The name of the function of a cell's gates; `sigmoid` for a cell without any."""
+    return activation_name(getattr(cell, "recurrent_activation", keras.activations.sigmoid))
+
+
 def cell_name(cell: Any) -> str | None:
     """The name of a cell that kernels know; None for another class, a subclass included."""
     kind = type(cell)
@@ -83,3 +81,10 @@ def cell_name(cell: Any) -> str | None:
     if kind is layers.GRUCell:
         return "gru_reset_after" if cell.reset_after else "gru"
     return "simple_rnn" if kind is layers.SimpleRNNCell else None
+
+
+def masked_output(layer: Any, backend: str) -> str:
+    """What Keras on this backend shows at a masked timestep."""
+    if layer.zero_output_for_mask:
+        return "zero"
+    return "hold_state" if backend == "jax" and not layer.unroll else "hold_output"

@@ -8,13 +8,13 @@ from seqkeras.layers._convert import accelerate as accelerate
 from seqkeras.layers._convert import to_keras as to_keras
 from seqkeras.layers._cudnn_weights import from_cudnn as from_cudnn
 from seqkeras.layers._cudnn_weights import to_cudnn as to_cudnn
+from seqkeras.layers._dispatched import FASTER as FASTER
 from seqkeras.layers._dispatched import GRU as GRU
 from seqkeras.layers._dispatched import LSTM as LSTM
 from seqkeras.layers._dispatched import Dispatched as Dispatched
 from seqkeras.layers._dispatched import SimpleRNN as SimpleRNN
 from seqkeras.layers._explain import Explanation as Explanation
 from seqkeras.layers._explain import explain as explain
-from seqkeras.layers._explain import explain_layer as explain_layer
 from seqkeras.layers._legacy import keras_2_hard_sigmoid as keras_2_hard_sigmoid
 from seqkeras.layers._legacy import load_legacy as load_legacy
 from seqkeras.layers._legacy import load_legacy_weights as load_legacy_weights

@@ -10,8 +10,9 @@ from keras import ops, tree
 
 from seqkeras._checks import bad_argument
 from seqkeras.errors import ForgottenStateWarning, KeptLayerWarning
-from seqkeras.layers import _dispatched, _stateful
+from seqkeras.layers import _stateful
 from seqkeras.layers._compiled import copy_compiled
+from seqkeras.layers._dispatched import FASTER
 from seqkeras.layers._rebuild import (
     CannotBuildError,
     Rebuild,
@@ -21,13 +22,12 @@ from seqkeras.layers._rebuild import (
     refusal,
 )
 
-#: Layers that have one of ours that is faster, and the cell that each runs.
-_OURS = {
-    keras.layers.LSTM: (_dispatched.LSTM, keras.layers.LSTMCell),
-    keras.layers.GRU: (_dispatched.GRU, keras.layers.GRUCell),
-    keras.layers.SimpleRNN: (_dispatched.SimpleRNN, keras.layers.SimpleRNNCell),
+#: The layer of ours that runs a cell of Keras.
+_OF_CELL: dict[Any, Any] = {
+    keras.layers.LSTMCell: FASTER[keras.layers.LSTM],
+    keras.layers.GRUCell: FASTER[keras.layers.GRU],
+    keras.layers.SimpleRNNCell: FASTER[keras.layers.SimpleRNN],
 }
-_OF_CELL = {cell: ours for ours, cell in _OURS.values()}
 #: Arguments of ours that say how a layer runs, but not what it computes.
 _HOW = ("implementation", "save_state")
 
@@ -225,8 +225,8 @@ class _Accelerate(_Conversion):
         return copy
 
     def _exchange(self, kind: Any, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        if kind in _OURS:
-            return _OURS[kind][0], config
+        if kind in FASTER:
+            return FASTER[kind], config
         if kind is keras.layers.RNN:
             return _of_cell(config) or (kind, config)
         return kind, config
@@ -350,7 +350,7 @@ def _why_no_stack(layer: Any) -> str:
 
 
 def _why_kept(layer: Any) -> str:
-    if type(layer) in _OURS:
+    if type(layer) in FASTER:
         return "it lies within a layer of your own, which makes it itself"
     if type(layer) is not keras.layers.RNN:
         return "seqkeras has no faster layer of this class"

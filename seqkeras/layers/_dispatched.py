@@ -124,3 +124,11 @@ class SimpleRNN(Dispatched, keras.layers.SimpleRNN):
     def __init__(self, *arguments: Any, zoneout_h: float = 0.0, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._take_cell(_cells.SimpleRNNCell, zoneout_h=zoneout_h)
+
+
+#: The layer here for each of Keras.
+FASTER: dict[type[keras.layers.RNN], type[Dispatched]] = {
+    keras.layers.LSTM: LSTM,
+    keras.layers.GRU: GRU,
+    keras.layers.SimpleRNN: SimpleRNN,
+}

@@ -89,10 +89,10 @@ def explain(model: keras.Model | keras.layers.Layer) -> Explanations:
     if not isinstance(model, keras.layers.Layer):
         raise bad_argument("model", model, "a Keras model or layer")
     whole = {model.name: model} if isinstance(model, keras.layers.RNN) else recurrent_layers(model)
-    return Explanations(explain_layer(path, layer) for path, layer in whole.items())
+    return Explanations(_explain_layer(path, layer) for path, layer in whole.items())
 
 
-def explain_layer(path: str, layer: keras.layers.RNN) -> Explanation:
+def _explain_layer(path: str, layer: keras.layers.RNN) -> Explanation:
     """What runs one recurrent layer."""
     here = kernels.here()
     training, inference = (kernels.Spec.of(layer, training=one) for one in (True, False))

@@ -4,14 +4,22 @@ Layers for the backends of Keras are made on top of these; the C interface below
 `src/seqkeras_native.h`.
 """
 
-from seqkeras.native._library import Forward as Forward
-from seqkeras.native._library import GradientsStruct as GradientsStruct
-from seqkeras.native._library import Layer as Layer
-from seqkeras.native._library import LayerStruct as LayerStruct
+from seqkeras.native._interface import ABI_VERSION as ABI_VERSION
+from seqkeras.native._interface import ACTIVATIONS as ACTIVATIONS
+from seqkeras.native._interface import CELLS as CELLS
+from seqkeras.native._interface import GATES as GATES
+from seqkeras.native._interface import MASKED_OUTPUTS as MASKED_OUTPUTS
+from seqkeras.native._interface import PRECISIONS as PRECISIONS
+from seqkeras.native._interface import GradientsStruct as GradientsStruct
+from seqkeras.native._interface import LayerStruct as LayerStruct
+from seqkeras.native._interface import OutputsStruct as OutputsStruct
+from seqkeras.native._interface import not_among_kernels as not_among_kernels
 from seqkeras.native._library import Library as Library
-from seqkeras.native._library import OutputsStruct as OutputsStruct
-from seqkeras.native._library import backward as backward
-from seqkeras.native._library import forward as forward
+from seqkeras.native._library import library as library
 from seqkeras.native._library import load as load
 from seqkeras.native._library import why_not as why_not
+from seqkeras.native._sequences import Forward as Forward
+from seqkeras.native._sequences import Layer as Layer
+from seqkeras.native._sequences import backward as backward
+from seqkeras.native._sequences import forward as forward
 from seqkeras.native._step import Step as Step

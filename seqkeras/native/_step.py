@@ -4,7 +4,8 @@ import ctypes
 from collections.abc import Callable
 from functools import partial
 
-from seqkeras.native._library import Layer, library
+from seqkeras.native._library import library
+from seqkeras.native._sequences import Layer
 
 
 class Step:

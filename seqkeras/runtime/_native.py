@@ -19,13 +19,6 @@ from seqkeras.runtime._cells import (
     cell_class,
 )
 
-#: What the kernels compute: of each cell its activations, and those of its gates.
-KNOWN = {
-    "lstm": (("tanh",), ("sigmoid", "hard_sigmoid")),
-    "gru": (("tanh",), ("sigmoid", "hard_sigmoid")),
-    "simple_rnn": (("tanh", "relu", "linear"), ("sigmoid",)),
-}
-
 
 def why_not_native(options: Mapping[str, Any], dtype: np.dtype[Any]) -> str | None:
     """Why the compiled kernels cannot run a cell, or None where they can."""
@@ -34,12 +27,8 @@ def why_not_native(options: Mapping[str, Any], dtype: np.dtype[Any]) -> str | No
         return reason
     if dtype != np.float32:
         return f"the kernels compute in float32, and this program in {dtype}"
-    shown, gates = KNOWN[options["cell"]]
-    for name, known in (("activation", shown), ("recurrent_activation", gates)):
-        given = options.get(name, "sigmoid")
-        if given not in known:
-            return f"{name}={given!r} is not among those of the kernels: {', '.join(known)}"
-    return None
+    functions = (options["activation"], options.get("recurrent_activation", "sigmoid"))
+    return native.not_among_kernels(options["cell"], *functions)
 
 
 FLOAT = np.dtype(np.float32)

@@ -12,17 +12,15 @@ from seqkeras.errors import ForgottenStateWarning
 from seqkeras.layers._rebuild import new_layer
 
 #: Layers of Keras, and ours that are right about their states on every backend.
-OURS = {
-    keras.layers.LSTM: layers.LSTM,
-    keras.layers.GRU: layers.GRU,
-    keras.layers.SimpleRNN: layers.SimpleRNN,
+_RIGHT = {
     keras.layers.RNN: layers.RNN,
     keras.layers.ConvLSTM1D: layers.ConvLSTM1D,
     keras.layers.ConvLSTM2D: layers.ConvLSTM2D,
     keras.layers.ConvLSTM3D: layers.ConvLSTM3D,
 }
-#: Of ours that only differ by their states, the layers of Keras; the others are faster as well.
-STOCK = {ours: stock for stock, ours in OURS.items() if not issubclass(ours, layers.Dispatched)}
+OURS = {**layers.FASTER, **_RIGHT}
+#: Without states, ours that are faster stay; the others are Keras' again.
+STOCK = {ours: stock for stock, ours in _RIGHT.items()}
 
 
 def reads_time(layer: Any) -> list[Any]:

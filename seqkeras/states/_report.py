@@ -6,26 +6,25 @@ from typing import Any
 
 import keras
 
-from seqkeras.layers import explain, explain_layer, recurrent_layers
+from seqkeras.layers import Explanation, explain, recurrent_layers
 from seqkeras.states._named import named_states
 from seqkeras.states._traps import find_traps
 
 _IN, _FIX, _UNDER = " " * 4, "    -> ", " " * 7
 
 
-def _units(path: str, layer: Any) -> str:
+def _units(said: Explanation, layer: Any) -> str:
     owners = getattr(layer.cell, "cells", [layer])
     found = [getattr(one, "units", getattr(one, "filters", None)) for one in owners]
     return ", ".join("?" if units is None else str(units) for units in found)
 
 
-def _kernel(path: str, layer: Any) -> str:
-    found = explain_layer(path, layer)
-    same = found.training == found.inference
-    return found.training if same else f"{found.training}, {found.inference} in predict"
+def _kernel(said: Explanation, layer: Any) -> str:
+    same = said.training == said.inference
+    return said.training if same else f"{said.training}, {said.inference} in predict"
 
 
-def _states(path: str, layer: Any) -> str:
+def _states(said: Explanation, layer: Any) -> str:
     if layer.states is not None:
         return _shapes(named_states(layer), "")
     if not layer.built:
@@ -38,23 +37,25 @@ def _shapes(states: dict[str, Any], rows: str) -> str:
     return ", ".join(f"{name} ({', '.join(map(str, one))})" for name, one in shapes.items())
 
 
-#: The columns of the table: each tells one thing of a layer, from its path and itself.
-COLUMNS: dict[str, Callable[[str, Any], str]] = {
-    "layer": lambda path, layer: path,
-    "class": lambda path, layer: f"{type(layer).__module__.split('.')[0]} {type(layer).__name__}",
+#: The columns of the table: each tells one thing of a layer, from what is said of it and itself.
+COLUMNS: dict[str, Callable[[Explanation, Any], str]] = {
+    "layer": lambda said, layer: said.layer,
+    "class": lambda said, layer: said.kind,
     "units": _units,
     "kernel": _kernel,
-    "stateful": lambda path, layer: "yes" if layer.stateful else "no",
+    "stateful": lambda said, layer: "yes" if layer.stateful else "no",
     "states": _states,
 }
 
 
 def report(model: keras.Model, *, width: int = 88) -> str:
     """A table of the recurrent layers of a model, why they run as they do, and its traps."""
-    rows = [[tell(*one) for tell in COLUMNS.values()] for one in recurrent_layers(model).items()]
+    said = explain(model)
+    layers = recurrent_layers(model).values()
+    rows = [[tell(*one) for tell in COLUMNS.values()] for one in zip(said, layers, strict=True)]
     if not rows:
         return f"{model.name} has no recurrent layers."
-    parts = [_table([list(COLUMNS), *rows]), "", "Why this kernel:", str(explain(model)), ""]
+    parts = [_table([list(COLUMNS), *rows]), "", "Why this kernel:", str(said), ""]
     traps = find_traps(model)
     parts.append(f"{len(traps)} to know:" if traps else "No trap was found.")
     for trap in traps:

@@ -40,7 +40,6 @@ GPU = [Runtime(backend, "cuda") for backend in ("tensorflow", "jax", "torch")]
         {"cell": "simple_rnn", "kind": "SimpleRNNCell", "activation": "relu"},
         {"recurrent_activation": "hard_sigmoid"},
         {"recurrent_dropout": 0.2},
-        {"masked": True},
         {"resets": True},
         {"zoneout": True},
         {"peephole": True},
@@ -62,15 +61,18 @@ def test_on_a_cpu_the_compiled_kernels_run_it(facts, runtime):
     [
         ({"cell": None, "kind": "MyCell"}, "MyCell is not one of the cells that it knows"),
         ({"dtype": "float64"}, "it computes in float32, and the layer in float64"),
-        ({"activation": "relu"}, "activation is 'relu'; it has tanh"),
-        ({"activation": None}, "activation is a function of its own; it has tanh"),
+        ({"activation": "relu"}, "activation='relu' is not among those of the kernels: tanh"),
+        (
+            {"activation": None},
+            "activation is a function of its own, not among those of the kernels: tanh",
+        ),
         (
             {"recurrent_activation": "tanh"},
-            "recurrent_activation is 'tanh'; it has sigmoid, hard_sigmoid",
+            "recurrent_activation='tanh' is not among those of the kernels: sigmoid, hard_sigmoid",
         ),
         (
             {"cell": "simple_rnn", "activation": "sigmoid"},
-            "activation is 'sigmoid'; it has tanh, relu, linear",
+            "activation='sigmoid' is not among those of the kernels: tanh, relu, linear",
         ),
     ],
 )
@@ -116,9 +118,8 @@ def test_graphs_that_run_elsewhere_take_the_loop(runtime, name, reason):
 
 
 @pytest.mark.parametrize("runtime", GPU, ids=str)
-@pytest.mark.parametrize("masked", [False, True])
-def test_on_a_gpu_cudnn_runs_an_lstm_whatever_the_mask(runtime, masked):
-    assert kernels.choose("auto", spec(masked=masked), runtime) == ("cudnn", "")
+def test_on_a_gpu_cudnn_runs_an_lstm(runtime):
+    assert kernels.choose("auto", PLAIN, runtime) == ("cudnn", "")
 
 
 def test_on_a_gpu_cudnn_runs_a_gru_where_the_backend_has_it():
@@ -208,13 +209,12 @@ def test_the_facts_of_a_layer():
     layer = layers.LSTM(
         2, recurrent_dropout=0.2, zoneout_c=0.1, peephole=True, dtype="mixed_bfloat16"
     )
-    facts = Spec.of(layer, training=True, masked=True, resets=True)
+    facts = Spec.of(layer, training=True, resets=True)
     assert facts == Spec(
         "lstm",
         "LSTMCell",
         dtype="bfloat16",
         recurrent_dropout=0.2,
-        masked=True,
         resets=True,
         zoneout=True,
         peephole=True,

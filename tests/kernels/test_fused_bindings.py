@@ -45,7 +45,7 @@ def problem(cell="lstm", shape=(3, 7, 2, 5), optional=("bias",), seed=0):
     """Random `Inputs`, of the optional ones those that are named."""
     rng = np.random.default_rng(seed)
     batch, timesteps, features, units = shape
-    gates = native._library.GATES[cell]
+    gates = native.GATES[cell]
     width, state = gates * units, (batch, units)
     shapes = {
         "x": (batch, timesteps, features),
@@ -162,7 +162,7 @@ def assert_same(found, wanted):
 
 @st.composite
 def calls(draw):
-    cell = draw(st.sampled_from(_library.CELLS))
+    cell = draw(st.sampled_from(native.CELLS))
     lstm = cell == "lstm"
     shape = tuple(
         draw(st.integers(least, most)) for least, most in [(0, 4), (0, 6), (1, 4), (1, 18)]
@@ -177,7 +177,7 @@ def calls(draw):
     static = PLAIN._replace(
         cell=cell,
         recurrent_activation=draw(st.sampled_from(["sigmoid", "hard_sigmoid"])),
-        masked_output=draw(st.sampled_from(_library.MASKED_OUTPUTS)),
+        masked_output=draw(st.sampled_from(native.MASKED_OUTPUTS)),
         go_backwards=draw(st.booleans()),
         save=draw(st.booleans()),
         sequences=draw(st.booleans()),

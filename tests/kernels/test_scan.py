@@ -21,12 +21,7 @@ MASKS = (None, None, "right", "left", "any", "empty")
 
 def others(layer, problem):
     """The kernels beside the loop that can run a call."""
-    spec = kernels.Spec.of(
-        layer,
-        training=problem.training,
-        masked=problem.mask is not None,
-        resets=problem.reset is not None,
-    )
+    spec = kernels.Spec.of(layer, training=problem.training, resets=problem.reset is not None)
     reasons = kernels.why_not(spec, kernels.here())
     if reasons["fused"] is None and calls.BACKEND == "torch":
         with calls.as_kernel(layer, "aten"):

@@ -334,7 +334,7 @@ def test_vanishing_gradients_end_in_zeros_and_leave_the_thread_as_it_was():
 
 def test_functions_have_addresses():
     kind = ctypes.CFUNCTYPE(ctypes.c_int64)
-    assert kind(library.address("sqk_abi_version"))() == _library.ABI_VERSION
+    assert kind(library.address("sqk_abi_version"))() == native.ABI_VERSION
     assert library.path.name.startswith("_core")
 
 
@@ -768,7 +768,7 @@ def test_the_c_interface_checks_too():
     arrays, _ = problem("lstm", (3, 4, 2, 5))
     run = native.forward(layer_of("lstm", arrays), arrays["x"], training=True)
     functions, ref = library.functions, ctypes.byref
-    none = _library.GradientsStruct()
+    none = native.GradientsStruct()
     assert functions.sqk_backward(ref(run.struct), ref(run.outputs), ref(none)) == 0
 
     def refused(struct, name, value, *, message):
@@ -797,7 +797,7 @@ def test_the_c_interface_checks_too():
     refused(run.outputs, "y", None, message="y must be given")
     assert functions.sqk_forward(None, ref(run.outputs)) == 1
     assert functions.sqk_backward(ref(run.struct), ref(run.outputs), None) == 1
-    alone = _library.GradientsStruct(dkernel=arrays["kernel"].ctypes.data)
+    alone = native.GradientsStruct(dkernel=arrays["kernel"].ctypes.data)
     assert functions.sqk_backward(ref(run.struct), ref(run.outputs), ref(alone)) == 1
     assert functions.sqk_workspace_floats(None) == -1
     assert functions.sqk_set_threads(0) == 1
