@@ -152,4 +152,4 @@ def _norm(cell: Any) -> Any:
 
 
 def _float32(x: Any) -> Any:
-    return ops.cast(ops.convert_to_tensor(x), "float32")
+    return ops.convert_to_tensor(x, "float32")

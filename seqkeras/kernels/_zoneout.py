@@ -22,4 +22,5 @@ def draw(cell: Any, sequences: Any, training: bool) -> list[Any] | None:
 
 def states_of(cell: Any) -> list[Any]:
     """The sizes of a cell's states."""
-    return keras.tree.flatten(cell.state_size)
+    sizes = cell.state_size
+    return list(sizes) if isinstance(sizes, (list, tuple)) else [sizes]

@@ -22,11 +22,12 @@ class Bidirectional(keras.layers.Bidirectional):
     """`keras.layers.Bidirectional` that runs both directions at once.
 
     Two layers of seqkeras that differ in nothing but their weights and their direction are one call
-    of the fused kernel: they share its threads, which a small batch alone does not keep busy. Other
-    layers run as they do in Keras, one after the other, each on the kernel that it chooses; also on
-    a GPU, where Keras may take a function of cuDNN's without saying so.
+    of the fused kernel: they share its threads, which a small batch alone does not keep busy. Else
+    they run one after the other, each on the kernel that it chooses, also on a GPU. Layers of other
+    classes, and stateful ones, run as they do in Keras.
 
     Example:
+        >>> import numpy as np
         >>> from seqkeras import layers
         >>> both = layers.Bidirectional(layers.GRU(8, return_sequences=True), merge_mode="sum")
         >>> both(np.zeros((2, 5, 3), "float32")).shape == (2, 5, 8)
@@ -72,12 +73,6 @@ class Bidirectional(keras.layers.Bidirectional):
         if self.merge_mode is None:
             return y, backward
         return _MERGE[self.merge_mode](y, backward)
-
-    def _can_attempt_fused_lstm(self, *_: Any) -> bool:
-        return False  # its kernel is the one that the layers choose
-
-    def _can_attempt_fused_gru(self, *_: Any) -> bool:
-        return False
 
 
 def _halves(states: Any) -> list[Any] | None:
