@@ -21,7 +21,7 @@ from seqkeras._checks import (
     check_positive,
 )
 from seqkeras.errors import DataError, NotFittedError
-from seqkeras.forecasting import _archive, _plots
+from seqkeras.forecasting import _archive, _backtest, _plots
 from seqkeras.forecasting._conformal import ConformalIntervals, check_enough, needed
 from seqkeras.forecasting._frames import Panel, read_panel
 from seqkeras.forecasting._strategies import (
@@ -37,6 +37,8 @@ from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from seqkeras.forecasting._backtest import Backtest
 
 
 class Forecaster(BaseEstimator):
@@ -208,15 +210,64 @@ class Forecaster(BaseEstimator):
         if steps > self.horizon_ and self.intervals_ is not None:
             fix = "Intervals were measured that far; fit with a longer horizon, or with levels=()."
             raise bad_argument("horizon", steps, f"at most {self.horizon_}", fix)
-        context = self.scaler_.transform(self.panel_.values)
-        scaled = roll_forward(self.model_, _square(context), steps)
-        forecasts = {"yhat": self.scaler_.inverse_transform(scaled)}
-        if self.intervals_ is not None:
-            for level, radius in zip(self.intervals_.levels, self.intervals_.radius, strict=True):
-                width = radius[:steps] * self.scaler_.scale_[:, np.newaxis]
-                forecasts[f"yhat-lo-{level:g}"] = forecasts["yhat"] - width
-                forecasts[f"yhat-hi-{level:g}"] = forecasts["yhat"] + width
+        contexts = self.panel_.values.values.reshape(-1, self.lookback_)
+        forecasts = self._forecasts(contexts, np.arange(len(contexts)), steps)
         return self.panel_.forecast_frame(forecasts)
+
+    def backtest(
+        self,
+        df: "pd.DataFrame",
+        *,
+        windows: int = 1,
+        step: int | None = None,
+        gap: int = 0,
+        refit: bool | int = False,
+        n_jobs: int | None = None,
+        **columns: Any,
+    ) -> "Backtest":
+        """Forecasts the last rows of each series from rolling origins, and scores that.
+
+        Copies are fitted; this forecaster is not changed. Each fit starts from fresh weights and
+        sees only the rows up to its cutoff, scalers and intervals included. All origins that share
+        a fit are forecast in one pass.
+
+        Args:
+            df: as for `fit`.
+            windows: origins of each series. The last forecast ends with the series.
+            step: rows from one origin to the next. None: the horizon without the gap, so that
+                each row is scored once.
+            gap: rows after each cutoff that are forecast, but left out, below the horizon.
+            refit: False fits once, on the rows before the first origin. True fits at every origin,
+                a number n at every n-th; those between read newer rows with the weights before.
+            n_jobs: fits at the same time, as in joblib; whatever backend of processes is active
+                there distributes them. None is 1.
+            **columns: id_col, time_col, target_col, freq, as for `fit`.
+
+        Returns:
+            A `Backtest`: `frame`, `scores`, `by_series`.
+
+        Raises:
+            ArgumentError: an argument cannot be used; nothing is trained then.
+            DataError: as `fit`, or a series ends before the first cutoff.
+
+        Example:
+            >>> from seqkeras.forecasting import load_air_passengers
+            >>> found = Forecaster(12, epochs=1, seed=0).backtest(load_air_passengers(), windows=3)
+            >>> found.frame.columns[:4].tolist(), len(found.frame)
+            (['cutoff', 'ds', 'y', 'yhat'], 36)
+            >>> found.scores.index.tolist()
+            ['seqkeras', 'seasonal naive', 'naive']
+        """
+        return _backtest.backtest(
+            self,
+            df,
+            windows=windows,
+            step=step,
+            gap=gap,
+            refit=refit,
+            n_jobs=n_jobs,
+            columns=columns,
+        )
 
     def plot(self, df: "pd.DataFrame | None" = None, *, series: Any = None, title: str = "") -> Any:
         """Draws the forecast after the history, with its intervals.
@@ -270,6 +321,21 @@ class Forecaster(BaseEstimator):
             FileFormatError: the file is damaged, not a forecaster, or from a later version.
         """
         return _archive.load(cls, path, custom_objects=custom_objects)
+
+    def _forecasts(
+        self, contexts: npt.NDArray[Any], series: npt.NDArray[np.int64], steps: int
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """Forecasts after rows `(windows, lookback)` of the series with these numbers, by name."""
+        scaler = self.scaler_.take(series)
+        scaled = scaler.transform(_grouped(contexts))
+        answers = roll_forward(self.model_, _square(scaled), steps)
+        forecasts = {"yhat": scaler.inverse_transform(answers)}
+        if self.intervals_ is not None:
+            for level, radius in zip(self.intervals_.levels, self.intervals_.radius, strict=True):
+                width = radius[:steps] * scaler.scale_[:, np.newaxis]
+                forecasts[f"yhat-lo-{level:g}"] = forecasts["yhat"] - width
+                forecasts[f"yhat-hi-{level:g}"] = forecasts["yhat"] + width
+        return forecasts
 
     def _check_parameters(self) -> None:
         for name in ("horizon", "epochs", "patience"):
@@ -408,6 +474,11 @@ def _of_series(held_out: npt.NDArray[np.int64], horizon: int) -> npt.NDArray[np.
     """The number of the series of each window whose whole horizon is held out."""
     windows = np.where(held_out > 0, held_out - horizon + 1, 0)
     return np.repeat(np.arange(len(held_out)), windows)
+
+
+def _grouped(rows: npt.NDArray[Any]) -> GroupedArray:
+    """Rows of one length, each as a series."""
+    return GroupedArray(rows.ravel(), np.arange(len(rows) + 1) * rows.shape[1])
 
 
 def _square(series: GroupedArray) -> npt.NDArray[np.float32]:
