@@ -13,6 +13,7 @@ from sklearn.base import clone
 from seqkeras._checks import bad_argument, check_integer
 from seqkeras.errors import DataError
 from seqkeras.forecasting._frames import Panel, read_panel, split_last
+from seqkeras.forecasting._observations import read_known
 from seqkeras.forecasting._origins import Origins, seasonal_scales
 from seqkeras.forecasting._scores import Guess, Truth, tables
 
@@ -184,6 +185,24 @@ def forecast_at(forecaster: "Forecaster", panel: Panel, origins: Origins) -> For
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def insample(forecaster: "Forecaster", df: pd.DataFrame, step: int | None) -> pd.DataFrame:
+    """See `Forecaster.insample`."""
+    horizon, lookback = forecaster.horizon_, forecaster.lookback_
+    step = horizon if step is None else check_integer("step", step)
+    panel, numbers = read_known(forecaster.panel_, df)
+    _check_names(panel)
+    _check_seen(panel, forecaster.panel_.take(numbers))
+    panel = panel.long_enough(
+        lookback + horizon,
+        why=f"lookback {lookback} + horizon {horizon}",
+        short_series=forecaster.short_series,
+    )
+    lengths = panel.values.lengths
+    windows = (lengths - lookback - horizon) // step + 1
+    origins = Origins.rolling(lengths, windows=windows, step=step, horizon=horizon)
+    return origin_frame(panel, origins, forecast_at(forecaster, panel, origins))
+
+
 def origin_frame(
     panel: Panel, origins: Origins, forecasts: Forecasts, gap: int = 0
 ) -> pd.DataFrame:
@@ -263,6 +282,16 @@ def _joined(folds: list[Fold]) -> tuple[Origins, Forecasts]:
     return Origins(series[order], rows[order]), {
         name: np.concatenate([fold.forecasts[name] for fold in folds])[order] for name in names
     }
+
+
+def _check_seen(panel: Panel, seen: Panel) -> None:
+    later = np.flatnonzero(np.asarray(panel.last > seen.last))
+    if len(later):
+        worst = later[0]
+        raise DataError(
+            f"{panel.name(worst)} has rows up to {panel.last[worst]}, and was seen up to "
+            f"{seen.last[worst]}. Leave later rows away, or feed them with update(rows)."
+        )
 
 
 def _check_names(panel: Panel) -> None:

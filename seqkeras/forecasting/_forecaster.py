@@ -21,8 +21,9 @@ from seqkeras._checks import (
     check_positive,
 )
 from seqkeras.errors import DataError, NotFittedError
-from seqkeras.forecasting import _archive, _backtest, _plots
+from seqkeras.forecasting import _archive, _backtest, _observations, _plots
 from seqkeras.forecasting._conformal import ConformalIntervals, check_enough, needed
+from seqkeras.forecasting._embedding import embedding_frame, last_state
 from seqkeras.forecasting._frames import Panel, read_panel
 from seqkeras.forecasting._strategies import (
     STRATEGIES,
@@ -30,6 +31,7 @@ from seqkeras.forecasting._strategies import (
     build_network,
     default_batch_size,
     default_lookback,
+    predict_batches,
     roll_forward,
 )
 from seqkeras.forecasting._training import TrainingLog, train
@@ -140,6 +142,7 @@ class Forecaster(BaseEstimator):
     def fit(
         self,
         df: "pd.DataFrame",
+        y: None = None,
         *,
         id_col: str = "unique_id",
         time_col: str = "ds",
@@ -150,6 +153,7 @@ class Forecaster(BaseEstimator):
 
         Args:
             df: one row for each series and time stamp, in order of time within each series.
+            y: not used, for the target is a column; the pipelines of scikit-learn pass it.
             id_col: column that tells the series apart. A frame without it is one series.
             time_col: column of time stamps, periods or integers, regular within each series.
             target_col: column of what is forecast.
@@ -161,6 +165,7 @@ class Forecaster(BaseEstimator):
                 training diverged. The forecaster stays as it was.
         """
         self._check_parameters()
+        _check_no_target(y)
         panel = read_panel(df, id_col=id_col, time_col=time_col, target_col=target_col, freq=freq)
         lookback, season = self._window(panel)
         panel = panel.long_enough(
@@ -269,6 +274,97 @@ class Forecaster(BaseEstimator):
             columns=columns,
         )
 
+    def insample(self, df: "pd.DataFrame", *, step: int | None = None) -> "pd.DataFrame":
+        """Forecasts rows that `fit` saw, from origins among them, in one pass.
+
+        Each forecast reads the rows before its origin, as `predict` would have there; the weights,
+        the scaler and the intervals have seen what came. So it shows how the network fits, and not
+        how well it forecasts: that is `backtest`.
+
+        Args:
+            df: rows of `fit` or `update`, in the columns of `fit`; only the newest are kept by the
+                forecaster itself.
+            step: rows from one origin to the next. None: the horizon, so that the newest rows are
+                forecast once each.
+
+        Returns:
+            A long frame as `Backtest.frame`.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            DataError: rows of other series, or later ones than the forecaster has seen; a series
+                shorter than a lookback and a horizon.
+        """
+        self._check_fitted()
+        return _backtest.insample(self, df, step)
+
+    def update(self, rows: "pd.DataFrame") -> Self:
+        """Feeds new observations, without training: `predict` starts behind them.
+
+        Weights, scaler and intervals stay.
+
+        Args:
+            rows: in the columns of `fit`; each series goes on exactly where it ended. Series
+                without new rows stay where they are.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            DataError: rows of a series that was not fitted, or that do not go on where it ended.
+                The forecaster stays as it was.
+
+        Example:
+            >>> from seqkeras.forecasting import load_air_passengers
+            >>> df = load_air_passengers()
+            >>> forecaster = Forecaster(6, epochs=1, seed=0).fit(df.iloc[:-1])
+            >>> str(forecaster.update(df.iloc[-1:]).predict().ds[0].date())
+            '1961-01-01'
+        """
+        self._check_fitted()
+        self.panel_ = _observations.continued(self.panel_, rows).tail(self.lookback_)
+        return self
+
+    def score(self, df: "pd.DataFrame", y: None = None) -> float:
+        """Minus the mean absolute error on rows that follow the history, for scikit-learn.
+
+        The rows are forecast horizon by horizon, each after those before it have come, in one
+        pass; a mean over series. The forecaster is not changed.
+
+        Args:
+            df: as for `update`.
+            y: not used; scikit-learn passes it.
+
+        Raises:
+            NotFittedError, DataError: as `update`.
+        """
+        self._check_fitted()
+        _check_no_target(y)
+        return _observations.score(self, df)
+
+    def encode(self, df: "pd.DataFrame | None" = None) -> "pd.DataFrame":
+        """The last state of the recurrent layers, for each series: an embedding.
+
+        Args:
+            df: rows of known series in the columns of `fit`, at least a lookback of each, which
+                are encoded up to their last. None: the newest rows that the forecaster has seen.
+
+        Returns:
+            A frame `(series, units)`, the ids as its index.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: the network has no recurrent layer.
+            DataError: a series that is not known, or shorter than the lookback.
+        """
+        self._check_fitted()
+        panel, series = self.panel_, np.arange(len(self.panel_.ids))
+        if df is not None:
+            found, series = _observations.read_known(self.panel_, df)
+            rows = self.lookback_
+            panel = found.long_enough(rows, why=f"lookback {rows}", short_series="raise").tail(rows)
+        contexts = panel.values.values.reshape(-1, self.lookback_)
+        states = predict_batches(last_state(self.model_), self._inputs(contexts, series))
+        return embedding_frame(panel, states)
+
     def plot(self, df: "pd.DataFrame | None" = None, *, series: Any = None, title: str = "") -> Any:
         """Draws the forecast after the history, with its intervals.
 
@@ -327,8 +423,7 @@ class Forecaster(BaseEstimator):
     ) -> dict[str, npt.NDArray[np.float64]]:
         """Forecasts after rows `(windows, lookback)` of the series with these numbers, by name."""
         scaler = self.scaler_.take(series)
-        scaled = scaler.transform(_grouped(contexts))
-        answers = roll_forward(self.model_, _square(scaled), steps)
+        answers = roll_forward(self.model_, self._inputs(contexts, series), steps)
         forecasts = {"yhat": scaler.inverse_transform(answers)}
         if self.intervals_ is not None:
             for level, radius in zip(self.intervals_.levels, self.intervals_.radius, strict=True):
@@ -336,6 +431,12 @@ class Forecaster(BaseEstimator):
                 forecasts[f"yhat-lo-{level:g}"] = forecasts["yhat"] - width
                 forecasts[f"yhat-hi-{level:g}"] = forecasts["yhat"] + width
         return forecasts
+
+    def _inputs(
+        self, contexts: npt.NDArray[Any], series: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """What the network reads for rows `(windows, lookback)` of the series of these numbers."""
+        return _square(self.scaler_.take(series).transform(_grouped(contexts)))
 
     def _check_parameters(self) -> None:
         for name in ("horizon", "epochs", "patience"):
@@ -484,6 +585,12 @@ def _grouped(rows: npt.NDArray[Any]) -> GroupedArray:
 def _square(series: GroupedArray) -> npt.NDArray[np.float32]:
     """Series of one length as `(series, rows, 1)`."""
     return series.values.astype(np.float32).reshape(len(series), -1, 1)
+
+
+def _check_no_target(y: Any) -> None:
+    if y is not None:
+        fix = "The target is a column of df; name it with target_col."
+        raise bad_argument("y", type(y).__name__, "left away", fix)
 
 
 def _check_levels(levels: Any) -> None:

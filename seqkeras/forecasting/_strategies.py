@@ -97,14 +97,15 @@ def roll_forward(
     """
     lookback, known = context.shape[1], context
     while known.shape[1] - lookback < horizon:
-        answer = _predict(network, known[:, -lookback:])
+        answer = predict_batches(network, known[:, -lookback:])
         known = np.concatenate([known, answer[..., np.newaxis]], axis=1)
     return known[:, lookback : lookback + horizon, 0]
 
 
-def _predict(
+def predict_batches(
     network: keras.Model, windows: npt.NDArray[np.float32], batch_size: int = 4096
 ) -> npt.NDArray[np.float32]:
+    """The answers to `(windows, lookback, 1)`, a batch after the other."""
     starts = range(0, len(windows), batch_size)
     # Not predict(), which costs 40 ms a call for its loop and its callbacks.
     answers = [network.predict_on_batch(windows[i : i + batch_size]) for i in starts]
