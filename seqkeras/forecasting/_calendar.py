@@ -119,23 +119,51 @@ class Calendar:
         )
 
     def ticks_of_step(self, times: pd.Index) -> int | None:
-        """What one step adds to the integers of such stamps; None where that is not always alike."""
+        """What one step adds to the integers of such stamps; None where that varies."""
         if not self.is_dated:
             return int(self.step)
         if isinstance(times, pd.PeriodIndex):
             return int(self.step.n)
         if not isinstance(self.step, pd.offsets.Tick | pd.offsets.Day):
             return None
-        span = pd.Timedelta(days=self.step.n) if isinstance(self.step, pd.offsets.Day) else self.step
+        span = (
+            pd.Timedelta(days=self.step.n) if isinstance(self.step, pd.offsets.Day) else self.step
+        )
         return int(pd.Timedelta(span) // pd.Timedelta(1, times.unit))
+
+    def shift(self, times: pd.Index, steps: npt.NDArray[np.int64]) -> pd.Index:
+        """Each stamp moved by its own number of steps, back if negative."""
+        if not self.is_dated:
+            return times + steps * self.step
+        if isinstance(times, pd.PeriodIndex):
+            return times + steps
+        dtype, numbers = str(times.dtype), to_integers(times)
+        if _is_fixed(self.step):
+            duration = pd.Timedelta(self.step).to_timedelta64()
+            return from_integers(
+                numbers + steps * (duration // np.timedelta64(1, times.unit)), dtype
+            )
+        # Other frequencies are counted in calendars: at once for all stamps that move as far.
+        moved = np.empty_like(numbers)
+        order = np.argsort(steps, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(steps[order])) + 1):
+            if len(rows):
+                alike = self.move(times[rows], int(steps[rows[0]]))
+                moved[rows] = to_integers(alike.as_unit(times.unit))
+        return from_integers(moved, dtype)
 
     def span(self, times: pd.Index, first: int, last: int) -> pd.Index:
         """For each stamp, those from `first` to `last` steps away; one stamp after the other."""
-        moved = [self.move(times, steps) for steps in range(first, last + 1)]
-        together = moved[0].append(moved[1:])
-        order = np.arange(len(together)).reshape(len(moved), len(times)).T.ravel()
-        spread = together[order].astype(self.dtype)
-        if not self.is_dated and not np.array_equal(spread, together[order]):
+        count = last - first + 1
+        if self._is_even:
+            steps = np.tile(np.arange(first, last + 1), len(times))
+            together = self.shift(times.repeat(count), steps)
+        else:
+            moved = [self.move(times, step) for step in range(first, last + 1)]
+            order = np.arange(len(times) * count).reshape(count, len(times)).T.ravel()
+            together = moved[0].append(moved[1:])[order]
+        spread = together.astype(self.dtype)
+        if not self.is_dated and not np.array_equal(spread, together):
             raise DataError(f"The stamps after the last are beyond {self.dtype}. Use int64.")
         return spread
 
@@ -153,6 +181,11 @@ class Calendar:
     def is_period(self) -> bool:
         """Whether stamps are periods, which bring their own frequency."""
         return self.dtype.startswith("period")
+
+    @property
+    def _is_even(self) -> bool:
+        """Whether a number of steps is the same distance from any stamp."""
+        return not self.is_dated or self.is_period or _is_fixed(self.step)
 
     @property
     def is_dated(self) -> bool:

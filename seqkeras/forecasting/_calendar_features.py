@@ -70,5 +70,7 @@ def _suggested(calendar: Calendar, rows: int) -> tuple[str, ...]:
     months = step >= pd.Timedelta("27D")
     names = ("month",) if months else ("time_of_day", "day_of_week", "day_of_year")
     return tuple(
-        name for name in names if 1.5 * step < FEATURES[name][0] and FEATURES[name][0] * 2 <= rows * step
+        name
+        for name in names
+        if 1.5 * step < FEATURES[name][0] and FEATURES[name][0] * 2 <= rows * step
     )

@@ -67,8 +67,9 @@ class Covariates:
     @property
     def is_number(self) -> npt.NDArray[np.bool_]:
         """For each feature of a timestep whether it is a column of numbers, which is scaled."""
-        flags = [[name not in self.words] * self._width(name) for name in self.past + self.future]
-        return np.array([*sum(flags, []), *[False] * (2 * len(self.calendar))], dtype=bool)
+        names = self.past + self.future
+        flags = [name not in self.words for name in names for _ in range(self._width(name))]
+        return np.array(flags + [False] * (2 * len(self.calendar)), dtype=bool)
 
     def learn(self, df: pd.DataFrame) -> "Covariates":
         """The same with the words that the columns of `df` hold.
@@ -107,9 +108,7 @@ class Covariates:
         """Features that are known over the horizon, `(rows, future_width)`."""
         return self._encode(df, self.future, times, where)
 
-    def of_series(
-        self, df: pd.DataFrame, where: Where
-    ) -> tuple[Floats, npt.NDArray[np.int32]]:
+    def of_series(self, df: pd.DataFrame, where: Where) -> tuple[Floats, npt.NDArray[np.int32]]:
         """Static numbers `(rows, numbers)` and words `(rows, words)`, from a row of each series."""
         numbers = [_numbers(df[name], where) for name in self.static if name not in self.words]
         words = [

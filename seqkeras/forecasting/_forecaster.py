@@ -21,8 +21,9 @@ from seqkeras._checks import (
     check_positive,
 )
 from seqkeras.errors import DataError, NotFittedError
-from seqkeras.forecasting import _archive, _plots
+from seqkeras.forecasting import _archive, _backtest, _observations, _plots
 from seqkeras.forecasting._conformal import ConformalIntervals, check_enough, needed
+from seqkeras.forecasting._embedding import embedding_frame, last_state
 from seqkeras.forecasting._frames import Panel, read_alike, read_panel
 from seqkeras.forecasting._future import read_future
 from seqkeras.forecasting._inputs import CovariateScaler, Inputs, pairs
@@ -33,6 +34,7 @@ from seqkeras.forecasting._strategies import (
     build_network,
     default_batch_size,
     default_lookback,
+    predict_batches,
     roll_forward,
 )
 from seqkeras.forecasting._training import TrainingLog, train
@@ -40,6 +42,8 @@ from seqkeras.windows import StandardScaler, Windows, WindowSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from seqkeras.forecasting._backtest import Backtest
 
 
 class Forecaster(BaseEstimator):
@@ -145,6 +149,7 @@ class Forecaster(BaseEstimator):
     def fit(
         self,
         df: "pd.DataFrame | pd.Series",
+        y: None = None,
         *,
         id_col: str = "unique_id",
         time_col: str = "ds",
@@ -163,6 +168,7 @@ class Forecaster(BaseEstimator):
             df: one row for each series and time stamp, in order of time within each series. Or a
                 wide frame, whose index are the stamps and each column is a series; a Series over
                 its stamps; a frame or Series with ids and stamps as two levels of the index.
+            y: not used, for the target is a column; the pipelines of scikit-learn pass it.
             id_col: column that tells the series apart. A frame without it is one series.
             time_col: column of time stamps, periods or integers, regular within each series.
             target_col: column of what is forecast.
@@ -184,6 +190,7 @@ class Forecaster(BaseEstimator):
                 value), or training diverged. The forecaster stays as it was.
         """
         self._check_parameters()
+        _check_no_target(y)
         panel = read_panel(
             df,
             id_col=id_col,
@@ -291,7 +298,21 @@ class Forecaster(BaseEstimator):
         steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
         self._check_horizon(steps)
         panel, scaler = (self.panel_, self.scaler_) if df is None else self._other(df, fill)
-        context = self.inputs_.context(panel, scaler, read_future(panel, future, steps))
+        ahead = read_future(panel, future, steps)
+        return panel, self._answers(panel, scaler, ahead, steps)
+
+    def _answers(
+        self, panel: Panel, scaler: StandardScaler, ahead: npt.NDArray[np.float64], steps: int
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """Forecasts `(series, steps)` by name, behind series of one lookback each.
+
+        Args:
+            panel: the series.
+            scaler: of them.
+            ahead: `(series, steps, features)`, what is known of the steps, not scaled.
+            steps: timesteps to forecast.
+        """
+        context = self.inputs_.context(panel, scaler, ahead)
         yhat = scaler.inverse_transform(roll_forward(self.model_, context, steps))
         forecasts = {"yhat": yhat}
         if self.intervals_ is not None:
@@ -299,7 +320,7 @@ class Forecaster(BaseEstimator):
                 width = radius[:steps] * scaler.scale_[:, np.newaxis]
                 forecasts[f"yhat-lo-{level:g}"] = yhat - width
                 forecasts[f"yhat-hi-{level:g}"] = yhat + width
-        return panel, forecasts
+        return forecasts
 
     def _check_horizon(self, steps: int) -> None:
         if steps > self.horizon_ and self.intervals_ is not None:
@@ -312,16 +333,158 @@ class Forecaster(BaseEstimator):
     def _other(self, df: Any, fill: str) -> tuple[Panel, StandardScaler]:
         """The last rows of other series, and a scaler of all their rows."""
         panel = read_alike(df, self.panel_, missing="mask", fill=fill)
-        if panel.has_missing and not self.inputs_.masked:
-            raise DataError(
-                "df has missing targets, and the forecaster was fitted on series without any, so "
-                "that its network cannot tell them from others. Fill them in, or fit on series "
-                "with missing targets."
-            )
         panel = panel.long_enough(
             self.lookback_, why=f"lookback {self.lookback_}", short_series="raise"
         )
         return panel.tail(self.lookback_), StandardScaler().fit(panel.values)
+
+    def backtest(
+        self,
+        df: "pd.DataFrame",
+        *,
+        windows: int = 1,
+        step: int | None = None,
+        gap: int = 0,
+        refit: bool | int = False,
+        n_jobs: int | None = None,
+        **columns: Any,
+    ) -> "Backtest":
+        """Forecasts the last rows of each series from rolling origins, and scores that.
+
+        Copies are fitted; this forecaster is not changed. Each fit starts from fresh weights and
+        sees only the rows up to its cutoff, scalers and intervals included. All origins that share
+        a fit are forecast in one pass.
+
+        Args:
+            df: as for `fit`.
+            windows: origins of each series. The last forecast ends with the series.
+            step: rows from one origin to the next. None: the horizon without the gap, so that
+                each row is scored once.
+            gap: rows after each cutoff that are forecast, but left out, below the horizon.
+            refit: False fits once, on the rows before the first origin. True fits at every origin,
+                a number n at every n-th; those between read newer rows with the weights before.
+            n_jobs: fits at the same time, as in joblib; whatever backend of processes is active
+                there distributes them. None is 1.
+            **columns: id_col, time_col, target_col, freq and the rest, as for `fit`. Covariates of
+                the horizon are those of the frame.
+
+        Returns:
+            A `Backtest`: `frame`, `scores`, `by_series`.
+
+        Raises:
+            ArgumentError: an argument cannot be used; nothing is trained then.
+            DataError: as `fit`, or a series ends before the first cutoff.
+
+        Example:
+            >>> from seqkeras.forecasting import load_air_passengers
+            >>> found = Forecaster(12, epochs=1, seed=0).backtest(load_air_passengers(), windows=3)
+            >>> found.frame.columns[:4].tolist(), len(found.frame)
+            (['cutoff', 'ds', 'y', 'yhat'], 36)
+            >>> found.scores.index.tolist()
+            ['seqkeras', 'seasonal naive', 'naive']
+        """
+        return _backtest.backtest(
+            self,
+            df,
+            windows=windows,
+            step=step,
+            gap=gap,
+            refit=refit,
+            n_jobs=n_jobs,
+            columns=columns,
+        )
+
+    def insample(self, df: "pd.DataFrame", *, step: int | None = None) -> "pd.DataFrame":
+        """Forecasts rows that `fit` saw, from origins among them, in one pass.
+
+        Each forecast reads the rows before its origin, as `predict` would have there; the weights,
+        the scaler and the intervals have seen what came. So it shows how the network fits, and not
+        how well it forecasts: that is `backtest`.
+
+        Args:
+            df: rows of `fit` or `update`, in the columns of `fit`; only the newest are kept by the
+                forecaster itself.
+            step: rows from one origin to the next. None: the horizon, so that the newest rows are
+                forecast once each.
+
+        Returns:
+            A long frame as `Backtest.frame`.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            DataError: rows of other series, or later ones than the forecaster has seen; a series
+                shorter than a lookback and a horizon.
+        """
+        self._check_fitted()
+        return _backtest.insample(self, df, step)
+
+    def update(self, rows: "pd.DataFrame") -> Self:
+        """Feeds new observations, without training: `predict` starts behind them.
+
+        Weights, scaler and intervals stay.
+
+        Args:
+            rows: in the columns of `fit`; each series goes on exactly where it ended. Series
+                without new rows stay where they are.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            DataError: rows of a series that was not fitted, or that do not go on where it ended.
+                The forecaster stays as it was.
+
+        Example:
+            >>> from seqkeras.forecasting import load_air_passengers
+            >>> df = load_air_passengers()
+            >>> forecaster = Forecaster(6, epochs=1, seed=0).fit(df.iloc[:-1])
+            >>> str(forecaster.update(df.iloc[-1:]).predict().ds[0].date())
+            '1961-01-01'
+        """
+        self._check_fitted()
+        self.panel_ = _observations.continued(self, rows).tail(self.lookback_)
+        return self
+
+    def score(self, df: "pd.DataFrame", y: None = None) -> float:
+        """Minus the mean absolute error on rows that follow the history, for scikit-learn.
+
+        The rows are forecast horizon by horizon, each after those before it have come, in one
+        pass; a mean over series. The forecaster is not changed.
+
+        Args:
+            df: as for `update`.
+            y: not used; scikit-learn passes it.
+
+        Raises:
+            NotFittedError, DataError: as `update`.
+        """
+        self._check_fitted()
+        _check_no_target(y)
+        return _observations.score(self, df)
+
+    def encode(self, df: "pd.DataFrame | None" = None) -> "pd.DataFrame":
+        """The last state of the recurrent layers, for each series: an embedding.
+
+        Args:
+            df: rows of known series in the columns of `fit`, at least a lookback of each, which
+                are encoded up to their last. None: the newest rows that the forecaster has seen.
+
+        Returns:
+            A frame `(series, units)`, the ids as its index.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: the network has no recurrent layer.
+            DataError: a series that is not known, or shorter than the lookback.
+        """
+        self._check_fitted()
+        panel, scaler = self.panel_, self.scaler_
+        if df is not None:
+            found, series = _observations.read_known(self, df)
+            rows = self.lookback_
+            panel = found.long_enough(rows, why=f"lookback {rows}", short_series="raise").tail(rows)
+            scaler = self.scaler_.take(series)
+        ahead = np.zeros((len(panel.ids), self.horizon_, panel.covariates.future_width))
+        context = self.inputs_.context(panel, scaler, ahead)
+        return embedding_frame(panel, predict_batches(last_state(self.model_), context))
 
     def plot(
         self,
@@ -542,6 +705,12 @@ def _known_targets(panel: Panel, held_out: npt.NDArray[np.int64], horizon: int) 
     row = np.arange(len(known)) - np.repeat(np.cumsum(held_out) - held_out, held_out)
     windows = np.minimum(row, last) - np.maximum(row - horizon + 1, 0) + 1
     return int(windows[known].sum())
+
+
+def _check_no_target(y: Any) -> None:
+    if y is not None:
+        fix = "The target is a column of df; name it with target_col."
+        raise bad_argument("y", type(y).__name__, "left away", fix)
 
 
 def _check_levels(levels: Any) -> None:

@@ -61,8 +61,8 @@ class Panel:
     calendar: Calendar
     values: GroupedArray
     known: Known
-    covariates: Covariates = Covariates()
-    shape: Shape = Shape()
+    covariates: Covariates
+    shape: Shape
 
     @property
     def has_missing(self) -> bool:
@@ -82,6 +82,34 @@ class Panel:
         """Rows `start[i]:stop[i]` of each series `i`; the last stamps stay those of the whole."""
         values, known = self.values.select(start, stop), self.known.select(start, stop)
         return replace(self, values=values, known=known)
+
+    def before(
+        self, series: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], lookback: int
+    ) -> "Panel":
+        """The `lookback` rows before row `rows[i]` of series `series[i]`, as a series each."""
+        place = (self.values.indptr[series] + rows)[:, np.newaxis] + np.arange(-lookback, 0)
+        indptr = np.arange(len(series) + 1) * lookback
+        known = Known(
+            GroupedArray(self.known.rows.values[place.ravel()], indptr),
+            self.known.static[series],
+            self.known.categories[series],
+        )
+        values = GroupedArray(self.values.values[place.ravel()], indptr)
+        return replace(
+            self, ids=self.ids[series], last=self.last[series], values=values, known=known
+        )
+
+    def ahead(
+        self, series: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], horizon: int
+    ) -> npt.NDArray[np.float64]:
+        """What is known of the `horizon` rows from row `rows[i]` of series `series[i]` on.
+
+        Behind the last row of a series, it stands again.
+        """
+        place = (self.values.indptr[series] + rows)[:, np.newaxis] + np.arange(horizon)
+        place = np.minimum(place, self.values.indptr[series + 1][:, np.newaxis] - 1)
+        width = self.known.rows.values.shape[1]
+        return self.known.rows.values[place, width - self.covariates.future_width :]
 
     def take(self, series: npt.ArrayLike) -> "Panel":
         """Some of the series."""
@@ -233,12 +261,20 @@ def read_panel(
     )
     _check_covariates(frame, columns, covariates, shape)
     rows = _Rows.of(frame, columns, freq).filled(frame, columns, missing, fill, covariates)
+    rows.check_some(columns)
     names = _calendar_features.choose(calendar, rows.calendar, int(np.median(rows.lengths)))
     return rows.panel(frame, columns, replace(covariates.learn(frame), calendar=names), shape)
 
 
-def read_alike(df: Any, fitted: Panel, *, missing: str, fill: str) -> Panel:
+def read_alike(df: Any, fitted: Panel, *, missing: str, fill: str, whole: bool = True) -> Panel:
     """Reads other rows of the same or of other series, as those of `fitted` were read.
+
+    Args:
+        df: the rows.
+        fitted: what was read before.
+        missing: as for `read_panel`.
+        fill: as for `read_panel`.
+        whole: whether each series must have a target at least.
 
     Raises:
         ArgumentError: a column is missing.
@@ -252,6 +288,8 @@ def read_alike(df: Any, fitted: Panel, *, missing: str, fill: str) -> Panel:
     _check_kind(frame[columns.time], columns, fitted.calendar)
     freq = None if fitted.calendar.is_period else fitted.calendar.step
     rows = _Rows.of(frame, columns, freq).filled(frame, columns, missing, fill, fitted.covariates)
+    if whole:
+        rows.check_some(columns)
     return rows.panel(frame, columns, fitted.covariates, shape)
 
 
@@ -265,7 +303,7 @@ class _Rows:
         indptr: `(series + 1,)`, where the series begin and end.
         times: the stamp of each row.
         calendar: which stamps follow each other.
-        values: the targets, once they are read.
+        values: the targets, NaN until they are read.
     """
 
     order: npt.NDArray[np.int64]
@@ -273,7 +311,7 @@ class _Rows:
     indptr: npt.NDArray[np.int64]
     times: pd.Index
     calendar: Calendar
-    values: npt.NDArray[np.float64] | None = None
+    values: npt.NDArray[np.float64]
 
     @classmethod
     def of(cls, df: pd.DataFrame, columns: Columns, freq: Any) -> "_Rows":
@@ -282,7 +320,8 @@ class _Rows:
         indptr = np.concatenate([[0], np.cumsum(np.bincount(codes))])
         times, dtype = _times(df[columns.time], columns)
         times = times[order]
-        rows = cls(order, ids, indptr, times, Calendar(dtype, ""))
+        unread = np.full(len(times), np.nan)
+        rows = cls(order, ids, indptr, times, Calendar(dtype, ""), unread)
         _check_order(times, rows.follows, ids[rows.series], columns)
         return replace(rows, calendar=Calendar.of(times, indptr, freq, dtype=dtype))
 
@@ -307,7 +346,7 @@ class _Rows:
         values = _targets(df[columns.target], columns, self, missing)
         broken = self.calendar.first_break(self.times, self.follows)
         if broken is None:
-            return self._with_values(values, columns)
+            return replace(self, values=values)
         if fill == "raise":
             raise self._gap(broken, columns)
         grid = find_gaps(self.times, self.indptr, self.calendar)
@@ -321,8 +360,7 @@ class _Rows:
             added = np.ones(len(spread), dtype=bool)
             added[grid.places] = False
             spread = interpolate(spread, grid.indptr, added)
-        whole = replace(self, times=grid.times, indptr=grid.indptr)
-        return whole._with_values(spread, columns)
+        return replace(self, times=grid.times, indptr=grid.indptr, values=spread)
 
     def panel(
         self, df: pd.DataFrame, columns: Columns, covariates: Covariates, shape: Shape
@@ -332,9 +370,7 @@ class _Rows:
         if covariates.columns or covariates.calendar:
             known = self._known(df, columns, covariates)
         last, values = self.times[self.indptr[1:] - 1], GroupedArray(self.values, self.indptr)
-        return Panel(
-            columns, self.ids, last, self.calendar, values, known, covariates, shape
-        )
+        return Panel(columns, self.ids, last, self.calendar, values, known, covariates, shape)
 
     def _known(self, df: pd.DataFrame, columns: Columns, covariates: Covariates) -> Known:
         # Without covariates in columns, rows may have been put in that df does not have.
@@ -365,15 +401,14 @@ class _Rows:
                 "past_covariates or future_covariates."
             )
 
-    def _with_values(self, values: npt.NDArray[np.float64], columns: Columns) -> "_Rows":
-        """With these targets, of which every series has one."""
-        present = ~np.isnan(values)
+    def check_some(self, columns: Columns) -> None:
+        """Refuses a series without a single target."""
+        present = ~np.isnan(self.values)
         if not present.all():
             some = np.logical_or.reduceat(present, self.indptr[:-1])
             if not some.all():
                 empty = self._name(self.indptr[int(np.argmin(some))], columns)
                 raise DataError(f"{empty} has no target at all. Drop its rows.")
-        return replace(self, values=values)
 
     def _gap(self, row: int, columns: Columns) -> DataError:
         before, now = self.times[row - 1], self.times[row]

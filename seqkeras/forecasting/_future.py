@@ -69,8 +69,8 @@ def _aligned(panel: Panel, future: Any, times: pd.Index, horizon: int) -> pd.Dat
     if len(missing):
         row = int(missing[0])
         raise DataError(
-            f"future has no row for {panel.name(row // horizon)} at {times[row]} ({len(missing)} of "
-            f"{len(times)} rows are missing). {_how(panel, horizon)}"
+            f"future has no row for {panel.name(row // horizon)} at {times[row]} "
+            f"({len(missing)} of {len(times)} rows are missing). {_how(panel, horizon)}"
         )
     return frame.iloc[inside[found]]
 
@@ -93,8 +93,8 @@ def _frame(panel: Panel, future: Any, horizon: int) -> pd.DataFrame:
     if lacking:
         shown = ", ".join(repr(name) for name in frame.columns[:20])
         raise ArgumentError(
-            f"future must have the columns {[*keys, *names]}. Got: no {lacking[0]!r} among {shown}. "
-            f"{_how(panel, horizon)}"
+            f"future must have the columns {[*keys, *names]}. Got: no {lacking[0]!r} among "
+            f"{shown}. {_how(panel, horizon)}"
         )
     return frame
 
@@ -126,6 +126,6 @@ def _keys(panel: Panel, frame: pd.DataFrame) -> pd.MultiIndex:
 def _how(panel: Panel, horizon: int) -> str:
     names = ", ".join(repr(name) for name in panel.covariates.future)
     return (
-        f"Build it with `future = forecaster.future_frame(horizon={horizon})`, fill in {names}, and "
-        "call predict(future=future)."
+        f"Build it with `future = forecaster.future_frame(horizon={horizon})`, fill in {names}, "
+        "and call predict(future=future)."
     )

@@ -85,7 +85,9 @@ def interpolate(
     return filled
 
 
-def _ticks(times: pd.Index, calendar: Calendar) -> tuple[Numbers, int, Callable[[Numbers], pd.Index]]:
+def _ticks(
+    times: pd.Index, calendar: Calendar
+) -> tuple[Numbers, int, Callable[[Numbers], pd.Index]]:
     """Stamps as integers from 0, how many of these a step is, and the way back.
 
     A stamp that is on no grid is -1.
@@ -95,8 +97,10 @@ def _ticks(times: pd.Index, calendar: Calendar) -> tuple[Numbers, int, Callable[
         wall = calendar.on_wall(times)
         numbers = to_integers(wall)
         low = numbers.min()
-        return numbers - low, unit, lambda ticks: calendar.off_wall(
-            from_integers(ticks + low, str(wall.dtype)), times
+        return (
+            numbers - low,
+            unit,
+            lambda ticks: calendar.off_wall(from_integers(ticks + low, str(wall.dtype)), times),
         )
     wall = times.tz_localize(None)
     grid = pd.date_range(wall.min(), wall.max(), freq=calendar.step, unit=wall.unit)

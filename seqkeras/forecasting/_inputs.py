@@ -8,8 +8,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras.errors import DataError
 from seqkeras.forecasting._covariates import Known
 from seqkeras.forecasting._frames import Panel
+from seqkeras.forecasting._missing import stand_in
 from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
 
 Floats = npt.NDArray[np.float32]
@@ -48,12 +50,13 @@ class CovariateScaler:
 
 @dataclass(frozen=True)
 class Inputs:
-    """How series become the inputs of a network, `"inputs"`, `"future"`, `"static"`, `"categories"`.
+    """How series become what a network reads.
 
-    Channel 0 of `"inputs"` is the target. Where targets may be missing, channel 1 says whether
-    there was one; in the place of a missing target stands that of one season before, or else the
-    last before it, so that the naive forecast inside a network is one of values that there were.
-    Covariates follow: past ones, then future ones, which are in `"future"` for the horizon.
+    That is `"inputs"`, and what there is of `"future"`, `"static"` and `"categories"`. Channel 0 of
+    `"inputs"` is the target. Where targets may be missing, channel 1 says whether there was one; in
+    the place of a missing target stands that of one season before, or else the last before it, so
+    that the naive forecast inside a network is one of values that there were. Covariates follow:
+    past ones, then future ones, which are in `"future"` for the horizon.
 
     Attributes:
         scaler: of the covariates.
@@ -105,7 +108,16 @@ class Inputs:
             panel: the series.
             scaler: of their targets.
             ahead: `(series, horizon, features)`, what is known over the horizon, not scaled.
+
+        Raises:
+            DataError: targets are missing, and the network was trained without any.
         """
+        if panel.has_missing and not self.masked:
+            raise DataError(
+                "Targets are missing, and the forecaster was fitted on series without any, so that "
+                "its network cannot tell them from others. Fill them in, or fit on series with "
+                "missing targets."
+            )
         target = scaler.transform(panel.values).values
         known = self.scaler.transform(panel.known)
         channels = self._channels(target, known.rows.values)
@@ -153,22 +165,6 @@ class _Form:
         if "categories" in x:
             x["categories"] = x["categories"].astype(np.int32)
         return (x if len(x) > 1 else x["inputs"]), y
-
-
-def stand_in(target: npt.NDArray[Any], season_length: int) -> npt.NDArray[Any]:
-    """Windows `(batch, lookback)` without NaN: the value one season before stands in its place.
-
-    Where there is none, the last value before, else the first after, and 0 in a window of nothing.
-    """
-    filled = target.copy()
-    for step in range(season_length, target.shape[1]):
-        before = filled[:, step - season_length]
-        filled[:, step] = np.where(np.isnan(filled[:, step]), before, filled[:, step])
-    for way in (filled, filled[:, ::-1]):
-        steps = np.where(np.isnan(way), 0, np.arange(way.shape[1]))
-        last = np.maximum.accumulate(steps, axis=1)
-        way[...] = np.take_along_axis(way, last, axis=1)
-    return np.nan_to_num(filled, copy=False)
 
 
 def pairs(windows: Windows) -> Iterator[tuple[Any, Floats]]:

@@ -108,13 +108,13 @@ def _from_wide(df: pd.DataFrame, names: dict[str, str]) -> tuple[pd.DataFrame, S
     wrong = [c for c, dtype in df.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
     if wrong:
         raise DataError(
-            f"Every column of a wide frame is a series of numbers. Got: column {wrong[0]!r} of dtype "
-            f"{df.dtypes[wrong[0]]}. Drop it, or make df long with df.reset_index() if its columns "
-            "are not series."
+            "Every column of a wide frame is a series of numbers. Got: column "
+            f"{wrong[0]!r} of dtype {df.dtypes[wrong[0]]}. Drop it, or make df long with "
+            "df.reset_index() if its columns are not series."
         )
     values = df.to_numpy(dtype=np.float64, na_value=np.nan)
     started = np.maximum.accumulate(~np.isnan(values), axis=0)
-    empty = np.flatnonzero(~started[-1:].any(axis=0)) if len(df) else []
+    empty = np.flatnonzero(~started.any(axis=0))
     if len(empty):
         raise DataError(f"Series {df.columns[empty[0]]!r} has no value at all. Drop the column.")
     series, rows = np.nonzero(started.T)

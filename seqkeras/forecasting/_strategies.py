@@ -129,9 +129,7 @@ def build_network(
     return keras.models.clone_model(network) if network is model else network
 
 
-def roll_forward(
-    network: keras.Model, context: Any, horizon: int
-) -> npt.NDArray[np.float32]:
+def roll_forward(network: keras.Model, context: Any, horizon: int) -> npt.NDArray[np.float32]:
     """Forecasts `horizon` timesteps; a network that answers fewer is fed its own answers.
 
     Args:
@@ -152,7 +150,7 @@ def roll_forward(
         ahead = _steps_from(future, done, steps)
         given = {**parts, "inputs": known[:, -lookback:]} | {"future": ahead}
         read = {name: given[name] for name in parts}
-        answer = _predict(network, read if isinstance(context, dict) else read["inputs"])
+        answer = predict_batches(network, read if isinstance(context, dict) else read["inputs"])
         known = np.concatenate([known, _as_rows(answer, ahead, known.shape[2])], axis=1)
     return known[:, lookback : lookback + horizon, 0]
 
@@ -170,7 +168,10 @@ def _as_rows(
     return np.concatenate([answer[..., np.newaxis], flags, ahead], axis=2)
 
 
-def _predict(network: keras.Model, context: Any, batch_size: int = 4096) -> npt.NDArray[np.float32]:
+def predict_batches(
+    network: keras.Model, context: Any, batch_size: int = 4096
+) -> npt.NDArray[np.float32]:
+    """The answers to an array or a dict of arrays, a batch after the other."""
     parts = context if isinstance(context, dict) else {"inputs": context}
     answers = []
     for start in range(0, len(parts["inputs"]), batch_size):

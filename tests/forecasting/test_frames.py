@@ -139,7 +139,9 @@ def test_two_columns_of_one_name_are_refused(one):
 
 
 def test_something_else_than_a_frame_is_refused():
-    with pytest.raises(ArgumentError, match=r"df must be a pandas DataFrame or Series. Got: df='list'"):
+    with pytest.raises(
+        ArgumentError, match=r"df must be a pandas DataFrame or Series. Got: df='list'"
+    ):
         read_panel([1, 2, 3])
 
 
