@@ -20,9 +20,9 @@ def _time_of_day(stamps: pd.DatetimeIndex) -> Any:
 #: For each name: how long the cycle is, and where in it a stamp stands, from 0 to below 1.
 FEATURES: dict[str, tuple[pd.Timedelta, Callable[[pd.DatetimeIndex], Any]]] = {
     "time_of_day": (pd.Timedelta("1D"), _time_of_day),
-    "day_of_week": (pd.Timedelta("7D"), lambda stamps: stamps.dayofweek / 7),
+    "day_of_week": (pd.Timedelta("7D"), lambda stamps: stamps.day_of_week / 7),
     "day_of_month": (pd.Timedelta("31D"), lambda stamps: (stamps.day - 1) / 31),
-    "day_of_year": (pd.Timedelta("366D"), lambda stamps: (stamps.dayofyear - 1) / 366),
+    "day_of_year": (pd.Timedelta("366D"), lambda stamps: (stamps.day_of_year - 1) / 366),
     "month": (pd.Timedelta("366D"), lambda stamps: (stamps.month - 1) / 12),
 }
 

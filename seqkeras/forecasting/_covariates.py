@@ -222,7 +222,7 @@ def _check_present(present: npt.NDArray[np.bool_], column: pd.Series, where: Whe
         return
     row = int(np.argmin(present))
     raise DataError(
-        f"Column {column.name!r} holds {column.iloc[row]!r} for {where(row)} "
+        f"Column {column.name!r} holds {_plain(column.iloc[row])!r} for {where(row)} "
         f"({int((~present).sum())} such rows in all). Every covariate must have a finite value in "
         "every row: fill it in, or leave the column away."
     )

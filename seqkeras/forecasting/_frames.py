@@ -396,8 +396,8 @@ class _Rows:
             row = int(np.argmax(changes)) + 1
             raise DataError(
                 f"Column {column.name!r} is to be static, but in {self._name(row, columns, True)} "
-                f"it changes at {self.times[row]}, from {column.iloc[row - 1]!r} to "
-                f"{column.iloc[row]!r}. Make it one value for each series, or one of the "
+                f"it changes at {self.times[row]}, from {str(column.iloc[row - 1])!r} to "
+                f"{str(column.iloc[row])!r}. Make it one value for each series, or one of the "
                 "past_covariates or future_covariates."
             )
 

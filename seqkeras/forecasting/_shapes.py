@@ -36,11 +36,13 @@ class Shape:
         """
         if self.kind == "long":
             return forecast
-        if self.kind == "series":
-            return forecast.set_index(time_col).rename_axis(self.names[0])
-        if self.kind == "panel":
-            return forecast.set_index([id_col, time_col]).rename_axis(self.names)
-        return self._widen(forecast, id_col, time_col)
+        if self.kind == "wide":
+            return self._widen(forecast, id_col, time_col)
+        levels = [time_col] if self.kind == "series" else [id_col, time_col]
+        # Not set_index, which makes int64 of every integer.
+        arrays = [pd.Index(forecast[level]) for level in levels]
+        index = arrays[0] if len(levels) == 1 else pd.MultiIndex.from_arrays(arrays)
+        return forecast.drop(columns=levels).set_axis(index).rename_axis(self.names)
 
     def _widen(self, forecast: pd.DataFrame, id_col: str, time_col: str) -> pd.DataFrame:
         ids = pd.Index(forecast[id_col].drop_duplicates())
