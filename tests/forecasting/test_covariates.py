@@ -35,7 +35,7 @@ def test_covariates_stand_row_for_row_beside_the_targets(shops):
     words = panel.covariates.words["weather"]
     assert words == ("rain", "snow", "sun")
     assert rows[:, 2:5].tolist() == [[word == one for one in words] for word in first.weather]
-    angle = 2 * np.pi * first.ds.dt.dayofweek / 7
+    angle = 2 * np.pi * first.ds.dt.day_of_week / 7
     np.testing.assert_allclose(rows[:, 5:], np.stack([np.sin(angle), np.cos(angle)], axis=1))
     assert (panel.covariates.past_width, panel.covariates.future_width) == (1, 6)
 

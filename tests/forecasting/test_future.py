@@ -33,7 +33,7 @@ def test_rows_are_found_by_series_and_stamp_in_any_order(read, future):
     assert ahead[..., 0].tolist() == np.arange(12.0).reshape(3, 4).tolist()
     assert ahead[..., 2].all()
     assert not ahead[..., 1].any()
-    angle = 2 * np.pi * future.ds.dt.dayofweek.to_numpy().reshape(3, 4) / 7
+    angle = 2 * np.pi * future.ds.dt.day_of_week.to_numpy().reshape(3, 4) / 7
     np.testing.assert_allclose(ahead[..., 3], np.sin(angle))
     more = pd.concat([future, future.assign(ds=future.ds + pd.Timedelta("9D"), x=-1.0),
                       future.assign(unique_id="other", x=-1.0)])  # fmt: skip

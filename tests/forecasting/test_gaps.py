@@ -73,7 +73,7 @@ def test_lines_do_not_cross_from_one_series_into_the_next_nor_fill_what_was_give
 
 def test_far_more_gaps_than_rows_hint_at_the_frequency():
     df = pd.DataFrame({"ds": pd.to_datetime(["2000-01-01", "2024-01-01"]), "y": [1.0, 2.0]})
-    with pytest.raises(DataError, match="df has 2 rows.*it would have .*freq="):
+    with pytest.raises(DataError, match=r"df has 2 rows.*it would have .*freq="):
         read_panel(df, freq="h", fill="mask")
 
 

@@ -79,7 +79,7 @@ def test_a_frame_is_not_taken_for_wide_by_mistake(one):
     counted = pd.DataFrame({"day": np.arange(9), "sales": np.arange(9.0)})
     with pytest.raises(ArgumentError, match="time_col must be a column of df"):
         read_panel(counted, target_col="sales")
-    with pytest.raises(ArgumentError, match="use df.reset_index"):
+    with pytest.raises(ArgumentError, match=r"use df\.reset_index"):
         read_panel(one.set_index("ds").assign(temperature=1.0))
     with pytest.raises(ArgumentError, match=r"df.reset_index\(names='day'\)"):
         read_panel(one.set_index("ds"), time_col="day")
