@@ -135,7 +135,8 @@ class ReversibleNormalization(keras.layers.Layer):
     def _undo(self, x: Any, statistics: Any) -> Any:
         center, scale = self._like(x, statistics[:, :1]), self._like(x, statistics[:, 1:])
         if self.affine:
-            shift, log_scale = (weight[None, None] for weight in (self.shift, self.log_scale))
+            shift = ops.reshape(self.shift, (1, 1, -1))
+            log_scale = ops.reshape(self.log_scale, (1, 1, -1))
             x = (x - self._like(x, shift)) / ops.exp(self._like(x, log_scale))
         return x * scale + center
 
