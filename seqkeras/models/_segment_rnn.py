@@ -1,13 +1,14 @@
 """Segment RNN: reads and writes whole segments, each in one step of a recurrent layer."""
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import keras
 from keras import ops
 
 from seqkeras._checks import bad_argument, check_flag, check_fraction, check_integer
-from seqkeras.layers import Cell, recurrent_layer
 from seqkeras.models._context import Sizes, Window, learned_vectors
+from seqkeras.models._stack import Stack, StackOptions, one_way, run_from
 
 LONGEST = 24  # of the segments where none is asked for
 
@@ -26,12 +27,9 @@ def segment_rnn(
     static: int = 0,
     categories: Sequence[int] = (),
     outputs: int = 1,
-    units: int = 512,
-    cell: Cell = "gru",
-    dropout: float = 0.1,
-    implementation: str = "auto",
-    batch_size: int | None = None,
+    head_dropout: float = 0.1,
     name: str | None = None,
+    **stack: Unpack[StackOptions],
 ) -> keras.Model:
     """A forecaster whose recurrent layer takes a segment of the series in each step (SegRNN).
 
@@ -66,12 +64,11 @@ def segment_rnn(
             never seen.
         outputs: numbers for each step, such as quantiles or parameters; the naive forecast is
             added to each.
-        units: width of the state, and of what a segment is projected to.
-        cell: `"lstm"`, `"gru"`, `"simple_rnn"`, or a Keras RNN cell, which brings its own width.
-        dropout: share of the last outputs that training drops.
-        implementation: which of several equal ways runs the recurrent layer; see `StackOptions`.
-        batch_size: fixed number of rows in a batch.
+        head_dropout: share of what the last layer gives that training drops.
         name: of the model.
+        **stack: units, cell, dropout, recurrent_dropout, implementation, batch_size; see
+            `StackOptions`. The default is one GRU of 512 units; segments are projected to as many.
+            `bidirectional` and `stateful` are refused.
 
     Returns:
         An uncompiled functional model, `(batch, lookback, features)` to `(batch, horizon)`, with
@@ -79,8 +76,8 @@ def segment_rnn(
         `future`, `static` or `categories` it takes a dict, as `multi_output` does.
 
     Raises:
-        ArgumentError: a value cannot work; several targets beside other features, or with
-            `future`, `static` or `categories`.
+        ArgumentError: a keyword is unknown, or a value cannot work; several targets beside other
+            features, or with `future`, `static` or `categories`.
 
     Example:
         >>> segment_rnn(lookback=96, horizon=24, units=16).output_shape
@@ -88,30 +85,37 @@ def segment_rnn(
         >>> segment_rnn(7, targets=7, lookback=96, horizon=100, units=16).output_shape
         (None, 100, 7)
     """
+    one_way("segment_rnn", stack)
+    plan = Stack.parse(**_with_defaults(stack))
     check_flag("linear_skip", linear_skip)
-    dropout = check_fraction("dropout", dropout)
-    units = check_integer("units", units)
+    head_dropout = check_fraction("head_dropout", head_dropout)
     sizes = Sizes(
         features, lookback, horizon, season_length, future, static, categories, outputs, targets
     )
-    window = Window(sizes, normalization, batch_size)
+    window = Window(sizes, normalization, plan.batch_size)
     segments = _Segments(window, sizes, segment)
-    layer = recurrent_layer(
-        cell, units=units, implementation=implementation, return_state=True, name="recurrent"
-    )
+    layers = plan.layers(return_sequences=False, return_state=True)
+    units = plan.units[0]
     past = segments.read(units)
-    _, *state = layer(past)
+    _, states = run_from(layers, past)
     # Each query is a row of its own, so that all of them are answered in one step.
     queries = ops.reshape(segments.queries(past), (-1, 1, units))
-    state = [ops.repeat(one, segments.ahead, axis=0) for one in state]
-    answer, *_ = layer(queries, initial_state=state)
-    correction = segments.write(keras.layers.Dropout(dropout, name="dropout")(answer))
+    copies = [[ops.repeat(one, segments.ahead, axis=0) for one in state] for state in states]
+    answer, _ = run_from(layers, queries, copies)
+    correction = segments.write(keras.layers.Dropout(head_dropout, name="head_dropout")(answer))
     if linear_skip:
         relative = _each_alone(window.relative) if targets > 1 else window.relative
         correction += window.head(relative, "linear_path", use_bias=False)
     if targets > 1:
         correction = _together(correction, targets)
     return window.model(correction, name or "segment_rnn")
+
+
+def _with_defaults(stack: StackOptions) -> StackOptions:
+    options: StackOptions = {"cell": "gru", **stack}
+    if isinstance(options["cell"], str):  # a Keras cell brings its own units
+        options.setdefault("units", 512)
+    return options
 
 
 class _Segments:
