@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from seqkeras._checks import bad_argument, check_integer, check_one_of
 from seqkeras.layers import NORMALIZATIONS, center_and_scale
-from seqkeras.models._stack import Stack
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,10 @@ class Sizes:
     static: int = 0
     categories: Sequence[int] = ()
     outputs: int = 1
+    targets: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("features", "lookback", "horizon", "season_length", "outputs"):
+        for name in ("features", "lookback", "horizon", "season_length", "outputs", "targets"):
             self._set(name, check_integer(name, getattr(self, name)))
         for name in ("future", "static"):
             self._set(name, check_integer(name, getattr(self, name), minimum=0))
@@ -43,6 +44,17 @@ class Sizes:
         if self.season_length > self.lookback:
             fix = f"The seasonal naive forecast is read from the lookback of {self.lookback}."
             raise bad_argument("season_length", self.season_length, "at most lookback", fix)
+        self._check_targets()
+
+    def _check_targets(self) -> None:
+        if self.targets == 1:
+            return
+        if self.targets != self.features:
+            fix = f"There are {self.features} features."
+            raise bad_argument("targets", self.targets, "1, or as many as features", fix)
+        if self.future or self.static or self.categories:
+            fix = "Several targets are forecast from their own past alone."
+            raise bad_argument("targets", self.targets, "1 beside what else is known", fix)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -52,33 +64,36 @@ class Window:
     """A window as the tensors that a forecasting network is made of.
 
     Attributes:
-        past: `(batch, lookback, width)`: the target, normalised, then the other features, then
-            what is known of the series, at each timestep.
-        relative: `(batch, lookback)`: the target, normalised.
+        relative: `(batch, lookback)`: the target, normalised. Of several targets `(batch,
+            lookback, targets)`.
+        past: `(batch, lookback, features)`: the target, normalised, and the other features.
         future: `(batch, horizon, future)`, or None.
         about: `(batch, width)`: the static numbers and the embedded categories, or None.
     """
 
-    def __init__(self, sizes: Sizes, stack: Stack, normalization: str = "last") -> None:
+    def __init__(
+        self, sizes: Sizes, normalization: str = "last", batch_size: int | None = None
+    ) -> None:
         check_one_of("normalization", normalization, NORMALIZATIONS)
         self._sizes = sizes
-        self._inputs = _inputs(sizes, stack)
+        self._inputs = _inputs(sizes, batch_size)
         self.future = self._inputs.get("future")
         self.about = _about(self._inputs, sizes.categories)
-        self._target = self._inputs["inputs"][:, :, 0]
+        x = self._inputs["inputs"]
+        self._target = x[:, :, 0] if sizes.targets == 1 else x
         center, self._scale = center_and_scale(self._target, normalization)
         relative = self._target if center is None else self._target - center
         self.relative = relative if self._scale is None else relative / self._scale
-        self.past = self._past()
+        self.past = self.relative if sizes.targets > 1 else ops.expand_dims(self.relative, -1)
+        if sizes.features > sizes.targets:
+            self.past = ops.concatenate([self.past, x[:, :, sizes.targets :]], axis=-1)
 
-    def _past(self) -> keras.KerasTensor:
-        parts = [ops.expand_dims(self.relative, -1)]
-        if self._sizes.features > 1:
-            parts.append(self._inputs["inputs"][:, :, 1:])
-        if self.about is not None:
-            repeat = keras.layers.RepeatVector(self._sizes.lookback, name="about_past")
-            parts.append(repeat(self.about))
-        return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+    def beside_about(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        """A sequence `(batch, steps, width)`, and at each step what is known of the series."""
+        if self.about is None:
+            return x
+        repeated = keras.layers.RepeatVector(x.shape[1], name=name)(self.about)
+        return ops.concatenate([x, repeated], axis=-1)
 
     def head(self, x: keras.KerasTensor, name: str, *, use_bias: bool = True) -> keras.KerasTensor:
         """A correction of the whole horizon from `(batch, width)`; of zeros, until it is trained.
@@ -111,17 +126,23 @@ class Window:
         return keras.Model(self._inputs["inputs"] if only else self._inputs, forecast, name=name)
 
 
-def _inputs(sizes: Sizes, stack: Stack) -> dict[str, keras.KerasTensor]:
+def _inputs(sizes: Sizes, batch_size: int | None) -> dict[str, keras.KerasTensor]:
     """The inputs by name, those alone that there are."""
-    inputs = {"inputs": stack.input(sizes.lookback, sizes.features)}
-    if sizes.future:
-        inputs["future"] = stack.input(sizes.horizon, sizes.future, name="future")
-    if sizes.static:
-        inputs["static"] = stack.input(sizes.static, name="static")
-    if sizes.categories:
-        shape = (stack.batch_size, len(sizes.categories))
-        inputs["categories"] = keras.Input(batch_shape=shape, dtype="int32", name="categories")
-    return inputs
+    shapes = {
+        "inputs": (sizes.lookback, sizes.features),
+        "future": (sizes.horizon, sizes.future),
+        "static": (sizes.static,),
+        "categories": (len(sizes.categories),),
+    }
+    return {
+        name: keras.Input(
+            batch_shape=(batch_size, *shape),
+            dtype="int32" if name == "categories" else None,
+            name=name,
+        )
+        for name, shape in shapes.items()
+        if shape[-1]
+    }
 
 
 def _about(
@@ -136,3 +157,17 @@ def _about(
         )
         parts.append(embedding(inputs["categories"][:, column]))
     return ops.concatenate(parts, axis=-1) if len(parts) > 1 else next(iter(parts), None)
+
+
+def learned_vectors(
+    rows: keras.KerasTensor, count: int, units: int, name: str
+) -> keras.KerasTensor:
+    """A learned vector for each of `count` places, the same for each of the rows `(rows, any)`.
+
+    Returns:
+        `(rows, count, units)`.
+    """
+    zeros = ops.cast(ops.zeros_like(rows[:, :1]), "int32")
+    places = ops.add(zeros, np.arange(count, dtype="int32"))
+    initial = keras.initializers.RandomNormal(stddev=1.0)
+    return keras.layers.Embedding(count, units, initial, name=name)(places)

@@ -77,8 +77,8 @@ def multi_output(
     plan = Stack.parse(**stack)
     check_flag("linear_skip", linear_skip)
     sizes = Sizes(features, lookback, horizon, season_length, future, static, categories, outputs)
-    window = Window(sizes, plan, normalization)
-    state = plan(window.past, return_sequences=False)
+    window = Window(sizes, normalization, plan.batch_size)
+    state = plan(window.beside_about(window.past, "about_past"), return_sequences=False)
     correction = window.head(state, "head")
     if linear_skip:
         correction += window.head(window.relative, "linear_path", use_bias=False)
