@@ -50,13 +50,14 @@ def audit_leaks(
 
     Example:
         >>> from seqkeras.forecasting import load_air_passengers
+        >>> forecaster, df = Forecaster(6, epochs=1, seed=0), load_air_passengers()
+        >>> bool(audit_leaks(forecaster, df).leaks.any())
+        False
         >>> def scaled(df):
         ...     return df.assign(y=df.y / df.y.max())
-        >>> forecaster, df = Forecaster(6, epochs=1, seed=0), load_air_passengers()
-        >>> audit_leaks(forecaster, df).leaks.any(), audit_leaks(
-        ...     forecaster, df, prepare=scaled
-        ... ).leaks.any()
-        (np.False_, np.True_)
+        >>> report = audit_leaks(forecaster, df, prepare=scaled)
+        >>> report.index[report.leaks].tolist()
+        ['scaler', 'rows read', 'forecasts', 'forecasts after newer rows']
     """
     if forecaster.seed is None:
         raise bad_argument("seed", None, "a number, so that two fits can be compared")

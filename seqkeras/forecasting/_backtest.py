@@ -113,6 +113,7 @@ def backtest(
     """See `Forecaster.backtest`."""
     forecaster._check_parameters()
     schedule = Schedule.parse(forecaster.horizon, windows=windows, step=step, gap=gap, refit=refit)
+    _check_jobs(n_jobs)
     df, panel, columns = read_history(forecaster, df, schedule.rows, columns)
     _check_names(panel)
     jobs = [
@@ -126,7 +127,7 @@ def backtest(
         )
         for fold in schedule.folds()
     ]
-    folds = _distributed(jobs, n_jobs)
+    folds = list(joblib.Parallel(n_jobs=n_jobs)(jobs))
     repeat_warnings(folds)
     origins, forecasts = _joined(folds)
     return result(forecaster, panel, origins, forecasts, schedule)
@@ -255,15 +256,19 @@ def result(
     return Backtest(frame, *tables(truth, guesses))
 
 
-def _distributed(jobs: list[Any], n_jobs: int | None) -> list[Fold]:
+def _check_jobs(n_jobs: int | None) -> None:
+    """Raises for a number that is none, and for backends of joblib that cannot run fits."""
+    if n_jobs is not None and (type(n_jobs) is not int or n_jobs == 0):
+        raise bad_argument("n_jobs", n_jobs, "None, or an integer other than 0, as in joblib")
     backend, workers = joblib.parallel.get_active_backend()
     name = type(backend).__name__
-    in_one = (workers if n_jobs is None else n_jobs) == 1
-    if not in_one and name in ("ThreadingBackend", "MultiprocessingBackend"):
-        why = "threads share the seed of Keras" if name[0] == "T" else "a forked TensorFlow hangs"
-        fix = f"{why[0].upper()}{why[1:]}: leave joblib its default, loky, or use dask or ray."
+    unfit = {
+        "ThreadingBackend": "Threads share the seed of Keras",
+        "MultiprocessingBackend": "A TensorFlow that was forked hangs",
+    }
+    if name in unfit and (workers if n_jobs is None else n_jobs) != 1:
+        fix = f"{unfit[name]}: leave joblib its default, loky, or use dask or ray."
         raise bad_argument("n_jobs", n_jobs, f"1 under joblib's {name}", fix)
-    return list(joblib.Parallel(n_jobs=n_jobs)(jobs))
 
 
 def repeat_warnings(folds: list[Fold]) -> None:

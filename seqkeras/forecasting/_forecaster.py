@@ -59,7 +59,8 @@ class Forecaster(BaseEstimator):
         lookback: timesteps that a forecast reads. None: three seasons, or at least twice the
             horizon, as far as half of the series are long enough for it.
         model: `"multi_output"`: the whole horizon at once. `"recursive"`: one step, fed back as
-            the next input. Or a builder, called as `model(1, lookback=..., horizon=...)`, or an
+            the next input. `"encoder_decoder"`: a second stack runs over the horizon.
+            `"segment_rnn"`: a segment of the series in each step, for long windows. Or a builder, called as `model(1, lookback=..., horizon=...)`, or an
             uncompiled `keras.Model`, which is copied and starts from fresh weights: these map
             `(batch, lookback, 1)` to `(batch, steps)`; if steps are fewer than the horizon,
             they are fed back too. With covariates or missing values they read more, as

@@ -55,13 +55,12 @@ class Truth:
         error = self.actual - guess.yhat
         quantiles, shares = guess.quantiles()
         absolute = self._mean(np.abs(error))
-        losses = 2 * pinball(self.actual[..., np.newaxis], quantiles, shares).mean(axis=-1)
         scores = {
             "MAE": absolute,
             "RMSE": self._mean(error**2) ** 0.5,
             "sMAPE": self._mean(percentages(self.actual, guess.yhat)),
             "MASE": absolute / self.scales,
-            "WQL": _ratio(self._mean(losses), self._mean(np.abs(self.actual))),
+            "WQL": _ratio(self._mean(self._losses(guess)), self._mean(np.abs(self.actual))),
             "CRPS": self._mean(crps_terms(self.actual, quantiles, shares)),
         }
         for level, (low, high) in guess.intervals.items():
@@ -71,15 +70,16 @@ class Truth:
             scores[f"MSIS {level:g} %"] = self._mean(width) / self.scales
         return pd.DataFrame(scores, index=self.ids)
 
-    def overall(self, scores: pd.DataFrame) -> pd.Series:
+    def overall(self, guess: Guess, scores: pd.DataFrame) -> pd.Series:
         """The mean over series of each score; WQL over all values at once."""
         means = scores.mean()
-        # Each series weighs by its own size and number of values.
-        came = np.bincount(self.series, (~np.isnan(self.actual)).sum(axis=1))
-        weights = np.nan_to_num(self._mean(np.abs(self.actual))) * came
-        known = weights > 0
-        means["WQL"] = _ratio((scores["WQL"] * weights)[known].sum(), weights.sum())
+        means["WQL"] = _ratio(np.nanmean(self._losses(guess)), np.nanmean(np.abs(self.actual)))
         return means
+
+    def _losses(self, guess: Guess) -> Floats:
+        """Twice the pinball loss of each value, as a mean over the probabilities."""
+        quantiles, shares = guess.quantiles()
+        return 2 * pinball(self.actual[..., np.newaxis], quantiles, shares).mean(axis=-1)
 
     def _mean(self, terms: npt.NDArray[Any]) -> Floats:
         """The mean of `(origins, steps)` over all values of each series that came."""
@@ -91,9 +91,9 @@ class Truth:
 def tables(truth: Truth, guesses: dict[str, Guess]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Overall scores, one row for each method; and those of each series and method."""
     parts = {method: truth.by_series(guess) for method, guess in guesses.items()}
-    overall = pd.DataFrame({method: truth.overall(part) for method, part in parts.items()}).T
+    overall = {method: truth.overall(guess, parts[method]) for method, guess in guesses.items()}
     columns = parts[next(iter(parts))].columns
-    return overall[columns], pd.concat(parts, names=["method"])[columns]
+    return pd.DataFrame(overall).T[columns], pd.concat(parts, names=["method"])[columns]
 
 
 def _ratio(top: Any, bottom: Any) -> Any:

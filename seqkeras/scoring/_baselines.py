@@ -49,7 +49,8 @@ def naive2(history: npt.ArrayLike, *, horizon: int, season_length: int = 1) -> F
         `(horizon,)`.
 
     Raises:
-        ArgumentError: the history is empty or not one-dimensional.
+        ArgumentError: the history is empty or not one-dimensional, or it has a season and values
+            that are not above 0.
 
     Example:
         >>> naive2([1.0, 3.0] * 12, horizon=3, season_length=2).round(6).tolist()
@@ -59,6 +60,9 @@ def naive2(history: npt.ArrayLike, *, horizon: int, season_length: int = 1) -> F
     horizon = check_integer("horizon", horizon)
     if not is_seasonal(past, season_length=season_length):
         return np.full(horizon, past[-1])
+    if np.min(past) <= 0:
+        fix = "Its season is a factor; naive has one that is not."
+        raise bad_argument("history", float(np.min(past)), "above 0 everywhere", fix)
     indices = _seasonal_indices(past, season_length)
     steps = np.arange(len(past), len(past) + horizon) % season_length
     return past[-1] / indices[(len(past) - 1) % season_length] * indices[steps]

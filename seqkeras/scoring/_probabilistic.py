@@ -25,7 +25,7 @@ def wql(actual: npt.ArrayLike, quantiles: npt.ArrayLike, *, probabilities: npt.A
 
     Example:
         >>> wql([4.0, 4.0], [[3.0], [5.0]], probabilities=[0.5])
-        0.05
+        0.25
     """
     truth, guess, shares = _quantiles(actual, quantiles, probabilities)
     size = float(np.sum(np.abs(truth)))
@@ -39,9 +39,10 @@ def crps(actual: npt.ArrayLike, quantiles: npt.ArrayLike, *, probabilities: npt.
     """Continuous ranked probability score, in the unit of the series, from quantiles.
 
     Twice the integral of the pinball loss over all probabilities (Laio & Tamea 2007; Gneiting &
-    Ranjan 2011), where each quantile stands for the probabilities nearest to its own. So it is the
-    CRPS of a distribution, and no forecast can gain by saying other than it believes. A point
-    forecast, given for one probability, has the mean absolute error.
+    Ranjan 2011), where each quantile stands for the probabilities nearest to its own. Every
+    quantile does best by what is believed. Of equally spaced quantiles, such as a sorted sample
+    with probabilities `(i + 0.5) / n`, it is the CRPS of that sample; a point forecast, given for
+    0.5, has the mean absolute error.
 
     Args:
         actual: what came, `(...)`.

@@ -23,15 +23,12 @@ def pinball(actual: Floats, quantile: Floats, probability: npt.ArrayLike) -> Flo
 
 
 def crps_terms(actual: Floats, quantiles: Floats, probabilities: Floats) -> Floats:
-    """The CRPS of each value, exact for the distribution that the quantiles stand for.
+    """The CRPS of each value: twice the integral of the pinball loss over the probability.
 
-    Each quantile stands for the probabilities that are nearer to its own than to another. Inside
-    such a cell the pinball loss is linear in the probability, so twice its integral is the sum of
-    its values in the middle of the cells, times their widths.
+    Each quantile stands for the probabilities that are nearer to its own than to another.
     """
     edges = np.concatenate([[0.0], (probabilities[1:] + probabilities[:-1]) / 2, [1.0]])
-    middles = (edges[1:] + edges[:-1]) / 2
-    losses = pinball(actual[..., np.newaxis], quantiles, middles)
+    losses = pinball(actual[..., np.newaxis], quantiles, probabilities)
     return np.asarray(2 * losses @ np.diff(edges))
 
 
