@@ -60,11 +60,11 @@ class Forecaster(BaseEstimator):
             horizon, as far as half of the series are long enough for it.
         model: `"multi_output"`: the whole horizon at once. `"recursive"`: one step, fed back as
             the next input. `"encoder_decoder"`: a second stack runs over the horizon.
-            `"segment_rnn"`: a segment of the series in each step, for long windows. Or a builder, called as `model(1, lookback=..., horizon=...)`, or an
-            uncompiled `keras.Model`, which is copied and starts from fresh weights: these map
-            `(batch, lookback, 1)` to `(batch, steps)`; if steps are fewer than the horizon,
-            they are fed back too. With covariates or missing values they read more, as
-            `multi_output` does: `docs/forecasting.md`.
+            `"segment_rnn"`: a segment of the series in each step, for long windows. Or a builder,
+            called as `model(1, lookback=..., horizon=...)`, or an uncompiled `keras.Model`, which
+            is copied and starts from fresh weights: these map `(batch, lookback, 1)` to
+            `(batch, steps)`; if steps are fewer than the horizon, they are fed back too. With
+            covariates or missing values they read more, as the named networks do.
         levels: nominal coverage of the intervals in percent; `()` for none.
         season_length: timesteps of one season, or None: what the frequency suggests (12 for
             months, 7 for days, 24 for hours ...), 1 if the lookback is shorter.
