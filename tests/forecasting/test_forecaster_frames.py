@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqkeras.errors import ArgumentError, DataError
+from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.forecasting import Forecaster
 from seqkeras.models import multi_output
 from seqkeras.testing import check_forecaster
@@ -79,7 +79,13 @@ def test_the_promises_of_every_forecaster_hold_with_covariates(shops, options, n
 
 
 def test_the_promises_of_every_forecaster_hold_for_a_wide_frame_with_missing_values(shops):
-    check_forecaster(quick(), shops.pivot(index="ds", columns="unique_id", values="y"))
+    wide = shops.pivot(index="ds", columns="unique_id", values="y")
+    check_forecaster(quick(lookback=14), wide)
+    with pytest.raises(DataError, match=r"Series 'a' has no target in its last 7 rows.*larger"):
+        quick().fit(wide)
+    with pytest.warns(SkippedSeriesWarning, match="1 of 3 series are without"):
+        skipped = quick(short_series="skip", epochs=1).fit(wide)
+    assert skipped.predict()["yhat"].columns.tolist() == ["b", "c"]
 
 
 @pytest.mark.backends
