@@ -70,7 +70,7 @@ class Calendar:
         """What one step adds: an integer or a pandas offset."""
         if self.is_period:
             return pd.PeriodDtype(self.freq).freq
-        return to_offset(self.freq) if self._is_dated else int(self.freq)
+        return to_offset(self.freq) if self.is_dated else int(self.freq)
 
     @property
     def season_length(self) -> int:
@@ -79,7 +79,7 @@ class Calendar:
         A day for steps of five minutes or more, else an hour or a minute; a week for days, a year
         for weeks, months and quarters.
         """
-        if not self._is_dated:
+        if not self.is_dated:
             return 1
         step = self.step
         if _is_fixed(step):
@@ -95,25 +95,75 @@ class Calendar:
         """Each stamp moved by a number of steps, back if negative."""
         if not steps:
             return times
-        if not self._is_dated:
+        if not self.is_dated:
             return times + steps * self.step
         if isinstance(times, pd.PeriodIndex):
             return times + steps
         if _is_fixed(self.step) or times.tz is None:
             return times + steps * self.step
         # Days and longer are counted on the wall clock, whatever daylight saving does.
-        local = times.tz_localize(None) + steps * self.step
+        return self.off_wall(self.on_wall(times) + steps * self.step, times)
+
+    def on_wall(self, times: pd.Index) -> pd.Index:
+        """Stamps as the clock on the wall shows them, where steps are counted by it."""
+        if isinstance(times, pd.DatetimeIndex) and not _is_fixed(self.step):
+            return times.tz_localize(None)
+        return times
+
+    def off_wall(self, local: pd.Index, like: pd.Index) -> pd.Index:
+        """What `on_wall` was given, in the time zone of the stamps `like`."""
+        if not isinstance(like, pd.DatetimeIndex) or local.tz == like.tz:
+            return local
         return local.tz_localize(
-            times.tz, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward"
+            like.tz, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward"
         )
+
+    def ticks_of_step(self, times: pd.Index) -> int | None:
+        """What one step adds to the integers of such stamps; None where that varies."""
+        if not self.is_dated:
+            return int(self.step)
+        if isinstance(times, pd.PeriodIndex):
+            return int(self.step.n)
+        if not isinstance(self.step, pd.offsets.Tick | pd.offsets.Day):
+            return None
+        span = (
+            pd.Timedelta(days=self.step.n) if isinstance(self.step, pd.offsets.Day) else self.step
+        )
+        return int(pd.Timedelta(span) // pd.Timedelta(1, times.unit))
+
+    def shift(self, times: pd.Index, steps: npt.NDArray[np.int64]) -> pd.Index:
+        """Each stamp moved by its own number of steps, back if negative."""
+        if not self.is_dated:
+            return times + steps * self.step
+        if isinstance(times, pd.PeriodIndex):
+            return times + steps
+        dtype, numbers = str(times.dtype), to_integers(times)
+        if _is_fixed(self.step):
+            duration = pd.Timedelta(self.step).to_timedelta64()
+            return from_integers(
+                numbers + steps * (duration // np.timedelta64(1, times.unit)), dtype
+            )
+        # Other frequencies are counted in calendars: at once for all stamps that move as far.
+        moved = np.empty_like(numbers)
+        order = np.argsort(steps, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(steps[order])) + 1):
+            if len(rows):
+                alike = self.move(times[rows], int(steps[rows[0]]))
+                moved[rows] = to_integers(alike.as_unit(times.unit))
+        return from_integers(moved, dtype)
 
     def span(self, times: pd.Index, first: int, last: int) -> pd.Index:
         """For each stamp, those from `first` to `last` steps away; one stamp after the other."""
-        moved = [self.move(times, steps) for steps in range(first, last + 1)]
-        together = moved[0].append(moved[1:])
-        order = np.arange(len(together)).reshape(len(moved), len(times)).T.ravel()
-        spread = together[order].astype(self.dtype)
-        if not self._is_dated and not np.array_equal(spread, together[order]):
+        count = last - first + 1
+        if self._is_even:
+            steps = np.tile(np.arange(first, last + 1), len(times))
+            together = self.shift(times.repeat(count), steps)
+        else:
+            moved = [self.move(times, step) for step in range(first, last + 1)]
+            order = np.arange(len(times) * count).reshape(count, len(times)).T.ravel()
+            together = moved[0].append(moved[1:])[order]
+        spread = together.astype(self.dtype)
+        if not self.is_dated and not np.array_equal(spread, together):
             raise DataError(f"The stamps after the last are beyond {self.dtype}. Use int64.")
         return spread
 
@@ -133,7 +183,12 @@ class Calendar:
         return self.dtype.startswith("period")
 
     @property
-    def _is_dated(self) -> bool:
+    def _is_even(self) -> bool:
+        """Whether a number of steps is the same distance from any stamp."""
+        return not self.is_dated or self.is_period or _is_fixed(self.step)
+
+    @property
+    def is_dated(self) -> bool:
         return self.dtype.startswith(("datetime64", "period"))
 
 

@@ -2,7 +2,7 @@
 
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
@@ -21,26 +21,33 @@ from seqkeras._checks import (
     check_positive,
 )
 from seqkeras.errors import DataError, NotFittedError
-from seqkeras.forecasting import _archive, _plots
+from seqkeras.forecasting import _archive, _backtest, _observations, _plots
 from seqkeras.forecasting._conformal import ConformalIntervals, check_enough, needed
-from seqkeras.forecasting._frames import Panel, read_panel
+from seqkeras.forecasting._embedding import embedding_frame, last_state
+from seqkeras.forecasting._frames import Panel, read_alike, read_panel
+from seqkeras.forecasting._future import read_future
+from seqkeras.forecasting._inputs import CovariateScaler, Inputs, pairs
 from seqkeras.forecasting._strategies import (
     STRATEGIES,
     Builder,
+    Sizes,
     build_network,
     default_batch_size,
     default_lookback,
+    predict_batches,
     roll_forward,
 )
 from seqkeras.forecasting._training import TrainingLog, train
-from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
+from seqkeras.windows import StandardScaler, Windows, WindowSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from seqkeras.forecasting._backtest import Backtest
+
 
 class Forecaster(BaseEstimator):
-    """Forecasts of one series or many, from a long pandas frame, with prediction intervals.
+    """Forecasts of one series or many, from a pandas frame, with prediction intervals.
 
     `fit` scales each series by its own mean and deviation, holds out the last rows of each,
     trains on windows of the rest until the held-out windows are forecast best, measures there how
@@ -52,10 +59,12 @@ class Forecaster(BaseEstimator):
         lookback: timesteps that a forecast reads. None: three seasons, or at least twice the
             horizon, as far as half of the series are long enough for it.
         model: `"multi_output"`: the whole horizon at once. `"recursive"`: one step, fed back as
-            the next input. Or a builder, called as `model(1, lookback=..., horizon=...)`, or an
-            uncompiled `keras.Model`, which is copied and starts from fresh weights: these map
-            `(batch, lookback, 1)` to `(batch, steps)`; if steps are fewer than the horizon,
-            they are fed back too.
+            the next input. `"encoder_decoder"`: a second stack runs over the horizon.
+            `"segment_rnn"`: a segment of the series in each step, for long windows. Or a builder,
+            called as `model(1, lookback=..., horizon=...)`, or an uncompiled `keras.Model`, which
+            is copied and starts from fresh weights: these map `(batch, lookback, 1)` to
+            `(batch, steps)`; if steps are fewer than the horizon, they are fed back too. With
+            covariates or missing values they read more, as the named networks do.
         levels: nominal coverage of the intervals in percent; `()` for none.
         season_length: timesteps of one season, or None: what the frequency suggests (12 for
             months, 7 for days, 24 for hours ...), 1 if the lookback is shorter.
@@ -68,8 +77,8 @@ class Forecaster(BaseEstimator):
         validation: share of each series that is held out at its end, at least one horizon and
             enough for the intervals. 0: nothing is held out, all epochs are run, and `levels`
             must be `()`.
-        short_series: `"raise"` an error for series that are too short, or `"skip"` them with a
-            warning that counts them.
+        short_series: `"raise"` an error for series that are too short, or have no target among
+            their last rows, or `"skip"` them with a warning that counts them.
         seed: of weights and shuffles, below 2**32; None is different each time. The global
             generator of Keras is seeded with it; Python's and NumPy's are given back as found.
         progress: draw a bar while training, on a terminal.
@@ -82,6 +91,8 @@ class Forecaster(BaseEstimator):
         log_: losses and the number of epochs, a `TrainingLog`.
         intervals_: the radii of the intervals, in scaled units.
         scaler_: mean and deviation of each series.
+        inputs_: how covariates are scaled, and whether targets may be missing.
+        panel_: the last rows of each series, with their covariates.
 
     Example:
         >>> from seqkeras.forecasting import load_air_passengers
@@ -98,6 +109,7 @@ class Forecaster(BaseEstimator):
     log_: TrainingLog
     intervals_: ConformalIntervals | None
     scaler_: StandardScaler
+    inputs_: Inputs
     panel_: Panel
 
     def __init__(
@@ -137,42 +149,76 @@ class Forecaster(BaseEstimator):
 
     def fit(
         self,
-        df: "pd.DataFrame",
+        df: "pd.DataFrame | pd.Series",
+        y: None = None,
         *,
         id_col: str = "unique_id",
         time_col: str = "ds",
         target_col: str = "y",
         freq: str | int | None = None,
+        past_covariates: Sequence[str] = (),
+        future_covariates: Sequence[str] = (),
+        static_covariates: Sequence[str] = (),
+        calendar: str | Sequence[str] | None = None,
+        missing: str = "mask",
+        fill: str = "raise",
     ) -> Self:
-        """Trains a fresh network on the series of a long frame.
+        """Trains a fresh network on the series of a frame.
 
         Args:
-            df: one row for each series and time stamp, in order of time within each series.
+            df: one row for each series and time stamp, in order of time within each series. Or a
+                wide frame, whose index are the stamps and each column is a series; a Series over
+                its stamps; a frame or Series with ids and stamps as two levels of the index.
+            y: not used, for the target is a column; the pipelines of scikit-learn pass it.
             id_col: column that tells the series apart. A frame without it is one series.
             time_col: column of time stamps, periods or integers, regular within each series.
             target_col: column of what is forecast.
             freq: frequency of the stamps, such as `"MS"`; None reads it from them.
+            past_covariates: columns that are known up to the last row.
+            future_covariates: columns that are known over the horizon too; `predict` needs them.
+            static_covariates: columns that do not change within a series.
+            calendar: what stamps say by themselves: `"auto"` for what suits the frequency, or
+                names among `"time_of_day"`, `"day_of_week"`, `"day_of_month"`, `"day_of_year"`
+                and `"month"`. None for nothing.
+            missing: targets that are NaN: `"mask"` tells the network which they are and leaves
+                them out of scaling, loss and intervals; `"raise"` refuses them.
+            fill: stamps that are missing between others: `"raise"`, or `"mask"` for targets that
+                are missing, or `"interpolate"` for targets on a straight line.
 
         Raises:
             ArgumentError: a parameter or a column cannot be used; nothing is trained then.
-            DataError: the frame cannot be used (empty, missing values, gaps, too short), or
-                training diverged. The forecaster stays as it was.
+            DataError: the frame cannot be used (empty, gaps, too short, a covariate without a
+                value), or training diverged. The forecaster stays as it was.
         """
         self._check_parameters()
-        panel = read_panel(df, id_col=id_col, time_col=time_col, target_col=target_col, freq=freq)
+        _check_no_target(y)
+        panel = read_panel(
+            df,
+            id_col=id_col,
+            time_col=time_col,
+            target_col=target_col,
+            freq=freq,
+            past_covariates=past_covariates,
+            future_covariates=future_covariates,
+            static_covariates=static_covariates,
+            calendar=calendar,
+            missing=missing,
+            fill=fill,
+        )
         lookback, season = self._window(panel)
         panel = panel.long_enough(
             lookback + self.horizon,
             why=f"lookback {lookback} + horizon {self.horizon}",
             short_series=self.short_series,
-        )
+        ).with_recent(lookback, short_series=self.short_series)
         held_out = self._held_out_rows(panel, lookback)
         scaler = StandardScaler().fit(panel.values)
+        inputs = Inputs(CovariateScaler.fit(panel), season, panel.has_missing)
         with _seeded(self.seed) as seed:
-            network = self._network(lookback, season)
+            network = self._network(panel, lookback, season)
             fresh = network.get_weights()
             steps = network.output_shape[1]
-            log, residuals = self._validate(network, panel, held_out, lookback, seed)
+            log, residuals = self._validate(network, panel, held_out, lookback, season, seed)
             intervals = None
             if self.levels:
                 # In the unit of the scaler that forecasts will be scaled by.
@@ -181,50 +227,281 @@ class Forecaster(BaseEstimator):
             if held_out.any():
                 network.set_weights(fresh)
             if held_out.any() and log.best_epoch:
-                windows = self._windows(scaler.transform(panel.values), lookback, steps, seed)
-                self._train(network, windows, None, "refit", epochs=log.best_epoch)
+                windows = self._windows(inputs, panel, scaler, lookback, steps, seed)
+                trained = inputs.to_train(network)
+                self._train(trained, windows, None, "refit", epochs=log.best_epoch)
         self.model_, self.log_, self.intervals_ = network, log, intervals
         self.horizon_, self.lookback_, self.season_length_ = int(self.horizon), lookback, season
-        self.scaler_, self.panel_ = scaler, panel.tail(lookback)
+        self.scaler_, self.inputs_, self.panel_ = scaler, inputs, panel.tail(lookback)
         return self
 
-    def predict(self, *, horizon: int | None = None) -> "pd.DataFrame":
+    def predict(
+        self,
+        *,
+        horizon: int | None = None,
+        future: "pd.DataFrame | None" = None,
+        df: "pd.DataFrame | pd.Series | None" = None,
+        fill: str = "raise",
+    ) -> "pd.DataFrame":
         """Forecasts what comes after the last row of each series.
 
         Args:
             horizon: timesteps to forecast, at most the horizon of the forecaster, which is the
                 default. Without intervals (`levels=()`) it may be longer: forecasts are fed back.
+            future: values of the future covariates, with a row for each series and stamp of the
+                horizon: `future_frame()` with its columns filled in. Further rows and columns are
+                not looked at.
+            df: series to forecast instead of those of `fit`, known to it or not, with a lookback
+                of rows each at least. They are read as `fit` read its frame, and each is scaled by
+                its own rows. The forecaster does not change.
+            fill: for `df`, as in `fit`.
 
         Returns:
-            A long frame with the columns of ids and stamps as they were given, `yhat`, and
-            `yhat-lo-80`, `yhat-hi-80`, ... for each level.
+            A frame in the form that the frame of `fit`, or `df`, had. A long one has the columns of
+            ids and stamps as they were given, `yhat`, and `yhat-lo-80`, `yhat-hi-80`, ... for each
+            level. A wide one has stamps in the index, and such columns for each series:
+            `forecast["yhat"]` has the form of what was given. For a Series, and for ids and stamps
+            in the index, these are in the index.
 
         Raises:
             NotFittedError: `fit` was not called.
-            ArgumentError: a horizon beyond what the intervals were measured for.
+            ArgumentError: a horizon beyond what the intervals were measured for, or `future` does
+                not have what is needed.
+            DataError: `future` or `df` lacks rows or values; the error says which.
+        """
+        panel, forecasts = self._forecast(horizon, future, df, fill)
+        return panel.answer(forecasts)
+
+    def future_frame(
+        self, *, horizon: int | None = None, df: "pd.DataFrame | pd.Series | None" = None
+    ) -> "pd.DataFrame":
+        """The ids and stamps that `predict` forecasts, to be filled in with future covariates.
+
+        Args:
+            horizon: timesteps; default: those of the forecaster.
+            df: as for `predict`.
+
+        Returns:
+            A frame of ids and stamps, series after series.
+
+        Raises:
+            NotFittedError: `fit` was not called.
         """
         self._check_fitted()
         steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
+        return (self.panel_ if df is None else self._other(df, "raise")[0]).future_frame(steps)
+
+    def _forecast(
+        self, horizon: int | None, future: Any, df: Any = None, fill: str = "raise"
+    ) -> tuple[Panel, dict[str, npt.NDArray[np.float64]]]:
+        """The series, and what is forecast for them."""
+        self._check_fitted()
+        steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
+        self._check_horizon(steps)
+        panel, scaler = (self.panel_, self.scaler_) if df is None else self._other(df, fill)
+        ahead = read_future(panel, future, steps)
+        return panel, self._answers(panel, scaler, ahead, steps)
+
+    def _answers(
+        self, panel: Panel, scaler: StandardScaler, ahead: npt.NDArray[np.float64], steps: int
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """Forecasts `(series, steps)` by name, behind series of one lookback each.
+
+        Args:
+            panel: the series.
+            scaler: of them.
+            ahead: `(series, steps, features)`, what is known of the steps, not scaled.
+            steps: timesteps to forecast.
+        """
+        context = self.inputs_.context(panel, scaler, ahead)
+        yhat = scaler.inverse_transform(roll_forward(self.model_, context, steps))
+        forecasts = {"yhat": yhat}
+        if self.intervals_ is not None:
+            for level, radius in zip(self.intervals_.levels, self.intervals_.radius, strict=True):
+                width = radius[:steps] * scaler.scale_[:, np.newaxis]
+                forecasts[f"yhat-lo-{level:g}"] = yhat - width
+                forecasts[f"yhat-hi-{level:g}"] = yhat + width
+        return forecasts
+
+    def _check_horizon(self, steps: int) -> None:
         if steps > self.horizon_ and self.intervals_ is not None:
             fix = "Intervals were measured that far; fit with a longer horizon, or with levels=()."
             raise bad_argument("horizon", steps, f"at most {self.horizon_}", fix)
-        context = self.scaler_.transform(self.panel_.values)
-        scaled = roll_forward(self.model_, _square(context), steps)
-        forecasts = {"yhat": self.scaler_.inverse_transform(scaled)}
-        if self.intervals_ is not None:
-            for level, radius in zip(self.intervals_.levels, self.intervals_.radius, strict=True):
-                width = radius[:steps] * self.scaler_.scale_[:, np.newaxis]
-                forecasts[f"yhat-lo-{level:g}"] = forecasts["yhat"] - width
-                forecasts[f"yhat-hi-{level:g}"] = forecasts["yhat"] + width
-        return self.panel_.forecast_frame(forecasts)
+        if steps > self.horizon_ and self.panel_.covariates.past:
+            fix = "Beyond it, past_covariates would have to be known. Fit with a longer horizon."
+            raise bad_argument("horizon", steps, f"at most {self.horizon_}", fix)
 
-    def plot(self, df: "pd.DataFrame | None" = None, *, series: Any = None, title: str = "") -> Any:
+    def _other(self, df: Any, fill: str) -> tuple[Panel, StandardScaler]:
+        """The last rows of other series, and a scaler of all their rows."""
+        panel = read_alike(df, self.panel_, missing="mask", fill=fill)
+        panel = panel.long_enough(
+            self.lookback_, why=f"lookback {self.lookback_}", short_series="raise"
+        ).with_recent(self.lookback_, short_series="raise")
+        return panel.tail(self.lookback_), StandardScaler().fit(panel.values)
+
+    def backtest(
+        self,
+        df: "pd.DataFrame",
+        *,
+        windows: int = 1,
+        step: int | None = None,
+        gap: int = 0,
+        refit: bool | int = False,
+        n_jobs: int | None = None,
+        **columns: Any,
+    ) -> "Backtest":
+        """Forecasts the last rows of each series from rolling origins, and scores that.
+
+        Copies are fitted; this forecaster is not changed. Each fit starts from fresh weights and
+        sees only the rows up to its cutoff, scalers and intervals included. All origins that share
+        a fit are forecast in one pass.
+
+        Args:
+            df: as for `fit`.
+            windows: origins of each series. The last forecast ends with the series.
+            step: rows from one origin to the next. None: the horizon without the gap, so that
+                each row is scored once.
+            gap: rows after each cutoff that are forecast, but left out, below the horizon.
+            refit: False fits once, on the rows before the first origin. True fits at every origin,
+                a number n at every n-th; those between read newer rows with the weights before.
+            n_jobs: fits at the same time, as in joblib; whatever backend of processes is active
+                there distributes them. None is 1.
+            **columns: id_col, time_col, target_col, freq and the rest, as for `fit`. Covariates of
+                the horizon are those of the frame.
+
+        Returns:
+            A `Backtest`: `frame`, `scores`, `by_series`.
+
+        Raises:
+            ArgumentError: an argument cannot be used; nothing is trained then.
+            DataError: as `fit`, or a series ends before the first cutoff.
+
+        Example:
+            >>> from seqkeras.forecasting import load_air_passengers
+            >>> found = Forecaster(12, epochs=1, seed=0).backtest(load_air_passengers(), windows=3)
+            >>> found.frame.columns[:4].tolist(), len(found.frame)
+            (['cutoff', 'ds', 'y', 'yhat'], 36)
+            >>> found.scores.index.tolist()
+            ['seqkeras', 'seasonal naive', 'naive']
+        """
+        return _backtest.backtest(
+            self,
+            df,
+            windows=windows,
+            step=step,
+            gap=gap,
+            refit=refit,
+            n_jobs=n_jobs,
+            columns=columns,
+        )
+
+    def insample(self, df: "pd.DataFrame", *, step: int | None = None) -> "pd.DataFrame":
+        """Forecasts rows that `fit` saw, from origins among them, in one pass.
+
+        Each forecast reads the rows before its origin, as `predict` would have there; the weights,
+        the scaler and the intervals have seen what came. So it shows how the network fits, and not
+        how well it forecasts: that is `backtest`.
+
+        Args:
+            df: rows of `fit` or `update`, in the columns of `fit`; only the newest are kept by the
+                forecaster itself.
+            step: rows from one origin to the next. None: the horizon, so that the newest rows are
+                forecast once each.
+
+        Returns:
+            A long frame as `Backtest.frame`.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            DataError: rows of other series, or later ones than the forecaster has seen; a series
+                shorter than a lookback and a horizon.
+        """
+        self._check_fitted()
+        return _backtest.insample(self, df, step)
+
+    def update(self, rows: "pd.DataFrame") -> Self:
+        """Feeds new observations, without training: `predict` starts behind them.
+
+        Weights, scaler and intervals stay.
+
+        Args:
+            rows: in the columns of `fit`; each series goes on exactly where it ended. Series
+                without new rows stay where they are.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            DataError: rows of a series that was not fitted, or that do not go on where it ended.
+                The forecaster stays as it was.
+
+        Example:
+            >>> from seqkeras.forecasting import load_air_passengers
+            >>> df = load_air_passengers()
+            >>> forecaster = Forecaster(6, epochs=1, seed=0).fit(df.iloc[:-1])
+            >>> str(forecaster.update(df.iloc[-1:]).predict().ds[0].date())
+            '1961-01-01'
+        """
+        self._check_fitted()
+        self.panel_ = _observations.continued(self, rows).tail(self.lookback_)
+        return self
+
+    def score(self, df: "pd.DataFrame", y: None = None) -> float:
+        """Minus the mean absolute error on rows that follow the history, for scikit-learn.
+
+        The rows are forecast horizon by horizon, each after those before it have come, in one
+        pass; a mean over series. The forecaster is not changed.
+
+        Args:
+            df: as for `update`.
+            y: not used; scikit-learn passes it.
+
+        Raises:
+            NotFittedError, DataError: as `update`.
+        """
+        self._check_fitted()
+        _check_no_target(y)
+        return _observations.score(self, df)
+
+    def encode(self, df: "pd.DataFrame | None" = None) -> "pd.DataFrame":
+        """The last state of the recurrent layers, for each series: an embedding.
+
+        Args:
+            df: rows of known series in the columns of `fit`, at least a lookback of each, which
+                are encoded up to their last. None: the newest rows that the forecaster has seen.
+
+        Returns:
+            A frame `(series, units)`, the ids as its index.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: the network has no recurrent layer.
+            DataError: a series that is not known, or shorter than the lookback.
+        """
+        self._check_fitted()
+        panel, scaler = self.panel_, self.scaler_
+        if df is not None:
+            found, series = _observations.read_known(self, df)
+            rows = self.lookback_
+            panel = found.long_enough(rows, why=f"lookback {rows}", short_series="raise").tail(rows)
+            scaler = self.scaler_.take(series)
+        ahead = np.zeros((len(panel.ids), self.horizon_, panel.covariates.future_width))
+        context = self.inputs_.context(panel, scaler, ahead)
+        return embedding_frame(panel, predict_batches(last_state(self.model_), context))
+
+    def plot(
+        self,
+        df: "pd.DataFrame | pd.Series | None" = None,
+        *,
+        series: Any = None,
+        future: "pd.DataFrame | None" = None,
+        title: str = "",
+    ) -> Any:
         """Draws the forecast after the history, with its intervals.
 
         Args:
             df: rows to draw beside it, in the columns of `fit`; those later than the history are
                 drawn as what came. None: the rows that the forecast reads.
             series: id of the series to draw, or a list of ids; None: the first four.
+            future: as for `predict`.
             title: above the picture.
 
         Returns:
@@ -239,7 +516,9 @@ class Forecaster(BaseEstimator):
         columns = self.panel_.columns
         levels = () if self.intervals_ is None else self.intervals_.levels
         panel = self.panel_.take(self.panel_.numbers(series))
-        parts = panel.split([panel.history_frame() if df is None else df, self.predict()])
+        whole, forecasts = self._forecast(None, future)
+        history = panel.history_frame() if df is None else panel.long_frame(df)
+        parts = panel.split([history, whole.forecast_frame(forecasts)])
         return _plots.draw(parts, columns.time, columns.target, levels, title=title)
 
     def save(self, path: str | Path) -> None:
@@ -303,7 +582,7 @@ class Forecaster(BaseEstimator):
             raise bad_argument("season_length", season, f"at most the lookback, {lookback}")
         return lookback, season if season <= lookback else 1
 
-    def _network(self, lookback: int, season: int) -> keras.Model:
+    def _network(self, panel: Panel, lookback: int, season: int) -> keras.Model:
         return build_network(
             self.model,
             lookback=int(lookback),
@@ -311,6 +590,7 @@ class Forecaster(BaseEstimator):
             season_length=season,
             units=self.units,
             cell=self.cell,
+            sizes=Sizes.of(panel.covariates, masked=panel.has_missing),
         )
 
     def _held_out_rows(self, panel: Panel, lookback: int) -> npt.NDArray[np.int64]:
@@ -335,8 +615,7 @@ class Forecaster(BaseEstimator):
         # What was constant before has no scale of its own to measure errors by.
         varied = enough & (panel.values.select(0, lengths - rows).spread() > 0)
         rows = np.where(varied, rows, 0) if varied.any() else rows
-        residuals = len(_of_series(rows, self.horizon)) * self.horizon
-        check_enough(residuals, tuple(self.levels))
+        check_enough(_known_targets(panel, rows, self.horizon), tuple(self.levels))
         return rows
 
     def _least_held_out(self, series: int) -> int:
@@ -350,35 +629,42 @@ class Forecaster(BaseEstimator):
         panel: Panel,
         held_out: npt.NDArray[np.int64],
         lookback: int,
+        season: int,
         seed: int,
     ) -> tuple[TrainingLog, npt.NDArray[np.float64]]:
         """Trains on what comes before the held-out rows; the residuals on these, not scaled."""
         lengths = panel.values.lengths
-        scaler = StandardScaler().fit(panel.values.select(0, lengths - held_out))
-        scaled = scaler.transform(panel.values)
+        past = panel.select(0, lengths - held_out)
+        scaler = StandardScaler().fit(past.values)
+        inputs = Inputs(CovariateScaler.fit(past), season, panel.has_missing)
         steps = network.output_shape[1]
-        past = scaled.select(0, lengths - held_out)
-        windows = self._windows(past, lookback, steps, seed)
+        windows = self._windows(inputs, past, scaler, lookback, steps, seed)
+        trained = inputs.to_train(network)
         if not held_out.any():
-            return self._train(network, windows, None, "fit"), np.empty((0, self.horizon))
+            return self._train(trained, windows, None, "fit"), np.empty((0, self.horizon))
         # Windows whose targets are held-out rows; their inputs may reach back into the past.
         first = np.where(held_out > 0, lengths - held_out - lookback, lengths)
-        recent = scaled.select(first, lengths)
-        check = Windows(recent, WindowSpec(lookback, horizon=steps), batch_size=1024)
-        log = self._train(network, windows, check, "fit")
-        whole = Windows(recent, WindowSpec(lookback, horizon=self.horizon), batch_size=1024)
-        errors = [
-            y - roll_forward(network, x, self.horizon)
-            for x, y in map(whole.__getitem__, range(len(whole)))
-        ]
+        recent = panel.select(first, lengths)
+        check = inputs.windows(recent, scaler, lookback, steps, batch_size=1024)
+        log = self._train(trained, windows, check, "fit")
+        whole = inputs.windows(recent, scaler, lookback, self.horizon, batch_size=1024)
+        errors = [y - roll_forward(network, x, self.horizon) for x, y in pairs(whole)]
         scale = scaler.scale_[_of_series(held_out, self.horizon)]
         return log, np.concatenate(errors) * scale[:, np.newaxis]
 
-    def _windows(self, series: GroupedArray, lookback: int, steps: int, seed: int) -> Windows:
-        spec = WindowSpec(lookback, horizon=steps)
-        count = int(spec.counts(series.lengths).sum())
+    def _windows(
+        self,
+        inputs: Inputs,
+        panel: Panel,
+        scaler: StandardScaler,
+        lookback: int,
+        steps: int,
+        seed: int,
+    ) -> Windows:
+        count = int(WindowSpec(lookback, horizon=steps).counts(panel.values.lengths).sum())
         batch_size = self.batch_size or default_batch_size(count)
-        return Windows(series, spec, batch_size=batch_size, shuffle=True, seed=seed)
+        options = {"batch_size": batch_size, "shuffle": True, "seed": seed}
+        return inputs.windows(panel, scaler, lookback, steps, **options)
 
     def _train(
         self,
@@ -410,9 +696,22 @@ def _of_series(held_out: npt.NDArray[np.int64], horizon: int) -> npt.NDArray[np.
     return np.repeat(np.arange(len(held_out)), windows)
 
 
-def _square(series: GroupedArray) -> npt.NDArray[np.float32]:
-    """Series of one length as `(series, rows, 1)`."""
-    return series.values.astype(np.float32).reshape(len(series), -1, 1)
+def _known_targets(panel: Panel, held_out: npt.NDArray[np.int64], horizon: int) -> int:
+    """Targets that are not missing, over all windows whose whole horizon is held out."""
+    if not panel.has_missing:
+        return len(_of_series(held_out, horizon)) * horizon
+    lengths = panel.values.lengths
+    known = ~np.isnan(panel.values.select(lengths - held_out, lengths).values)
+    last = np.repeat(held_out - horizon, held_out)  # where the last window of a series begins
+    row = np.arange(len(known)) - np.repeat(np.cumsum(held_out) - held_out, held_out)
+    windows = np.minimum(row, last) - np.maximum(row - horizon + 1, 0) + 1
+    return int(windows[known].sum())
+
+
+def _check_no_target(y: Any) -> None:
+    if y is not None:
+        fix = "The target is a column of df; name it with target_col."
+        raise bad_argument("y", type(y).__name__, "left away", fix)
 
 
 def _check_levels(levels: Any) -> None:

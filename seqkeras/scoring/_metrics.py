@@ -1,9 +1,10 @@
-"""Metrics of point forecasts and intervals, over arrays of any shape."""
+"""Metrics of point forecasts, over arrays of any shape."""
 
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._checks import bad_argument, check_integer
+from seqkeras._checks import bad_argument, check_integer, check_positive
+from seqkeras.scoring._terms import percentages, same_shape
 
 
 def mae(actual: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
@@ -13,7 +14,7 @@ def mae(actual: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
         >>> mae([1.0, 2.0], [1.0, 4.0])
         1.0
     """
-    truth, guess = _same_shape(actual, forecast)
+    truth, guess = same_shape(actual, forecast)
     return float(np.mean(np.abs(truth - guess)))
 
 
@@ -24,7 +25,7 @@ def rmse(actual: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
         >>> rmse([0.0, 0.0], [3.0, 3.0])
         3.0
     """
-    truth, guess = _same_shape(actual, forecast)
+    truth, guess = same_shape(actual, forecast)
     return float(np.sqrt(np.mean((truth - guess) ** 2)))
 
 
@@ -37,10 +38,8 @@ def smape(actual: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
         >>> smape([100.0], [300.0])
         100.0
     """
-    truth, guess = _same_shape(actual, forecast)
-    size = np.abs(truth) + np.abs(guess)
-    error = np.abs(truth - guess)
-    return float(200 * np.mean(np.divide(error, size, out=np.zeros_like(size), where=size != 0)))
+    truth, guess = same_shape(actual, forecast)
+    return float(np.mean(percentages(truth, guess)))
 
 
 def mase(
@@ -69,6 +68,38 @@ def mase(
         >>> mase([4.0, 5.0], [4.0, 4.0], history=[1.0, 2.0, 3.0])
         0.5
     """
+    return mae(actual, forecast) / seasonal_scale(history, season_length)
+
+
+def owa(*, smape: float, mase: float, naive2_smape: float, naive2_mase: float) -> float:
+    """Overall weighted average of the M4 competition (Makridakis et al. 2020).
+
+    The mean of sMAPE and MASE, each divided by that of the forecast `naive2`. First both are
+    averaged over all series, then divided: 1 is as good as Naive2, below 1 is better.
+
+    Args:
+        smape: mean over the series.
+        mase: mean over the series.
+        naive2_smape: that of `naive2` on the same series.
+        naive2_mase: that of `naive2` on the same series.
+
+    Raises:
+        ArgumentError: a score of Naive2 is not above 0.
+
+    Example:
+        >>> owa(smape=9.0, mase=1.5, naive2_smape=10.0, naive2_mase=2.0)
+        0.825
+    """
+    by_smape = smape / check_positive("naive2_smape", naive2_smape)
+    return (by_smape + mase / check_positive("naive2_mase", naive2_mase)) / 2
+
+
+def seasonal_scale(history: npt.ArrayLike, season_length: int) -> float:
+    """Mean absolute error of the seasonal naive forecast inside the history, what MASE divides by.
+
+    Raises:
+        ArgumentError: the history is not longer than a season, or repeats itself exactly.
+    """
     season = check_integer("season_length", season_length)
     past = np.asarray(history, dtype=np.float64)
     if past.ndim != 1 or len(past) <= season:
@@ -77,28 +108,4 @@ def mase(
     if scale == 0:
         expected = "a history with at least one change from season to season"
         raise bad_argument("history", f"all differences at lag {season} are 0", expected)
-    return mae(actual, forecast) / scale
-
-
-def coverage(actual: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike) -> float:
-    """Share of values that lie inside their interval, borders included; NaN if one is NaN.
-
-    Example:
-        >>> coverage([1.0, 5.0], [0.0, 0.0], [2.0, 2.0])
-        0.5
-    """
-    truth, lower = _same_shape(actual, low, "low")
-    _, upper = _same_shape(actual, high, "high")
-    known = ~np.isnan(truth + lower + upper)
-    return float(np.mean(np.where(known, (lower <= truth) & (truth <= upper), np.nan)))
-
-
-def _same_shape(
-    actual: npt.ArrayLike, other: npt.ArrayLike, name: str = "forecast"
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    truth = np.asarray(actual, dtype=np.float64)
-    guess = np.asarray(other, dtype=np.float64)
-    if truth.shape != guess.shape or not truth.size:
-        expected = f"an array of the shape of actual, {truth.shape}, and not empty"
-        raise bad_argument(name, guess.shape, expected)
-    return truth, guess
+    return scale

@@ -137,3 +137,24 @@ def test_irregular_stamps_ask_for_a_regular_grid():
     stamps = pd.Timestamp("2020-01-01") + pd.to_timedelta(days * 1.37, unit="D")
     with pytest.raises(DataError, match=r"irregular stamps.*resample"):
         calendar_of(stamps)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pd.date_range("2020-01-31", periods=9, freq="ME"),
+        pd.date_range("2020-03-27", periods=9, freq="D"),
+        pd.date_range("2020-03-27", periods=9, freq="D", tz="Europe/Berlin"),
+        pd.date_range("2020-03-29", periods=9, freq="h", tz="Europe/Berlin").as_unit("s"),
+        pd.date_range("2020-03-27", periods=9, freq="B").as_unit("ms"),
+        pd.period_range("2020-01", periods=9, freq="Q"),
+        pd.Index(np.arange(0, 18, 2)),
+    ],
+    ids=["months", "days", "days in a zone", "hours in a zone", "work days", "quarters", "numbers"],
+)
+def test_stamps_move_each_by_its_own_steps(times):
+    steps = np.array([4, -2, 0, 1, 4, 3, -2])
+    moved = calendar_of(times).shift(times[np.full(7, 3)], steps)
+    assert moved.dtype == times.dtype
+    assert moved.tolist() == [times[3 + step] if step < 6 else None for step in steps]
+    assert not len(calendar_of(times).shift(times[:0], steps[:0]))

@@ -4,7 +4,6 @@ import pytest
 
 from seqkeras.errors import DataError, SkippedSeriesWarning
 from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
-from seqkeras.forecasting._evaluate import naive
 from seqkeras.scoring import mae, mase
 
 
@@ -47,13 +46,6 @@ def test_a_history_without_change_has_no_scaled_error(one):
     scores = evaluate_holdout(forecaster(), one.assign(y=3.0)).scores
     assert scores.MASE.isna().all()
     assert scores.MAE.to_numpy() == pytest.approx(0, abs=1e-5)
-
-
-def test_naive_repeats_the_last_season():
-    history = np.arange(10)
-    assert naive(history, 5, 3).tolist() == [7, 8, 9, 7, 8]
-    assert naive(history, 2).tolist() == [9, 9]
-    assert naive(history[:2], 3, 7).tolist() == [0, 1, 0]
 
 
 def test_the_airline_year_is_forecast_far_better_than_last_years():

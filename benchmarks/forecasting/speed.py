@@ -1,0 +1,140 @@
+"""Milliseconds of a forecast, and how much a backtest in one pass saves.
+
+    python benchmarks/forecasting/speed.py [--backend jax] [--series 100000] [--origins 1000]
+
+    predict      one series, frame in and frame out: median and 95 % of 200 calls, and the share of
+                 the network alone
+    new rows     one observation fed with `update`, and a forecast behind it
+    backtest     origins without a new fit: one pass beside a loop that feeds a row and predicts
+    many series  one call of `predict`: seconds and the memory at its peak above that before
+
+Everything is warmed up, with the shapes that are measured. The network is the default one, GRU(64).
+"""
+
+import argparse
+import os
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def milliseconds(function, calls):
+    """Median and 95 % of the time of a call, in milliseconds."""
+    times = []
+    for _ in range(calls):
+        start = time.perf_counter()
+        function()
+        times.append(1e3 * (time.perf_counter() - start))
+    return np.percentile(times, [50, 95])
+
+
+def peak(*, restart=False):
+    """Megabytes of memory at the peak since the last restart; of Linux."""
+    if restart:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+
+
+def frame(series, rows, pd):
+    steps = np.arange(rows)
+    waves = 10 + np.sin(2 * np.pi * steps / 24)
+    noise = np.random.default_rng(0).normal(0, 0.1, (series, rows))
+    return pd.DataFrame(
+        {
+            "unique_id": np.repeat(np.arange(series), rows),
+            "ds": np.tile(pd.date_range("2024-01-01", periods=rows, freq="h"), series),
+            "y": (waves + noise).ravel(),
+        }
+    )
+
+
+def measure_predict(forecaster_of, pd):
+    for horizon, name in ((24, "h"), (12, "MS")):
+        stamps = pd.date_range("2000-01-01", periods=300, freq=name)
+        df = pd.DataFrame({"ds": stamps, "y": np.sin(np.arange(300) / 4)})
+        fitted = forecaster_of(horizon).fit(df)
+        read = np.zeros((1, fitted.lookback_, 1), "float32")
+        fitted.predict()
+        middle, slow = milliseconds(fitted.predict, 200)
+        network, _ = milliseconds(lambda: fitted.model_.predict_on_batch(read), 200)  # noqa: B023
+        label = f"predict, {horizon} steps of {name}"
+        print(f"{label:28} {middle:8.2f} ms, 95 % {slow:6.2f}, network {network:6.2f}")
+
+
+def measure_backtest(forecaster_of, origins, pd):
+    """A row at a time: what a user without a backtest would write."""
+    df = frame(1, origins + 400, pd).drop(columns="unique_id")
+    known = len(df) - origins - 23
+    fitted = forecaster_of(24).fit(df.iloc[:known])
+    fitted.predict()
+
+    begin = time.perf_counter()
+    fed = range(known, known + origins - 1)
+    looped = [fitted.update(df.iloc[row : row + 1]).predict() for row in fed]
+    loop = time.perf_counter() - begin
+
+    fitted.update(df.iloc[known + origins - 1 :])
+    rows = df.iloc[known - fitted.lookback_ :]
+    fitted.insample(rows, step=1)
+    begin = time.perf_counter()
+    at_once = fitted.insample(rows, step=1)
+    one_pass = time.perf_counter() - begin
+    apart = np.abs(at_once.yhat.to_numpy()[24:] - pd.concat(looped).yhat.to_numpy()).max()
+    assert apart < 1e-4, apart
+    print(f"{'update and predict, a row':28} {1e3 * loop / origins:8.2f} ms")
+    print(
+        f"{f'{origins} origins':28} {loop:8.2f} s in a loop, {1e3 * one_pass:.0f} ms in one pass: "
+        f"{loop / one_pass:.0f} times faster"
+    )
+
+
+def measure_many(forecaster_of, series, pd):
+    fitted = forecaster_of(24).fit(frame(100, 120, pd))
+    many = frame(series, fitted.lookback_, pd)
+    megabytes = many.memory_usage(deep=True).sum() / 2**20
+    wide = forecaster_of(24, patch=(fitted, many))
+    before, begin = peak(restart=True), time.perf_counter()
+    answer = wide.predict()
+    seconds = time.perf_counter() - begin
+    print(
+        f"{f'{series} series, one call':28} {seconds:8.2f} s for {len(answer)} rows; peak "
+        f"{peak() - before:.0f} MB above; the rows read are a frame of {megabytes:.0f} MB"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backend", choices=["tensorflow", "jax", "torch"])
+    parser.add_argument("--series", type=int, default=100_000)
+    parser.add_argument("--origins", type=int, default=1000)
+    options = parser.parse_args()
+    if options.backend:
+        os.environ["KERAS_BACKEND"] = options.backend
+    import pandas as pd
+
+    from seqkeras.forecasting import Forecaster
+    from seqkeras.forecasting._frames import read_panel
+    from seqkeras.windows import StandardScaler
+
+    def forecaster_of(horizon, *, patch=None):
+        plain = Forecaster(
+            horizon, epochs=1, validation=0, levels=(), seed=0, progress=False, lookback=3 * horizon
+        )
+        if patch is None:
+            return plain
+        fitted, df = patch
+        plain.__dict__.update(fitted.__dict__)
+        plain.panel_ = read_panel(df)
+        plain.scaler_ = StandardScaler().fit(plain.panel_.values)
+        return plain
+
+    measure_predict(forecaster_of, pd)
+    measure_backtest(forecaster_of, options.origins, pd)
+    measure_many(forecaster_of, options.series, pd)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""A leak audit: rows after a cutoff are changed, and nothing before it may change with them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from seqkeras._checks import bad_argument
+from seqkeras.forecasting._backtest import (
+    Fold,
+    Schedule,
+    read_history,
+    run_fold,
+)
+from seqkeras.forecasting._forecaster import Forecaster
+from seqkeras.forecasting._frames import Columns, Panel, split_last
+from seqkeras.forecasting._observations import Forecasts, forecast_at
+
+#: In the unit of scaled series: below it is rounding, which differs from run to run.
+TOLERANCE = 1e-4
+
+
+def audit_leaks(
+    forecaster: Forecaster,
+    df: pd.DataFrame,
+    *,
+    prepare: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+    **columns: Any,
+) -> pd.DataFrame:
+    """Changes the target after a cutoff, fits again, and tells what changed before the cutoff.
+
+    Two copies are fitted as in a backtest of two windows, one row apart: one on the frame, one on
+    the frame in which every target after the first cutoff is another. A few epochs are enough.
+
+    Args:
+        forecaster: with a seed. It is not changed.
+        df: a long frame, as for `Forecaster.fit`.
+        prepare: what you do to a frame before it is given to a forecaster, scaling or filling in:
+            it is run on the whole of each frame, so that what it leaks is found too.
+        **columns: id_col, time_col, target_col, freq, as for `Forecaster.fit`.
+
+    Returns:
+        A frame, one row for each part of the fit and of the forecasts: `change`, the largest change
+        in units of the deviation of its series, and `leaks`, whether that is more than rounding.
+
+    Raises:
+        ArgumentError, DataError: as `Forecaster.backtest`; `forecaster` has no seed.
+
+    Example:
+        >>> from seqkeras.forecasting import load_air_passengers
+        >>> forecaster, df = Forecaster(6, epochs=1, seed=0), load_air_passengers()
+        >>> bool(audit_leaks(forecaster, df).leaks.any())
+        False
+        >>> def scaled(df):
+        ...     return df.assign(y=df.y / df.y.max())
+        >>> report = audit_leaks(forecaster, df, prepare=scaled)
+        >>> report.index[report.leaks].tolist()
+        ['scaler', 'rows read', 'forecasts', 'forecasts after newer rows']
+    """
+    if forecaster.seed is None:
+        raise bad_argument("seed", None, "a number, so that two fits can be compared")
+    forecaster._check_parameters()
+    schedule = Schedule.parse(forecaster.horizon, windows=2, step=1, gap=0, refit=False)
+    first, second = schedule.back(0), schedule.back(1)
+
+    def read(changed: int) -> tuple[pd.DataFrame, Panel, dict[str, Any]]:
+        """The frame with its last rows changed, as it is given to `fit`."""
+        frame = _changed(df, changed, names) if changed else df
+        return read_history(
+            forecaster, frame if prepare is None else prepare(frame), first, columns
+        )
+
+    def fitted(changed: int) -> Fold:
+        frame, panel, known = read(changed)
+        train = split_last(frame, first, panel.columns)[0]
+        return run_fold(forecaster, train, panel, schedule, range(2), known, keep=True)
+
+    df, panel, columns = read_history(forecaster, df, first, columns)
+    names = panel.columns
+    before, after = fitted(0), fitted(first)
+    # The second origin reads the row after the first cutoff: only what comes later is changed.
+    later = forecast_at(before.fitted, read(second)[1], before.origins)
+    unit = before.fitted.scaler_.scale_.repeat(2)
+    pairs = _learned(before.fitted, after.fitted) | {
+        "forecasts": (_scaled(before.forecasts, unit)[::2], _scaled(after.forecasts, unit)[::2]),
+        "forecasts after newer rows": (_scaled(before.forecasts, unit), _scaled(later, unit)),
+    }
+    report = pd.DataFrame({"change": {name: _change(*pair) for name, pair in pairs.items()}})
+    return report.assign(leaks=~(report["change"] <= TOLERANCE))
+
+
+def _changed(df: pd.DataFrame, rows: int, columns: Columns) -> pd.DataFrame:
+    """The frame with other targets in the last rows of each series."""
+    places = np.arange(len(df))
+    numbered = df[[] if columns.id is None else [columns.id]].assign(place=places)
+    last = split_last(numbered, rows, columns)[1]["place"].to_numpy()
+    values = df[columns.target].to_numpy(np.float64).copy()
+    values[last] = -10 * values[last] - 7 * (1 + np.nanstd(values))
+    return df.assign(**{columns.target: values})
+
+
+def _learned(before: Forecaster, after: Forecaster) -> dict[str, tuple[Any, Any]]:
+    """What two fits have learned, in the unit of each series."""
+    unit, rows = before.scaler_.scale_, before.panel_.values.lengths
+
+    def parts(one: Forecaster) -> dict[str, Any]:
+        return {
+            "epochs": one.log_.best_epoch,
+            "losses": [*one.log_.loss, *one.log_.val_loss],
+            "weights": np.concatenate([w.ravel() for w in one.model_.get_weights()]),
+            "scaler": [one.scaler_.center_ / unit, one.scaler_.scale_ / unit],
+            "intervals": [] if one.intervals_ is None else one.intervals_.radius,
+            "rows read": np.nan_to_num(one.panel_.values.values / unit.repeat(rows)),
+        }
+
+    first, second = parts(before), parts(after)
+    return {name: (first[name], second[name]) for name in first}
+
+
+def _scaled(forecasts: Forecasts, unit: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """`(origins, horizon, names)`, in the unit of the series of each origin."""
+    return np.stack(list(forecasts.values()), axis=-1) / unit[:, np.newaxis, np.newaxis]
+
+
+def _change(before: npt.ArrayLike, after: npt.ArrayLike) -> float:
+    """The largest difference; infinite where a shape differs, for then another fit was made."""
+    first, second = np.asarray(before, np.float64), np.asarray(after, np.float64)
+    if first.shape != second.shape:
+        return float("inf")
+    return float(np.max(np.abs(first - second), initial=0.0))

@@ -1,0 +1,119 @@
+"""What scikit-learn asks of an estimator, as far as rows of a frame can be split."""
+
+import copy
+import functools
+import io
+import pickle
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import (
+    GridSearchCV,
+    RandomizedSearchCV,
+    TimeSeriesSplit,
+    cross_val_score,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from seqkeras import many_to_one
+from seqkeras.errors import ArgumentError
+from seqkeras.forecasting import Forecaster
+
+quick = functools.partial(
+    Forecaster, lookback=10, units=3, epochs=1, seed=0, validation=0, levels=(), progress=False
+)
+
+
+def network(features, *, lookback, horizon):
+    return many_to_one(features, timesteps=lookback, outputs=horizon, units=3)
+
+
+def joblib_copy(forecaster):
+    file = io.BytesIO()
+    joblib.dump(forecaster, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+COPIES = {
+    "pickle": lambda forecaster: pickle.loads(pickle.dumps(forecaster)),
+    "joblib": joblib_copy,
+    "deepcopy": copy.deepcopy,
+}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    steps = np.arange(60)
+    df = pd.DataFrame({"ds": steps, "y": np.sin(steps * 0.7) * 5 + 20})
+    return quick(4, levels=(80,), validation=0.2, model=network, units=None).fit(df), df
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("way", COPIES)
+def test_a_fitted_forecaster_is_copied_with_all_that_it_knows(fitted, way):
+    forecaster, df = fitted
+    copied = COPIES[way](forecaster)
+    pd.testing.assert_frame_equal(copied.predict(), forecaster.predict(), rtol=1e-6)
+    pd.testing.assert_frame_equal(copied.encode(), forecaster.encode(), rtol=1e-6)
+    assert copied.get_params() == forecaster.get_params()
+    assert copied.log_ == forecaster.log_
+    assert copied.fit(df).predict().shape == forecaster.predict().shape
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_an_unfitted_forecaster_is_copied(way):
+    copied = COPIES[way](quick(4, model=network))
+    assert copied.get_params() == quick(4, model=network).get_params()
+    assert not hasattr(copied, "model_")
+
+
+def test_a_clone_of_a_fitted_forecaster_is_not_fitted(fitted):
+    copied = clone(fitted[0])
+    assert copied.get_params() == fitted[0].get_params()
+    assert not hasattr(copied, "model_")
+
+
+def test_a_grid_search_over_the_rows_of_one_series(one):
+    search = GridSearchCV(
+        quick(4), {"lookback": [5, 7]}, cv=TimeSeriesSplit(2, test_size=10), error_score="raise",
+        refit=False,
+    ).fit(one)  # fmt: skip
+    last = quick(4, lookback=5).fit(one.iloc[:-10]).score(one.iloc[-10:])
+    assert search.cv_results_["split1_test_score"][0] == pytest.approx(last, rel=1e-4)
+    assert search.best_params_["lookback"] in (5, 7)
+
+
+def test_a_random_search_passes_the_columns_on_to_fit(one):
+    renamed = one.rename(columns={"ds": "day", "y": "sold"})
+    search = RandomizedSearchCV(
+        quick(4), {"units": [2]}, n_iter=1, cv=TimeSeriesSplit(2, test_size=4),
+        error_score="raise", random_state=0,
+    )  # fmt: skip
+    search.fit(renamed, time_col="day", target_col="sold")
+    assert search.best_estimator_.predict().columns.tolist() == ["day", "yhat"]
+
+
+def test_a_pipeline_prepares_the_frame(one):
+    pipeline = make_pipeline(FunctionTransformer(lambda df: df.assign(y=df.y * 2)), quick(4))
+    pipeline.fit(one.iloc[:-5])
+    alone = quick(4).fit(one.assign(y=one.y * 2).iloc[:-5])
+    assert pipeline.score(one.iloc[-5:]) == pytest.approx(
+        alone.score(one.assign(y=one.y * 2).iloc[-5:]), rel=1e-4
+    )
+
+
+def test_folds_that_leave_rows_out_between_are_told(one):
+    with pytest.raises(ValueError, match="must go on at"):
+        cross_val_score(quick(4), one, cv=TimeSeriesSplit(2, gap=3), error_score="raise")
+
+
+def test_a_target_beside_the_frame_is_refused(one):
+    with pytest.raises(ArgumentError, match="The target is a column of df"):
+        quick(4).fit(one, one.y)
+    with pytest.raises(ArgumentError, match="y must be left away"):
+        quick(4).fit(one).score(one, one.y)
