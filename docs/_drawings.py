@@ -381,6 +381,57 @@ def multi_output() -> Canvas:
     return canvas
 
 
+def segment_rnn() -> Canvas:
+    canvas = Canvas("Segment RNN: one layer reads segments, and answers for segments", rows=4.35)
+    canvas.label(0, "outputs", "(batch, horizon)")
+    canvas.label(1, "recurrent_1", "units=512, twice the same")
+    canvas.label(2, "vectors", "(batch, segments, 512)")
+    canvas.label(3, "inputs", "(batch, lookback, features)")
+    inputs = _short(canvas, 0, 3, "s", "input", last="n")
+    read = _short(canvas, 0, 2, "e", "plain", last="n")
+    states = _short(canvas, 0, 1, "h", "state", last="n")
+    canvas.upward(inputs, read)
+    canvas.upward(read, states)
+    canvas.chain(states)
+    queries = _short(canvas, 2.75, 2, "q", "latent", last="m")
+    asked = _short(canvas, 2.75, 1, "g", "state", last="m")
+    answers = _short(canvas, 2.75, 0, "y", "output", last="m")
+    canvas.upward(queries, asked)
+    canvas.upward(asked, answers)
+    newest, first, last = states[-1], asked[0], asked[-1]
+    lane, top, turn = newest.right[0] + 26, newest.y - 36, last.left[0] - 14
+    canvas.arrow((lane, newest.y), (lane, top), (turn, top), (turn, last.y), last.left)
+    canvas.arrow(newest.right, first.left, halo=False)
+    canvas.note(newest.right[0] + 4, newest.y + 34, "a copy for each")
+    below = HEIGHT / 2 + 22
+    canvas.note(inputs[1].x, inputs[0].y + below, "segments of the lookback", kind="note middle")
+    canvas.note(queries[1].x, queries[0].y + below, "which segment", kind="note middle")
+    return canvas
+
+
+def encoder_decoder() -> Canvas:
+    canvas = Canvas("Encoder and decoder: from the state at the newest value", rows=3.35)
+    canvas.label(0, "outputs", "(batch, horizon)")
+    canvas.label(1, "recurrent layers", "units=64")
+    canvas.label(2, "inputs", "(batch, timesteps, features)")
+    inputs = _short(canvas, 0, 2, "x", "input", last="L")
+    read = _short(canvas, 0, 1, "h", "state", last="L")
+    canvas.upward(inputs, read)
+    canvas.chain(read)
+    known = _short(canvas, 2.6, 2, "f", "input", last="H")
+    written = _short(canvas, 2.6, 1, "s", "state", last="H")
+    answers = _short(canvas, 2.6, 0, "y", "output", last="H")
+    canvas.upward(known, written)
+    canvas.upward(written, answers)
+    canvas.chain(written)
+    canvas.arrow(read[-1].right, written[0].left)
+    canvas.note((read[-1].x + written[0].x) / 2, read[0].y - 12, "state", kind="note middle")
+    floor = inputs[0].y + HEIGHT / 2 + 14
+    canvas.frame(read[0].left[0] - 8, read[0].y - 36, read[-1].right[0] + 8, floor, "encoder")
+    canvas.frame(written[0].left[0] - 8, 2, written[-1].right[0] + 8, floor, "decoder")
+    return canvas
+
+
 def _short(
     canvas: Canvas, column: float, row: float, letter: str, kind: str, *, last: str = "T"
 ) -> list[Box]:
@@ -436,6 +487,8 @@ DRAWINGS: dict[str, Callable[[], Canvas]] = {
         next_step,
         autoencoder,
         multi_output,
+        segment_rnn,
+        encoder_decoder,
     )
 }
 

@@ -30,11 +30,13 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.layers import explain as explain
     from seqkeras.layers import to_keras as to_keras
     from seqkeras.models import autoencoder as autoencoder
+    from seqkeras.models import encoder_decoder as encoder_decoder
     from seqkeras.models import many_to_many as many_to_many
     from seqkeras.models import many_to_one as many_to_one
     from seqkeras.models import multi_output as multi_output
     from seqkeras.models import next_step as next_step
     from seqkeras.models import one_to_many as one_to_many
+    from seqkeras.models import segment_rnn as segment_rnn
     from seqkeras.windows import GroupedArray as GroupedArray
     from seqkeras.windows import StatefulBatches as StatefulBatches
     from seqkeras.windows import Windows as Windows
@@ -51,11 +53,13 @@ __getattr__, __dir__, __all__ = attach(
         "layers": ("accelerate", "explain", "to_keras"),
         "models": (
             "autoencoder",
+            "encoder_decoder",
             "many_to_many",
             "many_to_one",
             "multi_output",
             "next_step",
             "one_to_many",
+            "segment_rnn",
         ),
         "native": (),
         "runtime": (),

@@ -15,16 +15,24 @@ from seqkeras._files import whole_file
 from seqkeras.errors import DataError, FileFormatError
 from seqkeras.forecasting._calendar import Calendar, to_integers
 from seqkeras.forecasting._conformal import ConformalIntervals
+from seqkeras.forecasting._covariates import Covariates, Known
 from seqkeras.forecasting._frames import Columns, restore_panel
+from seqkeras.forecasting._inputs import CovariateScaler, Inputs
+from seqkeras.forecasting._shapes import Shape
+from seqkeras.forecasting._strategies import Sizes, check_network
 from seqkeras.forecasting._training import TrainingLog
 from seqkeras.windows import GroupedArray, StandardScaler
 
 FORMAT = "seqkeras.Forecaster"
-VERSION = 1
+VERSION = 2
 HEADER, ARRAYS, NETWORK = "header.json", "arrays/", "network.keras"
 
 #: The dtype of each array.
-KINDS = {"values": "f", "indptr": "i", "last": "i", "center": "f", "scale": "f", "radius": "f"}
+KINDS = {
+    "values": "f", "indptr": "i", "last": "i", "center": "f", "scale": "f", "radius": "f",
+    "rows": "f", "static": "f", "categories": "i",
+    "rows_center": "f", "rows_scale": "f", "static_center": "f", "static_scale": "f",
+}  # fmt: skip
 
 #: More than any forecaster needs; a file that would unpack to more is not unpacked at all.
 MAX_BYTES = 2**30
@@ -70,6 +78,9 @@ def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
         "params": params,
         "columns": asdict(panel.columns),
         "calendar": asdict(panel.calendar),
+        "covariates": asdict(panel.covariates),
+        "shape": asdict(panel.shape),
+        "masked": forecaster.inputs_.masked,
         "ids": panel.ids.tolist(),
         "ids_dtype": str(panel.ids.dtype),
         "horizon": forecaster.horizon_,
@@ -82,12 +93,20 @@ def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
 
 def _arrays(forecaster: Any) -> dict[str, np.ndarray]:
     panel, scaler, intervals = forecaster.panel_, forecaster.scaler_, forecaster.intervals_
+    known, scalers = panel.known, forecaster.inputs_.scaler
     return {
         "values": panel.values.values,
         "indptr": panel.values.indptr,
         "last": to_integers(panel.last),
         "center": scaler.center_,
         "scale": scaler.scale_,
+        "rows": known.rows.values,
+        "static": known.static,
+        "categories": known.categories,
+        "rows_center": scalers.rows.center_,
+        "rows_scale": scalers.rows.scale_,
+        "static_center": scalers.static.center_,
+        "static_scale": scalers.static.scale_,
         **({} if intervals is None else {"radius": intervals.radius}),
     }
 
@@ -101,6 +120,10 @@ def _restore(cls: type, header: dict[str, Any], arrays: dict[str, Any], network:
         params["units"] = tuple(params["units"])
     log = header["log"]
     values = GroupedArray(arrays["values"], arrays["indptr"])
+    _add_missing_parts(header, arrays, values)
+    known = Known(
+        GroupedArray(arrays["rows"], arrays["indptr"]), arrays["static"], arrays["categories"]
+    )
     _check_parts(header, arrays, values, network)
     panel = restore_panel(
         Columns(**header["columns"]),
@@ -108,6 +131,9 @@ def _restore(cls: type, header: dict[str, Any], arrays: dict[str, Any], network:
         ids=(header["ids"], header["ids_dtype"]),
         last=arrays["last"],
         values=values,
+        known=known,
+        covariates=_restore_covariates(header["covariates"]),
+        shape=Shape(header["shape"]["kind"], tuple(header["shape"]["names"])),
     )
     # Asked here, so that a frequency which is none is found now and not at the first forecast.
     panel.calendar.move(panel.last, 1)
@@ -121,8 +147,37 @@ def _restore(cls: type, header: dict[str, Any], arrays: dict[str, Any], network:
     levels = tuple(header["levels"])
     forecaster.intervals_ = ConformalIntervals(levels, arrays["radius"]) if levels else None
     forecaster.scaler_ = StandardScaler.from_state(arrays["center"], arrays["scale"])
+    forecaster.inputs_ = Inputs(
+        CovariateScaler(
+            StandardScaler.from_state(arrays["rows_center"], arrays["rows_scale"]),
+            StandardScaler.from_state(arrays["static_center"], arrays["static_scale"]),
+        ),
+        header["season_length"],
+        header["masked"],
+    )
     forecaster.panel_ = panel
     return forecaster
+
+
+def _add_missing_parts(
+    header: dict[str, Any], arrays: dict[str, Any], values: GroupedArray
+) -> None:
+    """What version 1 of the format did not have: there were no covariates, only long frames."""
+    if header["version"] > 1:
+        return
+    header |= {"covariates": asdict(Covariates()), "shape": asdict(Shape()), "masked": False}
+    nothing = Known.nothing(values.indptr)
+    arrays |= {"rows": nothing.rows.values, "static": nothing.static}
+    arrays |= {"categories": nothing.categories}
+    nobody = np.empty((1, 0))
+    names = ("rows_center", "rows_scale", "static_center", "static_scale")
+    arrays |= dict.fromkeys(names, nobody)
+
+
+def _restore_covariates(header: dict[str, Any]) -> Covariates:
+    names = {name: tuple(header[name]) for name in ("past", "future", "static", "calendar")}
+    words = {name: tuple(found) for name, found in header["words"].items()}
+    return Covariates(**names, words=words)
 
 
 def _check_parts(
@@ -130,17 +185,22 @@ def _check_parts(
 ) -> None:
     """Raises where parts do not fit each other: found here, not at the first forecast."""
     series, horizon = len(header["ids"]), header["horizon"]
+    covariates, lookback = _restore_covariates(header["covariates"]), int(values.lengths[0])
+    width = covariates.past_width + covariates.future_width
+    words = len(covariates.sizes)
     shapes: dict[str, Any] = dict.fromkeys(("last", "center", "scale"), (series,))
-    shapes["radius"] = (len(header["levels"]), horizon)
+    shapes |= dict.fromkeys(("rows_center", "rows_scale"), (1, width))
+    shapes |= dict.fromkeys(("static_center", "static_scale"), (1, len(covariates.static) - words))
+    shapes |= {"static": (series, len(covariates.static) - words), "categories": (series, words)}
+    shapes |= {"rows": (len(values.values), width), "radius": (len(header["levels"]), horizon)}
     wrong = {
         name: arr.shape for name, arr in arrays.items() if arr.shape != shapes.get(name, arr.shape)
     }
-    lookback = int(values.lengths[0])
-    reads = network.input_shape
     if wrong or len(values) != series or set(values.lengths.tolist()) != {lookback}:
         raise ValueError(f"its parts do not fit each other: {values}, {wrong}")
-    if len(reads) != 3 or reads[1] not in (None, lookback) or not isinstance(horizon, int):
-        raise ValueError(f"its network reads {reads}, for a lookback of {lookback}")
+    if not isinstance(horizon, int):
+        raise ValueError(f"its horizon is {horizon!r}")
+    check_network(network, lookback, horizon, Sizes.of(covariates, masked=header["masked"]))
 
 
 def _plain(value: Any) -> Any:
@@ -173,7 +233,10 @@ def _read_arrays(file: zipfile.ZipFile, table: dict[str, Any]) -> dict[str, Any]
     arrays = {}
     for name, (dtype, shape) in table.items():
         arrays[name] = np.frombuffer(file.read(ARRAYS + name), np.dtype(dtype)).reshape(shape)
-        if arrays[name].dtype.kind != KINDS[name] or not np.isfinite(arrays[name]).all():
+        usable = np.isfinite(arrays[name])
+        if name == "values":
+            usable |= np.isnan(arrays[name])  # a target that is missing
+        if arrays[name].dtype.kind != KINDS[name] or not usable.all():
             raise ValueError(f"array {name!r} holds {dtype}, or numbers that are not finite")
     return arrays
 

@@ -10,14 +10,13 @@ import pandas as pd
 from seqkeras._checks import bad_argument
 from seqkeras.forecasting._backtest import (
     Fold,
-    Forecasts,
     Schedule,
-    forecast_at,
     read_history,
     run_fold,
 )
 from seqkeras.forecasting._forecaster import Forecaster
-from seqkeras.forecasting._frames import Columns, Panel, read_panel, split_last
+from seqkeras.forecasting._frames import Columns, Panel, split_last
+from seqkeras.forecasting._observations import Forecasts, forecast_at
 
 #: In the unit of scaled series: below it is rounding, which differs from run to run.
 TOLERANCE = 1e-4
@@ -69,15 +68,17 @@ def audit_leaks(
     def read(changed: int) -> tuple[pd.DataFrame, Panel, dict[str, Any]]:
         """The frame with its last rows changed, as it is given to `fit`."""
         frame = _changed(df, changed, names) if changed else df
-        frame = frame if prepare is None else prepare(frame)
-        return frame, *read_history(forecaster, frame, first, columns)
+        return read_history(
+            forecaster, frame if prepare is None else prepare(frame), first, columns
+        )
 
     def fitted(changed: int) -> Fold:
         frame, panel, known = read(changed)
         train = split_last(frame, first, panel.columns)[0]
         return run_fold(forecaster, train, panel, schedule, range(2), known, keep=True)
 
-    names = read_panel(df, **columns).columns
+    df, panel, columns = read_history(forecaster, df, first, columns)
+    names = panel.columns
     before, after = fitted(0), fitted(first)
     # The second origin reads the row after the first cutoff: only what comes later is changed.
     later = forecast_at(before.fitted, read(second)[1], before.origins)
@@ -96,7 +97,7 @@ def _changed(df: pd.DataFrame, rows: int, columns: Columns) -> pd.DataFrame:
     numbered = df[[] if columns.id is None else [columns.id]].assign(place=places)
     last = split_last(numbered, rows, columns)[1]["place"].to_numpy()
     values = df[columns.target].to_numpy(np.float64).copy()
-    values[last] = -10 * values[last] - 7 * (1 + np.std(values))
+    values[last] = -10 * values[last] - 7 * (1 + np.nanstd(values))
     return df.assign(**{columns.target: values})
 
 
@@ -111,7 +112,7 @@ def _learned(before: Forecaster, after: Forecaster) -> dict[str, tuple[Any, Any]
             "weights": np.concatenate([w.ravel() for w in one.model_.get_weights()]),
             "scaler": [one.scaler_.center_ / unit, one.scaler_.scale_ / unit],
             "intervals": [] if one.intervals_ is None else one.intervals_.radius,
-            "rows read": one.panel_.values.values / unit.repeat(rows),
+            "rows read": np.nan_to_num(one.panel_.values.values / unit.repeat(rows)),
         }
 
     first, second = parts(before), parts(after)

@@ -13,15 +13,14 @@ from sklearn.base import clone
 from seqkeras._checks import bad_argument, check_integer
 from seqkeras.errors import DataError
 from seqkeras.forecasting._frames import Panel, read_panel, split_last
-from seqkeras.forecasting._observations import read_known
+from seqkeras.forecasting._missing import stand_in
+from seqkeras.forecasting._observations import Forecasts, forecast_at, read_known
 from seqkeras.forecasting._origins import Origins, seasonal_scales
 from seqkeras.forecasting._scores import Guess, Truth, tables
+from seqkeras.windows import GroupedArray
 
 if TYPE_CHECKING:
     from seqkeras.forecasting._forecaster import Forecaster
-
-#: Names of forecasts, `(origins, horizon)`.
-Forecasts = dict[str, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def backtest(
     forecaster._check_parameters()
     schedule = Schedule.parse(forecaster.horizon, windows=windows, step=step, gap=gap, refit=refit)
     _check_jobs(n_jobs)
-    panel, columns = read_history(forecaster, df, schedule.rows, columns)
+    df, panel, columns = read_history(forecaster, df, schedule.rows, columns)
     _check_names(panel)
     jobs = [
         joblib.delayed(run_fold)(
@@ -135,17 +134,25 @@ def backtest(
 
 
 def read_history(
-    forecaster: "Forecaster", df: pd.DataFrame, rows: int, columns: dict[str, Any]
-) -> tuple[Panel, dict[str, Any]]:
-    """The series with more than `rows` rows; the columns for `fit`, with the frequency of all."""
-    panel = read_panel(df, **columns).long_enough(
+    forecaster: "Forecaster", df: Any, rows: int, columns: dict[str, Any]
+) -> tuple[pd.DataFrame, Panel, dict[str, Any]]:
+    """A long frame, its series with more than `rows` rows, and the columns for `fit`.
+
+    The frequency is that of all rows, and what was missing between stamps is there.
+    """
+    if columns.get("fill") == "interpolate":
+        fix = "Lines would lead to values after a cutoff: use 'mask', or fill df before."
+        raise bad_argument("fill", "interpolate", "'raise' or 'mask' in a backtest", fix)
+    panel = read_panel(df, **{"missing": "mask"} | columns).long_enough(
         rows + 1,
         why=f"1 + {rows} to hold out",
         short_series=forecaster.short_series,
     )
+    filled = columns.get("fill", "raise") != "raise"
+    frame = panel.history_frame() if filled else panel.long_frame(df)
     # A part of the rows may be too short to show the frequency.
     known = {} if panel.calendar.is_period else {"freq": panel.calendar.step}
-    return panel, columns | known
+    return frame, panel, columns | known
 
 
 def run_fold(
@@ -171,26 +178,11 @@ def run_fold(
     return Fold(origins, forecasts, fitted if keep else None, warned)
 
 
-def forecast_at(forecaster: "Forecaster", panel: Panel, origins: Origins) -> Forecasts:
-    """Forecasts of a fitted forecaster from any rows of series that it knows."""
-    numbers = forecaster.panel_.ids.get_indexer(panel.ids)
-    # In parts, for each holds its lookback several times; the network reads smaller ones still.
-    parts = [
-        forecaster._forecasts(
-            part.before(panel.values, forecaster.lookback_),
-            numbers[part.series],
-            forecaster.horizon_,
-        )
-        for part in (origins[i : i + 2**16] for i in range(0, max(1, len(origins)), 2**16))
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
 def insample(forecaster: "Forecaster", df: pd.DataFrame, step: int | None) -> pd.DataFrame:
     """See `Forecaster.insample`."""
     horizon, lookback = forecaster.horizon_, forecaster.lookback_
     step = horizon if step is None else check_integer("step", step)
-    panel, numbers = read_known(forecaster.panel_, df)
+    panel, numbers = read_known(forecaster, df)
     _check_names(panel)
     _check_seen(panel, forecaster.panel_.take(numbers))
     panel = panel.long_enough(
@@ -243,14 +235,22 @@ def result(
     def ahead(name: str) -> npt.NDArray[np.float64]:
         return forecasts[name][:, gap:]
 
+    def without_gaps(season_length: int) -> GroupedArray:
+        values = panel.values
+        if not panel.has_missing:
+            return values
+        return GroupedArray.from_series(
+            stand_in(one[np.newaxis], season_length)[0] for one in values
+        )
+
     levels = {
         float(level): (ahead(f"yhat-lo-{level:g}"), ahead(f"yhat-hi-{level:g}"))
         for level in forecaster.levels
     }
     guesses = {
         "seqkeras": Guess(ahead("yhat"), levels),
-        "seasonal naive": Guess(origins.season(panel.values, horizon, season)[:, gap:]),
-        "naive": Guess(origins.season(panel.values, horizon, 1)[:, gap:]),
+        "seasonal naive": Guess(origins.season(without_gaps(season), horizon, season)[:, gap:]),
+        "naive": Guess(origins.season(without_gaps(1), horizon, 1)[:, gap:]),
     }
     frame = origin_frame(panel, origins, forecasts, gap)
     return Backtest(frame, *tables(truth, guesses))

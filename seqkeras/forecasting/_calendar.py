@@ -70,7 +70,7 @@ class Calendar:
         """What one step adds: an integer or a pandas offset."""
         if self.is_period:
             return pd.PeriodDtype(self.freq).freq
-        return to_offset(self.freq) if self._is_dated else int(self.freq)
+        return to_offset(self.freq) if self.is_dated else int(self.freq)
 
     @property
     def season_length(self) -> int:
@@ -79,7 +79,7 @@ class Calendar:
         A day for steps of five minutes or more, else an hour or a minute; a week for days, a year
         for weeks, months and quarters.
         """
-        if not self._is_dated:
+        if not self.is_dated:
             return 1
         step = self.step
         if _is_fixed(step):
@@ -95,21 +95,45 @@ class Calendar:
         """Each stamp moved by a number of steps, back if negative."""
         if not steps:
             return times
-        if not self._is_dated:
+        if not self.is_dated:
             return times + steps * self.step
         if isinstance(times, pd.PeriodIndex):
             return times + steps
         if _is_fixed(self.step) or times.tz is None:
             return times + steps * self.step
         # Days and longer are counted on the wall clock, whatever daylight saving does.
-        local = times.tz_localize(None) + steps * self.step
+        return self.off_wall(self.on_wall(times) + steps * self.step, times)
+
+    def on_wall(self, times: pd.Index) -> pd.Index:
+        """Stamps as the clock on the wall shows them, where steps are counted by it."""
+        if isinstance(times, pd.DatetimeIndex) and not _is_fixed(self.step):
+            return times.tz_localize(None)
+        return times
+
+    def off_wall(self, local: pd.Index, like: pd.Index) -> pd.Index:
+        """What `on_wall` was given, in the time zone of the stamps `like`."""
+        if not isinstance(like, pd.DatetimeIndex) or local.tz == like.tz:
+            return local
         return local.tz_localize(
-            times.tz, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward"
+            like.tz, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward"
         )
+
+    def ticks_of_step(self, times: pd.Index) -> int | None:
+        """What one step adds to the integers of such stamps; None where that varies."""
+        if not self.is_dated:
+            return int(self.step)
+        if isinstance(times, pd.PeriodIndex):
+            return int(self.step.n)
+        if not isinstance(self.step, pd.offsets.Tick | pd.offsets.Day):
+            return None
+        span = (
+            pd.Timedelta(days=self.step.n) if isinstance(self.step, pd.offsets.Day) else self.step
+        )
+        return int(pd.Timedelta(span) // pd.Timedelta(1, times.unit))
 
     def shift(self, times: pd.Index, steps: npt.NDArray[np.int64]) -> pd.Index:
         """Each stamp moved by its own number of steps, back if negative."""
-        if not self._is_dated:
+        if not self.is_dated:
             return times + steps * self.step
         if isinstance(times, pd.PeriodIndex):
             return times + steps
@@ -139,7 +163,7 @@ class Calendar:
             order = np.arange(len(times) * count).reshape(count, len(times)).T.ravel()
             together = moved[0].append(moved[1:])[order]
         spread = together.astype(self.dtype)
-        if not self._is_dated and not np.array_equal(spread, together):
+        if not self.is_dated and not np.array_equal(spread, together):
             raise DataError(f"The stamps after the last are beyond {self.dtype}. Use int64.")
         return spread
 
@@ -161,10 +185,10 @@ class Calendar:
     @property
     def _is_even(self) -> bool:
         """Whether a number of steps is the same distance from any stamp."""
-        return not self._is_dated or self.is_period or _is_fixed(self.step)
+        return not self.is_dated or self.is_period or _is_fixed(self.step)
 
     @property
-    def _is_dated(self) -> bool:
+    def is_dated(self) -> bool:
         return self.dtype.startswith(("datetime64", "period"))
 
 

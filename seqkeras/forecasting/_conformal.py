@@ -38,17 +38,25 @@ class ConformalIntervals:
         """Learns the radii.
 
         Args:
-            residuals: `(windows, horizon)`, from data that the model was not trained on.
+            residuals: `(windows, horizon)`, from data that the model was not trained on; NaN where
+                there was no value.
             levels: nominal coverage in percent, each between 0 and 100.
 
         Raises:
             DataError: too few residuals for the highest level.
         """
-        check_enough(residuals.size, levels)
         errors = np.abs(residuals)
-        spread = errors.mean(axis=0)
+        known = ~np.isnan(errors)
+        check_enough(int(known.sum()), levels)
+        if not known.any(axis=0).all():
+            lead = int(np.argmin(known.any(axis=0))) + 1
+            raise DataError(
+                f"All held-out values are missing {lead} timesteps ahead: no interval can be "
+                "measured. Hold out more rows with validation=..., or use levels=()."
+            )
+        spread = np.nanmean(errors, axis=0)
         # A lead without any error would divide by zero; its radius is zero either way.
-        scores = np.sort((errors / np.where(spread > 0, spread, 1.0)).ravel())
+        scores = np.sort((errors / np.where(spread > 0, spread, 1.0))[known])
         ranks = [math.ceil((scores.size + 1) * level / 100) for level in levels]
         quantiles = np.array([scores[rank - 1] for rank in ranks])
         return cls(levels, quantiles[:, np.newaxis] * spread)

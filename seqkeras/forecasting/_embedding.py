@@ -24,7 +24,7 @@ def last_state(network: keras.Model) -> keras.Model:
         )
     output = layers[-1].output
     state = output[0] if isinstance(output, list | tuple) else output
-    return keras.Model(network.inputs, state if len(state.shape) == 2 else state[:, -1])
+    return keras.Model(network.input, state if len(state.shape) == 2 else state[:, -1])
 
 
 def embedding_frame(panel: Panel, states: object) -> pd.DataFrame:

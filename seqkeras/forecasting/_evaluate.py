@@ -37,20 +37,20 @@ def evaluate_holdout(forecaster: Forecaster, df: pd.DataFrame, **columns: Any) -
 
     Args:
         forecaster: is not changed.
-        df: a long frame, as for `Forecaster.fit`.
-        **columns: id_col, time_col, target_col, freq, as for `Forecaster.fit`.
+        df: as for `Forecaster.fit`; the forecast is a long frame.
+        **columns: id_col, time_col, target_col, freq and the rest, as for `Forecaster.fit`.
 
     Raises:
         ArgumentError, DataError: as `Forecaster.fit`, on the frame without the held-out rows.
     """
     forecaster._check_parameters()
     schedule = Schedule.parse(forecaster.horizon, windows=1, step=None, gap=0, refit=False)
-    panel, columns = read_history(forecaster, df, schedule.rows, columns)
+    df, panel, columns = read_history(forecaster, df, schedule.rows, columns)
     train, _ = split_last(df, schedule.rows, panel.columns)
     fold = run_fold(forecaster, train, panel, schedule, range(1), columns, keep=True)
     repeat_warnings([fold])
     found = result(forecaster, panel, fold.origins, fold.forecasts, schedule)
-    forecast = fold.fitted.predict()
+    forecast = found.frame.drop(columns=["cutoff", panel.columns.target])
     forecast["actual"] = found.frame[panel.columns.target].to_numpy()
     shares = [f"in {level:g} %" for level in forecaster.levels]
     scores = found.scores[["MAE", "RMSE", "sMAPE", "MASE", *shares]]

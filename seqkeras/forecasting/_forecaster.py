@@ -2,7 +2,7 @@
 
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
@@ -24,10 +24,13 @@ from seqkeras.errors import DataError, NotFittedError
 from seqkeras.forecasting import _archive, _backtest, _observations, _plots
 from seqkeras.forecasting._conformal import ConformalIntervals, check_enough, needed
 from seqkeras.forecasting._embedding import embedding_frame, last_state
-from seqkeras.forecasting._frames import Panel, read_panel
+from seqkeras.forecasting._frames import Panel, read_alike, read_panel
+from seqkeras.forecasting._future import read_future
+from seqkeras.forecasting._inputs import CovariateScaler, Inputs, pairs
 from seqkeras.forecasting._strategies import (
     STRATEGIES,
     Builder,
+    Sizes,
     build_network,
     default_batch_size,
     default_lookback,
@@ -35,7 +38,7 @@ from seqkeras.forecasting._strategies import (
     roll_forward,
 )
 from seqkeras.forecasting._training import TrainingLog, train
-from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
+from seqkeras.windows import StandardScaler, Windows, WindowSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
 
 
 class Forecaster(BaseEstimator):
-    """Forecasts of one series or many, from a long pandas frame, with prediction intervals.
+    """Forecasts of one series or many, from a pandas frame, with prediction intervals.
 
     `fit` scales each series by its own mean and deviation, holds out the last rows of each,
     trains on windows of the rest until the held-out windows are forecast best, measures there how
@@ -59,7 +62,8 @@ class Forecaster(BaseEstimator):
             the next input. Or a builder, called as `model(1, lookback=..., horizon=...)`, or an
             uncompiled `keras.Model`, which is copied and starts from fresh weights: these map
             `(batch, lookback, 1)` to `(batch, steps)`; if steps are fewer than the horizon,
-            they are fed back too.
+            they are fed back too. With covariates or missing values they read more, as
+            `multi_output` does: `docs/forecasting.md`.
         levels: nominal coverage of the intervals in percent; `()` for none.
         season_length: timesteps of one season, or None: what the frequency suggests (12 for
             months, 7 for days, 24 for hours ...), 1 if the lookback is shorter.
@@ -86,6 +90,8 @@ class Forecaster(BaseEstimator):
         log_: losses and the number of epochs, a `TrainingLog`.
         intervals_: the radii of the intervals, in scaled units.
         scaler_: mean and deviation of each series.
+        inputs_: how covariates are scaled, and whether targets may be missing.
+        panel_: the last rows of each series, with their covariates.
 
     Example:
         >>> from seqkeras.forecasting import load_air_passengers
@@ -102,6 +108,7 @@ class Forecaster(BaseEstimator):
     log_: TrainingLog
     intervals_: ConformalIntervals | None
     scaler_: StandardScaler
+    inputs_: Inputs
     panel_: Panel
 
     def __init__(
@@ -141,32 +148,62 @@ class Forecaster(BaseEstimator):
 
     def fit(
         self,
-        df: "pd.DataFrame",
+        df: "pd.DataFrame | pd.Series",
         y: None = None,
         *,
         id_col: str = "unique_id",
         time_col: str = "ds",
         target_col: str = "y",
         freq: str | int | None = None,
+        past_covariates: Sequence[str] = (),
+        future_covariates: Sequence[str] = (),
+        static_covariates: Sequence[str] = (),
+        calendar: str | Sequence[str] | None = None,
+        missing: str = "mask",
+        fill: str = "raise",
     ) -> Self:
-        """Trains a fresh network on the series of a long frame.
+        """Trains a fresh network on the series of a frame.
 
         Args:
-            df: one row for each series and time stamp, in order of time within each series.
+            df: one row for each series and time stamp, in order of time within each series. Or a
+                wide frame, whose index are the stamps and each column is a series; a Series over
+                its stamps; a frame or Series with ids and stamps as two levels of the index.
             y: not used, for the target is a column; the pipelines of scikit-learn pass it.
             id_col: column that tells the series apart. A frame without it is one series.
             time_col: column of time stamps, periods or integers, regular within each series.
             target_col: column of what is forecast.
             freq: frequency of the stamps, such as `"MS"`; None reads it from them.
+            past_covariates: columns that are known up to the last row.
+            future_covariates: columns that are known over the horizon too; `predict` needs them.
+            static_covariates: columns that do not change within a series.
+            calendar: what stamps say by themselves: `"auto"` for what suits the frequency, or
+                names among `"time_of_day"`, `"day_of_week"`, `"day_of_month"`, `"day_of_year"`
+                and `"month"`. None for nothing.
+            missing: targets that are NaN: `"mask"` tells the network which they are and leaves
+                them out of scaling, loss and intervals; `"raise"` refuses them.
+            fill: stamps that are missing between others: `"raise"`, or `"mask"` for targets that
+                are missing, or `"interpolate"` for targets on a straight line.
 
         Raises:
             ArgumentError: a parameter or a column cannot be used; nothing is trained then.
-            DataError: the frame cannot be used (empty, missing values, gaps, too short), or
-                training diverged. The forecaster stays as it was.
+            DataError: the frame cannot be used (empty, gaps, too short, a covariate without a
+                value), or training diverged. The forecaster stays as it was.
         """
         self._check_parameters()
         _check_no_target(y)
-        panel = read_panel(df, id_col=id_col, time_col=time_col, target_col=target_col, freq=freq)
+        panel = read_panel(
+            df,
+            id_col=id_col,
+            time_col=time_col,
+            target_col=target_col,
+            freq=freq,
+            past_covariates=past_covariates,
+            future_covariates=future_covariates,
+            static_covariates=static_covariates,
+            calendar=calendar,
+            missing=missing,
+            fill=fill,
+        )
         lookback, season = self._window(panel)
         panel = panel.long_enough(
             lookback + self.horizon,
@@ -175,11 +212,12 @@ class Forecaster(BaseEstimator):
         )
         held_out = self._held_out_rows(panel, lookback)
         scaler = StandardScaler().fit(panel.values)
+        inputs = Inputs(CovariateScaler.fit(panel), season, panel.has_missing)
         with _seeded(self.seed) as seed:
-            network = self._network(lookback, season)
+            network = self._network(panel, lookback, season)
             fresh = network.get_weights()
             steps = network.output_shape[1]
-            log, residuals = self._validate(network, panel, held_out, lookback, seed)
+            log, residuals = self._validate(network, panel, held_out, lookback, season, seed)
             intervals = None
             if self.levels:
                 # In the unit of the scaler that forecasts will be scaled by.
@@ -188,36 +226,117 @@ class Forecaster(BaseEstimator):
             if held_out.any():
                 network.set_weights(fresh)
             if held_out.any() and log.best_epoch:
-                windows = self._windows(scaler.transform(panel.values), lookback, steps, seed)
-                self._train(network, windows, None, "refit", epochs=log.best_epoch)
+                windows = self._windows(inputs, panel, scaler, lookback, steps, seed)
+                trained = inputs.to_train(network)
+                self._train(trained, windows, None, "refit", epochs=log.best_epoch)
         self.model_, self.log_, self.intervals_ = network, log, intervals
         self.horizon_, self.lookback_, self.season_length_ = int(self.horizon), lookback, season
-        self.scaler_, self.panel_ = scaler, panel.tail(lookback)
+        self.scaler_, self.inputs_, self.panel_ = scaler, inputs, panel.tail(lookback)
         return self
 
-    def predict(self, *, horizon: int | None = None) -> "pd.DataFrame":
+    def predict(
+        self,
+        *,
+        horizon: int | None = None,
+        future: "pd.DataFrame | None" = None,
+        df: "pd.DataFrame | pd.Series | None" = None,
+        fill: str = "raise",
+    ) -> "pd.DataFrame":
         """Forecasts what comes after the last row of each series.
 
         Args:
             horizon: timesteps to forecast, at most the horizon of the forecaster, which is the
                 default. Without intervals (`levels=()`) it may be longer: forecasts are fed back.
+            future: values of the future covariates, with a row for each series and stamp of the
+                horizon: `future_frame()` with its columns filled in. Further rows and columns are
+                not looked at.
+            df: series to forecast instead of those of `fit`, known to it or not, with a lookback
+                of rows each at least. They are read as `fit` read its frame, and each is scaled by
+                its own rows. The forecaster does not change.
+            fill: for `df`, as in `fit`.
 
         Returns:
-            A long frame with the columns of ids and stamps as they were given, `yhat`, and
-            `yhat-lo-80`, `yhat-hi-80`, ... for each level.
+            A frame in the form that the frame of `fit`, or `df`, had. A long one has the columns of
+            ids and stamps as they were given, `yhat`, and `yhat-lo-80`, `yhat-hi-80`, ... for each
+            level. A wide one has stamps in the index, and such columns for each series:
+            `forecast["yhat"]` has the form of what was given. For a Series, and for ids and stamps
+            in the index, these are in the index.
 
         Raises:
             NotFittedError: `fit` was not called.
-            ArgumentError: a horizon beyond what the intervals were measured for.
+            ArgumentError: a horizon beyond what the intervals were measured for, or `future` does
+                not have what is needed.
+            DataError: `future` or `df` lacks rows or values; the error says which.
+        """
+        panel, forecasts = self._forecast(horizon, future, df, fill)
+        return panel.answer(forecasts)
+
+    def future_frame(
+        self, *, horizon: int | None = None, df: "pd.DataFrame | pd.Series | None" = None
+    ) -> "pd.DataFrame":
+        """The ids and stamps that `predict` forecasts, to be filled in with future covariates.
+
+        Args:
+            horizon: timesteps; default: those of the forecaster.
+            df: as for `predict`.
+
+        Returns:
+            A frame of ids and stamps, series after series.
+
+        Raises:
+            NotFittedError: `fit` was not called.
         """
         self._check_fitted()
         steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
+        return (self.panel_ if df is None else self._other(df, "raise")[0]).future_frame(steps)
+
+    def _forecast(
+        self, horizon: int | None, future: Any, df: Any = None, fill: str = "raise"
+    ) -> tuple[Panel, dict[str, npt.NDArray[np.float64]]]:
+        """The series, and what is forecast for them."""
+        self._check_fitted()
+        steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
+        self._check_horizon(steps)
+        panel, scaler = (self.panel_, self.scaler_) if df is None else self._other(df, fill)
+        ahead = read_future(panel, future, steps)
+        return panel, self._answers(panel, scaler, ahead, steps)
+
+    def _answers(
+        self, panel: Panel, scaler: StandardScaler, ahead: npt.NDArray[np.float64], steps: int
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """Forecasts `(series, steps)` by name, behind series of one lookback each.
+
+        Args:
+            panel: the series.
+            scaler: of them.
+            ahead: `(series, steps, features)`, what is known of the steps, not scaled.
+            steps: timesteps to forecast.
+        """
+        context = self.inputs_.context(panel, scaler, ahead)
+        yhat = scaler.inverse_transform(roll_forward(self.model_, context, steps))
+        forecasts = {"yhat": yhat}
+        if self.intervals_ is not None:
+            for level, radius in zip(self.intervals_.levels, self.intervals_.radius, strict=True):
+                width = radius[:steps] * scaler.scale_[:, np.newaxis]
+                forecasts[f"yhat-lo-{level:g}"] = yhat - width
+                forecasts[f"yhat-hi-{level:g}"] = yhat + width
+        return forecasts
+
+    def _check_horizon(self, steps: int) -> None:
         if steps > self.horizon_ and self.intervals_ is not None:
             fix = "Intervals were measured that far; fit with a longer horizon, or with levels=()."
             raise bad_argument("horizon", steps, f"at most {self.horizon_}", fix)
-        contexts = self.panel_.values.values.reshape(-1, self.lookback_)
-        forecasts = self._forecasts(contexts, np.arange(len(contexts)), steps)
-        return self.panel_.forecast_frame(forecasts)
+        if steps > self.horizon_ and self.panel_.covariates.past:
+            fix = "Beyond it, past_covariates would have to be known. Fit with a longer horizon."
+            raise bad_argument("horizon", steps, f"at most {self.horizon_}", fix)
+
+    def _other(self, df: Any, fill: str) -> tuple[Panel, StandardScaler]:
+        """The last rows of other series, and a scaler of all their rows."""
+        panel = read_alike(df, self.panel_, missing="mask", fill=fill)
+        panel = panel.long_enough(
+            self.lookback_, why=f"lookback {self.lookback_}", short_series="raise"
+        )
+        return panel.tail(self.lookback_), StandardScaler().fit(panel.values)
 
     def backtest(
         self,
@@ -246,7 +365,8 @@ class Forecaster(BaseEstimator):
                 a number n at every n-th; those between read newer rows with the weights before.
             n_jobs: fits at the same time, as in joblib; whatever backend of processes is active
                 there distributes them. None is 1.
-            **columns: id_col, time_col, target_col, freq, as for `fit`.
+            **columns: id_col, time_col, target_col, freq and the rest, as for `fit`. Covariates of
+                the horizon are those of the frame.
 
         Returns:
             A `Backtest`: `frame`, `scores`, `by_series`.
@@ -320,7 +440,7 @@ class Forecaster(BaseEstimator):
             '1961-01-01'
         """
         self._check_fitted()
-        self.panel_ = _observations.continued(self.panel_, rows).tail(self.lookback_)
+        self.panel_ = _observations.continued(self, rows).tail(self.lookback_)
         return self
 
     def score(self, df: "pd.DataFrame", y: None = None) -> float:
@@ -356,22 +476,31 @@ class Forecaster(BaseEstimator):
             DataError: a series that is not known, or shorter than the lookback.
         """
         self._check_fitted()
-        panel, series = self.panel_, np.arange(len(self.panel_.ids))
+        panel, scaler = self.panel_, self.scaler_
         if df is not None:
-            found, series = _observations.read_known(self.panel_, df)
+            found, series = _observations.read_known(self, df)
             rows = self.lookback_
             panel = found.long_enough(rows, why=f"lookback {rows}", short_series="raise").tail(rows)
-        contexts = panel.values.values.reshape(-1, self.lookback_)
-        states = predict_batches(last_state(self.model_), self._inputs(contexts, series))
-        return embedding_frame(panel, states)
+            scaler = self.scaler_.take(series)
+        ahead = np.zeros((len(panel.ids), self.horizon_, panel.covariates.future_width))
+        context = self.inputs_.context(panel, scaler, ahead)
+        return embedding_frame(panel, predict_batches(last_state(self.model_), context))
 
-    def plot(self, df: "pd.DataFrame | None" = None, *, series: Any = None, title: str = "") -> Any:
+    def plot(
+        self,
+        df: "pd.DataFrame | pd.Series | None" = None,
+        *,
+        series: Any = None,
+        future: "pd.DataFrame | None" = None,
+        title: str = "",
+    ) -> Any:
         """Draws the forecast after the history, with its intervals.
 
         Args:
             df: rows to draw beside it, in the columns of `fit`; those later than the history are
                 drawn as what came. None: the rows that the forecast reads.
             series: id of the series to draw, or a list of ids; None: the first four.
+            future: as for `predict`.
             title: above the picture.
 
         Returns:
@@ -386,7 +515,9 @@ class Forecaster(BaseEstimator):
         columns = self.panel_.columns
         levels = () if self.intervals_ is None else self.intervals_.levels
         panel = self.panel_.take(self.panel_.numbers(series))
-        parts = panel.split([panel.history_frame() if df is None else df, self.predict()])
+        whole, forecasts = self._forecast(None, future)
+        history = panel.history_frame() if df is None else panel.long_frame(df)
+        parts = panel.split([history, whole.forecast_frame(forecasts)])
         return _plots.draw(parts, columns.time, columns.target, levels, title=title)
 
     def save(self, path: str | Path) -> None:
@@ -417,26 +548,6 @@ class Forecaster(BaseEstimator):
             FileFormatError: the file is damaged, not a forecaster, or from a later version.
         """
         return _archive.load(cls, path, custom_objects=custom_objects)
-
-    def _forecasts(
-        self, contexts: npt.NDArray[Any], series: npt.NDArray[np.int64], steps: int
-    ) -> dict[str, npt.NDArray[np.float64]]:
-        """Forecasts after rows `(windows, lookback)` of the series with these numbers, by name."""
-        scaler = self.scaler_.take(series)
-        answers = roll_forward(self.model_, self._inputs(contexts, series), steps)
-        forecasts = {"yhat": scaler.inverse_transform(answers)}
-        if self.intervals_ is not None:
-            for level, radius in zip(self.intervals_.levels, self.intervals_.radius, strict=True):
-                width = radius[:steps] * scaler.scale_[:, np.newaxis]
-                forecasts[f"yhat-lo-{level:g}"] = forecasts["yhat"] - width
-                forecasts[f"yhat-hi-{level:g}"] = forecasts["yhat"] + width
-        return forecasts
-
-    def _inputs(
-        self, contexts: npt.NDArray[Any], series: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float32]:
-        """What the network reads for rows `(windows, lookback)` of the series of these numbers."""
-        return _square(self.scaler_.take(series).transform(_grouped(contexts)))
 
     def _check_parameters(self) -> None:
         for name in ("horizon", "epochs", "patience"):
@@ -470,7 +581,7 @@ class Forecaster(BaseEstimator):
             raise bad_argument("season_length", season, f"at most the lookback, {lookback}")
         return lookback, season if season <= lookback else 1
 
-    def _network(self, lookback: int, season: int) -> keras.Model:
+    def _network(self, panel: Panel, lookback: int, season: int) -> keras.Model:
         return build_network(
             self.model,
             lookback=int(lookback),
@@ -478,6 +589,7 @@ class Forecaster(BaseEstimator):
             season_length=season,
             units=self.units,
             cell=self.cell,
+            sizes=Sizes.of(panel.covariates, masked=panel.has_missing),
         )
 
     def _held_out_rows(self, panel: Panel, lookback: int) -> npt.NDArray[np.int64]:
@@ -502,8 +614,7 @@ class Forecaster(BaseEstimator):
         # What was constant before has no scale of its own to measure errors by.
         varied = enough & (panel.values.select(0, lengths - rows).spread() > 0)
         rows = np.where(varied, rows, 0) if varied.any() else rows
-        residuals = len(_of_series(rows, self.horizon)) * self.horizon
-        check_enough(residuals, tuple(self.levels))
+        check_enough(_known_targets(panel, rows, self.horizon), tuple(self.levels))
         return rows
 
     def _least_held_out(self, series: int) -> int:
@@ -517,35 +628,42 @@ class Forecaster(BaseEstimator):
         panel: Panel,
         held_out: npt.NDArray[np.int64],
         lookback: int,
+        season: int,
         seed: int,
     ) -> tuple[TrainingLog, npt.NDArray[np.float64]]:
         """Trains on what comes before the held-out rows; the residuals on these, not scaled."""
         lengths = panel.values.lengths
-        scaler = StandardScaler().fit(panel.values.select(0, lengths - held_out))
-        scaled = scaler.transform(panel.values)
+        past = panel.select(0, lengths - held_out)
+        scaler = StandardScaler().fit(past.values)
+        inputs = Inputs(CovariateScaler.fit(past), season, panel.has_missing)
         steps = network.output_shape[1]
-        past = scaled.select(0, lengths - held_out)
-        windows = self._windows(past, lookback, steps, seed)
+        windows = self._windows(inputs, past, scaler, lookback, steps, seed)
+        trained = inputs.to_train(network)
         if not held_out.any():
-            return self._train(network, windows, None, "fit"), np.empty((0, self.horizon))
+            return self._train(trained, windows, None, "fit"), np.empty((0, self.horizon))
         # Windows whose targets are held-out rows; their inputs may reach back into the past.
         first = np.where(held_out > 0, lengths - held_out - lookback, lengths)
-        recent = scaled.select(first, lengths)
-        check = Windows(recent, WindowSpec(lookback, horizon=steps), batch_size=1024)
-        log = self._train(network, windows, check, "fit")
-        whole = Windows(recent, WindowSpec(lookback, horizon=self.horizon), batch_size=1024)
-        errors = [
-            y - roll_forward(network, x, self.horizon)
-            for x, y in map(whole.__getitem__, range(len(whole)))
-        ]
+        recent = panel.select(first, lengths)
+        check = inputs.windows(recent, scaler, lookback, steps, batch_size=1024)
+        log = self._train(trained, windows, check, "fit")
+        whole = inputs.windows(recent, scaler, lookback, self.horizon, batch_size=1024)
+        errors = [y - roll_forward(network, x, self.horizon) for x, y in pairs(whole)]
         scale = scaler.scale_[_of_series(held_out, self.horizon)]
         return log, np.concatenate(errors) * scale[:, np.newaxis]
 
-    def _windows(self, series: GroupedArray, lookback: int, steps: int, seed: int) -> Windows:
-        spec = WindowSpec(lookback, horizon=steps)
-        count = int(spec.counts(series.lengths).sum())
+    def _windows(
+        self,
+        inputs: Inputs,
+        panel: Panel,
+        scaler: StandardScaler,
+        lookback: int,
+        steps: int,
+        seed: int,
+    ) -> Windows:
+        count = int(WindowSpec(lookback, horizon=steps).counts(panel.values.lengths).sum())
         batch_size = self.batch_size or default_batch_size(count)
-        return Windows(series, spec, batch_size=batch_size, shuffle=True, seed=seed)
+        options = {"batch_size": batch_size, "shuffle": True, "seed": seed}
+        return inputs.windows(panel, scaler, lookback, steps, **options)
 
     def _train(
         self,
@@ -577,14 +695,16 @@ def _of_series(held_out: npt.NDArray[np.int64], horizon: int) -> npt.NDArray[np.
     return np.repeat(np.arange(len(held_out)), windows)
 
 
-def _grouped(rows: npt.NDArray[Any]) -> GroupedArray:
-    """Rows of one length, each as a series."""
-    return GroupedArray(rows.ravel(), np.arange(len(rows) + 1) * rows.shape[1])
-
-
-def _square(series: GroupedArray) -> npt.NDArray[np.float32]:
-    """Series of one length as `(series, rows, 1)`."""
-    return series.values.astype(np.float32).reshape(len(series), -1, 1)
+def _known_targets(panel: Panel, held_out: npt.NDArray[np.int64], horizon: int) -> int:
+    """Targets that are not missing, over all windows whose whole horizon is held out."""
+    if not panel.has_missing:
+        return len(_of_series(held_out, horizon)) * horizon
+    lengths = panel.values.lengths
+    known = ~np.isnan(panel.values.select(lengths - held_out, lengths).values)
+    last = np.repeat(held_out - horizon, held_out)  # where the last window of a series begins
+    row = np.arange(len(known)) - np.repeat(np.cumsum(held_out) - held_out, held_out)
+    windows = np.minimum(row, last) - np.maximum(row - horizon + 1, 0) + 1
+    return int(windows[known].sum())
 
 
 def _check_no_target(y: Any) -> None:

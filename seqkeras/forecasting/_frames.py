@@ -10,15 +10,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from seqkeras._checks import bad_argument, nearest
+from seqkeras._checks import bad_argument, check_one_of, nearest
 from seqkeras._lazy import optional
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
+from seqkeras.forecasting import _calendar_features
 from seqkeras.forecasting._calendar import Calendar, from_integers, to_integers
+from seqkeras.forecasting._covariates import Covariates, Known, check_names
+from seqkeras.forecasting._gaps import find_gaps, interpolate
+from seqkeras.forecasting._shapes import Shape, to_long
 from seqkeras.windows import GroupedArray
 
 DEFAULT_ID = "unique_id"
 
 INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+
+#: What may be done about stamps that are missing.
+FILLS = ("raise", "mask", "interpolate")
 
 #: Beyond it, the square of a number, and so a standard deviation, may not be finite.
 LARGEST = 1e150
@@ -42,7 +49,10 @@ class Panel:
         ids: `(series,)`, in the order of their first row.
         last: `(series,)`, the last stamp of each series.
         calendar: which stamps follow each other.
-        values: the targets, float64, one-dimensional.
+        values: the targets, float64, one-dimensional; NaN is missing.
+        known: the covariates, row for row beside the targets.
+        covariates: what the covariates are.
+        shape: the form that the frame had.
     """
 
     columns: Columns
@@ -50,6 +60,14 @@ class Panel:
     last: pd.Index
     calendar: Calendar
     values: GroupedArray
+    known: Known
+    covariates: Covariates
+    shape: Shape
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether a target is missing."""
+        return bool(np.isnan(self.values.values).any())
 
     def name(self, series: int) -> str:
         """How messages call a series."""
@@ -58,13 +76,50 @@ class Panel:
     def tail(self, rows: int) -> "Panel":
         """The last rows of each series."""
         lengths = self.values.lengths
-        return replace(self, values=self.values.select(np.maximum(0, lengths - rows), lengths))
+        return self.select(np.maximum(0, lengths - rows), lengths)
+
+    def select(self, start: npt.ArrayLike, stop: npt.ArrayLike) -> "Panel":
+        """Rows `start[i]:stop[i]` of each series `i`; the last stamps stay those of the whole."""
+        values, known = self.values.select(start, stop), self.known.select(start, stop)
+        return replace(self, values=values, known=known)
+
+    def before(
+        self, series: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], lookback: int
+    ) -> "Panel":
+        """The `lookback` rows before row `rows[i]` of series `series[i]`, as a series each."""
+        place = (self.values.indptr[series] + rows)[:, np.newaxis] + np.arange(-lookback, 0)
+        indptr = np.arange(len(series) + 1) * lookback
+        known = Known(
+            GroupedArray(self.known.rows.values[place.ravel()], indptr),
+            self.known.static[series],
+            self.known.categories[series],
+        )
+        values = GroupedArray(self.values.values[place.ravel()], indptr)
+        return replace(
+            self, ids=self.ids[series], last=self.last[series], values=values, known=known
+        )
+
+    def ahead(
+        self, series: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], horizon: int
+    ) -> npt.NDArray[np.float64]:
+        """What is known of the `horizon` rows from row `rows[i]` of series `series[i]` on.
+
+        Behind the last row of a series, it stands again.
+        """
+        place = (self.values.indptr[series] + rows)[:, np.newaxis] + np.arange(horizon)
+        place = np.minimum(place, self.values.indptr[series + 1][:, np.newaxis] - 1)
+        width = self.known.rows.values.shape[1]
+        return self.known.rows.values[place, width - self.covariates.future_width :]
 
     def take(self, series: npt.ArrayLike) -> "Panel":
         """Some of the series."""
         chosen = np.arange(len(self.ids))[np.asarray(series)]
         return replace(
-            self, ids=self.ids[chosen], last=self.last[chosen], values=self.values.take(chosen)
+            self,
+            ids=self.ids[chosen],
+            last=self.last[chosen],
+            values=self.values.take(chosen),
+            known=self.known.take(chosen),
         )
 
     def long_enough(self, rows: int, *, why: str, short_series: str) -> "Panel":
@@ -95,6 +150,15 @@ class Panel:
         horizon = next(iter(forecasts.values())).shape[1]
         return self._frame(1, horizon, {name: v.ravel() for name, v in forecasts.items()})
 
+    def future_frame(self, horizon: int) -> pd.DataFrame:
+        """Ids and stamps of the horizon, in the form of the frame where that is long."""
+        frame = self._frame(1, horizon, {})
+        return self._in_shape(frame) if self.shape.kind == "panel" else frame
+
+    def answer(self, forecasts: dict[str, npt.NDArray[np.float64]]) -> pd.DataFrame:
+        """Forecasts `(series, horizon)` by name, in the form that the frame had."""
+        return self._in_shape(self.forecast_frame(forecasts))
+
     def history_frame(self) -> pd.DataFrame:
         """The values as a long frame, stamps included."""
         frames = [
@@ -102,6 +166,12 @@ class Panel:
             for i, values in enumerate(self.values)
         ]
         return pd.concat(frames, ignore_index=True)
+
+    def long_frame(self, df: Any) -> pd.DataFrame:
+        """Other rows of these series as a long frame, whatever their form."""
+        columns = self.columns
+        names = {"time_col": columns.time, "target_col": columns.target}
+        return to_long(df, {"id_col": columns.id or DEFAULT_ID, **names})[0]
 
     def numbers(self, series: Any = None) -> list[int]:
         """The numbers of some series: an id, or a list of ids; None is the first four.
@@ -127,6 +197,9 @@ class Panel:
             return {"": frames}
         return {str(one): [df[df[key] == one] for df in frames] for one in self.ids}
 
+    def _in_shape(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return self.shape.answer(frame, self.columns.id, self.columns.time)
+
     def _frame(self, first: int, last: int, data: dict[str, Any]) -> pd.DataFrame:
         times = self.calendar.span(self.last, first, last)
         key = (
@@ -142,41 +215,214 @@ def restore_panel(
     ids: tuple[list[Any], str],
     last: npt.NDArray[np.int64],
     values: GroupedArray,
+    known: Known | None = None,
+    covariates: Covariates | None = None,
+    shape: Shape | None = None,
 ) -> Panel:
     """A panel from what a file holds: ids with their dtype, last stamps as integers."""
     index = pd.Index(ids[0], dtype=ids[1], name=columns.id)
-    return Panel(columns, index, from_integers(last, calendar.dtype), calendar, values)
+    stamps = from_integers(last, calendar.dtype)
+    known = known or Known.nothing(values.indptr)
+    kind = covariates or Covariates(), shape or Shape()
+    return Panel(columns, index, stamps, calendar, values, known, *kind)
 
 
 def read_panel(
-    df: pd.DataFrame,
+    df: Any,
     *,
     id_col: str = DEFAULT_ID,
     time_col: str = "ds",
     target_col: str = "y",
     freq: str | int | None = None,
+    past_covariates: Any = (),
+    future_covariates: Any = (),
+    static_covariates: Any = (),
+    calendar: Any = None,
+    missing: str = "raise",
+    fill: str = "raise",
 ) -> Panel:
-    """Checks a long frame and takes it apart.
+    """Checks a frame and takes it apart; the arguments are those of `Forecaster.fit`.
 
     A frame without the column `unique_id`, where no other name is given, is one series.
 
     Raises:
         ArgumentError: a column is missing, or `freq` is not a frequency.
         DataError: the frame is empty; ids or stamps are missing; stamps are out of order, twice
-            or not regular; a target is missing, infinite or not a number.
+            or not regular; a target is missing, infinite or not a number; a covariate is missing.
     """
-    columns = _columns(df, id_col, time_col, target_col)
-    codes, ids = _series_of(df, columns)
-    order = np.argsort(codes, kind="stable")
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(codes))])
-    times, dtype = _times(df[time_col], columns)
-    times = times[order]
-    follows = np.diff(codes[order]) == 0
-    _check_order(times, follows, ids[codes[order]], columns)
-    calendar = Calendar.of(times, indptr, freq, dtype=dtype)
-    _check_regular(times, follows, ids[codes[order]], columns, calendar)
-    values = _targets(df[target_col], columns, ids[codes])[order]
-    return Panel(columns, ids, times[indptr[1:] - 1], calendar, GroupedArray(values, indptr))
+    check_one_of("missing", missing, ("raise", "mask"))
+    check_one_of("fill", fill, FILLS)
+    frame, shape = to_long(df, {"id_col": id_col, "time_col": time_col, "target_col": target_col})
+    columns = _columns(frame, id_col, time_col, target_col)
+    covariates = Covariates(
+        check_names("past_covariates", past_covariates),
+        check_names("future_covariates", future_covariates),
+        check_names("static_covariates", static_covariates),
+    )
+    _check_covariates(frame, columns, covariates, shape)
+    rows = _Rows.of(frame, columns, freq).filled(frame, columns, missing, fill, covariates)
+    rows.check_some(columns)
+    names = _calendar_features.choose(calendar, rows.calendar, int(np.median(rows.lengths)))
+    return rows.panel(frame, columns, replace(covariates.learn(frame), calendar=names), shape)
+
+
+def read_alike(df: Any, fitted: Panel, *, missing: str, fill: str, whole: bool = True) -> Panel:
+    """Reads other rows of the same or of other series, as those of `fitted` were read.
+
+    Args:
+        df: the rows.
+        fitted: what was read before.
+        missing: as for `read_panel`.
+        fill: as for `read_panel`.
+        whole: whether each series must have a target at least.
+
+    Raises:
+        ArgumentError: a column is missing.
+        DataError: as for `read_panel`; or stamps of another kind.
+    """
+    columns = fitted.columns
+    names = columns.id or DEFAULT_ID, columns.time, columns.target
+    frame, shape = to_long(df, dict(zip(("id_col", "time_col", "target_col"), names, strict=True)))
+    columns = _columns(frame, *names)
+    _check_covariates(frame, columns, fitted.covariates, shape)
+    _check_kind(frame[columns.time], columns, fitted.calendar)
+    freq = None if fitted.calendar.is_period else fitted.calendar.step
+    rows = _Rows.of(frame, columns, freq).filled(frame, columns, missing, fill, fitted.covariates)
+    if whole:
+        rows.check_some(columns)
+    return rows.panel(frame, columns, fitted.covariates, shape)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a long frame, series after series.
+
+    Attributes:
+        order: the number of each row in the frame.
+        ids: of the series.
+        indptr: `(series + 1,)`, where the series begin and end.
+        times: the stamp of each row.
+        calendar: which stamps follow each other.
+        values: the targets, NaN until they are read.
+    """
+
+    order: npt.NDArray[np.int64]
+    ids: pd.Index
+    indptr: npt.NDArray[np.int64]
+    times: pd.Index
+    calendar: Calendar
+    values: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, df: pd.DataFrame, columns: Columns, freq: Any) -> "_Rows":
+        codes, ids = _series_of(df, columns)
+        order = np.argsort(codes, kind="stable")
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(codes))])
+        times, dtype = _times(df[columns.time], columns)
+        times = times[order]
+        unread = np.full(len(times), np.nan)
+        rows = cls(order, ids, indptr, times, Calendar(dtype, ""), unread)
+        _check_order(times, rows.follows, ids[rows.series], columns)
+        return replace(rows, calendar=Calendar.of(times, indptr, freq, dtype=dtype))
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        return np.diff(self.indptr)
+
+    @property
+    def series(self) -> npt.NDArray[np.int64]:
+        """The number of the series of each row."""
+        return np.repeat(np.arange(len(self.ids)), self.lengths)
+
+    @property
+    def follows(self) -> npt.NDArray[np.bool_]:
+        """Whether the row after each row is of the same series."""
+        return np.diff(self.series) == 0
+
+    def filled(
+        self, df: pd.DataFrame, columns: Columns, missing: str, fill: str, covariates: Covariates
+    ) -> "_Rows":
+        """With the targets, and with a row for every stamp, as far as `fill` allows."""
+        values = _targets(df[columns.target], columns, self, missing)
+        broken = self.calendar.first_break(self.times, self.follows)
+        if broken is None:
+            return replace(self, values=values)
+        if fill == "raise":
+            raise self._gap(broken, columns)
+        grid = find_gaps(self.times, self.indptr, self.calendar)
+        if isinstance(grid, int):
+            raise self._gap(grid, columns)
+        if covariates.columns:
+            fix = "Put the missing rows into df, with the covariates that they have."
+            raise bad_argument("fill", fill, "'raise' beside covariates", fix)
+        spread = grid.spread(values)
+        if fill == "interpolate":
+            added = np.ones(len(spread), dtype=bool)
+            added[grid.places] = False
+            spread = interpolate(spread, grid.indptr, added)
+        return replace(self, times=grid.times, indptr=grid.indptr, values=spread)
+
+    def panel(
+        self, df: pd.DataFrame, columns: Columns, covariates: Covariates, shape: Shape
+    ) -> Panel:
+        """The panel with the covariates of the frame."""
+        known = Known.nothing(self.indptr)
+        if covariates.columns or covariates.calendar:
+            known = self._known(df, columns, covariates)
+        last, values = self.times[self.indptr[1:] - 1], GroupedArray(self.values, self.indptr)
+        return Panel(columns, self.ids, last, self.calendar, values, known, covariates, shape)
+
+    def _known(self, df: pd.DataFrame, columns: Columns, covariates: Covariates) -> Known:
+        # Without covariates in columns, rows may have been put in that df does not have.
+        needed = df[list(covariates.columns)]
+        ordered = needed.iloc[self.order] if covariates.columns else needed
+
+        def where(row: int) -> str:
+            return f"{self._name(row, columns, small=True)} at {self.times[row]}"
+
+        for name in covariates.static:
+            self._check_static(ordered[name], columns)
+        rows = covariates.rows(ordered, self.times, where)
+        first = self.indptr[:-1]
+        numbers, words = covariates.of_series(
+            ordered.iloc[first] if covariates.static else needed.iloc[: len(first)],
+            lambda series: where(first[series]),
+        )
+        return Known(GroupedArray(rows, self.indptr), numbers, words)
+
+    def _check_static(self, column: pd.Series, columns: Columns) -> None:
+        changes = self.follows & (np.diff(pd.factorize(column)[0]) != 0)
+        if changes.any():
+            row = int(np.argmax(changes)) + 1
+            raise DataError(
+                f"Column {column.name!r} is to be static, but in {self._name(row, columns, True)} "
+                f"it changes at {self.times[row]}, from {str(column.iloc[row - 1])!r} to "
+                f"{str(column.iloc[row])!r}. Make it one value for each series, or one of the "
+                "past_covariates or future_covariates."
+            )
+
+    def check_some(self, columns: Columns) -> None:
+        """Refuses a series without a single target."""
+        present = ~np.isnan(self.values)
+        if not present.all():
+            some = np.logical_or.reduceat(present, self.indptr[:-1])
+            if not some.all():
+                empty = self._name(self.indptr[int(np.argmin(some))], columns)
+                raise DataError(f"{empty} has no target at all. Drop its rows.")
+
+    def _gap(self, row: int, columns: Columns) -> DataError:
+        before, now = self.times[row - 1], self.times[row]
+        expected = self.calendar.move(self.times[row - 1 : row], 1)[0]
+        return DataError(
+            f"{self._name(row, columns)} has a gap or an irregular step: after {before} comes "
+            f"{now}, expected {expected} at frequency {self.calendar.freq!r}. Fill in the missing "
+            "rows, or say which frequency is meant with freq=..."
+        )
+
+    def _name(self, row: Any, columns: Columns, small: bool = False) -> str:
+        number = int(np.searchsorted(self.indptr, row, side="right")) - 1
+        name = _name(columns, self.ids[number])
+        return name[0].lower() + name[1:] if small else name
 
 
 def split_last(df: pd.DataFrame, rows: int, columns: Columns) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -253,8 +499,6 @@ def write_file(df: pd.DataFrame, path: str | Path) -> None:
 
 
 def _columns(df: Any, id_col: str, time_col: str, target_col: str) -> Columns:
-    if not isinstance(df, pd.DataFrame):
-        raise bad_argument("df", type(df).__name__, "a pandas DataFrame")
     single = id_col == DEFAULT_ID and id_col not in df.columns
     if not single:
         _check_column(df, "id_col", id_col)
@@ -281,6 +525,8 @@ def _check_column(df: pd.DataFrame, argument: str, name: str) -> None:
         fix = nearest(name, df.columns) or f"Give the name of the column as {argument}=..."
         if name in df.index.names:
             fix = "It is in the index: use df.reset_index()."
+        elif argument == "time_col" and isinstance(df.index, (pd.DatetimeIndex, pd.PeriodIndex)):
+            fix = f"If the index holds the stamps: df = df.reset_index(names={name!r})."
         raise ArgumentError(
             f"{argument} must be a column of df. Got: {argument}={name!r}; the columns are "
             f"{shown}. {fix}"
@@ -343,38 +589,59 @@ def _check_order(
     raise DataError(f"{name} is not in order of time: after {before} comes {now}. {fix}")
 
 
-def _check_regular(
-    times: pd.Index,
-    follows: npt.NDArray[np.bool_],
-    ids: pd.Index,
-    columns: Columns,
-    calendar: Calendar,
+def _check_kind(column: pd.Series, columns: Columns, calendar: Calendar) -> None:
+    dtype = _times(column, columns)[1]
+    kinds = [pd.api.types.pandas_dtype(one).type for one in (dtype, calendar.dtype)]
+    if kinds[0] is not kinds[1] and {dtype[:3], calendar.dtype[:3]} & {"dat", "per"}:
+        raise DataError(
+            f"Column {columns.time!r} must hold stamps as in fit. Got: dtype {dtype}; fit had "
+            f"{calendar.dtype}."
+        )
+
+
+def _check_covariates(
+    df: pd.DataFrame, columns: Columns, covariates: Covariates, shape: Shape
 ) -> None:
-    row = calendar.first_break(times, follows)
-    if row is None:
+    names = covariates.columns
+    if not names:
         return
-    before, expected = times[row - 1], calendar.move(times[row - 1 : row], 1)[0]
-    raise DataError(
-        f"{_name(columns, ids[row])} has a gap or an irregular step: after {before} comes "
-        f"{times[row]}, expected {expected} at frequency {calendar.freq!r}. Fill in the missing "
-        "rows, or say which frequency is meant with freq=..."
-    )
+    if shape.kind in ("wide", "series"):
+        raise ArgumentError(
+            f"Covariates are columns of a long frame. Got: {list(names)} beside a {shape.kind} "
+            "frame. Make it long and join them: df.rename_axis('ds').reset_index().melt('ds', "
+            "var_name='unique_id', value_name='y')."
+        )
+    for argument in ("past", "future", "static"):
+        for name in getattr(covariates, argument):
+            _check_column(df, f"{argument}_covariates", name)
+    taken = [columns.id, columns.time, columns.target, *names]
+    twice = sorted({name for name in names if taken.count(name) > 1})
+    if twice:
+        expected = "different columns, none of them the id, the time or the target"
+        raise bad_argument("past_, future_, static_covariates", twice, expected)
 
 
-def _targets(column: pd.Series, columns: Columns, ids: pd.Index) -> npt.NDArray[np.float64]:
+def _targets(
+    column: pd.Series, columns: Columns, rows: _Rows, missing: str
+) -> npt.NDArray[np.float64]:
+    """The targets in the order of the rows, NaN for what is missing."""
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_complex_dtype(column):
         raise DataError(
             f"Column {columns.target!r} must hold numbers. Got: dtype {column.dtype}, first value "
             f"{column.iloc[0]!r}. Convert it with pd.to_numeric."
         )
-    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    finite = np.abs(values) < LARGEST  # False for NaN too
-    if not finite.all():
-        row = int(np.argmin(finite))
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)[rows.order]
+    usable = np.abs(values) < LARGEST  # False for NaN too
+    if missing == "mask":
+        usable |= np.isnan(values)
+    if not usable.all():
+        wrong = np.flatnonzero(~usable)
+        row = wrong[np.argmin(rows.order[wrong])]
+        hint = ", or pass missing='mask'" if np.isnan(values[row]) else ""
         raise DataError(
-            f"{_name(columns, ids[row])} has the target {values[row]} in row {row} of df "
-            f"({int((~finite).sum())} such rows in all). Every {columns.target!r} must be a "
-            f"finite number below {LARGEST:g}: fill in or cut off what is missing."
+            f"{rows._name(row, columns)} has the target {values[row]} in row {rows.order[row]} of "
+            f"df ({len(wrong)} such rows in all). Every {columns.target!r} must be a finite number "
+            f"below {LARGEST:g}: fill in or cut off what is missing{hint}."
         )
     return values
 

@@ -9,39 +9,29 @@ import pandas as pd
 
 from seqkeras.errors import DataError
 from seqkeras.forecasting._calendar import from_integers, to_integers
-from seqkeras.forecasting._frames import DEFAULT_ID, Panel, read_panel
+from seqkeras.forecasting._frames import Panel, read_alike
 from seqkeras.forecasting._origins import Origins
 from seqkeras.windows import GroupedArray
+
+#: Names of forecasts, `(origins, horizon)`.
+Forecasts = dict[str, npt.NDArray[np.float64]]
 
 if TYPE_CHECKING:
     from seqkeras.forecasting._forecaster import Forecaster
 
 
-def read_known(panel: Panel, df: pd.DataFrame) -> tuple[Panel, npt.NDArray[np.int64]]:
-    """Reads rows of series that `panel` has, in its columns; the number of each series there.
+def read_known(forecaster: "Forecaster", df: pd.DataFrame) -> tuple[Panel, npt.NDArray[np.int64]]:
+    """Reads rows of series that were fitted, in their columns; the number of each series there.
 
     Raises:
         ArgumentError: a column is missing.
         DataError: as `Forecaster.fit`, or a series is not known.
     """
-    names, calendar = panel.columns, panel.calendar
-    counted = calendar.dtype.lstrip("u").startswith("int")
-    if names.time in getattr(df, "columns", ()) and len(df):
-        kind = df[names.time].dtype.kind
-        if (kind in "iu") != counted and kind in "iuM":
-            raise DataError(
-                f"Column {names.time!r} must hold stamps as in fit, {calendar.dtype}. "
-                f"Got: {df[names.time].dtype}."
-            )
-    found = read_panel(
-        df,
-        id_col=DEFAULT_ID if names.id is None else names.id,
-        time_col=names.time,
-        target_col=names.target,
-        freq=None if calendar.is_period else calendar.step,
-    )
-    if found.columns.id != names.id:
-        has, was = found.columns.id, names.id
+    panel = forecaster.panel_
+    missing = "mask" if forecaster.inputs_.masked else "raise"
+    found = read_alike(df, panel, missing=missing, fill="raise", whole=False)
+    if found.columns.id != panel.columns.id:
+        has, was = found.columns.id, panel.columns.id
         raise DataError(f"The frame must have ids as in fit: id_col={was!r}. Got: {has!r}.")
     numbers = panel.ids.get_indexer(found.ids)
     unknown = np.flatnonzero(numbers < 0)
@@ -53,29 +43,29 @@ def read_known(panel: Panel, df: pd.DataFrame) -> tuple[Panel, npt.NDArray[np.in
     return found, numbers.astype(np.int64)
 
 
-def continued(panel: Panel, rows: pd.DataFrame) -> Panel:
-    """The rows that `panel` holds, and behind them newer ones; series without any stay as they are.
+def continued(forecaster: "Forecaster", rows: pd.DataFrame) -> Panel:
+    """The rows that are kept, and behind them newer ones; series without any stay as they are.
 
     Raises:
         ArgumentError, DataError: as `read_known`, or a series does not go on where it ended.
     """
-    newer, numbers = read_known(panel, rows)
+    panel = forecaster.panel_
+    newer, numbers = read_known(forecaster, rows)
     _check_continues(panel.take(numbers), newer)
-    values = list(panel.values)
-    for number, more in zip(numbers, newer.values, strict=True):
-        values[number] = np.concatenate([values[number], more])
     last = to_integers(panel.last).copy()
     last[numbers] = to_integers(newer.last.astype(panel.last.dtype))
+    known = _joined(panel.known.rows, newer.known.rows, numbers)
     return replace(
         panel,
         last=from_integers(last, str(panel.last.dtype)),
-        values=GroupedArray.from_series(values),
+        values=_joined(panel.values, newer.values, numbers),
+        known=replace(panel.known, rows=known),
     )
 
 
 def score(forecaster: "Forecaster", rows: pd.DataFrame) -> float:
     """See `Forecaster.score`."""
-    panel = continued(forecaster.panel_, rows)
+    panel = continued(forecaster, rows)
     horizon, lookback = forecaster.horizon_, forecaster.lookback_
     more = panel.values.lengths - lookback
     whole = -(-more // horizon)
@@ -83,14 +73,43 @@ def score(forecaster: "Forecaster", rows: pd.DataFrame) -> float:
     origins = Origins.rolling(
         lookback + whole * horizon, windows=whole, step=horizon, horizon=horizon
     )
-    contexts = origins.before(panel.values, lookback)
-    yhat = forecaster._forecasts(contexts, origins.series, horizon)["yhat"]
+    yhat = forecast_at(forecaster, panel, origins)["yhat"]
     place = origins.rows[:, np.newaxis] + np.arange(horizon)
     came = place < panel.values.lengths[origins.series][:, np.newaxis]
     series = np.broadcast_to(origins.series[:, np.newaxis], place.shape)[came]
-    actual = panel.values.values[(panel.values.indptr[:-1][series] + place[came])]
-    sums = np.bincount(series, np.abs(actual - yhat[came]))
-    return -float(np.mean(sums[more[: len(sums)] > 0] / more[more > 0]))
+    errors = np.abs(
+        panel.values.values[panel.values.indptr[:-1][series] + place[came]] - yhat[came]
+    )
+    known = ~np.isnan(errors)
+    counts = np.bincount(series[known], minlength=len(more))
+    sums = np.bincount(series[known], errors[known], minlength=len(more))
+    return -float(np.mean(sums[counts > 0] / counts[counts > 0]))
+
+
+def forecast_at(forecaster: "Forecaster", panel: Panel, origins: Origins) -> Forecasts:
+    """Forecasts of a fitted forecaster from any rows of series that it knows."""
+    numbers = forecaster.panel_.ids.get_indexer(panel.ids)
+    # In parts, for each holds its lookback several times; the network reads smaller ones still.
+    parts = [
+        forecaster._answers(
+            panel.before(part.series, part.rows, forecaster.lookback_),
+            forecaster.scaler_.take(numbers[part.series]),
+            panel.ahead(part.series, part.rows, forecaster.horizon_),
+            forecaster.horizon_,
+        )
+        for part in (origins[i : i + 2**16] for i in range(0, max(1, len(origins)), 2**16))
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _joined(
+    before: GroupedArray, newer: GroupedArray, numbers: npt.NDArray[np.int64]
+) -> GroupedArray:
+    """Series with rows of `newer`, whose series are the ones with these numbers, behind theirs."""
+    series = list(before)
+    for number, more in zip(numbers, newer, strict=True):
+        series[number] = np.concatenate([series[number], more])
+    return GroupedArray.from_series(series)
 
 
 def _check_continues(panel: Panel, newer: Panel) -> None:

@@ -61,7 +61,7 @@ def seasonal_scales(
 ) -> npt.NDArray[np.float64]:
     """What MASE divides by, from the first `rows[i]` rows of each series; NaN where there is none.
 
-    See `seqkeras.scoring.mase`.
+    See `seqkeras.scoring.mase`. Missing values do not count.
     """
     history = values.select(0, rows)
     starts = history.indptr[:-1]
@@ -69,5 +69,6 @@ def seasonal_scales(
     known = np.flatnonzero(place >= season_length)
     changes = np.zeros(len(place))
     changes[known] = np.abs(history.values[known] - history.values[known - season_length])
-    sums = np.add.reduceat(changes, starts)
-    return np.where(sums > 0, sums, np.nan) / np.maximum(1, history.lengths - season_length)
+    counts = np.add.reduceat((place >= season_length) & ~np.isnan(changes), starts, dtype=np.int64)
+    sums = np.add.reduceat(np.nan_to_num(changes), starts)
+    return np.where(sums > 0, sums, np.nan) / np.maximum(1, counts)

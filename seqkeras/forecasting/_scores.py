@@ -40,7 +40,7 @@ class Truth:
 
     Attributes:
         series: `(origins,)`, the place of the series of each origin in `ids`.
-        actual: `(origins, steps)`.
+        actual: `(origins, steps)`, NaN where no value came, which is not scored.
         ids: `(series,)`, each with one origin or more.
         scales: `(series,)`, what MASE divides by; NaN for none.
     """
@@ -73,7 +73,9 @@ class Truth:
     def overall(self, guess: Guess, scores: pd.DataFrame) -> pd.Series:
         """The mean over series of each score; WQL over all values at once."""
         means = scores.mean()
-        means["WQL"] = _ratio(self._losses(guess).mean(), np.abs(self.actual).mean())
+        came = ~np.isnan(self.actual)
+        losses = self._losses(guess)[came]
+        means["WQL"] = _ratio(losses.sum(), np.abs(self.actual[came]).sum())
         return means
 
     def _losses(self, guess: Guess) -> Floats:
@@ -82,9 +84,10 @@ class Truth:
         return 2 * pinball(self.actual[..., np.newaxis], quantiles, shares).mean(axis=-1)
 
     def _mean(self, terms: npt.NDArray[Any]) -> Floats:
-        """The mean of `(origins, steps)` over all values of each series."""
-        sums = np.bincount(self.series, terms.mean(axis=1))
-        return np.asarray(sums / np.bincount(self.series))
+        """The mean of `(origins, steps)` over all values of each series that came."""
+        came = ~np.isnan(self.actual)
+        sums = np.bincount(self.series, np.where(came, terms, 0).sum(axis=1))
+        return np.asarray(_ratio(sums, np.bincount(self.series, came.sum(axis=1))))
 
 
 def tables(truth: Truth, guesses: dict[str, Guess]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,6 +1,7 @@
 """From one network to a forecast of any horizon."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -9,9 +10,10 @@ import numpy.typing as npt
 
 from seqkeras._checks import bad_argument
 from seqkeras.errors import ArgumentError
+from seqkeras.forecasting._covariates import Covariates
 from seqkeras.models import multi_output
 
-#: Called as `builder(1, lookback=..., horizon=...)`.
+#: Called as `builder(features, lookback=..., horizon=...)`, and with covariates as `Sizes` says.
 Builder = Callable[..., keras.Model]
 
 STRATEGIES = ("multi_output", "recursive")
@@ -37,6 +39,48 @@ def default_batch_size(windows: int) -> int:
     return int(np.clip(windows // 100, 32, 1024))
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """What a network reads beside the lookback and the horizon.
+
+    Attributes:
+        features: of each timestep of the lookback; the first is the target.
+        past: how many of them are covariates that are not known over the horizon.
+        future: features that are known of each step of the horizon.
+        static: numbers that are known of a series.
+        categories: sizes of the vocabularies of its categories.
+    """
+
+    features: int = 1
+    past: int = 0
+    future: int = 0
+    static: int = 0
+    categories: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, covariates: Covariates, *, masked: bool) -> "Sizes":
+        """Those of a network for covariates; with one more feature if targets may be missing."""
+        past, future, words = covariates.past_width, covariates.future_width, covariates.sizes
+        static = len(covariates.static) - len(words)
+        return cls(1 + masked + past + future, past, future, static, words)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """For a builder: those that there are."""
+        sizes = {"future": self.future, "static": self.static, "categories": self.categories}
+        return {name: size for name, size in sizes.items() if size}
+
+    def shapes(self, lookback: int, steps: int) -> dict[str, tuple[int, ...]]:
+        """The shapes that a network reads, without the batch, by the names of its inputs."""
+        widths = {
+            "future": (steps, self.future),
+            "static": (self.static,),
+            "categories": (len(self.categories),),
+        }
+        extra = {name: shape for name, shape in widths.items() if shape[-1]}
+        return {"inputs": (lookback, self.features), **extra}
+
+
 def build_network(
     model: str | Builder | keras.Model,
     *,
@@ -45,8 +89,9 @@ def build_network(
     season_length: int,
     units: int | tuple[int, ...] | None = None,
     cell: str | None = None,
+    sizes: Sizes | None = None,
 ) -> keras.Model:
-    """A network with fresh weights, `(batch, lookback, 1)` to `(batch, steps)`.
+    """A network with fresh weights, `(batch, lookback, features)` to `(batch, steps)`.
 
     Args:
         model: the name of a strategy, a builder, or a model, which is copied.
@@ -56,75 +101,142 @@ def build_network(
         season_length: of the named strategies.
         units: of the named strategies; None is 64.
         cell: of the named strategies; None is `"gru"`.
+        sizes: of covariates; None for none.
 
     Raises:
         ArgumentError: a builder or a model gives something else.
     """
+    sizes = sizes or Sizes()
     if isinstance(model, str):
-        return multi_output(
+        network = multi_output(
+            sizes.features,
             lookback=lookback,
             horizon=horizon if model == "multi_output" else 1,
             season_length=season_length,
             units=64 if units is None else units,
             cell="gru" if cell is None else cell,
+            **sizes.options,
         )
-    if isinstance(model, keras.Model):
-        _check_network(model, lookback, horizon)
-        return keras.models.clone_model(model)
-    try:
-        network = model(1, lookback=lookback, horizon=horizon)
-    except (TypeError, ArgumentError) as error:
-        call = f"model(1, lookback={lookback}, horizon={horizon})"
-        raise ArgumentError(
-            f"model must be a builder that takes {call}. It said: {error}"
-        ) from error
-    _check_network(network, lookback, horizon)
-    return network
+    elif isinstance(model, keras.Model):
+        network = model
+    else:
+        network = _call(model, lookback, horizon, sizes)
+    steps = check_network(network, lookback, horizon, sizes)
+    if steps < horizon and sizes.past:
+        fix = "Give them as future_covariates, or use a network that answers the whole horizon."
+        got = f"a network of {steps} steps, whose answers are fed back, for a horizon of {horizon}"
+        raise bad_argument("model", got, "one that needs no past_covariates of the horizon", fix)
+    return keras.models.clone_model(network) if network is model else network
 
 
-def roll_forward(
-    network: keras.Model, context: npt.NDArray[np.float32], horizon: int
-) -> npt.NDArray[np.float32]:
+def roll_forward(network: keras.Model, context: Any, horizon: int) -> npt.NDArray[np.float32]:
     """Forecasts `horizon` timesteps; a network that answers fewer is fed its own answers.
 
     Args:
-        network: `(batch, lookback, 1)` to `(batch, steps)`.
-        context: `(batch, lookback, 1)`, the newest values last.
+        network: `(batch, lookback, features)` to `(batch, steps)`; the first feature is the target.
+        context: `(batch, lookback, features)`, the newest values last. Or a dict with such
+            `"inputs"`, in which `"future"` are of the whole horizon, `(batch, horizon, future)`,
+            and the last features of the lookback.
         horizon: timesteps to forecast.
 
     Returns:
         `(batch, horizon)`.
     """
-    lookback, known = context.shape[1], context
-    while known.shape[1] - lookback < horizon:
-        answer = predict_batches(network, known[:, -lookback:])
-        known = np.concatenate([known, answer[..., np.newaxis]], axis=1)
+    parts = context if isinstance(context, dict) else {"inputs": context}
+    known, steps = parts["inputs"], network.output_shape[1]
+    lookback = known.shape[1]
+    future = parts.get("future", np.empty((len(known), horizon, 0), np.float32))
+    while (done := known.shape[1] - lookback) < horizon:
+        ahead = _steps_from(future, done, steps)
+        given = {**parts, "inputs": known[:, -lookback:]} | {"future": ahead}
+        read = {name: given[name] for name in parts}
+        answer = predict_batches(network, read if isinstance(context, dict) else read["inputs"])
+        known = np.concatenate([known, _as_rows(answer, ahead, known.shape[2])], axis=1)
     return known[:, lookback : lookback + horizon, 0]
 
 
-def predict_batches(
-    network: keras.Model, windows: npt.NDArray[np.float32], batch_size: int = 4096
+def _steps_from(future: npt.NDArray[Any], first: int, steps: int) -> npt.NDArray[Any]:
+    """Some steps; behind the last one, for answers that are cut off, it stands again."""
+    return future[:, np.minimum(np.arange(first, first + steps), future.shape[1] - 1)]
+
+
+def _as_rows(
+    answer: npt.NDArray[Any], ahead: npt.NDArray[Any], features: int
 ) -> npt.NDArray[np.float32]:
-    """The answers to `(windows, lookback, 1)`, a batch after the other."""
-    starts = range(0, len(windows), batch_size)
-    # Not predict(), which costs 40 ms a call for its loop and its callbacks.
-    answers = [network.predict_on_batch(windows[i : i + batch_size]) for i in starts]
+    """Answers as rows of a lookback: the flag of an observed value, if there is one, is 1."""
+    flags = np.ones((*answer.shape, features - 1 - ahead.shape[2]), np.float32)
+    return np.concatenate([answer[..., np.newaxis], flags, ahead], axis=2)
+
+
+def predict_batches(
+    network: keras.Model, context: Any, batch_size: int = 4096
+) -> npt.NDArray[np.float32]:
+    """The answers to an array or a dict of arrays, a batch after the other."""
+    parts = context if isinstance(context, dict) else {"inputs": context}
+    answers = []
+    for start in range(0, len(parts["inputs"]), batch_size):
+        batch = {name: part[start : start + batch_size] for name, part in parts.items()}
+        read = batch if isinstance(context, dict) else batch["inputs"]
+        # Not predict(), which costs 40 ms a call for its loop and its callbacks.
+        answers.append(network.predict_on_batch(read))
     return np.concatenate(answers)
 
 
-def _check_network(network: Any, lookback: int, horizon: int) -> None:
-    expected = (
-        f"a keras.Model of (batch, {lookback}, 1) to (batch, steps), with steps from 1 to {horizon}"
-    )
+def _call(builder: Builder, lookback: int, horizon: int, sizes: Sizes) -> Any:
+    options = {"lookback": lookback, "horizon": horizon, **sizes.options}
+    try:
+        return builder(sizes.features, **options)
+    except (TypeError, ArgumentError) as error:
+        call = ", ".join(f"{name}={value}" for name, value in options.items())
+        raise ArgumentError(
+            f"model must be a builder that takes model({sizes.features}, {call}). It said: {error}"
+        ) from error
+
+
+def check_network(network: Any, lookback: int, horizon: int, sizes: Sizes) -> int:
+    """The steps of a network, if it reads and answers what it must.
+
+    Raises:
+        ArgumentError: it does not.
+    """
+    shapes = {name: (None, *one) for name, one in sizes.shapes(lookback, horizon).items()}
+    wanted = shapes["inputs"] if len(shapes) == 1 else shapes
+    shown = str(wanted).replace("None", "batch").replace("'", "")
+    expected = f"a keras.Model of {shown} to (batch, steps), with steps from 1 to {horizon}"
     if not isinstance(network, keras.Model):
         raise bad_argument("model", network, expected)
     try:
-        reads, writes = network.input_shape, network.output_shape
+        reads, writes = input_shapes(network), network.output_shape
     except (AttributeError, ValueError) as error:
         fix = "Functional models have these shapes, and Sequential ones that begin with an Input."
         raise bad_argument("model", network, expected, fix) from error
-    if not (isinstance(reads, tuple) and isinstance(writes, tuple)):
-        raise bad_argument("model", f"inputs {reads}, outputs {writes}", expected)
-    fits = len(reads) == 3 and reads[0] is None and reads[1] in (None, lookback) and reads[2] == 1
-    if not (fits and len(writes) == 2 and writes[1] is not None and writes[1] <= horizon):
-        raise ArgumentError(f"model must give {expected}. Got: {reads} to {writes}.")
+    answers = isinstance(writes, tuple) and len(writes) == 2 and writes[1] is not None
+    if answers and "future" in shapes:
+        shapes["future"] = (None, writes[1], sizes.future)
+    if isinstance(reads, tuple):
+        reads = {"inputs": reads} if len(shapes) == 1 else {"": reads}
+    if not (answers and writes[1] <= horizon and _alike(reads, shapes)):
+        raise ArgumentError(
+            f"model must give {expected}. Got: {input_shapes(network)} to {writes}."
+        )
+    return int(writes[1])
+
+
+def input_shapes(network: keras.Model) -> Any:
+    """Of a network of one input its shape, of one of a dict of inputs their shapes by name."""
+    if not isinstance(network.input, dict):
+        return network.input_shape
+    return {name: tuple(one.shape) for name, one in network.input.items()}
+
+
+def _alike(reads: Any, shapes: dict[str, Any]) -> bool:
+    """Whether inputs have these names and shapes; they may leave their timesteps open."""
+    if not isinstance(reads, dict) or set(reads) != set(shapes):
+        return False
+    return all(
+        len(reads[name]) == len(shape)
+        and all(size in (must, None) for size, must in zip(reads[name], shape, strict=True))
+        and reads[name][-1] == shape[-1]
+        and reads[name][0] is None
+        for name, shape in shapes.items()
+    )

@@ -39,8 +39,9 @@ def train(
     """Trains in place, and leaves the weights of the best epoch on the held-out windows.
 
     Args:
-        model: (batch, lookback, features) to (batch, steps); is compiled here.
-        windows: to train on.
+        model: (batch, lookback, features) to (batch, steps), or to (batch, steps, 1) where windows
+            have weights; is compiled here.
+        windows: to train on; steps of weight 0 do not count.
         validation: held-out windows that decide when to stop, or None: all epochs are run.
         epochs: at most.
         patience: epochs without a better held-out loss before training stops.
@@ -50,8 +51,10 @@ def train(
     Raises:
         DataError: the loss became NaN or infinite.
     """
+    # By the sum of weights: a batch in which much is missing counts as much as another.
+    loss = keras.losses.MeanAbsoluteError(reduction="mean_with_sample_weight")
     # Gradients of a recurrent network can explode: the norm is clipped (Pascanu et al. 2013).
-    model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), loss="mae")
+    model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), loss=loss)
     untrained = model.get_weights()
     before = [float(model.evaluate(validation, verbose=0))] if validation else []
     callbacks = [keras.callbacks.TerminateOnNaN()]

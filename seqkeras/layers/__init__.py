@@ -22,6 +22,9 @@ from seqkeras.layers._nested import recurrent_layers as recurrent_layers
 from seqkeras.layers._recurrent import CELLS as CELLS
 from seqkeras.layers._recurrent import Cell as Cell
 from seqkeras.layers._recurrent import recurrent_layer as recurrent_layer
+from seqkeras.layers._reversible import NORMALIZATIONS as NORMALIZATIONS
+from seqkeras.layers._reversible import ReversibleNormalization as ReversibleNormalization
+from seqkeras.layers._reversible import center_and_scale as center_and_scale
 from seqkeras.layers._stateful import RNN as RNN
 from seqkeras.layers._stateful import ConvLSTM1D as ConvLSTM1D
 from seqkeras.layers._stateful import ConvLSTM2D as ConvLSTM2D

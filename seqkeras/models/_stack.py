@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 import keras
 
@@ -19,6 +19,9 @@ from seqkeras.kernels import IMPLEMENTATIONS
 from seqkeras.layers import Cell, recurrent_layer
 
 DEFAULT_UNITS = 64
+
+#: The state of one layer.
+States: TypeAlias = list[keras.KerasTensor]
 
 
 class StackOptions(TypedDict, total=False):
@@ -129,9 +132,19 @@ class Stack:
             `(batch, timesteps, units)` with `return_sequences`, else `(batch, units)`: the last
             output, which has read the whole sequence. Twice the units if bidirectional.
         """
+        for level, layer in enumerate(self.layers(return_sequences=return_sequences), start=1):
+            if self.bidirectional:
+                layer = _both_ways(layer, name=f"bidirectional_{level}")
+            x = layer(x) if reset is None else layer(x, reset=reset)
+        return x
+
+    def layers(
+        self, name: str = "recurrent", *, return_sequences: bool, **options: Any
+    ) -> list[keras.layers.RNN]:
+        """The layers of the stack, the lowest first, named `recurrent_1` and so on."""
         depth = len(self.cells)
-        for level, (cell, units) in enumerate(zip(self.cells, self.units, strict=True), start=1):
-            layer = recurrent_layer(
+        return [
+            recurrent_layer(
                 cell,
                 units=units,
                 dropout=self.dropout,
@@ -139,12 +152,11 @@ class Stack:
                 implementation=self.implementation,
                 return_sequences=return_sequences or level < depth,
                 stateful=self.stateful,
-                name=f"recurrent_{level}",
+                name=f"{name}_{level}",
+                **options,
             )
-            if self.bidirectional:
-                layer = _both_ways(layer, name=f"bidirectional_{level}")
-            x = layer(x) if reset is None else layer(x, reset=reset)
-        return x
+            for level, (cell, units) in enumerate(zip(self.cells, self.units, strict=True), start=1)
+        ]
 
     def mirrored(self) -> "Stack":
         """The same plan with its layers in the opposite order, as a decoder has them."""
@@ -173,6 +185,45 @@ def recurrent_stack(
         (None, None, 64)
     """
     return Stack.parse(**options)(x, return_sequences=return_sequences)
+
+
+def run_from(
+    layers: Sequence[keras.layers.RNN],
+    x: keras.KerasTensor,
+    states: Sequence[States] | None = None,
+) -> tuple[keras.KerasTensor, list[States]]:
+    """Runs sequences through layers of a stack that return their states, from given ones.
+
+    Args:
+        layers: the lowest first.
+        x: `(batch, timesteps, features)`.
+        states: initial ones of each layer; None: those of new sequences.
+
+    Returns:
+        What the last layer gives, and the states of each layer at the end.
+    """
+    ends = []
+    for level, layer in enumerate(layers):
+        x, *end = layer(x, initial_state=None if states is None else states[level])
+        ends.append(end)
+    return x, ends
+
+
+def one_way(builder: str, stack: StackOptions) -> None:
+    """Refuses what a builder cannot be that goes on from the last state of its stack.
+
+    Raises:
+        ArgumentError: the stack is to be stateful or bidirectional.
+    """
+    fixes = {
+        "stateful": "A forecast reads its own window from its start. Use next_step for a model "
+        "that continues from batch to batch.",
+        "bidirectional": "It goes on from the newest value, and the backward direction ends at "
+        "the oldest.",
+    }
+    for name, fix in fixes.items():
+        if stack.get(name):
+            raise bad_argument(name, True, f"False for {builder}", fix)
 
 
 def _both_ways(layer: keras.layers.RNN, *, name: str) -> keras.layers.Bidirectional:

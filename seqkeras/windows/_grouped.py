@@ -74,10 +74,13 @@ class GroupedArray:
         return np.diff(self.indptr)
 
     def spread(self) -> npt.NDArray[Any]:
-        """Largest minus smallest value of each series, `(series, ...)`; every series has rows."""
+        """Largest minus smallest value of each series, `(series, ...)`; every series has rows.
+
+        Missing values do not count; it is NaN where there are no others.
+        """
         starts = self.indptr[:-1]
-        highest = np.maximum.reduceat(self.values, starts, axis=0)
-        return np.asarray(highest - np.minimum.reduceat(self.values, starts, axis=0))
+        highest = np.fmax.reduceat(self.values, starts, axis=0)
+        return np.asarray(highest - np.fmin.reduceat(self.values, starts, axis=0))
 
     def select(self, start: npt.ArrayLike, stop: npt.ArrayLike) -> "GroupedArray":
         """Rows `start[i]:stop[i]` of each series `i`, copied into a new `GroupedArray`.

@@ -1,5 +1,7 @@
 """Scaling of each series by its own numbers."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,7 +13,8 @@ from seqkeras.windows._grouped import GroupedArray
 class StandardScaler:
     """Brings every series to mean 0 and standard deviation 1, each by its own values.
 
-    A constant series keeps its scale: it is only shifted to 0.
+    A constant series keeps its scale: it is only shifted to 0. Missing values (NaN) do not count
+    and stay missing; a series of nothing else is left as it is.
 
     Attributes:
         center_: `(series, ...)`, the mean of each series, one number for each feature.
@@ -53,7 +56,7 @@ class StandardScaler:
             raise bad_argument("series", f"no rows in series {empty}", "series of one row or more")
         self.center_ = _mean(series.values, series)
         distance = np.abs(series.values - self._per_row(self.center_, series))
-        farthest = np.maximum.reduceat(distance, series.indptr[:-1], axis=0)
+        farthest = np.nan_to_num(np.fmax.reduceat(distance, series.indptr[:-1], axis=0))
         # Rounding leaves a constant series with distances of about 1e-16 times its level.
         constant = farthest <= 1e-12 * np.abs(self.center_)
         # Squared in units of the farthest, so that no square is too large or too small.
@@ -113,7 +116,13 @@ class StandardScaler:
         return np.repeat(per_series, series.lengths, axis=0)
 
 
-def _mean(values: npt.NDArray[np.generic], series: GroupedArray) -> npt.NDArray[np.float64]:
-    sums = np.add.reduceat(values, series.indptr[:-1], axis=0, dtype=np.float64)
-    lengths = series.lengths.reshape(-1, *[1] * (values.ndim - 1))
-    return np.asarray(sums / lengths)
+def _mean(values: npt.NDArray[Any], series: GroupedArray) -> npt.NDArray[np.float64]:
+    """The mean of the values that there are; 0 where there are none."""
+    starts = series.indptr[:-1]
+    counts: Any = series.lengths.reshape(-1, *[1] * (values.ndim - 1))
+    missing = np.isnan(values)
+    if missing.any():
+        counts = np.add.reduceat(~missing, starts, axis=0, dtype=np.int64)
+        values = np.where(missing, 0, values)
+    sums = np.add.reduceat(values, starts, axis=0, dtype=np.float64)
+    return np.asarray(sums / np.maximum(counts, 1))

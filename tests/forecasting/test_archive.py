@@ -2,6 +2,7 @@ import json
 import shutil
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from seqkeras.errors import DataError, FileFormatError
 from seqkeras.forecasting import Forecaster
 from seqkeras.models import many_to_one
+
+DATA = Path(__file__).parent / "data"
 
 
 def quick(**options):
@@ -218,3 +221,10 @@ def test_a_file_that_unpacks_to_too_much_is_not_unpacked(saved, tmp_path, monkey
     monkeypatch.setattr("seqkeras.forecasting._archive.MAX_BYTES", 1000)
     with pytest.raises(FileFormatError, match=r"would unpack to \d+ bytes; at most 1000 are read"):
         Forecaster.load(saved[1])
+
+
+def test_a_file_of_the_first_version_still_loads():
+    """The file and its forecast were written when the format had version 1."""
+    loaded = Forecaster.load(DATA / "forecaster_1.zip")
+    expected = pd.read_csv(DATA / "forecaster_1.csv").astype({"day": loaded.panel_.last.dtype})
+    pd.testing.assert_frame_equal(loaded.predict(), expected, check_dtype=False, rtol=1e-5)

@@ -46,6 +46,12 @@ CASES = {
         (6, 3),
         (4,),
     ),
+    "segment_rnn": Case(
+        functools.partial(models.segment_rnn, 3, lookback=6, horizon=4, segment=3), (6, 3), (4,)
+    ),
+    "encoder_decoder": Case(
+        functools.partial(models.encoder_decoder, 3, lookback=6, horizon=4), (6, 3), (4,)
+    ),
 }
 STACKS: dict[str, dict[str, Any]] = {
     "lstm": {"units": 4},
@@ -62,14 +68,17 @@ STACKS: dict[str, dict[str, Any]] = {
     "mixed cells": {"cell": ["gru", keras.layers.LSTMCell(4)]},
     "fixed batch": {"units": 4, "batch_size": 2},
 }
-STATELESS_ONLY = {"autoencoder", "multi_output"}
+FORECASTERS = {"multi_output", "segment_rnn", "encoder_decoder"}
+STATELESS_ONLY = {"autoencoder", *FORECASTERS}
 
-# `bidirectional` would let next_step read the answer; its own tests hold that it is refused.
+# `bidirectional` would let next_step read the answer, and the other two go on from the newest
+# value. Their own tests hold that it is refused.
+ONE_WAY = {"next_step", "segment_rnn", "encoder_decoder"}
 PAIRS = [
     (builder, stack)
     for builder in CASES
     for stack in STACKS
-    if (builder, stack) != ("next_step", "bidirectional")
+    if stack != "bidirectional" or builder not in ONE_WAY
 ]
 every_builder = pytest.mark.parametrize("builder", CASES)
 every_pair = pytest.mark.parametrize(("builder", "stack"), PAIRS)
@@ -253,7 +262,7 @@ def test_an_answer_depends_on_the_newest_observation(builder, stack, outputs, ra
     changed[:, -1] += 1
     moved = np.abs(outputs(model, changed) - outputs(model, x))
     # A sequence answers the newest observation at its last timestep, a vector everywhere.
-    newest = moved if builder in ("many_to_one", "multi_output") else moved[:, -1]
+    newest = moved if builder in {"many_to_one", *FORECASTERS} else moved[:, -1]
     assert newest.min() > 1e-6
 
 

@@ -1,0 +1,76 @@
+"""What a time stamp says by itself: the time of day, the day of the week ... as sine and cosine."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from seqkeras._checks import bad_argument, check_one_of
+from seqkeras.forecasting._calendar import Calendar
+
+Floats = npt.NDArray[np.float64]
+
+
+def _time_of_day(stamps: pd.DatetimeIndex) -> Any:
+    return (stamps.hour + stamps.minute / 60 + stamps.second / 3600) / 24
+
+
+#: For each name: how long the cycle is, and where in it a stamp stands, from 0 to below 1.
+FEATURES: dict[str, tuple[pd.Timedelta, Callable[[pd.DatetimeIndex], Any]]] = {
+    "time_of_day": (pd.Timedelta("1D"), _time_of_day),
+    "day_of_week": (pd.Timedelta("7D"), lambda stamps: stamps.day_of_week / 7),
+    "day_of_month": (pd.Timedelta("31D"), lambda stamps: (stamps.day - 1) / 31),
+    "day_of_year": (pd.Timedelta("366D"), lambda stamps: (stamps.day_of_year - 1) / 366),
+    "month": (pd.Timedelta("366D"), lambda stamps: (stamps.month - 1) / 12),
+}
+
+
+def choose(asked: Any, calendar: Calendar, rows: int) -> tuple[str, ...]:
+    """The names of the features that are read.
+
+    Args:
+        asked: None for none, `"auto"` for what frequency and length suggest, or names.
+        calendar: of the series.
+        rows: of a usual series; `"auto"` leaves out a cycle that it does not hold twice.
+
+    Raises:
+        ArgumentError: an unknown name, or stamps that have no calendar.
+    """
+    if asked is None:
+        return ()
+    if not calendar.is_dated:
+        if asked == "auto":
+            return ()
+        fix = "Integer stamps have no calendar."
+        raise bad_argument("calendar", asked, "None or 'auto' here", fix)
+    if asked == "auto":
+        return _suggested(calendar, rows)
+    names = (asked,) if isinstance(asked, str) else tuple(asked)
+    return tuple(dict.fromkeys(check_one_of("calendar", name, FEATURES) for name in names))
+
+
+def encode(names: tuple[str, ...], times: pd.Index) -> Floats:
+    """Sine and cosine of each feature, `(rows, 2 * features)`, by the clock of the time zone."""
+    if not names:
+        return np.empty((len(times), 0))
+    # Series of a panel share most of their stamps.
+    codes, unique = pd.factorize(times)
+    stamps = unique.to_timestamp() if isinstance(unique, pd.PeriodIndex) else unique
+    angles = [2 * np.pi * np.asarray(FEATURES[name][1](stamps)) for name in names]
+    waves = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
+    return np.stack(waves, axis=1)[codes]
+
+
+def _suggested(calendar: Calendar, rows: int) -> tuple[str, ...]:
+    # The length of a step, also where it is one of the calendar's, such as a month.
+    start = pd.Timestamp("2001-01-01")
+    step = (start + 12 * calendar.step - start) / 12
+    months = step >= pd.Timedelta("27D")
+    names = ("month",) if months else ("time_of_day", "day_of_week", "day_of_year")
+    return tuple(
+        name
+        for name in names
+        if 1.5 * step < FEATURES[name][0] and FEATURES[name][0] * 2 <= rows * step
+    )

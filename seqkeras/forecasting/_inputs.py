@@ -1,0 +1,188 @@
+"""From series to what a network reads, in training and for a forecast alike."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from seqkeras.errors import DataError
+from seqkeras.forecasting._covariates import Known
+from seqkeras.forecasting._frames import Panel
+from seqkeras.forecasting._missing import stand_in
+from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CovariateScaler:
+    """Brings every column of numbers to mean 0 and deviation 1, over all series together.
+
+    Attributes:
+        rows: of the features of timesteps. What is 0 or 1, sine or cosine is left as it is.
+        static: of the numbers of series.
+    """
+
+    rows: StandardScaler
+    static: StandardScaler
+
+    @classmethod
+    def fit(cls, panel: Panel) -> "CovariateScaler":
+        """Learns from all rows of a panel."""
+        rows = StandardScaler().fit(_as_one(panel.known.rows.values))
+        as_is = ~panel.covariates.is_number
+        rows.center_[:, as_is], rows.scale_[:, as_is] = 0.0, 1.0
+        return cls(rows, StandardScaler().fit(_as_one(panel.known.static)))
+
+    def transform(self, known: Known) -> Known:
+        """The covariates, scaled."""
+        rows = GroupedArray(_scaled(self.rows, known.rows.values), known.rows.indptr)
+        return replace(known, rows=rows, static=_scaled(self.static, known.static))
+
+    def transform_ahead(self, ahead: npt.NDArray[np.float64]) -> Floats:
+        """What is known over the horizon, `(series, horizon, features)`, scaled."""
+        first = self.rows.center_.shape[1] - ahead.shape[2]
+        return ((ahead - self.rows.center_[:, first:]) / self.rows.scale_[:, first:]).astype("f4")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How series become what a network reads.
+
+    That is `"inputs"`, and what there is of `"future"`, `"static"` and `"categories"`. Channel 0 of
+    `"inputs"` is the target. Where targets may be missing, channel 1 says whether there was one; in
+    the place of a missing target stands that of one season before, or else the last before it, so
+    that the naive forecast inside a network is one of values that there were. Covariates follow:
+    past ones, then future ones, which are in `"future"` for the horizon.
+
+    Attributes:
+        scaler: of the covariates.
+        season_length: timesteps of one season.
+        masked: whether targets may be missing.
+    """
+
+    scaler: CovariateScaler
+    season_length: int
+    masked: bool
+
+    def windows(
+        self, panel: Panel, scaler: StandardScaler, lookback: int, steps: int, **options: Any
+    ) -> Windows:
+        """Windows of the series of a panel; weights are 0 where a target is missing.
+
+        Args:
+            panel: the series.
+            scaler: of their targets.
+            lookback: timesteps that are read.
+            steps: timesteps that are predicted.
+            **options: of `Windows`.
+        """
+        target = scaler.transform(panel.values)
+        known = self.scaler.transform(panel.known)
+        rows = known.rows.values
+        ahead = rows[:, rows.shape[1] - panel.covariates.future_width :]
+        indptr = target.indptr
+        channels = self._channels(target.values, rows)
+        # Beside one another in the batch, so that each timestep has a weight of its own.
+        targets = target.values[:, np.newaxis] if self.masked else target.values
+        return Windows(
+            GroupedArray(channels, indptr) if channels.shape[1] > 1 else target,
+            WindowSpec(lookback, horizon=steps),
+            targets=GroupedArray(targets, indptr),
+            future={"future": GroupedArray(ahead, indptr)} if ahead.shape[1] else None,
+            static=_present({"static": known.static, "categories": known.categories}) or None,
+            missing="mask" if self.masked else "raise",
+            transform=_Form(self.season_length, self.masked),
+            **options,
+        )
+
+    def context(
+        self, panel: Panel, scaler: StandardScaler, ahead: npt.NDArray[np.float64]
+    ) -> Floats | dict[str, Any]:
+        """One window of each series, which all have as many rows as a lookback.
+
+        Args:
+            panel: the series.
+            scaler: of their targets.
+            ahead: `(series, horizon, features)`, what is known over the horizon, not scaled.
+
+        Raises:
+            DataError: targets are missing, and the network was trained without any.
+        """
+        if panel.has_missing and not self.masked:
+            raise DataError(
+                "Targets are missing, and the forecaster was fitted on series without any, so that "
+                "its network cannot tell them from others. Fill them in, or fit on series with "
+                "missing targets."
+            )
+        target = scaler.transform(panel.values).values
+        known = self.scaler.transform(panel.known)
+        channels = self._channels(target, known.rows.values)
+        past = channels.reshape(len(panel.ids), -1, channels.shape[1])
+        if self.masked:
+            past[..., 0] = stand_in(past[..., 0], self.season_length)
+        future = self.scaler.transform_ahead(ahead)
+        static = known.static.astype(np.float32)
+        parts = {"future": future, "static": static, "categories": known.categories}
+        extra = _present(parts)
+        return {"inputs": past, **extra} if extra else past
+
+    def to_train(self, network: keras.Model) -> keras.Model:
+        """The network itself; where targets may be missing, a view that answers step by step.
+
+        Keras weighs no parts of the last axis: `(batch, steps)` becomes `(batch, steps, 1)`.
+        """
+        if not self.masked or len(network.output_shape) == 3:
+            return network
+        return keras.Model(network.input, keras.ops.expand_dims(network.output, -1))
+
+    def _channels(self, target: npt.NDArray[Any], rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        target = target[:, np.newaxis]
+        observed = [~np.isnan(target)] if self.masked else []
+        # float32, as batches are: what takes memory here is the panel itself.
+        return np.concatenate([target, *observed, rows], axis=1, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """Puts batches into the form that a network reads; not a nested function, for pickle."""
+
+    season_length: int
+    masked: bool
+
+    def __call__(self, x: Any, y: Any) -> tuple[Any, Any]:
+        if not isinstance(x, dict):
+            return x, y
+        if self.masked:
+            known = x.pop("past_mask")[..., 0]
+            past = x["past"]
+            past[..., 0] = stand_in(np.where(known, past[..., 0], np.nan), self.season_length)
+        x = {name: part for name, part in x.items() if not name.endswith("_mask")}
+        x["inputs"] = x.pop("past")
+        if "categories" in x:
+            x["categories"] = x["categories"].astype(np.int32)
+        return (x if len(x) > 1 else x["inputs"]), y
+
+
+def pairs(windows: Windows) -> Iterator[tuple[Any, Floats]]:
+    """Batches of windows in order: inputs, and targets `(batch, steps)`, NaN where missing."""
+    for number in range(len(windows)):
+        x, y, *weights = windows[number]
+        if weights:
+            y = np.where(weights[0] > 0, y[..., 0], np.nan)
+        yield x, y
+
+
+def _as_one(values: npt.NDArray[Any]) -> GroupedArray:
+    return GroupedArray(values, [0, len(values)])
+
+
+def _scaled(scaler: StandardScaler, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return scaler.transform(_as_one(values)).values
+
+
+def _present(parts: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in parts.items() if part.shape[-1]}

@@ -1,0 +1,297 @@
+"""What a forecaster does with covariates, missing values, gaps and other forms of frames."""
+
+import functools
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqkeras.errors import ArgumentError, DataError
+from seqkeras.forecasting import Forecaster
+from seqkeras.models import multi_output
+from seqkeras.testing import check_forecaster
+
+quick = functools.partial(
+    Forecaster, 4, lookback=7, units=3, epochs=2, levels=(50,), seed=0, progress=False
+)
+
+NAMES = {
+    "past_covariates": ["wind"],
+    "future_covariates": ["sun", "weather"],
+    "static_covariates": ["area", "kind"],
+    "calendar": "auto",
+}
+AHEAD = {**NAMES, "past_covariates": ()}
+
+
+@pytest.fixture(scope="module")
+def shops():
+    """Three series of hours across the change to summer time, with covariates of every kind."""
+    random, frames = np.random.default_rng(0), []
+    for number, name in enumerate("abc"):
+        rows = 50 + 5 * number
+        sun = random.normal(size=rows)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "unique_id": name,
+                    "ds": pd.date_range("2024-03-30", periods=rows, freq="h", tz="Europe/Berlin"),
+                    "y": 10.0**number * (5 + sun + 0.1 * random.normal(size=rows)),
+                    "sun": sun,
+                    "wind": random.normal(size=rows),
+                    "weather": random.choice(["fair", "rain"], rows),
+                    "area": float(number),
+                    "kind": "small" if number else "big",
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def without_some(df, share=0.15):
+    return df.assign(y=df.y.where(np.random.default_rng(1).random(len(df)) > share))
+
+
+def filled_in(forecaster, df=None):
+    frame = forecaster.future_frame(df=df)
+    return frame.assign(sun=np.linspace(-1, 1, len(frame)), weather="rain")
+
+
+@pytest.fixture(scope="module")
+def fitted(shops):
+    return quick().fit(without_some(shops), **NAMES)
+
+
+@pytest.mark.parametrize(
+    ("options", "names", "change"),
+    [({}, NAMES, without_some), ({"model": "recursive"}, AHEAD, lambda df: df)],
+    ids=["all", "recursive"],
+)
+def test_the_promises_of_every_forecaster_hold_with_covariates(shops, options, names, change):
+    df = change(shops)
+    future = filled_in(
+        quick(**options, validation=0).set_params(levels=(), epochs=1).fit(df, **names)
+    )
+    check_forecaster(quick(**options), df, future=future, **names)
+
+
+def test_the_promises_of_every_forecaster_hold_for_a_wide_frame_with_missing_values(shops):
+    check_forecaster(quick(), shops.pivot(index="ds", columns="unique_id", values="y"))
+
+
+@pytest.mark.backends
+def test_future_covariates_are_used(shops):
+    """The target is one of them and noise: without it nothing can be forecast."""
+    errors = {}
+    for names in ([], ["sun"]):
+        forecaster = Forecaster(4, lookback=7, units=8, epochs=30, levels=(), seed=0,
+                                learning_rate=0.01, progress=False)  # fmt: skip
+        found = forecaster.backtest(shops, windows=2, future_covariates=names)
+        errors[len(names)] = found.scores.loc["seqkeras", "MASE"]
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_a_forecast_needs_the_future(fitted):
+    with pytest.raises(ArgumentError, match="future must be given"):
+        fitted.predict()
+    future = filled_in(fitted)
+    before = fitted.predict(future=future)
+    other = fitted.predict(future=future.assign(sun=5.0))
+    assert not np.allclose(other.yhat, before.yhat)
+    with pytest.raises(DataError, match="no row for Series 'c'"):
+        fitted.predict(future=future.iloc[:-1])
+
+
+def test_new_series_are_forecast_without_a_change(fitted, shops):
+    before = fitted.predict(future=filled_in(fitted))
+    known = shops[shops.unique_id == "b"]
+    new = known.assign(unique_id="new", kind="huge", y=1000 * known.y)
+    both = pd.concat([known, new])
+    forecast = fitted.predict(df=both, future=filled_in(fitted, both))
+    assert forecast.unique_id.unique().tolist() == ["b", "new"]
+    same = known.assign(unique_id="new", y=1000 * known.y)
+    alone = fitted.predict(df=known, future=filled_in(fitted, known))
+    larger = fitted.predict(df=same, future=filled_in(fitted, same))
+    np.testing.assert_allclose(larger.yhat, 1000 * alone.yhat, rtol=1e-4)
+    np.testing.assert_allclose(forecast.yhat[:4], forecast.yhat[:4])
+    pd.testing.assert_frame_equal(fitted.predict(future=filled_in(fitted)), before)
+
+
+def test_the_series_of_fit_get_the_forecast_that_they_have(shops):
+    forecaster = quick().fit(shops)
+    again = forecaster.predict(df=shops)
+    pd.testing.assert_frame_equal(again, forecaster.predict(), rtol=1e-5)
+    last = forecaster.predict(df=shops.groupby("unique_id").tail(20))
+    assert not np.allclose(last.yhat, again.yhat)  # scaled by these rows alone
+    wide = shops[shops.unique_id == "a"].set_index("ds")["y"]
+    assert forecaster.predict(df=wide).index.dtype == shops.ds.dtype
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda df: df.groupby("unique_id").tail(6), "'a' has 6 rows and must have 7"),
+        (lambda df: df.drop(index=20), "has a gap"),
+        (without_some, "fitted on series without any"),
+        (lambda df: df.assign(ds=df.ds.dt.day), "must hold stamps as in fit"),
+        (lambda df: df.assign(y=np.nan), "no target at all"),
+    ],
+    ids=["short", "gap", "missing", "integers", "nothing"],
+)
+def test_other_series_that_cannot_be_forecast_are_named(shops, change, words):
+    forecaster = quick(epochs=1).fit(shops)
+    with pytest.raises(DataError, match=words):
+        forecaster.predict(df=change(shops))
+
+
+def test_missing_targets_are_never_filled_in_without_a_word(shops):
+    forecaster = quick(epochs=1).fit(without_some(shops))
+    assert forecaster.model_.input_shape == (None, 7, 2)
+    assert quick(epochs=1).fit(shops).model_.input_shape == (None, 7, 1)
+    with pytest.raises(DataError, match=r"has the target nan in row \d+ of df .*missing='mask'"):
+        quick().fit(without_some(shops), missing="raise")
+    with pytest.raises(DataError, match="Series 'b' has no target at all"):
+        quick().fit(shops.assign(y=shops.y.where(shops.unique_id != "b")))
+
+
+def test_what_is_missing_has_no_weight_in_scale_and_loss(shops):
+    """Other numbers in the place of missing ones would change the fit; there are none."""
+    masked = quick().fit(without_some(shops))
+    known = without_some(shops)
+    for name, center in zip(masked.panel_.ids, masked.scaler_.center_, strict=True):
+        assert center == pytest.approx(known[known.unique_id == name].y.mean())
+    assert np.isfinite(masked.log_.loss).all()
+    assert masked.predict().notna().all(axis=None)
+
+
+def test_gaps_are_filled_as_asked(shops):
+    gaps = shops.drop(index=[5, 6, 60])
+    with pytest.raises(DataError, match="has a gap"):
+        quick().fit(gaps)
+    masked, lines = (quick(epochs=1).fit(gaps, fill=fill) for fill in ("mask", "interpolate"))
+    assert masked.model_.input_shape[-1] == 2
+    assert lines.model_.input_shape[-1] == 1
+    assert len(masked.backtest(gaps, windows=2, fill="mask").frame) == 24
+    with pytest.raises(ArgumentError, match="Lines would lead to values after a cutoff"):
+        quick().backtest(gaps, fill="interpolate")
+
+
+def test_held_out_covariates_do_not_reach_the_first_training(shops):
+    late = shops.groupby("unique_id").cumcount(ascending=False) < 8
+    changed = shops.assign(wind=shops.wind.where(~late, 1e6))
+    losses = [quick(epochs=1).fit(df, past_covariates="wind").log_.loss for df in (shops, changed)]
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
+
+
+def test_past_covariates_are_not_fed_back(shops):
+    with pytest.raises(ArgumentError, match="Give them as future_covariates"):
+        quick(model="recursive").fit(shops, **NAMES)
+    forecaster = quick(levels=(), epochs=1).fit(shops, past_covariates="wind")
+    with pytest.raises(ArgumentError, match="past_covariates would have to be known"):
+        forecaster.predict(horizon=5)
+    longer = quick(levels=(), epochs=1).fit(shops, future_covariates="sun")
+    future = longer.future_frame(horizon=9).assign(sun=0.0)
+    assert len(longer.predict(horizon=9, future=future)) == 27
+
+
+def test_a_builder_is_told_what_there_is(shops):
+    told = {}
+
+    def builder(features, **options):
+        told.update(features=features, **options)
+        return multi_output(features, units=2, **options)
+
+    quick(model=builder, units=None, epochs=1).fit(without_some(shops), **NAMES)
+    assert told == {
+        "features": 6, "lookback": 7, "horizon": 4, "future": 4, "static": 1, "categories": (3,)
+    } | {"features": 7, "future": 5} | {
+        key: told[key] for key in ("features", "future")
+    }  # fmt: skip
+    with pytest.raises(ArgumentError, match=r"model must be a builder that takes model\(7, look"):
+        quick(model=lambda features, *, lookback, horizon: None, units=None).fit(
+            without_some(shops), **NAMES
+        )
+
+
+def test_a_model_of_the_users_own_reads_the_same_inputs(shops):
+    inputs, future = keras.Input((7, 2), name="inputs"), keras.Input((4, 1), name="future")
+    answer = keras.layers.Dense(4)(keras.layers.Flatten()(inputs)) + future[..., 0]
+    model = keras.Model({"inputs": inputs, "future": future}, answer)
+    forecaster = quick(model=model, units=None).fit(shops, future_covariates="sun")
+    future = forecaster.future_frame().assign(sun=1.0)
+    assert np.isfinite(forecaster.predict(future=future).yhat).all()
+    with pytest.raises(ArgumentError, match=r"model must give .*future: \(batch, 4, 2\)"):
+        quick(model=model, units=None).fit(shops, future_covariates=["sun", "wind"])
+
+
+@pytest.mark.backends
+def test_a_file_keeps_covariates_and_the_form_of_the_frame(fitted, shops, tmp_path):
+    fitted.save(tmp_path / "f.zip")
+    loaded = Forecaster.load(tmp_path / "f.zip")
+    assert loaded.panel_.covariates == fitted.panel_.covariates
+    future = filled_in(fitted)
+    expected = fitted.predict(future=future)
+    pd.testing.assert_frame_equal(loaded.predict(future=future), expected, rtol=1e-6)
+    new = shops[shops.unique_id == "a"].assign(unique_id=7)
+    ahead = filled_in(fitted, new)
+    pd.testing.assert_frame_equal(
+        loaded.predict(df=new, future=ahead), fitted.predict(df=new, future=ahead), rtol=1e-6
+    )
+    wide = quick(epochs=1).fit(shops.pivot(index="ds", columns="unique_id", values="y"))
+    wide.save(tmp_path / "w.zip")
+    pd.testing.assert_frame_equal(Forecaster.load(tmp_path / "w.zip").predict(), wide.predict())
+
+
+def test_rows_that_come_are_read_with_their_covariates(shops):
+    late = shops.groupby("unique_id").cumcount(ascending=False) < 6
+    forecaster = quick().fit(shops[~late], **NAMES)
+    assert forecaster.score(shops[late]) < 0
+    assert forecaster.encode().shape == (3, 3)
+    frame = forecaster.insample(shops[~late])
+    assert np.isfinite(frame.yhat).all()
+    forecaster.update(shops[late])
+    whole = forecaster.panel_.known.rows
+    rows = shops[shops.unique_id == "c"].tail(7)
+    assert whole[2][:, 0].tolist() == rows.wind.tolist()
+
+
+@settings(max_examples=8)
+@given(
+    lengths=st.lists(st.integers(24, 40), min_size=1, max_size=3),
+    kind=st.sampled_from(["stamps", "zone", "periods", "integers"]),
+    form=st.sampled_from(["long", "wide", "panel"]),
+    missing=st.booleans(),
+    seed=st.integers(0, 9),
+)
+def test_any_panel_gets_a_finite_forecast_in_its_own_form(lengths, kind, form, missing, seed):
+    random = np.random.default_rng(seed)
+    stamps = pd.date_range("2024-03-30 12:00", periods=max(lengths), freq="h")
+    stamps = {
+        "stamps": stamps,
+        "zone": stamps.tz_localize("UTC").tz_convert("Europe/Berlin"),
+        "periods": stamps.to_period("h"),
+        "integers": pd.Index(np.arange(len(stamps), dtype="int32")),
+    }[kind]
+    df = pd.concat(
+        [
+            pd.DataFrame({"unique_id": i, "ds": stamps[-rows:], "y": random.normal(size=rows)})
+            for i, rows in enumerate(lengths)
+        ]
+    )
+    if missing:
+        df["y"] = df.y.where(random.random(len(df)) > 0.1)
+    given = {
+        "long": df,
+        "wide": df.pivot(index="ds", columns="unique_id", values="y"),
+        "panel": df.set_index(["unique_id", "ds"]),
+    }[form]
+    forecaster = Forecaster(3, lookback=8, units=2, epochs=1, levels=(50,), seed=0, progress=False)
+    forecast = forecaster.fit(given, calendar="auto").predict()
+    assert np.isfinite(forecast.to_numpy() if form != "long" else forecast.yhat.to_numpy()).all()
+    long = forecaster.panel_.forecast_frame({"yhat": np.zeros((len(lengths), 3))})
+    assert long.ds.dtype == df.ds.dtype
+    alone = forecaster.predict(df=given)
+    pd.testing.assert_frame_equal(alone, forecast, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,111 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from seqkeras.errors import ArgumentError, DataError
+from seqkeras.forecasting._frames import read_panel
+
+
+def answer(df, horizon=2, names=("yhat", "yhat-lo-80"), **columns):
+    """What a forecast of the numbers 0, 1, 2 ... looks like, and the panel."""
+    panel = read_panel(df, missing="mask", **columns)
+    shape = (len(panel.ids), horizon)
+    values = np.arange(float(np.prod(shape))).reshape(shape)
+    return panel.answer({name: values + 100 * i for i, name in enumerate(names)}), panel
+
+
+@pytest.fixture
+def wide(panel):
+    return panel.pivot(index="ds", columns="unique_id", values="y").rename_axis(columns="shop")
+
+
+def test_a_wide_frame_is_answered_wide(wide):
+    forecast, panel = answer(wide)
+    assert forecast["yhat"].to_numpy().tolist() == [[0, 2, 4], [1, 3, 5]]
+    assert forecast["yhat-lo-80"].columns.equals(wide.columns)
+    assert forecast.index.name == "ds"
+    assert forecast.index.dtype == wide.index.dtype
+    assert forecast.index[0] == wide.index[-1] + pd.Timedelta("1D")
+    assert panel.columns.id == "unique_id"
+
+
+def test_what_is_missing_before_the_first_value_of_a_wide_series_is_no_part_of_it(wide):
+    _, panel = answer(wide)
+    for name, values in zip(panel.ids, panel.values, strict=True):
+        first = wide[name].first_valid_index()
+        np.testing.assert_array_equal(values, wide.loc[first:, name])
+    assert np.isnan(panel.values[0][-1])  # inside and at the end, it is missing
+    assert panel.last.nunique() == 1
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.date_range("2024-03-30", periods=30, freq="h", tz="Europe/Berlin", name="when"),
+        pd.period_range("2024-01", periods=30, freq="M"),
+        pd.Index(np.arange(7, 37, dtype="int16"), name="step"),
+        pd.RangeIndex(30),
+    ],
+    ids=["zone", "periods", "int16", "range"],
+)
+def test_a_series_is_answered_over_its_stamps(index):
+    forecast, _ = answer(pd.Series(np.arange(30.0), index=index))
+    assert forecast.columns.tolist() == ["yhat", "yhat-lo-80"]
+    assert (forecast.index.name, forecast.index.dtype) == (index.name, index.dtype)
+    wide, _ = answer(pd.DataFrame({7: np.arange(30.0), 8: 1.0}, index=index))
+    assert wide["yhat"].columns.tolist() == [7, 8]
+    assert wide.index.equals(forecast.index)
+
+
+def test_ids_and_stamps_in_the_index_are_answered_there(panel):
+    indexed = panel.rename(columns={"ds": "day"}).set_index(["unique_id", "day"])
+    for df in (indexed, indexed["y"], indexed["y"].rename("sales")):
+        forecast, _ = answer(df)
+        assert forecast.index.names == ["unique_id", "day"]
+        assert forecast.loc["b", "yhat"].tolist() == [2, 3]
+
+
+def test_every_form_has_the_same_series(panel, wide):
+    long = read_panel(panel)
+    indexed = read_panel(panel.set_index(["unique_id", "ds"]))
+    assert long.values.values.tolist() == indexed.values.values.tolist()
+    other = read_panel(wide, missing="mask")
+    assert [one[~np.isnan(one)].tolist() for one in other.values] == [
+        one.tolist() for one in long.values
+    ]
+
+
+def test_a_frame_is_not_taken_for_wide_by_mistake(one):
+    counted = pd.DataFrame({"day": np.arange(9), "sales": np.arange(9.0)})
+    with pytest.raises(ArgumentError, match="time_col must be a column of df"):
+        read_panel(counted, target_col="sales")
+    with pytest.raises(ArgumentError, match=r"use df\.reset_index"):
+        read_panel(one.set_index("ds").assign(temperature=1.0))
+    with pytest.raises(ArgumentError, match=r"df.reset_index\(names='day'\)"):
+        read_panel(one.set_index("ds"), time_col="day")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda df: df.assign(d="text"), "column 'd' of dtype .*reset_index"),
+        (lambda df: df.assign(d=np.nan), "Series 'd' has no value at all"),
+        (lambda df: pd.concat([df, df], axis=1), "one for each series"),
+        (lambda df: df.drop(df.index[9]), "has a gap"),
+        (lambda df: df.iloc[::-1], "not in order of time"),
+    ],
+    ids=["text", "nothing", "twice", "gap", "order"],
+)
+def test_a_wide_frame_that_cannot_be_read_is_refused(wide, change, words):
+    with pytest.raises(DataError, match=words):
+        read_panel(change(wide.dropna()), missing="mask")
+
+
+def test_a_series_without_stamps_is_refused():
+    with pytest.raises(DataError, match="index of a Series must hold time stamps"):
+        read_panel(pd.Series([1.0, 2.0], index=["a", "b"]))
+
+
+def test_covariates_beside_a_wide_frame_are_answered_with_the_way_to_a_long_one(wide):
+    with pytest.raises(ArgumentError, match=r"columns of a long frame.*melt\('ds'"):
+        read_panel(wide.dropna(), past_covariates=["a"])

@@ -1,0 +1,222 @@
+"""What the forecasting networks promise alike: their inputs, and the forecast they start from."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqkeras import to_keras
+from seqkeras.errors import ArgumentError
+from seqkeras.layers import NORMALIZATIONS
+from seqkeras.models import encoder_decoder, multi_output, segment_rnn
+
+NETWORKS = {
+    "multi_output": multi_output,
+    "segment_rnn": segment_rnn,
+    "encoder_decoder": encoder_decoder,
+}
+LOOKBACK, HORIZON = 8, 5
+every_network = pytest.mark.parametrize("network", NETWORKS)
+every_kind = pytest.mark.parametrize("normalization", NORMALIZATIONS)
+
+
+def build(network, features=1, **options):
+    sizes = {"lookback": LOOKBACK, "horizon": HORIZON, "units": 4}
+    return NETWORKS[network](features, **(sizes | options))
+
+
+def inputs(features=1, future=0, static=0, categories=(), outputs=1, rows=3, seed=1):
+    """Inputs as the contract has them: an array, or a dict of what there is."""
+    random = np.random.default_rng(seed)
+    parts = {
+        "inputs": random.normal(size=(rows, LOOKBACK, features)),
+        "future": random.normal(size=(rows, HORIZON, future)),
+        "static": random.normal(size=(rows, static)),
+    }
+    parts = {name: part.astype("float32") for name, part in parts.items() if part.shape[-1]}
+    if categories:
+        columns = [random.integers(0, size, rows) for size in categories]
+        parts["categories"] = np.stack(columns, axis=1).astype("int32")
+    return parts if len(parts) > 1 else parts["inputs"]
+
+
+def forecast(model, x):
+    return keras.ops.convert_to_numpy(model(x))
+
+
+def history(x):
+    return (x["inputs"] if isinstance(x, dict) else x)[:, :, 0]
+
+
+def randomized(model, seed=0):
+    random = np.random.default_rng(seed)
+    model.set_weights([random.normal(0, 0.4, w.shape) for w in model.get_weights()])
+    return model
+
+
+CONTEXT = {"features": 2, "future": 2, "static": 3, "categories": (4, 7), "outputs": 3}
+
+
+@every_network
+@settings(max_examples=12)
+@given(
+    given=st.fixed_dictionaries(
+        {
+            "features": st.integers(1, 2),
+            "future": st.integers(0, 2),
+            "static": st.integers(0, 2),
+            "categories": st.sampled_from([(), (1,), (4, 7)]),
+            "outputs": st.integers(1, 3),
+        }
+    ),
+    season=st.integers(1, 3),
+    normalization=st.sampled_from(NORMALIZATIONS),
+    linear_skip=st.booleans(),
+)
+def test_an_untrained_network_is_the_seasonal_naive_forecast(
+    network, given, season, normalization, linear_skip
+):
+    model = build(
+        network,
+        **given,
+        season_length=season,
+        normalization=normalization,
+        linear_skip=linear_skip,
+    )
+    x = inputs(**given)
+    assert set(model.input if isinstance(model.input, dict) else ["inputs"]) == set(
+        x if isinstance(x, dict) else ["inputs"]
+    )
+    past = history(x)
+    naive = np.stack([past[:, LOOKBACK - season + k % season] for k in range(HORIZON)], axis=1)
+    if given["outputs"] > 1:
+        naive = np.repeat(naive[..., None], given["outputs"], axis=-1)
+    np.testing.assert_allclose(forecast(model, x), naive, rtol=1e-6)
+
+
+@every_network
+@pytest.mark.parametrize("part", ["inputs", "future", "static", "categories"])
+def test_each_input_reaches_the_forecast(network, part):
+    model = randomized(build(network, **CONTEXT))
+    x = inputs(**CONTEXT)
+    changed = {**x, part: (x[part] + 1) % 4 if part == "categories" else x[part] + 1}
+    assert np.abs(forecast(model, changed) - forecast(model, x)).max(axis=(1, 2)).min() > 1e-4
+
+
+@every_network
+@every_kind
+@pytest.mark.parametrize("linear_skip", [False, True])
+def test_the_newest_observation_counts_in_the_first_step(network, normalization, linear_skip):
+    model = randomized(build(network, normalization=normalization, linear_skip=linear_skip))
+    x = inputs()
+    changed = x.copy()
+    changed[:, -1] += 1
+    assert np.abs(forecast(model, changed) - forecast(model, x))[:, 0].min() > 1e-3
+
+
+@every_network
+@pytest.mark.parametrize("normalization", ["mean_scale", "revin"])
+def test_a_window_of_another_size_has_a_forecast_of_that_size(network, normalization):
+    model = randomized(build(network, normalization=normalization, season_length=2))
+    x = inputs()
+    np.testing.assert_allclose(forecast(model, 1000 * x), 1000 * forecast(model, x), rtol=1e-2)
+
+
+@every_network
+@pytest.mark.parametrize("normalization", ["last", "revin"])
+def test_a_window_that_is_moved_has_a_forecast_that_is_moved(network, normalization):
+    model = randomized(build(network, normalization=normalization, season_length=2))
+    x = inputs()
+    np.testing.assert_allclose(forecast(model, x + 50), forecast(model, x) + 50, atol=1e-2)
+
+
+@every_network
+@every_kind
+def test_constant_windows_are_safe(network, normalization):
+    model = randomized(build(network, normalization=normalization))
+    for value in (0, 7):
+        x = np.full((1, LOOKBACK, 1), value, "float32")
+        assert np.isfinite(forecast(model, x)).all()
+
+
+@every_network
+@pytest.mark.backends
+def test_the_whole_context_trains_and_is_saved_as_plain_keras(network, tmp_path):
+    model = build(network, **CONTEXT, linear_skip=True, normalization="revin")
+    x = inputs(**CONTEXT, rows=32)
+    y = np.random.default_rng(2).normal(size=(32, HORIZON, 3))
+    before = model.get_weights()
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    model.fit(x, y, epochs=2, batch_size=8, verbose=0)
+    moved = [np.abs(a - b).max() for a, b in zip(model.get_weights(), before, strict=True)]
+    assert min(moved) > 1e-4
+    plain = to_keras(model)
+    assert not [layer for layer in plain.layers if "seqkeras" in type(layer).__module__]
+    plain.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(forecast(loaded, x), forecast(model, x), atol=1e-5)
+
+
+@every_network
+def test_an_unknown_category_stays_as_all_began(network):
+    model = build(network, categories=(5,))
+    x = inputs(categories=(5,), rows=32)
+    x["categories"] = 1 + x["categories"] % 4
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    model.fit(x, np.random.default_rng(2).normal(size=(32, HORIZON)), epochs=2, verbose=0)
+    table = model.get_layer("category_1").get_weights()[0]
+    assert not table[0].any()
+    assert np.abs(table[1:]).min() > 0
+
+
+@every_network
+def test_a_fixed_batch_is_kept(network):
+    model = build(network, **CONTEXT, batch_size=3)
+    assert {tensor.shape[0] for tensor in model.input.values()} == {3}
+    assert forecast(model, inputs(**CONTEXT)).shape == (3, HORIZON, 3)
+
+
+@every_network
+def test_mixed_precision_keeps_the_size_of_the_series(network):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = randomized(build(network, **CONTEXT))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x = inputs(**CONTEXT)
+    x["inputs"] = x["inputs"] + 10_000
+    answer = forecast(model, x)
+    assert answer.dtype == np.float32
+    assert np.abs(answer - 10_000).max() < 50
+
+
+BAD = {
+    "normalization": ["latest", None],
+    "future": [-1, 1.5, True],
+    "static": [-1, "2"],
+    "categories": [5, (0,), ("a",), "ab", (True,)],
+    "outputs": [0, 2.0],
+    "season_length": [0, LOOKBACK + 1],
+    "lookback": [0, None],
+    "horizon": [0, "4"],
+    "features": [0, 1.0],
+}
+
+
+@every_network
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param(name, value, id=f"{name}={value!r}")
+        for name, value in itertools.chain.from_iterable(
+            [(name, value) for value in values] for name, values in BAD.items()
+        )
+    ],
+)
+def test_what_cannot_work_is_refused_by_its_name(network, name, value):
+    options = {name: value}
+    with pytest.raises(ArgumentError, match=rf"^{name} must be "):
+        build(network, options.pop("features", 1), **options)
