@@ -59,11 +59,12 @@ class Forecaster(BaseEstimator):
         lookback: timesteps that a forecast reads. None: three seasons, or at least twice the
             horizon, as far as half of the series are long enough for it.
         model: `"multi_output"`: the whole horizon at once. `"recursive"`: one step, fed back as
-            the next input. Or a builder, called as `model(1, lookback=..., horizon=...)`, or an
-            uncompiled `keras.Model`, which is copied and starts from fresh weights: these map
-            `(batch, lookback, 1)` to `(batch, steps)`; if steps are fewer than the horizon,
-            they are fed back too. With covariates or missing values they read more, as
-            `multi_output` does: `docs/forecasting.md`.
+            the next input. `"encoder_decoder"`: a second stack runs over the horizon.
+            `"segment_rnn"`: a segment of the series in each step, for long windows. Or a builder,
+            called as `model(1, lookback=..., horizon=...)`, or an uncompiled `keras.Model`, which
+            is copied and starts from fresh weights: these map `(batch, lookback, 1)` to
+            `(batch, steps)`; if steps are fewer than the horizon, they are fed back too. With
+            covariates or missing values they read more, as the named networks do.
         levels: nominal coverage of the intervals in percent; `()` for none.
         season_length: timesteps of one season, or None: what the frequency suggests (12 for
             months, 7 for days, 24 for hours ...), 1 if the lookback is shorter.
@@ -76,8 +77,8 @@ class Forecaster(BaseEstimator):
         validation: share of each series that is held out at its end, at least one horizon and
             enough for the intervals. 0: nothing is held out, all epochs are run, and `levels`
             must be `()`.
-        short_series: `"raise"` an error for series that are too short, or `"skip"` them with a
-            warning that counts them.
+        short_series: `"raise"` an error for series that are too short, or have no target among
+            their last rows, or `"skip"` them with a warning that counts them.
         seed: of weights and shuffles, below 2**32; None is different each time. The global
             generator of Keras is seeded with it; Python's and NumPy's are given back as found.
         progress: draw a bar while training, on a terminal.
@@ -209,7 +210,7 @@ class Forecaster(BaseEstimator):
             lookback + self.horizon,
             why=f"lookback {lookback} + horizon {self.horizon}",
             short_series=self.short_series,
-        )
+        ).with_recent(lookback, short_series=self.short_series)
         held_out = self._held_out_rows(panel, lookback)
         scaler = StandardScaler().fit(panel.values)
         inputs = Inputs(CovariateScaler.fit(panel), season, panel.has_missing)
@@ -335,7 +336,7 @@ class Forecaster(BaseEstimator):
         panel = read_alike(df, self.panel_, missing="mask", fill=fill)
         panel = panel.long_enough(
             self.lookback_, why=f"lookback {self.lookback_}", short_series="raise"
-        )
+        ).with_recent(self.lookback_, short_series="raise")
         return panel.tail(self.lookback_), StandardScaler().fit(panel.values)
 
     def backtest(

@@ -1,6 +1,7 @@
 """pandas frames in and out. Below this file (and `_calendar.py`) there are only arrays."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
@@ -26,6 +27,9 @@ INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 
 #: What may be done about stamps that are missing.
 FILLS = ("raise", "mask", "interpolate")
+
+#: The way out where some series cannot be used.
+SKIP = ", or pass short_series='skip'"
 
 #: Beyond it, the square of a number, and so a standard deviation, may not be finite.
 LARGEST = 1e150
@@ -129,21 +133,58 @@ class Panel:
             DataError: one is shorter and `short_series` is "raise", or all are.
         """
         lengths = self.values.lengths
-        short = np.flatnonzero(lengths < rows)
-        if not len(short):
-            return self
-        worst = short[0]
-        message = f"{self.name(worst)} has {lengths[worst]} rows and must have {rows} ({why})"
-        if short_series == "raise" or len(short) == len(lengths):
-            others = f"; so {len(short)} of {len(lengths)} series are too short" * (len(short) > 1)
-            skip = ", or pass short_series='skip'" * (len(short) < len(lengths))
-            raise DataError(f"{message}{others}. Use a smaller lookback or horizon{skip}.")
-        warnings.warn(
-            f"{len(short)} of {len(lengths)} series are too short and were skipped: {message}.",
-            SkippedSeriesWarning,
-            stacklevel=3,
+        return self._kept(
+            lengths >= rows,
+            lambda one: f"{self.name(one)} has {lengths[one]} rows and must have {rows} ({why})",
+            "too short",
+            f"Use a smaller lookback or horizon{SKIP}",
+            short_series,
         )
-        return self.take(np.flatnonzero(lengths >= rows))
+
+    def with_recent(self, lookback: int, *, short_series: str) -> "Panel":
+        """The series that have a target among their last `lookback` rows.
+
+        Raises:
+            DataError: as for `long_enough`.
+        """
+        if not self.has_missing:
+            return self
+        recent = ~np.isnan(self.tail(lookback).values.values).reshape(-1, lookback)
+        return self._kept(
+            recent.any(axis=1),
+            lambda one: (
+                f"{self.name(one)} has no target in its last {lookback} rows, which are "
+                "all that a forecast reads"
+            ),
+            "without",
+            f"Use a larger lookback, cut off the rows behind its last target{SKIP}",
+            short_series,
+        )
+
+    def _kept(
+        self,
+        usable: npt.NDArray[np.bool_],
+        says: Callable[[int], str],
+        kind: str,
+        fix: str,
+        short_series: str,
+    ) -> "Panel":
+        """The usable series; an error where others may not be skipped."""
+        wrong = np.flatnonzero(~usable)
+        if not len(wrong):
+            return self
+        message = says(int(wrong[0]))
+        count = f"{len(wrong)} of {len(usable)} series are {kind}"
+        if short_series == "raise" or len(wrong) == len(usable):
+            others = f"; so {count}" * (len(wrong) > 1)
+            fix = fix if len(wrong) < len(usable) else fix.replace(SKIP, "")
+            raise DataError(f"{message}{others}. {fix}.")
+        warnings.warn(
+            f"{count} and were skipped: {message}.",
+            SkippedSeriesWarning,
+            stacklevel=4,
+        )
+        return self.take(np.flatnonzero(usable))
 
     def forecast_frame(self, forecasts: dict[str, npt.NDArray[np.float64]]) -> pd.DataFrame:
         """Forecasts `(series, horizon)` by name as a long frame that continues this one."""

@@ -11,12 +11,18 @@ import numpy.typing as npt
 from seqkeras._checks import bad_argument
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting._covariates import Covariates
-from seqkeras.models import multi_output
+from seqkeras.models import encoder_decoder, multi_output, segment_rnn
 
 #: Called as `builder(features, lookback=..., horizon=...)`, and with covariates as `Sizes` says.
 Builder = Callable[..., keras.Model]
 
-STRATEGIES = ("multi_output", "recursive")
+#: The builder of each named strategy; `"recursive"` is one of a single step.
+STRATEGIES: dict[str, Builder] = {
+    "multi_output": multi_output,
+    "recursive": multi_output,
+    "encoder_decoder": encoder_decoder,
+    "segment_rnn": segment_rnn,
+}
 
 
 def default_lookback(horizon: int, season_length: int, room: int) -> int:
@@ -96,7 +102,7 @@ def build_network(
     Args:
         model: the name of a strategy, a builder, or a model, which is copied.
         lookback: timesteps that it reads.
-        horizon: timesteps to forecast; steps are as many for `"multi_output"`, 1 for
+        horizon: timesteps to forecast; steps are as many for a named strategy, 1 for
             `"recursive"`, and at most as many for a builder or a model.
         season_length: of the named strategies.
         units: of the named strategies; None is 64.
@@ -108,10 +114,10 @@ def build_network(
     """
     sizes = sizes or Sizes()
     if isinstance(model, str):
-        network = multi_output(
+        network = STRATEGIES[model](
             sizes.features,
             lookback=lookback,
-            horizon=horizon if model == "multi_output" else 1,
+            horizon=1 if model == "recursive" else horizon,
             season_length=season_length,
             units=64 if units is None else units,
             cell="gru" if cell is None else cell,

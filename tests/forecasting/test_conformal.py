@@ -46,3 +46,14 @@ def test_needed_is_the_fewest_residuals_that_a_level_can_have(level):
 def test_a_lead_without_errors_has_no_width():
     residuals = np.random.default_rng(0).normal(size=(40, 2)) * [0, 1]
     assert ConformalIntervals.fit(residuals, levels=(80,)).radius[0, 0] == 0
+
+
+def test_residuals_that_are_missing_are_left_out():
+    residuals = np.random.default_rng(0).normal(size=(200, 2))
+    gaps = np.concatenate([residuals, np.full((300, 2), np.nan)])
+    whole, fewer = (ConformalIntervals.fit(one, levels=(80,)) for one in (residuals, gaps))
+    np.testing.assert_array_equal(whole.radius, fewer.radius)
+    with pytest.raises(DataError, match="too few"):
+        ConformalIntervals.fit(gaps[-210:], levels=(99,))
+    with pytest.raises(DataError, match="missing 2 timesteps ahead"):
+        ConformalIntervals.fit(residuals * [1, np.nan], levels=(80,))

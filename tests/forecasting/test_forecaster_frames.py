@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqkeras.errors import ArgumentError, DataError
+from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting._forecaster import _known_targets as known_targets
+from seqkeras.forecasting._frames import read_panel
 from seqkeras.models import multi_output
 from seqkeras.testing import check_forecaster
 
@@ -57,7 +59,7 @@ def without_some(df, share=0.15):
 
 def filled_in(forecaster, df=None):
     frame = forecaster.future_frame(df=df)
-    return frame.assign(sun=np.linspace(-1, 1, len(frame)), weather="rain")
+    return frame.assign(sun=0.3, weather="rain")
 
 
 @pytest.fixture(scope="module")
@@ -65,33 +67,50 @@ def fitted(shops):
     return quick().fit(without_some(shops), **NAMES)
 
 
-@pytest.mark.parametrize(
-    ("options", "names", "change"),
-    [({}, NAMES, without_some), ({"model": "recursive"}, AHEAD, lambda df: df)],
-    ids=["all", "recursive"],
-)
-def test_the_promises_of_every_forecaster_hold_with_covariates(shops, options, names, change):
-    df = change(shops)
-    future = filled_in(
-        quick(**options, validation=0).set_params(levels=(), epochs=1).fit(df, **names)
-    )
-    check_forecaster(quick(**options), df, future=future, **names)
+@pytest.fixture(scope="module")
+def plain(shops):
+    return quick(epochs=1).fit(shops)
+
+
+@pytest.fixture(scope="module")
+def masked(shops):
+    return quick(epochs=1).fit(without_some(shops))
+
+
+def test_the_promises_of_every_forecaster_hold_with_covariates(fitted, shops):
+    check_forecaster(quick(epochs=1), without_some(shops), future=filled_in(fitted), **NAMES)
 
 
 def test_the_promises_of_every_forecaster_hold_for_a_wide_frame_with_missing_values(shops):
-    check_forecaster(quick(), shops.pivot(index="ds", columns="unique_id", values="y"))
+    wide = shops.pivot(index="ds", columns="unique_id", values="y")
+    check_forecaster(quick(lookback=14, epochs=1), wide)
+    with pytest.raises(DataError, match=r"Series 'a' has no target in its last 7 rows.*larger"):
+        quick().fit(wide)
+    with pytest.warns(SkippedSeriesWarning, match="1 of 3 series are without"):
+        skipped = quick(short_series="skip", epochs=1).fit(wide)
+    assert skipped.predict()["yhat"].columns.tolist() == ["b", "c"]
 
 
 @pytest.mark.backends
 def test_future_covariates_are_used(shops):
     """The target is one of them and noise: without it nothing can be forecast."""
-    errors = {}
-    for names in ([], ["sun"]):
-        forecaster = Forecaster(4, lookback=7, units=8, epochs=30, levels=(), seed=0,
-                                learning_rate=0.01, progress=False)  # fmt: skip
-        found = forecaster.backtest(shops, windows=2, future_covariates=names)
-        errors[len(names)] = found.scores.loc["seqkeras", "MASE"]
-    assert errors[1] < 0.5 * errors[0]
+    forecaster = Forecaster(4, lookback=7, units=8, epochs=30, levels=(), seed=0,
+                            learning_rate=0.01, progress=False)  # fmt: skip
+    scores = forecaster.backtest(shops, windows=2, future_covariates=["sun"]).scores
+    assert scores.loc["seqkeras", "MASE"] < 0.5 * scores["MASE"].drop("seqkeras").min()
+
+
+def test_what_is_fed_back_stands_beside_what_is_known(shops):
+    """A recursive network reads future covariates step by step, in a lookback that moves."""
+    forecaster = quick(model="recursive", levels=(), epochs=1).fit(without_some(shops), **AHEAD)
+    future = forecaster.future_frame(horizon=9).assign(sun=np.arange(27.0), weather="rain")
+    longer = forecaster.predict(horizon=9, future=future)
+    shorter = forecaster.predict(future=future)
+    beginning = longer.groupby("unique_id").head(4).reset_index(drop=True)
+    pd.testing.assert_frame_equal(beginning, shorter, rtol=1e-5)
+    late = future.assign(sun=future.sun.where(future.index % 9 < 6, -5.0))
+    moved = forecaster.predict(horizon=9, future=late).yhat != longer.yhat
+    assert moved.to_numpy().reshape(3, 9).any(axis=0).tolist() == [False] * 6 + [True] * 3
 
 
 def test_a_forecast_needs_the_future(fitted):
@@ -116,18 +135,17 @@ def test_new_series_are_forecast_without_a_change(fitted, shops):
     alone = fitted.predict(df=known, future=filled_in(fitted, known))
     larger = fitted.predict(df=same, future=filled_in(fitted, same))
     np.testing.assert_allclose(larger.yhat, 1000 * alone.yhat, rtol=1e-4)
-    np.testing.assert_allclose(forecast.yhat[:4], forecast.yhat[:4])
+    np.testing.assert_allclose(forecast.yhat[:4], alone.yhat, rtol=1e-4)
     pd.testing.assert_frame_equal(fitted.predict(future=filled_in(fitted)), before)
 
 
-def test_the_series_of_fit_get_the_forecast_that_they_have(shops):
-    forecaster = quick().fit(shops)
-    again = forecaster.predict(df=shops)
-    pd.testing.assert_frame_equal(again, forecaster.predict(), rtol=1e-5)
-    last = forecaster.predict(df=shops.groupby("unique_id").tail(20))
+def test_the_series_of_fit_get_the_forecast_that_they_have(plain, shops):
+    again = plain.predict(df=shops)
+    pd.testing.assert_frame_equal(again, plain.predict(), rtol=1e-5)
+    last = plain.predict(df=shops.groupby("unique_id").tail(20))
     assert not np.allclose(last.yhat, again.yhat)  # scaled by these rows alone
     wide = shops[shops.unique_id == "a"].set_index("ds")["y"]
-    assert forecaster.predict(df=wide).index.dtype == shops.ds.dtype
+    assert plain.predict(df=wide).index.dtype == shops.ds.dtype
 
 
 @pytest.mark.parametrize(
@@ -141,25 +159,21 @@ def test_the_series_of_fit_get_the_forecast_that_they_have(shops):
     ],
     ids=["short", "gap", "missing", "integers", "nothing"],
 )
-def test_other_series_that_cannot_be_forecast_are_named(shops, change, words):
-    forecaster = quick(epochs=1).fit(shops)
+def test_other_series_that_cannot_be_forecast_are_named(plain, shops, change, words):
     with pytest.raises(DataError, match=words):
-        forecaster.predict(df=change(shops))
+        plain.predict(df=change(shops))
 
 
-def test_missing_targets_are_never_filled_in_without_a_word(shops):
-    forecaster = quick(epochs=1).fit(without_some(shops))
-    assert forecaster.model_.input_shape == (None, 7, 2)
-    assert quick(epochs=1).fit(shops).model_.input_shape == (None, 7, 1)
+def test_missing_targets_are_never_filled_in_without_a_word(plain, masked, shops):
+    assert masked.model_.input_shape == (None, 7, 2)
+    assert plain.model_.input_shape == (None, 7, 1)
     with pytest.raises(DataError, match=r"has the target nan in row \d+ of df .*missing='mask'"):
         quick().fit(without_some(shops), missing="raise")
     with pytest.raises(DataError, match="Series 'b' has no target at all"):
         quick().fit(shops.assign(y=shops.y.where(shops.unique_id != "b")))
 
 
-def test_what_is_missing_has_no_weight_in_scale_and_loss(shops):
-    """Other numbers in the place of missing ones would change the fit; there are none."""
-    masked = quick().fit(without_some(shops))
+def test_what_is_missing_has_no_weight_in_scale_and_loss(masked, shops):
     known = without_some(shops)
     for name, center in zip(masked.panel_.ids, masked.scaler_.center_, strict=True):
         assert center == pytest.approx(known[known.unique_id == name].y.mean())
@@ -171,12 +185,13 @@ def test_gaps_are_filled_as_asked(shops):
     gaps = shops.drop(index=[5, 6, 60])
     with pytest.raises(DataError, match="has a gap"):
         quick().fit(gaps)
-    masked, lines = (quick(epochs=1).fit(gaps, fill=fill) for fill in ("mask", "interpolate"))
-    assert masked.model_.input_shape[-1] == 2
-    assert lines.model_.input_shape[-1] == 1
-    assert len(masked.backtest(gaps, windows=2, fill="mask").frame) == 24
+    found = quick(epochs=1).backtest(gaps, windows=2, fill="mask")
+    assert (len(found.frame), found.frame.yhat.isna().sum()) == (24, 0)
+    assert found.scores.notna().loc["seqkeras"].all()
     with pytest.raises(ArgumentError, match="Lines would lead to values after a cutoff"):
         quick().backtest(gaps, fill="interpolate")
+    lines = quick(epochs=1, validation=0, levels=()).fit(gaps, fill="interpolate")
+    assert lines.model_.input_shape == (None, 7, 1)
 
 
 def test_held_out_covariates_do_not_reach_the_first_training(shops):
@@ -189,12 +204,9 @@ def test_held_out_covariates_do_not_reach_the_first_training(shops):
 def test_past_covariates_are_not_fed_back(shops):
     with pytest.raises(ArgumentError, match="Give them as future_covariates"):
         quick(model="recursive").fit(shops, **NAMES)
-    forecaster = quick(levels=(), epochs=1).fit(shops, past_covariates="wind")
+    forecaster = quick(levels=(), validation=0, epochs=1).fit(shops, past_covariates="wind")
     with pytest.raises(ArgumentError, match="past_covariates would have to be known"):
         forecaster.predict(horizon=5)
-    longer = quick(levels=(), epochs=1).fit(shops, future_covariates="sun")
-    future = longer.future_frame(horizon=9).assign(sun=0.0)
-    assert len(longer.predict(horizon=9, future=future)) == 27
 
 
 def test_a_builder_is_told_what_there_is(shops):
@@ -204,13 +216,12 @@ def test_a_builder_is_told_what_there_is(shops):
         told.update(features=features, **options)
         return multi_output(features, units=2, **options)
 
-    quick(model=builder, units=None, epochs=1).fit(without_some(shops), **NAMES)
-    assert told == {
-        "features": 6, "lookback": 7, "horizon": 4, "future": 4, "static": 1, "categories": (3,)
-    } | {"features": 7, "future": 5} | {
-        key: told[key] for key in ("features", "future")
-    }  # fmt: skip
-    with pytest.raises(ArgumentError, match=r"model must be a builder that takes model\(7, look"):
+    quick(model=builder, units=None, epochs=1, validation=0, levels=()).fit(
+        without_some(shops), **NAMES
+    )
+    sizes = {"features": 8, "future": 5, "static": 1, "categories": (3,)}
+    assert told == {"lookback": 7, "horizon": 4, **sizes}
+    with pytest.raises(ArgumentError, match=r"model must be a builder that takes model\(8, look"):
         quick(model=lambda features, *, lookback, horizon: None, units=None).fit(
             without_some(shops), **NAMES
         )
@@ -220,7 +231,9 @@ def test_a_model_of_the_users_own_reads_the_same_inputs(shops):
     inputs, future = keras.Input((7, 2), name="inputs"), keras.Input((4, 1), name="future")
     answer = keras.layers.Dense(4)(keras.layers.Flatten()(inputs)) + future[..., 0]
     model = keras.Model({"inputs": inputs, "future": future}, answer)
-    forecaster = quick(model=model, units=None).fit(shops, future_covariates="sun")
+    forecaster = quick(model=model, units=None, epochs=1, validation=0, levels=()).fit(
+        shops, future_covariates="sun"
+    )
     future = forecaster.future_frame().assign(sun=1.0)
     assert np.isfinite(forecaster.predict(future=future).yhat).all()
     with pytest.raises(ArgumentError, match=r"model must give .*future: \(batch, 4, 2\)"):
@@ -240,14 +253,19 @@ def test_a_file_keeps_covariates_and_the_form_of_the_frame(fitted, shops, tmp_pa
     pd.testing.assert_frame_equal(
         loaded.predict(df=new, future=ahead), fitted.predict(df=new, future=ahead), rtol=1e-6
     )
-    wide = quick(epochs=1).fit(shops.pivot(index="ds", columns="unique_id", values="y"))
-    wide.save(tmp_path / "w.zip")
-    pd.testing.assert_frame_equal(Forecaster.load(tmp_path / "w.zip").predict(), wide.predict())
+
+
+def test_a_file_keeps_the_form_of_the_frame_and_missing_values(shops, tmp_path):
+    wide = shops[shops.unique_id > "a"].pivot(index="ds", columns="unique_id", values="y")
+    forecaster = quick(epochs=1, validation=0, levels=()).fit(wide)
+    forecaster.save(tmp_path / "w.zip")
+    loaded = Forecaster.load(tmp_path / "w.zip").predict()
+    pd.testing.assert_frame_equal(loaded, forecaster.predict(), rtol=1e-6)
 
 
 def test_rows_that_come_are_read_with_their_covariates(shops):
     late = shops.groupby("unique_id").cumcount(ascending=False) < 6
-    forecaster = quick().fit(shops[~late], **NAMES)
+    forecaster = quick(epochs=1, validation=0, levels=()).fit(shops[~late], **NAMES)
     assert forecaster.score(shops[late]) < 0
     assert forecaster.encode().shape == (3, 3)
     frame = forecaster.insample(shops[~late])
@@ -258,7 +276,7 @@ def test_rows_that_come_are_read_with_their_covariates(shops):
     assert whole[2][:, 0].tolist() == rows.wind.tolist()
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(
     lengths=st.lists(st.integers(24, 40), min_size=1, max_size=3),
     kind=st.sampled_from(["stamps", "zone", "periods", "integers"]),
@@ -288,10 +306,36 @@ def test_any_panel_gets_a_finite_forecast_in_its_own_form(lengths, kind, form, m
         "wide": df.pivot(index="ds", columns="unique_id", values="y"),
         "panel": df.set_index(["unique_id", "ds"]),
     }[form]
-    forecaster = Forecaster(3, lookback=8, units=2, epochs=1, levels=(50,), seed=0, progress=False)
+    forecaster = Forecaster(
+        3, lookback=8, units=2, epochs=1, levels=(), validation=0, seed=0, progress=False
+    )
     forecast = forecaster.fit(given, calendar="auto").predict()
     assert np.isfinite(forecast.to_numpy() if form != "long" else forecast.yhat.to_numpy()).all()
     long = forecaster.panel_.forecast_frame({"yhat": np.zeros((len(lengths), 3))})
     assert long.ds.dtype == df.ds.dtype
     alone = forecaster.predict(df=given)
     pd.testing.assert_frame_equal(alone, forecast, rtol=1e-4, atol=1e-5)
+
+
+@given(
+    lengths=st.lists(st.integers(6, 20), min_size=1, max_size=3),
+    horizon=st.integers(1, 4),
+    share=st.sampled_from([0.0, 0.3]),
+)
+def test_targets_that_intervals_are_measured_on_are_counted(lengths, horizon, share):
+    random = np.random.default_rng(0)
+    df = pd.concat(
+        pd.DataFrame({"unique_id": i, "ds": np.arange(n), "y": random.normal(size=n)})
+        for i, n in enumerate(lengths)
+    )
+    df["y"] = df.y.where((random.random(len(df)) >= share) | (df.ds == 0))
+    panel = read_panel(df, missing="mask")
+    held_out = np.array([0 if n < horizon + 2 else horizon + n % 3 for n in lengths])
+    held_out = np.minimum(held_out, lengths)
+    counted = sum(
+        np.isfinite(one[start : start + horizon]).sum()
+        for one, rows in zip(panel.values, held_out, strict=True)
+        for start in range(len(one) - rows, len(one) - horizon + 1)
+        if rows
+    )
+    assert known_targets(panel, held_out, horizon) == counted

@@ -141,3 +141,8 @@ def test_select_refuses_rows_outside_a_series(start, stop):
     grouped = GroupedArray.from_series([[1.0, 2.0], [3.0, 4.0]])
     with pytest.raises(ArgumentError, match="ranges that lie inside each series"):
         grouped.select(start, stop)
+
+
+def test_the_spread_leaves_out_missing_values():
+    series = GroupedArray.from_series([[1.0, np.nan, 4.0], [np.nan, np.nan]])
+    np.testing.assert_array_equal(series.spread(), [3, np.nan])

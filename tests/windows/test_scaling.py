@@ -144,3 +144,14 @@ def test_series_of_any_size_are_scaled(size):
     values = np.random.default_rng(0).normal(size=50)
     scaled = StandardScaler().fit(GroupedArray(values * size, [0, 50]))
     np.testing.assert_allclose(scaled.scale_, values.std() * size, rtol=1e-10)
+
+
+def test_missing_values_do_not_count_and_stay_missing():
+    nan = np.nan
+    series = GroupedArray.from_series([[1.0, nan, 3.0], [nan, nan], [nan, 7.0, nan]])
+    scaler = StandardScaler().fit(series)
+    assert scaler.center_.tolist() == [2, 0, 7]
+    assert scaler.scale_.tolist() == [1, 1, 1]
+    np.testing.assert_array_equal(
+        scaler.transform(series).values, [-1, nan, 1, nan, nan, nan, 0, nan]
+    )
