@@ -21,6 +21,7 @@ from seqkeras.forecasting._inputs import CovariateScaler, Inputs
 from seqkeras.forecasting._shapes import Shape
 from seqkeras.forecasting._strategies import Sizes, check_network
 from seqkeras.forecasting._training import TrainingLog
+from seqkeras.heads import Head
 from seqkeras.windows import GroupedArray, StandardScaler
 
 FORMAT = "seqkeras.Forecaster"
@@ -60,7 +61,8 @@ def load(cls: type, path: str | Path, *, custom_objects: dict[str, Any] | None) 
             header = _read_header(file, path)
             arrays = _read_arrays(file, header["arrays"])
             network = _read_network(file, custom_objects)
-            return _restore(cls, header, arrays, network)
+            head = _read_head(header.get("head"), custom_objects)
+            return _restore(cls, header, arrays, network, head)
     except (FileFormatError, FileNotFoundError):
         raise
     except zip_damage() as error:
@@ -72,6 +74,8 @@ def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
     panel = forecaster.panel_
     if not isinstance(params["model"], str):
         params["model"] = None  # the network itself takes its place in `load`
+    if isinstance(params["head"], Head):
+        params["head"] = None  # that which is fitted takes its place
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -81,6 +85,7 @@ def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
         "covariates": asdict(panel.covariates),
         "shape": asdict(panel.shape),
         "masked": forecaster.inputs_.masked,
+        "head": keras.saving.serialize_keras_object(forecaster.head_),
         "ids": panel.ids.tolist(),
         "ids_dtype": str(panel.ids.dtype),
         "horizon": forecaster.horizon_,
@@ -111,8 +116,12 @@ def _arrays(forecaster: Any) -> dict[str, np.ndarray]:
     }
 
 
-def _restore(cls: type, header: dict[str, Any], arrays: dict[str, Any], network: Any) -> Any:
+def _restore(
+    cls: type, header: dict[str, Any], arrays: dict[str, Any], network: Any, head: Head | None
+) -> Any:
     params = header["params"]
+    if params.get("head") is None:
+        params["head"] = head
     if params["model"] is None:
         params["model"] = network
     params["levels"] = tuple(params["levels"])
@@ -124,7 +133,7 @@ def _restore(cls: type, header: dict[str, Any], arrays: dict[str, Any], network:
     known = Known(
         GroupedArray(arrays["rows"], arrays["indptr"]), arrays["static"], arrays["categories"]
     )
-    _check_parts(header, arrays, values, network)
+    _check_parts(header, arrays, values, network, 1 if head is None else head.outputs)
     panel = restore_panel(
         Columns(**header["columns"]),
         Calendar(**header["calendar"]),
@@ -139,7 +148,7 @@ def _restore(cls: type, header: dict[str, Any], arrays: dict[str, Any], network:
     panel.calendar.move(panel.last, 1)
 
     forecaster = cls(**params)
-    forecaster.model_ = network
+    forecaster.model_, forecaster.head_ = network, head
     forecaster.horizon_ = header["horizon"]
     forecaster.lookback_ = int(values.lengths[0])
     forecaster.season_length_ = header["season_length"]
@@ -181,7 +190,11 @@ def _restore_covariates(header: dict[str, Any]) -> Covariates:
 
 
 def _check_parts(
-    header: dict[str, Any], arrays: dict[str, Any], values: GroupedArray, network: keras.Model
+    header: dict[str, Any],
+    arrays: dict[str, Any],
+    values: GroupedArray,
+    network: keras.Model,
+    outputs: int,
 ) -> None:
     """Raises where parts do not fit each other: found here, not at the first forecast."""
     series, horizon = len(header["ids"]), header["horizon"]
@@ -200,7 +213,8 @@ def _check_parts(
         raise ValueError(f"its parts do not fit each other: {values}, {wrong}")
     if not isinstance(horizon, int):
         raise ValueError(f"its horizon is {horizon!r}")
-    check_network(network, lookback, horizon, Sizes.of(covariates, masked=header["masked"]))
+    sizes = Sizes.of(covariates, masked=header["masked"], outputs=outputs)
+    check_network(network, lookback, horizon, sizes)
 
 
 def _plain(value: Any) -> Any:
@@ -239,6 +253,15 @@ def _read_arrays(file: zipfile.ZipFile, table: dict[str, Any]) -> dict[str, Any]
         if arrays[name].dtype.kind != KINDS[name] or not usable.all():
             raise ValueError(f"array {name!r} holds {dtype}, or numbers that are not finite")
     return arrays
+
+
+def _read_head(config: Any, custom_objects: dict[str, Any] | None) -> Head | None:
+    if config is None:
+        return None
+    head = keras.saving.deserialize_keras_object(config, custom_objects, safe_mode=True)
+    if not isinstance(head, Head):
+        raise ValueError(f"its head is a {type(head).__name__}")
+    return head
 
 
 def _network_bytes(network: keras.Model) -> bytes:

@@ -27,6 +27,13 @@ from seqkeras.forecasting._embedding import embedding_frame, last_state
 from seqkeras.forecasting._frames import Panel, read_alike, read_panel
 from seqkeras.forecasting._future import read_future
 from seqkeras.forecasting._inputs import CovariateScaler, Inputs, pairs
+from seqkeras.forecasting._outlook import (
+    check_counts,
+    look_ahead,
+    resolve_head,
+    sample_paths,
+    scaler_for,
+)
 from seqkeras.forecasting._strategies import (
     STRATEGIES,
     Builder,
@@ -35,9 +42,9 @@ from seqkeras.forecasting._strategies import (
     default_batch_size,
     default_lookback,
     predict_batches,
-    roll_forward,
 )
 from seqkeras.forecasting._training import TrainingLog, train
+from seqkeras.heads import Head
 from seqkeras.windows import StandardScaler, Windows, WindowSpec
 
 if TYPE_CHECKING:
@@ -64,7 +71,11 @@ class Forecaster(BaseEstimator):
             called as `model(1, lookback=..., horizon=...)`, or an uncompiled `keras.Model`, which
             is copied and starts from fresh weights: these map `(batch, lookback, 1)` to
             `(batch, steps)`; if steps are fewer than the horizon, they are fed back too. With
-            covariates or missing values they read more, as the named networks do.
+            covariates or missing values they read more, and with a head they answer more, as the
+            named networks do.
+        head: what the network learns of the future beside the point: `"quantiles"`, `"gaussian"`,
+            `"student_t"`, `"negative_binomial"` for counts, or a head of `seqkeras.heads`. None:
+            nothing, intervals are then as wide for every series and time, in its own scale.
         levels: nominal coverage of the intervals in percent; `()` for none.
         season_length: timesteps of one season, or None: what the frequency suggests (12 for
             months, 7 for days, 24 for hours ...), 1 if the lookback is shorter.
@@ -89,7 +100,9 @@ class Forecaster(BaseEstimator):
         lookback_: timesteps that a forecast reads.
         season_length_: timesteps of one season, as used.
         log_: losses and the number of epochs, a `TrainingLog`.
-        intervals_: the radii of the intervals, in scaled units.
+        head_: the head, or None.
+        intervals_: the radii of the intervals, in scaled units; with a head in units of the
+            distance from its median to its 10 % and 90 % quantiles.
         scaler_: mean and deviation of each series.
         inputs_: how covariates are scaled, and whether targets may be missing.
         panel_: the last rows of each series, with their covariates.
@@ -107,6 +120,7 @@ class Forecaster(BaseEstimator):
     lookback_: int
     season_length_: int
     log_: TrainingLog
+    head_: Head | None
     intervals_: ConformalIntervals | None
     scaler_: StandardScaler
     inputs_: Inputs
@@ -118,6 +132,7 @@ class Forecaster(BaseEstimator):
         *,
         lookback: int | None = None,
         model: str | Builder | keras.Model = "multi_output",
+        head: str | Head | None = None,
         levels: tuple[float, ...] = (80, 95),
         season_length: int | None = None,
         units: int | tuple[int, ...] | None = None,
@@ -134,6 +149,7 @@ class Forecaster(BaseEstimator):
         self.horizon = horizon
         self.lookback = lookback
         self.model = model
+        self.head = head
         self.levels = levels
         self.season_length = season_length
         self.units = units
@@ -211,26 +227,28 @@ class Forecaster(BaseEstimator):
             why=f"lookback {lookback} + horizon {self.horizon}",
             short_series=self.short_series,
         ).with_recent(lookback, short_series=self.short_series)
+        head = resolve_head(self.head)
+        check_counts(panel, head)
         held_out = self._held_out_rows(panel, lookback)
-        scaler = StandardScaler().fit(panel.values)
+        scaler = scaler_for(panel.values, head)
         inputs = Inputs(CovariateScaler.fit(panel), season, panel.has_missing)
         with _seeded(self.seed) as seed:
-            network = self._network(panel, lookback, season)
+            network = self._network(panel, lookback, season, head)
             fresh = network.get_weights()
             steps = network.output_shape[1]
-            log, residuals = self._validate(network, panel, held_out, lookback, season, seed)
+            log, errors = self._validate(network, head, panel, held_out, lookback, season, seed)
             intervals = None
             if self.levels:
-                # In the unit of the scaler that forecasts will be scaled by.
-                scaled = residuals / scaler.scale_[_of_series(held_out, self.horizon)][:, None]
-                intervals = ConformalIntervals.fit(scaled, levels=tuple(self.levels))
+                if head is None:  # in the unit of the scaler that forecasts will be scaled by
+                    errors /= scaler.scale_[_of_series(held_out, self.horizon)][:, np.newaxis]
+                intervals = ConformalIntervals.fit(errors, levels=tuple(self.levels))
             if held_out.any():
                 network.set_weights(fresh)
             if held_out.any() and log.best_epoch:
                 windows = self._windows(inputs, panel, scaler, lookback, steps, seed)
                 trained = inputs.to_train(network)
-                self._train(trained, windows, None, "refit", epochs=log.best_epoch)
-        self.model_, self.log_, self.intervals_ = network, log, intervals
+                self._train(trained, head, windows, None, "refit", epochs=log.best_epoch)
+        self.model_, self.head_, self.log_, self.intervals_ = network, head, log, intervals
         self.horizon_, self.lookback_, self.season_length_ = int(self.horizon), lookback, season
         self.scaler_, self.inputs_, self.panel_ = scaler, inputs, panel.tail(lookback)
         return self
@@ -271,6 +289,54 @@ class Forecaster(BaseEstimator):
         """
         panel, forecasts = self._forecast(horizon, future, df, fill)
         return panel.answer(forecasts)
+
+    def sample(
+        self,
+        count: int = 100,
+        *,
+        seed: int | None = None,
+        horizon: int | None = None,
+        future: "pd.DataFrame | None" = None,
+    ) -> "pd.DataFrame":
+        """Draws futures of each series, from what the head says.
+
+        With `model="recursive"` each step is drawn after those before it, so that a future hangs
+        together; all futures of all series run side by side. A network that answers the whole
+        horizon at once draws each step by itself.
+
+        Args:
+            count: futures of each series.
+            seed: of the draws; None is different each time.
+            horizon: timesteps; default: those of the forecaster.
+            future: as for `predict`.
+
+        Returns:
+            A long frame with the columns of ids and stamps, and `path-1` to `path-<count>`.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: the forecaster has no head, or an argument cannot be used.
+
+        Example:
+            >>> from seqkeras.forecasting import load_air_passengers
+            >>> forecaster = Forecaster(6, head="gaussian", epochs=1, seed=0)
+            >>> paths = forecaster.fit(load_air_passengers()).sample(3, seed=0)
+            >>> paths.columns.tolist(), len(paths)
+            (['ds', 'path-1', 'path-2', 'path-3'], 6)
+        """
+        self._check_fitted()
+        if self.head_ is None:
+            fix = "Give the forecaster a head, such as head='quantiles', and fit again."
+            raise bad_argument("head", None, "what futures are drawn from", fix)
+        steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
+        self._check_horizon(steps)
+        ahead = read_future(self.panel_, future, steps)
+        context = self.inputs_.context(self.panel_, self.scaler_, ahead)
+        count = check_integer("count", count)
+        drawn = sample_paths(self.model_, self.head_, context, steps, count, seed=seed)
+        paths = (self.scaler_.inverse_transform(one) for one in drawn)
+        named = {f"path-{number}": one for number, one in enumerate(paths, start=1)}
+        return self.panel_.forecast_frame(named)
 
     def future_frame(
         self, *, horizon: int | None = None, df: "pd.DataFrame | pd.Series | None" = None
@@ -314,13 +380,13 @@ class Forecaster(BaseEstimator):
             steps: timesteps to forecast.
         """
         context = self.inputs_.context(panel, scaler, ahead)
-        yhat = scaler.inverse_transform(roll_forward(self.model_, context, steps))
+        found = look_ahead(self.model_, self.head_, context, steps)
+        yhat, stretch = scaler.inverse_transform(found.point), scaler.scale_[:, np.newaxis]
         forecasts = {"yhat": yhat}
         if self.intervals_ is not None:
             for level, radius in zip(self.intervals_.levels, self.intervals_.radius, strict=True):
-                width = radius[:steps] * scaler.scale_[:, np.newaxis]
-                forecasts[f"yhat-lo-{level:g}"] = yhat - width
-                forecasts[f"yhat-hi-{level:g}"] = yhat + width
+                forecasts[f"yhat-lo-{level:g}"] = yhat - radius[:steps] * found.below * stretch
+                forecasts[f"yhat-hi-{level:g}"] = yhat + radius[:steps] * found.above * stretch
         return forecasts
 
     def _check_horizon(self, steps: int) -> None:
@@ -337,7 +403,8 @@ class Forecaster(BaseEstimator):
         panel = panel.long_enough(
             self.lookback_, why=f"lookback {self.lookback_}", short_series="raise"
         ).with_recent(self.lookback_, short_series="raise")
-        return panel.tail(self.lookback_), StandardScaler().fit(panel.values)
+        check_counts(panel, self.head_)
+        return panel.tail(self.lookback_), scaler_for(panel.values, self.head_)
 
     def backtest(
         self,
@@ -566,6 +633,7 @@ class Forecaster(BaseEstimator):
             raise bad_argument("units, cell", (self.units, self.cell), "left away here", fix)
         if self.seed is not None and check_integer("seed", self.seed, minimum=0) >= 2**32:
             raise bad_argument("seed", self.seed, "an integer from 0 to 2**32 - 1")
+        resolve_head(self.head)
         _check_levels(self.levels)
         if len(self.levels) and not self.validation:
             fix = "Intervals are measured on held-out rows. Use levels=() for none."
@@ -582,7 +650,8 @@ class Forecaster(BaseEstimator):
             raise bad_argument("season_length", season, f"at most the lookback, {lookback}")
         return lookback, season if season <= lookback else 1
 
-    def _network(self, panel: Panel, lookback: int, season: int) -> keras.Model:
+    def _network(self, panel: Panel, lookback: int, season: int, head: Head | None) -> keras.Model:
+        outputs = 1 if head is None else head.outputs
         return build_network(
             self.model,
             lookback=int(lookback),
@@ -590,7 +659,8 @@ class Forecaster(BaseEstimator):
             season_length=season,
             units=self.units,
             cell=self.cell,
-            sizes=Sizes.of(panel.covariates, masked=panel.has_missing),
+            sizes=Sizes.of(panel.covariates, masked=panel.has_missing, outputs=outputs),
+            counts=head is not None and head.counts,
         )
 
     def _held_out_rows(self, panel: Panel, lookback: int) -> npt.NDArray[np.int64]:
@@ -626,31 +696,38 @@ class Forecaster(BaseEstimator):
     def _validate(
         self,
         network: keras.Model,
+        head: Head | None,
         panel: Panel,
         held_out: npt.NDArray[np.int64],
         lookback: int,
         season: int,
         seed: int,
     ) -> tuple[TrainingLog, npt.NDArray[np.float64]]:
-        """Trains on what comes before the held-out rows; the residuals on these, not scaled."""
+        """Trains on what comes before the held-out rows; the errors on these.
+
+        They are in units of the series; with a head, in units of its widths.
+        """
         lengths = panel.values.lengths
         past = panel.select(0, lengths - held_out)
-        scaler = StandardScaler().fit(past.values)
+        scaler = scaler_for(past.values, head)
         inputs = Inputs(CovariateScaler.fit(past), season, panel.has_missing)
         steps = network.output_shape[1]
         windows = self._windows(inputs, past, scaler, lookback, steps, seed)
         trained = inputs.to_train(network)
         if not held_out.any():
-            return self._train(trained, windows, None, "fit"), np.empty((0, self.horizon))
+            return self._train(trained, head, windows, None, "fit"), np.empty((0, self.horizon))
         # Windows whose targets are held-out rows; their inputs may reach back into the past.
         first = np.where(held_out > 0, lengths - held_out - lookback, lengths)
         recent = panel.select(first, lengths)
         check = inputs.windows(recent, scaler, lookback, steps, batch_size=1024)
-        log = self._train(trained, windows, check, "fit")
+        log = self._train(trained, head, windows, check, "fit")
         whole = inputs.windows(recent, scaler, lookback, self.horizon, batch_size=1024)
-        errors = [y - roll_forward(network, x, self.horizon) for x, y in pairs(whole)]
-        scale = scaler.scale_[_of_series(held_out, self.horizon)]
-        return log, np.concatenate(errors) * scale[:, np.newaxis]
+        errors = np.concatenate(
+            [look_ahead(network, head, x, self.horizon).errors(y) for x, y in pairs(whole)]
+        )
+        if head is None:
+            errors *= scaler.scale_[_of_series(held_out, self.horizon)][:, np.newaxis]
+        return log, errors
 
     def _windows(
         self,
@@ -669,6 +746,7 @@ class Forecaster(BaseEstimator):
     def _train(
         self,
         network: keras.Model,
+        head: Head | None,
         windows: Windows,
         validation: Windows | None,
         label: str,
@@ -683,6 +761,7 @@ class Forecaster(BaseEstimator):
             patience=self.patience,
             learning_rate=float(self.learning_rate),
             progress=label if self.progress else None,
+            loss=head,
         )
 
     def _check_fitted(self) -> None:

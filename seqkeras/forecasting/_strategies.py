@@ -55,6 +55,7 @@ class Sizes:
         future: features that are known of each step of the horizon.
         static: numbers that are known of a series.
         categories: sizes of the vocabularies of its categories.
+        outputs: numbers that a network answers for each step.
     """
 
     features: int = 1
@@ -62,19 +63,26 @@ class Sizes:
     future: int = 0
     static: int = 0
     categories: tuple[int, ...] = ()
+    outputs: int = 1
 
     @classmethod
-    def of(cls, covariates: Covariates, *, masked: bool) -> "Sizes":
+    def of(cls, covariates: Covariates, *, masked: bool, outputs: int = 1) -> "Sizes":
         """Those of a network for covariates; with one more feature if targets may be missing."""
         past, future, words = covariates.past_width, covariates.future_width, covariates.sizes
         static = len(covariates.static) - len(words)
-        return cls(1 + masked + past + future, past, future, static, words)
+        return cls(1 + masked + past + future, past, future, static, words, outputs)
 
     @property
     def options(self) -> dict[str, Any]:
         """For a builder: those that there are."""
         sizes = {"future": self.future, "static": self.static, "categories": self.categories}
-        return {name: size for name, size in sizes.items() if size}
+        found: dict[str, Any] = {name: size for name, size in sizes.items() if size}
+        return found if self.outputs == 1 else {**found, "outputs": self.outputs}
+
+    @property
+    def answers(self) -> tuple[int, ...]:
+        """The shape of the answer to each step."""
+        return () if self.outputs == 1 else (self.outputs,)
 
     def shapes(self, lookback: int, steps: int) -> dict[str, tuple[int, ...]]:
         """The shapes that a network reads, without the batch, by the names of its inputs."""
@@ -96,6 +104,7 @@ def build_network(
     units: int | tuple[int, ...] | None = None,
     cell: str | None = None,
     sizes: Sizes | None = None,
+    counts: bool = False,
 ) -> keras.Model:
     """A network with fresh weights, `(batch, lookback, features)` to `(batch, steps)`.
 
@@ -108,6 +117,7 @@ def build_network(
         units: of the named strategies; None is 64.
         cell: of the named strategies; None is `"gru"`.
         sizes: of covariates; None for none.
+        counts: targets are not scaled, so that a named strategy scales each window by itself.
 
     Raises:
         ArgumentError: a builder or a model gives something else.
@@ -121,6 +131,7 @@ def build_network(
             season_length=season_length,
             units=64 if units is None else units,
             cell="gru" if cell is None else cell,
+            **({"normalization": "mean_scale"} if counts else {}),
             **sizes.options,
         )
     elif isinstance(model, keras.Model):
@@ -135,7 +146,13 @@ def build_network(
     return keras.models.clone_model(network) if network is model else network
 
 
-def roll_forward(network: keras.Model, context: Any, horizon: int) -> npt.NDArray[np.float32]:
+def roll_forward(
+    network: keras.Model,
+    context: Any,
+    horizon: int,
+    *,
+    answer: Callable[[Any], Any] = lambda outputs: outputs,
+) -> npt.NDArray[np.float32]:
     """Forecasts `horizon` timesteps; a network that answers fewer is fed its own answers.
 
     Args:
@@ -144,6 +161,7 @@ def roll_forward(network: keras.Model, context: Any, horizon: int) -> npt.NDArra
             `"inputs"`, in which `"future"` are of the whole horizon, `(batch, horizon, future)`,
             and the last features of the lookback.
         horizon: timesteps to forecast.
+        answer: what the network gave as an answer `(batch, steps)`, to be fed back.
 
     Returns:
         `(batch, horizon)`.
@@ -156,8 +174,9 @@ def roll_forward(network: keras.Model, context: Any, horizon: int) -> npt.NDArra
         ahead = _steps_from(future, done, steps)
         given = {**parts, "inputs": known[:, -lookback:]} | {"future": ahead}
         read = {name: given[name] for name in parts}
-        answer = predict_batches(network, read if isinstance(context, dict) else read["inputs"])
-        known = np.concatenate([known, _as_rows(answer, ahead, known.shape[2])], axis=1)
+        outputs = predict_batches(network, read if isinstance(context, dict) else read["inputs"])
+        rows = _as_rows(answer(outputs), ahead, known.shape[2])
+        known = np.concatenate([known, rows], axis=1)
     return known[:, lookback : lookback + horizon, 0]
 
 
@@ -208,7 +227,8 @@ def check_network(network: Any, lookback: int, horizon: int, sizes: Sizes) -> in
     shapes = {name: (None, *one) for name, one in sizes.shapes(lookback, horizon).items()}
     wanted = shapes["inputs"] if len(shapes) == 1 else shapes
     shown = str(wanted).replace("None", "batch").replace("'", "")
-    expected = f"a keras.Model of {shown} to (batch, steps), with steps from 1 to {horizon}"
+    gives = ", ".join(map(str, ("batch", "steps", *sizes.answers)))
+    expected = f"a keras.Model of {shown} to ({gives}), with steps from 1 to {horizon}"
     if not isinstance(network, keras.Model):
         raise bad_argument("model", network, expected)
     try:
@@ -216,7 +236,8 @@ def check_network(network: Any, lookback: int, horizon: int, sizes: Sizes) -> in
     except (AttributeError, ValueError) as error:
         fix = "Functional models have these shapes, and Sequential ones that begin with an Input."
         raise bad_argument("model", network, expected, fix) from error
-    answers = isinstance(writes, tuple) and len(writes) == 2 and writes[1] is not None
+    answers = isinstance(writes, tuple) and writes[2:] == sizes.answers
+    answers = answers and len(writes) > 1 and writes[1] is not None
     if answers and "future" in shapes:
         shapes["future"] = (None, writes[1], sizes.future)
     if isinstance(reads, tuple):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import keras
 
 from seqkeras.errors import DataError
+from seqkeras.heads import Head
 from seqkeras.training import ProgressBar
 from seqkeras.windows import Windows
 
@@ -15,8 +16,8 @@ class TrainingLog:
     """What happened in training.
 
     Attributes:
-        loss: mean absolute error on the training windows, as a mean over the steps of each epoch,
-            in scaled units.
+        loss: on the training windows, as a mean over the steps of each epoch: the mean absolute
+            error in scaled units, or what the head has as its loss.
         val_loss: the same on the held-out windows, from before the first epoch on; empty without.
         best_epoch: the number of epochs whose weights were kept; 0 is the untrained network.
     """
@@ -35,6 +36,7 @@ def train(
     patience: int,
     learning_rate: float,
     progress: str | None,
+    loss: Head | None = None,
 ) -> TrainingLog:
     """Trains in place, and leaves the weights of the best epoch on the held-out windows.
 
@@ -47,12 +49,17 @@ def train(
         patience: epochs without a better held-out loss before training stops.
         learning_rate: of Adam.
         progress: label of the bar, or None for no bar. A bar is only drawn on a terminal.
+        loss: of the answers; None is the absolute error.
 
     Raises:
         DataError: the loss became NaN or infinite.
     """
     # By the sum of weights: a batch in which much is missing counts as much as another.
-    loss = keras.losses.MeanAbsoluteError(reduction="mean_with_sample_weight")
+    by_weight = "mean_with_sample_weight"
+    if loss is None:
+        loss = keras.losses.MeanAbsoluteError(reduction=by_weight)
+    else:
+        loss = type(loss).from_config({**loss.get_config(), "reduction": by_weight})
     # Gradients of a recurrent network can explode: the norm is clipped (Pascanu et al. 2013).
     model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), loss=loss)
     untrained = model.get_weights()

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from scipy import stats
+from scipy import special
 
 from seqkeras.heads._head import Array, Head, width, width_of_array
 
@@ -30,16 +30,11 @@ class Gaussian(Head):
     def __init__(self, name: str = "gaussian", **options: Any) -> None:
         super().__init__(name=name, **options)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The negative log-likelihood, `(batch, steps)`."""
-        deviation = width(y_pred, 1)
-        distance = (ops.cast(y_true, y_pred.dtype) - y_pred[..., 0]) / deviation
+    def _loss(self, target: Any, outputs: Any) -> Any:
+        deviation = width(outputs, 1)
+        distance = (target - outputs[..., 0]) / deviation
         return 0.5 * distance**2 + ops.log(deviation) + 0.5 * math.log(2 * math.pi)
 
-    def _quantiles(self, outputs: Array, probabilities: Array) -> Array:
-        deviation = width_of_array(outputs, 1)[..., np.newaxis]
-        return np.asarray(outputs[..., :1] + deviation * stats.norm.ppf(probabilities))
-
-    def _sample(self, outputs: Array, count: int, rng: np.random.Generator) -> Array:
-        drawn = rng.standard_normal((count, *outputs.shape[:-1]))
-        return outputs[..., 0] + width_of_array(outputs, 1) * drawn
+    def _at(self, outputs: Array, probabilities: Array) -> Array:
+        deviation = width_of_array(outputs, 1)
+        return np.asarray(outputs[..., 0] + deviation * special.ndtri(probabilities))

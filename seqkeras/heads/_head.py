@@ -29,10 +29,16 @@ class Head(keras.losses.Loss):
 
     #: Numbers for each timestep.
     outputs: int
+    #: Whether targets are counts, which no scale and no shift may change.
+    counts = False
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each timestep, `(batch, steps)`; targets may be `(batch, steps, 1)`."""
+        target = y_true[..., 0] if len(y_true.shape) == len(y_pred.shape) else y_true
+        return self._loss(ops.cast(target, y_pred.dtype), y_pred)
 
     @abstractmethod
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each timestep, `(batch, steps)`."""
+    def _loss(self, target: Any, outputs: Any) -> Any: ...
 
     def quantiles(self, outputs: npt.ArrayLike, probabilities: npt.ArrayLike) -> Array:
         """Quantiles of what the outputs say.
@@ -51,7 +57,7 @@ class Head(keras.losses.Loss):
         wanted = np.asarray(probabilities, dtype=np.float64)
         if wanted.ndim != 1 or not np.all((wanted > 0) & (wanted < 1)):
             raise bad_argument("probabilities", probabilities, "a list of numbers between 0 and 1")
-        return self._quantiles(self._checked(outputs), wanted)
+        return self._at(self._checked(outputs)[..., np.newaxis, :], wanted)
 
     def point(self, outputs: npt.ArrayLike) -> Array:
         """The median, `(...)`: the forecast with the least absolute error."""
@@ -69,13 +75,25 @@ class Head(keras.losses.Loss):
             `(count, ...)`.
         """
         count = check_integer("count", count)
-        return self._sample(self._checked(outputs), count, np.random.default_rng(seed))
+        array = self._checked(outputs)
+        drawn = np.random.default_rng(seed).random((count, *array.shape[:-1]))
+        return self._at(array, drawn)
+
+    def at(self, outputs: npt.ArrayLike, probabilities: npt.ArrayLike) -> Array:
+        """The quantile of each timestep at a probability of its own.
+
+        Args:
+            outputs: `(..., outputs)`.
+            probabilities: `(...)`, or a shape that goes with it, each from 0 to below 1.
+
+        Returns:
+            `(...)`.
+        """
+        return self._at(self._checked(outputs), np.asarray(probabilities, dtype=np.float64))
 
     @abstractmethod
-    def _quantiles(self, outputs: Array, probabilities: Array) -> Array: ...
-
-    @abstractmethod
-    def _sample(self, outputs: Array, count: int, rng: np.random.Generator) -> Array: ...
+    def _at(self, outputs: Array, probabilities: Array) -> Array:
+        """Quantiles; both arguments go with one another, but for the last axis of `outputs`."""
 
     def _checked(self, outputs: npt.ArrayLike) -> Array:
         array = np.asarray(outputs, dtype=np.float64)

@@ -32,34 +32,24 @@ class NegativeBinomial(Head):
     """
 
     outputs = 2
+    counts = True
 
     def __init__(self, name: str = "negative_binomial", **options: Any) -> None:
         super().__init__(name=name, **options)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The negative log-likelihood of counts, `(batch, steps)`."""
-        count = ops.cast(y_true, y_pred.dtype)
-        mean = ops.softplus(y_pred[..., 0]) + LEAST_WIDTH
-        successes = ops.clip((mean / width(y_pred, 1)) ** 2, _LEAST, _MOST)
+    def _loss(self, target: Any, outputs: Any) -> Any:
+        mean = ops.softplus(outputs[..., 0]) + LEAST_WIDTH
+        successes = ops.clip((mean / width(outputs, 1)) ** 2, _LEAST, _MOST)
         return (
             log_gamma(successes)
-            + log_gamma(count + 1)
-            - log_gamma(count + successes)
+            + log_gamma(target + 1)
+            - log_gamma(target + successes)
             + successes * ops.log1p(mean / successes)
-            + count * ops.log1p(successes / mean)
+            + target * ops.log1p(successes / mean)
         )
 
-    def _quantiles(self, outputs: Array, probabilities: Array) -> Array:
-        successes, chance = (one[..., np.newaxis] for one in _parameters(outputs))
+    def _at(self, outputs: Array, probabilities: Array) -> Array:
+        mean = np.logaddexp(0.0, outputs[..., 0]) + LEAST_WIDTH
+        successes = np.clip((mean / width_of_array(outputs, 1)) ** 2, _LEAST, _MOST)
+        chance = successes / (successes + mean)
         return np.asarray(stats.nbinom.ppf(probabilities, successes, chance))
-
-    def _sample(self, outputs: Array, count: int, rng: np.random.Generator) -> Array:
-        shape = (count, *outputs.shape[:-1])
-        return rng.negative_binomial(*_parameters(outputs), size=shape).astype(np.float64)
-
-
-def _parameters(outputs: Array) -> tuple[Array, Array]:
-    """The number of successes and their probability, as NumPy and SciPy take them."""
-    mean = np.logaddexp(0.0, outputs[..., 0]) + LEAST_WIDTH
-    successes = np.clip((mean / width_of_array(outputs, 1)) ** 2, _LEAST, _MOST)
-    return successes, successes / (successes + mean)

@@ -45,11 +45,11 @@ class Quantiles(Head):
         self.probabilities = tuple(map(float, array))
         self.outputs = len(self.probabilities)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The mean of the pinball losses of all quantiles, `(batch, steps)`."""
-        found = ops.sort(y_pred, axis=-1)
+    def _loss(self, target: Any, outputs: Any) -> Any:
+        """The mean of the pinball losses of all quantiles."""
+        found = ops.sort(outputs, axis=-1)
         probabilities = ops.convert_to_tensor(self.probabilities, dtype=found.dtype)
-        error = ops.expand_dims(ops.cast(y_true, found.dtype), -1) - found
+        error = ops.expand_dims(target, -1) - found
         # Twice the usual, so that the loss of the median is the absolute error.
         losses = 2 * ops.maximum(probabilities * error, (probabilities - 1) * error)
         return ops.mean(losses, axis=-1)
@@ -58,20 +58,13 @@ class Quantiles(Head):
         """The arguments that make it again."""
         return {**super().get_config(), "probabilities": list(self.probabilities)}
 
-    def _quantiles(self, outputs: Array, probabilities: Array) -> Array:
+    def _at(self, outputs: Array, probabilities: Array) -> Array:
         """Linear between the quantiles there are; beyond the outermost, these."""
-        known = np.sort(outputs, axis=-1)
         places = np.interp(probabilities, self.probabilities, np.arange(self.outputs))
-        below = np.floor(places).astype(np.int64)
-        above = np.minimum(below + 1, self.outputs - 1)
-        share = places - below
-        return known[..., below] * (1 - share) + known[..., above] * share
-
-    def _sample(self, outputs: Array, count: int, rng: np.random.Generator) -> Array:
-        shape = (count, *outputs.shape[:-1])
-        places = np.interp(rng.random(shape), self.probabilities, np.arange(self.outputs))
-        below = np.floor(places).astype(np.int64)
-        above = np.minimum(below + 1, self.outputs - 1)
+        shape = np.broadcast_shapes(outputs.shape[:-1], places.shape)
+        places = np.broadcast_to(places, shape)[..., np.newaxis]
         known = np.broadcast_to(np.sort(outputs, axis=-1), (*shape, self.outputs))
-        low, high = (np.take_along_axis(known, i[..., None], -1)[..., 0] for i in (below, above))
-        return low + (places - below) * (high - low)
+        below = places.astype(np.int64)
+        above = np.minimum(below + 1, self.outputs - 1)
+        low, high = (np.take_along_axis(known, one, axis=-1) for one in (below, above))
+        return np.asarray(low + (places - below) * (high - low))[..., 0]

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from scipy import stats
+from scipy import special
 
 from seqkeras.heads._head import Array, Head, width, width_of_array
 from seqkeras.heads._special import log_gamma
@@ -36,11 +36,10 @@ class StudentT(Head):
     def __init__(self, name: str = "student_t", **options: Any) -> None:
         super().__init__(name=name, **options)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The negative log-likelihood, `(batch, steps)`."""
-        scale = width(y_pred, 1)
-        degrees = ops.minimum(2 + width(y_pred, 2), _MOST_DEGREES)
-        distance = (ops.cast(y_true, y_pred.dtype) - y_pred[..., 0]) / scale
+    def _loss(self, target: Any, outputs: Any) -> Any:
+        scale = width(outputs, 1)
+        degrees = ops.minimum(2 + width(outputs, 2), _MOST_DEGREES)
+        distance = (target - outputs[..., 0]) / scale
         return (
             log_gamma(degrees / 2)
             - log_gamma((degrees + 1) / 2)
@@ -49,17 +48,7 @@ class StudentT(Head):
             + (degrees + 1) / 2 * ops.log1p(distance**2 / degrees)
         )
 
-    def _quantiles(self, outputs: Array, probabilities: Array) -> Array:
-        scale, degrees = (one[..., np.newaxis] for one in _parameters(outputs))
-        return np.asarray(outputs[..., :1] + scale * stats.t.ppf(probabilities, degrees))
-
-    def _sample(self, outputs: Array, count: int, rng: np.random.Generator) -> Array:
-        scale, degrees = _parameters(outputs)
-        drawn = rng.standard_t(degrees, size=(count, *outputs.shape[:-1]))
-        return np.asarray(outputs[..., 0] + scale * drawn)
-
-
-def _parameters(outputs: Array) -> tuple[Array, Array]:
-    """Scale and degrees of freedom."""
-    degrees = np.minimum(2 + width_of_array(outputs, 2), _MOST_DEGREES)
-    return width_of_array(outputs, 1), degrees
+    def _at(self, outputs: Array, probabilities: Array) -> Array:
+        degrees = np.minimum(2 + width_of_array(outputs, 2), _MOST_DEGREES)
+        distance = width_of_array(outputs, 1) * special.stdtrit(degrees, probabilities)
+        return np.asarray(outputs[..., 0] + distance)
