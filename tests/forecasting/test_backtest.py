@@ -9,6 +9,7 @@ import pytest
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.forecasting import Forecaster, evaluate_holdout
 from seqkeras.forecasting._backtest import Schedule
+from seqkeras.forecasting._frames import read_panel
 from seqkeras.scoring import mae, mase
 
 quick = functools.partial(
@@ -235,9 +236,8 @@ def test_insample_forecasts_what_predict_would_have_said_there(one):
     every = fitted.insample(one, step=1)
     assert len(every) == 4 * (90 - 10 - 4 + 1)
     back = 13
-    behind = fitted._forecasts(one.y.to_numpy()[None, -back - 10 : -back], np.array([0]), 4)[
-        "yhat"
-    ][0]
+    window = read_panel(one).before(np.array([0]), np.array([90 - back]), 10)
+    behind = fitted._answers(window, fitted.scaler_, np.empty((1, 4, 0)), 4)["yhat"][0]
     chosen = every[every.cutoff == one.ds.iloc[-back - 1]]
     np.testing.assert_allclose(chosen.yhat, behind, rtol=1e-5)
     later = one.assign(ds=one.ds + pd.Timedelta(days=1))

@@ -104,7 +104,7 @@ def new_rows(**columns):
         (new_rows().head(0), "df is empty"),
         (new_rows().drop(columns="unique_id").head(1), "must have ids as in fit: id_col='uniq"),
         (new_rows(ds=[1, 2, 3]), "Column 'ds' must hold stamps as in fit, datetime64.*int64"),
-        (new_rows(ds=new_rows().ds.dt.tz_localize("UTC")), r"must go on at 2024-02-10 00:00:00"),
+        (new_rows(ds=new_rows().ds.dt.tz_localize("UTC")), r"as in fit, datetime64\[us\]\. Got: "),
         (new_rows(ds="2024-02-10"), "must hold time stamps, periods or integers"),
         (pd.concat([new_rows()] * 2), "2024-02-10 00:00:00 twice"),
     ],
