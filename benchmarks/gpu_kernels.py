@@ -1,13 +1,15 @@
-"""LSTMs on a GPU, beside plain cuDNN and stock Keras: what cuDNN can run, and what it cannot.
+"""LSTMs and GRUs on a GPU beside plain cuDNN and Keras: what cuDNN can run, and what it cannot.
 
-KERAS_BACKEND=torch python benchmarks/gpu_kernels.py [--rounds 50] [--tf32] [--shapes 0 1 2]
+KERAS_BACKEND=torch python benchmarks/gpu_kernels.py [--cells lstm gru] [--rounds 50] [--tf32]
+    [--shapes 0 1 2]
 KERAS_BACKEND=jax python benchmarks/gpu_kernels.py
 python benchmarks/gpu_kernels.py --interpret     # the checks alone, small, without a GPU
 
-For each shape and each kind of layer, a training step (forward, and gradients to the input and all
-weights), all in turns. `cudnn` is the plain layer by torch.nn.LSTM or jax.experimental.rnn, which
-all others are compared to; `triton` the kernel of seqkeras/kernels/_triton.py alone; `scan`, `cudnn
-layer` and `auto` are seqkeras.layers.LSTM with that implementation. All but what draws its own
+For each cell, shape and kind of layer, a training step (forward, and gradients to the input and all
+weights), all in turns. `cudnn` is the plain layer by torch.nn.LSTM or GRU, or by
+jax.experimental.rnn, which all others are compared to; it has no GRU, and so JAX skips them.
+`triton` is the kernel of seqkeras/kernels/_triton.py alone; `scan`, `cudnn layer` and `auto` are
+the layer of seqkeras with that implementation. All but what draws its own
 random numbers is compared with a loop in float64 on the CPU before it is timed, and what is wrong
 prints its error and no time.
 Medians in milliseconds; of the ratio to cudnn, which is taken round by round, the median and the
@@ -17,15 +19,34 @@ quartiles.
 import argparse
 import datetime
 import importlib.util
+import itertools
 import os
 import statistics
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 TESTS = Path(__file__).parents[1] / "tests"
+
+
+class Case(NamedTuple):
+    cell: str
+    batch: int
+    timesteps: int
+    features: int
+    units: int
+
+    @property
+    def gates(self):
+        return {"lstm": 4, "gru": 3}[self.cell]
+
+    def __str__(self):
+        return f"{self.cell:5}{tuple(self[1:])!s:20}"
+
+
 SHAPES = [
     (32, 100, 8, 64),
     (32, 100, 8, 128),
@@ -35,6 +56,8 @@ SHAPES = [
     (64, 256, 64, 512),
 ]
 SMALL = [(3, 4, 2, 20), (2, 3, 2, 70)]
+#: What Keras calls a cell here is this to a kernel.
+CELLS = {"lstm": "lstm", "gru": "gru_reset_after"}
 RATE = 0.2
 #: Options of a layer for each kind; None where stock Keras has none.
 KINDS = {
@@ -60,12 +83,14 @@ def left_mask(batch, timesteps):
     return np.arange(timesteps) >= timesteps - lengths[:, None]
 
 
-def arrays(shape):
-    batch, timesteps, features, units = shape
+def arrays(case):
+    _, batch, timesteps, features, units = case
     rng = np.random.default_rng(0)
-    kernel = rng.normal(0, features**-0.5, (features, 4 * units))
-    recurrent = rng.normal(0, units**-0.5, (units, 4 * units))
-    x, bias = rng.normal(size=shape[:3]), rng.normal(0, 0.3, 4 * units)
+    width = case.gates * units
+    kernel = rng.normal(0, features**-0.5, (features, width))
+    recurrent = rng.normal(0, units**-0.5, (units, width))
+    x = rng.normal(size=(batch, timesteps, features))
+    bias = rng.normal(0, 0.3, (2, width) if case.cell == "gru" else width)
     dy = rng.normal(size=(batch, timesteps, units))
     return [one.astype(np.float32) for one in (x, kernel, recurrent, bias, dy)]
 
@@ -81,9 +106,9 @@ def distance(found, right):
 # The kernel alone, in PyTorch.
 
 
-def triton_call(torch, cases, kind, shape, device):
-    batch, timesteps, _, units = shape
-    x, kernel, recurrent, bias, _ = (torch.tensor(one, device=device) for one in arrays(shape))
+def triton_call(torch, cases, kind, case, device):
+    _, batch, timesteps, _, units = case
+    x, kernel, recurrent, bias, _ = (torch.tensor(one, device=device) for one in arrays(case))
     values = dict.fromkeys(cases.Inputs._fields)
     values.update(x=x, kernel=kernel, recurrent_kernel=recurrent, bias=bias)
 
@@ -94,38 +119,38 @@ def triton_call(torch, cases, kind, shape, device):
     if kind == "left mask":
         values["mask"] = torch.tensor(left_mask(batch, timesteps), device=device)
     elif kind == "recurrent dropout":
-        values["recurrent_dropout"] = draw(1 - RATE, 4, batch, units) / (1 - RATE)
+        values["recurrent_dropout"] = draw(1 - RATE, case.gates, batch, units) / (1 - RATE)
     elif kind == "hard_sigmoid":
         options["recurrent_activation"] = "hard_sigmoid"
     elif kind == "zoneout":
-        for what in ("h", "c"):
+        for what in ("h", "c") if case.cell == "lstm" else "h":
             values[f"zoneout_{what}_mask"] = draw(RATE, batch, timesteps, units)
-    return cases.static_of("lstm", **options), cases.Inputs(**values)
+    return cases.static_of(CELLS[case.cell], **options), cases.Inputs(**values)
 
 
-def triton_error(torch, cases, kind, shape, device, runs=1):
+def triton_error(torch, cases, kind, case, device, runs=1):
     """Of outputs and gradients, against a loop in float64 on the CPU.
 
     Infinite if a later run differs in any bit: then programs did not wait for one another.
     """
-    static, inputs = triton_call(torch, cases, kind, shape, device)
+    static, inputs = triton_call(torch, cases, kind, case, device)
     host = cases.Inputs(*(None if one is None else one.cpu() for one in inputs))
 
     def flat(run, given, dtype):
         parts, found = cases.gradients(run, static, given, dtype)
         return [one.detach().cpu().double().numpy() for one in (*parts, *found.values())]
 
-    first, *others = (flat(cases._triton.run, inputs, torch.float32) for _ in range(runs))
+    first, *others = (flat(cases.run, inputs, torch.float32) for _ in range(runs))
     same = all(np.array_equal(*pair) for again in others for pair in zip(first, again, strict=True))
     return distance(first, flat(cases.plain_loop, host, torch.float64)) if same else np.inf
 
 
-def triton_step(torch, cases, kind, shape, dy):
-    static, inputs = triton_call(torch, cases, kind, shape, dy.device)
+def triton_step(torch, cases, kind, case, dy):
+    static, inputs = triton_call(torch, cases, kind, case, dy.device)
     leaves = [one.requires_grad_() for one in inputs[:4]]
 
     def step():
-        torch.autograd.grad(cases._triton.run(static, inputs).y, leaves, dy)
+        torch.autograd.grad(cases.run(static, inputs).y, leaves, dy)
 
     return step
 
@@ -133,54 +158,53 @@ def triton_step(torch, cases, kind, shape, dy):
 # Layers.
 
 
-def layers_of(kind):
-    """Stock Keras and, where they are there, our layers: name to a function of units."""
+def layers_of(cell, kind):
+    """Those of Keras and ours: name to a class and its options."""
     import keras
 
     from seqkeras import layers
 
-    # Older layers take `implementation` as Keras does, and choose no kernel by it.
-    ours = layers.LSTM if importlib.util.find_spec("seqkeras.kernels._dispatch") else None
+    ours, stock = (getattr(module, cell.upper()) for module in (layers, keras.layers))
     options = KINDS[kind]
     found = {}
     if options is not None:
-        found["keras"] = (keras.layers.LSTM, options)
-    if ours is not None:
-        extra = {"zoneout_h": RATE, "zoneout_c": RATE} if options is None else options
-        found["scan"] = (ours, {**extra, "implementation": "scan"})
-        found["auto"] = (ours, {**extra, "implementation": "auto"})
-        if kind in ("plain", "left mask"):
-            found["cudnn layer"] = (ours, {**extra, "implementation": "cudnn"})
+        found["keras"] = (stock, options)
+    zoneout = {"zoneout_h": RATE, **({"zoneout_c": RATE} if cell == "lstm" else {})}
+    extra = zoneout if options is None else options
+    found["scan"] = (ours, {**extra, "implementation": "scan"})
+    found["auto"] = (ours, {**extra, "implementation": "auto"})
+    if kind in ("plain", "left mask"):
+        found["cudnn layer"] = (ours, {**extra, "implementation": "cudnn"})
     return found
 
 
-def built(kind_of_layer, options, shape):
-    x, *weights, _ = arrays(shape)
-    layer = kind_of_layer(shape[3], return_sequences=True, **options)
+def built(kind_of_layer, options, case):
+    x, *weights, _ = arrays(case)
+    layer = kind_of_layer(case.units, return_sequences=True, **options)
     layer.build(x.shape)
     layer.set_weights(weights)
     return layer
 
 
-def reference_gradients(kind, shape):
+def reference_gradients(kind, case):
     """y, dx and the gradients to the weights, in NumPy's float64; None for what is random."""
     if kind in ("recurrent dropout", "zoneout"):
         return None
     reference = load(TESTS / "native" / "reference.py")
-    x, kernel, recurrent, bias, dy = (one.astype(np.float64) for one in arrays(shape))
-    batch, timesteps, _, units = shape
+    x, kernel, recurrent, bias, dy = (one.astype(np.float64) for one in arrays(case))
+    _, batch, timesteps, _, units = case
     zeros = np.zeros((batch, units))
     mask = left_mask(batch, timesteps) if kind == "left mask" else np.ones((batch, timesteps), bool)
     none = np.zeros((batch, timesteps, units))
     given = {
         "x": x, "kernel": kernel, "recurrent_kernel": recurrent, "bias": bias, "mask": mask,
-        "h0": zeros, "c0": zeros, "recurrent_dropout": np.ones((4, batch, units)),
+        "h0": zeros, "c0": zeros, "recurrent_dropout": np.ones((case.gates, batch, units)),
         "peephole": np.zeros((3, units)), "reset": none[:, :, 0] > 0, "keep_h": none,
         "keep_c": none,
     }  # fmt: skip
     gate = "hard_sigmoid" if kind == "hard_sigmoid" else "sigmoid"
     outputs, found = reference.run(
-        "lstm", given, {"dy": dy, "dlast": zeros, "dh_n": zeros, "dc_n": zeros},
+        CELLS[case.cell], given, {"dy": dy, "dlast": zeros, "dh_n": zeros, "dc_n": zeros},
         masked_output="hold_output", go_backwards=False, recurrent_activation=gate,
     )  # fmt: skip
     # On JAX Keras holds the initial state, which is zeros here, and so the same.
@@ -191,6 +215,7 @@ class Torch:
     """Steps in PyTorch, timed by events on the GPU."""
 
     where = "cuda"
+    cells = ("lstm", "gru")
 
     def __init__(self, tf32):
         import torch
@@ -201,20 +226,21 @@ class Torch:
         self.versions = f"torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}"
         self.device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
-    def tensors(self, shape, kind):
-        x, *_, dy = (self.torch.tensor(one, device=self.where) for one in arrays(shape))
-        mask = left_mask(*shape[:2]) if kind == "left mask" else None
+    def tensors(self, case, kind):
+        x, *_, dy = (self.torch.tensor(one, device=self.where) for one in arrays(case))
+        mask = left_mask(case.batch, case.timesteps) if kind == "left mask" else None
         mask = None if mask is None else self.torch.tensor(mask, device=self.where)
         return x.requires_grad_(), dy, mask
 
-    def cudnn(self, shape):
-        x, dy, _ = self.tensors(shape, "plain")
-        module = self.torch.nn.LSTM(shape[2], shape[3], batch_first=True).to(self.where)
+    def cudnn(self, case):
+        x, dy, _ = self.tensors(case, "plain")
+        kind = {"lstm": self.torch.nn.LSTM, "gru": self.torch.nn.GRU}[case.cell]
+        module = kind(case.features, case.units, batch_first=True).to(self.where)
         leaves = [x, *module.parameters()]
         return lambda: self.torch.autograd.grad(module(x)[0], leaves, dy)
 
-    def of_layer(self, layer, shape, kind):
-        x, dy, mask = self.tensors(shape, kind)
+    def of_layer(self, layer, case, kind):
+        x, dy, mask = self.tensors(case, kind)
         leaves = [x, *(weight.value for weight in layer.trainable_variables)]
 
         def step():
@@ -223,11 +249,11 @@ class Torch:
 
         return step
 
-    def kernels(self, shape, kind):
+    def kernels(self, case, kind):
         """Our kernel without a layer: its step and its error."""
-        dy = self.tensors(shape, kind)[1]
-        error = triton_error(self.torch, self.cases, kind, shape, self.where, runs=10)
-        return {"triton": (triton_step(self.torch, self.cases, kind, shape, dy), error)}
+        dy = self.tensors(case, kind)[1]
+        error = triton_error(self.torch, self.cases, kind, case, self.where, runs=10)
+        return {"triton": (triton_step(self.torch, self.cases, kind, case, dy), error)}
 
     def milliseconds(self, step):
         start, end = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -245,6 +271,8 @@ class Torch:
 class Jax:
     """Steps in JAX, compiled, timed by the clock until they are done."""
 
+    cells = ("lstm",)
+
     def __init__(self, tf32):
         import jax
 
@@ -254,12 +282,12 @@ class Jax:
         gpus = [one for one in jax.devices() if one.platform == "gpu"]
         self.device = gpus[0].device_kind if gpus else None
 
-    def cudnn(self, shape):
+    def cudnn(self, case):
         from jax.experimental import rnn
 
         jax, np_ = self.jax, self.jax.numpy
-        batch, timesteps, features, units = shape
-        x, *_, dy = arrays(shape)
+        _, batch, timesteps, features, units = case
+        x, *_, dy = arrays(case)
         weights = rnn.init_lstm_weight(jax.random.PRNGKey(0), features, units, 1, False)
         state = np_.zeros((1, batch, units))
         lengths = np_.full((batch,), timesteps, np_.int32)
@@ -271,10 +299,14 @@ class Jax:
         step, x = jax.jit(jax.grad(loss, argnums=(0, 1))), np_.asarray(x)
         return lambda: step(x, weights)
 
-    def of_layer(self, layer, shape, kind):
+    def of_layer(self, layer, case, kind):
         jax = self.jax
-        x, *_, dy = map(jax.numpy.asarray, arrays(shape))
-        mask = jax.numpy.asarray(left_mask(*shape[:2])) if kind == "left mask" else None
+        x, *_, dy = map(jax.numpy.asarray, arrays(case))
+        mask = (
+            jax.numpy.asarray(left_mask(case.batch, case.timesteps))
+            if kind == "left mask"
+            else None
+        )
         others = [one.value for one in layer.non_trainable_variables]
 
         def loss(x, weights):
@@ -290,7 +322,7 @@ class Jax:
 
         return flat
 
-    def kernels(self, shape, kind):
+    def kernels(self, case, kind):
         return {}
 
     def milliseconds(self, step):
@@ -302,25 +334,25 @@ class Jax:
         return [np.asarray(one, np.float64) for one in found]
 
 
-def peers(backend, shape, kind):
+def peers(backend, case, kind):
     """Name to a step and its error; an error of None is of what cannot be compared."""
-    right = reference_gradients(kind, shape)
+    right = reference_gradients(kind, case)
     found = {}
-    for name, (kind_of_layer, options) in layers_of(kind).items():
-        step = backend.of_layer(built(kind_of_layer, options, shape), shape, kind)
+    for name, (kind_of_layer, options) in layers_of(case.cell, kind).items():
+        step = backend.of_layer(built(kind_of_layer, options, case), case, kind)
         found[name] = step, None if right is None else distance(backend.numpy(step()), right)
-    return {**found, **backend.kernels(shape, kind)}
+    return {**found, **backend.kernels(case, kind)}
 
 
-def report(backend, shape, kind, rounds, tolerance):
-    steps = {"cudnn": backend.cudnn(shape)}
+def report(backend, case, kind, rounds, tolerance):
+    steps = {"cudnn": backend.cudnn(case)}
     errors = {}
-    for name, (step, error) in peers(backend, shape, kind).items():
+    for name, (step, error) in peers(backend, case, kind).items():
         errors[name] = error
         if error is None or error <= tolerance:
             steps[name] = step
         else:
-            print(f"{shape!s:20} {kind:18} {name:12} WRONG by {error:.1e}: not timed", flush=True)
+            print(f"{case} {kind:18} {name:12} WRONG by {error:.1e}: not timed", flush=True)
     for step in steps.values():
         for _ in range(3):
             backend.milliseconds(step)
@@ -333,7 +365,7 @@ def report(backend, shape, kind, rounds, tolerance):
         low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
         error = errors.get(name)
         said = "" if error is None else f"error {error:.1e}"
-        print(f"{shape!s:20} {kind:18} {name:12} {statistics.median(values):9.3f} ms "
+        print(f"{case} {kind:18} {name:12} {statistics.median(values):9.3f} ms "
               f"{middle:7.2f} x cudnn ({low:.2f} to {high:.2f})  {said}", flush=True)  # fmt: skip
     return len(steps) == len(errors) + 1
 
@@ -344,16 +376,17 @@ def interpret():
 
     cases = load(TESTS / "kernels" / "triton_cases.py")
     worst = 0
-    for shape in SMALL:
-        for kind in KINDS:
-            error = triton_error(torch, cases, kind, shape, "cpu")
-            worst = max(worst, error)
-            print(f"{shape!s:20} {kind:18} error {error:.1e}", flush=True)
+    for cell, shape, kind in itertools.product(CELLS, SMALL, KINDS):
+        case = Case(cell, *shape)
+        error = triton_error(torch, cases, kind, case, "cpu")
+        worst = max(worst, error)
+        print(f"{case} {kind:18} error {error:.1e}", flush=True)
     return int(worst > 1e-5)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=list(CELLS))
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--tf32", action="store_true", help="products in tf32, for all")
     parser.add_argument("--shapes", type=int, nargs="+", default=range(len(SHAPES)))
@@ -374,7 +407,9 @@ def main():
     print(f"{datetime.date.today()}, {backend.device}, {backend.versions}, {products} products")
     tolerance = 2e-2 if arguments.tf32 else 1e-4
     right = [
-        report(backend, SHAPES[index], kind, arguments.rounds, tolerance)
+        report(backend, Case(cell, *SHAPES[index]), kind, arguments.rounds, tolerance)
+        for cell in arguments.cells
+        if cell in backend.cells
         for index in arguments.shapes
         for kind in arguments.kinds
     ]

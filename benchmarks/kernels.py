@@ -1,7 +1,7 @@
 """Recurrent layers of seqkeras beside Keras' own and PyTorch's, on a CPU.
 
 KERAS_BACKEND=tensorflow python benchmarks/kernels.py [--cells lstm gru] [--rounds 15] [--threads 2]
-    [--variants] [--fit] [--cpu]
+    [--variants] [--bidirectional] [--fit] [--cpu]
 
 For each shape (batch, timesteps, features, units), forward (inference) and a training step
 (forward, and gradients to inputs and all weights), compiled as Keras' fit compiles: tf.function,
@@ -9,10 +9,13 @@ jax.jit, eager PyTorch. In turns in one process: ours, Keras' layer, on TensorFl
 jit_compile=True, and torch.nn.LSTM or GRU. Ratios are theirs / ours: medians of the rounds, and
 in brackets the quartiles of the ratios of single rounds. `floor` is the time of the same
 multiplications at the rate of torch's product of two 1024 x 1024 matrices in the same run, as a
-share of ours. The kernels that ran are counted and asserted.
+share of ours. The kernels that ran are counted and asserted. `call` is the time of the same over a
+layer that does nothing: what a framework takes for itself.
 
 --variants trains what cuDNN lacks: recurrent dropout, left-padded masks, hard_sigmoid, zoneout,
 layer normalization, peepholes (beside the same cell in Keras' loop where Keras has none).
+--bidirectional runs both directions: ours in one call, Keras' Bidirectional over our layers, which
+is two calls, over Keras' own, and torch.nn's.
 --fit trains a whole forecaster (lookback 48, 64 units, batch 32) and the same on Keras' layers.
 With --cpu the time is that of the processor and not of the clock, all threads together: for
 machines so busy that the threads of one side wait for one another; it says nothing of how the
@@ -30,6 +33,7 @@ parser.add_argument("--cells", nargs="+", default=["lstm", "gru"], choices=["lst
 parser.add_argument("--rounds", type=int, default=15)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--variants", action="store_true")
+parser.add_argument("--bidirectional", action="store_true")
 parser.add_argument("--fit", action="store_true")
 parser.add_argument("--cpu", action="store_true")
 parser.add_argument("--dtype", default="float32", choices=["float32", "mixed_bfloat16"])
@@ -40,45 +44,19 @@ os.environ.setdefault("XLA_FLAGS", f"--xla_cpu_multi_thread_eigen={OPTIONS.threa
 import keras  # noqa: E402  # after the number of threads is set
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from _turns import SHAPES, SIDE, in_turns, torch_functions  # noqa: E402
 
 from seqkeras import kernels, layers, models, to_keras  # noqa: E402
 
 BACKEND = keras.backend.backend()
-SHAPES = [
-    (32, 100, 8, 64),
-    (32, 100, 8, 128),
-    (64, 48, 16, 256),
-    (128, 24, 8, 32),
-    (16, 512, 8, 128),
-    (1, 100, 8, 64),
-]
-SIDE = 1024
 CALLS = 5
 CLASSES = {"lstm": (layers.LSTM, keras.layers.LSTM), "gru": (layers.GRU, keras.layers.GRU)}
 RNG = np.random.default_rng(0)
 CLOCK = time.process_time if OPTIONS.cpu else time.perf_counter
 
 
-def in_turns(functions, rounds):
-    """Milliseconds of each function; a busy moment of the machine meets all alike.
-
-    A turn is a call that warms the caches, as the one before does in training, and some more, whose
-    middle time counts.
-    """
-    for function in functions.values():
-        function()
-    times = {name: [] for name in functions}
-    for _ in range(rounds):
-        for name, function in functions.items():
-            function()
-            times[name].append(statistics.median(milliseconds(function) for _ in range(CALLS)))
-    return times
-
-
-def milliseconds(function):
-    start = CLOCK()
-    function()
-    return 1000 * (CLOCK() - start)
+def turns(functions, rounds):
+    return in_turns(functions, rounds, calls=CALLS, clock=CLOCK)
 
 
 def ratio(times, theirs, ours="ours"):
@@ -133,7 +111,7 @@ def jax_functions(layer, x, dy, mask):
     )
 
 
-def torch_functions(layer, x, dy, mask):
+def eager_functions(layer, x, dy, mask):
     x, dy = torch.from_numpy(x), torch.from_numpy(dy)
     x_grad = x.clone().requires_grad_()
     mask = None if mask is None else torch.from_numpy(mask)
@@ -150,30 +128,18 @@ def torch_functions(layer, x, dy, mask):
     return forward, train
 
 
-def peer_functions(cell, x, dy):
-    """Those of torch.nn.LSTM or GRU."""
-    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
-    module = kind(x.shape[2], dy.shape[2], batch_first=True)
-    x, dy = torch.from_numpy(x), torch.from_numpy(dy)
-    x_grad = x.clone().requires_grad_()
-
-    def forward():
-        with torch.no_grad():
-            module(x)
-
-    def train():
-        module.zero_grad()
-        x_grad.grad = None
-        module(x_grad)[0].backward(dy)
-
-    return forward, train
-
-
 FUNCTIONS = {
     "tensorflow": tensorflow_functions,
     "jax": jax_functions,
-    "torch": torch_functions,
+    "torch": eager_functions,
 }
+
+
+class Nothing(keras.layers.Layer):
+    """A layer that does nothing."""
+
+    def call(self, x, mask=None, training=False):
+        return x
 
 
 def built(kind, shape, **options):
@@ -197,7 +163,8 @@ def compare(cell, shape):
     candidates["keras"] = FUNCTIONS[BACKEND](stock, x, dy, None)
     if BACKEND == "tensorflow":
         candidates["jit"] = tensorflow_functions(stock, x, dy, None, jit=True)
-    candidates["torch"] = peer_functions(cell, x, dy)
+    candidates["torch"] = torch_functions(torch, cell, x, dy)
+    candidates["call"] = FUNCTIONS[BACKEND](Nothing(), x, x, None)
     gates = {"lstm": 4, "gru": 3}[cell]
     batch, timesteps, features, units = shape
     work = batch * timesteps * gates * units * (features + units) / SIDE**3
@@ -205,13 +172,15 @@ def compare(cell, shape):
     for number, what in enumerate(("forward", "train")):
         functions = {name: pair[number] for name, pair in candidates.items()}
         with kernels.counting() as chosen:
-            times = in_turns({"product": lambda: square @ square, **functions}, OPTIONS.rounds)
+            times = turns({"product": lambda: square @ square, **functions}, OPTIONS.rounds)
         assert set(chosen) == {"fused"}, chosen
         mine = statistics.median(times["ours"])
         floor = statistics.median(times["product"]) * work * (1, 3)[number]
         row = f"{cell:5}{shape!s:20}{what:8}{mine:9.3f} ms  floor {floor / mine:4.0%}"
         for name in candidates:
-            if name != "ours":
+            if name == "call":
+                row += f"   call {statistics.median(times[name]):.3f} ms"
+            elif name != "ours":
                 found[what, name], text = ratio(times, name)
                 row += f"   {name} {text}"
         if "jit" in candidates:
@@ -248,10 +217,38 @@ def compare_variants(shape):
             "ours": FUNCTIONS[BACKEND](ours, x, dy, mask)[1],
             "keras": FUNCTIONS[BACKEND](stock, x, dy, mask)[1],
         }
-        times = in_turns(functions, OPTIONS.rounds)
+        times = turns(functions, OPTIONS.rounds)
         found[name], text = ratio(times, "keras")
         row += f"   {name} {text}"
     print(row, flush=True)
+    return found
+
+
+def compare_bidirectional(cell, shape):
+    """Prints what two directions take, and returns the ratios."""
+    x, dy = data(shape)
+    dy = np.concatenate([dy, dy], axis=-1)
+    ours, stock = CLASSES[cell]
+    wrapped = {
+        "ours": (layers.Bidirectional, ours),
+        "two calls": (keras.layers.Bidirectional, ours),
+        "keras": (keras.layers.Bidirectional, stock),
+    }
+    candidates = {}
+    for name, (wrap, kind) in wrapped.items():
+        both = wrap(kind(shape[3], return_sequences=True, dtype=OPTIONS.dtype), dtype=OPTIONS.dtype)
+        both.build(shape[:3])
+        candidates[name] = FUNCTIONS[BACKEND](both, x, dy, None)
+    candidates["torch"] = torch_functions(torch, cell, x, dy, bidirectional=True)
+    found = {}
+    for number, what in enumerate(("forward", "train")):
+        times = turns({name: pair[number] for name, pair in candidates.items()}, OPTIONS.rounds)
+        row = f"{cell:5}{shape!s:20}{what:8}{statistics.median(times['ours']):9.3f} ms"
+        for name in candidates:
+            if name != "ours":
+                found[what, name], text = ratio(times, name)
+                row += f"   {name} {text}"
+        print(row, flush=True)
     return found
 
 
@@ -264,7 +261,7 @@ def compare_fit():
     for name, model in (("ours", ours), ("keras", to_keras(ours))):
         model.compile("adam", "mse")
         functions[name] = functools.partial(model.fit, x, y, batch_size=32, verbose=0)
-    times = in_turns(functions, max(2, OPTIONS.rounds // 5))
+    times = turns(functions, max(2, OPTIONS.rounds // 5))
     _, text = ratio(times, "keras")
     steps = len(x) // 32
     print(
@@ -296,6 +293,10 @@ def main():
     )
     if OPTIONS.fit:
         compare_fit()
+    elif OPTIONS.bidirectional:
+        for cell in OPTIONS.cells:
+            found = [compare_bidirectional(cell, shape) for shape in SHAPES]
+            summary(f"geometric means, two directions, {cell}", found)
     elif OPTIONS.variants:
         summary("geometric means, training", [compare_variants(shape) for shape in SHAPES])
     else:

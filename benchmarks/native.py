@@ -20,41 +20,19 @@ import sys
 import time
 
 import numpy as np
+from _turns import SHAPES, SIDE, in_turns, torch_functions
 
 from seqkeras import native
 
-SHAPES = [
-    (32, 100, 8, 64),
-    (32, 100, 8, 128),
-    (64, 48, 16, 256),
-    (128, 24, 8, 32),
-    (16, 512, 8, 128),
-    (1, 100, 8, 64),
-]
 STEPS = [(64, 8, 1), (64, 8, 8), (256, 8, 1), (256, 8, 8)]
 WEIGHTS = ("kernel", "recurrent_kernel", "bias", "peephole", "norm")
-SIDE = 1024
 COUNT = 100  # steps that are timed together
-
 
 CLOCK = [time.perf_counter]
 
 
-def milliseconds(function):
-    start = CLOCK[0]()
-    function()
-    return 1000 * (CLOCK[0]() - start)
-
-
-def in_turns(functions, rounds):
-    """Times of each function; a busy moment of the machine meets all alike."""
-    for function in functions.values():
-        function()
-    times = {name: [] for name in functions}
-    for _ in range(rounds):
-        for name, function in functions.items():
-            times[name].append(milliseconds(function))
-    return times
+def turns(functions, rounds):
+    return in_turns(functions, rounds, clock=CLOCK[0])
 
 
 def layer_of(cell, features, units):
@@ -94,25 +72,6 @@ def native_functions(layer, x, dy, **variant):
     return functools.partial(forward, plain), train
 
 
-def torch_functions(torch, cell, shape, dy):
-    _, _, features, units = shape
-    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
-    module = kind(features, units, batch_first=True)
-    x = torch.randn(shape[:3])
-    x_grad, dy = x.clone().requires_grad_(), torch.from_numpy(dy)
-
-    def forward():
-        with torch.no_grad():
-            module(x)
-
-    def train():
-        module.zero_grad()
-        x_grad.grad = None
-        module(x_grad)[0].backward(dy)
-
-    return forward, train
-
-
 def compare(torch, cell, shape, rounds):
     batch, timesteps, features, units = shape
     layer, width = layer_of(cell, features, units)
@@ -122,8 +81,8 @@ def compare(torch, cell, shape, rounds):
     square = torch.randn(SIDE, SIDE)
     functions = {"product": lambda: square @ square}
     functions["forward"], functions["train"] = native_functions(layer, x, dy)
-    functions["torch forward"], functions["torch train"] = torch_functions(torch, cell, shape, dy)
-    times = in_turns(functions, rounds)
+    functions["torch forward"], functions["torch train"] = torch_functions(torch, cell, x, dy)
+    times = turns(functions, rounds)
     work = batch * timesteps * width * (features + units) / SIDE**3
     ratios = {}
     for what, products in (("forward", 1), ("train", 3)):
@@ -169,7 +128,7 @@ def variant_times(rounds):
                 print(f"{name}: {error}")
                 continue
             functions |= {("forward", name): forward, ("train", name): train}
-        times = {key: min(values) for key, values in in_turns(functions, rounds).items()}
+        times = {key: min(values) for key, values in turns(functions, rounds).items()}
         for what in ("forward", "train"):
             row = (f"{n} {t:.3f}" for (kind, n), t in times.items() if kind == what)
             print(f"lstm {shape!s:20}{what:8}" + "  ".join(row), flush=True)
@@ -191,7 +150,7 @@ def step_times(rounds):
             for _ in range(COUNT):
                 numpy_step(layer, x, h, c)
 
-        times = in_turns({"native": native_steps, "numpy": numpy_steps}, rounds)
+        times = turns({"native": native_steps, "numpy": numpy_steps}, rounds)
         row = f"lstm units {units:4} features {features:2} rows {rows:2}   "
         for name in times:
             middle, best = (1000 / COUNT * pick(times[name]) for pick in (statistics.median, min))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras import export as export
     from seqkeras import forecasting as forecasting
     from seqkeras import gates as gates
+    from seqkeras import heads as heads
     from seqkeras import kernels as kernels
     from seqkeras import layers as layers
     from seqkeras import models as models
@@ -49,6 +50,7 @@ __getattr__, __dir__, __all__ = attach(
         "export": (),
         "forecasting": ("Forecaster",),
         "gates": (),
+        "heads": (),
         "kernels": (),
         "layers": ("accelerate", "explain", "to_keras"),
         "models": (

@@ -44,7 +44,7 @@ def _translate(trace: Trace, layer: Any, args: tuple[Any, ...], kwargs: dict[str
     kind, given = type(layer), args[0] if args else kwargs["inputs"]
     if kind in RECURRENT:
         return recurrent(trace, layer, given, {**_states(args), **kwargs})
-    if kind is layers.Bidirectional:
+    if issubclass(kind, layers.Bidirectional):
         return both_ways(trace, layer, given, {**_states(args), **kwargs})
     if kind is layers.Concatenate or kind in MERGES:
         return _merge(trace, layer, given)

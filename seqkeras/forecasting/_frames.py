@@ -635,7 +635,8 @@ def _check_kind(column: pd.Series, columns: Columns, calendar: Calendar) -> None
     kinds = [pd.api.types.pandas_dtype(one).type for one in (dtype, calendar.dtype)]
     if kinds[0] is not kinds[1] and {dtype[:3], calendar.dtype[:3]} & {"dat", "per"}:
         raise DataError(
-            f"Column {columns.time!r} must hold stamps as in fit, {calendar.dtype}. Got: {dtype}."
+            f"Column {columns.time!r} must hold stamps as in fit. Got: dtype {dtype}; fit had "
+            f"{calendar.dtype}."
         )
 
 

@@ -73,7 +73,9 @@ class Truth:
     def overall(self, guess: Guess, scores: pd.DataFrame) -> pd.Series:
         """The mean over series of each score; WQL over all values at once."""
         means = scores.mean()
-        means["WQL"] = _ratio(np.nanmean(self._losses(guess)), np.nanmean(np.abs(self.actual)))
+        came = ~np.isnan(self.actual)
+        losses = self._losses(guess)[came]
+        means["WQL"] = _ratio(losses.sum(), np.abs(self.actual[came]).sum())
         return means
 
     def _losses(self, guess: Guess) -> Floats:

@@ -11,6 +11,7 @@ from seqkeras.kernels._dispatch import asked as asked
 from seqkeras.kernels._dispatch import choose as choose
 from seqkeras.kernels._dispatch import counting as counting
 from seqkeras.kernels._dispatch import run as run
+from seqkeras.kernels._dispatch import run_both as run_both
 from seqkeras.kernels._dispatch import why_not as why_not
 from seqkeras.kernels._runtime import Runtime as Runtime
 from seqkeras.kernels._runtime import here as here

@@ -47,10 +47,13 @@ class Static(NamedTuple):
     norm_epsilon: float
     #: Of the products: `float32`, or `bfloat16` with sums in float32.
     precision: str
+    #: Layers of the call, 1 or 2: the second one reads the other way round, and differs from the
+    #: first in nothing else but its `Inputs`.
+    directions: int = 1
 
 
 class Inputs(NamedTuple):
-    """Tensors of one call, float32 unless said; None where there is none.
+    """Tensors of one layer, float32 unless said; None where there is none.
 
     Gates are i, f, c, o for the LSTM and z, r, h for the GRU, as Keras has them.
     """
@@ -84,7 +87,7 @@ class Inputs(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What a call gives."""
+    """What a layer gives."""
 
     #: `(batch, timesteps, units)`, or None where it is not wanted
     y: Any

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -103,6 +103,44 @@ def run(
         The last output `(batch, units)`, the outputs `(batch, timesteps, units)`, of which there
         is one timestep where the layer does not return sequences, and the state at the end.
     """
+    call, kernel = _prepare(layer, sequences, state, mask, training, reset)
+    _count(kernel)
+    result: Result = KERNELS[kernel].run(call)
+    return result
+
+
+def run_both(
+    layers: Sequence[Any], sequences: Any, states: Sequence[Any], mask: Any, training: Any
+) -> list[Result]:
+    """Runs two layers over the same sequences: by one call of the fused kernel, if both run on it
+    and differ in nothing but their weights and their direction; else one after the other.
+
+    Args:
+        layers: two recurrent layers.
+        sequences, mask, training: as for `run`.
+        states: the initial state of each.
+
+    Returns:
+        What `run` returns, of each. One call is counted once.
+    """
+    (first, kernel), (second, other) = (
+        _prepare(layer, sequences, state, mask, training, None)
+        for layer, state in zip(layers, states, strict=True)
+    )
+    if kernel == other == "fused" and _fused.are_alike(first, second):
+        _count(kernel)
+        return _fused.run_both(first, second)
+    found = []
+    for call, name in ((first, kernel), (second, other)):
+        _count(name)
+        found.append(KERNELS[name].run(call))
+    return found
+
+
+def _prepare(
+    layer: Any, sequences: Any, state: Any, mask: Any, training: Any, reset: Any
+) -> tuple[Call, str]:
+    """A call, and the kernel that runs it."""
     mask = mask[0] if isinstance(mask, (list, tuple)) else mask
     if mask is not None and len(mask.shape) == 3 == len(sequences.shape):
         mask = ops.squeeze(mask, -1)  # which Keras takes as well
@@ -113,11 +151,12 @@ def run(
         state = [_for_all_rows(one, sequences) for one in state]
     runtime = here(sequences)
     choice = choose(asked(layer), spec, runtime)
+    return Call(layer, sequences, state, mask, bool(training), reset, runtime), choice.name
+
+
+def _count(kernel: str) -> None:
     with _lock:
-        _counts[choice.name] += 1
-    call = Call(layer, sequences, state, mask, bool(training), reset, runtime)
-    result: Result = KERNELS[choice.name].run(call)
-    return result
+        _counts[kernel] += 1
 
 
 def _check_features(layer: Any, sequences: Any) -> None:

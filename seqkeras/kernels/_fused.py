@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from seqkeras import native
-from seqkeras.kernels._call import Call, Inputs, Result, Static
+from seqkeras.kernels._call import Call, Inputs, Outputs, Result, Static
 from seqkeras.kernels._dropout import dropped, recurrent_factors
 from seqkeras.kernels._runtime import TRACED, Runtime
 from seqkeras.kernels._spec import (
@@ -17,7 +17,7 @@ from seqkeras.kernels._spec import (
     masked_output,
     recurrent_activation_name,
 )
-from seqkeras.kernels._zoneout import draw
+from seqkeras.kernels._zoneout import draw, draws
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -63,27 +63,65 @@ def _binding(runtime: Runtime) -> ModuleType:
 
 def run(call: Call) -> Result:
     """Runs a layer."""
-    layer, cell, training = call.layer, call.layer.cell, call.training
-    x, kernel = dropped(cell, call.sequences, training)
-    h0, *more = call.state
-    kept = draw(cell, call.sequences, training)
+    return _run(call.runtime, _static(call), [_inputs(call)])[0]
+
+
+def are_alike(first: Call, second: Call) -> bool:
+    """Whether two layers differ in nothing but their weights, their width and their direction."""
+    static, other = _static(first), _static(second)
+    turned = other._replace(go_backwards=not other.go_backwards)
+    return turned == static and _tensors_of(first) == _tensors_of(second)
+
+
+def _tensors_of(call: Call) -> tuple[bool, ...]:
+    """Which tensors there are of those that not every layer of a kind has."""
+    cell = call.layer.cell
+    dropout = call.training and bool(cell.recurrent_dropout)
+    variants = (bool(getattr(cell, name, False)) for name in ("peephole", "normalization"))
+    return cell.bias is not None, dropout, *variants
+
+
+def run_both(first: Call, second: Call) -> list[Result]:
+    """Runs two layers that are alike in one call."""
+    static = _static(first)._replace(directions=2)
+    return _run(first.runtime, static, [_inputs(first), _inputs(second)])
+
+
+def _run(runtime: Runtime, static: Static, inputs: list[Inputs]) -> list[Result]:
+    return [_result(one) for one in _binding(runtime).run(static, inputs)]
+
+
+def _result(outputs: Outputs) -> Result:
+    y = ops.expand_dims(outputs.last, 1) if outputs.y is None else outputs.y
+    return outputs.last, y, [one for one in (outputs.h_n, outputs.c_n) if one is not None]
+
+
+def _static(call: Call) -> Static:
+    layer, cell = call.layer, call.layer.cell
     # Loops with flags begin with zeros on every backend.
-    backend = call.runtime.backend if call.reset is None and kept is None else ""
-    static = Static(
+    flags = call.reset is not None or draws(cell, call.training)
+    return Static(
         cell=cell_name(cell) or "",
         activation=activation_name(cell.activation) or "",
         recurrent_activation=recurrent_activation_name(cell) or "",
-        masked_output=masked_output(layer, backend),
+        masked_output=masked_output(layer, "" if flags else call.runtime.backend),
         go_backwards=layer.go_backwards,
-        save=training,
+        save=call.training,
         sequences=layer.return_sequences,
         zoneout_h=getattr(cell, "zoneout_h", 0.0),
         zoneout_c=getattr(cell, "zoneout_c", 0.0),
         norm_epsilon=getattr(cell, "epsilon", 0.0),
         precision=_precision(call),
     )
-    factors = recurrent_factors(cell, h0, training)
-    inputs = Inputs(
+
+
+def _inputs(call: Call) -> Inputs:
+    cell = call.layer.cell
+    x, kernel = dropped(cell, call.sequences, call.training)
+    h0, *more = call.state
+    kept = draw(cell, call.sequences, call.training)
+    factors = recurrent_factors(cell, h0, call.training)
+    return Inputs(
         x=_float32(x),
         kernel=_float32(kernel),
         recurrent_kernel=_float32(cell.recurrent_kernel),
@@ -98,9 +136,6 @@ def run(call: Call) -> Result:
         peephole=_float32(cell.peephole_kernel) if getattr(cell, "peephole", False) else None,
         norm=_norm(cell) if getattr(cell, "normalization", False) else None,
     )
-    outputs = _binding(call.runtime).run(static, inputs)
-    y = ops.expand_dims(outputs.last, 1) if outputs.y is None else outputs.y
-    return outputs.last, y, [one for one in (outputs.h_n, outputs.c_n) if one is not None]
 
 
 def _precision(call: Call) -> str:
@@ -117,4 +152,4 @@ def _norm(cell: Any) -> Any:
 
 
 def _float32(x: Any) -> Any:
-    return ops.cast(ops.convert_to_tensor(x), "float32")
+    return ops.convert_to_tensor(x, "float32")

@@ -1,11 +1,12 @@
 """A call of the compiled kernels as their adapters to TensorFlow and XLA take it.
 
-An adapter gets the tensors there are, in the order of `SLOTS`, and numbers: which tensors these
-are, as bits of slots, and what `Static` says. `native/src/binding.h` is the other side.
+An adapter gets the tensors there are, layer by layer and in the order of `SLOTS`, and numbers:
+which tensors these are, as bits of slots, and what `Static` says. `native/src/binding.h` is the
+other side.
 """
 
 import ctypes
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from seqkeras import native
@@ -71,15 +72,47 @@ def from_numbers(values: Mapping[str, Any]) -> Static:
 
 
 def output_names(static: Static) -> list[str]:
-    """The outputs that a call has, in their order."""
+    """The outputs that a layer has, in their order."""
     absent = {"y": not static.sequences, "c_n": static.cell != "lstm"}
     return [name for name in Outputs._fields if not absent.get(name)]
 
 
-def as_outputs(static: Static, found: Sequence[Any]) -> Outputs:
-    """The outputs of a call under their names, None for those that it does not have."""
-    outputs = dict(zip(output_names(static), found, strict=True))
-    return Outputs(*(outputs.get(name) for name in Outputs._fields))
+def each_direction(static: Static) -> list[Static]:
+    """`Static` of each layer of a call, as if it were called alone."""
+    alone = static._replace(directions=1)
+    return [alone, alone._replace(go_backwards=not static.go_backwards)][: static.directions]
+
+
+def of_layers(static: Static, found: Sequence[Any]) -> list[list[Any]]:
+    """What a call gives for all its layers, layer by layer."""
+    each = len(found) // static.directions
+    return [list(found[i * each : (i + 1) * each]) for i in range(static.directions)]
+
+
+def as_outputs(static: Static, found: Sequence[Any]) -> list[Outputs]:
+    """The outputs of each layer under their names, None for those that it does not have."""
+    names = output_names(static)
+    layers = [dict(zip(names, one, strict=True)) for one in of_layers(static, found)]
+    return [Outputs(*(one.get(name) for name in Outputs._fields)) for one in layers]
+
+
+def output_gradients(
+    static: Static, found: Sequence[Any], zeros: Callable[[int], Any]
+) -> list[dict[str, Any]]:
+    """Gradients to the outputs of each layer, under the names of their slots.
+
+    All layers have the same: `zeros(place)` stands for one that is None, if another has it.
+    """
+    names, layers = output_names(static), of_layers(static, found)
+    there = [any(layer[i] is not None for layer in layers) for i in range(len(names))]
+    return [
+        {
+            f"d{name}": zeros(number * len(names) + i) if layer[i] is None else layer[i]
+            for i, name in enumerate(names)
+            if there[i]
+        }
+        for number, layer in enumerate(layers)
+    ]
 
 
 def output_shapes(x: Any, recurrent_kernel: Any) -> dict[str, tuple[Any, ...]]:
@@ -97,9 +130,9 @@ def gradient_names(names: Iterable[str]) -> list[str]:
 
 
 def layer_struct(static: Static, shape: Any, units: int, **values: Any) -> native.LayerStruct:
-    """`sqk_layer` for an x of this `shape`, with `values` beside its numbers."""
+    """`sqk_layer` for an x of this `shape`, with `values` beside the numbers of `static`."""
     of_layer = numbers(static)
-    del of_layer["save"], of_layer["sequences"]
+    del of_layer["save"], of_layer["sequences"], of_layer["directions"]
     sizes = dict(zip(("batch", "timesteps", "features"), shape, strict=True))
     return native.LayerStruct(**of_layer, **sizes, units=units, **values)
 

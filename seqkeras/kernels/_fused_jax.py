@@ -24,8 +24,9 @@ def why_not() -> str | None:
     return native.why_not() or _register()
 
 
-def run(static: Static, inputs: Inputs) -> Outputs:
-    """Runs a layer over whole sequences. Only what is differentiated keeps what that needs.
+def run(static: Static, inputs: Sequence[Inputs]) -> list[Outputs]:
+    """Runs each layer of a call over whole sequences. Only what is differentiated keeps what that
+    needs.
 
     Raises:
         NotImplementedError: `why_not` has the reason.
@@ -35,12 +36,13 @@ def run(static: Static, inputs: Inputs) -> Outputs:
     reason = why_not()
     if reason:
         raise NotImplementedError(f"There are no fused kernels for JAX: {reason}.")
-    call.check_shapes(static, inputs)
-    return _run(static, inputs)
+    for layer in inputs:
+        call.check_shapes(static, layer)
+    return _run(static, list(inputs))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _run(static: Static, inputs: Inputs) -> Outputs:
+def _run(static: Static, inputs: list[Inputs]) -> list[Outputs]:
     return _forward(static._replace(save=False), inputs)[0]
 
 
@@ -50,50 +52,59 @@ class _Names(tuple[str, ...]):
 
 
 class _Kept(NamedTuple):
-    """What backward needs."""
+    """What backward needs: of each layer its inputs, `y` and what was saved."""
 
-    inputs: Inputs
-    y: Any
-    saved: Any
+    inputs: list[Inputs]
+    y: list[Any]
+    saved: list[Any]
     wanted: _Names
 
 
-def _run_forward(static: Static, primals: Inputs) -> tuple[Outputs, _Kept]:
+def _run_forward(static: Static, primals: list[Inputs]) -> tuple[list[Outputs], _Kept]:
     """`primals` says of each input whether a gradient to it is wanted."""
-    there = call.there(primals)
-    wanted = call.gradient_names(name for name, primal in there.items() if primal.perturbed)
-    inputs = primals._replace(**{name: primal.value for name, primal in there.items()})
+    there = [call.there(one) for one in primals]
+    wanted = call.gradient_names(
+        name for one in there for name, primal in one.items() if primal.perturbed
+    )
+    inputs = [
+        layer._replace(**{name: primal.value for name, primal in one.items()})
+        for layer, one in zip(primals, there, strict=True)
+    ]
     outputs, saved = _forward(static._replace(save=True), inputs)
-    return outputs, _Kept(inputs, outputs.y, saved, _Names(wanted))
+    return outputs, _Kept(inputs, [one.y for one in outputs], saved, _Names(wanted))
 
 
-def _run_backward(static: Static, kept: _Kept, cotangents: Outputs) -> tuple[Inputs]:
-    read = call.there(kept.inputs)
-    if static.sequences:
-        read["y"] = kept.y
-    read["saved"] = kept.saved
-    for name, cotangent in cotangents._asdict().items():
-        if cotangent is not None and not isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
-            read[f"d{name}"] = cotangent
-    shapes = [read[name].shape for name in kept.wanted]
+def _run_backward(static: Static, kept: _Kept, cotangents: list[Outputs]) -> tuple[list[Inputs]]:
+    flat = [one for layer in cotangents for one in layer if one is not None]
+    unknown = jax.custom_derivatives.SymbolicZero
+    given = call.output_gradients(
+        static,
+        [None if isinstance(one, unknown) else one for one in flat],
+        lambda i: jax.numpy.zeros(flat[i].shape, flat[i].dtype),
+    )
+    read = [
+        {**call.there(inputs), **({"y": y} if static.sequences else {}), "saved": saved, **ones}
+        for inputs, y, saved, ones in zip(kept.inputs, kept.y, kept.saved, given, strict=True)
+    ]
+    shapes = [one[name].shape for one in read for name in kept.wanted]
     static = static._replace(save=True)
     found = _call("sqk_xla_backward", static, read, shapes, wanted=call.bits(kept.wanted))
-    gradients = dict(zip(kept.wanted, found, strict=True))
-    return (Inputs(*(gradients.get(name) for name in Inputs._fields)),)
+    gradients = [dict(zip(kept.wanted, one, strict=True)) for one in call.of_layers(static, found)]
+    return ([Inputs(*(one.get(name) for name in Inputs._fields)) for one in gradients],)
 
 
 _run.defvjp(_run_forward, _run_backward, symbolic_zeros=True)
 
 
-def _forward(static: Static, inputs: Inputs) -> tuple[Outputs, jax.Array | None]:
-    """The outputs, and what is saved where that is asked for."""
-    sizes = call.output_shapes(inputs.x.shape, inputs.recurrent_kernel.shape)
-    shapes = [sizes[name] for name in call.output_names(static)]
+def _forward(static: Static, inputs: Sequence[Inputs]) -> tuple[list[Outputs], list[jax.Array]]:
+    """The outputs of each layer, and what each saved where that is asked for."""
+    sizes = [call.output_shapes(one.x.shape, one.recurrent_kernel.shape) for one in inputs]
+    shapes = [one[name] for one in sizes for name in call.output_names(static)]
+    count = len(shapes)
     if static.save:
-        shapes.append((_saved_floats(static, inputs),))
-    found = _call("sqk_xla_forward", static, call.there(inputs), shapes, wanted=0)
-    saved = found.pop() if static.save else None
-    return call.as_outputs(static, found), saved
+        shapes += [(_saved_floats(static, one),) for one in inputs]
+    found = _call("sqk_xla_forward", static, [call.there(one) for one in inputs], shapes, wanted=0)
+    return call.as_outputs(static, found[:count]), found[count:]
 
 
 def _saved_floats(static: Static, inputs: Inputs) -> int:
@@ -108,18 +119,19 @@ def _saved_floats(static: Static, inputs: Inputs) -> int:
 def _call(
     target: str,
     static: Static,
-    tensors: Mapping[str, Any],
+    tensors: Sequence[Mapping[str, Any]],
     shapes: Sequence[tuple[int, ...]],
     wanted: int,
 ) -> list[jax.Array]:
-    numbers = {"given": call.bits(tensors), "wanted": wanted, **call.numbers(static)}
+    numbers = {"given": call.bits(tensors[0]), "wanted": wanted, **call.numbers(static)}
     attributes = {
         name: np.float32(value) if isinstance(value, float) else np.int32(value)
         for name, value in numbers.items()
     }
     results = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
     do = ffi.ffi_call(target, results, vmap_method="sequential")
-    return list(do(*(tensors[name] for name in call.SLOTS if name in tensors), **attributes))
+    given = [layer[name] for layer in tensors for name in call.SLOTS if name in layer]
+    return list(do(*given, **attributes))
 
 
 @functools.cache

@@ -20,36 +20,52 @@ def why_not() -> str | None:
     return native.why_not() or _load()[1]
 
 
-def run(static: Static, inputs: Inputs) -> Outputs:
-    """Runs a layer over whole sequences, eagerly or in a graph.
+def run(static: Static, inputs: Sequence[Inputs]) -> list[Outputs]:
+    """Runs each layer of a call over whole sequences, eagerly or in a graph.
 
     Raises:
         NotImplementedError: `why_not` has the reason.
         tf.errors.InvalidArgumentError: a shape is wrong; in a graph, when it runs.
         tf.errors.UnimplementedError: there is no kernel for this.
     """
-    tensors = {name: tf.convert_to_tensor(one) for name, one in call.there(inputs).items()}
+    tensors = [
+        {name: tf.convert_to_tensor(one) for name, one in call.there(layer).items()}
+        for layer in inputs
+    ]
     outputs, _ = _forward(static, tensors)
     return call.as_outputs(static, outputs)
 
 
+Tensors = Mapping[str, tf.Tensor]
+
+
 def _forward(
-    static: Static, tensors: Mapping[str, tf.Tensor]
+    static: Static, tensors: Sequence[Tensors]
 ) -> tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]:
-    """The outputs, and what is saved for the gradient: one tensor, or none."""
+    """The outputs of all layers, and what each saves for the gradient: one tensor, or none."""
     names = call.output_names(static)
     outputs, saved = _operations().seqkeras_forward(
-        floats=[tensor for name, tensor in tensors.items() if name not in call.BOOLS],
-        bools=[tensor for name, tensor in tensors.items() if name in call.BOOLS],
-        given=call.bits(tensors),
+        floats=_flat(tensors, bools=False),
+        bools=_flat(tensors, bools=True),
+        given=call.bits(tensors[0]),
         wanted=0,
-        N=len(names),
-        S=int(static.save),
+        N=static.directions * len(names),
+        S=static.directions * int(static.save),
         **call.numbers(static),
     )
-    shapes = call.output_shapes(tensors["x"].shape, tensors["recurrent_kernel"].shape)
-    _set_shapes(outputs, [shapes[name] for name in names])
+    shapes = [call.output_shapes(one["x"].shape, one["recurrent_kernel"].shape) for one in tensors]
+    _set_shapes(outputs, [one[name] for one in shapes for name in names])
     return outputs, saved
+
+
+def _flat(tensors: Sequence[Tensors], *, bools: bool) -> list[tf.Tensor]:
+    """The tensors of all layers, of one dtype."""
+    return [
+        tensor
+        for layer in tensors
+        for name, tensor in layer.items()
+        if (name in call.BOOLS) == bools
+    ]
 
 
 def _forward_gradient(operation: Any, *gradients: tf.Tensor | None) -> list[tf.Tensor | None]:
@@ -58,33 +74,49 @@ def _forward_gradient(operation: Any, *gradients: tf.Tensor | None) -> list[tf.T
     names = call.named(operation.get_attr("given"))
     floats = [name for name in names if name not in call.BOOLS]
     bools = [name for name in names if name in call.BOOLS]
-    tensors = dict(zip([*floats, *bools], operation.inputs, strict=True))
-    outputs = list(operation.outputs)
+    count = static.directions * len(floats)
+    tensors = [
+        dict(zip([*floats, *bools], [*some, *others], strict=True))
+        for some, others in zip(
+            call.of_layers(static, operation.inputs[:count]),
+            call.of_layers(static, operation.inputs[count:]),
+            strict=True,
+        )
+    ]
+    results = call.output_names(static)
+    count = static.directions * len(results)
+    outputs, saved = list(operation.outputs[:count]), list(operation.outputs[count:])
     if not static.save:
         static = static._replace(save=True)
-        again, saved = _forward(static, {name: tensors[name] for name in names})
-        outputs = [*again, *saved]
+        in_order = [{name: one[name] for name in names} for one in tensors]
+        outputs, saved = map(list, _forward(static, in_order))
     # Known where the gradient is taken by a tape; else all gradients are computed.
     skipped = getattr(operation, "skip_input_indices", None) or ()
-    wanted = call.gradient_names(name for place, name in enumerate(floats) if place not in skipped)
-    read = {name: tensors[name] for name in floats}
-    if static.sequences:
-        read["y"] = outputs[0]
-    for name, gradient in zip(call.output_names(static), gradients, strict=False):
-        if gradient is not None:
-            read[f"d{name}"] = tf.convert_to_tensor(gradient)
+    wanted = call.gradient_names(
+        name for place, name in enumerate(floats * static.directions) if place not in skipped
+    )
+    read = [{name: one[name] for name in floats} for one in tensors]
+    for layer, ys in zip(read, call.of_layers(static, outputs), strict=True):
+        if static.sequences:
+            layer["y"] = ys[0]
+    given = call.output_gradients(static, gradients[:count], lambda i: tf.zeros_like(outputs[i]))
+    for layer, ones in zip(read, given, strict=True):
+        layer.update({name: tf.convert_to_tensor(one) for name, one in ones.items()})
     found = _operations().seqkeras_backward(
-        floats=list(read.values()),
-        bools=[tensors[name] for name in bools],
-        saved=outputs[-1:],
-        given=call.bits([*read, *bools, "saved"]),
+        floats=_flat(read, bools=False),
+        bools=_flat(tensors, bools=True),
+        saved=saved,
+        given=call.bits([*read[0], *bools, "saved"]),
         wanted=call.bits(wanted),
-        N=len(wanted),
+        N=static.directions * len(wanted),
         **call.numbers(static),
     )
-    _set_shapes(found, [tensors[name].shape for name in wanted])
-    by_name = dict(zip(wanted, found, strict=True))
-    return [by_name.get(name) for name in (*floats, *bools)]
+    _set_shapes(found, [one[name].shape for one in tensors for name in wanted])
+    by_layer = [dict(zip(wanted, one, strict=True)) for one in call.of_layers(static, found)]
+    return [
+        *(one.get(name) for one in by_layer for name in floats),
+        *(None for _ in range(static.directions * len(bools))),
+    ]
 
 
 def _backward_gradient(operation: Any, *_: tf.Tensor) -> None:
@@ -140,7 +172,7 @@ def _connect(operations: Any, library: ctypes.CDLL) -> Any:
     kernels = native.load()
     if kernels is None:
         return operations
-    names = ("sqk_forward", "sqk_backward", "sqk_workspace_floats", "sqk_last_error")
+    names = ("sqk_forward_all", "sqk_backward_all", "sqk_workspace_floats", "sqk_last_error")
     addresses = [ctypes.c_void_p(kernels.address(name)) for name in names]
     library.seqkeras_tensorflow_connect(*addresses)
     tf.RegisterGradient("SeqkerasForward")(_forward_gradient)

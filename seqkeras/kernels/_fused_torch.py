@@ -23,56 +23,72 @@ def why_not() -> str | None:
     return native.why_not()
 
 
-def run(static: Static, inputs: Inputs) -> Outputs:
-    """Runs a layer over whole sequences. `x` may have strides.
+def run(static: Static, inputs: Sequence[Inputs]) -> list[Outputs]:
+    """Runs each layer of a call over whole sequences. `x` may have strides.
 
     Raises:
         ArgumentError: a shape or a dtype is wrong, or a tensor is not on the CPU.
         NotImplementedError: `why_not` has the reason, or there is no kernel for this.
     """
-    call.check_shapes(static, inputs)
-    for name, tensor in call.there(inputs).items():
-        _check_kind(name, tensor)
+    for layer in inputs:
+        call.check_shapes(static, layer)
+        for name, tensor in call.there(layer).items():
+            _check_kind(name, tensor)
     save = static.save and torch.is_grad_enabled()
-    return call.as_outputs(static, _Fused.apply(static._replace(save=save), *inputs))
+    tensors = [tensor for layer in inputs for tensor in layer]
+    return call.as_outputs(static, _Fused.apply(static._replace(save=save), *tensors))
 
 
 class _Fused(torch.autograd.Function):
     """Takes `Static` and the fields of `Inputs`, returns the outputs of `output_names`."""
 
     @staticmethod
-    def forward(context: Any, static: Static, *inputs: torch.Tensor | None) -> Any:
+    def forward(context: Any, static: Static, *tensors: torch.Tensor | None) -> Any:
         save = static.save and any(context.needs_input_grad)
-        outputs = _forward(static._replace(save=save), Inputs(*inputs))
+        inputs = [Inputs(*layer) for layer in call.of_layers(static, tensors)]
+        outputs = _forward(static._replace(save=save), inputs)
         context.set_materialize_grads(False)
         context.static = static
         # Both are None where nothing is saved.
-        context.save_for_backward(*inputs, outputs.get("y") if save else None, outputs.get("saved"))
-        return tuple(outputs[name] for name in call.output_names(static))
+        kept = [(one.get("y") if save else None, one.get("saved")) for one in outputs]
+        context.save_for_backward(*tensors, *(tensor for pair in kept for tensor in pair))
+        return tuple(one[name] for one in outputs for name in call.output_names(static))
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor | None) -> Any:
-        *tensors, y, saved = context.saved_tensors
-        static, inputs = context.static._replace(save=True), Inputs(*tensors)
-        if saved is None:
-            outputs = _forward(static, inputs)
-            y, saved = outputs["y"], outputs["saved"]
-        wanted = [
-            name
-            for name, needed in zip(Inputs._fields, context.needs_input_grad[1:], strict=True)
-            if needed
+        static: Static = context.static._replace(save=True)
+        count = static.directions * len(Inputs._fields)
+        tensors, kept = context.saved_tensors[:count], context.saved_tensors[count:]
+        inputs = [Inputs(*layer) for layer in call.of_layers(static, tensors)]
+        if kept[1] is None:
+            kept = [one[name] for one in _forward(static, inputs) for name in ("y", "saved")]
+        read = [
+            {
+                "y": y,
+                "saved": saved,
+                **{
+                    f"d{name}": gradient
+                    for name, gradient in zip(call.output_names(static), given, strict=True)
+                    if gradient is not None
+                },
+            }
+            for (y, saved), given in zip(
+                call.of_layers(static, kept), call.of_layers(static, gradients), strict=True
+            )
         ]
-        names = call.output_names(static)
-        by_name = {
-            f"d{name}": gradient
-            for name, gradient in zip(names, gradients, strict=True)
-            if gradient is not None
-        }
-        found = _backward(static, inputs, {"y": y, "saved": saved, **by_name}, wanted)
+        needed = call.of_layers(static, context.needs_input_grad[1:])
+        wanted = [
+            [name for name, one in zip(Inputs._fields, layer, strict=True) if one]
+            for layer in needed
+        ]
+        found = _backward(static, inputs, read, wanted)
         if torch.is_grad_enabled():  # the gradients are to be differentiated again
             sources = [one for one in (*tensors, *gradients) if one is not None]
-            found = {name: _Once.apply(gradient, *sources) for name, gradient in found.items()}
-        return None, *(found.get(name) for name in Inputs._fields)
+            found = [
+                {name: _Once.apply(gradient, *sources) for name, gradient in layer.items()}
+                for layer in found
+            ]
+        return None, *(layer.get(name) for layer in found for name in Inputs._fields)
 
 
 class _Once(torch.autograd.Function):
@@ -87,47 +103,55 @@ class _Once(torch.autograd.Function):
         raise NotImplementedError(call.ONCE)
 
 
-def _forward(static: Static, inputs: Inputs) -> dict[str, torch.Tensor]:
-    """The outputs; where saving, also `saved`, and `y` though it may not be wanted."""
-    functions = library().functions
-    tensors = _readable(call.there(inputs))
-    layer = _layer(static, tensors)
-    shapes = call.output_shapes(inputs.x.shape, inputs.recurrent_kernel.shape)
+def _forward(static: Static, inputs: Sequence[Inputs]) -> list[dict[str, torch.Tensor]]:
+    """Of each layer the outputs; where saving, also `saved`, and `y` if it is not wanted, too."""
+    # Held until the call is over: what is copied here is read by pointers alone.
+    tensors = [_readable(call.there(one)) for one in inputs]
+    layers = _layers(static, tensors)
     names = call.output_names(static._replace(sequences=static.sequences or static.save))
-    outputs = {name: _empty(shapes[name]) for name in names}
-    if static.save:
-        # At least one float, for a null pointer means that nothing is saved.
-        outputs["saved"] = _workspace(max(call.workspace_floats(layer), 1))
-    _check(functions.sqk_forward(ctypes.byref(layer), ctypes.byref(_outputs(outputs))))
+    outputs = []
+    for layer, one in zip(layers, inputs, strict=True):
+        shapes = call.output_shapes(one.x.shape, one.recurrent_kernel.shape)
+        found = {name: _empty(shapes[name]) for name in names}
+        if static.save:
+            # At least one float, for a null pointer means that nothing is saved.
+            found["saved"] = _workspace(max(call.workspace_floats(layer), 1))
+        outputs.append(found)
+    _call("sqk_forward_all", layers, [_outputs(one) for one in outputs])
     return outputs
 
 
 def _backward(
-    static: Static, inputs: Inputs, others: Tensors, wanted: Iterable[str]
-) -> dict[str, torch.Tensor]:
-    """Gradients to the inputs `wanted`, from what forward left and the gradients to its outputs."""
-    functions = library().functions
-    tensors, others = _readable(call.there(inputs)), _readable(others)
-    layer, outputs = _layer(static, tensors), _outputs(others)
-    found = {name: _empty(tensors[name].shape) for name in call.gradient_names(wanted)}
-    given = {name: others[name] for name in ("dlast", "dh_n", "dc_n") if name in others}
-    gradients = native.GradientsStruct(
-        **_sequence("dy", others.get("dy")),
-        **_sequence("dx", found.get("x")),
-        **_pointers({**given, **{f"d{name}": found[name] for name in found if name != "x"}}),
-    )
-    structs = map(ctypes.byref, (layer, outputs, gradients))
-    _check(functions.sqk_backward(*structs))
+    static: Static,
+    inputs: Sequence[Inputs],
+    others: Sequence[Tensors],
+    wanted: Sequence[Iterable[str]],
+) -> list[dict[str, torch.Tensor]]:
+    """Of each layer gradients to its inputs `wanted`, from what forward left and the gradients to
+    its outputs."""
+    tensors = [_readable(call.there(one)) for one in inputs]
+    others = [_readable(one) for one in others]
+    layers = _layers(static, tensors)
+    found = [
+        {name: _empty(one[name].shape) for name in call.gradient_names(names)}
+        for one, names in zip(tensors, wanted, strict=True)
+    ]
+    outputs = [_outputs(one) for one in others]
+    gradients = [_gradients(*both) for both in zip(others, found, strict=True)]
+    _call("sqk_backward_all", layers, outputs, gradients)
     return found
+
+
+def _call(name: str, *structs: Sequence[ctypes.Structure]) -> None:
+    """Calls a function of the C interface, that takes a number and an array of each struct."""
+    arrays = [(ctypes.c_void_p * len(one))(*map(ctypes.addressof, one)) for one in structs]
+    native_library = library()
+    native_library.check(getattr(native_library.functions, name)(len(structs[0]), *arrays))
 
 
 def _empty(shape: Sequence[int]) -> torch.Tensor:
     # Whatever torch.set_default_dtype and torch.set_default_device say.
     return torch.empty(tuple(shape), dtype=torch.float32, device="cpu")
-
-
-def _check(code: int) -> None:
-    library().check(code)
 
 
 def _check_kind(name: str, tensor: torch.Tensor) -> None:
@@ -146,6 +170,10 @@ def _dense(name: str, tensor: torch.Tensor) -> torch.Tensor:
         name in ("x", "dy") and (tensor.stride(-1) == 1 or tensor.shape[-1] == 1)
     )
     return tensor if strided else tensor.contiguous()
+
+
+def _layers(static: Static, tensors: Sequence[Tensors]) -> list[native.LayerStruct]:
+    return [_layer(*one) for one in zip(call.each_direction(static), tensors, strict=True)]
 
 
 def _layer(static: Static, tensors: Tensors) -> native.LayerStruct:
@@ -171,6 +199,15 @@ def _outputs(tensors: Tensors) -> native.OutputsStruct:
         **_pointers({name: tensors[name] for name in ("last", "h_n", "c_n") if name in tensors}),
         workspace=None if saved is None else saved.data_ptr(),
         workspace_floats=0 if saved is None else saved.numel(),
+    )
+
+
+def _gradients(others: Tensors, found: Tensors) -> native.GradientsStruct:
+    given = {name: others[name] for name in ("dlast", "dh_n", "dc_n") if name in others}
+    return native.GradientsStruct(
+        **_sequence("dy", others.get("dy")),
+        **_sequence("dx", found.get("x")),
+        **_pointers({**given, **{f"d{name}": found[name] for name in found if name != "x"}}),
     )
 
 

@@ -19,8 +19,10 @@ import functools
 import importlib.metadata
 import importlib.util
 import os
+from collections.abc import Sequence
 
 from seqkeras.kernels._call import Inputs, Outputs, Static
+from seqkeras.kernels._fused_call import each_direction
 
 
 @functools.cache
@@ -48,16 +50,19 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def run(static: Static, inputs: Inputs) -> Outputs:
-    """Runs a layer on tensors of PyTorch; float16 and bfloat16 come back as they came.
+def run(static: Static, inputs: Sequence[Inputs]) -> list[Outputs]:
+    """Runs each layer of a call, one after the other, on tensors of PyTorch.
+
+    float16 and bfloat16 come back as they came.
 
     Raises:
         NotImplementedError: the layer is normalized, for which a row's units must be in one place.
     """
-    if inputs.norm is not None:
+    if any(one.norm is not None for one in inputs):
         raise NotImplementedError(
             "The Triton kernel has no layer normalization. Use implementation='scan'."
         )
     from seqkeras.kernels import _triton_host
 
-    return _triton_host.run(static, inputs)
+    layers = zip(each_direction(static), inputs, strict=True)
+    return [_triton_host.run(*one) for one in layers]

@@ -11,6 +11,7 @@ from keras import ops, tree
 from seqkeras._checks import bad_argument
 from seqkeras.errors import ForgottenStateWarning, KeptLayerWarning
 from seqkeras.layers import _stateful
+from seqkeras.layers._bidirectional import Bidirectional
 from seqkeras.layers._compiled import copy_compiled
 from seqkeras.layers._dispatched import FASTER
 from seqkeras.layers._rebuild import (
@@ -227,6 +228,8 @@ class _Accelerate(_Conversion):
     def _exchange(self, kind: Any, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         if kind in FASTER:
             return FASTER[kind], config
+        if kind is keras.layers.Bidirectional:
+            return Bidirectional, config
         if kind is keras.layers.RNN:
             return _of_cell(config) or (kind, config)
         return kind, config

@@ -97,14 +97,26 @@ class Resettable(keras.layers.RNN):
         given, timesteps = ops.shape(reset)[1], ops.shape(sequences)[1]
         flags = ops.pad(reset, [[0, 0], [0, timesteps - given]])
         mask = None if mask is None else self._with_rows(mask)
-        state = tree.map_structure(lambda x: ops.cast(x, self.cell.compute_dtype), state)
-        self._maybe_config_dropout_masks(self.cell, sequences[:, 0, :], state)
-        last, outputs, state = self.inner_loop(sequences, state, mask, training, flags)
-        self._maybe_reset_dropout_masks(self.cell)
+        state = self.begin(sequences, state)
+        output, *state = self.end(*self.inner_loop(sequences, state, mask, training, flags))
         for variable, value in zip(tree.flatten(self.states), tree.flatten(state), strict=True):
             variable.assign(value)
-        output = ops.cast(outputs if self.return_sequences else last, self.compute_dtype)
         return (output, *state) if self.return_state else output
+
+    def begin(self, sequences: Any, state: Any) -> Any:
+        """What Keras does before the loop: the state as the loop takes it, and dropout is drawn."""
+        state = tree.map_structure(lambda x: ops.cast(x, self.cell.compute_dtype), state)
+        self._maybe_config_dropout_masks(self.cell, sequences[:, 0, :], state)
+        return state
+
+    def end(self, last: Any, outputs: Any, state: Any) -> tuple[Any, ...]:
+        """What Keras does after it: the output and the state, in the dtype of the layer."""
+        self._maybe_reset_dropout_masks(self.cell)
+        output = outputs if self.return_sequences else last
+        found: list[Any] = tree.map_structure(
+            lambda x: ops.cast(x, self.compute_dtype), [output, *state]
+        )
+        return tuple(found)
 
     def reset_state(self) -> None:
         """Makes the state of every row that of a new sequence."""

@@ -96,6 +96,9 @@ def segment_rnn(
     segments = _Segments(window, sizes, segment)
     layers = plan.layers(return_sequences=False, return_state=True)
     units = plan.units[0]
+    if units == 1 < sizes.targets:
+        fix = "A vector of them says both the segment and the channel."
+        raise bad_argument("units", units, "at least 2 with several targets", fix)
     past = segments.read(units)
     _, states = run_from(layers, past)
     # Each query is a row of its own, so that all of them are answered in one step.

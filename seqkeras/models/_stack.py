@@ -16,7 +16,7 @@ from seqkeras._checks import (
 )
 from seqkeras.errors import ArgumentError
 from seqkeras.kernels import IMPLEMENTATIONS
-from seqkeras.layers import Cell, recurrent_layer
+from seqkeras.layers import Bidirectional, Cell, recurrent_layer
 
 DEFAULT_UNITS = 64
 
@@ -226,11 +226,11 @@ def one_way(builder: str, stack: StackOptions) -> None:
             raise bad_argument(name, True, f"False for {builder}", fix)
 
 
-def _both_ways(layer: keras.layers.RNN, *, name: str) -> keras.layers.Bidirectional:
+def _both_ways(layer: keras.layers.RNN, *, name: str) -> Bidirectional:
     # Bidirectional copies the layer through its config, where a user's own cell is only a name.
     cell = type(layer.cell)
     with keras.saving.custom_object_scope({cell.__name__: cell}):
-        return keras.layers.Bidirectional(layer, name=name)
+        return Bidirectional(layer, name=name)
 
 
 def _layers(cell: Any, units: Any) -> tuple[tuple[Cell, ...], tuple[int, ...]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 #: What `sqk_abi_version` of a library must say.
-ABI_VERSION = 2
+ABI_VERSION = 3
 
 #: Names of the C interface, in its order; see `src/seqkeras_native.h`.
 CELLS = ("lstm", "gru", "gru_reset_after", "simple_rnn")
@@ -97,6 +97,8 @@ SIGNATURES: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
         ctypes.c_int,
         tuple(map(ctypes.POINTER, (LayerStruct, OutputsStruct, GradientsStruct))),
     ),
+    "sqk_forward_all": (ctypes.c_int, (_int64, _array, _array)),
+    "sqk_backward_all": (ctypes.c_int, (_int64, _array, _array, _array)),
     "sqk_pack": (ctypes.c_int, (ctypes.POINTER(LayerStruct), ctypes.POINTER(ctypes.c_void_p))),
     "sqk_unpack": (None, (ctypes.c_void_p,)),
     "sqk_step": (ctypes.c_int, (ctypes.c_void_p, _int64, *(ctypes.c_void_p,) * 5)),

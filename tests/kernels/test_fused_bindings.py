@@ -71,6 +71,10 @@ def problem(cell="lstm", shape=(3, 7, 2, 5), optional=("bias",), seed=0):
     return Inputs(*(values[name] if name in present else None for name in Inputs._fields))
 
 
+def run_one(static, inputs):
+    return fused.run(static, [inputs])[0]
+
+
 def cotangents(static, inputs, seed=1):
     """Gradients to the outputs that there are."""
     rng = np.random.default_rng(seed)
@@ -85,7 +89,7 @@ def cotangents(static, inputs, seed=1):
 def expected(static, inputs, given_gradients):
     """Outputs and gradients by the kernels on NumPy arrays."""
     options = static._asdict()
-    for name in ("cell", "activation", "recurrent_activation", "save", "sequences"):
+    for name in ("cell", "activation", "recurrent_activation", "save", "sequences", "directions"):
         del options[name]
     arrays = inputs._asdict()
     weights = [arrays.pop(name) for name in ("kernel", "recurrent_kernel", "bias")]
@@ -119,7 +123,7 @@ def run_with_gradients(static, inputs, given_gradients, wanted, wrap=compiled):
     weights = tensors(given_gradients)
 
     def run(values):
-        outputs = fused.run(static, Inputs(**{**dict.fromkeys(Inputs._fields), **rest, **values}))
+        outputs = run_one(static, Inputs(**{**dict.fromkeys(Inputs._fields), **rest, **values}))
         outputs = {name: one for name, one in outputs._asdict().items() if one is not None}
         return sum(keras.ops.sum(outputs[name] * weights[name]) for name in weights), outputs
 
@@ -204,6 +208,77 @@ def test_outputs_and_gradients_are_those_of_the_kernels(drawn, eager):
     assert_same(gradients, expected_gradients)
 
 
+@settings(max_examples=20)
+@given(calls(), st.integers(1, 18), st.data())
+def test_two_directions_at_once_are_what_each_is_alone(drawn, units, data):
+    static, inputs, wanted = drawn
+    optional = [name for name, value in inputs._asdict().items() if value is not None]
+    shape = (*inputs.x.shape, units)
+    pair = [inputs, problem(static.cell, shape, optional, seed=100)]
+    # A gradient that comes to an output of one direction alone is zeros for the other one.
+    given_gradients = [cotangents(static, one, seed=place) for place, one in enumerate(pair)]
+    for place in (0, 1):
+        for name in data.draw(st.sets(st.sampled_from(sorted(given_gradients[0])), max_size=2)):
+            given_gradients[place][name][:] = 0
+    found = run_pair_with_gradients(static, pair, given_gradients, wanted)
+    for place, (outputs, gradients) in enumerate(found):
+        alone = static._replace(go_backwards=static.go_backwards != bool(place))
+        expected_outputs, expected_gradients = expected(alone, pair[place], given_gradients[place])
+        assert_same(outputs, expected_outputs)
+        assert set(gradients) == set(wanted)
+        assert_same(gradients, expected_gradients)
+
+
+def run_pair_with_gradients(static, pair, given_gradients, wanted):
+    """Of each direction its outputs and its gradients, by one call of the binding."""
+    values = tensors(
+        {f"{name}/{i}": getattr(one, name) for i, one in enumerate(pair) for name in wanted}
+    )
+    # Outputs whose gradient is zeros take no part, so that the backend gives it none.
+    weights = [
+        tensors({name: g for name, g in one.items() if np.any(g)}) for one in given_gradients
+    ]
+    rest = [tensors({n: v for n, v in one._asdict().items() if v is not None}) for one in pair]
+
+    def run(values):
+        layers = [
+            Inputs(*(values.get(f"{name}/{i}", rest[i].get(name)) for name in Inputs._fields))
+            for i in range(2)
+        ]
+        outputs = fused.run(static._replace(directions=2), layers)
+        loss = sum(keras.ops.sum(values[name]) * 0 for name in values)
+        for one, factors in zip(outputs, weights, strict=True):
+            for name, factor in factors.items():
+                loss += keras.ops.sum(getattr(one, name) * factor)
+        named = {
+            f"{name}/{i}": value
+            for i, one in enumerate(outputs)
+            for name, value in one._asdict().items()
+            if value is not None
+        }
+        return loss, named
+
+    outputs, gradients = differentiate(run, values, compiled)
+    return [
+        tuple(
+            {
+                name.partition("/")[0]: keras.ops.convert_to_numpy(value)
+                for name, value in found.items()
+                if name.endswith(f"/{i}")
+            }
+            for found in (outputs, gradients)
+        )
+        for i in range(2)
+    ]
+
+
+def test_two_directions_are_one_call_of_the_library():
+    pair = [Inputs(*tensors_or_none(problem(seed=seed))) for seed in (0, 1)]
+    forward, backward = native.load().calls()
+    fused.run(PLAIN._replace(directions=2, save=False), pair)
+    assert native.load().calls() == (forward + 1, backward)
+
+
 @pytest.mark.parametrize("sequences", [True, False])
 def test_without_a_gradient_nothing_is_saved(sequences, monkeypatch):
     sizes = []
@@ -211,7 +286,7 @@ def test_without_a_gradient_nothing_is_saved(sequences, monkeypatch):
     inputs = Inputs(
         *(None if one is None else keras.ops.convert_to_tensor(one) for one in problem())
     )
-    outputs = fused.run(PLAIN._replace(sequences=sequences, save=False), inputs)
+    outputs = run_one(PLAIN._replace(sequences=sequences, save=False), inputs)
     assert (outputs.y is not None) == sequences
     assert not sizes
 
@@ -266,7 +341,7 @@ def test_a_wrong_shape_is_refused_by_name(name, wrong):
     # Another length of x or of the recurrent kernel is seen at what it meets.
     shown = {"x": "x|kernel|h0", "recurrent_kernel": "recurrent_kernel"}.get(name, name)
     with pytest.raises(Exception, match=rf"({shown}) must (be|have)") as found:
-        fused.run(PLAIN, Inputs(**bad))
+        run_one(PLAIN, Inputs(**bad))
     assert found.type.__name__ in ("ArgumentError", "InvalidArgumentError")
 
 
@@ -275,7 +350,7 @@ def test_what_the_kernels_do_not_have_is_refused_in_their_words():
         *(None if one is None else keras.ops.convert_to_tensor(one) for one in problem())
     )
     with pytest.raises(Exception, match="activation of an LSTM or a GRU must be tanh"):
-        fused.run(PLAIN._replace(activation="relu"), inputs)
+        run_one(PLAIN._replace(activation="relu"), inputs)
 
 
 def test_a_library_of_another_interface_is_refused_in_words(monkeypatch):
@@ -285,7 +360,7 @@ def test_a_library_of_another_interface_is_refused_in_words(monkeypatch):
         assert "another version of seqkeras" in fused.why_not()
         inputs = problem()
         with pytest.raises(NotImplementedError, match="another version of seqkeras"):
-            fused.run(PLAIN, Inputs(*tensors_or_none(inputs)))
+            run_one(PLAIN, Inputs(*tensors_or_none(inputs)))
     finally:
         monkeypatch.undo()
         _library._look.cache_clear()
@@ -306,7 +381,7 @@ class TestTensorflow:
 
         @tf.function(input_signature=[tf.TensorSpec([None, None, 2])], autograph=False)
         def run(x):
-            outputs = fused.run(PLAIN, Inputs(x, *rest))
+            outputs = run_one(PLAIN, Inputs(x, *rest))
             shapes = [one.shape.as_list() for one in outputs]
             assert shapes == [[None, None, 5], [None, 5], [None, 5], [None, 5]]
             (gradient,) = tf.gradients(outputs.y, [rest[0]])
@@ -328,7 +403,7 @@ class TestTensorflow:
             outer.watch(inputs[0])
             with tf.GradientTape() as inner:
                 inner.watch(inputs[0])
-                y = fused.run(PLAIN, Inputs(*inputs)).y
+                y = run_one(PLAIN, Inputs(*inputs)).y
             gradient = inner.gradient(y, inputs[0])
         with pytest.raises(NotImplementedError, match='implementation="scan"'):
             outer.gradient(gradient, inputs[0])
@@ -341,7 +416,7 @@ class TestTensorflow:
             tf.autodiff.ForwardAccumulator(inputs[0], tf.ones_like(inputs[0])),
             pytest.raises(NotImplementedError, match='forward mode, take implementation="scan"'),
         ):
-            fused.run(PLAIN, Inputs(*inputs))
+            run_one(PLAIN, Inputs(*inputs))
 
     def test_a_file_that_is_no_library_is_refused_in_words(self, tmp_path):
         broken = tmp_path / "_tensorflow.abi3.so"
@@ -382,7 +457,7 @@ x = tf.random.normal((4, 6, 2))
 @tf.function
 def step(x):
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(fused.run(static, Inputs(x, *weights, *[None] * 9)).y)
+        loss = tf.reduce_sum(fused.run(static, [Inputs(x, *weights, *[None] * 9)])[0].y)
     return tape.gradient(loss, weights)
 
 halves = strategy.experimental_distribute_values_from_function(
@@ -404,7 +479,7 @@ class TestJax:
         many = np.stack([inputs.x, 2 * inputs.x])
 
         def loss(x):
-            return fused.run(PLAIN, inputs._replace(x=x)).y.sum()
+            return run_one(PLAIN, inputs._replace(x=x)).y.sum()
 
         found = jax.jit(jax.vmap(jax.grad(loss)))(many)
         for x, gradient in zip(many, found, strict=True):
@@ -423,7 +498,7 @@ class TestJax:
         @jax.grad
         def total(kernel):
             def body(carry, _):
-                return carry + fused.run(PLAIN, inputs._replace(kernel=kernel)).last.sum(), None
+                return carry + run_one(PLAIN, inputs._replace(kernel=kernel)).last.sum(), None
 
             return jax.lax.scan(jax.checkpoint(body), 0.0, None, length=3)[0]
 
@@ -432,7 +507,7 @@ class TestJax:
     def test_another_dtype_is_refused_by_name(self):
         inputs = problem()
         with pytest.raises(Exception, match="mask must be bool"):
-            fused.run(PLAIN, inputs._replace(mask=np.ones((3, 7), "float32")))
+            run_one(PLAIN, inputs._replace(mask=np.ones((3, 7), "float32")))
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's graphs and strides")
@@ -451,7 +526,7 @@ class TestTorch:
         for one in leaves:
             one.kernel.requires_grad_()
         for order in [(0, 1, 2), (2, 0, 1)]:
-            losses = [fused.run(PLAIN, one).y.sum() for one in leaves]
+            losses = [run_one(PLAIN, one).y.sum() for one in leaves]
             for which in order:
                 leaves[which].kernel.grad = None
                 losses[which].backward(retain_graph=True)
@@ -471,16 +546,16 @@ class TestTorch:
         one.kernel.requires_grad_()
         addresses = set()
         for _ in range(3):
-            outputs = fused.run(PLAIN, one)
+            outputs = run_one(PLAIN, one)
             assert not fused._kept
             outputs.y.sum().backward()
             (memory,) = fused._kept
             addresses.add(memory.ctypes.data)
         assert len(addresses) == 1
         with torch.no_grad():  # none is taken
-            outputs = fused.run(PLAIN, one)
+            outputs = run_one(PLAIN, one)
             assert len(fused._kept) == 1
-        outputs = fused.run(PLAIN, one)  # dropped without a backward
+        outputs = run_one(PLAIN, one)  # dropped without a backward
         assert not fused._kept
         del outputs
         assert len(fused._kept) == 1
@@ -499,7 +574,7 @@ class TestTorch:
             kernel=leaves.kernel.T.contiguous().T,
             h0=torch.stack([leaves.h0, leaves.h0], -1)[..., 1],
         )
-        outputs = fused.run(PLAIN, strided)
+        outputs = run_one(PLAIN, strided)
         weight = torch.tensor(cotangents(PLAIN, inputs)["y"])
         (outputs.y.transpose(0, 1) * weight.transpose(0, 1)).sum().backward()
         wanted_outputs, wanted = expected(PLAIN, inputs, {"y": weight.numpy()})
@@ -523,9 +598,9 @@ class TestTorch:
     def test_another_dtype_or_device_is_refused_by_name(self):
         leaves = self.leaves(problem())
         with pytest.raises(ValueError, match=r"kernel must be torch.float32 on cpu.*float64"):
-            fused.run(PLAIN, leaves._replace(kernel=leaves.kernel.double()))
+            run_one(PLAIN, leaves._replace(kernel=leaves.kernel.double()))
         with pytest.raises(ValueError, match=r"x must be torch.float32 on cpu.*meta"):
-            fused.run(PLAIN, leaves._replace(x=leaves.x.to("meta")))
+            run_one(PLAIN, leaves._replace(x=leaves.x.to("meta")))
 
     def test_a_second_gradient_is_refused(self):
         import torch
@@ -533,7 +608,7 @@ class TestTorch:
         leaves = self.leaves(problem())
         x = leaves.x.requires_grad_()
 
-        y = fused.run(PLAIN, leaves).y
+        y = run_one(PLAIN, leaves).y
         (gradient,) = torch.autograd.grad(y.sum(), x, create_graph=True)
         with pytest.raises(NotImplementedError, match='implementation="scan"'):
             gradient.sum().backward()

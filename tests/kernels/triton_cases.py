@@ -27,6 +27,10 @@ FEATURES = ("mask", "reset", "drop", "zoneout", "rates", "peephole", "h0", "no_b
 DIFFERENTIABLE = ("x", "kernel", "recurrent_kernel", "bias", "h0", "c0", "peephole")
 
 
+def run(static, inputs):
+    return _triton.run(static, [inputs])[0]
+
+
 def static_of(cell, **changes):
     values = Static(cell, "tanh", "sigmoid", "hold_output", False, True, True, 0.0, 0.0, 1e-3,
                     "float32")  # fmt: skip
@@ -163,7 +167,7 @@ def plain_loop(static, inputs):
 
 
 def agree(static, inputs, tolerance=2e-6):
-    parts, found = gradients(_triton.run, static, inputs, torch.float32)
+    parts, found = gradients(run, static, inputs, torch.float32)
     wanted_parts, wanted = gradients(plain_loop, static, inputs, torch.float64)
     for part, right in zip(parts, wanted_parts, strict=True):
         assert part.shape == right.shape
@@ -220,7 +224,7 @@ def test_what_stands_at_masked_timesteps_does_not_matter():
 def test_sums_in_float32_and_gives_back_what_it_got(dtype):
     inputs = inputs_of("lstm", ("h0",))
     halves = Inputs(*(one if one is None else one.to(dtype) for one in inputs))
-    outputs = _triton.run(static_of("lstm"), halves)
+    outputs = run(static_of("lstm"), halves)
     assert {out.dtype for out in outputs} == {dtype}
     wide = Inputs(*(one if one is None else one.double() for one in halves))
     right = plain_loop(static_of("lstm"), wide)
@@ -229,7 +233,7 @@ def test_sums_in_float32_and_gives_back_what_it_got(dtype):
 
 def test_products_in_bfloat16():
     inputs = inputs_of("gru", ("h0",))
-    parts, _ = gradients(_triton.run, static_of("gru", precision="bfloat16"), inputs, torch.float32)
+    parts, _ = gradients(run, static_of("gru", precision="bfloat16"), inputs, torch.float32)
     right = gradients(plain_loop, static_of("gru"), inputs, torch.float64)[0]
     error = (parts[0] - right[0]).abs().max()
     assert 1e-5 < error < 3e-2
@@ -252,7 +256,7 @@ def test_wait_and_launch_are_chosen_by_size():
 def test_refuses_normalization():
     inputs = inputs_of("lstm", ())._replace(norm=torch.ones(10, 20))
     with pytest.raises(NotImplementedError, match="no layer normalization"):
-        _triton.run(static_of("lstm"), inputs)
+        run(static_of("lstm"), inputs)
 
 
 STOCK = {
@@ -272,5 +276,5 @@ def test_equals_stock_keras(cell):
     kernel, recurrent, bias = (weight.value.float() for weight in layer.weights)
     values = dict.fromkeys(Inputs._fields)
     values.update(x=x.float(), kernel=kernel, recurrent_kernel=recurrent, bias=bias, mask=mask)
-    found = _triton.run(static_of(cell), Inputs(**values)).y
+    found = run(static_of(cell), Inputs(**values)).y
     torch.testing.assert_close(found.double(), right, rtol=0, atol=2e-6)

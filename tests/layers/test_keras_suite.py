@@ -18,7 +18,13 @@ class RNN(layers.RNN):
         super().__init__(cell, **options)
 
 
-NAMES = {"LSTM": layers.LSTM, "GRU": layers.GRU, "SimpleRNN": layers.SimpleRNN, "RNN": RNN}
+NAMES = {
+    "LSTM": layers.LSTM,
+    "GRU": layers.GRU,
+    "SimpleRNN": layers.SimpleRNN,
+    "RNN": RNN,
+    "Bidirectional": layers.Bidirectional,
+}
 MODULES = ("lstm", "gru", "simple_rnn", "rnn", "stacked_rnn_cells", "bidirectional")
 
 

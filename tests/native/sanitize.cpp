@@ -48,6 +48,39 @@ void expect(int code, int wanted) {
   exit(1);
 }
 
+// The layer and, with memory of its own for what it writes, the other direction, in one call.
+void both_ways(const sqk_layer &layer, const sqk_outputs &outputs, const sqk_gradients &gradients) {
+  const int64_t gates = layer.cell == SQK_LSTM ? 4 : layer.cell == SQK_SIMPLE_RNN ? 1 : 3;
+  const int64_t steps = layer.batch * layer.timesteps, width = gates * layer.units;
+  Floats y(steps * layer.units), workspace(outputs.workspace_floats), dx(steps * layer.features);
+  Floats dkernel(layer.features * width), drecurrent(layer.units * width);
+  sqk_layer turned = layer;
+  turned.go_backwards = !layer.go_backwards;
+  sqk_outputs others = outputs;
+  others.y = y;
+  others.workspace = workspace;
+  others.last = others.h_n = others.c_n = nullptr;
+  sqk_gradients back = {};
+  back.struct_size = sizeof back;
+  back.dy = gradients.dy;
+  back.dy_batch_stride = gradients.dy_batch_stride;
+  back.dy_time_stride = gradients.dy_time_stride;
+  back.dx = dx;
+  back.dx_batch_stride = gradients.dx_batch_stride;
+  back.dx_time_stride = gradients.dx_time_stride;
+  back.dkernel = dkernel;
+  back.drecurrent_kernel = drecurrent;
+  const sqk_layer *layers[] = {&layer, &turned};
+  const sqk_outputs *written[] = {&outputs, &others};
+  const sqk_gradients *wanted[] = {&gradients, &back};
+  expect(sqk_forward_all(2, layers, written), SQK_OK);
+  expect(sqk_backward_all(2, layers, written, wanted), SQK_OK);
+  for (const Floats *one : {&y, &dx, &dkernel, &drecurrent}) one->check("the other direction");
+  expect(sqk_forward_all(3, layers, written), SQK_BAD_ARGUMENT);
+  expect(sqk_forward_all(2, nullptr, written), SQK_BAD_ARGUMENT);
+  expect(sqk_backward_all(2, layers, written, nullptr), SQK_BAD_ARGUMENT);
+}
+
 void run(int32_t cell, int64_t batch, int64_t timesteps, int64_t features, int64_t units) {
   const int64_t gates = cell == SQK_LSTM ? 4 : cell == SQK_SIMPLE_RNN ? 1 : 3;
   const int64_t width = gates * units, state = batch * units, steps = batch * timesteps;
@@ -137,6 +170,9 @@ void run(int32_t cell, int64_t batch, int64_t timesteps, int64_t features, int64
     one->check("gradient");
   outputs.workspace_floats = floats - 1;
   if (floats) expect(sqk_backward(&layer, &outputs, &gradients), SQK_BAD_ARGUMENT);
+
+  outputs.workspace_floats = floats;
+  both_ways(layer, outputs, gradients);
 
   sqk_packed *packed;
   if (kind || layer.zoneout_h_mask || layer.zoneout_h != 0)

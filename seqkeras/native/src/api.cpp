@@ -224,9 +224,23 @@ int check_call(Call &call, const sqk_layer *layer, const sqk_outputs *outputs) {
 
 // ---- the split ----------------------------------------------------------------------------------
 
-// Parts of the batch. Below some 200,000 multiplications waking a thread costs more than it gives.
-int64_t parts_of(const sqk_layer &layer) {
-  int64_t parts = layer.threads ? layer.threads : pool_threads();
+// One of the layers of a call, with what its kernels need. Its batch is split into parts.
+struct Share {
+  Call call;
+  const Kernels *kernels;
+  const float *packed;
+  float **sums;
+  int64_t parts;
+  int64_t first(int64_t part) const { return call.layer.batch * part / parts; }
+};
+
+int64_t common_divisor(int64_t a, int64_t b) { return b ? common_divisor(b, a % b) : a; }
+
+// Parts of the batch of one of `count` layers, so that all layers together keep the threads busy.
+// Below some 200,000 multiplications waking a thread costs more than it gives.
+int64_t parts_of(const sqk_layer &layer, int64_t count) {
+  const int64_t threads = layer.threads ? layer.threads : pool_threads();
+  int64_t parts = threads / common_divisor(threads, count);
   if (parts > layer.batch) parts = layer.batch;
   const double work = static_cast<double>(layer.batch) * static_cast<double>(layer.timesteps) *
                       static_cast<double>(gates_of(layer.cell) * layer.units) *
@@ -236,28 +250,85 @@ int64_t parts_of(const sqk_layer &layer) {
 }
 
 struct Job {
-  const Call &call;
-  const Kernels &kernels;
-  const float *packed;
-  float *const *sums;
-  int64_t parts;
-  int64_t first(int64_t part) const { return call.layer.batch * part / parts; }
+  int64_t count;
+  Share shares[SQK_MOST_LAYERS];
+  // Whose part this is; what is left of `part` is its number there.
+  const Share &owner(int64_t &part) const {
+    const Share *share = shares;
+    for (; part >= share->parts; share++) part -= share->parts;
+    return *share;
+  }
 };
 
 bool forward_part(void *context, int64_t part) {
-  const Job &job = *static_cast<const Job *>(context);
+  const Share &share = static_cast<const Job *>(context)->owner(part);
   const Lease memory;
   const NoDenormals flush;
-  return memory && job.kernels.forward(job.call, job.packed, *memory, job.first(part),
-                                       job.first(part + 1));
+  return memory && share.kernels->forward(share.call, share.packed, *memory, share.first(part),
+                                          share.first(part + 1));
 }
 
 bool backward_part(void *context, int64_t part) {
-  const Job &job = *static_cast<const Job *>(context);
+  const Share &share = static_cast<const Job *>(context)->owner(part);
   const Lease memory;
   const NoDenormals flush;
-  return memory && job.kernels.backward(job.call, job.packed, job.sums ? job.sums[part] : nullptr,
-                                        *memory, job.first(part), job.first(part + 1));
+  return memory && share.kernels->backward(share.call, share.packed,
+                                           share.sums ? share.sums[part] : nullptr, *memory,
+                                           share.first(part), share.first(part + 1));
+}
+
+int run(Job &job, Work work) {
+  int64_t parts = 0;
+  for (int64_t i = 0; i < job.count; i++) parts += job.shares[i].parts;
+  return pool_run(parts, work, &job) ? SQK_OK : no_memory();
+}
+
+int check_count(int64_t count, const void *layers, const void *outputs) {
+  if (int code = check_range("count", count, 1, SQK_MOST_LAYERS + 1)) return code;
+  if (layers && outputs) return SQK_OK;
+  return fail(SQK_BAD_ARGUMENT, "layers and outputs must be given");
+}
+
+// How the checked call of a layer is split.
+void begin(Share &share, int64_t count) {
+  share.kernels = &kernels_for(share.call.layer);
+  share.parts = parts_of(share.call.layer, count);
+  turn(share.call.layer, share.call.gradients);
+}
+
+int begin_forward(Share &share, int64_t count, Arena &memory) {
+  begin(share, count);
+  float *packed = memory.take(share.kernels->pack_floats(share.call.layer));
+  if (!packed) return no_memory();
+  share.kernels->pack(share.call.layer, packed);
+  share.packed = packed;
+  return SQK_OK;
+}
+
+int begin_backward(Share &share, int64_t count, Arena &memory) {
+  begin(share, count);
+  const Kernels &isa = *share.kernels;
+  const sqk_layer &layer = share.call.layer;
+  const sqk_gradients &to = share.call.gradients;
+  float *packed = memory.take(isa.pack_back_floats(layer));
+  if (to.dkernel || to.dbias || to.dpeephole || to.dnorm) {
+    share.sums = memory.take_array<float *>(share.parts);
+    for (int64_t part = 0; share.sums && part < share.parts; part++)
+      share.sums[part] = memory.take(isa.sums_floats(layer));
+  }
+  if (memory.failed()) return no_memory();
+  isa.pack_back(layer, packed);
+  share.packed = packed;
+  return SQK_OK;
+}
+
+int check_backward(Call &call, const sqk_gradients *gradients) {
+  if (int code = take(call.gradients, gradients, "gradients")) return code;
+  if (!call.outputs.y || (!call.outputs.workspace && saved_of(call.layer)))
+    return fail(SQK_BAD_ARGUMENT, "y and workspace, as forward left them, must be given");
+  if (!call.gradients.dkernel != !call.gradients.drecurrent_kernel)
+    return fail(SQK_BAD_ARGUMENT, "dkernel and drecurrent_kernel must come together");
+  return SQK_OK;
 }
 
 }  // namespace
@@ -301,48 +372,45 @@ int64_t sqk_workspace_floats(const sqk_layer *layer) {
 }
 
 int sqk_forward(const sqk_layer *layer, const sqk_outputs *outputs) {
-  Call call = {};
-  if (int code = check_call(call, layer, outputs)) return code;
-  turn(call.layer, call.gradients);
-  const Kernels &isa = kernels_for(call.layer);
-  const Lease memory;
-  float *packed = memory ? memory->take(isa.pack_floats(call.layer)) : nullptr;
-  if (!packed) return no_memory();
-  isa.pack(call.layer, packed);
-  const int64_t parts = parts_of(call.layer);
-  Job job = {call, isa, packed, nullptr, parts};
-  if (!pool_run(parts, forward_part, &job)) return no_memory();
-  the_calls[0]++;
-  return SQK_OK;
+  return sqk_forward_all(1, &layer, &outputs);
 }
 
 int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
                  const sqk_gradients *gradients) {
-  Call call = {};
-  if (int code = check_call(call, layer, outputs)) return code;
-  if (int code = take(call.gradients, gradients, "gradients")) return code;
-  if (!call.outputs.y || (!call.outputs.workspace && saved_of(call.layer)))
-    return fail(SQK_BAD_ARGUMENT, "y and workspace, as forward left them, must be given");
-  if (!call.gradients.dkernel != !call.gradients.drecurrent_kernel)
-    return fail(SQK_BAD_ARGUMENT, "dkernel and drecurrent_kernel must come together");
-  turn(call.layer, call.gradients);
-  const Kernels &isa = kernels_for(call.layer);
+  return sqk_backward_all(1, &layer, &outputs, &gradients);
+}
+
+int sqk_forward_all(int64_t count, const sqk_layer *const *layers,
+                    const sqk_outputs *const *outputs) {
+  if (int code = check_count(count, layers, outputs)) return code;
+  Job job = {count, {}};
+  for (int64_t i = 0; i < count; i++)
+    if (int code = check_call(job.shares[i].call, layers[i], outputs[i])) return code;
   const Lease memory;
   if (!memory) return no_memory();
-  const int64_t parts = parts_of(call.layer);
-  float *packed = memory->take(isa.pack_back_floats(call.layer));
-  float **sums = nullptr;
-  const sqk_gradients &to = call.gradients;
-  if (to.dkernel || to.dbias || to.dpeephole || to.dnorm) {
-    sums = memory->take_array<float *>(parts);
-    for (int64_t part = 0; sums && part < parts; part++)
-      sums[part] = memory->take(isa.sums_floats(call.layer));
+  for (int64_t i = 0; i < count; i++)
+    if (int code = begin_forward(job.shares[i], count, *memory)) return code;
+  if (int code = run(job, forward_part)) return code;
+  the_calls[0]++;
+  return SQK_OK;
+}
+
+int sqk_backward_all(int64_t count, const sqk_layer *const *layers,
+                     const sqk_outputs *const *outputs, const sqk_gradients *const *gradients) {
+  if (int code = check_count(count, layers, outputs)) return code;
+  if (!gradients) return fail(SQK_BAD_ARGUMENT, "gradients must be given");
+  Job job = {count, {}};
+  for (int64_t i = 0; i < count; i++) {
+    if (int code = check_call(job.shares[i].call, layers[i], outputs[i])) return code;
+    if (int code = check_backward(job.shares[i].call, gradients[i])) return code;
   }
-  if (memory->failed()) return no_memory();
-  isa.pack_back(call.layer, packed);
-  Job job = {call, isa, packed, sums, parts};
-  if (!pool_run(parts, backward_part, &job)) return no_memory();
-  if (sums) isa.collect(call, sums, parts);
+  const Lease memory;
+  if (!memory) return no_memory();
+  for (int64_t i = 0; i < count; i++)
+    if (int code = begin_backward(job.shares[i], count, *memory)) return code;
+  if (int code = run(job, backward_part)) return code;
+  for (const Share &share : job.shares)
+    if (share.sums) share.kernels->collect(share.call, share.sums, share.parts);
   the_calls[1]++;
   return SQK_OK;
 }

@@ -1,6 +1,7 @@
 // What the adapters to TensorFlow and XLA share: from the tensors of a framework to the structs of
-// the C interface. An adapter gives a Frame with
-//   bool input(int slot, Tensor *)           a tensor that is given, in the order of the slots
+// the C interface. A call has one layer, or two that differ in nothing but their tensors and are
+// read in opposite directions. An adapter gives a Frame with
+//   bool input(int slot, Tensor *)           a tensor that is given: by layer, then by slot
 //   float *output(int rank, const int64_t *) the next output, of this shape; null: has failed
 //   float *saved(int64_t floats)             the output that is kept for backward; the same
 //   void fail(int code, const char *words)   ends the call with an error
@@ -53,7 +54,7 @@ static_assert(sizeof kSlots / sizeof kSlots[0] == kCount, "a name for each slot"
 struct Options {
   int32_t given, wanted;
   int32_t cell, activation, recurrent_activation, masked_output, go_backwards;
-  int32_t save, sequences, precision;
+  int32_t save, sequences, precision, directions;
   float zoneout_h, zoneout_c, norm_epsilon;
 };
 struct Attribute {
@@ -73,6 +74,7 @@ constexpr Attribute kAttributes[] = {
     ATTRIBUTE(save, false),
     ATTRIBUTE(sequences, false),
     ATTRIBUTE(precision, false),
+    ATTRIBUTE(directions, false),
     ATTRIBUTE(zoneout_h, true),
     ATTRIBUTE(zoneout_c, true),
     ATTRIBUTE(norm_epsilon, true),
@@ -81,8 +83,8 @@ constexpr Attribute kAttributes[] = {
 
 // Functions of the C interface: an adapter may be in another library.
 struct Core {
-  decltype(&sqk_forward) forward;
-  decltype(&sqk_backward) backward;
+  decltype(&sqk_forward_all) forward;
+  decltype(&sqk_backward_all) backward;
   decltype(&sqk_workspace_floats) workspace_floats;
   decltype(&sqk_last_error) last_error;
 };
@@ -114,40 +116,12 @@ inline void *there(void *data) {
   return data ? data : nothing;
 }
 
+// One layer of a call.
 template <class Frame>
-class Call {
+class Layer {
  public:
-  Call(Frame &frame, const Options &options, const Core &core)
-      : frame_(frame), options_(options), core_(core) {}
-
-  void forward() {
-    sqk_outputs outputs = {};
-    if (!read() || !allocate(outputs)) return;
-    check(core_.forward(&layer_, &outputs));
-  }
-
-  void backward() {
-    sqk_outputs outputs = {};
-    sqk_gradients gradients = {};
-    if (!read() || !restore(outputs) || !allocate(gradients)) return;
-    check(core_.backward(&layer_, &outputs, &gradients));
-  }
-
- private:
-  bool given(int slot) const { return options_.given >> slot & 1; }
-  float *floats(int slot) const { return static_cast<float *>(tensors_[slot].data); }
-  const uint8_t *bytes(int slot) const { return static_cast<uint8_t *>(tensors_[slot].data); }
-
-  bool fail(const char *format, const char *name) {
-    char words[200];
-    snprintf(words, sizeof words, format, name);
-    frame_.fail(kInvalidArgument, words);
-    return false;
-  }
-
-  void check(int error) {
-    if (error) frame_.fail(code_of(error), core_.last_error());
-  }
+  Layer(Frame &frame, const Options &options, const Core &core, bool second)
+      : frame_(frame), options_(options), core_(core), second_(second) {}
 
   // All tensors that are given, and the layer they make.
   bool read() {
@@ -167,13 +141,69 @@ class Call {
     return true;
   }
 
+  // First those of all layers, then what is kept, because a framework has them in two lists.
+  bool allocate_outputs() {
+    if (options_.sequences && !output(y_, "btu")) return false;
+    if (!output(outputs_.last, "bu") || !output(outputs_.h_n, "bu")) return false;
+    return options_.cell != SQK_LSTM || output(outputs_.c_n, "bu");
+  }
+
+  bool allocate_saved() {
+    float *saved = nullptr;
+    if (options_.save && !(saved = frame_.saved(saved_floats()))) return false;
+    place(y_, saved);
+    return true;
+  }
+
+  // The outputs as forward left them.
+  bool restore() {
+    if (!given(SAVED)) return fail("%s must be given", "saved");
+    if (options_.sequences && !given(Y)) return fail("%s must be given", "y");
+    place(tensors_[Y].data, tensors_[SAVED].data);
+    return true;
+  }
+
+  bool allocate_gradients() {
+    sqk_gradients &gradients = gradients_;
+    gradients.struct_size = sizeof gradients;
+    gradients.dy = floats(DY);
+    gradients.dy_batch_stride = layer_.timesteps * layer_.units;
+    gradients.dy_time_stride = layer_.units;
+    gradients.dlast = floats(DLAST);
+    gradients.dh_n = floats(DH_N);
+    gradients.dc_n = floats(DC_N);
+    gradients.dx_batch_stride = layer_.x_batch_stride;
+    gradients.dx_time_stride = layer_.x_time_stride;
+    return wanted(X, gradients.dx) && wanted(KERNEL, gradients.dkernel) &&
+           wanted(RECURRENT_KERNEL, gradients.drecurrent_kernel) &&
+           wanted(BIAS, gradients.dbias) && wanted(H0, gradients.dh0) &&
+           wanted(C0, gradients.dc0) && wanted(PEEPHOLE, gradients.dpeephole) &&
+           wanted(NORM, gradients.dnorm);
+  }
+
+  const sqk_layer *layer() const { return &layer_; }
+  const sqk_outputs *outputs() const { return &outputs_; }
+  const sqk_gradients *gradients() const { return &gradients_; }
+
+ private:
+  bool given(int slot) const { return options_.given >> slot & 1; }
+  float *floats(int slot) const { return static_cast<float *>(tensors_[slot].data); }
+  const uint8_t *bytes(int slot) const { return static_cast<uint8_t *>(tensors_[slot].data); }
+
+  bool fail(const char *format, const char *name) {
+    char words[200];
+    snprintf(words, sizeof words, format, name);
+    frame_.fail(kInvalidArgument, words);
+    return false;
+  }
+
   void fill(const int64_t *sizes, int64_t units) {
     layer_.struct_size = sizeof layer_;
     layer_.cell = options_.cell;
     layer_.activation = options_.activation;
     layer_.recurrent_activation = options_.recurrent_activation;
     layer_.masked_output = options_.masked_output;
-    layer_.go_backwards = options_.go_backwards;
+    layer_.go_backwards = options_.go_backwards != second_;
     layer_.batch = sizes[0];
     layer_.timesteps = sizes[1];
     layer_.features = sizes[2];
@@ -262,7 +292,8 @@ class Call {
     return workspace_floats() + (options_.sequences ? 0 : y_floats());
   }
 
-  void place(sqk_outputs &outputs, void *y, void *saved) const {
+  void place(void *y, void *saved) {
+    sqk_outputs &outputs = outputs_;
     outputs.struct_size = sizeof outputs;
     outputs.workspace = static_cast<float *>(saved);
     if (saved) outputs.workspace_floats = workspace_floats();
@@ -280,24 +311,6 @@ class Call {
     return to != nullptr;
   }
 
-  bool allocate(sqk_outputs &outputs) {
-    float *y = nullptr, *saved = nullptr;
-    if (options_.sequences && !output(y, "btu")) return false;
-    if (!output(outputs.last, "bu") || !output(outputs.h_n, "bu")) return false;
-    if (options_.cell == SQK_LSTM && !output(outputs.c_n, "bu")) return false;
-    if (options_.save && !(saved = frame_.saved(saved_floats()))) return false;
-    place(outputs, y, saved);
-    return true;
-  }
-
-  // The outputs as forward left them.
-  bool restore(sqk_outputs &outputs) {
-    if (!given(SAVED)) return fail("%s must be given", "saved");
-    if (options_.sequences && !given(Y)) return fail("%s must be given", "y");
-    place(outputs, tensors_[Y].data, tensors_[SAVED].data);
-    return true;
-  }
-
   bool wanted(int slot, float *&to) {
     to = nullptr;
     if (!(options_.wanted >> slot & 1)) return true;
@@ -306,28 +319,68 @@ class Call {
     return (to = frame_.output(tensors_[slot].rank, tensors_[slot].dims)) != nullptr;
   }
 
-  bool allocate(sqk_gradients &gradients) {
-    gradients.struct_size = sizeof gradients;
-    gradients.dy = floats(DY);
-    gradients.dy_batch_stride = layer_.timesteps * layer_.units;
-    gradients.dy_time_stride = layer_.units;
-    gradients.dlast = floats(DLAST);
-    gradients.dh_n = floats(DH_N);
-    gradients.dc_n = floats(DC_N);
-    gradients.dx_batch_stride = layer_.x_batch_stride;
-    gradients.dx_time_stride = layer_.x_time_stride;
-    return wanted(X, gradients.dx) && wanted(KERNEL, gradients.dkernel) &&
-           wanted(RECURRENT_KERNEL, gradients.drecurrent_kernel) &&
-           wanted(BIAS, gradients.dbias) && wanted(H0, gradients.dh0) &&
-           wanted(C0, gradients.dc0) && wanted(PEEPHOLE, gradients.dpeephole) &&
-           wanted(NORM, gradients.dnorm);
+  Frame &frame_;
+  const Options &options_;
+  const Core &core_;
+  const bool second_;
+  Tensor tensors_[kCount];
+  float *y_ = nullptr;
+  sqk_layer layer_ = {};
+  sqk_outputs outputs_ = {};
+  sqk_gradients gradients_ = {};
+};
+
+template <class Frame>
+class Call {
+ public:
+  Call(Frame &frame, const Options &options, const Core &core)
+      : frame_(frame),
+        options_(options),
+        core_(core),
+        layers_{{frame, options, core, false}, {frame, options, core, true}} {}
+
+  void forward() {
+    if (!is_known() || !each(&Half::read) || !each(&Half::allocate_outputs) ||
+        !each(&Half::allocate_saved))
+      return;
+    const sqk_layer *layers[] = {layers_[0].layer(), layers_[1].layer()};
+    const sqk_outputs *outputs[] = {layers_[0].outputs(), layers_[1].outputs()};
+    check(core_.forward(options_.directions, layers, outputs));
+  }
+
+  void backward() {
+    if (!is_known() || !each(&Half::read) || !each(&Half::restore) ||
+        !each(&Half::allocate_gradients))
+      return;
+    const sqk_layer *layers[] = {layers_[0].layer(), layers_[1].layer()};
+    const sqk_outputs *outputs[] = {layers_[0].outputs(), layers_[1].outputs()};
+    const sqk_gradients *gradients[] = {layers_[0].gradients(), layers_[1].gradients()};
+    check(core_.backward(options_.directions, layers, outputs, gradients));
+  }
+
+ private:
+  using Half = Layer<Frame>;
+
+  bool is_known() {
+    if (options_.directions == 1 || options_.directions == 2) return true;
+    frame_.fail(kInvalidArgument, "directions must be 1 or 2");
+    return false;
+  }
+
+  bool each(bool (Half::*work)()) {
+    for (int i = 0; i < options_.directions; i++)
+      if (!(layers_[i].*work)()) return false;
+    return true;
+  }
+
+  void check(int error) {
+    if (error) frame_.fail(code_of(error), core_.last_error());
   }
 
   Frame &frame_;
   const Options &options_;
   const Core &core_;
-  Tensor tensors_[kCount];
-  sqk_layer layer_ = {};
+  Half layers_[2];
 };
 
 }  // namespace binding

@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Raised when a function or a struct changes its meaning; structs may grow at their end. */
-#define SQK_ABI_VERSION 2
+#define SQK_ABI_VERSION 3
 
 enum sqk_error { SQK_OK = 0, SQK_BAD_ARGUMENT = 1, SQK_UNSUPPORTED = 2, SQK_NO_MEMORY = 3 };
 
@@ -130,8 +130,8 @@ SQK_EXPORT int sqk_set_isa(const char *name);
 SQK_EXPORT int64_t sqk_threads(void);
 SQK_EXPORT int sqk_set_threads(int64_t threads);
 
-/* Calls of sqk_forward (which = 0) and of sqk_backward (1) that ended with SQK_OK, of all threads,
- * since the library was loaded. */
+/* Calls of sqk_forward or sqk_forward_all (which = 0), and of sqk_backward or sqk_backward_all (1),
+ * that ended with SQK_OK, of all threads, since the library was loaded. */
 SQK_EXPORT int64_t sqk_calls(int which);
 
 /* Floats that a workspace for this layer must have; -1 for an error. Of pointers it matters only
@@ -145,6 +145,16 @@ SQK_EXPORT int sqk_forward(const sqk_layer *layer, const sqk_outputs *outputs);
  * are the same, in every bit, for the same number of threads. */
 SQK_EXPORT int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
                             const sqk_gradients *gradients);
+
+/* Up to two layers at once, such as the directions of a bidirectional one: each is run as by the
+ * functions above, and they share the threads, which a small batch alone does not keep busy. None
+ * may read what another one writes. */
+#define SQK_MOST_LAYERS 2
+SQK_EXPORT int sqk_forward_all(int64_t count, const sqk_layer *const *layers,
+                               const sqk_outputs *const *outputs);
+SQK_EXPORT int sqk_backward_all(int64_t count, const sqk_layer *const *layers,
+                                const sqk_outputs *const *outputs,
+                                const sqk_gradients *const *gradients);
 
 /* Weights made ready for single steps, to be given back with sqk_unpack. Reads cell, activations,
  * features, units and the weights of `layer`, and nothing of them later. Layers with zoneout, a

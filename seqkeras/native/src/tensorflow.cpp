@@ -85,14 +85,14 @@ class Status {
 class Frame {
  public:
   Frame(TF_OpKernelContext *context, const binding::Options &options) : context_(context) {
-    // Inputs are floats, then bools, then what was saved.
-    for (int slot = 0; slot < binding::SAVED; slot++)
-      if (!binding::kSlots[slot].is_bool) next_bool_ += options.given >> slot & 1;
-    for (int slot = binding::DY; slot < binding::kCount; slot++)
-      next_bool_ += options.given >> slot & 1;
-    next_saved_ = next_bool_;
-    for (int slot = 0; slot < binding::SAVED; slot++)
-      if (binding::kSlots[slot].is_bool) next_saved_ += options.given >> slot & 1;
+    // Inputs are floats, then bools, then what was saved, each of all layers.
+    int floats = 0, bools = 0;
+    for (int slot = 0; slot < binding::kCount; slot++) {
+      const bool given = slot != binding::SAVED && (options.given >> slot & 1);
+      (binding::kSlots[slot].is_bool ? bools : floats) += given;
+    }
+    next_bool_ = floats * options.directions;
+    next_saved_ = next_bool_ + bools * options.directions;
   }
 
   ~Frame() {
@@ -142,7 +142,7 @@ class Frame {
   Status status_;
   int next_float_ = 0, next_bool_ = 0, next_saved_ = 0, next_output_ = 0;
   int held_ = 0;
-  TF_Tensor *tensors_[2 * binding::kCount];
+  TF_Tensor *tensors_[4 * binding::kCount];
 };
 
 void *create(TF_OpKernelConstruction *construction) {
@@ -265,8 +265,8 @@ SQK_EXPORT int64_t seqkeras_tensorflow_abi_version(void) { return SQK_ABI_VERSIO
 // Gives the operations the functions of the kernels' own library. Before their first call.
 SQK_EXPORT void seqkeras_tensorflow_connect(void *forward, void *backward, void *workspace_floats,
                                             void *last_error) {
-  the_core = {reinterpret_cast<decltype(&sqk_forward)>(forward),
-              reinterpret_cast<decltype(&sqk_backward)>(backward),
+  the_core = {reinterpret_cast<decltype(&sqk_forward_all)>(forward),
+              reinterpret_cast<decltype(&sqk_backward_all)>(backward),
               reinterpret_cast<decltype(&sqk_workspace_floats)>(workspace_floats),
               reinterpret_cast<decltype(&sqk_last_error)>(last_error)};
 }

@@ -103,7 +103,8 @@ namespace {
 constexpr int kMetadata = 1, kBuffer = 1, kScalar = 3;
 constexpr int kBool = 1, kInt32 = 4, kFloat = 11;
 
-constexpr binding::Core kCore = {sqk_forward, sqk_backward, sqk_workspace_floats, sqk_last_error};
+constexpr binding::Core kCore = {sqk_forward_all, sqk_backward_all, sqk_workspace_floats,
+                                 sqk_last_error};
 
 class Frame {
  public:

@@ -1,0 +1,212 @@
+"""Bidirectional: the numbers of Keras, and both directions in one call where that can be."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqkeras import kernels, layers, native, to_keras
+
+pytestmark = pytest.mark.backends
+
+BUILT = pytest.mark.skipif(native.why_not() is not None, reason=str(native.why_not()))
+STOCK = keras.layers
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(6, 5, 3)).astype("float32")
+MASK = RNG.random((6, 5)) < 0.7
+
+
+def array(x):
+    return keras.ops.convert_to_numpy(x)
+
+
+def pair_of(kind="LSTM", *, backward=None, merge_mode="concat", **options):
+    """Ours and Keras' own, with the same weights."""
+    both = []
+    for module in (layers, STOCK):
+        forward = getattr(module, kind)(4, **options)
+        other = backward and getattr(module, kind)(go_backwards=True, **{**options, **backward})
+        both.append(module.Bidirectional(forward, merge_mode=merge_mode, backward_layer=other))
+        both[-1].build(X.shape)
+    ours, stock = both
+    stock.set_weights([RNG.normal(size=one.shape) / 3 for one in stock.get_weights()])
+    ours.set_weights(stock.get_weights())
+    return ours, stock
+
+
+def same(found, wanted):
+    for one, other in zip(keras.tree.flatten(found), keras.tree.flatten(wanted), strict=True):
+        np.testing.assert_allclose(array(one), array(other), atol=2e-6)
+
+
+def calls():
+    """How often the compiled kernels ran forward and backward."""
+    return np.array(native.load().calls())
+
+
+@settings(max_examples=15)
+@given(
+    kind=st.sampled_from(["LSTM", "GRU", "SimpleRNN"]),
+    merge_mode=st.sampled_from(["concat", "sum", "ave", "mul", None]),
+    return_sequences=st.booleans(),
+    return_state=st.booleans(),
+    use_bias=st.booleans(),
+    masked=st.booleans(),
+    begun=st.booleans(),
+)
+def test_outputs_and_states_are_those_of_keras(kind, merge_mode, masked, begun, **options):
+    ours, stock = pair_of(kind, merge_mode=merge_mode, **options)
+    given_ = {"mask": MASK} if masked else {}
+    if begun:
+        count = 4 if kind == "LSTM" else 2
+        given_["initial_state"] = [keras.ops.array(RNG.normal(size=(6, 4))) for _ in range(count)]
+    found, wanted = ours(X, **given_), stock(X, **given_)
+    assert isinstance(found, tuple) == isinstance(wanted, tuple)
+    same(found, wanted)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+@pytest.mark.parametrize("return_sequences", [True, False])
+def test_training_goes_to_the_weights_of_keras(kind, return_sequences):
+    found = []
+    for layer in pair_of(kind, return_sequences=return_sequences):
+        model = keras.Sequential([keras.Input((5, 3)), keras.layers.Masking(), layer])
+        model.compile(keras.optimizers.SGD(0.5), loss="mse")
+        x = X * MASK[..., None]
+        model.fit(x, array(layer(x)) * 0.5 + 1, epochs=3, batch_size=6, verbose=0)
+        found.append(model.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+@BUILT
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+def test_both_directions_are_one_call(kind):
+    ours, _ = pair_of(kind, return_sequences=True)
+    before = calls()
+    with kernels.counting() as chosen:
+        ours(X, mask=MASK)
+    assert dict(chosen) == {"fused": 1}
+    np.testing.assert_array_equal(calls() - before, [1, 0])
+
+
+@BUILT
+def test_a_step_of_training_is_one_call_forward_and_one_backward():
+    model = keras.Sequential([keras.Input((5, 3)), pair_of("GRU")[0]])
+    model.compile(loss="mse", jit_compile=False)
+    y = np.zeros((6, 8), "float32")
+    model.train_on_batch(X, y)
+    before = calls()
+    model.train_on_batch(X, y)
+    np.testing.assert_array_equal(calls() - before, [1, 1])
+
+
+@BUILT
+def test_dropout_and_recurrent_dropout_are_drawn_for_each_direction():
+    ours, _ = pair_of("LSTM", dropout=0.5, recurrent_dropout=0.5, merge_mode=None)
+    ours.backward_layer.set_weights(ours.forward_layer.get_weights())
+    palindrome = np.concatenate([X, X[:, ::-1]], axis=1)
+    before = calls()
+    forward, backward = ours(palindrome, training=True)
+    np.testing.assert_array_equal(calls() - before, [1, 0])
+    assert np.abs(array(forward) - array(backward)).max() > 0.01
+    same(*ours(palindrome))  # without dropout both directions read the same
+
+
+UNLIKE = {
+    "another activation of the gates": {"recurrent_activation": "hard_sigmoid"},
+    "no bias": {"use_bias": False},
+    "recurrent dropout in one": {"recurrent_dropout": 0.4},
+}
+
+
+@BUILT
+@pytest.mark.parametrize("backward", UNLIKE.values(), ids=UNLIKE)
+def test_directions_that_differ_are_two_calls(backward):
+    ours, stock = pair_of("LSTM", backward={"units": 4, **backward})
+    same(ours(X), stock(X))
+    before = calls()
+    ours(X, training=True)
+    np.testing.assert_array_equal(calls() - before, [2, 0])
+
+
+@BUILT
+def test_directions_of_different_width_are_one_call():
+    ours, stock = pair_of("GRU", backward={"units": 7})
+    before = calls()
+    found = ours(X, mask=MASK)
+    np.testing.assert_array_equal(calls() - before, [1, 0])
+    same(found, stock(X, mask=MASK))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("LSTM", {"zoneout_h": 0.2, "zoneout_c": 0.1}),
+        ("LSTM", {"peephole": True}),
+        ("LSTM", {"normalization": True}),
+        ("GRU", {"implementation": "scan"}),
+        ("GRU", {"reset_after": False}),
+        ("LSTM", {"unroll": True}),
+        ("LSTM", {"activity_regularizer": "l2"}),
+        ("GRU", {"dtype": "float64"}),
+    ],
+    ids=str,
+)
+def test_each_direction_is_what_it_is_alone(kind, options):
+    both = layers.Bidirectional(
+        getattr(layers, kind)(4, return_sequences=True, **options), merge_mode=None
+    )
+    for training in (False, True):
+        if training and "zoneout_h" in options:
+            continue  # what is drawn differs
+        forward, backward = both(X, training=training)
+        same(forward, keras.ops.cast(both.forward_layer(X, training=training), forward.dtype))
+        alone = keras.ops.flip(both.backward_layer(X, training=training), axis=1)
+        same(backward, keras.ops.cast(alone, backward.dtype))
+
+
+def test_penalties_of_the_layers_are_counted():
+    both = layers.Bidirectional(layers.LSTM(4, activity_regularizer="l2"))
+    both(X)
+    assert len(both.losses) == 2
+
+
+def test_stateful_layers_go_on_as_in_keras():
+    ours, stock = (
+        module.Bidirectional(module.GRU(4, stateful=True, return_sequences=True))
+        for module in (layers, STOCK)
+    )
+    stock.build(X.shape)
+    ours.build(X.shape)
+    ours.set_weights(stock.get_weights())
+    for _ in range(2):
+        same(ours(X), stock(X))
+
+
+def test_half_precision_is_that_of_each_layer():
+    both = layers.Bidirectional(
+        layers.LSTM(4, dtype="mixed_bfloat16"), merge_mode=None, dtype="mixed_bfloat16"
+    )
+    found = both(X)
+    assert {keras.backend.standardize_dtype(one.dtype) for one in found} == {"bfloat16"}
+    same(*(keras.ops.cast(one, "float32") for one in (found[0], both.forward_layer(X))))
+
+
+def test_a_file_and_a_copy_give_the_same(tmp_path):
+    model = keras.Sequential([keras.Input((None, 3)), pair_of("GRU", return_sequences=True)[0]])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded.layers[0]) is layers.Bidirectional
+    same(loaded(X), model(X))
+
+
+def test_accelerate_and_to_keras_exchange_it():
+    stock = keras.Sequential([keras.Input((None, 3)), pair_of("LSTM")[1]])
+    ours = layers.accelerate(stock)
+    assert type(ours.layers[0]) is layers.Bidirectional
+    same(ours(X), stock(X))
+    back = to_keras(ours)
+    assert type(back.layers[0]) is keras.layers.Bidirectional
+    same(back(X), stock(X))
