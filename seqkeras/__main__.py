@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
 TABLES = (".csv", ".parquet")
+MODELS = ("multi_output", "recursive", "encoder_decoder", "segment_rnn")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +77,7 @@ def _add_forecast_options(parser: argparse.ArgumentParser) -> None:
         help="frequency such as MS, D, h, 1; by default that of the stamps",
     )
     add("--lookback", type=int, help="timesteps that a forecast reads")
-    add("--model", default="multi_output", choices=["multi_output", "recursive"])
+    add("--model", default="multi_output", choices=MODELS)
     add("--levels", type=float, nargs="*", default=[80, 95], help="intervals, in percent")
     add("--epochs", type=int, default=300, help="at most")
     add("--seed", type=int, default=0, help="of weights and shuffles")
@@ -152,6 +153,9 @@ def _forecast(options: argparse.Namespace) -> None:
         seed=options.seed,
         short_series="skip" if options.skip_short else "raise",
     )
+    missing = int(df[options.target_col].isna().sum()) if options.target_col in df.columns else 0
+    if missing:
+        print(f"seqkeras: {missing} of {len(df)} targets are missing: masked", file=sys.stderr)
     forecast = forecaster.fit(df, **columns).predict()
     _show(forecast)
     write_file(forecast, output)

@@ -47,7 +47,10 @@ def choose(asked: Any, calendar: Calendar, rows: int) -> tuple[str, ...]:
         raise bad_argument("calendar", asked, "None or 'auto' here", fix)
     if asked == "auto":
         return _suggested(calendar, rows)
-    names = (asked,) if isinstance(asked, str) else tuple(asked)
+    names = (asked,) if isinstance(asked, str) else asked
+    if not isinstance(names, (tuple, list)):
+        expected = f"None, 'auto' or names among {', '.join(map(repr, FEATURES))}"
+        raise bad_argument("calendar", asked, expected)
     return tuple(dict.fromkeys(check_one_of("calendar", name, FEATURES) for name in names))
 
 

@@ -321,6 +321,7 @@ def read_alike(df: Any, fitted: Panel, *, missing: str, fill: str, whole: bool =
         ArgumentError: a column is missing.
         DataError: as for `read_panel`; or stamps of another kind.
     """
+    check_one_of("fill", fill, FILLS)
     columns = fitted.columns
     names = columns.id or DEFAULT_ID, columns.time, columns.target
     frame, shape = to_long(df, dict(zip(("id_col", "time_col", "target_col"), names, strict=True)))

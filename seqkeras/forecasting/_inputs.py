@@ -85,13 +85,13 @@ class Inputs:
         rows = known.rows.values
         ahead = rows[:, rows.shape[1] - panel.covariates.future_width :]
         indptr = target.indptr
-        channels = self._channels(target.values, rows)
-        # Beside one another in the batch, so that each timestep has a weight of its own.
+        alone = not self.masked and not rows.shape[1]
+        # One column, so that each timestep of the horizon has a weight of its own.
         targets = target.values[:, np.newaxis] if self.masked else target.values
         return Windows(
-            GroupedArray(channels, indptr) if channels.shape[1] > 1 else target,
+            target if alone else GroupedArray(self._channels(target.values, rows), indptr),
             WindowSpec(lookback, horizon=steps),
-            targets=GroupedArray(targets, indptr),
+            targets=None if alone else GroupedArray(targets, indptr),
             future={"future": GroupedArray(ahead, indptr)} if ahead.shape[1] else None,
             static=_present({"static": known.static, "categories": known.categories}) or None,
             missing="mask" if self.masked else "raise",

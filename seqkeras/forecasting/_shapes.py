@@ -116,7 +116,7 @@ def _from_wide(df: pd.DataFrame, names: dict[str, str]) -> tuple[pd.DataFrame, S
         )
     values = df.to_numpy(dtype=np.float64, na_value=np.nan)
     started = np.maximum.accumulate(~np.isnan(values), axis=0)
-    empty = np.flatnonzero(~started.any(axis=0))
+    empty = np.flatnonzero(~started.any(axis=0)) if len(df) else np.empty(0)
     if len(empty):
         raise DataError(f"Series {df.columns[empty[0]]!r} has no value at all. Drop the column.")
     series, rows = np.nonzero(started.T)

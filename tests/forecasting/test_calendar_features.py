@@ -33,6 +33,8 @@ def test_names_are_read_as_given_and_integers_have_none():
     assert choose("month", daily, 3) == ("month",)
     with pytest.raises(ArgumentError, match="Did you mean 'day_of_week'"):
         choose(["dayofweek"], daily, 3)
+    with pytest.raises(ArgumentError, match="None, 'auto' or names among 'time_of_day'"):
+        choose(3, daily, 3)
     assert choose("auto", Calendar("int64", "1"), 100) == ()
     with pytest.raises(ArgumentError, match="Integer stamps have no calendar"):
         choose(["month"], Calendar("int64", "1"), 100)

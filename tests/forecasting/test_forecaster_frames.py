@@ -162,6 +162,8 @@ def test_the_series_of_fit_get_the_forecast_that_they_have(plain, shops):
 def test_other_series_that_cannot_be_forecast_are_named(plain, shops, change, words):
     with pytest.raises(DataError, match=words):
         plain.predict(df=change(shops))
+    with pytest.raises(ArgumentError, match="fill must be one of"):
+        plain.predict(df=shops, fill="zero")
 
 
 def test_missing_targets_are_never_filled_in_without_a_word(plain, masked, shops):

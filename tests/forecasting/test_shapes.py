@@ -90,11 +90,12 @@ def test_a_frame_is_not_taken_for_wide_by_mistake(one):
     [
         (lambda df: df.assign(d="text"), "column 'd' of dtype .*reset_index"),
         (lambda df: df.assign(d=np.nan), "Series 'd' has no value at all"),
+        (lambda df: df.head(0), "df is empty"),
         (lambda df: pd.concat([df, df], axis=1), "one for each series"),
         (lambda df: df.drop(df.index[9]), "has a gap"),
         (lambda df: df.iloc[::-1], "not in order of time"),
     ],
-    ids=["text", "nothing", "twice", "gap", "order"],
+    ids=["text", "nothing", "empty", "twice", "gap", "order"],
 )
 def test_a_wide_frame_that_cannot_be_read_is_refused(wide, change, words):
     with pytest.raises(DataError, match=words):
