@@ -1,5 +1,6 @@
 """What benchmarks of recurrent layers share: shapes, times taken in turns, and PyTorch's layers."""
 
+import random
 import statistics
 import time
 
@@ -25,14 +26,18 @@ def milliseconds(function, clock=time.perf_counter):
 def in_turns(functions, rounds, *, calls=1, clock=time.perf_counter):
     """Milliseconds of each function; a busy moment of the machine meets all alike.
 
+    Each round has an order of its own: threads of PyTorch go on spinning after a call, at the cost
+    of whatever comes next.
+
     With more `calls` a turn is one that warms the caches, as the call before does in training, and
     these, whose middle time counts.
     """
     for function in functions.values():
         function()
     times = {name: [] for name in functions}
+    shuffled = random.Random(0)
     for _ in range(rounds):
-        for name, function in functions.items():
+        for name, function in shuffled.sample(list(functions.items()), len(functions)):
             if calls > 1:
                 function()
             taken = [milliseconds(function, clock) for _ in range(calls)]

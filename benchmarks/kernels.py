@@ -164,7 +164,9 @@ def compare(cell, shape):
     if BACKEND == "tensorflow":
         candidates["jit"] = tensorflow_functions(stock, x, dy, None, jit=True)
     candidates["torch"] = torch_functions(torch, cell, x, dy)
-    candidates["call"] = FUNCTIONS[BACKEND](Nothing(), x, x, None)
+    nothing = Nothing()
+    nothing.build(x.shape)
+    candidates["call"] = FUNCTIONS[BACKEND](nothing, x, x, None)
     gates = {"lstm": 4, "gru": 3}[cell]
     batch, timesteps, features, units = shape
     work = batch * timesteps * gates * units * (features + units) / SIDE**3

@@ -234,13 +234,9 @@ struct Share {
   int64_t first(int64_t part) const { return call.layer.batch * part / parts; }
 };
 
-int64_t common_divisor(int64_t a, int64_t b) { return b ? common_divisor(b, a % b) : a; }
-
-// Parts of the batch of one of `count` layers, so that all layers together keep the threads busy.
-// Below some 200,000 multiplications waking a thread costs more than it gives.
-int64_t parts_of(const sqk_layer &layer, int64_t count) {
-  const int64_t threads = layer.threads ? layer.threads : pool_threads();
-  int64_t parts = threads / common_divisor(threads, count);
+// Parts of the batch. Below some 200,000 multiplications waking a thread costs more than it gives.
+int64_t parts_of(const sqk_layer &layer) {
+  int64_t parts = layer.threads ? layer.threads : pool_threads();
   if (parts > layer.batch) parts = layer.batch;
   const double work = static_cast<double>(layer.batch) * static_cast<double>(layer.timesteps) *
                       static_cast<double>(gates_of(layer.cell) * layer.units) *
@@ -290,14 +286,14 @@ int check_count(int64_t count, const void *layers, const void *outputs) {
 }
 
 // How the checked call of a layer is split.
-void begin(Share &share, int64_t count) {
+void begin(Share &share) {
   share.kernels = &kernels_for(share.call.layer);
-  share.parts = parts_of(share.call.layer, count);
+  share.parts = parts_of(share.call.layer);
   turn(share.call.layer, share.call.gradients);
 }
 
-int begin_forward(Share &share, int64_t count, Arena &memory) {
-  begin(share, count);
+int begin_forward(Share &share, Arena &memory) {
+  begin(share);
   float *packed = memory.take(share.kernels->pack_floats(share.call.layer));
   if (!packed) return no_memory();
   share.kernels->pack(share.call.layer, packed);
@@ -305,8 +301,8 @@ int begin_forward(Share &share, int64_t count, Arena &memory) {
   return SQK_OK;
 }
 
-int begin_backward(Share &share, int64_t count, Arena &memory) {
-  begin(share, count);
+int begin_backward(Share &share, Arena &memory) {
+  begin(share);
   const Kernels &isa = *share.kernels;
   const sqk_layer &layer = share.call.layer;
   const sqk_gradients &to = share.call.gradients;
@@ -389,7 +385,7 @@ int sqk_forward_all(int64_t count, const sqk_layer *const *layers,
   const Lease memory;
   if (!memory) return no_memory();
   for (int64_t i = 0; i < count; i++)
-    if (int code = begin_forward(job.shares[i], count, *memory)) return code;
+    if (int code = begin_forward(job.shares[i], *memory)) return code;
   if (int code = run(job, forward_part)) return code;
   the_calls[0]++;
   return SQK_OK;
@@ -407,7 +403,7 @@ int sqk_backward_all(int64_t count, const sqk_layer *const *layers,
   const Lease memory;
   if (!memory) return no_memory();
   for (int64_t i = 0; i < count; i++)
-    if (int code = begin_backward(job.shares[i], count, *memory)) return code;
+    if (int code = begin_backward(job.shares[i], *memory)) return code;
   if (int code = run(job, backward_part)) return code;
   for (const Share &share : job.shares)
     if (share.sums) share.kernels->collect(share.call, share.sums, share.parts);
