@@ -36,7 +36,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit found: each is an attribute of `Forecaster`, with an underscore behind its name."""
+    """What a fit found: the attributes of `Forecaster`, without their underscore."""
 
     model: keras.Model
     horizon: int
