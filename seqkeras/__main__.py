@@ -135,7 +135,9 @@ def _forecast(options: argparse.Namespace) -> None:
     options.file.open("rb").close()
     with _notices_held_back():
         from seqkeras.forecasting import Forecaster
-        from seqkeras.forecasting._frames import DEFAULT_ID, read_file, split_last, write_file
+        from seqkeras.forecasting._frames import split_last
+        from seqkeras.forecasting._panel import DEFAULT_ID
+        from seqkeras.forecasting._tables import read_file, write_file
 
     columns = {"time_col": options.time_col, "target_col": options.target_col}
     if options.id_col is not None:

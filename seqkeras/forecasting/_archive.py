@@ -16,8 +16,8 @@ from seqkeras.errors import DataError, FileFormatError
 from seqkeras.forecasting._calendar import Calendar, to_integers
 from seqkeras.forecasting._conformal import ConformalIntervals
 from seqkeras.forecasting._covariates import Covariates, Known
-from seqkeras.forecasting._frames import Columns, restore_panel
 from seqkeras.forecasting._inputs import CovariateScaler, Inputs
+from seqkeras.forecasting._panel import Columns, restore_panel
 from seqkeras.forecasting._shapes import Shape
 from seqkeras.forecasting._strategies import Sizes, check_network
 from seqkeras.forecasting._training import TrainingLog

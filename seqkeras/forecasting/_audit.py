@@ -15,8 +15,9 @@ from seqkeras.forecasting._backtest import (
     run_fold,
 )
 from seqkeras.forecasting._forecaster import Forecaster
-from seqkeras.forecasting._frames import Columns, Panel, split_last
+from seqkeras.forecasting._frames import split_last
 from seqkeras.forecasting._observations import Forecasts, forecast_at
+from seqkeras.forecasting._panel import Columns, Panel
 
 #: In the unit of scaled series: below it is rounding, which differs from run to run.
 TOLERANCE = 1e-4

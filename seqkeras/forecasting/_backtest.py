@@ -12,10 +12,11 @@ from sklearn.base import clone
 
 from seqkeras._checks import bad_argument, check_integer
 from seqkeras.errors import DataError
-from seqkeras.forecasting._frames import Panel, read_panel, split_last
+from seqkeras.forecasting._frames import read_panel, split_last
 from seqkeras.forecasting._missing import stand_in
 from seqkeras.forecasting._observations import Forecasts, forecast_at, read_known
 from seqkeras.forecasting._origins import Origins, seasonal_scales
+from seqkeras.forecasting._panel import Panel
 from seqkeras.forecasting._scores import Guess, Truth, tables
 from seqkeras.windows import GroupedArray
 

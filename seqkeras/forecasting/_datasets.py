@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqkeras.forecasting._frames import read_file
+from seqkeras.forecasting._tables import read_file
 
 if TYPE_CHECKING:
     import pandas as pd

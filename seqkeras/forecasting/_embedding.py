@@ -4,7 +4,7 @@ import keras
 import pandas as pd
 
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting._frames import Panel
+from seqkeras.forecasting._panel import Panel
 
 
 def last_state(network: keras.Model) -> keras.Model:

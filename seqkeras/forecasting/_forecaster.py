@@ -1,9 +1,6 @@
 """The forecaster: from a frame to a trained network and back to a frame."""
 
-import random
-import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -20,13 +17,14 @@ from seqkeras._checks import (
     check_one_of,
     check_positive,
 )
-from seqkeras.errors import DataError, NotFittedError
+from seqkeras.errors import NotFittedError
 from seqkeras.forecasting import _archive, _backtest, _observations, _plots
-from seqkeras.forecasting._conformal import ConformalIntervals, check_enough, needed
+from seqkeras.forecasting._conformal import ConformalIntervals
 from seqkeras.forecasting._embedding import embedding_frame, last_state
-from seqkeras.forecasting._frames import Panel, read_alike, read_panel
+from seqkeras.forecasting._fitting import Fitting
+from seqkeras.forecasting._frames import read_alike, read_panel
 from seqkeras.forecasting._future import read_future
-from seqkeras.forecasting._inputs import CovariateScaler, Inputs, pairs
+from seqkeras.forecasting._inputs import Inputs
 from seqkeras.forecasting._outlook import (
     check_counts,
     look_ahead,
@@ -34,18 +32,11 @@ from seqkeras.forecasting._outlook import (
     sample_paths,
     scaler_for,
 )
-from seqkeras.forecasting._strategies import (
-    STRATEGIES,
-    Builder,
-    Sizes,
-    build_network,
-    default_batch_size,
-    default_lookback,
-    predict_batches,
-)
-from seqkeras.forecasting._training import TrainingLog, train
+from seqkeras.forecasting._panel import Panel
+from seqkeras.forecasting._strategies import STRATEGIES, Builder, predict_batches
+from seqkeras.forecasting._training import TrainingLog
 from seqkeras.heads import Head
-from seqkeras.windows import StandardScaler, Windows, WindowSpec
+from seqkeras.windows import StandardScaler
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -221,36 +212,9 @@ class Forecaster(BaseEstimator):
             missing=missing,
             fill=fill,
         )
-        lookback, season = self._window(panel)
-        panel = panel.long_enough(
-            lookback + self.horizon,
-            why=f"lookback {lookback} + horizon {self.horizon}",
-            short_series=self.short_series,
-        ).with_recent(lookback, short_series=self.short_series)
-        head = resolve_head(self.head)
-        check_counts(panel, head)
-        held_out = self._held_out_rows(panel, lookback)
-        scaler = scaler_for(panel.values, head)
-        inputs = Inputs(CovariateScaler.fit(panel), season, panel.has_missing)
-        with _seeded(self.seed) as seed:
-            network = self._network(panel, lookback, season, head)
-            fresh = network.get_weights()
-            steps = network.output_shape[1]
-            log, errors = self._validate(network, head, panel, held_out, lookback, season, seed)
-            intervals = None
-            if self.levels:
-                if head is None:  # in the unit of the scaler that forecasts will be scaled by
-                    errors /= scaler.scale_[_of_series(held_out, self.horizon)][:, np.newaxis]
-                intervals = ConformalIntervals.fit(errors, levels=tuple(self.levels))
-            if held_out.any():
-                network.set_weights(fresh)
-            if held_out.any() and log.best_epoch:
-                windows = self._windows(inputs, panel, scaler, lookback, steps, seed)
-                trained = inputs.to_train(network)
-                self._train(trained, head, windows, None, "refit", epochs=log.best_epoch)
-        self.model_, self.head_, self.log_, self.intervals_ = network, head, log, intervals
-        self.horizon_, self.lookback_, self.season_length_ = int(self.horizon), lookback, season
-        self.scaler_, self.inputs_, self.panel_ = scaler, inputs, panel.tail(lookback)
+        fitted = Fitting.of(self, panel).run()
+        for name, found in vars(fitted).items():
+            setattr(self, f"{name}_", found)
         return self
 
     def predict(
@@ -639,152 +603,9 @@ class Forecaster(BaseEstimator):
             fix = "Intervals are measured on held-out rows. Use levels=() for none."
             raise bad_argument("validation", self.validation, "above 0 where levels are given", fix)
 
-    def _window(self, panel: Panel) -> tuple[int, int]:
-        """Lookback and season length for these series."""
-        season = self.season_length or panel.calendar.season_length
-        lengths = panel.values.lengths
-        held_out = self._least_held_out(len(lengths)) if self.validation else 0
-        room = int(np.median(lengths)) - self.horizon - held_out
-        lookback = self.lookback or default_lookback(self.horizon, season, room)
-        if season > lookback and self.season_length is not None:
-            raise bad_argument("season_length", season, f"at most the lookback, {lookback}")
-        return lookback, season if season <= lookback else 1
-
-    def _network(self, panel: Panel, lookback: int, season: int, head: Head | None) -> keras.Model:
-        outputs = 1 if head is None else head.outputs
-        return build_network(
-            self.model,
-            lookback=int(lookback),
-            horizon=int(self.horizon),
-            season_length=season,
-            units=self.units,
-            cell=self.cell,
-            sizes=Sizes.of(panel.covariates, masked=panel.has_missing, outputs=outputs),
-            counts=head is not None and head.counts,
-        )
-
-    def _held_out_rows(self, panel: Panel, lookback: int) -> npt.NDArray[np.int64]:
-        """Rows at the end of each series that the first training does not see; 0 for none."""
-        lengths = panel.values.lengths
-        if not self.validation:
-            return np.zeros_like(lengths)
-        least = self._least_held_out(int(np.sum(lengths >= lookback + 2 * self.horizon)))
-        rows = np.maximum(least, (self.validation * lengths).astype(np.int64))
-        rows = np.minimum(rows, np.maximum(least, lengths - lookback - self.horizon))
-        enough = lengths - rows >= lookback + self.horizon
-        if not enough.any():
-            longest = int(np.argmax(lengths))
-            must = lookback + self.horizon + least
-            raise DataError(
-                f"{panel.name(longest)} is the longest, with {lengths[longest]} rows, and must "
-                f"have {must} to hold out {least} (lookback {lookback} + horizon {self.horizon} + "
-                f"held out {least}). Use a smaller lookback or horizon, or validation=0 with "
-                "levels=()."
-            )
-        rows = np.where(enough, rows, 0)
-        # What was constant before has no scale of its own to measure errors by.
-        varied = enough & (panel.values.select(0, lengths - rows).spread() > 0)
-        rows = np.where(varied, rows, 0) if varied.any() else rows
-        check_enough(_known_targets(panel, rows, self.horizon), tuple(self.levels))
-        return rows
-
-    def _least_held_out(self, series: int) -> int:
-        """Rows to hold out at least, so that the highest level has the residuals that it needs."""
-        windows = -(-needed(tuple(self.levels)) // (self.horizon * max(1, series)))
-        return int(self.horizon + max(1, windows) - 1)
-
-    def _validate(
-        self,
-        network: keras.Model,
-        head: Head | None,
-        panel: Panel,
-        held_out: npt.NDArray[np.int64],
-        lookback: int,
-        season: int,
-        seed: int,
-    ) -> tuple[TrainingLog, npt.NDArray[np.float64]]:
-        """Trains on what comes before the held-out rows; the errors on these.
-
-        They are in units of the series; with a head, in units of its widths.
-        """
-        lengths = panel.values.lengths
-        past = panel.select(0, lengths - held_out)
-        scaler = scaler_for(past.values, head)
-        inputs = Inputs(CovariateScaler.fit(past), season, panel.has_missing)
-        steps = network.output_shape[1]
-        windows = self._windows(inputs, past, scaler, lookback, steps, seed)
-        trained = inputs.to_train(network)
-        if not held_out.any():
-            return self._train(trained, head, windows, None, "fit"), np.empty((0, self.horizon))
-        # Windows whose targets are held-out rows; their inputs may reach back into the past.
-        first = np.where(held_out > 0, lengths - held_out - lookback, lengths)
-        recent = panel.select(first, lengths)
-        check = inputs.windows(recent, scaler, lookback, steps, batch_size=1024)
-        log = self._train(trained, head, windows, check, "fit")
-        whole = inputs.windows(recent, scaler, lookback, self.horizon, batch_size=1024)
-        errors = np.concatenate(
-            [look_ahead(network, head, x, self.horizon).errors(y) for x, y in pairs(whole)]
-        )
-        if head is None:
-            errors *= scaler.scale_[_of_series(held_out, self.horizon)][:, np.newaxis]
-        return log, errors
-
-    def _windows(
-        self,
-        inputs: Inputs,
-        panel: Panel,
-        scaler: StandardScaler,
-        lookback: int,
-        steps: int,
-        seed: int,
-    ) -> Windows:
-        count = int(WindowSpec(lookback, horizon=steps).counts(panel.values.lengths).sum())
-        batch_size = self.batch_size or default_batch_size(count)
-        options = {"batch_size": batch_size, "shuffle": True, "seed": seed}
-        return inputs.windows(panel, scaler, lookback, steps, **options)
-
-    def _train(
-        self,
-        network: keras.Model,
-        head: Head | None,
-        windows: Windows,
-        validation: Windows | None,
-        label: str,
-        *,
-        epochs: int | None = None,
-    ) -> TrainingLog:
-        return train(
-            network,
-            windows,
-            validation,
-            epochs=epochs or self.epochs,
-            patience=self.patience,
-            learning_rate=float(self.learning_rate),
-            progress=label if self.progress else None,
-            loss=head,
-        )
-
     def _check_fitted(self) -> None:
         if not hasattr(self, "model_"):
             raise NotFittedError("This Forecaster is not fitted. Call fit(df) first.")
-
-
-def _of_series(held_out: npt.NDArray[np.int64], horizon: int) -> npt.NDArray[np.int64]:
-    """The number of the series of each window whose whole horizon is held out."""
-    windows = np.where(held_out > 0, held_out - horizon + 1, 0)
-    return np.repeat(np.arange(len(held_out)), windows)
-
-
-def _known_targets(panel: Panel, held_out: npt.NDArray[np.int64], horizon: int) -> int:
-    """Targets that are not missing, over all windows whose whole horizon is held out."""
-    if not panel.has_missing:
-        return len(_of_series(held_out, horizon)) * horizon
-    lengths = panel.values.lengths
-    known = ~np.isnan(panel.values.select(lengths - held_out, lengths).values)
-    last = np.repeat(held_out - horizon, held_out)  # where the last window of a series begins
-    row = np.arange(len(known)) - np.repeat(np.cumsum(held_out) - held_out, held_out)
-    windows = np.minimum(row, last) - np.maximum(row - horizon + 1, 0) + 1
-    return int(windows[known].sum())
 
 
 def _check_no_target(y: Any) -> None:
@@ -802,16 +623,3 @@ def _check_levels(levels: Any) -> None:
         raise bad_argument(
             "levels", levels, "a tuple of different numbers from 1 to below 100", fix
         )
-
-
-@contextmanager
-def _seeded(seed: int | None) -> Iterator[int]:
-    """Fixes what Keras draws from, and gives Python's and NumPy's global numbers back as found."""
-    seed = secrets.randbelow(2**31) if seed is None else int(seed)
-    python, numpy = random.getstate(), np.random.get_state()
-    keras.utils.set_random_seed(seed)
-    try:
-        yield seed
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)

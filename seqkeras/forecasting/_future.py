@@ -9,7 +9,7 @@ import pandas as pd
 from seqkeras._checks import bad_argument
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting._calendar import to_integers
-from seqkeras.forecasting._frames import Panel
+from seqkeras.forecasting._panel import Panel
 from seqkeras.forecasting._shapes import to_long
 
 

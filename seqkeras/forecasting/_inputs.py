@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from seqkeras.errors import DataError
 from seqkeras.forecasting._covariates import Known
-from seqkeras.forecasting._frames import Panel
 from seqkeras.forecasting._missing import stand_in
+from seqkeras.forecasting._panel import Panel
 from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
 
 Floats = npt.NDArray[np.float32]

@@ -9,8 +9,9 @@ import pandas as pd
 
 from seqkeras.errors import DataError
 from seqkeras.forecasting._calendar import from_integers, to_integers
-from seqkeras.forecasting._frames import Panel, read_alike
+from seqkeras.forecasting._frames import read_alike
 from seqkeras.forecasting._origins import Origins
+from seqkeras.forecasting._panel import Panel
 from seqkeras.windows import GroupedArray
 
 #: Names of forecasts, `(origins, horizon)`.

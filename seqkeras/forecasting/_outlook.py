@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
-from seqkeras.forecasting._frames import Panel
+from seqkeras.forecasting._panel import Panel
 from seqkeras.forecasting._strategies import predict_batches, roll_forward
 from seqkeras.heads import Gaussian, Head, NegativeBinomial, Quantiles, StudentT
 from seqkeras.windows import GroupedArray, StandardScaler

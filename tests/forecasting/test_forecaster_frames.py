@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.forecasting import Forecaster
-from seqkeras.forecasting._forecaster import _known_targets as known_targets
-from seqkeras.forecasting._frames import read_panel
 from seqkeras.models import multi_output
 from seqkeras.testing import check_forecaster
 
@@ -317,27 +315,3 @@ def test_any_panel_gets_a_finite_forecast_in_its_own_form(lengths, kind, form, m
     assert long.ds.dtype == df.ds.dtype
     alone = forecaster.predict(df=given)
     pd.testing.assert_frame_equal(alone, forecast, rtol=1e-4, atol=1e-5)
-
-
-@given(
-    lengths=st.lists(st.integers(6, 20), min_size=1, max_size=3),
-    horizon=st.integers(1, 4),
-    share=st.sampled_from([0.0, 0.3]),
-)
-def test_targets_that_intervals_are_measured_on_are_counted(lengths, horizon, share):
-    random = np.random.default_rng(0)
-    df = pd.concat(
-        pd.DataFrame({"unique_id": i, "ds": np.arange(n), "y": random.normal(size=n)})
-        for i, n in enumerate(lengths)
-    )
-    df["y"] = df.y.where((random.random(len(df)) >= share) | (df.ds == 0))
-    panel = read_panel(df, missing="mask")
-    held_out = np.array([0 if n < horizon + 2 else horizon + n % 3 for n in lengths])
-    held_out = np.minimum(held_out, lengths)
-    counted = sum(
-        np.isfinite(one[start : start + horizon]).sum()
-        for one, rows in zip(panel.values, held_out, strict=True)
-        for start in range(len(one) - rows, len(one) - horizon + 1)
-        if rows
-    )
-    assert known_targets(panel, held_out, horizon) == counted

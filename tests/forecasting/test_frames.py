@@ -1,23 +1,10 @@
-import sys
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from seqkeras.errors import (
-    ArgumentError,
-    DataError,
-    MissingDependencyError,
-    SkippedSeriesWarning,
-)
-from seqkeras.forecasting._frames import (
-    Columns,
-    read_file,
-    read_panel,
-    split_last,
-    write_file,
-)
+from seqkeras.errors import ArgumentError, DataError
+from seqkeras.forecasting._frames import read_panel, split_last
+from seqkeras.forecasting._panel import Columns
 
 
 def test_a_panel_has_each_series_in_order_of_time(panel):
@@ -32,39 +19,6 @@ def test_a_frame_without_ids_is_one_series(one):
     read = read_panel(one)
     assert read.columns.id is None
     assert read.values[0].tolist() == one.y.tolist()
-
-
-def test_other_names_of_columns_are_used_in_and_out(panel):
-    renamed = panel.rename(columns={"unique_id": "shop", "ds": "day", "y": "sales"})
-    read = read_panel(renamed, id_col="shop", time_col="day", target_col="sales")
-    frame = read.forecast_frame({"yhat": np.zeros((3, 2))})
-    assert frame.columns.tolist() == ["shop", "day", "yhat"]
-    assert frame.shop.tolist() == ["a", "a", "b", "b", "c", "c"]
-
-
-@pytest.mark.parametrize("dtype", ["object", "str", "category", "int64"])
-def test_ids_come_back_in_the_dtype_that_they_had(panel, dtype):
-    panel["unique_id"] = panel.unique_id.map({"a": 7, "b": 8, "c": 9}).astype(dtype)
-    frame = read_panel(panel).forecast_frame({"yhat": np.zeros((3, 1))})
-    assert frame.unique_id.dtype == panel.unique_id.dtype
-    assert frame.unique_id.tolist() == panel.unique_id.drop_duplicates().tolist()
-
-
-@pytest.mark.parametrize(
-    "stamps",
-    [
-        pd.date_range("2020-01-01", periods=30, freq="D", tz="Europe/Berlin"),
-        pd.date_range("2020-01-01", periods=30, freq="D").as_unit("s"),
-        pd.period_range("2020-01", periods=30, freq="M"),
-        pd.Index(np.arange(30, dtype="int16")),
-    ],
-)
-def test_stamps_come_back_in_the_dtype_that_they_had(stamps):
-    df = pd.DataFrame({"ds": stamps, "y": np.arange(30.0)})
-    frame = read_panel(df).forecast_frame({"yhat": np.zeros((1, 2))})
-    assert frame.ds.dtype == df.ds.dtype
-    history = read_panel(df).history_frame()
-    assert history.ds.tolist() == df.ds.tolist()
 
 
 @pytest.mark.parametrize(
@@ -150,99 +104,11 @@ def test_duplicates_without_ids_hint_at_the_id_column(panel):
         read_panel(panel.drop(columns="unique_id"))
 
 
-def test_short_series_raise_or_are_skipped_with_a_count(panel):
-    read = read_panel(panel)
-    with pytest.raises(DataError, match=r"Series 'a' has 60 rows and must have 70 \(x\).*skip"):
-        read.long_enough(70, why="x", short_series="raise")
-    with pytest.warns(SkippedSeriesWarning, match="1 of 3 series are too short"):
-        kept = read.long_enough(70, why="x", short_series="skip")
-    assert kept.ids.tolist() == ["b", "c"]
-    assert [len(one) for one in kept.values] == [70, 80]
-    with warnings.catch_warnings(), pytest.raises(DataError, match="3 of 3 series"):
-        read.long_enough(100, why="x", short_series="skip")
-
-
 def test_the_last_rows_of_each_series_are_split_off(panel):
     train, test = split_last(panel, 5, Columns("unique_id", "ds", "y"))
     assert test.groupby("unique_id").size().tolist() == [5, 5, 5]
     assert (test.groupby("unique_id").ds.min() > train.groupby("unique_id").ds.max()).all()
     assert len(train) + len(test) == len(panel)
-
-
-def test_series_are_found_by_id(panel):
-    read = read_panel(panel)
-    assert (read.numbers(), read.numbers("b"), read.numbers(["c", "a"])) == ([0, 1, 2], [1], [2, 0])
-    with pytest.raises(ArgumentError, match="series must be among the ids of the 3 series"):
-        read.numbers("d")
-    parts = read.take(read.numbers(["c", "a"])).split([panel])
-    assert list(parts) == ["c", "a"]
-    assert parts["c"][0].unique_id.unique().tolist() == ["c"]
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_file_keeps_a_frame(one, tmp_path, suffix):
-    path = tmp_path / f"series{suffix}"
-    write_file(one, path)
-    pd.testing.assert_frame_equal(read_file(path, time_col="ds"), one)
-
-
-def test_files_that_cannot_be_read_are_refused(tmp_path):
-    with pytest.raises(ArgumentError, match=r"a \.csv or \.parquet file"):
-        read_file(tmp_path / "series.xlsx", time_col="ds")
-    path = tmp_path / "series.csv"
-    path.write_text("ds,y\nyesterday,1\n")
-    with pytest.raises(DataError, match="'ds' cannot be read as time stamps"):
-        read_file(path, time_col="ds")
-    with pytest.raises(ArgumentError, match="time_col must be a column of df"):
-        read_file(path, time_col="date")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "why"),
-    [
-        ("empty.csv", b"", "No columns"),
-        ("wide.csv", "ds,y\n1,2\n".encode("utf-16"), "'utf-8' codec"),
-        ("ragged.csv", b"ds,y\n1,2\n1,2,3,4\n", "Expected 2 fields in line 3, saw 4"),
-        ("text.parquet", b"ds,y\n1,2\n", "Could not open Parquet"),
-        ("cut.parquet", b"PAR1" + bytes(20) + b"\x10\0\0\0PAR1", ""),
-    ],
-)
-def test_a_damaged_file_is_named_with_the_reason(tmp_path, name, content, why):
-    (tmp_path / name).write_bytes(content)
-    kind = name.rpartition(".")[2]
-    with pytest.raises(DataError, match=rf"{name} cannot be read as {kind}: .*{why}.*\. Save it"):
-        read_file(tmp_path / name, time_col="ds")
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_missing_file_and_a_missing_pyarrow_are_told_as_such(one, tmp_path, monkeypatch, suffix):
-    path = tmp_path / f"series{suffix}"
-    with pytest.raises(FileNotFoundError, match=path.name):
-        read_file(path, time_col="ds")
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    if suffix == ".parquet":
-        with pytest.raises(MissingDependencyError, match=r"seqkeras\[parquet\]"):
-            write_file(one, path)
-        with pytest.raises(MissingDependencyError, match=r"seqkeras\[parquet\]"):
-            read_file(path, time_col="ds")
-
-
-def test_ids_of_a_csv_file_are_read_as_text(tmp_path):
-    path = tmp_path / "series.csv"
-    path.write_text("shop,ds,y\n007,2024-01-01,1\nNA,2024-01-01,NA\n,2024-01-01,3\n")
-    df = read_file(path, time_col="ds", id_col="shop")
-    assert df["shop"][:2].tolist() == ["007", "NA"]
-    assert df["shop"].isna().tolist() == [False, False, True]
-    assert df["y"].isna().tolist() == [False, True, False]
-
-
-def test_stamps_of_a_csv_file_may_cross_into_summer_time(one, tmp_path):
-    path = tmp_path / "series.csv"
-    stamps = pd.date_range("2024-03-30", periods=len(one), freq="h", tz="Europe/Berlin")
-    one.assign(ds=[stamp.isoformat() for stamp in stamps]).to_csv(path, index=False)
-    df = read_file(path, time_col="ds")
-    assert df.ds.tolist() == stamps.tolist()
-    assert read_panel(df).calendar.freq == "h"
 
 
 def test_a_column_that_is_in_the_index_is_answered_with_reset_index(panel):

@@ -1,0 +1,287 @@
+"""One fit: rows are held out, a network is trained and measured on them, and trained afresh."""
+
+import random
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from seqkeras._checks import bad_argument
+from seqkeras.errors import DataError
+from seqkeras.forecasting._conformal import ConformalIntervals, check_enough, needed
+from seqkeras.forecasting._inputs import CovariateScaler, Inputs, pairs
+from seqkeras.forecasting._outlook import check_counts, look_ahead, resolve_head, scaler_for
+from seqkeras.forecasting._panel import Panel
+from seqkeras.forecasting._strategies import (
+    Sizes,
+    build_network,
+    default_batch_size,
+    default_lookback,
+)
+from seqkeras.forecasting._training import TrainingLog, train
+from seqkeras.heads import Head
+from seqkeras.windows import StandardScaler, Windows, WindowSpec
+
+if TYPE_CHECKING:
+    from seqkeras.forecasting._forecaster import Forecaster
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit found: the attributes of `Forecaster`, without their underscore."""
+
+    model: keras.Model
+    horizon: int
+    lookback: int
+    season_length: int
+    log: TrainingLog
+    head: Head | None
+    intervals: ConformalIntervals | None
+    scaler: StandardScaler
+    inputs: Inputs
+    panel: Panel
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """A fit that was checked, and can be run.
+
+    Attributes:
+        parameters: those of the forecaster, which were checked; nothing else of it is read.
+        panel: the series, each long enough.
+        lookback: timesteps that a forecast reads.
+        season_length: timesteps of one season, at most the lookback.
+        head: what the network learns beside the point.
+        held_out: `(series,)`, rows at the end of each that the first training does not see.
+    """
+
+    parameters: "Forecaster"
+    panel: Panel
+    lookback: int
+    season_length: int
+    head: Head | None
+    held_out: Integers
+
+    @classmethod
+    def of(cls, parameters: "Forecaster", panel: Panel) -> "Fitting":
+        """Settles what depends on the series.
+
+        Raises:
+            ArgumentError: the season is longer than the lookback.
+            DataError: series are too short, or have other targets than the head is of.
+        """
+        horizon, short_series = parameters.horizon, parameters.short_series
+        lookback, season = _window(parameters, panel)
+        panel = panel.long_enough(
+            lookback + horizon,
+            why=f"lookback {lookback} + horizon {horizon}",
+            short_series=short_series,
+        ).with_recent(lookback, short_series=short_series)
+        head = resolve_head(parameters.head)
+        check_counts(panel, head)
+        return cls(
+            parameters, panel, lookback, season, head, _hold_out(parameters, panel, lookback)
+        )
+
+    def run(self) -> Fitted:
+        """Trains until the held-out windows are forecast best, and then afresh on all rows.
+
+        Raises:
+            ArgumentError: the model is none that can be trained.
+            DataError: too little is known of the held-out rows, or training diverged.
+        """
+        series = self._scaled(self.panel)
+        with _seeded(self.parameters.seed) as seed:
+            network = self._network()
+            fresh = network.get_weights()
+            log, errors = self._validate(network, seed)
+            intervals = self._intervals(errors, series.scaler)
+            if self.held_out.any():
+                network.set_weights(fresh)
+            if self.held_out.any() and log.best_epoch:
+                self._train(network, series, None, seed, "refit", epochs=log.best_epoch)
+        return Fitted(
+            model=network,
+            horizon=int(self.parameters.horizon),
+            lookback=self.lookback,
+            season_length=self.season_length,
+            log=log,
+            head=self.head,
+            intervals=intervals,
+            scaler=series.scaler,
+            inputs=series.inputs,
+            panel=self.panel.tail(self.lookback),
+        )
+
+    def _network(self) -> keras.Model:
+        covariates, masked = self.panel.covariates, self.panel.has_missing
+        outputs = 1 if self.head is None else self.head.outputs
+        return build_network(
+            self.parameters.model,
+            lookback=int(self.lookback),
+            horizon=int(self.parameters.horizon),
+            season_length=self.season_length,
+            units=self.parameters.units,
+            cell=self.parameters.cell,
+            sizes=Sizes.of(covariates, masked=masked, outputs=outputs),
+            counts=self.head is not None and self.head.counts,
+        )
+
+    def _scaled(self, panel: Panel) -> "_Scaled":
+        """Rows of the series, with scalers that have seen no others."""
+        scaler, covariates = scaler_for(panel.values, self.head), CovariateScaler.fit(panel)
+        inputs = Inputs(covariates, self.season_length, self.panel.has_missing)
+        return _Scaled(panel, scaler, inputs, self.lookback)
+
+    def _validate(self, network: keras.Model, seed: int) -> tuple[TrainingLog, Floats]:
+        """Trains on what comes before the held-out rows; the errors on these.
+
+        They are in units of the series; with a head, in units of its widths.
+        """
+        horizon, lengths = self.parameters.horizon, self.panel.values.lengths
+        past = self._scaled(self.panel.select(0, lengths - self.held_out))
+        if not self.held_out.any():
+            return self._train(network, past, None, seed, "fit"), np.empty((0, horizon))
+        # Windows whose targets are held-out rows; their inputs may reach back into the past.
+        first = np.where(self.held_out > 0, lengths - self.held_out - self.lookback, lengths)
+        recent = replace(past, panel=self.panel.select(first, lengths))
+        check = recent.windows(network.output_shape[1], batch_size=1024)
+        log = self._train(network, past, check, seed, "fit")
+        whole = pairs(recent.windows(horizon, batch_size=1024))
+        errors = np.concatenate(
+            [look_ahead(network, self.head, x, horizon).errors(y) for x, y in whole]
+        )
+        if self.head is None:
+            errors *= past.scaler.scale_[_series_of(self.held_out, horizon)][:, np.newaxis]
+        return log, errors
+
+    def _intervals(self, errors: Floats, scaler: StandardScaler) -> ConformalIntervals | None:
+        if not self.parameters.levels:
+            return None
+        if self.head is None:  # in the unit of the scaler that forecasts will be scaled by
+            series = _series_of(self.held_out, self.parameters.horizon)
+            errors = errors / scaler.scale_[series][:, np.newaxis]
+        return ConformalIntervals.fit(errors, levels=tuple(self.parameters.levels))
+
+    def _train(
+        self,
+        network: keras.Model,
+        series: "_Scaled",
+        validation: Windows | None,
+        seed: int,
+        label: str,
+        *,
+        epochs: int | None = None,
+    ) -> TrainingLog:
+        steps = network.output_shape[1]
+        batch_size = self.parameters.batch_size or default_batch_size(series.count(steps))
+        return train(
+            series.inputs.to_train(network),
+            series.windows(steps, batch_size=batch_size, shuffle=True, seed=seed),
+            validation,
+            epochs=epochs or self.parameters.epochs,
+            patience=self.parameters.patience,
+            learning_rate=float(self.parameters.learning_rate),
+            progress=label if self.parameters.progress else None,
+            loss=self.head,
+        )
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """Series, and how they become what a network reads."""
+
+    panel: Panel
+    scaler: StandardScaler
+    inputs: Inputs
+    lookback: int
+
+    def windows(self, steps: int, **options: Any) -> Windows:
+        return self.inputs.windows(self.panel, self.scaler, self.lookback, steps, **options)
+
+    def count(self, steps: int) -> int:
+        """How many windows there are."""
+        return int(WindowSpec(self.lookback, horizon=steps).counts(self.panel.values.lengths).sum())
+
+
+def known_targets(panel: Panel, held_out: Integers, horizon: int) -> int:
+    """Targets that are not missing, over all windows whose whole horizon is held out."""
+    if not panel.has_missing:
+        return len(_series_of(held_out, horizon)) * horizon
+    lengths = panel.values.lengths
+    known = ~np.isnan(panel.values.select(lengths - held_out, lengths).values)
+    last = np.repeat(held_out - horizon, held_out)  # where the last window of a series begins
+    row = np.arange(len(known)) - np.repeat(np.cumsum(held_out) - held_out, held_out)
+    windows = np.minimum(row, last) - np.maximum(row - horizon + 1, 0) + 1
+    return int(windows[known].sum())
+
+
+def _window(parameters: "Forecaster", panel: Panel) -> tuple[int, int]:
+    """Lookback and season length for these series."""
+    season = parameters.season_length or panel.calendar.season_length
+    lengths = panel.values.lengths
+    held_out = _least_held_out(parameters, len(lengths)) if parameters.validation else 0
+    room = int(np.median(lengths)) - parameters.horizon - held_out
+    lookback = parameters.lookback or default_lookback(parameters.horizon, season, room)
+    if season > lookback and parameters.season_length is not None:
+        raise bad_argument("season_length", season, f"at most the lookback, {lookback}")
+    return lookback, season if season <= lookback else 1
+
+
+def _hold_out(parameters: "Forecaster", panel: Panel, lookback: int) -> Integers:
+    """Rows at the end of each series that the first training does not see; 0 for none."""
+    horizon, lengths = parameters.horizon, panel.values.lengths
+    if not parameters.validation:
+        return np.zeros_like(lengths)
+    least = _least_held_out(parameters, int(np.sum(lengths >= lookback + 2 * horizon)))
+    rows = np.maximum(least, (parameters.validation * lengths).astype(np.int64))
+    rows = np.minimum(rows, np.maximum(least, lengths - lookback - horizon))
+    enough = lengths - rows >= lookback + horizon
+    if not enough.any():
+        longest = int(np.argmax(lengths))
+        must = lookback + horizon + least
+        raise DataError(
+            f"{panel.name(longest)} is the longest, with {lengths[longest]} rows, and must "
+            f"have {must} to hold out {least} (lookback {lookback} + horizon {horizon} + "
+            f"held out {least}). Use a smaller lookback or horizon, or validation=0 with "
+            "levels=()."
+        )
+    rows = np.where(enough, rows, 0)
+    # What was constant before has no scale of its own to measure errors by.
+    varied = enough & (panel.values.select(0, lengths - rows).spread() > 0)
+    rows = np.where(varied, rows, 0) if varied.any() else rows
+    check_enough(known_targets(panel, rows, horizon), tuple(parameters.levels))
+    return rows
+
+
+def _least_held_out(parameters: "Forecaster", series: int) -> int:
+    """Rows to hold out at least, so that the highest level has the residuals that it needs."""
+    windows = -(-needed(tuple(parameters.levels)) // (parameters.horizon * max(1, series)))
+    return int(parameters.horizon + max(1, windows) - 1)
+
+
+def _series_of(held_out: Integers, horizon: int) -> Integers:
+    """The number of the series of each window whose whole horizon is held out."""
+    windows = np.where(held_out > 0, held_out - horizon + 1, 0)
+    return np.repeat(np.arange(len(held_out)), windows)
+
+
+@contextmanager
+def _seeded(seed: int | None) -> Iterator[int]:
+    """Fixes what Keras draws from, and gives Python's and NumPy's global numbers back as found."""
+    seed = secrets.randbelow(2**31) if seed is None else int(seed)
+    python, numpy = random.getstate(), np.random.get_state()
+    keras.utils.set_random_seed(seed)
+    try:
+        yield seed
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

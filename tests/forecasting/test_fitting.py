@@ -1,0 +1,31 @@
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqkeras.forecasting._fitting import known_targets
+from seqkeras.forecasting._frames import read_panel
+
+
+@given(
+    lengths=st.lists(st.integers(6, 20), min_size=1, max_size=3),
+    horizon=st.integers(1, 4),
+    share=st.sampled_from([0.0, 0.3]),
+)
+def test_targets_that_intervals_are_measured_on_are_counted(lengths, horizon, share):
+    random = np.random.default_rng(0)
+    df = pd.concat(
+        pd.DataFrame({"unique_id": i, "ds": np.arange(n), "y": random.normal(size=n)})
+        for i, n in enumerate(lengths)
+    )
+    df["y"] = df.y.where((random.random(len(df)) >= share) | (df.ds == 0))
+    panel = read_panel(df, missing="mask")
+    held_out = np.array([0 if n < horizon + 2 else horizon + n % 3 for n in lengths])
+    held_out = np.minimum(held_out, lengths)
+    counted = sum(
+        np.isfinite(one[start : start + horizon]).sum()
+        for one, rows in zip(panel.values, held_out, strict=True)
+        for start in range(len(one) - rows, len(one) - horizon + 1)
+        if rows
+    )
+    assert known_targets(panel, held_out, horizon) == counted
