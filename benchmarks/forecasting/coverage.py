@@ -70,7 +70,7 @@ def run(df, about, head, options):
         seed=options.seed,
         progress=False,
     )
-    start = time.perf_counter()
+    start = time.process_time()
     found = forecaster.backtest(
         df, windows=about.windows, time_col=about.time, target_col=about.target
     )
@@ -82,7 +82,7 @@ def run(df, about, head, options):
         "MSIS": ours[f"MSIS {share}"].round(2),
         "MASE": ours.MASE.round(3),
         "MASE of seasonal naive": bar.MASE.round(3),
-        "seconds": round(time.perf_counter() - start),
+        "processor seconds": round(time.process_time() - start),
     }
 
 
