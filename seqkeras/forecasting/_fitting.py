@@ -103,11 +103,11 @@ class Fitting:
             network = self._network()
             fresh = network.get_weights()
             log, errors = self._validate(network, seed)
-            intervals = self._intervals(errors, series.scaler)
             if self.held_out.any():
                 network.set_weights(fresh)
             if self.held_out.any() and log.best_epoch:
                 self._train(network, series, None, seed, "refit", epochs=log.best_epoch)
+            intervals = self._intervals(errors, network, series)
         return Fitted(
             model=network,
             horizon=int(self.parameters.horizon),
@@ -142,34 +142,46 @@ class Fitting:
         return _Scaled(panel, scaler, inputs, self.lookback)
 
     def _validate(self, network: keras.Model, seed: int) -> tuple[TrainingLog, Floats]:
-        """Trains on what comes before the held-out rows; the errors on these.
-
-        They are in units of the series; with a head, in units of its widths.
-        """
+        """Trains on what comes before the held-out rows; the errors on these, in their units."""
         horizon, lengths = self.parameters.horizon, self.panel.values.lengths
         past = self._scaled(self.panel.select(0, lengths - self.held_out))
         if not self.held_out.any():
             return self._train(network, past, None, seed, "fit"), np.empty((0, horizon))
-        # Windows whose targets are held-out rows; their inputs may reach back into the past.
-        first = np.where(self.held_out > 0, lengths - self.held_out - self.lookback, lengths)
-        recent = replace(past, panel=self.panel.select(first, lengths))
-        check = recent.windows(network.output_shape[1], batch_size=1024)
+        check = self._recent(past).windows(network.output_shape[1], batch_size=1024)
         log = self._train(network, past, check, seed, "fit")
-        whole = pairs(recent.windows(horizon, batch_size=1024))
-        errors = np.concatenate(
-            [look_ahead(network, self.head, x, horizon).errors(y) for x, y in whole]
-        )
-        if self.head is None:
-            errors *= past.scaler.scale_[_series_of(self.held_out, horizon)][:, np.newaxis]
-        return log, errors
+        whole = pairs(self._recent(past).windows(horizon, batch_size=1024))
+        errors = [y - look_ahead(network, self.head, x, horizon).point for x, y in whole]
+        return log, np.concatenate(errors) * self._scale(past)
 
-    def _intervals(self, errors: Floats, scaler: StandardScaler) -> ConformalIntervals | None:
+    def _intervals(
+        self, errors: Floats, network: keras.Model, series: "_Scaled"
+    ) -> ConformalIntervals | None:
+        """How wide intervals are, in units of the network and the scaler that will forecast.
+
+        The errors are those of the network that had not seen these rows. Of the other one, trained
+        on them too, only the widths are taken, which are those that intervals will be made of.
+        """
         if not self.parameters.levels:
             return None
-        if self.head is None:  # in the unit of the scaler that forecasts will be scaled by
-            series = _series_of(self.held_out, self.parameters.horizon)
-            errors = errors / scaler.scale_[series][:, np.newaxis]
+        errors = errors / self._scale(series)
+        if self.head is not None:
+            whole = pairs(self._recent(series).windows(self.parameters.horizon, batch_size=1024))
+            found = [look_ahead(network, self.head, x, self.parameters.horizon) for x, _ in whole]
+            ends = np.cumsum([len(one.point) for one in found])[:-1]
+            parts = zip(found, np.split(errors, ends), strict=True)
+            errors = np.concatenate([one.in_widths(part) for one, part in parts])
         return ConformalIntervals.fit(errors, levels=tuple(self.parameters.levels))
+
+    def _recent(self, series: "_Scaled") -> "_Scaled":
+        """Rows whose windows have held-out targets; inputs may reach back into the past."""
+        lengths = self.panel.values.lengths
+        first = np.where(self.held_out > 0, lengths - self.held_out - self.lookback, lengths)
+        return replace(series, panel=self.panel.select(first, lengths))
+
+    def _scale(self, series: "_Scaled") -> Floats:
+        """The scale of each window whose whole horizon is held out, `(windows, 1)`."""
+        of_window = _series_of(self.held_out, self.parameters.horizon)
+        return series.scaler.scale_[of_window][:, np.newaxis]
 
     def _train(
         self,

@@ -46,10 +46,9 @@ class Outlook:
     below: Floats
     above: Floats
 
-    def errors(self, actual: npt.ArrayLike) -> Floats:
-        """How far off the point is, in units of `below` or `above`."""
-        error = np.asarray(actual) - self.point
-        return error / np.where(error < 0, self.below, self.above)
+    def in_widths(self, errors: Floats) -> Floats:
+        """Errors, below 0 where the point was too high, in units of `below` or `above`."""
+        return errors / np.where(errors < 0, self.below, self.above)
 
 
 def resolve_head(head: "str | Head | None") -> Head | None:

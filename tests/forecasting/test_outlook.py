@@ -121,8 +121,8 @@ def test_errors_are_measured_in_widths():
     found = look_ahead(network, Quantiles([0.1, 0.5, 0.9]), np.ones((2, 4, 1), "float32"), 3)
     # Untrained, all quantiles are the naive forecast, and the width is the least there is.
     np.testing.assert_allclose(found.point, 1.0)
-    np.testing.assert_allclose(found.errors(found.point + 2 * found.above), 2.0)
-    np.testing.assert_allclose(found.errors(found.point - 3 * found.below), -3.0)
+    np.testing.assert_allclose(found.in_widths(2 * found.above), 2.0)
+    np.testing.assert_allclose(found.in_widths(-3 * found.below), -3.0)
 
 
 @pytest.mark.parametrize("wrong", [-1.0, 0.5])
