@@ -71,13 +71,14 @@ class ReversibleNormalization(keras.layers.Layer):
             exponential of its weight, and so never 0.
         epsilon: added to the variance of `"revin"`, for windows that are constant.
 
-    Call arguments:
-        inputs: windows `(batch, lookback, channels)`; or with `statistics` a forecast `(batch,
-            steps)` of one channel, `(batch, steps, channels)`, of one channel several numbers
-            `(batch, steps, outputs)`, or `(batch, steps, channels, outputs)`.
-        statistics: what the first call gave.
-        mask: where values count, `(batch, lookback)` or `(batch, lookback, channels)`; others are
-            not looked at, and normalised like the rest.
+    Arguments of its call:
+
+    - `inputs`: windows `(batch, lookback, channels)`. With `statistics` a forecast, of one channel
+      `(batch, steps)` or with several numbers `(batch, steps, outputs)`, of more
+      `(batch, steps, channels)` or `(batch, steps, channels, outputs)`.
+    - `statistics`: what the first call gave.
+    - `mask`: where values count, `(batch, lookback)` or `(batch, lookback, channels)`; others are
+      not looked at, and normalised like the rest.
 
     Returns:
         The normalised windows and statistics `(batch, 2, channels)`: center and scale. With
