@@ -116,7 +116,7 @@ def backtest(
     schedule = Schedule.parse(forecaster.horizon, windows=windows, step=step, gap=gap, refit=refit)
     _check_jobs(n_jobs)
     df, panel, columns = read_history(forecaster, df, schedule.rows, columns)
-    _check_names(panel)
+    check_names(panel)
     jobs = [
         joblib.delayed(run_fold)(
             forecaster,
@@ -184,7 +184,7 @@ def insample(forecaster: "Forecaster", df: pd.DataFrame, step: int | None) -> pd
     horizon, lookback = forecaster.horizon_, forecaster.lookback_
     step = horizon if step is None else check_integer("step", step)
     panel, numbers = read_known(forecaster, df)
-    _check_names(panel)
+    check_names(panel)
     _check_seen(panel, forecaster.panel_.take(numbers))
     panel = panel.long_enough(
         lookback + horizon,
@@ -300,7 +300,7 @@ def _check_seen(panel: Panel, seen: Panel) -> None:
         )
 
 
-def _check_names(panel: Panel) -> None:
+def check_names(panel: Panel) -> None:
     names = panel.columns
     if "cutoff" in (names.id, names.time, names.target) or str(names.target).startswith("yhat"):
         raise DataError(

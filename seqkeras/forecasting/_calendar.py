@@ -163,8 +163,13 @@ class Calendar:
             order = np.arange(len(times) * count).reshape(count, len(times)).T.ravel()
             together = moved[0].append(moved[1:])[order]
         spread = together.astype(self.dtype)
-        if not self.is_dated and not np.array_equal(spread, together):
-            raise DataError(f"The stamps after the last are beyond {self.dtype}. Use int64.")
+        if not self.is_dated:
+            # In int64 itself a stamp that is too large is below the one that it is counted from.
+            rows = together.to_numpy().reshape(-1, count)
+            wrapped = np.any((rows < np.asarray(times)[:, np.newaxis])[:, max(0, 1 - first) :])
+            if wrapped or not np.array_equal(spread, together):
+                fix = "Use smaller ones." if self.dtype == "int64" else "Use int64."
+                raise DataError(f"The stamps after the last are beyond {self.dtype}. {fix}")
         return spread
 
     def first_break(self, times: pd.Index, follows: npt.NDArray[np.bool_]) -> int | None:

@@ -200,8 +200,17 @@ def _codes(column: pd.Series, words: tuple[Any, ...], where: Where) -> npt.NDArr
     """1 + the number of each word, 0 for what is not among `words`."""
     numbers, found = pd.factorize(column)
     _check_present(numbers >= 0, column, where)
+    plain = [_plain(one) for one in found]
+    kinds = {isinstance(word, str) for word in words}
+    strange = [one for one in plain if kinds and isinstance(one, str) not in kinds]
+    if strange:
+        raise DataError(
+            f"Column {column.name!r} held words such as {words[0]!r} in fit. Got: {strange[0]!r}, "
+            "which is of another type, and would be taken for a word that was never seen. Convert "
+            "the column to the type that it had."
+        )
     slots = {word: slot for slot, word in enumerate(words, start=1)}
-    table = np.array([slots.get(_plain(one), 0) for one in found], dtype=np.int32)
+    table = np.array([slots.get(one, 0) for one in plain], dtype=np.int32)
     return table[numbers]
 
 

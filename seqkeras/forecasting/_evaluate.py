@@ -5,7 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from seqkeras.forecasting._backtest import Schedule, read_history, repeat_warnings, result, run_fold
+from seqkeras.forecasting._backtest import (
+    Schedule,
+    check_names,
+    read_history,
+    repeat_warnings,
+    result,
+    run_fold,
+)
 from seqkeras.forecasting._forecaster import Forecaster
 from seqkeras.forecasting._frames import split_last
 
@@ -46,6 +53,7 @@ def evaluate_holdout(forecaster: Forecaster, df: pd.DataFrame, **columns: Any) -
     forecaster._check_parameters()
     schedule = Schedule.parse(forecaster.horizon, windows=1, step=None, gap=0, refit=False)
     df, panel, columns = read_history(forecaster, df, schedule.rows, columns)
+    check_names(panel)
     train, _ = split_last(df, schedule.rows, panel.columns)
     fold = run_fold(forecaster, train, panel, schedule, range(1), columns, keep=True)
     repeat_warnings([fold])

@@ -300,6 +300,10 @@ class Forecaster(BaseEstimator):
         drawn = sample_paths(self.model_, self.head_, context, steps, count, seed=seed)
         paths = (self.scaler_.inverse_transform(one) for one in drawn)
         named = {f"path-{number}": one for number, one in enumerate(paths, start=1)}
+        taken = {self.panel_.columns.id, self.panel_.columns.time} & set(named)
+        if taken:
+            fix = "Rename the column, and fit again."
+            raise bad_argument("id_col, time_col", taken.pop(), "not the name of a path", fix)
         return self.panel_.forecast_frame(named)
 
     def future_frame(
@@ -349,7 +353,9 @@ class Forecaster(BaseEstimator):
         forecasts = {"yhat": yhat}
         if self.intervals_ is not None:
             for level, radius in zip(self.intervals_.levels, self.intervals_.radius, strict=True):
-                forecasts[f"yhat-lo-{level:g}"] = yhat - radius[:steps] * found.below * stretch
+                low = yhat - radius[:steps] * found.below * stretch
+                counts = self.head_ is not None and self.head_.counts
+                forecasts[f"yhat-lo-{level:g}"] = np.maximum(low, 0.0) if counts else low
                 forecasts[f"yhat-hi-{level:g}"] = yhat + radius[:steps] * found.above * stretch
         return forecasts
 
@@ -514,7 +520,9 @@ class Forecaster(BaseEstimator):
             rows = self.lookback_
             panel = found.long_enough(rows, why=f"lookback {rows}", short_series="raise").tail(rows)
             scaler = self.scaler_.take(series)
-        ahead = np.zeros((len(panel.ids), self.horizon_, panel.covariates.future_width))
+        # What is known of the horizon is not asked for: it is taken to stay as it is.
+        newest = panel.values.lengths - 1
+        ahead = panel.ahead(np.arange(len(panel.ids)), newest, self.horizon_)
         context = self.inputs_.context(panel, scaler, ahead)
         return embedding_frame(panel, predict_batches(last_state(self.model_), context))
 

@@ -76,6 +76,8 @@ def interpolate(
     """
     known = np.flatnonzero(~np.isnan(values))
     wanted = np.flatnonzero(rows)
+    if len(known) < 2:
+        return values
     after = np.searchsorted(known, wanted).clip(1, len(known) - 1)
     series = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
     inside = (series[known[after - 1]] == series[wanted]) & (series[known[after]] == series[wanted])

@@ -11,6 +11,7 @@ from seqkeras.errors import DataError
 from seqkeras.forecasting._calendar import from_integers, to_integers
 from seqkeras.forecasting._frames import read_alike
 from seqkeras.forecasting._origins import Origins
+from seqkeras.forecasting._outlook import check_counts
 from seqkeras.forecasting._panel import Panel
 from seqkeras.windows import GroupedArray
 
@@ -31,6 +32,7 @@ def read_known(forecaster: "Forecaster", df: pd.DataFrame) -> tuple[Panel, npt.N
     panel = forecaster.panel_
     missing = "mask" if forecaster.inputs_.masked else "raise"
     found = read_alike(df, panel, missing=missing, fill="raise", whole=False)
+    check_counts(found, forecaster.head_)
     if found.columns.id != panel.columns.id:
         has, was = found.columns.id, panel.columns.id
         raise DataError(f"The frame must have ids as in fit: id_col={was!r}. Got: {has!r}.")

@@ -1,5 +1,6 @@
 """What the answers of a network say of the future, in the units that it answers in."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +56,11 @@ def resolve_head(head: "str | Head | None") -> Head | None:
     """The head of this name, or the head itself.
 
     Raises:
-        ArgumentError: it is neither.
+        ArgumentError: it is neither, or has no quantiles around the median.
     """
+    if isinstance(head, Quantiles) and not head.probabilities[0] < 0.5 < head.probabilities[-1]:
+        fix = "The forecast is the median, and its intervals have two sides."
+        raise bad_argument("head", head.probabilities, "quantiles on both sides of 0.5", fix)
     if head is None or isinstance(head, Head):
         return head
     if isinstance(head, str) and head in HEADS:
@@ -105,11 +109,27 @@ def look_ahead(network: keras.Model, head: Head | None, context: Any, horizon: i
     if network.output_shape[1] >= horizon:
         found = head.quantiles(predict_batches(network, context)[:, :horizon], _UNIT)
     else:
-        drawn = sample_paths(network, head, context, horizon, PATHS, seed=_SEED, shared=True)
-        found = np.moveaxis(np.quantile(drawn, _UNIT, axis=0), 0, -1)
+        found = np.concatenate(
+            [
+                np.quantile(
+                    sample_paths(network, head, some, horizon, PATHS, seed=_SEED, shared=True),
+                    _UNIT,
+                    axis=0,
+                ).transpose(1, 2, 0)
+                for some in _parts(context, _MOST_ROWS // PATHS)
+            ]
+        )
     low, point, high = np.moveaxis(found, -1, 0)
     least = 1.0 if head.counts else _LEAST
     return Outlook(point, np.maximum(point - low, least), np.maximum(high - point, least))
+
+
+def _parts(context: Any, rows: int) -> Iterator[Any]:
+    """A context in parts of so many series, so that not all of their futures are there at once."""
+    parts = context if isinstance(context, dict) else {"inputs": context}
+    for first in range(0, max(1, len(parts["inputs"])), rows):
+        some = {name: part[first : first + rows] for name, part in parts.items()}
+        yield some if isinstance(context, dict) else some["inputs"]
 
 
 def sample_paths(

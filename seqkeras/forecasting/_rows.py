@@ -190,7 +190,19 @@ def stamps_of(column: pd.Series, columns: Columns) -> tuple[pd.Index, str]:
         # In int64 no step wraps around; NumPy's dtype is given back, pandas' own is not.
         name = str(times.dtype).lower()
         return pd.Index(times.to_numpy(np.int64)), name if name in INTEGERS else "int64"
+    _check_zone(times, columns)
     return times, str(times.dtype)
+
+
+def _check_zone(times: pd.Index, columns: Columns) -> None:
+    """Raises for a time zone that has no name by which it is found again, such as dateutil's."""
+    try:
+        pd.api.types.pandas_dtype(str(times.dtype))
+    except TypeError as error:
+        raise DataError(
+            f"Column {columns.time!r} has the time zone {getattr(times, 'tz', None)!r}, which has "
+            f"no name. Convert it, for example with df[{columns.time!r}].dt.tz_convert('UTC')."
+        ) from error
 
 
 def _check_order(

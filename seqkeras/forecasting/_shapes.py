@@ -46,9 +46,16 @@ class Shape:
 
     def _widen(self, forecast: pd.DataFrame, id_col: str, time_col: str) -> pd.DataFrame:
         ids = pd.Index(forecast[id_col].drop_duplicates())
-        times = pd.Index(forecast[time_col][: len(forecast) // len(ids)], name=self.names[0])
+        steps = len(forecast) // len(ids)
+        stamps = pd.Index(forecast[time_col], name=self.names[0])
+        times = stamps[:steps]
         values = forecast.drop(columns=[id_col, time_col])
         columns = pd.MultiIndex.from_product([values.columns, ids], names=[None, self.names[1]])
+        if not all(
+            stamps[first : first + steps].equals(times) for first in range(0, len(stamps), steps)
+        ):  # some series were updated further than others
+            rows = forecast.set_index([time_col, id_col]).unstack(id_col)
+            return rows.reindex(columns=columns).rename_axis(index=self.names[0])
         cube = values.to_numpy().reshape(len(ids), len(times), -1).transpose(1, 2, 0)
         return pd.DataFrame(cube.reshape(len(times), -1), index=times, columns=columns)
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -59,7 +60,7 @@ def train(
     if loss is None:
         loss = keras.losses.MeanAbsoluteError(reduction=by_weight)
     else:
-        loss = type(loss).from_config({**loss.get_config(), "reduction": by_weight})
+        loss = _Weighed(loss, name=loss.name, reduction=by_weight)
     # Gradients of a recurrent network can explode: the norm is clipped (Pascanu et al. 2013).
     model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), loss=loss)
     untrained = model.get_weights()
@@ -84,3 +85,19 @@ def train(
     if best == 0:
         model.set_weights(untrained)
     return TrainingLog(losses, held_out, best)
+
+
+@keras.saving.register_keras_serializable(package="seqkeras")
+class _Weighed(keras.losses.Loss):
+    """The loss of a head, reduced in a way of its own; the head itself stays as it is."""
+
+    def __init__(self, head: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self.head = keras.saving.deserialize_keras_object(head) if isinstance(head, dict) else head
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.head.call(y_true, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        """What pickles of a trained model need."""
+        return {**super().get_config(), "head": keras.saving.serialize_keras_object(self.head)}

@@ -33,7 +33,14 @@ class Head(keras.losses.Loss):
     counts = False
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each timestep, `(batch, steps)`; targets may be `(batch, steps, 1)`."""
+        """The loss of each timestep, `(batch, steps)`; targets may be `(batch, steps, 1)`.
+
+        Raises:
+            ArgumentError: the outputs are not `(batch, steps, outputs)`.
+        """
+        if len(y_pred.shape) != 3 or y_pred.shape[-1] != self.outputs:
+            expected = f"of shape (batch, steps, {self.outputs})"
+            raise bad_argument("y_pred", f"shape {tuple(y_pred.shape)}", expected)
         target = y_true[..., 0] if len(y_true.shape) == len(y_pred.shape) else y_true
         return self._loss(ops.cast(target, y_pred.dtype), y_pred)
 

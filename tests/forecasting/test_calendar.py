@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -158,3 +160,11 @@ def test_stamps_move_each_by_its_own_steps(times):
     assert moved.dtype == times.dtype
     assert moved.tolist() == [times[3 + step] if step < 6 else None for step in steps]
     assert not len(calendar_of(times).shift(times[:0], steps[:0]))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int16"])
+def test_integers_that_would_wrap_around_are_refused(dtype):
+    most = np.iinfo(dtype).max
+    calendar = dataclasses.replace(calendar_of(pd.Index([0, 1])), dtype=dtype)
+    with pytest.raises(DataError, match=f"The stamps after the last are beyond {dtype}"):
+        calendar.span(pd.Index([most - 1], dtype="int64"), 1, 3)

@@ -144,3 +144,11 @@ def test_ten_thousand_series_are_read_at_once():
     assert len(read_panel(df, **names).ids) == series
     assert len(read_panel(df.drop(df.index[7::60])[["unique_id", "ds", "y"]], fill="mask").ids)
     assert time.process_time() - start < 3
+
+
+def test_words_that_come_back_as_numbers_are_refused(shops):
+    words = shops.assign(weather=np.where(shops.temperature > 1, "1", "0"))
+    panel = read_panel(words, future_covariates=["weather"])
+    numbers = words.assign(weather=words.weather.astype(int))
+    with pytest.raises(DataError, match=r"Column 'weather' held words such as '0' in fit. Got: 0"):
+        read_alike(numbers, panel, missing="mask", fill="raise")

@@ -57,3 +57,17 @@ def test_a_network_without_recurrence_is_refused():
     x = keras.Input((5, 1))
     with pytest.raises(ArgumentError, match="needs a network with a recurrent layer"):
         last_state(keras.Model(x, keras.layers.Flatten()(x)))
+
+
+def test_what_is_known_of_the_horizon_is_taken_to_stay(case):
+    _, df = case
+    known = df.assign(price=1000 + df.ds / 100)
+    forecaster = Forecaster(
+        3,
+        model="encoder_decoder",
+        **{"lookback": 8, "units": 4, "epochs": 1, "validation": 0, "levels": ()},
+        seed=0,
+        progress=False,
+    ).fit(known, future_covariates=["price"])
+    # Zeros for the price would be thousands of deviations away, and saturate the state.
+    assert np.abs(forecaster.encode().to_numpy()).max() < 0.999

@@ -61,3 +61,8 @@ def test_series_too_short_to_hold_out_are_told(panel):
     with pytest.warns(SkippedSeriesWarning):
         held_out = evaluate_holdout(forecaster(short_series="skip"), short)
     assert held_out.forecast.unique_id.unique().tolist() == ["a", "b", "c"]
+
+
+def test_columns_that_a_forecast_has_itself_are_refused(panel):
+    with pytest.raises(DataError, match="has columns cutoff and yhat"):
+        evaluate_holdout(forecaster(), panel.rename(columns={"y": "yhat"}), target_col="yhat")

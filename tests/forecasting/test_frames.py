@@ -128,3 +128,9 @@ def test_columns_that_would_clash_are_refused(one):
 def test_rows_are_found_by_position_whatever_the_index_says(panel):
     strange = panel.set_index(pd.Index([0] * len(panel)))
     assert read_panel(strange).values.values.tolist() == read_panel(panel).values.values.tolist()
+
+
+def test_a_time_zone_without_a_name_is_refused(panel):
+    panel["ds"] = panel.ds.dt.tz_localize("dateutil/Europe/Berlin")
+    with pytest.raises(DataError, match=r"which has no name\. Convert it"):
+        read_panel(panel)

@@ -80,3 +80,9 @@ def test_far_more_gaps_than_rows_hint_at_the_frequency():
 def test_covariates_of_missing_rows_are_not_made_up(one):
     with pytest.raises(ValueError, match="Put the missing rows into df"):
         read_panel(one.assign(x=1.0).drop(index=5), past_covariates=["x"], fill="mask")
+
+
+def test_nothing_is_drawn_between_values_that_are_not_there():
+    nothing = np.full(4, np.nan)
+    found = interpolate(nothing, np.array([0, 4]), np.array([False, True, True, False]))
+    np.testing.assert_array_equal(found, nothing)

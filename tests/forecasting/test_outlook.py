@@ -1,5 +1,7 @@
 """What a forecaster with a head says of the future: intervals in its units, and drawn futures."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -157,3 +159,61 @@ def test_a_network_of_ones_own_must_answer_what_the_head_needs():
     model = network(1, lookback=4, horizon=3)
     with pytest.raises(ArgumentError, match=r"to \(batch, steps, 2\)"):
         forecaster_of(model, "gaussian", units=None).fit(frame_of(counts(50)))
+
+
+def test_intervals_of_counts_do_not_reach_below_none():
+    y = np.random.default_rng(0).poisson(0.5, 80)
+    forecast = forecaster_of("multi_output", "negative_binomial").fit(frame_of(y)).predict()
+    assert (forecast.filter(like="yhat-lo").to_numpy(float) >= 0).all()
+
+
+def test_new_rows_of_counts_must_be_counts():
+    df = frame_of(counts(50))
+    forecaster = forecaster_of("multi_output", "negative_binomial").fit(df.iloc[:-1])
+    with pytest.raises(DataError, match=r"has the target -7\.5"):
+        forecaster.update(df.iloc[-1:].assign(y=-7.5))
+
+
+@pytest.mark.parametrize("probabilities", [[0.5], [0.8, 0.9], [0.1, 0.5]])
+def test_quantiles_must_lie_on_both_sides_of_the_median(probabilities):
+    with pytest.raises(ArgumentError, match=r"head must be quantiles on both sides of 0\.5"):
+        forecaster_of("multi_output", Quantiles(probabilities)).fit(frame_of(counts(50)))
+
+
+def test_options_of_a_head_of_ones_own_are_kept():
+    class Heavier(Gaussian):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def _loss(self, target, outputs):
+            return self.factor * super()._loss(target, outputs)
+
+    df = frame_of(counts(50))
+    plain, heavier = (
+        forecaster_of("multi_output", head).fit(df).log_.val_loss[0]
+        for head in (Gaussian(), Heavier(100))
+    )
+    assert heavier == pytest.approx(100 * plain, rel=1e-4)
+
+
+def test_futures_do_not_take_the_place_of_ids():
+    df = panel_of({"a": counts(50)}).rename(columns={"unique_id": "path-1"})
+    forecaster = forecaster_of("multi_output", "gaussian").fit(df, id_col="path-1")
+    with pytest.raises(ArgumentError, match="not the name of a path"):
+        forecaster.sample(2)
+
+
+def test_quantiles_of_paths_do_not_depend_on_how_many_series_there_are(monkeypatch):
+    network = multi_output(lookback=4, horizon=1, outputs=2, units=4)
+    x = np.random.default_rng(0).normal(size=(7, 4, 1)).astype("float32")
+    whole = look_ahead(network, Gaussian(), x, 2)
+    monkeypatch.setattr("seqkeras.forecasting._outlook._MOST_ROWS", 600)
+    np.testing.assert_allclose(look_ahead(network, Gaussian(), x, 2).point, whole.point, rtol=1e-5)
+
+
+def test_a_fitted_forecaster_with_a_head_is_pickled():
+    forecaster = forecaster_of("multi_output", Quantiles([0.1, 0.5, 0.9])).fit(frame_of(counts(50)))
+    copy = pickle.loads(pickle.dumps(forecaster))
+    pd.testing.assert_frame_equal(copy.predict(), forecaster.predict())
+    assert copy.head_.probabilities == (0.1, 0.5, 0.9)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,3 +112,14 @@ def test_a_series_without_stamps_is_refused():
 def test_covariates_beside_a_wide_frame_are_answered_with_the_way_to_a_long_one(wide):
     with pytest.raises(ArgumentError, match=r"columns of a long frame.*melt\('ds'"):
         read_panel(wide.dropna(), past_covariates=["a"])
+
+
+def test_series_that_end_elsewhere_are_forecast_at_their_own_stamps(wide):
+    _, panel = answer(wide)
+    later = panel.last + np.array([2, 0, 0]) * pd.Timedelta("1D")
+    forecast = dataclasses.replace(panel, last=later).answer({"yhat": np.arange(6.0).reshape(3, 2)})
+    assert len(forecast) == 4
+    names = forecast["yhat"].columns
+    assert forecast["yhat"][names[0]].dropna().tolist() == [0, 1]
+    assert forecast["yhat"][names[1]].dropna().index[0] == panel.last[1] + pd.Timedelta("1D")
+    assert forecast["yhat"][names[0]].first_valid_index() == later[0] + pd.Timedelta("1D")
