@@ -16,10 +16,11 @@ from seqkeras.errors import DataError, FileFormatError
 from seqkeras.forecasting._calendar import Calendar, to_integers
 from seqkeras.forecasting._conformal import ConformalIntervals
 from seqkeras.forecasting._covariates import Covariates, Known
+from seqkeras.forecasting._fitting import Fitted
 from seqkeras.forecasting._inputs import CovariateScaler, Inputs
-from seqkeras.forecasting._panel import Columns, restore_panel
+from seqkeras.forecasting._panel import Columns, Panel, restore_panel
 from seqkeras.forecasting._shapes import Shape
-from seqkeras.forecasting._strategies import Sizes, check_network
+from seqkeras.forecasting._strategies import NetworkSizes, check_network
 from seqkeras.forecasting._training import TrainingLog
 from seqkeras.heads import Head
 from seqkeras.windows import GroupedArray, StandardScaler
@@ -117,7 +118,7 @@ def _arrays(forecaster: Any) -> dict[str, np.ndarray]:
 
 
 def _restore(
-    cls: type, header: dict[str, Any], arrays: dict[str, Any], network: Any, head: Head | None
+    cls: Any, header: dict[str, Any], arrays: dict[str, Any], network: Any, head: Head | None
 ) -> Any:
     params = header["params"]
     if params.get("head") is None:
@@ -127,13 +128,37 @@ def _restore(
     params["levels"] = tuple(params["levels"])
     if isinstance(params["units"], list):
         params["units"] = tuple(params["units"])
-    log = header["log"]
+    panel = _restore_panel(header, arrays, network, 1 if head is None else head.outputs)
+    log, levels = header["log"], tuple(header["levels"])
+    covariates = CovariateScaler(
+        StandardScaler.from_state(arrays["rows_center"], arrays["rows_scale"]),
+        StandardScaler.from_state(arrays["static_center"], arrays["static_scale"]),
+    )
+    fitted = Fitted(
+        model=network,
+        horizon=header["horizon"],
+        lookback=int(panel.values.lengths[0]),
+        season_length=header["season_length"],
+        log=TrainingLog(tuple(log["loss"]), tuple(log["val_loss"]), log["best_epoch"]),
+        head=head,
+        intervals=ConformalIntervals(levels, arrays["radius"]) if levels else None,
+        scaler=StandardScaler.from_state(arrays["center"], arrays["scale"]),
+        inputs=Inputs(covariates, header["season_length"], header["masked"]),
+        panel=panel,
+    )
+    return cls(**params)._take(fitted)
+
+
+def _restore_panel(
+    header: dict[str, Any], arrays: dict[str, Any], network: keras.Model, outputs: int
+) -> Panel:
+    """The series, after a look at whether all parts fit each other."""
     values = GroupedArray(arrays["values"], arrays["indptr"])
     _add_missing_parts(header, arrays, values)
     known = Known(
         GroupedArray(arrays["rows"], arrays["indptr"]), arrays["static"], arrays["categories"]
     )
-    _check_parts(header, arrays, values, network, 1 if head is None else head.outputs)
+    _check_parts(header, arrays, values, network, outputs)
     panel = restore_panel(
         Columns(**header["columns"]),
         Calendar(**header["calendar"]),
@@ -146,26 +171,7 @@ def _restore(
     )
     # Asked here, so that a frequency which is none is found now and not at the first forecast.
     panel.calendar.move(panel.last, 1)
-
-    forecaster = cls(**params)
-    forecaster.model_, forecaster.head_ = network, head
-    forecaster.horizon_ = header["horizon"]
-    forecaster.lookback_ = int(values.lengths[0])
-    forecaster.season_length_ = header["season_length"]
-    forecaster.log_ = TrainingLog(tuple(log["loss"]), tuple(log["val_loss"]), log["best_epoch"])
-    levels = tuple(header["levels"])
-    forecaster.intervals_ = ConformalIntervals(levels, arrays["radius"]) if levels else None
-    forecaster.scaler_ = StandardScaler.from_state(arrays["center"], arrays["scale"])
-    forecaster.inputs_ = Inputs(
-        CovariateScaler(
-            StandardScaler.from_state(arrays["rows_center"], arrays["rows_scale"]),
-            StandardScaler.from_state(arrays["static_center"], arrays["static_scale"]),
-        ),
-        header["season_length"],
-        header["masked"],
-    )
-    forecaster.panel_ = panel
-    return forecaster
+    return panel
 
 
 def _add_missing_parts(
@@ -213,7 +219,7 @@ def _check_parts(
         raise ValueError(f"its parts do not fit each other: {values}, {wrong}")
     if not isinstance(horizon, int):
         raise ValueError(f"its horizon is {horizon!r}")
-    sizes = Sizes.of(covariates, masked=header["masked"], outputs=outputs)
+    sizes = NetworkSizes.of(covariates, masked=header["masked"], outputs=outputs)
     check_network(network, lookback, horizon, sizes)
 
 

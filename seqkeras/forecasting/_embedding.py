@@ -10,7 +10,8 @@ from seqkeras.forecasting._panel import Panel
 def last_state(network: keras.Model) -> keras.Model:
     """A model with the inputs of `network` and the output of its last recurrent layer.
 
-    Where that layer returns a sequence, its last timestep is given.
+    Where that layer returns a sequence, its last timestep is given. Of an encoder and a decoder it
+    is the encoder that has read the series.
 
     Raises:
         ArgumentError: the network has no recurrent layer.
@@ -22,7 +23,8 @@ def last_state(network: keras.Model) -> keras.Model:
         raise ArgumentError(
             f"encode needs a network with a recurrent layer. This one has {', '.join(kinds)}."
         )
-    output = layers[-1].output
+    encoders = [layer for layer in layers if layer.name.startswith("encoder")]
+    output = (encoders or layers)[-1].output
     state = output[0] if isinstance(output, list | tuple) else output
     return keras.Model(network.input, state if len(state.shape) == 2 else state[:, -1])
 

@@ -18,7 +18,7 @@ from seqkeras.forecasting._inputs import CovariateScaler, Inputs, pairs
 from seqkeras.forecasting._outlook import check_counts, look_ahead, resolve_head, scaler_for
 from seqkeras.forecasting._panel import Panel
 from seqkeras.forecasting._strategies import (
-    Sizes,
+    NetworkSizes,
     build_network,
     default_batch_size,
     default_lookback,
@@ -131,7 +131,7 @@ class Fitting:
             season_length=self.season_length,
             units=self.parameters.units,
             cell=self.parameters.cell,
-            sizes=Sizes.of(covariates, masked=masked, outputs=outputs),
+            sizes=NetworkSizes.of(covariates, masked=masked, outputs=outputs),
             counts=self.head is not None and self.head.counts,
         )
 

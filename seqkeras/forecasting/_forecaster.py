@@ -21,7 +21,7 @@ from seqkeras.errors import NotFittedError
 from seqkeras.forecasting import _archive, _backtest, _observations, _plots
 from seqkeras.forecasting._conformal import ConformalIntervals
 from seqkeras.forecasting._embedding import embedding_frame, last_state
-from seqkeras.forecasting._fitting import Fitting
+from seqkeras.forecasting._fitting import Fitted, Fitting
 from seqkeras.forecasting._frames import read_alike, read_panel
 from seqkeras.forecasting._future import read_future
 from seqkeras.forecasting._inputs import Inputs
@@ -212,7 +212,10 @@ class Forecaster(BaseEstimator):
             missing=missing,
             fill=fill,
         )
-        fitted = Fitting.of(self, panel).run()
+        return self._take(Fitting.of(self, panel).run())
+
+    def _take(self, fitted: Fitted) -> Self:
+        """Takes over what a fit has found, or a file has kept."""
         for name, found in vars(fitted).items():
             setattr(self, f"{name}_", found)
         return self
@@ -351,11 +354,11 @@ class Forecaster(BaseEstimator):
         found = look_ahead(self.model_, self.head_, context, steps)
         yhat, stretch = scaler.inverse_transform(found.point), scaler.scale_[:, np.newaxis]
         forecasts = {"yhat": yhat}
+        least = 0.0 if self.head_ is not None and self.head_.counts else -np.inf
         if self.intervals_ is not None:
             for level, radius in zip(self.intervals_.levels, self.intervals_.radius, strict=True):
                 low = yhat - radius[:steps] * found.below * stretch
-                counts = self.head_ is not None and self.head_.counts
-                forecasts[f"yhat-lo-{level:g}"] = np.maximum(low, 0.0) if counts else low
+                forecasts[f"yhat-lo-{level:g}"] = np.maximum(low, least)
                 forecasts[f"yhat-hi-{level:g}"] = yhat + radius[:steps] * found.above * stretch
         return forecasts
 

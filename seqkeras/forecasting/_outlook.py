@@ -1,6 +1,5 @@
 """What the answers of a network say of the future, in the units that it answers in."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting._panel import Panel
-from seqkeras.forecasting._strategies import predict_batches, roll_forward
+from seqkeras.forecasting._strategies import in_parts, predict_batches, roll_forward
 from seqkeras.heads import Gaussian, Head, NegativeBinomial, Quantiles, StudentT
 from seqkeras.windows import GroupedArray, StandardScaler
 
@@ -116,20 +115,12 @@ def look_ahead(network: keras.Model, head: Head | None, context: Any, horizon: i
                     _UNIT,
                     axis=0,
                 ).transpose(1, 2, 0)
-                for some in _parts(context, _MOST_ROWS // PATHS)
+                for some in in_parts(context, _MOST_ROWS // PATHS)
             ]
         )
     low, point, high = np.moveaxis(found, -1, 0)
     least = 1.0 if head.counts else _LEAST
     return Outlook(point, np.maximum(point - low, least), np.maximum(high - point, least))
-
-
-def _parts(context: Any, rows: int) -> Iterator[Any]:
-    """A context in parts of so many series, so that not all of their futures are there at once."""
-    parts = context if isinstance(context, dict) else {"inputs": context}
-    for first in range(0, max(1, len(parts["inputs"])), rows):
-        some = {name: part[first : first + rows] for name, part in parts.items()}
-        yield some if isinstance(context, dict) else some["inputs"]
 
 
 def sample_paths(
@@ -165,19 +156,10 @@ def sample_paths(
             return head.at(outputs, rng.random((rows, steps)))
         return head.at(outputs, np.tile(rng.random((count, steps)), (rows // count, 1)))
 
-    parts = context if isinstance(context, dict) else {"inputs": context}
-    rows = len(parts["inputs"])
-    paths = np.empty((count, rows, horizon))
-    together = max(1, _MOST_ROWS // count)
-    for first in range(0, rows, together):
+    found = []
+    for some in in_parts(context, max(1, _MOST_ROWS // count)):
         rng = np.random.default_rng(seed) if shared else rng
-        some = slice(first, first + together)
-        repeated = {name: np.repeat(part[some], count, axis=0) for name, part in parts.items()}
-        drawn = roll_forward(
-            network,
-            repeated if isinstance(context, dict) else repeated["inputs"],
-            horizon,
-            answer=draw,
-        )
-        paths[:, some] = np.moveaxis(drawn.reshape(-1, count, horizon), 1, 0)
-    return paths
+        repeated = keras.tree.map_structure(lambda part: np.repeat(part, count, axis=0), some)
+        drawn = roll_forward(network, repeated, horizon, answer=draw)
+        found.append(np.moveaxis(drawn.reshape(-1, count, horizon), 1, 0))
+    return np.concatenate(found, axis=1, dtype=np.float64)

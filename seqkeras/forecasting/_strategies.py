@@ -1,6 +1,6 @@
 """From one network to a forecast of any horizon."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from seqkeras.errors import ArgumentError
 from seqkeras.forecasting._covariates import Covariates
 from seqkeras.models import encoder_decoder, multi_output, segment_rnn
 
-#: Called as `builder(features, lookback=..., horizon=...)`, and with covariates as `Sizes` says.
+#: Called as `builder(features, lookback=..., horizon=...)`, and with covariates as `NetworkSizes` says.
 Builder = Callable[..., keras.Model]
 
 #: The builder of each named strategy; `"recursive"` is one of a single step.
@@ -46,7 +46,7 @@ def default_batch_size(windows: int) -> int:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class NetworkSizes:
     """What a network reads beside the lookback and the horizon.
 
     Attributes:
@@ -66,7 +66,7 @@ class Sizes:
     outputs: int = 1
 
     @classmethod
-    def of(cls, covariates: Covariates, *, masked: bool, outputs: int = 1) -> "Sizes":
+    def of(cls, covariates: Covariates, *, masked: bool, outputs: int = 1) -> "NetworkSizes":
         """Those of a network for covariates; with one more feature if targets may be missing."""
         past, future, words = covariates.past_width, covariates.future_width, covariates.sizes
         static = len(covariates.static) - len(words)
@@ -103,7 +103,7 @@ def build_network(
     season_length: int,
     units: int | tuple[int, ...] | None = None,
     cell: str | None = None,
-    sizes: Sizes | None = None,
+    sizes: NetworkSizes | None = None,
     counts: bool = False,
 ) -> keras.Model:
     """A network with fresh weights, `(batch, lookback, features)` to `(batch, steps)`.
@@ -122,7 +122,7 @@ def build_network(
     Raises:
         ArgumentError: a builder or a model gives something else.
     """
-    sizes = sizes or Sizes()
+    sizes = sizes or NetworkSizes()
     if isinstance(model, str):
         network = STRATEGIES[model](
             sizes.features,
@@ -197,17 +197,20 @@ def predict_batches(
     network: keras.Model, context: Any, batch_size: int = 4096
 ) -> npt.NDArray[np.float32]:
     """The answers to an array or a dict of arrays, a batch after the other."""
+    # Not predict(), which costs 40 ms a call for its loop and its callbacks.
+    parts = in_parts(context, batch_size)
+    return np.concatenate([network.predict_on_batch(part) for part in parts])
+
+
+def in_parts(context: Any, rows: int) -> Iterator[Any]:
+    """An array, or a dict of arrays, in parts of at most so many rows."""
     parts = context if isinstance(context, dict) else {"inputs": context}
-    answers = []
-    for start in range(0, len(parts["inputs"]), batch_size):
-        batch = {name: part[start : start + batch_size] for name, part in parts.items()}
-        read = batch if isinstance(context, dict) else batch["inputs"]
-        # Not predict(), which costs 40 ms a call for its loop and its callbacks.
-        answers.append(network.predict_on_batch(read))
-    return np.concatenate(answers)
+    for first in range(0, len(parts["inputs"]), rows):
+        some = {name: part[first : first + rows] for name, part in parts.items()}
+        yield some if isinstance(context, dict) else some["inputs"]
 
 
-def _call(builder: Builder, lookback: int, horizon: int, sizes: Sizes) -> Any:
+def _call(builder: Builder, lookback: int, horizon: int, sizes: NetworkSizes) -> Any:
     options = {"lookback": lookback, "horizon": horizon, **sizes.options}
     try:
         return builder(sizes.features, **options)
@@ -218,7 +221,7 @@ def _call(builder: Builder, lookback: int, horizon: int, sizes: Sizes) -> Any:
         ) from error
 
 
-def check_network(network: Any, lookback: int, horizon: int, sizes: Sizes) -> int:
+def check_network(network: Any, lookback: int, horizon: int, sizes: NetworkSizes) -> int:
     """The steps of a network, if it reads and answers what it must.
 
     Raises:

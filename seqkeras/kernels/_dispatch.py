@@ -103,10 +103,7 @@ def run(
         The last output `(batch, units)`, the outputs `(batch, timesteps, units)`, of which there
         is one timestep where the layer does not return sequences, and the state at the end.
     """
-    call, kernel = _prepare(layer, sequences, state, mask, training, reset)
-    _count(kernel)
-    result: Result = KERNELS[kernel].run(call)
-    return result
+    return _run(*_prepare(layer, sequences, state, mask, training, reset))
 
 
 def run_both(
@@ -130,11 +127,13 @@ def run_both(
     if kernel == other == "fused" and _fused.are_alike(first, second):
         _count(kernel)
         return _fused.run_both(first, second)
-    found = []
-    for call, name in ((first, kernel), (second, other)):
-        _count(name)
-        found.append(KERNELS[name].run(call))
-    return found
+    return [_run(first, kernel), _run(second, other)]
+
+
+def _run(call: Call, kernel: str) -> Result:
+    _count(kernel)
+    result: Result = KERNELS[kernel].run(call)
+    return result
 
 
 def _prepare(

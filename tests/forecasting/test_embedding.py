@@ -71,3 +71,16 @@ def test_what_is_known_of_the_horizon_is_taken_to_stay(case):
     ).fit(known, future_covariates=["price"])
     # Zeros for the price would be thousands of deviations away, and saturate the state.
     assert np.abs(forecaster.encode().to_numpy()).max() < 0.999
+
+
+@pytest.mark.parametrize("model", ["encoder_decoder", "segment_rnn"])
+def test_networks_of_several_recurrent_calls_encode_what_was_read(case, model):
+    """What is known of the horizon has no part in it."""
+    _, df = case
+    known = df.assign(price=np.cos(df.ds))
+    options = {"lookback": 8, "units": 4, "epochs": 1, "validation": 0, "levels": ()}
+    forecaster = Forecaster(3, model=model, **options, seed=0, progress=False)
+    states = forecaster.fit(known, future_covariates=["price"]).encode()
+    assert states.shape == (3, 4)
+    np.testing.assert_allclose(states.loc["slow"], states.loc["slow too"], rtol=1e-5)
+    assert not np.allclose(states.loc["slow"], states.loc["fast"], atol=1e-3)
