@@ -13,7 +13,8 @@ from seqkeras.errors import ArgumentError
 from seqkeras.forecasting._covariates import Covariates
 from seqkeras.models import encoder_decoder, multi_output, segment_rnn
 
-#: Called as `builder(features, lookback=..., horizon=...)`, and with covariates as `NetworkSizes` says.
+#: Called as `builder(features, lookback=..., horizon=...)`, and with covariates as `NetworkSizes`
+#: says.
 Builder = Callable[..., keras.Model]
 
 #: The builder of each named strategy; `"recursive"` is one of a single step.

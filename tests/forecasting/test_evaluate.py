@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import DataError, SkippedSeriesWarning
-from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
+from seqkeras.forecasting import Forecaster, evaluate_holdout
 from seqkeras.scoring import mae, mase
 
 
@@ -46,12 +46,6 @@ def test_a_history_without_change_has_no_scaled_error(one):
     scores = evaluate_holdout(forecaster(), one.assign(y=3.0)).scores
     assert scores.MASE.isna().all()
     assert scores.MAE.to_numpy() == pytest.approx(0, abs=1e-5)
-
-
-def test_the_airline_year_is_forecast_far_better_than_last_years():
-    held_out = evaluate_holdout(Forecaster(12, seed=0, progress=False), load_air_passengers())
-    scores = held_out.scores.MASE
-    assert scores["seqkeras"] <= 0.6 * scores["seasonal naive"]
 
 
 def test_series_too_short_to_hold_out_are_told(panel):
