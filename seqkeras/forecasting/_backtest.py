@@ -148,6 +148,7 @@ def read_history(
         rows + 1,
         why=f"1 + {rows} to hold out",
         short_series=forecaster.short_series,
+        fix="Use fewer windows, or a smaller step or horizon",
     )
     filled = columns.get("fill", "raise") != "raise"
     frame = panel.history_frame() if filled else panel.long_frame(df)

@@ -118,7 +118,14 @@ class Panel:
             known=self.known.take(chosen),
         )
 
-    def long_enough(self, rows: int, *, why: str, short_series: str) -> "Panel":
+    def long_enough(
+        self,
+        rows: int,
+        *,
+        why: str,
+        short_series: str,
+        fix: str = "Use a smaller lookback or horizon",
+    ) -> "Panel":
         """The series that have at least `rows` rows.
 
         Raises:
@@ -129,7 +136,7 @@ class Panel:
             lengths >= rows,
             lambda one: f"{self.name(one)} has {lengths[one]} rows and must have {rows} ({why})",
             "too short",
-            f"Use a smaller lookback or horizon{SKIP}",
+            f"{fix}{SKIP}",
             short_series,
         )
 
