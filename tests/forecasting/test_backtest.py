@@ -242,5 +242,5 @@ def test_insample_forecasts_what_predict_would_have_said_there(one):
 
 def test_more_windows_than_there_are_rows_are_refused(panel):
     forecaster = Forecaster(5, lookback=8, units=2, epochs=1, progress=False)
-    with pytest.raises(DataError, match="to hold out.*Use fewer windows, or a smaller step"):
+    with pytest.raises(DataError, match=r"to hold out.*Use fewer windows, or a smaller step"):
         forecaster.backtest(panel, windows=100)
