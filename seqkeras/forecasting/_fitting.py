@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting._conformal import ConformalIntervals, check_enough, needed
+from seqkeras.forecasting._feedback import Feedback
 from seqkeras.forecasting._inputs import CovariateScaler, Inputs, pairs
 from seqkeras.forecasting._outlook import check_counts, look_ahead, resolve_head, scaler_for
 from seqkeras.forecasting._panel import Panel
@@ -147,8 +149,7 @@ class Fitting:
         past = self._scaled(self.panel.select(0, lengths - self.held_out))
         if not self.held_out.any():
             return self._train(network, past, None, seed, "fit"), np.empty((0, horizon))
-        check = self._recent(past).windows(network.output_shape[1], batch_size=1024)
-        log = self._train(network, past, check, seed, "fit")
+        log = self._train(network, past, self._recent(past), seed, "fit")
         whole = pairs(self._recent(past).windows(horizon, batch_size=1024))
         errors = [y - look_ahead(network, self.head, x, horizon).point for x, y in whole]
         return log, np.concatenate(errors) * self._scale(past)
@@ -187,24 +188,37 @@ class Fitting:
         self,
         network: keras.Model,
         series: "_Scaled",
-        validation: Windows | None,
+        held_out: "_Scaled | None",
         seed: int,
         label: str,
         *,
         epochs: int | None = None,
     ) -> TrainingLog:
-        steps = network.output_shape[1]
+        feedback = self._feedback(network)
+        steps, truth = feedback.steps, feedback.runs_free
         batch_size = self.parameters.batch_size or default_batch_size(series.count(steps))
+        validation = measure = None
+        if held_out is not None and feedback.is_judged_free:
+            whole = held_out.windows(feedback.horizon, batch_size=1024)
+            measure = partial(feedback.error, whole)
+        elif held_out is not None:
+            validation = held_out.windows(steps, batch_size=1024)
         return train(
-            series.inputs.to_train(network),
-            series.windows(steps, batch_size=batch_size, shuffle=True, seed=seed),
+            series.inputs.to_train(feedback.model()),
+            series.windows(steps, truth=truth, batch_size=batch_size, shuffle=True, seed=seed),
             validation,
             epochs=epochs or self.parameters.epochs,
             patience=self.parameters.patience,
             learning_rate=float(self.parameters.learning_rate),
             progress=label if self.parameters.progress else None,
             loss=self.head,
+            measure=measure,
+            callbacks=feedback.callbacks(),
         )
+
+    def _feedback(self, network: keras.Model) -> Feedback:
+        forcing, horizon = self.parameters.teacher_forcing, int(self.parameters.horizon)
+        return Feedback(network, horizon, forcing, self.head)
 
 
 @dataclass(frozen=True)

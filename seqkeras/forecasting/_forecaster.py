@@ -21,6 +21,7 @@ from seqkeras.errors import NotFittedError
 from seqkeras.forecasting import _archive, _backtest, _observations, _plots
 from seqkeras.forecasting._conformal import ConformalIntervals
 from seqkeras.forecasting._embedding import embedding_frame, last_state
+from seqkeras.forecasting._feedback import check_teacher_forcing
 from seqkeras.forecasting._fitting import Fitted, Fitting
 from seqkeras.forecasting._frames import read_alike, read_panel
 from seqkeras.forecasting._future import read_future
@@ -67,6 +68,11 @@ class Forecaster(BaseEstimator):
         head: what the network learns of the future beside the point: `"quantiles"`, `"gaussian"`,
             `"student_t"`, `"negative_binomial"` for counts, or a head of `seqkeras.heads`. None:
             nothing, intervals are then as wide for every series and time, in its own scale.
+        teacher_forcing: of networks whose answers are fed back, the probability that training
+            feeds the true value in their place. 1, the default, trains them one step ahead; 0
+            over the whole horizon on their own answers, which costs about that many times as much;
+            `"scheduled"` goes from 1 to 0 over the first ten epochs (scheduled sampling, Bengio
+            et al. 2015, arXiv 1506.03099). With a head it must be 1.
         levels: nominal coverage of the intervals in percent; `()` for none.
         season_length: timesteps of one season, or None: what the frequency suggests (12 for
             months, 7 for days, 24 for hours ...), 1 if the lookback is shorter.
@@ -124,6 +130,7 @@ class Forecaster(BaseEstimator):
         lookback: int | None = None,
         model: str | Builder | keras.Model = "multi_output",
         head: str | Head | None = None,
+        teacher_forcing: float | str = 1.0,
         levels: tuple[float, ...] = (80, 95),
         season_length: int | None = None,
         units: int | tuple[int, ...] | None = None,
@@ -141,6 +148,7 @@ class Forecaster(BaseEstimator):
         self.lookback = lookback
         self.model = model
         self.head = head
+        self.teacher_forcing = teacher_forcing
         self.levels = levels
         self.season_length = season_length
         self.units = units
@@ -609,6 +617,7 @@ class Forecaster(BaseEstimator):
         if self.seed is not None and check_integer("seed", self.seed, minimum=0) >= 2**32:
             raise bad_argument("seed", self.seed, "an integer from 0 to 2**32 - 1")
         resolve_head(self.head)
+        check_teacher_forcing(self.teacher_forcing)
         _check_levels(self.levels)
         if len(self.levels) and not self.validation:
             fix = "Intervals are measured on held-out rows. Use levels=() for none."

@@ -69,7 +69,14 @@ class Inputs:
     masked: bool
 
     def windows(
-        self, panel: Panel, scaler: StandardScaler, lookback: int, steps: int, **options: Any
+        self,
+        panel: Panel,
+        scaler: StandardScaler,
+        lookback: int,
+        steps: int,
+        *,
+        truth: bool = False,
+        **options: Any,
     ) -> Windows:
         """Windows of the series of a panel; weights are 0 where a target is missing.
 
@@ -78,6 +85,8 @@ class Inputs:
             scaler: of their targets.
             lookback: timesteps that are read.
             steps: timesteps that are predicted.
+            truth: whether the targets are an input as well, `"targets"` `(batch, steps)`, NaN where
+                one is missing, as `seqkeras.training.unrolled` takes them.
             **options: of `Windows`.
         """
         target = scaler.transform(panel.values)
@@ -88,11 +97,14 @@ class Inputs:
         alone = not self.masked and not rows.shape[1]
         # One column, so that each timestep of the horizon has a weight of its own.
         targets = target.values[:, np.newaxis] if self.masked else target.values
+        known_ahead = {"future": ahead} if ahead.shape[1] else {}
+        if truth:
+            known_ahead["targets"] = target.values
         return Windows(
             target if alone else GroupedArray(self._channels(target.values, rows), indptr),
             WindowSpec(lookback, horizon=steps),
             targets=None if alone else GroupedArray(targets, indptr),
-            future={"future": GroupedArray(ahead, indptr)} if ahead.shape[1] else None,
+            future={name: GroupedArray(one, indptr) for name, one in known_ahead.items()} or None,
             static=_present({"static": known.static, "categories": known.categories}) or None,
             missing="mask" if self.masked else "raise",
             transform=_Form(self.season_length, self.masked),
@@ -160,7 +172,11 @@ class _Form:
             known = x.pop("past_mask")[..., 0]
             past = x["past"]
             past[..., 0] = stand_in(np.where(known, past[..., 0], np.nan), self.season_length)
+            if "targets" in x:
+                x["targets"] = np.where(x["targets_mask"], x["targets"], np.nan)
         x = {name: part for name, part in x.items() if not name.endswith("_mask")}
+        if "targets" in x:
+            x["targets"] = x["targets"][..., 0]
         x["inputs"] = x.pop("past")
         if "categories" in x:
             x["categories"] = x["categories"].astype(np.int32)

@@ -1,6 +1,7 @@
 """Training one network: early stopping in order of time, and a quiet progress bar."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ class TrainingLog:
         loss: on the training windows, as a mean over the steps of each epoch: the mean absolute
             error in scaled units, or what the head has as its loss.
         val_loss: the same on the held-out windows, from before the first epoch on; empty without.
+            Where answers are fed back, and there is no head, the mean absolute error over the
+            whole horizon of a forecast.
         best_epoch: the number of epochs whose weights were kept; 0 is the untrained network.
     """
 
@@ -38,6 +41,8 @@ def train(
     learning_rate: float,
     progress: str | None,
     loss: Head | None = None,
+    measure: Callable[[], float] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> TrainingLog:
     """Trains in place, and leaves the weights of the best epoch on the held-out windows.
 
@@ -51,6 +56,8 @@ def train(
         learning_rate: of Adam.
         progress: label of the bar, or None for no bar. A bar is only drawn on a terminal.
         loss: of the answers; None is the absolute error.
+        measure: what gives the held-out loss, in place of the loss on `validation`.
+        callbacks: further ones.
 
     Raises:
         DataError: the loss became NaN or infinite.
@@ -64,11 +71,16 @@ def train(
     # Gradients of a recurrent network can explode: the norm is clipped (Pascanu et al. 2013).
     model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), loss=loss)
     untrained = model.get_weights()
-    before = [float(model.evaluate(validation, verbose=0))] if validation else []
-    callbacks = [keras.callbacks.TerminateOnNaN()]
+    if measure is None and validation:
+        before = [float(model.evaluate(validation, verbose=0))]
+    else:
+        before = [] if measure is None else [measure()]
+    callbacks = [*callbacks, keras.callbacks.TerminateOnNaN()]
+    if measure is not None:
+        callbacks.append(_Measured(measure))
     if progress is not None:
         callbacks.append(ProgressBar(epochs, len(windows), progress))
-    if validation:
+    if before:
         early = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
         callbacks.append(early)
     history = model.fit(
@@ -81,10 +93,21 @@ def train(
             f"learning_rate (now {learning_rate}), or look for extreme values in the series."
         )
     held_out = (*before, *(float(loss) for loss in history.get("val_loss", ())))
-    best = held_out.index(min(held_out)) if validation else len(losses)
+    best = held_out.index(min(held_out)) if before else len(losses)
     if best == 0:
         model.set_weights(untrained)
     return TrainingLog(losses, held_out, best)
+
+
+class _Measured(keras.callbacks.Callback):
+    """Puts a held-out loss among the numbers of each epoch, for the callbacks behind it."""
+
+    def __init__(self, measure: Callable[[], float]) -> None:
+        super().__init__()
+        self._measure = measure
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs["val_loss"] = self._measure()
 
 
 @keras.saving.register_keras_serializable(package="seqkeras")
