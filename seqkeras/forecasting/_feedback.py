@@ -1,4 +1,4 @@
-"""Answers that are fed back: how a network of fewer steps than the horizon is trained and judged."""
+"""Answers that are fed back: how a network of fewer steps than the horizon is trained."""
 
 from dataclasses import dataclass
 from typing import Any
