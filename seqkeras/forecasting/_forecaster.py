@@ -27,6 +27,7 @@ from seqkeras.forecasting._frames import read_alike, read_panel
 from seqkeras.forecasting._future import read_future
 from seqkeras.forecasting._inputs import Inputs
 from seqkeras.forecasting._outlook import (
+    Outlook,
     check_counts,
     look_ahead,
     resolve_head,
@@ -34,6 +35,7 @@ from seqkeras.forecasting._outlook import (
     scaler_for,
 )
 from seqkeras.forecasting._panel import Panel
+from seqkeras.forecasting._stepper import ForecastStepper
 from seqkeras.forecasting._strategies import STRATEGIES, Builder, predict_batches
 from seqkeras.forecasting._training import TrainingLog
 from seqkeras.heads import Head
@@ -359,7 +361,12 @@ class Forecaster(BaseEstimator):
             steps: timesteps to forecast.
         """
         context = self.inputs_.context(panel, scaler, ahead)
-        found = look_ahead(self.model_, self.head_, context, steps)
+        return self._in_units(look_ahead(self.model_, self.head_, context, steps), scaler, steps)
+
+    def _in_units(
+        self, found: Outlook, scaler: StandardScaler, steps: int
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """What the network found, in the unit of each series, and the intervals around it."""
         yhat, stretch = scaler.inverse_transform(found.point), scaler.scale_[:, np.newaxis]
         forecasts = {"yhat": yhat}
         least = 0.0 if self.head_ is not None and self.head_.counts else -np.inf
@@ -491,6 +498,24 @@ class Forecaster(BaseEstimator):
         self._check_fitted()
         self.panel_ = _observations.continued(self, rows).tail(self.lookback_)
         return self
+
+    def stepper(self, *, implementation: str = "auto") -> "ForecastStepper":
+        """The series as they stand, to be fed one observation at a time, without a frame.
+
+        It says what `update` and `predict` would, many times faster, and its state can be taken out
+        and put back. The forecaster itself is not changed.
+
+        Args:
+            implementation: what runs the network: `"program"`, NumPy and compiled kernels without
+                Keras (for up to 32 series at once; more are left to Keras); `"keras"`; or `"auto"`,
+                the first where the network can be exported.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: `"program"` is asked for, and the network cannot be exported.
+        """
+        self._check_fitted()
+        return ForecastStepper(self, implementation)
 
     def score(self, df: "pd.DataFrame", y: None = None) -> float:
         """Minus the mean absolute error on rows that follow the history, for scikit-learn.

@@ -43,7 +43,7 @@ class CovariateScaler:
         return replace(known, rows=rows, static=_scaled(self.static, known.static))
 
     def transform_ahead(self, ahead: npt.NDArray[np.float64]) -> Floats:
-        """What is known over the horizon, `(series, horizon, features)`, scaled."""
+        """Features of timesteps, `(series, timesteps, features)`, scaled: all, or the last ones."""
         first = self.rows.center_.shape[1] - ahead.shape[2]
         return ((ahead - self.rows.center_[:, first:]) / self.rows.scale_[:, first:]).astype("f4")
 
@@ -130,15 +130,34 @@ class Inputs:
                 "its network cannot tell them from others. Fill them in, or fit on series with "
                 "missing targets."
             )
-        target = scaler.transform(panel.values).values
-        known = self.scaler.transform(panel.known)
-        channels = self._channels(target, known.rows.values)
-        past = channels.reshape(len(panel.ids), -1, channels.shape[1])
+        series = len(panel.ids)
+        target = scaler.transform(panel.values).values.reshape(series, -1)
+        rows = panel.known.rows.values.reshape(*target.shape, -1)
+        static = _scaled(self.scaler.static, panel.known.static).astype(np.float32)
+        return self.assemble(target, rows, ahead, static, panel.known.categories)
+
+    def assemble(
+        self,
+        target: npt.NDArray[np.float64],
+        rows: npt.NDArray[np.float64],
+        ahead: npt.NDArray[np.float64],
+        static: Floats,
+        categories: npt.NDArray[np.int32],
+    ) -> Floats | dict[str, Any]:
+        """What the network reads, from the arrays of some series.
+
+        Args:
+            target: `(series, lookback)`, scaled; NaN where it is missing.
+            rows: `(series, lookback, features)`, not scaled.
+            ahead: `(series, horizon, features)`, not scaled.
+            static: `(series, numbers)`, scaled.
+            categories: `(series, words)`.
+        """
+        past = self._channels(target, self.scaler.transform_ahead(rows))
         if self.masked:
             past[..., 0] = stand_in(past[..., 0], self.season_length)
         future = self.scaler.transform_ahead(ahead)
-        static = known.static.astype(np.float32)
-        parts = {"future": future, "static": static, "categories": known.categories}
+        parts = {"future": future, "static": static, "categories": categories}
         extra = _present(parts)
         return {"inputs": past, **extra} if extra else past
 
@@ -152,10 +171,10 @@ class Inputs:
         return keras.Model(network.input, keras.ops.expand_dims(network.output, -1))
 
     def _channels(self, target: npt.NDArray[Any], rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        target = target[:, np.newaxis]
+        target = target[..., np.newaxis]
         observed = [~np.isnan(target)] if self.masked else []
         # float32, as batches are: what takes memory here is the panel itself.
-        return np.concatenate([target, *observed, rows], axis=1, dtype=np.float32)
+        return np.concatenate([target, *observed, rows], axis=-1, dtype=np.float32)
 
 
 @dataclass(frozen=True)
