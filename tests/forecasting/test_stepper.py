@@ -200,7 +200,7 @@ def test_a_state_is_put_back_where_it_belongs(fitted):
 
 
 def test_the_forecaster_and_its_stepper_do_not_change_each_other(fitted):
-    forecaster, columns = fitted("encoder_decoder")
+    forecaster, _ = fitted("encoder_decoder")
     one, stepper = copy.copy(forecaster), forecaster.stepper()
     before, first = one.predict(), stepper.predict()
     stepper.step([1.0, 2.0, 3.0])
