@@ -508,7 +508,7 @@ class Forecaster(BaseEstimator):
         Args:
             implementation: what runs the network: `"program"`, NumPy and compiled kernels without
                 Keras (for up to 32 series at once; more are left to Keras); `"keras"`; or `"auto"`,
-                the first where the network can be exported.
+                the first where the network can be exported and there are compiled kernels.
 
         Raises:
             NotFittedError: `fit` was not called.

@@ -39,12 +39,14 @@ class Readings:
         """The ids that are meant; None is all.
 
         Raises:
-            ArgumentError: one is given twice.
+            ArgumentError: none is given, or one twice.
             DataError: a series is not known.
         """
         if given is None:
             return list(self.numbers)
         ids = given if isinstance(given, list) else self._listed(given)
+        if not ids:
+            raise bad_argument("ids", ids, "one id or more")
         known = [_is_key(one) and one in self.numbers for one in ids]
         if not all(known):
             wrong = ids[known.index(False)]

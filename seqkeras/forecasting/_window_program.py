@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -29,16 +29,23 @@ class WindowProgram:
         self.output_shape = network.output_shape
 
     @classmethod
-    def of(cls, network: keras.Model, lookback: int) -> "WindowProgram":
+    def of(
+        cls, network: keras.Model, lookback: int, kernels: Literal["auto", "native"]
+    ) -> "WindowProgram":
         """Exports a network.
 
+        Args:
+            network: the network.
+            lookback: timesteps that it reads.
+            kernels: what runs its recurrent layers, as for `seqkeras.runtime.load`.
+
         Raises:
-            ArgumentError: it has layers that have no form without Keras.
+            ArgumentError: it has layers that have no form without Keras, or no compiled kernel.
         """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.program"
             save_program(network, path, window=lookback)
-            return cls(network, load(path))
+            return cls(network, load(path, implementation=kernels))
 
     def predict_on_batch(self, x: Any) -> Any:
         """The answers to windows, `(batch, lookback, features)` or a dict with `"inputs"`."""
@@ -53,7 +60,9 @@ class WindowProgram:
 
 
 def choose_network(network: keras.Model, lookback: int, implementation: str) -> Any:
-    """The network, or the program of it: whichever is asked for, or can be.
+    """The network, or the program of it: whichever is asked for, or is faster.
+
+    Programs are faster where compiled kernels run them.
 
     Raises:
         ArgumentError: `"program"` is asked for, and the network has no such form.
@@ -61,7 +70,7 @@ def choose_network(network: keras.Model, lookback: int, implementation: str) -> 
     if implementation == "keras":
         return network
     try:
-        return WindowProgram.of(network, lookback)
+        return WindowProgram.of(network, lookback, "native" if implementation == "auto" else "auto")
     except ArgumentError as error:
         if implementation == "auto":
             return network

@@ -152,7 +152,7 @@ def test_it_says_what_update_and_predict_say(fitted, model, data):
 @pytest.mark.parametrize("model", ["multi_output", "recursive"])
 def test_without_keras_the_numbers_are_the_same(fitted, model):
     forecaster, columns = fitted(model)
-    stepper = forecaster.stepper()
+    stepper = forecaster.stepper(implementation="program")
     assert stepper.implementation == "program"
     assert stepper._network.program.window == LOOKBACK
     steps = [(("west",), [480.0]), (("east", "west"), [5.0, 520.0]), (IDS, [4.0, 40.0, 400.0])]
@@ -255,6 +255,7 @@ def covariates(**changes):
 WRONG = {
     "unknown": ({"values": {"easy": 1.0}}, "Series 'easy' is not among the 3 .*'east'"),
     "unhashable": ({"values": [1.0], "ids": [["east"]]}, "is not among"),
+    "nothing": ({"values": {}}, "ids must be one id or more"),
     "twice": ({"values": [1.0, 2.0], "ids": ["east", "east"]}, "ids must be there once"),
     "both": ({"values": {"east": 1.0}, "ids": ["east"]}, "ids must be left away"),
     "word": ({"values": [1.0], "ids": "east"}, "ids must be a list of ids"),

@@ -34,6 +34,7 @@ def test_a_missing_truth_is_never_given():
     np.testing.assert_array_equal(found, np.where(np.arange(5) == 2, 0, TRUTH))
 
 
+@pytest.mark.backends
 def test_a_schedule_lowers_the_probability_from_epoch_to_epoch():
     own, truth = keras.Input((2,)), keras.Input((2,))
     layer = ScheduledSampling()
