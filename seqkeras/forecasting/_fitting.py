@@ -118,8 +118,14 @@ class Fitting:
             intervals=intervals,
             scaler=series.scaler,
             inputs=series.inputs,
-            panel=self.panel.tail(self.lookback),
+            panel=self.panel.tail(self.lookback + self._rows_behind),
         )
+
+    @property
+    def _rows_behind(self) -> int:
+        """Rows before the newest lookback that are kept, for intervals that follow the series."""
+        follows = self.parameters.levels and self.parameters.intervals == "adaptive"
+        return int(self.parameters.horizon) if follows else 0
 
     def _network(self) -> keras.Model:
         covariates, masked = self.panel.covariates, self.panel.has_missing
@@ -170,7 +176,11 @@ class Fitting:
             ends = np.cumsum([len(one.point) for one in found])[:-1]
             parts = zip(found, np.split(errors, ends), strict=True)
             errors = np.concatenate([one.in_widths(part) for one, part in parts])
-        return ConformalIntervals.fit(errors, levels=tuple(self.parameters.levels))
+        levels, count = tuple(self.parameters.levels), len(self.panel.ids)
+        intervals = ConformalIntervals.fit(errors, levels=levels, series=count)
+        if self.parameters.intervals != "per_series":
+            return intervals
+        return intervals.per_series(errors, _series_of(self.held_out, self.parameters.horizon))
 
     def _recent(self, series: "_Scaled") -> "_Scaled":
         """Rows whose windows have held-out targets; inputs may reach back into the past."""
