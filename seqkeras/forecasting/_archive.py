@@ -145,7 +145,12 @@ def _restore(
         horizon=header["horizon"],
         lookback=header["lookback"],
         season_length=header["season_length"],
-        log=TrainingLog(tuple(log["loss"]), tuple(log["val_loss"]), log["best_epoch"]),
+        log=TrainingLog(
+            tuple(log["loss"]),
+            tuple(log["val_loss"]),
+            log["best_epoch"],
+            tuple(log.get("learning_rate", ())),
+        ),
         head=head,
         intervals=ConformalIntervals(levels, arrays["radius"], arrays["factor"], arrays["waiting"])
         if levels

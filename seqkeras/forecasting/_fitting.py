@@ -106,7 +106,8 @@ class Fitting:
             if self.held_out.any():
                 network.set_weights(fresh)
             if self.held_out.any() and log.best_epoch:
-                self._train(network, series, None, seed, "refit", epochs=log.best_epoch)
+                rates = log.learning_rate[: log.best_epoch]
+                self._train(network, series, None, seed, "refit", rates)
             intervals = self._intervals(errors, network, series)
         return Fitted(
             model=network,
@@ -200,18 +201,18 @@ class Fitting:
         validation: Windows | None,
         seed: int,
         label: str,
-        *,
-        epochs: int | None = None,
+        rates: tuple[float, ...] = (),
     ) -> TrainingLog:
+        """Trains with the rates of another training, epoch by epoch; or for as long as it helps."""
         steps = network.output_shape[1]
         batch_size = self.parameters.batch_size or default_batch_size(series.count(steps))
         return train(
             series.inputs.to_train(network),
             series.windows(steps, batch_size=batch_size, shuffle=True, seed=seed),
             validation,
-            epochs=epochs or self.parameters.epochs,
+            epochs=len(rates) or self.parameters.epochs,
             patience=self.parameters.patience,
-            learning_rate=float(self.parameters.learning_rate),
+            learning_rate=rates or float(self.parameters.learning_rate),
             progress=label if self.parameters.progress else None,
             loss=self.head,
         )

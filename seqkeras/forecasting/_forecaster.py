@@ -53,8 +53,8 @@ class Forecaster(BaseEstimator):
 
     `fit` scales each series by its own mean and deviation, holds out the last rows of each,
     trains on windows of the rest until the held-out windows are forecast best, measures there how
-    wide the intervals must be, and then trains a fresh network for as many epochs on the whole
-    history. One network serves all series.
+    wide the intervals must be, and then trains a fresh network for as many epochs, at the same
+    learning rates, on the whole history. One network serves all series.
 
     Args:
         horizon: timesteps to forecast.
@@ -80,10 +80,11 @@ class Forecaster(BaseEstimator):
             months, 7 for days, 24 for hours ...), 1 if the lookback is shorter.
         units: of the recurrent layers of the named strategies (default 64); a tuple is a stack.
         cell: of the named strategies (default `"gru"`): `"lstm"`, `"gru"`, `"simple_rnn"`.
-        epochs: at most.
+        epochs: at most; one is a hundred training steps, or fewer where that is all windows.
         patience: epochs without a better forecast of the held-out windows before training stops.
         batch_size: windows in a training step. None: a hundredth of the windows, from 32 to 1024.
-        learning_rate: of Adam.
+        learning_rate: of Adam at first. It falls to a third each time that a third of the patience
+            has passed without a better forecast; without held-out rows it stays.
         validation: share of each series that is held out at its end, at least one horizon and
             enough for the intervals. 0: nothing is held out, all epochs are run, and `levels`
             must be `()`.
@@ -141,7 +142,7 @@ class Forecaster(BaseEstimator):
         epochs: int = 300,
         patience: int = 25,
         batch_size: int | None = None,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
         validation: float = 0.2,
         short_series: str = "raise",
         seed: int | None = None,
