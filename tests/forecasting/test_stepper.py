@@ -310,7 +310,7 @@ def test_states_of_others_are_refused(fitted):
         stepper.restore((values, others[0], others[1] + 1, others[2]))
 
 
-@pytest.mark.parametrize("model", ["multi_output", "recursive"])
+@pytest.mark.parametrize("model", ["multi_output", "segment_rnn"])
 def test_intervals_follow_the_series_as_those_of_update_do(fitted, model):
     """Rows of twice a horizon, much farther away than any before, in steps and at once."""
     forecaster, columns = fitted(model)
