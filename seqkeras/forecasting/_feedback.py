@@ -11,7 +11,6 @@ from seqkeras.forecasting._inputs import pairs
 from seqkeras.forecasting._strategies import roll_forward
 from seqkeras.heads import Head
 from seqkeras.training import TeacherForcingSchedule, unrolled
-from seqkeras.windows import Windows
 
 SCHEDULED = "scheduled"
 
@@ -92,7 +91,7 @@ class Feedback:
         """
         return self.is_fed_back and self.head is None
 
-    def error(self, windows: Windows) -> float:
+    def error(self, windows: keras.utils.PyDataset) -> float:
         """The mean absolute error of forecasts that run free."""
         errors = [
             np.abs(y - roll_forward(self.network, x, self.horizon)) for x, y in pairs(windows)

@@ -202,7 +202,7 @@ class _Form:
         return (x if len(x) > 1 else x["inputs"]), y
 
 
-def pairs(windows: Windows) -> Iterator[tuple[Any, Floats]]:
+def pairs(windows: keras.utils.PyDataset) -> Iterator[tuple[Any, Floats]]:
     """Batches of windows in order: inputs, and targets `(batch, steps)`, NaN where missing."""
     for number in range(len(windows)):
         x, y, *weights = windows[number]

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +13,7 @@ from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.errors import DataError
 from seqkeras.forecasting._calendar import to_integers
 from seqkeras.forecasting._clock import Clock
-from seqkeras.forecasting._observations import Forecasts
-from seqkeras.forecasting._outlook import look_ahead
+from seqkeras.forecasting._outlook import Forecasts, Outlook, look_ahead
 from seqkeras.forecasting._readings import Readings
 from seqkeras.forecasting._window_program import WindowProgram, choose_network
 from seqkeras.runtime._cells import State
@@ -26,17 +25,18 @@ if TYPE_CHECKING:
     from seqkeras.forecasting._forecaster import Forecaster
 
 IMPLEMENTATIONS = ("auto", "program", "keras")
-#: The columns of `place`: the stamp that a series began at, the steps since, and whose it is.
-BEGIN, COUNT, KEY = range(3)
+#: The columns of `place`: the stamp that a series began at, the steps since, whose it is, and the
+#: steps since the forecast that its intervals are judged by next.
+BEGIN, COUNT, KEY, WAITING = range(4)
 
 
 class ForecastStepper:
     """The series of a forecaster, fed one observation at a time. `Forecaster.stepper` makes it.
 
     `update` and `predict` give what those of the forecaster give, without a frame; `step` is one
-    after the other. The state of a series is the rows that its next forecast reads, unscaled, and
-    where in time they end. It does not hold weights: those of a forecaster that was fitted again on
-    the same columns, with the same lookback, go on from it.
+    after the other. The state of a series is the rows that its next forecast reads, unscaled,
+    where in time they end, and how wide its intervals are. It does not hold weights: those of a
+    forecaster that was fitted again on the same columns, with the same lookback, go on from it.
 
     Values are given by id, `{"east": 4.5, "west": 3.0}`, or as an array in the order of `ids`; of a
     forecaster of one series as a number. Everything is checked before anything is taken.
@@ -61,7 +61,7 @@ class ForecastStepper:
 
     def __init__(self, forecaster: "Forecaster", implementation: str = "auto") -> None:
         check_one_of("implementation", implementation, IMPLEMENTATIONS)
-        panel, lookback = forecaster.panel_, forecaster.lookback_
+        panel, lookback, intervals = forecaster.panel_, forecaster.lookback_, forecaster.intervals_
         self._forecaster = copy.copy(forecaster)  # a fit or an update of it changes nothing here
         self._network = choose_network(forecaster.model_, lookback, implementation)
         self._clock = Clock(panel.calendar, str(panel.last.dtype), panel.covariates.calendar)
@@ -75,10 +75,15 @@ class ForecastStepper:
         )
         known = forecaster.inputs_.scaler.transform(panel.known)
         self._static, self._categories = known.static.astype(np.float32), known.categories
-        self._values = panel.values.values.reshape(len(ids), lookback).copy()
-        self._rows = panel.known.rows.values.reshape(len(ids), lookback, -1).copy()
+        self._follows = intervals is not None and forecaster.intervals == "adaptive"
+        kept = panel.tail(lookback + (forecaster.horizon_ if self._follows else 0))
+        self._values = kept.values.values.reshape(len(ids), -1).copy()
+        self._rows = kept.known.rows.values.reshape(*self._values.shape, -1).copy()
         keys = np.array([_key(one) for one in ids], dtype=np.int64)
-        self._place = np.stack([to_integers(panel.last), np.zeros_like(keys), keys], axis=1)
+        nothing = np.zeros_like(keys)
+        waiting = nothing if intervals is None else intervals.waiting
+        self._place = np.stack([to_integers(panel.last), nothing, keys, waiting], axis=1)
+        self._factor = np.ones((len(ids), 0)) if intervals is None else intervals.factor.copy()
         self._numbers = {key: number for number, key in enumerate(keys.tolist())}
 
     @property
@@ -94,7 +99,7 @@ class ForecastStepper:
         return "program" if isinstance(self._network, WindowProgram) else "keras"
 
     def __repr__(self) -> str:
-        rows = f"{len(self.ids)} series, {self._values.shape[1]} rows each"
+        rows = f"{len(self.ids)} series, {self._forecaster.lookback_} rows each"
         return f"ForecastStepper({rows}, network by {self.implementation})"
 
     def update(self, values: Any, *, ids: Any = None, covariates: Any = None) -> None:
@@ -155,11 +160,13 @@ class ForecastStepper:
         """The state of some series, as arrays of their own.
 
         Returns:
-            A tuple: targets `(series, lookback)`; covariates `(series, lookback, features)`; and
-            `(series, 3)` integers, which say where in time a series stands, and whose state it is.
+            A tuple: targets `(series, rows)` and covariates `(series, rows, features)`, where rows
+            are a lookback, and with adaptive intervals a horizon before it; `(series, 4)` integers,
+            which say where in time a series stands, and whose state it is; and how many times as
+            wide its intervals are, `(series, levels)`.
         """
         series = self._readings.series(self._readings.ids(ids))
-        return self._values[series], self._rows[series], self._place[series]
+        return tuple(one[series] for one in self._arrays)
 
     def restore(self, state: State) -> None:
         """Puts series back to a state; others stay as they are.
@@ -171,7 +178,7 @@ class ForecastStepper:
             ArgumentError: arrays of another kind.
             DataError: a state of a series that is not known.
         """
-        values, rows, place = self._checked(state)
+        place = self._checked(state)[2]
         unknown = [key for key in place[:, KEY].tolist() if key not in self._numbers]
         if unknown:
             raise DataError(
@@ -179,7 +186,8 @@ class ForecastStepper:
                 f"{len(self._numbers)} that were fitted."
             )
         series = np.array([self._numbers[key] for key in place[:, KEY].tolist()])
-        self._values[series], self._rows[series], self._place[series] = values, rows, place
+        for mine, one in zip(self._arrays, state, strict=True):
+            mine[series] = one
 
     def pack_state(self, state: State) -> bytes:
         """A state as bytes, for a file, a database or another process."""
@@ -198,14 +206,15 @@ class ForecastStepper:
 
     @property
     def _arrays(self) -> State:
-        return self._values, self._rows, self._place
+        return self._values, self._rows, self._place, self._factor
 
     @property
     def _fingerprint(self) -> str:
         """Of what a state means."""
         panel = self._forecaster.panel_
         means = [
-            self._values.shape[1], self._readings.masked, asdict(panel.covariates),
+            self._values.shape[1], self._forecaster.horizon_, self._forecaster.levels,
+            self._readings.masked, asdict(panel.covariates),
             asdict(panel.calendar), self._clock.dtype,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(means, default=str).encode()).hexdigest()
@@ -217,10 +226,13 @@ class ForecastStepper:
         if got != wanted or len({len(one) for one in parts}) > 1:
             expected = f"a tuple of arrays (series, ...) of {wanted}"
             raise bad_argument("state", got, expected, "Take it from state or unpack_state.")
-        values, rows, _ = parts
+        values, rows, place, factor = parts
         known = np.isfinite(values) | (np.isnan(values) & self._readings.masked)
-        if not (known.all() and np.isfinite(rows).all()):
+        usable = np.isfinite(factor) & (factor > 0)
+        if not (known.all() and np.isfinite(rows).all() and usable.all()):
             raise bad_argument("state", "numbers that are not finite", "a state of this stepper")
+        if not np.isin(place[:, WAITING], np.arange(self._forecaster.horizon_)).all():
+            raise bad_argument("state", "counts out of range", "a state of this stepper")
         return state
 
     def _read(self, values: Any, ids: Any, covariates: Any) -> tuple[list[Any], Any, Any, Any]:
@@ -237,19 +249,39 @@ class ForecastStepper:
         self._values[series] = np.concatenate([past[0], targets[:, np.newaxis]], axis=1)
         self._rows[series] = np.concatenate([past[1], rows], axis=1)
         self._place[series, COUNT] += 1
+        if self._follows:
+            self._place[series, WAITING] += 1
+            self._follow(series[self._place[series, WAITING] == self._forecaster.horizon_])
+
+    def _follow(self, series: Any) -> None:
+        """Looks at what became of forecasts one horizon ago, as `Forecaster.update` does."""
+        fitted, first = self._forecaster, self._forecaster.lookback_
+        if fitted.intervals_ is None or not len(series):
+            return
+        rows = self._rows[series]
+        ahead = rows[:, first:, rows.shape[2] - fitted.panel_.covariates.future_width :]
+        outlook = self._look(series, self._values[series, :first], rows[:, :first], ahead)
+        errors = outlook.in_widths(self._values[series, first:] - outlook.point)
+        before = replace(fitted.intervals_, factor=self._factor)
+        self._factor = before.follow(errors, series)[0].factor
+        self._place[series, WAITING] = 0
 
     def _forecast(self, series: Any, ahead: npt.NDArray[np.float64]) -> Forecasts:
-        fitted, steps = self._forecaster, self._forecaster.horizon_
+        fitted, lookback = self._forecaster, self._forecaster.lookback_
+        values, rows = self._values[series, -lookback:], self._rows[series, -lookback:]
+        ahead = np.concatenate([ahead, self._calendar_after(series, fitted.horizon_)], axis=-1)
+        return fitted._answers(self._look(series, values, rows, ahead), self._factor[series])
+
+    def _look(self, series: Any, values: Any, rows: Any, ahead: Any) -> Outlook:
+        """What the network sees behind a lookback of rows."""
+        fitted = self._forecaster
         scaler = fitted.scaler_.take(series)
+        scaled = (values - scaler.center_[:, np.newaxis]) / scaler.scale_[:, np.newaxis]
         context = fitted.inputs_.assemble(
-            (self._values[series] - scaler.center_[:, np.newaxis]) / scaler.scale_[:, np.newaxis],
-            self._rows[series],
-            np.concatenate([ahead, self._calendar_after(series, steps)], axis=-1),
-            self._static[series],
-            self._categories[series],
+            scaled, rows, ahead, self._static[series], self._categories[series]
         )
-        found = look_ahead(self._network, fitted.head_, context, steps)
-        return fitted._in_units(found, scaler, steps)
+        found = look_ahead(self._network, fitted.head_, context, fitted.horizon_)
+        return found.unscaled(scaler)
 
     def _calendar_after(self, series: Any, steps: int) -> npt.NDArray[np.float64]:
         place = self._place[series]

@@ -290,10 +290,27 @@ def test_states_of_others_are_refused(fitted):
     other = fitted("segment_rnn")[0].stepper()
     with pytest.raises(FileFormatError, match=r"another forecaster.*Its columns, lookback"):
         other.unpack_state(data)
-    values, rows, place = stepper.state()
+    values, *others = stepper.state()
     with pytest.raises(ArgumentError, match="state must be a tuple of arrays"):
-        stepper.restore((values[:, 1:], rows, place))
+        stepper.restore((values[:, 1:], *others))
     with pytest.raises(ArgumentError, match="a state of this stepper"):
-        stepper.restore((values * np.nan, rows, place))
+        stepper.restore((values * np.nan, *others))
     with pytest.raises(DataError, match="3 of 3 states are of series that are not among"):
-        stepper.restore((values, rows, place + 1))
+        stepper.restore((values, others[0], others[1] + 1, others[2]))
+
+
+@pytest.mark.parametrize("model", ["multi_output", "segment_rnn"])
+def test_intervals_follow_the_series_as_those_of_update_do(fitted, model):
+    """Rows of twice a horizon, much farther away than any before, in steps and at once."""
+    forecaster, columns = fitted(model)
+    stepper, forecaster = forecaster.stepper(), copy.copy(forecaster)
+    steps = [(IDS, [1e3 * turn, 2e3 * turn, 3e3]) for turn in range(2 * HORIZON + 1)]
+    fed(forecaster, stepper, columns, steps)
+    factor = stepper.state()[3]
+    np.testing.assert_allclose(factor, forecaster.intervals_.factor)
+    assert (factor > 1).any()
+    np.testing.assert_array_equal(stepper.state()[2][:, 3], forecaster.intervals_.waiting)
+    wrong = list(stepper.state())
+    wrong[3] = np.full_like(wrong[3], np.nan)
+    with pytest.raises(ArgumentError, match="not finite"):
+        stepper.restore(tuple(wrong))
