@@ -25,7 +25,7 @@ CASES = {
     "multi_output": (EVERYTHING, {"head": "quantiles"}),
     "recursive": ({"future_covariates": ["price", "promo"], "calendar": ["day_of_week"]}, POINT),
     "encoder_decoder": ({}, POINT),
-    "segment_rnn": ({"static_covariates": ["kind"]}, POINT),
+    "segment_rnn": ({"static_covariates": ["kind"]}, {}),
 }
 MASKED = ("multi_output", "segment_rnn")
 
