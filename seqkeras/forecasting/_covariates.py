@@ -71,6 +71,10 @@ class Covariates:
         flags = [name not in self.words for name in names for _ in range(self._width(name))]
         return np.array(flags + [False] * (2 * len(self.calendar)), dtype=bool)
 
+    def widths(self, names: tuple[str, ...]) -> list[tuple[str, int]]:
+        """How many features of a timestep each of these past or future columns is."""
+        return [(name, self._width(name)) for name in names]
+
     def learn(self, df: pd.DataFrame) -> "Covariates":
         """The same with the words that the columns of `df` hold.
 

@@ -18,7 +18,7 @@ from seqkeras._checks import (
     check_positive,
 )
 from seqkeras.errors import NotFittedError
-from seqkeras.forecasting import _archive, _backtest, _observations, _plots
+from seqkeras.forecasting import _archive, _backtest, _importance, _observations, _plots
 from seqkeras.forecasting._conformal import ConformalIntervals
 from seqkeras.forecasting._embedding import embedding_frame, last_state
 from seqkeras.forecasting._fitting import Fitted, Fitting
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from seqkeras.forecasting._backtest import Backtest
+    from seqkeras.forecasting._importance import Importance
 
 
 class Forecaster(BaseEstimator):
@@ -528,6 +529,54 @@ class Forecaster(BaseEstimator):
         ahead = panel.ahead(np.arange(len(panel.ids)), newest, self.horizon_)
         context = self.inputs_.context(panel, scaler, ahead)
         return embedding_frame(panel, predict_batches(last_state(self.model_), context))
+
+    def explain(
+        self,
+        df: "pd.DataFrame",
+        *,
+        lags: int = 24,
+        windows: int = 500,
+        repeats: int = 5,
+        seed: int | None = 0,
+    ) -> "Importance":
+        """How much worse forecasts of these rows get when a part of what is read is mixed up.
+
+        Permutation importance (Breiman 2001; Fisher, Rudin & Dominici 2019, arXiv 1801.01489):
+        windows of the rows are forecast as they are, and again with one part of each, such as a
+        covariate, taken from another window. What the network does not use has importance 0. The
+        forecaster is not changed.
+
+        Rows that `fit` has not seen tell what helps there; rows that it has seen, what it has
+        learned to use. Where features go together, each can stand in for the other: both may seem
+        unimportant, and windows with one of them permuted may be such as never occur.
+
+        Args:
+            df: rows of known series in the columns of `fit`, a lookback and a horizon of each at
+                least.
+            lags: parts that the lookback of the target is cut into, at most.
+            windows: at most so many are drawn from the rows, at random.
+            repeats: permutations of each part.
+            seed: of what is drawn; None is different each time.
+
+        Returns:
+            An `Importance`: `frame`, `error`, `plot()`.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: an argument cannot be used.
+            DataError: a series that is not known or too short, or fewer than two windows.
+
+        Example:
+            >>> from seqkeras.forecasting import load_air_passengers
+            >>> df = load_air_passengers()
+            >>> forecaster = Forecaster(6, lookback=12, epochs=1, seed=0).fit(df)
+            >>> forecaster.explain(df, lags=4).frame[["feature", "lag"]].values.tolist()
+            [['y', 'all'], ['y', '1-3'], ['y', '4-6'], ['y', '7-9'], ['y', '10-12']]
+        """
+        self._check_fitted()
+        return _importance.importance(
+            self, df, lags=lags, windows=windows, repeats=repeats, seed=seed
+        )
 
     def plot(
         self,

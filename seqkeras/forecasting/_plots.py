@@ -30,20 +30,15 @@ def draw(
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    # Figure, not pyplot: no window, no global state, and it works without a screen.
-    figure = optional("matplotlib.figure", extra="plot").Figure(
-        figsize=(10, 1.2 + 3.6 * len(parts)), layout="constrained", dpi=150
-    )
+    figure = blank(10, 1.2 + 3.6 * len(parts), title)
     axes = np.atleast_1d(figure.subplots(len(parts), 1))
     for number, (axis, (label, (history, forecast))) in enumerate(
         zip(axes, parts.items(), strict=True)
     ):
         _draw_one(axis, history, forecast, (time, target), levels)
-        _dress(axis, label, target)
+        dress(axis, label, target)
         if number == 0:
             axis.legend(loc="upper left", frameon=False, ncols=2, fontsize=9)
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     return figure
 
 
@@ -53,13 +48,13 @@ def _draw_one(
     time, target = columns
     start = forecast[time].iloc[0]
     past, came = history[history[time] < start], history[history[time] >= start]
-    axis.plot(_stamps(past[time]), past[target], color=HISTORY, lw=1.4, label="history")
+    axis.plot(stamps(past[time]), past[target], color=HISTORY, lw=1.4, label="history")
 
     def ahead(column: str) -> Any:
         """Starts at the newest value, so that forecast and history are one line."""
         return np.append(past[target].to_numpy()[-1:], forecast[column].to_numpy())
 
-    times = np.append(_stamps(past[time])[-1:], _stamps(forecast[time]))
+    times = np.append(stamps(past[time])[-1:], stamps(forecast[time]))
     # The widest band comes first, so that the narrower ones lie on it.
     for number, level in enumerate(sorted(levels, reverse=True)):
         low, high = ahead(f"yhat-lo-{level:g}"), ahead(f"yhat-hi-{level:g}")
@@ -68,10 +63,10 @@ def _draw_one(
     axis.plot(times, ahead("yhat"), color=FORECAST, lw=2, label="forecast")
     if len(came):
         style = {"color": ACTUAL, "lw": 0, "marker": "o", "ms": 4}
-        axis.plot(_stamps(came[time]), came[target], label="what came", **style)
+        axis.plot(stamps(came[time]), came[target], label="what came", **style)
 
 
-def _stamps(column: Any) -> Any:
+def stamps(column: Any) -> Any:
     """Stamps that matplotlib can place: the start of periods, the wall clock of time zones."""
     if column.dtype.kind == "O":
         column = column.dt.to_timestamp()
@@ -80,10 +75,22 @@ def _stamps(column: Any) -> Any:
     return column.to_numpy()
 
 
-def _dress(axis: Any, label: str, target: str) -> None:
-    axis.set_title(label, loc="left", fontsize=10)
-    axis.set_ylabel(target)
-    axis.grid(axis="y", color="#e2e8f0", lw=0.8)
+def blank(width: float, height: float, title: str) -> Any:
+    """An empty `matplotlib.figure.Figure` of this size in inches."""
+    # Figure, not pyplot: no window, no global state, and it works without a screen.
+    figure = optional("matplotlib.figure", extra="plot").Figure(
+        figsize=(width, height), layout="constrained", dpi=150
+    )
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+    return figure
+
+
+def dress(axis: Any, title: str, label: str, *, grid: str = "y") -> None:
+    """Title and label, a light grid, and nothing else around the drawing."""
+    axis.set_title(title, loc="left", fontsize=10)
+    axis.set_ylabel(label)
+    axis.grid(axis=grid, color="#e2e8f0", lw=0.8)
     axis.set_axisbelow(True)
     axis.margins(x=0.01)
     for side in ("top", "right", "left"):
