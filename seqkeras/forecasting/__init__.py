@@ -6,6 +6,7 @@ require("keras", "pandas", "sklearn", "tqdm")
 
 from seqkeras.forecasting._audit import audit_leaks as audit_leaks
 from seqkeras.forecasting._backtest import Backtest as Backtest
+from seqkeras.forecasting._components import Components as Components
 from seqkeras.forecasting._datasets import load_air_passengers as load_air_passengers
 from seqkeras.forecasting._evaluate import Holdout as Holdout
 from seqkeras.forecasting._evaluate import evaluate_holdout as evaluate_holdout

@@ -18,7 +18,14 @@ from seqkeras._checks import (
     check_positive,
 )
 from seqkeras.errors import NotFittedError
-from seqkeras.forecasting import _archive, _backtest, _importance, _observations, _plots
+from seqkeras.forecasting import (
+    _archive,
+    _backtest,
+    _components,
+    _importance,
+    _observations,
+    _plots,
+)
 from seqkeras.forecasting._conformal import ConformalIntervals
 from seqkeras.forecasting._embedding import embedding_frame, last_state
 from seqkeras.forecasting._fitting import Fitted, Fitting
@@ -42,6 +49,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from seqkeras.forecasting._backtest import Backtest
+    from seqkeras.forecasting._components import Components
     from seqkeras.forecasting._importance import Importance
 
 
@@ -333,12 +341,18 @@ class Forecaster(BaseEstimator):
         self, horizon: int | None, future: Any, df: Any = None, fill: str = "raise"
     ) -> tuple[Panel, dict[str, npt.NDArray[np.float64]]]:
         """The series, and what is forecast for them."""
+        asked = self._asked(horizon, future, df, fill)
+        return asked[0], self._answers(*asked)
+
+    def _asked(
+        self, horizon: int | None, future: Any, df: Any, fill: str
+    ) -> tuple[Panel, StandardScaler, npt.NDArray[np.float64], int]:
+        """What `_answers` takes."""
         self._check_fitted()
         steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
         self._check_horizon(steps)
         panel, scaler = (self.panel_, self.scaler_) if df is None else self._other(df, fill)
-        ahead = read_future(panel, future, steps)
-        return panel, self._answers(panel, scaler, ahead, steps)
+        return panel, scaler, read_future(panel, future, steps), steps
 
     def _answers(
         self, panel: Panel, scaler: StandardScaler, ahead: npt.NDArray[np.float64], steps: int
@@ -529,6 +543,43 @@ class Forecaster(BaseEstimator):
         ahead = panel.ahead(np.arange(len(panel.ids)), newest, self.horizon_)
         context = self.inputs_.context(panel, scaler, ahead)
         return embedding_frame(panel, predict_batches(last_state(self.model_), context))
+
+    def components(
+        self,
+        *,
+        horizon: int | None = None,
+        future: "pd.DataFrame | None" = None,
+        df: "pd.DataFrame | pd.Series | None" = None,
+        fill: str = "raise",
+    ) -> "Components":
+        """What adds up to the forecast: the season, the series alone, and each covariate.
+
+        The network forecasts with every covariate at 0, where a number has its mean over the rows
+        of `fit`, a column of words none of them, a category what was never seen and the calendar
+        the middle of its circle. Then the covariates are told to it one after the other, in the
+        order past, future, static, calendar, and each is given what the forecast changes by. So
+        the columns add up to `yhat`. Where covariates work together, the order matters: what they
+        say together goes to the later one. It is what the network makes of them, and not what
+        causes what.
+
+        Args:
+            horizon, future, df, fill: as for `predict`.
+
+        Returns:
+            A `Components`: `frame`, `plot()`.
+
+        Raises:
+            NotFittedError, ArgumentError, DataError: as `predict`; or a covariate has the name of
+                a component.
+
+        Example:
+            >>> from seqkeras.forecasting import load_air_passengers
+            >>> forecaster = Forecaster(6, epochs=1, seed=0)
+            >>> fitted = forecaster.fit(load_air_passengers(), calendar="auto")
+            >>> fitted.components().frame.columns.tolist()
+            ['ds', 'yhat', 'seasonal naive', 'network', 'calendar_month']
+        """
+        return _components.components(self, *self._asked(horizon, future, df, fill))
 
     def explain(
         self,
