@@ -173,7 +173,8 @@ def read_history(
     frame = panel.history_frame() if filled else panel.long_frame(df)
     # A part of the rows may be too short to show the frequency.
     known = {} if panel.calendar.is_period else {"freq": panel.calendar.step}
-    return frame, panel, columns | known
+    # And to hold a cycle of the calendar twice.
+    return frame, panel, columns | known | {"calendar": panel.covariates.calendar or None}
 
 
 def run_fold(

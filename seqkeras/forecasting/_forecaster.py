@@ -540,7 +540,7 @@ class Forecaster(BaseEstimator):
             scaler = self.scaler_.take(series)
         # What is known of the horizon is not asked for: it is taken to stay as it is.
         newest = panel.values.lengths - 1
-        ahead = panel.ahead(np.arange(len(panel.ids)), newest, self.horizon_)
+        ahead = panel.ahead(np.arange(len(panel.ids)), newest, self.model_.output_shape[1])
         context = self.inputs_.context(panel, scaler, ahead)
         return embedding_frame(panel, predict_batches(last_state(self.model_), context))
 

@@ -107,6 +107,11 @@ class Panel:
         width = self.known.rows.values.shape[1]
         return self.known.rows.values[place, width - self.covariates.future_width :]
 
+    def with_words_of(self, covariates: Covariates) -> "Panel":
+        """The same rows, with covariates by the words that a fit has seen."""
+        known = self.covariates.recode(self.known, covariates)
+        return replace(self, known=known, covariates=covariates)
+
     def take(self, series: npt.ArrayLike) -> "Panel":
         """Some of the series."""
         chosen = np.arange(len(self.ids))[np.asarray(series)]
