@@ -12,3 +12,5 @@ from seqkeras.forecasting._evaluate import Holdout as Holdout
 from seqkeras.forecasting._evaluate import evaluate_holdout as evaluate_holdout
 from seqkeras.forecasting._forecaster import Forecaster as Forecaster
 from seqkeras.forecasting._importance import Importance as Importance
+from seqkeras.forecasting._tune import Tuning as Tuning
+from seqkeras.forecasting._tune import tune as tune

@@ -81,6 +81,9 @@ class Forecaster(BaseEstimator):
             months, 7 for days, 24 for hours ...), 1 if the lookback is shorter.
         units: of the recurrent layers of the named strategies (default 64); a tuple is a stack.
         cell: of the named strategies (default `"gru"`): `"lstm"`, `"gru"`, `"simple_rnn"`.
+        normalization: how the named strategies read each window (default `"last"`, and
+            `"mean_scale"` for counts): relative to its newest value (`"last"`), its mean size
+            (`"mean_scale"`), its mean and deviation (`"revin"`), or as it is (`"none"`).
         epochs: at most.
         patience: epochs without a better forecast of the held-out windows before training stops.
         batch_size: windows in a training step. None: a hundredth of the windows, from 32 to 1024.
@@ -137,6 +140,7 @@ class Forecaster(BaseEstimator):
         season_length: int | None = None,
         units: int | tuple[int, ...] | None = None,
         cell: str | None = None,
+        normalization: str | None = None,
         epochs: int = 300,
         patience: int = 25,
         batch_size: int | None = None,
@@ -154,6 +158,7 @@ class Forecaster(BaseEstimator):
         self.season_length = season_length
         self.units = units
         self.cell = cell
+        self.normalization = normalization
         self.epochs = epochs
         self.patience = patience
         self.batch_size = batch_size
@@ -703,9 +708,10 @@ class Forecaster(BaseEstimator):
         check_one_of("short_series", self.short_series, ("raise", "skip"))
         if not callable(self.model):
             check_one_of("model", self.model, STRATEGIES)
-        elif self.units is not None or self.cell is not None:
+        elif (self.units, self.cell, self.normalization) != (None, None, None):
+            got = self.units, self.cell, self.normalization
             fix = "They are of the named strategies; a builder or a model brings its own."
-            raise bad_argument("units, cell", (self.units, self.cell), "left away here", fix)
+            raise bad_argument("units, cell, normalization", got, "left away here", fix)
         if self.seed is not None and check_integer("seed", self.seed, minimum=0) >= 2**32:
             raise bad_argument("seed", self.seed, "an integer from 0 to 2**32 - 1")
         resolve_head(self.head)
