@@ -58,7 +58,7 @@ class Components:
 def components(
     forecaster: "Forecaster", panel: Panel, scaler: StandardScaler, ahead: Floats, steps: int
 ) -> Components:
-    """See `Forecaster.components`; the arguments are those of `Forecaster._answers`."""
+    """See `Forecaster.components`; the arguments are those of `Forecaster._look`."""
     context = as_parts(forecaster.inputs_.context(panel, scaler, ahead))
     parts = covariate_parts(panel, masked=forecaster.inputs_.masked)
     names = [part.name for part in parts]

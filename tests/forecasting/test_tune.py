@@ -118,7 +118,9 @@ def test_without_a_space_the_first_trial_is_the_forecaster_itself(df):
     given = bare(3, model="segment_rnn", lookback=None)
     found = tune(given, df, trials=1, windows=1, **NAMES)
     first = found.trials.iloc[0]
-    assert first[["model", "units", "learning_rate"]].tolist() == ["segment_rnn", 2, 1e-3]
+    assert first[["model", "units", "learning_rate"]].tolist() == [
+        "segment_rnn", 2, given.learning_rate,
+    ]  # fmt: skip
     expected = given.backtest(df.iloc[:-3], **NAMES).scores.loc["seqkeras", "MASE"]
     assert abs(first.MASE - expected) < 1e-3
 
