@@ -31,8 +31,11 @@ Train = Callable[[], Forecast]
 PATIENCE, STEPS = 10, 100
 
 
-def seqkeras(task: Task, **options) -> Train:
-    """Ours holds rows out by itself, and then trains afresh on all: both within the budget."""
+def seqkeras(task: Task, *, past: bool = True, **options) -> Train:
+    """Ours holds rows out by itself, and then trains afresh on all: both within the budget.
+
+    With `past=False` it is not given the past covariates, which a recursive network cannot read.
+    """
     from seqkeras.forecasting import Forecaster
 
     about = task.about
@@ -49,7 +52,7 @@ def seqkeras(task: Task, **options) -> Train:
             forecaster.fit(
                 task.train,
                 freq=about.freq,
-                past_covariates=about.past,
+                past_covariates=about.past if past else (),
                 future_covariates=about.future,
                 static_covariates=about.static,
             )
@@ -67,13 +70,17 @@ def _deadline_in_keras(end: float) -> Iterator[None]:
         """Ends a fit with held-out rows while there is time to train as long once more."""
 
         def on_train_begin(self, logs=None):
-            self.start = time.perf_counter()
+            self.begun, self.traced = time.perf_counter(), None
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.traced = self.traced or time.perf_counter()
 
         def on_epoch_end(self, epoch, logs=None):
             now = time.perf_counter()
-            each = (now - self.start) / (epoch + 1)
-            again = epoch + 2 if "val_loss" in logs else 0
-            if now + each * (1 + again) > end:
+            each = (now - self.traced) / (epoch + 1)
+            refit = self.traced - self.begun + each * (epoch + 2)
+            again = refit if "val_loss" in logs else 0
+            if now + each + again > end:
                 self.model.stop_training = True
 
     fit = keras.Model.fit
@@ -340,6 +347,7 @@ def statsforecast(task: Task, *, model: str) -> Train:
 CONTENDERS: dict[str, Callable[[Task], Train]] = {
     "seqkeras": seqkeras,
     "seqkeras segment_rnn": partial(seqkeras, model="segment_rnn"),
+    "seqkeras recursive": partial(seqkeras, model="recursive", past=False),
     "neuralforecast LSTM": partial(neuralforecast, model="LSTM"),
     "neuralforecast LSTM, 1000 steps": partial(neuralforecast, model="LSTM", stops=False),
     "neuralforecast NHITS": partial(neuralforecast, model="NHITS"),

@@ -72,7 +72,9 @@ def score(task, found):
     windows = pd.concat([task.ahead(window) for window in range(task.about.windows)])
     found = windows[[*KEYS, "y"]].merge(found, on=KEYS, how="left", validate="one_to_one")
     if not np.isfinite(found.yhat).all():
-        raise RuntimeError(f"{(~np.isfinite(found.yhat)).sum()} forecasts are missing or no numbers")
+        raise RuntimeError(
+            f"{(~np.isfinite(found.yhat)).sum()} forecasts are missing or no numbers"
+        )
     history = {name: rows.y.to_numpy() for name, rows in task.train.groupby("unique_id")}
     season = task.about.season
     each = [
@@ -109,7 +111,9 @@ def compete(order, options, task):
     """A run with its scores, or with its error."""
     try:
         patience = 4 * options.budget + 600
-        found, seconds = run({**order, "data": str(options.data.resolve())}, options.threads, patience)
+        found, seconds = run(
+            {**order, "data": str(options.data.resolve())}, options.threads, patience
+        )
         return {**order, "threads": options.threads, **score(task, found), **seconds}
     except RuntimeError as error:
         return {**order, "threads": options.threads, "error": str(error)}
@@ -128,7 +132,9 @@ def main():
     options = parser.parse_args()
     kept = json.loads(options.output.read_text()) if options.output.exists() else {"runs": []}
     kept["versions"] = {name: version(name) for name in PACKAGES}
-    kept["machine"] = f"{platform.processor()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}"
+    kept["machine"] = (
+        f"{platform.processor()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}"
+    )
     # What failed is run again.
     kept["runs"] = [one for one in kept["runs"] if "error" not in one]
     done = {tuple(one[name] for name in KEY) for one in kept["runs"]}
