@@ -157,7 +157,7 @@ def _lightning(task: Task) -> dict:
     return {"accelerator": "cpu", "max_time": {"seconds": task.budget}, **quiet}
 
 
-def darts(task: Task, *, block: bool) -> Train:
+def darts(task: Task, *, block: bool, rate: float = 1e-3) -> Train:
     """A `BlockRNNModel`, or an `RNNModel`, which reads no past or static covariates."""
     import torch
     from darts import TimeSeries
@@ -188,7 +188,13 @@ def darts(task: Task, *, block: bool) -> Train:
     covariates = {"future_covariates": scaled(list(about.future))[0]} if about.future else {}
     if block and about.past:
         covariates["past_covariates"] = scaled(list(about.past))[0]
-    model = _darts_model(task, block, torch.nn.L1Loss(), EarlyStopping)
+    model = _darts_model(
+        task,
+        block,
+        loss_fn=torch.nn.L1Loss(),
+        optimizer_kwargs={"lr": rate},
+        stopping=EarlyStopping("val_loss", patience=PATIENCE),
+    )
 
     def forecast(window: int) -> pd.DataFrame:
         back = about.horizon * (about.windows - window)
@@ -213,7 +219,7 @@ def darts(task: Task, *, block: bool) -> Train:
     return train
 
 
-def _darts_model(task: Task, block: bool, loss, stopping):
+def _darts_model(task: Task, block: bool, *, stopping, **given):
     from darts.models import BlockRNNModel, RNNModel
 
     about = task.about
@@ -221,17 +227,17 @@ def _darts_model(task: Task, block: bool, loss, stopping):
     trainer = {
         **_lightning(task),
         "limit_train_batches": STEPS,
-        "callbacks": [stopping("val_loss", patience=PATIENCE)],
+        "callbacks": [stopping],
     }
     options = {
         "model": "LSTM",
         "hidden_dim": 64,
         "n_epochs": 100_000,
-        "loss_fn": loss,
         "random_state": task.seed,
         "save_checkpoints": True,
         "work_dir": tempfile.mkdtemp(),
         "pl_trainer_kwargs": trainer,
+        **given,
     }
     if block:
         return BlockRNNModel(about.lookback, about.horizon, **options)
@@ -344,16 +350,26 @@ def statsforecast(task: Task, *, model: str) -> Train:
     return lambda: forecast
 
 
+#: By default those without a comma in their names run; the others are the same, set otherwise.
 CONTENDERS: dict[str, Callable[[Task], Train]] = {
     "seqkeras": seqkeras,
     "seqkeras segment_rnn": partial(seqkeras, model="segment_rnn"),
     "seqkeras recursive": partial(seqkeras, model="recursive", past=False),
+    "seqkeras, learning_rate 0.003": partial(seqkeras, learning_rate=3e-3),
+    "seqkeras segment_rnn, learning_rate 0.003": partial(
+        seqkeras, model="segment_rnn", learning_rate=3e-3
+    ),
+    "seqkeras recursive, learning_rate 0.003": partial(
+        seqkeras, model="recursive", past=False, learning_rate=3e-3
+    ),
+    "seqkeras, no past covariates": partial(seqkeras, past=False),
     "neuralforecast LSTM": partial(neuralforecast, model="LSTM"),
     "neuralforecast LSTM, 1000 steps": partial(neuralforecast, model="LSTM", stops=False),
     "neuralforecast NHITS": partial(neuralforecast, model="NHITS"),
     "neuralforecast NHITS, 1000 steps": partial(neuralforecast, model="NHITS", stops=False),
     "darts BlockRNNModel": partial(darts, block=True),
     "darts RNNModel": partial(darts, block=False),
+    "darts RNNModel, learning rate 0.003": partial(darts, block=False, rate=3e-3),
     "skforecast ForecasterRnn": skforecast,
     "statsforecast SeasonalNaive": partial(statsforecast, model="SeasonalNaive"),
     "statsforecast AutoTheta": partial(statsforecast, model="AutoTheta"),

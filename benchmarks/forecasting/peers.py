@@ -89,7 +89,7 @@ def score(task, found):
 
 def table(runs, name):
     """One line for each contender of a set: medians over the seeds, and the range of MASE."""
-    print(f"\n{name}\n{'':34} {'MASE':>7} {'least':>7} {'most':>7} {'sMAPE':>7}", end="")
+    print(f"\n{name}\n{'':42} {'MASE':>7} {'least':>7} {'most':>7} {'sMAPE':>7}", end="")
     print(f" {'training':>9} {'forecasts':>9}")
     frame = pd.DataFrame([one for one in runs if one["set"] == name and "MASE" in one])
     if len(frame):
@@ -98,12 +98,12 @@ def table(runs, name):
         lines = lines.assign(least=groups.MASE.min(), most=groups.MASE.max()).sort_values("MASE")
         for contender, line in lines.iterrows():
             print(
-                f"{contender:34} {line.MASE:7.3f} {line.least:7.3f} {line.most:7.3f} "
+                f"{contender:42} {line.MASE:7.3f} {line.least:7.3f} {line.most:7.3f} "
                 f"{line.sMAPE:7.2f} {line.training:7.0f} s {line.forecasts:7.1f} s"
             )
     for one in runs:
         if one["set"] == name and "error" in one:
-            print(f"{one['contender']:34} failed: {one['error'].splitlines()[-1]}")
+            print(f"{one['contender']:42} failed: {one['error'].splitlines()[-1]}")
     sys.stdout.flush()
 
 
@@ -124,7 +124,8 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path("peers.json"))
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
-    parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
+    plain = [name for name in CONTENDERS if "," not in name]
+    parser.add_argument("--contenders", nargs="+", default=plain, choices=CONTENDERS)
     parser.add_argument("--budget", type=float, default=120, help="seconds of training")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--series", type=int, help="only so many, spread over all")
