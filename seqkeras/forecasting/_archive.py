@@ -26,12 +26,13 @@ from seqkeras.heads import Head
 from seqkeras.windows import GroupedArray, StandardScaler
 
 FORMAT = "seqkeras.Forecaster"
-VERSION = 2
+VERSION = 3
 HEADER, ARRAYS, NETWORK = "header.json", "arrays/", "network.keras"
 
 #: The dtype of each array.
 KINDS = {
-    "values": "f", "indptr": "i", "last": "i", "center": "f", "scale": "f", "radius": "f",
+    "values": "f", "indptr": "i", "last": "i", "center": "f", "scale": "f",
+    "radius": "f", "factor": "f", "waiting": "i",
     "rows": "f", "static": "f", "categories": "i",
     "rows_center": "f", "rows_scale": "f", "static_center": "f", "static_scale": "f",
 }  # fmt: skip
@@ -90,6 +91,7 @@ def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
         "ids": panel.ids.tolist(),
         "ids_dtype": str(panel.ids.dtype),
         "horizon": forecaster.horizon_,
+        "lookback": forecaster.lookback_,
         "levels": [] if forecaster.intervals_ is None else forecaster.intervals_.levels,
         "season_length": forecaster.season_length_,
         "log": asdict(forecaster.log_),
@@ -113,8 +115,12 @@ def _arrays(forecaster: Any) -> dict[str, np.ndarray]:
         "rows_scale": scalers.rows.scale_,
         "static_center": scalers.static.center_,
         "static_scale": scalers.static.scale_,
-        **({} if intervals is None else {"radius": intervals.radius}),
+        **({} if intervals is None else _interval_arrays(intervals)),
     }
+
+
+def _interval_arrays(intervals: ConformalIntervals) -> dict[str, np.ndarray]:
+    return {name: getattr(intervals, name) for name in ("radius", "factor", "waiting")}
 
 
 def _restore(
@@ -137,11 +143,18 @@ def _restore(
     fitted = Fitted(
         model=network,
         horizon=header["horizon"],
-        lookback=int(panel.values.lengths[0]),
+        lookback=header["lookback"],
         season_length=header["season_length"],
-        log=TrainingLog(tuple(log["loss"]), tuple(log["val_loss"]), log["best_epoch"]),
+        log=TrainingLog(
+            tuple(log["loss"]),
+            tuple(log["val_loss"]),
+            log["best_epoch"],
+            tuple(log.get("learning_rate", ())),
+        ),
         head=head,
-        intervals=ConformalIntervals(levels, arrays["radius"]) if levels else None,
+        intervals=ConformalIntervals(levels, arrays["radius"], arrays["factor"], arrays["waiting"])
+        if levels
+        else None,
         scaler=StandardScaler.from_state(arrays["center"], arrays["scale"]),
         inputs=Inputs(covariates, header["season_length"], header["masked"]),
         panel=panel,
@@ -177,9 +190,16 @@ def _restore_panel(
 def _add_missing_parts(
     header: dict[str, Any], arrays: dict[str, Any], values: GroupedArray
 ) -> None:
-    """What version 1 of the format did not have: there were no covariates, only long frames."""
+    """What earlier versions of the format did not have."""
+    if header["version"] <= 2:
+        # Intervals were the same for all series, and only a lookback of each was kept.
+        header["params"]["intervals"] = "split"
+        header["lookback"] = int(values.lengths[0])
+        series, levels = len(values), len(header["levels"])
+        arrays |= {"factor": np.ones((series, levels)), "waiting": np.zeros(series, np.int64)}
     if header["version"] > 1:
         return
+    # There were no covariates, only long frames.
     header |= {"covariates": asdict(Covariates()), "shape": asdict(Shape()), "masked": False}
     nothing = Known.nothing(values.indptr)
     arrays |= {"rows": nothing.rows.values, "static": nothing.static}
@@ -204,7 +224,7 @@ def _check_parts(
 ) -> None:
     """Raises where parts do not fit each other: found here, not at the first forecast."""
     series, horizon = len(header["ids"]), header["horizon"]
-    covariates, lookback = _restore_covariates(header["covariates"]), int(values.lengths[0])
+    covariates, lookback = _restore_covariates(header["covariates"]), header["lookback"]
     width = covariates.past_width + covariates.future_width
     words = len(covariates.sizes)
     shapes: dict[str, Any] = dict.fromkeys(("last", "center", "scale"), (series,))
@@ -212,13 +232,17 @@ def _check_parts(
     shapes |= dict.fromkeys(("static_center", "static_scale"), (1, len(covariates.static) - words))
     shapes |= {"static": (series, len(covariates.static) - words), "categories": (series, words)}
     shapes |= {"rows": (len(values.values), width), "radius": (len(header["levels"]), horizon)}
+    shapes |= {"factor": (series, len(header["levels"])), "waiting": (series,)}
     wrong = {
         name: arr.shape for name, arr in arrays.items() if arr.shape != shapes.get(name, arr.shape)
     }
-    if wrong or len(values) != series or set(values.lengths.tolist()) != {lookback}:
+    if wrong or len(values) != series:
         raise ValueError(f"its parts do not fit each other: {values}, {wrong}")
-    if not isinstance(horizon, int):
-        raise ValueError(f"its horizon is {horizon!r}")
+    if type(horizon) is not int or type(lookback) is not int or lookback < 1:
+        raise ValueError(f"its horizon is {horizon!r}, its lookback {lookback!r}")
+    waiting = arrays.get("waiting", np.zeros(series, np.int64))
+    if ((waiting < 0) | (values.lengths < lookback + waiting)).any():
+        raise ValueError(f"its series are shorter than a lookback of {lookback}: {values}")
     sizes = NetworkSizes.of(covariates, masked=header["masked"], outputs=outputs)
     check_network(network, lookback, horizon, sizes)
 

@@ -106,7 +106,8 @@ class Fitting:
             if self.held_out.any():
                 network.set_weights(fresh)
             if self.held_out.any() and log.best_epoch:
-                self._train(network, series, None, seed, "refit", epochs=log.best_epoch)
+                rates = log.learning_rate[: log.best_epoch]
+                self._train(network, series, None, seed, "refit", rates)
             intervals = self._intervals(errors, network, series)
         return Fitted(
             model=network,
@@ -118,8 +119,14 @@ class Fitting:
             intervals=intervals,
             scaler=series.scaler,
             inputs=series.inputs,
-            panel=self.panel.tail(self.lookback),
+            panel=self.panel.tail(self.lookback + self._rows_behind),
         )
+
+    @property
+    def _rows_behind(self) -> int:
+        """Rows before the newest lookback that are kept, for intervals that follow the series."""
+        follows = self.parameters.levels and self.parameters.intervals == "adaptive"
+        return int(self.parameters.horizon) if follows else 0
 
     def _network(self) -> keras.Model:
         covariates, masked = self.panel.covariates, self.panel.has_missing
@@ -170,7 +177,11 @@ class Fitting:
             ends = np.cumsum([len(one.point) for one in found])[:-1]
             parts = zip(found, np.split(errors, ends), strict=True)
             errors = np.concatenate([one.in_widths(part) for one, part in parts])
-        return ConformalIntervals.fit(errors, levels=tuple(self.parameters.levels))
+        levels, count = tuple(self.parameters.levels), len(self.panel.ids)
+        intervals = ConformalIntervals.fit(errors, levels=levels, series=count)
+        if self.parameters.intervals != "per_series":
+            return intervals
+        return intervals.per_series(errors, _series_of(self.held_out, self.parameters.horizon))
 
     def _recent(self, series: "_Scaled") -> "_Scaled":
         """Rows whose windows have held-out targets; inputs may reach back into the past."""
@@ -190,18 +201,18 @@ class Fitting:
         validation: Windows | None,
         seed: int,
         label: str,
-        *,
-        epochs: int | None = None,
+        rates: tuple[float, ...] = (),
     ) -> TrainingLog:
+        """Trains with the rates of another training, epoch by epoch; or for as long as it helps."""
         steps = network.output_shape[1]
         batch_size = self.parameters.batch_size or default_batch_size(series.count(steps))
         return train(
             series.inputs.to_train(network),
             series.windows(steps, batch_size=batch_size, shuffle=True, seed=seed),
             validation,
-            epochs=epochs or self.parameters.epochs,
+            epochs=len(rates) or self.parameters.epochs,
             patience=self.parameters.patience,
-            learning_rate=float(self.parameters.learning_rate),
+            learning_rate=rates or float(self.parameters.learning_rate),
             progress=label if self.parameters.progress else None,
             loss=self.head,
         )

@@ -1,15 +1,21 @@
 """Training one network: early stopping in order of time, and a quiet progress bar."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from seqkeras.errors import DataError
 from seqkeras.heads import Head
 from seqkeras.training import ProgressBar
 from seqkeras.windows import Windows
+from seqkeras.windows._epochs import Epochs
+
+#: Training steps in an epoch at most, and held-out windows that it is judged by.
+MOST_STEPS, MOST_JUDGED = 100, 50_000
 
 
 @dataclass(frozen=True)
@@ -21,11 +27,13 @@ class TrainingLog:
             error in scaled units, or what the head has as its loss.
         val_loss: the same on the held-out windows, from before the first epoch on; empty without.
         best_epoch: the number of epochs whose weights were kept; 0 is the untrained network.
+        learning_rate: of each epoch.
     """
 
     loss: tuple[float, ...]
     val_loss: tuple[float, ...]
     best_epoch: int
+    learning_rate: tuple[float, ...] = ()
 
 
 def train(
@@ -35,7 +43,7 @@ def train(
     *,
     epochs: int,
     patience: int,
-    learning_rate: float,
+    learning_rate: float | Sequence[float],
     progress: str | None,
     loss: Head | None = None,
 ) -> TrainingLog:
@@ -44,11 +52,14 @@ def train(
     Args:
         model: (batch, lookback, features) to (batch, steps), or to (batch, steps, 1) where windows
             have weights; is compiled here.
-        windows: to train on; steps of weight 0 do not count.
-        validation: held-out windows that decide when to stop, or None: all epochs are run.
+        windows: to train on; steps of weight 0 do not count. An epoch is at most `MOST_STEPS` of
+            its batches, and the next one goes on behind them.
+        validation: held-out windows that decide when to stop, or None: all epochs are run. Of more
+            than `MOST_JUDGED`, so many are looked at, spread over all.
         epochs: at most.
         patience: epochs without a better held-out loss before training stops.
-        learning_rate: of Adam.
+        learning_rate: of Adam at first; with `validation` it falls to a third whenever a third of
+            the patience has passed in vain. Or one for each epoch, as another training had them.
         progress: label of the bar, or None for no bar. A bar is only drawn on a terminal.
         loss: of the answers; None is the absolute error.
 
@@ -62,29 +73,79 @@ def train(
     else:
         loss = _Weighed(loss, name=loss.name, reduction=by_weight)
     # Gradients of a recurrent network can explode: the norm is clipped (Pascanu et al. 2013).
-    model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), loss=loss)
+    rates = [learning_rate] if isinstance(learning_rate, float) else list(learning_rate)
+    model.compile(keras.optimizers.Adam(rates[0], clipnorm=1.0), loss=loss)
     untrained = model.get_weights()
-    before = [float(model.evaluate(validation, verbose=0))] if validation else []
-    callbacks = [keras.callbacks.TerminateOnNaN()]
+    judged = None if validation is None else _Judged(validation)
+    before = [float(model.evaluate(judged, verbose=0))] if judged else []
+    batches = _Steps(windows)
+    callbacks = _stops_early(patience) if judged else _as_before(rates)
+    callbacks.append(keras.callbacks.TerminateOnNaN())
     if progress is not None:
-        callbacks.append(ProgressBar(epochs, len(windows), progress))
-    if validation:
-        early = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
-        callbacks.append(early)
+        callbacks.append(ProgressBar(epochs, len(batches), progress))
     history = model.fit(
-        windows, epochs=epochs, validation_data=validation, verbose=0, callbacks=callbacks
+        batches,
+        epochs=epochs,
+        shuffle=False,  # the windows are; Keras would only change the order of batches
+        validation_data=judged,
+        verbose=0,
+        callbacks=callbacks,
     ).history
     losses = tuple(float(loss) for loss in history["loss"])
     if not all(math.isfinite(loss) for loss in losses):
         raise DataError(
             f"Training diverged: the loss was not finite in epoch {len(losses)}. Use a smaller "
-            f"learning_rate (now {learning_rate}), or look for extreme values in the series."
+            f"learning_rate (now {rates[0]}), or look for extreme values in the series."
         )
     held_out = (*before, *(float(loss) for loss in history.get("val_loss", ())))
-    best = held_out.index(min(held_out)) if validation else len(losses)
+    best = held_out.index(min(held_out)) if judged else len(losses)
     if best == 0:
         model.set_weights(untrained)
-    return TrainingLog(losses, held_out, best)
+    used = history.get("learning_rate", rates * len(losses))
+    return TrainingLog(losses, held_out, best, tuple(map(float, used)))
+
+
+def _stops_early(patience: int) -> list[keras.callbacks.Callback]:
+    slower = keras.callbacks.ReduceLROnPlateau(factor=1 / 3, patience=max(1, patience // 3))
+    return [slower, keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)]
+
+
+def _as_before(rates: list[float]) -> list[keras.callbacks.Callback]:
+    """One rate for each epoch; a single one stays, as the optimizer has it."""
+    return [keras.callbacks.LearningRateScheduler(rates.__getitem__)] if len(rates) > 1 else []
+
+
+class _Steps(Epochs):
+    """Epochs of a few batches of windows, one behind the other: each window has its turn."""
+
+    # Keras ends the training where `steps_per_epoch` of it come to the end of a data set.
+    def __init__(self, windows: Windows) -> None:
+        super().__init__(windows.seed)
+        self._windows = windows
+
+    def __len__(self) -> int:
+        return min(len(self._windows), MOST_STEPS)
+
+    def __getitem__(self, index: int) -> Any:
+        self._ask(index)
+        return self._windows.batch(*divmod(self.epoch * len(self) + index, len(self._windows)))
+
+
+class _Judged(keras.utils.PyDataset):
+    """Windows that epochs are judged by: all, or of very many some, spread over all."""
+
+    def __init__(self, windows: Windows) -> None:
+        super().__init__(workers=1)
+        self._windows, last = windows, windows.count - 1
+        numbers = np.linspace(0, last, min(windows.count, MOST_JUDGED))
+        self._chosen = numbers.round().astype(np.int64)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._chosen) / self._windows.batch_size)
+
+    def __getitem__(self, index: int) -> Any:
+        first = index * self._windows.batch_size
+        return self._windows.take(self._chosen[first : first + self._windows.batch_size])
 
 
 @keras.saving.register_keras_serializable(package="seqkeras")
