@@ -21,6 +21,7 @@ from seqkeras.errors import NotFittedError
 from seqkeras.forecasting import _adaptive, _archive, _backtest, _observations, _plots
 from seqkeras.forecasting._conformal import KINDS, ConformalIntervals
 from seqkeras.forecasting._embedding import embedding_frame, last_state
+from seqkeras.forecasting._feedback import check_teacher_forcing
 from seqkeras.forecasting._fitting import Fitted, Fitting
 from seqkeras.forecasting._frames import read_alike, read_panel
 from seqkeras.forecasting._future import read_future
@@ -35,6 +36,7 @@ from seqkeras.forecasting._outlook import (
     scaler_for,
 )
 from seqkeras.forecasting._panel import Panel
+from seqkeras.forecasting._stepper import ForecastStepper
 from seqkeras.forecasting._strategies import STRATEGIES, Builder, predict_batches
 from seqkeras.forecasting._training import TrainingLog
 from seqkeras.heads import Head
@@ -71,6 +73,11 @@ class Forecaster(BaseEstimator):
         head: what the network learns of the future beside the point: `"quantiles"`, `"gaussian"`,
             `"student_t"`, `"negative_binomial"` for counts, or a head of `seqkeras.heads`. None:
             nothing, intervals are then as wide for every series and time, in its own scale.
+        teacher_forcing: of networks whose answers are fed back, the probability that training
+            feeds the true value in their place. 1, the default, trains them one step ahead; 0
+            over the whole horizon on their own answers, which costs about that many times as much;
+            `"scheduled"` goes from 1 to 0 over the first ten epochs (scheduled sampling, Bengio
+            et al. 2015, arXiv 1506.03099). With a head it must be 1.
         levels: nominal coverage of the intervals in percent; `()` for none.
         intervals: how wide they are. `"split"`: as the errors on the held-out rows of all series
             say. `"per_series"`: as those of each series say, where it has enough of them.
@@ -134,6 +141,7 @@ class Forecaster(BaseEstimator):
         lookback: int | None = None,
         model: str | Builder | keras.Model = "multi_output",
         head: str | Head | None = None,
+        teacher_forcing: float | str = 1.0,
         levels: tuple[float, ...] = (80, 95),
         intervals: str = "adaptive",
         season_length: int | None = None,
@@ -152,6 +160,7 @@ class Forecaster(BaseEstimator):
         self.lookback = lookback
         self.model = model
         self.head = head
+        self.teacher_forcing = teacher_forcing
         self.levels = levels
         self.intervals = intervals
         self.season_length = season_length
@@ -519,6 +528,24 @@ class Forecaster(BaseEstimator):
         self.panel_ = panel.tail(self.lookback_ + rows_behind)
         return self
 
+    def stepper(self, *, implementation: str = "auto") -> "ForecastStepper":
+        """The series as they stand, to be fed one observation at a time, without a frame.
+
+        It says what `update` and `predict` would, many times faster, and its state can be taken out
+        and put back. The forecaster itself is not changed.
+
+        Args:
+            implementation: what runs the network: `"program"`, NumPy and compiled kernels without
+                Keras (for up to 32 series at once; more are left to Keras); `"keras"`; or `"auto"`,
+                the first where the network can be exported and there are compiled kernels.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: `"program"` is asked for, and the network cannot be exported.
+        """
+        self._check_fitted()
+        return ForecastStepper(self, implementation)
+
     def score(self, df: "pd.DataFrame", y: None = None) -> float:
         """Minus the mean absolute error on rows that follow the history, for scikit-learn.
 
@@ -645,6 +672,7 @@ class Forecaster(BaseEstimator):
         if self.seed is not None and check_integer("seed", self.seed, minimum=0) >= 2**32:
             raise bad_argument("seed", self.seed, "an integer from 0 to 2**32 - 1")
         resolve_head(self.head)
+        check_teacher_forcing(self.teacher_forcing)
         _check_levels(self.levels)
         if len(self.levels) and not self.validation:
             fix = "Intervals are measured on held-out rows. Use levels=() for none."
