@@ -1,6 +1,6 @@
 """What a time stamp says by itself: the time of day, the day of the week ... as sine and cosine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,14 @@ def choose(asked: Any, calendar: Calendar, rows: int) -> tuple[str, ...]:
     if not isinstance(names, (tuple, list)):
         expected = f"None, 'auto' or names among {', '.join(map(repr, FEATURES))}"
         raise bad_argument("calendar", asked, expected)
-    return tuple(dict.fromkeys(check_one_of("calendar", name, FEATURES) for name in names))
+    check_known(names)
+    return tuple(dict.fromkeys(names))
+
+
+def check_known(names: Sequence[str]) -> None:
+    """Raises for a name that there is no feature of."""
+    for name in names:
+        check_one_of("calendar", name, FEATURES)
 
 
 def encode(names: tuple[str, ...], times: pd.Index) -> Floats:

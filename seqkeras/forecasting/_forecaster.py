@@ -1,7 +1,6 @@
 """The forecaster: from a frame to a trained network and back to a frame."""
 
 from collections.abc import Sequence
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +18,7 @@ from seqkeras._checks import (
 )
 from seqkeras.errors import NotFittedError
 from seqkeras.forecasting import _archive, _backtest, _observations, _plots
-from seqkeras.forecasting._conformal import ConformalIntervals
+from seqkeras.forecasting._conformal import ConformalIntervals, check_levels
 from seqkeras.forecasting._embedding import embedding_frame, last_state
 from seqkeras.forecasting._fitting import Fitted, Fitting
 from seqkeras.forecasting._frames import read_alike, read_panel
@@ -609,7 +608,7 @@ class Forecaster(BaseEstimator):
         if self.seed is not None and check_integer("seed", self.seed, minimum=0) >= 2**32:
             raise bad_argument("seed", self.seed, "an integer from 0 to 2**32 - 1")
         resolve_head(self.head)
-        _check_levels(self.levels)
+        check_levels(self.levels)
         if len(self.levels) and not self.validation:
             fix = "Intervals are measured on held-out rows. Use levels=() for none."
             raise bad_argument("validation", self.validation, "above 0 where levels are given", fix)
@@ -623,14 +622,3 @@ def _check_no_target(y: Any) -> None:
     if y is not None:
         fix = "The target is a column of df; name it with target_col."
         raise bad_argument("y", type(y).__name__, "left away", fix)
-
-
-def _check_levels(levels: Any) -> None:
-    is_list = isinstance(levels, (tuple, list))
-    known = is_list and all(isinstance(one, Real) and 1 <= float(one) < 100 for one in levels)
-    # Two that are printed alike would be one column of the forecast.
-    if not known or len({f"{level:g}" for level in levels}) < len(levels):
-        fix = "For example (80, 95); () for no intervals."
-        raise bad_argument(
-            "levels", levels, "a tuple of different numbers from 1 to below 100", fix
-        )

@@ -52,8 +52,10 @@ def _refuse(future: Any) -> None:
 def _aligned(panel: Panel, future: Any, times: pd.Index, horizon: int) -> pd.DataFrame:
     """The rows of `future` in the order of series and stamps."""
     frame = _frame(panel, future, horizon)
+    numbers = np.repeat(np.arange(len(panel.ids)), horizon)
+    wanted = pd.MultiIndex.from_arrays([numbers, to_integers(times)])
     keys = _keys(panel, frame)
-    inside = np.flatnonzero(keys.get_level_values(0) >= 0)
+    inside = np.flatnonzero(keys.isin(wanted))
     keys = keys[inside]
     twice = keys.duplicated()
     if twice.any():
@@ -62,8 +64,6 @@ def _aligned(panel: Panel, future: Any, times: pd.Index, horizon: int) -> pd.Dat
             f"future has {frame[panel.columns.time].iloc[row]} twice for "
             f"{panel.name(keys[np.argmax(twice)][0])}. Drop or merge one of the rows."
         )
-    numbers = np.repeat(np.arange(len(panel.ids)), horizon)
-    wanted = pd.MultiIndex.from_arrays([numbers, to_integers(times)])
     found = keys.get_indexer(wanted)
     missing = np.flatnonzero(found < 0)
     if len(missing):

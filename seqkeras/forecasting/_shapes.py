@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.errors import DataError
 
 DEFAULT_NAMES = {"id_col": "unique_id", "time_col": "ds", "target_col": "y"}
@@ -25,6 +25,18 @@ class Shape:
 
     kind: str = "long"
     names: tuple[Any, ...] = ()
+
+    @classmethod
+    def restore(cls, kind: Any, names: Any) -> "Shape":
+        """A form from what a file holds.
+
+        Raises:
+            ArgumentError: there is no such form.
+        """
+        levels = {"long": 0, "wide": 2, "series": 1, "panel": 2}
+        if len(names) != levels[check_one_of("kind", kind, levels)]:
+            raise bad_argument("names", names, f"{levels[kind]} names for {kind!r}")
+        return cls(kind, tuple(names))
 
     def answer(self, forecast: pd.DataFrame, id_col: Any, time_col: str) -> pd.DataFrame:
         """A long frame, series after series, in this form.
