@@ -194,6 +194,11 @@ class Calendar:
         return self.dtype.startswith("period")
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether every step has the same duration, as hours have, and days have not."""
+        return self.is_dated and _is_fixed(self.step)
+
+    @property
     def _is_even(self) -> bool:
         """Whether a number of steps is the same distance from any stamp."""
         return not self.is_dated or self.is_period or _is_fixed(self.step)

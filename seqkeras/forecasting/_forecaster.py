@@ -184,8 +184,9 @@ class Forecaster(BaseEstimator):
             future_covariates: columns that are known over the horizon too; `predict` needs them.
             static_covariates: columns that do not change within a series.
             calendar: what stamps say by themselves: `"auto"` for what suits the frequency, or
-                names among `"time_of_day"`, `"day_of_week"`, `"day_of_month"`, `"day_of_year"`
-                and `"month"`. None for nothing.
+                names among `"time_of_day"`, `"day_of_week"`, `"day_of_month"`, `"day_of_year"`,
+                `"month"`, and `"holidays:DE"`, `"holidays:DE-BY"`: the holidays of a country or a
+                part of it, as the package `holidays` has them. None for nothing.
             missing: targets that are NaN: `"mask"` tells the network which they are and leaves
                 them out of scaling, loss and intervals; `"raise"` refuses them.
             fill: stamps that are missing between others: `"raise"`, or `"mask"` for targets that
@@ -195,6 +196,7 @@ class Forecaster(BaseEstimator):
             ArgumentError: a parameter or a column cannot be used; nothing is trained then.
             DataError: the frame cannot be used (empty, gaps, too short, a covariate without a
                 value), or training diverged. The forecaster stays as it was.
+            MissingDependencyError: holidays are asked for, and that package is not installed.
         """
         self._check_parameters()
         _check_no_target(y)

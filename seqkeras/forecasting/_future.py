@@ -40,7 +40,7 @@ def read_future(panel: Panel, future: Any, horizon: int) -> npt.NDArray[np.float
     def where(row: int) -> str:
         return f"{panel.name(row // horizon)} at {times[row]} in future"
 
-    return covariates.ahead(rows, times, where).reshape(series, horizon, -1)
+    return covariates.ahead(rows, times, where, panel.calendar).reshape(series, horizon, -1)
 
 
 def _refuse(future: Any) -> None:
