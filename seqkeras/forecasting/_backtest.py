@@ -1,7 +1,7 @@
 """Backtests: forecasts from rolling origins, scored by what came."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import joblib
@@ -133,7 +133,8 @@ def backtest(
     folds = list(joblib.Parallel(n_jobs=n_jobs)(jobs))
     repeat_warnings(folds)
     origins, forecasts = _joined(folds)
-    return result(forecaster, panel, origins, forecasts, schedule)
+    found = result(forecaster, panel, origins, forecasts, schedule)
+    return replace(found, frame=panel.shape.native(found.frame, "cutoff", panel.columns.time))
 
 
 def read_history(
@@ -197,7 +198,8 @@ def insample(forecaster: "Forecaster", df: pd.DataFrame, step: int | None) -> pd
     lengths = panel.values.lengths
     windows = (lengths - lookback - horizon) // step + 1
     origins = Origins.rolling(lengths, windows=windows, step=step, horizon=horizon)
-    return origin_frame(panel, origins, forecast_at(forecaster, panel, origins))
+    frame = origin_frame(panel, origins, forecast_at(forecaster, panel, origins))
+    return panel.shape.native(frame, "cutoff", panel.columns.time)
 
 
 def origin_frame(

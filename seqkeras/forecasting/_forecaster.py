@@ -174,7 +174,8 @@ class Forecaster(BaseEstimator):
         Args:
             df: one row for each series and time stamp, in order of time within each series. Or a
                 wide frame, whose index are the stamps and each column is a series; a Series over
-                its stamps; a frame or Series with ids and stamps as two levels of the index.
+                its stamps; a frame or Series with ids and stamps as two levels of the index. A
+                frame of polars is a long one, and answered by one.
             y: not used, for the target is a column; the pipelines of scikit-learn pass it.
             id_col: column that tells the series apart. A frame without it is one series.
             time_col: column of time stamps, periods or integers, regular within each series.
@@ -308,7 +309,8 @@ class Forecaster(BaseEstimator):
         if taken:
             fix = "Rename the column, and fit again."
             raise bad_argument("id_col, time_col", taken.pop(), "not the name of a path", fix)
-        return self.panel_.forecast_frame(named)
+        frame = self.panel_.forecast_frame(named)
+        return self.panel_.shape.native(frame, self.panel_.columns.time)
 
     def future_frame(
         self, *, horizon: int | None = None, df: "pd.DataFrame | pd.Series | None" = None

@@ -84,7 +84,8 @@ def _frame(panel: Panel, future: Any, horizon: int) -> pd.DataFrame:
         )
     given = {"id_col": columns.id or "", "time_col": columns.time, "target_col": columns.target}
     frame = future
-    if isinstance(future, pd.DataFrame) and future.index.nlevels == 2:
+    multiple = isinstance(future, pd.DataFrame) and future.index.nlevels == 2
+    if multiple or (hasattr(future, "to_pandas") and not isinstance(future, pd.DataFrame)):
         frame = to_long(future, given)[0]
     if not isinstance(frame, pd.DataFrame):
         raise bad_argument("future", type(future).__name__, "a DataFrame", _how(panel, horizon))

@@ -193,7 +193,7 @@ class Panel:
     def future_frame(self, horizon: int) -> pd.DataFrame:
         """Ids and stamps of the horizon, in the form of the frame where that is long."""
         frame = self._frame(1, horizon, {})
-        return self._in_shape(frame) if self.shape.kind == "panel" else frame
+        return self._in_shape(frame) if self.shape.kind in ("panel", "native") else frame
 
     def answer(self, forecasts: dict[str, npt.NDArray[np.float64]]) -> pd.DataFrame:
         """Forecasts `(series, horizon)` by name, in the form that the frame had."""
