@@ -381,6 +381,33 @@ def multi_output() -> Canvas:
     return canvas
 
 
+def recursive() -> Canvas:
+    canvas = Canvas("Recursive: an answer is the newest value of the next window", rows=3.5)
+    canvas.label(0, "outputs", "(batch, 1)")
+    canvas.label(1, "recursive", "the same in each step")
+    canvas.label(2, "inputs", "(batch, lookback, features)")
+    first = _short(canvas, 0, 2, "x", "input", last="L")
+    second = [
+        canvas.box(2.3, 2, "x_2", "input"),
+        canvas.box(3.0, 2, "⋯", "dots"),
+        canvas.box(3.7, 2, "x_L", "input"),
+        canvas.box(4.4, 2, "y_1", "output fed"),
+    ]
+    answers = []
+    for window, middle, last in ((first, 0.7, 1.4), (second, 3.35, 4.4)):
+        width = window[-1].x - window[0].x + WIDTH
+        network = canvas.box(middle, 1, "one step", "pill", width=width)
+        answers.append(canvas.box(last, 0, f"y_{len(answers) + 1}", "output"))
+        for box in window[:1] + window[2:]:
+            canvas.arrow(box.top, (box.x, network.bottom[1]))
+        canvas.arrow((answers[-1].x, network.top[1]), answers[-1].bottom)
+    fed, lane = second[-1], (first[-1].x + second[0].x) / 2
+    floor = fed.bottom[1] + 20
+    path = (answers[0].right, (lane, answers[0].y), (lane, floor), (fed.x, floor), fed.bottom)
+    canvas.arrow(*path, kind="feedback")
+    return canvas
+
+
 def segment_rnn() -> Canvas:
     canvas = Canvas("Segment RNN: one layer reads segments, and answers for segments", rows=4.35)
     canvas.label(0, "outputs", "(batch, horizon)")
@@ -487,6 +514,7 @@ DRAWINGS: dict[str, Callable[[], Canvas]] = {
         next_step,
         autoencoder,
         multi_output,
+        recursive,
         segment_rnn,
         encoder_decoder,
     )

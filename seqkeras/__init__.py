@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.models import multi_output as multi_output
     from seqkeras.models import next_step as next_step
     from seqkeras.models import one_to_many as one_to_many
+    from seqkeras.models import recursive as recursive
     from seqkeras.models import segment_rnn as segment_rnn
     from seqkeras.windows import GroupedArray as GroupedArray
     from seqkeras.windows import StatefulBatches as StatefulBatches
@@ -61,6 +62,7 @@ __getattr__, __dir__, __all__ = attach(
             "multi_output",
             "next_step",
             "one_to_many",
+            "recursive",
             "segment_rnn",
         ),
         "native": (),

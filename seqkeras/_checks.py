@@ -48,6 +48,13 @@ def check_fraction(name: str, value: Any, *, fix: str = "") -> float:
     return float(value)
 
 
+def check_probability(name: str, value: Any, *, expected: str = "a number from 0 to 1") -> float:
+    """Returns `value` as a float in [0, 1]."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= float(value) <= 1:
+        raise bad_argument(name, value, expected)
+    return float(value)
+
+
 def check_positive(name: str, value: Any, *, fix: str = "") -> float:
     """Returns `value` as a finite float above zero."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)

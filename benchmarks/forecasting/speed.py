@@ -6,6 +6,7 @@
                  the network alone
     new rows     one observation fed with `update`, and a forecast behind it
     backtest     origins without a new fit: one pass beside a loop that feeds a row and predicts
+    stepper      the same by `stepper`: the update alone, and with a forecast; one series and many
     many series  one call of `predict`: seconds and the memory at its peak above that before
 
 Everything is warmed up, with the shapes that are measured. The network is the default one, GRU(64).
@@ -91,6 +92,31 @@ def measure_backtest(forecaster_of, origins, pd):
     )
 
 
+def measure_stepper(forecaster_of, pd):
+    """Beside `update` and `predict` of the same series, which are fed the same values."""
+    for series in (1, 1000):
+        df = frame(series, 400, pd)
+        fitted = forecaster_of(24).fit(df)
+        row = df.groupby("unique_id").tail(1)
+
+        def by_frame():
+            row["ds"] += pd.Timedelta(1, "h")  # noqa: B023
+            return fitted.update(row).predict()  # noqa: B023
+
+        looped, _ = milliseconds(by_frame, 40)
+        for implementation in ("program", "keras"):
+            stepper = fitted.stepper(implementation=implementation)
+            values = row["y"].to_numpy()
+            stepper.step(values)
+            update, _ = milliseconds(lambda: stepper.update(values), 200)  # noqa: B023
+            step, slow = milliseconds(lambda: stepper.step(values), 100)  # noqa: B023
+            label = f"stepper, {series} series, {implementation}"
+            print(
+                f"{label:28} {update:8.3f} ms an update; {step:.2f} ms with a forecast, 95 % "
+                f"{slow:.2f}; update and predict {looped:.2f}: {looped / step:.0f} times as long"
+            )
+
+
 def measure_many(forecaster_of, series, pd):
     fitted = forecaster_of(24).fit(frame(100, 120, pd))
     many = frame(series, fitted.lookback_, pd)
@@ -133,6 +159,7 @@ def main():
 
     measure_predict(forecaster_of, pd)
     measure_backtest(forecaster_of, options.origins, pd)
+    measure_stepper(forecaster_of, pd)
     measure_many(forecaster_of, options.series, pd)
 
 

@@ -10,3 +10,4 @@ from seqkeras.forecasting._datasets import load_air_passengers as load_air_passe
 from seqkeras.forecasting._evaluate import Holdout as Holdout
 from seqkeras.forecasting._evaluate import evaluate_holdout as evaluate_holdout
 from seqkeras.forecasting._forecaster import Forecaster as Forecaster
+from seqkeras.forecasting._stepper import ForecastStepper as ForecastStepper

@@ -29,12 +29,13 @@ from seqkeras.heads import Head
 from seqkeras.windows import GroupedArray, StandardScaler
 
 FORMAT = "seqkeras.Forecaster"
-VERSION = 2
+VERSION = 3
 HEADER, ARRAYS, NETWORK = "header.json", "arrays/", "network.keras"
 
 #: The dtype of each array.
 KINDS = {
-    "values": "f", "indptr": "i", "last": "i", "center": "f", "scale": "f", "radius": "f",
+    "values": "f", "indptr": "i", "last": "i", "center": "f", "scale": "f",
+    "radius": "f", "factor": "f", "waiting": "i",
     "rows": "f", "static": "f", "categories": "i",
     "rows_center": "f", "rows_scale": "f", "static_center": "f", "static_scale": "f",
 }  # fmt: skip
@@ -94,6 +95,7 @@ def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
         "ids": panel.ids.tolist(),
         "ids_dtype": dtype_of(panel.ids),
         "horizon": forecaster.horizon_,
+        "lookback": forecaster.lookback_,
         "levels": [] if forecaster.intervals_ is None else forecaster.intervals_.levels,
         "season_length": forecaster.season_length_,
         "log": asdict(forecaster.log_),
@@ -117,8 +119,12 @@ def _arrays(forecaster: Any) -> dict[str, np.ndarray]:
         "rows_scale": scalers.rows.scale_,
         "static_center": scalers.static.center_,
         "static_scale": scalers.static.scale_,
-        **({} if intervals is None else {"radius": intervals.radius}),
+        **({} if intervals is None else _interval_arrays(intervals)),
     }
+
+
+def _interval_arrays(intervals: ConformalIntervals) -> dict[str, np.ndarray]:
+    return {name: getattr(intervals, name) for name in ("radius", "factor", "waiting")}
 
 
 def _restore(
@@ -139,8 +145,7 @@ def _restore(
         params["units"] = tuple(params["units"])
     outputs = 1 if head is None else head.outputs
     sizes = NetworkSizes.of(panel.covariates, masked=header["masked"], outputs=outputs)
-    lookback = int(panel.values.lengths[0])
-    check_network(network, lookback, header["horizon"], sizes)
+    check_network(network, header["lookback"], header["horizon"], sizes)
     log, levels = header["log"], tuple(header["levels"])
     covariates = CovariateScaler(
         StandardScaler.from_state(arrays["rows_center"], arrays["rows_scale"]),
@@ -149,11 +154,18 @@ def _restore(
     fitted = Fitted(
         model=network,
         horizon=header["horizon"],
-        lookback=lookback,
+        lookback=header["lookback"],
         season_length=header["season_length"],
-        log=TrainingLog(tuple(log["loss"]), tuple(log["val_loss"]), log["best_epoch"]),
+        log=TrainingLog(
+            tuple(log["loss"]),
+            tuple(log["val_loss"]),
+            log["best_epoch"],
+            tuple(log.get("learning_rate", ())),
+        ),
         head=head,
-        intervals=ConformalIntervals(levels, arrays["radius"]) if levels else None,
+        intervals=ConformalIntervals(levels, arrays["radius"], arrays["factor"], arrays["waiting"])
+        if levels
+        else None,
         scaler=StandardScaler.from_state(arrays["center"], arrays["scale"]),
         inputs=Inputs(covariates, header["season_length"], header["masked"]),
         panel=panel,
@@ -190,9 +202,16 @@ def _restore_panel(header: dict[str, Any], arrays: dict[str, Any]) -> Panel:
 def _add_missing_parts(
     header: dict[str, Any], arrays: dict[str, Any], values: GroupedArray
 ) -> None:
-    """What version 1 of the format did not have: there were no covariates, only long frames."""
+    """What earlier versions of the format did not have."""
+    if header["version"] <= 2:
+        # Intervals were the same for all series, and only a lookback of each was kept.
+        header["params"]["intervals"] = "split"
+        header["lookback"] = int(values.lengths[0])
+        series, levels = len(values), len(header["levels"])
+        arrays |= {"factor": np.ones((series, levels)), "waiting": np.zeros(series, np.int64)}
     if header["version"] > 1:
         return
+    # There were no covariates, only long frames.
     header |= {"covariates": asdict(Covariates()), "shape": asdict(Shape()), "masked": False}
     nothing = Known.nothing(values.indptr)
     arrays |= {"rows": nothing.rows.values, "static": nothing.static}
@@ -219,7 +238,7 @@ def _texts(names: Any) -> tuple[str, ...]:
 
 def _check_plain(header: dict[str, Any]) -> None:
     """Raises for numbers that are none, and for columns of one name."""
-    for name in ("horizon", "season_length"):
+    for name in ("horizon", "lookback", "season_length"):
         check_integer(name, header[name])
     check_levels(tuple(header["levels"]))
     check_flag("masked", header["masked"])
@@ -228,26 +247,31 @@ def _check_plain(header: dict[str, Any]) -> None:
         raise ValueError(f"its columns are {names}")
     log = header["log"]
     check_integer("best_epoch", log["best_epoch"], minimum=0)
-    np.asarray([*log["loss"], *log["val_loss"]], dtype=np.float64)
+    rates = log.get("learning_rate", ())
+    np.asarray([*log["loss"], *log["val_loss"], *rates], dtype=np.float64)
 
 
 def _check_parts(header: dict[str, Any], arrays: dict[str, Any], values: GroupedArray) -> None:
     """Raises where parts do not fit each other: found here, not at the first forecast."""
     series, horizon = len(header["ids"]), header["horizon"]
-    covariates, lookback = _restore_covariates(header["covariates"]), int(values.lengths[0])
+    covariates, lookback = _restore_covariates(header["covariates"]), header["lookback"]
     width = covariates.past_width + covariates.future_width
     words = len(covariates.sizes)
     shapes: dict[str, Any] = dict.fromkeys(("last", "center", "scale"), (series,))
-    shapes |= {"values": (series * lookback,), "indptr": (series + 1,)}
+    shapes |= {"values": (len(values.values),), "indptr": (series + 1,)}
     shapes |= dict.fromkeys(("rows_center", "rows_scale"), (1, width))
     shapes |= dict.fromkeys(("static_center", "static_scale"), (1, len(covariates.static) - words))
     shapes |= {"static": (series, len(covariates.static) - words), "categories": (series, words)}
     shapes |= {"rows": (len(values.values), width), "radius": (len(header["levels"]), horizon)}
+    shapes |= {"factor": (series, len(header["levels"])), "waiting": (series,)}
     wrong = {
         name: arr.shape for name, arr in arrays.items() if arr.shape != shapes.get(name, arr.shape)
     }
-    if wrong or len(values) != series or set(values.lengths.tolist()) != {lookback}:
+    if wrong or len(values) != series:
         raise ValueError(f"its parts do not fit each other: {values}, {wrong}")
+    waiting = arrays.get("waiting", np.zeros(series, np.int64))
+    if ((waiting < 0) | (values.lengths < lookback + waiting)).any():
+        raise ValueError(f"its series are shorter than a lookback of {lookback}: {values}")
 
 
 def _plain(value: Any) -> Any:

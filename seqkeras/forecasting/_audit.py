@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from seqkeras._checks import bad_argument
+from seqkeras.forecasting._adaptive import forecast_at
 from seqkeras.forecasting._backtest import (
     Fold,
     Schedule,
@@ -16,7 +17,7 @@ from seqkeras.forecasting._backtest import (
 )
 from seqkeras.forecasting._forecaster import Forecaster
 from seqkeras.forecasting._frames import split_last
-from seqkeras.forecasting._observations import Forecasts, forecast_at
+from seqkeras.forecasting._outlook import Forecasts
 from seqkeras.forecasting._panel import Columns, Panel
 
 #: In the unit of scaled series: below it is rounding, which differs from run to run.

@@ -12,10 +12,12 @@ from sklearn.base import clone
 
 from seqkeras._checks import bad_argument, check_integer
 from seqkeras.errors import DataError
+from seqkeras.forecasting._adaptive import forecast_at
 from seqkeras.forecasting._frames import read_panel, split_last
 from seqkeras.forecasting._missing import stand_in
-from seqkeras.forecasting._observations import Forecasts, forecast_at, read_known
+from seqkeras.forecasting._observations import read_known
 from seqkeras.forecasting._origins import Origins, seasonal_scales
+from seqkeras.forecasting._outlook import Forecasts
 from seqkeras.forecasting._panel import Panel
 from seqkeras.forecasting._scores import Guess, Truth, tables
 from seqkeras.windows import GroupedArray
@@ -179,7 +181,8 @@ def run_fold(
     window = np.arange(len(origins)) % schedule.windows
     known = np.isin(origins.series, panel.ids.get_indexer(fitted.panel_.ids))
     origins = origins[known & np.isin(window, windows)]
-    forecasts = forecast_at(fitted, panel, origins)
+    seen = panel.values.lengths - schedule.back(windows[0])
+    forecasts = forecast_at(fitted, panel, origins, seen)
     return Fold(origins, forecasts, fitted if keep else None, warned)
 
 

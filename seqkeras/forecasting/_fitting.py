@@ -14,6 +14,7 @@ import numpy.typing as npt
 from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting._conformal import ConformalIntervals, check_enough, needed
+from seqkeras.forecasting._feedback import Feedback
 from seqkeras.forecasting._inputs import CovariateScaler, Inputs, pairs
 from seqkeras.forecasting._outlook import check_counts, look_ahead, resolve_head, scaler_for
 from seqkeras.forecasting._panel import Panel
@@ -106,7 +107,8 @@ class Fitting:
             if self.held_out.any():
                 network.set_weights(fresh)
             if self.held_out.any() and log.best_epoch:
-                self._train(network, series, None, seed, "refit", epochs=log.best_epoch)
+                rates = log.learning_rate[: log.best_epoch]
+                self._train(network, series, None, seed, "refit", rates)
             intervals = self._intervals(errors, network, series)
         return Fitted(
             model=network,
@@ -118,8 +120,14 @@ class Fitting:
             intervals=intervals,
             scaler=series.scaler,
             inputs=series.inputs,
-            panel=self.panel.tail(self.lookback),
+            panel=self.panel.tail(self.lookback + self._rows_behind),
         )
+
+    @property
+    def _rows_behind(self) -> int:
+        """Rows before the newest lookback that are kept, for intervals that follow the series."""
+        follows = self.parameters.levels and self.parameters.intervals == "adaptive"
+        return int(self.parameters.horizon) if follows else 0
 
     def _network(self) -> keras.Model:
         covariates, masked = self.panel.covariates, self.panel.has_missing
@@ -147,8 +155,7 @@ class Fitting:
         past = self._scaled(self.panel.select(0, lengths - self.held_out))
         if not self.held_out.any():
             return self._train(network, past, None, seed, "fit"), np.empty((0, horizon))
-        check = self._recent(past).windows(network.output_shape[1], batch_size=1024)
-        log = self._train(network, past, check, seed, "fit")
+        log = self._train(network, past, self._recent(past), seed, "fit")
         whole = pairs(self._recent(past).windows(horizon, batch_size=1024))
         errors = [y - look_ahead(network, self.head, x, horizon).point for x, y in whole]
         return log, np.concatenate(errors) * self._scale(past)
@@ -170,7 +177,11 @@ class Fitting:
             ends = np.cumsum([len(one.point) for one in found])[:-1]
             parts = zip(found, np.split(errors, ends), strict=True)
             errors = np.concatenate([one.in_widths(part) for one, part in parts])
-        return ConformalIntervals.fit(errors, levels=tuple(self.parameters.levels))
+        levels, count = tuple(self.parameters.levels), len(self.panel.ids)
+        intervals = ConformalIntervals.fit(errors, levels=levels, series=count)
+        if self.parameters.intervals != "per_series":
+            return intervals
+        return intervals.per_series(errors, _series_of(self.held_out, self.parameters.horizon))
 
     def _recent(self, series: "_Scaled") -> "_Scaled":
         """Rows whose windows have held-out targets; inputs may reach back into the past."""
@@ -187,24 +198,32 @@ class Fitting:
         self,
         network: keras.Model,
         series: "_Scaled",
-        validation: Windows | None,
+        held_out: "_Scaled | None",
         seed: int,
         label: str,
-        *,
-        epochs: int | None = None,
+        rates: tuple[float, ...] = (),
     ) -> TrainingLog:
-        steps = network.output_shape[1]
+        """Trains with the rates of another training, epoch by epoch; or for as long as it helps."""
+        feedback = self._feedback(network)
+        steps, truth, free = feedback.steps, feedback.runs_free, feedback.is_judged_free
         batch_size = self.parameters.batch_size or default_batch_size(series.count(steps))
+        judged = feedback.horizon if free else steps
         return train(
-            series.inputs.to_train(network),
-            series.windows(steps, batch_size=batch_size, shuffle=True, seed=seed),
-            validation,
-            epochs=epochs or self.parameters.epochs,
+            series.inputs.to_train(feedback.model()),
+            series.windows(steps, truth=truth, batch_size=batch_size, shuffle=True, seed=seed),
+            None if held_out is None else held_out.windows(judged, batch_size=1024),
+            epochs=len(rates) or self.parameters.epochs,
             patience=self.parameters.patience,
-            learning_rate=float(self.parameters.learning_rate),
+            learning_rate=rates or float(self.parameters.learning_rate),
             progress=label if self.parameters.progress else None,
             loss=self.head,
+            measure=feedback.error if free else None,
+            callbacks=feedback.callbacks(),
         )
+
+    def _feedback(self, network: keras.Model) -> Feedback:
+        forcing, horizon = self.parameters.teacher_forcing, int(self.parameters.horizon)
+        return Feedback(network, horizon, forcing, self.head)
 
 
 @dataclass(frozen=True)

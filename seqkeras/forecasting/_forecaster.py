@@ -17,14 +17,17 @@ from seqkeras._checks import (
     check_positive,
 )
 from seqkeras.errors import NotFittedError
-from seqkeras.forecasting import _archive, _backtest, _observations, _plots
-from seqkeras.forecasting._conformal import ConformalIntervals, check_levels
+from seqkeras.forecasting import _adaptive, _archive, _backtest, _observations, _plots
+from seqkeras.forecasting._conformal import KINDS, ConformalIntervals, check_levels
 from seqkeras.forecasting._embedding import embedding_frame, last_state
+from seqkeras.forecasting._feedback import check_teacher_forcing
 from seqkeras.forecasting._fitting import Fitted, Fitting
 from seqkeras.forecasting._frames import read_alike, read_panel
 from seqkeras.forecasting._future import read_future
 from seqkeras.forecasting._inputs import Inputs
 from seqkeras.forecasting._outlook import (
+    Forecasts,
+    Outlook,
     check_counts,
     look_ahead,
     resolve_head,
@@ -32,6 +35,7 @@ from seqkeras.forecasting._outlook import (
     scaler_for,
 )
 from seqkeras.forecasting._panel import Panel
+from seqkeras.forecasting._stepper import ForecastStepper
 from seqkeras.forecasting._strategies import STRATEGIES, Builder, predict_batches
 from seqkeras.forecasting._training import TrainingLog
 from seqkeras.heads import Head
@@ -42,14 +46,16 @@ if TYPE_CHECKING:
 
     from seqkeras.forecasting._backtest import Backtest
 
+Floats = npt.NDArray[np.float64]
+
 
 class Forecaster(BaseEstimator):
     """Forecasts of one series or many, from a pandas frame, with prediction intervals.
 
     `fit` scales each series by its own mean and deviation, holds out the last rows of each,
     trains on windows of the rest until the held-out windows are forecast best, measures there how
-    wide the intervals must be, and then trains a fresh network for as many epochs on the whole
-    history. One network serves all series.
+    wide the intervals must be, and then trains a fresh network for as many epochs, at the same
+    learning rates, on the whole history. One network serves all series.
 
     Args:
         horizon: timesteps to forecast.
@@ -66,15 +72,25 @@ class Forecaster(BaseEstimator):
         head: what the network learns of the future beside the point: `"quantiles"`, `"gaussian"`,
             `"student_t"`, `"negative_binomial"` for counts, or a head of `seqkeras.heads`. None:
             nothing, intervals are then as wide for every series and time, in its own scale.
+        teacher_forcing: of networks whose answers are fed back, the probability that training
+            feeds the true value in their place. 1, the default, trains them one step ahead; 0
+            over the whole horizon on their own answers, which costs about that many times as much;
+            `"scheduled"` goes from 1 to 0 over the first ten epochs (scheduled sampling, Bengio
+            et al. 2015, arXiv 1506.03099). With a head it must be 1.
         levels: nominal coverage of the intervals in percent; `()` for none.
+        intervals: how wide they are. `"split"`: as the errors on the held-out rows of all series
+            say. `"per_series"`: as those of each series say, where it has enough of them.
+            `"adaptive"`: as those of all, and after each horizon of newer rows wider or narrower
+            for the series, so that in the long run as much is inside as was promised.
         season_length: timesteps of one season, or None: what the frequency suggests (12 for
             months, 7 for days, 24 for hours ...), 1 if the lookback is shorter.
         units: of the recurrent layers of the named strategies (default 64); a tuple is a stack.
         cell: of the named strategies (default `"gru"`): `"lstm"`, `"gru"`, `"simple_rnn"`.
-        epochs: at most.
+        epochs: at most; one is a hundred training steps, or fewer where that is all windows.
         patience: epochs without a better forecast of the held-out windows before training stops.
         batch_size: windows in a training step. None: a hundredth of the windows, from 32 to 1024.
-        learning_rate: of Adam.
+        learning_rate: of Adam at first. It falls to a third each time that a third of the patience
+            has passed without a better forecast; without held-out rows it stays.
         validation: share of each series that is held out at its end, at least one horizon and
             enough for the intervals. 0: nothing is held out, all epochs are run, and `levels`
             must be `()`.
@@ -92,7 +108,8 @@ class Forecaster(BaseEstimator):
         log_: losses and the number of epochs, a `TrainingLog`.
         head_: the head, or None.
         intervals_: the radii of the intervals, in scaled units; with a head in units of the
-            distance from its median to its 10 % and 90 % quantiles.
+            distance from its median to its 10 % and 90 % quantiles. How many times as wide those
+            of each series are.
         scaler_: mean and deviation of each series.
         inputs_: how covariates are scaled, and whether targets may be missing.
         panel_: the last rows of each series, with their covariates.
@@ -123,14 +140,16 @@ class Forecaster(BaseEstimator):
         lookback: int | None = None,
         model: str | Builder | keras.Model = "multi_output",
         head: str | Head | None = None,
+        teacher_forcing: float | str = 1.0,
         levels: tuple[float, ...] = (80, 95),
+        intervals: str = "adaptive",
         season_length: int | None = None,
         units: int | tuple[int, ...] | None = None,
         cell: str | None = None,
         epochs: int = 300,
         patience: int = 25,
         batch_size: int | None = None,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
         validation: float = 0.2,
         short_series: str = "raise",
         seed: int | None = None,
@@ -140,7 +159,9 @@ class Forecaster(BaseEstimator):
         self.lookback = lookback
         self.model = model
         self.head = head
+        self.teacher_forcing = teacher_forcing
         self.levels = levels
+        self.intervals = intervals
         self.season_length = season_length
         self.units = units
         self.cell = cell
@@ -299,8 +320,9 @@ class Forecaster(BaseEstimator):
             raise bad_argument("head", None, "what futures are drawn from", fix)
         steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
         self._check_horizon(steps)
-        ahead = read_future(self.panel_, future, steps)
-        context = self.inputs_.context(self.panel_, self.scaler_, ahead)
+        newest = self._newest
+        ahead = read_future(newest, future, steps)
+        context = self.inputs_.context(newest, self.scaler_, ahead)
         count = check_integer("count", count)
         drawn = sample_paths(self.model_, self.head_, context, steps, count, seed=seed)
         paths = (self.scaler_.inverse_transform(one) for one in drawn)
@@ -333,19 +355,27 @@ class Forecaster(BaseEstimator):
 
     def _forecast(
         self, horizon: int | None, future: Any, df: Any = None, fill: str = "raise"
-    ) -> tuple[Panel, dict[str, npt.NDArray[np.float64]]]:
+    ) -> tuple[Panel, Forecasts]:
         """The series, and what is forecast for them."""
         self._check_fitted()
         steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
         self._check_horizon(steps)
-        panel, scaler = (self.panel_, self.scaler_) if df is None else self._other(df, fill)
+        panel, scaler = (self._newest, self.scaler_) if df is None else self._other(df, fill)
         ahead = read_future(panel, future, steps)
-        return panel, self._answers(panel, scaler, ahead, steps)
+        outlook = self._look(panel, scaler, ahead, steps)
+        if self.intervals_ is None:
+            return panel, self._answers(outlook)
+        known = self.panel_.ids.get_indexer(panel.ids)
+        factor = np.where(known[:, np.newaxis] < 0, 1.0, self.intervals_.factor[known])
+        return panel, self._answers(outlook, factor)
 
-    def _answers(
-        self, panel: Panel, scaler: StandardScaler, ahead: npt.NDArray[np.float64], steps: int
-    ) -> dict[str, npt.NDArray[np.float64]]:
-        """Forecasts `(series, steps)` by name, behind series of one lookback each.
+    @property
+    def _newest(self) -> Panel:
+        """The rows that a forecast reads."""
+        return self.panel_.tail(self.lookback_)
+
+    def _look(self, panel: Panel, scaler: StandardScaler, ahead: Floats, steps: int) -> Outlook:
+        """What the network sees behind series of one lookback each, in their units.
 
         Args:
             panel: the series.
@@ -354,15 +384,24 @@ class Forecaster(BaseEstimator):
             steps: timesteps to forecast.
         """
         context = self.inputs_.context(panel, scaler, ahead)
-        found = look_ahead(self.model_, self.head_, context, steps)
-        yhat, stretch = scaler.inverse_transform(found.point), scaler.scale_[:, np.newaxis]
-        forecasts = {"yhat": yhat}
+        return look_ahead(self.model_, self.head_, context, steps).unscaled(scaler)
+
+    def _answers(self, outlook: Outlook, factor: Floats | None = None) -> Forecasts:
+        """Forecasts `(series, steps)` by name.
+
+        Args:
+            outlook: of each series.
+            factor: `(series, levels)`, how many times as wide its intervals are.
+        """
+        forecasts = {"yhat": outlook.point}
+        if self.intervals_ is None or factor is None:
+            return forecasts
         least = 0.0 if self.head_ is not None and self.head_.counts else -np.inf
-        if self.intervals_ is not None:
-            for level, radius in zip(self.intervals_.levels, self.intervals_.radius, strict=True):
-                low = yhat - radius[:steps] * found.below * stretch
-                forecasts[f"yhat-lo-{level:g}"] = np.maximum(low, least)
-                forecasts[f"yhat-hi-{level:g}"] = yhat + radius[:steps] * found.above * stretch
+        widths = self.intervals_.widths(factor, outlook.point.shape[1])
+        for number, level in enumerate(self.intervals_.levels):
+            low = outlook.point - widths[:, number] * outlook.below
+            forecasts[f"yhat-lo-{level:g}"] = np.maximum(low, least)
+            forecasts[f"yhat-hi-{level:g}"] = outlook.point + widths[:, number] * outlook.above
         return forecasts
 
     def _check_horizon(self, steps: int) -> None:
@@ -465,7 +504,8 @@ class Forecaster(BaseEstimator):
     def update(self, rows: "pd.DataFrame") -> Self:
         """Feeds new observations, without training: `predict` starts behind them.
 
-        Weights, scaler and intervals stay.
+        Weights and scaler stay. With `intervals="adaptive"` those of a series become wider or
+        narrower with each horizon of rows that has come, however many rows come at once.
 
         Args:
             rows: in the columns of `fit`; each series goes on exactly where it ended. Series
@@ -484,8 +524,30 @@ class Forecaster(BaseEstimator):
             '1961-01-01'
         """
         self._check_fitted()
-        self.panel_ = _observations.continued(self, rows).tail(self.lookback_)
+        panel, rows_behind = _observations.continued(self, rows), 0
+        if self.intervals_ is not None and self.intervals == "adaptive":
+            self.intervals_ = _adaptive.after_rows(self, self.intervals_, panel)
+            rows_behind = self.horizon_
+        self.panel_ = panel.tail(self.lookback_ + rows_behind)
         return self
+
+    def stepper(self, *, implementation: str = "auto") -> "ForecastStepper":
+        """The series as they stand, to be fed one observation at a time, without a frame.
+
+        It says what `update` and `predict` would, many times faster, and its state can be taken out
+        and put back. The forecaster itself is not changed.
+
+        Args:
+            implementation: what runs the network: `"program"`, NumPy and compiled kernels without
+                Keras (for up to 32 series at once; more are left to Keras); `"keras"`; or `"auto"`,
+                the first where the network can be exported and there are compiled kernels.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: `"program"` is asked for, and the network cannot be exported.
+        """
+        self._check_fitted()
+        return ForecastStepper(self, implementation)
 
     def score(self, df: "pd.DataFrame", y: None = None) -> float:
         """Minus the mean absolute error on rows that follow the history, for scikit-learn.
@@ -520,7 +582,7 @@ class Forecaster(BaseEstimator):
             DataError: a series that is not known, or shorter than the lookback.
         """
         self._check_fitted()
-        panel, scaler = self.panel_, self.scaler_
+        panel, scaler = self._newest, self.scaler_
         if df is not None:
             found, series = _observations.read_known(self, df)
             rows = self.lookback_
@@ -560,7 +622,7 @@ class Forecaster(BaseEstimator):
         self._check_fitted()
         columns = self.panel_.columns
         levels = () if self.intervals_ is None else self.intervals_.levels
-        panel = self.panel_.take(self.panel_.numbers(series))
+        panel = self._newest.take(self.panel_.numbers(series))
         whole, forecasts = self._forecast(None, future)
         history = panel.history_frame() if df is None else panel.long_frame(df)
         parts = panel.split([history, whole.forecast_frame(forecasts)])
@@ -603,6 +665,7 @@ class Forecaster(BaseEstimator):
                 check_integer(name, getattr(self, name))
         check_positive("learning_rate", self.learning_rate)
         check_fraction("validation", self.validation)
+        check_one_of("intervals", self.intervals, KINDS)
         check_one_of("short_series", self.short_series, ("raise", "skip"))
         if not callable(self.model):
             check_one_of("model", self.model, STRATEGIES)
@@ -612,6 +675,7 @@ class Forecaster(BaseEstimator):
         if self.seed is not None and check_integer("seed", self.seed, minimum=0) >= 2**32:
             raise bad_argument("seed", self.seed, "an integer from 0 to 2**32 - 1")
         resolve_head(self.head)
+        check_teacher_forcing(self.teacher_forcing)
         check_levels(self.levels)
         if len(self.levels) and not self.validation:
             fix = "Intervals are measured on held-out rows. Use levels=() for none."

@@ -49,7 +49,7 @@ class CovariateScaler:
         return replace(known, rows=rows, static=_scaled(self.static, known.static))
 
     def transform_ahead(self, ahead: npt.NDArray[np.float64]) -> Floats:
-        """What is known over the horizon, `(series, horizon, features)`, scaled."""
+        """Features of timesteps, `(series, timesteps, features)`, scaled: all, or the last ones."""
         first = self.rows.center_.shape[1] - ahead.shape[2]
         return ((ahead - self.rows.center_[:, first:]) / self.rows.scale_[:, first:]).astype("f4")
 
@@ -75,7 +75,14 @@ class Inputs:
     masked: bool
 
     def windows(
-        self, panel: Panel, scaler: StandardScaler, lookback: int, steps: int, **options: Any
+        self,
+        panel: Panel,
+        scaler: StandardScaler,
+        lookback: int,
+        steps: int,
+        *,
+        truth: bool = False,
+        **options: Any,
     ) -> Windows:
         """Windows of the series of a panel; weights are 0 where a target is missing.
 
@@ -84,6 +91,8 @@ class Inputs:
             scaler: of their targets.
             lookback: timesteps that are read.
             steps: timesteps that are predicted.
+            truth: whether the targets are an input as well, `"targets"` `(batch, steps)`, NaN where
+                one is missing, as `seqkeras.training.unrolled` takes them.
             **options: of `Windows`.
         """
         target = scaler.transform(panel.values)
@@ -94,11 +103,14 @@ class Inputs:
         alone = not self.masked and not rows.shape[1]
         # One column, so that each timestep of the horizon has a weight of its own.
         targets = target.values[:, np.newaxis] if self.masked else target.values
+        known_ahead = {"future": ahead} if ahead.shape[1] else {}
+        if truth:
+            known_ahead["targets"] = target.values
         return Windows(
             target if alone else GroupedArray(self._channels(target.values, rows), indptr),
             WindowSpec(lookback, horizon=steps),
             targets=None if alone else GroupedArray(targets, indptr),
-            future={"future": GroupedArray(ahead, indptr)} if ahead.shape[1] else None,
+            future={name: GroupedArray(one, indptr) for name, one in known_ahead.items()} or None,
             static=_present({"static": known.static, "categories": known.categories}) or None,
             missing="mask" if self.masked else "raise",
             transform=_Form(self.season_length, self.masked),
@@ -124,15 +136,34 @@ class Inputs:
                 "its network cannot tell them from others. Fill them in, or fit on series with "
                 "missing targets."
             )
-        target = scaler.transform(panel.values).values
-        known = self.scaler.transform(panel.known)
-        channels = self._channels(target, known.rows.values)
-        past = channels.reshape(len(panel.ids), -1, channels.shape[1])
+        series = len(panel.ids)
+        target = scaler.transform(panel.values).values.reshape(series, -1)
+        rows = panel.known.rows.values.reshape(*target.shape, -1)
+        static = _scaled(self.scaler.static, panel.known.static).astype(np.float32)
+        return self.assemble(target, rows, ahead, static, panel.known.categories)
+
+    def assemble(
+        self,
+        target: npt.NDArray[np.float64],
+        rows: npt.NDArray[np.float64],
+        ahead: npt.NDArray[np.float64],
+        static: Floats,
+        categories: npt.NDArray[np.int32],
+    ) -> Floats | dict[str, Any]:
+        """What the network reads, from the arrays of some series.
+
+        Args:
+            target: `(series, lookback)`, scaled; NaN where it is missing.
+            rows: `(series, lookback, features)`, not scaled.
+            ahead: `(series, horizon, features)`, not scaled.
+            static: `(series, numbers)`, scaled.
+            categories: `(series, words)`.
+        """
+        past = self._channels(target, self.scaler.transform_ahead(rows))
         if self.masked:
             past[..., 0] = stand_in(past[..., 0], self.season_length)
         future = self.scaler.transform_ahead(ahead)
-        static = known.static.astype(np.float32)
-        parts = {"future": future, "static": static, "categories": known.categories}
+        parts = {"future": future, "static": static, "categories": categories}
         extra = _present(parts)
         return {"inputs": past, **extra} if extra else past
 
@@ -146,10 +177,10 @@ class Inputs:
         return keras.Model(network.input, keras.ops.expand_dims(network.output, -1))
 
     def _channels(self, target: npt.NDArray[Any], rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        target = target[:, np.newaxis]
+        target = target[..., np.newaxis]
         observed = [~np.isnan(target)] if self.masked else []
         # float32, as batches are: what takes memory here is the panel itself.
-        return np.concatenate([target, *observed, rows], axis=1, dtype=np.float32)
+        return np.concatenate([target, *observed, rows], axis=-1, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -166,14 +197,18 @@ class _Form:
             known = x.pop("past_mask")[..., 0]
             past = x["past"]
             past[..., 0] = stand_in(np.where(known, past[..., 0], np.nan), self.season_length)
+            if "targets" in x:
+                x["targets"] = np.where(x["targets_mask"], x["targets"], np.nan)
         x = {name: part for name, part in x.items() if not name.endswith("_mask")}
+        if "targets" in x:
+            x["targets"] = x["targets"][..., 0]
         x["inputs"] = x.pop("past")
         if "categories" in x:
             x["categories"] = x["categories"].astype(np.int32)
         return (x if len(x) > 1 else x["inputs"]), y
 
 
-def pairs(windows: Windows) -> Iterator[tuple[Any, Floats]]:
+def pairs(windows: keras.utils.PyDataset) -> Iterator[tuple[Any, Floats]]:
     """Batches of windows in order: inputs, and targets `(batch, steps)`, NaN where missing."""
     for number in range(len(windows)):
         x, y, *weights = windows[number]

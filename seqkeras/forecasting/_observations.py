@@ -11,12 +11,9 @@ from seqkeras.errors import DataError
 from seqkeras.forecasting._calendar import from_integers, to_integers
 from seqkeras.forecasting._frames import read_alike
 from seqkeras.forecasting._origins import Origins
-from seqkeras.forecasting._outlook import check_counts
+from seqkeras.forecasting._outlook import Outlook, check_counts
 from seqkeras.forecasting._panel import Panel
 from seqkeras.windows import GroupedArray
-
-#: Names of forecasts, `(origins, horizon)`.
-Forecasts = dict[str, npt.NDArray[np.float64]]
 
 if TYPE_CHECKING:
     from seqkeras.forecasting._forecaster import Forecaster
@@ -69,14 +66,15 @@ def continued(forecaster: "Forecaster", rows: pd.DataFrame) -> Panel:
 def score(forecaster: "Forecaster", rows: pd.DataFrame) -> float:
     """See `Forecaster.score`."""
     panel = continued(forecaster, rows)
-    horizon, lookback = forecaster.horizon_, forecaster.lookback_
-    more = panel.values.lengths - lookback
+    horizon = forecaster.horizon_
+    before = forecaster.panel_.values.lengths
+    more = panel.values.lengths - before
     whole = -(-more // horizon)
     # Whole horizons from the first new row on; what the last reaches beyond the rows is cut off.
     origins = Origins.rolling(
-        lookback + whole * horizon, windows=whole, step=horizon, horizon=horizon
+        before + whole * horizon, windows=whole, step=horizon, horizon=horizon
     )
-    yhat = forecast_at(forecaster, panel, origins)["yhat"]
+    yhat = outlook_at(forecaster, panel, origins).point
     place = origins.rows[:, np.newaxis] + np.arange(horizon)
     came = place < panel.values.lengths[origins.series][:, np.newaxis]
     series = np.broadcast_to(origins.series[:, np.newaxis], place.shape)[came]
@@ -89,20 +87,19 @@ def score(forecaster: "Forecaster", rows: pd.DataFrame) -> float:
     return -float(np.mean(sums[counts > 0] / counts[counts > 0]))
 
 
-def forecast_at(forecaster: "Forecaster", panel: Panel, origins: Origins) -> Forecasts:
-    """Forecasts of a fitted forecaster from any rows of series that it knows."""
+def outlook_at(forecaster: "Forecaster", panel: Panel, origins: Origins) -> Outlook:
+    """What a fitted forecaster sees from any rows of series that it knows."""
     numbers = forecaster.panel_.ids.get_indexer(panel.ids)
     # In parts, for each holds its lookback several times; the network reads smaller ones still.
-    parts = [
-        forecaster._answers(
+    return Outlook.joined(
+        forecaster._look(
             panel.before(part.series, part.rows, forecaster.lookback_),
             forecaster.scaler_.take(numbers[part.series]),
             panel.ahead(part.series, part.rows, forecaster.horizon_),
             forecaster.horizon_,
         )
         for part in (origins[i : i + 2**16] for i in range(0, max(1, len(origins)), 2**16))
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    )
 
 
 def _joined(

@@ -1,5 +1,6 @@
 """What the answers of a network say of the future, in the units that it answers in."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from seqkeras.heads import Gaussian, Head, NegativeBinomial, Quantiles, StudentT
 from seqkeras.windows import GroupedArray, StandardScaler
 
 Floats = npt.NDArray[np.float64]
+#: Names of forecasts, `(series or origins, horizon)`.
+Forecasts = dict[str, Floats]
 
 HEADS: dict[str, type[Head]] = {
     "quantiles": Quantiles,
@@ -45,6 +48,17 @@ class Outlook:
     point: Floats
     below: Floats
     above: Floats
+
+    @classmethod
+    def joined(cls, parts: Iterable["Outlook"]) -> "Outlook":
+        """One batch behind the other."""
+        arrays = zip(*((one.point, one.below, one.above) for one in parts), strict=True)
+        return cls(*(np.concatenate(found) for found in arrays))
+
+    def unscaled(self, scaler: StandardScaler) -> "Outlook":
+        """The same in the units of the series."""
+        point, scale = scaler.inverse_transform(self.point), scaler.scale_[:, np.newaxis]
+        return Outlook(point, self.below * scale, self.above * scale)
 
     def in_widths(self, errors: Floats) -> Floats:
         """Errors, below 0 where the point was too high, in units of `below` or `above`."""

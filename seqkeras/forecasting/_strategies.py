@@ -11,16 +11,16 @@ import numpy.typing as npt
 from seqkeras._checks import bad_argument
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting._covariates import Covariates
-from seqkeras.models import encoder_decoder, multi_output, segment_rnn
+from seqkeras.models import encoder_decoder, multi_output, recursive, segment_rnn
 
 #: Called as `builder(features, lookback=..., horizon=...)`, and with covariates as `NetworkSizes`
 #: says.
 Builder = Callable[..., keras.Model]
 
-#: The builder of each named strategy; `"recursive"` is one of a single step.
+#: The builder of each named strategy.
 STRATEGIES: dict[str, Builder] = {
     "multi_output": multi_output,
-    "recursive": multi_output,
+    "recursive": recursive,
     "encoder_decoder": encoder_decoder,
     "segment_rnn": segment_rnn,
 }
@@ -128,7 +128,7 @@ def build_network(
         network = STRATEGIES[model](
             sizes.features,
             lookback=lookback,
-            horizon=1 if model == "recursive" else horizon,
+            horizon=horizon,
             season_length=season_length,
             units=64 if units is None else units,
             cell="gru" if cell is None else cell,

@@ -1,15 +1,24 @@
 """Training one network: early stopping in order of time, and a quiet progress bar."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from seqkeras.errors import DataError
 from seqkeras.heads import Head
 from seqkeras.training import ProgressBar
 from seqkeras.windows import Windows
+from seqkeras.windows._epochs import Epochs
+
+#: Training steps in an epoch at most.
+MOST_STEPS = 100
+#: Held-out windows that it is judged by at most; fewer where each is many forecasts.
+MOST_JUDGED, MOST_MEASURED = 50_000, 5_000
 
 
 @dataclass(frozen=True)
@@ -20,12 +29,16 @@ class TrainingLog:
         loss: on the training windows, as a mean over the steps of each epoch: the mean absolute
             error in scaled units, or what the head has as its loss.
         val_loss: the same on the held-out windows, from before the first epoch on; empty without.
+            Where answers are fed back, and there is no head, the mean absolute error over the
+            whole horizon of a forecast.
         best_epoch: the number of epochs whose weights were kept; 0 is the untrained network.
+        learning_rate: of each epoch.
     """
 
     loss: tuple[float, ...]
     val_loss: tuple[float, ...]
     best_epoch: int
+    learning_rate: tuple[float, ...] = ()
 
 
 def train(
@@ -35,22 +48,29 @@ def train(
     *,
     epochs: int,
     patience: int,
-    learning_rate: float,
+    learning_rate: float | Sequence[float],
     progress: str | None,
     loss: Head | None = None,
+    measure: Callable[[keras.utils.PyDataset], float] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> TrainingLog:
     """Trains in place, and leaves the weights of the best epoch on the held-out windows.
 
     Args:
         model: (batch, lookback, features) to (batch, steps), or to (batch, steps, 1) where windows
             have weights; is compiled here.
-        windows: to train on; steps of weight 0 do not count.
-        validation: held-out windows that decide when to stop, or None: all epochs are run.
+        windows: to train on; steps of weight 0 do not count. An epoch is at most `MOST_STEPS` of
+            its batches, and the next one goes on behind them.
+        validation: held-out windows that decide when to stop, or None: all epochs are run. Of more
+            than `MOST_JUDGED` some are looked at, spread over all.
         epochs: at most.
         patience: epochs without a better held-out loss before training stops.
-        learning_rate: of Adam.
+        learning_rate: of Adam at first; with `validation` it falls to a third whenever a third of
+            the patience has passed in vain. Or one for each epoch, as another training had them.
         progress: label of the bar, or None for no bar. A bar is only drawn on a terminal.
         loss: of the answers; None is the absolute error.
+        measure: what gives the held-out loss of windows, in place of that of the model.
+        callbacks: further ones.
 
     Raises:
         DataError: the loss became NaN or infinite.
@@ -62,29 +82,97 @@ def train(
     else:
         loss = _Weighed(loss, name=loss.name, reduction=by_weight)
     # Gradients of a recurrent network can explode: the norm is clipped (Pascanu et al. 2013).
-    model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), loss=loss)
+    rates = [learning_rate] if isinstance(learning_rate, float) else list(learning_rate)
+    model.compile(keras.optimizers.Adam(rates[0], clipnorm=1.0), loss=loss)
     untrained = model.get_weights()
-    before = [float(model.evaluate(validation, verbose=0))] if validation else []
-    callbacks = [keras.callbacks.TerminateOnNaN()]
+    batches, judged, before = _Steps(windows), None, []
+    callbacks = [*callbacks, keras.callbacks.TerminateOnNaN()]
+    if validation is None:
+        callbacks += _as_before(rates)
+    elif measure is None:
+        judged = _Judged(validation, MOST_JUDGED)
+        before = [float(model.evaluate(judged, verbose=0))]
+        callbacks += _stops_early(patience)
+    else:
+        look = partial(measure, _Judged(validation, MOST_MEASURED))
+        before = [look()]
+        callbacks += [_Measured(look), *_stops_early(patience)]
     if progress is not None:
-        callbacks.append(ProgressBar(epochs, len(windows), progress))
-    if validation:
-        early = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
-        callbacks.append(early)
+        callbacks.append(ProgressBar(epochs, len(batches), progress))
     history = model.fit(
-        windows, epochs=epochs, validation_data=validation, verbose=0, callbacks=callbacks
+        batches,
+        epochs=epochs,
+        shuffle=False,  # the windows are; Keras would only change the order of batches
+        validation_data=judged,
+        verbose=0,
+        callbacks=callbacks,
     ).history
     losses = tuple(float(loss) for loss in history["loss"])
     if not all(math.isfinite(loss) for loss in losses):
         raise DataError(
             f"Training diverged: the loss was not finite in epoch {len(losses)}. Use a smaller "
-            f"learning_rate (now {learning_rate}), or look for extreme values in the series."
+            f"learning_rate (now {rates[0]}), or look for extreme values in the series."
         )
     held_out = (*before, *(float(loss) for loss in history.get("val_loss", ())))
-    best = held_out.index(min(held_out)) if validation else len(losses)
+    best = held_out.index(min(held_out)) if before else len(losses)
     if best == 0:
         model.set_weights(untrained)
-    return TrainingLog(losses, held_out, best)
+    used = history.get("learning_rate", rates * len(losses))
+    return TrainingLog(losses, held_out, best, tuple(map(float, used)))
+
+
+def _stops_early(patience: int) -> list[keras.callbacks.Callback]:
+    slower = keras.callbacks.ReduceLROnPlateau(factor=1 / 3, patience=max(1, patience // 3))
+    return [slower, keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)]
+
+
+def _as_before(rates: list[float]) -> list[keras.callbacks.Callback]:
+    """One rate for each epoch; a single one stays, as the optimizer has it."""
+    return [keras.callbacks.LearningRateScheduler(rates.__getitem__)] if len(rates) > 1 else []
+
+
+class _Steps(Epochs):
+    """Epochs of a few batches of windows, one behind the other: each window has its turn."""
+
+    # Keras ends the training where `steps_per_epoch` of it come to the end of a data set.
+    def __init__(self, windows: Windows) -> None:
+        super().__init__(windows.seed)
+        self._windows = windows
+
+    def __len__(self) -> int:
+        return min(len(self._windows), MOST_STEPS)
+
+    def __getitem__(self, index: int) -> Any:
+        self._ask(index)
+        return self._windows.batch(*divmod(self.epoch * len(self) + index, len(self._windows)))
+
+
+class _Judged(keras.utils.PyDataset):
+    """Windows that epochs are judged by: all, or of very many some, spread over all."""
+
+    def __init__(self, windows: Windows, most: int) -> None:
+        super().__init__(workers=1)
+        self._windows, last = windows, windows.count - 1
+        numbers = np.linspace(0, last, min(windows.count, most))
+        self._chosen = numbers.round().astype(np.int64)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._chosen) / self._windows.batch_size)
+
+    def __getitem__(self, index: int) -> Any:
+        first = index * self._windows.batch_size
+        return self._windows.take(self._chosen[first : first + self._windows.batch_size])
+
+
+class _Measured(keras.callbacks.Callback):
+    """Puts a held-out loss among the numbers of each epoch, for the callbacks behind it."""
+
+    def __init__(self, measure: Callable[[], float]) -> None:
+        super().__init__()
+        self._measure = measure
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs["val_loss"] = self._measure()
 
 
 @keras.saving.register_keras_serializable(package="seqkeras")

@@ -11,6 +11,7 @@ from seqkeras.models._many_to_one import many_to_one as many_to_one
 from seqkeras.models._multi_output import multi_output as multi_output
 from seqkeras.models._next_step import next_step as next_step
 from seqkeras.models._one_to_many import one_to_many as one_to_many
+from seqkeras.models._recursive import recursive as recursive
 from seqkeras.models._segment_rnn import segment_rnn as segment_rnn
 from seqkeras.models._stack import StackOptions as StackOptions
 from seqkeras.models._stack import recurrent_stack as recurrent_stack

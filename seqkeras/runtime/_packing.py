@@ -35,8 +35,23 @@ def pack(state: State, fingerprint: str, rows: int) -> bytes:
     return _FRONT.pack(_MARK, VERSION, mark, rows, zlib.crc32(data)) + data
 
 
-def unpack(data: bytes, shapes: Shapes, fingerprint: str, name: str) -> State:
-    """The state of the program `name` that `pack` packed.
+#: What to do about a state of another program.
+_FIX = (
+    "A program that was exported again has another mark; begin its sessions anew, or keep the old "
+    "file beside it."
+)
+
+
+def unpack(
+    data: bytes,
+    shapes: Shapes,
+    fingerprint: str,
+    name: str,
+    *,
+    kind: str = "program",
+    fix: str = _FIX,
+) -> State:
+    """The state of the program `name`, or of what else has states, that `pack` packed.
 
     Raises:
         FileFormatError: the bytes are damaged, of a later version, or of another program.
@@ -53,9 +68,8 @@ def unpack(data: bytes, shapes: Shapes, fingerprint: str, name: str) -> State:
         )
     if mark != bytes.fromhex(fingerprint)[:16]:
         raise FileFormatError(
-            f"The state belongs to another program: its mark is {mark.hex()}, that of "
-            f"{name!r} is {fingerprint[:32]}. A program that was exported again has "
-            "another mark; begin its sessions anew, or keep the old file beside it."
+            f"The state belongs to another {kind}: its mark is {mark.hex()}, that of {name!r} is "
+            f"{fingerprint[:32]}. {fix}"
         )
     if not rows or len(data) != packed_size(shapes, rows):
         raise FileFormatError(

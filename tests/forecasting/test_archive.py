@@ -316,3 +316,16 @@ def test_a_file_of_the_first_version_still_loads():
     loaded = Forecaster.load(DATA / "forecaster_1.zip")
     expected = pd.read_csv(DATA / "forecaster_1.csv").astype({"day": loaded.panel_.last.dtype})
     pd.testing.assert_frame_equal(loaded.predict(), expected, check_dtype=False, rtol=1e-5)
+
+
+def test_a_file_of_the_second_version_still_loads_and_its_intervals_stay_as_they_are():
+    loaded = Forecaster.load(DATA / "forecaster_2.zip")
+    expected = pd.read_csv(DATA / "forecaster_2.csv").astype({"day": loaded.panel_.last.dtype})
+    future = loaded.future_frame().assign(price=1.5)
+    found = loaded.predict(future=future)
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-5)
+    newer = future.assign(price=1.5, sold=1e3, kind="large")
+    loaded.update(newer)
+    assert loaded.intervals == "split"
+    assert (loaded.intervals_.factor == 1).all()
+    assert loaded.panel_.values.lengths.tolist() == [6, 6]

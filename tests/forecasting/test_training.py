@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from seqkeras.errors import DataError
+from seqkeras.forecasting import _training
 from seqkeras.forecasting._training import train
 from seqkeras.models import multi_output
 from seqkeras.windows import Windows, WindowSpec
@@ -54,3 +55,43 @@ def test_a_loss_that_is_not_finite_is_an_error(wave):
     model = keras.Model(x, keras.layers.Dense(2)(x[:, :, 0]) * float("inf"))
     with pytest.raises(DataError, match=r"Training diverged.*epoch 1.*learning_rate"):
         train(model, windows(wave), None, **settings())
+
+
+@pytest.mark.backends
+def test_epochs_of_a_few_steps_go_on_where_the_last_one_stopped(wave, monkeypatch):
+    """Twenty batches are the same training, in four epochs of all or in ten of two."""
+
+    def weights(most_steps, epochs):
+        monkeypatch.setattr(_training, "MOST_STEPS", most_steps)
+        keras.utils.set_random_seed(0)
+        model = multi_output(lookback=12, horizon=2, units=4)
+        batches = windows(wave, batch_size=40, shuffle=True, seed=0)
+        assert len(batches) == 5
+        train(model, batches, None, **settings(epochs=epochs))
+        return np.concatenate([weight.ravel() for weight in model.get_weights()])
+
+    np.testing.assert_allclose(weights(2, 10), weights(100, 4), rtol=1e-4, atol=1e-6)
+
+
+def test_an_epoch_is_judged_by_some_of_very_many_windows(wave, monkeypatch):
+    monkeypatch.setattr(_training, "MOST_JUDGED", 30)
+    model = multi_output(lookback=12, horizon=2, units=4)
+    held_out = windows(wave[40:])
+    log = train(model, windows(wave), held_out, **settings())
+    chosen = held_out.take(np.linspace(0, held_out.count - 1, 30).round().astype(int))
+    assert min(log.val_loss) == pytest.approx(model.evaluate(*chosen, verbose=0), rel=1e-4)
+
+
+def test_the_rate_falls_in_vain_epochs_and_a_second_training_can_have_the_same(wave):
+    model = multi_output(lookback=12, horizon=2, units=4)
+    noise = np.random.default_rng(0).normal(size=60)
+    log = train(model, windows(wave), windows(noise), **settings(patience=6, epochs=12))
+    falls = np.divide(log.learning_rate[1:], log.learning_rate[:-1])
+    np.testing.assert_allclose(falls, np.where(falls < 0.9, 1 / 3, 1), rtol=1e-5)
+    assert log.learning_rate[0] == pytest.approx(1e-2)
+    assert log.learning_rate[-1] < 4e-3
+    epochs = len(log.loss)
+    again = train(
+        model, windows(wave), None, **settings(epochs=epochs, learning_rate=log.learning_rate)
+    )
+    assert again.learning_rate == pytest.approx(log.learning_rate)

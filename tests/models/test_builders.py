@@ -46,6 +46,9 @@ CASES = {
         (6, 3),
         (4,),
     ),
+    "recursive": Case(
+        functools.partial(models.recursive, 3, lookback=6, horizon=4, season_length=3), (6, 3), (1,)
+    ),
     "segment_rnn": Case(
         functools.partial(models.segment_rnn, 3, lookback=6, horizon=4, segment=3), (6, 3), (4,)
     ),
@@ -68,7 +71,7 @@ STACKS: dict[str, dict[str, Any]] = {
     "mixed cells": {"cell": ["gru", keras.layers.LSTMCell(4)]},
     "fixed batch": {"units": 4, "batch_size": 2},
 }
-FORECASTERS = {"multi_output", "segment_rnn", "encoder_decoder"}
+FORECASTERS = {"multi_output", "recursive", "segment_rnn", "encoder_decoder"}
 STATELESS_ONLY = {"autoencoder", *FORECASTERS}
 
 # `bidirectional` would let next_step read the answer, and the other two go on from the newest
