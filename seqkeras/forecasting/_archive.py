@@ -19,6 +19,7 @@ from seqkeras.forecasting import _calendar_features
 from seqkeras.forecasting._calendar import Calendar, to_integers
 from seqkeras.forecasting._conformal import ConformalIntervals, check_levels
 from seqkeras.forecasting._covariates import Covariates, Known
+from seqkeras.forecasting._ensemble import members_of
 from seqkeras.forecasting._fitting import Fitted
 from seqkeras.forecasting._inputs import CovariateScaler, Inputs
 from seqkeras.forecasting._panel import Columns, Panel, dtype_of, restore_panel
@@ -78,7 +79,7 @@ def load(cls: type, path: str | Path, *, custom_objects: dict[str, Any] | None) 
 def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
     params = forecaster.get_params(deep=False)
     panel = forecaster.panel_
-    if not isinstance(params["model"], str):
+    if not all(isinstance(one, str) for one in members_of(params["model"])):
         params["model"] = None  # the network itself takes its place in `load`
     if isinstance(params["head"], Head):
         params["head"] = None  # that which is fitted takes its place
@@ -98,7 +99,7 @@ def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
         "lookback": forecaster.lookback_,
         "levels": [] if forecaster.intervals_ is None else forecaster.intervals_.levels,
         "season_length": forecaster.season_length_,
-        "log": asdict(forecaster.log_),
+        "logs": [asdict(log) for log in forecaster.logs_],
         "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
     }
 
@@ -146,7 +147,8 @@ def _restore(
     outputs = 1 if head is None else head.outputs
     sizes = NetworkSizes.of(panel.covariates, masked=header["masked"], outputs=outputs)
     check_network(network, header["lookback"], header["horizon"], sizes)
-    log, levels = header["log"], tuple(header["levels"])
+    levels = tuple(header["levels"])
+    logs = tuple(_restore_log(log) for log in header["logs"])
     covariates = CovariateScaler(
         StandardScaler.from_state(arrays["rows_center"], arrays["rows_scale"]),
         StandardScaler.from_state(arrays["static_center"], arrays["static_scale"]),
@@ -156,12 +158,8 @@ def _restore(
         horizon=header["horizon"],
         lookback=header["lookback"],
         season_length=header["season_length"],
-        log=TrainingLog(
-            tuple(log["loss"]),
-            tuple(log["val_loss"]),
-            log["best_epoch"],
-            tuple(log.get("learning_rate", ())),
-        ),
+        log=logs[0],
+        logs=logs,
         head=head,
         intervals=ConformalIntervals(levels, arrays["radius"], arrays["factor"], arrays["waiting"])
         if levels
@@ -207,6 +205,7 @@ def _add_missing_parts(
         # Intervals were the same for all series, and only a lookback of each was kept.
         header["params"]["intervals"] = "split"
         header["lookback"] = int(values.lengths[0])
+        header["logs"] = [{"learning_rate": (), **header["log"]}]
         series, levels = len(values), len(header["levels"])
         arrays |= {"factor": np.ones((series, levels)), "waiting": np.zeros(series, np.int64)}
     if header["version"] > 1:
@@ -219,6 +218,11 @@ def _add_missing_parts(
     nobody = np.empty((1, 0))
     names = ("rows_center", "rows_scale", "static_center", "static_scale")
     arrays |= dict.fromkeys(names, nobody)
+
+
+def _restore_log(log: dict[str, Any]) -> TrainingLog:
+    lists = {name: tuple(log[name]) for name in ("loss", "val_loss", "learning_rate")}
+    return TrainingLog(**lists, best_epoch=log["best_epoch"])
 
 
 def _restore_covariates(header: dict[str, Any]) -> Covariates:
@@ -245,10 +249,10 @@ def _check_plain(header: dict[str, Any]) -> None:
     names = list(header["columns"].values())
     if len(set(names)) < len(names):
         raise ValueError(f"its columns are {names}")
-    log = header["log"]
-    check_integer("best_epoch", log["best_epoch"], minimum=0)
-    rates = log.get("learning_rate", ())
-    np.asarray([*log["loss"], *log["val_loss"], *rates], dtype=np.float64)
+    for log in header["logs"]:
+        check_integer("best_epoch", log["best_epoch"], minimum=0)
+        for name in ("loss", "val_loss", "learning_rate"):
+            np.asarray([*log[name]], dtype=np.float64)
 
 
 def _check_parts(header: dict[str, Any], arrays: dict[str, Any], values: GroupedArray) -> None:

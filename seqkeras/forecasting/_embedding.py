@@ -4,6 +4,7 @@ import keras
 import pandas as pd
 
 from seqkeras.errors import ArgumentError
+from seqkeras.forecasting._ensemble import MEMBER
 from seqkeras.forecasting._panel import Panel
 
 
@@ -11,11 +12,15 @@ def last_state(network: keras.Model) -> keras.Model:
     """A model with the inputs of `network` and the output of its last recurrent layer.
 
     Where that layer returns a sequence, its last timestep is given. Of an encoder and a decoder it
-    is the encoder that has read the series.
+    is the encoder that has read the series. Of an ensemble it is what each network gives, side by
+    side.
 
     Raises:
         ArgumentError: the network has no recurrent layer.
     """
+    if members := [layer for layer in network.layers if layer.name.startswith(MEMBER)]:
+        states = [last_state(member)(network.input) for member in members]
+        return keras.Model(network.input, keras.ops.concatenate(states, axis=-1))
     recurrent = (keras.layers.RNN, keras.layers.Bidirectional)
     layers = [layer for layer in network.layers if isinstance(layer, recurrent)]
     if not layers:

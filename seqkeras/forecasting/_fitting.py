@@ -14,11 +14,13 @@ import numpy.typing as npt
 from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting._conformal import ConformalIntervals, check_enough, needed
+from seqkeras.forecasting._ensemble import averaged, members_of
 from seqkeras.forecasting._feedback import Feedback
 from seqkeras.forecasting._inputs import CovariateScaler, Inputs, pairs
 from seqkeras.forecasting._outlook import check_counts, look_ahead, resolve_head, scaler_for
 from seqkeras.forecasting._panel import Panel
 from seqkeras.forecasting._strategies import (
+    Builder,
     NetworkSizes,
     build_network,
     default_batch_size,
@@ -44,6 +46,7 @@ class Fitted:
     lookback: int
     season_length: int
     log: TrainingLog
+    logs: tuple[TrainingLog, ...]
     head: Head | None
     intervals: ConformalIntervals | None
     scaler: StandardScaler
@@ -99,23 +102,24 @@ class Fitting:
             ArgumentError: the model is none that can be trained.
             DataError: too little is known of the held-out rows, or training diverged.
         """
+        lengths = self.panel.values.lengths
         series = self._scaled(self.panel)
+        past = self._scaled(self.panel.select(0, lengths - self.held_out))
         with _seeded(self.parameters.seed) as seed:
-            network = self._network()
-            fresh = network.get_weights()
-            log, errors = self._validate(network, seed)
-            if self.held_out.any():
-                network.set_weights(fresh)
-            if self.held_out.any() and log.best_epoch:
-                rates = log.learning_rate[: log.best_epoch]
-                self._train(network, series, None, seed, "refit", rates)
+            models = members_of(self.parameters.model)
+            members = [self._trained(one, past, seed + n) for n, one in enumerate(models)]
+            errors = self._errors(averaged([one.network for one in members]), past)
+            for member in members if self.held_out.any() else ():
+                self._train_afresh(member, series)
+            network = averaged([one.network for one in members])
             intervals = self._intervals(errors, network, series)
         return Fitted(
             model=network,
             horizon=int(self.parameters.horizon),
             lookback=self.lookback,
             season_length=self.season_length,
-            log=log,
+            log=members[0].log,
+            logs=tuple(one.log for one in members),
             head=self.head,
             intervals=intervals,
             scaler=series.scaler,
@@ -129,11 +133,11 @@ class Fitting:
         follows = self.parameters.levels and self.parameters.intervals == "adaptive"
         return int(self.parameters.horizon) if follows else 0
 
-    def _network(self) -> keras.Model:
+    def _network(self, model: "str | Builder | keras.Model") -> keras.Model:
         covariates, masked = self.panel.covariates, self.panel.has_missing
         outputs = 1 if self.head is None else self.head.outputs
         return build_network(
-            self.parameters.model,
+            model,
             lookback=int(self.lookback),
             horizon=int(self.parameters.horizon),
             season_length=self.season_length,
@@ -149,16 +153,28 @@ class Fitting:
         inputs = Inputs(covariates, self.season_length, self.panel.has_missing)
         return _Scaled(panel, scaler, inputs, self.lookback)
 
-    def _validate(self, network: keras.Model, seed: int) -> tuple[TrainingLog, Floats]:
-        """Trains on what comes before the held-out rows; the errors on these, in their units."""
-        horizon, lengths = self.parameters.horizon, self.panel.values.lengths
-        past = self._scaled(self.panel.select(0, lengths - self.held_out))
-        if not self.held_out.any():
-            return self._train(network, past, None, seed, "fit"), np.empty((0, horizon))
-        log = self._train(network, past, self._recent(past), seed, "fit")
+    def _trained(self, model: Any, past: "_Scaled", seed: int) -> "_Member":
+        """A network, trained on what comes before the held-out rows."""
+        network = self._network(model)
+        fresh = network.get_weights()
+        held_out = self._recent(past) if self.held_out.any() else None
+        return _Member(network, fresh, self._train(network, past, held_out, seed, "fit"), seed)
+
+    def _train_afresh(self, member: "_Member", series: "_Scaled") -> None:
+        """Trains from the weights of before, for as long as it helped, on all rows."""
+        member.network.set_weights(member.fresh)
+        rates = member.log.learning_rate[: member.log.best_epoch]
+        if rates:
+            self._train(member.network, series, None, member.seed, "refit", rates)
+
+    def _errors(self, network: keras.Model, past: "_Scaled") -> Floats:
+        """The errors on the held-out rows, `(windows, horizon)`, in their units."""
+        horizon = int(self.parameters.horizon)
+        if not self.parameters.levels:
+            return np.empty((0, horizon))
         whole = pairs(self._recent(past).windows(horizon, batch_size=1024))
         errors = [y - look_ahead(network, self.head, x, horizon).point for x, y in whole]
-        return log, np.concatenate(errors) * self._scale(past)
+        return np.concatenate(errors) * self._scale(past)
 
     def _intervals(
         self, errors: Floats, network: keras.Model, series: "_Scaled"
@@ -224,6 +240,16 @@ class Fitting:
     def _feedback(self, network: keras.Model) -> Feedback:
         forcing, horizon = self.parameters.teacher_forcing, int(self.parameters.horizon)
         return Feedback(network, horizon, forcing, self.head)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A network of an ensemble, or the only one; the weights it began with, and its training."""
+
+    network: keras.Model
+    fresh: list[Any]
+    log: TrainingLog
+    seed: int
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from seqkeras.errors import NotFittedError
 from seqkeras.forecasting import _adaptive, _archive, _backtest, _observations, _plots
 from seqkeras.forecasting._conformal import KINDS, ConformalIntervals, check_levels
 from seqkeras.forecasting._embedding import embedding_frame, last_state
+from seqkeras.forecasting._ensemble import check_models, members_of
 from seqkeras.forecasting._feedback import check_teacher_forcing
 from seqkeras.forecasting._fitting import Fitted, Fitting
 from seqkeras.forecasting._frames import read_alike, read_panel
@@ -36,7 +37,7 @@ from seqkeras.forecasting._outlook import (
 )
 from seqkeras.forecasting._panel import Panel
 from seqkeras.forecasting._stepper import ForecastStepper
-from seqkeras.forecasting._strategies import STRATEGIES, Builder, predict_batches
+from seqkeras.forecasting._strategies import Builder, predict_batches
 from seqkeras.forecasting._training import TrainingLog
 from seqkeras.heads import Head
 from seqkeras.windows import StandardScaler
@@ -68,7 +69,9 @@ class Forecaster(BaseEstimator):
             is copied and starts from fresh weights: these map `(batch, lookback, 1)` to
             `(batch, steps)`; if steps are fewer than the horizon, they are fed back too. With
             covariates or missing values they read more, and with a head they answer more, as the
-            named networks do.
+            named networks do. A list of these, such as `["segment_rnn"] * 3`, is an ensemble: a
+            network of each, trained one after the other with seeds of their own, whose answers are
+            averaged.
         head: what the network learns of the future beside the point: `"quantiles"`, `"gaussian"`,
             `"student_t"`, `"negative_binomial"` for counts, or a head of `seqkeras.heads`. None:
             nothing, intervals are then as wide for every series and time, in its own scale.
@@ -105,7 +108,9 @@ class Forecaster(BaseEstimator):
         horizon_: timesteps to forecast, as fitted.
         lookback_: timesteps that a forecast reads.
         season_length_: timesteps of one season, as used.
-        log_: losses and the number of epochs, a `TrainingLog`.
+        log_: losses and the number of epochs, a `TrainingLog`; of an ensemble that of the first
+            network.
+        logs_: those of all networks.
         head_: the head, or None.
         intervals_: the radii of the intervals, in scaled units; with a head in units of the
             distance from its median to its 10 % and 90 % quantiles. How many times as wide those
@@ -127,6 +132,7 @@ class Forecaster(BaseEstimator):
     lookback_: int
     season_length_: int
     log_: TrainingLog
+    logs_: tuple[TrainingLog, ...]
     head_: Head | None
     intervals_: ConformalIntervals | None
     scaler_: StandardScaler
@@ -138,7 +144,7 @@ class Forecaster(BaseEstimator):
         horizon: int,
         *,
         lookback: int | None = None,
-        model: str | Builder | keras.Model = "multi_output",
+        model: str | Builder | keras.Model | Sequence[Any] = "multi_output",
         head: str | Head | None = None,
         teacher_forcing: float | str = 1.0,
         levels: tuple[float, ...] = (80, 95),
@@ -667,9 +673,9 @@ class Forecaster(BaseEstimator):
         check_fraction("validation", self.validation)
         check_one_of("intervals", self.intervals, KINDS)
         check_one_of("short_series", self.short_series, ("raise", "skip"))
-        if not callable(self.model):
-            check_one_of("model", self.model, STRATEGIES)
-        elif self.units is not None or self.cell is not None:
+        check_models(self.model)
+        named = any(isinstance(one, str) for one in members_of(self.model))
+        if not named and (self.units is not None or self.cell is not None):
             fix = "They are of the named strategies; a builder or a model brings its own."
             raise bad_argument("units, cell", (self.units, self.cell), "left away here", fix)
         if self.seed is not None and check_integer("seed", self.seed, minimum=0) >= 2**32:

@@ -1,0 +1,102 @@
+"""Several networks that answer as one."""
+
+import functools
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+from seqkeras.errors import ArgumentError
+from seqkeras.forecasting import Forecaster
+
+quick = functools.partial(
+    Forecaster, 3, lookback=8, season_length=1, units=3, epochs=2, levels=(80,), seed=0,
+    progress=False,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def df():
+    step = np.arange(70)
+    return pd.concat(
+        pd.DataFrame(
+            {
+                "unique_id": name,
+                "ds": pd.date_range("2024-01-01", periods=70, freq="D"),
+                "y": size * (np.sin(step / 3) + step / 50),
+                "price": step % 4,
+                "kind": name * 2,
+            }
+        )
+        for name, size in [("a", 1.0), ("b", 5.0)]
+    )
+
+
+@pytest.fixture(scope="module")
+def known():
+    return {"future_covariates": ["price"], "static_covariates": ["kind"]}
+
+
+@pytest.fixture(scope="module")
+def three(df, known):
+    return quick(model=["multi_output", "multi_output", "segment_rnn"]).fit(df, **known)
+
+
+def test_the_answer_is_the_mean_of_the_members(three):
+    assert three.model_.output_shape == (None, 3)
+    random = np.random.default_rng(0)
+    x = {
+        name: random.random((4, *part.shape[1:])).astype(part.dtype)
+        for name, part in three.model_.input.items()
+    }
+    members = [three.model_.get_layer(f"member_{number}") for number in (1, 2, 3)]
+    answers = [np.asarray(member(x)) for member in members]
+    np.testing.assert_allclose(three.model_(x), np.mean(answers, axis=0), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(answers[0], answers[1], atol=1e-4)  # of the same kind, another seed
+
+
+def test_the_first_member_is_the_network_that_would_be_alone(three, df, known):
+    alone = quick().fit(df, **known)
+    member = three.model_.get_layer("member_1")
+    for own, other in zip(alone.model_.get_weights(), member.get_weights(), strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-5)
+    assert three.log_ == three.logs_[0]
+    assert len(three.logs_) == 3
+    assert three.log_.best_epoch == alone.log_.best_epoch
+    listed = quick(model=["multi_output"]).fit(df, **known)
+    future = alone.future_frame().assign(price=2)
+    pd.testing.assert_frame_equal(
+        listed.predict(future=future), alone.predict(future=future), rtol=1e-4
+    )
+
+
+def test_an_ensemble_is_kept_and_cloned_and_encodes(three, df, known, tmp_path):
+    future = three.future_frame().assign(price=2)
+    three.save(tmp_path / "three.zip")
+    loaded = Forecaster.load(tmp_path / "three.zip")
+    assert loaded.model == three.model
+    assert loaded.logs_ == three.logs_
+    pd.testing.assert_frame_equal(loaded.predict(future=future), three.predict(future=future))
+    assert clone(three).get_params() == three.get_params()
+    assert three.encode().shape == (2, 9)
+
+
+def test_an_ensemble_with_a_head_has_intervals_and_futures(df):
+    forecaster = quick(model=["multi_output"] * 2, head="gaussian").fit(df)
+    assert forecaster.sample(2, seed=0).filter(like="path").shape == (6, 2)
+    found = forecaster.predict()
+    assert (found["yhat-lo-80"] < found["yhat-hi-80"]).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ([], "model must be one model or more"),
+        (["multi_output", "arima"], "model must be one of"),
+        (["multi_output", "recursive"], "all answer as many steps"),
+    ],
+)
+def test_lists_that_are_no_ensemble(df, model, message):
+    with pytest.raises(ArgumentError, match=message):
+        quick(model=model).fit(df)
