@@ -1,7 +1,7 @@
 """Backtests: forecasts from rolling origins, scored by what came."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import joblib
@@ -138,6 +138,8 @@ def backtest(
     _check_jobs(n_jobs)
     df, panel, columns = read_history(forecaster, df, schedule.rows, columns)
     check_names(panel)
+    for fold in schedule.folds():
+        _check_missing(panel, schedule, fold)
     jobs = [
         joblib.delayed(run_fold)(
             forecaster,
@@ -152,7 +154,8 @@ def backtest(
     folds = list(joblib.Parallel(n_jobs=n_jobs)(jobs))
     repeat_warnings(folds)
     origins, forecasts = _joined(folds)
-    return result(forecaster, panel, origins, forecasts, schedule)
+    found = result(forecaster, panel, origins, forecasts, schedule)
+    return replace(found, frame=panel.shape.native(found.frame, "cutoff", panel.columns.time))
 
 
 def read_history(
@@ -218,7 +221,8 @@ def insample(forecaster: "Forecaster", df: pd.DataFrame, step: int | None) -> pd
     lengths = panel.values.lengths
     windows = (lengths - lookback - horizon) // step + 1
     origins = Origins.rolling(lengths, windows=windows, step=step, horizon=horizon)
-    return origin_frame(panel, origins, forecast_at(forecaster, panel, origins))
+    frame = origin_frame(panel, origins, forecast_at(forecaster, panel, origins))
+    return panel.shape.native(frame, "cutoff", panel.columns.time)
 
 
 def origin_frame(
@@ -279,6 +283,21 @@ def result(
     }
     frame = origin_frame(panel, origins, forecasts, gap)
     return Backtest(frame, *tables(truth, guesses))
+
+
+def _check_missing(panel: Panel, schedule: Schedule, fold: range) -> None:
+    """Raises where a fit on whole series would have to forecast from missing targets."""
+    first, last = (panel.values.lengths - schedule.back(window) for window in (fold[0], fold[-1]))
+    if not panel.has_missing or np.isnan(panel.values.select(0, first).values).any():
+        return
+    later = np.flatnonzero([np.isnan(one).any() for one in panel.values.select(first, last)])
+    if len(later):
+        raise DataError(
+            f"{panel.name(int(later[0]))} has a missing target behind the cutoff of a fit, and "
+            "before an origin that is forecast with it; the fit sees none, so that its network "
+            "could not tell it from others. Fill it in, use refit=True or missing='raise', or "
+            "fewer windows."
+        )
 
 
 def _check_jobs(n_jobs: int | None) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting import _calendar_features
+from seqkeras.forecasting._calendar import Calendar
 from seqkeras.windows import GroupedArray
 
 Floats = npt.NDArray[np.float64]
@@ -57,7 +58,7 @@ class Covariates:
     @property
     def future_width(self) -> int:
         """Features of each timestep that are known over the horizon."""
-        return sum(self._width(name) for name in self.future) + 2 * len(self.calendar)
+        return sum(self._width(name) for name in self.future) + self._calendar_width
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -69,7 +70,7 @@ class Covariates:
         """For each feature of a timestep whether it is a column of numbers, which is scaled."""
         names = self.past + self.future
         flags = [name not in self.words for name in names for _ in range(self._width(name))]
-        return np.array(flags + [False] * (2 * len(self.calendar)), dtype=bool)
+        return np.array(flags + [False] * self._calendar_width, dtype=bool)
 
     def widths(self, names: tuple[str, ...]) -> list[tuple[str, int]]:
         """How many features of a timestep each of these past or future columns is."""
@@ -95,22 +96,23 @@ class Covariates:
             words[name] = found
         return replace(self, words=words)
 
-    def rows(self, df: pd.DataFrame, times: pd.Index, where: Where) -> Floats:
+    def rows(self, df: pd.DataFrame, times: pd.Index, where: Where, calendar: Calendar) -> Floats:
         """Features of each timestep, `(rows, past_width + future_width)`; past ones come first.
 
         Args:
             df: has the columns.
             times: the stamp of each row.
             where: names a row in errors.
+            calendar: of the stamps.
 
         Raises:
             DataError: a value is missing, or not of the kind that it was in `fit`.
         """
-        return self._encode(df, self.past + self.future, times, where)
+        return self._encode(df, self.past + self.future, times, where, calendar)
 
-    def ahead(self, df: pd.DataFrame, times: pd.Index, where: Where) -> Floats:
+    def ahead(self, df: pd.DataFrame, times: pd.Index, where: Where, calendar: Calendar) -> Floats:
         """Features that are known over the horizon, `(rows, future_width)`."""
-        return self._encode(df, self.future, times, where)
+        return self._encode(df, self.future, times, where, calendar)
 
     def of_series(self, df: pd.DataFrame, where: Where) -> tuple[Floats, npt.NDArray[np.int32]]:
         """Static numbers `(rows, numbers)` and words `(rows, words)`, from a row of each series."""
@@ -147,8 +149,17 @@ class Covariates:
     def _width(self, name: str) -> int:
         return len(self.words[name]) if name in self.words else 1
 
+    @property
+    def _calendar_width(self) -> int:
+        return _calendar_features.width(self.calendar)
+
     def _encode(
-        self, df: pd.DataFrame, names: Iterable[str], times: pd.Index, where: Where
+        self,
+        df: pd.DataFrame,
+        names: Iterable[str],
+        times: pd.Index,
+        where: Where,
+        calendar: Calendar,
     ) -> Floats:
         parts = [np.empty((len(times), 0))]
         for name in names:
@@ -157,7 +168,7 @@ class Covariates:
                 parts.append(codes[:, np.newaxis] == 1 + np.arange(len(self.words[name])))
             else:
                 parts.append(_numbers(df[name], where)[:, np.newaxis])
-        parts.append(_calendar_features.encode(self.calendar, times))
+        parts.append(_calendar_features.encode(self.calendar, times, calendar))
         return np.concatenate(parts, axis=1, dtype=np.float64)
 
 

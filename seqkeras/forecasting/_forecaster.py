@@ -1,7 +1,6 @@
 """The forecaster: from a frame to a trained network and back to a frame."""
 
 from collections.abc import Sequence
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,7 +26,7 @@ from seqkeras.forecasting import (
     _observations,
     _plots,
 )
-from seqkeras.forecasting._conformal import KINDS, ConformalIntervals
+from seqkeras.forecasting._conformal import KINDS, ConformalIntervals, check_levels
 from seqkeras.forecasting._embedding import embedding_frame, last_state
 from seqkeras.forecasting._ensemble import check_models, members_of
 from seqkeras.forecasting._feedback import check_teacher_forcing
@@ -217,7 +216,8 @@ class Forecaster(BaseEstimator):
         Args:
             df: one row for each series and time stamp, in order of time within each series. Or a
                 wide frame, whose index are the stamps and each column is a series; a Series over
-                its stamps; a frame or Series with ids and stamps as two levels of the index.
+                its stamps; a frame or Series with ids and stamps as two levels of the index. A
+                frame of polars is a long one, and answered by one.
             y: not used, for the target is a column; the pipelines of scikit-learn pass it.
             id_col: column that tells the series apart. A frame without it is one series.
             time_col: column of time stamps, periods or integers, regular within each series.
@@ -227,8 +227,9 @@ class Forecaster(BaseEstimator):
             future_covariates: columns that are known over the horizon too; `predict` needs them.
             static_covariates: columns that do not change within a series.
             calendar: what stamps say by themselves: `"auto"` for what suits the frequency, or
-                names among `"time_of_day"`, `"day_of_week"`, `"day_of_month"`, `"day_of_year"`
-                and `"month"`. None for nothing.
+                names among `"time_of_day"`, `"day_of_week"`, `"day_of_month"`, `"day_of_year"`,
+                `"month"`, and `"holidays:DE"`, `"holidays:DE-BY"`: the holidays of a country or a
+                part of it, as the package `holidays` has them. None for nothing.
             missing: targets that are NaN: `"mask"` tells the network which they are and leaves
                 them out of scaling, loss and intervals; `"raise"` refuses them.
             fill: stamps that are missing between others: `"raise"`, or `"mask"` for targets that
@@ -238,6 +239,7 @@ class Forecaster(BaseEstimator):
             ArgumentError: a parameter or a column cannot be used; nothing is trained then.
             DataError: the frame cannot be used (empty, gaps, too short, a covariate without a
                 value), or training diverged. The forecaster stays as it was.
+            MissingDependencyError: holidays are asked for, and that package is not installed.
         """
         self._check_parameters()
         _check_no_target(y)
@@ -350,7 +352,8 @@ class Forecaster(BaseEstimator):
         if taken:
             fix = "Rename the column, and fit again."
             raise bad_argument("id_col, time_col", taken.pop(), "not the name of a path", fix)
-        return self.panel_.forecast_frame(named)
+        frame = self.panel_.forecast_frame(named)
+        return self.panel_.shape.native(frame, self.panel_.columns.time)
 
     def future_frame(
         self, *, horizon: int | None = None, df: "pd.DataFrame | pd.Series | None" = None
@@ -786,7 +789,7 @@ class Forecaster(BaseEstimator):
             raise bad_argument("seed", self.seed, "an integer from 0 to 2**32 - 1")
         resolve_head(self.head)
         check_teacher_forcing(self.teacher_forcing)
-        _check_levels(self.levels)
+        check_levels(self.levels)
         if len(self.levels) and not self.validation:
             fix = "Intervals are measured on held-out rows. Use levels=() for none."
             raise bad_argument("validation", self.validation, "above 0 where levels are given", fix)
@@ -800,14 +803,3 @@ def _check_no_target(y: Any) -> None:
     if y is not None:
         fix = "The target is a column of df; name it with target_col."
         raise bad_argument("y", type(y).__name__, "left away", fix)
-
-
-def _check_levels(levels: Any) -> None:
-    is_list = isinstance(levels, (tuple, list))
-    known = is_list and all(isinstance(one, Real) and 1 <= float(one) < 100 for one in levels)
-    # Two that are printed alike would be one column of the forecast.
-    if not known or len({f"{level:g}" for level in levels}) < len(levels):
-        fix = "For example (80, 95); () for no intervals."
-        raise bad_argument(
-            "levels", levels, "a tuple of different numbers from 1 to below 100", fix
-        )

@@ -198,7 +198,7 @@ class Panel:
     def future_frame(self, horizon: int) -> pd.DataFrame:
         """Ids and stamps of the horizon, in the form of the frame where that is long."""
         frame = self._frame(1, horizon, {})
-        return self._in_shape(frame) if self.shape.kind == "panel" else frame
+        return self._in_shape(frame) if self.shape.kind in ("panel", "native") else frame
 
     def answer(self, forecasts: dict[str, npt.NDArray[np.float64]]) -> pd.DataFrame:
         """Forecasts `(series, horizon)` by name, in the form that the frame had."""
@@ -277,16 +277,38 @@ def restore_panel(
     columns: Columns,
     calendar: Calendar,
     *,
-    ids: tuple[list[Any], str],
+    ids: tuple[list[Any], Any],
     last: npt.NDArray[np.int64],
     values: GroupedArray,
     known: Known | None = None,
     covariates: Covariates | None = None,
     shape: Shape | None = None,
 ) -> Panel:
-    """A panel from what a file holds: ids with their dtype, last stamps as integers."""
-    index = pd.Index(ids[0], dtype=ids[1], name=columns.id)
+    """A panel from what a file holds: ids with their dtype, last stamps as integers.
+
+    The dtype of ids is a name, or for categories what they are, their dtype, and their order.
+    """
+    index = _restore_ids(*ids).rename(columns.id)
+    if not index.is_unique or index.hasnans:
+        raise DataError("Ids are missing, or there twice.")
     stamps = from_integers(last, calendar.dtype)
     known = known or Known.nothing(values.indptr)
     kind = covariates or Covariates(), shape or Shape()
     return Panel(columns, index, stamps, calendar, values, known, *kind)
+
+
+def dtype_of(ids: pd.Index) -> Any:
+    """The dtype of ids by its name; of categories all that they are. `restore_panel` reads it."""
+    if not isinstance(ids, pd.CategoricalIndex):
+        return str(ids.dtype)
+    words = ids.categories
+    kind = {"categories": words.tolist(), "dtype": str(words.dtype)}
+    return kind | {"ordered": bool(ids.ordered)}
+
+
+def _restore_ids(ids: list[Any], dtype: Any) -> pd.Index:
+    if not isinstance(dtype, dict):
+        return pd.Index(ids, dtype=dtype)
+    words = pd.Index(dtype["categories"], dtype=dtype["dtype"])
+    kind = pd.CategoricalDtype(words, ordered=dtype["ordered"])
+    return pd.CategoricalIndex(pd.Categorical.from_codes(words.get_indexer(ids), dtype=kind))

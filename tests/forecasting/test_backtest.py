@@ -258,3 +258,21 @@ def test_words_that_come_after_a_cutoff_are_new_to_its_fit(small):
     train = df[df.groupby("unique_id").cumcount(ascending=False) >= 4]
     expected = bare(4).fit(train, **columns).predict(future=df)
     np.testing.assert_allclose(found.yhat, expected.yhat, rtol=1e-4)
+
+
+def test_what_is_missing_behind_the_cutoff_alone_is_refused_before_the_training(small):
+    def never(features, **sizes):
+        raise AssertionError("a network was built")
+
+    def without(back):
+        place = small.index[small.shop == "south"][-back]
+        return small.assign(sold=small.sold.mask(small.index == place))
+
+    options = {"windows": 3, "step": 2, **NAMES}
+    with pytest.raises(DataError, match=r"Series 'south' has a missing target behind the cutoff"):
+        bare(4, model=never, units=None).backtest(without(6), **options)
+    # Not read by any origin, or seen by the fit.
+    for df in (without(2), without(20)):
+        assert np.isfinite(bare(4).backtest(df, **options).frame.yhat).all()
+    found = bare(4).backtest(without(6), refit=True, **options | {"windows": 2})
+    assert np.isfinite(found.frame.yhat).all()
