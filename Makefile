@@ -37,10 +37,15 @@ docs: venv-dev
 unit: venv-dev
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=10
 
+# JAX spends most of the time of a test compiling: so quickly, and once for all processes.
+JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=0 \
+	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
 # The release of PyTorch that the suite is run with; any from 2.6 on is meant to work.
 test-backends: venv-dev
 	@$(PYTHON) .ci/venv.py backends ".[jax]" torch==2.13.0
-	KERAS_BACKEND=jax $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m backends tests
+	$(JAX) $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m backends tests
 	KERAS_BACKEND=torch $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m backends tests
 
 native: venv-dev

@@ -4,22 +4,25 @@ import json
 import tempfile
 import zipfile
 from dataclasses import asdict
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from seqkeras._checks import check_flag, check_integer
 from seqkeras._damage import zip_damage
 from seqkeras._files import whole_file
 from seqkeras.errors import DataError, FileFormatError
+from seqkeras.forecasting import _calendar_features
 from seqkeras.forecasting._calendar import Calendar, to_integers
-from seqkeras.forecasting._conformal import ConformalIntervals
+from seqkeras.forecasting._conformal import ConformalIntervals, check_levels
 from seqkeras.forecasting._covariates import Covariates, Known
 from seqkeras.forecasting._ensemble import members_of
 from seqkeras.forecasting._fitting import Fitted
 from seqkeras.forecasting._inputs import CovariateScaler, Inputs
-from seqkeras.forecasting._panel import Columns, Panel, restore_panel
+from seqkeras.forecasting._panel import Columns, Panel, dtype_of, restore_panel
 from seqkeras.forecasting._shapes import Shape
 from seqkeras.forecasting._strategies import NetworkSizes, check_network
 from seqkeras.forecasting._training import TrainingLog
@@ -63,9 +66,10 @@ def load(cls: type, path: str | Path, *, custom_objects: dict[str, Any] | None) 
         with zipfile.ZipFile(path) as file:
             header = _read_header(file, path)
             arrays = _read_arrays(file, header["arrays"])
-            network = _read_network(file, custom_objects)
+            panel = _restore_panel(header, arrays)
             head = _read_head(header.get("head"), custom_objects)
-            return _restore(cls, header, arrays, network, head)
+            network = _read_network(file, custom_objects)
+            return _restore(cls, header, arrays, panel, network, head)
     except (FileFormatError, FileNotFoundError):
         raise
     except zip_damage() as error:
@@ -90,7 +94,7 @@ def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
         "masked": forecaster.inputs_.masked,
         "head": keras.saving.serialize_keras_object(forecaster.head_),
         "ids": panel.ids.tolist(),
-        "ids_dtype": str(panel.ids.dtype),
+        "ids_dtype": dtype_of(panel.ids),
         "horizon": forecaster.horizon_,
         "lookback": forecaster.lookback_,
         "levels": [] if forecaster.intervals_ is None else forecaster.intervals_.levels,
@@ -125,7 +129,12 @@ def _interval_arrays(intervals: ConformalIntervals) -> dict[str, np.ndarray]:
 
 
 def _restore(
-    cls: Any, header: dict[str, Any], arrays: dict[str, Any], network: Any, head: Head | None
+    cls: Any,
+    header: dict[str, Any],
+    arrays: dict[str, Any],
+    panel: Panel,
+    network: keras.Model,
+    head: Head | None,
 ) -> Any:
     params = header["params"]
     if params.get("head") is None:
@@ -135,7 +144,9 @@ def _restore(
     params["levels"] = tuple(params["levels"])
     if isinstance(params["units"], list):
         params["units"] = tuple(params["units"])
-    panel = _restore_panel(header, arrays, network, 1 if head is None else head.outputs)
+    outputs = 1 if head is None else head.outputs
+    sizes = NetworkSizes.of(panel.covariates, masked=header["masked"], outputs=outputs)
+    check_network(network, header["lookback"], header["horizon"], sizes)
     levels = tuple(header["levels"])
     logs = tuple(_restore_log(log) for log in header["logs"])
     covariates = CovariateScaler(
@@ -157,19 +168,20 @@ def _restore(
         inputs=Inputs(covariates, header["season_length"], header["masked"]),
         panel=panel,
     )
-    return cls(**params)._take(fitted)
+    forecaster = cls(**params)
+    forecaster._check_parameters()
+    return forecaster._take(fitted)
 
 
-def _restore_panel(
-    header: dict[str, Any], arrays: dict[str, Any], network: keras.Model, outputs: int
-) -> Panel:
+def _restore_panel(header: dict[str, Any], arrays: dict[str, Any]) -> Panel:
     """The series, after a look at whether all parts fit each other."""
     values = GroupedArray(arrays["values"], arrays["indptr"])
     _add_missing_parts(header, arrays, values)
     known = Known(
         GroupedArray(arrays["rows"], arrays["indptr"]), arrays["static"], arrays["categories"]
     )
-    _check_parts(header, arrays, values, network, outputs)
+    _check_plain(header)
+    _check_parts(header, arrays, values)
     panel = restore_panel(
         Columns(**header["columns"]),
         Calendar(**header["calendar"]),
@@ -178,10 +190,10 @@ def _restore_panel(
         values=values,
         known=known,
         covariates=_restore_covariates(header["covariates"]),
-        shape=Shape(header["shape"]["kind"], tuple(header["shape"]["names"])),
+        shape=Shape.restore(**header["shape"]),
     )
-    # Asked here, so that a frequency which is none is found now and not at the first forecast.
-    panel.calendar.move(panel.last, 1)
+    # Asked here, so that what cannot be answered is found now and not at the first forecast.
+    panel.answer({"yhat": np.zeros((len(panel.ids), header["horizon"]))})
     return panel
 
 
@@ -214,24 +226,43 @@ def _restore_log(log: dict[str, Any]) -> TrainingLog:
 
 
 def _restore_covariates(header: dict[str, Any]) -> Covariates:
-    names = {name: tuple(header[name]) for name in ("past", "future", "static", "calendar")}
+    names = {name: _texts(header[name]) for name in ("past", "future", "static", "calendar")}
+    _calendar_features.check_known(names["calendar"])
     words = {name: tuple(found) for name, found in header["words"].items()}
+    if not all(isinstance(word, (str, Real)) for found in words.values() for word in found):
+        raise ValueError("its words are neither text nor numbers")
     return Covariates(**names, words=words)
 
 
-def _check_parts(
-    header: dict[str, Any],
-    arrays: dict[str, Any],
-    values: GroupedArray,
-    network: keras.Model,
-    outputs: int,
-) -> None:
+def _texts(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{names!r} are not names of columns")
+    return tuple(names)
+
+
+def _check_plain(header: dict[str, Any]) -> None:
+    """Raises for numbers that are none, and for columns of one name."""
+    for name in ("horizon", "lookback", "season_length"):
+        check_integer(name, header[name])
+    check_levels(tuple(header["levels"]))
+    check_flag("masked", header["masked"])
+    names = list(header["columns"].values())
+    if len(set(names)) < len(names):
+        raise ValueError(f"its columns are {names}")
+    for log in header["logs"]:
+        check_integer("best_epoch", log["best_epoch"], minimum=0)
+        for name in ("loss", "val_loss", "learning_rate"):
+            np.asarray([*log[name]], dtype=np.float64)
+
+
+def _check_parts(header: dict[str, Any], arrays: dict[str, Any], values: GroupedArray) -> None:
     """Raises where parts do not fit each other: found here, not at the first forecast."""
     series, horizon = len(header["ids"]), header["horizon"]
     covariates, lookback = _restore_covariates(header["covariates"]), header["lookback"]
     width = covariates.past_width + covariates.future_width
     words = len(covariates.sizes)
     shapes: dict[str, Any] = dict.fromkeys(("last", "center", "scale"), (series,))
+    shapes |= {"values": (len(values.values),), "indptr": (series + 1,)}
     shapes |= dict.fromkeys(("rows_center", "rows_scale"), (1, width))
     shapes |= dict.fromkeys(("static_center", "static_scale"), (1, len(covariates.static) - words))
     shapes |= {"static": (series, len(covariates.static) - words), "categories": (series, words)}
@@ -242,13 +273,9 @@ def _check_parts(
     }
     if wrong or len(values) != series:
         raise ValueError(f"its parts do not fit each other: {values}, {wrong}")
-    if type(horizon) is not int or type(lookback) is not int or lookback < 1:
-        raise ValueError(f"its horizon is {horizon!r}, its lookback {lookback!r}")
     waiting = arrays.get("waiting", np.zeros(series, np.int64))
     if ((waiting < 0) | (values.lengths < lookback + waiting)).any():
         raise ValueError(f"its series are shorter than a lookback of {lookback}: {values}")
-    sizes = NetworkSizes.of(covariates, masked=header["masked"], outputs=outputs)
-    check_network(network, lookback, horizon, sizes)
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Backtests: forecasts from rolling origins, scored by what came."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import joblib
@@ -12,13 +12,14 @@ from sklearn.base import clone
 
 from seqkeras._checks import bad_argument, check_integer
 from seqkeras.errors import DataError
+from seqkeras.forecasting import _plots
 from seqkeras.forecasting._adaptive import forecast_at
 from seqkeras.forecasting._frames import read_panel, split_last
 from seqkeras.forecasting._missing import stand_in
 from seqkeras.forecasting._observations import read_known
 from seqkeras.forecasting._origins import Origins, seasonal_scales
 from seqkeras.forecasting._outlook import Forecasts
-from seqkeras.forecasting._panel import Panel
+from seqkeras.forecasting._panel import Panel, by_series
 from seqkeras.forecasting._scores import Guess, Truth, tables
 from seqkeras.windows import GroupedArray
 
@@ -42,6 +43,24 @@ class Backtest:
     frame: pd.DataFrame
     scores: pd.DataFrame
     by_series: pd.DataFrame
+
+    def plot(self, *, series: Any = None, title: str = "") -> Any:
+        """Draws what came, and the forecasts from each origin with their intervals.
+
+        Args:
+            series: id of the series to draw, or a list of ids; None: the first four.
+            title: above the picture.
+
+        Returns:
+            A `matplotlib.figure.Figure`; `figure.savefig("backtest.png")` keeps it.
+
+        Raises:
+            ArgumentError: no series of that id.
+            MissingDependencyError: matplotlib is not installed.
+        """
+        *key, _, time, target = self.frame.columns[: self.frame.columns.get_loc("yhat")]
+        parts = by_series(self.frame, key[0] if key else None, series)
+        return _plots.draw_backtest(parts, time, target, title=title)
 
 
 @dataclass(frozen=True)
@@ -119,6 +138,8 @@ def backtest(
     _check_jobs(n_jobs)
     df, panel, columns = read_history(forecaster, df, schedule.rows, columns)
     check_names(panel)
+    for fold in schedule.folds():
+        _check_missing(panel, schedule, fold)
     jobs = [
         joblib.delayed(run_fold)(
             forecaster,
@@ -133,7 +154,8 @@ def backtest(
     folds = list(joblib.Parallel(n_jobs=n_jobs)(jobs))
     repeat_warnings(folds)
     origins, forecasts = _joined(folds)
-    return result(forecaster, panel, origins, forecasts, schedule)
+    found = result(forecaster, panel, origins, forecasts, schedule)
+    return replace(found, frame=panel.shape.native(found.frame, "cutoff", panel.columns.time))
 
 
 def read_history(
@@ -156,7 +178,8 @@ def read_history(
     frame = panel.history_frame() if filled else panel.long_frame(df)
     # A part of the rows may be too short to show the frequency.
     known = {} if panel.calendar.is_period else {"freq": panel.calendar.step}
-    return frame, panel, columns | known
+    # And to hold a cycle of the calendar twice.
+    return frame, panel, columns | known | {"calendar": panel.covariates.calendar or None}
 
 
 def run_fold(
@@ -198,7 +221,8 @@ def insample(forecaster: "Forecaster", df: pd.DataFrame, step: int | None) -> pd
     lengths = panel.values.lengths
     windows = (lengths - lookback - horizon) // step + 1
     origins = Origins.rolling(lengths, windows=windows, step=step, horizon=horizon)
-    return origin_frame(panel, origins, forecast_at(forecaster, panel, origins))
+    frame = origin_frame(panel, origins, forecast_at(forecaster, panel, origins))
+    return panel.shape.native(frame, "cutoff", panel.columns.time)
 
 
 def origin_frame(
@@ -259,6 +283,21 @@ def result(
     }
     frame = origin_frame(panel, origins, forecasts, gap)
     return Backtest(frame, *tables(truth, guesses))
+
+
+def _check_missing(panel: Panel, schedule: Schedule, fold: range) -> None:
+    """Raises where a fit on whole series would have to forecast from missing targets."""
+    first, last = (panel.values.lengths - schedule.back(window) for window in (fold[0], fold[-1]))
+    if not panel.has_missing or np.isnan(panel.values.select(0, first).values).any():
+        return
+    later = np.flatnonzero([np.isnan(one).any() for one in panel.values.select(first, last)])
+    if len(later):
+        raise DataError(
+            f"{panel.name(int(later[0]))} has a missing target behind the cutoff of a fit, and "
+            "before an origin that is forecast with it; the fit sees none, so that its network "
+            "could not tell it from others. Fill it in, use refit=True or missing='raise', or "
+            "fewer windows."
+        )
 
 
 def _check_jobs(n_jobs: int | None) -> None:

@@ -34,10 +34,14 @@ class Calendar:
         dtype: of the time column, as pandas names it: `datetime64[us]`, `datetime64[ns, UTC]`,
             `period[M]` or `int64`.
         freq: the step, as pandas names it, or the difference of integer stamps.
+        clock: in a time zone, and where steps are days or longer, the earliest time of day of a
+            stamp, such as `0 days 00:00:00`. It tells which stamps the clock has put off, in zones
+            where it skips this time once a year. None elsewhere.
     """
 
     dtype: str
     freq: str
+    clock: str | None = None
 
     @classmethod
     def of(
@@ -60,10 +64,9 @@ class Calendar:
             if freq is not None and freq != times.freqstr:
                 raise bad_argument("freq", freq, f"{times.freqstr!r}, as the periods have it")
             return cls(str(times.dtype), times.freqstr)
-        if freq is not None:
-            return cls(dtype or str(times.dtype), _parse(freq, times))
         infer = _infer_offset if isinstance(times, pd.DatetimeIndex) else _modal_step
-        return cls(dtype or str(times.dtype), infer(times, indptr))
+        freq = infer(times, indptr) if freq is None else _parse(freq, times)
+        return cls(dtype or str(times.dtype), freq, _clock(times, freq))
 
     @property
     def step(self) -> Any:
@@ -93,22 +96,23 @@ class Calendar:
 
     def move(self, times: pd.Index, steps: int) -> pd.Index:
         """Each stamp moved by a number of steps, back if negative."""
-        if not steps:
-            return times
-        if not self.is_dated:
-            return times + steps * self.step
-        if isinstance(times, pd.PeriodIndex):
-            return times + steps
-        if _is_fixed(self.step) or times.tz is None:
-            return times + steps * self.step
-        # Days and longer are counted on the wall clock, whatever daylight saving does.
-        return self.off_wall(self.on_wall(times) + steps * self.step, times)
+        return self.off_wall(self._ahead(self.on_wall(times), steps), times) if steps else times
 
     def on_wall(self, times: pd.Index) -> pd.Index:
-        """Stamps as the clock on the wall shows them, where steps are counted by it."""
-        if isinstance(times, pd.DatetimeIndex) and not _is_fixed(self.step):
-            return times.tz_localize(None)
-        return times
+        """Stamps as the clock on the wall shows them, where steps are counted by it.
+
+        Days and longer are, whatever daylight saving does. A stamp of a time that the clock skipped
+        is the first after it; here it is what the clock would have shown.
+        """
+        if not isinstance(times, pd.DatetimeIndex) or times.tz is None or _is_fixed(self.step):
+            return times
+        wall = times.tz_localize(None)
+        usual = wall.normalize() + pd.Timedelta(self.clock or 0)
+        put_off = (wall != usual) & (self.off_wall(usual, times) == times)
+        return wall.where(~put_off, usual) if put_off.any() else wall
+
+    def _ahead(self, wall: pd.Index, steps: int) -> pd.Index:
+        return wall + steps if isinstance(wall, pd.PeriodIndex) else wall + steps * self.step
 
     def off_wall(self, local: pd.Index, like: pd.Index) -> pd.Index:
         """What `on_wall` was given, in the time zone of the stamps `like`."""
@@ -159,9 +163,10 @@ class Calendar:
             steps = np.tile(np.arange(first, last + 1), len(times))
             together = self.shift(times.repeat(count), steps)
         else:
-            moved = [self.move(times, step) for step in range(first, last + 1)]
+            wall = self.on_wall(times)
+            moved = [self._ahead(wall, step) if step else wall for step in range(first, last + 1)]
             order = np.arange(len(times) * count).reshape(count, len(times)).T.ravel()
-            together = moved[0].append(moved[1:])[order]
+            together = self.off_wall(moved[0].append(moved[1:])[order], times)
         spread = together.astype(self.dtype)
         if not self.is_dated:
             # In int64 itself a stamp that is too large is below the one that it is counted from.
@@ -179,13 +184,19 @@ class Calendar:
         """
         if len(times) < 2:
             return None
-        broken = follows & np.asarray(self.move(times[:-1], 1) != times[1:])
+        wall = self.on_wall(times)
+        broken = follows & np.asarray(self._ahead(wall[:-1], 1) != wall[1:])
         return int(np.argmax(broken)) + 1 if broken.any() else None
 
     @property
     def is_period(self) -> bool:
         """Whether stamps are periods, which bring their own frequency."""
         return self.dtype.startswith("period")
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether every step has the same duration, as hours have, and days have not."""
+        return self.is_dated and _is_fixed(self.step)
 
     @property
     def _is_even(self) -> bool:
@@ -222,6 +233,13 @@ def from_integers(numbers: npt.NDArray[np.int64], dtype: str) -> pd.Index:
 def _is_fixed(step: Any) -> bool:
     """Whether every step has the same duration; a day has not, where the clock changes."""
     return isinstance(step, pd.offsets.Tick) and not isinstance(step, pd.offsets.Day)
+
+
+def _clock(times: pd.Index, freq: str) -> str | None:
+    if not isinstance(times, pd.DatetimeIndex) or times.tz is None or _is_fixed(to_offset(freq)):
+        return None
+    wall = times.tz_localize(None)
+    return str((wall - wall.normalize()).min())
 
 
 def _unit(step: Any) -> str:

@@ -1,6 +1,6 @@
-"""What a time stamp says by itself: the time of day, the day of the week ... as sine and cosine."""
+"""What a time stamp says by itself: the time of day, the day of the week ..., and holidays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 
 from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.forecasting._calendar import Calendar
+from seqkeras.forecasting._holidays import check_place, count, is_holidays
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,25 +46,54 @@ def choose(asked: Any, calendar: Calendar, rows: int) -> tuple[str, ...]:
             return ()
         fix = "Integer stamps have no calendar."
         raise bad_argument("calendar", asked, "None or 'auto' here", fix)
-    if asked == "auto":
-        return _suggested(calendar, rows)
     names = (asked,) if isinstance(asked, str) else asked
     if not isinstance(names, (tuple, list)):
         expected = f"None, 'auto' or names among {', '.join(map(repr, FEATURES))}"
         raise bad_argument("calendar", asked, expected)
-    return tuple(dict.fromkeys(check_one_of("calendar", name, FEATURES) for name in names))
+    check_known([name for name in names if name != "auto"])
+    for name in filter(is_holidays, names):
+        check_place(name)
+    several = [_suggested(calendar, rows) if name == "auto" else (name,) for name in names]
+    return tuple(dict.fromkeys(name for some in several for name in some))
 
 
-def encode(names: tuple[str, ...], times: pd.Index) -> Floats:
-    """Sine and cosine of each feature, `(rows, 2 * features)`, by the clock of the time zone."""
+def check_known(names: Sequence[str]) -> None:
+    """Raises for a name that there is no feature of."""
+    for name in names:
+        if not is_holidays(name):
+            check_one_of("calendar", name, [*FEATURES, "holidays:DE"])
+
+
+def width(names: Sequence[str]) -> int:
+    """Columns that these features have."""
+    return sum(1 if is_holidays(name) else 2 for name in names)
+
+
+def encode(names: tuple[str, ...], times: pd.Index, calendar: Calendar) -> Floats:
+    """Sine and cosine of each feature, by the clock of the time zone, and counts of holidays.
+
+    Args:
+        names: of the features.
+        times: the stamp of each row.
+        calendar: of the stamps.
+
+    Returns:
+        `(rows, width(names))`.
+    """
     if not names:
         return np.empty((len(times), 0))
     # Series of a panel share most of their stamps.
     codes, unique = pd.factorize(times)
-    stamps = unique.to_timestamp() if isinstance(unique, pd.PeriodIndex) else unique
-    angles = [2 * np.pi * np.asarray(FEATURES[name][1](stamps)) for name in names]
-    waves = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
-    return np.stack(waves, axis=1)[codes]
+    columns = [one for name in names for one in _columns(name, unique, calendar)]
+    return np.stack(columns, axis=1, dtype=np.float64)[codes]
+
+
+def _columns(name: str, times: pd.Index, calendar: Calendar) -> list[npt.NDArray[Any]]:
+    if is_holidays(name):
+        return [count(name, times, calendar)]
+    stamps = times.to_timestamp() if isinstance(times, pd.PeriodIndex) else times
+    angle = 2 * np.pi * np.asarray(FEATURES[name][1](stamps))
+    return [np.sin(angle), np.cos(angle)]
 
 
 def _suggested(calendar: Calendar, rows: int) -> tuple[str, ...]:

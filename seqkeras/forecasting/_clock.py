@@ -53,6 +53,6 @@ class Clock:
             start = from_integers(np.array([begin]), self.dtype)
             span = number * BLOCK + 1, (number + 1) * BLOCK + steps
             self._blocks[key] = _calendar_features.encode(
-                self.names, self.calendar.span(start, *span)
+                self.names, self.calendar.span(start, *span), self.calendar
             )
         return self._blocks[key][first : first + steps]

@@ -2,10 +2,13 @@
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 
 Floats = npt.NDArray[np.float64]
@@ -160,6 +163,18 @@ def _turns(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 def _quantile(ordered: Floats, level: float) -> float:
     """The conformal quantile of scores in order: the ceil((n + 1) level)-th smallest."""
     return float(ordered[math.ceil((ordered.size + 1) * level / 100) - 1])
+
+
+def check_levels(levels: Any) -> None:
+    """Raises where these are not levels of intervals."""
+    is_list = isinstance(levels, (tuple, list))
+    known = is_list and all(isinstance(one, Real) and 1 <= float(one) < 100 for one in levels)
+    # Two that are printed alike would be one column of the forecast.
+    if not known or len({f"{level:g}" for level in levels}) < len(levels):
+        fix = "For example (80, 95); () for no intervals."
+        raise bad_argument(
+            "levels", levels, "a tuple of different numbers from 1 to below 100", fix
+        )
 
 
 def needed(levels: tuple[float, ...]) -> int:

@@ -12,6 +12,7 @@ import pandas as pd
 from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting import _calendar_features
+from seqkeras.forecasting._calendar import Calendar
 from seqkeras.windows import GroupedArray
 
 Floats = npt.NDArray[np.float64]
@@ -57,7 +58,7 @@ class Covariates:
     @property
     def future_width(self) -> int:
         """Features of each timestep that are known over the horizon."""
-        return sum(self._width(name) for name in self.future) + 2 * len(self.calendar)
+        return sum(self._width(name) for name in self.future) + self._calendar_width
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -69,7 +70,11 @@ class Covariates:
         """For each feature of a timestep whether it is a column of numbers, which is scaled."""
         names = self.past + self.future
         flags = [name not in self.words for name in names for _ in range(self._width(name))]
-        return np.array(flags + [False] * (2 * len(self.calendar)), dtype=bool)
+        return np.array(flags + [False] * self._calendar_width, dtype=bool)
+
+    def widths(self, names: tuple[str, ...]) -> list[tuple[str, int]]:
+        """How many features of a timestep each of these past or future columns is."""
+        return [(name, self._width(name)) for name in names]
 
     def learn(self, df: pd.DataFrame) -> "Covariates":
         """The same with the words that the columns of `df` hold.
@@ -91,22 +96,23 @@ class Covariates:
             words[name] = found
         return replace(self, words=words)
 
-    def rows(self, df: pd.DataFrame, times: pd.Index, where: Where) -> Floats:
+    def rows(self, df: pd.DataFrame, times: pd.Index, where: Where, calendar: Calendar) -> Floats:
         """Features of each timestep, `(rows, past_width + future_width)`; past ones come first.
 
         Args:
             df: has the columns.
             times: the stamp of each row.
             where: names a row in errors.
+            calendar: of the stamps.
 
         Raises:
             DataError: a value is missing, or not of the kind that it was in `fit`.
         """
-        return self._encode(df, self.past + self.future, times, where)
+        return self._encode(df, self.past + self.future, times, where, calendar)
 
-    def ahead(self, df: pd.DataFrame, times: pd.Index, where: Where) -> Floats:
+    def ahead(self, df: pd.DataFrame, times: pd.Index, where: Where, calendar: Calendar) -> Floats:
         """Features that are known over the horizon, `(rows, future_width)`."""
-        return self._encode(df, self.future, times, where)
+        return self._encode(df, self.future, times, where, calendar)
 
     def of_series(self, df: pd.DataFrame, where: Where) -> tuple[Floats, npt.NDArray[np.int32]]:
         """Static numbers `(rows, numbers)` and words `(rows, words)`, from a row of each series."""
@@ -116,11 +122,44 @@ class Covariates:
         ]
         return _columns(numbers, len(df), np.float64), _columns(words, len(df), np.int32)
 
+    def recode(self, known: "Known", other: "Covariates") -> "Known":
+        """These covariates by the words of `other`, which has the same columns.
+
+        A word that `other` does not have is none in a row, and 0 of a series.
+        """
+        if self.words == other.words:
+            return known
+        columns: list[int] = []
+        first = 0
+        for name, width in self.widths(self.past + self.future):
+            places = _places(self.words[name], other.words[name]) if name in self.words else [0]
+            columns += [-1 if place < 0 else first + place for place in places]
+            first += width
+        columns += range(first, first + 2 * len(self.calendar))
+        rows = np.pad(known.rows.values, [(0, 0), (0, 1)])[:, columns]  # the last one is of zeros
+        words = [name for name in self.static if name in self.words]
+        tables = [
+            np.array([0, *(1 + one for one in _places(other.words[name], self.words[name]))])
+            for name in words
+        ]
+        codes = [table[known.categories[:, number]] for number, table in enumerate(tables)]
+        categories = _columns(codes, len(known.categories), np.int32)
+        return Known(GroupedArray(rows, known.rows.indptr), known.static, categories)
+
     def _width(self, name: str) -> int:
         return len(self.words[name]) if name in self.words else 1
 
+    @property
+    def _calendar_width(self) -> int:
+        return _calendar_features.width(self.calendar)
+
     def _encode(
-        self, df: pd.DataFrame, names: Iterable[str], times: pd.Index, where: Where
+        self,
+        df: pd.DataFrame,
+        names: Iterable[str],
+        times: pd.Index,
+        where: Where,
+        calendar: Calendar,
     ) -> Floats:
         parts = [np.empty((len(times), 0))]
         for name in names:
@@ -129,7 +168,7 @@ class Covariates:
                 parts.append(codes[:, np.newaxis] == 1 + np.arange(len(self.words[name])))
             else:
                 parts.append(_numbers(df[name], where)[:, np.newaxis])
-        parts.append(_calendar_features.encode(self.calendar, times))
+        parts.append(_calendar_features.encode(self.calendar, times, calendar))
         return np.concatenate(parts, axis=1, dtype=np.float64)
 
 
@@ -190,6 +229,12 @@ def _words(column: pd.Series) -> tuple[Any, ...]:
                 f"({type(one).__name__}). Convert it: df[{column.name!r}].astype(str)."
             )
     return tuple(sorted(found, key=lambda one: (str(type(one)), one)))
+
+
+def _places(words: tuple[Any, ...], wanted: tuple[Any, ...]) -> list[int]:
+    """Where each wanted word stands among words; -1 if it does not."""
+    places = {word: place for place, word in enumerate(words)}
+    return [places.get(one, -1) for one in wanted]
 
 
 def _plain(value: Any) -> Any:

@@ -62,4 +62,5 @@ def evaluate_holdout(forecaster: Forecaster, df: pd.DataFrame, **columns: Any) -
     forecast["actual"] = found.frame[panel.columns.target].to_numpy()
     shares = [f"in {level:g} %" for level in forecaster.levels]
     scores = found.scores[["MAE", "RMSE", "sMAPE", "MASE", *shares]]
+    forecast = panel.shape.native(forecast, panel.columns.time)
     return Holdout(scores, forecast, fold.fitted)

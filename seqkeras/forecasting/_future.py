@@ -40,7 +40,7 @@ def read_future(panel: Panel, future: Any, horizon: int) -> npt.NDArray[np.float
     def where(row: int) -> str:
         return f"{panel.name(row // horizon)} at {times[row]} in future"
 
-    return covariates.ahead(rows, times, where).reshape(series, horizon, -1)
+    return covariates.ahead(rows, times, where, panel.calendar).reshape(series, horizon, -1)
 
 
 def _refuse(future: Any) -> None:
@@ -52,8 +52,10 @@ def _refuse(future: Any) -> None:
 def _aligned(panel: Panel, future: Any, times: pd.Index, horizon: int) -> pd.DataFrame:
     """The rows of `future` in the order of series and stamps."""
     frame = _frame(panel, future, horizon)
+    numbers = np.repeat(np.arange(len(panel.ids)), horizon)
+    wanted = pd.MultiIndex.from_arrays([numbers, to_integers(times)])
     keys = _keys(panel, frame)
-    inside = np.flatnonzero(keys.get_level_values(0) >= 0)
+    inside = np.flatnonzero(keys.isin(wanted))
     keys = keys[inside]
     twice = keys.duplicated()
     if twice.any():
@@ -62,8 +64,6 @@ def _aligned(panel: Panel, future: Any, times: pd.Index, horizon: int) -> pd.Dat
             f"future has {frame[panel.columns.time].iloc[row]} twice for "
             f"{panel.name(keys[np.argmax(twice)][0])}. Drop or merge one of the rows."
         )
-    numbers = np.repeat(np.arange(len(panel.ids)), horizon)
-    wanted = pd.MultiIndex.from_arrays([numbers, to_integers(times)])
     found = keys.get_indexer(wanted)
     missing = np.flatnonzero(found < 0)
     if len(missing):
@@ -84,7 +84,8 @@ def _frame(panel: Panel, future: Any, horizon: int) -> pd.DataFrame:
         )
     given = {"id_col": columns.id or "", "time_col": columns.time, "target_col": columns.target}
     frame = future
-    if isinstance(future, pd.DataFrame) and future.index.nlevels == 2:
+    multiple = isinstance(future, pd.DataFrame) and future.index.nlevels == 2
+    if multiple or (hasattr(future, "to_pandas") and not isinstance(future, pd.DataFrame)):
         frame = to_long(future, given)[0]
     if not isinstance(frame, pd.DataFrame):
         raise bad_argument("future", type(future).__name__, "a DataFrame", _how(panel, horizon))

@@ -104,6 +104,6 @@ def _ticks(
             unit,
             lambda ticks: calendar.off_wall(from_integers(ticks + low, str(wall.dtype)), times),
         )
-    wall = times.tz_localize(None)
+    wall = calendar.on_wall(times)
     grid = pd.date_range(wall.min(), wall.max(), freq=calendar.step, unit=wall.unit)
     return grid.get_indexer(wall), 1, lambda ticks: calendar.off_wall(grid[ticks], times)

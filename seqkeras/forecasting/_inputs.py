@@ -16,10 +16,16 @@ from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
 
 Floats = npt.NDArray[np.float32]
 
+#: A scale in which every number is 0; finite, so that it can be kept in a file.
+ENDLESS = 1e300
+
 
 @dataclass(frozen=True)
 class CovariateScaler:
     """Brings every column of numbers to mean 0 and deviation 1, over all series together.
+
+    A column that never changes is 0 whatever comes later: the network has learned nothing of it,
+    and would answer a new value with the random weights that it began with.
 
     Attributes:
         rows: of the features of timesteps. What is 0 or 1, sine or cosine is left as it is.
@@ -32,10 +38,10 @@ class CovariateScaler:
     @classmethod
     def fit(cls, panel: Panel) -> "CovariateScaler":
         """Learns from all rows of a panel."""
-        rows = StandardScaler().fit(_as_one(panel.known.rows.values))
+        rows = _learned(panel.known.rows.values)
         as_is = ~panel.covariates.is_number
         rows.center_[:, as_is], rows.scale_[:, as_is] = 0.0, 1.0
-        return cls(rows, StandardScaler().fit(_as_one(panel.known.static)))
+        return cls(rows, _learned(panel.known.static))
 
     def transform(self, known: Known) -> Known:
         """The covariates, scaled."""
@@ -209,6 +215,13 @@ def pairs(windows: keras.utils.PyDataset) -> Iterator[tuple[Any, Floats]]:
         if weights:
             y = np.where(weights[0] > 0, y[..., 0], np.nan)
         yield x, y
+
+
+def _learned(values: npt.NDArray[np.float64]) -> StandardScaler:
+    scaler = StandardScaler().fit(_as_one(values))
+    constant = np.ptp(values, axis=0) <= 1e-12 * np.abs(scaler.center_[0])
+    scaler.scale_[:, constant] = ENDLESS
+    return scaler
 
 
 def _as_one(values: npt.NDArray[Any]) -> GroupedArray:

@@ -107,6 +107,11 @@ class Panel:
         width = self.known.rows.values.shape[1]
         return self.known.rows.values[place, width - self.covariates.future_width :]
 
+    def with_words_of(self, covariates: Covariates) -> "Panel":
+        """The same rows, with covariates by the words that a fit has seen."""
+        known = self.covariates.recode(self.known, covariates)
+        return replace(self, known=known, covariates=covariates)
+
     def take(self, series: npt.ArrayLike) -> "Panel":
         """Some of the series."""
         chosen = np.arange(len(self.ids))[np.asarray(series)]
@@ -193,7 +198,7 @@ class Panel:
     def future_frame(self, horizon: int) -> pd.DataFrame:
         """Ids and stamps of the horizon, in the form of the frame where that is long."""
         frame = self._frame(1, horizon, {})
-        return self._in_shape(frame) if self.shape.kind == "panel" else frame
+        return self._in_shape(frame) if self.shape.kind in ("panel", "native") else frame
 
     def answer(self, forecasts: dict[str, npt.NDArray[np.float64]]) -> pd.DataFrame:
         """Forecasts `(series, horizon)` by name, in the form that the frame had."""
@@ -219,16 +224,7 @@ class Panel:
         Raises:
             ArgumentError: there is no series of such an id.
         """
-        if series is None:
-            return list(range(min(4, len(self.ids))))
-        if self.columns.id is None:
-            raise bad_argument("series", series, "left away where there is one series without id")
-        wanted = list(series) if isinstance(series, (list, tuple, pd.Index)) else [series]
-        for one in wanted:
-            if one not in self.ids:
-                expected = f"among the ids of the {len(self.ids)} series"
-                raise bad_argument("series", one, expected, nearest(one, self.ids))
-        return [int(self.ids.get_loc(one)) for one in wanted]
+        return [int(self.ids.get_loc(one)) for one in _chosen(self.ids, self.columns.id, series)]
 
     def split(self, frames: list[pd.DataFrame]) -> dict[str, list[pd.DataFrame]]:
         """The rows of each series in each of several frames, by the name of the series."""
@@ -248,20 +244,71 @@ class Panel:
         return pd.DataFrame(key | {self.columns.time: times} | data)
 
 
+def by_series(frame: pd.DataFrame, key: str | None, series: Any = None) -> dict[str, pd.DataFrame]:
+    """The rows of some series of a long frame, by the name of the series.
+
+    Args:
+        frame: long.
+        key: the column of ids; None: it is one series.
+        series: an id, or a list of ids; None is the first four.
+
+    Raises:
+        ArgumentError: there is no series of such an id.
+    """
+    ids = pd.Index([""]) if key is None else pd.Index(frame[key].drop_duplicates())
+    chosen = _chosen(ids, key, series)
+    return {str(one): frame if key is None else frame[frame[key] == one] for one in chosen}
+
+
+def _chosen(ids: pd.Index, key: str | None, series: Any) -> list[Any]:
+    if series is None:
+        return list(ids[:4])
+    if key is None:
+        raise bad_argument("series", series, "left away where there is one series without id")
+    wanted = list(series) if isinstance(series, (list, tuple, pd.Index)) else [series]
+    for one in wanted:
+        if one not in ids:
+            expected = f"among the ids of the {len(ids)} series"
+            raise bad_argument("series", one, expected, nearest(one, ids))
+    return wanted
+
+
 def restore_panel(
     columns: Columns,
     calendar: Calendar,
     *,
-    ids: tuple[list[Any], str],
+    ids: tuple[list[Any], Any],
     last: npt.NDArray[np.int64],
     values: GroupedArray,
     known: Known | None = None,
     covariates: Covariates | None = None,
     shape: Shape | None = None,
 ) -> Panel:
-    """A panel from what a file holds: ids with their dtype, last stamps as integers."""
-    index = pd.Index(ids[0], dtype=ids[1], name=columns.id)
+    """A panel from what a file holds: ids with their dtype, last stamps as integers.
+
+    The dtype of ids is a name, or for categories what they are, their dtype, and their order.
+    """
+    index = _restore_ids(*ids).rename(columns.id)
+    if not index.is_unique or index.hasnans:
+        raise DataError("Ids are missing, or there twice.")
     stamps = from_integers(last, calendar.dtype)
     known = known or Known.nothing(values.indptr)
     kind = covariates or Covariates(), shape or Shape()
     return Panel(columns, index, stamps, calendar, values, known, *kind)
+
+
+def dtype_of(ids: pd.Index) -> Any:
+    """The dtype of ids by its name; of categories all that they are. `restore_panel` reads it."""
+    if not isinstance(ids, pd.CategoricalIndex):
+        return str(ids.dtype)
+    words = ids.categories
+    kind = {"categories": words.tolist(), "dtype": str(words.dtype)}
+    return kind | {"ordered": bool(ids.ordered)}
+
+
+def _restore_ids(ids: list[Any], dtype: Any) -> pd.Index:
+    if not isinstance(dtype, dict):
+        return pd.Index(ids, dtype=dtype)
+    words = pd.Index(dtype["categories"], dtype=dtype["dtype"])
+    kind = pd.CategoricalDtype(words, ordered=dtype["ordered"])
+    return pd.CategoricalIndex(pd.Categorical.from_codes(words.get_indexer(ids), dtype=kind))

@@ -112,7 +112,7 @@ class Rows:
 
         for name in covariates.static:
             self._check_static(ordered[name], columns)
-        rows = covariates.rows(ordered, self.times, where)
+        rows = covariates.rows(ordered, self.times, where, self.calendar)
         first = self.indptr[:-1]
         numbers, words = covariates.of_series(
             ordered.iloc[first] if covariates.static else needed.iloc[: len(first)],

@@ -6,10 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import bad_argument, check_one_of
+from seqkeras._lazy import optional
 from seqkeras.errors import DataError
 
 DEFAULT_NAMES = {"id_col": "unique_id", "time_col": "ds", "target_col": "y"}
+
+#: Whose frames are read and given beside those of pandas, through narwhals.
+LIBRARIES = ("polars", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -19,12 +23,27 @@ class Shape:
     Attributes:
         kind: `"long"`: ids, stamps and targets are columns. `"wide"`: stamps are the index, each
             column is a series. `"series"`: one Series over its stamps. `"panel"`: ids and stamps
-            are the two levels of the index.
-        names: of the levels of the index, and for `"wide"` at last of the columns.
+            are the two levels of the index. `"native"`: long, and of another library than pandas.
+        names: of the levels of the index, and for `"wide"` at last of the columns. Of `"native"`
+            the library, such as `"polars"`, and whether the stamps were dates.
     """
 
     kind: str = "long"
     names: tuple[Any, ...] = ()
+
+    @classmethod
+    def restore(cls, kind: Any, names: Any) -> "Shape":
+        """A form from what a file holds.
+
+        Raises:
+            ArgumentError: there is no such form.
+        """
+        levels = {"long": 0, "wide": 2, "series": 1, "panel": 2, "native": 2}
+        if len(names) != levels[check_one_of("kind", kind, levels)]:
+            raise bad_argument("names", names, f"{levels[kind]} names for {kind!r}")
+        if kind == "native":
+            check_one_of("library", names[0], LIBRARIES)
+        return cls(kind, tuple(names))
 
     def answer(self, forecast: pd.DataFrame, id_col: Any, time_col: str) -> pd.DataFrame:
         """A long frame, series after series, in this form.
@@ -34,8 +53,8 @@ class Shape:
             id_col: its column of ids, or None.
             time_col: its column of stamps.
         """
-        if self.kind == "long":
-            return forecast
+        if self.kind in ("long", "native"):
+            return self.native(forecast, time_col)
         if self.kind == "wide":
             return self._widen(forecast, id_col, time_col)
         levels = [time_col] if self.kind == "series" else [id_col, time_col]
@@ -43,6 +62,20 @@ class Shape:
         arrays = [pd.Index(forecast[level]) for level in levels]
         index = arrays[0] if len(levels) == 1 else pd.MultiIndex.from_arrays(arrays)
         return forecast.drop(columns=levels).set_axis(index).rename_axis(self.names)
+
+    def native(self, frame: pd.DataFrame, *times: str) -> Any:
+        """A long frame in the library that the frame had.
+
+        Args:
+            frame: the frame.
+            *times: its columns of stamps.
+        """
+        if self.kind != "native":
+            return frame
+        nw, arrow = optional("narwhals", extra="polars"), optional("pyarrow", extra="polars")
+        library, dates = self.names
+        made = nw.from_arrow(arrow.Table.from_pandas(frame, preserve_index=False), backend=library)
+        return made.with_columns(nw.col(*times).cast(nw.Date) if dates else []).to_native()
 
     def _widen(self, forecast: pd.DataFrame, id_col: str, time_col: str) -> pd.DataFrame:
         ids = pd.Index(forecast[id_col].drop_duplicates())
@@ -67,7 +100,7 @@ def to_long(df: Any, names: dict[str, str]) -> tuple[pd.DataFrame, Shape]:
     with integers in the index, if its columns are numbers and no names were given besides.
 
     Args:
-        df: a pandas DataFrame or Series.
+        df: a pandas DataFrame or Series, or a long frame that narwhals knows.
         names: `id_col`, `time_col` and `target_col`.
 
     Raises:
@@ -77,10 +110,27 @@ def to_long(df: Any, names: dict[str, str]) -> tuple[pd.DataFrame, Shape]:
     if isinstance(df, pd.Series):
         return _from_series(df, names)
     if not isinstance(df, pd.DataFrame):
-        raise bad_argument("df", type(df).__name__, "a pandas DataFrame or Series")
+        return _from_native(df, names)
     if df.index.nlevels == 2 and names["time_col"] not in df.columns:
         return _from_panel(df, names)
     return _from_wide(df, names) if _is_wide(df, names) else (df, Shape())
+
+
+def _from_native(df: Any, names: dict[str, str]) -> tuple[pd.DataFrame, Shape]:
+    if not hasattr(df, "to_pandas"):
+        fix = "An eager frame of polars is read as well; collect a lazy one."
+        raise bad_argument("df", type(df).__name__, "a pandas DataFrame or Series", fix)
+    nw = optional("narwhals", extra="polars")
+    optional("pyarrow", extra="polars")  # the way through which these become pandas frames
+    frame = nw.from_native(df, eager_only=True, pass_through=True)
+    library = str(nw.get_native_namespace(frame).__name__) if frame is not df else ""
+    if library not in LIBRARIES:
+        fix = "Give df.to_pandas()."
+        raise bad_argument("df", type(df).__name__, "a frame of pandas or polars", fix)
+    dates, long = frame.schema.get(names["time_col"]) == nw.Date, frame.to_pandas()
+    if dates:
+        long[names["time_col"]] = pd.to_datetime(long[names["time_col"]])
+    return long, Shape("native", (library, dates))
 
 
 def _from_series(series: pd.Series, names: dict[str, str]) -> tuple[pd.DataFrame, Shape]:

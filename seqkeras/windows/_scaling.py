@@ -13,8 +13,10 @@ from seqkeras.windows._grouped import GroupedArray
 class StandardScaler:
     """Brings every series to mean 0 and standard deviation 1, each by its own values.
 
-    A constant series keeps its scale: it is only shifted to 0. Missing values (NaN) do not count
-    and stay missing; a series of nothing else is left as it is.
+    A constant series keeps its scale: it is only shifted to 0. Nothing says how far it would move
+    if it did, and one unit of its own is the choice that neither blows up a later change, as a
+    small number would, nor depends on the level, as a share of it would. Missing values (NaN) do
+    not count and stay missing; a series of nothing else is left as it is.
 
     Attributes:
         center_: `(series, ...)`, the mean of each series, one number for each feature.

@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 import zipfile
@@ -8,6 +9,8 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from seqkeras.errors import DataError, FileFormatError
 from seqkeras.forecasting import Forecaster
@@ -32,6 +35,18 @@ def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("archive") / "forecaster.zip"
     fitted.save(path)
     return fitted, path
+
+
+@pytest.fixture(scope="module")
+def shops():
+    """Two series of days, with ids that are categories and a static covariate of words."""
+    stamps = pd.date_range("2020-01-01", periods=40, freq="D")
+    random = np.random.default_rng(0)
+    frames = [
+        pd.DataFrame({"unique_id": name, "ds": stamps, "y": random.normal(size=40), "kind": kind})
+        for name, kind in [("a", "large"), ("b", "small")]
+    ]
+    return pd.concat(frames, ignore_index=True).astype({"unique_id": "category"})
 
 
 @pytest.mark.backends
@@ -104,18 +119,18 @@ def test_ids_that_json_cannot_hold_are_refused_and_no_file_is_left(one, tmp_path
 
 def test_a_file_that_is_there_survives_a_failed_save(saved, tmp_path, monkeypatch):
     fitted, path = saved
-    copy = tmp_path / "f.zip"
-    shutil.copy(path, copy)
-    before = copy.read_bytes()
+    target = tmp_path / "f.zip"
+    shutil.copy(path, target)
+    before = target.read_bytes()
 
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(type(fitted.model_), "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fitted.save(copy)
-    assert copy.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [copy]
+        fitted.save(target)
+    assert target.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def rewrite(path, target, changes):
@@ -187,6 +202,80 @@ def test_parts_that_do_not_fit_each_other_are_refused_at_load(saved, tmp_path, c
     rewrite(saved[1], tmp_path / "unfit.zip", {"header.json": json.dumps(header).encode()})
     with pytest.raises(FileFormatError, match="is not a forecaster, or is damaged"):
         Forecaster.load(tmp_path / "unfit.zip")
+
+
+def places(part, way=()):
+    """The way to every part of a header but the network's own."""
+    inner = part.items() if isinstance(part, dict) else enumerate(part)
+    for name, value in inner:
+        yield (*way, name)
+        if isinstance(value, dict | list):
+            yield from places(value, (*way, name))
+
+
+def put(header, way, value):
+    """A copy of a header with another value in one place; `...` leaves it away."""
+    header = part = copy.deepcopy(header)
+    for name in way[:-1]:
+        part = part[name]
+    if value is ...:
+        del part[way[-1]]
+    else:
+        part[way[-1]] = value
+    return header
+
+
+@pytest.fixture(scope="module")
+def whole(shops, tmp_path_factory):
+    """A file with everything in its header, and that."""
+    columns = {"static_covariates": ["kind"], "calendar": ["day_of_week"]}
+    path = tmp_path_factory.mktemp("whole") / "f.zip"
+    quick(levels=(50,)).fit(shops.set_index(["unique_id", "ds"]), **columns).save(path)
+    with zipfile.ZipFile(path) as file:
+        return path, json.loads(file.read("header.json"))
+
+
+VALUES = [
+    ..., None, True, -1, 0, 1, 2.5, 10**12, float("nan"), "", "abc", "1D", [], [1], ["a"], [[]], {},
+    {"a": 1},
+]  # fmt: skip
+
+
+@settings(max_examples=100)
+@given(place=st.integers(0, 10**6), value=st.sampled_from(VALUES))
+@example(("shape", "kind"), "abc")
+@example(("shape", "names"), ["a"])
+@example(("levels", 0), "abc")
+@example(("calendar", "freq"), "-1D")
+@example(("covariates", "calendar", 0), "abc")
+@example(("covariates", "words", "kind", 0), [])
+@example(("season_length",), 0)
+@example(("logs", 0, "loss"), "abc")
+@example(("params", "model"), [])
+@example(("columns", "time"), [1])
+@example(("ids_dtype", "ordered"), "abc")
+@example(("params", "patience"), "abc")
+def test_whatever_stands_in_the_header_is_refused_or_harmless(whole, place, value):
+    path, header = whole
+    ways = list(places(header))
+    way = ways[place % len(ways)] if isinstance(place, int) else place
+    target = path.with_name("changed.zip")
+    changed = json.dumps(put(header, way, value)).encode()
+    rewrite(path, target, {"header.json": changed})
+    try:
+        loaded = Forecaster.load(target)
+    except FileFormatError:
+        return
+    assert len(loaded.predict()) == 8
+
+
+def test_ids_that_are_categories_keep_their_order(shops, tmp_path):
+    kind = pd.CategoricalDtype(["b", "a", "c"], ordered=True)
+    fitted = quick().fit(shops.astype({"unique_id": kind}))
+    fitted.save(tmp_path / "f.zip")
+    answer = Forecaster.load(tmp_path / "f.zip").predict()
+    assert answer.unique_id.dtype == kind
+    pd.testing.assert_frame_equal(answer, fitted.predict(), rtol=1e-6)
 
 
 def test_a_later_version_is_refused_with_the_way_out(saved, tmp_path):

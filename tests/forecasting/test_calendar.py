@@ -40,6 +40,42 @@ def test_days_keep_their_hour_when_the_clock_changes():
     assert after[-1] == pd.Timestamp("2024-04-02 09:00", tz="Europe/Berlin")
 
 
+#: Zones in which a day may have no midnight, or two, and a day on which that is so.
+MIDNIGHTS = [
+    ("America/Santiago", "2023-09-03"),
+    ("Asia/Beirut", "2023-03-26"),
+    ("America/Havana", "2023-03-12"),
+    ("America/Havana", "2023-11-05"),
+]
+
+
+@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize("freq", ["D", "2D", "W-SUN", "MS"])
+@pytest.mark.parametrize(("zone", "day"), MIDNIGHTS)
+def test_days_without_a_midnight_and_with_two_are_days(zone, day, freq, second):
+    wall = pd.date_range(pd.Timestamp(day) - pd.Timedelta("12D"), periods=60, freq=freq)
+    flags = np.full(60, not second)
+    stamps = wall.tz_localize(zone, ambiguous=flags, nonexistent="shift_forward")
+    usual = wall.tz_localize(zone, ambiguous=np.ones(60, bool), nonexistent="shift_forward")
+    calendar = calendar_of(stamps)
+    assert calendar.freq == calendar_of(wall).freq
+    assert calendar.first_break(stamps, np.ones(59, bool)) is None
+    for last in range(3, 20):
+        assert calendar.span(stamps[last : last + 1], 1, 5).tolist() == [*usual[last + 1 :][:5]]
+    assert calendar.first_break(stamps.delete(12), np.ones(58, bool)) == 12
+
+
+def test_a_time_that_the_clock_skips_comes_back_the_day_after():
+    wall = pd.date_range("2024-03-25 02:30", periods=12, freq="D")
+    stamps = wall.tz_localize("Europe/Berlin", nonexistent="shift_forward")
+    calendar = calendar_of(stamps)
+    assert calendar.first_break(stamps, np.ones(11, bool)) is None
+    assert str(calendar.move(stamps[6:7], 1)[0]) == "2024-04-01 02:30:00+02:00"
+    # At three there is always a stamp.
+    wall = pd.date_range("2024-03-25 03:00", periods=12, freq="D").tz_localize("Europe/Berlin")
+    assert calendar_of(wall).move(wall, 1)[:-1].tolist() == wall[1:].tolist()
+
+
 def test_hours_are_counted_in_real_time_when_the_clock_changes():
     stamps = pd.date_range("2024-03-30", periods=48, freq="h", tz="Europe/Berlin")
     calendar = calendar_of(stamps[:20])

@@ -31,6 +31,7 @@ def test_names_are_read_as_given_and_integers_have_none():
     assert choose(None, daily, 100) == ()
     assert choose(["month", "day_of_month", "month"], daily, 3) == ("month", "day_of_month")
     assert choose("month", daily, 3) == ("month",)
+    assert choose(["auto", "month"], daily, 100) == ("day_of_week", "month")
     with pytest.raises(ArgumentError, match="Did you mean 'day_of_week'"):
         choose(["dayofweek"], daily, 3)
     with pytest.raises(ArgumentError, match="None, 'auto' or names among 'time_of_day'"):
@@ -42,7 +43,7 @@ def test_names_are_read_as_given_and_integers_have_none():
 
 def test_the_clock_is_that_of_the_time_zone():
     times = pd.date_range("2024-03-30 12:00", periods=3, freq="D", tz="Europe/Berlin")
-    noon = encode(("time_of_day",), times)
+    noon = encode(("time_of_day",), times, Calendar(str(times.dtype), "D"))
     np.testing.assert_allclose(noon, [[0, -1]] * 3, atol=1e-12)
 
 
@@ -58,12 +59,13 @@ def test_the_clock_is_that_of_the_time_zone():
 )
 def test_a_feature_is_sine_and_cosine_of_the_place_in_its_cycle(name, stamp, share):
     angle = 2 * np.pi * share
-    found = encode((name,), pd.DatetimeIndex([stamp]))
+    found = encode((name,), pd.DatetimeIndex([stamp]), Calendar("datetime64[us]", "D"))
     np.testing.assert_allclose(found, [[np.sin(angle), np.cos(angle)]], atol=1e-12)
 
 
 def test_periods_and_doubled_stamps_are_read_too():
     periods = pd.period_range("2024-01", periods=12, freq="M")
-    twice = encode(("month",), periods.append(periods))
-    np.testing.assert_array_equal(twice[:12], encode(("month",), periods.to_timestamp()))
+    months = Calendar("period[M]", "M")
+    twice = encode(("month",), periods.append(periods), months)
+    np.testing.assert_array_equal(twice[:12], encode(("month",), periods.to_timestamp(), months))
     np.testing.assert_array_equal(twice[:12], twice[12:])

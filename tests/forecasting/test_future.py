@@ -44,6 +44,13 @@ def test_rows_are_found_by_series_and_stamp_in_any_order(read, future):
     )
 
 
+def test_rows_outside_the_horizon_may_be_there_twice(read, future):
+    late = future.assign(ds=future.ds + pd.Timedelta("9D"), x=np.nan)
+    other = future.assign(unique_id="other")
+    more = pd.concat([future, late, late, other, other])
+    np.testing.assert_array_equal(read_future(read, more, 4), read_future(read, future, 4))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -11,16 +11,20 @@ from seqkeras.forecasting._gaps import find_gaps, interpolate
 
 FREQUENCIES = [
     ("h", "Europe/Berlin"), ("D", "Europe/Berlin"), ("30min", None), ("D", None), ("MS", None),
-    ("W-SUN", "UTC"), ("B", None), ("QE", None), ("YS", None), ("M", "periods"), ("3", "integers"),
+    ("W-SUN", "UTC"), ("D", "America/Havana"), ("W-SUN", "America/Santiago"), ("B", None),
+    ("QE", None), ("YS", None), ("M", "periods"), (3, "integers"),
 ]  # fmt: skip
 
 
 def stamps(freq, zone, rows):
     """Regular stamps across the change to summer time."""
     if zone == "integers":
-        return pd.Index(np.arange(rows) * int(freq) - 5)
+        return pd.Index(np.arange(rows) * freq - 5)
     if zone == "periods":
         return pd.period_range("2024-01", periods=rows, freq=freq)
+    if zone and zone.startswith("America"):  # where some days have no midnight
+        wall = pd.date_range("2024-03-05", periods=rows, freq=freq).as_unit("us")
+        return wall.tz_localize(zone, ambiguous=np.ones(rows, bool), nonexistent="shift_forward")
     return pd.date_range("2024-03-30 12:30", periods=rows, freq=freq, tz=zone).as_unit("us")
 
 
@@ -34,7 +38,9 @@ def test_every_stamp_between_the_first_and_the_last_gets_its_row(kind, kept):
     rows = [np.array(sorted(places)) for places in kept]
     times = whole[np.concatenate(rows)]
     indptr = np.cumsum([0, *map(len, rows)])
-    grid = find_gaps(times, indptr, Calendar(str(times.dtype), freq))
+    grid = find_gaps(
+        times, indptr, Calendar.of(times, indptr, freq if kind[1] != "integers" else 3)
+    )
     expected = [whole[places[0] : places[-1] + 1] for places in rows]
     assert grid.times.tolist() == [stamp for one in expected for stamp in one]
     assert grid.times.dtype == times.dtype

@@ -50,6 +50,18 @@ def test_a_forecast_reads_what_a_window_in_training_reads(covered):
         np.testing.assert_allclose(x[name], again[name], rtol=1e-5, atol=1e-6)
 
 
+def test_a_covariate_that_never_changed_is_zero_whatever_comes(panel):
+    df = panel.assign(price=0.1, size=7.0)
+    names = {"future_covariates": ["price"], "static_covariates": ["size"]}
+    read, inputs, scaler = prepared(df, **names)
+    ahead = np.full((3, 4, 1), 1e30)
+    later = read_panel(df.assign(price=-5.0, size=9.0), **names).tail(10)
+    for found in (inputs.windows(read, scaler, 10, 4)[0][0], inputs.context(later, scaler, ahead)):
+        assert not found["inputs"][..., 1].any()
+        assert not found["future"].any()
+        assert not found["static"].any()
+
+
 def test_channels_are_the_target_whether_it_was_there_and_covariates(covered):
     panel, inputs, scaler = prepared(covered, **NAMES)
     x, y, weights = inputs.windows(panel, scaler, 10, 4, batch_size=1)[0]

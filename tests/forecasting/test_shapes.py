@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError
+from seqkeras.forecasting import Forecaster, evaluate_holdout
 from seqkeras.forecasting._frames import read_panel
 
 
@@ -123,3 +124,63 @@ def test_series_that_end_elsewhere_are_forecast_at_their_own_stamps(wide):
     assert forecast["yhat"][names[0]].dropna().tolist() == [0, 1]
     assert forecast["yhat"][names[1]].dropna().index[0] == panel.last[1] + pd.Timedelta("1D")
     assert forecast["yhat"][names[0]].first_valid_index() == later[0] + pd.Timedelta("1D")
+
+
+@pytest.fixture
+def framed(panel):
+    """Long, with dates and ids that are categories, as polars has them."""
+    pl = pytest.importorskip("polars")
+    frame = pl.from_pandas(panel.assign(sun=1.0 + panel.index % 3))
+    return frame.with_columns(pl.col("ds").cast(pl.Date), pl.col("unique_id").cast(pl.Categorical))
+
+
+def schema(df, *names):
+    return [df.schema[name] for name in names]
+
+
+def test_a_frame_of_polars_is_answered_by_one(framed, panel, tmp_path):
+    pl = pytest.importorskip("polars")
+    quick = Forecaster(4, lookback=8, units=2, epochs=1, head="gaussian", seed=0, progress=False)
+    kinds = schema(framed, "unique_id", "ds")
+    first = framed.filter(pl.col("ds") < pl.col("ds").max().over("unique_id"))
+    fitted = quick.fit(first, future_covariates=["sun"])
+    future = fitted.future_frame().with_columns(sun=2.0)
+    answers = [
+        future,
+        fitted.predict(future=future),
+        fitted.predict(df=framed, future=fitted.future_frame(df=framed).with_columns(sun=2.0)),
+        fitted.sample(2, future=future),
+        fitted.insample(first),
+    ]
+    found = fitted.backtest(framed, windows=2, future_covariates=["sun"])
+    assert schema(found.frame, "unique_id", "cutoff", "ds") == [*kinds, kinds[1]]
+    held_out = evaluate_holdout(quick, framed, future_covariates=["sun"])
+    for one in (*answers, found.frame, held_out.forecast):
+        assert isinstance(one, pl.DataFrame)
+        assert schema(one, "unique_id", "ds") == kinds
+    fitted.save(tmp_path / "f.zip")
+    before = answers[1].to_pandas()
+    again = Forecaster.load(tmp_path / "f.zip").predict(future=future)
+    pd.testing.assert_frame_equal(again.to_pandas(), before, rtol=1e-5)
+    newer = framed.join(first, on=["unique_id", "ds"], how="anti")
+    assert fitted.update(newer).future_frame()["ds"].to_list()[0] > future["ds"].to_list()[0]
+    ours = quick.fit(first.to_pandas(), future_covariates=["sun"])
+    as_pandas = ours.predict(future=future.to_pandas())
+    pd.testing.assert_frame_equal(before, as_pandas, check_dtype=False, check_categorical=False)
+
+
+def test_stamps_with_a_zone_keep_it_in_polars(panel):
+    pl = pytest.importorskip("polars")
+    stamps = pl.col("ds").cast(pl.Datetime("ms", "Europe/Berlin"))
+    df = pl.from_pandas(panel[panel.unique_id == "a"][["ds", "y"]]).with_columns(stamps)
+    forecast, _ = answer(df)
+    assert forecast.schema["ds"] == df.schema["ds"]
+    assert forecast.columns == ["ds", "yhat", "yhat-lo-80"]
+
+
+@pytest.mark.parametrize("kind", ["lazy", "series"])
+def test_what_polars_has_beside_frames_is_refused(panel, kind):
+    pl = pytest.importorskip("polars")
+    other = {"lazy": pl.DataFrame({"y": [1.0]}).lazy(), "series": pl.Series([1.0])}[kind]
+    with pytest.raises(ArgumentError, match=r"collect|Give df\.to_pandas\(\)"):
+        answer(other)

@@ -104,7 +104,7 @@ def run(layer, problem, kernel=None, graph=False):
             if layer.stateful:
                 kept = keras.tree.flatten(layer.states)
                 outputs += [scope.get_current_value(one) for one in kept]
-        return _weighted(outputs), outputs
+        return weighted(outputs), outputs
 
     with (
         kernels.counting() as chosen,
@@ -123,8 +123,9 @@ def _tensor(value):
     return keras.ops.convert_to_tensor(value) if isinstance(value, np.ndarray) else value
 
 
-def _weighted(outputs):
+def weighted(outputs):
     """A sum in which each number has a weight of its own."""
+    outputs = keras.tree.map_structure(keras.ops.convert_to_tensor, outputs)
     return sum(
         keras.ops.sum(
             one * keras.ops.convert_to_tensor(random_array(*one.shape, seed=9 + number), one.dtype)

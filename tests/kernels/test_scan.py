@@ -126,3 +126,43 @@ def test_one_timestep_and_very_many(kind, timesteps):
         # PyTorch takes time in the square of the length to go back through masked timesteps.
         if timesteps == 1 or name != "aten":
             calls.assert_same(calls.run(layer, problem, name, graph=True), wanted)
+
+
+VARIANTS = {
+    "lstm": ("LSTM", {"zoneout_h": 0.3, "zoneout_c": 0.2}),
+    "lstm with peepholes": ("LSTM", {"peephole": True, "zero_output_for_mask": True}),
+    "lstm with normalization": ("LSTM", {"normalization": True, "zoneout_h": 0.3}),
+    "gru": ("GRU", {"reset_after": False, "zero_output_for_mask": True}),
+    "gru that resets after": ("GRU", {"zoneout_h": 0.3}),
+    "simple_rnn": ("SimpleRNN", {"zoneout_h": 0.3}),
+}
+
+
+@pytest.mark.skipif(
+    calls.BACKEND != "tensorflow", reason="Keras multiplies in float32 on the others"
+)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradients_of_the_loop_by_finite_differences(variant):
+    """Along a random direction in all that is read; flags, and what is drawn, stay as they are."""
+    kind, options = VARIANTS[variant]
+    more = {"dropout": 0.3, "recurrent_dropout": 0.3, "seed": 7, "go_backwards": True}
+    shown = {"stateful": True, "return_sequences": True, "dtype": "float64"}
+    layer = calls.built(kind, rows=3, **options, **more, **shown)
+    problem = calls.problem(kind, mask="any")
+    problem = problem._replace(reset=problem.x[..., 0] > 0.5, training=True)
+    states = len(problem.states)
+
+    def at(point):
+        layer.set_weights(point[1 + states :])
+        return calls.run(layer, problem._replace(x=point[0], states=point[1 : 1 + states]), "scan")
+
+    start = [one.astype("float64") for one in (problem.x, *problem.states, *layer.get_weights())]
+    way = [np.random.default_rng(4).normal(size=one.shape) for one in start]
+    above, below = (
+        float(calls.weighted(at([a + step * b for a, b in zip(start, way, strict=True)]).outputs))
+        for step in (1e-5, -1e-5)
+    )
+    gradients = at(start).gradients
+    assert all(one.any() for one in gradients)
+    slope = sum((a * b).sum() for a, b in zip(gradients, way, strict=True))
+    assert (above - below) / 2e-5 == pytest.approx(slope, rel=1e-7)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -28,6 +28,7 @@ def weighted(kind, channels, **options):
 
 @every_kind
 @pytest.mark.backends
+@settings(max_examples=10 if keras.backend.backend() == "jax" else 60)
 @given(
     x=arrays.arrays(
         "float32",
