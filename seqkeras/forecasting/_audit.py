@@ -31,17 +31,19 @@ def audit_leaks(
     prepare: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
     **columns: Any,
 ) -> pd.DataFrame:
-    """Changes the target after a cutoff, fits again, and tells what changed before the cutoff.
+    """Changes what comes after a cutoff, fits again, and tells what changed before the cutoff.
 
-    Two copies are fitted as in a backtest of two windows, one row apart: one on the frame, one on
-    the frame in which every target after the first cutoff is another. A few epochs are enough.
+    Two copies are fitted as in a backtest of two windows, two rows apart: one on the frame, one on
+    the frame in which targets and past covariates are others in every row after the first cutoff,
+    and future covariates in every row after its horizon. Numbers become far larger and far smaller
+    ones, words become others among those of their column. A few epochs are enough.
 
     Args:
         forecaster: with a seed. It is not changed.
         df: a long frame, as for `Forecaster.fit`.
         prepare: what you do to a frame before it is given to a forecaster, scaling or filling in:
             it is run on the whole of each frame, so that what it leaks is found too.
-        **columns: id_col, time_col, target_col, freq, as for `Forecaster.fit`.
+        **columns: id_col, time_col, target_col, freq and the rest, as for `Forecaster.fit`.
 
     Returns:
         A frame, one row for each part of the fit and of the forecasts: `change`, the largest change
@@ -64,25 +66,24 @@ def audit_leaks(
     if forecaster.seed is None:
         raise bad_argument("seed", None, "a number, so that two fits can be compared")
     forecaster._check_parameters()
-    schedule = Schedule.parse(forecaster.horizon, windows=2, step=1, gap=0, refit=False)
+    schedule = Schedule.parse(forecaster.horizon, windows=2, step=2, gap=0, refit=False)
     first, second = schedule.back(0), schedule.back(1)
 
     def read(changed: int) -> tuple[pd.DataFrame, Panel, dict[str, Any]]:
         """The frame with its last rows changed, as it is given to `fit`."""
-        frame = _changed(df, changed, names) if changed else df
+        frame = _changed(df, changed, forecaster.horizon, panel) if changed else df
         return read_history(
             forecaster, frame if prepare is None else prepare(frame), first, columns
         )
 
     def fitted(changed: int) -> Fold:
-        frame, panel, known = read(changed)
-        train = split_last(frame, first, panel.columns)[0]
-        return run_fold(forecaster, train, panel, schedule, range(2), known, keep=True)
+        frame, found, known = read(changed)
+        train = split_last(frame, first, found.columns)[0]
+        return run_fold(forecaster, train, found, schedule, range(2), known, keep=True)
 
     df, panel, columns = read_history(forecaster, df, first, columns)
-    names = panel.columns
     before, after = fitted(0), fitted(first)
-    # The second origin reads the row after the first cutoff: only what comes later is changed.
+    # The second origin reads rows after the first cutoff: only what comes later is changed.
     later = forecast_at(before.fitted, read(second)[1], before.origins)
     unit = before.fitted.scaler_.scale_.repeat(2)
     pairs = _learned(before.fitted, after.fitted) | {
@@ -93,14 +94,36 @@ def audit_leaks(
     return report.assign(leaks=~(report["change"] <= TOLERANCE))
 
 
-def _changed(df: pd.DataFrame, rows: int, columns: Columns) -> pd.DataFrame:
-    """The frame with other targets in the last rows of each series."""
-    places = np.arange(len(df))
-    numbered = df[[] if columns.id is None else [columns.id]].assign(place=places)
-    last = split_last(numbered, rows, columns)[1]["place"].to_numpy()
-    values = df[columns.target].to_numpy(np.float64).copy()
-    values[last] = -10 * values[last] - 7 * (1 + np.nanstd(values))
-    return df.assign(**{columns.target: values})
+def _changed(df: pd.DataFrame, rows: int, horizon: int, panel: Panel) -> pd.DataFrame:
+    """The frame with other values in the last rows of each series: in all that was not known."""
+    left = _rows_left(df, panel.columns)
+    late = dict.fromkeys((panel.columns.target, *panel.covariates.past), rows)
+    late |= dict.fromkeys(panel.covariates.future, rows - horizon)
+    return df.assign(**{name: _other(df[name], left, last) for name, last in late.items()})
+
+
+def _rows_left(df: pd.DataFrame, columns: Columns) -> npt.NDArray[np.int64]:
+    """How many rows of its series come behind each row."""
+    if columns.id is None:
+        return np.arange(len(df))[::-1]
+    groups = df.groupby(columns.id, sort=False, observed=True)
+    return np.asarray(groups.cumcount(ascending=False))
+
+
+def _other(column: pd.Series, left: npt.NDArray[np.int64], rows: int) -> pd.Series:
+    """A column with other values where less than `rows` rows are left."""
+    late = left < rows
+    if pd.api.types.is_numeric_dtype(column.dtype) and column.dtype.kind != "b":
+        values = column.to_numpy(np.float64, na_value=np.nan)
+        far = 10 * np.abs(values) + 7 * (1 + np.nanstd(values))
+        # Of each series some above and some below, and another mean too.
+        other = np.where(left % 2, far, -2 * far)
+        return pd.Series(np.where(late, other, values), index=column.index)
+    codes, words = pd.factorize(column)
+    next_one = words.take((codes[late] + 1) % len(words))
+    changed = column.copy()
+    changed.iloc[np.flatnonzero(late)] = next_one
+    return changed
 
 
 def _learned(before: Forecaster, after: Forecaster) -> dict[str, tuple[Any, Any]]:
@@ -115,10 +138,18 @@ def _learned(before: Forecaster, after: Forecaster) -> dict[str, tuple[Any, Any]
             "scaler": [one.scaler_.center_ / unit, one.scaler_.scale_ / unit],
             "intervals": [] if one.intervals_ is None else one.intervals_.radius,
             "rows read": np.nan_to_num(one.panel_.values.values / unit.repeat(rows)),
+            "covariates read": _covariates(one),
         }
 
     first, second = parts(before), parts(after)
     return {name: (first[name], second[name]) for name in first}
+
+
+def _covariates(one: Forecaster) -> npt.NDArray[np.float64]:
+    """The last rows of the covariates and what is known of the series, by its own scaler."""
+    known = one.inputs_.scaler.transform(one.panel_.known)
+    parts = known.rows.values, known.static, known.categories
+    return np.concatenate([part.ravel() for part in parts], dtype=np.float64)
 
 
 def _scaled(forecasts: Forecasts, unit: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -12,13 +12,14 @@ from sklearn.base import clone
 
 from seqkeras._checks import bad_argument, check_integer
 from seqkeras.errors import DataError
+from seqkeras.forecasting import _plots
 from seqkeras.forecasting._adaptive import forecast_at
 from seqkeras.forecasting._frames import read_panel, split_last
 from seqkeras.forecasting._missing import stand_in
 from seqkeras.forecasting._observations import read_known
 from seqkeras.forecasting._origins import Origins, seasonal_scales
 from seqkeras.forecasting._outlook import Forecasts
-from seqkeras.forecasting._panel import Panel
+from seqkeras.forecasting._panel import Panel, by_series
 from seqkeras.forecasting._scores import Guess, Truth, tables
 from seqkeras.windows import GroupedArray
 
@@ -42,6 +43,24 @@ class Backtest:
     frame: pd.DataFrame
     scores: pd.DataFrame
     by_series: pd.DataFrame
+
+    def plot(self, *, series: Any = None, title: str = "") -> Any:
+        """Draws what came, and the forecasts from each origin with their intervals.
+
+        Args:
+            series: id of the series to draw, or a list of ids; None: the first four.
+            title: above the picture.
+
+        Returns:
+            A `matplotlib.figure.Figure`; `figure.savefig("backtest.png")` keeps it.
+
+        Raises:
+            ArgumentError: no series of that id.
+            MissingDependencyError: matplotlib is not installed.
+        """
+        *key, _, time, target = self.frame.columns[: self.frame.columns.get_loc("yhat")]
+        parts = by_series(self.frame, key[0] if key else None, series)
+        return _plots.draw_backtest(parts, time, target, title=title)
 
 
 @dataclass(frozen=True)
@@ -159,7 +178,8 @@ def read_history(
     frame = panel.history_frame() if filled else panel.long_frame(df)
     # A part of the rows may be too short to show the frequency.
     known = {} if panel.calendar.is_period else {"freq": panel.calendar.step}
-    return frame, panel, columns | known
+    # And to hold a cycle of the calendar twice.
+    return frame, panel, columns | known | {"calendar": panel.covariates.calendar or None}
 
 
 def run_fold(

@@ -72,6 +72,15 @@ class Covariates:
         flags = [name not in self.words for name in names for _ in range(self._width(name))]
         return np.array(flags + [False] * self._calendar_width, dtype=bool)
 
+    def widths(self, names: tuple[str, ...]) -> list[tuple[str, int]]:
+        """How many features of a timestep each of these past or future columns is."""
+        return [(name, self._width(name)) for name in names]
+
+    @property
+    def calendar_widths(self) -> list[tuple[str, int]]:
+        """How many features of a timestep each feature of the calendar is."""
+        return [(name, _calendar_features.width([name])) for name in self.calendar]
+
     def learn(self, df: pd.DataFrame) -> "Covariates":
         """The same with the words that the columns of `df` hold.
 
@@ -118,12 +127,36 @@ class Covariates:
         ]
         return _columns(numbers, len(df), np.float64), _columns(words, len(df), np.int32)
 
+    def recode(self, known: "Known", other: "Covariates") -> "Known":
+        """These covariates by the words of `other`, which has the same columns.
+
+        A word that `other` does not have is none in a row, and 0 of a series.
+        """
+        if self.words == other.words:
+            return known
+        columns: list[int] = []
+        first = 0
+        for name, width in self.widths(self.past + self.future):
+            places = _places(self.words[name], other.words[name]) if name in self.words else [0]
+            columns += [-1 if place < 0 else first + place for place in places]
+            first += width
+        columns += range(first, first + self._calendar_width)
+        rows = np.pad(known.rows.values, [(0, 0), (0, 1)])[:, columns]  # the last one is of zeros
+        words = [name for name in self.static if name in self.words]
+        tables = [
+            np.array([0, *(1 + one for one in _places(other.words[name], self.words[name]))])
+            for name in words
+        ]
+        codes = [table[known.categories[:, number]] for number, table in enumerate(tables)]
+        categories = _columns(codes, len(known.categories), np.int32)
+        return Known(GroupedArray(rows, known.rows.indptr), known.static, categories)
+
     def _width(self, name: str) -> int:
         return len(self.words[name]) if name in self.words else 1
 
     @property
     def _calendar_width(self) -> int:
-        return _calendar_features.width(self.calendar)
+        return sum(width for _, width in self.calendar_widths)
 
     def _encode(
         self,
@@ -201,6 +234,12 @@ def _words(column: pd.Series) -> tuple[Any, ...]:
                 f"({type(one).__name__}). Convert it: df[{column.name!r}].astype(str)."
             )
     return tuple(sorted(found, key=lambda one: (str(type(one)), one)))
+
+
+def _places(words: tuple[Any, ...], wanted: tuple[Any, ...]) -> list[int]:
+    """Where each wanted word stands among words; -1 if it does not."""
+    places = {word: place for place, word in enumerate(words)}
+    return [places.get(one, -1) for one in wanted]
 
 
 def _plain(value: Any) -> Any:

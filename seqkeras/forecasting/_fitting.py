@@ -143,6 +143,7 @@ class Fitting:
             season_length=self.season_length,
             units=self.parameters.units,
             cell=self.parameters.cell,
+            normalization=self.parameters.normalization,
             sizes=NetworkSizes.of(covariates, masked=masked, outputs=outputs),
             counts=self.head is not None and self.head.counts,
         )

@@ -17,7 +17,15 @@ from seqkeras._checks import (
     check_positive,
 )
 from seqkeras.errors import NotFittedError
-from seqkeras.forecasting import _adaptive, _archive, _backtest, _observations, _plots
+from seqkeras.forecasting import (
+    _adaptive,
+    _archive,
+    _backtest,
+    _components,
+    _importance,
+    _observations,
+    _plots,
+)
 from seqkeras.forecasting._conformal import KINDS, ConformalIntervals, check_levels
 from seqkeras.forecasting._embedding import embedding_frame, last_state
 from seqkeras.forecasting._ensemble import check_models, members_of
@@ -46,6 +54,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from seqkeras.forecasting._backtest import Backtest
+    from seqkeras.forecasting._components import Components
+    from seqkeras.forecasting._importance import Importance
 
 Floats = npt.NDArray[np.float64]
 
@@ -89,6 +99,9 @@ class Forecaster(BaseEstimator):
             months, 7 for days, 24 for hours ...), 1 if the lookback is shorter.
         units: of the recurrent layers of the named strategies (default 64); a tuple is a stack.
         cell: of the named strategies (default `"gru"`): `"lstm"`, `"gru"`, `"simple_rnn"`.
+        normalization: how the named strategies read each window (default `"last"`, and
+            `"mean_scale"` for counts): relative to its newest value (`"last"`), its mean size
+            (`"mean_scale"`), its mean and deviation (`"revin"`), or as it is (`"none"`).
         epochs: at most; one is a hundred training steps, or fewer where that is all windows.
         patience: epochs without a better forecast of the held-out windows before training stops.
         batch_size: windows in a training step. None: a hundredth of the windows, from 32 to 1024.
@@ -152,6 +165,7 @@ class Forecaster(BaseEstimator):
         season_length: int | None = None,
         units: int | tuple[int, ...] | None = None,
         cell: str | None = None,
+        normalization: str | None = None,
         epochs: int = 300,
         patience: int = 25,
         batch_size: int | None = None,
@@ -171,6 +185,7 @@ class Forecaster(BaseEstimator):
         self.season_length = season_length
         self.units = units
         self.cell = cell
+        self.normalization = normalization
         self.epochs = epochs
         self.patience = patience
         self.batch_size = batch_size
@@ -363,17 +378,23 @@ class Forecaster(BaseEstimator):
         self, horizon: int | None, future: Any, df: Any = None, fill: str = "raise"
     ) -> tuple[Panel, Forecasts]:
         """The series, and what is forecast for them."""
-        self._check_fitted()
-        steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
-        self._check_horizon(steps)
-        panel, scaler = (self._newest, self.scaler_) if df is None else self._other(df, fill)
-        ahead = read_future(panel, future, steps)
-        outlook = self._look(panel, scaler, ahead, steps)
+        asked = self._asked(horizon, future, df, fill)
+        panel, outlook = asked[0], self._look(*asked)
         if self.intervals_ is None:
             return panel, self._answers(outlook)
         known = self.panel_.ids.get_indexer(panel.ids)
         factor = np.where(known[:, np.newaxis] < 0, 1.0, self.intervals_.factor[known])
         return panel, self._answers(outlook, factor)
+
+    def _asked(
+        self, horizon: int | None, future: Any, df: Any, fill: str
+    ) -> tuple[Panel, StandardScaler, Floats, int]:
+        """What `_look` takes."""
+        self._check_fitted()
+        steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
+        self._check_horizon(steps)
+        panel, scaler = (self._newest, self.scaler_) if df is None else self._other(df, fill)
+        return panel, scaler, read_future(panel, future, steps), steps
 
     @property
     def _newest(self) -> Panel:
@@ -596,9 +617,94 @@ class Forecaster(BaseEstimator):
             scaler = self.scaler_.take(series)
         # What is known of the horizon is not asked for: it is taken to stay as it is.
         newest = panel.values.lengths - 1
-        ahead = panel.ahead(np.arange(len(panel.ids)), newest, self.horizon_)
+        ahead = panel.ahead(np.arange(len(panel.ids)), newest, self.model_.output_shape[1])
         context = self.inputs_.context(panel, scaler, ahead)
         return embedding_frame(panel, predict_batches(last_state(self.model_), context))
+
+    def components(
+        self,
+        *,
+        horizon: int | None = None,
+        future: "pd.DataFrame | None" = None,
+        df: "pd.DataFrame | pd.Series | None" = None,
+        fill: str = "raise",
+    ) -> "Components":
+        """What adds up to the forecast: the season, the series alone, and each covariate.
+
+        The network forecasts with every covariate at 0, where a number has its mean over the rows
+        of `fit`, a column of words none of them, a category what was never seen and the calendar
+        the middle of its circle. Then the covariates are told to it one after the other, in the
+        order past, future, static, calendar, and each is given what the forecast changes by. So
+        the columns add up to `yhat`. Where covariates work together, the order matters: what they
+        say together goes to the later one. It is what the network makes of them, and not what
+        causes what.
+
+        Args:
+            horizon, future, df, fill: as for `predict`.
+
+        Returns:
+            A `Components`: `frame`, `plot()`.
+
+        Raises:
+            NotFittedError, ArgumentError, DataError: as `predict`; or a covariate has the name of
+                a component.
+
+        Example:
+            >>> from seqkeras.forecasting import load_air_passengers
+            >>> forecaster = Forecaster(6, epochs=1, seed=0)
+            >>> fitted = forecaster.fit(load_air_passengers(), calendar="auto")
+            >>> fitted.components().frame.columns.tolist()
+            ['ds', 'yhat', 'seasonal naive', 'network', 'calendar_month']
+        """
+        return _components.components(self, *self._asked(horizon, future, df, fill))
+
+    def explain(
+        self,
+        df: "pd.DataFrame",
+        *,
+        lags: int = 24,
+        windows: int = 500,
+        repeats: int = 5,
+        seed: int | None = 0,
+    ) -> "Importance":
+        """How much worse forecasts of these rows get when a part of what is read is mixed up.
+
+        Permutation importance (Breiman 2001; Fisher, Rudin & Dominici 2019, arXiv 1801.01489):
+        windows of the rows are forecast as they are, and again with one part of each, such as a
+        covariate, taken from another window. What the network does not use has importance 0. The
+        forecaster is not changed.
+
+        Rows that `fit` has not seen tell what helps there; rows that it has seen, what it has
+        learned to use. Where features go together, each can stand in for the other: both may seem
+        unimportant, and windows with one of them permuted may be such as never occur.
+
+        Args:
+            df: rows of known series in the columns of `fit`, a lookback and a horizon of each at
+                least.
+            lags: parts that the lookback of the target is cut into, at most.
+            windows: at most so many are drawn from the rows, at random.
+            repeats: permutations of each part.
+            seed: of what is drawn; None is different each time.
+
+        Returns:
+            An `Importance`: `frame`, `error`, `plot()`.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: an argument cannot be used.
+            DataError: a series that is not known or too short, or fewer than two windows.
+
+        Example:
+            >>> from seqkeras.forecasting import load_air_passengers
+            >>> df = load_air_passengers()
+            >>> forecaster = Forecaster(6, lookback=12, epochs=1, seed=0).fit(df)
+            >>> forecaster.explain(df, lags=4).frame[["feature", "lag"]].values.tolist()
+            [['y', 'all'], ['y', '1-3'], ['y', '4-6'], ['y', '7-9'], ['y', '10-12']]
+        """
+        self._check_fitted()
+        return _importance.importance(
+            self, df, lags=lags, windows=windows, repeats=repeats, seed=seed
+        )
 
     def plot(
         self,
@@ -675,9 +781,10 @@ class Forecaster(BaseEstimator):
         check_one_of("short_series", self.short_series, ("raise", "skip"))
         check_models(self.model)
         named = any(isinstance(one, str) for one in members_of(self.model))
-        if not named and (self.units is not None or self.cell is not None):
+        got = self.units, self.cell, self.normalization
+        if not named and got != (None, None, None):
             fix = "They are of the named strategies; a builder or a model brings its own."
-            raise bad_argument("units, cell", (self.units, self.cell), "left away here", fix)
+            raise bad_argument("units, cell, normalization", got, "left away here", fix)
         if self.seed is not None and check_integer("seed", self.seed, minimum=0) >= 2**32:
             raise bad_argument("seed", self.seed, "an integer from 0 to 2**32 - 1")
         resolve_head(self.head)

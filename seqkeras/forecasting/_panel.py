@@ -107,6 +107,11 @@ class Panel:
         width = self.known.rows.values.shape[1]
         return self.known.rows.values[place, width - self.covariates.future_width :]
 
+    def with_words_of(self, covariates: Covariates) -> "Panel":
+        """The same rows, with covariates by the words that a fit has seen."""
+        known = self.covariates.recode(self.known, covariates)
+        return replace(self, known=known, covariates=covariates)
+
     def take(self, series: npt.ArrayLike) -> "Panel":
         """Some of the series."""
         chosen = np.arange(len(self.ids))[np.asarray(series)]
@@ -219,16 +224,7 @@ class Panel:
         Raises:
             ArgumentError: there is no series of such an id.
         """
-        if series is None:
-            return list(range(min(4, len(self.ids))))
-        if self.columns.id is None:
-            raise bad_argument("series", series, "left away where there is one series without id")
-        wanted = list(series) if isinstance(series, (list, tuple, pd.Index)) else [series]
-        for one in wanted:
-            if one not in self.ids:
-                expected = f"among the ids of the {len(self.ids)} series"
-                raise bad_argument("series", one, expected, nearest(one, self.ids))
-        return [int(self.ids.get_loc(one)) for one in wanted]
+        return [int(self.ids.get_loc(one)) for one in _chosen(self.ids, self.columns.id, series)]
 
     def split(self, frames: list[pd.DataFrame]) -> dict[str, list[pd.DataFrame]]:
         """The rows of each series in each of several frames, by the name of the series."""
@@ -246,6 +242,35 @@ class Panel:
             {} if self.columns.id is None else {self.columns.id: self.ids.repeat(last - first + 1)}
         )
         return pd.DataFrame(key | {self.columns.time: times} | data)
+
+
+def by_series(frame: pd.DataFrame, key: str | None, series: Any = None) -> dict[str, pd.DataFrame]:
+    """The rows of some series of a long frame, by the name of the series.
+
+    Args:
+        frame: long.
+        key: the column of ids; None: it is one series.
+        series: an id, or a list of ids; None is the first four.
+
+    Raises:
+        ArgumentError: there is no series of such an id.
+    """
+    ids = pd.Index([""]) if key is None else pd.Index(frame[key].drop_duplicates())
+    chosen = _chosen(ids, key, series)
+    return {str(one): frame if key is None else frame[frame[key] == one] for one in chosen}
+
+
+def _chosen(ids: pd.Index, key: str | None, series: Any) -> list[Any]:
+    if series is None:
+        return list(ids[:4])
+    if key is None:
+        raise bad_argument("series", series, "left away where there is one series without id")
+    wanted = list(series) if isinstance(series, (list, tuple, pd.Index)) else [series]
+    for one in wanted:
+        if one not in ids:
+            expected = f"among the ids of the {len(ids)} series"
+            raise bad_argument("series", one, expected, nearest(one, ids))
+    return wanted
 
 
 def restore_panel(

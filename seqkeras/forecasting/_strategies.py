@@ -104,6 +104,7 @@ def build_network(
     season_length: int,
     units: int | tuple[int, ...] | None = None,
     cell: str | None = None,
+    normalization: str | None = None,
     sizes: NetworkSizes | None = None,
     counts: bool = False,
 ) -> keras.Model:
@@ -117,6 +118,7 @@ def build_network(
         season_length: of the named strategies.
         units: of the named strategies; None is 64.
         cell: of the named strategies; None is `"gru"`.
+        normalization: of the named strategies; None is `"last"`, and `"mean_scale"` for counts.
         sizes: of covariates; None for none.
         counts: targets are not scaled, so that a named strategy scales each window by itself.
 
@@ -132,7 +134,7 @@ def build_network(
             season_length=season_length,
             units=64 if units is None else units,
             cell="gru" if cell is None else cell,
-            **({"normalization": "mean_scale"} if counts else {}),
+            normalization=normalization or ("mean_scale" if counts else "last"),
             **sizes.options,
         )
     elif isinstance(model, keras.Model):

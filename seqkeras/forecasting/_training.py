@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from seqkeras.errors import DataError
+from seqkeras.forecasting import _charts
 from seqkeras.heads import Head
 from seqkeras.training import ProgressBar
 from seqkeras.windows import Windows
@@ -39,6 +40,17 @@ class TrainingLog:
     val_loss: tuple[float, ...]
     best_epoch: int
     learning_rate: tuple[float, ...] = ()
+
+    def plot(self, *, title: str = "") -> Any:
+        """Draws the losses by epoch, and the epoch whose weights were kept.
+
+        Returns:
+            A `matplotlib.figure.Figure`.
+
+        Raises:
+            MissingDependencyError: matplotlib is not installed.
+        """
+        return _charts.draw_losses(self.loss, self.val_loss, self.best_epoch, title=title)
 
 
 def train(

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from seqkeras._checks import bad_argument, check_integer
+from seqkeras.errors import ArgumentError
 from seqkeras.training._scheduled_sampling import ScheduledSampling
 
 
@@ -96,8 +97,7 @@ def _shapes(network: Any) -> tuple[dict[str, tuple[int, ...]], int]:
     past = shapes.get("inputs", ())
     if len(answer) != 2 or answer[1] is None or len(past) != 2 or None in past:
         fix = "Of several outputs a step, as a head has, teacher forcing is the way to train."
-        got = f"{shapes} to {answer[1:]}"
-        raise bad_argument("network", got, expected, fix)
+        raise ArgumentError(f"network must be {expected}. Got: {shapes} to {answer[1:]}. {fix}")
     between = past[1] - 1 - shapes.get("future", (0, 0))[1]
     if between not in (0, 1):
         fix = "All other features would have to be known when an answer is fed back."

@@ -262,3 +262,17 @@ def test_what_is_missing_behind_the_cutoff_alone_is_refused_before_the_training(
         assert np.isfinite(bare(4).backtest(df, **options).frame.yhat).all()
     found = bare(4).backtest(without(6), refit=True, **options | {"windows": 2})
     assert np.isfinite(found.frame.yhat).all()
+
+
+def test_words_that_come_after_a_cutoff_are_new_to_its_fit(small):
+    """As they would be in `predict`: none of the words of a row, and no word shifts another."""
+    words = np.where(small.groupby("shop").cumcount(ascending=False) < 3, "a new one", "b")
+    df = small.rename(columns={"shop": "unique_id"}).assign(
+        promo=np.where(small.day.dt.day % 3 == 0, "c", words)
+    )
+    columns = {"time_col": "day", "target_col": "sold", "future_covariates": ["promo"]}
+    columns["calendar"] = "auto"
+    found = bare(4).backtest(df, **columns).frame
+    train = df[df.groupby("unique_id").cumcount(ascending=False) >= 4]
+    expected = bare(4).fit(train, **columns).predict(future=df)
+    np.testing.assert_allclose(found.yhat, expected.yhat, rtol=1e-4)

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError
+from seqkeras.forecasting._covariates import Covariates, Known
 from seqkeras.forecasting._frames import read_alike, read_panel
+from seqkeras.windows import GroupedArray
 
 NAMES = {
     "past_covariates": ["wind"],
@@ -152,3 +156,20 @@ def test_words_that_come_back_as_numbers_are_refused(shops):
     numbers = words.assign(weather=words.weather.astype(int))
     with pytest.raises(DataError, match=r"Column 'weather' held words such as '0' in fit. Got: 0"):
         read_alike(numbers, panel, missing="mask", fill="raise")
+
+
+def test_covariates_can_be_told_in_the_words_of_another_fit():
+    df = pd.DataFrame({"number": [1.0, 2.0, 3.0], "word": ["b", "a", "d"], "kind": ["y", "x", "z"]})
+    times = pd.date_range("2024-01-01", periods=3)
+    whole = Covariates(("word",), ("number",), ("kind",), ("day_of_week",)).learn(df)
+    other = replace(whole, words={"word": ("b", "c", "d"), "kind": ("w", "x", "y")})
+
+    def known(covariates):
+        rows = GroupedArray(covariates.rows(df, times, str), [0, 1, 2, 3])
+        return Known(rows, *covariates.of_series(df, str))
+
+    recoded, expected = whole.recode(known(whole), other), known(other)
+    np.testing.assert_array_equal(recoded.rows.values, expected.rows.values)
+    np.testing.assert_array_equal(recoded.categories, expected.categories)
+    assert recoded.categories.ravel().tolist() == [3, 2, 0]
+    assert whole.recode(expected, whole) is expected

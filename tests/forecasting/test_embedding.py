@@ -7,6 +7,7 @@ from seqkeras import many_to_one
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting import Forecaster
 from seqkeras.forecasting._embedding import last_state
+from seqkeras.forecasting._strategies import STRATEGIES
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +74,20 @@ def test_what_is_known_of_the_horizon_is_taken_to_stay(case):
     assert np.abs(forecaster.encode().to_numpy()).max() < 0.999
 
 
-@pytest.mark.parametrize("model", ["encoder_decoder", "segment_rnn"])
-def test_networks_of_several_recurrent_calls_encode_what_was_read(case, model):
+@pytest.mark.parametrize("model", STRATEGIES)
+def test_every_named_network_encodes_what_was_read(case, model):
     """What is known of the horizon has no part in it."""
     _, df = case
     known = df.assign(price=np.cos(df.ds))
     options = {"lookback": 8, "units": 4, "epochs": 1, "validation": 0, "levels": ()}
     forecaster = Forecaster(3, model=model, **options, seed=0, progress=False)
-    states = forecaster.fit(known, future_covariates=["price"]).encode()
+    fitted = forecaster.fit(known, future_covariates=["price"])
+    states = fitted.encode()
     assert states.shape == (3, 4)
     np.testing.assert_allclose(states.loc["slow"], states.loc["slow too"], rtol=1e-5)
     assert not np.allclose(states.loc["slow"], states.loc["fast"], atol=1e-3)
+    pd.testing.assert_frame_equal(fitted.encode(known), states, rtol=1e-6)
+    # The newest value is in it.
+    newer = known.assign(y=known.y + (known.ds == 39))
+    assert not np.allclose(fitted.encode(newer), states, atol=1e-3)
+    assert fitted.encode(known[known.ds < 30]).shape == (3, 4)

@@ -201,7 +201,7 @@ def test_a_series_without_room_to_hold_out_is_still_trained_on_and_forecast(pane
         ({"levels": 80}, "levels must be a tuple"),
         ({"levels": (80, 80)}, "levels must be a tuple"),
         ({"model": "recursiv"}, "Did you mean 'recursive'?"),
-        ({"model": network}, "units, cell must be left away here"),
+        ({"model": network}, "units, cell, normalization must be left away here"),
         ({"short_series": "drop"}, "short_series must be one of 'raise', 'skip'"),
         ({"seed": -1}, "seed must be an integer >= 0"),
         ({"units": ()}, "units must be an integer, or a tuple of one integer or more"),

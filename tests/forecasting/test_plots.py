@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Backtest, Forecaster
 
 
 def fit(df, **options):
@@ -55,3 +55,48 @@ def test_every_kind_of_stamp_can_be_drawn(stamps, tmp_path):
 def test_an_unknown_series_is_refused(panel):
     with pytest.raises(ArgumentError, match="series must be among the ids of the 3 series"):
         fit(panel).plot(series="z")
+
+
+def backtest(steps, windows, names=("a", "b")):
+    """The frame of a backtest, forecasts of so many steps from origins two rows apart."""
+    rows = [
+        (name, origin, origin + step, 10.0 * step, 10.0 * step - 1, 10.0 * step + 1, origin + step)
+        for name in names
+        for origin in range(0, 2 * windows, 2)
+        for step in range(1, steps + 1)
+    ]
+    columns = ["unique_id", "cutoff", "ds", "yhat", "yhat-lo-80", "yhat-hi-80", "y"]
+    frame = pd.DataFrame(rows, columns=columns)
+    frame.insert(3, "y", frame.pop("y").astype(float))
+    return Backtest(frame, pd.DataFrame(), pd.DataFrame())
+
+
+def test_a_backtest_shows_what_came_once_and_a_forecast_from_each_origin(tmp_path):
+    figure = backtest(3, 2).plot(series="b", title="a title")
+    (axis,) = figure.axes
+    drawn = [line for line in axis.get_lines() if line.get_label() == "forecast"]
+    assert [line.get_xdata().tolist() for line in drawn] == [[1, 2, 3], [3, 4, 5]]
+    assert [line.get_ydata().tolist() for line in drawn] == [[10, 20, 30]] * 2
+    assert lines(axis)["what came"].tolist() == [1, 2, 3, 4, 5]
+    labels = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert labels == ["80 % interval", "forecast", "what came"]
+    figure.savefig(tmp_path / "backtest.png")
+    assert (tmp_path / "backtest.png").stat().st_size > 1000
+
+
+def test_forecasts_of_one_step_are_one_line():
+    first, second = backtest(1, 5).plot().axes
+    assert lines(first)["forecast"].tolist() == [10] * 5
+    assert [axis.get_title(loc="left") for axis in (first, second)] == ["a", "b"]
+    with pytest.raises(ArgumentError, match="series must be among the ids of the 2 series"):
+        backtest(1, 5).plot(series="c")
+
+
+def test_a_backtest_of_one_series_without_id_is_drawn(one):
+    found = Forecaster(
+        5, **{"lookback": 14, "units": 2, "epochs": 1, "seed": 0, "progress": False}
+    ).backtest(one, windows=2)
+    (axis,) = found.plot().axes
+    assert lines(axis)["what came"].tolist() == one.y.tail(10).tolist()
+    with pytest.raises(ArgumentError, match="series must be left away where there is one series"):
+        found.plot(series="a")

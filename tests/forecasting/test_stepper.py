@@ -210,19 +210,7 @@ def test_the_forecaster_and_its_stepper_do_not_change_each_other(fitted):
     assert_alike(other.predict(), first)
 
 
-def test_one_series_is_fed_numbers_and_months_are_counted(one):
-    monthly = one.assign(ds=pd.date_range("2015-01-31", periods=len(one), freq="ME"))
-    forecaster = Forecaster(2, lookback=4, units=3, epochs=1, levels=(), validation=0, seed=0)
-    forecaster.fit(monthly.iloc[:-2], calendar=["month"])
-    stepper = forecaster.stepper()
-    for value in monthly.y.iloc[-2:]:
-        found = stepper.step(value)
-    answers = forecaster.update(monthly.iloc[-2:]).predict().yhat.to_numpy()
-    np.testing.assert_allclose(found["yhat"][0], answers, rtol=1e-4)
-    assert stepper.stamps()[0] == monthly.ds.iloc[-1]
-
-
-def test_counts_stay_counts_and_calendars_reach_over_many_steps():
+def test_one_series_is_fed_numbers_for_many_steps_and_counts_stay_counts():
     rng = np.random.default_rng(0)
     df = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=60, freq="h")})
     df["y"] = rng.poisson(9, 60)
@@ -236,6 +224,7 @@ def test_counts_stay_counts_and_calendars_reach_over_many_steps():
         stepper.update(value)
     answers = forecaster.update(more).predict().yhat.to_numpy()
     np.testing.assert_allclose(stepper.predict()["yhat"][0], answers, rtol=1e-3)
+    assert stepper.stamps()[0] == more.ds.iloc[-1]
     for wrong in (-1, 2.5, float("nan")):
         with pytest.raises(DataError, match="it must be a count"):
             stepper.update(wrong)

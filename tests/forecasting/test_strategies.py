@@ -61,3 +61,21 @@ def test_answers_are_fed_back_until_the_horizon_is_reached(steps):
 )  # fmt: skip
 def test_the_lookback_is_three_seasons_where_there_is_room(horizon, season, room, lookback):
     assert default_lookback(horizon, season, room) == lookback
+
+
+def test_the_normalization_of_the_named_strategies_can_be_said():
+    """Untrained they are one forecast; a window scaled by itself stretches what was learned."""
+    sizes = {"lookback": 6, "horizon": 2, "season_length": 1, "units": 2}
+    window = np.arange(6, dtype="float32").reshape(1, 6, 1)
+
+    def stretch(**options):
+        network = build_network("multi_output", **sizes, **options)
+        network.set_weights([np.full(one.shape, 0.1) for one in network.get_weights()])
+        small, large = (network.predict_on_batch(size * window) for size in (1, 10))
+        return (large - 10 * small).ravel()
+
+    np.testing.assert_allclose(stretch(normalization="mean_scale"), 0, atol=1e-4)
+    np.testing.assert_allclose(stretch(counts=True), 0, atol=1e-4)
+    assert np.abs(stretch()).min() > 0.01
+    with pytest.raises(ArgumentError, match="normalization must be one of 'none'"):
+        build_network("multi_output", **sizes, normalization="minmax")

@@ -1,0 +1,62 @@
+"""A search with plain Optuna around a forecaster, and a score on rows that it has not seen.
+
+python examples/optuna_search.py [--quick]
+
+`seqkeras.forecasting.tune` is such a search in one call. Written out, it can be anything: here the
+error of the forecast and the size of the network are weighed against each other.
+"""
+
+import argparse
+
+import optuna
+
+from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
+
+HORIZON = 12
+
+
+def forecaster(trial: optuna.trial.BaseTrial, epochs: int) -> Forecaster:
+    return Forecaster(
+        HORIZON,
+        model=trial.suggest_categorical("model", ["multi_output", "encoder_decoder"]),
+        lookback=trial.suggest_int("lookback", 12, 36, step=12),
+        units=trial.suggest_int("units", 4, 64, log=True),
+        learning_rate=trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
+        epochs=epochs,
+        levels=(),
+        seed=0,
+        progress=False,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="toy size")
+    quick = parser.parse_args().quick
+    trials, windows, epochs = (2, 1, 1) if quick else (30, 3, 100)
+
+    df = load_air_passengers()
+    seen = df.iloc[:-HORIZON]  # the search never sees the last year
+
+    def objective(trial: optuna.Trial) -> float:
+        candidate, errors = forecaster(trial, epochs), []
+        for window in range(windows):
+            behind = HORIZON * (windows - 1 - window)
+            rows = seen.iloc[: len(seen) - behind]
+            errors.append(candidate.backtest(rows).scores.loc["seqkeras", "MASE"])
+            trial.report(sum(errors) / len(errors), window)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return sum(errors) / len(errors) + 0.001 * trial.params["units"]
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    study.optimize(objective, n_trials=trials)
+    print("best:", study.best_params)
+
+    best = forecaster(optuna.trial.FixedTrial(study.best_params), epochs)
+    print(evaluate_holdout(best, df).scores.round(3))
+
+
+if __name__ == "__main__":
+    main()

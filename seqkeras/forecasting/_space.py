@@ -1,0 +1,115 @@
+"""Which parameters of a forecaster a search may choose."""
+
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqkeras._checks import bad_argument, check_one_of
+from seqkeras.forecasting._outlook import resolve_head
+from seqkeras.forecasting._panel import Panel
+from seqkeras.forecasting._strategies import STRATEGIES, default_lookback
+
+if TYPE_CHECKING:
+    from seqkeras.forecasting._forecaster import Forecaster
+
+#: From a trial of Optuna to parameters of the forecaster.
+Space = Callable[[Any], dict[str, Any]]
+#: For each parameter a list of choices, or the two ends of a range.
+Ranges = Mapping[str, list[Any] | tuple[Any, Any]]
+
+
+def default_space(forecaster: "Forecaster", panel: Panel) -> tuple[Ranges, dict[str, Any]]:
+    """What is searched where nothing is said, and where in it the forecaster itself stands.
+
+    Args:
+        forecaster: the parameters that are not searched.
+        panel: the series, as far as every fit may see them.
+    """
+    rate = float(forecaster.learning_rate)
+    space: dict[str, Any] = {"learning_rate": (min(3e-4, rate), max(1e-2, rate))}
+    itself: dict[str, Any] = {"learning_rate": rate}
+    lookbacks, usual = _lookbacks(forecaster, panel)
+    if len(lookbacks) > 1:
+        space["lookback"], itself["lookback"] = lookbacks, usual
+    if not isinstance(forecaster.model, str):
+        return space, itself
+    head = resolve_head(forecaster.head)
+    # Futures that are drawn step by step cost a hundred times as much.
+    fed_back = head is None and not panel.covariates.past
+    names = [name for name in STRATEGIES if fed_back or name != "recursive"]
+    normalization = "mean_scale" if head is not None and head.counts else "last"
+    known: dict[str, tuple[list[Any], Any]] = {
+        "model": (names, forecaster.model),
+        "units": ([16, 32, 64, 128], forecaster.units or 64),
+        "cell": (["gru", "lstm"], forecaster.cell or "gru"),
+        "normalization": (
+            ["last", "mean_scale", "revin"],
+            forecaster.normalization or normalization,
+        ),
+    }
+    for name, (choices, own) in known.items():
+        space[name], itself[name] = choices + [own] * (own not in choices), _label(own)
+    return space, itself
+
+
+def as_space(space: Any, forecaster: "Forecaster") -> Space:
+    """A function from a trial to parameters.
+
+    Raises:
+        ArgumentError: it is neither that nor ranges, or names what a forecaster does not have.
+    """
+    if callable(space):
+        return space
+    if not isinstance(space, Mapping) or not space:
+        expected = "a dict from parameters to lists or ranges, or a function of a trial"
+        raise bad_argument("space", space, expected)
+    fixed = {"horizon", "seed", "progress", "short_series", "levels"}
+    for name, one in space.items():
+        check_one_of("space", name, sorted(set(forecaster.get_params(deep=False)) - fixed))
+        if not (isinstance(one, list) and one) and not _is_range(one):
+            fix = "A list is of choices, a tuple the two ends of a range, both above 0."
+            raise bad_argument(f"space[{name!r}]", one, "a list or a range", fix)
+    return _Ranges(space)
+
+
+class _Ranges:
+    """Parameters from lists and ranges."""
+
+    def __init__(self, ranges: Ranges) -> None:
+        self._ranges = ranges
+
+    def __call__(self, trial: Any) -> dict[str, Any]:
+        return {name: self._suggest(trial, name, one) for name, one in self._ranges.items()}
+
+    def _suggest(self, trial: Any, name: str, one: Any) -> Any:
+        if isinstance(one, list):
+            labels = {_label(choice): choice for choice in one}
+            return labels[trial.suggest_categorical(name, list(labels))]
+        if all(isinstance(end, Integral) for end in one):
+            return trial.suggest_int(name, *map(int, one), log=True)
+        return trial.suggest_float(name, *map(float, one), log=True)
+
+
+def _label(choice: Any) -> Any:
+    """How a choice is kept in a storage, which has no place for tuples and objects."""
+    return choice if isinstance(choice, str | bool | int | float | None) else repr(choice)
+
+
+def _is_range(one: Any) -> bool:
+    numbers = isinstance(one, tuple) and len(one) == 2 and all(isinstance(x, Real) for x in one)
+    return numbers and 0 < one[0] < one[1]
+
+
+def _lookbacks(forecaster: "Forecaster", panel: Panel) -> tuple[list[int], int]:
+    """Whole seasons and horizons that every series is long enough for, and the usual lookback."""
+    horizon, season = forecaster.horizon, forecaster.season_length or panel.calendar.season_length
+    lengths = panel.values.lengths
+    shortest = lengths.min() if forecaster.short_series == "raise" else np.median(lengths)
+    held_out = max(horizon, int(forecaster.validation * shortest)) if forecaster.validation else 0
+    room = int(shortest) - horizon - held_out
+    usual = forecaster.lookback or default_lookback(horizon, season, room)
+    least = forecaster.season_length or 2
+    candidates = {season * k for k in (1, 2, 3, 5)} | {horizon * k for k in (1, 2, 3)}
+    return sorted({one for one in candidates if least <= one <= room} | {usual}), usual

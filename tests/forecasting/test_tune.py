@@ -1,0 +1,147 @@
+import functools
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from seqkeras.errors import ArgumentError, DataError
+from seqkeras.forecasting import Forecaster, tune
+
+pytest.importorskip("optuna", reason="needs the extra tune")
+
+bare = functools.partial(
+    Forecaster,
+    **{"lookback": 7, "units": 2, "epochs": 1, "validation": 0, "levels": ()},
+    seed=0,
+    progress=False,
+)
+SPACE = {"lookback": [5, 10], "learning_rate": (1e-3, 1e-1)}
+
+
+@pytest.fixture(scope="module")
+def df():
+    steps = np.arange(60)
+    noise = np.random.default_rng(0).normal(0, 0.1, 60)
+    stamps = pd.date_range("2024-01-01", periods=60)
+    return pd.DataFrame({"day": stamps, "sold": np.sin(steps * 0.9) + noise})
+
+
+NAMES = {"time_col": "day", "target_col": "sold"}
+
+
+@pytest.fixture(scope="module")
+def found(df):
+    return tune(bare(3), df, space=SPACE, trials=3, score="MAE", **NAMES)
+
+
+def test_trials_are_told_the_best_first(df, found):
+    frame = found.trials
+    assert frame.columns.tolist() == [
+        "trial", "lookback", "learning_rate", "MAE", "state", "windows", "seconds", "why",
+    ]  # fmt: skip
+    assert sorted(frame.trial) == [0, 1, 2]
+    assert frame.MAE.is_monotonic_increasing
+    assert frame.state.tolist() == ["complete"] * 3
+    assert frame.windows.tolist() == [2] * 3
+    assert not hasattr(found.forecaster, "model_")
+    best = found.forecaster.get_params()
+    assert best == bare(3).get_params() | frame.loc[0, ["lookback", "learning_rate"]].to_dict()
+
+
+def test_the_score_is_that_of_a_backtest_before_the_last_rows(df, found):
+    scores = found.forecaster.backtest(df.iloc[:-3], windows=2, refit=True, **NAMES).scores
+    assert scores.loc["seqkeras", "MAE"] == pytest.approx(found.trials.MAE[0], rel=1e-3)
+
+
+def test_the_last_rows_have_no_part_in_it_and_the_seed_says_what_is_tried(df, found):
+    other = df.assign(sold=np.where(np.arange(60) >= 57, 1e6, df.sold))
+    again = tune(bare(3), other, space=SPACE, trials=2, score="MAE", **NAMES).trials
+    first = found.trials[found.trials.trial < 2]
+    assert again.learning_rate.tolist() == first.learning_rate.tolist()
+    np.testing.assert_allclose(again.MAE, first.MAE, rtol=1e-3)
+
+
+def test_a_search_goes_on_in_its_storage(df, tmp_path):
+    search = functools.partial(
+        tune,
+        bare(3),
+        df,
+        space=SPACE,
+        windows=1,
+        storage=f"sqlite:///{tmp_path}/search.db",
+        **NAMES,
+    )
+    first, second = search(trials=1).trials, search(trials=2).trials
+    assert (len(first), len(second)) == (1, 2)
+    assert second.learning_rate.nunique() == 2
+    assert first.MASE[0] in second.MASE.tolist()
+    with pytest.raises(ArgumentError, match="name must be a new one, or that of a search on the s"):
+        search(trials=3, score="RMSE")
+    with pytest.raises(DataError, match="None of 0 trials"):
+        search(trials=1, seconds=1e-9, name="another")
+
+
+def shifted(features, *, lookback, horizon, shift):
+    """The newest value and something far off it, which no training mends."""
+    x = keras.Input((lookback, features))
+    weight = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    newest = weight(x)[:, -1]
+    return keras.Model(x, keras.layers.RepeatVector(horizon)(newest)[..., 0] + shift)
+
+
+def test_a_trial_that_is_worse_than_the_others_is_given_up(df):
+    def space(trial):
+        trial.suggest_float("nothing", 0, 1)
+        shift = 9.0 if trial.number == 4 else 0.0
+        return {"model": functools.partial(shifted, shift=shift)}
+
+    frame = tune(bare(3, units=None), df, space=space, trials=5, **NAMES).trials.set_index("trial")
+    assert frame.state.tolist()[:4] == ["complete"] * 4
+    assert frame.loc[4, ["state", "windows", "why"]].tolist() == ["pruned", 1, ""]
+
+
+def test_a_trial_that_cannot_be_fitted_says_why(df):
+    found = tune(bare(3), df, space={"lookback": [300, 4]}, trials=4, windows=1, **NAMES)
+    assert found.forecaster.lookback == 4
+    failed = found.trials[found.trials.state == "pruned"]
+    assert len(failed)
+    assert failed.why.str.contains("must have 303").all()
+    assert failed.MASE.isna().all()
+    with pytest.raises(
+        DataError, match=r"None of 1 trials could be fitted\. The first: The series"
+    ):
+        tune(bare(3), df, space={"lookback": [300]}, trials=1, **NAMES)
+
+
+def test_without_a_space_the_first_trial_is_the_forecaster_itself(df):
+    given = bare(3, model="segment_rnn", lookback=None)
+    found = tune(given, df, trials=1, windows=1, **NAMES)
+    first = found.trials.iloc[0]
+    assert first[["model", "units", "learning_rate"]].tolist() == [
+        "segment_rnn", 2, given.learning_rate,
+    ]  # fmt: skip
+    expected = given.backtest(df.iloc[:-3], **NAMES).scores.loc["seqkeras", "MASE"]
+    assert abs(first.MASE - expected) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trials": 0}, "trials must be an integer >= 1"),
+        ({"windows": 0}, "windows must be an integer >= 1"),
+        ({"holdout": -1}, "holdout must be an integer >= 0"),
+        ({"score": "MSE"}, "score must be one of 'MAE', "),
+        ({"seconds": 0}, "seconds must be a finite number > 0"),
+        ({"seed": None}, "seed must be an integer >= 0"),
+        ({"space": {"hidden": [1]}}, "space must be one of"),
+    ],
+)
+def test_bad_arguments_are_refused_before_any_trial(df, options, message):
+    with pytest.raises(ArgumentError, match=message):
+        tune(bare(3), df, **options, **NAMES)
+
+
+def test_rows_that_are_too_few_are_refused_before_any_trial(df):
+    with pytest.raises(DataError, match=r"has 8 rows and must have 10 \(1 \+ 9 to hold out\)"):
+        tune(bare(3), df.head(8), **NAMES)
