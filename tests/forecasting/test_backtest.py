@@ -246,6 +246,20 @@ def test_more_windows_than_there_are_rows_are_refused(panel):
         forecaster.backtest(panel, windows=100)
 
 
+def test_words_that_come_after_a_cutoff_are_new_to_its_fit(small):
+    """As they would be in `predict`: none of the words of a row, and no word shifts another."""
+    words = np.where(small.groupby("shop").cumcount(ascending=False) < 3, "a new one", "b")
+    df = small.rename(columns={"shop": "unique_id"}).assign(
+        promo=np.where(small.day.dt.day % 3 == 0, "c", words)
+    )
+    columns = {"time_col": "day", "target_col": "sold", "future_covariates": ["promo"]}
+    columns["calendar"] = "auto"
+    found = bare(4).backtest(df, **columns).frame
+    train = df[df.groupby("unique_id").cumcount(ascending=False) >= 4]
+    expected = bare(4).fit(train, **columns).predict(future=df)
+    np.testing.assert_allclose(found.yhat, expected.yhat, rtol=1e-4)
+
+
 def test_what_is_missing_behind_the_cutoff_alone_is_refused_before_the_training(small):
     def never(features, **sizes):
         raise AssertionError("a network was built")
@@ -262,17 +276,3 @@ def test_what_is_missing_behind_the_cutoff_alone_is_refused_before_the_training(
         assert np.isfinite(bare(4).backtest(df, **options).frame.yhat).all()
     found = bare(4).backtest(without(6), refit=True, **options | {"windows": 2})
     assert np.isfinite(found.frame.yhat).all()
-
-
-def test_words_that_come_after_a_cutoff_are_new_to_its_fit(small):
-    """As they would be in `predict`: none of the words of a row, and no word shifts another."""
-    words = np.where(small.groupby("shop").cumcount(ascending=False) < 3, "a new one", "b")
-    df = small.rename(columns={"shop": "unique_id"}).assign(
-        promo=np.where(small.day.dt.day % 3 == 0, "c", words)
-    )
-    columns = {"time_col": "day", "target_col": "sold", "future_covariates": ["promo"]}
-    columns["calendar"] = "auto"
-    found = bare(4).backtest(df, **columns).frame
-    train = df[df.groupby("unique_id").cumcount(ascending=False) >= 4]
-    expected = bare(4).fit(train, **columns).predict(future=df)
-    np.testing.assert_allclose(found.yhat, expected.yhat, rtol=1e-4)
