@@ -76,6 +76,11 @@ class Covariates:
         """How many features of a timestep each of these past or future columns is."""
         return [(name, self._width(name)) for name in names]
 
+    @property
+    def calendar_widths(self) -> list[tuple[str, int]]:
+        """How many features of a timestep each feature of the calendar is."""
+        return [(name, _calendar_features.width([name])) for name in self.calendar]
+
     def learn(self, df: pd.DataFrame) -> "Covariates":
         """The same with the words that the columns of `df` hold.
 
@@ -135,7 +140,7 @@ class Covariates:
             places = _places(self.words[name], other.words[name]) if name in self.words else [0]
             columns += [-1 if place < 0 else first + place for place in places]
             first += width
-        columns += range(first, first + 2 * len(self.calendar))
+        columns += range(first, first + self._calendar_width)
         rows = np.pad(known.rows.values, [(0, 0), (0, 1)])[:, columns]  # the last one is of zeros
         words = [name for name in self.static if name in self.words]
         tables = [
@@ -151,7 +156,7 @@ class Covariates:
 
     @property
     def _calendar_width(self) -> int:
-        return _calendar_features.width(self.calendar)
+        return sum(width for _, width in self.calendar_widths)
 
     def _encode(
         self,

@@ -39,8 +39,9 @@ def covariate_parts(panel: Panel, *, masked: bool) -> list[Part]:
     covariates, first = panel.covariates, 1 + masked
     past = dict(_consecutive(covariates.widths(covariates.past), first))
     ahead = dict(_consecutive(covariates.widths(covariates.future), 0))
-    begin = covariates.future_width - 2 * len(covariates.calendar)
-    clock = dict(_consecutive([(f"calendar_{one}", 2) for one in covariates.calendar], begin))
+    widths = [(f"calendar_{name}", width) for name, width in covariates.calendar_widths]
+    begin = covariates.future_width - sum(width for _, width in widths)
+    clock = dict(_consecutive(widths, begin))
     known = first + covariates.past_width  # where the future covariates begin in the lookback
     return [
         *(Part(name, {"inputs": place}) for name, place in past.items()),

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError
+from seqkeras.forecasting._calendar import Calendar
 from seqkeras.forecasting._covariates import Covariates, Known
 from seqkeras.forecasting._frames import read_alike, read_panel
 from seqkeras.windows import GroupedArray
@@ -165,7 +166,9 @@ def test_covariates_can_be_told_in_the_words_of_another_fit():
     other = replace(whole, words={"word": ("b", "c", "d"), "kind": ("w", "x", "y")})
 
     def known(covariates):
-        rows = GroupedArray(covariates.rows(df, times, str), [0, 1, 2, 3])
+        rows = GroupedArray(
+            covariates.rows(df, times, str, Calendar(str(times.dtype), "D")), [0, 1, 2, 3]
+        )
         return Known(rows, *covariates.of_series(df, str))
 
     recoded, expected = whole.recode(known(whole), other), known(other)

@@ -1,5 +1,6 @@
 import functools
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,9 @@ from seqkeras.errors import ArgumentError, MissingDependencyError
 from seqkeras.forecasting import Forecaster
 from seqkeras.forecasting._calendar import Calendar
 from seqkeras.forecasting._calendar_features import choose
+from seqkeras.forecasting._frames import read_panel
 from seqkeras.forecasting._holidays import _dates, count
+from seqkeras.forecasting._parts import covariate_parts
 
 quick = functools.partial(
     Forecaster, 7, lookback=14, units=2, epochs=1, levels=(), seed=0, progress=False
@@ -89,3 +92,16 @@ def test_a_forecast_knows_the_holidays_of_its_horizon(tmp_path, monkeypatch):
         quick().fit(df, calendar="holidays:DE")
     monkeypatch.undo()
     pd.testing.assert_frame_equal(loaded.predict(), forecast, rtol=1e-5)
+
+
+def test_one_column_of_holidays_stands_among_pairs_of_sine_and_cosine(panel):
+    names = {"future_covariates": ["promo"], "calendar": ["day_of_week", "holidays:DE", "month"]}
+    one, two = (read_panel(panel.assign(promo=list("ab" * 105)), **names) for _ in range(2))
+    other = replace(two.covariates, words={"promo": ("b", "c", "d")})
+    known = one.covariates.recode(one.known, other).rows.values
+    assert known.shape[1] == other.future_width == 3 + 2 + 1 + 2
+    np.testing.assert_array_equal(known[:, 3:], one.known.rows.values[:, 2:])
+    places = {part.name: part.places["future"] for part in covariate_parts(one, masked=False)}
+    assert places["calendar_day_of_week"] == slice(2, 4)
+    assert places["calendar_holidays:DE"] == slice(4, 5)
+    assert places["calendar_month"] == slice(5, 7)
