@@ -76,6 +76,10 @@ class Covariates:
         """How many features of a timestep each of these past or future columns is."""
         return [(name, self._width(name)) for name in names]
 
+    def calendar_widths(self) -> list[tuple[str, int]]:
+        """How many features of a timestep each calendar feature is."""
+        return [(name, _calendar_features.width((name,))) for name in self.calendar]
+
     def learn(self, df: pd.DataFrame) -> "Covariates":
         """The same with the words that the columns of `df` hold.
 
@@ -135,7 +139,7 @@ class Covariates:
             places = _places(self.words[name], other.words[name]) if name in self.words else [0]
             columns += [-1 if place < 0 else first + place for place in places]
             first += width
-        columns += range(first, first + 2 * len(self.calendar))
+        columns += range(first, first + self._calendar_width)
         rows = np.pad(known.rows.values, [(0, 0), (0, 1)])[:, columns]  # the last one is of zeros
         words = [name for name in self.static if name in self.words]
         tables = [

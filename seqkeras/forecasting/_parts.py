@@ -39,14 +39,14 @@ def covariate_parts(panel: Panel, *, masked: bool) -> list[Part]:
     covariates, first = panel.covariates, 1 + masked
     past = dict(_consecutive(covariates.widths(covariates.past), first))
     ahead = dict(_consecutive(covariates.widths(covariates.future), 0))
-    begin = covariates.future_width - 2 * len(covariates.calendar)
-    clock = dict(_consecutive([(f"calendar_{one}", 2) for one in covariates.calendar], begin))
+    begin = sum(width for _, width in covariates.widths(covariates.future))
+    clock = dict(_consecutive(covariates.calendar_widths(), begin))
     known = first + covariates.past_width  # where the future covariates begin in the lookback
     return [
         *(Part(name, {"inputs": place}) for name, place in past.items()),
         *(_known_ahead(name, place, known) for name, place in ahead.items()),
         *_static_parts(panel),
-        *(_known_ahead(name, place, known) for name, place in clock.items()),
+        *(_known_ahead(f"calendar_{name}", place, known) for name, place in clock.items()),
     ]
 
 

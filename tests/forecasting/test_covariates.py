@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError
+from seqkeras.forecasting._calendar import Calendar
 from seqkeras.forecasting._covariates import Covariates, Known
 from seqkeras.forecasting._frames import read_alike, read_panel
 from seqkeras.windows import GroupedArray
@@ -161,11 +162,13 @@ def test_words_that_come_back_as_numbers_are_refused(shops):
 def test_covariates_can_be_told_in_the_words_of_another_fit():
     df = pd.DataFrame({"number": [1.0, 2.0, 3.0], "word": ["b", "a", "d"], "kind": ["y", "x", "z"]})
     times = pd.date_range("2024-01-01", periods=3)
-    whole = Covariates(("word",), ("number",), ("kind",), ("day_of_week",)).learn(df)
+    calendar = ("holidays:DE", "day_of_week")
+    whole = Covariates(("word",), ("number",), ("kind",), calendar).learn(df)
     other = replace(whole, words={"word": ("b", "c", "d"), "kind": ("w", "x", "y")})
 
     def known(covariates):
-        rows = GroupedArray(covariates.rows(df, times, str), [0, 1, 2, 3])
+        days = Calendar(str(times.dtype), "D")
+        rows = GroupedArray(covariates.rows(df, times, str, days), [0, 1, 2, 3])
         return Known(rows, *covariates.of_series(df, str))
 
     recoded, expected = whole.recode(known(whole), other), known(other)
