@@ -47,7 +47,7 @@ def covariate_parts(panel: Panel, *, masked: bool) -> list[Part]:
         *(Part(name, {"inputs": place}) for name, place in past.items()),
         *(_known_ahead(name, place, known) for name, place in ahead.items()),
         *_static_parts(panel),
-        *(_known_ahead(name, place, known) for name, place in clock.items()),
+        *(_known_ahead(f"calendar_{name}", place, known) for name, place in clock.items()),
     ]
 
 

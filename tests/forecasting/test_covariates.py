@@ -162,7 +162,8 @@ def test_words_that_come_back_as_numbers_are_refused(shops):
 def test_covariates_can_be_told_in_the_words_of_another_fit():
     df = pd.DataFrame({"number": [1.0, 2.0, 3.0], "word": ["b", "a", "d"], "kind": ["y", "x", "z"]})
     times = pd.date_range("2024-01-01", periods=3)
-    whole = Covariates(("word",), ("number",), ("kind",), ("day_of_week",)).learn(df)
+    calendar = ("holidays:DE", "day_of_week")
+    whole = Covariates(("word",), ("number",), ("kind",), calendar).learn(df)
     other = replace(whole, words={"word": ("b", "c", "d"), "kind": ("w", "x", "y")})
 
     def known(covariates):

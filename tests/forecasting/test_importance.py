@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -168,8 +169,12 @@ def test_the_error_is_that_of_the_forecasts():
 
 
 def test_parts_stand_side_by_side(fitted):
-    parts = [target_part(fitted.panel_, masked=True), *covariate_parts(fitted.panel_, masked=True)]
-    for name, width in [("inputs", 9), ("future", 6), ("static", 1), ("categories", 1)]:
+    """Whatever a feature of the calendar is wide: holidays are one number."""
+    known = replace(fitted.panel_.covariates, calendar=("holidays:DE", "day_of_week"))
+    panel = replace(fitted.panel_, covariates=known)
+    parts = [target_part(panel, masked=True), *covariate_parts(panel, masked=True)]
+    assert [part.name for part in parts[-2:]] == ["calendar_holidays:DE", "calendar_day_of_week"]
+    for name, width in [("inputs", 10), ("future", 7), ("static", 1), ("categories", 1)]:
         places = [part.places[name] for part in parts if name in part.places]
         columns = [number for place in places for number in range(width)[place]]
         assert sorted(columns) == list(range(width))
