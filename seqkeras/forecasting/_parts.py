@@ -39,9 +39,8 @@ def covariate_parts(panel: Panel, *, masked: bool) -> list[Part]:
     covariates, first = panel.covariates, 1 + masked
     past = dict(_consecutive(covariates.widths(covariates.past), first))
     ahead = dict(_consecutive(covariates.widths(covariates.future), 0))
-    widths = [(f"calendar_{name}", width) for name, width in covariates.calendar_widths]
-    begin = covariates.future_width - sum(width for _, width in widths)
-    clock = dict(_consecutive(widths, begin))
+    begin = sum(width for _, width in covariates.widths(covariates.future))
+    clock = dict(_consecutive(covariates.calendar_widths, begin))
     known = first + covariates.past_width  # where the future covariates begin in the lookback
     return [
         *(Part(name, {"inputs": place}) for name, place in past.items()),
