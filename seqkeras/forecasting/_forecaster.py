@@ -339,7 +339,7 @@ class Forecaster(BaseEstimator):
         if self.head_ is None:
             fix = "Give the forecaster a head, such as head='quantiles', and fit again."
             raise bad_argument("head", None, "what futures are drawn from", fix)
-        steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
+        steps = self._steps(horizon)
         self._check_horizon(steps)
         newest = self._newest
         ahead = read_future(newest, future, steps)
@@ -371,7 +371,7 @@ class Forecaster(BaseEstimator):
             NotFittedError: `fit` was not called.
         """
         self._check_fitted()
-        steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
+        steps = self._steps(horizon)
         return (self.panel_ if df is None else self._other(df, "raise")[0]).future_frame(steps)
 
     def _forecast(
@@ -391,7 +391,7 @@ class Forecaster(BaseEstimator):
     ) -> tuple[Panel, StandardScaler, Floats, int]:
         """What `_look` takes."""
         self._check_fitted()
-        steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
+        steps = self._steps(horizon)
         self._check_horizon(steps)
         panel, scaler = (self._newest, self.scaler_) if df is None else self._other(df, fill)
         return panel, scaler, read_future(panel, future, steps), steps
@@ -430,6 +430,10 @@ class Forecaster(BaseEstimator):
             forecasts[f"yhat-lo-{level:g}"] = np.maximum(low, least)
             forecasts[f"yhat-hi-{level:g}"] = outlook.point + widths[:, number] * outlook.above
         return forecasts
+
+    def _steps(self, horizon: int | None) -> int:
+        """Timesteps that are asked for."""
+        return self.horizon_ if horizon is None else check_integer("horizon", horizon)
 
     def _check_horizon(self, steps: int) -> None:
         if steps > self.horizon_ and self.intervals_ is not None:
