@@ -124,14 +124,13 @@ class Fitting:
             intervals=intervals,
             scaler=series.scaler,
             inputs=series.inputs,
-            panel=self.panel.tail(self.lookback + self._rows_behind),
+            panel=self._kept(intervals),
         )
 
-    @property
-    def _rows_behind(self) -> int:
-        """Rows before the newest lookback that are kept, for intervals that follow the series."""
-        follows = self.parameters.levels and self.parameters.intervals == "adaptive"
-        return int(self.parameters.horizon) if follows else 0
+    def _kept(self, intervals: ConformalIntervals | None) -> Panel:
+        """The newest lookback, and what intervals that follow the series look back on."""
+        follows = intervals is not None and intervals.follows
+        return self.panel.tail(self.lookback + int(self.parameters.horizon) * follows)
 
     def _network(self, model: "str | Builder | keras.Model") -> keras.Model:
         covariates, masked = self.panel.covariates, self.panel.has_missing
@@ -197,7 +196,7 @@ class Fitting:
         levels, count = tuple(self.parameters.levels), len(self.panel.ids)
         intervals = ConformalIntervals.fit(errors, levels=levels, series=count)
         if self.parameters.intervals != "per_series":
-            return intervals
+            return replace(intervals, follows=self.parameters.intervals == "adaptive")
         return intervals.per_series(errors, _series_of(self.held_out, self.parameters.horizon))
 
     def _recent(self, series: "_Scaled") -> "_Scaled":

@@ -556,7 +556,7 @@ class Forecaster(BaseEstimator):
         """
         self._check_fitted()
         panel, rows_behind = _observations.continued(self, rows), 0
-        if self.intervals_ is not None and self.intervals == "adaptive":
+        if self.intervals_ is not None and self.intervals_.follows:
             self.intervals_ = _adaptive.after_rows(self, self.intervals_, panel)
             rows_behind = self.horizon_
         self.panel_ = panel.tail(self.lookback_ + rows_behind)

@@ -314,3 +314,26 @@ def test_intervals_follow_the_series_as_those_of_update_do(fitted, model):
     wrong[3] = np.full_like(wrong[3], np.nan)
     with pytest.raises(ArgumentError, match="not finite"):
         stepper.restore(tuple(wrong))
+
+
+def test_a_network_that_fails_while_intervals_follow_leaves_the_state_as_it_was(
+    fitted, monkeypatch
+):
+    stepper = fitted("segment_rnn")[0].stepper()
+    network, before = stepper._network, stepper.state()
+    for turn in range(HORIZON - 1):
+        stepper.update([1e3 * turn, 2e3, 3e3])
+
+    def fails(*given):
+        raise KeyboardInterrupt
+
+    waiting = stepper.state()
+    monkeypatch.setattr(type(network), "predict_on_batch", fails)
+    with pytest.raises(KeyboardInterrupt):
+        stepper.update([1.0, 2.0, 3.0])
+    monkeypatch.undo()
+    for now, then in zip(stepper.state(), waiting, strict=True):
+        np.testing.assert_array_equal(now, then)
+    stepper.update([1.0, 2.0, 3.0])
+    assert (stepper.state()[2][:, 3] == before[2][:, 3]).all()
+    assert (stepper.state()[3] != before[3]).all()
