@@ -315,7 +315,13 @@ def _hold_out(parameters: "Forecaster", panel: Panel, lookback: int) -> Integers
     # What was constant before has no scale of its own to measure errors by.
     varied = enough & (panel.values.select(0, lengths - rows).spread() > 0)
     rows = np.where(varied, rows, 0) if varied.any() else rows
-    check_enough(known_targets(panel, rows, horizon), tuple(parameters.levels))
+    known = known_targets(panel, rows, horizon)
+    if not known:
+        raise DataError(
+            f"All {rows.sum()} held-out targets are missing: nothing says which weights are best. "
+            "Hold out more rows with validation=..., or use validation=0 with levels=()."
+        )
+    check_enough(known, tuple(parameters.levels))
     return rows
 
 
