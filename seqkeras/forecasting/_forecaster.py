@@ -383,6 +383,8 @@ class Forecaster(BaseEstimator):
         if self.intervals_ is None:
             return panel, self._answers(outlook)
         known = self.panel_.ids.get_indexer(panel.ids)
+        if panel.columns.id != self.panel_.columns.id:
+            known[:] = -1  # a series without an id has the number 0, which others may be called
         factor = np.where(known[:, np.newaxis] < 0, 1.0, self.intervals_.factor[known])
         return panel, self._answers(outlook, factor)
 

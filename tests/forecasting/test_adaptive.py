@@ -150,6 +150,16 @@ def test_other_rows_of_a_known_series_have_its_width_and_new_series_that_of_all(
     )
 
 
+def test_the_series_without_an_id_is_not_one_that_is_called_0():
+    df = rows(frame(), 0, ROWS)
+    one = df[df.unique_id == "a"].drop(columns="unique_id")
+    known = quick().fit(one)
+    known.intervals_.factor[:] = 3
+    found = [known.predict(df=df) for df in (one, one.assign(unique_id=0))]
+    own, other = (df["yhat-hi-80"] - df["yhat"] for df in found)
+    np.testing.assert_allclose(own, 3 * other, rtol=1e-4)
+
+
 @pytest.mark.parametrize("intervals", ["split", "per_series"])
 def test_other_intervals_stay_as_they_are(intervals):
     df = frame()
