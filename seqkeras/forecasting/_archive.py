@@ -171,9 +171,7 @@ def _restore(
     return forecaster._take(fitted)
 
 
-def _restore_intervals(
-    header: dict[str, Any], arrays: dict[str, Any]
-) -> ConformalIntervals | None:
+def _restore_intervals(header: dict[str, Any], arrays: dict[str, Any]) -> ConformalIntervals | None:
     if not header["levels"]:
         return None
     parts = {name: arrays[name] for name in ("radius", "factor", "waiting")}

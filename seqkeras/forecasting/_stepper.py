@@ -198,9 +198,14 @@ class ForecastStepper:
 
         Raises:
             FileFormatError: the bytes are damaged, of a later version, or of a forecaster with
-                other columns, another lookback or another frequency.
+                other covariates or words of them, lookback, horizon, levels, frequency or kind of
+                stamps; or of whose intervals, or missing targets, the same does not hold.
         """
-        fix = "Its columns, lookback and frequency must be those that the state was made with."
+        fix = (
+            "These must be as they were where the state was made: covariates and their words, "
+            "lookback, horizon, levels, whether intervals follow the series, frequency and dtype "
+            "of the stamps, and whether targets may be missing."
+        )
         shapes = [(one.shape[1:], one.dtype) for one in self._arrays]
         return unpack(data, shapes, self._fingerprint, "this one", kind="forecaster", fix=fix)
 
@@ -211,11 +216,14 @@ class ForecastStepper:
     @property
     def _fingerprint(self) -> str:
         """Of what a state means."""
-        panel = self._forecaster.panel_
+        fitted, panel = self._forecaster, self._forecaster.panel_
+        intervals = fitted.intervals_
+        kind = None
+        if intervals is not None:
+            kind = [float(level) for level in intervals.levels], intervals.follows
         means = [
-            self._values.shape[1], self._forecaster.horizon_, self._forecaster.levels,
-            self._readings.masked, asdict(panel.covariates),
-            asdict(panel.calendar), self._clock.dtype,
+            fitted.lookback_, fitted.horizon_, kind, self._readings.masked,
+            asdict(panel.covariates), asdict(panel.calendar), self._clock.dtype,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(means, default=str).encode()).hexdigest()
 
