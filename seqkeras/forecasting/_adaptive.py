@@ -64,7 +64,7 @@ def _factors(
     horizon = forecaster.horizon_
     numbers = forecaster.panel_.ids.get_indexer(panel.ids)
     as_now = intervals.factor[numbers[origins.series]]
-    if seen is None or forecaster.intervals != "adaptive":
+    if seen is None or not intervals.follows:
         return as_now
     passed = (origins.rows - seen[origins.series]) // horizon
     if not passed.any():

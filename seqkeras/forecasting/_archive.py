@@ -78,7 +78,7 @@ def load(cls: type, path: str | Path, *, custom_objects: dict[str, Any] | None) 
 
 def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
     params = forecaster.get_params(deep=False)
-    panel = forecaster.panel_
+    panel, intervals = forecaster.panel_, forecaster.intervals_
     if not all(isinstance(one, str) for one in members_of(params["model"])):
         params["model"] = None  # the network itself takes its place in `load`
     if isinstance(params["head"], Head):
@@ -97,7 +97,8 @@ def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
         "ids_dtype": dtype_of(panel.ids),
         "horizon": forecaster.horizon_,
         "lookback": forecaster.lookback_,
-        "levels": [] if forecaster.intervals_ is None else forecaster.intervals_.levels,
+        "levels": [] if intervals is None else intervals.levels,
+        "follows": intervals is not None and intervals.follows,
         "season_length": forecaster.season_length_,
         "logs": [asdict(log) for log in forecaster.logs_],
         "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
@@ -147,7 +148,6 @@ def _restore(
     outputs = 1 if head is None else head.outputs
     sizes = NetworkSizes.of(panel.covariates, masked=header["masked"], outputs=outputs)
     check_network(network, header["lookback"], header["horizon"], sizes)
-    levels = tuple(header["levels"])
     logs = tuple(_restore_log(log) for log in header["logs"])
     covariates = CovariateScaler(
         StandardScaler.from_state(arrays["rows_center"], arrays["rows_scale"]),
@@ -161,9 +161,7 @@ def _restore(
         log=logs[0],
         logs=logs,
         head=head,
-        intervals=ConformalIntervals(levels, arrays["radius"], arrays["factor"], arrays["waiting"])
-        if levels
-        else None,
+        intervals=_restore_intervals(header, arrays),
         scaler=StandardScaler.from_state(arrays["center"], arrays["scale"]),
         inputs=Inputs(covariates, header["season_length"], header["masked"]),
         panel=panel,
@@ -171,6 +169,13 @@ def _restore(
     forecaster = cls(**params)
     forecaster._check_parameters()
     return forecaster._take(fitted)
+
+
+def _restore_intervals(header: dict[str, Any], arrays: dict[str, Any]) -> ConformalIntervals | None:
+    if not header["levels"]:
+        return None
+    parts = {name: arrays[name] for name in ("radius", "factor", "waiting")}
+    return ConformalIntervals(tuple(header["levels"]), **parts, follows=header["follows"])
 
 
 def _restore_panel(header: dict[str, Any], arrays: dict[str, Any]) -> Panel:
@@ -203,7 +208,7 @@ def _add_missing_parts(
     """What earlier versions of the format did not have."""
     if header["version"] <= 2:
         # Intervals were the same for all series, and only a lookback of each was kept.
-        header["params"]["intervals"] = "split"
+        header["params"]["intervals"], header["follows"] = "split", False
         header["lookback"] = int(values.lengths[0])
         header["logs"] = [{"learning_rate": (), **header["log"]}]
         series, levels = len(values), len(header["levels"])
@@ -245,7 +250,8 @@ def _check_plain(header: dict[str, Any]) -> None:
     for name in ("horizon", "lookback", "season_length"):
         check_integer(name, header[name])
     check_levels(tuple(header["levels"]))
-    check_flag("masked", header["masked"])
+    for name in ("masked", "follows"):
+        check_flag(name, header[name])
     names = list(header["columns"].values())
     if len(set(names)) < len(names):
         raise ValueError(f"its columns are {names}")
@@ -274,8 +280,11 @@ def _check_parts(header: dict[str, Any], arrays: dict[str, Any], values: Grouped
     if wrong or len(values) != series:
         raise ValueError(f"its parts do not fit each other: {values}, {wrong}")
     waiting = arrays.get("waiting", np.zeros(series, np.int64))
-    if ((waiting < 0) | (values.lengths < lookback + waiting)).any():
-        raise ValueError(f"its series are shorter than a lookback of {lookback}: {values}")
+    if ((waiting < 0) | (waiting >= horizon)).any():
+        raise ValueError(f"its forecasts wait for up to {waiting.max()} rows")
+    must = lookback + horizon * header["follows"]
+    if (values.lengths < must).any():
+        raise ValueError(f"its series are shorter than {must} rows: {values}")
 
 
 def _plain(value: Any) -> Any:

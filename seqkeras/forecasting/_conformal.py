@@ -38,6 +38,7 @@ class ConformalIntervals:
         factor: `(series, levels)`.
         waiting: `(series,)`, rows behind the forecast that `follow` looks at next, fewer than the
             horizon; all 0 where nothing is followed.
+        follows: whether what becomes of forecasts is followed.
 
     Example:
         >>> residuals = np.random.default_rng(0).normal(size=(500, 3)) * [1.0, 2.0, 3.0]
@@ -49,6 +50,7 @@ class ConformalIntervals:
     radius: Floats
     factor: Floats
     waiting: npt.NDArray[np.int64]
+    follows: bool = False
 
     @classmethod
     def fit(

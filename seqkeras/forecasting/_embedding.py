@@ -4,7 +4,7 @@ import keras
 import pandas as pd
 
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting._ensemble import MEMBER
+from seqkeras.forecasting._ensemble import networks_of
 from seqkeras.forecasting._panel import Panel
 
 
@@ -18,7 +18,8 @@ def last_state(network: keras.Model) -> keras.Model:
     Raises:
         ArgumentError: the network has no recurrent layer.
     """
-    if members := [layer for layer in network.layers if layer.name.startswith(MEMBER)]:
+    members = networks_of(network)
+    if members != [network]:
         states = [last_state(member)(network.input) for member in members]
         return keras.Model(network.input, keras.ops.concatenate(states, axis=-1))
     recurrent = (keras.layers.RNN, keras.layers.Bidirectional)

@@ -53,3 +53,13 @@ def averaged(networks: Sequence[keras.Model]) -> keras.Model:
     ]
     answers = [member(inputs) for member in members]
     return keras.Model(inputs, keras.layers.Average(name="mean")(answers), name="ensemble")
+
+
+def networks_of(network: keras.Model) -> list[keras.Model]:
+    """The networks that `averaged` has joined, in order; of another network, that itself."""
+    found = [
+        layer
+        for layer in network.layers
+        if isinstance(layer, keras.Model) and layer.name.startswith(MEMBER)
+    ]
+    return found or [network]

@@ -106,32 +106,44 @@ class Fitting:
         series = self._scaled(self.panel)
         past = self._scaled(self.panel.select(0, lengths - self.held_out))
         with _seeded(self.parameters.seed) as seed:
-            models = members_of(self.parameters.model)
-            members = [self._trained(one, past, seed + n) for n, one in enumerate(models)]
-            errors = self._errors(averaged([one.network for one in members]), past)
-            for member in members if self.held_out.any() else ():
-                self._train_afresh(member, series)
-            network = averaged([one.network for one in members])
+            members = self._members(seed)
+            network = averaged([one.feedback.network for one in members])
+            held_out = self._recent(past) if self.held_out.any() else None
+            logs = [self._train(one, past, held_out, "fit") for one in members]
+            errors = self._errors(network, past)
+            for member, log in zip(members, logs, strict=True) if held_out else ():
+                self._train_afresh(member, log, series)
             intervals = self._intervals(errors, network, series)
         return Fitted(
             model=network,
             horizon=int(self.parameters.horizon),
             lookback=self.lookback,
             season_length=self.season_length,
-            log=members[0].log,
-            logs=tuple(one.log for one in members),
+            log=logs[0],
+            logs=tuple(logs),
             head=self.head,
             intervals=intervals,
             scaler=series.scaler,
             inputs=series.inputs,
-            panel=self.panel.tail(self.lookback + self._rows_behind),
+            panel=self._kept(intervals),
         )
 
-    @property
-    def _rows_behind(self) -> int:
-        """Rows before the newest lookback that are kept, for intervals that follow the series."""
-        follows = self.parameters.levels and self.parameters.intervals == "adaptive"
-        return int(self.parameters.horizon) if follows else 0
+    def _kept(self, intervals: ConformalIntervals | None) -> Panel:
+        """The newest lookback, and what intervals that follow the series look back on."""
+        follows = intervals is not None and intervals.follows
+        return self.panel.tail(self.lookback + int(self.parameters.horizon) * follows)
+
+    def _members(self, seed: int) -> "list[_Member]":
+        """All networks, before any is trained: what cannot work is refused now."""
+        models = list(enumerate(members_of(self.parameters.model)))
+        # The first one is built last: Keras goes on from there, as if it were alone.
+        return [self._member(one, (seed + n) % 2**32) for n, one in reversed(models)][::-1]
+
+    def _member(self, model: Any, seed: int) -> "_Member":
+        keras.utils.set_random_seed(seed)
+        forcing, horizon = self.parameters.teacher_forcing, int(self.parameters.horizon)
+        feedback = Feedback(self._network(model), horizon, forcing, self.head)
+        return _Member(feedback, feedback.network.get_weights(), seed)
 
     def _network(self, model: "str | Builder | keras.Model") -> keras.Model:
         covariates, masked = self.panel.covariates, self.panel.has_missing
@@ -154,19 +166,12 @@ class Fitting:
         inputs = Inputs(covariates, self.season_length, self.panel.has_missing)
         return _Scaled(panel, scaler, inputs, self.lookback)
 
-    def _trained(self, model: Any, past: "_Scaled", seed: int) -> "_Member":
-        """A network, trained on what comes before the held-out rows."""
-        network = self._network(model)
-        fresh = network.get_weights()
-        held_out = self._recent(past) if self.held_out.any() else None
-        return _Member(network, fresh, self._train(network, past, held_out, seed, "fit"), seed)
-
-    def _train_afresh(self, member: "_Member", series: "_Scaled") -> None:
+    def _train_afresh(self, member: "_Member", log: TrainingLog, series: "_Scaled") -> None:
         """Trains from the weights of before, for as long as it helped, on all rows."""
-        member.network.set_weights(member.fresh)
-        rates = member.log.learning_rate[: member.log.best_epoch]
+        member.feedback.network.set_weights(member.fresh)
+        rates = log.learning_rate[: log.best_epoch]
         if rates:
-            self._train(member.network, series, None, member.seed, "refit", rates)
+            self._train(member, series, None, "refit", rates)
 
     def _errors(self, network: keras.Model, past: "_Scaled") -> Floats:
         """The errors on the held-out rows, `(windows, horizon)`, in their units."""
@@ -197,7 +202,7 @@ class Fitting:
         levels, count = tuple(self.parameters.levels), len(self.panel.ids)
         intervals = ConformalIntervals.fit(errors, levels=levels, series=count)
         if self.parameters.intervals != "per_series":
-            return intervals
+            return replace(intervals, follows=self.parameters.intervals == "adaptive")
         return intervals.per_series(errors, _series_of(self.held_out, self.parameters.horizon))
 
     def _recent(self, series: "_Scaled") -> "_Scaled":
@@ -213,15 +218,14 @@ class Fitting:
 
     def _train(
         self,
-        network: keras.Model,
+        member: "_Member",
         series: "_Scaled",
         held_out: "_Scaled | None",
-        seed: int,
         label: str,
         rates: tuple[float, ...] = (),
     ) -> TrainingLog:
         """Trains with the rates of another training, epoch by epoch; or for as long as it helps."""
-        feedback = self._feedback(network)
+        feedback, seed = member.feedback, member.seed
         steps, truth, free = feedback.steps, feedback.runs_free, feedback.is_judged_free
         batch_size = self.parameters.batch_size or default_batch_size(series.count(steps))
         judged = feedback.horizon if free else steps
@@ -238,18 +242,13 @@ class Fitting:
             callbacks=feedback.callbacks(),
         )
 
-    def _feedback(self, network: keras.Model) -> Feedback:
-        forcing, horizon = self.parameters.teacher_forcing, int(self.parameters.horizon)
-        return Feedback(network, horizon, forcing, self.head)
-
 
 @dataclass(frozen=True)
 class _Member:
-    """A network of an ensemble, or the only one; the weights it began with, and its training."""
+    """A network of an ensemble, or the only one, and the weights that it begins with."""
 
-    network: keras.Model
+    feedback: Feedback
     fresh: list[Any]
-    log: TrainingLog
     seed: int
 
 
@@ -316,7 +315,13 @@ def _hold_out(parameters: "Forecaster", panel: Panel, lookback: int) -> Integers
     # What was constant before has no scale of its own to measure errors by.
     varied = enough & (panel.values.select(0, lengths - rows).spread() > 0)
     rows = np.where(varied, rows, 0) if varied.any() else rows
-    check_enough(known_targets(panel, rows, horizon), tuple(parameters.levels))
+    known = known_targets(panel, rows, horizon)
+    if not known:
+        raise DataError(
+            f"All {rows.sum()} held-out targets are missing: nothing says which weights are best. "
+            "Hold out more rows with validation=..., or use validation=0 with levels=()."
+        )
+    check_enough(known, tuple(parameters.levels))
     return rows
 
 

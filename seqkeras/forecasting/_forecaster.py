@@ -339,7 +339,7 @@ class Forecaster(BaseEstimator):
         if self.head_ is None:
             fix = "Give the forecaster a head, such as head='quantiles', and fit again."
             raise bad_argument("head", None, "what futures are drawn from", fix)
-        steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
+        steps = self._steps(horizon)
         self._check_horizon(steps)
         newest = self._newest
         ahead = read_future(newest, future, steps)
@@ -371,7 +371,7 @@ class Forecaster(BaseEstimator):
             NotFittedError: `fit` was not called.
         """
         self._check_fitted()
-        steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
+        steps = self._steps(horizon)
         return (self.panel_ if df is None else self._other(df, "raise")[0]).future_frame(steps)
 
     def _forecast(
@@ -383,6 +383,8 @@ class Forecaster(BaseEstimator):
         if self.intervals_ is None:
             return panel, self._answers(outlook)
         known = self.panel_.ids.get_indexer(panel.ids)
+        if panel.columns.id != self.panel_.columns.id:
+            known[:] = -1  # a series without an id has the number 0, which others may be called
         factor = np.where(known[:, np.newaxis] < 0, 1.0, self.intervals_.factor[known])
         return panel, self._answers(outlook, factor)
 
@@ -391,7 +393,7 @@ class Forecaster(BaseEstimator):
     ) -> tuple[Panel, StandardScaler, Floats, int]:
         """What `_look` takes."""
         self._check_fitted()
-        steps = self.horizon_ if horizon is None else check_integer("horizon", horizon)
+        steps = self._steps(horizon)
         self._check_horizon(steps)
         panel, scaler = (self._newest, self.scaler_) if df is None else self._other(df, fill)
         return panel, scaler, read_future(panel, future, steps), steps
@@ -430,6 +432,10 @@ class Forecaster(BaseEstimator):
             forecasts[f"yhat-lo-{level:g}"] = np.maximum(low, least)
             forecasts[f"yhat-hi-{level:g}"] = outlook.point + widths[:, number] * outlook.above
         return forecasts
+
+    def _steps(self, horizon: int | None) -> int:
+        """Timesteps that are asked for."""
+        return self.horizon_ if horizon is None else check_integer("horizon", horizon)
 
     def _check_horizon(self, steps: int) -> None:
         if steps > self.horizon_ and self.intervals_ is not None:
@@ -552,7 +558,7 @@ class Forecaster(BaseEstimator):
         """
         self._check_fitted()
         panel, rows_behind = _observations.continued(self, rows), 0
-        if self.intervals_ is not None and self.intervals == "adaptive":
+        if self.intervals_ is not None and self.intervals_.follows:
             self.intervals_ = _adaptive.after_rows(self, self.intervals_, panel)
             rows_behind = self.horizon_
         self.panel_ = panel.tail(self.lookback_ + rows_behind)

@@ -13,6 +13,7 @@ from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.errors import DataError
 from seqkeras.forecasting._calendar import to_integers
 from seqkeras.forecasting._clock import Clock
+from seqkeras.forecasting._conformal import ConformalIntervals
 from seqkeras.forecasting._outlook import Forecasts, Outlook, look_ahead
 from seqkeras.forecasting._readings import Readings
 from seqkeras.forecasting._window_program import WindowProgram, choose_network
@@ -62,6 +63,7 @@ class ForecastStepper:
     def __init__(self, forecaster: "Forecaster", implementation: str = "auto") -> None:
         check_one_of("implementation", implementation, IMPLEMENTATIONS)
         panel, lookback, intervals = forecaster.panel_, forecaster.lookback_, forecaster.intervals_
+        follows = intervals is not None and intervals.follows
         self._forecaster = copy.copy(forecaster)  # a fit or an update of it changes nothing here
         self._network = choose_network(forecaster.model_, lookback, implementation)
         self._clock = Clock(panel.calendar, str(panel.last.dtype), panel.covariates.calendar)
@@ -75,8 +77,7 @@ class ForecastStepper:
         )
         known = forecaster.inputs_.scaler.transform(panel.known)
         self._static, self._categories = known.static.astype(np.float32), known.categories
-        self._follows = intervals is not None and forecaster.intervals == "adaptive"
-        kept = panel.tail(lookback + (forecaster.horizon_ if self._follows else 0))
+        kept = panel.tail(lookback + forecaster.horizon_ * follows)
         self._values = kept.values.values.reshape(len(ids), -1).copy()
         self._rows = kept.known.rows.values.reshape(*self._values.shape, -1).copy()
         keys = np.array([_key(one) for one in ids], dtype=np.int64)
@@ -186,8 +187,7 @@ class ForecastStepper:
                 f"{len(self._numbers)} that were fitted."
             )
         series = np.array([self._numbers[key] for key in place[:, KEY].tolist()])
-        for mine, one in zip(self._arrays, state, strict=True):
-            mine[series] = one
+        self._put(series, state)
 
     def pack_state(self, state: State) -> bytes:
         """A state as bytes, for a file, a database or another process."""
@@ -198,9 +198,14 @@ class ForecastStepper:
 
         Raises:
             FileFormatError: the bytes are damaged, of a later version, or of a forecaster with
-                other columns, another lookback or another frequency.
+                other covariates or words of them, lookback, horizon, levels, frequency or kind of
+                stamps; or of whose intervals, or missing targets, the same does not hold.
         """
-        fix = "Its columns, lookback and frequency must be those that the state was made with."
+        fix = (
+            "These must be as they were where the state was made: covariates and their words, "
+            "lookback, horizon, levels, whether intervals follow the series, frequency and dtype "
+            "of the stamps, and whether targets may be missing."
+        )
         shapes = [(one.shape[1:], one.dtype) for one in self._arrays]
         return unpack(data, shapes, self._fingerprint, "this one", kind="forecaster", fix=fix)
 
@@ -211,11 +216,14 @@ class ForecastStepper:
     @property
     def _fingerprint(self) -> str:
         """Of what a state means."""
-        panel = self._forecaster.panel_
+        fitted, panel = self._forecaster, self._forecaster.panel_
+        intervals = fitted.intervals_
+        kind = None
+        if intervals is not None:
+            kind = [float(level) for level in intervals.levels], intervals.follows
         means = [
-            self._values.shape[1], self._forecaster.horizon_, self._forecaster.levels,
-            self._readings.masked, asdict(panel.covariates),
-            asdict(panel.calendar), self._clock.dtype,
+            fitted.lookback_, fitted.horizon_, kind, self._readings.masked,
+            asdict(panel.covariates), asdict(panel.calendar), self._clock.dtype,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(means, default=str).encode()).hexdigest()
 
@@ -245,26 +253,32 @@ class ForecastStepper:
 
     def _take(self, series: Any, targets: Any, rows: Any) -> None:
         rows = np.concatenate([rows[:, np.newaxis], self._calendar_after(series, 1)], axis=-1)
-        past = self._values[series, 1:], self._rows[series, 1:]
-        self._values[series] = np.concatenate([past[0], targets[:, np.newaxis]], axis=1)
-        self._rows[series] = np.concatenate([past[1], rows], axis=1)
-        self._place[series, COUNT] += 1
-        if self._follows:
-            self._place[series, WAITING] += 1
-            self._follow(series[self._place[series, WAITING] == self._forecaster.horizon_])
+        values = np.concatenate([self._values[series, 1:], targets[:, np.newaxis]], axis=1)
+        rows = np.concatenate([self._rows[series, 1:], rows], axis=1)
+        place, factor = self._place[series], self._factor[series]
+        place[:, COUNT] += 1
+        intervals = self._forecaster.intervals_
+        if intervals is not None and intervals.follows:
+            place[:, WAITING] += 1
+            due = np.flatnonzero(place[:, WAITING] == self._forecaster.horizon_)
+            before = replace(intervals, factor=factor[due])
+            factor[due] = self._followed(before, series[due], values[due], rows[due])
+            place[due, WAITING] = 0
+        self._put(series, (values, rows, place, factor))  # at last: the network may have raised
 
-    def _follow(self, series: Any) -> None:
-        """Looks at what became of forecasts one horizon ago, as `Forecaster.update` does."""
+    def _put(self, series: Any, state: State) -> None:
+        for mine, one in zip(self._arrays, state, strict=True):
+            mine[series] = one
+
+    def _followed(self, before: ConformalIntervals, series: Any, values: Any, rows: Any) -> Any:
+        """How wide intervals are after a forecast one horizon ago, as `Forecaster.update` does."""
+        if not len(series):
+            return before.factor
         fitted, first = self._forecaster, self._forecaster.lookback_
-        if fitted.intervals_ is None or not len(series):
-            return
-        rows = self._rows[series]
         ahead = rows[:, first:, rows.shape[2] - fitted.panel_.covariates.future_width :]
-        outlook = self._look(series, self._values[series, :first], rows[:, :first], ahead)
-        errors = outlook.in_widths(self._values[series, first:] - outlook.point)
-        before = replace(fitted.intervals_, factor=self._factor)
-        self._factor = before.follow(errors, series)[0].factor
-        self._place[series, WAITING] = 0
+        outlook = self._look(series, values[:, :first], rows[:, :first], ahead)
+        errors = outlook.in_widths(values[:, first:] - outlook.point)
+        return before.follow(errors, np.arange(len(series)))[0].factor
 
     def _forecast(self, series: Any, ahead: npt.NDArray[np.float64]) -> Forecasts:
         fitted, lookback = self._forecaster, self._forecaster.lookback_

@@ -14,6 +14,16 @@ def series_frame(rows: int, *, start: str = "2020-01-01", freq: str = "D", seed:
 
 
 @pytest.fixture
+def no_training(monkeypatch):
+    """Fails where a network would be trained."""
+
+    def fails(*given, **options):
+        pytest.fail("a network is trained")
+
+    monkeypatch.setattr("seqkeras.forecasting._fitting.train", fails)
+
+
+@pytest.fixture
 def one() -> pd.DataFrame:
     return series_frame(90)
 

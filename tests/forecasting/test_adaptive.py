@@ -118,6 +118,24 @@ def test_a_file_keeps_the_width_of_each_series_and_goes_on_with_it(tmp_path):
     assert loaded.panel_.values.lengths.tolist() == [11, 11]
 
 
+def test_it_is_the_fit_that_says_whether_intervals_follow_the_series(tmp_path):
+    known, df, _ = fitted("plain")
+    known = copy_of(known).update(rows(df, ROWS, ROWS + 2))
+    other = copy_of(known).set_params(intervals="split")
+    for one in (known, other):
+        one.update(rows(df, ROWS + 2, ROWS + 7))
+    other.save(tmp_path / "one.zip")
+    loaded = Forecaster.load(tmp_path / "one.zip")
+    stepper = loaded.stepper()
+    for one in (known, other, loaded):
+        one.update(rows(df, ROWS + 7, ROWS + 9))
+        np.testing.assert_array_equal(one.intervals_.factor, known.intervals_.factor)
+    for row in (7, 8):
+        stepper.update(rows(df, ROWS + row, ROWS + row + 1).set_index("unique_id").y.to_dict())
+    np.testing.assert_allclose(stepper.state()[3], known.intervals_.factor)
+    assert loaded.intervals == "split"
+
+
 def test_other_rows_of_a_known_series_have_its_width_and_new_series_that_of_all():
     known, df, _ = fitted("plain")
     known = copy_of(known).update(rows(df, ROWS, ROWS + 9))
@@ -130,6 +148,16 @@ def test_other_rows_of_a_known_series_have_its_width_and_new_series_that_of_all(
     assert width["a"] == pytest.approx(
         radius * scale["a"] * known.intervals_.factor[0, 1], rel=1e-4
     )
+
+
+def test_the_series_without_an_id_is_not_one_that_is_called_0():
+    df = rows(frame(), 0, ROWS)
+    one = df[df.unique_id == "a"].drop(columns="unique_id")
+    known = quick().fit(one)
+    known.intervals_.factor[:] = 3
+    found = [known.predict(df=df) for df in (one, one.assign(unique_id=0))]
+    own, other = (df["yhat-hi-80"] - df["yhat"] for df in found)
+    np.testing.assert_allclose(own, 3 * other, rtol=1e-4)
 
 
 @pytest.mark.parametrize("intervals", ["split", "per_series"])

@@ -54,6 +54,13 @@ def test_the_last_recurrent_layer_is_read_at_its_last_timestep():
     assert last_state(both).output_shape == (None, 6)
 
 
+def test_a_layer_that_is_called_like_a_member_makes_no_ensemble():
+    x = keras.Input((5, 1))
+    state = keras.layers.GRU(3, name="member_1")(x)
+    network = keras.Model(x, keras.layers.Dense(2, name="member_2")(state))
+    assert last_state(network).output_shape == (None, 3)
+
+
 def test_a_network_without_recurrence_is_refused():
     x = keras.Input((5, 1))
     with pytest.raises(ArgumentError, match="needs a network with a recurrent layer"):

@@ -71,6 +71,17 @@ def test_the_first_member_is_the_network_that_would_be_alone(three, df, known):
     )
 
 
+def test_it_is_so_where_training_draws_at_random_too(df):
+    options = {"teacher_forcing": 0.5, "epochs": 1, "levels": (), "validation": 0}
+    alone = quick(model="recursive", **options).fit(df)
+    both = quick(model=["recursive"] * 2, **options).fit(df)
+    member = both.model_.get_layer("member_1")
+    for own, other in zip(alone.model_.get_weights(), member.get_weights(), strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-5)
+    last = quick(model=["multi_output"] * 2, epochs=1, seed=2**32 - 1).fit(df)
+    assert np.isfinite(last.predict().yhat).all()
+
+
 def test_an_ensemble_is_kept_and_cloned_and_encodes(three, df, known, tmp_path):
     future = three.future_frame().assign(price=2)
     three.save(tmp_path / "three.zip")
@@ -97,6 +108,7 @@ def test_an_ensemble_with_a_head_has_intervals_and_futures(df):
         (["multi_output", "recursive"], "all answer as many steps"),
     ],
 )
+@pytest.mark.usefixtures("no_training")
 def test_lists_that_are_no_ensemble(df, model, message):
     with pytest.raises(ArgumentError, match=message):
         quick(model=model).fit(df)

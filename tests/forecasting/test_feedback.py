@@ -73,9 +73,14 @@ def test_networks_of_ones_own_are_trained_on_their_answers_too(one):
         ({"teacher_forcing": None}, "teacher_forcing must be a number from 0 to 1"),
         ({"teacher_forcing": 0.5, "model": "multi_output"}, "1 where the whole horizon"),
         ({"teacher_forcing": 0.5, "head": "gaussian"}, "1 where there is a head"),
+        (
+            {"teacher_forcing": 0.5, "model": ["recursive", "multi_output"], "levels": ()},
+            "1 where the whole horizon",
+        ),
     ],
-    ids=["large", "word", "none", "multi_output", "head"],
+    ids=["large", "word", "none", "multi_output", "head", "ensemble"],
 )
+@pytest.mark.usefixtures("no_training")
 def test_what_cannot_work_is_refused_before_training(one, options, words):
     forecaster = forecaster_of(**options)
     with pytest.raises(ArgumentError, match=words):

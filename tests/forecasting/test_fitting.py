@@ -1,8 +1,11 @@
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqkeras.errors import DataError
+from seqkeras.forecasting import Forecaster
 from seqkeras.forecasting._fitting import known_targets
 from seqkeras.forecasting._frames import read_panel
 
@@ -29,3 +32,13 @@ def test_targets_that_intervals_are_measured_on_are_counted(lengths, horizon, sh
         if rows
     )
     assert known_targets(panel, held_out, horizon) == counted
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("levels", [(), (80,)], ids=["point", "intervals"])
+@pytest.mark.parametrize("model", ["multi_output", "recursive"])
+def test_held_out_rows_without_any_target_judge_nothing(one, model, levels):
+    df = one.assign(y=one.y.where(one.index < 72))
+    forecaster = Forecaster(3, lookback=30, model=model, units=2, levels=levels, progress=False)
+    with pytest.raises(DataError, match="All 18 held-out targets are missing"):
+        forecaster.fit(df)

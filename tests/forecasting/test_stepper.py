@@ -1,6 +1,7 @@
 """A forecaster that is fed one observation at a time says what `update` and `predict` say."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -288,7 +289,7 @@ def test_states_of_others_are_refused(fitted):
         with pytest.raises(FileFormatError):
             stepper.unpack_state(wrong)
     other = fitted("segment_rnn")[0].stepper()
-    with pytest.raises(FileFormatError, match=r"another forecaster.*Its columns, lookback"):
+    with pytest.raises(FileFormatError, match=r"another forecaster.*covariates and their words"):
         other.unpack_state(data)
     values, *others = stepper.state()
     with pytest.raises(ArgumentError, match="state must be a tuple of arrays"):
@@ -297,6 +298,19 @@ def test_states_of_others_are_refused(fitted):
         stepper.restore((values * np.nan, *others))
     with pytest.raises(DataError, match="3 of 3 states are of series that are not among"):
         stepper.restore((values, others[0], others[1] + 1, others[2]))
+
+
+def test_a_state_fits_where_the_same_is_meant_and_nowhere_else(fitted):
+    forecaster, _ = fitted("segment_rnn")
+    data = forecaster.stepper().pack_state(forecaster.stepper().state())
+    levels, intervals = forecaster.intervals_.levels, forecaster.intervals_
+    other = copy.copy(forecaster).set_params(levels=(50,), intervals="split")
+    other.intervals_ = replace(intervals, levels=tuple(np.float64(one) for one in levels))
+    other.stepper().restore(other.stepper().unpack_state(data))
+    for change in ({"levels": (70, 95)}, {"follows": False}):
+        other.intervals_ = replace(intervals, **change)
+        with pytest.raises(FileFormatError, match="levels, whether intervals follow"):
+            other.stepper().unpack_state(data)
 
 
 @pytest.mark.parametrize("model", ["multi_output", "segment_rnn"])
@@ -314,3 +328,49 @@ def test_intervals_follow_the_series_as_those_of_update_do(fitted, model):
     wrong[3] = np.full_like(wrong[3], np.nan)
     with pytest.raises(ArgumentError, match="not finite"):
         stepper.restore(tuple(wrong))
+
+
+def test_a_network_that_fails_while_intervals_follow_leaves_the_state_as_it_was(
+    fitted, monkeypatch
+):
+    stepper = fitted("segment_rnn")[0].stepper()
+    network, before = stepper._network, stepper.state()
+    for turn in range(HORIZON - 1):
+        stepper.update([1e3 * turn, 2e3, 3e3])
+
+    def fails(*given):
+        raise KeyboardInterrupt
+
+    waiting = stepper.state()
+    monkeypatch.setattr(type(network), "predict_on_batch", fails)
+    with pytest.raises(KeyboardInterrupt):
+        stepper.update([1.0, 2.0, 3.0])
+    monkeypatch.undo()
+    for now, then in zip(stepper.state(), waiting, strict=True):
+        np.testing.assert_array_equal(now, then)
+    stepper.update([1.0, 2.0, 3.0])
+    assert (stepper.state()[2][:, 3] == before[2][:, 3]).all()
+    assert (stepper.state()[3] != before[3]).all()
+
+
+def test_an_ensemble_is_fed_as_well():
+    df = shops()
+    forecaster = Forecaster(
+        HORIZON, model=["multi_output", "segment_rnn"], lookback=LOOKBACK, units=3, epochs=1,
+        levels=(80,), seed=0, progress=False,
+    ).fit(df)  # fmt: skip
+    steps = [(IDS, [4.0, 40.0, 400.0]), (("west",), [480.0]), (("east",), [5.0])]
+    fed(copy.copy(forecaster), forecaster.stepper(), {}, steps)
+
+
+def test_holidays_are_known_without_a_frame():
+    """The steps come to the first days of October, of which the third is one."""
+    pytest.importorskip("holidays", reason="needs the extra holidays")
+    df = shops(rows=272)  # from January 1, 2 and 3 on
+    columns = {"calendar": ["holidays:DE"]}
+    forecaster = Forecaster(
+        HORIZON, lookback=LOOKBACK, units=3, epochs=1, seed=0, progress=False, **POINT
+    ).fit(df, **columns)
+    steps = [(IDS, [4.0 + turn, 40.0, 400.0]) for turn in range(6)]
+    fed(copy.copy(forecaster), stepper := forecaster.stepper(), columns, steps)
+    assert stepper.state()[1].any()
