@@ -64,7 +64,8 @@ def main():
     parser.add_argument("--series", type=int, help="only so many, spread over all")
     parser.add_argument("--held-out", action="store_true", help="leave the test part alone")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--model", default=argparse.SUPPRESS)
+    ensemble = "several are an ensemble"
+    parser.add_argument("--model", nargs="+", default=argparse.SUPPRESS, help=ensemble)
     parser.add_argument("--head", default=argparse.SUPPRESS)
     parser.add_argument("--lookback", type=int, default=argparse.SUPPRESS)
     parser.add_argument("--season-length", type=int)
@@ -105,12 +106,12 @@ def main():
         seconds, used = time.perf_counter() - start, time.process_time() - used
         found = score(histories, actual, by_series(forecast, "yhat"), season)
         report(f"seqkeras, seed {seed}", found, bars)
-        log = forecaster.log_
-        print(
-            f"  lookback {forecaster.lookback_}, best of {len(log.loss)} epochs: {log.best_epoch}, "
-            f"held-out loss {log.val_loss[0]:.4f} to {min(log.val_loss):.4f}, {seconds:.0f} s, "
-            f"{used:.0f} s of processor time"
-        )
+        for log in forecaster.logs_:
+            print(
+                f"  best of {len(log.loss)} epochs: {log.best_epoch}, "
+                f"held-out loss {log.val_loss[0]:.4f} to {min(log.val_loss):.4f}"
+            )
+        print(f"  lookback {forecaster.lookback_}, {seconds:.0f} s, {used:.0f} s of processor time")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ VERSION = 3
 HEADER, ARRAYS, NETWORK = "header.json", "arrays/", "network.keras"
 
 #: The dtype of each array.
-KINDS = {
+DTYPES = {
     "values": "f", "indptr": "i", "last": "i", "center": "f", "scale": "f",
     "radius": "f", "factor": "f", "waiting": "i",
     "rows": "f", "static": "f", "categories": "i",
@@ -340,7 +340,7 @@ def _read_arrays(file: zipfile.ZipFile, table: dict[str, Any]) -> dict[str, Any]
         usable = np.isfinite(arrays[name])
         if name == "values":
             usable |= np.isnan(arrays[name])  # a target that is missing
-        if arrays[name].dtype.kind != KINDS[name] or not usable.all():
+        if arrays[name].dtype.kind != DTYPES[name] or not usable.all():
             raise ValueError(f"array {name!r} holds {dtype}, or numbers that are not finite")
     return arrays
 

@@ -84,7 +84,8 @@ def audit_leaks(
     df, panel, columns = read_history(forecaster, df, first, columns)
     before, after = fitted(0), fitted(first)
     # The second origin reads rows after the first cutoff: only what comes later is changed.
-    later = forecast_at(before.fitted, read(second)[1], before.origins)
+    newer = read(second)[1]
+    later = forecast_at(before.fitted, newer, before.origins, newer.values.lengths - first)
     unit = before.fitted.scaler_.scale_.repeat(2)
     pairs = _learned(before.fitted, after.fitted) | {
         "forecasts": (_scaled(before.forecasts, unit)[::2], _scaled(after.forecasts, unit)[::2]),
@@ -136,13 +137,20 @@ def _learned(before: Forecaster, after: Forecaster) -> dict[str, tuple[Any, Any]
             "losses": [*one.log_.loss, *one.log_.val_loss],
             "weights": np.concatenate([w.ravel() for w in one.model_.get_weights()]),
             "scaler": [one.scaler_.center_ / unit, one.scaler_.scale_ / unit],
-            "intervals": [] if one.intervals_ is None else one.intervals_.radius,
+            "intervals": _widths(one),
             "rows read": np.nan_to_num(one.panel_.values.values / unit.repeat(rows)),
             "covariates read": _covariates(one),
         }
 
     first, second = parts(before), parts(after)
     return {name: (first[name], second[name]) for name in first}
+
+
+def _widths(one: Forecaster) -> npt.NDArray[np.float64]:
+    """The radii of the intervals, and how many times as wide those of each series are."""
+    found = one.intervals_
+    parts = () if found is None else (found.radius.ravel(), found.factor.ravel())
+    return np.concatenate([np.empty(0), *parts])
 
 
 def _covariates(one: Forecaster) -> npt.NDArray[np.float64]:

@@ -21,6 +21,7 @@ from seqkeras.forecasting._origins import Origins, seasonal_scales
 from seqkeras.forecasting._outlook import Forecasts
 from seqkeras.forecasting._panel import Panel, by_series
 from seqkeras.forecasting._scores import Guess, Truth, tables
+from seqkeras.forecasting._shapes import as_pandas
 from seqkeras.windows import GroupedArray
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ class Backtest:
             ArgumentError: no series of that id.
             MissingDependencyError: matplotlib is not installed.
         """
-        *key, _, time, target = self.frame.columns[: self.frame.columns.get_loc("yhat")]
-        parts = by_series(self.frame, key[0] if key else None, series)
+        frame = as_pandas(self.frame)
+        *key, _, time, target = frame.columns[: frame.columns.get_loc("yhat")]
+        parts = by_series(frame, key[0] if key else None, series)
         return _plots.draw_backtest(parts, time, target, title=title)
 
 

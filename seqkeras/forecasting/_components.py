@@ -12,6 +12,7 @@ from seqkeras.forecasting import _charts
 from seqkeras.forecasting._outlook import look_ahead
 from seqkeras.forecasting._panel import Panel, by_series
 from seqkeras.forecasting._parts import Context, Part, as_parts, as_read, covariate_parts, stacked
+from seqkeras.forecasting._shapes import as_pandas
 from seqkeras.windows import StandardScaler
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ class Components:
             ArgumentError: no series of that id.
             MissingDependencyError: matplotlib is not installed.
         """
-        keys = self.frame.columns.tolist()
+        frame = as_pandas(self.frame)
+        keys = frame.columns.tolist()
         keys = keys[: keys.index("yhat")]
-        parts = by_series(self.frame, keys[0] if len(keys) > 1 else None, series)
+        parts = by_series(frame, keys[0] if len(keys) > 1 else None, series)
         return _charts.draw_components(parts, keys[-1], title=title)
 
 
@@ -73,7 +75,8 @@ def components(
     levels = np.stack([scaler.inverse_transform(one) for one in forecasts])
     added = np.diff(levels, axis=0, prepend=0.0)
     columns = dict(zip([SEASON, NETWORK, *names], added, strict=True))
-    return Components(panel.forecast_frame({"yhat": levels[-1]} | columns))
+    frame = panel.forecast_frame({"yhat": levels[-1]} | columns)
+    return Components(panel.shape.native(frame, panel.columns.time))
 
 
 def _without(context: Context, parts: list[Part]) -> Context:

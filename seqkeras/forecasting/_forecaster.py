@@ -84,7 +84,8 @@ class Forecaster(BaseEstimator):
             averaged.
         head: what the network learns of the future beside the point: `"quantiles"`, `"gaussian"`,
             `"student_t"`, `"negative_binomial"` for counts, or a head of `seqkeras.heads`. None:
-            nothing, intervals are then as wide for every series and time, in its own scale.
+            nothing, intervals are then of one width for all series, each in its own scale, until
+            newer rows change it (see `intervals`).
         teacher_forcing: of networks whose answers are fed back, the probability that training
             feeds the true value in their place. 1, the default, trains them one step ahead; 0
             over the whole horizon on their own answers, which costs about that many times as much;
@@ -126,8 +127,8 @@ class Forecaster(BaseEstimator):
         logs_: those of all networks.
         head_: the head, or None.
         intervals_: the radii of the intervals, in scaled units; with a head in units of the
-            distance from its median to its 10 % and 90 % quantiles. How many times as wide those
-            of each series are.
+            distance from its median to its 10 % and 90 % quantiles. Its `factor` says by how much
+            they are multiplied for each series and level.
         scaler_: mean and deviation of each series.
         inputs_: how covariates are scaled, and whether targets may be missing.
         panel_: the last rows of each series, with their covariates.

@@ -116,6 +116,11 @@ def to_long(df: Any, names: dict[str, str]) -> tuple[pd.DataFrame, Shape]:
     return _from_wide(df, names) if _is_wide(df, names) else (df, Shape())
 
 
+def as_pandas(frame: Any) -> pd.DataFrame:
+    """A frame that `Shape.native` gave, as one of pandas."""
+    return frame if isinstance(frame, pd.DataFrame) else frame.to_pandas()
+
+
 def _from_native(df: Any, names: dict[str, str]) -> tuple[pd.DataFrame, Shape]:
     if not hasattr(df, "to_pandas"):
         fix = "An eager frame of polars is read as well; collect a lazy one."

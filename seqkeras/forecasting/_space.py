@@ -1,9 +1,12 @@
 """Which parameters of a forecaster a search may choose."""
 
+import functools
+import re
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from seqkeras._checks import bad_argument, check_one_of
@@ -36,12 +39,9 @@ def default_space(forecaster: "Forecaster", panel: Panel) -> tuple[Ranges, dict[
     if not isinstance(forecaster.model, str):
         return space, itself
     head = resolve_head(forecaster.head)
-    # Futures that are drawn step by step cost a hundred times as much.
-    fed_back = head is None and not panel.covariates.past
-    names = [name for name in STRATEGIES if fed_back or name != "recursive"]
     normalization = "mean_scale" if head is not None and head.counts else "last"
     known: dict[str, tuple[list[Any], Any]] = {
-        "model": (names, forecaster.model),
+        "model": (_models(forecaster, panel), forecaster.model),
         "units": ([16, 32, 64, 128], forecaster.units or 64),
         "cell": (["gru", "lstm"], forecaster.cell or "gru"),
         "normalization": (
@@ -50,8 +50,18 @@ def default_space(forecaster: "Forecaster", panel: Panel) -> tuple[Ranges, dict[
         ),
     }
     for name, (choices, own) in known.items():
-        space[name], itself[name] = choices + [own] * (own not in choices), _label(own)
+        space[name] = choices + [own] * (own not in choices)
+        itself[name] = _labels(space[name])[space[name].index(own)]
     return space, itself
+
+
+def _models(forecaster: "Forecaster", panel: Panel) -> list[str]:
+    """The names that can be trained so, without those that are slow."""
+    if forecaster.teacher_forcing != 1:
+        return ["recursive"]
+    # Futures that are drawn step by step cost a hundred times as much.
+    fed_back = forecaster.head is None and not panel.covariates.past
+    return [name for name in STRATEGIES if fed_back or name != "recursive"]
 
 
 def as_space(space: Any, forecaster: "Forecaster") -> Space:
@@ -74,6 +84,31 @@ def as_space(space: Any, forecaster: "Forecaster") -> Space:
     return _Ranges(space)
 
 
+def described(space: Ranges | Space) -> str:
+    """What is searched, in words that are the same in each process."""
+    if callable(space):
+        return readable(space)
+    return readable({name: space[name] for name in sorted(space)})
+
+
+def readable(value: Any) -> str:
+    """A parameter in words that are the same in each process, without addresses of memory."""
+    if isinstance(value, keras.Model):
+        return f"{type(value).__name__} of {sum(np.prod(w.shape) for w in value.weights)} weights"
+    if isinstance(value, functools.partial):
+        options = [*map(readable, value.args)]
+        options += [f"{name}={readable(one)}" for name, one in value.keywords.items()]
+        return f"{readable(value.func)}({', '.join(options)})"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(readable, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {readable(one)}' for name, one in value.items())}}}"
+    if isinstance(value, keras.losses.Loss):
+        return f"{type(value).__name__}({value.get_config()})"
+    name = getattr(value, "__qualname__", None)
+    return name or re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
 class _Ranges:
     """Parameters from lists and ranges."""
 
@@ -85,16 +120,20 @@ class _Ranges:
 
     def _suggest(self, trial: Any, name: str, one: Any) -> Any:
         if isinstance(one, list):
-            labels = {_label(choice): choice for choice in one}
+            labels = dict(zip(_labels(one), one, strict=True))
             return labels[trial.suggest_categorical(name, list(labels))]
         if all(isinstance(end, Integral) for end in one):
             return trial.suggest_int(name, *map(int, one), log=True)
         return trial.suggest_float(name, *map(float, one), log=True)
 
 
-def _label(choice: Any) -> Any:
-    """How a choice is kept in a storage, which has no place for tuples and objects."""
-    return choice if isinstance(choice, str | bool | int | float | None) else repr(choice)
+def _labels(choices: list[Any]) -> list[Any]:
+    """How choices are kept in a storage, which has no place for tuples and objects."""
+    plain = str | bool | int | float | None
+    return [
+        one if isinstance(one, plain) else f"{place}: {readable(one)}"
+        for place, one in enumerate(choices)
+    ]
 
 
 def _is_range(one: Any) -> bool:

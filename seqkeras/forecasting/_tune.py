@@ -14,12 +14,19 @@ from tqdm import tqdm
 
 from seqkeras._checks import bad_argument, check_integer, check_one_of, check_positive
 from seqkeras._lazy import optional
-from seqkeras.errors import DataError
+from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting._backtest import check_names, read_history
 from seqkeras.forecasting._forecaster import Forecaster
 from seqkeras.forecasting._frames import split_last
 from seqkeras.forecasting._panel import Panel
-from seqkeras.forecasting._space import Ranges, Space, as_space, default_space
+from seqkeras.forecasting._space import (
+    Ranges,
+    Space,
+    as_space,
+    default_space,
+    described,
+    readable,
+)
 
 SCORES = ("MAE", "RMSE", "sMAPE", "MASE", "WQL", "CRPS")
 
@@ -33,7 +40,7 @@ class Tuning:
         trials: one row for each trial, the best first: its number, its parameters, the score,
             `state` (`"complete"`, or `"pruned"`: given up after some of the windows, or because it
             could not be fitted), `windows` that were scored, `seconds`, and `why` it could not be
-            fitted.
+            fitted. Choices that are no numbers and words stand with their place in the list.
         study: the `optuna.Study`, for its own plots and storage.
     """
 
@@ -73,14 +80,16 @@ def tune(
             from an `optuna.Trial` to a dict of parameters. None: learning rate and lookback, and
             where `model` is a name, also model, units, cell and normalization; the first trial is
             then the forecaster as it is. `"recursive"` is left out with past covariates, which it
-            cannot read, and with a head, where it draws many futures for each forecast.
+            cannot read, and with a head, where it draws many futures for each forecast; with a
+            `teacher_forcing` other than 1 it is the only one. Parameters that do not go together
+            end their trial, which says why.
         trials: how many in all, those in `storage` included.
         seconds: no trial begins later than this; None for no limit.
         windows: origins that each trial is scored at.
         holdout: rows at the end of each series that no trial sees. None: the horizon.
         score: `"MAE"`, `"RMSE"`, `"sMAPE"`, `"MASE"`, `"WQL"` or `"CRPS"`, as in `Backtest`.
         storage: of Optuna, such as `"sqlite:///search.db"`: the same call goes on where the last
-            one stopped. None: nothing is kept.
+            one stopped; `trials`, `seconds` and `seed` may be others. None: nothing is kept.
         name: of the study in the storage.
         seed: of the search.
         **columns: id_col, time_col, target_col, freq and the rest, as for `Forecaster.fit`.
@@ -90,8 +99,8 @@ def tune(
 
     Raises:
         MissingDependencyError: Optuna is not installed.
-        ArgumentError: an argument or a parameter cannot be used; or the storage has a study of this
-            name on other rows.
+        ArgumentError: an argument, or a parameter of the forecaster as it is, cannot be used; or
+            the storage has a study of this name on other rows, or of other parameters.
         DataError: as `Forecaster.backtest`, or no trial could be fitted.
 
     Example:
@@ -117,13 +126,13 @@ def tune(
     frame, panel, columns = read_history(forecaster, df, rows, columns)
     check_names(panel)
     known = panel.select(0, panel.values.lengths - rows)
-    itself: dict[str, Any] | None = None
+    itself: dict[str, Any] = {}
     if space is None:
         space, itself = default_space(forecaster, known)
     parameters = as_space(space, forecaster)
-    trial = _Trial(forecaster, frame, panel, parameters, windows, holdout, score, columns)
-    study = _study(optuna, storage, name, seed, trial.fingerprint())
-    if itself is not None and not study.trials:
+    trial = _Trial(forecaster, frame, panel, parameters, windows, holdout, score, columns, itself)
+    study = _study(optuna, storage, name, seed, trial.fingerprint(space))
+    if itself and itself not in _tried(study):
         study.enqueue_trial(itself)
     _search(optuna, study, trial, trials, seconds)
     complete = [one for one in study.trials if one.state.name == "COMPLETE"]
@@ -147,6 +156,7 @@ class _Trial:
     holdout: int
     score: str
     columns: dict[str, Any]
+    itself: dict[str, Any]
 
     def run(self, trial: Any, prune: Callable[[], None]) -> float:
         """The mean score over the windows.
@@ -175,13 +185,38 @@ class _Trial:
             raise DataError(f"{self.score} is {value}")
         return value
 
-    def fingerprint(self) -> str:
-        """Of what makes scores comparable."""
-        data = zlib.crc32(self.panel.values.values.tobytes())
-        return f"{data:08x} {self.forecaster.horizon} {self.windows} {self.holdout} {self.score}"
+    def fingerprint(self, space: Ranges | Space) -> dict[str, str]:
+        """What makes scores comparable, and says which may come next."""
+        searched = () if callable(space) else tuple(space)
+        fixed = self.forecaster.get_params(deep=False)
+        names = sorted(set(fixed) - {*searched, "progress"})
+        return {
+            "rows": _checksum(self.panel),
+            "columns": f"{self.panel.columns} {self.panel.covariates} {self.panel.calendar}"
+            f" missing={self.columns.get('missing', 'mask')}",
+            "scores": f"{self.score} of {self.windows} windows before {self.holdout} rows",
+            "parameters": readable({name: fixed[name] for name in names}),
+            "space": described(space),
+        }
 
 
-def _study(optuna: Any, storage: Any, name: str, seed: int, fingerprint: str) -> Any:
+def _checksum(panel: Panel) -> str:
+    """Of ids, stamps, targets and covariates."""
+    known = panel.known
+    numbers = (panel.values.indptr, panel.values.values, known.rows.values, known.static)
+    parts = [np.ascontiguousarray(one).tobytes() for one in (*numbers, known.categories)]
+    parts += [repr(index.astype(str).tolist()).encode() for index in (panel.ids, panel.last)]
+    return f"{zlib.crc32(b''.join(parts)):08x}"
+
+
+def _tried(study: Any) -> list[dict[str, Any]]:
+    """Parameters of trials that have ended or will be begun, and not of those that were killed."""
+    known = ("COMPLETE", "PRUNED", "WAITING")
+    some = [one for one in study.trials if one.state.name in known]
+    return [one.system_attrs.get("fixed_params", one.params) for one in some]
+
+
+def _study(optuna: Any, storage: Any, name: str, seed: int, fingerprint: dict[str, str]) -> Any:
     """A new study, or the one of this name in the storage."""
     with _quiet(optuna):
         study = optuna.create_study(
@@ -194,9 +229,11 @@ def _study(optuna: Any, storage: Any, name: str, seed: int, fingerprint: str) ->
     # Another seed for what goes on, which would be drawn as its first trials were.
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
     known = study.user_attrs.setdefault("seqkeras", fingerprint)
-    if known != fingerprint:
-        fix = "Its scores cannot be compared to those of this search. Use another name."
-        raise bad_argument("name", name, "a new one, or that of a search on the same rows", fix)
+    other = [part for part, found in fingerprint.items() if known[part] != found]
+    if other:
+        fix = f"That search had other {', '.join(other)}. Use another name."
+        expected = "a new one, or that of a search that was begun with the same"
+        raise bad_argument("name", name, expected, fix)
     study.set_user_attr("seqkeras", fingerprint)
     return study
 
@@ -226,9 +263,13 @@ def _run(optuna: Any, study: Any, task: _Trial, trial: Any) -> None:
         study.tell(trial, task.run(trial, prune))
     except optuna.TrialPruned:
         study.tell(trial, state=states.PRUNED)
-    except DataError as error:
+    except (ArgumentError, DataError) as error:
+        # Where the forecaster itself cannot be used, it is not for parameters that were tried.
+        unusable = isinstance(error, ArgumentError) and trial.params == task.itself
         trial.set_user_attr("why", str(error))
-        study.tell(trial, state=states.PRUNED)
+        study.tell(trial, state=states.FAIL if unusable else states.PRUNED)
+        if unusable:
+            raise
     except BaseException:
         study.tell(trial, state=states.FAIL)
         raise

@@ -1,4 +1,5 @@
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -6,7 +7,7 @@ import pytest
 
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Forecaster, audit_leaks
-from seqkeras.forecasting._audit import _changed
+from seqkeras.forecasting._audit import _changed, _learned
 from seqkeras.forecasting._frames import read_panel
 
 quick = functools.partial(Forecaster, lookback=10, units=3, epochs=2, seed=0, progress=False)
@@ -93,3 +94,18 @@ def test_what_is_not_known_at_a_cutoff_is_changed_and_nothing_else():
         for number in ("y", "load", "price"):
             assert after[number].idxmax() >= 54
             assert after[number].idxmin() >= 54
+
+
+def test_intervals_that_follow_newer_rows_are_no_leak(one):
+    """With a horizon of 1, the second cutoff comes after forecasts that have been judged."""
+    report = audit_leaks(quick(1, epochs=1, levels=(80,)), one)
+    assert not report.leaks.any()
+    assert "intervals" in report.index
+
+
+def test_how_wide_intervals_of_each_series_are_is_looked_at(one):
+    fitted = quick(1, epochs=1, levels=(50,), intervals="per_series").fit(one)
+    before = _learned(fitted, fitted)["intervals"][0]
+    wider = replace(fitted.intervals_, factor=2 * fitted.intervals_.factor)
+    fitted.intervals_ = wider
+    assert (before != _learned(fitted, fitted)["intervals"][0]).sum() == 1

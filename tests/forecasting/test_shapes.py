@@ -140,13 +140,16 @@ def schema(df, *names):
 
 def test_a_frame_of_polars_is_answered_by_one(framed, panel, tmp_path):
     pl = pytest.importorskip("polars")
+    pytest.importorskip("matplotlib")
     quick = Forecaster(4, lookback=8, units=2, epochs=1, head="gaussian", seed=0, progress=False)
     kinds = schema(framed, "unique_id", "ds")
     first = framed.filter(pl.col("ds") < pl.col("ds").max().over("unique_id"))
     fitted = quick.fit(first, future_covariates=["sun"])
     future = fitted.future_frame().with_columns(sun=2.0)
+    parts = fitted.components(future=future)
     answers = [
         future,
+        parts.frame,
         fitted.predict(future=future),
         fitted.predict(df=framed, future=fitted.future_frame(df=framed).with_columns(sun=2.0)),
         fitted.sample(2, future=future),
@@ -154,12 +157,14 @@ def test_a_frame_of_polars_is_answered_by_one(framed, panel, tmp_path):
     ]
     found = fitted.backtest(framed, windows=2, future_covariates=["sun"])
     assert schema(found.frame, "unique_id", "cutoff", "ds") == [*kinds, kinds[1]]
+    for drawn in (found, parts):
+        assert len(drawn.plot(series=["a", "b"]).axes) >= 2
     held_out = evaluate_holdout(quick, framed, future_covariates=["sun"])
     for one in (*answers, found.frame, held_out.forecast):
         assert isinstance(one, pl.DataFrame)
         assert schema(one, "unique_id", "ds") == kinds
     fitted.save(tmp_path / "f.zip")
-    before = answers[1].to_pandas()
+    before = answers[2].to_pandas()
     again = Forecaster.load(tmp_path / "f.zip").predict(future=future)
     pd.testing.assert_frame_equal(again.to_pandas(), before, rtol=1e-5)
     newer = framed.join(first, on=["unique_id", "ds"], how="anti")

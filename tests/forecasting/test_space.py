@@ -7,7 +7,8 @@ from seqkeras import multi_output
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Forecaster
 from seqkeras.forecasting._frames import read_panel
-from seqkeras.forecasting._space import as_space, default_space
+from seqkeras.forecasting._space import as_space, default_space, described
+from seqkeras.heads import Gaussian, Quantiles
 
 optuna = pytest.importorskip("optuna", reason="needs the extra tune")
 
@@ -43,6 +44,34 @@ def test_lookbacks_are_those_that_there_is_room_for(rows, options, expected):
     space, itself = default_space(Forecaster(4, **options), panel_of(rows))
     assert space["lookback"] == expected
     assert itself["lookback"] in expected
+
+
+def builder(*args, **options):
+    return multi_output(*args, units=2, **options)
+
+
+def test_choices_are_called_alike_in_each_process():
+    choices = ["recursive", builder, functools.partial(builder, units=3), builder, (8, 4)]
+    labels = ["recursive", "1: builder", "2: builder(units=3)", "3: builder", "4: [8, 4]"]
+    space = as_space({"model": choices}, Forecaster(4))
+    for label, choice in zip(labels, choices, strict=True):
+        assert space(optuna.trial.FixedTrial({"model": label}))["model"] is choice
+
+
+def test_what_is_described_holds_no_address():
+    space = {"model": [builder, multi_output(1, lookback=4, horizon=2)], "head": [Gaussian()]}
+    assert "0x" not in described(space)
+    assert described(space) == described(dict(reversed(space.items())))
+    assert described(space) != described(space | {"head": [Quantiles([0.1, 0.5, 0.9])]})
+    assert described(builder) == "builder"
+
+
+def test_answers_are_fed_back_where_that_is_trained():
+    space, itself = default_space(
+        Forecaster(4, model="recursive", teacher_forcing="scheduled"), panel_of(100)
+    )
+    assert space["model"] == ["recursive"]
+    assert itself["model"] == "recursive"
 
 
 def test_networks_that_cannot_be_used_or_are_slow_are_left_out():

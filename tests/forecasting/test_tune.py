@@ -1,4 +1,5 @@
 import functools
+import re
 
 import keras
 import numpy as np
@@ -76,10 +77,73 @@ def test_a_search_goes_on_in_its_storage(df, tmp_path):
     assert (len(first), len(second)) == (1, 2)
     assert second.learning_rate.nunique() == 2
     assert first.MASE[0] in second.MASE.tolist()
-    with pytest.raises(ArgumentError, match="name must be a new one, or that of a search on the s"):
+    with pytest.raises(ArgumentError, match=r"name must be a new one.* had other scores\. Use ano"):
         search(trials=3, score="RMSE")
     with pytest.raises(DataError, match="None of 0 trials"):
         search(trials=1, seconds=1e-9, name="another")
+
+
+def refusal(refused, search, *args, **options):
+    """Which parts of a search are said to be others."""
+    with pytest.raises(ArgumentError, match="name must be a new one") as told:
+        search(*args, **options)
+    return re.search(r"had other (.*)\. Use another name", str(told.value)).group(1) == refused
+
+
+def test_another_search_of_the_same_name_is_refused(df, tmp_path):
+    df = df.assign(load=df.sold * 2, price=1.0 + np.arange(60) % 3, shop="east")
+    options = dict(windows=1, trials=1, storage=f"sqlite:///{tmp_path}/search.db", **NAMES)
+    options |= {"past_covariates": ["load"], "id_col": "shop"}
+    builders = {"lookback": [5, 10], "model": [functools.partial(shifted, shift=0.0), two_dense]}
+    search = functools.partial(tune, space=builders, **options)
+    given = bare(3, units=None)
+    search(given, df)
+    assert len(search(bare(3, units=None, lookback=9), df, seed=3).trials) == 1
+    later = df.assign(day=df.day + pd.Timedelta(days=1))
+    others = [
+        refusal("rows", search, given, later),
+        refusal("rows", search, given, df.assign(load=0.5 * df.load)),
+        refusal("rows", search, given, df.assign(shop="west")),
+        refusal("rows, columns", search, given, df, past_covariates=[]),
+        refusal("rows, columns", search, given, df, future_covariates=["price"]),
+        refusal("rows, columns", search, given, df, calendar=["day_of_week"]),
+        refusal("columns", search, given, df.rename(columns={"load": "b"}), past_covariates=["b"]),
+        refusal("columns", search, given, df, missing="raise"),
+        refusal("parameters", search, bare(3, units=None, batch_size=4), df),
+        refusal("space", search, given, df, space=builders | {"lookback": [5, 11]}),
+        refusal("parameters, space", search, given, df, space={"model": builders["model"]}),
+    ]
+    assert all(others)
+
+
+class Killed(BaseException):
+    """What ends a process."""
+
+
+def test_the_forecaster_itself_is_tried_again_after_a_kill(df, tmp_path):
+    turns = []
+
+    def model(features, *, lookback, horizon):
+        turns.append(lookback)
+        if len(turns) == 1:
+            raise Killed
+        return two_dense(features, lookback=lookback, horizon=horizon)
+
+    given = bare(3, units=None, model=model)
+    search = functools.partial(tune, given, df, windows=1, **NAMES)
+    search = functools.partial(search, storage=f"sqlite:///{tmp_path}/search.db")
+    with pytest.raises(Killed):
+        search(trials=1)
+    found = search(trials=1).trials.set_index("trial")
+    assert found.state.to_dict() == {0: "fail", 1: "complete"}
+    assert found.loc[1, ["lookback", "learning_rate"]].tolist() == [7, given.learning_rate]
+    again = search(trials=2).trials.set_index("trial")
+    assert again.learning_rate.nunique() == 2
+
+
+def two_dense(features, *, lookback, horizon):
+    x = keras.Input((lookback, features))
+    return keras.Model(x, keras.layers.Dense(horizon)(keras.layers.Flatten()(x)))
 
 
 def shifted(features, *, lookback, horizon, shift):
@@ -112,6 +176,24 @@ def test_a_trial_that_cannot_be_fitted_says_why(df):
         DataError, match=r"None of 1 trials could be fitted\. The first: The series"
     ):
         tune(bare(3), df, space={"lookback": [300]}, trials=1, **NAMES)
+
+
+def test_parameters_that_do_not_go_together_end_their_trial(df):
+    space = {"model": ["multi_output", "recursive"], "teacher_forcing": [0.5]}
+    found = tune(bare(3), df, space=space, trials=4, windows=1, **NAMES)
+    assert found.forecaster.model == "recursive"
+    failed = found.trials[found.trials.model == "multi_output"]
+    assert len(failed)
+    assert failed.state.eq("pruned").all()
+    assert failed.why.str.contains("teacher_forcing must be 1 where the whole horizon").all()
+    space["model"].remove("recursive")
+    with pytest.raises(DataError, match=r"None of 2 trials .* The first: teacher_forcing must"):
+        tune(bare(3), df, space=space, trials=2, **NAMES)
+
+
+def test_a_forecaster_that_cannot_be_used_itself_is_refused(df):
+    with pytest.raises(ArgumentError, match="teacher_forcing must be 1 where the whole horizon"):
+        tune(bare(3, teacher_forcing=0.5), df, trials=2, **NAMES)
 
 
 def test_without_a_space_the_first_trial_is_the_forecaster_itself(df):
