@@ -19,7 +19,7 @@ from seqkeras.forecasting import _calendar_features
 from seqkeras.forecasting._calendar import Calendar, to_integers
 from seqkeras.forecasting._conformal import ConformalIntervals, check_levels
 from seqkeras.forecasting._covariates import Covariates, Known
-from seqkeras.forecasting._ensemble import members_of
+from seqkeras.forecasting._ensemble import members_of, networks_of
 from seqkeras.forecasting._fitting import Fitted
 from seqkeras.forecasting._inputs import CovariateScaler, Inputs
 from seqkeras.forecasting._panel import Columns, Panel, dtype_of, restore_panel
@@ -79,8 +79,7 @@ def load(cls: type, path: str | Path, *, custom_objects: dict[str, Any] | None) 
 def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
     params = forecaster.get_params(deep=False)
     panel, intervals = forecaster.panel_, forecaster.intervals_
-    if not all(isinstance(one, str) for one in members_of(params["model"])):
-        params["model"] = None  # the network itself takes its place in `load`
+    params["model"] = _names(params["model"], len(forecaster.logs_))
     if isinstance(params["head"], Head):
         params["head"] = None  # that which is fitted takes its place
     return {
@@ -103,6 +102,28 @@ def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
         "logs": [asdict(log) for log in forecaster.logs_],
         "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
     }
+
+
+def _names(model: Any, networks: int) -> Any:
+    """The model, with None for what has no name: in `load` its network takes its place."""
+    names = [one if isinstance(one, str) else None for one in members_of(model)]
+    if all(names):
+        return model
+    # Another list may have been set since the fit.
+    return names if isinstance(model, list | tuple) and len(names) == networks else None
+
+
+def _restore_model(params: dict[str, Any], network: keras.Model) -> None:
+    """Puts networks where there were builders and models; what is not for them is left away."""
+    model = params["model"]
+    if isinstance(model, list):
+        if None in model:
+            pairs = zip(model, networks_of(network), strict=True)
+            params["model"] = [own if name is None else name for name, own in pairs]
+    elif model is None:
+        params["model"] = network
+    if not any(isinstance(one, str) for one in members_of(params["model"])):
+        params |= dict.fromkeys(("units", "cell", "normalization"))
 
 
 def _arrays(forecaster: Any) -> dict[str, np.ndarray]:
@@ -140,8 +161,7 @@ def _restore(
     params = header["params"]
     if params.get("head") is None:
         params["head"] = head
-    if params["model"] is None:
-        params["model"] = network
+    _restore_model(params, network)
     params["levels"] = tuple(params["levels"])
     if isinstance(params["units"], list):
         params["units"] = tuple(params["units"])

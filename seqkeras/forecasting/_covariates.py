@@ -226,7 +226,7 @@ def _is_words(dtype: Any, *, static: bool) -> bool:
 
 
 def _words(column: pd.Series) -> tuple[Any, ...]:
-    found = [_plain(one) for one in column.dropna().unique()]
+    found = [plain(one) for one in column.dropna().unique()]
     for one in found:
         if not isinstance(one, (str, bool, Real)):
             raise DataError(
@@ -242,26 +242,34 @@ def _places(words: tuple[Any, ...], wanted: tuple[Any, ...]) -> list[int]:
     return [places.get(one, -1) for one in wanted]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A number of NumPy as Python's."""
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _codes(column: pd.Series, words: tuple[Any, ...], where: Where) -> npt.NDArray[np.int32]:
-    """1 + the number of each word, 0 for what is not among `words`."""
-    numbers, found = pd.factorize(column)
-    _check_present(numbers >= 0, column, where)
-    plain = [_plain(one) for one in found]
+def codes_of(found: Iterable[Any], words: tuple[Any, ...], label: str) -> npt.NDArray[np.int32]:
+    """1 + the number of each word, 0 for what is not among `words`.
+
+    Raises:
+        DataError: what is found is of another type than the words.
+    """
+    given = [plain(one) for one in found]
     kinds = {isinstance(word, str) for word in words}
-    strange = [one for one in plain if kinds and isinstance(one, str) not in kinds]
+    strange = [one for one in given if kinds and isinstance(one, str) not in kinds]
     if strange:
         raise DataError(
-            f"Column {column.name!r} held words such as {words[0]!r} in fit. Got: {strange[0]!r}, "
-            "which is of another type, and would be taken for a word that was never seen. Convert "
-            "the column to the type that it had."
+            f"{label} held words such as {words[0]!r} in fit. Got: {strange[0]!r}, which is of "
+            "another type, and would be taken for a word that was never seen. Convert it to the "
+            "type that it had."
         )
     slots = {word: slot for slot, word in enumerate(words, start=1)}
-    table = np.array([slots.get(one, 0) for one in plain], dtype=np.int32)
-    return table[numbers]
+    return np.array([slots.get(one, 0) for one in given], dtype=np.int32)
+
+
+def _codes(column: pd.Series, words: tuple[Any, ...], where: Where) -> npt.NDArray[np.int32]:
+    numbers, found = pd.factorize(column)
+    _check_present(numbers >= 0, column, where)
+    return codes_of(found, words, f"Column {column.name!r}")[numbers]
 
 
 def _numbers(column: pd.Series, where: Where) -> Floats:
@@ -281,7 +289,7 @@ def _check_present(present: npt.NDArray[np.bool_], column: pd.Series, where: Whe
         return
     row = int(np.argmin(present))
     raise DataError(
-        f"Column {column.name!r} holds {_plain(column.iloc[row])!r} for {where(row)} "
+        f"Column {column.name!r} holds {plain(column.iloc[row])!r} for {where(row)} "
         f"({int((~present).sum())} such rows in all). Every covariate must have a finite value in "
         "every row: fill it in, or leave the column away."
     )

@@ -763,8 +763,8 @@ class Forecaster(BaseEstimator):
     def load(cls, path: str | Path, *, custom_objects: dict[str, Any] | None = None) -> Self:
         """Reads a forecaster that `save` wrote.
 
-        A forecaster that was given a builder comes back with its network as `model`, so that it
-        can be fitted again.
+        A forecaster that was given a builder comes back with its network as `model`, alone or in
+        its place in a list, so that it can be fitted again.
 
         Args:
             path: the file.

@@ -89,6 +89,11 @@ def scaler_for(series: GroupedArray, head: Head | None) -> StandardScaler:
     return StandardScaler.from_state(np.zeros(len(series)), np.ones(len(series)))
 
 
+def are_counts(values: Floats) -> npt.NDArray[np.bool_]:
+    """Whether targets are whole numbers from 0 on, or missing."""
+    return np.isnan(values) | (values >= 0) & (values == np.round(values))
+
+
 def check_counts(panel: Panel, head: Head | None) -> None:
     """Raises where a head is of counts, and a target is none.
 
@@ -98,7 +103,7 @@ def check_counts(panel: Panel, head: Head | None) -> None:
     if head is None or not head.counts:
         return
     values = panel.values.values
-    wrong = np.flatnonzero((values < 0) | (values != np.round(values)) & ~np.isnan(values))
+    wrong = np.flatnonzero(~are_counts(values))
     if len(wrong):
         series = int(np.searchsorted(panel.values.indptr, wrong[0], side="right")) - 1
         raise DataError(

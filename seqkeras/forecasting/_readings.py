@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from seqkeras._checks import bad_argument, nearest
 from seqkeras.errors import DataError
-from seqkeras.forecasting._covariates import Covariates
+from seqkeras.forecasting._covariates import Covariates, codes_of, plain
+from seqkeras.forecasting._outlook import are_counts
 from seqkeras.forecasting._panel import Columns
-from seqkeras.forecasting._rows import LARGEST
+from seqkeras.forecasting._rows import LARGEST, are_targets
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -92,14 +93,12 @@ class Readings:
     def _listed(self, given: Any) -> list[Any]:
         if isinstance(given, str) or not isinstance(given, Iterable):
             raise bad_argument("ids", given, "a list of ids")
-        return [_plain(one) for one in given]
+        return [plain(one) for one in given]
 
     def _usable(self, values: Floats, ids: list[Any]) -> Floats:
-        usable = np.abs(values) < LARGEST  # False for NaN too
-        if self.masked:
-            usable |= np.isnan(values)
+        usable = are_targets(values, masked=self.masked)
         if self.counts:
-            usable &= np.isnan(values) | (values >= 0) & (values == np.round(values))
+            usable &= are_counts(values)
         if usable.all():
             return values
         wrong = int(np.argmin(usable))
@@ -168,31 +167,18 @@ def _of_shape(label: str, found: npt.NDArray[Any], shape: tuple[int, ...]) -> np
     return np.broadcast_to(found, shape)
 
 
-def _codes(label: str, values: npt.NDArray[Any], words: tuple[Any, ...]) -> Integers:
-    """1 + the number of each word, 0 for what is not among `words`."""
-    plain = [_plain(one) for one in values.ravel().tolist()]
-    present = np.array([one is not None and one == one for one in plain])
+def _codes(label: str, values: npt.NDArray[Any], words: tuple[Any, ...]) -> npt.NDArray[np.int32]:
+    found = values.ravel().tolist()
+    present = np.array([one is not None and one == one for one in found])
     _check_present(label, present, values)
-    kinds = {isinstance(word, str) for word in words}
-    strange = [one for one in plain if kinds and isinstance(one, str) not in kinds]
-    if strange:
-        raise DataError(
-            f"{label} held words such as {words[0]!r} in fit. Got: {strange[0]!r}, which is of "
-            "another type, and would be taken for a word that was never seen."
-        )
-    slots = {word: slot for slot, word in enumerate(words, start=1)}
-    return np.array([slots.get(one, 0) for one in plain], np.int64).reshape(values.shape)
+    return codes_of(found, words, label).reshape(values.shape)
 
 
 def _check_present(label: str, present: npt.NDArray[np.bool_], values: npt.NDArray[Any]) -> None:
     if not present.all():
-        wrong = _plain(values.ravel()[int(np.argmin(present))])
+        wrong = plain(values.ravel()[int(np.argmin(present))])
         raise DataError(f"{label} holds {wrong!r}. Every covariate must have a finite value.")
 
 
 def _is_key(one: Any) -> bool:
     return getattr(one, "__hash__", None) is not None
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

@@ -223,6 +223,12 @@ def _check_order(
     raise DataError(f"{name} is not in order of time: after {before} comes {now}. {fix}")
 
 
+def are_targets(values: npt.NDArray[np.float64], *, masked: bool) -> npt.NDArray[np.bool_]:
+    """Whether values can be targets, which may be missing if `masked`."""
+    usable = np.abs(values) < LARGEST  # False for NaN too
+    return usable | np.isnan(values) if masked else usable
+
+
 def _targets(
     column: pd.Series, columns: Columns, rows: Rows, missing: str
 ) -> npt.NDArray[np.float64]:
@@ -233,9 +239,7 @@ def _targets(
             f"{column.iloc[0]!r}. Convert it with pd.to_numeric."
         )
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)[rows.order]
-    usable = np.abs(values) < LARGEST  # False for NaN too
-    if missing == "mask":
-        usable |= np.isnan(values)
+    usable = are_targets(values, masked=missing == "mask")
     if not usable.all():
         wrong = np.flatnonzero(~usable)
         row = wrong[np.argmin(rows.order[wrong])]

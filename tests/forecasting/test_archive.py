@@ -79,15 +79,50 @@ def test_the_file_holds_no_pickle(saved):
         assert {np.dtype(dtype).kind for dtype, _ in header["arrays"].values()} <= set("if")
 
 
-def test_a_builder_comes_back_as_its_network(one, tmp_path):
-    def builder(features, *, lookback, horizon):
-        return many_to_one(features, timesteps=lookback, outputs=horizon, units=4)
+def builder(features, *, lookback, horizon):
+    return many_to_one(features, timesteps=lookback, outputs=horizon, units=4)
 
+
+def test_a_builder_comes_back_as_its_network(one, tmp_path):
     fitted = quick(model=builder, units=None).fit(one)
     fitted.save(tmp_path / "f.zip")
     loaded = Forecaster.load(tmp_path / "f.zip")
     pd.testing.assert_frame_equal(loaded.predict(), fitted.predict(), rtol=1e-6)
     pd.testing.assert_frame_equal(loaded.fit(one).predict(), fitted.predict(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [["multi_output", builder], [builder, "segment_rnn", builder], ["multi_output"] * 2, [builder]],
+    ids=["mixed", "three", "names", "one"],
+)
+def test_an_ensemble_comes_back_as_one_and_is_fitted_again_as_one(one, tmp_path, model):
+    named = any(isinstance(part, str) for part in model)
+    fitted = quick(model=model, units=2 if named else None).fit(one)
+    fitted.save(tmp_path / "f.zip")
+    loaded = Forecaster.load(tmp_path / "f.zip")
+    assert loaded.units == fitted.units
+    for before, now in zip(model, loaded.model, strict=True):
+        assert now == before if isinstance(before, str) else isinstance(now, keras.Model)
+    pd.testing.assert_frame_equal(loaded.predict(), fitted.predict(), rtol=1e-6)
+    if model[1:] == [builder]:
+        again = loaded.fit(one)
+        pd.testing.assert_frame_equal(again.predict(), fitted.predict(), rtol=1e-4)
+        again.save(tmp_path / "f.zip")
+        found = Forecaster.load(tmp_path / "f.zip").predict()
+        pd.testing.assert_frame_equal(found, again.predict(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", [builder, [builder] * 2, ["multi_output", builder]])
+def test_a_model_that_was_set_after_the_fit_does_not_make_the_file_unreadable(
+    saved, tmp_path, model
+):
+    fitted = copy.copy(saved[0]).set_params(model=model)
+    fitted.save(tmp_path / "f.zip")
+    loaded = Forecaster.load(tmp_path / "f.zip")
+    assert isinstance(loaded.model, keras.Model)
+    assert loaded.units is None
+    pd.testing.assert_frame_equal(loaded.predict(), fitted.predict(), rtol=1e-6)
 
 
 def test_layers_of_the_users_own_are_found(one, tmp_path):
