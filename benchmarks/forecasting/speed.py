@@ -8,6 +8,9 @@
     backtest     origins without a new fit: one pass beside a loop that feeds a row and predicts
     stepper      the same by `stepper`: the update alone, and with a forecast; one series and many
     many series  one call of `predict`: seconds and the memory at its peak above that before
+    training     steps a second of `fit`, LSTM(64), beside a loop over torch.nn.LSTM of the same
+                 shape, in turns (PyTorch is needed)
+    memory       one epoch of `fit` on 10,000 series of 500 rows: its peak beside the frame
 
 Everything is warmed up, with the shapes that are measured. The network is the default one, GRU(64).
 """
@@ -131,6 +134,62 @@ def measure_many(forecaster_of, series, pd):
     )
 
 
+def measure_training(forecaster_of, pd, *, rounds=5, epochs=4):
+    """What a fit of more epochs takes longer, so that what is done once does not count."""
+    import torch
+
+    horizon, lookback, df = 24, 72, frame(20, 700, pd)
+
+    def fit(count):
+        forecaster = forecaster_of(horizon).set_params(cell="lstm", epochs=count, batch_size=128)
+        begin = time.perf_counter()
+        forecaster.fit(df)
+        return time.perf_counter() - begin
+
+    values = torch.tensor(df["y"].to_numpy("float32").reshape(20, 700))
+    windows = values.unfold(1, lookback + horizon, 1).reshape(-1, lookback + horizon)
+    recurrent, head = torch.nn.LSTM(1, 64, batch_first=True), torch.nn.Linear(64, horizon)
+    weights = [*recurrent.parameters(), *head.parameters()]
+    optimizer = torch.optim.Adam(weights, 3e-3)
+
+    def loop(steps):
+        begin = time.perf_counter()
+        for _ in range(steps):
+            batch = windows[torch.randint(len(windows), (128,))]
+            answer = head(recurrent(batch[:, :lookback, None])[0][:, -1])
+            loss = (answer - batch[:, lookback:]).abs().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            optimizer.step()
+        return time.perf_counter() - begin
+
+    fit(1)
+    loop(10)
+    ratios = []
+    for _ in range(rounds):
+        steps = 100 * epochs
+        ours, theirs = steps / (fit(1 + epochs) - fit(1)), steps / loop(steps)
+        ratios.append(ours / theirs)
+    print(
+        f"{'training':28} {ours:8.0f} steps a second, torch loop {theirs:.0f}; "
+        f"{np.median(ratios):.2f} times ({min(ratios):.2f} .. {max(ratios):.2f})"
+    )
+
+
+def measure_memory(forecaster_of, pd):
+    df = frame(10_000, 500, pd)
+    forecaster_of(24).fit(df[df.unique_id < 100])
+    megabytes = df.memory_usage(deep=True).sum() / 2**20
+    forecaster = forecaster_of(24).set_params(validation=0.2, levels=(80, 95))
+    before, begin = peak(restart=True), time.perf_counter()
+    forecaster.fit(df)
+    print(
+        f"{'10,000 series, one epoch':28} {time.perf_counter() - begin:8.1f} s; peak "
+        f"{peak() - before:.0f} MB above a frame of {megabytes:.0f} MB"
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=["tensorflow", "jax", "torch"])
@@ -161,6 +220,8 @@ def main():
     measure_backtest(forecaster_of, options.origins, pd)
     measure_stepper(forecaster_of, pd)
     measure_many(forecaster_of, options.series, pd)
+    measure_training(forecaster_of, pd)
+    measure_memory(forecaster_of, pd)
 
 
 if __name__ == "__main__":
