@@ -169,7 +169,7 @@ class Fitting:
     def _train_afresh(self, member: "_Member", log: TrainingLog, series: "_Scaled") -> None:
         """Trains from the weights of before, for as long as it helped, on all rows."""
         member.feedback.network.set_weights(member.fresh)
-        rates = log.learning_rate[: log.best_epoch]
+        rates = _cooled(log.learning_rate[: log.best_epoch])
         if rates:
             self._train(member, series, None, "refit", rates)
 
@@ -267,6 +267,17 @@ class _Scaled:
     def count(self, steps: int) -> int:
         """How many windows there are."""
         return int(WindowSpec(self.lookback, horizon=steps).counts(self.panel.values.lengths).sum())
+
+
+def _cooled(rates: tuple[float, ...]) -> tuple[float, ...]:
+    """The same rates, and in the last third a slope down to almost none.
+
+    The first training stops in a lucky moment. The second has nothing to find one by, and needs
+    none if its last steps are small.
+    """
+    slope = len(rates) // 3 + 1
+    left = range(len(rates), 0, -1)
+    return tuple(rate * min(1.0, n / slope) for rate, n in zip(rates, left, strict=True))
 
 
 def known_targets(panel: Panel, held_out: Integers, horizon: int) -> int:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from seqkeras.errors import DataError
 from seqkeras.forecasting import Forecaster
-from seqkeras.forecasting._fitting import known_targets
+from seqkeras.forecasting._fitting import _cooled, known_targets
 from seqkeras.forecasting._frames import read_panel
 
 
@@ -42,3 +42,13 @@ def test_held_out_rows_without_any_target_judge_nothing(one, model, levels):
     forecaster = Forecaster(3, lookback=30, model=model, units=2, levels=levels, progress=False)
     with pytest.raises(DataError, match="All 18 held-out targets are missing"):
         forecaster.fit(df)
+
+
+@given(st.lists(st.floats(1e-4, 1e-2), min_size=1, max_size=40))
+def test_the_second_training_ends_in_small_steps(rates):
+    """As the first one had them, but for a slope over the last third."""
+    cooled = _cooled(tuple(rates))
+    kept = len(rates) - len(rates) // 3
+    assert cooled[:kept] == tuple(rates[:kept])
+    shares = np.divide(cooled, rates)[kept - 1 :]
+    np.testing.assert_allclose(np.diff(shares), -1 / (len(rates) // 3 + 1))
