@@ -119,8 +119,7 @@ def _windows(
         scaler,
         panel.ahead(origins.series, origins.rows, horizon),
     )
-    center, scale = scaler.center_[:, np.newaxis], scaler.scale_[:, np.newaxis]
-    return as_parts(context), (actual - center) / scale
+    return as_parts(context), scaler.transform_batch(actual)
 
 
 def _drawn(

@@ -290,10 +290,8 @@ class ForecastStepper:
         """What the network sees behind a lookback of rows."""
         fitted = self._forecaster
         scaler = fitted.scaler_.take(series)
-        scaled = (values - scaler.center_[:, np.newaxis]) / scaler.scale_[:, np.newaxis]
-        context = fitted.inputs_.assemble(
-            scaled, rows, ahead, self._static[series], self._categories[series]
-        )
+        known = self._static[series], self._categories[series]
+        context = fitted.inputs_.assemble(scaler.transform_batch(values), rows, ahead, *known)
         found = look_ahead(self._network, fitted.head_, context, fitted.horizon_)
         return found.unscaled(scaler)
 

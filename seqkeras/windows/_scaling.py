@@ -82,13 +82,13 @@ class StandardScaler:
         values = series.values - self._per_row(center, series)
         return GroupedArray(values / self._per_row(scale, series), series.indptr)
 
-    def inverse_transform(
+    def transform_batch(
         self, values: npt.ArrayLike, *, series: npt.ArrayLike | None = None
     ) -> npt.NDArray[np.float64]:
-        """Brings scaled rows back.
+        """Scales rows of equal length; `inverse_transform` brings them back.
 
         Args:
-            values: `(batch, timesteps)` or `(batch, timesteps, features)`, scaled.
+            values: `(batch, timesteps)` or `(batch, timesteps, features)`.
             series: `(batch,)`, the number of the series that each row of the batch belongs to.
                 Default: row i belongs to series i.
 
@@ -96,15 +96,37 @@ class StandardScaler:
             ArgumentError: another shape than the series had in `fit`.
             NotFittedError: `fit` was not called.
         """
+        rows, shift, stretch = self._of_batch(values, series)
+        return (rows - shift) / stretch
+
+    def inverse_transform(
+        self, values: npt.ArrayLike, *, series: npt.ArrayLike | None = None
+    ) -> npt.NDArray[np.float64]:
+        """Brings scaled rows back.
+
+        Args:
+            values: as for `transform_batch`, scaled.
+            series: as for `transform_batch`.
+
+        Raises:
+            ArgumentError: another shape than the series had in `fit`.
+            NotFittedError: `fit` was not called.
+        """
+        rows, shift, stretch = self._of_batch(values, series)
+        return rows * stretch + shift
+
+    def _of_batch(
+        self, values: npt.ArrayLike, series: npt.ArrayLike | None
+    ) -> tuple[Any, Any, Any]:
+        """The rows, and what each is shifted and stretched by."""
         center, scale = self._state()
-        rows = slice(None) if series is None else np.asarray(series)
-        scaled = np.asarray(values)
-        shift, stretch = center[rows][:, np.newaxis], scale[rows][:, np.newaxis]
-        if scaled.ndim != shift.ndim or len(scaled) != len(shift):
-            shape = ("batch", "timesteps", "features")[: shift.ndim]
+        chosen = slice(None) if series is None else np.asarray(series)
+        rows, shift, stretch = np.asarray(values), center[chosen], scale[chosen]
+        if rows.ndim != shift.ndim + 1 or len(rows) != len(shift):
+            shape = ("batch", "timesteps", "features")[: shift.ndim + 1]
             expected = f"({', '.join(shape)}), with a batch of {len(shift)}"
-            raise bad_argument("values", scaled.shape, expected)
-        return scaled * stretch + shift
+            raise bad_argument("values", rows.shape, expected)
+        return rows, shift[:, np.newaxis], stretch[:, np.newaxis]
 
     def _state(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         if not hasattr(self, "center_"):

@@ -36,12 +36,12 @@ def test_each_series_is_scaled_as_if_it_were_alone(series):
 
 
 @given(several_series(), st.data())
-def test_inverse_brings_batches_of_any_series_back(series, data):
+def test_batches_of_any_series_are_scaled_like_series_and_brought_back(series, data):
     grouped = GroupedArray.from_series(series)
     scaler = StandardScaler().fit(grouped)
-    scaled = scaler.transform(grouped)
     number = data.draw(st.integers(0, len(series) - 1))
-    batch = np.stack([scaled[number]] * 2)
+    batch = scaler.transform_batch([series[number]] * 2, series=[number, number])
+    assert batch.tolist() == [scaler.transform(grouped)[number].tolist()] * 2
     back = scaler.inverse_transform(batch, series=[number, number])
     np.testing.assert_allclose(back, np.stack([series[number]] * 2), rtol=1e-9, atol=1e-9)
 
@@ -131,6 +131,7 @@ def test_another_number_of_series_is_refused():
     [
         lambda scaler: scaler.transform(GroupedArray.from_series([[1.0]])),
         lambda scaler: scaler.inverse_transform([[1.0]]),
+        lambda scaler: scaler.transform_batch([[1.0]]),
         lambda scaler: scaler.take([0]),
     ],
 )
