@@ -1,5 +1,6 @@
 """Pictures of forecasts."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,16 +31,25 @@ def draw(
     Returns:
         A `matplotlib.figure.Figure`.
     """
+
+    def draw_one(axis: Any, frames: Any) -> Any:
+        history, forecast = frames
+        _draw_one(axis, history, forecast, (time, target), levels)
+        return forecast[time]
+
+    return _below_each_other(parts, target, title, draw_one)
+
+
+def _below_each_other(
+    parts: dict[str, Any], target: str, title: str, draw_one: Callable[[Any, Any], Any]
+) -> Any:
+    """A panel for each part; `draw_one` draws it on an axis and gives its stamps."""
     figure = blank(10, 1.2 + 3.6 * len(parts), title)
     axes = np.atleast_1d(figure.subplots(len(parts), 1))
-    for number, (axis, (label, (history, forecast))) in enumerate(
-        zip(axes, parts.items(), strict=True)
-    ):
-        _draw_one(axis, history, forecast, (time, target), levels)
-        show_dates(axis, stamps(forecast[time]))
+    for axis, (label, frames) in zip(axes, parts.items(), strict=True):
+        show_dates(axis, stamps(draw_one(axis, frames)))
         dress(axis, label, target)
-        if number == 0:
-            legend_above(axis)
+    legend_above(axes[0])
     return figure
 
 
@@ -79,17 +89,14 @@ def draw_backtest(parts: dict[str, Any], time: str, target: str, *, title: str =
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    figure = blank(10, 1.2 + 3.6 * len(parts), title)
-    axes = np.atleast_1d(figure.subplots(len(parts), 1))
-    for number, (axis, (label, rows)) in enumerate(zip(axes, parts.items(), strict=True)):
+
+    def draw_one(axis: Any, rows: Any) -> Any:
         _draw_origins(axis, rows, time)
         came = rows.drop_duplicates(time).sort_values(time)
         axis.plot(stamps(came[time]), came[target], color=ACTUAL, lw=1.4, label="what came")
-        show_dates(axis, stamps(came[time]))
-        dress(axis, label, target)
-        if number == 0:
-            legend_above(axis)
-    return figure
+        return came[time]
+
+    return _below_each_other(parts, target, title, draw_one)
 
 
 def _draw_origins(axis: Any, rows: Any, time: str) -> None:
