@@ -73,7 +73,7 @@ def multi_output(
     """
     if stack.get("stateful"):
         fix = "Use next_step for a model that continues from batch to batch."
-        raise bad_argument("stateful", True, "False for multi_output", fix)
+        raise bad_argument("stateful", True, f"False for {name or 'multi_output'}", fix)
     plan = Stack.parse(**stack)
     check_flag("linear_skip", linear_skip)
     sizes = Sizes(features, lookback, horizon, season_length, future, static, categories, outputs)

@@ -5,7 +5,7 @@ from typing import Unpack
 
 import keras
 
-from seqkeras._checks import bad_argument, check_integer
+from seqkeras._checks import check_integer
 from seqkeras.models._multi_output import multi_output
 from seqkeras.models._stack import StackOptions
 
@@ -65,9 +65,6 @@ def recursive(
         >>> recursive(lookback=36, season_length=12, units=16).output_shape
         (None, 1)
     """
-    if stack.get("stateful"):
-        fix = "Use next_step for a model that continues from batch to batch."
-        raise bad_argument("stateful", True, "False for recursive", fix)
     check_integer("horizon", horizon)
     return multi_output(
         features,
