@@ -65,6 +65,7 @@ def run(df, about, head, options):
         season_length=about.season,
         head=head,
         levels=(options.level,),
+        intervals=options.intervals,
         epochs=options.epochs,
         patience=options.patience,
         seed=options.seed,
@@ -91,12 +92,13 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--heads", nargs="+", default=["none", "quantiles"])
+    parser.add_argument("--intervals", default="adaptive")
     parser.add_argument("--level", type=float, default=90)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--patience", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    print(f"{keras.backend.backend()}, level {options.level:g} %")
+    print(f"{keras.backend.backend()}, level {options.level:g} %, {options.intervals}")
     for name in options.sets:
         df = read(options.data, name, SETS[name])
         for head in options.heads:
