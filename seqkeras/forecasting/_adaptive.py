@@ -1,5 +1,6 @@
 """Intervals that follow the series: what became of forecasts says how wide the next ones are."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +32,7 @@ def after_rows(
     whole, waiting = np.divmod(after - starts, horizon)
     origins = _every_horizon(np.arange(len(whole)), starts, whole, horizon)
     errors = _errors(forecaster, panel, origins)
-    return intervals.follow(errors, origins.series)[0].with_waiting(waiting)
+    return replace(intervals.follow(errors, origins.series)[0], waiting=waiting)
 
 
 def forecast_at(

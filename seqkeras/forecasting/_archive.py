@@ -168,7 +168,6 @@ def _restore(
     outputs = 1 if head is None else head.outputs
     sizes = NetworkSizes.of(panel.covariates, masked=header["masked"], outputs=outputs)
     check_network(network, header["lookback"], header["horizon"], sizes)
-    logs = tuple(_restore_log(log) for log in header["logs"])
     covariates = CovariateScaler(
         StandardScaler.from_state(arrays["rows_center"], arrays["rows_scale"]),
         StandardScaler.from_state(arrays["static_center"], arrays["static_scale"]),
@@ -178,8 +177,7 @@ def _restore(
         horizon=header["horizon"],
         lookback=header["lookback"],
         season_length=header["season_length"],
-        log=logs[0],
-        logs=logs,
+        logs=tuple(_restore_log(log) for log in header["logs"]),
         head=head,
         intervals=_restore_intervals(header, arrays),
         scaler=StandardScaler.from_state(arrays["center"], arrays["scale"]),

@@ -131,10 +131,6 @@ class ConformalIntervals:
             factor[series] = np.clip(moved, 1 / _MOST, _MOST)
         return replace(self, factor=factor), before
 
-    def with_waiting(self, rows: npt.NDArray[np.int64]) -> "ConformalIntervals":
-        """The same, with so many rows behind the forecast that is looked at next."""
-        return replace(self, waiting=rows)
-
     def _too_often(self, errors: Floats, factor: Floats) -> Floats:
         """The share of each forecast that lay outside, less that which should: `(rows, levels)`."""
         known = ~np.isnan(errors)

@@ -17,7 +17,13 @@ from seqkeras.forecasting._conformal import ConformalIntervals, check_enough, ne
 from seqkeras.forecasting._ensemble import averaged, members_of
 from seqkeras.forecasting._feedback import Feedback
 from seqkeras.forecasting._inputs import CovariateScaler, Inputs, pairs
-from seqkeras.forecasting._outlook import check_counts, look_ahead, resolve_head, scaler_for
+from seqkeras.forecasting._outlook import (
+    Outlook,
+    check_counts,
+    look_ahead,
+    resolve_head,
+    scaler_for,
+)
 from seqkeras.forecasting._panel import Panel
 from seqkeras.forecasting._strategies import (
     Builder,
@@ -26,7 +32,7 @@ from seqkeras.forecasting._strategies import (
     default_batch_size,
     default_lookback,
 )
-from seqkeras.forecasting._training import TrainingLog, train
+from seqkeras.forecasting._training import MOST_JUDGED, Judged, TrainingLog, train
 from seqkeras.heads import Head
 from seqkeras.windows import StandardScaler, Windows, WindowSpec
 
@@ -45,7 +51,6 @@ class Fitted:
     horizon: int
     lookback: int
     season_length: int
-    log: TrainingLog
     logs: tuple[TrainingLog, ...]
     head: Head | None
     intervals: ConformalIntervals | None
@@ -119,7 +124,6 @@ class Fitting:
             horizon=int(self.parameters.horizon),
             lookback=self.lookback,
             season_length=self.season_length,
-            log=logs[0],
             logs=tuple(logs),
             head=self.head,
             intervals=intervals,
@@ -178,9 +182,9 @@ class Fitting:
         horizon = int(self.parameters.horizon)
         if not self.parameters.levels:
             return np.empty((0, horizon))
-        whole = pairs(self._recent(past).windows(horizon, batch_size=1024))
-        errors = [y - look_ahead(network, self.head, x, horizon).point for x, y in whole]
-        return np.concatenate(errors) * self._scale(past)
+        judged = self._judged(past)
+        errors = [y - look_ahead(network, self.head, x, horizon).point for x, y in pairs(judged)]
+        return np.concatenate(errors) * self._scale(past, judged)
 
     def _intervals(
         self, errors: Floats, network: keras.Model, series: "_Scaled"
@@ -192,18 +196,16 @@ class Fitting:
         """
         if not self.parameters.levels:
             return None
-        errors = errors / self._scale(series)
+        judged, horizon = self._judged(series), int(self.parameters.horizon)
+        errors = errors / self._scale(series, judged)
         if self.head is not None:
-            whole = pairs(self._recent(series).windows(self.parameters.horizon, batch_size=1024))
-            found = [look_ahead(network, self.head, x, self.parameters.horizon) for x, _ in whole]
-            ends = np.cumsum([len(one.point) for one in found])[:-1]
-            parts = zip(found, np.split(errors, ends), strict=True)
-            errors = np.concatenate([one.in_widths(part) for one, part in parts])
+            found = [look_ahead(network, self.head, x, horizon) for x, _ in pairs(judged)]
+            errors = Outlook.joined(found).in_widths(errors)
         levels, count = tuple(self.parameters.levels), len(self.panel.ids)
         intervals = ConformalIntervals.fit(errors, levels=levels, series=count)
         if self.parameters.intervals != "per_series":
             return replace(intervals, follows=self.parameters.intervals == "adaptive")
-        return intervals.per_series(errors, _series_of(self.held_out, self.parameters.horizon))
+        return intervals.per_series(errors, self._series_of(judged))
 
     def _recent(self, series: "_Scaled") -> "_Scaled":
         """Rows whose windows have held-out targets; inputs may reach back into the past."""
@@ -211,10 +213,22 @@ class Fitting:
         first = np.where(self.held_out > 0, lengths - self.held_out - self.lookback, lengths)
         return replace(series, panel=self.panel.select(first, lengths))
 
-    def _scale(self, series: "_Scaled") -> Floats:
-        """The scale of each window whose whole horizon is held out, `(windows, 1)`."""
-        of_window = _series_of(self.held_out, self.parameters.horizon)
-        return series.scaler.scale_[of_window][:, np.newaxis]
+    def _judged(self, series: "_Scaled") -> Judged:
+        """The windows whose whole horizon is held out, that intervals are measured on.
+
+        Of very many some are enough, but for widths of each series.
+        """
+        windows = self._recent(series).windows(int(self.parameters.horizon), batch_size=1024)
+        most = windows.count if self.parameters.intervals == "per_series" else MOST_JUDGED
+        return Judged(windows, most)
+
+    def _scale(self, series: "_Scaled", judged: Judged) -> Floats:
+        """The scale of each of these windows, `(windows, 1)`."""
+        return series.scaler.scale_[self._series_of(judged)][:, np.newaxis]
+
+    def _series_of(self, judged: Judged) -> Integers:
+        """The number of the series of each of these windows."""
+        return _series_of(self.held_out, self.parameters.horizon)[judged.chosen]
 
     def _train(
         self,

@@ -145,7 +145,6 @@ class Forecaster(BaseEstimator):
     horizon_: int
     lookback_: int
     season_length_: int
-    log_: TrainingLog
     logs_: tuple[TrainingLog, ...]
     head_: Head | None
     intervals_: ConformalIntervals | None
@@ -258,6 +257,11 @@ class Forecaster(BaseEstimator):
             fill=fill,
         )
         return self._take(Fitting.of(self, panel).run())
+
+    @property
+    def log_(self) -> TrainingLog:
+        """That of the first network, which mostly is the only one."""
+        return self.logs_[0]
 
     def _take(self, fitted: Fitted) -> Self:
         """Takes over what a fit has found, or a file has kept."""

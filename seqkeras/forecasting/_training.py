@@ -18,7 +18,8 @@ from seqkeras.windows._epochs import Epochs
 
 #: Training steps in an epoch at most.
 MOST_STEPS = 100
-#: Held-out windows that it is judged by at most; fewer where each is many forecasts.
+#: Held-out windows that it is judged by at most, and intervals after it; fewer where each is many
+#: forecasts.
 MOST_JUDGED, MOST_MEASURED = 50_000, 5_000
 
 
@@ -87,26 +88,20 @@ def train(
     Raises:
         DataError: the loss became NaN or infinite.
     """
-    # By the sum of weights: a batch in which much is missing counts as much as another.
-    by_weight = "mean_with_sample_weight"
-    if loss is None:
-        loss = keras.losses.MeanAbsoluteError(reduction=by_weight)
-    else:
-        loss = _Weighed(loss, name=loss.name, reduction=by_weight)
-    # Gradients of a recurrent network can explode: the norm is clipped (Pascanu et al. 2013).
     rates = [learning_rate] if isinstance(learning_rate, float) else list(learning_rate)
-    model.compile(keras.optimizers.Adam(rates[0], clipnorm=1.0), loss=loss)
+    # Gradients of a recurrent network can explode: the norm is clipped (Pascanu et al. 2013).
+    model.compile(keras.optimizers.Adam(rates[0], clipnorm=1.0), loss=_by_weight(loss))
     untrained = model.get_weights()
     batches, judged, before = _Steps(windows), None, []
     callbacks = [*callbacks, keras.callbacks.TerminateOnNaN()]
     if validation is None:
         callbacks += _as_before(rates)
     elif measure is None:
-        judged = _Judged(validation, MOST_JUDGED)
+        judged = Judged(validation, MOST_JUDGED)
         before = [float(model.evaluate(judged, verbose=0))]
         callbacks += _stops_early(patience)
     else:
-        look = partial(measure, _Judged(validation, MOST_MEASURED))
+        look = partial(measure, Judged(validation, MOST_MEASURED))
         before = [look()]
         callbacks += [_Measured(look), *_stops_early(patience)]
     if progress is not None:
@@ -131,6 +126,14 @@ def train(
         model.set_weights(untrained)
     used = history.get("learning_rate", rates * len(losses))
     return TrainingLog(losses, held_out, best, tuple(map(float, used)))
+
+
+def _by_weight(loss: Head | None) -> keras.losses.Loss:
+    """By the sum of weights: a batch in which much is missing counts as much as another."""
+    reduction = "mean_with_sample_weight"
+    if loss is None:
+        return keras.losses.MeanAbsoluteError(reduction=reduction)
+    return _Weighed(loss, name=loss.name, reduction=reduction)
 
 
 def _stops_early(patience: int) -> list[keras.callbacks.Callback]:
@@ -159,21 +162,25 @@ class _Steps(Epochs):
         return self._windows.batch(*divmod(self.epoch * len(self) + index, len(self._windows)))
 
 
-class _Judged(keras.utils.PyDataset):
-    """Windows that epochs are judged by: all, or of very many some, spread over all."""
+class Judged(keras.utils.PyDataset):
+    """Held-out windows that are looked at: all, or of very many some, spread over all.
+
+    Attributes:
+        chosen: the numbers of these windows.
+    """
 
     def __init__(self, windows: Windows, most: int) -> None:
         super().__init__(workers=1)
         self._windows, last = windows, windows.count - 1
         numbers = np.linspace(0, last, min(windows.count, most))
-        self._chosen = numbers.round().astype(np.int64)
+        self.chosen = numbers.round().astype(np.int64)
 
     def __len__(self) -> int:
-        return math.ceil(len(self._chosen) / self._windows.batch_size)
+        return math.ceil(len(self.chosen) / self._windows.batch_size)
 
     def __getitem__(self, index: int) -> Any:
         first = index * self._windows.batch_size
-        return self._windows.take(self._chosen[first : first + self._windows.batch_size])
+        return self._windows.take(self.chosen[first : first + self._windows.batch_size])
 
 
 class _Measured(keras.callbacks.Callback):

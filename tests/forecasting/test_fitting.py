@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqkeras.errors import DataError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Forecaster, _fitting
 from seqkeras.forecasting._fitting import _cooled, known_targets
 from seqkeras.forecasting._frames import read_panel
 
@@ -52,3 +52,27 @@ def test_the_second_training_ends_in_small_steps(rates):
     assert cooled[:kept] == tuple(rates[:kept])
     shares = np.divide(cooled, rates)[kept - 1 :]
     np.testing.assert_allclose(np.diff(shares), -1 / (len(rates) // 3 + 1))
+
+
+@pytest.mark.parametrize("head", [None, "gaussian"])
+def test_intervals_are_measured_on_some_of_very_many_windows(one, monkeypatch, head):
+    """Spread over all: about as wide. Widths of each series need all that it has."""
+
+    def radius(most, intervals):
+        monkeypatch.setattr(_fitting, "MOST_JUDGED", most)
+        forecaster = Forecaster(
+            3,
+            lookback=12,
+            units=4,
+            head=head,
+            intervals=intervals,
+            epochs=2,
+            seed=0,
+            progress=False,
+        )
+        return forecaster.fit(one).intervals_.radius
+
+    for intervals in ("split", "per_series"):
+        few, whole = radius(12, intervals), radius(10_000, intervals)
+        assert (few == whole).all() == (intervals == "per_series")
+        np.testing.assert_allclose(few, whole, rtol=0.7)
