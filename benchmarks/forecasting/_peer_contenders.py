@@ -51,7 +51,9 @@ def seqkeras(task: Task, *, past: bool = True, **options) -> Train:
         return forecaster.predict(future=task.ahead(window) if about.future else None)
 
     def train() -> Forecast:
-        with _deadline_in_keras(time.perf_counter() + task.budget):
+        model = options.get("model")
+        models = len(model) if isinstance(model, list) else 1
+        with _deadline_in_keras(task.budget / models):
             forecaster.fit(
                 task.train,
                 freq=about.freq,
@@ -65,12 +67,12 @@ def seqkeras(task: Task, *, past: bool = True, **options) -> Train:
 
 
 @contextmanager
-def _deadline_in_keras(end: float) -> Iterator[None]:
-    """Every fit of Keras in here has a deadline."""
+def _deadline_in_keras(budget: float) -> Iterator[None]:
+    """Every fit of Keras in here ends in time to train as long once more within the budget."""
     import keras
 
     class Deadline(keras.callbacks.Callback):
-        """Ends a fit with held-out rows while there is time to train as long once more."""
+        """Lets the second training be, which has the length of the first."""
 
         def on_train_begin(self, logs=None):
             self.begun, self.traced = time.perf_counter(), None
@@ -80,11 +82,11 @@ def _deadline_in_keras(end: float) -> Iterator[None]:
 
         def on_epoch_end(self, epoch, logs=None):
             if "val_loss" not in logs:
-                return  # the second training has the length of the first
+                return
             now = time.perf_counter()
             each = (now - self.traced) / (epoch + 1)
             again = self.traced - self.begun + each * (epoch + 2)
-            if now + each + again > end:
+            if now + each + again > self.begun + budget:
                 self.model.stop_training = True
 
     fit = keras.Model.fit

@@ -67,7 +67,8 @@ class Window:
         relative: `(batch, lookback)`: the target, normalised. Of several targets `(batch,
             lookback, targets)`.
         past: `(batch, lookback, features)`: the target, normalised, and the other features.
-        future: `(batch, horizon, future)`, or None.
+        ahead: `(batch, horizon, future + features)`: what is known of each step, and the row of
+            `past` that its naive forecast is of; None where nothing is known of the horizon.
         about: `(batch, width)`: the static numbers and the embedded categories, or None.
     """
 
@@ -77,7 +78,6 @@ class Window:
         check_one_of("normalization", normalization, NORMALIZATIONS)
         self._sizes = sizes
         self._inputs = _inputs(sizes, batch_size)
-        self.future = self._inputs.get("future")
         self.about = _about(self._inputs, sizes.categories)
         x = self._inputs["inputs"]
         self._target = x[:, :, 0] if sizes.targets == 1 else x
@@ -87,6 +87,18 @@ class Window:
         self.past = self.relative if sizes.targets > 1 else ops.expand_dims(self.relative, -1)
         if sizes.features > sizes.targets:
             self.past = ops.concatenate([self.past, x[:, :, sizes.targets :]], axis=-1)
+        self.ahead = None
+        if "future" in self._inputs:
+            self.ahead = ops.concatenate(
+                [self._inputs["future"], self._season_before(self.past)], axis=-1
+            )
+
+    def _season_before(self, rows: keras.KerasTensor) -> keras.KerasTensor:
+        """Of each step of the horizon the newest row of the same place in the season."""
+        first, season = self._sizes.lookback - self._sizes.season_length, self._sizes.season_length
+        return ops.take(
+            rows, [first + step % season for step in range(self._sizes.horizon)], axis=1
+        )
 
     def beside_about(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         """A sequence `(batch, steps, width)`, and at each step what is known of the series."""
@@ -114,11 +126,8 @@ class Window:
 
     def model(self, correction: keras.KerasTensor, name: str) -> keras.Model:
         """From the inputs to the seasonal naive forecast and a correction, in units of `past`."""
-        sizes = self._sizes
-        first = sizes.lookback - sizes.season_length
-        season = [first + step % sizes.season_length for step in range(sizes.horizon)]
-        naive, scale = ops.take(self._target, season, axis=1), self._scale
-        if sizes.outputs > 1:
+        naive, scale = self._season_before(self._target), self._scale
+        if self._sizes.outputs > 1:
             naive = ops.expand_dims(naive, -1)
             scale = None if scale is None else ops.expand_dims(scale, -1)
         forecast = naive + (correction if scale is None else correction * scale)

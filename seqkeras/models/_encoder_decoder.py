@@ -28,7 +28,8 @@ def encoder_decoder(
     """A forecaster whose decoder runs over the horizon, from the state that the encoder ends in.
 
     The decoder is a second stack of the same layers. In each step it reads what is known of that
-    step; where nothing is known, a learned vector that says which step it is. It does not read its
+    step, and beside it the row of the naive forecast; where nothing is known, a learned vector that
+    says which step it is. It does not read its
     own forecasts, so that no error grows from step to step, and training sees what forecasting
     sees. (Encoder and decoder are those of Sutskever et al. 2014, arXiv 1409.3215; to forecast
     all steps without feedback is from Wen et al. 2017, arXiv 1711.11053.)
@@ -76,7 +77,7 @@ def encoder_decoder(
     encoder = plan.layers("encoder", return_sequences=False, return_state=True)
     decoder = plan.layers("decoder", return_sequences=True, return_state=True)
     _, states = run_from(encoder, window.beside_about(window.past, "about_past"))
-    ahead = window.future
+    ahead = window.ahead
     if ahead is None:
         ahead = learned_vectors(window.relative, horizon, plan.units[0], "steps")
     steps, _ = run_from(decoder, window.beside_about(ahead, "about_ahead"), states)

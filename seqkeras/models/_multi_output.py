@@ -34,8 +34,10 @@ def multi_output(
     are NLinear's (Zeng et al. 2023, arXiv 2205.13504). An untrained model is the seasonal naive
     forecast.
 
-    What is known of the horizon is read step by step, beside the last state, by two Dense layers
-    that all steps share (the local part of MQ-RNN, Wen et al. 2017, arXiv 1711.11053).
+    What is known of the horizon is read step by step, beside the last state and the row of the
+    naive forecast: a correction to that depends on what is new since then. Two Dense layers that
+    all steps share (the local part of MQ-RNN, Wen et al. 2017, arXiv 1711.11053) and a linear path
+    read it.
 
     Args:
         features: of each timestep; the first is the target, others are read as they are.
@@ -45,7 +47,8 @@ def multi_output(
         normalization: how the target of a window is read: relative to its newest value
             (`"last"`, the default), to its mean absolute value (`"mean_scale"`), to its mean and
             deviation (`"revin"`), or as it is (`"none"`). It is undone in the forecast.
-        linear_skip: the linear path from the lookback to the horizon.
+        linear_skip: the linear paths from the lookback, and from what is known ahead, to the
+            horizon.
         future: features that are known of each step of the horizon.
         static: numbers that are known of a series.
         categories: size of the vocabulary of each category of a series, with slot 0 for what was
@@ -82,14 +85,16 @@ def multi_output(
     correction = window.head(state, "head")
     if linear_skip:
         correction += window.head(window.relative, "linear_path", use_bias=False)
-    if window.future is not None:
-        correction += window.head_of_steps(_read_future(window.future, state), "future_path")
+    if window.ahead is not None:
+        correction += window.head_of_steps(_read_ahead(window.ahead, state), "future_path")
+        if linear_skip:
+            correction += window.head_of_steps(window.ahead, "linear_future")
     return window.model(correction, name or "multi_output")
 
 
-def _read_future(future: keras.KerasTensor, state: keras.KerasTensor) -> keras.KerasTensor:
+def _read_ahead(ahead: keras.KerasTensor, state: keras.KerasTensor) -> keras.KerasTensor:
     """What is known of each step, read in the light of the last state."""
     width = state.shape[-1]
-    beside = keras.layers.RepeatVector(future.shape[1], name="state_for_each_step")(state)
-    both = keras.layers.Concatenate(name="state_and_future")([beside, future])
+    beside = keras.layers.RepeatVector(ahead.shape[1], name="state_for_each_step")(state)
+    both = keras.layers.Concatenate(name="state_and_future")([beside, ahead])
     return keras.layers.Dense(width, "relu", name="read_future")(both)

@@ -160,12 +160,12 @@ class _Segments:
     def _known_ahead(self) -> keras.KerasTensor | None:
         """What is known of each segment of the horizon, `(batch, ahead, width)`, or None."""
         window = self._window
-        if window.future is None:
+        if window.ahead is None:
             if window.about is None:
                 return None
             return keras.layers.RepeatVector(self.ahead, name="about_ahead")(window.about)
         after = self.ahead * self.width - self._sizes.horizon
-        return window.beside_about(self._cut(window.future, self.ahead, after=after), "about_ahead")
+        return window.beside_about(self._cut(window.ahead, self.ahead, after=after), "about_ahead")
 
     def _cut(
         self, x: keras.KerasTensor, count: int, *, before: int = 0, after: int = 0

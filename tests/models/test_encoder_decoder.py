@@ -23,7 +23,13 @@ def copy_of(model, name, cell, units, width, **options):
 @pytest.mark.parametrize("future", [0, 2])
 def test_numbers_are_those_of_two_layers_in_a_row(cell, future, outputs, randomize):
     model = encoder_decoder(
-        lookback=6, horizon=4, future=future, units=5, cell=cell, linear_skip=False
+        lookback=6,
+        horizon=4,
+        season_length=3,
+        future=future,
+        units=5,
+        cell=cell,
+        linear_skip=False,
     )
     randomize(model)
     x = RANDOM.normal(size=(3, 6, 1)).astype("float32")
@@ -31,11 +37,14 @@ def test_numbers_are_those_of_two_layers_in_a_row(cell, future, outputs, randomi
     inputs = {"inputs": x, "future": known} if future else x
     relative = x - x[:, -1:]
     _, *state = copy_of(model, "encoder_1", cell, 5, 1)(relative)
-    steps = known if future else np.stack(3 * [model.get_layer("steps").get_weights()[0]])
+    before = [3, 4, 5, 3]  # the rows of one season before
+    steps = np.concatenate([known, relative[:, before]], axis=-1)
+    if not future:
+        steps = np.stack(3 * [model.get_layer("steps").get_weights()[0]])
     decoder = copy_of(model, "decoder_1", cell, 5, steps.shape[-1], return_sequences=True)
     read, *_ = decoder(steps, initial_state=state)
     kernel, bias = model.get_layer("head").get_weights()
-    expected = x[:, -1] + (keras.ops.convert_to_numpy(read) @ kernel + bias)[..., 0]
+    expected = x[:, before, 0] + (keras.ops.convert_to_numpy(read) @ kernel + bias)[..., 0]
     np.testing.assert_allclose(keras.ops.convert_to_numpy(model(inputs)), expected, atol=1e-5)
 
 

@@ -1,5 +1,6 @@
 """The whole horizon at once, from the newest observation."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -107,6 +108,22 @@ def test_other_features_reach_the_forecast(outputs, randomize):
         changed = x.copy()
         changed[:, 2, feature] += 1
         assert np.abs(outputs(model, changed) - outputs(model, x)).max() > 1e-4
+
+
+@pytest.mark.parametrize(("season", "horizon"), [(1, 3), (4, 3), (4, 9)])
+def test_what_is_known_ahead_is_read_beside_the_row_of_the_naive_forecast(
+    season, horizon, randomize
+):
+    """A covariate that the target follows: two weights say what is new since a season ago."""
+    model = multi_output(2, lookback=6, horizon=horizon, season_length=season, future=1, units=5)
+    zero(randomize(model), "head", "linear_path", "future_path")
+    level, effect = RANDOM.normal(size=(3, 1)), RANDOM.normal(size=(3, 6 + horizon))
+    known, ahead = effect[:, :6], effect[:, 6:]
+    x = np.stack([level + 2 * known, known], axis=-1)
+    weights = np.array([[2.0], [0.0], [-2.0]])  # ahead, and the target and the covariate before
+    model.get_layer("linear_future").set_weights([weights, np.zeros(1)])
+    found = model({"inputs": x, "future": ahead[..., np.newaxis]})
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(found), level + 2 * ahead, atol=1e-5)
 
 
 def test_stateful_is_refused_with_the_model_to_use_instead():
