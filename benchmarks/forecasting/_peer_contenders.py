@@ -35,7 +35,7 @@ NEWEST = 1000
 
 
 def seqkeras(task: Task, *, past: bool = True, **options) -> Train:
-    """Ours holds rows out by itself, and then trains afresh on all: both within the budget.
+    """Ours holds rows out by itself, and then goes on with all: both within the budget.
 
     With `past=False` it is not given the past covariates, which a recursive network cannot read.
     """
@@ -52,8 +52,8 @@ def seqkeras(task: Task, *, past: bool = True, **options) -> Train:
 
     def train() -> Forecast:
         model = options.get("model")
-        models = len(model) if isinstance(model, list) else 1
-        with _deadline_in_keras(task.budget / models):
+        networks = len(model) if isinstance(model, list) else 1
+        with _deadline_in_keras(task.budget, networks):
             forecaster.fit(
                 task.train,
                 freq=about.freq,
@@ -67,27 +67,33 @@ def seqkeras(task: Task, *, past: bool = True, **options) -> Train:
 
 
 @contextmanager
-def _deadline_in_keras(budget: float) -> Iterator[None]:
-    """Every fit of Keras in here ends in time to train as long once more within the budget."""
+def _deadline_in_keras(budget: float, networks: int) -> Iterator[None]:
+    """Every fit of Keras in here ends in time for the second trainings of all networks."""
     import keras
 
+    start, trained, owed = time.perf_counter(), 0, 0.0
+
     class Deadline(keras.callbacks.Callback):
-        """Lets the second training be, which has the length of the first."""
+        """Stops a network at its share of the budget, with what its second training will take."""
 
         def on_train_begin(self, logs=None):
-            self.begun, self.traced = time.perf_counter(), None
+            self.begun, self.traced, self.again = time.perf_counter(), None, 0.0
 
         def on_train_batch_end(self, batch, logs=None):
             self.traced = self.traced or time.perf_counter()
 
         def on_epoch_end(self, epoch, logs=None):
             if "val_loss" not in logs:
-                return
+                return  # the second training, which has half as many epochs
             now = time.perf_counter()
             each = (now - self.traced) / (epoch + 1)
-            again = self.traced - self.begun + each * (epoch + 2)
-            if now + each + again > self.begun + budget:
+            self.again = self.traced - self.begun + each * (epoch + 2) / 2
+            if now + each + self.again + owed > start + budget * (trained + 1) / networks:
                 self.model.stop_training = True
+
+        def on_train_end(self, logs=None):
+            nonlocal trained, owed
+            trained, owed = trained + 1, owed + self.again
 
     fit = keras.Model.fit
 

@@ -1,5 +1,6 @@
-"""One fit: rows are held out, a network is trained and measured on them, and trained afresh."""
+"""One fit: rows are held out, a network is trained and measured by them, and goes on with all."""
 
+import math
 import random
 import secrets
 from collections.abc import Iterator
@@ -101,7 +102,7 @@ class Fitting:
         )
 
     def run(self) -> Fitted:
-        """Trains until the held-out windows are forecast best, and then afresh on all rows.
+        """Trains until the held-out windows are forecast best, and goes on with all rows.
 
         Raises:
             ArgumentError: the model is none that can be trained.
@@ -117,7 +118,7 @@ class Fitting:
             logs = [self._train(one, past, held_out, "fit") for one in members]
             errors = self._errors(network, past)
             for member, log in zip(members, logs, strict=True) if held_out else ():
-                self._train_afresh(member, log, series)
+                self._go_on(member, log, series)
             intervals = self._intervals(errors, network, series)
         return Fitted(
             model=network,
@@ -147,7 +148,7 @@ class Fitting:
         keras.utils.set_random_seed(seed)
         forcing, horizon = self.parameters.teacher_forcing, int(self.parameters.horizon)
         feedback = Feedback(self._network(model), horizon, forcing, self.head)
-        return _Member(feedback, feedback.network.get_weights(), seed)
+        return _Member(feedback, seed)
 
     def _network(self, model: "str | Builder | keras.Model") -> keras.Model:
         covariates, masked = self.panel.covariates, self.panel.has_missing
@@ -170,12 +171,11 @@ class Fitting:
         inputs = Inputs(covariates, self.season_length, self.panel.has_missing)
         return _Scaled(panel, scaler, inputs, self.lookback)
 
-    def _train_afresh(self, member: "_Member", log: TrainingLog, series: "_Scaled") -> None:
-        """Trains from the weights of before, for as long as it helped, on all rows."""
-        member.feedback.network.set_weights(member.fresh)
-        rates = _cooled(log.learning_rate[: log.best_epoch])
+    def _go_on(self, member: "_Member", log: TrainingLog, series: "_Scaled") -> None:
+        """Trains on with all rows, the held-out ones too."""
+        rates = _falling(log)
         if rates:
-            self._train(member, series, None, "refit", rates)
+            self._train(member, series, None, "refit", rates, first_epoch=log.best_epoch)
 
     def _errors(self, network: keras.Model, past: "_Scaled") -> Floats:
         """The errors on the held-out rows, `(windows, horizon)`, in their units."""
@@ -237,8 +237,9 @@ class Fitting:
         held_out: "_Scaled | None",
         label: str,
         rates: tuple[float, ...] = (),
+        first_epoch: int = 0,
     ) -> TrainingLog:
-        """Trains with the rates of another training, epoch by epoch; or for as long as it helps."""
+        """Trains with these rates, epoch by epoch, behind other epochs; or as long as it helps."""
         feedback, seed = member.feedback, member.seed
         steps, truth, free = feedback.steps, feedback.runs_free, feedback.is_judged_free
         batch_size = self.parameters.batch_size or default_batch_size(series.count(steps))
@@ -254,15 +255,15 @@ class Fitting:
             loss=self.head,
             measure=feedback.error if free else None,
             callbacks=feedback.callbacks(),
+            first_epoch=first_epoch,
         )
 
 
 @dataclass(frozen=True)
 class _Member:
-    """A network of an ensemble, or the only one, and the weights that it begins with."""
+    """A network of an ensemble, or the only one."""
 
     feedback: Feedback
-    fresh: list[Any]
     seed: int
 
 
@@ -283,15 +284,16 @@ class _Scaled:
         return int(WindowSpec(self.lookback, horizon=steps).counts(self.panel.values.lengths).sum())
 
 
-def _cooled(rates: tuple[float, ...]) -> tuple[float, ...]:
-    """The same rates, and in the last third a slope down to almost none.
+def _falling(log: TrainingLog) -> tuple[float, ...]:
+    """Learning rates of a training that goes on, half as long, on a slope down to almost none.
 
-    The first training stops in a lucky moment. The second has nothing to find one by, and needs
+    The first training stopped in a lucky moment. This one has nothing to find one by, and needs
     none if its last steps are small.
     """
-    slope = len(rates) // 3 + 1
-    left = range(len(rates), 0, -1)
-    return tuple(rate * min(1.0, n / slope) for rate, n in zip(rates, left, strict=True))
+    epochs = math.ceil(log.best_epoch / 2)
+    return tuple(
+        log.learning_rate[log.best_epoch - 1] * (epochs - n) / (epochs + 1) for n in range(epochs)
+    )
 
 
 def known_targets(panel: Panel, held_out: Integers, horizon: int) -> int:

@@ -66,6 +66,7 @@ def train(
     loss: Head | None = None,
     measure: Callable[[keras.utils.PyDataset], float] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    first_epoch: int = 0,
 ) -> TrainingLog:
     """Trains in place, and leaves the weights of the best epoch on the held-out windows.
 
@@ -79,11 +80,12 @@ def train(
         epochs: at most.
         patience: epochs without a better held-out loss before training stops.
         learning_rate: of Adam at first; with `validation` it falls to a third whenever a third of
-            the patience has passed in vain. Or one for each epoch, as another training had them.
+            the patience has passed in vain. Or one for each epoch.
         progress: label of the bar, or None for no bar. A bar is only drawn on a terminal.
         loss: of the answers; None is the absolute error.
         measure: what gives the held-out loss of windows, in place of that of the model.
         callbacks: further ones.
+        first_epoch: how many epochs another training had before this one, which goes on from it.
 
     Raises:
         DataError: the loss became NaN or infinite.
@@ -92,10 +94,10 @@ def train(
     # Gradients of a recurrent network can explode: the norm is clipped (Pascanu et al. 2013).
     model.compile(keras.optimizers.Adam(rates[0], clipnorm=1.0), loss=_by_weight(loss))
     untrained = model.get_weights()
-    batches, judged, before = _Steps(windows), None, []
+    batches, judged, before, last = _Steps(windows), None, [], first_epoch + epochs
     callbacks = [*callbacks, keras.callbacks.TerminateOnNaN()]
     if validation is None:
-        callbacks += _as_before(rates)
+        callbacks += _given(rates, first_epoch)
     elif measure is None:
         judged = Judged(validation, MOST_JUDGED)
         before = [float(model.evaluate(judged, verbose=0))]
@@ -105,10 +107,11 @@ def train(
         before = [look()]
         callbacks += [_Measured(look), *_stops_early(patience)]
     if progress is not None:
-        callbacks.append(ProgressBar(epochs, len(batches), progress))
+        callbacks.append(ProgressBar(last, len(batches), progress, first_epoch=first_epoch))
     history = model.fit(
         batches,
-        epochs=epochs,
+        epochs=last,
+        initial_epoch=first_epoch,
         shuffle=False,  # the windows are; Keras would only change the order of batches
         validation_data=judged,
         verbose=0,
@@ -141,9 +144,11 @@ def _stops_early(patience: int) -> list[keras.callbacks.Callback]:
     return [slower, keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)]
 
 
-def _as_before(rates: list[float]) -> list[keras.callbacks.Callback]:
+def _given(rates: list[float], first_epoch: int) -> list[keras.callbacks.Callback]:
     """One rate for each epoch; a single one stays, as the optimizer has it."""
-    return [keras.callbacks.LearningRateScheduler(rates.__getitem__)] if len(rates) > 1 else []
+    if len(rates) == 1:
+        return []
+    return [keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch - first_epoch])]
 
 
 class _Steps(Epochs):

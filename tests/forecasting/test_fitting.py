@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,8 +7,10 @@ from hypothesis import strategies as st
 
 from seqkeras.errors import DataError
 from seqkeras.forecasting import Forecaster, _fitting
-from seqkeras.forecasting._fitting import _cooled, known_targets
+from seqkeras.forecasting._fitting import _falling, known_targets
 from seqkeras.forecasting._frames import read_panel
+from seqkeras.forecasting._training import TrainingLog, train
+from seqkeras.training import ScheduledSampling
 
 
 @given(
@@ -44,14 +47,45 @@ def test_held_out_rows_without_any_target_judge_nothing(one, model, levels):
         forecaster.fit(df)
 
 
-@given(st.lists(st.floats(1e-4, 1e-2), min_size=1, max_size=40))
-def test_the_second_training_ends_in_small_steps(rates):
-    """As the first one had them, but for a slope over the last third."""
-    cooled = _cooled(tuple(rates))
-    kept = len(rates) - len(rates) // 3
-    assert cooled[:kept] == tuple(rates[:kept])
-    shares = np.divide(cooled, rates)[kept - 1 :]
-    np.testing.assert_allclose(np.diff(shares), -1 / (len(rates) // 3 + 1))
+@given(st.lists(st.floats(1e-4, 1e-2), min_size=1, max_size=40), st.data())
+def test_the_second_training_is_half_as_long_and_ends_in_small_steps(rates, data):
+    best = data.draw(st.integers(0, len(rates)))
+    falling = _falling(TrainingLog((), (), best, tuple(rates)))
+    assert len(falling) == (best + 1) // 2
+    if best:
+        np.testing.assert_allclose(-np.diff((*falling, 0)), rates[best - 1] / (len(falling) + 1))
+
+
+@pytest.mark.parametrize("teacher_forcing", [1, "scheduled"])
+def test_the_second_training_goes_on_where_the_first_was_best(one, monkeypatch, teacher_forcing):
+    begins, ends, logs, forced = [], [], [], []
+
+    class Forced(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            layers = [one for one in self.model.layers if isinstance(one, ScheduledSampling)]
+            forced.append((epoch, *(float(one.probability) for one in layers)))
+
+    def recorded(model, *data, callbacks, **options):
+        begins.append(model.get_weights())
+        forced.clear()
+        logs.append(train(model, *data, callbacks=[*callbacks, Forced()], **options))
+        ends.append(model.get_weights())
+        return logs[-1]
+
+    monkeypatch.setattr(_fitting, "train", recorded)
+    forecaster = Forecaster(
+        3, lookback=12, units=4, epochs=3, seed=0, progress=False, model="recursive"
+    )
+    forecaster.set_params(teacher_forcing=teacher_forcing).fit(one)
+    best = forecaster.log_.best_epoch
+    assert best == 3
+    for before, after in zip(ends[0][: len(begins[1])], begins[1], strict=True):
+        if before.ndim:  # the probability of a true value is no weight of the network
+            np.testing.assert_array_equal(before, after)
+    probabilities = [(0.7,), (0.6,)] if teacher_forcing == "scheduled" else [(), ()]
+    assert [epoch for epoch, *_ in forced] == [3, 4]
+    for (_, *found), wanted in zip(forced, probabilities, strict=True):
+        assert found == pytest.approx(list(wanted))
 
 
 @pytest.mark.parametrize("head", [None, "gaussian"])

@@ -82,7 +82,7 @@ def test_an_epoch_is_judged_by_some_of_very_many_windows(wave, monkeypatch):
     assert min(log.val_loss) == pytest.approx(model.evaluate(*chosen, verbose=0), rel=1e-4)
 
 
-def test_the_rate_falls_in_vain_epochs_and_a_second_training_can_have_the_same(wave):
+def test_the_rate_falls_in_vain_epochs(wave):
     model = multi_output(lookback=12, horizon=2, units=4)
     noise = np.random.default_rng(0).normal(size=60)
     log = train(model, windows(wave), windows(noise), **settings(patience=6, epochs=12))
@@ -90,8 +90,12 @@ def test_the_rate_falls_in_vain_epochs_and_a_second_training_can_have_the_same(w
     np.testing.assert_allclose(falls, np.where(falls < 0.9, 1 / 3, 1), rtol=1e-5)
     assert log.learning_rate[0] == pytest.approx(1e-2)
     assert log.learning_rate[-1] < 4e-3
-    epochs = len(log.loss)
-    again = train(
-        model, windows(wave), None, **settings(epochs=epochs, learning_rate=log.learning_rate)
-    )
-    assert again.learning_rate == pytest.approx(log.learning_rate)
+
+
+def test_a_training_goes_on_behind_the_epochs_of_another_with_rates_of_its_own(wave):
+    model, seen = multi_output(lookback=12, horizon=2, units=4), []
+    seeing = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
+    options = settings(epochs=3, learning_rate=[3e-3, 2e-3, 1e-3], callbacks=[seeing])
+    log = train(model, windows(wave), None, **options, first_epoch=5)
+    assert seen == [5, 6, 7]
+    assert log.learning_rate == pytest.approx([3e-3, 2e-3, 1e-3])
