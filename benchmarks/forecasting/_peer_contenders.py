@@ -51,9 +51,7 @@ def seqkeras(task: Task, *, past: bool = True, **options) -> Train:
         return forecaster.predict(future=task.ahead(window) if about.future else None)
 
     def train() -> Forecast:
-        model = options.get("model")
-        networks = len(model) if isinstance(model, list) else 1
-        with _deadline_in_keras(task.budget, networks):
+        with _deadline_in_keras(time.perf_counter() + task.budget):
             forecaster.fit(
                 task.train,
                 freq=about.freq,
@@ -67,33 +65,27 @@ def seqkeras(task: Task, *, past: bool = True, **options) -> Train:
 
 
 @contextmanager
-def _deadline_in_keras(budget: float, networks: int) -> Iterator[None]:
-    """Every fit of Keras in here ends in time for the second trainings of all networks."""
+def _deadline_in_keras(end: float) -> Iterator[None]:
+    """Every fit of Keras in here has a deadline."""
     import keras
 
-    start, trained, owed = time.perf_counter(), 0, 0.0
-
     class Deadline(keras.callbacks.Callback):
-        """Stops a network at its share of the budget, with what its second training will take."""
+        """Ends the first training while there is time for the second, of half as many epochs."""
 
         def on_train_begin(self, logs=None):
-            self.begun, self.traced, self.again = time.perf_counter(), None, 0.0
+            self.begun, self.traced = time.perf_counter(), None
 
         def on_train_batch_end(self, batch, logs=None):
             self.traced = self.traced or time.perf_counter()
 
         def on_epoch_end(self, epoch, logs=None):
             if "val_loss" not in logs:
-                return  # the second training, which has half as many epochs
+                return  # the second training
             now = time.perf_counter()
             each = (now - self.traced) / (epoch + 1)
-            self.again = self.traced - self.begun + each * (epoch + 2) / 2
-            if now + each + self.again + owed > start + budget * (trained + 1) / networks:
+            again = self.traced - self.begun + each * (epoch + 2) / 2
+            if now + each + again > end:
                 self.model.stop_training = True
-
-        def on_train_end(self, logs=None):
-            nonlocal trained, owed
-            trained, owed = trained + 1, owed + self.again
 
     fit = keras.Model.fit
 
@@ -367,6 +359,7 @@ def statsforecast(task: Task, *, model: str) -> Train:
 CONTENDERS: dict[str, Callable[[Task], Train]] = {
     "seqkeras": seqkeras,
     "seqkeras segment_rnn": partial(seqkeras, model="segment_rnn"),
+    "seqkeras encoder_decoder": partial(seqkeras, model="encoder_decoder"),
     "seqkeras recursive": partial(seqkeras, model="recursive", past=False),
     "seqkeras, no past covariates": partial(seqkeras, past=False),
     "neuralforecast LSTM": partial(neuralforecast, model="LSTM"),

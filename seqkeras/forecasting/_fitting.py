@@ -33,7 +33,7 @@ from seqkeras.forecasting._strategies import (
     default_batch_size,
     default_lookback,
 )
-from seqkeras.forecasting._training import MOST_JUDGED, Judged, TrainingLog, train
+from seqkeras.forecasting._training import MOST_JUDGED, MOST_MEASURED, Judged, TrainingLog, train
 from seqkeras.heads import Head
 from seqkeras.windows import StandardScaler, Windows, WindowSpec
 
@@ -172,17 +172,17 @@ class Fitting:
         return _Scaled(panel, scaler, inputs, self.lookback)
 
     def _go_on(self, member: "_Member", log: TrainingLog, series: "_Scaled") -> None:
-        """Trains on with all rows, the held-out ones too."""
+        """Trains on with all rows, the held-out ones too, in the scale of them all."""
         rates = _falling(log)
         if rates:
-            self._train(member, series, None, "refit", rates, first_epoch=log.best_epoch)
+            self._train(member, series, None, "all rows", rates, first_epoch=log.best_epoch)
 
     def _errors(self, network: keras.Model, past: "_Scaled") -> Floats:
         """The errors on the held-out rows, `(windows, horizon)`, in their units."""
         horizon = int(self.parameters.horizon)
         if not self.parameters.levels:
             return np.empty((0, horizon))
-        judged = self._judged(past)
+        judged = self._judged(network, past)
         errors = [y - look_ahead(network, self.head, x, horizon).point for x, y in pairs(judged)]
         return np.concatenate(errors) * self._scale(past, judged)
 
@@ -196,7 +196,7 @@ class Fitting:
         """
         if not self.parameters.levels:
             return None
-        judged, horizon = self._judged(series), int(self.parameters.horizon)
+        judged, horizon = self._judged(network, series), int(self.parameters.horizon)
         errors = errors / self._scale(series, judged)
         if self.head is not None:
             found = [look_ahead(network, self.head, x, horizon) for x, _ in pairs(judged)]
@@ -205,7 +205,7 @@ class Fitting:
         intervals = ConformalIntervals.fit(errors, levels=levels, series=count)
         if self.parameters.intervals != "per_series":
             return replace(intervals, follows=self.parameters.intervals == "adaptive")
-        return intervals.per_series(errors, self._series_of(judged))
+        return intervals.per_series(errors, self._series_judged(judged))
 
     def _recent(self, series: "_Scaled") -> "_Scaled":
         """Rows whose windows have held-out targets; inputs may reach back into the past."""
@@ -213,20 +213,23 @@ class Fitting:
         first = np.where(self.held_out > 0, lengths - self.held_out - self.lookback, lengths)
         return replace(series, panel=self.panel.select(first, lengths))
 
-    def _judged(self, series: "_Scaled") -> Judged:
+    def _judged(self, network: keras.Model, series: "_Scaled") -> Judged:
         """The windows whose whole horizon is held out, that intervals are measured on.
 
         Of very many some are enough, but for widths of each series.
         """
-        windows = self._recent(series).windows(int(self.parameters.horizon), batch_size=1024)
-        most = windows.count if self.parameters.intervals == "per_series" else MOST_JUDGED
-        return Judged(windows, most)
+        horizon = int(self.parameters.horizon)
+        windows = self._recent(series).windows(horizon, batch_size=1024)
+        if self.parameters.intervals == "per_series":
+            return Judged(windows, windows.count)
+        fed_back = network.output_shape[1] < horizon
+        return Judged(windows, MOST_MEASURED if fed_back else MOST_JUDGED)
 
     def _scale(self, series: "_Scaled", judged: Judged) -> Floats:
         """The scale of each of these windows, `(windows, 1)`."""
-        return series.scaler.scale_[self._series_of(judged)][:, np.newaxis]
+        return series.scaler.scale_[self._series_judged(judged)][:, np.newaxis]
 
-    def _series_of(self, judged: Judged) -> Integers:
+    def _series_judged(self, judged: Judged) -> Integers:
         """The number of the series of each of these windows."""
         return _series_of(self.held_out, self.parameters.horizon)[judged.chosen]
 
@@ -243,11 +246,11 @@ class Fitting:
         feedback, seed = member.feedback, member.seed
         steps, truth, free = feedback.steps, feedback.runs_free, feedback.is_judged_free
         batch_size = self.parameters.batch_size or default_batch_size(series.count(steps))
-        judged = feedback.horizon if free else steps
+        ahead = feedback.horizon if free else steps
         return train(
             series.inputs.to_train(feedback.model()),
             series.windows(steps, truth=truth, batch_size=batch_size, shuffle=True, seed=seed),
-            None if held_out is None else held_out.windows(judged, batch_size=1024),
+            None if held_out is None else held_out.windows(ahead, batch_size=1024),
             epochs=len(rates) or self.parameters.epochs,
             patience=self.parameters.patience,
             learning_rate=rates or float(self.parameters.learning_rate),
@@ -285,7 +288,7 @@ class _Scaled:
 
 
 def _falling(log: TrainingLog) -> tuple[float, ...]:
-    """Learning rates of a training that goes on, half as long, on a slope down to almost none.
+    """Learning rates of a training that goes on, half as long, in even steps towards none.
 
     The first training stopped in a lucky moment. This one has nothing to find one by, and needs
     none if its last steps are small.

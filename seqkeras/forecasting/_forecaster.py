@@ -65,8 +65,8 @@ class Forecaster(BaseEstimator):
 
     `fit` scales each series by its own mean and deviation, holds out the last rows of each,
     trains on windows of the rest until the held-out windows are forecast best, measures there how
-    wide the intervals must be, and then trains a fresh network for as many epochs, at the same
-    learning rates, on the whole history. One network serves all series.
+    wide the intervals must be, and then goes on from the best weights with the whole history, half
+    as long, at rates that fall. One network serves all series.
 
     Args:
         horizon: timesteps to forecast.
@@ -107,7 +107,7 @@ class Forecaster(BaseEstimator):
         patience: epochs without a better forecast of the held-out windows before training stops.
         batch_size: windows in a training step. None: a hundredth of the windows, from 32 to 1024.
         learning_rate: of Adam at first. It falls to a third each time that a third of the patience
-            has passed without a better forecast; without held-out rows it stays.
+            has passed without a better forecast; with `validation=0` it stays.
         validation: share of each series that is held out at its end, at least one horizon and
             enough for the intervals. 0: nothing is held out, all epochs are run, and `levels`
             must be `()`.
@@ -260,7 +260,7 @@ class Forecaster(BaseEstimator):
 
     @property
     def log_(self) -> TrainingLog:
-        """That of the first network, which mostly is the only one."""
+        """The `TrainingLog` of the first network, which mostly is the only one."""
         return self.logs_[0]
 
     def _take(self, fitted: Fitted) -> Self:

@@ -18,8 +18,8 @@ from seqkeras.windows._epochs import Epochs
 
 #: Training steps in an epoch at most.
 MOST_STEPS = 100
-#: Held-out windows that it is judged by at most, and intervals after it; fewer where each is many
-#: forecasts.
+#: Held-out windows that it is judged by at most, and intervals behind it; fewer where each takes
+#: many answers of the network.
 MOST_JUDGED, MOST_MEASURED = 50_000, 5_000
 
 
@@ -120,8 +120,9 @@ def train(
     losses = tuple(float(loss) for loss in history["loss"])
     if not all(math.isfinite(loss) for loss in losses):
         raise DataError(
-            f"Training diverged: the loss was not finite in epoch {len(losses)}. Use a smaller "
-            f"learning_rate (now {rates[0]}), or look for extreme values in the series."
+            f"Training diverged: the loss was not finite in epoch {first_epoch + len(losses)}. Use "
+            f"a smaller learning_rate (it began at {rates[0]:.3g}), or look for extreme values in "
+            "the series."
         )
     held_out = (*before, *(float(loss) for loss in history.get("val_loss", ())))
     best = held_out.index(min(held_out)) if before else len(losses)

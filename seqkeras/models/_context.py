@@ -95,10 +95,10 @@ class Window:
 
     def _season_before(self, rows: keras.KerasTensor) -> keras.KerasTensor:
         """Of each step of the horizon the newest row of the same place in the season."""
-        first, season = self._sizes.lookback - self._sizes.season_length, self._sizes.season_length
-        return ops.take(
-            rows, [first + step % season for step in range(self._sizes.horizon)], axis=1
-        )
+        sizes = self._sizes
+        first = sizes.lookback - sizes.season_length
+        before = [first + step % sizes.season_length for step in range(sizes.horizon)]
+        return ops.take(rows, before, axis=1)
 
     def beside_about(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         """A sequence `(batch, steps, width)`, and at each step what is known of the series."""

@@ -29,10 +29,10 @@ def encoder_decoder(
 
     The decoder is a second stack of the same layers. In each step it reads what is known of that
     step, and beside it the row of the naive forecast; where nothing is known, a learned vector that
-    says which step it is. It does not read its
-    own forecasts, so that no error grows from step to step, and training sees what forecasting
-    sees. (Encoder and decoder are those of Sutskever et al. 2014, arXiv 1409.3215; to forecast
-    all steps without feedback is from Wen et al. 2017, arXiv 1711.11053.)
+    says which step it is. It does not read its own forecasts, so that no error grows from step to
+    step, and training sees what forecasting sees. (Encoder and decoder are those of Sutskever et
+    al. 2014, arXiv 1409.3215; to forecast all steps without feedback is from Wen et al. 2017, arXiv
+    1711.11053.)
 
     What it learns is the correction to the seasonal naive forecast, which an untrained model
     gives. Take it where covariates are known ahead and act from one step to the next; elsewhere

@@ -76,7 +76,7 @@ def multi_output(
     """
     if stack.get("stateful"):
         fix = "Use next_step for a model that continues from batch to batch."
-        raise bad_argument("stateful", True, f"False for {name or 'multi_output'}", fix)
+        raise bad_argument("stateful", True, "False for multi_output", fix)
     plan = Stack.parse(**stack)
     check_flag("linear_skip", linear_skip)
     sizes = Sizes(features, lookback, horizon, season_length, future, static, categories, outputs)
@@ -86,9 +86,9 @@ def multi_output(
     if linear_skip:
         correction += window.head(window.relative, "linear_path", use_bias=False)
     if window.ahead is not None:
-        correction += window.head_of_steps(_read_ahead(window.ahead, state), "future_path")
+        correction += window.head_of_steps(_read_ahead(window.ahead, state), "ahead_path")
         if linear_skip:
-            correction += window.head_of_steps(window.ahead, "linear_future")
+            correction += window.head_of_steps(window.ahead, "linear_ahead")
     return window.model(correction, name or "multi_output")
 
 
@@ -96,5 +96,5 @@ def _read_ahead(ahead: keras.KerasTensor, state: keras.KerasTensor) -> keras.Ker
     """What is known of each step, read in the light of the last state."""
     width = state.shape[-1]
     beside = keras.layers.RepeatVector(ahead.shape[1], name="state_for_each_step")(state)
-    both = keras.layers.Concatenate(name="state_and_future")([beside, ahead])
-    return keras.layers.Dense(width, "relu", name="read_future")(both)
+    both = keras.layers.Concatenate(name="state_and_ahead")([beside, ahead])
+    return keras.layers.Dense(width, "relu", name="read_ahead")(both)

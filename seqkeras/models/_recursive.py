@@ -5,7 +5,7 @@ from typing import Unpack
 
 import keras
 
-from seqkeras._checks import check_integer
+from seqkeras._checks import bad_argument, check_integer
 from seqkeras.models._multi_output import multi_output
 from seqkeras.models._stack import StackOptions
 
@@ -42,7 +42,7 @@ def recursive(
         normalization: how the target of a window is read: relative to its newest value
             (`"last"`, the default), to its mean absolute value (`"mean_scale"`), to its mean and
             deviation (`"revin"`), or as it is (`"none"`). It is undone in the forecast.
-        linear_skip: the linear path from the lookback to the next step.
+        linear_skip: the linear paths from the lookback, and from what is known of the next step.
         future: features that are known of the next step.
         static: numbers that are known of a series.
         categories: size of the vocabulary of each category of a series, with slot 0 for what was
@@ -65,6 +65,9 @@ def recursive(
         >>> recursive(lookback=36, season_length=12, units=16).output_shape
         (None, 1)
     """
+    if stack.get("stateful"):
+        fix = "Use next_step for a model that continues from batch to batch."
+        raise bad_argument("stateful", True, "False for recursive", fix)
     check_integer("horizon", horizon)
     return multi_output(
         features,

@@ -23,8 +23,11 @@ EVERYTHING = {
 POINT = {"levels": (), "validation": 0}
 #: By model: columns that are read, and options.
 CASES = {
-    "multi_output": (EVERYTHING, {"head": "quantiles"}),
-    "recursive": ({"future_covariates": ["price", "promo"], "calendar": ["day_of_week"]}, POINT),
+    "multi_output": (EVERYTHING, {"head": "quantiles", "season_length": 3}),
+    "recursive": (
+        {"future_covariates": ["price", "promo"], "calendar": ["day_of_week"]},
+        {**POINT, "season_length": 3},
+    ),
     "encoder_decoder": ({}, POINT),
     "segment_rnn": ({"static_covariates": ["kind"]}, {}),
 }

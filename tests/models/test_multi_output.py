@@ -116,12 +116,12 @@ def test_what_is_known_ahead_is_read_beside_the_row_of_the_naive_forecast(
 ):
     """A covariate that the target follows: two weights say what is new since a season ago."""
     model = multi_output(2, lookback=6, horizon=horizon, season_length=season, future=1, units=5)
-    zero(randomize(model), "head", "linear_path", "future_path")
+    zero(randomize(model), "head", "linear_path", "ahead_path")
     level, effect = RANDOM.normal(size=(3, 1)), RANDOM.normal(size=(3, 6 + horizon))
     known, ahead = effect[:, :6], effect[:, 6:]
     x = np.stack([level + 2 * known, known], axis=-1)
     weights = np.array([[2.0], [0.0], [-2.0]])  # ahead, and the target and the covariate before
-    model.get_layer("linear_future").set_weights([weights, np.zeros(1)])
+    model.get_layer("linear_ahead").set_weights([weights, np.zeros(1)])
     found = model({"inputs": x, "future": ahead[..., np.newaxis]})
     np.testing.assert_allclose(keras.ops.convert_to_numpy(found), level + 2 * ahead, atol=1e-5)
 

@@ -17,8 +17,11 @@ def weights_of(model, name):
     return model.get_layer(name).get_weights()
 
 
-def by_hand(model, x, *, segment, horizon, cell, state_of):
-    """The forecast of one channel, segment by segment; `state_of` is what its channel is told."""
+def by_hand(model, x, *, segment, horizon, cell, state_of, known=None):
+    """The forecast of one channel from its newest value, segment by segment.
+
+    `state_of` is what its channel is told, `known` what is known of each segment.
+    """
     newest, ahead = x[-1], -(-horizon // segment)
     relative = x - newest
     relative = np.concatenate([np.zeros(-len(x) % segment), relative])
@@ -32,6 +35,9 @@ def by_hand(model, x, *, segment, horizon, cell, state_of):
     forecast = []
     for place in range(ahead):
         query = np.concatenate([weights_of(model, "position")[0][place], state_of])
+        if known is not None:
+            told, shift = weights_of(model, "known")
+            query = query + known[place] @ told + shift
         answer, *_ = layer(query.reshape(1, 1, -1).astype("float32"), initial_state=state)
         forecast.append(keras.ops.convert_to_numpy(answer)[0] @ kernel + bias)
     return newest + np.concatenate(forecast)[:horizon]
@@ -46,6 +52,22 @@ def test_numbers_are_those_of_the_segments_one_by_one(cell, outputs, randomize):
         by_hand(model, row[:, 0], segment=4, horizon=7, cell=cell, state_of=[]) for row in x
     ]
     np.testing.assert_allclose(outputs(model, x), expected, atol=1e-5)
+
+
+def test_what_is_known_ahead_tells_which_segment_is_asked_for(randomize):
+    """By the rows of the horizon, each with the one of a season before, and zeros behind them."""
+    model = segment_rnn(
+        lookback=8, horizon=7, segment=4, season_length=3, future=2, units=6, cell="gru"
+    )
+    randomize(model)
+    x, future = RANDOM.normal(size=(8, 1)), RANDOM.normal(size=(7, 2))
+    before = x[[5, 6, 7, 5, 6, 7, 5]]
+    rows = np.concatenate([future, before - x[-1]], axis=1)
+    known = np.concatenate([rows, np.zeros((1, 3))]).reshape(2, 12)
+    correction = by_hand(model, x[:, 0], segment=4, horizon=7, cell="gru", state_of=[], known=known)
+    found = model({"inputs": x[np.newaxis], "future": future[np.newaxis]})
+    expected = before[:, 0] + correction - x[-1]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(found)[0], expected, atol=1e-5)
 
 
 @pytest.mark.backends
