@@ -116,10 +116,10 @@ class Fitting:
             network = averaged([one.feedback.network for one in members])
             held_out = self._recent(past) if self.held_out.any() else None
             logs = [self._train(one, past, held_out, "fit") for one in members]
-            errors = self._errors(network, past)
+            errors, numbers = self._errors(network, past)
             for member, log in zip(members, logs, strict=True) if held_out else ():
                 self._go_on(member, log, series)
-            intervals = self._intervals(errors, network, series)
+            intervals = self._intervals(errors, numbers, network, series)
         return Fitted(
             model=network,
             horizon=int(self.parameters.horizon),
@@ -177,17 +177,21 @@ class Fitting:
         if rates:
             self._train(member, series, None, "all rows", rates, first_epoch=log.best_epoch)
 
-    def _errors(self, network: keras.Model, past: "_Scaled") -> Floats:
-        """The errors on the held-out rows, `(windows, horizon)`, in their units."""
+    def _errors(self, network: keras.Model, past: "_Scaled") -> tuple[Floats, Integers]:
+        """The errors on the held-out rows, `(windows, horizon)`, in their units, and whose.
+
+        That is the number of the series of each window, `(windows,)`.
+        """
         horizon = int(self.parameters.horizon)
         if not self.parameters.levels:
-            return np.empty((0, horizon))
+            return np.empty((0, horizon)), np.empty(0, np.int64)
         judged = self._judged(network, past)
         errors = [y - look_ahead(network, self.head, x, horizon).point for x, y in pairs(judged)]
-        return np.concatenate(errors) * self._scale(past, judged)
+        numbers = _series_of(self.held_out, horizon)[judged.chosen]
+        return np.concatenate(errors) * past.scales(numbers), numbers
 
     def _intervals(
-        self, errors: Floats, network: keras.Model, series: "_Scaled"
+        self, errors: Floats, numbers: Integers, network: keras.Model, series: "_Scaled"
     ) -> ConformalIntervals | None:
         """How wide intervals are, in units of the network and the scaler that will forecast.
 
@@ -196,16 +200,16 @@ class Fitting:
         """
         if not self.parameters.levels:
             return None
-        judged, horizon = self._judged(network, series), int(self.parameters.horizon)
-        errors = errors / self._scale(series, judged)
+        errors = errors / series.scales(numbers)
         if self.head is not None:
-            found = [look_ahead(network, self.head, x, horizon) for x, _ in pairs(judged)]
+            windows, horizon = self._judged(network, series), int(self.parameters.horizon)
+            found = [look_ahead(network, self.head, x, horizon) for x, _ in pairs(windows)]
             errors = Outlook.joined(found).in_widths(errors)
         levels, count = tuple(self.parameters.levels), len(self.panel.ids)
         intervals = ConformalIntervals.fit(errors, levels=levels, series=count)
         if self.parameters.intervals != "per_series":
             return replace(intervals, follows=self.parameters.intervals == "adaptive")
-        return intervals.per_series(errors, self._series_judged(judged))
+        return intervals.per_series(errors, numbers)
 
     def _recent(self, series: "_Scaled") -> "_Scaled":
         """Rows whose windows have held-out targets; inputs may reach back into the past."""
@@ -224,14 +228,6 @@ class Fitting:
             return Judged(windows, windows.count)
         fed_back = network.output_shape[1] < horizon
         return Judged(windows, MOST_MEASURED if fed_back else MOST_JUDGED)
-
-    def _scale(self, series: "_Scaled", judged: Judged) -> Floats:
-        """The scale of each of these windows, `(windows, 1)`."""
-        return series.scaler.scale_[self._series_judged(judged)][:, np.newaxis]
-
-    def _series_judged(self, judged: Judged) -> Integers:
-        """The number of the series of each of these windows."""
-        return _series_of(self.held_out, self.parameters.horizon)[judged.chosen]
 
     def _train(
         self,
@@ -281,6 +277,10 @@ class _Scaled:
 
     def windows(self, steps: int, **options: Any) -> Windows:
         return self.inputs.windows(self.panel, self.scaler, self.lookback, steps, **options)
+
+    def scales(self, numbers: Integers) -> Floats:
+        """The scale of each of these series, `(series, 1)`."""
+        return self.scaler.scale_[numbers][:, np.newaxis]
 
     def count(self, steps: int) -> int:
         """How many windows there are."""

@@ -32,22 +32,22 @@ def draw(
         A `matplotlib.figure.Figure`.
     """
 
-    def draw_one(axis: Any, frames: Any) -> Any:
+    def panel(axis: Any, frames: Any) -> Any:
         history, forecast = frames
         _draw_one(axis, history, forecast, (time, target), levels)
         return forecast[time]
 
-    return _below_each_other(parts, target, title, draw_one)
+    return _below_each_other(parts, target, title, panel)
 
 
 def _below_each_other(
-    parts: dict[str, Any], target: str, title: str, draw_one: Callable[[Any, Any], Any]
+    parts: dict[str, Any], target: str, title: str, panel: Callable[[Any, Any], Any]
 ) -> Any:
-    """A panel for each part; `draw_one` draws it on an axis and gives its stamps."""
+    """A panel for each part, which `panel` draws on an axis; it gives the stamps of that."""
     figure = blank(10, 1.2 + 3.6 * len(parts), title)
     axes = np.atleast_1d(figure.subplots(len(parts), 1))
     for axis, (label, frames) in zip(axes, parts.items(), strict=True):
-        show_dates(axis, stamps(draw_one(axis, frames)))
+        show_dates(axis, stamps(panel(axis, frames)))
         dress(axis, label, target)
     legend_above(axes[0])
     return figure
@@ -90,13 +90,13 @@ def draw_backtest(parts: dict[str, Any], time: str, target: str, *, title: str =
         A `matplotlib.figure.Figure`.
     """
 
-    def draw_one(axis: Any, rows: Any) -> Any:
+    def panel(axis: Any, rows: Any) -> Any:
         _draw_origins(axis, rows, time)
         came = rows.drop_duplicates(time).sort_values(time)
         axis.plot(stamps(came[time]), came[target], color=ACTUAL, lw=1.4, label="what came")
         return came[time]
 
-    return _below_each_other(parts, target, title, draw_one)
+    return _below_each_other(parts, target, title, panel)
 
 
 def _draw_origins(axis: Any, rows: Any, time: str) -> None:
