@@ -5,6 +5,7 @@ from seqkeras._lazy import require
 require("keras")
 
 from seqkeras.layers._bidirectional import Bidirectional as Bidirectional
+from seqkeras.layers._branch import branch as branch
 from seqkeras.layers._convert import accelerate as accelerate
 from seqkeras.layers._convert import to_keras as to_keras
 from seqkeras.layers._cudnn_weights import from_cudnn as from_cudnn

@@ -12,6 +12,7 @@ from seqkeras._checks import bad_argument
 from seqkeras.errors import ForgottenStateWarning, KeptLayerWarning
 from seqkeras.layers import _stateful
 from seqkeras.layers._bidirectional import Bidirectional
+from seqkeras.layers._branch import branch
 from seqkeras.layers._compiled import copy_compiled
 from seqkeras.layers._dispatched import FASTER
 from seqkeras.layers._rebuild import (
@@ -254,6 +255,9 @@ class _ToKeras(_Conversion):
             reason = "Keras' own is wrong where the number of timesteps is not known. Give it in "
             reason += "the shape of the input."
             raise refusal(self._root, expected, layer, reason)
+        if kwargs.get("branch"):
+            queries, state = args[0], kwargs["initial_state"]
+            return branch(self._layer(layer), queries, state)
         return super()._call(layer, args, kwargs)
 
     def _exchange(self, kind: Any, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from seqkeras import kernels
-from seqkeras._checks import check_one_of
+from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.layers import _cells
 from seqkeras.layers._stateful import Resettable
 
@@ -22,6 +22,12 @@ class Dispatched(Resettable):
             that is, and why the faster ones cannot. `cudnn`, `fused` and `scan` name one, and are
             an error where it cannot run. (The numbers 0, 1 and 2 are Keras' orders of the
             products within a cell, and leave this `auto`.)
+
+    Call arguments beside those of Keras and of `Resettable`:
+        branch: the timesteps do not follow each other: each is the first one after
+            `initial_state`. Gives `(batch, timesteps, units)`, and no states. The product of the
+            state is then made once, not for each timestep. One row of `sequences`, or any number
+            that divides the batch, is read by all rows of the state, in turns.
     """
 
     def __init__(self, *arguments: Any, implementation: str | int = "auto", **options: Any) -> None:
@@ -35,6 +41,44 @@ class Dispatched(Resettable):
             # Keras takes it for cuDNN's wherever there is a GPU, with recurrent dropout also.
             spec = kernels.Spec.of(self, training=True)
             self.supports_jit = kernels.why_not(spec, kernels.here())["cudnn"] is not None
+
+    def call(
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+        reset: Any = None,
+        branch: bool = False,
+    ) -> Any:
+        """Runs over time; or, with `branch`, one step for each timestep from the same state."""
+        if not branch:
+            return super().call(sequences, initial_state, mask, training, reset)
+        self._check_branch(initial_state, mask=mask, reset=reset)
+        return kernels.branch(self, sequences, initial_state)
+
+    def compute_output_spec(
+        self, sequences: Any, initial_state: Any = None, *arguments: Any, **options: Any
+    ) -> Any:
+        """What Keras says of the outputs; of a branch, that there is one for every timestep."""
+        if not options.pop("branch", False):
+            return super().compute_output_spec(sequences, initial_state, *arguments, **options)
+        self._check_branch(initial_state, **options)
+        shape = (initial_state[0].shape[0], sequences.shape[1], self.cell.units)
+        return keras.KerasTensor(shape, self.compute_dtype)
+
+    def _check_branch(
+        self, state: Any, mask: Any = None, reset: Any = None, **options: Any
+    ) -> None:
+        if state is None:
+            raise bad_argument("initial_state", None, "given where branch=True")
+        for name, given in (("mask", mask), ("reset", reset)):
+            if given is not None:
+                fix = "No timestep comes after another."
+                raise bad_argument(name, "flags", "left away where branch=True", fix)
+        reason = kernels.why_not_branch(self)
+        if reason is not None:
+            raise bad_argument("branch", True, f"False for layer {self.name!r}", f"Here {reason}.")
 
     def get_config(self) -> dict[str, Any]:
         """The config of the Keras layer, and what is asked for beside it."""

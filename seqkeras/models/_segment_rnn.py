@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from seqkeras._checks import bad_argument, check_flag, check_fraction, check_integer
+from seqkeras.layers import branch
 from seqkeras.models._context import Sizes, Window, learned_vectors
 from seqkeras.models._stack import Stack, StackOptions, one_way, run_from
 
@@ -101,10 +102,9 @@ def segment_rnn(
         raise bad_argument("units", units, "at least 2 with several targets", fix)
     past = segments.read(units)
     _, states = run_from(layers, past)
-    # Each query is a row of its own, so that all of them are answered in one step.
-    queries = ops.reshape(segments.queries(past), (-1, 1, units))
-    copies = [[ops.repeat(one, segments.ahead, axis=0) for one in state] for state in states]
-    answer, _ = run_from(layers, queries, copies)
+    answer = segments.queries(past)
+    for layer, state in zip(layers, states, strict=True):
+        answer = branch(layer, answer, state)
     correction = segments.write(keras.layers.Dropout(head_dropout, name="head_dropout")(answer))
     if linear_skip:
         relative = _each_alone(window.relative) if targets > 1 else window.relative
@@ -145,15 +145,18 @@ class _Segments:
         return keras.layers.Dense(units, "relu", name="read_segment")(x)
 
     def queries(self, past: keras.KerasTensor) -> keras.KerasTensor:
-        """What tells the layer which segment it is asked for: `(rows, ahead, units)`."""
+        """What tells the layer which segment it is asked for: `(rows, ahead, units)`.
+
+        A row for each target alone, where nothing is known that differs from row to row.
+        """
         units, targets = past.shape[-1], self._sizes.targets
         channel_units = units // 2 if targets > 1 else 0
-        query = learned_vectors(past[:, :, 0], self.ahead, units - channel_units, "position")
+        one = ops.sum(past[:, 0, :1], axis=0, keepdims=True)
+        query = learned_vectors(one, self.ahead, units - channel_units, "position")
         if targets > 1:
-            first = self._window.relative[:, 0]
-            channel = learned_vectors(first, targets, channel_units, "channel")
-            channel = ops.reshape(channel, (-1, 1, channel_units))
-            query = ops.concatenate([query, ops.repeat(channel, self.ahead, axis=1)], axis=-1)
+            channel = learned_vectors(one, targets, channel_units, "channel")
+            channel = ops.repeat(ops.swapaxes(channel, 0, 1), self.ahead, axis=1)
+            query = ops.concatenate([ops.repeat(query, targets, axis=0), channel], axis=-1)
         known = self._known_ahead()
         return query if known is None else query + keras.layers.Dense(units, name="known")(known)
 
