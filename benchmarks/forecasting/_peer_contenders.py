@@ -377,7 +377,8 @@ CONTENDERS: dict[str, Callable[[Task], Train]] = {
 
 def run(order: dict) -> None:
     """Runs what a file of `peers.py` orders, and leaves the forecasts and the seconds beside it."""
-    about, df = read(Path(order["data"]), order["set"], series=order["series"])
+    chosen = {name: order[name] for name in ("series", "earlier")}
+    about, df = read(Path(order["data"]), order["set"], **chosen)
     task = Task(about, df, budget=order["budget"], seed=order["seed"])
     prepared = CONTENDERS[order["contender"]](task)
     start = time.perf_counter()

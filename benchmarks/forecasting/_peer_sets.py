@@ -124,8 +124,14 @@ class Task:
         return self.df.groupby("unique_id").cumcount(ascending=False)
 
 
-def read(folder: Path, name: str, *, series: int | None = None) -> tuple[Set, pd.DataFrame]:
-    """A set whose covariates are all numbers, and its long frame; of some series if so wished."""
+def read(
+    folder: Path, name: str, *, series: int | None = None, earlier: bool = False
+) -> tuple[Set, pd.DataFrame]:
+    """A set whose covariates are all numbers, and its long frame.
+
+    Of some `series` if so wished; and with `earlier` without the rows that are forecast, so that
+    the rows before them are.
+    """
     about = SETS[name]
     df = pd.read_parquet(folder / f"{name}.parquet").rename(columns=about.columns)
     if "unique_id" not in df:
@@ -137,7 +143,8 @@ def read(folder: Path, name: str, *, series: int | None = None) -> tuple[Set, pd
     known = pd.concat([df[list(about.future)], *_as_numbers(df, about)], axis=1).astype(float)
     about = replace(about, future=tuple(known), words=(), cycles={})
     kept = df[[*KEYS, "y", *about.past, *about.static]]
-    return about, pd.concat([kept, known], axis=1)
+    df = pd.concat([kept, known], axis=1)
+    return about, Task(about, df, budget=0, seed=0).train if earlier else df
 
 
 def _as_numbers(df: pd.DataFrame, about: Set) -> list[pd.DataFrame]:

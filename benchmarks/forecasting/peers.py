@@ -38,7 +38,7 @@ PACKAGES = ("keras", "tensorflow-cpu", "torch", "neuralforecast", "darts", "skfo
 PACKAGES += ("statsforecast", "pandas", "numpy")
 
 #: Settings of a run; one of the same settings is not run again.
-KEY = ("set", "contender", "seed", "budget", "series", "threads")
+KEY = ("set", "contender", "seed", "budget", "series", "earlier", "threads")
 
 
 def run(order, threads, patience):
@@ -129,6 +129,9 @@ def main():
     parser.add_argument("--budget", type=float, default=120, help="seconds of training")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--series", type=int, help="only so many, spread over all")
+    parser.add_argument(
+        "--earlier", action="store_true", help="the windows before, by which settings are chosen"
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()
     kept = json.loads(options.output.read_text()) if options.output.exists() else {"runs": []}
@@ -140,11 +143,12 @@ def main():
     kept["runs"] = [one for one in kept["runs"] if "error" not in one]
     done = {tuple(one[name] for name in KEY) for one in kept["runs"]}
     for name in options.sets:
-        about, df = read(options.data, name, series=options.series)
+        chosen = {"series": options.series, "earlier": options.earlier}
+        about, df = read(options.data, name, **chosen)
         for seed in options.seeds:
             for contender in options.contenders:
                 order = {"set": name, "contender": contender, "seed": seed}
-                order |= {"budget": options.budget, "series": options.series}
+                order |= {"budget": options.budget, **chosen}
                 if (*order.values(), options.threads) in done:
                     continue
                 task = Task(about, df, options.budget, seed)
@@ -153,7 +157,8 @@ def main():
                 one = kept["runs"][-1]
                 shown = f"MASE {one['MASE']:.3f}" if "MASE" in one else one["error"]
                 print(f"{name}, {contender}, seed {seed}: {shown}", file=sys.stderr, flush=True)
-        table(kept["runs"], name)
+        same = {"budget": options.budget, "threads": options.threads, **chosen}
+        table([one for one in kept["runs"] if same.items() <= one.items()], name)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from seqkeras._lazy import require
 require("keras")
 
 from seqkeras.kernels._branch import branch as branch
+from seqkeras.kernels._branch import check_branch as check_branch
 from seqkeras.kernels._branch import why_not_branch as why_not_branch
 from seqkeras.kernels._clearing import where_rows as where_rows
 from seqkeras.kernels._dispatch import IMPLEMENTATIONS as IMPLEMENTATIONS

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from keras import ops
+from keras import ops, tree
 
+from seqkeras._checks import bad_argument
 from seqkeras.kernels._spec import Spec, cell_name
 
 
@@ -19,6 +20,33 @@ def why_not_branch(layer: Any) -> str | None:
     if cell.dropout or cell.recurrent_dropout:
         return "it has dropout, which is drawn for each step by itself"
     return None
+
+
+def check_branch(layer: Any, queries: Any, state: Any) -> None:
+    """Refuses what cannot be a branch of a layer, whichever way it runs.
+
+    Raises:
+        ArgumentError: the layer keeps its state, the state is not one of the layer, or the queries
+            are not `(rows, timesteps, features)` of a number of rows that divides the batch.
+    """
+    if layer.stateful:
+        fix = "A branch neither reads nor changes the state that a layer keeps."
+        raise bad_argument("layer", f"{layer.name!r}, stateful", "one that is not stateful", fix)
+    states, sizes = tree.flatten(state), tree.flatten(layer.state_size)
+    if not isinstance(state, (list, tuple)) or len(states) != len(sizes):
+        expected = f"a list of {len(sizes)} arrays (batch, units)"
+        raise bad_argument("initial_state", _shapes(state), expected, "It is that of the layer.")
+    if len(queries.shape) != 3 or queries.shape[1] is None:
+        expected = "(rows, timesteps, features), with a known number of timesteps"
+        raise bad_argument("queries", f"shape {tuple(queries.shape)}", expected)
+    rows, batch = queries.shape[0], states[0].shape[0]
+    if None not in (rows, batch) and rows != batch and (rows == 0 or batch % rows):
+        fix = f"The state has {batch} rows, which read those of the queries in turns."
+        raise bad_argument("queries", f"{rows} rows", "a number that divides the batch", fix)
+
+
+def _shapes(state: Any) -> str:
+    return f"arrays of shapes {[tuple(one.shape) for one in tree.flatten(state)]}"
 
 
 def branch(layer: Any, queries: Any, state: list[Any]) -> Any:
@@ -41,15 +69,13 @@ def branch(layer: Any, queries: Any, state: list[Any]) -> Any:
     bias, recurrent_bias = _biases(cell)
     products = ops.matmul(queries, cell.kernel) + bias
     recurrent = ops.matmul(state[0], cell.recurrent_kernel) + recurrent_bias
-    # Rows of the state as (times that the queries are read, rows of the queries, 1, width).
-    rows = queries.shape[0]
-    times = 1 if rows is None else -1
-    beside = [
-        ops.reshape(one, (times, -1 if rows is None else rows, 1, one.shape[-1]))
-        for one in (recurrent, *state)
-    ]
-    answer = _GATES[str(cell_name(cell))](cell, products, *beside)
-    return ops.reshape(answer, (-1, *ops.shape(answer)[2:]))
+    gates, rows = _GATES[str(cell_name(cell))], queries.shape[0]
+    if rows in (None, state[0].shape[0]):
+        return gates(cell, products, *(one[:, None] for one in (recurrent, *state)))
+    # (times that the queries are read, rows of the queries, 1, width)
+    beside = (ops.reshape(one, (-1, rows, 1, one.shape[-1])) for one in (recurrent, *state))
+    answer = gates(cell, products, *beside)
+    return ops.reshape(answer, (-1, *answer.shape[2:]))
 
 
 def _biases(cell: Any) -> tuple[Any, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import keras
-from keras import ops
+from keras import ops, tree
 
 from seqkeras import kernels
 from seqkeras.layers._dispatched import Dispatched
@@ -12,19 +12,23 @@ from seqkeras.layers._dispatched import Dispatched
 def branch(
     layer: keras.layers.RNN, queries: keras.KerasTensor, state: Sequence[keras.KerasTensor]
 ) -> keras.KerasTensor:
-    """What a recurrent layer gives for each timestep of the queries, if it is the first one.
+    """What a layer gives for each timestep of the queries, as if each came first after the state.
 
     Our LSTM, GRU and SimpleRNN, without variants and dropout, make the product of the state once
-    (see `Dispatched`); each timestep of any other layer runs from a copy of the state.
+    for all of them; each timestep of any other layer runs from a copy of the state.
 
     Args:
-        layer: of any cell.
-        queries: `(rows, timesteps, features)`, as many rows as the state, or a number of them that
-            is read again and again.
-        state: of the layer, each `(batch, units)`.
+        layer: of any cell, not stateful.
+        queries: `(rows, timesteps, features)`: as many rows as the state, or a number that divides
+            them; then the rows of the state read those of the queries in turns.
+        state: a list of what the layer hands on, each `(batch, units)`.
 
     Returns:
         `(batch, timesteps, units)`.
+
+    Raises:
+        ArgumentError: the layer keeps its state, the state is not one of the layer, or the queries
+            have another shape.
 
     Example:
         >>> import numpy as np
@@ -34,14 +38,18 @@ def branch(
         >>> layers.branch(layer, np.zeros((1, 5, 3), "float32"), [state]).shape == (32, 5, 8)
         True
     """
+    kernels.check_branch(layer, queries, state)
     if isinstance(layer, Dispatched) and kernels.why_not_branch(layer) is None:
         return layer(queries, initial_state=list(state), branch=True)
     rows, timesteps, features = queries.shape
-    if rows is not None:
-        each = ops.reshape(ops.zeros_like(state[0][:, :1]), (-1, rows, 1, 1))
-        queries = each + queries
+    first = tree.flatten(state)[0]
+    if rows not in (None, first.shape[0]):
+        # The queries for every row of the state: Keras repeats no axis in a graph by what it does
+        # not know yet.
+        every = ops.reshape(ops.zeros_like(first[:, :1]), (-1, rows, 1, 1))
+        queries = every + queries
     alone = ops.reshape(queries, (-1, 1, features))
-    copies = [ops.repeat(one, timesteps, axis=0) for one in state]
+    copies = tree.map_structure(lambda one: ops.repeat(one, timesteps, axis=0), list(state))
     answer = layer(alone, initial_state=copies)
     answer = answer[0] if layer.return_state else answer
     return ops.reshape(answer, (-1, timesteps, answer.shape[-1]))

@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ from seqkeras.layers import _stateful
 from seqkeras.layers._bidirectional import Bidirectional
 from seqkeras.layers._branch import branch
 from seqkeras.layers._compiled import copy_compiled
-from seqkeras.layers._dispatched import FASTER
+from seqkeras.layers._dispatched import FASTER, Dispatched
 from seqkeras.layers._rebuild import (
     CannotBuildError,
     Rebuild,
@@ -255,9 +256,10 @@ class _ToKeras(_Conversion):
             reason = "Keras' own is wrong where the number of timesteps is not known. Give it in "
             reason += "the shape of the input."
             raise refusal(self._root, expected, layer, reason)
-        if kwargs.get("branch"):
-            queries, state = args[0], kwargs["initial_state"]
-            return branch(self._layer(layer), queries, state)
+        if isinstance(layer, Dispatched) and kwargs.get("branch"):
+            given = inspect.signature(layer.call).bind(*args, **kwargs).arguments
+            queries_and_state = given["sequences"], given["initial_state"]
+            return self._run(layer, partial(branch, self._layer(layer)), queries_and_state, {})
         return super()._call(layer, args, kwargs)
 
     def _exchange(self, kind: Any, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

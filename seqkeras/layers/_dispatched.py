@@ -24,10 +24,9 @@ class Dispatched(Resettable):
             products within a cell, and leave this `auto`.)
 
     Call arguments beside those of Keras and of `Resettable`:
-        branch: the timesteps do not follow each other: each is the first one after
-            `initial_state`. Gives `(batch, timesteps, units)`, and no states. The product of the
-            state is then made once, not for each timestep. One row of `sequences`, or any number
-            that divides the batch, is read by all rows of the state, in turns.
+        branch: each timestep is read from `initial_state`, as if it were the first. Gives
+            `(batch, timesteps, units)`, and no states; see `seqkeras.layers.branch`. It is no
+            kernel: `implementation` does not choose for it.
     """
 
     def __init__(self, *arguments: Any, implementation: str | int = "auto", **options: Any) -> None:
@@ -54,7 +53,7 @@ class Dispatched(Resettable):
         """Runs over time; or, with `branch`, one step for each timestep from the same state."""
         if not branch:
             return super().call(sequences, initial_state, mask, training, reset)
-        self._check_branch(initial_state, mask=mask, reset=reset)
+        self._check_branch(sequences, initial_state, mask=mask, reset=reset)
         return kernels.branch(self, sequences, initial_state)
 
     def compute_output_spec(
@@ -63,22 +62,22 @@ class Dispatched(Resettable):
         """What Keras says of the outputs; of a branch, that there is one for every timestep."""
         if not options.pop("branch", False):
             return super().compute_output_spec(sequences, initial_state, *arguments, **options)
-        self._check_branch(initial_state, **options)
+        self._check_branch(sequences, initial_state, **options)
         shape = (initial_state[0].shape[0], sequences.shape[1], self.cell.units)
         return keras.KerasTensor(shape, self.compute_dtype)
 
     def _check_branch(
-        self, state: Any, mask: Any = None, reset: Any = None, **options: Any
+        self, queries: Any, state: Any, mask: Any = None, reset: Any = None, **options: Any
     ) -> None:
-        if state is None:
-            raise bad_argument("initial_state", None, "given where branch=True")
         for name, given in (("mask", mask), ("reset", reset)):
             if given is not None:
                 fix = "No timestep comes after another."
                 raise bad_argument(name, "flags", "left away where branch=True", fix)
+        kernels.check_branch(self, queries, [] if state is None else state)
         reason = kernels.why_not_branch(self)
         if reason is not None:
-            raise bad_argument("branch", True, f"False for layer {self.name!r}", f"Here {reason}.")
+            fix = f"Here {reason}. seqkeras.layers.branch runs any layer."
+            raise bad_argument("branch", True, f"False for layer {self.name!r}", fix)
 
     def get_config(self) -> dict[str, Any]:
         """The config of the Keras layer, and what is asked for beside it."""

@@ -151,6 +151,7 @@ class _Segments:
         """
         units, targets = past.shape[-1], self._sizes.targets
         channel_units = units // 2 if targets > 1 else 0
+        # One row, as far as the graph can tell: a slice of the batch might have none.
         one = ops.sum(past[:, 0, :1], axis=0, keepdims=True)
         query = learned_vectors(one, self.ahead, units - channel_units, "position")
         if targets > 1:
@@ -178,7 +179,7 @@ class _Segments:
         return keras.layers.Reshape((count, self.width * x.shape[-1]))(x)
 
     def write(self, answer: keras.KerasTensor) -> keras.KerasTensor:
-        """From the answers `(rows * ahead, units)` to a correction of the horizon."""
+        """From the answers `(rows, ahead, units)` to a correction of the horizon."""
         outputs = self._sizes.outputs
         # From zeros, as every head: an untrained model is the naive forecast.
         head = keras.layers.Dense(self.width * outputs, kernel_initializer="zeros", name="head")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from seqkeras import layers, to_keras
+from seqkeras import accelerate, layers, to_keras
 from seqkeras.errors import ArgumentError
 
 RANDOM = np.random.default_rng(3)
@@ -15,14 +15,16 @@ LAYERS = {
     "gru": lambda: layers.GRU(5, return_sequences=True, return_state=True),
     "simple_rnn": lambda: layers.SimpleRNN(5, return_state=True),
     "no_bias": lambda: layers.GRU(5, use_bias=False),
+    "lstm_without": lambda: layers.LSTM(5, use_bias=False),
+    "backwards": lambda: layers.LSTM(5, go_backwards=True),
     "activations": lambda: layers.LSTM(5, activation="relu", recurrent_activation="hard_sigmoid"),
     # These read copies of the state.
     "reset_before": lambda: layers.GRU(5, reset_after=False),
     "peephole": lambda: layers.LSTM(5, peephole=True),
     "keras": lambda: keras.layers.LSTM(5, return_state=True),
     "cell": lambda: keras.layers.RNN(keras.layers.GRUCell(5)),
+    "dropout": lambda: layers.GRU(5, dropout=0.5),
 }
-DIRECT = ("lstm", "gru", "simple_rnn", "no_bias", "activations")
 
 
 def built(name):
@@ -30,8 +32,12 @@ def built(name):
     layer = LAYERS[name]()
     layer.build(QUERIES.shape)
     layer.set_weights([RANDOM.normal(0, 0.5, one.shape) for one in layer.get_weights()])
-    count = len(layer.get_initial_state(1))
-    return layer, [RANDOM.normal(size=(6, 5)).astype("float32") for _ in range(count)]
+    count = len(layer.state_size) if isinstance(layer.state_size, (list, tuple)) else 1
+    return layer, [tensor(RANDOM.normal(size=(6, 5))) for _ in range(count)]
+
+
+def tensor(x):
+    return keras.ops.convert_to_tensor(x, "float32")
 
 
 def one_by_one(layer, queries, state):
@@ -54,8 +60,7 @@ def array(tensor):
 @pytest.mark.parametrize("name", LAYERS)
 def test_each_timestep_is_the_first_after_the_state(name, rows):
     layer, state = built(name)
-    given = [keras.ops.convert_to_tensor(one) for one in (QUERIES[:rows], *state)]
-    found = layers.branch(layer, given[0], given[1:])
+    found = layers.branch(layer, tensor(QUERIES[:rows]), state)
     expected = one_by_one(layer, QUERIES[:rows], state)
     np.testing.assert_allclose(array(found), expected, atol=2e-6)
 
@@ -71,13 +76,63 @@ def test_in_a_model_it_is_kept_by_its_file_and_by_copies(name, rows, tmp_path):
     model = keras.Model(inputs, layers.branch(layer, inputs["queries"], states))
     assert model.output_shape == (None, 4, 5)
     queries = QUERIES[: rows or 6]
-    given = {f"state_{i}": one for i, one in enumerate(state)} | {"queries": queries}
+    given = {f"state_{i}": one for i, one in enumerate(state)} | {"queries": tensor(queries)}
     expected = one_by_one(layer, queries, state)
     model.save(tmp_path / "model.keras")
     plain = to_keras(model)
     assert {type(one).__module__.split(".")[0] for one in plain.layers} == {"keras"}
-    for copy in (keras.saving.load_model(tmp_path / "model.keras"), plain):
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for copy in (loaded, plain, accelerate(model), accelerate(plain)):
         np.testing.assert_allclose(array(copy(given)), expected, atol=2e-6)
+
+
+def test_a_state_may_be_given_by_its_place():
+    queries, state = keras.Input((4, 3)), keras.Input((5,))
+    model = keras.Model([queries, state], layers.GRU(5)(queries, [state], branch=True))
+    given = [QUERIES, np.ones((6, 5), "float32")]
+    np.testing.assert_allclose(array(to_keras(model)(given)), array(model(given)), atol=2e-6)
+
+
+class Tree(keras.layers.Layer):
+    """Of a user's own, with an argument of that name."""
+
+    def call(self, x, branch=False):
+        return -x if branch else x
+
+
+def test_branches_of_other_layers_are_left_alone():
+    x = keras.Input((4, 3))
+    model = keras.Model(x, layers.LSTM(5)(Tree()(x, branch=True)))
+    found = to_keras(model)(QUERIES)
+    np.testing.assert_allclose(array(found), array(model(QUERIES)), atol=2e-6)
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("name", ["lstm", "gru", "simple_rnn"])
+def test_training_goes_as_with_copies(name):
+    """Weights and inputs of two models after three steps; one reads copies of the state."""
+    layer, state = built(name)
+    inputs = [keras.Input(batch_shape=(1, 4, 3)), *(keras.Input((5,)) for _ in state)]
+    states = [keras.layers.Rescaling(2.0)(one) for one in inputs[1:]]
+    queries = keras.layers.EinsumDense("rtf,fg->rtg", (4, 3))(inputs[0])
+    direct = keras.Model(inputs, layers.branch(layer, queries, states))
+    copies = to_keras(direct)
+    given = [QUERIES[:1], *(array(one) for one in state)]
+    target = RANDOM.normal(size=(6, 4, 5)).astype("float32")
+    for model in (direct, copies):
+        model.compile(keras.optimizers.SGD(0.5), "mse", jit_compile=False)
+        for _ in range(3):
+            model.train_on_batch(given, target)
+    for found, expected in zip(direct.get_weights(), copies.get_weights(), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("name", ["gru", "reset_before"])
+def test_no_rows_give_no_rows(name):
+    layer, state = built(name)
+    found = layers.branch(layer, tensor(QUERIES[:0]), [one[:0] for one in state])
+    assert tuple(found.shape) == (0, 4, 5)
 
 
 @pytest.mark.backends
@@ -103,7 +158,7 @@ def test_dropout_is_drawn_for_each_step_by_itself():
 @pytest.mark.parametrize(
     ("layer", "options", "message"),
     [
-        ("lstm", {"initial_state": None}, "initial_state must be given where branch=True"),
+        ("lstm", {"initial_state": None}, "initial_state must be a list of 2 arrays"),
         ("lstm", {"mask": np.ones((6, 4), bool)}, "mask must be left away where branch=True"),
         ("lstm", {"reset": np.ones((6, 4), bool)}, "reset must be left away where branch=True"),
         ("reset_before", {}, "Here GRUCell is none of LSTM, GRU with reset_after"),
@@ -111,7 +166,32 @@ def test_dropout_is_drawn_for_each_step_by_itself():
     ],
     ids=["no state", "mask", "reset", "another cell", "a variant"],
 )
-def test_what_cannot_work_is_refused(layer, options, message):
+def test_what_a_layer_cannot_do_in_its_call_is_refused(layer, options, message):
     layer, state = built(layer)
     with pytest.raises(ArgumentError, match=message):
         layer(QUERIES, **{"initial_state": state, "branch": True, **options})
+
+
+@pytest.mark.parametrize("name", ["lstm", "keras"])
+@pytest.mark.parametrize(
+    ("queries", "take", "message"),
+    [
+        (QUERIES, lambda h, c: [h], "initial_state must be a list of 2 arrays"),
+        (QUERIES, lambda h, c: h, "initial_state must be a list of 2 arrays"),
+        (QUERIES[:4], lambda h, c: [h, c], "queries must be a number that divides the batch"),
+        (QUERIES[:, 0], lambda h, c: [h, c], r"queries must be \(rows, timesteps, features\)"),
+    ],
+    ids=["one array", "no list", "rows", "no timesteps"],
+)
+def test_what_is_no_branch_is_refused(name, queries, take, message):
+    layer, state = built(name)
+    with pytest.raises(ArgumentError, match=message):
+        layers.branch(layer, queries, take(*state))
+
+
+@pytest.mark.parametrize("kind", [layers.GRU, keras.layers.GRU])
+def test_a_state_that_is_kept_is_not_touched(kind):
+    layer = kind(5, stateful=True)
+    with pytest.raises(ArgumentError, match="layer must be one that is not stateful"):
+        layers.branch(layer, QUERIES, [np.zeros((6, 5))])
+    assert layer.states is None
