@@ -88,8 +88,8 @@ def main():
     if options.backend:
         os.environ["KERAS_BACKEND"] = options.backend
     threads = str(options.threads)
-    for name in ("OMP", "TF_NUM_INTRAOP", "TF_NUM_INTEROP", "SEQKERAS"):
-        os.environ[f"{name}_NUM_THREADS" if name == "OMP" else f"{name}_THREADS"] = threads
+    for name in ("OMP_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP", "SEQKERAS"):
+        os.environ[f"{name}_THREADS"] = threads
     os.environ["XLA_FLAGS"] = (
         f"--xla_cpu_multi_thread_eigen={'true' if options.threads > 1 else 'false'} "
         f"intra_op_parallelism_threads={threads}"
