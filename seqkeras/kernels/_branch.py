@@ -6,6 +6,7 @@ from typing import Any
 from keras import ops, tree
 
 from seqkeras._checks import bad_argument
+from seqkeras.kernels._dispatch import check_features
 from seqkeras.kernels._spec import Spec, cell_name
 
 
@@ -27,7 +28,8 @@ def check_branch(layer: Any, queries: Any, state: Any) -> None:
 
     Raises:
         ArgumentError: the layer keeps its state, the state is not one of the layer, or the queries
-            are not `(rows, timesteps, features)` of a number of rows that divides the batch.
+            are not `(rows, timesteps, features)` of the features of the layer, and of a number of
+            rows that divides the batch.
     """
     if layer.stateful:
         fix = "A branch neither reads nor changes the state that a layer keeps."
@@ -43,6 +45,8 @@ def check_branch(layer: Any, queries: Any, state: Any) -> None:
     if None not in (rows, batch) and rows != batch and (rows == 0 or batch % rows):
         fix = f"The state has {batch} rows, which read those of the queries in turns."
         raise bad_argument("queries", f"{rows} rows", "a number that divides the batch", fix)
+    if layer.built and cell_name(layer.cell) is not None:
+        check_features(layer, queries, "queries")
 
 
 def _shapes(state: Any) -> str:

@@ -145,7 +145,7 @@ def _prepare(
         mask = ops.squeeze(mask, -1)  # which Keras takes as well
     spec = Spec.of(layer, training=bool(training), resets=reset is not None)
     if spec.cell is not None:
-        _check_features(layer, sequences)
+        check_features(layer, sequences)
         _check_state(layer, state)
         state = [_for_all_rows(one, sequences) for one in state]
     runtime = here(sequences)
@@ -158,11 +158,16 @@ def _count(kernel: str) -> None:
         _counts[kernel] += 1
 
 
-def _check_features(layer: Any, sequences: Any) -> None:
+def check_features(layer: Any, sequences: Any, name: str = "sequences") -> None:
+    """Refuses sequences, by the name that the caller has for them, of other features.
+
+    Raises:
+        ArgumentError: the layer was built for another number.
+    """
     built, given = layer.cell.kernel.shape[0], sequences.shape[-1]
     if given not in (built, None):
         fix = f"Layer {layer.name!r} was built for those."
-        raise bad_argument("sequences", f"{given} features", f"of {built} features", fix)
+        raise bad_argument(name, f"{given} features", f"of {built} features", fix)
 
 
 def _check_state(layer: Any, state: Any) -> None:

@@ -179,9 +179,10 @@ def test_what_a_layer_cannot_do_in_its_call_is_refused(layer, options, message):
         (QUERIES, lambda h, c: [h], "initial_state must be a list of 2 arrays"),
         (QUERIES, lambda h, c: h, "initial_state must be a list of 2 arrays"),
         (QUERIES[:4], lambda h, c: [h, c], "queries must be a number that divides the batch"),
+        (QUERIES[..., :2], lambda h, c: [h, c], "queries must be of 3 features"),
         (QUERIES[:, 0], lambda h, c: [h, c], r"queries must be \(rows, timesteps, features\)"),
     ],
-    ids=["one array", "no list", "rows", "no timesteps"],
+    ids=["one array", "no list", "rows", "features", "no timesteps"],
 )
 def test_what_is_no_branch_is_refused(name, queries, take, message):
     layer, state = built(name)
