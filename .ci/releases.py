@@ -18,7 +18,7 @@ RELEASES = {
     "jax-0.4.36": ("jax", ["jax==0.4.36", "jaxlib==0.4.36", "keras==3.15.1"]),
     "jax-0.4.38": ("jax", ["jax==0.4.38", "jaxlib==0.4.38", "keras==3.15.1"]),
 }
-TESTS = ["tests/kernels/test_fused_bindings.py", "tests/layers/test_bidirectional.py"]
+TESTS = ["tests/kernels/fused/test_bindings.py", "tests/layers/test_bidirectional.py"]
 
 
 def check(name: str) -> bool:

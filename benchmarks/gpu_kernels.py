@@ -8,8 +8,8 @@ python benchmarks/gpu_kernels.py --interpret     # the checks alone, small, with
 For each cell, shape and kind of layer, a training step (forward, and gradients to the input and all
 weights), all in turns. `cudnn` is the plain layer by torch.nn.LSTM or GRU, or by
 jax.experimental.rnn, which all others are compared to; it has no GRU, and so JAX skips them.
-`triton` is the kernel of seqkeras/kernels/_triton.py alone; `scan`, `cudnn layer` and `auto` are
-the layer of seqkeras with that implementation. All but what draws its own
+`triton` is only the kernel of seqkeras/kernels/triton/; `scan`, `cudnn layer` and `auto` are the
+layer of seqkeras with that implementation. All but what draws its own
 random numbers is compared with a loop in float64 on the CPU before it is timed, and what is wrong
 prints its error and no time.
 Medians in milliseconds; of the ratio to cudnn, which is taken round by round, the median and the

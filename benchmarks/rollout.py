@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 from seqkeras import next_step
-from seqkeras.states import rollout
+from seqkeras.stepwise import rollout
 
 
 def loop_of_predict(model, _, context, steps):

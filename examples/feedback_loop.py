@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from seqkeras import Windows, WindowSpec, next_step
-from seqkeras.states import rollout
+from seqkeras.stepwise import rollout
 
 
 def main() -> None:

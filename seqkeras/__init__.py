@@ -11,25 +11,28 @@ from seqkeras._lazy import attach
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # the same names for type checkers; a test holds the two lists equal
+    from seqkeras import conversion as conversion
+    from seqkeras import diagnostics as diagnostics
     from seqkeras import errors as errors
     from seqkeras import export as export
     from seqkeras import forecasting as forecasting
     from seqkeras import gates as gates
-    from seqkeras import heads as heads
     from seqkeras import kernels as kernels
     from seqkeras import layers as layers
+    from seqkeras import likelihoods as likelihoods
     from seqkeras import models as models
     from seqkeras import native as native
     from seqkeras import runtime as runtime
     from seqkeras import scoring as scoring
     from seqkeras import states as states
+    from seqkeras import stepwise as stepwise
     from seqkeras import testing as testing
     from seqkeras import training as training
     from seqkeras import windows as windows
+    from seqkeras.conversion import accelerate as accelerate
+    from seqkeras.conversion import to_keras as to_keras
+    from seqkeras.diagnostics import explain as explain
     from seqkeras.forecasting import Forecaster as Forecaster
-    from seqkeras.layers import accelerate as accelerate
-    from seqkeras.layers import explain as explain
-    from seqkeras.layers import to_keras as to_keras
     from seqkeras.models import autoencoder as autoencoder
     from seqkeras.models import encoder_decoder as encoder_decoder
     from seqkeras.models import many_to_many as many_to_many
@@ -47,13 +50,15 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "conversion": ("accelerate", "to_keras"),
+        "diagnostics": ("explain",),
         "errors": (),
         "export": (),
         "forecasting": ("Forecaster",),
         "gates": (),
-        "heads": (),
         "kernels": (),
-        "layers": ("accelerate", "explain", "to_keras"),
+        "layers": (),
+        "likelihoods": (),
         "models": (
             "autoencoder",
             "encoder_decoder",
@@ -69,6 +74,7 @@ __getattr__, __dir__, __all__ = attach(
         "runtime": (),
         "scoring": (),
         "states": (),
+        "stepwise": (),
         "testing": (),
         "training": (),
         "windows": ("GroupedArray", "StatefulBatches", "WindowSpec", "Windows"),

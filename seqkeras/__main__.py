@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import seqkeras
 from seqkeras._checks import bad_argument
-from seqkeras._damage import zip_damage
+from seqkeras._files import zip_damage
 from seqkeras._lazy import optional
 from seqkeras.errors import ArgumentError, DataError, FileFormatError, SeqkerasError
 
@@ -135,9 +135,9 @@ def _forecast(options: argparse.Namespace) -> None:
     options.file.open("rb").close()
     with _notices_held_back():
         from seqkeras.forecasting import Forecaster
-        from seqkeras.forecasting._frames import split_last
-        from seqkeras.forecasting._panel import DEFAULT_ID
-        from seqkeras.forecasting._tables import read_file, write_file
+        from seqkeras.forecasting.frames._panel import DEFAULT_ID
+        from seqkeras.forecasting.frames._reading import split_last
+        from seqkeras.forecasting.frames._tables import read_file, write_file
 
     columns = {"time_col": options.time_col, "target_col": options.target_col}
     if options.id_col is not None:
@@ -206,7 +206,7 @@ def _export(options: argparse.Namespace) -> None:
 
 def _explain(options: argparse.Namespace) -> None:
     model = _load_model(options.model)
-    from seqkeras.states._report import report
+    from seqkeras.diagnostics._report import report
 
     print(report(model))
 

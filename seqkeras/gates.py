@@ -15,7 +15,7 @@ keras_cudnn  i f c o, 2 biases  z r h, 2 biases   none             gates x featu
 ===========  =================  ================  ===============  ================
 
 The last are the layers CuDNNLSTM and CuDNNGRU of Keras 2, which fold the rows of each gate into
-another shape; `seqkeras.layers.from_cudnn` unfolds them.
+another shape; `seqkeras.conversion.from_cudnn` unfolds them.
 
 Of two biases the first is added to the input's product, the second to the state's. In a GRU with
 `reset_after`, which ONNX calls `linear_before_reset`, the reset gate acts between the two, so there

@@ -201,7 +201,7 @@ def main():
     import pandas as pd
 
     from seqkeras.forecasting import Forecaster
-    from seqkeras.forecasting._frames import read_panel
+    from seqkeras.forecasting.frames._reading import read_panel
     from seqkeras.windows import StandardScaler
 
     def forecaster_of(horizon, *, patch=None):

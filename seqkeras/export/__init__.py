@@ -4,5 +4,5 @@ from seqkeras._lazy import require
 
 require("keras")
 
-from seqkeras.export._onnx import save_onnx as save_onnx
-from seqkeras.export._program import save_program as save_program
+from seqkeras.export._save_program import save_program as save_program
+from seqkeras.export.onnx._save_onnx import save_onnx as save_onnx

@@ -9,9 +9,9 @@ import numpy as np
 from keras import tree
 
 from seqkeras._checks import bad_argument
+from seqkeras._keras_graph._calls import calls_in_order
+from seqkeras._keras_graph._rebuild import is_graph
 from seqkeras.errors import ArgumentError
-from seqkeras.layers._rebuild import is_graph
-from seqkeras.states._calls import calls_in_order
 
 #: What to do about a layer that has no form.
 LISTED = "docs/runtime.md lists the layers that have one."

@@ -8,9 +8,9 @@ import keras
 from keras import layers, tree
 
 from seqkeras import layers as own
-from seqkeras.export._layers import IDENTITIES, LAYERS, MERGES
 from seqkeras.export._operations import operation, same_times
-from seqkeras.export._recurrent import both_ways, recurrent
+from seqkeras.export._plain_layers import IDENTITIES, LAYERS, MERGES
+from seqkeras.export._recurrent_layers import both_ways, recurrent
 from seqkeras.export._trace import LISTED, Trace, Value, refused, walk
 
 RECURRENT = (

@@ -17,24 +17,22 @@ from seqkeras._checks import (
     check_positive,
 )
 from seqkeras.errors import NotFittedError
-from seqkeras.forecasting import (
-    _adaptive,
-    _archive,
-    _backtest,
-    _components,
-    _importance,
-    _observations,
-    _plots,
-)
-from seqkeras.forecasting._conformal import KINDS, ConformalIntervals, check_levels
-from seqkeras.forecasting._embedding import embedding_frame, last_state
-from seqkeras.forecasting._ensemble import check_models, members_of
-from seqkeras.forecasting._feedback import check_teacher_forcing
-from seqkeras.forecasting._fitting import Fitted, Fitting
-from seqkeras.forecasting._frames import read_alike, read_panel
-from seqkeras.forecasting._future import read_future
-from seqkeras.forecasting._inputs import Inputs
-from seqkeras.forecasting._outlook import (
+from seqkeras.forecasting import _plots
+from seqkeras.forecasting.evaluation import _backtest
+from seqkeras.forecasting.fitted import _saving, _tracking, _updates
+from seqkeras.forecasting.fitted._intervals import KINDS, ConformalIntervals, check_levels
+from seqkeras.forecasting.fitted._stepper import ForecastStepper
+from seqkeras.forecasting.fitting._feedback import check_teacher_forcing
+from seqkeras.forecasting.fitting._fit import Fitted, Fitting
+from seqkeras.forecasting.frames._future import read_future
+from seqkeras.forecasting.frames._panel import Panel
+from seqkeras.forecasting.frames._reading import read_alike, read_panel
+from seqkeras.forecasting.inspection import _components, _importance
+from seqkeras.forecasting.networks._build import Builder, predict_batches
+from seqkeras.forecasting.networks._embedding import embedding_frame, last_state
+from seqkeras.forecasting.networks._ensemble import check_models, members_of
+from seqkeras.forecasting.networks._inputs import Inputs
+from seqkeras.forecasting.networks._predict import (
     Forecasts,
     Outlook,
     check_counts,
@@ -43,19 +41,16 @@ from seqkeras.forecasting._outlook import (
     sample_paths,
     scaler_for,
 )
-from seqkeras.forecasting._panel import Panel
-from seqkeras.forecasting._stepper import ForecastStepper
-from seqkeras.forecasting._strategies import Builder, predict_batches
-from seqkeras.forecasting._training import TrainingLog
-from seqkeras.heads import Head
+from seqkeras.likelihoods import Likelihood
+from seqkeras.training._early_stopping import TrainingLog
 from seqkeras.windows import StandardScaler
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from seqkeras.forecasting._backtest import Backtest
-    from seqkeras.forecasting._components import Components
-    from seqkeras.forecasting._importance import Importance
+    from seqkeras.forecasting.evaluation._backtest import Backtest
+    from seqkeras.forecasting.inspection._components import Components
+    from seqkeras.forecasting.inspection._importance import Importance
 
 Floats = npt.NDArray[np.float64]
 
@@ -83,9 +78,9 @@ class Forecaster(BaseEstimator):
             network of each, trained one after the other with seeds of their own, whose answers are
             averaged.
         head: what the network learns of the future beside the point: `"quantiles"`, `"gaussian"`,
-            `"student_t"`, `"negative_binomial"` for counts, or a head of `seqkeras.heads`. None:
-            nothing, intervals are then of one width for all series, each in its own scale, until
-            newer rows change it (see `intervals`).
+            `"student_t"`, `"negative_binomial"` for counts, or a head of `seqkeras.likelihoods`.
+            None: nothing, intervals are then of one width for all series, each in its own scale,
+            until newer rows change it (see `intervals`).
         teacher_forcing: of networks whose answers are fed back, the probability that training
             feeds the true value in their place. 1, the default, trains them one step ahead; 0
             over the whole horizon on their own answers, which costs about that many times as much;
@@ -146,7 +141,7 @@ class Forecaster(BaseEstimator):
     lookback_: int
     season_length_: int
     logs_: tuple[TrainingLog, ...]
-    head_: Head | None
+    head_: Likelihood | None
     intervals_: ConformalIntervals | None
     scaler_: StandardScaler
     inputs_: Inputs
@@ -158,7 +153,7 @@ class Forecaster(BaseEstimator):
         *,
         lookback: int | None = None,
         model: str | Builder | keras.Model | Sequence[Any] = "multi_output",
-        head: str | Head | None = None,
+        head: str | Likelihood | None = None,
         teacher_forcing: float | str = 1.0,
         levels: tuple[float, ...] = (80, 95),
         intervals: str = "adaptive",
@@ -562,9 +557,9 @@ class Forecaster(BaseEstimator):
             '1961-01-01'
         """
         self._check_fitted()
-        panel, rows_behind = _observations.continued(self, rows), 0
+        panel, rows_behind = _updates.continued(self, rows), 0
         if self.intervals_ is not None and self.intervals_.follows:
-            self.intervals_ = _adaptive.after_rows(self, self.intervals_, panel)
+            self.intervals_ = _tracking.after_rows(self, self.intervals_, panel)
             rows_behind = self.horizon_
         self.panel_ = panel.tail(self.lookback_ + rows_behind)
         return self
@@ -602,7 +597,7 @@ class Forecaster(BaseEstimator):
         """
         self._check_fitted()
         _check_no_target(y)
-        return _observations.score(self, df)
+        return _updates.score(self, df)
 
     def encode(self, df: "pd.DataFrame | None" = None) -> "pd.DataFrame":
         """The last state of the recurrent layers, for each series: an embedding.
@@ -622,7 +617,7 @@ class Forecaster(BaseEstimator):
         self._check_fitted()
         panel, scaler = self._newest, self.scaler_
         if df is not None:
-            found, series = _observations.read_known(self, df)
+            found, series = _updates.read_known(self, df)
             rows = self.lookback_
             panel = found.long_enough(rows, why=f"lookback {rows}", short_series="raise").tail(rows)
             scaler = self.scaler_.take(series)
@@ -761,7 +756,7 @@ class Forecaster(BaseEstimator):
             NotFittedError: `fit` was not called.
         """
         self._check_fitted()
-        _archive.save(self, path)
+        _saving.save(self, path)
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: dict[str, Any] | None = None) -> Self:
@@ -778,7 +773,7 @@ class Forecaster(BaseEstimator):
         Raises:
             FileFormatError: the file is damaged, not a forecaster, or from a later version.
         """
-        return _archive.load(cls, path, custom_objects=custom_objects)
+        return _saving.load(cls, path, custom_objects=custom_objects)
 
     def _check_parameters(self) -> None:
         for name in ("horizon", "epochs", "patience"):

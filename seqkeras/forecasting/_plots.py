@@ -1,14 +1,25 @@
-"""Pictures of forecasts."""
+"""Plots of forecasts, backtests, components and importances."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from seqkeras._lazy import optional
+from seqkeras._drawing import (
+    ACTUAL,
+    BANDS,
+    BAR,
+    FORECAST,
+    HISTORY,
+    blank,
+    dress,
+    legend_above,
+    show_dates,
+    timestamps,
+)
 
-HISTORY, FORECAST, ACTUAL = "#4a5568", "#0b7285", "#d9480f"
-BANDS = ("#d7ebef", "#a9d3db", "#7cbac6")
+#: More names than this along an axis run into each other.
+MOST_NAMES = 12
 
 
 def draw(
@@ -47,7 +58,7 @@ def _below_each_other(
     figure = blank(10, 1.2 + 3.6 * len(parts), title)
     axes = np.atleast_1d(figure.subplots(len(parts), 1))
     for axis, (label, frames) in zip(axes, parts.items(), strict=True):
-        show_dates(axis, stamps(panel(axis, frames)))
+        show_dates(axis, timestamps(panel(axis, frames)))
         dress(axis, label, target)
     legend_above(axes[0])
     return figure
@@ -59,13 +70,13 @@ def _draw_one(
     time, target = columns
     start = forecast[time].iloc[0]
     past, came = history[history[time] < start], history[history[time] >= start]
-    axis.plot(stamps(past[time]), past[target], color=HISTORY, lw=1.4, label="history")
+    axis.plot(timestamps(past[time]), past[target], color=HISTORY, lw=1.4, label="history")
 
     def ahead(column: str) -> Any:
         """Starts at the newest value, so that forecast and history are one line."""
         return np.append(past[target].to_numpy()[-1:], forecast[column].to_numpy())
 
-    times = np.append(stamps(past[time])[-1:], stamps(forecast[time]))
+    times = np.append(timestamps(past[time])[-1:], timestamps(forecast[time]))
     # The widest band comes first, so that the narrower ones lie on it.
     for number, level in enumerate(sorted(levels, reverse=True)):
         low, high = ahead(f"yhat-lo-{level:g}"), ahead(f"yhat-hi-{level:g}")
@@ -74,7 +85,7 @@ def _draw_one(
     axis.plot(times, ahead("yhat"), color=FORECAST, lw=2, label="forecast")
     if len(came):
         style = {"color": ACTUAL, "lw": 0, "marker": "o", "ms": 4}
-        axis.plot(stamps(came[time]), came[target], label="what came", **style)
+        axis.plot(timestamps(came[time]), came[target], label="what came", **style)
 
 
 def draw_backtest(parts: dict[str, Any], time: str, target: str, *, title: str = "") -> Any:
@@ -93,7 +104,7 @@ def draw_backtest(parts: dict[str, Any], time: str, target: str, *, title: str =
     def panel(axis: Any, rows: Any) -> Any:
         _draw_origins(axis, rows, time)
         came = rows.drop_duplicates(time).sort_values(time)
-        axis.plot(stamps(came[time]), came[target], color=ACTUAL, lw=1.4, label="what came")
+        axis.plot(timestamps(came[time]), came[target], color=ACTUAL, lw=1.4, label="what came")
         return came[time]
 
     return _below_each_other(parts, target, title, panel)
@@ -105,7 +116,7 @@ def _draw_origins(axis: Any, rows: Any, time: str) -> None:
     levels = sorted((float(one.removeprefix(low)) for one in rows if low in one), reverse=True)
     single = not rows["cutoff"].duplicated().any()
     for _, some in [("", rows)] if single else rows.groupby("cutoff"):
-        times = stamps(some[time])
+        times = timestamps(some[time])
         for number, level in enumerate(levels):
             style = {"color": BANDS[min(number, len(BANDS) - 1)], "lw": 0, "alpha": 0.6}
             band = some[f"{low}{level:g}"], some[f"yhat-hi-{level:g}"]
@@ -114,50 +125,77 @@ def _draw_origins(axis: Any, rows: Any, time: str) -> None:
         axis.plot(times[:1], some["yhat"].iloc[:1], color=FORECAST, marker="o", ms=4)
 
 
-def legend_above(axis: Any) -> None:
-    """Each label once, above the right end: nothing is hidden there."""
-    handles = dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
-    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
-    axis.legend(handles.values(), handles, frameon=False, ncols=6, fontsize=9, **place)
+def draw_components(parts: dict[str, Any], time: str, *, title: str = "") -> Any:
+    """A column for each series: the forecast over the season, and what is added below it.
 
+    Args:
+        parts: for each label the rows of the frame of `Components`.
+        time: column of the stamps; the components are the columns behind `yhat`.
+        title: above the picture.
 
-def stamps(column: Any) -> Any:
-    """Stamps that matplotlib can place: the start of periods, the wall clock of time zones."""
-    if column.dtype.kind == "O":
-        column = column.dt.to_timestamp()
-    elif column.dtype.kind == "M":
-        column = column.dt.tz_localize(None)
-    return column.to_numpy()
-
-
-def blank(width: float, height: float, title: str) -> Any:
-    """An empty `matplotlib.figure.Figure` of this size in inches."""
-    # Figure, not pyplot: no window, no global state, and it works without a screen.
-    figure = optional("matplotlib.figure", extra="plot").Figure(
-        figsize=(width, height), layout="constrained", dpi=150
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    columns = next(iter(parts.values())).columns.tolist()
+    season, *added = columns[columns.index("yhat") + 1 :]
+    heights = [2, *(1 for _ in added)]
+    figure = blank(max(8, 4.5 * len(parts)), 1 + 1.3 * sum(heights), title)
+    axes = figure.subplots(
+        len(heights), len(parts), squeeze=False, sharex="col", height_ratios=heights
     )
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+    for column, (label, rows) in zip(axes.T, parts.items(), strict=True):
+        times = timestamps(rows[time])
+        column[0].plot(times, rows[season], color=HISTORY, lw=1.4, label=season)
+        column[0].plot(times, rows["yhat"], color=FORECAST, lw=2, label="forecast")
+        dress(column[0], label, "")
+        for axis, name in zip(column[1:], added, strict=True):
+            axis.sharey(column[1])  # one scale: what is small looks small
+            axis.fill_between(times, 0, rows[name], color=BAR, lw=0)
+            axis.plot(times, rows[name], color=FORECAST, lw=1.2)
+            dress(axis, f"+ {name}", "")
+        show_dates(column[-1], times, most=6)
+    legend_above(axes[0, 0])
     return figure
 
 
-def show_dates(axis: Any, times: Any, *, most: int = 9) -> None:
-    """At most so many short labels, with the year or the month once at the end of the axis."""
-    if times.dtype.kind != "M":
-        return
-    dates = optional("matplotlib.dates", extra="plot")
-    locator = dates.AutoDateLocator(minticks=3, maxticks=most)
-    axis.xaxis.set_major_locator(locator)
-    axis.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+def draw_importance(frame: Any, error: float, *, title: str = "") -> Any:
+    """Bars of the lags of the target, and beside them bars of the features if there are several.
+
+    Args:
+        frame: that of an `Importance`.
+        error: of the forecasts as they are.
+        title: above the picture.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    whole = frame["lag"] == "all"
+    features, lags = frame[whole].sort_values("importance"), frame[~whole].iloc[::-1]
+    label = f"increase of the error, which is {error:.3g}"
+    if len(features) == 1:
+        figure = blank(10, 3.6, title)
+        _draw_lags(figure.subplots(), lags)
+        figure.supylabel(label, fontsize=10)
+        return figure
+    figure = blank(11, max(3.6, 1.6 + 0.32 * len(features)), title)
+    left, right = figure.subplots(1, 2, width_ratios=(2, 3))
+    _bars(left.barh, features, "xerr")
+    dress(left, "when a feature is permuted", "", grid="x")
+    left.set_yticks(range(len(features)), features["feature"])
+    left.set_xlabel(label)
+    _draw_lags(right, lags)
+    return figure
 
 
-def dress(axis: Any, title: str, label: str, *, grid: str = "y") -> None:
-    """Title and label, a light grid, and nothing else around the drawing."""
-    axis.set_title(title, loc="left", fontsize=10)
-    axis.set_ylabel(label)
-    axis.grid(axis=grid, color="#e2e8f0", lw=0.8)
-    axis.set_axisbelow(True)
-    axis.margins(x=0.01)
-    for side in ("top", "right", "left"):
-        axis.spines[side].set_visible(False)
-    axis.tick_params(length=0)
+def _draw_lags(axis: Any, lags: Any) -> None:
+    _bars(axis.bar, lags, "yerr")
+    dress(axis, f"when a part of the lookback of {lags['feature'].iloc[0]} is permuted", "")
+    # Counted from the newest, which is on the right as in every picture of time.
+    shown = np.arange(len(lags))[:: len(lags) // -MOST_NAMES]
+    axis.set_xticks(shown, lags["lag"].iloc[shown])
+    axis.set_xlabel("timesteps before the forecast")
+
+
+def _bars(draw: Any, rows: Any, spread: str) -> None:
+    style = {"color": BAR, "error_kw": {"ecolor": HISTORY, "lw": 1.4}}
+    draw(range(len(rows)), rows["importance"], **{spread: rows["spread"].fillna(0)}, **style)

@@ -4,9 +4,9 @@ from seqkeras._lazy import require
 
 require("keras")
 
-from seqkeras.kernels._branch import branch as branch
-from seqkeras.kernels._branch import check_branch as check_branch
-from seqkeras.kernels._branch import why_not_branch as why_not_branch
+from seqkeras.kernels._branching import branch as branch
+from seqkeras.kernels._branching import check_branch as check_branch
+from seqkeras.kernels._branching import why_not_branch as why_not_branch
 from seqkeras.kernels._clearing import where_rows as where_rows
 from seqkeras.kernels._dispatch import IMPLEMENTATIONS as IMPLEMENTATIONS
 from seqkeras.kernels._dispatch import Choice as Choice
@@ -16,6 +16,6 @@ from seqkeras.kernels._dispatch import counting as counting
 from seqkeras.kernels._dispatch import run as run
 from seqkeras.kernels._dispatch import run_both as run_both
 from seqkeras.kernels._dispatch import why_not as why_not
+from seqkeras.kernels._layer_spec import Spec as Spec
 from seqkeras.kernels._runtime import Runtime as Runtime
 from seqkeras.kernels._runtime import here as here
-from seqkeras.kernels._spec import Spec as Spec

@@ -11,11 +11,13 @@ from keras import ops
 
 from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.errors import ArgumentError
-from seqkeras.kernels import _aten, _cudnn, _fused, _scan
+from seqkeras.kernels import _scan
 from seqkeras.kernels._call import Call, Result
+from seqkeras.kernels._layer_spec import Spec
 from seqkeras.kernels._runtime import Runtime, here
-from seqkeras.kernels._spec import Spec
 from seqkeras.kernels._zoneout import states_of
+from seqkeras.kernels.cudnn import _aten, _cudnn
+from seqkeras.kernels.fused import _fused
 
 #: The kernels, the fastest first. Each has `why_not(spec, runtime)` and `run(call)`.
 KERNELS: dict[str, ModuleType] = {"cudnn": _cudnn, "fused": _fused, "aten": _aten, "scan": _scan}

@@ -11,8 +11,8 @@ from keras import ops
 
 from seqkeras.kernels._call import Call, Result
 from seqkeras.kernels._clearing import ClearingCell, MaskedClearingCell
+from seqkeras.kernels._layer_spec import Spec
 from seqkeras.kernels._runtime import Runtime
-from seqkeras.kernels._spec import Spec
 from seqkeras.kernels._zoneout import draw
 
 

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from seqkeras import kernels
-from seqkeras.layers._dispatched import Dispatched
+from seqkeras.layers._recurrent import Dispatched
 
 _MERGE: dict[str, Callable[[Any, Any], Any]] = {
     "concat": lambda y, backward: ops.concatenate([y, backward], axis=-1),

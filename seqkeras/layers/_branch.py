@@ -6,7 +6,7 @@ import keras
 from keras import ops, tree
 
 from seqkeras import kernels
-from seqkeras.layers._dispatched import Dispatched
+from seqkeras.layers._recurrent import Dispatched
 
 
 def branch(

@@ -6,8 +6,8 @@ from typing import Unpack
 import keras
 
 from seqkeras._checks import check_flag
-from seqkeras.models._context import Sizes, Window, learned_vectors
 from seqkeras.models._stack import Stack, StackOptions, one_way, run_from
+from seqkeras.models._window import Sizes, Window, learned_vectors
 
 
 def encoder_decoder(

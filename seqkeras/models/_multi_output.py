@@ -6,8 +6,8 @@ from typing import Unpack
 import keras
 
 from seqkeras._checks import bad_argument, check_flag
-from seqkeras.models._context import Sizes, Window
 from seqkeras.models._stack import Stack, StackOptions
+from seqkeras.models._window import Sizes, Window
 
 
 def multi_output(

@@ -8,8 +8,8 @@ from keras import ops
 
 from seqkeras._checks import bad_argument, check_flag, check_fraction, check_integer
 from seqkeras.layers import branch
-from seqkeras.models._context import Sizes, Window, learned_vectors
 from seqkeras.models._stack import Stack, StackOptions, one_way, run_from
+from seqkeras.models._window import Sizes, Window, learned_vectors
 
 LONGEST = 24  # of the segments where none is asked for
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from seqkeras.runtime._activations import Array
-from seqkeras.runtime._cells import Cell, Out, State
+from seqkeras.runtime._cell_steps import Cell, Out, State
 from seqkeras.runtime._layers import MAX_ELEMENTS, Shape, make_layer
 from seqkeras.runtime._native import Choice, choose
 

@@ -8,7 +8,7 @@ from numpy import empty
 
 from seqkeras import native
 from seqkeras.runtime._activations import Array
-from seqkeras.runtime._cells import (
+from seqkeras.runtime._cell_steps import (
     GRU,
     LSTM,
     Cell,

@@ -8,14 +8,14 @@ from typing import Any, Literal
 import numpy as np
 
 from seqkeras._checks import check_integer, check_one_of
-from seqkeras._damage import DAMAGE
+from seqkeras._files import DAMAGE
 from seqkeras._lazy import optional
 from seqkeras.errors import DataError, FileFormatError
-from seqkeras.runtime._cells import State
+from seqkeras.runtime._base import Arrays, Stepper
+from seqkeras.runtime._cell_steps import State
 from seqkeras.runtime._graph import StateArray
 from seqkeras.runtime._onnx_file import read_onnx
 from seqkeras.runtime._ports import make_port
-from seqkeras.runtime._stepper import Arrays, Stepper
 
 #: What ONNX Runtime calls the dtypes of values.
 TYPES = {

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from seqkeras._damage import DAMAGE
+from seqkeras._files import DAMAGE
 from seqkeras.errors import FileFormatError
 
 KIND, VERSION = "seqkeras.OnnxProgram", 1

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from seqkeras._checks import bad_argument
 from seqkeras.errors import FileFormatError
-from seqkeras.runtime._cells import State
+from seqkeras.runtime._cell_steps import State
 
 VERSION = 1
 

@@ -8,15 +8,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._archive import read_archive
 from seqkeras._checks import bad_argument, check_one_of
-from seqkeras._damage import DAMAGE
+from seqkeras._files import DAMAGE
 from seqkeras.errors import FileFormatError
-from seqkeras.runtime._archive import read_archive
-from seqkeras.runtime._cells import State
+from seqkeras.runtime._base import Arrays, Stepper
+from seqkeras.runtime._cell_steps import State
 from seqkeras.runtime._graph import Graph, StateArray
 from seqkeras.runtime._native import Choice
 from seqkeras.runtime._ports import Port, make_port
-from seqkeras.runtime._stepper import Arrays, Stepper
 
 KIND, VERSION = "seqkeras.Program", 1
 

@@ -12,6 +12,3 @@ from seqkeras.states._access import save_state as save_state
 from seqkeras.states._access import set_state as set_state
 from seqkeras.states._convert import as_stateful as as_stateful
 from seqkeras.states._convert import as_stateless as as_stateless
-from seqkeras.states._rollout import rollout as rollout
-from seqkeras.states._traps import Trap as Trap
-from seqkeras.states._traps import find_traps as find_traps

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from seqkeras import _archive
 from seqkeras._checks import bad_argument, nearest
 from seqkeras.errors import ForgottenStateWarning
 from seqkeras.layers import Resettable
-from seqkeras.runtime import _archive
 from seqkeras.states._named import clear_rows, rows_of, state_variables, stateful_layers
 
 KIND, VERSION = "seqkeras.State", 1

@@ -5,9 +5,9 @@ from dataclasses import replace
 import keras
 
 from seqkeras._checks import bad_argument, check_flag, check_integer
-from seqkeras.layers._rebuild import CannotBuildError, check_graph, name_of
-from seqkeras.states._rebuild import Form, Reform
-from seqkeras.states._recurrent import Recurrent, reads_time
+from seqkeras._keras_graph._rebuild import CannotBuildError, check_graph, name_of
+from seqkeras.states._recurrent_states import Recurrent, reads_time
+from seqkeras.states._reform import Form, Reform
 
 
 def as_stateful(
@@ -64,7 +64,7 @@ def as_stateless(model: keras.Model) -> keras.Model:
 
     The opposite of `as_stateful`: layers keep their names and weights, and a `reset` input is left
     away; where one other is left, it is the input itself instead of a dict. LSTM, GRU and SimpleRNN
-    stay those of `seqkeras.layers`, which are faster; `layers.to_keras` brings Keras' own back.
+    stay those of `seqkeras.layers`, which are faster; `conversion.to_keras` brings Keras' own back.
     What the model was compiled with is not copied.
 
     Args:

@@ -6,8 +6,8 @@ import keras
 from keras import ops, tree
 
 from seqkeras._checks import bad_argument
+from seqkeras._keras_graph import recurrent_layers
 from seqkeras.kernels import where_rows
-from seqkeras.layers import recurrent_layers
 
 #: The states of cells that have a name for each; those of others are numbered. The cell of a
 #: convolution is not public in Keras: its layers stand for it.

@@ -6,9 +6,7 @@ require("keras", "tqdm")
 
 from seqkeras.training._progress import ProgressBar as ProgressBar
 from seqkeras.training._scheduled_sampling import ScheduledSampling as ScheduledSampling
-from seqkeras.training._scheduled_sampling import (
-    TeacherForcingSchedule as TeacherForcingSchedule,
-)
+from seqkeras.training._scheduled_sampling import TeacherForcingSchedule as TeacherForcingSchedule
 from seqkeras.training._stateful import ResetStates as ResetStates
 from seqkeras.training._stateful import fit_stateful as fit_stateful
 from seqkeras.training._unrolled import unrolled as unrolled

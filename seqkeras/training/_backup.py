@@ -8,8 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from seqkeras._damage import zip_damage
-from seqkeras._files import whole_file
+from seqkeras._files import whole_file, zip_damage
 from seqkeras.errors import ArgumentError, FileFormatError
 
 VERSION = 1

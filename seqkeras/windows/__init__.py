@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.windows._layout import WindowIndex as WindowIndex
     from seqkeras.windows._scaling import StandardScaler as StandardScaler
     from seqkeras.windows._spec import WindowSpec as WindowSpec
-    from seqkeras.windows._stateful import StatefulBatches as StatefulBatches
+    from seqkeras.windows._stateful_batches import StatefulBatches as StatefulBatches
     from seqkeras.windows._windows import Windows as Windows
 
 # Lazy, because `Windows` is a Keras class and the rest needs NumPy alone.
@@ -22,7 +22,7 @@ __getattr__, __dir__, __all__ = attach(
         "_layout": ("WindowIndex",),
         "_scaling": ("StandardScaler",),
         "_spec": ("WindowSpec",),
-        "_stateful": ("StatefulBatches",),
+        "_stateful_batches": ("StatefulBatches",),
         "_windows": ("Windows",),
     },
 )

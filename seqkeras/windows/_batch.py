@@ -10,7 +10,7 @@ from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.errors import ArgumentError
 from seqkeras.windows._layout import Numbers, WindowIndex
 from seqkeras.windows._missing import Floats, fill
-from seqkeras.windows._parts import (
+from seqkeras.windows._readers import (
     OfFunction,
     OfRows,
     OfSeries,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from seqkeras._checks import bad_argument, check_flag, check_integer, check_one_of
 from seqkeras.errors import DataError, SkippedSeriesWarning
 from seqkeras.windows._batch import Inputs, open_targets
-from seqkeras.windows._epochs import Epochs
+from seqkeras.windows._dataset import Epochs
 from seqkeras.windows._feed import tf_dataset, torch_loader
 from seqkeras.windows._layout import Layout
 from seqkeras.windows._order import Balanced, InOrder, Shuffled

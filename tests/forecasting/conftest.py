@@ -20,7 +20,7 @@ def no_training(monkeypatch):
     def fails(*given, **options):
         pytest.fail("a network is trained")
 
-    monkeypatch.setattr("seqkeras.forecasting._fitting.train", fails)
+    monkeypatch.setattr("seqkeras.forecasting.fitting._fit.train", fails)
 
 
 @pytest.fixture

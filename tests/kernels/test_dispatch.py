@@ -8,7 +8,8 @@ import pytest
 
 from seqkeras import kernels, layers, native
 from seqkeras.errors import ArgumentError
-from seqkeras.kernels import Runtime, Spec, _fused
+from seqkeras.kernels import Runtime, Spec
+from seqkeras.kernels.fused import _fused
 
 PLAIN = Spec("lstm", "LSTMCell")
 BUILT = pytest.mark.skipif(native.why_not() is not None, reason=str(native.why_not()))

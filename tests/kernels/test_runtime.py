@@ -1,23 +1,18 @@
 """Where a call runs and what for, in real graphs of each backend; and what such graphs compute."""
 
-import importlib.util
 import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from helpers import kernel_calls as calls
 from seqkeras import kernels, layers, native
 from seqkeras.errors import ArgumentError
 from seqkeras.kernels import _runtime
-
-_spec = importlib.util.spec_from_file_location("kernel_calls", Path(__file__).parent / "calls.py")
-calls = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(calls)
 
 pytestmark = pytest.mark.backends
 

@@ -1,18 +1,12 @@
 """Every kernel against the loop, and all of them against Keras in double precision."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import kernel_calls as calls
 from seqkeras import kernels, native
-
-_spec = importlib.util.spec_from_file_location("kernel_calls", Path(__file__).parent / "calls.py")
-calls = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(calls)
 
 pytestmark = pytest.mark.backends
 

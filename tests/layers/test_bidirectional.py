@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqkeras import kernels, layers, native, to_keras
+from seqkeras import conversion, kernels, layers, native, to_keras
 
 pytestmark = pytest.mark.backends
 
@@ -204,7 +204,7 @@ def test_a_file_and_a_copy_give_the_same(tmp_path):
 
 def test_accelerate_and_to_keras_exchange_it():
     stock = keras.Sequential([keras.Input((None, 3)), pair_of("LSTM")[1]])
-    ours = layers.accelerate(stock)
+    ours = conversion.accelerate(stock)
     assert type(ours.layers[0]) is layers.Bidirectional
     same(ours(X), stock(X))
     back = to_keras(ours)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from seqkeras import layers, states
+from seqkeras import layers, states, stepwise
 from seqkeras.errors import ArgumentError
 from seqkeras.layers import _cells
 
@@ -160,7 +160,7 @@ def test_a_variant_rolls_out_as_a_growing_sequence(kind, options):
     )
     randomized(model.layers[0])
     x = RANDOM.normal(size=(2, 3, FEATURES)).astype("float32")
-    found = array(states.rollout(model, x, 3))
+    found = array(stepwise.rollout(model, x, 3))
     for step in range(3):
         y = array(model(x))
         np.testing.assert_allclose(found[:, step], y, atol=5e-6)

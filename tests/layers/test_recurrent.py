@@ -1,126 +1,327 @@
-"""From the name of a cell, or a Keras cell, to a layer."""
+"""Our LSTM, GRU and SimpleRNN in the place of those of Keras."""
 
 import keras
 import numpy as np
 import pytest
 
-from seqkeras import layers
+from seqkeras import kernels, layers
 from seqkeras.errors import ArgumentError
-from seqkeras.layers import CELLS, recurrent_layer
 
-X = np.linspace(-1, 1, 24, dtype="float32").reshape(2, 4, 3)
+backends = pytest.mark.backends
+PAIRS = {
+    "LSTM": (layers.LSTM, keras.layers.LSTM),
+    "GRU": (layers.GRU, keras.layers.GRU),
+    "SimpleRNN": (layers.SimpleRNN, keras.layers.SimpleRNN),
+}
+every_kind = pytest.mark.parametrize("kind", PAIRS)
+
+#: Arguments that only our layers have, by kind.
+VARIANTS = [
+    ("LSTM", {"zoneout_h": 0.1, "zoneout_c": 0.2}),
+    ("LSTM", {"peephole": True}),
+    ("LSTM", {"normalization": True, "zoneout_c": 0.1}),
+    ("GRU", {"zoneout_h": 0.1}),
+    ("SimpleRNN", {"zoneout_h": 0.1}),
+]
+every_variant = pytest.mark.parametrize(("kind", "options"), VARIANTS)
+
+X = np.random.default_rng(0).normal(size=(6, 5, 3)).astype("float32")
+
+
+def array(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def same(found, wanted):
+    np.testing.assert_allclose(array(found), array(wanted), atol=2e-6)
+
+
+def randomized(layer):
+    layer.build(X.shape)
+    rng = np.random.default_rng(0)
+    layer.set_weights([rng.normal(0, 0.5, one.shape) for one in layer.get_weights()])
+    return layer
+
+
+# ---- in the place of Keras' own -----------------------------------------------------------------
+
+
+@every_kind
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_weights_are_those_of_keras_by_name_path_and_shape(kind, use_bias):
+    found, wanted = (
+        built(made(4, use_bias=use_bias, name="memory")).weights for made in PAIRS[kind]
+    )
+    assert [(one.name, one.path, one.shape) for one in found] == [
+        (one.name, one.path, one.shape) for one in wanted
+    ]
+
+
+def built(layer):
+    layer.build(X.shape)
+    return layer
+
+
+@backends
+@every_kind
+def test_weights_go_from_keras_to_ours_and_back(kind, tmp_path):
+    ours, stock = (
+        keras.Sequential([keras.Input(X.shape[1:]), PAIRS[kind][which](4, name="memory")])
+        for which in (0, 1)
+    )
+    stock.save_weights(tmp_path / "stock.weights.h5")
+    ours.load_weights(tmp_path / "stock.weights.h5")
+    same(ours(X), stock(X))
+    ours.set_weights([one + 0.1 for one in ours.get_weights()])
+    ours.save_weights(tmp_path / "ours.weights.h5")
+    stock.load_weights(tmp_path / "ours.weights.h5")
+    same(ours(X), stock(X))
+
+
+@every_kind
+def test_the_same_seed_gives_the_weights_of_keras(kind):
+    weights = []
+    for which in (0, 1):
+        keras.utils.set_random_seed(3)
+        # What is made after it, too: a layer that draws more numbers would shift the others.
+        both = [PAIRS[kind][which](4), keras.layers.Dense(2)]
+        weights.append([one for layer in both for one in built(layer).get_weights()])
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@every_kind
+def test_the_config_is_that_of_keras_where_nothing_else_is_asked_for(kind):
+    ours, stock = (made(4, name="memory").get_config() for made in PAIRS[kind])
+    assert ours == stock
+    same_layer = PAIRS[kind][0].from_config(stock)
+    assert same_layer.get_config() == stock
+
+
+@pytest.mark.parametrize("implementation", [5, -1, True, None, "fast", 1.0])
+def test_what_is_no_implementation_is_refused(implementation):
+    with pytest.raises(ArgumentError, match="implementation must be one of 'auto', 'scan'"):
+        layers.GRU(4, implementation=implementation)
+
+
+@every_kind
+@pytest.mark.parametrize("implementation", [0, 1, 2])
+def test_numbers_of_keras_2_are_orders_of_products(kind, implementation):
+    if kind == "SimpleRNN":
+        with pytest.raises(ValueError, match="implementation"):
+            PAIRS[kind][1](4, implementation=implementation)
+        return
+    layer = randomized(PAIRS[kind][0](4, implementation=implementation))
+    assert layer.implementation == "auto"
+    assert layer.cell.implementation == implementation
+    same(layer(X), randomized(PAIRS[kind][0](4))(X))
+
+
+@pytest.mark.parametrize("wrong", ["fastest", "aten", None, 1.5])
+def test_an_unknown_implementation_is_refused(wrong):
+    with pytest.raises(
+        ArgumentError, match="implementation must be one of 'auto', 'scan', 'fused'"
+    ):
+        layers.LSTM(4, implementation=wrong)
+
+
+@backends
+def test_functions_that_no_file_can_hold_are_taken():
+    layer = layers.GRU(
+        4,
+        activation=lambda x: keras.ops.tanh(x),
+        kernel_initializer=lambda shape, dtype=None: keras.ops.ones(shape, dtype),
+        zoneout_h=0.1,
+    )
+    with kernels.counting() as chosen:
+        assert layer(X).shape == (6, 4)
+    assert chosen == {"scan": 1}
+
+
+# ---- files and copies ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("name", "layer"),
-    [
-        ("lstm", keras.layers.LSTM),
-        ("gru", keras.layers.GRU),
-        ("simple_rnn", keras.layers.SimpleRNN),
-    ],
+    ("kind", "options"),
+    [*VARIANTS, *((kind, {"implementation": "scan"}) for kind in PAIRS), ("LSTM", {})],
 )
-def test_a_name_gives_our_layer_of_that_name_which_is_one_of_keras(name, layer):
-    assert issubclass(CELLS[name], layer)
-    made = recurrent_layer(name, units=8, dropout=0.1, recurrent_dropout=0.2)
-    assert isinstance(made, layer)
-    assert (made.units, made.dropout, made.recurrent_dropout) == (8, 0.1, 0.2)
-
-
-@pytest.mark.parametrize("name", CELLS)
-def test_a_state_that_is_kept_is_kept_by_a_layer_that_takes_flags(name):
-    made = recurrent_layer(name, units=8, dropout=0.1, stateful=True)
-    assert isinstance(made, CELLS[name])
-    assert isinstance(made, layers.Resettable)
-    assert type(made).__name__ == CELLS[name].__name__
-    assert type(recurrent_layer(keras.layers.GRUCell(4), units=1, stateful=True)) is layers.RNN
-    assert type(recurrent_layer(name, units=8)) is CELLS[name]
-    assert type(recurrent_layer(keras.layers.GRUCell(4), units=1)) is keras.layers.RNN
-
-
-@pytest.mark.parametrize("stateful", [1, None, "yes"])
-def test_stateful_that_is_not_true_or_false_is_refused(stateful):
-    with pytest.raises(ArgumentError, match="stateful must be True or False") as caught:
-        recurrent_layer("gru", units=4, stateful=stateful)
-    assert f"stateful={stateful!r}" in str(caught.value)
-
-
-@pytest.mark.parametrize("cell", ["gru", keras.layers.GRUCell(4)], ids=["name", "cell"])
-def test_options_reach_the_layer(cell):
-    made = recurrent_layer(
-        cell, units=4, return_sequences=True, go_backwards=True, stateful=True, name="memory"
+def test_what_was_asked_for_is_kept(kind, options, tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input((None, 3)),
+            PAIRS[kind][0](4, return_sequences=True, dropout=0.1, **options),
+            keras.layers.Bidirectional(PAIRS[kind][0](2, **options)),
+            keras.layers.Dense(1),
+        ]
     )
-    assert made.name == "memory"
-    assert made.return_sequences
-    assert made.go_backwards
-    assert made.stateful
-    assert made(X).shape == (2, 4, 4)
+    model.save(tmp_path / "model.keras")
+    loaded, cloned = (
+        keras.models.load_model(tmp_path / "model.keras"),
+        keras.models.clone_model(model),
+    )
+    cloned.set_weights(model.get_weights())
+    for other in (loaded, cloned):
+        copies = [other.layers[0], other.layers[1].forward_layer, other.layers[1].backward_layer]
+        for copy in copies:
+            assert type(copy) is PAIRS[kind][0]
+            config = copy.get_config()
+            assert {name: config.get(name) for name in options} == options
+            assert copy.implementation == options.get("implementation", "auto")
+        same(other(X), model(X))
+
+
+@every_kind
+def test_a_model_of_keras_loads_as_ours_where_it_is_told(kind, tmp_path):
+    stock = keras.Sequential([keras.Input((None, 3)), PAIRS[kind][1](4)])
+    stock.save(tmp_path / "model.keras")
+    ours = keras.models.load_model(tmp_path / "model.keras", custom_objects={kind: PAIRS[kind][0]})
+    same(ours(X), stock(X))
+
+
+# ---- within other layers ------------------------------------------------------------------------
+
+
+@backends
+@every_kind
+def test_both_directions(kind):
+    ours, stock = (
+        keras.layers.Bidirectional(made(4, return_sequences=True, return_state=True))
+        for made in PAIRS[kind]
+    )
+    mask = np.arange(5) < np.arange(6)[:, None]
+    randomized(stock)
+    built(ours)
+    ours.set_weights(stock.get_weights())
+    with kernels.counting() as chosen:
+        found = ours(X, mask=mask)
+    assert sum(chosen.values()) == 2
+    for one, other in zip(found, stock(X, mask=mask), strict=True):
+        same(one, other)
+
+
+@backends
+@every_variant
+def test_both_directions_of_a_variant_are_two_layers(kind, options):
+    made = PAIRS[kind][0]
+    both = randomized(keras.layers.Bidirectional(made(4, return_sequences=True, **options)))
+    forward, backward = (made(4, return_sequences=True, **options) for _ in range(2))
+    half = len(both.weights) // 2
+    built(forward).set_weights(both.get_weights()[:half])
+    built(backward).set_weights(both.get_weights()[half:])
+    wanted = np.concatenate([array(forward(X)), array(backward(X[:, ::-1]))[:, ::-1]], -1)
+    same(both(X), wanted)
+
+
+@every_kind
+def test_in_each_timestep_of_another_sequence_and_stacked(kind):
+    ours, stock = (
+        keras.Sequential(
+            [
+                keras.Input((2, 5, 3)),
+                keras.layers.TimeDistributed(made(4, return_sequences=True)),
+                keras.layers.TimeDistributed(made(4)),
+                made(3),
+            ]
+        )
+        for made in PAIRS[kind]
+    )
+    stock.set_weights([one + 0.05 for one in stock.get_weights()])
+    ours.set_weights(stock.get_weights())
+    x = X.reshape(3, 2, 5, 3)
+    same(ours(x), stock(x))
+
+
+@backends
+@every_kind
+def test_a_state_of_one_row_is_that_of_every_row(kind):
+    """Such as one that is learned; also where the graph does not know how many rows there are."""
+    layer = randomized(PAIRS[kind][0](4))
+    state = [np.full((1, 4), 0.5, "float32") for _ in keras.tree.flatten(layer.cell.state_size)]
+    wanted = layer(X, initial_state=[np.repeat(one, len(X), axis=0) for one in state])
+    same(layer(X, initial_state=state), wanted)
+    inputs = keras.Input((None, 3))
+    model = keras.Model(inputs, layer(inputs, initial_state=list(map(keras.ops.array, state))))
+    same(model.predict(X, verbose=0), wanted)
+
+
+@backends
+@every_kind
+def test_other_features_than_those_it_was_built_for_are_refused(kind):
+    layer = randomized(PAIRS[kind][0](4, name="memory"))
+    words = "sequences must be of 3 features. Got: .*2 features'. Layer 'memory' was built"
+    with pytest.raises(ArgumentError, match=words):
+        layer(X[..., :2])
+
+
+@backends
+def test_masks_of_an_embedding_reach_every_layer():
+    ours, stock = (
+        keras.Sequential(
+            [
+                keras.layers.Embedding(9, 4, mask_zero=True),
+                made(4, return_sequences=True),
+                keras.layers.Bidirectional(made(4)),
+                keras.layers.Dense(1),
+            ]
+        )
+        for made in PAIRS["LSTM"]
+    )
+    words = np.array([[0, 0, 3, 4], [1, 2, 0, 0], [5, 0, 6, 0], [0, 0, 0, 0]])
+    stock(words), ours(words)
+    ours.set_weights(stock.get_weights())
+    same(ours(words), stock(words))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras looks there alone")
+def test_with_a_gpu_xla_gets_the_layers_that_cudnn_does_not(monkeypatch):
+    assert layers.LSTM(4).supports_jit
+    monkeypatch.setattr(kernels, "here", lambda: kernels.Runtime("tensorflow", "cuda"))
+    assert not layers.LSTM(4).supports_jit
+    assert not layers.GRU(4, dropout=0.1).supports_jit
+    assert layers.LSTM(4, recurrent_dropout=0.1).supports_jit
+    assert layers.LSTM(4, use_cudnn=False).supports_jit
+    assert layers.SimpleRNN(4).supports_jit
+
+
+# ---- variants -----------------------------------------------------------------------------------
+
+
+@backends
+@every_variant
+def test_a_variant_trains(kind, options):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [keras.Input(X.shape[1:]), PAIRS[kind][0](8, **options), keras.layers.Dense(1)]
+    )
+    model.compile(keras.optimizers.Adam(0.02), "mse")
+    losses = model.fit(X, X.sum((1, 2))[:, None], epochs=12, verbose=0).history["loss"]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@backends
+@every_variant
+def test_a_variant_is_not_the_layer_of_keras(kind, options):
+    plain, variant = (randomized(PAIRS[kind][0](4, **more)) for more in ({}, options))
+    assert not np.allclose(array(plain(X)), array(variant(X)), atol=1e-3)
+
+
+def test_a_variant_of_nothing_is_the_layer_of_keras():
+    layer = layers.LSTM(4, zoneout_h=0.0, zoneout_c=0, peephole=False, normalization=False)
+    assert type(layer.cell) is keras.layers.LSTMCell
+    assert layer.get_config().keys() == keras.layers.LSTM(4).get_config().keys()
 
 
 @pytest.mark.parametrize(
-    ("name", "cell"),
+    ("options", "words"),
     [
-        ("lstm", keras.layers.LSTMCell(4)),
-        ("gru", keras.layers.GRUCell(4)),
-        ("simple_rnn", keras.layers.SimpleRNNCell(4)),
+        ({"zoneout_h": 1.0}, r"zoneout_h must be a number in \[0, 1\)"),
+        ({"zoneout_c": -0.1}, r"zoneout_c must be a number in \[0, 1\)"),
+        ({"zoneout_h": "x"}, r"zoneout_h must be a number in \[0, 1\)"),
+        ({"peephole": None}, "peephole must be True or False"),
+        ({"normalization": "yes"}, "normalization must be True or False"),
+        ({"peephole": True, "normalization": True}, "peephole must be False where normalization"),
     ],
 )
-def test_a_name_and_a_cell_give_the_same_numbers_from_the_same_weights(name, cell):
-    from_name, from_cell = recurrent_layer(name, units=4), recurrent_layer(cell, units=1)
-    from_name(X), from_cell(X)
-    from_cell.set_weights(from_name.get_weights())
-    np.testing.assert_allclose(
-        keras.ops.convert_to_numpy(from_name(X)),
-        keras.ops.convert_to_numpy(from_cell(X)),
-        atol=1e-6,
-    )
-
-
-def test_a_given_cell_is_copied_with_its_settings_and_left_unbuilt():
-    cell = keras.layers.LSTMCell(4, activation="relu", dropout=0.3, unit_forget_bias=False)
-    first, second = recurrent_layer(cell, units=1), recurrent_layer(cell, units=1)
-    first(X), second(X)
-    assert not cell.built
-    assert first.cell.get_config() == second.cell.get_config() == cell.get_config()
-    assert not {id(w) for w in first.weights} & {id(w) for w in second.weights}
-
-
-def test_cells_stacked_by_keras_are_a_cell():
-    cell = keras.layers.StackedRNNCells([keras.layers.LSTMCell(4), keras.layers.GRUCell(5)])
-    assert recurrent_layer(cell, units=1)(X).shape == (2, 5)
-
-
-@pytest.mark.parametrize("cell", [3, None, keras.layers.Dense(3), keras.layers.LSTMCell, object()])
-def test_what_is_no_cell_is_refused_with_what_would_be_one(cell):
-    with pytest.raises(ArgumentError) as caught:
-        recurrent_layer(cell, units=4)
-    message = str(caught.value)
-    assert "cell must be one of 'lstm', 'gru', 'simple_rnn', or a Keras cell" in message
-    assert f"Got: cell={cell!r}." in message
-
-
-def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(ArgumentError, match=r"Got: cell='ltsm'\. Did you mean 'lstm'\?"):
-        recurrent_layer("ltsm", units=4)
-
-
-@pytest.mark.parametrize("rates", [{"dropout": 0.1}, {"recurrent_dropout": 0.2}])
-def test_dropout_beside_a_cell_is_refused_instead_of_forgotten(rates):
-    with pytest.raises(ArgumentError, match="Set dropout on the cell itself") as caught:
-        recurrent_layer(keras.layers.GRUCell(4), units=4, **rates)
-    ((name, rate),) = rates.items()
-    assert f"{name}={rate}" in str(caught.value)
-
-
-@pytest.mark.parametrize("name", CELLS)
-def test_the_implementation_is_that_of_the_layer(name):
-    assert recurrent_layer(name, units=8).implementation == "auto"
-    assert recurrent_layer(name, units=8, implementation="scan").implementation == "scan"
-    with pytest.raises(ArgumentError, match="implementation must be one of 'auto'"):
-        recurrent_layer(name, units=8, implementation="fastest")
-
-
-def test_keras_cells_run_as_scan():
-    cell = keras.layers.GRUCell(4)
-    assert recurrent_layer(cell, units=1, implementation="scan")
-    with pytest.raises(ArgumentError, match="implementation='fused' is given"):
-        recurrent_layer(cell, units=1, implementation="fused")
+def test_wrong_variants_are_refused(options, words):
+    with pytest.raises(ArgumentError, match=words):
+        layers.LSTM(4, **options)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import seqkeras
 from seqkeras import runtime
+from seqkeras._archive import read_archive, write_archive
 from seqkeras.errors import ArgumentError, DataError, FileFormatError
 from seqkeras.export import save_program
-from seqkeras.runtime._archive import read_archive, write_archive
 from seqkeras.runtime._program import KIND, VERSION
 
 ROWS, STEPS = 4, 7

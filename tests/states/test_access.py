@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import seqkeras
-from seqkeras import layers
+from seqkeras import _archive, layers
 from seqkeras.errors import ArgumentError, FileFormatError, ForgottenStateWarning
-from seqkeras.runtime import _archive
 from seqkeras.states import (
     as_stateful,
     as_stateless,

@@ -1,0 +1,60 @@
+"""The look of every plot: colors, empty figures, axes, legends."""
+
+from typing import Any
+
+from seqkeras._lazy import optional
+
+HISTORY = "#4a5568"
+FORECAST = "#0b7285"
+ACTUAL = "#d9480f"
+BAR = "#4ba3b1"
+BANDS = ("#d7ebef", "#a9d3db", "#7cbac6")
+
+
+def legend_above(axis: Any) -> None:
+    """Show each label once, above the right end, where it hides nothing."""
+    handles = dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
+    axis.legend(handles.values(), handles, frameon=False, ncols=6, fontsize=9, **place)
+
+
+def timestamps(column: Any) -> Any:
+    """Convert timestamps for matplotlib: the start of periods, the wall clock of time zones."""
+    if column.dtype.kind == "O":
+        column = column.dt.to_timestamp()
+    elif column.dtype.kind == "M":
+        column = column.dt.tz_localize(None)
+    return column.to_numpy()
+
+
+def blank(width: float, height: float, title: str) -> Any:
+    """Return an empty `matplotlib.figure.Figure` of this size in inches."""
+    # Figure, not pyplot: no window, no global state, and it works without a screen.
+    figure = optional("matplotlib.figure", extra="plot").Figure(
+        figsize=(width, height), layout="constrained", dpi=150
+    )
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+    return figure
+
+
+def show_dates(axis: Any, times: Any, *, most: int = 9) -> None:
+    """Label the axis with at most `most` short dates, the year or month once at its end."""
+    if times.dtype.kind != "M":
+        return
+    dates = optional("matplotlib.dates", extra="plot")
+    locator = dates.AutoDateLocator(minticks=3, maxticks=most)
+    axis.xaxis.set_major_locator(locator)
+    axis.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+
+
+def dress(axis: Any, title: str, label: str, *, grid: str = "y") -> None:
+    """Add title, label and a light grid; remove everything else around the drawing."""
+    axis.set_title(title, loc="left", fontsize=10)
+    axis.set_ylabel(label)
+    axis.grid(axis=grid, color="#e2e8f0", lw=0.8)
+    axis.set_axisbelow(True)
+    axis.margins(x=0.01)
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
+    axis.tick_params(length=0)

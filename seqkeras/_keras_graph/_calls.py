@@ -1,0 +1,64 @@
+"""Calls between the layers of a model, and where masks are lost on their way."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import tree
+
+from seqkeras._keras_graph._rebuild import is_graph
+
+
+def calls_in_order(graph: keras.Function) -> list[Any]:
+    """The calls of a graph, each after those whose outputs it reads."""
+    by_depth = graph._nodes_by_depth
+    nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    return [node for node in nodes if not node.is_input]
+
+
+def calls_of(model: keras.Model) -> dict[int, list[Any]]:
+    """The calls of each layer within a model, by the `id` of the layer.
+
+    What a subclass of `keras.Model` calls cannot be seen. Calls from other models do not count.
+    """
+    calls = defaultdict(list)
+    for part in model._flatten_layers():
+        if is_graph(part):
+            for operation, node in upstream(part.outputs):
+                calls[id(operation)].append(node)
+    return calls
+
+
+def upstream(tensors: Any) -> Iterator[tuple[Any, Any]]:
+    """Operations and their calls, from tensors back to the inputs of their model."""
+    waiting, seen = list(tensors), set()
+    while waiting:
+        operation, index, _ = waiting.pop()._keras_history
+        node = operation._inbound_nodes[index]
+        if id(node) not in seen:
+            seen.add(id(node))
+            waiting += tree.flatten(node.input_tensors)
+            yield operation, node
+
+
+def lost_masks(layer: Any, calls: list[Any]) -> Iterator[Any]:
+    """Operations before a layer that take a mask and give none, so that it never gets there."""
+    unmasked = [node.input_tensors[0] for node in calls if not takes_mask(node)]
+    reached = {id(tensor) for tensor in unmasked}
+    for operation, node in upstream(unmasked):
+        if not any(id(tensor) in reached for tensor in node.output_tensors):
+            continue  # beyond the place where the mask ends
+        before = tree.flatten(node.input_tensors)
+        if any(_is_masked(tensor) for tensor in before):
+            yield operation
+        reached |= {id(tensor) for tensor in before if not _is_masked(tensor)}
+
+
+def takes_mask(call: Any) -> bool:
+    """Whether a layer is called with a mask, its own or that of its input."""
+    return call.arguments.kwargs.get("mask") is not None or _is_masked(call.input_tensors[0])
+
+
+def _is_masked(tensor: Any) -> bool:
+    return getattr(tensor, "_keras_mask", None) is not None

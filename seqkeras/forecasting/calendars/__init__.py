@@ -1,0 +1,1 @@
+"""Timestamps: frequencies, calendar features, holidays."""

@@ -1,0 +1,1 @@
+"""Evaluate forecasters: backtests, hold-outs, audits, searches."""

@@ -1,0 +1,1 @@
+"""A fitted forecaster: forecast, update, step, save."""

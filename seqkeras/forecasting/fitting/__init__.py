@@ -1,0 +1,1 @@
+"""Fit a forecaster: split, train, calibrate."""

@@ -1,0 +1,1 @@
+"""Read pandas frames into arrays, and write forecasts back as frames."""

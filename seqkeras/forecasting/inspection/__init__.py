@@ -1,0 +1,1 @@
+"""Inspect a fitted forecaster: importance, components, in-sample forecasts."""

@@ -1,0 +1,1 @@
+"""The recurrent kernels of cuDNN, and of PyTorch on a CPU."""

@@ -1,0 +1,15 @@
+"""PyTorch's own kernels on a CPU, which Keras does not call: the second choice there."""
+
+from seqkeras.kernels._layer_spec import Spec
+from seqkeras.kernels._runtime import TRACED, Runtime
+from seqkeras.kernels.cudnn._cudnn import not_in_cudnn
+from seqkeras.kernels.cudnn._cudnn import run as run
+
+
+def why_not(spec: Spec, runtime: Runtime) -> str | None:
+    """Why PyTorch's own kernels cannot run a layer on a CPU, or None where they can."""
+    if (runtime.backend, runtime.device) != ("torch", "cpu"):
+        return "it is of PyTorch on a CPU"
+    if runtime.traced_for is not None:
+        return TRACED[runtime.traced_for]
+    return not_in_cudnn(spec)

@@ -1,0 +1,1 @@
+"""The compiled CPU kernels of `seqkeras.native`, bound to each backend."""

@@ -1,0 +1,337 @@
+"""The PyTorch side of the Triton kernel: products outside the loop, launches, gradients."""
+
+import contextlib
+import math
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+import triton
+
+from seqkeras.kernels._call import Inputs, Outputs, Static
+from seqkeras.kernels.triton import _programs as programs
+from seqkeras.kernels.triton._triton import interpreted
+
+Tensor: TypeAlias = Any
+
+LIVE, FRESH = 1, 2
+#: Values that backward needs of each unit and timestep.
+SLOTS = {"lstm": 4, "gru": 3, "gru_reset_after": 4, "simple_rnn": 1}
+
+
+class Plan(NamedTuple):
+    """How a layer is cut into programs."""
+
+    rows: int
+    wide: int
+    #: Units, rounded up to whole chunks, and a chunk: what a program reads of the state at a time.
+    deep: int
+    chunk: int
+    #: What happens between timesteps: `programs.ALONE`, `WAIT` or `LAUNCH`.
+    meet: int
+    warps: int
+
+    def grid(self, batch: int, units: int) -> tuple[int, int]:
+        """Programs over the rows and over the units."""
+        return triton.cdiv(batch, self.rows), triton.cdiv(units, self.wide)
+
+
+class Extras(NamedTuple):
+    """What has no gradient. Tensors are time-major and in the order of reading, or None."""
+
+    static: Static
+    plan: Plan
+    #: `(timesteps + 1, batch)`: LIVE and FRESH
+    flags: Tensor | None
+    #: `(gates, batch, units)`
+    drop: Tensor | None
+    zone_h: Tensor | None
+    zone_c: Tensor | None
+
+
+class Trace(NamedTuple):
+    """What the loop forward leaves."""
+
+    hs: Tensor
+    cs: Tensor | None
+    saved: Tensor
+
+
+def plan_for(batch: int, units: int, processors: int) -> Plan:
+    """One program for all units of its rows if they are few, else small programs that wait for one
+    another as long as all are on the chip at once, else a launch for each timestep.
+
+    The sizes are those for which the compiler keeps everything in registers.
+    """
+    if units <= 64:
+        deep = max(16, triton.next_power_of_2(units))
+        return Plan(16, deep, deep, deep, programs.ALONE.value, warps=8 if deep == 64 else 4)
+    for rows in (16, 32, 64):
+        plan = Plan(rows, 16, 32 * triton.cdiv(units, 32), 32, programs.WAIT.value,
+                    warps=4 if rows == 16 else 8)  # fmt: skip
+        if math.prod(plan.grid(batch, units)) <= processors:
+            return plan
+    return plan._replace(meet=programs.LAUNCH.value)
+
+
+def run(static: Static, inputs: Inputs) -> Outputs:
+    """See `_triton.run`."""
+    dtype, units = inputs.x.dtype, len(inputs.recurrent_kernel)
+    wanted = (inputs.mask, inputs.reset, inputs.zoneout_h_mask, inputs.zoneout_c_mask)
+    x = _in_order(inputs.x.float(), static)
+    mask, reset, *zones = (None if one is None else _in_order(one, static) for one in wanted)
+    timesteps, batch, _ = x.shape
+    flags = _flags(timesteps, batch, mask, reset)
+    extras = Extras(
+        static,
+        plan_for(batch, units, _processors(x)),
+        flags,
+        _float(inputs.recurrent_dropout),
+        *(None if zone is None else zone.to(torch.uint8).contiguous() for zone in zones),
+    )
+    kernel, recurrent, bias, h0, c0 = map(_float, inputs[1:6])
+    xz, bias_h = _input_sums(static, x, mask, kernel, bias)
+    zeros = x.new_zeros(batch, units)
+    if static.cell == "lstm" and c0 is None:
+        c0 = zeros
+    hs, c_n = _Recurrence.apply(
+        xz, recurrent, bias_h, zeros if h0 is None else h0, c0, _float(inputs.peephole), extras
+    )
+    y = _shown(static, hs, flags, h0 is not None).transpose(0, 1).to(dtype)
+    c_n = None if c_n is None else c_n.to(dtype)
+    return Outputs(y if static.sequences else None, y[:, -1], hs[-1].to(dtype), c_n)
+
+
+def _float(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.float().contiguous()
+
+
+def _in_order(tensor: Tensor, static: Static) -> Tensor:
+    """Time-major, as the layer reads it."""
+    tensor = tensor.transpose(0, 1)
+    return tensor.flip(0) if static.go_backwards else tensor
+
+
+def _flags(timesteps: int, batch: int, mask: Tensor | None, reset: Tensor | None) -> Tensor | None:
+    if mask is None and reset is None:
+        return None
+    known = next(one for one in (mask, reset) if one is not None)
+    flags = torch.zeros(timesteps + 1, batch, dtype=torch.uint8, device=known.device)
+    flags[:-1] = LIVE if mask is None else mask.to(torch.uint8)
+    if reset is not None:
+        flags[:-1] += FRESH * reset.to(torch.uint8)
+    return flags
+
+
+def _processors(x: Tensor) -> int:
+    """Programs that can run at once; one after the other in the interpreter."""
+    if not x.is_cuda:
+        return 0
+    return int(torch.cuda.get_device_properties(x.device).multi_processor_count)
+
+
+def _input_sums(
+    static: Static, x: Tensor, mask: Tensor | None, kernel: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Input products with all biases but that inside of `gru_reset_after`, which comes second."""
+    if mask is not None:
+        x = torch.where(mask[:, :, None], x, 0.0)  # what stands there must not matter
+    xz = x @ kernel
+    if static.cell != "gru_reset_after":
+        return (xz if bias is None else xz + bias), None
+    units = kernel.shape[1] // 3
+    if bias is None:
+        return xz, x.new_zeros(units)
+    outer = torch.cat([bias[1, : 2 * units], bias.new_zeros(units)])
+    return xz + bias[0] + outer, bias[1, 2 * units :].contiguous()
+
+
+def _shown(static: Static, hs: Tensor, flags: Tensor | None, initial: bool) -> Tensor:
+    """The outputs, from the states: they differ where a row is masked."""
+    if flags is None or static.masked_output == "hold_state":
+        return hs
+    if static.masked_output == "zero":
+        return torch.where((flags[:-1, :, None] & LIVE) != 0, hs, 0.0)
+    if not initial:
+        return hs
+    seen = (flags[:-1] != 0).cumsum(0) > 0
+    return torch.where(seen[:, :, None], hs, 0.0)
+
+
+class _Recurrence(torch.autograd.Function):
+    """The loop over time: input products (timesteps, batch, gates * units) to states."""
+
+    @staticmethod
+    def forward(ctx, xz, recurrent, bias_h, h0, c0, peephole, extras):  # type: ignore
+        trace = _forward(xz, recurrent, bias_h, h0, c0, peephole, extras, extras.static.save)
+        kept = trace if extras.static.save else (None, None, None)
+        again = (None, None) if extras.static.save else (h0, c0)
+        xz = None if extras.static.save else xz
+        ctx.save_for_backward(xz, recurrent, bias_h, *again, peephole, *kept)
+        ctx.extras = extras
+        return trace.hs[1:], None if trace.cs is None else trace.cs[-1]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, dy, dc_n):  # type: ignore
+        xz, recurrent, bias_h, h0, c0, peephole, *kept = ctx.saved_tensors
+        if kept[0] is None:
+            trace = _forward(xz, recurrent, bias_h, h0, c0, peephole, ctx.extras, save=True)
+        else:
+            trace = Trace(*kept)
+        found = _backward(dy, dc_n, recurrent, peephole, trace, ctx.extras)
+        return (*found, None)
+
+
+def _launch(
+    program: Any, plan: Plan, sizes: tuple[int, int], timesteps: int, call: dict[str, Any], *,
+    halves: bool, back: bool = False,
+) -> None:  # fmt: skip
+    """One launch, or one for each timestep, or half of it."""
+    call = {**call, "MEET": plan.meet, "ROWS": plan.rows, "WIDE": plan.wide, "DEEP": plan.deep,
+            "CHUNK": plan.chunk, "num_warps": plan.warps}  # fmt: skip
+    launch = program[plan.grid(*sizes)]
+    with _on_device_of(call["recurrent"]):
+        if plan.meet == programs.LAUNCH.value:
+            order = range(timesteps)
+            for t in reversed(order) if back else order:
+                for part in (1, 2) if halves else (0,):
+                    launch(**call, first=t, last=t + 1, PART=part)
+            return
+        if plan.meet == programs.WAIT.value:
+            call["launch_cooperative_grid"] = True  # refused, not stuck, if they cannot all run
+        launch(**call, first=0, last=timesteps, PART=0)
+
+
+def _on_device_of(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """Triton launches on the current device, which may be another one."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
+
+
+def _common(recurrent: Tensor, peephole: Tensor | None, extras: Extras) -> dict[str, Any]:
+    """Arguments that both programs have."""
+    static = extras.static
+    training = extras.zone_h is not None
+    return {
+        "recurrent": recurrent, "flags": extras.flags, "drop": extras.drop,
+        "zone_h": extras.zone_h, "zone_c": extras.zone_c, "peephole": peephole,
+        "rate_h": None if training or not static.zoneout_h else static.zoneout_h,
+        "rate_c": None if training or not static.zoneout_c else static.zoneout_c,
+        "units": len(recurrent), "CELL": static.cell, "GATES": recurrent.shape[1] // len(recurrent),
+        "SLOTS": SLOTS[static.cell], "ACTIVATION": static.activation,
+        "GATE": static.recurrent_activation, "PRECISION": _precision(static),
+    }  # fmt: skip
+
+
+def _precision(static: Static) -> str:
+    """How the products in the loop are computed."""
+    if static.precision == "bfloat16":
+        return "rounded" if interpreted() else "bfloat16"
+    return "tf32" if torch.backends.cudnn.allow_tf32 else "tf32x3"
+
+
+def _forward(
+    xz: Tensor, recurrent: Tensor, bias_h: Tensor | None, h0: Tensor, c0: Tensor | None,
+    peephole: Tensor | None, extras: Extras, save: bool,
+) -> Trace:  # fmt: skip
+    timesteps, batch, _ = xz.shape
+    units = len(recurrent)
+    plan, cell = extras.plan, extras.static.cell
+    hs = xz.new_empty(timesteps + 1, batch, units)
+    hs[0] = h0
+    kept = timesteps if save else 0
+    cs = None
+    if c0 is not None:
+        cs = xz.new_empty(kept + 1, batch, units)
+        cs[0] = c0
+    saved = xz.new_empty(max(kept, 1), batch, SLOTS[cell] * units)
+    call = {
+        **_common(recurrent, peephole, extras), "xz": xz.contiguous(), "bias_h": bias_h, "hs": hs,
+        "cs": cs, "saved": saved, "rh": torch.empty_like(h0) if cell == "gru" else None,
+        "counters": _counters(hs, plan), "batch": batch, "c_step": batch * units if save else 0,
+        "saved_step": saved[0].numel() if save else 0,
+    }  # fmt: skip
+    _launch(programs.forward, plan, (batch, units), timesteps, call, halves=cell == "gru")
+    return Trace(hs, cs, saved)
+
+
+def _backward(
+    dy: Tensor, dc_n: Tensor | None, recurrent: Tensor, peephole: Tensor | None, trace: Trace,
+    extras: Extras,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """Gradients to xz, recurrent, bias_h, h0, c0 and peephole."""
+    timesteps, batch, units = dy.shape
+    plan, cell = extras.plan, extras.static.cell
+    dz = dy.new_empty(timesteps + 1, batch, recurrent.shape[1])
+    dz[-1] = 0
+    dm = None
+    if cell == "gru_reset_after":
+        dm = dy.new_empty(timesteps + 1, batch, units)
+        dm[-1] = 0
+    dh = dy.new_zeros(batch, units)
+    dc = None if dc_n is None else dc_n.clone().contiguous()
+    call = {
+        **_common(recurrent, peephole, extras), "dy": dy.contiguous(), "hs": trace.hs,
+        "cs": trace.cs, "saved": trace.saved, "dz": dz, "dm": dm, "carry_h": dh, "carry_c": dc,
+        "counters": _counters(dy, plan), "batch": batch,
+    }  # fmt: skip
+    _launch(
+        programs.backward, plan, (batch, units), timesteps, call, back=True, halves=cell == "gru"
+    )
+    recurrent_dz = _recurrent_dz(dz, dm, units)
+    dh0 = dh + _through(recurrent_dz, recurrent, extras)
+    before = trace.hs[:-1]
+    if extras.flags is not None:
+        fresh = (extras.flags[:-1, :, None] & FRESH) != 0
+        dh0, before = torch.where(fresh[0], 0.0, dh0), torch.where(fresh, 0.0, before)
+    d_recurrent = _recurrent_gradient(recurrent_dz, before, trace.saved, extras)
+    d_peephole = None if peephole is None else _peephole_gradient(dz, trace.cs, extras)
+    d_bias = None if dm is None else dm.sum((0, 1))
+    return dz[:-1], d_recurrent, d_bias, dh0, dc, d_peephole
+
+
+def _counters(like: Tensor, plan: Plan) -> Tensor | None:
+    """Zeros that the programs of each block of rows count their meetings in."""
+    if plan.meet != programs.WAIT.value:
+        return None
+    return torch.zeros(like.shape[1], dtype=torch.int32, device=like.device)
+
+
+def _recurrent_dz(dz: Tensor, dm: Tensor | None, units: int) -> list[Tensor]:
+    """Gradients to each gate's recurrent product, `(timesteps, batch, units)` each."""
+    parts = list(dz[:-1].split(units, dim=2))
+    return parts if dm is None else [*parts[:-1], dm[:-1]]
+
+
+def _through(recurrent_dz: list[Tensor], recurrent: Tensor, extras: Extras) -> Tensor:
+    """The gradient to the first state through its products with the recurrent kernel."""
+    units = len(recurrent)
+    total = torch.zeros_like(recurrent_dz[0][0])
+    for gate, part in enumerate(recurrent_dz):
+        if extras.static.cell == "gru" and gate == 2:
+            continue  # it reads r * h, and r's share is in the gradient that the program carries
+        product = part[0] @ recurrent[:, gate * units : (gate + 1) * units].T
+        total += product if extras.drop is None else product * extras.drop[gate]
+    return total
+
+
+def _recurrent_gradient(
+    recurrent_dz: list[Tensor], before: Tensor, saved: Tensor, extras: Extras
+) -> Tensor:
+    """The gradient to the recurrent kernel, one product over all timesteps for each gate."""
+    units = before.shape[2]
+    columns = []
+    for gate, part in enumerate(recurrent_dz):
+        read = before if extras.drop is None else before * extras.drop[gate]
+        if extras.static.cell == "gru" and gate == 2:
+            read = read * saved[:, :, units : 2 * units]
+        columns.append(read.flatten(0, 1).T @ part.flatten(0, 1))
+    return torch.cat(columns, dim=1)
+
+
+def _peephole_gradient(dz: Tensor, cs: Tensor, extras: Extras) -> Tensor:
+    units = cs.shape[2]
+    di, df, _, do = dz[:-1].split(units, dim=2)
+    before = cs[:-1]
+    if extras.flags is not None:
+        before = torch.where((extras.flags[:-1, :, None] & FRESH) != 0, 0.0, before)
+    return torch.stack([(d * c).sum((0, 1)) for d, c in ((di, before), (df, before), (do, cs[1:]))])

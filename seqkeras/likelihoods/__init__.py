@@ -1,0 +1,11 @@
+"""What the numbers that a network gives for a timestep mean: quantiles, or a distribution."""
+
+from seqkeras._lazy import require
+
+require("keras")
+
+from seqkeras.likelihoods._gaussian import Gaussian as Gaussian
+from seqkeras.likelihoods._likelihood import Likelihood as Likelihood
+from seqkeras.likelihoods._negative_binomial import NegativeBinomial as NegativeBinomial
+from seqkeras.likelihoods._quantiles import Quantiles as Quantiles
+from seqkeras.likelihoods._student_t import StudentT as StudentT

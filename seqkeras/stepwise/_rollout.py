@@ -1,0 +1,174 @@
+"""Rollout: outputs fed back as inputs, in one compiled loop."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+
+from seqkeras._checks import bad_argument, check_integer
+from seqkeras.stepwise._runner import Runner
+from seqkeras.stepwise._stepwise import Stepwise
+from seqkeras.stepwise._validate import check_shapes, check_unsure
+
+Function = Callable[..., Any]
+
+MOST_RUNNERS = 8
+
+
+def rollout(
+    model: keras.Model,
+    context: npt.ArrayLike,
+    steps: int,
+    *,
+    future: npt.ArrayLike | None = None,
+    sample: Function | None = None,
+    feedback: Function | None = None,
+    seed: int | None = None,
+) -> Any:
+    """Warms a model up on known timesteps, then feeds each output back as the next input.
+
+    One compiled loop (on PyTorch an eager one), instead of a `model.predict` for each step. It
+    gives what a loop of `model.predict` over the growing sequence gives. The state begins with
+    zeros; what a stateful model keeps is neither read nor changed, and its batch size does not
+    bind. The weights are those that the model has at the call.
+
+    Args:
+        model: a built functional or Sequential model, `(batch, timesteps, features)` or, of token
+            ids, `(batch, timesteps)`, to outputs for each timestep or after the last one.
+        context: the known timesteps, shaped as the input of the model. Timesteps that the model
+            masks, as padding on either side, hold the state; the last output before them is what
+            is fed back.
+        steps: number of outputs.
+        future: `(batch, steps - 1, covariates)`, or one row more: row `k` is what is known of the
+            timestep `k` steps after the context.
+        sample: a function of the output and of a `keras.random.SeedGenerator` that draws a value,
+            such as a token id from logits. The value is returned, and fed back.
+        feedback: a function of the output, `(batch, outputs)`, and where there is `future` of one
+            row of it, `(batch, covariates)`, to the next input, `(batch, features)`. By default
+            that is the output, joined with the row of `future` on the last axis.
+        seed: of `sample`: the same seed draws the same values. None draws others at each call.
+
+    Both functions are made of `keras.ops`, and are compiled with the loop: give the same function
+    object again, and nothing is compiled again.
+
+    Returns:
+        `(batch, steps, outputs)`; `(batch, steps)` if the values are token ids; a structure of
+        them if the model has several outputs. The first is the answer to the context.
+
+    Raises:
+        ArgumentError: a layer cannot be run one timestep at a time, shapes do not fit, or an
+            argument is unusable. Raised before any work, but for layers that are not Keras' own:
+            these are run on both ways first, and refused if the results differ.
+
+    Example:
+        >>> x = keras.Input((None, 3))
+        >>> model = keras.Model(x, keras.layers.Dense(1)(keras.layers.GRU(8)(x)))
+        >>> context = np.zeros((4, 20, 3))
+        >>> calendar = np.zeros((4, 10, 2))
+        >>> rollout(model, context, 10, future=calendar).shape
+        (4, 10, 1)
+    """
+    steps = check_integer("steps", steps)
+    for name, function in (("sample", sample), ("feedback", feedback)):
+        if function is not None and not callable(function):
+            raise bad_argument(name, function, "a function, or None")
+    cache = _Cache.of(model)
+    timestep = cache.step.timestep
+    inputs = {"context": _context(context, timestep), "steps": np.zeros(steps, "int8")}
+    if future is not None:
+        inputs["future"] = _future(future, len(inputs["context"]), steps, timestep)
+    if sample is not None:
+        seed = None if seed is None else check_integer("seed", seed, minimum=0)
+        generator = keras.random.SeedGenerator(seed)
+        inputs["seed"] = ops.convert_to_numpy(generator.state.value)
+    elif seed is not None:
+        raise bad_argument("seed", seed, "left away where sample is None")
+    runner = cache.runner(feedback, sample)
+    check_shapes(runner, len(inputs["context"]), inputs.get("future"))
+    if cache.step.unsure and not cache.verified:
+        check_unsure(model, runner, inputs["context"])
+        cache.verified = True
+    return runner.predict_on_batch(inputs)
+
+
+class _Cache:
+    """What is kept for a model, with the model: its step and the loops compiled for it."""
+
+    def __init__(self, model: Any) -> None:
+        self.step = Stepwise(model)
+        self.outputs = [id(one) for one in model.outputs]
+        self.runners: OrderedDict[Any, Runner] = OrderedDict()
+        self.verified = False
+
+    @classmethod
+    def of(cls, model: Any) -> "_Cache":
+        # Among the attributes, but past Keras, which would take the loops for layers of the model.
+        # So both are freed together, whatever the functions given refer to.
+        kept = getattr(model, "__dict__", {})
+        cache = kept.get("_seqkeras_rollout")
+        if cache is None or cache.outputs != [id(one) for one in model.outputs]:
+            cache = cls(model)
+            kept["_seqkeras_rollout"] = cache
+        return cache
+
+    def runner(self, *functions: Function | None) -> Runner:
+        key = tuple(one if isinstance(one, Hashable) else id(one) for one in functions)
+        runner = self.runners.pop(key, None) or Runner(self.step, *functions)
+        self.runners[key] = runner
+        if len(self.runners) > MOST_RUNNERS:
+            self.runners.popitem(last=False)
+        return runner
+
+
+def _context(context: Any, timestep: Any) -> npt.NDArray[Any]:
+    values = _array("context", context)
+    rest = timestep.shape[1:]
+    expected = ("batch", "timesteps", *rest)
+    shown = f"of shape ({', '.join(map(str, expected))}), as the input of the model"
+    fits = values.ndim == len(expected) and all(
+        one in (None, size) for one, size in zip(rest, values.shape[2:], strict=True)
+    )
+    if not fits:
+        raise bad_argument("context", f"shape {values.shape}", shown)
+    if not values.size:
+        fix = "There has to be a timestep to begin with, in one row at least."
+        raise bad_argument("context", f"shape {values.shape}", "not empty", fix)
+    return _cast("context", values, timestep.dtype)
+
+
+def _future(future: Any, rows: int, steps: int, timestep: Any) -> npt.NDArray[Any]:
+    values = _array("future", future)
+    if values.ndim != 3 or len(values) != rows:
+        expected = f"of shape ({rows}, timesteps, covariates), with as many rows as context"
+        raise bad_argument("future", f"shape {values.shape}", expected)
+    if values.shape[1] not in (steps - 1, steps):
+        expected = f"of {steps - 1} or {steps} timesteps for {steps} steps"
+        raise bad_argument("future", f"{values.shape[1]} timesteps", expected)
+    dtype = timestep.dtype if "float" in timestep.dtype else "float32"
+    return _cast("future", values, dtype) if values.dtype.kind == "f" else values
+
+
+def _array(name: str, given: Any) -> npt.NDArray[Any]:
+    try:
+        values = ops.convert_to_numpy(given) if ops.is_tensor(given) else np.asarray(given)
+    except ValueError as error:
+        fix = "Pad rows of different lengths, and mask the padding in the model."
+        raise bad_argument(name, type(given).__name__, "one array of numbers", fix) from error
+    if values.dtype.kind not in "biufV" or values.dtype.names:
+        raise bad_argument(name, f"dtype {values.dtype}", "an array of numbers")
+    return values
+
+
+def _cast(name: str, values: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    # NumPy does not know the short floats of all backends; the graph casts to them.
+    with np.errstate(over="ignore"):
+        result = values.astype("float32" if dtype in ("float16", "bfloat16") else dtype)
+    if result.dtype.kind == "f" and (np.isinf(result) > np.isinf(values)).any():
+        raise bad_argument(name, f"up to {np.abs(values).max():.3g}", f"numbers that fit {dtype}")
+    if result.dtype.kind in "iu" and not np.array_equal(result, values):
+        raise bad_argument(name, f"dtype {values.dtype}", f"whole numbers that fit into {dtype}")
+    return result

@@ -1,0 +1,443 @@
+"""Whole models onto our recurrent layers and back."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from seqkeras import conversion, layers
+from seqkeras.errors import ArgumentError, ForgottenStateWarning, KeptLayerWarning
+
+stock = keras.layers
+X = np.random.default_rng(0).normal(size=(4, 3, 3)).astype("float32")
+Y = X[:, 0, :2]
+
+
+def model_of(*parts, batch=None, compiled=True, **options):
+    """A model of two outputs through `parts`; the last two timesteps may be masked away."""
+    inputs = x = keras.Input((3, 3), batch_size=batch)
+    for part in parts:
+        x = part(x)
+    if len(x.shape) == 3:
+        x = stock.GlobalAveragePooling1D()(x)
+    model = keras.Model(inputs, stock.Dense(2)(x), name="model")
+    if compiled:
+        model.compile(**{"optimizer": "adam", "loss": "mse", **options})
+    return model
+
+
+def recurrent(model):
+    """The names of recurrent layers, and whether each is ours."""
+    return {
+        layer.name: type(layer).__module__.startswith("seqkeras")
+        for layer in model._flatten_layers()
+        if isinstance(layer, stock.RNN)
+    }
+
+
+def train(model, epochs=1):
+    model.fit(X, Y, epochs=epochs, shuffle=False, verbose=0)
+    return model
+
+
+def assert_same(one, *others, tolerance=1e-5):
+    """The same outputs, weights and variables of the optimizer."""
+    expected = _output(one)
+    for other in others:
+        np.testing.assert_allclose(expected, _output(other), atol=tolerance)
+        for before, after in zip(one.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_allclose(before, after, atol=tolerance)
+        assert one.compiled == other.compiled
+        for before, after in zip(_slots(one), _slots(other), strict=True):
+            np.testing.assert_allclose(before, after, atol=tolerance)
+
+
+def _slots(model):
+    variables = model.optimizer.variables if model.compiled else []
+    return [keras.ops.convert_to_numpy(one) for one in variables]
+
+
+def _output(model):
+    return keras.ops.convert_to_numpy(model(X))
+
+
+CELLS = {
+    "lstm": (stock.LSTM, stock.LSTMCell),
+    "gru": (stock.GRU, stock.GRUCell),
+    "simple_rnn": (stock.SimpleRNN, stock.SimpleRNNCell),
+}
+
+
+WAYS = [
+    lambda layer, cell, options: layer(3, return_sequences=True, **options),
+    lambda layer, cell, options: layer(3, return_sequences=True, trainable=False, **options),
+    lambda layer, cell, options: layer(2, return_sequences=True, go_backwards=True, **options),
+    lambda layer, cell, options: stock.RNN(cell(3, **options), return_sequences=True),
+    lambda layer, cell, options: stock.RNN(
+        [cell(3, **options), stock.GRUCell(2)], return_sequences=True
+    ),
+    lambda layer, cell, options: stock.Bidirectional(
+        layer(2, return_sequences=True, **options), merge_mode="sum"
+    ),
+    lambda layer, cell, options: stock.Bidirectional(
+        stock.RNN(cell(2, **options), return_sequences=True)
+    ),
+    lambda layer, cell, options: stock.TimeDistributed(
+        keras.Sequential([stock.Reshape((1, -1)), layer(3, **options)])
+    ),
+]
+
+
+#: A way to have a recurrent layer, its cell, dropout, and whether it has biases.
+PARTS = st.tuples(
+    st.integers(0, len(WAYS) - 1),
+    st.sampled_from(sorted(CELLS)),
+    st.sampled_from([0.0, 0.3]),
+    st.booleans(),
+)
+
+
+def part_of(way, cell, dropout, use_bias):
+    return WAYS[way](*CELLS[cell], {"dropout": dropout, "use_bias": use_bias})
+
+
+@settings(max_examples=4)
+@given(st.booleans(), st.lists(PARTS, min_size=1, max_size=2))
+@example(True, [(number, "lstm", 0.3, True) for number in range(len(WAYS) - 1)])
+@example(False, [(len(WAYS) - 1, "gru", 0.3, True)])
+def test_there_and_back_and_on_with_training(masked, parts):
+    parts = [part_of(*part) for part in parts]
+    model = train(model_of(*[stock.Masking()] * masked, *parts, run_eagerly=True))
+    there = conversion.accelerate(model)
+    back = conversion.to_keras(there)
+    assert all(recurrent(there).values())
+    assert not any(recurrent(back).values())
+    assert recurrent(back).keys() == recurrent(there).keys()
+    # Stock layers draw random numbers whenever they are called, so each is called as often.
+    assert_same(model, train(there), train(model), train(back))
+
+
+@pytest.mark.backends
+def test_a_model_of_many_kinds_is_copied_on_each_backend():
+    inner = keras.Sequential(
+        [keras.Input((3, 4)), stock.GRU(3, return_sequences=True), stock.LSTM(3)], name="inner"
+    )
+    # Keras on PyTorch looks at the seeds of a layer only where one is given.
+    shared = stock.LSTM(4, return_sequences=True, name="shared", dropout=0.2, seed=1)
+    inputs = {"a": keras.Input((3, 3), name="a"), "b": keras.Input((3, 3), name="b")}
+    a, b = shared(stock.Masking()(inputs["a"])), shared(inputs["b"])
+    last, h, c = stock.LSTM(3, return_state=True, name="states")(b)
+    given_state = stock.RNN(stock.LSTMCell(3), name="given")(a, initial_state=[h, c])
+    outputs = {"one": inner(a), "two": stock.Add()([last, given_state])}
+    model = keras.Model(inputs, outputs)
+    model.compile(
+        "rmsprop", loss={"one": "mse", "two": "mae"}, metrics={"two": ["mae"]}, run_eagerly=True
+    )
+    data = {"a": X, "b": X[::-1].copy()}, {"one": X[:, 0], "two": X[:, 1]}
+    model.fit(*data, verbose=0)
+    there = conversion.accelerate(model)
+    back = conversion.to_keras(there)
+    assert all(recurrent(there).values())
+    assert len(there.get_layer("shared")._inbound_nodes) == 2
+    for copy in (model, there, back):
+        copy.fit(*data, verbose=0, shuffle=False)
+    expected = model.predict(data[0], verbose=0)
+    for copy in (there, back):
+        for name, values in copy.predict(data[0], verbose=0).items():
+            np.testing.assert_allclose(values, expected[name], atol=1e-5)
+        assert copy.optimizer.iterations == model.optimizer.iterations
+        assert copy.metrics_names == model.metrics_names
+
+
+def test_the_model_given_is_left_as_it_is():
+    model = train(model_of(stock.LSTM(3)))
+    before = model.get_weights(), json.dumps(model.get_config(), default=str)
+    train(conversion.accelerate(model))
+    for one, other in zip(before[0], model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert json.dumps(model.get_config(), default=str) == before[1]
+
+
+def test_a_model_with_nothing_to_convert_is_copied():
+    model = train(model_of(stock.Dense(3), stock.BatchNormalization()))
+    copy = conversion.accelerate(model)
+    assert copy is not model
+    assert copy.layers[1] is not model.layers[1]
+    assert_same(model, copy)
+
+
+@pytest.mark.parametrize("convert", [conversion.accelerate, conversion.to_keras])
+def test_a_sequential_in_a_sequential_stays_one(convert):
+    inner = keras.Sequential([keras.Input((3, 3)), stock.LSTM(3)], name="inner")
+    model = keras.Sequential([keras.Input((3, 3)), inner, stock.Dense(2)], name="outer")
+    copy = convert(model)
+    assert [type(one) for one in (copy, copy.layers[0])] == [keras.Sequential] * 2
+    assert [copy.name, *(one.name for one in copy.layers)] == [
+        model.name,
+        *(one.name for one in model.layers),
+    ]
+    np.testing.assert_allclose(_output(copy), _output(model), atol=1e-6)
+
+
+def test_what_a_layer_is_made_of_is_kept():
+    options = {
+        "kernel_regularizer": keras.regularizers.L2(0.1),
+        "recurrent_constraint": "max_norm",
+        "bias_initializer": "ones",
+        "activity_regularizer": "l1",
+        "dtype": "mixed_bfloat16",
+        "recurrent_dropout": 0.1,
+        "zero_output_for_mask": True,
+        "use_cudnn": False,
+        "unroll": True,
+    }
+    model = model_of(stock.LSTM(3, name="a", **options))
+    there = conversion.accelerate(model)
+    one, other, back = (m.get_layer("a") for m in (model, there, conversion.to_keras(there)))
+    assert back.get_config() == one.get_config()
+    assert one.get_config().items() <= other.get_config().items()
+    assert other.use_cudnn is back.use_cudnn is False
+    np.testing.assert_allclose(float(sum(there.losses)), float(sum(model.losses)), rtol=1e-5)
+
+
+def test_what_an_rnn_has_beside_its_cell_is_kept():
+    options = {"activity_regularizer": keras.regularizers.L1(0.5), "zero_output_for_mask": True}
+    parts = stock.Masking(), stock.RNN(stock.GRUCell(3, reset_after=False), name="a", **options)
+    model = model_of(*parts)
+    copy = conversion.accelerate(model).get_layer("a")
+    assert copy.activity_regularizer is parts[1].activity_regularizer
+    assert copy.zero_output_for_mask
+    assert not copy.reset_after
+
+
+def test_what_is_trainable_is_kept_at_every_depth():
+    inner = keras.Sequential([keras.Input((3, 3)), stock.LSTM(3, name="in"), stock.Dense(3)])
+    cells = stock.RNN([stock.LSTMCell(2), stock.LSTMCell(2)], return_sequences=True)
+    model = model_of(cells, stock.Dense(3), inner)
+    inner.trainable = False
+    inner.get_layer("in").trainable = True
+    cells.cell.cells[0].trainable = False
+    copy = conversion.accelerate(model)
+    shapes = [[one.shape for one in m.trainable_weights] for m in (model, copy)]
+    assert shapes[0] == shapes[1]
+    inner_copy = copy.get_layer(inner.name)
+    assert not inner_copy.trainable
+    assert inner_copy.get_layer("in").trainable
+
+
+def test_layers_frozen_after_training_keep_their_optimizer():
+    model = train(model_of(stock.LSTM(3, name="a")))
+    model.get_layer("a").trainable = False
+    assert_same(model, conversion.accelerate(model))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 9))},
+        {"optimizer": keras.optimizers.AdamW(0.01, use_ema=True, gradient_accumulation_steps=2)},
+        {"loss": lambda y, p: keras.ops.mean((y - p) ** 2), "metrics": [keras.metrics.R2Score()]},
+        {"run_eagerly": True, "weighted_metrics": ["mae"]},
+    ],
+    ids=["schedule", "average", "functions", "eager"],
+)
+def test_training_goes_on_as_it_was_compiled(options):
+    model = train(model_of(stock.LSTM(3), **options))
+    copy = conversion.accelerate(model)
+    assert copy.run_eagerly == model.run_eagerly
+    assert copy.optimizer is not model.optimizer
+    assert_same(train(model), train(copy))
+    if "metrics" in options:
+        assert copy.metrics[-1] is not model.metrics[-1]
+
+
+def test_mixed_float16_keeps_the_scale_of_its_loss():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = train(model_of(stock.RNN(stock.LSTMCell(3))))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    copy = conversion.accelerate(model)
+    assert type(copy.optimizer) is keras.optimizers.LossScaleOptimizer
+    assert copy.layers[1].compute_dtype == "float16"
+    assert_same(model, copy, tolerance=1e-3)
+
+
+class OwnModel(keras.Model):
+    def compile(self, optimizer, loss, extra):
+        super().compile(optimizer, loss)
+        self.extra = extra
+
+    def get_compile_config(self):
+        return {**super().get_compile_config(), "extra": self.extra}
+
+    def compile_from_config(self, config):
+        optimizer = keras.optimizers.deserialize(config["optimizer"])
+        self.compile(optimizer, config["loss"], config["extra"])
+        self.optimizer.build(self.trainable_variables)
+
+
+def test_a_model_of_your_own_class_is_compiled_by_it():
+    plain = model_of(stock.LSTM(3), compiled=False)
+    model = OwnModel(plain.input, plain.output)
+    model.compile("adam", "mse", 7)
+    copy = conversion.accelerate(train(model))
+    assert (type(copy), copy.extra) == (OwnModel, 7)
+    assert_same(model, copy)
+
+
+@pytest.mark.backends
+def test_a_stateful_model_goes_on_where_it_is():
+    cells = stock.RNN([stock.LSTMCell(3), stock.GRUCell(2)], stateful=True, return_sequences=True)
+    model = model_of(stock.GRU(3, stateful=True, return_sequences=True), cells, batch=4)
+    model(X)
+    copy = conversion.accelerate(model)
+    np.testing.assert_allclose(_output(copy), _output(model), atol=1e-6)
+    np.testing.assert_allclose(_output(copy), _output(model), atol=1e-6)
+    if keras.backend.backend() == "jax":
+        with pytest.warns(ForgottenStateWarning, match="forget the states of"):
+            back = conversion.to_keras(copy)
+    else:
+        back = conversion.to_keras(copy)
+    np.testing.assert_allclose(_output(back), _output(model), atol=1e-6)
+
+
+class OwnLSTM(stock.LSTM):
+    pass
+
+
+class OwnLayer(stock.Layer):
+    def __init__(self, kind="stock", **options):
+        super().__init__(**options)
+        self.kind = kind
+        self.inner = (stock if kind == "stock" else layers).LSTM(3)
+
+    def build(self, shape):
+        self.inner.build(shape)
+
+    def call(self, x):
+        return self.inner(x)
+
+    def get_config(self):
+        return {**super().get_config(), "kind": self.kind}
+
+
+def _given_state(x):
+    cells = [stock.LSTMCell(2), stock.LSTMCell(2)]
+    _, *states = stock.RNN([stock.LSTMCell(2), stock.LSTMCell(2)], return_state=True)(x)
+    return stock.RNN(cells, name="given")(x, initial_state=states)
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        (OwnLSTM(3, name="a"), r"1 recurrent .*'a' \(OwnLSTM\): seqkeras has no faster layer"),
+        (OwnLayer(), r"\(LSTM\): it lies within a layer of your own"),
+        (stock.RNN([stock.LSTMCell(2), OwnLSTM(3).cell], go_backwards=True), "reads backwards"),
+        (
+            stock.Bidirectional(stock.RNN([stock.LSTMCell(2), stock.GRUCell(2)])),
+            "2 recurrent .* within a wrapper, which takes one layer",
+        ),
+        (stock.RNN(stock.LSTMCell(3, dtype="float16")), "its cell has another dtype"),
+        (_given_state, r"return_state=True\); 'given' .*initial_state\)"),
+    ],
+    ids=["class", "hidden", "backwards", "wrapper", "dtype", "states"],
+)
+def test_what_stays_is_said_with_the_reason(part, reason):
+    model = model_of(part, compiled=False)
+    with pytest.warns(KeptLayerWarning, match=reason):
+        copy = conversion.accelerate(model)
+    np.testing.assert_allclose(_output(copy), _output(model), atol=1e-6)
+
+
+class Subclassed(keras.Model):
+    pass
+
+
+@pytest.mark.parametrize("convert", [conversion.accelerate, conversion.to_keras])
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Subclassed(), "functional or Sequential.*Make it of keras.Input"),
+        (keras.Sequential([stock.LSTM(3)]), "built.*Give it an Input"),
+        (3, "a keras.Model"),
+    ],
+)
+def test_models_that_cannot_be_seen_are_refused(convert, model, message):
+    with pytest.raises(ArgumentError, match=f"model must be {message}"):
+        convert(model)
+
+
+def test_keras_has_no_reset_flags():
+    inputs = keras.Input((3, 3), batch_size=4), keras.Input((1,), batch_size=4, dtype="bool")
+    outputs = layers.LSTM(3, stateful=True, name="a")(inputs[0], reset=inputs[1])
+    with pytest.raises(ArgumentError, match=r"'a' \(LSTM\): it takes reset flags.*as_stateless"):
+        conversion.to_keras(keras.Model(inputs, outputs))
+
+
+@keras.saving.register_keras_serializable(package="seqkeras")
+class ZoneoutOfTests(layers.LSTM):
+    def __init__(self, *arguments, zoneout=0.0, implementation="auto", **options):
+        super().__init__(*arguments, **options)
+        self.zoneout, self.how = zoneout, implementation
+
+    def get_config(self):
+        own = {"zoneout": self.zoneout, "implementation": self.how}
+        return {**super().get_config(), **own}
+
+
+ZoneoutOfTests.__module__ = "seqkeras.layers.tests"
+
+
+@pytest.mark.parametrize("wrap", [lambda one: one, stock.Bidirectional], ids=["bare", "wrapped"])
+def test_arguments_that_keras_lacks_are_refused_or_left_out(wrap):
+    layer = wrap(ZoneoutOfTests(3, name="a", zoneout=0.1))
+    with pytest.raises(ArgumentError, match=r"a' \(ZoneoutOfTests\) has zoneout=0.1, which no"):
+        conversion.to_keras(model_of(layer))
+    plain = wrap(ZoneoutOfTests(3, implementation="scan", save_state=True))
+    assert set(recurrent(conversion.to_keras(model_of(plain))).values()) == {False}
+
+
+def test_what_still_needs_seqkeras_is_refused():
+    hidden = OwnLayer("ours", name="own")
+    with pytest.raises(ArgumentError, match="it lies within a layer of another class"):
+        conversion.to_keras(model_of(hidden))
+    dense = stock.Dense(2, activation=conversion.keras_2_hard_sigmoid, name="hard")
+    with pytest.raises(ArgumentError, match=r"'hard' \(Dense\): its config names a function"):
+        conversion.to_keras(model_of(dense))
+    timed = layers.TimeDistributed(stock.Dense(2), name="timed")
+    inputs = keras.Input((None, 3))
+    with pytest.raises(ArgumentError, match=r"'timed'.*number of timesteps is not known"):
+        conversion.to_keras(keras.Model(inputs, timed(inputs)))
+
+
+def test_a_file_opens_where_seqkeras_is_not_installed(tmp_path):
+    wrapped = layers.TimeDistributed(keras.Sequential([stock.Reshape((6, 1)), layers.GRU(2)]))
+    both = stock.Bidirectional(layers.LSTM(3, return_sequences=True, save_state=True))
+    model = train(conversion.to_keras(model_of(both, wrapped, layers.RNN(stock.GRUCell(2)))))
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "x.npy", X)
+    script = """
+        import sys
+        sys.modules["seqkeras"] = None
+        import keras, numpy as np
+        model = keras.models.load_model("model.keras")
+        np.save("y.npy", model.predict(np.load("x.npy"), verbose=0))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), _output(model), atol=1e-6)
+
+
+def test_an_accelerated_model_is_saved_and_loaded(tmp_path):
+    model = conversion.accelerate(train(model_of(stock.Bidirectional(stock.LSTM(3)))))
+    model.save(tmp_path / "model.keras")
+    assert_same(model, keras.models.load_model(tmp_path / "model.keras"))

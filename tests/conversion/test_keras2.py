@@ -1,0 +1,168 @@
+"""Files that Keras 2 wrote; `data/make_legacy.py` says how."""
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from seqkeras import conversion, layers
+from seqkeras.errors import ArgumentError, FileFormatError
+
+DATA = Path(__file__).parent / "data"
+GOLDEN = json.loads((DATA / "legacy.json").read_text())["models"]
+
+
+def golden(name):
+    return (np.array(GOLDEN[name][key], "float32") for key in "xy")
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """A copy of a file, with its config changed."""
+
+    def edit(name, change):
+        path = tmp_path / name
+        shutil.copyfile(DATA / name, path)
+        with h5py.File(path, "r+") as file:
+            text = change(file.attrs["model_config"])
+            del file.attrs["model_config"]
+            file.attrs["model_config"] = text
+        return path
+
+    return edit
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_model_gives_what_it_gave_in_keras_2(name, tmp_path):
+    x, y = golden(name)
+    model = conversion.load_legacy(DATA / f"{name}.h5")
+    np.testing.assert_allclose(model.predict(x, verbose=0), y, atol=1e-6)
+    assert not model.compiled
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.predict(x, verbose=0), y, atol=1e-6)
+
+
+def test_an_old_model_is_accelerated():
+    x, y = golden("functional")
+    model = conversion.accelerate(conversion.load_legacy(DATA / "functional.h5"))
+    assert isinstance(model.get_layer("back"), layers.GRU)
+    np.testing.assert_allclose(model.predict(x, verbose=0), y, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["functional.h5", "functional_weights.h5"])
+@pytest.mark.parametrize("convert", [conversion.accelerate, conversion.to_keras])
+def test_weights_alone_are_read_into_a_model(name, convert):
+    x, y = golden("functional")
+    model = convert(conversion.load_legacy(DATA / "functional.h5"))
+    model.set_weights([np.zeros_like(one) for one in model.get_weights()])
+    conversion.load_legacy_weights(model, DATA / name)
+    np.testing.assert_allclose(model.predict(x, verbose=0), y, atol=1e-6)
+
+
+def test_a_gru_of_before_reset_after_is_one_without(edited):
+    def change(text):
+        assert '"reset_after": false' in text
+        return text.replace(', "reset_after": false', "")
+
+    x, y = golden("old_arguments")
+    model = conversion.load_legacy(edited("old_arguments.h5", change))
+    np.testing.assert_allclose(model.predict(x, verbose=0), y, atol=1e-6)
+
+
+def test_the_other_hard_sigmoid_is_not_taken():
+    names = [getattr(one, "recurrent_activation", None) for one in _old_layers()]
+    assert names.count(conversion.keras_2_hard_sigmoid) == 2
+    x = np.linspace(-4, 4, 33)
+    expected = np.clip(0.2 * x + 0.5, 0, 1)
+    found = keras.ops.convert_to_numpy(conversion.keras_2_hard_sigmoid(keras.ops.array(x)))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def _old_layers():
+    return conversion.load_legacy(DATA / "old_arguments.h5").layers
+
+
+def test_files_of_keras_3_load_as_keras_loads_them(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((5, 3)), keras.layers.GRU(2, recurrent_activation="hard_sigmoid")]
+    )
+    model.save(tmp_path / "new.h5")
+    x = np.ones((2, 5, 3), "float32")
+    loaded = conversion.load_legacy(tmp_path / "new.h5")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"time_major": false', '"time_major": true', "'lstm.*by time_major=True"),
+        ('"class_name": "Masking"', '"class_name": "Other"', "cannot be loaded: .*Other"),
+        ('"layers"', '"layer"', "cannot be loaded"),
+        ("{", "", "cannot be loaded"),
+    ],
+    ids=["time major", "unknown layer", "no layers", "no json"],
+)
+def test_what_cannot_be_made_is_said(edited, old, new, message):
+    path = edited("old_arguments.h5", lambda text: text.replace(old, new))
+    with pytest.raises(FileFormatError, match=message):
+        conversion.load_legacy(path)
+
+
+def test_code_within_a_file_is_not_run(edited):
+    code = ["4wEAAAAAAAAAAA==\n", None, None]
+    config = {"name": "lambda", "function": code, "function_type": "lambda"}
+    layer = json.dumps({"class_name": "Lambda", "config": config})
+
+    def change(text):
+        return text.replace('{"class_name": "Masking"', layer + ', {"class_name": "Masking"')
+
+    with pytest.raises(FileFormatError, match=r"safe_mode|unsafe"):
+        conversion.load_legacy(edited("old_arguments.h5", change))
+
+
+def test_a_file_that_reads_another_is_refused(tmp_path):
+    path = tmp_path / "file.h5"
+    shutil.copyfile(DATA / "functional.h5", path)
+    with h5py.File(path, "r+") as file:
+        del file["model_weights/out/out/bias:0"]
+        file["model_weights/out/out/bias:0"] = h5py.ExternalLink("/etc/secret.h5", "/x")
+    with pytest.raises(FileFormatError, match="reads other files, at 'model_weights/out/out/bias"):
+        conversion.load_legacy(path)
+
+
+def test_a_version_that_is_too_old_is_refused(tmp_path):
+    path = tmp_path / "file.h5"
+    shutil.copyfile(DATA / "functional_weights.h5", path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["keras_version"] = "1.2.2"
+    with pytest.raises(FileFormatError, match=r"before Keras 2.*\(version 1.2.2\)"):
+        conversion.load_legacy(path)
+
+
+def test_what_is_no_such_file_is_refused(tmp_path):
+    (tmp_path / "text.h5").write_text("no")
+    for name in ("text.h5", "nothing.h5"):
+        with pytest.raises(FileFormatError, match=f"{name}' is not an HDF5 file"):
+            conversion.load_legacy(tmp_path / name)
+    with pytest.raises(FileFormatError, match="holds weights, but no model"):
+        conversion.load_legacy(DATA / "functional_weights.h5")
+    cut = tmp_path / "cut.h5"
+    whole = (DATA / "functional.h5").read_bytes()
+    for damaged in (whole[:9000], whole.replace(b"model_weights", b"\xffodel_weights")):
+        cut.write_bytes(damaged)
+        with pytest.raises(FileFormatError, match="cannot be loaded"):
+            conversion.load_legacy(cut)
+
+
+def test_weights_of_another_model_are_refused():
+    model = conversion.load_legacy(DATA / "sequential.h5")
+    with pytest.raises(FileFormatError, match="cannot be loaded: "):
+        conversion.load_legacy_weights(model, DATA / "functional_weights.h5")
+    with pytest.raises(ArgumentError, match=r"a keras\.Model"):
+        conversion.load_legacy_weights(3, DATA / "functional_weights.h5")

@@ -1,0 +1,137 @@
+"""What runs each recurrent layer, told before it runs, against what then runs."""
+
+import keras
+import numpy as np
+import pytest
+
+from seqkeras import diagnostics, kernels, layers, native
+from seqkeras.errors import ArgumentError
+
+pytestmark = pytest.mark.backends
+
+BACKEND = keras.backend.backend()
+BUILT = native.why_not() is None
+NO_GPU = "it needs an NVIDIA GPU, and this runs on cpu"
+
+
+def only(model):
+    (found,) = diagnostics.explain(model)
+    return found
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+@pytest.mark.parametrize(
+    "options", [{}, {"recurrent_dropout": 0.2}, {"implementation": "scan"}, {"activation": "elu"}]
+)
+def test_what_it_says_is_what_runs(kind, options):
+    layer, x = kind(4, **options), np.zeros((2, 3, 5), "float32")
+    layer.build(x.shape)
+    said = only(layer)
+    for training, name in ((True, said.training), (False, said.inference)):
+        with kernels.counting() as chosen:
+            layer(x, training=training)
+        assert set(chosen) == {name}
+
+
+@pytest.mark.skipif(not BUILT, reason=str(native.why_not()))
+def test_a_layer_of_ours():
+    said = only(layers.LSTM(4, name="memory"))
+    assert (said.layer, said.kind) == ("memory", "seqkeras LSTM")
+    assert (said.training, said.inference) == ("fused", "fused")
+    assert list(said.why_not) == ["cudnn", "fused", *["aten"] * (BACKEND == "torch"), "scan"]
+    assert said.why_not["cudnn"] == NO_GPU
+    assert said.why_not["fused"] is None
+    assert said.why_not["scan"] is None
+    assert str(said) == f"memory (seqkeras LSTM)\n    runs as fused\n    cudnn: {NO_GPU}"
+
+
+def test_what_was_asked_for():
+    said = only(layers.GRU(4, implementation="scan", name="memory"))
+    assert (said.training, said.inference) == ("scan", "scan")
+    if BUILT:
+        assert "    fused: could run it" in str(said)
+    assert "    runs as scan" in str(said)
+
+
+def test_what_cannot_run_as_it_was_asked_to():
+    said = only(layers.LSTM(4, use_cudnn=True))
+    assert (said.training, said.inference) == ("none", "none")
+    assert "    runs as none" in str(said)
+    assert f"    cudnn: {NO_GPU}" in str(said)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="a second choice is PyTorch's")
+def test_training_and_inference_may_differ(monkeypatch):
+    monkeypatch.setattr(native, "why_not", lambda: "the native library is not built")
+    said = only(layers.LSTM(4, recurrent_dropout=0.2, name="memory"))
+    assert (said.training, said.inference) == ("scan", "aten")
+    assert str(said).splitlines() == [
+        "memory (seqkeras LSTM)",
+        "    trains as scan, predicts as aten",
+        f"    cudnn: {NO_GPU}",
+        "    fused: the native library is not built",
+        "    aten: recurrent_dropout=0.2 is not supported",
+    ]
+
+
+def test_layers_of_keras_choose_for_themselves():
+    said = only(keras.layers.LSTM(4, name="memory"))
+    assert (said.kind, said.training, said.inference) == ("keras LSTM", "keras", "keras")
+    assert "Keras chooses by itself" in str(said)
+    assert f"accelerated it runs as {'fused' if BUILT else 'scan'}" in str(said)
+    said = only(keras.layers.SimpleRNN(4))
+    assert (said.training, said.inference) == ("scan", "scan")
+
+
+def test_cells_of_ones_own_run_as_the_loop():
+    class MyCell(keras.layers.GRUCell):
+        """May compute anything."""
+
+    said = only(keras.layers.RNN(MyCell(4)))
+    assert (said.training, said.inference) == ("scan", "scan")
+    assert said.why_not["fused"] == "MyCell is not one of the cells that it knows"
+    stack = only(keras.layers.RNN([keras.layers.LSTMCell(2), keras.layers.GRUCell(3)]))
+    assert "StackedRNNCells is not one of the cells" in stack.why_not["fused"]
+
+
+def test_every_layer_of_a_model_is_named_by_what_it_lies_in():
+    encoder = keras.Sequential(
+        [
+            keras.Input((None, 3)),
+            keras.layers.Bidirectional(layers.LSTM(2, name="both"), name="around"),
+        ],
+        name="encoder",
+    )
+    model = keras.Sequential(
+        [
+            keras.Input((None, 4, 3)),
+            keras.layers.TimeDistributed(encoder, name="each"),
+            keras.layers.GRU(3, name="last"),
+            keras.layers.Dense(1),
+        ]
+    )
+    said = diagnostics.explain(model)
+    assert [one.layer for one in said] == [
+        "each/encoder/around/forward_both",
+        "each/encoder/around/backward_both",
+        "last",
+    ]
+    assert [one.kind for one in said] == ["seqkeras LSTM", "seqkeras LSTM", "keras GRU"]
+    assert str(said) == repr(said) == "\n".join(str(one) for one in said)
+
+
+def test_a_model_that_is_not_built():
+    model = keras.Sequential([layers.LSTM(2), keras.layers.Dense(1)])
+    assert only(model).kind == "seqkeras LSTM"
+
+
+def test_a_model_without_recurrent_layers():
+    assert str(diagnostics.explain(keras.Sequential([keras.layers.Dense(1)]))) == (
+        "There are no recurrent layers."
+    )
+
+
+@pytest.mark.parametrize("wrong", ["model.keras", None, layers.LSTM])
+def test_what_is_no_model_is_refused(wrong):
+    with pytest.raises(ArgumentError, match="model must be a Keras model or layer"):
+        diagnostics.explain(wrong)

@@ -1,0 +1,334 @@
+"""Each trap that is told of is sprung first: what is said to go wrong does go wrong."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+import seqkeras
+from seqkeras import layers
+from seqkeras.diagnostics import Trap, find_traps
+from seqkeras.errors import ArgumentError
+from seqkeras.states import as_stateful, get_state, reset_state
+
+L = keras.layers
+ROWS, FEATURES = 2, 3
+X = np.random.default_rng(0).normal(size=(ROWS, 6, FEATURES)).astype("float32")
+BACKEND = keras.backend.backend()
+
+
+def model_of(*parts, rows=ROWS, shape=(None, FEATURES)):
+    x = y = keras.Input(batch_shape=(rows, *shape))
+    for part in parts:
+        y = part(y)
+    return keras.Model(x, y, name="model")
+
+
+def stateful(kind=L.GRU, **options):
+    return kind(4, **{"stateful": True, "return_sequences": True, "name": "memory", **options})
+
+
+def has(model, words, layer="memory"):
+    return any(trap.layer == layer and words in trap.problem for trap in find_traps(model))
+
+
+def in_halves(model, x=X):
+    half = x.shape[1] // 2
+    parts = [model.predict_on_batch(x[:, :half]), model.predict_on_batch(x[:, half:])]
+    return np.concatenate(parts, axis=1)
+
+
+def differ(one, other):
+    return np.abs(np.asarray(one) - np.asarray(other)).max() > 1e-3
+
+
+def whole_of(model, *parts, **options):
+    """What a stateless model of the same weights gives for the whole."""
+    twin = model_of(*parts, **options)
+    twin.set_weights(model.get_weights())
+    return twin.predict_on_batch(X)
+
+
+@pytest.mark.backends
+def test_jax_forgets_states_of_layers_of_keras():
+    stock, ours = (model_of(stateful(kind)) for kind in (L.GRU, layers.GRU))
+    ours.set_weights(stock.get_weights())
+    expected = whole_of(stock, L.GRU(4, return_sequences=True))
+    np.testing.assert_allclose(in_halves(ours), expected, atol=1e-5)
+    assert differ(in_halves(stock), expected) == (BACKEND == "jax")
+    words = "On JAX its state is forgotten"
+    assert has(stock, words)
+    assert not has(ours, words)
+    assert not has(as_stateful(stock, ROWS), words)
+
+
+@pytest.mark.backends
+@pytest.mark.filterwarnings("ignore::seqkeras.errors.ForgottenStateWarning")  # JAX, stock layers
+def test_states_are_lost_in_files(tmp_path):
+    for kind, saved in ((L.GRU, False), (layers.GRU, False), (layers.GRU, True)):
+        model = model_of(stateful(kind, **({"save_state": True} if saved else {})))
+        model(X)
+        model.save(tmp_path / "model.keras")
+        loaded = get_state(keras.saving.load_model(tmp_path / "model.keras"))["memory/h"]
+        assert differ(loaded, get_state(model)["memory/h"]) != saved
+        assert has(model, "Its state is not in the files") != saved
+
+
+def test_one_state_serves_all_callers():
+    model = model_of(stateful(layers.GRU))
+    alone = in_halves(model)
+    reset_state(model)
+    model.predict_on_batch(X[:, :3])
+    model.predict_on_batch(-X[:, :3])  # of someone else
+    assert differ(model.predict_on_batch(X[:, 3:]), alone[:, 3:])
+    assert has(model, "One state serves all callers", "model")
+
+
+@pytest.mark.backends
+def test_the_number_of_rows_is_fixed():
+    for kind in (L.GRU, layers.GRU):
+        model = model_of(stateful(kind))
+        with pytest.raises(Exception, match=r"batch size|rows|shape"):
+            model(np.concatenate([X, X[:1]]))
+        assert has(model, "The number of rows is fixed at 2", "model")
+    copy = as_stateful(model, 1)
+    assert copy.predict_on_batch(X[:1]).shape == (1, 6, 4)
+
+
+@pytest.mark.parametrize(("kind", "fails"), [(L.GRU, True), (layers.GRU, False)])
+def test_export_of_one_row_needs_a_signature_on_tensorflow(kind, fails, tmp_path):
+    if BACKEND != "tensorflow":
+        pytest.skip("of TensorFlow")
+    model = model_of(stateful(kind), rows=1)
+    if fails:
+        with pytest.raises(ValueError, match="shape_invariants"):
+            model.export(tmp_path / "a", verbose=False)
+    else:
+        model.export(tmp_path / "a", verbose=False)
+    signature = [keras.InputSpec(shape=(1, None, FEATURES), dtype="float32")]
+    model.export(tmp_path / "b", verbose=False, input_signature=signature)
+    served = L.TFSMLayer(tmp_path / "b", call_endpoint="serve")
+    assert differ(served(X[:1]), served(X[:1]))  # one hidden state
+    assert has(model, "on TensorFlow with one row", "model") == fails
+    assert has(model, "model.export fails without an input_signature", "model")
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("kind", [L.GRU, layers.GRU])
+def test_export_needs_a_signature_on_jax(kind, tmp_path):
+    if BACKEND != "jax":
+        pytest.skip("of JAX")
+    model = model_of(stateful(kind))
+    with pytest.raises(ValueError, match="batch size"):
+        model.export(tmp_path / "a", verbose=False)
+    signature = [keras.InputSpec(shape=(ROWS, None, FEATURES), dtype="float32")]
+    model.export(tmp_path / "b", verbose=False, input_signature=signature)
+
+
+def test_some_layers_are_stateful_and_others_are_not():
+    model = model_of(stateful(layers.GRU), L.LSTM(3, return_sequences=True, name="other"))
+    expected = whole_of(model, L.GRU(4, return_sequences=True), L.LSTM(3, return_sequences=True))
+    assert differ(in_halves(model), expected)
+    words = "It begins each batch from zeros, while"
+    assert has(model, words, "other")
+    both = as_stateful(model, ROWS)
+    np.testing.assert_allclose(in_halves(both), expected, atol=1e-5)
+    assert not has(both, words, "other")
+
+
+def test_the_backward_direction_cannot_go_on():
+    inner = stateful()
+    model = model_of(L.Bidirectional(inner, name="both"))
+    expected = whole_of(model, L.Bidirectional(L.GRU(4, return_sequences=True)))
+    got = in_halves(model)
+    assert differ(got[..., 4:], expected[..., 4:])
+    reset_state(model)
+    assert differ(model.predict_on_batch(X[:, 3:])[..., 4:], got[:, 3:, 4:])
+    assert has(model, "Its backward direction begins each batch", "both")
+    assert has(model, "It reads each batch backwards", "both/backward_memory")
+    assert not has(model, "It reads each batch backwards", "both/forward_memory")
+
+
+def test_a_layer_that_reads_backwards_cannot_go_on():
+    options = {"go_backwards": True, "return_sequences": False}
+    model = model_of(stateful(layers.GRU, **options))
+    expected = whole_of(model, L.GRU(4, go_backwards=True))
+    model.predict_on_batch(X[:, :3])
+    assert differ(model.predict_on_batch(X[:, 3:]), expected)
+    assert has(model, "It reads each batch backwards")
+
+
+def test_a_given_initial_state_is_all_that_counts():
+    x, start = (keras.Input(batch_shape=shape) for shape in ((ROWS, None, FEATURES), (ROWS, 4)))
+    model = keras.Model([x, start], stateful()(x, initial_state=start))
+    zeros = np.zeros((ROWS, 4), "float32")
+    first = model.predict_on_batch([X, zeros])
+    np.testing.assert_array_equal(model.predict_on_batch([X, zeros]), first)
+    assert has(model, "It is given an initial_state at each call")
+
+
+def test_a_shared_layer_carries_its_state_between_its_calls():
+    layer = stateful(layers.GRU)
+    x, y = (keras.Input(batch_shape=(ROWS, None, FEATURES)) for _ in range(2))
+    model = keras.Model([x, y], [layer(x), layer(y)])
+    first, second = model.predict_on_batch([X, X])
+    assert differ(first, second)
+    words = "It is called more than once"
+    assert has(model, words)
+    assert not has(keras.Model(x, layer(x)), words)  # calls of another model do not count
+
+
+def test_what_is_distributed_over_time_goes_on_from_timestep_to_timestep():
+    inner = stateful(return_sequences=False)
+    model = model_of(L.TimeDistributed(inner, name="each"), shape=(3, 6, FEATURES))
+    outputs = model.predict_on_batch(np.stack([X] * 3, axis=1))
+    assert differ(outputs[:, 0], outputs[:, 1])
+    words = "The state of the layer within goes on from one timestep"
+    assert has(model, words, "each")
+    stateless = L.TimeDistributed(L.GRU(4), name="each")
+    model = model_of(stateless, stateful(layers.GRU), shape=(3, 6, FEATURES))
+    assert not has(model, words, "each")
+    assert not has(model, "while other layers of the model go on", "each/gru")
+
+
+@pytest.mark.backends
+def test_time_distributed_takes_rows_for_timesteps():
+    def lengths(kind):
+        model = model_of(kind(L.Dense(2), name="each"))
+        return model, [model.predict_on_batch(X[:, :end]).shape[1] for end in (3, 4, 5)]
+
+    model, got = lengths(L.TimeDistributed)
+    wrong = BACKEND == "tensorflow" and "arange(input_shape[0])" in source_of(L.TimeDistributed)
+    assert got == ([3, 2, 2] if wrong else [3, 4, 5])
+    words = "Called with several numbers of timesteps, it is wrong"
+    assert has(model, words, "each")
+    model, got = lengths(layers.TimeDistributed)
+    assert got == [3, 4, 5]
+    assert not has(model, words, "each")
+    fixed = model_of(L.TimeDistributed(L.Dense(2), name="each"), shape=(6, FEATURES))
+    assert not has(fixed, words, "each")
+
+
+def source_of(layer):
+    return inspect.getsource(layer.call)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: L.Conv1D(3, 2, padding="causal", name="wide"),
+        lambda: L.AveragePooling1D(2, strides=1, padding="same", name="wide"),
+    ],
+)
+def test_layers_that_see_several_timesteps_miss_those_before_a_batch(make):
+    model = model_of(make(), stateful(layers.GRU))
+    assert differ(in_halves(model), whole_of(model, make(), L.GRU(4, return_sequences=True)))
+    assert has(model, "It does not see one timestep at a time", "wide")
+    narrow = model_of(L.Dense(3, name="wide"), L.LayerNormalization(), stateful(layers.GRU))
+    assert not has(narrow, "It does not see one timestep at a time", "wide")
+
+
+@pytest.mark.filterwarnings("ignore:Layer 'lost' :UserWarning")
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda x: keras.ops.multiply(x, 2.0), "multiply"),
+        (lambda x: L.Reshape((6, FEATURES), name="lost")(x), "lost"),
+        (lambda x: L.Lambda(lambda x: x * 2.0, name="lost")(x), "lost"),
+    ],
+)
+def test_masks_are_lost_on_their_way(make, name):
+    def read(part, masking=True):
+        x = keras.Input((6, FEATURES))
+        y = L.Masking()(x) if masking else x
+        return keras.Model(x, L.GRU(4, name="memory")(L.Activation("linear")(part(y))))
+
+    model, right, without = read(make), read(L.Rescaling(2.0)), read(make, masking=False)
+    padded = X * (np.arange(6) < 3)[:, np.newaxis]
+    for other in (right, without):
+        other.set_weights(model.get_weights())
+    got = model.predict_on_batch(padded)
+    np.testing.assert_allclose(got, without.predict_on_batch(padded), atol=1e-6)
+    if name == "multiply":
+        assert differ(got, right.predict_on_batch(padded))
+    (trap,) = find_traps(model)
+    assert trap.layer.startswith(name)
+    assert trap.problem == "A mask ends here: 'memory' reads padding as data."
+    assert find_traps(right) == find_traps(without) == []
+
+
+def test_a_mask_ends_where_a_sequence_becomes_a_vector():
+    x = keras.Input((6, FEATURES))
+    y = L.GRU(4, name="encoder")(L.Masking()(x))
+    y = L.GRU(4, name="decoder", return_sequences=True)(L.RepeatVector(6)(y))
+    model = keras.Model(x, y)
+    assert getattr(model.output, "_keras_mask", None) is None
+    (trap,) = find_traps(model)
+    assert isinstance(trap, Trap)
+    assert trap[:2] == ("encoder", "A mask ends here: 'decoder' reads padding as data.")
+    # As the message says: a mask of one's own.
+    y = L.RepeatVector(6)(L.GRU(4)(L.Masking()(x)))
+    mask = keras.ops.any(keras.ops.not_equal(x, 0.0), axis=-1)
+    assert find_traps(keras.Model(x, L.GRU(4)(y, mask=mask))) == []
+
+
+@pytest.mark.backends
+def test_masks_over_images_are_wrong_on_jax():
+    images = np.random.default_rng(0).normal(size=(3, 4, 3, 3, 1)).astype("float32")
+    x = keras.Input((4, 3, 3, 1))
+    mask = L.Lambda(lambda x: x[:, :, 0, 0, 0] > 0, name="mask")(x)
+    layer = L.ConvLSTM2D(2, 2, padding="same", name="memory")
+    model, plain = keras.Model(x, layer(x, mask=mask)), keras.Model(x, layer(x))
+    used = images[:1][:, images[0, :, 0, 0, 0] > 0]
+    expected = layer(used)
+    try:
+        wrong = differ(model.predict_on_batch(images)[:1], keras.ops.convert_to_numpy(expected))
+    except Exception:
+        wrong = True
+    assert wrong == (BACKEND == "jax")
+    words = "On JAX its mask is laid over the wrong axes"
+    assert has(model, words)
+    assert not has(plain, words)
+    assert not has(as_stateful(model, 3), words)
+
+
+def test_stateless_models_of_the_builders_are_without_traps():
+    for build in (seqkeras.many_to_one, seqkeras.many_to_many, seqkeras.next_step):
+        assert find_traps(build(FEATURES, units=(4, 4))) == []
+    assert find_traps(seqkeras.many_to_one(FEATURES, bidirectional=True)) == []
+
+
+def test_stateful_models_of_ours_have_those_that_no_layer_can_help():
+    model = seqkeras.many_to_one(FEATURES, stateful=True, batch_size=4)
+    assert {trap.layer for trap in find_traps(model)} == {"many_to_one", "recurrent_1"}
+    assert len(find_traps(model)) == 4
+    assert len(find_traps(as_stateful(model, 4, save_state=True))) == 3
+
+
+def test_layers_are_named_with_what_they_lie_in():
+    inner = keras.Sequential(
+        [keras.Input(batch_shape=(ROWS, None, FEATURES)), stateful()], name="encoder"
+    )
+    assert has(model_of(inner), "On JAX its state is forgotten", "encoder/memory")
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.memory = stateful()
+
+    def call(self, x):
+        return self.memory(x)
+
+
+def test_layers_of_a_subclass_are_looked_at():
+    model = Subclassed()
+    assert has(model, "On JAX its state is forgotten")
+    model(X)
+    assert has(model, "The number of rows is fixed at 2", model.name)
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(ArgumentError, match=r"model must be a keras.Model. Got: model='GRU'"):
+        find_traps(L.GRU(2))

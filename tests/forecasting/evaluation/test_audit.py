@@ -1,0 +1,111 @@
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from seqkeras.errors import ArgumentError
+from seqkeras.forecasting import Forecaster, audit_leaks
+from seqkeras.forecasting.evaluation._audit import _changed, _learned
+from seqkeras.forecasting.frames._reading import read_panel
+
+quick = functools.partial(Forecaster, lookback=10, units=3, epochs=2, seed=0, progress=False)
+
+
+def test_nothing_leaks_in_a_plain_forecaster(panel):
+    given = quick(4)
+    report = audit_leaks(given, panel)
+    assert {"scaler", "intervals", "epochs", "weights", "forecasts"} <= set(report.index)
+    assert not report.leaks.any()
+    assert not hasattr(given, "model_")
+
+
+def test_what_is_prepared_from_all_rows_is_found(one):
+    def over_the_whole(df):
+        return df.assign(y=(df.y - df.y.mean()) / df.y.std())
+
+    bare = quick(4, epochs=1, validation=0, levels=())
+    assert audit_leaks(bare, one, prepare=over_the_whole).leaks["forecasts"]
+
+
+def test_without_a_seed_there_is_nothing_to_compare(one):
+    with pytest.raises(ArgumentError, match="seed must be a number, so that two fits can be"):
+        audit_leaks(quick(4, seed=None), one)
+
+
+def shops():
+    """Two series with every kind of covariate."""
+    random = np.random.default_rng(0)
+    return pd.concat(
+        pd.DataFrame(
+            {
+                "unique_id": shop,
+                "ds": pd.date_range("2024-01-01", periods=60),
+                "y": random.normal(size=60),
+                "load": random.normal(size=60),
+                "open": random.random(60) > 0.2,
+                "price": random.normal(size=60),
+                "promo": random.choice(["no", "yes"], size=60),
+                "kind": shop,
+            }
+        )
+        for shop in ("east", "west")
+    )
+
+
+COLUMNS = {
+    "past_covariates": ["load", "open"],
+    "future_covariates": ["price", "promo"],
+    "static_covariates": ["kind"],
+}
+
+
+def test_nothing_leaks_through_covariates():
+    report = audit_leaks(quick(4, epochs=1, levels=(), validation=0), shops(), **COLUMNS)
+    assert "covariates read" in report.index
+    assert not report.leaks.any()
+
+
+def test_covariates_that_were_prepared_from_all_rows_are_found():
+    def ranked(df):
+        return df.assign(load=df.load.rank())
+
+    bare = quick(4, epochs=1, validation=0, levels=())
+    report = audit_leaks(bare, shops(), prepare=ranked, past_covariates=["load"])
+    assert report.leaks["covariates read"]
+    assert not report.leaks["rows read"]
+
+
+def test_what_is_not_known_at_a_cutoff_is_changed_and_nothing_else():
+    df = shops()
+    panel = read_panel(df, **COLUMNS)
+    changed = _changed(df, 6, 4, panel)
+    for shop in ("east", "west"):
+        before, after = (one[one.unique_id == shop].reset_index(drop=True) for one in (df, changed))
+        differs = (before != after).sum()
+        assert differs.to_dict() == {
+            **{"unique_id": 0, "ds": 0, "y": 6, "load": 6, "open": 6},
+            **{"price": 2, "promo": 2, "kind": 0},
+        }
+        assert before.head(54).equals(after.head(54).astype(before.dtypes))
+        assert after.price.iloc[:58].equals(before.price.iloc[:58])
+        # Leaks of a largest or a smallest value are found too.
+        for number in ("y", "load", "price"):
+            assert after[number].idxmax() >= 54
+            assert after[number].idxmin() >= 54
+
+
+def test_intervals_that_follow_newer_rows_are_no_leak(one):
+    """With a horizon of 1, the second cutoff comes after forecasts that have been judged."""
+    report = audit_leaks(quick(1, epochs=1, levels=(80,)), one)
+    assert not report.leaks.any()
+    assert "intervals" in report.index
+
+
+def test_how_wide_intervals_of_each_series_are_is_looked_at(one):
+    fitted = quick(1, epochs=1, levels=(50,), intervals="per_series").fit(one)
+    before = _learned(fitted, fitted)["intervals"][0]
+    wider = replace(fitted.intervals_, factor=2 * fitted.intervals_.factor)
+    fitted.intervals_ = wider
+    assert (before != _learned(fitted, fitted)["intervals"][0]).sum() == 1

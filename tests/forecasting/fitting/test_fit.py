@@ -1,0 +1,108 @@
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqkeras.errors import DataError
+from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting.fitting import _fit
+from seqkeras.forecasting.fitting._fit import _falling, known_targets
+from seqkeras.forecasting.frames._reading import read_panel
+from seqkeras.training import ScheduledSampling
+from seqkeras.training._early_stopping import TrainingLog, train
+
+
+@given(
+    lengths=st.lists(st.integers(6, 20), min_size=1, max_size=3),
+    horizon=st.integers(1, 4),
+    share=st.sampled_from([0.0, 0.3]),
+)
+def test_targets_that_intervals_are_measured_on_are_counted(lengths, horizon, share):
+    random = np.random.default_rng(0)
+    df = pd.concat(
+        pd.DataFrame({"unique_id": i, "ds": np.arange(n), "y": random.normal(size=n)})
+        for i, n in enumerate(lengths)
+    )
+    df["y"] = df.y.where((random.random(len(df)) >= share) | (df.ds == 0))
+    panel = read_panel(df, missing="mask")
+    held_out = np.array([0 if n < horizon + 2 else horizon + n % 3 for n in lengths])
+    held_out = np.minimum(held_out, lengths)
+    counted = sum(
+        np.isfinite(one[start : start + horizon]).sum()
+        for one, rows in zip(panel.values, held_out, strict=True)
+        for start in range(len(one) - rows, len(one) - horizon + 1)
+        if rows
+    )
+    assert known_targets(panel, held_out, horizon) == counted
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("levels", [(), (80,)], ids=["point", "intervals"])
+@pytest.mark.parametrize("model", ["multi_output", "recursive"])
+def test_held_out_rows_without_any_target_judge_nothing(one, model, levels):
+    df = one.assign(y=one.y.where(one.index < 72))
+    forecaster = Forecaster(3, lookback=30, model=model, units=2, levels=levels, progress=False)
+    with pytest.raises(DataError, match="All 18 held-out targets are missing"):
+        forecaster.fit(df)
+
+
+@given(st.lists(st.floats(1e-4, 1e-2), min_size=1, max_size=40), st.data())
+def test_the_second_training_is_half_as_long_and_ends_in_small_steps(rates, data):
+    best = data.draw(st.integers(0, len(rates)))
+    falling = _falling(TrainingLog((), (), best, tuple(rates)))
+    assert len(falling) == (best + 1) // 2
+    if best:
+        np.testing.assert_allclose(-np.diff((*falling, 0)), rates[best - 1] / (len(falling) + 1))
+
+
+@pytest.mark.parametrize("teacher_forcing", [1, "scheduled"])
+def test_the_second_training_goes_on_where_the_first_was_best(one, monkeypatch, teacher_forcing):
+    begins, ends, logs, forced = [], [], [], []
+
+    class Forced(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            layers = [one for one in self.model.layers if isinstance(one, ScheduledSampling)]
+            forced.append((epoch, *(float(one.probability) for one in layers)))
+
+    def recorded(model, *data, callbacks, **options):
+        begins.append(model.get_weights())
+        forced.clear()
+        logs.append(train(model, *data, callbacks=[*callbacks, Forced()], **options))
+        ends.append(model.get_weights())
+        return logs[-1]
+
+    monkeypatch.setattr(_fit, "train", recorded)
+    df = one.assign(y=one.y.where(one.index < 75, one.y.iloc[::-1].to_numpy()))
+    forecaster = Forecaster(
+        3, lookback=12, units=4, epochs=8, patience=4, seed=0, progress=False, model="recursive"
+    )
+    forecaster.set_params(teacher_forcing=teacher_forcing, learning_rate=0.01).fit(df)
+    best = forecaster.log_.best_epoch
+    assert 0 < best < len(forecaster.log_.loss)
+    for before, after in zip(ends[0], begins[1], strict=True):
+        if before.ndim:  # the probability of a true value is no weight of the network
+            np.testing.assert_array_equal(before, after)
+    assert [epoch for epoch, *_ in forced] == list(range(best, best + (best + 1) // 2))
+    for epoch, *probabilities in forced:
+        wanted = [1 - epoch / 10] if teacher_forcing == "scheduled" else []
+        assert probabilities == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("head", [None, "gaussian"])
+@pytest.mark.parametrize("model", ["multi_output", "recursive"])
+def test_intervals_are_measured_on_some_of_very_many_windows(one, monkeypatch, model, head):
+    """Spread over all: about as wide. Widths of each series need all that it has."""
+
+    def radius(most, intervals):
+        monkeypatch.setattr(_fit, "MOST_JUDGED", most)
+        monkeypatch.setattr(_fit, "MOST_MEASURED", most)
+        forecaster = Forecaster(3, model=model, head=head, intervals=intervals, seed=0)
+        forecaster.set_params(lookback=12, units=4, epochs=2, progress=False)
+        return forecaster.fit(one).intervals_.radius
+
+    for intervals in ("split", "per_series"):
+        few, whole = radius(12, intervals), radius(10_000, intervals)
+        assert (few == whole).all() == (intervals == "per_series")
+        np.testing.assert_allclose(few, whole, rtol=0.7)

@@ -1,0 +1,179 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from seqkeras.errors import ArgumentError, DataError
+from seqkeras.forecasting.calendars._calendar import Calendar
+from seqkeras.forecasting.frames._covariates import Covariates, Known
+from seqkeras.forecasting.frames._reading import read_alike, read_panel
+from seqkeras.windows import GroupedArray
+
+NAMES = {
+    "past_covariates": ["wind"],
+    "future_covariates": ["temperature", "weather"],
+    "static_covariates": ["area", "kind", "open"],
+}
+
+
+@pytest.fixture
+def shops(panel):
+    """Three series with covariates of every kind."""
+    rows, number = np.arange(len(panel)), panel.unique_id.map({"a": 0, "b": 1, "c": 2})
+    return panel.assign(
+        wind=rows % 7,
+        temperature=rows / 10.0,
+        weather=np.array(["sun", "rain", "snow"])[rows % 3],
+        area=100.0 * number,
+        kind=number.map({0: "small", 1: "big", 2: "big"}).astype("category"),
+        open=number > 0,
+    )
+
+
+def test_covariates_stand_row_for_row_beside_the_targets(shops):
+    panel = read_panel(shops, **NAMES, calendar=["day_of_week"])
+    first = shops[shops.unique_id == "a"]
+    rows = panel.known.rows[0]
+    assert rows[:, 0].tolist() == first.wind.tolist()
+    assert rows[:, 1].tolist() == first.temperature.tolist()
+    words = panel.covariates.words["weather"]
+    assert words == ("rain", "snow", "sun")
+    assert rows[:, 2:5].tolist() == [[word == one for one in words] for word in first.weather]
+    angle = 2 * np.pi * first.ds.dt.day_of_week / 7
+    np.testing.assert_allclose(rows[:, 5:], np.stack([np.sin(angle), np.cos(angle)], axis=1))
+    assert (panel.covariates.past_width, panel.covariates.future_width) == (1, 6)
+
+
+def test_static_words_are_integers_and_static_numbers_are_numbers(shops):
+    panel = read_panel(shops, **NAMES)
+    assert panel.known.static.tolist() == [[0], [100], [200]]
+    assert panel.covariates.words["kind"] == ("big", "small")
+    assert panel.covariates.words["open"] == (False, True)
+    assert panel.known.categories.tolist() == [[2, 1], [1, 2], [1, 2]]
+    assert panel.covariates.sizes == (3, 3)
+
+
+def test_words_never_seen_are_0(shops):
+    fitted = read_panel(shops, **NAMES)
+    new = shops[shops.unique_id == "b"].assign(unique_id="new", kind="huge", weather="hail")
+    read = read_alike(new, fitted, missing="mask", fill="raise")
+    assert read.known.categories.tolist() == [[0, 2]]
+    assert read.known.rows.values[:, 2:].sum() == 0
+
+
+@pytest.mark.parametrize("dtype", ["bool", "Int64", "float32", "boolean", "uint8"])
+def test_numbers_of_any_dtype_are_one_feature(shops, dtype):
+    shops["x"] = (shops.wind > 3).astype(dtype)
+    panel = read_panel(shops, past_covariates="x")
+    assert panel.known.rows[1].ravel().tolist() == (shops.wind > 3)[shops.unique_id == "b"].tolist()
+
+
+def set_value(column, value):
+    """The sixth row of series b, of 2020-01-09, with another value."""
+
+    def change(df):
+        row = df.index[df.unique_id == "b"][5]
+        return df.assign(**{column: df[column].astype(object).where(df.index != row, value)})
+
+    return change
+
+
+def set_number(column, value):
+    return lambda df: set_value(column, value)(df).astype({column: float})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (set_number("temperature", np.nan), ["holds nan for series 'b' at 2020-01-09"]),
+        (set_number("wind", np.inf), ["'wind' holds", "inf", "1 such rows"]),
+        (set_value("weather", None), ["'weather' holds", "series 'b' at 2020-01-09"]),
+        (
+            set_number("area", 7.0),
+            ["'area' is to be static", "'b' it changes at 2020-01-09", "7.0"],
+        ),
+        (lambda df: df.assign(kind=None), ["'kind' holds", "series 'a' at 2020-01-01"]),
+        (lambda df: df.assign(wind=df.ds), ["'wind' must hold numbers", "datetime64"]),
+        (lambda df: df.assign(weather=[(1,)] * len(df)), ["numbers, text or categories", "tuple"]),
+        (lambda df: df.assign(weather=df.ds.astype(str)), ["different values", "at most 64"]),
+    ],
+    ids=["nan", "inf", "none", "changes", "no word", "stamps", "tuples", "many"],
+)
+def test_a_covariate_that_cannot_be_read_is_named_with_series_and_stamp(shops, change, words):
+    with pytest.raises(DataError) as caught:
+        read_panel(change(shops), **NAMES)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ({"future_covariates": ["temprature"]}, "Did you mean 'temperature'"),
+        ({"past_covariates": ["wind"], "static_covariates": ["wind"]}, "must be different columns"),
+        ({"past_covariates": ["y"]}, "must be different columns"),
+        ({"past_covariates": ["wind", "wind"]}, "must be different columns"),
+        ({"past_covariates": 7}, "past_covariates must be a list of names"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(shops, names, words):
+    with pytest.raises(ArgumentError, match=words):
+        read_panel(shops, **names)
+
+
+def test_a_column_that_is_of_another_kind_than_in_fit_is_refused(shops):
+    fitted = read_panel(shops, **NAMES)
+    with pytest.raises(DataError, match="'temperature' must hold numbers, as it did in fit"):
+        read_alike(shops.assign(temperature="warm"), fitted, missing="mask", fill="raise")
+    with pytest.raises(DataError, match="'ds' must hold stamps as in fit"):
+        read_alike(shops.assign(ds=shops.ds.dt.day), fitted, missing="mask", fill="raise")
+
+
+def test_ten_thousand_series_are_read_at_once():
+    """Vectorised: a loop over series would take some ten times as long."""
+    import time
+
+    series, rows = 10_000, 60
+    df = pd.DataFrame(
+        {
+            "unique_id": np.repeat(np.arange(series), rows),
+            "ds": np.tile(pd.date_range("2024-01-01", periods=rows, freq="h"), series),
+            "y": np.arange(series * rows, dtype=float),
+            "x": 1.0,
+            "kind": np.repeat(np.array(["a", "b"] * (series // 2)), rows),
+        }
+    )
+    start = time.process_time()
+    names = {"future_covariates": ["x"], "static_covariates": ["kind"], "calendar": "auto"}
+    assert len(read_panel(df, **names).ids) == series
+    assert len(read_panel(df.drop(df.index[7::60])[["unique_id", "ds", "y"]], fill="mask").ids)
+    assert time.process_time() - start < 3
+
+
+def test_words_that_come_back_as_numbers_are_refused(shops):
+    words = shops.assign(weather=np.where(shops.temperature > 1, "1", "0"))
+    panel = read_panel(words, future_covariates=["weather"])
+    numbers = words.assign(weather=words.weather.astype(int))
+    with pytest.raises(DataError, match=r"Column 'weather' held words such as '0' in fit. Got: 0"):
+        read_alike(numbers, panel, missing="mask", fill="raise")
+
+
+def test_covariates_can_be_told_in_the_words_of_another_fit():
+    df = pd.DataFrame({"number": [1.0, 2.0, 3.0], "word": ["b", "a", "d"], "kind": ["y", "x", "z"]})
+    times = pd.date_range("2024-01-01", periods=3)
+    calendar = ("holidays:DE", "day_of_week")
+    whole = Covariates(("word",), ("number",), ("kind",), calendar).learn(df)
+    other = replace(whole, words={"word": ("b", "c", "d"), "kind": ("w", "x", "y")})
+
+    def known(covariates):
+        rows = GroupedArray(
+            covariates.rows(df, times, str, Calendar(str(times.dtype), "D")), [0, 1, 2, 3]
+        )
+        return Known(rows, *covariates.of_series(df, str))
+
+    recoded, expected = whole.recode(known(whole), other), known(other)
+    np.testing.assert_array_equal(recoded.rows.values, expected.rows.values)
+    np.testing.assert_array_equal(recoded.categories, expected.categories)
+    assert recoded.categories.ravel().tolist() == [3, 2, 0]
+    assert whole.recode(expected, whole) is expected

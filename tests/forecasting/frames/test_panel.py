@@ -1,0 +1,63 @@
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
+from seqkeras.forecasting.frames._reading import read_panel
+
+
+def test_other_names_of_columns_are_used_in_and_out(panel):
+    renamed = panel.rename(columns={"unique_id": "shop", "ds": "day", "y": "sales"})
+    read = read_panel(renamed, id_col="shop", time_col="day", target_col="sales")
+    frame = read.forecast_frame({"yhat": np.zeros((3, 2))})
+    assert frame.columns.tolist() == ["shop", "day", "yhat"]
+    assert frame.shop.tolist() == ["a", "a", "b", "b", "c", "c"]
+
+
+@pytest.mark.parametrize("dtype", ["object", "str", "category", "int64"])
+def test_ids_come_back_in_the_dtype_that_they_had(panel, dtype):
+    panel["unique_id"] = panel.unique_id.map({"a": 7, "b": 8, "c": 9}).astype(dtype)
+    frame = read_panel(panel).forecast_frame({"yhat": np.zeros((3, 1))})
+    assert frame.unique_id.dtype == panel.unique_id.dtype
+    assert frame.unique_id.tolist() == panel.unique_id.drop_duplicates().tolist()
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        pd.date_range("2020-01-01", periods=30, freq="D", tz="Europe/Berlin"),
+        pd.date_range("2020-01-01", periods=30, freq="D").as_unit("s"),
+        pd.period_range("2020-01", periods=30, freq="M"),
+        pd.Index(np.arange(30, dtype="int16")),
+    ],
+)
+def test_stamps_come_back_in_the_dtype_that_they_had(stamps):
+    df = pd.DataFrame({"ds": stamps, "y": np.arange(30.0)})
+    frame = read_panel(df).forecast_frame({"yhat": np.zeros((1, 2))})
+    assert frame.ds.dtype == df.ds.dtype
+    history = read_panel(df).history_frame()
+    assert history.ds.tolist() == df.ds.tolist()
+
+
+def test_short_series_raise_or_are_skipped_with_a_count(panel):
+    read = read_panel(panel)
+    with pytest.raises(DataError, match=r"Series 'a' has 60 rows and must have 70 \(x\).*skip"):
+        read.long_enough(70, why="x", short_series="raise")
+    with pytest.warns(SkippedSeriesWarning, match="1 of 3 series are too short"):
+        kept = read.long_enough(70, why="x", short_series="skip")
+    assert kept.ids.tolist() == ["b", "c"]
+    assert [len(one) for one in kept.values] == [70, 80]
+    with warnings.catch_warnings(), pytest.raises(DataError, match="3 of 3 series"):
+        read.long_enough(100, why="x", short_series="skip")
+
+
+def test_series_are_found_by_id(panel):
+    read = read_panel(panel)
+    assert (read.numbers(), read.numbers("b"), read.numbers(["c", "a"])) == ([0, 1, 2], [1], [2, 0])
+    with pytest.raises(ArgumentError, match="series must be among the ids of the 3 series"):
+        read.numbers("d")
+    parts = read.take(read.numbers(["c", "a"])).split([panel])
+    assert list(parts) == ["c", "a"]
+    assert parts["c"][0].unique_id.unique().tolist() == ["c"]

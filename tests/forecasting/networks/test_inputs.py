@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from seqkeras.errors import DataError
+from seqkeras.forecasting.frames._reading import read_panel
+from seqkeras.forecasting.networks._inputs import CovariateScaler, Inputs, pairs
+from seqkeras.windows import StandardScaler
+
+
+def prepared(df, **names):
+    panel = read_panel(df, missing="mask", **names)
+    inputs = Inputs(CovariateScaler.fit(panel), season_length=3, masked=panel.has_missing)
+    return panel, inputs, StandardScaler().fit(panel.values)
+
+
+@pytest.fixture
+def covered(panel):
+    """Covariates of every kind, and a tenth of the targets missing."""
+    random = np.random.default_rng(0)
+    covered = panel.assign(
+        wind=50 + 9 * random.normal(size=len(panel)),
+        weather=random.choice(["sun", "rain"], len(panel)),
+        area=panel.unique_id.map({"a": 1.0, "b": 2.0, "c": 3.0}),
+        kind=panel.unique_id,
+    )
+    return covered.assign(y=covered.y.where(random.random(len(panel)) > 0.1))
+
+
+NAMES = {
+    "past_covariates": ["wind"],
+    "future_covariates": ["weather"],
+    "static_covariates": ["area", "kind"],
+    "calendar": ["day_of_week"],
+}
+
+
+def test_a_forecast_reads_what_a_window_in_training_reads(covered):
+    panel, inputs, scaler = prepared(covered, **NAMES)
+    windows = inputs.windows(panel, scaler, 10, 4, batch_size=1000)
+    x, _, _ = windows[0]
+    counts = panel.values.lengths - 13
+    series = np.repeat(np.arange(3), counts)
+    rows = 10 + np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts)
+    again = inputs.context(
+        panel.before(series, rows, 10), scaler.take(series), panel.ahead(series, rows, 4)
+    )
+    assert set(x) == set(again) == {"inputs", "future", "static", "categories"}
+    for name in x:
+        assert x[name].dtype == again[name].dtype
+        np.testing.assert_allclose(x[name], again[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_covariate_that_never_changed_is_zero_whatever_comes(panel):
+    df = panel.assign(price=0.1, size=7.0)
+    names = {"future_covariates": ["price"], "static_covariates": ["size"]}
+    read, inputs, scaler = prepared(df, **names)
+    ahead = np.full((3, 4, 1), 1e30)
+    later = read_panel(df.assign(price=-5.0, size=9.0), **names).tail(10)
+    for found in (inputs.windows(read, scaler, 10, 4)[0][0], inputs.context(later, scaler, ahead)):
+        assert not found["inputs"][..., 1].any()
+        assert not found["future"].any()
+        assert not found["static"].any()
+
+
+def test_channels_are_the_target_whether_it_was_there_and_covariates(covered):
+    panel, inputs, scaler = prepared(covered, **NAMES)
+    x, y, weights = inputs.windows(panel, scaler, 10, 4, batch_size=1)[0]
+    first = covered[covered.unique_id == "a"].y.to_numpy()
+    np.testing.assert_array_equal(x["inputs"][0, :, 1], ~np.isnan(first[:10]))
+    known = ~np.isnan(first[:10])
+    scaled = (first - scaler.center_[0]) / scaler.scale_[0]
+    np.testing.assert_allclose(x["inputs"][0, known, 0], scaled[:10][known], rtol=1e-5)
+    assert np.isfinite(x["inputs"]).all()
+    assert (y.shape, weights.shape) == ((1, 4, 1), (1, 4))
+    np.testing.assert_array_equal(weights[0] > 0, ~np.isnan(first[10:14]))
+
+
+def test_targets_that_are_missing_are_nan_in_pairs(covered):
+    panel, inputs, scaler = prepared(covered)
+    windows = inputs.windows(panel, scaler, 10, 4, batch_size=1000)
+    (x, y), = pairs(windows)  # fmt: skip
+    assert isinstance(x, np.ndarray)
+    assert x.shape[1:] == (10, 2)
+    assert np.isnan(y).sum() == (windows[0][2] == 0).sum() > 0
+
+
+def test_numbers_are_scaled_and_words_sines_and_cosines_are_not(covered):
+    panel, inputs, _ = prepared(covered, **NAMES)
+    known = inputs.scaler.transform(panel.known)
+    wind, *others = known.rows.values.T
+    assert (abs(wind.mean()), wind.std()) == (pytest.approx(0, abs=1e-9), pytest.approx(1))
+    np.testing.assert_array_equal(others, panel.known.rows.values.T[1:])
+    np.testing.assert_allclose(known.static.std(), 1)
+
+
+def test_without_covariates_and_missing_values_a_network_reads_one_array(panel):
+    read, inputs, scaler = prepared(panel)
+    x, y = inputs.windows(read, scaler, 10, 4, batch_size=8)[0]
+    assert (x.shape, y.shape) == ((8, 10, 1), (8, 4))
+
+
+def test_a_network_that_never_saw_missing_values_is_given_none(panel):
+    _, inputs, scaler = prepared(panel)
+    gone = read_panel(panel.assign(y=panel.y.where(panel.index % 9 > 0)), missing="mask")
+    with pytest.raises(DataError, match="fitted on series without any"):
+        inputs.context(gone.tail(10), scaler, np.empty((3, 4, 0)))

@@ -1,0 +1,219 @@
+"""What a forecaster with a head says of the future: intervals in its units, and drawn futures."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from seqkeras.errors import ArgumentError, DataError
+from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting.networks._predict import HEADS, look_ahead, resolve_head, sample_paths
+from seqkeras.likelihoods import Gaussian, NegativeBinomial, Quantiles
+from seqkeras.models import multi_output
+
+MODELS = ("multi_output", "recursive", "encoder_decoder", "segment_rnn")
+
+
+def frame_of(series, start="2024-01-01"):
+    stamps = pd.date_range(start, periods=len(series), freq="D")
+    return pd.DataFrame({"ds": stamps, "y": series})
+
+
+def panel_of(series):
+    return pd.concat(
+        [frame_of(one).assign(unique_id=name) for name, one in series.items()], ignore_index=True
+    )
+
+
+def counts(rows, seed=0):
+    return np.random.default_rng(seed).poisson(20 + 10 * np.sin(np.arange(rows)), rows)
+
+
+def forecaster_of(model, head, **options):
+    options = {"lookback": 4, "units": 4, "epochs": 1, "seed": 0, "progress": False, **options}
+    return Forecaster(3, model=model, head=head, **options)
+
+
+@pytest.mark.parametrize(
+    ("model", "head"),
+    [*(("multi_output", head) for head in HEADS), *((model, "gaussian") for model in MODELS[1:])],
+)
+def test_every_model_and_every_head_forecasts_and_is_saved(model, head, tmp_path):
+    df = panel_of({"a": counts(50), "b": counts(60, 1)})
+    forecaster = forecaster_of(model, head).fit(df)
+    forecast = forecaster.predict()
+    assert np.isfinite(forecast.filter(like="yhat").to_numpy(float)).all()
+    for level in (80, 95):
+        assert (forecast[f"yhat-lo-{level}"] < forecast["yhat"]).all()
+        assert (forecast["yhat"] < forecast[f"yhat-hi-{level}"]).all()
+    forecaster.save(tmp_path / "f.zip")
+    loaded = Forecaster.load(tmp_path / "f.zip")
+    pd.testing.assert_frame_equal(loaded.predict(), forecast)
+    assert type(loaded.head_) is type(forecaster.head_)
+    alone = forecaster.predict(df=df[df.unique_id == "b"])
+    again = forecaster.predict(df=df)
+    again = again[again.unique_id == "b"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone.reset_index(drop=True), again, rtol=1e-4)
+
+
+@pytest.mark.parametrize("model", MODELS[:2])
+def test_targets_may_be_missing(model):
+    y = counts(60).astype(float)
+    y[[7, 20, 41]] = np.nan
+    forecast = forecaster_of(model, "student_t").fit(frame_of(y)).predict()
+    assert forecast.filter(like="yhat").notna().all(axis=None)
+
+
+def test_intervals_are_wide_where_the_head_says_so():
+    """Noise that comes and goes with a known covariate: without a head, all widths are one."""
+    rng = np.random.default_rng(0)
+    loud = np.repeat(rng.random(150) < 0.5, 4).astype(float)
+    df = frame_of(rng.normal(0, np.where(loud > 0, 3.0, 0.3))).assign(loud=loud)
+    options = {"epochs": 12, "units": 8, "learning_rate": 1e-2, "batch_size": 32}
+    widths = {}
+    for head in (None, "gaussian"):
+        forecaster = forecaster_of("multi_output", head, **options)
+        forecaster.fit(df.iloc[:-3], future_covariates=["loud"])
+        future = forecaster.future_frame()
+        for loudness in (0.0, 1.0):
+            found = forecaster.predict(future=future.assign(loud=loudness))
+            widths[head, loudness] = (found["yhat-hi-80"] - found["yhat-lo-80"]).mean()
+    assert widths[None, 1.0] == pytest.approx(widths[None, 0.0])
+    assert widths["gaussian", 1.0] > 2 * widths["gaussian", 0.0]
+
+
+def test_drawn_futures_hang_together_where_answers_are_fed_back():
+    """Of a random walk, where it goes first is where it stays."""
+    walk = np.cumsum(np.random.default_rng(0).normal(size=400))
+    found = {}
+    for model in ("recursive", "multi_output"):
+        forecaster = forecaster_of(model, "gaussian", epochs=8, learning_rate=3e-3)
+        paths = forecaster.fit(frame_of(walk)).sample(400, seed=0)
+        steps = paths.filter(like="path-").to_numpy(float)
+        found[model] = np.corrcoef(steps[0], steps[2])[0, 1]
+    assert found["recursive"] > 0.3
+    assert abs(found["multi_output"]) < 0.2
+
+
+def test_futures_are_drawn_in_the_form_of_the_series():
+    df = panel_of({"a": counts(50), "b": counts(50, 1)})
+    forecaster = forecaster_of("multi_output", "negative_binomial").fit(df)
+    paths = forecaster.sample(5, seed=3)
+    assert paths.columns.tolist() == ["unique_id", "ds", *(f"path-{i}" for i in range(1, 6))]
+    drawn = paths.filter(like="path-").to_numpy(float)
+    assert (drawn >= 0).all()
+    assert (drawn == drawn.round()).all()
+    pd.testing.assert_frame_equal(paths, forecaster.sample(5, seed=3))
+
+
+def test_shared_draws_do_not_depend_on_other_series():
+    network = multi_output(lookback=4, horizon=1, outputs=2, units=4)
+    x = np.random.default_rng(0).normal(size=(3, 4, 1)).astype("float32")
+    whole = look_ahead(network, Gaussian(), x, 3)
+    for row in range(3):
+        alone = look_ahead(network, Gaussian(), x[row : row + 1], 3)
+        np.testing.assert_allclose(alone.point[0], whole.point[row], rtol=1e-4, atol=1e-5)
+    independent = sample_paths(network, Gaussian(), x[[0, 0]], 3, 50, seed=0)
+    assert (independent[:, 0] != independent[:, 1]).all()
+
+
+def test_errors_are_measured_in_widths():
+    network = multi_output(lookback=4, horizon=3, outputs=3, units=4)
+    found = look_ahead(network, Quantiles([0.1, 0.5, 0.9]), np.ones((2, 4, 1), "float32"), 3)
+    # Untrained, all quantiles are the naive forecast, and the width is the least there is.
+    np.testing.assert_allclose(found.point, 1.0)
+    np.testing.assert_allclose(found.in_widths(2 * found.above), 2.0)
+    np.testing.assert_allclose(found.in_widths(-3 * found.below), -3.0)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, 0.5])
+def test_a_head_of_counts_wants_counts(wrong):
+    y = counts(50).astype(float)
+    y[30] = wrong
+    with pytest.raises(DataError, match=f"The series has the target {wrong:g}, and NegativeBin"):
+        forecaster_of("multi_output", NegativeBinomial()).fit(frame_of(y))
+
+
+def test_what_is_no_head_is_refused():
+    for head in ("poisson", 3, Gaussian):
+        with pytest.raises(ArgumentError, match="head must be None, one of 'quantiles'"):
+            forecaster_of("multi_output", head).fit(frame_of(counts(50)))
+    assert resolve_head(None) is None
+
+
+def test_without_a_head_there_is_nothing_to_draw_from():
+    forecaster = forecaster_of("multi_output", None).fit(frame_of(counts(50)))
+    with pytest.raises(ArgumentError, match="head must be what futures are drawn from"):
+        forecaster.sample(3)
+    with pytest.raises(ArgumentError, match="count must be"):
+        forecaster_of("multi_output", "gaussian").fit(frame_of(counts(50))).sample(0)
+
+
+def test_a_network_of_ones_own_must_answer_what_the_head_needs():
+    def network(features, *, lookback, horizon):
+        return multi_output(features, lookback=lookback, horizon=horizon, units=4)
+
+    with pytest.raises(ArgumentError, match="outputs=2"):
+        forecaster_of(network, "gaussian", units=None).fit(frame_of(counts(50)))
+    model = network(1, lookback=4, horizon=3)
+    with pytest.raises(ArgumentError, match=r"to \(batch, steps, 2\)"):
+        forecaster_of(model, "gaussian", units=None).fit(frame_of(counts(50)))
+
+
+def test_intervals_of_counts_do_not_reach_below_none():
+    y = np.random.default_rng(0).poisson(0.5, 80)
+    forecast = forecaster_of("multi_output", "negative_binomial").fit(frame_of(y)).predict()
+    assert (forecast.filter(like="yhat-lo").to_numpy(float) >= 0).all()
+
+
+def test_new_rows_of_counts_must_be_counts():
+    df = frame_of(counts(50))
+    forecaster = forecaster_of("multi_output", "negative_binomial").fit(df.iloc[:-1])
+    with pytest.raises(DataError, match=r"has the target -7\.5"):
+        forecaster.update(df.iloc[-1:].assign(y=-7.5))
+
+
+@pytest.mark.parametrize("probabilities", [[0.5], [0.8, 0.9], [0.1, 0.5]])
+def test_quantiles_must_lie_on_both_sides_of_the_median(probabilities):
+    with pytest.raises(ArgumentError, match=r"head must be quantiles on both sides of 0\.5"):
+        forecaster_of("multi_output", Quantiles(probabilities)).fit(frame_of(counts(50)))
+
+
+def test_options_of_a_head_of_ones_own_are_kept():
+    class Heavier(Gaussian):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def _loss(self, target, outputs):
+            return self.factor * super()._loss(target, outputs)
+
+    df = frame_of(counts(50))
+    plain, heavier = (
+        forecaster_of("multi_output", head).fit(df).log_.val_loss[0]
+        for head in (Gaussian(), Heavier(100))
+    )
+    assert heavier == pytest.approx(100 * plain, rel=1e-4)
+
+
+def test_futures_do_not_take_the_place_of_ids():
+    df = panel_of({"a": counts(50)}).rename(columns={"unique_id": "path-1"})
+    forecaster = forecaster_of("multi_output", "gaussian").fit(df, id_col="path-1")
+    with pytest.raises(ArgumentError, match="not the name of a path"):
+        forecaster.sample(2)
+
+
+def test_quantiles_of_paths_do_not_depend_on_how_many_series_there_are(monkeypatch):
+    network = multi_output(lookback=4, horizon=1, outputs=2, units=4)
+    x = np.random.default_rng(0).normal(size=(7, 4, 1)).astype("float32")
+    whole = look_ahead(network, Gaussian(), x, 2)
+    monkeypatch.setattr("seqkeras.forecasting.networks._predict._MOST_ROWS", 600)
+    np.testing.assert_allclose(look_ahead(network, Gaussian(), x, 2).point, whole.point, rtol=1e-5)
+
+
+def test_a_fitted_forecaster_with_a_head_is_pickled():
+    forecaster = forecaster_of("multi_output", Quantiles([0.1, 0.5, 0.9])).fit(frame_of(counts(50)))
+    copy = pickle.loads(pickle.dumps(forecaster))
+    pd.testing.assert_frame_equal(copy.predict(), forecaster.predict())
+    assert copy.head_.probabilities == (0.1, 0.5, 0.9)

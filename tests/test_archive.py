@@ -1,0 +1,174 @@
+"""Files of a JSON header and arrays: whole, damaged, foreign, absurd."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from safetensors.numpy import load_file
+
+from seqkeras._archive import DTYPES, read_archive, write_archive
+from seqkeras.errors import ArgumentError, FileFormatError
+
+KIND = {"kind": "seqkeras.Test", "version": 2}
+several = settings(max_examples=40, deadline=None)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "archive_file"
+
+
+def write(path, **arrays):
+    arrays = arrays or {"kernel": np.arange(6.0).reshape(2, 3), "mask": np.array([True, False])}
+    return write_archive(path, {"layers": ["lstm"], "units": 3}, arrays, **KIND)
+
+
+def table_of(path):
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:end]), data[end:]
+
+
+def put(path, table, data):
+    front = table if isinstance(table, bytes) else json.dumps(table).encode()
+    path.write_bytes(len(front).to_bytes(8, "little") + front + data)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@several
+@given(
+    st.dictionaries(
+        st.text(min_size=1).filter(lambda name: name != "__metadata__"),
+        st.sampled_from(list(DTYPES.values())).flatmap(
+            lambda dtype: arrays(np.dtype(dtype), array_shapes(min_dims=0, min_side=0))
+        ),
+        max_size=4,
+    )
+)
+def test_what_is_written_is_read(tmp_path_factory, mapped, given_arrays):
+    path = tmp_path_factory.mktemp("archive") / "file"
+    checksum = write_archive(path, {"a": [1, "é"]}, given_arrays, **KIND)
+    header, read, found = read_archive(path, **KIND, mapped=mapped)
+    assert header == {"a": [1, "é"]}
+    assert found == checksum
+    assert list(read) == list(given_arrays)
+    for name, array in given_arrays.items():
+        assert read[name].dtype == array.dtype
+        np.testing.assert_array_equal(read[name], array)
+
+
+def test_the_layout_is_that_of_safetensors(path):
+    write(path)
+    read = load_file(path)
+    np.testing.assert_array_equal(read["kernel"], np.arange(6.0).reshape(2, 3))
+
+
+def test_arrays_begin_at_a_multiple_of_64_bytes(path):
+    write(path)
+    _, data = table_of(path)
+    assert (path.stat().st_size - len(data)) % 64 == 0
+
+
+def test_mapped_arrays_are_read_only(path):
+    write(path)
+    kernel = read_archive(path, **KIND, mapped=True).arrays["kernel"]
+    with pytest.raises(ValueError, match="read-only"):
+        kernel[0, 0] = 1.0
+
+
+def test_every_shortened_file_is_refused(path):
+    write(path)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(FileFormatError, match="archive_file"):
+            read_archive(path, **KIND)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_every_flipped_bit_is_noticed(path, mapped):
+    write(path)
+    whole = bytearray(path.read_bytes())
+    end = len(whole) - len(table_of(path)[1])
+    padding = set(range(8 + len(bytes(whole[8:end]).rstrip()), end))
+    for place in set(range(len(whole))) - padding:
+        changed = whole.copy()
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(FileFormatError):
+            read_archive(path, **KIND, mapped=mapped)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200))
+def test_noise_is_refused(tmp_path_factory, noise):
+    path = tmp_path_factory.mktemp("archive") / "file"
+    for content in (noise, len(noise).to_bytes(8, "little") + noise):
+        path.write_bytes(content)
+        with pytest.raises(FileFormatError):
+            read_archive(path, **KIND)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"shape": [2**40, 2**40]},
+        {"shape": [-2, -3]},
+        {"shape": [2.0, 3.0]},
+        {"shape": [True, 6]},
+        {"shape": 6},
+        {"dtype": "object"},
+        {"dtype": "F32"},
+        {"data_offsets": [0, 2**63]},
+        {"data_offsets": [-48, 0]},
+        {"data_offsets": [0]},
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(path, entry):
+    write(path)
+    table, data = table_of(path)
+    table["kernel"].update(entry)
+    put(path, table, data)
+    with pytest.raises(FileFormatError, match="damaged"):
+        read_archive(path, **KIND)
+
+
+def test_a_table_larger_than_the_file_is_not_read(path):
+    path.write_bytes((2**62).to_bytes(8, "little") + b"{}")
+    with pytest.raises(FileFormatError, match="its table would take 4611686018427387904 bytes"):
+        read_archive(path, **KIND)
+
+
+def test_json_nested_without_end_is_refused(path):
+    put(path, b"[" * 100_000, b"")
+    with pytest.raises(FileFormatError):
+        read_archive(path, **KIND)
+
+
+def test_another_kind_is_named(path):
+    write(path)
+    with pytest.raises(FileFormatError, match=r"not a seqkeras.Other .* it is 'seqkeras.Test'"):
+        read_archive(path, kind="seqkeras.Other", version=2)
+
+
+def test_a_later_version_is_refused_with_the_way_out(path):
+    write(path)
+    with pytest.raises(FileFormatError, match=r"format 2, .* up to 1.*pip install -U seqkeras"):
+        read_archive(path, kind="seqkeras.Test", version=1)
+
+
+def test_a_file_is_replaced_only_by_a_whole_one(path):
+    write(path)
+    before = path.read_bytes()
+    with pytest.raises(ArgumentError, match="text must be an array of one of"):
+        write(path, text=np.array(["a"]))
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ArgumentError, match="path must be a file in a folder that exists"):
+        write(tmp_path / "none" / "file")

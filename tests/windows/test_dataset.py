@@ -1,0 +1,126 @@
+"""The number of the epoch that a data set for `fit` is in."""
+
+import functools
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+from seqkeras.errors import ArgumentError
+from seqkeras.windows._dataset import Epochs
+
+
+class Recorded(Epochs):
+    """Batches of zeros that write down which batch of which epoch was asked for."""
+
+    def __init__(self, count=4, seed=0):
+        super().__init__(seed)
+        self.count, self.read = count, []
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        self._ask(index)
+        self.read.append((self.epoch, index))
+        return np.zeros((2, 1)), np.zeros((2, 1))
+
+
+@functools.cache
+def model():
+    small = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    small.compile(keras.optimizers.SGD(0.0), "mse")
+    return small
+
+
+def fit(batches, epochs, **options):
+    """Trains, and forgets at which batches Keras looked before the first epoch."""
+    first = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: None if epoch else batches.read.clear()
+    )
+    model().fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[first], **options)
+
+
+def epochs_of_fit(batches, epochs):
+    """The epochs that training read, each to its end."""
+    fit(batches, epochs)
+    read = [batches.read[start : start + len(batches)] for start in range(0, 99, len(batches))]
+    assert all(
+        one == [(one[0][0], index) for index in range(len(batches))] for one in read[:epochs]
+    )
+    return [one[0][0] for one in read[:epochs]]
+
+
+@pytest.mark.backends
+def test_epochs_of_fit_are_counted_from_0_and_a_later_fit_goes_on():
+    batches = Recorded()
+    assert epochs_of_fit(batches, 3) == [0, 1, 2]
+    assert batches.epoch == 2
+    assert epochs_of_fit(batches, 2) == [3, 4]
+    batches.epoch = 7
+    assert batches.epoch == 7
+    assert epochs_of_fit(batches, 2) == [7, 8]
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize(("count", "part"), [(4, 2), (4, 1), (9, 3), (10, 2), (4, 4)])
+def test_epochs_of_some_steps_are_parts_of_one_pass(count, part):
+    batches = Recorded(count)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(batches, 2 * count // part, steps_per_epoch=part)
+    # Keras reads ahead: a pass may be over before its last part is trained on.
+    first, second = batches.read[:count], batches.read[count : 2 * count]
+    assert first == [(0, index) for index in range(count)]
+    assert second == [(second[0][0], index) for index in range(count)]
+    assert second[0][0] > 0
+
+
+def test_a_pass_that_was_interrupted_comes_again():
+    batches = Recorded()
+    batches.on_epoch_begin()
+    batches[0], batches[1]
+    batches.on_epoch_begin()
+    assert batches.epoch == 0
+    batches[0], batches[1], batches[2], batches[3]
+    batches.on_epoch_begin()
+    assert batches.epoch == 1
+
+
+def test_what_keras_does_before_the_first_epoch_moves_nothing():
+    batches = Recorded()
+    batches[0], batches[1]
+    batches.on_epoch_end()
+    batches.on_epoch_begin()
+    batches[0]
+    batches.on_epoch_end()
+    batches.on_epoch_begin()
+    assert batches.epoch == 0
+
+
+@pytest.mark.parametrize("epoch", [-1, 0.5, True, None, "1"])
+def test_epoch_that_is_no_number_of_one_is_refused(epoch):
+    batches = Recorded()
+    with pytest.raises(ArgumentError, match="epoch must be an integer >= 0") as caught:
+        batches.epoch = epoch
+    assert f"epoch={epoch!r}" in str(caught.value)
+    assert batches.epoch == 0
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, True, "1"])
+def test_seed_that_is_no_number_is_refused(seed):
+    with pytest.raises(ArgumentError, match="seed must be an integer >= 0") as caught:
+        Recorded(seed=seed)
+    assert f"seed={seed!r}" in str(caught.value)
+
+
+def test_a_seed_that_is_not_given_is_drawn_and_can_be_read():
+    seeds = {Recorded(seed=None).seed for _ in range(3)}
+    assert len(seeds) == 3
+    assert Recorded(seed=min(seeds)).seed == min(seeds)
+
+
+def test_keras_asks_for_one_batch_after_the_other():
+    assert Recorded().workers == 1
+    assert not Recorded().use_multiprocessing
