@@ -159,8 +159,8 @@ def test_dropout_is_drawn_for_each_step_by_itself():
     ("layer", "options", "message"),
     [
         ("lstm", {"initial_state": None}, "initial_state must be a list of 2 arrays"),
-        ("lstm", {"mask": np.ones((6, 4), bool)}, "mask must be left away where branch=True"),
-        ("lstm", {"reset": np.ones((6, 4), bool)}, "reset must be left away where branch=True"),
+        ("lstm", {"mask": np.ones((6, 4), bool)}, "mask must be omitted where branch=True"),
+        ("lstm", {"reset": np.ones((6, 4), bool)}, "reset must be omitted where branch=True"),
         ("reset_before", {}, "Here GRUCell is none of LSTM, GRU with reset_after"),
         ("peephole", {}, "Here it has peephole"),
     ],

@@ -114,7 +114,7 @@ def test_in_training_numbers_stay_or_are_new():
 
 def test_a_cell_that_is_trained_by_itself_cannot_draw():
     cell = randomized(_cells.GRUCell(UNITS, zoneout_h=0.5))
-    with pytest.raises(ArgumentError, match=r"zoneout_h must be 0\.0.*Build it with seqkeras"):
+    with pytest.raises(ArgumentError, match=r"zoneout_h must be 0\.0.*Only the layers of seqkeras"):
         cell(X, [H], training=True)
 
 

@@ -122,5 +122,5 @@ def test_the_implementation_is_that_of_the_layer(name):
 def test_keras_cells_run_as_scan():
     cell = keras.layers.GRUCell(4)
     assert recurrent_layer(cell, units=1, implementation="scan")
-    with pytest.raises(ArgumentError, match="implementation='fused' is given"):
+    with pytest.raises(ArgumentError, match="a name with implementation='fused'"):
         recurrent_layer(cell, units=1, implementation="fused")

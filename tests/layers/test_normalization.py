@@ -89,7 +89,7 @@ def test_several_numbers_of_one_channel_are_undone_alike(kind):
 def test_a_forecast_of_other_channels_is_refused(shape):
     layer = ReversibleNormalization("last")
     _, statistics = layer(np.ones((2, 4, 2)))
-    with pytest.raises(ArgumentError, match="The statistics are of 2 channels"):
+    with pytest.raises(ArgumentError, match="The statistics have 2 channel"):
         layer(np.ones(shape), statistics=statistics)
 
 
