@@ -67,5 +67,12 @@ def recurrent_layer(
     if implementation not in ("auto", "scan"):
         expected = f"a name with implementation={implementation!r}"
         raise bad_argument("cell", cell, expected, "Keras cells run as 'scan'.")
-    layer = _resettable.RNN if stateful else keras.layers.RNN
-    return layer(cell.__class__.from_config(cell.get_config()), **options)
+    own_cell = cell.__class__.from_config(cell.get_config())
+    if stateful or not _keras_keeps_masks(own_cell):
+        return _resettable.RNN(own_cell, **options)
+    return keras.layers.RNN(own_cell, **options)
+
+
+def _keras_keeps_masks(cell: keras.layers.Layer) -> bool:
+    # Keras 3.16 drops masks in its own RNN. The name keeps the probe out of automatic names.
+    return bool(keras.layers.RNN(cell, name="probe").supports_masking)
