@@ -3,8 +3,8 @@
 from typing import Any
 
 
-def all_layers(layer: Any) -> list[Any]:
-    """Return a layer, or model, and every layer within it."""
+def layers_within(layer: Any) -> list[Any]:
+    """Return a layer and all layers within it, at any depth, outer before inner."""
     return list(layer._flatten_layers())
 
 

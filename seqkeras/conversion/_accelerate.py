@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from seqkeras._keras_graph._layer_parts import all_layers, calls_to
+from seqkeras._keras_graph._layer_parts import calls_to, layers_within
 from seqkeras.conversion._conversion import (
     Conversion,
     assign,
@@ -61,10 +61,11 @@ def accelerate(model: keras.Model) -> keras.Model:
         'seqkeras'
     """
     copy, conversion = convert(model, _Accelerate)
-    kept = list(conversion.kept_layers(copy))
-    if kept:
+    unconverted = list(conversion.unconverted(copy))
+    if unconverted:
         warnings.warn(
-            f"accelerate did not convert {len(kept)} recurrent layer(s): {'; '.join(kept)}.",
+            f"accelerate did not convert {len(unconverted)} recurrent layer(s): "
+            f"{'; '.join(unconverted)}.",
             KeptLayerWarning,
             stacklevel=2,
         )
@@ -79,7 +80,7 @@ class _Accelerate(Conversion):
 
     def run(self) -> keras.Model:
         copy = super().run()
-        for layer in all_layers(self._root):
+        for layer in layers_within(self._root):
             if id(layer) in self._stacks and layer.states is not None:
                 for states, part in zip(layer.states, self._stacks[id(layer)], strict=True):
                     assign(states, part.states)
@@ -94,9 +95,9 @@ class _Accelerate(Conversion):
             return _layer_of_cell(config) or (kind, config)
         return kind, config
 
-    def kept_layers(self, copy: keras.Model) -> Iterator[str]:
+    def unconverted(self, copy: keras.Model) -> Iterator[str]:
         """Describe each recurrent layer of Keras in the copy, with the reason why it is there."""
-        for layer in all_layers(copy):
+        for layer in layers_within(copy):
             if not isinstance(layer, keras.layers.RNN) or is_ours(layer):
                 continue
             reason = self._reasons.get(layer.name) or _why_kept(layer)

@@ -150,7 +150,7 @@ def _translate_weights(weights: h5py.Group) -> None:
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
     """Read a list of names, which Keras splits into pieces if it is long."""
-    pieces = []
+    pieces: list[Any] = []
     while f"{attribute}{len(pieces)}" in group.attrs:
         pieces.append(group.attrs[f"{attribute}{len(pieces)}"])
     names = np.concatenate(pieces) if pieces else group.attrs[attribute]

@@ -9,7 +9,7 @@ import keras
 from keras import tree
 
 from seqkeras._checks import bad_argument
-from seqkeras._keras_graph._layer_parts import all_layers
+from seqkeras._keras_graph._layer_parts import layers_within
 from seqkeras._keras_graph._rebuild import is_graph, refusal
 from seqkeras.conversion._conversion import Conversion, convert, is_ours
 from seqkeras.errors import ForgottenStateWarning
@@ -52,7 +52,7 @@ def to_keras(model: keras.Model) -> keras.Model:
     """
     copy, conversion = convert(model, _ToKeras)
     conversion.check(copy)
-    stateful = [layer.name for layer in all_layers(copy) if getattr(layer, "stateful", False)]
+    stateful = [layer.name for layer in layers_within(copy) if getattr(layer, "stateful", False)]
     if stateful and keras.backend.backend() == "jax":
         warnings.warn(
             f"On JAX, fit and predict silently forget the states of {', '.join(stateful)}: the "
@@ -78,7 +78,7 @@ class _ToKeras(Conversion):
 
     def check(self, copy: keras.Model) -> None:
         """Check that nothing in the copy needs seqkeras."""
-        for layer in all_layers(copy):
+        for layer in layers_within(copy):
             if is_ours(layer):
                 reason = "it is created within a layer of another class."
                 raise refusal(self._root, _EXPECTED, layer, reason)

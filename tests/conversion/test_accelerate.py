@@ -1,4 +1,4 @@
-"""Whole models onto our recurrent layers and back."""
+"""Models onto our recurrent layers and back."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from helpers.models import assert_close, to_numpy
 from seqkeras import conversion, layers
 from seqkeras.errors import ArgumentError, ForgottenStateWarning, KeptLayerWarning
 
@@ -21,8 +22,9 @@ Y = X[:, 0, :2]
 
 
 def model_of(*parts, batch=None, compiled=True, **options):
-    """A model of two outputs through `parts`; the last two timesteps may be masked away."""
-    inputs = x = keras.Input((3, 3), batch_size=batch)
+    """Return a model with these layers and two outputs."""
+    inputs = keras.Input((3, 3), batch_size=batch)
+    x = inputs
     for part in parts:
         x = part(x)
     if len(x.shape) == 3:
@@ -34,7 +36,7 @@ def model_of(*parts, batch=None, compiled=True, **options):
 
 
 def recurrent(model):
-    """The names of recurrent layers, and whether each is ours."""
+    """Return the names of the recurrent layers, and whether each is ours."""
     return {
         layer.name: type(layer).__module__.startswith("seqkeras")
         for layer in model._flatten_layers()
@@ -47,25 +49,19 @@ def train(model, epochs=1):
     return model
 
 
-def assert_same(one, *others, tolerance=1e-5):
-    """The same outputs, weights and variables of the optimizer."""
-    expected = _output(one)
-    for other in others:
-        np.testing.assert_allclose(expected, _output(other), atol=tolerance)
-        for before, after in zip(one.get_weights(), other.get_weights(), strict=True):
-            np.testing.assert_allclose(before, after, atol=tolerance)
-        assert one.compiled == other.compiled
-        for before, after in zip(_slots(one), _slots(other), strict=True):
-            np.testing.assert_allclose(before, after, atol=tolerance)
+def assert_same(model, *copies, tolerance=1e-5):
+    """Compare outputs, weights and variables of the optimizer."""
+    expected = to_numpy(model(X))
+    for copy in copies:
+        assert_close(copy(X), expected, tolerance)
+        assert_close(copy.get_weights(), model.get_weights(), tolerance)
+        assert model.compiled == copy.compiled
+        assert_close(_optimizer_variables(copy), _optimizer_variables(model), tolerance)
 
 
-def _slots(model):
+def _optimizer_variables(model):
     variables = model.optimizer.variables if model.compiled else []
-    return [keras.ops.convert_to_numpy(one) for one in variables]
-
-
-def _output(model):
-    return keras.ops.convert_to_numpy(model(X))
+    return [to_numpy(variable) for variable in variables]
 
 
 CELLS = {
@@ -75,6 +71,7 @@ CELLS = {
 }
 
 
+#: Ways to have a recurrent layer or its cell in a model.
 WAYS = [
     lambda layer, cell, options: layer(3, return_sequences=True, **options),
     lambda layer, cell, options: layer(3, return_sequences=True, trainable=False, **options),
@@ -95,7 +92,7 @@ WAYS = [
 ]
 
 
-#: A way to have a recurrent layer, its cell, dropout, and whether it has biases.
+#: A number in `WAYS`, a cell, dropout, and whether there are biases.
 PARTS = st.tuples(
     st.integers(0, len(WAYS) - 1),
     st.sampled_from(sorted(CELLS)),
@@ -112,15 +109,15 @@ def part_of(way, cell, dropout, use_bias):
 @given(st.booleans(), st.lists(PARTS, min_size=1, max_size=2))
 @example(True, [(number, "lstm", 0.3, True) for number in range(len(WAYS) - 1)])
 @example(False, [(len(WAYS) - 1, "gru", 0.3, True)])
-def test_there_and_back_and_on_with_training(masked, parts):
+def test_a_copy_and_its_copy_back_train_like_the_model(masked, parts):
     parts = [part_of(*part) for part in parts]
-    model = train(model_of(*[stock.Masking()] * masked, *parts, run_eagerly=True))
+    model = train(model_of(*([stock.Masking()] if masked else []), *parts, run_eagerly=True))
     there = conversion.accelerate(model)
     back = conversion.to_keras(there)
     assert all(recurrent(there).values())
     assert not any(recurrent(back).values())
     assert recurrent(back).keys() == recurrent(there).keys()
-    # Stock layers draw random numbers whenever they are called, so each is called as often.
+    # Stock layers draw random numbers in every call, so each model is called equally often.
     assert_same(model, train(there), train(model), train(back))
 
 
@@ -129,18 +126,19 @@ def test_a_model_of_many_kinds_is_copied_on_each_backend():
     inner = keras.Sequential(
         [keras.Input((3, 4)), stock.GRU(3, return_sequences=True), stock.LSTM(3)], name="inner"
     )
-    # Keras on PyTorch looks at the seeds of a layer only where one is given.
+    # Keras on PyTorch only uses the seed of a layer if it is an argument.
     shared = stock.LSTM(4, return_sequences=True, name="shared", dropout=0.2, seed=1)
     inputs = {"a": keras.Input((3, 3), name="a"), "b": keras.Input((3, 3), name="b")}
-    a, b = shared(stock.Masking()(inputs["a"])), shared(inputs["b"])
+    a = shared(stock.Masking()(inputs["a"]))
+    b = shared(inputs["b"])
     last, h, c = stock.LSTM(3, return_state=True, name="states")(b)
-    given_state = stock.RNN(stock.LSTMCell(3), name="given")(a, initial_state=[h, c])
-    outputs = {"one": inner(a), "two": stock.Add()([last, given_state])}
+    from_state = stock.RNN(stock.LSTMCell(3), name="from_state")(a, initial_state=[h, c])
+    outputs = {"y": inner(a), "z": stock.Add()([last, from_state])}
     model = keras.Model(inputs, outputs)
     model.compile(
-        "rmsprop", loss={"one": "mse", "two": "mae"}, metrics={"two": ["mae"]}, run_eagerly=True
+        "rmsprop", loss={"y": "mse", "z": "mae"}, metrics={"z": ["mae"]}, run_eagerly=True
     )
-    data = {"a": X, "b": X[::-1].copy()}, {"one": X[:, 0], "two": X[:, 1]}
+    data = {"a": X, "b": X[::-1].copy()}, {"y": X[:, 0], "z": X[:, 1]}
     model.fit(*data, verbose=0)
     there = conversion.accelerate(model)
     back = conversion.to_keras(there)
@@ -156,13 +154,14 @@ def test_a_model_of_many_kinds_is_copied_on_each_backend():
         assert copy.metrics_names == model.metrics_names
 
 
-def test_the_model_given_is_left_as_it_is():
+def test_the_model_itself_does_not_change():
     model = train(model_of(stock.LSTM(3)))
-    before = model.get_weights(), json.dumps(model.get_config(), default=str)
+    weights = model.get_weights()
+    config = json.dumps(model.get_config(), default=str)
     train(conversion.accelerate(model))
-    for one, other in zip(before[0], model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert json.dumps(model.get_config(), default=str) == before[1]
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert json.dumps(model.get_config(), default=str) == config
 
 
 def test_a_model_with_nothing_to_convert_is_copied():
@@ -178,15 +177,13 @@ def test_a_sequential_in_a_sequential_stays_one(convert):
     inner = keras.Sequential([keras.Input((3, 3)), stock.LSTM(3)], name="inner")
     model = keras.Sequential([keras.Input((3, 3)), inner, stock.Dense(2)], name="outer")
     copy = convert(model)
-    assert [type(one) for one in (copy, copy.layers[0])] == [keras.Sequential] * 2
-    assert [copy.name, *(one.name for one in copy.layers)] == [
-        model.name,
-        *(one.name for one in model.layers),
-    ]
-    np.testing.assert_allclose(_output(copy), _output(model), atol=1e-6)
+    assert type(copy) is type(copy.layers[0]) is keras.Sequential
+    assert copy.name == model.name
+    assert [layer.name for layer in copy.layers] == [layer.name for layer in model.layers]
+    assert_close(copy(X), model(X))
 
 
-def test_what_a_layer_is_made_of_is_kept():
+def test_the_options_of_a_layer_are_copied():
     options = {
         "kernel_regularizer": keras.regularizers.L2(0.1),
         "recurrent_constraint": "max_norm",
@@ -200,14 +197,15 @@ def test_what_a_layer_is_made_of_is_kept():
     }
     model = model_of(stock.LSTM(3, name="a", **options))
     there = conversion.accelerate(model)
-    one, other, back = (m.get_layer("a") for m in (model, there, conversion.to_keras(there)))
-    assert back.get_config() == one.get_config()
-    assert one.get_config().items() <= other.get_config().items()
-    assert other.use_cudnn is back.use_cudnn is False
+    back = conversion.to_keras(there)
+    config = model.get_layer("a").get_config()
+    assert back.get_layer("a").get_config() == config
+    assert config.items() <= there.get_layer("a").get_config().items()
+    assert there.get_layer("a").use_cudnn is back.get_layer("a").use_cudnn is False
     np.testing.assert_allclose(float(sum(there.losses)), float(sum(model.losses)), rtol=1e-5)
 
 
-def test_what_an_rnn_has_beside_its_cell_is_kept():
+def test_the_options_of_an_rnn_around_its_cell_are_copied():
     options = {"activity_regularizer": keras.regularizers.L1(0.5), "zero_output_for_mask": True}
     parts = stock.Masking(), stock.RNN(stock.GRUCell(3, reset_after=False), name="a", **options)
     model = model_of(*parts)
@@ -217,7 +215,7 @@ def test_what_an_rnn_has_beside_its_cell_is_kept():
     assert not copy.reset_after
 
 
-def test_what_is_trainable_is_kept_at_every_depth():
+def test_trainable_flags_are_copied_at_every_depth():
     inner = keras.Sequential([keras.Input((3, 3)), stock.LSTM(3, name="in"), stock.Dense(3)])
     cells = stock.RNN([stock.LSTMCell(2), stock.LSTMCell(2)], return_sequences=True)
     model = model_of(cells, stock.Dense(3), inner)
@@ -225,8 +223,8 @@ def test_what_is_trainable_is_kept_at_every_depth():
     inner.get_layer("in").trainable = True
     cells.cell.cells[0].trainable = False
     copy = conversion.accelerate(model)
-    shapes = [[one.shape for one in m.trainable_weights] for m in (model, copy)]
-    assert shapes[0] == shapes[1]
+    shapes = [weight.shape for weight in copy.trainable_weights]
+    assert shapes == [weight.shape for weight in model.trainable_weights]
     inner_copy = copy.get_layer(inner.name)
     assert not inner_copy.trainable
     assert inner_copy.get_layer("in").trainable
@@ -248,7 +246,7 @@ def test_layers_frozen_after_training_keep_their_optimizer():
     ],
     ids=["schedule", "average", "functions", "eager"],
 )
-def test_training_goes_on_as_it_was_compiled(options):
+def test_training_continues_as_it_was_compiled(options):
     model = train(model_of(stock.LSTM(3), **options))
     copy = conversion.accelerate(model)
     assert copy.run_eagerly == model.run_eagerly
@@ -258,7 +256,7 @@ def test_training_goes_on_as_it_was_compiled(options):
         assert copy.metrics[-1] is not model.metrics[-1]
 
 
-def test_mixed_float16_keeps_the_scale_of_its_loss():
+def test_mixed_float16_keeps_its_loss_scale():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         model = train(model_of(stock.RNN(stock.LSTMCell(3))))
@@ -294,19 +292,19 @@ def test_a_model_of_your_own_class_is_compiled_by_it():
 
 
 @pytest.mark.backends
-def test_a_stateful_model_goes_on_where_it_is():
+def test_a_stateful_model_continues_where_it_is():
     cells = stock.RNN([stock.LSTMCell(3), stock.GRUCell(2)], stateful=True, return_sequences=True)
     model = model_of(stock.GRU(3, stateful=True, return_sequences=True), cells, batch=4)
     model(X)
     copy = conversion.accelerate(model)
-    np.testing.assert_allclose(_output(copy), _output(model), atol=1e-6)
-    np.testing.assert_allclose(_output(copy), _output(model), atol=1e-6)
+    for _ in range(2):
+        assert_close(copy(X), model(X))
     if keras.backend.backend() == "jax":
         with pytest.warns(ForgottenStateWarning, match="forget the states of"):
             back = conversion.to_keras(copy)
     else:
         back = conversion.to_keras(copy)
-    np.testing.assert_allclose(_output(back), _output(model), atol=1e-6)
+    assert_close(back(X), model(X))
 
 
 class OwnLSTM(stock.LSTM):
@@ -329,10 +327,10 @@ class OwnLayer(stock.Layer):
         return {**super().get_config(), "kind": self.kind}
 
 
-def _given_state(x):
+def _from_state(x):
     cells = [stock.LSTMCell(2), stock.LSTMCell(2)]
     _, *states = stock.RNN([stock.LSTMCell(2), stock.LSTMCell(2)], return_state=True)(x)
-    return stock.RNN(cells, name="given")(x, initial_state=states)
+    return stock.RNN(cells, name="from_state")(x, initial_state=states)
 
 
 @pytest.mark.parametrize(
@@ -346,15 +344,15 @@ def _given_state(x):
             "2 recurrent .* in a wrapper, which takes one layer",
         ),
         (stock.RNN(stock.LSTMCell(3, dtype="float16")), "its cell has another dtype"),
-        (_given_state, r"return_state=True\); 'given' .*initial_state\)"),
+        (_from_state, r"return_state=True\); 'from_state' .*initial_state\)"),
     ],
     ids=["class", "hidden", "backwards", "wrapper", "dtype", "states"],
 )
-def test_what_stays_is_said_with_the_reason(part, reason):
+def test_a_warning_names_the_layers_that_were_not_converted(part, reason):
     model = model_of(part, compiled=False)
     with pytest.warns(KeptLayerWarning, match=reason):
         copy = conversion.accelerate(model)
-    np.testing.assert_allclose(_output(copy), _output(model), atol=1e-6)
+    assert_close(copy(X), model(X))
 
 
 class Subclassed(keras.Model):
@@ -370,7 +368,7 @@ class Subclassed(keras.Model):
         (3, "a keras.Model"),
     ],
 )
-def test_models_that_cannot_be_seen_are_refused(convert, model, message):
+def test_models_with_a_hidden_graph_are_refused(convert, model, message):
     with pytest.raises(ArgumentError, match=f"model must be {message}"):
         convert(model)
 
@@ -386,18 +384,21 @@ def test_keras_has_no_reset_flags():
 class ZoneoutOfTests(layers.LSTM):
     def __init__(self, *arguments, zoneout=0.0, implementation="auto", **options):
         super().__init__(*arguments, **options)
-        self.zoneout, self.how = zoneout, implementation
+        self.zoneout = zoneout
+        self.implementation_option = implementation
 
     def get_config(self):
-        own = {"zoneout": self.zoneout, "implementation": self.how}
-        return {**super().get_config(), **own}
+        options = {"zoneout": self.zoneout, "implementation": self.implementation_option}
+        return {**super().get_config(), **options}
 
 
 ZoneoutOfTests.__module__ = "seqkeras.layers.tests"
 
 
-@pytest.mark.parametrize("wrap", [lambda one: one, stock.Bidirectional], ids=["bare", "wrapped"])
-def test_arguments_that_keras_lacks_are_refused_or_left_out(wrap):
+@pytest.mark.parametrize(
+    "wrap", [lambda layer: layer, stock.Bidirectional], ids=["bare", "wrapped"]
+)
+def test_arguments_that_keras_lacks_are_refused_or_dropped(wrap):
     layer = wrap(ZoneoutOfTests(3, name="a", zoneout=0.1))
     with pytest.raises(ArgumentError, match=r"a' \(ZoneoutOfTests\) has zoneout=0.1, which no"):
         conversion.to_keras(model_of(layer))
@@ -414,7 +415,7 @@ def test_what_still_needs_seqkeras_is_refused():
         conversion.to_keras(model_of(dense))
     timed = layers.TimeDistributed(stock.Dense(2), name="timed")
     inputs = keras.Input((None, 3))
-    with pytest.raises(ArgumentError, match=r"'timed'.*number of timesteps is not known"):
+    with pytest.raises(ArgumentError, match=r"'timed'.*unknown number of timesteps"):
         conversion.to_keras(keras.Model(inputs, timed(inputs)))
 
 
@@ -434,7 +435,7 @@ def test_a_file_opens_where_seqkeras_is_not_installed(tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(script)]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
-    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), _output(model), atol=1e-6)
+    assert_close(np.load(tmp_path / "y.npy"), model(X))
 
 
 def test_an_accelerated_model_is_saved_and_loaded(tmp_path):

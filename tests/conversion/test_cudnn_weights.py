@@ -17,23 +17,23 @@ CASES = ["lstm", "both lstm", "gru", "both gru"]
 
 
 def arrays(lists):
-    return [np.array(one, "float32") for one in lists]
+    return [np.array(numbers, "float32") for numbers in lists]
 
 
 @pytest.mark.parametrize("numbers", GOLDEN, ids=CASES)
 def test_keras_2_converts_to_the_same(numbers):
     there = conversion.from_cudnn(arrays(numbers["cudnn"]))
-    for one, expected in zip(there, arrays(numbers["keras"]), strict=True):
-        np.testing.assert_allclose(one, expected, atol=1e-6)
+    for actual, expected in zip(there, arrays(numbers["keras"]), strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("numbers", GOLDEN, ids=CASES)
 def test_keras_2_converts_back_to_the_same(numbers):
     back = conversion.to_cudnn(arrays(numbers["keras"]))
-    for one, expected in zip(back, arrays(numbers["back"]), strict=True):
-        if len(one) == 16:  # Keras 2 splits the bias of an LSTM in halves; their sum is what counts
-            one, expected = (bias.reshape(2, -1).sum(axis=0) for bias in (one, expected))
-        np.testing.assert_allclose(one, expected, atol=1e-6)
+    for actual, expected in zip(back, arrays(numbers["back"]), strict=True):
+        if len(actual) == 16:  # Keras 2 splits the bias of an LSTM in halves; only the sum matters
+            actual, expected = (bias.reshape(2, -1).sum(axis=0) for bias in (actual, expected))
+        np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 @settings(max_examples=15)
@@ -53,8 +53,8 @@ def test_layers_are_found_among_others_and_come_back(recurrent):
             conversion.to_cudnn(weights)
         return
     back = conversion.from_cudnn(conversion.to_cudnn(weights))
-    for one, other in zip(weights, back, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for actual, expected in zip(back, weights, strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,6 @@ def test_layers_are_found_among_others_and_come_back(recurrent):
     ],
     ids=["of keras", "none", "reset before", "no bias"],
 )
-def test_weights_of_no_such_layer_are_refused(convert, weights, message):
+def test_weights_of_other_layers_are_refused(convert, weights, message):
     with pytest.raises(ArgumentError, match=message):
         convert(weights)

@@ -1,4 +1,4 @@
-"""Files that Keras 2 wrote; `data/make_legacy.py` says how."""
+"""Files of Keras 2, written by `data/make_legacy.py`."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ def golden(name):
 
 @pytest.fixture
 def edited(tmp_path):
-    """A copy of a file, with its config changed."""
+    """Return a function that copies a file and changes its config."""
 
     def edit(name, change):
         path = tmp_path / name
@@ -38,14 +38,14 @@ def edited(tmp_path):
 
 @pytest.mark.backends
 @pytest.mark.parametrize("name", GOLDEN)
-def test_a_model_gives_what_it_gave_in_keras_2(name, tmp_path):
+def test_a_model_returns_what_it_returned_in_keras_2(name, tmp_path):
     x, y = golden(name)
     model = conversion.load_legacy(DATA / f"{name}.h5")
     np.testing.assert_allclose(model.predict(x, verbose=0), y, atol=1e-6)
     assert not model.compiled
     model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(again.predict(x, verbose=0), y, atol=1e-6)
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), y, atol=1e-6)
 
 
 def test_an_old_model_is_accelerated():
@@ -57,15 +57,15 @@ def test_an_old_model_is_accelerated():
 
 @pytest.mark.parametrize("name", ["functional.h5", "functional_weights.h5"])
 @pytest.mark.parametrize("convert", [conversion.accelerate, conversion.to_keras])
-def test_weights_alone_are_read_into_a_model(name, convert):
+def test_weights_are_loaded_into_a_model(name, convert):
     x, y = golden("functional")
     model = convert(conversion.load_legacy(DATA / "functional.h5"))
-    model.set_weights([np.zeros_like(one) for one in model.get_weights()])
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
     conversion.load_legacy_weights(model, DATA / name)
     np.testing.assert_allclose(model.predict(x, verbose=0), y, atol=1e-6)
 
 
-def test_a_gru_of_before_reset_after_is_one_without(edited):
+def test_a_gru_from_before_reset_after_gets_false(edited):
     def change(text):
         assert '"reset_after": false' in text
         return text.replace(', "reset_after": false', "")
@@ -75,13 +75,13 @@ def test_a_gru_of_before_reset_after_is_one_without(edited):
     np.testing.assert_allclose(model.predict(x, verbose=0), y, atol=1e-6)
 
 
-def test_the_other_hard_sigmoid_is_not_taken():
-    names = [getattr(one, "recurrent_activation", None) for one in _old_layers()]
-    assert names.count(layers.keras_2_hard_sigmoid) == 2
+def test_hard_sigmoid_is_that_of_keras_2():
+    activations = [getattr(layer, "recurrent_activation", None) for layer in _old_layers()]
+    assert activations.count(layers.keras_2_hard_sigmoid) == 2
     x = np.linspace(-4, 4, 33)
     expected = np.clip(0.2 * x + 0.5, 0, 1)
-    found = keras.ops.convert_to_numpy(layers.keras_2_hard_sigmoid(keras.ops.array(x)))
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    actual = keras.ops.convert_to_numpy(layers.keras_2_hard_sigmoid(keras.ops.array(x)))
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 def _old_layers():
@@ -108,13 +108,13 @@ def test_files_of_keras_3_load_as_keras_loads_them(tmp_path):
     ],
     ids=["time major", "unknown layer", "no layers", "no json"],
 )
-def test_what_cannot_be_made_is_said(edited, old, new, message):
+def test_what_keras_cannot_create_is_refused(edited, old, new, message):
     path = edited("old_arguments.h5", lambda text: text.replace(old, new))
     with pytest.raises(FileFormatError, match=message):
         conversion.load_legacy(path)
 
 
-def test_code_within_a_file_is_not_run(edited):
+def test_code_in_a_file_is_not_run(edited):
     code = ["4wEAAAAAAAAAAA==\n", None, None]
     config = {"name": "lambda", "function": code, "function_type": "lambda"}
     layer = json.dumps({"class_name": "Lambda", "config": config})
@@ -145,7 +145,7 @@ def test_a_version_that_is_too_old_is_refused(tmp_path):
         conversion.load_legacy(path)
 
 
-def test_what_is_no_such_file_is_refused(tmp_path):
+def test_other_files_are_refused(tmp_path):
     (tmp_path / "text.h5").write_text("no")
     for name in ("text.h5", "nothing.h5"):
         with pytest.raises(FileFormatError, match=f"{name}' is not an HDF5 file"):

@@ -1,4 +1,4 @@
-"""Stateful layers against stateless Keras layers that read each stretch alone."""
+"""Stateful layers against stateless Keras layers that read each sequence by itself."""
 
 import functools
 import itertools
@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from helpers.models import assert_close, built, random_array, randomized, to_numpy
 from seqkeras import layers
 from seqkeras.errors import ArgumentError
 
 ROWS, TIMESTEPS, FEATURES, BATCHES = 3, 4, 2, 3
 LENGTH = TIMESTEPS * BATCHES
 
-# What makes each layer: a class of ours, the Keras class of the same name, and their arguments.
+# Our class, the Keras class of the same name, and a function that returns their arguments.
 KINDS = {
     "lstm": (layers.LSTM, keras.layers.LSTM, lambda: (5,)),
     "gru": (layers.GRU, keras.layers.GRU, lambda: (5,)),
@@ -38,11 +39,7 @@ flag_arrays = arrays(bool, (ROWS, LENGTH), elements=st.sampled_from([False, Fals
 mask_arrays = arrays(bool, (ROWS, LENGTH), elements=st.sampled_from([True, True, False]))
 
 
-def numbers(*shape, seed=1):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-X = numbers(ROWS, LENGTH, FEATURES)
+X = random_array(ROWS, LENGTH, FEATURES)
 
 
 def ours(kind, **options):
@@ -55,14 +52,8 @@ def stock(kind, **options):
     return make(*arguments(), **options)
 
 
-def randomized(model, seed=0):
-    random = np.random.default_rng(seed)
-    model.set_weights([random.normal(0, 0.5, w.shape) for w in model.get_weights()])
-    return model
-
-
 def stateful_model(layer, *, masked=False, timesteps=None, head=None, rows=ROWS):
-    """A model of a layer that takes flags, and masks if asked."""
+    """Return a model of a layer, with an input of flags and, if `masked`, one of masks."""
     inputs = {"inputs": keras.Input(batch_shape=(rows, timesteps, FEATURES), name="inputs")}
     if masked:
         inputs["mask"] = keras.Input(batch_shape=(rows, timesteps), name="mask", dtype="bool")
@@ -74,7 +65,7 @@ def stateful_model(layer, *, masked=False, timesteps=None, head=None, rows=ROWS)
 
 
 def stateless_model(layer, *, masked=False, head=None):
-    """The same of a Keras layer without flags."""
+    """Return the same model of a Keras layer, without flags."""
     x = keras.Input((None, FEATURES), name="inputs")
     mask = keras.Input((None,), name="mask", dtype="bool") if masked else None
     y = layer(x, mask=mask)
@@ -84,7 +75,7 @@ def stateless_model(layer, *, masked=False, head=None):
 
 @functools.cache
 def twins(kind, *, masked=False, **options):
-    """A stateful model and a stateless one of the same weights, of every timestep's output."""
+    """Return a stateful and a stateless model with the same weights, of all timesteps."""
     first_options = {name: options.pop(name) for name in ("go_backwards",) if name in options}
     first = stateful_model(
         ours(kind, stateful=True, return_sequences=True, **options, **first_options),
@@ -99,12 +90,12 @@ def twins(kind, *, masked=False, **options):
 
 
 def batched(x):
-    """`(rows, length, ...)` in batches of `TIMESTEPS`."""
+    """Split `(rows, length, ...)` into batches of `TIMESTEPS`."""
     return np.split(x, x.shape[1] // TIMESTEPS, axis=1)
 
 
 def read(model, x, flags, width=TIMESTEPS, mask=None):
-    """Outputs of a model that reads batch after batch, with the first `width` flags of each."""
+    """Return the outputs of all batches in turn, each with its first `width` flags."""
     outputs = []
     for number, part in enumerate(batched(x)):
         batch = {"inputs": part, "reset": batched(flags)[number][:, :width]}
@@ -114,11 +105,11 @@ def read(model, x, flags, width=TIMESTEPS, mask=None):
     return np.concatenate(outputs, axis=1)
 
 
-def from_every_start(twin, x, mask=None):
-    """`[start, row, timestep]`: outputs of a stateless model that begins to read at `start`.
+def outputs_from_every_start(twin, x, mask=None):
+    """Return outputs `[start, row, timestep]` of a stateless model that begins to read at `start`.
 
-    Each start is a row of one batch, rolled to its front. What wraps around comes too late to
-    matter: no layer here sees what comes after a timestep.
+    Each start is a row of one batch, rolled to the front. The timesteps that wrap around come last,
+    and no layer here looks ahead, so they change nothing.
     """
     rows, length, features = x.shape
     batch = {
@@ -129,12 +120,12 @@ def from_every_start(twin, x, mask=None):
     if mask is not None:
         rolled = np.stack([np.roll(mask, -start, axis=1) for start in range(length)])
         batch["mask"] = rolled.reshape(-1, length)
-    given = twin.predict_on_batch(batch).reshape(length, rows, length, -1)
-    return np.stack([np.roll(given[start], start, axis=1) for start in range(length)])
+    outputs = twin.predict_on_batch(batch).reshape(length, rows, length, -1)
+    return np.stack([np.roll(outputs[start], start, axis=1) for start in range(length)])
 
 
-def stretches_alone(runs, flags):
-    """From `from_every_start`: each timestep where its stretch alone is read."""
+def outputs_of_each_sequence(runs, flags):
+    """Select, from all starts, the output of each timestep from the start of its own sequence."""
     length = flags.shape[1]
     start = np.maximum.accumulate(np.where(flags, np.arange(length), 0), axis=1)
     return runs[start, np.arange(len(flags))[:, np.newaxis], np.arange(length)]
@@ -142,11 +133,11 @@ def stretches_alone(runs, flags):
 
 @functools.cache
 def runs_of(kind, **options):
-    return from_every_start(twins(kind, **options)[1], X)
+    return outputs_from_every_start(twins(kind, **options)[1], X)
 
 
-def begun(flags, width=TIMESTEPS):
-    """The flags that lie in the first `width` timesteps of a batch, and all of the first one."""
+def valid_flags(flags, width=TIMESTEPS):
+    """Keep the flags of the first `width` timesteps of each batch, and start every row."""
     flags = flags & (np.arange(flags.shape[1]) % TIMESTEPS < width)
     flags[:, 0] = True
     return flags
@@ -163,32 +154,32 @@ def begun(flags, width=TIMESTEPS):
 )
 @settings(max_examples=30)
 @given(flags=flag_arrays, width=st.sampled_from([1, 3, TIMESTEPS]))
-def test_flags_give_what_each_stretch_alone_gives(kind, flags, width):
-    flags = begun(flags, width)
-    got = read(twins(kind)[0], X, flags, width)
-    np.testing.assert_allclose(got, stretches_alone(runs_of(kind), flags), atol=1e-5)
+def test_flags_give_what_each_sequence_by_itself_gives(kind, flags, width):
+    flags = valid_flags(flags, width)
+    actual = read(twins(kind)[0], X, flags, width)
+    np.testing.assert_allclose(actual, outputs_of_each_sequence(runs_of(kind), flags), atol=1e-5)
 
 
 @pytest.mark.backends
 @pytest.mark.parametrize("width", [1, TIMESTEPS])
 @pytest.mark.parametrize("kind", ["lstm", "stacked cells"])
 def test_other_flags_give_something_else(kind, width):
-    flags = begun(np.zeros((ROWS, LENGTH), bool))
+    flags = valid_flags(np.zeros((ROWS, LENGTH), bool))
     flags[1, TIMESTEPS] = True
-    expected = stretches_alone(runs_of(kind), flags)
+    expected = outputs_of_each_sequence(runs_of(kind), flags)
     model = twins(kind)[0]
     np.testing.assert_allclose(read(model, X, flags, width), expected, atol=1e-5)
-    for wrong in (begun(flags & False), begun(flags | True, width)):
-        got = read(model, X, wrong, width)
-        assert np.abs(got - expected)[1, TIMESTEPS:].max() > 1e-2
-    # Nor can one row take the flags of another.
-    swapped = read(model, X, begun(flags[[1, 0, 2]]), width)
+    for wrong in (valid_flags(flags & False), valid_flags(flags | True, width)):
+        actual = read(model, X, wrong, width)
+        assert np.abs(actual - expected)[1, TIMESTEPS:].max() > 1e-2
+    # Nor does a row read the flags of another.
+    swapped = read(model, X, valid_flags(flags[[1, 0, 2]]), width)
     assert np.abs(swapped - expected)[:2, TIMESTEPS:].max() > 1e-2
     np.testing.assert_allclose(swapped[2], expected[2], atol=1e-5)
 
 
 @every_kind
-def test_without_flags_the_state_goes_on_as_in_keras(kind):
+def test_without_flags_the_state_continues_as_in_keras(kind):
     first = ours(kind, stateful=True, return_sequences=True)
     second = stock(kind, stateful=True, return_sequences=True)
     for layer in (first, second):
@@ -199,23 +190,20 @@ def test_without_flags_the_state_goes_on_as_in_keras(kind):
         np.testing.assert_allclose(to_numpy(first(part)), to_numpy(second(part)), atol=1e-6)
 
 
-def to_numpy(x):
-    return keras.ops.convert_to_numpy(x)
-
-
 @pytest.mark.backends
-def test_without_flags_a_model_reads_on():
+def test_without_flags_a_model_continues():
     model = twins("gru")[0]
     parts = batched(X)
     none = np.zeros((ROWS, 1), bool)
-    got = [model.predict_on_batch({"inputs": parts[0], "reset": ~none})]
-    got += [model.predict_on_batch({"inputs": part, "reset": none}) for part in parts[1:]]
+    outputs = [model.predict_on_batch({"inputs": parts[0], "reset": ~none})]
+    outputs += [model.predict_on_batch({"inputs": part, "reset": none}) for part in parts[1:]]
     expected = runs_of("gru")[0]
-    np.testing.assert_allclose(np.concatenate(got, axis=1), expected, atol=1e-5)
-    # The same in calls, where the flags may be left out.
+    np.testing.assert_allclose(np.concatenate(outputs, axis=1), expected, atol=1e-5)
+    # The same in calls, where the flags may be omitted.
     model({"inputs": parts[0], "reset": ~none})
-    got = [to_numpy(model({"inputs": part, "reset": None})) for part in parts[1:]]
-    np.testing.assert_allclose(np.concatenate(got, axis=1), expected[:, TIMESTEPS:], atol=1e-5)
+    outputs = [to_numpy(model({"inputs": part, "reset": None})) for part in parts[1:]]
+    actual = np.concatenate(outputs, axis=1)
+    np.testing.assert_allclose(actual, expected[:, TIMESTEPS:], atol=1e-5)
 
 
 @every_kind
@@ -224,7 +212,7 @@ def test_without_flags_a_model_reads_on():
 def test_right_padding_changes_nothing(kind, flags, lengths):
     within = np.tile(np.arange(TIMESTEPS), BATCHES)
     mask = within < np.repeat(np.reshape(lengths, (ROWS, BATCHES)), TIMESTEPS, axis=1)
-    check_masked(kind, begun(flags & mask), mask)
+    check_masked(kind, valid_flags(flags & mask), mask)
 
 
 @pytest.mark.parametrize("width", [1, TIMESTEPS])
@@ -234,25 +222,25 @@ def test_right_padding_changes_nothing(kind, flags, lengths):
 @settings(max_examples=12)
 @given(flags=flag_arrays, mask=mask_arrays)
 def test_masked_timesteps_change_nothing(kind, width, flags, mask):
-    check_masked(kind, begun(flags, width), mask, width)
+    check_masked(kind, valid_flags(flags, width), mask, width)
 
 
 def check_masked(kind, flags, mask, width=TIMESTEPS):
     model, twin = twins(kind, masked=True)
-    got = read(model, X, flags, width, mask)
-    expected = stretches_alone(from_every_start(twin, X, mask), flags)
-    np.testing.assert_allclose(got[mask], expected[mask], atol=1e-5)
+    actual = read(model, X, flags, width, mask)
+    expected = outputs_of_each_sequence(outputs_from_every_start(twin, X, mask), flags)
+    np.testing.assert_allclose(actual[mask], expected[mask], atol=1e-5)
 
 
 @settings(max_examples=10)
 @given(flags=flag_arrays, mask=mask_arrays)
 def test_zero_output_for_mask_gives_zeros_there(flags, mask):
     model, twin = twins("gru", masked=True, zero_output_for_mask=True)
-    flags = begun(flags)
-    got = read(model, X, flags, TIMESTEPS, mask)
-    expected = stretches_alone(from_every_start(twin, X, mask), flags)
-    np.testing.assert_allclose(got, expected, atol=1e-5)
-    assert not got[~mask].any()
+    flags = valid_flags(flags)
+    actual = read(model, X, flags, TIMESTEPS, mask)
+    expected = outputs_of_each_sequence(outputs_from_every_start(twin, X, mask), flags)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+    assert not actual[~mask].any()
 
 
 @pytest.mark.parametrize("kind", ["lstm", "stacked cells"])
@@ -263,62 +251,62 @@ def test_backwards_a_flag_counts_before_its_own_timestep_is_read(kind, flags):
         return np.concatenate([part[:, ::-1] for part in batched(x)], axis=1)
 
     model, twin = twins(kind, go_backwards=True)
-    flags = begun(in_reading_order(flags))
-    got = read(model, X, in_reading_order(flags))
-    runs = from_every_start(twin, in_reading_order(X))
-    np.testing.assert_allclose(got, stretches_alone(runs, flags), atol=1e-5)
+    flags = valid_flags(in_reading_order(flags))
+    actual = read(model, X, in_reading_order(flags))
+    runs = outputs_from_every_start(twin, in_reading_order(X))
+    np.testing.assert_allclose(actual, outputs_of_each_sequence(runs, flags), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["gru", "stacked cells"])
 @settings(max_examples=10)
 @given(flags=flag_arrays)
 def test_an_unrolled_loop_obeys_the_flags(kind, flags):
-    flags = begun(flags)
-    got = read(twins(kind, unroll=True)[0], X, flags)
-    np.testing.assert_allclose(got, stretches_alone(runs_of(kind), flags), atol=1e-5)
+    flags = valid_flags(flags)
+    actual = read(twins(kind, unroll=True)[0], X, flags)
+    np.testing.assert_allclose(actual, outputs_of_each_sequence(runs_of(kind), flags), atol=1e-5)
 
 
 @every_kind
 @pytest.mark.parametrize("width", [1, TIMESTEPS])
-def test_the_last_output_and_the_states_are_given_where_asked(kind, width):
+def test_the_last_output_and_the_states_are_returned(kind, width):
     every = twins(kind)[0]
     last = stateful_model(ours(kind, stateful=True, return_state=True))
     last.set_weights(every.get_weights())
-    flags = begun(np.random.default_rng(0).random((ROWS, LENGTH)) < 0.3, width)
+    flags = valid_flags(np.random.default_rng(0).random((ROWS, LENGTH)) < 0.3, width)
     expected = batched(read(every, X, flags, width))
     (layer,) = [layer for layer in last.layers if isinstance(layer, layers.Resettable)]
     for number, part in enumerate(batched(X)):
         batch = {"inputs": part, "reset": batched(flags)[number][:, :width]}
         output, *states = last(batch)
         np.testing.assert_allclose(to_numpy(output), expected[number][:, -1], atol=1e-5)
-        kept = keras.tree.flatten(layer.states)
-        for given_state, variable in zip(keras.tree.flatten(states), kept, strict=True):
-            np.testing.assert_allclose(to_numpy(given_state), variable.numpy(), atol=1e-6)
+        variables = keras.tree.flatten(layer.states)
+        for state, variable in zip(keras.tree.flatten(states), variables, strict=True):
+            np.testing.assert_allclose(to_numpy(state), variable.numpy(), atol=1e-6)
             assert np.abs(variable.numpy()).max() > 1e-2
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 @pytest.mark.parametrize("width", [1, TIMESTEPS])
-def test_a_given_initial_state_is_cleared_like_a_kept_one(kind, width):
+def test_an_initial_state_is_cleared_like_a_stored_one(kind, width):
     layer = ours(kind, stateful=True, return_sequences=True)
     plain = stock(kind, return_sequences=True)
     part = X[:, :TIMESTEPS]
-    for one in (layer, plain):
-        one.build(part.shape)
+    for either in (layer, plain):
+        either.build(part.shape)
     randomized(layer)
     plain.set_weights(layer.get_weights())
-    start = [numbers(ROWS, 5, seed=number) for number in range(2 if kind == "lstm" else 1)]
+    start = [random_array(ROWS, 5, seed=number) for number in range(2 if kind == "lstm" else 1)]
     flags = np.zeros((ROWS, width), bool)
     flags[1, 0] = True
-    got = to_numpy(layer(part, initial_state=start, reset=flags))
+    actual = to_numpy(layer(part, initial_state=start, reset=flags))
     continued = to_numpy(plain(part, initial_state=start))
-    np.testing.assert_allclose(got[[0, 2]], continued[[0, 2]], atol=1e-5)
-    np.testing.assert_allclose(got[1], to_numpy(plain(part))[1], atol=1e-5)
+    np.testing.assert_allclose(actual[[0, 2]], continued[[0, 2]], atol=1e-5)
+    np.testing.assert_allclose(actual[1], to_numpy(plain(part))[1], atol=1e-5)
 
 
 @keras.saving.register_keras_serializable("seqkeras_tests")
 class Counter(keras.layers.Layer):
-    """A cell that counts its timesteps from where it says, and gives the count."""
+    """A cell that counts its timesteps from `first`, and outputs the count."""
 
     state_size = output_size = 1
 
@@ -334,21 +322,22 @@ class Counter(keras.layers.Layer):
 
 
 @pytest.mark.parametrize("width", [1, TIMESTEPS])
-def test_a_cell_of_ones_own_starts_again_from_its_own_initial_state(width):
+def test_a_custom_cell_starts_again_from_its_own_initial_state(width):
     layer = layers.RNN(Counter(), stateful=True, return_sequences=True)
     part = X[:, :TIMESTEPS]
     assert to_numpy(layer(part))[:, :, 0].tolist() == [[7, 8, 9, 10]] * ROWS
     flags = np.zeros((ROWS, width), bool)
     flags[0, 0] = flags[2, -1] = True
-    got = to_numpy(layer(part, reset=flags))[:, :, 0].tolist()
+    counts = to_numpy(layer(part, reset=flags))[:, :, 0].tolist()
     third = [7, 8, 9, 10] if width == 1 else [11, 12, 13, 7]
-    assert got == [[7, 8, 9, 10], [11, 12, 13, 14], third]
+    assert counts == [[7, 8, 9, 10], [11, 12, 13, 14], third]
 
 
 class Sums(keras.layers.Layer):
-    """A cell with a matrix for a state, all of whose numbers are the sum of what was read."""
+    """A cell whose state is a matrix, with the sum of all inputs in every place."""
 
-    state_size, output_size = [ROWS**2], ROWS**2
+    state_size = (ROWS**2,)
+    output_size = ROWS**2
 
     def get_initial_state(self, batch_size=None):
         return [keras.ops.zeros((batch_size, ROWS, ROWS))]
@@ -365,9 +354,9 @@ def test_a_row_of_a_state_with_more_axes_is_cleared_as_a_whole(width):
     layer(ones)
     flags = np.zeros((ROWS, width), bool)
     flags[1, 0] = True
-    got = to_numpy(layer(ones, reset=flags))
+    actual = to_numpy(layer(ones, reset=flags))
     counts = [[5, 6, 7, 8], [1, 2, 3, 4], [5, 6, 7, 8]]
-    np.testing.assert_array_equal(got, np.repeat(np.array(counts)[..., None], ROWS**2, axis=-1))
+    np.testing.assert_array_equal(actual, np.repeat(np.array(counts)[..., None], ROWS**2, -1))
 
 
 @every_kind
@@ -384,42 +373,44 @@ def test_reset_state_clears_every_row(kind):
 @pytest.mark.parametrize("width", [1, TIMESTEPS])
 def test_a_layer_of_another_precision_obeys_the_flags(policy, width):
     options = {"return_sequences": True, "dtype": policy}
-    layer, plain = layers.LSTM(5, stateful=True, **options), keras.layers.LSTM(5, **options)
-    for one in (layer, plain):
-        one.build((ROWS, TIMESTEPS, FEATURES))
+    layer = layers.LSTM(5, stateful=True, **options)
+    plain = keras.layers.LSTM(5, **options)
+    for either in (layer, plain):
+        either.build((ROWS, TIMESTEPS, FEATURES))
     randomized(layer)
     plain.set_weights(layer.get_weights())
     first, second = batched(X)[:2]
     flags = np.zeros((ROWS, width), bool)
     flags[1, 0] = True
     layer(first)
-    got = layer(second, reset=flags)
-    assert keras.backend.standardize_dtype(got.dtype) == layer.compute_dtype
-    got = to_numpy(got).astype("float32")
-    alone = to_numpy(plain(second)).astype("float32")
-    both = to_numpy(plain(np.concatenate([first, second], axis=1))).astype("float32")
+    outputs = layer(second, reset=flags)
+    assert keras.backend.standardize_dtype(outputs.dtype) == layer.compute_dtype
+    actual = to_numpy(outputs).astype("float32")
+    from_second = to_numpy(plain(second)).astype("float32")
+    from_first = to_numpy(plain(np.concatenate([first, second], axis=1))).astype("float32")
     tolerance = 0.03 if "bfloat16" in policy else 0.005
-    np.testing.assert_allclose(got[1], alone[1], atol=tolerance)
-    np.testing.assert_allclose(got[[0, 2]], both[[0, 2], TIMESTEPS:], atol=tolerance)
-    assert np.abs(alone - both[:, TIMESTEPS:]).max() > 4 * tolerance
+    np.testing.assert_allclose(actual[1], from_second[1], atol=tolerance)
+    np.testing.assert_allclose(actual[[0, 2]], from_first[[0, 2], TIMESTEPS:], atol=tolerance)
+    assert np.abs(from_second - from_first[:, TIMESTEPS:]).max() > 4 * tolerance
 
 
 @every_kind
 @pytest.mark.parametrize("stateful", [False, True])
 def test_config_weights_and_names_are_those_of_the_keras_layer(kind, stateful):
     options = {"stateful": stateful, "name": "memory", "go_backwards": True}
-    layer, plain = ours(kind, **options), stock(kind, **options)
-    for one in (layer, plain):
-        one.build((ROWS, TIMESTEPS, FEATURES))
+    layer = ours(kind, **options)
+    plain = stock(kind, **options)
+    for either in (layer, plain):
+        either.build((ROWS, TIMESTEPS, FEATURES))
     assert isinstance(layer, KINDS[kind][1])
-    assert [w.shape for w in layer.weights] == [w.shape for w in plain.weights]
+    assert [weight.shape for weight in layer.weights] == [weight.shape for weight in plain.weights]
 
     def uncounted(names):
-        """Without the numbers that Keras gives to each cell and object."""
+        """Remove the numbers that Keras gives to each cell and object."""
         return re.sub(r"(_\d+\b|'shared_object_id': \d+)", "", str(names))
 
-    paths = [[weight.path for weight in one.weights] for one in (layer, plain)]
-    assert uncounted(paths[0]) == uncounted(paths[1])
+    paths, expected = ([weight.path for weight in either.weights] for either in (layer, plain))
+    assert uncounted(paths) == uncounted(expected)
     assert uncounted(layer.get_config()) == uncounted(plain.get_config())
 
 
@@ -431,7 +422,7 @@ def test_a_layer_names_itself_as_the_keras_layer_does(make, name):
     assert make(3).name == name
 
 
-def test_flags_of_timesteps_use_up_no_names_of_layers():
+def test_flags_of_timesteps_do_not_use_up_names_of_layers():
     keras.backend.clear_session()
     layer = layers.GRU(3, stateful=True)
     flags = np.zeros((ROWS, TIMESTEPS), bool)
@@ -441,7 +432,7 @@ def test_flags_of_timesteps_use_up_no_names_of_layers():
 
 
 @every_kind
-def test_states_are_variables_and_no_weights(kind):
+def test_states_are_variables_but_not_weights(kind):
     model = stateful_model(ours(kind, stateful=True), head=keras.layers.Dense(1))
     (layer,) = [layer for layer in model.layers if isinstance(layer, layers.Resettable)]
     states = {id(state) for state in keras.tree.flatten(layer.states)}
@@ -455,18 +446,18 @@ def test_states_are_variables_and_no_weights(kind):
     assert not states & {id(variable) for variable in layer.weights}
 
 
-def test_a_layer_that_keeps_no_state_has_the_variables_of_keras():
-    layer, plain = layers.LSTM(3), keras.layers.LSTM(3)
-    for one in (layer, plain):
-        one(X)
+def test_a_stateless_layer_has_the_variables_of_keras():
+    layer = built(layers.LSTM(3), X.shape)
+    plain = built(keras.layers.LSTM(3), X.shape)
     assert len(layer.variables) == len(plain.variables)
 
 
 @every_kind
 def test_without_stateful_the_layer_is_the_keras_layer(kind):
-    layer, plain = ours(kind, return_sequences=True), stock(kind, return_sequences=True)
-    for one in (layer, plain):
-        one.build(X.shape)
+    layer = ours(kind, return_sequences=True)
+    plain = stock(kind, return_sequences=True)
+    for either in (layer, plain):
+        either.build(X.shape)
     randomized(layer)
     plain.set_weights(layer.get_weights())
     for _ in range(2):
@@ -475,7 +466,7 @@ def test_without_stateful_the_layer_is_the_keras_layer(kind):
 
 @pytest.mark.backends
 @every_kind
-def test_flags_without_a_kept_state_are_refused(kind):
+def test_flags_without_a_stored_state_are_refused(kind):
     with pytest.raises(ArgumentError, match="reset must be omitted where stateful=False"):
         ours(kind)(X, reset=np.ones((ROWS, 1), bool))
 
@@ -496,7 +487,7 @@ def test_flags_of_another_shape_are_refused_with_both_shapes(shape):
 
 
 def with_head(kind):
-    """A new stateful model and its stateless twin, of one number for each timestep."""
+    """Return a new stateful model and its stateless twin, with one number for each timestep."""
     model = stateful_model(
         ours(kind, stateful=True, return_sequences=True), head=keras.layers.Dense(1)
     )
@@ -506,10 +497,10 @@ def with_head(kind):
 
 
 def many_batches(count=6, width=TIMESTEPS, seed=0):
-    """Inputs, flags and targets of batches one after the other, as `fit` takes them."""
-    x = numbers(ROWS, count * TIMESTEPS, FEATURES)
-    flags = begun(np.random.default_rng(seed).random(x.shape[:2]) < 0.5 / width**0.5, width)
-    y = numbers(*x.shape[:2], 1, seed=2)
+    """Return inputs, flags and targets of successive batches, as `fit` takes them."""
+    x = random_array(ROWS, count * TIMESTEPS, FEATURES)
+    flags = valid_flags(np.random.default_rng(seed).random(x.shape[:2]) < 0.5 / width**0.5, width)
+    y = random_array(*x.shape[:2], 1, seed=2)
     stacked = [np.concatenate(np.split(part, count, axis=1)) for part in (x, flags, y)]
     batches = {"inputs": stacked[0], "reset": stacked[1][:, :width]}
     return batches, stacked[2], x, flags
@@ -530,20 +521,20 @@ def test_fit_evaluate_and_predict_obey_the_flags(options, width):
         pytest.skip("Keras takes one uncompiled step at a time on PyTorch")
     batches, _, x, flags = many_batches(width=width)
     model, twin = with_head("lstm")
-    alone = stretches_alone(from_every_start(twin, x), flags)
-    alone = np.concatenate(np.split(alone, x.shape[1] // TIMESTEPS, axis=1))
+    expected = outputs_of_each_sequence(outputs_from_every_start(twin, x), flags)
+    expected = np.concatenate(np.split(expected, x.shape[1] // TIMESTEPS, axis=1))
     model.compile(keras.optimizers.SGD(0.1), "mse", **options)
     batch = {"batch_size": ROWS, "verbose": 0}
-    np.testing.assert_allclose(model.predict(batches, **batch), alone, atol=1e-5)
-    # The right answers as targets: nothing is left to learn where the flags are obeyed.
-    assert model.evaluate(batches, alone, **batch) < 1e-10
-    history = model.fit(batches, alone, shuffle=False, epochs=2, **batch).history["loss"]
+    np.testing.assert_allclose(model.predict(batches, **batch), expected, atol=1e-5)
+    # With the correct outputs as targets, there is nothing to learn if the flags are obeyed.
+    assert model.evaluate(batches, expected, **batch) < 1e-10
+    history = model.fit(batches, expected, shuffle=False, epochs=2, **batch).history["loss"]
     assert max(history) < 1e-10
     for wrong in (False, True):
-        other = {**batches, "reset": np.full_like(batches["reset"], wrong)}
-        other["reset"][:ROWS, 0] = True
-        assert model.evaluate(other, alone, **batch) > 1e-5
-        assert model.fit(other, alone, shuffle=False, **batch).history["loss"][0] > 1e-6
+        wrong_batches = {**batches, "reset": np.full_like(batches["reset"], wrong)}
+        wrong_batches["reset"][:ROWS, 0] = True
+        assert model.evaluate(wrong_batches, expected, **batch) > 1e-5
+        assert model.fit(wrong_batches, expected, shuffle=False, **batch).history["loss"][0] > 1e-6
         model.set_weights(twin.get_weights())
 
 
@@ -560,11 +551,11 @@ def test_a_generator_may_give_the_batches(width):
             rows = slice(ROWS * number, ROWS * (number + 1))
             yield ({name: part[rows] for name, part in batches.items()},)
 
-    got = model.predict(generator(), steps=count, verbose=0)
-    np.testing.assert_allclose(got, expected, atol=1e-6)
+    outputs = model.predict(generator(), steps=count, verbose=0)
+    np.testing.assert_allclose(outputs, expected, atol=1e-6)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow alone")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a dataset of TensorFlow")
 @pytest.mark.parametrize("width", [1, TIMESTEPS])
 def test_the_graph_need_not_know_the_sizes_of_a_batch(width):
     import tensorflow as tf
@@ -609,16 +600,16 @@ def sum_of_squares():
         ("stacked cells", TIMESTEPS),
     ],
 )
-def test_a_gradient_ends_where_a_batch_or_a_stretch_begins(kind, width):
+def test_a_gradient_ends_where_a_batch_or_a_sequence_begins(kind, width):
     model, _ = with_head(kind)
     model.compile(keras.optimizers.SGD(0.1), sum_of_squares())
     before, part = batched(X)[:2]
-    y = numbers(ROWS, TIMESTEPS, 1, seed=3)
+    y = random_array(ROWS, TIMESTEPS, 1, seed=3)
     model.predict_on_batch({"inputs": before, "reset": np.ones((ROWS, 1), bool)})
     (layer,) = [layer for layer in model.layers if isinstance(layer, layers.Resettable)]
-    kept = [state.numpy().copy() for state in keras.tree.flatten(layer.states)]
-    assert all(np.abs(state).max() > 0.01 for state in kept)
-    # Row 1 begins anew at some timestep: up to there and from there on are two rows for the twin.
+    start_states = [state.numpy().copy() for state in keras.tree.flatten(layer.states)]
+    assert all(np.abs(state).max() > 0.01 for state in start_states)
+    # Row 1 starts a new sequence at some timestep. For the twin, the two sequences are two rows.
     new = 0 if width == 1 else 2
     flags = np.zeros((ROWS, width), bool)
     flags[1, new] = True
@@ -627,28 +618,28 @@ def test_a_gradient_ends_where_a_batch_or_a_stretch_begins(kind, width):
     weights[1, new:] = 0
     weights[ROWS, TIMESTEPS - new :] = 0
     targets = np.concatenate([y, np.roll(y[1:2], -new, axis=1)])
-    starts = [np.concatenate([state, np.zeros_like(state[:1])]) for state in kept]
+    starts = [np.concatenate([state, np.zeros_like(state[:1])]) for state in start_states]
 
     x = keras.Input((TIMESTEPS, FEATURES))
-    states = [keras.Input(state.shape[1:]) for state in kept]
+    states = [keras.Input(state.shape[1:]) for state in start_states]
     nested = keras.tree.pack_sequence_as(layer.states, states)
     plain = stock(kind, return_sequences=True)
     twin = keras.Model([x, *states], keras.layers.Dense(1)(plain(x, initial_state=list(nested))))
     twin.set_weights(model.get_weights())
     twin.compile(keras.optimizers.SGD(0.1), sum_of_squares())
 
-    unmoved = model.get_weights()
+    initial = model.get_weights()
     loss = model.train_on_batch({"inputs": part, "reset": flags}, y)
     expected = twin.train_on_batch([rows, *starts], targets, sample_weight=weights)
     assert float(loss) == pytest.approx(float(expected), rel=1e-4)
-    for old, got, wanted in zip(unmoved, model.get_weights(), twin.get_weights(), strict=True):
-        np.testing.assert_allclose(got, wanted, atol=1e-5)
-        assert np.abs(got - old).max() > 1e-3
+    assert_close(model.get_weights(), twin.get_weights(), tolerance=1e-5)
+    for old, new in zip(initial, model.get_weights(), strict=True):
+        assert np.abs(new - old).max() > 1e-3
 
 
 @pytest.mark.backends
 @pytest.mark.parametrize("width", [1, TIMESTEPS])
-def test_a_layer_with_dropout_trains_with_flags_and_drops_in_training_alone(width):
+def test_a_layer_with_dropout_trains_with_flags_and_drops_only_in_training(width):
     rates = {"dropout": 0.4, "recurrent_dropout": 0.4}
     layer = layers.LSTM(6, stateful=True, return_sequences=True, seed=1, **rates)
     model = randomized(stateful_model(layer, head=keras.layers.Dense(1)))
@@ -663,7 +654,7 @@ def test_a_layer_with_dropout_trains_with_flags_and_drops_in_training_alone(widt
     model.compile(keras.optimizers.SGD(0.0), "mse")
     history = model.fit(batches, y, shuffle=False, epochs=2, **batch).history["loss"]
     undropped = np.mean((expected - y) ** 2)
-    # Other masks in each epoch, and none of them is no mask.
+    # Each epoch draws another mask.
     assert min(abs(history[0] - undropped), abs(history[0] - history[1])) > 1e-5
     assert np.isfinite(history).all()
     model.compile(keras.optimizers.SGD(0.01), "mse")
@@ -685,7 +676,7 @@ def test_cells_with_dropout_train_with_flags():
 
 # -- files ---------------------------------------------------------------------------------------
 
-# Run in a folder of saved models. Only these imports: what else the layers need, they must bring.
+# Runs in a folder of saved models. These imports must be enough.
 LOAD = """
 import keras, numpy as np
 import seqkeras.layers
@@ -705,9 +696,9 @@ np.savez("outputs.npz", **results)
 
 @pytest.fixture(scope="module")
 def reloaded(tmp_path_factory):
-    """Outputs of a model of each kind, here and from its file in another process."""
+    """Return outputs of a model of each kind, from here and from its file in another process."""
     folder = tmp_path_factory.mktemp("saved")
-    flags = begun(np.random.default_rng(0).random(X.shape[:2]) < 0.2)
+    flags = valid_flags(np.random.default_rng(0).random(X.shape[:2]) < 0.2)
     np.savez(folder / "batches.npz", inputs=batched(X), reset=batched(flags))
     here = []
     for number, kind in enumerate(KINDS):
@@ -715,7 +706,7 @@ def reloaded(tmp_path_factory):
         here.append(read(model, X, flags))
         model.save(folder / f"{number}.keras")
     environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", LOAD],
         cwd=folder,
         env=environment,
@@ -723,7 +714,7 @@ def reloaded(tmp_path_factory):
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     with np.load(folder / "outputs.npz") as stored:
         there = [
             np.concatenate([stored[f"{number}_{step}"] for step in range(BATCHES)], axis=1)
@@ -739,7 +730,7 @@ def test_a_saved_model_gives_the_same_numbers_in_another_process(kind, reloaded)
     np.testing.assert_allclose(there, here, atol=1e-5)
 
 
-def test_a_file_begins_with_cleared_states(tmp_path):
+def test_a_loaded_model_has_cleared_states(tmp_path):
     model = twins("lstm")[0]
     part = {"inputs": X[:, :TIMESTEPS], "reset": np.zeros((ROWS, 1), bool)}
     model.predict_on_batch(part)
@@ -751,28 +742,28 @@ def test_a_file_begins_with_cleared_states(tmp_path):
 
 
 @every_kind
-def test_a_clone_has_states_of_its_own_and_gives_the_same_numbers(kind):
+def test_a_clone_has_its_own_states_and_the_same_outputs(kind):
     model = twins(kind)[0]
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
-    flags = begun(np.zeros((ROWS, LENGTH), bool))
-    parts, marks = batched(X), batched(flags)
+    flags = valid_flags(np.zeros((ROWS, LENGTH), bool))
+    parts = batched(X)
     expected = runs_of(kind)[0]
     # In turn, each from its own state.
-    for number, (part, mark) in enumerate(zip(parts, marks, strict=True)):
-        for one in (model, clone):
-            got = one.predict_on_batch({"inputs": part, "reset": mark})
-            np.testing.assert_allclose(got, batched(expected)[number], atol=1e-5)
+    for number, (part, reset) in enumerate(zip(parts, batched(flags), strict=True)):
+        for either in (model, clone):
+            outputs = either.predict_on_batch({"inputs": part, "reset": reset})
+            np.testing.assert_allclose(outputs, batched(expected)[number], atol=1e-5)
 
 
 @every_kind
 def test_a_layer_comes_back_from_its_config(kind):
     layer = ours(kind, stateful=True, return_sequences=True, zero_output_for_mask=True)
     config = keras.saving.serialize_keras_object(layer)
-    again = keras.saving.deserialize_keras_object(config)
-    assert type(again) is type(layer)
-    assert again.get_config() == layer.get_config()
-    assert again.states is None
+    copy = keras.saving.deserialize_keras_object(config)
+    assert type(copy) is type(layer)
+    assert copy.get_config() == layer.get_config()
+    assert copy.states is None
 
 
 # -- convolutions --------------------------------------------------------------------------------
@@ -782,7 +773,7 @@ SPACE = (4, 3, 2)
 
 @functools.cache
 def conv_twins(rank, masked, **options):
-    """A stateful ConvLSTM of each rank with flags, and Keras' own, stateless."""
+    """Return a stateful ConvLSTM of this rank with flags, and that of Keras, stateless."""
     options = {"return_sequences": True, "padding": "same", **options}
     shape = (*SPACE[:rank], FEATURES)
     inputs = {
@@ -814,19 +805,19 @@ def conv_twins(rank, masked, **options):
 @pytest.mark.parametrize("width", [1, TIMESTEPS])
 def test_convolutions_obey_flags(rank, masked, data_format, width):
     if data_format == "channels_first" and keras.backend.backend() == "tensorflow":
-        pytest.skip("TensorFlow convolves channels that come first on a GPU alone")
+        pytest.skip("TensorFlow convolves channels_first only on a GPU")
     model, twin = conv_twins(rank, masked, data_format=data_format)
     random = np.random.default_rng(rank)
-    flags = begun(random.random((ROWS, LENGTH)) < 0.2, width)
+    flags = valid_flags(random.random((ROWS, LENGTH)) < 0.2, width)
     mask = (random.random((ROWS, LENGTH)) < 0.8) | flags if masked else np.ones_like(flags)
-    x = numbers(ROWS, LENGTH, *SPACE[:rank], FEATURES)
-    got = read(model, x, flags, width, mask if masked else None)
+    x = random_array(ROWS, LENGTH, *SPACE[:rank], FEATURES)
+    outputs = read(model, x, flags, width, mask if masked else None)
     for row in range(ROWS):
         starts = [*np.flatnonzero(flags[row]), LENGTH]
         for start, end in itertools.pairwise(starts):
             used = mask[row, start:end]
             expected = twin.predict_on_batch(x[[row], start:end][:, used])[0]
-            np.testing.assert_allclose(got[row, start:end][used], expected, atol=1e-5)
+            np.testing.assert_allclose(outputs[row, start:end][used], expected, atol=1e-5)
 
 
 # -- states in files -----------------------------------------------------------------------------
@@ -835,10 +826,11 @@ def test_convolutions_obey_flags(rank, masked, data_format, width):
 @pytest.mark.backends
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 @pytest.mark.parametrize("kind", ["lstm", "stacked cells"])
-def test_states_are_kept_in_files_where_asked(kind, suffix, tmp_path):
+def test_save_state_keeps_the_states_in_files(kind, suffix, tmp_path):
     options = {"stateful": True, "return_sequences": True}
     model = randomized(stateful_model(ours(kind, **options, save_state=True)))
-    parts, flags = batched(X), np.zeros((ROWS, 1), bool)
+    parts = batched(X)
+    flags = np.zeros((ROWS, 1), bool)
     model.predict_on_batch({"inputs": parts[0], "reset": flags})
     file = tmp_path / f"model{suffix}"
     if suffix == ".keras":
@@ -858,22 +850,22 @@ def test_states_are_kept_in_files_where_asked(kind, suffix, tmp_path):
     fresh = without.predict_on_batch(batch)
     assert np.abs(fresh - expected).max() > 1e-3
     without.save_weights(tmp_path / "without.weights.h5")
-    again = stateful_model(ours(kind, **options, save_state=True))
-    again.load_weights(tmp_path / "without.weights.h5")
-    np.testing.assert_allclose(again.predict_on_batch(batch), fresh, atol=1e-6)
+    loaded = stateful_model(ours(kind, **options, save_state=True))
+    loaded.load_weights(tmp_path / "without.weights.h5")
+    np.testing.assert_allclose(loaded.predict_on_batch(batch), fresh, atol=1e-6)
 
 
-def test_states_of_other_rows_are_refused(tmp_path):
+def test_states_with_another_number_of_rows_are_refused(tmp_path):
     options = {"stateful": True, "save_state": True, "name": "memory"}
     stateful_model(ours("lstm", **options)).save_weights(tmp_path / "a.weights.h5")
-    other = stateful_model(ours("lstm", **options), rows=ROWS + 1)
+    wider = stateful_model(ours("lstm", **options), rows=ROWS + 1)
     expected = r"memory must be of shapes \[\(4, 5\), \(4, 5\)\]. Got: .*\[\(3, 5\), \(3, 5\)\]"
     with pytest.raises(ValueError, match=expected):
-        other.load_weights(tmp_path / "a.weights.h5")
+        wider.load_weights(tmp_path / "a.weights.h5")
 
 
 @every_kind
-def test_save_state_is_in_the_config_only_where_it_is_asked_for(kind):
+def test_save_state_is_in_the_config_only_if_set(kind):
     assert "save_state" not in ours(kind, stateful=True).get_config()
     layer = ours(kind, stateful=True, save_state=True)
     assert type(layer).from_config(layer.get_config()).save_state is True

@@ -1,9 +1,9 @@
-"""How the files beside this one were made: by Keras 2 itself, in an environment of its own.
+"""Write the files next to this one, with Keras 2, in a separate environment.
 
     pip install tensorflow-cpu==2.15.1
     python make_legacy.py
 
-cuDNN layers can be made and saved on any machine, but run on a GPU alone. So their outputs are
+cuDNN layers can be made and saved on any machine, but run on a GPU only. So their outputs are
 those of a twin made of plain layers, into which Keras 2 loaded the same file.
 """
 
