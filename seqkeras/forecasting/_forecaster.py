@@ -198,8 +198,8 @@ class Forecaster(BaseEstimator):
                 `future` lacks a column.
             DataError: `future` or `df` lacks rows or values; the error says which.
         """
-        request = self._fitted.request(horizon, future, df, fill)
-        return request.panel.answer(self._fitted.forecast(request))
+        request = self.check_fitted().request(horizon, future, df, fill)
+        return request.panel.answer(self.check_fitted().forecast(request))
 
     def sample(
         self,
@@ -235,7 +235,7 @@ class Forecaster(BaseEstimator):
             >>> paths.columns.tolist(), len(paths)
             (['ds', 'path-1', 'path-2', 'path-3'], 6)
         """
-        return self._fitted.sample(count, seed=seed, horizon=horizon, future=future)
+        return self.check_fitted().sample(count, seed=seed, horizon=horizon, future=future)
 
     def future_frame(
         self, *, horizon: int | None = None, df: "pd.DataFrame | pd.Series | None" = None
@@ -252,7 +252,7 @@ class Forecaster(BaseEstimator):
         Raises:
             NotFittedError: `fit` was not called.
         """
-        fitted = self._fitted
+        fitted = self.check_fitted()
         panel = fitted.panel if df is None else fitted.read_other(df, "raise")[0]
         return panel.future_frame(fitted.steps(horizon))
 
@@ -278,7 +278,7 @@ class Forecaster(BaseEstimator):
             >>> str(forecaster.update(df.iloc[-1:]).predict().ds[0].date())
             '1961-01-01'
         """
-        self.fitted_ = _updates.update(self._fitted, rows)
+        self.fitted_ = _updates.update(self.check_fitted(), rows)
         return self
 
     def stepper(self, *, implementation: str = "auto") -> ForecastStepper:
@@ -297,7 +297,7 @@ class Forecaster(BaseEstimator):
             NotFittedError: `fit` was not called.
             ArgumentError: `"program"` is asked for, and the network cannot be exported.
         """
-        return ForecastStepper(self._fitted, implementation)
+        return ForecastStepper(self.check_fitted(), implementation)
 
     def score(self, df: "pd.DataFrame", y: None = None) -> float:
         """Return minus the mean absolute error on rows that follow the history, for scikit-learn.
@@ -313,7 +313,7 @@ class Forecaster(BaseEstimator):
             NotFittedError, DataError: as `update`.
         """
         _check_no_target(y)
-        return _updates.score(self._fitted, df)
+        return _updates.score(self.check_fitted(), df)
 
     def encode(self, df: "pd.DataFrame | None" = None) -> "pd.DataFrame":
         """Return the last state of the recurrent layers for each series: an embedding.
@@ -330,7 +330,7 @@ class Forecaster(BaseEstimator):
             ArgumentError: the network has no recurrent layer.
             DataError: a series was not fitted, or is shorter than the lookback.
         """
-        return self._fitted.encode(df)
+        return self.check_fitted().encode(df)
 
     def plot(
         self,
@@ -357,7 +357,7 @@ class Forecaster(BaseEstimator):
             ArgumentError: no series of that id.
             MissingDependencyError: matplotlib is not installed.
         """
-        fitted = self._fitted
+        fitted = self.check_fitted()
         columns = fitted.panel.columns
         panel = fitted.newest.take(fitted.panel.numbers(series))
         request = fitted.request(None, future)
@@ -376,7 +376,7 @@ class Forecaster(BaseEstimator):
         Raises:
             NotFittedError: `fit` was not called.
         """
-        _saving.save(path, self.get_params(deep=False), self._fitted)
+        _saving.save(path, self.get_params(deep=False), self.check_fitted())
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: dict[str, Any] | None = None) -> Self:
@@ -398,8 +398,12 @@ class Forecaster(BaseEstimator):
         forecaster.fitted_ = fitted
         return forecaster
 
-    @property
-    def _fitted(self) -> Fitted:
+    def check_fitted(self) -> Fitted:
+        """Return what `fit` found.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+        """
         if not hasattr(self, "fitted_"):
             raise NotFittedError("This Forecaster is not fitted. Call fit(df) first.")
         return self.fitted_

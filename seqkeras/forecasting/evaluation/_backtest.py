@@ -16,7 +16,7 @@ from seqkeras.forecasting import _plots
 from seqkeras.forecasting._forecaster import Forecaster
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import Actuals, MethodForecast, tables
-from seqkeras.forecasting.fitted._origins import Origins, check_names, origin_frame, seasonal_scales
+from seqkeras.forecasting.fitted._origins import Origins, check_names, origin_frame, scales_before
 from seqkeras.forecasting.fitted._tracking import forecast_at
 from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._forms import as_pandas
@@ -211,7 +211,7 @@ def score_forecasts(
     settings = forecaster.settings()
     season = settings.season_length or panel.calendar.season_length
     numbers, series = np.unique(origins.series, return_inverse=True)
-    scales = seasonal_scales(panel.values, panel.values.lengths - schedule.rows, season)
+    scales = scales_before(panel.values, panel.values.lengths - schedule.rows, season)
     values = origins.after(panel.values, horizon)[:, gap:].astype(np.float64)
     actuals = Actuals(series, values, panel.ids[numbers], scales[numbers])
 
