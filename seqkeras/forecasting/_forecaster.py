@@ -24,6 +24,7 @@ from seqkeras.forecasting.fitted._intervals import KINDS, ConformalIntervals, ch
 from seqkeras.forecasting.fitted._stepper import ForecastStepper
 from seqkeras.forecasting.fitting._feedback import check_teacher_forcing
 from seqkeras.forecasting.fitting._fit import Fitted, Fitting
+from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._future import read_future
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import read_alike, read_panel
@@ -240,16 +241,19 @@ class Forecaster(BaseEstimator):
         _check_no_target(y)
         panel = read_panel(
             df,
-            id_col=id_col,
-            time_col=time_col,
-            target_col=target_col,
-            freq=freq,
-            past_covariates=past_covariates,
-            future_covariates=future_covariates,
-            static_covariates=static_covariates,
-            calendar=calendar,
-            missing=missing,
-            fill=fill,
+            Columns(
+                id=id_col,
+                time=time_col,
+                target=target_col,
+                freq=freq,
+                past=past_covariates,
+                future=future_covariates,
+                static=static_covariates,
+                calendar=calendar,
+                missing=missing,
+                fill=fill,
+                short_series=self.short_series,
+            ),
         )
         return self._take(Fitting.of(self, panel).run())
 

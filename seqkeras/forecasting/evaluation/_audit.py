@@ -11,7 +11,8 @@ from seqkeras._checks import bad_argument
 from seqkeras.forecasting._forecaster import Forecaster
 from seqkeras.forecasting.evaluation._backtest import Fold, Schedule, read_history, run_fold
 from seqkeras.forecasting.fitted._tracking import forecast_at
-from seqkeras.forecasting.frames._panel import Columns, Panel
+from seqkeras.forecasting.frames._columns import ColumnNames
+from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import split_last
 from seqkeras.forecasting.networks._predict import Forecasts
 
@@ -98,7 +99,7 @@ def _changed(df: pd.DataFrame, rows: int, horizon: int, panel: Panel) -> pd.Data
     return df.assign(**{name: _other(df[name], left, last) for name, last in late.items()})
 
 
-def _rows_left(df: pd.DataFrame, columns: Columns) -> npt.NDArray[np.int64]:
+def _rows_left(df: pd.DataFrame, columns: ColumnNames) -> npt.NDArray[np.int64]:
     """How many rows of its series come behind each row."""
     if columns.id is None:
         return np.arange(len(df))[::-1]

@@ -17,6 +17,7 @@ from seqkeras.forecasting.evaluation._scores import Guess, Truth, tables
 from seqkeras.forecasting.fitted._origins import Origins, seasonal_scales
 from seqkeras.forecasting.fitted._tracking import forecast_at
 from seqkeras.forecasting.fitted._updates import read_known
+from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._forms import as_pandas
 from seqkeras.forecasting.frames._panel import Panel, by_series
 from seqkeras.forecasting.frames._reading import read_panel, split_last
@@ -160,6 +161,11 @@ def backtest(
     return replace(found, frame=panel.shape.native(found.frame, "cutoff", panel.columns.time))
 
 
+def _columns_of(keywords: dict[str, Any]) -> Columns:
+    names = [name.removesuffix("_col").removesuffix("_covariates") for name in keywords]
+    return Columns(**dict(zip(names, keywords.values(), strict=True)))
+
+
 def read_history(
     forecaster: "Forecaster", df: Any, rows: int, columns: dict[str, Any]
 ) -> tuple[pd.DataFrame, Panel, dict[str, Any]]:
@@ -170,7 +176,7 @@ def read_history(
     if columns.get("fill") == "interpolate":
         fix = "Lines would lead to values after a cutoff: use 'mask', or fill df before."
         raise bad_argument("fill", "interpolate", "'raise' or 'mask' in a backtest", fix)
-    panel = read_panel(df, **{"missing": "mask"} | columns).long_enough(
+    panel = read_panel(df, _columns_of(columns)).long_enough(
         rows + 1,
         why=f"1 + {rows} to hold out",
         short_series=forecaster.short_series,

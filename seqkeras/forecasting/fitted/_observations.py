@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from seqkeras._checks import bad_argument, nearest
 from seqkeras.errors import DataError
+from seqkeras.forecasting.frames._columns import ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, codes_of, plain
-from seqkeras.forecasting.frames._panel import Columns
 from seqkeras.forecasting.frames._rows import LARGEST, are_targets
 from seqkeras.forecasting.networks._predict import are_counts
 
@@ -30,7 +30,7 @@ class Readings:
         counts: whether targets are counts.
     """
 
-    columns: Columns
+    columns: ColumnNames
     numbers: dict[Any, int]
     covariates: Covariates
     masked: bool

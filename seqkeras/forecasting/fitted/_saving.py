@@ -18,9 +18,10 @@ from seqkeras.forecasting.calendars import _calendar_features
 from seqkeras.forecasting.calendars._calendar import Calendar, to_integers
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals, check_levels
 from seqkeras.forecasting.fitting._fit import Fitted
+from seqkeras.forecasting.frames._columns import ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._forms import Shape
-from seqkeras.forecasting.frames._panel import Columns, Panel, dtype_of, restore_panel
+from seqkeras.forecasting.frames._panel import Panel, dtype_of, restore_panel
 from seqkeras.forecasting.networks._build import NetworkSizes, check_network
 from seqkeras.forecasting.networks._ensemble import members_of, networks_of
 from seqkeras.forecasting.networks._inputs import CovariateScaler, Inputs
@@ -205,7 +206,7 @@ def _restore_panel(header: dict[str, Any], arrays: dict[str, Any]) -> Panel:
     _check_plain(header)
     _check_parts(header, arrays, values)
     panel = restore_panel(
-        Columns(**header["columns"]),
+        ColumnNames(**header["columns"]),
         Calendar(**header["calendar"]),
         ids=(header["ids"], header["ids_dtype"]),
         last=arrays["last"],
