@@ -135,7 +135,7 @@ def _forecast(options: argparse.Namespace) -> None:
     options.file.open("rb").close()
     with _notices_held_back():
         from seqkeras.forecasting import Forecaster
-        from seqkeras.forecasting.frames._panel import DEFAULT_ID
+        from seqkeras.forecasting.frames._columns import DEFAULT_ID
         from seqkeras.forecasting.frames._reading import split_last
         from seqkeras.forecasting.frames._tables import read_file, write_file
 

@@ -12,6 +12,7 @@ from seqkeras.forecasting.evaluation._holdout import evaluate_holdout as evaluat
 from seqkeras.forecasting.evaluation._tune import Tuning as Tuning
 from seqkeras.forecasting.evaluation._tune import tune as tune
 from seqkeras.forecasting.fitted._stepper import ForecastStepper as ForecastStepper
+from seqkeras.forecasting.frames._columns import Columns as Columns
 from seqkeras.forecasting.frames._datasets import load_air_passengers as load_air_passengers
 from seqkeras.forecasting.inspection._components import Components as Components
 from seqkeras.forecasting.inspection._importance import Importance as Importance

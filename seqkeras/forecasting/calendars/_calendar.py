@@ -292,7 +292,7 @@ def _infer_offset(times: pd.DatetimeIndex, indptr: npt.NDArray[np.int64]) -> str
     if np.all(np.diff(indptr) < 3):
         raise DataError(_no_frequency("fewer than three rows in each series"))
     shown = ", ".join(str(stamp) for stamp in times[:4])
-    raise DataError(_no_frequency(f"irregular stamps: {shown}, ..."))
+    raise DataError(_no_frequency(f"irregular timestamps, {shown}, ..."))
 
 
 def _infer(stamps: pd.DatetimeIndex) -> str | None:
@@ -305,6 +305,6 @@ def _infer(stamps: pd.DatetimeIndex) -> str | None:
 
 def _no_frequency(why: str) -> str:
     return (
-        f"df shows no frequency of its time stamps ({why}). Give it as freq=..., for example "
-        "freq='D', after bringing the stamps to a regular grid, for example with df.resample."
+        f"df must have timestamps of one frequency. Got: {why}. Bring them to a regular grid, for "
+        "example with df.resample, and pass Columns(freq=...), such as freq='D'."
     )

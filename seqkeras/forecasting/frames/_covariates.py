@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting.calendars import _calendar_features
 from seqkeras.forecasting.calendars._calendar import Calendar
@@ -205,17 +204,6 @@ class Known:
     def take(self, series: npt.NDArray[np.int64]) -> "Known":
         """Some of the series."""
         return Known(self.rows.take(series), self.static[series], self.categories[series])
-
-
-def check_names(argument: str, names: Any) -> tuple[str, ...]:
-    """The names of columns as a tuple; one name alone is one column."""
-    if isinstance(names, str):
-        return (names,)
-    if not isinstance(names, (list, tuple, pd.Index)) or not all(
-        isinstance(name, str) for name in names
-    ):
-        raise bad_argument(argument, names, "a list of names of columns")
-    return tuple(names)
 
 
 def _is_words(dtype: Any, *, static: bool) -> bool:

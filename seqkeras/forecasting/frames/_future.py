@@ -45,8 +45,10 @@ def read_future(panel: Panel, future: Any, horizon: int) -> npt.NDArray[np.float
 
 def _refuse(future: Any) -> None:
     if future is not None:
-        fix = "Name its columns in fit: future_covariates=[...]."
-        raise bad_argument("future", type(future).__name__, "left away without covariates", fix)
+        fix = "Name its columns in fit: Columns(future=[...])."
+        raise bad_argument(
+            "future", type(future).__name__, "omitted without future covariates", fix
+        )
 
 
 def _aligned(panel: Panel, future: Any, times: pd.Index, horizon: int) -> pd.DataFrame:

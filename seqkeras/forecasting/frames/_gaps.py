@@ -59,7 +59,7 @@ def find_gaps(times: pd.Index, indptr: Numbers, calendar: Calendar) -> Grid | in
     if rows.sum(dtype=np.float64) > MOST * len(times):
         raise DataError(
             f"df has {len(times)} rows, and with its gaps filled it would have {rows.sum():,} at "
-            f"frequency {calendar.freq!r}. Give the right one as freq=..., or cut df."
+            f"frequency {calendar.freq!r}. Pass the right one as Columns(freq=...), or cut df."
         )
     bounds = np.concatenate([[0], np.cumsum(rows)])
     number = np.arange(bounds[-1]) - np.repeat(bounds[:-1], rows)

@@ -12,28 +12,13 @@ import pandas as pd
 from seqkeras._checks import bad_argument, nearest
 from seqkeras.errors import DataError, SkippedSeriesWarning
 from seqkeras.forecasting.calendars._calendar import Calendar, from_integers
+from seqkeras.forecasting.frames._columns import DEFAULT_ID, ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._forms import Shape, to_long
 from seqkeras.windows import GroupedArray
 
-DEFAULT_ID = "unique_id"
-
 #: The way out where some series cannot be used.
-SKIP = ", or pass short_series='skip'"
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The names of the columns; `id` is None for a frame of one series."""
-
-    id: str | None
-    time: str
-    target: str
-
-    def name(self, identity: Any) -> str:
-        """How messages call the series of this id."""
-        plain = identity.item() if isinstance(identity, np.generic) else identity
-        return "The series" if self.id is None else f"Series {plain!r}"
+SKIP = ", or pass Columns(short_series='skip')"
 
 
 @dataclass(frozen=True)
@@ -51,7 +36,7 @@ class Panel:
         shape: the form that the frame had.
     """
 
-    columns: Columns
+    columns: ColumnNames
     ids: pd.Index
     last: pd.Index
     calendar: Calendar
@@ -274,7 +259,7 @@ def _chosen(ids: pd.Index, key: str | None, series: Any) -> list[Any]:
 
 
 def restore_panel(
-    columns: Columns,
+    columns: ColumnNames,
     calendar: Calendar,
     *,
     ids: tuple[list[Any], Any],

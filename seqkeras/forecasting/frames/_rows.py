@@ -11,10 +11,11 @@ import pandas as pd
 from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting.calendars._calendar import Calendar, to_integers
+from seqkeras.forecasting.frames._columns import ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._forms import Shape
 from seqkeras.forecasting.frames._gaps import find_gaps, interpolate
-from seqkeras.forecasting.frames._panel import Columns, Panel
+from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.windows import GroupedArray
 
 INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
@@ -44,7 +45,7 @@ class Rows:
     values: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, df: pd.DataFrame, columns: Columns, freq: Any) -> "Rows":
+    def of(cls, df: pd.DataFrame, columns: ColumnNames, freq: Any) -> "Rows":
         codes, ids = _series_of(df, columns)
         order = np.argsort(codes, kind="stable")
         indptr = np.concatenate([[0], np.cumsum(np.bincount(codes))])
@@ -70,7 +71,12 @@ class Rows:
         return np.diff(self.series) == 0
 
     def filled(
-        self, df: pd.DataFrame, columns: Columns, missing: str, fill: str, covariates: Covariates
+        self,
+        df: pd.DataFrame,
+        columns: ColumnNames,
+        missing: str,
+        fill: str,
+        covariates: Covariates,
     ) -> "Rows":
         """With the targets, and with a row for every stamp, as far as `fill` allows."""
         values = _targets(df[columns.target], columns, self, missing)
@@ -83,8 +89,8 @@ class Rows:
         if isinstance(grid, int):
             raise self._gap(grid, columns)
         if covariates.columns:
-            fix = "Put the missing rows into df, with the covariates that they have."
-            raise bad_argument("fill", fill, "'raise' beside covariates", fix)
+            fix = "Put the missing rows into df, with their covariates."
+            raise bad_argument("fill", fill, "'raise' with covariates", fix)
         spread = grid.spread(values)
         if fill == "interpolate":
             added = np.ones(len(spread), dtype=bool)
@@ -93,7 +99,7 @@ class Rows:
         return replace(self, times=grid.times, indptr=grid.indptr, values=spread)
 
     def panel(
-        self, df: pd.DataFrame, columns: Columns, covariates: Covariates, shape: Shape
+        self, df: pd.DataFrame, columns: ColumnNames, covariates: Covariates, shape: Shape
     ) -> Panel:
         """The panel with the covariates of the frame."""
         known = Known.nothing(self.indptr)
@@ -102,7 +108,7 @@ class Rows:
         last, values = self.times[self.indptr[1:] - 1], GroupedArray(self.values, self.indptr)
         return Panel(columns, self.ids, last, self.calendar, values, known, covariates, shape)
 
-    def _known(self, df: pd.DataFrame, columns: Columns, covariates: Covariates) -> Known:
+    def _known(self, df: pd.DataFrame, columns: ColumnNames, covariates: Covariates) -> Known:
         # Without covariates in columns, rows may have been put in that df does not have.
         needed = df[list(covariates.columns)]
         ordered = needed.iloc[self.order] if covariates.columns else needed
@@ -120,7 +126,7 @@ class Rows:
         )
         return Known(GroupedArray(rows, self.indptr), numbers, words)
 
-    def _check_static(self, column: pd.Series, columns: Columns) -> None:
+    def _check_static(self, column: pd.Series, columns: ColumnNames) -> None:
         changes = self.follows & (np.diff(pd.factorize(column)[0]) != 0)
         if changes.any():
             row = int(np.argmax(changes)) + 1
@@ -128,10 +134,10 @@ class Rows:
                 f"Column {column.name!r} is to be static, but in {self._name(row, columns, True)} "
                 f"it changes at {self.times[row]}, from {str(column.iloc[row - 1])!r} to "
                 f"{str(column.iloc[row])!r}. Make it one value for each series, or one of the "
-                "past_covariates or future_covariates."
+                "columns in Columns(past=...) or Columns(future=...)."
             )
 
-    def check_some(self, columns: Columns) -> None:
+    def check_some(self, columns: ColumnNames) -> None:
         """Refuses a series without a single target."""
         present = ~np.isnan(self.values)
         if not present.all():
@@ -140,22 +146,22 @@ class Rows:
                 empty = self._name(self.indptr[int(np.argmin(some))], columns)
                 raise DataError(f"{empty} has no target at all. Drop its rows.")
 
-    def _gap(self, row: int, columns: Columns) -> DataError:
+    def _gap(self, row: int, columns: ColumnNames) -> DataError:
         before, now = self.times[row - 1], self.times[row]
         expected = self.calendar.move(self.times[row - 1 : row], 1)[0]
         return DataError(
             f"{self._name(row, columns)} has a gap or an irregular step: after {before} comes "
             f"{now}, expected {expected} at frequency {self.calendar.freq!r}. Fill in the missing "
-            "rows, or say which frequency is meant with freq=..."
+            "rows, or pass the right frequency as Columns(freq=...)."
         )
 
-    def _name(self, row: Any, columns: Columns, small: bool = False) -> str:
+    def _name(self, row: Any, columns: ColumnNames, small: bool = False) -> str:
         number = int(np.searchsorted(self.indptr, row, side="right")) - 1
         name = columns.name(self.ids[number])
         return name[0].lower() + name[1:] if small else name
 
 
-def _series_of(df: pd.DataFrame, columns: Columns) -> tuple[npt.NDArray[np.int64], pd.Index]:
+def _series_of(df: pd.DataFrame, columns: ColumnNames) -> tuple[npt.NDArray[np.int64], pd.Index]:
     if columns.id is None:
         return np.zeros(len(df), np.int64), pd.Index([0])
     codes, ids = pd.factorize(df[columns.id])
@@ -173,7 +179,7 @@ def _series_of(df: pd.DataFrame, columns: Columns) -> tuple[npt.NDArray[np.int64
     return codes.astype(np.int64), pd.Index(ids, name=columns.id)
 
 
-def stamps_of(column: pd.Series, columns: Columns) -> tuple[pd.Index, str]:
+def stamps_of(column: pd.Series, columns: ColumnNames) -> tuple[pd.Index, str]:
     """The stamps, integers as int64, and the dtype of stamps to be given."""
     times = pd.Index(column)
     if not (isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)) or times.dtype.kind in "iu"):
@@ -194,7 +200,7 @@ def stamps_of(column: pd.Series, columns: Columns) -> tuple[pd.Index, str]:
     return times, str(times.dtype)
 
 
-def _check_zone(times: pd.Index, columns: Columns) -> None:
+def _check_zone(times: pd.Index, columns: ColumnNames) -> None:
     """Raises for a time zone that has no name by which it is found again, such as dateutil's."""
     try:
         pd.api.types.pandas_dtype(str(times.dtype))
@@ -206,7 +212,7 @@ def _check_zone(times: pd.Index, columns: Columns) -> None:
 
 
 def _check_order(
-    times: pd.Index, follows: npt.NDArray[np.bool_], ids: pd.Index, columns: Columns
+    times: pd.Index, follows: npt.NDArray[np.bool_], ids: pd.Index, columns: ColumnNames
 ) -> None:
     wrong = follows & (np.diff(to_integers(times)) <= 0)
     if not wrong.any():
@@ -214,7 +220,7 @@ def _check_order(
     row = int(np.argmax(wrong)) + 1
     name, before, now = columns.name(ids[row]), times[row - 1], times[row]
     if before == now and columns.id is None:
-        fix = "Drop one of them; if df holds several series, name the column of their ids: id_col."
+        fix = "Drop one of them, or name the column of series ids: Columns(id=...)."
         raise DataError(f"{name} has the time stamp {now} twice. {fix}")
     if before == now:
         raise DataError(f"{name} has the time stamp {now} twice. Drop or merge one of them.")
@@ -230,7 +236,7 @@ def are_targets(values: npt.NDArray[np.float64], *, masked: bool) -> npt.NDArray
 
 
 def _targets(
-    column: pd.Series, columns: Columns, rows: Rows, missing: str
+    column: pd.Series, columns: ColumnNames, rows: Rows, missing: str
 ) -> npt.NDArray[np.float64]:
     """The targets in the order of the rows, NaN for what is missing."""
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_complex_dtype(column):
@@ -243,7 +249,7 @@ def _targets(
     if not usable.all():
         wrong = np.flatnonzero(~usable)
         row = wrong[np.argmin(rows.order[wrong])]
-        hint = ", or pass missing='mask'" if np.isnan(values[row]) else ""
+        hint = ", or pass Columns(missing='mask')" if np.isnan(values[row]) else ""
         raise DataError(
             f"{rows._name(row, columns)} has the target {values[row]} in row {rows.order[row]} of "
             f"df ({len(wrong)} such rows in all). Every {columns.target!r} must be a finite number "

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import bad_argument, nearest
 from seqkeras._lazy import optional
 from seqkeras.errors import DataError
-from seqkeras.forecasting.frames._reading import check_column
 
 
 def read_file(path: str | Path, *, time_col: str, id_col: str | None = None) -> pd.DataFrame:
@@ -40,7 +39,10 @@ def read_file(path: str | Path, *, time_col: str, id_col: str | None = None) -> 
     except (ValueError, OSError) as error:
         fix = "Save it as csv in UTF-8 with a header and equally long rows, or as parquet."
         raise DataError(f"{path} cannot be read as {kind[1:]}: {_line(error)}. {fix}") from error
-    check_column(df, "time_col", time_col)
+    if time_col not in df.columns:
+        names = ", ".join(repr(name) for name in df.columns[:20])
+        fix = nearest(time_col, df.columns)
+        raise bad_argument("time_col", time_col, f"a column of {path}, which has {names}", fix)
     if pd.api.types.is_string_dtype(df[time_col]):
         try:
             df[time_col] = _stamps(df[time_col])

@@ -11,6 +11,7 @@ from seqkeras.forecasting import Forecaster
 from seqkeras.forecasting.calendars._calendar import Calendar
 from seqkeras.forecasting.calendars._calendar_features import choose
 from seqkeras.forecasting.calendars._holidays import _dates, count
+from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.forecasting.networks._features import covariate_parts
 
@@ -95,8 +96,8 @@ def test_a_forecast_knows_the_holidays_of_its_horizon(tmp_path, monkeypatch):
 
 
 def test_one_column_of_holidays_stands_among_pairs_of_sine_and_cosine(panel):
-    names = {"future_covariates": ["promo"], "calendar": ["day_of_week", "holidays:DE", "month"]}
-    one, two = (read_panel(panel.assign(promo=list("ab" * 105)), **names) for _ in range(2))
+    columns = Columns(future=["promo"], calendar=["day_of_week", "holidays:DE", "month"])
+    one, two = (read_panel(panel.assign(promo=list("ab" * 105)), columns) for _ in range(2))
     other = replace(two.covariates, words={"promo": ("b", "c", "d")})
     known = one.covariates.recode(one.known, other).rows.values
     assert known.shape[1] == other.future_width == 3 + 2 + 1 + 2

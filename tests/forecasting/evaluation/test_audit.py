@@ -8,6 +8,7 @@ import pytest
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Forecaster, audit_leaks
 from seqkeras.forecasting.evaluation._audit import _changed, _learned
+from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import read_panel
 
 quick = functools.partial(Forecaster, lookback=10, units=3, epochs=2, seed=0, progress=False)
@@ -79,7 +80,10 @@ def test_covariates_that_were_prepared_from_all_rows_are_found():
 
 def test_what_is_not_known_at_a_cutoff_is_changed_and_nothing_else():
     df = shops()
-    panel = read_panel(df, **COLUMNS)
+    panel = read_panel(
+        df,
+        Columns(past=["load", "open"], future=["price", "promo"], static=["kind"], calendar="auto"),
+    )
     changed = _changed(df, 6, 4, panel)
     for shop in ("east", "west"):
         before, after = (one[one.unique_id == shop].reset_index(drop=True) for one in (df, changed))

@@ -7,6 +7,7 @@ from seqkeras import multi_output
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Forecaster
 from seqkeras.forecasting.evaluation._space import as_space, default_space, described
+from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.likelihoods import Gaussian, Quantiles
 
@@ -15,7 +16,7 @@ optuna = pytest.importorskip("optuna", reason="needs the extra tune")
 
 def panel_of(rows, **columns):
     stamps = pd.date_range("2024-01-01", periods=rows)
-    return read_panel(pd.DataFrame({"ds": stamps, "y": 1.0, "load": 2.0}), **columns)
+    return read_panel(pd.DataFrame({"ds": stamps, "y": 1.0, "load": 2.0}), Columns(**columns))
 
 
 def test_what_is_searched_holds_the_forecaster_itself():
@@ -77,7 +78,7 @@ def test_answers_are_fed_back_where_that_is_trained():
 def test_networks_that_cannot_be_used_or_are_slow_are_left_out():
     names = {
         "plain": default_space(Forecaster(4), panel_of(100))[0]["model"],
-        "past": default_space(Forecaster(4), panel_of(100, past_covariates=["load"]))[0]["model"],
+        "past": default_space(Forecaster(4), panel_of(100, past=["load"]))[0]["model"],
         "head": default_space(Forecaster(4, head="gaussian"), panel_of(100))[0]["model"],
     }
     assert "recursive" in names["plain"]

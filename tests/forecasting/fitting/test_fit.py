@@ -26,7 +26,7 @@ def test_targets_that_intervals_are_measured_on_are_counted(lengths, horizon, sh
         for i, n in enumerate(lengths)
     )
     df["y"] = df.y.where((random.random(len(df)) >= share) | (df.ds == 0))
-    panel = read_panel(df, missing="mask")
+    panel = read_panel(df)
     held_out = np.array([0 if n < horizon + 2 else horizon + n % 3 for n in lengths])
     held_out = np.minimum(held_out, lengths)
     counted = sum(

@@ -6,15 +6,12 @@ import pytest
 
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting.calendars._calendar import Calendar
+from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._reading import read_alike, read_panel
 from seqkeras.windows import GroupedArray
 
-NAMES = {
-    "past_covariates": ["wind"],
-    "future_covariates": ["temperature", "weather"],
-    "static_covariates": ["area", "kind", "open"],
-}
+COLUMNS = Columns(past=["wind"], future=["temperature", "weather"], static=["area", "kind", "open"])
 
 
 @pytest.fixture
@@ -32,7 +29,7 @@ def shops(panel):
 
 
 def test_covariates_stand_row_for_row_beside_the_targets(shops):
-    panel = read_panel(shops, **NAMES, calendar=["day_of_week"])
+    panel = read_panel(shops, replace(COLUMNS, calendar=["day_of_week"]))
     first = shops[shops.unique_id == "a"]
     rows = panel.known.rows[0]
     assert rows[:, 0].tolist() == first.wind.tolist()
@@ -46,7 +43,7 @@ def test_covariates_stand_row_for_row_beside_the_targets(shops):
 
 
 def test_static_words_are_integers_and_static_numbers_are_numbers(shops):
-    panel = read_panel(shops, **NAMES)
+    panel = read_panel(shops, COLUMNS)
     assert panel.known.static.tolist() == [[0], [100], [200]]
     assert panel.covariates.words["kind"] == ("big", "small")
     assert panel.covariates.words["open"] == (False, True)
@@ -55,7 +52,7 @@ def test_static_words_are_integers_and_static_numbers_are_numbers(shops):
 
 
 def test_words_never_seen_are_0(shops):
-    fitted = read_panel(shops, **NAMES)
+    fitted = read_panel(shops, COLUMNS)
     new = shops[shops.unique_id == "b"].assign(unique_id="new", kind="huge", weather="hail")
     read = read_alike(new, fitted, missing="mask", fill="raise")
     assert read.known.categories.tolist() == [[0, 2]]
@@ -65,7 +62,7 @@ def test_words_never_seen_are_0(shops):
 @pytest.mark.parametrize("dtype", ["bool", "Int64", "float32", "boolean", "uint8"])
 def test_numbers_of_any_dtype_are_one_feature(shops, dtype):
     shops["x"] = (shops.wind > 3).astype(dtype)
-    panel = read_panel(shops, past_covariates="x")
+    panel = read_panel(shops, Columns(past="x"))
     assert panel.known.rows[1].ravel().tolist() == (shops.wind > 3)[shops.unique_id == "b"].tolist()
 
 
@@ -102,28 +99,21 @@ def set_number(column, value):
 )
 def test_a_covariate_that_cannot_be_read_is_named_with_series_and_stamp(shops, change, words):
     with pytest.raises(DataError) as caught:
-        read_panel(change(shops), **NAMES)
+        read_panel(change(shops), COLUMNS)
     for word in words:
         assert word in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("names", "words"),
-    [
-        ({"future_covariates": ["temprature"]}, "Did you mean 'temperature'"),
-        ({"past_covariates": ["wind"], "static_covariates": ["wind"]}, "must be different columns"),
-        ({"past_covariates": ["y"]}, "must be different columns"),
-        ({"past_covariates": ["wind", "wind"]}, "must be different columns"),
-        ({"past_covariates": 7}, "past_covariates must be a list of names"),
-    ],
+    ("field", "name"), [("past", "wnd"), ("future", "temprature"), ("static", "kinds")]
 )
-def test_names_that_cannot_be_are_refused(shops, names, words):
-    with pytest.raises(ArgumentError, match=words):
-        read_panel(shops, **names)
+def test_a_missing_covariate_is_named_with_its_argument(shops, field, name):
+    with pytest.raises(ArgumentError, match=rf"Got: Columns\({field}='{name}'\).*Did you mean"):
+        read_panel(shops, Columns(**{field: [name]}))
 
 
 def test_a_column_that_is_of_another_kind_than_in_fit_is_refused(shops):
-    fitted = read_panel(shops, **NAMES)
+    fitted = read_panel(shops, COLUMNS)
     with pytest.raises(DataError, match="'temperature' must hold numbers, as it did in fit"):
         read_alike(shops.assign(temperature="warm"), fitted, missing="mask", fill="raise")
     with pytest.raises(DataError, match="'ds' must hold stamps as in fit"):
@@ -145,15 +135,16 @@ def test_ten_thousand_series_are_read_at_once():
         }
     )
     start = time.process_time()
-    names = {"future_covariates": ["x"], "static_covariates": ["kind"], "calendar": "auto"}
-    assert len(read_panel(df, **names).ids) == series
-    assert len(read_panel(df.drop(df.index[7::60])[["unique_id", "ds", "y"]], fill="mask").ids)
+    columns = Columns(future=["x"], static=["kind"], calendar="auto")
+    assert len(read_panel(df, columns).ids) == series
+    gaps = df.drop(df.index[7::60])[["unique_id", "ds", "y"]]
+    assert len(read_panel(gaps, Columns(fill="mask")).ids) == series
     assert time.process_time() - start < 3
 
 
 def test_words_that_come_back_as_numbers_are_refused(shops):
     words = shops.assign(weather=np.where(shops.temperature > 1, "1", "0"))
-    panel = read_panel(words, future_covariates=["weather"])
+    panel = read_panel(words, Columns(future=["weather"]))
     numbers = words.assign(weather=words.weather.astype(int))
     with pytest.raises(DataError, match=r"Column 'weather' held words such as '0' in fit. Got: 0"):
         read_alike(numbers, panel, missing="mask", fill="raise")

@@ -6,12 +6,13 @@ import pytest
 
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting import Forecaster, evaluate_holdout
+from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import read_panel
 
 
 def answer(df, horizon=2, names=("yhat", "yhat-lo-80"), **columns):
     """What a forecast of the numbers 0, 1, 2 ... looks like, and the panel."""
-    panel = read_panel(df, missing="mask", **columns)
+    panel = read_panel(df, Columns(**columns))
     shape = (len(panel.ids), horizon)
     values = np.arange(float(np.prod(shape))).reshape(shape)
     return panel.answer({name: values + 100 * i for i, name in enumerate(names)}), panel
@@ -72,7 +73,7 @@ def test_every_form_has_the_same_series(panel, wide):
     long = read_panel(panel)
     indexed = read_panel(panel.set_index(["unique_id", "ds"]))
     assert long.values.values.tolist() == indexed.values.values.tolist()
-    other = read_panel(wide, missing="mask")
+    other = read_panel(wide)
     assert [one[~np.isnan(one)].tolist() for one in other.values] == [
         one.tolist() for one in long.values
     ]
@@ -80,12 +81,12 @@ def test_every_form_has_the_same_series(panel, wide):
 
 def test_a_frame_is_not_taken_for_wide_by_mistake(one):
     counted = pd.DataFrame({"day": np.arange(9), "sales": np.arange(9.0)})
-    with pytest.raises(ArgumentError, match="time_col must be a column of df"):
-        read_panel(counted, target_col="sales")
+    with pytest.raises(ArgumentError, match=r"Columns\(time=\.\.\.\) must be a column of df"):
+        read_panel(counted, Columns(target="sales"))
     with pytest.raises(ArgumentError, match=r"use df\.reset_index"):
         read_panel(one.set_index("ds").assign(temperature=1.0))
     with pytest.raises(ArgumentError, match=r"df.reset_index\(names='day'\)"):
-        read_panel(one.set_index("ds"), time_col="day")
+        read_panel(one.set_index("ds"), Columns(time="day"))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_a_frame_is_not_taken_for_wide_by_mistake(one):
     [
         (lambda df: df.assign(d="text"), "column 'd' of dtype .*reset_index"),
         (lambda df: df.assign(d=np.nan), "Series 'd' has no value at all"),
-        (lambda df: df.head(0), "df is empty"),
+        (lambda df: df.head(0), "df must have rows"),
         (lambda df: pd.concat([df, df], axis=1), "one for each series"),
         (lambda df: df.drop(df.index[9]), "has a gap"),
         (lambda df: df.iloc[::-1], "not in order of time"),
@@ -102,7 +103,7 @@ def test_a_frame_is_not_taken_for_wide_by_mistake(one):
 )
 def test_a_wide_frame_that_cannot_be_read_is_refused(wide, change, words):
     with pytest.raises(DataError, match=words):
-        read_panel(change(wide.dropna()), missing="mask")
+        read_panel(change(wide.dropna()))
 
 
 def test_a_series_without_stamps_is_refused():
@@ -112,7 +113,7 @@ def test_a_series_without_stamps_is_refused():
 
 def test_covariates_beside_a_wide_frame_are_answered_with_the_way_to_a_long_one(wide):
     with pytest.raises(ArgumentError, match=r"columns of a long frame.*melt\('ds'"):
-        read_panel(wide.dropna(), past_covariates=["a"])
+        read_panel(wide.dropna(), Columns(past=["a"]))
 
 
 def test_series_that_end_elsewhere_are_forecast_at_their_own_stamps(wide):

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError
+from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._future import read_future
 from seqkeras.forecasting.frames._reading import read_panel
 
@@ -11,7 +12,7 @@ from seqkeras.forecasting.frames._reading import read_panel
 def read(panel):
     weather = np.where(np.arange(len(panel)) % 2, "sun", "rain")
     df = panel.assign(x=1.0, weather=weather)
-    return read_panel(df, future_covariates=["x", "weather"], calendar=["day_of_week"])
+    return read_panel(df, Columns(future=["x", "weather"], calendar=["day_of_week"]))
 
 
 @pytest.fixture
@@ -74,11 +75,11 @@ def test_what_is_missing_is_named_with_the_way_to_build_it(read, future, change,
 
 
 def test_a_frame_that_nothing_asks_for_is_refused(panel, future):
-    with pytest.raises(ArgumentError, match=r"Name its columns in fit: future_covariates"):
+    with pytest.raises(ArgumentError, match=r"Name its columns in fit: Columns\(future="):
         read_future(read_panel(panel), future, 4)
-    calendar = read_panel(panel, calendar=["month"])
+    calendar = read_panel(panel, Columns(calendar=["month"]))
     assert read_future(calendar, None, 4).shape == (3, 4, 2)
-    with pytest.raises(ArgumentError, match="left away without covariates"):
+    with pytest.raises(ArgumentError, match="omitted without future covariates"):
         read_future(calendar, future, 4)
 
 
@@ -90,6 +91,6 @@ def test_stamps_of_every_kind_are_found(panel, kind):
     df = {"one": df.drop(columns="unique_id"), "indexed": df.set_index(["unique_id", "ds"])}.get(
         kind, df
     )
-    panel = read_panel(df, future_covariates=["x"])
+    panel = read_panel(df, Columns(future=["x"]))
     future = panel.future_frame(3).assign(x=[1.0, 2.0, 3.0])
     assert read_future(panel, future.iloc[::-1], 3).ravel().tolist() == [1, 2, 3]

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from seqkeras.errors import DataError
 from seqkeras.forecasting.calendars._calendar import Calendar
+from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._gaps import find_gaps, interpolate
 from seqkeras.forecasting.frames._reading import read_panel
 
@@ -61,8 +62,8 @@ def test_gaps_become_missing_targets_or_lie_on_a_line(panel):
     gaps = panel.drop(panel.index[panel.unique_id == "b"][[3, 4, 20]])
     with pytest.raises(DataError, match="Series 'b' has a gap"):
         read_panel(gaps)
-    whole, masked = read_panel(panel), read_panel(gaps, fill="mask")
-    lines = read_panel(gaps, fill="interpolate")
+    whole, masked = read_panel(panel), read_panel(gaps, Columns(fill="mask"))
+    lines = read_panel(gaps, Columns(fill="interpolate"))
     assert masked.values.indptr.tolist() == whole.values.indptr.tolist()
     assert np.flatnonzero(np.isnan(masked.values[1])).tolist() == [3, 4, 20]
     assert np.isfinite(lines.values.values).all()
@@ -80,12 +81,12 @@ def test_lines_do_not_cross_from_one_series_into_the_next_nor_fill_what_was_give
 def test_far_more_gaps_than_rows_hint_at_the_frequency():
     df = pd.DataFrame({"ds": pd.to_datetime(["2000-01-01", "2024-01-01"]), "y": [1.0, 2.0]})
     with pytest.raises(DataError, match=r"df has 2 rows.*it would have .*freq="):
-        read_panel(df, freq="h", fill="mask")
+        read_panel(df, Columns(freq="h", fill="mask"))
 
 
 def test_covariates_of_missing_rows_are_not_made_up(one):
     with pytest.raises(ValueError, match="Put the missing rows into df"):
-        read_panel(one.assign(x=1.0).drop(index=5), past_covariates=["x"], fill="mask")
+        read_panel(one.assign(x=1.0).drop(index=5), Columns(past=["x"], fill="mask"))
 
 
 def test_nothing_is_drawn_between_values_that_are_not_there():

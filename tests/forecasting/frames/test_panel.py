@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
+from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import read_panel
 
 
 def test_other_names_of_columns_are_used_in_and_out(panel):
     renamed = panel.rename(columns={"unique_id": "shop", "ds": "day", "y": "sales"})
-    read = read_panel(renamed, id_col="shop", time_col="day", target_col="sales")
+    read = read_panel(renamed, Columns(id="shop", time="day", target="sales"))
     frame = read.forecast_frame({"yhat": np.zeros((3, 2))})
     assert frame.columns.tolist() == ["shop", "day", "yhat"]
     assert frame.shop.tolist() == ["a", "a", "b", "b", "c", "c"]

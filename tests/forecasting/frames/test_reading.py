@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting.frames._panel import Columns
+from seqkeras.forecasting.frames._columns import ColumnNames, Columns
 from seqkeras.forecasting.frames._reading import read_panel, split_last
 
 
@@ -40,7 +40,7 @@ def bad_frames():
 
         return change
 
-    yield "empty", lambda df: df.iloc[:0], ["df is empty"]
+    yield "empty", lambda df: df.iloc[:0], ["df must have rows"]
     yield "huge", set_value(7, "y", 1e200), ["target 1e+200", "below 1e+150"]
     yield "nan", set_value(7, "y", np.nan), ["target nan", "row 7", "1 such rows", "finite"]
     yield "infinite", set_value(7, "y", np.inf), ["target inf", "row 7"]
@@ -66,7 +66,7 @@ def bad_frames():
                          ids=[name for name, _, _ in bad_frames()])  # fmt: skip
 def test_a_bad_frame_is_refused_with_what_where_and_how_to_mend_it(panel, change, words):
     with pytest.raises(DataError) as caught:
-        read_panel(change(panel))
+        read_panel(change(panel), Columns(missing="raise"))
     for word in words:
         assert word in str(caught.value)
 
@@ -74,21 +74,24 @@ def test_a_bad_frame_is_refused_with_what_where_and_how_to_mend_it(panel, change
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"target_col": "sale"}, ["target_col='sale'", "Did you mean 'sales'?"]),
-        ({"time_col": "zzz"}, ["time_col='zzz'", "'unique_id', 'ds', 'sales'", "time_col=..."]),
-        ({"id_col": "uniqueid"}, ["id_col='uniqueid'", "Did you mean 'unique_id'?"]),
+        ({"target": "sale"}, ["Columns(target='sale')", "Did you mean 'sales'?"]),
+        (
+            {"time": "zzz"},
+            ["Columns(time='zzz')", "'unique_id', 'ds', 'sales'", "Columns(time=...)"],
+        ),
+        ({"id": "uniqueid"}, ["Columns(id='uniqueid')", "Did you mean 'unique_id'?"]),
     ],
 )
 def test_an_unknown_column_is_answered_with_the_nearest(panel, arguments, words):
     df = panel[["unique_id", "ds", "y"]].rename(columns={"y": "sales"})
     with pytest.raises(ArgumentError) as caught:
-        read_panel(df, **{"target_col": "sales"} | arguments)
+        read_panel(df, Columns(**{"target": "sales"} | arguments))
     for word in words:
         assert word in str(caught.value)
 
 
 def test_two_columns_of_one_name_are_refused(one):
-    with pytest.raises(ArgumentError, match="names 2 columns"):
+    with pytest.raises(ArgumentError, match="2 columns are called"):
         read_panel(pd.concat([one, one[["y"]]], axis=1))
 
 
@@ -100,12 +103,12 @@ def test_something_else_than_a_frame_is_refused():
 
 
 def test_duplicates_without_ids_hint_at_the_id_column(panel):
-    with pytest.raises(DataError, match="name the column of their ids: id_col"):
+    with pytest.raises(DataError, match=r"name the column of series ids: Columns\(id="):
         read_panel(panel.drop(columns="unique_id"))
 
 
 def test_the_last_rows_of_each_series_are_split_off(panel):
-    train, test = split_last(panel, 5, Columns("unique_id", "ds", "y"))
+    train, test = split_last(panel, 5, ColumnNames("unique_id", "ds", "y"))
     assert test.groupby("unique_id").size().tolist() == [5, 5, 5]
     assert (test.groupby("unique_id").ds.min() > train.groupby("unique_id").ds.max()).all()
     assert len(train) + len(test) == len(panel)
@@ -115,14 +118,7 @@ def test_a_column_that_is_in_the_index_is_answered_with_reset_index(panel):
     with pytest.raises(ArgumentError, match=r"It is in the index: use df.reset_index\(\)"):
         read_panel(panel.set_index("ds"))
     with pytest.raises(ArgumentError, match=r"df.reset_index\(names='day'\)"):
-        read_panel(panel.set_index("ds").drop(columns="unique_id"), time_col="day")
-
-
-def test_columns_that_would_clash_are_refused(one):
-    with pytest.raises(ArgumentError, match="must be different columns"):
-        read_panel(one, time_col="ds", target_col="ds")
-    with pytest.raises(ArgumentError, match="a name other than actual or yhat"):
-        read_panel(one.rename(columns={"ds": "yhat"}), time_col="yhat")
+        read_panel(panel.set_index("ds").drop(columns="unique_id"), Columns(time="day"))
 
 
 def test_rows_are_found_by_position_whatever_the_index_says(panel):

@@ -22,7 +22,9 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     path.write_text("ds,y\nyesterday,1\n")
     with pytest.raises(DataError, match="'ds' cannot be read as time stamps"):
         read_file(path, time_col="ds")
-    with pytest.raises(ArgumentError, match="time_col must be a column of df"):
+    with pytest.raises(
+        ArgumentError, match=r"time_col must be a column of .*series\.csv, which has 'ds', 'y'"
+    ):
         read_file(path, time_col="date")
 
 

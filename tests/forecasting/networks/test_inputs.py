@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 
 from seqkeras.errors import DataError
+from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.forecasting.networks._inputs import CovariateScaler, Inputs, pairs
 from seqkeras.windows import StandardScaler
 
 
 def prepared(df, **names):
-    panel = read_panel(df, missing="mask", **names)
+    panel = read_panel(df, Columns(**names))
     inputs = Inputs(CovariateScaler.fit(panel), season_length=3, masked=panel.has_missing)
     return panel, inputs, StandardScaler().fit(panel.values)
 
@@ -27,9 +28,9 @@ def covered(panel):
 
 
 NAMES = {
-    "past_covariates": ["wind"],
-    "future_covariates": ["weather"],
-    "static_covariates": ["area", "kind"],
+    "past": ["wind"],
+    "future": ["weather"],
+    "static": ["area", "kind"],
     "calendar": ["day_of_week"],
 }
 
@@ -52,10 +53,10 @@ def test_a_forecast_reads_what_a_window_in_training_reads(covered):
 
 def test_a_covariate_that_never_changed_is_zero_whatever_comes(panel):
     df = panel.assign(price=0.1, size=7.0)
-    names = {"future_covariates": ["price"], "static_covariates": ["size"]}
+    names = {"future": ["price"], "static": ["size"]}
     read, inputs, scaler = prepared(df, **names)
     ahead = np.full((3, 4, 1), 1e30)
-    later = read_panel(df.assign(price=-5.0, size=9.0), **names).tail(10)
+    later = read_panel(df.assign(price=-5.0, size=9.0), Columns(**names)).tail(10)
     for found in (inputs.windows(read, scaler, 10, 4)[0][0], inputs.context(later, scaler, ahead)):
         assert not found["inputs"][..., 1].any()
         assert not found["future"].any()
@@ -101,6 +102,6 @@ def test_without_covariates_and_missing_values_a_network_reads_one_array(panel):
 
 def test_a_network_that_never_saw_missing_values_is_given_none(panel):
     _, inputs, scaler = prepared(panel)
-    gone = read_panel(panel.assign(y=panel.y.where(panel.index % 9 > 0)), missing="mask")
+    gone = read_panel(panel.assign(y=panel.y.where(panel.index % 9 > 0)))
     with pytest.raises(DataError, match="fitted on series without any"):
         inputs.context(gone.tail(10), scaler, np.empty((3, 4, 0)))
