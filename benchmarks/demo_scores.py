@@ -14,7 +14,7 @@ import numpy as np
 from statsmodels.tsa.forecasting.theta import ThetaModel
 from statsmodels.tsa.holtwinters import ExponentialSmoothing
 
-from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
+from seqkeras.forecasting import Forecaster, Training, evaluate_holdout, load_air_passengers
 from seqkeras.scoring import mae, mase, rmse, smape
 
 HORIZON, SEASON = 12, 12
@@ -53,7 +53,9 @@ def main() -> None:
     ours, seconds = [], []
     for seed in seeds:
         start = time.perf_counter()
-        held_out = evaluate_holdout(Forecaster(HORIZON, seed=seed, progress=False), df)
+        held_out = evaluate_holdout(
+            Forecaster(HORIZON, training=Training(progress=False), seed=seed), df
+        )
         seconds.append(time.perf_counter() - start)
         ours.append(held_out.scores.loc["seqkeras", ["MAE", "RMSE", "sMAPE", "MASE"]].to_dict())
         show(f"seqkeras, seed {seed}", ours[-1])

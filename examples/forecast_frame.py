@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from seqkeras.forecasting import Forecaster, evaluate_holdout
+from seqkeras.forecasting import Columns, Forecaster, Training, evaluate_holdout
 
 
 def shops(count: int, days: int) -> pd.DataFrame:
@@ -32,12 +32,14 @@ def main() -> None:
     options = parser.parse_args()
 
     df = shops(count=3, days=140 if options.quick else 500)
-    columns = {"id_col": "shop", "time_col": "day", "target_col": "sales"}
-    forecaster = Forecaster(horizon=14, seed=0, epochs=3 if options.quick else 100)
+    columns = Columns(id="shop", time="day", target="sales")
+    forecaster = Forecaster(
+        training=Training(epochs=3 if options.quick else 100), seed=0, horizon=14
+    )
 
-    print(evaluate_holdout(forecaster, df, **columns).scores.round(3))
+    print(evaluate_holdout(forecaster, df, columns=columns).scores.round(3))
 
-    forecaster.fit(df, **columns)
+    forecaster.fit(df, columns=columns)
     print(forecaster.predict().head())
 
     path = options.folder / "shops.zip"

@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Forecaster, Training
 from seqkeras.windows import GroupedArray, Windows, WindowSpec
 
 PHI, HORIZON = 0.95, 12
@@ -57,7 +57,9 @@ def run(model: str, *, series: int, rows: int, epochs: int, seed: int = 0) -> pd
     """Trains on the first part of each series; errors over all windows of the last third."""
     values = autoregressive(series, rows, seed)
     train, test = np.split(values, [2 * rows // 3], axis=1)
-    forecaster = Forecaster(HORIZON, model=model, lookback=24, epochs=epochs, seed=seed)
+    forecaster = Forecaster(
+        HORIZON, lookback=24, network=model, training=Training(epochs=epochs), seed=seed
+    )
     forecaster.fit(long_frame(train))
 
     scaled = forecaster.scaler_.transform(GroupedArray.from_series(test))

@@ -10,7 +10,14 @@ import argparse
 
 import optuna
 
-from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
+from seqkeras.forecasting import (
+    Forecaster,
+    Network,
+    Training,
+    backtest,
+    evaluate_holdout,
+    load_air_passengers,
+)
 
 HORIZON = 12
 
@@ -18,14 +25,18 @@ HORIZON = 12
 def forecaster(trial: optuna.trial.BaseTrial, epochs: int) -> Forecaster:
     return Forecaster(
         HORIZON,
-        model=trial.suggest_categorical("model", ["multi_output", "encoder_decoder"]),
         lookback=trial.suggest_int("lookback", 12, 36, step=12),
-        units=trial.suggest_int("units", 4, 64, log=True),
-        learning_rate=trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
-        epochs=epochs,
-        levels=(),
+        network=Network(
+            trial.suggest_categorical("model", ["multi_output", "encoder_decoder"]),
+            units=trial.suggest_int("units", 4, 64, log=True),
+        ),
+        intervals=(),
+        training=Training(
+            learning_rate=trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
+            epochs=epochs,
+            progress=False,
+        ),
         seed=0,
-        progress=False,
     )
 
 
@@ -43,7 +54,7 @@ def main() -> None:
         for window in range(windows):
             behind = HORIZON * (windows - 1 - window)
             rows = seen.iloc[: len(seen) - behind]
-            errors.append(candidate.backtest(rows).scores.loc["seqkeras", "MASE"])
+            errors.append(backtest(candidate, rows).scores.loc["seqkeras", "MASE"])
             trial.report(sum(errors) / len(errors), window)
             if trial.should_prune():
                 raise optuna.TrialPruned

@@ -22,6 +22,8 @@ import numpy as np
 import pandas as pd
 from _peer_sets import KEYS, Task, read
 
+from seqkeras.forecasting import Columns, Training
+
 #: Forecasts a window, and trains.
 Forecast = Callable[[int], pd.DataFrame]
 Train = Callable[[], Forecast]
@@ -43,7 +45,9 @@ def seqkeras(task: Task, *, past: bool = True, **options) -> Train:
 
     about = task.about
     settings = {"lookback": about.lookback, "season_length": about.season, "seed": task.seed}
-    forecaster = Forecaster(about.horizon, progress=False, **{**settings, **options})
+    forecaster = Forecaster(
+        about.horizon, training=Training(progress=False), **{**settings, **options}
+    )
 
     def forecast(window: int) -> pd.DataFrame:
         if window:
@@ -54,10 +58,12 @@ def seqkeras(task: Task, *, past: bool = True, **options) -> Train:
         with _deadline_in_keras(time.perf_counter() + task.budget):
             forecaster.fit(
                 task.train,
-                freq=about.freq,
-                past_covariates=about.past if past else (),
-                future_covariates=about.future,
-                static_covariates=about.static,
+                columns=Columns(
+                    freq=about.freq,
+                    past=about.past if past else (),
+                    future=about.future,
+                    static=about.static,
+                ),
             )
         return forecast
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import keras
 import pandas as pd
 
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster, Intervals, Training, backtest
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,14 @@ def run(df, about, head, options):
     forecaster = Forecaster(
         about.horizon,
         season_length=about.season,
-        head=head,
-        levels=(options.level,),
-        intervals=options.intervals,
-        epochs=options.epochs,
-        patience=options.patience,
+        likelihood=head,
+        intervals=Intervals((options.level,), method=options.intervals),
+        training=Training(epochs=options.epochs, patience=options.patience, progress=False),
         seed=options.seed,
-        progress=False,
     )
     start = time.process_time()
-    found = forecaster.backtest(
-        df, windows=about.windows, time_col=about.time, target_col=about.target
+    found = backtest(
+        forecaster, df, windows=about.windows, columns=Columns(time=about.time, target=about.target)
     )
     ours, bar = found.scores.loc["seqkeras"], found.scores.loc["seasonal naive"]
     share = f"{options.level:g} %"

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster, Training
 from seqkeras.scoring import mase, naive, naive2, owa, smape
 
 #: Horizon and season of the competition, where weekly series have no season.
@@ -101,8 +101,8 @@ def main():
     options["season_length"] = options["season_length"] or season
     for seed in seeds:
         start, used = time.perf_counter(), time.process_time()
-        forecaster = Forecaster(horizon, seed=seed, progress=False, **options)
-        forecast = forecaster.fit(train, time_col="t").predict()
+        forecaster = Forecaster(horizon, training=Training(progress=False), seed=seed, **options)
+        forecast = forecaster.fit(train, columns=Columns(time="t")).predict()
         seconds, used = time.perf_counter() - start, time.process_time() - used
         found = score(histories, actual, by_series(forecast, "yhat"), season)
         report(f"seqkeras, seed {seed}", found, bars)

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Forecaster, Training, backtest
 
 PHI, HORIZON, LOOKBACK = 0.95, 12, 24
 MODELS = ("multi_output", "recursive", "encoder_decoder", "segment_rnn")
@@ -61,16 +61,16 @@ def main():
     for model in options.models:
         forecaster = Forecaster(
             HORIZON,
-            model=model,
             lookback=LOOKBACK,
-            patience=options.patience,
-            learning_rate=options.learning_rate,
+            network=model,
+            intervals=(),
+            training=Training(
+                patience=options.patience, learning_rate=options.learning_rate, progress=False
+            ),
             seed=options.seed,
-            progress=False,
-            levels=(),
         )
         start = time.process_time()
-        found = forecaster.backtest(df, windows=options.test - HORIZON + 1, step=1)
+        found = backtest(forecaster, df, windows=options.test - HORIZON + 1, step=1)
         seconds = time.process_time() - start
         frame = with_baselines(found, df)
         oracle = lead_errors(frame, "oracle")

@@ -23,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
+from seqkeras.forecasting import Training, insample
+
 
 def milliseconds(function, calls):
     """Median and 95 % of the time of a call, in milliseconds."""
@@ -82,9 +84,9 @@ def measure_backtest(forecaster_of, origins, pd):
 
     fitted.update(df.iloc[known + origins - 1 :])
     rows = df.iloc[known - fitted.lookback_ :]
-    fitted.insample(rows, step=1)
+    insample(fitted, rows, step=1)
     begin = time.perf_counter()
-    at_once = fitted.insample(rows, step=1)
+    at_once = insample(fitted, rows, step=1)
     one_pass = time.perf_counter() - begin
     apart = np.abs(at_once.yhat.to_numpy()[24:] - pd.concat(looped).yhat.to_numpy()).max()
     assert apart < 1e-4, apart
@@ -206,7 +208,11 @@ def main():
 
     def forecaster_of(horizon, *, patch=None):
         plain = Forecaster(
-            horizon, epochs=1, validation=0, levels=(), seed=0, progress=False, lookback=3 * horizon
+            horizon,
+            lookback=3 * horizon,
+            intervals=(),
+            training=Training(epochs=1, validation=0, progress=False),
+            seed=0,
         )
         if patch is None:
             return plain

@@ -13,21 +13,31 @@ import time
 import keras
 from right_heads import HORIZON, LOOKBACK, lead_errors, simulate, with_baselines
 
-from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
+from seqkeras.forecasting import (
+    Forecaster,
+    Training,
+    backtest,
+    evaluate_holdout,
+    load_air_passengers,
+)
 
 FORCINGS = (1.0, "scheduled", 0.5, 0.0)
 
 
 def forecaster_of(forcing, seed, **options):
     return Forecaster(
-        HORIZON, model="recursive", teacher_forcing=forcing, seed=seed, progress=False, **options
+        HORIZON,
+        network="recursive",
+        training=Training(teacher_forcing=forcing, progress=False),
+        seed=seed,
+        **options,
     )
 
 
 def ar1(forcing, seed, rows=600, test=300):
     df = simulate(30, rows + test, seed)
     forecaster = forecaster_of(forcing, seed, lookback=LOOKBACK, patience=10, levels=())
-    found = forecaster.backtest(df, windows=test - HORIZON + 1, step=1)
+    found = backtest(forecaster, df, windows=test - HORIZON + 1, step=1)
     frame = with_baselines(found, df)
     ratios = lead_errors(frame, "yhat") / lead_errors(frame, "oracle")
     return {f"lead {lead}": ratios[lead].round(3) for lead in (1, 6, 12)}

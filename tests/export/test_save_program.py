@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from keras import layers as L  # noqa: N812
 
 import seqkeras
+from helpers.forecasters import flat_forecaster
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError
 from seqkeras.export import save_program
@@ -406,7 +407,7 @@ class TestWindow:
 
     def test_a_forecaster_s_network(self, path):
         df = seqkeras.forecasting.load_air_passengers()
-        forecaster = seqkeras.Forecaster(horizon=3, lookback=12, units=4, epochs=1).fit(df)
+        forecaster = flat_forecaster(horizon=3, lookback=12, units=4, epochs=1).fit(df)
         save_program(forecaster.model_, path, window=12)
         program = runtime.load(path)
         x = numbers(ROWS, 12, 1)

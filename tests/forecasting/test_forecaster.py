@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, NotFittedError, SkippedSeriesWarning
 from seqkeras.forecasting import Forecaster
 from seqkeras.models import many_to_one, multi_output
@@ -85,7 +86,9 @@ def test_too_few_residuals_are_told_before_any_training(one):
 
 
 def test_a_plain_default_fits_as_soon_as_there_is_room(one):
-    assert len(Forecaster(1, units=2, epochs=1, progress=False).fit(one.head(40)).predict()) == 1
+    assert (
+        len(flat_forecaster(1, units=2, epochs=1, progress=False).fit(one.head(40)).predict()) == 1
+    )
 
 
 def test_the_validation_part_does_not_reach_the_first_training(one):
@@ -118,9 +121,9 @@ def test_numbers_of_numpy_are_as_good_as_pythons(one):
 
 
 def test_lookback_and_season_follow_from_the_frame(one):
-    fitted = Forecaster(4, units=4, epochs=1, progress=False).fit(one)
+    fitted = flat_forecaster(4, units=4, epochs=1, progress=False).fit(one)
     assert (fitted.lookback_, fitted.season_length_) == (21, 7)
-    fitted = Forecaster(4, lookback=5, units=4, epochs=1, progress=False).fit(one)
+    fitted = flat_forecaster(4, lookback=5, units=4, epochs=1, progress=False).fit(one)
     assert (fitted.lookback_, fitted.season_length_) == (5, 1)
 
 
@@ -157,7 +160,7 @@ def test_clone_and_set_params_keep_arguments_as_they_are():
     def builder(features, *, lookback, horizon):
         return multi_output(features, lookback=lookback, horizon=horizon)
 
-    forecaster = Forecaster(7, model=builder, levels=[50], units=None)
+    forecaster = flat_forecaster(7, architecture=builder, levels=[50], units=None)
     copy = clone(forecaster)
     assert copy.get_params() == forecaster.get_params()
     assert copy.model is builder
@@ -253,7 +256,9 @@ def test_any_panel_gets_a_finite_forecast_in_its_own_terms(lengths, kind, seed):
             pd.DataFrame({"unique_id": number, "ds": stamps, "y": random.normal(size=rows) * size})
         )
     df = pd.concat(frames)
-    forecaster = Forecaster(3, lookback=8, units=2, epochs=1, levels=(50,), seed=0, progress=False)
+    forecaster = flat_forecaster(
+        3, lookback=8, units=2, epochs=1, levels=(50,), seed=0, progress=False
+    )
     forecast = forecaster.fit(df).predict()
     assert forecast.unique_id.tolist() == np.repeat(np.arange(len(lengths)), 3).tolist()
     assert forecast.ds.dtype == df.ds.dtype

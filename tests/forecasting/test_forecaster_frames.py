@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster, backtest, insample
 from seqkeras.models import multi_output
 from seqkeras.testing import check_forecaster
 
@@ -18,12 +19,7 @@ quick = functools.partial(
     Forecaster, 4, lookback=7, units=3, epochs=2, levels=(50,), seed=0, progress=False
 )
 
-NAMES = {
-    "past_covariates": ["wind"],
-    "future_covariates": ["sun", "weather"],
-    "static_covariates": ["area", "kind"],
-    "calendar": "auto",
-}
+NAMES = Columns(past=["wind"], future=["sun", "weather"], static=["area", "kind"], calendar="auto")
 AHEAD = {**NAMES, "past_covariates": ()}
 
 
@@ -62,7 +58,7 @@ def filled_in(forecaster, df=None):
 
 @pytest.fixture(scope="module")
 def fitted(shops):
-    return quick().fit(without_some(shops), **NAMES)
+    return quick().fit(without_some(shops), columns=NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +72,7 @@ def masked(shops):
 
 
 def test_the_promises_of_every_forecaster_hold_with_covariates(fitted, shops):
-    check_forecaster(quick(epochs=1), without_some(shops), future=filled_in(fitted), **NAMES)
+    check_forecaster(quick(epochs=1), without_some(shops), future=filled_in(fitted), columns=NAMES)
 
 
 def test_the_promises_of_every_forecaster_hold_for_a_wide_frame_with_missing_values(shops):
@@ -92,9 +88,8 @@ def test_the_promises_of_every_forecaster_hold_for_a_wide_frame_with_missing_val
 @pytest.mark.backends
 def test_future_covariates_are_used(shops):
     """The target is one of them and noise: without it nothing can be forecast."""
-    forecaster = Forecaster(4, lookback=7, units=8, epochs=30, levels=(), seed=0,
-                            learning_rate=0.01, progress=False)  # fmt: skip
-    scores = forecaster.backtest(shops, windows=2, future_covariates=["sun"]).scores
+    forecaster = flat_forecaster(4, lookback=7, units=8, epochs=30, levels=(), seed=0, learning_rate=0.01, progress=False)  # fmt: skip
+    scores = backtest(forecaster, shops, windows=2, columns=Columns(future=["sun"])).scores
     assert scores.loc["seqkeras", "MASE"] < 0.5 * scores["MASE"].drop("seqkeras").min()
 
 
@@ -168,7 +163,7 @@ def test_missing_targets_are_never_filled_in_without_a_word(plain, masked, shops
     assert masked.model_.input_shape == (None, 7, 2)
     assert plain.model_.input_shape == (None, 7, 1)
     with pytest.raises(DataError, match=r"has the target nan in row \d+ of df .*missing='mask'"):
-        quick().fit(without_some(shops), missing="raise")
+        quick().fit(without_some(shops), columns=Columns(missing="raise"))
     with pytest.raises(DataError, match="Series 'b' has no target at all"):
         quick().fit(shops.assign(y=shops.y.where(shops.unique_id != "b")))
 
@@ -185,26 +180,28 @@ def test_gaps_are_filled_as_asked(shops):
     gaps = shops.drop(index=[5, 6, 60])
     with pytest.raises(DataError, match="has a gap"):
         quick().fit(gaps)
-    found = quick(epochs=1).backtest(gaps, windows=2, fill="mask")
+    found = backtest(quick(epochs=1), gaps, windows=2, columns=Columns(fill="mask"))
     assert (len(found.frame), found.frame.yhat.isna().sum()) == (24, 0)
     assert found.scores.notna().loc["seqkeras"].all()
     with pytest.raises(ArgumentError, match="Lines would lead to values after a cutoff"):
-        quick().backtest(gaps, fill="interpolate")
-    lines = quick(epochs=1, validation=0, levels=()).fit(gaps, fill="interpolate")
+        backtest(quick(), gaps, columns=Columns(fill="interpolate"))
+    lines = quick(epochs=1, validation=0, levels=()).fit(gaps, columns=Columns(fill="interpolate"))
     assert lines.model_.input_shape == (None, 7, 1)
 
 
 def test_held_out_covariates_do_not_reach_the_first_training(shops):
     late = shops.groupby("unique_id").cumcount(ascending=False) < 8
     changed = shops.assign(wind=shops.wind.where(~late, 1e6))
-    losses = [quick(epochs=1).fit(df, past_covariates="wind").log_.loss for df in (shops, changed)]
+    losses = [
+        quick(epochs=1).fit(df, columns=Columns(past="wind")).log_.loss for df in (shops, changed)
+    ]
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
 
 
 def test_past_covariates_are_not_fed_back(shops):
     with pytest.raises(ArgumentError, match="Give them as future_covariates"):
-        quick(model="recursive").fit(shops, **NAMES)
-    forecaster = quick(levels=(), validation=0, epochs=1).fit(shops, past_covariates="wind")
+        quick(model="recursive").fit(shops, columns=NAMES)
+    forecaster = quick(levels=(), validation=0, epochs=1).fit(shops, columns=Columns(past="wind"))
     with pytest.raises(ArgumentError, match="past_covariates would have to be known"):
         forecaster.predict(horizon=5)
 
@@ -217,13 +214,13 @@ def test_a_builder_is_told_what_there_is(shops):
         return multi_output(features, units=2, **options)
 
     quick(model=builder, units=None, epochs=1, validation=0, levels=()).fit(
-        without_some(shops), **NAMES
+        without_some(shops), columns=NAMES
     )
     sizes = {"features": 8, "future": 5, "static": 1, "categories": (3,)}
     assert told == {"lookback": 7, "horizon": 4, **sizes}
     with pytest.raises(ArgumentError, match=r"model must be a builder that takes model\(8, look"):
         quick(model=lambda features, *, lookback, horizon: None, units=None).fit(
-            without_some(shops), **NAMES
+            without_some(shops), columns=NAMES
         )
 
 
@@ -232,12 +229,12 @@ def test_a_model_of_the_users_own_reads_the_same_inputs(shops):
     answer = keras.layers.Dense(4)(keras.layers.Flatten()(inputs)) + future[..., 0]
     model = keras.Model({"inputs": inputs, "future": future}, answer)
     forecaster = quick(model=model, units=None, epochs=1, validation=0, levels=()).fit(
-        shops, future_covariates="sun"
+        shops, columns=Columns(future="sun")
     )
     future = forecaster.future_frame().assign(sun=1.0)
     assert np.isfinite(forecaster.predict(future=future).yhat).all()
     with pytest.raises(ArgumentError, match=r"model must give .*future: \(batch, 4, 2\)"):
-        quick(model=model, units=None).fit(shops, future_covariates=["sun", "wind"])
+        quick(model=model, units=None).fit(shops, columns=Columns(future=["sun", "wind"]))
 
 
 @pytest.mark.backends
@@ -265,10 +262,10 @@ def test_a_file_keeps_the_form_of_the_frame_and_missing_values(shops, tmp_path):
 
 def test_rows_that_come_are_read_with_their_covariates(shops):
     late = shops.groupby("unique_id").cumcount(ascending=False) < 6
-    forecaster = quick(epochs=1, validation=0, levels=()).fit(shops[~late], **NAMES)
+    forecaster = quick(epochs=1, validation=0, levels=()).fit(shops[~late], columns=NAMES)
     assert forecaster.score(shops[late]) < 0
     assert forecaster.encode().shape == (3, 3)
-    frame = forecaster.insample(shops[~late])
+    frame = insample(forecaster, shops[~late])
     assert np.isfinite(frame.yhat).all()
     forecaster.update(shops[late])
     whole = forecaster.panel_.known.rows
@@ -306,10 +303,10 @@ def test_any_panel_gets_a_finite_forecast_in_its_own_form(lengths, kind, form, m
         "wide": df.pivot(index="ds", columns="unique_id", values="y"),
         "panel": df.set_index(["unique_id", "ds"]),
     }[form]
-    forecaster = Forecaster(
+    forecaster = flat_forecaster(
         3, lookback=8, units=2, epochs=1, levels=(), validation=0, seed=0, progress=False
     )
-    forecast = forecaster.fit(given, calendar="auto").predict()
+    forecast = forecaster.fit(given, columns=Columns(calendar="auto")).predict()
     assert np.isfinite(forecast.to_numpy() if form != "long" else forecast.yhat.to_numpy()).all()
     long = forecaster.panel_.forecast_frame({"yhat": np.zeros((len(lengths), 3))})
     assert long.ds.dtype == df.ds.dtype

@@ -2,12 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Backtest, Forecaster
+from seqkeras.forecasting import Backtest, backtest
 
 
 def fit(df, **options):
-    forecaster = Forecaster(
+    forecaster = flat_forecaster(
         5, **{"lookback": 14, "units": 2, "epochs": 1, "seed": 0, "progress": False} | options
     )
     return forecaster.fit(df)
@@ -93,9 +94,13 @@ def test_forecasts_of_one_step_are_one_line():
 
 
 def test_a_backtest_of_one_series_without_id_is_drawn(one):
-    found = Forecaster(
-        5, **{"lookback": 14, "units": 2, "epochs": 1, "seed": 0, "progress": False}
-    ).backtest(one, windows=2)
+    found = backtest(
+        flat_forecaster(
+            5, **{"lookback": 14, "units": 2, "epochs": 1, "seed": 0, "progress": False}
+        ),
+        one,
+        windows=2,
+    )
     (axis,) = found.plot().axes
     assert lines(axis)["what came"].tolist() == one.y.tail(10).tolist()
     with pytest.raises(ArgumentError, match="series must be left away where there is one series"):

@@ -21,7 +21,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from seqkeras import many_to_one
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster
 
 quick = functools.partial(
     Forecaster, lookback=10, units=3, epochs=1, seed=0, validation=0, levels=(), progress=False
@@ -94,7 +94,7 @@ def test_a_random_search_passes_the_columns_on_to_fit(one):
         quick(4), {"units": [2]}, n_iter=1, cv=TimeSeriesSplit(2, test_size=4),
         error_score="raise", random_state=0,
     )  # fmt: skip
-    search.fit(renamed, time_col="day", target_col="sold")
+    search.fit(renamed, columns=Columns(time="day", target="sold"))
     assert search.best_estimator_.predict().columns.tolist() == ["day", "yhat"]
 
 

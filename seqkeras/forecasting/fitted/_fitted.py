@@ -131,7 +131,9 @@ class Fitted:
         """Return the number of timesteps to forecast; default: the fitted horizon."""
         return self.horizon if horizon is None else check_integer("horizon", horizon)
 
-    def request(self, horizon: int | None, future: Any, df: Any = None, fill: str = "raise") -> Request:
+    def request(
+        self, horizon: int | None, future: Any, df: Any = None, fill: str = "raise"
+    ) -> Request:
         """Check the arguments of `Forecaster.predict`.
 
         Raises:
@@ -219,9 +221,7 @@ class Fitted:
         count = check_integer("count", count)
         request = self.request(horizon, future)
         context = self.inputs.context(request.panel, request.scaler, request.ahead)
-        scaled = sample_paths(
-            self.model, self.likelihood, context, request.steps, count, seed=seed
-        )
+        scaled = sample_paths(self.model, self.likelihood, context, request.steps, count, seed=seed)
         paths = {
             f"path-{number}": self.scaler.inverse_transform(path)
             for number, path in enumerate(scaled, start=1)

@@ -93,9 +93,7 @@ class ConformalIntervals:
                     factor[numbers[own[0]], number] = np.clip(width, 1 / _MOST, _MOST)
         return replace(self, factor=factor)
 
-    def follow(
-        self, errors: Floats, numbers: Integers
-    ) -> tuple["ConformalIntervals", Floats]:
+    def follow(self, errors: Floats, numbers: Integers) -> tuple["ConformalIntervals", Floats]:
         """Widen the intervals of series that lay outside too often, and narrow the others.
 
         After each forecast whose whole horizon is known, the logarithm of the width grows by the

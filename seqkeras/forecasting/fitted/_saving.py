@@ -149,9 +149,7 @@ def _encode_network(network: Any, networks: int) -> Any:
 
 def _names(architecture: Any, networks: int) -> Any:
     """Return the architecture, with None for what has no name."""
-    names = [
-        member if isinstance(member, str) else None for member in members_of(architecture)
-    ]
+    names = [member if isinstance(member, str) else None for member in members_of(architecture)]
     if all(names):
         return architecture
     # After the fit, another list may have been set.
@@ -185,9 +183,7 @@ def _restore_network(encoded: Any, network: keras.Model) -> Any:
         options["architecture"] = network
     elif isinstance(architecture, list) and None in architecture:
         pairs = zip(architecture, networks_of(network), strict=True)
-        options["architecture"] = [
-            member if name is None else name for name, member in pairs
-        ]
+        options["architecture"] = [member if name is None else name for name, member in pairs]
     if isinstance(options.get("units"), list):
         options["units"] = tuple(options["units"])
     if not any(isinstance(member, str) for member in members_of(options["architecture"])):

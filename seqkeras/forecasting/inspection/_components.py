@@ -104,9 +104,7 @@ def components(
     _check_names(panel, names)
     # Without any covariate, with the first, with the first two ...
     contexts = [_without(context, parts[count:]) for count in range(len(parts) + 1)]
-    outlook = look_ahead(
-        fitted.model, fitted.likelihood, as_read(stacked(contexts)), request.steps
-    )
+    outlook = look_ahead(fitted.model, fitted.likelihood, as_read(stacked(contexts)), request.steps)
     scaled = [
         _season(context, fitted.season_length, request.steps),
         *outlook.point.reshape(len(contexts), -1, request.steps),

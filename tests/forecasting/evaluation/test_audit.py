@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Forecaster, audit_leaks
+from seqkeras.forecasting import Columns, Forecaster, audit_leaks
 from seqkeras.forecasting.evaluation._audit import _changed, _learned
 from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import read_panel
@@ -55,15 +55,11 @@ def shops():
     )
 
 
-COLUMNS = {
-    "past_covariates": ["load", "open"],
-    "future_covariates": ["price", "promo"],
-    "static_covariates": ["kind"],
-}
+COLUMNS = Columns(past=["load", "open"], future=["price", "promo"], static=["kind"])
 
 
 def test_nothing_leaks_through_covariates():
-    report = audit_leaks(quick(4, epochs=1, levels=(), validation=0), shops(), **COLUMNS)
+    report = audit_leaks(quick(4, epochs=1, levels=(), validation=0), shops(), columns=COLUMNS)
     assert "covariates read" in report.index
     assert not report.leaks.any()
 
@@ -73,7 +69,7 @@ def test_covariates_that_were_prepared_from_all_rows_are_found():
         return df.assign(load=df.load.rank())
 
     bare = quick(4, epochs=1, validation=0, levels=())
-    report = audit_leaks(bare, shops(), prepare=ranked, past_covariates=["load"])
+    report = audit_leaks(bare, shops(), prepare=ranked, columns=Columns(past=["load"]))
     assert report.leaks["covariates read"]
     assert not report.leaks["rows read"]
 

@@ -2,13 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import DataError, SkippedSeriesWarning
-from seqkeras.forecasting import Forecaster, evaluate_holdout
+from seqkeras.forecasting import Columns, evaluate_holdout
 from seqkeras.scoring import mae, mase
 
 
 def forecaster(**options):
-    return Forecaster(
+    return flat_forecaster(
         5, **{"lookback": 14, "units": 2, "epochs": 1, "seed": 0, "progress": False} | options
     )
 
@@ -59,4 +60,6 @@ def test_series_too_short_to_hold_out_are_told(panel):
 
 def test_columns_that_a_forecast_has_itself_are_refused(panel):
     with pytest.raises(DataError, match="has columns cutoff and yhat"):
-        evaluate_holdout(forecaster(), panel.rename(columns={"y": "yhat"}), target_col="yhat")
+        evaluate_holdout(
+            forecaster(), panel.rename(columns={"y": "yhat"}), columns=Columns(target="yhat")
+        )

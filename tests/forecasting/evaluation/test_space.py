@@ -3,6 +3,7 @@ import functools
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras import multi_output
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Forecaster
@@ -20,7 +21,7 @@ def panel_of(rows, **columns):
 
 
 def test_what_is_searched_holds_the_forecaster_itself():
-    given = Forecaster(4, units=(12, 6), learning_rate=0.05, cell="simple_rnn")
+    given = flat_forecaster(4, units=(12, 6), learning_rate=0.05, cell="simple_rnn")
     space, itself = default_space(given, panel_of(100))
     assert set(space) == set(itself)
     assert set(space) == {"learning_rate", "lookback", "model", "units", "cell", "normalization"}
@@ -42,7 +43,7 @@ def test_what_is_searched_holds_the_forecaster_itself():
     ],
 )
 def test_lookbacks_are_those_that_there_is_room_for(rows, options, expected):
-    space, itself = default_space(Forecaster(4, **options), panel_of(rows))
+    space, itself = default_space(flat_forecaster(4, **options), panel_of(rows))
     assert space["lookback"] == expected
     assert itself["lookback"] in expected
 
@@ -69,7 +70,7 @@ def test_what_is_described_holds_no_address():
 
 def test_answers_are_fed_back_where_that_is_trained():
     space, itself = default_space(
-        Forecaster(4, model="recursive", teacher_forcing="scheduled"), panel_of(100)
+        flat_forecaster(4, architecture="recursive", teacher_forcing="scheduled"), panel_of(100)
     )
     assert space["model"] == ["recursive"]
     assert itself["model"] == "recursive"
@@ -79,14 +80,14 @@ def test_networks_that_cannot_be_used_or_are_slow_are_left_out():
     names = {
         "plain": default_space(Forecaster(4), panel_of(100))[0]["model"],
         "past": default_space(Forecaster(4), panel_of(100, past=["load"]))[0]["model"],
-        "head": default_space(Forecaster(4, head="gaussian"), panel_of(100))[0]["model"],
+        "head": default_space(Forecaster(4, likelihood="gaussian"), panel_of(100))[0]["model"],
     }
     assert "recursive" in names["plain"]
     assert names["past"] == names["head"] == ["multi_output", "encoder_decoder", "segment_rnn"]
 
 
 def test_a_builder_keeps_what_it_brings():
-    given = Forecaster(4, model=functools.partial(multi_output, units=3))
+    given = Forecaster(4, network=functools.partial(multi_output, units=3))
     assert set(default_space(given, panel_of(100))[0]) == {"learning_rate", "lookback"}
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting import Forecaster, tune
+from seqkeras.forecasting import Columns, Forecaster, backtest, tune
 
 pytest.importorskip("optuna", reason="needs the extra tune")
 
@@ -28,12 +28,12 @@ def df():
     return pd.DataFrame({"day": stamps, "sold": np.sin(steps * 0.9) + noise})
 
 
-NAMES = {"time_col": "day", "target_col": "sold"}
+NAMES = Columns(time="day", target="sold")
 
 
 @pytest.fixture(scope="module")
 def found(df):
-    return tune(bare(3), df, space=SPACE, trials=3, score="MAE", **NAMES)
+    return tune(bare(3), df, space=SPACE, trials=3, score="MAE", columns=NAMES)
 
 
 def test_trials_are_told_the_best_first(df, found):
@@ -51,13 +51,13 @@ def test_trials_are_told_the_best_first(df, found):
 
 
 def test_the_score_is_that_of_a_backtest_before_the_last_rows(df, found):
-    scores = found.forecaster.backtest(df.iloc[:-3], windows=2, refit=True, **NAMES).scores
+    scores = backtest(found.forecaster, df.iloc[:-3], windows=2, refit=True, columns=NAMES).scores
     assert scores.loc["seqkeras", "MAE"] == pytest.approx(found.trials.MAE[0], rel=1e-3)
 
 
 def test_the_last_rows_have_no_part_in_it_and_the_seed_says_what_is_tried(df, found):
     other = df.assign(sold=np.where(np.arange(60) >= 57, 1e6, df.sold))
-    again = tune(bare(3), other, space=SPACE, trials=2, score="MAE", **NAMES).trials
+    again = tune(bare(3), other, space=SPACE, trials=2, score="MAE", columns=NAMES).trials
     first = found.trials[found.trials.trial < 2]
     assert again.learning_rate.tolist() == first.learning_rate.tolist()
     np.testing.assert_allclose(again.MAE, first.MAE, rtol=1e-3)
@@ -160,13 +160,15 @@ def test_a_trial_that_is_worse_than_the_others_is_given_up(df):
         shift = 9.0 if trial.number == 4 else 0.0
         return {"model": functools.partial(shifted, shift=shift)}
 
-    frame = tune(bare(3, units=None), df, space=space, trials=5, **NAMES).trials.set_index("trial")
+    frame = tune(bare(3, units=None), df, space=space, trials=5, columns=NAMES).trials.set_index(
+        "trial"
+    )
     assert frame.state.tolist()[:4] == ["complete"] * 4
     assert frame.loc[4, ["state", "windows", "why"]].tolist() == ["pruned", 1, ""]
 
 
 def test_a_trial_that_cannot_be_fitted_says_why(df):
-    found = tune(bare(3), df, space={"lookback": [300, 4]}, trials=4, windows=1, **NAMES)
+    found = tune(bare(3), df, space={"lookback": [300, 4]}, trials=4, windows=1, columns=NAMES)
     assert found.forecaster.lookback == 4
     failed = found.trials[found.trials.state == "pruned"]
     assert len(failed)
@@ -175,12 +177,12 @@ def test_a_trial_that_cannot_be_fitted_says_why(df):
     with pytest.raises(
         DataError, match=r"None of 1 trials could be fitted\. The first: The series"
     ):
-        tune(bare(3), df, space={"lookback": [300]}, trials=1, **NAMES)
+        tune(bare(3), df, space={"lookback": [300]}, trials=1, columns=NAMES)
 
 
 def test_parameters_that_do_not_go_together_end_their_trial(df):
     space = {"model": ["multi_output", "recursive"], "teacher_forcing": [0.5]}
-    found = tune(bare(3), df, space=space, trials=4, windows=1, **NAMES)
+    found = tune(bare(3), df, space=space, trials=4, windows=1, columns=NAMES)
     assert found.forecaster.model == "recursive"
     failed = found.trials[found.trials.model == "multi_output"]
     assert len(failed)
@@ -188,22 +190,22 @@ def test_parameters_that_do_not_go_together_end_their_trial(df):
     assert failed.why.str.contains("teacher_forcing must be 1 where the whole horizon").all()
     space["model"].remove("recursive")
     with pytest.raises(DataError, match=r"None of 2 trials .* The first: teacher_forcing must"):
-        tune(bare(3), df, space=space, trials=2, **NAMES)
+        tune(bare(3), df, space=space, trials=2, columns=NAMES)
 
 
 def test_a_forecaster_that_cannot_be_used_itself_is_refused(df):
     with pytest.raises(ArgumentError, match="teacher_forcing must be 1 where the whole horizon"):
-        tune(bare(3, teacher_forcing=0.5), df, trials=2, **NAMES)
+        tune(bare(3, teacher_forcing=0.5), df, trials=2, columns=NAMES)
 
 
 def test_without_a_space_the_first_trial_is_the_forecaster_itself(df):
     given = bare(3, model="segment_rnn", lookback=None)
-    found = tune(given, df, trials=1, windows=1, **NAMES)
+    found = tune(given, df, trials=1, windows=1, columns=NAMES)
     first = found.trials.iloc[0]
     assert first[["model", "units", "learning_rate"]].tolist() == [
         "segment_rnn", 2, given.learning_rate,
     ]  # fmt: skip
-    expected = given.backtest(df.iloc[:-3], **NAMES).scores.loc["seqkeras", "MASE"]
+    expected = backtest(given, df.iloc[:-3], columns=NAMES).scores.loc["seqkeras", "MASE"]
     assert abs(first.MASE - expected) < 1e-3
 
 
@@ -221,9 +223,9 @@ def test_without_a_space_the_first_trial_is_the_forecaster_itself(df):
 )
 def test_bad_arguments_are_refused_before_any_trial(df, options, message):
     with pytest.raises(ArgumentError, match=message):
-        tune(bare(3), df, **options, **NAMES)
+        tune(bare(3), df, **options, columns=NAMES)
 
 
 def test_rows_that_are_too_few_are_refused_before_any_trial(df):
     with pytest.raises(DataError, match=r"has 8 rows and must have 10 \(1 \+ 9 to hold out\)"):
-        tune(bare(3), df.head(8), **NAMES)
+        tune(bare(3), df.head(8), columns=NAMES)

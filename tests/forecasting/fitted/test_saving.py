@@ -12,15 +12,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import DataError, FileFormatError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster
 from seqkeras.models import many_to_one
 
 DATA = Path(__file__).parent / "data"
 
 
 def quick(**options):
-    return Forecaster(
+    return flat_forecaster(
         4, **{"lookback": 8, "units": 4, "epochs": 1, "seed": 0, "progress": False} | options
     )
 
@@ -263,9 +264,9 @@ def put(header, way, value):
 @pytest.fixture(scope="module")
 def whole(shops, tmp_path_factory):
     """A file with everything in its header, and that."""
-    columns = {"static_covariates": ["kind"], "calendar": ["day_of_week"]}
+    columns = Columns(static=["kind"], calendar=["day_of_week"])
     path = tmp_path_factory.mktemp("whole") / "f.zip"
-    quick(levels=(50,)).fit(shops.set_index(["unique_id", "ds"]), **columns).save(path)
+    quick(levels=(50,)).fit(shops.set_index(["unique_id", "ds"]), columns=columns).save(path)
     with zipfile.ZipFile(path) as file:
         return path, json.loads(file.read("header.json"))
 

@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, FileFormatError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster
 
 HORIZON, LOOKBACK = 3, 6
 IDS = ("east", "north", "west")
-EVERYTHING = {
-    "past_covariates": ["visits"],
-    "future_covariates": ["price", "promo"],
-    "static_covariates": ["kind", "size"],
-    "calendar": ["day_of_week", "time_of_day"],
-}
+EVERYTHING = Columns(
+    past=["visits"],
+    future=["price", "promo"],
+    static=["kind", "size"],
+    calendar=["day_of_week", "time_of_day"],
+)
 POINT = {"levels": (), "validation": 0}
 #: By model: columns that are read, and options.
 CASES = {
@@ -66,11 +67,8 @@ def fitted():
             df = shops()
             if model in MASKED:
                 df.loc[[5, 60, 100], "y"] = np.nan
-            forecaster = Forecaster(
-                HORIZON, model=model, lookback=LOOKBACK, units=3, epochs=1, seed=0,
-                progress=False, **options,
-            )  # fmt: skip
-            found[model] = forecaster.fit(df, **columns), columns
+            forecaster = flat_forecaster(HORIZON, architecture=model, lookback=LOOKBACK, units=3, epochs=1, seed=0, progress=False, **options)  # fmt: skip
+            found[model] = forecaster.fit(df, columns=columns), columns
         return found[model]
 
     return of
@@ -218,9 +216,16 @@ def test_one_series_is_fed_numbers_for_many_steps_and_counts_stay_counts():
     rng = np.random.default_rng(0)
     df = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=60, freq="h")})
     df["y"] = rng.poisson(9, 60)
-    forecaster = Forecaster(
-        2, lookback=4, units=3, epochs=1, levels=(), validation=0, seed=0, head="negative_binomial"
-    ).fit(df, calendar=["time_of_day"])
+    forecaster = flat_forecaster(
+        2,
+        lookback=4,
+        units=3,
+        epochs=1,
+        levels=(),
+        validation=0,
+        seed=0,
+        likelihood="negative_binomial",
+    ).fit(df, columns=Columns(calendar=["time_of_day"]))
     stepper = forecaster.stepper()
     more = pd.DataFrame({"ds": pd.date_range("2024-01-03 12:00", periods=300, freq="h")})
     more["y"] = rng.poisson(9, 300)
@@ -358,10 +363,7 @@ def test_a_network_that_fails_while_intervals_follow_leaves_the_state_as_it_was(
 
 def test_an_ensemble_is_fed_as_well():
     df = shops()
-    forecaster = Forecaster(
-        HORIZON, model=["multi_output", "segment_rnn"], lookback=LOOKBACK, units=3, epochs=1,
-        levels=(80,), seed=0, progress=False,
-    ).fit(df)  # fmt: skip
+    forecaster = flat_forecaster(HORIZON, architecture=["multi_output", "segment_rnn"], lookback=LOOKBACK, units=3, epochs=1, levels=(80,), seed=0, progress=False).fit(df)  # fmt: skip
     steps = [(IDS, [4.0, 40.0, 400.0]), (("west",), [480.0]), (("east",), [5.0])]
     fed(copy.copy(forecaster), forecaster.stepper(), {}, steps)
 
@@ -370,10 +372,10 @@ def test_holidays_are_known_without_a_frame():
     """The steps come to the first days of October, of which the third is one."""
     pytest.importorskip("holidays", reason="needs the extra holidays")
     df = shops(rows=272)  # from January 1, 2 and 3 on
-    columns = {"calendar": ["holidays:DE"]}
-    forecaster = Forecaster(
+    columns = Columns(calendar=["holidays:DE"])
+    forecaster = flat_forecaster(
         HORIZON, lookback=LOOKBACK, units=3, epochs=1, seed=0, progress=False, **POINT
-    ).fit(df, **columns)
+    ).fit(df, columns=columns)
     steps = [(IDS, [4.0 + turn, 40.0, 400.0]) for turn in range(6)]
     fed(copy.copy(forecaster), stepper := forecaster.stepper(), columns, steps)
     assert stepper.state()[1].any()

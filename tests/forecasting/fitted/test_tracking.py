@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Forecaster, backtest
 
 ROWS, HORIZON = 100, 3
 quick = functools.partial(
@@ -80,7 +80,7 @@ def test_it_does_not_matter_in_how_many_parts_rows_come(name, cuts):
 @pytest.mark.parametrize("name", ["plain", "future"])
 def test_a_backtest_follows_what_came_before_each_origin_and_nothing_later(name):
     known, df, options = fitted(name)
-    found = quick().backtest(rows(df, 0, ROWS + 13), windows=11, step=1, **options).frame
+    found = backtest(quick(), rows(df, 0, ROWS + 13), windows=11, step=1, **options).frame
     for cut in (ROWS, ROWS + 2, ROWS + 3, ROWS + 10):
         there = copy_of(known)
         if cut > ROWS:
@@ -97,7 +97,7 @@ def test_where_a_series_becomes_wilder_adaptive_intervals_keep_their_promise():
     df = frame(rows=ROWS + 90)
     inside = {}
     for intervals in ("adaptive", "split"):
-        found = quick(intervals=intervals).backtest(df, windows=30).frame
+        found = backtest(quick(intervals=intervals), df, windows=30).frame
         late = found[found.groupby("unique_id").cumcount() >= 30]
         between = late.y.between(late["yhat-lo-80"], late["yhat-hi-80"])
         inside[intervals] = between.mean()

@@ -5,14 +5,15 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster
 from seqkeras.models import many_to_one
 
 
 def forecaster_of(**options):
     options = {"model": "recursive", "units": 4, "epochs": 2, "lookback": 6, **options}
-    return Forecaster(3, seed=0, progress=False, **options)
+    return flat_forecaster(3, seed=0, progress=False, **options)
 
 
 def weights(forecaster):
@@ -33,8 +34,8 @@ def test_a_network_that_is_fed_back_is_judged_by_its_forecasts(one):
 def test_it_goes_with_missing_targets_and_with_covariates_of_the_future(one):
     df = one.assign(week=one.ds.dt.day_of_week, kind="a")
     df.loc[[40, 80, 85], "y"] = np.nan
-    known = {"future_covariates": ["week"], "static_covariates": ["kind"]}
-    forecaster = forecaster_of(teacher_forcing=0.5, epochs=1, levels=()).fit(df, **known)
+    known = Columns(future=["week"], static=["kind"])
+    forecaster = forecaster_of(teacher_forcing=0.5, epochs=1, levels=()).fit(df, columns=known)
     assert np.isfinite(forecaster.log_.val_loss).all()
     future = forecaster.future_frame()
     future = future.assign(week=future.ds.dt.day_of_week)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import DataError
-from seqkeras.forecasting import Forecaster
 from seqkeras.forecasting.fitting import _fit
 from seqkeras.forecasting.fitting._fit import _falling, known_targets
 from seqkeras.forecasting.frames._reading import read_panel
@@ -43,7 +43,9 @@ def test_targets_that_intervals_are_measured_on_are_counted(lengths, horizon, sh
 @pytest.mark.parametrize("model", ["multi_output", "recursive"])
 def test_held_out_rows_without_any_target_judge_nothing(one, model, levels):
     df = one.assign(y=one.y.where(one.index < 72))
-    forecaster = Forecaster(3, lookback=30, model=model, units=2, levels=levels, progress=False)
+    forecaster = flat_forecaster(
+        3, lookback=30, architecture=model, units=2, levels=levels, progress=False
+    )
     with pytest.raises(DataError, match="All 18 held-out targets are missing"):
         forecaster.fit(df)
 
@@ -75,8 +77,15 @@ def test_the_second_training_goes_on_where_the_first_was_best(one, monkeypatch, 
 
     monkeypatch.setattr(_fit, "train", recorded)
     df = one.assign(y=one.y.where(one.index < 75, one.y.iloc[::-1].to_numpy()))
-    forecaster = Forecaster(
-        3, lookback=12, units=4, epochs=8, patience=4, seed=0, progress=False, model="recursive"
+    forecaster = flat_forecaster(
+        3,
+        lookback=12,
+        units=4,
+        epochs=8,
+        patience=4,
+        seed=0,
+        progress=False,
+        architecture="recursive",
     )
     forecaster.set_params(teacher_forcing=teacher_forcing, learning_rate=0.01).fit(df)
     best = forecaster.log_.best_epoch
@@ -98,7 +107,9 @@ def test_intervals_are_measured_on_some_of_very_many_windows(one, monkeypatch, m
     def radius(most, intervals):
         monkeypatch.setattr(_fit, "MOST_JUDGED", most)
         monkeypatch.setattr(_fit, "MOST_MEASURED", most)
-        forecaster = Forecaster(3, model=model, head=head, intervals=intervals, seed=0)
+        forecaster = flat_forecaster(
+            3, architecture=model, likelihood=head, method=intervals, seed=0
+        )
         forecaster.set_params(lookback=12, units=4, epochs=2, progress=False)
         return forecaster.fit(one).intervals_.radius
 

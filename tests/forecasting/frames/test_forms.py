@@ -4,8 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting import Forecaster, evaluate_holdout
+from seqkeras.forecasting import (
+    Columns,
+    Forecaster,
+    backtest,
+    components,
+    evaluate_holdout,
+    insample,
+)
 from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import read_panel
 
@@ -142,25 +150,27 @@ def schema(df, *names):
 def test_a_frame_of_polars_is_answered_by_one(framed, panel, tmp_path):
     pl = pytest.importorskip("polars")
     pytest.importorskip("matplotlib")
-    quick = Forecaster(4, lookback=8, units=2, epochs=1, head="gaussian", seed=0, progress=False)
+    quick = flat_forecaster(
+        4, lookback=8, units=2, epochs=1, likelihood="gaussian", seed=0, progress=False
+    )
     kinds = schema(framed, "unique_id", "ds")
     first = framed.filter(pl.col("ds") < pl.col("ds").max().over("unique_id"))
-    fitted = quick.fit(first, future_covariates=["sun"])
+    fitted = quick.fit(first, columns=Columns(future=["sun"]))
     future = fitted.future_frame().with_columns(sun=2.0)
-    parts = fitted.components(future=future)
+    parts = components(fitted, future=future)
     answers = [
         future,
         parts.frame,
         fitted.predict(future=future),
         fitted.predict(df=framed, future=fitted.future_frame(df=framed).with_columns(sun=2.0)),
         fitted.sample(2, future=future),
-        fitted.insample(first),
+        insample(fitted, first),
     ]
-    found = fitted.backtest(framed, windows=2, future_covariates=["sun"])
+    found = backtest(fitted, framed, windows=2, columns=Columns(future=["sun"]))
     assert schema(found.frame, "unique_id", "cutoff", "ds") == [*kinds, kinds[1]]
     for drawn in (found, parts):
         assert len(drawn.plot(series=["a", "b"]).axes) >= 2
-    held_out = evaluate_holdout(quick, framed, future_covariates=["sun"])
+    held_out = evaluate_holdout(quick, framed, columns=Columns(future=["sun"]))
     for one in (*answers, found.frame, held_out.forecast):
         assert isinstance(one, pl.DataFrame)
         assert schema(one, "unique_id", "ds") == kinds
@@ -170,7 +180,7 @@ def test_a_frame_of_polars_is_answered_by_one(framed, panel, tmp_path):
     pd.testing.assert_frame_equal(again.to_pandas(), before, rtol=1e-5)
     newer = framed.join(first, on=["unique_id", "ds"], how="anti")
     assert fitted.update(newer).future_frame()["ds"].to_list()[0] > future["ds"].to_list()[0]
-    ours = quick.fit(first.to_pandas(), future_covariates=["sun"])
+    ours = quick.fit(first.to_pandas(), columns=Columns(future=["sun"]))
     as_pandas = ours.predict(future=future.to_pandas())
     pd.testing.assert_frame_equal(before, as_pandas, check_dtype=False, check_categorical=False)
 

@@ -3,9 +3,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras import many_to_one
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns
 from seqkeras.forecasting.networks._build import STRATEGIES
 from seqkeras.forecasting.networks._embedding import last_state
 
@@ -17,7 +18,7 @@ def case():
         pd.DataFrame({"unique_id": name, "ds": steps, "y": np.sin(steps * speed)})
         for name, speed in [("slow", 0.3), ("fast", 1.9), ("slow too", 0.3)]
     )
-    forecaster = Forecaster(
+    forecaster = flat_forecaster(
         3, lookback=8, units=(5, 4), epochs=1, validation=0, levels=(), seed=0, progress=False
     )
     return forecaster.fit(df), df
@@ -70,13 +71,13 @@ def test_a_network_without_recurrence_is_refused():
 def test_what_is_known_of_the_horizon_is_taken_to_stay(case):
     _, df = case
     known = df.assign(price=1000 + df.ds / 100)
-    forecaster = Forecaster(
+    forecaster = flat_forecaster(
         3,
-        model="encoder_decoder",
+        architecture="encoder_decoder",
         **{"lookback": 8, "units": 4, "epochs": 1, "validation": 0, "levels": ()},
         seed=0,
         progress=False,
-    ).fit(known, future_covariates=["price"])
+    ).fit(known, columns=Columns(future=["price"]))
     # Zeros for the price would be thousands of deviations away, and saturate the state.
     assert np.abs(forecaster.encode().to_numpy()).max() < 0.999
 
@@ -87,8 +88,8 @@ def test_every_named_network_encodes_what_was_read(case, model):
     _, df = case
     known = df.assign(price=np.cos(df.ds))
     options = {"lookback": 8, "units": 4, "epochs": 1, "validation": 0, "levels": ()}
-    forecaster = Forecaster(3, model=model, **options, seed=0, progress=False)
-    fitted = forecaster.fit(known, future_covariates=["price"])
+    forecaster = flat_forecaster(3, architecture=model, **options, seed=0, progress=False)
+    fitted = forecaster.fit(known, columns=Columns(future=["price"]))
     states = fitted.encode()
     assert states.shape == (3, 4)
     np.testing.assert_allclose(states.loc["slow"], states.loc["slow too"], rtol=1e-5)

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster
 from seqkeras.forecasting.networks._predict import HEADS, look_ahead, resolve_head, sample_paths
 from seqkeras.likelihoods import Gaussian, NegativeBinomial, Quantiles
 from seqkeras.models import multi_output
@@ -32,7 +33,7 @@ def counts(rows, seed=0):
 
 def forecaster_of(model, head, **options):
     options = {"lookback": 4, "units": 4, "epochs": 1, "seed": 0, "progress": False, **options}
-    return Forecaster(3, model=model, head=head, **options)
+    return flat_forecaster(3, architecture=model, likelihood=head, **options)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_intervals_are_wide_where_the_head_says_so():
     widths = {}
     for head in (None, "gaussian"):
         forecaster = forecaster_of("multi_output", head, **options)
-        forecaster.fit(df.iloc[:-3], future_covariates=["loud"])
+        forecaster.fit(df.iloc[:-3], columns=Columns(future=["loud"]))
         future = forecaster.future_frame()
         for loudness in (0.0, 1.0):
             found = forecaster.predict(future=future.assign(loud=loudness))
@@ -199,7 +200,7 @@ def test_options_of_a_head_of_ones_own_are_kept():
 
 def test_futures_do_not_take_the_place_of_ids():
     df = panel_of({"a": counts(50)}).rename(columns={"unique_id": "path-1"})
-    forecaster = forecaster_of("multi_output", "gaussian").fit(df, id_col="path-1")
+    forecaster = forecaster_of("multi_output", "gaussian").fit(df, columns=Columns(id="path-1"))
     with pytest.raises(ArgumentError, match="not the name of a path"):
         forecaster.sample(2)
 
