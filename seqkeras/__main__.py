@@ -83,7 +83,7 @@ def _add_forecast_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs="*",
         default=[80, 95],
-        help="levels of the intervals, in percent",
+        help="levels of intervals, in percent",
     )
     add("--epochs", type=int, default=300, help="maximum number of epochs")
     add("--seed", type=int, default=0, help="seed of weights and shuffles")

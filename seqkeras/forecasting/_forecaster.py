@@ -1,6 +1,7 @@
 """The forecaster: from a frame to a trained network and back to a frame."""
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -122,7 +123,8 @@ class Forecaster(BaseEstimator):
         """
         for name, as_object in _OBJECTS.items():
             if any(key.startswith(f"{name}__") for key in params):
-                params[name] = as_object(params.get(name, getattr(self, name)))
+                # A copy, as the object may be shared with other forecasters.
+                params[name] = copy(as_object(params.get(name, getattr(self, name))))
         return super().set_params(**params)
 
     def settings(self) -> Settings:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
-from helpers.forecasters import flat_forecaster
+from helpers.forecasters import flat_forecaster, nested
 from seqkeras.errors import ArgumentError, DataError, NotFittedError, SkippedSeriesWarning
 from seqkeras.forecasting import Forecaster
 from seqkeras.models import many_to_one, multi_output
@@ -25,10 +25,10 @@ def network(features, *, lookback, horizon):
     "options",
     [
         {},
-        {"model": "recursive"},
+        {"architecture": "recursive"},
         {"cell": "simple_rnn", "season_length": 1, "levels": ()},
-        {"model": network, "units": None},
-        {"model": many_to_one(1, outputs=1, units=4), "units": None},
+        {"architecture": network, "units": None},
+        {"architecture": many_to_one(1, outputs=1, units=4), "units": None},
     ],
 )
 def test_the_promises_of_every_forecaster_hold(options, panel):
@@ -74,7 +74,7 @@ def test_intervals_are_no_wider_for_a_series_that_grows(growth):
 def test_parameters_set_after_a_fit_wait_for_the_next(one):
     fitted = quick(5).fit(one)
     before = fitted.predict()
-    fitted.set_params(levels=(50,), horizon=9)
+    fitted.set_params(intervals__levels=(50,), horizon=9)
     pd.testing.assert_frame_equal(fitted.predict(), before)
 
 
@@ -164,7 +164,7 @@ def test_clone_and_set_params_keep_arguments_as_they_are():
     copy = clone(forecaster)
     assert copy.get_params() == forecaster.get_params()
     assert copy.model is builder
-    assert copy.set_params(horizon=3, cell="lstm").horizon == 3
+    assert copy.set_params(horizon=3, network__cell="lstm").horizon == 3
 
 
 def test_series_that_are_too_short_are_named_or_skipped(panel):
@@ -203,8 +203,8 @@ def test_a_series_without_room_to_hold_out_is_still_trained_on_and_forecast(pane
         ({"levels": (80, 100)}, "levels must be a tuple of different numbers from 1 to below 100"),
         ({"levels": 80}, "levels must be a tuple"),
         ({"levels": (80, 80)}, "levels must be a tuple"),
-        ({"model": "recursiv"}, "Did you mean 'recursive'?"),
-        ({"model": network}, "units, cell, normalization must be left away here"),
+        ({"architecture": "recursiv"}, "Did you mean 'recursive'?"),
+        ({"architecture": network}, "units, cell, normalization must be left away here"),
         ({"short_series": "drop"}, "short_series must be one of 'raise', 'skip'"),
         ({"seed": -1}, "seed must be an integer >= 0"),
         ({"units": ()}, "units must be an integer, or a tuple of one integer or more"),
@@ -213,7 +213,7 @@ def test_a_series_without_room_to_hold_out_is_still_trained_on_and_forecast(pane
     ],
 )
 def test_bad_parameters_are_refused_before_any_training(one, options, words):
-    forecaster = quick(5).set_params(**options)
+    forecaster = quick(5).set_params(**nested(options))
     with pytest.raises(ArgumentError) as caught:
         forecaster.fit(one)
     assert words in str(caught.value)

@@ -95,7 +95,7 @@ def test_future_covariates_are_used(shops):
 
 def test_what_is_fed_back_stands_beside_what_is_known(shops):
     """A recursive network reads future covariates step by step, in a lookback that moves."""
-    forecaster = quick(model="recursive", levels=(), epochs=1).fit(without_some(shops), **AHEAD)
+    forecaster = quick(architecture="recursive", levels=(), epochs=1).fit(without_some(shops), **AHEAD)
     future = forecaster.future_frame(horizon=9).assign(sun=np.arange(27.0), weather="rain")
     longer = forecaster.predict(horizon=9, future=future)
     shorter = forecaster.predict(future=future)
@@ -200,7 +200,7 @@ def test_held_out_covariates_do_not_reach_the_first_training(shops):
 
 def test_past_covariates_are_not_fed_back(shops):
     with pytest.raises(ArgumentError, match="Give them as future_covariates"):
-        quick(model="recursive").fit(shops, columns=NAMES)
+        quick(architecture="recursive").fit(shops, columns=NAMES)
     forecaster = quick(levels=(), validation=0, epochs=1).fit(shops, columns=Columns(past="wind"))
     with pytest.raises(ArgumentError, match="past_covariates would have to be known"):
         forecaster.predict(horizon=5)
@@ -213,13 +213,13 @@ def test_a_builder_is_told_what_there_is(shops):
         told.update(features=features, **options)
         return multi_output(features, units=2, **options)
 
-    quick(model=builder, units=None, epochs=1, validation=0, levels=()).fit(
+    quick(architecture=builder, units=None, epochs=1, validation=0, levels=()).fit(
         without_some(shops), columns=NAMES
     )
     sizes = {"features": 8, "future": 5, "static": 1, "categories": (3,)}
     assert told == {"lookback": 7, "horizon": 4, **sizes}
     with pytest.raises(ArgumentError, match=r"model must be a builder that takes model\(8, look"):
-        quick(model=lambda features, *, lookback, horizon: None, units=None).fit(
+        quick(architecture=lambda features, *, lookback, horizon: None, units=None).fit(
             without_some(shops), columns=NAMES
         )
 
@@ -228,13 +228,13 @@ def test_a_model_of_the_users_own_reads_the_same_inputs(shops):
     inputs, future = keras.Input((7, 2), name="inputs"), keras.Input((4, 1), name="future")
     answer = keras.layers.Dense(4)(keras.layers.Flatten()(inputs)) + future[..., 0]
     model = keras.Model({"inputs": inputs, "future": future}, answer)
-    forecaster = quick(model=model, units=None, epochs=1, validation=0, levels=()).fit(
+    forecaster = quick(architecture=model, units=None, epochs=1, validation=0, levels=()).fit(
         shops, columns=Columns(future="sun")
     )
     future = forecaster.future_frame().assign(sun=1.0)
     assert np.isfinite(forecaster.predict(future=future).yhat).all()
     with pytest.raises(ArgumentError, match=r"model must give .*future: \(batch, 4, 2\)"):
-        quick(model=model, units=None).fit(shops, columns=Columns(future=["sun", "wind"]))
+        quick(architecture=model, units=None).fit(shops, columns=Columns(future=["sun", "wind"]))
 
 
 @pytest.mark.backends

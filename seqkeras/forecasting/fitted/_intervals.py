@@ -41,7 +41,7 @@ class ConformalIntervals:
     levels: tuple[float, ...]
     radius: Floats
     factor: Floats
-    waiting: npt.NDArray[np.int64]
+    waiting: Integers
     follows: bool = False
 
     @classmethod

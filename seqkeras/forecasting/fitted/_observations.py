@@ -76,7 +76,7 @@ class ObservationReader:
         return listed, self._usable(targets, listed)
 
     def rows(self, covariates: Any, ids: list[Any]) -> Floats:
-        """Return covariates of one timestep, `(series, features)`, without those of the calendar."""
+        """Return covariates of one timestep, `(series, features)`, without the calendar."""
         names = self.covariates.past + self.covariates.future
         return self._encoded("covariates", covariates, names, ids, (len(ids),))
 

@@ -1,4 +1,4 @@
-"""One fit: train on the past of each series, calibrate on its held-out rows, go on with all rows."""
+"""One fit: train on the past of each series, calibrate on held-out rows, go on with all rows."""
 
 import math
 import random

@@ -11,7 +11,6 @@ from seqkeras.forecasting import Columns, Forecaster
 from seqkeras.forecasting.calendars._calendar import Calendar
 from seqkeras.forecasting.calendars._calendar_features import choose
 from seqkeras.forecasting.calendars._holidays import _dates, count
-from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.forecasting.networks._features import covariate_parts
 

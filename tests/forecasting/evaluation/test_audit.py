@@ -8,7 +8,6 @@ import pytest
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Columns, Forecaster, audit_leaks
 from seqkeras.forecasting.evaluation._audit import _changed, _learned
-from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import read_panel
 
 quick = functools.partial(Forecaster, lookback=10, units=3, epochs=2, seed=0, progress=False)

@@ -126,7 +126,7 @@ def test_folds_in_processes_give_what_folds_here_give(small):
 
         return many_to_one(features, timesteps=lookback, outputs=horizon, units=2)
 
-    given = bare(4, model=own_builder, units=None)
+    given = bare(4, architecture=own_builder, units=None)
     options = {"windows": 2, "refit": True, **NAMES}
     here = backtest(given, small, **options)
     there = backtest(given, small, n_jobs=2, **options)
@@ -268,7 +268,7 @@ def test_what_is_missing_behind_the_cutoff_alone_is_refused_before_the_training(
 
     options = {"windows": 3, "step": 2, **NAMES}
     with pytest.raises(DataError, match=r"Series 'south' has a missing target behind the cutoff"):
-        backtest(bare(4, model=never, units=None), without(6), **options)
+        backtest(bare(4, architecture=never, units=None), without(6), **options)
     # Not read by any origin, or seen by the fit.
     for df in (without(2), without(20)):
         assert np.isfinite(backtest(bare(4), df, **options).frame.yhat).all()

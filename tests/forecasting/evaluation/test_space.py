@@ -28,7 +28,7 @@ def test_what_is_searched_holds_the_forecaster_itself():
     trial = optuna.trial.FixedTrial(itself)
     found = as_space(space, given)(trial)
     assert found == {
-        **{"learning_rate": 0.05, "lookback": 21, "model": "multi_output"},
+        **{"learning_rate": 0.05, "lookback": 21, "architecture": "multi_output"},
         **{"units": (12, 6), "cell": "simple_rnn", "normalization": "last"},
     }
 
@@ -55,16 +55,16 @@ def builder(*args, **options):
 def test_choices_are_called_alike_in_each_process():
     choices = ["recursive", builder, functools.partial(builder, units=3), builder, (8, 4)]
     labels = ["recursive", "1: builder", "2: builder(units=3)", "3: builder", "4: [8, 4]"]
-    space = as_space({"model": choices}, Forecaster(4))
+    space = as_space({"architecture": choices}, Forecaster(4))
     for label, choice in zip(labels, choices, strict=True):
-        assert space(optuna.trial.FixedTrial({"model": label}))["model"] is choice
+        assert space(optuna.trial.FixedTrial({"architecture": label}))["model"] is choice
 
 
 def test_what_is_described_holds_no_address():
-    space = {"model": [builder, multi_output(1, lookback=4, horizon=2)], "head": [Gaussian()]}
+    space = {"architecture": [builder, multi_output(1, lookback=4, horizon=2)], "likelihood": [Gaussian()]}
     assert "0x" not in described(space)
     assert described(space) == described(dict(reversed(space.items())))
-    assert described(space) != described(space | {"head": [Quantiles([0.1, 0.5, 0.9])]})
+    assert described(space) != described(space | {"likelihood": [Quantiles([0.1, 0.5, 0.9])]})
     assert described(builder) == "builder"
 
 
@@ -80,7 +80,7 @@ def test_networks_that_cannot_be_used_or_are_slow_are_left_out():
     names = {
         "plain": default_space(Forecaster(4), panel_of(100))[0]["model"],
         "past": default_space(Forecaster(4), panel_of(100, past=["load"]))[0]["model"],
-        "head": default_space(Forecaster(4, likelihood="gaussian"), panel_of(100))[0]["model"],
+        "likelihood": default_space(Forecaster(4, likelihood="gaussian"), panel_of(100))[0]["model"],
     }
     assert "recursive" in names["plain"]
     assert names["past"] == names["head"] == ["multi_output", "encoder_decoder", "segment_rnn"]

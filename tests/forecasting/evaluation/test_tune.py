@@ -94,7 +94,7 @@ def test_another_search_of_the_same_name_is_refused(df, tmp_path):
     df = df.assign(load=df.sold * 2, price=1.0 + np.arange(60) % 3, shop="east")
     options = dict(windows=1, trials=1, storage=f"sqlite:///{tmp_path}/search.db", **NAMES)
     options |= {"past_covariates": ["load"], "id_col": "shop"}
-    builders = {"lookback": [5, 10], "model": [functools.partial(shifted, shift=0.0), two_dense]}
+    builders = {"lookback": [5, 10], "architecture": [functools.partial(shifted, shift=0.0), two_dense]}
     search = functools.partial(tune, space=builders, **options)
     given = bare(3, units=None)
     search(given, df)
@@ -111,7 +111,7 @@ def test_another_search_of_the_same_name_is_refused(df, tmp_path):
         refusal("columns", search, given, df, missing="raise"),
         refusal("parameters", search, bare(3, units=None, batch_size=4), df),
         refusal("space", search, given, df, space=builders | {"lookback": [5, 11]}),
-        refusal("parameters, space", search, given, df, space={"model": builders["model"]}),
+        refusal("parameters, space", search, given, df, space={"architecture": builders["model"]}),
     ]
     assert all(others)
 
@@ -129,7 +129,7 @@ def test_the_forecaster_itself_is_tried_again_after_a_kill(df, tmp_path):
             raise Killed
         return two_dense(features, lookback=lookback, horizon=horizon)
 
-    given = bare(3, units=None, model=model)
+    given = bare(3, units=None, architecture=model)
     search = functools.partial(tune, given, df, windows=1, **NAMES)
     search = functools.partial(search, storage=f"sqlite:///{tmp_path}/search.db")
     with pytest.raises(Killed):
@@ -158,7 +158,7 @@ def test_a_trial_that_is_worse_than_the_others_is_given_up(df):
     def space(trial):
         trial.suggest_float("nothing", 0, 1)
         shift = 9.0 if trial.number == 4 else 0.0
-        return {"model": functools.partial(shifted, shift=shift)}
+        return {"architecture": functools.partial(shifted, shift=shift)}
 
     frame = tune(bare(3, units=None), df, space=space, trials=5, columns=NAMES).trials.set_index(
         "trial"
@@ -181,7 +181,7 @@ def test_a_trial_that_cannot_be_fitted_says_why(df):
 
 
 def test_parameters_that_do_not_go_together_end_their_trial(df):
-    space = {"model": ["multi_output", "recursive"], "teacher_forcing": [0.5]}
+    space = {"architecture": ["multi_output", "recursive"], "teacher_forcing": [0.5]}
     found = tune(bare(3), df, space=space, trials=4, windows=1, columns=NAMES)
     assert found.forecaster.model == "recursive"
     failed = found.trials[found.trials.model == "multi_output"]
@@ -199,7 +199,7 @@ def test_a_forecaster_that_cannot_be_used_itself_is_refused(df):
 
 
 def test_without_a_space_the_first_trial_is_the_forecaster_itself(df):
-    given = bare(3, model="segment_rnn", lookback=None)
+    given = bare(3, architecture="segment_rnn", lookback=None)
     found = tune(given, df, trials=1, windows=1, columns=NAMES)
     first = found.trials.iloc[0]
     assert first[["model", "units", "learning_rate"]].tolist() == [

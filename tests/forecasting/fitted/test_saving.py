@@ -68,7 +68,7 @@ def test_a_loaded_forecaster_can_be_saved_and_fitted_again(saved, tmp_path):
         Forecaster.load(tmp_path / "again.zip").predict(), fitted.predict(), rtol=1e-6
     )
     frame = loaded.panel_.history_frame()
-    assert len(loaded.set_params(levels=(), validation=0, lookback=3).fit(frame).predict()) == 8
+    assert len(loaded.set_params(intervals__levels=(), training__validation=0, lookback=3).fit(frame).predict()) == 8
 
 
 def test_the_file_holds_no_pickle(saved):
@@ -85,7 +85,7 @@ def builder(features, *, lookback, horizon):
 
 
 def test_a_builder_comes_back_as_its_network(one, tmp_path):
-    fitted = quick(model=builder, units=None).fit(one)
+    fitted = quick(architecture=builder, units=None).fit(one)
     fitted.save(tmp_path / "f.zip")
     loaded = Forecaster.load(tmp_path / "f.zip")
     pd.testing.assert_frame_equal(loaded.predict(), fitted.predict(), rtol=1e-6)
@@ -99,7 +99,7 @@ def test_a_builder_comes_back_as_its_network(one, tmp_path):
 )
 def test_an_ensemble_comes_back_as_one_and_is_fitted_again_as_one(one, tmp_path, model):
     named = any(isinstance(part, str) for part in model)
-    fitted = quick(model=model, units=2 if named else None).fit(one)
+    fitted = quick(architecture=model, units=2 if named else None).fit(one)
     fitted.save(tmp_path / "f.zip")
     loaded = Forecaster.load(tmp_path / "f.zip")
     assert loaded.units == fitted.units
@@ -118,7 +118,7 @@ def test_an_ensemble_comes_back_as_one_and_is_fitted_again_as_one(one, tmp_path,
 def test_a_model_that_was_set_after_the_fit_does_not_make_the_file_unreadable(
     saved, tmp_path, model
 ):
-    fitted = copy.copy(saved[0]).set_params(model=model)
+    fitted = copy.copy(saved[0]).set_params(network__architecture=model)
     fitted.save(tmp_path / "f.zip")
     loaded = Forecaster.load(tmp_path / "f.zip")
     assert isinstance(loaded.model, keras.Model)
@@ -133,7 +133,7 @@ def test_layers_of_the_users_own_are_found(one, tmp_path):
 
     x = keras.Input((8, 1))
     model = keras.Model(x, keras.layers.Dense(4)(Doubling()(x)[:, :, 0]))
-    fitted = quick(model=model, units=None).fit(one)
+    fitted = quick(architecture=model, units=None).fit(one)
     fitted.save(tmp_path / "f.zip")
     loaded = Forecaster.load(tmp_path / "f.zip", custom_objects={"Doubling": Doubling})
     pd.testing.assert_frame_equal(loaded.predict(), fitted.predict(), rtol=1e-6)

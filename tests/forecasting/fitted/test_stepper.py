@@ -24,7 +24,7 @@ EVERYTHING = Columns(
 POINT = {"levels": (), "validation": 0}
 #: By model: columns that are read, and options.
 CASES = {
-    "multi_output": (EVERYTHING, {"head": "quantiles", "season_length": 3}),
+    "multi_output": (EVERYTHING, {"likelihood": "quantiles", "season_length": 3}),
     "recursive": (
         {"future_covariates": ["price", "promo"], "calendar": ["day_of_week"]},
         {**POINT, "season_length": 3},
@@ -127,7 +127,7 @@ def fed(forecaster, stepper, columns, steps):
             dict(zip(ids, values, strict=True)), covariates=covariates, future=future
         )
         assert_alike(found, answers, scale=10)
-    assert stepper.stamps().equals(forecaster.panel_.last)
+    assert stepper.timestamps().equals(forecaster.panel_.last)
 
 
 def streams(masked):
@@ -180,7 +180,7 @@ def test_a_killed_stepper_goes_on_from_its_bytes(fitted, tmp_path):
     other = Forecaster.load(tmp_path / "f.zip").stepper()
     for data in kept.values():
         other.restore(other.unpack_state(data))
-    assert other.stamps().equals(stepper.stamps())
+    assert other.timestamps().equals(stepper.timestamps())
     assert_alike(other.predict(), stepper.predict())
     assert_alike(other.step({"east": 6.0}), stepper.step({"east": 6.0}))
     for mine, theirs in zip(other.state(), stepper.state(), strict=True):
@@ -233,7 +233,7 @@ def test_one_series_is_fed_numbers_for_many_steps_and_counts_stay_counts():
         stepper.update(value)
     answers = forecaster.update(more).predict().yhat.to_numpy()
     np.testing.assert_allclose(stepper.predict()["yhat"][0], answers, rtol=1e-3)
-    assert stepper.stamps()[0] == more.ds.iloc[-1]
+    assert stepper.timestamps()[0] == more.ds.iloc[-1]
     for wrong in (-1, 2.5, float("nan")):
         with pytest.raises(DataError, match="it must be a count"):
             stepper.update(wrong)
@@ -312,7 +312,7 @@ def test_a_state_fits_where_the_same_is_meant_and_nowhere_else(fitted):
     forecaster, _ = fitted("segment_rnn")
     data = forecaster.stepper().pack_state(forecaster.stepper().state())
     levels, intervals = forecaster.intervals_.levels, forecaster.intervals_
-    other = copy.copy(forecaster).set_params(levels=(50,), intervals="split")
+    other = copy.copy(forecaster).set_params(intervals__levels=(50,), intervals__method="split")
     other.intervals_ = replace(intervals, levels=tuple(np.float64(one) for one in levels))
     other.stepper().restore(other.stepper().unpack_state(data))
     for change in ({"levels": (70, 95)}, {"follows": False}):

@@ -12,7 +12,7 @@ from seqkeras.models import many_to_one
 
 
 def forecaster_of(**options):
-    options = {"model": "recursive", "units": 4, "epochs": 2, "lookback": 6, **options}
+    options = {"architecture": "recursive", "units": 4, "epochs": 2, "lookback": 6, **options}
     return flat_forecaster(3, seed=0, progress=False, **options)
 
 
@@ -62,7 +62,7 @@ def test_networks_of_ones_own_are_trained_on_their_answers_too(one):
     def network(features, *, lookback, horizon):
         return many_to_one(features, timesteps=lookback, outputs=2, units=4)
 
-    forecaster = forecaster_of(model=network, units=None, teacher_forcing=0.0, epochs=1)
+    forecaster = forecaster_of(architecture=network, units=None, teacher_forcing=0.0, epochs=1)
     assert forecaster.fit(one).predict().shape == (3, 6)
 
 
@@ -72,10 +72,10 @@ def test_networks_of_ones_own_are_trained_on_their_answers_too(one):
         ({"teacher_forcing": 1.5}, "teacher_forcing must be a number from 0 to 1, or 'scheduled'"),
         ({"teacher_forcing": "schedule"}, "teacher_forcing must be a number from 0 to 1"),
         ({"teacher_forcing": None}, "teacher_forcing must be a number from 0 to 1"),
-        ({"teacher_forcing": 0.5, "model": "multi_output"}, "1 where the whole horizon"),
-        ({"teacher_forcing": 0.5, "head": "gaussian"}, "1 where there is a head"),
+        ({"teacher_forcing": 0.5, "architecture": "multi_output"}, "1 where the whole horizon"),
+        ({"teacher_forcing": 0.5, "likelihood": "gaussian"}, "1 where there is a head"),
         (
-            {"teacher_forcing": 0.5, "model": ["recursive", "multi_output"], "levels": ()},
+            {"teacher_forcing": 0.5, "architecture": ["recursive", "multi_output"], "levels": ()},
             "1 where the whole horizon",
         ),
     ],

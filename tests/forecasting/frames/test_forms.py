@@ -14,7 +14,6 @@ from seqkeras.forecasting import (
     evaluate_holdout,
     insample,
 )
-from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import read_panel
 
 

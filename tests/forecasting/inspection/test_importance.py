@@ -38,7 +38,7 @@ def shops(rows=60, count=3):
     return pd.concat(frames)
 
 
-def fit(df, model="multi_output", **columns):
+def fit(df, architecture="multi_output", **columns):
     forecaster = flat_forecaster(
         HORIZON,
         architecture=model,
