@@ -29,7 +29,7 @@ from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.forecasting.networks._build import Builder
-from seqkeras.forecasting.networks._inputs import Inputs
+from seqkeras.forecasting.networks._inputs import NetworkInputs
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TrainingLog
 from seqkeras.windows import StandardScaler
@@ -201,7 +201,7 @@ class Forecaster(BaseEstimator):
             DataError: `future` or `df` lacks rows or values; the error says which.
         """
         request = self.check_fitted().request(horizon, future, df, fill)
-        return request.panel.answer(self.check_fitted().forecast(request))
+        return request.panel.shaped_forecast(self.check_fitted().forecast(request))
 
     def sample(
         self,
@@ -456,7 +456,7 @@ class Forecaster(BaseEstimator):
         return self._part("scaler")
 
     @property
-    def inputs_(self) -> Inputs:
+    def inputs_(self) -> NetworkInputs:
         """Return how series become what the network reads."""
         return self._part("inputs")
 

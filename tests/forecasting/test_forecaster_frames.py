@@ -95,7 +95,9 @@ def test_future_covariates_are_used(shops):
 
 def test_what_is_fed_back_stands_beside_what_is_known(shops):
     """A recursive network reads future covariates step by step, in a lookback that moves."""
-    forecaster = quick(architecture="recursive", levels=(), epochs=1).fit(without_some(shops), **AHEAD)
+    forecaster = quick(architecture="recursive", levels=(), epochs=1).fit(
+        without_some(shops), **AHEAD
+    )
     future = forecaster.future_frame(horizon=9).assign(sun=np.arange(27.0), weather="rain")
     longer = forecaster.predict(horizon=9, future=future)
     shorter = forecaster.predict(future=future)

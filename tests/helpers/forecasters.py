@@ -10,7 +10,9 @@ OBJECTS = {"network": Network, "intervals": Intervals, "training": Training}
 def nested(options):
     """Return the names of flat options in `Forecaster.set_params`: `units` is `network__units`."""
     owners = {
-        option: name for name, kind in OBJECTS.items() for option in inspect.signature(kind).parameters
+        option: name
+        for name, kind in OBJECTS.items()
+        for option in inspect.signature(kind).parameters
     }
     return {
         f"{owners[option]}__{option}" if option in owners else option: value

@@ -22,7 +22,7 @@ from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._forms import as_pandas
 from seqkeras.forecasting.frames._panel import Panel, by_series
 from seqkeras.forecasting.frames._reading import read_panel, split_last
-from seqkeras.forecasting.networks._inputs import stand_in
+from seqkeras.forecasting.networks._inputs import fill_missing_targets
 from seqkeras.forecasting.networks._predict import Forecasts
 from seqkeras.windows import GroupedArray
 
@@ -245,7 +245,7 @@ def repeat_warnings(folds: list[Fold]) -> None:
 def _without_missing(panel: Panel, season_length: int) -> GroupedArray:
     if not panel.has_missing:
         return panel.values
-    filled = [stand_in(series[np.newaxis], season_length)[0] for series in panel.values]
+    filled = [fill_missing_targets(series[np.newaxis], season_length)[0] for series in panel.values]
     return GroupedArray.from_series(filled)
 
 

@@ -16,10 +16,10 @@ from seqkeras.forecasting.frames._future import read_future
 from seqkeras.forecasting.frames._panel import Panel, embedding_frame
 from seqkeras.forecasting.frames._reading import read_alike
 from seqkeras.forecasting.networks._embedding import last_state
-from seqkeras.forecasting.networks._inputs import Inputs, check_counts, scaler_for
+from seqkeras.forecasting.networks._inputs import NetworkInputs, check_counts, scaler_for
 from seqkeras.forecasting.networks._predict import (
     Forecasts,
-    Outlook,
+    NetworkForecast,
     look_ahead,
     predict_batches,
     sample_paths,
@@ -75,7 +75,7 @@ class Fitted:
     likelihood: Likelihood | None
     intervals: ConformalIntervals | None
     scaler: StandardScaler
-    inputs: Inputs
+    inputs: NetworkInputs
     panel: Panel
     short_series: str
 
@@ -145,27 +145,27 @@ class Fitted:
         panel, scaler = (self.newest, self.scaler) if df is None else self.read_other(df, fill)
         return Request(panel, scaler, read_future(panel, future, steps), steps)
 
-    def outlook(self, request: Request) -> Outlook:
+    def run(self, request: Request) -> NetworkForecast:
         """Run the network, and return its forecasts in the units of the series."""
         context = self.inputs.context(request.panel, request.scaler, request.ahead)
-        outlook = look_ahead(self.model, self.likelihood, context, request.steps)
-        return outlook.unscaled(request.scaler)
+        forecast = look_ahead(self.model, self.likelihood, context, request.steps)
+        return forecast.unscaled(request.scaler)
 
-    def outlook_at(self, panel: Panel, origins: Origins) -> Outlook:
+    def run_at(self, panel: Panel, origins: Origins) -> NetworkForecast:
         """Run the network at any rows of fitted series.
 
         Args:
             panel: the series, each with a lookback of rows before its origins.
             origins: where the forecasts begin.
         """
-        panel = panel.with_words_of(self.panel.covariates)
+        panel = panel.with_categories_of(self.panel.covariates)
         numbers = self.panel.ids.get_indexer(panel.ids)
         parts = (
             origins[first : first + MOST_ORIGINS]
             for first in range(0, max(1, len(origins)), MOST_ORIGINS)
         )
-        return Outlook.joined(
-            self.outlook(
+        return NetworkForecast.concatenate(
+            self.run(
                 Request(
                     panel.before(part.series, part.rows, self.lookback),
                     self.scaler.take(numbers[part.series]),
@@ -176,40 +176,42 @@ class Fitted:
             for part in parts
         )
 
-    def forecasts(self, outlook: Outlook, factor: Floats | None = None) -> Forecasts:
+    def with_intervals(self, forecast: NetworkForecast, factor: Floats | None = None) -> Forecasts:
         """Add intervals to point forecasts.
 
         Args:
-            outlook: of each series.
+            forecast: of each series.
             factor: `(series, levels)`, by which the widths of its intervals are multiplied. None:
                 no intervals.
 
         Returns:
             Arrays `(series, steps)` by the names of their columns.
         """
-        forecasts = {"yhat": outlook.point}
+        forecasts = {"yhat": forecast.point}
         if self.intervals is None or factor is None:
             return forecasts
         least = 0.0 if self.likelihood is not None and self.likelihood.counts else -np.inf
-        widths = self.intervals.widths(factor, outlook.point.shape[1])
+        widths = self.intervals.widths(factor, forecast.point.shape[1])
         for number, level in enumerate(self.intervals.levels):
-            low = outlook.point - widths[:, number] * outlook.below
-            high = outlook.point + widths[:, number] * outlook.above
+            low = forecast.point - widths[:, number] * forecast.below
+            high = forecast.point + widths[:, number] * forecast.above
             forecasts[f"yhat-lo-{level:g}"] = np.maximum(low, least)
             forecasts[f"yhat-hi-{level:g}"] = high
         return forecasts
 
     def forecast(self, request: Request) -> Forecasts:
         """Forecast a request, with intervals that are as wide as they are now."""
-        outlook = self.outlook(request)
+        forecast = self.run(request)
         if self.intervals is None:
-            return self.forecasts(outlook)
+            return self.with_intervals(forecast)
         numbers = self.panel.ids.get_indexer(request.panel.ids)
         if request.panel.columns.id != self.panel.columns.id:
             # A single series without an id has the number 0, which may be an id of others.
             numbers[:] = -1
         is_unknown = numbers[:, np.newaxis] < 0
-        return self.forecasts(outlook, np.where(is_unknown, 1.0, self.intervals.factor[numbers]))
+        return self.with_intervals(
+            forecast, np.where(is_unknown, 1.0, self.intervals.factor[numbers])
+        )
 
     def sample(
         self, count: int, *, seed: int | None, horizon: int | None, future: Any

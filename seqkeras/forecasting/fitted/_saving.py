@@ -32,9 +32,9 @@ from seqkeras.forecasting.frames._columns import ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._forms import Shape
 from seqkeras.forecasting.frames._panel import Panel, dtype_of, restore_panel
-from seqkeras.forecasting.networks._build import NetworkSizes, check_network
+from seqkeras.forecasting.networks._build import check_network, network_sizes
 from seqkeras.forecasting.networks._ensemble import members_of, networks_of
-from seqkeras.forecasting.networks._inputs import CovariateScaler, Inputs
+from seqkeras.forecasting.networks._inputs import CovariateScaler, NetworkInputs
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TrainingLog
 from seqkeras.windows import GroupedArray, StandardScaler
@@ -118,7 +118,9 @@ def load(
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    if zipfile.is_zipfile(path):
+    with open(path, "rb") as file:
+        is_zip = file.read(2) == b"PK"
+    if is_zip:
         return _old_formats.read_zip(path, network=NETWORK, max_bytes=MAX_BYTES)
     archive = read_archive(path, kind=KIND, version=VERSION, max_bytes=MAX_BYTES)
     arrays = dict(archive.arrays)
@@ -228,9 +230,15 @@ def _restore(
     panel = _restore_panel(header, arrays)
     likelihood = _restore_likelihood(header["likelihood"], custom_objects)
     network = _restore_model(arrays[NETWORK], custom_objects)
-    outputs = 1 if likelihood is None else likelihood.outputs
-    sizes = NetworkSizes.of(panel.covariates, masked=header["masked"], outputs=outputs)
-    check_network(network, header["lookback"], header["horizon"], sizes)
+    sizes = network_sizes(
+        panel.covariates,
+        lookback=header["lookback"],
+        horizon=header["horizon"],
+        season_length=header["season_length"],
+        masked=header["masked"],
+        outputs=1 if likelihood is None else likelihood.outputs,
+    )
+    check_network(network, sizes)
     covariates = CovariateScaler(
         StandardScaler.from_state(arrays["rows_center"], arrays["rows_scale"]),
         StandardScaler.from_state(arrays["static_center"], arrays["static_scale"]),
@@ -244,7 +252,7 @@ def _restore(
         likelihood=likelihood,
         intervals=_restore_intervals(header, arrays),
         scaler=StandardScaler.from_state(arrays["center"], arrays["scale"]),
-        inputs=Inputs(covariates, header["season_length"], header["masked"]),
+        inputs=NetworkInputs(covariates, header["season_length"], header["masked"]),
         panel=panel,
         short_series=header["short_series"],
     )
@@ -293,7 +301,7 @@ def _restore_panel(header: dict[str, Any], arrays: dict[str, Array]) -> Panel:
         shape=Shape.restore(**header["shape"]),
     )
     # Make a forecast frame now, so that what fails then is found when loading.
-    panel.answer({"yhat": np.zeros((len(panel.ids), header["horizon"]))})
+    panel.shaped_forecast({"yhat": np.zeros((len(panel.ids), header["horizon"]))})
     return panel
 
 

@@ -16,7 +16,7 @@ from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals
 from seqkeras.forecasting.fitted._observations import ObservationReader
 from seqkeras.forecasting.networks._exported import WindowProgram, choose_network
-from seqkeras.forecasting.networks._predict import Forecasts, Outlook, look_ahead
+from seqkeras.forecasting.networks._predict import Forecasts, NetworkForecast, look_ahead
 from seqkeras.runtime._cell_steps import State
 from seqkeras.runtime._packing import pack, unpack
 
@@ -162,7 +162,7 @@ class ForecastStepper:
         A forecast begins one step later.
         """
         place = self._place[self._reader.series(self._reader.ids(ids))]
-        return self._clock.stamps(place[:, BEGIN], place[:, COUNT])
+        return self._clock.timestamps(place[:, BEGIN], place[:, COUNT])
 
     def state(self, ids: Any = None) -> State:
         """Return the state of some series, as copies.
@@ -293,8 +293,8 @@ class ForecastStepper:
         lookback = self._fitted.lookback
         width = self._fitted.panel.covariates.future_width
         ahead = rows[:, lookback:, rows.shape[2] - width :]
-        outlook = self._outlook(series, values[:, :lookback], rows[:, :lookback], ahead)
-        errors = outlook.in_widths(values[:, lookback:] - outlook.point)
+        forecast = self._run(series, values[:, :lookback], rows[:, :lookback], ahead)
+        errors = forecast.in_widths(values[:, lookback:] - forecast.point)
         return before.follow(errors, np.arange(len(series)))[0].factor
 
     def _forecast(self, series: Integers, ahead: Floats) -> Forecasts:
@@ -303,10 +303,12 @@ class ForecastStepper:
         rows = self._rows[series, -lookback:]
         calendar = self._calendar_after(series, self._fitted.horizon)
         ahead = np.concatenate([ahead, calendar], axis=-1)
-        outlook = self._outlook(series, values, rows, ahead)
-        return self._fitted.forecasts(outlook, self._factor[series])
+        forecast = self._run(series, values, rows, ahead)
+        return self._fitted.with_intervals(forecast, self._factor[series])
 
-    def _outlook(self, series: Integers, values: Floats, rows: Floats, ahead: Floats) -> Outlook:
+    def _run(
+        self, series: Integers, values: Floats, rows: Floats, ahead: Floats
+    ) -> NetworkForecast:
         """Run the network on a lookback of rows."""
         fitted = self._fitted
         scaler = fitted.scaler.take(series)
@@ -317,8 +319,8 @@ class ForecastStepper:
             self._static[series],
             self._categories[series],
         )
-        outlook = look_ahead(self._network, fitted.likelihood, context, fitted.horizon)
-        return outlook.unscaled(scaler)
+        forecast = look_ahead(self._network, fitted.likelihood, context, fitted.horizon)
+        return forecast.unscaled(scaler)
 
     def _calendar_after(self, series: Integers, steps: int) -> Floats:
         place = self._place[series]

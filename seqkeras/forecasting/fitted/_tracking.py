@@ -44,10 +44,10 @@ def forecast_at(
         seen: `(series,)`, rows of each that the forecaster has seen; its intervals adapt to the
             rows after these. No origin is before. None: intervals are as wide as now everywhere.
     """
-    outlook = fitted.outlook_at(panel, origins)
+    forecast = fitted.run_at(panel, origins)
     if fitted.intervals is None:
-        return fitted.forecasts(outlook)
-    return fitted.forecasts(outlook, _factors(fitted, fitted.intervals, panel, origins, seen))
+        return fitted.with_intervals(forecast)
+    return fitted.with_intervals(forecast, _factors(fitted, fitted.intervals, panel, origins, seen))
 
 
 def _factors(
@@ -90,5 +90,5 @@ def _errors(fitted: Fitted, panel: Panel, origins: Origins) -> Floats:
     """Return actual values minus forecasts, in the unit of the intervals."""
     if not len(origins):
         return np.empty((0, fitted.horizon))
-    outlook = fitted.outlook_at(panel, origins)
-    return outlook.in_widths(origins.after(panel.values, fitted.horizon) - outlook.point)
+    forecast = fitted.run_at(panel, origins)
+    return forecast.in_widths(origins.after(panel.values, fitted.horizon) - forecast.point)

@@ -63,7 +63,7 @@ def score(fitted: Fitted, rows: Any) -> float:
     origins = Origins.rolling(
         before + windows * horizon, windows=windows, step=horizon, horizon=horizon
     )
-    yhat = fitted.outlook_at(panel, origins).point
+    yhat = fitted.run_at(panel, origins).point
     place = origins.rows[:, np.newaxis] + np.arange(horizon)
     inside = place < panel.values.lengths[origins.series][:, np.newaxis]
     series = np.broadcast_to(origins.series[:, np.newaxis], place.shape)[inside]

@@ -18,16 +18,16 @@ from seqkeras.forecasting.fitted._intervals import ConformalIntervals
 from seqkeras.forecasting.fitting._feedback import Feedback
 from seqkeras.forecasting.fitting._split import choose_lookback, hold_out, series_of_windows
 from seqkeras.forecasting.frames._panel import Panel
-from seqkeras.forecasting.networks._build import NetworkSizes, build_network, default_batch_size
+from seqkeras.forecasting.networks._build import build_network, default_batch_size, network_sizes
 from seqkeras.forecasting.networks._ensemble import averaged, members_of
 from seqkeras.forecasting.networks._inputs import (
     CovariateScaler,
-    Inputs,
+    NetworkInputs,
     check_counts,
     pairs,
     scaler_for,
 )
-from seqkeras.forecasting.networks._predict import Outlook, look_ahead
+from seqkeras.forecasting.networks._predict import NetworkForecast, look_ahead
 from seqkeras.training._early_stopping import (
     MOST_JUDGED,
     MOST_MEASURED,
@@ -139,17 +139,20 @@ class Fitting:
 
     def _network(self, architecture: Any) -> keras.Model:
         settings = self.settings
-        return build_network(
-            architecture,
+        sizes = network_sizes(
+            self.panel.covariates,
             lookback=self.lookback,
             horizon=settings.horizon,
             season_length=self.season_length,
+            masked=self.panel.has_missing,
+            outputs=settings.outputs,
+        )
+        return build_network(
+            architecture,
+            sizes,
             units=settings.network.units,
             cell=settings.network.cell,
             normalization=settings.network.normalization,
-            sizes=NetworkSizes.of(
-                self.panel.covariates, masked=self.panel.has_missing, outputs=settings.outputs
-            ),
             counts=settings.counts,
         )
 
@@ -157,7 +160,7 @@ class Fitting:
         """Return these rows, with scalers that have seen no others."""
         scaler = scaler_for(panel.values, self.settings.likelihood)
         covariates = CovariateScaler.fit(panel)
-        inputs = Inputs(covariates, self.season_length, self.panel.has_missing)
+        inputs = NetworkInputs(covariates, self.season_length, self.panel.has_missing)
         return _Scaled(panel, scaler, inputs, self.lookback)
 
     def _go_on(self, member: "_Member", log: TrainingLog, series: "_Scaled") -> None:
@@ -195,11 +198,11 @@ class Fitting:
             return None
         errors = errors / series.scales(numbers)
         if settings.likelihood is not None:
-            outlooks = [
+            forecasts = [
                 look_ahead(network, settings.likelihood, x, settings.horizon)
                 for x, _ in pairs(self._judged(network, series))
             ]
-            errors = Outlook.joined(outlooks).in_widths(errors)
+            errors = NetworkForecast.concatenate(forecasts).in_widths(errors)
         count = len(self.panel.ids)
         intervals = ConformalIntervals.fit(errors, levels=settings.levels, series=count)
         if settings.intervals.method == "per_series":
@@ -243,7 +246,7 @@ class Fitting:
             validation = held_out.windows(ahead, batch_size=JUDGED_BATCH)
         windows = series.windows(
             feedback.steps,
-            truth=feedback.runs_free,
+            read_targets=feedback.runs_free,
             batch_size=options.batch_size or default_batch_size(series.count(feedback.steps)),
             shuffle=True,
             seed=member.seed,
@@ -277,7 +280,7 @@ class _Scaled:
 
     panel: Panel
     scaler: StandardScaler
-    inputs: Inputs
+    inputs: NetworkInputs
     lookback: int
 
     def windows(self, steps: int, **options: Any) -> Windows:

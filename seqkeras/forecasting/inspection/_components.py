@@ -12,15 +12,14 @@ from seqkeras.forecasting import _plots
 from seqkeras.forecasting._forecaster import Forecaster
 from seqkeras.forecasting.frames._forms import as_pandas
 from seqkeras.forecasting.frames._panel import Panel, by_series
-from seqkeras.forecasting.networks._features import (
+from seqkeras.forecasting.networks._features import InputColumns, covariate_columns
+from seqkeras.forecasting.networks._predict import (
     Context,
-    Part,
-    as_parts,
-    as_read,
-    covariate_parts,
-    stacked,
+    as_dict,
+    as_network_input,
+    look_ahead,
+    stack_contexts,
 )
-from seqkeras.forecasting.networks._predict import look_ahead
 
 SEASON = "seasonal naive"
 NETWORK = "network"
@@ -98,16 +97,18 @@ def components(
     fitted = forecaster.check_fitted()
     request = fitted.request(horizon, future, df, fill)
     panel = request.panel
-    context = as_parts(fitted.inputs.context(panel, request.scaler, request.ahead))
-    parts = covariate_parts(panel, masked=fitted.inputs.masked)
+    context = as_dict(fitted.inputs.context(panel, request.scaler, request.ahead))
+    parts = covariate_columns(panel, masked=fitted.inputs.masked)
     names = [part.name for part in parts]
     _check_names(panel, names)
     # Without any covariate, with the first, with the first two ...
     contexts = [_without(context, parts[count:]) for count in range(len(parts) + 1)]
-    outlook = look_ahead(fitted.model, fitted.likelihood, as_read(stacked(contexts)), request.steps)
+    forecast = look_ahead(
+        fitted.model, fitted.likelihood, as_network_input(stack_contexts(contexts)), request.steps
+    )
     scaled = [
         _season(context, fitted.season_length, request.steps),
-        *outlook.point.reshape(len(contexts), -1, request.steps),
+        *forecast.point.reshape(len(contexts), -1, request.steps),
     ]
     forecasts = np.stack([request.scaler.inverse_transform(forecast) for forecast in scaled])
     added = np.diff(forecasts, axis=0, prepend=0.0)
@@ -116,11 +117,11 @@ def components(
     return Components(panel.shape.native(frame, panel.columns.time))
 
 
-def _without(context: Context, parts: list[Part]) -> Context:
+def _without(context: Context, parts: list[InputColumns]) -> Context:
     """Set covariates to 0: the mean of a number, none of the categories."""
     copies = {name: array.copy() for name, array in context.items()}
     for part in parts:
-        for name, columns in part.places.items():
+        for name, columns in part.columns.items():
             copies[name][..., columns] = 0
     return copies
 

@@ -16,15 +16,17 @@ from seqkeras.forecasting._settings import as_training
 from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._origins import Origins
 from seqkeras.forecasting.networks._features import (
-    Context,
-    Part,
-    as_parts,
-    as_read,
-    covariate_parts,
-    stacked,
-    target_part,
+    InputColumns,
+    covariate_columns,
+    target_columns,
 )
-from seqkeras.forecasting.networks._predict import look_ahead
+from seqkeras.forecasting.networks._predict import (
+    Context,
+    as_dict,
+    as_network_input,
+    look_ahead,
+    stack_contexts,
+)
 
 
 @dataclass(frozen=True)
@@ -111,15 +113,17 @@ def permutation_importance(
 
     def error(copies: Context) -> Floats:
         """Return the mean absolute error of each copy of all windows."""
-        outlook = look_ahead(fitted.model, fitted.likelihood, as_read(copies), fitted.horizon)
-        return np.nanmean(np.abs(outlook.point.reshape(-1, *actual.shape) - actual), axis=(1, 2))
+        forecast = look_ahead(
+            fitted.model, fitted.likelihood, as_network_input(copies), fitted.horizon
+        )
+        return np.nanmean(np.abs(forecast.point.reshape(-1, *actual.shape) - actual), axis=(1, 2))
 
     unchanged = float(error(context)[0])
     parts = list(_parts_by_lag(fitted, min(lags, fitted.lookback)))
     hides_bar = None if as_training(forecaster.training).progress else True
     rows = []
     for part, lag, steps in tqdm(parts, desc="importance", leave=False, disable=hides_bar):
-        permuted = stacked(_permuted(context, part, steps, order) for order in orders)
+        permuted = stack_contexts(_permuted(context, part, steps, order) for order in orders)
         increase = error(permuted) - unchanged
         rows.append((part.name, lag, increase.mean(), pd.Series(increase).std()))
     frame = pd.DataFrame(rows, columns=["feature", "lag", "importance", "spread"])
@@ -152,7 +156,7 @@ def _draw_windows(
         scaler,
         panel.ahead(origins.series, origins.rows, horizon),
     )
-    return as_parts(context), scaler.transform_batch(actual)
+    return as_dict(context), scaler.transform_batch(actual)
 
 
 def _draw_origins(
@@ -173,12 +177,12 @@ def _derangement(count: int, random: np.random.Generator) -> Integers:
     return others
 
 
-def _parts_by_lag(fitted: Fitted, lags: int) -> Iterator[tuple[Part, str, slice]]:
+def _parts_by_lag(fitted: Fitted, lags: int) -> Iterator[tuple[InputColumns, str, slice]]:
     """Yield each part with the name and the rows of its lags."""
     masked = fitted.inputs.masked
     lookback = fitted.lookback
-    target = target_part(fitted.panel, masked=masked)
-    for part in (target, *covariate_parts(fitted.panel, masked=masked)):
+    target = target_columns(fitted.panel, masked=masked)
+    for part in (target, *covariate_columns(fitted.panel, masked=masked)):
         yield part, "all", slice(None)
     width = -(-lookback // lags)  # the same for all, to make them comparable
     for newest in range(1, lookback + 1, width):
@@ -187,10 +191,10 @@ def _parts_by_lag(fitted: Fitted, lags: int) -> Iterator[tuple[Part, str, slice]
         yield target, name, slice(lookback - oldest, lookback - newest + 1)
 
 
-def _permuted(context: Context, part: Part, steps: slice, others: Integers) -> Context:
+def _permuted(context: Context, part: InputColumns, steps: slice, others: Integers) -> Context:
     """Return the windows, with one part of each taken from another one."""
-    copies = {name: context[name].copy() for name in part.places}
-    for name, columns in part.places.items():
+    copies = {name: context[name].copy() for name in part.columns}
+    for name, columns in part.columns.items():
         place = (slice(None), steps, columns) if copies[name].ndim == 3 else (slice(None), columns)
         copies[name][place] = context[name][others][place]
     return context | copies

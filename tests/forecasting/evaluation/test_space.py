@@ -61,7 +61,10 @@ def test_choices_are_called_alike_in_each_process():
 
 
 def test_what_is_described_holds_no_address():
-    space = {"architecture": [builder, multi_output(1, lookback=4, horizon=2)], "likelihood": [Gaussian()]}
+    space = {
+        "architecture": [builder, multi_output(1, lookback=4, horizon=2)],
+        "likelihood": [Gaussian()],
+    }
     assert "0x" not in described(space)
     assert described(space) == described(dict(reversed(space.items())))
     assert described(space) != described(space | {"likelihood": [Quantiles([0.1, 0.5, 0.9])]})
@@ -80,7 +83,9 @@ def test_networks_that_cannot_be_used_or_are_slow_are_left_out():
     names = {
         "plain": default_space(Forecaster(4), panel_of(100))[0]["model"],
         "past": default_space(Forecaster(4), panel_of(100, past=["load"]))[0]["model"],
-        "likelihood": default_space(Forecaster(4, likelihood="gaussian"), panel_of(100))[0]["model"],
+        "likelihood": default_space(Forecaster(4, likelihood="gaussian"), panel_of(100))[0][
+            "model"
+        ],
     }
     assert "recursive" in names["plain"]
     assert names["past"] == names["head"] == ["multi_output", "encoder_decoder", "segment_rnn"]

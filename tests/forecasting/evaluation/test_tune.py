@@ -94,7 +94,10 @@ def test_another_search_of_the_same_name_is_refused(df, tmp_path):
     df = df.assign(load=df.sold * 2, price=1.0 + np.arange(60) % 3, shop="east")
     options = dict(windows=1, trials=1, storage=f"sqlite:///{tmp_path}/search.db", **NAMES)
     options |= {"past_covariates": ["load"], "id_col": "shop"}
-    builders = {"lookback": [5, 10], "architecture": [functools.partial(shifted, shift=0.0), two_dense]}
+    builders = {
+        "lookback": [5, 10],
+        "architecture": [functools.partial(shifted, shift=0.0), two_dense],
+    }
     search = functools.partial(tune, space=builders, **options)
     given = bare(3, units=None)
     search(given, df)

@@ -68,7 +68,14 @@ def test_a_loaded_forecaster_can_be_saved_and_fitted_again(saved, tmp_path):
         Forecaster.load(tmp_path / "again.zip").predict(), fitted.predict(), rtol=1e-6
     )
     frame = loaded.panel_.history_frame()
-    assert len(loaded.set_params(intervals__levels=(), training__validation=0, lookback=3).fit(frame).predict()) == 8
+    assert (
+        len(
+            loaded.set_params(intervals__levels=(), training__validation=0, lookback=3)
+            .fit(frame)
+            .predict()
+        )
+        == 8
+    )
 
 
 def test_the_file_holds_no_pickle(saved):

@@ -87,7 +87,9 @@ def test_the_second_training_goes_on_where_the_first_was_best(one, monkeypatch, 
         progress=False,
         architecture="recursive",
     )
-    forecaster.set_params(training__teacher_forcing=teacher_forcing, training__learning_rate=0.01).fit(df)
+    forecaster.set_params(
+        training__teacher_forcing=teacher_forcing, training__learning_rate=0.01
+    ).fit(df)
     best = forecaster.log_.best_epoch
     assert 0 < best < len(forecaster.log_.loss)
     for before, after in zip(ends[0], begins[1], strict=True):
@@ -110,7 +112,9 @@ def test_intervals_are_measured_on_some_of_very_many_windows(one, monkeypatch, m
         forecaster = flat_forecaster(
             3, architecture=model, likelihood=head, method=intervals, seed=0
         )
-        forecaster.set_params(lookback=12, network__units=4, training__epochs=2, training__progress=False)
+        forecaster.set_params(
+            lookback=12, network__units=4, training__epochs=2, training__progress=False
+        )
         return forecaster.fit(one).intervals_.radius
 
     for intervals in ("split", "per_series"):
