@@ -28,20 +28,18 @@ from seqkeras.forecasting.frames._future import read_future
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import read_alike, read_panel
 from seqkeras.forecasting.inspection import _components, _importance
-from seqkeras.forecasting.networks._build import Builder, predict_batches
+from seqkeras.forecasting.networks._build import Builder
 from seqkeras.forecasting.networks._embedding import embedding_frame, last_state
 from seqkeras.forecasting.networks._ensemble import check_models, members_of
-from seqkeras.forecasting.networks._inputs import Inputs
+from seqkeras.forecasting.networks._inputs import NetworkInputs, check_counts, scaler_for
 from seqkeras.forecasting.networks._predict import (
     Forecasts,
-    Outlook,
-    check_counts,
+    NetworkForecast,
     look_ahead,
-    resolve_head,
+    predict_batches,
     sample_paths,
-    scaler_for,
 )
-from seqkeras.likelihoods import Likelihood
+from seqkeras.likelihoods import Likelihood, resolve_likelihood
 from seqkeras.training._early_stopping import TrainingLog
 from seqkeras.windows import StandardScaler
 
@@ -144,7 +142,7 @@ class Forecaster(BaseEstimator):
     head_: Likelihood | None
     intervals_: ConformalIntervals | None
     scaler_: StandardScaler
-    inputs_: Inputs
+    inputs_: NetworkInputs
     panel_: Panel
 
     def __init__(
@@ -403,7 +401,9 @@ class Forecaster(BaseEstimator):
         """The rows that a forecast reads."""
         return self.panel_.tail(self.lookback_)
 
-    def _look(self, panel: Panel, scaler: StandardScaler, ahead: Floats, steps: int) -> Outlook:
+    def _look(
+        self, panel: Panel, scaler: StandardScaler, ahead: Floats, steps: int
+    ) -> NetworkForecast:
         """What the network sees behind series of one lookback each, in their units.
 
         Args:
@@ -415,7 +415,7 @@ class Forecaster(BaseEstimator):
         context = self.inputs_.context(panel, scaler, ahead)
         return look_ahead(self.model_, self.head_, context, steps).unscaled(scaler)
 
-    def _answers(self, outlook: Outlook, factor: Floats | None = None) -> Forecasts:
+    def _answers(self, outlook: NetworkForecast, factor: Floats | None = None) -> Forecasts:
         """Forecasts `(series, steps)` by name.
 
         Args:
@@ -793,7 +793,7 @@ class Forecaster(BaseEstimator):
             raise bad_argument("units, cell, normalization", got, "left away here", fix)
         if self.seed is not None and check_integer("seed", self.seed, minimum=0) >= 2**32:
             raise bad_argument("seed", self.seed, "an integer from 0 to 2**32 - 1")
-        resolve_head(self.head)
+        resolve_likelihood(self.head)
         check_teacher_forcing(self.teacher_forcing)
         check_levels(self.levels)
         if len(self.levels) and not self.validation:

@@ -20,7 +20,7 @@ from seqkeras.forecasting.fitted._updates import read_known
 from seqkeras.forecasting.frames._forms import as_pandas
 from seqkeras.forecasting.frames._panel import Panel, by_series
 from seqkeras.forecasting.frames._reading import read_panel, split_last
-from seqkeras.forecasting.networks._missing import stand_in
+from seqkeras.forecasting.networks._inputs import fill_missing_targets
 from seqkeras.forecasting.networks._predict import Forecasts
 from seqkeras.windows import GroupedArray
 
@@ -271,7 +271,7 @@ def result(
         if not panel.has_missing:
             return values
         return GroupedArray.from_series(
-            stand_in(one[np.newaxis], season_length)[0] for one in values
+            fill_missing_targets(one[np.newaxis], season_length)[0] for one in values
         )
 
     levels = {

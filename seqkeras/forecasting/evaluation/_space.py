@@ -12,7 +12,7 @@ import numpy as np
 from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.networks._build import STRATEGIES, default_lookback
-from seqkeras.forecasting.networks._predict import resolve_head
+from seqkeras.likelihoods import resolve_likelihood
 
 if TYPE_CHECKING:
     from seqkeras.forecasting._forecaster import Forecaster
@@ -38,7 +38,7 @@ def default_space(forecaster: "Forecaster", panel: Panel) -> tuple[Ranges, dict[
         space["lookback"], itself["lookback"] = lookbacks, usual
     if not isinstance(forecaster.model, str):
         return space, itself
-    head = resolve_head(forecaster.head)
+    head = resolve_likelihood(forecaster.head)
     normalization = "mean_scale" if head is not None and head.counts else "last"
     known: dict[str, tuple[list[Any], Any]] = {
         "model": (_models(forecaster, panel), forecaster.model),

@@ -12,7 +12,7 @@ from seqkeras.errors import DataError
 from seqkeras.forecasting.frames._covariates import Covariates, codes_of, plain
 from seqkeras.forecasting.frames._panel import Columns
 from seqkeras.forecasting.frames._rows import LARGEST, are_targets
-from seqkeras.forecasting.networks._predict import are_counts
+from seqkeras.forecasting.networks._inputs import are_counts
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -21,9 +21,9 @@ from seqkeras.forecasting.fitting._fit import Fitted
 from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._forms import Shape
 from seqkeras.forecasting.frames._panel import Columns, Panel, dtype_of, restore_panel
-from seqkeras.forecasting.networks._build import NetworkSizes, check_network
+from seqkeras.forecasting.networks._build import check_network, network_sizes
 from seqkeras.forecasting.networks._ensemble import members_of, networks_of
-from seqkeras.forecasting.networks._inputs import CovariateScaler, Inputs
+from seqkeras.forecasting.networks._inputs import CovariateScaler, NetworkInputs
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training._early_stopping import TrainingLog
 from seqkeras.windows import GroupedArray, StandardScaler
@@ -165,8 +165,15 @@ def _restore(
     if isinstance(params["units"], list):
         params["units"] = tuple(params["units"])
     outputs = 1 if head is None else head.outputs
-    sizes = NetworkSizes.of(panel.covariates, masked=header["masked"], outputs=outputs)
-    check_network(network, header["lookback"], header["horizon"], sizes)
+    sizes = network_sizes(
+        panel.covariates,
+        lookback=header["lookback"],
+        horizon=header["horizon"],
+        season_length=header["season_length"],
+        masked=header["masked"],
+        outputs=outputs,
+    )
+    check_network(network, sizes)
     covariates = CovariateScaler(
         StandardScaler.from_state(arrays["rows_center"], arrays["rows_scale"]),
         StandardScaler.from_state(arrays["static_center"], arrays["static_scale"]),
@@ -180,7 +187,7 @@ def _restore(
         head=head,
         intervals=_restore_intervals(header, arrays),
         scaler=StandardScaler.from_state(arrays["center"], arrays["scale"]),
-        inputs=Inputs(covariates, header["season_length"], header["masked"]),
+        inputs=NetworkInputs(covariates, header["season_length"], header["masked"]),
         panel=panel,
     )
     forecaster = cls(**params)

@@ -16,7 +16,7 @@ from seqkeras.forecasting.calendars._clock import Clock
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals
 from seqkeras.forecasting.fitted._observations import Readings
 from seqkeras.forecasting.networks._exported import WindowProgram, choose_network
-from seqkeras.forecasting.networks._predict import Forecasts, Outlook, look_ahead
+from seqkeras.forecasting.networks._predict import Forecasts, NetworkForecast, look_ahead
 from seqkeras.runtime._cell_steps import State
 from seqkeras.runtime._packing import pack, unpack
 
@@ -286,7 +286,7 @@ class ForecastStepper:
         ahead = np.concatenate([ahead, self._calendar_after(series, fitted.horizon_)], axis=-1)
         return fitted._answers(self._look(series, values, rows, ahead), self._factor[series])
 
-    def _look(self, series: Any, values: Any, rows: Any, ahead: Any) -> Outlook:
+    def _look(self, series: Any, values: Any, rows: Any, ahead: Any) -> NetworkForecast:
         """What the network sees behind a lookback of rows."""
         fitted = self._forecaster
         scaler = fitted.scaler_.take(series)

@@ -12,7 +12,8 @@ from seqkeras.forecasting.calendars._calendar import from_integers, to_integers
 from seqkeras.forecasting.fitted._origins import Origins
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import read_alike
-from seqkeras.forecasting.networks._predict import Outlook, check_counts
+from seqkeras.forecasting.networks._inputs import check_counts
+from seqkeras.forecasting.networks._predict import NetworkForecast
 from seqkeras.windows import GroupedArray
 
 if TYPE_CHECKING:
@@ -87,12 +88,12 @@ def score(forecaster: "Forecaster", rows: pd.DataFrame) -> float:
     return -float(np.mean(sums[counts > 0] / counts[counts > 0]))
 
 
-def outlook_at(forecaster: "Forecaster", panel: Panel, origins: Origins) -> Outlook:
+def outlook_at(forecaster: "Forecaster", panel: Panel, origins: Origins) -> NetworkForecast:
     """What a fitted forecaster sees from any rows of series that it knows."""
     panel = panel.with_words_of(forecaster.panel_.covariates)
     numbers = forecaster.panel_.ids.get_indexer(panel.ids)
     # In parts, for each holds its lookback several times; the network reads smaller ones still.
-    return Outlook.joined(
+    return NetworkForecast.concatenate(
         forecaster._look(
             panel.before(part.series, part.rows, forecaster.lookback_),
             forecaster.scaler_.take(numbers[part.series]),

@@ -19,21 +19,21 @@ from seqkeras.forecasting.fitting._feedback import Feedback
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.networks._build import (
     Builder,
-    NetworkSizes,
     build_network,
     default_batch_size,
     default_lookback,
+    network_sizes,
 )
 from seqkeras.forecasting.networks._ensemble import averaged, members_of
-from seqkeras.forecasting.networks._inputs import CovariateScaler, Inputs, pairs
-from seqkeras.forecasting.networks._predict import (
-    Outlook,
+from seqkeras.forecasting.networks._inputs import (
+    CovariateScaler,
+    NetworkInputs,
     check_counts,
-    look_ahead,
-    resolve_head,
+    pairs,
     scaler_for,
 )
-from seqkeras.likelihoods import Likelihood
+from seqkeras.forecasting.networks._predict import NetworkForecast, look_ahead
+from seqkeras.likelihoods import Likelihood, resolve_likelihood
 from seqkeras.training._early_stopping import (
     MOST_JUDGED,
     MOST_MEASURED,
@@ -62,7 +62,7 @@ class Fitted:
     head: Likelihood | None
     intervals: ConformalIntervals | None
     scaler: StandardScaler
-    inputs: Inputs
+    inputs: NetworkInputs
     panel: Panel
 
 
@@ -101,7 +101,7 @@ class Fitting:
             why=f"lookback {lookback} + horizon {horizon}",
             short_series=short_series,
         ).with_recent(lookback, short_series=short_series)
-        head = resolve_head(parameters.head)
+        head = resolve_likelihood(parameters.head)
         check_counts(panel, head)
         return cls(
             parameters, panel, lookback, season, head, _hold_out(parameters, panel, lookback)
@@ -161,20 +161,24 @@ class Fitting:
         outputs = 1 if self.head is None else self.head.outputs
         return build_network(
             model,
-            lookback=int(self.lookback),
-            horizon=int(self.parameters.horizon),
-            season_length=self.season_length,
+            network_sizes(
+                covariates,
+                lookback=int(self.lookback),
+                horizon=int(self.parameters.horizon),
+                season_length=self.season_length,
+                masked=masked,
+                outputs=outputs,
+            ),
             units=self.parameters.units,
             cell=self.parameters.cell,
             normalization=self.parameters.normalization,
-            sizes=NetworkSizes.of(covariates, masked=masked, outputs=outputs),
             counts=self.head is not None and self.head.counts,
         )
 
     def _scaled(self, panel: Panel) -> "_Scaled":
         """Rows of the series, with scalers that have seen no others."""
         scaler, covariates = scaler_for(panel.values, self.head), CovariateScaler.fit(panel)
-        inputs = Inputs(covariates, self.season_length, self.panel.has_missing)
+        inputs = NetworkInputs(covariates, self.season_length, self.panel.has_missing)
         return _Scaled(panel, scaler, inputs, self.lookback)
 
     def _go_on(self, member: "_Member", log: TrainingLog, series: "_Scaled") -> None:
@@ -210,7 +214,7 @@ class Fitting:
         if self.head is not None:
             windows, horizon = self._judged(network, series), int(self.parameters.horizon)
             found = [look_ahead(network, self.head, x, horizon) for x, _ in pairs(windows)]
-            errors = Outlook.joined(found).in_widths(errors)
+            errors = NetworkForecast.concatenate(found).in_widths(errors)
         levels, count = tuple(self.parameters.levels), len(self.panel.ids)
         intervals = ConformalIntervals.fit(errors, levels=levels, series=count)
         if self.parameters.intervals != "per_series":
@@ -251,7 +255,9 @@ class Fitting:
         ahead = feedback.horizon if free else steps
         return train(
             series.inputs.to_train(feedback.model()),
-            series.windows(steps, truth=truth, batch_size=batch_size, shuffle=True, seed=seed),
+            series.windows(
+                steps, read_targets=truth, batch_size=batch_size, shuffle=True, seed=seed
+            ),
             None if held_out is None else held_out.windows(ahead, batch_size=1024),
             epochs=len(rates) or self.parameters.epochs,
             patience=self.parameters.patience,
@@ -278,7 +284,7 @@ class _Scaled:
 
     panel: Panel
     scaler: StandardScaler
-    inputs: Inputs
+    inputs: NetworkInputs
     lookback: int
 
     def windows(self, steps: int, **options: Any) -> Windows:

@@ -11,15 +11,14 @@ from seqkeras._checks import bad_argument
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting.frames._forms import as_pandas
 from seqkeras.forecasting.frames._panel import Panel, by_series
-from seqkeras.forecasting.networks._features import (
+from seqkeras.forecasting.networks._features import InputColumns, covariate_columns
+from seqkeras.forecasting.networks._predict import (
     Context,
-    Part,
-    as_parts,
-    as_read,
-    covariate_parts,
-    stacked,
+    as_dict,
+    as_network_input,
+    look_ahead,
+    stack_contexts,
 )
-from seqkeras.forecasting.networks._predict import look_ahead
 from seqkeras.windows import StandardScaler
 
 if TYPE_CHECKING:
@@ -68,13 +67,15 @@ def components(
     forecaster: "Forecaster", panel: Panel, scaler: StandardScaler, ahead: Floats, steps: int
 ) -> Components:
     """See `Forecaster.components`; the arguments are those of `Forecaster._look`."""
-    context = as_parts(forecaster.inputs_.context(panel, scaler, ahead))
-    parts = covariate_parts(panel, masked=forecaster.inputs_.masked)
+    context = as_dict(forecaster.inputs_.context(panel, scaler, ahead))
+    parts = covariate_columns(panel, masked=forecaster.inputs_.masked)
     names = [part.name for part in parts]
     _check_names(panel, names)
     # Without any covariate, with the first, with the first two ...
     contexts = [_without(context, parts[count:]) for count in range(len(parts) + 1)]
-    found = look_ahead(forecaster.model_, forecaster.head_, as_read(stacked(contexts)), steps)
+    found = look_ahead(
+        forecaster.model_, forecaster.head_, as_network_input(stack_contexts(contexts)), steps
+    )
     forecasts = [
         _season(context, forecaster.season_length_, steps),
         *found.point.reshape(len(contexts), -1, steps),
@@ -86,11 +87,11 @@ def components(
     return Components(panel.shape.native(frame, panel.columns.time))
 
 
-def _without(context: Context, parts: list[Part]) -> Context:
+def _without(context: Context, parts: list[InputColumns]) -> Context:
     """The windows with 0 in the place of covariates: the mean of a number, none of the words."""
     left = {name: one.copy() for name, one in context.items()}
     for part in parts:
-        for name, columns in part.places.items():
+        for name, columns in part.columns.items():
             left[name][..., columns] = 0
     return left
 

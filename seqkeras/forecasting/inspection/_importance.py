@@ -15,15 +15,17 @@ from seqkeras.forecasting import _plots
 from seqkeras.forecasting.fitted._origins import Origins
 from seqkeras.forecasting.fitted._updates import read_known
 from seqkeras.forecasting.networks._features import (
-    Context,
-    Part,
-    as_parts,
-    as_read,
-    covariate_parts,
-    stacked,
-    target_part,
+    InputColumns,
+    covariate_columns,
+    target_columns,
 )
-from seqkeras.forecasting.networks._predict import look_ahead
+from seqkeras.forecasting.networks._predict import (
+    Context,
+    as_dict,
+    as_network_input,
+    look_ahead,
+    stack_contexts,
+)
 
 if TYPE_CHECKING:
     from seqkeras.forecasting._forecaster import Forecaster
@@ -81,7 +83,7 @@ def importance(
     def error(copies: Context) -> Floats:
         """The mean absolute error of each copy of all windows."""
         outlook = look_ahead(
-            forecaster.model_, forecaster.head_, as_read(copies), forecaster.horizon_
+            forecaster.model_, forecaster.head_, as_network_input(copies), forecaster.horizon_
         )
         return np.nanmean(np.abs(outlook.point.reshape(-1, *actual.shape) - actual), axis=(1, 2))
 
@@ -90,7 +92,9 @@ def importance(
     shown = tqdm(parts, desc="explain", leave=False, disable=None if forecaster.progress else True)
     rows = []
     for part, lag, steps in shown:
-        worse = error(stacked(_permuted(context, part, steps, one) for one in orders)) - plain
+        worse = (
+            error(stack_contexts(_permuted(context, part, steps, one) for one in orders)) - plain
+        )
         rows.append((part.name, lag, worse.mean(), pd.Series(worse).std()))
     return Importance(pd.DataFrame(rows, columns=["feature", "lag", "importance", "spread"]), plain)
 
@@ -119,7 +123,7 @@ def _windows(
         scaler,
         panel.ahead(origins.series, origins.rows, horizon),
     )
-    return as_parts(context), scaler.transform_batch(actual)
+    return as_dict(context), scaler.transform_batch(actual)
 
 
 def _drawn(
@@ -140,11 +144,11 @@ def _another(count: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
     return others
 
 
-def _groups(forecaster: "Forecaster", lags: int) -> Iterator[tuple[Part, str, slice]]:
+def _groups(forecaster: "Forecaster", lags: int) -> Iterator[tuple[InputColumns, str, slice]]:
     """Each part with the name and the rows of its lags."""
     panel, masked, lookback = forecaster.panel_, forecaster.inputs_.masked, forecaster.lookback_
-    target = target_part(panel, masked=masked)
-    for part in (target, *covariate_parts(panel, masked=masked)):
+    target = target_columns(panel, masked=masked)
+    for part in (target, *covariate_columns(panel, masked=masked)):
         yield part, "all", slice(None)
     width = -(-lookback // lags)  # one width, so that parts can be compared
     for newest in range(1, lookback + 1, width):
@@ -153,10 +157,12 @@ def _groups(forecaster: "Forecaster", lags: int) -> Iterator[tuple[Part, str, sl
         yield target, name, slice(lookback - oldest, lookback - newest + 1)
 
 
-def _permuted(context: Context, part: Part, steps: slice, others: npt.NDArray[np.int64]) -> Context:
+def _permuted(
+    context: Context, part: InputColumns, steps: slice, others: npt.NDArray[np.int64]
+) -> Context:
     """The windows, with a part of each as it is in another one."""
-    copies = {name: context[name].copy() for name in part.places}
-    for name, columns in part.places.items():
+    copies = {name: context[name].copy() for name in part.columns}
+    for name, columns in part.columns.items():
         place = (slice(None), steps, columns) if copies[name].ndim == 3 else (slice(None), columns)
         copies[name][place] = context[name][others][place]
     return context | copies

@@ -8,7 +8,7 @@ import pytest
 
 from seqkeras.errors import ArgumentError, DataError, NotFittedError
 from seqkeras.forecasting import Forecaster
-from seqkeras.forecasting.networks._features import covariate_parts, target_part
+from seqkeras.forecasting.networks._features import covariate_columns, target_columns
 
 COLUMNS = {
     "past_covariates": ["load"],
@@ -172,10 +172,10 @@ def test_parts_stand_side_by_side(fitted):
     """Whatever a feature of the calendar is wide: holidays are one number."""
     known = replace(fitted.panel_.covariates, calendar=("holidays:DE", "day_of_week"))
     panel = replace(fitted.panel_, covariates=known)
-    parts = [target_part(panel, masked=True), *covariate_parts(panel, masked=True)]
+    parts = [target_columns(panel, masked=True), *covariate_columns(panel, masked=True)]
     assert [part.name for part in parts[-2:]] == ["calendar_holidays:DE", "calendar_day_of_week"]
     for name, width in [("inputs", 10), ("future", 7), ("static", 1), ("categories", 1)]:
-        places = [part.places[name] for part in parts if name in part.places]
+        places = [part.columns[name] for part in parts if name in part.columns]
         columns = [number for place in places for number in range(width)[place]]
         assert sorted(columns) == list(range(width))
 
