@@ -167,7 +167,7 @@ def test_head_dropout_acts_in_training_alone(outputs, randomize):
         ({"segment": 9}, "segment must be at most lookback. Got: segment=9."),
         ({"segment": 0}, "segment must be an integer >= 1"),
         ({"targets": 2}, "targets must be 1, or as many as features. Got: targets=2."),
-        ({"targets": 3, "future": 1}, "targets must be 1 beside what else is known"),
+        ({"targets": 3, "future": 1}, "targets must be 1 with future, static or categories"),
         ({"targets": 3, "units": 1}, "units must be at least 2 with several targets"),
         ({"head_dropout": 1.0}, r"head_dropout must be a number in \[0, 1\)"),
         ({"linear_skip": 1}, "linear_skip must be True or False"),

@@ -118,10 +118,10 @@ def test_it_is_saved_and_opened(tmp_path):
         (lambda: "a word", "network must be a functional"),
         (lambda: keras.Sequential([keras.layers.Dense(1)]), "network must be a functional"),
         (lambda: many_to_many(1, units=2), "network must be a functional"),
-        (lambda: multi_output(lookback=4, horizon=1, outputs=2), "as a head has"),
+        (lambda: multi_output(lookback=4, horizon=1, outputs=2), "as a likelihood needs"),
         (lambda: multi_output(4, lookback=4, horizon=1), "at most one flag"),
     ],
-    ids=["word", "unbuilt", "sequence", "head", "features"],
+    ids=["word", "unbuilt", "sequence", "outputs", "features"],
 )
 def test_a_network_that_cannot_be_fed_back_is_refused(network, words):
     with pytest.raises(ArgumentError, match=words):

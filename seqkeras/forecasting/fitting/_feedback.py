@@ -1,6 +1,7 @@
 """How to train and judge networks whose outputs are fed back."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +12,6 @@ from seqkeras.forecasting.networks._inputs import pairs
 from seqkeras.forecasting.networks._predict import roll_forward
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TeacherForcingSchedule, unrolled
-
 
 @dataclass(frozen=True)
 class Feedback:

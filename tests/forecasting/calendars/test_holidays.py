@@ -12,7 +12,7 @@ from seqkeras.forecasting.calendars._calendar import Calendar
 from seqkeras.forecasting.calendars._calendar_features import choose
 from seqkeras.forecasting.calendars._holidays import _dates, count
 from seqkeras.forecasting.frames._reading import read_panel
-from seqkeras.forecasting.networks._features import covariate_parts
+from seqkeras.forecasting.networks._features import covariate_columns
 
 quick = functools.partial(
     Forecaster, 7, lookback=14, units=2, epochs=1, levels=(), seed=0, progress=False
@@ -103,7 +103,7 @@ def test_one_column_of_holidays_stands_among_pairs_of_sine_and_cosine(panel):
     known = one.covariates.recode(one.known, other).rows.values
     assert known.shape[1] == other.future_width == 3 + 2 + 1 + 2
     np.testing.assert_array_equal(known[:, 3:], one.known.rows.values[:, 2:])
-    places = {part.name: part.places["future"] for part in covariate_parts(one, masked=False)}
+    places = {part.name: part.columns["future"] for part in covariate_columns(one, masked=False)}
     assert places["calendar_day_of_week"] == slice(2, 4)
     assert places["calendar_holidays:DE"] == slice(4, 5)
     assert places["calendar_month"] == slice(5, 7)
