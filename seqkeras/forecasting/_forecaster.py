@@ -26,11 +26,11 @@ from seqkeras.forecasting.fitting._feedback import check_teacher_forcing
 from seqkeras.forecasting.fitting._fit import Fitted, Fitting
 from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._future import read_future
-from seqkeras.forecasting.frames._panel import Panel
+from seqkeras.forecasting.frames._panel import Panel, embedding_frame
 from seqkeras.forecasting.frames._reading import read_alike, read_panel
 from seqkeras.forecasting.inspection import _components, _importance
 from seqkeras.forecasting.networks._build import Builder, predict_batches
-from seqkeras.forecasting.networks._embedding import embedding_frame, last_state
+from seqkeras.forecasting.networks._embedding import last_state
 from seqkeras.forecasting.networks._ensemble import check_models, members_of
 from seqkeras.forecasting.networks._inputs import Inputs
 from seqkeras.forecasting.networks._predict import (
@@ -303,7 +303,7 @@ class Forecaster(BaseEstimator):
             DataError: `future` or `df` lacks rows or values; the error says which.
         """
         panel, forecasts = self._forecast(horizon, future, df, fill)
-        return panel.answer(forecasts)
+        return panel.shaped_forecast(forecasts)
 
     def sample(
         self,

@@ -82,9 +82,11 @@ def test_the_promises_of_every_forecaster_hold_with_covariates(fitted, shops):
 def test_the_promises_of_every_forecaster_hold_for_a_wide_frame_with_missing_values(shops):
     wide = shops.pivot(index="ds", columns="unique_id", values="y")
     check_forecaster(quick(lookback=14, epochs=1), wide)
-    with pytest.raises(DataError, match=r"Series 'a' has no target in its last 7 rows.*larger"):
+    with pytest.raises(
+        DataError, match=r"Series 'a' must have a target in its last 7 rows.*larger"
+    ):
         quick().fit(wide)
-    with pytest.warns(SkippedSeriesWarning, match="1 of 3 series are without"):
+    with pytest.warns(SkippedSeriesWarning, match="1 of 3 series are without a recent target"):
         skipped = quick(short_series="skip", epochs=1).fit(wide)
     assert skipped.predict()["yhat"].columns.tolist() == ["b", "c"]
 
@@ -118,7 +120,7 @@ def test_a_forecast_needs_the_future(fitted):
     before = fitted.predict(future=future)
     other = fitted.predict(future=future.assign(sun=5.0))
     assert not np.allclose(other.yhat, before.yhat)
-    with pytest.raises(DataError, match="no row for Series 'c'"):
+    with pytest.raises(DataError, match="none for series 'c'"):
         fitted.predict(future=future.iloc[:-1])
 
 
@@ -149,11 +151,11 @@ def test_the_series_of_fit_get_the_forecast_that_they_have(plain, shops):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda df: df.groupby("unique_id").tail(6), "'a' has 6 rows and must have 7"),
-        (lambda df: df.drop(index=20), "has a gap"),
+        (lambda df: df.groupby("unique_id").tail(6), "'a' must have 7 rows .*Got: 6"),
+        (lambda df: df.drop(index=20), "regular timestamps without gaps"),
         (without_some, "fitted on series without any"),
-        (lambda df: df.assign(ds=df.ds.dt.day), "must hold stamps as in fit"),
-        (lambda df: df.assign(y=np.nan), "no target at all"),
+        (lambda df: df.assign(ds=df.ds.dt.day), "must hold timestamps as in fit"),
+        (lambda df: df.assign(y=np.nan), "at least one target"),
     ],
     ids=["short", "gap", "missing", "integers", "nothing"],
 )
@@ -169,7 +171,7 @@ def test_missing_targets_are_never_filled_in_without_a_word(plain, masked, shops
     assert plain.model_.input_shape == (None, 7, 1)
     with pytest.raises(DataError, match=r"has the target nan in row \d+ of df .*missing='mask'"):
         quick().fit(without_some(shops), missing="raise")
-    with pytest.raises(DataError, match="Series 'b' has no target at all"):
+    with pytest.raises(DataError, match="Series 'b' must have at least one target"):
         quick().fit(shops.assign(y=shops.y.where(shops.unique_id != "b")))
 
 
@@ -183,7 +185,7 @@ def test_what_is_missing_has_no_weight_in_scale_and_loss(masked, shops):
 
 def test_gaps_are_filled_as_asked(shops):
     gaps = shops.drop(index=[5, 6, 60])
-    with pytest.raises(DataError, match="has a gap"):
+    with pytest.raises(DataError, match="regular timestamps without gaps"):
         quick().fit(gaps)
     found = quick(epochs=1).backtest(gaps, windows=2, fill="mask")
     assert (len(found.frame), found.frame.yhat.isna().sum()) == (24, 0)

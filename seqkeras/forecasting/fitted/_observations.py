@@ -120,7 +120,7 @@ class Readings:
             label = f"{argument}[{name!r}]"
             if isinstance(values, Mapping):
                 values = [values[one] for one in self._all_of(label, values, ids)]
-            words = self.covariates.words.get(name)
+            words = self.covariates.categories.get(name)
             if words is None:
                 found = _of_shape(label, _numbers(label, values), shape)
                 _check_present(label, np.abs(found) < np.finfo(np.float32).max, found)

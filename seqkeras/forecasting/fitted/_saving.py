@@ -216,7 +216,7 @@ def _restore_panel(header: dict[str, Any], arrays: dict[str, Any]) -> Panel:
         shape=Shape.restore(**header["shape"]),
     )
     # Asked here, so that what cannot be answered is found now and not at the first forecast.
-    panel.answer({"yhat": np.zeros((len(panel.ids), header["horizon"]))})
+    panel.shaped_forecast({"yhat": np.zeros((len(panel.ids), header["horizon"]))})
     return panel
 
 
@@ -251,10 +251,14 @@ def _restore_log(log: dict[str, Any]) -> TrainingLog:
 def _restore_covariates(header: dict[str, Any]) -> Covariates:
     names = {name: _texts(header[name]) for name in ("past", "future", "static", "calendar")}
     _calendar_features.check_known(names["calendar"])
-    words = {name: tuple(found) for name, found in header["words"].items()}
-    if not all(isinstance(word, (str, Real)) for found in words.values() for word in found):
-        raise ValueError("its words are neither text nor numbers")
-    return Covariates(**names, words=words)
+    # Older files call the categories words.
+    stored = header["categories"] if "categories" in header else header["words"]
+    categories = {name: tuple(values) for name, values in stored.items()}
+    if not all(
+        isinstance(value, (str, Real)) for values in categories.values() for value in values
+    ):
+        raise ValueError("its categories are neither text nor numbers")
+    return Covariates(**names, categories=categories)
 
 
 def _texts(names: Any) -> tuple[str, ...]:

@@ -155,7 +155,7 @@ class ForecastStepper:
     def stamps(self, ids: Any = None) -> "pd.Index":
         """The stamp of the last observation of each series; a forecast begins one step later."""
         place = self._place[self._readings.series(self._readings.ids(ids))]
-        return self._clock.stamps(place[:, BEGIN], place[:, COUNT])
+        return self._clock.timestamps(place[:, BEGIN], place[:, COUNT])
 
     def state(self, ids: Any = None) -> State:
         """The state of some series, as arrays of their own.

@@ -89,7 +89,7 @@ def score(forecaster: "Forecaster", rows: pd.DataFrame) -> float:
 
 def outlook_at(forecaster: "Forecaster", panel: Panel, origins: Origins) -> Outlook:
     """What a fitted forecaster sees from any rows of series that it knows."""
-    panel = panel.with_words_of(forecaster.panel_.covariates)
+    panel = panel.with_categories_of(forecaster.panel_.covariates)
     numbers = forecaster.panel_.ids.get_indexer(panel.ids)
     # In parts, for each holds its lookback several times; the network reads smaller ones still.
     return Outlook.joined(

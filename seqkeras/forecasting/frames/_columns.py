@@ -1,14 +1,14 @@
 """The columns of a frame: which of them are read, and how."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from seqkeras._checks import nearest
-from seqkeras.errors import ArgumentError, DataError
+from seqkeras._checks import bad_data, nearest
+from seqkeras.errors import ArgumentError
 
 DEFAULT_ID = "unique_id"
 
@@ -85,8 +85,13 @@ class Columns:
         self._check_roles()
 
     @property
+    def names(self) -> "ColumnNames":
+        """Return the names of the key columns."""
+        return ColumnNames(self.id, self.time, self.target)
+
+    @property
     def covariates(self) -> tuple[str, ...]:
-        """All columns of covariates."""
+        """Return the names of all covariates."""
         return (*self.past, *self.future, *self.static)
 
     def _check_roles(self) -> None:
@@ -119,25 +124,38 @@ class ColumnNames:
     time: str
     target: str
 
-    @classmethod
-    def within(cls, df: pd.DataFrame, columns: Columns) -> "ColumnNames":
-        """Return the names in `columns`, after checking that `df` has each of them once.
+    @property
+    def with_id(self) -> "ColumnNames":
+        """Return these names, with the default column of ids instead of None."""
+        return replace(self, id=self.id or DEFAULT_ID)
+
+    def within(self, df: pd.DataFrame) -> "ColumnNames":
+        """Return the names as a long frame has them, without the default id if it does not.
 
         Raises:
-            ArgumentError: a column is missing, or there are several of its name.
+            ArgumentError: a column is missing, or several columns have its name.
             DataError: the frame has no rows.
         """
-        single = columns.id == DEFAULT_ID and columns.id not in df.columns
+        single = self.id == DEFAULT_ID and self.id not in df.columns
         for field in ("time", "target") if single else ("id", "time", "target"):
-            check_column(df, field, getattr(columns, field))
+            check_column(df, field, getattr(self, field))
         if df.empty:
-            raise DataError("df must have rows. Got: columns only. Pass at least one series.")
-        return cls(None if single else columns.id, columns.time, columns.target)
+            raise bad_data("df", "columns only", "have rows", "Pass at least one series.")
+        return replace(self, id=None) if single else self
+
+    def label(self, identity: Any) -> str:
+        """Return what messages call the series with this id, inside of a sentence."""
+        plain = identity.item() if isinstance(identity, np.generic) else identity
+        return "the series" if self.id is None else f"series {plain!r}"
 
     def name(self, identity: Any) -> str:
-        """Return what messages call the series with this id."""
-        plain = identity.item() if isinstance(identity, np.generic) else identity
-        return "The series" if self.id is None else f"Series {plain!r}"
+        """Return what messages call the series with this id, at the start of a sentence."""
+        label = self.label(identity)
+        return label[0].upper() + label[1:]
+
+
+#: The names that a frame has if the user passes none.
+DEFAULT_NAMES = ColumnNames(DEFAULT_ID, "ds", "y")
 
 
 def check_column(df: pd.DataFrame, field: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""pandas frames in: checked, and made into a `Panel`. What reads a panel has arrays."""
+"""From a pandas frame of any form to a checked `Panel`."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,21 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from seqkeras._checks import check_one_of
-from seqkeras.errors import ArgumentError, DataError
+from seqkeras._checks import bad_data, check_one_of
+from seqkeras.errors import ArgumentError
 from seqkeras.forecasting.calendars import _calendar_features
 from seqkeras.forecasting.calendars._calendar import Calendar
-from seqkeras.forecasting.frames._columns import (
-    DEFAULT_ID,
-    FILLS,
-    ColumnNames,
-    Columns,
-    check_column,
-)
+from seqkeras.forecasting.frames._columns import FILLS, ColumnNames, Columns, check_column
 from seqkeras.forecasting.frames._covariates import Covariates
 from seqkeras.forecasting.frames._forms import Shape, to_long
 from seqkeras.forecasting.frames._panel import Panel
-from seqkeras.forecasting.frames._rows import Rows, stamps_of
+from seqkeras.forecasting.frames._rows import Rows, timestamps_of
 
 
 def read_panel(df: Any, columns: Columns | None = None) -> Panel:
@@ -37,68 +31,65 @@ def read_panel(df: Any, columns: Columns | None = None) -> Panel:
             missing.
     """
     columns = columns or Columns()
-    frame, shape = to_long(df, _keywords(columns))
-    names = ColumnNames.within(frame, columns)
+    frame, shape = to_long(df, columns.names)
+    names = columns.names.within(frame)
     covariates = Covariates(columns.past, columns.future, columns.static)
     _check_covariates(frame, covariates, shape)
-    rows = Rows.of(frame, names, columns.freq)
-    rows = rows.filled(frame, names, columns.missing, columns.fill, covariates)
-    rows.check_some(names)
-    calendar = _calendar_features.choose(
-        columns.calendar, rows.calendar, int(np.median(rows.lengths))
-    )
-    return rows.panel(frame, names, replace(covariates.learn(frame), calendar=calendar), shape)
+    rows = Rows.of(frame, names, covariates.columns, columns.freq, columns.missing)
+    rows = rows.filled(columns.fill)
+    rows.check_targets()
+    usual = int(np.median(rows.lengths))
+    calendar = _calendar_features.choose(columns.calendar, rows.calendar, usual)
+    return rows.panel(replace(covariates.learn(frame), calendar=calendar), shape)
 
 
 def read_alike(df: Any, fitted: Panel, *, missing: str, fill: str, whole: bool = True) -> Panel:
-    """Read more rows of the same or of other series in the way that `fitted` was read.
+    """Read more rows of the same series, or other series, in the way that `fitted` was read.
 
     Args:
         df: the rows.
-        fitted: what was read before.
+        fitted: the series that were read before.
         missing: as for `Columns`.
         fill: as for `Columns`.
         whole: whether each series must have at least one target.
 
     Raises:
         ArgumentError: a column is missing.
-        DataError: as for `read_panel`; or timestamps of another kind.
+        DataError: as for `read_panel`; or the kind of timestamps differs.
     """
     check_one_of("fill", fill, FILLS)
-    names = fitted.columns
-    columns = Columns(id=names.id or DEFAULT_ID, time=names.time, target=names.target)
-    frame, shape = to_long(df, _keywords(columns))
-    names = ColumnNames.within(frame, columns)
+    frame, shape = to_long(df, fitted.columns.with_id)
+    names = fitted.columns.with_id.within(frame)
     _check_covariates(frame, fitted.covariates, shape)
     _check_kind(frame[names.time], names, fitted.calendar)
     freq = None if fitted.calendar.is_period else fitted.calendar.step
-    rows = Rows.of(frame, names, freq).filled(frame, names, missing, fill, fitted.covariates)
+    rows = Rows.of(frame, names, fitted.covariates.columns, freq, missing).filled(fill)
     if whole:
-        rows.check_some(names)
-    return rows.panel(frame, names, fitted.covariates, shape)
-
-
-def _keywords(columns: Columns) -> dict[str, str]:
-    return {"id_col": columns.id, "time_col": columns.time, "target_col": columns.target}
+        rows.check_targets()
+    return rows.panel(fitted.covariates, shape)
 
 
 def split_last(
-    df: pd.DataFrame, rows: int, columns: ColumnNames
+    df: pd.DataFrame, rows: int, names: ColumnNames
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The frame without the last `rows` rows of each series, and these rows."""
-    if columns.id is None:
+    """Split a long frame into all but the last `rows` rows of each series, and these rows."""
+    if names.id is None:
         return df.iloc[:-rows], df.iloc[-rows:]
-    from_end = df.groupby(columns.id, sort=False, observed=True).cumcount(ascending=False)
+    from_end = df.groupby(names.id, sort=False, observed=True).cumcount(ascending=False)
     return df[from_end >= rows], df[from_end < rows]
 
 
-def _check_kind(column: pd.Series, columns: ColumnNames, calendar: Calendar) -> None:
-    dtype = stamps_of(column, columns)[1]
-    kinds = [pd.api.types.pandas_dtype(one).type for one in (dtype, calendar.dtype)]
-    if kinds[0] is not kinds[1] and {dtype[:3], calendar.dtype[:3]} & {"dat", "per"}:
-        raise DataError(
-            f"Column {columns.time!r} must hold stamps as in fit. Got: dtype {dtype}; fit had "
-            f"{calendar.dtype}."
+def _check_kind(column: pd.Series, names: ColumnNames, calendar: Calendar) -> None:
+    dtype = timestamps_of(column, names)[1]
+    kind = pd.api.types.pandas_dtype(dtype).type
+    fitted_kind = pd.api.types.pandas_dtype(calendar.dtype).type
+    # Integers of all sizes are one kind.
+    dated = any(name.startswith(("datetime", "period")) for name in (dtype, calendar.dtype))
+    if kind is not fitted_kind and dated:
+        raise bad_data(
+            f"Column {names.time!r}",
+            f"dtype {dtype}; fit had {calendar.dtype}",
+            "hold timestamps as in fit",
         )
 
 

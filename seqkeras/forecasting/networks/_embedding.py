@@ -1,10 +1,8 @@
 """What the recurrent layers of a network have made of a window: an embedding of the series."""
 
 import keras
-import pandas as pd
 
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.networks._ensemble import networks_of
 
 
@@ -33,8 +31,3 @@ def last_state(network: keras.Model) -> keras.Model:
     output = (encoders or layers)[-1].output
     state = output[0] if isinstance(output, list | tuple) else output
     return keras.Model(network.input, state if len(state.shape) == 2 else state[:, -1])
-
-
-def embedding_frame(panel: Panel, states: object) -> pd.DataFrame:
-    """States `(series, units)` as a frame, the ids as its index."""
-    return pd.DataFrame(states, index=panel.ids)

@@ -73,7 +73,9 @@ def _known_ahead(name: str, place: slice, known: int) -> Part:
 
 def _static_parts(panel: Panel) -> list[Part]:
     covariates = panel.covariates
-    inputs = ["categories" if one in covariates.words else "static" for one in covariates.static]
+    inputs = [
+        "categories" if one in covariates.categories else "static" for one in covariates.static
+    ]
     counts = [inputs[:number].count(one) for number, one in enumerate(inputs)]
     return [
         Part(name, {one: slice(count, count + 1)})

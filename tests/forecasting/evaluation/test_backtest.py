@@ -169,7 +169,9 @@ def test_cutoffs_and_stamps_are_those_of_the_frame(stamps, one):
 
 def test_series_that_are_too_short_are_named_or_skipped_with_a_word(small):
     short = pd.concat([small, small[small["shop"] == "north"].head(11).assign(shop="new")])
-    with pytest.raises(DataError, match=r"'new' has 11 rows and must have 13 \(1 \+ 12 to hold"):
+    with pytest.raises(
+        DataError, match=r"'new' must have 13 rows \(1 \+ 12 to hold out\)\. Got: 11"
+    ):
         bare(4).backtest(short, windows=3, **NAMES)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")

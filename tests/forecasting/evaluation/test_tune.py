@@ -225,5 +225,5 @@ def test_bad_arguments_are_refused_before_any_trial(df, options, message):
 
 
 def test_rows_that_are_too_few_are_refused_before_any_trial(df):
-    with pytest.raises(DataError, match=r"has 8 rows and must have 10 \(1 \+ 9 to hold out\)"):
+    with pytest.raises(DataError, match=r"must have 10 rows \(1 \+ 9 to hold out\)\. Got: 8"):
         tune(bare(3), df.head(8), **NAMES)

@@ -283,7 +283,7 @@ VALUES = [
 @example(("levels", 0), "abc")
 @example(("calendar", "freq"), "-1D")
 @example(("covariates", "calendar", 0), "abc")
-@example(("covariates", "words", "kind", 0), [])
+@example(("covariates", "categories", "kind", 0), [])
 @example(("season_length",), 0)
 @example(("logs", 0, "loss"), "abc")
 @example(("params", "model"), [])

@@ -164,7 +164,7 @@ def test_the_error_is_that_of_the_forecasts():
     assert fitted.explain(df).error == pytest.approx(errors.mean(), rel=1e-5)
     with pytest.raises(DataError, match=r"must hold two windows with targets\. Got: 1\."):
         fitted.explain(df[df.unique_id == "shop 1"].tail(LOOKBACK + HORIZON))
-    with pytest.raises(DataError, match=r"has 10 rows and must have 11 \(lookback 8 \+ horizon 3"):
+    with pytest.raises(DataError, match=r"must have 11 rows \(lookback 8 \+ horizon 3\)\. Got: 10"):
         fitted.explain(df.tail(10))
 
 
