@@ -103,5 +103,7 @@ def test_a_backtest_of_one_series_without_id_is_drawn(one):
     )
     (axis,) = found.plot().axes
     assert lines(axis)["what came"].tolist() == one.y.tail(10).tolist()
-    with pytest.raises(ArgumentError, match="series must be left away where there is one series"):
+    with pytest.raises(
+        ArgumentError, match="series must be None, because there is only one series"
+    ):
         found.plot(series="a")

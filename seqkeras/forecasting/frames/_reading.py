@@ -55,7 +55,7 @@ def read_alike(df: Any, fitted: Panel, *, missing: str, fill: str, whole: bool =
 
     Raises:
         ArgumentError: a column is missing.
-        DataError: as for `read_panel`; or the timestamps are of another kind.
+        DataError: as for `read_panel`; or the kind of timestamps differs.
     """
     check_one_of("fill", fill, FILLS)
     frame, shape = to_long(df, fitted.columns.with_id)

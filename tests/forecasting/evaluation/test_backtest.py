@@ -1,3 +1,5 @@
+from helpers.forecasters import flat_forecaster
+from seqkeras.forecasting import Columns, backtest, insample
 import functools
 import warnings
 from dataclasses import replace
@@ -7,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
-from seqkeras.forecasting import Columns, Forecaster, backtest, evaluate_holdout, insample
+from seqkeras.forecasting import Forecaster, evaluate_holdout
 from seqkeras.forecasting.evaluation._backtest import Schedule
 from seqkeras.scoring import mae, mase
 from seqkeras.windows import GroupedArray
@@ -101,9 +102,7 @@ def test_scores_are_those_of_the_frame_with_baselines_beside(small, once):
 
 def test_every_refit_is_a_fresh_fit_on_the_rows_up_to_its_cutoff(small):
     renamed = small.rename(columns={"shop": "unique_id"})
-    found = backtest(
-        bare(4), renamed, windows=2, step=3, refit=True, columns=Columns(time="day", target="sold")
-    )
+    found = backtest(bare(4), renamed, windows=2, step=3, refit=True, columns=Columns(time="day", target="sold"))
     fitted = bare(4).fit(head(renamed, 4), columns=Columns(time="day", target="sold"))
     last = found.frame.groupby("unique_id").tail(4)
     np.testing.assert_allclose(last.yhat, fitted.predict().yhat, rtol=1e-4)
@@ -170,7 +169,9 @@ def test_cutoffs_and_stamps_are_those_of_the_frame(stamps, one):
 
 def test_series_that_are_too_short_are_named_or_skipped_with_a_word(small):
     short = pd.concat([small, small[small["shop"] == "north"].head(11).assign(shop="new")])
-    with pytest.raises(DataError, match=r"'new' has 11 rows and must have 13 \(1 \+ 12 to hold"):
+    with pytest.raises(
+        DataError, match=r"'new' must have 13 rows \(1 \+ 12 to hold out\)\. Got: 11"
+    ):
         backtest(bare(4), short, windows=3, columns=NAMES)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")

@@ -1,3 +1,4 @@
+from seqkeras.forecasting import Columns, backtest
 import functools
 import re
 
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting import Columns, Forecaster, backtest, tune
+from seqkeras.forecasting import Forecaster, tune
 
 pytest.importorskip("optuna", reason="needs the extra tune")
 
@@ -94,10 +95,7 @@ def test_another_search_of_the_same_name_is_refused(df, tmp_path):
     df = df.assign(load=df.sold * 2, price=1.0 + np.arange(60) % 3, shop="east")
     options = dict(windows=1, trials=1, storage=f"sqlite:///{tmp_path}/search.db", **NAMES)
     options |= {"past_covariates": ["load"], "id_col": "shop"}
-    builders = {
-        "lookback": [5, 10],
-        "architecture": [functools.partial(shifted, shift=0.0), two_dense],
-    }
+    builders = {"lookback": [5, 10], "architecture": [functools.partial(shifted, shift=0.0), two_dense]}
     search = functools.partial(tune, space=builders, **options)
     given = bare(3, units=None)
     search(given, df)
@@ -163,9 +161,7 @@ def test_a_trial_that_is_worse_than_the_others_is_given_up(df):
         shift = 9.0 if trial.number == 4 else 0.0
         return {"architecture": functools.partial(shifted, shift=shift)}
 
-    frame = tune(bare(3, units=None), df, space=space, trials=5, columns=NAMES).trials.set_index(
-        "trial"
-    )
+    frame = tune(bare(3, units=None), df, space=space, trials=5, columns=NAMES).trials.set_index("trial")
     assert frame.state.tolist()[:4] == ["complete"] * 4
     assert frame.loc[4, ["state", "windows", "why"]].tolist() == ["pruned", 1, ""]
 
@@ -230,5 +226,5 @@ def test_bad_arguments_are_refused_before_any_trial(df, options, message):
 
 
 def test_rows_that_are_too_few_are_refused_before_any_trial(df):
-    with pytest.raises(DataError, match=r"has 8 rows and must have 10 \(1 \+ 9 to hold out\)"):
+    with pytest.raises(DataError, match=r"must have 10 rows \(1 \+ 9 to hold out\)\. Got: 8"):
         tune(bare(3), df.head(8), columns=NAMES)

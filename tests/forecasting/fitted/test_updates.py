@@ -105,7 +105,7 @@ def new_rows(**columns):
         (new_rows().drop(columns="unique_id").head(1), "must have ids as in fit: id_col='uniq"),
         (new_rows(ds=[1, 2, 3]), "stamps as in fit.*int64; fit had datetime64"),
         (new_rows(ds=new_rows().ds.dt.tz_localize("UTC")), "stamps as in fit.*UTC"),
-        (new_rows(ds="2024-02-10"), "must hold time stamps, periods or integers"),
+        (new_rows(ds="2024-02-10"), "must hold timestamps, periods or integers"),
         (pd.concat([new_rows()] * 2), "2024-02-10 00:00:00 twice"),
     ],
     ids=["seen rows", "a gap", "unknown id", "ids of another kind", "missing", "empty", "no ids",
@@ -119,7 +119,7 @@ def test_rows_that_do_not_go_on_are_refused_and_nothing_changes(rows, words):
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(ArgumentError, match="target_col must be a column"):
+    with pytest.raises(ArgumentError, match=r"Columns\(target=\.\.\.\) must be a column"):
         fitted().update(new_rows().drop(columns="y"))
     with pytest.raises(ArgumentError, match="df must be a pandas DataFrame"):
         fitted().update([1.0, 2.0])

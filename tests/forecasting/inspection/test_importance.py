@@ -1,3 +1,5 @@
+from helpers.forecasters import flat_forecaster
+from seqkeras.forecasting import Columns, insample, permutation_importance
 import copy
 from dataclasses import replace
 
@@ -6,14 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, NotFittedError
-from seqkeras.forecasting import Columns, Forecaster, insample, permutation_importance
-from seqkeras.forecasting.networks._features import covariate_parts, target_part
+from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting.networks._features import covariate_columns, target_columns
 
-COLUMNS = Columns(
-    past=["load"], future=["price", "promo"], static=["kind", "size"], calendar=["day_of_week"]
-)
+COLUMNS = Columns(past=["load"], future=["price", "promo"], static=["kind", "size"], calendar=["day_of_week"])
 LOOKBACK, HORIZON = 8, 3
 
 
@@ -39,13 +38,7 @@ def shops(rows=60, count=3):
 
 
 def fit(df, architecture="multi_output", **columns):
-    forecaster = flat_forecaster(
-        HORIZON,
-        architecture=model,
-        **{"lookback": LOOKBACK, "units": 2, "epochs": 1, "validation": 0, "levels": ()},
-        seed=0,
-        progress=False,
-    )
+    forecaster = flat_forecaster(HORIZON, architecture=model, **{"lookback": LOOKBACK, "units": 2, "epochs": 1, "validation": 0, "levels": ()}, seed=0, progress=False)
     return forecaster.fit(df, **columns)
 
 
@@ -102,9 +95,7 @@ def test_the_only_lag_that_is_read_is_found(fitted, lag, parts, found):
 def test_what_was_learned_from_a_covariate_is_important():
     """The target follows the price of its own day; its own past says nothing."""
     df = shops(rows=150, count=2).assign(y=lambda df: 3 * df.price + df.y / 10)
-    forecaster = flat_forecaster(
-        2,
-        **{
+    forecaster = flat_forecaster(2, **{
             "lookback": 4,
             "units": 4,
             "epochs": 12,
@@ -112,10 +103,7 @@ def test_what_was_learned_from_a_covariate_is_important():
             "levels": (),
             "batch_size": 32,
             "learning_rate": 0.02,
-        },
-        seed=0,
-        progress=False,
-    )
+        }, seed=0, progress=False)
     fitted = forecaster.fit(df, columns=Columns(past=["load"], future=["price"]))
     found = permutation_importance(fitted, df, repeats=3)
     frame = found.frame.set_index(["feature", "lag"]).importance
@@ -137,14 +125,7 @@ def test_the_seed_says_what_is_drawn_and_nothing_of_the_forecaster_changes(fitte
 def test_networks_that_are_fed_their_answers_are_explained():
     df = shops(rows=30, count=1)[["ds", "y", "price"]]
     df.loc[[5, 11], "y"] = np.nan
-    forecaster = flat_forecaster(
-        3,
-        architecture="recursive",
-        likelihood="gaussian",
-        **{"lookback": 5, "units": 2, "epochs": 1, "levels": (), "validation": 0},
-        seed=0,
-        progress=False,
-    )
+    forecaster = flat_forecaster(3, architecture="recursive", likelihood="gaussian", **{"lookback": 5, "units": 2, "epochs": 1, "levels": (), "validation": 0}, seed=0, progress=False)
     fitted = forecaster.fit(df, columns=Columns(future=["price"]))
     found = permutation_importance(fitted, df, windows=5, repeats=1)
     assert found.frame.feature.unique().tolist() == ["y", "price"]
@@ -162,7 +143,7 @@ def test_the_error_is_that_of_the_forecasts():
     assert permutation_importance(fitted, df).error == pytest.approx(errors.mean(), rel=1e-5)
     with pytest.raises(DataError, match=r"must hold two windows with targets\. Got: 1\."):
         permutation_importance(fitted, df[df.unique_id == "shop 1"].tail(LOOKBACK + HORIZON))
-    with pytest.raises(DataError, match=r"has 10 rows and must have 11 \(lookback 8 \+ horizon 3"):
+    with pytest.raises(DataError, match=r"must have 11 rows \(lookback 8 \+ horizon 3\)\. Got: 10"):
         permutation_importance(fitted, df.tail(10))
 
 
@@ -170,10 +151,10 @@ def test_parts_stand_side_by_side(fitted):
     """Whatever a feature of the calendar is wide: holidays are one number."""
     known = replace(fitted.panel_.covariates, calendar=("holidays:DE", "day_of_week"))
     panel = replace(fitted.panel_, covariates=known)
-    parts = [target_part(panel, masked=True), *covariate_parts(panel, masked=True)]
+    parts = [target_columns(panel, masked=True), *covariate_columns(panel, masked=True)]
     assert [part.name for part in parts[-2:]] == ["calendar_holidays:DE", "calendar_day_of_week"]
     for name, width in [("inputs", 10), ("future", 7), ("static", 1), ("categories", 1)]:
-        places = [part.places[name] for part in parts if name in part.places]
+        places = [part.columns[name] for part in parts if name in part.columns]
         columns = [number for place in places for number in range(width)[place]]
         assert sorted(columns) == list(range(width))
 
