@@ -39,8 +39,14 @@ def test_the_promises_of_every_forecaster_hold(options, panel):
 def test_a_forecast_continues_every_series(panel):
     forecast = quick(5).fit(panel).predict()
     assert forecast.columns.tolist() == [
-        "unique_id", "ds", "yhat", "yhat-lo-80", "yhat-hi-80", "yhat-lo-95", "yhat-hi-95",
-    ]  # fmt: skip
+        "unique_id",
+        "ds",
+        "yhat",
+        "yhat-lo-80",
+        "yhat-hi-80",
+        "yhat-lo-95",
+        "yhat-hi-95",
+    ]
     for name, rows in forecast.groupby("unique_id"):
         last = panel[panel.unique_id == name].ds.max()
         assert rows.ds.tolist() == pd.date_range(last, periods=6, freq="D")[1:].tolist()
@@ -63,8 +69,10 @@ def test_intervals_are_no_wider_for_a_series_that_grows(growth):
     """Radii are measured and used in one unit, though the deviation of the whole is larger."""
     noise = np.random.default_rng(0).normal(size=(12, 160))
     stamps = np.arange(160)
-    frames = [pd.DataFrame({"unique_id": i, "ds": stamps, "y": noise[i] + growth * stamps})
-              for i in range(12)]  # fmt: skip
+    frames = [
+        pd.DataFrame({"unique_id": i, "ds": stamps, "y": noise[i] + growth * stamps})
+        for i in range(12)
+    ]
     fitted = quick(4, levels=(80,), epochs=8).fit(pd.concat(frames))
     width = fitted.predict()["yhat-hi-80"] - fitted.predict()["yhat-lo-80"]
     # 80 % of noise of deviation 1 lies within 2.56; a forecast from 14 noisy values adds to it.

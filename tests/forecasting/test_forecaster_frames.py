@@ -1,7 +1,5 @@
 """What a forecaster does with covariates, missing values, gaps and other forms of frames."""
 
-from helpers.forecasters import flat_forecaster
-from seqkeras.forecasting import Columns, backtest, insample
 import functools
 
 import keras
@@ -11,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster, backtest, insample
 from seqkeras.models import multi_output
 from seqkeras.testing import check_forecaster
 
@@ -91,14 +90,18 @@ def test_the_promises_of_every_forecaster_hold_for_a_wide_frame_with_missing_val
 @pytest.mark.backends
 def test_future_covariates_are_used(shops):
     """The target is one of them and noise: without it nothing can be forecast."""
-    forecaster = flat_forecaster(4, lookback=7, units=8, epochs=30, levels=(), seed=0, learning_rate=0.01, progress=False)  # fmt: skip
+    forecaster = flat_forecaster(
+        4, lookback=7, units=8, epochs=30, levels=(), seed=0, learning_rate=0.01, progress=False
+    )
     scores = backtest(forecaster, shops, windows=2, columns=Columns(future=["sun"])).scores
     assert scores.loc["seqkeras", "MASE"] < 0.5 * scores["MASE"].drop("seqkeras").min()
 
 
 def test_what_is_fed_back_stands_beside_what_is_known(shops):
     """A recursive network reads future covariates step by step, in a lookback that moves."""
-    forecaster = quick(architecture="recursive", levels=(), epochs=1).fit(without_some(shops), **AHEAD)
+    forecaster = quick(architecture="recursive", levels=(), epochs=1).fit(
+        without_some(shops), **AHEAD
+    )
     future = forecaster.future_frame(horizon=9).assign(sun=np.arange(27.0), weather="rain")
     longer = forecaster.predict(horizon=9, future=future)
     shorter = forecaster.predict(future=future)
@@ -195,7 +198,9 @@ def test_gaps_are_filled_as_asked(shops):
 def test_held_out_covariates_do_not_reach_the_first_training(shops):
     late = shops.groupby("unique_id").cumcount(ascending=False) < 8
     changed = shops.assign(wind=shops.wind.where(~late, 1e6))
-    losses = [quick(epochs=1).fit(df, columns=Columns(past="wind")).log_.loss for df in (shops, changed)]
+    losses = [
+        quick(epochs=1).fit(df, columns=Columns(past="wind")).log_.loss for df in (shops, changed)
+    ]
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
 
 
@@ -214,18 +219,24 @@ def test_a_builder_is_told_what_there_is(shops):
         told.update(features=features, **options)
         return multi_output(features, units=2, **options)
 
-    quick(architecture=builder, units=None, epochs=1, validation=0, levels=()).fit(without_some(shops), columns=NAMES)
+    quick(architecture=builder, units=None, epochs=1, validation=0, levels=()).fit(
+        without_some(shops), columns=NAMES
+    )
     sizes = {"features": 8, "future": 5, "static": 1, "categories": (3,)}
     assert told == {"lookback": 7, "horizon": 4, **sizes}
     with pytest.raises(ArgumentError, match=r"model must be a builder that takes model\(8, look"):
-        quick(architecture=lambda features, *, lookback, horizon: None, units=None).fit(without_some(shops), columns=NAMES)
+        quick(architecture=lambda features, *, lookback, horizon: None, units=None).fit(
+            without_some(shops), columns=NAMES
+        )
 
 
 def test_a_model_of_the_users_own_reads_the_same_inputs(shops):
     inputs, future = keras.Input((7, 2), name="inputs"), keras.Input((4, 1), name="future")
     answer = keras.layers.Dense(4)(keras.layers.Flatten()(inputs)) + future[..., 0]
     model = keras.Model({"inputs": inputs, "future": future}, answer)
-    forecaster = quick(architecture=model, units=None, epochs=1, validation=0, levels=()).fit(shops, columns=Columns(future="sun"))
+    forecaster = quick(architecture=model, units=None, epochs=1, validation=0, levels=()).fit(
+        shops, columns=Columns(future="sun")
+    )
     future = forecaster.future_frame().assign(sun=1.0)
     assert np.isfinite(forecaster.predict(future=future).yhat).all()
     with pytest.raises(ArgumentError, match=r"model must give .*future: \(batch, 4, 2\)"):
@@ -298,7 +309,9 @@ def test_any_panel_gets_a_finite_forecast_in_its_own_form(lengths, kind, form, m
         "wide": df.pivot(index="ds", columns="unique_id", values="y"),
         "panel": df.set_index(["unique_id", "ds"]),
     }[form]
-    forecaster = flat_forecaster(3, lookback=8, units=2, epochs=1, levels=(), validation=0, seed=0, progress=False)
+    forecaster = flat_forecaster(
+        3, lookback=8, units=2, epochs=1, levels=(), validation=0, seed=0, progress=False
+    )
     forecast = forecaster.fit(given, columns=Columns(calendar="auto")).predict()
     assert np.isfinite(forecast.to_numpy() if form != "long" else forecast.yhat.to_numpy()).all()
     long = forecaster.panel_.forecast_frame({"yhat": np.zeros((len(lengths), 3))})

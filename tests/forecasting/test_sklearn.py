@@ -80,9 +80,12 @@ def test_a_clone_of_a_fitted_forecaster_is_not_fitted(fitted):
 
 def test_a_grid_search_over_the_rows_of_one_series(one):
     search = GridSearchCV(
-        quick(4), {"lookback": [5, 7]}, cv=TimeSeriesSplit(2, test_size=10), error_score="raise",
+        quick(4),
+        {"lookback": [5, 7]},
+        cv=TimeSeriesSplit(2, test_size=10),
+        error_score="raise",
         refit=False,
-    ).fit(one)  # fmt: skip
+    ).fit(one)
     last = quick(4, lookback=5).fit(one.iloc[:-10]).score(one.iloc[-10:])
     assert search.cv_results_["split1_test_score"][0] == pytest.approx(last, rel=1e-4)
     assert search.best_params_["lookback"] in (5, 7)
@@ -91,9 +94,13 @@ def test_a_grid_search_over_the_rows_of_one_series(one):
 def test_a_random_search_passes_the_columns_on_to_fit(one):
     renamed = one.rename(columns={"ds": "day", "y": "sold"})
     search = RandomizedSearchCV(
-        quick(4), {"units": [2]}, n_iter=1, cv=TimeSeriesSplit(2, test_size=4),
-        error_score="raise", random_state=0,
-    )  # fmt: skip
+        quick(4),
+        {"units": [2]},
+        n_iter=1,
+        cv=TimeSeriesSplit(2, test_size=4),
+        error_score="raise",
+        random_state=0,
+    )
     search.fit(renamed, columns=Columns(time="day", target="sold"))
     assert search.best_estimator_.predict().columns.tolist() == ["day", "yhat"]
 

@@ -1,7 +1,6 @@
 """How to train and judge networks whose outputs are fed back."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ from seqkeras.forecasting.networks._inputs import pairs
 from seqkeras.forecasting.networks._predict import roll_forward
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TeacherForcingSchedule, unrolled
+
 
 @dataclass(frozen=True)
 class Feedback:

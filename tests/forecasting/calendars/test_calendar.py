@@ -9,8 +9,26 @@ from hypothesis import strategies as st
 from seqkeras.errors import ArgumentError, DataError, FileFormatError
 from seqkeras.forecasting.calendars._calendar import Calendar, from_integers, to_integers
 
-FREQUENCIES = ["s", "min", "15min", "h", "6h", "D", "B", "W-SUN", "W-WED", "2W-SUN", "MS", "ME",
-               "BMS", "QS-JAN", "QE-DEC", "3MS", "YS-JAN", "YE-DEC"]  # fmt: skip
+FREQUENCIES = [
+    "s",
+    "min",
+    "15min",
+    "h",
+    "6h",
+    "D",
+    "B",
+    "W-SUN",
+    "W-WED",
+    "2W-SUN",
+    "MS",
+    "ME",
+    "BMS",
+    "QS-JAN",
+    "QE-DEC",
+    "3MS",
+    "YS-JAN",
+    "YE-DEC",
+]
 
 
 def calendar_of(times: pd.Index, freq=None) -> Calendar:
@@ -103,15 +121,29 @@ def test_a_span_lists_the_steps_of_each_timestamp():
     last = pd.DatetimeIndex(["2020-01-31", "2021-06-30"])
     calendar = Calendar(str(last.dtype), "ME")
     assert calendar.span(last, -1, 0).strftime("%Y-%m-%d").tolist() == [
-        "2019-12-31", "2020-01-31", "2021-05-31", "2021-06-30",
-    ]  # fmt: skip
+        "2019-12-31",
+        "2020-01-31",
+        "2021-05-31",
+        "2021-06-30",
+    ]
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("M", "ME"), ("H", "h"), ("T", "min"), ("15T", "15min"), ("S", "s"), ("Q", "QE-DEC"),
-     ("A", "YE-DEC"), ("Y", "YE-DEC"), ("AS", "YS-JAN"), ("BM", "BME"), ("Q-MAR", "QE-MAR")],
-)  # fmt: skip
+    [
+        ("M", "ME"),
+        ("H", "h"),
+        ("T", "min"),
+        ("15T", "15min"),
+        ("S", "s"),
+        ("Q", "QE-DEC"),
+        ("A", "YE-DEC"),
+        ("Y", "YE-DEC"),
+        ("AS", "YS-JAN"),
+        ("BM", "BME"),
+        ("Q-MAR", "QE-MAR"),
+    ],
+)
 def test_names_of_frequencies_before_pandas_3_are_accepted(old, new):
     times = pd.date_range("2020-01-31", periods=3, freq="D")
     assert calendar_of(times, old).freq == new
@@ -119,10 +151,30 @@ def test_names_of_frequencies_before_pandas_3_are_accepted(old, new):
 
 @pytest.mark.parametrize(
     ("freq", "season"),
-    [("h", 24), ("30min", 48), ("15min", 96), ("5min", 288), ("min", 60), ("s", 60), ("6h", 4),
-     ("D", 7), ("B", 5), ("W-SUN", 52), ("2W-SUN", 26), ("MS", 12), ("ME", 12), ("BMS", 12),
-     ("3MS", 4), ("5MS", 1), ("QS-JAN", 4), ("QE-DEC", 4), ("YS-JAN", 1), ("7h", 1), ("2D", 1)],
-)  # fmt: skip
+    [
+        ("h", 24),
+        ("30min", 48),
+        ("15min", 96),
+        ("5min", 288),
+        ("min", 60),
+        ("s", 60),
+        ("6h", 4),
+        ("D", 7),
+        ("B", 5),
+        ("W-SUN", 52),
+        ("2W-SUN", 26),
+        ("MS", 12),
+        ("ME", 12),
+        ("BMS", 12),
+        ("3MS", 4),
+        ("5MS", 1),
+        ("QS-JAN", 4),
+        ("QE-DEC", 4),
+        ("YS-JAN", 1),
+        ("7h", 1),
+        ("2D", 1),
+    ],
+)
 def test_the_season_follows_from_the_frequency(freq, season):
     assert Calendar("datetime64[ns]", freq).season_length == season
 

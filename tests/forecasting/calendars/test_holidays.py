@@ -1,4 +1,3 @@
-from seqkeras.forecasting import Columns
 import functools
 import sys
 from dataclasses import replace
@@ -8,11 +7,10 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, MissingDependencyError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster
 from seqkeras.forecasting.calendars._calendar import Calendar
 from seqkeras.forecasting.calendars._calendar_features import choose
 from seqkeras.forecasting.calendars._holidays import _dates, count
-from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.forecasting.networks._features import covariate_columns
 
@@ -80,7 +78,9 @@ def test_a_forecast_knows_the_holidays_of_its_horizon(tmp_path, monkeypatch):
     closed = np.array(counts_of(days))
     noise = np.random.default_rng(0).normal(0, 0.1, len(days))
     df = pd.DataFrame({"ds": days, "y": 10.0 - 8 * closed + noise})
-    fitted = quick(units=4, epochs=12, learning_rate=0.01).fit(df, columns=Columns(calendar="holidays:DE"))
+    fitted = quick(units=4, epochs=12, learning_rate=0.01).fit(
+        df, columns=Columns(calendar="holidays:DE")
+    )
     forecast = fitted.predict()
     assert set(np.argsort(forecast.yhat)[:2]) == {3, 4}  # the 25th and the 26th
     fitted.save(tmp_path / "f.zip")

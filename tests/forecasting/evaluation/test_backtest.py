@@ -1,5 +1,3 @@
-from helpers.forecasters import flat_forecaster
-from seqkeras.forecasting import Columns, backtest, insample
 import functools
 import warnings
 from dataclasses import replace
@@ -9,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
-from seqkeras.forecasting import Forecaster, evaluate_holdout
+from seqkeras.forecasting import Columns, Forecaster, backtest, evaluate_holdout, insample
 from seqkeras.forecasting.evaluation._backtest import Schedule
 from seqkeras.scoring import mae, mase
 from seqkeras.windows import GroupedArray
@@ -65,8 +64,10 @@ def test_the_frame_says_what_came_beside_each_forecast(small, once):
         assert rows.cutoff.unique().tolist() == cutoffs
         assert (rows.day > rows.cutoff).all()
     assert frame.dtypes[["shop", "cutoff", "day"]].tolist() == [
-        small.dtypes["shop"], small.dtypes["day"], small.dtypes["day"],
-    ]  # fmt: skip
+        small.dtypes["shop"],
+        small.dtypes["day"],
+        small.dtypes["day"],
+    ]
 
 
 def test_one_fit_forecasts_what_predict_would_from_each_origin(small, once):
@@ -102,7 +103,9 @@ def test_scores_are_those_of_the_frame_with_baselines_beside(small, once):
 
 def test_every_refit_is_a_fresh_fit_on_the_rows_up_to_its_cutoff(small):
     renamed = small.rename(columns={"shop": "unique_id"})
-    found = backtest(bare(4), renamed, windows=2, step=3, refit=True, columns=Columns(time="day", target="sold"))
+    found = backtest(
+        bare(4), renamed, windows=2, step=3, refit=True, columns=Columns(time="day", target="sold")
+    )
     fitted = bare(4).fit(head(renamed, 4), columns=Columns(time="day", target="sold"))
     last = found.frame.groupby("unique_id").tail(4)
     np.testing.assert_allclose(last.yhat, fitted.predict().yhat, rtol=1e-4)
@@ -137,8 +140,10 @@ def test_a_gap_leaves_the_first_steps_out(small):
     ahead = (gapped.frame.day - gapped.frame.cutoff).dt.days
     assert ahead.tolist() == [2, 3, 4] * 4
     assert not gapped.frame.duplicated(["shop", "day"]).any()
-    naive = [mae(r.sold, [small[(small["shop"] == n) & (small.day == c)].sold.iloc[0]] * 3)
-             for (n, c), r in gapped.frame.groupby(["shop", "cutoff"])]  # fmt: skip
+    naive = [
+        mae(r.sold, [small[(small["shop"] == n) & (small.day == c)].sold.iloc[0]] * 3)
+        for (n, c), r in gapped.frame.groupby(["shop", "cutoff"])
+    ]
     assert gapped.scores.loc["naive", "MAE"] == pytest.approx(np.mean(naive))
 
 
@@ -176,7 +181,12 @@ def test_series_that_are_too_short_are_named_or_skipped_with_a_word(small):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         longer = pd.concat([small, small[small["shop"] == "north"].head(20).assign(shop="new")])
-        found = backtest(bare(4, short_series="skip"), pd.concat([longer, short[short["shop"] == "new"].assign(shop="newer")]), windows=3, columns=NAMES)  # fmt: skip
+        found = backtest(
+            bare(4),
+            pd.concat([longer, short[short["shop"] == "new"].assign(shop="newer")]),
+            windows=3,
+            columns=replace(NAMES, short_series="skip"),
+        )
     words = [str(one.message) for one in told if one.category is SkippedSeriesWarning]
     assert len(words) == 2
     assert "1 of 4 series are too short" in words[0]

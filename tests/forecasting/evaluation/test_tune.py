@@ -1,4 +1,3 @@
-from seqkeras.forecasting import Columns, backtest
 import functools
 import re
 
@@ -8,7 +7,7 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting import Forecaster, tune
+from seqkeras.forecasting import Columns, Forecaster, backtest, tune
 
 pytest.importorskip("optuna", reason="needs the extra tune")
 
@@ -40,8 +39,15 @@ def found(df):
 def test_trials_are_told_the_best_first(df, found):
     frame = found.trials
     assert frame.columns.tolist() == [
-        "trial", "lookback", "learning_rate", "MAE", "state", "windows", "seconds", "why",
-    ]  # fmt: skip
+        "trial",
+        "lookback",
+        "learning_rate",
+        "MAE",
+        "state",
+        "windows",
+        "seconds",
+        "why",
+    ]
     assert sorted(frame.trial) == [0, 1, 2]
     assert frame.MAE.is_monotonic_increasing
     assert frame.state.tolist() == ["complete"] * 3
@@ -95,7 +101,10 @@ def test_another_search_of_the_same_name_is_refused(df, tmp_path):
     df = df.assign(load=df.sold * 2, price=1.0 + np.arange(60) % 3, shop="east")
     options = dict(windows=1, trials=1, storage=f"sqlite:///{tmp_path}/search.db", **NAMES)
     options |= {"past_covariates": ["load"], "id_col": "shop"}
-    builders = {"lookback": [5, 10], "architecture": [functools.partial(shifted, shift=0.0), two_dense]}
+    builders = {
+        "lookback": [5, 10],
+        "architecture": [functools.partial(shifted, shift=0.0), two_dense],
+    }
     search = functools.partial(tune, space=builders, **options)
     given = bare(3, units=None)
     search(given, df)
@@ -161,7 +170,9 @@ def test_a_trial_that_is_worse_than_the_others_is_given_up(df):
         shift = 9.0 if trial.number == 4 else 0.0
         return {"architecture": functools.partial(shifted, shift=shift)}
 
-    frame = tune(bare(3, units=None), df, space=space, trials=5, columns=NAMES).trials.set_index("trial")
+    frame = tune(bare(3, units=None), df, space=space, trials=5, columns=NAMES).trials.set_index(
+        "trial"
+    )
     assert frame.state.tolist()[:4] == ["complete"] * 4
     assert frame.loc[4, ["state", "windows", "why"]].tolist() == ["pruned", 1, ""]
 
@@ -202,8 +213,10 @@ def test_without_a_space_the_first_trial_is_the_forecaster_itself(df):
     found = tune(given, df, trials=1, windows=1, columns=NAMES)
     first = found.trials.iloc[0]
     assert first[["model", "units", "learning_rate"]].tolist() == [
-        "segment_rnn", 2, given.learning_rate,
-    ]  # fmt: skip
+        "segment_rnn",
+        2,
+        given.learning_rate,
+    ]
     expected = backtest(given, df.iloc[:-3], columns=NAMES).scores.loc["seqkeras", "MASE"]
     assert abs(first.MASE - expected) < 1e-3
 

@@ -270,9 +270,24 @@ def whole(shops, tmp_path_factory):
 
 
 VALUES = [
-    ..., None, True, -1, 0, 1, 2.5, 10**12, "", "abc", "1D", [], [1], ["a"], [[]], {},
+    ...,
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2.5,
+    10**12,
+    "",
+    "abc",
+    "1D",
+    [],
+    [1],
+    ["a"],
+    [[]],
+    {},
     {"a": 1},
-]  # fmt: skip
+]
 
 
 @settings(max_examples=100)

@@ -13,9 +13,16 @@ from seqkeras.forecasting import Forecaster, backtest
 
 ROWS, HORIZON = 100, 3
 quick = functools.partial(
-    Forecaster, HORIZON, lookback=8, season_length=1, units=2, epochs=1, levels=(50, 80), seed=0,
+    Forecaster,
+    HORIZON,
+    lookback=8,
+    season_length=1,
+    units=2,
+    epochs=1,
+    levels=(50, 80),
+    seed=0,
     progress=False,
-)  # fmt: skip
+)
 
 
 def frame(rows=ROWS + 30, *, gaps=()):

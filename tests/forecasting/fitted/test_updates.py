@@ -27,9 +27,11 @@ def frame():
             }
         )
         for name, start, rows, size in [
-            ("a", "2024-01-01", 40, 1), ("b", "2024-01-05", 50, 10), ("c", "2024-02-01", 45, 3),
+            ("a", "2024-01-01", 40, 1),
+            ("b", "2024-01-05", 50, 10),
+            ("c", "2024-02-01", 45, 3),
         ]
-    ]  # fmt: skip
+    ]
     return pd.concat(parts).sort_values("ds", kind="stable").reset_index(drop=True)
 
 
@@ -108,9 +110,20 @@ def new_rows(**columns):
         (new_rows(ds="2024-02-10"), "must hold timestamps, periods or integers"),
         (pd.concat([new_rows()] * 2), "2024-02-10 00:00:00 twice"),
     ],
-    ids=["seen rows", "a gap", "unknown id", "ids of another kind", "missing", "empty", "no ids",
-         "integers", "time zone", "text", "twice"],
-)  # fmt: skip
+    ids=[
+        "seen rows",
+        "a gap",
+        "unknown id",
+        "ids of another kind",
+        "missing",
+        "empty",
+        "no ids",
+        "integers",
+        "time zone",
+        "text",
+        "twice",
+    ],
+)
 def test_rows_that_do_not_go_on_are_refused_and_nothing_changes(rows, words):
     before = fitted().panel_
     with pytest.raises(DataError, match=words):

@@ -1,14 +1,13 @@
 """Networks that read their own outputs: trained on them, and judged by them."""
 
-from helpers.forecasters import flat_forecaster
-from seqkeras.forecasting import Columns
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster
 from seqkeras.models import many_to_one
 
 

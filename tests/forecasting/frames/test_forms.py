@@ -1,14 +1,19 @@
-from helpers.forecasters import flat_forecaster
-from seqkeras.forecasting import Columns, backtest, components, insample
 import dataclasses
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting import Forecaster, evaluate_holdout
-from seqkeras.forecasting.frames._columns import Columns
+from seqkeras.forecasting import (
+    Columns,
+    Forecaster,
+    backtest,
+    components,
+    evaluate_holdout,
+    insample,
+)
 from seqkeras.forecasting.frames._reading import read_panel
 
 
@@ -149,7 +154,9 @@ def schema(df, *names):
 def test_a_polars_frame_has_polars_forecasts(framed, panel, tmp_path):
     pl = pytest.importorskip("polars")
     pytest.importorskip("matplotlib")
-    quick = flat_forecaster(4, lookback=8, units=2, epochs=1, likelihood="gaussian", seed=0, progress=False)
+    quick = flat_forecaster(
+        4, lookback=8, units=2, epochs=1, likelihood="gaussian", seed=0, progress=False
+    )
     kinds = schema(framed, "unique_id", "ds")
     first = framed.filter(pl.col("ds") < pl.col("ds").max().over("unique_id"))
     fitted = quick.fit(first, columns=Columns(future=["sun"]))
@@ -163,12 +170,12 @@ def test_a_polars_frame_has_polars_forecasts(framed, panel, tmp_path):
         fitted.sample(2, future=future),
         insample(fitted, first),
     ]
-    backtest = backtest(fitted, framed, windows=2, columns=Columns(future=["sun"]))
-    assert schema(backtest.frame, "unique_id", "cutoff", "ds") == [*kinds, kinds[1]]
-    for result in (backtest, parts):
+    tested = backtest(fitted, framed, windows=2, columns=Columns(future=["sun"]))
+    assert schema(tested.frame, "unique_id", "cutoff", "ds") == [*kinds, kinds[1]]
+    for result in (tested, parts):
         assert len(result.plot(series=["a", "b"]).axes) >= 2
     held_out = evaluate_holdout(quick, framed, columns=Columns(future=["sun"]))
-    for frame in (*outputs, backtest.frame, held_out.forecast):
+    for frame in (*outputs, tested.frame, held_out.forecast):
         assert isinstance(frame, pl.DataFrame)
         assert schema(frame, "unique_id", "ds") == kinds
     fitted.save(tmp_path / "f.zip")

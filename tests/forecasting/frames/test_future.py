@@ -36,8 +36,13 @@ def test_rows_are_matched_by_series_and_timestamp_in_any_order(read, future):
     assert not ahead[..., 1].any()
     angle = 2 * np.pi * future.ds.dt.day_of_week.to_numpy().reshape(3, 4) / 7
     np.testing.assert_allclose(ahead[..., 3], np.sin(angle))
-    more = pd.concat([future, future.assign(ds=future.ds + pd.Timedelta("9D"), x=-1.0),
-                      future.assign(unique_id="other", x=-1.0)])  # fmt: skip
+    more = pd.concat(
+        [
+            future,
+            future.assign(ds=future.ds + pd.Timedelta("9D"), x=-1.0),
+            future.assign(unique_id="other", x=-1.0),
+        ]
+    )
     mixed = more.sample(frac=1, random_state=0).assign(further=None)
     np.testing.assert_array_equal(read_future(read, mixed, 4), ahead)
     np.testing.assert_array_equal(

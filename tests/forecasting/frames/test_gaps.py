@@ -11,10 +11,20 @@ from seqkeras.forecasting.frames._gaps import find_gaps, interpolate
 from seqkeras.forecasting.frames._reading import read_panel
 
 FREQUENCIES = [
-    ("h", "Europe/Berlin"), ("D", "Europe/Berlin"), ("30min", None), ("D", None), ("MS", None),
-    ("W-SUN", "UTC"), ("D", "America/Havana"), ("W-SUN", "America/Santiago"), ("B", None),
-    ("QE", None), ("YS", None), ("M", "periods"), (3, "integers"),
-]  # fmt: skip
+    ("h", "Europe/Berlin"),
+    ("D", "Europe/Berlin"),
+    ("30min", None),
+    ("D", None),
+    ("MS", None),
+    ("W-SUN", "UTC"),
+    ("D", "America/Havana"),
+    ("W-SUN", "America/Santiago"),
+    ("B", None),
+    ("QE", None),
+    ("YS", None),
+    ("M", "periods"),
+    (3, "integers"),
+]
 
 
 def timestamps(freq, zone, rows):

@@ -74,8 +74,11 @@ def bad_frames():
     yield "text timestamps", lambda df: df.assign(ds=df.ds.astype(str)), ["pd.to_datetime"]
 
 
-@pytest.mark.parametrize(("change", "texts"), [(c, t) for _, c, t in bad_frames()],
-                         ids=[name for name, _, _ in bad_frames()])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "texts"),
+    [(c, t) for _, c, t in bad_frames()],
+    ids=[name for name, _, _ in bad_frames()],
+)
 def test_a_bad_frame_is_refused_with_the_place_and_the_fix(panel, change, texts):
     with pytest.raises(DataError) as caught:
         read_panel(change(panel), Columns(missing="raise"))

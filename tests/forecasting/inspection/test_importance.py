@@ -1,5 +1,3 @@
-from helpers.forecasters import flat_forecaster
-from seqkeras.forecasting import Columns, insample, permutation_importance
 import copy
 from dataclasses import replace
 
@@ -8,11 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, NotFittedError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster, insample, permutation_importance
 from seqkeras.forecasting.networks._features import covariate_columns, target_columns
 
-COLUMNS = Columns(past=["load"], future=["price", "promo"], static=["kind", "size"], calendar=["day_of_week"])
+COLUMNS = Columns(
+    past=["load"], future=["price", "promo"], static=["kind", "size"], calendar=["day_of_week"]
+)
 LOOKBACK, HORIZON = 8, 3
 
 
@@ -37,8 +38,14 @@ def shops(rows=60, count=3):
     return pd.concat(frames)
 
 
-def fit(df, architecture="multi_output", **columns):
-    forecaster = flat_forecaster(HORIZON, architecture=model, **{"lookback": LOOKBACK, "units": 2, "epochs": 1, "validation": 0, "levels": ()}, seed=0, progress=False)
+def fit(df, model="multi_output", **columns):
+    forecaster = flat_forecaster(
+        HORIZON,
+        architecture=model,
+        **{"lookback": LOOKBACK, "units": 2, "epochs": 1, "validation": 0, "levels": ()},
+        seed=0,
+        progress=False,
+    )
     return forecaster.fit(df, **columns)
 
 
@@ -75,8 +82,14 @@ def test_the_only_feature_that_is_read_is_found(fitted, name):
     found = permutation_importance(reads_only(fitted, PICKS[name]), shops(), windows=60, repeats=2)
     frame = found.frame
     assert frame.feature.unique().tolist() == [
-        "y", "load", "price", "promo", "kind", "size", "calendar_day_of_week",
-    ]  # fmt: skip
+        "y",
+        "load",
+        "price",
+        "promo",
+        "kind",
+        "size",
+        "calendar_day_of_week",
+    ]
     moved = frame[(frame.importance != 0) | (frame.spread != 0)]
     assert moved.feature.unique().tolist() == [name]
 
@@ -95,7 +108,9 @@ def test_the_only_lag_that_is_read_is_found(fitted, lag, parts, found):
 def test_what_was_learned_from_a_covariate_is_important():
     """The target follows the price of its own day; its own past says nothing."""
     df = shops(rows=150, count=2).assign(y=lambda df: 3 * df.price + df.y / 10)
-    forecaster = flat_forecaster(2, **{
+    forecaster = flat_forecaster(
+        2,
+        **{
             "lookback": 4,
             "units": 4,
             "epochs": 12,
@@ -103,7 +118,10 @@ def test_what_was_learned_from_a_covariate_is_important():
             "levels": (),
             "batch_size": 32,
             "learning_rate": 0.02,
-        }, seed=0, progress=False)
+        },
+        seed=0,
+        progress=False,
+    )
     fitted = forecaster.fit(df, columns=Columns(past=["load"], future=["price"]))
     found = permutation_importance(fitted, df, repeats=3)
     frame = found.frame.set_index(["feature", "lag"]).importance
@@ -125,7 +143,14 @@ def test_the_seed_says_what_is_drawn_and_nothing_of_the_forecaster_changes(fitte
 def test_networks_that_are_fed_their_answers_are_explained():
     df = shops(rows=30, count=1)[["ds", "y", "price"]]
     df.loc[[5, 11], "y"] = np.nan
-    forecaster = flat_forecaster(3, architecture="recursive", likelihood="gaussian", **{"lookback": 5, "units": 2, "epochs": 1, "levels": (), "validation": 0}, seed=0, progress=False)
+    forecaster = flat_forecaster(
+        3,
+        architecture="recursive",
+        likelihood="gaussian",
+        **{"lookback": 5, "units": 2, "epochs": 1, "levels": (), "validation": 0},
+        seed=0,
+        progress=False,
+    )
     fitted = forecaster.fit(df, columns=Columns(future=["price"]))
     found = permutation_importance(fitted, df, windows=5, repeats=1)
     assert found.frame.feature.unique().tolist() == ["y", "price"]

@@ -50,9 +50,17 @@ def test_a_model_of_another_shape_is_refused_with_both_shapes(model, message):
 
 @pytest.mark.parametrize(
     ("horizon", "season", "room", "lookback"),
-    [(12, 12, 100, 36), (12, 12, 30, 24), (12, 12, 13, 13), (48, 24, 200, 96), (1, 1, 50, 3),
-     (6, 52, 40, 12), (6, 7, 18, 14), (5, 1, -3, 1)],
-)  # fmt: skip
+    [
+        (12, 12, 100, 36),
+        (12, 12, 30, 24),
+        (12, 12, 13, 13),
+        (48, 24, 200, 96),
+        (1, 1, 50, 3),
+        (6, 52, 40, 12),
+        (6, 7, 18, 14),
+        (5, 1, -3, 1),
+    ],
+)
 def test_the_lookback_is_three_seasons_if_there_is_room(horizon, season, room, lookback):
     assert default_lookback(horizon, season, room) == lookback
 

@@ -11,9 +11,16 @@ from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Forecaster
 
 quick = functools.partial(
-    Forecaster, 3, lookback=8, season_length=1, units=3, epochs=2, levels=(80,), seed=0,
+    Forecaster,
+    3,
+    lookback=8,
+    season_length=1,
+    units=3,
+    epochs=2,
+    levels=(80,),
+    seed=0,
     progress=False,
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,10 @@
 from dataclasses import replace
-from seqkeras.forecasting import Columns
+
 import numpy as np
 import pytest
 
 from seqkeras.errors import DataError
+from seqkeras.forecasting import Columns
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.forecasting.networks._inputs import (
     CovariateScaler,
@@ -35,7 +36,9 @@ def covered(panel):
     return covered.assign(y=covered.y.where(random.random(len(panel)) > 0.1))
 
 
-NAMES = Columns(past=["wind"], future=["weather"], static=["area", "kind"], calendar=["day_of_week"])
+NAMES = Columns(
+    past=["wind"], future=["weather"], static=["area", "kind"], calendar=["day_of_week"]
+)
 
 
 def test_a_forecast_reads_what_a_training_window_reads(covered):
@@ -83,7 +86,7 @@ def test_columns_are_the_target_its_flag_and_covariates(covered):
 def test_missing_targets_are_nan_in_pairs(covered):
     panel, inputs, scaler = prepared(covered)
     windows = inputs.windows(panel, scaler, 10, 4, batch_size=1000)
-    (x, y), = pairs(windows)  # fmt: skip
+    ((x, y),) = pairs(windows)
     assert isinstance(x, np.ndarray)
     assert x.shape[1:] == (10, 2)
     assert np.isnan(y).sum() == (windows[0][2] == 0).sum() > 0
@@ -106,7 +109,9 @@ def test_without_covariates_and_missing_targets_a_network_reads_one_array(panel)
 
 def test_a_network_trained_without_missing_targets_gets_none(panel):
     _, inputs, scaler = prepared(panel)
-    gone = read_panel(panel.assign(y=panel.y.where(panel.index % 9 > 0)), columns=Columns(missing="mask"))
+    gone = read_panel(
+        panel.assign(y=panel.y.where(panel.index % 9 > 0)), columns=Columns(missing="mask")
+    )
     with pytest.raises(DataError, match="fitted on series without missing targets"):
         inputs.context(gone.tail(10), scaler, np.empty((3, 4, 0)))
 

@@ -1,7 +1,5 @@
 """Forecasts of networks: fed back, with intervals, and as sample paths."""
 
-from helpers.forecasters import flat_forecaster
-from seqkeras.forecasting import Columns
 import pickle
 
 import keras
@@ -9,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster
 from seqkeras.forecasting.networks._predict import look_ahead, roll_forward, sample_paths
 from seqkeras.likelihoods import LIKELIHOODS, Gaussian, NegativeBinomial, Quantiles
 from seqkeras.models import multi_output
