@@ -224,7 +224,6 @@ def test_a_byte_changed_anywhere_is_refused(saved, tmp_path, seed):
         {"horizon": 500},
         {"horizon": "abc"},
         {"levels": [50]},
-        {"ids": [1]},
         {"calendar": {"dtype": "datetime64[us, America/New_York]", "freq": "rubbish"}},
         {"columns": {}},
         {"best_epochs": []},
