@@ -10,11 +10,10 @@ from sklearn.base import clone
 
 from helpers.forecasters import flat_forecaster, nested
 from seqkeras.errors import ArgumentError, DataError, NotFittedError, SkippedSeriesWarning
-from seqkeras.forecasting import Forecaster
 from seqkeras.models import many_to_one, multi_output
 from seqkeras.testing import check_forecaster
 
-quick = functools.partial(Forecaster, lookback=14, units=4, epochs=3, seed=0, progress=False)
+quick = functools.partial(flat_forecaster, lookback=14, units=4, epochs=3, seed=0, progress=False)
 
 
 def network(features, *, lookback, horizon):

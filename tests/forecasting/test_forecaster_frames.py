@@ -16,7 +16,7 @@ from seqkeras.models import multi_output
 from seqkeras.testing import check_forecaster
 
 quick = functools.partial(
-    Forecaster, 4, lookback=7, units=3, epochs=2, levels=(50,), seed=0, progress=False
+    flat_forecaster, 4, lookback=7, units=3, epochs=2, levels=(50,), seed=0, progress=False
 )
 
 NAMES = Columns(past=["wind"], future=["sun", "weather"], static=["area", "kind"], calendar="auto")

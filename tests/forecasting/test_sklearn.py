@@ -19,12 +19,13 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from helpers.forecasters import flat_forecaster
 from seqkeras import many_to_one
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Columns, Forecaster
 
 quick = functools.partial(
-    Forecaster, lookback=10, units=3, epochs=1, seed=0, validation=0, levels=(), progress=False
+    flat_forecaster, lookback=10, units=3, epochs=1, seed=0, validation=0, levels=(), progress=False
 )
 
 
@@ -50,7 +51,7 @@ COPIES = {
 def fitted():
     steps = np.arange(60)
     df = pd.DataFrame({"ds": steps, "y": np.sin(steps * 0.7) * 5 + 20})
-    return quick(4, levels=(80,), validation=0.2, model=network, units=None).fit(df), df
+    return quick(4, levels=(80,), validation=0.2, architecture=network, units=None).fit(df), df
 
 
 @pytest.mark.backends
@@ -67,8 +68,8 @@ def test_a_fitted_forecaster_is_copied_with_all_that_it_knows(fitted, way):
 
 @pytest.mark.parametrize("way", COPIES)
 def test_an_unfitted_forecaster_is_copied(way):
-    copied = COPIES[way](quick(4, model=network))
-    assert copied.get_params() == quick(4, model=network).get_params()
+    copied = COPIES[way](quick(4, architecture=network))
+    assert copied.get_params() == quick(4, architecture=network).get_params()
     assert not hasattr(copied, "model_")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, MissingDependencyError
 from seqkeras.forecasting import Columns, Forecaster
 from seqkeras.forecasting.calendars._calendar import Calendar
@@ -15,7 +16,7 @@ from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.forecasting.networks._features import covariate_columns
 
 quick = functools.partial(
-    Forecaster, 7, lookback=14, units=2, epochs=1, levels=(), seed=0, progress=False
+    flat_forecaster, 7, lookback=14, units=2, epochs=1, levels=(), seed=0, progress=False
 )
 
 

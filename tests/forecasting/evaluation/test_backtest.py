@@ -10,12 +10,12 @@ import pytest
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.forecasting import Columns, Forecaster, backtest, evaluate_holdout, insample
-from seqkeras.forecasting.evaluation._backtest import Schedule
+from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.scoring import mae, mase
 from seqkeras.windows import GroupedArray
 
 quick = functools.partial(
-    Forecaster, lookback=10, units=3, epochs=1, batch_size=64, seed=0, progress=False
+    flat_forecaster, lookback=10, units=3, epochs=1, batch_size=64, seed=0, progress=False
 )
 #: Nothing held out inside a fit: half the time.
 bare = functools.partial(quick, validation=0, levels=())

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from seqkeras import scoring
-from seqkeras.forecasting.evaluation._scores import MethodForecast, Actuals, tables
+from seqkeras.forecasting.evaluation._scores import Actuals, MethodForecast, tables
 
 SERIES = np.array([0, 0, 1, 1, 1])
 HISTORIES = [np.array([1.0, 3.0, 2.0, 5.0]), np.array([10.0, 40.0, 20.0])]

@@ -77,7 +77,7 @@ def test_custom_networks_are_trained_on_their_outputs_too(one):
             {"teacher_forcing": 0.5, "model": "multi_output"},
             "1 for a network that forecasts the whole horizon",
         ),
-        ({"teacher_forcing": 0.5, "head": "gaussian"}, "1 with a likelihood"),
+        ({"teacher_forcing": 0.5, "likelihood": "gaussian"}, "1 with a likelihood"),
         (
             {"teacher_forcing": 0.5, "model": ["recursive", "multi_output"], "levels": ()},
             "1 for a network that forecasts the whole horizon",

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Forecaster
 
 quick = functools.partial(
-    Forecaster,
+    flat_forecaster,
     3,
     lookback=8,
     season_length=1,
@@ -47,7 +48,7 @@ def known():
 
 @pytest.fixture(scope="module")
 def three(df, known):
-    return quick(model=["multi_output", "multi_output", "segment_rnn"]).fit(df, **known)
+    return quick(architecture=["multi_output", "multi_output", "segment_rnn"]).fit(df, **known)
 
 
 def test_the_output_is_the_mean_of_the_members(three):
@@ -71,7 +72,7 @@ def test_the_first_member_is_the_network_without_an_ensemble(three, df, known):
     assert three.log_ == three.logs_[0]
     assert len(three.logs_) == 3
     assert three.log_.best_epoch == single.log_.best_epoch
-    listed = quick(model=["multi_output"]).fit(df, **known)
+    listed = quick(architecture=["multi_output"]).fit(df, **known)
     future = single.future_frame().assign(price=2)
     pd.testing.assert_frame_equal(
         listed.predict(future=future), single.predict(future=future), rtol=1e-4
@@ -80,12 +81,12 @@ def test_the_first_member_is_the_network_without_an_ensemble(three, df, known):
 
 def test_the_first_member_is_the_same_with_random_draws_in_training(df):
     options = {"teacher_forcing": 0.5, "epochs": 1, "levels": (), "validation": 0}
-    single = quick(model="recursive", **options).fit(df)
-    both = quick(model=["recursive"] * 2, **options).fit(df)
+    single = quick(architecture="recursive", **options).fit(df)
+    both = quick(architecture=["recursive"] * 2, **options).fit(df)
     member = both.model_.get_layer("member_1")
     for own, other in zip(single.model_.get_weights(), member.get_weights(), strict=True):
         np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-5)
-    last = quick(model=["multi_output"] * 2, epochs=1, seed=2**32 - 1).fit(df)
+    last = quick(architecture=["multi_output"] * 2, epochs=1, seed=2**32 - 1).fit(df)
     assert np.isfinite(last.predict().yhat).all()
 
 
@@ -101,7 +102,7 @@ def test_an_ensemble_is_saved_and_cloned_and_encodes(three, df, known, tmp_path)
 
 
 def test_an_ensemble_with_a_likelihood_has_intervals_and_paths(df):
-    forecaster = quick(model=["multi_output"] * 2, head="gaussian").fit(df)
+    forecaster = quick(architecture=["multi_output"] * 2, likelihood="gaussian").fit(df)
     assert forecaster.sample(2, seed=0).filter(like="path").shape == (6, 2)
     forecast = forecaster.predict()
     assert (forecast["yhat-lo-80"] < forecast["yhat-hi-80"]).all()
@@ -118,4 +119,4 @@ def test_an_ensemble_with_a_likelihood_has_intervals_and_paths(df):
 @pytest.mark.usefixtures("no_training")
 def test_lists_that_cannot_be_an_ensemble_are_refused(df, model, message):
     with pytest.raises(ArgumentError, match=message):
-        quick(model=model).fit(df)
+        quick(architecture=model).fit(df)
