@@ -517,7 +517,7 @@ def test_feedback_is_checked():
     refused("feedback", "(batch, 2)", "(batch, 1)", feedback=lambda output: output[:, :1])
     refused("feedback", "(output)", "TypeError", feedback=lambda output, known: output)
     refused("feedback", "function", feedback="output")
-    refused("feedback", "gives None", feedback=lambda output: None)
+    refused("feedback", "returns None", feedback=lambda output: None)
     refused("feedback", "(batch, 2)", feedback=lambda output: ops.ones((1, 2)))
     ids = {"model": language_model(dtype="int32"), "context": np.ones((2, 3), int)}
     refused("int32", "float32", feedback=lambda logits: logits[:, 0], **ids)
@@ -527,7 +527,7 @@ def test_sample_is_checked():
     refused("sample", "for each row", sample=lambda output, seed: ops.sum(output))
     refused("sample", "(output, seed)", "TypeError", sample=lambda output: output)
     refused("sample", "function", sample=1)
-    refused("seed", "sample is None", seed=1)
+    refused("seed", "without sample", seed=1)
     refused("seed", "integer >= 0", sample=lambda output, seed: output, seed=-1)
 
 

@@ -10,7 +10,8 @@ from keras import layers, ops
 import seqkeras.layers
 from seqkeras import many_to_one, next_step
 from seqkeras.errors import ArgumentError
-from seqkeras.stepwise._stepwise import Stepwise, why_not_stepwise
+from seqkeras.stepwise._model_step import ModelStep
+from seqkeras.stepwise._timewise import why_not_stepwise
 
 ROWS, TIMESTEPS, FEATURES = 3, 6, 2
 
@@ -29,7 +30,7 @@ PADDED = np.where(np.array([[1] * 6, [1] * 4 + [0] * 2, [0, 1, 1, 0, 1, 1]])[...
 
 def stepped(model, x):
     """Outputs at every timestep, `(batch, timesteps, ...)`, of a model that is run by steps."""
-    step = Stepwise(model)
+    step = ModelStep(model)
     assert step.unsure == []
     state, outputs = step.initial_state(len(x)), []
     for t in range(x.shape[1]):
@@ -104,10 +105,10 @@ def test_a_masked_timestep_holds_the_state(model):
 
 
 def test_flags_say_which_rows_were_used():
-    step = Stepwise(sequential(layers.Masking(), layers.GRU(3)))
+    step = ModelStep(sequential(layers.Masking(), layers.GRU(3)))
     *_, used = step(ops.convert_to_tensor(PADDED[:, 5]), step.initial_state(ROWS))
     assert to_numpy(used).tolist() == [True, False, True]
-    step = Stepwise(sequential(layers.GRU(3)))
+    step = ModelStep(sequential(layers.GRU(3)))
     *_, used = step(ops.convert_to_tensor(X[:, 0]), step.initial_state(ROWS))
     assert used is None
 
@@ -270,7 +271,7 @@ def test_an_axis_counts_from_the_end_by_the_rank_of_the_input():
 
 def refused(model, *parts):
     with pytest.raises(ArgumentError) as caught:
-        Stepwise(model)
+        ModelStep(model)
     for part in parts:
         assert re.search(part, str(caught.value)), (part, str(caught.value))
 
@@ -324,13 +325,12 @@ def test_dropout_that_is_always_on_is_refused():
 
 
 def test_what_is_no_model_of_one_sequence_is_refused():
-    fix = "built functional or Sequential"
-    refused("model", fix)
-    refused(keras.Sequential([layers.GRU(3)]), fix, r"keras\.Input")
+    refused("model", "must be a keras.Model")
+    refused(keras.Sequential([layers.GRU(3)]), "must be built", "Give it an Input")
 
     class Own(keras.Model):
         pass
 
-    refused(Own(), fix)
+    refused(Own(), "must be functional or Sequential")
     x, z = keras.Input((None, 2)), keras.Input((None, 2))
     refused(keras.Model([x, z], layers.GRU(3)(x + z)), "one input", r"\(None, None, 2\), \(None")

@@ -315,7 +315,7 @@ class TestInputs:
             y, state = program.step(x, state)
             ys.append(y)
         np.testing.assert_allclose(np.stack(ys, axis=1), answers(model, x)[0], atol=1e-5)
-        with pytest.raises(ArgumentError, match=r"form must be 'step'.*None of the inputs"):
+        with pytest.raises(ArgumentError, match=r"form must be 'step'.*No input of this model"):
             save_onnx(model, path, form="sequence")
 
     @pytest.mark.parametrize("form", FORMS)
@@ -434,7 +434,7 @@ class TestRefusals:
         save_onnx(sequential(L.GRU(2), L.Dense(1)), path)
         before = path.read_bytes()
         monkeypatch.setitem(NODES, "dense", lambda g, op, x: g.op("ReduceMax", x, axes=[-1]))
-        with pytest.raises(SeqkerasError, match=r"does not give what the model gives.*Nothing"):
+        with pytest.raises(SeqkerasError, match=r"does not return what the model returns.*Nothing"):
             save_onnx(sequential(L.GRU(2), L.Dense(1)), path)
         assert path.read_bytes() == before
         assert list(path.parent.iterdir()) == [path]
