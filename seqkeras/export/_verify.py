@@ -110,7 +110,7 @@ def largest_difference(
         tolerance = tolerance * np.abs(scaling.scale) + 4 * np.spacing(np.abs(expected))
     both_nan = np.isnan(actual) & np.isnan(expected)
     with np.errstate(invalid="ignore"):  # infinity minus infinity
-        difference = np.abs(actual - expected)
+        difference = np.abs(np.subtract(actual, expected, dtype=np.float64))
     is_close = (difference <= tolerance) | (actual == expected) | both_nan
     return None if is_close.all() else float(difference[~is_close].max())
 
