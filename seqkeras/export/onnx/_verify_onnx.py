@@ -9,7 +9,7 @@ import numpy as np
 from seqkeras.errors import ArgumentError, FileFormatError, SeqkerasError
 from seqkeras.export._verify import TOLERANCE, as_list, numbers
 from seqkeras.runtime import Program, load_onnx
-from seqkeras.runtime._base import Stepper
+from seqkeras.runtime._base import StepFunction
 
 #: Timesteps that are read after a window is full, and those of them that are read first.
 TIMESTEPS, FIRST = 5, 3
@@ -66,7 +66,7 @@ def _names(program: Program) -> list[str]:
     return [*(port.name for port in program.outputs), *(one.name for one in program.states)]
 
 
-def _answers(stepper: Stepper, feed: list[Any]) -> Iterator[Any]:
+def _answers(stepper: StepFunction, feed: list[Any]) -> Iterator[Any]:
     """All outputs, then the last state, after the feed was read in two parts."""
     state, moving = stepper.initial_state(len(feed[0])), [one.each_step for one in stepper.inputs]
     parts = []
