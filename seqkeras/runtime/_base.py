@@ -273,7 +273,7 @@ class StepFunction:
         return tuple(outputs)
 
 
-def _sum(x: Array) -> float:
+def _sum(x: Array) -> Any:
     """Return a number that is NaN if x contains NaN."""
     # Adding few numbers is faster in Python than the call of NumPy.
     return sum(map(sum, x.tolist())) if x.ndim == 2 and x.size <= 16 else vdot(x, x)

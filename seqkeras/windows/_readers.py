@@ -41,7 +41,7 @@ def open_rows(
         DataError: a number in memory cannot be used.
     """
     if isinstance(value, GroupedArray):
-        if not np.array_equal(value.indptr, bounds):
+        if bounds is None or not np.array_equal(value.indptr, bounds):
             raise bad_argument(label, value, "series of the same lengths as those of values")
         value = value.values
     starts = np.zeros(1, np.int64) if bounds is None else bounds[:-1]
