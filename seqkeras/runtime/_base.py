@@ -229,12 +229,12 @@ class StepFunction:
         # The sum finds NaN in one pass over the numbers; the place is only looked up for an error.
         if self._raise_nan and isnan(_sum(x)) and np.isnan(x).any():
             places = np.argwhere(np.isnan(x))
-            got = f"{len(places)} NaN, the first at {tuple(places[0].tolist())}"
+            actual = f"{len(places)} NaN, the first at {tuple(places[0].tolist())}"
             fix = (
                 "The state is unchanged: fill the gap, omit the step, or load the program with "
                 'nan="propagate".'
             )
-            raise bad_data(name, got, "have no missing values", fix)
+            raise bad_data(name, actual, "have no missing values", fix)
         if below is not None and x.size and not 0 <= x.min() <= x.max() < below:
             wrong = int(x[(x < 0) | (x >= below)].flat[0])
             raise bad_data(name, str(wrong), f"hold ids of 0 to {below - 1}")
@@ -258,10 +258,12 @@ class StepFunction:
             for array, (_, dtype) in zip(self.states, self._state_shapes, strict=True)
         ]
         parts = state if isinstance(state, (tuple, list)) else [state]
-        got = [f"{np.shape(part)} {getattr(part, 'dtype', type(part).__name__)}" for part in parts]
+        actual = [
+            f"{np.shape(part)} {getattr(part, 'dtype', type(part).__name__)}" for part in parts
+        ]
         fix = f"Take it from initial_state({rows}), step, scan or unpack_state of this program."
         raise bad_argument(
-            name, f"a {type(state).__name__} of {got}", f"a tuple of {expected}", fix
+            name, f"a {type(state).__name__} of {actual}", f"a tuple of {expected}", fix
         )
 
     def _packed(self, outputs: Arrays) -> Outputs:

@@ -124,7 +124,7 @@ class Graph:
     def _output_slots(
         self, nodes: Sequence[Mapping[str, Any]], outputs: list[str]
     ) -> list[tuple[int, bool]]:
-        """Return the slot of each output, and whether its array belongs to it alone."""
+        """Return the slot of each output, and whether no other value shares its array."""
         new = {node["output"] for node in nodes if node["op"] in MAKE_NEW_ARRAYS}
         return [
             (self._slots[value], value in new and outputs.count(value) == 1) for value in outputs

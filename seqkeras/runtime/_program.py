@@ -18,7 +18,8 @@ from seqkeras.runtime._graph import Graph, StateArray
 from seqkeras.runtime._native import LayerChoice
 from seqkeras.runtime._ports import Port, make_port
 
-KIND, VERSION = "seqkeras.Program", 1
+KIND = "seqkeras.Program"
+VERSION = 1
 
 
 class Program(StepFunction):
@@ -66,7 +67,7 @@ class Program(StepFunction):
 
     @property
     def choices(self) -> tuple[LayerChoice, ...]:
-        """What runs each recurrent layer, with the reason if it is not the compiled kernels."""
+        """The implementation of each recurrent layer, with the reason if it is not compiled."""
         return tuple(self._graph.choices)
 
     def _advance(self, arrays: Arrays, state: State, out: State | None) -> tuple[Arrays, State]:

@@ -214,10 +214,10 @@ def _open_weights(
         raise bad_argument("weights", source.shape, "numbers of shape (rows,)")
     flat = rows == "horizon" and len(targets.shape) == 1
     if flat and spec.horizon > 1:
-        got = f"{spec.horizon} rows for each window, with targets of shape (rows,)"
+        actual = f"{spec.horizon} rows for each window, with targets of shape (rows,)"
         expected = "one for each window, because Keras does not weigh parts of the last axis"
         fix = "Give targets of shape (rows, 1), and a model with outputs (batch, horizon, 1)."
-        raise bad_argument("weights", got, expected, fix)
+        raise bad_argument("weights", actual, expected, fix)
     if flat or rows == "point":
         return WindowWeightReader(source, rows, spec)
     return TimestepWeightReader(source, rows, spec)

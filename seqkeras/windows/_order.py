@@ -20,7 +20,8 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 _HALF = np.uint64(32)
 # Rounds of the network. With fewer than eight, some permutations of five slots were much more
 # frequent than others; four are enough if each side of the grid has hundreds of cells.
-FEW, MANY = 8, 4
+FEW = 8
+MANY = 4
 _TURNS = np.arange(FEW, dtype=np.uint64) * _STEP
 
 

@@ -141,9 +141,9 @@ class FunctionReader:
         result = np.asarray(self._function(index))
         batch = len(index.window)
         if result.dtype.kind not in "buif" or not result.ndim or len(result) != batch:
-            got = f"a function that returned {result.dtype} of shape {result.shape}"
+            actual = f"a function that returned {result.dtype} of shape {result.shape}"
             expected = f"a function that returns numbers, {batch} for {batch} windows"
-            raise bad_argument(self._label, got, expected)
+            raise bad_argument(self._label, actual, expected)
         place = first_unusable(result, nan_allowed=self.may_miss)
         if place is not None:
             raise unusable(self._label, result[place], f"window {index.window[place[0]]}")

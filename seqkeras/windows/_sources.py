@@ -86,11 +86,10 @@ def open_source(
         elif isinstance(values, arrow.RecordBatch):
             values = arrow.Table.from_batches([values])
         if isinstance(values, arrow.ChunkedArray):
-            columns, shape = [values], (len(values),)
-            return ArrowSource(name, columns, shape, nan_allowed, locate, arrow.types)
+            shape = (len(values),)
+            return ArrowSource(name, [values], shape, nan_allowed, locate, arrow.types)
         if isinstance(values, arrow.Table) and values.num_columns:
-            columns, shape = values.columns, values.shape
-            return ArrowSource(name, columns, shape, nan_allowed, locate, arrow.types)
+            return ArrowSource(name, values.columns, values.shape, nan_allowed, locate, arrow.types)
     return ArraySource(name, values, nan_allowed, locate)
 
 

@@ -145,8 +145,9 @@ class Stream:
         flat = by_row.reshape(-1, *by_row.shape[2:])
         parts: list[list[npt.NDArray[np.generic]]] = [[] for _ in range(series)]
         for number in np.argsort(self.stretches.first):
-            start, steps = self.starts[number], self.stretches.steps[number]
-            parts[self.stretches.series[number]].append(flat[start : start + steps])
+            start = self.starts[number]
+            run = flat[start : start + self.stretches.steps[number]]
+            parts[self.stretches.series[number]].append(run)
         return [np.concatenate([flat[:0], *runs]) for runs in parts]
 
 

@@ -242,6 +242,6 @@ def _order(shuffle: bool, balanced: bool, layout: WindowLayout, seed: int) -> In
 
 def _check_pair(result: Any) -> tuple[Any, Any]:
     if not isinstance(result, tuple) or len(result) != 2:
-        got = f"a function that returned a {type(result).__name__}"
-        raise bad_argument("transform", got, "a function that returns a tuple (x, y)")
+        actual = f"a function that returned a {type(result).__name__}"
+        raise bad_argument("transform", actual, "a function that returns a tuple (x, y)")
     return result
