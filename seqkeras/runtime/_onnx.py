@@ -11,7 +11,7 @@ from seqkeras._checks import check_integer, check_one_of
 from seqkeras._files import DAMAGE
 from seqkeras._lazy import optional
 from seqkeras.errors import DataError, FileFormatError
-from seqkeras.runtime._base import Arrays, Stepper
+from seqkeras.runtime._base import Arrays, StepFunction
 from seqkeras.runtime._cell_steps import State
 from seqkeras.runtime._graph import StateArray
 from seqkeras.runtime._onnx_file import header_of, read_checked
@@ -27,7 +27,7 @@ TYPES = {
 }
 
 
-class OnnxProgram(Stepper):
+class OnnxProgram(StepFunction):
     """A model in an ONNX file. `load_onnx` returns one; `export.save_onnx` writes the file.
 
     It has the methods of `Program`, and like it never changes. Its states have the same names and

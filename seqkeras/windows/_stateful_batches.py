@@ -7,12 +7,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._arrays import Integers
 from seqkeras._checks import bad_argument, check_flag, check_integer
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.windows._dataset import Epochs
 from seqkeras.windows._grouped import GroupedArray
-from seqkeras.windows._readers import OfRows, Opened, open_rows, series_bounds
-from seqkeras.windows._stream import Numbers, Stream, Stretches, cut
+from seqkeras.windows._readers import RowReader, open_rows, series_bounds
+from seqkeras.windows._sources import Source
+from seqkeras.windows._stream import Stream, Stretches, cut
 
 Series: TypeAlias = npt.ArrayLike | Sequence[npt.ArrayLike] | GroupedArray
 
@@ -96,13 +98,13 @@ class StatefulBatches(Epochs):
         self.reset_input = check_flag("reset_input", reset_input)
         self._shuffle = check_flag("shuffle", shuffle)
         opened, bounds = _open("series", series)
-        self._inputs, self._series = OfRows(opened, 1), len(bounds) - 1
+        self._inputs, self._series = RowReader(opened, 1), len(bounds) - 1
         if targets is not None:
             opened, _ = _open("targets", targets, bounds)
         elif not self.horizon:
             fix = "With horizon=0 a timestep would be its own target."
             raise bad_argument("targets", None, "given where horizon=0", fix)
-        self._targets = OfRows(opened, max(self.horizon, 1))
+        self._targets = RowReader(opened, max(self.horizon, 1))
         check_flag("idle_rows", idle_rows)
         if _is_one(series):
             self._stretches = self._rows_of_one(int(bounds[-1]))
@@ -242,16 +244,16 @@ def _is_one(series: Any) -> bool:
     return np.ndim(series) != 3
 
 
-def _open(name: str, given: Any, bounds: Numbers | None = None) -> tuple[Opened, Numbers]:
+def _open(name: str, given: Any, bounds: Integers | None = None) -> tuple[Source, Integers]:
     """The rows of all series, and the bounds between them."""
     if not isinstance(given, GroupedArray) and not _is_one(given):
         given = GroupedArray.from_series(given)
     if bounds is None:
-        bounds = series_bounds({name: given})
-    return open_rows(name, given, bounds, nan_allowed=False), bounds
+        bounds = series_bounds([given])
+    return open_rows(name, given, bounds, nan_allowed=False)
 
 
-def _whole(bounds: Numbers, horizon: int) -> Stretches:
+def _whole(bounds: Integers, horizon: int) -> Stretches:
     """Each series as one stretch; those without a target are left out, and counted."""
     steps = np.diff(bounds) - horizon
     kept = np.flatnonzero(steps > 0)

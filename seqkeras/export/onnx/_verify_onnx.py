@@ -10,7 +10,7 @@ from seqkeras.errors import ArgumentError, FileFormatError, SeqkerasError
 from seqkeras.export._program_parts import ProgramParts
 from seqkeras.export._verify import TOLERANCE, as_list, largest_difference, random_input
 from seqkeras.runtime import Program, load_onnx
-from seqkeras.runtime._base import Stepper
+from seqkeras.runtime._base import StepFunction
 
 #: Number of timesteps that are read after a window is full.
 TIMESTEPS = 5
@@ -55,7 +55,7 @@ def compare(program: Program, parts: ProgramParts, path: Path) -> None:
             )
 
 
-def _results(stepper: Stepper, inputs: list[Any]) -> Iterator[Any]:
+def _results(stepper: StepFunction, inputs: list[Any]) -> Iterator[Any]:
     """Yield all outputs, then the last state, after reading the inputs in two parts."""
     state = stepper.initial_state(len(inputs[0]))
     moving = [port.each_step for port in stepper.inputs]
