@@ -248,7 +248,7 @@ def test_a_state_of_one_row_is_that_of_every_row(kind):
 @every_kind
 def test_other_features_than_those_it_was_built_for_are_refused(kind):
     layer = randomized(PAIRS[kind][0](4, name="memory"))
-    words = "sequences must be of 3 features. Got: .*2 features'. Layer 'memory' was built"
+    words = "sequences must be an array with 3 features. Got: .*2 features'. Layer 'memory' was built"
     with pytest.raises(ArgumentError, match=words):
         layer(X[..., :2])
 
