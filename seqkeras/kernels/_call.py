@@ -26,12 +26,12 @@ class Call(NamedTuple):
 
     @property
     def has_flags(self) -> bool:
-        """Whether the loop reads flags with each timestep: resets, or zoneout that was drawn."""
+        """Return whether the loop reads flags with each timestep: resets or drawn zoneout."""
         return self.reset is not None or draws_zoneout(self.layer.cell, self.training)
 
     @property
     def masked_output(self) -> str:
-        """What Keras outputs at a masked timestep: a name of `native.MASKED_OUTPUTS`."""
+        """Return what Keras outputs at masked timesteps, a name of `native.MASKED_OUTPUTS`."""
         if self.layer.zero_output_for_mask:
             return "zero"
         # Keras' loop on JAX begins with the initial state in place of zeros, unless it is unrolled.

@@ -69,7 +69,7 @@ class MaskedClearingCell(ClearingCell):
         self.zero_output = zero_output
         size = self.output_size or tree.flatten(self.state_size)[0]
         state = tree.flatten(self.fresh)[0]
-        # The first state of a convolution is its output, of which only the shape is known.
+        # A convolution has a shape in place of a size; its first state is its output.
         shape = (state.shape[0], size) if len(state.shape) == 2 else state.shape
         self.fresh = [*self.fresh, ops.zeros(shape, self.compute_dtype)]
 

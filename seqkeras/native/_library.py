@@ -32,7 +32,7 @@ class Library:
 
     @property
     def isa(self) -> str:
-        """The instruction set in use: `avx512`, `avx2`, `sse2`, `neon` or `generic`."""
+        """Return the instruction set in use: `avx512`, `avx2`, `sse2`, `neon` or `generic`."""
         return str(self.functions.sqk_isa_name().decode())
 
     def set_isa(self, name: str) -> None:
@@ -41,7 +41,7 @@ class Library:
 
     @property
     def threads(self) -> int:
-        """Number of threads that work on one call, the calling one included."""
+        """Return the number of threads that work on one call, the calling one included."""
         return int(self.functions.sqk_threads())
 
     def set_threads(self, threads: int) -> None:
@@ -50,7 +50,7 @@ class Library:
 
     @functools.cached_property
     def bfloat16(self) -> bool:
-        """Whether this processor can compute products in bfloat16."""
+        """Return whether this processor can compute products in bfloat16."""
         struct = LayerStruct(
             recurrent_activation=ACTIVATIONS.index("sigmoid"),
             precision=PRECISIONS.index("bfloat16"),
@@ -85,7 +85,7 @@ class Library:
 
 @functools.cache
 def _look() -> tuple[Library | None, str | None]:
-    """Return the library and None, or None and why there is none."""
+    """Return the library and None, or None and the reason."""
     name = f"{__package__}._core"
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
@@ -113,7 +113,7 @@ def _look() -> tuple[Library | None, str | None]:
 
 
 def load() -> Library | None:
-    """Return the library, or None if there is none that works here; `why_not` has the reason.
+    """Return the library, or None if it is not available; `why_not` then returns the reason.
 
     >>> from seqkeras import native
     >>> (native.load() is None) == (native.why_not() is not None)
@@ -123,7 +123,7 @@ def load() -> Library | None:
 
 
 def why_not() -> str | None:
-    """Return why there is no native library on this machine, or None if there is one."""
+    """Return why the native library is not available on this machine, or None if it is."""
     return _look()[1]
 
 
@@ -131,7 +131,7 @@ def library() -> Library:
     """Return the library.
 
     Raises:
-        NotImplementedError: there is none that works here.
+        NotImplementedError: the library is not available.
     """
     library, reason = _look()
     if library is None:

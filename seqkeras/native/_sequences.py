@@ -67,17 +67,17 @@ class Layer:
 
     @property
     def features(self) -> int:
-        """Number of features of an input."""
+        """Return the number of features of an input."""
         return int(self.kernel.shape[0])
 
     @property
     def units(self) -> int:
-        """Width of the state."""
+        """Return the width of the state."""
         return int(self.recurrent_kernel.shape[0])
 
     @property
     def has_c(self) -> bool:
-        """Whether there is a second state, which only an LSTM has."""
+        """Return whether there is a second state, which only an LSTM has."""
         return self.cell == "lstm"
 
     def struct(self, **values: Any) -> LayerStruct:
@@ -162,7 +162,7 @@ def forward(
 
     Raises:
         ArgumentError: a shape or a dtype is not as above.
-        NotImplementedError: the library does not support the layer, or there is none here.
+        NotImplementedError: the library does not support the layer, or is not available.
     """
     native = library()
     check_one_of("masked_output", masked_output, MASKED_OUTPUTS)

@@ -15,7 +15,7 @@ class Step:
         layer: cell and weights. The weights are copied, so the arrays may change afterwards.
 
     Raises:
-        NotImplementedError: the library does not support the layer, or there is none here.
+        NotImplementedError: the library does not support the layer, or is not available.
 
     Attributes:
         run: `run(x, h, h_out)`, for an LSTM `run(x, h, c, h_out, c_out)`. A direct call of C.

@@ -20,7 +20,7 @@ uint32_t draw(uint32_t below) {
   return (seed >> 8) % below;
 }
 
-// Memory whose end is checked.
+// Exactly `count` floats: a sanitizer notices any access beyond them.
 class Floats {
  public:
   explicit Floats(int64_t count, float scale = 0.5f)

@@ -15,7 +15,7 @@ from seqkeras.native import ACTIVATIONS, CELLS, GATES, MASKED_OUTPUTS, PRECISION
 
 
 class Static(NamedTuple):
-    """What is known about a call when its graph is traced."""
+    """Facts about a call that are known when its graph is traced."""
 
     #: A name of `seqkeras.native.CELLS`.
     cell: str
