@@ -83,8 +83,8 @@ def run(static: Static, inputs: FusedInputs) -> FusedOutputs:
     x = _in_order(inputs.x.float(), static)
     masks = (inputs.mask, inputs.reset, inputs.zoneout_h_mask, inputs.zoneout_c_mask)
     mask, reset, *zones = (None if flags is None else _in_order(flags, static) for flags in masks)
-    timesteps, batch, _ = x.shape
-    flags = _flags(timesteps, batch, mask, reset)
+    batch = x.shape[1]
+    flags = _flags(x, mask, reset)
     extras = Extras(
         static,
         plan_for(batch, units, _processors(x)),
@@ -115,11 +115,12 @@ def _in_order(tensor: Tensor, static: Static) -> Tensor:
     return tensor.flip(0) if static.go_backwards else tensor
 
 
-def _flags(timesteps: int, batch: int, mask: Tensor | None, reset: Tensor | None) -> Tensor | None:
+def _flags(x: Tensor, mask: Tensor | None, reset: Tensor | None) -> Tensor | None:
+    """Join mask and reset in the flags of each timestep; `x` is time-major."""
     if mask is None and reset is None:
         return None
-    device = reset.device if mask is None else mask.device
-    flags = torch.zeros(timesteps + 1, batch, dtype=torch.uint8, device=device)
+    timesteps, batch, _ = x.shape
+    flags = torch.zeros(timesteps + 1, batch, dtype=torch.uint8, device=x.device)
     flags[:-1] = LIVE if mask is None else mask.to(torch.uint8)
     if reset is not None:
         flags[:-1] += FRESH * reset.to(torch.uint8)
