@@ -89,7 +89,7 @@ def test_cells_of_ones_own_run_as_the_loop():
 
     said = only(keras.layers.RNN(MyCell(4)))
     assert (said.training, said.inference) == ("scan", "scan")
-    assert said.why_not["fused"] == "MyCell is not one of the cells that it knows"
+    assert said.why_not["fused"] == "MyCell is not one of the cells that it supports"
     stack = only(keras.layers.RNN([keras.layers.LSTMCell(2), keras.layers.GRUCell(3)]))
     assert "StackedRNNCells is not one of the cells" in stack.why_not["fused"]
 

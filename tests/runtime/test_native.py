@@ -102,7 +102,7 @@ def test_a_layer_outside_the_kernels_runs_on_numpy_with_the_reason(tmp_path):
     save_program(model, tmp_path / "p")
     (choice,) = runtime.load(tmp_path / "p").choices
     assert choice.implementation == "numpy"
-    assert "activation='softsign' is not among those of the kernels: tanh" in choice.reason
+    assert "activation='softsign' is not supported; supported: tanh" in choice.reason
     with pytest.raises(ArgumentError, match=r"'auto' or 'numpy' for layer .*softsign"):
         runtime.load(tmp_path / "p", implementation="native")
 
