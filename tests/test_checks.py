@@ -8,13 +8,14 @@ import pytest
 
 from seqkeras._checks import (
     bad_argument,
+    bad_data,
     check_fraction,
     check_integer,
     check_one_of,
     check_positive,
     nearest,
 )
-from seqkeras.errors import ArgumentError
+from seqkeras.errors import ArgumentError, DataError
 
 CHECKS = {
     check_integer: "an integer >= 1",
@@ -84,3 +85,12 @@ def test_bad_argument_is_a_value_error():
     error = bad_argument("x", Decimal("1.5"), "an integer")
     assert isinstance(error, ValueError)
     assert str(error) == "x must be an integer. Got: x=Decimal('1.5')."
+
+
+def test_bad_data_says_what_was_found_and_the_fix():
+    error = bad_data("Column 'y'", "dtype object", "hold numbers", "Convert it with pd.to_numeric.")
+    assert isinstance(error, DataError)
+    assert str(error) == (
+        "Column 'y' must hold numbers. Got: dtype object. Convert it with pd.to_numeric."
+    )
+    assert str(bad_data("df", "0 rows", "have rows")) == "df must have rows. Got: 0 rows."

@@ -152,9 +152,10 @@ def load(
     """
     check_one_of("nan", nan, ("raise", "propagate"))
     check_one_of("implementation", implementation, ("auto", "numpy", "native"))
-    header, arrays, checksum = read_archive(path, kind=KIND, version=VERSION, mapped=mapped)
+    archive = read_archive(path, kind=KIND, version=VERSION, mapped=mapped)
+    compiled = implementation != "numpy"
     try:
-        program = Program(header, arrays, checksum, nan, compiled=implementation != "numpy")
+        program = Program(archive.header, archive.arrays, archive.checksum, nan, compiled=compiled)
     except DAMAGE as error:
         raise FileFormatError(f"{path} holds no program that makes sense: {error}") from error
     for choice in program.choices if implementation == "native" else ():

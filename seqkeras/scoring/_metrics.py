@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._arrays import positions
 from seqkeras._checks import bad_argument, check_integer, check_positive
 from seqkeras.scoring._terms import percentages, same_shape
 
@@ -94,18 +95,57 @@ def owa(*, smape: float, mase: float, naive2_smape: float, naive2_mase: float) -
     return (by_smape + mase / check_positive("naive2_mase", naive2_mase)) / 2
 
 
+def seasonal_scales(
+    values: npt.ArrayLike, indptr: npt.ArrayLike, season_length: int
+) -> npt.NDArray[np.float64]:
+    """Compute the divisor of MASE for many series at once.
+
+    It is the mean absolute change from one season to the next. Missing values (NaN) do not count.
+
+    Args:
+        values: `(rows,)`, the histories of all series, one after the other.
+        indptr: `(series + 1,)`, the row where each series begins, and the number of rows.
+        season_length: timesteps of one season.
+
+    Returns:
+        `(series,)`; NaN for a series without any change, or with no pair of known values that are
+        a season apart.
+
+    Example:
+        >>> seasonal_scales([1.0, 3.0, 4.0, 5.0, 5.0], [0, 3, 5], 1)
+        array([1.5, nan])
+    """
+    season = check_integer("season_length", season_length)
+    values = np.asarray(values, dtype=np.float64)
+    indptr = np.asarray(indptr, dtype=np.int64)
+    lengths = np.diff(indptr)
+    later = np.flatnonzero(positions(lengths) >= season)
+    changes = np.full(len(values), np.nan)
+    changes[later] = np.abs(values[later] - values[later - season])
+    known = ~np.isnan(changes)
+    counts = np.zeros(len(lengths), dtype=np.int64)
+    sums = np.zeros(len(lengths))
+    filled = lengths > 0  # `reduceat` cannot sum an empty range
+    starts = indptr[:-1][filled]
+    if len(starts):
+        counts[filled] = np.add.reduceat(known, starts, dtype=np.int64)
+        sums[filled] = np.add.reduceat(np.where(known, changes, 0), starts)
+    return np.where(sums > 0, sums, np.nan) / np.maximum(1, counts)
+
+
 def seasonal_scale(history: npt.ArrayLike, season_length: int) -> float:
-    """Mean absolute error of the seasonal naive forecast inside the history, what MASE divides by.
+    """Compute the divisor of MASE for one series.
 
     Raises:
-        ArgumentError: the history is not longer than a season, or repeats itself exactly.
+        ArgumentError: the history is not longer than a season, or never changes from one season
+            to the next.
     """
     season = check_integer("season_length", season_length)
     past = np.asarray(history, dtype=np.float64)
     if past.ndim != 1 or len(past) <= season:
         raise bad_argument("history", past.shape, f"(rows,) with more than {season} rows")
-    scale = float(np.mean(np.abs(past[season:] - past[:-season])))
-    if scale == 0:
+    (scale,) = seasonal_scales(past, [0, len(past)], season)
+    if np.isnan(scale):
         expected = "a history with at least one change from season to season"
-        raise bad_argument("history", f"all differences at lag {season} are 0", expected)
-    return scale
+        raise bad_argument("history", f"all differences at lag {season} are 0 or missing", expected)
+    return float(scale)

@@ -381,8 +381,7 @@ class TestLoad:
 
     def rewritten(self, path, target, change):
         """The file with another header, and a checksum that fits."""
-        header, arrays, _ = read_archive(path, kind=KIND, version=VERSION)
-        arrays = dict(arrays)
+        header, arrays, _, _ = read_archive(path, kind=KIND, version=VERSION)
         change(header, arrays)
         write_archive(target, header, arrays, kind=KIND, version=VERSION)
         return target

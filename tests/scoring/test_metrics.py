@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from seqkeras.errors import ArgumentError
-from seqkeras.scoring import coverage, mae, mase, rmse, smape
+from seqkeras.scoring import coverage, mae, mase, rmse, seasonal_scales, smape
 
 # Quarterly Australian beer production, megalitres, 1992 to 2010. Hyndman & Athanasopoulos,
 # Forecasting: Principles and Practice, 3rd edition, section 5.8, fit on 1992-2007, score on the
@@ -168,6 +168,27 @@ def test_mase_is_1_for_the_seasonal_naive_forecast_on_its_own_history():
     assert score == pytest.approx(1)
 
 
+@given(
+    st.lists(
+        hnp.arrays(np.float64, st.integers(0, 12), elements=finite | st.just(np.nan)), max_size=5
+    ),
+    st.integers(1, 4),
+)
+def test_seasonal_scales_agree_with_a_loop_over_series(series, season):
+    indptr = np.cumsum([0, *(len(values) for values in series)])
+    scales = seasonal_scales(np.concatenate([[], *series]), indptr, season)
+    assert scales.shape == (len(series),)
+    for values, scale in zip(series, scales, strict=True):
+        changes = np.abs(values[season:] - values[:-season])
+        changes = changes[~np.isnan(changes)]
+        expected = changes.mean() if changes.any() else np.nan
+        np.testing.assert_allclose(scale, expected)
+
+
+def test_mase_ignores_missing_values_of_the_history():
+    assert mase([4.0, 5.0], [4.0, 4.0], history=[1.0, 2.0, np.nan, 7.0, 8.0]) == 0.5
+
+
 @pytest.mark.parametrize("factor", [1e-3, 1e6])
 def test_mase_and_smape_do_not_depend_on_the_unit(factor):
     forecast = BEER_FORECASTS["naive"][0]
@@ -220,6 +241,7 @@ def test_shapes_that_differ_are_refused(metric, actual, forecast, shapes):
     [
         ([1.0, 2.0], 2, r"history must be \(rows,\) with more than 2 rows\. Got: history=\(2,\)"),
         ([[1.0, 2.0]], 1, r"Got: history=\(1, 2\)"),
+        ([1.0, np.nan, 1.0], 1, "at least one change from season to season"),
         ([1.0, 2.0, 1.0, 2.0], 2, "at least one change from season to season"),
         ([1.0, 2.0], 0, "season_length must be an integer >= 1. Got: season_length=0"),
     ],
