@@ -44,5 +44,6 @@ def remove_calls(models: list[keras.Model]) -> None:
 
 
 def _calls(model: keras.Model) -> Iterator[Any]:
-    for nodes in model._nodes_by_depth.values():
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    for nodes in graph._nodes_by_depth.values():
         yield from (node for node in nodes if not node.is_input)

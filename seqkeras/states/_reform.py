@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import tree
 
+from seqkeras._keras_graph._calls import calls_of
 from seqkeras._keras_graph._rebuild import (
     Rebuild,
     class_of,
@@ -155,9 +156,11 @@ def takes_flags(model: keras.Model) -> bool:
     """Whether `with_flags` can give a stateful model a reset input."""
     if not is_graph(model) or len(model.inputs) != 1:
         return False
-    called = {id(layer) for layer in _called_directly(model)}
-    layers = stateful_layers(model).values()
-    return all(isinstance(layer, Resettable) and id(layer) in called for layer in layers)
+    calls = calls_of(model)
+    return all(
+        isinstance(layer, Resettable) and len(calls.get(id(layer), [])) == 1
+        for layer in stateful_layers(model).values()
+    )
 
 
 @contextmanager
@@ -172,22 +175,13 @@ def with_flags(model: keras.Model) -> Iterator[keras.Model]:
         `"reset"`. Afterwards the layers are as before, and it must no longer be used.
 
     Raises:
-        ArgumentError: a stateful layer is called more than once.
+        ArgumentError: a model within the model is called more than once.
     """
     reform = _WithFlags(model)
     try:
         yield reform.run()
     finally:
         remove_calls(reform.made)
-
-
-def _called_directly(model: keras.Model) -> Iterator[Any]:
-    """Yield the layers that a model, and the models within it, call."""
-    for layer in model.layers:
-        if is_graph(layer):
-            yield from _called_directly(layer)
-        else:
-            yield layer
 
 
 def _fitting(tensor: Any, value: Any) -> list[int | None]:

@@ -331,23 +331,27 @@ def test_inputs_take_any_number_of_timesteps_where_the_layers_do(make, shapes):
 
 def test_a_reset_input_is_that_of_the_builders():
     ours = as_stateful(seqkeras.many_to_one(FEATURES, units=3), 4, reset_input=True)
-    theirs = seqkeras.many_to_one(FEATURES, units=3, stateful=True, batch_size=4)
-    for name in ("inputs", "reset"):
+    theirs = seqkeras.many_to_one(
+        FEATURES, units=3, stateful=True, reset_input=True, batch_size=4
+    )
+    for name in ("sequence", "reset"):
         one, other = ours.input[name], theirs.input[name]
         assert (one.shape, one.dtype, one.name) == (other.shape, other.dtype, other.name)
     one, other = (model.get_layer("reset").optional for model in (ours, theirs))
     assert one is other is True
-    answer = ours({"inputs": numbers(4, 1, FEATURES), "reset": None})
+    answer = ours({"sequence": numbers(4, 1, FEATURES), "reset": None})
     assert answer.shape == (4, 1)
     several = as_stateful(several_inputs(), 4, reset_input=True)
     assert set(several.input) == {"values", "tokens", "static", "reset"}
 
 
 def test_a_stateful_model_gets_another_batch_size_and_keeps_its_reset_input():
-    model = seqkeras.many_to_many(FEATURES, units=3, stateful=True, batch_size=2)
-    model.predict_on_batch({"inputs": X[:2], "reset": np.zeros((2, 1), bool)})
+    model = seqkeras.many_to_many(
+        FEATURES, units=3, stateful=True, reset_input=True, batch_size=2
+    )
+    model.predict_on_batch({"sequence": X[:2], "reset": np.zeros((2, 1), bool)})
     copy = as_stateful(model, ROWS)
-    assert copy.input["inputs"].shape == (ROWS, None, FEATURES)
+    assert copy.input["sequence"].shape == (ROWS, None, FEATURES)
     assert not any(state.any() for state in get_state(copy).values())
     flags = np.random.default_rng(0).random((ROWS, LENGTH)) < 0.3
     flags[:, 0] = True
@@ -498,7 +502,7 @@ def subclass_inside():
             lambda: sequential(sequential(L.GRU(2, go_backwards=True, name="back"))),
             r"Layer 'back' \(GRU\): go_backwards=True starts at the end of a sequence",
         ),
-        (given_a_state, r"Layer 'second' \(LSTM\): at each call it is given its state by other"),
+        (given_a_state, r"Layer 'second' \(LSTM\): each call gets its state from other"),
         (
             lambda: called_twice(L.LSTM(3, name="twice")),
             r"without shared recurrent layers. .* Layer 'twice' \(LSTM\): it is called more than",
@@ -509,7 +513,7 @@ def subclass_inside():
         ),
         (
             lambda: sequential(Composite(name="mine")),
-            r"Layer 'mine' \(Composite\): what it does with 'hidden' \(LSTM\), which lies within",
+            r"Layer 'mine' \(Composite\): what it does with 'hidden' \(LSTM\), which is inside",
         ),
         (subclass_inside, r"\(Subclassed\): what its own call\(\) does with 'lstm"),
         (

@@ -1,5 +1,4 @@
-"""Stateful batches against their series, and models that read them against models that read each
-series alone."""
+"""Stateful batches against their series, and models that read them against stateless models."""
 
 import functools
 import itertools
@@ -14,8 +13,10 @@ from hypothesis import strategies as st
 
 from seqkeras import many_to_many
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
-from seqkeras.windows import GroupedArray, StatefulBatches
+from seqkeras.windows import GroupedArray
+from seqkeras.windows import StatefulBatches as Batches
 
+StatefulBatches = functools.partial(Batches, reset_input=True)
 skipping = pytest.mark.filterwarnings("ignore::seqkeras.errors.SkippedSeriesWarning")
 
 
@@ -36,7 +37,7 @@ def streams(batches):
     ]
     x, y, mask = (
         np.concatenate(some, axis=1)
-        for some in ([x["inputs"] for x, _, _ in parts], *list(zip(*parts, strict=True))[1:])
+        for some in ([x["sequence"] for x, _, _ in parts], *list(zip(*parts, strict=True))[1:])
     )
     return x, np.concatenate(flags, axis=1), y, mask
 
@@ -135,7 +136,7 @@ def test_rows_cut_at_their_flags_are_the_series(case):
 def test_to_series_puts_together_what_the_rows_read(case):
     batches, series, _ = build(case)
     epoch = [batches[index] for index in range(len(batches))]
-    inputs = np.concatenate([x["inputs"] for x, _, _ in epoch])
+    inputs = np.concatenate([x["sequence"] for x, _, _ in epoch])
     got = batches.to_series(inputs)
     assert len(got) == len(series)
     for one, values in zip(got, series, strict=True):
@@ -180,10 +181,10 @@ def test_shapes_and_types_are_those_of_the_docstring(case):
     within = False
     for index in range(len(batches)):
         x, y, mask = batches[index]
-        assert x.keys() == {"inputs", "reset"}
-        assert (x["inputs"].dtype, x["reset"].dtype) == (np.float32, bool)
+        assert x.keys() == {"sequence", "reset"}
+        assert (x["sequence"].dtype, x["reset"].dtype) == (np.float32, bool)
         assert (y.dtype, mask.dtype) == (np.float32, np.float32)
-        forms.add((x["inputs"].shape, x["reset"].shape, y.shape, mask.shape))
+        forms.add((x["sequence"].shape, x["reset"].shape, y.shape, mask.shape))
         np.testing.assert_array_equal(x["reset"], batches.resets(index))
         within |= bool(x["reset"][:, 1:].any())
     ((inputs, flags, aims, mask),) = forms
@@ -252,7 +253,7 @@ def test_one_array_is_cut_into_nearly_equal_rows(horizon, rows, batch_size, bptt
     assert flags[:, 0].all()
     assert not flags[:, 1:].any()
     assert batches[0][0]["reset"].shape == (batch_size, 1)
-    inputs = [batches[index][0]["inputs"] for index in range(len(batches))]
+    inputs = [batches[index][0]["sequence"] for index in range(len(batches))]
     (got,) = batches.to_series(np.concatenate(inputs))
     assert got[:, 0].tolist() == values[: rows - horizon].tolist()
 
@@ -287,15 +288,38 @@ def test_targets_of_the_very_timestep_may_be_given():
     assert streams(batches)[2][..., 0].tolist() == [[0, 1, 2, 1], [2, 0, 1, 0]]
 
 
-def test_without_a_reset_input_the_inputs_are_the_array_alone():
+def test_without_a_reset_input_the_inputs_are_only_the_array():
     sizes = {"batch_size": 2, "bptt_steps": 3}
-    with_flags = StatefulBatches(distinct([7, 9, 5]), **sizes)
-    without = StatefulBatches(distinct([7, 9, 5]), reset_input=False, **sizes)
+    with_flags = Batches(distinct([7, 9, 5]), reset_input=True, **sizes)
+    without = Batches(distinct([7, 9, 5]), reset_input=False, **sizes)
     for index in range(len(without)):
         x, y, mask = with_flags[index]
-        for one, same in zip(without[index], (x["inputs"], y, mask), strict=True):
-            np.testing.assert_array_equal(one, same)
+        for part, expected in zip(without[index], (x["sequence"], y, mask), strict=True):
+            np.testing.assert_array_equal(part, expected)
         np.testing.assert_array_equal(without.resets(index), x["reset"])
+
+
+def test_batches_that_do_not_say_whether_they_have_flags_cannot_be_read():
+    batches = Batches(distinct([7, 9, 5]), batch_size=2, bptt_steps=3)
+    with pytest.raises(ArgumentError, match="reset_input must be True or False where") as caught:
+        batches[0]
+    assert "Got: reset_input=None." in str(caught.value)
+    assert "outside of fit_stateful" in str(caught.value)
+
+
+def test_a_copy_with_flags_reads_the_same_order_and_leaves_the_batches():
+    sizes = {"batch_size": 2, "bptt_steps": 3, "shuffle": True, "seed": 0}
+    batches = Batches(distinct([7, 9, 5, 8]), **sizes)
+    batches.epoch = 3
+    copy = batches.with_reset_input(True)
+    expected = StatefulBatches(distinct([7, 9, 5, 8]), **sizes)
+    expected.epoch = 3
+    for part, same in zip(streams(copy), streams(expected), strict=True):
+        np.testing.assert_array_equal(part, same)
+    copy.epoch = 0
+    assert (batches.epoch, batches.reset_input) == (3, None)
+    with pytest.raises(ArgumentError, match="reset_input must be True or False"):
+        batches.with_reset_input(1)
 
 
 def test_idle_rows_are_padding_from_end_to_end():
@@ -358,12 +382,12 @@ def test_a_memory_mapped_array_is_read_where_a_batch_needs_it(tmp_path):
         streams(batches)
     grouped = GroupedArray(mapped, [0, 1500, 4000])
     whole = StatefulBatches(grouped, batch_size=2, bptt_steps=10)
-    assert np.isin(whole[3][0]["inputs"], values).all()
+    assert np.isin(whole[3][0]["sequence"], values).all()
 
 
 def streams_until(batches, index):
     x, y, mask = batches[index]
-    return x["inputs"], x["reset"], y, mask
+    return x["sequence"], x["reset"], y, mask
 
 
 def test_what_is_given_is_left_as_it_is():
@@ -371,7 +395,7 @@ def test_what_is_given_is_left_as_it_is():
     copies = [one.copy() for one in series]
     batches = StatefulBatches(series, batch_size=2, bptt_steps=3)
     x, y, mask = batches[0]
-    for part in (x["inputs"], x["reset"], y, mask):
+    for part in (x["sequence"], x["reset"], y, mask):
         part[:] = 0
     for one, copy in zip(series, copies, strict=True):
         np.testing.assert_array_equal(one, copy)
@@ -391,7 +415,7 @@ def test_series_without_a_target_are_counted_and_told():
         batches = StatefulBatches(distinct([9, 2, 0, 1, 6]), batch_size=2, bptt_steps=3, horizon=2)
     (warning,) = caught
     message = str(warning.message)
-    assert "3 of 5 series are left out (numbers [1, 2, 3])" in message
+    assert "3 of 5 series are skipped (numbers [1, 2, 3])" in message
     assert "they lack the rows for one timestep and its target: 3" in message
     assert warning.filename == __file__
     sizes = [len(one) for one in batches.to_series(np.zeros((len(batches) * 2, 3, 1)))]
@@ -487,15 +511,16 @@ def test_series_that_are_all_empty_or_too_short_are_refused():
 @pytest.mark.parametrize("series", [distinct([7, 9]), distinct([4, 4, 8])])
 def test_more_rows_than_series_are_refused_with_the_way_out(series):
     message = refused(series, batch_size=4)
-    assert f"batch_size must be at most the {len(series)} series that there are." in message
+    assert f"batch_size must be at most the number of series, {len(series)}." in message
     assert "Got: batch_size=4." in message
     assert "idle_rows=True" in message
 
 
 def test_more_rows_than_timesteps_of_one_array_are_refused():
     message = refused(np.arange(5.0), DataError, batch_size=5, bptt_steps=1)
-    assert "4 timesteps with a target, fewer than the 5 rows of a batch" in message
-    assert "0 timesteps" in refused(np.arange(5.0), DataError, horizon=9)
+    assert "series must have at least 5 timesteps with a target" in message
+    assert "Got: 4." in message
+    assert "Got: 0." in refused(np.arange(5.0), DataError, horizon=9)
 
 
 @pytest.mark.parametrize("series", [distinct([9, 7]), distinct([17])[0]], ids=["many", "one"])
@@ -553,10 +578,10 @@ def test_outputs_of_another_shape_are_not_put_together(shape):
 @functools.cache
 def stateless():
     """A model that reads each timestep by itself."""
-    x = keras.Input((None, 1), name="inputs")
+    x = keras.Input((None, 1), name="sequence")
     flags = keras.Input((None,), name="reset", dtype="bool")
     nothing = 0 * keras.ops.cast(flags[:, :1, None], "float32")
-    model = keras.Model({"inputs": x, "reset": flags}, keras.layers.Dense(1)(x + nothing))
+    model = keras.Model({"sequence": x, "reset": flags}, keras.layers.Dense(1)(x + nothing))
     model.compile(keras.optimizers.SGD(1e-3), "mse")
     return model
 
@@ -576,7 +601,7 @@ def test_fit_that_draws_the_order_of_batches_is_told_so(shuffle):
     model = keras.models.clone_model(stateless())
     model.compile("sgd", "mse")
     # TensorFlow wraps what is raised where it asks for a batch, with its message.
-    with pytest.raises(Exception, match=r"Give fit\(..., shuffle=False\)") as caught:
+    with pytest.raises(Exception, match=r"Call fit\(..., shuffle=False\)") as caught:
         model.fit(batches, verbose=0)
     if keras.backend.backend() != "tensorflow":
         assert isinstance(caught.value, ArgumentError)
@@ -641,7 +666,9 @@ every_cell = pytest.mark.parametrize(
 @functools.cache
 def twins(cell):
     """The stateful and the stateless form of a model with the same weights."""
-    stateful = many_to_many(2, **CELLS[cell], stateful=True, batch_size=ROWS)
+    stateful = many_to_many(
+        2, **CELLS[cell], stateful=True, reset_input=True, batch_size=ROWS
+    )
     whole = many_to_many(2, **CELLS[cell])
     random = np.random.default_rng(0)
     weights = [random.normal(0, 0.5, w.shape) for w in whole.get_weights()]
@@ -668,7 +695,7 @@ def some_series(lengths, seed):
 def flattened(batches):
     """All batches as two arrays, for `predict`."""
     inputs = [batches[index][0] for index in range(len(batches))]
-    return {name: np.concatenate([one[name] for one in inputs]) for name in ("inputs", "reset")}
+    return {name: np.concatenate([one[name] for one in inputs]) for name in ("sequence", "reset")}
 
 
 @every_cell

@@ -344,7 +344,7 @@ class TestFile:
     def test_names_are_those_of_the_model_and_its_states(self, path):
         save_onnx(seqkeras.many_to_one(3, units=4), path)
         graph = onnx.load(path).graph
-        assert [one.name for one in graph.input] == ["inputs", "recurrent_1/h", "recurrent_1/c"]
+        assert [one.name for one in graph.input] == ["sequence", "recurrent_1/h", "recurrent_1/c"]
         assert [one.name for one in graph.output] == [
             *("head", "recurrent_1/h/new", "recurrent_1/c/new")
         ]
