@@ -1,4 +1,4 @@
-"""The echo task: repeat the input of three timesteps ago. What truncation forgets, and what it keeps.
+"""The echo task: repeat the input of three timesteps ago, to see what truncation forgets.
 
 The classic demonstration of truncated backpropagation through time: a long series of random bits is
 read in batches of few timesteps. If the state is kept from batch to batch, the network can echo

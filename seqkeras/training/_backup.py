@@ -126,10 +126,14 @@ def _to_numpy(value: Any) -> Array:
     return value if isinstance(value, np.ndarray) else np.asarray(ops.convert_to_numpy(value))
 
 
-def _listed(group: str, arrays: Mapping[str, Array]) -> list[Array]:
+def _names(group: str, arrays: Mapping[str, Array]) -> list[str]:
     count = sum(name.startswith(f"{group}/") for name in arrays)
+    return [f"{group}/{number}" for number in range(count)]
+
+
+def _listed(group: str, arrays: Mapping[str, Array]) -> list[Array]:
     # Copies: PyTorch warns about arrays that are read-only.
-    return [arrays[f"{group}/{number}"].copy() for number in range(count)]
+    return [arrays[name].copy() for name in _names(group, arrays)]
 
 
 def _read(path: Path) -> Archive:
@@ -156,6 +160,9 @@ def _check_content(archive: Archive) -> None:
             raise ValueError(f"the history of {name!r} does not have {epochs} epochs")
     if not isinstance(header["run"], dict) or not isinstance(header["stopped"], bool):
         raise ValueError("run or stopped has another type")
+    for group in ("model", "optimizer", "best"):
+        if not all(name in arrays for name in _names(group, arrays)):
+            raise ValueError(f"the arrays {group}/0, {group}/1, ... are incomplete")
     if header["stopping"] and ({*header["stopping"]} != {*STOPPING} or not _has_best(arrays)):
         raise ValueError("the progress of early stopping is incomplete")
 

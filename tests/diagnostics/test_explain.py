@@ -1,4 +1,4 @@
-"""What runs each recurrent layer, told before it runs, against what then runs."""
+"""Explanations of what will run each recurrent layer, against what then runs."""
 
 import keras
 import numpy as np

@@ -308,7 +308,9 @@ def stateless_and_stateful(builder, cell, units):
     random = np.random.default_rng(0)
     weights = [random.normal(0, 0.5, w.shape) for w in stateless.get_weights()]
     stateless.set_weights(weights)
-    stateful = STATEFUL[builder](cell=cell, units=units, stateful=True, reset_input=True, batch_size=2)
+    stateful = STATEFUL[builder](
+        cell=cell, units=units, stateful=True, reset_input=True, batch_size=2
+    )
     stateful.set_weights(weights)
     x = random.normal(size=(2, TIMESTEPS, 2)).astype("float32")
     return stateful, x, keras.ops.convert_to_numpy(stateless(x))

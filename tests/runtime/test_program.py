@@ -176,7 +176,10 @@ class TestBadInput:
             ([[1, 2, 3j]], r"numbers, as float32. Got: sequence='an array of complex128'"),
             ([[1.0, 2], [3]], r"sequence must be an array of float32"),
             ([[1e300, 0, 0]], r"numbers that float32 can hold. Got: sequence=.*1e\+300"),
-            ({"other": numbers(ROWS, 3)}, r"x must be a dict of \['sequence'\]. Got: x=\['other'\]"),
+            (
+                {"other": numbers(ROWS, 3)},
+                r"x must be a dict of \['sequence'\]. Got: x=\['other'\]",
+            ),
         ],
     )
     def test_a_wrong_input_is_named(self, program, x, message):

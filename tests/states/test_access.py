@@ -299,7 +299,9 @@ def test_a_file_of_another_model_or_kind_is_refused(read, tmp_path):
 
 @pytest.mark.backends
 def test_a_state_is_kept_through_an_evaluation():
-    model = seqkeras.many_to_one(FEATURES, units=4, stateful=True, reset_input=True, batch_size=ROWS)
+    model = seqkeras.many_to_one(
+        FEATURES, units=4, stateful=True, reset_input=True, batch_size=ROWS
+    )
     model.compile("sgd", "mse")
     flags, y = np.zeros((ROWS, 1), bool), np.ones((ROWS, 1))
     model.fit({"sequence": X, "reset": flags}, y, batch_size=ROWS, shuffle=False, verbose=0)

@@ -331,9 +331,7 @@ def test_inputs_take_any_number_of_timesteps_where_the_layers_do(make, shapes):
 
 def test_a_reset_input_is_that_of_the_builders():
     ours = as_stateful(seqkeras.many_to_one(FEATURES, units=3), 4, reset_input=True)
-    theirs = seqkeras.many_to_one(
-        FEATURES, units=3, stateful=True, reset_input=True, batch_size=4
-    )
+    theirs = seqkeras.many_to_one(FEATURES, units=3, stateful=True, reset_input=True, batch_size=4)
     for name in ("sequence", "reset"):
         one, other = ours.input[name], theirs.input[name]
         assert (one.shape, one.dtype, one.name) == (other.shape, other.dtype, other.name)
@@ -346,9 +344,7 @@ def test_a_reset_input_is_that_of_the_builders():
 
 
 def test_a_stateful_model_gets_another_batch_size_and_keeps_its_reset_input():
-    model = seqkeras.many_to_many(
-        FEATURES, units=3, stateful=True, reset_input=True, batch_size=2
-    )
+    model = seqkeras.many_to_many(FEATURES, units=3, stateful=True, reset_input=True, batch_size=2)
     model.predict_on_batch({"sequence": X[:2], "reset": np.zeros((2, 1), bool)})
     copy = as_stateful(model, ROWS)
     assert copy.input["sequence"].shape == (ROWS, None, FEATURES)

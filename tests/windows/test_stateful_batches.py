@@ -666,9 +666,7 @@ every_cell = pytest.mark.parametrize(
 @functools.cache
 def twins(cell):
     """The stateful and the stateless form of a model with the same weights."""
-    stateful = many_to_many(
-        2, **CELLS[cell], stateful=True, reset_input=True, batch_size=ROWS
-    )
+    stateful = many_to_many(2, **CELLS[cell], stateful=True, reset_input=True, batch_size=ROWS)
     whole = many_to_many(2, **CELLS[cell])
     random = np.random.default_rng(0)
     weights = [random.normal(0, 0.5, w.shape) for w in whole.get_weights()]
