@@ -8,12 +8,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._arrays import Integers
 from seqkeras._checks import bad_argument, check_flag, check_integer
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.windows._dataset import Epochs
 from seqkeras.windows._grouped import GroupedArray
-from seqkeras.windows._readers import OfRows, Opened, open_rows, series_bounds
-from seqkeras.windows._stream import Numbers, Stream, Stretches, cut
+from seqkeras.windows._readers import RowReader, open_rows, series_bounds
+from seqkeras.windows._sources import Source
+from seqkeras.windows._stream import Stream, Stretches, cut
 
 Series: TypeAlias = npt.ArrayLike | Sequence[npt.ArrayLike] | GroupedArray
 
@@ -105,14 +107,14 @@ class StatefulBatches(Epochs):
         self.reset_input = reset_input
         self._shuffle = check_flag("shuffle", shuffle)
         opened, bounds = _open("series", series)
-        self._inputs = OfRows(opened, 1)
+        self._inputs = RowReader(opened, 1)
         self._series = len(bounds) - 1
         if targets is not None:
             opened, _ = _open("targets", targets, bounds)
         elif not self.horizon:
             fix = "With horizon=0 a timestep would be its own target."
             raise bad_argument("targets", None, "given where horizon=0", fix)
-        self._targets = OfRows(opened, max(self.horizon, 1))
+        self._targets = RowReader(opened, max(self.horizon, 1))
         check_flag("idle_rows", idle_rows)
         if _is_one_array(series):
             self._stretches = self._rows_of_one(int(bounds[-1]))
@@ -272,16 +274,16 @@ def _is_one_array(series: Any) -> bool:
     return np.ndim(series) != 3
 
 
-def _open(name: str, series: Any, bounds: Numbers | None = None) -> tuple[Opened, Numbers]:
+def _open(name: str, series: Any, bounds: Integers | None = None) -> tuple[Source, Integers]:
     """Return the rows of all series, and the bounds between them."""
     if not isinstance(series, GroupedArray) and not _is_one_array(series):
         series = GroupedArray.from_series(series)
     if bounds is None:
-        bounds = series_bounds({name: series})
-    return open_rows(name, series, bounds, nan_allowed=False), bounds
+        bounds = series_bounds([series])
+    return open_rows(name, series, bounds, nan_allowed=False)
 
 
-def _whole(bounds: Numbers, horizon: int) -> Stretches:
+def _whole(bounds: Integers, horizon: int) -> Stretches:
     """Return each series as one stretch, and warn about those without a target."""
     steps = np.diff(bounds) - horizon
     usable = np.flatnonzero(steps > 0)
