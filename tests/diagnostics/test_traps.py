@@ -141,10 +141,10 @@ def test_the_backward_direction_cannot_go_on():
     inner = stateful()
     model = model_of(L.Bidirectional(inner, name="both"))
     expected = whole_of(model, L.Bidirectional(L.GRU(4, return_sequences=True)))
-    got = in_halves(model)
-    assert differ(got[..., 4:], expected[..., 4:])
+    actual = in_halves(model)
+    assert differ(actual[..., 4:], expected[..., 4:])
     reset_state(model)
-    assert differ(model.predict_on_batch(X[:, 3:])[..., 4:], got[:, 3:, 4:])
+    assert differ(model.predict_on_batch(X[:, 3:])[..., 4:], actual[:, 3:, 4:])
     assert has(model, "Its backward direction begins each batch", "both")
     assert has(model, "It reads each batch backwards", "both/backward_memory")
     assert not has(model, "It reads each batch backwards", "both/forward_memory")
@@ -198,13 +198,13 @@ def test_time_distributed_takes_rows_for_timesteps():
         model = model_of(kind(L.Dense(2), name="each"))
         return model, [model.predict_on_batch(X[:, :end]).shape[1] for end in (3, 4, 5)]
 
-    model, got = lengths(L.TimeDistributed)
+    model, actual = lengths(L.TimeDistributed)
     wrong = BACKEND == "tensorflow" and "arange(input_shape[0])" in source_of(L.TimeDistributed)
-    assert got == ([3, 2, 2] if wrong else [3, 4, 5])
+    assert actual == ([3, 2, 2] if wrong else [3, 4, 5])
     words = "Called with different numbers of timesteps, it is wrong"
     assert has(model, words, "each")
-    model, got = lengths(layers.TimeDistributed)
-    assert got == [3, 4, 5]
+    model, actual = lengths(layers.TimeDistributed)
+    assert actual == [3, 4, 5]
     assert not has(model, words, "each")
     fixed = model_of(L.TimeDistributed(L.Dense(2), name="each"), shape=(6, FEATURES))
     assert not has(fixed, words, "each")
@@ -248,10 +248,10 @@ def test_masks_are_lost_on_their_way(make, name):
     padded = X * (np.arange(6) < 3)[:, np.newaxis]
     for other in (right, without):
         other.set_weights(model.get_weights())
-    got = model.predict_on_batch(padded)
-    np.testing.assert_allclose(got, without.predict_on_batch(padded), atol=1e-6)
+    actual = model.predict_on_batch(padded)
+    np.testing.assert_allclose(actual, without.predict_on_batch(padded), atol=1e-6)
     if name == "multiply":
-        assert differ(got, right.predict_on_batch(padded))
+        assert differ(actual, right.predict_on_batch(padded))
     (trap,) = find_traps(model)
     assert trap.layer.startswith(name)
     assert trap.problem == "A mask ends here: 'memory' reads padding as data."

@@ -349,8 +349,8 @@ def read_in_parts(model, x, cuts):
 def test_stateless_is_stateful_over_any_partition_of_time_is_stepwise(builder, cell, units, cuts):
     stateful, x, expected = stateless_and_stateful(builder, cell, units)
     parts = read_in_parts(stateful, x, cuts)
-    got = parts[-1] if builder == "many_to_one" else np.concatenate(parts, axis=1)
-    np.testing.assert_allclose(got, expected, atol=1e-5)
+    actual = parts[-1] if builder == "many_to_one" else np.concatenate(parts, axis=1)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.backends
@@ -379,16 +379,16 @@ def test_flags_of_timesteps_reach_every_layer_of_the_stack(builder):
     stateful, x, _ = stateless_and_stateful(builder, "lstm", (4, 3))
     flags = np.zeros((2, TIMESTEPS), bool)
     flags[:, 0] = flags[1, 2] = True
-    got = stateful.predict_on_batch({"sequence": x, "reset": flags})
+    actual = stateful.predict_on_batch({"sequence": x, "reset": flags})
     # Row 0 is read from its beginning, and of row 1 what comes after its second timestep.
     parts = read_in_parts(stateful, x, {2})
     fresh = keras.ops.convert_to_numpy(
         stateful({"sequence": x[:, 2:], "reset": np.full((2, 1), True)})
     )
     expected = (parts[-1][0], fresh[1])
-    for row, wanted in enumerate(expected):
-        answer = got[row] if builder == "many_to_one" else got[row, 2:]
-        np.testing.assert_allclose(answer, wanted, atol=1e-5)
+    for row, row_output in enumerate(expected):
+        answer = actual[row] if builder == "many_to_one" else actual[row, 2:]
+        np.testing.assert_allclose(answer, row_output, atol=1e-5)
     assert np.abs(parts[-1][1] - fresh[1]).max() > 1e-3
 
 
@@ -399,10 +399,10 @@ def test_flags_may_come_between_the_steps_that_one_to_many_writes(outputs, rando
     first = outputs(model, vector)
     flags = np.zeros((2, 4), bool)
     flags[0, 0] = flags[1, 2] = True
-    got = keras.ops.convert_to_numpy(model({"sequence": vector, "reset": flags}))
-    np.testing.assert_allclose(got[0], first[0], atol=1e-5)
-    np.testing.assert_allclose(got[1, 2:], first[1, :2], atol=1e-5)
-    assert np.abs(got[1, :2] - first[1, :2]).max() > 1e-3
+    actual = keras.ops.convert_to_numpy(model({"sequence": vector, "reset": flags}))
+    np.testing.assert_allclose(actual[0], first[0], atol=1e-5)
+    np.testing.assert_allclose(actual[1, 2:], first[1, :2], atol=1e-5)
+    assert np.abs(actual[1, :2] - first[1, :2]).max() > 1e-3
 
 
 @pytest.mark.parametrize("builder", STATEFUL)
@@ -416,9 +416,9 @@ def test_a_loaded_or_cloned_stateful_model_goes_on_by_itself(builder, tmp_path):
         # The states of the model, which has read to the end, are not those of the copy. Flags and
         # not None: a clone has forgotten that they may be left out.
         none = np.full((2, 1), False)
-        for part, wanted in zip(np.split(x, [2, 3], axis=1), expected, strict=True):
-            got = keras.ops.convert_to_numpy(other({"sequence": part, "reset": none}))
-            np.testing.assert_allclose(got, wanted, atol=1e-5)
+        for part, output in zip(np.split(x, [2, 3], axis=1), expected, strict=True):
+            actual = keras.ops.convert_to_numpy(other({"sequence": part, "reset": none}))
+            np.testing.assert_allclose(actual, output, atol=1e-5)
 
 
 @every_builder

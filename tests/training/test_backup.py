@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.arrays import assert_arrays_close, assert_arrays_equal
 from seqkeras._archive import read_archive, write_archive
 from seqkeras.errors import ArgumentError, FileFormatError
 from seqkeras.training import fit_stateful
@@ -46,13 +47,13 @@ class Stop(keras.callbacks.Callback):
 
 def options(problem, **more):
     """Dropout comes with the model; shuffle, validation and patience come here."""
-    given = {"validation": problem.validation(), "patience": 3, "progress": False}
-    return problem.batches(shuffle=True, seed=2), EPOCHS, {**given, **more}
+    arguments = {"validation": problem.validation(), "patience": 3, "progress": False}
+    return problem.batches(shuffle=True, seed=2), EPOCHS, {**arguments, **more}
 
 
 def train(problem, model, **more):
-    batches, epochs, given = options(problem, **more)
-    return fit_stateful(model, batches, epochs, **given)
+    batches, epochs, arguments = options(problem, **more)
+    return fit_stateful(model, batches, epochs, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +69,7 @@ def unbroken(problem, snapshot):
 def assert_as_unbroken(unbroken, history, arrays):
     for name, values in unbroken[0].items():
         assert history[name] == pytest.approx(values, rel=1e-5)
-    for one, other in zip(arrays, unbroken[1], strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert_arrays_close(arrays, unbroken[1])
 
 
 def scrambled(model):
@@ -131,8 +131,8 @@ def test_early_stopping_stops_where_it_would_have(problem, snapshot, tmp_path):
             with pytest.raises(KeyboardInterrupt):
                 train(problem, new(), patience=2, backup=file, callbacks=[Stop(epoch, batch)])
         model = scrambled(new())
-        got = train(problem, model, patience=2, backup=file).history
-        assert_as_unbroken((history, snapshot(whole)), got, snapshot(model))
+        actual = train(problem, model, patience=2, backup=file).history
+        assert_as_unbroken((history, snapshot(whole)), actual, snapshot(model))
 
 
 def test_the_checkpoint_stays_that_of_the_best_epoch(problem, tmp_path):
@@ -142,19 +142,18 @@ def test_the_checkpoint_stays_that_of_the_best_epoch(problem, tmp_path):
     keep = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: weights.setdefault(epoch, model.get_weights())
     )
-    batches, _, given = options(problem, patience=None, backup=file, checkpoint=best_file)
+    batches, _, arguments = options(problem, patience=None, backup=file, checkpoint=best_file)
     for stops in ([Stop(3, 2)], [Stop(4, 1)], []):
         model, callbacks = problem.model(), [keep, spoil, *stops]
         if stops:
             with pytest.raises(KeyboardInterrupt):
-                fit_stateful(model, batches, 6, callbacks=callbacks, **given)
+                fit_stateful(model, batches, 6, callbacks=callbacks, **arguments)
         else:
-            history = fit_stateful(model, batches, 6, callbacks=callbacks, **given).history
+            history = fit_stateful(model, batches, 6, callbacks=callbacks, **arguments).history
     best = int(np.argmin(history["val_loss"]))
     assert best < 2  # found before the first break, and not forgotten
     loaded = keras.saving.load_model(best_file)
-    for got, wanted in zip(loaded.get_weights(), weights[best], strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_arrays_equal(loaded.get_weights(), weights[best])
 
 
 def test_a_backup_changes_nothing_and_is_removed_at_the_end(problem, snapshot, unbroken, tmp_path):
@@ -175,28 +174,27 @@ def test_what_a_killed_process_left_behind_is_removed_too(problem, tmp_path):
 @pytest.mark.parametrize("epochs", [2, 3])
 def test_a_training_that_is_over_runs_no_more_epochs(problem, snapshot, tmp_path, epochs):
     file, model = tmp_path / "training.backup", problem.model()
-    batches, _, given = options(problem, patience=None, backup=file)
+    batches, _, arguments = options(problem, patience=None, backup=file)
     with pytest.raises(KeyboardInterrupt):
-        fit_stateful(model, batches, 3, callbacks=[Stop("end")], **given)
+        fit_stateful(model, batches, 3, callbacks=[Stop("end")], **arguments)
     after = snapshot(model)
     again = scrambled(problem.model())
-    batches, _, given = options(problem, patience=None, backup=file)
-    history = fit_stateful(again, batches, epochs, **given).history
+    batches, _, arguments = options(problem, patience=None, backup=file)
+    history = fit_stateful(again, batches, epochs, **arguments).history
     assert {len(values) for values in history.values()} == {3}
-    for one, other in zip(snapshot(again), after, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert_arrays_close(snapshot(again), after, atol=1e-6)
     assert not file.exists()
 
 
 def test_more_epochs_may_be_asked_for(problem, snapshot, tmp_path):
     whole = problem.model()
-    batches, _, given = options(problem, patience=None)
-    expected = fit_stateful(whole, batches, 4, **given).history
+    batches, _, arguments = options(problem, patience=None)
+    expected = fit_stateful(whole, batches, 4, **arguments).history
     model = problem.model()
     with pytest.raises(KeyboardInterrupt):
-        fit_stateful(model, batches, 2, callbacks=[Stop("end")], backup=tmp_path / "b", **given)
+        fit_stateful(model, batches, 2, callbacks=[Stop("end")], backup=tmp_path / "b", **arguments)
     model = scrambled(problem.model())
-    history = fit_stateful(model, batches, 4, backup=tmp_path / "b", **given)
+    history = fit_stateful(model, batches, 4, backup=tmp_path / "b", **arguments)
     assert_as_unbroken((expected, snapshot(whole)), history.history, snapshot(model))
     assert history.epoch == [0, 1, 2, 3]
 
@@ -223,7 +221,11 @@ def start(folder):
     here = os.path.dirname(__file__)
     files = [os.path.join(here, "conftest.py"), __file__]
     names = [str(folder / name) for name in ("training.backup", "best.keras", "result.npz")]
-    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": keras.backend.backend(),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
     return subprocess.Popen(
         [sys.executable, "-c", TRAIN, *files, *names],
         stdout=subprocess.PIPE,
@@ -272,8 +274,7 @@ def test_a_training_that_is_killed_again_and_again_comes_to_the_same_end(unbroke
     ]
     # Patience put the best weights back.
     weights = [arrays[place] for place in places]
-    for got, wanted in zip(loaded.get_weights(), weights, strict=True):
-        np.testing.assert_allclose(got, wanted, atol=1e-5)
+    assert_arrays_close(loaded.get_weights(), weights)
 
 
 # -- what is refused -----------------------------------------------------------------------------
@@ -325,8 +326,7 @@ def test_a_backup_puts_back_weights_optimizer_history_and_epoch(stored, snapshot
     (tmp_path / "b").write_bytes(data)
     again, backup = small_model(), Backup(tmp_path / "b", RUN, None)
     backup.restore(again)
-    for one, other in zip(snapshot(again), snapshot(model), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_arrays_equal(snapshot(again), snapshot(model))
     assert (backup.epochs_done, len(backup.history["loss"]), backup.stopped) == (2, 2, False)
 
 
@@ -334,8 +334,7 @@ def test_without_a_file_nothing_is_put_back(snapshot, tmp_path):
     model = small_model()
     before, backup = snapshot(model), Backup(tmp_path / "b", RUN, None)
     backup.restore(model)
-    for one, other in zip(snapshot(model), before, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_arrays_equal(snapshot(model), before)
     assert backup.epochs_done == 0
 
 
@@ -398,8 +397,7 @@ def test_a_flipped_bit_is_refused_or_was_of_no_matter(stored, tmp_path_factory, 
         refused(bytes(data), file, FileFormatError)
     else:
         # Such as the time that the archive says a part was written at.
-        for one, other in zip(model.get_weights(), stored[1].get_weights(), strict=True):
-            np.testing.assert_array_equal(one, other)
+        assert_arrays_equal(model.get_weights(), stored[1].get_weights())
 
 
 def test_a_weight_that_changed_on_the_disk_is_refused(stored, tmp_path):
@@ -532,8 +530,7 @@ def test_in_a_training_a_refusal_comes_before_the_first_epoch(problem, snapshot,
     with pytest.raises(FileFormatError, match="damaged"):
         train(problem, model, backup=file)
     assert file.read_bytes() == whole[:-100]
-    for one, old in zip(snapshot(model), before, strict=True):
-        np.testing.assert_array_equal(one, old)
+    assert_arrays_equal(snapshot(model), before)
     with zipfile.ZipFile(file, "w"):
         pass
     with pytest.raises(FileFormatError, match="Delete it to start from scratch"):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from helpers.arrays import assert_arrays_close, assert_arrays_equal
 from seqkeras import StatefulBatches, layers, many_to_many
 from seqkeras.errors import ArgumentError
 from seqkeras.states import as_stateful, get_state
@@ -53,13 +54,13 @@ def stretches_of(flags, used):
     """For each stretch between two flags in a batch, its row, first timestep and length."""
     begins = np.zeros_like(used)
     begins[:, : flags.shape[1]] = flags
-    found = []
+    stretches = []
     for row, marks in enumerate(begins):
         timesteps = np.flatnonzero(used[row])
         borders = np.flatnonzero(marks[timesteps])
         parts = np.split(timesteps, borders[borders > 0])
-        found += [(row, part[0], len(part)) for part in parts if len(part)]
-    return found
+        stretches += [(row, part[0], len(part)) for part in parts if len(part)]
+    return stretches
 
 
 def loop(problem, batches, start, optimizer, epochs):
@@ -70,7 +71,7 @@ def loop(problem, batches, start, optimizer, epochs):
     losses = []
     for epoch in range(epochs):
         batches.epoch = epoch
-        kept = [np.zeros((problem.rows, size), "float32") for size in (4, 4, 3, 3)]
+        row_states = [np.zeros((problem.rows, size), "float32") for size in (4, 4, 3, 3)]
         loss = 0.0
         for index in range(len(batches)):
             inputs, y, weights = batches[index]
@@ -79,13 +80,13 @@ def loop(problem, batches, start, optimizer, epochs):
             assert len(rows) <= count
             parts = [np.zeros((count, *part.shape[1:]), part.dtype) for part in (x, y, weights)]
             mask = np.zeros((count, problem.steps), bool)
-            states = [np.zeros((count, one.shape[1]), "float32") for one in kept]
+            states = [np.zeros((count, one.shape[1]), "float32") for one in row_states]
             for number, (row, first, length) in enumerate(rows):
                 for part, whole in zip(parts, (x, y, weights), strict=True):
                     part[number, :length] = whole[row, first : first + length]
                 mask[number, :length] = True
                 if not (first < flags.shape[1] and flags[row, first]):
-                    for state, old in zip(states, kept, strict=True):
+                    for state, old in zip(states, row_states, strict=True):
                         state[number] = old[row]
             after = reader.predict_on_batch([parts[0], mask, *states])
             trained.reset_metrics()  # or some releases of Keras give the mean so far
@@ -95,7 +96,7 @@ def loop(problem, batches, start, optimizer, epochs):
                 )
             )
             for number, (row, _, _) in enumerate(rows):
-                for old, new in zip(kept, after, strict=True):
+                for old, new in zip(row_states, after, strict=True):
                     old[row] = new[number]
         losses.append(loss / len(batches))
     return trained.get_weights(), losses
@@ -111,9 +112,9 @@ def test_training_is_that_of_a_loop_which_hands_the_states_on(problem, pack, res
     optimizer = keras.optimizers.SGD(0.02, momentum=0.9)
     weights, losses = loop(problem, batches, start, optimizer, epochs=2)
     assert history["loss"] == pytest.approx(losses, rel=1e-4)
-    for got, wanted, old in zip(model.get_weights(), weights, start, strict=True):
-        np.testing.assert_allclose(got, wanted, atol=1e-5)
-        assert np.abs(got - old).max() > 3e-4
+    for actual, expected, old in zip(model.get_weights(), weights, start, strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
+        assert np.abs(actual - old).max() > 3e-4
 
 
 def test_the_loop_tells_apart_whether_states_are_handed_on(problem):
@@ -128,7 +129,8 @@ def test_the_loop_tells_apart_whether_states_are_handed_on(problem):
 
     weights, _ = loop(Forgetful, FlagsEverywhere(batches), start, optimizer, epochs=1)
     worst = max(
-        np.abs(got - wanted).max() for got, wanted in zip(model.get_weights(), weights, strict=True)
+        np.abs(actual - expected).max()
+        for actual, expected in zip(model.get_weights(), weights, strict=True)
     )
     assert worst > 1e-4
 
@@ -176,8 +178,7 @@ def test_validation_changes_nothing_of_the_training(problem, snapshot, pack):
         losses = train(model, problem.batches(pack=pack), epochs=2, validation=validation)["loss"]
         runs.append((losses, snapshot(model)))
     assert runs[0][0] == pytest.approx(runs[1][0], rel=1e-6)
-    for one, other in zip(runs[0][1], runs[1][1], strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert_arrays_close(runs[0][1], runs[1][1], atol=1e-6)
     # The states are among what was compared, and are not those of the beginning.
     assert any(np.abs(state).max() > 1e-3 for state in states_of(model))
 
@@ -197,7 +198,7 @@ def test_validation_loss_is_that_of_a_stateless_twin_over_each_series(problem):
     padded = np.zeros((len(series), 12, 1), "float32")
     for row, values in enumerate(series):
         padded[row, : len(values) - 1, 0] = values[:-1]
-    for weights, got in zip(recorder.weights, history["val_loss"], strict=True):
+    for weights, actual in zip(recorder.weights, history["val_loss"], strict=True):
         twin.set_weights(weights)
         outputs = twin.predict_on_batch(padded)[..., 0]
         errors = [
@@ -205,7 +206,7 @@ def test_validation_loss_is_that_of_a_stateless_twin_over_each_series(problem):
         ]
         # Keras divides by the timesteps of the batches, those of padding too.
         mean = np.concatenate(errors).mean() * (1 - validation.padding)
-        assert got == pytest.approx(mean, rel=1e-4)
+        assert actual == pytest.approx(mean, rel=1e-4)
 
 
 def test_batches_stay_in_their_epoch_and_form(problem):
@@ -246,8 +247,7 @@ def test_patience_stops_and_puts_the_best_weights_back(problem):
     best = int(np.argmin(losses))
     assert best < 2
     assert len(losses) == best + 3 < 12
-    for got, wanted in zip(model.get_weights(), recorder.weights[best], strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_arrays_equal(model.get_weights(), recorder.weights[best])
     assert any(
         (a != b).any() for a, b in zip(recorder.weights[-1], recorder.weights[best], strict=True)
     )
@@ -269,11 +269,9 @@ def test_the_checkpoint_is_the_model_of_the_best_epoch(problem, monitor, tmp_pat
     )
     best = int(np.argmin(history[monitor]))
     loaded = keras.saving.load_model(file)
-    for got, wanted in zip(loaded.get_weights(), recorder.weights[best], strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_arrays_equal(loaded.get_weights(), recorder.weights[best])
     # Without patience the model itself keeps the last weights.
-    for got, wanted in zip(model.get_weights(), recorder.weights[-1], strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_arrays_equal(model.get_weights(), recorder.weights[-1])
     assert [one.name for one in tmp_path.iterdir()] == ["best.keras"]
     assert best < 2
 
@@ -288,7 +286,7 @@ def test_the_checkpoint_can_be_trained_further(problem, tmp_path):
     assert history["loss"] == pytest.approx(both[1:], rel=1e-5)
 
 
-# -- what is given back --------------------------------------------------------------------------
+# -- results ------------------------------------------------------------------------------------
 
 
 def test_history_has_every_epoch_and_callbacks_see_them(problem):
@@ -325,8 +323,7 @@ def test_training_may_be_compiled_as_keras_can(problem, options):
     model = problem.build()
     model.compile(keras.optimizers.SGD(0.02, momentum=0.9), "mse", **options)
     assert train(model, problem.batches())["loss"] == pytest.approx(expected, rel=1e-4)
-    for got, wanted in zip(model.get_weights(), plain.get_weights(), strict=True):
-        np.testing.assert_allclose(got, wanted, atol=1e-5)
+    assert_arrays_close(model.get_weights(), plain.get_weights())
 
 
 # -- models without a reset input ----------------------------------------------------------------
@@ -368,8 +365,7 @@ def test_a_model_without_a_reset_input_trains_as_one_with_it(problem, snapshot, 
         for name, values in expected.items():
             assert history[name] == pytest.approx(values, rel=1e-5)
     for arrays, expected in zip(results[0][1:], results[1][1:], strict=True):
-        for array, same in zip(arrays, expected, strict=True):
-            np.testing.assert_allclose(array, same, atol=1e-6)
+        assert_arrays_close(arrays, expected, atol=1e-6)
 
 
 @pytest.mark.backends
@@ -410,8 +406,7 @@ def test_callbacks_see_a_model_with_the_same_layers(problem, tmp_path):
     assert same.model.get_layer("head") is layer
     again = problem.build()
     again.load_weights(file)
-    for weights, expected in zip(again.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(weights, expected)
+    assert_arrays_equal(again.get_weights(), model.get_weights())
 
 
 def test_a_frozen_model_keeps_its_weights(problem):
@@ -459,8 +454,7 @@ def test_a_stock_model_trains_as_ours_where_series_begin_with_a_batch(problem):
     )
     for name, values in expected.items():
         assert history[name] == pytest.approx(values, rel=1e-4)
-    for got, wanted in zip(theirs.get_weights(), ours.get_weights(), strict=True):
-        np.testing.assert_allclose(got, wanted, atol=1e-5)
+    assert_arrays_close(theirs.get_weights(), ours.get_weights())
 
 
 @on_tensorflow
@@ -549,15 +543,15 @@ def test_a_stateless_model_is_refused_with_the_way_out(problem, name):
 @pytest.mark.parametrize("name", ["batches", "validation"])
 @pytest.mark.parametrize("value", [3, [], np.zeros((3, 4, 1)), "batches"], ids=str)
 def test_batches_that_are_none_are_refused(problem, name, value):
-    given = {"batches": problem.batches(), name: value}
-    message = refused(problem.model(), **given)
+    arguments = {"batches": problem.batches(), name: value}
+    message = refused(problem.model(), **arguments)
     assert f"{name} must be StatefulBatches. Got: {name}='{type(value).__name__}'." in message
 
 
 @pytest.mark.parametrize("name", ["batches", "validation"])
 def test_batches_of_other_rows_are_refused_with_both(problem, name):
-    given = {"batches": problem.batches(), name: problem.batches(batch_size=2)}
-    message = refused(problem.model(), **given)
+    arguments = {"batches": problem.batches(), name: problem.batches(batch_size=2)}
+    message = refused(problem.model(), **arguments)
     assert f"{name} must be of batch_size 3, like the model." in message
     assert "of 2 rows" in message
 
@@ -612,8 +606,7 @@ def test_a_refusal_leaves_the_model_and_the_batches_as_they_were(problem, snapsh
     batches.epoch = 3
     before = snapshot(model)
     refused(model, batches, patience=2)
-    for one, other in zip(snapshot(model), before, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_arrays_equal(snapshot(model), before)
     assert batches.epoch == 3
 
 
