@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from seqkeras import next_step
+from seqkeras.states import reset_state
 from seqkeras.stepwise import rollout
 
 
@@ -32,13 +33,11 @@ def loop_of_predict(model, _, context, steps):
 
 
 def loop_of_stateful_calls(_, twin, context, steps):
-    rows = len(context)
-    first = np.ones((rows, 1), bool)
-    keep = np.zeros((rows, 1), bool)
-    output = twin.predict_on_batch({"inputs": context, "reset": first})[:, -1:]
+    reset_state(twin)
+    output = twin.predict_on_batch(context)[:, -1:]
     outputs = [output]
     for _ in range(steps - 1):
-        output = twin.predict_on_batch({"inputs": output, "reset": keep})
+        output = twin.predict_on_batch(output)
         outputs.append(output)
     return np.concatenate(outputs, axis=1)
 

@@ -31,15 +31,19 @@ def stock(options, *, stateful=False, masking=False):
     return keras.Sequential(layers)
 
 
-def ours(series, options, **batches):
-    data = StatefulBatches(
-        series, batch_size=options.batch_size, bptt_steps=options.bptt_steps, **batches
-    )
+def batches_of(series, options, **settings):
+    sizes = {"batch_size": options.batch_size, "bptt_steps": options.bptt_steps}
+    return StatefulBatches(series, **sizes, **settings)
+
+
+def ours(series, options, **settings):
+    data = batches_of(series, options, reset_input=True, **settings)
     model = many_to_many(
         options.features,
         outputs=options.features,
         units=options.units,
         stateful=True,
+        reset_input=True,
         batch_size=options.batch_size,
     )
     return model, {"x": data}
@@ -56,7 +60,7 @@ def not_packed(series, options):
 def stock_stateful(series, options):
     if keras.backend.backend() != "tensorflow":
         return None
-    _, data = ours(series, options, pack=False, reset_input=False)
+    data = {"x": batches_of(series, options, pack=False, reset_input=False)}
     return stock(options, stateful=True), data | {"callbacks": [ResetStates(data["x"])]}
 
 

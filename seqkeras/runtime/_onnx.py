@@ -143,7 +143,7 @@ def load_onnx(
         >>> save_onnx(many_to_one(3, units=8), "sensor.onnx")
         >>> program = load_onnx("sensor.onnx")
         >>> program
-        OnnxProgram(many_to_one: inputs (batch, 3) -> head (batch, 1); state of 16 numbers a row)
+        OnnxProgram(many_to_one: sequence (batch, 3) -> head (batch, 1); state of 16 numbers a row)
         >>> y, state = program.step(np.zeros((2, 3)), program.initial_state(2))
         >>> y.shape, [array.shape for array in state]
         ((2, 1), [(2, 8), (2, 8)])

@@ -148,7 +148,7 @@ def load(
         >>> save_program(many_to_one(3, units=8), "sensor.program")
         >>> program = load("sensor.program")
         >>> program
-        Program(many_to_one: inputs (batch, 3) -> head (batch, 1); state of 16 numbers a row)
+        Program(many_to_one: sequence (batch, 3) -> head (batch, 1); state of 16 numbers a row)
         >>> y, state = program.step(np.zeros((2, 3)), program.initial_state(2))
         >>> y.shape, [array.shape for array in state]
         ((2, 1), [(2, 8), (2, 8)])

@@ -362,7 +362,7 @@ class TestInputs:
         twin = seqkeras.next_step(3, units=4)
         twin.set_weights(model.get_weights())
         x = numbers(2, STEPS, 3)
-        model({"inputs": x, "reset": None})
+        model(x)
         save_program(model, path)
         program = runtime.load(path)
         ys, _ = program.scan(x, program.initial_state(2))

@@ -138,7 +138,7 @@ class TestProtocol:
     def test_its_repr_describes_it(self, files):
         program = runtime.load_onnx(files / "window", threads=2)
         assert repr(program) == (
-            "OnnxProgram(many_to_one: inputs (batch, 3) -> head (batch, 1); "
+            "OnnxProgram(many_to_one: sequence (batch, 3) -> head (batch, 1); "
             "state of 10 numbers a row, window of 3)"
         )
         assert program.form == "step"

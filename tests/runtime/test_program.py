@@ -69,7 +69,7 @@ def assert_same(state, other):
 
 class TestStep:
     def test_repr_shows_inputs_outputs_and_state(self, program, windowed):
-        text = "many_to_one: inputs (batch, 3) -> head (batch, 2); state of 17 numbers a row"
+        text = "many_to_one: sequence (batch, 3) -> head (batch, 2); state of 17 numbers a row"
         assert repr(program) == f"Program({text})"
         assert repr(windowed).endswith(", window of 3)")
         assert [array.name for array in program.states] == [
@@ -172,18 +172,21 @@ class TestBadInput:
         [
             (
                 numbers(ROWS, 2),
-                r"inputs must be of shape \(batch, 3\). Got: inputs='shape \(4, 2\)'",
+                r"sequence must be of shape \(batch, 3\). Got: sequence='shape \(4, 2\)'",
             ),
-            (numbers(3), r"of shape \(batch, 3\). Got: inputs='shape \(3,\)'"),
+            (numbers(3), r"of shape \(batch, 3\). Got: sequence='shape \(3,\)'"),
             (numbers(ROWS, 1, 3), r"of shape \(batch, 3\)"),
-            (numbers(0, 3), r"of shape \(batch, 3\). Got: inputs='shape \(0, 3\)'"),
-            (1.0, r"of shape \(batch, 3\). Got: inputs='shape \(\)'"),
-            ([[1, 2, "x"]], r"inputs must be numbers, as float32. Got: inputs='an array of <U"),
-            ([[1, 2, None]], r"numbers, as float32. Got: inputs='an array of object'"),
-            ([[1, 2, 3j]], r"numbers, as float32. Got: inputs='an array of complex128'"),
-            ([[1.0, 2], [3]], r"inputs must be an array of float32"),
-            ([[1e300, 0, 0]], r"numbers that float32 can hold. Got: inputs=.*1e\+300"),
-            ({"other": numbers(ROWS, 3)}, r"x must be a dict of \['inputs'\]. Got: x=\['other'\]"),
+            (numbers(0, 3), r"of shape \(batch, 3\). Got: sequence='shape \(0, 3\)'"),
+            (1.0, r"of shape \(batch, 3\). Got: sequence='shape \(\)'"),
+            ([[1, 2, "x"]], r"sequence must be numbers, as float32. Got: sequence='an array of <U"),
+            ([[1, 2, None]], r"numbers, as float32. Got: sequence='an array of object'"),
+            ([[1, 2, 3j]], r"numbers, as float32. Got: sequence='an array of complex128'"),
+            ([[1.0, 2], [3]], r"sequence must be an array of float32"),
+            ([[1e300, 0, 0]], r"numbers that float32 can hold. Got: sequence=.*1e\+300"),
+            (
+                {"other": numbers(ROWS, 3)},
+                r"x must be a dict of \['sequence'\]. Got: x=\['other'\]",
+            ),
         ],
     )
     def test_a_wrong_input_is_named(self, program, x, message):
@@ -200,12 +203,12 @@ class TestBadInput:
             np.ones((ROWS, 3), bool),
             np.ones((ROWS, 3), "uint8"),
             numbers(ROWS, 3).tolist(),
-            {"inputs": numbers(ROWS, 3)},
+            {"sequence": numbers(ROWS, 3)},
         ],
     )
     def test_other_dtypes_and_layouts_are_converted(self, program, x):
         y, _ = program.step(x, warm(program))
-        plain = np.array(x["inputs"] if isinstance(x, dict) else x, "float32", order="C")
+        plain = np.array(x["sequence"] if isinstance(x, dict) else x, "float32", order="C")
         np.testing.assert_array_equal(y, program.step(plain, warm(program))[0])
 
     def test_nan_is_refused_with_its_place(self, program):
@@ -414,7 +417,7 @@ class TestLoad:
             lambda header, arrays: header["graph"]["nodes"].reverse(),
             lambda header, arrays: header.update(outputs_as={"x": 1}),
             lambda header, arrays: header["graph"]["nodes"][0].update(
-                op="negative", inputs=["inputs"] * 2
+                op="negative", inputs=["sequence"] * 2
             ),
             lambda header, arrays: header["graph"]["nodes"][0].update(op="add"),
             lambda header, arrays: header["graph"]["nodes"][0]["options"].update(activation="glu"),
@@ -429,7 +432,7 @@ class TestLoad:
                 {
                     "name": f"n{i}",
                     "op": "repeat",
-                    "inputs": ["inputs"],
+                    "inputs": ["sequence"],
                     "output": f"n{i}",
                     "weights": {},
                     "options": {"times": 2**20},
@@ -442,7 +445,7 @@ class TestLoad:
             lambda header, arrays: header["graph"]["nodes"][0]["options"].update(units=2**40),
             lambda header, arrays: header["graph"]["nodes"][0]["options"].update(cell="rm -rf"),
             lambda header, arrays: header["graph"]["nodes"][0]["options"].update(activation="eval"),
-            lambda header, arrays: header["graph"]["nodes"][-1].update(output="inputs"),
+            lambda header, arrays: header["graph"]["nodes"][-1].update(output="sequence"),
             lambda header, arrays: arrays.update({"recurrent_1/kernel": np.zeros((3, 5), "f4")}),
             lambda header, arrays: arrays.clear(),
         ],

@@ -277,7 +277,7 @@ def test_weights_are_those_of_the_call():
 def test_the_state_of_a_stateful_model_is_not_touched(own):
     if own:
         model = next_step(FEATURES, units=4, stateful=True, batch_size=2)
-        model({"inputs": X[:2], "reset": None})
+        model(X[:2])
     else:
         layer = layers.GRU(4, stateful=True, return_sequences=True)
         own_layer = layers.Lambda(lambda x: 2 * x)  # it is tried out on the model itself

@@ -360,7 +360,7 @@ class TestFile:
         graph = onnx.load(path).graph
         inputs = [value.name for value in graph.input]
         outputs = [value.name for value in graph.output]
-        assert inputs == ["inputs", "recurrent_1/h", "recurrent_1/c"]
+        assert inputs == ["sequence", "recurrent_1/h", "recurrent_1/c"]
         assert outputs == ["head", "recurrent_1/h/new", "recurrent_1/c/new"]
 
     @pytest.mark.parametrize("form", FORMS)
