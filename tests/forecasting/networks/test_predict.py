@@ -135,6 +135,19 @@ def test_shared_draws_do_not_depend_on_other_series():
     assert (independent[:, 0] != independent[:, 1]).all()
 
 
+def test_a_horizon_may_be_shorter_than_that_of_a_network_with_future_covariates():
+    network = multi_output(lookback=4, horizon=3, features=2, future=1, outputs=2, units=4)
+    random = np.random.default_rng(0)
+    network.set_weights([random.normal(size=array.shape) for array in network.get_weights()])
+    inputs = {
+        "inputs": random.normal(size=(2, 4, 2)).astype("float32"),
+        "future": random.normal(size=(2, 3, 1)).astype("float32"),
+    }
+    whole = look_ahead(network, Gaussian(), inputs, 3)
+    shorter = look_ahead(network, Gaussian(), inputs | {"future": inputs["future"][:, :2]}, 2)
+    np.testing.assert_allclose(shorter.point, whole.point[:, :2], rtol=1e-5)
+
+
 def test_errors_are_measured_in_widths():
     network = multi_output(lookback=4, horizon=3, outputs=3, units=4)
     x = np.ones((2, 4, 1), "float32")
