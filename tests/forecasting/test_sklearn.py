@@ -22,7 +22,7 @@ from sklearn.preprocessing import FunctionTransformer
 from helpers.forecasters import flat_forecaster
 from seqkeras import many_to_one
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Columns, Forecaster
+from seqkeras.forecasting import Columns
 
 quick = functools.partial(
     flat_forecaster, lookback=10, units=3, epochs=1, seed=0, validation=0, levels=(), progress=False

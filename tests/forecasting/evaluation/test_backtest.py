@@ -9,7 +9,7 @@ import pytest
 
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
-from seqkeras.forecasting import Columns, Forecaster, backtest, evaluate_holdout, insample
+from seqkeras.forecasting import Columns, backtest, evaluate_holdout, insample
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.scoring import mae, mase
 from seqkeras.windows import GroupedArray

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, NotFittedError
-from seqkeras.forecasting import Forecaster
 from seqkeras.scoring import mae
 
 quick = functools.partial(
