@@ -33,7 +33,7 @@ def read_panel(df: Any, columns: Columns | None = None) -> Panel:
     columns = columns or Columns()
     frame, shape = to_long(df, columns.names)
     names = columns.names.within(frame)
-    covariates = Covariates(columns.past, columns.future, columns.static)
+    covariates = Covariates(tuple(columns.past), tuple(columns.future), tuple(columns.static))
     _check_covariates(frame, covariates, shape)
     rows = Rows.of(frame, names, covariates.columns, columns.freq, columns.missing)
     rows = rows.filled(columns.fill)
