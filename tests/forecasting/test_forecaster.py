@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from helpers.forecasters import flat_forecaster, nested
 from seqkeras.errors import ArgumentError, DataError, NotFittedError, SkippedSeriesWarning
+from seqkeras.forecasting import Columns
 from seqkeras.models import many_to_one, multi_output
 from seqkeras.testing import check_forecaster
 
@@ -170,7 +171,7 @@ def test_clone_and_set_params_keep_arguments_as_they_are():
     forecaster = flat_forecaster(7, architecture=builder, levels=[50], units=None)
     copy = clone(forecaster)
     assert copy.get_params() == forecaster.get_params()
-    assert copy.model is builder
+    assert copy.network.architecture is builder
     assert copy.set_params(horizon=3, network__cell="lstm").horizon == 3
 
 
@@ -179,7 +180,7 @@ def test_series_that_are_too_short_are_named_or_skipped(panel):
     with pytest.raises(DataError, match=r"'short' must have 19 rows \(lookback 14 \+"):
         quick(5).fit(short)
     with pytest.warns(SkippedSeriesWarning, match="1 of 4 series") as told:
-        fitted = quick(5, short_series="skip").fit(short)
+        fitted = quick(5).fit(short, columns=Columns(short_series="skip"))
     assert told[0].filename == __file__  # the line of the caller
     assert fitted.predict().unique_id.unique().tolist() == ["a", "b", "c"]
 
@@ -206,13 +207,12 @@ def test_a_series_without_room_to_hold_out_is_still_trained_on_and_forecast(pane
         ({"learning_rate": 0}, "learning_rate must be a finite number > 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be a finite number > 0"),
         ({"validation": 1.0}, "validation must be a number in [0, 1)"),
-        ({"validation": 0}, "validation must be above 0 where levels are given"),
+        ({"validation": 0}, "validation must be above 0 where there are intervals"),
         ({"levels": (80, 100)}, "levels must be a tuple of different numbers from 1 to below 100"),
         ({"levels": 80}, "levels must be a tuple"),
         ({"levels": (80, 80)}, "levels must be a tuple"),
         ({"architecture": "recursiv"}, "Did you mean 'recursive'?"),
-        ({"architecture": network}, "units, cell, normalization must be left away here"),
-        ({"short_series": "drop"}, "short_series must be one of 'raise', 'skip'"),
+        ({"architecture": network}, "units must be omitted here"),
         ({"seed": -1}, "seed must be an integer >= 0"),
         ({"units": ()}, "units must be an integer, or a tuple of one integer or more"),
         ({"units": 0}, "units must be an integer >= 1. Got: units=0"),

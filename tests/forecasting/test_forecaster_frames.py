@@ -1,6 +1,7 @@
 """What a forecaster does with covariates, missing values, gaps and other forms of frames."""
 
 import functools
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -20,7 +21,7 @@ quick = functools.partial(
 )
 
 NAMES = Columns(past=["wind"], future=["sun", "weather"], static=["area", "kind"], calendar="auto")
-AHEAD = {**NAMES, "past_covariates": ()}
+AHEAD = replace(NAMES, past=())
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_the_promises_of_every_forecaster_hold_for_a_wide_frame_with_missing_val
     ):
         quick().fit(wide)
     with pytest.warns(SkippedSeriesWarning, match="1 of 3 series are without a recent target"):
-        skipped = quick(short_series="skip", epochs=1).fit(wide)
+        skipped = quick(epochs=1).fit(wide, columns=Columns(short_series="skip"))
     assert skipped.predict()["yhat"].columns.tolist() == ["b", "c"]
 
 
@@ -100,7 +101,7 @@ def test_future_covariates_are_used(shops):
 def test_what_is_fed_back_stands_beside_what_is_known(shops):
     """A recursive network reads future covariates step by step, in a lookback that moves."""
     forecaster = quick(architecture="recursive", levels=(), epochs=1).fit(
-        without_some(shops), **AHEAD
+        without_some(shops), columns=AHEAD
     )
     future = forecaster.future_frame(horizon=9).assign(sun=np.arange(27.0), weather="rain")
     longer = forecaster.predict(horizon=9, future=future)

@@ -129,7 +129,7 @@ def test_folds_in_processes_give_what_folds_here_give(small):
         return many_to_one(features, timesteps=lookback, outputs=horizon, units=2)
 
     given = bare(4, architecture=own_builder, units=None)
-    options = {"windows": 2, "refit": True, **NAMES}
+    options = {"windows": 2, "refit": True, "columns": NAMES}
     here = backtest(given, small, **options)
     there = backtest(given, small, n_jobs=2, **options)
     pd.testing.assert_frame_equal(here.frame, there.frame, rtol=1e-4)
@@ -277,7 +277,7 @@ def test_what_is_missing_behind_the_cutoff_alone_is_refused_before_the_training(
         place = small.index[small.shop == "south"][-back]
         return small.assign(sold=small.sold.mask(small.index == place))
 
-    options = {"windows": 3, "step": 2, **NAMES}
+    options = {"windows": 3, "step": 2, "columns": NAMES}
     with pytest.raises(DataError, match=r"Series 'south' has a missing target behind the cutoff"):
         backtest(bare(4, architecture=never, units=None), without(6), **options)
     # Not read by any origin, or seen by the fit.

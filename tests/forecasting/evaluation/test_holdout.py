@@ -54,7 +54,7 @@ def test_series_too_short_to_hold_out_are_told(panel):
     with pytest.raises(DataError, match=r"'short' must have 6 rows .*Got: 3"):
         evaluate_holdout(forecaster(), short)
     with pytest.warns(SkippedSeriesWarning):
-        held_out = evaluate_holdout(forecaster(short_series="skip"), short)
+        held_out = evaluate_holdout(forecaster(), short, columns=Columns(short_series="skip"))
     assert held_out.forecast.unique_id.unique().tolist() == ["a", "b", "c"]
 
 

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -17,8 +15,8 @@ from seqkeras.windows import StandardScaler
 NAN = np.nan
 
 
-def prepared(df, **names):
-    panel = read_panel(df, columns=replace(names, missing="mask"))
+def prepared(df, columns=None):
+    panel = read_panel(df, columns)
     inputs = NetworkInputs(CovariateScaler.fit(panel), season_length=3, masked=panel.has_missing)
     return panel, inputs, StandardScaler().fit(panel.values)
 
@@ -42,7 +40,7 @@ NAMES = Columns(
 
 
 def test_a_forecast_reads_what_a_training_window_reads(covered):
-    panel, inputs, scaler = prepared(covered, **NAMES)
+    panel, inputs, scaler = prepared(covered, NAMES)
     windows = inputs.windows(panel, scaler, 10, 4, batch_size=1000)
     trained, _, _ = windows[0]
     counts = panel.values.lengths - 13
@@ -71,7 +69,7 @@ def test_a_constant_covariate_is_zero_whatever_comes_later(panel):
 
 
 def test_columns_are_the_target_its_flag_and_covariates(covered):
-    panel, inputs, scaler = prepared(covered, **NAMES)
+    panel, inputs, scaler = prepared(covered, NAMES)
     x, y, weights = inputs.windows(panel, scaler, 10, 4, batch_size=1)[0]
     first = covered[covered.unique_id == "a"].y.to_numpy()
     known = ~np.isnan(first[:10])
@@ -93,7 +91,7 @@ def test_missing_targets_are_nan_in_pairs(covered):
 
 
 def test_numbers_are_scaled_but_not_categories_sines_and_cosines(covered):
-    panel, inputs, _ = prepared(covered, **NAMES)
+    panel, inputs, _ = prepared(covered, NAMES)
     known = inputs.scaler.transform(panel.known)
     wind, *others = known.rows.values.T
     assert (abs(wind.mean()), wind.std()) == (pytest.approx(0, abs=1e-9), pytest.approx(1))
