@@ -1,7 +1,6 @@
 """Recurrent sequence modelling with Keras 3.
 
-The public door: every name below is imported when it is first used, so that `import seqkeras`
-itself takes neither Keras nor pandas with it.
+The public names below are imported on first use: `import seqkeras` loads neither Keras nor pandas.
 """
 
 from typing import TYPE_CHECKING

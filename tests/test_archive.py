@@ -1,4 +1,4 @@
-"""Files of a JSON header and arrays: whole, damaged, foreign, absurd."""
+"""Tests of files with a JSON header and arrays: complete, damaged, foreign, hostile."""
 
 import json
 
@@ -56,7 +56,7 @@ def put(path, table, data):
         max_size=4,
     )
 )
-def test_what_is_written_is_read(tmp_path_factory, mapped, expected):
+def test_written_files_are_read_unchanged(tmp_path_factory, mapped, expected):
     path = tmp_path_factory.mktemp("archive") / "file"
     checksum = write_archive(path, {"a": [1, "é"]}, expected, **KIND)
     header, read, stored_checksum, version = read_archive(path, **KIND, mapped=mapped)
@@ -118,9 +118,9 @@ def test_mapped_arrays_are_read_only(path):
 
 def test_every_shortened_file_is_refused(path):
     write(path)
-    whole = path.read_bytes()
-    for length in range(len(whole)):
-        path.write_bytes(whole[:length])
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
         with pytest.raises(FileFormatError, match="archive_file"):
             read_archive(path, **KIND)
 
@@ -128,12 +128,12 @@ def test_every_shortened_file_is_refused(path):
 @pytest.mark.parametrize("mapped", [False, True])
 def test_every_flipped_bit_is_noticed(path, mapped):
     write(path)
-    whole = bytearray(path.read_bytes())
-    end = len(whole) - len(table_of(path)[1])
-    padding = set(range(8 + len(bytes(whole[8:end]).rstrip()), end))
-    for place in set(range(len(whole))) - padding:
-        changed = whole.copy()
-        changed[place] ^= 1 << place % 8
+    content = bytearray(path.read_bytes())
+    end = len(content) - len(table_of(path)[1])
+    padding = set(range(8 + len(bytes(content[8:end]).rstrip()), end))
+    for position in set(range(len(content))) - padding:
+        changed = content.copy()
+        changed[position] ^= 1 << position % 8
         path.write_bytes(changed)
         with pytest.raises(FileFormatError):
             read_archive(path, **KIND, mapped=mapped)
@@ -164,7 +164,7 @@ def test_noise_is_refused(tmp_path_factory, noise):
         {"data_offsets": [0]},
     ],
 )
-def test_sizes_that_make_no_sense_are_refused(path, entry):
+def test_invalid_sizes_are_refused(path, entry):
     write(path)
     table, data = table_of(path)
     table["kernel"].update(entry)
@@ -199,7 +199,7 @@ def test_a_file_larger_than_the_caller_accepts_is_not_read(path):
         read_archive(path, **KIND, max_bytes=size - 1)
 
 
-def test_json_nested_without_end_is_refused(path):
+def test_deeply_nested_json_is_refused(path):
     put(path, b"[" * 100_000, b"")
     with pytest.raises(FileFormatError):
         read_archive(path, **KIND)
@@ -211,13 +211,13 @@ def test_another_kind_is_named(path):
         read_archive(path, kind="seqkeras.Other", version=2)
 
 
-def test_a_later_version_is_refused_with_the_way_out(path):
+def test_a_later_version_is_refused_with_the_fix(path):
     write(path)
     with pytest.raises(FileFormatError, match=r"format 2, .* up to 1.*pip install -U seqkeras"):
         read_archive(path, kind="seqkeras.Test", version=1)
 
 
-def test_a_file_is_replaced_only_by_a_whole_one(path):
+def test_a_file_is_replaced_only_by_a_complete_one(path):
     write(path)
     before = path.read_bytes()
     with pytest.raises(ArgumentError, match="text must be an array of one of"):
@@ -226,6 +226,6 @@ def test_a_file_is_replaced_only_by_a_whole_one(path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(ArgumentError, match="path must be a file in a folder that exists"):
         write(tmp_path / "none" / "file")

@@ -1,17 +1,4 @@
-"""Weights of the layers CuDNNLSTM and CuDNNGRU of Keras 2, and those of LSTM and GRU.
-
-Both are lists as `get_weights` gives them: of a layer, or of a model or wrapper that has such
-layers within. There the three arrays of each are found by their shapes:
-
-===========  ====================  =====================  ===============
-layer        kernel                recurrent kernel       bias
-===========  ====================  =====================  ===============
-CuDNNLSTM    (features, 4 units)   (units, 4 units)       (8 units,)
-LSTM         (features, 4 units)   (units, 4 units)       (4 units,)
-CuDNNGRU     (features, 3 units)   (units, 3 units)       (6 units,)
-GRU          (features, 3 units)   (units, 3 units)       (2, 3 units)
-===========  ====================  =====================  ===============
-"""
+"""Weights of CuDNNLSTM and CuDNNGRU of Keras 2 as those of LSTM and GRU, and back."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,8 +9,9 @@ import numpy.typing as npt
 from seqkeras._checks import bad_argument
 from seqkeras.gates import Weights, convert
 
-#: The gates of each cell, and the shape of its bias in units, by library.
+#: Number of gates of each cell.
 _GATES = {"lstm": 4, "gru_reset_after": 3}
+#: Shape of the bias of each cell, its last axis in units, by library.
 _BIASES: dict[str, dict[str, tuple[int, ...]]] = {
     "keras_cudnn": {"lstm": (8,), "gru_reset_after": (6,)},
     "keras": {"lstm": (4,), "gru_reset_after": (2, 3)},
@@ -31,57 +19,72 @@ _BIASES: dict[str, dict[str, tuple[int, ...]]] = {
 
 
 def from_cudnn(weights: Sequence[npt.ArrayLike]) -> list[npt.NDArray[Any]]:
-    """Weights of CuDNNLSTM and CuDNNGRU as LSTM and GRU have them.
+    """Convert weights of CuDNNLSTM and CuDNNGRU to those of LSTM and GRU.
 
-    The two biases of an LSTM become their sum, which is all that counts. A GRU has to be one with
-    `reset_after=True`, and both layers compute with `tanh` and `sigmoid`.
+    The two biases of an LSTM become their sum, which is equivalent. A GRU must have
+    `reset_after=True`, and both layers must use `tanh` and `sigmoid`. The three weights of a layer
+    are found by their shapes:
+
+    ===========  ====================  =====================  ===============
+    layer        kernel                recurrent kernel       bias
+    ===========  ====================  =====================  ===============
+    CuDNNLSTM    (features, 4 units)   (units, 4 units)       (8 units,)
+    LSTM         (features, 4 units)   (units, 4 units)       (4 units,)
+    CuDNNGRU     (features, 3 units)   (units, 3 units)       (6 units,)
+    GRU          (features, 3 units)   (units, 3 units)       (2, 3 units)
+    ===========  ====================  =====================  ===============
 
     Args:
-        weights: as `get_weights` gave them: of such a layer, of a Bidirectional, or of a model
-            that has such layers at any depth. Other arrays stay as they are.
+        weights: as `get_weights` returned them: of a CuDNN layer, of a Bidirectional, or of a model
+            with CuDNN layers at any depth. Other arrays are copied unchanged.
 
     Returns:
         Weights for `set_weights`, in the same order.
 
     Raises:
-        ArgumentError: no weights of these layers are among them.
+        ArgumentError: there are no weights of CuDNN layers among them.
 
     Example:
         >>> import numpy as np
         >>> old = [np.ones((3, 8)), np.ones((2, 8)), np.ones(16)]  # of CuDNNLSTM(2)
-        >>> [one.shape for one in from_cudnn(old)]
+        >>> [array.shape for array in from_cudnn(old)]
         [(3, 8), (2, 8), (8,)]
     """
-    return _converted(weights, "keras_cudnn", "keras", "a CuDNNLSTM or CuDNNGRU")
+    return _convert_all(weights, "keras_cudnn", "keras", "a CuDNNLSTM or CuDNNGRU")
 
 
 def to_cudnn(weights: Sequence[npt.ArrayLike]) -> list[npt.NDArray[Any]]:
-    """Weights of LSTM and GRU as CuDNNLSTM and CuDNNGRU have them: the opposite of `from_cudnn`.
+    """Convert weights of LSTM and GRU to those of CuDNNLSTM and CuDNNGRU, as Keras 2 has them.
 
-    The second bias of an LSTM is 0.
+    The inverse of `from_cudnn`. The second bias of an LSTM is 0.
 
     Args:
-        weights: as `get_weights` gives them, of layers with biases, at any depth. The layers have
-            to compute with `tanh` and `sigmoid`, which cannot be seen in their weights.
+        weights: as `get_weights` returns them, of layers with biases, at any depth. The layers must
+            use `tanh` and `sigmoid`, which their weights cannot tell.
 
     Returns:
         Weights for `set_weights` in Keras 2, in the same order.
 
     Raises:
-        ArgumentError: none are of an LSTM, or of a GRU with `reset_after=True`.
+        ArgumentError: there are no weights of an LSTM, or of a GRU with `reset_after=True`.
 
     Example:
         >>> import keras
         >>> layer = keras.layers.GRU(2)
         >>> layer.build((None, 5, 3))
-        >>> [one.shape for one in to_cudnn(layer.get_weights())]
+        >>> [array.shape for array in to_cudnn(layer.get_weights())]
         [(3, 6), (2, 6), (12,)]
     """
-    return _converted(weights, "keras", "keras_cudnn", "an LSTM, or a GRU with reset_after=True,")
+    expected = "an LSTM, or a GRU with reset_after=True,"
+    return _convert_all(weights, "keras", "keras_cudnn", expected)
 
 
 def places(shapes: Sequence[tuple[int, ...]], library: str) -> Iterator[tuple[int, str]]:
-    """Where the three weights of a layer begin, and which cell it has."""
+    """Find the weights of recurrent layers among the shapes of a library's weights.
+
+    Yields:
+        The position of the first of the three weights of a layer, and the name of its cell.
+    """
     start = 0
     while start < len(shapes) - 2:
         cell = _cell(shapes[start : start + 3], library)
@@ -103,25 +106,25 @@ def _cell(shapes: Sequence[tuple[int, ...]], library: str) -> str:
     return ""
 
 
-def _converted(
+def _convert_all(
     weights: Sequence[npt.ArrayLike], source: str, target: str, expected: str
 ) -> list[npt.NDArray[Any]]:
-    arrays = [np.asarray(one) for one in weights]
-    shapes = [one.shape for one in arrays]
-    found = list(places(shapes, source))
-    if not found:
+    arrays = [np.asarray(weight) for weight in weights]
+    shapes = [array.shape for array in arrays]
+    layers = list(places(shapes, source))
+    if not layers:
         fix = "See seqkeras.conversion.from_cudnn for their shapes."
         raise bad_argument("weights", f"shapes {shapes}", f"those of {expected} with biases", fix)
-    for start, cell in found:
-        part = Weights(*arrays[start : start + 3])
-        arrays[start : start + 3] = _one(part, cell, source, target)
+    for start, cell in layers:
+        layer_weights = Weights(*arrays[start : start + 3])
+        arrays[start : start + 3] = _convert_layer(layer_weights, cell, source, target)
     return arrays
 
 
-def _one(weights: Weights, cell: str, source: str, target: str) -> list[Any]:
+def _convert_layer(weights: Weights, cell: str, source: str, target: str) -> list[Any]:
     gates = _GATES[cell]
     if source == "keras_cudnn":
-        kernel, recurrent = (_as_matrices(one, gates) for one in weights[:2])
+        kernel, recurrent = (_as_matrices(kernel, gates) for kernel in weights[:2])
         weights = Weights(kernel, recurrent, weights.bias)
         return list(convert(weights, cell=cell, source=source, target=target))
     kernel, recurrent, bias = convert(weights, cell=cell, source=source, target=target)
@@ -129,7 +132,7 @@ def _one(weights: Weights, cell: str, source: str, target: str) -> list[Any]:
 
 
 def _as_matrices(kernel: npt.NDArray[Any], gates: int) -> npt.NDArray[Any]:
-    """What cuDNN reads, `(gates * units, features)`.
+    """Return a kernel as cuDNN reads it, `(gates * units, features)`.
 
     Keras 2 stores the numbers of a gate in that order, but in an array `(features, units)`.
     """

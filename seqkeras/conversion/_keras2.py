@@ -1,8 +1,4 @@
-"""Files of Keras 2 (`.h5`), with what Keras 3 no longer reads, or reads as something else.
-
-The file is copied, its copy translated, and that is what Keras reads: the layers, the order of the
-weights and the safety against foreign code are those of Keras.
-"""
+"""Files of Keras 2 (`.h5`), including what Keras 3 refuses or misreads."""
 
 import json
 import os
@@ -15,81 +11,68 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
-from keras import ops
 
 from seqkeras._files import DAMAGE
 from seqkeras._keras_graph._rebuild import check_graph
 from seqkeras.conversion._cudnn_weights import from_cudnn, places
 from seqkeras.errors import FileFormatError
+from seqkeras.layers import keras_2_hard_sigmoid
 
+# The file is copied, the copy is translated, and Keras reads the copy. So layers, the order of
+# weights, and the protection against code in the file are those of Keras.
+
+#: The layer of Keras 3 for each CuDNN layer, and the options that it must have.
 _CUDNN: dict[str, tuple[str, dict[str, Any]]] = {
     "CuDNNLSTM": ("LSTM", {"recurrent_activation": "sigmoid"}),
     "CuDNNGRU": ("GRU", {"recurrent_activation": "sigmoid", "reset_after": True}),
 }
-#: Recurrent layers and cells: `implementation` and `time_major` were theirs alone.
+#: Layers and cells whose options `implementation` and `time_major` are removed.
 _RECURRENT = ("LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell", "RNN")
 
 
-@keras.saving.register_keras_serializable(package="seqkeras")
-def keras_2_hard_sigmoid(x: Any) -> Any:
-    """The `hard_sigmoid` of Keras 2: `0.2 * x + 0.5`, cut off at 0 and 1.
-
-    In Keras 3 the function of that name is less steep, `x / 6 + 0.5`.
-
-    Example:
-        >>> import keras
-        >>> x = keras.ops.array([1.0])
-        >>> round(float(keras_2_hard_sigmoid(x)[0]), 3)
-        0.7
-        >>> round(float(keras.activations.hard_sigmoid(x)[0]), 3)
-        0.667
-    """
-    return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
-
-
 def load_legacy(path: str | os.PathLike[str]) -> keras.Model:
-    """A model from an `.h5` file of Keras 2, CuDNNLSTM and CuDNNGRU included.
+    """Load a model from an `.h5` file of Keras 2, including CuDNNLSTM and CuDNNGRU.
 
-    The model has stock Keras layers and gives what it gave in Keras 2:
+    The model has stock Keras layers and returns what it returned in Keras 2:
 
     - CuDNNLSTM and CuDNNGRU become LSTM and GRU, at any depth, with their weights converted;
-    - arguments of recurrent layers that Keras 3 lacks are left out; a GRU whose file has no
-      `reset_after` is one without;
-    - `hard_sigmoid` becomes `conversion.keras_2_hard_sigmoid`, as Keras 3 has another function of
-      that name. To open what is saved of such a model, `import seqkeras.layers` first.
+    - arguments of recurrent layers that Keras 3 lacks are dropped; a GRU without `reset_after` in
+      the file gets `reset_after=False`;
+    - `hard_sigmoid` becomes `layers.keras_2_hard_sigmoid`, because Keras 3 has another function of
+      that name. To open a saved copy of such a model, `import seqkeras.layers` first.
 
-    It is not compiled. Layers of your own are found in a `keras.saving.custom_object_scope`; code
-    within the file, such as that of a Lambda, is refused, as Keras does. The h5 files of Keras 3
-    load as well.
+    The model is not compiled. Layers of your own are looked up in a
+    `keras.saving.custom_object_scope`. Code in the file, such as that of a Lambda, is refused, as
+    in Keras. The h5 files of Keras 3 load as well.
 
     Args:
-        path: of a whole model, as `model.save("NAME.h5")` wrote it.
+        path: file of a whole model, written by `model.save("NAME.h5")`.
 
     Raises:
-        FileFormatError: not such a file, damaged, from before Keras 2, with layers that read
-            `time_major=True`, or with what Keras cannot make.
+        FileFormatError: not an h5 file of Keras 2 or 3, damaged, with layers that read
+            `time_major=True`, or with something that Keras cannot create.
     """
-    with _translated(path, whole=True) as copy, _damage(path):
+    with _translated(path, has_model=True) as copy, _damage(path):
         return keras.models.load_model(copy, compile=False)
 
 
 def load_legacy_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Reads weights from an `.h5` file of Keras 2 into a model, those of cuDNN layers included.
+    """Load weights from an `.h5` file of Keras 2, including those of CuDNN layers.
 
-    Layers are matched by their order, as Keras does.
+    Layers are matched by their order, as in Keras.
 
     Args:
-        model: built as the one that was saved, with LSTM in place of CuDNNLSTM, and GRU with
+        model: built like the saved one, with LSTM in place of CuDNNLSTM, and GRU with
             `reset_after=True` in place of CuDNNGRU; stock layers, or those of `seqkeras.layers`.
-            Its activations are left as they are: see `load_legacy` about `hard_sigmoid`.
-        path: of weights, as `model.save_weights("NAME.h5")` wrote them, or of a whole model.
+            Its activations do not change: see `load_legacy` about `hard_sigmoid`.
+        path: file of weights, written by `model.save_weights("NAME.h5")`, or of a whole model.
 
     Raises:
-        ArgumentError: the model is none, or is not built.
-        FileFormatError: not such a file, damaged, or of another model.
+        ArgumentError: not a model, or not built.
+        FileFormatError: not an h5 file of Keras 2 or 3, damaged, or of another model.
     """
     check_graph(model)
-    with _translated(path, whole=False) as copy, _damage(path):
+    with _translated(path, has_model=False) as copy, _damage(path):
         model.load_weights(copy)
 
 
@@ -99,14 +82,14 @@ def _damage(path: Any) -> Iterator[None]:
         yield
     except FileFormatError:
         raise
-    # h5py raises SystemError at a name that is no text.
+    # h5py raises SystemError for a name that is not text.
     except (OSError, SystemError, *DAMAGE) as error:
         raise FileFormatError(f"{os.fspath(path)!r} cannot be loaded: {error}") from error
 
 
 @contextmanager
-def _translated(path: str | os.PathLike[str], whole: bool) -> Iterator[str]:
-    """A copy of the file as Keras 3 reads it."""
+def _translated(path: str | os.PathLike[str], has_model: bool) -> Iterator[str]:
+    """Yield the path of a copy that Keras 3 can read."""
     if not os.path.isfile(path) or not h5py.is_hdf5(path):
         raise FileFormatError(f"{os.fspath(path)!r} is not an HDF5 file. Expected one of Keras 2.")
     with tempfile.TemporaryDirectory() as folder:
@@ -117,27 +100,27 @@ def _translated(path: str | os.PathLike[str], whole: bool) -> Iterator[str]:
             weights = file.get("model_weights", file)
             if _version(file, weights, path) == 2:
                 _translate_weights(weights)
-                if whole:
+                if has_model:
                     _translate_config(file, path)
         yield copy
 
 
 def _check_links(file: h5py.File, path: Any) -> None:
-    """Refuses what reads other files."""
-    found: list[str] = []
+    """Check that nothing in a file reads other files."""
+    external: list[str] = []
 
-    def look(name: str, link: Any) -> None:
+    def check_link(name: str, link: Any) -> None:
         if isinstance(link, h5py.ExternalLink):
-            found.append(name)
+            external.append(name)
 
-    def look_within(name: str, item: Any) -> None:
+    def check_item(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-            found.append(name)
+            external.append(name)
 
-    file.visititems_links(look)
-    file.visititems(look_within)
-    if found:
-        raise FileFormatError(f"{os.fspath(path)!r} reads other files, at {found[0]!r}.")
+    file.visititems_links(check_link)
+    file.visititems(check_item)
+    if external:
+        raise FileFormatError(f"{os.fspath(path)!r} reads other files, at {external[0]!r}.")
 
 
 def _version(file: h5py.File, weights: h5py.Group, path: Any) -> int:
@@ -153,27 +136,23 @@ def _version(file: h5py.File, weights: h5py.Group, path: Any) -> int:
 
 
 def _translate_weights(weights: h5py.Group) -> None:
-    for group in _groups(weights):
+    for layer_name in _names(weights, "layer_names"):
+        group = weights[layer_name]
         names = _names(group, "weight_names")
         shapes = [group[name].shape for name in names]
         for start, _ in places(shapes, "keras_cudnn"):
-            three = names[start : start + 3]
-            arrays = from_cudnn([group[name][...] for name in three])
-            for name, array in zip(three, arrays, strict=True):
+            layer_names = names[start : start + 3]
+            arrays = from_cudnn([group[name][...] for name in layer_names])
+            for name, array in zip(layer_names, arrays, strict=True):
                 del group[name]
                 group[name] = array
 
 
-def _groups(weights: h5py.Group) -> list[h5py.Group]:
-    return [weights[name] for name in _names(weights, "layer_names")]
-
-
 def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """Names that Keras wrote, in pieces where there are many."""
-    pieces, number = [], 0
-    while f"{attribute}{number}" in group.attrs:
-        pieces.append(group.attrs[f"{attribute}{number}"])
-        number += 1
+    """Read a list of names, which Keras splits into pieces if it is long."""
+    pieces = []
+    while f"{attribute}{len(pieces)}" in group.attrs:
+        pieces.append(group.attrs[f"{attribute}{len(pieces)}"])
     names = np.concatenate(pieces) if pieces else group.attrs[attribute]
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
@@ -181,7 +160,7 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
 def _translate_config(file: h5py.File, path: Any) -> None:
     if "model_config" not in file.attrs:
         fix = "Build the model, and use seqkeras.conversion.load_legacy_weights."
-        raise FileFormatError(f"{os.fspath(path)!r} holds weights, but no model. {fix}")
+        raise FileFormatError(f"{os.fspath(path)!r} has weights, but no model. {fix}")
     config = _translate(json.loads(file.attrs["model_config"]), path)
     text = json.dumps(config)
     del file.attrs["model_config"]
@@ -189,9 +168,9 @@ def _translate_config(file: h5py.File, path: Any) -> None:
 
 
 def _translate(item: Any, path: Any) -> Any:
-    """A config, and those within it, as Keras 3 reads them."""
+    """Translate a config, and the configs within it, to Keras 3."""
     if isinstance(item, list):
-        return [_translate(one, path) for one in item]
+        return [_translate(element, path) for element in item]
     if not isinstance(item, dict):
         return item
     item = {key: _translate(value, path) for key, value in item.items()}

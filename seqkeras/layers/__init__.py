@@ -1,4 +1,4 @@
-"""Recurrent layers: the one place where the builders get theirs from."""
+"""Recurrent layers, and the normalization of windows."""
 
 from seqkeras._lazy import require
 
@@ -9,6 +9,7 @@ from seqkeras.layers._branch import branch as branch
 from seqkeras.layers._factory import CELLS as CELLS
 from seqkeras.layers._factory import Cell as Cell
 from seqkeras.layers._factory import recurrent_layer as recurrent_layer
+from seqkeras.layers._hard_sigmoid import keras_2_hard_sigmoid as keras_2_hard_sigmoid
 from seqkeras.layers._normalization import NORMALIZATIONS as NORMALIZATIONS
 from seqkeras.layers._normalization import ReversibleNormalization as ReversibleNormalization
 from seqkeras.layers._normalization import center_and_scale as center_and_scale

@@ -1,18 +1,18 @@
-"""Bidirectional, with both directions in one call of the fused kernel where that can be."""
+"""Bidirectional, which runs both directions in one call of the fused kernel where possible."""
 
 from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras import ops
+from keras import ops, tree
 
 from seqkeras import kernels
 from seqkeras.layers._recurrent import Dispatched
 
 _MERGE: dict[str, Callable[[Any, Any], Any]] = {
-    "concat": lambda y, backward: ops.concatenate([y, backward], axis=-1),
+    "concat": lambda forward, backward: ops.concatenate([forward, backward], axis=-1),
     "sum": ops.add,
-    "ave": lambda y, backward: (y + backward) / 2,
+    "ave": lambda forward, backward: (forward + backward) / 2,
     "mul": ops.multiply,
 }
 
@@ -21,10 +21,13 @@ _MERGE: dict[str, Callable[[Any, Any], Any]] = {
 class Bidirectional(keras.layers.Bidirectional):
     """`keras.layers.Bidirectional` that runs both directions at once.
 
-    Two layers of seqkeras that differ in nothing but their weights and their direction are one call
-    of the fused kernel: they share its threads, which a small batch alone does not keep busy. Else
-    they run one after the other, each on the kernel that it chooses, also on a GPU. Layers of other
-    classes, and stateful ones, run as they do in Keras.
+    Two layers of seqkeras that differ only in their weights, width and direction run in one call
+    of the fused kernel. They share its threads, which a small batch cannot keep busy by itself.
+    Otherwise they run one after the other, each on the kernel that it chooses, also on a GPU.
+    Layers of other classes, and stateful ones, run as they do in Keras.
+
+    A mask passes through with `return_sequences=True`, and ends at a last output, whatever the
+    version of Keras.
 
     Example:
         >>> import numpy as np
@@ -34,30 +37,45 @@ class Bidirectional(keras.layers.Bidirectional):
         True
     """
 
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        merge_mode: str | None = "concat",
+        weights: Any = None,
+        backward_layer: keras.layers.Layer | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(layer, merge_mode, weights, backward_layer, **options)
+        self.supports_masking = True  # Keras 3.16 sets False.
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """Return the mask of the outputs, or None for last outputs."""
+        mask = tree.flatten(previous_mask)[0] if self.return_sequences else None
+        return (mask, mask) if self.merge_mode is None else mask
+
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = None
     ) -> Any:
-        """Runs `(batch, timesteps, features)` both ways, and merges what that gives."""
-        if not self._at_once:
+        """Run `(batch, timesteps, features)` in both directions and merge the outputs."""
+        if not self._runs_at_once:
             return super().call(sequences, initial_state, mask, training)
         pair = (self.forward_layer, self.backward_layer)
         states = _halves(initial_state) or [
             layer.get_initial_state(ops.shape(sequences)[0]) for layer in pair
         ]
-        begun = [layer.begin(sequences, state) for layer, state in zip(pair, states, strict=True)]
-        found = kernels.run_both(pair, sequences, begun, mask, training)
-        (y, *state), (backward, *backward_state) = (
-            layer.end(*one) for layer, one in zip(pair, found, strict=True)
+        states = [layer.begin(sequences, state) for layer, state in zip(pair, states, strict=True)]
+        results = kernels.run_both(pair, sequences, states, mask, training)
+        (forward, *forward_state), (backward, *backward_state) = (
+            layer.end(*result) for layer, result in zip(pair, results, strict=True)
         )
-        output = self._merged(y, backward)
+        output = self._merged(forward, backward)
         if not self.return_state:
             return output
         outputs = output if self.merge_mode is None else (output,)
-        return (*outputs, *state, *backward_state)
+        return (*outputs, *forward_state, *backward_state)
 
     @property
-    def _at_once(self) -> bool:
-        """Whether nothing is lost where the layers are not called one by one."""
+    def _runs_at_once(self) -> bool:
         pair = (self.forward_layer, self.backward_layer)
         return not self.stateful and all(
             isinstance(layer, Dispatched)
@@ -67,12 +85,12 @@ class Bidirectional(keras.layers.Bidirectional):
             for layer in pair
         )
 
-    def _merged(self, y: Any, backward: Any) -> Any:
+    def _merged(self, forward: Any, backward: Any) -> Any:
         if self.return_sequences:
             backward = ops.flip(backward, axis=1)
         if self.merge_mode is None:
-            return y, backward
-        return _MERGE[self.merge_mode](y, backward)
+            return forward, backward
+        return _MERGE[self.merge_mode](forward, backward)
 
 
 def _halves(states: Any) -> list[Any] | None:

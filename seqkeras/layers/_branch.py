@@ -14,22 +14,22 @@ def branch(
     queries: keras.KerasTensor,
     initial_state: Sequence[keras.KerasTensor],
 ) -> keras.KerasTensor:
-    """What a layer gives for each timestep of the queries, as if each came first after the state.
+    """Run one step of a layer for each timestep of the queries, all from the same state.
 
-    Our LSTM, GRU and SimpleRNN, without variants and dropout, make the product of the state once
-    for all of them; each timestep of any other layer runs from a copy of the state.
+    Our LSTM, GRU and SimpleRNN, without variants and dropout, compute the product of the state
+    once for all queries. In any other layer, each timestep runs from its own copy of the state.
 
     Args:
-        layer: of any cell, not stateful.
-        queries: `(rows, timesteps, features)`: as many rows as the state, or a number that divides
-            them; then the rows of the state read those of the queries in turns.
-        initial_state: a list of what the layer hands on, each `(batch, units)`.
+        layer: recurrent layer with any cell, not stateful.
+        queries: `(rows, timesteps, features)`. `rows` is the number of rows of the state, or
+            divides it; then the rows of the state read those of the queries in turns.
+        initial_state: list of the states that the layer passes on, each `(batch, units)`.
 
     Returns:
         `(batch, timesteps, units)`.
 
     Raises:
-        ArgumentError: the layer keeps its state, the state is not one of the layer, or the queries
+        ArgumentError: the layer is stateful, the state does not match the layer, or the queries
             have another shape.
 
     Example:
@@ -44,14 +44,14 @@ def branch(
     if isinstance(layer, Dispatched) and kernels.why_not_branch(layer) is None:
         return layer(queries, initial_state=list(initial_state), branch=True)
     rows, timesteps, features = queries.shape
-    first = tree.flatten(initial_state)[0]
-    if rows not in (None, first.shape[0]):
-        # The queries for every row of the state: Keras repeats no axis in a graph by what it does
-        # not know yet.
-        every = ops.reshape(ops.zeros_like(first[:, :1]), (-1, rows, 1, 1))
-        queries = every + queries
-    alone = ops.reshape(queries, (-1, 1, features))
+    first_state = tree.flatten(initial_state)[0]
+    if rows not in (None, first_state.shape[0]):
+        # Broadcast the queries to every row of the state: in a graph, Keras cannot repeat an axis
+        # a number of times that is not known yet.
+        zeros = ops.reshape(ops.zeros_like(first_state[:, :1]), (-1, rows, 1, 1))
+        queries = zeros + queries
+    single_steps = ops.reshape(queries, (-1, 1, features))
     copies = tree.map_structure(lambda x: ops.repeat(x, timesteps, axis=0), list(initial_state))
-    answer = layer(alone, initial_state=copies)
-    answer = answer[0] if layer.return_state else answer
-    return ops.reshape(answer, (-1, timesteps, answer.shape[-1]))
+    outputs = layer(single_steps, initial_state=copies)
+    output = outputs[0] if layer.return_state else outputs
+    return ops.reshape(output, (-1, timesteps, output.shape[-1]))

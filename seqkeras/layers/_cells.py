@@ -9,16 +9,16 @@ from seqkeras._checks import bad_argument, check_flag, check_fraction
 
 _register = keras.saving.register_keras_serializable(package="seqkeras")
 
-#: Added to variances before the root is taken.
+#: Added to variances before the square root.
 EPSILON = 1e-3
 
 
 class Zoneout(keras.layers.Layer):
-    """What the cells below share; stands before the Keras cell in their bases.
+    """Base of the cells below, listed before the Keras cell.
 
     With zoneout (Krueger et al. 2017, https://arxiv.org/abs/1606.01305) each number of the state
-    keeps its old value with the probability `zoneout_h`, or `zoneout_c`, in training; elsewhere it
-    is the expectation of that.
+    keeps its old value with probability `zoneout_h`, or `zoneout_c`, in training. Outside of
+    training the state is the expectation.
     """
 
     zoneout_c = 0.0
@@ -29,29 +29,37 @@ class Zoneout(keras.layers.Layer):
 
     @property
     def zoneout(self) -> bool:
-        """Whether there is any."""
+        """Return whether any rate is above 0."""
         return bool(self.zoneout_h or self.zoneout_c)
 
     def call(self, inputs: Any, states: Any, training: bool = False, kept: Any = None) -> Any:
-        """One timestep; `kept`, in training, are flags `(batch, units)`: where the old h stays."""
-        _, states_new = super().call(inputs, states, training=training)
-        old, new = keras.tree.flatten(states)[0], keras.tree.flatten(states_new)[0]
-        h = self.zoned(old, new, self.zoneout_h, training, kept and kept[0])
+        """Run one timestep.
+
+        Args:
+            inputs: `(batch, features)`.
+            states: list of h, `(batch, units)`.
+            training: whether zoneout and dropout apply.
+            kept: in training, a list of flags `(batch, units)`: where h keeps its old value.
+        """
+        _, new_states = super().call(inputs, states, training=training)
+        old_h = keras.tree.flatten(states)[0]
+        new_h = keras.tree.flatten(new_states)[0]
+        keeps_h = None if kept is None else kept[0]
+        h = self._zone_out(old_h, new_h, self.zoneout_h, training, keeps_h)
         return h, [h]
 
-    def zoned(self, old: Any, new: Any, rate: float, training: bool, kept: Any) -> Any:
-        """The new state where it is not the old one that stays."""
+    def _zone_out(self, old: Any, new: Any, rate: float, training: bool, keeps_old: Any) -> Any:
         if not rate:
             return new
         if not training:
             return rate * old + (1 - rate) * new
-        if kept is None:
-            fix = "Build it with seqkeras.layers: these draw which numbers stay."
+        if keeps_old is None:
+            fix = "Only the layers of seqkeras draw which values to keep: train the cell in one."
             raise bad_argument("zoneout_h", rate, "0.0 for a cell that is trained by itself", fix)
-        return ops.where(kept, old, new)
+        return ops.where(keeps_old, old, new)
 
     def get_config(self) -> dict[str, Any]:
-        """The config of the Keras cell, and the zoneout."""
+        """Return the config of the Keras cell and `zoneout_h`."""
         config: dict[str, Any] = super().get_config()
         return {**config, "zoneout_h": self.zoneout_h}
 
@@ -93,7 +101,7 @@ class LSTMCell(Zoneout, keras.layers.LSTMCell):
             raise bad_argument("peephole", True, "False where normalization=True")
 
     def build(self, input_shape: Any) -> None:
-        """Makes the weights of the Keras cell, and those of the variants."""
+        """Create the weights of the Keras cell and of the variants."""
         super().build(input_shape)
         units = self.units
         if self.peephole:
@@ -109,47 +117,60 @@ class LSTMCell(Zoneout, keras.layers.LSTMCell):
             )
 
     def call(self, inputs: Any, states: Any, training: bool = False, kept: Any = None) -> Any:
-        """One timestep; `kept`, in training, are flags `(batch, units)`: where old h and c stay."""
+        """Run one timestep.
+
+        Args:
+            inputs: `(batch, features)`.
+            states: list of h and c, each `(batch, units)`.
+            training: whether zoneout and dropout apply.
+            kept: in training, a list of flags `(batch, units)`: where h, and where c, keep their
+                old values.
+        """
         h, c = states
-        factors, recurrent_factors = None, None
-        if training:
-            factors = self.get_dropout_mask(inputs)
-            recurrent_factors = self.get_recurrent_dropout_mask(h)
-        z = self._normalized(_product(inputs, self.kernel, factors), "kernel")
-        z = z + self._normalized(_product(h, self.recurrent_kernel, recurrent_factors), "recurrent")
-        z = z if self.bias is None else z + self.bias
+        keeps_h, keeps_c = (None, None) if kept is None else kept
+        z = self._gate_inputs(inputs, h, training)
         i, f, g, o = ops.split(z, 4, axis=-1)
         if self.peephole:
-            i, f = i + c * self.peephole_kernel[0], f + c * self.peephole_kernel[1]
-        gate, kept = self.recurrent_activation, kept or (None, None)
-        new = gate(f) * c + gate(i) * self.activation(g)
-        c = self.zoned(c, new, self.zoneout_c, training, kept[1])
+            i = i + c * self.peephole_kernel[0]
+            f = f + c * self.peephole_kernel[1]
+        gate = self.recurrent_activation
+        new_c = gate(f) * c + gate(i) * self.activation(g)
+        c = self._zone_out(c, new_c, self.zoneout_c, training, keeps_c)
         if self.peephole:
             o = o + c * self.peephole_kernel[2]
-        shown = self._normalized(c, "state")
-        shown = shown + self.state_shift if self.normalization else shown
-        h = self.zoned(h, gate(o) * self.activation(shown), self.zoneout_h, training, kept[0])
+        scaled_c = self._normalized(c, "state")
+        if self.normalization:
+            scaled_c = scaled_c + self.state_shift
+        new_h = gate(o) * self.activation(scaled_c)
+        h = self._zone_out(h, new_h, self.zoneout_h, training, keeps_h)
         return h, [h, c]
 
+    def _gate_inputs(self, inputs: Any, h: Any, training: bool) -> Any:
+        factors = self.get_dropout_mask(inputs) if training else None
+        recurrent_factors = self.get_recurrent_dropout_mask(h) if training else None
+        z = self._normalized(_product(inputs, self.kernel, factors), "kernel")
+        z = z + self._normalized(_product(h, self.recurrent_kernel, recurrent_factors), "recurrent")
+        return z if self.bias is None else z + self.bias
+
     def _normalized(self, x: Any, name: str) -> Any:
-        """Mean 0 and variance 1 in each row, times a scale (Ba et al. 2016, arXiv 1607.06450)."""
+        """Normalize and rescale each row (Ba et al. 2016, https://arxiv.org/abs/1607.06450)."""
         if not self.normalization:
             return x
         mean, variance = ops.moments(x, axes=[-1], keepdims=True)
         return (x - mean) * ops.rsqrt(variance + self.epsilon) * getattr(self, f"{name}_scale")
 
     def get_config(self) -> dict[str, Any]:
-        """The config of the Keras cell, and the variants."""
+        """Return the config of the Keras cell and the variants."""
         names = ("zoneout_c", "peephole", "normalization")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def _product(x: Any, kernel: Any, factors: Any) -> Any:
-    """`x @ kernel`, each gate with dropout factors of its own where there is a list of them."""
+    """Return `x @ kernel`; with a list of dropout factors, each gate has its own."""
     if factors is None:
         return ops.matmul(x, kernel)
     if not isinstance(factors, list):
         return ops.matmul(x * factors, kernel)
     gates = ops.split(ops.convert_to_tensor(kernel), len(factors), axis=1)
-    parts = [ops.matmul(x * one, gate) for one, gate in zip(factors, gates, strict=True)]
+    parts = [ops.matmul(x * factor, gate) for factor, gate in zip(factors, gates, strict=True)]
     return ops.concatenate(parts, axis=-1)

@@ -1,4 +1,4 @@
-"""From the name of a cell, or a Keras cell, to a recurrent layer."""
+"""Recurrent layers from the name of a cell, or from a Keras cell."""
 
 from typing import Any, TypeAlias
 
@@ -7,14 +7,14 @@ import keras
 from seqkeras._checks import bad_argument, check_flag, check_one_of
 from seqkeras.layers import _recurrent, _resettable
 
-#: Cells that have a name, and the layer that runs each over time.
+#: The layer that runs each named cell over time.
 CELLS: dict[str, type[keras.layers.RNN]] = {
     "lstm": _recurrent.LSTM,
     "gru": _recurrent.GRU,
     "simple_rnn": _recurrent.SimpleRNN,
 }
 
-#: A name of `CELLS`, or a Keras RNN cell: a layer with `state_size` and `call(inputs, states)`.
+#: A name in `CELLS`, or a Keras RNN cell: a layer with `state_size` and `call(inputs, states)`.
 Cell: TypeAlias = str | keras.layers.Layer
 
 
@@ -28,23 +28,24 @@ def recurrent_layer(
     implementation: str = "auto",
     **options: Any,
 ) -> keras.layers.RNN:
-    """A Keras layer that runs `cell` over time.
+    """Return a layer that runs `cell` over time.
 
     Args:
-        cell: `"lstm"`, `"gru"`, `"simple_rnn"`, or a Keras cell. A cell is a pattern: the layer
-            gets a fresh copy of it, so that one cell can be given to many builders and none
-            shares weights with another.
-        units: width of the state; a Keras cell brings its own, and this is not looked at.
-        dropout: share of the inputs dropped in training; of named cells alone.
-        recurrent_dropout: share of the state dropped in training; of named cells alone.
+        cell: `"lstm"`, `"gru"`, `"simple_rnn"`, or a Keras cell. The layer gets its own copy of a
+            Keras cell, so that several builders can take the same cell without sharing weights.
+        units: width of the state; ignored for a Keras cell, which has its own.
+        dropout: fraction of the inputs to drop in training; only for named cells. Default: 0.
+        recurrent_dropout: fraction of the state to drop in training; only for named cells.
+            Default: 0.
         stateful: keep the state from batch to batch, and take `reset` flags in the call; see
-            `Resettable`.
-        implementation: the kernel that runs the loop over time, see `Dispatched`; of named cells
-            alone.
-        **options: of `keras.layers.RNN`, such as `return_sequences` and `name`.
+            `Resettable`. Default: False.
+        implementation: kernel that runs the loop over time, see `Dispatched`; only for named
+            cells. Default: `"auto"`.
+        **options: arguments of `keras.layers.RNN`, such as `return_sequences` and `name`.
 
     Raises:
-        ArgumentError: no such cell or kernel, or dropout beside a Keras cell, which has its own.
+        ArgumentError: the cell or kernel is unknown, or dropout is set next to a Keras cell, which
+            has its own.
 
     Example:
         >>> recurrent_layer("gru", units=8, name="memory").units
@@ -58,14 +59,20 @@ def recurrent_layer(
     has_state = isinstance(cell, keras.layers.Layer) and hasattr(cell, "state_size")
     if not has_state or isinstance(cell, keras.layers.RNN):
         names = ", ".join(repr(name) for name in CELLS)
-        fix = "A layer runs a cell over time: give the cell, such as keras.layers.LSTMCell(8)."
+        fix = "Give the cell, not the layer that runs it over time: keras.layers.LSTMCell(8), say."
         raise bad_argument("cell", cell, f"one of {names}, or a Keras cell with a state_size", fix)
     if dropout or recurrent_dropout:
-        rates = f"dropout={dropout}, recurrent_dropout={recurrent_dropout}"
-        fix = "Set dropout on the cell itself."
-        raise bad_argument("cell", cell, f"a name where {rates} are given", fix)
+        expected = f"a name with dropout={dropout}, recurrent_dropout={recurrent_dropout}"
+        raise bad_argument("cell", cell, expected, "Set dropout on the cell itself.")
     if implementation not in ("auto", "scan"):
-        given = f"a name where implementation={implementation!r} is given"
-        raise bad_argument("cell", cell, given, "Keras cells run as 'scan'.")
-    layer = _resettable.RNN if stateful else keras.layers.RNN
-    return layer(cell.__class__.from_config(cell.get_config()), **options)
+        expected = f"a name with implementation={implementation!r}"
+        raise bad_argument("cell", cell, expected, "Keras cells run as 'scan'.")
+    own_cell = cell.__class__.from_config(cell.get_config())
+    if stateful or not _keras_keeps_masks(own_cell):
+        return _resettable.RNN(own_cell, **options)
+    return keras.layers.RNN(own_cell, **options)
+
+
+def _keras_keeps_masks(cell: keras.layers.Layer) -> bool:
+    # Keras 3.16 drops masks in its own RNN. The name keeps the probe out of automatic names.
+    return bool(keras.layers.RNN(cell, name="probe").supports_masking)

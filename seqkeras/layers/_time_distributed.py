@@ -8,15 +8,22 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="seqkeras")
 class TimeDistributed(keras.layers.TimeDistributed):
-    """`keras.layers.TimeDistributed` that is right where a graph knows no number of timesteps.
+    """`keras.layers.TimeDistributed` that is correct for an unknown number of timesteps.
 
-    There Keras 3.15 on TensorFlow goes through as many timesteps as the batch has rows: an error,
-    or outputs that lack timesteps. A graph forgets the number when it is called with several. Here
-    all timesteps of all rows are one batch of the layer within.
+    A graph that is called with several lengths no longer knows the number of timesteps. There,
+    Keras 3.15 on TensorFlow loops over as many timesteps as the batch has rows: that raises an
+    error, or drops timesteps. This class passes all timesteps of all rows to the inner layer as one
+    batch.
+
+    A mask of timesteps passes through, whatever the version of Keras.
     """
 
+    def __init__(self, layer: keras.layers.Layer, **options: Any) -> None:
+        super().__init__(layer, **options)
+        self.supports_masking = True  # Keras 3.16 sets False.
+
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Runs the layer within on each timestep of `(batch, timesteps, ...)`."""
+        """Run the inner layer on each timestep of `(batch, timesteps, ...)`."""
         if inputs.shape[1] is not None:
             return super().call(inputs, training=training, mask=mask)
         options: dict[str, Any] = {}
@@ -30,5 +37,5 @@ class TimeDistributed(keras.layers.TimeDistributed):
 
 
 def _as_batch(x: Any) -> Any:
-    known = None not in x.shape[2:]
-    return ops.reshape(x, (-1, *(x.shape[2:] if known else ops.shape(x)[2:])))
+    inner_shape = ops.shape(x)[2:] if None in x.shape[2:] else x.shape[2:]
+    return ops.reshape(x, (-1, *inner_shape))

@@ -167,10 +167,10 @@ class WindowColumns:
         """
         between = features - 1 - future_width
         if between not in (0, 1):
-            got = f"one that reads {features} features, {future_width} of them in 'future'"
+            actual = f"one that reads {features} features, {future_width} of them in 'future'"
             expected = "one that reads the target, at most one flag, and the features of 'future'"
             fix = "Other features would have to be known when an output is fed back."
-            raise bad_argument("network", got, expected, fix)
+            raise bad_argument("network", actual, expected, fix)
         return cls(masked=between == 1, future_width=future_width)
 
     @property
@@ -284,7 +284,8 @@ class Window:
 
         Its kernel starts at zero, so training starts at the naive forecast, not at random.
         """
-        steps, outputs = self.sizes.horizon, self.sizes.outputs
+        steps = self.sizes.horizon
+        outputs = self.sizes.outputs
         dense = keras.layers.Dense(
             steps * outputs, use_bias=use_bias, kernel_initializer="zeros", name=name
         )
@@ -317,7 +318,7 @@ class Window:
         return keras.Model(inputs, forecast, name=name)
 
 
-def plan_network(options: NetworkOptions, **sizes: int) -> tuple[Window, Stack]:
+def plan_network(options: NetworkOptions, **sizes: Any) -> tuple[Window, Stack]:
     """Check the keywords of a forecasting network, and return its window and its stack.
 
     Args:

@@ -1,4 +1,4 @@
-"""Scores: how far a forecast is from what came, and the simple forecasts to measure it by."""
+"""Scores of forecasts against actual values, and simple forecasts to compare with."""
 
 from seqkeras.scoring._baselines import is_seasonal as is_seasonal
 from seqkeras.scoring._baselines import naive as naive

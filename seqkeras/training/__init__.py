@@ -1,4 +1,4 @@
-"""Training over long series, and over a horizon on the answers of the network itself."""
+"""Training: with early stopping, over long series, and on a network's own outputs."""
 
 from seqkeras._lazy import require
 

@@ -339,11 +339,11 @@ def _given_state(x):
     ("part", "reason"),
     [
         (OwnLSTM(3, name="a"), r"1 recurrent .*'a' \(OwnLSTM\): seqkeras has no faster layer"),
-        (OwnLayer(), r"\(LSTM\): it lies within a layer of your own"),
+        (OwnLayer(), r"\(LSTM\): it is created within a layer of your own"),
         (stock.RNN([stock.LSTMCell(2), OwnLSTM(3).cell], go_backwards=True), "reads backwards"),
         (
             stock.Bidirectional(stock.RNN([stock.LSTMCell(2), stock.GRUCell(2)])),
-            "2 recurrent .* within a wrapper, which takes one layer",
+            "2 recurrent .* in a wrapper, which takes one layer",
         ),
         (stock.RNN(stock.LSTMCell(3, dtype="float16")), "its cell has another dtype"),
         (_given_state, r"return_state=True\); 'given' .*initial_state\)"),
@@ -365,7 +365,7 @@ class Subclassed(keras.Model):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Subclassed(), "functional or Sequential.*Make it of keras.Input"),
+        (Subclassed(), "functional or Sequential.*Build it from keras.Input"),
         (keras.Sequential([stock.LSTM(3)]), "built.*Give it an Input"),
         (3, "a keras.Model"),
     ],
@@ -407,9 +407,9 @@ def test_arguments_that_keras_lacks_are_refused_or_left_out(wrap):
 
 def test_what_still_needs_seqkeras_is_refused():
     hidden = OwnLayer("ours", name="own")
-    with pytest.raises(ArgumentError, match="it lies within a layer of another class"):
+    with pytest.raises(ArgumentError, match="it is created within a layer of another class"):
         conversion.to_keras(model_of(hidden))
-    dense = stock.Dense(2, activation=conversion.keras_2_hard_sigmoid, name="hard")
+    dense = stock.Dense(2, activation=layers.keras_2_hard_sigmoid, name="hard")
     with pytest.raises(ArgumentError, match=r"'hard' \(Dense\): its config names a function"):
         conversion.to_keras(model_of(dense))
     timed = layers.TimeDistributed(stock.Dense(2), name="timed")

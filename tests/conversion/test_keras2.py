@@ -77,10 +77,10 @@ def test_a_gru_of_before_reset_after_is_one_without(edited):
 
 def test_the_other_hard_sigmoid_is_not_taken():
     names = [getattr(one, "recurrent_activation", None) for one in _old_layers()]
-    assert names.count(conversion.keras_2_hard_sigmoid) == 2
+    assert names.count(layers.keras_2_hard_sigmoid) == 2
     x = np.linspace(-4, 4, 33)
     expected = np.clip(0.2 * x + 0.5, 0, 1)
-    found = keras.ops.convert_to_numpy(conversion.keras_2_hard_sigmoid(keras.ops.array(x)))
+    found = keras.ops.convert_to_numpy(layers.keras_2_hard_sigmoid(keras.ops.array(x)))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -150,7 +150,7 @@ def test_what_is_no_such_file_is_refused(tmp_path):
     for name in ("text.h5", "nothing.h5"):
         with pytest.raises(FileFormatError, match=f"{name}' is not an HDF5 file"):
             conversion.load_legacy(tmp_path / name)
-    with pytest.raises(FileFormatError, match="holds weights, but no model"):
+    with pytest.raises(FileFormatError, match="has weights, but no model"):
         conversion.load_legacy(DATA / "functional_weights.h5")
     cut = tmp_path / "cut.h5"
     whole = (DATA / "functional.h5").read_bytes()

@@ -1,6 +1,7 @@
 """What a forecaster does with covariates, missing values, gaps and other forms of frames."""
 
 import functools
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -16,11 +17,11 @@ from seqkeras.models import multi_output
 from seqkeras.testing import check_forecaster
 
 quick = functools.partial(
-    Forecaster, 4, lookback=7, units=3, epochs=2, levels=(50,), seed=0, progress=False
+    flat_forecaster, 4, lookback=7, units=3, epochs=2, levels=(50,), seed=0, progress=False
 )
 
 NAMES = Columns(past=["wind"], future=["sun", "weather"], static=["area", "kind"], calendar="auto")
-AHEAD = {**NAMES, "past_covariates": ()}
+AHEAD = replace(NAMES, past=())
 
 
 @pytest.fixture(scope="module")
@@ -78,17 +79,21 @@ def test_the_promises_of_every_forecaster_hold_with_covariates(fitted, shops):
 def test_the_promises_of_every_forecaster_hold_for_a_wide_frame_with_missing_values(shops):
     wide = shops.pivot(index="ds", columns="unique_id", values="y")
     check_forecaster(quick(lookback=14, epochs=1), wide)
-    with pytest.raises(DataError, match=r"Series 'a' has no target in its last 7 rows.*larger"):
+    with pytest.raises(
+        DataError, match=r"Series 'a' must have a target in its last 7 rows.*larger"
+    ):
         quick().fit(wide)
-    with pytest.warns(SkippedSeriesWarning, match="1 of 3 series are without"):
-        skipped = quick(short_series="skip", epochs=1).fit(wide)
+    with pytest.warns(SkippedSeriesWarning, match="1 of 3 series are without a recent target"):
+        skipped = quick(epochs=1).fit(wide, columns=Columns(short_series="skip"))
     assert skipped.predict()["yhat"].columns.tolist() == ["b", "c"]
 
 
 @pytest.mark.backends
 def test_future_covariates_are_used(shops):
     """The target is one of them and noise: without it nothing can be forecast."""
-    forecaster = flat_forecaster(4, lookback=7, units=8, epochs=30, levels=(), seed=0, learning_rate=0.01, progress=False)  # fmt: skip
+    forecaster = flat_forecaster(
+        4, lookback=7, units=8, epochs=30, levels=(), seed=0, learning_rate=0.01, progress=False
+    )
     scores = backtest(forecaster, shops, windows=2, columns=Columns(future=["sun"])).scores
     assert scores.loc["seqkeras", "MASE"] < 0.5 * scores["MASE"].drop("seqkeras").min()
 
@@ -96,7 +101,7 @@ def test_future_covariates_are_used(shops):
 def test_what_is_fed_back_stands_beside_what_is_known(shops):
     """A recursive network reads future covariates step by step, in a lookback that moves."""
     forecaster = quick(architecture="recursive", levels=(), epochs=1).fit(
-        without_some(shops), **AHEAD
+        without_some(shops), columns=AHEAD
     )
     future = forecaster.future_frame(horizon=9).assign(sun=np.arange(27.0), weather="rain")
     longer = forecaster.predict(horizon=9, future=future)
@@ -115,7 +120,7 @@ def test_a_forecast_needs_the_future(fitted):
     before = fitted.predict(future=future)
     other = fitted.predict(future=future.assign(sun=5.0))
     assert not np.allclose(other.yhat, before.yhat)
-    with pytest.raises(DataError, match="no row for Series 'c'"):
+    with pytest.raises(DataError, match="none for series 'c'"):
         fitted.predict(future=future.iloc[:-1])
 
 
@@ -146,11 +151,11 @@ def test_the_series_of_fit_get_the_forecast_that_they_have(plain, shops):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda df: df.groupby("unique_id").tail(6), "'a' has 6 rows and must have 7"),
-        (lambda df: df.drop(index=20), "has a gap"),
+        (lambda df: df.groupby("unique_id").tail(6), "'a' must have 7 rows .*Got: 6"),
+        (lambda df: df.drop(index=20), "regular timestamps without gaps"),
         (without_some, "fitted on series without any"),
-        (lambda df: df.assign(ds=df.ds.dt.day), "must hold stamps as in fit"),
-        (lambda df: df.assign(y=np.nan), "no target at all"),
+        (lambda df: df.assign(ds=df.ds.dt.day), "must hold timestamps as in fit"),
+        (lambda df: df.assign(y=np.nan), "at least one target"),
     ],
     ids=["short", "gap", "missing", "integers", "nothing"],
 )
@@ -166,7 +171,7 @@ def test_missing_targets_are_never_filled_in_without_a_word(plain, masked, shops
     assert plain.model_.input_shape == (None, 7, 1)
     with pytest.raises(DataError, match=r"has the target nan in row \d+ of df .*missing='mask'"):
         quick().fit(without_some(shops), columns=Columns(missing="raise"))
-    with pytest.raises(DataError, match="Series 'b' has no target at all"):
+    with pytest.raises(DataError, match="Series 'b' must have at least one target"):
         quick().fit(shops.assign(y=shops.y.where(shops.unique_id != "b")))
 
 
@@ -180,7 +185,7 @@ def test_what_is_missing_has_no_weight_in_scale_and_loss(masked, shops):
 
 def test_gaps_are_filled_as_asked(shops):
     gaps = shops.drop(index=[5, 6, 60])
-    with pytest.raises(DataError, match="has a gap"):
+    with pytest.raises(DataError, match="regular timestamps without gaps"):
         quick().fit(gaps)
     found = backtest(quick(epochs=1), gaps, windows=2, columns=Columns(fill="mask"))
     assert (len(found.frame), found.frame.yhat.isna().sum()) == (24, 0)

@@ -1,4 +1,4 @@
-"""Bidirectional: the numbers of Keras, and both directions in one call where that can be."""
+"""Bidirectional: the outputs of Keras, and both directions in one call where possible."""
 
 import keras
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.models import assert_close, built, to_numpy
 from seqkeras import conversion, kernels, layers, native, to_keras
 
 pytestmark = pytest.mark.backends
@@ -17,31 +18,22 @@ X = RNG.normal(size=(6, 5, 3)).astype("float32")
 MASK = RNG.random((6, 5)) < 0.7
 
 
-def array(x):
-    return keras.ops.convert_to_numpy(x)
-
-
 def pair_of(kind="LSTM", *, backward=None, merge_mode="concat", **options):
-    """Ours and Keras' own, with the same weights."""
-    both = []
+    """Return our layer and that of Keras, with the same weights."""
+    layer_pair = []
     for module in (layers, STOCK):
         forward = getattr(module, kind)(4, **options)
         other = backward and getattr(module, kind)(go_backwards=True, **{**options, **backward})
-        both.append(module.Bidirectional(forward, merge_mode=merge_mode, backward_layer=other))
-        both[-1].build(X.shape)
-    ours, stock = both
-    stock.set_weights([RNG.normal(size=one.shape) / 3 for one in stock.get_weights()])
+        both = module.Bidirectional(forward, merge_mode=merge_mode, backward_layer=other)
+        layer_pair.append(built(both, X.shape))
+    ours, stock = layer_pair
+    stock.set_weights([RNG.normal(size=weight.shape) / 3 for weight in stock.get_weights()])
     ours.set_weights(stock.get_weights())
     return ours, stock
 
 
-def same(found, wanted):
-    for one, other in zip(keras.tree.flatten(found), keras.tree.flatten(wanted), strict=True):
-        np.testing.assert_allclose(array(one), array(other), atol=2e-6)
-
-
 def calls():
-    """How often the compiled kernels ran forward and backward."""
+    """Return how often the compiled kernels ran forward and backward."""
     return np.array(native.load().calls())
 
 
@@ -53,31 +45,32 @@ def calls():
     return_state=st.booleans(),
     use_bias=st.booleans(),
     masked=st.booleans(),
-    begun=st.booleans(),
+    has_state=st.booleans(),
 )
-def test_outputs_and_states_are_those_of_keras(kind, merge_mode, masked, begun, **options):
+def test_outputs_and_states_are_those_of_keras(kind, merge_mode, masked, has_state, **options):
     ours, stock = pair_of(kind, merge_mode=merge_mode, **options)
-    given_ = {"mask": MASK} if masked else {}
-    if begun:
+    arguments = {"mask": MASK} if masked else {}
+    if has_state:
         count = 4 if kind == "LSTM" else 2
-        given_["initial_state"] = [keras.ops.array(RNG.normal(size=(6, 4))) for _ in range(count)]
-    found, wanted = ours(X, **given_), stock(X, **given_)
-    assert isinstance(found, tuple) == isinstance(wanted, tuple)
-    same(found, wanted)
+        state = [keras.ops.array(RNG.normal(size=(6, 4))) for _ in range(count)]
+        arguments["initial_state"] = state
+    actual = ours(X, **arguments)
+    expected = stock(X, **arguments)
+    assert isinstance(actual, tuple) == isinstance(expected, tuple)
+    assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
 @pytest.mark.parametrize("return_sequences", [True, False])
 def test_training_goes_to_the_weights_of_keras(kind, return_sequences):
-    found = []
+    trained = []
     for layer in pair_of(kind, return_sequences=return_sequences):
         model = keras.Sequential([keras.Input((5, 3)), keras.layers.Masking(), layer])
         model.compile(keras.optimizers.SGD(0.5), loss="mse")
         x = X * MASK[..., None]
-        model.fit(x, array(layer(x)) * 0.5 + 1, epochs=3, batch_size=6, verbose=0)
-        found.append(model.get_weights())
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-5)
+        model.fit(x, to_numpy(layer(x)) * 0.5 + 1, epochs=3, batch_size=6, verbose=0)
+        trained.append(model.get_weights())
+    assert_close(*trained, tolerance=2e-5)
 
 
 @BUILT
@@ -110,8 +103,8 @@ def test_dropout_and_recurrent_dropout_are_drawn_for_each_direction():
     before = calls()
     forward, backward = ours(palindrome, training=True)
     np.testing.assert_array_equal(calls() - before, [1, 0])
-    assert np.abs(array(forward) - array(backward)).max() > 0.01
-    same(*ours(palindrome))  # without dropout both directions read the same
+    assert np.abs(to_numpy(forward) - to_numpy(backward)).max() > 0.01
+    assert_close(*ours(palindrome))  # without dropout both directions read the same
 
 
 UNLIKE = {
@@ -125,7 +118,7 @@ UNLIKE = {
 @pytest.mark.parametrize("backward", UNLIKE.values(), ids=UNLIKE)
 def test_directions_that_differ_are_two_calls(backward):
     ours, stock = pair_of("LSTM", backward={"units": 4, **backward})
-    same(ours(X), stock(X))
+    assert_close(ours(X), stock(X))
     before = calls()
     ours(X, training=True)
     np.testing.assert_array_equal(calls() - before, [2, 0])
@@ -135,9 +128,9 @@ def test_directions_that_differ_are_two_calls(backward):
 def test_directions_of_different_width_are_one_call():
     ours, stock = pair_of("GRU", backward={"units": 7})
     before = calls()
-    found = ours(X, mask=MASK)
+    actual = ours(X, mask=MASK)
     np.testing.assert_array_equal(calls() - before, [1, 0])
-    same(found, stock(X, mask=MASK))
+    assert_close(actual, stock(X, mask=MASK))
 
 
 @pytest.mark.parametrize(
@@ -154,17 +147,18 @@ def test_directions_of_different_width_are_one_call():
     ],
     ids=str,
 )
-def test_each_direction_is_what_it_is_alone(kind, options):
+def test_each_direction_gives_what_its_layer_gives(kind, options):
     both = layers.Bidirectional(
         getattr(layers, kind)(4, return_sequences=True, **options), merge_mode=None
     )
     for training in (False, True):
         if training and "zoneout_h" in options:
-            continue  # what is drawn differs
+            continue  # the draws differ
         forward, backward = both(X, training=training)
-        same(forward, keras.ops.cast(both.forward_layer(X, training=training), forward.dtype))
-        alone = keras.ops.flip(both.backward_layer(X, training=training), axis=1)
-        same(backward, keras.ops.cast(alone, backward.dtype))
+        expected = both.forward_layer(X, training=training)
+        assert_close(forward, keras.ops.cast(expected, forward.dtype))
+        expected = keras.ops.flip(both.backward_layer(X, training=training), axis=1)
+        assert_close(backward, keras.ops.cast(expected, backward.dtype))
 
 
 def test_penalties_of_the_layers_are_counted():
@@ -178,20 +172,22 @@ def test_stateful_layers_go_on_as_in_keras():
         module.Bidirectional(module.GRU(4, stateful=True, return_sequences=True))
         for module in (layers, STOCK)
     )
-    stock.build(X.shape)
-    ours.build(X.shape)
+    for layer in (stock, ours):
+        layer.build(X.shape)
     ours.set_weights(stock.get_weights())
     for _ in range(2):
-        same(ours(X), stock(X))
+        assert_close(ours(X), stock(X))
 
 
 def test_half_precision_is_that_of_each_layer():
     both = layers.Bidirectional(
         layers.LSTM(4, dtype="mixed_bfloat16"), merge_mode=None, dtype="mixed_bfloat16"
     )
-    found = both(X)
-    assert {keras.backend.standardize_dtype(one.dtype) for one in found} == {"bfloat16"}
-    same(*(keras.ops.cast(one, "float32") for one in (found[0], both.forward_layer(X))))
+    forward, backward = both(X)
+    assert forward.dtype == backward.dtype
+    assert keras.backend.standardize_dtype(forward.dtype) == "bfloat16"
+    expected = keras.ops.cast(both.forward_layer(X), "float32")
+    assert_close(keras.ops.cast(forward, "float32"), expected)
 
 
 def test_a_file_and_a_copy_give_the_same(tmp_path):
@@ -199,14 +195,14 @@ def test_a_file_and_a_copy_give_the_same(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert type(loaded.layers[0]) is layers.Bidirectional
-    same(loaded(X), model(X))
+    assert_close(loaded(X), model(X))
 
 
 def test_accelerate_and_to_keras_exchange_it():
     stock = keras.Sequential([keras.Input((None, 3)), pair_of("LSTM")[1]])
     ours = conversion.accelerate(stock)
     assert type(ours.layers[0]) is layers.Bidirectional
-    same(ours(X), stock(X))
+    assert_close(ours(X), stock(X))
     back = to_keras(ours)
     assert type(back.layers[0]) is keras.layers.Bidirectional
-    same(back(X), stock(X))
+    assert_close(back(X), stock(X))

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from helpers.models import assert_close, built, randomized, to_numpy
 from seqkeras import layers, states, stepwise
 from seqkeras.errors import ArgumentError
 from seqkeras.layers import _cells
@@ -15,15 +16,8 @@ RANDOM = np.random.default_rng(0)
 X, H, C = (RANDOM.normal(size=(ROWS, size)).astype("float32") for size in (FEATURES, UNITS, UNITS))
 
 
-def array(tensor):
-    return keras.ops.convert_to_numpy(tensor)
-
-
-def randomized(layer, shape=(None, FEATURES)):
-    layer.build(shape)
-    rng = np.random.default_rng(1)
-    layer.set_weights([rng.normal(0, 0.5, one.shape) for one in layer.get_weights()])
-    return layer
+def random_cell(cell):
+    return randomized(built(cell, (None, FEATURES)), seed=1)
 
 
 def sigmoid(x):
@@ -31,26 +25,29 @@ def sigmoid(x):
 
 
 def normalized(x, scale):
-    mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    mean = x.mean(-1, keepdims=True)
+    variance = x.var(-1, keepdims=True)
     return (x - mean) / np.sqrt(variance + _cells.EPSILON) * scale
 
 
 def lstm(cell, x, h, c):
-    """One timestep by the equations, in double precision: the new h and c without zoneout on h."""
-    weights = {one.name: array(one.value).astype("float64") for one in cell.weights}
-    of_x, of_h = x @ weights["kernel"], h @ weights["recurrent_kernel"]
+    """Compute one timestep by the equations, in double precision; h without zoneout."""
+    weights = {weight.name: to_numpy(weight.value).astype("float64") for weight in cell.weights}
+    of_x = x @ weights["kernel"]
+    of_h = h @ weights["recurrent_kernel"]
     if cell.normalization:
         of_x = normalized(of_x, weights["kernel_scale"])
         of_h = normalized(of_h, weights["recurrent_scale"])
     i, f, g, o = np.split(of_x + of_h + weights["bias"], 4, axis=-1)
     peephole = weights.get("peephole_kernel", np.zeros((3, UNITS)))
-    i, f = i + peephole[0] * c, f + peephole[1] * c
-    new = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-    new = cell.zoneout_c * c + (1 - cell.zoneout_c) * new
-    shown = new
+    i = i + peephole[0] * c
+    f = f + peephole[1] * c
+    new_c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    new_c = cell.zoneout_c * c + (1 - cell.zoneout_c) * new_c
+    scaled_c = new_c
     if cell.normalization:
-        shown = normalized(new, weights["state_scale"]) + weights["state_shift"]
-    return sigmoid(o + peephole[2] * new) * np.tanh(shown), new
+        scaled_c = normalized(new_c, weights["state_scale"]) + weights["state_shift"]
+    return sigmoid(o + peephole[2] * new_c) * np.tanh(scaled_c), new_c
 
 
 @pytest.mark.parametrize(
@@ -66,66 +63,64 @@ def lstm(cell, x, h, c):
     ids=str,
 )
 def test_one_timestep_is_that_of_the_papers(options):
-    cell = randomized(_cells.LSTMCell(UNITS, **options))
+    cell = random_cell(_cells.LSTMCell(UNITS, **options))
     y, (h, c) = cell(X, [H, C])
-    shown, new = lstm(cell, X.astype("float64"), H, C)
+    new_h, new_c = lstm(cell, X.astype("float64"), H, C)
     rate = options.get("zoneout_h", 0.0)
-    wanted = rate * H + (1 - rate) * shown
-    np.testing.assert_allclose(array(y), wanted, atol=2e-6)
-    np.testing.assert_allclose(array(h), wanted, atol=2e-6)
-    np.testing.assert_allclose(array(c), new, atol=2e-6)
+    expected = rate * H + (1 - rate) * new_h
+    assert_close([y, h, c], [expected, expected, new_c])
 
 
 @pytest.mark.parametrize("kind", ["LSTMCell", "GRUCell", "SimpleRNNCell"])
 def test_without_variants_it_is_the_cell_of_keras(kind):
     ours, stock = (
-        randomized(getattr(place, kind)(UNITS, dropout=0.3, recurrent_dropout=0.3, seed=2))
+        random_cell(getattr(place, kind)(UNITS, dropout=0.3, recurrent_dropout=0.3, seed=2))
         for place in (_cells, keras.layers)
     )
     state = [H, C] if kind == "LSTMCell" else [H]
     for training in (False, True):
-        found, wanted = (cell(X, state, training=training) for cell in (ours, stock))
-        for one, other in zip(keras.tree.flatten(found), keras.tree.flatten(wanted), strict=True):
-            np.testing.assert_allclose(array(one), array(other), atol=2e-6)
+        assert_close(ours(X, state, training=training), stock(X, state, training=training))
 
 
 @pytest.mark.parametrize("kind", ["GRUCell", "SimpleRNNCell"])
-def test_zoneout_of_others_is_of_h(kind):
-    plain, cell = (randomized(getattr(_cells, kind)(UNITS, zoneout_h=rate)) for rate in (0.0, 0.25))
-    candidate, wanted = array(plain(X, [H])[0]), None
-    wanted = 0.25 * H + 0.75 * candidate
-    np.testing.assert_allclose(array(cell(X, [H])[0]), wanted, atol=2e-6)
-    kept = RANDOM.random(H.shape) < 0.5
-    found = cell(X, [H], training=True, kept=[keras.ops.convert_to_tensor(kept)])[0]
-    np.testing.assert_allclose(array(found), np.where(kept, H, candidate), atol=2e-6)
+def test_other_cells_have_zoneout_of_h(kind):
+    plain = random_cell(getattr(_cells, kind)(UNITS))
+    cell = random_cell(getattr(_cells, kind)(UNITS, zoneout_h=0.25))
+    candidate = to_numpy(plain(X, [H])[0])
+    assert_close(cell(X, [H])[0], 0.25 * H + 0.75 * candidate)
+    keeps_h = RANDOM.random(H.shape) < 0.5
+    h = cell(X, [H], training=True, kept=[keras.ops.convert_to_tensor(keeps_h)])[0]
+    assert_close(h, np.where(keeps_h, H, candidate))
 
 
-def test_in_training_numbers_stay_or_are_new():
-    cell = randomized(_cells.LSTMCell(UNITS, zoneout_h=0.5, zoneout_c=0.5))
-    kept = [RANDOM.random(H.shape) < 0.5 for _ in range(2)]
-    flags = [keras.ops.convert_to_tensor(one) for one in kept]
+def test_in_training_each_number_is_old_or_new():
+    cell = random_cell(_cells.LSTMCell(UNITS, zoneout_h=0.5, zoneout_c=0.5))
+    keeps_h = RANDOM.random(H.shape) < 0.5
+    keeps_c = RANDOM.random(H.shape) < 0.5
+    flags = [keras.ops.convert_to_tensor(keeps) for keeps in (keeps_h, keeps_c)]
     _, (h, c) = cell(X, [H, C], training=True, kept=flags)
     cell.zoneout_h = cell.zoneout_c = 0.0
-    new = lstm(cell, X, H, C)[1]
-    np.testing.assert_allclose(array(c), np.where(kept[1], C, new), atol=2e-6)
-    np.testing.assert_array_equal(array(h)[kept[0]], H[kept[0]])
-    assert not np.isclose(array(h), H)[~kept[0]].any()
+    _, new_c = lstm(cell, X, H, C)
+    assert_close(c, np.where(keeps_c, C, new_c))
+    np.testing.assert_array_equal(to_numpy(h)[keeps_h], H[keeps_h])
+    assert not np.isclose(to_numpy(h), H)[~keeps_h].any()
 
 
 def test_a_cell_that_is_trained_by_itself_cannot_draw():
-    cell = randomized(_cells.GRUCell(UNITS, zoneout_h=0.5))
-    with pytest.raises(ArgumentError, match=r"zoneout_h must be 0\.0.*Build it with seqkeras"):
+    cell = random_cell(_cells.GRUCell(UNITS, zoneout_h=0.5))
+    with pytest.raises(ArgumentError, match=r"zoneout_h must be 0\.0.*Only the layers of seqkeras"):
         cell(X, [H], training=True)
 
 
-def test_zoneout_keeps_as_many_as_its_rate_says():
+def test_zoneout_keeps_the_fraction_of_its_rate():
     layer = layers.LSTM(64, zoneout_h=0.3, zoneout_c=0.6, return_state=True, seed=1)
-    x, state = np.ones((64, 1, 2), "float32"), [np.full((64, 64), 9.0, "float32")] * 2
+    x = np.ones((64, 1, 2), "float32")
+    state = [np.full((64, 64), 9.0, "float32")] * 2
     _, h, c = layer(x, initial_state=state, training=True)
-    assert abs((array(h) == 9).mean() - 0.3) < 0.03
-    assert abs((array(c) == 9).mean() - 0.6) < 0.03
+    assert abs((to_numpy(h) == 9).mean() - 0.3) < 0.03
+    assert abs((to_numpy(c) == 9).mean() - 0.6) < 0.03
     again = layer(x, initial_state=state, training=True)[1]
-    assert (array(again) != array(h)).any()
+    assert (to_numpy(again) != to_numpy(h)).any()
 
 
 VARIANTS = [
@@ -137,7 +132,7 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize(("kind", "options"), VARIANTS, ids=str)
-def test_a_variant_goes_on_from_batch_to_batch(kind, options):
+def test_a_variant_continues_from_batch_to_batch(kind, options):
     model = keras.Sequential(
         [
             keras.Input((None, FEATURES)),
@@ -145,12 +140,12 @@ def test_a_variant_goes_on_from_batch_to_batch(kind, options):
             keras.layers.Dense(FEATURES),
         ]
     )
-    randomized(model.layers[0])
+    random_cell(model.layers[0])
     x = RANDOM.normal(size=(2, 6, FEATURES)).astype("float32")
     stateful = states.as_stateful(model, 2)
-    chunks = [array(stateful(x[:, :4])), array(stateful(x[:, 4:]))]
-    np.testing.assert_allclose(np.concatenate(chunks, 1), array(model(x)), atol=2e-6)
-    np.testing.assert_allclose(array(states.as_stateless(stateful)(x)), array(model(x)), atol=2e-6)
+    chunks = [to_numpy(stateful(x[:, :4])), to_numpy(stateful(x[:, 4:]))]
+    assert_close(np.concatenate(chunks, 1), model(x))
+    assert_close(states.as_stateless(stateful)(x), model(x))
 
 
 @pytest.mark.parametrize(("kind", "options"), VARIANTS, ids=str)
@@ -158,10 +153,10 @@ def test_a_variant_rolls_out_as_a_growing_sequence(kind, options):
     model = keras.Sequential(
         [keras.Input((None, FEATURES)), kind(UNITS, **options), keras.layers.Dense(FEATURES)]
     )
-    randomized(model.layers[0])
+    random_cell(model.layers[0])
     x = RANDOM.normal(size=(2, 3, FEATURES)).astype("float32")
-    found = array(stepwise.rollout(model, x, 3))
+    outputs = to_numpy(stepwise.rollout(model, x, 3))
     for step in range(3):
-        y = array(model(x))
-        np.testing.assert_allclose(found[:, step], y, atol=5e-6)
+        y = to_numpy(model(x))
+        np.testing.assert_allclose(outputs[:, step], y, atol=5e-6)
         x = np.concatenate([x, y[:, None]], 1)

@@ -1,4 +1,4 @@
-"""Keras' own tests of its recurrent layers, with ours in their place."""
+"""Keras' own tests of its recurrent layers, with our layers in their place."""
 
 import importlib
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.backends
 
 @keras.saving.register_keras_serializable(package="seqkeras_tests")
 class RNN(layers.RNN):
-    """Ours; Keras leaves a trace of `*arguments` in an object, and its tests compare objects."""
+    """Our RNN without `*arguments`, which Keras records in the objects that its tests compare."""
 
     def __init__(self, cell, **options):
         super().__init__(cell, **options)
@@ -29,23 +29,23 @@ MODULES = ("lstm", "gru", "simple_rnn", "rnn", "stacked_rnn_cells", "bidirection
 
 
 @pytest.fixture(autouse=True)
-def in_their_place(monkeypatch):
+def our_layers(monkeypatch):
     for name, ours in NAMES.items():
         monkeypatch.setattr(keras.src.layers, name, ours)
 
 
 def _tests():
-    """Classes of tests like Keras', that pytest finds here, where the layers are replaced."""
+    """Yield copies of the test classes of Keras that pytest finds here, with our layers."""
     for name in MODULES:
         module = importlib.import_module(f"keras.src.layers.rnn.{name}_test")
         for kind in vars(module).values():
-            own = isinstance(kind, type) and kind.__module__ == module.__name__
-            if own and any(test.startswith("test") for test in dir(kind)):
+            is_own = isinstance(kind, type) and kind.__module__ == module.__name__
+            if is_own and any(test.startswith("test") for test in dir(kind)):
                 yield f"Test{kind.__name__}", kind
 
 
 def _run_layer_test(self, layer, *arguments, **options):
-    """With cells that are in no kernel, compiling the training takes up to minutes."""
+    """Skip the training of cells that no kernel knows: compiling it takes up to minutes."""
     if keras.backend.backend() != "torch" and issubclass(layer, layers.RNN):
         options |= {"run_training_check": False, "run_mixed_precision_check": False}
     super(type(self), self).run_layer_test(layer, *arguments, **options)

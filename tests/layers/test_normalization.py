@@ -1,4 +1,4 @@
-"""Normalisation of windows, and its inverse on forecasts."""
+"""Normalization of windows, and its inverse on forecasts."""
 
 import keras
 import numpy as np
@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from helpers.models import to_numpy
 from seqkeras.errors import ArgumentError
 from seqkeras.layers import NORMALIZATIONS, ReversibleNormalization, center_and_scale
 
@@ -14,12 +15,8 @@ RANDOM = np.random.default_rng(3)
 every_kind = pytest.mark.parametrize("kind", NORMALIZATIONS)
 
 
-def numpy(x):
-    return keras.ops.convert_to_numpy(x)
-
-
 def weighted(kind, channels, **options):
-    """A layer whose affine weights are not those of the start."""
+    """Return a layer whose affine weights are not the initial ones."""
     layer = ReversibleNormalization(kind, affine=True, **options)
     layer.build((None, None, channels))
     layer.set_weights([RANDOM.normal(size=channels) for _ in range(2)])
@@ -40,18 +37,18 @@ def weighted(kind, channels, **options):
 def test_windows_come_back_as_they_were(kind, x, affine):
     layer = weighted(kind, x.shape[-1]) if affine else ReversibleNormalization(kind)
     normal, statistics = layer(x)
-    assert np.isfinite(numpy(normal)).all()
+    assert np.isfinite(to_numpy(normal)).all()
     np.testing.assert_allclose(
-        numpy(layer(normal, statistics=statistics)), x, atol=2e-5 * (1 + np.abs(x).max())
+        to_numpy(layer(normal, statistics=statistics)), x, atol=2e-5 * (1 + np.abs(x).max())
     )
 
 
-def test_what_each_kind_makes_of_a_window():
+def test_how_each_kind_normalizes_a_window():
     x = np.array([[2.0, 4.0, -6.0]])[..., None]
     deviation = np.sqrt(x.var() + 1e-5)
     expected = {"none": x, "last": x + 6, "mean_scale": x / 4, "revin": x / deviation}
     for kind, normal in expected.items():
-        np.testing.assert_allclose(numpy(ReversibleNormalization(kind)(x)[0]), normal, rtol=1e-6)
+        np.testing.assert_allclose(to_numpy(ReversibleNormalization(kind)(x)[0]), normal, rtol=1e-6)
 
 
 @every_kind
@@ -59,29 +56,29 @@ def test_what_each_kind_makes_of_a_window():
 def test_constant_windows_are_safe(kind, value):
     layer = ReversibleNormalization(kind)
     normal, statistics = layer(np.full((1, 4, 1), value))
-    assert np.isfinite(numpy(normal)).all()
-    assert (numpy(statistics)[:, 1] > 0).all()
+    assert np.isfinite(to_numpy(normal)).all()
+    assert (to_numpy(statistics)[:, 1] > 0).all()
 
 
 @every_kind
-def test_all_shapes_of_a_forecast_get_the_numbers_of_their_channel(kind):
+def test_every_shape_of_a_forecast_gets_the_statistics_of_its_channel(kind):
     layer = weighted(kind, 2)
     _, statistics = layer(RANDOM.normal(size=(3, 5, 2)))
     forecast = RANDOM.normal(size=(3, 4, 2))
-    undone = numpy(layer(forecast, statistics=statistics))
+    undone = to_numpy(layer(forecast, statistics=statistics))
     many = np.repeat(forecast[..., None], 3, axis=-1)
     np.testing.assert_allclose(
-        numpy(layer(many, statistics=statistics)), np.repeat(undone[..., None], 3, axis=-1)
+        to_numpy(layer(many, statistics=statistics)), np.repeat(undone[..., None], 3, axis=-1)
     )
 
 
 @every_kind
-def test_several_numbers_of_one_channel_are_undone_alike(kind):
+def test_several_outputs_of_one_channel_are_undone_alike(kind):
     layer = weighted(kind, 1)
     _, statistics = layer(RANDOM.normal(size=(3, 5, 1)))
     forecast = RANDOM.normal(size=(3, 4))
-    undone = numpy(layer(forecast, statistics=statistics))
-    both = numpy(layer(np.stack([forecast, forecast], -1), statistics=statistics))
+    undone = to_numpy(layer(forecast, statistics=statistics))
+    both = to_numpy(layer(np.stack([forecast, forecast], -1), statistics=statistics))
     np.testing.assert_allclose(both, np.stack([undone, undone], -1))
 
 
@@ -89,13 +86,13 @@ def test_several_numbers_of_one_channel_are_undone_alike(kind):
 def test_a_forecast_of_other_channels_is_refused(shape):
     layer = ReversibleNormalization("last")
     _, statistics = layer(np.ones((2, 4, 2)))
-    with pytest.raises(ArgumentError, match="The statistics are of 2 channels"):
+    with pytest.raises(ArgumentError, match="The statistics have 2 channel"):
         layer(np.ones(shape), statistics=statistics)
 
 
 @every_kind
 @pytest.mark.parametrize("channels", [(), (2,)])
-def test_masked_values_are_not_looked_at(kind, channels):
+def test_masked_values_are_ignored(kind, channels):
     x = RANDOM.normal(size=(2, 6, 2)).astype("float32")
     mask = np.ones((2, 6, *channels), bool)
     mask[:, [1, 5]] = False
@@ -104,13 +101,13 @@ def test_masked_values_are_not_looked_at(kind, channels):
     _, expected = layer(np.delete(x, [1, 5], axis=1))
     hidden = np.where(full, x, np.nan).astype("float32")
     _, statistics = layer(hidden, mask=mask)
-    np.testing.assert_allclose(numpy(statistics), numpy(expected), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(to_numpy(statistics), to_numpy(expected), rtol=1e-5, atol=1e-6)
 
 
 @every_kind
 def test_a_window_without_a_value_that_counts_is_safe(kind):
     _, statistics = ReversibleNormalization(kind)(np.ones((1, 4, 1)), mask=np.zeros((1, 4), bool))
-    center, scale = numpy(statistics)[0, :, 0]
+    center, scale = to_numpy(statistics)[0, :, 0]
     assert center == 0
     assert scale > 0
 
@@ -123,23 +120,23 @@ def test_a_functional_model_with_it_is_saved_and_loaded(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     window = RANDOM.normal(size=(3, 6, 2))
-    np.testing.assert_allclose(numpy(loaded(window)), numpy(model(window)), rtol=1e-6)
+    np.testing.assert_allclose(to_numpy(loaded(window)), to_numpy(model(window)), rtol=1e-6)
     assert loaded.layers[1].get_config()["epsilon"] == 1e-3
 
 
 @pytest.mark.backends
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
-def test_statistics_keep_their_digits_under_mixed_precision(dtype):
+def test_statistics_are_exact_under_mixed_precision(dtype):
     layer = ReversibleNormalization("last", dtype=dtype)
     x = (100_000 + np.arange(6.0)).reshape(1, 6, 1)
     normal, statistics = layer(x)
     assert dtype.endswith(keras.backend.standardize_dtype(normal.dtype))
     undone = layer(normal, statistics=statistics)
     assert keras.backend.standardize_dtype(undone.dtype) == "float32"
-    np.testing.assert_array_equal(numpy(undone), x)
+    np.testing.assert_array_equal(to_numpy(undone), x)
 
 
-def test_a_kind_that_is_not_there_is_refused():
+def test_unknown_kinds_are_refused():
     with pytest.raises(ArgumentError, match="kind must be one of 'none', 'last'"):
         ReversibleNormalization("latest")
     with pytest.raises(ArgumentError, match="epsilon must be a finite number > 0"):

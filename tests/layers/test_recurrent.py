@@ -1,9 +1,10 @@
-"""Our LSTM, GRU and SimpleRNN in the place of those of Keras."""
+"""Our LSTM, GRU and SimpleRNN in place of those of Keras."""
 
 import keras
 import numpy as np
 import pytest
 
+from helpers.models import assert_close, built, randomized, to_numpy
 from seqkeras import kernels, layers
 from seqkeras.errors import ArgumentError
 
@@ -28,38 +29,24 @@ every_variant = pytest.mark.parametrize(("kind", "options"), VARIANTS)
 X = np.random.default_rng(0).normal(size=(6, 5, 3)).astype("float32")
 
 
-def array(tensor):
-    return keras.ops.convert_to_numpy(tensor)
+def random_layer(layer):
+    return randomized(built(layer, X.shape))
 
 
-def same(found, wanted):
-    np.testing.assert_allclose(array(found), array(wanted), atol=2e-6)
-
-
-def randomized(layer):
-    layer.build(X.shape)
-    rng = np.random.default_rng(0)
-    layer.set_weights([rng.normal(0, 0.5, one.shape) for one in layer.get_weights()])
-    return layer
-
-
-# ---- in the place of Keras' own -----------------------------------------------------------------
+# ---- in place of those of Keras -----------------------------------------------------------------
 
 
 @every_kind
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_weights_are_those_of_keras_by_name_path_and_shape(kind, use_bias):
-    found, wanted = (
-        built(made(4, use_bias=use_bias, name="memory")).weights for made in PAIRS[kind]
+    actual, expected = (
+        [
+            (weight.name, weight.path, weight.shape)
+            for weight in built(made(4, use_bias=use_bias, name="memory"), X.shape).weights
+        ]
+        for made in PAIRS[kind]
     )
-    assert [(one.name, one.path, one.shape) for one in found] == [
-        (one.name, one.path, one.shape) for one in wanted
-    ]
-
-
-def built(layer):
-    layer.build(X.shape)
-    return layer
+    assert actual == expected
 
 
 @backends
@@ -71,11 +58,11 @@ def test_weights_go_from_keras_to_ours_and_back(kind, tmp_path):
     )
     stock.save_weights(tmp_path / "stock.weights.h5")
     ours.load_weights(tmp_path / "stock.weights.h5")
-    same(ours(X), stock(X))
-    ours.set_weights([one + 0.1 for one in ours.get_weights()])
+    assert_close(ours(X), stock(X))
+    ours.set_weights([weight + 0.1 for weight in ours.get_weights()])
     ours.save_weights(tmp_path / "ours.weights.h5")
     stock.load_weights(tmp_path / "ours.weights.h5")
-    same(ours(X), stock(X))
+    assert_close(ours(X), stock(X))
 
 
 @every_kind
@@ -83,15 +70,15 @@ def test_the_same_seed_gives_the_weights_of_keras(kind):
     weights = []
     for which in (0, 1):
         keras.utils.set_random_seed(3)
-        # What is made after it, too: a layer that draws more numbers would shift the others.
+        # And those of the next layer: a layer that draws more numbers would change them.
         both = [PAIRS[kind][which](4), keras.layers.Dense(2)]
-        weights.append([one for layer in both for one in built(layer).get_weights()])
-    for one, other in zip(*weights, strict=True):
-        np.testing.assert_array_equal(one, other)
+        weights.append([weight for layer in both for weight in built(layer, X.shape).get_weights()])
+    for actual, expected in zip(*weights, strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 @every_kind
-def test_the_config_is_that_of_keras_where_nothing_else_is_asked_for(kind):
+def test_without_options_of_ours_the_config_is_that_of_keras(kind):
     ours, stock = (made(4, name="memory").get_config() for made in PAIRS[kind])
     assert ours == stock
     same_layer = PAIRS[kind][0].from_config(stock)
@@ -99,7 +86,7 @@ def test_the_config_is_that_of_keras_where_nothing_else_is_asked_for(kind):
 
 
 @pytest.mark.parametrize("implementation", [5, -1, True, None, "fast", 1.0])
-def test_what_is_no_implementation_is_refused(implementation):
+def test_what_is_not_an_implementation_is_refused(implementation):
     with pytest.raises(ArgumentError, match="implementation must be one of 'auto', 'scan'"):
         layers.GRU(4, implementation=implementation)
 
@@ -111,10 +98,10 @@ def test_numbers_of_keras_2_are_orders_of_products(kind, implementation):
         with pytest.raises(ValueError, match="implementation"):
             PAIRS[kind][1](4, implementation=implementation)
         return
-    layer = randomized(PAIRS[kind][0](4, implementation=implementation))
+    layer = random_layer(PAIRS[kind][0](4, implementation=implementation))
     assert layer.implementation == "auto"
     assert layer.cell.implementation == implementation
-    same(layer(X), randomized(PAIRS[kind][0](4))(X))
+    assert_close(layer(X), random_layer(PAIRS[kind][0](4))(X))
 
 
 @pytest.mark.parametrize("wrong", ["fastest", "aten", None, 1.5])
@@ -126,7 +113,7 @@ def test_an_unknown_implementation_is_refused(wrong):
 
 
 @backends
-def test_functions_that_no_file_can_hold_are_taken():
+def test_functions_that_cannot_be_serialized_are_accepted():
     layer = layers.GRU(
         4,
         activation=lambda x: keras.ops.tanh(x),
@@ -145,7 +132,7 @@ def test_functions_that_no_file_can_hold_are_taken():
     ("kind", "options"),
     [*VARIANTS, *((kind, {"implementation": "scan"}) for kind in PAIRS), ("LSTM", {})],
 )
-def test_what_was_asked_for_is_kept(kind, options, tmp_path):
+def test_files_and_clones_keep_the_options(kind, options, tmp_path):
     model = keras.Sequential(
         [
             keras.Input((None, 3)),
@@ -155,27 +142,25 @@ def test_what_was_asked_for_is_kept(kind, options, tmp_path):
         ]
     )
     model.save(tmp_path / "model.keras")
-    loaded, cloned = (
-        keras.models.load_model(tmp_path / "model.keras"),
-        keras.models.clone_model(model),
-    )
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    cloned = keras.models.clone_model(model)
     cloned.set_weights(model.get_weights())
-    for other in (loaded, cloned):
-        copies = [other.layers[0], other.layers[1].forward_layer, other.layers[1].backward_layer]
-        for copy in copies:
+    for model_copy in (loaded, cloned):
+        first, both = model_copy.layers[:2]
+        for copy in (first, both.forward_layer, both.backward_layer):
             assert type(copy) is PAIRS[kind][0]
             config = copy.get_config()
             assert {name: config.get(name) for name in options} == options
             assert copy.implementation == options.get("implementation", "auto")
-        same(other(X), model(X))
+        assert_close(model_copy(X), model(X))
 
 
 @every_kind
-def test_a_model_of_keras_loads_as_ours_where_it_is_told(kind, tmp_path):
+def test_a_model_of_keras_loads_as_ours_with_custom_objects(kind, tmp_path):
     stock = keras.Sequential([keras.Input((None, 3)), PAIRS[kind][1](4)])
     stock.save(tmp_path / "model.keras")
     ours = keras.models.load_model(tmp_path / "model.keras", custom_objects={kind: PAIRS[kind][0]})
-    same(ours(X), stock(X))
+    assert_close(ours(X), stock(X))
 
 
 # ---- within other layers ------------------------------------------------------------------------
@@ -189,31 +174,31 @@ def test_both_directions(kind):
         for made in PAIRS[kind]
     )
     mask = np.arange(5) < np.arange(6)[:, None]
-    randomized(stock)
-    built(ours)
+    random_layer(stock)
+    built(ours, X.shape)
     ours.set_weights(stock.get_weights())
     with kernels.counting() as chosen:
-        found = ours(X, mask=mask)
+        outputs = ours(X, mask=mask)
     assert sum(chosen.values()) == 2
-    for one, other in zip(found, stock(X, mask=mask), strict=True):
-        same(one, other)
+    assert_close(list(outputs), list(stock(X, mask=mask)))
 
 
 @backends
 @every_variant
 def test_both_directions_of_a_variant_are_two_layers(kind, options):
     made = PAIRS[kind][0]
-    both = randomized(keras.layers.Bidirectional(made(4, return_sequences=True, **options)))
+    both = random_layer(keras.layers.Bidirectional(made(4, return_sequences=True, **options)))
     forward, backward = (made(4, return_sequences=True, **options) for _ in range(2))
     half = len(both.weights) // 2
-    built(forward).set_weights(both.get_weights()[:half])
-    built(backward).set_weights(both.get_weights()[half:])
-    wanted = np.concatenate([array(forward(X)), array(backward(X[:, ::-1]))[:, ::-1]], -1)
-    same(both(X), wanted)
+    built(forward, X.shape).set_weights(both.get_weights()[:half])
+    built(backward, X.shape).set_weights(both.get_weights()[half:])
+    backward_outputs = to_numpy(backward(X[:, ::-1]))[:, ::-1]
+    expected = np.concatenate([to_numpy(forward(X)), backward_outputs], -1)
+    assert_close(both(X), expected)
 
 
 @every_kind
-def test_in_each_timestep_of_another_sequence_and_stacked(kind):
+def test_within_time_distributed_and_stacked(kind):
     ours, stock = (
         keras.Sequential(
             [
@@ -225,31 +210,33 @@ def test_in_each_timestep_of_another_sequence_and_stacked(kind):
         )
         for made in PAIRS[kind]
     )
-    stock.set_weights([one + 0.05 for one in stock.get_weights()])
+    stock.set_weights([weight + 0.05 for weight in stock.get_weights()])
     ours.set_weights(stock.get_weights())
     x = X.reshape(3, 2, 5, 3)
-    same(ours(x), stock(x))
+    assert_close(ours(x), stock(x))
 
 
 @backends
 @every_kind
-def test_a_state_of_one_row_is_that_of_every_row(kind):
-    """Such as one that is learned; also where the graph does not know how many rows there are."""
-    layer = randomized(PAIRS[kind][0](4))
+def test_a_state_with_one_row_is_used_for_every_row(kind):
+    """Such as a learned one; also in a graph that does not know its number of rows."""
+    layer = random_layer(PAIRS[kind][0](4))
     state = [np.full((1, 4), 0.5, "float32") for _ in keras.tree.flatten(layer.cell.state_size)]
-    wanted = layer(X, initial_state=[np.repeat(one, len(X), axis=0) for one in state])
-    same(layer(X, initial_state=state), wanted)
+    expected = layer(X, initial_state=[np.repeat(part, len(X), axis=0) for part in state])
+    assert_close(layer(X, initial_state=state), expected)
     inputs = keras.Input((None, 3))
     model = keras.Model(inputs, layer(inputs, initial_state=list(map(keras.ops.array, state))))
-    same(model.predict(X, verbose=0), wanted)
+    assert_close(model.predict(X, verbose=0), expected)
 
 
 @backends
 @every_kind
-def test_other_features_than_those_it_was_built_for_are_refused(kind):
-    layer = randomized(PAIRS[kind][0](4, name="memory"))
-    words = "sequences must be of 3 features. Got: .*2 features'. Layer 'memory' was built"
-    with pytest.raises(ArgumentError, match=words):
+def test_another_number_of_features_is_refused(kind):
+    layer = random_layer(PAIRS[kind][0](4, name="memory"))
+    message = (
+        "sequences must be an array with 3 features. Got: .*2 features'. Layer 'memory' was built"
+    )
+    with pytest.raises(ArgumentError, match=message):
         layer(X[..., :2])
 
 
@@ -266,14 +253,15 @@ def test_masks_of_an_embedding_reach_every_layer():
         )
         for made in PAIRS["LSTM"]
     )
-    words = np.array([[0, 0, 3, 4], [1, 2, 0, 0], [5, 0, 6, 0], [0, 0, 0, 0]])
-    stock(words), ours(words)
+    tokens = np.array([[0, 0, 3, 4], [1, 2, 0, 0], [5, 0, 6, 0], [0, 0, 0, 0]])
+    for model in (stock, ours):
+        model.build(tokens.shape)
     ours.set_weights(stock.get_weights())
-    same(ours(words), stock(words))
+    assert_close(ours(tokens), stock(tokens))
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras looks there alone")
-def test_with_a_gpu_xla_gets_the_layers_that_cudnn_does_not(monkeypatch):
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow has it")
+def test_with_a_gpu_xla_compiles_the_layers_that_cudnn_cannot_run(monkeypatch):
     assert layers.LSTM(4).supports_jit
     monkeypatch.setattr(kernels, "here", lambda: kernels.Runtime("tensorflow", "cuda"))
     assert not layers.LSTM(4).supports_jit
@@ -301,18 +289,19 @@ def test_a_variant_trains(kind, options):
 @backends
 @every_variant
 def test_a_variant_is_not_the_layer_of_keras(kind, options):
-    plain, variant = (randomized(PAIRS[kind][0](4, **more)) for more in ({}, options))
-    assert not np.allclose(array(plain(X)), array(variant(X)), atol=1e-3)
+    plain = random_layer(PAIRS[kind][0](4))
+    variant = random_layer(PAIRS[kind][0](4, **options))
+    assert not np.allclose(to_numpy(plain(X)), to_numpy(variant(X)), atol=1e-3)
 
 
-def test_a_variant_of_nothing_is_the_layer_of_keras():
+def test_without_variants_the_cell_is_that_of_keras():
     layer = layers.LSTM(4, zoneout_h=0.0, zoneout_c=0, peephole=False, normalization=False)
     assert type(layer.cell) is keras.layers.LSTMCell
     assert layer.get_config().keys() == keras.layers.LSTM(4).get_config().keys()
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"zoneout_h": 1.0}, r"zoneout_h must be a number in \[0, 1\)"),
         ({"zoneout_c": -0.1}, r"zoneout_c must be a number in \[0, 1\)"),
@@ -322,6 +311,6 @@ def test_a_variant_of_nothing_is_the_layer_of_keras():
         ({"peephole": True, "normalization": True}, "peephole must be False where normalization"),
     ],
 )
-def test_wrong_variants_are_refused(options, words):
-    with pytest.raises(ArgumentError, match=words):
+def test_wrong_variants_are_refused(options, message):
+    with pytest.raises(ArgumentError, match=message):
         layers.LSTM(4, **options)

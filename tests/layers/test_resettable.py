@@ -476,7 +476,7 @@ def test_without_stateful_the_layer_is_the_keras_layer(kind):
 @pytest.mark.backends
 @every_kind
 def test_flags_without_a_kept_state_are_refused(kind):
-    with pytest.raises(ArgumentError, match="reset must be left away where stateful=False"):
+    with pytest.raises(ArgumentError, match="reset must be omitted where stateful=False"):
         ours(kind)(X, reset=np.ones((ROWS, 1), bool))
 
 

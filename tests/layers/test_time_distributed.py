@@ -1,9 +1,10 @@
-"""TimeDistributed over chunks of several lengths, against the layer within on each timestep."""
+"""TimeDistributed over chunks of several lengths, against the inner layer on each timestep."""
 
 import keras
 import numpy as np
 import pytest
 
+from helpers.models import to_numpy
 from seqkeras import layers
 
 L = keras.layers
@@ -20,20 +21,19 @@ ROWS, LENGTH = 2, 7
         (lambda: keras.Sequential([L.Dense(2), L.Dropout(0.5)]), (3,)),
     ],
 )
-def test_each_timestep_is_given_to_the_layer_within(make, shape):
+def test_the_inner_layer_reads_each_timestep(make, shape):
     inner = make()
     x = keras.Input((None, *shape))
     model = keras.Model(x, layers.TimeDistributed(inner)(x))
     values = np.random.default_rng(0).normal(size=(ROWS, LENGTH, *shape)).astype("float32")
-    expected = np.stack(
-        [keras.ops.convert_to_numpy(inner(values[:, step])) for step in range(LENGTH)], axis=1
-    )
-    for end in (3, 4, LENGTH):  # with the second, TensorFlow forgets the number
-        got = model.predict_on_batch(values[:, :end])
-        np.testing.assert_allclose(got, expected[:, :end], atol=1e-5)
+    expected = np.stack([to_numpy(inner(values[:, step])) for step in range(LENGTH)], axis=1)
+    # From the second length on, the graph of TensorFlow has no number of timesteps.
+    for end in (3, 4, LENGTH):
+        outputs = model.predict_on_batch(values[:, :end])
+        np.testing.assert_allclose(outputs, expected[:, :end], atol=1e-5)
 
 
-def test_masks_of_each_timestep_go_with_it():
+def test_masks_within_a_timestep_reach_the_inner_layer():
     words = keras.Input((None, 4), dtype="int32")
     embedded = L.Embedding(5, 3, mask_zero=True)(words)
     inner = L.GRU(2)
@@ -42,10 +42,10 @@ def test_masks_of_each_timestep_go_with_it():
     values[:, :, 2:] = 0
     whole = model.predict_on_batch(values[:, :3])
     for end in (4, LENGTH):
-        got = model.predict_on_batch(values[:, :end])
-        np.testing.assert_allclose(got[:, :3], whole, atol=1e-5)
+        outputs = model.predict_on_batch(values[:, :end])
+        np.testing.assert_allclose(outputs[:, :3], whole, atol=1e-5)
     short = inner(model.layers[1](values[:, 0, :2]))
-    np.testing.assert_allclose(whole[:, 0], keras.ops.convert_to_numpy(short), atol=1e-5)
+    np.testing.assert_allclose(whole[:, 0], to_numpy(short), atol=1e-5)
 
 
 def test_it_comes_back_from_a_file(tmp_path):

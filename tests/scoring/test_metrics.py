@@ -1,4 +1,4 @@
-"""Metrics against independent formulas and published numbers."""
+"""Tests of metrics against independent formulas and published numbers."""
 
 import numpy as np
 import pytest
@@ -121,7 +121,7 @@ def test_scores_are_those_of_the_textbook(name):
 @given(pairs)
 def test_mae_and_rmse_agree_with_scikit_learn(pair):
     actual, forecast = pair
-    flat = actual.ravel(), forecast.ravel()
+    flat = (actual.ravel(), forecast.ravel())
     assert mae(actual, forecast) == pytest.approx(sklearn.metrics.mean_absolute_error(*flat))
     expected = sklearn.metrics.root_mean_squared_error(*flat)
     assert rmse(actual, forecast) == pytest.approx(expected)
@@ -197,14 +197,14 @@ def test_mase_and_smape_do_not_depend_on_the_unit(factor):
     assert smape(ACTUAL * factor, forecast * factor) == pytest.approx(smape(ACTUAL, forecast))
 
 
-def test_coverage_counts_the_borders_as_inside():
+def test_coverage_counts_the_bounds_as_inside():
     assert coverage([1.0, 2.0, 3.0, 4.0], [1.0, 0.0, 4.0, 0.0], [5.0, 2.0, 5.0, 3.9]) == 0.5
 
 
 def test_coverage_of_a_normal_sample_is_the_level():
     sample = np.random.default_rng(0).normal(size=(100, 100))
-    borders = np.full_like(sample, 1.2816)
-    assert coverage(sample, -borders, borders) == pytest.approx(0.8, abs=0.01)
+    bounds = np.full_like(sample, 1.2816)
+    assert coverage(sample, -bounds, bounds) == pytest.approx(0.8, abs=0.01)
 
 
 def test_nan_is_not_hidden():
@@ -225,7 +225,7 @@ def test_whole_numbers_do_not_overflow(metric):
     ("actual", "forecast", "shapes"),
     [
         ([1.0, 2.0], [1.0], ["(2,)", "(1,)"]),
-        # Broadcasting would score every pair of rows: a mean over numbers that do not belong.
+        # Broadcasting would score every pair of rows, also those that do not belong together.
         ([[1.0], [2.0]], [1.0, 2.0], ["(2, 1)", "(2,)"]),
         ([], [], ["(0,)", "not empty"]),
     ],
@@ -246,11 +246,11 @@ def test_shapes_that_differ_are_refused(metric, actual, forecast, shapes):
         ([1.0, 2.0], 0, "season_length must be an integer >= 1. Got: season_length=0"),
     ],
 )
-def test_mase_refuses_a_history_that_gives_no_scale(history, season, message):
+def test_mase_refuses_a_history_without_a_scale(history, season, message):
     with pytest.raises(ArgumentError, match=message):
         mase([1.0], [1.0], history=history, season_length=season)
 
 
-def test_coverage_refuses_borders_of_another_shape():
+def test_coverage_refuses_bounds_of_another_shape():
     with pytest.raises(ArgumentError, match=r"shape of actual, \(2,\)"):
         coverage([1.0, 2.0], [0.0, 0.0], [3.0])

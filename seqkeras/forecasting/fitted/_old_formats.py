@@ -21,7 +21,10 @@ NEWEST = 3
 MAX_HEADER_BYTES = 2**24
 
 #: Flat parameters of the formats, by the object that holds them now.
-_TRAINING = ("epochs", "patience", "batch_size", "learning_rate", "validation", "progress")
+_TRAINING = (
+    "epochs", "patience", "batch_size", "learning_rate", "validation", "teacher_forcing",
+    "progress",
+)  # fmt: skip
 _NETWORK = ("units", "cell", "normalization")
 
 
@@ -113,16 +116,14 @@ def _add_adaptive_intervals(header: dict[str, Any], arrays: dict[str, Array]) ->
 
 
 def _nested_params(flat: dict[str, Any]) -> dict[str, Any]:
-    training = {name: flat[name] for name in _TRAINING}
-    training["teacher_forcing"] = flat.get("teacher_forcing", 1.0)
-    network = {"architecture": flat["model"]} | {name: flat[name] for name in _NETWORK}
+    network = {name: flat[name] for name in _NETWORK if name in flat}
     return {
         "horizon": flat["horizon"],
         "lookback": flat["lookback"],
         "season_length": flat["season_length"],
-        "network": network,
+        "network": network | {"architecture": flat["model"]},
         "likelihood": flat.get("head"),
         "intervals": {"levels": flat["levels"], "method": flat["intervals"]},
-        "training": training,
+        "training": {name: flat[name] for name in _TRAINING if name in flat},
         "seed": flat["seed"],
     }

@@ -262,14 +262,21 @@ def _restore(
 def _restore_logs(best_epochs: list[int], arrays: dict[str, Array]) -> tuple[TrainingLog, ...]:
     if not best_epochs:
         raise ValueError("it has no training log")
+
+    def numbers(log: int, name: str) -> tuple[float, ...]:
+        array = arrays[_log_name(log, name)]
+        if array.dtype.kind != "f" or array.ndim != 1:
+            raise ValueError(f"its {name} is {array.dtype} {array.shape}")
+        return tuple(array.tolist())
+
     return tuple(
         TrainingLog(
-            loss=tuple(arrays[_log_name(number, "loss")].tolist()),
-            val_loss=tuple(arrays[_log_name(number, "val_loss")].tolist()),
+            loss=numbers(log, "loss"),
+            val_loss=numbers(log, "val_loss"),
             best_epoch=check_integer("best_epoch", best_epoch, minimum=0),
-            learning_rate=tuple(arrays[_log_name(number, "learning_rate")].tolist()),
+            learning_rate=numbers(log, "learning_rate"),
         )
-        for number, best_epoch in enumerate(best_epochs)
+        for log, best_epoch in enumerate(best_epochs)
     )
 
 

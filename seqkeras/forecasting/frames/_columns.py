@@ -126,7 +126,7 @@ class ColumnNames:
 
     @property
     def with_id(self) -> "ColumnNames":
-        """Return the names with the default column of ids where there is none."""
+        """Return these names, with the default column of ids instead of None."""
         return replace(self, id=self.id or DEFAULT_ID)
 
     def within(self, df: pd.DataFrame) -> "ColumnNames":

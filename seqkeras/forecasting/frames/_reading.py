@@ -33,7 +33,7 @@ def read_panel(df: Any, columns: Columns | None = None) -> Panel:
     columns = columns or Columns()
     frame, shape = to_long(df, columns.names)
     names = columns.names.within(frame)
-    covariates = Covariates(columns.past, columns.future, columns.static)
+    covariates = Covariates(tuple(columns.past), tuple(columns.future), tuple(columns.static))
     _check_covariates(frame, covariates, shape)
     rows = Rows.of(frame, names, covariates.columns, columns.freq, columns.missing)
     rows = rows.filled(columns.fill)
@@ -55,7 +55,7 @@ def read_alike(df: Any, fitted: Panel, *, missing: str, fill: str, whole: bool =
 
     Raises:
         ArgumentError: a column is missing.
-        DataError: as for `read_panel`; or the timestamps are of another kind.
+        DataError: as for `read_panel`; or the kind of timestamps differs.
     """
     check_one_of("fill", fill, FILLS)
     frame, shape = to_long(df, fitted.columns.with_id)

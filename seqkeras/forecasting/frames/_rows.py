@@ -36,7 +36,7 @@ class Rows:
         times: `(rows,)`, the timestamps.
         calendar: which timestamps follow each other.
         targets: `(rows,)`, NaN where they are missing.
-        covariates: their columns, row for row; without columns if there are none.
+        covariates: the columns of covariates, row for row, which may be no columns.
     """
 
     names: ColumnNames

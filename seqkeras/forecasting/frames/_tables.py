@@ -21,7 +21,7 @@ def read_file(path: str | Path, *, time_col: str, id_col: str | None = None) -> 
         id_col: its column of series ids, if it has one.
 
     Raises:
-        ArgumentError: the file is of another kind, or has no such time column.
+        ArgumentError: the file is neither csv nor parquet, or lacks the time column.
         DataError: the file is empty, damaged or not what its name says, or its time column cannot
             be read as timestamps.
         OSError: the file does not exist or cannot be opened.

@@ -122,13 +122,13 @@ def build_network(
         network = _call(model, sizes)
     steps = check_network(network, sizes)
     if steps < sizes.horizon and sizes.past:
-        got = (
+        actual = (
             f"a network of {steps} steps, whose outputs are fed back, for a horizon of "
             f"{sizes.horizon}"
         )
         fix = "Pass them as future_covariates, or use a network that forecasts the whole horizon."
         expected = "one that does not need past_covariates of the horizon"
-        raise bad_argument("model", got, expected, fix)
+        raise bad_argument("model", actual, expected, fix)
     return keras.models.clone_model(network) if network is model else network
 
 

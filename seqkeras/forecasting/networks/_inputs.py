@@ -203,14 +203,15 @@ class NetworkInputs:
             ahead["future"] = known.rows.values[:, -columns.future_width :]
         if read_targets:
             ahead["targets"] = target.values
-        static = {"static": known.static, "categories": known.categories}
+        about: dict[str, Array] = {"static": known.static, "categories": known.categories}
+        about = {name: part for name, part in about.items() if part.shape[-1]}
         return Windows(
             target if only_targets else self._rows(columns, target, known),
             WindowSpec(lookback, horizon=steps),
             targets=None if only_targets else self._targets(target),
             future={name: GroupedArray(part, target.indptr) for name, part in ahead.items()}
             or None,
-            static={name: part for name, part in static.items() if part.shape[-1]} or None,
+            static=about or None,
             missing="mask" if self.masked else "raise",
             transform=self.reader.read_batch,
             **options,
@@ -228,9 +229,10 @@ class NetworkInputs:
             DataError: targets are missing, and the network was trained without missing targets.
         """
         if panel.has_missing and not self.masked:
+            missing = int(np.isnan(panel.values.values).sum())
             raise DataError(
-                "Targets must not be missing, because the forecaster was fitted on series without "
-                "missing targets, and its network does not know them. Fill them in, or fit on "
+                "The series must have no missing targets, because the forecaster was fitted on "
+                f"series without missing targets. Got: {missing} of them. Fill them in, or fit on "
                 "series with missing targets."
             )
         target = scaler.transform(panel.values).values.reshape(len(panel.ids), -1)

@@ -32,7 +32,7 @@ class BatchPredictor(Protocol):
 
     @property
     def output_shape(self) -> Any:
-        """The shape of the output, `(None, steps)` or `(None, steps, outputs)`."""
+        """Return the shape of the output, `(None, steps)` or `(None, steps, outputs)`."""
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for a batch of windows, an array or a dict of arrays."""
@@ -129,22 +129,25 @@ def roll_forward(
     Returns:
         `(batch, horizon)`.
     """
-    context = as_dict(inputs)
     steps = network.output_shape[1]
-    windows = context["inputs"]
+    windows = as_dict(inputs)["inputs"]
     forecasts: list[Array] = []
     for first in range(0, horizon, steps):
-        part = {**context, "inputs": windows}
-        ahead = None
-        if "future" in context:
-            ahead = context["future"][:, steps_ahead(first, steps, horizon)]
-            part["future"] = ahead
-        outputs = predict_batches(network, part if isinstance(inputs, dict) else windows)
-        values = to_values(outputs)
+        part = _steps_of(inputs, first, steps, horizon)
+        if first:
+            part = {**part, "inputs": windows} if isinstance(part, dict) else windows
+        values = to_values(predict_batches(network, part))
         forecasts.append(values)
         if first + steps < horizon:
-            windows = _moved_on(windows, values, ahead)
+            windows = _moved_on(windows, values, as_dict(part).get("future"))
     return np.concatenate(forecasts, axis=1)[:, :horizon]
+
+
+def _steps_of(inputs: Any, first: int, steps: int, horizon: int) -> Any:
+    """Return the inputs with the future covariates of only `steps` steps of the horizon."""
+    if not isinstance(inputs, dict) or "future" not in inputs:
+        return inputs
+    return {**inputs, "future": inputs["future"][:, steps_ahead(first, steps, horizon)]}
 
 
 def _moved_on(windows: Array, values: Array, ahead: Array | None) -> Array:
@@ -167,7 +170,8 @@ def look_ahead(
         point = roll_forward(network, inputs, horizon).astype(np.float64)
         return NetworkForecast(point, np.ones_like(point), np.ones_like(point))
     if network.output_shape[1] >= horizon:
-        outputs = predict_batches(network, inputs)[:, :horizon]
+        part = _steps_of(inputs, 0, network.output_shape[1], horizon)
+        outputs = predict_batches(network, part)[:, :horizon]
         quantiles = likelihood.quantiles(outputs, _PROBABILITIES)
     else:
         parts = split_rows(inputs, _MOST_ROWS // PATHS)

@@ -5,12 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Columns, Forecaster, audit_leaks
+from seqkeras.forecasting import Columns, audit_leaks
 from seqkeras.forecasting.evaluation._audit import _changed, _learned
 from seqkeras.forecasting.frames._reading import read_panel
 
-quick = functools.partial(Forecaster, lookback=10, units=3, epochs=2, seed=0, progress=False)
+quick = functools.partial(flat_forecaster, lookback=10, units=3, epochs=2, seed=0, progress=False)
 
 
 def test_nothing_leaks_in_a_plain_forecaster(panel):
@@ -103,7 +104,7 @@ def test_intervals_that_follow_newer_rows_are_no_leak(one):
 
 
 def test_how_wide_intervals_of_each_series_are_is_looked_at(one):
-    fitted = quick(1, epochs=1, levels=(50,), intervals="per_series").fit(one)
+    fitted = quick(1, epochs=1, levels=(50,), method="per_series").fit(one)
     before = _learned(fitted, fitted)["intervals"][0]
     wider = replace(fitted.intervals_, factor=2 * fitted.intervals_.factor)
     fitted.intervals_ = wider

@@ -9,13 +9,13 @@ import pytest
 
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
-from seqkeras.forecasting import Columns, Forecaster, backtest, evaluate_holdout, insample
-from seqkeras.forecasting.evaluation._backtest import Schedule
+from seqkeras.forecasting import Columns, backtest, evaluate_holdout, insample
+from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.scoring import mae, mase
 from seqkeras.windows import GroupedArray
 
 quick = functools.partial(
-    Forecaster, lookback=10, units=3, epochs=1, batch_size=64, seed=0, progress=False
+    flat_forecaster, lookback=10, units=3, epochs=1, batch_size=64, seed=0, progress=False
 )
 #: Nothing held out inside a fit: half the time.
 bare = functools.partial(quick, validation=0, levels=())
@@ -64,8 +64,10 @@ def test_the_frame_says_what_came_beside_each_forecast(small, once):
         assert rows.cutoff.unique().tolist() == cutoffs
         assert (rows.day > rows.cutoff).all()
     assert frame.dtypes[["shop", "cutoff", "day"]].tolist() == [
-        small.dtypes["shop"], small.dtypes["day"], small.dtypes["day"],
-    ]  # fmt: skip
+        small.dtypes["shop"],
+        small.dtypes["day"],
+        small.dtypes["day"],
+    ]
 
 
 def test_one_fit_forecasts_what_predict_would_from_each_origin(small, once):
@@ -127,7 +129,7 @@ def test_folds_in_processes_give_what_folds_here_give(small):
         return many_to_one(features, timesteps=lookback, outputs=horizon, units=2)
 
     given = bare(4, architecture=own_builder, units=None)
-    options = {"windows": 2, "refit": True, **NAMES}
+    options = {"windows": 2, "refit": True, "columns": NAMES}
     here = backtest(given, small, **options)
     there = backtest(given, small, n_jobs=2, **options)
     pd.testing.assert_frame_equal(here.frame, there.frame, rtol=1e-4)
@@ -138,8 +140,10 @@ def test_a_gap_leaves_the_first_steps_out(small):
     ahead = (gapped.frame.day - gapped.frame.cutoff).dt.days
     assert ahead.tolist() == [2, 3, 4] * 4
     assert not gapped.frame.duplicated(["shop", "day"]).any()
-    naive = [mae(r.sold, [small[(small["shop"] == n) & (small.day == c)].sold.iloc[0]] * 3)
-             for (n, c), r in gapped.frame.groupby(["shop", "cutoff"])]  # fmt: skip
+    naive = [
+        mae(r.sold, [small[(small["shop"] == n) & (small.day == c)].sold.iloc[0]] * 3)
+        for (n, c), r in gapped.frame.groupby(["shop", "cutoff"])
+    ]
     assert gapped.scores.loc["naive", "MAE"] == pytest.approx(np.mean(naive))
 
 
@@ -170,12 +174,19 @@ def test_cutoffs_and_stamps_are_those_of_the_frame(stamps, one):
 
 def test_series_that_are_too_short_are_named_or_skipped_with_a_word(small):
     short = pd.concat([small, small[small["shop"] == "north"].head(11).assign(shop="new")])
-    with pytest.raises(DataError, match=r"'new' has 11 rows and must have 13 \(1 \+ 12 to hold"):
+    with pytest.raises(
+        DataError, match=r"'new' must have 13 rows \(1 \+ 12 to hold out\)\. Got: 11"
+    ):
         backtest(bare(4), short, windows=3, columns=NAMES)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         longer = pd.concat([small, small[small["shop"] == "north"].head(20).assign(shop="new")])
-        found = backtest(bare(4, short_series="skip"), pd.concat([longer, short[short["shop"] == "new"].assign(shop="newer")]), windows=3, columns=NAMES)  # fmt: skip
+        found = backtest(
+            bare(4),
+            pd.concat([longer, short[short["shop"] == "new"].assign(shop="newer")]),
+            windows=3,
+            columns=replace(NAMES, short_series="skip"),
+        )
     words = [str(one.message) for one in told if one.category is SkippedSeriesWarning]
     assert len(words) == 2
     assert "1 of 4 series are too short" in words[0]
@@ -266,7 +277,7 @@ def test_what_is_missing_behind_the_cutoff_alone_is_refused_before_the_training(
         place = small.index[small.shop == "south"][-back]
         return small.assign(sold=small.sold.mask(small.index == place))
 
-    options = {"windows": 3, "step": 2, **NAMES}
+    options = {"windows": 3, "step": 2, "columns": NAMES}
     with pytest.raises(DataError, match=r"Series 'south' has a missing target behind the cutoff"):
         backtest(bare(4, architecture=never, units=None), without(6), **options)
     # Not read by any origin, or seen by the fit.

@@ -67,7 +67,16 @@ def fitted():
             df = shops()
             if model in MASKED:
                 df.loc[[5, 60, 100], "y"] = np.nan
-            forecaster = flat_forecaster(HORIZON, architecture=model, lookback=LOOKBACK, units=3, epochs=1, seed=0, progress=False, **options)  # fmt: skip
+            forecaster = flat_forecaster(
+                HORIZON,
+                architecture=model,
+                lookback=LOOKBACK,
+                units=3,
+                epochs=1,
+                seed=0,
+                progress=False,
+                **options,
+            )
             found[model] = forecaster.fit(df, columns=columns), columns
         return found[model]
 
@@ -363,7 +372,16 @@ def test_a_network_that_fails_while_intervals_follow_leaves_the_state_as_it_was(
 
 def test_an_ensemble_is_fed_as_well():
     df = shops()
-    forecaster = flat_forecaster(HORIZON, architecture=["multi_output", "segment_rnn"], lookback=LOOKBACK, units=3, epochs=1, levels=(80,), seed=0, progress=False).fit(df)  # fmt: skip
+    forecaster = flat_forecaster(
+        HORIZON,
+        architecture=["multi_output", "segment_rnn"],
+        lookback=LOOKBACK,
+        units=3,
+        epochs=1,
+        levels=(80,),
+        seed=0,
+        progress=False,
+    ).fit(df)
     steps = [(IDS, [4.0, 40.0, 400.0]), (("west",), [480.0]), (("east",), [5.0])]
     fed(copy.copy(forecaster), forecaster.stepper(), {}, steps)
 

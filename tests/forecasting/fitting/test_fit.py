@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import DataError
 from seqkeras.forecasting.fitting import _fit
-from seqkeras.forecasting.fitting._fit import _falling, known_targets
+from seqkeras.forecasting.fitting._fit import falling_rates
+from seqkeras.forecasting.fitting._split import known_targets
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.training import ScheduledSampling
 from seqkeras.training._early_stopping import TrainingLog, train
@@ -53,7 +54,7 @@ def test_held_out_rows_without_any_target_judge_nothing(one, model, levels):
 @given(st.lists(st.floats(1e-4, 1e-2), min_size=1, max_size=40), st.data())
 def test_the_second_training_is_half_as_long_and_ends_in_small_steps(rates, data):
     best = data.draw(st.integers(0, len(rates)))
-    falling = _falling(TrainingLog((), (), best, tuple(rates)))
+    falling = falling_rates(TrainingLog((), (), best, tuple(rates)))
     assert len(falling) == (best + 1) // 2
     if best:
         np.testing.assert_allclose(-np.diff((*falling, 0)), rates[best - 1] / (len(falling) + 1))

@@ -49,15 +49,18 @@ def test_the_target_may_have_the_name_of_a_forecast():
 
 
 def test_names_are_checked_against_a_frame(one):
-    assert ColumnNames.within(one, Columns()) == ColumnNames(None, "ds", "y")
+    assert Columns().names.within(one) == ColumnNames(None, "ds", "y")
     shops = one.assign(shop=1)
-    assert ColumnNames.within(shops, Columns(id="shop")).id == "shop"
+    assert Columns(id="shop").names.within(shops).id == "shop"
     with pytest.raises(ArgumentError, match=r"Columns\(id=\.\.\.\) must be a column of df"):
-        ColumnNames.within(one, Columns(id="shop"))
+        Columns(id="shop").names.within(one)
     with pytest.raises(DataError, match="df must have rows"):
-        ColumnNames.within(one.head(0), Columns())
+        Columns().names.within(one.head(0))
 
 
 def test_messages_name_a_series_by_its_id(one):
-    assert ColumnNames("shop", "ds", "y").name(7) == "Series 7"
-    assert ColumnNames(None, "ds", "y").name(0) == "The series"
+    names = ColumnNames("shop", "ds", "y")
+    assert (names.name(7), names.label("a")) == ("Series 7", "series 'a'")
+    single = ColumnNames(None, "ds", "y")
+    assert (single.name(0), single.label(0)) == ("The series", "the series")
+    assert single.with_id.id == "unique_id"

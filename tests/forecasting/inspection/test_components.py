@@ -64,9 +64,18 @@ def test_the_components_add_up_to_the_forecast(case):
     fitted, known = case
     frame = components(fitted, future=known).frame
     assert frame.columns.tolist() == [
-        "shop", "ds", "yhat", "seasonal naive", "network",
-        "load", "price", "promo", "kind", "size", "calendar_day_of_week",
-    ]  # fmt: skip
+        "shop",
+        "ds",
+        "yhat",
+        "seasonal naive",
+        "network",
+        "load",
+        "price",
+        "promo",
+        "kind",
+        "size",
+        "calendar_day_of_week",
+    ]
     np.testing.assert_allclose(frame.iloc[:, 3:].sum(axis=1), frame.yhat, rtol=1e-12)
     expected = fitted.predict(future=known)
     pd.testing.assert_frame_equal(frame.iloc[:, :3], expected, rtol=1e-5)

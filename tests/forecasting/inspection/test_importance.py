@@ -9,7 +9,7 @@ import pytest
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, NotFittedError
 from seqkeras.forecasting import Columns, Forecaster, insample, permutation_importance
-from seqkeras.forecasting.networks._features import covariate_parts, target_part
+from seqkeras.forecasting.networks._features import covariate_columns, target_columns
 
 COLUMNS = Columns(
     past=["load"], future=["price", "promo"], static=["kind", "size"], calendar=["day_of_week"]
@@ -38,7 +38,7 @@ def shops(rows=60, count=3):
     return pd.concat(frames)
 
 
-def fit(df, architecture="multi_output", **columns):
+def fit(df, model="multi_output", **columns):
     forecaster = flat_forecaster(
         HORIZON,
         architecture=model,
@@ -82,8 +82,14 @@ def test_the_only_feature_that_is_read_is_found(fitted, name):
     found = permutation_importance(reads_only(fitted, PICKS[name]), shops(), windows=60, repeats=2)
     frame = found.frame
     assert frame.feature.unique().tolist() == [
-        "y", "load", "price", "promo", "kind", "size", "calendar_day_of_week",
-    ]  # fmt: skip
+        "y",
+        "load",
+        "price",
+        "promo",
+        "kind",
+        "size",
+        "calendar_day_of_week",
+    ]
     moved = frame[(frame.importance != 0) | (frame.spread != 0)]
     assert moved.feature.unique().tolist() == [name]
 
@@ -162,7 +168,7 @@ def test_the_error_is_that_of_the_forecasts():
     assert permutation_importance(fitted, df).error == pytest.approx(errors.mean(), rel=1e-5)
     with pytest.raises(DataError, match=r"must hold two windows with targets\. Got: 1\."):
         permutation_importance(fitted, df[df.unique_id == "shop 1"].tail(LOOKBACK + HORIZON))
-    with pytest.raises(DataError, match=r"has 10 rows and must have 11 \(lookback 8 \+ horizon 3"):
+    with pytest.raises(DataError, match=r"must have 11 rows \(lookback 8 \+ horizon 3\)\. Got: 10"):
         permutation_importance(fitted, df.tail(10))
 
 
@@ -170,10 +176,10 @@ def test_parts_stand_side_by_side(fitted):
     """Whatever a feature of the calendar is wide: holidays are one number."""
     known = replace(fitted.panel_.covariates, calendar=("holidays:DE", "day_of_week"))
     panel = replace(fitted.panel_, covariates=known)
-    parts = [target_part(panel, masked=True), *covariate_parts(panel, masked=True)]
+    parts = [target_columns(panel, masked=True), *covariate_columns(panel, masked=True)]
     assert [part.name for part in parts[-2:]] == ["calendar_holidays:DE", "calendar_day_of_week"]
     for name, width in [("inputs", 10), ("future", 7), ("static", 1), ("categories", 1)]:
-        places = [part.places[name] for part in parts if name in part.places]
+        places = [part.columns[name] for part in parts if name in part.columns]
         columns = [number for place in places for number in range(width)[place]]
         assert sorted(columns) == list(range(width))
 

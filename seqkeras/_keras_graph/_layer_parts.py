@@ -1,0 +1,18 @@
+"""What Keras keeps within a layer: inner layers, calls, random generators."""
+
+from typing import Any
+
+
+def all_layers(layer: Any) -> list[Any]:
+    """Return a layer, or model, and every layer within it."""
+    return list(layer._flatten_layers())
+
+
+def calls_to(layer: Any) -> list[Any]:
+    """Return the arguments of every call of a layer in a graph, each with `args` and `kwargs`."""
+    return [node.arguments for node in layer._inbound_nodes]
+
+
+def random_states(layer: Any) -> list[Any]:
+    """Return the variables of the random generators of a layer, without those within it."""
+    return [generator.state for generator in layer._seed_generators]

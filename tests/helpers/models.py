@@ -1,0 +1,39 @@
+"""Models and arrays for tests, and comparisons of their outputs."""
+
+import keras
+import numpy as np
+
+
+def random_array(*shape, seed=1):
+    """Return normally distributed numbers, float32."""
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def to_numpy(tensor):
+    """Return a tensor of any backend as an array."""
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def sequential(*layers, shape, **options):
+    """Return a Sequential for inputs of this shape, without the batch axis."""
+    return keras.Sequential([keras.Input(shape), *layers], **options)
+
+
+def built(layer, shape):
+    """Build a layer for inputs of this shape, the batch axis included, and return it."""
+    layer.build(shape)
+    return layer
+
+
+def randomized(model, seed=0, scale=0.5):
+    """Set normally distributed weights in a built layer or model, and return it."""
+    random = np.random.default_rng(seed)
+    model.set_weights([random.normal(0, scale, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def assert_close(actual, expected, tolerance=2e-6):
+    """Compare tensors, or structures of them, number by number."""
+    pairs = zip(keras.tree.flatten(actual), keras.tree.flatten(expected), strict=True)
+    for actual_part, expected_part in pairs:
+        np.testing.assert_allclose(to_numpy(actual_part), to_numpy(expected_part), atol=tolerance)
