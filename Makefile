@@ -1,8 +1,8 @@
-# On a fresh machine with Python 3.11 or later, `make demo` and `make test` do all the set-up.
+# On a fresh machine with Python 3.11 or later, `make demo` and `make test` set up everything.
 PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
-# Tests run side by side; each of these takes about 2 GB.
+# Test processes that run in parallel; each takes about 2 GB.
 WORKERS ?= 2
 
 .PHONY: help demo test lint types layers docs unit test-backends native native-sanitize package clean venv-demo venv-dev
@@ -11,10 +11,10 @@ help:
 	@echo "make demo           forecast a real series and draw it"
 	@echo "make test           format, lint, types, layers, docs, tests, doctests, examples"
 	@echo "make test-backends  the tests that also run on JAX and PyTorch, on both"
-	@echo "make native         build the native kernels in place"
-	@echo "make native-sanitize  run the native kernels under sanitizers"
+	@echo "make native         build the native library in place"
+	@echo "make native-sanitize  run the native library under sanitizers"
 	@echo "make package        build the wheel and the sdist, install and import each"
-	@echo "make clean          remove .venv and what was built"
+	@echo "make clean          remove .venv and build outputs"
 
 demo: venv-demo
 	@$(BIN)/seqkeras demo
@@ -37,12 +37,12 @@ docs: venv-dev
 unit: venv-dev
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=10
 
-# JAX spends most of the time of a test compiling: so quickly, and once for all processes.
+# JAX spends most of the time of a test on compilation: make it quick, and share it in a cache.
 JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=0 \
 	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
-# The release of PyTorch that the suite is run with; any from 2.6 on is meant to work.
+# The release of PyTorch that the tests run with; any from 2.6 on should work.
 test-backends: venv-dev
 	@$(PYTHON) .ci/venv.py backends ".[jax]" torch==2.13.0
 	$(JAX) $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m backends tests

@@ -1,7 +1,7 @@
-"""Builds the native kernels where there is a C++ compiler, and goes on without them elsewhere.
+"""Build the native library if there is a C++ compiler, and continue without it otherwise.
 
-All else about the package is in pyproject.toml. With SEQKERAS_BUILD_NATIVE=0 the kernels are left
-out; with SEQKERAS_BUILD_NATIVE=1 a build without them is an error.
+Everything else about the package is in pyproject.toml. SEQKERAS_BUILD_NATIVE=0 omits the library;
+with SEQKERAS_BUILD_NATIVE=1, a build without it is an error.
 """
 
 import os
@@ -18,41 +18,42 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 # isort: split
-# A part of setuptools, there once setuptools is imported.
+# A part of setuptools, only available after its import.
 from distutils.ccompiler import new_compiler
 from distutils.sysconfig import customize_compiler
 
-# The library of the kernels, which is also a module of Python, and the operations of TensorFlow,
-# which TensorFlow loads: they use the first, and are built without TensorFlow.
-KERNELS, TENSORFLOW = "seqkeras.native._core", "seqkeras.native._tensorflow"
+# The native library, which is also a module of Python; and the operations of TensorFlow, a library
+# that TensorFlow loads. The operations call the native library, and are built without TensorFlow.
+CORE = "seqkeras.native._core"
+TENSORFLOW = "seqkeras.native._tensorflow"
 SOURCES = Path("seqkeras/native/src")
 FLAGS = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti"]
 FLAGS += ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi"]
-# What the compiler's own libraries define is taken in and hidden: the file runs where they are
-# older, and no other library of the process, with another C++ runtime, can meet it.
+# The compiler's runtime libraries are linked statically and hidden: the file then runs on machines
+# where they are older, and cannot clash with other libraries of the process and their C++ runtime.
 LINK = ["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-pthread", "-ldl", "-s"]
 LINK = [] if sys.platform == "darwin" else LINK
 
-# Instruction sets, the best first: floats in a vector, and the compiler's flags for it.
+# Instruction sets, best first: the floats in a vector, and the compiler's flags.
 AVX512 = ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mavx2", "-mfma"]
 X86 = {"avx512": (16, AVX512), "avx2": (8, ["-mavx2", "-mfma"]), "sse2": (4, [])}
 ARM = {"neon": (4, [])}
 GENERIC = {"generic": (4, [])}
-# A source, the folder of its object, flags and macros.
+# A source, the folder of its object file, flags and macros.
 Job: TypeAlias = tuple[str, str, list[str], list[tuple[str, str]]]
 ISAS = {"x86_64": X86, "amd64": X86, "aarch64": ARM, "arm64": ARM}
 
 
 def isas() -> dict[str, tuple[int, list[str]]]:
-    """The instruction sets of the machine that is built for."""
+    """Return the instruction sets of the target machine."""
     if os.environ.get("ARCHFLAGS", "").count("-arch") > 1:  # several machines in one file
         return GENERIC
     target = sysconfig.get_platform().rpartition("-")[2]
     return ISAS.get(target.lower()) or ISAS.get(platform.machine().lower()) or GENERIC
 
 
-def kernel_jobs() -> list[Job]:
-    """What the library of the kernels is made of."""
+def core_jobs() -> list[Job]:
+    """Return the compiler jobs of the native library."""
     macros = [("SQK_ISAS", " ".join(f"X({isa})" for isa in isas()))]
     jobs = [(name, name, [], macros) for name in ("api", "memory", "pool", "door", "xla")]
     for isa, (lanes, flags) in isas().items():
@@ -60,14 +61,13 @@ def kernel_jobs() -> list[Job]:
     return jobs
 
 
-class BuildKernels(build_ext):
-    """Compiles `isa.cpp` once for each instruction set, all else once, and links each library."""
+class BuildNative(build_ext):
+    """Compiles `isa.cpp` once for each instruction set, other sources once, and links."""
 
     def build_extension(self, extension: Extension) -> None:
-        """Called by setuptools, for each library."""
-        jobs = (
-            kernel_jobs() if extension.name == KERNELS else [("tensorflow", "tensorflow", [], [])]
-        )
+        """Build one library; setuptools calls this."""
+        tensorflow_jobs: list[Job] = [("tensorflow", "tensorflow", [], [])]
+        jobs = core_jobs() if extension.name == CORE else tensorflow_jobs
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = [path for paths in pool.map(self.compile, jobs) for path in paths]
         self.compiler.link_shared_object(
@@ -78,7 +78,7 @@ class BuildKernels(build_ext):
         )
 
     def compile(self, job: Job) -> list[str]:
-        """One call of the compiler; `folder` keeps objects of the same source apart."""
+        """Compile one source; the folder keeps several objects of one source apart."""
         source, folder, flags, macros = job
         return self.compiler.compile(
             [str(SOURCES / f"{source}.cpp")],
@@ -88,8 +88,8 @@ class BuildKernels(build_ext):
         )
 
 
-def trouble() -> str:
-    """Why no kernels can be compiled here, or an empty string."""
+def why_not() -> str:
+    """Return why the library cannot be built here, or an empty string."""
     if os.environ.get("SEQKERAS_BUILD_NATIVE") == "0":
         return "SEQKERAS_BUILD_NATIVE is 0"
     compiler = new_compiler()
@@ -104,29 +104,29 @@ def trouble() -> str:
         try:
             compiler.compile([str(source)], folder, include_dirs=include, extra_postargs=FLAGS)
         except (CCompilerError, ExecError, PlatformError) as error:
-            return f"no C++ compiler works here: {error}"
+            return f"there is no working C++ compiler: {error}"
     return ""
 
 
-def kernels() -> list[Extension]:
-    """The libraries where they can be built; else none, and one line in the log."""
-    reason = trouble()
+def extensions() -> list[Extension]:
+    """Return the libraries to build. If there are none, print the reason, or exit with it."""
+    reason = why_not()
     must = os.environ.get("SEQKERAS_BUILD_NATIVE") == "1"
     if reason and must:
         sys.exit(f"seqkeras: {reason}")
     if reason:
-        print(f"seqkeras: built without the native kernels, for {reason}", flush=True)
+        print(f"seqkeras: built without the native library: {reason}", flush=True)
         return []
     sources = sorted(str(path) for path in SOURCES.glob("*.cpp"))
     headers = sorted(str(path) for path in SOURCES.glob("*.h"))
     return [
         Extension(name, sources, depends=headers, py_limited_api=True, optional=not must)
-        for name in (KERNELS, TENSORFLOW)
+        for name in (CORE, TENSORFLOW)
     ]
 
 
 setup(
-    ext_modules=kernels(),
-    cmdclass={"build_ext": BuildKernels},
+    ext_modules=extensions(),
+    cmdclass={"build_ext": BuildNative},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

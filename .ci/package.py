@@ -1,4 +1,4 @@
-"""Builds the wheel and the sdist, installs each into an environment of its own, and uses it."""
+"""Build the wheel and the sdist, install each into a new environment, and use it."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# What a plain install, with NumPy alone, must be able to do and to say.
+# What an installation with only NumPy must be able to do.
 USE = """
 import sys
 import numpy as np
@@ -33,7 +33,7 @@ else:
     ones = [np.ones(shape, np.float32) for shape in [(1, 3, 2), (2, 20), (5, 20)]]
     run = native.forward(native.Layer("lstm", *ones[1:]), ones[0], training=True)
     assert run.y.shape == (1, 3, 5) and native.backward(run, dy=run.y)["x"].any()
-print("native kernels:", library.isa if library else reason)
+print("native library:", library.isa if library else reason)
 from importlib.util import find_spec
 assert (library is None) == (find_spec("seqkeras.native._tensorflow") is None)
 from importlib.resources import files
@@ -41,17 +41,19 @@ assert (files("seqkeras") / "py.typed").is_file()
 assert (files("seqkeras") / "forecasting/data/air_passengers.csv").is_file()
 
 from seqkeras import runtime
-program, known = runtime.load("pump.program"), np.load("pump.npz")
-state, answers = program.initial_state(2), []
-for x in known["x"].swapaxes(0, 1):
+program = runtime.load("pump.program")
+expected = np.load("pump.npz")
+state = program.initial_state(2)
+outputs = []
+for x in expected["x"].swapaxes(0, 1):
     y, state = program.step(x, program.unpack_state(program.pack_state(state)))
-    answers.append(y)
-assert abs(np.stack(answers, axis=1) - known["y"]).max() < 1e-5
+    outputs.append(y)
+assert abs(np.stack(outputs, axis=1) - expected["y"]).max() < 1e-5
 assert not {"keras", "tensorflow", "jax", "torch"} & set(sys.modules)
-print("seqkeras", seqkeras.__version__, "works with NumPy alone from", seqkeras.__file__)
+print("seqkeras", seqkeras.__version__, "works with only NumPy from", seqkeras.__file__)
 """
 
-# What the development environment leaves for it: a program, and what its model gives.
+# Run in the development environment: writes a program, and the outputs of its model.
 MAKE = """
 import numpy as np
 from seqkeras import many_to_many
@@ -65,8 +67,8 @@ np.savez("pump.npz", x=x, y=model.predict(x, verbose=0))
 
 
 def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> None:
-    every = {**os.environ, **environment}
-    subprocess.run([str(part) for part in command], check=True, cwd=cwd, env=every)
+    variables = {**os.environ, **environment}
+    subprocess.run([str(part) for part in command], check=True, cwd=cwd, env=variables)
 
 
 def main() -> None:
@@ -78,9 +80,9 @@ def main() -> None:
             environment = folder / f"venv-{file.suffix[1:]}"
             run(sys.executable, "-m", "venv", environment)
             pip = (environment / "bin/python", "-m", "pip", "install", "--quiet")
-            # The wheel was built from the sdist; installed as it is, that shall do without kernels.
+            # The wheel has the native library; installing the sdist must also work without it.
             run(*pip, "--disable-pip-version-check", file, SEQKERAS_BUILD_NATIVE="0")
-            # From another folder, so that the checkout itself is not what gets imported.
+            # Run in another folder, because Python would import the checkout here.
             run(environment / "bin/python", "-c", USE, cwd=folder)
 
 

@@ -1,8 +1,8 @@
-"""The compiled kernels on older releases of the backends: one binary is to serve them all.
+"""Test the fused kernel on older releases of the backends: one binary must work with all.
 
-python .ci/releases.py [NAME ...]    # an environment for each, in build/releases; gigabytes
+python .ci/releases.py [NAME ...]    # one environment each, in build/releases; gigabytes
 
-It is not part of .ci/run. The newest releases are what all other tests run with.
+It is not part of .ci/run. All other tests run with the newest releases.
 """
 
 import os
@@ -22,7 +22,7 @@ TESTS = ["tests/kernels/fused/test_bindings.py", "tests/layers/test_bidirectiona
 
 
 def check(name: str) -> bool:
-    """Makes the environment of a release, if it is not there, and runs the tests in it."""
+    """Create the environment of a release if it does not exist, and run the tests in it."""
     backend, packages = RELEASES[name]
     python = ROOT / "build" / "releases" / name / "bin" / "python"
     if not python.exists():
@@ -31,12 +31,12 @@ def check(name: str) -> bool:
     subprocess.run([*install, *packages, "pytest", "hypothesis", "tqdm"], check=True)
     print(name, flush=True)
     environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
-    # Warnings are errors for the newest releases alone.
+    # Warnings are only errors with the newest releases.
     command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default", *TESTS]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
 
 
 if __name__ == "__main__":
-    asked = sys.argv[1:] or list(RELEASES)
-    wrong = [name for name in asked if not check(name)]
-    sys.exit(f"wrong on {', '.join(wrong)}" if wrong else 0)
+    names = sys.argv[1:] or list(RELEASES)
+    failed = [name for name in names if not check(name)]
+    sys.exit(f"failed on {', '.join(failed)}" if failed else 0)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The native kernels under sanitizers: builds them with tests/native/sanitize.cpp, and runs that.
+# Build the native library with sanitizers and tests/native/sanitize.cpp, and run that.
 #     .ci/sanitize.sh [address,undefined | thread]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kind=${1:-address,undefined}
-command -v "${CXX:-g++}" >/dev/null || { echo "No C++ compiler: not checked"; exit 0; }
+command -v "${CXX:-g++}" >/dev/null || { echo "No C++ compiler: skipped"; exit 0; }
 folder=build/sanitize-${kind%%,*}
 sources=seqkeras/native/src
 flags="-std=c++17 -O1 -g -fsanitize=$kind -fno-sanitize-recover=all -ffp-contract=fast"

@@ -1,9 +1,9 @@
-"""Makes `.venv` and installs what a target needs into it, once, with one line of progress.
+"""Create `.venv` and install the requirements of a target, once, with one line of progress.
 
     python .ci/venv.py NAME REQUIREMENT [REQUIREMENT ...]
 
-NAME is remembered together with the requirements, pyproject.toml and what is compiled: a second
-call with the same does nothing. The full log is in `.venv/install-NAME.log`.
+NAME is stored with a fingerprint of the requirements, pyproject.toml and the sources to compile. A
+second call with the same fingerprint does nothing. The full log is in `.venv/install-NAME.log`.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ def main() -> None:
     if sys.version_info < OLDEST:
         have = ".".join(map(str, sys.version_info[:3]))
         sys.exit(f"seqkeras needs Python 3.11 or later. This is {have}: use make PYTHON=python3.11")
-    # The native kernels are compiled by an installation, so their sources count.
+    # An installation compiles the native library, so its sources count.
     sources = sorted((ROOT / "seqkeras/native/src").iterdir())
     files = [ROOT / "pyproject.toml", ROOT / "setup.py", *sources]
     state = "\n".join([*(file.read_text() for file in files), sys.version, *requirements])
@@ -39,17 +39,17 @@ def main() -> None:
 
 
 def make() -> None:
-    """Makes the environment, anew where it has no pip: its making was stopped halfway."""
+    """Create the environment, also if an interrupted run has left one without pip."""
     pip = [str(PYTHON), "-m", "pip", "--version"]
     if PYTHON.exists() and not subprocess.run(pip, capture_output=True, check=False).returncode:
         return
     command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
     if subprocess.run(command, check=False).returncode:
-        sys.exit("No virtual environment could be made; on Debian: apt install python3-venv")
+        sys.exit("Cannot create a virtual environment; on Debian: apt install python3-venv")
 
 
 def install(command: list[str], log: Path, what: str) -> None:
-    """Runs pip with its words in the log, and the time gone by on the screen."""
+    """Run pip with its output in the log, and the elapsed time on the screen."""
     start = time.monotonic()
     print(f"Installing {what} into .venv, once: a few minutes ", end="", flush=True)
     with log.open("w") as file:

@@ -1,4 +1,4 @@
-"""What benchmarks of recurrent layers share: shapes, times taken in turns, and PyTorch's layers."""
+"""Shared parts of the benchmarks of recurrent layers: shapes, timing, PyTorch's layers."""
 
 import random
 import statistics
@@ -13,7 +13,7 @@ SHAPES = [
     (16, 512, 8, 128),
     (1, 100, 8, 64),
 ]
-#: Of the matrices whose product is the floor: its rate is that of the machine.
+#: Side of the square matrices whose product gives the rate of the machine, for the floor.
 SIDE = 1024
 
 
@@ -24,13 +24,13 @@ def milliseconds(function, clock=time.perf_counter):
 
 
 def in_turns(functions, rounds, *, calls=1, clock=time.perf_counter):
-    """Milliseconds of each function; a busy moment of the machine meets all alike.
+    """Measure the milliseconds of each function, taking turns.
 
-    Each round has an order of its own: threads of PyTorch go on spinning after a call, at the cost
-    of whatever comes next.
+    So a busy moment of the machine affects all functions alike. Each round has a new random order,
+    because PyTorch's threads keep spinning after a call, which slows down the next function.
 
-    With more `calls` a turn is one that warms the caches, as the call before does in training, and
-    these, whose middle time counts.
+    With several `calls`, a turn is one call to warm the caches, like the previous call in training,
+    and then these calls, of which the median time counts.
     """
     for function in functions.values():
         function()
@@ -40,17 +40,18 @@ def in_turns(functions, rounds, *, calls=1, clock=time.perf_counter):
         for name, function in shuffled.sample(list(functions.items()), len(functions)):
             if calls > 1:
                 function()
-            taken = [milliseconds(function, clock) for _ in range(calls)]
-            times[name].append(statistics.median(taken))
+            turn = [milliseconds(function, clock) for _ in range(calls)]
+            times[name].append(statistics.median(turn))
     return times
 
 
 def torch_functions(torch, cell, x, dy, *, bidirectional=False):
-    """Forward, and forward and backward, of torch.nn.LSTM or GRU over arrays."""
+    """Return functions that run torch.nn.LSTM or GRU: forward, and forward with backward."""
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
     units = dy.shape[2] // (2 if bidirectional else 1)
     module = kind(x.shape[2], units, batch_first=True, bidirectional=bidirectional)
-    x, dy = torch.from_numpy(x), torch.from_numpy(dy)
+    x = torch.from_numpy(x)
+    dy = torch.from_numpy(dy)
     x_grad = x.clone().requires_grad_()
 
     def forward():

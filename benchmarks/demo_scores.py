@@ -1,9 +1,9 @@
-"""Errors on the held-out last year of the airline passengers, beside baselines.
+"""Errors on the held-out last year of the airline passengers, compared with baselines.
 
     python benchmarks/demo_scores.py [--seeds 5]
 
-ETS and Theta are those of statsmodels. ETS has an additive trend and multiplicative seasons, which
-is the textbook choice for this series and was made knowing it; seqkeras runs as it comes.
+ETS and Theta are from statsmodels. ETS has an additive trend and multiplicative seasons, the
+textbook choice for this series, made with knowledge of it; seqkeras runs with its defaults.
 """
 
 import argparse
@@ -14,14 +14,15 @@ import numpy as np
 from statsmodels.tsa.forecasting.theta import ThetaModel
 from statsmodels.tsa.holtwinters import ExponentialSmoothing
 
-from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
+from seqkeras.forecasting import Forecaster, Training, evaluate_holdout, load_air_passengers
 from seqkeras.scoring import mae, mase, rmse, smape
 
-HORIZON, SEASON = 12, 12
+HORIZON = 12
+SEASON = 12
 
 
 def statistical_forecasts(history):
-    """Forecasts of statsmodels from a series with its stamps."""
+    """Return the forecasts of statsmodels from a series with its timestamps."""
     ets = ExponentialSmoothing(history, trend="add", seasonal="mul", seasonal_periods=SEASON)
     theta = ThetaModel(history, period=SEASON)
     return {"ETS (A, M)": ets.fit().forecast(HORIZON), "Theta": theta.fit().forecast(HORIZON)}
@@ -47,17 +48,21 @@ def main() -> None:
 
     df = load_air_passengers()
     series = df.set_index("ds").y.asfreq("MS").astype(float)
-    history, actual = series[:-HORIZON], series[-HORIZON:].to_numpy()
+    history = series[:-HORIZON]
+    actual = series[-HORIZON:].to_numpy()
     print(f"{'':24}" + "".join(f"{name:>9}" for name in ("MAE", "RMSE", "sMAPE", "MASE")))
 
-    ours, seconds = [], []
+    ours = []
+    seconds = []
     for seed in seeds:
         start = time.perf_counter()
-        held_out = evaluate_holdout(Forecaster(HORIZON, seed=seed, progress=False), df)
+        held_out = evaluate_holdout(
+            Forecaster(HORIZON, training=Training(progress=False), seed=seed), df
+        )
         seconds.append(time.perf_counter() - start)
         ours.append(held_out.scores.loc["seqkeras", ["MAE", "RMSE", "sMAPE", "MASE"]].to_dict())
         show(f"seqkeras, seed {seed}", ours[-1])
-    median = {name: statistics.median(one[name] for one in ours) for name in ours[0]}
+    median = {name: statistics.median(run[name] for run in ours) for name in ours[0]}
     show("seqkeras, median", median)
     for name in ("seasonal naive", "naive"):
         show(name, held_out.scores.loc[name, ["MAE", "RMSE", "sMAPE", "MASE"]].to_dict())

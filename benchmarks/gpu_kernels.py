@@ -1,19 +1,18 @@
-"""LSTMs and GRUs on a GPU beside plain cuDNN and Keras: what cuDNN can run, and what it cannot.
+"""LSTMs and GRUs on a GPU compared with plain cuDNN and Keras, including what cuDNN cannot run.
 
 KERAS_BACKEND=torch python benchmarks/gpu_kernels.py [--cells lstm gru] [--rounds 50] [--tf32]
     [--shapes 0 1 2]
 KERAS_BACKEND=jax python benchmarks/gpu_kernels.py
-python benchmarks/gpu_kernels.py --interpret     # the checks alone, small, without a GPU
+python benchmarks/gpu_kernels.py --interpret     # only the checks, with small sizes, without a GPU
 
-For each cell, shape and kind of layer, a training step (forward, and gradients to the input and all
-weights), all in turns. `cudnn` is the plain layer by torch.nn.LSTM or GRU, or by
-jax.experimental.rnn, which all others are compared to; it has no GRU, and so JAX skips them.
-`triton` is only the kernel of seqkeras/kernels/triton/; `scan`, `cudnn layer` and `auto` are the
-layer of seqkeras with that implementation. All but what draws its own
-random numbers is compared with a loop in float64 on the CPU before it is timed, and what is wrong
-prints its error and no time.
-Medians in milliseconds; of the ratio to cudnn, which is taken round by round, the median and the
-quartiles.
+For each cell, shape and kind of layer, it measures a training step (forward, and gradients to the
+input and all weights), taking turns. `cudnn` is the plain layer of torch.nn.LSTM or GRU, or of
+jax.experimental.rnn, and the basis of all ratios; JAX has no GRU and skips it. `triton` is only the
+kernel of seqkeras/kernels/triton/; `scan`, `cudnn layer` and `auto` are the layer of seqkeras with
+that implementation. Before the measurement, everything that does not draw random numbers itself is
+compared with a loop in float64 on the CPU; if it is wrong, its error is printed in place of a time.
+Times are medians in milliseconds. The ratio to `cudnn` is computed in each round; its median and
+quartiles are printed.
 """
 
 import argparse
@@ -48,12 +47,12 @@ class Case(NamedTuple):
         return f"{self.cell:5}{tuple(self[1:])!s:20}"
 
 
-SHAPES = [*_turns.SHAPES[:-1], (64, 256, 64, 512)]  # a single row tells nothing of a GPU
+SHAPES = [*_turns.SHAPES[:-1], (64, 256, 64, 512)]  # a single row says nothing about a GPU
 SMALL = [(3, 4, 2, 20), (2, 3, 2, 70)]
-#: What Keras calls a cell here is this to a kernel.
+#: The kernels' name for each cell.
 CELLS = {"lstm": "lstm", "gru": "gru_reset_after"}
 RATE = 0.2
-#: Options of a layer for each kind; None where stock Keras has none.
+#: Options of a layer for each kind; None if stock Keras does not have it.
 KINDS = {
     "plain": {},
     "left mask": {},
@@ -64,7 +63,7 @@ KINDS = {
 
 
 def load(path):
-    """A file of the tests, for its reference in float64."""
+    """Import a file of the tests, for its reference in float64."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -72,7 +71,7 @@ def load(path):
 
 
 def left_mask(batch, timesteps):
-    """Rows of all lengths, at the end."""
+    """Make a mask for rows of random lengths, padded on the left."""
     lengths = np.random.default_rng(2).integers(1, timesteps + 1, batch)
     return np.arange(timesteps) >= timesteps - lengths[:, None]
 
@@ -86,24 +85,24 @@ def arrays(case):
     x = rng.normal(size=(batch, timesteps, features))
     bias = rng.normal(0, 0.3, (2, width) if case.cell == "gru" else width)
     dy = rng.normal(size=(batch, timesteps, units))
-    return [one.astype(np.float32) for one in (x, kernel, recurrent, bias, dy)]
+    return [array.astype(np.float32) for array in (x, kernel, recurrent, bias, dy)]
 
 
-def distance(found, right):
-    """The largest difference, in units of the largest value where that is above 1."""
+def distance(actual, expected):
+    """Return the largest difference, relative to the largest value of its array or to 1."""
     return max(
-        float(np.abs(one - other).max() / max(1, np.abs(other).max()))
-        for one, other in zip(found, right, strict=True)
+        float(np.abs(result - reference).max() / max(1, np.abs(reference).max()))
+        for result, reference in zip(actual, expected, strict=True)
     )
 
 
-# The kernel alone, in PyTorch.
+# The Triton kernel by itself, in PyTorch.
 
 
 def triton_call(torch, cases, kind, case, device):
     _, batch, timesteps, _, units = case
-    x, kernel, recurrent, bias, _ = (torch.tensor(one, device=device) for one in arrays(case))
-    values = dict.fromkeys(cases.Inputs._fields)
+    x, kernel, recurrent, bias, _ = (torch.tensor(value, device=device) for value in arrays(case))
+    values = dict.fromkeys(cases.FusedInputs._fields)
     values.update(x=x, kernel=kernel, recurrent_kernel=recurrent, bias=bias)
 
     def draw(rate, *sizes):
@@ -119,20 +118,21 @@ def triton_call(torch, cases, kind, case, device):
     elif kind == "zoneout":
         for what in ("h", "c") if case.cell == "lstm" else "h":
             values[f"zoneout_{what}_mask"] = draw(RATE, batch, timesteps, units)
-    return cases.static_of(CELLS[case.cell], **options), cases.Inputs(**values)
+    return cases.static_of(CELLS[case.cell], **options), cases.FusedInputs(**values)
 
 
 def triton_error(torch, cases, kind, case, device, runs=1):
-    """Of outputs and gradients, against a loop in float64 on the CPU.
+    """Return the error of outputs and gradients, against a loop in float64 on the CPU.
 
-    Infinite if a later run differs in any bit: then programs did not wait for one another.
+    It is infinite if a later run differs in any bit: then programs did not wait for one another.
     """
     static, inputs = triton_call(torch, cases, kind, case, device)
-    host = cases.Inputs(*(None if one is None else one.cpu() for one in inputs))
+    host = cases.FusedInputs(*(None if value is None else value.cpu() for value in inputs))
 
-    def flat(run, given, dtype):
-        parts, found = cases.gradients(run, static, given, dtype)
-        return [one.detach().cpu().double().numpy() for one in (*parts, *found.values())]
+    def flat(run, inputs, dtype):
+        outputs, gradients = cases.gradients(run, static, inputs, dtype)
+        tensors = (*outputs, *gradients.values())
+        return [tensor.detach().cpu().double().numpy() for tensor in tensors]
 
     first, *others = (flat(cases.run, inputs, torch.float32) for _ in range(runs))
     same = all(np.array_equal(*pair) for again in others for pair in zip(first, again, strict=True))
@@ -141,7 +141,7 @@ def triton_error(torch, cases, kind, case, device, runs=1):
 
 def triton_step(torch, cases, kind, case, dy):
     static, inputs = triton_call(torch, cases, kind, case, dy.device)
-    leaves = [one.requires_grad_() for one in inputs[:4]]
+    leaves = [tensor.requires_grad_() for tensor in inputs[:4]]
 
     def step():
         torch.autograd.grad(cases.run(static, inputs).y, leaves, dy)
@@ -153,23 +153,23 @@ def triton_step(torch, cases, kind, case, dy):
 
 
 def layers_of(cell, kind):
-    """Those of Keras and ours: name to a class and its options."""
+    """Return layers of Keras and ours by name, each as a class and its options."""
     import keras
 
     from seqkeras import layers
 
     ours, stock = (getattr(module, cell.upper()) for module in (layers, keras.layers))
     options = KINDS[kind]
-    found = {}
+    choices = {}
     if options is not None:
-        found["keras"] = (stock, options)
+        choices["keras"] = (stock, options)
     zoneout = {"zoneout_h": RATE, **({"zoneout_c": RATE} if cell == "lstm" else {})}
     extra = zoneout if options is None else options
-    found["scan"] = (ours, {**extra, "implementation": "scan"})
-    found["auto"] = (ours, {**extra, "implementation": "auto"})
+    choices["scan"] = (ours, {**extra, "implementation": "scan"})
+    choices["auto"] = (ours, {**extra, "implementation": "auto"})
     if kind in ("plain", "left mask"):
-        found["cudnn layer"] = (ours, {**extra, "implementation": "cudnn"})
-    return found
+        choices["cudnn layer"] = (ours, {**extra, "implementation": "cudnn"})
+    return choices
 
 
 def built(kind_of_layer, options, case):
@@ -181,32 +181,32 @@ def built(kind_of_layer, options, case):
 
 
 def reference_gradients(kind, case):
-    """y, dx and the gradients to the weights, in NumPy's float64; None for what is random."""
+    """Return y, dx and the gradients to the weights in float64; None if the kind is random."""
     if kind in ("recurrent dropout", "zoneout"):
         return None
     reference = load(TESTS / "native" / "reference.py")
-    x, kernel, recurrent, bias, dy = (one.astype(np.float64) for one in arrays(case))
+    x, kernel, recurrent, bias, dy = (array.astype(np.float64) for array in arrays(case))
     _, batch, timesteps, _, units = case
     zeros = np.zeros((batch, units))
     mask = left_mask(batch, timesteps) if kind == "left mask" else np.ones((batch, timesteps), bool)
     none = np.zeros((batch, timesteps, units))
-    given = {
+    inputs = {
         "x": x, "kernel": kernel, "recurrent_kernel": recurrent, "bias": bias, "mask": mask,
         "h0": zeros, "c0": zeros, "recurrent_dropout": np.ones((case.gates, batch, units)),
         "peephole": np.zeros((3, units)), "reset": none[:, :, 0] > 0, "keep_h": none,
         "keep_c": none,
     }  # fmt: skip
     gate = "hard_sigmoid" if kind == "hard_sigmoid" else "sigmoid"
-    outputs, found = reference.run(
-        CELLS[case.cell], given, {"dy": dy, "dlast": zeros, "dh_n": zeros, "dc_n": zeros},
+    outputs, gradients = reference.run(
+        CELLS[case.cell], inputs, {"dy": dy, "dlast": zeros, "dh_n": zeros, "dc_n": zeros},
         masked_output="hold_output", go_backwards=False, recurrent_activation=gate,
     )  # fmt: skip
-    # On JAX Keras holds the initial state, which is zeros here, and so the same.
-    return [outputs["y"], *(found[n] for n in ("x", "kernel", "recurrent_kernel", "bias"))]
+    # On JAX Keras holds the initial state, which makes no difference here, as it is zeros.
+    return [outputs["y"], *(gradients[n] for n in ("x", "kernel", "recurrent_kernel", "bias"))]
 
 
 class Torch:
-    """Steps in PyTorch, timed by events on the GPU."""
+    """Training steps in PyTorch, timed by events on the GPU."""
 
     where = "cuda"
     cells = ("lstm", "gru")
@@ -216,12 +216,12 @@ class Torch:
 
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
         self.torch = torch
-        self.cases = load(TESTS / "kernels" / "triton_cases.py")
+        self.cases = load(TESTS / "kernels" / "triton" / "triton_cases.py")
         self.versions = f"torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}"
         self.device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
     def tensors(self, case, kind):
-        x, *_, dy = (self.torch.tensor(one, device=self.where) for one in arrays(case))
+        x, *_, dy = (self.torch.tensor(value, device=self.where) for value in arrays(case))
         mask = left_mask(case.batch, case.timesteps) if kind == "left mask" else None
         mask = None if mask is None else self.torch.tensor(mask, device=self.where)
         return x.requires_grad_(), dy, mask
@@ -244,7 +244,7 @@ class Torch:
         return step
 
     def kernels(self, case, kind):
-        """Our kernel without a layer: its step and its error."""
+        """Return our kernel without a layer around it: its step and its error."""
         dy = self.tensors(case, kind)[1]
         error = triton_error(self.torch, self.cases, kind, case, self.where, runs=10)
         return {"triton": (triton_step(self.torch, self.cases, kind, case, dy), error)}
@@ -258,12 +258,12 @@ class Torch:
         self.torch.cuda.synchronize()
         return start.elapsed_time(end)
 
-    def numpy(self, found):
-        return [one.detach().cpu().double().numpy() for one in found]
+    def numpy(self, tensors):
+        return [tensor.detach().cpu().double().numpy() for tensor in tensors]
 
 
 class Jax:
-    """Steps in JAX, compiled, timed by the clock until they are done."""
+    """Compiled training steps in JAX, timed by the clock until they are done."""
 
     cells = ("lstm",)
 
@@ -273,13 +273,14 @@ class Jax:
         jax.config.update("jax_default_matmul_precision", "tensorfloat32" if tf32 else "float32")
         self.jax = jax
         self.versions = f"jax {jax.__version__}"
-        gpus = [one for one in jax.devices() if one.platform == "gpu"]
+        gpus = [device for device in jax.devices() if device.platform == "gpu"]
         self.device = gpus[0].device_kind if gpus else None
 
     def cudnn(self, case):
         from jax.experimental import rnn
 
-        jax, np_ = self.jax, self.jax.numpy
+        jax = self.jax
+        np_ = jax.numpy
         _, batch, timesteps, features, units = case
         x, *_, dy = arrays(case)
         weights = rnn.init_lstm_weight(jax.random.PRNGKey(0), features, units, 1, False)
@@ -290,7 +291,8 @@ class Jax:
             y, _, _ = rnn.lstm(x, state, state, weights, lengths, features, units, 1, 0.0, False)
             return (y * dy).sum()
 
-        step, x = jax.jit(jax.grad(loss, argnums=(0, 1))), np_.asarray(x)
+        step = jax.jit(jax.grad(loss, argnums=(0, 1)))
+        x = np_.asarray(x)
         return lambda: step(x, weights)
 
     def of_layer(self, layer, case, kind):
@@ -301,18 +303,18 @@ class Jax:
             if kind == "left mask"
             else None
         )
-        others = [one.value for one in layer.non_trainable_variables]
+        others = [variable.value for variable in layer.non_trainable_variables]
 
         def loss(x, weights):
             y, _ = layer.stateless_call(weights, others, x, mask=mask, training=True)
             return (y * dy).sum(), y
 
         step = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
-        weights = [one.value for one in layer.trainable_variables]
+        weights = [variable.value for variable in layer.trainable_variables]
 
         def flat():
-            (dx, found), y = step(x, weights)
-            return [y, dx, *found]
+            (dx, gradients), y = step(x, weights)
+            return [y, dx, *gradients]
 
         return flat
 
@@ -324,18 +326,19 @@ class Jax:
         self.jax.block_until_ready(step())
         return 1000 * (time.perf_counter() - start)
 
-    def numpy(self, found):
-        return [np.asarray(one, np.float64) for one in found]
+    def numpy(self, arrays):
+        return [np.asarray(array, np.float64) for array in arrays]
 
 
 def peers(backend, case, kind):
-    """Name to a step and its error; an error of None is of what cannot be compared."""
-    right = reference_gradients(kind, case)
-    found = {}
+    """Return steps by name, each with its error, or None if it cannot be compared."""
+    expected = reference_gradients(kind, case)
+    steps = {}
     for name, (kind_of_layer, options) in layers_of(case.cell, kind).items():
         step = backend.of_layer(built(kind_of_layer, options, case), case, kind)
-        found[name] = step, None if right is None else distance(backend.numpy(step()), right)
-    return {**found, **backend.kernels(case, kind)}
+        error = None if expected is None else distance(backend.numpy(step()), expected)
+        steps[name] = step, error
+    return {**steps, **backend.kernels(case, kind)}
 
 
 def report(backend, case, kind, rounds, tolerance):
@@ -355,20 +358,20 @@ def report(backend, case, kind, rounds, tolerance):
         for name, step in steps.items():
             times[name].append(backend.milliseconds(step))
     for name, values in times.items():
-        ratios = [one / base for one, base in zip(values, times["cudnn"], strict=True)]
+        ratios = [value / base for value, base in zip(values, times["cudnn"], strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
         error = errors.get(name)
-        said = "" if error is None else f"error {error:.1e}"
+        check = "" if error is None else f"error {error:.1e}"
         print(f"{case} {kind:18} {name:12} {statistics.median(values):9.3f} ms "
-              f"{middle:7.2f} x cudnn ({low:.2f} to {high:.2f})  {said}", flush=True)  # fmt: skip
+              f"{middle:7.2f} x cudnn ({low:.2f} to {high:.2f})  {check}", flush=True)  # fmt: skip
     return len(steps) == len(errors) + 1
 
 
 def interpret():
-    """Checks of all kinds in Triton's interpreter; returns the exit code."""
+    """Check all kinds in Triton's interpreter; return the exit code."""
     import torch
 
-    cases = load(TESTS / "kernels" / "triton_cases.py")
+    cases = load(TESTS / "kernels" / "triton" / "triton_cases.py")
     worst = 0
     for cell, shape, kind in itertools.product(CELLS, SMALL, KINDS):
         case = Case(cell, *shape)
@@ -382,13 +385,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=list(CELLS))
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--tf32", action="store_true", help="products in tf32, for all")
+    parser.add_argument("--tf32", action="store_true", help="use tf32 for all products")
     parser.add_argument("--shapes", type=int, nargs="+", default=range(len(SHAPES)))
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--interpret", action="store_true", help="only check, without a GPU")
     arguments = parser.parse_args()
     if arguments.interpret:
-        # Read when Triton and Keras are imported, which is later.
+        # Triton and Keras read these when they are imported, which happens later.
         os.environ.update(TRITON_INTERPRET="1", KERAS_BACKEND="torch")
         sys.exit(interpret())
     name = os.environ.get("KERAS_BACKEND")

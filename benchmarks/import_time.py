@@ -1,4 +1,4 @@
-"""What an import costs above bare Python, in milliseconds: median and quartiles of many starts.
+"""Milliseconds that an import adds to bare Python: median and quartiles of many starts.
 
 python benchmarks/import_time.py [--starts 40]
 """
@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--starts", type=int, default=40)
     starts = parser.parse_args().starts
-    # In turns, so that a busy moment of the machine meets all alike.
+    # In turns, so a busy moment of the machine affects all alike.
     times = {statement: [] for statement in STATEMENTS}
     for _ in range(starts):
         for statement in STATEMENTS:

@@ -1,25 +1,24 @@
-"""Recurrent layers of seqkeras beside Keras' own and PyTorch's, on a CPU.
+"""Recurrent layers of seqkeras compared with those of Keras and PyTorch, on a CPU.
 
 KERAS_BACKEND=tensorflow python benchmarks/kernels.py [--cells lstm gru] [--rounds 15] [--threads 2]
     [--variants] [--bidirectional] [--fit] [--cpu]
 
-For each shape (batch, timesteps, features, units), forward (inference) and a training step
-(forward, and gradients to inputs and all weights), compiled as Keras' fit compiles: tf.function,
-jax.jit, eager PyTorch. In turns in one process: ours, Keras' layer, on TensorFlow also that with
-jit_compile=True, and torch.nn.LSTM or GRU. Ratios are theirs / ours: medians of the rounds, and
-in brackets the quartiles of the ratios of single rounds. `floor` is the time of the same
-multiplications at the rate of torch's product of two 1024 x 1024 matrices in the same run, as a
-share of ours. The kernels that ran are counted and asserted. `call` is the time of the same over a
-layer that does nothing: what a framework takes for itself.
+For each shape (batch, timesteps, features, units), it measures forward (inference) and a training
+step (forward, and gradients to inputs and all weights), compiled as in Keras' fit: tf.function,
+jax.jit, eager PyTorch. These take turns in one process: our layer, Keras' layer, on TensorFlow also
+Keras' layer with jit_compile=True, and torch.nn.LSTM or GRU. Ratios are theirs / ours: medians of
+the rounds, and in parentheses the quartiles of the ratios of single rounds. `floor` is the time of
+the same multiplications at the rate of torch's product of two 1024 x 1024 matrices in the same run,
+as a share of our time. An assertion checks which kernels ran. `call` is the time of a layer that
+does nothing: the overhead of the framework.
 
---variants trains what cuDNN lacks: recurrent dropout, left-padded masks, hard_sigmoid, zoneout,
-layer normalization, peepholes (beside the same cell in Keras' loop where Keras has none).
+--variants trains features that cuDNN lacks: recurrent dropout, left-padded masks, hard_sigmoid,
+zoneout, layer normalization, peepholes (compared with our cell in Keras' loop if Keras has none).
 --bidirectional runs both directions: ours in one call, Keras' Bidirectional over our layers, which
-is two calls, over Keras' own, and torch.nn's.
---fit trains a whole forecaster (lookback 48, 64 units, batch 32) and the same on Keras' layers.
-With --cpu the time is that of the processor and not of the clock, all threads together: for
-machines so busy that the threads of one side wait for one another; it says nothing of how the
-threads share the work.
+is two calls, over Keras' own layers, and torch.nn's.
+--fit trains a whole forecaster (lookback 48, 64 units, batch 32), and the same with Keras' layers.
+--cpu measures the processor time of all threads in place of wall time: for machines so busy that
+threads wait for one another. It does not show how well the threads share the work.
 """
 
 import argparse
@@ -41,7 +40,7 @@ OPTIONS = parser.parse_args()
 os.environ.setdefault("SEQKERAS_THREADS", str(OPTIONS.threads))
 os.environ.setdefault("XLA_FLAGS", f"--xla_cpu_multi_thread_eigen={OPTIONS.threads > 1}".lower())
 
-import keras  # noqa: E402  # after the number of threads is set
+import keras  # noqa: E402  # only after the number of threads is set
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from _turns import SHAPES, SIDE, in_turns, torch_functions  # noqa: E402
@@ -60,7 +59,7 @@ def turns(functions, rounds):
 
 
 def ratio(times, theirs, ours="ours"):
-    """How much longer theirs takes: median over median, and the quartiles of single rounds."""
+    """Return theirs / ours: the ratio of the medians, also as text with the quartiles of rounds."""
     pairs = [t / max(o, 1e-9) for t, o in zip(times[theirs], times[ours], strict=True)]
     low, _, high = statistics.quantiles(pairs, n=4)
     middle = statistics.median(times[theirs]) / statistics.median(times[ours])
@@ -70,7 +69,8 @@ def ratio(times, theirs, ours="ours"):
 def tensorflow_functions(layer, x, dy, mask, *, jit=False):
     import tensorflow as tf
 
-    x, dy = tf.constant(x), tf.constant(dy)
+    x = tf.constant(x)
+    dy = tf.constant(dy)
     mask = None if mask is None else tf.constant(mask)
 
     @tf.function(jit_compile=jit)
@@ -82,7 +82,7 @@ def tensorflow_functions(layer, x, dy, mask, *, jit=False):
         with tf.GradientTape() as tape:
             tape.watch(x)
             loss = tf.reduce_sum(layer(x, mask=mask, training=True) * dy)
-        return tape.gradient(loss, [x, *(one.value for one in layer.trainable_variables)])
+        return tape.gradient(loss, [x, *(weight.value for weight in layer.trainable_variables)])
 
     return forward, train
 
@@ -90,9 +90,10 @@ def tensorflow_functions(layer, x, dy, mask, *, jit=False):
 def jax_functions(layer, x, dy, mask):
     import jax
 
-    x, dy = jax.numpy.asarray(x), jax.numpy.asarray(dy)
-    trained = [one.value for one in layer.trainable_variables]
-    others = [one.value for one in layer.non_trainable_variables]
+    x = jax.numpy.asarray(x)
+    dy = jax.numpy.asarray(dy)
+    trained = [variable.value for variable in layer.trainable_variables]
+    others = [variable.value for variable in layer.non_trainable_variables]
 
     @jax.jit
     def infer(x, trained):
@@ -112,7 +113,8 @@ def jax_functions(layer, x, dy, mask):
 
 
 def eager_functions(layer, x, dy, mask):
-    x, dy = torch.from_numpy(x), torch.from_numpy(dy)
+    x = torch.from_numpy(x)
+    dy = torch.from_numpy(dy)
     x_grad = x.clone().requires_grad_()
     mask = None if mask is None else torch.from_numpy(mask)
 
@@ -155,7 +157,7 @@ def data(shape):
 
 
 def compare(cell, shape):
-    """Prints forward and training of one shape, and returns the ratios."""
+    """Print the times of one shape, forward and training, and return the ratios."""
     ours, stock = (built(kind, shape) for kind in CLASSES[cell])
     x, dy = data(shape)
     square = torch.randn(SIDE, SIDE)
@@ -170,7 +172,7 @@ def compare(cell, shape):
     gates = {"lstm": 4, "gru": 3}[cell]
     batch, timesteps, features, units = shape
     work = batch * timesteps * gates * units * (features + units) / SIDE**3
-    found = {}
+    results = {}
     for number, what in enumerate(("forward", "train")):
         functions = {name: pair[number] for name, pair in candidates.items()}
         with kernels.counting() as chosen:
@@ -183,12 +185,12 @@ def compare(cell, shape):
             if name == "call":
                 row += f"   call {statistics.median(times[name]):.3f} ms"
             elif name != "ours":
-                found[what, name], text = ratio(times, name)
+                results[what, name], text = ratio(times, name)
                 row += f"   {name} {text}"
         if "jit" in candidates:
-            found[what, "the better of both"] = min(found[what, "keras"], found[what, "jit"])
+            results[what, "the better of both"] = min(results[what, "keras"], results[what, "jit"])
         print(row, flush=True)
-    return found
+    return results
 
 
 VARIANTS = {
@@ -202,9 +204,9 @@ VARIANTS = {
 
 
 def compare_variants(shape):
-    """Training of what cuDNN lacks; Keras' loop over our cell stands in where Keras has none."""
+    """Print ratios of training with features that cuDNN lacks, and return them."""
     x, dy = data(shape)
-    found = {}
+    results = {}
     row = f"{shape!s:20}"
     for name, (options, known) in VARIANTS.items():
         ours = built(layers.LSTM, shape, **options)
@@ -220,14 +222,14 @@ def compare_variants(shape):
             "keras": FUNCTIONS[BACKEND](stock, x, dy, mask)[1],
         }
         times = turns(functions, OPTIONS.rounds)
-        found[name], text = ratio(times, "keras")
+        results[name], text = ratio(times, "keras")
         row += f"   {name} {text}"
     print(row, flush=True)
-    return found
+    return results
 
 
 def compare_bidirectional(cell, shape):
-    """Prints what two directions take, and returns the ratios."""
+    """Print the times of two directions, and return the ratios."""
     x, dy = data(shape)
     dy = np.concatenate([dy, dy], axis=-1)
     ours, stock = CLASSES[cell]
@@ -242,20 +244,20 @@ def compare_bidirectional(cell, shape):
         both.build(shape[:3])
         candidates[name] = FUNCTIONS[BACKEND](both, x, dy, None)
     candidates["torch"] = torch_functions(torch, cell, x, dy, bidirectional=True)
-    found = {}
+    results = {}
     for number, what in enumerate(("forward", "train")):
         times = turns({name: pair[number] for name, pair in candidates.items()}, OPTIONS.rounds)
         row = f"{cell:5}{shape!s:20}{what:8}{statistics.median(times['ours']):9.3f} ms"
         for name in candidates:
             if name != "ours":
-                found[what, name], text = ratio(times, name)
+                results[what, name], text = ratio(times, name)
                 row += f"   {name} {text}"
         print(row, flush=True)
-    return found
+    return results
 
 
 def compare_fit():
-    """Epochs of a whole forecaster on our layers, and on Keras' own."""
+    """Print the times of training a forecaster with our layers and with Keras' own."""
     x = RNG.normal(size=(6400, 48, 1)).astype(np.float32)
     ours = models.multi_output(1, lookback=48, horizon=12, units=64)
     y = RNG.normal(size=(len(x), *ours.output_shape[1:])).astype(np.float32)
@@ -275,7 +277,7 @@ def compare_fit():
 def summary(title, ratios):
     print(title)
     for key in ratios[0]:
-        values = [one[key] for one in ratios]
+        values = [shape[key] for shape in ratios]
         name = " ".join(key) if isinstance(key, tuple) else key
         mean = statistics.geometric_mean(values)
         print(f"    {name:20} {mean:6.2f}   least {min(values):.2f}")
@@ -297,8 +299,8 @@ def main():
         compare_fit()
     elif OPTIONS.bidirectional:
         for cell in OPTIONS.cells:
-            found = [compare_bidirectional(cell, shape) for shape in SHAPES]
-            summary(f"geometric means, two directions, {cell}", found)
+            results = [compare_bidirectional(cell, shape) for shape in SHAPES]
+            summary(f"geometric means, two directions, {cell}", results)
     elif OPTIONS.variants:
         summary("geometric means, training", [compare_variants(shape) for shape in SHAPES])
     else:

@@ -1,15 +1,15 @@
-"""The native kernels beside PyTorch and beside the time that a matrix product would take.
+"""The native library compared with PyTorch and with the time of its matrix products.
 
 python benchmarks/native.py [--cells lstm gru] [--rounds 30] [--threads 2] [--variants] [--cpu]
 
-For each shape, forward (inference) and a training step (forward, and gradients to inputs and all
-weights) of the core itself, without a framework around it, in turns with `torch.nn.LSTM` or
-`torch.nn.GRU`. The floor is the time for the same multiplications at the rate of torch's product of
-two 1024 x 1024 matrices in the same run; the kernels may be below it where they use instructions
-that this product does not. Medians of all rounds; `best` is the fastest round, which a busy machine
-disturbs least. With --variants, the LSTM with bfloat16, zoneout, peephole, normalization, resets
-and recurrent dropout beside the plain one. With --cpu the time is that of the processor and not of
-the clock, in one thread: for machines so busy that the threads of one side wait for one another.
+For each shape, it measures forward (inference) and a training step (forward, and gradients to
+inputs and all weights) of the library itself, without a framework around it, taking turns with
+`torch.nn.LSTM` or `torch.nn.GRU`. The floor is the time of the same multiplications at the rate of
+torch's product of two 1024 x 1024 matrices in the same run; the library can be faster if it uses
+instructions that this product does not. Numbers are medians of all rounds; `best` is the fastest
+round, which a busy machine disturbs least. --variants compares the LSTM with bfloat16, zoneout,
+peephole, normalization, resets and recurrent dropout with the plain one. --cpu measures processor
+time in place of wall time, in one thread: for machines so busy that threads wait for one another.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from seqkeras import native
 
 STEPS = [(64, 8, 1), (64, 8, 8), (256, 8, 1), (256, 8, 8)]
 WEIGHTS = ("kernel", "recurrent_kernel", "bias", "peephole", "norm")
-COUNT = 100  # steps that are timed together
+COUNT = 100  # steps in one measurement
 
 CLOCK = [time.perf_counter]
 
@@ -46,23 +46,23 @@ def layer_of(cell, features, units):
 
 
 def native_functions(layer, x, dy, **variant):
-    """Forward and training step, with all memory kept from call to call, as bindings would."""
+    """Return functions for forward and for a training step, which reuse their memory."""
     functions = native.load().functions
     plain = native.forward(layer, x, **variant)
     run = native.forward(layer, x, training=True, **variant)
-    found = {name: np.zeros_like(array) for name, array in native.backward(run, dy=dy).items()}
+    arrays = {name: np.zeros_like(array) for name, array in native.backward(run, dy=dy).items()}
     strides = {"batch_stride": x[0].size, "time_stride": x.shape[2]}
     gradients = native.GradientsStruct(
         dy=dy.ctypes.data,
         dy_batch_stride=dy[0].size,
         dy_time_stride=dy.shape[2],
-        dx=found["x"].ctypes.data,
+        dx=arrays["x"].ctypes.data,
         **{f"dx_{name}": stride for name, stride in strides.items()},
-        **{f"d{name}": found[name].ctypes.data for name in found if name in WEIGHTS},
+        **{f"d{name}": arrays[name].ctypes.data for name in arrays if name in WEIGHTS},
     )
     ref = ctypes.byref
 
-    def forward(of, _keep=(layer, x, dy, found)):
+    def forward(of, _keep=(layer, x, dy, arrays)):
         functions.sqk_forward(ref(of.struct), ref(of.outputs))
 
     def train():
@@ -97,7 +97,7 @@ def compare(torch, cell, shape, rounds):
 
 
 def variants(shape):
-    """Arguments of `native.forward` for each variant of an LSTM."""
+    """Return the arguments of `native.forward` for each variant of an LSTM."""
     batch, timesteps, _, units = shape
     rng = np.random.default_rng(2)
     keep = [rng.random((batch, timesteps, units)) < 0.1 for _ in range(2)]
@@ -114,7 +114,7 @@ def variants(shape):
 
 
 def variant_times(rounds):
-    """Milliseconds of the best round, forward and training."""
+    """Print the milliseconds of the best round, forward and training."""
     for shape in SHAPES:
         layer, _ = layer_of("lstm", *shape[2:])
         rng = np.random.default_rng(1)
@@ -140,7 +140,8 @@ def step_times(rounds):
         layer, _ = layer_of("lstm", features, units)
         step = native.Step(layer).run
         x = np.ones((rows, features), np.float32)
-        h, c = np.zeros((rows, units), np.float32), np.zeros((rows, units), np.float32)
+        h = np.zeros((rows, units), np.float32)
+        c = np.zeros((rows, units), np.float32)
 
         def native_steps(step=step, x=x, h=h, c=c):
             for _ in range(COUNT):
@@ -159,7 +160,7 @@ def step_times(rounds):
 
 
 def numpy_step(layer, x, h, c):
-    """What runs where the library is not built, at its simplest."""
+    """Compute a step in NumPy, in the simplest way."""
     i, f, g, o = np.split(x @ layer.kernel + h @ layer.recurrent_kernel + layer.bias, 4, axis=1)
     sigmoid = (0.5 * np.tanh(0.5 * gate) + 0.5 for gate in (i, f, o))
     i, f, o = sigmoid
@@ -173,11 +174,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--isa", help="a lower instruction set than the machine's")
-    parser.add_argument("--variants", action="store_true", help="these alone, without torch")
+    parser.add_argument("--variants", action="store_true", help="only the variants, without torch")
     parser.add_argument("--cpu", action="store_true", help="processor time, in one thread")
     arguments = parser.parse_args()
     if arguments.cpu:
-        CLOCK[0], arguments.threads = time.process_time, 1
+        CLOCK[0] = time.process_time
+        arguments.threads = 1
     library = native.load()
     if library is None:
         sys.exit(native.why_not())
@@ -199,8 +201,9 @@ def main():
             for name, values in compare(torch, cell, shape, arguments.rounds).items():
                 ratios.setdefault(name, []).extend(values)
         for (what, pick), values in ratios.items():
-            mean, least = statistics.geometric_mean(values), min(values)
-            print(f"{cell}, {what}, {pick}: {mean:.2f} x torch in the mean, at least {least:.2f} x")
+            mean = statistics.geometric_mean(values)
+            text = f"{mean:.2f} x torch on average, at least {min(values):.2f} x"
+            print(f"{cell}, {what}, {pick}: {text}")
     step_times(arguments.rounds)
 
 

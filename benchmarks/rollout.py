@@ -1,15 +1,15 @@
-"""A hundred outputs, each fed back as the next input: seconds for each way to do so.
+"""Seconds to compute 100 outputs, each fed back as the next input, in several ways.
 
     KERAS_BACKEND=jax python benchmarks/rollout.py [--steps 100] [--batch 64] [--units 64]
 
-The ways, all with the same weights, an LSTM and a Dense layer:
+The ways, all with the same weights of an LSTM and a Dense layer:
 
     loop of predict         `model.predict` on the growing sequence, as in most tutorials
     loop of stateful calls  `predict_on_batch` on a stateful twin, one timestep at a time; the twin
-                            is ours, for JAX forgets the state of stock layers
+                            has our layers, because on JAX stock layers lose their state
     rollout                 one compiled loop
 
-Each is run once before it is measured, with the same shapes.
+Each runs once with the same shapes before it is measured.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from seqkeras import next_step
+from seqkeras.states import reset_state
 from seqkeras.stepwise import rollout
 
 
@@ -32,12 +33,11 @@ def loop_of_predict(model, _, context, steps):
 
 
 def loop_of_stateful_calls(_, twin, context, steps):
-    rows = len(context)
-    first, keep = np.ones((rows, 1), bool), np.zeros((rows, 1), bool)
-    output = twin.predict_on_batch({"inputs": context, "reset": first})[:, -1:]
+    reset_state(twin)
+    output = twin.predict_on_batch(context)[:, -1:]
     outputs = [output]
     for _ in range(steps - 1):
-        output = twin.predict_on_batch({"inputs": output, "reset": keep})
+        output = twin.predict_on_batch(output)
         outputs.append(output)
     return np.concatenate(outputs, axis=1)
 
@@ -72,25 +72,26 @@ def main() -> None:
     twin.set_weights(model.get_weights())
     shape = (options.batch, options.timesteps, options.features)
     context = np.random.default_rng(0).normal(size=shape).astype("float32")
-    given = (model, twin, context, options.steps)
+    arguments = (model, twin, context, options.steps)
 
-    first, outputs = {}, {}
+    first = {}
+    outputs = {}
     for name, way in WAYS.items():
-        first[name], outputs[name] = seconds(way, *given)
+        first[name], outputs[name] = seconds(way, *arguments)
     times = {name: [] for name in WAYS}
     for _ in range(options.rounds):
-        for name, way in WAYS.items():  # in turns, so that a busy moment meets all alike
-            times[name].append(seconds(way, *given)[0])
+        for name, way in WAYS.items():  # in turns, so a busy moment affects all alike
+            times[name].append(seconds(way, *arguments)[0])
 
     print(f"Keras {keras.__version__} on {keras.backend.backend()}: {options}")
     print(f"{'':24}{'first':>9}{'then':>10}{'spread':>18}   rollout is (in each round)    differs")
-    for name, all_ in times.items():
-        ratios = [one / ours for one, ours in zip(all_, times["rollout"], strict=True)]
-        spread = f"{min(all_):.4f} .. {max(all_):.4f}"
+    for name, rounds in times.items():
+        ratios = [theirs / ours for theirs, ours in zip(rounds, times["rollout"], strict=True)]
+        spread = f"{min(rounds):.4f} .. {max(rounds):.4f}"
         faster = f"{statistics.median(ratios):,.0f} x ({min(ratios):,.0f} .. {max(ratios):,.0f})"
         difference = np.abs(outputs[name] - outputs["rollout"]).max()
         print(
-            f"{name:24}{first[name]:8.2f}s{statistics.median(all_):9.4f}s{spread:>18}   "
+            f"{name:24}{first[name]:8.2f}s{statistics.median(rounds):9.4f}s{spread:>18}   "
             f"{faster:26}{difference:10.1e}"
         )
 

@@ -1,12 +1,12 @@
-"""Timesteps trained a second, on series of different lengths: stateful batches beside their peers.
+"""Timesteps trained per second on series of different lengths: stateful batches and alternatives.
 
     python benchmarks/stateful.py [--series 256] [--units 64] [--batch-size 32] [--bptt-steps 50]
 
-Counted are timesteps of the series; padding is work for nothing. Peers, all `fit` of an LSTM and a
-Dense layer: stock Keras on series padded to the longest, with a mask; the same without the mask
-inside the network, weights alone; stock Keras stateful, its states cleared by a callback
-(TensorFlow alone). The limit is the matrix product: 2 * (features + units) * 4 * units
-multiplications and additions a timestep, three times that with both gradients.
+Only timesteps of the series count, not padding. The alternatives all `fit` an LSTM and a Dense
+layer: stock Keras on series padded to the longest, with a mask; the same with sample weights in
+place of a mask; and stateful stock Keras whose states a callback clears (only on TensorFlow). The
+limit is the matrix product: 2 * (features + units) * 4 * units multiplications and additions per
+timestep, and three times that with both gradients.
 """
 
 import argparse
@@ -31,15 +31,19 @@ def stock(options, *, stateful=False, masking=False):
     return keras.Sequential(layers)
 
 
-def ours(series, options, **batches):
-    data = StatefulBatches(
-        series, batch_size=options.batch_size, bptt_steps=options.bptt_steps, **batches
-    )
+def batches_of(series, options, **settings):
+    sizes = {"batch_size": options.batch_size, "bptt_steps": options.bptt_steps}
+    return StatefulBatches(series, **sizes, **settings)
+
+
+def ours(series, options, **settings):
+    data = batches_of(series, options, reset_input=True, **settings)
     model = many_to_many(
         options.features,
         outputs=options.features,
         units=options.units,
         stateful=True,
+        reset_input=True,
         batch_size=options.batch_size,
     )
     return model, {"x": data}
@@ -56,13 +60,13 @@ def not_packed(series, options):
 def stock_stateful(series, options):
     if keras.backend.backend() != "tensorflow":
         return None
-    _, data = ours(series, options, pack=False, reset_input=False)
+    data = {"x": batches_of(series, options, pack=False, reset_input=False)}
     return stock(options, stateful=True), data | {"callbacks": [ResetStates(data["x"])]}
 
 
 def padded(series, options):
     values = keras.utils.pad_sequences(series, dtype="float32", padding="post")
-    lengths = np.array([len(one) - 1 for one in series])[:, np.newaxis]
+    lengths = np.array([len(values) - 1 for values in series])[:, np.newaxis]
     weights = (np.arange(values.shape[1] - 1) < lengths).astype("float32")
     data = {"x": values[:, :-1], "y": values[:, 1:], "sample_weight": weights}
     return stock(options), data | {"batch_size": options.batch_size}
@@ -80,8 +84,8 @@ def epoch_seconds(trained):
     return time.perf_counter() - start
 
 
-def batches_alone(series, options, count=300):
-    """Microseconds that one batch takes without any training."""
+def batch_microseconds(series, options, count=300):
+    """Measure the microseconds to make a batch, without training."""
     data = StatefulBatches(series, batch_size=options.batch_size, bptt_steps=options.bptt_steps)
     start = time.perf_counter()
     for index in range(count):
@@ -90,7 +94,7 @@ def batches_alone(series, options, count=300):
 
 
 def sgemm_flops():
-    """Floating-point operations a second of a product of two large matrices."""
+    """Measure the floating-point operations per second of a product of two large matrices."""
     a = np.ones((2048, 2048), "float32")
     times = []
     for _ in range(5):
@@ -112,16 +116,18 @@ def main() -> None:
     series = [random.normal(size=(n, options.features)).astype("float32") for n in lengths]
     steps = int((lengths - 1).sum())
 
-    trained, times = {}, {}
+    trained = {}
+    times = {}
     for method in [packed, not_packed, stock_stateful, padded, padded_masked]:
-        made = method(series, options)
-        if made is not None:
-            made[0].compile("adam", "mse")
-            epoch_seconds(made)  # traces
-            trained[method.__name__], times[method.__name__] = made, []
+        pair = method(series, options)
+        if pair is not None:
+            pair[0].compile("adam", "mse")
+            epoch_seconds(pair)  # traces
+            trained[method.__name__] = pair
+            times[method.__name__] = []
     for _ in range(options.rounds):
-        for name, made in trained.items():  # in turns, so that a busy moment meets all alike
-            times[name].append(epoch_seconds(made))
+        for name, pair in trained.items():  # in turns, so a busy moment affects all alike
+            times[name].append(epoch_seconds(pair))
     data = trained["packed"][1]["x"]
     print(f"{keras.backend.backend()}, {data}")
     print(
@@ -136,7 +142,7 @@ def main() -> None:
         print(f"{name:16}{rate:12,.0f}   {statistics.median(ratios):.2f} x ({spread})")
     flops = 3 * 2 * 4 * options.units * (options.features + options.units)
     print(f"limit by the matrix product: {sgemm_flops() / flops:,.0f} timesteps/s")
-    print(f"a batch without training: {batches_alone(series, options):.0f} microseconds")
+    print(f"a batch without training: {batch_microseconds(series, options):.0f} microseconds")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""One step of an LSTM, state in and state out: ours beside its peers, all in one run.
+"""One step of an LSTM, state in and state out: ours and its peers, all in one run.
 
-    python benchmarks/step.py              microseconds a step, and the limit
-    python benchmarks/step.py --sessions   microseconds a session-step, many sessions in one call
+    python benchmarks/step.py              microseconds per step, and the limit
+    python benchmarks/step.py --sessions   microseconds per session and step, with many sessions
     python benchmarks/step.py --cold       import, load and first step in a fresh process
     python benchmarks/step.py --long       difference from `predict` over 10,000 steps
 
-Every engine has the same weights, 8 features and one thread, carries its state from call to call,
-and is first compared over 200 steps with Keras' `predict` of the whole sequence on TensorFlow.
-Engines that cannot share a process run in processes of their own, which take turns. A peer that is
-not installed is named. The limit is the product alone: each weight is read once.
+Every engine has the same weights, 8 features and one thread, and carries its state from call to
+call. It is first compared over 200 steps with Keras' `predict` of the whole sequence on TensorFlow.
+Engines that cannot share a process run in separate processes, which take turns. Peers that are not
+installed are listed. The limit is the matrix product by itself, which reads each weight once.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
-os.environ |= THREADS  # before NumPy is imported
+os.environ |= THREADS  # must come before the import of NumPy
 
 import numpy as np  # noqa: E402
 
@@ -33,7 +33,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 
 class Case(NamedTuple):
-    """What is stepped: the units of an LSTM, sessions in one call, and whether Dense(1) follows."""
+    """A case: the units of an LSTM, the sessions in one call, and whether Dense(1) follows."""
 
     units: int
     batch: int
@@ -48,7 +48,7 @@ class Case(NamedTuple):
 
     @property
     def checked(self):
-        """Steps that are compared."""
+        """Number of steps that are compared with Keras."""
         return 200 if self.batch <= 256 else 20
 
     def inputs(self):
@@ -70,7 +70,7 @@ CASES = [
 SESSIONS = [Case(64, batch) for batch in (1, 16, 256, 4096)]
 
 
-# The engines: each takes a case and gives a function of x (batch, features) that keeps the state.
+# The engines. Each takes a case and returns a function of x (batch, features) that keeps the state.
 
 
 def ours(case, nan="raise", in_place=False, implementation="auto"):
@@ -100,14 +100,15 @@ def ours_numpy(case):
 
 
 def ours_kernel(case):
-    """The compiled kernel without a program around it."""
+    """Step with the native library, without a program around it."""
     from seqkeras import native
 
     if case.head:
-        raise ImportError("the kernel is that of the recurrent layer alone")
-    given = case.weights()
-    layer = native.Layer("lstm", given["kernel"], given["recurrent"], given["bias"])
-    run, state = native.Step(layer).run, np.zeros((2, case.batch, case.units), "float32")
+        raise ImportError("it only has the recurrent layer")
+    weights = case.weights()
+    layer = native.Layer("lstm", weights["kernel"], weights["recurrent"], weights["bias"])
+    run = native.Step(layer).run
+    state = np.zeros((2, case.batch, case.units), "float32")
 
     def step(x):
         run(x, state[0], state[1], state[0], state[1])
@@ -117,7 +118,7 @@ def ours_kernel(case):
 
 
 def with_avx512(make):
-    """For a process whose OpenBLAS is told to use AVX-512, which it does not by itself on AMD."""
+    """Run an engine with AVX-512 in OpenBLAS, which does not use it by default on AMD."""
 
     def made(case):
         if "avx512f" not in Path("/proc/cpuinfo").read_text():
@@ -136,31 +137,36 @@ def ours_scan(case):
 
 
 def joined(case):
-    """Kernel, recurrent kernel and bias in one matrix, its gates i, f, o, candidate."""
-    given = case.weights()
-    parts = np.concatenate([given["kernel"], given["recurrent"], given["bias"][None]])
+    """Join kernel, recurrent kernel and bias in one matrix, with the gates i, f, o, candidate."""
+    weights = case.weights()
+    parts = np.concatenate([weights["kernel"], weights["recurrent"], weights["bias"][None]])
     i, f, candidate, o = np.split(parts, 4, axis=1)
     return np.concatenate([i / 2, f / 2, o / 2, candidate], axis=1)
 
 
-def product_alone(case):
+def only_product(case):
     matrix = joined(case)
-    row, z = np.ones((case.batch, len(matrix)), "float32"), np.empty((case.batch, matrix.shape[1]))
-    z = z.astype("float32")
+    row = np.ones((case.batch, len(matrix)), "float32")
+    z = np.empty((case.batch, matrix.shape[1]), "float32")
     return lambda x: row.dot(matrix, z)
 
 
 def numpy_by_hand(case):
-    """One product, one tanh for all gates, no new arrays but the answer."""
-    matrix, given = joined(case), case.weights()
+    """Step with one product, one tanh for all gates, and no new arrays except the output."""
+    matrix = joined(case)
+    weights = case.weights()
     row = np.ones((case.batch, len(matrix)), "float32")
-    row_x, h = row[:, :FEATURES], row[:, FEATURES:-1]
+    row_x = row[:, :FEATURES]
+    h = row[:, FEATURES:-1]
     h[...] = 0
-    c, spare = case.zeros(), case.zeros()
+    c = case.zeros()
+    spare = case.zeros()
     z = np.empty((case.batch, 4 * case.units), "float32")
     i, f, o, candidate = np.split(z, 4, axis=1)
-    gates, half = z[:, : 3 * case.units], np.float32(0.5)
-    kernel, bias = given.get("head_kernel"), given.get("head_bias")
+    gates = z[:, : 3 * case.units]
+    half = np.float32(0.5)
+    kernel = weights.get("head_kernel")
+    bias = weights.get("head_bias")
 
     def step(x):
         row_x[...] = x
@@ -189,14 +195,15 @@ def onnx_session(path):
 
 
 def onnx_feed(session, case):
-    """Names of inputs and outputs, x and y before the states, and the states that begin."""
-    inputs, outputs = session.get_inputs(), [one.name for one in session.get_outputs()]
+    """Return the names of inputs and outputs, the initial states, and the shape of x."""
+    inputs = session.get_inputs()
+    outputs = [output.name for output in session.get_outputs()]
     shapes = [
-        [length if isinstance(length, int) else case.batch for length in one.shape]
-        for one in inputs
+        [length if isinstance(length, int) else case.batch for length in value.shape]
+        for value in inputs
     ]
     states = [np.zeros(shape, "float32") for shape in shapes[1:]]
-    return [one.name for one in inputs], outputs, states, shapes[0]
+    return [value.name for value in inputs], outputs, states, shapes[0]
 
 
 def onnx_run(case, ending="onnx"):
@@ -217,7 +224,7 @@ def onnx_ours(case):
     from seqkeras import export
 
     if not hasattr(export, "save_onnx"):
-        raise ImportError("seqkeras.export.save_onnx is not there yet")
+        raise ImportError("seqkeras.export.save_onnx does not exist")
     return onnx_run(case, "ours.onnx")
 
 
@@ -225,7 +232,7 @@ def onnx_program(case):
     from seqkeras import runtime
 
     if not hasattr(runtime, "load_onnx"):
-        raise ImportError("seqkeras.runtime.load_onnx is not there yet")
+        raise ImportError("seqkeras.runtime.load_onnx does not exist")
     program = runtime.load_onnx(case.file("ours.onnx"))
     state = program.initial_state(case.batch)
 
@@ -238,7 +245,7 @@ def onnx_program(case):
 
 
 def onnx_bound(case):
-    """The same with buffers that are bound once, two sets that change places."""
+    """Step with two sets of buffers, which are bound once and used in turns."""
     import onnxruntime
 
     session = onnx_session(case.file("onnx"))
@@ -259,7 +266,8 @@ def onnx_bound(case):
 
     def step(x):
         nonlocal turn
-        binding, turn = bindings[turn], 1 - turn
+        binding = bindings[turn]
+        turn = 1 - turn
         x_value.update_inplace(x.reshape(shape))
         session.run_with_iobinding(binding)
         return binding.get_outputs()[0].numpy()
@@ -270,30 +278,32 @@ def onnx_bound(case):
 def litert(case):
     from ai_edge_litert.interpreter import Interpreter
 
-    one = Interpreter(f"{case.batch}_{case.file('tflite')}", num_threads=1)
-    one.allocate_tensors()
-    signature = one.get_signature_runner()
-    places = {name: part["index"] for name, part in signature.get_input_details().items()}
-    answers = {name: part["index"] for name, part in signature.get_output_details().items()}
-    x_in, h_in, c_in = (places[name] for name in ("x", "h", "c"))
-    y_out, h_out, c_out = (answers[name] for name in ("y", "new_h", "new_c"))
+    interpreter = Interpreter(f"{case.batch}_{case.file('tflite')}", num_threads=1)
+    interpreter.allocate_tensors()
+    signature = interpreter.get_signature_runner()
+    inputs = {name: part["index"] for name, part in signature.get_input_details().items()}
+    outputs = {name: part["index"] for name, part in signature.get_output_details().items()}
+    x_in, h_in, c_in = (inputs[name] for name in ("x", "h", "c"))
+    y_out, h_out, c_out = (outputs[name] for name in ("y", "new_h", "new_c"))
     h = c = case.zeros()
-    write, read = one.set_tensor, one.get_tensor
+    write = interpreter.set_tensor
+    read = interpreter.get_tensor
 
     def step(x):
         nonlocal h, c
         write(x_in, x)
         write(h_in, h)
         write(c_in, c)
-        one.invoke()
-        h, c = read(h_out), read(c_out)
+        interpreter.invoke()
+        h = read(h_out)
+        c = read(c_out)
         return read(y_out)
 
     return step
 
 
 def keras_model(case, stateful):
-    """A model with the weights of the case; it gives each step's output, a stateful one the one."""
+    """Build a model with the weights of the case; unless stateful, it returns all timesteps."""
     import keras
 
     shape = (case.batch, 1, FEATURES) if stateful else (None, None, FEATURES)
@@ -334,16 +344,16 @@ def tf_function(case):
 def jax_jit(case):
     import jax
 
-    given = {name: jax.numpy.asarray(array) for name, array in case.weights().items()}
-    matrix = jax.numpy.concatenate([given["kernel"], given["recurrent"]])
+    weights = {name: jax.numpy.asarray(array) for name, array in case.weights().items()}
+    matrix = jax.numpy.concatenate([weights["kernel"], weights["recurrent"]])
 
     @jax.jit
     def run(x, h, c):
-        z = jax.numpy.concatenate([x, h], axis=1) @ matrix + given["bias"]
+        z = jax.numpy.concatenate([x, h], axis=1) @ matrix + weights["bias"]
         i, f, candidate, o = jax.numpy.split(z, 4, axis=1)
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jax.numpy.tanh(candidate)
         h = jax.nn.sigmoid(o) * jax.numpy.tanh(c)
-        return (h @ given["head_kernel"] + given["head_bias"] if case.head else h), h, c
+        return (h @ weights["head_kernel"] + weights["head_bias"] if case.head else h), h, c
 
     h = c = jax.numpy.asarray(case.zeros())
 
@@ -356,23 +366,23 @@ def jax_jit(case):
 
 
 def torch_weights(case, module, ending):
-    """Puts the weights into a module of torch, whose names end in `ending`."""
+    """Copy the weights into a module of PyTorch, whose names end in `ending`; return them."""
     import torch
 
-    given = {name: torch.from_numpy(array) for name, array in case.weights().items()}
+    weights = {name: torch.from_numpy(array) for name, array in case.weights().items()}
     with torch.inference_mode():
-        getattr(module, f"weight_ih{ending}").copy_(given["kernel"].T)
-        getattr(module, f"weight_hh{ending}").copy_(given["recurrent"].T)
-        getattr(module, f"bias_ih{ending}").copy_(given["bias"])
+        getattr(module, f"weight_ih{ending}").copy_(weights["kernel"].T)
+        getattr(module, f"weight_hh{ending}").copy_(weights["recurrent"].T)
+        getattr(module, f"bias_ih{ending}").copy_(weights["bias"])
         getattr(module, f"bias_hh{ending}").zero_()
-    return given
+    return weights
 
 
 def torch_lstm(case):
     import torch
 
     lstm = torch.nn.LSTM(FEATURES, case.units, batch_first=True)
-    given = torch_weights(case, lstm, "_l0")
+    weights = torch_weights(case, lstm, "_l0")
     state = (torch.zeros(1, case.batch, case.units), torch.zeros(1, case.batch, case.units))
 
     @torch.inference_mode()
@@ -380,7 +390,7 @@ def torch_lstm(case):
         nonlocal state
         y, state = lstm(torch.from_numpy(x)[:, None], state)
         y = y[:, 0]
-        return (y @ given["head_kernel"] + given["head_bias"] if case.head else y).numpy()
+        return (y @ weights["head_kernel"] + weights["head_bias"] if case.head else y).numpy()
 
     return step
 
@@ -389,7 +399,7 @@ def torch_cell(case):
     import torch
 
     cell = torch.nn.LSTMCell(FEATURES, case.units)
-    given = torch_weights(case, cell, "")
+    weights = torch_weights(case, cell, "")
     state = (torch.zeros(case.batch, case.units), torch.zeros(case.batch, case.units))
 
     @torch.inference_mode()
@@ -397,13 +407,13 @@ def torch_cell(case):
         nonlocal state
         state = cell(torch.from_numpy(x), state)
         y = state[0]
-        return (y @ given["head_kernel"] + given["head_bias"] if case.head else y).numpy()
+        return (y @ weights["head_kernel"] + weights["head_bias"] if case.head else y).numpy()
 
     return step
 
 
 class Engine(NamedTuple):
-    """A row of the table, and the process that it runs in."""
+    """A row of the table, and the process that runs it."""
 
     title: str
     process: str
@@ -411,14 +421,14 @@ class Engine(NamedTuple):
 
 
 OURS = "**`Program.step`**"
-LIMIT = "limit: the product alone, `numpy.dot`"
+LIMIT = "limit: only the product, `numpy.dot`"
 LIMIT_AVX512 = f"{LIMIT}, `OPENBLAS_CORETYPE=SkylakeX`"
 ENGINES = [
     Engine(OURS, "light", ours),
     Engine('the same, `nan="propagate"`', "light", ours_propagate),
     Engine("the same, `out=state`", "light", ours_out),
     Engine("`Program.scan`, per step", "light", ours_scan),
-    Engine("the compiled kernel alone, `native.Step`", "light", ours_kernel),
+    Engine("only the native library, `native.Step`", "light", ours_kernel),
     Engine(f"{OURS} on NumPy", "light", ours_numpy),
     Engine(f"{OURS} on NumPy, `OPENBLAS_CORETYPE=SkylakeX`", "avx512", with_avx512(ours_numpy)),
     Engine("NumPy, well written by hand", "light", numpy_by_hand),
@@ -436,17 +446,17 @@ ENGINES = [
     Engine("`predict_on_batch`, JAX", "jax", keras_predict_on_batch),
     Engine("`model(x)`, TensorFlow", "tensorflow", keras_call),
     Engine("`model.predict`, TensorFlow", "tensorflow", keras_predict),
-    Engine(LIMIT, "light", product_alone),
-    Engine(LIMIT_AVX512, "avx512", with_avx512(product_alone)),
+    Engine(LIMIT, "light", only_product),
+    Engine(LIMIT_AVX512, "avx512", with_avx512(only_product)),
 ]
 SLOW = (keras_call, keras_predict)
 
 
-# What the processes do.
+# The worker processes.
 
 
 def prepare(cases):
-    """Writes weights, files of each engine, and what Keras gives, into the working folder."""
+    """Write weights, files of each engine, and Keras' outputs, to the working folder."""
     import keras
     import tensorflow as tf
 
@@ -476,35 +486,36 @@ def write_files(case, model, export):
 
 
 def write_onnx(case):
-    """The leanest graph: the LSTM operator, its states as they come, and a Gemm."""
+    """Write the leanest graph: the LSTM operator with its states, and a Gemm."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    given = case.weights()
+    weights = case.weights()
     order = [0, 3, 1, 2]  # i, f, candidate, o -> i, o, f, candidate
 
     def by_gate(matrix):
         parts = np.split(matrix, 4, axis=-1)
         return np.concatenate([parts[at] for at in order], axis=-1)
 
-    bias = np.concatenate([by_gate(given["bias"]), np.zeros_like(given["bias"])])
-    arrays = {"W": by_gate(given["kernel"]).T, "R": by_gate(given["recurrent"]).T, "B": bias}
+    bias = np.concatenate([by_gate(weights["bias"]), np.zeros_like(weights["bias"])])
+    arrays = {"W": by_gate(weights["kernel"]).T, "R": by_gate(weights["recurrent"]).T, "B": bias}
     arrays = {name: np.ascontiguousarray(array)[None] for name, array in arrays.items()}
     lstm = helper.make_node(
         "LSTM", ["x", "W", "R", "B", "", "h", "c"], ["", "new_h", "new_c"], hidden_size=case.units
     )
-    nodes, shown = [lstm], ("y", ["batch", 1])
+    nodes = [lstm]
+    output = ("y", ["batch", 1])
     if case.head:
-        arrays |= {name: given[name] for name in ("head_kernel", "head_bias")}
+        arrays |= {name: weights[name] for name in ("head_kernel", "head_bias")}
         arrays["first"] = np.zeros(1, np.int64)
         nodes.append(helper.make_node("Squeeze", ["new_h", "first"], ["flat"]))
         nodes.append(helper.make_node("Gemm", ["flat", "head_kernel", "head_bias"], ["y"]))
     else:
         nodes.append(helper.make_node("Identity", ["new_h"], ["y"]))
-        shown = ("y", [1, "batch", case.units])
+        output = ("y", [1, "batch", case.units])
     state = [1, "batch", case.units]
     inputs = [("x", [1, "batch", FEATURES]), ("h", state), ("c", state)]
-    outputs = [shown, ("new_h", state), ("new_c", state)]
+    outputs = [output, ("new_h", state), ("new_c", state)]
     graph = helper.make_graph(
         nodes,
         "step",
@@ -519,7 +530,7 @@ def write_onnx(case):
 
 
 def write_litert(case, tf):
-    given = {name: tf.constant(array) for name, array in case.weights().items()}
+    weights = {name: tf.constant(array) for name, array in case.weights().items()}
     state = tf.TensorSpec((case.batch, case.units))
 
     class Step(tf.Module):
@@ -531,12 +542,12 @@ def write_litert(case, tf):
             ]
         )
         def run(self, x, h, c):
-            matrix = tf.concat([given["kernel"], given["recurrent"]], axis=0)
-            z = tf.concat([x, h], axis=1) @ matrix + given["bias"]
+            matrix = tf.concat([weights["kernel"], weights["recurrent"]], axis=0)
+            z = tf.concat([x, h], axis=1) @ matrix + weights["bias"]
             i, f, candidate, o = tf.split(z, 4, axis=1)
             c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(candidate)
             h = tf.sigmoid(o) * tf.tanh(c)
-            y = h @ given["head_kernel"] + given["head_bias"] if case.head else h
+            y = h @ weights["head_kernel"] + weights["head_bias"] if case.head else h
             return {"y": y, "new_h": h, "new_c": c}
 
     step = Step()
@@ -547,29 +558,33 @@ def write_litert(case, tf):
 
 
 def difference(case, engine):
-    """Max abs difference from Keras over the steps that are compared."""
-    xs, step = case.inputs(), engine.make(case)
+    """Compute the largest absolute difference from Keras over the compared steps."""
+    xs = case.inputs()
+    step = engine.make(case)
     if engine.make is ours_scan:
-        got = step(xs)
+        outputs = step(xs)
     else:
         each = (step(np.ascontiguousarray(xs[:, t])) for t in range(case.checked))
-        got = np.stack([np.array(y).reshape(case.batch, -1) for y in each], axis=1)
-    return float(np.abs(got - np.load(f"{case.batch}_{case.file('npy')}")).max())
+        outputs = np.stack([np.array(y).reshape(case.batch, -1) for y in each], axis=1)
+    return float(np.abs(outputs - np.load(f"{case.batch}_{case.file('npy')}")).max())
 
 
 def microseconds(case, engine, step, seconds):
-    """Median microseconds of a step, over runs of some milliseconds."""
-    xs, steps = case.inputs(), 1
+    """Measure the median microseconds of a step, in runs of some milliseconds."""
+    xs = case.inputs()
     x = np.ascontiguousarray(xs[:, 0])
+    steps = 1
     if engine.make is ours_scan:
-        x, steps = xs, case.checked
+        x = xs
+        steps = case.checked
     begun = time.perf_counter()
     calls = 0
     while not calls or time.perf_counter() - begun < seconds / 5:  # warms up
         step(x)
         calls += 1
     calls = max(1, round(0.005 * calls / (time.perf_counter() - begun)))
-    times, end = [], time.perf_counter() + seconds
+    times = []
+    end = time.perf_counter() + seconds
     while len(times) < 3 or time.perf_counter() < end:
         start = time.perf_counter()
         for _ in range(calls):
@@ -579,7 +594,7 @@ def microseconds(case, engine, step, seconds):
 
 
 def one_thread(process):
-    """Frameworks that do not listen to the environment."""
+    """Set one thread in frameworks that ignore the environment variables."""
     try:
         if process == "tensorflow":
             import tensorflow as tf
@@ -591,16 +606,17 @@ def one_thread(process):
 
             torch.set_num_threads(1)
     except ImportError:
-        pass  # each of its engines says so
+        pass  # each of its engines reports it
 
 
 def work(process, answers):
-    """Answers questions from the standard input, one a line."""
+    """Answer the requests on the standard input, one per line."""
     one_thread(process)
     made = {}
     for line in sys.stdin:
         number, case, seconds = json.loads(line)
-        case, engine = Case(*case), ENGINES[number]
+        case = Case(*case)
+        engine = ENGINES[number]
         try:
             if seconds is None:
                 answer = None if engine.title in (LIMIT, LIMIT_AVX512) else difference(case, engine)
@@ -613,23 +629,23 @@ def work(process, answers):
         print(json.dumps(answer), file=answers, flush=True)
 
 
-# What the run does: it asks the processes in turns, and prints.
+# The main process: it asks the workers in turns, and prints.
 
 
 def environment(process):
     backend = process if process in BACKENDS else "tensorflow"
     flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    given = {"KERAS_BACKEND": backend, "XLA_FLAGS": flags, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    settings = {"KERAS_BACKEND": backend, "XLA_FLAGS": flags, "TF_CPP_MIN_LOG_LEVEL": "3"}
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     if process == "avx512":
-        given["OPENBLAS_CORETYPE"] = "SkylakeX"
-    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, **THREADS, **given, "PYTHONPATH": path}
+        settings["OPENBLAS_CORETYPE"] = "SkylakeX"
+    ours = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**ours, **THREADS, **settings, "PYTHONPATH": path}
 
 
 def itself(*arguments, backend="tensorflow", folder=None):
-    """Runs a function of this script in a process, and gives what it printed."""
+    """Run a function of this script in a new process, and return what it printed."""
     command = [sys.executable, __file__, "--run", *arguments]
     done = subprocess.run(
         command, cwd=folder, env=environment(backend), capture_output=True, text=True
@@ -640,7 +656,7 @@ def itself(*arguments, backend="tensorflow", folder=None):
 
 
 class Worker:
-    """A process that measures its engines when it is asked."""
+    """A process that measures its engines on request."""
 
     def __init__(self, process, folder):
         self.errors = Path(folder, f"{process}.errors")
@@ -667,26 +683,30 @@ class Worker:
 
 
 def measure(cases, engines, options):
-    """Differences and microseconds of each engine and case; what is missing, with its reason."""
-    differences, times, missing = {}, {}, {}
+    """Return differences, microseconds by engine and case, and reasons for missing engines."""
+    differences = {}
+    times = {}
+    missing = {}
     with tempfile.TemporaryDirectory() as folder:
         itself("prepare", json.dumps(cases), folder=folder)
-        workers = {process: Worker(process, folder) for process in {one.process for one in engines}}
+        processes = {engine.process for engine in engines}
+        workers = {process: Worker(process, folder) for process in processes}
         for engine in engines:
-            ask, number = workers[engine.process].ask, ENGINES.index(engine)
-            found = [ask(number, case, None) for case in cases]
-            told = next((one for one in found if isinstance(one, str)), None)
-            if told is not None:
-                missing[engine.title] = told
+            ask = workers[engine.process].ask
+            answers = [ask(ENGINES.index(engine), case, None) for case in cases]
+            reason = next((answer for answer in answers if isinstance(answer, str)), None)
+            if reason is not None:
+                missing[engine.title] = reason
                 continue
-            differences[engine.title] = max((one for one in found if one is not None), default=None)
-        there = [engine for engine in engines if engine.title in differences]
-        for _ in range(options.rounds):  # in turns, so that a busy moment meets all alike
+            numbers = [answer for answer in answers if answer is not None]
+            differences[engine.title] = max(numbers, default=None)
+        available = [engine for engine in engines if engine.title in differences]
+        for _ in range(options.rounds):  # in turns, so a busy moment affects all alike
             for case in cases:
-                for engine in there:
-                    ask, number = workers[engine.process].ask, ENGINES.index(engine)
-                    taken = ask(number, case, options.seconds)
-                    times.setdefault((engine.title, case), []).append(taken)
+                for engine in available:
+                    ask = workers[engine.process].ask
+                    duration = ask(ENGINES.index(engine), case, options.seconds)
+                    times.setdefault((engine.title, case), []).append(duration)
         for worker in workers.values():
             worker.end()
     return differences, times, missing
@@ -699,7 +719,7 @@ def number_text(value):
 
 
 def ratio_text(numerators, denominators):
-    """Median, smallest and largest ratio of rounds."""
+    """Format the median, smallest and largest ratio of the rounds."""
     each = [a / b for a, b in zip(numerators, denominators, strict=True)]
     middle, least, most = (number_text(f(each)) for f in (statistics.median, min, max))
     return f"{middle} ({least} .. {most})"
@@ -718,15 +738,15 @@ def print_times(cases, engines, measured, divisor=lambda case: 1):
     for title in (engine.title for engine in engines if engine.title in differences):
         each = [statistics.median(times[title, case]) / divisor(case) for case in cases]
         largest = differences[title]
-        shown = "" if largest is None else f"{largest:.1e}"
-        rows.append([title, *map(number_text, each), shown])
-    rows += [[title, told, *[""] * len(cases)] for title, told in missing.items()]
+        difference_text = "" if largest is None else f"{largest:.1e}"
+        rows.append([title, *map(number_text, each), difference_text])
+    rows += [[title, reason, *[""] * len(cases)] for title, reason in missing.items()]
     table(head, rows)
 
 
 def print_ratios(cases, engines, measured):
     differences, times, _ = measured
-    print(f"\nTimes that {OURS} takes: median of rounds, smallest and largest")
+    print(f"\nTime relative to {OURS}: median of the rounds, smallest and largest")
     rows = [
         [title, *(ratio_text(times[title, case], times[OURS, case]) for case in cases)]
         for title in (engine.title for engine in engines)
@@ -738,19 +758,19 @@ def print_ratios(cases, engines, measured):
 def print_limit(cases, measured):
     rows = []
     for case in cases:
-        taken = measured[1][LIMIT, case]
+        limit = measured[1][LIMIT, case]
         bytes_ = 4 * (FEATURES + case.units + 1) * 4 * case.units
-        flops = 2 * bytes_ / 4 * case.batch / statistics.median(taken) / 1e3
-        rate = f"{bytes_ / statistics.median(taken) / 1e3:.0f}" if case.batch == 1 else ""
-        away = ratio_text(measured[1][OURS, case], taken)
+        flops = 2 * bytes_ / 4 * case.batch / statistics.median(limit) / 1e3
+        rate = f"{bytes_ / statistics.median(limit) / 1e3:.0f}" if case.batch == 1 else ""
+        away = ratio_text(measured[1][OURS, case], limit)
         rows.append([case.title, f"{bytes_:,}", rate, f"{flops:.0f}", away])
-    head = ["", "bytes of weights", "read, GB/s", "GFLOP/s", "ours takes, times the product"]
+    head = ["", "bytes of weights", "read, GB/s", "GFLOP/s", "ours, relative to the product"]
     table(head, rows)
 
 
 def steps(options):
     measured = measure(CASES, ENGINES, options)
-    print(f"Microseconds a step, {FEATURES} features, one thread, {options.rounds} rounds")
+    print(f"Microseconds per step, {FEATURES} features, one thread, {options.rounds} rounds")
     print_times(CASES, ENGINES, measured)
     print_ratios(CASES, ENGINES, measured)
     print_limit([case for case in CASES if not case.head], measured)
@@ -759,21 +779,21 @@ def steps(options):
 def sessions(options):
     engines = [engine for engine in ENGINES if engine.make not in SLOW]
     measured = measure(SESSIONS, engines, options)
-    print("Microseconds a session-step, sessions in one call, LSTM alone")
+    print("Microseconds per session and step, sessions in one call, only an LSTM")
     print_times(SESSIONS, engines, measured, divisor=lambda case: case.batch)
     print_ratios(SESSIONS, engines, measured)
     print_limit(SESSIONS, measured)
 
 
-# A fresh process, that does nothing else: text that Python is given. The program has 64 units.
+# Code for fresh processes, which do nothing else. The program has 64 units.
 
 COLD = {
     "bare Python": "",
     "bare NumPy, imported": "import numpy",
     "NumPy, a step by hand": """
 import numpy as np
-with np.load("64_1.npz") as given:
-    w = dict(given)
+with np.load("64_1.npz") as arrays:
+    w = dict(arrays)
 z = np.zeros((1, 8), "float32") @ w["kernel"] + w["bias"]
 i, f, candidate, o = np.split(z, 4, axis=1)
 h = np.tanh(np.tanh(candidate) / (1 + np.exp(-i))) / (1 + np.exp(-o))
@@ -788,25 +808,25 @@ program.step(np.zeros((1, 8), "float32"), program.initial_state())
     "LiteRT": """
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-one = Interpreter("1_64_1.tflite", num_threads=1)
-one.allocate_tensors()
-for part in one.get_input_details():
-    one.set_tensor(part["index"], np.zeros(part["shape"], "float32"))
-one.invoke()
-one.get_tensor(one.get_output_details()[0]["index"])
+interpreter = Interpreter("1_64_1.tflite", num_threads=1)
+interpreter.allocate_tensors()
+for part in interpreter.get_input_details():
+    interpreter.set_tensor(part["index"], np.zeros(part["shape"], "float32"))
+interpreter.invoke()
+interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 """,
     "ONNX Runtime": """
 import numpy as np, onnxruntime
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
-one = onnxruntime.InferenceSession("64_1.onnx", options, providers=["CPUExecutionProvider"])
+session = onnxruntime.InferenceSession("64_1.onnx", options, providers=["CPUExecutionProvider"])
 zeros = np.zeros((1, 1, 64), "float32")
-one.run(None, {"x": np.zeros((1, 1, 8), "float32"), "h": zeros, "c": zeros})
+session.run(None, {"x": np.zeros((1, 1, 8), "float32"), "h": zeros, "c": zeros})
 """,
     "JAX": """
 import jax, numpy as np
-with np.load("64_1.npz") as given:
-    w = dict(given)
+with np.load("64_1.npz") as arrays:
+    w = dict(arrays)
 @jax.jit
 def step(x, h, c):
     z = x @ w["kernel"] + h @ w["recurrent"] + w["bias"]
@@ -819,8 +839,8 @@ np.asarray(step(np.zeros((1, 8), "float32"), zeros, zeros)[0])
 """,
     "PyTorch": """
 import numpy as np, torch
-with np.load("64_1.npz") as given:
-    w = {name: torch.from_numpy(array) for name, array in given.items()}
+with np.load("64_1.npz") as arrays:
+    w = {name: torch.from_numpy(array) for name, array in arrays.items()}
 cell = torch.nn.LSTMCell(8, 64)
 with torch.inference_mode():
     cell.weight_ih.copy_(w["kernel"].T)
@@ -838,7 +858,8 @@ STATUS = "\nprint(open('/proc/self/status').read())"
 
 
 def cold(options):
-    found, missing = {name: [] for name in COLD}, {}
+    measured = {name: [] for name in COLD}
+    missing = {}
     with tempfile.TemporaryDirectory() as folder:
         itself("prepare", json.dumps([Case(64, 1, head=True)]), folder=folder)
         for number in range(options.cold_rounds + 1):
@@ -848,22 +869,23 @@ def cold(options):
                 except ImportError as error:
                     missing[name] = str(error)
                     continue
-                if number:  # the first leaves compiled modules and warm pages
-                    found[name].append(result)
+                if number:  # the first round compiles modules and warms the page cache
+                    measured[name].append(result)
     rows = []
-    for name, results in found.items():
+    for name, results in measured.items():
         if name in missing:
             rows.append([name, f"missing: {missing[name]}", "", ""])
             continue
         seconds, now, peak = zip(*results, strict=True)
         spread = f"{statistics.median(seconds):.3f} ({min(seconds):.3f} .. {max(seconds):.3f})"
-        rows.append([name, spread, *(f"{statistics.median(one):.1f}" for one in (now, peak))])
+        memory = [f"{statistics.median(megabytes):.1f}" for megabytes in (now, peak)]
+        rows.append([name, spread, *memory])
     print(f"A fresh process from start to end; medians of {options.cold_rounds} in turns")
     table(["", "seconds", "MB resident", "MB at the peak"], rows)
 
 
 def fresh(code, folder):
-    """Seconds and megabytes of a process; ImportError where it has not what it imports."""
+    """Measure the seconds and megabytes of a process; ImportError if it cannot import a package."""
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", code + STATUS],
@@ -883,15 +905,16 @@ def megabytes(status, field):
     return int(line.split()[1]) / 1024
 
 
-# Ten thousand steps.
+# 10,000 steps.
 
 
 def long_models(keras):
-    """Every kind of layer that a program has: its input, and layers."""
-    layers, cells = keras.layers, keras.layers
+    """Return models with every kind of layer that a program supports, each as input and layers."""
+    layers = keras.layers
     sequences = {"return_sequences": True}
-    numbers, ids = keras.Input((None, FEATURES)), keras.Input((None,), dtype="int32")
-    stacked = [cells.LSTMCell(32), cells.GRUCell(24), cells.SimpleRNNCell(16)]
+    numbers = keras.Input((None, FEATURES))
+    ids = keras.Input((None,), dtype="int32")
+    stacked = [layers.LSTMCell(32), layers.GRUCell(24), layers.SimpleRNNCell(16)]
     return {
         "LSTM": (numbers, [layers.LSTM(64, **sequences)]),
         "GRU": (numbers, [layers.GRU(64, **sequences)]),
@@ -899,7 +922,7 @@ def long_models(keras):
         "SimpleRNN": (numbers, [layers.SimpleRNN(64, **sequences)]),
         "LSTM on GRU on LSTM": (
             numbers,
-            [one(32, **sequences) for one in (layers.LSTM, layers.GRU, layers.LSTM)],
+            [kind(32, **sequences) for kind in (layers.LSTM, layers.GRU, layers.LSTM)],
         ),
         "RNN(StackedRNNCells)": (
             numbers,
@@ -923,12 +946,12 @@ def long_inputs(inputs, timesteps):
     if len(inputs.shape) == 2:
         return random.integers(0, 50, (2, timesteps)).astype("int32")
     xs = random.normal(size=(2, timesteps, FEATURES)).astype("float32")
-    xs[:, ::7] = 0  # what a mask leaves out
+    xs[:, ::7] = 0  # masked by Masking
     return xs
 
 
 def moved(model):
-    """Weights a little away from where they begin: biases and statistics are not 0 and 1."""
+    """Move all weights from their initial values, so biases and statistics are not 0 and 1."""
     random = np.random.default_rng(1)
     for variable in model.weights:
         value = np.asarray(variable)
@@ -937,12 +960,12 @@ def moved(model):
 
 
 def long_differences(timesteps):
-    """Prints the difference of each model, on the backend of this process."""
+    """Print the difference of each model, on the backend of this process."""
     import keras
 
     from seqkeras import export, runtime
 
-    found = {}
+    differences = {}
     for name, (inputs, layers) in long_models(keras).items():
         keras.utils.set_random_seed(0)
         model = keras.Sequential([inputs, *layers, keras.layers.Dense(3)])
@@ -951,38 +974,40 @@ def long_differences(timesteps):
         expected = model.predict(xs, verbose=0)
         export.save_program(model, "long.program")
         program = runtime.load("long.program")
-        state, largest = program.initial_state(2), 0.0
+        state = program.initial_state(2)
+        largest = 0.0
         for t in range(xs.shape[1]):
             y, state = program.step(xs[:, t], state)
             largest = max(largest, float(np.abs(y - expected[:, t]).max()))
-        found[name] = largest
-    print(json.dumps(found))
+        differences[name] = largest
+    print(json.dumps(differences))
 
 
 def long(options):
-    found, missing = {}, {}
+    differences = {}
+    missing = {}
     with tempfile.TemporaryDirectory() as folder:
         for backend in BACKENDS:
             try:
-                told = itself(
+                output = itself(
                     "long_differences", str(options.timesteps), backend=backend, folder=folder
                 )
-                found[backend] = json.loads(told.splitlines()[-1])
+                differences[backend] = json.loads(output.splitlines()[-1])
             except RuntimeError as error:
                 missing[backend] = str(error).strip().splitlines()[-1]
-    print(f"Max abs difference from `predict` over {options.timesteps:,} steps, float32")
-    names = next(iter(found.values()))
-    rows = [[name, *(f"{one[name]:.1e}" for one in found.values())] for name in names]
-    table(["", *found], rows)
+    print(f"Largest absolute difference from `predict` over {options.timesteps:,} steps, float32")
+    names = next(iter(differences.values()))
+    rows = [[name, *(f"{each[name]:.1e}" for each in differences.values())] for name in names]
+    table(["", *differences], rows)
     for backend, reason in missing.items():
         print(f"missing, {backend}: {reason}")
 
 
 def run(name, *arguments):
-    """A function of this script in a process of its own."""
+    """Run a function of this script, in a process that was started for it."""
     answers = os.fdopen(os.dup(1), "w")
     if name == "work":
-        os.dup2(2, 1)  # what libraries print is no answer
+        os.dup2(2, 1)  # what libraries print must not count as an answer
         work(*arguments, answers)
     elif name == "prepare":
         prepare([Case(*case) for case in json.loads(arguments[0])])

@@ -1,16 +1,16 @@
-"""Windows of long series, ours beside peers in one run: speed, training, memory, cost curves.
+"""Windows of long series, ours and peers in one run: speed, training, memory, cost curves.
 
-    python benchmarks/windows.py              shuffled windows a second
+    python benchmarks/windows.py              shuffled windows per second
     python benchmarks/windows.py --fit        an epoch of `fit` of an LSTM
-    python benchmarks/windows.py --feed       what a batch costs `fit`, by the way it is fed
+    python benchmarks/windows.py --feed       time per batch of `fit`, by the way it is fed
     python benchmarks/windows.py --memory     peak memory; a file of 100 million rows
-    python benchmarks/windows.py --curves     cost of a window by size of everything
+    python benchmarks/windows.py --curves     cost of a window for various sizes
 
 Peers: `keras.utils.timeseries_dataset_from_array`; PyTorch's `DataLoader` over a `Dataset` that
-slices windows, with and without workers, and over one that is given the numbers of a whole batch
-and indexes an unfolded tensor, its fastest use (left out without PyTorch); NumPy's own indexing of
-inputs and targets, which is little more than the copy. The limit is memory: each byte of a batch is
-read and written once. `--feed` runs on the backend that KERAS_BACKEND names.
+slices windows, with and without workers, and over one that gets the indices of a whole batch and
+indexes an unfolded tensor, its fastest use (skipped without PyTorch); NumPy's indexing of inputs
+and targets, which is little more than the copy. The limit is memory: each byte of a batch is read
+and written once. `--feed` runs on the backend in KERAS_BACKEND.
 """
 
 import argparse
@@ -38,9 +38,10 @@ def numpy_take(values, spec, seconds):
     count = spec.count(len(values))
     order = np.random.default_rng(0).permutation(count)
     view = np.lib.stride_tricks.sliding_window_view(values, spec.lookback, axis=0)
-    inputs, targets = np.moveaxis(view, -1, 1), values[spec.lookback :, np.newaxis]
-    starts = (order[i : i + BATCH] for i in range(0, count, BATCH))
-    return rate(((inputs[some], targets[some]) for some in starts), seconds)
+    inputs = np.moveaxis(view, -1, 1)
+    targets = values[spec.lookback :, np.newaxis]
+    batches = (order[i : i + BATCH] for i in range(0, count, BATCH))
+    return rate(((inputs[starts], targets[starts]) for starts in batches), seconds)
 
 
 def keras_utility(values, spec, seconds):
@@ -96,9 +97,10 @@ def torch_batched(values, spec, seconds):
 
 
 def rate(batches, seconds):
-    """Windows a second, over one epoch or the given time, after a first batch."""
+    """Measure windows per second, over one epoch or `seconds`, after a first batch."""
     next(batches)
-    start, count = time.perf_counter(), 0
+    start = time.perf_counter()
+    count = 0
     for _ in batches:
         count += BATCH
         if time.perf_counter() - start > seconds:
@@ -107,11 +109,11 @@ def rate(batches, seconds):
 
 
 def in_turns(methods, rounds, *arguments):
-    """Results of each method, in turns, so that a busy moment of the machine meets all alike."""
+    """Return the results of each method, taken in turns, so a busy moment affects all alike."""
     results = {method: [] for method in methods}
     for _ in range(rounds):
         for method in methods:
-            time.sleep(0.5)  # threads of the one before may still fetch ahead
+            time.sleep(0.5)  # threads of the previous method may still be prefetching
             try:
                 results[method].append(method(*arguments))
             except ImportError:
@@ -120,13 +122,13 @@ def in_turns(methods, rounds, *arguments):
 
 
 def ratios(numerators, denominators):
-    """Median, smallest and largest ratio."""
+    """Format the median, smallest and largest ratio."""
     each = [a / b for a, b in zip(numerators, denominators, strict=True)]
     return f"{statistics.median(each):.2f} x ({min(each):.2f} .. {max(each):.2f})"
 
 
 def copy_bandwidth():
-    """Bytes a second that a plain copy of 256 MB moves, reads and writes both counted."""
+    """Measure the bytes per second, read plus written, of a plain copy of 256 MB."""
     source = np.ones(2**25)
     target = np.empty_like(source)
     times = []
@@ -142,11 +144,12 @@ def noise(rows, features=8):
 
 
 def speed(options):
-    values, spec = noise(options.rows), WindowSpec(options.lookback)
+    values = noise(options.rows)
+    spec = WindowSpec(options.lookback)
     methods = [ours, numpy_take, torch_batched, torch_slices, torch_2_workers, keras_utility]
     rates = in_turns(methods, options.rounds, values, spec, options.seconds)
     print(f"{values.shape} float32, lookback {spec.lookback}, batches of {BATCH}")
-    print("| | windows a second | ours is |\n|---|---|---|")
+    print("| | windows per second | ours is |\n|---|---|---|")
     for method, speeds in rates.items():
         middle = f"{statistics.median(speeds):,.0f}"
         print(f"| {method.__name__} | {middle} | {ratios(rates[ours], speeds)} |")
@@ -173,15 +176,16 @@ def ready_made(values, spec):
 
 
 def with_shapes(x, y):
-    """The utility's batches, whose shapes `fit` cannot tell from the dataset."""
+    """Set the shapes of the utility's batches, which `fit` cannot infer from the dataset."""
     import tensorflow as tf
 
     return tf.ensure_shape(x, (None, None, 8)), tf.ensure_shape(y, (None, 8))[:, None]
 
 
 def fit(options):
-    """Seconds of an epoch of `fit`, on TensorFlow."""
-    values, spec = noise(options.rows // 10), WindowSpec(options.lookback)
+    """Print the seconds of an epoch of `fit`, on TensorFlow."""
+    values = noise(options.rows // 10)
+    spec = WindowSpec(options.lookback)
     model = lstm(spec)
     windows = Windows(values, spec, batch_size=BATCH, shuffle=True, seed=0)
     x, y = ready_made(values, spec)
@@ -214,7 +218,7 @@ def timed(model, *data, **options):
 
 
 def tiny(spec, series=None):
-    """A model that costs next to nothing: of windows, or of starts where it holds the series."""
+    """Build a model that costs almost nothing; with `series`, it reads starts, else windows."""
     import keras
 
     class Gather(keras.layers.Layer):
@@ -240,12 +244,14 @@ def endless(windows):
 
 
 def feed(options):
-    """Milliseconds a batch of `fit` with a model that costs next to nothing."""
+    """Print the milliseconds per batch of `fit` with a model that costs almost nothing."""
     import keras
 
-    values, spec = noise(options.rows // 4), WindowSpec(options.lookback)
+    values = noise(options.rows // 4)
+    spec = WindowSpec(options.lookback)
     windows = Windows(values, spec, batch_size=BATCH, shuffle=True, seed=0)
-    model, resident = tiny(spec), tiny(spec, values)
+    model = tiny(spec)
+    resident = tiny(spec, values)
     x, y = ready_made(values, spec)
     starts = np.arange(windows.count, dtype="int32")
     ways = {
@@ -266,7 +272,7 @@ def feed(options):
     for _ in range(options.rounds):
         for name, way in ways.items():
             times[name].append(way() / len(windows) * 1e3)
-    print(f"| {keras.backend.backend()} | ms a batch |\n|---|---|")
+    print(f"| {keras.backend.backend()} | ms per batch |\n|---|---|")
     for name, each in times.items():
         print(f"| {name} | {statistics.median(each):.2f} ({min(each):.2f} .. {max(each):.2f}) |")
 
@@ -285,15 +291,16 @@ def in_a_fresh_process(function, *arguments):
 
 
 def status(field):
-    """A line of /proc/self/status, in MB."""
+    """Read a field of /proc/self/status, in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 def epoch_memory(lookback, rows):
-    values, spec = noise(int(rows)), WindowSpec(int(lookback))
-    Windows(values[:5000], spec, batch_size=BATCH)[0]  # what is loaded once
-    Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
+    values = noise(int(rows))
+    spec = WindowSpec(int(lookback))
+    Windows(values[:5000], spec, batch_size=BATCH)[0]  # loads modules
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = status("VmRSS")
     for _ in Windows(values, spec, batch_size=BATCH, shuffle=True, seed=0):
         pass
@@ -314,7 +321,7 @@ def file_memory(rows=100_000_000, steps=200):
         model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.GRU(8)(inputs)))
         model.compile(optimizer="adam", loss="mse")
         small = Windows(np.zeros(2000), WindowSpec(96), batch_size=BATCH)
-        model.fit(small, verbose=0)  # what is loaded and compiled once
+        model.fit(small, verbose=0)  # loads modules, and compiles
         anonymous = [status("RssAnon")]
 
         class Watch(keras.callbacks.Callback):
@@ -326,11 +333,9 @@ def file_memory(rows=100_000_000, steps=200):
         model.fit(windows, steps_per_epoch=steps, verbose=0, callbacks=[Watch()])
         per_step = (time.perf_counter() - started) / steps
         print(f"| size of the file, MB | {path.stat().st_size / 2**20:,.0f} |")
-        print(
-            f"| more anonymous memory while training, MB | {max(anonymous) - anonymous[0]:,.0f} |"
-        )
+        print(f"| more anonymous memory in training, MB | {max(anonymous) - anonymous[0]:,.0f} |")
         print(f"| peak RSS with TensorFlow and mapped pages, MB | {status('VmHWM'):,.0f} |")
-        print(f"| ms a training step, {steps} steps, shuffled | {per_step * 1e3:.1f} |")
+        print(f"| ms per training step, {steps} steps, shuffled | {per_step * 1e3:.1f} |")
 
 
 def curves(options):
@@ -351,7 +356,7 @@ def curves(options):
     def cut(values, series):
         return GroupedArray(values, np.linspace(0, len(values), series + 1).astype(np.int64))
 
-    print("| | ns a window | ns a byte | ms to make |\n|---|---|---|---|")
+    print("| | ns per window | ns per byte | ms to make |\n|---|---|---|---|")
     for rows in (10**4, 10**5, 10**6, 10**7, 10**8):
         values = np.random.default_rng(0).random(rows, dtype=np.float32)
         cost("rows", rows, cut(values, 1), WindowSpec(options.lookback))

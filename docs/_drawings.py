@@ -1,7 +1,7 @@
 """The drawings of the builder pages: boxes, arrows and labels, as SVG text.
 
-`draw("many_to_one")` returns one drawing. Colours and fonts come from `_static/site.css`, so
-that a drawing inside a page follows its light or dark theme. Time runs to the right, data upwards.
+`draw("many_to_one")` returns one drawing. Colors and fonts come from `_static/site.css`, so that a
+drawing inside a page follows its light or dark theme. Time runs to the right, data upwards.
 """
 
 import re
@@ -12,17 +12,19 @@ from typing import NamedTuple
 
 Point = tuple[float, float]
 
-LABELS = 238  # centre of the first column; row labels are left of it
-PITCH_X, PITCH_Y = 100, 84  # from box to box
-MARGIN = 34  # from the edge to the centre of a box
-WIDTH, HEIGHT = 54, 40  # of a box
+LABELS = 238  # center of the first column; row labels are left of it
+PITCH_X = 100  # from box to box
+PITCH_Y = 84
+MARGIN = 34  # from the edge to the center of a box
+WIDTH = 54  # of a box
+HEIGHT = 40
 GAP = 4  # between a box and an arrow
 CORNER = 9  # radius where an arrow turns
 SHIFT = 22  # of the two directions of a bidirectional layer, to either side of their column
 
 
 class Box(NamedTuple):
-    """Where a box lies; its edges are the points that arrows leave from and arrive at."""
+    """The place of a box; arrows start and end at the middle of its edges."""
 
     x: float
     y: float
@@ -47,11 +49,11 @@ class Box(NamedTuple):
 
 
 class Canvas:
-    """A drawing in the making, on a grid of columns (timesteps) and rows (layers, 0 on top)."""
+    """An unfinished drawing, on a grid of columns (timesteps) and rows (layers, 0 on top)."""
 
     def __init__(self, title: str, *, rows: float) -> None:
         self.title = title
-        self.width = 0.0  # grows with what is drawn
+        self.width = 0.0  # grows with the drawing
         self.height = 2 * MARGIN + (rows - 1) * PITCH_Y
         self._under: list[str] = []
         self._lines: list[str] = []
@@ -82,7 +84,7 @@ class Canvas:
         return box
 
     def row(self, row: float, texts: Iterable[str], kind: str, *, dx: float = 0) -> list[Box]:
-        """A box in each column; an ellipsis where the text is "⋯", nothing where it is empty."""
+        """Draw a box for each text; an ellipsis for "⋯", nothing for an empty text."""
         return [
             self.box(column, row, text, "dots" if text == "⋯" else kind, dx=dx)
             for column, text in enumerate(texts)
@@ -90,7 +92,7 @@ class Canvas:
         ]
 
     def label(self, row: float, title: str, detail: str) -> None:
-        """The name and the shape of a row, at the left."""
+        """Write the name and the shape of a row, at the left."""
         y = self.at(0, row)[1]
         self._over.append(_text(0, y - 3, title, "row-title"))
         self._over.append(_text(0, y + 14, detail, "row-detail"))
@@ -99,14 +101,14 @@ class Canvas:
         self._over.append(_text(x, y, text, kind))
 
     def frame(self, left: float, top: float, right: float, bottom: float, text: str) -> None:
-        """A dashed border around a part that has a name."""
+        """Draw a dashed border around a named part."""
         box = Box((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
         self._reach(right)
         self._under.append(_rectangle(box, "frame", radius=14))
         self._over.append(_text(box.x, bottom + 19, text, "frame-name"))
 
     def arrow(self, *points: Point, kind: str = "", halo: bool = True) -> None:
-        """An arrow through `points`, whose steps are horizontal or vertical.
+        """Draw an arrow through `points`, in horizontal or vertical steps.
 
         With a halo it leaves a gap in the lines that it crosses.
         """
@@ -119,7 +121,7 @@ class Canvas:
         self._over.append(f'<path class="head {kind}" d="{_arrowhead(end, direction)}"/>')
 
     def chain(self, boxes: Iterable[Box], *, backward: bool = False) -> None:
-        """State: an arrow from each box to the next one in time, or to the one before."""
+        """Draw the state: an arrow from each box to the next in time, or to the one before."""
         for left, right in pairwise(boxes):
             if backward:
                 self.arrow(right.left, left.right)
@@ -127,7 +129,7 @@ class Canvas:
                 self.arrow(left.right, right.left)
 
     def upward(self, below: Iterable[Box], above: Iterable[Box]) -> None:
-        """Data: an arrow from each box to the one above it; an ellipsis gets none."""
+        """Draw the data: an arrow from each box to the one above it, except from an ellipsis."""
         for low, high in zip(below, above, strict=True):
             if low.width >= WIDTH:
                 self.arrow(low.top, high.bottom)
@@ -158,10 +160,10 @@ def _rectangle(box: Box, kind: str, radius: float = 9) -> str:
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:
-    """Text; inside a box `x_1` is x with a subscript, up to the next space."""
+    """Return text; inside a box, `x_1` becomes x with a subscript that ends at the next space."""
     content = escape(text)
     if kind == "in-box":
-        # A tspan moves what follows it too, so that text after a subscript has to come back up.
+        # A tspan also moves the text after it, which must be moved back up.
         content = re.sub(r"_(\w+)", r'<tspan class="sub" dy="4">\1</tspan>', content)
         content = re.sub(r"</tspan>(.+)", r'</tspan><tspan dy="-4">\1</tspan>', content)
     return f'<text class="{kind}" x="{x:g}" y="{y:g}">{content}</text>'
@@ -179,7 +181,7 @@ def _move(point: Point, direction: Point, distance: float) -> Point:
 
 
 def _path(points: tuple[Point, ...]) -> str:
-    """Straight lines with rounded corners."""
+    """Return straight lines with rounded corners."""
     parts = ["M {:g} {:g}".format(*points[0])]
     for before, corner, after in zip(points, points[1:], points[2:], strict=False):
         into = _move(corner, _direction(before, corner), -CORNER)
@@ -190,13 +192,14 @@ def _path(points: tuple[Point, ...]) -> str:
 
 
 def _arrowhead(tip: Point, direction: Point) -> str:
-    (x, y), (dx, dy) = _move(tip, direction, -8), direction
+    x, y = _move(tip, direction, -8)
+    dx, dy = direction
     wing = 4.5
     corners = (*tip, x - dy * wing, y + dx * wing, x + dy * wing, y - dx * wing)
     return "M {:g} {:g} L {:g} {:g} L {:g} {:g} Z".format(*corners)
 
 
-# The drawings. `steps("x")` are the boxes of a sequence: x_1, x_2, x_3, an ellipsis, x_T.
+# The drawings. `steps("x")` returns the boxes of a sequence: x_1, x_2, x_3, an ellipsis, x_T.
 
 INPUTS = ("inputs", "(batch, timesteps, features)")
 
@@ -206,15 +209,15 @@ def steps(letter: str) -> list[str]:
 
 
 def many_to_one() -> Canvas:
-    canvas = Canvas("Many-to-one: the last state gives the one output", rows=3)
+    canvas = Canvas("Many-to-one: a single output, from the last state", rows=3)
     canvas.label(0, "output", "(batch, outputs)")
     canvas.label(1, "recurrent_1", "units=64")
     canvas.label(2, *INPUTS)
-    answer = canvas.box(4, 0, "y", "output")
+    output = canvas.box(4, 0, "y", "output")
     states = canvas.row(1, steps("h"), "state")
     canvas.upward(canvas.row(2, steps("x"), "input"), states)
     canvas.chain(states)
-    canvas.arrow(states[-1].top, answer.bottom)
+    canvas.arrow(states[-1].top, output.bottom)
     _name_head(canvas, states[-1])
     return canvas
 
@@ -225,14 +228,14 @@ def many_to_one_stack() -> Canvas:
     canvas.label(1, "recurrent_2", "units=32")
     canvas.label(2, "recurrent_1", "units=64")
     canvas.label(3, *INPUTS)
-    answer = canvas.box(4, 0, "y", "output")
+    output = canvas.box(4, 0, "y", "output")
     upper = canvas.row(1, steps("h"), "state")
     lower = canvas.row(2, steps("h"), "state")
     canvas.upward(canvas.row(3, steps("x"), "input"), lower)
     canvas.upward(lower, upper)
     canvas.chain(lower)
     canvas.chain(upper)
-    canvas.arrow(upper[-1].top, answer.bottom)
+    canvas.arrow(upper[-1].top, output.bottom)
     _name_head(canvas, upper[-1])
     return canvas
 
@@ -241,11 +244,11 @@ def many_to_one_bidirectional() -> Canvas:
     canvas = Canvas("Both directions: the output reads the last state of each", rows=4)
     canvas.label(0, "output", "(batch, outputs)")
     forward, backward = _both_directions(canvas)
-    answer = canvas.box(4, 0, "y", "output", width=76)
-    canvas.arrow(forward[-1].top, (forward[-1].x, answer.bottom[1]))
+    output = canvas.box(4, 0, "y", "output", width=76)
+    canvas.arrow(forward[-1].top, (forward[-1].x, output.bottom[1]))
     first = backward[0]
-    canvas.arrow(first.top, (first.x, answer.y), answer.left)
-    canvas.note(first.x + 18, answer.y - 10, "the backward direction has read everything here")
+    canvas.arrow(first.top, (first.x, output.y), output.left)
+    canvas.note(first.x + 18, output.y - 10, "the backward direction has read everything here")
     return canvas
 
 
@@ -254,11 +257,11 @@ def many_to_many() -> Canvas:
     canvas.label(0, "outputs", "(batch, timesteps, outputs)")
     canvas.label(1, "recurrent_1", "units=64")
     canvas.label(2, *INPUTS)
-    answers = canvas.row(0, steps("y"), "output")
+    outputs = canvas.row(0, steps("y"), "output")
     states = canvas.row(1, steps("h"), "state")
     canvas.upward(canvas.row(2, steps("x"), "input"), states)
     canvas.chain(states)
-    canvas.upward(states, answers)
+    canvas.upward(states, outputs)
     _name_head(canvas, states[-1])
     return canvas
 
@@ -266,12 +269,12 @@ def many_to_many() -> Canvas:
 def many_to_many_bidirectional() -> Canvas:
     canvas = Canvas("Both directions: every output sees past and future", rows=4)
     canvas.label(0, "outputs", "(batch, timesteps, outputs)")
-    answers = canvas.row(0, steps("y"), "output")
+    outputs = canvas.row(0, steps("y"), "output")
     forward, backward = _both_directions(canvas)
-    for answer, ahead, back in zip(answers, forward, backward, strict=True):
-        if answer.width >= WIDTH:
-            canvas.arrow(ahead.top, (ahead.x, answer.bottom[1]))
-            canvas.arrow(back.top, (back.x, answer.bottom[1]))
+    for output, ahead, back in zip(outputs, forward, backward, strict=True):
+        if output.width >= WIDTH:
+            canvas.arrow(ahead.top, (ahead.x, output.bottom[1]))
+            canvas.arrow(back.top, (back.x, output.bottom[1]))
     return canvas
 
 
@@ -280,10 +283,10 @@ def many_to_many_mask() -> Canvas:
     canvas.label(0, "outputs", "in the loss: the first three")
     canvas.label(1, "recurrent_1", "holds h_3 where masked")
     canvas.label(2, "inputs", "padded on the right")
-    answers = canvas.row(0, ["y_1", "y_2", "y_3"], "output")
+    outputs = canvas.row(0, ["y_1", "y_2", "y_3"], "output")
     states = canvas.row(1, ["h_1", "h_2", "h_3"], "state")
     canvas.upward(canvas.row(2, ["x_1", "x_2", "x_3"], "input"), states)
-    canvas.upward(states, answers)
+    canvas.upward(states, outputs)
     for column in (3, 4):
         canvas.box(column, 0, "", "output off")
         states.append(canvas.box(column, 1, "h_3", "state off"))
@@ -297,10 +300,10 @@ def one_to_many() -> Canvas:
     canvas.label(0, "outputs", "(batch, steps, outputs)")
     canvas.label(1, "recurrent_1", "units=64")
     canvas.label(2, "input", "(batch, features)")
-    answers = canvas.row(0, steps("y"), "output")
+    outputs = canvas.row(0, steps("y"), "output")
     states = canvas.row(1, steps("h"), "state")
     canvas.chain(states)
-    canvas.upward(states, answers)
+    canvas.upward(states, outputs)
     _name_head(canvas, states[-1])
     source = canvas.box(0, 2, "x", "input")
     canvas.arrow(source.top, states[0].bottom)
@@ -314,16 +317,16 @@ def next_step() -> Canvas:
     canvas.label(0, "outputs", "(batch, timesteps, features)")
     canvas.label(1, "recurrent_1", "units=64")
     canvas.label(2, *INPUTS)
-    answers = canvas.row(0, ["y_1", "y_2", "y_3", "y_4", "y_5"], "output")
+    outputs = canvas.row(0, ["y_1", "y_2", "y_3", "y_4", "y_5"], "output")
     states = canvas.row(1, ["h_1", "h_2", "h_3", "h_4", "h_5"], "state")
     inputs = canvas.row(2, ["x_1", "x_2", "x_3"], "input")
     inputs += [canvas.box(column, 2, f"y_{column}", "output fed") for column in (3, 4)]
     canvas.upward(inputs, states)
     canvas.chain(states)
-    canvas.upward(states, answers)
-    for answer, source in ((answers[2], inputs[3]), (answers[3], inputs[4])):
-        lane = (answer.x + source.x) / 2
-        canvas.arrow(answer.right, (lane, answer.y), (lane, source.y), source.left, kind="feedback")
+    canvas.upward(states, outputs)
+    for output, source in ((outputs[2], inputs[3]), (outputs[3], inputs[4])):
+        lane = (output.x + source.x) / 2
+        canvas.arrow(output.right, (lane, output.y), (lane, source.y), source.left, kind="feedback")
     below = inputs[0].y + HEIGHT / 2 + 22
     canvas.note(inputs[1].x, below, "observed", kind="note middle")
     canvas.note((inputs[3].x + inputs[4].x) / 2, below, "fed back", kind="note middle")
@@ -344,9 +347,9 @@ def autoencoder() -> Canvas:
     canvas.note(latent.x, latent.y - 46, "latent", kind="note middle")
     canvas.note(latent.x, latent.y - 30, "(batch, 16)", kind="note code middle")
     written = _short(canvas, 3.25, 1, "s", "state")
-    answers = _short(canvas, 3.25, 0, "y", "output")
+    outputs = _short(canvas, 3.25, 0, "y", "output")
     canvas.chain(written)
-    canvas.upward(written, answers)
+    canvas.upward(written, outputs)
     lane = inputs[0].y
     _repeat(canvas, [latent.bottom, (latent.x, lane)], [written[0], written[-1]])
     canvas.note(written[1].x, lane + 18, "repeat", kind="note code middle")
@@ -369,7 +372,7 @@ def multi_output() -> Canvas:
     canvas.upward(inputs, relative)
     canvas.upward(relative, states)
     canvas.chain(states)
-    answer = canvas.box(3.95, 0, "y_1 ⋯ y_H", "output", width=128)
+    output = canvas.box(3.95, 0, "y_1 ⋯ y_H", "output", width=128)
     plus = canvas.box(3.95, 1, "+", "plain round", width=HEIGHT)
     paths = (("head", states), ("linear_path", relative), ("one season back", inputs))
     for row, (text, boxes) in enumerate(paths, start=1):
@@ -377,12 +380,12 @@ def multi_output() -> Canvas:
         canvas.arrow(boxes[-1].right, step.left)
         turn = () if row == 1 else ((plus.x, step.y),)
         canvas.arrow(step.right, *turn, plus.bottom if turn else plus.left, halo=False)
-    canvas.arrow(plus.top, answer.bottom)
+    canvas.arrow(plus.top, output.bottom)
     return canvas
 
 
 def recursive() -> Canvas:
-    canvas = Canvas("Recursive: an answer is the newest value of the next window", rows=3.5)
+    canvas = Canvas("Recursive: an output becomes the newest value of the next window", rows=3.5)
     canvas.label(0, "outputs", "(batch, 1)")
     canvas.label(1, "recursive", "the same in each step")
     canvas.label(2, "inputs", "(batch, lookback, features)")
@@ -393,25 +396,26 @@ def recursive() -> Canvas:
         canvas.box(3.7, 2, "x_L", "input"),
         canvas.box(4.4, 2, "y_1", "output fed"),
     ]
-    answers = []
+    outputs = []
     for window, middle, last in ((first, 0.7, 1.4), (second, 3.35, 4.4)):
         width = window[-1].x - window[0].x + WIDTH
         network = canvas.box(middle, 1, "one step", "pill", width=width)
-        answers.append(canvas.box(last, 0, f"y_{len(answers) + 1}", "output"))
+        outputs.append(canvas.box(last, 0, f"y_{len(outputs) + 1}", "output"))
         for box in window[:1] + window[2:]:
             canvas.arrow(box.top, (box.x, network.bottom[1]))
-        canvas.arrow((answers[-1].x, network.top[1]), answers[-1].bottom)
-    fed, lane = second[-1], (first[-1].x + second[0].x) / 2
+        canvas.arrow((outputs[-1].x, network.top[1]), outputs[-1].bottom)
+    fed = second[-1]
+    lane = (first[-1].x + second[0].x) / 2
     floor = fed.bottom[1] + 20
-    path = (answers[0].right, (lane, answers[0].y), (lane, floor), (fed.x, floor), fed.bottom)
+    path = (outputs[0].right, (lane, outputs[0].y), (lane, floor), (fed.x, floor), fed.bottom)
     canvas.arrow(*path, kind="feedback")
     return canvas
 
 
 def segment_rnn() -> Canvas:
-    canvas = Canvas("Segment RNN: one layer reads segments, and answers for segments", rows=4.35)
+    canvas = Canvas("Segment RNN: one layer reads segments and writes segments", rows=4.35)
     canvas.label(0, "outputs", "(batch, horizon)")
-    canvas.label(1, "recurrent_1", "units=512, twice the same")
+    canvas.label(1, "recurrent_1", "units=512, used twice")
     canvas.label(2, "vectors", "(batch, segments, 512)")
     canvas.label(3, "inputs", "(batch, lookback, features)")
     inputs = _short(canvas, 0, 3, "s", "input", last="n")
@@ -421,15 +425,19 @@ def segment_rnn() -> Canvas:
     canvas.upward(read, states)
     canvas.chain(states)
     queries = _short(canvas, 2.75, 2, "q", "latent", last="m")
-    asked = _short(canvas, 2.75, 1, "g", "state", last="m")
-    answers = _short(canvas, 2.75, 0, "y", "output", last="m")
-    canvas.upward(queries, asked)
-    canvas.upward(asked, answers)
-    newest, first, last = states[-1], asked[0], asked[-1]
-    lane, top, turn = newest.right[0] + 26, newest.y - 36, last.left[0] - 14
+    written = _short(canvas, 2.75, 1, "g", "state", last="m")
+    outputs = _short(canvas, 2.75, 0, "y", "output", last="m")
+    canvas.upward(queries, written)
+    canvas.upward(written, outputs)
+    newest = states[-1]
+    first = written[0]
+    last = written[-1]
+    lane = newest.right[0] + 26
+    top = newest.y - 36
+    turn = last.left[0] - 14
     canvas.arrow((lane, newest.y), (lane, top), (turn, top), (turn, last.y), last.left)
     canvas.arrow(newest.right, first.left, halo=False)
-    canvas.note(newest.right[0] + 4, newest.y + 34, "a copy for each")
+    canvas.note(newest.right[0] + 4, newest.y + 34, "one copy for each")
     below = HEIGHT / 2 + 22
     canvas.note(inputs[1].x, inputs[0].y + below, "segments of the lookback", kind="note middle")
     canvas.note(queries[1].x, queries[0].y + below, "which segment", kind="note middle")
@@ -447,9 +455,9 @@ def encoder_decoder() -> Canvas:
     canvas.chain(read)
     known = _short(canvas, 2.6, 2, "f", "input", last="H")
     written = _short(canvas, 2.6, 1, "s", "state", last="H")
-    answers = _short(canvas, 2.6, 0, "y", "output", last="H")
+    outputs = _short(canvas, 2.6, 0, "y", "output", last="H")
     canvas.upward(known, written)
-    canvas.upward(written, answers)
+    canvas.upward(written, outputs)
     canvas.chain(written)
     canvas.arrow(read[-1].right, written[0].left)
     canvas.note((read[-1].x + written[0].x) / 2, read[0].y - 12, "state", kind="note middle")
@@ -462,7 +470,7 @@ def encoder_decoder() -> Canvas:
 def _short(
     canvas: Canvas, column: float, row: float, letter: str, kind: str, *, last: str = "T"
 ) -> list[Box]:
-    """The first box of a sequence, an ellipsis and the last box."""
+    """Draw the first box of a sequence, an ellipsis and the last box."""
     return [
         canvas.box(column, row, f"{letter}_1", kind),
         canvas.box(column + 0.7, row, "⋯", "dots"),
@@ -471,7 +479,7 @@ def _short(
 
 
 def _both_directions(canvas: Canvas) -> tuple[list[Box], list[Box]]:
-    """The two rows of a bidirectional layer in rows 1 and 2 and its inputs in row 3."""
+    """Draw a bidirectional layer in rows 1 and 2, and its inputs in row 3."""
     canvas.label(1, "backward", "bidirectional_1, units=64")
     canvas.label(2, "forward", "bidirectional_1, units=64")
     canvas.label(3, *INPUTS)
@@ -493,7 +501,7 @@ def _name_head(canvas: Canvas, state: Box) -> None:
 
 
 def _repeat(canvas: Canvas, start: list[Point], targets: list[Box]) -> None:
-    """A line through `start` and on to the right, with a branch up into each target."""
+    """Draw a line through `start` and on to the right, with a branch up into each target."""
     lane = start[-1][1]
     last = targets[-1]
     canvas.arrow(*start, (last.x, lane), last.bottom)
@@ -522,5 +530,5 @@ DRAWINGS: dict[str, Callable[[], Canvas]] = {
 
 
 def draw(name: str) -> str:
-    """The drawing called `name`, as SVG."""
+    """Return the drawing called `name`, as SVG."""
     return DRAWINGS[name]().svg()

@@ -13,7 +13,7 @@ from sphinx.util.typing import stringify_annotation
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # for _drawings
-sys.path.insert(0, str(HERE.parent))  # the package beside these pages, not an installed one
+sys.path.insert(0, str(HERE.parent))  # this checkout, not an installed package
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from _drawings import draw  # noqa: E402
@@ -55,7 +55,7 @@ html_theme_options = {
 
 
 class Drawing(SphinxDirective):
-    """`{drawing} many_to_one`: a drawing of `_drawings.py` as SVG inside the page."""
+    """The directive `{drawing} many_to_one`: a drawing of `_drawings.py`, as SVG in the page."""
 
     required_arguments = 1
 
@@ -65,7 +65,7 @@ class Drawing(SphinxDirective):
 
 
 def close_examples(_app: Sphinx, _page: str, source: list[str]) -> None:
-    """Takes away the empty line that doctest needs between an example and the end of its fence."""
+    """Remove the empty line that doctest needs between an example and the end of its fence."""
     source[0] = source[0].replace("\n\n```\n", "\n```\n")
 
 
@@ -76,7 +76,7 @@ ALIASES = {
 
 
 def short_types(*event: object) -> tuple[str | None, str | None]:
-    """NumPy's aliases by their names: Python has already replaced them by what they stand for."""
+    """Show NumPy's type aliases by name, as Python has already replaced them by their contents."""
 
     def shorten(text: str | None) -> str | None:
         for long, short in ALIASES.items():

@@ -1,9 +1,9 @@
-"""The echo task: repeat the input of three timesteps ago. What truncation forgets, and what not.
+"""The echo task: repeat the input of three timesteps ago, to see what truncation forgets.
 
 The classic demonstration of truncated backpropagation through time: a long series of random bits is
-read in batches of few timesteps. Where the state is kept from batch to batch, the network can echo
-the bits that came before the border. Where it is cleared, it must guess them: three of each batch,
-right half of the time.
+read in batches of few timesteps. If the state is kept from batch to batch, the network can echo
+the bits from before the border. If it is cleared, the network must guess them: three of each
+batch, correctly half of the time.
 
     python examples/echo_task.py [--quick]
 """
@@ -16,32 +16,45 @@ import numpy as np
 from seqkeras import StatefulBatches, many_to_many
 from seqkeras.training import fit_stateful
 
-ECHO, ROWS = 3, 5
+ECHO = 3
+ROWS = 5
 
 
 def batches(bits: np.ndarray, bptt_steps: int, *, keep: bool) -> StatefulBatches:
-    """The series in rows that continue, or in pieces of one batch that each begin anew."""
+    """Lay out the series in rows that continue, or in pieces of one batch with cleared states."""
     echo = np.roll(bits, ECHO)
     echo[:ECHO] = 0
     if keep:
-        series, targets = bits, echo
+        series = bits
+        targets = echo
     else:
         whole = len(bits) // bptt_steps * bptt_steps
         series = bits[:whole].reshape(-1, bptt_steps, 1)
         targets = echo[:whole].reshape(-1, bptt_steps, 1)
     return StatefulBatches(
-        series, targets=targets, batch_size=ROWS, bptt_steps=bptt_steps, horizon=0
+        series,
+        targets=targets,
+        batch_size=ROWS,
+        bptt_steps=bptt_steps,
+        horizon=0,
+        reset_input=True,
     )
 
 
 def accuracy(bits: np.ndarray, bptt_steps: int, *, keep: bool, epochs: int) -> float:
-    """Share of the bits of the last fifth that are echoed, after training on the rest."""
+    """Return the share of bits of the last fifth that are echoed, after training on the rest."""
     cut = len(bits) * 4 // 5
     train = batches(bits[:cut], bptt_steps, keep=keep)
     test = batches(bits[cut:], bptt_steps, keep=keep)
     keras.utils.set_random_seed(0)
     model = many_to_many(
-        1, activation="sigmoid", cell="simple_rnn", units=8, stateful=True, batch_size=ROWS
+        1,
+        activation="sigmoid",
+        cell="simple_rnn",
+        units=8,
+        stateful=True,
+        reset_input=True,
+        batch_size=ROWS,
     )
     model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", weighted_metrics=["accuracy"])
     fit_stateful(model, train, epochs)

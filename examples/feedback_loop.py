@@ -1,4 +1,4 @@
-"""Train on whole windows, then feed outputs back as inputs: in one go, or one value at a time.
+"""Train on whole windows, then feed outputs back as inputs: in one call, or one value at a time.
 
 python examples/feedback_loop.py [--quick]
 """
@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from seqkeras import Windows, WindowSpec, next_step
+from seqkeras.states import reset_state
 from seqkeras.stepwise import rollout
 
 
@@ -29,24 +30,26 @@ def main() -> None:
     trained.compile(optimizer=keras.optimizers.Adam(1e-2), loss="mse")
     trained.fit(x, y, batch_size=64, epochs=epochs, verbose=0)
 
-    # Read what is known, then feed each output back: one compiled loop, for many series at once.
-    seen, truth = wave[:100], wave[100:150]
-    forecast = rollout(trained, seen.reshape(1, -1, 1), len(truth))[0, :, 0]
-    error = np.mean((forecast - truth) ** 2)
+    # Read the past, then feed each output back: one compiled loop, for many series at once.
+    past = wave[:100]
+    future = wave[100:150]
+    forecast = rollout(trained, past.reshape(1, -1, 1), len(future))[0, :, 0]
+    error = np.mean((forecast - future) ** 2)
     print(
-        f"50 steps fed back: mean squared error {error:.4f}; the wave varies by {truth.var():.4f}"
+        f"50 steps fed back: mean squared error {error:.4f}; the wave varies by {future.var():.4f}"
     )
 
-    # The same weights one value at a time, as values come in: the state is kept between calls.
+    # The same weights, one value at a time as values arrive: the state is kept between calls.
     stepper = next_step(1, units=32, stateful=True, batch_size=1)
     stepper.set_weights(trained.get_weights())
-    for value in seen:
-        answer = stepper({"inputs": value.reshape(1, 1, 1), "reset": None})
-    difference = abs(keras.ops.convert_to_numpy(answer).item() - forecast[0])
-    print(f"value by value, the first answer differs by {difference:.0e}")
+    for value in past:
+        output = stepper(value.reshape(1, 1, 1))
+    difference = abs(keras.ops.convert_to_numpy(output).item() - forecast[0])
+    print(f"value by value, the first forecast differs by {difference:.0e}")
 
     # A new client: its state starts from zeros.
-    stepper({"inputs": seen[:1].reshape(1, 1, 1), "reset": np.array([[True]])})
+    reset_state(stepper)
+    stepper(past[:1].reshape(1, 1, 1))
 
 
 if __name__ == "__main__":

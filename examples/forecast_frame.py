@@ -1,4 +1,4 @@
-"""Several series in one long frame: score, forecast, save, load and draw.
+"""Score, forecast, save, load and plot several series in one long frame.
 
 python examples/forecast_frame.py [--quick] [--folder .]
 """
@@ -9,19 +9,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from seqkeras.forecasting import Forecaster, evaluate_holdout
+from seqkeras.forecasting import Columns, Forecaster, Training, evaluate_holdout
 
 
 def shops(count: int, days: int) -> pd.DataFrame:
-    """Daily sales of a few shops: a level, a trend, a week and noise, each of its own size."""
+    """Simulate daily sales of shops, each with its own level, trend, week and noise."""
     random = np.random.default_rng(0)
     day = np.arange(days)
     frames = []
     for shop in range(count):
-        level, week = random.uniform(50, 500), random.normal(0, 0.2, size=7)
-        sales = level * (1 + 0.001 * day + week[day % 7] + random.normal(0, 0.05, size=days))
-        stamps = pd.date_range("2024-01-01", periods=days, freq="D")
-        frames.append(pd.DataFrame({"shop": f"shop {shop}", "day": stamps, "sales": sales}))
+        level = random.uniform(50, 500)
+        week = random.normal(0, 0.2, size=7)
+        noise = random.normal(0, 0.05, size=days)
+        sales = level * (1 + 0.001 * day + week[day % 7] + noise)
+        dates = pd.date_range("2024-01-01", periods=days, freq="D")
+        frames.append(pd.DataFrame({"shop": f"shop {shop}", "day": dates, "sales": sales}))
     return pd.concat(frames)
 
 
@@ -32,15 +34,16 @@ def main() -> None:
     options = parser.parse_args()
 
     df = shops(count=3, days=140 if options.quick else 500)
-    columns = {"id_col": "shop", "time_col": "day", "target_col": "sales"}
-    forecaster = Forecaster(horizon=14, seed=0, epochs=3 if options.quick else 100)
+    columns = Columns(id="shop", time="day", target="sales")
+    training = Training(epochs=3 if options.quick else 100)
+    forecaster = Forecaster(horizon=14, training=training, seed=0)
 
-    print(evaluate_holdout(forecaster, df, **columns).scores.round(3))
+    print(evaluate_holdout(forecaster, df, columns=columns).scores.round(3))
 
-    forecaster.fit(df, **columns)
+    forecaster.fit(df, columns=columns)
     print(forecaster.predict().head())
 
-    path = options.folder / "shops.zip"
+    path = options.folder / "shops.forecaster"
     forecaster.save(path)
     Forecaster.load(path).plot(df.tail(60), series="shop 2").savefig(options.folder / "shops.png")
 

@@ -1,8 +1,8 @@
-"""A language model of characters, trained over one long text with its state kept.
+"""A language model of characters, trained on one long text with its state kept.
 
-The text is cut into as many stretches as a batch has rows, and each row reads its stretch from the
-start to the end (the "sequential partition" of Zhang et al., Dive into Deep Learning, 9.3). The
-text is the manual that comes inside Python; --text reads another.
+The text is cut into as many stretches as a batch has rows, and each row reads its stretch from
+start to end (the "sequential partition" of Zhang et al., Dive into Deep Learning, 9.3). The text
+is the manual inside Python; --text reads another.
 
     python examples/language_model.py [--quick] [--text FILE] [--backup FILE]
 """
@@ -22,30 +22,34 @@ ROWS = 32
 
 
 def language_model(characters: int, units: int) -> keras.Model:
-    """Logits of the next character, `(rows, timesteps, 1)` to `(rows, timesteps, characters)`."""
-    inputs = keras.Input(batch_shape=(ROWS, None, 1), name="inputs")
+    """Build a model from `(rows, timesteps, 1)` to logits of the next character.
+
+    The logits are `(rows, timesteps, characters)`.
+    """
+    sequence = keras.Input(batch_shape=(ROWS, None, 1), name="sequence")
     reset = keras.Input(batch_shape=(ROWS, None), dtype="bool", name="reset")
-    x = keras.layers.Embedding(characters, 32)(inputs[..., 0])
+    x = keras.layers.Embedding(characters, 32)(sequence[..., 0])
     x = LSTM(units, return_sequences=True, stateful=True)(x, reset=reset)
     logits = keras.layers.Dense(characters)(x)
-    return keras.Model({"inputs": inputs, "reset": reset}, logits)
+    return keras.Model({"sequence": sequence, "reset": reset}, logits)
 
 
 def entropies(train: np.ndarray, test: np.ndarray, characters: int) -> tuple[float, float]:
-    """Bits per character of guesses from how often characters, and pairs of them, occur."""
+    """Return bits per character of guesses from the frequency of characters, and of pairs."""
     single = np.bincount(train, minlength=characters) + 1
     pairs = np.ones((characters, characters))
     np.add.at(pairs, (train[:-1], train[1:]), 1)
     pairs /= pairs.sum(axis=1, keepdims=True)
-    one = -np.log2(single[test[1:]] / single.sum()).mean()
-    return one, -np.log2(pairs[test[:-1], test[1:]]).mean()
+    from_single = -np.log2(single[test[1:]] / single.sum()).mean()
+    from_pairs = -np.log2(pairs[test[:-1], test[1:]]).mean()
+    return from_single, from_pairs
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="toy size")
     parser.add_argument("--text", type=Path, help="a text file")
-    parser.add_argument("--backup", help="file to go on from after a break")
+    parser.add_argument("--backup", help="file to resume from after a break")
     options = parser.parse_args()
     text = options.text.read_text() if options.text else "\n".join(topics.values())
     length, units, epochs = (20_000, 16, 1) if options.quick else (len(text), 128, 5)
@@ -62,9 +66,10 @@ def main() -> None:
     held_out = StatefulBatches(test, batch_size=ROWS, bptt_steps=35)
     print(batches)
     fit_stateful(model, batches, epochs, validation=held_out, patience=1, backup=options.backup)
-    bits = model.evaluate(held_out, verbose=0, return_dict=True)["nats"] / np.log(2)
-    one, two = entropies(train, test, len(alphabet))
-    print(f"bits per character: {bits:.2f}; from single characters {one:.2f}, from pairs {two:.2f}")
+    logs = model.evaluate(held_out.with_reset_input(True), verbose=0, return_dict=True)
+    bits = logs["nats"] / np.log(2)
+    single, pairs = entropies(train, test, len(alphabet))
+    print(f"bits per character: {bits:.2f}; from characters {single:.2f}, from pairs {pairs:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Does a forecast read the newest observation? Errors lead by lead on AR(1) series.
+"""Check that forecasts read the newest observation: errors by lead on AR(1) series.
 
 Each series is y[t] = 0.95 y[t-1] + noise, with noise of deviation 1. The best possible forecast of
-lead k is 0.95^k times the newest value. A network that answers lead 1 from an older state cannot
-come near it.
+lead k, the oracle, is 0.95^k times the newest value. A network whose forecast of lead 1 depends on
+an older state cannot come close to it.
 
     python examples/newest_observation.py [--quick]
 """
@@ -12,14 +12,15 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Forecaster, Training
 from seqkeras.windows import GroupedArray, Windows, WindowSpec
 
-PHI, HORIZON = 0.95, 12
+PHI = 0.95
+HORIZON = 12
 
 
 def autoregressive(series: int, rows: int, seed: int) -> np.ndarray:
-    """`(series, rows)` values, started from the stationary distribution."""
+    """Simulate `(series, rows)` values that start in the stationary distribution."""
     noise = np.random.default_rng(seed).normal(size=(series, rows))
     values = np.empty_like(noise)
     values[:, 0] = noise[:, 0] / np.sqrt(1 - PHI**2)
@@ -40,41 +41,44 @@ def long_frame(values: np.ndarray) -> pd.DataFrame:
 
 
 def lead_errors(forecast: np.ndarray, actual: np.ndarray) -> np.ndarray:
-    """Root mean squared error of each lead, over all windows."""
+    """Return the root mean squared error of each lead, over all windows."""
     return np.sqrt(np.mean((forecast - actual) ** 2, axis=0))
 
 
 def forecast_windows(forecaster: Forecaster, context: np.ndarray) -> np.ndarray:
-    """Forecasts of scaled windows by the trained network, a plain Keras model."""
-    known = context
-    while known.shape[1] < context.shape[1] + HORIZON:
-        answer = forecaster.model_.predict(known[:, -context.shape[1] :], verbose=0)
-        known = np.concatenate([known, answer[..., np.newaxis]], axis=1)
-    return known[:, -HORIZON:, 0]
+    """Forecast scaled windows with the trained network, a plain Keras model."""
+    lookback = context.shape[1]
+    values = context
+    while values.shape[1] < lookback + HORIZON:
+        outputs = forecaster.model_.predict(values[:, -lookback:], verbose=0)
+        values = np.concatenate([values, outputs[..., np.newaxis]], axis=1)
+    return values[:, -HORIZON:, 0]
 
 
-def run(model: str, *, series: int, rows: int, epochs: int, seed: int = 0) -> pd.DataFrame:
-    """Trains on the first part of each series; errors over all windows of the last third."""
+def run(network: str, *, series: int, rows: int, epochs: int, seed: int = 0) -> pd.DataFrame:
+    """Train on the first part of each series; return the errors over all windows of the rest."""
     values = autoregressive(series, rows, seed)
     train, test = np.split(values, [2 * rows // 3], axis=1)
-    forecaster = Forecaster(HORIZON, model=model, lookback=24, epochs=epochs, seed=seed)
+    training = Training(epochs=epochs)
+    forecaster = Forecaster(HORIZON, lookback=24, network=network, training=training, seed=seed)
     forecaster.fit(long_frame(train))
 
-    scaled = forecaster.scaler_.transform(GroupedArray.from_series(test))
-    windows = Windows(scaled, WindowSpec(24, horizon=HORIZON), batch_size=2**20)
-    context, _ = windows[0]
-    true = Windows(GroupedArray.from_series(test), windows.spec, batch_size=2**20)
-    past, actual = true[0]
-    of_series = np.repeat(np.arange(series), windows.count // series)
+    spec = WindowSpec(24, horizon=HORIZON)
+    grouped = GroupedArray.from_series(test)
+    unscaled = Windows(grouped, spec, batch_size=2**20)
+    past, actual = unscaled[0]
+    scaled = Windows(forecaster.scaler_.transform(grouped), spec, batch_size=2**20)
+    context, _ = scaled[0]
     forecast = forecaster.scaler_.inverse_transform(
-        forecast_windows(forecaster, context), series=of_series
+        forecast_windows(forecaster, context),
+        series=np.repeat(np.arange(series), scaled.count // series),
     )
     newest = past[:, -1]
     return pd.DataFrame(
         {
             "oracle": lead_errors(newest * PHI ** np.arange(1, HORIZON + 1), actual),
             "naive": lead_errors(np.repeat(newest, HORIZON, axis=1), actual),
-            model: lead_errors(forecast, actual),
+            network: lead_errors(forecast, actual),
         },
         index=pd.RangeIndex(1, HORIZON + 1, name="lead"),
     )
@@ -84,16 +88,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="toy size")
     quick = parser.parse_args().quick
-    size = (
-        {"series": 4, "rows": 300, "epochs": 5}
-        if quick
-        else {"series": 30, "rows": 600, "epochs": 50}
-    )
-    for model in ("multi_output", "recursive"):
-        errors = run(model, **size)
+    for network in ("multi_output", "recursive"):
+        if quick:
+            errors = run(network, series=4, rows=300, epochs=5)
+        else:
+            errors = run(network, series=30, rows=600, epochs=50)
         print(errors.round(3), "\n")
-        ratio = errors[model].iloc[0] / errors["oracle"].iloc[0]
-        print(f"{model}: lead 1 is {ratio:.3f} x the oracle\n")
+        ratio = errors[network].iloc[0] / errors["oracle"].iloc[0]
+        print(f"{network}: lead 1 is {ratio:.3f} x the oracle\n")
 
 
 if __name__ == "__main__":

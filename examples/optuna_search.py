@@ -1,31 +1,39 @@
-"""A search with plain Optuna around a forecaster, and a score on rows that it has not seen.
+"""Search for parameters with plain Optuna, and score the result on rows that it has not seen.
 
 python examples/optuna_search.py [--quick]
 
-`seqkeras.forecasting.tune` is such a search in one call. Written out, it can be anything: here the
-error of the forecast and the size of the network are weighed against each other.
+`seqkeras.forecasting.tune` does such a search in one call. Written out, the objective can be
+anything: here it weighs the error of the forecast against the size of the network.
 """
 
 import argparse
 
 import optuna
 
-from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
+from seqkeras.forecasting import (
+    Forecaster,
+    Network,
+    Training,
+    backtest,
+    evaluate_holdout,
+    load_air_passengers,
+)
 
 HORIZON = 12
 
 
-def forecaster(trial: optuna.trial.BaseTrial, epochs: int) -> Forecaster:
+def build(trial: optuna.trial.BaseTrial, epochs: int) -> Forecaster:
+    architecture = trial.suggest_categorical("architecture", ["multi_output", "encoder_decoder"])
+    lookback = trial.suggest_int("lookback", 12, 36, step=12)
+    units = trial.suggest_int("units", 4, 64, log=True)
+    rate = trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True)
     return Forecaster(
         HORIZON,
-        model=trial.suggest_categorical("model", ["multi_output", "encoder_decoder"]),
-        lookback=trial.suggest_int("lookback", 12, 36, step=12),
-        units=trial.suggest_int("units", 4, 64, log=True),
-        learning_rate=trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
-        epochs=epochs,
-        levels=(),
+        lookback=lookback,
+        network=Network(architecture, units=units),
+        intervals=(),
+        training=Training(epochs=epochs, learning_rate=rate, progress=False),
         seed=0,
-        progress=False,
     )
 
 
@@ -39,11 +47,12 @@ def main() -> None:
     seen = df.iloc[:-HORIZON]  # the search never sees the last year
 
     def objective(trial: optuna.Trial) -> float:
-        candidate, errors = forecaster(trial, epochs), []
+        candidate = build(trial, epochs)
+        errors = []
         for window in range(windows):
-            behind = HORIZON * (windows - 1 - window)
-            rows = seen.iloc[: len(seen) - behind]
-            errors.append(candidate.backtest(rows).scores.loc["seqkeras", "MASE"])
+            rows_after = HORIZON * (windows - 1 - window)
+            rows = seen.iloc[: len(seen) - rows_after]
+            errors.append(backtest(candidate, rows).scores.loc["seqkeras", "MASE"])
             trial.report(sum(errors) / len(errors), window)
             if trial.should_prune():
                 raise optuna.TrialPruned
@@ -54,7 +63,7 @@ def main() -> None:
     study.optimize(objective, n_trials=trials)
     print("best:", study.best_params)
 
-    best = forecaster(optuna.trial.FixedTrial(study.best_params), epochs)
+    best = build(optuna.trial.FixedTrial(study.best_params), epochs)
     print(evaluate_holdout(best, df).scores.round(3))
 
 

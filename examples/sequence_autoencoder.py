@@ -1,4 +1,4 @@
-"""An autoencoder of windows: codes from its encoder, and errors that show what is strange.
+"""An autoencoder of windows: codes from its encoder, and errors that reveal unusual windows.
 
 python examples/sequence_autoencoder.py [--quick]
 """
@@ -29,10 +29,10 @@ def main() -> None:
     codes = model.get_layer("encoder").predict(windows, verbose=0)
     print(f"{len(windows)} windows of 30 values became codes of {codes.shape[1]}")
 
-    strange = windows[0].copy()
-    strange[10:20] = 0  # the sensor was dead for a while
-    errors = [float(model.evaluate(x[None], x[None], verbose=0)) for x in (windows[0], strange)]
-    print(f"error of a usual window {errors[0]:.4f}, of a strange one {errors[1]:.4f}")
+    unusual = windows[0].copy()
+    unusual[10:20] = 0  # the sensor was dead for a while
+    errors = [float(model.evaluate(x[None], x[None], verbose=0)) for x in (windows[0], unusual)]
+    print(f"error of a usual window {errors[0]:.4f}, of an unusual one {errors[1]:.4f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Windows of one long series straight into the fit of a Keras model.
+"""Train a Keras model on windows of one long series.
 
 python examples/train_on_windows.py [--quick]
 """
@@ -24,9 +24,9 @@ def main() -> None:
     target = sensors.prod(axis=1)
 
     spec = WindowSpec(lookback=32, gap=4)
-    border = int(0.8 * rows)
-    train = Windows(sensors[:border], spec, targets=target[:border], shuffle=True, seed=0)
-    test = Windows(sensors[border:], spec, targets=target[border:], batch_size=256)
+    split = int(0.8 * rows)
+    train = Windows(sensors[:split], spec, targets=target[:split], shuffle=True, seed=0)
+    test = Windows(sensors[split:], spec, targets=target[split:], batch_size=256)
     print(f"{train.count} windows to train on, {test.count} held out")
 
     keras.utils.set_random_seed(0)
@@ -35,7 +35,7 @@ def main() -> None:
     model.fit(train, validation_data=test, epochs=3, verbose=2)
 
     held_out = model.evaluate(test, verbose=0)
-    print(f"held-out error {held_out:.4f}; the mean alone has {target[border:].var():.4f}")
+    print(f"held-out error {held_out:.4f}; predicting the mean gives {target[split:].var():.4f}")
 
 
 if __name__ == "__main__":

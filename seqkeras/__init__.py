@@ -1,7 +1,6 @@
 """Recurrent sequence modelling with Keras 3.
 
-The public door: every name below is imported when it is first used, so that `import seqkeras`
-itself takes neither Keras nor pandas with it.
+The public names below are imported on first use: `import seqkeras` loads neither Keras nor pandas.
 """
 
 from typing import TYPE_CHECKING
@@ -32,7 +31,12 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.conversion import accelerate as accelerate
     from seqkeras.conversion import to_keras as to_keras
     from seqkeras.diagnostics import explain as explain
+    from seqkeras.forecasting import Columns as Columns
     from seqkeras.forecasting import Forecaster as Forecaster
+    from seqkeras.forecasting import Intervals as Intervals
+    from seqkeras.forecasting import Network as Network
+    from seqkeras.forecasting import Training as Training
+    from seqkeras.forecasting import backtest as backtest
     from seqkeras.models import autoencoder as autoencoder
     from seqkeras.models import encoder_decoder as encoder_decoder
     from seqkeras.models import many_to_many as many_to_many
@@ -54,7 +58,7 @@ __getattr__, __dir__, __all__ = attach(
         "diagnostics": ("explain",),
         "errors": (),
         "export": (),
-        "forecasting": ("Forecaster",),
+        "forecasting": ("Columns", "Forecaster", "Intervals", "Network", "Training", "backtest"),
         "gates": (),
         "kernels": (),
         "layers": (),

@@ -18,7 +18,7 @@ from seqkeras.errors import ArgumentError, DataError, FileFormatError, SeqkerasE
 if TYPE_CHECKING:
     import pandas as pd
 
-    from seqkeras.forecasting import Forecaster
+    from seqkeras.forecasting import Columns, Forecaster
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
 TABLES = (".csv", ".parquet")
@@ -26,7 +26,7 @@ MODELS = ("multi_output", "recursive", "encoder_decoder", "segment_rnn")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit status: 0, or 1 after an error in words."""
+    """Run the command line, and return the exit status: 0, or 1 after an error message."""
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="forecast a series that comes with the package")
     demo.add_argument("--plot", type=Path, default=Path("forecast.png"), help="picture to write")
-    demo.add_argument("--seed", type=int, default=0, help="of weights and shuffles")
+    demo.add_argument("--seed", type=int, default=0, help="seed of weights and shuffles")
     demo.set_defaults(run=_demo)
 
     forecast = commands.add_parser("forecast", help="forecast the series of a csv or parquet file")
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     export.set_defaults(run=_export)
     _add_export_options(export)
 
-    explain = commands.add_parser("explain", help="tell what is in a .keras model, and its traps")
+    explain = commands.add_parser("explain", help="show what a .keras model runs, and its traps")
     explain.add_argument("model", type=Path, help=".keras file; code in it is not run")
     explain.set_defaults(run=_explain)
     return parser
@@ -68,35 +68,41 @@ def _add_forecast_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", type=Path, help="long table, .csv or .parquet")
     add("--horizon", type=int, required=True, help="timesteps to forecast")
-    add("--time-col", default="ds", help="column of time stamps (default: ds)")
+    add("--time-col", default="ds", help="column of timestamps (default: ds)")
     add("--target-col", default="y", help="column to forecast (default: y)")
-    add("--id-col", help="column that tells series apart; leave away for one series")
+    add("--id-col", help="column of series ids; omit it for one series")
     add(
         "--freq",
         type=_freq,
-        help="frequency such as MS, D, h, 1; by default that of the stamps",
+        help="frequency such as MS, D, h, 1 (default: that of the timestamps)",
     )
     add("--lookback", type=int, help="timesteps that a forecast reads")
     add("--model", default="multi_output", choices=MODELS)
-    add("--levels", type=float, nargs="*", default=[80, 95], help="intervals, in percent")
-    add("--epochs", type=int, default=300, help="at most")
-    add("--seed", type=int, default=0, help="of weights and shuffles")
-    add("--skip-short", action="store_true", help="leave out series that are too short")
+    add(
+        "--levels",
+        type=float,
+        nargs="*",
+        default=[80, 95],
+        help="levels of intervals, in percent",
+    )
+    add("--epochs", type=int, default=300, help="maximum number of epochs")
+    add("--seed", type=int, default=0, help="seed of weights and shuffles")
+    add("--skip-short", action="store_true", help="omit series that are too short")
     add("--no-score", action="store_true", help="do not score on the last rows")
     add("--output", type=Path, help="table to write (default: FILE_forecast.csv or .parquet)")
     add("--plot", type=Path, help="picture to write (default: FILE_forecast.png)")
-    add("--force", action="store_true", help="overwrite files that are there")
+    add("--force", action="store_true", help="overwrite existing files")
 
 
 def _add_export_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help="trained model, .keras")
     add("target", type=Path, metavar="TARGET", help="file to write")
-    add("--window", type=int, help="timesteps that each answer may read; default: all so far")
-    add("--features", nargs="+", metavar="NAME", help="names of the features, kept in the file")
+    add("--window", type=int, help="timesteps that each output may read (default: all so far)")
+    add("--features", nargs="+", metavar="NAME", help="names of the features, stored in the file")
     add("--float16", action="store_true", help="weights in half precision")
-    add("--onnx", choices=["step", "sequence"], help="write an ONNX graph in place of a program")
-    add("--force", action="store_true", help="overwrite a file that is there")
+    add("--onnx", choices=["step", "sequence"], help="write an ONNX graph instead of a program")
+    add("--force", action="store_true", help="overwrite an existing file")
 
 
 def _freq(word: str) -> str | int:
@@ -105,7 +111,7 @@ def _freq(word: str) -> str | int:
 
 def _demo(options: argparse.Namespace) -> None:
     _check_target("--plot", options.plot, PICTURES, force=True)
-    with _notices_held_back():
+    with _hold_back_notices():
         from seqkeras.forecasting import Forecaster, evaluate_holdout, load_air_passengers
 
     df = load_air_passengers()
@@ -133,49 +139,50 @@ def _forecast(options: argparse.Namespace) -> None:
         paths = [str(options.file), str(output), str(picture)]
         raise bad_argument("FILE, --output, --plot", paths, "different files")
     options.file.open("rb").close()
-    with _notices_held_back():
-        from seqkeras.forecasting import Forecaster
-        from seqkeras.forecasting.frames._panel import DEFAULT_ID
+    with _hold_back_notices():
+        from seqkeras.forecasting import Columns, Forecaster, Network, Training
+        from seqkeras.forecasting.frames._columns import DEFAULT_ID
         from seqkeras.forecasting.frames._reading import split_last
         from seqkeras.forecasting.frames._tables import read_file, write_file
 
-    columns = {"time_col": options.time_col, "target_col": options.target_col}
-    if options.id_col is not None:
-        columns["id_col"] = options.id_col
-    if options.freq is not None:
-        columns["freq"] = options.freq
-    id_col = options.id_col or DEFAULT_ID
-    df = read_file(options.file, time_col=options.time_col, id_col=id_col)
+    columns = Columns(
+        id=options.id_col or DEFAULT_ID,
+        time=options.time_col,
+        target=options.target_col,
+        freq=options.freq,
+        short_series="skip" if options.skip_short else "raise",
+    )
+    df = read_file(options.file, time_col=columns.time, id_col=columns.id)
     forecaster = Forecaster(
         options.horizon,
         lookback=options.lookback,
-        model=options.model,
-        levels=tuple(options.levels),
-        epochs=options.epochs,
+        network=Network(options.model),
+        intervals=tuple(options.levels),
+        training=Training(epochs=options.epochs),
         seed=options.seed,
-        short_series="skip" if options.skip_short else "raise",
     )
-    missing = int(df[options.target_col].isna().sum()) if options.target_col in df.columns else 0
+    missing = int(df[columns.target].isna().sum()) if columns.target in df.columns else 0
     if missing:
         print(f"seqkeras: {missing} of {len(df)} targets are missing: masked", file=sys.stderr)
-    forecast = forecaster.fit(df, **columns).predict()
+    forecast = forecaster.fit(df, columns=columns).predict()
     _show(forecast)
     write_file(forecast, output)
     print(f"\nForecast: {output}")
-    # As much history as makes the forecast a good part of the picture.
-    shown = split_last(df, 4 * options.horizon + forecaster.lookback_, forecaster.panel_.columns)
-    forecaster.plot(shown[1]).savefig(picture)
+    # Show enough history to put the forecast in context, but not so much that it looks small.
+    rows = 4 * options.horizon + forecaster.lookback_
+    recent = split_last(df, rows, forecaster.panel_.columns)[1]
+    forecaster.plot(recent).savefig(picture)
     print(f"Picture: {picture}", flush=True)
     if not options.no_score:
         _score(forecaster, df, columns)
 
 
-def _score(forecaster: "Forecaster", df: "pd.DataFrame", columns: dict[str, Any]) -> None:
-    """Scores a forecast of the last rows; a history too short for it is no failure by now."""
+def _score(forecaster: "Forecaster", df: "pd.DataFrame", columns: "Columns") -> None:
+    """Score a forecast of the last rows; a history that is too short for it is no failure."""
     from seqkeras.forecasting import evaluate_holdout
 
     try:
-        scores = evaluate_holdout(forecaster, df, **columns).scores
+        scores = evaluate_holdout(forecaster, df, columns=columns).scores
     except DataError as error:
         print(f"seqkeras: not scored: {error}", file=sys.stderr)
         return
@@ -184,23 +191,23 @@ def _score(forecaster: "Forecaster", df: "pd.DataFrame", columns: dict[str, Any]
 
 def _export(options: argparse.Namespace) -> None:
     if options.onnx and options.float16:
-        raise bad_argument("--float16", True, "left away with --onnx")
+        raise bad_argument("--float16", True, "omitted with --onnx")
     _check_place("TARGET", options.target, force=options.force)
     model = _load_model(options.model)
-    given: dict[str, Any] = {"window": options.window, "features": options.features}
+    form: dict[str, Any] = {"window": options.window, "features": options.features}
     if options.onnx:
         from seqkeras.export import save_onnx
         from seqkeras.runtime import load_onnx
 
-        save_onnx(model, options.target, form=options.onnx, **given)
+        save_onnx(model, options.target, form=options.onnx, **form)
         print(f"{options.target}: {load_onnx(options.target)}")
         return
     from seqkeras.export import save_program
     from seqkeras.runtime import load
 
     if options.float16:
-        given["storage"] = "float16"
-    save_program(model, options.target, **given)
+        form["storage"] = "float16"
+    save_program(model, options.target, **form)
     print(f"{options.target}: {load(options.target)}")
 
 
@@ -212,20 +219,20 @@ def _explain(options: argparse.Namespace) -> None:
 
 
 def _load_model(path: Path) -> Any:
-    """A model of a .keras file, with the layers of seqkeras known; code in it is not run."""
+    """Load a .keras file with the layers of seqkeras registered; code in it is not run."""
     path.open("rb").close()
-    with _notices_held_back():
+    with _hold_back_notices():
         import keras
 
         import seqkeras.layers  # noqa: F401  # registers its layers
     try:
         return keras.saving.load_model(path, compile=False)
     except zip_damage() as error:
-        raise FileFormatError(f"{path} is no .keras file that can be loaded: {error}") from error
+        raise FileFormatError(f"{path} cannot be loaded as a .keras file: {error}") from error
 
 
 def _check_target(option: str, path: Path, suffixes: tuple[str, ...], *, force: bool) -> None:
-    """Asked before the training, so that its result is not lost for want of a folder."""
+    """Check a target before the training, whose result would otherwise be lost."""
     suffix = path.suffix.lower()
     if suffix not in suffixes:
         raise bad_argument(option, str(path), f"a file that ends in {' or '.join(suffixes)}")
@@ -240,14 +247,14 @@ def _check_place(option: str, path: Path, *, force: bool) -> None:
     if not path.absolute().parent.is_dir():
         raise ArgumentError(f"The folder {path.parent} does not exist. Create it first.")
     if path.exists() and not force:
-        raise ArgumentError(f"{path} is there already. Give --force to overwrite it.")
+        raise ArgumentError(f"{path} exists already. Use --force to overwrite it.")
     if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise ArgumentError(f"{path} cannot be written. Give another file as {option}.")
+        raise ArgumentError(f"{path} cannot be written. Use another file as {option}.")
 
 
 @contextmanager
-def _notices_held_back() -> Iterator[None]:
-    """Keeps what TensorFlow's C++ code says while it is loaded; shows it if that fails."""
+def _hold_back_notices() -> Iterator[None]:
+    """Hold back what TensorFlow's C++ code prints while it loads; print it if that fails."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as notices:
         terminal = os.dup(2)

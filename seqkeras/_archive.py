@@ -1,68 +1,79 @@
-"""A JSON header and raw arrays in one file, no pickle: the safetensors layout.
+"""The file format of programs, forecasters, states and training backups: a header and arrays.
 
-The layout is that of https://huggingface.co/docs/safetensors (an 8-byte length, a JSON table, the
-arrays), so the arrays can be read in any language. The metadata of the table holds the kind of the
-file, its version, a header of ours in JSON and a checksum over all of it. Every size is checked
-against the file before memory is taken for it, and arrays can be mapped instead of read.
+The layout is that of safetensors (https://huggingface.co/docs/safetensors): an 8-byte length, a
+JSON table, then the arrays, which any language can read. No pickle. The metadata of the table
+hold the kind of the file, its version, our header as JSON and a checksum of everything. Sizes are
+checked against the file before memory is allocated, and arrays can be mapped instead of read.
 """
 
 import hashlib
 import json
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from seqkeras._arrays import Array
 from seqkeras._checks import bad_argument
 from seqkeras._files import DAMAGE, whole_file
+from seqkeras._lazy import optional
 from seqkeras.errors import FileFormatError
 
-#: What an element of each array may be: names of the layout, dtypes of NumPy.
+#: Element types: their names in the layout, and in NumPy.
 DTYPES = {
-    "BOOL": "?", "U8": "u1", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "F16": "<f2",
-    "F32": "<f4", "F64": "<f8",
+    "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4",
+    "U64": "<u8", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
 }  # fmt: skip
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 
-#: More than the table of any model needs.
-MAX_TABLE_BYTES = 2**26
+#: Limit of the JSON table, header included. Parsed JSON takes about 20 times its size in memory.
+MAX_TABLE_BYTES = 2**22
 
 _ALIGNMENT = 64
 
 
 class Archive(NamedTuple):
-    """What a file holds."""
+    """The content of a file.
+
+    Attributes:
+        header: what was written as header.
+        arrays: by name, read-only.
+        checksum: 64 hexadecimal digits, over everything else.
+        version: of the kind, as the file states it.
+    """
 
     header: dict[str, Any]
-    arrays: dict[str, npt.NDArray[Any]]
+    arrays: dict[str, Array]
     checksum: str
+    version: int
 
 
 def write_archive(
     path: str | os.PathLike[str],
     header: Mapping[str, Any],
-    arrays: Mapping[str, npt.NDArray[Any]],
+    arrays: Mapping[str, Array],
     *,
     kind: str,
     version: int,
 ) -> str:
-    """Writes a file, which replaces one of that name only when it is complete.
+    """Write a file. It replaces one of the same name only when it is complete.
 
     Args:
-        path: of the file, in a folder that exists.
-        header: anything that JSON can hold.
-        arrays: numbers and booleans, by name.
+        path: a file in a folder that exists.
+        header: anything that JSON can hold, without NaN and infinity; a few MB at most.
+        arrays: numbers (bfloat16 included) and booleans, by name. Bytes, such as a `.keras` file,
+            are an array of uint8; for many texts see `texts_to_array`.
         kind: what the file is, such as `"seqkeras.Program"`.
-        version: of that kind.
+        version: version of this kind.
 
     Returns:
         The checksum, 64 hexadecimal digits.
 
     Raises:
-        ArgumentError: the path is no place for a file.
+        ArgumentError: `path` is not a file in a folder that exists, an array has another dtype, or
+            the header is too large.
     """
     blobs = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     table = _table(blobs)
@@ -74,6 +85,9 @@ def write_archive(
     meta["sha256"] = digest.hexdigest()
     front = json.dumps({"__metadata__": meta, **table}).encode()
     front += b" " * (-(8 + len(front)) % _ALIGNMENT)
+    if len(front) > MAX_TABLE_BYTES:
+        expected = f"at most {MAX_TABLE_BYTES} bytes of JSON, names of arrays included"
+        raise bad_argument("header", f"{len(front)} bytes", expected, "Put long lists into arrays.")
     with whole_file(path) as part, open(part, "wb") as file:
         file.write(len(front).to_bytes(8, "little") + front)
         for array in blobs.values():
@@ -82,33 +96,40 @@ def write_archive(
 
 
 def read_archive(
-    path: str | os.PathLike[str], *, kind: str, version: int, mapped: bool = False
+    path: str | os.PathLike[str],
+    *,
+    kind: str,
+    version: int,
+    max_bytes: int | None = None,
+    mapped: bool = False,
 ) -> Archive:
-    """Reads what `write_archive` wrote.
+    """Read a file of `write_archive`.
 
     Args:
-        path: of the file.
-        kind: what it must be.
-        version: the newest that is understood.
-        mapped: leave the arrays in the file, read-only, to be paged in when they are used.
+        path: the file.
+        kind: the kind it must have.
+        version: the newest version that the caller understands.
+        max_bytes: largest file to accept. None: any size.
+        mapped: leave the arrays in the file and load their pages on first use. False: read all.
 
     Raises:
-        FileFormatError: the file is damaged, of another kind, or of a later version.
+        FileFormatError: the file is damaged, too large, of another kind, or of a later version.
     """
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
+        if max_bytes is not None and size > max_bytes:
+            raise FileFormatError(
+                f"{path} must be a {kind} file of at most {max_bytes} bytes. Got: {size} bytes."
+            )
         try:
-            meta, table, start = _read_table(file.read(8), file, size)
+            meta, table, start = _read_table(file, size)
             _check_kind(path, meta, kind, version)
             spans = _spans(table, size - start)
             data = _data(file, start, size, mapped)
-            digest = _digest({key: meta[key] for key in ("format", "version", "header")}, table)
-            digest.update(data)
-            if digest.hexdigest() != meta["sha256"]:
-                raise ValueError("the checksum does not fit: bytes were changed")
+            _check_digest(meta, table, data)
             header = json.loads(meta["header"])
             if not isinstance(header, dict):
-                raise ValueError("its header is no table")
+                raise ValueError("the header is not a JSON object")
             arrays = {
                 name: np.frombuffer(data, dtype, count, begin).reshape(shape)
                 for name, (dtype, shape, count, begin) in spans.items()
@@ -117,45 +138,111 @@ def read_archive(
             raise
         except DAMAGE as error:
             raise FileFormatError(f"{path} is not a {kind} file, or is damaged: {error}") from error
-    return Archive(header, arrays, meta["sha256"])
+    return Archive(header, arrays, meta["sha256"], int(meta["version"]))
 
 
-def _table(blobs: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    table, begin = {}, 0
+def texts_to_array(name: str, texts: Iterable[str]) -> Array:
+    """Return texts as one array of bytes, for lists that are too long for a header.
+
+    Args:
+        name: what the texts are, for the error.
+        texts: in any number and length.
+
+    Returns:
+        uint8: each text in UTF-8, followed by a zero.
+
+    Raises:
+        ArgumentError: a text contains a zero character, or half of a surrogate pair.
+
+    Example:
+        >>> array_to_texts(texts_to_array("ids", ["a", "", "é"]))
+        ['a', '', 'é']
+    """
+    texts = list(texts)
+    try:
+        data = "".join(text + "\0" for text in texts).encode()
+    except UnicodeEncodeError as error:
+        raise bad_argument(name, error.object[error.start], "text that UTF-8 can hold") from error
+    if data.count(0) != len(texts):
+        text = next(text for text in texts if "\0" in text)
+        raise bad_argument(name, text, "text without the zero character")
+    return np.frombuffer(data, np.uint8)
+
+
+def array_to_texts(array: Array) -> list[str]:
+    """Return the texts of an array of `texts_to_array`.
+
+    Raises:
+        ValueError: the array is not of this form.
+    """
+    if array.dtype != np.uint8 or array.ndim != 1 or (array.size and array[-1] != 0):
+        raise ValueError(f"no list of texts: {array.dtype}, shape {array.shape}")
+    return array.tobytes().decode().split("\0")[:-1]
+
+
+def _table(blobs: Mapping[str, Array]) -> dict[str, Any]:
+    table = {}
+    begin = 0
     for name, array in blobs.items():
-        dtype = NAMES.get(array.dtype)
-        if dtype is None:
-            raise bad_argument(
-                name, array.dtype, f"an array of one of {', '.join(DTYPES.values())}"
-            )
         end = begin + array.nbytes
-        table[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [begin, end]}
+        table[name] = {
+            "dtype": _name_of(name, array.dtype),
+            "shape": list(array.shape),
+            "data_offsets": [begin, end],
+        }
         begin = end
     return table
 
 
-def _bytes_of(array: npt.NDArray[Any]) -> memoryview:
+def _name_of(name: str, dtype: np.dtype[Any]) -> str:
+    if dtype.name == "bfloat16":  # a type of ml_dtypes, not of NumPy
+        return "BF16"
+    if dtype not in NAMES:
+        expected = f"an array of one of {', '.join(DTYPES.values())}, bfloat16"
+        raise bad_argument(name, dtype, expected)
+    return NAMES[dtype]
+
+
+def _dtype_of(name: str) -> np.dtype[Any]:
+    if name == "BF16":
+        return np.dtype(optional("ml_dtypes", extra="tensorflow").bfloat16)
+    return np.dtype(DTYPES[name])
+
+
+def _bytes_of(array: Array) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
 def _digest(meta: Mapping[str, str], table: Mapping[str, Any]) -> Any:
-    """A checksum begun with all that stands before the arrays."""
-    return hashlib.sha256(json.dumps([dict(meta), dict(table)], sort_keys=True).encode())
+    """Return a hash of everything before the arrays, to be updated with them."""
+    covered = {key: meta[key] for key in ("format", "version", "header")}
+    return hashlib.sha256(json.dumps([covered, dict(table)], sort_keys=True).encode())
 
 
-def _read_table(length: bytes, file: Any, size: int) -> tuple[dict[str, str], dict[str, Any], int]:
+def _check_digest(meta: Mapping[str, str], table: Mapping[str, Any], data: Any) -> None:
+    digest = _digest(meta, table)
+    digest.update(data)
+    if digest.hexdigest() != meta["sha256"]:
+        raise ValueError("bytes were changed, the checksum does not match")
+
+
+def _read_table(file: Any, size: int) -> tuple[dict[str, str], dict[str, Any], int]:
+    """Return the metadata, the table of arrays, and where the arrays begin."""
+    length = file.read(8)
     if len(length) < 8:
-        raise ValueError("it is shorter than the shortest")
+        raise ValueError(f"{size} bytes are too few")
     count = int.from_bytes(length, "little")
-    if count > min(MAX_TABLE_BYTES, size - 8):
-        raise ValueError(f"its table would take {count} bytes, the file has {size}")
+    if count > size - 8:
+        raise ValueError(f"a table of {count} bytes is announced, the file has {size}")
+    if count > MAX_TABLE_BYTES:
+        raise ValueError(f"the table has {count} bytes, at most {MAX_TABLE_BYTES} are read")
     text = file.read(count)
     if not text.rstrip(b" ").endswith(b"}"):
-        raise ValueError("its table does not end as it should")
+        raise ValueError("the table is not a JSON object")
     table = json.loads(text)
     meta = table.pop("__metadata__")
     if not all(isinstance(meta[key], str) for key in ("format", "version", "header", "sha256")):
-        raise ValueError("its metadata are not text")
+        raise ValueError("the metadata are not text")
     return meta, table, 8 + count
 
 
@@ -163,9 +250,7 @@ def _check_kind(
     path: str | os.PathLike[str], meta: Mapping[str, str], kind: str, version: int
 ) -> None:
     if meta["format"] != kind:
-        raise FileFormatError(
-            f"{path} is not a {kind} file; it says that it is {meta['format']!r}."
-        )
+        raise FileFormatError(f"{path} is not a {kind} file. Got: {meta['format']!r}.")
     if int(meta["version"]) > version:
         raise FileFormatError(
             f"{path} was written by a later version of seqkeras (format {meta['version']}, this "
@@ -174,10 +259,15 @@ def _check_kind(
 
 
 def _spans(table: Mapping[str, Any], size: int) -> dict[str, tuple[Any, tuple[int, ...], int, int]]:
-    """(dtype, shape, elements, first byte) of each array; together they fill the file."""
-    spans, at = {}, 0
+    """Return dtype, shape, number of elements and first byte of each array.
+
+    Raises ValueError unless the arrays follow each other and fill the file exactly.
+    """
+    spans = {}
+    position = 0
     for name, entry in table.items():
-        dtype, shape = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"])
+        dtype = _dtype_of(entry["dtype"])
+        shape = tuple(entry["shape"])
         begin, end = entry["data_offsets"]
         sizes = (*shape, begin, end)
         if len(shape) > 32 or not all(type(n) is int and 0 <= n < 2**62 for n in sizes):
@@ -185,12 +275,12 @@ def _spans(table: Mapping[str, Any], size: int) -> dict[str, tuple[Any, tuple[in
         count = 1
         for length in shape:
             count *= length
-        if begin != at or end - begin != count * dtype.itemsize or end > size:
-            raise ValueError(f"{name!r} is said to be {shape}, which its bytes are not")
+        if begin != position or end - begin != count * dtype.itemsize or end > size:
+            raise ValueError(f"the bytes of {name!r} do not make an array of shape {shape}")
         spans[name] = (dtype, shape, count, begin)
-        at = end
-    if at != size:
-        raise ValueError(f"{size} bytes of arrays are there, {at} are spoken of")
+        position = end
+    if position != size:
+        raise ValueError(f"the table describes {position} bytes of arrays, the file has {size}")
     return spans
 
 

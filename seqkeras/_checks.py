@@ -1,6 +1,6 @@
-"""Checks of arguments: the one place where errors about a value are worded.
+"""Checks of arguments, and the wording of errors about values.
 
-Every message names the argument, what was expected, what was got and, where there is one, the fix.
+Each message names the argument, what was expected, what was passed and, if possible, a fix.
 """
 
 import math
@@ -8,26 +8,42 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
-from seqkeras.errors import ArgumentError
+from seqkeras.errors import ArgumentError, DataError
 
 
 def bad_argument(name: str, value: object, expected: str, fix: str = "") -> ArgumentError:
-    """The error for an argument whose value is not what was expected."""
+    """Return the error for an argument that has another value than expected."""
     message = f"{name} must be {expected}. Got: {name}={value!r}."
-    return ArgumentError(f"{message} {fix}" if fix else message)
+    return ArgumentError(f"{message} {fix}".rstrip())
+
+
+def bad_data(subject: str, got: str, expected: str, fix: str = "") -> DataError:
+    """Return the error for data that are not as expected.
+
+    Args:
+        subject: where the problem is, such as a column, a series or a row.
+        got: what was found there.
+        expected: continues the sentence "subject must".
+        fix: what the user can do, as a sentence.
+
+    Example:
+        >>> print(bad_data("Column 'y'", "dtype object", "hold numbers", "Use pd.to_numeric."))
+        Column 'y' must hold numbers. Got: dtype object. Use pd.to_numeric.
+    """
+    return DataError(f"{subject} must {expected}. Got: {got}. {fix}".rstrip())
 
 
 def nearest(word: object, words: Iterable[object]) -> str:
-    """'Did you mean ...?' with the closest of `words`, or an empty string."""
-    import difflib  # only for an error: a program starts without it
+    """Return "Did you mean ...?" with the closest of `words`, or an empty string."""
+    import difflib  # imported for an error only, to keep program startup fast
 
-    known = {str(one).lower(): str(one) for one in words}
-    close = difflib.get_close_matches(str(word).lower(), known, n=1, cutoff=0.6)
-    return f"Did you mean {known[close[0]]!r}?" if close else ""
+    originals = {str(candidate).lower(): str(candidate) for candidate in words}
+    matches = difflib.get_close_matches(str(word).lower(), originals, n=1, cutoff=0.6)
+    return f"Did you mean {originals[matches[0]]!r}?" if matches else ""
 
 
 def check_integer(name: str, value: Any, *, minimum: int = 1, fix: str = "") -> int:
-    """Returns `value` as an int of at least `minimum`; a bool or a float is refused."""
+    """Return `value` as an int of at least `minimum`; refuse bools and floats."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or int(value) < minimum:
         raise bad_argument(name, value, f"an integer >= {minimum}", fix)
@@ -35,28 +51,28 @@ def check_integer(name: str, value: Any, *, minimum: int = 1, fix: str = "") -> 
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """Returns `value` if it is True or False."""
+    """Return `value` if it is True or False."""
     if not isinstance(value, bool):
         raise bad_argument(name, value, "True or False")
     return value
 
 
 def check_fraction(name: str, value: Any, *, fix: str = "") -> float:
-    """Returns `value` as a float in [0, 1)."""
+    """Return `value` as a float in [0, 1)."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= float(value) < 1:
         raise bad_argument(name, value, "a number in [0, 1)", fix)
     return float(value)
 
 
 def check_probability(name: str, value: Any, *, expected: str = "a number from 0 to 1") -> float:
-    """Returns `value` as a float in [0, 1]."""
+    """Return `value` as a float in [0, 1]."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= float(value) <= 1:
         raise bad_argument(name, value, expected)
     return float(value)
 
 
 def check_positive(name: str, value: Any, *, fix: str = "") -> float:
-    """Returns `value` as a finite float above zero."""
+    """Return `value` as a finite float above zero."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not real or not math.isfinite(value) or float(value) <= 0:
         raise bad_argument(name, value, "a finite number > 0", fix)
@@ -64,7 +80,7 @@ def check_positive(name: str, value: Any, *, fix: str = "") -> float:
 
 
 def check_one_of(name: str, value: Any, options: Iterable[str]) -> str:
-    """Returns `value` if it is one of the words `options`."""
+    """Return `value` if it is one of `options`."""
     options = list(options)
     if not isinstance(value, str) or value not in options:
         expected = "one of " + ", ".join(repr(option) for option in options)

@@ -1,4 +1,4 @@
-"""The look of every plot: colors, empty figures, axes, legends."""
+"""The style of all plots: colors, figures, axes, legends."""
 
 from typing import Any
 
@@ -13,9 +13,10 @@ BANDS = ("#d7ebef", "#a9d3db", "#7cbac6")
 
 def legend_above(axis: Any) -> None:
     """Show each label once, above the right end, where it hides nothing."""
-    handles = dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
+    handles, labels = axis.get_legend_handles_labels()
+    by_label = dict(zip(labels, handles, strict=True))
     place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
-    axis.legend(handles.values(), handles, frameon=False, ncols=6, fontsize=9, **place)
+    axis.legend(by_label.values(), by_label, frameon=False, ncols=6, fontsize=9, **place)
 
 
 def timestamps(column: Any) -> Any:
@@ -29,7 +30,7 @@ def timestamps(column: Any) -> Any:
 
 def blank(width: float, height: float, title: str) -> Any:
     """Return an empty `matplotlib.figure.Figure` of this size in inches."""
-    # Figure, not pyplot: no window, no global state, and it works without a screen.
+    # Figure instead of pyplot: no window, no global state, and it works without a screen.
     figure = optional("matplotlib.figure", extra="plot").Figure(
         figsize=(width, height), layout="constrained", dpi=150
     )
@@ -39,7 +40,7 @@ def blank(width: float, height: float, title: str) -> Any:
 
 
 def show_dates(axis: Any, times: Any, *, most: int = 9) -> None:
-    """Label the axis with at most `most` short dates, the year or month once at its end."""
+    """Label the axis with at most `most` short dates, and the year or month once at its end."""
     if times.dtype.kind != "M":
         return
     dates = optional("matplotlib.dates", extra="plot")

@@ -1,4 +1,4 @@
-"""Files that are whole at any moment."""
+"""Files that are always complete, and the exceptions of damaged ones."""
 
 import os
 import threading
@@ -10,19 +10,19 @@ from seqkeras._checks import bad_argument
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[str]:
-    """The name of a file beside `path`, which takes its place at the end of the block.
+    """Yield the name of a temporary file that replaces `path` at the end of the block.
 
-    After an error it is gone, and what was at `path` is as it was; where the process is killed, it
-    stays behind as `.NAME.*.part*`. It ends as `path` does, which some writers ask for.
+    It is in the same folder, with the suffix of `path`, which some writers need. After an error it
+    is removed, and `path` stays as it was; if the process is killed, `.NAME.*.part*` is left.
 
     Raises:
-        ArgumentError: the path is no place for a file.
+        ArgumentError: `path` is not a file in a folder that exists.
     """
     folder, name = os.path.split(os.path.abspath(path))
     if os.path.isdir(path) or not os.path.isdir(folder):
         raise bad_argument("path", str(path), "a file in a folder that exists")
-    own = f"{os.getpid()}.{threading.get_ident()}"
-    part = os.path.join(folder, f".{name}.{own}.part{os.path.splitext(name)[1]}")
+    writer = f"{os.getpid()}.{threading.get_ident()}"
+    part = os.path.join(folder, f".{name}.{writer}.part{os.path.splitext(name)[1]}")
     try:
         yield part
         with open(part, "rb") as file:
@@ -33,7 +33,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[str]:
             os.remove(part)
 
 
-#: From JSON to NumPy and Keras; each is answered with a `FileFormatError`.
+#: Exceptions of JSON, NumPy and Keras for damaged files, to be raised as `FileFormatError`.
 DAMAGE = (
     EOFError, RuntimeError, LookupError, AttributeError, TypeError, ValueError, ArithmeticError,
     MemoryError,
@@ -41,7 +41,7 @@ DAMAGE = (
 
 
 def zip_damage() -> tuple[type[Exception], ...]:
-    """The same for zip files; zipfile is slow to import, and a program does without."""
+    """Return the exceptions for damaged zip files; zipfile is slow to import."""
     import zipfile
     import zlib
 

@@ -1,4 +1,4 @@
-"""Names that are imported when first used, and optional packages with the way to install them."""
+"""Names that are imported on first use, and optional packages."""
 
 import importlib
 import sys
@@ -12,10 +12,12 @@ from seqkeras.errors import MissingDependencyError
 def attach(
     package: str, table: Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Returns `__getattr__`, `__dir__` and `__all__` for the `__init__` of `package` (PEP 562).
+    """Return `__getattr__`, `__dir__` and `__all__` for the `__init__` of a package (PEP 562).
 
-    `table` says, for each submodule, which names it gives to the package; a submodule without a
-    leading underscore is itself public. Nothing is imported until a name is asked for.
+    Args:
+        package: name of the package.
+        table: the public names of each submodule. A submodule without a leading underscore is
+            public itself. Each is imported when one of its names is first used.
     """
     home = {name: module for module, names in table.items() for name in names}
     modules = {module for module in table if not module.startswith("_")}
@@ -40,10 +42,10 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def optional(module: str, *, extra: str) -> ModuleType:
-    """Imports a package that belongs to the extra `extra`.
+    """Import a package that belongs to the extra `extra`.
 
     Raises:
-        MissingDependencyError: it is not installed; the message has the install command.
+        MissingDependencyError: it is not installed; the message contains the command to install it.
     """
     try:
         return importlib.import_module(module)
@@ -55,7 +57,7 @@ def optional(module: str, *, extra: str) -> ModuleType:
                 f'pip install "seqkeras[{missing}]", or set KERAS_BACKEND to another of '
                 f"{', '.join(BACKENDS)}."
             ) from error
-        # A package that is there, but itself misses something, keeps its own error.
+        # An installed package that lacks a dependency itself keeps its error.
         if missing != module.split(".")[0]:
             raise
         raise MissingDependencyError(
@@ -65,13 +67,12 @@ def optional(module: str, *, extra: str) -> ModuleType:
 
 
 def require(*packages: str) -> None:
-    """Imports packages that come with each of the extras tensorflow, jax and torch.
+    """Import packages that come with each of the extras tensorflow, jax and torch.
 
-    Called first in a package that needs them, so that a missing one is answered with the command
-    that installs it.
+    A package that needs them calls this first, for an error with the command to install them.
 
     Raises:
-        MissingDependencyError: one is not installed.
+        MissingDependencyError: a package is not installed.
     """
     for package in packages:
         optional(package, extra="tensorflow")

@@ -1,18 +1,18 @@
-"""Every exception and warning that seqkeras raises on purpose::
+"""All exceptions and warnings of seqkeras::
 
     SeqkerasError
     ├── ArgumentError (ValueError)        an argument has a value that cannot work
     ├── DataError (ValueError)            a frame, series or array cannot be used as it is
-    ├── NotFittedError (AttributeError)   asked of an object that must be fitted first
+    ├── NotFittedError (AttributeError)   the object must be fitted first
     ├── FileFormatError (ValueError)      a file is damaged, foreign or from a later version
     └── MissingDependencyError (ImportError)   an optional package is not installed
 
     SeqkerasWarning (UserWarning)
-    ├── SkippedSeriesWarning              series that were left out, and how many
-    ├── ForgottenStateWarning             a stateful layer whose state JAX forgets
-    └── KeptLayerWarning                  recurrent layers that `accelerate` could not make ours
+    ├── SkippedSeriesWarning              some series were skipped
+    ├── ForgottenStateWarning             a stateful layer loses its state on JAX
+    └── KeptLayerWarning                  recurrent layers that `accelerate` could not replace
 
-Each also derives from the built-in class that a caller without seqkeras in mind would catch.
+Each error also derives from the built-in class that a caller would expect.
 """
 
 
@@ -29,15 +29,15 @@ class DataError(SeqkerasError, ValueError):
 
 
 class NotFittedError(SeqkerasError, AttributeError):
-    """The object must be fitted before this is asked of it."""
+    """The object must be fitted first."""
 
 
 class FileFormatError(SeqkerasError, ValueError):
-    """A file is damaged, not one of ours, or written by a later version."""
+    """A file is damaged, of another kind, or written by a later version."""
 
 
 class MissingDependencyError(SeqkerasError, ImportError):
-    """An optional package is not installed; the message has the command that installs it."""
+    """An optional package is not installed; the message contains the command to install it."""
 
 
 class SeqkerasWarning(UserWarning):
@@ -45,12 +45,12 @@ class SeqkerasWarning(UserWarning):
 
 
 class SkippedSeriesWarning(SeqkerasWarning):
-    """Some series were left out; the message counts them."""
+    """Some series were skipped; the message contains their number."""
 
 
 class ForgottenStateWarning(SeqkerasWarning):
-    """A layer is stateful, but this backend forgets its state; the message has a way out."""
+    """A layer is stateful, but this backend loses its state; the message contains a fix."""
 
 
 class KeptLayerWarning(SeqkerasWarning):
-    """Recurrent layers stayed as they are; the message names each, with the reason."""
+    """Some recurrent layers were not replaced; the message names each with the reason."""

@@ -1,8 +1,8 @@
-"""The order of gates in recurrent weights, library by library, and the way from one to another.
+"""The order of gates in recurrent weights of each library, and conversion between them.
 
-The gates of a cell stand side by side in one kernel, in an order that differs between libraries.
-Here each gate is a letter: of an LSTM `i` input, `f` forget, `o` output and `c` the candidate
-(`g` in PyTorch); of a GRU `z` update, `r` reset and `h` the candidate (`n` in PyTorch).
+The gates of a cell are concatenated in one kernel, in an order that differs between libraries.
+Each gate is a letter here: for an LSTM `i` input, `f` forget, `o` output and `c` the candidate
+(`g` in PyTorch); for a GRU `z` update, `r` reset and `h` the candidate (`n` in PyTorch).
 
 ===========  =================  ================  ===============  ================
 library      LSTM               GRU, reset_after  GRU              kernel
@@ -14,12 +14,12 @@ cuDNN        i f c o, 2 biases  r z h, 2 biases   none             gates x featu
 keras_cudnn  i f c o, 2 biases  z r h, 2 biases   none             gates x features
 ===========  =================  ================  ===============  ================
 
-The last are the layers CuDNNLSTM and CuDNNGRU of Keras 2, which fold the rows of each gate into
-another shape; `seqkeras.conversion.from_cudnn` unfolds them.
+The last row is for the layers CuDNNLSTM and CuDNNGRU of Keras 2, which fold the rows of each gate
+into another shape; `seqkeras.conversion.from_cudnn` unfolds them.
 
-Of two biases the first is added to the input's product, the second to the state's. In a GRU with
-`reset_after`, which ONNX calls `linear_before_reset`, the reset gate acts between the two, so there
-they cannot be made one; everywhere else their sum is what counts.
+The first of two biases is added to the product of the input, the second to that of the state. In a
+GRU with `reset_after`, which ONNX calls `linear_before_reset`, the reset gate acts between the two,
+so they cannot be merged; everywhere else only their sum matters.
 """
 
 from typing import Any, NamedTuple
@@ -27,16 +27,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._arrays import Array
 from seqkeras._checks import bad_argument, check_one_of
 
 
 class Layout(NamedTuple):
-    """How a library lays out the weights of a cell.
+    """The layout of the weights of a cell in a library.
 
     Attributes:
-        gates: a letter for each, in their order.
-        biases: 1 or 2; of two, the input's is the first.
-        transposed: kernels are `(gates * units, features)` in place of `(features, gates * units)`.
+        gates: a letter for each gate, in order.
+        biases: 1, or 2: that of the input, then that of the state.
+        transposed: True for kernels `(gates * units, features)`, False for
+            `(features, gates * units)`.
     """
 
     gates: str
@@ -48,17 +50,17 @@ class Weights(NamedTuple):
     """The weights of a recurrent layer.
 
     Attributes:
-        kernel: for the input.
-        recurrent_kernel: for the state.
-        bias: `(gates * units,)`, or `(2, gates * units)` where there are two.
+        kernel: weights of the input.
+        recurrent_kernel: weights of the state.
+        bias: `(gates * units,)`, `(2, gates * units)` for two biases, or None.
     """
 
-    kernel: npt.NDArray[Any]
-    recurrent_kernel: npt.NDArray[Any]
-    bias: npt.NDArray[Any] | None
+    kernel: Array
+    recurrent_kernel: Array
+    bias: Array | None
 
 
-#: The layouts of each library, by cell.
+#: The layout of each cell, by library.
 LAYOUTS: dict[str, dict[str, Layout]] = {
     "keras": {
         "lstm": Layout("ifco", 1, False),
@@ -89,17 +91,17 @@ LAYOUTS: dict[str, dict[str, Layout]] = {
 }
 
 
-def reorder(array: npt.ArrayLike, *, source: str, target: str, axis: int = -1) -> npt.NDArray[Any]:
-    """Gates in another order.
+def reorder(array: npt.ArrayLike, *, source: str, target: str, axis: int = -1) -> Array:
+    """Change the order of gates.
 
     Args:
-        array: with `gates * units` places along `axis`.
-        source: the gates as they stand there, a letter for each.
-        target: the same letters as they shall stand.
-        axis: of the gates.
+        array: `gates * units` long along `axis`.
+        source: the present order, a letter for each gate.
+        target: the new order of the same letters.
+        axis: axis of the gates, default -1.
 
     Raises:
-        ArgumentError: the letters are not the same, or the axis cannot be divided by their number.
+        ArgumentError: the letters differ, or the axis cannot be divided by their number.
 
     Example:
         >>> reorder([1, 1, 2, 2, 3, 3, 4, 4], source="ifco", target="iofc")
@@ -116,35 +118,37 @@ def reorder(array: npt.ArrayLike, *, source: str, target: str, axis: int = -1) -
 
 
 def convert(weights: Weights, *, cell: str, source: str, target: str) -> Weights:
-    """Weights of one library as those of another.
+    """Convert weights of one library to those of another.
 
     Args:
-        weights: kernel, recurrent kernel and bias (or None), as `source` has them.
+        weights: kernel, recurrent kernel and bias (or None), in the layout of `source`.
         cell: `"lstm"`, `"gru"`, `"gru_reset_after"` or `"simple_rnn"`.
         source: `"keras"`, `"onnx"`, `"torch"`, `"cudnn"` or `"keras_cudnn"`.
-        target: one of these too.
+        target: one of the same names.
 
     Returns:
-        Weights as `target` has them. Where it has a bias for the state as well, that is 0 if
-        `source` has none.
+        The weights in the layout of `target`. If it has a bias of the state and `source` has not,
+        that bias is 0.
 
     Raises:
-        ArgumentError: one of the libraries has no such cell, or shapes do not fit.
+        ArgumentError: a library does not have the cell, or shapes do not fit.
 
     Example:
         >>> ones = Weights(np.ones((3, 8)), np.ones((2, 8)), np.ones(8))
-        >>> [one.shape for one in convert(ones, cell="lstm", source="keras", target="onnx")]
+        >>> [array.shape for array in convert(ones, cell="lstm", source="keras", target="onnx")]
         [(8, 3), (8, 2), (2, 8)]
     """
-    old, new = _layout(source, cell, "source"), _layout(target, cell, "target")
+    old = _layout(source, cell, "source")
+    new = _layout(target, cell, "target")
     kernels = [np.asarray(kernel) for kernel in weights[:2]]
     if old.transposed:
         kernels = [kernel.T for kernel in kernels]
     _check(kernels, weights.bias, old)
-    kernel, recurrent = (reorder(one, source=old.gates, target=new.gates) for one in kernels)
+    kernel, recurrent = (reorder(array, source=old.gates, target=new.gates) for array in kernels)
     bias = None if weights.bias is None else _biases(np.asarray(weights.bias), old, new)
     if new.transposed:
-        kernel, recurrent = kernel.T.copy(), recurrent.T.copy()
+        kernel = kernel.T.copy()
+        recurrent = recurrent.T.copy()
     return Weights(kernel, recurrent, bias)
 
 
@@ -156,21 +160,23 @@ def _layout(library: str, cell: str, argument: str) -> Layout:
     return cells[cell]
 
 
-def _check(kernels: list[npt.NDArray[Any]], bias: Any, layout: Layout) -> None:
-    """Refuses weights that do not fit one another; kernels are `(features, gates * units)`."""
+def _check(kernels: list[Array], bias: Any, layout: Layout) -> None:
+    """Raise ArgumentError if weights do not fit; kernels are `(features, gates * units)`."""
     shapes = [kernel.shape for kernel in kernels]
     units = shapes[1][0] if len(shapes[1]) == 2 else 0
     width = len(layout.gates) * units
     biases = [(width,)] if layout.biases == 1 else [(2, width), (2 * width,)]
-    right = len(shapes[0]) == 2 and shapes[0][1] == width and shapes[1] == (units, width)
-    if not units or not right or (bias is not None and np.shape(bias) not in biases):
+    fit = len(shapes[0]) == 2 and shapes[0][1] == width and shapes[1] == (units, width)
+    if not units or not fit or (bias is not None and np.shape(bias) not in biases):
         got = [*shapes, None if bias is None else np.shape(bias)]
-        expected = f"weights of {len(layout.gates)} gates, {layout.gates!r}, that fit one another"
+        expected = f"weights of {len(layout.gates)} gates, {layout.gates!r}, that fit each other"
         raise bad_argument("weights", f"shapes {got}", expected)
 
 
-def _biases(bias: npt.NDArray[Any], old: Layout, new: Layout) -> npt.NDArray[Any]:
+def _biases(bias: Array, old: Layout, new: Layout) -> Array:
     parts = reorder(bias.reshape(old.biases, -1), source=old.gates, target=new.gates)
     if new.biases == 1:
         return parts.sum(axis=0)
-    return np.concatenate([parts, np.zeros_like(parts)]) if old.biases == 1 else parts
+    if old.biases == 2:
+        return parts
+    return np.concatenate([parts, np.zeros_like(parts)])

@@ -1,6 +1,6 @@
-"""Checks of what seqkeras promises, for your own builders too.
+"""Checks of what seqkeras promises, also for your own builders.
 
-Each raises `AssertionError` with the promise that is broken, and returns nothing otherwise.
+Each raises `AssertionError` with the broken promise, and returns nothing otherwise.
 """
 
 import tempfile
@@ -12,113 +12,115 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from seqkeras.forecasting import Forecaster, audit_leaks
+from seqkeras.forecasting import Columns, Forecaster, audit_leaks
 from seqkeras.windows import GroupedArray
 
 
 def check_forecaster(
-    forecaster: Forecaster, df: pd.DataFrame, *, future: pd.DataFrame | None = None, **columns: Any
+    forecaster: Forecaster,
+    df: pd.DataFrame,
+    *,
+    columns: Columns | None = None,
+    future: pd.DataFrame | None = None,
 ) -> None:
-    """Fits copies of a forecaster, several times, and checks what every forecaster promises.
+    """Fit copies of a forecaster several times, and check what every forecaster promises.
 
-    A forecast depends on the newest observation (on the newest season, where no training was better
-    than the seasonal naive forecast, and that was kept); a series alone gets the forecast that it
-    gets among others; save and load change nothing; the same seed gives the same forecast, however
-    often the object was fitted before; nothing before a cutoff changes with what comes after it
-    (`seqkeras.forecasting.audit_leaks`).
+    A forecast depends on the newest observation (or on the newest season, if training did not beat
+    the seasonal naive forecast and the untrained network was kept); a series gets the same forecast
+    by itself as among others; save and load change nothing; the same seed gives the same forecast,
+    however often the object was fitted before; nothing before a cutoff changes with the rows after
+    it (`seqkeras.forecasting.audit_leaks`).
 
     Args:
-        forecaster: with a seed. It is not changed.
+        forecaster: with a seed. It does not change.
         df: as for `Forecaster.fit`.
+        columns: as for `Forecaster.fit`.
         future: as for `Forecaster.predict`, where there are future covariates.
-        **columns: id_col, time_col, target_col, freq and the rest, as for `Forecaster.fit`.
 
     Raises:
         AssertionError: a promise is broken.
 
     Example:
-        >>> from seqkeras.forecasting import load_air_passengers
-        >>> check_forecaster(Forecaster(6, epochs=2, seed=0), load_air_passengers())
+        >>> from seqkeras.forecasting import Training, load_air_passengers
+        >>> forecaster = Forecaster(6, training=Training(epochs=2), seed=0)
+        >>> check_forecaster(forecaster, load_air_passengers())
     """
     assert forecaster.seed is not None, "check_forecaster needs a forecaster with a seed"
-    fitted = clone(forecaster).fit(df, **columns)
+    fitted = clone(forecaster).fit(df, columns=columns)
     _check_newest_observation(fitted, future)
-    _check_alone(fitted, future)
+    _check_single_series(fitted, future)
     _check_save_and_load(fitted, future)
     _check_fresh_weights(fitted, df, future, columns)
     _check_no_leak(forecaster, df, columns)
 
 
-def _forecasts(fitted: Forecaster, future: pd.DataFrame | None) -> np.ndarray:
-    """`(series * horizon, names)`, whatever form the frame had."""
-    forecasts = fitted._forecast(None, future)[1]
+def _forecasts(forecaster: Forecaster, future: pd.DataFrame | None) -> np.ndarray:
+    """Return forecasts `(series * horizon, names)`, whatever form the frame had."""
+    request = forecaster.fitted_.request(None, future)
+    forecasts = forecaster.fitted_.forecast(request)
     return np.stack([part.ravel() for part in forecasts.values()], axis=1)
 
 
-def _copy(fitted: Forecaster) -> Forecaster:
-    """The same parameters and the same fit, in another object."""
-    other = clone(fitted)
-    other.__dict__.update(fitted.__dict__)
+def _with(forecaster: Forecaster, **changes: Any) -> Forecaster:
+    """Return a copy, with parts of its fit replaced."""
+    other = clone(forecaster)
+    other.fitted_ = replace(forecaster.fitted_, **changes)
     return other
 
 
-def _with_context(fitted: Forecaster, values: np.ndarray) -> Forecaster:
-    """The same forecaster, as if these had been the last rows of its series."""
-    other = _copy(fitted)
-    other.panel_ = replace(fitted.panel_, values=GroupedArray(values, fitted.panel_.values.indptr))
-    return other
-
-
-def _check_newest_observation(fitted: Forecaster, future: pd.DataFrame | None) -> None:
-    series = fitted.panel_.values
-    values = series.values.copy()
-    # A network that no training improved is kept as it is: it repeats the newest season.
-    newest = 1 if fitted.log_.best_epoch else fitted.season_length_
-    for number, one in enumerate(series):
-        known = np.flatnonzero(~np.isnan(one))[-newest:]
-        values[series.indptr[number] + known] += fitted.scaler_.scale_[number]
-    after, before = (_forecasts(one, future) for one in (_with_context(fitted, values), fitted))
-    moved = after[:, 0] != before[:, 0]
-    blind = np.flatnonzero(~moved)
+def _check_newest_observation(forecaster: Forecaster, future: pd.DataFrame | None) -> None:
+    fitted = forecaster.fitted_
+    targets = fitted.panel.values
+    values = targets.values.copy()
+    # An untrained network that was kept repeats the newest season.
+    newest = 1 if forecaster.log_.best_epoch else fitted.season_length
+    for number, series in enumerate(targets):
+        known = np.flatnonzero(~np.isnan(series))[-newest:]
+        values[targets.indptr[number] + known] += fitted.scaler.scale_[number]
+    changed = replace(fitted.panel, values=GroupedArray(values, targets.indptr))
+    after = _forecasts(_with(forecaster, panel=changed), future)
+    before = _forecasts(forecaster, future)
+    blind = np.flatnonzero(after[:, 0] == before[:, 0])
     assert not len(blind), (
         f"forecast rows {blind[:5].tolist()} do not change when the newest observation does"
     )
 
 
-def _check_alone(fitted: Forecaster, future: pd.DataFrame | None) -> None:
-    together = _forecasts(fitted, future).reshape(len(fitted.panel_.ids), fitted.horizon, -1)
+def _check_single_series(forecaster: Forecaster, future: pd.DataFrame | None) -> None:
+    fitted = forecaster.fitted_
+    together = _forecasts(forecaster, future).reshape(len(fitted.panel.ids), fitted.horizon, -1)
     for series in range(min(3, len(together))):
-        one = _copy(fitted)
-        one.panel_ = fitted.panel_.take([series])
-        one.scaler_ = fitted.scaler_.take([series])
+        single = _with(
+            forecaster, panel=fitted.panel.take([series]), scaler=fitted.scaler.take([series])
+        )
         np.testing.assert_allclose(
-            _forecasts(one, future),
+            _forecasts(single, future),
             together[series],
             rtol=1e-5,
-            atol=1e-5 * float(fitted.scaler_.scale_[series]),
-            err_msg=f"series {series} alone gets another forecast than among others",
+            atol=1e-5 * float(fitted.scaler.scale_[series]),
+            err_msg=f"series {series} gets another forecast by itself than among others",
         )
 
 
-def _check_save_and_load(fitted: Forecaster, future: pd.DataFrame | None) -> None:
+def _check_save_and_load(forecaster: Forecaster, future: pd.DataFrame | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "forecaster.zip"
-        fitted.save(path)
-        loaded = type(fitted).load(path)
-    expected = fitted.predict(future=future)
+        path = Path(folder) / "forecaster"
+        forecaster.save(path)
+        loaded = type(forecaster).load(path)
+    expected = forecaster.predict(future=future)
     pd.testing.assert_frame_equal(loaded.predict(future=future), expected, rtol=1e-6)
 
 
 def _check_fresh_weights(
-    fitted: Forecaster, df: pd.DataFrame, future: pd.DataFrame | None, columns: dict[str, Any]
+    forecaster: Forecaster, df: pd.DataFrame, future: pd.DataFrame | None, columns: Columns | None
 ) -> None:
-    first = _forecasts(fitted, future)
-    again = _copy(fitted).fit(df, **columns)
+    first = _forecasts(forecaster, future)
+    again = _with(forecaster).fit(df, columns=columns)
     message = "a second fit does not start from fresh weights"
     np.testing.assert_allclose(_forecasts(again, future), first, rtol=1e-4, err_msg=message)
 
 
-def _check_no_leak(forecaster: Forecaster, df: pd.DataFrame, columns: dict[str, Any]) -> None:
-    report = audit_leaks(forecaster, df, **columns)
+def _check_no_leak(forecaster: Forecaster, df: pd.DataFrame, columns: Columns | None) -> None:
+    report = audit_leaks(forecaster, df, columns=columns)
     leaking = report.index[report["leaks"]].tolist()
-    assert not leaking, f"values that are held out leak into {', '.join(leaking)}"
+    assert not leaking, f"held-out values leak into {', '.join(leaking)}"

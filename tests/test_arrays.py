@@ -1,3 +1,5 @@
+"""Tests of index arithmetic over series."""
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +8,7 @@ from seqkeras._arrays import positions
 
 
 @given(st.lists(st.integers(0, 6)))
-def test_each_row_knows_its_place_in_its_series(lengths):
-    expected = [place for length in lengths for place in range(length)]
+def test_positions_count_the_rows_of_each_series(lengths):
+    expected = [position for length in lengths for position in range(length)]
     assert positions(lengths).tolist() == expected
     assert positions(lengths).dtype == np.int64

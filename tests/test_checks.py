@@ -1,4 +1,4 @@
-"""Checks of arguments and the wording of their errors."""
+"""Tests of argument checks and the wording of errors."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -8,13 +8,14 @@ import pytest
 
 from seqkeras._checks import (
     bad_argument,
+    bad_data,
     check_fraction,
     check_integer,
     check_one_of,
     check_positive,
     nearest,
 )
-from seqkeras.errors import ArgumentError
+from seqkeras.errors import ArgumentError, DataError
 
 CHECKS = {
     check_integer: "an integer >= 1",
@@ -47,19 +48,19 @@ def test_bad_value_is_refused_with_name_value_expectation_and_fix(check, value):
     ("check", "value", "expected"),
     [(check, *pair) for check, pairs in GOOD.items() for pair in pairs],
 )
-def test_good_value_comes_back_as_a_plain_python_number(check, value, expected):
+def test_good_value_is_returned_as_a_plain_python_number(check, value, expected):
     result = check("width", value)
     assert result == expected
     assert type(result) is type(expected)
 
 
-def test_integer_has_the_minimum_it_is_given():
+def test_integer_has_the_requested_minimum():
     assert check_integer("gap", 0, minimum=0) == 0
     with pytest.raises(ArgumentError, match=r"gap must be an integer >= 0\. Got: gap=-1\.$"):
         check_integer("gap", -1, minimum=0)
 
 
-def test_one_of_gives_the_word_back():
+def test_one_of_returns_the_option():
     assert check_one_of("cell", "gru", ["lstm", "gru"]) == "gru"
 
 
@@ -67,14 +68,14 @@ def test_one_of_gives_the_word_back():
     ("value", "hint"),
     [("gruu", "Did you mean 'gru'?"), ("transformer", ""), (3, ""), (None, "")],
 )
-def test_one_of_lists_the_words_and_suggests_the_nearest(value, hint):
+def test_one_of_lists_the_options_and_suggests_the_nearest(value, hint):
     with pytest.raises(ArgumentError) as caught:
-        check_one_of("cell", value, (word for word in ("lstm", "gru")))
+        check_one_of("cell", value, (option for option in ("lstm", "gru")))
     expected = f"cell must be one of 'lstm', 'gru'. Got: cell={value!r}. {hint}"
     assert str(caught.value) == expected.rstrip()
 
 
-def test_nearest_is_silent_without_a_likeness():
+def test_nearest_is_empty_without_a_similar_option():
     assert nearest("unit", ["units", "cell"]) == "Did you mean 'units'?"
     assert nearest("zzz", ["units", "cell"]) == ""
     assert nearest("units", []) == ""
@@ -84,3 +85,12 @@ def test_bad_argument_is_a_value_error():
     error = bad_argument("x", Decimal("1.5"), "an integer")
     assert isinstance(error, ValueError)
     assert str(error) == "x must be an integer. Got: x=Decimal('1.5')."
+
+
+def test_bad_data_says_what_was_found_and_the_fix():
+    error = bad_data("Column 'y'", "dtype object", "hold numbers", "Convert it with pd.to_numeric.")
+    assert isinstance(error, DataError)
+    assert str(error) == (
+        "Column 'y' must hold numbers. Got: dtype object. Convert it with pd.to_numeric."
+    )
+    assert str(bad_data("df", "0 rows", "have rows")) == "df must have rows. Got: 0 rows."

@@ -1,4 +1,4 @@
-"""The public names, and what importing them takes along."""
+"""Tests of the public names, and of the packages that importing them loads."""
 
 import ast
 import importlib
@@ -15,7 +15,7 @@ FRAMEWORKS = {"jax", "keras", "matplotlib", "pandas", "sklearn", "tensorflow", "
 
 
 def typed_names(path: Path) -> list[tuple[str, str, str]]:
-    """(package, name, where it comes from) of each import that type checkers alone see."""
+    """Return (package, name, origin) of each import that only type checkers see."""
     package = ".".join(("seqkeras", *path.parent.relative_to(PACKAGE).parts))
     return [
         (package, alias.asname or alias.name, f"{statement.module}:{alias.name}")
@@ -31,7 +31,7 @@ LAZY = {names[0][0]: names for path in PACKAGE.rglob("__init__.py") if (names :=
 
 
 def loaded_by(code: str) -> set[str]:
-    """Top-level modules that a fresh Python loads for `code`."""
+    """Return the top-level modules that a fresh Python loads for `code`."""
     script = "\n".join(
         [
             "import sys",
@@ -40,14 +40,14 @@ def loaded_by(code: str) -> set[str]:
             "print(*{name.split('.')[0] for name in set(sys.modules) - before})",
         ]
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script],
         cwd=PACKAGE.parent,
         capture_output=True,
         text=True,
         check=True,
     )
-    return set(done.stdout.split())
+    return set(process.stdout.split())
 
 
 def test_the_lazy_packages_are_found():
@@ -69,7 +69,7 @@ def test_public_name_is_the_object_that_type_checkers_see(package, name, source)
 
 
 @pytest.mark.parametrize("package", LAZY)
-def test_dir_lists_public_names_alone(package):
+def test_dir_lists_only_public_names(package):
     module = importlib.import_module(package)
     assert [name for name in dir(module) if name[:2] != "__"] == module.__all__
 
@@ -96,7 +96,7 @@ def test_importing_seqkeras_loads_no_other_package():
     ],
     ids=["windows", "scoring"],
 )
-def test_numpy_alone_is_enough(code):
+def test_only_numpy_is_needed(code):
     loaded = loaded_by(code)
     assert "numpy" in loaded
     assert not loaded & FRAMEWORKS

@@ -1,4 +1,4 @@
-"""The exception tree."""
+"""Tests of the exception tree."""
 
 import pickle
 import re
@@ -26,5 +26,5 @@ def test_one_base_catches_all_of_a_kind(cls):
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_message_survives_pickle(cls):
-    # Worker processes hand their errors back pickled.
+    # Worker processes pickle their errors.
     assert str(pickle.loads(pickle.dumps(cls("what went wrong")))) == "what went wrong"

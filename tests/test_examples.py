@@ -1,4 +1,4 @@
-"""Every example runs as a user would run it, at toy size."""
+"""Tests that every example runs as for a user, at a small size."""
 
 import os
 import runpy
@@ -15,11 +15,11 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 def test_an_example_runs(script, tmp_path):
     command = [sys.executable, "-W", "error::seqkeras.errors.SeqkerasWarning", script, "--quick"]
     path = os.pathsep.join([str(script.parent.parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.strip()
 
 
 def test_the_readme_of_the_examples_lists_them_all():
@@ -28,8 +28,8 @@ def test_the_readme_of_the_examples_lists_them_all():
 
 
 @pytest.mark.parametrize("strategy", ["multi_output", "recursive"])
-def test_lead_one_of_every_strategy_comes_near_the_oracle(strategy):
-    """The experiment of `newest_observation.py` at toy size."""
+def test_the_first_step_of_every_strategy_is_close_to_the_oracle(strategy):
+    """Run the experiment of `newest_observation.py` at a small size."""
     example = runpy.run_path(str(EXAMPLES[0].parent / "newest_observation.py"))
     errors = example["run"](strategy, series=6, rows=600, epochs=10)
     assert errors[strategy].iloc[0] <= 1.05 * errors["oracle"].iloc[0]

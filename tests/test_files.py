@@ -1,4 +1,4 @@
-"""Files that are whole at any moment."""
+"""Tests of files that are always complete."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from seqkeras._files import whole_file
 from seqkeras.errors import ArgumentError
 
 
-def test_a_file_takes_its_place_at_the_end(tmp_path):
+def test_a_file_is_replaced_at_the_end(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("old")
     with whole_file(path) as part:
@@ -20,7 +20,7 @@ def test_a_file_takes_its_place_at_the_end(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_after_an_error_all_is_as_it_was(tmp_path):
+def test_after_an_error_nothing_has_changed(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
 
@@ -36,7 +36,7 @@ def test_after_an_error_all_is_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["none/file", "."])
-def test_what_is_no_place_for_a_file_is_refused(tmp_path, path):
+def test_a_path_that_cannot_be_a_file_is_refused(tmp_path, path):
     with (
         pytest.raises(ArgumentError, match="path must be a file in a folder that exists"),
         whole_file(tmp_path / path),

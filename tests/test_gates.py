@@ -1,4 +1,4 @@
-"""The order of gates in the weights of each library."""
+"""Tests of the order of gates in the weights of each library."""
 
 import numpy as np
 import pytest
@@ -11,10 +11,11 @@ from seqkeras.gates import LAYOUTS, Weights, convert, reorder
 
 def weights_of(cell, library, *, features=3, units=2, seed=0):
     layout = LAYOUTS[library][cell]
-    random, width = np.random.default_rng(seed), len(layout.gates) * units
+    random = np.random.default_rng(seed)
+    width = len(layout.gates) * units
     kernels = [random.normal(size=(rows, width)) for rows in (features, units)]
     bias = random.normal(size=(width,) if layout.biases == 1 else (2, width))
-    return Weights(*[one.T if layout.transposed else one for one in kernels], bias)
+    return Weights(*[array.T if layout.transposed else array for array in kernels], bias)
 
 
 def test_gates_are_moved_along_any_axis():
@@ -25,21 +26,21 @@ def test_gates_are_moved_along_any_axis():
 
 
 @given(st.permutations("ifco"), st.permutations("ifco"), st.integers(1, 4))
-def test_there_and_back_changes_nothing(one, other, units):
+def test_reordering_back_restores_the_weights(source, target, units):
     numbers = np.arange(4 * units)
-    there = reorder(numbers, source="".join(one), target="".join(other))
-    assert (reorder(there, source="".join(other), target="".join(one)) == numbers).all()
+    there = reorder(numbers, source="".join(source), target="".join(target))
+    assert (reorder(there, source="".join(target), target="".join(source)) == numbers).all()
 
 
 @pytest.mark.parametrize(
     ("target", "cell"), [(library, cell) for library in LAYOUTS for cell in LAYOUTS[library]]
 )
-def test_weights_of_keras_go_to_each_library_and_come_back(target, cell):
+def test_weights_of_keras_convert_to_each_library_and_back(target, cell):
     weights = weights_of(cell, "keras")
     there = convert(weights, cell=cell, source="keras", target=target)
     back = convert(there, cell=cell, source=target, target="keras")
-    for one, other in zip(weights, back, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for before, after in zip(weights, back, strict=True):
+        np.testing.assert_array_equal(before, after)
 
 
 def test_two_biases_that_act_together_become_their_sum():
@@ -53,13 +54,13 @@ def test_no_bias_stays_none():
     assert convert(weights, cell="lstm", source="keras", target="onnx").bias is None
 
 
-def test_a_keras_lstm_in_the_order_of_torch_steps_as_its_formulas_say():
-    # By the formulas of torch.nn.LSTM: weight_ih (4 * units, features), gates i, f, g, o.
+def test_a_keras_lstm_in_the_order_of_torch_follows_its_formulas():
+    # The formulas of torch.nn.LSTM: weight_ih (4 * units, features), gates i, f, g, o.
     keras = pytest.importorskip("keras")
     layer = keras.layers.LSTM(2)
     x = np.random.default_rng(0).normal(size=(1, 1, 3)).astype("float32")
     expected = np.asarray(keras.ops.convert_to_numpy(layer(x)))
-    numbers = Weights(*[np.asarray(keras.ops.convert_to_numpy(one)) for one in layer.weights])
+    numbers = Weights(*[np.asarray(keras.ops.convert_to_numpy(weight)) for weight in layer.weights])
     w, r, b = convert(numbers, cell="lstm", source="keras", target="torch")
     i, f, g, o = np.split(w @ x[0, 0] + b[0] + r @ np.zeros(2) + b[1], 4)
     c = _sigmoid(i) * np.tanh(g) + _sigmoid(f) * 0
@@ -94,6 +95,6 @@ def _sigmoid(x):
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(call, message):
+def test_weights_that_do_not_fit_are_refused(call, message):
     with pytest.raises(ArgumentError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""Names imported on first use, and optional packages."""
+"""Tests of names imported on first use, and of optional packages."""
 
 import importlib
 import sys
@@ -11,7 +11,7 @@ from seqkeras.errors import MissingDependencyError
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A lazy package `garden` on disk: `_plants` gives `rose`, `tools` is itself public."""
+    """Write a lazy package `garden`: `_plants` provides `rose`, and `tools` is public."""
     folder = tmp_path / "garden"
     folder.mkdir()
     (folder / "__init__.py").write_text(
@@ -28,19 +28,19 @@ def package(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_nothing_is_imported_before_it_is_asked_for(package):
+def test_nothing_is_imported_before_its_first_use(package):
     assert package.__all__ == ["rose", "spade", "tools"]
     assert "rose" in dir(package)
     assert not {"garden._plants", "garden.tools"} & sys.modules.keys()
 
 
-def test_a_name_is_imported_from_its_home_and_kept(package):
+def test_a_name_is_imported_from_its_module_and_stored(package):
     assert package.rose() == "red"
     assert "rose" in vars(package)
     assert "garden.tools" not in sys.modules
 
 
-def test_a_public_submodule_comes_back_as_a_module(package):
+def test_a_public_submodule_is_a_module(package):
     assert package.tools is sys.modules["garden.tools"]
     assert package.spade == "iron"
 
@@ -52,18 +52,18 @@ def test_a_name_outside_the_table_is_an_attribute_error(package, name):
         exec(f"from garden import {name}")
 
 
-def test_star_import_gives_all_names(package):
+def test_star_import_provides_all_names(package):
     names = {}
     exec("from garden import *", names)
     assert set(package.__all__) <= names.keys()
 
 
-def test_optional_gives_the_module():
+def test_optional_returns_the_module():
     assert optional("json.decoder", extra="plot") is sys.modules["json.decoder"]
 
 
 @pytest.mark.parametrize("module", ["no_such_package", "no_such_package.inner"])
-def test_optional_says_how_to_install_what_is_missing(module):
+def test_optional_names_the_command_to_install_a_missing_package(module):
     with pytest.raises(MissingDependencyError) as caught:
         optional(module, extra="plot")
     assert "'no_such_package'" in str(caught.value)
@@ -71,8 +71,8 @@ def test_optional_says_how_to_install_what_is_missing(module):
     assert isinstance(caught.value, ImportError)
 
 
-def test_optional_leaves_the_error_of_a_package_that_lacks_something_itself(tmp_path, monkeypatch):
-    # "Install it" would be wrong advice for a package that is there.
+def test_optional_keeps_the_error_of_a_package_with_a_missing_dependency(tmp_path, monkeypatch):
+    # "Install it" would be wrong advice for an installed package.
     (tmp_path / "half_there.py").write_text("import no_such_package\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="no_such_package") as caught:
@@ -80,8 +80,8 @@ def test_optional_leaves_the_error_of_a_package_that_lacks_something_itself(tmp_
     assert not isinstance(caught.value, MissingDependencyError)
 
 
-def test_optional_says_which_backend_keras_lacks_and_how_to_choose_another(tmp_path, monkeypatch):
-    # As Keras does: it is there, but imports the backend that it is set to.
+def test_optional_names_the_missing_backend_of_keras_and_the_others(tmp_path, monkeypatch):
+    # Like Keras: installed, but importing a backend that is not.
     (tmp_path / "on_a_backend.py").write_text("import jax\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(sys.modules, "jax", None)
@@ -92,7 +92,7 @@ def test_optional_says_which_backend_keras_lacks_and_how_to_choose_another(tmp_p
     assert "KERAS_BACKEND" in str(caught.value)
 
 
-def test_require_asks_for_every_package():
+def test_require_imports_every_package():
     require("json", "csv")
     with pytest.raises(MissingDependencyError, match=r"'no_such_package'.*seqkeras\[tensorflow\]"):
         require("json", "no_such_package")

@@ -77,7 +77,7 @@ def test_files_that_are_there_are_not_overwritten_unless_forced(here, capsys):
     ("arguments", "words"),
     [
         (["missing.csv", "--horizon", 3], "missing.csv"),
-        (["air.csv", "--horizon", 3, "--time-col", "d"], "time_col must be a column of df"),
+        (["air.csv", "--horizon", 3, "--time-col", "d"], "time_col must be a column of air.csv"),
         (["air.csv", "--horizon", 0], "horizon must be an integer >= 1"),
         (["air.csv", "--horizon", 3, "--output", "no/such.csv"], "The folder no does not exist"),
         (["air.csv", "--horizon", 3, "--freq", "D"], "expected 1949-01-02"),

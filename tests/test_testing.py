@@ -5,12 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.forecasting import Forecaster, load_air_passengers
 from seqkeras.testing import check_forecaster
 
 
 def quick(model):
-    return Forecaster(3, lookback=12, model=model, epochs=1, seed=0, progress=False)
+    return flat_forecaster(3, lookback=12, architecture=model, epochs=1, seed=0, progress=False)
 
 
 def test_a_forecaster_that_does_not_read_the_newest_value_is_found():

@@ -1,12 +1,13 @@
-"""The contenders of `peers.py`, one run of one of them in a process of its own.
+"""The contenders of `peers.py`; each run of one has its own process.
 
-A contender takes a task and prepares it (imports, frames, a trial of its speed); what it answers
-trains, and answers in turn what forecasts a window: a frame of unique_id, ds and yhat.
+A contender is a function that takes a task and prepares it (imports, frames, a test of its speed).
+It returns a function that trains, which returns a function that forecasts a window: a frame of
+unique_id, ds and yhat.
 
-Every network gets the same rows, lookback and covariates as far as it can read them, each series
-scaled to mean 0 and deviation 1, and the absolute error as its loss. Peers have the layers of their
-documentation, hold out the newest tenth of the rows and stop when these are forecast no better;
-where they can go back to the best weights, they do.
+Every network gets the same rows and lookback, the covariates that it can read, each series scaled
+to mean 0 and deviation 1, and the absolute error as its loss. Peers have the layers of their
+documentation, hold out the newest tenth of the rows and stop when its forecast no longer improves.
+Those that can then restore their best weights.
 """
 
 import json
@@ -22,28 +23,42 @@ import numpy as np
 import pandas as pd
 from _peer_sets import KEYS, Task, read
 
-#: Forecasts a window, and trains.
+#: Forecast a window; train.
 Forecast = Callable[[int], pd.DataFrame]
 Train = Callable[[], Forecast]
 
-#: Checks of the held-out rows without a better forecast before a peer stops, and the steps
-#: between two checks, for those who count steps.
-PATIENCE, STEPS = 10, 100
+#: Checks of the held-out rows without a better forecast before a peer stops.
+PATIENCE = 10
+
+#: Training steps between two checks, for peers that count steps.
+STEPS = 100
 
 #: Rows of each series that the methods of statsforecast read.
 NEWEST = 1000
 
 
-def seqkeras(task: Task, *, past: bool = True, **options) -> Train:
-    """Ours holds rows out by itself, and then goes on with all: both within the budget.
+def seqkeras(task: Task, *, network: str = "multi_output", past: bool = True) -> Train:
+    """Prepare ours. It holds rows out itself and then continues with all, within the budget.
 
-    With `past=False` it is not given the past covariates, which a recursive network cannot read.
+    With `past=False` it gets no past covariates, which a recursive network cannot read.
     """
-    from seqkeras.forecasting import Forecaster
+    from seqkeras.forecasting import Columns, Forecaster, Training
 
     about = task.about
-    settings = {"lookback": about.lookback, "season_length": about.season, "seed": task.seed}
-    forecaster = Forecaster(about.horizon, progress=False, **{**settings, **options})
+    forecaster = Forecaster(
+        about.horizon,
+        lookback=about.lookback,
+        season_length=about.season,
+        network=network,
+        training=Training(progress=False),
+        seed=task.seed,
+    )
+    columns = Columns(
+        freq=about.freq,
+        past=about.past if past else (),
+        future=about.future,
+        static=about.static,
+    )
 
     def forecast(window: int) -> pd.DataFrame:
         if window:
@@ -52,13 +67,7 @@ def seqkeras(task: Task, *, past: bool = True, **options) -> Train:
 
     def train() -> Forecast:
         with _deadline_in_keras(time.perf_counter() + task.budget):
-            forecaster.fit(
-                task.train,
-                freq=about.freq,
-                past_covariates=about.past if past else (),
-                future_covariates=about.future,
-                static_covariates=about.static,
-            )
+            forecaster.fit(task.train, columns=columns)
         return forecast
 
     return train
@@ -66,14 +75,15 @@ def seqkeras(task: Task, *, past: bool = True, **options) -> Train:
 
 @contextmanager
 def _deadline_in_keras(end: float) -> Iterator[None]:
-    """Every fit of Keras in here has a deadline."""
+    """Give every fit of Keras in this context a deadline."""
     import keras
 
     class Deadline(keras.callbacks.Callback):
-        """Ends the first training while there is time for the second, of half as many epochs."""
+        """Ends the first training early enough for the second, of half as many epochs."""
 
         def on_train_begin(self, logs=None):
-            self.begun, self.traced = time.perf_counter(), None
+            self.start = time.perf_counter()
+            self.traced = None
 
         def on_train_batch_end(self, batch, logs=None):
             self.traced = self.traced or time.perf_counter()
@@ -82,15 +92,15 @@ def _deadline_in_keras(end: float) -> Iterator[None]:
             if "val_loss" not in logs:
                 return  # the second training
             now = time.perf_counter()
-            each = (now - self.traced) / (epoch + 1)
-            again = self.traced - self.begun + each * (epoch + 2) / 2
-            if now + each + again > end:
+            per_epoch = (now - self.traced) / (epoch + 1)
+            second_training = self.traced - self.start + per_epoch * (epoch + 2) / 2
+            if now + per_epoch + second_training > end:
                 self.model.stop_training = True
 
     fit = keras.Model.fit
 
-    def limited(model, *given, callbacks=(), **options):
-        return fit(model, *given, callbacks=[*callbacks, Deadline()], **options)
+    def limited(model, *args, callbacks=(), **options):
+        return fit(model, *args, callbacks=[*callbacks, Deadline()], **options)
 
     keras.Model.fit = limited
     try:
@@ -100,14 +110,14 @@ def _deadline_in_keras(end: float) -> Iterator[None]:
 
 
 def neuralforecast(task: Task, *, model: str, stops: bool = True) -> Train:
-    """With `stops=False` as it comes: no rows are held out, and 1000 steps at most."""
+    """Prepare a model; with `stops=False` without held-out rows, and with at most 1000 steps."""
     import neuralforecast.models
     from neuralforecast import NeuralForecast
 
     about = task.about
     rows = task.df.drop(columns=list(about.static))
     static = task.df.drop_duplicates("unique_id")[["unique_id", *about.static]]
-    given = {"static_df": static} if about.static else {}
+    static_frame = {"static_df": static} if about.static else {}
     early = {"early_stop_patience_steps": PATIENCE, "val_check_steps": STEPS} if stops else {}
 
     def network(steps: int, **options):
@@ -126,24 +136,26 @@ def neuralforecast(task: Task, *, model: str, stops: bool = True) -> Train:
         )
 
     def fitted(steps: int, **options) -> NeuralForecast:
-        found = NeuralForecast(
+        forecaster = NeuralForecast(
             [network(steps, **options)], freq=about.freq, local_scaler_type="standard"
         )
         held_out = task.held_out if options else 0
-        found.fit(rows.loc[task.train.index], val_size=held_out, **given)
-        return found
+        forecaster.fit(rows.loc[task.train.index], val_size=held_out, **static_frame)
+        return forecaster
 
-    # Its learning rate may fall with its number of steps, so that has to fit the time.
+    # Its learning rate may fall with its number of steps, which must therefore fit the time.
     short, long = (_seconds(partial(fitted, steps)) for steps in (5, 45))
     steps = max(1, round(task.budget * 40 / max(long - short, 1e-3)))
     steps = steps if stops else min(steps, 1000)
 
-    def forecast(window: int) -> pd.DataFrame:
-        ahead = {"futr_df": task.ahead(window)[[*KEYS, *about.future]]} if about.future else {}
-        return train.found.predict(df=rows.loc[task.before(window).index], **given, **ahead)
-
     def train() -> Forecast:
-        train.found = fitted(steps, **early)
+        forecaster = fitted(steps, **early)
+
+        def forecast(window: int) -> pd.DataFrame:
+            ahead = {"futr_df": task.ahead(window)[[*KEYS, *about.future]]} if about.future else {}
+            known = rows.loc[task.before(window).index]
+            return forecaster.predict(df=known, **static_frame, **ahead)
+
         return forecast
 
     return train
@@ -156,23 +168,23 @@ def _seconds(run: Callable[[], object]) -> float:
 
 
 def _lightning(task: Task) -> dict:
-    """For the trainer of Lightning."""
+    """Return options for the trainer of Lightning."""
     quiet = {"enable_progress_bar": False, "enable_model_summary": False}
     return {"accelerator": "cpu", "max_time": {"seconds": task.budget}, **quiet}
 
 
 def darts(task: Task, *, block: bool, rate: float = 1e-3) -> Train:
-    """A `BlockRNNModel`, or an `RNNModel`, which reads no past or static covariates."""
+    """Prepare a `BlockRNNModel`, or an `RNNModel`, which reads no past or static covariates."""
     import torch
     from darts import TimeSeries
     from darts.dataprocessing.transformers import Scaler
     from pytorch_lightning.callbacks import EarlyStopping
     from sklearn.preprocessing import StandardScaler
 
-    about, lengths = task.about, task.df.groupby("unique_id").size()
-    train_rows = lengths - about.horizon * about.windows
+    about = task.about
+    train_rows = task.df.groupby("unique_id").size() - about.horizon * about.windows
 
-    def series(columns: list[str]) -> list[TimeSeries]:
+    def read_series(columns: list[str]) -> list[TimeSeries]:
         return TimeSeries.from_group_dataframe(
             task.df,
             group_cols="unique_id",
@@ -184,9 +196,10 @@ def darts(task: Task, *, block: bool, rate: float = 1e-3) -> Train:
         )
 
     def scaled(columns: list[str]) -> tuple[list[TimeSeries], Scaler]:
-        found, scaler = series(columns), Scaler(StandardScaler())
-        scaler.fit([one[:rows] for one, rows in zip(found, train_rows, strict=True)])
-        return [one.astype(np.float32) for one in scaler.transform(found)], scaler
+        every = read_series(columns)
+        scaler = Scaler(StandardScaler())
+        scaler.fit([series[:rows] for series, rows in zip(every, train_rows, strict=True)])
+        return [series.astype(np.float32) for series in scaler.transform(every)], scaler
 
     target, scaler = scaled(["y"])
     covariates = {"future_covariates": scaled(list(about.future))[0]} if about.future else {}
@@ -202,19 +215,20 @@ def darts(task: Task, *, block: bool, rate: float = 1e-3) -> Train:
 
     def forecast(window: int) -> pd.DataFrame:
         back = about.horizon * (about.windows - window)
-        known = [one[:-back] for one in target]
-        found = model.predict(about.horizon, series=known, verbose=False, **covariates)
-        values = np.concatenate([one.values()[:, 0] for one in scaler.inverse_transform(found)])
+        known = [series[:-back] for series in target]
+        scaled_forecast = model.predict(about.horizon, series=known, verbose=False, **covariates)
+        forecasts = scaler.inverse_transform(scaled_forecast)
+        values = np.concatenate([series.values()[:, 0] for series in forecasts])
         return task.ahead(window)[KEYS].assign(yhat=values)
 
     def train() -> Forecast:
         pairs = list(zip(target, train_rows, strict=True))
         last = task.held_out + about.lookback
         model.fit(
-            [one[: rows - task.held_out] for one, rows in pairs],
-            val_series=[one[rows - last : rows] for one, rows in pairs],
+            [series[: rows - task.held_out] for series, rows in pairs],
+            val_series=[series[rows - last : rows] for series, rows in pairs],
             **covariates,
-            **{f"val_{name}": one for name, one in covariates.items()},
+            **{f"val_{name}": series for name, series in covariates.items()},
             load_best=True,
             verbose=False,
         )
@@ -223,11 +237,11 @@ def darts(task: Task, *, block: bool, rate: float = 1e-3) -> Train:
     return train
 
 
-def _darts_model(task: Task, block: bool, *, stopping, **given):
+def _darts_model(task: Task, block: bool, *, stopping, **others):
     from darts.models import BlockRNNModel, RNNModel
 
     about = task.about
-    # Held-out rows are looked at after every epoch, which is cut to so many steps.
+    # Held-out rows are checked after every epoch, so an epoch is cut to a number of steps.
     trainer = {
         **_lightning(task),
         "limit_train_batches": STEPS,
@@ -241,7 +255,7 @@ def _darts_model(task: Task, block: bool, *, stopping, **given):
         "save_checkpoints": True,
         "work_dir": tempfile.mkdtemp(),
         "pl_trainer_kwargs": trainer,
-        **given,
+        **others,
     }
     if block:
         return BlockRNNModel(about.lookback, about.horizon, **options)
@@ -250,20 +264,21 @@ def _darts_model(task: Task, block: bool, *, stopping, **given):
 
 
 def skforecast(task: Task) -> Train:
-    """One network for all series side by side, as if they shared their stamps.
+    """Prepare one network for all series side by side, as if they had the same timestamps.
 
-    It reads a wide frame: of longer series the oldest rows are left away, and covariates are
-    columns of their own for each series; those that are the same in all stand once. Past covariates
-    are series that are not forecast. It has no static ones.
+    It reads a wide frame: longer series lose their oldest rows, and each series has its own columns
+    of covariates; those equal in all series are there once. Past covariates are series that are not
+    forecast. It reads no static ones.
     """
     from keras.callbacks import EarlyStopping
     from skforecast.deep_learning import ForecasterRnn, create_and_compile_model
     from sklearn.preprocessing import StandardScaler
 
-    about, held_out = task.about, task.held_out
+    about = task.about
+    held_out = task.held_out
     ids = list(task.df.unique_id.unique())
     wide = _wide(task.df, ["y", *about.past])
-    levels = [f"y of {one}" for one in ids]
+    levels = [f"y of {name}" for name in ids]
     exog = _wide(task.df, about.future).T.drop_duplicates().T if about.future else None
     first = len(wide) - about.horizon * about.windows
 
@@ -303,8 +318,8 @@ def skforecast(task: Task) -> Train:
         start = first + window * about.horizon
         read_rows, _ = rows(start - about.lookback, start)
         _, ahead = rows(start, start + about.horizon)
-        found = forecaster.predict(last_window=read_rows, exog=ahead)
-        by_series = [found.pred[found.level == level].to_numpy() for level in levels]
+        forecasts = forecaster.predict(last_window=read_rows, exog=ahead)
+        by_series = [forecasts.pred[forecasts.level == level].to_numpy() for level in levels]
         return task.ahead(window)[KEYS].assign(yhat=np.concatenate(by_series))
 
     def train() -> Forecast:
@@ -315,11 +330,11 @@ def skforecast(task: Task) -> Train:
 
 
 def _wide(df: pd.DataFrame, columns) -> pd.DataFrame:
-    """The last rows of all series side by side, as many as the shortest has."""
+    """Put the last rows of all series side by side, as many as the shortest has."""
     rows = int(df.groupby("unique_id").size().min())
     parts = {
-        f"{column} of {name}": one[column].to_numpy()[-rows:]
-        for name, one in df.groupby("unique_id")
+        f"{column} of {name}": series[column].to_numpy()[-rows:]
+        for name, series in df.groupby("unique_id")
         for column in columns
     }
     return pd.DataFrame(parts)
@@ -340,7 +355,7 @@ def _stop_in(budget: float):
 
 
 def statsforecast(task: Task, *, model: str) -> Train:
-    """A model for each series, from the newest of its targets; fitted afresh for every window."""
+    """Prepare a model for each series, fitted for every window on the newest of its targets."""
     import statsforecast.models
     from statsforecast import StatsForecast
 
@@ -348,19 +363,19 @@ def statsforecast(task: Task, *, model: str) -> Train:
     method = getattr(statsforecast.models, model)(season_length=about.season, alias="yhat")
 
     def forecast(window: int) -> pd.DataFrame:
-        found = StatsForecast([method], freq=about.freq)
+        forecaster = StatsForecast([method], freq=about.freq)
         rows = task.before(window).groupby("unique_id").tail(NEWEST)
-        return found.forecast(df=rows[[*KEYS, "y"]], h=about.horizon)
+        return forecaster.forecast(df=rows[[*KEYS, "y"]], h=about.horizon)
 
     return lambda: forecast
 
 
-#: By default those without a comma in their names run; the others are the same, set otherwise.
+#: Those without a comma in their names run by default; the others are variants of them.
 CONTENDERS: dict[str, Callable[[Task], Train]] = {
     "seqkeras": seqkeras,
-    "seqkeras segment_rnn": partial(seqkeras, model="segment_rnn"),
-    "seqkeras encoder_decoder": partial(seqkeras, model="encoder_decoder"),
-    "seqkeras recursive": partial(seqkeras, model="recursive", past=False),
+    "seqkeras segment_rnn": partial(seqkeras, network="segment_rnn"),
+    "seqkeras encoder_decoder": partial(seqkeras, network="encoder_decoder"),
+    "seqkeras recursive": partial(seqkeras, network="recursive", past=False),
     "seqkeras, no past covariates": partial(seqkeras, past=False),
     "neuralforecast LSTM": partial(neuralforecast, model="LSTM"),
     "neuralforecast LSTM, 1000 steps": partial(neuralforecast, model="LSTM", stops=False),
@@ -376,21 +391,21 @@ CONTENDERS: dict[str, Callable[[Task], Train]] = {
 
 
 def run(order: dict) -> None:
-    """Runs what a file of `peers.py` orders, and leaves the forecasts and the seconds beside it."""
-    chosen = {name: order[name] for name in ("series", "earlier")}
-    about, df = read(Path(order["data"]), order["set"], **chosen)
+    """Run the order of `peers.py`, and write the forecasts and the seconds to its files."""
+    data = Path(order["data"])
+    about, df = read(data, order["set"], series=order["series"], earlier=order["earlier"])
     task = Task(about, df, budget=order["budget"], seed=order["seed"])
-    prepared = CONTENDERS[order["contender"]](task)
+    train = CONTENDERS[order["contender"]](task)
     start = time.perf_counter()
-    forecast = prepared()
+    forecast = train()
     trained = time.perf_counter()
-    found = pd.concat([forecast(window)[[*KEYS, "yhat"]] for window in range(about.windows)])
+    forecasts = pd.concat([forecast(window)[[*KEYS, "yhat"]] for window in range(about.windows)])
     seconds = {"training": trained - start, "forecasts": time.perf_counter() - trained}
-    found.to_parquet(order["answer"])
+    forecasts.to_parquet(order["forecasts"])
     Path(order["seconds"]).write_text(json.dumps(seconds))
 
 
 if __name__ == "__main__":
-    # numba imports a package called coverage, which coverage.py beside this file would hide.
+    # numba imports a package called coverage, which coverage.py next to this file would hide.
     sys.path.remove(str(Path(__file__).parent))
     run(json.loads(Path(sys.argv[1]).read_text()))

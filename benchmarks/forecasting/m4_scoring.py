@@ -1,14 +1,14 @@
-"""Our sMAPE, MASE, OWA and Naive2 against what the M4 competition published.
+"""Compare our sMAPE, MASE, OWA and Naive2 with those published by the M4 competition.
 
     python benchmarks/forecasting/m4_scoring.py --data FOLDER
 
 The folder holds, from github.com/Mcompetitions/M4-methods:
 
     m4_hourly.parquet, m4_weekly.parquet    unique_id, t, y, split ("train" or "test")
-    m4_points_hourly_weekly.parquet         method, freq, unique_id, step, yhat: forecasts sent in
+    m4_points_hourly_weekly.parquet         method, freq, unique_id, step, yhat: submitted forecasts
     m4_accuracy_published.parquet           method, breakdown, metric, group, value: their scores
 
-Prints each published score beside ours, and how far our Naive2 is from the published forecast.
+Prints our scores next to the published ones, and the difference of our Naive2 from theirs.
 """
 
 import argparse
@@ -19,13 +19,15 @@ import pandas as pd
 
 from seqkeras.scoring import mase, naive, naive2, owa, smape
 
-#: As the competition scored them: weekly series have no season there.
+#: As in the competition, where weekly series have no season.
 SEASONS = {"Hourly": 24, "Weekly": 1}
+
+#: Each with its season; None: that of the series.
 BASELINES = {"Naive": (naive, 1), "sNaive": (naive, None), "Naive2": (naive2, None)}
 
 
-def series(folder, group):
-    """For each id its history and what came."""
+def read_series(folder, group):
+    """Return the history and the actual values of each id."""
     df = pd.read_parquet(folder / f"m4_{group.lower()}.parquet").sort_values(["unique_id", "t"])
     parts = {
         split: {
@@ -36,27 +38,34 @@ def series(folder, group):
     return {name: (history, parts["test"][name]) for name, history in parts["train"].items()}
 
 
-def forecasts(folder, group):
-    """For each method the forecast of each id."""
+def read_forecasts(folder, group):
+    """Return the forecast of each id by each method."""
     points = pd.read_parquet(folder / "m4_points_hourly_weekly.parquet")
     points = points[points.freq == group].sort_values(["method", "unique_id", "step"])
     return {
-        method: {name: one.yhat.to_numpy() for name, one in rows.groupby("unique_id")}
+        method: {name: series.yhat.to_numpy() for name, series in rows.groupby("unique_id")}
         for method, rows in points.groupby("method")
     }
 
 
-def score(data, guesses, season):
-    """Mean sMAPE and mean MASE over the series."""
-    smapes = [smape(actual, guesses[name]) for name, (_, actual) in data.items()]
+def forecast_baseline(data, function, season):
+    return {
+        name: function(history, horizon=len(actual), season_length=season)
+        for name, (history, actual) in data.items()
+    }
+
+
+def score(data, forecasts, season):
+    """Return the mean sMAPE and the mean MASE over the series."""
+    smapes = [smape(actual, forecasts[name]) for name, (_, actual) in data.items()]
     mases = [
-        mase(actual, guesses[name], history=history, season_length=season)
+        mase(actual, forecasts[name], history=history, season_length=season)
         for name, (history, actual) in data.items()
     ]
     return np.mean(smapes), np.mean(mases)
 
 
-def published(folder):
+def read_published(folder):
     table = pd.read_parquet(folder / "m4_accuracy_published.parquet")
     table = table[table.breakdown == "frequency"]
     return table.set_index(["method", "group", "metric"]).value
@@ -66,29 +75,34 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     folder = parser.parse_args().data
-    known = published(folder)
+    published = read_published(folder)
     for group, season in SEASONS.items():
-        data, sent = series(folder, group), forecasts(folder, group)
-        sent |= {
-            f"{name} (ours)": {
-                one: function(history, horizon=len(actual), season_length=own or season)
-                for one, (history, actual) in data.items()
-            }
-            for name, (function, own) in BASELINES.items()
-        }
-        bars = score(data, sent["Naive2"], season)
+        data = read_series(folder, group)
+        forecasts = read_forecasts(folder, group)
+        for name, (function, season_length) in BASELINES.items():
+            baseline = forecast_baseline(data, function, season_length or season)
+            forecasts[f"{name} (ours)"] = baseline
+        naive2_smape, naive2_mase = score(data, forecasts["Naive2"], season)
         print(f"\n{group:14} {'sMAPE':>18} {'MASE':>18} {'OWA':>18}    ours, published")
-        for method, guesses in sent.items():
-            found = score(data, guesses, season)
-            ours = dict(zip(("sMAPE", "MASE"), found, strict=True))
+        for method, by_series in forecasts.items():
+            ours = dict(zip(("sMAPE", "MASE"), score(data, by_series, season), strict=True))
             ours["OWA"] = owa(
-                smape=found[0], mase=found[1], naive2_smape=bars[0], naive2_mase=bars[1]
+                smape=ours["sMAPE"],
+                mase=ours["MASE"],
+                naive2_smape=naive2_smape,
+                naive2_mase=naive2_mase,
             )
             name = method.removesuffix(" (ours)").lstrip("0")
-            row = [f"{one:9.3f}{known[name, group, m]:9.3f}" for m, one in ours.items()]
+            row = [
+                f"{value:9.3f}{published[name, group, metric]:9.3f}"
+                for metric, value in ours.items()
+            ]
             print(f"{method:14} {' '.join(row)}")
-        far = [np.abs(sent["Naive2 (ours)"][i] / sent["Naive2"][i] - 1).max() for i in data]
-        print(f"our Naive2 differs from theirs by at most {max(far):.1e} of the value")
+        differences = [
+            np.abs(forecasts["Naive2 (ours)"][name] / forecasts["Naive2"][name] - 1).max()
+            for name in data
+        ]
+        print(f"our Naive2 differs from theirs by at most {max(differences):.1e} of the value")
 
 
 if __name__ == "__main__":

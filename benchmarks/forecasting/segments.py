@@ -1,12 +1,12 @@
-"""Milliseconds of a training step of segment_rnn, beside the same network of PyTorch's layers.
+"""Time a training step of segment_rnn, and of the same network in PyTorch.
 
     python benchmarks/forecasting/segments.py [--backend jax] [--units 128 512] [--threads 2]
 
-Batches of 64 windows of 7 channels, one GRU, segments of 24, Adam, float32. The network of PyTorch
-is made as SegRNN was published: the state is copied for each segment of the horizon, and nn.GRU
-takes one step from each copy. Both run in turns; the ratio is the median of the rounds, with its
-range. GFLOP/s count the products that must be made, those of the state once; the limit is that of
-a square matrix product, which PyTorch makes on as many threads.
+Batches of 64 windows of 7 channels, one GRU, segments of 24, Adam, float32. The PyTorch network is
+SegRNN as published: the state is copied for each segment of the horizon, and nn.GRU takes one step
+from each copy. Both alternate; the ratio is the median of the rounds, with its range. GFLOP/s count
+the necessary products, that of the state once. The limit is that of a square matrix product in
+PyTorch, on the same number of threads.
 """
 
 import argparse
@@ -20,7 +20,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from _turns import SIDE, in_turns, milliseconds
 
-BATCH, CHANNELS, SEGMENT = 64, 7, 24
+BATCH = 64
+CHANNELS = 7
+SEGMENT = 24
 SIZES = [(96, 96), (96, 720), (720, 96), (720, 720)]
 
 
@@ -44,7 +46,8 @@ def theirs(horizon, units, x, y, torch):
     weights = [w for part in (read, recurrent, head) for w in part.parameters()]
     weights += [place, channel]
     optimizer = torch.optim.Adam(weights)
-    x, y = torch.from_numpy(x), torch.from_numpy(y)
+    x = torch.from_numpy(x)
+    y = torch.from_numpy(y)
 
     def step():
         newest = x[:, -1:]
@@ -53,9 +56,9 @@ def theirs(horizon, units, x, y, torch):
         copies = state.repeat_interleave(ahead, dim=1)
         both = (place.repeat(CHANNELS, 1), channel.repeat_interleave(ahead, dim=0))
         queries = torch.cat(both, dim=1).repeat(BATCH, 1)[:, None]
-        answer = recurrent(queries, copies)[0]
-        answer = head(torch.nn.functional.dropout(answer, 0.1))
-        forecast = answer.reshape(BATCH, CHANNELS, horizon).transpose(1, 2) + newest
+        outputs = recurrent(queries, copies)[0]
+        outputs = head(torch.nn.functional.dropout(outputs, 0.1))
+        forecast = outputs.reshape(BATCH, CHANNELS, horizon).transpose(1, 2) + newest
         loss = (forecast - y).square().mean()
         optimizer.zero_grad()
         loss.backward()
@@ -65,15 +68,16 @@ def theirs(horizon, units, x, y, torch):
 
 
 def products(lookback, horizon, units):
-    """About the floating-point operations of a training step: products once forward, twice back."""
-    behind, ahead = lookback // SEGMENT, horizon // SEGMENT
+    """Estimate the operations of a training step: products once forward, twice backward."""
+    read = lookback // SEGMENT
+    written = horizon // SEGMENT
     cell = 3 * units * units
-    of_a_row = behind * (SEGMENT * units + 2 * cell) + cell + ahead * units * SEGMENT
-    return 3 * 2 * BATCH * CHANNELS * of_a_row
+    per_row = read * (SEGMENT * units + 2 * cell) + cell + written * units * SEGMENT
+    return 3 * 2 * BATCH * CHANNELS * per_row
 
 
 def limit(torch):
-    """GFLOP/s of a matrix product: the best of fifty."""
+    """Return the GFLOP/s of a matrix product, the best of fifty."""
     a = torch.ones(SIDE, SIDE)
     return 2e-6 * SIDE**3 / min(milliseconds(lambda: a @ a) for _ in range(50))
 
@@ -98,7 +102,8 @@ def main():
     import torch
 
     torch.set_num_threads(options.threads)
-    backend, rate = keras.backend.backend(), limit(torch)
+    backend = keras.backend.backend()
+    rate = limit(torch)
     print(f"{backend}, {options.threads} threads, a matrix product: {rate:.0f} GFLOP/s")
     print("units  lookback  horizon  seqkeras ms  torch ms     torch / seqkeras  GFLOP/s")
     random = np.random.default_rng(0)
@@ -112,12 +117,12 @@ def main():
             }
             times = in_turns(contenders, options.rounds, calls=3)
             ratios = [b / a for a, b in zip(*times.values(), strict=True)]
-            mine, other = (statistics.median(times[name]) for name in contenders)
+            our_time, their_time = (statistics.median(times[name]) for name in contenders)
             middle = statistics.median(ratios)
-            done = 1e-6 * products(lookback, horizon, units) / mine
+            speed = 1e-6 * products(lookback, horizon, units) / our_time
             print(
-                f"{units:>5}  {lookback:>8}  {horizon:>7}  {mine:>11.1f}  {other:>8.1f}"
-                f"  {middle:>5.2f} ({min(ratios):.2f} .. {max(ratios):.2f})  {done:>7.0f}",
+                f"{units:>5}  {lookback:>8}  {horizon:>7}  {our_time:>11.1f}  {their_time:>8.1f}"
+                f"  {middle:>5.2f} ({min(ratios):.2f} .. {max(ratios):.2f})  {speed:>7.0f}",
                 flush=True,
             )
 

@@ -1,31 +1,32 @@
-"""Milliseconds of a forecast, and how much a backtest in one pass saves.
+"""Time forecasts, and compare a backtest in one pass with a loop.
 
     python benchmarks/forecasting/speed.py [--backend jax] [--series 100000] [--origins 1000]
 
     predict      one series, frame in and frame out: median and 95 % of 200 calls, and the share of
-                 the network alone
-    new rows     one observation fed with `update`, and a forecast behind it
-    backtest     origins without a new fit: one pass beside a loop that feeds a row and predicts
-    stepper      the same by `stepper`: the update alone, and with a forecast; one series and many
-    many series  one call of `predict`: seconds and the memory at its peak above that before
-    training     steps a second of `fit`, LSTM(64), beside a loop over torch.nn.LSTM of the same
-                 shape, in turns (PyTorch is needed)
-    memory       one epoch of `fit` on 10,000 series of 500 rows: its peak beside the frame
+                 the network
+    new rows     one observation added with `update`, and a forecast after it
+    backtest     origins without a new fit: one pass compared with a loop of update and predict
+    stepper      the same with `stepper`: an update, and a step with a forecast; one series and many
+    many series  one call of `predict`: seconds, and the peak of memory above that before
+    training     steps per second of `fit`, LSTM(64), compared with a loop over torch.nn.LSTM of the
+                 same shape, alternating (needs PyTorch)
+    memory       one epoch of `fit` on 10,000 series of 500 rows: the peak compared with the frame
 
-Everything is warmed up, with the shapes that are measured. The network is the default one, GRU(64).
+Everything is warmed up with the shapes that are measured. The network is the default one, GRU(64).
 """
 
 import argparse
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 
 def milliseconds(function, calls):
-    """Median and 95 % of the time of a call, in milliseconds."""
+    """Return the median and the 95 % quantile of the time of a call, in milliseconds."""
     times = []
     for _ in range(calls):
         start = time.perf_counter()
@@ -35,7 +36,7 @@ def milliseconds(function, calls):
 
 
 def peak(*, restart=False):
-    """Megabytes of memory at the peak since the last restart; of Linux."""
+    """Return the peak of memory since the last restart in megabytes; only on Linux."""
     if restart:
         Path("/proc/self/clear_refs").write_text("5")
     status = Path("/proc/self/status").read_text()
@@ -55,39 +56,41 @@ def frame(series, rows, pd):
     )
 
 
-def measure_predict(forecaster_of, pd):
+def measure_predict(build, pd):
     for horizon, name in ((24, "h"), (12, "MS")):
-        stamps = pd.date_range("2000-01-01", periods=300, freq=name)
-        df = pd.DataFrame({"ds": stamps, "y": np.sin(np.arange(300) / 4)})
-        fitted = forecaster_of(horizon).fit(df)
-        read = np.zeros((1, fitted.lookback_, 1), "float32")
+        times = pd.date_range("2000-01-01", periods=300, freq=name)
+        df = pd.DataFrame({"ds": times, "y": np.sin(np.arange(300) / 4)})
+        fitted = build(horizon).fit(df)
+        window = np.zeros((1, fitted.lookback_, 1), "float32")
         fitted.predict()
         middle, slow = milliseconds(fitted.predict, 200)
-        network, _ = milliseconds(lambda: fitted.model_.predict_on_batch(read), 200)  # noqa: B023
+        network, _ = milliseconds(lambda: fitted.model_.predict_on_batch(window), 200)  # noqa: B023
         label = f"predict, {horizon} steps of {name}"
         print(f"{label:28} {middle:8.2f} ms, 95 % {slow:6.2f}, network {network:6.2f}")
 
 
-def measure_backtest(forecaster_of, origins, pd):
-    """A row at a time: what a user without a backtest would write."""
+def measure_backtest(build, origins, pd):
+    """Compare a pass with a row at a time, which a user without a backtest would write."""
+    from seqkeras.forecasting import insample
+
     df = frame(1, origins + 400, pd).drop(columns="unique_id")
     known = len(df) - origins - 23
-    fitted = forecaster_of(24).fit(df.iloc[:known])
+    fitted = build(24).fit(df.iloc[:known])
     fitted.predict()
 
-    begin = time.perf_counter()
-    fed = range(known, known + origins - 1)
-    looped = [fitted.update(df.iloc[row : row + 1]).predict() for row in fed]
-    loop = time.perf_counter() - begin
+    start = time.perf_counter()
+    rows_one_by_one = range(known, known + origins - 1)
+    looped = [fitted.update(df.iloc[row : row + 1]).predict() for row in rows_one_by_one]
+    loop = time.perf_counter() - start
 
     fitted.update(df.iloc[known + origins - 1 :])
     rows = df.iloc[known - fitted.lookback_ :]
-    fitted.insample(rows, step=1)
-    begin = time.perf_counter()
-    at_once = fitted.insample(rows, step=1)
-    one_pass = time.perf_counter() - begin
-    apart = np.abs(at_once.yhat.to_numpy()[24:] - pd.concat(looped).yhat.to_numpy()).max()
-    assert apart < 1e-4, apart
+    insample(fitted, rows, step=1)
+    start = time.perf_counter()
+    at_once = insample(fitted, rows, step=1)
+    one_pass = time.perf_counter() - start
+    difference = np.abs(at_once.yhat.to_numpy()[24:] - pd.concat(looped).yhat.to_numpy()).max()
+    assert difference < 1e-4, difference
     print(f"{'update and predict, a row':28} {1e3 * loop / origins:8.2f} ms")
     print(
         f"{f'{origins} origins':28} {loop:8.2f} s in a loop, {1e3 * one_pass:.0f} ms in one pass: "
@@ -95,11 +98,11 @@ def measure_backtest(forecaster_of, origins, pd):
     )
 
 
-def measure_stepper(forecaster_of, pd):
-    """Beside `update` and `predict` of the same series, which are fed the same values."""
+def measure_stepper(build, pd):
+    """Compare with `update` and `predict` of the same series, which read the same values."""
     for series in (1, 1000):
         df = frame(series, 400, pd)
-        fitted = forecaster_of(24).fit(df)
+        fitted = build(24).fit(df)
         row = df.groupby("unique_id").tail(1)
 
         def by_frame():
@@ -120,72 +123,94 @@ def measure_stepper(forecaster_of, pd):
             )
 
 
-def measure_many(forecaster_of, series, pd):
-    fitted = forecaster_of(24).fit(frame(100, 120, pd))
+def with_series(forecaster, df):
+    """Return a fitted forecaster with its network, but with other series as its history."""
+    from sklearn.base import clone
+
+    from seqkeras.forecasting import Columns
+    from seqkeras.forecasting.frames._reading import read_panel
+    from seqkeras.windows import StandardScaler
+
+    panel = read_panel(df, Columns())
+    scaler = StandardScaler().fit(panel.values)
+    other = clone(forecaster)
+    other.fitted_ = replace(forecaster.fitted_, panel=panel, scaler=scaler)
+    return other
+
+
+def measure_many(build, series, pd):
+    fitted = build(24).fit(frame(100, 120, pd))
     many = frame(series, fitted.lookback_, pd)
     megabytes = many.memory_usage(deep=True).sum() / 2**20
-    wide = forecaster_of(24, patch=(fitted, many))
-    before, begin = peak(restart=True), time.perf_counter()
-    answer = wide.predict()
-    seconds = time.perf_counter() - begin
+    forecaster = with_series(fitted, many)
+    before = peak(restart=True)
+    start = time.perf_counter()
+    forecast = forecaster.predict()
+    seconds = time.perf_counter() - start
     print(
-        f"{f'{series} series, one call':28} {seconds:8.2f} s for {len(answer)} rows; peak "
+        f"{f'{series} series, one call':28} {seconds:8.2f} s for {len(forecast)} rows; peak "
         f"{peak() - before:.0f} MB above; the rows read are a frame of {megabytes:.0f} MB"
     )
 
 
-def measure_training(forecaster_of, pd, *, rounds=5, epochs=4):
-    """What a fit of more epochs takes longer, so that what is done once does not count."""
+def measure_training(build, pd, *, rounds=5, epochs=4):
+    """Measure how much longer a fit of more epochs takes, so that work done once does not count."""
     import torch
 
-    horizon, lookback, df = 24, 72, frame(20, 700, pd)
+    horizon = 24
+    lookback = 72
+    df = frame(20, 700, pd)
 
     def fit(count):
-        forecaster = forecaster_of(horizon).set_params(cell="lstm", epochs=count, batch_size=128)
-        begin = time.perf_counter()
+        options = {"network__cell": "lstm", "training__epochs": count, "training__batch_size": 128}
+        forecaster = build(horizon).set_params(**options)
+        start = time.perf_counter()
         forecaster.fit(df)
-        return time.perf_counter() - begin
+        return time.perf_counter() - start
 
     values = torch.tensor(df["y"].to_numpy("float32").reshape(20, 700))
     windows = values.unfold(1, lookback + horizon, 1).reshape(-1, lookback + horizon)
-    recurrent, head = torch.nn.LSTM(1, 64, batch_first=True), torch.nn.Linear(64, horizon)
+    recurrent = torch.nn.LSTM(1, 64, batch_first=True)
+    head = torch.nn.Linear(64, horizon)
     weights = [*recurrent.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(weights, 3e-3)
 
     def loop(steps):
-        begin = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(steps):
             batch = windows[torch.randint(len(windows), (128,))]
-            answer = head(recurrent(batch[:, :lookback, None])[0][:, -1])
-            loss = (answer - batch[:, lookback:]).abs().mean()
+            forecast = head(recurrent(batch[:, :lookback, None])[0][:, -1])
+            loss = (forecast - batch[:, lookback:]).abs().mean()
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
-        return time.perf_counter() - begin
+        return time.perf_counter() - start
 
     fit(1)
     loop(10)
     ratios = []
     for _ in range(rounds):
         steps = 100 * epochs
-        ours, theirs = steps / (fit(1 + epochs) - fit(1)), steps / loop(steps)
+        ours = steps / (fit(1 + epochs) - fit(1))
+        theirs = steps / loop(steps)
         ratios.append(ours / theirs)
     print(
-        f"{'training':28} {ours:8.0f} steps a second, torch loop {theirs:.0f}; "
+        f"{'training':28} {ours:8.0f} steps per second, torch loop {theirs:.0f}; "
         f"{np.median(ratios):.2f} times ({min(ratios):.2f} .. {max(ratios):.2f})"
     )
 
 
-def measure_memory(forecaster_of, pd):
+def measure_memory(build, pd):
     df = frame(10_000, 500, pd)
-    forecaster_of(24).fit(df[df.unique_id < 100])
+    build(24).fit(df[df.unique_id < 100])
     megabytes = df.memory_usage(deep=True).sum() / 2**20
-    forecaster = forecaster_of(24).set_params(validation=0.2, levels=(80, 95))
-    before, begin = peak(restart=True), time.perf_counter()
+    forecaster = build(24).set_params(intervals=(80, 95), training__validation=0.2)
+    before = peak(restart=True)
+    start = time.perf_counter()
     forecaster.fit(df)
     print(
-        f"{'10,000 series, one epoch':28} {time.perf_counter() - begin:8.1f} s; peak "
+        f"{'10,000 series, one epoch':28} {time.perf_counter() - start:8.1f} s; peak "
         f"{peak() - before:.0f} MB above a frame of {megabytes:.0f} MB"
     )
 
@@ -200,28 +225,23 @@ def main():
         os.environ["KERAS_BACKEND"] = options.backend
     import pandas as pd
 
-    from seqkeras.forecasting import Forecaster
-    from seqkeras.forecasting.frames._reading import read_panel
-    from seqkeras.windows import StandardScaler
+    from seqkeras.forecasting import Forecaster, Training
 
-    def forecaster_of(horizon, *, patch=None):
-        plain = Forecaster(
-            horizon, epochs=1, validation=0, levels=(), seed=0, progress=False, lookback=3 * horizon
+    def build(horizon):
+        return Forecaster(
+            horizon,
+            lookback=3 * horizon,
+            intervals=(),
+            training=Training(epochs=1, validation=0, progress=False),
+            seed=0,
         )
-        if patch is None:
-            return plain
-        fitted, df = patch
-        plain.__dict__.update(fitted.__dict__)
-        plain.panel_ = read_panel(df)
-        plain.scaler_ = StandardScaler().fit(plain.panel_.values)
-        return plain
 
-    measure_predict(forecaster_of, pd)
-    measure_backtest(forecaster_of, options.origins, pd)
-    measure_stepper(forecaster_of, pd)
-    measure_many(forecaster_of, options.series, pd)
-    measure_training(forecaster_of, pd)
-    measure_memory(forecaster_of, pd)
+    measure_predict(build, pd)
+    measure_backtest(build, options.origins, pd)
+    measure_stepper(build, pd)
+    measure_many(build, options.series, pd)
+    measure_training(build, pd)
+    measure_memory(build, pd)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""A model as an ONNX file of one timestep, and the answers that Keras gives, for `step.mjs`.
+"""Export a model as an ONNX file of one timestep, with the outputs of Keras, for `step.mjs`.
 
     python export.py      writes model.onnx and readings.json here
     npm install           ONNX Runtime for Node.js
-    node step.mjs         steps the file, and compares
+    node step.mjs         steps the file, and compares the outputs
 
-Two sensors, of which the second follows the first; the model says what the second shows next.
+There are two sensors. The second follows the first, and the model predicts its next value.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from seqkeras.export import save_onnx
 
 
 def sensors(timesteps: int) -> np.ndarray:
-    """Readings `(timesteps, 2)`: noise that lasts, and its echo."""
+    """Return readings `(timesteps, 2)`: correlated noise, and its echo."""
     random = np.random.default_rng(0)
     first = np.convolve(random.normal(size=timesteps + 9), np.ones(10) / 3, "valid")
     return np.stack([first, np.roll(first, 3)], axis=1).astype("float32")
@@ -31,13 +31,13 @@ def main(epochs: int, timesteps: int = 60) -> None:
     model.fit(windows[:, :-1], windows[:, 1:, 1:], epochs=epochs, verbose=0)
     save_onnx(model, "model.onnx")
     readings = series[:timesteps]
-    answers = model.predict(readings[np.newaxis], verbose=0)[0]
+    outputs = model.predict(readings[np.newaxis], verbose=0)[0]
     with open("readings.json", "w") as file:
-        json.dump({"readings": readings.tolist(), "expected": answers.tolist()}, file)
+        json.dump({"readings": readings.tolist(), "expected": outputs.tolist()}, file)
     print(f"model.onnx, and readings.json with {timesteps} timesteps")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="hardly train")
+    parser.add_argument("--quick", action="store_true", help="train for one epoch")
     main(epochs=1 if parser.parse_args().quick else 10)

@@ -1,7 +1,15 @@
-"""The graph of a Keras model; the only place that touches private names of Keras."""
+"""The graph of a Keras model; with `layers`, the only code that reads private names of Keras."""
 
 from seqkeras._lazy import require
 
 require("keras")
 
+from seqkeras._keras_graph._model_graph import ModelGraph as ModelGraph
 from seqkeras._keras_graph._nested import recurrent_layers as recurrent_layers
+from seqkeras._keras_graph._structure import check_graph as check_graph
+from seqkeras._keras_graph._structure import input_layer as input_layer
+from seqkeras._keras_graph._structure import is_graph as is_graph
+from seqkeras._keras_graph._structure import layers_within as layers_within
+from seqkeras._keras_graph._structure import name_of as name_of
+from seqkeras._keras_graph._structure import sublayers as sublayers
+from seqkeras._keras_graph._walk import walk as walk

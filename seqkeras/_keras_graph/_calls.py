@@ -1,4 +1,4 @@
-"""Calls between the layers of a model, and where masks are lost on their way."""
+"""Calls between the layers of a model, and where masks get lost on the way."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -7,32 +7,33 @@ from typing import Any
 import keras
 from keras import tree
 
-from seqkeras._keras_graph._rebuild import is_graph
+from seqkeras._keras_graph._structure import is_graph, layers_within
 
 
 def calls_in_order(graph: keras.Function) -> list[Any]:
-    """The calls of a graph, each after those whose outputs it reads."""
+    """Return the calls of a graph, each after those whose outputs it reads."""
     by_depth = graph._nodes_by_depth
     nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
     return [node for node in nodes if not node.is_input]
 
 
 def calls_of(model: keras.Model) -> dict[int, list[Any]]:
-    """The calls of each layer within a model, by the `id` of the layer.
+    """Return the calls of each layer within a model, by the `id` of the layer.
 
-    What a subclass of `keras.Model` calls cannot be seen. Calls from other models do not count.
+    Calls from other models do not count. Calls inside a subclass of `keras.Model` are not visible.
     """
     calls = defaultdict(list)
-    for part in model._flatten_layers():
-        if is_graph(part):
-            for operation, node in upstream(part.outputs):
+    for layer in layers_within(model):
+        if is_graph(layer):
+            for operation, node in upstream(layer.outputs):
                 calls[id(operation)].append(node)
     return calls
 
 
 def upstream(tensors: Any) -> Iterator[tuple[Any, Any]]:
-    """Operations and their calls, from tensors back to the inputs of their model."""
-    waiting, seen = list(tensors), set()
+    """Yield operations and their calls, from tensors back to the inputs of their model."""
+    waiting = list(tensors)
+    seen = set()
     while waiting:
         operation, index, _ = waiting.pop()._keras_history
         node = operation._inbound_nodes[index]
@@ -43,12 +44,12 @@ def upstream(tensors: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def lost_masks(layer: Any, calls: list[Any]) -> Iterator[Any]:
-    """Operations before a layer that take a mask and give none, so that it never gets there."""
+    """Yield operations before a layer that take a mask and return none, so it never arrives."""
     unmasked = [node.input_tensors[0] for node in calls if not takes_mask(node)]
     reached = {id(tensor) for tensor in unmasked}
     for operation, node in upstream(unmasked):
         if not any(id(tensor) in reached for tensor in node.output_tensors):
-            continue  # beyond the place where the mask ends
+            continue  # further back than the place where the mask ends
         before = tree.flatten(node.input_tensors)
         if any(_is_masked(tensor) for tensor in before):
             yield operation
@@ -56,7 +57,7 @@ def lost_masks(layer: Any, calls: list[Any]) -> Iterator[Any]:
 
 
 def takes_mask(call: Any) -> bool:
-    """Whether a layer is called with a mask, its own or that of its input."""
+    """Return whether a layer is called with a mask, either passed to it or that of its input."""
     return call.arguments.kwargs.get("mask") is not None or _is_masked(call.input_tensors[0])
 
 

@@ -1,21 +1,30 @@
-"""The recurrent layers of a model, wherever they lie."""
+"""The recurrent layers of a model, at any depth."""
 
 from typing import Any
 
 import keras
 
+from seqkeras._keras_graph._structure import sublayers
+
 
 def recurrent_layers(layer: Any, path: str = "") -> dict[str, Any]:
-    """All recurrent layers within a model, by the names of what each lies in and its own."""
-    found: dict[str, Any] = {}
-    for part in layer._flatten_layers(recursive=False, include_self=False):
+    """Return all recurrent layers within a model, by the path of names that leads to each."""
+    layers: dict[str, Any] = {}
+    for part in sublayers(layer):
         name = f"{path}/{part.name}" if path else part.name
-        here = {name: part} if isinstance(part, keras.layers.RNN) else recurrent_layers(part, name)
-        for one, recurrent in here.items():
-            if any(recurrent is other for other in found.values()):
+        is_recurrent = isinstance(part, keras.layers.RNN)
+        inner = {name: part} if is_recurrent else recurrent_layers(part, name)
+        for inner_name, recurrent in inner.items():
+            if any(recurrent is other for other in layers.values()):
                 continue  # shared: its first place names it
-            number = 2
-            while one in found:
-                one, number = f"{name}_{number}", number + 1
-            found[one] = recurrent
-    return found
+            layers[_unused(inner_name, name, layers)] = recurrent
+    return layers
+
+
+def _unused(inner_name: str, name: str, layers: dict[str, Any]) -> str:
+    unused = inner_name
+    number = 2
+    while unused in layers:
+        unused = f"{name}_{number}"
+        number += 1
+    return unused

@@ -1,6 +1,5 @@
-"""A copy of a model, layer by layer along its graph."""
+"""Copy a model layer by layer along its graph."""
 
-import inspect
 import tempfile
 import types
 from collections.abc import Iterator
@@ -9,51 +8,25 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from seqkeras._checks import bad_argument
+from seqkeras._keras_graph._structure import check_graph as check_graph
+from seqkeras._keras_graph._structure import class_of as class_of
+from seqkeras._keras_graph._structure import input_layer, layers_within
+from seqkeras._keras_graph._structure import inputs_of as inputs_of
+from seqkeras._keras_graph._structure import is_graph as is_graph
+from seqkeras._keras_graph._structure import name_of as name_of
+from seqkeras._keras_graph._structure import refusal as refusal
 from seqkeras.errors import ArgumentError
 from seqkeras.layers._resettable import Resettable
 
 
 class CannotBuildError(Exception):
-    """A layer cannot be called on shapes that were tried."""
-
-
-def is_graph(layer: Any) -> bool:
-    """Whether this is a model whose layers, and the calls between them, can be seen."""
-    if isinstance(layer, keras.Sequential):
-        return layer.built and getattr(layer, "_functional", None) is not None
-    return isinstance(layer, keras.Model) and isinstance(layer, keras.Function)
-
-
-def check_graph(model: Any) -> None:
-    """Refuses what is no model, and models whose graph cannot be seen."""
-    if not isinstance(model, keras.Model):
-        raise bad_argument("model", type(model).__name__, "a keras.Model")
-    if is_graph(model):
-        return
-    if isinstance(model, keras.Sequential):
-        fix = "Give it an Input as its first layer."
-        raise bad_argument("model", model.name, "built", fix)
-    fix = "What its call() does cannot be seen from outside. Make it of keras.Input and "
-    fix += "keras.Model(inputs, outputs), or write the layers that you want into its class."
-    raise bad_argument("model", type(model).__name__, "functional or Sequential", fix)
-
-
-def name_of(tensor: Any) -> str:
-    """The name of an input."""
-    return str(tensor._keras_history.operation.name)
-
-
-def refusal(model: keras.Model, expected: str, layer: Any, reason: str) -> ArgumentError:
-    """The error for a model with a layer that cannot be converted."""
-    fix = f"Layer {layer.name!r} ({type(layer).__name__}): {reason}"
-    return bad_argument("model", model.name, expected, fix)
+    """A layer cannot be called on the shapes that were tried."""
 
 
 class Rebuild:
     """One copy of one model. Weights are copied; neither variables nor layers are shared.
 
-    As it is, the copy is equal; a subclass says what else it is to be.
+    The copy equals the model; subclasses override what is to differ.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -63,7 +36,7 @@ class Rebuild:
         self._pairs: list[tuple[Any, Any]] = []
 
     def run(self) -> keras.Model:
-        """The copy.
+        """Return the copy.
 
         Raises:
             ArgumentError: a layer cannot be converted.
@@ -73,13 +46,13 @@ class Rebuild:
             copy = self._graph(self._root, self._shapes())
         for pair in self._pairs:
             _copy_values(*pair)
-        # From the outside in, for a flag that is set is set on all within.
+        # From the outside in, because setting the flag of a layer sets it on all layers within.
         for old, new in [*reversed(self._graphs), *self._pairs]:
             _copy_trainable(old, new)
         return copy
 
     def _shapes(self) -> list[Any]:
-        """The shapes of the inputs of the copy."""
+        """Return the shapes of the inputs of the copy."""
         return [tensor.shape for tensor in self._root.inputs]
 
     def _graph(self, model: keras.Model, shapes: list[Any]) -> keras.Model:
@@ -110,7 +83,7 @@ class Rebuild:
         return class_of(model)(inputs, outputs, name=model.name)
 
     def _through(self, model: keras.Model, inputs: list[Any], *context: Any) -> Any:
-        """The outputs of the copies of its layers; `context` goes to each call."""
+        """Return the outputs of the copied layers; `context` is passed to each `_call`."""
 
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
             return self._call(layer, args, kwargs, *context)
@@ -120,11 +93,11 @@ class Rebuild:
             for layer in model.layers:
                 outputs = call(layer, outputs)
             return outputs
-        # What clone_model does, but for inputs that come or go, and the compiling.
+        # As in clone_model, except that inputs may be added or removed and nothing is compiled.
         return model._run_through_graph(inputs, operation_fn=lambda layer: layer, call_fn=call)
 
     def _call(self, layer: Any, args: Any, kwargs: Any) -> Any:
-        """The copy of a layer, called as the layer was."""
+        """Call the copy of a layer as the layer was called."""
         outputs, *rest = args
         for copy in self._parts(layer):
             outputs = self._run(layer, copy, (outputs, *rest), kwargs)
@@ -137,7 +110,7 @@ class Rebuild:
             raise CannotBuildError(f"layer {layer.name!r}: {error}") from error
 
     def _parts(self, layer: Any) -> list[Any]:
-        """The copies of a layer that run one after the other: it has one, as a rule."""
+        """Return the copies of a layer, which run in this order; usually there is one."""
         if not is_graph(layer):
             return [self._layer(layer)]
         if id(layer) not in self._copies:
@@ -146,7 +119,7 @@ class Rebuild:
         return [self._copies[id(layer)]]
 
     def _layer(self, layer: Any) -> Any:
-        """The copy of a layer, the same at every call, so that shared layers stay shared."""
+        """Return the copy of a layer, always the same one, which keeps shared layers shared."""
         if id(layer) not in self._copies:
             try:
                 copy = self._new(layer)
@@ -160,15 +133,14 @@ class Rebuild:
         return self._copies[id(layer)]
 
     def _new(self, layer: Any) -> Any:
-        """A new layer, or operation, of the same config and name, without weights yet."""
         return new_layer(layer)
 
 
 def new_layer(layer: Any) -> Any:
-    """A new layer, or operation, of the same config and name, without weights yet."""
+    """Return a new layer or operation of the same config and name, without weights yet."""
     if not isinstance(layer, keras.layers.Lambda):
         return type(layer).from_config(layer.get_config())
-    # From its config its function would come back without the names that it uses.
+    # Through its config, the function would lose the globals that it uses.
     config = {name: layer.get_config()[name] for name in ("name", "trainable", "dtype")}
     return type(layer)(
         layer.function,
@@ -180,44 +152,33 @@ def new_layer(layer: Any) -> Any:
 
 
 def new_input(tensor: Any, shape: Any, name: str | None = None) -> Any:
-    """An input as it was, of another shape or name."""
-    config = tensor._keras_history.operation.get_config()
-    config.update(batch_shape=tuple(shape), name=name or name_of(tensor))
+    """Return a new input like `tensor`, with another shape or name."""
+    config = input_layer(tensor).get_config()
+    config["batch_shape"] = tuple(shape)
+    config["name"] = name or name_of(tensor)
     return keras.layers.InputLayer.from_config(config).output
 
 
-def inputs_of(model: keras.Model) -> Any:
-    """The inputs in the structure that the model is called with."""
-    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-
-
-def class_of(model: keras.Model) -> Any:
-    """The class of the copy: a class of the user's own, if it is made of inputs and outputs."""
-    if isinstance(model, keras.Sequential):
-        return keras.Model
-    kinds = inspect.signature(type(model).__init__).parameters.values()
-    named = {"inputs", "outputs"} <= {one.name for one in kinds}
-    anything = {one.VAR_POSITIONAL for one in kinds} <= {one.kind for one in kinds}
-    return type(model) if named or anything else keras.Model
-
-
 def parts_of(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:
-    """A layer and those within it, each with its copy, the outer before the inner."""
+    """Yield a layer and the layers within it, each with its copy, outer before inner."""
     if isinstance(old, keras.layers.Layer):
-        yield from zip(old._flatten_layers(), new._flatten_layers(), strict=True)
+        yield from zip(layers_within(old), layers_within(new), strict=True)
 
 
 def _objects_of(model: keras.Model) -> dict[str, Any]:
-    """Classes and functions of a model, by name: not all that its configs name is registered."""
-    found: list[Any] = []
-    for layer in model._flatten_layers():
-        functions = (one for one in vars(layer).values() if isinstance(one, types.FunctionType))
-        found += [type(layer), *(one for one in functions if one.__name__ != "<lambda>")]
-    return {one.__name__: one for one in found if one.__module__.split(".")[0] != "keras"}
+    """Return classes and functions of a model by name; its configs may name unregistered ones."""
+    objects: list[Any] = []
+    for layer in layers_within(model):
+        functions = [
+            value for value in vars(layer).values() if isinstance(value, types.FunctionType)
+        ]
+        objects.append(type(layer))
+        objects += [function for function in functions if function.__name__ != "<lambda>"]
+    return {value.__name__: value for value in objects if value.__module__.split(".")[0] != "keras"}
 
 
 def _copy_values(old: Any, new: Any) -> None:
-    """All weights, vocabularies and the like of a layer and of those within it."""
+    """Copy weights, vocabularies and other saved values of a layer and the layers within it."""
     for source, target in parts_of(old, new):
         values: dict[str, Any] = {}
         source.save_own_variables(values)

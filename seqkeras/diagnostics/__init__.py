@@ -1,4 +1,4 @@
-"""Explain how a model runs, and find what will silently go wrong with it."""
+"""Explain how a model runs, and find what silently goes wrong with it."""
 
 from seqkeras._lazy import require
 

@@ -1,6 +1,5 @@
-"""Which kernel runs each recurrent layer on this machine, and why not a faster one."""
+"""Explain which kernel runs each recurrent layer, and why not a faster one."""
 
-import itertools
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,21 +12,21 @@ from seqkeras._keras_graph._nested import recurrent_layers
 from seqkeras.errors import ArgumentError
 from seqkeras.layers._recurrent import Dispatched
 
-_IN, _UNDER = " " * 4, " " * 8
+_INDENT = " " * 4
+_HANGING = " " * 8
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What runs one recurrent layer.
+    """Which kernels run one recurrent layer.
 
     Attributes:
-        layer: names of what it lies in, and its own: `encoder/lstm`.
-        kind: its class, such as `seqkeras LSTM`.
-        training: the kernel of `fit`: `cudnn`, `fused`, `aten`, `scan`; `keras` where an LSTM
-            or GRU of Keras chooses for itself; `none` where what it was told to use cannot run it.
-        inference: that of `predict`, which knows no recurrent dropout.
-        why_not: for each kernel, in words, why `auto` does not take it in training, or None. The
-            fastest comes first.
+        layer: path to the layer, such as `encoder/lstm`.
+        kind: library and class, such as `seqkeras LSTM`.
+        training: kernel in `fit`: `cudnn`, `fused`, `aten` or `scan`; `keras` if an LSTM or GRU of
+            Keras chooses by itself; `none` if the required kernel cannot run the layer.
+        inference: kernel in `predict`, where there is no recurrent dropout.
+        why_not: for each kernel, the fastest first, why `auto` cannot use it in training, or None.
     """
 
     layer: str
@@ -38,25 +37,27 @@ class Explanation:
 
     def __str__(self) -> str:
         lines = [f"{self.layer} ({self.kind})"]
-        same = self.training == self.inference
         if self.training == "keras":
             lines.append("    Keras chooses by itself, and does not say how")
-        elif same:
+        elif self.training == self.inference:
             lines.append(f"    runs as {self.training}")
         else:
             lines.append(f"    trains as {self.training}, predicts as {self.inference}")
         if self.kind.startswith("keras "):
             fastest = next(name for name, reason in self.why_not.items() if reason is None)
             return "\n".join([*lines, f"    accelerated it runs as {fastest}"])
-        faster = itertools.takewhile(lambda one: one[0] != self.training, self.why_not.items())
-        for name, reason in faster:
+        for name, reason in self.why_not.items():
+            if name == self.training:
+                break
             text = f"{name}: {reason or 'could run it'}"
-            lines.append(textwrap.fill(text, 88, initial_indent=_IN, subsequent_indent=_UNDER))
+            lines.append(
+                textwrap.fill(text, 88, initial_indent=_INDENT, subsequent_indent=_HANGING)
+            )
         return "\n".join(lines)
 
 
 class Explanations(tuple[Explanation, ...]):
-    """One `Explanation` for each recurrent layer; printed, a text for people."""
+    """One `Explanation` for each recurrent layer, which prints as text."""
 
     def __str__(self) -> str:
         return "\n".join(map(str, self)) or "There are no recurrent layers."
@@ -65,37 +66,37 @@ class Explanations(tuple[Explanation, ...]):
 
 
 def explain(model: keras.Model | keras.layers.Layer) -> Explanations:
-    """Tells which kernel runs each recurrent layer of a model on this machine, and why.
+    """Explain which kernel runs each recurrent layer of a model on this machine, and why.
 
     Args:
         model: any Keras model, or a layer. It need not be built.
 
     Returns:
-        A tuple of `Explanation`, in the order of the layers; printed, it is a text. Masks never
-        decide: each kernel runs any.
+        A tuple of `Explanation`, in the order of the layers, which prints as text. Masks do not
+        matter: each kernel runs any.
 
     Raises:
-        ArgumentError: what is given is no model and no layer.
+        ArgumentError: `model` is not a Keras model or layer.
 
     Example:
         >>> from seqkeras import layers
         >>> model = keras.Sequential(
         ...     [keras.Input((None, 2)), layers.LSTM(8, implementation="scan", name="memory")]
         ... )
-        >>> found = explain(model)
-        >>> found[0].layer, found[0].training
+        >>> explanations = explain(model)
+        >>> explanations[0].layer, explanations[0].training
         ('memory', 'scan')
     """
     if not isinstance(model, keras.layers.Layer):
         raise bad_argument("model", model, "a Keras model or layer")
-    whole = {model.name: model} if isinstance(model, keras.layers.RNN) else recurrent_layers(model)
-    return Explanations(_explain_layer(path, layer) for path, layer in whole.items())
+    layers = {model.name: model} if isinstance(model, keras.layers.RNN) else recurrent_layers(model)
+    return Explanations(_explain_layer(path, layer) for path, layer in layers.items())
 
 
 def _explain_layer(path: str, layer: keras.layers.RNN) -> Explanation:
-    """What runs one recurrent layer."""
     here = kernels.here()
-    training, inference = (kernels.Spec.of(layer, training=one) for one in (True, False))
+    training = kernels.Spec.of(layer, training=True)
+    inference = kernels.Spec.of(layer, training=False)
     kind = f"{type(layer).__module__.partition('.')[0]} {type(layer).__name__}"
     return Explanation(
         path,

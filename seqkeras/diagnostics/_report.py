@@ -1,4 +1,4 @@
-"""The recurrent layers of a model, their kernels, and its traps, as a text."""
+"""A text about the recurrent layers of a model, their kernels and its traps."""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -11,57 +11,65 @@ from seqkeras.diagnostics import Explanation, explain
 from seqkeras.diagnostics._traps import find_traps
 from seqkeras.states._named import named_states
 
-_IN, _FIX, _UNDER = " " * 4, "    -> ", " " * 7
+_INDENT = " " * 4
+_FIX = "    -> "
+_HANGING = " " * 7
 
 
-def _units(said: Explanation, layer: Any) -> str:
-    owners = getattr(layer.cell, "cells", [layer])
-    found = [getattr(one, "units", getattr(one, "filters", None)) for one in owners]
-    return ", ".join("?" if units is None else str(units) for units in found)
+def _units(explanation: Explanation, layer: Any) -> str:
+    cells = getattr(layer.cell, "cells", [layer])
+    widths = [getattr(cell, "units", getattr(cell, "filters", None)) for cell in cells]
+    return ", ".join("?" if width is None else str(width) for width in widths)
 
 
-def _kernel(said: Explanation, layer: Any) -> str:
-    same = said.training == said.inference
-    return said.training if same else f"{said.training}, {said.inference} in predict"
+def _kernel(explanation: Explanation, layer: Any) -> str:
+    if explanation.training == explanation.inference:
+        return explanation.training
+    return f"{explanation.training}, {explanation.inference} in predict"
 
 
-def _states(said: Explanation, layer: Any) -> str:
+def _states(explanation: Explanation, layer: Any) -> str:
     if layer.states is not None:
-        return _shapes(named_states(layer), "")
+        return _shapes({name: state.shape for name, state in named_states(layer).items()})
     if not layer.built:
         return "not built"
-    return _shapes(named_states(layer, layer.get_initial_state(1)), "batch")
+    states = named_states(layer, layer.get_initial_state(1))
+    return _shapes({name: ("batch", *state.shape[1:]) for name, state in states.items()})
 
 
-def _shapes(states: dict[str, Any], rows: str) -> str:
-    shapes = {name: (rows or state.shape[0], *state.shape[1:]) for name, state in states.items()}
-    return ", ".join(f"{name} ({', '.join(map(str, one))})" for name, one in shapes.items())
+def _shapes(shapes: dict[str, Sequence[Any]]) -> str:
+    return ", ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in shapes.items())
 
 
-#: The columns of the table: each tells one thing of a layer, from what is said of it and itself.
+#: The columns of the table: each is a text about a layer and its explanation.
 COLUMNS: dict[str, Callable[[Explanation, Any], str]] = {
-    "layer": lambda said, layer: said.layer,
-    "class": lambda said, layer: said.kind,
+    "layer": lambda explanation, layer: explanation.layer,
+    "class": lambda explanation, layer: explanation.kind,
     "units": _units,
     "kernel": _kernel,
-    "stateful": lambda said, layer: "yes" if layer.stateful else "no",
+    "stateful": lambda explanation, layer: "yes" if layer.stateful else "no",
     "states": _states,
 }
 
 
 def report(model: keras.Model, *, width: int = 88) -> str:
-    """A table of the recurrent layers of a model, why they run as they do, and its traps."""
-    said = explain(model)
+    """Describe the recurrent layers of a model, why they run as they do, and its traps."""
+    explanations = explain(model)
     layers = recurrent_layers(model).values()
-    rows = [[tell(*one) for tell in COLUMNS.values()] for one in zip(said, layers, strict=True)]
+    rows = [
+        [column(explanation, layer) for column in COLUMNS.values()]
+        for explanation, layer in zip(explanations, layers, strict=True)
+    ]
     if not rows:
         return f"{model.name} has no recurrent layers."
-    parts = [_table([list(COLUMNS), *rows]), "", "Why this kernel:", str(said), ""]
+    parts = [_table([list(COLUMNS), *rows]), "", "Why this kernel:", str(explanations), ""]
     traps = find_traps(model)
     parts.append(f"{len(traps)} to know:" if traps else "No trap was found.")
     for trap in traps:
-        problem = textwrap.fill(trap.problem, width, initial_indent=_IN, subsequent_indent=_IN)
-        fix = textwrap.fill(trap.fix, width, initial_indent=_FIX, subsequent_indent=_UNDER)
+        problem = textwrap.fill(
+            trap.problem, width, initial_indent=_INDENT, subsequent_indent=_INDENT
+        )
+        fix = textwrap.fill(trap.fix, width, initial_indent=_FIX, subsequent_indent=_HANGING)
         parts += [f"  {trap.layer}", problem, fix]
     return "\n".join(parts)
 

@@ -1,4 +1,4 @@
-"""Out of Keras: a trained model as a program for NumPy, or as an ONNX graph."""
+"""Export trained models: program files for NumPy, and ONNX graphs."""
 
 from seqkeras._lazy import require
 

@@ -1,4 +1,4 @@
-"""What operations of keras.ops are in a program, such as slices and sums in functional models."""
+"""Translate operations of keras.ops, such as slices and sums in functional models."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from seqkeras.export._trace import LISTED, Trace, Value, refused
 
-#: Operations on one array or several that keep the shape, or broadcast.
+#: Operations on one or more arrays that keep the shape, or broadcast.
 ELEMENTWISE = {
     "Absolute": "absolute",
     "Add": "add",
@@ -30,7 +30,7 @@ ELEMENTWISE = {
     "ZerosLike": "zeros_like",
 }
 
-#: Operations that are an activation without options.
+#: Operations that are activations without options.
 ACTIVATIONS = {
     "Relu": "relu", "Relu6": "relu6", "Selu": "selu", "Sigmoid": "sigmoid", "Silu": "silu",
     "Softplus": "softplus", "Softsign": "softsign", "Tanh": "tanh",
@@ -38,10 +38,10 @@ ACTIVATIONS = {
 
 
 def operation(trace: Trace, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
-    """An operation of keras.ops.
+    """Translate an operation of keras.ops.
 
     Raises:
-        ArgumentError: it is not known, or puts timesteps together.
+        ArgumentError: it cannot be exported, or it combines timesteps.
     """
     kind = type(op).__name__
     if kind in ELEMENTWISE:
@@ -54,20 +54,21 @@ def operation(trace: Trace, op: Any, args: tuple[Any, ...], kwargs: dict[str, An
 
 
 def same_times(trace: Trace, name: str, values: list[Value]) -> list[Value]:
-    """The values, if they all have a time axis or none has."""
+    """Check that either all of the values have a time axis or none has, and return them."""
     if trace.window is None and len({value.over_time for value in values}) > 1:
-        raise refused(name, "it joins what changes over time with what is known at the end")
+        raise refused(name, "it joins what changes over time with what is known only at the end")
     return values
 
 
-def _elementwise(trace: Trace, op: Any, given: list[Any]) -> Value:
-    values = [one for one in given if isinstance(one, Value)]
+def _elementwise(trace: Trace, op: Any, operands: list[Any]) -> Value:
+    values = [operand for operand in operands if isinstance(operand, Value)]
     rank = max(value.rank for value in values)
     same_times(trace, op.name, values)
-    timed = values[0].over_time and trace.window is None
+    has_time = values[0].over_time and trace.window is None
+    axes = rank - 2 if has_time else rank - 1  # without batch, and without time when stepping
     inputs = [
-        one if isinstance(one, Value) else _constant(trace, op, one, rank - 1 - timed)
-        for one in given
+        operand if isinstance(operand, Value) else _constant(trace, op, operand, axes)
+        for operand in operands
     ]
     return trace.add(ELEMENTWISE[type(op).__name__], inputs, op.name, rank=rank)
 
@@ -86,26 +87,28 @@ def _get_item(trace: Trace, op: Any, x: Value, key: Any) -> Value:
     if parts[-1] is None and all(part in (slice(None), Ellipsis) for part in parts[:-1]):
         return trace.add("expand_dims", [x], op.name, axis=-1, rank=x.rank + 1)
     if Ellipsis in parts:
-        at = parts.index(Ellipsis)
-        parts[at : at + 1] = [slice(None)] * (x.rank - len(parts) + 1)
+        place = parts.index(Ellipsis)
+        parts[place : place + 1] = [slice(None)] * (x.rank - len(parts) + 1)
     if any(not isinstance(part, (int, slice)) for part in parts):
-        raise refused(op.name, f"the index {key} is not of integers and slices")
+        raise refused(op.name, f"the index {key} does not consist of integers and slices")
     if parts[0] != slice(None):
         raise refused(op.name, "it takes rows of the batch", "Slice other axes.")
-    parts, over_time = parts[1:], x.over_time
+    parts = parts[1:]
+    takes_last = False
     if x.over_time and trace.window is None and parts:
-        if parts[0] == -1:
-            over_time = False  # the last timestep: always the one that was just read
-        elif parts[0] != slice(None):
+        takes_last = parts[0] == -1  # the last timestep is always the one that was just read
+        if not takes_last and parts[0] != slice(None):
             raise refused(op.name, f"it takes the timesteps {parts[0]}")
         parts = parts[1:]
-    rank = x.rank - sum(isinstance(part, int) for part in parts) - (x.over_time and not over_time)
-    written = [
+    over_time = x.over_time and not takes_last
+    rank = x.rank - sum(isinstance(part, int) for part in parts)
+    rank = rank - 1 if takes_last else rank
+    bounds = [
         [part.start, part.stop, part.step] if isinstance(part, slice) else part for part in parts
     ]
-    if all(part == [None, None, None] for part in written):
+    if all(part == [None, None, None] for part in bounds):
         return replace(x, rank=rank, over_time=over_time)
-    return trace.add("pick", [x], op.name, parts=written, rank=rank, over_time=over_time)
+    return trace.add("pick", [x], op.name, parts=bounds, rank=rank, over_time=over_time)
 
 
 def _take(trace: Trace, op: Any, x: Value, indices: Any) -> Value:
@@ -118,7 +121,8 @@ def _take(trace: Trace, op: Any, x: Value, indices: Any) -> Value:
 def _expand_dims(trace: Trace, op: Any, x: Value) -> Value:
     axis = op.axis if op.axis < 0 else op.axis - x.rank - 1
     if trace.window is None and not x.over_time and not x.moving and axis == -x.rank:
-        return replace(x, rank=x.rank + 1, over_time=True)  # the same at each timestep
+        # The same at each timestep: its new axis can be that of time.
+        return replace(x, rank=x.rank + 1, over_time=True)
     if trace.window is None and x.over_time and axis <= -x.rank:
         raise refused(op.name, "it moves the axis of time")
     return trace.add("expand_dims", [x], op.name, axis=axis, rank=x.rank + 1)
@@ -133,9 +137,10 @@ def _any(trace: Trace, op: Any, x: Value) -> Value:
     axes = [op.axis] if isinstance(op.axis, int) else list(op.axis or ())
     if len(axes) != 1:
         raise refused(op.name, f"it works along the axes {op.axis}")
-    axis, kept = trace.axis(x, axes[0], op.name), bool(op.keepdims)
-    rank = x.rank if kept else x.rank - 1
-    return trace.add("any", [x], op.name, axis=axis, keepdims=kept, rank=rank)
+    axis = trace.axis(x, axes[0], op.name)
+    keepdims = bool(op.keepdims)
+    rank = x.rank if keepdims else x.rank - 1
+    return trace.add("any", [x], op.name, axis=axis, keepdims=keepdims, rank=rank)
 
 
 OTHERS: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What each layer of Keras is in a program."""
+"""Translate layers of Keras without a state."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,13 +11,13 @@ from keras import layers, ops
 from seqkeras.export._trace import Trace, Value, refused
 from seqkeras.runtime._activations import ACTIVATIONS
 
-#: Layers that do nothing outside of training.
+#: Layers that do nothing outside training.
 IDENTITIES = (
     layers.ActivityRegularization, layers.AlphaDropout, layers.Dropout, layers.GaussianDropout,
     layers.GaussianNoise, layers.Identity, layers.SpatialDropout1D,
 )  # fmt: skip
 
-#: Merging layers and what they are called in a program.
+#: Merging layers, and their names in a program.
 MERGES = {
     layers.Add: "add",
     layers.Average: "average",
@@ -29,25 +29,25 @@ MERGES = {
 
 
 def activation_of(layer: Any, function: Any) -> dict[str, Any]:
-    """The options of a node for an activation function of Keras."""
+    """Return the options of a node for an activation function of Keras."""
     name = getattr(function, "__name__", type(function).__name__)
     if name not in ACTIVATIONS or function is not getattr(keras.activations, name, None):
-        fix = f"Of activations, those of Keras are known: {', '.join(ACTIVATIONS)}."
-        raise refused(layer.name, f"its activation {name!r} is not of Keras", fix)
+        fix = f"Activations of Keras that can be exported: {', '.join(ACTIVATIONS)}."
+        raise refused(layer.name, f"its activation {name!r} is not one of Keras", fix)
     return {"activation": name}
 
 
 def dense(trace: Trace, layer: Any, x: Value) -> Value:
-    """Dense."""
+    """Translate Dense."""
     weights = {"kernel": layer.kernel}
     if layer.use_bias:
         weights["bias"] = layer.bias
-    shown = activation_of(layer, layer.activation)
-    return trace.add("dense", [x], layer.name, weights=weights, **shown)
+    options = activation_of(layer, layer.activation)
+    return trace.add("dense", [x], layer.name, weights=weights, **options)
 
 
 def embedding(trace: Trace, layer: Any, x: Value) -> Value:
-    """Embedding."""
+    """Translate Embedding."""
     weights = {"embeddings": layer.embeddings}
     y = trace.add("embedding", [x], layer.name, weights=weights, rank=x.rank + 1)
     if not layer.mask_zero:
@@ -56,12 +56,12 @@ def embedding(trace: Trace, layer: Any, x: Value) -> Value:
 
 
 def layer_normalization(trace: Trace, layer: Any, x: Value) -> Value:
-    """LayerNormalization and RMSNormalization."""
+    """Translate LayerNormalization and RMSNormalization."""
     rms = isinstance(layer, layers.RMSNormalization) or getattr(layer, "rms_scaling", False)
-    given = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
-    axes = sorted(trace.axis(x, axis, layer.name) for axis in given)
+    layer_axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    axes = sorted(trace.axis(x, axis, layer.name) for axis in layer_axes)
     if axes != list(range(-len(axes), 0)):
-        raise refused(layer.name, f"it works along the axes {given}")
+        raise refused(layer.name, f"it works along the axes {layer_axes}")
     names = {"gamma": "scale"} if isinstance(layer, layers.RMSNormalization) else {}
     weights = {role: getattr(layer, names.get(role, role), None) for role in ("gamma", "beta")}
     weights = {role: weight for role, weight in weights.items() if weight is not None}
@@ -70,10 +70,11 @@ def layer_normalization(trace: Trace, layer: Any, x: Value) -> Value:
 
 
 def batch_normalization(trace: Trace, layer: Any, x: Value) -> Value:
-    """BatchNormalization, by the numbers that it learned."""
+    """Translate BatchNormalization with the statistics that it learned."""
     if trace.axis(x, layer.axis, layer.name) != -1:
         raise refused(layer.name, f"it works along the axis {layer.axis}")
-    mean, variance = _numbers(layer.moving_mean), _numbers(layer.moving_variance)
+    mean = _numbers(layer.moving_mean)
+    variance = _numbers(layer.moving_variance)
     scale = 1 / np.sqrt(variance + layer.epsilon)
     if layer.scale:
         scale = scale * _numbers(layer.gamma)
@@ -82,7 +83,7 @@ def batch_normalization(trace: Trace, layer: Any, x: Value) -> Value:
 
 
 def normalization(trace: Trace, layer: Any, x: Value) -> Value:
-    """Normalization, by the numbers that it was given or adapted to."""
+    """Translate Normalization with the statistics that it was given or adapted to."""
     if layer.mean is None:
         raise refused(layer.name, "it is not adapted", "Call its adapt.")
     if any(length != 1 for length in layer.mean.shape[:-1]):
@@ -96,20 +97,20 @@ def normalization(trace: Trace, layer: Any, x: Value) -> Value:
 
 
 def rescaling(trace: Trace, layer: Any, x: Value) -> Value:
-    """Rescaling."""
-    scale, offset = (np.atleast_1d(_numbers(one)) for one in (layer.scale, layer.offset))
+    """Translate Rescaling."""
+    scale, offset = (np.atleast_1d(_numbers(value)) for value in (layer.scale, layer.offset))
     return _affine(trace, layer, x, np.zeros(1), scale, offset)
 
 
 def unit_normalization(trace: Trace, layer: Any, x: Value) -> Value:
-    """UnitNormalization."""
+    """Translate UnitNormalization."""
     if trace.axis(x, layer.axis, layer.name) != -1:
         raise refused(layer.name, f"it works along the axis {layer.axis}")
     return trace.add("unit_norm", [x], layer.name)
 
 
 def activation(trace: Trace, layer: Any, x: Value) -> Value:
-    """Activation, and the layers that are one."""
+    """Translate Activation, and layers that are activations."""
     if isinstance(layer, layers.Activation):
         return trace.add("activation", [x], layer.name, **activation_of(layer, layer.activation))
     names = {
@@ -130,7 +131,7 @@ def activation(trace: Trace, layer: Any, x: Value) -> Value:
 
 
 def prelu(trace: Trace, layer: Any, x: Value) -> Value:
-    """PReLU."""
+    """Translate PReLU."""
     slope = _numbers(layer.alpha)
     if x.over_time and trace.window is None:
         if slope.shape[0] != 1:
@@ -140,14 +141,14 @@ def prelu(trace: Trace, layer: Any, x: Value) -> Value:
 
 
 def masking(trace: Trace, layer: Any, x: Value) -> Value:
-    """Masking; its mask is in the graph of the model as well, and the two become one."""
-    used = trace.add("not_equal", [x, trace.constant(layer.mask_value)], layer.name)
-    mask = trace.add("any", [used], layer.name, axis=-1, keepdims=False, rank=x.rank - 1)
+    """Translate Masking; `Trace.add` merges its mask with the equal one in the model's graph."""
+    differs = trace.add("not_equal", [x, trace.constant(layer.mask_value)], layer.name)
+    mask = trace.add("any", [differs], layer.name, axis=-1, keepdims=False, rank=x.rank - 1)
     return replace(trace.add("keep", [x, mask], layer.name, rank=x.rank), mask=mask)
 
 
 def repeat_vector(trace: Trace, layer: Any, x: Value) -> Value:
-    """RepeatVector; step by step, of what does not change over time alone."""
+    """Translate RepeatVector; when stepping, only of inputs that do not change over time."""
     if trace.window is not None:
         return trace.add("repeat", [x], layer.name, times=layer.n, rank=3, over_time=True)
     if x.moving:
@@ -156,13 +157,12 @@ def repeat_vector(trace: Trace, layer: Any, x: Value) -> Value:
 
 
 def reshape(trace: Trace, layer: Any, x: Value) -> Value:
-    """Reshape and Flatten."""
+    """Translate Reshape and Flatten."""
     if x.over_time and trace.window is None:
-        raise refused(layer.name, "it puts timesteps together")
+        raise refused(layer.name, "it combines timesteps")
     shape = [-1] if isinstance(layer, layers.Flatten) else [int(n) for n in layer.target_shape]
-    return trace.add(
-        "reshape", [x], layer.name, shape=shape, rank=len(shape) + 1, over_time=x.over_time
-    )
+    rank = len(shape) + 1
+    return trace.add("reshape", [x], layer.name, shape=shape, rank=rank, over_time=x.over_time)
 
 
 def _affine(trace: Trace, layer: Any, x: Value, center: Any, scale: Any, offset: Any) -> Value:
@@ -174,7 +174,7 @@ def _numbers(values: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(values), dtype=np.float64)
 
 
-#: What translates each layer without a state; of its exact class, for a subclass may do otherwise.
+#: The function for each layer, by its exact class, because a subclass may behave differently.
 LAYERS: dict[type, Callable[[Trace, Any, Value], Value]] = {
     layers.Activation: activation,
     layers.BatchNormalization: batch_normalization,

@@ -1,9 +1,9 @@
-"""What recurrent layers of Keras are in a program."""
+"""Translate recurrent layers of Keras."""
 
 from dataclasses import replace
 from typing import Any
 
-from keras import layers
+from keras import layers, tree
 
 from seqkeras.export._plain_layers import activation_of
 from seqkeras.export._trace import Trace, Value, refused
@@ -11,66 +11,82 @@ from seqkeras.export._trace import Trace, Value, refused
 CELLS = {layers.LSTMCell: "lstm", layers.GRUCell: "gru", layers.SimpleRNNCell: "simple_rnn"}
 
 
-def recurrent(trace: Trace, layer: Any, x: Value, given: dict[str, Any]) -> list[Value | None]:
-    """A recurrent layer: a node for each of its cells, and the state as more outputs if asked.
+def recurrent(trace: Trace, layer: Any, x: Value, arguments: dict[str, Any]) -> list[Value | None]:
+    """Translate a recurrent layer into a node for each of its cells.
 
     Args:
-        trace: to write to.
+        trace: what to write to.
         layer: LSTM, GRU, SimpleRNN, or RNN over such cells.
         x: its input.
-        given: arguments of its call beside that.
+        arguments: the other arguments of its call.
+
+    Returns:
+        The output, then the states if the layer returns them; None for states that the program
+        does not compute.
 
     Raises:
         ArgumentError: it cannot be stepped.
     """
-    if given.get("initial_state") is not None:
-        raise refused(layer.name, "its initial state is computed by the model", "Give it none.")
+    if arguments.get("initial_state") is not None:
+        fix = "Call it without initial_state."
+        raise refused(layer.name, "its initial state is computed by the model", fix)
     if trace.window is None:
         if layer.go_backwards:
             raise refused(layer.name, "go_backwards begins at the end of the sequence")
         if not x.over_time:
             raise refused(layer.name, "its timesteps are not those of the inputs")
-    y = _run(trace, layer, x, given.get("mask") or x.mask, backwards=layer.go_backwards)
+    mask = arguments.get("mask") or x.mask
+    y = _run(trace, layer, x, mask, backwards=layer.go_backwards)
     if not layer.return_state:
         return [y]
-    # Of the state, the last output is known by name; what else there is, None, cannot be used.
-    last: Value | None = replace(y, rank=2, over_time=False)
-    if hasattr(layer.cell, "cells") or getattr(layer, "zero_output_for_mask", False):
-        last = None  # the first of its states is another one
-    elif trace.window is not None and layer.return_sequences:
-        last = trace.add("pick", [y], layer.name, parts=[-1], rank=2, over_time=False)
-    return [y, last, *[None] * 8]
+    other_states = len(tree.flatten(layer.cell.state_size)) - 1
+    return [y, _last_output(trace, layer, y)] + [None] * other_states
 
 
-def both_ways(trace: Trace, layer: Any, x: Value, given: dict[str, Any]) -> Value:
-    """Bidirectional, of whole windows alone."""
+def both_ways(trace: Trace, layer: Any, x: Value, arguments: dict[str, Any]) -> Value:
+    """Translate a Bidirectional layer, which needs a whole window.
+
+    Raises:
+        ArgumentError: the program has no window, or the layer passes states on.
+    """
     if trace.window is None:
         raise refused(layer.name, "its backward direction begins at the end of the sequence")
-    if given.get("initial_state") is not None or layer.forward_layer.return_state:
-        raise refused(layer.name, "its states are used by the model", "Leave them to the layer.")
+    if arguments.get("initial_state") is not None or layer.forward_layer.return_state:
+        fix = "Remove initial_state and return_state."
+        raise refused(layer.name, "its states are used by the model", fix)
     if layer.merge_mode is None:
         raise refused(layer.name, "merge_mode=None gives two outputs", "Give it a merge_mode.")
-    mask = given.get("mask") or x.mask
-    there = _run(trace, layer.forward_layer, x, mask, layer.forward_layer.go_backwards)
-    back = _run(trace, layer.backward_layer, x, mask, layer.backward_layer.go_backwards)
+    mask = arguments.get("mask") or x.mask
+    forward = _run(trace, layer.forward_layer, x, mask, layer.forward_layer.go_backwards)
+    backward = _run(trace, layer.backward_layer, x, mask, layer.backward_layer.go_backwards)
     if layer.return_sequences:
-        back = trace.add("pick", [back], layer.name, parts=[[None, None, -1]])
+        backward = trace.add("pick", [backward], layer.name, parts=[[None, None, -1]])
     merges = {"sum": "add", "mul": "multiply", "ave": "average", "concat": "concatenate"}
     axis: dict[str, Any] = {"axis": -1} if layer.merge_mode == "concat" else {}
-    y = trace.add(merges[layer.merge_mode], [there, back], layer.name, **axis)
+    y = trace.add(merges[layer.merge_mode], [forward, backward], layer.name, **axis)
     return replace(y, mask=mask) if layer.return_sequences else y
+
+
+def _last_output(trace: Trace, layer: Any, y: Value) -> Value | None:
+    """Return the first state, if it equals the last output; a program has no other states."""
+    if hasattr(layer.cell, "cells") or getattr(layer, "zero_output_for_mask", False):
+        return None
+    if trace.window is not None and layer.return_sequences:
+        return trace.add("pick", [y], layer.name, parts=[-1], rank=2, over_time=False)
+    return replace(y, rank=2, over_time=False)
 
 
 def _run(trace: Trace, layer: Any, x: Value, mask: Value | None, backwards: bool) -> Value:
     cells = list(getattr(layer.cell, "cells", [layer.cell]))
     for number, cell in enumerate(cells):
-        last = number == len(cells) - 1
-        sequences = layer.return_sequences if last else True
+        is_last = number == len(cells) - 1
+        sequences = layer.return_sequences if is_last else True
+        zeros_masked = is_last and bool(getattr(layer, "zero_output_for_mask", False))
         options = {
             **_options(layer, cell),
             "sequences": sequences,
             "backwards": bool(backwards) and number == 0,
-            "zero_output_for_mask": last and bool(getattr(layer, "zero_output_for_mask", False)),
+            "zero_output_for_mask": zeros_masked,
         }
         weights = {role: getattr(cell, role) for role in ("kernel", "recurrent_kernel", "bias")}
         x = trace.add(
@@ -82,7 +98,8 @@ def _run(trace: Trace, layer: Any, x: Value, mask: Value | None, backwards: bool
             weights={role: weight for role, weight in weights.items() if weight is not None},
             **options,
         )
-        if backwards and mask is not None and not last:
+        if backwards and mask is not None and not is_last:
+            # The outputs of the first cell are in reversed order.
             mask = trace.add("pick", [mask], layer.name, parts=[[None, None, -1]])
             backwards = False
     return x if mask is None or not layer.return_sequences else replace(x, mask=mask)
@@ -91,17 +108,16 @@ def _run(trace: Trace, layer: Any, x: Value, mask: Value | None, backwards: bool
 def _options(layer: Any, cell: Any) -> dict[str, Any]:
     name = CELLS.get(type(cell))
     if name is None:
-        known = ", ".join(one.__name__ for one in CELLS)
+        known = ", ".join(kind.__name__ for kind in CELLS)
         reason = f"its cell {type(cell).__name__} has no form without Keras"
         if isinstance(cell, tuple(CELLS)):
-            reason += ", for it is more than the cell of Keras, such as with zoneout"
-        raise refused(layer.name, reason, f"Cells that have one: {known} of Keras.")
+            reason += ", because it does more than Keras' own cell, such as zoneout"
+        raise refused(layer.name, reason, f"Cells that can be exported: Keras' own {known}.")
     options = {"cell": name, "units": cell.units}
     options |= activation_of(layer, cell.activation)
     if name != "simple_rnn":
-        options["recurrent_activation"] = activation_of(layer, cell.recurrent_activation)[
-            "activation"
-        ]
+        gates = activation_of(layer, cell.recurrent_activation)
+        options["recurrent_activation"] = gates["activation"]
     if name == "gru":
         options["reset_after"] = bool(cell.reset_after)
     return options

@@ -1,35 +1,28 @@
-"""Walking through the graph of a Keras model, and writing down the graph of a program."""
+"""Write down the graph of a program while the layers of a model are translated."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
-from keras import tree
 
-from seqkeras._checks import bad_argument
-from seqkeras._keras_graph._calls import calls_in_order
-from seqkeras._keras_graph._rebuild import is_graph
 from seqkeras.errors import ArgumentError
 
-#: What to do about a layer that has no form.
-LISTED = "docs/runtime.md lists the layers that have one."
-
-#: `visit(operation, args, kwargs)`, with values in place of tensors, gives the values of outputs.
-Visit: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+#: Where to look when a layer cannot be translated.
+LISTED = "docs/runtime.md lists the layers that can be exported."
 
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of the model, and what of it is known.
+    """What is known about a tensor of the model.
 
     Attributes:
-        name: in the program.
-        rank: axes in Keras, batch and time included.
-        over_time: has a time axis, axis 1, of which a program sees one timestep.
-        moving: depends on an input that changes over time.
-        mask: the mask that a nested model got with it.
+        name: its name in the program.
+        rank: number of its axes in Keras, including batch and time.
+        over_time: whether it has a time axis, axis 1; a program sees one timestep of it at a time.
+        moving: whether it depends on an input that changes over time.
+        mask: the mask that it carried into a nested model or out of a layer.
     """
 
     name: str
@@ -44,19 +37,22 @@ class Trace:
     """The graph of a program while it is written.
 
     Attributes:
-        window: timesteps of the window that it reads whole, or None where it goes step by step.
-        dtype: of the arithmetic.
-        nodes: as in `runtime._graph`.
-        arrays: the weights by name.
+        window: number of timesteps that each step reads, or None for a program that carries a
+            state.
+        dtype: dtype of the arithmetic.
+        nodes: nodes of the graph, as `runtime._graph` reads them.
+        arrays: weights and other numbers, by name.
+        variables: the variable of the model that each array is a copy of, by the array's name.
     """
 
     window: int | None
     dtype: str
     nodes: list[dict[str, Any]] = field(default_factory=list)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    variables: dict[str, keras.Variable] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
     _stored: dict[Any, tuple[str, Any]] = field(default_factory=dict)
-    _known: dict[str, str] = field(default_factory=dict)
+    _outputs: dict[str, str] = field(default_factory=dict)
 
     def add(
         self,
@@ -69,45 +65,56 @@ class Trace:
         weights: dict[str, Any] | None = None,
         **options: Any,
     ) -> Value:
-        """Adds a node, and gives its value; unless told, rank and time are those of its inputs."""
+        """Add a node, unless the same one exists already, and return its value.
+
+        Args:
+            op: operation of the runtime.
+            inputs: values that the node reads.
+            name: name of the node, made unique.
+            rank: rank of its output. Default: the largest rank of its inputs.
+            over_time: whether the output has a time axis. Default: whether an input has one.
+            weights: arrays by their role.
+            options: options of the operation.
+        """
         inputs = list(inputs)
+        input_names = [value.name for value in inputs]
         stored = {
             role: self._store(f"{name}/{role}", array) for role, array in (weights or {}).items()
         }
-        key = repr((op, [one.name for one in inputs], options, stored))
-        output = self._known.get(key)
+        key = repr((op, input_names, options, stored))
+        output = self._outputs.get(key)
         if output is None:
             output = self.unique(name)
             self.nodes.append(
                 {
                     "name": output,
                     "op": op,
-                    "inputs": [one.name for one in inputs],
+                    "inputs": input_names,
                     "output": output,
                     "options": options,
                     "weights": stored,
                 }
             )
-            if op != "recurrent":  # a shared layer has a state at each place where it is called
-                self._known[key] = output
-        return Value(
-            output,
-            max((one.rank for one in inputs), default=1) if rank is None else rank,
-            any(one.over_time for one in inputs) if over_time is None else over_time,
-            any(one.moving for one in inputs),
-        )
+            if op != "recurrent":  # a shared recurrent layer has a state for each of its calls
+                self._outputs[key] = output
+        if rank is None:
+            rank = max((value.rank for value in inputs), default=1)
+        if over_time is None:
+            over_time = any(value.over_time for value in inputs)
+        return Value(output, rank, over_time, any(value.moving for value in inputs))
 
     def unique(self, name: str) -> str:
-        """The name, with a number where it was given before."""
-        given, number = name, 1
-        while given in self._names:
+        """Return the name, with a number if it is already in use, and reserve it."""
+        unique = name
+        number = 1
+        while unique in self._names:
             number += 1
-            given = f"{name}_{number}"
-        self._names.add(given)
-        return given
+            unique = f"{name}_{number}"
+        self._names.add(unique)
+        return unique
 
     def axis(self, value: Value, axis: int, layer: str) -> int:
-        """An axis of Keras, counted from the end; that of time alone is refused."""
+        """Return an axis counted from the end; refuse the batch axis, and time when stepping."""
         axis = axis if axis < 0 else axis - value.rank
         if axis == -value.rank:
             raise refused(layer, "it works along the axis of the batch", "Give it another axis.")
@@ -116,112 +123,35 @@ class Trace:
         return axis
 
     def constant(self, numbers: Any) -> Value:
-        """A value for numbers of the model; their shape is that of one row at one timestep."""
+        """Add numbers of the model, shaped as one row at one timestep."""
         value = np.asarray(keras.ops.convert_to_numpy(numbers))
-        kind = np.bool_ if value.dtype.kind == "b" else self.dtype
-        weights = {"value": value.astype(kind)}
+        dtype = np.bool_ if value.dtype.kind == "b" else self.dtype
+        weights = {"value": value.astype(dtype)}
         return self.add("constant", [], "constant", weights=weights, rank=value.ndim)
 
     def _store(self, name: str, array: Any) -> str:
-        # Variables are told apart by what they are, numbers by what they say.
-        known = (
-            array.tobytes() + array.dtype.str.encode() if isinstance(array, np.ndarray) else None
-        )
-        key = (known, np.shape(array)) if known else id(array)
+        # Variables are told apart by identity, numbers by value.
+        key: Any = id(array)
+        if isinstance(array, np.ndarray):
+            key = (array.tobytes() + array.dtype.str.encode(), array.shape)
         if key not in self._stored:
             numbers = keras.ops.convert_to_numpy(array)
             if numbers.dtype.kind not in "biuf":  # bfloat16, which NumPy does not know
                 numbers = numbers.astype(np.float32)
             name = self.unique(name)
             self.arrays[name] = numbers
-            self._stored[key] = name, array  # kept, so that no other gets its id
+            if isinstance(array, keras.Variable):
+                self.variables[name] = array
+            self._stored[key] = (name, array)  # holds the array: no other object gets its id
         return self._stored[key][0]
 
 
-def graph_of(model: keras.Model) -> Any:
-    """The functional graph of a model.
-
-    Raises:
-        ArgumentError: it has none.
-    """
-    if not is_graph(model):
-        fix = "Build it with the functional API, or as a Sequential that begins with an Input."
-        raise bad_argument("model", model, "a keras.Model with a graph of layers", fix)
-    return getattr(model, "_functional", None) or model
-
-
-def compute_dtypes(model: keras.Model) -> set[str]:
-    """What the layers of a model compute in."""
-    layers = [layer for layer in model._flatten_layers() if layer.weights]
-    return {layer.compute_dtype for layer in layers}
-
-
-def walk(model: keras.Model, inputs: Iterable[Any], visit: Visit) -> list[Any]:
-    """Runs values through a model: each operation is visited, those of nested models too.
-
-    Args:
-        model: functional or Sequential.
-        inputs: a value for each of `graph_of(model).inputs`.
-        visit: called for each operation.
-
-    Returns:
-        The value of each output.
-    """
-    graph = graph_of(model)
-    values = {id(tensor): value for tensor, value in zip(graph.inputs, inputs, strict=True)}
-    for node in calls_in_order(graph):
-        args, kwargs = node.arguments.fill_in(values)
-        if isinstance(node.operation, keras.Model):
-            outputs: Any = _nested(node.operation, args, kwargs, visit)
-        else:
-            outputs = visit(node.operation, args, kwargs)
-        for tensor, value in zip(node.outputs, tree.flatten(outputs), strict=False):
-            values[id(tensor)] = value
-    return [values[id(tensor)] for tensor in graph.outputs]
-
-
-def _nested(model: keras.Model, args: Any, kwargs: dict[str, Any], visit: Visit) -> list[Any]:
-    given = tree.flatten(args[0] if args else kwargs.get("inputs"))
-    masks = kwargs.get("mask")
-    if masks is not None:
-        flat = tree.flatten(masks)
-        given = [
-            replace(value, mask=mask) if isinstance(value, Value) and mask is not None else value
-            for value, mask in zip(given, flat, strict=True)
-        ]
-    return walk(model, given, visit)
-
-
-def refused(layer: str, reason: str, fix: str = "") -> Exception:
-    """The error for a layer that cannot be exported."""
+def refused(layer: str, reason: str, fix: str = "") -> ArgumentError:
+    """Return the error for a layer that cannot be exported."""
     fix = fix or (
-        "Leave it out, or give window=, the timesteps that each answer may read: the program then "
-        "keeps as many rows and reads them anew at each step."
+        "Remove it, or pass window=, the number of timesteps that each output may read: the "
+        "program then keeps that many rows and reads them again at each step."
     )
     return ArgumentError(
         f"model must be one that can go step by step. Got: layer {layer!r}: {reason}. {fix}"
     )
-
-
-def inputs_over_time(model: keras.Model) -> list[bool]:
-    """Which inputs change over time: those from which a way leads to a recurrent layer."""
-    graph = graph_of(model)
-    found: set[int] = set()
-
-    def visit(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        origins = frozenset().union(
-            *(one for one in tree.flatten([args, kwargs]) if isinstance(one, frozenset))
-        )
-        layer = operation.forward_layer if _both_ways(operation) else operation
-        if isinstance(layer, keras.layers.RNN):
-            found.update(origins)
-        if isinstance(operation, keras.layers.RepeatVector):
-            origins = frozenset()  # the same at each timestep
-        return [origins] * max(len(node.outputs) for node in operation._inbound_nodes)
-
-    walk(model, [frozenset([number]) for number in range(len(graph.inputs))], visit)
-    return [number in found for number in range(len(graph.inputs))]
-
-
-def _both_ways(operation: Any) -> bool:
-    return isinstance(operation, keras.layers.Bidirectional)

@@ -1,4 +1,4 @@
-"""From a Keras model to the graph of a program."""
+"""Translate the layers of a Keras model into nodes of a program."""
 
 from dataclasses import replace
 from functools import partial, reduce
@@ -8,10 +8,11 @@ import keras
 from keras import layers, tree
 
 from seqkeras import layers as own
+from seqkeras._keras_graph import ModelGraph, name_of, walk
 from seqkeras.export._operations import operation, same_times
 from seqkeras.export._plain_layers import IDENTITIES, LAYERS, MERGES
 from seqkeras.export._recurrent_layers import both_ways, recurrent
-from seqkeras.export._trace import LISTED, Trace, Value, refused, walk
+from seqkeras.export._trace import LISTED, Trace, Value, refused
 
 RECURRENT = (
     *(layers.GRU, layers.LSTM, layers.RNN, layers.SimpleRNN),
@@ -22,40 +23,49 @@ RECURRENT = (
 LAST_AXIS = (layers.Activation, layers.Dense, layers.LayerNormalization, *IDENTITIES)
 
 
-def translate_model(trace: Trace, model: keras.Model, inputs: list[Value]) -> list[Value]:
-    """Writes the layers of a model into `trace`, and gives its outputs.
+def translate_model(trace: Trace, graph: ModelGraph, inputs: list[Value]) -> list[Value]:
+    """Write the layers of a model into `trace`, and return its outputs.
 
     Raises:
-        ArgumentError: a layer cannot be stepped; it is named, with the reason.
+        ArgumentError: a layer cannot be stepped; the message names it and the reason.
     """
-    outputs = walk(model, inputs, partial(_translate, trace))
-    for tensor, value in zip(model.outputs, outputs, strict=True):
+
+    def visit(call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return _translate(trace, call.operation, args, kwargs)
+
+    outputs = walk(graph, inputs, visit, attach_mask=_with_mask)
+    for tensor, value in zip(graph.outputs, outputs, strict=True):
         if value is None:
-            name = tensor._keras_history.operation.name
-            raise refused(name, "its state is an output of the model", "Give out its output alone.")
+            fix = "Return its output only."
+            raise refused(name_of(tensor), "its state is an output of the model", fix)
     return outputs
 
 
+def _with_mask(value: Any, mask: Any) -> Any:
+    return replace(value, mask=mask) if isinstance(value, Value) else value
+
+
 def _translate(trace: Trace, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if any(one is None for one in args):
+    if any(value is None for value in args):
         raise refused(layer.name, "it reads the state of a recurrent layer", "Read its output.")
     if not isinstance(layer, keras.layers.Layer):
         return operation(trace, layer, args, kwargs)
-    kind, given = type(layer), args[0] if args else kwargs["inputs"]
+    kind = type(layer)
+    x = args[0] if args else kwargs["inputs"]
     if kind in RECURRENT:
-        return recurrent(trace, layer, given, {**_states(args), **kwargs})
+        return recurrent(trace, layer, x, {**_positional(args), **kwargs})
     if issubclass(kind, layers.Bidirectional):
-        return both_ways(trace, layer, given, {**_states(args), **kwargs})
+        return both_ways(trace, layer, x, {**_positional(args), **kwargs})
     if kind is layers.Concatenate or kind in MERGES:
-        return _merge(trace, layer, given)
+        return _merge(trace, layer, x)
     if kind is layers.TimeDistributed:
-        return _time_distributed(trace, layer, given)
+        return _time_distributed(trace, layer, x)
     if kind in IDENTITIES:
-        return given
+        return x
     _check_known(layer)
-    y = LAYERS[kind](trace, layer, given)
-    if layer.supports_masking and given.mask is not None and y.mask is None:
-        return replace(y, mask=given.mask)
+    y = LAYERS[kind](trace, layer, x)
+    if layer.supports_masking and x.mask is not None and y.mask is None:
+        return replace(y, mask=x.mask)
     return y
 
 
@@ -65,42 +75,44 @@ def _check_known(layer: Any) -> None:
         reason = f"{kind.__name__} has no form without Keras that goes one timestep at a time"
         raise refused(layer.name, reason, LISTED)
     if getattr(layer, "quantization_mode", None):
-        raise refused(layer.name, "its weights are quantized", "Export it before that.")
+        raise refused(layer.name, "its weights are quantized", "Export it before quantizing.")
 
 
-def _states(args: tuple[Any, ...]) -> dict[str, Any]:
-    """Arguments of a recurrent layer that were given by their place."""
+def _positional(args: tuple[Any, ...]) -> dict[str, Any]:
+    """Return positional arguments of a recurrent layer, after its input, by name."""
     return dict(zip(("initial_state", "mask"), args[1:], strict=False))
 
 
-def _merge(trace: Trace, layer: Any, given: list[Value]) -> Value:
-    same_times(trace, layer.name, given)
-    masks = [one.mask for one in given if one.mask is not None]
+def _merge(trace: Trace, layer: Any, inputs: list[Value]) -> Value:
+    same_times(trace, layer.name, inputs)
+    masks = [value.mask for value in inputs if value.mask is not None]
     if type(layer) is layers.Concatenate:
-        axis = trace.axis(given[0], layer.axis, layer.name)
-        y, rule = trace.add("concatenate", given, layer.name, axis=axis), "logical_and"
+        axis = trace.axis(inputs[0], layer.axis, layer.name)
+        y = trace.add("concatenate", inputs, layer.name, axis=axis)
+        rule = "logical_and"
     else:
-        y, rule = trace.add(MERGES[type(layer)], given, layer.name), "logical_or"
-        masks = masks if len(masks) == len(given) else []
+        y = trace.add(MERGES[type(layer)], inputs, layer.name)
+        rule = "logical_or"
+        masks = masks if len(masks) == len(inputs) else []
     if not masks:
         return y
-    join = partial(_join_masks, trace, rule, layer.name)
-    return replace(y, mask=reduce(join, masks))
+    return replace(y, mask=reduce(partial(_join_masks, trace, rule, layer.name), masks))
 
 
-def _join_masks(trace: Trace, rule: str, name: str, one: Value, other: Value) -> Value:
-    return trace.add(rule, [one, other], name)
+def _join_masks(trace: Trace, rule: str, name: str, left: Value, right: Value) -> Value:
+    return trace.add(rule, [left, right], name)
 
 
 def _time_distributed(trace: Trace, layer: Any, x: Value) -> Value:
-    """A layer or a model at each timestep: in whole windows, one that takes the last axis."""
-    inner, times = layer.layer, trace.window is None
-    one = replace(x, rank=x.rank - 1, over_time=False) if times else x
-    if not times and type(inner) not in LAST_AXIS:
-        kinds = ", ".join(one.__name__ for one in LAST_AXIS)
+    """Translate the layer or model inside; in whole windows, only what works on the last axis."""
+    inner = layer.layer
+    is_stepped = trace.window is None
+    if not is_stepped and type(inner) not in LAST_AXIS:
+        kinds = ", ".join(kind.__name__ for kind in LAST_AXIS)
         raise refused(layer.name, "within a window", f"There it can hold one of {kinds}.")
+    timestep = replace(x, rank=x.rank - 1, over_time=False) if is_stepped else x
     if isinstance(inner, keras.Model):
-        (y,) = translate_model(trace, inner, [one])
+        (y,) = translate_model(trace, ModelGraph(inner), [timestep])
     else:
-        (y,) = tree.flatten(_translate(trace, inner, (one,), {}))
-    return replace(y, rank=y.rank + 1, over_time=True) if times else y
+        (y,) = tree.flatten(_translate(trace, inner, (timestep,), {}))
+    return replace(y, rank=y.rank + 1, over_time=True) if is_stepped else y

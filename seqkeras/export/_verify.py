@@ -1,75 +1,159 @@
-"""Running a program beside the model that it was made of."""
+"""Compare a program with the model that it was made from."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import tree
 
+from seqkeras._keras_graph import ModelGraph
 from seqkeras.errors import SeqkerasError
-from seqkeras.export._trace import compute_dtypes, graph_of
+from seqkeras.export._program_parts import ProgramParts
+from seqkeras.export._scalers import Affine
 from seqkeras.runtime import Port, Program
 
-#: Timesteps that are compared where the model takes any number.
+#: Number of timesteps that are compared if the model takes any number.
 TIMESTEPS = 12
 
-#: Largest difference, as a share of the largest output.
+#: Largest difference, relative to the largest output, by the dtype that the model computes in.
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 
+#: The same where weights or computations are rounded to 16 bits.
+HALF_TOLERANCE = 0.05
 
-def verify(model: keras.Model, program: Program) -> None:
-    """Raises SeqkerasError where a program gives something else than its model."""
-    graph = graph_of(model)
-    lengths = {tensor.shape[1] for tensor, port in zip(graph.inputs, program.inputs, strict=True)
-               if port.each_step}  # fmt: skip
+
+def verify(graph: ModelGraph, parts: ProgramParts) -> None:
+    """Run a program and its model on random numbers, in raw units if the program reads those.
+
+    Weights that the program stores rounded are rounded in the model as well, for this run only.
+
+    Raises:
+        SeqkerasError: their outputs differ.
+    """
+    program = Program(parts.header, parts.arrays, "", "propagate")
+    lengths = {
+        tensor.shape[1]
+        for tensor, port in zip(graph.inputs, program.inputs, strict=True)
+        if port.each_step
+    }
     timesteps = program.window or max((length or TIMESTEPS for length in lengths), default=1)
     rows = graph.inputs[0].shape[0] or 2
     random = np.random.default_rng(0)
-    feed = [numbers(random, port, rows, timesteps) for port in program.inputs]
-    given = tree.pack_sequence_as(graph._inputs_struct, feed)
-    expected = [
-        keras.ops.convert_to_numpy(keras.ops.cast(one, program.outputs[number].dtype.name))
-        for number, one in enumerate(tree.flatten(model(given)))
+    inputs = [
+        random_input(random, port, rows, timesteps, parts.input_scaling.get(port.name))
+        for port in program.inputs
     ]
-    allowed = max(TOLERANCE.get(dtype, 0.05) for dtype in compute_dtypes(model))
-    state = program.initial_state(rows)
+    rounded = {name: array for name, array in parts.arrays.items() if array.dtype == np.float16}
+    expected = _model_outputs(graph, parts, inputs, rounded)
+    allowed = max(TOLERANCE.get(dtype, HALF_TOLERANCE) for dtype in graph.compute_dtypes)
+    if not rounded.keys() <= parts.variables.keys():
+        allowed = HALF_TOLERANCE
     if lengths:
-        shown, _ = program.scan(feed if len(feed) > 1 else feed[0], state)
-    else:  # what changes over time is the state alone
-        shown = _repeat(program, feed, state, expected)
-    for name, one, other in zip(program.outputs, as_list(shown), expected, strict=True):
-        one = one if one.ndim == other.ndim and program.window is None else one[:, -1]
-        tolerance = allowed * max(1.0, np.abs(other).max())
-        if not np.allclose(one, other, rtol=0, atol=tolerance, equal_nan=True):
+        outputs, _ = program.scan(_as_arguments(inputs), program.initial_state(rows))
+    else:  # only the state changes over time
+        outputs = _repeat(program, inputs, rows, steps=expected[0].shape[1])
+    for port, actual, model_output in zip(program.outputs, as_list(outputs), expected, strict=True):
+        if actual.ndim != model_output.ndim or program.window is not None:
+            actual = actual[:, -1]
+        scaling = parts.output_scaling.get(port.name)
+        target = model_output if scaling is None else scaling.undo(model_output)
+        difference = largest_difference(actual, target, allowed, scaling)
+        if difference is not None:
             raise SeqkerasError(
-                f"The program does not give what the model gives: output {name.name!r} differs by "
-                f"{np.abs(one - other).max():.3g}. Nothing was written. This is a fault of "
-                "seqkeras, or of a model that does not give the same twice; please report it."
+                f"The program does not return what the model returns: output {port.name!r} differs "
+                f"by {difference:.3g}. Nothing was written. This is a fault of seqkeras, or of a "
+                "model that does not return the same twice; please report it."
             )
 
 
-def numbers(random: Any, port: Port, rows: int, timesteps: int) -> Any:
-    """Random numbers for an input, one timestep of them 0."""
+def random_input(
+    random: np.random.Generator, port: Port, rows: int, timesteps: int, scaling: Affine | None
+) -> np.ndarray:
+    """Return random numbers for an input of a program.
+
+    In the units of the model, some timesteps are 0, because 0 may be masked.
+
+    Args:
+        random: source of random numbers.
+        port: the input.
+        rows: number of rows.
+        timesteps: number of timesteps, if the input has a time axis.
+        scaling: scaling of an input that is read in raw units.
+    """
     shape = (rows, timesteps, *port.shape) if port.each_step else (rows, *port.shape)
-    if port.dtype.kind in "ib":
-        return random.integers(0, 2, shape).astype(port.dtype)
-    x = random.normal(size=shape).astype(port.dtype)
-    if port.each_step:
-        x[0, timesteps // 2] = 0  # what is masked, if anything is
-        x[-1, -1] = 0
-    return x
+    if port.dtype.kind in "ib" or port.below is not None:
+        x = random.integers(0, 2, shape).astype(port.dtype)
+    else:
+        x = random.normal(size=shape).astype(port.dtype)
+        if port.each_step:
+            x[0, timesteps // 2] = 0
+            x[-1, -1] = 0
+    return x if scaling is None else scaling.undo(x)
 
 
-def _repeat(program: Program, feed: list[Any], state: Any, expected: list[Any]) -> list[Any]:
-    x, steps = feed if len(feed) > 1 else feed[0], []
-    for _ in range(expected[0].shape[1]):
-        y, state = program.step(x, state)
-        steps.append(as_list(y))
-    return [np.stack(one, axis=1) for one in zip(*steps, strict=True)]
+def largest_difference(
+    actual: np.ndarray, expected: np.ndarray, allowed: float, scaling: Affine | None
+) -> float | None:
+    """Return the largest difference between outputs, or None if they are equal enough.
+
+    Args:
+        actual: output of a program.
+        expected: what it should be.
+        allowed: largest difference relative to the largest output, in the units of the model.
+        scaling: scaling of an output in raw units, which both arrays have then.
+    """
+    scaled = expected if scaling is None else scaling.apply(expected)
+    size = np.abs(scaled[np.isfinite(scaled)]).max(initial=1)
+    tolerance = np.full(expected.shape, allowed * size)
+    if scaling is not None:
+        tolerance = tolerance * np.abs(scaling.scale) + 4 * np.spacing(np.abs(expected))
+    both_nan = np.isnan(actual) & np.isnan(expected)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        difference = np.abs(np.subtract(actual, expected, dtype=np.float64))
+    is_close = (difference <= tolerance) | (actual == expected) | both_nan
+    return None if is_close.all() else float(difference[~is_close].max())
 
 
-def as_list(given: Any) -> list[Any]:
-    """Outputs as a list, whatever the model gives them as."""
-    if isinstance(given, dict):
-        return list(given.values())
-    return [given] if isinstance(given, np.ndarray) else list(given)
+def as_list(outputs: Any) -> list[np.ndarray]:
+    """Return the outputs of a program as a list, whatever their structure is."""
+    if isinstance(outputs, dict):
+        return list(outputs.values())
+    return [outputs] if isinstance(outputs, np.ndarray) else list(outputs)
+
+
+def _model_outputs(
+    graph: ModelGraph,
+    parts: ProgramParts,
+    inputs: Sequence[np.ndarray],
+    rounded: dict[str, np.ndarray],
+) -> list[np.ndarray]:
+    scaled = []
+    for port, x in zip(parts.header["inputs"], inputs, strict=True):
+        scaling = parts.input_scaling.get(port["name"])
+        scaled.append(x if scaling is None else scaling.apply(x).astype(parts.header["dtype"]))
+    values = [
+        (parts.variables[name], array) for name, array in rounded.items() if name in parts.variables
+    ]
+    if values:
+        with keras.StatelessScope(state_mapping=values):
+            outputs = graph.model(graph.pack_inputs(scaled))
+    else:
+        outputs = graph.model(graph.pack_inputs(scaled))
+    return [
+        keras.ops.convert_to_numpy(keras.ops.cast(output, port["dtype"]))
+        for output, port in zip(tree.flatten(outputs), parts.header["outputs"], strict=True)
+    ]
+
+
+def _as_arguments(inputs: Sequence[np.ndarray]) -> Any:
+    return inputs if len(inputs) > 1 else inputs[0]
+
+
+def _repeat(program: Program, inputs: Sequence[np.ndarray], rows: int, steps: int) -> list[Any]:
+    state = program.initial_state(rows)
+    outputs = []
+    for _ in range(steps):
+        output, state = program.step(_as_arguments(inputs), state)
+        outputs.append(as_list(output))
+    return [np.stack(series, axis=1) for series in zip(*outputs, strict=True)]

@@ -30,14 +30,14 @@ def draw(
     *,
     title: str = "",
 ) -> Any:
-    """One panel for each series: history, forecast, bands, and what came.
+    """Draw a panel for each series: history, forecast, bands and actual values.
 
     Args:
         parts: for each label a pair of frames, history and forecast.
-        time: column of the stamps.
+        time: column of the timestamps.
         target: column of the values in the history.
         levels: of the bands.
-        title: above the picture.
+        title: above the figure.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -45,7 +45,7 @@ def draw(
 
     def panel(axis: Any, frames: Any) -> Any:
         history, forecast = frames
-        _draw_one(axis, history, forecast, (time, target), levels)
+        _draw_series(axis, history, forecast, (time, target), levels)
         return forecast[time]
 
     return _below_each_other(parts, target, title, panel)
@@ -54,7 +54,7 @@ def draw(
 def _below_each_other(
     parts: dict[str, Any], target: str, title: str, panel: Callable[[Any, Any], Any]
 ) -> Any:
-    """A panel for each part, which `panel` draws on an axis; it gives the stamps of that."""
+    """Draw a panel for each part with `panel`, which returns its timestamps."""
     figure = blank(10, 1.2 + 3.6 * len(parts), title)
     axes = np.atleast_1d(figure.subplots(len(parts), 1))
     for axis, (label, frames) in zip(axes, parts.items(), strict=True):
@@ -64,38 +64,40 @@ def _below_each_other(
     return figure
 
 
-def _draw_one(
+def _draw_series(
     axis: Any, history: Any, forecast: Any, columns: tuple[str, str], levels: tuple[float, ...]
 ) -> None:
     time, target = columns
     start = forecast[time].iloc[0]
-    past, came = history[history[time] < start], history[history[time] >= start]
+    past = history[history[time] < start]
+    actual = history[history[time] >= start]
     axis.plot(timestamps(past[time]), past[target], color=HISTORY, lw=1.4, label="history")
 
     def ahead(column: str) -> Any:
-        """Starts at the newest value, so that forecast and history are one line."""
+        """Prepend the newest value, to connect the forecast with the history."""
         return np.append(past[target].to_numpy()[-1:], forecast[column].to_numpy())
 
     times = np.append(timestamps(past[time])[-1:], timestamps(forecast[time]))
-    # The widest band comes first, so that the narrower ones lie on it.
+    # The widest band first: narrower ones are drawn over it.
     for number, level in enumerate(sorted(levels, reverse=True)):
-        low, high = ahead(f"yhat-lo-{level:g}"), ahead(f"yhat-hi-{level:g}")
+        low = ahead(f"yhat-lo-{level:g}")
+        high = ahead(f"yhat-hi-{level:g}")
         style = {"color": BANDS[min(number, len(BANDS) - 1)], "lw": 0}
         axis.fill_between(times, low, high, label=f"{level:g} % interval", **style)
     axis.plot(times, ahead("yhat"), color=FORECAST, lw=2, label="forecast")
-    if len(came):
+    if len(actual):
         style = {"color": ACTUAL, "lw": 0, "marker": "o", "ms": 4}
-        axis.plot(timestamps(came[time]), came[target], label="what came", **style)
+        axis.plot(timestamps(actual[time]), actual[target], label="actual", **style)
 
 
 def draw_backtest(parts: dict[str, Any], time: str, target: str, *, title: str = "") -> Any:
-    """One panel for each series: what came, and the forecasts from each origin with bands.
+    """Draw a panel for each series: actual values, and forecasts from each origin with bands.
 
     Args:
         parts: for each label the rows of the frame of a backtest.
-        time: column of the stamps.
-        target: column of what came.
-        title: above the picture.
+        time: column of the timestamps.
+        target: column of the actual values.
+        title: above the figure.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -103,35 +105,35 @@ def draw_backtest(parts: dict[str, Any], time: str, target: str, *, title: str =
 
     def panel(axis: Any, rows: Any) -> Any:
         _draw_origins(axis, rows, time)
-        came = rows.drop_duplicates(time).sort_values(time)
-        axis.plot(timestamps(came[time]), came[target], color=ACTUAL, lw=1.4, label="what came")
-        return came[time]
+        actual = rows.drop_duplicates(time).sort_values(time)
+        axis.plot(timestamps(actual[time]), actual[target], color=ACTUAL, lw=1.4, label="actual")
+        return actual[time]
 
     return _below_each_other(parts, target, title, panel)
 
 
 def _draw_origins(axis: Any, rows: Any, time: str) -> None:
-    """A line and bands from each cutoff on; forecasts of one step are one line together."""
+    """Draw a line and bands from each cutoff; forecasts of one step are connected."""
     low = "yhat-lo-"
-    levels = sorted((float(one.removeprefix(low)) for one in rows if low in one), reverse=True)
+    levels = sorted((float(name.removeprefix(low)) for name in rows if low in name), reverse=True)
     single = not rows["cutoff"].duplicated().any()
-    for _, some in [("", rows)] if single else rows.groupby("cutoff"):
-        times = timestamps(some[time])
+    for _, group in [("", rows)] if single else rows.groupby("cutoff"):
+        times = timestamps(group[time])
         for number, level in enumerate(levels):
             style = {"color": BANDS[min(number, len(BANDS) - 1)], "lw": 0, "alpha": 0.6}
-            band = some[f"{low}{level:g}"], some[f"yhat-hi-{level:g}"]
+            band = (group[f"{low}{level:g}"], group[f"yhat-hi-{level:g}"])
             axis.fill_between(times, *band, label=f"{level:g} % interval", **style)
-        axis.plot(times, some["yhat"], color=FORECAST, lw=1.6, label="forecast")
-        axis.plot(times[:1], some["yhat"].iloc[:1], color=FORECAST, marker="o", ms=4)
+        axis.plot(times, group["yhat"], color=FORECAST, lw=1.6, label="forecast")
+        axis.plot(times[:1], group["yhat"].iloc[:1], color=FORECAST, marker="o", ms=4)
 
 
 def draw_components(parts: dict[str, Any], time: str, *, title: str = "") -> Any:
-    """A column for each series: the forecast over the season, and what is added below it.
+    """Draw a column for each series: the forecast over the season, and the components below it.
 
     Args:
         parts: for each label the rows of the frame of `Components`.
-        time: column of the stamps; the components are the columns behind `yhat`.
-        title: above the picture.
+        time: column of the timestamps; the components are the columns after `yhat`.
+        title: above the figure.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -149,7 +151,7 @@ def draw_components(parts: dict[str, Any], time: str, *, title: str = "") -> Any
         column[0].plot(times, rows["yhat"], color=FORECAST, lw=2, label="forecast")
         dress(column[0], label, "")
         for axis, name in zip(column[1:], added, strict=True):
-            axis.sharey(column[1])  # one scale: what is small looks small
+            axis.sharey(column[1])  # one scale for all: small components look small
             axis.fill_between(times, 0, rows[name], color=BAR, lw=0)
             axis.plot(times, rows[name], color=FORECAST, lw=1.2)
             dress(axis, f"+ {name}", "")
@@ -159,18 +161,19 @@ def draw_components(parts: dict[str, Any], time: str, *, title: str = "") -> Any
 
 
 def draw_importance(frame: Any, error: float, *, title: str = "") -> Any:
-    """Bars of the lags of the target, and beside them bars of the features if there are several.
+    """Draw bars of the target's lags, and next to them bars of the features if there are several.
 
     Args:
         frame: that of an `Importance`.
-        error: of the forecasts as they are.
-        title: above the picture.
+        error: of the unchanged forecasts.
+        title: above the figure.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
     whole = frame["lag"] == "all"
-    features, lags = frame[whole].sort_values("importance"), frame[~whole].iloc[::-1]
+    features = frame[whole].sort_values("importance")
+    lags = frame[~whole].iloc[::-1]
     label = f"increase of the error, which is {error:.3g}"
     if len(features) == 1:
         figure = blank(10, 3.6, title)
@@ -190,9 +193,9 @@ def draw_importance(frame: Any, error: float, *, title: str = "") -> Any:
 def _draw_lags(axis: Any, lags: Any) -> None:
     _bars(axis.bar, lags, "yerr")
     dress(axis, f"when a part of the lookback of {lags['feature'].iloc[0]} is permuted", "")
-    # Counted from the newest, which is on the right as in every picture of time.
-    shown = np.arange(len(lags))[:: len(lags) // -MOST_NAMES]
-    axis.set_xticks(shown, lags["lag"].iloc[shown])
+    # Counted from the newest lag, which is on the right as in every plot over time.
+    ticks = np.arange(len(lags))[:: len(lags) // -MOST_NAMES]
+    axis.set_xticks(ticks, lags["lag"].iloc[ticks])
     axis.set_xlabel("timesteps before the forecast")
 
 

@@ -1,4 +1,4 @@
-"""Several equal ways to run a recurrent layer over time; the only place for code of one backend."""
+"""Interchangeable ways to run a recurrent layer over time, and the code specific to a backend."""
 
 from seqkeras._lazy import require
 
@@ -9,7 +9,7 @@ from seqkeras.kernels._branching import check_branch as check_branch
 from seqkeras.kernels._branching import why_not_branch as why_not_branch
 from seqkeras.kernels._clearing import where_rows as where_rows
 from seqkeras.kernels._dispatch import IMPLEMENTATIONS as IMPLEMENTATIONS
-from seqkeras.kernels._dispatch import Choice as Choice
+from seqkeras.kernels._dispatch import KernelChoice as KernelChoice
 from seqkeras.kernels._dispatch import asked as asked
 from seqkeras.kernels._dispatch import choose as choose
 from seqkeras.kernels._dispatch import counting as counting

@@ -1,4 +1,4 @@
-"""One timestep for each of many inputs, all from the same state: its products are made once."""
+"""One timestep for each of many inputs, all from the same state, which is multiplied only once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,59 +11,64 @@ from seqkeras.kernels._layer_spec import Spec, cell_name
 
 
 def why_not_branch(layer: Any) -> str | None:
-    """In words, why `branch` cannot run a layer, or None."""
-    spec, cell = Spec.of(layer), layer.cell
-    if spec.cell not in _GATES:
-        return f"{spec.kind} is none of LSTM, GRU with reset_after, and SimpleRNN"
+    """Return why `branch` cannot run a layer, or None if it can."""
+    spec = Spec.of(layer)
+    cell = layer.cell
+    if spec.cell not in _OUTPUTS:
+        return f"{spec.kind} is not an LSTM, a GRU with reset_after=True or a SimpleRNN"
     for name in ("zoneout", "peephole", "normalization"):
         if getattr(spec, name):
             return f"it has {name}"
     if cell.dropout or cell.recurrent_dropout:
-        return "it has dropout, which is drawn for each step by itself"
+        return "it has dropout, which is drawn separately for each step"
     return None
 
 
 def check_branch(layer: Any, queries: Any, state: Any) -> None:
-    """Refuses what cannot be a branch of a layer, whichever way it runs.
+    """Check that a layer can branch from a state, whichever way the branch is computed.
 
     Raises:
-        ArgumentError: the layer keeps its state, the state is not one of the layer, or the queries
-            are not `(rows, timesteps, features)` of the features of the layer, and of a number of
-            rows that divides the batch.
+        ArgumentError: the layer is stateful; the state is not one of the layer; or the queries are
+            not `(rows, timesteps, features)` with the features of the layer and a number of rows
+            that divides the batch.
     """
     if layer.stateful:
         fix = "A branch neither reads nor changes the state that a layer keeps."
         raise bad_argument("layer", f"{layer.name!r}, stateful", "one that is not stateful", fix)
-    states, sizes = tree.flatten(state), tree.flatten(layer.state_size)
-    if not isinstance(state, (list, tuple)) or len(states) != len(sizes):
-        expected = f"a list of {len(sizes)} arrays (batch, units)"
-        raise bad_argument("initial_state", _shapes(state), expected, "It is that of the layer.")
+    states = tree.flatten(state)
+    count = len(tree.flatten(layer.state_size))
+    if not isinstance(state, (list, tuple)) or len(states) != count:
+        expected = f"a list of {count} arrays (batch, units)"
+        fix = "A branch begins with a state of its layer."
+        raise bad_argument("initial_state", _shapes(states), expected, fix)
     if len(queries.shape) != 3 or queries.shape[1] is None:
         expected = "(rows, timesteps, features), with a known number of timesteps"
         raise bad_argument("queries", f"shape {tuple(queries.shape)}", expected)
-    rows, batch = queries.shape[0], states[0].shape[0]
+    rows = queries.shape[0]
+    batch = states[0].shape[0]
     if None not in (rows, batch) and rows != batch and (rows == 0 or batch % rows):
-        fix = f"The state has {batch} rows, which read those of the queries in turns."
-        raise bad_argument("queries", f"{rows} rows", "a number that divides the batch", fix)
+        expected = "an array whose number of rows divides the batch"
+        fix = f"The {batch} rows of the state cycle through the rows of the queries."
+        raise bad_argument("queries", f"{rows} rows", expected, fix)
     if layer.built and cell_name(layer.cell) is not None:
         check_features(layer, queries, "queries")
 
 
-def _shapes(state: Any) -> str:
-    return f"arrays of shapes {[tuple(one.shape) for one in tree.flatten(state)]}"
+def _shapes(arrays: list[Any]) -> str:
+    return f"arrays of shapes {[tuple(array.shape) for array in arrays]}"
 
 
 def branch(layer: Any, queries: Any, state: list[Any]) -> Any:
-    """What a layer gives that reads each timestep of the queries from the same state.
+    """Run one timestep of a layer for each timestep of the queries, always from the same state.
 
-    A loop over queries, each from a copy of the state, would give the same: this makes the product
-    of the state and the recurrent kernel once for all of a row, and that of the queries and the
-    kernel once for all rows that share them.
+    The result is that of a loop over the queries in which each step begins with a copy of the
+    state. Here the product of the state and the recurrent kernel is computed once for all queries
+    of a row, and that of the queries and the kernel once for all rows that share them.
 
     Args:
-        layer: that `why_not_branch` has nothing against.
-        queries: `(rows, timesteps, features)`. Fewer rows than those of the state are read again
-            and again, in their order.
+        layer: a layer for which `why_not_branch` returns None.
+        queries: `(rows, timesteps, features)`. If there are fewer rows than in the state, the rows
+            of the state cycle through them.
         state: a list of `(batch, units)`.
 
     Returns:
@@ -73,17 +78,18 @@ def branch(layer: Any, queries: Any, state: list[Any]) -> Any:
     bias, recurrent_bias = _biases(cell)
     products = ops.matmul(queries, cell.kernel) + bias
     recurrent = ops.matmul(state[0], cell.recurrent_kernel) + recurrent_bias
-    gates, rows = _GATES[str(cell_name(cell))], queries.shape[0]
+    output_of = _OUTPUTS[str(cell_name(cell))]
+    rows = queries.shape[0]
     if rows in (None, state[0].shape[0]):
-        return gates(cell, products, *(one[:, None] for one in (recurrent, *state)))
+        return output_of(cell, products, *(array[:, None] for array in (recurrent, *state)))
     # (times that the queries are read, rows of the queries, 1, width)
-    beside = (ops.reshape(one, (-1, rows, 1, one.shape[-1])) for one in (recurrent, *state))
-    answer = gates(cell, products, *beside)
-    return ops.reshape(answer, (-1, *answer.shape[2:]))
+    arrays = [ops.reshape(array, (-1, rows, 1, array.shape[-1])) for array in (recurrent, *state)]
+    output = output_of(cell, products, *arrays)
+    return ops.reshape(output, (-1, *output.shape[2:]))
 
 
 def _biases(cell: Any) -> tuple[Any, Any]:
-    """Of the product of the inputs and of that of the state."""
+    """Return the bias of the inputs' product, and that of the state's."""
     if not cell.use_bias:
         return 0.0, 0.0
     bias = ops.convert_to_tensor(cell.bias)
@@ -108,8 +114,8 @@ def _simple_rnn(cell: Any, x: Any, recurrent: Any, h: Any) -> Any:
     return cell.activation(x + recurrent)
 
 
-#: From a cell, the product of the inputs, that of the state, and the state, to its output.
-_GATES: dict[str, Callable[..., Any]] = {
+#: The output of each cell, from the product of the inputs, that of the state, and the state itself.
+_OUTPUTS: dict[str, Callable[..., Any]] = {
     "gru_reset_after": _gru,
     "lstm": _lstm,
     "simple_rnn": _simple_rnn,

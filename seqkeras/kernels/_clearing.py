@@ -1,70 +1,94 @@
-"""Cells that read, beside each timestep, flags: which rows to clear, mask, or leave as they are."""
+"""Cells that read flags along with each timestep: rows to clear, masks and zoneout."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from keras import ops, tree
 
+# Keras' loop passes a cell one array of features for each timestep, and nothing else. Whatever else
+# a cell needs at a timestep, such as a mask or a reset flag, must therefore travel inside that
+# array: `_scan.py` appends the flags to the features, as columns of 0.0 and 1.0, and the cells
+# below split them off again. The columns of a timestep:
+#
+#     features, flattened | zoneout flags, `masks` x units | mask, 1 | reset, 1
+#
+# The mask is only there for `MaskedClearingCell`; the zoneout flags are there if any were drawn.
+
 
 class ClearingCell:
-    """A cell that clears rows of its state before a timestep, by flags that stand behind it.
+    """A cell that clears rows of its state before a timestep, where the reset flag says so.
 
-    In the last axis there stand, one behind the other: the timestep, flat, which gets its shape
-    back, such as that of an image; flags of zoneout, `kept` times as many as units; the mask, of
-    `MaskedClearingCell` alone; the flag that clears.
+    Args:
+        cell: the cell to run.
+        fresh: state of a new sequence, `(batch, units)` each.
+        training: whether the call is a training call.
+        shape: shape of the features of a timestep, such as that of an image.
+        masks: how many zoneout masks come with each timestep, 0 by default.
     """
 
     def __init__(
-        self, cell: Any, fresh: Any, training: bool, shape: Sequence[int | None], kept: int = 0
+        self, cell: Any, fresh: Any, training: bool, shape: Sequence[int | None], masks: int = 0
     ) -> None:
-        self.cell, self.fresh, self.shape, self.kept = cell, fresh, shape, kept
-        self.options = {"training": training} if cell._call_has_training_arg else {}
-        self.state_size, self.compute_dtype = cell.state_size, cell.compute_dtype
+        self.cell = cell
+        self.fresh = fresh
+        self.shape = shape
+        self.masks = masks
+        takes_training = "training" in inspect.signature(cell.call).parameters
+        self.options = {"training": training} if takes_training else {}
+        self.state_size = cell.state_size
+        self.compute_dtype = cell.compute_dtype
         self.output_size = getattr(cell, "output_size", None)
 
-    def __call__(self, joined: Any, state: Any) -> Any:
-        state = where_rows(joined[:, -1:] > 0.5, self.fresh, state)
-        return self.step(joined[:, :-1], state)
+    def __call__(self, columns: Any, state: Any) -> Any:
+        reset = columns[:, -1:] > 0.5
+        state = where_rows(reset, self.fresh, state)
+        return self.step(columns[:, :-1], state)
 
-    call = __call__  # what Keras looks for in a cell
+    call = __call__  # Keras checks that a cell has `call`
 
-    def step(self, inputs: Any, state: Any) -> Any:
+    def step(self, columns: Any, state: Any) -> Any:
         if len(self.shape) > 1:
-            inputs = ops.reshape(inputs, (-1, *self.shape))
-        if not self.kept:
-            return self.cell(inputs, state, **self.options)
-        width = self.kept * self.cell.units
-        kept = ops.split(inputs[:, -width:] > 0.5, self.kept, axis=-1)
-        return self.cell(inputs[:, :-width], state, kept=kept, **self.options)
+            columns = ops.reshape(columns, (-1, *self.shape))
+        if not self.masks:
+            return self.cell(columns, state, **self.options)
+        width = self.masks * self.cell.units
+        inputs = columns[:, :-width]
+        zoneout = ops.split(columns[:, -width:] > 0.5, self.masks, axis=-1)
+        return self.cell(inputs, state, kept=zoneout, **self.options)
 
 
 class MaskedClearingCell(ClearingCell):
-    """The same with a mask in the last feature but one; its last state is the output before."""
+    """A `ClearingCell` with a mask, whose last state is the previous output.
+
+    Keras' own masking would not do: it undoes everything at a masked timestep, the clearing too.
+    """
 
     def __init__(self, *arguments: Any, zero_output: bool, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.zero_output = zero_output
         size = self.output_size or tree.flatten(self.state_size)[0]
         state = tree.flatten(self.fresh)[0]
-        # The state of a convolution is the output before, and has no size but its shape.
+        # A convolution has a shape in place of a size; its first state is its output.
         shape = (state.shape[0], size) if len(state.shape) == 2 else state.shape
         self.fresh = [*self.fresh, ops.zeros(shape, self.compute_dtype)]
 
-    def step(self, inputs: Any, state: Any) -> Any:
-        *before, shown = state
-        output, after = super().step(inputs[:, :-1], before)
-        used = inputs[:, -1:] > 0.5
-        shown = where_rows(used, output, ops.zeros_like(shown) if self.zero_output else shown)
-        return shown, [*where_rows(used, after, before), shown]
+    def step(self, columns: Any, state: Any) -> Any:
+        *old_state, held = state
+        output, new_state = super().step(columns[:, :-1], old_state)
+        live = columns[:, -1:] > 0.5
+        masked = ops.zeros_like(held) if self.zero_output else held
+        output = where_rows(live, output, masked)
+        return output, [*where_rows(live, new_state, old_state), output]
 
 
 def where_rows(flags: Any, new: Any, old: Any) -> Any:
-    """`new` in the rows where `flags`, `(batch,)` or `(batch, 1)`, are True, else `old`.
+    """Return `new` in the rows where `flags`, `(batch,)` or `(batch, 1)`, are True, else `old`.
 
-    Both are arrays `(batch, ...)`, or structures of them; the result has the structure of `old`.
+    Both are arrays `(batch, ...)`, or structures of arrays; the result has the structure of `old`.
     """
     chosen = [
-        ops.where(ops.reshape(flags, (-1, *[1] * (len(other.shape) - 1))), one, other)
-        for one, other in zip(tree.flatten(new), tree.flatten(old), strict=True)
+        ops.where(ops.reshape(flags, (-1, *[1] * (len(if_false.shape) - 1))), if_true, if_false)
+        for if_true, if_false in zip(tree.flatten(new), tree.flatten(old), strict=True)
     ]
     return tree.pack_sequence_as(old, chosen)

@@ -1,4 +1,4 @@
-"""Which of several equal ways runs a recurrent layer, and why not a faster one."""
+"""The choice of the kernel that runs a recurrent layer, with the reasons against faster ones."""
 
 import threading
 from collections import Counter
@@ -13,21 +13,20 @@ from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.errors import ArgumentError
 from seqkeras.kernels import _scan
 from seqkeras.kernels._call import Call, Result
-from seqkeras.kernels._layer_spec import Spec
+from seqkeras.kernels._layer_spec import Spec, state_sizes
 from seqkeras.kernels._runtime import Runtime, here
-from seqkeras.kernels._zoneout import states_of
 from seqkeras.kernels.cudnn import _aten, _cudnn
 from seqkeras.kernels.fused import _fused
 
-#: The kernels, the fastest first. Each has `why_not(spec, runtime)` and `run(call)`.
+#: The kernels, fastest first. Each module has `why_not(spec, runtime)` and `run(call)`.
 KERNELS: dict[str, ModuleType] = {"cudnn": _cudnn, "fused": _fused, "aten": _aten, "scan": _scan}
 
-#: What a layer can be told to use.
+#: Values of a layer's argument `implementation`.
 IMPLEMENTATIONS = ("auto", "scan", "fused", "cudnn")
 
 
-class Choice(NamedTuple):
-    """Which of several equal ways runs a layer, and in words why each faster one does not."""
+class KernelChoice(NamedTuple):
+    """The name of the kernel that runs a layer, and why each faster one does not."""
 
     name: str
     reason: str = ""
@@ -38,7 +37,7 @@ _lock = threading.Lock()
 
 
 def why_not(spec: Spec, runtime: Runtime) -> dict[str, str | None]:
-    """Of each kernel, the fastest first, why `auto` does not take it for a layer, or None."""
+    """Return why `auto` does not choose each kernel, or None where it can; fastest kernel first."""
     return dict(_reasons(spec, runtime))
 
 
@@ -46,24 +45,24 @@ def _reasons(spec: Spec, runtime: Runtime) -> Iterator[tuple[str, str | None]]:
     for name, kernel in KERNELS.items():
         reason = kernel.why_not(spec, runtime)
         if name == "fused":
-            reason = reason or _fused.why_not_unasked(runtime)
+            reason = reason or _fused.why_not_auto(runtime)
         if name != "aten" or runtime.backend == "torch":
             yield name, reason
 
 
-def choose(implementation: str, spec: Spec, runtime: Runtime) -> Choice:
-    """The kernel that runs a layer: a function of static facts alone.
+def choose(implementation: str, spec: Spec, runtime: Runtime) -> KernelChoice:
+    """Choose the kernel that runs a layer, from static facts only.
 
     Args:
-        implementation: one of `IMPLEMENTATIONS`; `auto` takes the fastest that can.
+        implementation: one of `IMPLEMENTATIONS`; `auto` takes the fastest kernel that can run.
         spec: the layer, and how it is called.
         runtime: where it runs.
 
     Returns:
-        The name of the kernel, and in words why each faster one does not run.
+        The name of the kernel, and why each faster one cannot run.
 
     Raises:
-        ArgumentError: there is no such kernel, or it was named and cannot run this.
+        ArgumentError: there is no such kernel, or the requested kernel cannot run the layer.
 
     >>> from seqkeras.kernels import Runtime, Spec
     >>> choose("auto", Spec("lstm", "LSTMCell", dtype="float64"), Runtime("jax", "cpu")).name
@@ -77,11 +76,11 @@ def choose(implementation: str, spec: Spec, runtime: Runtime) -> Choice:
                 f"implementation={implementation!r} cannot run this layer: {reason}. "
                 f"With implementation='auto' it runs as {choose('auto', spec, runtime).name!r}."
             )
-        return Choice(implementation, "it was asked for")
+        return KernelChoice(implementation, "it was requested")
     reasons: list[str] = []
     for name, reason in _reasons(spec, runtime):
         if reason is None:
-            return Choice(name, "; ".join(reasons))
+            return KernelChoice(name, "; ".join(reasons))
         reasons.append(f"{name}: {reason}")
     raise AssertionError("scan runs everything")
 
@@ -89,21 +88,21 @@ def choose(implementation: str, spec: Spec, runtime: Runtime) -> Choice:
 def run(
     layer: Any, sequences: Any, state: Any, mask: Any, training: Any, reset: Any = None
 ) -> Result:
-    """Runs a recurrent layer over time, on the kernel that is chosen for this call.
+    """Run a recurrent layer over time, with the kernel that is chosen for this call.
 
     Args:
-        layer: a recurrent layer; its `implementation` is obeyed, if it has one.
-        sequences: `(batch, timesteps, features)`, in the dtype that the layer computes in.
+        layer: a recurrent layer. If it has an attribute `implementation`, that is obeyed.
+        sequences: `(batch, timesteps, features)`, in the compute dtype of the layer.
         state: the initial state, a list of `(batch, units)`.
         mask: `(batch, timesteps)`, or with one more axis of 1; bool, True where a timestep
             counts; or None.
-        training: whether dropout is at work.
-        reset: `(batch, timesteps)`, bool: the state of a row is that of a new sequence before it
-            reads the timestep; or None.
+        training: whether dropout and zoneout draw.
+        reset: `(batch, timesteps)`, bool: True clears the state of the row before it reads the
+            timestep; None, the default, clears nothing.
 
     Returns:
-        The last output `(batch, units)`, the outputs `(batch, timesteps, units)`, of which there
-        is one timestep where the layer does not return sequences, and the state at the end.
+        The last output `(batch, units)`; the outputs `(batch, timesteps, units)`, with only one
+        timestep if the layer does not return sequences; and the final state.
     """
     return _run(*_prepare(layer, sequences, state, mask, training, reset))
 
@@ -111,16 +110,18 @@ def run(
 def run_both(
     layers: Sequence[Any], sequences: Any, states: Sequence[Any], mask: Any, training: Any
 ) -> list[Result]:
-    """Runs two layers over the same sequences: by one call of the fused kernel, if both run on it
-    and differ in nothing but their weights and their direction; else one after the other.
+    """Run two layers over the same sequences.
+
+    If both run as `fused` and only differ in their weights, width and direction, they take one
+    call of the fused kernel, which `counting` counts once. Otherwise they run one after the other.
 
     Args:
         layers: two recurrent layers.
         sequences, mask, training: as for `run`.
-        states: the initial state of each.
+        states: the initial state of each layer.
 
     Returns:
-        What `run` returns, of each. One call is counted once.
+        The result of `run` for each layer.
     """
     (first, kernel), (second, other) = (
         _prepare(layer, sequences, state, mask, training, None)
@@ -141,18 +142,19 @@ def _run(call: Call, kernel: str) -> Result:
 def _prepare(
     layer: Any, sequences: Any, state: Any, mask: Any, training: Any, reset: Any
 ) -> tuple[Call, str]:
-    """A call, and the kernel that runs it."""
+    """Check the arguments of a call; return it with the name of the kernel that runs it."""
     mask = mask[0] if isinstance(mask, (list, tuple)) else mask
-    if mask is not None and len(mask.shape) == 3 == len(sequences.shape):
-        mask = ops.squeeze(mask, -1)  # which Keras takes as well
+    if mask is not None and len(mask.shape) == len(sequences.shape) == 3:
+        mask = ops.squeeze(mask, -1)  # Keras accepts masks with a last axis of 1 too
     spec = Spec.of(layer, training=bool(training), resets=reset is not None)
     if spec.cell is not None:
         check_features(layer, sequences)
         _check_state(layer, state)
-        state = [_for_all_rows(one, sequences) for one in state]
+        state = [_for_all_rows(array, sequences) for array in state]
     runtime = here(sequences)
     choice = choose(asked(layer), spec, runtime)
-    return Call(layer, sequences, state, mask, bool(training), reset, runtime), choice.name
+    call = Call(layer, spec, sequences, state, mask, bool(training), reset, runtime)
+    return call, choice.name
 
 
 def _count(kernel: str) -> None:
@@ -161,33 +163,34 @@ def _count(kernel: str) -> None:
 
 
 def check_features(layer: Any, sequences: Any, name: str = "sequences") -> None:
-    """Refuses sequences, by the name that the caller has for them, of other features.
+    """Check that a built layer can read sequences, which the caller calls `name`.
 
     Raises:
-        ArgumentError: the layer was built for another number.
+        ArgumentError: the layer was built for another number of features.
     """
-    built, given = layer.cell.kernel.shape[0], sequences.shape[-1]
-    if given not in (built, None):
-        fix = f"Layer {layer.name!r} was built for those."
-        raise bad_argument(name, f"{given} features", f"of {built} features", fix)
+    expected = layer.cell.kernel.shape[0]
+    actual = sequences.shape[-1]
+    if actual not in (expected, None):
+        fix = f"Layer {layer.name!r} was built for {expected} features."
+        raise bad_argument(name, f"{actual} features", f"an array with {expected} features", fix)
 
 
 def _check_state(layer: Any, state: Any) -> None:
-    expected = len(states_of(layer.cell))
-    if len(state) != expected:
-        wanted = f"a list of {expected} arrays (batch, units)"
-        raise bad_argument("initial_state", f"{len(state)} arrays", wanted)
+    count = len(state_sizes(layer.cell))
+    if len(state) != count:
+        expected = f"a list of {count} arrays (batch, units)"
+        raise bad_argument("initial_state", f"{len(state)} arrays", expected)
 
 
 def _for_all_rows(state: Any, sequences: Any) -> Any:
-    """A state of one row stands for all rows, as it does in Keras' loop."""
+    """Repeat a state of one row for all rows, like Keras' loop."""
     if state.shape[0] != 1 or sequences.shape[0] == 1:
         return state
     return ops.broadcast_to(state, (ops.shape(sequences)[0], *state.shape[1:]))
 
 
 def asked(layer: Any) -> str:
-    """What a layer is told to use, `use_cudnn=True` of Keras included."""
+    """Return the implementation that a layer requests; Keras' `use_cudnn=True` requests cuDNN."""
     if getattr(layer, "use_cudnn", None) is True:
         return "cudnn"
     return getattr(layer, "implementation", "auto")
@@ -195,9 +198,9 @@ def asked(layer: Any) -> str:
 
 @contextmanager
 def counting() -> Iterator[Counter[str]]:
-    """Counts the kernels that are chosen in a `with` block: once for each call, or each trace.
+    """Count the kernels that are chosen in a `with` block, once for each call or trace.
 
-    A compiled graph chooses when it is traced, and not again when it runs.
+    A compiled graph chooses its kernels when it is traced, and not again when it runs.
 
     >>> from seqkeras import kernels, layers
     >>> import numpy as np
@@ -208,9 +211,9 @@ def counting() -> Iterator[Counter[str]]:
     """
     with _lock:
         before = Counter(_counts)
-    found: Counter[str] = Counter()
+    chosen: Counter[str] = Counter()
     try:
-        yield found
+        yield chosen
     finally:
         with _lock:
-            found.update(_counts - before)
+            chosen.update(_counts - before)

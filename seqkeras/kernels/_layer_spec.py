@@ -1,4 +1,4 @@
-"""What the choice of a kernel depends on: static facts of a layer, and of where it runs."""
+"""The static facts of a recurrent layer that the choice of a kernel depends on."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-#: Functions of Keras by their name; what is not here is a function of the user's own.
+#: Keras' activation functions by name. Any other function is custom.
 _ACTIVATIONS = {
     getattr(place, name): name
     for name in ("tanh", "sigmoid", "hard_sigmoid", "relu", "linear")
@@ -17,17 +17,17 @@ _ACTIVATIONS = {
 
 @dataclass(frozen=True)
 class Spec:
-    """A recurrent layer as a kernel sees it, in one way of calling it.
+    """A recurrent layer as kernels see it, and how it is called.
 
     Attributes:
-        cell: `lstm`, `gru`, `gru_reset_after` or `simple_rnn`; None for a cell of another kind.
-        kind: the name of the cell's class, for reasons.
-        activation, recurrent_activation: names in Keras; None for functions of one's own.
-        dtype: what the layer computes in, such as `float32`.
-        recurrent_dropout: its rate in this way of calling; 0.0 outside training.
-        resets: states are cleared within a batch.
+        cell: `lstm`, `gru`, `gru_reset_after` or `simple_rnn`; None for any other cell.
+        kind: class name of the cell, for messages.
+        activation, recurrent_activation: Keras' names of the functions; None for custom functions.
+        dtype: compute dtype of the layer, such as `float32`.
+        recurrent_dropout: its rate in this call; 0.0 outside training.
+        resets: whether states are cleared within a batch.
         zoneout, peephole, normalization: variants of the cell.
-        use_cudnn: what Keras' own argument of that name says.
+        use_cudnn: False if Keras' argument of that name is False.
     """
 
     cell: str | None
@@ -44,13 +44,16 @@ class Spec:
 
     @classmethod
     def of(cls, layer: Any, *, training: bool = False, resets: bool = False) -> "Spec":
-        """The facts of a recurrent layer, Keras' own or ours."""
+        """Read the facts of a recurrent layer, Keras' own or ours."""
         cell = layer.cell
         return cls(
             cell=cell_name(cell),
             kind=type(cell).__name__,
-            activation=activation_name(getattr(cell, "activation", None)),
-            recurrent_activation=recurrent_activation_name(cell),
+            activation=_activation_name(getattr(cell, "activation", None)),
+            recurrent_activation=_activation_name(
+                # A cell without gates counts as one with Keras' default.
+                getattr(cell, "recurrent_activation", keras.activations.sigmoid)
+            ),
             dtype=layer.compute_dtype,
             recurrent_dropout=getattr(cell, "recurrent_dropout", 0.0) if training else 0.0,
             resets=resets,
@@ -61,20 +64,10 @@ class Spec:
         )
 
 
-def activation_name(function: Any) -> str | None:
-    """The name that Keras has for a function; None for one that is not known here."""
-    return "linear" if function is None else _ACTIVATIONS.get(function)
-
-
-def recurrent_activation_name(cell: Any) -> str | None:
-    """The name of the function of a cell's gates; `sigmoid` for a cell without any."""
-    return activation_name(getattr(cell, "recurrent_activation", keras.activations.sigmoid))
-
-
 def cell_name(cell: Any) -> str | None:
-    """The name of a cell that kernels know; None for another class, a subclass included."""
+    """Return the kernels' name for a cell; None for any other class, subclasses included."""
     kind = type(cell)
-    if getattr(kind, "fused_as", None):  # a cell of seqkeras says what it is
+    if getattr(kind, "fused_as", None):  # our cells name the Keras cell that they extend
         kind = kind.fused_as
     if kind is layers.LSTMCell:
         return "lstm"
@@ -83,8 +76,11 @@ def cell_name(cell: Any) -> str | None:
     return "simple_rnn" if kind is layers.SimpleRNNCell else None
 
 
-def masked_output(layer: Any, backend: str) -> str:
-    """What Keras on this backend shows at a masked timestep."""
-    if layer.zero_output_for_mask:
-        return "zero"
-    return "hold_state" if backend == "jax" and not layer.unroll else "hold_output"
+def state_sizes(cell: Any) -> list[Any]:
+    """Return the sizes of a cell's states, as a list even if there is only one."""
+    sizes = cell.state_size
+    return list(sizes) if isinstance(sizes, (list, tuple)) else [sizes]
+
+
+def _activation_name(function: Any) -> str | None:
+    return "linear" if function is None else _ACTIVATIONS.get(function)

@@ -1,4 +1,4 @@
-"""Where a call runs, and what it is traced for."""
+"""The backend and device that a call runs on, and what its graph is traced for."""
 
 import sys
 from types import FrameType
@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import keras
 
-#: Modules that trace a model in order to store it. What they store runs where no kernel of ours is.
+#: Packages that trace a model in order to store it. The stored graph may run without seqkeras.
 _EXPORTERS = (
-    "keras.src.export",
+    keras.export.ExportArchive.__module__.rpartition(".")[0],
     "tensorflow.lite",
     "tensorflow.python.saved_model",
     "jax._src.export",
@@ -17,13 +17,12 @@ _EXPORTERS = (
     "torch.onnx",
 )
 
-
-#: Why no kernel but the loop runs in a graph, by what the graph is traced for.
+#: Why only the loop can run in a graph, by what the graph is traced for.
 TRACED = {
     "xla": "XLA (jit_compile=True) cannot call it",
     "compiler": "torch.compile would break its graph here",
-    "transform": "torch.func cannot go through it",
-    "export": "the graph is being exported, and runs where seqkeras may not be",
+    "transform": "torch.func cannot transform it",
+    "export": "the graph is being exported, and may run without seqkeras",
 }
 
 
@@ -32,10 +31,10 @@ class Runtime(NamedTuple):
 
     Attributes:
         backend: `tensorflow`, `jax` or `torch`.
-        device: `cpu`, `cuda`, or another name of the backend's. `meta` has no numbers at all.
-        traced_for: None, or a name of `TRACED`: `xla` and `compiler` where TensorFlow or PyTorch
-            compiles the graph, `transform` where `torch.func` goes through it, `export` where it
-            is stored.
+        device: `cpu`, `cuda`, or another of the backend's names. Tensors on `meta` have no values.
+        traced_for: None, or a key of `TRACED`: `xla` and `compiler` if TensorFlow or PyTorch
+            compiles the graph, `transform` if `torch.func` transforms it, `export` if the graph is
+            being stored.
     """
 
     backend: str
@@ -44,7 +43,7 @@ class Runtime(NamedTuple):
 
 
 def here(x: Any = None) -> Runtime:
-    """The runtime of a call on the tensor `x`; without one, of a plain call on this machine."""
+    """Return the runtime of a call on the tensor `x`; by default, of a plain call here and now."""
     backend = keras.backend.backend()
     return _RUNTIMES[backend](x)
 
@@ -54,12 +53,12 @@ def _tensorflow(x: Any) -> Runtime:
 
     device = "cpu"
     if tf.config.list_logical_devices("GPU"):
-        # Has the device of the scope around the call, if there is one.
+        # A new tensor is placed by the device scope around the call, if there is one.
         placed = tf.constant(0.0).device
         device = "cpu" if "CPU" in placed.upper() else "cuda"
     if x is None or tf.executing_eagerly():
         return Runtime("tensorflow", device)
-    return Runtime("tensorflow", device, _purpose(tf.types.experimental.PolymorphicFunction))
+    return Runtime("tensorflow", device, _traced_for(tf.types.experimental.PolymorphicFunction))
 
 
 def _jax(x: Any) -> Runtime:
@@ -69,7 +68,7 @@ def _jax(x: Any) -> Runtime:
     device = getattr(chosen, "platform", chosen) or jax.default_backend()
     device = "cuda" if device == "gpu" else str(device)
     traced = isinstance(x, jax.core.Tracer)
-    return Runtime("jax", device, _purpose() if traced else None)
+    return Runtime("jax", device, _traced_for() if traced else None)
 
 
 def _torch(x: Any) -> Runtime:
@@ -88,18 +87,37 @@ def _torch(x: Any) -> Runtime:
 _RUNTIMES = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
 
 
-def _purpose(function: type | None = None) -> str | None:
-    """What the graph is traced for, from the calls that led here.
+def _traced_for(function_type: type | None = None) -> str | None:
+    """Return what the graph around this call is traced for: `export`, `xla`, or None.
 
-    No backend says this while it traces; of TensorFlow's functions, `jit_compile` does.
+    No backend can be asked for this, so the callers tell: whoever traces the graph is among them.
+    The nearest of them counts.
+
+    Args:
+        function_type: the type of TensorFlow's traced functions. None, the default, does not look
+            for XLA.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith(_EXPORTERS):
             return "export"
-        if function is not None and frame.f_code.co_varnames[:1] == ("self",):
-            owner = frame.f_locals.get("self")
-            if isinstance(owner, function) and getattr(owner, "_jit_compile", False):
-                return "xla"
+        if function_type is not None and _compiles_with_xla(frame, function_type):
+            return "xla"
         frame = frame.f_back
     return None
+
+
+def _compiles_with_xla(frame: FrameType, function_type: type) -> bool:
+    """Return whether a frame is a method of a `tf.function` with `jit_compile=True`.
+
+    TensorFlow has no public way to ask for the option: the graph that is being traced does not
+    have it, and the attributes of the traced function only get it after tracing. So this reads the
+    private attribute in which a `tf.function` stores it. If TensorFlow renamed that attribute, our
+    layers would no longer notice XLA, which would then refuse to compile them;
+    `tests/kernels/test_runtime.py` would fail.
+    """
+    # Reading the locals of a frame is slow, so other functions than methods are skipped.
+    if frame.f_code.co_varnames[:1] != ("self",):
+        return False
+    owner = frame.f_locals.get("self")
+    return isinstance(owner, function_type) and bool(getattr(owner, "_jit_compile", False))

@@ -8,17 +8,18 @@ import numpy as np
 from keras import ops
 from scipy import special
 
-from seqkeras.likelihoods._likelihood import Array, Likelihood, width, width_of_array
+from seqkeras._arrays import Floats
+from seqkeras.likelihoods._likelihood import Likelihood, width, width_of_array
 
 
 @keras.saving.register_keras_serializable(package="seqkeras")
 class Gaussian(Likelihood):
-    """A normal distribution: the first output is its mean, the second lies a deviation above.
+    """A normal distribution: the first output is its mean, the second is one deviation above.
 
     The loss is the negative log-likelihood.
 
     Args:
-        name, reduction, dtype: as of any loss of Keras.
+        name, reduction, dtype: as for any Keras loss.
 
     Example:
         >>> Gaussian().quantiles([[1.0, 5.0]], [0.5, 0.9]).round(2).tolist()
@@ -35,6 +36,6 @@ class Gaussian(Likelihood):
         distance = (target - outputs[..., 0]) / deviation
         return 0.5 * distance**2 + ops.log(deviation) + 0.5 * math.log(2 * math.pi)
 
-    def _at(self, outputs: Array, probabilities: Array) -> Array:
+    def _at(self, outputs: Floats, probabilities: Floats) -> Floats:
         deviation = width_of_array(outputs, 1)
         return np.asarray(outputs[..., 0] + deviation * special.ndtri(probabilities))

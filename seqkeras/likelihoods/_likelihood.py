@@ -1,4 +1,4 @@
-"""A head: the loss that a network is trained on, and what its outputs say of the future."""
+"""The base class of likelihoods: a loss that also knows what a network's outputs mean."""
 
 from abc import abstractmethod
 from typing import Any
@@ -8,35 +8,39 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from seqkeras._arrays import Floats
 from seqkeras._checks import bad_argument, check_integer
 
-Array = npt.NDArray[np.float64]
-#: What is added to a width, so that no density is infinite.
+#: Added to every width, which keeps densities finite.
 LEAST_WIDTH = 1e-3
 
 
 class Likelihood(keras.losses.Loss):
-    """A loss of Keras, that also knows what the outputs mean that it trains.
+    """A Keras loss that also knows what the outputs it trains mean.
 
-    Of each timestep a network gives `outputs` numbers. All are points on the axis of the target:
-    the first is where the distribution lies (of `Quantiles`, each is a quantile), and how far
-    another is above the first is a width. So a network may add the same naive forecast to all of
-    them, and undo its normalization in all of them alike.
+    A network returns `outputs` numbers for each timestep. All of them are points on the axis of
+    the target. The first is the location of the distribution, and the distance of another one
+    above the first is a width; for `Quantiles`, each is a quantile. A network may therefore add the
+    same naive forecast to all of them, and undo its normalization in all of them alike.
 
-    As a loss it takes targets `(batch, steps)` and outputs `(batch, steps, outputs)`, and gives the
-    loss of each timestep, `(batch, steps)`, to be reduced as `reduction` says.
+    The loss takes targets `(batch, steps)` and outputs `(batch, steps, outputs)`. It returns the
+    loss of each timestep, `(batch, steps)`, reduced as `reduction` says.
     """
 
     #: Numbers for each timestep.
     outputs: int
-    #: Whether targets are counts, which no scale and no shift may change.
+    #: Whether targets are counts, which must not be scaled or shifted.
     counts = False
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each timestep, `(batch, steps)`; targets may be `(batch, steps, 1)`.
+        """Return the loss of each timestep, `(batch, steps)`.
+
+        Args:
+            y_true: targets, `(batch, steps)` or `(batch, steps, 1)`.
+            y_pred: outputs of a network, `(batch, steps, outputs)`.
 
         Raises:
-            ArgumentError: the outputs are not `(batch, steps, outputs)`.
+            ArgumentError: the outputs have another shape.
         """
         if len(y_pred.shape) != 3 or y_pred.shape[-1] != self.outputs:
             expected = f"of shape (batch, steps, {self.outputs})"
@@ -47,51 +51,51 @@ class Likelihood(keras.losses.Loss):
     @abstractmethod
     def _loss(self, target: Any, outputs: Any) -> Any: ...
 
-    def quantiles(self, outputs: npt.ArrayLike, probabilities: npt.ArrayLike) -> Array:
-        """Quantiles of what the outputs say.
+    def quantiles(self, outputs: npt.ArrayLike, probabilities: npt.ArrayLike) -> Floats:
+        """Return quantiles of the predicted distributions.
 
         Args:
-            outputs: `(..., outputs)`, as the network gave them.
+            outputs: `(..., outputs)`, as the network returned them.
             probabilities: `(n,)`, each between 0 and 1.
 
         Returns:
-            `(..., n)`; along the last axis they do not fall where the probabilities rise.
+            `(..., n)`. Quantiles of rising probabilities never fall.
 
         Raises:
-            ArgumentError: a probability is not between 0 and 1, or the last axis of `outputs` is
-                not as long as the head needs.
+            ArgumentError: a probability is not between 0 and 1, or the last axis of `outputs` has
+                another length than the likelihood needs.
         """
-        wanted = np.asarray(probabilities, dtype=np.float64)
-        if wanted.ndim != 1 or not np.all((wanted > 0) & (wanted < 1)):
+        array = np.asarray(probabilities, dtype=np.float64)
+        if array.ndim != 1 or not np.all((array > 0) & (array < 1)):
             raise bad_argument("probabilities", probabilities, "a list of numbers between 0 and 1")
-        return self._at(self._checked(outputs)[..., np.newaxis, :], wanted)
+        return self._at(self._checked(outputs)[..., np.newaxis, :], array)
 
-    def point(self, outputs: npt.ArrayLike) -> Array:
-        """The median, `(...)`: the forecast with the least absolute error."""
+    def point(self, outputs: npt.ArrayLike) -> Floats:
+        """Return the median, `(...)`: the forecast with the least absolute error."""
         return self.quantiles(outputs, [0.5])[..., 0]
 
-    def sample(self, outputs: npt.ArrayLike, count: int, *, seed: int | None = None) -> Array:
-        """Draws from what the outputs say, each timestep by itself.
+    def sample(self, outputs: npt.ArrayLike, count: int, *, seed: int | None = None) -> Floats:
+        """Draw from the predicted distributions, independently for each timestep.
 
         Args:
             outputs: `(..., outputs)`.
-            count: draws of each timestep.
-            seed: of the draws; None is different each time.
+            count: number of draws for each timestep.
+            seed: of the draws. Default: different draws each time.
 
         Returns:
             `(count, ...)`.
         """
         count = check_integer("count", count)
         array = self._checked(outputs)
-        drawn = np.random.default_rng(seed).random((count, *array.shape[:-1]))
-        return self._at(array, drawn)
+        probabilities = np.random.default_rng(seed).random((count, *array.shape[:-1]))
+        return self._at(array, probabilities)
 
-    def at(self, outputs: npt.ArrayLike, probabilities: npt.ArrayLike) -> Array:
-        """The quantile of each timestep at a probability of its own.
+    def at(self, outputs: npt.ArrayLike, probabilities: npt.ArrayLike) -> Floats:
+        """Return one quantile for each timestep, at its own probability.
 
         Args:
             outputs: `(..., outputs)`.
-            probabilities: `(...)`, or a shape that goes with it, each from 0 to below 1.
+            probabilities: `(...)`, or a shape that broadcasts to it, each from 0 to below 1.
 
         Returns:
             `(...)`.
@@ -99,22 +103,22 @@ class Likelihood(keras.losses.Loss):
         return self._at(self._checked(outputs), np.asarray(probabilities, dtype=np.float64))
 
     @abstractmethod
-    def _at(self, outputs: Array, probabilities: Array) -> Array:
-        """Quantiles; both arguments go with one another, but for the last axis of `outputs`."""
+    def _at(self, outputs: Floats, probabilities: Floats) -> Floats:
+        """Return quantiles; the arguments broadcast, except for the last axis of `outputs`."""
 
-    def _checked(self, outputs: npt.ArrayLike) -> Array:
+    def _checked(self, outputs: npt.ArrayLike) -> Floats:
         array = np.asarray(outputs, dtype=np.float64)
         if array.ndim == 0 or array.shape[-1] != self.outputs:
-            expected = f"an array whose last axis has {self.outputs}"
+            expected = f"an array whose last axis has length {self.outputs}"
             raise bad_argument("outputs", f"shape {array.shape}", expected)
         return array
 
 
 def width(outputs: Any, place: int) -> Any:
-    """How far an output is above the first, made positive; of tensors."""
+    """Return the distance of an output above the first, made positive; for tensors."""
     return ops.softplus(outputs[..., place] - outputs[..., 0]) + LEAST_WIDTH
 
 
-def width_of_array(outputs: Array, place: int) -> Array:
-    """`width`, of arrays."""
+def width_of_array(outputs: Floats, place: int) -> Floats:
+    """Return the same as `width`, for arrays."""
     return np.logaddexp(0.0, outputs[..., place] - outputs[..., 0]) + LEAST_WIDTH

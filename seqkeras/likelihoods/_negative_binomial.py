@@ -1,4 +1,4 @@
-"""A negative binomial distribution for each timestep: counts."""
+"""A negative binomial distribution of counts for each timestep."""
 
 from typing import Any
 
@@ -7,24 +7,26 @@ import numpy as np
 from keras import ops
 from scipy import stats
 
-from seqkeras.likelihoods._likelihood import LEAST_WIDTH, Array, Likelihood, width, width_of_array
+from seqkeras._arrays import Floats
+from seqkeras.likelihoods._likelihood import LEAST_WIDTH, Likelihood, width, width_of_array
 from seqkeras.likelihoods._special import log_gamma
 
-#: Of the number of successes: beyond, float32 has too few digits for differences of log_gamma.
-_LEAST, _MOST = 1e-3, 1e3
+#: The fewest and the most successes: beyond, differences of log_gamma lose float32's digits.
+_LEAST = 1e-3
+_MOST = 1e3
 
 
 @keras.saving.register_keras_serializable(package="seqkeras")
 class NegativeBinomial(Likelihood):
     """A negative binomial distribution of counts, as in DeepAR (Salinas et al. 2020).
 
-    Outputs are in counts, not scaled. `softplus` of the first is the mean `m`; the second lies `w`
-    above the first, and the variance is `m + w ** 2`: what a Poisson distribution has, and more.
-    The number of successes, `m ** 2 / w ** 2`, is kept between 0.001 and 1000. The loss is the
+    Outputs are in counts, not scaled. `softplus` of the first is the mean `m`. The second is `w`
+    above the first, and the variance is `m + w ** 2`: that of a Poisson distribution plus `w ** 2`.
+    The number of successes, `m ** 2 / w ** 2`, is clipped to 0.001 and 1000. The loss is the
     negative log-likelihood.
 
     Args:
-        name, reduction, dtype: as of any loss of Keras.
+        name, reduction, dtype: as for any Keras loss.
 
     Example:
         >>> NegativeBinomial().quantiles([[10.0, 15.0]], [0.1, 0.5, 0.9]).tolist()
@@ -48,7 +50,7 @@ class NegativeBinomial(Likelihood):
             + target * ops.log1p(successes / mean)
         )
 
-    def _at(self, outputs: Array, probabilities: Array) -> Array:
+    def _at(self, outputs: Floats, probabilities: Floats) -> Floats:
         mean = np.logaddexp(0.0, outputs[..., 0]) + LEAST_WIDTH
         successes = np.clip((mean / width_of_array(outputs, 1)) ** 2, _LEAST, _MOST)
         chance = successes / (successes + mean)

@@ -1,4 +1,4 @@
-"""Quantiles, each an output of its own."""
+"""Quantiles, one for each output."""
 
 from typing import Any
 
@@ -6,27 +6,28 @@ import keras
 import numpy as np
 from keras import ops
 
+from seqkeras._arrays import Floats
 from seqkeras._checks import bad_argument
-from seqkeras.likelihoods._likelihood import Array, Likelihood
+from seqkeras.likelihoods._likelihood import Likelihood
 
 
 @keras.saving.register_keras_serializable(package="seqkeras")
 class Quantiles(Likelihood):
     """Quantiles by the pinball loss (Koenker & Bassett 1978), which never cross.
 
-    Outputs are sorted before anything else is done with them, in training too, which cannot make
-    them worse (Chernozhukov, Fernandez-Val & Galichon 2010, arXiv 0704.3649).
+    Outputs are sorted before they are used, in training too, which cannot make them worse
+    (Chernozhukov, Fernandez-Val & Galichon 2010, arXiv 0704.3649).
 
     Args:
         probabilities: of the quantiles, rising, between 0 and 1.
-        name, reduction, dtype: as of any loss of Keras.
+        name, reduction, dtype: as for any Keras loss.
 
     Raises:
-        ArgumentError: `probabilities` are not as above.
+        ArgumentError: `probabilities` do not rise, or are not between 0 and 1.
 
     Example:
-        >>> head = Quantiles([0.1, 0.5, 0.9])
-        >>> head.quantiles([[3.0, 1.0, 2.0]], [0.5, 0.7]).tolist()
+        >>> likelihood = Quantiles([0.1, 0.5, 0.9])
+        >>> likelihood.quantiles([[3.0, 1.0, 2.0]], [0.5, 0.7]).tolist()
         [[2.0, 2.5]]
     """
 
@@ -46,25 +47,25 @@ class Quantiles(Likelihood):
         self.outputs = len(self.probabilities)
 
     def _loss(self, target: Any, outputs: Any) -> Any:
-        """The mean of the pinball losses of all quantiles."""
-        found = ops.sort(outputs, axis=-1)
-        probabilities = ops.convert_to_tensor(self.probabilities, dtype=found.dtype)
-        error = ops.expand_dims(target, -1) - found
-        # Twice the usual, so that the loss of the median is the absolute error.
+        quantiles = ops.sort(outputs, axis=-1)
+        probabilities = ops.convert_to_tensor(self.probabilities, dtype=quantiles.dtype)
+        error = ops.expand_dims(target, -1) - quantiles
+        # Twice the usual loss: for the median it is then the absolute error.
         losses = 2 * ops.maximum(probabilities * error, (probabilities - 1) * error)
         return ops.mean(losses, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make it again."""
+        """Return the arguments that recreate it."""
         return {**super().get_config(), "probabilities": list(self.probabilities)}
 
-    def _at(self, outputs: Array, probabilities: Array) -> Array:
-        """Linear between the quantiles there are; beyond the outermost, these."""
+    def _at(self, outputs: Floats, probabilities: Floats) -> Floats:
+        # Linear between the quantiles; beyond the outermost ones, these.
         places = np.interp(probabilities, self.probabilities, np.arange(self.outputs))
         shape = np.broadcast_shapes(outputs.shape[:-1], places.shape)
         places = np.broadcast_to(places, shape)[..., np.newaxis]
-        known = np.broadcast_to(np.sort(outputs, axis=-1), (*shape, self.outputs))
+        quantiles = np.broadcast_to(np.sort(outputs, axis=-1), (*shape, self.outputs))
         below = places.astype(np.int64)
         above = np.minimum(below + 1, self.outputs - 1)
-        low, high = (np.take_along_axis(known, one, axis=-1) for one in (below, above))
+        low = np.take_along_axis(quantiles, below, axis=-1)
+        high = np.take_along_axis(quantiles, above, axis=-1)
         return np.asarray(low + (places - below) * (high - low))[..., 0]

@@ -1,4 +1,4 @@
-"""A function of mathematics that Keras does not have."""
+"""The logarithm of the gamma function, which Keras lacks."""
 
 import math
 from typing import Any
@@ -7,12 +7,13 @@ from keras import ops
 
 
 def log_gamma(x: Any) -> Any:
-    """The logarithm of the gamma function, for x > 0, to about 1e-7 of its value.
+    """Return the logarithm of the gamma function, for x > 0, to a relative error of about 1e-7.
 
-    Stirling's series, four above x (Abramowitz & Stegun 1964, 6.1.41 and 6.1.15).
+    Stirling's series, evaluated at x + 4 (Abramowitz & Stegun 1964, 6.1.41 and 6.1.15).
 
-    >>> float(log_gamma(ops.convert_to_tensor(5.0)))  # log(4!)  # doctest: +ELLIPSIS
-    3.178...
+    Example:
+        >>> float(log_gamma(ops.convert_to_tensor(5.0)))  # log(4!)  # doctest: +ELLIPSIS
+        3.178...
     """
     z = x + 4
     inverse = 1 / z

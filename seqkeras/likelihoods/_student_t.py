@@ -8,23 +8,24 @@ import numpy as np
 from keras import ops
 from scipy import special
 
-from seqkeras.likelihoods._likelihood import Array, Likelihood, width, width_of_array
+from seqkeras._arrays import Floats
+from seqkeras.likelihoods._likelihood import Likelihood, width, width_of_array
 from seqkeras.likelihoods._special import log_gamma
 
-#: Above, it is as good as normal, and differences of log_gamma lose their digits in float32.
+#: Above, it is practically normal, and differences of log_gamma lose their digits in float32.
 _MOST_DEGREES = 200.0
 
 
 @keras.saving.register_keras_serializable(package="seqkeras")
 class StudentT(Likelihood):
-    """A Student t distribution, whose tails are as heavy as the data want.
+    """A Student t distribution, whose tails are as heavy as the data require.
 
-    The first output is its center, the second lies a scale above; how far the third is above the
-    first says how light the tails are: `2 + softplus` of it are the degrees of freedom, at most
-    200. The loss is the negative log-likelihood.
+    The first output is its center, and the second is one scale above. The distance of the third
+    above the first says how light the tails are: `2 + softplus` of it are the degrees of freedom,
+    at most 200. The loss is the negative log-likelihood.
 
     Args:
-        name, reduction, dtype: as of any loss of Keras.
+        name, reduction, dtype: as for any Keras loss.
 
     Example:
         >>> StudentT().quantiles([[0.0, 0.0, 0.0]], [0.5, 0.9]).round(2).tolist()
@@ -48,7 +49,7 @@ class StudentT(Likelihood):
             + (degrees + 1) / 2 * ops.log1p(distance**2 / degrees)
         )
 
-    def _at(self, outputs: Array, probabilities: Array) -> Array:
+    def _at(self, outputs: Floats, probabilities: Floats) -> Floats:
         degrees = np.minimum(2 + width_of_array(outputs, 2), _MOST_DEGREES)
         distance = width_of_array(outputs, 1) * special.stdtrit(degrees, probabilities)
         return np.asarray(outputs[..., 0] + distance)

@@ -15,3 +15,4 @@ from seqkeras.models._recursive import recursive as recursive
 from seqkeras.models._segment_rnn import segment_rnn as segment_rnn
 from seqkeras.models._stack import StackOptions as StackOptions
 from seqkeras.models._stack import recurrent_stack as recurrent_stack
+from seqkeras.models._window import NetworkOptions as NetworkOptions

@@ -16,23 +16,23 @@ def autoencoder(
     name: str | None = None,
     **stack: Unpack[StackOptions],
 ) -> keras.Model:
-    """A model that writes a sequence into `latent` numbers and reads it back.
+    """Build a model that encodes a sequence into `latent` numbers and decodes it again.
 
     Encoder: the stack, its last output, a Dense layer. Decoder: the latent vector repeated
     (`RepeatVector`), the stack in the opposite order, a Dense layer.
 
     Args:
-        features: of each timestep.
-        timesteps: length of the sequences; the decoder must know it, so None is refused.
-        latent: width of the vector in the middle.
-        name: of the model.
-        **stack: units, cell, bidirectional, dropout, recurrent_dropout, batch_size; see
-            `StackOptions`. `stateful` is refused: a window is written and read back as a whole.
+        features: number of features of each timestep.
+        timesteps: length of the sequences. The decoder must know it, so None is refused.
+        latent: width of the latent vector, default 16.
+        name: name of the model, default `"autoencoder"`.
+        **stack: units, cell, bidirectional, dropout, recurrent_dropout, implementation,
+            batch_size; see `StackOptions`. `stateful` is refused: a window is encoded as a whole.
 
     Returns:
         An uncompiled functional model, `(batch, timesteps, features)` to the same shape. Its
-        parts are models of their own, also after save and load: `get_layer("encoder")` gives
-        `(batch, latent)`, `get_layer("decoder")` takes that.
+        two halves are models as well, also after save and load: `get_layer("encoder")` outputs
+        `(batch, latent)`, which is the input of `get_layer("decoder")`.
 
     Raises:
         ArgumentError: a keyword is unknown, or a value cannot work.
@@ -43,10 +43,10 @@ def autoencoder(
         ((None, 20, 3), (None, 4))
     """
     if timesteps is None:
-        fix = "The decoder writes as many timesteps as the encoder read: give their number."
+        fix = "The decoder writes as many timesteps as the encoder reads: give their number."
         raise bad_argument("timesteps", timesteps, "an integer >= 1", fix)
     if stack.get("stateful"):
-        fix = "A window is written and read back as a whole; nothing continues in the next batch."
+        fix = "A window is encoded as a whole; nothing continues in the next batch."
         raise bad_argument("stateful", True, "False for autoencoder", fix)
     plan = Stack.parse(**stack)
     shape = (check_integer("timesteps", timesteps), check_integer("features", features))
@@ -67,5 +67,5 @@ def _decoder(plan: Stack, shape: tuple[int, int], latent: int) -> keras.Model:
     timesteps, features = shape
     code = plan.input(latent, name="latent")
     repeated = keras.layers.RepeatVector(timesteps, name="repeat")(code)
-    sequence = plan(repeated, return_sequences=True)
-    return keras.Model(code, keras.layers.Dense(features, name="head")(sequence), name="decoder")
+    states = plan(repeated, return_sequences=True)
+    return keras.Model(code, keras.layers.Dense(features, name="head")(states), name="decoder")

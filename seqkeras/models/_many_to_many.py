@@ -1,4 +1,4 @@
-"""Many-to-many: one answer for each timestep."""
+"""Many-to-many: one output for each timestep."""
 
 from typing import Unpack
 
@@ -17,23 +17,23 @@ def many_to_many(
     name: str | None = None,
     **stack: Unpack[StackOptions],
 ) -> keras.Model:
-    """A model that answers at every timestep, from what it has read up to there.
+    """Build a model that gives an output at every timestep, from what it has read up to there.
 
-    For labelling, filtering, or next-value training. With `bidirectional=True` an answer also
-    sees what comes after it.
+    For labeling, filtering, or training on the next value. With `bidirectional=True` an output
+    also depends on the timesteps after it.
 
     Args:
-        features: of each timestep.
-        outputs: width of each answer.
-        timesteps: length of the sequences, or None for any length.
-        activation: of the head, such as `"softmax"`; None is linear.
-        name: of the model.
-        **stack: units, cell, bidirectional, dropout, recurrent_dropout, stateful, batch_size;
-            see `StackOptions`.
+        features: number of features of each timestep.
+        outputs: width of each output, default 1.
+        timesteps: length of the sequences. Default: any length.
+        activation: activation of the head, such as `"softmax"`. Default: linear.
+        name: name of the model, default `"many_to_many"`.
+        **stack: units, cell, bidirectional, dropout, recurrent_dropout, implementation, stateful,
+            reset_input, batch_size; see `StackOptions`.
 
     Returns:
         An uncompiled functional model, `(batch, timesteps, features)` to
-        `(batch, timesteps, outputs)`. A mask of the inputs reaches the loss.
+        `(batch, timesteps, outputs)`. A mask of the input reaches the loss.
 
     Raises:
         ArgumentError: a keyword is unknown, or a value cannot work.
@@ -49,8 +49,8 @@ def many_to_many(
     outputs = check_integer("outputs", outputs)
 
     def read(reset: keras.KerasTensor | None) -> keras.KerasTensor:
-        sequence = plan(x, return_sequences=True, reset=reset)
-        # Dense, not TimeDistributed(Dense): the same numbers, and the mask passes.
-        return keras.layers.Dense(outputs, activation, name="head")(sequence)
+        states = plan(x, return_sequences=True, reset=reset)
+        # Dense, not TimeDistributed(Dense): the numbers are the same, and Dense keeps the mask.
+        return keras.layers.Dense(outputs, activation, name="head")(states)
 
     return plan.model(x, read, name=name or "many_to_many")

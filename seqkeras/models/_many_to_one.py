@@ -17,18 +17,18 @@ def many_to_one(
     name: str | None = None,
     **stack: Unpack[StackOptions],
 ) -> keras.Model:
-    """A model that reads a sequence and answers once, from its last state.
+    """Build a model that reads a sequence and gives one output, from its last state.
 
     For classification, regression, or a forecast of several steps at once.
 
     Args:
-        features: of each timestep.
-        outputs: width of the answer.
-        timesteps: length of the sequences, or None for any length.
-        activation: of the head, such as `"softmax"`; None is linear.
-        name: of the model.
-        **stack: units, cell, bidirectional, dropout, recurrent_dropout, stateful, batch_size;
-            see `StackOptions`.
+        features: number of features of each timestep.
+        outputs: width of the output, default 1.
+        timesteps: length of the sequences. Default: any length.
+        activation: activation of the head, such as `"softmax"`. Default: linear.
+        name: name of the model, default `"many_to_one"`.
+        **stack: units, cell, bidirectional, dropout, recurrent_dropout, implementation, stateful,
+            reset_input, batch_size; see `StackOptions`.
 
     Returns:
         An uncompiled functional model, `(batch, timesteps, features)` to `(batch, outputs)`.

@@ -16,17 +16,18 @@ def next_step(
     name: str | None = None,
     **stack: Unpack[StackOptions],
 ) -> keras.Model:
-    """A model for the feedback loop: its output is the next input.
+    """Build a model for the feedback loop: its output is the next input.
 
     Train it one step ahead (inputs `series[:-1]`, targets `series[1:]`), then feed each output
     back as the next input.
 
     Args:
-        features: of each timestep, in and out.
-        timesteps: length of the sequences, or None for any length.
-        name: of the model.
-        **stack: units, cell, dropout, recurrent_dropout, stateful, batch_size; see
-            `StackOptions`. `bidirectional` is refused: it would read the answer.
+        features: number of features of each timestep, of the input and of the output.
+        timesteps: length of the sequences. Default: any length.
+        name: name of the model, default `"next_step"`.
+        **stack: units, cell, dropout, recurrent_dropout, implementation, stateful, reset_input,
+            batch_size; see `StackOptions`. `bidirectional` is refused: the backward direction
+            would read the value to predict.
 
     Returns:
         An uncompiled functional model, `(batch, timesteps, features)` to the same shape.
@@ -38,7 +39,8 @@ def next_step(
         >>> next_step(2, units=8, stateful=True, batch_size=1).output_shape
         (1, None, 2)
     """
-    if Stack.parse(**stack).bidirectional:  # parsed first: what it does not know is refused here
+    # Parsed here first, which refuses unknown keywords.
+    if Stack.parse(**stack).bidirectional:
         fix = "The backward direction reads the value that is to be predicted."
         raise bad_argument("bidirectional", True, "False for next_step", fix)
     return many_to_many(

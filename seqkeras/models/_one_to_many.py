@@ -17,19 +17,19 @@ def one_to_many(
     name: str | None = None,
     **stack: Unpack[StackOptions],
 ) -> keras.Model:
-    """A model that unfolds one vector into a sequence of `steps` answers.
+    """Build a model that unfolds one vector into a sequence of `steps` outputs.
 
-    The vector is repeated as the input of every timestep (`RepeatVector`). To feed each answer
+    The vector is repeated as the input of every timestep (`RepeatVector`). To feed each output
     back as the next input instead, see `next_step`.
 
     Args:
-        features: of the vector.
-        steps: length of the answer.
-        outputs: width of each answer.
-        activation: of the head, such as `"softmax"`; None is linear.
-        name: of the model.
-        **stack: units, cell, bidirectional, dropout, recurrent_dropout, stateful, batch_size;
-            see `StackOptions`.
+        features: number of features of the vector.
+        steps: length of the output sequence.
+        outputs: width of each output, default 1.
+        activation: activation of the head, such as `"softmax"`. Default: linear.
+        name: name of the model, default `"one_to_many"`.
+        **stack: units, cell, bidirectional, dropout, recurrent_dropout, implementation, stateful,
+            reset_input, batch_size; see `StackOptions`.
 
     Returns:
         An uncompiled functional model, `(batch, features)` to `(batch, steps, outputs)`.
@@ -47,7 +47,7 @@ def one_to_many(
     outputs = check_integer("outputs", outputs)
 
     def read(reset: keras.KerasTensor | None) -> keras.KerasTensor:
-        sequence = plan(repeated, return_sequences=True, reset=reset)
-        return keras.layers.Dense(outputs, activation, name="head")(sequence)
+        states = plan(repeated, return_sequences=True, reset=reset)
+        return keras.layers.Dense(outputs, activation, name="head")(states)
 
     return plan.model(x, read, name=name or "one_to_many")

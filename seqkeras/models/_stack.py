@@ -1,4 +1,4 @@
-"""Recurrent layers piled up: the only place where that is done."""
+"""Stacks of recurrent layers, which every builder is made of."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -32,17 +32,20 @@ class StackOptions(TypedDict, total=False):
             layers. Keras cells bring their own width.
         cell: `"lstm"` (default), `"gru"`, `"simple_rnn"`, a Keras RNN cell, or a list of cells,
             one for each layer of the stack.
-        bidirectional: read the sequence both ways in every layer; each layer sees both
-            directions of the layer below, so its output has `2 * units` features.
-        dropout: share of each layer's inputs that training drops.
-        recurrent_dropout: share of each layer's state that training drops. cuDNN cannot do this.
-        implementation: which of several equal ways runs the loop over time: `"auto"` (default) is
-            the fastest that can, `"cudnn"`, `"fused"` and `"scan"` name one.
+        bidirectional: read the sequence in both directions in every layer, default False; each
+            layer sees both directions of the layer below, so its output has `2 * units` features.
+        dropout: share of each layer's inputs that training drops, default 0.
+        recurrent_dropout: share of each layer's state that training drops, default 0. cuDNN cannot
+            do this.
+        implementation: which kernel runs the loop over time: `"auto"` (default) takes the fastest
+            that can run the layer; `"cudnn"`, `"fused"` and `"scan"` require one.
             `seqkeras.explain(model)` tells what runs, and why.
-        stateful: each batch continues where the batch before it ended; needs `batch_size`. The
-            model then takes a dict of its `"inputs"` and of `"reset"`, flags `(batch, 1)` or
-            `(batch, timesteps)` that clear the state of a row before it reads a timestep, or None.
-        batch_size: fixed number of rows in a batch.
+        stateful: continue each batch where the batch before it ended, default False; needs
+            `batch_size`. `seqkeras.states.reset_state(model)` clears the state.
+        reset_input: add an input for flags that clear the state of a row before it reads a
+            timestep, default False; needs `stateful=True`. The model then takes a dict of
+            `"sequence"` and `"reset"`; the flags are `(batch, 1)`, `(batch, timesteps)` or None.
+        batch_size: fixed number of rows in a batch. Default: any number.
     """
 
     units: int | Sequence[int]
@@ -52,6 +55,7 @@ class StackOptions(TypedDict, total=False):
     recurrent_dropout: float
     implementation: str
     stateful: bool
+    reset_input: bool
     batch_size: int | None
 
 
@@ -66,53 +70,65 @@ class Stack:
     recurrent_dropout: float = 0.0
     implementation: str = "auto"
     stateful: bool = False
+    reset_input: bool = False
     batch_size: int | None = None
 
     @classmethod
     def parse(cls, **options: Unpack[StackOptions]) -> "Stack":
-        """Checks the stack keywords of a builder.
+        """Check the stack keywords of a builder.
 
         Raises:
             ArgumentError: a keyword is unknown, or a value cannot work.
         """
-        given: dict[str, Any] = dict(options)
-        for name in given.keys() - StackOptions.__annotations__.keys():
+        keywords: dict[str, Any] = dict(options)
+        for name in keywords.keys() - StackOptions.__annotations__.keys():
             known = ", ".join(StackOptions.__annotations__)
             hint = nearest(name, StackOptions.__annotations__)
             hint = f" {hint}" if hint else ""
             raise ArgumentError(f"Unknown keyword {name!r}.{hint} The stack takes: {known}.")
-        cells, units = _layers(given.pop("cell", "lstm"), given.pop("units", None))
-        return cls(cells, units, **given)
+        cells, units = _layers(keywords.pop("cell", "lstm"), keywords.pop("units", None))
+        return cls(cells, units, **keywords)
 
     def __post_init__(self) -> None:
         check_flag("bidirectional", self.bidirectional)
         check_flag("stateful", self.stateful)
+        check_flag("reset_input", self.reset_input)
         check_fraction("dropout", self.dropout)
         check_fraction("recurrent_dropout", self.recurrent_dropout)
         check_one_of("implementation", self.implementation, IMPLEMENTATIONS)
         if self.batch_size is not None:
             check_integer("batch_size", self.batch_size)
         elif self.stateful:
-            fix = "Each row of the batch keeps a state of its own, so their number must be fixed."
+            fix = "Each row of the batch keeps its own state, so their number must be fixed."
             raise bad_argument("batch_size", None, "given where stateful=True", fix)
         if self.stateful and self.bidirectional:
             fix = "The backward direction starts at the end of a sequence: it cannot be continued."
             raise bad_argument("bidirectional", True, "False where stateful=True", fix)
+        if self.reset_input and not self.stateful:
+            fix = "Only a state that is kept from batch to batch can be cleared."
+            raise bad_argument("reset_input", True, "False where stateful=False", fix)
 
-    def input(self, *shape: int | None, name: str = "inputs") -> keras.KerasTensor:
-        """An input `(batch, *shape)` with the batch size of the plan."""
+    def input(self, *shape: int | None, name: str = "sequence") -> keras.KerasTensor:
+        """Return an input `(batch, *shape)` with the batch size of the plan."""
         return keras.Input(batch_shape=(self.batch_size, *shape), name=name)
 
     def model(
         self, x: keras.KerasTensor, read: Callable[..., keras.KerasTensor], name: str
     ) -> keras.Model:
-        """The model from `x` to `read(reset)`, where `reset` are flags if the stack is stateful."""
-        if not self.stateful:
+        """Build the model from `x` to `read(reset)`.
+
+        Args:
+            x: input of the model.
+            read: function of the reset flags, or of None without a reset input, that returns the
+                output.
+            name: name of the model.
+        """
+        if not self.reset_input:
             return keras.Model(x, read(None), name=name)
         reset = keras.Input(
             batch_shape=(self.batch_size, None), name="reset", dtype="bool", optional=True
         )
-        return keras.Model({"inputs": x, "reset": reset}, read(reset), name=name)
+        return keras.Model({"sequence": x, "reset": reset}, read(reset), name=name)
 
     def __call__(
         self,
@@ -121,12 +137,12 @@ class Stack:
         return_sequences: bool,
         reset: keras.KerasTensor | None = None,
     ) -> keras.KerasTensor:
-        """Runs `(batch, timesteps, features)` through the stack.
+        """Run `(batch, timesteps, features)` through the stack.
 
         Args:
             x: the sequences.
-            return_sequences: give every timestep of the last layer, or its last output alone.
-            reset: flags for every layer; of a stateful stack alone.
+            return_sequences: return every timestep of the last layer, or only its last output.
+            reset: flags for every layer of a stateful stack, default None.
 
         Returns:
             `(batch, timesteps, units)` with `return_sequences`, else `(batch, units)`: the last
@@ -141,7 +157,7 @@ class Stack:
     def layers(
         self, name: str = "recurrent", *, return_sequences: bool, **options: Any
     ) -> list[keras.layers.RNN]:
-        """The layers of the stack, the lowest first, named `recurrent_1` and so on."""
+        """Return the layers of the stack, the lowest first, named `recurrent_1` and so on."""
         depth = len(self.cells)
         return [
             recurrent_layer(
@@ -159,18 +175,19 @@ class Stack:
         ]
 
     def mirrored(self) -> "Stack":
-        """The same plan with its layers in the opposite order, as a decoder has them."""
+        """Return the plan with its layers in the opposite order, as a decoder has them."""
         return replace(self, cells=self.cells[::-1], units=self.units[::-1])
 
 
 def recurrent_stack(
     x: keras.KerasTensor, *, return_sequences: bool = True, **options: Unpack[StackOptions]
 ) -> keras.KerasTensor:
-    """Recurrent layers on top of `x`, as every builder piles them up.
+    """Put recurrent layers on top of `x`, stacked as in every builder.
 
     Args:
         x: `(batch, timesteps, features)`.
-        return_sequences: give every timestep of the last layer, or its last output alone.
+        return_sequences: return every timestep of the last layer, or only its last output.
+            Default: every timestep.
         **options: the stack keywords, see `StackOptions`.
 
     Returns:
@@ -192,28 +209,28 @@ def run_from(
     x: keras.KerasTensor,
     states: Sequence[States] | None = None,
 ) -> tuple[keras.KerasTensor, list[States]]:
-    """Runs sequences through layers of a stack that return their states, from given ones.
+    """Run sequences through layers of a stack that return their states.
 
     Args:
         layers: the lowest first.
         x: `(batch, timesteps, features)`.
-        states: initial ones of each layer; None: those of new sequences.
+        states: initial states of each layer. Default: those of new sequences.
 
     Returns:
-        What the last layer gives, and the states of each layer at the end.
+        The output of the last layer, and the final states of each layer.
     """
-    ends = []
+    final_states = []
     for level, layer in enumerate(layers):
-        x, *end = layer(x, initial_state=None if states is None else states[level])
-        ends.append(end)
-    return x, ends
+        x, *final = layer(x, initial_state=None if states is None else states[level])
+        final_states.append(final)
+    return x, final_states
 
 
 def one_way(builder: str, stack: StackOptions) -> None:
-    """Refuses what a builder cannot be that goes on from the last state of its stack.
+    """Refuse stateful and bidirectional stacks for a builder that starts from the last state.
 
     Raises:
-        ArgumentError: the stack is to be stateful or bidirectional.
+        ArgumentError: the stack is stateful or bidirectional.
     """
     fixes = {
         "stateful": "A forecast reads its own window from its start. Use next_step for a model "
@@ -234,21 +251,20 @@ def _both_ways(layer: keras.layers.RNN, *, name: str) -> Bidirectional:
 
 
 def _layers(cell: Any, units: Any) -> tuple[tuple[Cell, ...], tuple[int, ...]]:
-    """One cell and one number of units for each layer."""
+    """Return one cell and one number of units for each layer."""
     cells = tuple(cell) if isinstance(cell, (list, tuple)) else (cell,)
-    own = [one for one in cells if not isinstance(one, str)]
     if not cells:
         raise bad_argument("cell", cell, "a cell, or a list of one cell or more")
-    if own and units is not None:
-        fix = "A Keras cell brings its own units; leave units away, or give names of cells."
-        raise bad_argument("units", units, "left away where cell is a Keras cell", fix)
+    if units is not None and not all(isinstance(entry, str) for entry in cells):
+        fix = "A Keras cell has its own units. Omit units, or name the cells instead."
+        raise bad_argument("units", units, "omitted where cell is a Keras cell", fix)
     widths = _widths(DEFAULT_UNITS if units is None else units)
     if len(cells) == 1:
         cells *= len(widths)
     elif len(widths) == 1:
         widths *= len(cells)
     if len(cells) != len(widths):
-        fix = f"{len(cells)} cells are given."
+        fix = f"There are {len(cells)} cells."
         raise bad_argument("units", units, "one number for each cell", fix)
     return cells, widths
 
@@ -258,4 +274,4 @@ def _widths(units: Any) -> tuple[int, ...]:
         return (check_integer("units", units),)
     if not units:
         raise bad_argument("units", units, "an integer, or a tuple of one integer or more")
-    return tuple(check_integer("units", one, fix=f"Got it in {units!r}.") for one in units)
+    return tuple(check_integer("units", width, fix=f"Got it in {units!r}.") for width in units)

@@ -1,45 +1,84 @@
-"""What forecasting networks read beside the target, and the forecast that they start from."""
+"""The windows that forecasting networks read: their sizes, their columns and how they move on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import keras
 import numpy as np
 from keras import ops
 
+from seqkeras._arrays import Array
 from seqkeras._checks import bad_argument, check_integer, check_one_of
 from seqkeras.layers import NORMALIZATIONS, center_and_scale
+from seqkeras.models._stack import Stack, StackOptions
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """The sizes of a forecasting network, checked; the arguments of its builder say what each is.
+class NetworkOptions(StackOptions, total=False):
+    """The keywords that every forecasting network takes besides its sizes and its name.
 
-    Raises:
-        ArgumentError: one of them cannot work.
+    They are those of its recurrent layers, see `StackOptions`, and these:
+
+    Attributes:
+        normalization: how the target of a window is read: relative to its newest value
+            (`"last"`, the default), to its mean absolute value (`"mean_scale"`), to its mean and
+            deviation (`"revin"`), or unchanged (`"none"`). The forecast is transformed back.
+        future: number of covariates known of each step of the horizon, default 0.
+        static: number of numbers known about a series, default 0.
+        categories: size of the vocabulary of each category of a series, in which slot 0 is for
+            unknown categories; default none.
+        outputs: numbers for each step, such as quantiles or parameters, default 1. The naive
+            forecast is added to each.
     """
 
-    features: int
+    normalization: str
+    future: int
+    static: int
+    categories: Sequence[int]
+    outputs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSizes:
+    """The sizes of what a forecasting network reads and returns.
+
+    Attributes:
+        lookback: timesteps of the window.
+        horizon: timesteps to forecast.
+        features: columns of `"inputs"`, default 1; the first is the target.
+        past: how many of them are covariates that are unknown over the horizon, default 0.
+        future: covariates of each step of the horizon, default 0.
+        static: numbers known about a series, default 0.
+        categories: size of the vocabulary of each category of a series, default none.
+        season_length: timesteps of one season, at most `lookback`, default 1.
+        outputs: numbers for each step of the horizon, default 1.
+        targets: 1, the default, or as many as `features`.
+
+    Raises:
+        ArgumentError: a size cannot work.
+    """
+
     lookback: int
     horizon: int
-    season_length: int = 1
+    features: int = 1
+    past: int = 0
     future: int = 0
     static: int = 0
     categories: Sequence[int] = ()
+    season_length: int = 1
     outputs: int = 1
     targets: int = 1
 
     def __post_init__(self) -> None:
         for name in ("features", "lookback", "horizon", "season_length", "outputs", "targets"):
             self._set(name, check_integer(name, getattr(self, name)))
-        for name in ("future", "static"):
+        for name in ("past", "future", "static"):
             self._set(name, check_integer(name, getattr(self, name), minimum=0))
         if not isinstance(self.categories, (tuple, list)):
             expected = "a tuple with the size of each vocabulary"
             raise bad_argument("categories", self.categories, expected)
-        fix = f"Got it in {self.categories!r}. Slot 0 of each is for what was never seen."
-        sizes = (check_integer("categories", one, fix=fix) for one in self.categories)
+        fix = f"Got it in {self.categories!r}. Slot 0 of each vocabulary is for unknown categories."
+        sizes = (check_integer("categories", size, fix=fix) for size in self.categories)
         self._set("categories", tuple(sizes))
         if self.season_length > self.lookback:
             fix = f"The seasonal naive forecast is read from the lookback of {self.lookback}."
@@ -53,34 +92,167 @@ class Sizes:
             fix = f"There are {self.features} features."
             raise bad_argument("targets", self.targets, "1, or as many as features", fix)
         if self.future or self.static or self.categories:
-            fix = "Several targets are forecast from their own past alone."
-            raise bad_argument("targets", self.targets, "1 beside what else is known", fix)
+            fix = "Several targets are forecast only from their own past."
+            expected = "1 with future, static or categories"
+            raise bad_argument("targets", self.targets, expected, fix)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+
+    @property
+    def builder_options(self) -> dict[str, Any]:
+        """Return the keywords that a builder needs besides the lookback and the horizon."""
+        sizes = {"future": self.future, "static": self.static, "categories": self.categories}
+        options: dict[str, Any] = {name: size for name, size in sizes.items() if size}
+        if self.outputs > 1:
+            options["outputs"] = self.outputs
+        return options
+
+    @property
+    def step_shape(self) -> tuple[int, ...]:
+        """Return the shape of the output for one step of the horizon."""
+        return () if self.outputs == 1 else (self.outputs,)
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each input by its name, without the batch; empty inputs are omitted.
+
+        Example:
+            >>> NetworkSizes(lookback=36, horizon=12, features=3, future=2).input_shapes
+            {'inputs': (36, 3), 'future': (12, 2)}
+        """
+        shapes = {
+            "inputs": (self.lookback, self.features),
+            "future": (self.horizon, self.future),
+            "static": (self.static,),
+            "categories": (len(self.categories),),
+        }
+        return {name: shape for name, shape in shapes.items() if shape[-1]}
+
+
+@dataclass(frozen=True)
+class WindowColumns:
+    """The columns of a window, the last axis of `"inputs"`.
+
+    In this order: the target; with `masked` a flag, 1 where the target was observed and 0 where
+    another value replaces a missing one; covariates that are known only up to the newest row;
+    and covariates that are known over the horizon as well. The last ones are also the columns of
+    `"future"`.
+
+    Attributes:
+        masked: whether there is a flag.
+        past_width: number of columns of the past covariates.
+        future_width: number of columns of the future covariates.
+    """
+
+    masked: bool = False
+    past_width: int = 0
+    future_width: int = 0
+
+    #: The column of the target.
+    TARGET: ClassVar[int] = 0
+    #: The column of the flag, with `masked`.
+    FLAG: ClassVar[int] = 1
+
+    @classmethod
+    def fed_back(cls, features: int, future_width: int) -> "WindowColumns":
+        """Return the columns of a network that reads its own outputs.
+
+        Args:
+            features: columns of `"inputs"`.
+            future_width: columns of `"future"`.
+
+        Raises:
+            ArgumentError: there are past covariates, which nobody knows of the forecast steps.
+        """
+        between = features - 1 - future_width
+        if between not in (0, 1):
+            actual = f"one that reads {features} features, {future_width} of them in 'future'"
+            expected = "one that reads the target, at most one flag, and the features of 'future'"
+            fix = "Other features would have to be known when an output is fed back."
+            raise bad_argument("network", actual, expected, fix)
+        return cls(masked=between == 1, future_width=future_width)
+
+    @property
+    def target(self) -> slice:
+        """Return the columns of the target and its flag."""
+        return slice(0, self._first_covariate)
+
+    @property
+    def past(self) -> slice:
+        """Return the columns of the past covariates."""
+        return slice(self._first_covariate, self._first_covariate + self.past_width)
+
+    @property
+    def future(self) -> slice:
+        """Return the columns of the future covariates."""
+        return slice(self.past.stop, self.past.stop + self.future_width)
+
+    @property
+    def covariates(self) -> slice:
+        """Return the columns of all covariates."""
+        return slice(self.past.start, self.future.stop)
+
+    @property
+    def count(self) -> int:
+        """Return the number of all columns."""
+        return self.future.stop
+
+    @property
+    def _first_covariate(self) -> int:
+        return 2 if self.masked else 1
+
+    def advance(self, windows: Any, outputs: Any, ahead: Any, xp: Any) -> Any:
+        """Return windows with a newest row for each output, and as many oldest rows removed.
+
+        The flag of an output is 1: the network takes it for an observed value.
+
+        Args:
+            windows: `(batch, lookback, features)`, without past covariates.
+            outputs: `(batch, steps)`, of the dtype of `windows`.
+            ahead: `(batch, steps, future)`, the future covariates of these steps, or None.
+            xp: the namespace of the arrays, `numpy` or `keras.ops`.
+        """
+        target = xp.expand_dims(outputs, -1)
+        columns = [target]
+        if self.masked:
+            columns.append(xp.ones_like(target))
+        if ahead is not None:
+            columns.append(ahead)
+        rows = xp.concatenate(columns, axis=-1)
+        return xp.concatenate([windows, rows], axis=1)[:, -windows.shape[1] :]
+
+
+def steps_ahead(first: int, steps: int, horizon: int) -> Array:
+    """Return the places in the horizon of `steps` steps from `first` on.
+
+    Places after the horizon, whose outputs are cut off, repeat the last one.
+    """
+    return np.minimum(np.arange(first, first + steps), horizon - 1)
 
 
 class Window:
     """A window as the tensors that a forecasting network is made of.
 
     Attributes:
-        relative: `(batch, lookback)`: the target, normalised. Of several targets `(batch,
+        sizes: of the network.
+        relative: `(batch, lookback)`: the normalized target; with several targets `(batch,
             lookback, targets)`.
-        past: `(batch, lookback, features)`: the target, normalised, and the other features.
-        ahead: `(batch, horizon, future + features)`: what is known of each step, and the row of
-            `past` that its naive forecast is of; None where nothing is known of the horizon.
+        past: `(batch, lookback, features)`: the normalized target and the other features.
+        ahead: `(batch, horizon, future + features)`: the future covariates of each step and the
+            row of `past` that its naive forecast repeats; None without future covariates.
         about: `(batch, width)`: the static numbers and the embedded categories, or None.
     """
 
     def __init__(
-        self, sizes: Sizes, normalization: str = "last", batch_size: int | None = None
+        self, sizes: NetworkSizes, normalization: str = "last", batch_size: int | None = None
     ) -> None:
         check_one_of("normalization", normalization, NORMALIZATIONS)
-        self._sizes = sizes
+        self.sizes = sizes
         self._inputs = _inputs(sizes, batch_size)
         self.about = _about(self._inputs, sizes.categories)
         x = self._inputs["inputs"]
-        self._target = x[:, :, 0] if sizes.targets == 1 else x
+        self._target = x[:, :, WindowColumns.TARGET] if sizes.targets == 1 else x
         center, self._scale = center_and_scale(self._target, normalization)
         relative = self._target if center is None else self._target - center
         self.relative = relative if self._scale is None else relative / self._scale
@@ -94,73 +266,105 @@ class Window:
             )
 
     def _season_before(self, rows: keras.KerasTensor) -> keras.KerasTensor:
-        """Of each step of the horizon the newest row of the same place in the season."""
-        sizes = self._sizes
+        """Return for each step of the horizon the newest row at its place in the season."""
+        sizes = self.sizes
         first = sizes.lookback - sizes.season_length
         before = [first + step % sizes.season_length for step in range(sizes.horizon)]
         return ops.take(rows, before, axis=1)
 
-    def beside_about(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-        """A sequence `(batch, steps, width)`, and at each step what is known of the series."""
+    def with_about(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        """Append to each step of a sequence `(batch, steps, width)` the columns of `about`."""
         if self.about is None:
             return x
         repeated = keras.layers.RepeatVector(x.shape[1], name=name)(self.about)
         return ops.concatenate([x, repeated], axis=-1)
 
     def head(self, x: keras.KerasTensor, name: str, *, use_bias: bool = True) -> keras.KerasTensor:
-        """A correction of the whole horizon from `(batch, width)`; of zeros, until it is trained.
+        """Return a correction of the whole horizon from `(batch, width)`.
 
-        From zeros, so that training starts at the naive forecast and not at random.
+        Its kernel starts at zero, so training starts at the naive forecast, not at random.
         """
-        steps, outputs = self._sizes.horizon, self._sizes.outputs
-        units = steps * outputs
-        dense = keras.layers.Dense(units, use_bias=use_bias, kernel_initializer="zeros", name=name)
-        answer = dense(x)
-        return answer if outputs == 1 else keras.layers.Reshape((steps, outputs))(answer)
+        steps = self.sizes.horizon
+        outputs = self.sizes.outputs
+        dense = keras.layers.Dense(
+            steps * outputs, use_bias=use_bias, kernel_initializer="zeros", name=name
+        )
+        correction = dense(x)
+        if outputs == 1:
+            return correction
+        return keras.layers.Reshape((steps, outputs))(correction)
 
     def head_of_steps(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-        """The same, where each step is read from its own `(batch, horizon, width)`."""
-        outputs = self._sizes.outputs
-        answer = keras.layers.Dense(outputs, kernel_initializer="zeros", name=name)(x)
-        return answer if outputs > 1 else answer[:, :, 0]
+        """Return a correction like that of `head`, each step from its `(batch, horizon, width)`."""
+        outputs = self.sizes.outputs
+        correction = keras.layers.Dense(outputs, kernel_initializer="zeros", name=name)(x)
+        return correction if outputs > 1 else correction[:, :, 0]
 
     def model(self, correction: keras.KerasTensor, name: str) -> keras.Model:
-        """From the inputs to the seasonal naive forecast and a correction, in units of `past`."""
-        naive, scale = self._season_before(self._target), self._scale
-        if self._sizes.outputs > 1:
+        """Build the model whose output is the seasonal naive forecast plus a correction.
+
+        Args:
+            correction: of the whole horizon, in units of `past`.
+            name: of the model.
+        """
+        naive = self._season_before(self._target)
+        scale = self._scale
+        if self.sizes.outputs > 1:
             naive = ops.expand_dims(naive, -1)
             scale = None if scale is None else ops.expand_dims(scale, -1)
         forecast = naive + (correction if scale is None else correction * scale)
-        only = len(self._inputs) == 1
-        return keras.Model(self._inputs["inputs"] if only else self._inputs, forecast, name=name)
+        only_window = len(self._inputs) == 1
+        inputs = self._inputs["inputs"] if only_window else self._inputs
+        return keras.Model(inputs, forecast, name=name)
 
 
-def _inputs(sizes: Sizes, batch_size: int | None) -> dict[str, keras.KerasTensor]:
-    """The inputs by name, those alone that there are."""
-    shapes = {
-        "inputs": (sizes.lookback, sizes.features),
-        "future": (sizes.horizon, sizes.future),
-        "static": (sizes.static,),
-        "categories": (len(sizes.categories),),
-    }
+def plan_network(options: NetworkOptions, **sizes: Any) -> tuple[Window, Stack]:
+    """Check the keywords of a forecasting network, and return its window and its stack.
+
+    Args:
+        options: the keywords.
+        **sizes: those of `NetworkSizes` that are not among the keywords.
+
+    Raises:
+        ArgumentError: a keyword is unknown, or a value cannot work.
+    """
+    rest: dict[str, Any] = dict(options)
+    normalization = rest.pop("normalization", "last")
+    for name in ("future", "static", "categories", "outputs"):
+        if name in rest:
+            sizes[name] = rest.pop(name)
+    stack = Stack.parse(**cast(StackOptions, rest))
+    return Window(NetworkSizes(**sizes), normalization, stack.batch_size), stack
+
+
+def check_stateless(builder: str, options: NetworkOptions) -> None:
+    """Raise if a forecasting network would be stateful.
+
+    Raises:
+        ArgumentError: `stateful` is set.
+    """
+    if options.get("stateful"):
+        fix = "Use next_step for a model that continues from batch to batch."
+        raise bad_argument("stateful", True, f"False for {builder}", fix)
+
+
+def _inputs(sizes: NetworkSizes, batch_size: int | None) -> dict[str, keras.KerasTensor]:
     return {
         name: keras.Input(
             batch_shape=(batch_size, *shape),
             dtype="int32" if name == "categories" else None,
             name=name,
         )
-        for name, shape in shapes.items()
-        if shape[-1]
+        for name, shape in sizes.input_shapes.items()
     }
 
 
 def _about(
     inputs: dict[str, keras.KerasTensor], categories: Sequence[int]
 ) -> keras.KerasTensor | None:
-    """What is known of a series: its numbers, and its categories as vectors."""
     parts = [inputs["static"]] if "static" in inputs else []
     for column, size in enumerate(categories):
-        # From zeros: all begin as slot 0, which stays there, and so stands for the unknown.
+        # From zeros: all start as slot 0 does, which is never trained and represents the unknown.
         embedding = keras.layers.Embedding(
             size, min(50, (size + 1) // 2), "zeros", name=f"category_{column + 1}"
         )
@@ -171,7 +375,13 @@ def _about(
 def learned_vectors(
     rows: keras.KerasTensor, count: int, units: int, name: str
 ) -> keras.KerasTensor:
-    """A learned vector for each of `count` places, the same for each of the rows `(rows, any)`.
+    """Return `count` learned vectors, repeated for each of the rows.
+
+    Args:
+        rows: `(rows, any)`; only their number is read.
+        count: number of vectors.
+        units: width of a vector.
+        name: of the embedding layer.
 
     Returns:
         `(rows, count, units)`.

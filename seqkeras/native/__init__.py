@@ -1,7 +1,7 @@
-"""Compiled kernels for LSTM, GRU and SimpleRNN on a CPU, where they were built; NumPy arrays alone.
+"""The native library: LSTM, GRU and SimpleRNN in C++ for a CPU, on NumPy arrays, if it was built.
 
-Layers for the backends of Keras are made on top of these; the C interface below them is in
-`src/seqkeras_native.h`.
+The fused kernel of `seqkeras.kernels` is built on it, and so are the programs of
+`seqkeras.runtime`. Its C interface is `src/seqkeras_native.h`.
 """
 
 from seqkeras.native._interface import ABI_VERSION as ABI_VERSION

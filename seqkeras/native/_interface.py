@@ -4,10 +4,10 @@ import ctypes
 from collections.abc import Mapping
 from typing import Any
 
-#: What `sqk_abi_version` of a library must say.
+#: The value that `sqk_abi_version` of a library must return.
 ABI_VERSION = 3
 
-#: Names of the C interface, in its order; see `src/seqkeras_native.h`.
+#: Names of the C interface, in the order of its numbers; see `src/seqkeras_native.h`.
 CELLS = ("lstm", "gru", "gru_reset_after", "simple_rnn")
 ACTIVATIONS = ("tanh", "relu", "linear", "sigmoid", "hard_sigmoid")
 MASKED_OUTPUTS = ("hold_output", "hold_state", "zero")
@@ -16,7 +16,7 @@ GATES = {"lstm": 4, "gru": 3, "gru_reset_after": 3, "simple_rnn": 1}
 UNSUPPORTED = 2
 
 _GATE_ACTIVATIONS = ("sigmoid", "hard_sigmoid")
-#: Of each cell, the activations that the kernels have, and those of its gates.
+#: The activations that each cell supports, and those of its gates.
 KNOWN = {
     "lstm": (("tanh",), _GATE_ACTIVATIONS),
     "gru": (("tanh",), _GATE_ACTIVATIONS),
@@ -24,12 +24,14 @@ KNOWN = {
     "simple_rnn": (("tanh", "relu", "linear"), ("sigmoid",)),
 }
 
-_array, _float = ctypes.c_void_p, ctypes.c_float
-_int32, _int64 = ctypes.c_int32, ctypes.c_int64
+_array = ctypes.c_void_p
+_float = ctypes.c_float
+_int32 = ctypes.c_int32
+_int64 = ctypes.c_int64
 
 
 class _Struct(ctypes.Structure):
-    """A struct of the C interface, that begins with its own size."""
+    """A struct of the C interface, which begins with its own size."""
 
     def __init__(self, **values: Any) -> None:
         super().__init__(struct_size=ctypes.sizeof(self), **values)
@@ -82,7 +84,7 @@ class GradientsStruct(_Struct):
     )
 
 
-#: Functions of the C interface: what they return and take.
+#: Functions of the C interface: the types of their result and of their arguments.
 SIGNATURES: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
     "sqk_abi_version": (_int64, ()),
     "sqk_last_error": (ctypes.c_char_p, ()),
@@ -108,12 +110,15 @@ SIGNATURES: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
 def not_among_kernels(
     cell: str, activation: str | None, recurrent_activation: str | None
 ) -> str | None:
-    """Which function of a cell the kernels do not have, in words, or None; None is one unknown."""
-    given = (activation, recurrent_activation)
-    for name, one, known in zip(
-        ("activation", "recurrent_activation"), given, KNOWN[cell], strict=True
-    ):
-        if one not in known:
-            shown = f"{name} is a function of its own," if one is None else f"{name}={one!r} is"
-            return f"{shown} not among those of the kernels: {', '.join(known)}"
+    """Return why the native library does not support a cell's activations, or None if it does.
+
+    Args:
+        cell: a name of `CELLS`.
+        activation, recurrent_activation: Keras' names of the functions; None for custom functions.
+    """
+    activations = (("activation", activation), ("recurrent_activation", recurrent_activation))
+    for (name, value), supported in zip(activations, KNOWN[cell], strict=True):
+        if value not in supported:
+            actual = f"a custom {name}" if value is None else f"{name}={value!r}"
+            return f"{actual} is not supported; supported: {', '.join(supported)}"
     return None

@@ -1,7 +1,7 @@
-"""The compiled library, where it is there: loaded and checked.
+"""Loading and checking the native library.
 
-Nothing is compiled here, and nothing is raised because a library is missing: `load` returns None
-then, and `why_not` says why.
+Nothing is compiled here. A missing library is not an error: `load` then returns None, and `why_not`
+returns the reason.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ from seqkeras.native._interface import (
 
 
 class Library:
-    """The compiled library: its C functions, and what it says of itself."""
+    """The native library, with its C functions."""
 
     def __init__(self, module: ModuleType, functions: ctypes.CDLL) -> None:
         self.module = module
@@ -32,25 +32,25 @@ class Library:
 
     @property
     def isa(self) -> str:
-        """The instruction set whose kernels run: `avx512`, `avx2`, `sse2`, `neon`, `generic`."""
+        """Return the instruction set in use: `avx512`, `avx2`, `sse2`, `neon` or `generic`."""
         return str(self.functions.sqk_isa_name().decode())
 
     def set_isa(self, name: str) -> None:
-        """Takes the kernels for another instruction set. For tests; not while others compute."""
+        """Use another instruction set. For tests; no other thread may be computing meanwhile."""
         self.check(self.functions.sqk_set_isa(name.encode()))
 
     @property
     def threads(self) -> int:
-        """Threads that work on one call, the calling one included."""
+        """Return the number of threads that work on one call, the calling one included."""
         return int(self.functions.sqk_threads())
 
     def set_threads(self, threads: int) -> None:
-        """Sets `threads`, which begins as SEQKERAS_THREADS or the number of cores."""
+        """Set `threads`, which is SEQKERAS_THREADS at first, or else the number of cores."""
         self.check(self.functions.sqk_set_threads(check_integer("threads", threads)))
 
     @functools.cached_property
     def bfloat16(self) -> bool:
-        """Whether this processor has kernels whose products are in bfloat16."""
+        """Return whether this processor can compute products in bfloat16."""
         struct = LayerStruct(
             recurrent_activation=ACTIVATIONS.index("sigmoid"),
             precision=PRECISIONS.index("bfloat16"),
@@ -59,58 +59,61 @@ class Library:
         return int(self.functions.sqk_workspace_floats(ctypes.byref(struct))) >= 0
 
     def calls(self) -> tuple[int, int]:
-        """How many calls of forward and of backward have run since the library was loaded."""
+        """Return the numbers of forward and backward calls since the library was loaded."""
         forward, backward = (int(self.functions.sqk_calls(which)) for which in (0, 1))
         return forward, backward
 
     def address(self, name: str) -> int:
-        """The address of a C function, for code in another language."""
+        """Return the address of a C function, for code in another language."""
         return int(ctypes.cast(getattr(self.functions, name), ctypes.c_void_p).value or 0)
 
     def check(self, code: int) -> None:
-        """Raises what an error code of the C interface stands for.
+        """Raise the exception for an error code of the C interface; 0 is no error.
 
         Raises:
-            ArgumentError: a size or a pointer cannot be right.
-            NotImplementedError: the library has no kernel for this.
+            ArgumentError: a size or a pointer is invalid.
+            NotImplementedError: the library does not support the layer.
             MemoryError: there is not enough memory.
         """
         if not code:
             return
         message = self.functions.sqk_last_error().decode()
         kinds = {UNSUPPORTED: NotImplementedError, 3: MemoryError}
-        raise kinds.get(code, ArgumentError)(f"The native library refuses this: {message}.")
+        kind = kinds.get(code, ArgumentError)
+        raise kind(f"The native library rejected the call: {message}.")
 
 
 @functools.cache
 def _look() -> tuple[Library | None, str | None]:
-    """The library and why it is not there, one of them None."""
+    """Return the library and None, or None and the reason."""
     name = f"{__package__}._core"
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         return None, (
-            "the native library is not built: install seqkeras from a wheel, or where there is a "
-            "C++ compiler with pip install ."
+            "the native library is not built: install seqkeras from a wheel, or from source with "
+            "pip install . on a machine with a C++ compiler"
         )
     try:
         module = importlib.import_module(name)
         functions = ctypes.CDLL(spec.origin)
         for function, (result, arguments) in SIGNATURES.items():
             entry = getattr(functions, function)
-            entry.restype, entry.argtypes = result, arguments
+            entry.restype = result
+            entry.argtypes = arguments
     except (ImportError, OSError, AttributeError) as error:
         return None, f"the native library {spec.origin} does not load on this machine: {error}"
     version = functions.sqk_abi_version()
     if version != ABI_VERSION:
         return None, (
-            f"the native library {spec.origin} is of another version of seqkeras: it has the "
-            f"interface {version}, this needs {ABI_VERSION}. Build it again with pip install ."
+            f"the native library {spec.origin} belongs to another version of seqkeras: it has the "
+            f"interface {version}, and this version needs {ABI_VERSION}. Rebuild it with pip "
+            "install ."
         )
     return Library(module, functions), None
 
 
 def load() -> Library | None:
-    """The library, or None where there is none that works here; `why_not` then has the reason.
+    """Return the library, or None if it is not available; `why_not` then returns the reason.
 
     >>> from seqkeras import native
     >>> (native.load() is None) == (native.why_not() is not None)
@@ -120,12 +123,17 @@ def load() -> Library | None:
 
 
 def why_not() -> str | None:
-    """Why there is no native library on this machine, or None where there is one."""
+    """Return why the native library is not available on this machine, or None if it is."""
     return _look()[1]
 
 
 def library() -> Library:
+    """Return the library.
+
+    Raises:
+        NotImplementedError: the library is not available.
+    """
     library, reason = _look()
     if library is None:
-        raise NotImplementedError(f"There are no native kernels: {reason}.")
+        raise NotImplementedError(f"Native kernels are not available: {reason}.")
     return library

@@ -1,7 +1,6 @@
-"""Whole sequences on the compiled kernels, forward and backward, as functions on NumPy arrays."""
+"""Whole sequences on NumPy arrays, forward and backward."""
 
 import ctypes
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -19,27 +18,27 @@ from seqkeras.native._interface import (
     LayerStruct,
     OutputsStruct,
 )
-from seqkeras.native._library import library
+from seqkeras.native._library import Library, library
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A recurrent layer's kind and weights, checked once.
+    """The kind and weights of a recurrent layer, checked once.
 
     Args:
-        cell: `lstm`, `gru` (its gate r before the product with the state), `gru_reset_after`
-            (Keras' default) or `simple_rnn`.
-        kernel: `(features, gates * units)`, as Keras has it; float32, as all arrays here.
+        cell: `lstm`, `gru` (whose gate r acts before the product with the state),
+            `gru_reset_after` (Keras' default) or `simple_rnn`.
+        kernel: `(features, gates * units)`, as in Keras; float32, like all arrays here.
         recurrent_kernel: `(units, gates * units)`.
-        bias: `(gates * units,)`, for `gru_reset_after` `(2, gates * units)`; or None.
-        activation: `tanh`; for `simple_rnn` also `relu` and `linear`.
-        recurrent_activation: `sigmoid` or `hard_sigmoid`.
+        bias: `(gates * units,)`, or `(2, gates * units)` for `gru_reset_after`. None, the default,
+            for a layer without one.
+        activation: `tanh`, the default; for `simple_rnn` also `relu` and `linear`.
+        recurrent_activation: `sigmoid`, the default, or `hard_sigmoid`.
 
     Raises:
         ArgumentError: the shapes do not fit each other, or an array is not float32.
-        NotImplementedError: there are no kernels for such a cell, or none on this machine.
 
     >>> Layer("lstm", np.zeros((2, 12)), np.zeros((3, 12)))
     Traceback (most recent call last):
@@ -62,28 +61,27 @@ class Layer:
         width = GATES[self.cell] * units
         features = np.shape(self.kernel)[0] if np.ndim(self.kernel) else 0
         bias = (2, width) if self.cell == "gru_reset_after" else (width,)
-        set_ = functools.partial(object.__setattr__, self)
-        set_("kernel", _dense("kernel", self.kernel, (features, width)))
-        set_("recurrent_kernel", _dense("recurrent_kernel", self.recurrent_kernel, (units, width)))
-        set_("bias", _dense("bias", self.bias, bias))
+        shapes = {"kernel": (features, width), "recurrent_kernel": (units, width), "bias": bias}
+        for name, shape in shapes.items():
+            object.__setattr__(self, name, _dense(name, getattr(self, name), shape))
 
     @property
     def features(self) -> int:
-        """Features of an input."""
+        """Return the number of features of an input."""
         return int(self.kernel.shape[0])
 
     @property
     def units(self) -> int:
-        """Width of the state."""
+        """Return the width of the state."""
         return int(self.recurrent_kernel.shape[0])
 
     @property
     def has_c(self) -> bool:
-        """Whether there is a second state, the LSTM's."""
+        """Return whether there is a second state, which only an LSTM has."""
         return self.cell == "lstm"
 
     def struct(self, **values: Any) -> LayerStruct:
-        """The layer as the C interface takes it."""
+        """Build the struct of the C interface; `values` are further members of it."""
         return LayerStruct(
             cell=CELLS.index(self.cell),
             activation=ACTIVATIONS.index(self.activation),
@@ -99,7 +97,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Forward:
-    """What `forward` returns: outputs, states at the end, and what `backward` needs."""
+    """The result of `forward`: outputs, final states, and what `backward` needs."""
 
     y: Array
     last: Array
@@ -134,76 +132,116 @@ def forward(
     training: bool = False,
     threads: int = 0,
 ) -> Forward:
-    """Runs a layer over whole sequences.
+    """Run a layer over whole sequences.
 
     Args:
-        layer: its weights.
+        layer: the layer.
         x: `(batch, timesteps, features)`; its last axis must be dense, the others may have strides.
-        h0, c0: states at the start, `(batch, units)`; zeros where None.
-        mask: bool or uint8, `(batch, timesteps)`; where False the state stays as it was.
+        h0, c0: initial states, `(batch, units)`; None, the default, for zeros.
+        mask: bool or uint8, `(batch, timesteps)`; where False, the state stays as it was. None, the
+            default, masks nothing.
         recurrent_dropout: factors of the state, `(gates, batch, units)`: 0 or 1 / (1 - rate).
-        reset: bool or uint8, `(batch, timesteps)`; where True the state of the row is zeros before
-            it reads the timestep, and no gradient goes back from there.
-        zoneout_h, zoneout_c: the part of the old `h` and `c` that stays, for inference.
+        reset: bool or uint8, `(batch, timesteps)`; where True, the state of the row becomes zeros
+            before it reads the timestep, and no gradient flows back beyond it.
+        zoneout_h, zoneout_c: the part of the old `h` and `c` that stays in inference, 0.0 by
+            default.
         zoneout_h_mask, zoneout_c_mask: bool or uint8, `(batch, timesteps, units)`, for training;
-            where True the old value stays. The rates are not read then.
-        peephole: of an LSTM, `(3, units)`: factors of `c` in the sums of the gates i, f and o.
-        norm: of an LSTM with layer normalization, `(10, units)`: scales of the gates' input
+            where True, the old value stays. The rates are then ignored.
+        peephole: `(3, units)`, only for an LSTM: factors of `c` in the sums of the gates i, f, o.
+        norm: `(10, units)`, for an LSTM with layer normalization: scales of the gates' input
             product and of their recurrent product, scale of `c`, shift of `c`.
-        norm_epsilon: added to each variance.
-        precision: of the products, `float32` or `bfloat16`.
-        masked_output: `hold_output`, `hold_state` or `zero`; see `src/seqkeras_native.h`.
-        go_backwards: from the last timestep to the first; outputs are in that order.
-        training: keeps what `backward` needs.
-        threads: parts that the batch is split into; 0 is `Library.threads`.
+        norm_epsilon: added to each variance, 0.001 by default.
+        precision: of the products, `float32`, the default, or `bfloat16`.
+        masked_output: `hold_output`, the default, `hold_state` or `zero`; see
+            `src/seqkeras_native.h`.
+        go_backwards: read from the last timestep to the first; outputs are in that order. False by
+            default.
+        training: save what `backward` needs. False by default.
+        threads: number of parts that the batch is split into; 0, the default, for
+            `Library.threads`.
 
     Raises:
         ArgumentError: a shape or a dtype is not as above.
-        NotImplementedError: there are no kernels for this.
+        NotImplementedError: the library does not support the layer, or is not available.
     """
     native = library()
     check_one_of("masked_output", masked_output, MASKED_OUTPUTS)
     check_one_of("precision", precision, PRECISIONS)
     x = _rows("x", x, (None, None, layer.features))
-    batch, timesteps = x.shape[:2]
-    state, sequence = (batch, layer.units), (batch, timesteps, layer.units)
-    inputs = {
-        "h0": _dense("h0", h0, state),
-        "c0": _dense("c0", c0, state),
-        "recurrent_dropout": _dense(
-            "recurrent_dropout", recurrent_dropout, (GATES[layer.cell], *state)
-        ),
-        "zoneout_h_mask": _flags("zoneout_h_mask", zoneout_h_mask, sequence, dense=True),
-        "zoneout_c_mask": _flags("zoneout_c_mask", zoneout_c_mask, sequence, dense=True),
-        "peephole": _dense("peephole", peephole, (3, layer.units)),
-        "norm": _dense("norm", norm, (10, layer.units)),
+    arrays = {
+        "h0": h0,
+        "c0": c0,
+        "mask": mask,
+        "recurrent_dropout": recurrent_dropout,
+        "reset": reset,
+        "zoneout_h_mask": zoneout_h_mask,
+        "zoneout_c_mask": zoneout_c_mask,
+        "peephole": peephole,
+        "norm": norm,
     }
-    flags = {
-        "mask": _flags("mask", mask, (batch, timesteps)),
-        "reset": _flags("reset", reset, (batch, timesteps)),
-    }
+    inputs = _readable(layer, x, arrays)
+    strided = ("x", "mask", "reset")
     struct = layer.struct(
         masked_output=MASKED_OUTPUTS.index(masked_output),
         go_backwards=bool(go_backwards),
         threads=check_integer("threads", threads, minimum=0),
-        batch=batch,
-        timesteps=timesteps,
+        batch=x.shape[0],
+        timesteps=x.shape[1],
         zoneout_h=zoneout_h,
         zoneout_c=zoneout_c,
         norm_epsilon=norm_epsilon,
         precision=PRECISIONS.index(precision),
-        **_strided("x", x),
-        **_strided("mask", flags["mask"]),
-        **_strided("reset", flags["reset"]),
-        **{name: _pointer(array) for name, array in inputs.items()},
+        **{key: value for name in strided for key, value in _strided(name, inputs[name]).items()},
+        **{name: _pointer(array) for name, array in inputs.items() if name not in strided},
     )
-    y = np.empty(sequence, np.float32)
-    last, h_n = np.empty(state, np.float32), np.empty(state, np.float32)
+    return _run(native, layer, inputs, struct, training)
+
+
+def _readable(
+    layer: Layer, x: Array, arrays: Mapping[str, Array | None]
+) -> dict[str, Array | None]:
+    """Check the optional inputs of a layer; return all inputs in a form that C can read."""
+    steps = x.shape[:2]
+    state = (x.shape[0], layer.units)
+    shapes = {
+        "h0": state,
+        "c0": state,
+        "mask": steps,
+        "recurrent_dropout": (GATES[layer.cell], *state),
+        "reset": steps,
+        "zoneout_h_mask": (*steps, layer.units),
+        "zoneout_c_mask": (*steps, layer.units),
+        "peephole": (3, layer.units),
+        "norm": (10, layer.units),
+    }
+    inputs: dict[str, Array | None] = {"x": x}
+    for name, array in arrays.items():
+        if name in ("mask", "reset"):
+            inputs[name] = _flags(name, array, shapes[name])
+        elif name in ("zoneout_h_mask", "zoneout_c_mask"):
+            inputs[name] = _flags(name, array, shapes[name], dense=True)
+        else:
+            inputs[name] = _dense(name, array, shapes[name])
+    return inputs
+
+
+def _run(
+    native: Library,
+    layer: Layer,
+    inputs: Mapping[str, Array | None],
+    struct: LayerStruct,
+    training: bool,
+) -> Forward:
+    """Allocate the outputs of a layer, and compute them."""
+    state = (struct.batch, layer.units)
+    y = np.empty((struct.batch, struct.timesteps, layer.units), np.float32)
+    last = np.empty(state, np.float32)
+    h_n = np.empty(state, np.float32)
     c_n = np.empty(state, np.float32) if layer.has_c else None
     workspace = None
     if training:
         floats = native.functions.sqk_workspace_floats(ctypes.byref(struct))
-        # At least one float, for a null pointer means that nothing is saved.
+        # At least one float: a null pointer would mean that nothing is saved.
         workspace = np.empty(max(floats, 1), np.float32)
     outputs = OutputsStruct(
         **_strided("y", y),
@@ -214,8 +252,7 @@ def forward(
         workspace_floats=0 if workspace is None else workspace.size,
     )
     native.check(native.functions.sqk_forward(ctypes.byref(struct), ctypes.byref(outputs)))
-    kept = {"x": x, **flags, **inputs}
-    return Forward(y, last, h_n, c_n, workspace, layer, kept, struct, outputs)
+    return Forward(y, last, h_n, c_n, workspace, layer, inputs, struct, outputs)
 
 
 def backward(
@@ -226,56 +263,60 @@ def backward(
     dh_n: Array | None = None,
     dc_n: Array | None = None,
 ) -> dict[str, Array]:
-    """Gradients of a loss to all that `forward` read, from those to what `forward` returned.
+    """Compute the gradients of a loss to all that `forward` read.
 
     Args:
-        run: what `forward` returned, with `training=True`.
-        dy, dlast, dh_n, dc_n: gradients to `y`, `last`, `h_n` and `c_n`; zeros where None.
+        run: the result of `forward`, with `training=True`.
+        dy, dlast, dh_n, dc_n: gradients to `y`, `last`, `h_n` and `c_n`; None, the default, for
+            zeros.
 
     Returns:
-        Gradients to `x`, `kernel`, `recurrent_kernel`, `bias`, `h0`, for an LSTM `c0`, and to
-        `peephole` and `norm` where there are any.
+        Gradients to `x`, `kernel`, `recurrent_kernel`, `bias`, `h0`, for an LSTM also `c0`, and to
+        `peephole` and `norm` if the layer has them.
 
     Raises:
         ArgumentError: a shape or a dtype is wrong, or `run` was not for training.
     """
     native = library()
-    layer = run.layer
-    x = run.inputs["x"]
-    assert x is not None
-    state = (x.shape[0], layer.units)
     if run.workspace is None:
         raise bad_argument("run", "a forward without it", "a forward with training=True")
+    state = run.h_n.shape
     dy = None if dy is None else _rows("dy", dy, run.y.shape)
-    given = {
+    state_gradients = {
         name: _dense(name, array, state)
         for name, array in (("dlast", dlast), ("dh_n", dh_n), ("dc_n", dc_n))
     }
-    width = GATES[layer.cell] * layer.units
-    shapes = {
-        "x": x.shape,
-        "kernel": layer.kernel.shape,
-        "recurrent_kernel": layer.recurrent_kernel.shape,
-        "bias": (2, width) if layer.cell == "gru_reset_after" else (width,),
-        "h0": state,
-        **({"c0": state} if layer.has_c else {}),
-    }
-    for name in ("peephole", "norm"):
-        weight = run.inputs[name]
-        if weight is not None:
-            shapes[name] = weight.shape
-    found = {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
+    results = {name: np.empty(shape, np.float32) for name, shape in _gradient_shapes(run).items()}
     gradients = GradientsStruct(
         **_strided("dy", dy),
-        **_strided("dx", found["x"]),
-        **{name: _pointer(array) for name, array in given.items()},
-        **{f"d{name}": _pointer(array) for name, array in found.items() if name != "x"},
+        **_strided("dx", results["x"]),
+        **{name: _pointer(array) for name, array in state_gradients.items()},
+        **{f"d{name}": _pointer(array) for name, array in results.items() if name != "x"},
     )
     code = native.functions.sqk_backward(
         ctypes.byref(run.struct), ctypes.byref(run.outputs), ctypes.byref(gradients)
     )
     native.check(code)
-    return found
+    return results
+
+
+def _gradient_shapes(run: Forward) -> dict[str, tuple[int, ...]]:
+    layer = run.layer
+    width = GATES[layer.cell] * layer.units
+    shapes = {
+        "x": (*run.y.shape[:2], layer.features),
+        "kernel": layer.kernel.shape,
+        "recurrent_kernel": layer.recurrent_kernel.shape,
+        "bias": (2, width) if layer.cell == "gru_reset_after" else (width,),
+        "h0": run.h_n.shape,
+    }
+    if layer.has_c:
+        shapes["c0"] = run.h_n.shape
+    for name in ("peephole", "norm"):
+        weight = run.inputs[name]
+        if weight is not None:
+            shapes[name] = weight.shape
+    return shapes
 
 
 def _pointer(array: Array | None) -> int | None:
@@ -283,7 +324,7 @@ def _pointer(array: Array | None) -> int | None:
 
 
 def _strided(name: str, array: Array | None) -> dict[str, int | None]:
-    """Pointer and strides of a sequence, under the names that a struct has for them."""
+    """Return the pointer and the strides of a sequence, under the names of a struct's members."""
     if array is None:
         return {}
     return {
@@ -299,31 +340,31 @@ def _float32(name: str, array: Any, shape: tuple[int | None, ...]) -> Array:
     if array.dtype != np.float32:
         raise bad_argument(name, array.dtype, "float32")
     fits = array.ndim == len(shape) and all(
-        want is None or have == want for have, want in zip(array.shape, shape, strict=True)
+        expected in (actual, None) for actual, expected in zip(array.shape, shape, strict=True)
     )
     if not fits:
-        raise bad_argument(name, array.shape, f"of shape {shape}")
+        raise bad_argument(name, array.shape, f"an array of shape {shape}")
     return array
 
 
 def _dense(name: str, array: Any, shape: tuple[int | None, ...]) -> Any:
-    """The array, row-major, after a look at its dtype and shape; None stays None."""
+    """Check an array and make it row-major; None stays None."""
     return None if array is None else np.ascontiguousarray(_float32(name, array, shape))
 
 
 def _rows(name: str, array: Any, shape: tuple[int | None, ...]) -> Array:
-    """The array if its last axis is dense and its strides are whole elements, else a copy."""
+    """Check an array; copy it unless its last axis is dense and its strides are whole elements."""
     array = _float32(name, array, shape)
     whole = all(stride % array.itemsize == 0 for stride in array.strides)
     return array if whole and array.strides[-1] == array.itemsize else array.copy()
 
 
 def _flags(name: str, array: Any, shape: tuple[int, ...], dense: bool = False) -> Array | None:
-    """The array as bytes, row-major if it must be `dense`; None stays None."""
+    """Check flags and view them as bytes, row-major if `dense`; None stays None."""
     if array is None:
         return None
     if not isinstance(array, np.ndarray) or array.dtype not in (np.bool_, np.uint8):
         raise bad_argument(name, getattr(array, "dtype", type(array)), "a bool or uint8 array")
     if array.shape != shape:
-        raise bad_argument(name, array.shape, f"of shape {shape}")
+        raise bad_argument(name, array.shape, f"an array of shape {shape}")
     return (np.ascontiguousarray(array) if dense else array).view(np.uint8)

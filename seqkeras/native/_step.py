@@ -1,4 +1,4 @@
-"""Single timesteps from weights that were packed once, for services."""
+"""Single timesteps with weights that were packed once, for services."""
 
 import ctypes
 from collections.abc import Callable
@@ -9,19 +9,18 @@ from seqkeras.native._sequences import Layer
 
 
 class Step:
-    """One timestep of a layer, for any number of rows; `run` does it.
+    """One timestep of a layer, for any number of rows; call `run`.
 
     Args:
-        layer: cell and weights. The weights are copied: the arrays may change or go away.
+        layer: cell and weights. The weights are copied, so the arrays may change afterwards.
 
     Raises:
-        NotImplementedError: there are no kernels for such a cell, or none on this machine.
+        NotImplementedError: the library does not support the layer, or is not available.
 
     Attributes:
-        run: `run(x, h, h_out)`, for an LSTM `run(x, h, c, h_out, c_out)`. A call of C without
-            Python in between. Arrays are float32 and dense, `(rows, features)` and
-            `(rows, units)`; `h_out` may be `h` and `c_out` may be `c`. Any number of threads may
-            call it.
+        run: `run(x, h, h_out)`, for an LSTM `run(x, h, c, h_out, c_out)`. A direct call of C.
+            Arrays are float32 and dense, `(rows, features)` and `(rows, units)`; `h_out` may be
+            `h`, and `c_out` may be `c`. Any number of threads may call it.
     """
 
     __slots__ = ("features", "has_c", "run", "units")
@@ -31,5 +30,7 @@ class Step:
     def __init__(self, layer: Layer) -> None:
         module = library().module
         struct = layer.struct()
-        self.features, self.units, self.has_c = layer.features, layer.units, layer.has_c
+        self.features = layer.features
+        self.units = layer.units
+        self.has_c = layer.has_c
         self.run = partial(module.step, module.pack(ctypes.addressof(struct)))

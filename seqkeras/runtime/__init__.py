@@ -1,6 +1,6 @@
-"""Trained models as programs that NumPy alone can run, one timestep at a time."""
+"""Trained models as programs that run one timestep at a time, on NumPy only."""
 
-from seqkeras.runtime._native import Choice as Choice
+from seqkeras.runtime._native import LayerChoice as LayerChoice
 from seqkeras.runtime._onnx import OnnxProgram as OnnxProgram
 from seqkeras.runtime._onnx import load_onnx as load_onnx
 from seqkeras.runtime._ports import Port as Port

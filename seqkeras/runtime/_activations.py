@@ -1,27 +1,26 @@
 """The activation functions of Keras, in NumPy.
 
-Each takes and returns an array of any shape; what works along an axis takes the last. The formulas
-are those of https://keras.io/api/layers/activations, in forms that do not overflow.
+Each takes and returns an array of any shape; functions along an axis use the last. The formulas are
+those of https://keras.io/api/layers/activations, in forms that do not overflow.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]
+from seqkeras._arrays import Array
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x))."""
+    """Compute 1 / (1 + exp(-x))."""
     return 0.5 * np.tanh(0.5 * x) + 0.5
 
 
 def softplus(x: Array) -> Array:
-    """log(1 + exp(x))."""
+    """Compute log(1 + exp(x))."""
     return np.logaddexp(x, x.dtype.type(0))
 
 
@@ -31,30 +30,32 @@ def relu(
     max_value: float | None = None,
     threshold: float = 0.0,
 ) -> Array:
-    """max(x, 0), with the bends of Keras' ReLU: `f(x) = negative_slope * (x - threshold)` below."""
+    """Compute x above the threshold, and `negative_slope * (x - threshold)` below."""
     above = np.where(x > threshold, x, 0.0).astype(x.dtype)
     if max_value is not None:
         above = np.clip(above, 0.0, max_value)
-    return above - negative_slope * np.maximum(threshold - x, 0.0) if negative_slope else above
+    if not negative_slope:
+        return above
+    return above - negative_slope * np.maximum(threshold - x, 0.0)
 
 
 def softmax(x: Array) -> Array:
-    """exp(x) over its sum along the last axis."""
+    """Compute exp(x) divided by its sum along the last axis."""
     powers = np.exp(x - x.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def log_softmax(x: Array) -> Array:
-    """The logarithm of softmax."""
+    """Compute the logarithm of softmax."""
     lower = x - x.max(axis=-1, keepdims=True)
     return lower - np.log(np.exp(lower).sum(axis=-1, keepdims=True))
 
 
 def sparsemax(x: Array) -> Array:
-    """What Keras 3 calls sparsemax (Martins and Astudillo 2016, arXiv 1602.02068).
+    """Compute sparsemax as Keras 3 does (Martins and Astudillo 2016, arXiv 1602.02068).
 
-    Keras adds up all partial sums where the paper takes the last of them; a model that was trained
-    with it needs the same here.
+    Keras adds all partial sums, while the paper takes the last one; a model trained with Keras
+    needs the former.
     """
     falling = np.flip(np.sort(x, axis=-1), axis=-1)
     sums = np.cumsum(falling, axis=-1)
@@ -66,55 +67,55 @@ def sparsemax(x: Array) -> Array:
 
 
 def gelu(x: Array, approximate: bool = False) -> Array:
-    """x times the normal distribution function at x (Hendrycks and Gimpel, arXiv 1606.08415)."""
+    """Compute x times the normal distribution function at x (arXiv 1606.08415)."""
     if approximate:
         return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     return 0.5 * x * (1 + np.asarray(_erf(x / math.sqrt(2)), dtype=x.dtype))
 
 
 def glu(x: Array) -> Array:
-    """The first half of the last axis times the sigmoid of the second."""
+    """Multiply the first half of the last axis by the sigmoid of the second."""
     value, gate = np.split(x, 2, axis=-1)
     return value * sigmoid(gate)
 
 
 def elu(x: Array, alpha: float = 1.0) -> Array:
-    """x above 0, alpha * (exp(x) - 1) below."""
+    """Compute x above 0, alpha * (exp(x) - 1) below."""
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0))).astype(x.dtype)
 
 
 def celu(x: Array, alpha: float = 1.0) -> Array:
-    """x above 0, alpha * (exp(x / alpha) - 1) below."""
+    """Compute x above 0, alpha * (exp(x / alpha) - 1) below."""
     return np.maximum(x, 0.0) + alpha * np.expm1(np.minimum(x, 0.0) / alpha)
 
 
 def selu(x: Array) -> Array:
-    """The self-normalizing elu (Klambauer et al. 2017, arXiv 1706.02515)."""
+    """Compute the self-normalizing elu (Klambauer et al. 2017, arXiv 1706.02515)."""
     return 1.0507009873554805 * elu(x, 1.6732632423543772)
 
 
 def hard_sigmoid(x: Array) -> Array:
-    """x / 6 + 1 / 2, within 0 and 1."""
+    """Compute x / 6 + 1 / 2, clipped to 0 and 1."""
     return np.clip(x / 6 + 0.5, 0.0, 1.0)
 
 
 def soft_shrink(x: Array, threshold: float = 0.5) -> Array:
-    """x brought nearer to 0 by the threshold."""
+    """Move x toward 0 by the threshold."""
     return np.sign(x) * np.maximum(np.abs(x) - threshold, 0.0)
 
 
 def hard_shrink(x: Array, threshold: float = 0.5) -> Array:
-    """x where it is farther from 0 than the threshold, else 0."""
+    """Compute x where its distance from 0 exceeds the threshold, else 0."""
     return np.where(np.abs(x) > threshold, x, 0.0).astype(x.dtype)
 
 
 def threshold(x: Array, threshold: float, default_value: float) -> Array:
-    """x above the threshold, else the default value."""
+    """Compute x above the threshold, else the default value."""
     return np.where(x > threshold, x, default_value).astype(x.dtype)
 
 
 def sparse_plus(x: Array) -> Array:
-    """0 up to -1, x from 1 on, a parabola between."""
+    """Compute 0 up to -1, x from 1 on, and a parabola between."""
     return np.where(x < 1, 0.25 * (np.maximum(x, -1.0) + 1) ** 2, x).astype(x.dtype)
 
 
@@ -156,10 +157,10 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
 
 
 def activation(name: str, options: Mapping[str, Any] | None = None) -> Callable[[Array], Array]:
-    """The function of that name, with its options filled in.
+    """Return the function of this name, with its options.
 
     Raises:
-        KeyError: there is none of that name.
+        KeyError: the name is unknown.
     """
     function = ACTIVATIONS[name]
     return partial(function, **options) if options else function

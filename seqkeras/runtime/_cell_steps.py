@@ -1,9 +1,9 @@
 """One timestep of an LSTM, a GRU and a simple recurrent layer, in NumPy.
 
-Each cell joins its kernel, its recurrent kernel and its bias into one matrix, so that a step is one
-product `[x, h, 1] @ joined`; sigmoid gates are halved in it, because sigmoid(x) is
-tanh(x / 2) / 2 + 1 / 2 and one tanh then serves all gates. What a step writes in between lies in
-buffers that are made once for each batch size; only the new state is a new array.
+Each cell joins its kernel, its recurrent kernel and its bias into one matrix: a step is one product
+`[x, h, 1] @ joined`. Sigmoid gates are halved in it, because sigmoid(x) is tanh(x / 2) / 2 + 1 / 2,
+and one tanh then computes all gates. Intermediate results go to buffers that are allocated once for
+each batch size; only the new state is a new array.
 
 Formulas: Hochreiter and Schmidhuber 1997 (doi:10.1162/neco.1997.9.8.1735) with the forget gate of
 Gers et al. 2000; Cho et al. 2014 (arXiv 1406.1078), and its form with `reset_after`, cuDNN's.
@@ -13,28 +13,29 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
-from numpy import add, multiply, subtract, tanh  # looked up once, not at each step
+from numpy import add, multiply, subtract, tanh  # one lookup, instead of one for each step
 
-from seqkeras.runtime._activations import Array, activation
+from seqkeras._arrays import Array
+from seqkeras.runtime._activations import activation
 
-#: New values of the state, the output first.
+#: The arrays of a state, the output first.
 State: TypeAlias = tuple[Array, ...]
 
-#: Where to write these, or None for new arrays.
+#: Arrays to write a state into, or None for new arrays.
 Out: TypeAlias = tuple[Array | None, ...]
 
 
-class Cell:
-    """What the cells share.
+class CellStep:
+    """One timestep of a cell.
 
     Args:
-        options: `units`, `activation` and what else the cell knows.
+        options: `units`, `activation` and the other options of the cell.
         weights: `kernel` `(features, gates * units)`, `recurrent_kernel`
-            `(units, gates * units)` and perhaps `bias`, with the gates in the order of Keras.
-        dtype: of the arithmetic.
+            `(units, gates * units)` and, optionally, `bias`, with the gates in the order of Keras.
+        dtype: dtype of the arithmetic.
 
     Raises:
-        ValueError: shapes of weights do not fit each other.
+        ValueError: the shapes of the weights do not fit each other.
     """
 
     states: ClassVar[tuple[str, ...]] = ("h",)
@@ -44,8 +45,10 @@ class Cell:
     def __init__(
         self, options: Mapping[str, Any], weights: Mapping[str, Array], dtype: np.dtype[Any]
     ) -> None:
-        self.units, self.dtype, self.options = int(options["units"]), dtype, options
-        self.one, self.half = np.array(1, dtype), np.array(0.5, dtype)
+        self.units = int(options["units"])
+        self.dtype = dtype
+        self.options = options
+        self.half = np.array(0.5, dtype)
         kernel = weights["kernel"].astype(dtype)
         self.features = len(kernel)
         recurrent = weights["recurrent_kernel"].astype(dtype)
@@ -65,20 +68,20 @@ class Cell:
         raise NotImplementedError
 
     def scratch(self, batch: int) -> Any:
-        """Buffers for a batch of that size."""
+        """Allocate buffers for a batch of this size."""
         raise NotImplementedError
 
     def step(self, x: Array, state: State, scratch: Any, out: Out) -> State:
-        """The new state after `x`, `(batch, features)`; its first array is the output."""
+        """Compute the state after `x`, `(batch, features)`; its first array is the output."""
         raise NotImplementedError
 
     def _row(self, batch: int) -> tuple[Array, Array, Array]:
-        """`[x, h, 1]`, and the parts of it for x and h."""
+        """Allocate `[x, h, 1]`, and return it with views of x and h."""
         row = np.ones((batch, self.features + self.units + 1), self.dtype)
         return row, row[:, : self.features], row[:, self.features : -1]
 
 
-class SimpleRNN(Cell):
+class SimpleRNNStep(CellStep):
     """h = tanh(x @ kernel + h @ recurrent_kernel + bias)."""
 
     def _join(self, kernel: Array, recurrent: Array, bias: Array) -> None:
@@ -95,7 +98,7 @@ class SimpleRNN(Cell):
         return (_into(self.activation(z), out[0]),)
 
 
-class LSTM(Cell):
+class LSTMStep(CellStep):
     """c = f * c + i * tanh(...), h = o * tanh(c); gates i, f, c, o in the weights."""
 
     states = ("h", "c")
@@ -129,20 +132,20 @@ class LSTM(Cell):
         multiply(f, state[1], spare)
         multiply(i, candidate, i)
         c = add(spare, i, out[1])
-        shown = tanh(c, spare) if self.fast else self.activation(c)
-        return multiply(shown, o, out[0]), c
+        activated = tanh(c, spare) if self.fast else self.activation(c)
+        return multiply(activated, o, out[0]), c
 
 
-class GRU(Cell):
+class GRUStep(CellStep):
     """h = z * h + (1 - z) * candidate; gates z, r, candidate; r acts before the product."""
 
     gates = 3
 
     def _join(self, kernel: Array, recurrent: Array, bias: Array) -> None:
-        units = 2 * self.units
         joined = np.concatenate([kernel, recurrent, bias])
-        self.joined = _aligned(joined[:, :units] * (self.half if self.fast else self.one))
-        self.joined_candidate = _aligned(joined[:, units:])
+        gates = joined[:, : 2 * self.units]
+        self.joined = _aligned(gates * self.half if self.fast else gates)
+        self.joined_candidate = _aligned(joined[:, 2 * self.units :])
 
     def scratch(self, batch: int) -> Any:
         gates = np.empty((batch, 2 * self.units), self.dtype)
@@ -155,18 +158,18 @@ class GRU(Cell):
         row_x[...] = x
         row_h[...] = h
         row.dot(self.joined, gates)
-        self._open(gates, z, r)
+        self._apply_gates(gates, z, r)
         multiply(r, h, row_h)
         row.dot(self.joined_candidate, candidate)
         return (self._mix(z, h, candidate, spare, out[0]),)
 
-    def _open(self, gates: Array, *each: Array) -> None:
+    def _apply_gates(self, gates: Array, z: Array, r: Array) -> None:
         if self.fast:
             tanh(gates, gates)
             multiply(gates, self.half, gates)
             add(gates, self.half, gates)
         else:
-            for gate in each:
+            for gate in (z, r):
                 gate[...] = self.gate_activation(gate)
 
     def _mix(self, z: Array, h: Array, candidate: Array, spare: Array, out: Array | None) -> Array:
@@ -176,15 +179,17 @@ class GRU(Cell):
         return add(new, spare, out)
 
 
-class GRUResetAfter(GRU):
-    """The GRU whose gate r acts after the product with its own bias, Keras' default and cuDNN's."""
+class GRUResetAfterStep(GRUStep):
+    """The GRU whose gate r acts after the product and its bias, as in Keras' default and cuDNN."""
 
     biases = 2
 
     def _join(self, kernel: Array, recurrent: Array, bias: Array) -> None:
-        # Columns: z, r, the input's part of the candidate, the state's part of it.
+        # Columns: z, r, the part of the candidate from the input, the part from the state.
         joined = np.concatenate([kernel, recurrent, bias[:1] + bias[1:]])
-        gates = joined[:, : 2 * self.units] * (self.half if self.fast else self.one)
+        gates = joined[:, : 2 * self.units]
+        if self.fast:
+            gates = gates * self.half
         parts = _by_gate(np.zeros((len(joined), 2 * self.units), self.dtype), 2)
         parts[: self.features, 0] = kernel[:, 2 * self.units :]
         parts[-1, 0] = bias[0, 2 * self.units :]
@@ -193,31 +198,35 @@ class GRUResetAfter(GRU):
         self.joined = _aligned(np.concatenate([gates, parts.reshape(len(joined), -1)], axis=1))
 
     def scratch(self, batch: int) -> Any:
-        all_ = np.empty((batch, 4 * self.units), self.dtype)
-        parts = np.split(all_, 4, axis=1)
-        return (*self._row(batch), all_, all_[:, : 2 * self.units], *parts, np.empty_like(parts[0]))
+        product = np.empty((batch, 4 * self.units), self.dtype)
+        gates = product[:, : 2 * self.units]
+        parts = np.split(product, 4, axis=1)
+        return (*self._row(batch), product, gates, *parts, np.empty_like(parts[0]))
 
     def step(self, x: Array, state: State, scratch: Any, out: Out) -> State:
-        row, row_x, row_h, all_, gates, z, r, candidate, from_state, spare = scratch
+        row, row_x, row_h, product, gates, z, r, candidate, from_state, spare = scratch
         h = state[0]
         row_x[...] = x
         row_h[...] = h
-        row.dot(self.joined, all_)
-        self._open(gates, z, r)
+        row.dot(self.joined, product)
+        self._apply_gates(gates, z, r)
         multiply(r, from_state, from_state)
         add(candidate, from_state, candidate)
         return (self._mix(z, h, candidate, spare, out[0]),)
 
 
-def cell_class(options: Mapping[str, Any]) -> type[Cell]:
-    """The class of the cell that `options["cell"]` names: `lstm`, `gru` or `simple_rnn`.
+def step_class(options: Mapping[str, Any]) -> type[CellStep]:
+    """Return the class for the cell `options["cell"]`: `lstm`, `gru` or `simple_rnn`.
 
     Raises:
-        KeyError: there is no such cell.
+        KeyError: the cell is unknown.
     """
-    kinds: dict[str, type[Cell]] = {"lstm": LSTM, "gru": GRU, "simple_rnn": SimpleRNN}
-    kind = kinds[options["cell"]]
-    return GRUResetAfter if kind is GRU and options.get("reset_after") else kind
+    kinds: dict[str, type[CellStep]] = {
+        "lstm": LSTMStep,
+        "gru": GRUResetAfterStep if options.get("reset_after") else GRUStep,
+        "simple_rnn": SimpleRNNStep,
+    }
+    return kinds[options["cell"]]
 
 
 def _by_gate(matrix: Array, gates: int) -> Array:
@@ -232,9 +241,9 @@ def _into(value: Array, out: Array | None) -> Array:
 
 
 def _aligned(matrix: Array) -> Array:
-    """The same numbers, from a whole cache line on: a product reads them a tenth faster."""
-    room = np.empty(matrix.nbytes + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    copy = room[start : start + matrix.nbytes].view(matrix.dtype).reshape(matrix.shape)
+    """Copy a matrix to the start of a cache line, which makes a product a tenth faster."""
+    memory = np.empty(matrix.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    copy = memory[start : start + matrix.nbytes].view(matrix.dtype).reshape(matrix.shape)
     copy[...] = matrix
     return copy

@@ -1,8 +1,8 @@
-"""What stands between recurrent layers in a program: layers without a state, in NumPy.
+"""The layers of a program without a state, in NumPy.
 
 Each entry of `LAYERS` takes the options, the weights and the shapes of its inputs (without the
-batch axis), checks that they fit, and gives a function of arrays `(batch, ...)` and the shape that
-it makes. Axes count from the end, so that they are the same with a time axis and without.
+batch axis), checks them, and returns a function of arrays `(batch, ...)` and the shape of its
+output. Axes count from the end, and so are the same with and without a time axis.
 """
 
 import math
@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from seqkeras._checks import check_one_of
-from seqkeras.errors import DataError
-from seqkeras.runtime._activations import Array, activation
+from seqkeras._arrays import Array
+from seqkeras._checks import bad_data, check_one_of
+from seqkeras.runtime._activations import activation
 
 Shape: TypeAlias = tuple[int, ...]
 Function: TypeAlias = Callable[..., Array]
@@ -22,20 +22,22 @@ Options: TypeAlias = Mapping[str, Any]
 Weights: TypeAlias = Mapping[str, Array]
 Layer: TypeAlias = tuple[Function, Shape]
 
-#: More numbers than all values of a model have for one row of a batch.
+#: Limit for the numbers of all values of a model together, for one row of a batch.
 MAX_ELEMENTS = 2**24
 
 
 def dense(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """x @ kernel + bias, and an activation."""
-    (shape,), kernel, bias = shapes, weights["kernel"], weights.get("bias")
+    """Compute x @ kernel + bias, and an activation."""
+    (shape,) = shapes
+    kernel = weights["kernel"]
+    bias = weights.get("bias")
     _fits(kernel.ndim == 2 and shape[-1:] == kernel.shape[:1], "kernel", kernel.shape, shape)
     units = kernel.shape[1]
     _fits(bias is None or bias.shape == (units,), "bias", getattr(bias, "shape", None), shape)
-    shown, made = activate(options, {}, [(*shape[:-1], units)])
+    apply, output_shape = activate(options, {}, [(*shape[:-1], units)])
     linear = options["activation"] == "linear"
     flat = len(shape) == 1
-    row = None if bias is None else bias[np.newaxis]  # of one row, adding it broadcasts nothing
+    row = None if bias is None else bias[np.newaxis]  # with one row, nothing is broadcast
 
     def run(x: Array) -> Array:
         y = x.dot(kernel) if flat else x.reshape(-1, len(kernel)).dot(kernel)
@@ -43,13 +45,13 @@ def dense(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
             y = np.add(y, row)
         if not flat:
             y = y.reshape(*x.shape[:-1], units)
-        return y if linear else shown(y)
+        return y if linear else apply(y)
 
-    return run, made
+    return run, output_shape
 
 
 def embedding(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """Rows of a table by their number."""
+    """Look up rows of a table by their number."""
     table = weights["embeddings"]
     _fits(table.ndim == 2, "embeddings", table.shape, shapes[0])
     count = len(table)
@@ -58,31 +60,32 @@ def embedding(options: Options, weights: Weights, shapes: Sequence[Shape]) -> La
         ids = x.astype(np.intp)
         if ids.size and not 0 <= ids.min() <= ids.max() < count:
             wrong = int(ids[(ids < 0) | (ids >= count)][0])
-            raise DataError(
-                f"An id must be in 0 .. {count - 1}, as in the embedding. Got: {wrong}."
-            )
+            raise bad_data("Ids", str(wrong), f"be 0 to {count - 1}, as in the embedding")
         return np.asarray(table[ids])
 
     return run, (*shapes[0], table.shape[1])
 
 
 def activate(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """An activation function."""
+    """Apply an activation function."""
     (shape,) = shapes
     function = activation(options["activation"], options.get("activation_options"))
-    halved = options["activation"] == "glu"
-    return function, (*shape[:-1], shape[-1] // 2) if halved else shape
+    if options["activation"] == "glu":
+        return function, (*shape[:-1], shape[-1] // 2)
+    return function, shape
 
 
 def prelu(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """x above 0, a learned slope below."""
+    """Compute x above 0, and x times a learned slope below."""
     slope = weights["alpha"]
     return lambda x: np.where(x > 0, x, slope * x), _broadcast([*shapes, slope.shape])
 
 
 def affine(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """(x - center) * scale + offset: scalers, and normalization by numbers that are fixed."""
-    center, scale, offset = weights["center"], weights["scale"], weights["offset"]
+    """Compute (x - center) * scale + offset, for scalers and fixed normalizations."""
+    center = weights["center"]
+    scale = weights["scale"]
+    offset = weights["offset"]
     shape = _broadcast([*shapes, center.shape, scale.shape, offset.shape])
     dtype = np.dtype(check_one_of("dtype", options["dtype"], ("float32", "float64")))
 
@@ -94,10 +97,15 @@ def affine(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer
 
 
 def layer_norm(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """Each row by its own mean and deviation (Ba et al. 2016, arXiv 1607.06450); RMS without."""
-    (shape,), epsilon, centered = shapes, float(options["epsilon"]), not options["rms"]
-    ones = {"gamma": np.ones(1, np.float32), "beta": np.zeros(1, np.float32)}
-    gamma, beta = (weights.get(name, one) for name, one in ones.items())
+    """Scale each row by its standard deviation, after subtracting its mean unless `rms`.
+
+    Ba et al. 2016 (arXiv 1607.06450).
+    """
+    (shape,) = shapes
+    epsilon = float(options["epsilon"])
+    centered = not options["rms"]
+    gamma = weights.get("gamma", np.ones(1, np.float32))
+    beta = weights.get("beta", np.zeros(1, np.float32))
     axes = tuple(range(-int(options["axes"]), 0))
     _fits(0 < len(axes) <= len(shape), "axes", axes, shape)
 
@@ -111,12 +119,12 @@ def layer_norm(options: Options, weights: Weights, shapes: Sequence[Shape]) -> L
 
 
 def unit_norm(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """Each row brought to length 1."""
+    """Scale each row to length 1."""
     return lambda x: x / np.sqrt(np.maximum(_sum(x * x), 1e-12)), shapes[0]
 
 
 def concatenate(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """Inputs side by side along an axis."""
+    """Concatenate the inputs along an axis."""
     axis = _axis(options["axis"], shapes[0])
     rests = {(shape[:axis], shape[axis:][1:]) for shape in shapes}
     _fits(len(rests) == 1, "inputs", shapes, shapes[0])
@@ -129,7 +137,7 @@ def concatenate(options: Options, weights: Weights, shapes: Sequence[Shape]) -> 
 def _unary(function: Callable[..., Any]) -> Callable[[Options, Weights, Any], Layer]:
     def make(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
         (shape,) = shapes
-        return lambda x: function(x), shape  # a second argument would be written into
+        return lambda x: function(x), shape  # NumPy would write into a second argument
 
     return make
 
@@ -143,59 +151,61 @@ def _joining(function: Callable[..., Any]) -> Callable[[Options, Weights, Any], 
 
 
 def average(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """The mean of all inputs."""
+    """Compute the mean of all inputs."""
     return lambda *xs: reduce(np.add, xs) / len(xs), _broadcast(shapes)
 
 
 def constant(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """Numbers that are part of the model."""
+    """Return numbers that are part of the model."""
     value = weights["value"]
     return lambda: value[np.newaxis], value.shape
 
 
 def reshape(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """The same numbers in another shape, one length of which may be -1: what is left."""
-    given = [int(length) for length in options["shape"]]
-    known = math.prod(length for length in given if length != -1)
-    _fits(known > 0 and given.count(-1) <= 1, "shape", given, shapes[0])
-    shape = tuple(math.prod(shapes[0]) // known if length == -1 else length for length in given)
-    _fits(math.prod(shape) == math.prod(shapes[0]), "shape", given, shapes[0])
+    """Change the shape; one length can be -1, and is computed from the others."""
+    lengths = [int(length) for length in options["shape"]]
+    known = math.prod(length for length in lengths if length != -1)
+    _fits(known > 0 and lengths.count(-1) <= 1, "shape", lengths, shapes[0])
+    shape = tuple(math.prod(shapes[0]) // known if length == -1 else length for length in lengths)
+    _fits(math.prod(shape) == math.prod(shapes[0]), "shape", lengths, shapes[0])
     return lambda x: x.reshape(len(x), *shape), shape
 
 
 def pick(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """A slice `[start, stop, step]`, or one place, along each axis."""
+    """Take a slice `[start, stop, step]`, or a single position, along each axis."""
     parts: list[Any] = [
         part if isinstance(part, int) else slice(*(None if n is None else int(n) for n in part))
         for part in options["parts"]
     ]
     _fits(len(parts) <= len(shapes[0]), "parts", parts, shapes[0])
     index = (slice(None), *parts)
-    # An index beyond the end is found here: an IndexError, at loading.
+    # An index beyond the end is an IndexError here, when the program is loaded.
     shape = np.broadcast_to(np.empty(1, bool), (1, *shapes[0]))[index].shape[1:]
     return lambda x: x[index], shape
 
 
 def take(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """Places along an axis, by their numbers."""
-    places, axis = weights["indices"].astype(np.int64), _axis(options["axis"], shapes[0])
-    inside = places.size and -shapes[0][axis] <= places.min() <= places.max() < shapes[0][axis]
-    _fits(bool(inside), "indices", places.tolist(), shapes[0])
-    rest = len(shapes[0]) + axis
-    shape = (*shapes[0][:rest], *places.shape, *shapes[0][rest + 1 :])
-    return lambda x: np.take(x, places, axis=axis), shape
+    """Take positions along an axis by their numbers."""
+    indices = weights["indices"].astype(np.int64)
+    axis = _axis(options["axis"], shapes[0])
+    length = shapes[0][axis]
+    inside = indices.size and -length <= indices.min() <= indices.max() < length
+    _fits(bool(inside), "indices", indices.tolist(), shapes[0])
+    before = len(shapes[0]) + axis
+    shape = (*shapes[0][:before], *indices.shape, *shapes[0][before + 1 :])
+    return lambda x: np.take(x, indices, axis=axis), shape
 
 
 def expand_dims(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """One more axis, of length 1."""
+    """Insert an axis of length 1."""
     axis = _axis(options["axis"], (1, *shapes[0]))
-    at = len(shapes[0]) + 1 + axis
-    shape = (*shapes[0][:at], 1, *shapes[0][at:])
+    before = len(shapes[0]) + 1 + axis
+    shape = (*shapes[0][:before], 1, *shapes[0][before:])
     return lambda x: np.expand_dims(x, axis), shape
 
 
 def repeat(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """`(batch, features)` at each of `times` timesteps."""
+    """Repeat `(batch, features)` at each of `times` timesteps."""
     times = int(options["times"])
     _fits(times > 0, "times", times, shapes[0])
     shape = (times, *shapes[0])
@@ -203,15 +213,17 @@ def repeat(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer
 
 
 def any_of(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """True where any place along an axis is."""
-    axis, kept = _axis(options["axis"], shapes[0]), bool(options["keepdims"])
-    at = len(shapes[0]) + axis
-    shape = (*shapes[0][:at], *((1,) if kept else ()), *shapes[0][at + 1 :])
-    return lambda x: x.any(axis=axis, keepdims=kept), shape
+    """Compute whether any element along an axis is True."""
+    axis = _axis(options["axis"], shapes[0])
+    keepdims = bool(options["keepdims"])
+    before = len(shapes[0]) + axis
+    middle = (1,) if keepdims else ()
+    shape = (*shapes[0][:before], *middle, *shapes[0][before + 1 :])
+    return lambda x: x.any(axis=axis, keepdims=keepdims), shape
 
 
 def keep(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """x where the mask is True, else 0."""
+    """Compute x where the mask is True, else 0."""
     x, mask = shapes
     _fits(x[:-1] == mask, "mask", mask, x)
     return lambda x, mask: np.where(mask[..., np.newaxis], x, x.dtype.type(0)), x
@@ -230,9 +242,9 @@ def _sum(x: Array) -> Array:
     return np.asarray(x.sum(axis=-1, keepdims=True))
 
 
-def _fits(right: bool, name: str, got: Any, shape: Any) -> None:
-    if not right:
-        raise ValueError(f"{name} {got} does not fit an input of {shape}")
+def _fits(condition: bool, name: str, value: Any, shape: Any) -> None:
+    if not condition:
+        raise ValueError(f"{name} {value} does not fit an input of shape {shape}")
 
 
 #: Functions of one array, and of two or more.
@@ -259,7 +271,7 @@ JOINING: dict[str, Callable[..., Any]] = {
     "subtract": np.subtract,
 }
 
-#: Every layer of a program but the recurrent ones.
+#: Every layer of a program except the recurrent ones.
 LAYERS: dict[str, Callable[[Options, Weights, Sequence[Shape]], Layer]] = {
     **{name: _unary(function) for name, function in UNARY.items()},
     **{name: _joining(function) for name, function in JOINING.items()},
@@ -284,10 +296,10 @@ LAYERS: dict[str, Callable[[Options, Weights, Sequence[Shape]], Layer]] = {
 
 
 def make_layer(op: str, options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
-    """The function of a layer and the shape that it makes, both checked.
+    """Return the function of a layer, and the shape of its output.
 
     Raises:
-        KeyError: there is no such layer.
+        KeyError: the layer is unknown.
         ValueError: weights, options and inputs do not fit each other.
     """
     function, shape = LAYERS[op](options, weights, shapes)

@@ -1,4 +1,4 @@
-"""Cells on the compiled kernels, where these were built and know the cell."""
+"""Steps of cells on the compiled kernels."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,26 +7,26 @@ import numpy as np
 from numpy import empty
 
 from seqkeras import native
-from seqkeras.runtime._activations import Array
+from seqkeras._arrays import Array
 from seqkeras.runtime._cell_steps import (
-    GRU,
-    LSTM,
-    Cell,
-    GRUResetAfter,
+    CellStep,
+    GRUResetAfterStep,
+    GRUStep,
+    LSTMStep,
     Out,
-    SimpleRNN,
+    SimpleRNNStep,
     State,
-    cell_class,
+    step_class,
 )
 
 
 def why_not_native(options: Mapping[str, Any], dtype: np.dtype[Any]) -> str | None:
-    """Why the compiled kernels cannot run a cell, or None where they can."""
+    """Return the reason why the compiled kernels cannot run a cell, or None if they can."""
     reason = native.why_not()
     if reason is not None:
         return reason
     if dtype != np.float32:
-        return f"the kernels compute in float32, and this program in {dtype}"
+        return f"the kernels compute in float32, but this program in {dtype}"
     functions = (options["activation"], options.get("recurrent_activation", "sigmoid"))
     return native.not_among_kernels(options["cell"], *functions)
 
@@ -34,8 +34,8 @@ def why_not_native(options: Mapping[str, Any], dtype: np.dtype[Any]) -> str | No
 FLOAT = np.dtype(np.float32)
 
 
-class _Native(Cell):
-    """Stands before the NumPy cell in the bases of a class, and takes its arithmetic over."""
+class _Native(CellStep):
+    """A mixin that replaces the arithmetic of a NumPy step; must be the first base."""
 
     name = ""
 
@@ -61,55 +61,55 @@ class _Native(Cell):
             new = (h,) if len(state) == 1 else (h, empty(shape, FLOAT))
         try:
             self._run(x, *state, *new)
-        except (BufferError, ValueError):  # arrays that are no dense float32
-            dense = [np.ascontiguousarray(one, FLOAT) for one in (x, *state)]
-            made = [np.empty_like(dense[1]) for _ in state]
-            self._run(*dense, *made)
-            for place, array in zip(new, made, strict=True):
-                place[...] = array
+        except (BufferError, ValueError):  # arrays that are not dense float32
+            dense = [np.ascontiguousarray(array, FLOAT) for array in (x, *state)]
+            results = [np.empty_like(dense[1]) for _ in state]
+            self._run(*dense, *results)
+            for target, array in zip(new, results, strict=True):
+                target[...] = array
         return tuple(new)
 
 
-class NativeLSTM(_Native, LSTM):
+class NativeLSTMStep(_Native, LSTMStep):
     """The LSTM on the compiled kernels."""
 
     name = "lstm"
 
 
-class NativeGRU(_Native, GRU):
+class NativeGRUStep(_Native, GRUStep):
     """The GRU on the compiled kernels."""
 
     name = "gru"
 
 
-class NativeGRUResetAfter(_Native, GRUResetAfter):
+class NativeGRUResetAfterStep(_Native, GRUResetAfterStep):
     """The GRU with `reset_after` on the compiled kernels."""
 
     name = "gru_reset_after"
 
 
-class NativeSimpleRNN(_Native, SimpleRNN):
+class NativeSimpleRNNStep(_Native, SimpleRNNStep):
     """The simple recurrent layer on the compiled kernels."""
 
     name = "simple_rnn"
 
 
-#: The class for each NumPy cell.
-NATIVE: dict[type[Cell], type[Cell]] = {
-    GRU: NativeGRU,
-    GRUResetAfter: NativeGRUResetAfter,
-    LSTM: NativeLSTM,
-    SimpleRNN: NativeSimpleRNN,
+#: The compiled class for each NumPy class.
+NATIVE: dict[type[CellStep], type[CellStep]] = {
+    GRUStep: NativeGRUStep,
+    GRUResetAfterStep: NativeGRUResetAfterStep,
+    LSTMStep: NativeLSTMStep,
+    SimpleRNNStep: NativeSimpleRNNStep,
 }
 
 
-class Choice(NamedTuple):
-    """Which of two equal ways runs a recurrent layer.
+class LayerChoice(NamedTuple):
+    """The implementation that runs a recurrent layer of a program.
 
     Attributes:
-        layer: its name.
+        layer: name of the layer.
         implementation: `"native"`, the compiled kernels, or `"numpy"`.
-        reason: why not the compiled kernels, or an empty string.
+        reason: why it is not the compiled kernels, or an empty string.
     """
 
     layer: str
@@ -119,12 +119,10 @@ class Choice(NamedTuple):
 
 def choose(
     name: str, options: Mapping[str, Any], dtype: np.dtype[Any], compiled: bool
-) -> tuple[type[Cell], Choice]:
-    """The class that runs a cell, compiled where that is wanted and can be, and why."""
-    kind = cell_class(options)
-    reason = why_not_native(options, dtype) if compiled else "NumPy was asked for"
-    return (
-        (NATIVE[kind], Choice(name, "native"))
-        if reason is None
-        else (kind, Choice(name, "numpy", reason))
-    )
+) -> tuple[type[CellStep], LayerChoice]:
+    """Return the class that runs a cell, compiled if requested and possible, and the choice."""
+    kind = step_class(options)
+    reason = why_not_native(options, dtype) if compiled else "NumPy was requested"
+    if reason is not None:
+        return kind, LayerChoice(name, "numpy", reason)
+    return NATIVE[kind], LayerChoice(name, "native")

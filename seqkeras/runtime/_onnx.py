@@ -1,4 +1,4 @@
-"""A trained model as a function of one timestep, run by ONNX Runtime."""
+"""Run a trained model one timestep at a time with ONNX Runtime."""
 
 import os
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from seqkeras._checks import check_integer, check_one_of
 from seqkeras._files import DAMAGE
 from seqkeras._lazy import optional
 from seqkeras.errors import DataError, FileFormatError
-from seqkeras.runtime._base import Arrays, Stepper
+from seqkeras.runtime._base import Arrays, StepFunction
 from seqkeras.runtime._cell_steps import State
 from seqkeras.runtime._graph import StateArray
-from seqkeras.runtime._onnx_file import read_onnx
-from seqkeras.runtime._ports import make_port
+from seqkeras.runtime._onnx_file import header_of, read_checked
+from seqkeras.runtime._ports import Port, make_port
 
-#: What ONNX Runtime calls the dtypes of values.
+#: Dtypes by their names in ONNX Runtime.
 TYPES = {
     "tensor(bool)": "bool",
     "tensor(double)": "float64",
@@ -27,20 +27,20 @@ TYPES = {
 }
 
 
-class OnnxProgram(Stepper):
-    """A model in an ONNX file. `load_onnx` makes one; `export.save_onnx` writes the file.
+class OnnxProgram(StepFunction):
+    """A model in an ONNX file. `load_onnx` returns one; `export.save_onnx` writes the file.
 
-    It has the methods of `Program`, and never changes either. Its states have the names and shapes
-    of those of `Program`, but packed ones cannot be exchanged between the two.
+    It has the methods of `Program`, and like it never changes. Its states have the same names and
+    shapes as those of `Program`, but packed states cannot be exchanged between the two.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         form: `"step"`, or `"sequence"` for a file whose graph reads many timesteps at once.
         inputs: what a step reads.
-        outputs: what a step gives.
+        outputs: what a step returns.
         states: name and shape of each array of the state.
-        window: timesteps of the window that each answer reads, or None where the state carries
-            everything since the beginning.
+        window: number of timesteps that each output reads, or None if the state carries everything
+            since the beginning.
         fingerprint: checksum of the file that it was loaded from.
     """
 
@@ -53,16 +53,18 @@ class OnnxProgram(Stepper):
     ) -> None:
         super().__init__(header, fingerprint, nan)
         self.form = check_one_of("form", header["form"], ("step", "sequence"))
-        states = [StateArray(str(one["name"]), tuple(one["shape"])) for one in header["states"]]
-        kinds = [
-            np.dtype(check_one_of("dtype", one["dtype"], TYPES.values()))
-            for one in header["states"]
+        states = [
+            StateArray(str(state["name"]), tuple(state["shape"])) for state in header["states"]
         ]
-        self._define([make_port(port) for port in header["outputs"]], states, kinds)
+        dtypes = [
+            np.dtype(check_one_of("dtype", state["dtype"], TYPES.values()))
+            for state in header["states"]
+        ]
+        self._define([make_port(port) for port in header["outputs"]], states, dtypes)
         self._over_time = self.form == "sequence"
         self._run = session.run
-        self._reads = [one.name for one in session.get_inputs()]
-        self._gives = [one.name for one in session.get_outputs()]
+        self._input_names = [value.name for value in session.get_inputs()]
+        self._output_names = [value.name for value in session.get_outputs()]
         self._check_session(session)
 
     def _advance(self, arrays: Arrays, state: State, out: State | None) -> tuple[Arrays, State]:
@@ -86,36 +88,32 @@ class OnnxProgram(Stepper):
         return super()._advance_all(arrays, timesteps, state)
 
     def _call(self, arrays: Arrays, state: State) -> tuple[Arrays, State]:
-        given = dict(zip(self._reads, chain(arrays, state), strict=True))
+        inputs = dict(zip(self._input_names, chain(arrays, state), strict=True))
         try:
-            results = self._run(self._gives, given)
-        except Exception as error:  # ONNX Runtime has no base class of its errors
+            results = self._run(self._output_names, inputs)
+        except Exception as error:  # the errors of ONNX Runtime have no common base class
             raise DataError(
-                f"ONNX Runtime could not run {self.name!r} on this input, such as an id that an "
-                f"embedding does not have: {error}"
+                f"ONNX Runtime could not run {self.name!r} on this input. Got: {error}. A common "
+                "reason is an id that an embedding does not have."
             ) from error
         count = len(self.outputs)
         return results[:count], tuple(results[count:])
 
     def _check_session(self, session: Any) -> None:
-        """Refuses a graph that is not what the header says, before it is run."""
-        lead = [
-            ("batch", "timesteps") if self._over_time and port.each_step else ("batch",)
-            for port in (*self.inputs, *self.outputs)
-        ]
-        ports = [
-            ((*axes, *port.shape), port.dtype)
-            for axes, port in zip(lead, (*self.inputs, *self.outputs), strict=True)
-        ]
-        states = [(("batch", *shape), kind) for shape, kind in self._state_shapes]
-        count = len(self.inputs)
-        for said, values in (
-            ([*ports[:count], *states], session.get_inputs()),
-            ([*ports[count:], *states], session.get_outputs()),
+        """Refuse a graph that does not match the header, before it is run."""
+        states = [(("batch", *shape), dtype) for shape, dtype in self._state_shapes]
+        for expected, values in (
+            ([*map(self._shape_and_dtype, self.inputs), *states], session.get_inputs()),
+            ([*map(self._shape_and_dtype, self.outputs), *states], session.get_outputs()),
         ):
-            there = [(tuple(one.shape), np.dtype(TYPES[one.type])) for one in values]
-            if there != said:
-                raise ValueError(f"its header speaks of {said}, its graph has {there}")
+            actual = [(tuple(value.shape), np.dtype(TYPES[value.type])) for value in values]
+            if actual != expected:
+                raise ValueError(f"its header describes {expected}, its graph has {actual}")
+
+    def _shape_and_dtype(self, port: Port) -> tuple[tuple[Any, ...], np.dtype[Any]]:
+        has_time = self._over_time and port.each_step
+        axes = ("batch", "timesteps") if has_time else ("batch",)
+        return (*axes, *port.shape), port.dtype
 
 
 def load_onnx(
@@ -124,17 +122,18 @@ def load_onnx(
     nan: Literal["raise", "propagate"] = "raise",
     threads: int = 1,
 ) -> OnnxProgram:
-    """Reads an ONNX file of `export.save_onnx`, to be run by ONNX Runtime on the CPU.
+    """Load an ONNX file that `export.save_onnx` wrote, to run it with ONNX Runtime on the CPU.
 
     Args:
-        path: of the file.
-        nan: what a step does with NaN in its input: `"raise"`, and the state is as it was, or
-            `"propagate"` into output and state, as Keras does.
-        threads: that one call may use. More than one pays for large batches of large models.
+        path: path of the file.
+        nan: what a step does with NaN in its input: `"raise"`, which leaves the state as it was,
+            or `"propagate"` into output and state, as Keras does.
+        threads: number of threads that a call may use. More than one pays off for large batches
+            of large models.
 
     Raises:
-        FileFormatError: the file is damaged, foreign, of a later version, or has operators that
-            are not of the standard.
+        FileFormatError: the file is damaged, foreign, of a later version, or ONNX Runtime cannot
+            run it.
         MissingDependencyError: onnxruntime is not installed.
 
     Example:
@@ -144,7 +143,7 @@ def load_onnx(
         >>> save_onnx(many_to_one(3, units=8), "sensor.onnx")
         >>> program = load_onnx("sensor.onnx")
         >>> program
-        OnnxProgram(many_to_one: inputs (batch, 3) -> head (batch, 1); state of 16 numbers a row)
+        OnnxProgram(many_to_one: sequence (batch, 3) -> head (batch, 1); state of 16 numbers a row)
         >>> y, state = program.step(np.zeros((2, 3)), program.initial_state(2))
         >>> y.shape, [array.shape for array in state]
         ((2, 1), [(2, 8), (2, 8)])
@@ -152,15 +151,19 @@ def load_onnx(
     check_one_of("nan", nan, ("raise", "propagate"))
     threads = check_integer("threads", threads)
     runtime = optional("onnxruntime", extra="onnx")
-    header, data, checksum = read_onnx(path)
+    data, checksum = read_checked(path)
     options = runtime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 4  # its errors are raised; they need not be printed as well
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # errors are raised, so they need not be printed as well
     try:
         session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime has no base class of its errors
-        raise FileFormatError(f"ONNX Runtime cannot run {path}: {error}") from error
+    except Exception as error:  # the errors of ONNX Runtime have no common base class
+        raise FileFormatError(f"ONNX Runtime cannot run {path}. Got: {error}") from error
     try:
+        header = header_of(path, session.get_modelmeta().custom_metadata_map)
         return OnnxProgram(header, session, checksum, nan)
+    except FileFormatError:
+        raise
     except DAMAGE as error:
-        raise FileFormatError(f"{path} holds no program that makes sense: {error}") from error
+        raise FileFormatError(f"{path} is not a valid program. Got: {error}") from error

@@ -1,4 +1,4 @@
-"""A state as bytes, for a file, a database or another process."""
+"""States as bytes, for a file, a database or another process."""
 
 import math
 import struct
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from seqkeras._arrays import Array
 from seqkeras._checks import bad_argument
 from seqkeras.errors import FileFormatError
 from seqkeras.runtime._cell_steps import State
@@ -18,27 +18,27 @@ VERSION = 1
 #: Shape of one row and dtype, for each array of a state.
 Shapes: TypeAlias = Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
 
-#: Mark, version, fingerprint, rows, checksum of what follows.
+#: Mark, version, fingerprint, rows, checksum of the arrays.
 _FRONT = struct.Struct("<4sI16sII")
 _MARK = b"SKST"
 
 
 def packed_size(shapes: Shapes, rows: int) -> int:
-    """The length of a packed state."""
+    """Return the number of bytes of a packed state."""
     return _FRONT.size + rows * sum(math.prod(shape) * dtype.itemsize for shape, dtype in shapes)
 
 
 def pack(state: State, fingerprint: str, rows: int) -> bytes:
-    """A state as bytes: the front, then the arrays, little-endian."""
+    """Convert a state to bytes: the front, then the arrays, little-endian."""
     data = b"".join(_little(array).tobytes() for array in state)
     mark = bytes.fromhex(fingerprint)[:16]
     return _FRONT.pack(_MARK, VERSION, mark, rows, zlib.crc32(data)) + data
 
 
-#: What to do about a state of another program.
+#: Fix for a state of another program.
 _FIX = (
-    "A program that was exported again has another mark; begin its sessions anew, or keep the old "
-    "file beside it."
+    "Each export of a program gets a new mark: start its sessions again, or keep the old file for "
+    "old states."
 )
 
 
@@ -51,7 +51,15 @@ def unpack(
     kind: str = "program",
     fix: str = _FIX,
 ) -> State:
-    """The state of the program `name`, or of what else has states, that `pack` packed.
+    """Return the state in bytes of `pack`.
+
+    Args:
+        data: the bytes.
+        shapes: shape of one row and dtype, for each array.
+        fingerprint: that of the program.
+        name: its name, for errors.
+        kind: what it is, for errors; default "program".
+        fix: what to do about a state of another program, for errors.
 
     Raises:
         FileFormatError: the bytes are damaged, of a later version, or of another program.
@@ -59,33 +67,34 @@ def unpack(
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise bad_argument("data", type(data).__name__, "the bytes of pack_state")
     if len(data) < _FRONT.size or bytes(data[:4]) != _MARK:
-        raise FileFormatError("These bytes are no packed state, or only a part of one.")
+        raise FileFormatError("Not a packed state, or truncated.")
     _, version, mark, rows, checksum = _FRONT.unpack_from(data)
     if version != VERSION:
         raise FileFormatError(
             f"The state was packed by another version of seqkeras (format {version}, this one "
-            f"reads {VERSION}). If it is a later one: pip install -U seqkeras."
+            f"reads {VERSION}). If that version is later: pip install -U seqkeras."
         )
     if mark != bytes.fromhex(fingerprint)[:16]:
         raise FileFormatError(
-            f"The state belongs to another {kind}: its mark is {mark.hex()}, that of {name!r} is "
-            f"{fingerprint[:32]}. {fix}"
+            f"The state belongs to another {kind}. Got: a state with the mark {mark.hex()}, while "
+            f"{name!r} has {fingerprint[:32]}. {fix}"
         )
-    if not rows or len(data) != packed_size(shapes, rows):
+    size = packed_size(shapes, rows)
+    if not rows or len(data) != size:
         raise FileFormatError(
-            f"The packed state is damaged: {rows} rows need "
-            f"{packed_size(shapes, rows) if rows else 0} bytes, {len(data)} are there."
+            f"The packed state is damaged: {rows} rows need {size} bytes. Got: {len(data)}."
         )
     if zlib.crc32(memoryview(data)[_FRONT.size :]) != checksum:
-        raise FileFormatError("The packed state is damaged: its checksum does not fit.")
-    arrays, at = [], _FRONT.size
+        raise FileFormatError("The packed state is damaged: its checksum does not match.")
+    arrays = []
+    position = _FRONT.size
     for shape, dtype in shapes:
         count = rows * math.prod(shape)
-        raw = np.frombuffer(data, dtype.newbyteorder("<"), count, at)
+        raw = np.frombuffer(data, dtype.newbyteorder("<"), count, position)
         arrays.append(raw.reshape(rows, *shape).astype(dtype))
-        at += raw.nbytes
+        position += raw.nbytes
     return tuple(arrays)
 
 
-def _little(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _little(array: Array) -> Array:
     return array.astype(array.dtype.newbyteorder("<"), copy=False)

@@ -1,11 +1,11 @@
-"""What a program reads and gives: names, shapes and dtypes, and arrays that fit them."""
+"""Inputs and outputs of programs: their names, shapes and dtypes."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from seqkeras._arrays import Array
 from seqkeras._checks import bad_argument, check_one_of
 
 
@@ -13,12 +13,12 @@ class Port(NamedTuple):
     """An input or an output of a program.
 
     Attributes:
-        name: as in the model.
-        shape: of one row at one timestep.
-        dtype: that it is converted to.
-        features: names of its features, if they were given when the program was saved.
-        each_step: False for what does not change over time, such as a static covariate.
-        below: of ids, the number of rows of their table; ids are 0 to that, without it.
+        name: name in the model.
+        shape: shape of one row at one timestep.
+        dtype: the dtype that arrays are converted to.
+        features: names of the features, or None if the program was saved without them.
+        each_step: False for an input that does not change over time, such as a static covariate.
+        below: for ids, the number of rows of their table; ids are 0 to below - 1. None: not ids.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Port(NamedTuple):
 
 
 def make_port(spec: Mapping[str, Any]) -> Port:
-    """A port as it stands in the header of a file."""
+    """Build a port from its description in the header of a file."""
     names = spec.get("features")
     return Port(
         str(spec["name"]),
@@ -42,24 +42,30 @@ def make_port(spec: Mapping[str, Any]) -> Port:
     )
 
 
-def converted(port: Port, given: Any) -> npt.NDArray[Any]:
-    """`given` in the dtype of the program, or an error where numbers would be others after it."""
-    if np.ma.isMaskedArray(given):
-        fix = "Fill its gaps, or leave the step out."
+def convert(port: Port, values: Any) -> Array:
+    """Convert an input to the dtype of its port.
+
+    Raises:
+        ArgumentError: the dtype cannot hold a value.
+    """
+    if np.ma.isMaskedArray(values):
+        fix = "Fill its gaps, or omit the step."
         raise bad_argument(port.name, "a masked array", "an array without a mask", fix)
     try:
-        x = np.asarray(given)
+        x = np.asarray(values)
     except ValueError as error:
-        raise bad_argument(port.name, given, f"an array of {port.dtype}") from error
-    kinds = {"f": "fiub", "i": "iufb", "b": "b"}[port.dtype.kind]
-    if x.dtype.kind not in kinds:
+        raise bad_argument(port.name, values, f"an array of {port.dtype}") from error
+    allowed_kinds = {"f": "fiub", "i": "iufb", "b": "b"}[port.dtype.kind]
+    if x.dtype.kind not in allowed_kinds:
         raise bad_argument(port.name, f"an array of {x.dtype}", f"numbers, as {port.dtype}")
     with np.errstate(over="ignore", invalid="ignore"):
         y = x.astype(port.dtype)
     if port.dtype.kind == "i":
         lost = y != x
+    elif port.dtype.kind == "f":
+        lost = np.isinf(y) & ~np.isinf(x)
     else:
-        lost = np.isinf(y) & ~np.isinf(x) if y.dtype.kind == "f" else np.zeros(1, bool)
+        return y
     if lost.any():
         worst = x[lost].flat[0]
         raise bad_argument(port.name, worst, f"numbers that {port.dtype} can hold")

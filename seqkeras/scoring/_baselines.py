@@ -1,22 +1,22 @@
-"""Forecasts that need no training, and that every other one must beat."""
+"""Simple forecasts without training, as a baseline for all others."""
 
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._arrays import Floats
 from seqkeras._checks import bad_argument, check_integer
-from seqkeras.scoring._terms import Floats
 
-#: Of the normal distribution, two-sided 90 %.
+#: Quantile of the normal distribution for a two-sided 90 % test.
 NORMAL_90 = 1.645
 
 
 def naive(history: npt.ArrayLike, *, horizon: int, season_length: int = 1) -> Floats:
-    """The last season, repeated; the last value for `season_length=1`.
+    """Repeat the last season, or the last value for `season_length=1`.
 
     Args:
         history: `(rows,)`, the newest last.
         horizon: timesteps to forecast.
-        season_length: timesteps of one season; all rows where there are fewer.
+        season_length: timesteps of one season, default 1; a shorter history is repeated whole.
 
     Returns:
         `(horizon,)`.
@@ -28,40 +28,40 @@ def naive(history: npt.ArrayLike, *, horizon: int, season_length: int = 1) -> Fl
         >>> naive([1.0, 2.0, 3.0], horizon=3, season_length=2).tolist()
         [2.0, 3.0, 2.0]
     """
-    past = _one_series(history)
+    past = _check_history(history)
     season = past[-min(check_integer("season_length", season_length), len(past)) :]
     return np.resize(season, check_integer("horizon", horizon))
 
 
 def naive2(history: npt.ArrayLike, *, horizon: int, season_length: int = 1) -> Floats:
-    """The last value of the series without its season, and the season put on again.
+    """Repeat the last seasonally adjusted value, and apply the season again.
 
-    The forecast that the M4 competition measures others by (Makridakis et al. 2020). Where
-    `is_seasonal` finds a season, the series is divided by the indices of the classical
-    multiplicative decomposition; else this is the naive forecast.
+    This is the benchmark forecast of the M4 competition (Makridakis et al. 2020). If `is_seasonal`
+    finds a season, the series is divided by the indices of the classical multiplicative
+    decomposition; otherwise this is the naive forecast.
 
     Args:
         history: `(rows,)`, the newest last.
         horizon: timesteps to forecast.
-        season_length: timesteps of one season; 1 for none.
+        season_length: timesteps of one season, default 1: no season.
 
     Returns:
         `(horizon,)`.
 
     Raises:
-        ArgumentError: the history is empty or not one-dimensional, or it has a season and values
-            that are not above 0.
+        ArgumentError: the history is empty or not one-dimensional, or it is seasonal and has values
+            of 0 or below.
 
     Example:
         >>> naive2([1.0, 3.0] * 12, horizon=3, season_length=2).round(6).tolist()
         [1.0, 3.0, 1.0]
     """
-    past = _one_series(history)
+    past = _check_history(history)
     horizon = check_integer("horizon", horizon)
     if not is_seasonal(past, season_length=season_length):
         return np.full(horizon, past[-1])
     if np.min(past) <= 0:
-        fix = "Its season is a factor; naive has one that is not."
+        fix = "naive2 divides by its season; naive does not."
         raise bad_argument("history", float(np.min(past)), "above 0 everywhere", fix)
     indices = _seasonal_indices(past, season_length)
     steps = np.arange(len(past), len(past) + horizon) % season_length
@@ -69,16 +69,17 @@ def naive2(history: npt.ArrayLike, *, horizon: int, season_length: int = 1) -> F
 
 
 def is_seasonal(history: npt.ArrayLike, *, season_length: int) -> bool:
-    """Whether the autocorrelation one season back stands out at 90 % (the test of M4).
+    """Test whether the autocorrelation at the lag of one season is significant at 90 %, as in M4.
 
-    By Bartlett's formula for the error of an autocorrelation. A series of less than three seasons,
-    or without any change, counts as not seasonal.
+    The error of an autocorrelation follows Bartlett's formula. A series that is shorter than three
+    seasons, or that never changes, counts as not seasonal.
 
     Example:
         >>> is_seasonal([1.0, 3.0] * 8, season_length=2)
         True
     """
-    past, season = _one_series(history), check_integer("season_length", season_length)
+    past = _check_history(history)
+    season = check_integer("season_length", season_length)
     centered = past - past.mean()
     variance = float(centered @ centered)
     if season == 1 or len(past) < 3 * season or variance == 0:
@@ -89,20 +90,22 @@ def is_seasonal(history: npt.ArrayLike, *, season_length: int) -> bool:
 
 
 def _seasonal_indices(past: Floats, season: int) -> Floats:
-    """The index of each place in the season: mean ratio to the centred moving average."""
-    even = season % 2 == 0
-    weights = np.ones(season + even)
-    weights[[0, -1]] = 0.5 if even else 1.0
+    """Return the mean ratio to the centered moving average, for each position in the season."""
+    if season % 2:
+        weights = np.ones(season)
+    else:
+        weights = np.ones(season + 1)
+        weights[[0, -1]] = 0.5
     trend = np.convolve(past, weights / season, mode="valid")
     first = len(weights) // 2
     ratios = np.full(len(past), np.nan)
     ratios[first : first + len(trend)] = past[first : first + len(trend)] / trend
-    means = np.array([np.nanmean(ratios[place::season]) for place in range(season)])
+    means = np.array([np.nanmean(ratios[position::season]) for position in range(season)])
     return means / means.mean()
 
 
-def _one_series(history: npt.ArrayLike) -> Floats:
+def _check_history(history: npt.ArrayLike) -> Floats:
     past = np.asarray(history, dtype=np.float64)
     if past.ndim != 1 or not len(past):
-        raise bad_argument("history", past.shape, "(rows,) with one row or more")
+        raise bad_argument("history", past.shape, "(rows,) with at least one row")
     return past

@@ -1,45 +1,46 @@
-"""Metrics of point forecasts, over arrays of any shape."""
+"""Metrics of point forecasts, for arrays of any shape."""
 
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._arrays import positions
 from seqkeras._checks import bad_argument, check_integer, check_positive
 from seqkeras.scoring._terms import percentages, same_shape
 
 
 def mae(actual: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
-    """Mean absolute error, in the unit of the series.
+    """Compute the mean absolute error, in the unit of the series.
 
     Example:
         >>> mae([1.0, 2.0], [1.0, 4.0])
         1.0
     """
-    truth, guess = same_shape(actual, forecast)
-    return float(np.mean(np.abs(truth - guess)))
+    actual, forecast = same_shape(actual, forecast)
+    return float(np.mean(np.abs(actual - forecast)))
 
 
 def rmse(actual: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
-    """Root of the mean squared error, in the unit of the series.
+    """Compute the root mean squared error, in the unit of the series.
 
     Example:
         >>> rmse([0.0, 0.0], [3.0, 3.0])
         3.0
     """
-    truth, guess = same_shape(actual, forecast)
-    return float(np.sqrt(np.mean((truth - guess) ** 2)))
+    actual, forecast = same_shape(actual, forecast)
+    return float(np.sqrt(np.mean((actual - forecast) ** 2)))
 
 
 def smape(actual: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
-    """Symmetric mean absolute percentage error, in percent: 0 to 200 (Makridakis 1993).
+    """Compute the symmetric mean absolute percentage error, from 0 to 200 (Makridakis 1993).
 
-    The mean of `200 |a - f| / (|a| + |f|)`, where 0 / 0 counts as 0.
+    It is the mean of `200 |a - f| / (|a| + |f|)`, where 0 / 0 counts as 0.
 
     Example:
         >>> smape([100.0], [300.0])
         100.0
     """
-    truth, guess = same_shape(actual, forecast)
-    return float(np.mean(percentages(truth, guess)))
+    actual, forecast = same_shape(actual, forecast)
+    return float(np.mean(percentages(actual, forecast)))
 
 
 def mase(
@@ -49,20 +50,21 @@ def mase(
     history: npt.ArrayLike,
     season_length: int = 1,
 ) -> float:
-    """Mean absolute scaled error of one series (Hyndman & Koehler 2006, with seasons as in M4).
+    """Compute the mean absolute scaled error of a series (Hyndman & Koehler 2006, M4).
 
-    The mean absolute error, divided by that of the seasonal naive forecast one season ahead
-    inside the history: below 1 is better than that.
+    It is the mean absolute error, divided by that of the seasonal naive forecast one season ahead
+    within the history (`seasonal_scales`). A value below 1 is better than that forecast.
 
     Args:
-        actual: what came, `(timesteps,)`.
-        forecast: what was forecast, `(timesteps,)`.
-        history: the values before, `(rows,)`, with more rows than one season.
-        season_length: timesteps of one season; 1 compares with the naive forecast.
+        actual: actual values, `(timesteps,)`.
+        forecast: forecasts, `(timesteps,)`.
+        history: the values before, `(rows,)`, with more rows than one season. Missing values (NaN)
+            do not count.
+        season_length: timesteps of one season, default 1: compare with the naive forecast.
 
     Raises:
-        ArgumentError: shapes differ, the history is not longer than a season, or it repeats
-            itself exactly, so that there is nothing to scale by.
+        ArgumentError: shapes differ, the history is not longer than a season, or it never changes
+            from one season to the next, so that the scale is 0.
 
     Example:
         >>> mase([4.0, 5.0], [4.0, 4.0], history=[1.0, 2.0, 3.0])
@@ -72,16 +74,16 @@ def mase(
 
 
 def owa(*, smape: float, mase: float, naive2_smape: float, naive2_mase: float) -> float:
-    """Overall weighted average of the M4 competition (Makridakis et al. 2020).
+    """Compute the overall weighted average of the M4 competition (Makridakis et al. 2020).
 
-    The mean of sMAPE and MASE, each divided by that of the forecast `naive2`. First both are
-    averaged over all series, then divided: 1 is as good as Naive2, below 1 is better.
+    It is the mean of sMAPE and MASE, each averaged over all series and then divided by that of the
+    forecast `naive2`. 1 is as good as Naive2, below 1 is better.
 
     Args:
         smape: mean over the series.
         mase: mean over the series.
-        naive2_smape: that of `naive2` on the same series.
-        naive2_mase: that of `naive2` on the same series.
+        naive2_smape: mean sMAPE of `naive2` over the same series.
+        naive2_mase: mean MASE of `naive2` over the same series.
 
     Raises:
         ArgumentError: a score of Naive2 is not above 0.
@@ -90,22 +92,62 @@ def owa(*, smape: float, mase: float, naive2_smape: float, naive2_mase: float) -
         >>> owa(smape=9.0, mase=1.5, naive2_smape=10.0, naive2_mase=2.0)
         0.825
     """
-    by_smape = smape / check_positive("naive2_smape", naive2_smape)
-    return (by_smape + mase / check_positive("naive2_mase", naive2_mase)) / 2
+    relative_smape = smape / check_positive("naive2_smape", naive2_smape)
+    relative_mase = mase / check_positive("naive2_mase", naive2_mase)
+    return (relative_smape + relative_mase) / 2
+
+
+def seasonal_scales(
+    values: npt.ArrayLike, indptr: npt.ArrayLike, season_length: int
+) -> npt.NDArray[np.float64]:
+    """Compute the divisor of MASE for many series at once.
+
+    It is the mean absolute change from one season to the next. Missing values (NaN) do not count.
+
+    Args:
+        values: `(rows,)`, the histories of all series, one after the other.
+        indptr: `(series + 1,)`, the row where each series begins, and the number of rows.
+        season_length: timesteps of one season.
+
+    Returns:
+        `(series,)`; NaN for a series without any change, or with no pair of known values that are
+        a season apart.
+
+    Example:
+        >>> seasonal_scales([1.0, 3.0, 4.0, 5.0, 5.0], [0, 3, 5], 1)
+        array([1.5, nan])
+    """
+    season = check_integer("season_length", season_length)
+    values = np.asarray(values, dtype=np.float64)
+    indptr = np.asarray(indptr, dtype=np.int64)
+    lengths = np.diff(indptr)
+    later = np.flatnonzero(positions(lengths) >= season)
+    changes = np.full(len(values), np.nan)
+    changes[later] = np.abs(values[later] - values[later - season])
+    known = ~np.isnan(changes)
+    counts = np.zeros(len(lengths), dtype=np.int64)
+    sums = np.zeros(len(lengths))
+    filled = lengths > 0  # `reduceat` cannot sum an empty range
+    starts = indptr[:-1][filled]
+    if len(starts):
+        counts[filled] = np.add.reduceat(known, starts, dtype=np.int64)
+        sums[filled] = np.add.reduceat(np.where(known, changes, 0), starts)
+    return np.where(sums > 0, sums, np.nan) / np.maximum(1, counts)
 
 
 def seasonal_scale(history: npt.ArrayLike, season_length: int) -> float:
-    """Mean absolute error of the seasonal naive forecast inside the history, what MASE divides by.
+    """Compute the divisor of MASE for one series.
 
     Raises:
-        ArgumentError: the history is not longer than a season, or repeats itself exactly.
+        ArgumentError: the history is not longer than a season, or never changes from one season
+            to the next.
     """
     season = check_integer("season_length", season_length)
     past = np.asarray(history, dtype=np.float64)
     if past.ndim != 1 or len(past) <= season:
         raise bad_argument("history", past.shape, f"(rows,) with more than {season} rows")
-    scale = float(np.mean(np.abs(past[season:] - past[:-season])))
-    if scale == 0:
+    (scale,) = seasonal_scales(past, [0, len(past)], season)
+    if np.isnan(scale):
         expected = "a history with at least one change from season to season"
-        raise bad_argument("history", f"all differences at lag {season} are 0", expected)
-    return scale
+        raise bad_argument("history", f"all differences at lag {season} are 0 or missing", expected)
+    return float(scale)

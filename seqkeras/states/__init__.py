@@ -1,4 +1,4 @@
-"""One set of weights, three forms: stateless, stateful, and one step after the other."""
+"""The states of recurrent models, and conversion between stateless and stateful."""
 
 from seqkeras._lazy import require
 

@@ -1,4 +1,4 @@
-"""The state of a stateful model as named arrays: read, written, cleared, kept in files."""
+"""The state of a stateful model as named arrays: read, write, clear and keep it in files."""
 
 import os
 import warnings
@@ -21,22 +21,22 @@ KIND, VERSION = "seqkeras.State", 1
 
 
 def get_state(model: keras.Model) -> dict[str, npt.NDArray[Any]]:
-    """The state of a stateful model, a copy.
+    """Return a copy of the state of a stateful model.
 
     Args:
-        model: with stateful layers, ours or those of Keras.
+        model: with stateful layers of seqkeras or Keras.
 
     Returns:
-        An array `(batch, ...)` for each state, by name: the names of the layer and of the models
-        that it lies in, and `h` and `c` of an LSTM, `h` of a GRU or SimpleRNN, a number for
-        states of other cells, such as `"recurrent_1/c"` or `"encoder/rnn/0/h"`, where 0 is the
-        first of several cells.
+        An array `(batch, ...)` for each state, by name. A name is the path to the layer, then `h`
+        or `c` of an LSTM, `h` of a GRU or SimpleRNN, or a number for other cells:
+        `"recurrent_1/c"`, or `"encoder/rnn/0/h"` where 0 is the first of several cells.
 
     Raises:
         ArgumentError: the model is not stateful, or not built.
 
     Warns:
-        ForgottenStateWarning: on JAX, of Keras' own layers: `fit` and `predict` forget their state.
+        ForgottenStateWarning: the model has layers of Keras on JAX, where `fit` and `predict`
+            forget their state.
 
     Example:
         >>> from seqkeras import next_step
@@ -50,16 +50,16 @@ def get_state(model: keras.Model) -> dict[str, npt.NDArray[Any]]:
 
 
 def set_state(model: keras.Model, state: Mapping[str, npt.ArrayLike]) -> None:
-    """Writes the state of a stateful model.
+    """Set the state of a stateful model.
 
-    All arrays are checked first: after an error nothing was written.
+    All arrays are checked first: after an error the state is unchanged.
 
     Args:
-        model: with stateful layers, ours or those of Keras.
-        state: as from `get_state`, of this model or of one of the same layers and batch size.
+        model: with stateful layers of seqkeras or Keras.
+        state: as from `get_state`, of this model or of one with the same layers and batch size.
 
     Raises:
-        ArgumentError: an array is missing, unknown, of another shape, or not of numbers.
+        ArgumentError: an array is missing or unknown, has another shape, or does not hold numbers.
 
     Example:
         >>> from seqkeras import next_step
@@ -70,17 +70,17 @@ def set_state(model: keras.Model, state: Mapping[str, npt.ArrayLike]) -> None:
     """
     variables = state_variables(model)
     _check_names(state, variables)
-    arrays = {name: _checked(name, state[name], one) for name, one in variables.items()}
+    arrays = {name: _check_array(name, state[name], old) for name, old in variables.items()}
     for name, variable in variables.items():
         variable.assign(arrays[name])
 
 
 def reset_state(model: keras.Model, rows: Any = None) -> None:
-    """Makes the state of rows that of a new sequence.
+    """Clear the state of a stateful model, as before a new sequence.
 
     Args:
-        model: with stateful layers, ours or those of Keras.
-        rows: integers, or `(batch,)` booleans; all rows where it is None.
+        model: with stateful layers of seqkeras or Keras.
+        rows: which rows of the batch to clear, as integers or `(batch,)` booleans. Default: all.
 
     Raises:
         ArgumentError: the model is not stateful, or has no such rows.
@@ -96,19 +96,19 @@ def reset_state(model: keras.Model, rows: Any = None) -> None:
     state_variables(model)  # refuses a model without states
     layers = stateful_layers(model).values()
     flags = [_flags(rows, rows_of(layer)) for layer in layers]
-    for layer, chosen in zip(layers, flags, strict=True):
-        clear_rows(layer, chosen)
+    for layer, layer_flags in zip(layers, flags, strict=True):
+        clear_rows(layer, layer_flags)
 
 
 def save_state(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Writes the state of a stateful model to a file, without its weights.
+    """Write the state of a stateful model to a file, without its weights.
 
     Args:
-        model: with stateful layers, ours or those of Keras.
-        path: of the file. One of that name is replaced when the new one is complete.
+        model: with stateful layers of seqkeras or Keras.
+        path: path of the file. An existing file is replaced when the new one is complete.
 
     Raises:
-        ArgumentError: the model is not stateful, or the path is no place for a file.
+        ArgumentError: the model is not stateful, or `path` is not a file in a folder that exists.
 
     Example:
         >>> import tempfile
@@ -127,15 +127,15 @@ def save_state(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 
 def load_state(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Reads the state of a stateful model from a file of `save_state`.
+    """Set the state of a stateful model from a file of `save_state`.
 
     Args:
         model: with the same layers and batch size as that which was saved.
         path: of the file.
 
     Raises:
-        ArgumentError: the states are not those of this model; nothing was written.
-        FileFormatError: the file is damaged, of another kind, or of a later version.
+        ArgumentError: the states are not those of this model; the state is unchanged.
+        FileFormatError: the file is damaged, of another kind, or written by a later version.
 
     Example:
         See `save_state`.
@@ -145,13 +145,13 @@ def load_state(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def keep_state(model: keras.Model) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    """Puts the state of a stateful model back after a block, also after an error.
+    """Restore the state of a stateful model after a block, also after an error.
 
     Args:
-        model: with stateful layers, ours or those of Keras.
+        model: with stateful layers of seqkeras or Keras.
 
     Yields:
-        The state that is put back, see `get_state`.
+        The state that will be restored, see `get_state`.
 
     Raises:
         ArgumentError: the model is not stateful, or not built.
@@ -161,7 +161,7 @@ def keep_state(model: keras.Model) -> Iterator[dict[str, npt.NDArray[Any]]]:
         >>> from seqkeras import next_step
         >>> model = next_step(1, units=2, cell="gru", stateful=True, batch_size=1)
         >>> with keep_state(model):
-        ...     y = model({"inputs": np.ones((1, 5, 1)), "reset": None})
+        ...     y = model(np.ones((1, 5, 1)))
         >>> get_state(model)["recurrent_1/h"].tolist()
         [[0.0, 0.0]]
     """
@@ -173,20 +173,21 @@ def keep_state(model: keras.Model) -> Iterator[dict[str, npt.NDArray[Any]]]:
 
 
 def _warn_of_forgotten(model: keras.Model) -> None:
-    layers = stateful_layers(model).items()
-    foreign = [path for path, layer in layers if not isinstance(layer, Resettable)]
+    layers = stateful_layers(model)
+    foreign = [path for path, layer in layers.items() if not isinstance(layer, Resettable)]
     if foreign and keras.backend.backend() == "jax":
         warnings.warn(
             f"On JAX, fit and predict silently forget the state of {', '.join(foreign)}: Keras "
             "hides it from them, and only calls such as model(x) keep it. "
-            "seqkeras.states.as_stateful(model, batch_size) makes a copy that keeps it.",
+            "seqkeras.states.as_stateful(model, batch_size) returns a copy that keeps it.",
             ForgottenStateWarning,
             stacklevel=3,
         )
 
 
 def _to_numpy(variable: Any) -> npt.NDArray[Any]:
-    array = np.array(ops.convert_to_numpy(variable))  # a copy: it may be the memory of the variable
+    # A copy, because the array may share the memory of the variable.
+    array = np.array(ops.convert_to_numpy(variable))
     return array if array.dtype.kind == "f" else array.astype("float32")  # bfloat16
 
 
@@ -203,31 +204,33 @@ def _check_names(state: Any, variables: Mapping[str, Any]) -> None:
     raise bad_argument("state", list(state), f"a dict of {list(variables)}", fix)
 
 
-def _checked(name: str, value: Any, variable: Any) -> npt.NDArray[Any]:
-    array, shape = np.asarray(value), tuple(variable.shape)
+def _check_array(name: str, value: Any, variable: Any) -> npt.NDArray[Any]:
+    array = np.asarray(value)
+    shape = tuple(variable.shape)
     if array.dtype.kind not in "fiub":
         raise bad_argument(f"state[{name!r}]", array.dtype, "an array of numbers")
     if array.shape != shape:
         fix = "Its first number is the batch size." if array.shape[1:] == shape[1:] else ""
         raise bad_argument(f"state[{name!r}]", array.shape, f"of shape {shape}", fix)
     dtype = keras.backend.standardize_dtype(variable.dtype)
-    held = np.finfo(dtype if dtype in ("float16", "float64") else "float32").max
+    limit = np.finfo(dtype if dtype in ("float16", "float64") else "float32").max
     largest = np.abs(array[np.isfinite(array)]).max(initial=0)
-    if largest > held:
+    if largest > limit:
         raise bad_argument(f"state[{name!r}]", largest, f"numbers that {dtype} can hold")
     return array
 
 
 def _flags(rows: Any, count: int) -> npt.NDArray[np.bool_]:
-    """`(count, 1)` booleans."""
+    """Return `(count, 1)` booleans, True in the rows that are meant."""
     flags = np.zeros((count, 1), bool)
     if rows is None:
         return ~flags
-    chosen = np.atleast_1d(np.asarray(rows))
-    if chosen.size == 0:
+    indices = np.atleast_1d(np.asarray(rows))
+    if indices.size == 0:
         return flags
-    whole = chosen.dtype.kind in "iu" and chosen.min() >= 0 and chosen.max() < count
-    if chosen.ndim != 1 or not (whole or (chosen.dtype == bool and len(chosen) == count)):
+    integers = indices.dtype.kind in "iu" and indices.min() >= 0 and indices.max() < count
+    booleans = indices.dtype == bool and len(indices) == count
+    if indices.ndim != 1 or not (integers or booleans):
         raise bad_argument("rows", rows, f"integers from 0 to {count - 1}, or {count} booleans")
-    flags[chosen] = True
+    flags[indices] = True
     return flags

@@ -1,4 +1,4 @@
-"""From a stateless model to a stateful one of the same weights, and back."""
+"""Conversion from a stateless model to a stateful one with the same weights, and back."""
 
 from dataclasses import replace
 
@@ -13,33 +13,33 @@ from seqkeras.states._reform import Form, Reform
 def as_stateful(
     model: keras.Model, batch_size: int, *, reset_input: bool = False, save_state: bool = False
 ) -> keras.Model:
-    """A copy of a model that goes on, with each batch, where the batch before it ended.
+    """Copy a model into one that continues each batch where the batch before it ended.
 
-    Row `i` of a batch continues row `i` of the batch before. Read in chunks of any lengths, the
-    copy gives what the model gives for whole sequences, if all its other layers look at one
+    Row `i` of a batch continues row `i` of the batch before. For chunks of any lengths, the copy
+    gives the outputs of the model for whole sequences, if all its other layers look at one
     timestep at a time. Keras' recurrent layers become those of `seqkeras.layers`, which keep their
     states on every backend; to load a saved copy, `import seqkeras.layers` first. Layers have the
-    same names, and weights are copied. What the model was compiled with is not copied, nor are the
+    same names, and weights are copied. Optimizer, loss and metrics are not copied, nor are the
     states of a model that is stateful already.
 
     Args:
         model: functional or Sequential, of any batch size, with recurrent layers at any depth. A
-            class of your own becomes `keras.Model`, unless it is made of inputs and outputs.
-        batch_size: number of rows; one for each sequence that is read at the same time.
-        reset_input: take flags that clear the state of a row, as models of the builders do: the
-            inputs are then a dict of `"reset"`, `(batch, 1)` or `(batch, timesteps)`, and of
-            `"inputs"`, or, where there are several, of their names. A model that has this input
-            keeps it in any case.
-        save_state: keep the states in files that the copy is saved to.
+            subclass becomes `keras.Model`, unless it is made of inputs and outputs.
+        batch_size: number of rows, one for each sequence that is read at the same time.
+        reset_input: add an input for flags that clear the state of a row, default False. The
+            model then takes a dict of `"reset"`, `(batch, 1)` or `(batch, timesteps)`, and of
+            `"sequence"`, or of the names of its inputs if it has several. A model that has this
+            input always keeps it.
+        save_state: write the states to the files that the copy is saved to, default False.
 
     Returns:
-        The model; the given one is left as it is. Its inputs take any number of timesteps, where
-        the layers allow it, and exactly `batch_size` rows.
+        The copy. Its inputs take exactly `batch_size` rows, and any number of timesteps where the
+        layers allow it. `model` is unchanged.
 
     Raises:
         ArgumentError: the model has no recurrent layer, is not built, or is a subclass whose graph
-            cannot be seen; a layer reads backwards, is given its state by other layers, is called
-            twice, or lies hidden within another. The message names it.
+            cannot be seen; a layer reads backwards, gets its state from other layers, is called
+            twice, or is hidden within another. The message names it.
 
     Example:
         >>> import numpy as np
@@ -60,18 +60,18 @@ def as_stateful(
 
 
 def as_stateless(model: keras.Model) -> keras.Model:
-    """A copy of a stateful model that reads each batch from the beginning, in batches of any size.
+    """Copy a stateful model into one that starts from cleared states in batches of any size.
 
-    The opposite of `as_stateful`: layers keep their names and weights, and a `reset` input is left
-    away; where one other is left, it is the input itself instead of a dict. LSTM, GRU and SimpleRNN
-    stay those of `seqkeras.layers`, which are faster; `conversion.to_keras` brings Keras' own back.
-    What the model was compiled with is not copied.
+    The opposite of `as_stateful`: layers keep their names and weights, and a `reset` input is
+    removed; if one other input remains, the model takes it as an array and not in a dict. LSTM,
+    GRU and SimpleRNN stay those of `seqkeras.layers`, which are faster; `conversion.to_keras`
+    turns them into Keras' own. Optimizer, loss and metrics are not copied.
 
     Args:
         model: functional or Sequential, with recurrent layers.
 
     Returns:
-        The model; the given one is left as it is.
+        The copy. `model` is unchanged.
 
     Raises:
         ArgumentError: the model has no recurrent layer, is not built, or is a subclass whose graph
@@ -99,10 +99,10 @@ def _takes_reset(model: keras.Model) -> bool:
 
 
 def _with_open_time(model: keras.Model, form: Form) -> keras.Model:
-    """The copy with as many inputs of any length as its layers allow."""
+    """Build the copy with as many inputs of any length as its layers allow."""
     shapes = [tensor.shape for tensor in model.inputs]
     fixed = [number for number, shape in enumerate(shapes) if len(shape) > 1 and shape[1]]
-    # An unrolled loop needs their number, but asks for it only when it is run.
+    # An unrolled loop needs the number of timesteps, but fails only when it runs.
     if not fixed or any(layer.unroll for layer in reads_time(model)):
         return _build(model, form)
     opened = _try(model, form, fixed)
@@ -117,7 +117,7 @@ def _try(model: keras.Model, form: Form, opened: list[int]) -> keras.Model | Non
         copy = Reform(model, replace(form, opened=frozenset(opened))).run()
     except CannotBuildError:
         return None
-    # Only the time may be open: features that became unknown were timesteps before.
+    # Only the time axis may be open: features of unknown size were timesteps before.
     pairs = zip(model.outputs, copy.outputs, strict=True)
     same = all(before.shape[2:] == after.shape[2:] for before, after in pairs)
     return copy if same else None

@@ -1,4 +1,4 @@
-"""The states of a model and what each is called."""
+"""The states of a model, by name."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from seqkeras._checks import bad_argument
 from seqkeras._keras_graph import recurrent_layers
 from seqkeras.kernels import where_rows
 
-#: The states of cells that have a name for each; those of others are numbered. The cell of a
-#: convolution is not public in Keras: its layers stand for it.
+#: Names of the states of known cells; those of other cells are numbered. The cells of
+#: convolutions are not public in Keras, so their layers stand in the table.
 _NAMES = [
     (keras.layers.LSTMCell, ("h", "c")),
     ((keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D), ("h", "c")),
@@ -19,44 +19,54 @@ _NAMES = [
 
 
 def stateful_layers(model: keras.Model) -> dict[str, Any]:
-    """The recurrent layers that keep their states, by the path to each."""
+    """Return the recurrent layers that keep their states, by the path to each."""
     return {path: layer for path, layer in recurrent_layers(model).items() if layer.stateful}
 
 
 def clear_rows(layer: Any, flags: Any) -> None:
-    """Clears the states of one layer in the rows where `flags`, `(batch, 1)`, are True."""
-    kept = tree.map_structure(ops.convert_to_tensor, layer.states)  # JAX takes no variables
-    fresh = where_rows(flags, layer.get_initial_state(rows_of(layer)), kept)
-    for variable, value in zip(tree.flatten(layer.states), tree.flatten(fresh), strict=True):
+    """Clear the states of one layer in the rows where `flags`, `(batch, 1)`, are True."""
+    old = tree.map_structure(ops.convert_to_tensor, layer.states)  # JAX takes no variables
+    new = where_rows(flags, layer.get_initial_state(rows_of(layer)), old)
+    for variable, value in zip(tree.flatten(layer.states), tree.flatten(new), strict=True):
         variable.assign(value)
 
 
 def named_states(layer: Any, states: Any = None) -> dict[str, Any]:
-    """The states of one layer, by name: those that it keeps, or those that are given."""
-    kept = layer.states if states is None else states
+    """Return states of one layer by name.
+
+    Args:
+        layer: a recurrent layer.
+        states: in the structure of the layer's own. Default: those that it keeps.
+    """
+    if states is None:
+        states = layer.states
     if isinstance(layer.cell, keras.layers.StackedRNNCells):
-        pairs = zip(layer.cell.cells, kept, strict=True)
-        cells = [(f"{number}/", cell, one) for number, (cell, one) in enumerate(pairs)]
+        pairs = enumerate(zip(layer.cell.cells, states, strict=True))
+        cells = [(f"{number}/", cell, cell_states) for number, (cell, cell_states) in pairs]
     else:
-        cells = [("", layer, kept)]
+        cells = [("", layer, states)]
     named = {}
-    for prefix, owner, own in cells:
-        flat = tree.flatten(own)
-        for name, variable in zip(_names(owner, len(flat)), flat, strict=True):
+    for prefix, owner, cell_states in cells:
+        variables = tree.flatten(cell_states)
+        for name, variable in zip(_names(owner, len(variables)), variables, strict=True):
             named[prefix + name] = variable
     return named
 
 
 def _names(owner: Any, count: int) -> list[str]:
     for kinds, names in _NAMES:
-        named = isinstance(owner, kinds) or isinstance(getattr(owner, "cell", None), kinds)
-        if named and len(names) == count:
+        known = isinstance(owner, kinds) or isinstance(getattr(owner, "cell", None), kinds)
+        if known and len(names) == count:
             return list(names)
     return [str(number) for number in range(count)]
 
 
 def state_variables(model: keras.Model) -> dict[str, Any]:
-    """All states of a model, by name, or the error for a model without."""
+    """Return all states of a model by name.
+
+    Raises:
+        ArgumentError: the model is not stateful, or not built.
+    """
     if not isinstance(model, keras.Model):
         raise bad_argument("model", type(model).__name__, "a keras.Model")
     layers = stateful_layers(model)
@@ -75,5 +85,5 @@ def state_variables(model: keras.Model) -> dict[str, Any]:
 
 
 def rows_of(layer: Any) -> int:
-    """The number of rows of a state."""
+    """Return the number of rows of a layer's state."""
     return int(tree.flatten(layer.states)[0].shape[0])

@@ -1,11 +1,14 @@
 """A copy of a model for other batches and with other states."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import tree
 
+from seqkeras._keras_graph._calls import calls_of
 from seqkeras._keras_graph._rebuild import (
     Rebuild,
     class_of,
@@ -15,12 +18,15 @@ from seqkeras._keras_graph._rebuild import (
     new_input,
     refusal,
 )
+from seqkeras._keras_graph._states import remove_calls
+from seqkeras.layers import Resettable
+from seqkeras.states._named import rows_of, stateful_layers
 from seqkeras.states._recurrent_states import Recurrent, reads_time
 
 
 @dataclass(frozen=True)
 class Form:
-    """What a copy is to be.
+    """The form of a copy.
 
     Attributes:
         recurrent: how recurrent layers are copied.
@@ -63,29 +69,33 @@ class Reform(Rebuild):
         return super()._sequential(model, shape)
 
     def _functional(self, model: keras.Model, shapes: list[Any]) -> keras.Model:
-        flags, old = self._flags(model), model.inputs
-        named = {name_of(tensor): shape for tensor, shape in zip(old, shapes, strict=True)}
-        alone = model is self._root and flags and len(named.keys() - {"reset"}) == 1
+        flags = self._flags(model)
+        names = [name_of(tensor) for tensor in model.inputs]
+        is_only_input = model is self._root and flags and len({*names} - {"reset"}) == 1
         new = {}
-        for name, tensor in zip(named, old, strict=True):
-            # Named as the builders do where it is the only one.
-            renamed = alone and name != "reset"
-            new[name] = new_input(tensor, named[name], "inputs" if renamed else name)
-        added = []
-        if flags and "reset" not in new:
-            shape = (self._form.batch_size, None)
-            added = [keras.Input(batch_shape=shape, name="reset", dtype="bool", optional=True)]
-        reset = (added[0] if added else new["reset"]) if flags else None
+        for name, tensor, shape in zip(names, model.inputs, shapes, strict=True):
+            # A model's only input gets the name that it has in the builders.
+            new_name = "sequence" if is_only_input and name != "reset" else name
+            new[name] = new_input(tensor, shape, new_name)
+        reset = None
+        if flags:
+            reset = new["reset"] if "reset" in new else self._reset_input()
         outputs = self._through(model, list(new.values()), reset)
         inputs = tree.map_structure(lambda tensor: new[name_of(tensor)], inputs_of(model))
-        if added:
+        if flags and "reset" not in new:
             inputs = {**{name_of(tensor): tensor for tensor in new.values()}, "reset": reset}
+        elif is_only_input and isinstance(inputs, dict):
+            inputs = {name_of(tensor): tensor for tensor in inputs.values()}
         elif not flags and "reset" in new:
             inputs = _without_reset(inputs)
         return class_of(model)(inputs, outputs, name=model.name)
 
+    def _reset_input(self) -> Any:
+        shape = (self._form.batch_size, None)
+        return keras.Input(batch_shape=shape, name="reset", dtype="bool", optional=True)
+
     def _call(self, layer: Any, args: Any, kwargs: Any, reset: Any = None) -> Any:
-        """The copy of a layer, called as the layer was, but for the flags."""
+        """Call the copy of a layer as the layer was called, except for the flags."""
         if is_graph(layer):
             copy, args = self._nested(layer, args, reset)
         else:
@@ -93,33 +103,30 @@ class Reform(Rebuild):
         if isinstance(layer, keras.layers.RNN):
             self._form.recurrent.check_call(self._root, layer, args, kwargs)
             kwargs.pop("reset", None)
-            if reset is not None:
+            if reset is not None and copy.stateful:
                 kwargs["reset"] = reset
         self._check_calls([layer])
         return self._run(layer, copy, args, kwargs)
 
     def _nested(self, model: keras.Model, args: Any, reset: Any) -> tuple[keras.Model, Any]:
-        """The copy of a model within the model, and what it is called on."""
-        given = dict(
-            zip((name_of(tensor) for tensor in model.inputs), tree.flatten(args[0]), strict=True)
-        )
+        """Return the copy of a model within the model, and what it is called on."""
+        names = [name_of(tensor) for tensor in model.inputs]
+        tensors = dict(zip(names, tree.flatten(args[0]), strict=True))
         if id(model) not in self._copies:
             self._copies[id(model)] = self._graph(
-                model, [_fitting(tensor, given[name_of(tensor)]) for tensor in model.inputs]
+                model, [_fitting(tensor, tensors[name_of(tensor)]) for tensor in model.inputs]
             )
         copy = self._copies[id(model)]
-        values = {**given, "reset": reset}
-        return copy, (
-            tree.map_structure(lambda tensor: values[name_of(tensor)], inputs_of(copy)),
-            *args[1:],
-        )
+        tensors["reset"] = reset
+        inputs = tree.map_structure(lambda tensor: tensors[name_of(tensor)], inputs_of(copy))
+        return copy, (inputs, *args[1:])
 
     def _new(self, layer: Any) -> Any:
         self._form.recurrent.check(self._root, layer)
         return self._form.recurrent.copy(layer)
 
     def _check_calls(self, layers: list[Any]) -> None:
-        """A state that two calls share would be carried from the one into the other."""
+        """Refuse two calls of one recurrent layer: each would continue the state of the other."""
         for layer in layers:
             if self._form.recurrent.stateful and reads_time(layer) and id(layer) in self._called:
                 reason = "it is called more than once, and would carry its state between the calls."
@@ -127,17 +134,68 @@ class Reform(Rebuild):
             self._called.add(id(layer))
 
 
+class _WithFlags(Reform):
+    """The very layers of a stateful model, called once more with reset flags."""
+
+    def __init__(self, model: keras.Model) -> None:
+        rows = rows_of(next(iter(stateful_layers(model).values())))
+        super().__init__(model, Form(Recurrent(True, flags=True), rows, flags=True))
+        #: The models that were made: the whole one, and a new one for each model within.
+        self.made: list[keras.Model] = []
+
+    def _graph(self, model: keras.Model, shapes: list[Any]) -> keras.Model:
+        made = super()._graph(model, shapes)
+        self.made.append(made)
+        return made
+
+    def _layer(self, layer: Any) -> Any:
+        return layer
+
+
+def takes_flags(model: keras.Model) -> bool:
+    """Whether `with_flags` can give a stateful model a reset input."""
+    if not is_graph(model) or len(model.inputs) != 1:
+        return False
+    calls = calls_of(model)
+    return all(
+        isinstance(layer, Resettable) and len(calls.get(id(layer), [])) == 1
+        for layer in stateful_layers(model).values()
+    )
+
+
+@contextmanager
+def with_flags(model: keras.Model) -> Iterator[keras.Model]:
+    """Lend a stateful model a reset input.
+
+    Args:
+        model: one that `takes_flags`.
+
+    Yields:
+        A model of the same layers, and so of the same variables, with the inputs `"sequence"` and
+        `"reset"`. Afterwards the layers are as before, and it must no longer be used.
+
+    Raises:
+        ArgumentError: a model within the model is called more than once.
+    """
+    reform = _WithFlags(model)
+    try:
+        yield reform.run()
+    finally:
+        remove_calls(reform.made)
+
+
 def _fitting(tensor: Any, value: Any) -> list[int | None]:
-    """The shape of an input of a model within the model, where it is called on `value`."""
+    """Return the shape of an input of a model within the model, which is called on `value`."""
     if value is None:
         return list(tensor.shape)
-    dims = zip(tensor.shape[1:], value.shape[1:], strict=True)
-    return [value.shape[0], *(now if before is not None else None for before, now in dims)]
+    sizes = zip(tensor.shape[1:], value.shape[1:], strict=True)
+    return [value.shape[0], *(new if old is not None else None for old, new in sizes)]
 
 
 def _without_reset(inputs: Any) -> Any:
+    rest: Any
     if isinstance(inputs, dict):
-        rest: Any = {name: one for name, one in inputs.items() if name_of(one) != "reset"}
+        rest = {name: tensor for name, tensor in inputs.items() if name_of(tensor) != "reset"}
         return rest if len(rest) > 1 else next(iter(rest.values()))
-    rest = [one for one in tree.flatten(inputs) if name_of(one) != "reset"]
+    rest = [tensor for tensor in tree.flatten(inputs) if name_of(tensor) != "reset"]
     return rest if len(rest) > 1 else rest[0]

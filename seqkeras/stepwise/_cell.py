@@ -1,4 +1,4 @@
-"""A recurrent layer as a function of one timestep."""
+"""Run a recurrent layer for one timestep."""
 
 import functools
 from collections.abc import Iterator
@@ -10,8 +10,14 @@ from keras import ops, tree
 from seqkeras.kernels import where_rows
 
 
-class Walk:
-    """What changes on the way through the graph in one timestep."""
+class StepState:
+    """What changes while one timestep passes through the graph.
+
+    Attributes:
+        before: states before the timestep, which the cells take one after the other.
+        after: states after it, which the cells append.
+        used: flags `(batch,)`, False in rows where the timestep is masked; None without a mask.
+    """
 
     def __init__(self, before: Iterator[Any]) -> None:
         self.before = before
@@ -20,29 +26,31 @@ class Walk:
 
 
 class Cell(keras.layers.Layer):
-    """A recurrent layer on a sequence of one timestep, from a state that the walk holds.
+    """A recurrent layer on a sequence of one timestep, with its state in a `StepState`.
 
-    A layer, so that Keras finds the mask of the sequence and casts it as for the layer itself.
-    Beside the state of the cell there is its last output: what a masked timestep gives.
+    It is a layer, so Keras finds the mask of the sequence and casts it as for the layer itself. In
+    addition to the state of the cell it keeps its last output, which a masked timestep returns.
     """
 
     def __init__(self, layer: keras.layers.RNN, output_shape: tuple[int, ...]) -> None:
         super().__init__(name=layer.name, dtype=layer.dtype_policy)
-        self.recurrent, self.output_shape_ = layer, output_shape
-        like = layer.get_initial_state(1)
-        self.count = len(tree.flatten(like))
-        self.packed = functools.partial(tree.pack_sequence_as, like)
-        self.supports_masking = self.built = True
+        self.recurrent = layer
+        self.output_shape_ = output_shape
+        template = layer.get_initial_state(1)
+        self.count = len(tree.flatten(template))
+        self.packed = functools.partial(tree.pack_sequence_as, template)
+        self.supports_masking = True
+        self.built = True
 
     def initial_state(self, rows: Any) -> list[Any]:
-        fresh = tree.flatten(self.recurrent.get_initial_state(rows))
-        states = [ops.cast(one, self.recurrent.cell.compute_dtype) for one in fresh]
+        zeros = tree.flatten(self.recurrent.get_initial_state(rows))
+        states = [ops.cast(state, self.recurrent.cell.compute_dtype) for state in zeros]
         return [*states, ops.zeros((rows, *self.output_shape_), self.compute_dtype)]
 
-    def call(self, sequences: Any, mask: Any = None, walk: Any = None) -> Any:
+    def call(self, sequences: Any, mask: Any = None, step_state: Any = None) -> Any:
         layer = self.recurrent
-        before = [next(walk.before) for _ in range(self.count)]
-        shown = next(walk.before)
+        before = [next(step_state.before) for _ in range(self.count)]
+        last_output = next(step_state.before)
         output, state = layer.cell(sequences[:, 0], self.packed(before))
         output = ops.cast(output, self.compute_dtype)
         pairs = zip(tree.flatten(state), before, strict=True)
@@ -50,21 +58,22 @@ class Cell(keras.layers.Layer):
         if mask is not None:
             used = ops.cast(mask[:, 0], "bool")
             after = where_rows(used, after, before)
-            held = ops.zeros_like(shown) if layer.zero_output_for_mask else shown
+            is_zeroed = layer.zero_output_for_mask
+            held = ops.zeros_like(last_output) if is_zeroed else last_output
             output = where_rows(used, output, held)
-            walk.used = used if walk.used is None else walk.used
-        walk.after += [*after, output]
-        shaped = ops.expand_dims(output, 1) if layer.return_sequences else output
+            step_state.used = used if step_state.used is None else step_state.used
+        step_state.after += [*after, output]
+        sequence = ops.expand_dims(output, 1) if layer.return_sequences else output
         if not layer.return_state:
-            return shaped
-        return [shaped, *(ops.cast(one, self.compute_dtype) for one in after)]
+            return sequence
+        return [sequence, *(ops.cast(state, self.compute_dtype) for state in after)]
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         return self.recurrent.compute_mask(inputs, previous_mask)
 
 
 class Masked(keras.layers.Layer):
-    """Gives a sequence the mask that a nested model is called with."""
+    """Attaches to a sequence the mask that a nested model is called with."""
 
     supports_masking = True
 

@@ -1,4 +1,4 @@
-"""Rollout: outputs fed back as inputs, in one compiled loop."""
+"""Feed the outputs of a model back as its inputs, in one compiled loop."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -10,12 +10,13 @@ import numpy.typing as npt
 from keras import ops
 
 from seqkeras._checks import bad_argument, check_integer
+from seqkeras.stepwise._model_step import ModelStep
 from seqkeras.stepwise._runner import Runner
-from seqkeras.stepwise._stepwise import Stepwise
 from seqkeras.stepwise._validate import check_shapes, check_unsure
 
 Function = Callable[..., Any]
 
+#: Number of compiled loops that are kept with a model.
 MOST_RUNNERS = 8
 
 
@@ -29,40 +30,41 @@ def rollout(
     feedback: Function | None = None,
     seed: int | None = None,
 ) -> Any:
-    """Warms a model up on known timesteps, then feeds each output back as the next input.
+    """Warm a model up on known timesteps, then feed each output back as the next input.
 
-    One compiled loop (on PyTorch an eager one), instead of a `model.predict` for each step. It
-    gives what a loop of `model.predict` over the growing sequence gives. The state begins with
-    zeros; what a stateful model keeps is neither read nor changed, and its batch size does not
-    bind. The weights are those that the model has at the call.
+    This is one compiled loop (on PyTorch an eager one) instead of a `model.predict` for each step.
+    It returns what a loop of `model.predict` over the growing sequence returns. The state begins
+    with zeros; the state of a stateful model is neither read nor changed, and its batch size does
+    not matter. The weights are those that the model has at the call.
 
     Args:
-        model: a built functional or Sequential model, `(batch, timesteps, features)` or, of token
-            ids, `(batch, timesteps)`, to outputs for each timestep or after the last one.
+        model: a built functional or Sequential model from `(batch, timesteps, features)`, or token
+            ids `(batch, timesteps)`, to outputs for each timestep or after the last one.
         context: the known timesteps, shaped as the input of the model. Timesteps that the model
-            masks, as padding on either side, hold the state; the last output before them is what
-            is fed back.
+            masks, such as padding on either side, hold the state; the last output before them is
+            fed back.
         steps: number of outputs.
-        future: `(batch, steps - 1, covariates)`, or one row more: row `k` is what is known of the
-            timestep `k` steps after the context.
+        future: `(batch, steps - 1, covariates)`, or one timestep more: row `k` is what is known
+            about the timestep `k` steps after the context.
         sample: a function of the output and of a `keras.random.SeedGenerator` that draws a value,
-            such as a token id from logits. The value is returned, and fed back.
-        feedback: a function of the output, `(batch, outputs)`, and where there is `future` of one
-            row of it, `(batch, covariates)`, to the next input, `(batch, features)`. By default
-            that is the output, joined with the row of `future` on the last axis.
-        seed: of `sample`: the same seed draws the same values. None draws others at each call.
+            such as a token id from logits. The value is returned and fed back.
+        feedback: a function that returns the next input, `(batch, features)`, from the output,
+            `(batch, outputs)`, and, with `future`, one row of it, `(batch, covariates)`. Default:
+            the output, joined with the row of `future` along the last axis.
+        seed: seed of `sample`; the same seed draws the same values. Default: other values at each
+            call.
 
-    Both functions are made of `keras.ops`, and are compiled with the loop: give the same function
-    object again, and nothing is compiled again.
+    `sample` and `feedback` consist of `keras.ops`, and are compiled with the loop. Pass the same
+    function objects again to avoid another compilation.
 
     Returns:
         `(batch, steps, outputs)`; `(batch, steps)` if the values are token ids; a structure of
-        them if the model has several outputs. The first is the answer to the context.
+        them if the model has several outputs. The first is the output after the context.
 
     Raises:
         ArgumentError: a layer cannot be run one timestep at a time, shapes do not fit, or an
-            argument is unusable. Raised before any work, but for layers that are not Keras' own:
-            these are run on both ways first, and refused if the results differ.
+            argument is unusable. It is raised before any work, except for layers that are not
+            Keras' own: these are run both ways first, and refused if the results differ.
 
     Example:
         >>> x = keras.Input((None, 3))
@@ -86,37 +88,39 @@ def rollout(
         generator = keras.random.SeedGenerator(seed)
         inputs["seed"] = ops.convert_to_numpy(generator.state.value)
     elif seed is not None:
-        raise bad_argument("seed", seed, "left away where sample is None")
+        raise bad_argument("seed", seed, "None without sample", "Remove it, or pass sample=.")
     runner = cache.runner(feedback, sample)
     check_shapes(runner, len(inputs["context"]), inputs.get("future"))
     if cache.step.unsure and not cache.verified:
-        check_unsure(model, runner, inputs["context"])
+        check_unsure(runner, inputs["context"])
         cache.verified = True
     return runner.predict_on_batch(inputs)
 
 
 class _Cache:
-    """What is kept for a model, with the model: its step and the loops compiled for it."""
+    """The step function of a model and the loops compiled for it, kept with the model."""
 
     def __init__(self, model: Any) -> None:
-        self.step = Stepwise(model)
-        self.outputs = [id(one) for one in model.outputs]
+        self.step = ModelStep(model)
+        self.outputs = [id(tensor) for tensor in model.outputs]
         self.runners: OrderedDict[Any, Runner] = OrderedDict()
         self.verified = False
 
     @classmethod
     def of(cls, model: Any) -> "_Cache":
-        # Among the attributes, but past Keras, which would take the loops for layers of the model.
-        # So both are freed together, whatever the functions given refer to.
-        kept = getattr(model, "__dict__", {})
-        cache = kept.get("_seqkeras_rollout")
-        if cache is None or cache.outputs != [id(one) for one in model.outputs]:
+        # Among the attributes of the model, but hidden from Keras, which would take the loops for
+        # layers of the model. Model and loops are then freed together, whatever the functions hold.
+        attributes = getattr(model, "__dict__", {})
+        cache = attributes.get("_seqkeras_rollout")
+        if cache is None or cache.outputs != [id(tensor) for tensor in model.outputs]:
             cache = cls(model)
-            kept["_seqkeras_rollout"] = cache
+            attributes["_seqkeras_rollout"] = cache
         return cache
 
     def runner(self, *functions: Function | None) -> Runner:
-        key = tuple(one if isinstance(one, Hashable) else id(one) for one in functions)
+        key = tuple(
+            function if isinstance(function, Hashable) else id(function) for function in functions
+        )
         runner = self.runners.pop(key, None) or Runner(self.step, *functions)
         self.runners[key] = runner
         if len(self.runners) > MOST_RUNNERS:
@@ -126,16 +130,16 @@ class _Cache:
 
 def _context(context: Any, timestep: Any) -> npt.NDArray[Any]:
     values = _array("context", context)
-    rest = timestep.shape[1:]
-    expected = ("batch", "timesteps", *rest)
-    shown = f"of shape ({', '.join(map(str, expected))}), as the input of the model"
+    features = timestep.shape[1:]
+    expected = ("batch", "timesteps", *features)
     fits = values.ndim == len(expected) and all(
-        one in (None, size) for one, size in zip(rest, values.shape[2:], strict=True)
+        length in (None, size) for length, size in zip(features, values.shape[2:], strict=True)
     )
     if not fits:
-        raise bad_argument("context", f"shape {values.shape}", shown)
+        shape = f"of shape ({', '.join(map(str, expected))}), as the input of the model"
+        raise bad_argument("context", f"shape {values.shape}", shape)
     if not values.size:
-        fix = "There has to be a timestep to begin with, in one row at least."
+        fix = "It needs at least one row and one timestep."
         raise bad_argument("context", f"shape {values.shape}", "not empty", fix)
     return _cast("context", values, timestep.dtype)
 
@@ -152,15 +156,15 @@ def _future(future: Any, rows: int, steps: int, timestep: Any) -> npt.NDArray[An
     return _cast("future", values, dtype) if values.dtype.kind == "f" else values
 
 
-def _array(name: str, given: Any) -> npt.NDArray[Any]:
+def _array(name: str, value: Any) -> npt.NDArray[Any]:
     try:
-        values = ops.convert_to_numpy(given) if ops.is_tensor(given) else np.asarray(given)
+        array = ops.convert_to_numpy(value) if ops.is_tensor(value) else np.asarray(value)
     except ValueError as error:
         fix = "Pad rows of different lengths, and mask the padding in the model."
-        raise bad_argument(name, type(given).__name__, "one array of numbers", fix) from error
-    if values.dtype.kind not in "biufV" or values.dtype.names:
-        raise bad_argument(name, f"dtype {values.dtype}", "an array of numbers")
-    return values
+        raise bad_argument(name, type(value).__name__, "one array of numbers", fix) from error
+    if array.dtype.kind not in "biufV" or array.dtype.names:
+        raise bad_argument(name, f"dtype {array.dtype}", "an array of numbers")
+    return array
 
 
 def _cast(name: str, values: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:

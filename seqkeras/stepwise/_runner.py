@@ -1,4 +1,4 @@
-"""The compiled loop of a rollout: one Keras model that walks through another."""
+"""Roll a model out in one compiled loop, as a Keras model that runs another one step by step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,74 +7,83 @@ import keras
 from keras import ops, tree
 
 from seqkeras.kernels import where_rows
-from seqkeras.stepwise._stepwise import Stepwise
+from seqkeras.stepwise._model_step import ModelStep
 
 Function = Callable[..., Any]
 
 
 class Runner(keras.Model):
-    """Warms up on a context and feeds outputs back, in the two loops of one graph.
+    """Warms up on a context and feeds outputs back, in two loops of one graph.
 
-    Its `predict_on_batch` is compiled where the backend compiles: traced once for each shape of
-    its inputs, with the weights as variables. It takes a dict:
+    Its `predict_on_batch` is compiled if the backend compiles: traced once for each shape of its
+    inputs, with the weights as variables. It takes a dict:
 
         context: `(batch, timesteps, ...)`.
-        future: `(batch, timesteps, covariates)`, or left out.
-        steps: any array with as many rows as there are steps. Left out, it gives the outputs at
-            every timestep of the context instead.
-        seed: the state of a `SeedGenerator`, where there is a `sample`.
+        future: `(batch, timesteps, covariates)`, optional.
+        steps: any array with as many rows as there are steps. Without it, the runner returns the
+            outputs at every timestep of the context instead.
+        seed: the state of a `SeedGenerator`, if there is a `sample`.
     """
 
-    def __init__(self, step: Stepwise, feedback: Function | None, sample: Function | None) -> None:
-        # Its own precision is of no matter, but a cast of its inputs would be.
+    def __init__(self, step: ModelStep, feedback: Function | None, sample: Function | None) -> None:
+        # Its own precision does not matter, but a cast of its inputs would.
         super().__init__(name="rollout", dtype="float32", autocast=False)
-        self.step, self.feedback, self.sample = step, feedback, sample
-        self.walked = step.layers  # their variables are the runner's; the model is not held
+        self.step = step
+        self.feedback = feedback
+        self.sample = sample
+        self.step_layers = step.layers  # makes their variables the runner's; the model is not held
         self.generator = keras.random.SeedGenerator(0)
         self.checked: set[Any] = set()
         self.built = True
 
     def call(self, inputs: dict[str, Any]) -> Any:
-        """The outputs, `(batch, steps, ...)`, or a structure of them."""
+        """Return the outputs, `(batch, steps, ...)`, or a structure of them."""
         context = ops.swapaxes(inputs["context"], 0, 1)
         if "steps" not in inputs:
             return self._every_output(context)
-        held, state = self._warmed_up(context)
-        steps, future = ops.shape(inputs["steps"])[0], inputs.get("future")
+        steps = ops.shape(inputs["steps"])[0]
+        future = inputs.get("future")
         future = None if future is None else ops.swapaxes(future, 0, 1)
-        value, seed = self._drawn(held, inputs.get("seed"))
-        kept = tree.map_structure(lambda one: _written(_empty(one, steps), 0, one), value)
+        output, state = self._warmed_up(context)
+        value, seed = self._drawn(output, inputs.get("seed"))
+        values = tree.map_structure(lambda array: _written(_empty(array, steps), 0, array), value)
 
-        def body(i: Any, held: Any, state: Any, value: Any, seed: Any, kept: Any) -> Any:
-            known = () if future is None else (ops.take(future, i, axis=0),)
-            held, state = self._stepped(self.fed(value, *known), state, held)
-            value, seed = self._drawn(held, seed)
-            kept = tree.map_structure(lambda all_, one: _written(all_, i + 1, one), kept, value)
-            return held, state, value, seed, kept
+        def body(i: Any, output: Any, state: Any, value: Any, seed: Any, values: Any) -> Any:
+            covariates = () if future is None else (ops.take(future, i, axis=0),)
+            x = self.next_input(value, *covariates)
+            output, state = self._stepped(x, state, output)
+            value, seed = self._drawn(output, seed)
+            values = tree.map_structure(
+                lambda arrays, array: _written(arrays, i + 1, array), values, value
+            )
+            return output, state, value, seed, values
 
-        *_, kept = _loop(steps - 1, body, (held, state, value, seed, kept))
-        return tree.map_structure(lambda one: ops.swapaxes(one, 0, 1), kept)
+        *_, values = _loop(steps - 1, body, (output, state, value, seed, values))
+        return tree.map_structure(_batch_first, values)
 
     def _warmed_up(self, context: Any) -> tuple[Any, Any]:
-        def body(i: Any, held: Any, state: Any) -> Any:
-            return self._stepped(ops.take(context, i, axis=0), state, held, first=ops.equal(i, 0))
+        def body(i: Any, output: Any, state: Any) -> Any:
+            x = ops.take(context, i, axis=0)
+            return self._stepped(x, state, output, is_first=ops.equal(i, 0))
 
-        return _loop(ops.shape(context)[0], body, self._begun(context))
+        return _loop(ops.shape(context)[0], body, self._initial(context))
 
     def _every_output(self, context: Any) -> Any:
         timesteps = ops.shape(context)[0]
-        output, state = self._begun(context)
-        kept = tree.map_structure(lambda one: _empty(one, timesteps), output)
+        output, state = self._initial(context)
+        outputs = tree.map_structure(lambda array: _empty(array, timesteps), output)
 
-        def body(i: Any, state: Any, kept: Any) -> Any:
+        def body(i: Any, state: Any, outputs: Any) -> Any:
             output, state, _ = self.step(ops.take(context, i, axis=0), state)
-            kept = tree.map_structure(lambda all_, one: _written(all_, i, one), kept, output)
-            return state, kept
+            outputs = tree.map_structure(
+                lambda arrays, array: _written(arrays, i, array), outputs, output
+            )
+            return state, outputs
 
-        _, kept = _loop(timesteps, body, (state, kept))
-        return tree.map_structure(lambda one: ops.swapaxes(one, 0, 1), kept)
+        _, outputs = _loop(timesteps, body, (state, outputs))
+        return tree.map_structure(_batch_first, outputs)
 
-    def _begun(self, context: Any) -> tuple[Any, Any]:
+    def _initial(self, context: Any) -> tuple[Any, Any]:
         rows = ops.shape(context)[1]
 
         def zeros(like: Any) -> Any:
@@ -83,52 +92,58 @@ class Runner(keras.Model):
         output = tree.map_structure(zeros, self.step.output_like)
         return output, self.step.initial_state(rows)
 
-    def _stepped(self, x: Any, state: Any, held: Any, first: Any = False) -> tuple[Any, Any]:
-        """Runs a timestep; where it is masked, the output before is held."""
+    def _stepped(self, x: Any, state: Any, held: Any, is_first: Any = False) -> tuple[Any, Any]:
+        """Run a timestep; rows where it is masked hold the output before."""
         output, state, used = self.step(x, state)
         if used is not None:
-            used = ops.logical_or(used, first)
+            used = ops.logical_or(used, is_first)
             output = where_rows(used, output, held)
         return output, state
 
     def _drawn(self, output: Any, seed: Any) -> tuple[Any, Any]:
         if self.sample is None:
             return output, seed
-        # The seed goes through the loop with the state: JAX lets no variable change in a loop.
+        # The seed goes through the loop with the state: JAX allows no variable to change in a loop.
         variable = self.generator.state
         with keras.StatelessScope(state_mapping=[(variable, seed)]) as scope:
             return self.sample(output, self.generator), scope.get_current_value(variable)
 
-    def fed(self, value: Any, *known: Any) -> Any:
-        """The next input, from the value and what is known of its timestep."""
+    def next_input(self, value: Any, *covariates: Any) -> Any:
+        """Return the next input, from a value and the covariates of its timestep."""
         if self.feedback is not None:
-            x = self.feedback(value, *known)
+            x = self.feedback(value, *covariates)
         else:
-            x = ops.concatenate([value, *known], axis=-1) if known else value
+            x = ops.concatenate([value, *covariates], axis=-1) if covariates else value
         return ops.cast(x, self.step.timestep.dtype)
 
 
 def _loop(count: Any, body: Function, carry: tuple[Any, ...]) -> tuple[Any, ...]:
-    """`carry = body(i, *carry)` for `i` below `count`; None in it stays."""
-    # Not ops.scan, which wants outputs shaped as the state on TensorFlow.
-    parts = [one is not None for one in carry]
+    """Run `carry = body(i, *carry)` for `i` below `count`; None in it stays None."""
+    # Not ops.scan, which on TensorFlow needs outputs of the shape of the state.
+    is_array = [value is not None for value in carry]
 
-    def full(given: Any) -> list[Any]:
-        given = iter(given)
-        return [next(given) if part else None for part in parts]
+    def with_none(arrays: Any) -> list[Any]:
+        arrays = iter(arrays)
+        return [next(arrays) if present else None for present in is_array]
 
-    def next_(i: Any, *given: Any) -> tuple[Any, ...]:
-        after = body(i, *full(given))
-        return (i + 1, *(one for one, part in zip(after, parts, strict=True) if part))
+    def without_none(values: Any) -> list[Any]:
+        return [value for value, present in zip(values, is_array, strict=True) if present]
 
-    start = (ops.zeros((), "int32"), *(one for one in carry if one is not None))
-    _, *result = ops.while_loop(lambda i, *_: i < count, next_, start)
-    return tuple(full(result))
+    def advance(i: Any, *arrays: Any) -> tuple[Any, ...]:
+        return (i + 1, *without_none(body(i, *with_none(arrays))))
+
+    start = (ops.zeros((), "int32"), *without_none(carry))
+    _, *result = ops.while_loop(lambda i, *_: i < count, advance, start)
+    return tuple(with_none(result))
 
 
 def _empty(like: Any, count: Any) -> Any:
     return ops.zeros((count, *ops.shape(like)), like.dtype)
 
 
-def _written(all_: Any, i: Any, one: Any) -> Any:
-    return ops.scatter_update(all_, ops.reshape(i, (1, 1)), one[None])
+def _written(arrays: Any, i: Any, array: Any) -> Any:
+    return ops.scatter_update(arrays, ops.reshape(i, (1, 1)), array[None])
+
+
+def _batch_first(array: Any) -> Any:
+    return ops.swapaxes(array, 0, 1)

@@ -1,4 +1,4 @@
-"""Which layers treat each timestep alone, and why the others cannot be run one at a time."""
+"""Tell which layers treat each timestep separately, and why the others cannot be stepped."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ LENGTH = "it changes the number of timesteps"
 MOVED = "it moves or removes the time axis"
 NORMALIZED = "it normalizes over timesteps"
 
-# By name, for some are missing in some versions of Keras.
+# By name, because some are missing in some versions of Keras.
 _REASONS = {
     "Bidirectional": "it also reads the sequence backwards, from an end that is not known yet",
     **dict.fromkeys(
@@ -23,7 +23,8 @@ _REASONS = {
 }
 for _rank in ("1D", "2D", "3D"):
     for _kind in ("Conv", "SeparableConv", "DepthwiseConv"):
-        _REASONS[_kind + _rank] = _REASONS[f"{_kind}{_rank}Transpose"] = CONVOLUTION
+        _REASONS[f"{_kind}{_rank}"] = CONVOLUTION
+        _REASONS[f"{_kind}{_rank}Transpose"] = CONVOLUTION
     for _kind in ("Average", "Max", "GlobalAverage", "GlobalMax"):
         _REASONS[f"{_kind}Pooling{_rank}"] = POOLING
     for _kind in ("AdaptiveAveragePooling", "AdaptiveMaxPooling"):
@@ -31,12 +32,12 @@ for _rank in ("1D", "2D", "3D"):
     for _kind in ("UpSampling", "ZeroPadding", "Cropping"):
         _REASONS[_kind + _rank] = LENGTH
 
-# Along which axis they work is looked at; on every other axis they treat each timestep alone.
+# Their axis is checked; along every axis but time they treat each timestep separately.
 _LAYERS_BY_AXIS = (
     "BatchNormalization Concatenate LayerNormalization Normalization RMSNormalization Softmax "
     "UnitNormalization"
 )
-_LAYERS_ALONE = (
+_LAYERS_PER_TIMESTEP = (
     "Activation ActivityRegularization Add AlphaDropout Average Conv1D Dense Dropout ELU Embedding "
     "GaussianDropout GaussianNoise Identity LeakyReLU Masking Maximum Minimum Multiply PReLU "
     "Permute ReLU Rescaling SpatialDropout1D SpatialDropout2D SpatialDropout3D Subtract "
@@ -46,7 +47,7 @@ _OPS_BY_AXIS = (
     "All Any Argmax Argmin ExpandDims LogSoftmax Logsumexp Max Mean Min Prod Softmax Squeeze Std "
     "Sum Var"
 )
-_OPS_ALONE = (
+_OPS_PER_TIMESTEP = (
     "Absolute Add Cast Clip Concatenate Cos Divide Elu Equal Exp Expm1 Gelu GetItem Greater "
     "GreaterEqual LeakyRelu Less LessEqual Log Log1p LogicalAnd LogicalNot LogicalOr Maximum "
     "Minimum Multiply Negative NotEqual Power Relu Sigmoid Silu Sin Softplus Sqrt Square Subtract "
@@ -55,16 +56,16 @@ _OPS_ALONE = (
 
 
 def why_not_stepwise(layer: Any, *, rank: int = 3) -> str | None:
-    """Why a layer cannot be run on one timestep at a time.
+    """Return why a layer cannot be run one timestep at a time.
 
     Args:
-        layer: a Keras layer, or an operation of `keras.ops` as it stands in a functional model.
-            What a nested model holds is not looked at.
-        rank: number of axes of its input, batch and time included.
+        layer: a Keras layer, or an operation of `keras.ops` in a functional model. The layers
+            inside a nested model are not checked.
+        rank: number of axes of its input, including batch and time.
 
     Returns:
-        The reason, to follow the name of the layer in a sentence; or None if none is known. That
-        is no promise for what is not in Keras, see `is_known`.
+        The reason, to follow the name of the layer in a sentence, or None if no reason is known.
+        For layers that are not Keras' own, None is no promise: see `is_known`.
 
     Example:
         >>> why_not_stepwise(keras.layers.GlobalMaxPooling1D())
@@ -78,13 +79,13 @@ def why_not_stepwise(layer: Any, *, rank: int = 3) -> str | None:
         return why_not_stepwise(layer.layer, rank=rank)
     if _reads_one_timestep(layer):
         return None
-    names = [make.__name__ for make in type(layer).__mro__ if _is_keras(make)]
+    names = [kind.__name__ for kind in type(layer).__mro__ if _is_keras(kind)]
     reasons = (_REASONS.get(name) or _special(name, layer, rank) for name in names)
     return next(filter(None, reasons), None) or _along_time(layer, rank)
 
 
 def is_known(layer: Any) -> bool:
-    """Whether a layer that `why_not_stepwise` has no reason against is sure to have none."""
+    """Return whether a layer is known well enough for a None of `why_not_stepwise` to be sure."""
     if isinstance(layer, keras.layers.SpectralNormalization):
         return is_known(layer.layer)
     if isinstance(layer, keras.layers.RNN):
@@ -94,13 +95,15 @@ def is_known(layer: Any) -> bool:
         return False
     name = type(layer).__name__
     if isinstance(layer, keras.layers.Layer):
-        return name in f"{_LAYERS_BY_AXIS} {_LAYERS_ALONE}".split()
-    # Without an axis, those work along all of them.
-    return name in _OPS_ALONE.split() or (name in _OPS_BY_AXIS.split() and layer.axis is not None)
+        return name in f"{_LAYERS_BY_AXIS} {_LAYERS_PER_TIMESTEP}".split()
+    # Without an axis, these operations work along all axes.
+    return name in _OPS_PER_TIMESTEP.split() or (
+        name in _OPS_BY_AXIS.split() and layer.axis is not None
+    )
 
 
 def cuts_time(node: Any) -> str | None:
-    """Why a call in the graph of a model cannot be run so, by the arguments that it is given."""
+    """Return why the arguments of a call do not allow single timesteps, or None if they do."""
     if type(node.operation).__name__ != "GetItem" or not _is_keras(type(node.operation)):
         return None
     (sequence,) = node.input_tensors
@@ -108,10 +111,12 @@ def cuts_time(node: Any) -> str | None:
     key = list(key) if isinstance(key, (list, tuple)) else [key]
     if Ellipsis in key:
         place = key.index(Ellipsis)
-        missing = len(sequence.shape) - sum(one is not None for one in key) + 1
+        missing = len(sequence.shape) - sum(part is not None for part in key) + 1
         key[place : place + 1] = [slice(None)] * missing
-    kept = [one == slice(None) for one in [*key, slice(None), slice(None)][:2]]
-    return None if all(kept) else "it cuts pieces out of the batch or out of the timesteps"
+    batch_and_time = [*key, slice(None), slice(None)][:2]
+    if all(part == slice(None) for part in batch_and_time):
+        return None
+    return "it cuts pieces out of the batch or out of the timesteps"
 
 
 def _special(name: str, layer: Any, rank: int) -> str | None:
@@ -120,7 +125,7 @@ def _special(name: str, layer: Any, rank: int) -> str | None:
     if name == "Permute" and layer.dims[0] != 1:
         return MOVED
     if name == "PReLU" and 1 not in (layer.shared_axes or ()):
-        return "it has weights for each timestep of its own; shared_axes=[1] shares them"
+        return "it has separate weights for each timestep; shared_axes=[1] shares them"
     if name == "TimeDistributed" and getattr(layer.layer, "stateful", False):
         return "it keeps a state from one timestep to the next"
     return None
@@ -129,13 +134,14 @@ def _special(name: str, layer: Any, rank: int) -> str | None:
 def _along_time(layer: Any, rank: int) -> str | None:
     axes = getattr(layer, "axis", None)
     axes = getattr(layer, "axes", None) if axes is None else axes
-    rank += type(layer).__name__ == "ExpandDims"  # counts in its output
-    numbers = [one % rank for one in tree.flatten(axes) if isinstance(one, int)]
+    if type(layer).__name__ == "ExpandDims":
+        rank += 1  # its axis counts in its output
+    numbers = [axis % rank for axis in tree.flatten(axes) if isinstance(axis, int)]
     return f"it works along the time axis (axis={axes})" if 1 in numbers else None
 
 
 def _reads_one_timestep(layer: Any) -> bool:
-    """Whether a convolution is nothing but a Dense layer for each timestep."""
+    """Return whether a layer is a convolution that works as a Dense layer on each timestep."""
     return (
         type(layer).__name__ == "Conv1D"
         and (*layer.kernel_size, *layer.strides) == (1, 1)
@@ -143,5 +149,5 @@ def _reads_one_timestep(layer: Any) -> bool:
     )
 
 
-def _is_keras(make: type) -> bool:
-    return make.__module__.startswith("keras.")
+def _is_keras(kind: type) -> bool:
+    return kind.__module__.startswith("keras.")

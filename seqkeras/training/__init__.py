@@ -1,9 +1,10 @@
-"""Training over long series, and over a horizon on the answers of the network itself."""
+"""Training: with early stopping, over long series, and on a network's own outputs."""
 
 from seqkeras._lazy import require
 
 require("keras", "tqdm")
 
+from seqkeras.training._early_stopping import TrainingLog as TrainingLog
 from seqkeras.training._progress import ProgressBar as ProgressBar
 from seqkeras.training._scheduled_sampling import ScheduledSampling as ScheduledSampling
 from seqkeras.training._scheduled_sampling import TeacherForcingSchedule as TeacherForcingSchedule

@@ -1,4 +1,4 @@
-"""Training one network: early stopping in order of time, and a quiet progress bar."""
+"""Training with early stopping on held-out windows."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,31 +10,29 @@ import keras
 import numpy as np
 
 from seqkeras.errors import DataError
-from seqkeras.likelihoods import Likelihood
 from seqkeras.training._loss_plot import draw_losses
 from seqkeras.training._progress import ProgressBar
 from seqkeras.windows import Windows
 from seqkeras.windows._dataset import Epochs
 
-#: Training steps in an epoch at most.
+#: Largest number of training steps in an epoch.
 MOST_STEPS = 100
-#: Held-out windows that it is judged by at most, and intervals behind it; fewer where each takes
-#: many answers of the network.
-MOST_JUDGED, MOST_MEASURED = 50_000, 5_000
+#: Largest number of held-out windows for the loss.
+MOST_JUDGED = 50_000
+#: The same where each window takes many outputs of the network, as with a `measure`.
+MOST_MEASURED = 5_000
 
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """What happened in training.
+    """The losses and the outcome of a training.
 
     Attributes:
-        loss: on the training windows, as a mean over the steps of each epoch: the mean absolute
-            error in scaled units, or what the head has as its loss.
-        val_loss: the same on the held-out windows, from before the first epoch on; empty without.
-            Where answers are fed back, and there is no head, the mean absolute error over the
-            whole horizon of a forecast.
-        best_epoch: the number of epochs whose weights were kept; 0 is the untrained network.
-        learning_rate: of each epoch.
+        loss: loss on the training windows, averaged over the steps of each epoch.
+        val_loss: loss on the held-out windows, from before the first epoch on; empty without
+            held-out windows.
+        best_epoch: number of epochs after which the weights were kept; 0 is the untrained network.
+        learning_rate: learning rate of each epoch.
     """
 
     loss: tuple[float, ...]
@@ -43,7 +41,10 @@ class TrainingLog:
     learning_rate: tuple[float, ...] = ()
 
     def plot(self, *, title: str = "") -> Any:
-        """Draws the losses by epoch, and the epoch whose weights were kept.
+        """Plot the losses by epoch, and mark the epoch whose weights were kept.
+
+        Args:
+            title: title of the figure, default none.
 
         Returns:
             A `matplotlib.figure.Figure`.
@@ -63,29 +64,30 @@ def train(
     patience: int,
     learning_rate: float | Sequence[float],
     progress: str | None,
-    loss: Likelihood | None = None,
+    loss: keras.losses.Loss | None = None,
     measure: Callable[[keras.utils.PyDataset], float] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     first_epoch: int = 0,
 ) -> TrainingLog:
-    """Trains in place, and leaves the weights of the best epoch on the held-out windows.
+    """Train a model in place, and keep the weights of the best epoch on held-out windows.
 
     Args:
-        model: (batch, lookback, features) to (batch, steps), or to (batch, steps, 1) where windows
-            have weights; is compiled here.
-        windows: to train on; steps of weight 0 do not count. An epoch is at most `MOST_STEPS` of
-            its batches, and the next one goes on behind them.
-        validation: held-out windows that decide when to stop, or None: all epochs are run. Of more
-            than `MOST_JUDGED` some are looked at, spread over all.
-        epochs: at most.
-        patience: epochs without a better held-out loss before training stops.
-        learning_rate: of Adam at first; with `validation` it falls to a third whenever a third of
-            the patience has passed in vain. Or one for each epoch.
-        progress: label of the bar, or None for no bar. A bar is only drawn on a terminal.
-        loss: of the answers; None is the absolute error.
-        measure: what gives the held-out loss of windows, in place of that of the model.
-        callbacks: further ones.
-        first_epoch: how many epochs another training had before this one, which goes on from it.
+        model: from the inputs of the windows to their targets; is compiled here. With weighted
+            windows it has one more axis than the targets, such as `(batch, steps, 1)`.
+        windows: training data; steps of weight 0 do not count. An epoch has at most `MOST_STEPS`
+            batches, and the next one continues after them.
+        validation: held-out windows that decide when to stop, or None to run all epochs. At most
+            `MOST_JUDGED` are used, evenly spaced over all.
+        epochs: maximal number of epochs.
+        patience: number of epochs without a better held-out loss before training stops.
+        learning_rate: initial learning rate of Adam; with `validation` it falls to a third whenever
+            the held-out loss has not improved for a third of the patience. Or one for each epoch.
+        progress: label of the progress bar, or None for no bar. It is only drawn on a terminal.
+        loss: loss of the outputs. Default: the absolute error.
+        measure: function that computes the held-out loss from windows, at most `MOST_MEASURED`.
+            Default: the loss of the model.
+        callbacks: more Keras callbacks.
+        first_epoch: number of epochs of an earlier training that this one continues, default 0.
 
     Raises:
         DataError: the loss became NaN or infinite.
@@ -94,50 +96,53 @@ def train(
     # Gradients of a recurrent network can explode: the norm is clipped (Pascanu et al. 2013).
     model.compile(keras.optimizers.Adam(rates[0], clipnorm=1.0), loss=_by_weight(loss))
     untrained = model.get_weights()
-    batches, judged, before, last = _Steps(windows), None, [], first_epoch + epochs
+    batches = _ShortEpochs(windows)
+    last_epoch = first_epoch + epochs
+    judged = None
+    untrained_loss = []
     callbacks = [*callbacks, keras.callbacks.TerminateOnNaN()]
     if validation is None:
-        callbacks += _given(rates, first_epoch)
+        callbacks += _scheduled(rates, first_epoch)
     elif measure is None:
         judged = Judged(validation, MOST_JUDGED)
-        before = [float(model.evaluate(judged, verbose=0))]
+        untrained_loss = [float(model.evaluate(judged, verbose=0))]
         callbacks += _stops_early(patience)
     else:
-        look = partial(measure, Judged(validation, MOST_MEASURED))
-        before = [look()]
-        callbacks += [_Measured(look), *_stops_early(patience)]
+        compute = partial(measure, Judged(validation, MOST_MEASURED))
+        untrained_loss = [compute()]
+        callbacks += [_Measured(compute), *_stops_early(patience)]
     if progress is not None:
-        callbacks.append(ProgressBar(last, len(batches), progress, first_epoch=first_epoch))
+        callbacks.append(ProgressBar(last_epoch, len(batches), progress, first_epoch=first_epoch))
     history = model.fit(
         batches,
-        epochs=last,
+        epochs=last_epoch,
         initial_epoch=first_epoch,
-        shuffle=False,  # the windows are; Keras would only change the order of batches
+        shuffle=False,  # the windows are shuffled; Keras would only reorder their batches
         validation_data=judged,
         verbose=0,
         callbacks=callbacks,
     ).history
-    losses = tuple(float(loss) for loss in history["loss"])
-    if not all(math.isfinite(loss) for loss in losses):
+    losses = tuple(float(value) for value in history["loss"])
+    if not all(math.isfinite(value) for value in losses):
         raise DataError(
             f"Training diverged: the loss was not finite in epoch {first_epoch + len(losses)}. Use "
             f"a smaller learning_rate (it began at {rates[0]:.3g}), or look for extreme values in "
             "the series."
         )
-    held_out = (*before, *(float(loss) for loss in history.get("val_loss", ())))
-    best = held_out.index(min(held_out)) if before else len(losses)
-    if best == 0:
+    held_out = (*untrained_loss, *(float(value) for value in history.get("val_loss", ())))
+    best_epoch = held_out.index(min(held_out)) if untrained_loss else len(losses)
+    if best_epoch == 0:
         model.set_weights(untrained)
-    used = history.get("learning_rate", rates * len(losses))
-    return TrainingLog(losses, held_out, best, tuple(map(float, used)))
+    used_rates = history.get("learning_rate", rates * len(losses))
+    return TrainingLog(losses, held_out, best_epoch, tuple(map(float, used_rates)))
 
 
-def _by_weight(loss: Likelihood | None) -> keras.losses.Loss:
-    """By the sum of weights: a batch in which much is missing counts as much as another."""
+def _by_weight(loss: keras.losses.Loss | None) -> keras.losses.Loss:
+    # Divided by the sum of weights: a batch with many missing steps counts as much as another.
     reduction = "mean_with_sample_weight"
     if loss is None:
         return keras.losses.MeanAbsoluteError(reduction=reduction)
-    return _Weighed(loss, name=loss.name, reduction=reduction)
+    return WeightedLoss(loss, name=loss.name, reduction=reduction)
 
 
 def _stops_early(patience: int) -> list[keras.callbacks.Callback]:
@@ -145,17 +150,16 @@ def _stops_early(patience: int) -> list[keras.callbacks.Callback]:
     return [slower, keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)]
 
 
-def _given(rates: list[float], first_epoch: int) -> list[keras.callbacks.Callback]:
-    """One rate for each epoch; a single one stays, as the optimizer has it."""
-    if len(rates) == 1:
+def _scheduled(rates: list[float], first_epoch: int) -> list[keras.callbacks.Callback]:
+    if len(rates) == 1:  # the optimizer has it already
         return []
     return [keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch - first_epoch])]
 
 
-class _Steps(Epochs):
-    """Epochs of a few batches of windows, one behind the other: each window has its turn."""
+class _ShortEpochs(Epochs):
+    """Epochs of at most `MOST_STEPS` batches, which together pass over all windows in turn."""
 
-    # Keras ends the training where `steps_per_epoch` of it come to the end of a data set.
+    # Keras' own `steps_per_epoch` ends the training at the end of a data set.
     def __init__(self, windows: Windows) -> None:
         super().__init__(windows.seed)
         self._windows = windows
@@ -169,16 +173,20 @@ class _Steps(Epochs):
 
 
 class Judged(keras.utils.PyDataset):
-    """Held-out windows that are looked at: all, or of very many some, spread over all.
+    """The held-out windows that are used: all, or evenly spaced ones.
+
+    Args:
+        windows: all held-out windows.
+        most: largest number of windows to use.
 
     Attributes:
-        chosen: the numbers of these windows.
+        chosen: the numbers of the windows that are used.
     """
 
     def __init__(self, windows: Windows, most: int) -> None:
         super().__init__(workers=1)
-        self._windows, last = windows, windows.count - 1
-        numbers = np.linspace(0, last, min(windows.count, most))
+        self._windows = windows
+        numbers = np.linspace(0, windows.count - 1, min(windows.count, most))
         self.chosen = numbers.round().astype(np.int64)
 
     def __len__(self) -> int:
@@ -190,27 +198,27 @@ class Judged(keras.utils.PyDataset):
 
 
 class _Measured(keras.callbacks.Callback):
-    """Puts a held-out loss among the numbers of each epoch, for the callbacks behind it."""
+    """Adds a held-out loss to the logs of each epoch, for the callbacks after it."""
 
-    def __init__(self, measure: Callable[[], float]) -> None:
+    def __init__(self, compute: Callable[[], float]) -> None:
         super().__init__()
-        self._measure = measure
+        self._compute = compute
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logs["val_loss"] = self._measure()
+        logs["val_loss"] = self._compute()
 
 
 @keras.saving.register_keras_serializable(package="seqkeras")
-class _Weighed(keras.losses.Loss):
-    """The loss of a head, reduced in a way of its own; the head itself stays as it is."""
+class WeightedLoss(keras.losses.Loss):
+    """Another loss, with its own reduction; the other loss stays as it is."""
 
-    def __init__(self, head: Any, **options: Any) -> None:
+    def __init__(self, loss: Any, **options: Any) -> None:
         super().__init__(**options)
-        self.head = keras.saving.deserialize_keras_object(head) if isinstance(head, dict) else head
+        self.loss = keras.saving.deserialize_keras_object(loss) if isinstance(loss, dict) else loss
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self.head.call(y_true, y_pred)
+        return self.loss.call(y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:
-        """What pickles of a trained model need."""
-        return {**super().get_config(), "head": keras.saving.serialize_keras_object(self.head)}
+        """Return the config, which pickles of a trained model need."""
+        return {**super().get_config(), "loss": keras.saving.serialize_keras_object(self.loss)}

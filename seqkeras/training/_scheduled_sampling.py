@@ -1,4 +1,4 @@
-"""Scheduled sampling: how often training feeds the true value, and how often the network's own."""
+"""Scheduled sampling: training feeds back true values at random, less often from epoch to epoch."""
 
 from typing import Any
 
@@ -7,24 +7,25 @@ from keras import ops
 
 from seqkeras._checks import bad_argument, check_integer, check_probability
 
-#: Over so many epochs the probability falls from teacher forcing to free running.
+#: Epochs over which the probability falls from teacher forcing to free running.
 SCHEDULED_EPOCHS = 10
 
 
 @keras.saving.register_keras_serializable(package="seqkeras")
 class ScheduledSampling(keras.layers.Layer):
-    """Gives true values or a network's own, each by a coin of its own; outside training the own.
+    """A layer that returns true values or a network's own outputs, chosen independently at random.
 
-    From Bengio et al. 2015, arXiv 1506.03099. There no gradient goes through what is fed back; here
-    it does, for forecasts are numbers and not words.
+    Outside training it returns the outputs. From Bengio et al. 2015, arXiv 1506.03099. In that
+    paper no gradient flows through what is fed back. Here it does, because forecasts are numbers
+    that were not drawn from a vocabulary.
+
+    Called as `layer(own, truth, training=...)` with two tensors of the same shape. Where the truth
+    is NaN it returns the own output.
 
     Args:
-        teacher_forcing: probability of the true value. It is a variable, `probability`, which is
-            saved with the weights and not trained.
-        seed: of the coins; None draws one.
-
-    Called as `layer(own, truth, training=...)`, with two tensors of one shape. Where the truth is
-    NaN it gives the own value.
+        teacher_forcing: probability of the true value, default 1. It is a variable, `probability`,
+            which is saved with the weights and not trained.
+        seed: of the random choices. Default: a random seed.
     """
 
     def __init__(self, teacher_forcing: float = 1.0, seed: int | None = None, **options: Any):
@@ -40,7 +41,7 @@ class ScheduledSampling(keras.layers.Layer):
         )
 
     def call(self, own: Any, truth: Any, training: bool | None = None) -> Any:
-        """See the class."""
+        """Return the own outputs, in training some of them replaced by the truth."""
         if not training:
             return own
         coins = keras.random.uniform(ops.shape(own), dtype=own.dtype, seed=self._coins)
@@ -48,7 +49,7 @@ class ScheduledSampling(keras.layers.Layer):
         return ops.where(forced, ops.cast(truth, own.dtype), own)
 
     def get_config(self) -> dict[str, Any]:
-        """What a file needs."""
+        """Return the arguments that recreate it."""
         return {
             **super().get_config(),
             "teacher_forcing": self.teacher_forcing,
@@ -57,13 +58,13 @@ class ScheduledSampling(keras.layers.Layer):
 
 
 class TeacherForcingSchedule(keras.callbacks.Callback):
-    """Lowers the probability of the true value from 1 in the first epoch to 0, in equal steps.
+    """A callback that lowers the probability of true values evenly from 1 to 0.
 
     Args:
-        epochs: after how many it is 0.
+        epochs: number of epochs after which it is 0, default 10.
 
     Raises:
-        ArgumentError: when training begins, if the model has no `ScheduledSampling` layer.
+        ArgumentError: when training starts, if the model has no `ScheduledSampling` layer.
     """
 
     def __init__(self, epochs: int = SCHEDULED_EPOCHS) -> None:
@@ -71,13 +72,15 @@ class TeacherForcingSchedule(keras.callbacks.Callback):
         self.epochs = check_integer("epochs", epochs)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Looks for the layers."""
-        self._layers = [one for one in self.model.layers if isinstance(one, ScheduledSampling)]
+        """Find the layers."""
+        layers = self.model.layers
+        self._layers = [layer for layer in layers if isinstance(layer, ScheduledSampling)]
         if not self._layers:
-            fix = "unrolled(network, horizon=..., teacher_forcing=1.0) makes one."
-            raise bad_argument("model", self.model.name, "one with ScheduledSampling", fix)
+            fix = "unrolled(network, horizon=..., teacher_forcing=1.0) builds one."
+            expected = "a model with a ScheduledSampling layer"
+            raise bad_argument("model", self.model.name, expected, fix)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Sets the probability of the epoch."""
+        """Set the probability of this epoch."""
         for layer in self._layers:
             layer.probability.assign(max(0.0, 1.0 - epoch / self.epochs))

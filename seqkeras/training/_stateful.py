@@ -1,17 +1,19 @@
 """Training a stateful model over series that are longer than its batches."""
 
-import copy
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from seqkeras._checks import bad_argument, check_integer
+from seqkeras._keras_graph._states import compile_alike
 from seqkeras.errors import ArgumentError
 from seqkeras.states import get_state, set_state
 from seqkeras.states._named import clear_rows, rows_of, stateful_layers
+from seqkeras.states._reform import takes_flags, with_flags
 from seqkeras.training._backup import Backup
 from seqkeras.training._progress import ProgressBar
 from seqkeras.windows import StatefulBatches
@@ -29,35 +31,39 @@ def fit_stateful(
     callbacks: Iterable[keras.callbacks.Callback] = (),
     progress: bool = True,
 ) -> keras.callbacks.History:
-    """Trains a stateful model in truncated backpropagation through time.
+    """Train a stateful model by truncated backpropagation through time.
 
-    Each batch goes on from the state that the batch before it left; gradients end at the border
-    between the two (Williams and Peng 1990, doi:10.1162/neco.1990.2.4.490). Every epoch begins
-    with cleared states. Validation has states of its own: those of the training are put back
-    after it.
+    Each batch continues from the state at the end of the batch before it; gradients stop at the
+    border between the two (Williams and Peng 1990, doi:10.1162/neco.1990.2.4.490). The state of a
+    row is cleared where a new series begins in it, and every epoch starts with cleared states.
+    Validation has its own states: the states of the training are restored after it.
+
+    A model needs no `reset` input for this, and whatever `reset_input` of the batches says is
+    ignored. Models of Keras' own stateful layers are limited as `ResetStates` describes.
 
     Args:
         model: compiled, stateful, with as many rows as the batches.
-        batches: what to train on.
-        epochs: at most.
-        validation: what to validate on after each epoch.
-        patience: epochs without a better `val_loss` before training stops and the best weights
-            are put back. Default: all epochs are run, and the last weights kept.
-        checkpoint: `.keras` file that always holds the model of the best epoch so far, by
-            `val_loss`, or by `loss` without validation. A file of that name is replaced.
-        backup: file that is written after each epoch, and removed at the end. Where it exists,
-            training goes on from it: after a process was killed, call again with the same
-            arguments, and the weights become those of a run that was not. Callbacks of your own
-            start anew.
-        callbacks: more Keras callbacks.
-        progress: draw a bar, if on a terminal.
+        batches: training data. They are read from epoch 0 and left as they are.
+        epochs: maximal number of epochs.
+        validation: data to validate on after each epoch. Default: no validation.
+        patience: number of epochs without a better `val_loss` before training stops and the best
+            weights are restored. Default: run all epochs and keep the last weights.
+        checkpoint: `.keras` file for the model of the best epoch so far, by `val_loss`, or by
+            `loss` without validation. An existing file is replaced. Default: none.
+        backup: file that is written after each epoch and removed at the end. If it exists,
+            training resumes from it: after a process was killed, call again with the same
+            arguments, and the weights become those of an uninterrupted run. Your own callbacks
+            start from scratch. Default: none.
+        callbacks: more Keras callbacks. Their `model` shares all layers with `model`, and may have
+            a `reset` input.
+        progress: draw a progress bar on a terminal, default True.
 
     Returns:
         The history of Keras' `fit`, of all epochs.
 
     Raises:
-        ArgumentError: the model is not compiled, not stateful or has other rows; a model without
-            an input for the reset flags cannot be trained in the way that was asked.
+        ArgumentError: the model is not compiled, not stateful or has another number of rows; the
+            states of Keras' own layers cannot be cleared as the batches require.
         FileFormatError: the backup is damaged.
 
     Example:
@@ -75,32 +81,37 @@ def fit_stateful(
     epochs = check_integer("epochs", epochs)
     if validation is not None:
         _check_model(model, validation, "validation")
-        validation = copy.copy(validation)  # so that reading it moves nothing of the caller's
-    stopping = _stopping(patience, validation)
+    stopping = _early_stopping(patience, validation)
     best_file = _check_file("checkpoint", checkpoint, ".keras")
     backup_file = _check_file("backup", backup, "")
-    saved = Backup(backup_file, _run(batches), stopping) if backup_file else None
-    if saved:
-        saved.restore(model)
-    first = saved.epochs_done if saved else 0
-    batches.epoch = first
-    own = [
-        ResetStates(batches, validation) if not _takes_reset(model) else None,
-        _KeepStates() if validation else None,
-        stopping,
-        _best_model(best_file, validation, saved) if best_file else None,
-        saved,
-        ProgressBar(epochs, len(batches), "training", first_epoch=first) if progress else None,
-    ]
-    history = model.fit(
-        batches,
-        initial_epoch=epochs if saved and saved.stopped else first,
-        epochs=epochs,
-        validation_data=validation,
-        shuffle=False,
-        verbose=0,
-        callbacks=[*callbacks, *(one for one in own if one is not None)],
-    )
+    with _clearing_states(model) as trained:
+        # Copies, so that reading them changes nothing of the caller's.
+        flags = _has_reset_input(trained)
+        batches = batches.with_reset_input(flags)
+        if validation is not None:
+            validation = validation.with_reset_input(flags)
+        saved = Backup(backup_file, _description(batches), stopping) if backup_file else None
+        if saved:
+            saved.restore(trained)
+        first = saved.epochs_done if saved else 0
+        batches.epoch = first
+        ours = [
+            None if flags else ResetStates(batches, validation),
+            None if validation is None else _KeepStates(),
+            stopping,
+            _best_model(model, best_file, validation, saved) if best_file else None,
+            saved,
+            ProgressBar(epochs, len(batches), "training", first_epoch=first) if progress else None,
+        ]
+        history = trained.fit(
+            batches,
+            initial_epoch=epochs if saved and saved.stopped else first,
+            epochs=epochs,
+            validation_data=validation,
+            shuffle=False,
+            verbose=0,
+            callbacks=[*callbacks, *(callback for callback in ours if callback is not None)],
+        )
     if saved:
         history.history = saved.history
         history.epoch = list(range(len(saved.history["loss"])))
@@ -109,20 +120,20 @@ def fit_stateful(
 
 
 class ResetStates(keras.callbacks.Callback):
-    """Clears states between batches, in models of stock Keras layers.
+    """Clears states between batches, from outside the model.
 
-    Models of the builders do not need it: they take the flags as an input and clear their states
-    in the graph, on every backend. This callback does the same from outside, one batch at a time,
-    for batches made with `reset_input=False`. On JAX it cannot work: Keras hides the states of its
-    own layers there, and every batch starts from zeros.
+    For models without a `reset` input that `fit_stateful` cannot give one, such as models of
+    Keras' own layers: it adds this callback then. Add it yourself to `fit` with batches of
+    `reset_input=False`. It cannot clear a state in the middle of a batch, and it does not work on
+    JAX: Keras hides the states of its own layers there, and every batch starts from zeros.
 
     Args:
-        batches: what is trained on.
-        validation: what is validated on.
+        batches: training data.
+        validation: validation data. Default: none.
 
     Raises:
-        ArgumentError: when training begins, if the flags cannot be obeyed from outside: series
-            begin within a batch, several steps are run in one execution, or on JAX.
+        ArgumentError: when training begins, if states cannot be cleared from outside: series
+            begin within a batch, one execution runs several steps, or the backend is JAX.
 
     Example:
         >>> import numpy as np
@@ -140,30 +151,34 @@ class ResetStates(keras.callbacks.Callback):
 
     def __init__(self, batches: StatefulBatches, validation: StatefulBatches | None = None) -> None:
         super().__init__()
-        self._batches, self._validation = batches, validation
+        self._batches = batches
+        self._validation = validation
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Checks that it can work."""
+        """Check that states can be cleared from outside."""
         for name, batches in [("batches", self._batches), ("validation", self._validation)]:
             if batches is not None and batches.resets(0).shape[1] > 1:
-                got = "series that begin within a batch"
-                raise bad_argument(name, got, "made with pack=False for a stock Keras model")
+                value = "series that begin within a batch"
+                expected = "made with pack=False for a stock Keras model"
+                fix = "Or convert the model with seqkeras.states.as_stateful(model, batch_size)."
+                raise bad_argument(name, value, expected, fix)
         if keras.backend.backend() == "jax":
             raise ArgumentError(
                 "model must have seqkeras layers on the JAX backend: Keras hides the states of its "
-                "own from JAX, and every batch would start from zeros. Use the builders, or "
-                "seqkeras.layers.LSTM, GRU, SimpleRNN and RNN with a reset input."
+                "own layers from JAX, and every batch would start from zeros. Got: model="
+                f"{self.model.name!r}. Convert it with seqkeras.states.as_stateful(model, "
+                "batch_size)."
             )
         if self.model.steps_per_execution != 1:
-            fix = "In between, states cannot be cleared from outside."
+            fix = "Between the steps of one execution, states cannot be cleared from outside."
             raise bad_argument("steps_per_execution", self.model.steps_per_execution, "1", fix)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Clears the rows in which a series begins."""
+        """Clear the rows in which a series begins."""
         self._clear(self._batches.resets(batch))
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Clears the rows in which a series begins."""
+        """Clear the rows in which a series begins."""
         if self._validation is not None:
             self._clear(self._validation.resets(batch))
 
@@ -175,55 +190,78 @@ class ResetStates(keras.callbacks.Callback):
 
 
 class _KeepStates(keras.callbacks.Callback):
-    """Puts the states of the training back after each validation."""
+    """Restores the states of the training after each validation."""
 
     def on_test_begin(self, logs: Any = None) -> None:
-        self._kept = get_state(self.model)
+        self._state = get_state(self.model)
 
     def on_test_end(self, logs: Any = None) -> None:
-        set_state(self.model, self._kept)
+        set_state(self.model, self._state)
 
 
 class _BestModel(keras.callbacks.Callback):
-    """Keeps the model of the best epoch in a file, which is whole at any moment."""
+    """Writes the model of the best epoch to a file, which is complete at any moment."""
 
-    def __init__(self, path: Path, monitor: str, before: list[float]) -> None:
+    def __init__(
+        self, model: keras.Model, path: Path, monitor: str, earlier_values: list[float]
+    ) -> None:
         super().__init__()
-        self._path, self._monitor = path, monitor
-        self._best = min(before, default=float("inf"))
+        self._given_model = model
+        self._path = path
+        self._monitor = monitor
+        self._best = min(earlier_values, default=float("inf"))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if logs[self._monitor] < self._best:
             self._best = logs[self._monitor]
-            # Not `whole_file`: of a process that was killed, the next one takes the same name.
+            # Not `whole_file`: after a kill, the next process must use the same temporary name.
             part = self._path.with_name(f"{self._path.stem}.part.keras")
-            self.model.save(part)
+            _ = self.model  # on JAX, this writes the trained values into the variables
+            self._given_model.save(part)
             os.replace(part, self._path)
 
 
-def _stopping(
+@contextmanager
+def _clearing_states(model: keras.Model) -> Iterator[keras.Model]:
+    """Yield a model of the same variables that takes reset flags, if there can be one."""
+    if _has_reset_input(model) or not takes_flags(model) or not _compiled_by_keras(model):
+        yield model
+        return
+    with with_flags(model) as flagged:
+        compile_alike(model, flagged)
+        yield flagged
+
+
+def _compiled_by_keras(model: keras.Model) -> bool:
+    return type(model).compile is keras.Model.compile
+
+
+def _early_stopping(
     patience: int | None, validation: StatefulBatches | None
 ) -> keras.callbacks.EarlyStopping | None:
     if patience is None:
         return None
     if validation is None:
         fix = "Training stops when the loss on validation no longer falls."
-        raise bad_argument("patience", patience, "left away without validation", fix)
+        raise bad_argument("patience", patience, "omitted without validation", fix)
     return keras.callbacks.EarlyStopping(
         "val_loss", patience=check_integer("patience", patience), restore_best_weights=True
     )
 
 
-def _best_model(path: Path, validation: StatefulBatches | None, saved: Backup | None) -> _BestModel:
+def _best_model(
+    model: keras.Model, path: Path, validation: StatefulBatches | None, saved: Backup | None
+) -> _BestModel:
     monitor = "loss" if validation is None else "val_loss"
-    return _BestModel(path, monitor, saved.history.get(monitor, []) if saved else [])
+    earlier_values = saved.history.get(monitor, []) if saved else []
+    return _BestModel(model, path, monitor, earlier_values)
 
 
-def _check_file(name: str, given: str | os.PathLike[str] | None, suffix: str) -> Path | None:
-    """A path that can be written to: found out now, and not after the first epoch."""
-    if given is None:
+def _check_file(name: str, file: str | os.PathLike[str] | None, suffix: str) -> Path | None:
+    """Return the path of a file that can be written, checked before the first epoch."""
+    if file is None:
         return None
-    path = Path(given)
+    path = Path(file)
     if suffix and path.suffix != suffix:
         raise bad_argument(name, str(path), f"the name of a {suffix} file")
     if path.is_dir() or not path.parent.is_dir():
@@ -231,8 +269,8 @@ def _check_file(name: str, given: str | os.PathLike[str] | None, suffix: str) ->
     return path
 
 
-def _run(batches: StatefulBatches) -> dict[str, int]:
-    """What tells one training from another in its backup."""
+def _description(batches: StatefulBatches) -> dict[str, int]:
+    """Describe a training, to tell its backup from others."""
     return {
         "batches": len(batches),
         "batch_size": batches.batch_size,
@@ -241,8 +279,12 @@ def _run(batches: StatefulBatches) -> dict[str, int]:
     }
 
 
-def _takes_reset(model: keras.Model) -> bool:
-    return any(tensor.name == "reset" for tensor in getattr(model, "inputs", None) or ())
+def _input_names(model: keras.Model) -> list[str]:
+    return [tensor.name for tensor in getattr(model, "inputs", None) or ()]
+
+
+def _has_reset_input(model: keras.Model) -> bool:
+    return "reset" in _input_names(model)
 
 
 def _check_model(model: keras.Model, batches: StatefulBatches, name: str) -> None:
@@ -253,14 +295,13 @@ def _check_model(model: keras.Model, batches: StatefulBatches, name: str) -> Non
         raise bad_argument("model", model, "a keras.Model that is built and compiled", fix)
     layers = list(stateful_layers(model).values())
     if not layers:
-        fix = "Build it with stateful=True, batch_size=...; weights of a stateless twin fit it."
+        fix = (
+            "Build it with stateful=True, batch_size=...; it takes the weights of a stateless one."
+        )
         raise bad_argument("model", model.name, "stateful", fix)
     rows = rows_of(layers[0])
     if rows != batches.batch_size:
-        expected = f"of batch_size {rows}, as the model is"
-        raise bad_argument(name, batches, expected)
-    if batches.reset_input != _takes_reset(model):
-        has = "has no input for reset flags" if batches.reset_input else "takes reset flags"
-        fix = f"The model {has}; make the batches with reset_input={not batches.reset_input}."
-        expected = f"made with reset_input={not batches.reset_input} for this model"
-        raise bad_argument(name, batches, expected, fix)
+        raise bad_argument(name, batches, f"of batch_size {rows}, like the model")
+    inputs = _input_names(model)
+    if "reset" in inputs and set(inputs) != {"sequence", "reset"}:
+        raise bad_argument("model", inputs, "one with the inputs 'sequence' and 'reset'")

@@ -1,42 +1,42 @@
-"""A network of a few steps, run over a whole horizon on its own answers, in one graph."""
+"""A network of a few steps, run over a whole horizon on its own outputs in one graph."""
 
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from seqkeras._checks import bad_argument, check_integer
 from seqkeras.errors import ArgumentError
+from seqkeras.models._window import WindowColumns, steps_ahead
 from seqkeras.training._scheduled_sampling import ScheduledSampling
 
 
 def unrolled(
     network: keras.Model, *, horizon: int, teacher_forcing: float | None = None
 ) -> keras.Model:
-    """A model of the whole horizon, in which a network of fewer steps is fed its own answers.
+    """Build a model of the whole horizon, in which a network of fewer steps reads its own outputs.
 
-    It shares the weights of the network: train the one, and forecast with the other. Each step
-    reads the window that was moved on by the answers before it, as a forecast does, and gradients
-    go back through them. So a step of training costs as much as one of the network for each step
+    It shares the weights of the network: train it, and forecast with the network. Each step reads
+    the window after it was moved on by the outputs before, as in a forecast, and gradients flow
+    back through them. A training step therefore costs as much as one of the network for each step
     of the horizon.
 
     Args:
         network: an uncompiled functional model, `(batch, lookback, features)` to `(batch, steps)`,
-            such as `seqkeras.models.recursive`, or of a dict with `"inputs"` and what there is
-            among `"future"`, `"static"` and `"categories"`. Feature 0 is the target; those of
-            `future` are the last; one between them is a flag that a target was observed, which
-            is 1 for answers.
+            such as `seqkeras.models.recursive`; or of a dict with `"inputs"` and those it has among
+            `"future"`, `"static"` and `"categories"`. Feature 0 is the target, and those of
+            `"future"` are the last ones. One feature between them is a flag that the target was
+            observed, which is 1 for outputs.
         horizon: timesteps to forecast.
-        teacher_forcing: probability that training feeds the true value in place of an answer
+        teacher_forcing: probability that training feeds the true value instead of an output
             (scheduled sampling, Bengio et al. 2015, arXiv 1506.03099): 1 is teacher forcing, 0 free
             running, and the callback `TeacherForcingSchedule` lowers it from epoch to epoch. The
             model then takes a dict with `"targets"` as well, `(batch, horizon)`, NaN where one is
-            missing, which it looks at in training alone. None: it always runs free, and takes no
-            targets.
+            missing; it reads them only in training. Default: None, the model always runs free and
+            takes no targets.
 
     Returns:
-        An uncompiled functional model, of the inputs of the network, `"future"` over the whole
+        An uncompiled functional model of the network's inputs, with `"future"` over the whole
         horizon, to `(batch, horizon)`.
 
     Raises:
@@ -54,25 +54,30 @@ def unrolled(
     """
     horizon = check_integer("horizon", horizon)
     shapes, steps = _shapes(network)
+    _, future_width = shapes.get("future", (0, 0))
+    columns = WindowColumns.fed_back(shapes["inputs"][1], future_width)
     inputs = _inputs(network, shapes, horizon)
-    sampling = targets = None
+    sampling = None
+    targets = None
     if teacher_forcing is not None:
         sampling = ScheduledSampling(teacher_forcing)
         targets = keras.Input((horizon,), name="targets")
-    window, answers = inputs["inputs"], []
-    for done in range(0, horizon, steps):
-        # Behind the last step, for answers that are cut off, it stands again.
-        ahead = np.minimum(np.arange(done, done + steps), horizon - 1)
-        given = inputs | {"inputs": window}
+    windows = inputs["inputs"]
+    outputs = []
+    for first in range(0, horizon, steps):
+        places = steps_ahead(first, steps, horizon)
+        part = inputs | {"inputs": windows}
+        ahead = None
         if "future" in inputs:
-            given["future"] = ops.take(inputs["future"], ahead, axis=1)
-        answer = network(given if isinstance(network.input, dict) else window)
-        answers.append(answer)
-        fed = answer
+            ahead = ops.take(inputs["future"], places, axis=1)
+            part["future"] = ahead
+        output = network(part if isinstance(network.input, dict) else windows)
+        outputs.append(output)
+        fed = output
         if sampling is not None:
-            fed = sampling(answer, ops.take(targets, ahead, axis=1))
-        window = _moved_on(window, fed, given.get("future"))
-    forecast = ops.concatenate(answers, axis=1)[:, :horizon]
+            fed = sampling(output, ops.take(targets, places, axis=1))
+        windows = columns.advance(windows, ops.cast(fed, windows.dtype), ahead, ops)
+    forecast = ops.concatenate(outputs, axis=1)[:, :horizon]
     reads = inputs if isinstance(network.input, dict) else inputs["inputs"]
     if targets is not None:
         reads = inputs | {"targets": targets}
@@ -80,54 +85,42 @@ def unrolled(
 
 
 def _shapes(network: Any) -> tuple[dict[str, tuple[int, ...]], int]:
-    """The shapes of the inputs without the batch, and the steps of an answer.
+    """Return the shapes of a network's inputs without the batch, and the steps of its output.
 
     Raises:
-        ArgumentError: they are not those of a network that can be fed back.
+        ArgumentError: they are not those of a network whose outputs can be fed back.
     """
     expected = "a functional keras.Model of (batch, lookback, features) to (batch, steps)"
     if not isinstance(network, keras.Model):
         raise bad_argument("network", type(network).__name__, expected)
     try:
-        given, answer = network.input, tuple(network.output.shape)
+        tensors = _tensors(network)
+        output = tuple(network.output.shape)
     except AttributeError as error:
         raise bad_argument("network", f"a {type(network).__name__}", expected) from error
-    parts = given if isinstance(given, dict) else {"inputs": given}
-    shapes = {name: tuple(one.shape[1:]) for name, one in parts.items()}
-    past = shapes.get("inputs", ())
-    if len(answer) != 2 or answer[1] is None or len(past) != 2 or None in past:
-        fix = "Of several outputs a step, as a head has, teacher forcing is the way to train."
-        raise ArgumentError(f"network must be {expected}. Got: {shapes} to {answer[1:]}. {fix}")
-    between = past[1] - 1 - shapes.get("future", (0, 0))[1]
-    if between not in (0, 1):
-        fix = "All other features would have to be known when an answer is fed back."
-        expected = "one that reads the target, at most one flag, and the features of 'future'"
-        raise bad_argument("network", f"{shapes}", expected, fix)
-    return shapes, int(answer[1])
+    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
+    window = shapes.get("inputs", ())
+    if len(output) != 2 or output[1] is None or len(window) != 2 or None in window:
+        fix = (
+            "Train a network of several outputs a step, as a likelihood needs, by teacher forcing."
+        )
+        raise ArgumentError(f"network must be {expected}. Got: {shapes} to {output[1:]}. {fix}")
+    return shapes, int(output[1])
+
+
+def _tensors(network: keras.Model) -> dict[str, Any]:
+    return network.input if isinstance(network.input, dict) else {"inputs": network.input}
 
 
 def _inputs(
     network: keras.Model, shapes: dict[str, tuple[int, ...]], horizon: int
 ) -> dict[str, Any]:
-    """Fresh inputs like those of the network, with the future of the whole horizon."""
-    given = network.input if isinstance(network.input, dict) else {"inputs": network.input}
-    wanted = dict(shapes)
-    if "future" in wanted:
-        wanted["future"] = (horizon, shapes["future"][1])
-    return {
-        name: keras.Input(batch_shape=(given[name].shape[0], *shape), dtype=given[name].dtype,
-                          name=name)
-        for name, shape in wanted.items()
-    }  # fmt: skip
-
-
-def _moved_on(window: Any, answer: Any, ahead: Any) -> Any:
-    """The window without its oldest rows, and answers behind it."""
-    parts = [ops.expand_dims(ops.cast(answer, window.dtype), -1)]
-    width = 0 if ahead is None else ahead.shape[-1]
-    if window.shape[-1] > 1 + width:
-        parts.append(ops.ones_like(parts[0]))
-    if ahead is not None:
-        parts.append(ahead)
-    rows = ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
-    return ops.concatenate([window, rows], axis=1)[:, -window.shape[1] :]
+    """Return new inputs like those of the network, with `"future"` over the whole horizon."""
+    shapes = dict(shapes)
+    if "future" in shapes:
+        shapes["future"] = (horizon, shapes["future"][1])
+    inputs = {}
+    for name, tensor in _tensors(network).items():
+        batch_shape = (tensor.shape[0], *shapes[name])
+        inputs[name] = keras.Input(batch_shape=batch_shape, dtype=tensor.dtype, name=name)
+    return inputs

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.windows._stateful_batches import StatefulBatches as StatefulBatches
     from seqkeras.windows._windows import Windows as Windows
 
-# Lazy, because `Windows` is a Keras class and the rest needs NumPy alone.
+# Lazy, because `Windows` is a Keras class and the rest needs only NumPy.
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {

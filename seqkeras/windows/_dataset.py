@@ -1,4 +1,4 @@
-"""What the data sets for `fit` share: they know which epoch it is."""
+"""The base of the data sets for `fit`, which know the current epoch."""
 
 from seqkeras._lazy import require
 
@@ -11,47 +11,49 @@ from seqkeras._checks import check_integer
 
 
 class Epochs(keras.utils.PyDataset):
-    """A `keras.utils.PyDataset` with the number of its epoch.
+    """A `keras.utils.PyDataset` that knows the number of its epoch.
 
-    The order of an epoch is a function of the seed and of this number alone, so that a run which
-    goes on after a break sees what it would have seen.
+    The order of an epoch depends only on the seed and on this number, so a training that is
+    resumed sees the batches that it would have seen without the break.
     """
 
     def __init__(self, seed: int | None) -> None:
-        # One worker: Keras then asks for the batches one after the other.
+        # One worker: Keras then requests the batches in sequence.
         super().__init__(workers=1)
-        drawn = np.random.default_rng().integers(2**63)
-        self.seed = check_integer("seed", drawn if seed is None else seed, minimum=0)
+        if seed is None:
+            seed = int(np.random.default_rng().integers(2**63))
+        self.seed = check_integer("seed", seed, minimum=0)
         self._epoch = 0
-        self._asked: bytearray | None = None  # 1 for each batch asked for in this pass
+        self._asked: bytearray | None = None  # 1 for each batch requested in this pass
 
     @property
     def epoch(self) -> int:
-        """Number of the epoch that is read, from 0; set it to go on where another run stopped."""
+        """Number of the current epoch, from 0. Set it to resume where another run stopped."""
         return self._epoch
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
-        self._epoch, self._asked = check_integer("epoch", epoch, minimum=0), None
+        self._epoch = check_integer("epoch", epoch, minimum=0)
+        self._asked = None
         self._new_pass()
 
     def on_epoch_begin(self) -> None:
-        """Moves on to the next epoch, if this one was read to its end; Keras calls this."""
+        """Move on to the next epoch if this one was read to its end. Keras calls this."""
         # Not in on_epoch_end, which Keras also calls before the first epoch. An epoch of
-        # `steps_per_epoch` batches is a part of a pass, as is one that was interrupted. Where
-        # other processes read the batches, none were asked for here.
-        begun = self._asked is not None
+        # `steps_per_epoch` batches is a part of a pass, and so is an interrupted one. If other
+        # processes read the batches, none were requested here.
         if self._asked and 0 < self._asked.count(1) < len(self):
             return
-        self._epoch += begun
+        if self._asked is not None:
+            self._epoch += 1
         self._asked = bytearray(len(self))
         self._new_pass()
 
     def _ask(self, index: int) -> None:
-        """Takes note of a batch that is asked for."""
-        # Not a count: Keras looks at some batches beforehand, and reads them again.
+        """Record that a batch was requested."""
+        # Not a count: Keras reads some batches in advance, and then again.
         if self._asked is not None:
             self._asked[index] = 1
 
     def _new_pass(self) -> None:
-        """What an order drawn beforehand needs at the start of each pass."""
+        """Prepare the order of the next pass, in subclasses that draw it in advance."""

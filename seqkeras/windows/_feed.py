@@ -1,4 +1,4 @@
-"""Windows as what TensorFlow and PyTorch read by themselves."""
+"""Windows as a data set of TensorFlow or a data loader of PyTorch."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -6,12 +6,12 @@ from typing import Any, Protocol
 from seqkeras._checks import bad_argument
 from seqkeras._lazy import optional
 
-# TensorFlow and PyTorch are imported inside the functions, and here rather than in kernels/: no
-# arithmetic depends on them, they are only asked for the container in which batches travel.
+# TensorFlow and PyTorch are imported inside the functions, and here instead of in kernels/: no
+# arithmetic depends on them, they only provide the container for the batches.
 
 
 class Batches(Protocol):
-    """What is needed of `Windows`."""
+    """The part of `Windows` that is used here."""
 
     epoch: int
     count: int
@@ -23,7 +23,7 @@ class Batches(Protocol):
 
 
 def tf_dataset(windows: Batches) -> Any:
-    """The batches as a `tf.data.Dataset`."""
+    """Return the batches as a `tf.data.Dataset`."""
     tf = optional("tensorflow", extra="tensorflow")
     full = windows.count % windows.batch_size == 0
 
@@ -43,18 +43,21 @@ def tf_dataset(windows: Batches) -> Any:
 
 
 def torch_loader(windows: Batches, options: dict[str, Any]) -> Any:
-    """The batches as a `torch.utils.data.DataLoader`."""
-    ours = sorted({"batch_size", "batch_sampler", "drop_last", "sampler", "shuffle"} & set(options))
-    if ours:
+    """Return the batches as a `torch.utils.data.DataLoader`."""
+    reserved = {"batch_size", "batch_sampler", "drop_last", "sampler", "shuffle"} & set(options)
+    if reserved:
         fix = "Windows decide on batches and their order: give batch_size and shuffle there."
-        raise bad_argument("options", ours, "left away", fix)
+        expected = "options that do not change batches and their order"
+        raise bad_argument("options", sorted(reserved), expected, fix)
     data = optional("torch.utils.data", extra="torch")
-    # Only numbers of batches travel to the workers, so that none needs to be told of an epoch.
-    return data.DataLoader(_ByNumber(windows), sampler=_Epochs(windows), batch_size=None, **options)
+    # Workers get the epoch with each batch number, and need no other signal of a new epoch.
+    return data.DataLoader(
+        _ByNumber(windows), sampler=_Sampler(windows), batch_size=None, **options
+    )
 
 
 class _ByNumber:
-    """Batches by epoch and number."""
+    """Batches, indexed by epoch and number."""
 
     def __init__(self, windows: Batches) -> None:
         self._windows = windows
@@ -63,8 +66,8 @@ class _ByNumber:
         return self._windows.batch(*number)
 
 
-class _Epochs:
-    """The numbers of the batches, with those of the next epoch at each pass."""
+class _Sampler:
+    """Epoch and number of each batch; each pass is the next epoch."""
 
     def __init__(self, windows: Batches) -> None:
         self._windows = windows

@@ -1,36 +1,37 @@
-"""Windows by number, without a copy of the series."""
+"""Windows copied out of a series by their first rows."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._arrays import Array, Integers
 from seqkeras._checks import check_integer
 
 
 def gather(
     values: npt.NDArray[np.generic],
-    starts: npt.NDArray[np.int64],
+    starts: Integers,
     *,
     timesteps: int,
     sampling_rate: int = 1,
     dtype: npt.DTypeLike = np.float32,
-) -> npt.NDArray[Any]:
-    """Copies the windows that begin at the rows `starts` out of `values`.
+) -> Array:
+    """Copy the windows that begin at the rows `starts` out of `values`.
 
     Args:
         values: `(rows,)` or `(rows, features)`; also a memory-mapped array.
         starts: `(batch,)`, the first row of each window.
         timesteps: length of a window.
-        sampling_rate: rows between neighbouring timesteps.
-        dtype: of the result.
+        sampling_rate: rows between neighboring timesteps. 1: every row.
+        dtype: dtype of the result.
 
     Returns:
         `(batch, timesteps)` or `(batch, timesteps, features)`.
 
     Raises:
         ArgumentError: timesteps or sampling_rate is not an integer >= 1.
-        IndexError: a window begins before or reaches beyond `values`.
+        IndexError: a window begins before the first row of `values`, or ends after the last.
 
     Example:
         >>> gather(np.arange(10), np.array([0, 5]), timesteps=3, sampling_rate=2).tolist()
@@ -47,36 +48,38 @@ def gather(
 
 
 class RowWindows:
-    """Every window of an array, as a view: only the rows asked for are ever copied.
+    """All windows of an array, as a view. Only windows that are read are copied.
 
     Args:
         values: `(rows,)` or `(rows, features)`; also a memory-mapped array.
         timesteps: length of a window.
-        sampling_rate: rows between neighbouring timesteps.
+        sampling_rate: rows between neighboring timesteps. 1: every row.
 
     Attributes:
         count: number of windows.
-        span: rows from the first of a window to its last, both counted.
+        span: rows from the first of a window to its last, inclusive.
     """
 
     def __init__(
         self, values: npt.NDArray[np.generic], timesteps: int, sampling_rate: int = 1
     ) -> None:
-        # The views below trust these numbers: a wrong one would read memory that is not ours.
+        # The views below rely on these numbers: a wrong one would read foreign memory.
         timesteps = check_integer("timesteps", timesteps)
         sampling_rate = check_integer("sampling_rate", sampling_rate)
-        # A plain array even of a memory map, whose own class costs time with each view.
+        # A plain array also for a memory map, whose class makes each view slow.
         values = np.asarray(values)
-        self._source = values, timesteps, sampling_rate
+        self._arguments = (values, timesteps, sampling_rate)
         self._dtype = values.dtype
         self._shape = (timesteps, *values.shape[1:])
         self.span = (timesteps - 1) * sampling_rate + 1
         self.count = max(0, len(values) - self.span + 1)
-        item = timesteps * values[:1].nbytes
-        solid = values.flags.c_contiguous and sampling_rate == 1 and 0 < item < 2**31
+        item_bytes = timesteps * values[:1].nbytes
+        solid = values.flags.c_contiguous and sampling_rate == 1 and 0 < item_bytes < 2**31
         if solid and self.count:
-            # One item for each window, so that each is copied by a single memcpy.
-            self._windows = np.ndarray((self.count,), f"V{item}", values, 0, values.strides[:1])
+            # One item for each window: each is copied by a single memcpy.
+            self._windows = np.ndarray(
+                (self.count,), f"V{item_bytes}", values, 0, values.strides[:1]
+            )
         else:
             step, *rest = values.strides
             self._windows = np.lib.stride_tricks.as_strided(
@@ -87,13 +90,11 @@ class RowWindows:
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Pickled as the values: the views overlap, and would be written out one by one.
-        return RowWindows, self._source
+        # Pickle the values: the views overlap, and each would be written separately.
+        return RowWindows, self._arguments
 
-    def __call__(
-        self, starts: npt.NDArray[np.int64], dtype: npt.DTypeLike = np.float32
-    ) -> npt.NDArray[Any]:
-        """The windows that begin at these rows, none negative: `(batch, timesteps, ...)`."""
+    def __call__(self, starts: Integers, dtype: npt.DTypeLike = np.float32) -> Array:
+        """Copy the windows that begin at these rows, which are not negative."""
         windows = self._windows[starts]
         if windows.ndim == 1:
             windows = windows.view(self._dtype).reshape(len(starts), *self._shape)

@@ -1,11 +1,11 @@
 """Many series in one array."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._arrays import Array, Integers, positions
 from seqkeras._checks import bad_argument
 
 
@@ -15,8 +15,8 @@ class GroupedArray:
     Series `i` is `values[indptr[i]:indptr[i + 1]]`, a view.
 
     Args:
-        values: `(rows,)` or `(rows, features)`, all series one after the other. Kept as it is,
-            not copied.
+        values: `(rows,)` or `(rows, features)`, all series one after the other. They are not
+            copied.
         indptr: `(series + 1,)` integers that start at 0, never fall and end at `rows`.
 
     Raises:
@@ -33,7 +33,7 @@ class GroupedArray:
         bounds = np.asarray(indptr)
         if bounds.ndim != 1 or not len(bounds) or not np.issubdtype(bounds.dtype, np.integer):
             raise bad_argument("indptr", indptr, "a one-dimensional array of integers, not empty")
-        self.indptr: npt.NDArray[np.int64] = bounds.astype(np.int64)
+        self.indptr: Integers = bounds.astype(np.int64)
         if not self.values.ndim:
             raise bad_argument("values", values, "an array of shape (rows,) or (rows, features)")
         rows = len(self.values)
@@ -44,13 +44,13 @@ class GroupedArray:
 
     @classmethod
     def from_series(cls, series: Iterable[npt.ArrayLike]) -> "GroupedArray":
-        """Joins arrays of shape `(rows,)` or `(rows, features)` into one."""
-        arrays = [np.asarray(one) for one in series]
+        """Join arrays of shape `(rows,)` or `(rows, features)` into one."""
+        arrays = [np.asarray(values) for values in series]
         if not arrays:
             raise bad_argument("series", arrays, "one array or more")
-        if len({one.shape[1:] for one in arrays}) > 1 or not all(one.ndim for one in arrays):
-            shapes = [one.shape for one in arrays[:5]]
-            raise bad_argument("series", shapes, "arrays that differ in their first axis alone")
+        if len({array.shape[1:] for array in arrays}) > 1 or not all(a.ndim for a in arrays):
+            shapes = [array.shape for array in arrays[:5]]
+            raise bad_argument("series", shapes, "arrays that differ only in their first axis")
         return cls(np.concatenate(arrays), np.cumsum([0, *map(len, arrays)]))
 
     def __len__(self) -> int:
@@ -69,38 +69,39 @@ class GroupedArray:
         return f"GroupedArray({len(self)} series, {len(self.values)} rows, {self.values.dtype})"
 
     @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Rows of each series, `(series,)`."""
+    def lengths(self) -> Integers:
+        """Number of rows of each series, `(series,)`."""
         return np.diff(self.indptr)
 
-    def spread(self) -> npt.NDArray[Any]:
-        """Largest minus smallest value of each series, `(series, ...)`; every series has rows.
+    def spread(self) -> Array:
+        """Return the largest minus the smallest value of each series, `(series, ...)`.
 
-        Missing values do not count; it is NaN where there are no others.
+        Missing values do not count; a series with no other values gets NaN. Every series must have
+        rows.
         """
         starts = self.indptr[:-1]
         highest = np.fmax.reduceat(self.values, starts, axis=0)
         return np.asarray(highest - np.fmin.reduceat(self.values, starts, axis=0))
 
     def select(self, start: npt.ArrayLike, stop: npt.ArrayLike) -> "GroupedArray":
-        """Rows `start[i]:stop[i]` of each series `i`, copied into a new `GroupedArray`.
+        """Copy rows `start[i]:stop[i]` of each series `i` into a new `GroupedArray`.
 
         Raises:
-            ArgumentError: a range does not lie inside its series.
+            ArgumentError: a range is not inside its series.
         """
         first = np.broadcast_to(np.asarray(start, dtype=np.int64), len(self))
         last = np.broadcast_to(np.asarray(stop, dtype=np.int64), len(self))
         if np.any(first < 0) or np.any(first > last) or np.any(last > self.lengths):
-            raise bad_argument("start, stop", (start, stop), "ranges that lie inside each series")
+            raise bad_argument("start, stop", (start, stop), "ranges inside each series")
         return self._rows(self.indptr[:-1] + first, self.indptr[:-1] + last)
 
     def take(self, series: npt.ArrayLike) -> "GroupedArray":
-        """The series with these numbers, copied into a new `GroupedArray`."""
+        """Copy the series with these numbers into a new `GroupedArray`."""
         numbers = np.asarray(series)
         chosen = np.arange(len(self))[numbers if numbers.size else numbers.astype(np.int64)]
         return self._rows(self.indptr[:-1][chosen], self.indptr[1:][chosen])
 
-    def _rows(self, first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]) -> "GroupedArray":
-        indptr = np.concatenate([[0], np.cumsum(last - first)])
-        rows = np.arange(indptr[-1]) + np.repeat(first - indptr[:-1], last - first)
-        return GroupedArray(self.values[rows], indptr)
+    def _rows(self, first: Integers, last: Integers) -> "GroupedArray":
+        lengths = last - first
+        rows = np.repeat(first, lengths) + positions(lengths)
+        return GroupedArray(self.values[rows], np.concatenate([[0], np.cumsum(lengths)]))

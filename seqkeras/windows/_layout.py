@@ -1,17 +1,15 @@
-"""Where each window lies: in which series, and from which row on."""
+"""The place of each window: its series, and its first row."""
 
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from seqkeras._arrays import Integers
 from seqkeras.windows._spec import WindowSpec
-
-Numbers = npt.NDArray[np.int64]
 
 
 class WindowIndex(NamedTuple):
-    """Which windows a batch is made of: what a function for targets or weights is given.
+    """The windows of a batch, as functions for targets and weights get them.
 
     Attributes:
         window: `(batch,)`, the number of each window, counted over all series.
@@ -26,14 +24,14 @@ class WindowIndex(NamedTuple):
         [0.0, 0.0, 1.0]
     """
 
-    window: Numbers
-    series: Numbers
-    start: Numbers
-    row: Numbers
+    window: Integers
+    series: Integers
+    start: Integers
+    row: Integers
 
 
-class Layout:
-    """All windows of some series, numbered from series to series.
+class WindowLayout:
+    """All windows of some series, numbered one series after the other.
 
     Args:
         indptr: `(series + 1,)`, the rows where the series begin and end.
@@ -41,26 +39,25 @@ class Layout:
 
     Attributes:
         count: number of windows.
-        counts: `(series,)`, of each series.
+        counts: `(series,)`, number of windows of each series.
         skipped: `(series,)`, True for series that have rows, but too few for a window.
-        unused_rows: rows that lie behind the last window of their series, or in a series that
-            has none.
+        unused_rows: rows after the last window of their series, or in a series without windows.
     """
 
-    def __init__(self, indptr: Numbers, spec: WindowSpec) -> None:
+    def __init__(self, indptr: Integers, spec: WindowSpec) -> None:
         lengths = np.diff(indptr)
         self.indptr = indptr
         self._spec = spec
         self.counts = spec.counts(lengths)
         self.count = int(self.counts.sum())
         self.skipped = (self.counts == 0) & (lengths > 0)
-        read = spec.start(self.counts - 1) + spec.rows
-        self.unused_rows = int((lengths - np.where(self.counts, read, 0)).sum())
+        used = np.where(self.counts, spec.start(self.counts - 1) + spec.rows, 0)
+        self.unused_rows = int((lengths - used).sum())
         self._last_window = np.cumsum(self.counts)
         self._first_window = self._last_window - self.counts
 
-    def __call__(self, windows: Numbers) -> WindowIndex:
-        """Where the windows with these numbers lie, which are numbers of windows."""
+    def __call__(self, windows: Integers) -> WindowIndex:
+        """Locate the windows with these numbers, which must exist."""
         if len(self.counts) == 1:
             start = windows * self._spec.stride
             return WindowIndex(windows, np.zeros(len(windows), np.int64), start, start)

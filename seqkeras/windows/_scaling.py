@@ -1,26 +1,27 @@
-"""Scaling of each series by its own numbers."""
+"""Scaling of each series by its own mean and standard deviation."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._arrays import Array, Floats
 from seqkeras._checks import bad_argument
 from seqkeras.errors import NotFittedError
 from seqkeras.windows._grouped import GroupedArray
 
 
 class StandardScaler:
-    """Brings every series to mean 0 and standard deviation 1, each by its own values.
+    """Scales every series to mean 0 and standard deviation 1.
 
-    A constant series keeps its scale: it is only shifted to 0. Nothing says how far it would move
-    if it did, and one unit of its own is the choice that neither blows up a later change, as a
-    small number would, nor depends on the level, as a share of it would. Missing values (NaN) do
-    not count and stay missing; a series of nothing else is left as it is.
+    A constant series is only shifted to 0 and keeps its scale: its values do not say how large a
+    later change would be. Dividing by a small number would blow that change up, and dividing by a
+    share of the level would depend on the level. Missing values (NaN) do not count and stay
+    missing; a series without other values stays as it is.
 
     Attributes:
-        center_: `(series, ...)`, the mean of each series, one number for each feature.
-        scale_: `(series, ...)`, its standard deviation, or 1 for a constant series.
+        center_: `(series, ...)`, the mean of each series, by feature.
+        scale_: `(series, ...)`, its standard deviation; 1 for a constant series.
 
     Example:
         >>> series = GroupedArray.from_series([[1.0, 3.0], [10.0, 10.0, 10.0]])
@@ -31,47 +32,49 @@ class StandardScaler:
         [-1.0, 1.0]
     """
 
-    center_: npt.NDArray[np.float64]
-    scale_: npt.NDArray[np.float64]
+    center_: Floats
+    scale_: Floats
 
     @classmethod
     def from_state(cls, center: npt.ArrayLike, scale: npt.ArrayLike) -> "StandardScaler":
-        """A fitted scaler from the arrays `center_` and `scale_` of another."""
+        """Create a fitted scaler from the arrays `center_` and `scale_` of another."""
         scaler = cls()
         scaler.center_ = np.asarray(center, dtype=np.float64)
         scaler.scale_ = np.asarray(scale, dtype=np.float64)
         return scaler
 
     def take(self, series: npt.ArrayLike) -> "StandardScaler":
-        """The scaler of some of the series."""
+        """Return the scaler of some of the series."""
         center, scale = self._state()
         return self.from_state(center[np.asarray(series)], scale[np.asarray(series)])
 
     def fit(self, series: GroupedArray) -> "StandardScaler":
-        """Learns the mean and the standard deviation of each series.
+        """Learn the mean and the standard deviation of each series.
 
         Raises:
             ArgumentError: a series has no rows.
         """
         if not np.all(series.lengths):
             empty = np.flatnonzero(series.lengths == 0)[:5].tolist()
-            raise bad_argument("series", f"no rows in series {empty}", "series of one row or more")
+            raise bad_argument(
+                "series", f"no rows in series {empty}", "series with at least one row"
+            )
         self.center_ = _mean(series.values, series)
         distance = np.abs(series.values - self._per_row(self.center_, series))
         farthest = np.nan_to_num(np.fmax.reduceat(distance, series.indptr[:-1], axis=0))
         # Rounding leaves a constant series with distances of about 1e-16 times its level.
         constant = farthest <= 1e-12 * np.abs(self.center_)
-        # Squared in units of the farthest, so that no square is too large or too small.
+        # Squares are taken in units of the largest distance, to avoid overflow and underflow.
         unit = np.where(constant, 1.0, farthest)
         spread = unit * _mean((distance / self._per_row(unit, series)) ** 2, series) ** 0.5
         self.scale_ = np.where(constant, 1.0, spread)
         return self
 
     def transform(self, series: GroupedArray) -> GroupedArray:
-        """Scales the series that the scaler was fitted on, or others in the same order.
+        """Scale the series that the scaler was fitted on, or others in the same order.
 
         Raises:
-            ArgumentError: another number of series than the scaler was fitted on.
+            ArgumentError: the number of series differs from that in `fit`.
             NotFittedError: `fit` was not called.
         """
         center, scale = self._state()
@@ -84,64 +87,64 @@ class StandardScaler:
 
     def transform_batch(
         self, values: npt.ArrayLike, *, series: npt.ArrayLike | None = None
-    ) -> npt.NDArray[np.float64]:
-        """Scales rows of equal length; `inverse_transform` brings them back.
+    ) -> Floats:
+        """Scale rows of equal length. `inverse_transform` reverses it.
 
         Args:
             values: `(batch, timesteps)` or `(batch, timesteps, features)`.
-            series: `(batch,)`, the number of the series that each row of the batch belongs to.
-                Default: row i belongs to series i.
+            series: `(batch,)`, the series of each row of the batch. None: row i belongs to
+                series i.
 
         Raises:
-            ArgumentError: another shape than the series had in `fit`.
+            ArgumentError: the shape does not fit that of the series in `fit`.
             NotFittedError: `fit` was not called.
         """
-        rows, shift, stretch = self._of_batch(values, series)
-        return (rows - shift) / stretch
+        rows, center, scale = self._of_batch(values, series)
+        return (rows - center) / scale
 
     def inverse_transform(
         self, values: npt.ArrayLike, *, series: npt.ArrayLike | None = None
-    ) -> npt.NDArray[np.float64]:
-        """Brings scaled rows back.
+    ) -> Floats:
+        """Return scaled rows to the units of the series.
 
         Args:
             values: as for `transform_batch`, scaled.
             series: as for `transform_batch`.
 
         Raises:
-            ArgumentError: another shape than the series had in `fit`.
+            ArgumentError: the shape does not fit that of the series in `fit`.
             NotFittedError: `fit` was not called.
         """
-        rows, shift, stretch = self._of_batch(values, series)
-        return rows * stretch + shift
+        rows, center, scale = self._of_batch(values, series)
+        return rows * scale + center
 
     def _of_batch(
         self, values: npt.ArrayLike, series: npt.ArrayLike | None
     ) -> tuple[Any, Any, Any]:
-        """The rows, and what each is shifted and stretched by."""
+        """Return the rows, and the center and scale of each."""
         center, scale = self._state()
-        chosen = slice(None) if series is None else np.asarray(series)
-        rows, shift, stretch = np.asarray(values), center[chosen], scale[chosen]
-        if rows.ndim != shift.ndim + 1 or len(rows) != len(shift):
-            shape = ("batch", "timesteps", "features")[: shift.ndim + 1]
-            expected = f"({', '.join(shape)}), with a batch of {len(shift)}"
+        rows = np.asarray(values)
+        if series is not None:
+            center = center[np.asarray(series)]
+            scale = scale[np.asarray(series)]
+        if rows.ndim != center.ndim + 1 or len(rows) != len(center):
+            axes = ("batch", "timesteps", "features")[: center.ndim + 1]
+            expected = f"({', '.join(axes)}), with a batch of {len(center)}"
             raise bad_argument("values", rows.shape, expected)
-        return rows, shift[:, np.newaxis], stretch[:, np.newaxis]
+        return rows, center[:, np.newaxis], scale[:, np.newaxis]
 
-    def _state(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def _state(self) -> tuple[Floats, Floats]:
         if not hasattr(self, "center_"):
             raise NotFittedError("This StandardScaler is not fitted. Call fit first.")
         return self.center_, self.scale_
 
     @staticmethod
-    def _per_row(
-        per_series: npt.NDArray[np.float64], series: GroupedArray
-    ) -> npt.NDArray[np.float64]:
+    def _per_row(per_series: Floats, series: GroupedArray) -> Floats:
         return np.repeat(per_series, series.lengths, axis=0)
 
 
-def _mean(values: npt.NDArray[Any], series: GroupedArray) -> npt.NDArray[np.float64]:
-    """The mean of the values that there are; 0 where there are none."""
+def _mean(values: Array, series: GroupedArray) -> Floats:
+    """Return the mean of the values of each series that are not missing; 0 without any."""
     starts = series.indptr[:-1]
     counts: Any = series.lengths.reshape(-1, *[1] * (values.ndim - 1))
     missing = np.isnan(values)

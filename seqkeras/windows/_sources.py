@@ -1,170 +1,189 @@
-"""Where rows come from: arrays, files mapped into memory, and Arrow data, behind one face."""
+"""Rows of numbers to read windows from: arrays, files mapped into memory, and Arrow data."""
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._checks import bad_argument
-from seqkeras.errors import DataError
+from seqkeras._arrays import Floats32, Integers
+from seqkeras._checks import bad_argument, bad_data
 from seqkeras.windows._gather import RowWindows
+from seqkeras.windows._missing import first_unusable, unusable
 
-Rows = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 #: From the first row of each window to the windows, `(batch, timesteps)` or with features.
-Reader = Callable[[Rows], Floats]
+ReadWindows = Callable[[Integers], Floats32]
 
 
-class Source(Protocol):
-    """Rows of numbers.
-
-    Attributes:
-        name: of the argument, for errors.
-        shape: `(rows,)` or `(rows, features)`.
-        array: the rows, where they lie in memory and may be looked through at once; else None.
-        may_miss: whether NaN can stand for a missing value.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    array: npt.NDArray[np.generic] | None
-    may_miss: bool
-
-    def windows(self, timesteps: int, sampling_rate: int) -> Reader:
-        """A function that copies windows by their first rows."""
-
-    def check_file(self) -> None:
-        """Refuses to go on where the file under the rows is not what it was."""
-
-
-def source(name: str, values: object) -> Source:
-    """The source of an array, a memory map or Arrow data.
-
-    Raises:
-        ArgumentError: the values are not numbers of one axis or two.
-    """
-    # Only who has imported pyarrow can have made such an object.
-    arrow = sys.modules.get("pyarrow")
-    if arrow is not None:
-        if isinstance(values, (arrow.Array, arrow.ChunkedArray)):
-            chunks = getattr(values, "chunks", [values])
-            return ArrowSource(name, [[one] for one in chunks], arrow, (len(values),))
-        if isinstance(values, (arrow.RecordBatch, arrow.Table)) and values.num_columns:
-            batches = values.to_batches() if isinstance(values, arrow.Table) else [values]
-            columns = [batch.columns for batch in batches]
-            return ArrowSource(name, columns, arrow, (values.num_rows, values.num_columns))
-    return ArraySource(name, values)
-
-
-class ArraySource:
-    """Rows of an array, which may lie in a file that is mapped into memory."""
-
-    def __init__(self, name: str, values: Any) -> None:
-        array = _numbers(name, values)
-        self.name, self.shape = name, array.shape
-        self.may_miss = array.dtype.kind == "f"
-        self._values = array
-        self._file = _mapped_file(array)
-        self.array = array if self._file is None else None
-        self._state = self._file and _file_state(*self._file)
-
-    def windows(self, timesteps: int, sampling_rate: int) -> Reader:
-        """A function that copies windows by their first rows."""
-        return RowWindows(self._values, timesteps, sampling_rate)
-
-    def check_file(self) -> None:
-        """Refuses to go on where the file under the rows is not what it was."""
-        if self._file is not None and _file_state(*self._file) != self._state:
-            raise DataError(
-                f"The file under {self.name} has changed since these Windows were made: "
-                f"{self._file[0]}. Make them anew from the file as it is."
-            )
-
-
-class ArrowSource:
-    """Rows of Arrow data, read where they lie: in memory, or in a file that Arrow has mapped.
+class Source(ABC):
+    """Rows of numbers, each checked before it gets into a batch.
 
     Args:
-        name: of the argument, for errors.
-        pieces: for each run of rows its columns, which are Arrow arrays.
-        arrow: the package pyarrow, which is not a dependency.
+        name: the argument that the rows come from, for errors.
         shape: `(rows,)` or `(rows, features)`.
+        may_miss: whether NaN can stand for a missing value.
+        locate: describes the place of a row, for errors.
     """
 
-    array: npt.NDArray[np.generic] | None = None
-    may_miss = True  # any type may have nulls
+    def __init__(
+        self, name: str, shape: tuple[int, ...], *, may_miss: bool, locate: Callable[[int], str]
+    ) -> None:
+        self.name = name
+        self.shape = shape
+        self.may_miss = may_miss
+        self._locate = locate
+
+    @abstractmethod
+    def windows(self, timesteps: int, sampling_rate: int) -> ReadWindows:
+        """Return a function that copies windows, given their first rows."""
+
+    @abstractmethod
+    def check_all(self) -> None:
+        """Check all numbers now, if they are in memory.
+
+        Raises:
+            DataError: a number is infinite, or missing although none may be.
+        """
+
+    @abstractmethod
+    def check_file(self) -> None:
+        """Raise DataError if the file that holds the rows has changed."""
+
+    def check_batch(self, batch: Floats32, first: Integers, sampling_rate: int) -> None:
+        """Check the numbers of windows, unless `check_all` did.
+
+        Args:
+            batch: `(batch, timesteps, ...)`.
+            first: `(batch,)`, the first row of each window.
+            sampling_rate: rows between neighboring timesteps.
+
+        Raises:
+            DataError: a number is infinite, or missing although none may be.
+        """
+        place = first_unusable(batch, nan_allowed=self.may_miss)
+        if place is not None:
+            row = int(first[place[0]]) + place[1] * sampling_rate
+            raise unusable(self.name, batch[place], self._locate(row))
+
+
+def open_source(
+    name: str, values: object, *, nan_allowed: bool, locate: Callable[[int], str]
+) -> Source:
+    """Return the source of an array, a memory map or Arrow data.
+
+    Raises:
+        ArgumentError: the values are not numbers with one axis or two.
+    """
+    # Whoever passes Arrow data has imported pyarrow, so it is never imported here.
+    arrow = sys.modules.get("pyarrow")
+    if arrow is not None:
+        if isinstance(values, arrow.Array):
+            values = arrow.chunked_array([values])
+        elif isinstance(values, arrow.RecordBatch):
+            values = arrow.Table.from_batches([values])
+        if isinstance(values, arrow.ChunkedArray):
+            shape = (len(values),)
+            return ArrowSource(name, [values], shape, nan_allowed, locate, arrow.types)
+        if isinstance(values, arrow.Table) and values.num_columns:
+            return ArrowSource(name, values.columns, values.shape, nan_allowed, locate, arrow.types)
+    return ArraySource(name, values, nan_allowed, locate)
+
+
+class ArraySource(Source):
+    """Rows of an array, which may be a file mapped into memory.
+
+    Args:
+        name: the argument that the rows come from, for errors.
+        values: numbers, `(rows,)` or `(rows, features)`.
+        nan_allowed: whether values may be missing.
+        locate: describes the place of a row, for errors.
+    """
 
     def __init__(
-        self, name: str, pieces: list[list[Any]], arrow: Any, shape: tuple[int, ...]
+        self, name: str, values: Any, nan_allowed: bool, locate: Callable[[int], str]
     ) -> None:
-        self.name, self.shape = name, shape
-        pieces = [columns for columns in pieces if len(columns[0])]
-        self._pieces = [[_Column(name, one, arrow) for one in columns] for columns in pieces]
-        self._ends = np.cumsum([len(columns[0]) for columns in pieces], dtype=np.int64)
+        array = _numbers(name, values)
+        may_miss = nan_allowed and array.dtype.kind == "f"
+        super().__init__(name, array.shape, may_miss=may_miss, locate=locate)
+        self._values = array
+        self._file = _mapped_file(array)
+        self._file_state = None if self._file is None else _file_state(*self._file)
 
-    def windows(self, timesteps: int, sampling_rate: int) -> Reader:
-        """A function that copies windows by their first rows."""
-        # Not a nested function, which could not be pickled.
-        return partial(self._windows, np.arange(timesteps) * sampling_rate)
+    def windows(self, timesteps: int, sampling_rate: int) -> ReadWindows:
+        return RowWindows(self._values, timesteps, sampling_rate)
+
+    def check_all(self) -> None:
+        if self._file is not None:
+            return
+        place = first_unusable(self._values, nan_allowed=self.may_miss)
+        if place is not None:
+            raise unusable(self.name, self._values[place], self._locate(place[0]))
 
     def check_file(self) -> None:
-        """Nothing to check: Arrow does not say which file it has mapped."""
+        if self._file is not None and _file_state(*self._file) != self._file_state:
+            subject = f"The file that {self.name} is mapped from"
+            fix = "Make new Windows from the file as it is now."
+            raise bad_data(
+                subject, f"{self._file[0]} has changed since then", "stay as it was", fix
+            )
 
-    def _windows(self, steps: Rows, starts: Rows) -> Floats:
-        rows = starts[:, np.newaxis] + steps
-        return self._take(rows.ravel()).reshape(*rows.shape, *self.shape[1:])
-
-    def _take(self, rows: Rows) -> Floats:
-        values = np.empty((len(rows), *self.shape[1:]), np.float32)
-        columns = values.reshape(len(rows), -1)
-        for piece, first, places in self._by_piece(rows):
-            for number, column in enumerate(self._pieces[piece]):
-                columns[places, number] = column.take(rows[places] - first)
-        return values
-
-    def _by_piece(self, rows: Rows) -> Iterator[tuple[int, int, Rows]]:
-        """Which of the rows lie in each piece, and the first row of the piece."""
-        pieces = np.searchsorted(self._ends, rows, side="right")
-        order = np.argsort(pieces, kind="stable")
-        borders = np.flatnonzero(np.diff(pieces[order])) + 1
-        for places in np.split(order, borders):
-            piece = int(pieces[places[0]])
-            yield piece, int(self._ends[piece - 1]) if piece else 0, places
+    def check_batch(self, batch: Floats32, first: Integers, sampling_rate: int) -> None:
+        if self._file is not None:
+            super().check_batch(batch, first, sampling_rate)
 
 
-class _Column:
-    """An Arrow array of numbers, its buffers as arrays that share their memory."""
+class ArrowSource(Source):
+    """Rows of Arrow data, read from where they are: memory, or a file that Arrow has mapped.
 
-    def __init__(self, name: str, column: Any, arrow: Any) -> None:
-        kind = column.type
-        known = arrow.types.is_integer(kind) or arrow.types.is_floating(kind)
-        self._is_bits = arrow.types.is_boolean(kind)
-        if not known and not self._is_bits:
-            raise bad_argument(name, f"type {kind}", "Arrow data of numbers or booleans")
-        valid, data = column.buffers()
-        self._offset = column.offset
-        self._valid = None if valid is None else np.frombuffer(valid, np.uint8)
-        if self._is_bits:
-            self._data = np.frombuffer(data, np.uint8)
-        else:
-            rows = column.offset + len(column)
-            self._data = np.frombuffer(data, kind.to_pandas_dtype(), rows)
+    Args:
+        name: the argument that the rows come from, for errors.
+        columns: a `pyarrow.ChunkedArray` for each feature.
+        shape: `(rows,)` or `(rows, features)`.
+        nan_allowed: whether values may be missing; those of any type can be null.
+        locate: describes the place of a row, for errors.
+        types: the module `pyarrow.types`.
+    """
 
-    def take(self, rows: Rows) -> npt.NDArray[Any]:
-        """The numbers in these rows, NaN for nulls."""
-        rows = rows + self._offset
-        values = _bits(self._data, rows) if self._is_bits else self._data[rows]
-        if self._valid is None:
-            return values
-        return np.where(_bits(self._valid, rows), values.astype(np.float32), np.float32(np.nan))
+    def __init__(
+        self,
+        name: str,
+        columns: list[Any],
+        shape: tuple[int, ...],
+        nan_allowed: bool,
+        locate: Callable[[int], str],
+        types: Any,
+    ) -> None:
+        super().__init__(name, shape, may_miss=nan_allowed, locate=locate)
+        self._columns = columns
+        self._are_floats = [types.is_floating(column.type) for column in columns]
+        for column, is_float in zip(columns, self._are_floats, strict=True):
+            kind = column.type
+            if not (is_float or types.is_integer(kind) or types.is_boolean(kind)):
+                raise bad_argument(name, f"type {kind}", "Arrow data of numbers or booleans")
 
+    def windows(self, timesteps: int, sampling_rate: int) -> ReadWindows:
+        # A nested function could not be pickled.
+        return partial(self._read, np.arange(timesteps) * sampling_rate)
 
-def _bits(packed: npt.NDArray[np.uint8], rows: Rows) -> npt.NDArray[np.bool_]:
-    return (packed[rows >> 3] >> (rows & 7).astype(np.uint8) & 1).astype(bool)
+    def check_all(self) -> None:
+        """Leave the check to each batch, since the rows may be in a file."""
+
+    def check_file(self) -> None:
+        """Check nothing, since Arrow does not say which file it has mapped."""
+
+    def _read(self, steps: Integers, first: Integers) -> Floats32:
+        rows = first[:, np.newaxis] + steps
+        batch = np.empty((rows.size, len(self._columns)), np.float32)
+        for number, column in enumerate(self._columns):
+            taken = column.take(rows.ravel())
+            # Integers with nulls would become float64, and booleans with nulls objects.
+            numbers = taken if self._are_floats[number] else taken.cast("float32", safe=False)
+            batch[:, number] = numbers.to_numpy()  # nulls become NaN
+        return batch.reshape(*rows.shape, *self.shape[1:])
 
 
 def _numbers(name: str, values: Any) -> npt.NDArray[np.generic]:
@@ -172,7 +191,7 @@ def _numbers(name: str, values: Any) -> npt.NDArray[np.generic]:
     try:
         array = np.asanyarray(values)
     except ValueError as error:  # rows of different lengths
-        fix = "Series of different lengths are a GroupedArray.from_series(...)."
+        fix = "Join series of different lengths with GroupedArray.from_series(...)."
         raise bad_argument(name, type(values).__name__, expected, fix) from error
     if array.ndim not in (1, 2) or array.dtype.kind not in "buif":
         raise bad_argument(name, f"{array.dtype} of shape {array.shape}", expected)
@@ -180,7 +199,7 @@ def _numbers(name: str, values: Any) -> npt.NDArray[np.generic]:
 
 
 def _mapped_file(array: Any) -> tuple[str, bool] | None:
-    """Name of the file that an array maps, or is a view of, and whether the map can write to it."""
+    """Return the file that an array or its base maps, and whether the map can write to it."""
     while array is not None:
         # Results of arithmetic have the class as well, but no file.
         if isinstance(array, np.memmap) and array.filename is not None:
@@ -190,10 +209,10 @@ def _mapped_file(array: Any) -> tuple[str, bool] | None:
 
 
 def _file_state(path: str, writable: bool) -> tuple[int, int] | None:
-    """Size and time of the last change; None where there is no file."""
+    """Return size and modification time of a file, or None without a file."""
     try:
         state = os.stat(path)
     except FileNotFoundError:
         return None
-    # A map that can write changes the time itself; only another size must have come from outside.
+    # A writable map changes the time itself; only a change of size must come from outside.
     return state.st_size, 0 if writable else state.st_mtime_ns

@@ -1,16 +1,17 @@
-"""The shape of a window, and all arithmetic on row numbers."""
+"""The shape of a window, and the arithmetic of its rows."""
 
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._arrays import Integers
 from seqkeras._checks import bad_argument, check_integer
 
 
 @dataclass(frozen=True)
 class WindowSpec:
-    """Which rows of a series belong to a window.
+    """The rows of a series that belong to a window.
 
     A window reads `lookback` timesteps and predicts the `horizon` timesteps that come `gap`
     timesteps after them. One timestep is `sampling_rate` rows; windows start every `stride` rows.
@@ -21,14 +22,15 @@ class WindowSpec:
 
     Args:
         lookback: past timesteps in a window, at least 1.
-        horizon: future timesteps predicted; 0 for windows that predict none, as to label or to
-            rebuild their own rows.
-        stride: rows between the starts of neighbouring windows.
-        sampling_rate: rows between neighbouring timesteps of one window.
-        gap: timesteps left out between the lookback and the horizon; 0 where there is no horizon.
+        horizon: future timesteps to predict, default 1; 0 for windows without a future, for
+            example to label or reconstruct their own rows.
+        stride: rows between the starts of neighboring windows, default 1.
+        sampling_rate: rows between neighboring timesteps of a window, default 1.
+        gap: timesteps between the lookback and the horizon that are skipped, default 0; must be 0
+            without a horizon.
 
     Raises:
-        ArgumentError: a number is not an integer or is too small, or a gap leads to no horizon.
+        ArgumentError: a number is not an integer or is too small, or there is a gap but no horizon.
 
     Example:
         >>> spec = WindowSpec(3, horizon=2, sampling_rate=2, gap=1)
@@ -51,11 +53,13 @@ class WindowSpec:
         for name in ("horizon", "gap"):
             object.__setattr__(self, name, check_integer(name, getattr(self, name), minimum=0))
         if self.gap and not self.horizon:
-            raise bad_argument("gap", self.gap, "0 where horizon=0", "Give a horizon, or no gap.")
+            raise bad_argument(
+                "gap", self.gap, "0 if horizon=0", "Give a horizon, or remove the gap."
+            )
 
     @property
     def rows(self) -> int:
-        """Rows from the first input of a window to its last input or target, both counted."""
+        """Rows from the first input of a window to its last input or target, inclusive."""
         return self.target_offset + (self.horizon - 1) * self.sampling_rate + 1
 
     @property
@@ -64,23 +68,23 @@ class WindowSpec:
         return (self.lookback + self.gap) * self.sampling_rate
 
     def count(self, length: int) -> int:
-        """Number of windows in a series of `length` rows."""
+        """Return the number of windows in a series of `length` rows."""
         return max(0, (length - self.rows) // self.stride + 1)
 
-    def counts(self, lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Number of windows in each of many series."""
+    def counts(self, lengths: npt.ArrayLike) -> Integers:
+        """Return the number of windows in each of many series."""
         spare = np.asarray(lengths, dtype=np.int64) - self.rows
         return np.maximum(0, spare // self.stride + 1)
 
-    def start(self, window: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """First row of each window, counted from the start of its series."""
+    def start(self, window: npt.ArrayLike) -> Integers:
+        """Return the first row of each window, counted from the start of its series."""
         return np.asarray(window, dtype=np.int64) * self.stride
 
-    def input_rows(self, window: int) -> npt.NDArray[np.int64]:
-        """Rows that window number `window` reads."""
+    def input_rows(self, window: int) -> Integers:
+        """Return the rows that window number `window` reads."""
         return self.start(window) + np.arange(self.lookback) * self.sampling_rate
 
-    def target_rows(self, window: int) -> npt.NDArray[np.int64]:
-        """Rows that window number `window` predicts."""
+    def target_rows(self, window: int) -> Integers:
+        """Return the rows that window number `window` predicts."""
         first = self.start(window) + self.target_offset
         return first + np.arange(self.horizon) * self.sampling_rate

@@ -1,5 +1,6 @@
 """Batches in which each row continues where it ended in the batch before."""
 
+import copy
 import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -7,49 +8,57 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._arrays import Integers
 from seqkeras._checks import bad_argument, check_flag, check_integer
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.windows._dataset import Epochs
 from seqkeras.windows._grouped import GroupedArray
-from seqkeras.windows._readers import OfRows, Opened, open_rows, series_bounds
-from seqkeras.windows._stream import Numbers, Stream, Stretches, cut
+from seqkeras.windows._readers import RowReader, open_rows, series_bounds
+from seqkeras.windows._sources import Source
+from seqkeras.windows._stream import Stream, Stretches, cut
 
 Series: TypeAlias = npt.ArrayLike | Sequence[npt.ArrayLike] | GroupedArray
 
-#: Inputs and reset flags, targets, mask.
+#: Inputs, with or without reset flags, targets, mask.
 StatefulBatch: TypeAlias = tuple[Any, npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
 class StatefulBatches(Epochs):
     """Batches for stateful training: row `i` of a batch continues row `i` of the batch before.
 
-    One array is cut into `batch_size` stretches of the same length, one for each row. Of many
-    series, each row reads one after the other: when a series ends, the next one that waits takes
-    its row, and a flag tells the model to clear the state of that row alone. No timestep is
-    dropped, and rows are padded only where no series is left for them.
+    One array is cut into `batch_size` stretches of the same length, one for each row. With many
+    series, each row reads one series after another: when a series ends, the next one in line takes
+    its row, and a flag tells the model to clear the state of that row. No timestep is dropped, and
+    a row is padded only when no series is left for it.
+
+    `seqkeras.training.fit_stateful` reads them with any stateful model. Keras' own `fit`,
+    `evaluate` and `predict` need `reset_input`.
 
     Args:
         series: one array `(rows,)` or `(rows, features)`, which may be a memory map or pyarrow
             data; or a list of arrays, a `GroupedArray`, or an array `(series, rows, features)`.
         batch_size: rows of a batch, the `batch_size` of the stateful model.
         bptt_steps: timesteps of a batch, which a gradient crosses.
-        horizon: future timesteps that are the target of each timestep; 0 for targets of the very
-            timestep, which must then be given.
-        targets: what is predicted, in the form that `series` has and row for row beside it.
-            Default: the series themselves.
-        pack: let a series begin right after the one before it in its row, also within a batch.
-            Without, it begins with the next batch, and the rest of the row is padded.
-        idle_rows: allow fewer series than rows; the rows left over are padded.
-        reset_input: give the flags to the model. Without, its inputs are the array alone, as a
-            model of stock Keras layers takes it; see `seqkeras.training.ResetStates`.
-        shuffle: draw the order of the series, a new one each epoch. `fit` must be told
-            `shuffle=False` all the same: it would draw the order of the batches.
-        seed: of the shuffle. The same seed gives the same epochs.
+        horizon: number of future timesteps that are the target of each timestep, default 1; 0 for
+            targets at the timestep itself, which `targets` must then give.
+        targets: values to predict, in the same form as `series` and with the same rows. Default:
+            the series themselves.
+        pack: let a series begin right after the one before it in its row, also within a batch,
+            default True. Otherwise it begins with the next batch, and the rest of the row is
+            padded.
+        idle_rows: allow fewer series than rows, default False; the remaining rows are padded.
+        reset_input: whether a batch holds the flags: True for models with a `reset` input, False
+            for models that take an array (see `seqkeras.training.ResetStates`). Default:
+            `fit_stateful` decides, and nothing else can read the batches.
+        shuffle: draw a new order of the series in each epoch, default False. `fit` still needs
+            `shuffle=False`: otherwise it changes the order of the batches.
+        seed: seed of the shuffle. The same seed gives the same epochs.
 
-    Indexing gives `({"inputs": x, "reset": flags}, targets, mask)`, as a stateful model of the
-    builders takes it:
+    Indexing returns `(inputs, targets, mask)`. The inputs are `{"sequence": x, "reset": flags}`
+    with `reset_input=True`, as a builder's model with a `reset` input takes them, and `x` with
+    `reset_input=False`:
 
-    - inputs `(batch, bptt_steps, features)`, with 1 feature for one-dimensional series;
+    - x `(batch, bptt_steps, features)`, with 1 feature for one-dimensional series;
     - flags, True where the state is cleared before a timestep: `(batch, 1)`, or
       `(batch, bptt_steps)` if any series begins within a batch;
     - targets `(batch, bptt_steps, horizon)` of one-dimensional series; of others
@@ -58,8 +67,8 @@ class StatefulBatches(Epochs):
     - mask `(batch, bptt_steps)`, 1 for a timestep and 0 for padding: Keras' sample weights.
 
     Raises:
-        ArgumentError: a bad size, targets unlike the series, fewer series than rows, or batches
-            that `fit` asked for out of order.
+        ArgumentError: a bad size, targets unlike the series, fewer series than rows, batches
+            that `fit` asked for out of order, or batches that are read without `reset_input`.
         DataError: values are NaN or infinite, or too few to fill a batch.
 
     Warns:
@@ -67,11 +76,11 @@ class StatefulBatches(Epochs):
 
     Example:
         >>> batches = StatefulBatches([np.arange(9.0), np.arange(4.0), np.arange(6.0)],
-        ...                           batch_size=2, bptt_steps=4)
+        ...                           batch_size=2, bptt_steps=4, reset_input=True)
         >>> len(batches), batches.steps, batches.padding
         (2, 16, 0.0)
         >>> inputs, targets, mask = batches[1]
-        >>> inputs["inputs"][1, :, 0].tolist(), inputs["reset"][1].tolist()
+        >>> inputs["sequence"][1, :, 0].tolist(), inputs["reset"][1].tolist()
         ([4.0, 0.0, 1.0, 2.0], [False, True, False, False])
     """
 
@@ -85,7 +94,7 @@ class StatefulBatches(Epochs):
         targets: Series | None = None,
         pack: bool = True,
         idle_rows: bool = False,
-        reset_input: bool = True,
+        reset_input: bool | None = None,
         shuffle: bool = False,
         seed: int | None = None,
     ) -> None:
@@ -93,18 +102,21 @@ class StatefulBatches(Epochs):
         self.batch_size = check_integer("batch_size", batch_size)
         self.bptt_steps = check_integer("bptt_steps", bptt_steps)
         self.horizon = check_integer("horizon", horizon, minimum=0)
-        self.reset_input = check_flag("reset_input", reset_input)
+        if reset_input is not None:
+            check_flag("reset_input", reset_input)
+        self.reset_input = reset_input
         self._shuffle = check_flag("shuffle", shuffle)
         opened, bounds = _open("series", series)
-        self._inputs, self._series = OfRows(opened, 1), len(bounds) - 1
+        self._inputs = RowReader(opened, 1)
+        self._series = len(bounds) - 1
         if targets is not None:
             opened, _ = _open("targets", targets, bounds)
         elif not self.horizon:
             fix = "With horizon=0 a timestep would be its own target."
             raise bad_argument("targets", None, "given where horizon=0", fix)
-        self._targets = OfRows(opened, max(self.horizon, 1))
+        self._targets = RowReader(opened, max(self.horizon, 1))
         check_flag("idle_rows", idle_rows)
-        if _is_one(series):
+        if _is_one_array(series):
             self._stretches = self._rows_of_one(int(bounds[-1]))
         else:
             self._stretches = _whole(bounds, self.horizon)
@@ -112,7 +124,7 @@ class StatefulBatches(Epochs):
         self._laid_out = Stream.lay_out(
             self._stretches,
             rows=self.batch_size,
-            bptt_steps=bptt_steps,
+            bptt_steps=self.bptt_steps,
             pack=check_flag("pack", pack),
         )
         self._new_pass()
@@ -127,14 +139,18 @@ class StatefulBatches(Epochs):
     def __getitem__(self, index: int) -> StatefulBatch:
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
+        if self.reset_input is None:
+            expected = "True or False where batches are read outside of fit_stateful"
+            fix = "Use True for a model built with reset_input=True, False for one without."
+            raise bad_argument("reset_input", None, expected, fix)
         if self._in_epoch:
             self._check_order(index)
         self._ask(index)
         rows, used, begins = self._stream.read(index)
-        inputs = self._inputs.at(rows.ravel()).reshape(*rows.shape, -1)
-        inputs[~used] = 0
-        x = {"inputs": inputs, "reset": self._flags(begins)} if self.reset_input else inputs
-        return x, self._targets_of(rows, used), used.astype(np.float32)
+        x = self._inputs.at(rows.ravel()).reshape(*rows.shape, -1)
+        x[~used] = 0
+        inputs = {"sequence": x, "reset": self._flags(begins)} if self.reset_input else x
+        return inputs, self._targets_of(rows, used), used.astype(np.float32)
 
     def __repr__(self) -> str:
         return (
@@ -145,48 +161,64 @@ class StatefulBatches(Epochs):
 
     @property
     def steps(self) -> int:
-        """Timesteps of all series that have a target."""
+        """Count the timesteps of all series that have a target."""
         return int(self._stretches.steps.sum())
 
     @property
     def padding(self) -> float:
-        """Share of the timesteps in all batches that is padded."""
+        """Return the share of padding among the timesteps of all batches."""
         return 1 - self.steps / (self.batch_size * self._stream.length)
 
     def resets(self, index: int) -> npt.NDArray[np.bool_]:
-        """The flags of batch `index`: `(batch, 1)`, or `(batch, bptt_steps)`."""
+        """Return the flags of batch `index`: `(batch, 1)`, or `(batch, bptt_steps)`."""
         _, _, begins = self._stream.read(index)
         return self._flags(begins)
 
-    def to_series(self, outputs: npt.ArrayLike) -> list[npt.NDArray[Any]]:
-        """What a model gave for these batches, put together again series by series.
+    def with_reset_input(self, reset_input: bool) -> "StatefulBatches":
+        """Return these batches in the same order and epoch, with or without flags.
 
         Args:
-            outputs: `(batches * batch_size, bptt_steps, ...)`, as `model.predict(batches)` gives.
+            reset_input: see the class.
+
+        Example:
+            >>> batches = StatefulBatches(np.arange(9.0), batch_size=2, bptt_steps=4)
+            >>> x, targets, mask = batches.with_reset_input(False)[0]
+            >>> x.shape
+            (2, 4, 1)
+        """
+        batches = copy.copy(self)
+        batches.reset_input = check_flag("reset_input", reset_input)
+        return batches
+
+    def to_series(self, outputs: npt.ArrayLike) -> list[npt.NDArray[Any]]:
+        """Put the outputs of a model for these batches together again, series by series.
+
+        Args:
+            outputs: `(batches * batch_size, bptt_steps, ...)`, as `model.predict(batches)` returns.
 
         Returns:
-            For each series, in the order they came in, `(steps, ...)`: an output for each timestep
+            For each series, in the order of `series`, `(steps, ...)`: an output for each timestep
             that has a target.
 
         Raises:
-            ArgumentError: outputs of another shape.
+            ArgumentError: the outputs have another shape.
         """
-        given = np.asarray(outputs)
+        array = np.asarray(outputs)
         rows = len(self) * self.batch_size
-        if given.shape[:2] != (rows, self.bptt_steps):
+        if array.shape[:2] != (rows, self.bptt_steps):
             expected = f"of shape ({rows}, {self.bptt_steps}, ...)"
-            raise bad_argument("outputs", given.shape, expected)
-        by_batch = given.reshape(len(self), self.batch_size, *given.shape[1:])
-        by_row = by_batch.swapaxes(0, 1).reshape(self.batch_size, -1, *given.shape[2:])
+            raise bad_argument("outputs", array.shape, expected)
+        by_batch = array.reshape(len(self), self.batch_size, *array.shape[1:])
+        by_row = by_batch.swapaxes(0, 1).reshape(self.batch_size, -1, *array.shape[2:])
         return self._stream.collect(by_row, self._series)
 
     def on_epoch_begin(self) -> None:
-        """Moves on to the next epoch, if this one was read to its end; Keras calls this."""
+        """Move on to the next epoch, if this one was read to its end; Keras calls this."""
         super().on_epoch_begin()
         self._in_epoch = True
 
     def on_epoch_end(self) -> None:
-        """Lets batches be asked for in any order again; Keras calls this."""
+        """Allow any order of batches again; Keras calls this."""
         self._in_epoch = False
 
     def _new_pass(self) -> None:
@@ -201,8 +233,8 @@ class StatefulBatches(Epochs):
     def _check_order(self, index: int) -> None:
         if index and self._asked and not self._asked[index - 1]:
             raise ArgumentError(
-                f"Batch {index} was asked for before batch {index - 1}, which it continues. Give "
-                "fit(..., shuffle=False): Keras draws the order of batches otherwise."
+                f"Batch {index} was read before batch {index - 1}, which it continues. Call "
+                "fit(..., shuffle=False): otherwise Keras changes the order of batches."
             )
 
     def _targets_of(
@@ -221,19 +253,19 @@ class StatefulBatches(Epochs):
             raise bad_argument("shuffle", True, "False where series is one array", fix)
         if steps < self.batch_size:
             raise DataError(
-                f"series has {max(steps, 0)} timesteps with a target, fewer than the "
-                f"{self.batch_size} rows of a batch. Use a smaller batch_size or horizon."
+                f"series must have at least {self.batch_size} timesteps with a target, one for "
+                f"each row of a batch. Got: {max(steps, 0)}. Use a smaller batch_size or horizon."
             )
         return cut(steps, self.batch_size)
 
     def _check_rows(self, idle_rows: bool) -> None:
         if len(self._stretches) < self.batch_size and not idle_rows:
-            expected = f"at most the {len(self._stretches)} series that there are"
-            fix = "idle_rows=True pads the rows that are left over."
+            expected = f"at most the number of series, {len(self._stretches)}"
+            fix = "Use idle_rows=True to pad the remaining rows."
             raise bad_argument("batch_size", self.batch_size, expected, fix)
 
 
-def _is_one(series: Any) -> bool:
+def _is_one_array(series: Any) -> bool:
     """Whether these are the rows of one array, and not several series."""
     if isinstance(series, GroupedArray):
         return False
@@ -242,29 +274,29 @@ def _is_one(series: Any) -> bool:
     return np.ndim(series) != 3
 
 
-def _open(name: str, given: Any, bounds: Numbers | None = None) -> tuple[Opened, Numbers]:
-    """The rows of all series, and the bounds between them."""
-    if not isinstance(given, GroupedArray) and not _is_one(given):
-        given = GroupedArray.from_series(given)
+def _open(name: str, series: Any, bounds: Integers | None = None) -> tuple[Source, Integers]:
+    """Return the rows of all series, and the bounds between them."""
+    if not isinstance(series, GroupedArray) and not _is_one_array(series):
+        series = GroupedArray.from_series(series)
     if bounds is None:
-        bounds = series_bounds({name: given})
-    return open_rows(name, given, bounds, nan_allowed=False), bounds
+        bounds = series_bounds([series])
+    return open_rows(name, series, bounds, nan_allowed=False)
 
 
-def _whole(bounds: Numbers, horizon: int) -> Stretches:
-    """Each series as one stretch; those without a target are left out, and counted."""
+def _whole(bounds: Integers, horizon: int) -> Stretches:
+    """Return each series as one stretch, and warn about those without a target."""
     steps = np.diff(bounds) - horizon
-    kept = np.flatnonzero(steps > 0)
-    left_out = np.flatnonzero(steps <= 0)
+    usable = np.flatnonzero(steps > 0)
+    too_short = np.flatnonzero(steps <= 0)
     needed = f"rows for one timestep and its target: {horizon + 1}"
-    if not len(kept):
+    if not len(usable):
         raise DataError(f"None of the {len(steps)} series has {needed}. Use a smaller horizon.")
-    if len(left_out):
+    if len(too_short):
+        examples = ", ".join(map(str, too_short[:5])) + (", ..." if len(too_short) > 5 else "")
         warnings.warn(
-            f"{len(left_out)} of {len(steps)} series are left out (numbers "
-            f"{left_out[:5].tolist()}{', ...' if len(left_out) > 5 else ''}): they lack the "
-            f"{needed}.",
+            f"{len(too_short)} of {len(steps)} series are skipped (numbers [{examples}]): they "
+            f"lack the {needed}.",
             SkippedSeriesWarning,
             stacklevel=3,
         )
-    return Stretches(kept, bounds[:-1][kept], steps[kept])
+    return Stretches(usable, bounds[:-1][usable], steps[usable])

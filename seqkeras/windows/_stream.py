@@ -1,4 +1,4 @@
-"""Which timestep of which series stands in which row of which stateful batch."""
+"""The layout of series in the rows of stateful batches."""
 
 import functools
 import heapq
@@ -8,33 +8,33 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-Numbers = npt.NDArray[np.int64]
+from seqkeras._arrays import Booleans, Integers
 
 
 @dataclass(frozen=True)
 class Stretches:
-    """Runs of timesteps that are read in one go, each from a cleared state.
+    """Runs of timesteps that are read without a break, each from a cleared state.
 
     Attributes:
         series: `(stretches,)`, the number of the series.
-        first: the row of the values that its first timestep reads.
-        steps: its length, at least 1.
+        first: `(stretches,)`, the row of the values that the first timestep reads.
+        steps: `(stretches,)`, the length, at least 1.
     """
 
-    series: Numbers
-    first: Numbers
-    steps: Numbers
+    series: Integers
+    first: Integers
+    steps: Integers
 
     def __len__(self) -> int:
         return len(self.steps)
 
-    def take(self, order: Numbers) -> "Stretches":
-        """The stretches with these numbers."""
+    def take(self, order: Integers) -> "Stretches":
+        """Return the stretches with these numbers."""
         return Stretches(self.series[order], self.first[order], self.steps[order])
 
 
 def cut(steps: int, rows: int) -> Stretches:
-    """One series in `rows` stretches, whose lengths differ by one at most."""
+    """Cut one series into `rows` stretches, whose lengths differ by at most one."""
     borders = np.arange(rows + 1, dtype=np.int64) * steps // rows
     return Stretches(np.zeros(rows, np.int64), borders[:-1], np.diff(borders))
 
@@ -45,37 +45,39 @@ class Stream:
 
     Attributes:
         stretches: row by row, in the order of their starts.
-        owner: `(stretches,)`, the row of each.
-        rows: of a batch.
+        owner: `(stretches,)`, the row of each stretch.
+        rows: rows of a batch.
         bptt_steps: timesteps of a batch.
-        pack: let a stretch begin where the one before it ends. Without, it begins at the next
-            border of a batch.
+        pack: whether a stretch begins right after the one before it. False: it begins with the
+            next batch.
     """
 
     stretches: Stretches
-    owner: Numbers
+    owner: Integers
     rows: int
     bptt_steps: int
     pack: bool
 
     @classmethod
     def lay_out(cls, stretches: Stretches, *, rows: int, bptt_steps: int, pack: bool) -> "Stream":
-        """Gives each stretch to the row that is free first."""
+        """Assign each stretch to the row that is free first."""
         steps = _padded(stretches.steps, bptt_steps, pack).tolist()
         free = [(0, row) for row in range(rows)]  # a heap
-        owner, turn = np.empty((2, len(steps)), np.int64)
+        owner = np.empty(len(steps), np.int64)
+        turn = np.empty(len(steps), np.int64)
         for count, number in enumerate(_by_start(steps, rows)):
             begin, row = free[0]
-            owner[number], turn[number] = row, count
+            owner[number] = row
+            turn[number] = count
             heapq.heapreplace(free, (begin + steps[number], row))
         order = np.lexsort((turn, owner))
         return cls(stretches.take(order), owner[order], rows, bptt_steps, pack)
 
     def shuffled(self, random: np.random.Generator) -> "Stream":
-        """The same number of batches in another order.
+        """Draw another order with the same number of batches.
 
-        Each row has its stretches in a new order, and stretches of the same length change places
-        with one another, in all rows.
+        Each row gets its stretches in a new order, and stretches of the same length change places,
+        also between rows.
         """
         count = len(self.stretches)
         steps = self.stretches.steps
@@ -89,8 +91,8 @@ class Stream:
         )
 
     @functools.cached_property
-    def begins(self) -> Numbers:
-        """The timestep of its row at which each stretch begins."""
+    def begins(self) -> Integers:
+        """The timestep of its row at which each stretch begins, `(stretches,)`."""
         padded = _padded(self.stretches.steps, self.bptt_steps, self.pack)
         before = np.cumsum(padded) - padded
         return before - before[np.searchsorted(self.owner, self.owner)]
@@ -106,8 +108,8 @@ class Stream:
         return self.batches * self.bptt_steps
 
     @functools.cached_property
-    def starts(self) -> Numbers:
-        """Where each stretch begins; `p` is timestep `p % length` of row `p // length`."""
+    def starts(self) -> Integers:
+        """The position where each stretch begins: timestep `p % length` of row `p // length`."""
         return self.owner * self.length + self.begins
 
     @property
@@ -118,60 +120,61 @@ class Stream:
     @functools.cached_property
     def begins_within(self) -> bool:
         """Whether a stretch can begin within a batch, in this order or another."""
-        whole = not np.any(
-            _padded(self.stretches.steps, self.bptt_steps, self.pack) % self.bptt_steps
-        )
-        return len(self.stretches) > self.rows and not whole
+        padded = _padded(self.stretches.steps, self.bptt_steps, self.pack)
+        return len(self.stretches) > self.rows and bool(np.any(padded % self.bptt_steps))
 
-    def read(self, batch: int) -> tuple[Numbers, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """What a batch reads, each `(rows, bptt_steps)`.
+    def read(self, batch: int) -> tuple[Integers, Booleans, Booleans]:
+        """Locate what a batch reads.
 
         Returns:
-            The row of the values, 0 in padding; whether there is one; whether a stretch begins.
+            Three arrays `(rows, bptt_steps)`: the row of the values, 0 in padding; whether it is
+            not padding; whether a stretch begins there.
         """
         first = np.arange(self.rows, dtype=np.int64) * self.length + batch * self.bptt_steps
-        places = first[:, np.newaxis] + np.arange(self.bptt_steps)
-        # A row without any stretch finds the one before it, or none, and is beyond its end.
-        number = np.maximum(np.searchsorted(self.starts, places, side="right") - 1, 0)
-        step = places - self.starts[number]
+        position = first[:, np.newaxis] + np.arange(self.bptt_steps)
+        # Positions in a row without stretches find an earlier one, or the first, beyond its end.
+        number = np.maximum(np.searchsorted(self.starts, position, side="right") - 1, 0)
+        step = position - self.starts[number]
         used = step < self.stretches.steps[number]
         return np.where(used, self.stretches.first[number] + step, 0), used, used & (step == 0)
 
     def collect(
         self, by_row: npt.NDArray[np.generic], series: int
     ) -> list[npt.NDArray[np.generic]]:
-        """From `(rows, length, ...)` to one array `(steps, ...)` for each of `series` series."""
+        """Split `(rows, length, ...)` into an array `(steps, ...)` for each of `series` series."""
         flat = by_row.reshape(-1, *by_row.shape[2:])
         parts: list[list[npt.NDArray[np.generic]]] = [[] for _ in range(series)]
         for number in np.argsort(self.stretches.first):
-            start, steps = self.starts[number], self.stretches.steps[number]
-            parts[self.stretches.series[number]].append(flat[start : start + steps])
-        return [np.concatenate([flat[:0], *some]) for some in parts]
+            start = self.starts[number]
+            run = flat[start : start + self.stretches.steps[number]]
+            parts[self.stretches.series[number]].append(run)
+        return [np.concatenate([flat[:0], *runs]) for runs in parts]
 
 
-def _padded(steps: Numbers, bptt_steps: int, pack: bool) -> Numbers:
-    """Timesteps from the begin of each stretch to where the next may begin."""
+def _padded(steps: Integers, bptt_steps: int, pack: bool) -> Integers:
+    """Return the timesteps from the start of each stretch to where the next one may start."""
     return steps if pack else -(-steps // bptt_steps) * bptt_steps
 
 
 def _by_start(steps: list[int], rows: int) -> Iterator[int]:
-    """The order in which stretches start: as they come, but long ones in good time.
+    """Yield the order in which stretches start: as given, but long ones early enough.
 
-    One that starts late and is long keeps its row busy when the other rows have nothing left. So
-    the longest goes first once it takes half of what is left for each row. Toward the end that is
-    the rule of the longest processing time first (Graham 1969), which ends at most a third late.
+    A long stretch that starts late keeps its row busy when the other rows have nothing left. So
+    the longest one goes next once it takes half of the timesteps left for each row. Toward the end
+    this is the rule of the longest processing time first (Graham 1969), which takes at most a third
+    longer than the best order.
     """
     longest = iter(sorted(range(len(steps)), key=steps.__getitem__, reverse=True))
     in_turn = iter(range(len(steps)))
     started = [False] * len(steps)
-    left = sum(steps)
+    remaining = sum(steps)
     long = next(longest)
     for _ in steps:
         while started[long]:
             long = next(longest)
         number = long
-        if 2 * steps[long] * rows < left:
-            number = next(one for one in in_turn if not started[one])
+        if 2 * steps[long] * rows < remaining:
+            number = next(candidate for candidate in in_turn if not started[candidate])
         started[number] = True
-        left -= steps[number]
+        remaining -= steps[number]
         yield number

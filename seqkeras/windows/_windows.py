@@ -1,4 +1,4 @@
-"""Batches of windows that go straight into `fit`, `evaluate` and `predict`."""
+"""Batches of windows for `fit`, `evaluate` and `predict`."""
 
 import math
 import warnings
@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._checks import bad_argument, check_flag, check_integer, check_one_of
-from seqkeras.errors import DataError, SkippedSeriesWarning
-from seqkeras.windows._batch import Inputs, open_targets
+from seqkeras._arrays import Integers
+from seqkeras._checks import bad_argument, bad_data, check_flag, check_integer, check_one_of
+from seqkeras.errors import SkippedSeriesWarning
+from seqkeras.windows._batch import InputReader, open_targets
 from seqkeras.windows._dataset import Epochs
 from seqkeras.windows._feed import tf_dataset, torch_loader
-from seqkeras.windows._layout import Layout
+from seqkeras.windows._layout import WindowLayout
 from seqkeras.windows._order import Balanced, InOrder, Shuffled
 from seqkeras.windows._spec import WindowSpec
 
@@ -21,65 +22,70 @@ from seqkeras.windows._spec import WindowSpec
 class Windows(Epochs):
     """All windows of one series or of many, in batches of float32.
 
-    No window is built before its batch is asked for, and none crosses from one series to the next.
+    A window is copied when its batch is requested, and never crosses from one series to the next.
 
     Args:
-        values: what a window reads over its lookback: `(rows,)`, `(rows, features)`, a
-            `GroupedArray` of many series, a memory map, or pyarrow data, whose columns are the
-            features and whose nulls are missing values. Or a dict of such arrays, row for row
-            beside one another, by the names of a model's inputs.
+        values: inputs over the lookback: `(rows,)`, `(rows, features)`, a `GroupedArray` of many
+            series, a memory map, or pyarrow data, whose columns are the features and whose nulls
+            are missing values. Or a dict of these by the names of a model's inputs, all with the
+            same rows.
         spec: the shape of a window.
-        targets: what a window predicts, `(rows,)` or `(rows, outputs)` in any of these forms, row
-            for row beside `values`; or a function that is given a `WindowIndex` and returns an
-            array whose first axis is the batch. Default: `values` themselves, if they are one
-            array and there is a horizon; without a horizon, none.
+        targets: what a window predicts, `(rows,)` or `(rows, outputs)` in any of these forms, with
+            the same rows as `values`; or a function that takes a `WindowIndex` and returns an
+            array whose first axis is the batch. Default: `values`, if they are a single array and
+            there is a horizon; no targets without a horizon.
         target_rows: which rows of the targets a window takes. `"horizon"`: all timesteps of the
-            horizon. `"point"`: the last of these alone. `"lookback"`: the rows of the inputs, for
-            labels and autoencoders. `"next"`: the rows of the inputs, moved on by one timestep.
-            Default: `"horizon"`; without a horizon `"lookback"`.
-        future: inputs that are known ahead, read over the horizon; as `values`, row for row.
-        static: inputs of each series, `(series,)` or `(series, features)`, or a dict of such.
+            horizon. `"point"`: only the last of these. `"lookback"`: the rows of the inputs, for
+            labels and autoencoders. `"next"`: the rows of the inputs, one timestep later.
+            Default: `"horizon"`, or `"lookback"` without a horizon.
+        future: inputs that are known in advance, read over the horizon; in the forms of `values`,
+            with the same rows. None: no such inputs.
+        static: inputs of each series, `(series,)` or `(series, features)`, or a dict of these.
+            None: no such inputs.
         weights: `(rows,)`, the weight of each row as a target; or a function as for `targets`.
-        missing: `"raise"`: NaN is an error. `"mask"`: NaN in inputs become 0, and beside each
-            input of floats stands another, `NAME_mask`, True where there was a number; missing
-            targets get weight 0. Infinite numbers are errors always.
-        transform: a function from `(x, y)` of a batch to what replaces them, such as a scaling of
-            each window by its own values. `y` is None without targets.
-        batch_size: windows in a batch; the last batch may be smaller, none is dropped.
-        shuffle: draw the windows in random order, a new one each epoch. Without it they come
-            in order of series and time; `fit` keeps that order if it is told `shuffle=False`, and
-            draws the order of batches otherwise.
-        balanced: with `shuffle`, draw from every series equally often, in epochs as long as
-            without. A window of a short series comes again once all windows of it have come.
-        seed: of the shuffle. The same seed gives the same epochs. Default: a new one.
+            None: no weights.
+        missing: `"raise"`, the default: NaN is an error. `"mask"`: NaN in inputs becomes 0, and
+            each input of floats gets a second input `NAME_mask`, True where there was a number;
+            missing targets get weight 0. Infinite numbers are always errors.
+        transform: a function that takes `(x, y)` of a batch and returns their replacement, for
+            example a scaling of each window by its own values. `y` is None without targets. None:
+            no transform.
+        batch_size: windows in a batch, default 32. The last batch may be smaller; no window is
+            dropped.
+        shuffle: whether to draw the windows in random order, a new one each epoch. False, the
+            default: in order of series and time, which `fit` keeps only with `shuffle=False`;
+            otherwise it draws the order of batches.
+        balanced: whether to draw from every series equally often, in epochs of the same length;
+            needs `shuffle`. A window of a short series is repeated only after all other windows of
+            that series. Default: False.
+        seed: seed of the shuffle. The same seed gives the same epochs. None: a random one.
 
     Attributes:
         count: number of windows.
-        epoch: number of the epoch that is read, from 0; the begin of the next one in `fit` moves it
-            on. The order depends on it and the seed alone: set it to go on where another run
-            stopped.
-        seed: of the shuffle, also where it was drawn.
+        epoch: number of the current epoch, from 0; `fit` advances it when the next epoch starts.
+            The order depends only on it and the seed: set it to resume where another run stopped.
+        seed: seed of the shuffle, also if it was drawn.
         skipped_series: number of series that are too short for a window.
-        unused_rows: rows of these series, and rows behind the last window of the others.
+        unused_rows: rows of these series, and rows after the last window of the others.
 
-    Indexing gives `(x, y)`, with weights `(x, y, weights)`, without targets `x` alone.
+    Indexing returns `(x, y)`, or `(x, y, weights)` with weights, or only `x` without targets.
 
     - x is `(batch, lookback, features)`, with 1 feature for one-dimensional values. With a dict,
-      `future`, `static` or `missing="mask"` it is a dict, in which plain arrays are called
+      `future`, `static` or `missing="mask"` it is a dict, in which plain arrays are named
       `"past"`, `"future"` and `"static"`. Future inputs are `(batch, horizon, features)`, static
-      ones `(batch, features)`.
+      inputs `(batch, features)`.
     - y is `(batch, timesteps, outputs)`, or `(batch, outputs)` for `"point"`. One-dimensional
-      targets have 1 output, but over the horizon they are `(batch, horizon)`.
-    - weights are those of y without its last axis. Keras weighs no parts of that axis: where one of
-      several outputs is missing, all of them get weight 0.
+      targets have 1 output; only over the horizon they are `(batch, horizon)`.
+    - weights have the shape of y without its last axis. Keras cannot weigh parts of that axis: if
+      one of several outputs is missing, all of them get weight 0.
 
-    Numbers in memory are looked through once, when the object is made; what is read from a file,
-    or from Arrow, is looked through in each batch.
+    Numbers in memory are checked once, when the object is created; numbers from a mapped file or
+    from Arrow data are checked in each batch.
 
     Raises:
-        ArgumentError: a value that cannot work, or arrays that do not stand row for row.
-        DataError: no series is long enough for a single window, a value is missing or infinite,
-            or a mapped file has changed.
+        ArgumentError: a value cannot work, or arrays do not have the same rows.
+        DataError: no series is long enough for a window, a value is missing or infinite, or a
+            mapped file has changed.
 
     Warns:
         SkippedSeriesWarning: some series have rows, but too few for a window.
@@ -119,11 +125,11 @@ class Windows(Epochs):
         if transform is not None and not callable(transform):
             raise bad_argument("transform", transform, "a function from (x, y) to (x, y)")
         self._transform = transform
-        self._inputs = Inputs(values, future, static, spec=spec, masks=masks)
+        self._inputs = InputReader(values, future, static, spec=spec, masks=masks)
         self._targets = open_targets(
             self._inputs, targets, target_rows, weights, spec=spec, masks=masks
         )
-        self._layout = _check_layout(Layout(self._inputs.bounds, spec), spec)
+        self._layout = _check_layout(WindowLayout(self._inputs.bounds, spec), spec)
         self.count = self._layout.count
         self._order = _order(check_flag("shuffle", shuffle), balanced, self._layout, self.seed)
         self.shuffle = shuffle
@@ -152,7 +158,7 @@ class Windows(Epochs):
         return self.batch(self.epoch, index)
 
     def batch(self, epoch: int, index: int) -> Any:
-        """A batch of any epoch: `windows[index]` is `windows.batch(windows.epoch, index)`."""
+        """Return a batch of any epoch; `windows[index]` is that of the current one."""
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         first = index * self.batch_size
@@ -160,10 +166,10 @@ class Windows(Epochs):
         return self._gather(self._order(epoch, first, last))
 
     def take(self, windows: npt.ArrayLike) -> Any:
-        """The batch of the windows with these numbers, counted over all series.
+        """Return a batch of the windows with these numbers, counted over all series.
 
         Raises:
-            IndexError: there is no window with one of the numbers.
+            IndexError: a number is not that of a window.
         """
         numbers = np.asarray(windows, dtype=np.int64)
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < self.count:
@@ -174,9 +180,9 @@ class Windows(Epochs):
         return self._gather(numbers)
 
     def to_tf_dataset(self) -> Any:
-        """The batches as a `tf.data.Dataset`, with their shapes, dtypes and number.
+        """Return the batches as a `tf.data.Dataset`, with their shapes, dtypes and number.
 
-        Each pass over it is the next epoch, and moves `epoch` on at its end.
+        Each pass over it is one epoch, and advances `epoch` at its end.
 
         Raises:
             MissingDependencyError: TensorFlow is not installed.
@@ -184,57 +190,58 @@ class Windows(Epochs):
         return tf_dataset(self)
 
     def to_torch_loader(self, **options: Any) -> Any:
-        """The batches as a `torch.utils.data.DataLoader` of tensors.
+        """Return the batches as a `torch.utils.data.DataLoader` of tensors.
 
-        Each pass over it is the next epoch, and moves `epoch` on.
+        Each pass over it is one epoch, and advances `epoch`.
 
         Args:
-            **options: of the `DataLoader`, such as `num_workers` and `pin_memory`. What decides on
-                batches and their order is decided here.
+            **options: options of the `DataLoader`, such as `num_workers` and `pin_memory`, except
+                those for batches and their order.
 
         Raises:
-            ArgumentError: an option that decides on batches or their order.
+            ArgumentError: an option would change batches or their order.
             MissingDependencyError: PyTorch is not installed.
         """
         return torch_loader(self, options)
 
-    def _gather(self, numbers: npt.NDArray[np.int64]) -> Any:
+    def _gather(self, numbers: Integers) -> Any:
         index = self._layout(numbers)
         x: Any = self._inputs(index)
         y, weights = self._targets(index) if self._targets else (None, None)
         if self._transform is not None:
             x, y = _check_pair(self._transform(x, y))
-        return x if y is None else (x, y) if weights is None else (x, y, weights)
+        if y is None:
+            return x
+        return (x, y) if weights is None else (x, y, weights)
 
 
-def _check_layout(layout: Layout, spec: WindowSpec) -> Layout:
+def _check_layout(layout: WindowLayout, spec: WindowSpec) -> WindowLayout:
     if not layout.count:
         longest = int(np.diff(layout.indptr).max(initial=0))
-        raise DataError(
-            f"No window fits: {spec} spans {spec.rows} rows, the longest series has {longest}. "
-            "Give a longer series, or a smaller lookback, horizon, gap or sampling_rate."
-        )
+        fix = "Give a longer series, or a smaller lookback, horizon, gap or sampling_rate."
+        expected = f"have the {spec.rows} rows of a window of {spec}"
+        raise bad_data("At least one series", f"at most {longest} rows", expected, fix)
     skipped = np.flatnonzero(layout.skipped)
     if len(skipped):
         warnings.warn(
             f"{len(skipped)} of {len(layout.counts)} series have fewer than the {spec.rows} rows "
-            f"of a window and are left out, such as series {skipped[0]}.",
+            f"of a window and are skipped, such as series {skipped[0]}.",
             SkippedSeriesWarning,
             stacklevel=3,
         )
     return layout
 
 
-def _order(shuffle: bool, balanced: bool, layout: Layout, seed: int) -> InOrder | Shuffled:
+def _order(shuffle: bool, balanced: bool, layout: WindowLayout, seed: int) -> InOrder | Shuffled:
     if check_flag("balanced", balanced):
         if not shuffle:
-            raise bad_argument("balanced", True, "False where shuffle=False", "Add shuffle=True.")
+            raise bad_argument("balanced", True, "False if shuffle=False", "Add shuffle=True.")
         return Balanced(layout.counts, seed)
     return Shuffled(layout.count, seed) if shuffle else InOrder()
 
 
-def _check_pair(answer: Any) -> tuple[Any, Any]:
-    if not isinstance(answer, tuple) or len(answer) != 2:
-        got = f"a function that gave a {type(answer).__name__}"
-        raise bad_argument("transform", got, "a function that gives the two of (x, y)")
-    return answer
+def _check_pair(result: Any) -> tuple[Any, Any]:
+    if not isinstance(result, tuple) or len(result) != 2:
+        actual = f"a function that returned a {type(result).__name__}"
+        raise bad_argument("transform", actual, "a function that returns a tuple (x, y)")
+    return result

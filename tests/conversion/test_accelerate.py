@@ -363,7 +363,7 @@ class Subclassed(keras.Model):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Subclassed(), "functional or Sequential.*Make it of keras.Input"),
+        (Subclassed(), "functional or Sequential.*Build it from keras.Input"),
         (keras.Sequential([stock.LSTM(3)]), "built.*Give it an Input"),
         (3, "a keras.Model"),
     ],

@@ -1,4 +1,4 @@
-"""What runs each recurrent layer, told before it runs, against what then runs."""
+"""Explanations of what will run each recurrent layer, against what then runs."""
 
 import keras
 import numpy as np
@@ -15,8 +15,8 @@ NO_GPU = "it needs an NVIDIA GPU, and this runs on cpu"
 
 
 def only(model):
-    (found,) = diagnostics.explain(model)
-    return found
+    (explanation,) = diagnostics.explain(model)
+    return explanation
 
 
 @pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
@@ -26,8 +26,8 @@ def only(model):
 def test_what_it_says_is_what_runs(kind, options):
     layer, x = kind(4, **options), np.zeros((2, 3, 5), "float32")
     layer.build(x.shape)
-    said = only(layer)
-    for training, name in ((True, said.training), (False, said.inference)):
+    explanation = only(layer)
+    for training, name in ((True, explanation.training), (False, explanation.inference)):
         with kernels.counting() as chosen:
             layer(x, training=training)
         assert set(chosen) == {name}
@@ -35,37 +35,37 @@ def test_what_it_says_is_what_runs(kind, options):
 
 @pytest.mark.skipif(not BUILT, reason=str(native.why_not()))
 def test_a_layer_of_ours():
-    said = only(layers.LSTM(4, name="memory"))
-    assert (said.layer, said.kind) == ("memory", "seqkeras LSTM")
-    assert (said.training, said.inference) == ("fused", "fused")
-    assert list(said.why_not) == ["cudnn", "fused", *["aten"] * (BACKEND == "torch"), "scan"]
-    assert said.why_not["cudnn"] == NO_GPU
-    assert said.why_not["fused"] is None
-    assert said.why_not["scan"] is None
-    assert str(said) == f"memory (seqkeras LSTM)\n    runs as fused\n    cudnn: {NO_GPU}"
+    explanation = only(layers.LSTM(4, name="memory"))
+    assert (explanation.layer, explanation.kind) == ("memory", "seqkeras LSTM")
+    assert (explanation.training, explanation.inference) == ("fused", "fused")
+    assert list(explanation.why_not) == ["cudnn", "fused", *["aten"] * (BACKEND == "torch"), "scan"]
+    assert explanation.why_not["cudnn"] == NO_GPU
+    assert explanation.why_not["fused"] is None
+    assert explanation.why_not["scan"] is None
+    assert str(explanation) == f"memory (seqkeras LSTM)\n    runs as fused\n    cudnn: {NO_GPU}"
 
 
 def test_what_was_asked_for():
-    said = only(layers.GRU(4, implementation="scan", name="memory"))
-    assert (said.training, said.inference) == ("scan", "scan")
+    explanation = only(layers.GRU(4, implementation="scan", name="memory"))
+    assert (explanation.training, explanation.inference) == ("scan", "scan")
     if BUILT:
-        assert "    fused: could run it" in str(said)
-    assert "    runs as scan" in str(said)
+        assert "    fused: could run it" in str(explanation)
+    assert "    runs as scan" in str(explanation)
 
 
 def test_what_cannot_run_as_it_was_asked_to():
-    said = only(layers.LSTM(4, use_cudnn=True))
-    assert (said.training, said.inference) == ("none", "none")
-    assert "    runs as none" in str(said)
-    assert f"    cudnn: {NO_GPU}" in str(said)
+    explanation = only(layers.LSTM(4, use_cudnn=True))
+    assert (explanation.training, explanation.inference) == ("none", "none")
+    assert "    runs as none" in str(explanation)
+    assert f"    cudnn: {NO_GPU}" in str(explanation)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="a second choice is PyTorch's")
 def test_training_and_inference_may_differ(monkeypatch):
     monkeypatch.setattr(native, "why_not", lambda: "the native library is not built")
-    said = only(layers.LSTM(4, recurrent_dropout=0.2, name="memory"))
-    assert (said.training, said.inference) == ("scan", "aten")
-    assert str(said).splitlines() == [
+    explanation = only(layers.LSTM(4, recurrent_dropout=0.2, name="memory"))
+    assert (explanation.training, explanation.inference) == ("scan", "aten")
+    assert str(explanation).splitlines() == [
         "memory (seqkeras LSTM)",
         "    trains as scan, predicts as aten",
         f"    cudnn: {NO_GPU}",
@@ -75,21 +75,25 @@ def test_training_and_inference_may_differ(monkeypatch):
 
 
 def test_layers_of_keras_choose_for_themselves():
-    said = only(keras.layers.LSTM(4, name="memory"))
-    assert (said.kind, said.training, said.inference) == ("keras LSTM", "keras", "keras")
-    assert "Keras chooses by itself" in str(said)
-    assert f"accelerated it runs as {'fused' if BUILT else 'scan'}" in str(said)
-    said = only(keras.layers.SimpleRNN(4))
-    assert (said.training, said.inference) == ("scan", "scan")
+    explanation = only(keras.layers.LSTM(4, name="memory"))
+    assert (explanation.kind, explanation.training, explanation.inference) == (
+        "keras LSTM",
+        "keras",
+        "keras",
+    )
+    assert "Keras chooses by itself" in str(explanation)
+    assert f"accelerated it runs as {'fused' if BUILT else 'scan'}" in str(explanation)
+    explanation = only(keras.layers.SimpleRNN(4))
+    assert (explanation.training, explanation.inference) == ("scan", "scan")
 
 
 def test_cells_of_ones_own_run_as_the_loop():
     class MyCell(keras.layers.GRUCell):
         """May compute anything."""
 
-    said = only(keras.layers.RNN(MyCell(4)))
-    assert (said.training, said.inference) == ("scan", "scan")
-    assert said.why_not["fused"] == "MyCell is not one of the cells that it knows"
+    explanation = only(keras.layers.RNN(MyCell(4)))
+    assert (explanation.training, explanation.inference) == ("scan", "scan")
+    assert explanation.why_not["fused"] == "MyCell is not one of the cells that it supports"
     stack = only(keras.layers.RNN([keras.layers.LSTMCell(2), keras.layers.GRUCell(3)]))
     assert "StackedRNNCells is not one of the cells" in stack.why_not["fused"]
 
@@ -110,14 +114,14 @@ def test_every_layer_of_a_model_is_named_by_what_it_lies_in():
             keras.layers.Dense(1),
         ]
     )
-    said = diagnostics.explain(model)
-    assert [one.layer for one in said] == [
+    explanations = diagnostics.explain(model)
+    assert [one.layer for one in explanations] == [
         "each/encoder/around/forward_both",
         "each/encoder/around/backward_both",
         "last",
     ]
-    assert [one.kind for one in said] == ["seqkeras LSTM", "seqkeras LSTM", "keras GRU"]
-    assert str(said) == repr(said) == "\n".join(str(one) for one in said)
+    assert [one.kind for one in explanations] == ["seqkeras LSTM", "seqkeras LSTM", "keras GRU"]
+    assert str(explanations) == repr(explanations) == "\n".join(map(str, explanations))
 
 
 def test_a_model_that_is_not_built():

@@ -1,4 +1,4 @@
-"""Each trap that is told of is sprung first: what is said to go wrong does go wrong."""
+"""Every trap goes wrong here first, and is then found."""
 
 import inspect
 
@@ -141,10 +141,10 @@ def test_the_backward_direction_cannot_go_on():
     inner = stateful()
     model = model_of(L.Bidirectional(inner, name="both"))
     expected = whole_of(model, L.Bidirectional(L.GRU(4, return_sequences=True)))
-    got = in_halves(model)
-    assert differ(got[..., 4:], expected[..., 4:])
+    actual = in_halves(model)
+    assert differ(actual[..., 4:], expected[..., 4:])
     reset_state(model)
-    assert differ(model.predict_on_batch(X[:, 3:])[..., 4:], got[:, 3:, 4:])
+    assert differ(model.predict_on_batch(X[:, 3:])[..., 4:], actual[:, 3:, 4:])
     assert has(model, "Its backward direction begins each batch", "both")
     assert has(model, "It reads each batch backwards", "both/backward_memory")
     assert not has(model, "It reads each batch backwards", "both/forward_memory")
@@ -165,7 +165,7 @@ def test_a_given_initial_state_is_all_that_counts():
     zeros = np.zeros((ROWS, 4), "float32")
     first = model.predict_on_batch([X, zeros])
     np.testing.assert_array_equal(model.predict_on_batch([X, zeros]), first)
-    assert has(model, "It is given an initial_state at each call")
+    assert has(model, "It gets an initial_state at each call")
 
 
 def test_a_shared_layer_carries_its_state_between_its_calls():
@@ -184,12 +184,12 @@ def test_what_is_distributed_over_time_goes_on_from_timestep_to_timestep():
     model = model_of(L.TimeDistributed(inner, name="each"), shape=(3, 6, FEATURES))
     outputs = model.predict_on_batch(np.stack([X] * 3, axis=1))
     assert differ(outputs[:, 0], outputs[:, 1])
-    words = "The state of the layer within goes on from one timestep"
+    words = "The state of its layer continues from one timestep"
     assert has(model, words, "each")
     stateless = L.TimeDistributed(L.GRU(4), name="each")
     model = model_of(stateless, stateful(layers.GRU), shape=(3, 6, FEATURES))
     assert not has(model, words, "each")
-    assert not has(model, "while other layers of the model go on", "each/gru")
+    assert not has(model, "while other layers of the model continue", "each/gru")
 
 
 @pytest.mark.backends
@@ -198,13 +198,13 @@ def test_time_distributed_takes_rows_for_timesteps():
         model = model_of(kind(L.Dense(2), name="each"))
         return model, [model.predict_on_batch(X[:, :end]).shape[1] for end in (3, 4, 5)]
 
-    model, got = lengths(L.TimeDistributed)
+    model, actual = lengths(L.TimeDistributed)
     wrong = BACKEND == "tensorflow" and "arange(input_shape[0])" in source_of(L.TimeDistributed)
-    assert got == ([3, 2, 2] if wrong else [3, 4, 5])
-    words = "Called with several numbers of timesteps, it is wrong"
+    assert actual == ([3, 2, 2] if wrong else [3, 4, 5])
+    words = "Called with different numbers of timesteps, it is wrong"
     assert has(model, words, "each")
-    model, got = lengths(layers.TimeDistributed)
-    assert got == [3, 4, 5]
+    model, actual = lengths(layers.TimeDistributed)
+    assert actual == [3, 4, 5]
     assert not has(model, words, "each")
     fixed = model_of(L.TimeDistributed(L.Dense(2), name="each"), shape=(6, FEATURES))
     assert not has(fixed, words, "each")
@@ -248,10 +248,10 @@ def test_masks_are_lost_on_their_way(make, name):
     padded = X * (np.arange(6) < 3)[:, np.newaxis]
     for other in (right, without):
         other.set_weights(model.get_weights())
-    got = model.predict_on_batch(padded)
-    np.testing.assert_allclose(got, without.predict_on_batch(padded), atol=1e-6)
+    actual = model.predict_on_batch(padded)
+    np.testing.assert_allclose(actual, without.predict_on_batch(padded), atol=1e-6)
     if name == "multiply":
-        assert differ(got, right.predict_on_batch(padded))
+        assert differ(actual, right.predict_on_batch(padded))
     (trap,) = find_traps(model)
     assert trap.layer.startswith(name)
     assert trap.problem == "A mask ends here: 'memory' reads padding as data."
@@ -287,7 +287,7 @@ def test_masks_over_images_are_wrong_on_jax():
     except Exception:
         wrong = True
     assert wrong == (BACKEND == "jax")
-    words = "On JAX its mask is laid over the wrong axes"
+    words = "On JAX its mask is applied to the wrong axes"
     assert has(model, words)
     assert not has(plain, words)
     assert not has(as_stateful(model, 3), words)

@@ -1,4 +1,4 @@
-"""The example that steps an ONNX file in JavaScript, run as a user would run it."""
+"""The example that steps an ONNX file in JavaScript runs as a user would run it."""
 
 import os
 import shutil
@@ -24,9 +24,9 @@ def run(*command, cwd):
 
 @pytest.fixture
 def folder(tmp_path):
-    """The example with its package: from where it was installed, or from npm's store of files.
+    """Copy the example, with its package from an existing installation or from npm's cache.
 
-    Out of continuous integration nothing is downloaded for a test.
+    Outside continuous integration, nothing is downloaded for a test.
     """
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("needs Node.js with npm")
@@ -44,9 +44,9 @@ def folder(tmp_path):
 
 
 def test_javascript_steps_to_the_numbers_of_keras(folder):
-    made = run(sys.executable, "export.py", "--quick", cwd=folder)
-    assert made.returncode == 0, made.stderr
-    stepped = run("node", "step.mjs", cwd=folder)
-    assert stepped.returncode == 0, stepped.stderr
-    assert len(stepped.stdout.splitlines()) == 60
-    assert "largest difference from Keras" in stepped.stderr
+    export = run(sys.executable, "export.py", "--quick", cwd=folder)
+    assert export.returncode == 0, export.stderr
+    step = run("node", "step.mjs", cwd=folder)
+    assert step.returncode == 0, step.stderr
+    assert len(step.stdout.splitlines()) == 60
+    assert "largest difference from Keras" in step.stderr

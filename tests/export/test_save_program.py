@@ -1,4 +1,4 @@
-"""Programs against the models that they were made of."""
+"""Programs return what the models return that they were made from."""
 
 import subprocess
 import sys
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from keras import layers as L  # noqa: N812
 
 import seqkeras
+from helpers.forecasters import flat_forecaster
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError
 from seqkeras.export import save_program
@@ -23,7 +24,7 @@ def numbers(*shape, seed=1):
 
 
 def randomize(model, seed=0):
-    """The model with random weights everywhere; variances stay positive."""
+    """Give a model random weights everywhere; variances stay positive."""
     random = np.random.default_rng(seed)
     for weight in model.weights:
         if "seed" not in weight.name:
@@ -46,9 +47,9 @@ def exported(model, path, **options):
     return runtime.load(path)
 
 
-def answers(model, *xs):
-    given = xs if len(xs) > 1 else xs[0]
-    return keras.tree.map_structure(keras.ops.convert_to_numpy, model(given))
+def outputs_of(model, *xs):
+    outputs = model(xs if len(xs) > 1 else xs[0])
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ MODELS = {
         L.Activation("gelu"),
         L.Softmax(),
     ),
-    "nothing in prediction": lambda: sequential(
+    "identities in prediction": lambda: sequential(
         L.Dropout(0.5),
         L.GaussianNoise(1.0),
         L.SpatialDropout1D(0.5),
@@ -165,10 +166,10 @@ MODELS = {
     "integers": lambda: functional(
         lambda x: L.Dense(2)(1 - L.GRU(3)(L.LSTM(3, return_sequences=True)(x * 2))), (None, 3)
     ),
-    "masked beside unmasked": lambda: functional(
+    "masked and unmasked": lambda: functional(
         lambda x: L.GRU(2)(L.Concatenate()([L.Masking()(x), L.Dense(2)(x)])), (None, 3)
     ),
-    "reshaped answer": lambda: sequential(L.LSTM(6), L.Reshape((3, 2)), L.Dense(2), L.Flatten()),
+    "reshaped output": lambda: sequential(L.LSTM(6), L.Reshape((3, 2)), L.Dense(2), L.Flatten()),
     "shaped at each timestep": lambda: sequential(
         L.TimeDistributed(L.Reshape((3, 1))), L.TimeDistributed(L.Flatten()), L.GRU(2)
     ),
@@ -184,40 +185,40 @@ MODELS = {
 
 
 def gaps(x, seed=2):
-    """x with timesteps of zeros, which Masking leaves out."""
+    """Set some timesteps of x to zeros, which Masking masks."""
     x[np.random.default_rng(seed).random(x.shape[:2]) < 0.3] = 0
     return x
 
 
-def flat(given):
-    return keras.tree.flatten(given)
+def flat(outputs):
+    return keras.tree.flatten(outputs)
 
 
 def assert_last_is(expected, ys, tolerance=1e-5):
-    """Outputs over time against those of the model, which may be of the last timestep alone."""
-    for one, other in zip(flat(ys), flat(expected), strict=True):
-        shown = one if one.shape == other.shape else one[:, -1]
-        np.testing.assert_allclose(shown, other, atol=tolerance)
+    """Compare outputs over time with those of the model, which may be of the last timestep only."""
+    for actual, array in zip(flat(ys), flat(expected), strict=True):
+        compared = actual if actual.shape == array.shape else actual[:, -1]
+        np.testing.assert_allclose(compared, array, atol=tolerance)
 
 
 @pytest.mark.backends
 @pytest.mark.parametrize("name", MODELS)
-def test_steps_give_what_the_model_gives(name, path):
+def test_steps_return_what_the_model_returns(name, path):
     model = MODELS[name]()
     program = exported(model, path)
     x = gaps(numbers(ROWS, STEPS, 3))
     state = program.initial_state(ROWS)
     for t in range(STEPS):
         y, state = program.step(x[:, t], state)
-    expected = [one if one.ndim == 2 else one[:, -1] for one in flat(answers(model, x))]
-    for one, other in zip(flat(y), expected, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    for actual, whole in zip(flat(y), flat(outputs_of(model, x)), strict=True):
+        expected = whole if whole.ndim == 2 else whole[:, -1]
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=8)
 @given(data=st.data())
-def test_every_partition_of_the_time_axis_gives_the_same(name, data, tmp_path_factory):
+def test_every_partition_of_the_time_axis_returns_the_same(name, data, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / f"{name.replace(' ', '')}.program"
     if not path.exists():
         exported(MODELS[name](), path)
@@ -225,21 +226,21 @@ def test_every_partition_of_the_time_axis_gives_the_same(name, data, tmp_path_fa
     x = gaps(numbers(ROWS, STEPS, 3))
     whole, last = program.scan(x, program.initial_state(ROWS))
     cuts = sorted(data.draw(st.sets(st.integers(1, STEPS - 1))))
-    state, parts = program.initial_state(ROWS), []
+    state = program.initial_state(ROWS)
+    parts = []
     for part in np.split(x, cuts, axis=1):
         ys, state = program.scan(part, state)
         parts.append(ys)
-    for number, one in enumerate(flat(whole)):
-        np.testing.assert_array_equal(
-            np.concatenate([flat(part)[number] for part in parts], axis=1), one
-        )
-    for one, other in zip(state, last, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for number, expected in enumerate(flat(whole)):
+        actual = np.concatenate([flat(part)[number] for part in parts], axis=1)
+        np.testing.assert_array_equal(actual, expected)
+    for actual, expected in zip(state, last, strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 @st.composite
 def architectures(draw):
-    """A random stack of layers, in the order in which they stand."""
+    """Draw a random stack of layers, in order."""
     kinds = st.sampled_from(["lstm", "gru", "simple_rnn", "cells", "dense", "norm", "both"])
     stack = draw(st.lists(kinds, min_size=1, max_size=4))
     widths = draw(st.lists(st.integers(1, 7), min_size=6, max_size=6))
@@ -248,7 +249,7 @@ def architectures(draw):
 
 
 def build(stack, widths, flags):
-    """The model of a drawn architecture; it ends in a recurrent layer and a head."""
+    """Build the model of a drawn architecture; it ends in a recurrent layer and a head."""
     masks, sequences, heads, wide, *_ = flags
     x = inputs = keras.Input((None, 3), dtype="float64" if wide else "float32")
     with Policy("float64" if wide else "float32"):
@@ -261,7 +262,7 @@ def build(stack, widths, flags):
 
 
 class Policy:
-    """Layers made inside compute in that dtype."""
+    """Layers made inside the block compute in this dtype."""
 
     def __init__(self, name):
         self.name = name
@@ -279,9 +280,9 @@ def layer_of(kind, units):
         return L.RNN([L.GRUCell(units), L.LSTMCell(units)], return_sequences=True)
     if kind == "both":
         return lambda h: L.Concatenate()([h, L.GRU(units, return_sequences=True)(h)])
-    makes = {"dense": lambda: L.Dense(units, "relu"), "norm": L.LayerNormalization}
-    named = {"lstm": L.LSTM, "gru": L.GRU, "simple_rnn": L.SimpleRNN}
-    return makes[kind]() if kind in makes else named[kind](units, return_sequences=True)
+    plain = {"dense": lambda: L.Dense(units, "relu"), "norm": L.LayerNormalization}
+    recurrent = {"lstm": L.LSTM, "gru": L.GRU, "simple_rnn": L.SimpleRNN}
+    return plain[kind]() if kind in plain else recurrent[kind](units, return_sequences=True)
 
 
 @settings(max_examples=25)
@@ -289,7 +290,7 @@ def layer_of(kind, units):
 def test_any_model_after_a_step_of_training(architecture, rows, steps, tmp_path_factory):
     model = build(*architecture)
     x = gaps(numbers(rows, steps, 3))
-    targets = keras.tree.map_structure(np.zeros_like, answers(model, x))
+    targets = keras.tree.map_structure(np.zeros_like, outputs_of(model, x))
     model.compile("adam", "mse", run_eagerly=True)
     model.train_on_batch(x, targets)
     path = tmp_path_factory.mktemp("any") / "model.program"
@@ -301,7 +302,7 @@ def test_any_model_after_a_step_of_training(architecture, rows, steps, tmp_path_
 
 
 class TestInputs:
-    """Several inputs, tokens, and what does not change over time."""
+    """Several inputs, tokens, and inputs that do not change over time."""
 
     def test_tokens_and_their_mask(self, path):
         model = functional(
@@ -314,10 +315,11 @@ class TestInputs:
         assert program.inputs[0].dtype == np.int32
         ids = np.random.default_rng(0).integers(0, 7, (ROWS, STEPS))
         ys, _ = program.scan(ids, program.initial_state(ROWS))
-        assert_last_is(answers(model, ids), ys)
+        assert_last_is(outputs_of(model, ids), ys)
 
-    def test_a_static_covariate_is_given_at_each_step(self, path):
-        sequence, static = keras.Input((STEPS, 3), name="values"), keras.Input((2,), name="shop")
+    def test_a_static_covariate_is_passed_at_each_step(self, path):
+        sequence = keras.Input((STEPS, 3), name="values")
+        static = keras.Input((2,), name="shop")
         both = L.Concatenate()([sequence, L.RepeatVector(STEPS)(static)])
         h = L.GRU(4)(both)
         model = keras.Model(
@@ -327,13 +329,14 @@ class TestInputs:
         assert [port.each_step for port in program.inputs] == [False, True]
         xs = {"values": numbers(ROWS, STEPS, 3), "shop": numbers(ROWS, 2)}
         ys, _ = program.scan(xs, program.initial_state(ROWS))
-        assert_last_is(answers(model, xs), ys)
+        assert_last_is(outputs_of(model, xs), ys)
 
     def test_one_to_many_steps_with_the_same_input(self, path):
         model = seqkeras.one_to_many(3, steps=5, outputs=2, units=4)
         program = exported(model, path)
-        x, state = numbers(ROWS, 3), program.initial_state(ROWS)
-        expected = answers(model, x)
+        x = numbers(ROWS, 3)
+        state = program.initial_state(ROWS)
+        expected = outputs_of(model, x)
         for t in range(5):
             y, state = program.step(x, state)
             np.testing.assert_allclose(y, expected[:, t], atol=1e-5)
@@ -343,30 +346,31 @@ class TestInputs:
         program = exported(model, path)
         x = numbers(ROWS, STEPS)
         ys, _ = program.scan(x, program.initial_state(ROWS))
-        assert_last_is(answers(model, x), ys)
+        assert_last_is(outputs_of(model, x), ys)
 
     def test_a_mask_that_is_an_input(self, path):
-        x, mask = keras.Input((None, 3), name="x"), keras.Input((None,), dtype="bool", name="mask")
+        x = keras.Input((None, 3), name="x")
+        mask = keras.Input((None,), dtype="bool", name="mask")
         model = keras.Model([x, mask], L.LSTM(4, return_sequences=True)(x, mask=mask))
         program = exported(model, path)
         xs = [numbers(ROWS, STEPS, 3), np.random.default_rng(0).random((ROWS, STEPS)) < 0.5]
         ys, _ = program.scan(xs, program.initial_state(ROWS))
-        assert_last_is(answers(model, *xs), ys)
+        assert_last_is(outputs_of(model, *xs), ys)
 
     def test_a_stateful_model_is_exported_without_its_state(self, path):
         model = randomize(seqkeras.next_step(3, units=4, stateful=True, batch_size=2))
         twin = seqkeras.next_step(3, units=4)
         twin.set_weights(model.get_weights())
         x = numbers(2, STEPS, 3)
-        model({"inputs": x, "reset": None})
+        model(x)
         save_program(model, path)
         program = runtime.load(path)
         ys, _ = program.scan(x, program.initial_state(2))
-        np.testing.assert_allclose(ys, answers(twin, x), atol=1e-5)
+        np.testing.assert_allclose(ys, outputs_of(twin, x), atol=1e-5)
 
 
 class TestWindow:
-    """Programs that read the newest rows anew at each step."""
+    """Programs that read the newest rows again at each step."""
 
     @pytest.mark.parametrize(
         "make",
@@ -385,33 +389,34 @@ class TestWindow:
             ),
         ],
     )
-    def test_each_answer_is_that_of_the_newest_rows(self, make, path):
+    def test_each_output_is_that_of_the_newest_rows(self, make, path):
         model = make()
         program = exported(model, path, window=5)
         x = gaps(numbers(ROWS, STEPS, 3))
         ys, _ = program.scan(x, program.initial_state(ROWS))
         assert np.isnan(ys[:, :4]).all()
         for t in range(4, STEPS):
-            expected = answers(model, x[:, t - 4 : t + 1])
+            expected = outputs_of(model, x[:, t - 4 : t + 1])
             np.testing.assert_allclose(ys[:, t], expected, atol=1e-5)
 
-    def test_rows_that_began_at_other_times_answer_when_they_can(self, path):
+    def test_each_row_has_outputs_once_its_own_window_is_full(self, path):
         program = exported(seqkeras.many_to_one(3, units=4), path, window=3)
-        old, new = program.initial_state(1), program.initial_state(1)
+        old = program.initial_state(1)
+        new = program.initial_state(1)
         for t in range(2):
             _, old = program.step(np.full((1, 3), t), old)
         both = tuple(np.concatenate(pair) for pair in zip(old, new, strict=True))
         y, _ = program.step(np.ones((2, 3)), both)
         assert np.isnan(y[:, 0]).tolist() == [False, True]
 
-    def test_a_forecaster_s_network(self, path):
+    def test_the_network_of_a_forecaster(self, path):
         df = seqkeras.forecasting.load_air_passengers()
-        forecaster = seqkeras.Forecaster(horizon=3, lookback=12, units=4, epochs=1).fit(df)
+        forecaster = flat_forecaster(horizon=3, lookback=12, units=4, epochs=1).fit(df)
         save_program(forecaster.model_, path, window=12)
         program = runtime.load(path)
         x = numbers(ROWS, 12, 1)
         ys, _ = program.scan(x, program.initial_state(ROWS))
-        np.testing.assert_allclose(ys[:, -1], answers(forecaster.model_, x), atol=1e-5)
+        np.testing.assert_allclose(ys[:, -1], outputs_of(forecaster.model_, x), atol=1e-5)
 
     def test_a_window_that_the_model_does_not_read_is_refused(self, path):
         with pytest.raises(ArgumentError, match=r"window must be 5. Got: window=4"):
@@ -421,15 +426,16 @@ class TestWindow:
 
 
 class Doubled(L.LSTM):
-    """A layer of somebody's own."""
+    """A custom layer."""
 
 
 class OwnCell(L.LSTMCell):
-    """A cell of somebody's own."""
+    """A custom cell."""
 
 
 def encoder_decoder():
-    x, y = keras.Input((None, 3)), keras.Input((None, 3))
+    x = keras.Input((None, 3))
+    y = keras.Input((None, 3))
     _, *state = L.LSTM(4, return_state=True)(x)
     return keras.Model([x, y], L.LSTM(4)(y, initial_state=state))
 
@@ -470,7 +476,7 @@ REFUSED = {
     ),
     "flatten": (
         lambda: sequential(L.GRU(3, return_sequences=True), L.Flatten(name="flat"), shape=(5, 3)),
-        r"layer 'flat': it puts timesteps together",
+        r"layer 'flat': it combines timesteps",
     ),
     "time axis": (
         lambda: sequential(L.LayerNormalization(axis=1, name="across"), L.GRU(2), shape=(5, 3)),
@@ -484,20 +490,20 @@ REFUSED = {
         lambda: functional(lambda x: L.Multiply(name="mix")([L.GRU(3)(x), x]), (3, 3)),
         r"layer 'mix': it joins what changes over time",
     ),
-    "own layer": (
+    "custom layer": (
         lambda: sequential(Doubled(3, name="mine")),
         r"layer 'mine': Doubled has no form",
     ),
-    "own cell": (
+    "custom cell": (
         lambda: sequential(L.RNN(OwnCell(3), name="mine")),
         r"layer 'mine': its cell OwnCell has no form",
     ),
-    "own activation": (
+    "custom activation": (
         lambda: sequential(L.GRU(3, activation=lambda x: x, name="mine")),
-        r"layer 'mine': its activation '<lambda>' is not of Keras",
+        r"layer 'mine': its activation '<lambda>' is not one of Keras",
     ),
     "initial state": (encoder_decoder, r"its initial state is computed by the model"),
-    "shown state": (
+    "returned state": (
         lambda: functional(lambda x: L.LSTM(3, return_state=True, name="all")(x), (4, 3)),
         r"layer 'all': its state is an output of the model",
     ),
@@ -516,9 +522,9 @@ REFUSED = {
         ),
         r"it reads the state of a recurrent layer",
     ),
-    "function of one's own": (
+    "custom function": (
         lambda: sequential(L.GRU(3), L.Dense(2, keras.ops.gelu, name="mine")),
-        r"layer 'mine': its activation 'gelu' is not of Keras",
+        r"layer 'mine': its activation 'gelu' is not one of Keras",
     ),
     "quantized": (
         lambda: quantized(sequential(L.Dense(2, name="narrow"), L.GRU(2))),
@@ -532,7 +538,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_stepped_is_named_with_the_reason(name, path):
+def test_a_layer_that_cannot_be_stepped_is_named_with_the_reason(name, path):
     make, message = REFUSED[name]
     with pytest.raises(ArgumentError, match=message):
         save_program(make(), path)
@@ -544,9 +550,9 @@ def test_a_model_without_a_graph_is_refused(path):
         def call(self, x):
             return x
 
-    with pytest.raises(ArgumentError, match=r"model must be a keras.Model with a graph of layers"):
+    with pytest.raises(ArgumentError, match=r"model must be functional or Sequential"):
         save_program(Own(), path)
-    with pytest.raises(ArgumentError, match=r"model must be a keras.Model with a graph of layers"):
+    with pytest.raises(ArgumentError, match=r"model must be a keras.Model"):
         save_program("model.keras", path)
 
 
@@ -561,18 +567,19 @@ class TestScalers:
         program = exported(model, path, scaler=scaler, target_scaler=(1e6, 0.5))
         ys, _ = program.scan(raw[None], program.initial_state(1))
         scaled = scaler.transform(raw)[None].astype("float32")
-        expected = answers(model, scaled).astype("float64") * 0.5 + 1e6
+        expected = outputs_of(model, scaled).astype("float64") * 0.5 + 1e6
         assert ys.dtype == np.float64
         np.testing.assert_allclose(ys[:, -1], expected, rtol=0, atol=1e-5)
 
     def test_each_of_several_inputs_has_its_own(self, path):
         model = functional(lambda a, b: L.GRU(3)(L.Concatenate()([a, b])), (None, 2), (None, 1))
-        first, second = (tensor._keras_history.operation.name for tensor in model.inputs)
+        first, second = (tensor.name for tensor in model.inputs)
         program = exported(model, path, scaler={first: ([1.0, 2.0], [3.0, 4.0])})
-        a, b = numbers(ROWS, STEPS, 2), numbers(ROWS, STEPS, 1)
+        a = numbers(ROWS, STEPS, 2)
+        b = numbers(ROWS, STEPS, 1)
         ys, _ = program.scan({first: a, second: b}, program.initial_state(ROWS))
         scaled = (a - np.float32([1, 2])) / np.float32([3, 4])
-        np.testing.assert_allclose(ys[:, -1], answers(model, scaled, b), atol=1e-5)
+        np.testing.assert_allclose(ys[:, -1], outputs_of(model, scaled, b), atol=1e-5)
         with pytest.raises(ArgumentError, match="scaler must be a dict with names of"):
             save_program(model, path, scaler=(0.0, 1.0))
         with pytest.raises(ArgumentError, match="scaler must be a dict with names of"):
@@ -580,7 +587,7 @@ class TestScalers:
 
 
 class TestFile:
-    """What the file holds."""
+    """The contents of the file."""
 
     def test_a_normalization_that_was_adapted_on_rows(self, path):
         normalization = L.Normalization()
@@ -588,16 +595,17 @@ class TestFile:
         program = exported(model := sequential(normalization, L.GRU(2)), path)
         x = numbers(ROWS, STEPS, 3)
         ys, _ = program.scan(x, program.initial_state(ROWS))
-        np.testing.assert_allclose(ys[:, -1], answers(model, x), atol=1e-5)
+        np.testing.assert_allclose(ys[:, -1], outputs_of(model, x), atol=1e-5)
 
     def test_a_model_that_saves_its_state_is_exported(self, path):
         plain = randomize(seqkeras.next_step(3, units=4))
         save_program(seqkeras.states.as_stateful(plain, 2, save_state=True), path)
-        program, x = runtime.load(path), numbers(2, STEPS, 3)
+        program = runtime.load(path)
+        x = numbers(2, STEPS, 3)
         ys, _ = program.scan(x, program.initial_state(2))
-        np.testing.assert_allclose(ys, answers(plain, x), atol=1e-5)
+        np.testing.assert_allclose(ys, outputs_of(plain, x), atol=1e-5)
 
-    def test_names_of_features_are_kept(self, path):
+    def test_names_of_features_are_stored(self, path):
         program = exported(seqkeras.many_to_one(2, units=3), path, features=["flow", "pressure"])
         assert program.inputs[0].features == ("flow", "pressure")
         with pytest.raises(ArgumentError, match="features must be a list of names"):
@@ -608,7 +616,8 @@ class TestFile:
 
     def test_half_precision_halves_the_file_and_rounds_the_weights(self, tmp_path):
         model = randomize(seqkeras.many_to_one(3, units=64))
-        sizes, outputs = [], []
+        sizes = []
+        outputs = []
         for storage in ("float32", "float16"):
             file = tmp_path / storage
             save_program(model, file, storage=storage)
@@ -636,28 +645,28 @@ class TestFile:
         expected = keras.ops.convert_to_numpy(keras.ops.cast(model(x), "float32"))
         np.testing.assert_allclose(ys[:, -1], expected, atol=0.1)
 
-    def test_the_model_is_left_as_it_was(self, path):
+    def test_the_model_is_not_changed(self, path):
         model = randomize(seqkeras.next_step(3, units=4, stateful=True, batch_size=2))
-        before = [np.array(one) for one in model.variables]
+        before = [np.array(variable) for variable in model.variables]
         save_program(model, path)
-        for one, other in zip(before, model.variables, strict=True):
-            np.testing.assert_array_equal(one, other)
+        for value, variable in zip(before, model.variables, strict=True):
+            np.testing.assert_array_equal(variable, value)
 
-    def test_a_file_is_replaced_only_by_a_whole_one(self, path):
+    def test_a_file_is_replaced_only_by_a_complete_one(self, path):
         exported(seqkeras.many_to_one(3, units=4), path)
         before = path.read_bytes()
         with pytest.raises(ArgumentError):
             save_program(seqkeras.autoencoder(3, timesteps=5, units=4), path)
         assert path.read_bytes() == before
 
-    def test_the_same_model_gives_the_same_file(self, tmp_path):
+    def test_the_same_model_makes_the_same_file(self, tmp_path):
         model = seqkeras.many_to_one(3, units=4)
         save_program(model, tmp_path / "a")
         save_program(model, tmp_path / "b")
         assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_ten_thousand_steps_stay_with_the_model(path):
+def test_ten_thousand_steps_do_not_drift_from_the_model(path):
     model = sequential(
         L.LSTM(16, return_sequences=True), L.GRU(16, return_sequences=True), L.Dense(1)
     )
@@ -668,7 +677,7 @@ def test_ten_thousand_steps_stay_with_the_model(path):
     np.testing.assert_allclose(ys, model.predict(x, verbose=0), atol=1e-5)
 
 
-def test_a_state_goes_on_in_another_process(path, tmp_path):
+def test_a_state_continues_in_another_process(path, tmp_path):
     program = exported(MODELS["many_to_one"](), path)
     x = numbers(1, STEPS, 3)
     whole, last = program.scan(x, program.initial_state())
@@ -688,7 +697,6 @@ assert not {{"keras", "tensorflow", "jax", "torch", "pandas"}} & set(sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True)
     np.testing.assert_array_equal(np.load(tmp_path / "ys.npy"), whole[:, 4:])
-    for one, other in zip(
-        program.unpack_state((tmp_path / "last").read_bytes()), last, strict=True
-    ):
-        np.testing.assert_array_equal(one, other)
+    unpacked = program.unpack_state((tmp_path / "last").read_bytes())
+    for actual, expected in zip(unpacked, last, strict=True):
+        np.testing.assert_array_equal(actual, expected)

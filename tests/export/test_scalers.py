@@ -1,4 +1,4 @@
-"""Scalers of scikit-learn and ours as a center and a scale."""
+"""Scalers of scikit-learn and ours, described by a center and a scale."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_a_scaler_of_one_series():
 
 
 def test_a_pair_of_numbers_or_of_arrays():
-    assert [one.tolist() for one in affine_of("scaler", (1, 2), (3,))] == [[1.0], [2.0]]
+    assert [array.tolist() for array in affine_of("scaler", (1, 2), (3,))] == [[1.0], [2.0]]
     center, scale = affine_of("scaler", [[1, 2, 3], 4], (3,))
     assert center.tolist() == [1, 2, 3]
     assert scale.tolist() == [4]
@@ -63,6 +63,6 @@ def test_a_pair_of_numbers_or_of_arrays():
         ((np.nan, 1.0), "finite numbers"),
     ],
 )
-def test_what_is_no_scaler_is_refused(scaler, message):
+def test_values_that_are_not_scalers_are_refused(scaler, message):
     with pytest.raises(ArgumentError, match=message):
         affine_of("scaler", scaler, (3,))

@@ -62,8 +62,13 @@ def test_components_are_drawn_below_the_forecast_of_each_series(tmp_path):
     )
     figure = Components(frame).plot(title="a title")
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
-        "east", "west", "+ network", "+ network", "+ price", "+ price",
-    ]  # fmt: skip
+        "east",
+        "west",
+        "+ network",
+        "+ network",
+        "+ price",
+        "+ price",
+    ]
     top, below = lines(figure.axes[0]), figure.axes[2].get_lines()[0]
     assert [y for _, y in top["forecast"]] == [6, 7, 8]
     assert [y for _, y in top["seasonal naive"]] == [5, 5, 5]

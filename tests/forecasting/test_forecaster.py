@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
+from helpers.forecasters import flat_forecaster, nested
 from seqkeras.errors import ArgumentError, DataError, NotFittedError, SkippedSeriesWarning
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns
 from seqkeras.models import many_to_one, multi_output
 from seqkeras.testing import check_forecaster
 
-quick = functools.partial(Forecaster, lookback=14, units=4, epochs=3, seed=0, progress=False)
+quick = functools.partial(flat_forecaster, lookback=14, units=4, epochs=3, seed=0, progress=False)
 
 
 def network(features, *, lookback, horizon):
@@ -24,10 +25,10 @@ def network(features, *, lookback, horizon):
     "options",
     [
         {},
-        {"model": "recursive"},
+        {"architecture": "recursive"},
         {"cell": "simple_rnn", "season_length": 1, "levels": ()},
-        {"model": network, "units": None},
-        {"model": many_to_one(1, outputs=1, units=4), "units": None},
+        {"architecture": network, "units": None},
+        {"architecture": many_to_one(1, outputs=1, units=4), "units": None},
     ],
 )
 def test_the_promises_of_every_forecaster_hold(options, panel):
@@ -38,8 +39,14 @@ def test_the_promises_of_every_forecaster_hold(options, panel):
 def test_a_forecast_continues_every_series(panel):
     forecast = quick(5).fit(panel).predict()
     assert forecast.columns.tolist() == [
-        "unique_id", "ds", "yhat", "yhat-lo-80", "yhat-hi-80", "yhat-lo-95", "yhat-hi-95",
-    ]  # fmt: skip
+        "unique_id",
+        "ds",
+        "yhat",
+        "yhat-lo-80",
+        "yhat-hi-80",
+        "yhat-lo-95",
+        "yhat-hi-95",
+    ]
     for name, rows in forecast.groupby("unique_id"):
         last = panel[panel.unique_id == name].ds.max()
         assert rows.ds.tolist() == pd.date_range(last, periods=6, freq="D")[1:].tolist()
@@ -62,8 +69,10 @@ def test_intervals_are_no_wider_for_a_series_that_grows(growth):
     """Radii are measured and used in one unit, though the deviation of the whole is larger."""
     noise = np.random.default_rng(0).normal(size=(12, 160))
     stamps = np.arange(160)
-    frames = [pd.DataFrame({"unique_id": i, "ds": stamps, "y": noise[i] + growth * stamps})
-              for i in range(12)]  # fmt: skip
+    frames = [
+        pd.DataFrame({"unique_id": i, "ds": stamps, "y": noise[i] + growth * stamps})
+        for i in range(12)
+    ]
     fitted = quick(4, levels=(80,), epochs=8).fit(pd.concat(frames))
     width = fitted.predict()["yhat-hi-80"] - fitted.predict()["yhat-lo-80"]
     # 80 % of noise of deviation 1 lies within 2.56; a forecast from 14 noisy values adds to it.
@@ -73,7 +82,7 @@ def test_intervals_are_no_wider_for_a_series_that_grows(growth):
 def test_parameters_set_after_a_fit_wait_for_the_next(one):
     fitted = quick(5).fit(one)
     before = fitted.predict()
-    fitted.set_params(levels=(50,), horizon=9)
+    fitted.set_params(intervals__levels=(50,), horizon=9)
     pd.testing.assert_frame_equal(fitted.predict(), before)
 
 
@@ -85,7 +94,9 @@ def test_too_few_residuals_are_told_before_any_training(one):
 
 
 def test_a_plain_default_fits_as_soon_as_there_is_room(one):
-    assert len(Forecaster(1, units=2, epochs=1, progress=False).fit(one.head(40)).predict()) == 1
+    assert (
+        len(flat_forecaster(1, units=2, epochs=1, progress=False).fit(one.head(40)).predict()) == 1
+    )
 
 
 def test_the_validation_part_does_not_reach_the_first_training(one):
@@ -118,9 +129,9 @@ def test_numbers_of_numpy_are_as_good_as_pythons(one):
 
 
 def test_lookback_and_season_follow_from_the_frame(one):
-    fitted = Forecaster(4, units=4, epochs=1, progress=False).fit(one)
+    fitted = flat_forecaster(4, units=4, epochs=1, progress=False).fit(one)
     assert (fitted.lookback_, fitted.season_length_) == (21, 7)
-    fitted = Forecaster(4, lookback=5, units=4, epochs=1, progress=False).fit(one)
+    fitted = flat_forecaster(4, lookback=5, units=4, epochs=1, progress=False).fit(one)
     assert (fitted.lookback_, fitted.season_length_) == (5, 1)
 
 
@@ -157,19 +168,19 @@ def test_clone_and_set_params_keep_arguments_as_they_are():
     def builder(features, *, lookback, horizon):
         return multi_output(features, lookback=lookback, horizon=horizon)
 
-    forecaster = Forecaster(7, model=builder, levels=[50], units=None)
+    forecaster = flat_forecaster(7, architecture=builder, levels=[50], units=None)
     copy = clone(forecaster)
     assert copy.get_params() == forecaster.get_params()
-    assert copy.model is builder
-    assert copy.set_params(horizon=3, cell="lstm").horizon == 3
+    assert copy.network.architecture is builder
+    assert copy.set_params(horizon=3, network__cell="lstm").horizon == 3
 
 
 def test_series_that_are_too_short_are_named_or_skipped(panel):
     short = pd.concat([panel, panel[panel.unique_id == "a"].head(10).assign(unique_id="short")])
-    with pytest.raises(DataError, match=r"'short' has 10 rows and must have 19 \(lookback 14 \+"):
+    with pytest.raises(DataError, match=r"'short' must have 19 rows \(lookback 14 \+"):
         quick(5).fit(short)
     with pytest.warns(SkippedSeriesWarning, match="1 of 4 series") as told:
-        fitted = quick(5, short_series="skip").fit(short)
+        fitted = quick(5).fit(short, columns=Columns(short_series="skip"))
     assert told[0].filename == __file__  # the line of the caller
     assert fitted.predict().unique_id.unique().tolist() == ["a", "b", "c"]
 
@@ -196,13 +207,12 @@ def test_a_series_without_room_to_hold_out_is_still_trained_on_and_forecast(pane
         ({"learning_rate": 0}, "learning_rate must be a finite number > 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be a finite number > 0"),
         ({"validation": 1.0}, "validation must be a number in [0, 1)"),
-        ({"validation": 0}, "validation must be above 0 where levels are given"),
+        ({"validation": 0}, "validation must be above 0 where there are intervals"),
         ({"levels": (80, 100)}, "levels must be a tuple of different numbers from 1 to below 100"),
         ({"levels": 80}, "levels must be a tuple"),
         ({"levels": (80, 80)}, "levels must be a tuple"),
-        ({"model": "recursiv"}, "Did you mean 'recursive'?"),
-        ({"model": network}, "units, cell, normalization must be left away here"),
-        ({"short_series": "drop"}, "short_series must be one of 'raise', 'skip'"),
+        ({"architecture": "recursiv"}, "Did you mean 'recursive'?"),
+        ({"architecture": network}, "units must be omitted here"),
         ({"seed": -1}, "seed must be an integer >= 0"),
         ({"units": ()}, "units must be an integer, or a tuple of one integer or more"),
         ({"units": 0}, "units must be an integer >= 1. Got: units=0"),
@@ -210,7 +220,7 @@ def test_a_series_without_room_to_hold_out_is_still_trained_on_and_forecast(pane
     ],
 )
 def test_bad_parameters_are_refused_before_any_training(one, options, words):
-    forecaster = quick(5).set_params(**options)
+    forecaster = quick(5).set_params(**nested(options))
     with pytest.raises(ArgumentError) as caught:
         forecaster.fit(one)
     assert words in str(caught.value)
@@ -253,7 +263,9 @@ def test_any_panel_gets_a_finite_forecast_in_its_own_terms(lengths, kind, seed):
             pd.DataFrame({"unique_id": number, "ds": stamps, "y": random.normal(size=rows) * size})
         )
     df = pd.concat(frames)
-    forecaster = Forecaster(3, lookback=8, units=2, epochs=1, levels=(50,), seed=0, progress=False)
+    forecaster = flat_forecaster(
+        3, lookback=8, units=2, epochs=1, levels=(50,), seed=0, progress=False
+    )
     forecast = forecaster.fit(df).predict()
     assert forecast.unique_id.tolist() == np.repeat(np.arange(len(lengths)), 3).tolist()
     assert forecast.ds.dtype == df.ds.dtype

@@ -1,6 +1,7 @@
 """What a forecaster does with covariates, missing values, gaps and other forms of frames."""
 
 import functools
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -9,22 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster, backtest, insample
 from seqkeras.models import multi_output
 from seqkeras.testing import check_forecaster
 
 quick = functools.partial(
-    Forecaster, 4, lookback=7, units=3, epochs=2, levels=(50,), seed=0, progress=False
+    flat_forecaster, 4, lookback=7, units=3, epochs=2, levels=(50,), seed=0, progress=False
 )
 
-NAMES = {
-    "past_covariates": ["wind"],
-    "future_covariates": ["sun", "weather"],
-    "static_covariates": ["area", "kind"],
-    "calendar": "auto",
-}
-AHEAD = {**NAMES, "past_covariates": ()}
+NAMES = Columns(past=["wind"], future=["sun", "weather"], static=["area", "kind"], calendar="auto")
+AHEAD = replace(NAMES, past=())
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +59,7 @@ def filled_in(forecaster, df=None):
 
 @pytest.fixture(scope="module")
 def fitted(shops):
-    return quick().fit(without_some(shops), **NAMES)
+    return quick().fit(without_some(shops), columns=NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -76,31 +73,36 @@ def masked(shops):
 
 
 def test_the_promises_of_every_forecaster_hold_with_covariates(fitted, shops):
-    check_forecaster(quick(epochs=1), without_some(shops), future=filled_in(fitted), **NAMES)
+    check_forecaster(quick(epochs=1), without_some(shops), future=filled_in(fitted), columns=NAMES)
 
 
 def test_the_promises_of_every_forecaster_hold_for_a_wide_frame_with_missing_values(shops):
     wide = shops.pivot(index="ds", columns="unique_id", values="y")
     check_forecaster(quick(lookback=14, epochs=1), wide)
-    with pytest.raises(DataError, match=r"Series 'a' has no target in its last 7 rows.*larger"):
+    with pytest.raises(
+        DataError, match=r"Series 'a' must have a target in its last 7 rows.*larger"
+    ):
         quick().fit(wide)
-    with pytest.warns(SkippedSeriesWarning, match="1 of 3 series are without"):
-        skipped = quick(short_series="skip", epochs=1).fit(wide)
+    with pytest.warns(SkippedSeriesWarning, match="1 of 3 series are without a recent target"):
+        skipped = quick(epochs=1).fit(wide, columns=Columns(short_series="skip"))
     assert skipped.predict()["yhat"].columns.tolist() == ["b", "c"]
 
 
 @pytest.mark.backends
 def test_future_covariates_are_used(shops):
     """The target is one of them and noise: without it nothing can be forecast."""
-    forecaster = Forecaster(4, lookback=7, units=8, epochs=30, levels=(), seed=0,
-                            learning_rate=0.01, progress=False)  # fmt: skip
-    scores = forecaster.backtest(shops, windows=2, future_covariates=["sun"]).scores
+    forecaster = flat_forecaster(
+        4, lookback=7, units=8, epochs=30, levels=(), seed=0, learning_rate=0.01, progress=False
+    )
+    scores = backtest(forecaster, shops, windows=2, columns=Columns(future=["sun"])).scores
     assert scores.loc["seqkeras", "MASE"] < 0.5 * scores["MASE"].drop("seqkeras").min()
 
 
 def test_what_is_fed_back_stands_beside_what_is_known(shops):
     """A recursive network reads future covariates step by step, in a lookback that moves."""
-    forecaster = quick(model="recursive", levels=(), epochs=1).fit(without_some(shops), **AHEAD)
+    forecaster = quick(architecture="recursive", levels=(), epochs=1).fit(
+        without_some(shops), columns=AHEAD
+    )
     future = forecaster.future_frame(horizon=9).assign(sun=np.arange(27.0), weather="rain")
     longer = forecaster.predict(horizon=9, future=future)
     shorter = forecaster.predict(future=future)
@@ -118,7 +120,7 @@ def test_a_forecast_needs_the_future(fitted):
     before = fitted.predict(future=future)
     other = fitted.predict(future=future.assign(sun=5.0))
     assert not np.allclose(other.yhat, before.yhat)
-    with pytest.raises(DataError, match="no row for Series 'c'"):
+    with pytest.raises(DataError, match="none for series 'c'"):
         fitted.predict(future=future.iloc[:-1])
 
 
@@ -149,11 +151,11 @@ def test_the_series_of_fit_get_the_forecast_that_they_have(plain, shops):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda df: df.groupby("unique_id").tail(6), "'a' has 6 rows and must have 7"),
-        (lambda df: df.drop(index=20), "has a gap"),
+        (lambda df: df.groupby("unique_id").tail(6), "'a' must have 7 rows .*Got: 6"),
+        (lambda df: df.drop(index=20), "regular timestamps without gaps"),
         (without_some, "fitted on series without any"),
-        (lambda df: df.assign(ds=df.ds.dt.day), "must hold stamps as in fit"),
-        (lambda df: df.assign(y=np.nan), "no target at all"),
+        (lambda df: df.assign(ds=df.ds.dt.day), "must hold timestamps as in fit"),
+        (lambda df: df.assign(y=np.nan), "at least one target"),
     ],
     ids=["short", "gap", "missing", "integers", "nothing"],
 )
@@ -168,8 +170,8 @@ def test_missing_targets_are_never_filled_in_without_a_word(plain, masked, shops
     assert masked.model_.input_shape == (None, 7, 2)
     assert plain.model_.input_shape == (None, 7, 1)
     with pytest.raises(DataError, match=r"has the target nan in row \d+ of df .*missing='mask'"):
-        quick().fit(without_some(shops), missing="raise")
-    with pytest.raises(DataError, match="Series 'b' has no target at all"):
+        quick().fit(without_some(shops), columns=Columns(missing="raise"))
+    with pytest.raises(DataError, match="Series 'b' must have at least one target"):
         quick().fit(shops.assign(y=shops.y.where(shops.unique_id != "b")))
 
 
@@ -183,28 +185,30 @@ def test_what_is_missing_has_no_weight_in_scale_and_loss(masked, shops):
 
 def test_gaps_are_filled_as_asked(shops):
     gaps = shops.drop(index=[5, 6, 60])
-    with pytest.raises(DataError, match="has a gap"):
+    with pytest.raises(DataError, match="regular timestamps without gaps"):
         quick().fit(gaps)
-    found = quick(epochs=1).backtest(gaps, windows=2, fill="mask")
+    found = backtest(quick(epochs=1), gaps, windows=2, columns=Columns(fill="mask"))
     assert (len(found.frame), found.frame.yhat.isna().sum()) == (24, 0)
     assert found.scores.notna().loc["seqkeras"].all()
     with pytest.raises(ArgumentError, match="Lines would lead to values after a cutoff"):
-        quick().backtest(gaps, fill="interpolate")
-    lines = quick(epochs=1, validation=0, levels=()).fit(gaps, fill="interpolate")
+        backtest(quick(), gaps, columns=Columns(fill="interpolate"))
+    lines = quick(epochs=1, validation=0, levels=()).fit(gaps, columns=Columns(fill="interpolate"))
     assert lines.model_.input_shape == (None, 7, 1)
 
 
 def test_held_out_covariates_do_not_reach_the_first_training(shops):
     late = shops.groupby("unique_id").cumcount(ascending=False) < 8
     changed = shops.assign(wind=shops.wind.where(~late, 1e6))
-    losses = [quick(epochs=1).fit(df, past_covariates="wind").log_.loss for df in (shops, changed)]
+    losses = [
+        quick(epochs=1).fit(df, columns=Columns(past="wind")).log_.loss for df in (shops, changed)
+    ]
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
 
 
 def test_past_covariates_are_not_fed_back(shops):
     with pytest.raises(ArgumentError, match="Give them as future_covariates"):
-        quick(model="recursive").fit(shops, **NAMES)
-    forecaster = quick(levels=(), validation=0, epochs=1).fit(shops, past_covariates="wind")
+        quick(architecture="recursive").fit(shops, columns=NAMES)
+    forecaster = quick(levels=(), validation=0, epochs=1).fit(shops, columns=Columns(past="wind"))
     with pytest.raises(ArgumentError, match="past_covariates would have to be known"):
         forecaster.predict(horizon=5)
 
@@ -216,14 +220,14 @@ def test_a_builder_is_told_what_there_is(shops):
         told.update(features=features, **options)
         return multi_output(features, units=2, **options)
 
-    quick(model=builder, units=None, epochs=1, validation=0, levels=()).fit(
-        without_some(shops), **NAMES
+    quick(architecture=builder, units=None, epochs=1, validation=0, levels=()).fit(
+        without_some(shops), columns=NAMES
     )
     sizes = {"features": 8, "future": 5, "static": 1, "categories": (3,)}
     assert told == {"lookback": 7, "horizon": 4, **sizes}
     with pytest.raises(ArgumentError, match=r"model must be a builder that takes model\(8, look"):
-        quick(model=lambda features, *, lookback, horizon: None, units=None).fit(
-            without_some(shops), **NAMES
+        quick(architecture=lambda features, *, lookback, horizon: None, units=None).fit(
+            without_some(shops), columns=NAMES
         )
 
 
@@ -231,13 +235,13 @@ def test_a_model_of_the_users_own_reads_the_same_inputs(shops):
     inputs, future = keras.Input((7, 2), name="inputs"), keras.Input((4, 1), name="future")
     answer = keras.layers.Dense(4)(keras.layers.Flatten()(inputs)) + future[..., 0]
     model = keras.Model({"inputs": inputs, "future": future}, answer)
-    forecaster = quick(model=model, units=None, epochs=1, validation=0, levels=()).fit(
-        shops, future_covariates="sun"
+    forecaster = quick(architecture=model, units=None, epochs=1, validation=0, levels=()).fit(
+        shops, columns=Columns(future="sun")
     )
     future = forecaster.future_frame().assign(sun=1.0)
     assert np.isfinite(forecaster.predict(future=future).yhat).all()
     with pytest.raises(ArgumentError, match=r"model must give .*future: \(batch, 4, 2\)"):
-        quick(model=model, units=None).fit(shops, future_covariates=["sun", "wind"])
+        quick(architecture=model, units=None).fit(shops, columns=Columns(future=["sun", "wind"]))
 
 
 @pytest.mark.backends
@@ -265,10 +269,10 @@ def test_a_file_keeps_the_form_of_the_frame_and_missing_values(shops, tmp_path):
 
 def test_rows_that_come_are_read_with_their_covariates(shops):
     late = shops.groupby("unique_id").cumcount(ascending=False) < 6
-    forecaster = quick(epochs=1, validation=0, levels=()).fit(shops[~late], **NAMES)
+    forecaster = quick(epochs=1, validation=0, levels=()).fit(shops[~late], columns=NAMES)
     assert forecaster.score(shops[late]) < 0
     assert forecaster.encode().shape == (3, 3)
-    frame = forecaster.insample(shops[~late])
+    frame = insample(forecaster, shops[~late])
     assert np.isfinite(frame.yhat).all()
     forecaster.update(shops[late])
     whole = forecaster.panel_.known.rows
@@ -306,10 +310,10 @@ def test_any_panel_gets_a_finite_forecast_in_its_own_form(lengths, kind, form, m
         "wide": df.pivot(index="ds", columns="unique_id", values="y"),
         "panel": df.set_index(["unique_id", "ds"]),
     }[form]
-    forecaster = Forecaster(
+    forecaster = flat_forecaster(
         3, lookback=8, units=2, epochs=1, levels=(), validation=0, seed=0, progress=False
     )
-    forecast = forecaster.fit(given, calendar="auto").predict()
+    forecast = forecaster.fit(given, columns=Columns(calendar="auto")).predict()
     assert np.isfinite(forecast.to_numpy() if form != "long" else forecast.yhat.to_numpy()).all()
     long = forecaster.panel_.forecast_frame({"yhat": np.zeros((len(lengths), 3))})
     assert long.ds.dtype == df.ds.dtype

@@ -2,12 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Backtest, Forecaster
+from seqkeras.forecasting import Backtest, backtest
 
 
 def fit(df, **options):
-    forecaster = Forecaster(
+    forecaster = flat_forecaster(
         5, **{"lookback": 14, "units": 2, "epochs": 1, "seed": 0, "progress": False} | options
     )
     return forecaster.fit(df)
@@ -23,11 +24,11 @@ def test_the_picture_has_history_forecast_and_what_came(one, tmp_path):
     (axis,) = figure.axes
     drawn = lines(axis)
     np.testing.assert_allclose(drawn["history"], one.y.head(80))
-    np.testing.assert_allclose(drawn["what came"], one.y.tail(10))
+    np.testing.assert_allclose(drawn["actual"], one.y.tail(10))
     np.testing.assert_allclose(drawn["forecast"][1:], fitted.predict().yhat)
     assert drawn["forecast"][0] == one.y.iloc[79]  # no gap between history and forecast
     labels = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert labels == ["history", "95 % interval", "80 % interval", "forecast", "what came"]
+    assert labels == ["history", "95 % interval", "80 % interval", "forecast", "actual"]
     figure.savefig(tmp_path / "forecast.png")
     assert (tmp_path / "forecast.png").read_bytes().startswith(b"\x89PNG")
 
@@ -57,7 +58,7 @@ def test_an_unknown_series_is_refused(panel):
         fit(panel).plot(series="z")
 
 
-def backtest(steps, windows, names=("a", "b")):
+def made(steps, windows, names=("a", "b")):
     """The frame of a backtest, forecasts of so many steps from origins two rows apart."""
     rows = [
         (name, origin, origin + step, 10.0 * step, 10.0 * step - 1, 10.0 * step + 1, origin + step)
@@ -72,31 +73,37 @@ def backtest(steps, windows, names=("a", "b")):
 
 
 def test_a_backtest_shows_what_came_once_and_a_forecast_from_each_origin(tmp_path):
-    figure = backtest(3, 2).plot(series="b", title="a title")
+    figure = made(3, 2).plot(series="b", title="a title")
     (axis,) = figure.axes
     drawn = [line for line in axis.get_lines() if line.get_label() == "forecast"]
     assert [line.get_xdata().tolist() for line in drawn] == [[1, 2, 3], [3, 4, 5]]
     assert [line.get_ydata().tolist() for line in drawn] == [[10, 20, 30]] * 2
-    assert lines(axis)["what came"].tolist() == [1, 2, 3, 4, 5]
+    assert lines(axis)["actual"].tolist() == [1, 2, 3, 4, 5]
     labels = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert labels == ["80 % interval", "forecast", "what came"]
+    assert labels == ["80 % interval", "forecast", "actual"]
     figure.savefig(tmp_path / "backtest.png")
     assert (tmp_path / "backtest.png").stat().st_size > 1000
 
 
 def test_forecasts_of_one_step_are_one_line():
-    first, second = backtest(1, 5).plot().axes
+    first, second = made(1, 5).plot().axes
     assert lines(first)["forecast"].tolist() == [10] * 5
     assert [axis.get_title(loc="left") for axis in (first, second)] == ["a", "b"]
     with pytest.raises(ArgumentError, match="series must be among the ids of the 2 series"):
-        backtest(1, 5).plot(series="c")
+        made(1, 5).plot(series="c")
 
 
 def test_a_backtest_of_one_series_without_id_is_drawn(one):
-    found = Forecaster(
-        5, **{"lookback": 14, "units": 2, "epochs": 1, "seed": 0, "progress": False}
-    ).backtest(one, windows=2)
-    (axis,) = found.plot().axes
-    assert lines(axis)["what came"].tolist() == one.y.tail(10).tolist()
-    with pytest.raises(ArgumentError, match="series must be left away where there is one series"):
-        found.plot(series="a")
+    result = backtest(
+        flat_forecaster(
+            5, **{"lookback": 14, "units": 2, "epochs": 1, "seed": 0, "progress": False}
+        ),
+        one,
+        windows=2,
+    )
+    (axis,) = result.plot().axes
+    assert lines(axis)["actual"].tolist() == one.y.tail(10).tolist()
+    with pytest.raises(
+        ArgumentError, match="series must be None, because there is only one series"
+    ):
+        result.plot(series="a")

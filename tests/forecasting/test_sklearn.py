@@ -19,12 +19,13 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from helpers.forecasters import flat_forecaster
 from seqkeras import many_to_one
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns
 
 quick = functools.partial(
-    Forecaster, lookback=10, units=3, epochs=1, seed=0, validation=0, levels=(), progress=False
+    flat_forecaster, lookback=10, units=3, epochs=1, seed=0, validation=0, levels=(), progress=False
 )
 
 
@@ -50,7 +51,7 @@ COPIES = {
 def fitted():
     steps = np.arange(60)
     df = pd.DataFrame({"ds": steps, "y": np.sin(steps * 0.7) * 5 + 20})
-    return quick(4, levels=(80,), validation=0.2, model=network, units=None).fit(df), df
+    return quick(4, levels=(80,), validation=0.2, architecture=network, units=None).fit(df), df
 
 
 @pytest.mark.backends
@@ -67,8 +68,8 @@ def test_a_fitted_forecaster_is_copied_with_all_that_it_knows(fitted, way):
 
 @pytest.mark.parametrize("way", COPIES)
 def test_an_unfitted_forecaster_is_copied(way):
-    copied = COPIES[way](quick(4, model=network))
-    assert copied.get_params() == quick(4, model=network).get_params()
+    copied = COPIES[way](quick(4, architecture=network))
+    assert copied.get_params() == quick(4, architecture=network).get_params()
     assert not hasattr(copied, "model_")
 
 
@@ -80,9 +81,12 @@ def test_a_clone_of_a_fitted_forecaster_is_not_fitted(fitted):
 
 def test_a_grid_search_over_the_rows_of_one_series(one):
     search = GridSearchCV(
-        quick(4), {"lookback": [5, 7]}, cv=TimeSeriesSplit(2, test_size=10), error_score="raise",
+        quick(4),
+        {"lookback": [5, 7]},
+        cv=TimeSeriesSplit(2, test_size=10),
+        error_score="raise",
         refit=False,
-    ).fit(one)  # fmt: skip
+    ).fit(one)
     last = quick(4, lookback=5).fit(one.iloc[:-10]).score(one.iloc[-10:])
     assert search.cv_results_["split1_test_score"][0] == pytest.approx(last, rel=1e-4)
     assert search.best_params_["lookback"] in (5, 7)
@@ -91,10 +95,14 @@ def test_a_grid_search_over_the_rows_of_one_series(one):
 def test_a_random_search_passes_the_columns_on_to_fit(one):
     renamed = one.rename(columns={"ds": "day", "y": "sold"})
     search = RandomizedSearchCV(
-        quick(4), {"units": [2]}, n_iter=1, cv=TimeSeriesSplit(2, test_size=4),
-        error_score="raise", random_state=0,
-    )  # fmt: skip
-    search.fit(renamed, time_col="day", target_col="sold")
+        quick(4),
+        {"units": [2]},
+        n_iter=1,
+        cv=TimeSeriesSplit(2, test_size=4),
+        error_score="raise",
+        random_state=0,
+    )
+    search.fit(renamed, columns=Columns(time="day", target="sold"))
     assert search.best_estimator_.predict().columns.tolist() == ["day", "yhat"]
 
 

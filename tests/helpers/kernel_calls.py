@@ -1,4 +1,4 @@
-"""Calls of recurrent layers on any backend: outputs, states, and gradients to all that is read."""
+"""Calls of recurrent layers on any backend: outputs, states, and gradients to all inputs."""
 
 import contextlib
 from typing import NamedTuple
@@ -20,7 +20,7 @@ STATES = {"LSTM": 2, "GRU": 1, "SimpleRNN": 1}
 
 
 class Problem(NamedTuple):
-    """What a layer is called with; arrays of NumPy."""
+    """Arguments of a call, as NumPy arrays."""
 
     x: np.ndarray
     states: list[np.ndarray] | None = None
@@ -29,8 +29,8 @@ class Problem(NamedTuple):
     training: bool = False
 
 
-class Found(NamedTuple):
-    """Outputs, and gradients of one fixed sum of them: to x, initial states, trainable weights."""
+class Results(NamedTuple):
+    """Outputs; and gradients of a weighted sum of them, to x, initial states and weights."""
 
     outputs: list[np.ndarray]
     gradients: list[np.ndarray]
@@ -41,7 +41,7 @@ def random_array(*shape, seed=0):
 
 
 def problem(kind, batch=3, timesteps=5, features=2, units=4, seed=0, mask=None, given_states=True):
-    """Random numbers, and a mask where there is a name for it."""
+    """Make random inputs, with a mask of the named pattern if there is one."""
     rng = np.random.default_rng(seed)
     states = [random_array(batch, units, seed=seed + 1 + n) / 2 for n in range(STATES[kind])]
     flags = {
@@ -51,7 +51,7 @@ def problem(kind, batch=3, timesteps=5, features=2, units=4, seed=0, mask=None, 
         "empty": np.zeros((batch, timesteps), bool),
     }
     if mask == "any":
-        flags["any"][0] = False  # a row without a timestep
+        flags["any"][0] = False  # a row that is fully masked
     return Problem(
         random_array(batch, timesteps, features, seed=seed),
         states if given_states else None,
@@ -60,8 +60,8 @@ def problem(kind, batch=3, timesteps=5, features=2, units=4, seed=0, mask=None, 
 
 
 def built(kind, units=4, features=2, *, stock=False, rows=None, weights=0, **options):
-    """A layer, ours or Keras' own, with random weights of this number."""
-    # Drawing orthogonal ones takes JAX seconds.
+    """Build a layer, ours or Keras' own, with random weights from the seed `weights`."""
+    # Drawing orthogonal matrices takes JAX seconds.
     zeros = dict.fromkeys(("kernel_initializer", "recurrent_initializer"), "zeros")
     layer = LAYERS[kind][stock](units, **zeros, **options)
     layer.build((rows, None, features))
@@ -72,38 +72,38 @@ def built(kind, units=4, features=2, *, stock=False, rows=None, weights=0, **opt
 
 @contextlib.contextmanager
 def as_kernel(layer, name):
-    """The layer runs as this kernel; those that nobody can ask for, once the others are not."""
+    """Run a layer as this kernel; one that cannot be requested, by disabling the fused kernel."""
     if name in kernels.IMPLEMENTATIONS:
         with mock.patch.object(layer, "implementation", name):
             yield
         return
-    with mock.patch.object(_fused, "why_not", return_value="of the test"):
+    with mock.patch.object(_fused, "why_not", return_value="disabled by the test"):
         yield
 
 
 def run(layer, problem, kernel=None, graph=False):
-    """What a layer gives, and gradients; with `kernel`, as that kernel, which is counted.
+    """Return the outputs of a layer and gradients, checking that it runs as `kernel` if given.
 
-    JAX compiles it in any case, TensorFlow where it shall be a `graph`.
+    JAX always compiles the call; TensorFlow does with `graph=True`.
     """
-    values = {"x": problem.x, "states": problem.states or []}
-    values["weights"] = [keras.ops.convert_to_numpy(one.value) for one in layer.trainable_variables]
+    weights = [keras.ops.convert_to_numpy(weight.value) for weight in layer.trainable_variables]
+    values = {"x": problem.x, "states": problem.states or [], "weights": weights}
     values = keras.tree.map_structure(
-        lambda one: keras.ops.convert_to_tensor(one, dtype=layer.variable_dtype), values
+        lambda array: keras.ops.convert_to_tensor(array, dtype=layer.variable_dtype), values
     )
     options = {"mask": problem.mask, "training": problem.training}
     if problem.reset is not None:
         options["reset"] = problem.reset
-    options = {name: _tensor(one) for name, one in options.items()}
+    options = {name: _tensor(value) for name, value in options.items()}
 
     def call(values):
         mapping = list(zip(layer.trainable_variables, values["weights"], strict=True))
         with keras.StatelessScope(state_mapping=mapping) as scope:
-            found = layer(values["x"], initial_state=values["states"] or None, **options)
-            outputs = [*found] if isinstance(found, (list, tuple)) else [found]
+            result = layer(values["x"], initial_state=values["states"] or None, **options)
+            outputs = [*result] if isinstance(result, (list, tuple)) else [result]
             if layer.stateful:
-                kept = keras.tree.flatten(layer.states)
-                outputs += [scope.get_current_value(one) for one in kept]
+                states = keras.tree.flatten(layer.states)
+                outputs += [scope.get_current_value(state) for state in states]
         return weighted(outputs), outputs
 
     with (
@@ -116,7 +116,9 @@ def run(layer, problem, kernel=None, graph=False):
     arrays = keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
     gradients = keras.tree.map_structure(keras.ops.convert_to_numpy, gradients)
     flat = [gradients["x"], *gradients["states"], *gradients["weights"]]
-    return Found([one.astype("float64") for one in arrays], [one.astype("float64") for one in flat])
+    return Results(
+        [array.astype("float64") for array in arrays], [array.astype("float64") for array in flat]
+    )
 
 
 def _tensor(value):
@@ -124,18 +126,21 @@ def _tensor(value):
 
 
 def weighted(outputs):
-    """A sum in which each number has a weight of its own."""
+    """Sum all numbers of the outputs, each with a random weight."""
     outputs = keras.tree.map_structure(keras.ops.convert_to_tensor, outputs)
     return sum(
         keras.ops.sum(
-            one * keras.ops.convert_to_tensor(random_array(*one.shape, seed=9 + number), one.dtype)
+            output
+            * keras.ops.convert_to_tensor(
+                random_array(*output.shape, seed=9 + number), output.dtype
+            )
         )
-        for number, one in enumerate(outputs)
+        for number, output in enumerate(outputs)
     )
 
 
 def _differentiate(call, values, graph):
-    """Outputs, and gradients in the structure of `values`; zeros where there is none."""
+    """Return outputs, and gradients in the structure of `values`, zeros for missing ones."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -150,28 +155,29 @@ def _differentiate(call, values, graph):
         import jax
 
         step = jax.grad(call, has_aux=True)
-        # Compiling is nearly all of the time of a test.
+        # Nearly all the time of a test is compilation.
         quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
         compiled = jax.jit(step).lower(values).compile(compiler_options=quick)
         gradients, outputs = compiled(values)
         return outputs, gradients
     flat = keras.tree.flatten(values)
-    for one in flat:
-        one.requires_grad_()
+    for value in flat:
+        value.requires_grad_()
     loss, outputs = call(values)
     loss.backward()
-    zeros = keras.ops.zeros_like
-    gradients = [zeros(one) if one.grad is None else one.grad for one in flat]
-    outputs = [one.detach() for one in outputs]
+    gradients = [
+        keras.ops.zeros_like(value) if value.grad is None else value.grad for value in flat
+    ]
+    outputs = [output.detach() for output in outputs]
     return outputs, keras.tree.pack_sequence_as(values, gradients)
 
 
-def assert_same(found, wanted, outputs=2e-6, gradients=5e-6):
-    """Compares in the scale of the largest number of each array, 1 at least."""
+def assert_same(actual, expected, outputs=2e-6, gradients=5e-6):
+    """Compare results; tolerances are relative to the largest number of an array, or to 1."""
     for name, tolerance in (("outputs", outputs), ("gradients", gradients)):
-        pairs = zip(getattr(found, name), getattr(wanted, name), strict=True)
-        for number, (one, other) in enumerate(pairs):
-            scale = max(1.0, np.abs(other).max(initial=0))
+        pairs = zip(getattr(actual, name), getattr(expected, name), strict=True)
+        for number, (result, reference) in enumerate(pairs):
+            scale = max(1.0, np.abs(reference).max(initial=0))
             np.testing.assert_allclose(
-                one, other, rtol=0, atol=tolerance * scale, err_msg=f"{name} {number}"
+                result, reference, rtol=0, atol=tolerance * scale, err_msg=f"{name} {number}"
             )

@@ -1,4 +1,4 @@
-"""The choice of a kernel as a table: facts on the left, the kernel and its reasons on the right."""
+"""The choice of a kernel, as tables of facts and the resulting kernel with its reasons."""
 
 import dataclasses
 
@@ -21,9 +21,9 @@ def spec(**facts):
 
 @pytest.fixture(autouse=True)
 def no_library_is_needed(monkeypatch):
-    """As if each backend's binding were there: the table is about facts, not this machine."""
-    there = type("Binding", (), {"why_not": staticmethod(lambda: None)})
-    monkeypatch.setattr(_fused, "_binding", lambda backend: there)
+    """Pretend that every backend's binding is there: the tables must not depend on the machine."""
+    binding = type("Binding", (), {"why_not": staticmethod(lambda: None)})
+    monkeypatch.setattr(_fused, "_binding", lambda backend: binding)
     monkeypatch.setattr(native, "why_not", lambda: None)
 
 
@@ -51,7 +51,7 @@ GPU = [Runtime(backend, "cuda") for backend in ("tensorflow", "jax", "torch")]
     ],
     ids=str,
 )
-def test_on_a_cpu_the_compiled_kernels_run_it(facts, runtime):
+def test_on_a_cpu_the_fused_kernel_runs_it(facts, runtime):
     choice = kernels.choose("auto", spec(**facts), runtime)
     assert choice == ("fused", "cudnn: it needs an NVIDIA GPU, and this runs on cpu")
 
@@ -60,24 +60,21 @@ def test_on_a_cpu_the_compiled_kernels_run_it(facts, runtime):
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        ({"cell": None, "kind": "MyCell"}, "MyCell is not one of the cells that it knows"),
+        ({"cell": None, "kind": "MyCell"}, "MyCell is not one of the cells that it supports"),
         ({"dtype": "float64"}, "it computes in float32, and the layer in float64"),
-        ({"activation": "relu"}, "activation='relu' is not among those of the kernels: tanh"),
-        (
-            {"activation": None},
-            "activation is a function of its own, not among those of the kernels: tanh",
-        ),
+        ({"activation": "relu"}, "activation='relu' is not supported; supported: tanh"),
+        ({"activation": None}, "a custom activation is not supported; supported: tanh"),
         (
             {"recurrent_activation": "tanh"},
-            "recurrent_activation='tanh' is not among those of the kernels: sigmoid, hard_sigmoid",
+            "recurrent_activation='tanh' is not supported; supported: sigmoid, hard_sigmoid",
         ),
         (
             {"cell": "simple_rnn", "activation": "sigmoid"},
-            "activation='sigmoid' is not among those of the kernels: tanh, relu, linear",
+            "activation='sigmoid' is not supported; supported: tanh, relu, linear",
         ),
     ],
 )
-def test_what_the_compiled_kernels_do_not_have(facts, reason, runtime):
+def test_what_the_fused_kernel_does_not_support(facts, reason, runtime):
     facts = spec(**facts)
     assert kernels.why_not(facts, runtime)["fused"] == reason
     choice = kernels.choose("auto", facts, runtime)
@@ -99,8 +96,8 @@ def test_what_the_compiled_kernels_do_not_have(facts, reason, runtime):
         (Runtime("tensorflow", "cuda", "xla"), "scan", "cudnn: XLA (jit_compile=True) cannot call"),
         (Runtime("torch", "cpu", "compiler"), "scan", "fused: torch.compile would break its graph"),
         (Runtime("torch", "cuda", "compiler"), "scan", "cudnn: torch.compile would break"),
-        (Runtime("torch", "cpu", "transform"), "scan", "fused: torch.func cannot go through it"),
-        (Runtime("torch", "cpu", "transform"), "scan", "aten: torch.func cannot go through it"),
+        (Runtime("torch", "cpu", "transform"), "scan", "fused: torch.func cannot transform it"),
+        (Runtime("torch", "cpu", "transform"), "scan", "aten: torch.func cannot transform it"),
         (Runtime("torch", "meta"), "scan", "fused: it has no kernel for torch on the device meta"),
         (Runtime("torch", "cpu", "export"), "scan", "aten: the graph is being exported"),
         *(
@@ -127,28 +124,28 @@ def test_on_a_gpu_cudnn_runs_a_gru_where_the_backend_has_it():
     gru = spec(cell="gru_reset_after", kind="GRUCell")
     chosen = {runtime.backend: kernels.choose("auto", gru, runtime).name for runtime in GPU}
     assert chosen == {"tensorflow": "cudnn", "jax": "scan", "torch": "cudnn"}
-    assert kernels.why_not(gru, GPU[1])["cudnn"] == "JAX has no function for its GRU"
+    assert kernels.why_not(gru, GPU[1])["cudnn"] == "JAX has no function for cuDNN's GRU"
 
 
 @pytest.mark.parametrize("runtime", GPU, ids=str)
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        ({"cell": "gru", "kind": "GRUCell"}, "not for GRU(reset_after=False)"),
-        ({"cell": "simple_rnn", "kind": "SimpleRNNCell"}, "LSTM and GRU, not for SimpleRNNCell"),
-        ({"cell": None, "kind": "MyCell"}, "LSTM and GRU, not for MyCell"),
+        ({"cell": "gru", "kind": "GRUCell"}, "LSTM and GRU, not GRU(reset_after=False)"),
+        ({"cell": "simple_rnn", "kind": "SimpleRNNCell"}, "LSTM and GRU, not SimpleRNNCell"),
+        ({"cell": None, "kind": "MyCell"}, "LSTM and GRU, not MyCell"),
         ({"activation": "relu"}, "its activations are tanh and sigmoid, not relu and sigmoid"),
-        ({"activation": None}, "not one's own and sigmoid"),
+        ({"activation": None}, "not a custom function and sigmoid"),
         ({"recurrent_activation": "hard_sigmoid"}, "not tanh and hard_sigmoid"),
         ({"recurrent_dropout": 0.2}, "recurrent_dropout=0.2 is not supported"),
         ({"zoneout": True}, "zoneout is not supported"),
         ({"peephole": True}, "peephole is not supported"),
         ({"normalization": True}, "normalization is not supported"),
-        ({"resets": True}, "states that are cleared within a batch are not supported"),
+        ({"resets": True}, "clearing states within a batch is not supported"),
         ({"use_cudnn": False}, "use_cudnn=False"),
     ],
 )
-def test_what_cudnn_does_not_have(facts, reason, runtime):
+def test_what_cudnn_does_not_support(facts, reason, runtime):
     choice = kernels.choose("auto", spec(**facts), runtime)
     assert choice.name != "cudnn"
     assert reason in kernels.why_not(spec(**facts), runtime)["cudnn"]
@@ -167,11 +164,11 @@ def test_without_the_library_pytorch_runs_its_own_kernels_and_others_the_loop(mo
 
 
 @pytest.mark.parametrize("implementation", ["fused", "cudnn"])
-def test_what_is_asked_for_and_cannot_run_is_an_error_with_the_reason(implementation):
-    asked_for = spec(dtype="float64")
+def test_a_requested_kernel_that_cannot_run_is_an_error_with_the_reason(implementation):
+    double = spec(dtype="float64")
     with pytest.raises(ArgumentError) as caught:
-        kernels.choose(implementation, asked_for, CPU[0])
-    reason = kernels.why_not(asked_for, CPU[0])[implementation]
+        kernels.choose(implementation, double, CPU[0])
+    reason = kernels.why_not(double, CPU[0])[implementation]
     assert str(caught.value) == (
         f"implementation='{implementation}' cannot run this layer: {reason}. "
         "With implementation='auto' it runs as 'scan'."
@@ -179,13 +176,13 @@ def test_what_is_asked_for_and_cannot_run_is_an_error_with_the_reason(implementa
 
 
 @pytest.mark.parametrize("implementation", ["scan", "fused"])
-def test_what_is_asked_for_and_can_run_runs(implementation):
-    assert kernels.choose(implementation, PLAIN, CPU[0]) == (implementation, "it was asked for")
+def test_a_requested_kernel_runs_if_it_can(implementation):
+    assert kernels.choose(implementation, PLAIN, CPU[0]) == (implementation, "it was requested")
 
 
 @pytest.mark.parametrize("implementation", kernels.IMPLEMENTATIONS)
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_a_stored_graph_never_holds_a_kernel_whatever_was_asked_for(implementation, backend):
+def test_a_stored_graph_never_contains_a_kernel_whatever_was_requested(implementation, backend):
     for device in ("cpu", "cuda"):
         choice = kernels.choose(implementation, PLAIN, Runtime(backend, device, "export"))
         assert choice.name == "scan"
@@ -236,7 +233,7 @@ def test_a_subclass_of_a_cell_is_another_cell():
     assert Spec.of(keras.layers.RNN(MyCell(2))).cell is None
 
 
-def test_counts_are_those_of_the_block():
+def test_counts_only_cover_the_block():
     layer, x = layers.GRU(2, implementation="scan"), np.zeros((1, 2, 3), "float32")
     layer(x)
     with kernels.counting() as outer:
@@ -247,13 +244,13 @@ def test_counts_are_those_of_the_block():
     assert (outer, inner) == ({"scan": 2}, {"scan": 1})
 
 
-def test_a_kernel_for_gpus_that_was_never_measured_runs_where_it_is_asked_for():
+def test_the_gpu_kernel_that_was_never_measured_only_runs_if_requested():
     facts, runtime = spec(recurrent_dropout=0.2), Runtime("torch", "cuda")
     choice = kernels.choose("auto", facts, runtime)
     assert choice.name == "scan"
-    assert "implementation='fused' takes it" in choice.reason
+    assert "implementation='fused' selects it" in choice.reason
     assert kernels.choose("fused", facts, runtime).name == "fused"
-    with pytest.raises(ArgumentError, match="normalization is not in its kernel for GPUs"):
+    with pytest.raises(ArgumentError, match="its GPU kernel does not support normalization"):
         kernels.choose("fused", spec(normalization=True), runtime)
     for backend in ("tensorflow", "jax"):
         with pytest.raises(ArgumentError, match=f"no kernel for {backend} on the device cuda"):

@@ -1,4 +1,4 @@
-"""Where a call runs and what for, in real graphs of each backend; and what such graphs compute."""
+"""Where calls run and what graphs are traced for, in real graphs; and what those compute."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from seqkeras.kernels import _runtime
 
 pytestmark = pytest.mark.backends
 
-#: What runs a plain LSTM on this machine.
+#: The kernel that runs a plain LSTM on this machine.
 BEST = kernels.choose("auto", kernels.Spec("lstm", "LSTMCell"), kernels.here()).name
 X, Y = calls.random_array(8, 5, 3), calls.random_array(8, 1, seed=1)
 LAYERS = [layers.LSTM, layers.GRU, layers.SimpleRNN]
@@ -36,8 +36,8 @@ def array(tensor):
     return keras.ops.convert_to_numpy(tensor)
 
 
-def same(found, wanted):
-    np.testing.assert_allclose(array(found), array(wanted), atol=2e-6)
+def same(actual, expected):
+    np.testing.assert_allclose(array(actual), array(expected), atol=2e-6)
 
 
 def fit(**options):
@@ -62,10 +62,10 @@ def test_a_plain_call_runs_on_the_cpu():
 def test_fit_runs_on_the_best_kernel(options):
     options = dict(options)
     if calls.BACKEND == "torch":
-        options.pop("steps_per_execution", None)  # Keras has it elsewhere alone
+        options.pop("steps_per_execution", None)  # Keras only has it on other backends
     chosen = fit(**options)
     if calls.BACKEND == "torch":
-        chosen.remove("scan")  # of tensors without numbers, from which Keras learns the shapes
+        chosen.remove("scan")  # for meta tensors, with which Keras infers the shapes
     assert chosen <= {BEST}
 
 
@@ -73,20 +73,20 @@ def test_fit_runs_on_the_best_kernel(options):
 def test_a_model_of_unknown_sizes(timesteps):
     unknown = model(shape=(None, 3))
     with kernels.counting() as chosen:
-        found = unknown.predict(X[:, :timesteps], verbose=0)
+        predicted = unknown.predict(X[:, :timesteps], verbose=0)
     assert set(chosen) == {BEST}
-    same(found, unknown(X[:, :timesteps]))
+    same(predicted, unknown(X[:, :timesteps]))
 
 
 def test_eight_threads_may_call_one_model():
-    one = model(layers.GRU, shape=(None, 3), dropout=0.2)
+    shared = model(layers.GRU, shape=(None, 3), dropout=0.2)
     inputs = [calls.random_array(4, 20, 3, seed=seed) for seed in range(16)]
-    wanted = [array(one(x)) for x in inputs]
+    expected = [array(shared(x)) for x in inputs]
     with kernels.counting() as chosen, ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda x: array(one(x)), inputs))
+        actual = list(pool.map(lambda x: array(shared(x)), inputs))
     assert chosen == {BEST: 16}
-    for a, b in zip(found, wanted, strict=True):
-        same(a, b)
+    for pair in zip(actual, expected, strict=True):
+        same(*pair)
 
 
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float64"])
@@ -97,14 +97,14 @@ def test_other_precisions(dtype):
     layer.build(X.shape)
     layer.set_weights(stock.get_weights())
     with kernels.counting() as chosen:
-        found = layer(X)
-    wanted = stock(X)
+        actual = layer(X)
+    expected = stock(X)
     if BEST == "fused" and dtype != "float64":
         assert set(chosen) == {"fused"}
-    assert [one.dtype for one in found] == [one.dtype for one in wanted]
-    for one, other in zip(found, wanted, strict=True):
-        one, other = (array(keras.ops.cast(value, "float32")) for value in (one, other))
-        np.testing.assert_allclose(one, other, atol=2e-6 if dtype == "float64" else 1e-2)
+    assert [output.dtype for output in actual] == [output.dtype for output in expected]
+    for pair in zip(actual, expected, strict=True):
+        pair = [array(keras.ops.cast(output, "float32")) for output in pair]
+        np.testing.assert_allclose(*pair, atol=2e-6 if dtype == "float64" else 1e-2)
 
 
 def test_mixed_precision_trains():
@@ -116,13 +116,13 @@ def test_mixed_precision_trains():
     assert losses[-1] < losses[0]
 
 
-# ---- what is wrong, or nearly nothing -----------------------------------------------------------
+# ---- invalid and empty inputs -------------------------------------------------------------------
 
 
 def test_no_rows_give_no_rows():
     layer = layers.LSTM(4, return_sequences=True, return_state=True)
     layer.build(X.shape)
-    assert [tuple(one.shape) for one in layer(X[:0])] == [(0, 5, 4), (0, 4), (0, 4)]
+    assert [tuple(output.shape) for output in layer(X[:0])] == [(0, 5, 4), (0, 4), (0, 4)]
 
 
 def test_no_timesteps_are_an_error_as_in_keras():
@@ -132,30 +132,31 @@ def test_no_timesteps_are_an_error_as_in_keras():
         layers.LSTM(4)(X[:, :0])
 
 
-def test_nan_goes_where_it_goes_in_keras():
+def test_nan_spreads_as_in_keras():
     x = X.copy()
     x[1, 3] = np.nan
     stock = keras.layers.LSTM(4, return_sequences=True)
     stock.build(x.shape)
-    wanted = np.isnan(array(stock(x)))
+    expected = np.isnan(array(stock(x)))
     for implementation in ("auto", "scan"):
         layer = layers.LSTM(4, return_sequences=True, implementation=implementation)
         layer.build(x.shape)
-        np.testing.assert_array_equal(np.isnan(array(layer(x))), wanted)
+        np.testing.assert_array_equal(np.isnan(array(layer(x))), expected)
 
 
 @pytest.mark.parametrize("value", [np.nan, 1e30])
 @pytest.mark.parametrize("kind", calls.LAYERS)
-def test_what_stands_in_masked_timesteps_does_not_matter(kind, value):
+def test_values_at_masked_timesteps_do_not_matter(kind, value):
     layer = calls.built(kind, return_sequences=True)
     problem = calls.problem(kind, mask="any", timesteps=6)
     dirty = problem._replace(x=np.where(problem.mask[..., None], problem.x, value))
-    wanted, found = (
-        calls.run(layer, one._replace(x=one.x.astype("float32"))) for one in (problem, dirty)
+    expected, actual = (
+        calls.run(layer, case._replace(x=case.x.astype("float32"))) for case in (problem, dirty)
     )
-    if BEST == "scan":  # the loop of Keras computes the timestep, and then takes it back
-        wanted, found = (one._replace(gradients=[]) for one in (wanted, found))
-    calls.assert_same(found, wanted)
+    if BEST == "scan":  # Keras' loop computes the timestep, and then undoes it
+        expected = expected._replace(gradients=[])
+        actual = actual._replace(gradients=[])
+    calls.assert_same(actual, expected)
 
 
 @pytest.mark.parametrize(
@@ -163,14 +164,14 @@ def test_what_stands_in_masked_timesteps_does_not_matter(kind, value):
     [
         ({"sequences": X[0]}, "expected ndim=3, found ndim=2"),
         ({"sequences": X[None]}, "expected ndim=3, found ndim=4"),
-        ({"sequences": X[..., :2]}, "sequences must be of 3 features"),
+        ({"sequences": X[..., :2]}, "sequences must be an array with 3 features"),
         ({"mask": np.ones((8, 4), bool)}, "mask must"),
         ({"mask": np.ones((7, 5), bool)}, "mask must"),
         ({"initial_state": [np.ones((8, 3), "float32")] * 2}, "h0 must"),
         ({"initial_state": [np.ones((7, 4), "float32")] * 2}, "h0 must"),
     ],
 )
-@pytest.mark.skipif(BEST != "fused", reason="the words are of the compiled kernels")
+@pytest.mark.skipif(BEST != "fused", reason="the messages are those of the fused kernel")
 def test_wrong_shapes_are_named(options, words):
     layer = layers.LSTM(4)
     layer.build((None, None, 3))
@@ -187,14 +188,16 @@ def test_a_wrong_number_of_states_is_named(implementation):
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_masks_that_keras_takes(kind):
-    layer, mask = kind(4), np.arange(5) < np.arange(8)[:, None]
-    wanted = layer(X, mask=mask)
-    same(layer(X, mask=mask[..., None]), wanted)
-    same(layer(X, mask=mask.astype("float32")), wanted)
+    layer = kind(4)
+    mask = np.arange(5) < np.arange(8)[:, None]
+    expected = layer(X, mask=mask)
+    same(layer(X, mask=mask[..., None]), expected)
+    same(layer(X, mask=mask.astype("float32")), expected)
 
 
 def test_integers_are_taken_as_numbers():
-    layer, x = layers.LSTM(4), np.arange(24).reshape(2, 4, 3)
+    layer = layers.LSTM(4)
+    x = np.arange(24).reshape(2, 4, 3)
     same(layer(x), layer(x.astype("float32")))
 
 
@@ -210,44 +213,58 @@ class TestTensorflow:
     def test_a_function_for_xla_takes_the_loop(self, kind):
         import tensorflow as tf
 
-        one = model(kind)
-        inner = tf.function(one)
-        for compiled in (tf.function(one, jit_compile=True), tf.function(inner, jit_compile=True)):
+        eager = model(kind)
+        inner = tf.function(eager)
+        for function in (eager, inner):
             with kernels.counting() as chosen:
-                found = compiled(X)
+                actual = tf.function(function, jit_compile=True)(X)
             assert set(chosen) == {"scan"}
-            same(found, one(X))
+            same(actual, eager(X))
 
-    def test_what_is_asked_for_is_an_error_under_xla(self):
+    @pytest.mark.parametrize(("jit_compile", "purpose"), [(True, "xla"), (False, None)])
+    def test_xla_is_noticed_by_a_private_attribute_of_tensorflow(self, jit_compile, purpose):
         import tensorflow as tf
 
-        one = model(implementation="fused")
-        # Of a class of TensorFlow's own, with all that was said.
+        seen = []
+
+        @tf.function(jit_compile=jit_compile, autograph=False)
+        def trace(x):
+            seen.append(kernels.here(x))
+            return x
+
+        trace(tf.zeros(3))
+        assert seen == [kernels.Runtime("tensorflow", "cpu", purpose)]
+
+    def test_a_requested_kernel_is_an_error_under_xla(self):
+        import tensorflow as tf
+
+        fused = model(implementation="fused")
+        # TensorFlow raises an exception of its own, which contains our message.
         with pytest.raises(Exception, match=r"XLA \(jit_compile=True\) cannot call it"):
-            tf.function(one, jit_compile=True)(X)
+            tf.function(fused, jit_compile=True)(X)
 
     def test_graphs_take_the_best_kernel(self):
         import tensorflow as tf
 
-        one = model()
-        wanted = one(X)
+        eager = model()
+        expected = eager(X)
         with kernels.counting() as chosen:
-            same(tf.function(one)(X), wanted)
-            same(tf.map_fn(lambda x: one(x[None])[0], X), wanted)
-            same(tf.vectorized_map(lambda x: one(x[None])[0], X), wanted)
-            batches = tf.data.Dataset.from_tensor_slices(X).batch(4).map(one)
-            same(np.concatenate(list(batches)), wanted)
+            same(tf.function(eager)(X), expected)
+            same(tf.map_fn(lambda x: eager(x[None])[0], X), expected)
+            same(tf.vectorized_map(lambda x: eager(x[None])[0], X), expected)
+            batches = tf.data.Dataset.from_tensor_slices(X).batch(4).map(eager)
+            same(np.concatenate(list(batches)), expected)
         assert set(chosen) == {BEST}
 
-    def test_stored_models_load_where_seqkeras_is_not(self, tmp_path):
+    def test_stored_models_load_without_seqkeras(self, tmp_path):
         import tensorflow as tf
 
-        one = model(implementation="auto" if BEST == "scan" else "fused")
-        one.compile("sgd", "mse")
-        wanted = one.predict(X, verbose=0)  # traces the best kernel before
+        stored = model(implementation="auto" if BEST == "scan" else "fused")
+        stored.compile("sgd", "mse")
+        expected = stored.predict(X, verbose=0)  # traces the best kernel first
         with kernels.counting() as chosen:
-            one.export(tmp_path / "exported", verbose=False)
-            tf.saved_model.save(one, str(tmp_path / "saved"))
+            stored.export(tmp_path / "exported", verbose=False)
+            tf.saved_model.save(stored, str(tmp_path / "saved"))
         assert set(chosen) == {"scan"}
         np.save(tmp_path / "x.npy", X)
         done = subprocess.run(
@@ -255,20 +272,21 @@ class TestTensorflow:
         )
         assert done.returncode == 0, done.stderr
         for way in ("exported", "saved"):
-            same(np.load(tmp_path / f"{way}.npy"), wanted)
+            same(np.load(tmp_path / f"{way}.npy"), expected)
 
     def test_tensorflow_lite(self):
         import tensorflow as tf
 
-        one = model(batch=1)
+        original = model(batch=1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            converted = tf.lite.TFLiteConverter.from_keras_model(one).convert()
+            converted = tf.lite.TFLiteConverter.from_keras_model(original).convert()
             interpreter = tf.lite.Interpreter(model_content=converted)
         interpreter.allocate_tensors()
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], X[:1])
         interpreter.invoke()
-        same(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]), one(X[:1]))
+        output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        same(output, original(X[:1]))
 
     def test_several_devices(self):
         done = subprocess.run(
@@ -333,33 +351,33 @@ class TestJax:
     def test_transformations_take_the_best_kernel(self):
         import jax
 
-        one = model()
-        wanted = one(X)
+        eager = model()
+        expected = eager(X)
         with kernels.counting() as chosen:
-            same(jax.jit(lambda x: one(x))(X), wanted)
-            same(jax.vmap(lambda x: one(x[None])[0])(X), wanted)
-            assert jax.jacrev(lambda x: one(x))(X[:2]).shape == (2, 1, 2, 5, 3)
+            same(jax.jit(lambda x: eager(x))(X), expected)
+            same(jax.vmap(lambda x: eager(x[None])[0])(X), expected)
+            assert jax.jacrev(lambda x: eager(x))(X[:2]).shape == (2, 1, 2, 5, 3)
         assert set(chosen) == {BEST}
 
     def test_stored_functions_take_the_loop(self):
         import jax
 
-        one = model(implementation="auto" if BEST == "scan" else "fused")
-        wanted = one.predict(X, verbose=0)
+        original = model(implementation="auto" if BEST == "scan" else "fused")
+        expected = original.predict(X, verbose=0)
         with kernels.counting() as chosen:
-            stored = jax.export.export(jax.jit(lambda x: one(x)))(X).serialize()
+            stored = jax.export.export(jax.jit(lambda x: original(x)))(X).serialize()
         assert set(chosen) == {"scan"}
-        same(jax.export.deserialize(stored).call(X), wanted)
+        same(jax.export.deserialize(stored).call(X), expected)
 
     def test_stored_models_take_the_loop(self, tmp_path):
         tensorflow = pytest.importorskip("tensorflow")
-        one = model(implementation="auto" if BEST == "scan" else "fused")
-        wanted = one.predict(X, verbose=0)
+        original = model(implementation="auto" if BEST == "scan" else "fused")
+        expected = original.predict(X, verbose=0)
         with kernels.counting() as chosen:
-            one.export(tmp_path / "stored", verbose=False)
+            original.export(tmp_path / "stored", verbose=False)
         assert set(chosen) == {"scan"}
         loaded = tensorflow.saved_model.load(tmp_path / "stored")
-        same(loaded.serve(X), wanted)
+        same(loaded.serve(X), expected)
 
 
 # ---- PyTorch ------------------------------------------------------------------------------------
@@ -367,7 +385,7 @@ class TestJax:
 
 @torch
 class TestTorch:
-    def test_compiled_graphs_are_known(self):
+    def test_compiled_graphs_are_noticed(self):
         import torch
 
         def compiled(x):
@@ -378,55 +396,59 @@ class TestTorch:
     def test_stored_graphs_take_the_loop(self):
         import torch
 
-        one, x = model(), torch.tensor(X)
-        wanted = one(X)
+        original = model()
+        x = torch.tensor(X)
+        expected = original(X)
         with kernels.counting() as chosen:
-            stored = torch.export.export(one, (x,))
+            stored = torch.export.export(original, (x,))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                traced = torch.jit.trace(one, x, check_trace=False)
+                traced = torch.jit.trace(original, x, check_trace=False)
         assert set(chosen) == {"scan"}
-        same(stored.module()(x), wanted)
-        same(traced(x), wanted)
+        same(stored.module()(x), expected)
+        same(traced(x), expected)
 
     def test_onnx(self, tmp_path):
         import torch
 
         onnxruntime = pytest.importorskip("onnxruntime")
         pytest.importorskip("onnx")
-        one, x = model(implementation="auto" if BEST == "scan" else "fused"), torch.tensor(X)
+        original = model(implementation="auto" if BEST == "scan" else "fused")
+        x = torch.tensor(X)
+        path = tmp_path / "model.onnx"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.onnx.export(one, (x,), tmp_path / "model.onnx", dynamo=False, verbose=False)
-        session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-        (found,) = session.run(None, {session.get_inputs()[0].name: X})
-        same(found, one(X))
+            torch.onnx.export(original, (x,), path, dynamo=False, verbose=False)
+        session = onnxruntime.InferenceSession(path)
+        (output,) = session.run(None, {session.get_inputs()[0].name: X})
+        same(output, original(X))
 
     def test_functional_transforms_take_the_loop(self):
         import torch
 
-        one, x = model(), torch.tensor(X)
+        eager = model()
+        x = torch.tensor(X)
         with kernels.counting() as chosen:
-            gradient = torch.func.grad(lambda x: one(x).sum())(x)
-            mapped = torch.func.vmap(lambda x: one(x[None])[0])(x)
-            torch.func.jvp(one, (x,), (x,))
+            gradient = torch.func.grad(lambda x: eager(x).sum())(x)
+            mapped = torch.func.vmap(lambda x: eager(x[None])[0])(x)
+            torch.func.jvp(eager, (x,), (x,))
         assert set(chosen) == {"scan"}
-        same(mapped, one(X))
+        same(mapped, eager(X))
         x.requires_grad_()
-        one(x).sum().backward()
+        eager(x).sum().backward()
         same(gradient, x.grad)
 
     def test_autocast(self):
         import torch
 
-        one = model()
+        trained = model()
         with torch.autocast("cpu", torch.bfloat16):
-            found = one(X)
-        np.testing.assert_allclose(array(found.float()), array(one(X)), atol=1e-2)
-        found.sum().backward()
-        assert one.trainable_variables[0].value.grad.dtype == torch.float32
+            output = trained(X)
+        np.testing.assert_allclose(array(output.float()), array(trained(X)), atol=1e-2)
+        output.sum().backward()
+        assert trained.trainable_variables[0].value.grad.dtype == torch.float32
 
-    def test_tensors_without_numbers_take_the_loop(self):
+    def test_meta_tensors_take_the_loop(self):
         import torch
 
         layer = layers.LSTM(4)
@@ -438,7 +460,7 @@ class TestTorch:
     def test_without_gradients(self, mode):
         import torch
 
-        one = model(dropout=0.1, recurrent_dropout=0.1)
+        dropping = model(dropout=0.1, recurrent_dropout=0.1)
         with getattr(torch, mode)(), kernels.counting() as chosen:
-            one(X, training=True)
+            dropping(X, training=True)
         assert set(chosen) == {"fused" if native.why_not() is None else "scan"}

@@ -1,4 +1,4 @@
-"""Every kernel against the loop, and all of them against Keras in double precision."""
+"""Every kernel against the loop, and every kernel against Keras in double precision."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ MASKS = (None, None, "right", "left", "any", "empty")
 
 
 def others(layer, problem):
-    """The kernels beside the loop that can run a call."""
+    """Return the kernels that can run a call, except for the loop."""
     spec = kernels.Spec.of(layer, training=problem.training, resets=problem.reset is not None)
     reasons = kernels.why_not(spec, kernels.here())
     if reasons["fused"] is None and calls.BACKEND == "torch":
@@ -25,7 +25,7 @@ def others(layer, problem):
 
 @st.composite
 def configurations(draw, variants=True):
-    """The arguments of a layer that has the features of Keras, and of a problem for it."""
+    """Draw arguments of a layer without our variants, and of a problem for it."""
     kind = draw(st.sampled_from(list(calls.LAYERS)))
     options = {
         name: draw(st.booleans())
@@ -54,7 +54,7 @@ def configurations(draw, variants=True):
 
 @st.composite
 def variants(draw, kind):
-    """Arguments that Keras has no second way for, or none at all."""
+    """Draw arguments that Keras itself only supports in the loop, or not at all."""
     rate = st.sampled_from([0.0, 0.3])
     options = {"dropout": draw(rate), "recurrent_dropout": draw(rate), "seed": 7}
     options["zoneout_h"] = draw(rate)
@@ -68,12 +68,12 @@ def variants(draw, kind):
 
 
 def made(configuration, more):
-    kind, options, sizes, given = configuration
+    kind, options, sizes, settings = configuration
     shape = {name: sizes[name] for name in ("units", "features")}
     layer = calls.built(
-        kind, **shape, rows=sizes["batch"], weights=given["seed"], **options, **more
+        kind, **shape, rows=sizes["batch"], weights=settings["seed"], **options, **more
     )
-    return layer, calls.problem(kind, **sizes, **given)
+    return layer, calls.problem(kind, **sizes, **settings)
 
 
 @settings(max_examples=8 if calls.BACKEND == "jax" else 25)
@@ -88,38 +88,38 @@ def test_every_kernel_is_the_loop(configuration, data):
         problem = problem._replace(reset=rng.random(problem.x.shape[:2]) < 0.3)
     names = others(layer, problem)
     assert ("fused" in names) == (native.why_not() is None)
-    wanted = calls.run(layer, problem, "scan")
+    expected = calls.run(layer, problem, "scan")
     for name in names:
-        calls.assert_same(calls.run(layer, problem, name), wanted)
+        calls.assert_same(calls.run(layer, problem, name), expected)
 
 
 @settings(max_examples=6 if calls.BACKEND == "jax" else 15)
 @given(configurations())
 def test_every_kernel_is_keras_in_double_precision(configuration):
     layer, problem = made(configuration, {})
-    kind, options, sizes, given = configuration
+    kind, options, sizes, problem_settings = configuration
     shape = {name: sizes[name] for name in ("units", "features")}
     precise = {"dtype": "float64"} if calls.BACKEND != "jax" else {}
     own = {} if kind == "SimpleRNN" else {"use_cudnn": False}
     stock = calls.built(
-        kind, **shape, stock=True, weights=given["seed"], **precise, **options, **own
+        kind, **shape, stock=True, weights=problem_settings["seed"], **precise, **options, **own
     )
-    wanted = calls.run(stock, problem)
+    expected = calls.run(stock, problem)
     for name in ["scan", *others(layer, problem)]:
-        calls.assert_same(calls.run(layer, problem, name), wanted)
+        calls.assert_same(calls.run(layer, problem, name), expected)
 
 
 @pytest.mark.parametrize(
     ("kind", "timesteps"), [*((kind, 1) for kind in calls.LAYERS), ("LSTM", 5000)]
 )
-def test_one_timestep_and_very_many(kind, timesteps):
+def test_one_timestep_and_5000(kind, timesteps):
     layer = calls.built(kind, return_sequences=True)
     problem = calls.problem(kind, batch=2, timesteps=timesteps, mask="any")
-    wanted = calls.run(layer, problem, "scan", graph=True)
+    expected = calls.run(layer, problem, "scan", graph=True)
     for name in others(layer, problem):
-        # PyTorch takes time in the square of the length to go back through masked timesteps.
+        # PyTorch's way back through masked timesteps takes time quadratic in the length.
         if timesteps == 1 or name != "aten":
-            calls.assert_same(calls.run(layer, problem, name, graph=True), wanted)
+            calls.assert_same(calls.run(layer, problem, name, graph=True), expected)
 
 
 VARIANTS = {
@@ -137,11 +137,11 @@ VARIANTS = {
 )
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_gradients_of_the_loop_by_finite_differences(variant):
-    """Along a random direction in all that is read; flags, and what is drawn, stay as they are."""
+    """Move all inputs along a random direction, with fixed flags and dropout masks."""
     kind, options = VARIANTS[variant]
     more = {"dropout": 0.3, "recurrent_dropout": 0.3, "seed": 7, "go_backwards": True}
-    shown = {"stateful": True, "return_sequences": True, "dtype": "float64"}
-    layer = calls.built(kind, rows=3, **options, **more, **shown)
+    outputs = {"stateful": True, "return_sequences": True, "dtype": "float64"}
+    layer = calls.built(kind, rows=3, **options, **more, **outputs)
     problem = calls.problem(kind, mask="any")
     problem = problem._replace(reset=problem.x[..., 0] > 0.5, training=True)
     states = len(problem.states)
@@ -150,13 +150,14 @@ def test_gradients_of_the_loop_by_finite_differences(variant):
         layer.set_weights(point[1 + states :])
         return calls.run(layer, problem._replace(x=point[0], states=point[1 : 1 + states]), "scan")
 
-    start = [one.astype("float64") for one in (problem.x, *problem.states, *layer.get_weights())]
-    way = [np.random.default_rng(4).normal(size=one.shape) for one in start]
+    arrays = (problem.x, *problem.states, *layer.get_weights())
+    start = [array.astype("float64") for array in arrays]
+    way = [np.random.default_rng(4).normal(size=array.shape) for array in start]
     above, below = (
         float(calls.weighted(at([a + step * b for a, b in zip(start, way, strict=True)]).outputs))
         for step in (1e-5, -1e-5)
     )
     gradients = at(start).gradients
-    assert all(one.any() for one in gradients)
+    assert all(gradient.any() for gradient in gradients)
     slope = sum((a * b).sum() for a, b in zip(gradients, way, strict=True))
     assert (above - below) / 2e-5 == pytest.approx(slope, rel=1e-7)

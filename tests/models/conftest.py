@@ -12,12 +12,12 @@ def _seeded():
 
 @pytest.fixture(scope="session")
 def outputs():
-    """`outputs(model, x)`: what the model gives, as a NumPy array; a stateful one reads on."""
+    """`outputs(model, x)`: the outputs as a NumPy array; a stateful model reads on."""
 
     def call(model, x, **options):
         x = np.asarray(x, dtype="float32")
         if isinstance(getattr(model, "input", None), dict):
-            x = {"inputs": x, "reset": None}
+            x = {"sequence": x, "reset": None}
         return keras.ops.convert_to_numpy(model(x, **options))
 
     return call

@@ -308,7 +308,9 @@ def stateless_and_stateful(builder, cell, units):
     random = np.random.default_rng(0)
     weights = [random.normal(0, 0.5, w.shape) for w in stateless.get_weights()]
     stateless.set_weights(weights)
-    stateful = STATEFUL[builder](cell=cell, units=units, stateful=True, batch_size=2)
+    stateful = STATEFUL[builder](
+        cell=cell, units=units, stateful=True, reset_input=True, batch_size=2
+    )
     stateful.set_weights(weights)
     x = random.normal(size=(2, TIMESTEPS, 2)).astype("float32")
     return stateful, x, keras.ops.convert_to_numpy(stateless(x))
@@ -319,7 +321,7 @@ def read_in_parts(model, x, cuts):
     flags = np.full((2, 1), True)
     outputs = []
     for part in np.split(x, sorted(cuts), axis=1):
-        outputs.append(keras.ops.convert_to_numpy(model({"inputs": part, "reset": flags})))
+        outputs.append(keras.ops.convert_to_numpy(model({"sequence": part, "reset": flags})))
         flags = np.full((2, 1), False)
     return outputs
 
@@ -347,15 +349,15 @@ def read_in_parts(model, x, cuts):
 def test_stateless_is_stateful_over_any_partition_of_time_is_stepwise(builder, cell, units, cuts):
     stateful, x, expected = stateless_and_stateful(builder, cell, units)
     parts = read_in_parts(stateful, x, cuts)
-    got = parts[-1] if builder == "many_to_one" else np.concatenate(parts, axis=1)
-    np.testing.assert_allclose(got, expected, atol=1e-5)
+    actual = parts[-1] if builder == "many_to_one" else np.concatenate(parts, axis=1)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.backends
 def test_predict_carries_the_state_from_call_to_call():
     stateful, x, expected = stateless_and_stateful("many_to_many", "gru", (4, 3))
     parts = [
-        stateful.predict({"inputs": part, "reset": np.full((2, 1), begin)}, verbose=0)
+        stateful.predict({"sequence": part, "reset": np.full((2, 1), begin)}, verbose=0)
         for part, begin in zip(np.split(x, 2, axis=1), [True, False], strict=True)
     ]
     np.testing.assert_allclose(np.concatenate(parts, axis=1), expected, atol=1e-5)
@@ -365,7 +367,7 @@ def test_predict_carries_the_state_from_call_to_call():
 def test_without_a_reset_a_stateful_model_remembers(builder):
     stateful, x, expected = stateless_and_stateful(builder, "lstm", (4, 3))
     read_in_parts(stateful, x, set())
-    again = keras.ops.convert_to_numpy(stateful({"inputs": x, "reset": None}))
+    again = keras.ops.convert_to_numpy(stateful({"sequence": x, "reset": None}))
     assert np.abs(again - expected).max() > 1e-3
 
 
@@ -377,29 +379,30 @@ def test_flags_of_timesteps_reach_every_layer_of_the_stack(builder):
     stateful, x, _ = stateless_and_stateful(builder, "lstm", (4, 3))
     flags = np.zeros((2, TIMESTEPS), bool)
     flags[:, 0] = flags[1, 2] = True
-    got = stateful.predict_on_batch({"inputs": x, "reset": flags})
+    actual = stateful.predict_on_batch({"sequence": x, "reset": flags})
     # Row 0 is read from its beginning, and of row 1 what comes after its second timestep.
     parts = read_in_parts(stateful, x, {2})
     fresh = keras.ops.convert_to_numpy(
-        stateful({"inputs": x[:, 2:], "reset": np.full((2, 1), True)})
+        stateful({"sequence": x[:, 2:], "reset": np.full((2, 1), True)})
     )
     expected = (parts[-1][0], fresh[1])
-    for row, wanted in enumerate(expected):
-        answer = got[row] if builder == "many_to_one" else got[row, 2:]
-        np.testing.assert_allclose(answer, wanted, atol=1e-5)
+    for row, row_output in enumerate(expected):
+        answer = actual[row] if builder == "many_to_one" else actual[row, 2:]
+        np.testing.assert_allclose(answer, row_output, atol=1e-5)
     assert np.abs(parts[-1][1] - fresh[1]).max() > 1e-3
 
 
 def test_flags_may_come_between_the_steps_that_one_to_many_writes(outputs, randomize):
-    model = randomize(models.one_to_many(3, steps=4, units=(4, 3), stateful=True, batch_size=2))
+    stack = {"units": (4, 3), "stateful": True, "reset_input": True, "batch_size": 2}
+    model = randomize(models.one_to_many(3, steps=4, **stack))
     vector = np.random.default_rng(0).normal(size=(2, 3)).astype("float32")
     first = outputs(model, vector)
     flags = np.zeros((2, 4), bool)
     flags[0, 0] = flags[1, 2] = True
-    got = keras.ops.convert_to_numpy(model({"inputs": vector, "reset": flags}))
-    np.testing.assert_allclose(got[0], first[0], atol=1e-5)
-    np.testing.assert_allclose(got[1, 2:], first[1, :2], atol=1e-5)
-    assert np.abs(got[1, :2] - first[1, :2]).max() > 1e-3
+    actual = keras.ops.convert_to_numpy(model({"sequence": vector, "reset": flags}))
+    np.testing.assert_allclose(actual[0], first[0], atol=1e-5)
+    np.testing.assert_allclose(actual[1, 2:], first[1, :2], atol=1e-5)
+    assert np.abs(actual[1, :2] - first[1, :2]).max() > 1e-3
 
 
 @pytest.mark.parametrize("builder", STATEFUL)
@@ -413,9 +416,9 @@ def test_a_loaded_or_cloned_stateful_model_goes_on_by_itself(builder, tmp_path):
         # The states of the model, which has read to the end, are not those of the copy. Flags and
         # not None: a clone has forgotten that they may be left out.
         none = np.full((2, 1), False)
-        for part, wanted in zip(np.split(x, [2, 3], axis=1), expected, strict=True):
-            got = keras.ops.convert_to_numpy(other({"inputs": part, "reset": none}))
-            np.testing.assert_allclose(got, wanted, atol=1e-5)
+        for part, output in zip(np.split(x, [2, 3], axis=1), expected, strict=True):
+            actual = keras.ops.convert_to_numpy(other({"sequence": part, "reset": none}))
+            np.testing.assert_allclose(actual, output, atol=1e-5)
 
 
 @every_builder
@@ -443,8 +446,31 @@ def test_stateful_needs_a_batch_size(builder):
     with pytest.raises(ArgumentError, match="batch_size must be given where stateful=True"):
         CASES[builder].build(units=4, stateful=True)
     model = CASES[builder].build(units=4, stateful=True, batch_size=2)
-    assert model.input["inputs"].shape == (2, *CASES[builder].inputs)
+    assert model.input.shape == (2, *CASES[builder].inputs)
+
+
+@pytest.mark.parametrize("builder", sorted(CASES.keys() - STATELESS_ONLY))
+def test_a_reset_input_is_added_where_asked_for(builder):
+    options = {"units": 4, "stateful": True, "batch_size": 2}
+    model = CASES[builder].build(**options, reset_input=True)
+    assert model.input["sequence"].shape == (2, *CASES[builder].inputs)
     assert model.input["reset"].shape == (2, None)
+    plain = CASES[builder].build(**options)
+    plain.set_weights(model.get_weights())
+    x = numbers(CASES[builder])
+    expected = model.predict_on_batch({"sequence": x, "reset": np.full((2, 1), True)})
+    np.testing.assert_array_equal(plain.predict_on_batch(x), expected)
+
+
+@pytest.mark.parametrize("builder", sorted(CASES.keys() - FORECASTERS))
+def test_the_input_of_a_builder_is_named_sequence(builder):
+    assert CASES[builder].build(units=4).input.name == "sequence"
+
+
+@pytest.mark.parametrize("builder", sorted(CASES.keys() - STATELESS_ONLY))
+def test_a_reset_input_needs_a_stateful_model(builder):
+    with pytest.raises(ArgumentError, match="reset_input must be False where stateful=False"):
+        CASES[builder].build(units=4, reset_input=True)
 
 
 @pytest.mark.parametrize("builder", sorted(STATELESS_ONLY))

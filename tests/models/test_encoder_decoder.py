@@ -48,7 +48,7 @@ def test_numbers_are_those_of_two_layers_in_a_row(cell, future, outputs, randomi
     np.testing.assert_allclose(keras.ops.convert_to_numpy(model(inputs)), expected, atol=1e-5)
 
 
-def test_what_is_known_of_a_step_counts_from_that_step_on(randomize):
+def test_future_covariates_count_from_their_step_on(randomize):
     model = randomize(encoder_decoder(lookback=6, horizon=4, future=2, units=(5, 4)))
     inputs = {
         "inputs": RANDOM.normal(size=(2, 6, 1)),
@@ -62,6 +62,6 @@ def test_what_is_known_of_a_step_counts_from_that_step_on(randomize):
 
 
 @pytest.mark.parametrize("option", ["bidirectional", "stateful"])
-def test_what_cannot_go_on_from_the_newest_value_is_refused(option):
+def test_bidirectional_and_stateful_are_refused(option):
     with pytest.raises(ArgumentError, match=f"{option} must be False for encoder_decoder"):
         encoder_decoder(lookback=6, horizon=4, **{option: True})

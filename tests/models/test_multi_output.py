@@ -1,4 +1,4 @@
-"""The whole horizon at once, from the newest observation."""
+"""Forecasts of the whole horizon at once, from the newest observation."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ RANDOM = np.random.default_rng(7)
 
 
 def zero(model, *names):
-    """Sets the weights of these layers to zero."""
+    """Set the weights of these layers to zero."""
     for name in names:
         layer = model.get_layer(name)
         layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
@@ -19,7 +19,7 @@ def zero(model, *names):
 
 
 def seasonal_naive(x, horizon, season):
-    """The value one season before, and where that is itself forecast, the one before that."""
+    """Return the value one season before; if that is a forecast too, the one before it."""
     series = x[:, :, 0].tolist()
     for row in series:
         for _ in range(horizon):
@@ -56,7 +56,7 @@ def test_numbers_are_naive_plus_linear_path_plus_head(features, outputs, randomi
         multi_output(features, lookback=6, horizon=4, season_length=3, units=(5, 4), cell="gru")
     )
     x = RANDOM.normal(size=(3, 6, features))
-    # The other features are read as they are, the target relative to its newest value.
+    # The other features are read unchanged, the target relative to its newest value.
     relative = x.copy()
     relative[..., 0] -= x[:, -1:, 0]
     recurrent = many_to_one(features, outputs=4, units=(5, 4), cell="gru")
@@ -111,19 +111,21 @@ def test_other_features_reach_the_forecast(outputs, randomize):
 
 
 @pytest.mark.parametrize(("season", "horizon"), [(1, 3), (4, 3), (4, 9)])
-def test_what_is_known_ahead_is_read_beside_the_row_of_the_naive_forecast(
+def test_future_covariates_are_compared_with_the_row_of_the_naive_forecast(
     season, horizon, randomize
 ):
-    """A covariate that the target follows: two weights say what is new since a season ago."""
+    """The target follows a covariate: two weights compute its change since a season ago."""
     model = multi_output(2, lookback=6, horizon=horizon, season_length=season, future=1, units=5)
     zero(randomize(model), "head", "linear_path", "ahead_path")
-    level, effect = RANDOM.normal(size=(3, 1)), RANDOM.normal(size=(3, 6 + horizon))
-    known, ahead = effect[:, :6], effect[:, 6:]
+    level = RANDOM.normal(size=(3, 1))
+    effect = RANDOM.normal(size=(3, 6 + horizon))
+    known = effect[:, :6]
+    ahead = effect[:, 6:]
     x = np.stack([level + 2 * known, known], axis=-1)
     weights = np.array([[2.0], [0.0], [-2.0]])  # ahead, and the target and the covariate before
     model.get_layer("linear_ahead").set_weights([weights, np.zeros(1)])
-    found = model({"inputs": x, "future": ahead[..., np.newaxis]})
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(found), level + 2 * ahead, atol=1e-5)
+    forecast = model({"inputs": x, "future": ahead[..., np.newaxis]})
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(forecast), level + 2 * ahead, atol=1e-5)
 
 
 def test_stateful_is_refused_with_the_model_to_use_instead():
@@ -144,7 +146,7 @@ def test_a_season_longer_than_the_lookback_is_refused_with_both():
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, True, "3", None])
 @pytest.mark.parametrize("name", ["features", "lookback", "horizon", "season_length"])
-def test_size_that_is_no_positive_integer_is_refused(name, value):
+def test_a_size_that_is_not_a_positive_integer_is_refused(name, value):
     sizes = {"features": 1, "lookback": 6, "horizon": 4} | {name: value}
     with pytest.raises(ArgumentError) as caught:
         multi_output(sizes.pop("features"), **sizes)

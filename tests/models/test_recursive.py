@@ -1,4 +1,4 @@
-"""One step, to be fed back."""
+"""A network of one step, whose output is fed back."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from seqkeras.models import multi_output, recursive
 RANDOM = np.random.default_rng(5)
 
 
-def test_it_answers_one_step_whatever_the_horizon():
+def test_it_forecasts_one_step_whatever_the_horizon():
     for horizon in (1, 7):
         assert recursive(lookback=6, horizon=horizon, units=4).output_shape == (None, 1)
     assert recursive(lookback=6, outputs=3, units=4).output_shape == (None, 1, 3)
@@ -27,11 +27,10 @@ def test_numbers_are_those_of_multi_output_of_one_step(randomize):
         "future": RANDOM.normal(size=(2, 1, 2)),
         "static": RANDOM.normal(size=(2, 1)),
     }
-    found, expected = (one.predict_on_batch(x) for one in (model, twin))
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(model.predict_on_batch(x), twin.predict_on_batch(x), atol=1e-6)
 
 
-def test_untrained_it_is_the_value_one_season_before_and_a_file_keeps_it(tmp_path):
+def test_untrained_it_returns_the_value_one_season_before_also_from_a_file(tmp_path):
     model = recursive(lookback=6, season_length=3, units=4)
     x = RANDOM.normal(size=(2, 6, 1)).astype("float32")
     np.testing.assert_allclose(model.predict_on_batch(x), x[:, 3], atol=1e-6)
@@ -41,7 +40,7 @@ def test_untrained_it_is_the_value_one_season_before_and_a_file_keeps_it(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"horizon": 0}, "horizon must be"),
         ({"season_length": 9}, "season_length must be at most lookback"),
@@ -50,6 +49,6 @@ def test_untrained_it_is_the_value_one_season_before_and_a_file_keeps_it(tmp_pat
     ],
     ids=["horizon", "season", "stateful", "typo"],
 )
-def test_what_cannot_work_is_refused(options, words):
-    with pytest.raises(ArgumentError, match=words):
+def test_what_cannot_work_is_refused(options, message):
+    with pytest.raises(ArgumentError, match=message):
         recursive(lookback=6, **options)

@@ -1,4 +1,4 @@
-"""Segments of the lookback in, segments of the horizon out, by one recurrent layer."""
+"""Segments of the lookback are read and segments of the horizon written by one layer."""
 
 import keras
 import numpy as np
@@ -17,12 +17,13 @@ def weights_of(model, name):
     return model.get_layer(name).get_weights()
 
 
-def by_hand(model, x, *, segment, horizon, cell, state_of, known=None):
-    """The forecast of one channel from its newest value, segment by segment.
+def by_hand(model, x, *, segment, horizon, cell, channel_vector, known=None):
+    """Forecast one channel from its newest value, segment by segment.
 
-    `state_of` is what its channel is told, `known` what is known of each segment.
+    `channel_vector` is the learned vector of the channel, `known` what is known of each segment.
     """
-    newest, ahead = x[-1], -(-horizon // segment)
+    newest = x[-1]
+    ahead = -(-horizon // segment)
     relative = x - newest
     relative = np.concatenate([np.zeros(-len(x) % segment), relative])
     kernel, bias = weights_of(model, "read_segment")
@@ -34,40 +35,43 @@ def by_hand(model, x, *, segment, horizon, cell, state_of, known=None):
     kernel, bias = weights_of(model, "head")
     forecast = []
     for place in range(ahead):
-        query = np.concatenate([weights_of(model, "position")[0][place], state_of])
+        query = np.concatenate([weights_of(model, "position")[0][place], channel_vector])
         if known is not None:
-            told, shift = weights_of(model, "known")
-            query = query + known[place] @ told + shift
-        answer, *_ = layer(query.reshape(1, 1, -1).astype("float32"), initial_state=state)
-        forecast.append(keras.ops.convert_to_numpy(answer)[0] @ kernel + bias)
+            weights, shift = weights_of(model, "known")
+            query = query + known[place] @ weights + shift
+        output, *_ = layer(query.reshape(1, 1, -1).astype("float32"), initial_state=state)
+        forecast.append(keras.ops.convert_to_numpy(output)[0] @ kernel + bias)
     return newest + np.concatenate(forecast)[:horizon]
 
 
 @pytest.mark.backends
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn"])
-def test_numbers_are_those_of_the_segments_one_by_one(cell, outputs, randomize):
+def test_numbers_are_those_of_one_segment_after_another(cell, outputs, randomize):
     model = randomize(segment_rnn(lookback=10, horizon=7, segment=4, units=6, cell=cell))
     x = RANDOM.normal(size=(3, 10, 1))
     expected = [
-        by_hand(model, row[:, 0], segment=4, horizon=7, cell=cell, state_of=[]) for row in x
+        by_hand(model, row[:, 0], segment=4, horizon=7, cell=cell, channel_vector=[]) for row in x
     ]
     np.testing.assert_allclose(outputs(model, x), expected, atol=1e-5)
 
 
-def test_what_is_known_ahead_tells_which_segment_is_asked_for(randomize):
-    """By the rows of the horizon, each with the one of a season before, and zeros behind them."""
+def test_future_covariates_are_added_to_the_vector_of_a_segment(randomize):
+    """Each row of the horizon together with the one a season before; zeros pad the last segment."""
     model = segment_rnn(
         lookback=8, horizon=7, segment=4, season_length=3, future=2, units=6, cell="gru"
     )
     randomize(model)
-    x, future = RANDOM.normal(size=(8, 1)), RANDOM.normal(size=(7, 2))
+    x = RANDOM.normal(size=(8, 1))
+    future = RANDOM.normal(size=(7, 2))
     before = x[[5, 6, 7, 5, 6, 7, 5]]
     rows = np.concatenate([future, before - x[-1]], axis=1)
     known = np.concatenate([rows, np.zeros((1, 3))]).reshape(2, 12)
-    correction = by_hand(model, x[:, 0], segment=4, horizon=7, cell="gru", state_of=[], known=known)
-    found = model({"inputs": x[np.newaxis], "future": future[np.newaxis]})
+    correction = by_hand(
+        model, x[:, 0], segment=4, horizon=7, cell="gru", channel_vector=[], known=known
+    )
+    forecast = model({"inputs": x[np.newaxis], "future": future[np.newaxis]})
     expected = before[:, 0] + correction - x[-1]
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(found)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(forecast)[0], expected, atol=1e-5)
 
 
 @pytest.mark.backends
@@ -83,7 +87,7 @@ def test_each_of_several_targets_is_forecast_from_its_own_past(outputs, randomiz
                 segment=4,
                 horizon=6,
                 cell="gru",
-                state_of=weights_of(model, "channel")[0][channel],
+                channel_vector=weights_of(model, "channel")[0][channel],
             )
             for channel in range(3)
         ]
@@ -116,7 +120,7 @@ def test_lengths_that_segments_do_not_divide_are_padded(lookback, horizon, segme
     assert np.abs(keras.ops.convert_to_numpy(model(x)) - forecast)[:, 0].min() > 1e-6
 
 
-def test_without_a_segment_it_is_a_day_of_hours_or_what_there_is():
+def test_the_default_segment_is_a_day_of_hours_or_the_whole_window():
     def width(**sizes):
         return segment_rnn(units=2, **sizes).get_layer("read_segment").kernel.shape[0]
 
@@ -125,7 +129,7 @@ def test_without_a_segment_it_is_a_day_of_hours_or_what_there_is():
     assert width(lookback=5, horizon=12) == 5
 
 
-def test_one_layer_reads_on_the_kernel_that_is_asked_for_and_writes_without_one():
+def test_one_layer_reads_with_the_requested_kernel_and_writes_without_one():
     model = segment_rnn(lookback=8, horizon=8, segment=4, units=4, implementation="scan")
     with kernels.counting() as counted:
         model(np.zeros((1, 8, 1), "float32"))
@@ -136,17 +140,17 @@ def test_one_layer_reads_on_the_kernel_that_is_asked_for_and_writes_without_one(
     ]
 
 
-def test_a_stack_goes_on_from_the_state_of_each_layer(outputs, randomize):
+def test_a_stack_continues_from_the_state_of_each_layer(outputs, randomize):
     model = segment_rnn(lookback=8, horizon=8, segment=4, units=(5, 4), cell=["lstm", "gru"])
     randomize(model)
     x = RANDOM.normal(size=(2, 8, 1))
     before = outputs(model, x)
     for name in ("recurrent_1", "recurrent_2"):
         layer = model.get_layer(name)
-        kept = layer.get_weights()
-        layer.set_weights([np.zeros_like(w) for w in kept])
+        weights = layer.get_weights()
+        layer.set_weights([np.zeros_like(w) for w in weights])
         assert np.abs(outputs(model, x) - before).max() > 1e-3
-        layer.set_weights(kept)
+        layer.set_weights(weights)
 
 
 def test_a_keras_cell_brings_its_own_width():
@@ -154,7 +158,7 @@ def test_a_keras_cell_brings_its_own_width():
     assert model.get_layer("head").kernel.shape == (5, 4)
 
 
-def test_head_dropout_acts_in_training_alone(outputs, randomize):
+def test_head_dropout_acts_only_in_training(outputs, randomize):
     model = randomize(segment_rnn(lookback=8, horizon=8, units=8, head_dropout=0.5))
     x = RANDOM.normal(size=(2, 8, 1))
     np.testing.assert_array_equal(outputs(model, x), outputs(model, x))
@@ -167,7 +171,7 @@ def test_head_dropout_acts_in_training_alone(outputs, randomize):
         ({"segment": 9}, "segment must be at most lookback. Got: segment=9."),
         ({"segment": 0}, "segment must be an integer >= 1"),
         ({"targets": 2}, "targets must be 1, or as many as features. Got: targets=2."),
-        ({"targets": 3, "future": 1}, "targets must be 1 beside what else is known"),
+        ({"targets": 3, "future": 1}, "targets must be 1 with future, static or categories"),
         ({"targets": 3, "units": 1}, "units must be at least 2 with several targets"),
         ({"head_dropout": 1.0}, r"head_dropout must be a number in \[0, 1\)"),
         ({"linear_skip": 1}, "linear_skip must be True or False"),

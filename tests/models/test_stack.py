@@ -151,12 +151,12 @@ def test_dropout_reaches_every_layer_and_acts_in_training_alone(
 
 
 def test_stateful_and_batch_size_reach_every_layer():
-    plan = Stack.parse(units=(4, 5), stateful=True, batch_size=2)
+    plan = Stack.parse(units=(4, 5), stateful=True, reset_input=True, batch_size=2)
     x = plan.input(None, 3)
     model = plan.model(x, lambda reset: plan(x, return_sequences=True, reset=reset), "stack")
     assert all(layer.stateful for layer in model.layers if isinstance(layer, keras.layers.RNN))
     shapes = {name: tensor.shape for name, tensor in model.input.items()}
-    assert shapes == {"inputs": (2, None, 3), "reset": (2, None)}
+    assert shapes == {"sequence": (2, None, 3), "reset": (2, None)}
 
 
 def test_mirrored_turns_the_order_and_keeps_the_rest():
@@ -218,7 +218,7 @@ def test_rate_outside_0_to_1_is_refused(name, rate):
 def test_stateful_without_batch_size_is_refused_with_the_reason():
     message = refused(stateful=True)
     assert "batch_size must be given where stateful=True. Got: batch_size=None." in message
-    assert "Each row of the batch keeps a state of its own" in message
+    assert "Each row of the batch keeps its own state" in message
 
 
 @pytest.mark.parametrize("batch_size", [0, -2, 2.5, True, "8"])
@@ -250,7 +250,7 @@ def test_unknown_keyword_suggests_the_nearest_and_lists_all(keyword, nearest):
 def test_lists_of_different_length_are_refused_with_both(cell, units, cells):
     message = refused(cell=cell, units=units)
     assert f"units must be one number for each cell. Got: units={units!r}." in message
-    assert f"{cells} cells are given." in message
+    assert f"There are {cells} cells." in message
 
 
 @pytest.mark.parametrize("cell", [[], ()])
@@ -263,6 +263,6 @@ def test_no_cell_at_all_is_refused(cell):
 @pytest.mark.parametrize("units", [8, (8, 4)])
 def test_units_beside_a_keras_cell_are_refused_instead_of_forgotten(cell, units):
     message = refused(cell=cell, units=units)
-    assert "units must be left away where cell is a Keras cell." in message
+    assert "units must be omitted where cell is a Keras cell." in message
     assert f"Got: units={units!r}." in message
-    assert "brings its own units" in message
+    assert "has its own units" in message

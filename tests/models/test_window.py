@@ -1,4 +1,4 @@
-"""What the forecasting networks promise alike: their inputs, and the forecast they start from."""
+"""What all forecasting networks have in common: inputs, the naive forecast, how windows move."""
 
 import itertools
 
@@ -12,6 +12,7 @@ from seqkeras import to_keras
 from seqkeras.errors import ArgumentError
 from seqkeras.layers import NORMALIZATIONS
 from seqkeras.models import encoder_decoder, multi_output, segment_rnn
+from seqkeras.models._window import WindowColumns, steps_ahead
 
 NETWORKS = {
     "multi_output": multi_output,
@@ -29,7 +30,7 @@ def build(network, features=1, **options):
 
 
 def inputs(features=1, future=0, static=0, categories=(), outputs=1, rows=3, seed=1):
-    """Inputs as the contract has them: an array, or a dict of what there is."""
+    """Return random inputs of these sizes: an array, or a dict if there are several."""
     random = np.random.default_rng(seed)
     parts = {
         "inputs": random.normal(size=(rows, LOOKBACK, features)),
@@ -63,7 +64,7 @@ CONTEXT = {"features": 2, "future": 2, "static": 3, "categories": (4, 7), "outpu
 @every_network
 @settings(max_examples=12)
 @given(
-    given=st.fixed_dictionaries(
+    sizes=st.fixed_dictionaries(
         {
             "features": st.integers(1, 2),
             "future": st.integers(0, 2),
@@ -77,23 +78,22 @@ CONTEXT = {"features": 2, "future": 2, "static": 3, "categories": (4, 7), "outpu
     linear_skip=st.booleans(),
 )
 def test_an_untrained_network_is_the_seasonal_naive_forecast(
-    network, given, season, normalization, linear_skip
+    network, sizes, season, normalization, linear_skip
 ):
     model = build(
         network,
-        **given,
+        **sizes,
         season_length=season,
         normalization=normalization,
         linear_skip=linear_skip,
     )
-    x = inputs(**given)
-    assert set(model.input if isinstance(model.input, dict) else ["inputs"]) == set(
-        x if isinstance(x, dict) else ["inputs"]
-    )
+    x = inputs(**sizes)
+    if isinstance(x, dict):
+        assert set(model.input) == set(x)
     past = history(x)
     naive = np.stack([past[:, LOOKBACK - season + k % season] for k in range(HORIZON)], axis=1)
-    if given["outputs"] > 1:
-        naive = np.repeat(naive[..., None], given["outputs"], axis=-1)
+    if sizes["outputs"] > 1:
+        naive = np.repeat(naive[..., None], sizes["outputs"], axis=-1)
     np.testing.assert_allclose(forecast(model, x), naive, rtol=1e-6)
 
 
@@ -119,7 +119,7 @@ def test_the_newest_observation_counts_in_the_first_step(network, normalization,
 
 @every_network
 @pytest.mark.parametrize("normalization", ["mean_scale", "revin"])
-def test_a_window_of_another_size_has_a_forecast_of_that_size(network, normalization):
+def test_scaling_a_window_scales_its_forecast(network, normalization):
     model = randomized(build(network, normalization=normalization, season_length=2))
     x = inputs()
     np.testing.assert_allclose(forecast(model, 1000 * x), 1000 * forecast(model, x), rtol=1e-2)
@@ -127,7 +127,7 @@ def test_a_window_of_another_size_has_a_forecast_of_that_size(network, normaliza
 
 @every_network
 @pytest.mark.parametrize("normalization", ["last", "revin"])
-def test_a_window_that_is_moved_has_a_forecast_that_is_moved(network, normalization):
+def test_shifting_a_window_shifts_its_forecast(network, normalization):
     model = randomized(build(network, normalization=normalization, season_length=2))
     x = inputs()
     np.testing.assert_allclose(forecast(model, x + 50), forecast(model, x) + 50, atol=1e-2)
@@ -161,7 +161,7 @@ def test_the_whole_context_trains_and_is_saved_as_plain_keras(network, tmp_path)
 
 
 @every_network
-def test_an_unknown_category_stays_as_all_began(network):
+def test_the_vector_of_an_unknown_category_is_never_trained(network):
     model = build(network, categories=(5,))
     x = inputs(categories=(5,), rows=32)
     x["categories"] = 1 + x["categories"] % 4
@@ -180,7 +180,7 @@ def test_a_fixed_batch_is_kept(network):
 
 
 @every_network
-def test_mixed_precision_keeps_the_size_of_the_series(network):
+def test_mixed_precision_does_not_round_the_level_of_a_series(network):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = randomized(build(network, **CONTEXT))
@@ -188,9 +188,9 @@ def test_mixed_precision_keeps_the_size_of_the_series(network):
         keras.config.set_dtype_policy("float32")
     x = inputs(**CONTEXT)
     x["inputs"][..., 0] += 10_000
-    answer = forecast(model, x)
-    assert answer.dtype == np.float32
-    assert np.abs(answer - 10_000).max() < 50
+    output = forecast(model, x)
+    assert output.dtype == np.float32
+    assert np.abs(output - 10_000).max() < 50
 
 
 BAD = {
@@ -220,3 +220,47 @@ def test_what_cannot_work_is_refused_by_its_name(network, name, value):
     options = {name: value}
     with pytest.raises(ArgumentError, match=rf"^{name} must be "):
         build(network, options.pop("features", 1), **options)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("future", [0, 2])
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_a_window_moves_on_alike_in_numpy_and_in_keras(masked, future, steps):
+    """Also by more steps than it has rows."""
+    random = np.random.default_rng(0)
+    columns = WindowColumns(masked, future_width=future)
+    windows = random.normal(size=(2, 5, columns.count)).astype("float32")
+    outputs = random.normal(size=(2, steps)).astype("float32")
+    ahead = random.normal(size=(2, steps, future)).astype("float32") if future else None
+    moved = columns.advance(windows, outputs, ahead, np)
+    tensors = [array if array is None else keras.ops.convert_to_tensor(array) for array in
+               (windows, outputs, ahead)]  # fmt: skip
+    by_keras = keras.ops.convert_to_numpy(columns.advance(*tensors, keras.ops))
+    np.testing.assert_array_equal(moved, by_keras)
+    newest = min(steps, 5)
+    np.testing.assert_array_equal(moved[:, : 5 - newest], windows[:, newest:])
+    np.testing.assert_array_equal(moved[:, -newest:, 0], outputs[:, -newest:])
+    if masked:
+        assert (moved[:, -newest:, WindowColumns.FLAG] == 1).all()
+    if future:
+        np.testing.assert_array_equal(moved[:, -newest:, columns.future], ahead[:, -newest:])
+
+
+def test_columns_of_a_window_follow_one_another():
+    columns = WindowColumns(masked=True, past_width=3, future_width=2)
+    assert columns.target == slice(0, 2)
+    assert columns.past == slice(2, 5)
+    assert columns.future == slice(5, 7)
+    assert columns.covariates == slice(2, 7)
+    assert columns.count == 7
+
+
+def test_only_windows_without_past_covariates_are_fed_back():
+    assert WindowColumns.fed_back(4, 2) == WindowColumns(masked=True, future_width=2)
+    assert WindowColumns.fed_back(3, 2) == WindowColumns(future_width=2)
+    with pytest.raises(ArgumentError, match="at most one flag"):
+        WindowColumns.fed_back(5, 2)
+
+
+def test_steps_after_the_horizon_repeat_the_last_one():
+    assert steps_ahead(2, 4, horizon=4).tolist() == [2, 3, 3, 3]

@@ -1,4 +1,4 @@
-"""LSTM, GRU and SimpleRNN in NumPy's float64: outputs, states and gradients, as in Keras."""
+"""LSTM, GRU and SimpleRNN in NumPy: outputs, states and gradients, as in Keras."""
 
 import numpy as np
 
@@ -23,9 +23,9 @@ ACTIVATIONS = {
 
 
 class Cell:
-    """One timestep forward, and back.
+    """One timestep, forward and backward.
 
-    `drop` has a factor of h for each gate; `keep` is the part of c that zoneout leaves as it was.
+    `drop` has a factor of h for each gate; `keep` is the part of the old c that zoneout keeps.
     """
 
     def __init__(self, arrays, activation="tanh", recurrent_activation="sigmoid"):
@@ -47,7 +47,7 @@ class Cell:
         raise NotImplementedError
 
     def back_product(self, gate, dz, x, h, drop, recurrent_dz=None):
-        """Gradients of a gate's sum: its part of all weights, and dx and dh."""
+        """Add a gate's part of the gradients to all weights, and return its part of dx and dh."""
         recurrent_dz = dz if recurrent_dz is None else recurrent_dz
         hd = h * drop[gate]
         part = self.part
@@ -64,7 +64,7 @@ class Cell:
 
 
 class LSTM(Cell):
-    """With a peephole; one of zeros is none."""
+    """An LSTM with a peephole, which may be zeros."""
 
     def __init__(self, arrays, **activations):
         super().__init__(arrays, **activations)
@@ -82,23 +82,27 @@ class LSTM(Cell):
 
     def backward(self, saved, dh, dc, live):
         x, h, c, drop, keep, i, f, g, o, new = saved
-        shown = self.act(new)
-        do = dh * shown * self.gate_slope(o) * live
-        dc = dc + dh * o * self.act_slope(shown) + do * self.peephole[2]
-        dc, kept = (1 - keep) * dc, keep * dc
-        di, df = dc * g * self.gate_slope(i) * live, dc * c * self.gate_slope(f) * live
+        active = self.act(new)
+        do = dh * active * self.gate_slope(o) * live
+        dc = dc + dh * o * self.act_slope(active) + do * self.peephole[2]
+        dc_kept = keep * dc
+        dc = (1 - keep) * dc
+        di = dc * g * self.gate_slope(i) * live
+        df = dc * c * self.gate_slope(f) * live
         for gate, (dz, seen) in enumerate(((di, c), (df, c), (do, new))):
             self.more_grad["peephole"][gate] += (dz * seen).sum(0)
-        dc_before = kept + dc * f + di * self.peephole[0] + df * self.peephole[1]
-        dx, dh_before = 0, 0
+        dc_before = dc_kept + dc * f + di * self.peephole[0] + df * self.peephole[1]
+        dx = 0
+        dh_before = 0
         for gate, dz in enumerate((di, df, dc * i * self.act_slope(g) * live, do)):
-            one, other = self.back_product(gate, dz, x, h, drop)
-            dx, dh_before = dx + one, dh_before + other
+            gate_dx, gate_dh = self.back_product(gate, dz, x, h, drop)
+            dx = dx + gate_dx
+            dh_before = dh_before + gate_dh
         return dx, dh_before, dc_before
 
 
 class NormLSTM(Cell):
-    """With layer normalization (Ba, Kiros, Hinton 2016, equations 20 to 22)."""
+    """An LSTM with layer normalization (Ba, Kiros, Hinton 2016, equations 20 to 22)."""
 
     def __init__(self, arrays, epsilon=1e-3, **activations):
         super().__init__(arrays, **activations)
@@ -121,25 +125,28 @@ class NormLSTM(Cell):
         xs, hs = self.normal(x @ self.kernel), self.normal(np.concatenate(parts, -1))
         z = xs[0] * self.scales[0] + hs[0] * self.scales[1] + self.bias
         i, f, g, o = (self.part(z, gate) for gate in range(4))
-        i, f, g, o = self.gate(i), self.gate(f), self.act(g), self.gate(o)
+        i, f, o = self.gate(i), self.gate(f), self.gate(o)
+        g = self.act(g)
         new = keep * c + (1 - keep) * (f * c + i * g)
         cs = self.normal(new)
-        shown = self.act(cs[0] * self.norm[8] + self.norm[9])
-        return o * shown, new, (x, h, c, drop, keep, xs, hs, i, f, g, o, cs, shown)
+        active = self.act(cs[0] * self.norm[8] + self.norm[9])
+        return o * active, new, (x, h, c, drop, keep, xs, hs, i, f, g, o, cs, active)
 
     def backward(self, saved, dh, dc, live):
-        x, h, c, drop, keep, xs, hs, i, f, g, o, cs, shown = saved
-        grad, units = self.more_grad["norm"], self.units
-        dsum = dh * o * self.act_slope(shown)
+        x, h, c, drop, keep, xs, hs, i, f, g, o, cs, active = saved
+        grad = self.more_grad["norm"]
+        units = self.units
+        dsum = dh * o * self.act_slope(active)
         grad[8] += (dsum * cs[0]).sum(0)
         grad[9] += dsum.sum(0)
         dc = dc + self.back_normal(cs, dsum * self.norm[8])
-        dc, kept = (1 - keep) * dc, keep * dc
+        dc_kept = keep * dc
+        dc = (1 - keep) * dc
         gates = (
             dc * g * self.gate_slope(i),
             dc * c * self.gate_slope(f),
             dc * i * self.act_slope(g),
-            dh * shown * self.gate_slope(o),
+            dh * active * self.gate_slope(o),
         )
         dz = np.concatenate(gates, -1) * live
         grad[:4] += (dz * xs[0]).sum(0).reshape(4, units)
@@ -150,10 +157,11 @@ class NormLSTM(Cell):
         self.grad[0] += x.T @ dxs
         dh_before = 0
         for gate in range(4):
-            hd, part = h * drop[gate], self.part(dhs, gate)
+            hd = h * drop[gate]
+            part = self.part(dhs, gate)
             self.part(self.grad[1], gate)[...] += hd.T @ part
             dh_before = dh_before + part @ self.part(self.recurrent, gate).T * drop[gate]
-        return dxs @ self.kernel.T, dh_before, kept + dc * f
+        return dxs @ self.kernel.T, dh_before, dc_kept + dc * f
 
 
 class SimpleRNN(Cell):
@@ -188,8 +196,9 @@ class GRU(Cell):
             (0, dh * (h - new) * self.gate_slope(z)),
             (1, drh * h * drop[2] * self.gate_slope(r)),
         ):
-            one, other = self.back_product(gate, dz, x, h, drop)
-            dx, total = dx + one, total + other
+            gate_dx, gate_dh = self.back_product(gate, dz, x, h, drop)
+            dx = dx + gate_dx
+            total = total + gate_dh
         return dx, total, dc
 
 
@@ -208,14 +217,16 @@ class GRUResetAfter(Cell):
         x, h, drop, z, r, new, part = saved
         dh = dh * live
         dnew = dh * (1 - z) * self.act_slope(new)
-        total, dx = dh * z, 0
+        total = dh * z
+        dx = 0
         for gate, dz, recurrent in (
             (0, dh * (h - new) * self.gate_slope(z), None),
             (1, dnew * part * self.gate_slope(r), None),
             (2, dnew, dnew * r),
         ):
-            one, other = self.back_product(gate, dz, x, h, drop, recurrent)
-            dx, total = dx + one, total + other
+            gate_dx, gate_dh = self.back_product(gate, dz, x, h, drop, recurrent)
+            dx = dx + gate_dx
+            total = total + gate_dh
         return dx, total, dc
 
 
@@ -223,46 +234,50 @@ CELLS = {"lstm": LSTM, "gru": GRU, "gru_reset_after": GRUResetAfter, "simple_rnn
 
 
 def run(kind, arrays, grads, *, masked_output, go_backwards, **options):
-    """Outputs and gradients. `arrays` and `grads` are dicts of float64 arrays.
+    """Compute outputs and gradients. `arrays` and `grads` are dicts of arrays.
 
-    `keep_h` and `keep_c`, `(batch, timesteps, units)`, are the parts that zoneout keeps; `norm` is
-    there for an LSTM with layer normalization alone, and all else always.
+    `keep_h` and `keep_c`, `(batch, timesteps, units)`, are the parts that zoneout keeps. All arrays
+    are always present, except `norm`, which only an LSTM with layer normalization has.
     """
     cell = (NormLSTM if "norm" in arrays else CELLS[kind])(arrays, **options)
     order = slice(None, None, -1 if go_backwards else 1)
     names = ("x", "mask", "reset", "keep_h", "keep_c")
     x, mask, reset, keep_h, keep_c = (arrays[name][:, order] for name in names)
-    # What stands at masked timesteps must not matter.
+    # Values at masked timesteps must not matter.
     x = np.where(mask[:, :, None], x, 0)
     h, c, drop = arrays["h0"], arrays["c0"], arrays["recurrent_dropout"]
-    shown = h if masked_output == "hold_state" else np.zeros_like(h)
-    y, trace = [], []
+    output = h if masked_output == "hold_state" else np.zeros_like(h)
+    y = []
+    trace = []
     for t in range(x.shape[1]):
         live = mask[:, t, None]
-        h, c, shown = (np.where(reset[:, t, None], 0, value) for value in (h, c, shown))
+        h, c, output = (np.where(reset[:, t, None], 0, value) for value in (h, c, output))
         new_h, new_c, saved = cell.forward(x[:, t], h, c, drop, keep_c[:, t])
         new_h = keep_h[:, t] * h + (1 - keep_h[:, t]) * new_h
-        h, c = np.where(live, new_h, h), np.where(live, new_c, c)
-        shown = np.where(live, new_h, 0 if masked_output == "zero" else shown)
-        y.append(shown)
+        h = np.where(live, new_h, h)
+        c = np.where(live, new_c, c)
+        output = np.where(live, new_h, 0 if masked_output == "zero" else output)
+        y.append(output)
         trace.append((live, saved))
-    outputs = {"y": np.stack(y, 1), "last": shown, "h_n": h, "c_n": c}
+    outputs = {"y": np.stack(y, 1), "last": output, "h_n": h, "c_n": c}
 
-    dh, dc, dshown = grads["dh_n"], grads["dc_n"], grads["dlast"]
+    dh = grads["dh_n"]
+    dc = grads["dc_n"]
+    doutput = grads["dlast"]
     dx = np.zeros_like(x)
     for t in reversed(range(x.shape[1])):
         live, saved = trace[t]
-        dshown = dshown + grads["dy"][:, t]
-        dnew = np.where(live, dh + dshown, 0)
+        doutput = doutput + grads["dy"][:, t]
+        dnew = np.where(live, dh + doutput, 0)
         dx[:, t], dh_before, dc_before = cell.backward(
             saved, (1 - keep_h[:, t]) * dnew, np.where(live, dc, 0), live
         )
         dh = np.where(live, dh_before + keep_h[:, t] * dnew, dh)
         dc = np.where(live, dc_before, dc)
-        dshown = np.where(live, 0, 0 if masked_output == "zero" else dshown)
-        dh, dc, dshown = (np.where(reset[:, t, None], 0, value) for value in (dh, dc, dshown))
+        doutput = np.where(live, 0, 0 if masked_output == "zero" else doutput)
+        dh, dc, doutput = (np.where(reset[:, t, None], 0, value) for value in (dh, dc, doutput))
     if masked_output == "hold_state":
-        dh = dh + dshown
+        dh = dh + doutput
     kernel, recurrent, bias = cell.grad
-    found = {"x": dx[:, order], "kernel": kernel, "recurrent_kernel": recurrent, "bias": bias}
-    return outputs, {**found, "h0": dh, "c0": dc, **cell.more_grad}
+    weights = {"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias}
+    return outputs, {"x": dx[:, order], **weights, "h0": dh, "c0": dc, **cell.more_grad}

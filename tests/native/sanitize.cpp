@@ -1,5 +1,5 @@
-// All entries of the library over many shapes, on arrays of exactly their size: run under the
-// address and the undefined-behaviour sanitizer, which find what a wrong index reads or writes.
+// Calls every function of the library with many shapes, on arrays of exactly the right size. The
+// address and undefined-behavior sanitizers then find reads and writes with a wrong index.
 // `make native-sanitize` builds and runs it; `.ci/sanitize.sh thread` looks for races.
 #include <math.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@ uint32_t draw(uint32_t below) {
   return (seed >> 8) % below;
 }
 
-// Memory with nothing behind it.
+// Exactly `count` floats: a sanitizer notices any access beyond them.
 class Floats {
  public:
   explicit Floats(int64_t count, float scale = 0.5f)
@@ -48,7 +48,7 @@ void expect(int code, int wanted) {
   exit(1);
 }
 
-// The layer and, with memory of its own for what it writes, the other direction, in one call.
+// Runs the layer and its other direction, which writes to separate memory, in one call.
 void both_ways(const sqk_layer &layer, const sqk_outputs &outputs, const sqk_gradients &gradients) {
   const int64_t gates = layer.cell == SQK_LSTM ? 4 : layer.cell == SQK_SIMPLE_RNN ? 1 : 3;
   const int64_t steps = layer.batch * layer.timesteps, width = gates * layer.units;
@@ -130,7 +130,7 @@ void run(int32_t cell, int64_t batch, int64_t timesteps, int64_t features, int64
   if (kind == 2) layer.norm = norm, layer.norm_epsilon = 0.001f;
 
   layer.precision = draw(3) ? SQK_FLOAT32 : SQK_BFLOAT16;
-  if (sqk_workspace_floats(&layer) < 0) layer.precision = SQK_FLOAT32;  // not on this machine
+  if (sqk_workspace_floats(&layer) < 0) layer.precision = SQK_FLOAT32;  // not supported here
   const int64_t floats = sqk_workspace_floats(&layer);
   Floats y(steps * units), last(state), h_n(state), c_n(state), workspace(floats);
   sqk_outputs outputs = {};
@@ -152,7 +152,7 @@ void run(int32_t cell, int64_t batch, int64_t timesteps, int64_t features, int64
   Floats dh0(state), dc0(state), dpeephole(3 * units), dnorm(10 * units);
   sqk_gradients gradients = {};
   gradients.struct_size = sizeof gradients;
-  expect(sqk_backward(&layer, &outputs, &gradients), SQK_OK);  // nothing wanted
+  expect(sqk_backward(&layer, &outputs, &gradients), SQK_OK);  // no gradients requested
   gradients.dy = dy;
   gradients.dy_batch_stride = timesteps * units;
   gradients.dy_time_stride = units;
@@ -226,7 +226,7 @@ int main() {
       run(cell, 70, 5, 8, 64);
       run(cell, 1, 150, 3, 20);
     }
-    std::thread other(many, 60);  // one of the two has the helpers, the other works alone
+    std::thread other(many, 60);  // one of the two gets the helper threads, the other works by itself
     many(60);
     other.join();
     printf("%s: good\n", isa);

@@ -1,4 +1,4 @@
-"""The compiled kernels against float64 references; skipped where they are not built."""
+"""The native library against float64 references; skipped if it is not built."""
 
 import ctypes
 import importlib.util
@@ -33,23 +33,25 @@ ISAS = ("avx512", "avx2", "sse2", "neon", "generic")
 
 @pytest.fixture(autouse=True)
 def _as_it_was():
-    isa, threads = library.isa, library.threads
+    isa = library.isa
+    threads = library.threads
     yield
     library.set_isa(isa)
     library.set_threads(threads)
 
 
 def _isas_here():
-    """The instruction sets that this machine can run, the best first."""
-    best, found = library.isa, []
+    """Return the instruction sets that this machine supports, best first."""
+    best = library.isa
+    supported = []
     for isa in ISAS:
         try:
             library.set_isa(isa)
         except NotImplementedError:
             continue
-        found.append(isa)
+        supported.append(isa)
     library.set_isa(best)
-    return found
+    return supported
 
 
 def _has_bfloat16():
@@ -64,17 +66,17 @@ def _has_bfloat16():
 HERE = _isas_here() if library else ["none"]
 
 
-#: What only some layers have.
+#: Features that only some layers have.
 VARIANTS = ("reset", "zoneout", "rates", "peephole", "norm")
 
 
 def variants_of(cell, kind="peephole"):
-    """Variants that such a cell can have, with one `kind` of LSTM."""
+    """Return the variants that a cell supports, with one `kind` of LSTM."""
     return VARIANTS[:3] + ((kind,) if cell == "lstm" else ())
 
 
 def problem(cell, shape, *, seed=0, mask=None, drop=False, scale=0.5, variants=()):
-    """Arrays of a layer and its input, and gradients to its outputs; float32."""
+    """Make float32 arrays: weights and inputs of a layer, and gradients to its outputs."""
     batch, timesteps, features, units = shape
     rng = np.random.default_rng(seed)
     width = reference.GATES[cell] * units
@@ -94,8 +96,8 @@ def problem(cell, shape, *, seed=0, mask=None, drop=False, scale=0.5, variants=(
         "recurrent_dropout": np.ones((reference.GATES[cell], batch, units), np.float32),
     }
     if drop:
-        kept = rng.random(arrays["recurrent_dropout"].shape) < 0.75
-        arrays["recurrent_dropout"] = (kept / 0.75).astype(np.float32)
+        survives = rng.random(arrays["recurrent_dropout"].shape) < 0.75
+        arrays["recurrent_dropout"] = (survives / 0.75).astype(np.float32)
     grads = {
         "dy": normal(batch, timesteps, units),
         **{name: normal(batch, units) for name in ("dlast", "dh_n", "dc_n")},
@@ -105,11 +107,13 @@ def problem(cell, shape, *, seed=0, mask=None, drop=False, scale=0.5, variants=(
 
 
 def special(cell, sequence, variants, rng):
-    """Arrays of the variants: what makes no difference for those that are not there."""
+    """Make the arrays of all variants, without effect for those that are not in `variants`."""
     batch, timesteps, units = sequence
-    keep_h, keep_c = np.zeros(sequence, np.float32), np.zeros(sequence, np.float32)
+    keep_h = np.zeros(sequence, np.float32)
+    keep_c = np.zeros(sequence, np.float32)
     if "rates" in variants:
-        keep_h[:], keep_c[:] = 0.25, 0.125
+        keep_h[:] = 0.25
+        keep_c[:] = 0.125
     if "zoneout" in variants:
         keep_h, keep_c = ((rng.random(sequence) < 0.3).astype(np.float32) for _ in range(2))
     arrays = {
@@ -126,24 +130,24 @@ def special(cell, sequence, variants, rng):
     return arrays
 
 
-def given_to(cell, arrays):
-    """Arguments of `forward`; arrays that make no difference are left out."""
+def arguments_of(cell, arrays):
+    """Return arguments for `forward`, without arrays that have no effect."""
     idle = {"c0": cell != "lstm", "mask": arrays["mask"].all()}
     idle["recurrent_dropout"] = (arrays["recurrent_dropout"] == 1).all()
     for name in ("reset", "peephole"):
         idle[name] = not arrays[name].any()
     names = ("h0", "c0", "mask", "recurrent_dropout", "reset", "peephole", "norm")
-    given = {name: arrays[name] for name in names if name in arrays and not idle.get(name)}
+    arguments = {name: arrays[name] for name in names if name in arrays and not idle.get(name)}
     for state in "hc" if cell == "lstm" else "h":
         keep = arrays[f"keep_{state}"]
         if np.isin(keep, (0, 1)).all():
-            given[f"zoneout_{state}_mask"] = keep.astype(bool)
+            arguments[f"zoneout_{state}_mask"] = keep.astype(bool)
         else:
-            given[f"zoneout_{state}"] = float(keep.flat[0])
+            arguments[f"zoneout_{state}"] = float(keep.flat[0])
     if not arrays["keep_h"].any() and not arrays["keep_c"].any():
         for name in ("zoneout_h_mask", "zoneout_c_mask"):
-            given.pop(name, None)
-    return given
+            arguments.pop(name, None)
+    return arguments
 
 
 def layer_of(cell, arrays, **activations):
@@ -162,21 +166,21 @@ def compute(
     precision="float32",
     **a,
 ):
-    """Outputs and gradients of the library; arrays that make no difference are left out."""
-    given = given_to(cell, arrays)
+    """Compute outputs and gradients with the library, omitting arrays that have no effect."""
+    arguments = arguments_of(cell, arrays)
     if cell != "lstm":
         grads = {name: grad for name, grad in grads.items() if name != "dc_n"}
     options = {"masked_output": masked_output, "go_backwards": go_backwards, "threads": threads}
     options["precision"] = precision
     layer = layer_of(cell, arrays, **a)
-    run = native.forward(layer, arrays["x"], training=True, **given, **options)
-    found = native.backward(run, **grads)
-    # What is saved for training changes no bit of the outputs.
-    plain = native.forward(layer, arrays["x"], **given, **options)
+    run = native.forward(layer, arrays["x"], training=True, **arguments, **options)
+    gradients = native.backward(run, **grads)
+    # Saving for training changes no bit of the outputs.
+    plain = native.forward(layer, arrays["x"], **arguments, **options)
     for name in ("y", "last", "h_n"):
         np.testing.assert_array_equal(getattr(plain, name), getattr(run, name))
     outputs = {name: getattr(run, name) for name in ("y", "last", "h_n", "c_n")}
-    return {name: value for name, value in outputs.items() if value is not None}, found
+    return {name: value for name, value in outputs.items() if value is not None}, gradients
 
 
 def in_double(arrays):
@@ -199,7 +203,7 @@ def check(cell, arrays, grads, *, outputs=2e-6, gradients=5e-6, **options):
 
 
 def bounds_with_norm(cell, arrays, grads, options, want, want_grads):
-    """Division by a small deviation makes errors large: NumPy in float32 says how large."""
+    """Return tolerances from NumPy in float32: division by small deviations makes large errors."""
     have, have_grads = reference.run(cell, arrays, grads, **options)
 
     def error(have, want):
@@ -297,24 +301,24 @@ def test_five_thousand_timesteps(cell):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_large_sums_end_at_the_limits_of_the_activations(cell):
+def test_large_sums_saturate_the_activations(cell):
     arrays, grads = problem(cell, (5, 6, 3, 18), scale=60)
     arrays["x"][0] *= 1e6
-    outputs, found = compute(cell, arrays, grads)
+    outputs, gradients = compute(cell, arrays, grads)
     want, _ = reference.run(
         cell, in_double(arrays), in_double(grads), masked_output="zero", go_backwards=False
     )
     np.testing.assert_allclose(outputs["y"], want["y"], rtol=0, atol=5e-4)
-    assert all(np.isfinite(value).all() for value in found.values())
+    assert all(np.isfinite(value).all() for value in gradients.values())
 
 
 @pytest.mark.parametrize("isa", HERE)
 @pytest.mark.parametrize("cell", CELLS)
-def test_nan_goes_through_from_where_it_is_read(cell, isa):
+def test_nan_spreads_from_where_it_is_read(cell, isa):
     library.set_isa(isa)
     arrays, grads = problem(cell, (7, 4, 3, 18))
     arrays["x"][2, 1, 0] = np.float32(np.nan)
-    # A NaN with other bits than the usual ones.
+    # A NaN with unusual bits.
     arrays["x"][3, 1, 0] = np.array([0x7FC00001], np.uint32).view(np.float32)[0]
     outputs, _ = compute(cell, arrays, grads)
     assert np.isnan(outputs["y"][2:4, 1:]).all()
@@ -322,13 +326,13 @@ def test_nan_goes_through_from_where_it_is_read(cell, isa):
     assert np.isfinite(outputs["y"]).all()
 
 
-def test_vanishing_gradients_end_in_zeros_and_leave_the_thread_as_it_was():
+def test_vanishing_gradients_become_zeros_without_changing_the_mode_of_the_thread():
     arrays, grads = problem("lstm", (4, 200, 3, 18))
     run = native.forward(layer_of("lstm", arrays), arrays["x"], training=True)
-    found = native.backward(run, dlast=grads["dlast"] * np.float32(1e-35))["x"]
+    dx = native.backward(run, dlast=grads["dlast"] * np.float32(1e-35))["x"]
     tiny = np.finfo(np.float32).tiny
-    assert (found == 0).any()
-    assert not ((found != 0) & (np.abs(found) < tiny)).any()
+    assert (dx == 0).any()
+    assert not ((dx != 0) & (np.abs(dx) < tiny)).any()
     assert np.float32(tiny) * np.float32(0.5) > 0
 
 
@@ -343,29 +347,29 @@ def test_functions_have_addresses():
 def test_threads_change_no_bit_of_the_outputs(cell, shape):
     variants = variants_of(cell, "norm") if shape[0] == 40 else ()
     arrays, grads = problem(cell, shape, mask=mask_of("holes", *shape[:2]), variants=variants)
-    found = {}
+    results = {}
     for threads in (1, 2, 5):
         library.set_threads(threads)
-        found[threads] = compute(cell, arrays, grads, threads=threads)
+        results[threads] = compute(cell, arrays, grads, threads=threads)
         again = compute(cell, arrays, grads, threads=threads)
-        # At the same number of threads nothing changes at all.
-        for one, other in zip(found[threads], again, strict=True):
-            for name in one:
-                np.testing.assert_array_equal(one[name], other[name])
+        # With the same number of threads nothing changes, not even in the gradients.
+        for first, second in zip(results[threads], again, strict=True):
+            for name in first:
+                np.testing.assert_array_equal(first[name], second[name])
     for threads in (2, 5):
-        for name, value in found[1][0].items():
-            np.testing.assert_array_equal(found[threads][0][name], value)
+        for name, value in results[1][0].items():
+            np.testing.assert_array_equal(results[threads][0][name], value)
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_row_has_the_same_bits_alone_and_among_others(cell):
+def test_a_row_has_the_same_bits_by_itself_and_among_others(cell):
     arrays, _ = problem(cell, (19, 8, 5, 40))
     layer = layer_of(cell, arrays)
     together = native.forward(layer, arrays["x"], h0=arrays["h0"]).y
     for row in range(19):
         rows = slice(row, row + 1)
-        alone = native.forward(layer, arrays["x"][rows], h0=arrays["h0"][rows]).y
-        np.testing.assert_array_equal(alone, together[rows])
+        single = native.forward(layer, arrays["x"][rows], h0=arrays["h0"][rows]).y
+        np.testing.assert_array_equal(single, together[rows])
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -421,7 +425,7 @@ def test_views_are_read_in_place():
         np.testing.assert_array_equal(run.y, want.y)
         for name, value in native.backward(run, dy=dy).items():
             np.testing.assert_array_equal(value, gradients[name])
-    # One row seen as many.
+    # A view of one row as many.
     many = native.forward(layer, np.broadcast_to(x[:1], x.shape)).y
     np.testing.assert_array_equal(many, np.broadcast_to(want.y[:1], many.shape))
 
@@ -435,22 +439,20 @@ def test_nothing_to_do(cell):
         run = native.forward(layer, np.zeros(shape, np.float32), h0=h0, training=True)
         np.testing.assert_array_equal(run.h_n, h0)
         np.testing.assert_array_equal(run.last, 0)
-        found = native.backward(run, dh_n=h0)
-        np.testing.assert_array_equal(found["h0"], h0)
-        assert not found["kernel"].any()
-        assert not found["bias"].any()
+        gradients = native.backward(run, dh_n=h0)
+        np.testing.assert_array_equal(gradients["h0"], h0)
+        assert not gradients["kernel"].any()
+        assert not gradients["bias"].any()
 
 
 def test_no_bias_is_a_bias_of_zeros():
     for cell in CELLS:
         arrays, _ = problem(cell, (3, 4, 4, 18))
-        kernel, recurrent = arrays["kernel"], arrays["recurrent_kernel"]
+        weights = (arrays["kernel"], arrays["recurrent_kernel"])
         zeros = np.zeros_like(arrays["bias"])
-        one, other = (
-            native.forward(native.Layer(cell, kernel, recurrent, bias), arrays["x"]).y
-            for bias in (None, zeros)
-        )
-        np.testing.assert_array_equal(one, other)
+        without = native.forward(native.Layer(cell, *weights, None), arrays["x"]).y
+        with_zeros = native.forward(native.Layer(cell, *weights, zeros), arrays["x"]).y
+        np.testing.assert_array_equal(without, with_zeros)
 
 
 def test_eight_threads_at_once():
@@ -461,8 +463,8 @@ def test_eight_threads_at_once():
 
     def work(at):
         for _ in range(20):
-            outputs, found = compute(kinds[at], *cases[at], threads=2)
-            for name, value in {**outputs, **found}.items():
+            outputs, gradients = compute(kinds[at], *cases[at], threads=2)
+            for name, value in {**outputs, **gradients}.items():
                 np.testing.assert_array_equal(value, {**want[at][0], **want[at][1]}[name])
         return True
 
@@ -477,7 +479,7 @@ def _in_child(arrays, queue):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_process_has_threads_of_its_own():
+def test_a_forked_process_starts_its_own_threads():
     library.set_threads(2)
     arrays, _ = problem("lstm", (32, 40, 8, 64))
     want = native.forward(layer_of("lstm", arrays), arrays["x"], threads=2).y
@@ -491,7 +493,7 @@ def test_a_forked_process_has_threads_of_its_own():
 
 
 def test_threads_and_instruction_set_by_the_environment():
-    program = "from seqkeras import native; it = native.load(); print(it.threads, it.isa)"
+    program = "from seqkeras.native import load; lib = load(); print(lib.threads, lib.isa)"
 
     def says(**variables):
         root = str(Path(native.__file__).parents[2])
@@ -502,7 +504,7 @@ def test_threads_and_instruction_set_by_the_environment():
 
     lowest = HERE[-1]
     assert says(SEQKERAS_THREADS="3", SEQKERAS_ISA=lowest) == ["3", lowest]
-    # What cannot be is as if it were not said.
+    # Invalid values are ignored.
     assert says(SEQKERAS_THREADS="none", SEQKERAS_ISA="z80")[1] == HERE[0]
 
 
@@ -512,7 +514,7 @@ def test_threads_and_instruction_set_by_the_environment():
 bfloat16 = pytest.mark.skipif(
     library is None or not _has_bfloat16(), reason="this processor has no bfloat16"
 )
-#: A GRU with two products has none in bfloat16.
+#: Cells with products in bfloat16; a GRU with reset_after=False has none.
 HALVED = ("lstm", "gru_reset_after", "simple_rnn")
 
 
@@ -542,7 +544,7 @@ def test_bfloat16_is_near_the_reference(
     case[0]["x"] = np.where(keep[:, :, None], case[0]["x"], np.float32(np.nan))
     options = options_of(cell, data.draw)
     if cell == "simple_rnn":
-        options["activation"] = "tanh"  # at 0 the slope of relu is steep
+        options["activation"] = "tanh"  # the slope of relu jumps at 0
     options |= {"precision": "bfloat16", "go_backwards": go_backwards}
     check(cell, *case, outputs=2e-2, gradients=2e-2, **options)
 
@@ -562,21 +564,21 @@ def test_bfloat16_with_normalization(drop):
         have = compute("lstm", arrays, grads, precision="bfloat16")
         for some, others in zip(have, want, strict=True):
             for name, value in some.items():
-                # Division by small deviations makes single values far off, but few of them.
+                # Division by small deviations makes a few values wrong by a lot.
                 error = np.linalg.norm(value - others[name])
                 assert error <= 5e-2 * np.linalg.norm(others[name]), (name, error)
 
 
 @bfloat16
 @pytest.mark.parametrize("cell", HALVED)
-def test_bfloat16_is_exact_where_nothing_is_rounded(cell):
+def test_bfloat16_is_exact_if_nothing_is_rounded(cell):
     for shape in [(7, 1, 5, 21), (40, 1, 8, 64), (1, 1, 1, 1)]:
         arrays, _ = problem(cell, shape)
         for name in ("x", "kernel", "recurrent_kernel", "h0"):
             arrays[name] = (arrays[name].view(np.uint32) & 0xFFFF0000).view(np.float32)
-        layer, given = layer_of(cell, arrays), {"h0": arrays["h0"]}
-        halves = native.forward(layer, arrays["x"], precision="bfloat16", **given)
-        want = native.forward(layer, arrays["x"], **given)
+        layer = layer_of(cell, arrays)
+        halves = native.forward(layer, arrays["x"], h0=arrays["h0"], precision="bfloat16")
+        want = native.forward(layer, arrays["x"], h0=arrays["h0"])
         np.testing.assert_allclose(halves.y, want.y, rtol=0, atol=1e-6)
 
 
@@ -585,18 +587,18 @@ def test_bfloat16_is_exact_where_nothing_is_rounded(cell):
 def test_threads_change_no_bit_of_the_outputs_in_bfloat16(cell):
     arrays, grads = problem(cell, (40, 9, 5, 40), mask=mask_of("holes", 40, 9))
     library.set_threads(3)
-    one, two, again = (
+    single, several, again = (
         compute(cell, arrays, grads, threads=threads, precision="bfloat16") for threads in (1, 3, 3)
     )
-    for name in one[0]:
-        np.testing.assert_array_equal(one[0][name], two[0][name])
-    for name in two[1]:
-        np.testing.assert_array_equal(two[1][name], again[1][name])
+    for name in single[0]:
+        np.testing.assert_array_equal(single[0][name], several[0][name])
+    for name in several[1]:
+        np.testing.assert_array_equal(several[1][name], again[1][name])
 
 
-def test_bfloat16_is_refused_where_there_is_none():
+def test_bfloat16_is_rejected_where_it_is_not_supported():
     arrays, _ = problem("gru", (3, 4, 2, 5))
-    with pytest.raises(NotImplementedError, match="reset_after=False has no products in bfloat16"):
+    with pytest.raises(NotImplementedError, match="bfloat16 for a GRU with reset_after=False"):
         native.forward(layer_of("gru", arrays), arrays["x"], precision="bfloat16")
     library.set_isa(HERE[-1])
     arrays, _ = problem("lstm", (3, 4, 2, 5))
@@ -617,14 +619,14 @@ def test_gradients_of_the_reference_by_finite_differences(cell, masked_output, v
     arrays, grads = problem(cell, (3, 4, 2, 3), mask=keep, drop=True, variants=variants)
     arrays, grads = in_double(arrays), in_double(grads)
     options = {"masked_output": masked_output, "go_backwards": True}
-    within = 1e-6 if "norm" in variants else 1e-8  # where the variance is small, all is steep
+    within = 1e-6 if "norm" in variants else 1e-8  # a small variance makes the slopes steep
 
     def loss():
         outputs, _ = reference.run(cell, arrays, grads, **options)
         return sum((outputs[name[1:]] * grad).sum() for name, grad in grads.items())
 
-    _, found = reference.run(cell, arrays, grads, **options)
-    for name, gradient in found.items():
+    _, gradients = reference.run(cell, arrays, grads, **options)
+    for name, gradient in gradients.items():
         if name == "c0" and cell != "lstm":
             continue
         value = arrays[name]
@@ -664,7 +666,7 @@ def test_the_reference_is_keras(cell, drop, zero):
     factors = factors[0] if kind == "SimpleRNN" else factors
     layer.cell.get_recurrent_dropout_mask = lambda _: factors
     states = [arrays["h0"], arrays["c0"]][: 2 if kind == "LSTM" else 1]
-    found = layer(
+    outputs = layer(
         arrays["x"].astype("float64"),
         mask=keras.ops.convert_to_tensor(keep),
         initial_state=[keras.ops.convert_to_tensor(state, "float64") for state in states],
@@ -674,11 +676,11 @@ def test_the_reference_is_keras(cell, drop, zero):
     want, _ = reference.run(
         cell, in_double(arrays), in_double(grads), masked_output=masked_output, go_backwards=True
     )
-    for have, name in zip(found, ("y", "h_n", "c_n"), strict=False):
+    for have, name in zip(outputs, ("y", "h_n", "c_n"), strict=False):
         np.testing.assert_allclose(keras.ops.convert_to_numpy(have), want[name], atol=1e-12)
 
 
-# ---- what is refused
+# ---- invalid arguments
 
 
 def test_arrays_that_do_not_fit():
@@ -686,30 +688,33 @@ def test_arrays_that_do_not_fit():
     layer, x = layer_of("lstm", arrays), arrays["x"]
     for wrong, message in [
         ({"x": x.astype(np.float64)}, "x must be float32"),
-        ({"x": x[0]}, "x must be of shape"),
-        ({"x": x[:, :, :1]}, r"x must be of shape \(None, None, 2\)"),
+        ({"x": x[0]}, "x must be an array of shape"),
+        ({"x": x[:, :, :1]}, r"x must be an array of shape \(None, None, 2\)"),
         ({"x": [[[1.0]]]}, "x must be a NumPy array"),
-        ({"mask": arrays["mask"][:, 1:]}, r"mask must be of shape \(3, 4\)"),
+        ({"mask": arrays["mask"][:, 1:]}, r"mask must be an array of shape \(3, 4\)"),
         ({"mask": arrays["mask"].astype(np.float32)}, "mask must be a bool or uint8 array"),
-        ({"h0": arrays["h0"][1:]}, "h0 must be of shape"),
-        ({"recurrent_dropout": arrays["recurrent_dropout"][1:]}, "recurrent_dropout must be of"),
+        ({"h0": arrays["h0"][1:]}, "h0 must be an array of shape"),
+        (
+            {"recurrent_dropout": arrays["recurrent_dropout"][1:]},
+            "recurrent_dropout must be an array of",
+        ),
         ({"masked_output": "hold"}, "masked_output must be one of"),
         ({"threads": -1}, "threads must be an integer >= 0"),
     ]:
         with pytest.raises(ArgumentError, match=message):
             native.forward(layer, **{"x": x, **wrong})
-    with pytest.raises(ArgumentError, match=r"^kernel must be of shape"):
+    with pytest.raises(ArgumentError, match=r"^kernel must be an array of shape"):
         native.Layer("gru", arrays["kernel"], arrays["recurrent_kernel"])
     with pytest.raises(ArgumentError, match="cell must be one of"):
         native.Layer("ltsm", arrays["kernel"], arrays["recurrent_kernel"])
     with pytest.raises(ArgumentError, match="run must be a forward with training=True"):
         native.backward(native.forward(layer, x))
     run = native.forward(layer, x, training=True)
-    with pytest.raises(ArgumentError, match="dy must be of shape"):
+    with pytest.raises(ArgumentError, match="dy must be an array of shape"):
         native.backward(run, dy=x)
 
 
-def test_activations_without_kernels():
+def test_unsupported_activations():
     arrays, _ = problem("lstm", (3, 4, 2, 5))
     for wrong in ({"activation": "relu"}, {"recurrent_activation": "tanh"}):
         layer = layer_of("lstm", arrays, **wrong)
@@ -719,23 +724,23 @@ def test_activations_without_kernels():
             native.Step(layer)
 
 
-def test_variants_that_cannot_be():
+def test_invalid_variants():
     arrays, _ = problem("lstm", (3, 4, 2, 5))
     gru, _ = problem("gru", (3, 4, 2, 5))
     keep = np.zeros((3, 4, 5), bool)
     rows = np.zeros((3, 5), np.float32)
     for cell, wrong, message in [
-        ("lstm", {"reset": keep}, r"reset must be of shape \(3, 4\)"),
-        ("lstm", {"zoneout_h_mask": keep[:, :, 1:]}, "zoneout_h_mask must be of shape"),
-        ("lstm", {"zoneout_h_mask": keep}, "must come together"),
+        ("lstm", {"reset": keep}, r"reset must be an array of shape \(3, 4\)"),
+        ("lstm", {"zoneout_h_mask": keep[:, :, 1:]}, "zoneout_h_mask must be an array of shape"),
+        ("lstm", {"zoneout_h_mask": keep}, "must be given together"),
         ("lstm", {"zoneout_h": 1.5}, "from 0 to 1"),
         ("lstm", {"zoneout_c": float("nan")}, "from 0 to 1"),
-        ("gru", {"zoneout_c": 0.5}, "for an LSTM alone"),
-        ("gru", {"zoneout_c_mask": keep}, "for an LSTM alone"),
-        ("gru", {"peephole": rows}, "for an LSTM alone"),
-        ("gru", {"norm": np.zeros((10, 5), np.float32)}, "for an LSTM alone"),
-        ("lstm", {"peephole": rows[1:]}, r"peephole must be of shape \(3, 5\)"),
-        ("lstm", {"norm": rows}, r"norm must be of shape \(10, 5\)"),
+        ("gru", {"zoneout_c": 0.5}, "only an LSTM"),
+        ("gru", {"zoneout_c_mask": keep}, "only an LSTM"),
+        ("gru", {"peephole": rows}, "only an LSTM"),
+        ("gru", {"norm": np.zeros((10, 5), np.float32)}, "only an LSTM"),
+        ("lstm", {"peephole": rows[1:]}, r"peephole must be an array of shape \(3, 5\)"),
+        ("lstm", {"norm": rows}, r"norm must be an array of shape \(10, 5\)"),
         (
             "lstm",
             {"norm": np.zeros((10, 5), np.float32), "norm_epsilon": -1.0},
@@ -743,9 +748,9 @@ def test_variants_that_cannot_be():
         ),
         ("lstm", {"precision": "float16"}, "precision must be one of"),
     ]:
-        given = {"lstm": arrays, "gru": gru}[cell]
+        case = {"lstm": arrays, "gru": gru}[cell]
         with pytest.raises(ArgumentError, match=message):
-            native.forward(layer_of(cell, given), given["x"], **wrong)
+            native.forward(layer_of(cell, case), case["x"], **wrong)
     both = {"peephole": rows, "norm": np.zeros((10, 5), np.float32)}
     with pytest.raises(NotImplementedError, match="a peephole or normalization, not both"):
         native.forward(layer_of("lstm", arrays), arrays["x"], **both)
@@ -767,11 +772,12 @@ def test_calls_are_counted():
 def test_the_c_interface_checks_too():
     arrays, _ = problem("lstm", (3, 4, 2, 5))
     run = native.forward(layer_of("lstm", arrays), arrays["x"], training=True)
-    functions, ref = library.functions, ctypes.byref
+    functions = library.functions
+    ref = ctypes.byref
     none = native.GradientsStruct()
     assert functions.sqk_backward(ref(run.struct), ref(run.outputs), ref(none)) == 0
 
-    def refused(struct, name, value, *, message):
+    def rejects(struct, name, value, *, message):
         before = getattr(struct, name)
         setattr(struct, name, value)
         calls = [functions.sqk_forward(ref(run.struct), ref(run.outputs))]
@@ -782,37 +788,37 @@ def test_the_c_interface_checks_too():
 
     for name in ("features", "units"):
         for value in (0, -1, 2**20, 2**62):
-            refused(run.struct, name, value, message=name)
+            rejects(run.struct, name, value, message=name)
     for name in ("batch", "timesteps", "threads"):
         for value in (-1, 2**62):
-            refused(run.struct, name, value, message=name)
-    refused(run.struct, "cell", 9, message="cell")
-    refused(run.struct, "masked_output", 3, message="masked_output")
-    refused(run.struct, "kernel", None, message="kernel")
-    refused(run.struct, "x", None, message="x must be given")
-    refused(run.struct, "struct_size", 10**6, message="struct_size")
-    refused(run.struct, "struct_size", 0, message="struct_size")
-    refused(run.struct, "timesteps", 2**30, message="workspace must have")
-    refused(run.outputs, "workspace_floats", 5, message="workspace must have")
-    refused(run.outputs, "y", None, message="y must be given")
+            rejects(run.struct, name, value, message=name)
+    rejects(run.struct, "cell", 9, message="cell")
+    rejects(run.struct, "masked_output", 3, message="masked_output")
+    rejects(run.struct, "kernel", None, message="kernel")
+    rejects(run.struct, "x", None, message="x must be given")
+    rejects(run.struct, "struct_size", 10**6, message="struct_size")
+    rejects(run.struct, "struct_size", 0, message="struct_size")
+    rejects(run.struct, "timesteps", 2**30, message="workspace must have")
+    rejects(run.outputs, "workspace_floats", 5, message="workspace must have")
+    rejects(run.outputs, "y", None, message="y must be given")
     assert functions.sqk_forward(None, ref(run.outputs)) == 1
     assert functions.sqk_backward(ref(run.struct), ref(run.outputs), None) == 1
-    alone = native.GradientsStruct(dkernel=arrays["kernel"].ctypes.data)
-    assert functions.sqk_backward(ref(run.struct), ref(run.outputs), ref(alone)) == 1
+    kernel_only = native.GradientsStruct(dkernel=arrays["kernel"].ctypes.data)
+    assert functions.sqk_backward(ref(run.struct), ref(run.outputs), ref(kernel_only)) == 1
     assert functions.sqk_workspace_floats(None) == -1
     assert functions.sqk_set_threads(0) == 1
     assert functions.sqk_set_isa(b"z80") == 2
 
 
-def test_a_struct_of_fewer_members_is_one_without_the_others():
+def test_members_beyond_the_end_of_a_shorter_struct_are_not_read():
     arrays, _ = problem("simple_rnn", (3, 4, 2, 5))
     run = native.forward(layer_of("simple_rnn", arrays), arrays["x"])
-    run.struct.recurrent_dropout = 1  # not read, for it is behind the end
+    run.struct.recurrent_dropout = 1  # an invalid pointer, beyond the end
     run.struct.struct_size = type(run.struct).recurrent_dropout.offset
     assert library.functions.sqk_forward(ctypes.byref(run.struct), ctypes.byref(run.outputs)) == 0
 
 
-# ---- where there is no library, or another one
+# ---- a missing or unusable library
 
 
 @pytest.fixture
@@ -828,7 +834,9 @@ def test_a_library_that_is_not_built(monkeypatch):
     assert native.load() is None
     assert "not built" in native.why_not()
     arrays, _ = problem("lstm", (3, 4, 2, 5))
-    with pytest.raises(NotImplementedError, match="no native kernels: the native library is not"):
+    with pytest.raises(
+        NotImplementedError, match="Native kernels are not available: the native library is not"
+    ):
         native.forward(layer_of("lstm", arrays), arrays["x"])
 
 
@@ -840,7 +848,7 @@ def test_a_library_with_another_interface(monkeypatch):
 
 
 @pytest.mark.usefixtures("look_again")
-def test_a_file_that_is_no_library(monkeypatch, tmp_path):
+def test_a_file_that_is_not_a_library(monkeypatch, tmp_path):
     (tmp_path / "core.so").write_bytes(b"nothing")
     spec = importlib.util.spec_from_file_location("core", tmp_path / "core.so")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
@@ -848,7 +856,7 @@ def test_a_file_that_is_no_library(monkeypatch, tmp_path):
     assert "does not load on this machine" in native.why_not()
 
 
-def test_whether_there_is_bfloat16_is_said_before_it_is_asked_for():
+def test_the_library_knows_whether_bfloat16_is_supported():
     layer = native.Layer("lstm", np.ones((2, 12), np.float32), np.ones((3, 12), np.float32))
     x = np.ones((1, 4, 2), np.float32)
     if library.bfloat16:

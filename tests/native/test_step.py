@@ -1,4 +1,4 @@
-"""Single steps of the compiled kernels against whole sequences; skipped where there are none."""
+"""Single steps of the native library against whole sequences; skipped if it is not built."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,16 +31,18 @@ def test_steps_are_a_sequence_bit_for_bit(cell, rows, features, units):
     layer = layer_of(cell, features, units)
     x = np.random.default_rng(1).normal(size=(rows, 6, features)).astype(np.float32)
     whole = native.forward(layer, x)
-    step, state, other = native.Step(layer), zeros(layer, rows), zeros(layer, rows)
+    step = native.Step(layer)
+    state = zeros(layer, rows)
+    other = zeros(layer, rows)
     for t in range(6):
         now = np.ascontiguousarray(x[:, t])
         before = [array.copy() for array in state]
         step.run(now, *state, *other)
-        for array, same in zip(state, before, strict=True):
-            np.testing.assert_array_equal(array, same)
+        for array, original in zip(state, before, strict=True):
+            np.testing.assert_array_equal(array, original)
         step.run(now, *state, *state)  # in place
-        for one, two in zip(state, other, strict=True):
-            np.testing.assert_array_equal(one, two)
+        for pair in zip(state, other, strict=True):
+            np.testing.assert_array_equal(*pair)
         np.testing.assert_array_equal(state[0], whole.y[:, t])
     if layer.has_c:
         np.testing.assert_array_equal(state[1], whole.c_n)
@@ -48,8 +50,10 @@ def test_steps_are_a_sequence_bit_for_bit(cell, rows, features, units):
 
 def test_weights_are_copied():
     layer = layer_of("gru", 2, 5)
-    step, x = native.Step(layer), np.ones((1, 2), np.float32)
-    first, second = zeros(layer, 1)[0], zeros(layer, 1)[0]
+    step = native.Step(layer)
+    x = np.ones((1, 2), np.float32)
+    first = zeros(layer, 1)[0]
+    second = zeros(layer, 1)[0]
     step.run(x, first, first)
     layer.kernel[...] = layer.recurrent_kernel[...] = 0
     step.run(x, second, second)
@@ -74,14 +78,16 @@ def test_many_threads_with_one_object():
         return state[0]
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(work, range(8)))
-    for at, have in enumerate(found):
-        np.testing.assert_array_equal(have, work(at))
+        states = list(pool.map(work, range(8)))
+    for at, state in enumerate(states):
+        np.testing.assert_array_equal(state, work(at))
 
 
 def test_arrays_that_do_not_fit():
     layer = layer_of("lstm", 2, 5)
-    run, x, state = native.Step(layer).run, np.zeros((3, 2), np.float32), zeros(layer, 3)
+    run = native.Step(layer).run
+    x = np.zeros((3, 2), np.float32)
+    state = zeros(layer, 3)
     for wrong in (
         (x.astype(np.float64), *state, *state),
         (x[:, :1].copy(), *state, *state),
@@ -103,5 +109,5 @@ def test_arrays_that_do_not_fit():
     with pytest.raises((ValueError, BufferError)):
         run(x, *state, fixed, state[1])
     gru = native.Step(layer_of("gru", 2, 5))
-    with pytest.raises(TypeError, match="for an LSTM"):
+    with pytest.raises(TypeError, match="only an LSTM"):
         gru.run(x, *state, *state)

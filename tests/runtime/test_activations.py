@@ -1,4 +1,4 @@
-"""The activations against those of Keras."""
+"""Tests of the activations against those of Keras."""
 
 import keras
 import numpy as np
@@ -26,13 +26,8 @@ OPTIONS = [
 
 def keras_names():
     module = keras.activations
-    skipped = {
-        "deserialize",
-        "serialize",
-        "get",
-        "hard_swish",
-        "swish",
-    }  # no activations, or aliases
+    # Functions that are not activations, and aliases.
+    skipped = {"deserialize", "serialize", "get", "hard_swish", "swish"}
     return {name for name in dir(module) if name[0] != "_" and name not in skipped}
 
 
@@ -42,24 +37,24 @@ def test_every_activation_of_keras_is_known():
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS.keys() - {"threshold"}))
-def test_each_is_that_of_keras(name):
+def test_each_agrees_with_keras(name):
     expected = keras.ops.convert_to_numpy(getattr(keras.activations, name)(X))
-    with np.errstate(over="ignore"):  # of exp, in Keras as well
-        got = activation(name)(X)
-    assert got.dtype == X.dtype
-    np.testing.assert_allclose(got, expected, rtol=2e-6, atol=2e-6)
+    with np.errstate(over="ignore"):  # exp overflows in Keras as well
+        actual = activation(name)(X)
+    assert actual.dtype == X.dtype
+    np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=2e-6)
 
 
 @pytest.mark.parametrize(("name", "options"), OPTIONS)
-def test_options_are_those_of_keras(name, options):
+def test_options_agree_with_keras(name, options):
     expected = keras.ops.convert_to_numpy(getattr(keras.activations, name)(X, **options))
-    got = activation(name, options)(X)
-    assert got.dtype == X.dtype
-    np.testing.assert_allclose(got, expected, rtol=2e-6, atol=2e-6)
+    actual = activation(name, options)(X)
+    assert actual.dtype == X.dtype
+    np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "softplus", "softmax", "log_sigmoid", "silu"])
 def test_large_numbers_do_not_overflow(name):
     with np.errstate(all="raise", under="ignore"):
-        got = activation(name)(np.array([[-1e30, 1e30, 0.0]], "float32"))
-    assert np.isfinite(got).all()
+        actual = activation(name)(np.array([[-1e30, 1e30, 0.0]], "float32"))
+    assert np.isfinite(actual).all()

@@ -1,4 +1,4 @@
-"""Cells against those of Keras, one step and many."""
+"""Tests of cells against those of Keras, for one step and many."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqkeras.runtime._cell_steps import cell_class
+from seqkeras.runtime._cell_steps import step_class
 
 KINDS = {
     "lstm": (keras.layers.LSTMCell, {}),
@@ -18,9 +18,9 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def pair(kind, units=5, features=3, dtype="float64", **options):
-    """A cell of Keras with random weights, and ours with the same."""
-    make, own = KINDS[kind]
-    theirs = make(units, dtype=dtype, **own, **options)
+    """Return a cell of Keras with random weights, and ours with the same weights."""
+    make, defaults = KINDS[kind]
+    theirs = make(units, dtype=dtype, **defaults, **options)
     theirs.build((None, features))
     random = np.random.default_rng(units)
     for weight in theirs.weights:
@@ -31,21 +31,24 @@ def pair(kind, units=5, features=3, dtype="float64", **options):
         for role in roles
         if getattr(theirs, role) is not None
     }
-    named = {"cell": kind.split(",")[0], "units": units, "activation": "tanh", **own, **options}
-    return theirs, cell_class(named)(named, weights, np.dtype(dtype))
+    options = {"units": units, "activation": "tanh", **defaults, **options}
+    options["cell"] = kind.split(",")[0]
+    return theirs, step_class(options)(options, weights, np.dtype(dtype))
 
 
 def run(theirs, ours, rows=4, steps=6):
-    """Outputs and last states of both over random inputs."""
-    random, scratch = np.random.default_rng(0), ours.scratch(rows)
+    """Return outputs and last states of both over random inputs."""
+    random = np.random.default_rng(0)
+    scratch = ours.scratch(rows)
     state = tuple(random.normal(size=(rows, ours.units)).astype(ours.dtype) for _ in ours.states)
-    kept = [keras.ops.convert_to_tensor(one) for one in state]
+    tensors = [keras.ops.convert_to_tensor(array) for array in state]
     for _ in range(steps):
         x = random.normal(size=(rows, ours.features)).astype(ours.dtype)
-        output, kept = theirs(x, kept)
-        kept = kept if isinstance(kept, (list, tuple)) else [kept]
+        output, tensors = theirs(x, tensors)
+        tensors = tensors if isinstance(tensors, (list, tuple)) else [tensors]
         state = ours.step(x, state, scratch, (None,) * len(state))
-    return [keras.ops.convert_to_numpy(one) for one in (output, *kept)], [state[0], *state]
+    expected = [keras.ops.convert_to_numpy(tensor) for tensor in (output, *tensors)]
+    return expected, [state[0], *state]
 
 
 @every_kind
@@ -58,45 +61,46 @@ def test_a_step_is_that_of_keras(kind, use_bias, activation, recurrent_activatio
     options = {"use_bias": use_bias, "activation": activation}
     if kind != "simple_rnn":
         options["recurrent_activation"] = recurrent_activation
-    for expected, got in zip(*run(*pair(kind, **options)), strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+    for expected, actual in zip(*run(*pair(kind, **options)), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
 
 
 @every_kind
 @settings(max_examples=20, deadline=None)
 @given(units=st.integers(1, 33), features=st.integers(1, 17), rows=st.integers(1, 5))
 def test_any_size_is_that_of_keras_in_float32(kind, units, features, rows):
-    both = pair(kind, units=units, features=features, dtype="float32")
-    for expected, got in zip(*run(*both, rows=rows), strict=True):
-        assert got.dtype == np.float32
-        np.testing.assert_allclose(got, expected, atol=2e-5)
+    theirs, ours = pair(kind, units=units, features=features, dtype="float32")
+    for expected, actual in zip(*run(theirs, ours, rows=rows), strict=True):
+        assert actual.dtype == np.float32
+        np.testing.assert_allclose(actual, expected, atol=2e-5)
 
 
 @every_kind
-def test_a_step_leaves_its_state_alone_and_can_write_over_it(kind):
+def test_a_step_keeps_its_state_and_can_overwrite_it(kind):
     _, ours = pair(kind)
-    scratch, x = ours.scratch(2), np.ones((2, 3))
+    scratch = ours.scratch(2)
+    x = np.ones((2, 3))
     state = tuple(np.ones((2, 5)) for _ in ours.states)
-    nowhere = (None,) * len(state)
-    after = ours.step(x, state, scratch, nowhere)
-    assert all((one == 1).all() for one in state)
-    again = ours.step(x, after, scratch, nowhere)
-    assert ours.step(x, after, scratch, after) is not again
-    for one, other in zip(after, again, strict=True):
-        np.testing.assert_array_equal(one, other)
+    new_arrays = (None,) * len(state)
+    after = ours.step(x, state, scratch, new_arrays)
+    assert all((array == 1).all() for array in state)
+    expected = ours.step(x, after, scratch, new_arrays)
+    assert ours.step(x, after, scratch, after) is not expected
+    for left, right in zip(after, expected, strict=True):
+        np.testing.assert_array_equal(left, right)
 
 
 @every_kind
 @pytest.mark.parametrize("role", ["kernel", "recurrent_kernel", "bias"])
 def test_weights_that_do_not_fit_are_refused(kind, role):
-    make, own = KINDS[kind]
-    theirs = make(5, **own)
+    make, defaults = KINDS[kind]
+    theirs = make(5, **defaults)
     theirs.build((None, 3))
     weights = {
         name: keras.ops.convert_to_numpy(getattr(theirs, name))
         for name in ("kernel", "recurrent_kernel", "bias")
     }
     weights[role] = weights[role][..., :-1]
-    options = {"cell": kind.split(",")[0], "units": 5, "activation": "tanh", **own}
+    options = {"cell": kind.split(",")[0], "units": 5, "activation": "tanh", **defaults}
     with pytest.raises(ValueError, match="the weights of 5 units have the shapes"):
-        cell_class(options)(options, weights, np.dtype("float32"))
+        step_class(options)(options, weights, np.dtype("float32"))

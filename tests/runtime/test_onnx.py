@@ -1,4 +1,4 @@
-"""Programs that ONNX Runtime runs: the protocol, and files that are not what they should be."""
+"""Programs run by ONNX Runtime: the protocol, and files that are refused."""
 
 import subprocess
 import sys
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError, DataError, FileFormatError, MissingDependencyError
+from seqkeras.runtime._onnx_file import with_checksum
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
@@ -22,7 +23,8 @@ def files(tmp_path_factory):
     from seqkeras import many_to_one
     from seqkeras.export import save_onnx, save_program
 
-    folder, model = tmp_path_factory.mktemp("onnx"), many_to_one(3, units=(5, 4), cell="gru")
+    folder = tmp_path_factory.mktemp("onnx")
+    model = many_to_one(3, units=(5, 4), cell="gru")
     save_program(model, folder / "program")
     save_onnx(model, folder / "step", form="step")
     save_onnx(model, folder / "sequence", form="sequence")
@@ -40,7 +42,7 @@ def numbers(*shape):
 
 
 class TestProtocol:
-    """What a program does, whoever computes it."""
+    """What every program does, whatever computes it."""
 
     def test_states_and_ports_are_those_of_the_numpy_program(self, files, program):
         if program.window is None:
@@ -49,62 +51,67 @@ class TestProtocol:
             assert program.inputs == other.inputs
             assert program.outputs == other.outputs
 
-    def test_a_step_leaves_its_state_as_it_was(self, program):
+    def test_a_step_does_not_change_its_state(self, program):
         state = program.initial_state(2)
         _, new = program.step(numbers(2, 3), state)
         assert not any(array.any() for array in state)
         assert any(array.any() for array in new)
 
     def test_out_takes_the_new_state(self, program):
-        state, x = program.initial_state(2), numbers(2, 3)
+        state = program.initial_state(2)
+        x = numbers(2, 3)
         _, expected = program.step(x, state)
         _, new = program.step(x, state, out=state)
         assert new is state
-        for one, other in zip(state, expected, strict=True):
-            np.testing.assert_array_equal(one, other)
+        for actual, array in zip(state, expected, strict=True):
+            np.testing.assert_array_equal(actual, array)
 
-    def test_scan_gives_what_as_many_steps_give(self, program):
-        x, state, ys = numbers(2, 6, 3), program.initial_state(2), []
+    def test_scan_returns_what_single_steps_return(self, program):
+        x = numbers(2, 6, 3)
+        state = program.initial_state(2)
+        ys = []
         for t in range(6):
             y, state = program.step(x[:, t], state)
             ys.append(y)
         whole, last = program.scan(x, program.initial_state(2))
         np.testing.assert_allclose(np.stack(ys, axis=1), whole, atol=1e-6)
-        for one, other in zip(state, last, strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-6)
+        for actual, expected in zip(last, state, strict=True):
+            np.testing.assert_allclose(actual, expected, atol=1e-6)
 
     def test_no_timesteps_change_nothing(self, program):
         state = program.initial_state(2)
         ys, after = program.scan(np.empty((2, 0, 3)), state)
         assert ys.shape[:2] == (2, 0)
-        for one, other in zip(state, after, strict=True):
-            np.testing.assert_array_equal(one, other)
+        for before, array in zip(state, after, strict=True):
+            np.testing.assert_array_equal(array, before)
 
     def test_arrays_of_other_layouts_and_dtypes_are_converted(self, program):
         x = numbers(4, 6)[::2, ::2]
         state = program.initial_state(2)
         expected, _ = program.step(np.ascontiguousarray(x), state)
-        for one in (x, np.asfortranarray(x), x.astype("float64")):
-            np.testing.assert_array_equal(program.step(one, state)[0], expected)
+        for array in (x, np.asfortranarray(x), x.astype("float64")):
+            np.testing.assert_array_equal(program.step(array, state)[0], expected)
 
-    def test_a_packed_state_goes_on(self, program):
+    def test_a_packed_state_is_unpacked(self, program):
         _, state = program.scan(numbers(2, 4, 3), program.initial_state(2))
         data = program.pack_state(state)
         assert len(data) == program.state_bytes(2)
-        for one, other in zip(program.unpack_state(data), state, strict=True):
-            np.testing.assert_array_equal(one, other)
+        for actual, expected in zip(program.unpack_state(data), state, strict=True):
+            np.testing.assert_array_equal(actual, expected)
 
     def test_a_packed_state_of_another_file_is_refused(self, files):
-        one, other = (runtime.load_onnx(files / name) for name in ("step", "sequence"))
+        step = runtime.load_onnx(files / "step")
+        sequence = runtime.load_onnx(files / "sequence")
         with pytest.raises(FileFormatError, match="belongs to another program"):
-            other.unpack_state(one.pack_state(one.initial_state()))
+            sequence.unpack_state(step.pack_state(step.initial_state()))
 
-    def test_nan_is_refused_or_goes_through(self, files, program):
-        x, state = np.full((1, 3), np.nan), program.initial_state()
+    def test_nan_is_refused_or_propagated(self, files, program):
+        x = np.full((1, 3), np.nan)
+        state = program.initial_state()
         with pytest.raises(DataError, match="holds 3 NaN"):
             program.step(x, state)
-        open_ = runtime.load_onnx(files / "step", nan="propagate")
-        assert np.isnan(open_.step(x, open_.initial_state())[0]).all()
+        propagating = runtime.load_onnx(files / "step", nan="propagate")
+        assert np.isnan(propagating.step(x, propagating.initial_state())[0]).all()
 
     def test_shapes_that_do_not_fit_are_refused(self, program):
         with pytest.raises(ArgumentError, match=r"of shape \(batch, 3\)"):
@@ -113,13 +120,12 @@ class TestProtocol:
             program.step(numbers(1, 3), program.initial_state(2))
 
     def test_threads_share_one_program(self, program):
-        x, expected = numbers(8, 2, 5, 3), {}
-        for i in range(8):
-            expected[i] = program.scan(x[i], program.initial_state(2))[0]
-        got = {}
+        x = numbers(8, 2, 5, 3)
+        expected = [program.scan(x[i], program.initial_state(2))[0] for i in range(8)]
+        actual = {}
 
         def work(i):
-            got[i] = program.scan(x[i], program.initial_state(2))[0]
+            actual[i] = program.scan(x[i], program.initial_state(2))[0]
 
         threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
         for thread in threads:
@@ -127,12 +133,12 @@ class TestProtocol:
         for thread in threads:
             thread.join()
         for i in range(8):
-            np.testing.assert_array_equal(got[i], expected[i])
+            np.testing.assert_array_equal(actual[i], expected[i])
 
-    def test_it_says_what_it_is(self, files):
+    def test_its_repr_describes_it(self, files):
         program = runtime.load_onnx(files / "window", threads=2)
         assert repr(program) == (
-            "OnnxProgram(many_to_one: inputs (batch, 3) -> head (batch, 1); "
+            "OnnxProgram(many_to_one: sequence (batch, 3) -> head (batch, 1); "
             "state of 10 numbers a row, window of 3)"
         )
         assert program.form == "step"
@@ -147,10 +153,10 @@ class TestFiles:
     def test_a_damaged_file_is_refused(self, data, files, tmp_path_factory):
         whole = (files / "step").read_bytes()
         path = tmp_path_factory.getbasetemp() / "damaged.onnx"
-        at = data.draw(st.integers(0, len(whole) - 1))
-        flipped = bytes([whole[at] ^ data.draw(st.integers(1, 255))])
-        cut = data.draw(st.booleans())
-        path.write_bytes(whole[:at] if cut else whole[:at] + flipped + whole[at + 1 :])
+        place = data.draw(st.integers(0, len(whole) - 1))
+        flipped = bytes([whole[place] ^ data.draw(st.integers(1, 255))])
+        is_cut = data.draw(st.booleans())
+        path.write_bytes(whole[:place] if is_cut else whole[:place] + flipped + whole[place + 1 :])
         with pytest.raises(FileFormatError):
             runtime.load_onnx(path)
 
@@ -162,30 +168,44 @@ class TestFiles:
         with pytest.raises(FileFormatError):
             runtime.load_onnx(path)
 
-    def test_a_file_of_others_is_refused(self, tmp_path):
+    def test_damage_is_found_before_onnx_runtime_reads_anything(self, files, tmp_path, monkeypatch):
+        import onnxruntime
+
+        data = bytearray((files / "step").read_bytes())
+        data[len(data) // 2] ^= 1
+        (tmp_path / "damaged.onnx").write_bytes(data)
+        monkeypatch.setattr(onnxruntime, "InferenceSession", None)
+        with pytest.raises(FileFormatError, match="is damaged"):
+            runtime.load_onnx(tmp_path / "damaged.onnx")
+
+    def test_a_file_of_another_tool_is_refused(self, tmp_path):
         value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
-        shown = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+        output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
         node = onnx.helper.make_node("Abs", ["x"], ["y"])
-        graph = onnx.helper.make_graph([node], "foreign", [value], [shown])
-        onnx.save(onnx.helper.make_model(graph), tmp_path / "foreign.onnx")
-        with pytest.raises(FileFormatError, match=r"no ONNX file of export\.save_onnx"):
-            runtime.load_onnx(tmp_path / "foreign.onnx")
+        graph = onnx.helper.make_graph([node], "foreign", [value], [output])
+        path = tmp_path / "foreign.onnx"
+        model = onnx.helper.make_model(graph, ir_version=8)
+        onnx.save(model, path)
+        message = r"not a complete ONNX file that export\.save_onnx wrote"
+        with pytest.raises(FileFormatError, match=message):
+            runtime.load_onnx(path)
+        path.write_bytes(with_checksum(model.SerializeToString()))
+        with pytest.raises(FileFormatError, match="not a valid program"):
+            runtime.load_onnx(path)
 
     @pytest.mark.parametrize(
         ("change", "message"),
         [
+            (lambda model: foreign_node(model), "ONNX Runtime cannot run"),
             (
-                lambda model: model.opset_import.add(domain="com.example", version=1),
-                "operators of the domain 'com.example'",
-            ),
-            (lambda model: model.functions.add(name="mine"), "of its own functions"),
-            (
-                lambda model: entry(model, "format", "seqkeras.OnnxProgram 99"),
+                lambda model: set_metadata(model, "format", "seqkeras.OnnxProgram 99"),
                 "later version of seqkeras",
             ),
-            (lambda model: entry(model, "header", "{}"), "holds no program that makes sense"),
+            (lambda model: set_metadata(model, "header", "{}"), "is not a valid program"),
+            (lambda model: set_metadata(model, "header", "[]"), "is not a table"),
+            (lambda model: set_metadata(model, "header", "{"), "is not a valid program"),
             (
-                lambda model: entry(
+                lambda model: set_metadata(
                     model, "header", header(model).replace('"shape": [5]', '"shape": [6]')
                 ),
                 "its graph has",
@@ -193,17 +213,21 @@ class TestFiles:
             (lambda model: model.graph.node.pop(), "ONNX Runtime cannot run"),
         ],
     )
-    def test_a_file_that_was_changed_and_signed_anew(self, change, message, files, tmp_path):
-        from seqkeras.runtime._onnx_file import checksum_of
-
+    def test_a_changed_file_with_a_new_checksum(self, change, message, files, tmp_path):
         model = onnx.load(files / "step")
+        del model.metadata_props[-1]
         change(model)
-        entry(model, "sha256", checksum_of(model.SerializeToString()))
-        onnx.save(model, tmp_path / "changed.onnx")
+        path = tmp_path / "changed.onnx"
+        path.write_bytes(with_checksum(model.SerializeToString()))
         with pytest.raises(FileFormatError, match=message):
-            runtime.load_onnx(tmp_path / "changed.onnx")
+            runtime.load_onnx(path)
 
-    def test_a_program_file_is_no_onnx_file(self, files):
+    def test_the_checksum_is_an_entry_of_the_metadata(self, files):
+        model = onnx.load(files / "step")
+        assert model.metadata_props[-1].key == "seqkeras.sha256"
+        assert model.metadata_props[-1].value == runtime.load_onnx(files / "step").fingerprint
+
+    def test_a_program_file_is_not_an_onnx_file(self, files):
         with pytest.raises(FileFormatError, match="ONNX file"):
             runtime.load_onnx(files / "program")
 
@@ -214,24 +238,29 @@ class TestFiles:
             runtime.load_onnx(files / "step", nan="drop")
 
 
-def entry(model, key, value):
-    """Writes one of our metadata anew."""
-    (one,) = [one for one in model.metadata_props if one.key == f"seqkeras.{key}"]
-    one.value = value
+def foreign_node(model):
+    """Put an operator of another domain in place of the last one."""
+    model.opset_import.add(domain="com.example", version=1)
+    model.graph.node[-1].domain = "com.example"
+
+
+def set_metadata(model, key, value):
+    (entry,) = [entry for entry in model.metadata_props if entry.key == f"seqkeras.{key}"]
+    entry.value = value
 
 
 def header(model):
-    (one,) = [one.value for one in model.metadata_props if one.key == "seqkeras.header"]
-    return one
+    (text,) = [entry.value for entry in model.metadata_props if entry.key == "seqkeras.header"]
+    return text
 
 
-def test_a_missing_onnxruntime_is_answered_with_the_install_command(files, monkeypatch):
+def test_a_missing_onnxruntime_names_the_install_command(files, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "seqkeras\[onnx\]"'):
         runtime.load_onnx(files / "step")
 
 
-def test_loading_and_stepping_takes_neither_onnx_nor_keras(files):
+def test_loading_and_stepping_needs_neither_onnx_nor_keras(files):
     script = (
         "import sys; from seqkeras import runtime; assert 'onnxruntime' not in sys.modules\n"
         f"program = runtime.load_onnx({str(files / 'step')!r})\n"

@@ -1,4 +1,4 @@
-"""Programs: the functions of one timestep that services call."""
+"""Tests of programs, the functions of one timestep that services call."""
 
 import copy
 import pickle
@@ -19,7 +19,8 @@ from seqkeras.errors import ArgumentError, DataError, FileFormatError
 from seqkeras.export import save_program
 from seqkeras.runtime._program import KIND, VERSION
 
-ROWS, STEPS = 4, 7
+ROWS = 4
+STEPS = 7
 
 
 def numbers(*shape, seed=0):
@@ -28,7 +29,7 @@ def numbers(*shape, seed=0):
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    """A program of two layers and a head, `(batch, 3)` to `(batch, 2)`."""
+    """Save a program of two layers and a head, `(batch, 3)` to `(batch, 2)`."""
     keras.utils.set_random_seed(0)
     path = tmp_path_factory.mktemp("program") / "sensor.program"
     save_program(seqkeras.many_to_one(3, outputs=2, units=(6, 5), cell=["lstm", "gru"]), path)
@@ -57,60 +58,64 @@ def tokens(tmp_path_factory):
 
 
 def warm(program, rows=ROWS):
-    """A state that is not zero."""
+    """Return a state that is not zero."""
     return program.scan(numbers(rows, 3, 3), program.initial_state(rows))[1]
 
 
 def assert_same(state, other):
-    for one, two in zip(state, other, strict=True):
-        np.testing.assert_array_equal(one, two)
+    for left, right in zip(state, other, strict=True):
+        np.testing.assert_array_equal(left, right)
 
 
 class TestStep:
-    def test_it_says_what_it_is(self, program, windowed):
-        text = "many_to_one: inputs (batch, 3) -> head (batch, 2); state of 17 numbers a row"
+    def test_repr_shows_inputs_outputs_and_state(self, program, windowed):
+        text = "many_to_one: sequence (batch, 3) -> head (batch, 2); state of 17 numbers a row"
         assert repr(program) == f"Program({text})"
         assert repr(windowed).endswith(", window of 3)")
-        assert [one.name for one in program.states] == [
+        assert [array.name for array in program.states] == [
             "recurrent_1/h",
             "recurrent_1/c",
             "recurrent_2/h",
         ]
 
-    def test_nothing_that_is_given_is_changed(self, program):
-        x, state = numbers(ROWS, 3), warm(program)
-        before = x.copy(), copy.deepcopy(state)
+    def test_arguments_are_not_changed(self, program):
+        x = numbers(ROWS, 3)
+        state = warm(program)
+        x_before, state_before = copy.deepcopy((x, state))
         program.step(x, state)
-        np.testing.assert_array_equal(x, before[0])
-        assert_same(state, before[1])
+        np.testing.assert_array_equal(x, x_before)
+        assert_same(state, state_before)
 
-    def test_what_is_returned_is_nobody_else_s(self, program):
-        x, state = numbers(ROWS, 3), warm(program)
+    def test_results_do_not_share_memory(self, program):
+        x = numbers(ROWS, 3)
+        state = warm(program)
         y, new = program.step(x, state)
-        kept = y.copy(), copy.deepcopy(new)
+        y_before, new_before = copy.deepcopy((y, new))
         program.step(numbers(ROWS, 3, seed=9), new, out=state)
-        np.testing.assert_array_equal(y, kept[0])
-        assert_same(new, kept[1])
+        np.testing.assert_array_equal(y, y_before)
+        assert_same(new, new_before)
 
     @pytest.mark.parametrize("kind", ["program", "windowed"])
-    def test_out_is_written_into_and_may_be_the_state_itself(self, kind, request):
+    def test_out_is_written_into_and_can_be_the_state_itself(self, kind, request):
         program = request.getfixturevalue(kind)
-        x, state = numbers(ROWS, 3), warm(program)
+        x = numbers(ROWS, 3)
+        state = warm(program)
         expected, after = program.step(x, state)
-        y, given = program.step(x, state, out=state)
+        y, written = program.step(x, state, out=state)
         np.testing.assert_array_equal(y, expected)
-        assert all(one is two for one, two in zip(given, state, strict=True))
+        assert all(a is b for a, b in zip(written, state, strict=True))
         assert_same(state, after)
 
     @settings(max_examples=20)
     @given(rows=st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=6))
-    def test_a_row_has_the_answer_that_it_has_alone(self, program, rows):
-        x, state = numbers(ROWS, 3), warm(program)
+    def test_a_row_has_the_same_output_alone_and_among_others(self, program, rows):
+        x = numbers(ROWS, 3)
+        state = warm(program)
         y, new = program.step(x, state)
-        some, after = program.step(x[rows], tuple(one[rows] for one in state))
-        np.testing.assert_allclose(some, y[rows], atol=1e-6)
-        for one, two in zip(after, new, strict=True):
-            np.testing.assert_allclose(one, two[rows], atol=1e-6)
+        selected, after = program.step(x[rows], tuple(array[rows] for array in state))
+        np.testing.assert_allclose(selected, y[rows], atol=1e-6)
+        for left, right in zip(after, new, strict=True):
+            np.testing.assert_allclose(left, right[rows], atol=1e-6)
 
     def test_many_batch_sizes_leave_few_buffers(self, program):
         for rows in range(1, 40):
@@ -120,32 +125,34 @@ class TestStep:
     def test_threads_do_not_disturb_each_other(self, program):
         xs = [numbers(2, 300, 3, seed=seed) for seed in range(8)]
         expected = [program.scan(x, program.initial_state(2))[0] for x in xs]
-        got = [None] * len(xs)
+        actual = [None] * len(xs)
 
         def run(number):
-            state, ys = program.initial_state(2), []
+            state = program.initial_state(2)
+            ys = []
             for t in range(300):
                 y, state = program.step(xs[number][:, t], state)
                 ys.append(y)
-            got[number] = np.stack(ys, axis=1)
+            actual[number] = np.stack(ys, axis=1)
 
         threads = [threading.Thread(target=run, args=[number]) for number in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        for one, two in zip(got, expected, strict=True):
-            np.testing.assert_array_equal(one, two)
+        for left, right in zip(actual, expected, strict=True):
+            np.testing.assert_array_equal(left, right)
 
-    def test_a_program_can_be_copied_to_other_processes_by_its_file_alone(self, program, path):
+    def test_a_program_loaded_twice_is_the_same(self, program, path):
         again = runtime.load(path)
         assert again.fingerprint == program.fingerprint
         assert_same(warm(again), warm(program))
 
 
 class TestScan:
-    def test_it_gives_what_steps_give(self, program):
-        x, state = numbers(ROWS, STEPS, 3), program.initial_state(ROWS)
+    def test_it_is_the_same_as_steps(self, program):
+        x = numbers(ROWS, STEPS, 3)
+        state = program.initial_state(ROWS)
         ys, last = program.scan(x, state)
         for t in range(STEPS):
             y, state = program.step(x[:, t], state)
@@ -165,18 +172,21 @@ class TestBadInput:
         [
             (
                 numbers(ROWS, 2),
-                r"inputs must be of shape \(batch, 3\). Got: inputs='shape \(4, 2\)'",
+                r"sequence must be of shape \(batch, 3\). Got: sequence='shape \(4, 2\)'",
             ),
-            (numbers(3), r"of shape \(batch, 3\). Got: inputs='shape \(3,\)'"),
+            (numbers(3), r"of shape \(batch, 3\). Got: sequence='shape \(3,\)'"),
             (numbers(ROWS, 1, 3), r"of shape \(batch, 3\)"),
-            (numbers(0, 3), r"of shape \(batch, 3\). Got: inputs='shape \(0, 3\)'"),
-            (1.0, r"of shape \(batch, 3\). Got: inputs='shape \(\)'"),
-            ([[1, 2, "x"]], r"inputs must be numbers, as float32. Got: inputs='an array of <U"),
-            ([[1, 2, None]], r"numbers, as float32. Got: inputs='an array of object'"),
-            ([[1, 2, 3j]], r"numbers, as float32. Got: inputs='an array of complex128'"),
-            ([[1.0, 2], [3]], r"inputs must be an array of float32"),
-            ([[1e300, 0, 0]], r"numbers that float32 can hold. Got: inputs=.*1e\+300"),
-            ({"other": numbers(ROWS, 3)}, r"x must be a dict of \['inputs'\]. Got: x=\['other'\]"),
+            (numbers(0, 3), r"of shape \(batch, 3\). Got: sequence='shape \(0, 3\)'"),
+            (1.0, r"of shape \(batch, 3\). Got: sequence='shape \(\)'"),
+            ([[1, 2, "x"]], r"sequence must be numbers, as float32. Got: sequence='an array of <U"),
+            ([[1, 2, None]], r"numbers, as float32. Got: sequence='an array of object'"),
+            ([[1, 2, 3j]], r"numbers, as float32. Got: sequence='an array of complex128'"),
+            ([[1.0, 2], [3]], r"sequence must be an array of float32"),
+            ([[1e300, 0, 0]], r"numbers that float32 can hold. Got: sequence=.*1e\+300"),
+            (
+                {"other": numbers(ROWS, 3)},
+                r"x must be a dict of \['sequence'\]. Got: x=\['other'\]",
+            ),
         ],
     )
     def test_a_wrong_input_is_named(self, program, x, message):
@@ -193,34 +203,37 @@ class TestBadInput:
             np.ones((ROWS, 3), bool),
             np.ones((ROWS, 3), "uint8"),
             numbers(ROWS, 3).tolist(),
-            {"inputs": numbers(ROWS, 3)},
+            {"sequence": numbers(ROWS, 3)},
         ],
     )
     def test_other_dtypes_and_layouts_are_converted(self, program, x):
         y, _ = program.step(x, warm(program))
-        plain = np.array(x["inputs"] if isinstance(x, dict) else x, "float32", order="C")
+        plain = np.array(x["sequence"] if isinstance(x, dict) else x, "float32", order="C")
         np.testing.assert_array_equal(y, program.step(plain, warm(program))[0])
 
-    def test_nan_is_refused_and_the_place_is_named(self, program):
-        x, state = numbers(ROWS, 3), warm(program)
+    def test_nan_is_refused_with_its_place(self, program):
+        x = numbers(ROWS, 3)
+        state = warm(program)
         x[2, 1] = np.nan
-        kept = copy.deepcopy(state)
-        with pytest.raises(DataError, match=r"inputs holds 1 NaN, the first at \(2, 1\)"):
+        before = copy.deepcopy(state)
+        with pytest.raises(DataError, match=r"Got: 1 NaN, the first at \(2, 1\)"):
             program.step(x, state, out=state)
-        assert_same(state, kept)
+        assert_same(state, before)
 
-    def test_nan_propagates_in_its_row_alone_if_asked(self, path):
+    def test_nan_propagates_only_in_its_row_if_requested(self, path):
         program = runtime.load(path, nan="propagate")
-        x, state = numbers(ROWS, 3), warm(program)
+        x = numbers(ROWS, 3)
+        state = warm(program)
         expected, _ = program.step(x, state)
         x[2, 1] = np.nan
         y, _ = program.step(x, state)
         assert np.isnan(y[2]).all()
         np.testing.assert_array_equal(np.delete(y, 2, 0), np.delete(expected, 2, 0))
 
-    def test_infinity_is_no_nan(self, program):
+    def test_infinity_is_not_nan(self, program):
         x = numbers(ROWS, 3)
-        x[0, 0], x[1, 0] = np.inf, 3e38
+        x[0, 0] = np.inf
+        x[1, 0] = 3e38
         assert np.isfinite(program.step(x, warm(program))[0]).all()
 
     @pytest.mark.parametrize(
@@ -228,9 +241,9 @@ class TestBadInput:
         [
             (lambda state: list(state), "a list of"),
             (lambda state: state[:-1], r"a tuple of \[\"\(4, 6\) float32\", \"\(4, 6\)"),
-            (lambda state: tuple(one[:2] for one in state), r"\(2, 6\) float32"),
-            (lambda state: tuple(one.astype("float64") for one in state), "float64"),
-            (lambda state: tuple(one.tolist() for one in state), "list"),
+            (lambda state: tuple(array[:2] for array in state), r"\(2, 6\) float32"),
+            (lambda state: tuple(array.astype("float64") for array in state), "float64"),
+            (lambda state: tuple(array.tolist() for array in state), "list"),
             (lambda state: state[0], "a ndarray of"),
             (lambda state: None, "a NoneType of"),
             (lambda state: state[::-1], r"\(4, 5\) float32"),
@@ -239,33 +252,30 @@ class TestBadInput:
     @pytest.mark.parametrize("argument", ["state", "out"])
     def test_a_wrong_state_is_refused_with_the_right_one(self, program, change, got, argument):
         state = warm(program)
-        wrong = (
-            {"state": change(state)}
-            if argument == "state"
-            else {"state": state, "out": change(state)}
-        )
-        if wrong.get("out", 0) is None:
-            return  # which is its default
+        arguments = {"state": state, argument: change(state)}
+        if argument == "out" and arguments["out"] is None:
+            return  # the default
         expected = rf"{argument} must be a tuple of \['recurrent_1/h \(4, 6\) float32'"
         with pytest.raises(ArgumentError, match=expected) as caught:
-            program.step(numbers(ROWS, 3), **wrong)
+            program.step(numbers(ROWS, 3), **arguments)
         assert re.search(got.replace('\\"', "'"), str(caught.value))
         assert "initial_state(4)" in str(caught.value)
 
-    def test_nothing_is_written_where_something_cannot_be(self, program):
-        x, state = numbers(ROWS, 3), warm(program)
-        kept = copy.deepcopy(state)
+    def test_nothing_is_written_if_an_array_is_read_only(self, program):
+        x = numbers(ROWS, 3)
+        state = warm(program)
+        before = copy.deepcopy(state)
         state[-1].flags.writeable = False
         with pytest.raises(ArgumentError, match="out must be arrays to write into"):
             program.step(x, state, out=state)
-        assert_same(state, kept)
+        assert_same(state, before)
 
     def test_a_masked_array_is_refused(self, program):
         x = np.ma.masked_array(numbers(ROWS, 3), mask=np.eye(ROWS, 3))
         with pytest.raises(ArgumentError, match="an array without a mask"):
             program.step(x, warm(program))
 
-    def test_ids_that_are_none_are_refused(self, tokens):
+    def test_ids_outside_the_table_are_refused(self, tokens):
         state = tokens.initial_state(2)
         for wrong in ([5, 0], [-1, 0]):
             with pytest.raises(DataError, match=rf"must hold ids of 0 to 4. Got: {wrong[0]}"):
@@ -289,13 +299,18 @@ class TestBadInput:
 
     def test_timesteps_of_inputs_must_agree(self, tmp_path):
         layers = keras.layers
-        a, b = keras.Input((None, 1), name="a"), keras.Input((None, 1), name="b")
+        a = keras.Input((None, 1), name="a")
+        b = keras.Input((None, 1), name="b")
         save_program(keras.Model([a, b], layers.GRU(2)(layers.Add()([a, b]))), tmp_path / "p")
         program = runtime.load(tmp_path / "p")
         state = program.initial_state(2)
-        with pytest.raises(ArgumentError, match=r"xs must be arrays of as many timesteps each"):
+        with pytest.raises(
+            ArgumentError, match=r"xs must be arrays with the same number of timesteps"
+        ):
             program.scan([numbers(2, 3, 1), numbers(2, 4, 1)], state)
-        with pytest.raises(ArgumentError, match=r"inputs of as many rows each. Got: x=\[1, 2\]"):
+        with pytest.raises(
+            ArgumentError, match=r"inputs with the same number of rows. Got: x=\[1, 2\]"
+        ):
             program.step([numbers(2, 1), numbers(1, 1)], state)
         with pytest.raises(ArgumentError, match=r"a list or a dict of \['a', 'b'\]"):
             program.step(numbers(2, 1), state)
@@ -304,7 +319,7 @@ class TestBadInput:
 class TestPacking:
     @pytest.mark.parametrize("kind", ["program", "windowed"])
     @pytest.mark.parametrize("rows", [1, 5])
-    def test_a_packed_state_goes_on(self, kind, rows, request):
+    def test_a_packed_state_continues(self, kind, rows, request):
         program = request.getfixturevalue(kind)
         state = warm(program, rows)
         data = program.pack_state(state)
@@ -354,19 +369,19 @@ class TestPacking:
         with pytest.raises(FileFormatError, match=r"another version.*pip install -U seqkeras"):
             program.unpack_state(bytes(data))
 
-    def test_what_is_no_state_cannot_be_packed(self, program):
+    def test_only_states_can_be_packed(self, program):
         for wrong in ((), None, "state", (1, 2), program.initial_state()[:1]):
             with pytest.raises(ArgumentError, match="state must be a tuple of"):
                 program.pack_state(wrong)
 
-    def test_arrays_that_were_pickled_elsewhere_are_states_as_well(self, program):
+    def test_pickled_arrays_are_states_as_well(self, program):
         state = pickle.loads(pickle.dumps(warm(program)))
         assert_same(program.unpack_state(program.pack_state(state)), state)
 
 
 class TestLoad:
     @pytest.mark.parametrize("mapped", [False, True])
-    def test_mapped_or_read_it_is_the_same(self, path, program, mapped):
+    def test_a_mapped_program_is_the_same(self, path, program, mapped):
         again = runtime.load(path, mapped=mapped)
         assert_same(warm(again), warm(program))
 
@@ -380,9 +395,8 @@ class TestLoad:
             runtime.load(tmp_path / "other")
 
     def rewritten(self, path, target, change):
-        """The file with another header, and a checksum that fits."""
-        header, arrays, _ = read_archive(path, kind=KIND, version=VERSION)
-        arrays = dict(arrays)
+        """Write the file with a changed header, and a checksum that matches."""
+        header, arrays, _, _ = read_archive(path, kind=KIND, version=VERSION)
         change(header, arrays)
         write_archive(target, header, arrays, kind=KIND, version=VERSION)
         return target
@@ -403,7 +417,7 @@ class TestLoad:
             lambda header, arrays: header["graph"]["nodes"].reverse(),
             lambda header, arrays: header.update(outputs_as={"x": 1}),
             lambda header, arrays: header["graph"]["nodes"][0].update(
-                op="negative", inputs=["inputs"] * 2
+                op="negative", inputs=["sequence"] * 2
             ),
             lambda header, arrays: header["graph"]["nodes"][0].update(op="add"),
             lambda header, arrays: header["graph"]["nodes"][0]["options"].update(activation="glu"),
@@ -418,7 +432,7 @@ class TestLoad:
                 {
                     "name": f"n{i}",
                     "op": "repeat",
-                    "inputs": ["inputs"],
+                    "inputs": ["sequence"],
                     "output": f"n{i}",
                     "weights": {},
                     "options": {"times": 2**20},
@@ -431,12 +445,12 @@ class TestLoad:
             lambda header, arrays: header["graph"]["nodes"][0]["options"].update(units=2**40),
             lambda header, arrays: header["graph"]["nodes"][0]["options"].update(cell="rm -rf"),
             lambda header, arrays: header["graph"]["nodes"][0]["options"].update(activation="eval"),
-            lambda header, arrays: header["graph"]["nodes"][-1].update(output="inputs"),
+            lambda header, arrays: header["graph"]["nodes"][-1].update(output="sequence"),
             lambda header, arrays: arrays.update({"recurrent_1/kernel": np.zeros((3, 5), "f4")}),
             lambda header, arrays: arrays.clear(),
         ],
     )
-    def test_a_header_that_makes_no_sense_is_refused(self, path, tmp_path, change):
+    def test_an_invalid_header_is_refused(self, path, tmp_path, change):
         target = self.rewritten(path, tmp_path / "wrong", change)
         with pytest.raises(FileFormatError):
             runtime.load(target)

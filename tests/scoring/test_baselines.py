@@ -1,3 +1,5 @@
+"""Tests of the simple forecasts."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ def test_naive_repeats_the_last_season():
 
 
 @pytest.mark.parametrize("season", [4, 7, 12])
-def test_naive2_puts_the_season_on_the_last_level(season):
+def test_naive2_applies_the_season_to_the_last_level(season):
     history = seasonal(6 * season, season)
     forecast = naive2(history, horizon=2 * season, season_length=season)
     factors = 1 + 0.5 * np.sin(2 * np.pi * np.arange(2 * season) / season)
@@ -36,27 +38,27 @@ def test_naive2_without_a_season_is_naive(history, season):
         assert forecast.tolist() == naive(history, horizon=3).tolist()
 
 
-def test_a_season_is_seen_through_noise_and_not_where_there_is_none():
+def test_a_season_is_detected_through_noise_and_only_if_there_is_one():
     assert is_seasonal(seasonal(60, 12, noise=5), season_length=12)
     assert not is_seasonal(np.random.default_rng(0).normal(size=60), season_length=12)
-    assert not is_seasonal(seasonal(35, 12), season_length=12)  # less than three seasons
+    assert not is_seasonal(seasonal(35, 12), season_length=12)  # fewer than three seasons
     assert not is_seasonal(np.ones(60), season_length=12)
     assert not is_seasonal(seasonal(60, 12), season_length=1)
 
 
-def test_naive2_refuses_a_season_that_is_no_factor():
+def test_naive2_refuses_a_season_that_is_not_a_factor():
     with pytest.raises(ArgumentError, match="history must be above 0 everywhere"):
         naive2(seasonal(60, 12) - 300, horizon=3, season_length=12)
 
 
 @pytest.mark.parametrize("baseline", [naive, naive2])
 @pytest.mark.parametrize("history", [[], [[1.0]]], ids=["empty", "two axes"])
-def test_a_history_that_is_none_is_refused(baseline, history):
+def test_an_invalid_history_is_refused(baseline, history):
     with pytest.raises(ArgumentError, match="history must be"):
         baseline(history, horizon=2)
 
 
-def test_owa_is_1_for_naive2_itself_and_refuses_to_divide_by_nothing():
+def test_owa_is_1_for_naive2_itself_and_refuses_to_divide_by_zero():
     assert owa(smape=13.2, mase=1.9, naive2_smape=13.2, naive2_mase=1.9) == 1
     with pytest.raises(ArgumentError, match="naive2_mase must be a finite number > 0"):
         owa(smape=1.0, mase=1.0, naive2_smape=1.0, naive2_mase=0.0)

@@ -1,4 +1,4 @@
-"""Metrics against independent formulas and published numbers."""
+"""Tests of metrics against independent formulas and published numbers."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from seqkeras.errors import ArgumentError
-from seqkeras.scoring import coverage, mae, mase, rmse, smape
+from seqkeras.scoring import coverage, mae, mase, rmse, seasonal_scales, smape
 
 # Quarterly Australian beer production, megalitres, 1992 to 2010. Hyndman & Athanasopoulos,
 # Forecasting: Principles and Practice, 3rd edition, section 5.8, fit on 1992-2007, score on the
@@ -121,7 +121,7 @@ def test_scores_are_those_of_the_textbook(name):
 @given(pairs)
 def test_mae_and_rmse_agree_with_scikit_learn(pair):
     actual, forecast = pair
-    flat = actual.ravel(), forecast.ravel()
+    flat = (actual.ravel(), forecast.ravel())
     assert mae(actual, forecast) == pytest.approx(sklearn.metrics.mean_absolute_error(*flat))
     expected = sklearn.metrics.root_mean_squared_error(*flat)
     assert rmse(actual, forecast) == pytest.approx(expected)
@@ -168,6 +168,27 @@ def test_mase_is_1_for_the_seasonal_naive_forecast_on_its_own_history():
     assert score == pytest.approx(1)
 
 
+@given(
+    st.lists(
+        hnp.arrays(np.float64, st.integers(0, 12), elements=finite | st.just(np.nan)), max_size=5
+    ),
+    st.integers(1, 4),
+)
+def test_seasonal_scales_agree_with_a_loop_over_series(series, season):
+    indptr = np.cumsum([0, *(len(values) for values in series)])
+    scales = seasonal_scales(np.concatenate([[], *series]), indptr, season)
+    assert scales.shape == (len(series),)
+    for values, scale in zip(series, scales, strict=True):
+        changes = np.abs(values[season:] - values[:-season])
+        changes = changes[~np.isnan(changes)]
+        expected = changes.mean() if changes.any() else np.nan
+        np.testing.assert_allclose(scale, expected)
+
+
+def test_mase_ignores_missing_values_of_the_history():
+    assert mase([4.0, 5.0], [4.0, 4.0], history=[1.0, 2.0, np.nan, 7.0, 8.0]) == 0.5
+
+
 @pytest.mark.parametrize("factor", [1e-3, 1e6])
 def test_mase_and_smape_do_not_depend_on_the_unit(factor):
     forecast = BEER_FORECASTS["naive"][0]
@@ -176,14 +197,14 @@ def test_mase_and_smape_do_not_depend_on_the_unit(factor):
     assert smape(ACTUAL * factor, forecast * factor) == pytest.approx(smape(ACTUAL, forecast))
 
 
-def test_coverage_counts_the_borders_as_inside():
+def test_coverage_counts_the_bounds_as_inside():
     assert coverage([1.0, 2.0, 3.0, 4.0], [1.0, 0.0, 4.0, 0.0], [5.0, 2.0, 5.0, 3.9]) == 0.5
 
 
 def test_coverage_of_a_normal_sample_is_the_level():
     sample = np.random.default_rng(0).normal(size=(100, 100))
-    borders = np.full_like(sample, 1.2816)
-    assert coverage(sample, -borders, borders) == pytest.approx(0.8, abs=0.01)
+    bounds = np.full_like(sample, 1.2816)
+    assert coverage(sample, -bounds, bounds) == pytest.approx(0.8, abs=0.01)
 
 
 def test_nan_is_not_hidden():
@@ -204,7 +225,7 @@ def test_whole_numbers_do_not_overflow(metric):
     ("actual", "forecast", "shapes"),
     [
         ([1.0, 2.0], [1.0], ["(2,)", "(1,)"]),
-        # Broadcasting would score every pair of rows: a mean over numbers that do not belong.
+        # Broadcasting would score every pair of rows, also those that do not belong together.
         ([[1.0], [2.0]], [1.0, 2.0], ["(2, 1)", "(2,)"]),
         ([], [], ["(0,)", "not empty"]),
     ],
@@ -220,15 +241,16 @@ def test_shapes_that_differ_are_refused(metric, actual, forecast, shapes):
     [
         ([1.0, 2.0], 2, r"history must be \(rows,\) with more than 2 rows\. Got: history=\(2,\)"),
         ([[1.0, 2.0]], 1, r"Got: history=\(1, 2\)"),
+        ([1.0, np.nan, 1.0], 1, "at least one change from season to season"),
         ([1.0, 2.0, 1.0, 2.0], 2, "at least one change from season to season"),
         ([1.0, 2.0], 0, "season_length must be an integer >= 1. Got: season_length=0"),
     ],
 )
-def test_mase_refuses_a_history_that_gives_no_scale(history, season, message):
+def test_mase_refuses_a_history_without_a_scale(history, season, message):
     with pytest.raises(ArgumentError, match=message):
         mase([1.0], [1.0], history=history, season_length=season)
 
 
-def test_coverage_refuses_borders_of_another_shape():
+def test_coverage_refuses_bounds_of_another_shape():
     with pytest.raises(ArgumentError, match=r"shape of actual, \(2,\)"):
         coverage([1.0, 2.0], [0.0, 0.0], [3.0])

@@ -1,3 +1,5 @@
+"""Tests of metrics of quantiles and intervals."""
+
 import math
 
 import numpy as np
@@ -14,7 +16,7 @@ finite = st.floats(-1e4, 1e4, allow_subnormal=False)
 
 @given(hnp.arrays(np.float64, 7, elements=finite), st.lists(finite, min_size=1, max_size=6))
 def test_crps_of_a_sample_is_the_energy_form(actual, sample):
-    """E|X - y| - E|X - X'| / 2, for quantiles at the middle of equal cells (Gneiting & Raftery)."""
+    """Compare with E|X - y| - E|X - X'| / 2, for equally spaced quantiles (Gneiting & Raftery)."""
     ordered = np.sort(sample)
     shares = (np.arange(len(ordered)) + 0.5) / len(ordered)
     spread = np.abs(ordered[:, None] - ordered).mean() / 2
@@ -24,7 +26,7 @@ def test_crps_of_a_sample_is_the_energy_form(actual, sample):
 
 
 def test_crps_of_a_normal_forecast_is_the_closed_form():
-    """Gneiting & Raftery 2007, equation 21, at y = 0.7 for N(0, 1)."""
+    """Compare with Gneiting & Raftery 2007, equation 21, at y = 0.7 for N(0, 1)."""
     shares = (np.arange(400) + 0.5) / 400
     draws = np.random.default_rng(0).normal(size=400_000)
     quantiles = np.quantile(draws, shares)
@@ -47,7 +49,7 @@ def test_crps_of_a_point_is_its_absolute_error(actual, guess, tails):
     assert score == pytest.approx(mae(actual, guess), abs=1e-8)
 
 
-def test_crps_is_least_for_the_distribution_that_is_true():
+def test_crps_is_lowest_for_the_true_distribution():
     y = np.random.default_rng(0).normal(size=20_000)
     shares = np.array([0.025, 0.1, 0.5, 0.9, 0.975])
     honest = np.quantile(y, shares)
@@ -74,55 +76,59 @@ def test_wql_agrees_with_a_loop(actual, quantiles):
         for number, share in enumerate(shares):
             error = actual[place] - quantiles[place][number]
             losses += 2 * (share * error if error > 0 else (share - 1) * error)
-    found = wql(actual, quantiles, probabilities=shares)
-    assert found == pytest.approx(losses / 2 / size, rel=1e-9, abs=1e-12)
+    score = wql(actual, quantiles, probabilities=shares)
+    assert score == pytest.approx(losses / 2 / size, rel=1e-9, abs=1e-12)
 
 
-def test_the_interval_score_is_the_width_and_a_penalty_for_what_is_outside():
-    low, high = [0.0] * 3, [2.0] * 3
+def test_the_interval_score_is_the_width_plus_a_penalty_for_values_outside():
+    low = [0.0] * 3
+    high = [2.0] * 3
     assert interval_score([1.0, 1.0, 2.0], low, high, level=95) == 2
     assert interval_score([1.0, -1.0, 3.5], low, high, level=90) == pytest.approx(2 + 20 * 2.5 / 3)
 
 
-def test_the_interval_score_is_least_at_the_true_quantiles():
+def test_the_interval_score_is_lowest_at_the_true_quantiles():
     y = np.random.default_rng(1).normal(size=20_000)
-    border = 1.2816
     scores = [
-        interval_score(y, np.full_like(y, -b), np.full_like(y, b), level=80)
-        for b in (0.7 * border, border, 1.4 * border)
+        interval_score(y, np.full_like(y, -bound), np.full_like(y, bound), level=80)
+        for bound in (0.7 * 1.2816, 1.2816, 1.4 * 1.2816)
     ]
     assert np.argmin(scores) == 1
 
 
-def test_msis_is_scaled_as_mase_is():
+def test_msis_is_scaled_like_mase():
     history = [1.0, 4.0, 2.0, 6.0, 3.0]
-    actual, low, high = [5.0, 9.0], [4.0, 4.0], [6.0, 6.0]
+    actual = [5.0, 9.0]
+    low = [4.0, 4.0]
+    high = [6.0, 6.0]
     scale = mae(actual, [0.0, 0.0]) / mase(actual, [0.0, 0.0], history=history, season_length=2)
     expected = interval_score(actual, low, high, level=80) / scale
-    found = msis(actual, low, high, level=80, history=history, season_length=2)
-    assert found == pytest.approx(expected)
+    score = msis(actual, low, high, level=80, history=history, season_length=2)
+    assert score == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    ("quantiles", "shares", "words"),
+    ("quantiles", "shares", "message"),
     [
-        ([[1.0, 2.0]], [0.9, 0.1], "probabilities must be rising numbers"),
-        ([[1.0, 2.0]], [0.0, 0.5], "probabilities must be rising numbers"),
-        ([[1.0, 2.0]], [10, 90], "probabilities must be rising numbers"),
-        ([[1.0]], [], "probabilities must be rising numbers"),
+        ([[1.0, 2.0]], [0.9, 0.1], "probabilities must be increasing numbers"),
+        ([[1.0, 2.0]], [0.0, 0.5], "probabilities must be increasing numbers"),
+        ([[1.0, 2.0]], [10, 90], "probabilities must be increasing numbers"),
+        ([[1.0]], [], "probabilities must be increasing numbers"),
         ([[1.0, 2.0]], [0.5], r"quantiles must be an array of shape \(1, 1\)"),
         ([1.0], [0.5], r"quantiles must be an array of shape \(1, 1\)"),
     ],
 )
 @pytest.mark.parametrize("metric", [wql, crps])
-def test_quantiles_and_probabilities_that_do_not_fit_are_refused(metric, quantiles, shares, words):
-    with pytest.raises(ArgumentError, match=words):
+def test_quantiles_and_probabilities_that_do_not_fit_are_refused(
+    metric, quantiles, shares, message
+):
+    with pytest.raises(ArgumentError, match=message):
         metric([1.0], quantiles, probabilities=shares)
 
 
 @settings(max_examples=5)
 @given(st.sampled_from([0, 100, -5, float("nan")]))
-def test_a_level_that_is_none_is_refused(level):
+def test_an_invalid_level_is_refused(level):
     with pytest.raises(ArgumentError, match="level must be a percentage"):
         interval_score([1.0], [0.0], [2.0], level=level)
 

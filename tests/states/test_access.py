@@ -299,13 +299,15 @@ def test_a_file_of_another_model_or_kind_is_refused(read, tmp_path):
 
 @pytest.mark.backends
 def test_a_state_is_kept_through_an_evaluation():
-    model = seqkeras.many_to_one(FEATURES, units=4, stateful=True, batch_size=ROWS)
+    model = seqkeras.many_to_one(
+        FEATURES, units=4, stateful=True, reset_input=True, batch_size=ROWS
+    )
     model.compile("sgd", "mse")
     flags, y = np.zeros((ROWS, 1), bool), np.ones((ROWS, 1))
-    model.fit({"inputs": X, "reset": flags}, y, batch_size=ROWS, shuffle=False, verbose=0)
+    model.fit({"sequence": X, "reset": flags}, y, batch_size=ROWS, shuffle=False, verbose=0)
     state = get_state(model)
     with keep_state(model) as kept:
-        model.evaluate({"inputs": X, "reset": ~flags}, y, batch_size=ROWS, verbose=0)
+        model.evaluate({"sequence": X, "reset": ~flags}, y, batch_size=ROWS, verbose=0)
         assert np.abs(get_state(model)["recurrent_1/h"] - kept["recurrent_1/h"]).max() > 1e-4
     check_equal(get_state(model), state)
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import seqkeras
+from helpers.arrays import assert_arrays_close, assert_arrays_equal
 from seqkeras import layers, to_keras
 from seqkeras.errors import ArgumentError, ForgottenStateWarning
 from seqkeras.states import as_stateful, as_stateless, get_state
@@ -203,10 +204,9 @@ def whole(model, values):
     return [np.asarray(one) for one in keras.tree.flatten(model.predict_on_batch(values))]
 
 
-def check_equal(got, expected):
-    assert len(got) == len(expected)
-    for one, other in zip(got, expected, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+def check_equal(actual, expected):
+    assert len(actual) == len(expected)
+    assert_arrays_close(actual, expected)
 
 
 @every_model
@@ -225,8 +225,7 @@ def test_chunks_read_statefully_give_what_the_whole_gives(kind):
         check_equal(read(flagged, values, [3], flags), expected)
 
     for copy in (stateful, flagged, as_stateless(stateful), as_stateless(flagged)):
-        for one, other in zip(copy.get_weights(), before, strict=True):
-            np.testing.assert_array_equal(one, other)
+        assert_arrays_equal(copy.get_weights(), before)
         mine = {id(weight) for weight in copy.variables}
         assert not mine & {id(weight) for weight in model.variables}
     check_equal(whole(as_stateless(stateful), values), expected)
@@ -331,29 +330,29 @@ def test_inputs_take_any_number_of_timesteps_where_the_layers_do(make, shapes):
 
 def test_a_reset_input_is_that_of_the_builders():
     ours = as_stateful(seqkeras.many_to_one(FEATURES, units=3), 4, reset_input=True)
-    theirs = seqkeras.many_to_one(FEATURES, units=3, stateful=True, batch_size=4)
-    for name in ("inputs", "reset"):
+    theirs = seqkeras.many_to_one(FEATURES, units=3, stateful=True, reset_input=True, batch_size=4)
+    for name in ("sequence", "reset"):
         one, other = ours.input[name], theirs.input[name]
         assert (one.shape, one.dtype, one.name) == (other.shape, other.dtype, other.name)
     one, other = (model.get_layer("reset").optional for model in (ours, theirs))
     assert one is other is True
-    answer = ours({"inputs": numbers(4, 1, FEATURES), "reset": None})
+    answer = ours({"sequence": numbers(4, 1, FEATURES), "reset": None})
     assert answer.shape == (4, 1)
     several = as_stateful(several_inputs(), 4, reset_input=True)
     assert set(several.input) == {"values", "tokens", "static", "reset"}
 
 
 def test_a_stateful_model_gets_another_batch_size_and_keeps_its_reset_input():
-    model = seqkeras.many_to_many(FEATURES, units=3, stateful=True, batch_size=2)
-    model.predict_on_batch({"inputs": X[:2], "reset": np.zeros((2, 1), bool)})
+    model = seqkeras.many_to_many(FEATURES, units=3, stateful=True, reset_input=True, batch_size=2)
+    model.predict_on_batch({"sequence": X[:2], "reset": np.zeros((2, 1), bool)})
     copy = as_stateful(model, ROWS)
-    assert copy.input["inputs"].shape == (ROWS, None, FEATURES)
+    assert copy.input["sequence"].shape == (ROWS, None, FEATURES)
     assert not any(state.any() for state in get_state(copy).values())
     flags = np.random.default_rng(0).random((ROWS, LENGTH)) < 0.3
     flags[:, 0] = True
-    got = read(copy, X, [4], flags)
+    actual = read(copy, X, [4], flags)
     again = read(as_stateful(as_stateless(model), ROWS, reset_input=True), X, [1, 7], flags)
-    check_equal(got, again)
+    check_equal(actual, again)
 
 
 def test_what_a_model_was_compiled_with_stays_with_it():
@@ -498,7 +497,7 @@ def subclass_inside():
             lambda: sequential(sequential(L.GRU(2, go_backwards=True, name="back"))),
             r"Layer 'back' \(GRU\): go_backwards=True starts at the end of a sequence",
         ),
-        (given_a_state, r"Layer 'second' \(LSTM\): at each call it is given its state by other"),
+        (given_a_state, r"Layer 'second' \(LSTM\): each call gets its state from other"),
         (
             lambda: called_twice(L.LSTM(3, name="twice")),
             r"without shared recurrent layers. .* Layer 'twice' \(LSTM\): it is called more than",
@@ -509,7 +508,7 @@ def subclass_inside():
         ),
         (
             lambda: sequential(Composite(name="mine")),
-            r"Layer 'mine' \(Composite\): what it does with 'hidden' \(LSTM\), which lies within",
+            r"Layer 'mine' \(Composite\): what it does with 'hidden' \(LSTM\), which is inside",
         ),
         (subclass_inside, r"\(Subclassed\): what its own call\(\) does with 'lstm"),
         (
@@ -571,6 +570,5 @@ def test_a_model_that_saves_its_state_is_converted_without_it():
         as_stateful(model, 5),
         as_stateful(model, 2, save_state=True),
     ):
-        for one, other in zip(copy.get_weights(), model.get_weights(), strict=True):
-            np.testing.assert_array_equal(one, other)
+        assert_arrays_equal(copy.get_weights(), model.get_weights())
     assert not any(state.any() for state in get_state(copy).values())

@@ -1,4 +1,4 @@
-"""Rollouts against the loop that everyone writes: the model on the growing sequence."""
+"""Rollouts return what the usual loop returns: the model called on the growing sequence."""
 
 import gc
 import weakref
@@ -34,14 +34,14 @@ def sequential(*stack, shape=(None, FEATURES), **options):
 
 
 def randomized(model, seed=0):
-    """Large weights, so that no two timesteps are alike."""
+    """Give a model large weights, which make every timestep different."""
     random = np.random.default_rng(seed)
     model.set_weights([random.normal(0, 0.7, w.shape) for w in model.get_weights()])
     return model
 
 
 def naive(model, x, steps=STEPS, feedback=lambda value, k: value):
-    """The loop: run the model on all there is, take the last output, append it."""
+    """Run the loop: call the model on the whole sequence, and append its last output."""
     outputs = []
     for k in range(steps):
         output = to_numpy(model(x, training=False))
@@ -51,7 +51,7 @@ def naive(model, x, steps=STEPS, feedback=lambda value, k: value):
 
 
 def without_padding(model, x, used):
-    """The loop for each row alone, on the timesteps that are used."""
+    """Run the loop for each row separately, on the timesteps that are used."""
     return np.concatenate(
         [naive(model, row[flags][None]) for row, flags in zip(x, used, strict=True)]
     )
@@ -73,8 +73,8 @@ levels = st.lists(
     st.tuples(
         st.sampled_from(sorted(CELLS)),
         st.integers(1, 5),  # units
-        st.booleans(),  # in a model of its own
-        st.sampled_from(["nothing", "skip", "dropout", "dense"]),  # what comes after
+        st.booleans(),  # inside a nested model
+        st.sampled_from(["nothing", "skip", "dropout", "dense"]),  # the layer after it
     ),
     min_size=1,
     max_size=3,
@@ -82,15 +82,15 @@ levels = st.lists(
 
 
 def built(plan, *, many, masked):
-    """A model of two features in and out; with `many`, of an output for each timestep."""
+    """Build a model of two features in and out; with `many`, an output for each timestep."""
     x = keras.Input((None, FEATURES))
     h = layers.Masking()(x) if masked else x
     for level, (cell, units, nested, after) in enumerate(plan, start=1):
         each = many or level < len(plan)
         layer = CELLS[cell](units, return_sequences=each)
-        nested = nested and not masked  # Keras loses the mask behind a nested model
+        nested = nested and not masked  # Keras loses the mask after a nested model
         h = sequential(layer, shape=h.shape[1:])(h) if nested else layer(h)
-        if after == "skip" and each and not masked:  # the masks of two fail in old Keras
+        if after == "skip" and each and not masked:  # two masks fail in old Keras
             h = layers.Concatenate()([h, x])
         elif after != "nothing":
             h = layers.Dropout(0.5)(h) if after == "dropout" else layers.Dense(3, "relu")(h)
@@ -102,9 +102,9 @@ def built(plan, *, many, masked):
 @given(plan=levels, many=st.booleans(), masked=st.booleans(), steps=st.integers(1, 4))
 def test_a_rollout_is_the_loop_over_the_growing_sequence(plan, many, masked, steps):
     model = built(plan, many=many, masked=masked)
-    got = rollout(model, X, steps)
-    assert got.shape == (ROWS, steps, FEATURES)
-    np.testing.assert_allclose(got, naive(model, X, steps), atol=1e-5)
+    actual = rollout(model, X, steps)
+    assert actual.shape == (ROWS, steps, FEATURES)
+    np.testing.assert_allclose(actual, naive(model, X, steps), atol=1e-5)
 
 
 @settings(max_examples=6)
@@ -118,8 +118,8 @@ def test_padding_changes_nothing(plan, many, lengths, left):
     model = built(plan, many=many, masked=True)
     used = np.arange(TIMESTEPS) < np.reshape(lengths, (ROWS, 1))
     used = used[:, ::-1] if left else used
-    got = rollout(model, np.where(used[..., np.newaxis], X, 0), STEPS)
-    np.testing.assert_allclose(got, without_padding(model, X, used), atol=1e-5)
+    actual = rollout(model, np.where(used[..., np.newaxis], X, 0), STEPS)
+    np.testing.assert_allclose(actual, without_padding(model, X, used), atol=1e-5)
 
 
 def language_model(**options):
@@ -136,23 +136,23 @@ def categorical(logits, seed):
 
 
 @pytest.mark.backends
-def test_it_is_the_loop_on_every_backend():
+def test_a_rollout_is_the_loop_on_every_backend():
     stack = [layers.LSTM(4, return_sequences=True), layers.GRU(3, return_sequences=True)]
     model = randomized(sequential(layers.Masking(), *stack, layers.Dense(FEATURES)))
     np.testing.assert_allclose(rollout(model, X, STEPS), naive(model, X), atol=1e-5)
     used = np.arange(TIMESTEPS) < np.array([[5], [2], [4]])
-    got = rollout(model, np.where(used[..., np.newaxis], X, 0), STEPS)
-    np.testing.assert_allclose(got, without_padding(model, X, used), atol=1e-5)
+    actual = rollout(model, np.where(used[..., np.newaxis], X, 0), STEPS)
+    np.testing.assert_allclose(actual, without_padding(model, X, used), atol=1e-5)
 
 
 def test_the_last_real_output_is_fed_back_past_a_connection_around_the_layers():
-    # The input goes around the recurrent layer: what is padded would be seen in the output.
+    # The input bypasses the recurrent layer: padding would be visible in the output.
     x = keras.Input((None, FEATURES))
     h = layers.GRU(3, return_sequences=True)(layers.Masking()(x))
     model = randomized(keras.Model(x, layers.Dense(FEATURES)(ops.concatenate([h, x], axis=-1))))
     used = np.arange(TIMESTEPS) < np.array([[5], [2], [4]])
-    got = rollout(model, np.where(used[..., np.newaxis], X, 0), STEPS)
-    np.testing.assert_allclose(got, without_padding(model, X, used), atol=1e-5)
+    actual = rollout(model, np.where(used[..., np.newaxis], X, 0), STEPS)
+    np.testing.assert_allclose(actual, without_padding(model, X, used), atol=1e-5)
 
 
 @pytest.mark.backends
@@ -160,30 +160,31 @@ def test_token_ids_of_different_lengths():
     model = language_model(dtype="int32")
     ids = np.random.default_rng(0).integers(1, 6, (ROWS, TIMESTEPS))
     used = np.arange(TIMESTEPS) < np.array([[5], [2], [4]])
-    got = rollout(model, np.where(used, ids, 0), STEPS, sample=greedy)
-    assert got.dtype.kind == "i"
-    for row, flags, drawn in zip(ids, used, got, strict=True):
-        # No output knows what comes after it: one look at the whole sequence tells them all.
+    actual = rollout(model, np.where(used, ids, 0), STEPS, sample=greedy)
+    assert actual.dtype.kind == "i"
+    for row, flags, drawn in zip(ids, used, actual, strict=True):
+        # No output depends on later timesteps, so one call on the whole sequence returns them all.
         tokens = np.concatenate([row[flags], drawn])
         logits = to_numpy(model(tokens[np.newaxis]))[0, -1 - STEPS : -1]
         assert drawn.tolist() == (1 + logits[:, 1:].argmax(axis=-1)).tolist()
 
 
-def test_a_row_that_is_all_padding_gives_what_the_model_gives():
+def test_a_row_of_padding_only_returns_what_the_model_returns():
     model = language_model()
     ids = np.array([[0, 0, 0], [1, 2, 3]])
-    got = rollout(model, ids, 1, feedback=lambda logits: ops.argmax(logits, axis=-1))
-    np.testing.assert_allclose(got[:, 0], to_numpy(model(ids))[:, -1], atol=1e-6)
+    actual = rollout(model, ids, 1, feedback=lambda logits: ops.argmax(logits, axis=-1))
+    np.testing.assert_allclose(actual[:, 0], to_numpy(model(ids))[:, -1], atol=1e-6)
 
 
 @pytest.mark.backends
 def test_future_covariates_are_joined_to_the_output():
     model = randomized(many_to_one(FEATURES + 1, outputs=FEATURES, units=4))
-    x, calendar = numbers(ROWS, TIMESTEPS, FEATURES + 1), numbers(ROWS, STEPS, 1, seed=2)
+    x = numbers(ROWS, TIMESTEPS, FEATURES + 1)
+    calendar = numbers(ROWS, STEPS, 1, seed=2)
     expected = naive(model, x, feedback=lambda y, k: np.concatenate([y, calendar[:, k]], axis=-1))
     for rows in (STEPS - 1, STEPS):
-        got = rollout(model, x, STEPS, future=calendar[:, :rows])
-        np.testing.assert_allclose(got, expected, atol=1e-5)
+        actual = rollout(model, x, STEPS, future=calendar[:, :rows])
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
     whole = rollout(model, x, STEPS, future=np.ones((ROWS, STEPS, 1), dtype=int))
     ones = rollout(model, x, STEPS, future=np.ones((ROWS, STEPS, 1)))
     np.testing.assert_array_equal(whole, ones)
@@ -191,8 +192,9 @@ def test_future_covariates_are_joined_to_the_output():
 
 def test_feedback_makes_the_next_input():
     model = randomized(many_to_one(3, outputs=1, units=4))
-    x, calendar = numbers(ROWS, TIMESTEPS, 3), numbers(ROWS, STEPS, 5, seed=2)
-    got = rollout(
+    x = numbers(ROWS, TIMESTEPS, 3)
+    calendar = numbers(ROWS, STEPS, 5, seed=2)
+    actual = rollout(
         model,
         x,
         STEPS,
@@ -206,20 +208,20 @@ def test_feedback_makes_the_next_input():
             [calendar[:, k, :1], 2 * y, calendar[:, k, -1:]], axis=-1
         ),
     )
-    np.testing.assert_allclose(got, expected, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
-def test_several_outputs_come_as_the_model_has_them():
+def test_several_outputs_keep_the_structure_of_the_model():
     x = keras.Input((None, FEATURES))
     h = layers.GRU(4, return_sequences=True)(x)
     model = keras.Model(x, {"mean": layers.Dense(FEATURES)(h), "spread": layers.Dense(1)(h)})
-    got = rollout(model, X, STEPS, feedback=lambda output: output["mean"])
-    assert {name: one.shape for name, one in got.items()} == {
+    actual = rollout(model, X, STEPS, feedback=lambda output: output["mean"])
+    assert {name: output.shape for name, output in actual.items()} == {
         "mean": (ROWS, STEPS, FEATURES),
         "spread": (ROWS, STEPS, 1),
     }
     mean = keras.Model(x, model.output["mean"])
-    np.testing.assert_allclose(got["mean"], naive(mean, X), atol=1e-5)
+    np.testing.assert_allclose(actual["mean"], naive(mean, X), atol=1e-5)
 
 
 @pytest.mark.backends
@@ -234,26 +236,27 @@ def test_draws_are_a_function_of_the_seed():
     np.testing.assert_array_equal(draws(1), first)
     assert (draws(2) != first).any()
     assert (draws(None) != draws(None)).any()
-    assert len({tuple(row) for row in first}) > 30  # rows draw for themselves
-    assert len({tuple(step) for step in first.T}) == 20  # and so do steps
+    assert len({tuple(row) for row in first}) > 30  # each row draws its own values
+    assert len({tuple(step) for step in first.T}) == 20  # and so does each step
 
 
 @pytest.mark.backends
-def test_what_is_drawn_is_fed_back():
+def test_drawn_values_are_fed_back():
     model = randomized(many_to_one(FEATURES, outputs=FEATURES, units=4))
 
     def noisy(mean, seed):
         return mean + keras.random.normal(ops.shape(mean), seed=seed)
 
-    got = rollout(model, X, STEPS, sample=noisy, seed=3)
-    x, noise = X, []
+    actual = rollout(model, X, STEPS, sample=noisy, seed=3)
+    x = X
+    noise = []
     for k in range(STEPS):
-        noise.append(got[:, k] - to_numpy(model(x)))
-        x = np.concatenate([x, got[:, k : k + 1]], axis=1)
+        noise.append(actual[:, k] - to_numpy(model(x)))
+        x = np.concatenate([x, actual[:, k : k + 1]], axis=1)
     np.testing.assert_allclose(
         np.std(noise), np.std(rollout(model, 0 * X, STEPS, sample=noisy, seed=3)), rtol=0.6
     )
-    # The noise is that of the seed, whatever the model makes of it.
+    # The noise depends only on the seed, not on the outputs of the model.
     again = rollout(model, 2 * X, 1, sample=noisy, seed=3)[:, 0] - to_numpy(model(2 * X))
     np.testing.assert_allclose(again, noise[0], atol=1e-5)
 
@@ -271,28 +274,28 @@ def test_weights_are_those_of_the_call():
 
 @pytest.mark.backends
 @pytest.mark.parametrize("own", [True, False])
-def test_what_a_stateful_model_keeps_is_not_touched(own):
+def test_the_state_of_a_stateful_model_is_not_touched(own):
     if own:
         model = next_step(FEATURES, units=4, stateful=True, batch_size=2)
-        model({"inputs": X[:2], "reset": None})
+        model(X[:2])
     else:
         layer = layers.GRU(4, stateful=True, return_sequences=True)
-        own_layer = layers.Lambda(lambda x: 2 * x)  # has to be tried out, on the model itself
+        own_layer = layers.Lambda(lambda x: 2 * x)  # it is tried out on the model itself
         head = layers.Dense(FEATURES)
         model = keras.Sequential([keras.Input((None, FEATURES), 2), own_layer, layer, head])
         model(X[:2])
     states = [
-        one
+        state
         for layer in model.layers
         if getattr(layer, "stateful", False)
-        for one in keras.tree.flatten(layer.states)
+        for state in keras.tree.flatten(layer.states)
     ]
-    kept = [to_numpy(one.value).copy() for one in states]
-    assert np.abs(kept[0]).max() > 1e-3
+    before = [to_numpy(state.value).copy() for state in states]
+    assert np.abs(before[0]).max() > 1e-3
     first = rollout(model, X, STEPS)
     np.testing.assert_array_equal(rollout(model, X, STEPS), first)
-    for before, after in zip(kept, states, strict=True):
-        np.testing.assert_array_equal(before, to_numpy(after.value))
+    for value, state in zip(before, states, strict=True):
+        np.testing.assert_array_equal(to_numpy(state.value), value)
     if own:
         twin = next_step(FEATURES, units=4)
         twin.set_weights(model.get_weights())
@@ -312,36 +315,37 @@ def test_the_same_shapes_and_functions_are_compiled_once():
     count = len(traced)
     for _ in range(3):
         rollout(model, X, STEPS, feedback=feedback)
-    eager = keras.backend.backend() == "torch"
-    assert len(traced) == count + (3 * (STEPS - 1) if eager else 0)
+    is_eager = keras.backend.backend() == "torch"
+    repeated = 3 * (STEPS - 1) if is_eager else 0
+    assert len(traced) == count + repeated
 
 
-def test_many_functions_are_not_kept():
+def test_loops_of_old_functions_are_freed():
     model = next_step(FEATURES, units=3)
     functions = [lambda output, k=k: output + k for k in range(9)]
-    kept = [weakref.ref(one) for one in functions]
-    for one in functions:
-        rollout(model, X, 1, feedback=one)
-    del functions, one
+    references = [weakref.ref(function) for function in functions]
+    for function in functions:
+        rollout(model, X, 1, feedback=function)
+    del functions, function
     gc.collect()
-    assert kept[0]() is None
-    assert kept[-1]() is not None
+    assert references[0]() is None
+    assert references[-1]() is not None
 
 
 def test_a_model_is_not_kept_alive():
     model = next_step(FEATURES, units=3)
     rollout(model, X, STEPS, feedback=lambda output, model=model: output)
-    alive = weakref.ref(model)
+    reference = weakref.ref(model)
     del model
     gc.collect()
-    assert alive() is None
+    assert reference() is None
 
 
 def test_a_model_saves_and_changes_as_before(tmp_path):
     model = sequential(layers.GRU(4, return_sequences=True), layers.Dense(FEATURES))
-    before = [one.path for one in model.variables]
+    before = [variable.path for variable in model.variables]
     first = rollout(model, X, STEPS)
-    assert [one.path for one in model.variables] == before
+    assert [variable.path for variable in model.variables] == before
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(rollout(loaded, X, STEPS), first, atol=1e-6)
@@ -365,9 +369,9 @@ def test_precisions():
         layers.Dense(FEATURES, dtype="mixed_float16"),
     )
     mixed.set_weights(half.get_weights())
-    got = rollout(mixed, X, STEPS)
-    assert got.dtype == "float16"
-    np.testing.assert_allclose(got, naive(half, X), atol=1e-2)
+    actual = rollout(mixed, X, STEPS)
+    assert actual.dtype == "float16"
+    np.testing.assert_allclose(actual, naive(half, X), atol=1e-2)
     double = sequential(layers.GRU(FEATURES, dtype="float64"), dtype="float64")
     assert rollout(double, X, STEPS).dtype == "float64"
 
@@ -377,8 +381,8 @@ def test_numbers_of_other_types_are_converted():
     model = next_step(FEATURES, units=3)
     whole = np.arange(ROWS * TIMESTEPS * FEATURES).reshape(X.shape) % 3
     expected = rollout(model, whole.astype("float32"), STEPS)
-    for given_ in (whole, whole.astype("float64"), whole.tolist(), ops.convert_to_tensor(whole)):
-        np.testing.assert_array_equal(rollout(model, given_, STEPS), expected)
+    for context in (whole, whole.astype("float64"), whole.tolist(), ops.convert_to_tensor(whole)):
+        np.testing.assert_array_equal(rollout(model, context, STEPS), expected)
 
 
 @pytest.mark.backends
@@ -386,13 +390,13 @@ def test_nan_stays_in_its_row():
     model = next_step(FEATURES, units=3)
     x = X.copy()
     x[1, 2] = np.nan
-    got = rollout(model, x, STEPS)
-    assert np.isnan(got[1]).all()
-    np.testing.assert_array_equal(got[[0, 2]], rollout(model, X, STEPS)[[0, 2]])
+    actual = rollout(model, x, STEPS)
+    assert np.isnan(actual[1]).all()
+    np.testing.assert_array_equal(actual[[0, 2]], rollout(model, X, STEPS)[[0, 2]])
 
 
-class Centred(layers.Layer):
-    """Takes away the mean over time: no Keras layer, so nobody can know."""
+class Centered(layers.Layer):
+    """Subtracts the mean over time; it is not a layer of Keras, so this is not known."""
 
     def call(self, x):
         return x - ops.mean(x, axis=1, keepdims=True)
@@ -414,7 +418,7 @@ class Doubled(layers.Layer):
 
 
 class Backwards(layers.LSTM):
-    """A recurrent layer of Keras with a call of its own."""
+    """A recurrent layer of Keras with its own call."""
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         return ops.flip(super().call(ops.flip(sequences, axis=1)), axis=1)
@@ -426,9 +430,9 @@ def test_unknown_layers_are_tried_out(context):
     fine = sequential(Doubled(), layers.GRU(3, return_sequences=True), layers.Dense(FEATURES))
     np.testing.assert_allclose(rollout(fine, context, STEPS), naive(fine, context), atol=1e-5)
     bad = sequential(
-        Doubled(name="doubled"), Centred(name="centred"), layers.GRU(2, return_sequences=True)
+        Doubled(name="doubled"), Centered(name="centered"), layers.GRU(2, return_sequences=True)
     )
-    with pytest.raises(ArgumentError, match=r"'doubled', 'centred'.*other values"):
+    with pytest.raises(ArgumentError, match=r"'doubled', 'centered'.*other values"):
         rollout(bad, context, STEPS)
 
 
@@ -450,8 +454,8 @@ def refused(*words, model=None, context=X, steps=STEPS, **options):
     model = model or next_step(FEATURES, units=3)
     with pytest.raises(ArgumentError) as caught:
         rollout(model, context, steps, **options)
-    for one in words:
-        assert one in str(caught.value), (one, str(caught.value))
+    for word in words:
+        assert word in str(caught.value), (word, str(caught.value))
 
 
 def test_a_layer_that_cannot_be_stepped_is_refused():
@@ -477,14 +481,14 @@ def test_contexts_that_cannot_be_read_are_refused(words, context):
     refused(*words, context=context)
 
 
-def test_token_ids_that_are_no_whole_numbers_are_refused():
+def test_token_ids_that_are_not_whole_numbers_are_refused():
     model = language_model(dtype="int32")
     refused("context", "whole numbers", "int32", model=model, context=np.full((1, 3), 0.5))
     refused("context", "int32", model=model, context=np.full((1, 3), 2**40))
 
 
 @pytest.mark.parametrize("steps", [0, -1, 2.5, True, None])
-def test_steps_that_are_no_number_are_refused(steps):
+def test_steps_that_are_not_positive_integers_are_refused(steps):
     refused("steps", "integer >= 1", steps=steps)
 
 
@@ -509,7 +513,7 @@ def test_outputs_that_are_not_the_next_input_are_refused():
     refused(*words, model=model, context=x)
     future = np.zeros((ROWS, STEPS, 1))
     refused("(batch, 1)", "output, future_t:", model=model, context=x, future=future)
-    # Covariates that would not be used are not dropped without a word.
+    # Covariates that would not be used are not dropped silently.
     refused("feedback", "future_t (batch, 1)", future=future)
 
 
@@ -517,7 +521,7 @@ def test_feedback_is_checked():
     refused("feedback", "(batch, 2)", "(batch, 1)", feedback=lambda output: output[:, :1])
     refused("feedback", "(output)", "TypeError", feedback=lambda output, known: output)
     refused("feedback", "function", feedback="output")
-    refused("feedback", "gives None", feedback=lambda output: None)
+    refused("feedback", "returns None", feedback=lambda output: None)
     refused("feedback", "(batch, 2)", feedback=lambda output: ops.ones((1, 2)))
     ids = {"model": language_model(dtype="int32"), "context": np.ones((2, 3), int)}
     refused("int32", "float32", feedback=lambda logits: logits[:, 0], **ids)
@@ -527,7 +531,7 @@ def test_sample_is_checked():
     refused("sample", "for each row", sample=lambda output, seed: ops.sum(output))
     refused("sample", "(output, seed)", "TypeError", sample=lambda output: output)
     refused("sample", "function", sample=1)
-    refused("seed", "sample is None", seed=1)
+    refused("seed", "without sample", seed=1)
     refused("seed", "integer >= 0", sample=lambda output, seed: output, seed=-1)
 
 
@@ -536,6 +540,7 @@ def test_logits_need_a_sample():
 
 
 def test_more_inputs_than_the_sequence_are_refused():
-    x, z = keras.Input((None, FEATURES)), keras.Input((3,))
+    x = keras.Input((None, FEATURES))
+    z = keras.Input((3,))
     model = keras.Model([x, z], layers.GRU(3)(x, initial_state=z))
     refused("one input", model=model)

@@ -1,4 +1,4 @@
-"""Steps against the model on whole sequences, and the layers that cannot be stepped."""
+"""Steps return what the model returns for whole sequences; layers that cannot be stepped."""
 
 import re
 
@@ -10,7 +10,8 @@ from keras import layers, ops
 import seqkeras.layers
 from seqkeras import many_to_one, next_step
 from seqkeras.errors import ArgumentError
-from seqkeras.stepwise._stepwise import Stepwise, why_not_stepwise
+from seqkeras.stepwise._model_step import ModelStep
+from seqkeras.stepwise._timewise import why_not_stepwise
 
 ROWS, TIMESTEPS, FEATURES = 3, 6, 2
 
@@ -28,24 +29,24 @@ PADDED = np.where(np.array([[1] * 6, [1] * 4 + [0] * 2, [0, 1, 1, 0, 1, 1]])[...
 
 
 def stepped(model, x):
-    """Outputs at every timestep, `(batch, timesteps, ...)`, of a model that is run by steps."""
-    step = Stepwise(model)
+    """Return the outputs at every timestep, `(batch, timesteps, ...)`, of a model run by steps."""
+    step = ModelStep(model)
     assert step.unsure == []
-    state, outputs = step.initial_state(len(x)), []
+    state = step.initial_state(len(x))
+    outputs = []
     for t in range(x.shape[1]):
         output, state, _ = step(ops.convert_to_tensor(x[:, t]), state)
         outputs.append(output)
-    return keras.tree.map_structure(lambda *all_: np.stack(list(map(to_numpy, all_)), 1), *outputs)
+    return keras.tree.map_structure(lambda *ys: np.stack([to_numpy(y) for y in ys], 1), *outputs)
 
 
 def check(model, x=X):
-    """Steps give what the model gives: at every timestep, or, if that is all, after the last."""
-    expected = model(x)
-    for got, one in zip(
-        keras.tree.flatten(stepped(model, x)), keras.tree.flatten(expected), strict=True
-    ):
-        one = to_numpy(one)
-        np.testing.assert_allclose(got if got.ndim == one.ndim else got[:, -1], one, atol=2e-6)
+    """Check that steps return what the model returns, at every timestep or after the last."""
+    outputs = keras.tree.flatten(stepped(model, x))
+    for actual, whole in zip(outputs, keras.tree.flatten(model(x)), strict=True):
+        expected = to_numpy(whole)
+        compared = actual if actual.ndim == expected.ndim else actual[:, -1]
+        np.testing.assert_allclose(compared, expected, atol=2e-6)
 
 
 def sequential(*stack, shape=(None, FEATURES), **options):
@@ -53,7 +54,7 @@ def sequential(*stack, shape=(None, FEATURES), **options):
 
 
 class Leaky(layers.Layer):
-    """A cell of one's own: a leaky sum, with a single state that is no list."""
+    """A custom cell: a leaky sum, with a single state that is not a list."""
 
     state_size = output_size = FEATURES
 
@@ -68,7 +69,7 @@ CELLS = {
     "gru, reset before": lambda **options: layers.GRU(4, reset_after=False, **options),
     "simple_rnn": lambda **options: layers.SimpleRNN(4, unroll=False, **options),
     "cells": lambda **options: layers.RNN([layers.LSTMCell(3), layers.GRUCell(4)], **options),
-    "own cell": lambda **options: layers.RNN(Leaky(), **options),
+    "custom cell": lambda **options: layers.RNN(Leaky(), **options),
     "ours": lambda **options: seqkeras.layers.LSTM(4, **options),
 }
 
@@ -77,8 +78,8 @@ CELLS = {
 @pytest.mark.parametrize("kind", CELLS)
 def test_a_cell_steps_as_its_layer_runs(kind):
     check(sequential(CELLS[kind](return_sequences=True)))
-    # Keras on JAX holds the first state for the last output, which it is not in every cell.
-    if kind != "own cell" or keras.backend.backend() != "jax":
+    # Keras on JAX holds the first state as the last output, which is wrong for some cells.
+    if kind != "custom cell" or keras.backend.backend() != "jax":
         check(sequential(layers.Masking(), CELLS[kind]()), PADDED)
 
 
@@ -103,11 +104,11 @@ def test_a_masked_timestep_holds_the_state(model):
     check(model, PADDED)
 
 
-def test_flags_say_which_rows_were_used():
-    step = Stepwise(sequential(layers.Masking(), layers.GRU(3)))
+def test_flags_tell_which_rows_were_used():
+    step = ModelStep(sequential(layers.Masking(), layers.GRU(3)))
     *_, used = step(ops.convert_to_tensor(PADDED[:, 5]), step.initial_state(ROWS))
     assert to_numpy(used).tolist() == [True, False, True]
-    step = Stepwise(sequential(layers.GRU(3)))
+    step = ModelStep(sequential(layers.GRU(3)))
     *_, used = step(ops.convert_to_tensor(X[:, 0]), step.initial_state(ROWS))
     assert used is None
 
@@ -173,7 +174,7 @@ def test_several_outputs_and_returned_states():
     check(keras.Model(x, [h, state]))
 
 
-def test_after_the_last_timestep_anything_goes():
+def test_any_layer_may_follow_the_last_timestep():
     decoder = [layers.RepeatVector(5), layers.GRU(3, return_sequences=True), layers.Flatten()]
     check(sequential(layers.LSTM(4), *decoder, layers.Reshape((3, 5)), layers.Permute((2, 1))))
 
@@ -238,8 +239,8 @@ TIME = {
     ("reason", "layer"),
     [
         pytest.param(reason, layer, id=type(layer).__name__)
-        for reason, some in TIME.items()
-        for layer in some
+        for reason, reason_layers in TIME.items()
+        for layer in reason_layers
     ],
 )
 def test_a_layer_that_reads_more_than_its_timestep_has_a_reason(reason, layer):
@@ -270,7 +271,7 @@ def test_an_axis_counts_from_the_end_by_the_rank_of_the_input():
 
 def refused(model, *parts):
     with pytest.raises(ArgumentError) as caught:
-        Stepwise(model)
+        ModelStep(model)
     for part in parts:
         assert re.search(part, str(caught.value)), (part, str(caught.value))
 
@@ -298,7 +299,7 @@ def test_pieces_of_the_time_axis_are_refused(cut):
     refused(keras.Model(x, cut(h)), "get_item", "cuts pieces out")
 
 
-def test_what_joins_a_sequence_with_its_end_is_refused():
+def test_joining_a_sequence_with_its_end_is_refused():
     x = keras.Input((None, FEATURES))
     h, state = layers.GRU(3, return_sequences=True, return_state=True)(x)
     refused(keras.Model(x, layers.Add(name="sum")([h, state[:, None]])), "'sum'", "joins")
@@ -323,14 +324,14 @@ def test_dropout_that_is_always_on_is_refused():
     refused(keras.Model(x, layers.GRU(3, dropout=0.5)(x, training=True)), "gru", "always on")
 
 
-def test_what_is_no_model_of_one_sequence_is_refused():
-    fix = "built functional or Sequential"
-    refused("model", fix)
-    refused(keras.Sequential([layers.GRU(3)]), fix, r"keras\.Input")
+def test_a_model_without_one_sequence_is_refused():
+    refused("model", "must be a keras.Model")
+    refused(keras.Sequential([layers.GRU(3)]), "must be built", "Give it an Input")
 
     class Own(keras.Model):
         pass
 
-    refused(Own(), fix)
-    x, z = keras.Input((None, 2)), keras.Input((None, 2))
+    refused(Own(), "must be functional or Sequential")
+    x = keras.Input((None, 2))
+    z = keras.Input((None, 2))
     refused(keras.Model([x, z], layers.GRU(3)(x + z)), "one input", r"\(None, None, 2\), \(None")

@@ -32,7 +32,7 @@ class Problem:
         )
 
     def build(self, dropout=0.0, **options):
-        """A new stack of two layers, compiled with an optimizer that has variables."""
+        """Build a stack of two layers, compiled with an optimizer that has variables."""
         keras.utils.set_random_seed(3)
         model = many_to_many(
             1, units=(4, 3), dropout=dropout, stateful=True, batch_size=ROWS, **options
@@ -40,13 +40,14 @@ class Problem:
         model.compile(keras.optimizers.SGD(0.02, momentum=0.9), "mse")
         return model
 
-    def model(self, dropout=0.0):
-        """The model as `build` makes it: nothing is left of an earlier training."""
-        if dropout not in self._models:
-            model = self.build(dropout)
+    def model(self, dropout=0.0, **options):
+        """Return the model as `build` makes it: nothing is left of an earlier training."""
+        key = (dropout, *sorted(options.items()))
+        if key not in self._models:
+            model = self.build(dropout, **options)
             model.optimizer.build(model.trainable_variables)
-            self._models[dropout] = model, everything(model)
-        model, start = self._models[dropout]
+            self._models[key] = model, everything(model)
+        model, start = self._models[key]
         for variable, value in zip(variables(model), start, strict=True):
             variable.assign(value)
         model.stop_training = False
@@ -58,7 +59,7 @@ def variables(model):
 
 
 def everything(model):
-    """Weights, states, seeds and what the optimizer keeps."""
+    """Return weights, states, seeds and the variables of the optimizer."""
     return [np.array(variable.numpy()) for variable in variables(model)]
 
 
@@ -70,5 +71,5 @@ def problem():
 
 @pytest.fixture(scope="session")
 def snapshot():
-    """`snapshot(model)`: weights, states, seeds and what the optimizer keeps, as arrays."""
+    """`snapshot(model)`: weights, states, seeds and the variables of the optimizer, as arrays."""
     return everything

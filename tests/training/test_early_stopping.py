@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from helpers.arrays import assert_arrays_equal
 from seqkeras.errors import DataError
 from seqkeras.models import multi_output
 from seqkeras.training import _early_stopping
@@ -40,8 +41,7 @@ def test_an_untrained_network_is_kept_when_training_only_harms(wave):
     log = train(model, windows(noise), constant, **settings(patience=2))
     assert log.best_epoch == 0
     assert len(log.loss) < 8  # patience ended it
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
+    assert_arrays_equal(before, model.get_weights())
 
 
 def test_without_held_out_windows_all_epochs_are_run(wave):

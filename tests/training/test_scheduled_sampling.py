@@ -1,4 +1,4 @@
-"""Coins between true values and a network's own."""
+"""Random choices between true values and a network's own outputs."""
 
 import keras
 import numpy as np
@@ -7,7 +7,8 @@ import pytest
 from seqkeras.errors import ArgumentError
 from seqkeras.training import ScheduledSampling, TeacherForcingSchedule
 
-OWN, TRUTH = np.zeros((200, 5), "float32"), np.ones((200, 5), "float32")
+OWN = np.zeros((200, 5), "float32")
+TRUTH = np.ones((200, 5), "float32")
 
 
 def fed(layer, truth=TRUTH, training=True):
@@ -15,28 +16,29 @@ def fed(layer, truth=TRUTH, training=True):
 
 
 @pytest.mark.backends
-def test_true_values_are_given_as_often_as_asked_for_and_in_training_alone():
+def test_true_values_are_returned_with_their_probability_and_only_in_training():
     for probability in (0.0, 0.3, 1.0):
         layer = ScheduledSampling(probability, seed=1)
         assert fed(layer).mean() == pytest.approx(probability, abs=0.05)
         assert not fed(layer, training=False).any()
 
 
-def test_each_step_has_a_coin_of_its_own():
+def test_each_step_is_drawn_independently():
     rows = fed(ScheduledSampling(0.5, seed=1)).mean(axis=1)
     assert rows.std() > 0
     assert len(np.unique(rows)) > 3
 
 
-def test_a_missing_truth_is_never_given():
+def test_a_missing_truth_is_never_returned():
     truth = np.where(np.arange(5) == 2, np.nan, TRUTH)
-    found = fed(ScheduledSampling(1.0), truth.astype("float32"))
-    np.testing.assert_array_equal(found, np.where(np.arange(5) == 2, 0, TRUTH))
+    outputs = fed(ScheduledSampling(1.0), truth.astype("float32"))
+    np.testing.assert_array_equal(outputs, np.where(np.arange(5) == 2, 0, TRUTH))
 
 
 @pytest.mark.backends
 def test_a_schedule_lowers_the_probability_from_epoch_to_epoch():
-    own, truth = keras.Input((2,)), keras.Input((2,))
+    own = keras.Input((2,))
+    truth = keras.Input((2,))
     layer = ScheduledSampling()
     model = keras.Model([own, truth], layer(keras.layers.Dense(2)(own), truth))
     model.compile("sgd", "mse")

@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from seqkeras import StatefulBatches, many_to_many
+from helpers.arrays import assert_arrays_close, assert_arrays_equal
+from seqkeras import StatefulBatches, layers, many_to_many
 from seqkeras.errors import ArgumentError
+from seqkeras.states import as_stateful, get_state
 from seqkeras.training import ResetStates, fit_stateful
 
 
@@ -52,37 +54,39 @@ def stretches_of(flags, used):
     """For each stretch between two flags in a batch, its row, first timestep and length."""
     begins = np.zeros_like(used)
     begins[:, : flags.shape[1]] = flags
-    found = []
+    stretches = []
     for row, marks in enumerate(begins):
         timesteps = np.flatnonzero(used[row])
         borders = np.flatnonzero(marks[timesteps])
         parts = np.split(timesteps, borders[borders > 0])
-        found += [(row, part[0], len(part)) for part in parts if len(part)]
-    return found
+        stretches += [(row, part[0], len(part)) for part in parts if len(part)]
+    return stretches
 
 
 def loop(problem, batches, start, optimizer, epochs):
     """Batch after batch, each stretch a row of its own, its state handed on by hand."""
     trained, reader = by_hand(problem, start, optimizer)
-    count, losses = 3 * problem.rows, []
+    batches = batches.with_reset_input(True)
+    count = 3 * problem.rows
+    losses = []
     for epoch in range(epochs):
         batches.epoch = epoch
-        kept = [np.zeros((problem.rows, size), "float32") for size in (4, 4, 3, 3)]
+        row_states = [np.zeros((problem.rows, size), "float32") for size in (4, 4, 3, 3)]
         loss = 0.0
         for index in range(len(batches)):
             inputs, y, weights = batches[index]
-            x, flags, used = inputs["inputs"], inputs["reset"], weights > 0
+            x, flags, used = inputs["sequence"], inputs["reset"], weights > 0
             rows = stretches_of(flags, used)
             assert len(rows) <= count
             parts = [np.zeros((count, *part.shape[1:]), part.dtype) for part in (x, y, weights)]
             mask = np.zeros((count, problem.steps), bool)
-            states = [np.zeros((count, one.shape[1]), "float32") for one in kept]
+            states = [np.zeros((count, one.shape[1]), "float32") for one in row_states]
             for number, (row, first, length) in enumerate(rows):
                 for part, whole in zip(parts, (x, y, weights), strict=True):
                     part[number, :length] = whole[row, first : first + length]
                 mask[number, :length] = True
                 if not (first < flags.shape[1] and flags[row, first]):
-                    for state, old in zip(states, kept, strict=True):
+                    for state, old in zip(states, row_states, strict=True):
                         state[number] = old[row]
             after = reader.predict_on_batch([parts[0], mask, *states])
             trained.reset_metrics()  # or some releases of Keras give the mean so far
@@ -92,25 +96,25 @@ def loop(problem, batches, start, optimizer, epochs):
                 )
             )
             for number, (row, _, _) in enumerate(rows):
-                for old, new in zip(kept, after, strict=True):
+                for old, new in zip(row_states, after, strict=True):
                     old[row] = new[number]
         losses.append(loss / len(batches))
     return trained.get_weights(), losses
 
 
 @pytest.mark.backends
-@pytest.mark.parametrize("pack", [True, False])
-def test_training_is_that_of_a_loop_which_hands_the_states_on(problem, pack):
+@pytest.mark.parametrize(("pack", "reset_input"), [(True, False), (True, True), (False, False)])
+def test_training_is_that_of_a_loop_which_hands_the_states_on(problem, pack, reset_input):
     batches = problem.batches(pack=pack, shuffle=True, seed=5)
-    model = problem.model()
+    model = problem.model(reset_input=reset_input)
     start = model.get_weights()
     history = train(model, batches, epochs=2)
     optimizer = keras.optimizers.SGD(0.02, momentum=0.9)
     weights, losses = loop(problem, batches, start, optimizer, epochs=2)
     assert history["loss"] == pytest.approx(losses, rel=1e-4)
-    for got, wanted, old in zip(model.get_weights(), weights, start, strict=True):
-        np.testing.assert_allclose(got, wanted, atol=1e-5)
-        assert np.abs(got - old).max() > 3e-4
+    for actual, expected, old in zip(model.get_weights(), weights, start, strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
+        assert np.abs(actual - old).max() > 3e-4
 
 
 def test_the_loop_tells_apart_whether_states_are_handed_on(problem):
@@ -125,7 +129,8 @@ def test_the_loop_tells_apart_whether_states_are_handed_on(problem):
 
     weights, _ = loop(Forgetful, FlagsEverywhere(batches), start, optimizer, epochs=1)
     worst = max(
-        np.abs(got - wanted).max() for got, wanted in zip(model.get_weights(), weights, strict=True)
+        np.abs(actual - expected).max()
+        for actual, expected in zip(model.get_weights(), weights, strict=True)
     )
     assert worst > 1e-4
 
@@ -134,7 +139,11 @@ class FlagsEverywhere:
     """Batches in which every row of every batch begins anew."""
 
     def __init__(self, batches):
-        self.batches, self.epoch = batches, 0
+        self.batches = batches.with_reset_input(True)
+        self.epoch = 0
+
+    def with_reset_input(self, reset_input):
+        return self
 
     def __len__(self):
         return len(self.batches)
@@ -148,12 +157,13 @@ class FlagsEverywhere:
 
 @pytest.mark.backends
 def test_every_epoch_begins_with_cleared_states(problem):
-    model = problem.model()
+    model = problem.model(reset_input=True)
     # An epoch that changes nothing gives the same loss again, and that of evaluate.
     model.optimizer.learning_rate = 0.0
-    losses = train(model, problem.batches(), epochs=3)["loss"]
+    batches = problem.batches(reset_input=True)
+    losses = train(model, batches, epochs=3)["loss"]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
-    assert model.evaluate(problem.batches(), verbose=0) == pytest.approx(losses[0], rel=1e-5)
+    assert model.evaluate(batches, verbose=0) == pytest.approx(losses[0], rel=1e-5)
 
 
 # -- validation ----------------------------------------------------------------------------------
@@ -168,8 +178,7 @@ def test_validation_changes_nothing_of_the_training(problem, snapshot, pack):
         losses = train(model, problem.batches(pack=pack), epochs=2, validation=validation)["loss"]
         runs.append((losses, snapshot(model)))
     assert runs[0][0] == pytest.approx(runs[1][0], rel=1e-6)
-    for one, other in zip(runs[0][1], runs[1][1], strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert_arrays_close(runs[0][1], runs[1][1], atol=1e-6)
     # The states are among what was compared, and are not those of the beginning.
     assert any(np.abs(state).max() > 1e-3 for state in states_of(model))
 
@@ -189,7 +198,7 @@ def test_validation_loss_is_that_of_a_stateless_twin_over_each_series(problem):
     padded = np.zeros((len(series), 12, 1), "float32")
     for row, values in enumerate(series):
         padded[row, : len(values) - 1, 0] = values[:-1]
-    for weights, got in zip(recorder.weights, history["val_loss"], strict=True):
+    for weights, actual in zip(recorder.weights, history["val_loss"], strict=True):
         twin.set_weights(weights)
         outputs = twin.predict_on_batch(padded)[..., 0]
         errors = [
@@ -197,14 +206,17 @@ def test_validation_loss_is_that_of_a_stateless_twin_over_each_series(problem):
         ]
         # Keras divides by the timesteps of the batches, those of padding too.
         mean = np.concatenate(errors).mean() * (1 - validation.padding)
-        assert got == pytest.approx(mean, rel=1e-4)
+        assert actual == pytest.approx(mean, rel=1e-4)
 
 
-def test_validation_is_left_in_the_epoch_that_it_was_in(problem):
-    validation = problem.validation(shuffle=True, seed=1)
-    validation.epoch = 4
-    train(problem.model(), problem.batches(), validation=validation)
-    assert validation.epoch == 4
+def test_batches_stay_in_their_epoch_and_form(problem):
+    batches, validation = (
+        make(shuffle=True, seed=1) for make in (problem.batches, problem.validation)
+    )
+    batches.epoch = validation.epoch = 4
+    train(problem.model(), batches, validation=validation)
+    assert batches.epoch == validation.epoch == 4
+    assert batches.reset_input is validation.reset_input is None
 
 
 def test_what_is_trained_on_may_be_validated_on(problem):
@@ -235,8 +247,7 @@ def test_patience_stops_and_puts_the_best_weights_back(problem):
     best = int(np.argmin(losses))
     assert best < 2
     assert len(losses) == best + 3 < 12
-    for got, wanted in zip(model.get_weights(), recorder.weights[best], strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_arrays_equal(model.get_weights(), recorder.weights[best])
     assert any(
         (a != b).any() for a, b in zip(recorder.weights[-1], recorder.weights[best], strict=True)
     )
@@ -258,11 +269,9 @@ def test_the_checkpoint_is_the_model_of_the_best_epoch(problem, monitor, tmp_pat
     )
     best = int(np.argmin(history[monitor]))
     loaded = keras.saving.load_model(file)
-    for got, wanted in zip(loaded.get_weights(), recorder.weights[best], strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_arrays_equal(loaded.get_weights(), recorder.weights[best])
     # Without patience the model itself keeps the last weights.
-    for got, wanted in zip(model.get_weights(), recorder.weights[-1], strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_arrays_equal(model.get_weights(), recorder.weights[-1])
     assert [one.name for one in tmp_path.iterdir()] == ["best.keras"]
     assert best < 2
 
@@ -277,7 +286,7 @@ def test_the_checkpoint_can_be_trained_further(problem, tmp_path):
     assert history["loss"] == pytest.approx(both[1:], rel=1e-5)
 
 
-# -- what is given back --------------------------------------------------------------------------
+# -- results ------------------------------------------------------------------------------------
 
 
 def test_history_has_every_epoch_and_callbacks_see_them(problem):
@@ -314,8 +323,100 @@ def test_training_may_be_compiled_as_keras_can(problem, options):
     model = problem.build()
     model.compile(keras.optimizers.SGD(0.02, momentum=0.9), "mse", **options)
     assert train(model, problem.batches())["loss"] == pytest.approx(expected, rel=1e-4)
-    for got, wanted in zip(model.get_weights(), plain.get_weights(), strict=True):
-        np.testing.assert_allclose(got, wanted, atol=1e-5)
+    assert_arrays_close(model.get_weights(), plain.get_weights())
+
+
+# -- models without a reset input ----------------------------------------------------------------
+
+
+def nested(rows):
+    """A Sequential in a functional model with two branches, one of which is frozen."""
+    inner = keras.Sequential(
+        [
+            keras.Input(batch_shape=(rows, None, 2)),
+            layers.LSTM(3, stateful=True, return_sequences=True),
+            keras.layers.Dense(3, trainable=False),
+        ],
+        name="inner",
+    )
+    x = keras.Input(batch_shape=(rows, None, 1), name="values")
+    doubled = keras.ops.concatenate([x, 2 * x], axis=-1)
+    y = layers.GRU(3, stateful=True, return_sequences=True, name="beside")(x)
+    y = keras.layers.Concatenate()([keras.layers.Dense(2)(y), inner(doubled)])
+    return keras.Model(x, keras.layers.Dense(1, name="head")(y), name="outer")
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_model_without_a_reset_input_trains_as_one_with_it(problem, snapshot, twice):
+    keras.utils.set_random_seed(0)
+    plain = nested(problem.rows)
+    flagged = as_stateful(plain, problem.rows, reset_input=True)
+    batches = problem.batches(shuffle=True, seed=3)
+    results = []
+    for model in (plain, flagged):
+        model.compile(keras.optimizers.Adam(0.02), "mse", weighted_metrics=["mae"])
+        histories = [train(model, batches, validation=problem.validation())]
+        if twice:
+            histories.append(train(model, batches))
+        results.append((histories, model.get_weights(), list(get_state(model).values())))
+    for history, expected in zip(results[0][0], results[1][0], strict=True):
+        assert history.keys() == expected.keys()
+        for name, values in expected.items():
+            assert history[name] == pytest.approx(values, rel=1e-5)
+    for arrays, expected in zip(results[0][1:], results[1][1:], strict=True):
+        assert_arrays_close(arrays, expected, atol=1e-6)
+
+
+@pytest.mark.backends
+def test_training_without_a_reset_input_leaves_the_layers_called_once(problem, tmp_path):
+    model = nested(problem.rows)
+    model.compile("sgd", "mse")
+    config = model.get_config()
+    train(model, problem.batches(), checkpoint=tmp_path / "best.keras")
+    assert model.get_layer("beside").output.shape == (problem.rows, None, 3)
+    assert model.get_layer("inner").layers[0].output.shape == (problem.rows, None, 3)
+    assert model.get_config() == config
+    assert keras.saving.load_model(tmp_path / "best.keras").input.name == "values"
+    assert keras.Model(model.inputs, model.get_layer("beside").output).count_params() > 0
+
+
+def test_an_interruption_leaves_a_model_without_a_reset_input_as_it_was(problem):
+    def stop(batch, logs):
+        raise KeyboardInterrupt
+
+    model = nested(problem.rows)
+    model.compile("sgd", "mse")
+    config = model.get_config()
+    callbacks = [keras.callbacks.LambdaCallback(on_train_batch_end=stop)]
+    with pytest.raises(KeyboardInterrupt):
+        train(model, problem.batches(), callbacks=callbacks)
+    assert model.get_config() == config
+    assert model.get_layer("beside").output.shape == (problem.rows, None, 3)
+    train(model, problem.batches())
+
+
+def test_callbacks_see_a_model_with_the_same_layers(problem, tmp_path):
+    model = problem.model()
+    file = tmp_path / "every.weights.h5"
+    checkpoint = keras.callbacks.ModelCheckpoint(file, save_weights_only=True)
+    layer = model.get_layer("head")
+    same = keras.callbacks.LambdaCallback()
+    train(model, problem.batches(), callbacks=[checkpoint, same])
+    assert same.model.get_layer("head") is layer
+    again = problem.build()
+    again.load_weights(file)
+    assert_arrays_equal(again.get_weights(), model.get_weights())
+
+
+def test_a_frozen_model_keeps_its_weights(problem):
+    model = problem.build()
+    model.get_layer("recurrent_1").trainable = False
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    train(model, problem.batches())
+    moved = [(a != b).any() for a, b in zip(before, model.get_weights(), strict=True)]
+    assert moved == [False] * 3 + [True] * 5
 
 
 # -- stock Keras models --------------------------------------------------------------------------
@@ -348,13 +449,12 @@ def test_a_stock_model_trains_as_ours_where_series_begin_with_a_batch(problem):
     expected = train(ours, problem.batches(pack=False), validation=problem.validation(pack=False))
     history = train(
         theirs,
-        problem.batches(pack=False, reset_input=False),
-        validation=problem.validation(pack=False, reset_input=False),
+        problem.batches(pack=False),
+        validation=problem.validation(pack=False),
     )
     for name, values in expected.items():
         assert history[name] == pytest.approx(values, rel=1e-4)
-    for got, wanted in zip(theirs.get_weights(), ours.get_weights(), strict=True):
-        np.testing.assert_allclose(got, wanted, atol=1e-5)
+    assert_arrays_close(theirs.get_weights(), ours.get_weights())
 
 
 @on_tensorflow
@@ -375,8 +475,8 @@ def test_without_reset_states_a_stock_model_trains_otherwise(problem):
 @pytest.mark.parametrize("name", ["batches", "validation"])
 def test_reset_states_refuses_series_that_begin_within_a_batch(problem, name):
     options = {"batches": {}, "validation": {}} | {name: {"pack": True}}
-    batches = problem.batches(**{"pack": False, "reset_input": False} | options["batches"])
-    validation = problem.batches(**{"pack": False, "reset_input": False} | options["validation"])
+    batches = problem.batches(**{"pack": False} | options["batches"])
+    validation = problem.batches(**{"pack": False} | options["validation"])
     with pytest.raises(ArgumentError, match=f"{name} must be made with pack=False"):
         train(stock(problem), batches, validation=validation)
 
@@ -385,7 +485,7 @@ def test_reset_states_refuses_series_that_begin_within_a_batch(problem, name):
 def test_reset_states_refuses_steps_that_run_in_one_go(problem):
     model = stock(problem, steps_per_execution=2)
     with pytest.raises(ArgumentError, match="steps_per_execution must be 1") as caught:
-        train(model, problem.batches(pack=False, reset_input=False))
+        train(model, problem.batches(pack=False))
     assert "Got: steps_per_execution=2." in str(caught.value)
 
 
@@ -393,7 +493,7 @@ def test_reset_states_refuses_steps_that_run_in_one_go(problem):
 @pytest.mark.backends
 def test_reset_states_refuses_jax_with_the_way_out(problem):
     with pytest.raises(ArgumentError, match="must have seqkeras layers on the JAX backend"):
-        train(stock(problem), problem.batches(pack=False, reset_input=False))
+        train(stock(problem), problem.batches(pack=False))
 
 
 # -- what cannot work ----------------------------------------------------------------------------
@@ -443,30 +543,28 @@ def test_a_stateless_model_is_refused_with_the_way_out(problem, name):
 @pytest.mark.parametrize("name", ["batches", "validation"])
 @pytest.mark.parametrize("value", [3, [], np.zeros((3, 4, 1)), "batches"], ids=str)
 def test_batches_that_are_none_are_refused(problem, name, value):
-    given = {"batches": problem.batches(), name: value}
-    message = refused(problem.model(), **given)
+    arguments = {"batches": problem.batches(), name: value}
+    message = refused(problem.model(), **arguments)
     assert f"{name} must be StatefulBatches. Got: {name}='{type(value).__name__}'." in message
 
 
 @pytest.mark.parametrize("name", ["batches", "validation"])
 def test_batches_of_other_rows_are_refused_with_both(problem, name):
-    given = {"batches": problem.batches(), name: problem.batches(batch_size=2)}
-    message = refused(problem.model(), **given)
-    assert f"{name} must be of batch_size 3, as the model is." in message
+    arguments = {"batches": problem.batches(), name: problem.batches(batch_size=2)}
+    message = refused(problem.model(), **arguments)
+    assert f"{name} must be of batch_size 3, like the model." in message
     assert "of 2 rows" in message
 
 
-@pytest.mark.parametrize("name", ["batches", "validation"])
-def test_batches_without_flags_for_a_model_that_takes_them_are_refused(problem, name):
-    given = {"batches": problem.batches(), name: problem.batches(reset_input=False)}
-    message = refused(problem.model(), **given)
-    assert f"{name} must be made with reset_input=True for this model." in message
-
-
-def test_batches_with_flags_for_a_model_without_are_refused(problem):
-    message = refused(stock(problem), problem.batches())
-    assert "batches must be made with reset_input=False for this model." in message
-    assert "no input for reset flags" in message
+def test_a_model_with_other_inputs_than_the_batches_is_refused(problem):
+    values = keras.Input(batch_shape=(problem.rows, None, 1), name="values")
+    reset = keras.Input(batch_shape=(problem.rows, None), name="reset", dtype="bool")
+    y = layers.GRU(2, return_sequences=True, stateful=True)(values, reset=reset)
+    model = keras.Model([values, reset], keras.layers.Dense(1)(y))
+    model.compile("sgd", "mse")
+    message = refused(model, problem.batches())
+    assert "model must be one with the inputs 'sequence' and 'reset'." in message
+    assert "'values'" in message
 
 
 @pytest.mark.parametrize("epochs", [0, -1, 2.5, True, "3", None])
@@ -485,7 +583,7 @@ def test_patience_that_is_no_positive_integer_is_refused(problem, patience):
 
 def test_patience_without_validation_is_refused(problem):
     message = refused(problem.model(), problem.batches(), patience=2)
-    assert "patience must be left away without validation. Got: patience=2." in message
+    assert "patience must be omitted without validation. Got: patience=2." in message
 
 
 @pytest.mark.parametrize("name", ["best", "best.h5", "best.weights.h5", "best.KERAS", ".keras"])
@@ -508,8 +606,7 @@ def test_a_refusal_leaves_the_model_and_the_batches_as_they_were(problem, snapsh
     batches.epoch = 3
     before = snapshot(model)
     refused(model, batches, patience=2)
-    for one, other in zip(snapshot(model), before, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_arrays_equal(snapshot(model), before)
     assert batches.epoch == 3
 
 

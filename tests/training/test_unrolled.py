@@ -25,21 +25,23 @@ def network_of(steps, flag=0, future=0, static=0, **options):
 
 
 def by_hand(network, x, horizon):
-    """A loop over the network alone: the window moves on with each answer."""
+    """Loop over the network; the window moves on with each output."""
     parts = x if isinstance(x, dict) else {"inputs": x}
-    window, steps, answers = parts["inputs"], network.output_shape[1], []
+    window = parts["inputs"]
+    steps = network.output_shape[1]
+    outputs = []
     for done in range(0, horizon, steps):
-        given = parts | {"inputs": window}
+        part = parts | {"inputs": window}
         rows = np.ones((len(window), steps, window.shape[2]))
         if "future" in parts:
             places = np.minimum(np.arange(done, done + steps), horizon - 1)
-            given["future"] = parts["future"][:, places]
-            rows[..., -given["future"].shape[2] :] = given["future"]
-        answer = network.predict_on_batch(given if isinstance(x, dict) else window)
-        rows[..., 0] = answer
-        answers.append(answer)
+            part["future"] = parts["future"][:, places]
+            rows[..., -part["future"].shape[2] :] = part["future"]
+        output = network.predict_on_batch(part if isinstance(x, dict) else window)
+        rows[..., 0] = output
+        outputs.append(output)
         window = np.concatenate([window, rows], axis=1)[:, -LOOKBACK:]
-    return np.concatenate(answers, axis=1)[:, :horizon]
+    return np.concatenate(outputs, axis=1)[:, :horizon]
 
 
 def inputs(horizon, flag, future, static, rows=3):
@@ -49,8 +51,8 @@ def inputs(horizon, flag, future, static, rows=3):
         "future": random.normal(size=(rows, horizon, future)),
         "static": random.normal(size=(rows, static)),
     }
-    found = {name: one.astype("float32") for name, one in parts.items() if one.shape[-1]}
-    return found if len(found) > 1 else found["inputs"]
+    parts = {name: part.astype("float32") for name, part in parts.items() if part.shape[-1]}
+    return parts if len(parts) > 1 else parts["inputs"]
 
 
 @settings(max_examples=8, deadline=None)
@@ -61,11 +63,11 @@ def inputs(horizon, flag, future, static, rows=3):
     future=st.integers(0, 2),
     static=st.integers(0, 1),
 )
-def test_it_gives_what_a_loop_over_the_network_gives(steps, horizon, flag, future, static):
+def test_it_returns_what_a_loop_over_the_network_returns(steps, horizon, flag, future, static):
     network = network_of(steps, flag, future, static)
     x = inputs(horizon, flag, future, static)
-    found = unrolled(network, horizon=horizon).predict_on_batch(x)
-    np.testing.assert_allclose(found, by_hand(network, x, horizon), rtol=1e-4, atol=1e-5)
+    outputs = unrolled(network, horizon=horizon).predict_on_batch(x)
+    np.testing.assert_allclose(outputs, by_hand(network, x, horizon), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.backends
@@ -79,50 +81,52 @@ def test_training_it_trains_the_network():
     model.fit({"inputs": x, "targets": y}, y, epochs=2, batch_size=8, verbose=0)
     moved = [np.abs(a - b).max() for a, b in zip(network.get_weights(), before, strict=True)]
     assert min(moved) > 0
-    found = model.predict_on_batch({"inputs": x, "targets": y})
-    np.testing.assert_allclose(found, by_hand(network, x, 4), rtol=1e-4, atol=1e-5)
+    outputs = model.predict_on_batch({"inputs": x, "targets": y})
+    np.testing.assert_allclose(outputs, by_hand(network, x, 4), rtol=1e-4, atol=1e-5)
 
 
-def test_targets_are_fed_in_training_alone():
+def test_targets_are_fed_only_in_training():
     network = network_of(1)
     model = unrolled(network, horizon=4, teacher_forcing=1.0)
-    x, y = inputs(4, 0, 0, 0), np.random.default_rng(2).normal(size=(3, 4)).astype("float32")
-    given = {"inputs": x, "targets": y}
-    free = keras.ops.convert_to_numpy(model(given, training=False))
+    x = inputs(4, 0, 0, 0)
+    y = np.random.default_rng(2).normal(size=(3, 4)).astype("float32")
+    both = {"inputs": x, "targets": y}
+    free = keras.ops.convert_to_numpy(model(both, training=False))
     np.testing.assert_allclose(free, by_hand(network, x, 4), rtol=1e-4, atol=1e-5)
-    forced = keras.ops.convert_to_numpy(model(given, training=True))
+    forced = keras.ops.convert_to_numpy(model(both, training=True))
     whole = np.concatenate([x, y[..., np.newaxis]], axis=1)
     each = [network.predict_on_batch(whole[:, k : k + LOOKBACK]) for k in range(4)]
     np.testing.assert_allclose(forced, np.concatenate(each, axis=1), rtol=1e-4, atol=1e-5)
 
 
-def test_a_missing_target_is_replaced_by_the_answer():
+def test_a_missing_target_is_replaced_by_the_output():
     network = network_of(1)
     model = unrolled(network, horizon=3, teacher_forcing=1.0)
-    x, missing = inputs(3, 0, 0, 0), np.full((3, 3), np.nan, "float32")
-    found = keras.ops.convert_to_numpy(model({"inputs": x, "targets": missing}, training=True))
-    np.testing.assert_allclose(found, by_hand(network, x, 3), rtol=1e-4, atol=1e-5)
+    x = inputs(3, 0, 0, 0)
+    missing = np.full((3, 3), np.nan, "float32")
+    outputs = keras.ops.convert_to_numpy(model({"inputs": x, "targets": missing}, training=True))
+    np.testing.assert_allclose(outputs, by_hand(network, x, 3), rtol=1e-4, atol=1e-5)
 
 
-def test_it_is_saved_and_opened(tmp_path):
+def test_it_is_saved_and_loaded(tmp_path):
     model = unrolled(network_of(1), horizon=3, teacher_forcing=0.3)
-    given = {"inputs": inputs(3, 0, 0, 0), "targets": np.zeros((3, 3), "float32")}
+    x = {"inputs": inputs(3, 0, 0, 0), "targets": np.zeros((3, 3), "float32")}
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(loaded.predict_on_batch(given), model.predict_on_batch(given))
+    np.testing.assert_allclose(loaded.predict_on_batch(x), model.predict_on_batch(x))
 
 
 @pytest.mark.parametrize(
-    ("network", "words"),
+    ("network", "message"),
     [
         (lambda: "a word", "network must be a functional"),
         (lambda: keras.Sequential([keras.layers.Dense(1)]), "network must be a functional"),
         (lambda: many_to_many(1, units=2), "network must be a functional"),
-        (lambda: multi_output(lookback=4, horizon=1, outputs=2), "as a head has"),
+        (lambda: multi_output(lookback=4, horizon=1, outputs=2), "as a likelihood needs"),
         (lambda: multi_output(4, lookback=4, horizon=1), "at most one flag"),
     ],
-    ids=["word", "unbuilt", "sequence", "head", "features"],
+    ids=["word", "unbuilt", "sequence", "outputs", "features"],
 )
-def test_a_network_that_cannot_be_fed_back_is_refused(network, words):
-    with pytest.raises(ArgumentError, match=words):
+def test_a_network_that_cannot_be_fed_back_is_refused(network, message):
+    with pytest.raises(ArgumentError, match=message):
         unrolled(network(), horizon=3)

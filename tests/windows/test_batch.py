@@ -1,4 +1,4 @@
-"""Inputs, targets and weights of a batch, against a loop over windows."""
+"""Tests of inputs, targets and weights of a batch, against a loop over windows."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ KINDS = ("horizon", "point", "lookback", "next")
 
 
 def numbers(rows, width=None, sign=1):
-    """An array in which no two numbers are equal, so that a wrong row cannot go unseen."""
+    """Return an array without equal numbers, in which no wrong row can hide."""
     shape = (rows,) if width is None else (rows, width)
     return sign * (1 + np.arange(float(np.prod(shape)))).reshape(shape)
 
@@ -22,7 +22,7 @@ def with_features(array):
 
 
 def rows_of(kind, spec, start):
-    """Rows that are targets of the window at `start`, by counting timesteps."""
+    """Return the target rows of the window at `start`, by counting timesteps."""
     step = [start + i * spec.sampling_rate for i in range(spec.lookback + spec.gap + spec.horizon)]
     first = spec.lookback + spec.gap
     return {
@@ -34,7 +34,7 @@ def rows_of(kind, spec, start):
 
 
 def one_window(spec, series, start, row, arrays, kind, missing):
-    """x, y and weights of one window, as the documentation says."""
+    """Return x, y and weights of one window, as documented."""
     inputs = rows_of("lookback", spec, row)
     x = {name: with_features(array)[inputs] for name, array in arrays["past"].items()}
     ahead = rows_of("horizon", spec, row)
@@ -50,9 +50,9 @@ def one_window(spec, series, start, row, arrays, kind, missing):
     if y.ndim == 1 and weights is not None:
         weights = weights[0]
     if missing:
-        seen = ~np.isnan(y)
-        weights = seen.all(axis=-1) * (1.0 if weights is None else weights)
-        y = np.where(seen, y, 0)
+        present = ~np.isnan(y)
+        weights = np.where(present.all(axis=-1), 1.0 if weights is None else weights, 0)
+        y = np.where(present, y, 0)
         x |= {f"{name}_mask": ~np.isnan(array) for name, array in x.items()}
         x = {name: np.where(np.isnan(array), 0, array) for name, array in x.items()}
     return x, y, weights
@@ -72,7 +72,8 @@ def one_window(spec, series, start, row, arrays, kind, missing):
 def test_batches_are_those_of_a_loop(lookback, sizes, lengths, kind, widths, parts, batch_size):
     horizon, stride, rate, gap = sizes
     spec = WindowSpec(lookback, horizon=horizon, stride=stride, sampling_rate=rate, gap=gap)
-    rows, bounds = sum(lengths), np.cumsum([0, *lengths])
+    rows = sum(lengths)
+    bounds = np.cumsum([0, *lengths])
     arrays = {
         "past": {"past": numbers(rows, widths[0])},
         "future": {"future": numbers(rows, widths[1], -1)} if "future" in parts else {},
@@ -109,7 +110,7 @@ def test_batches_are_those_of_a_loop(lookback, sizes, lengths, kind, widths, par
         "seed": 0,
     }
     if not places:
-        with pytest.raises(DataError, match="No window fits"):
+        with pytest.raises(DataError, match="At least one series must have"):
             Windows(*arguments, **options)
         return
     windows = Windows(*arguments, **options)
@@ -117,19 +118,20 @@ def test_batches_are_those_of_a_loop(lookback, sizes, lengths, kind, widths, par
     weighted = arrays["weights"] is not None or "missing" in parts
     for number, batch in enumerate(windows):
         order = windows._order(0, number * batch_size, min((number + 1) * batch_size, len(places)))
-        wanted = [one_window(spec, *places[one], arrays, kind, "missing" in parts) for one in order]
+        expected = [
+            one_window(spec, *places[window], arrays, kind, "missing" in parts) for window in order
+        ]
         assert len(batch) == 3 if weighted else 2
         x = {"past": batch[0]} if plain else batch[0]
-        assert x.keys() == wanted[0][0].keys()
+        assert x.keys() == expected[0][0].keys()
         for name, array in x.items():
             assert array.dtype == (bool if name.endswith("_mask") else np.float32)
-            expected = np.stack([one[0][name] for one in wanted])
-            np.testing.assert_allclose(array, expected, rtol=1e-6)
-        np.testing.assert_allclose(batch[1], np.stack([one[1] for one in wanted]), rtol=1e-6)
+            np.testing.assert_allclose(array, np.stack([x[name] for x, *_ in expected]), rtol=1e-6)
+        np.testing.assert_allclose(batch[1], np.stack([y for _, y, _ in expected]), rtol=1e-6)
         if weighted:
-            expected = np.stack([one[2] for one in wanted])
             assert batch[2].dtype == np.float32
-            np.testing.assert_allclose(batch[2], expected, rtol=1e-6)
+            weights = np.stack([weights for *_, weights in expected])
+            np.testing.assert_allclose(batch[2], weights, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_shapes_of_targets_of_each_kind(kind, width, shape):
     assert y.shape == shape
 
 
-def test_without_a_horizon_batches_are_inputs_alone():
+def test_without_a_horizon_batches_are_only_inputs():
     x = Windows(numbers(6), WindowSpec(4, horizon=0))[0]
     assert x[..., 0].tolist() == [[1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6]]
     x = Windows({"a": numbers(6)}, WindowSpec(4, horizon=0))[0]
@@ -170,10 +172,10 @@ def test_without_a_horizon_targets_are_those_of_the_lookback():
 def test_functions_of_indices_give_targets_and_weights():
     values = GroupedArray(numbers(20), [0, 8, 20])
     labels = np.array([10.0, 20.0])
-    seen = []
+    indices = []
 
     def target(index):
-        seen.append(index)
+        indices.append(index)
         return labels[index.series]
 
     windows = Windows(
@@ -183,13 +185,13 @@ def test_functions_of_indices_give_targets_and_weights():
     assert y.tolist() == [20, 20, 20]
     assert y.dtype == weights.dtype == np.float32
     assert weights.tolist() == [2, 4, 6]
-    [index] = seen
+    [index] = indices
     assert isinstance(index, WindowIndex)
     assert index.window.tolist() == [3, 4, 5]
     assert index.row.tolist() == [10, 12, 14]
 
 
-def test_missing_answers_of_a_function_get_weight_0():
+def test_missing_results_of_a_function_get_weight_0():
     windows = Windows(
         numbers(8),
         WindowSpec(4, horizon=0),
@@ -202,7 +204,7 @@ def test_missing_answers_of_a_function_get_weight_0():
     assert weights.tolist() == [1, 0, 3, 4, 5]
 
 
-def test_weights_of_windows_reach_all_timesteps_where_some_are_missing():
+def test_weights_of_windows_apply_to_all_timesteps_if_some_are_missing():
     targets = numbers(9, 1)
     targets[5] = np.nan
     windows = Windows(
@@ -231,7 +233,7 @@ def test_integers_have_no_mask():
         ({"values": {1: numbers(9)}}, r"a dict of \[1\]", ""),
         (
             {"values": {"a": numbers(9)}},
-            "targets must be given where values are a dict",
+            "targets must be given if values are a dict",
             "horizon=0",
         ),
         (
@@ -258,17 +260,17 @@ def test_integers_have_no_mask():
         ),
         (
             {"weights": numbers(9), "horizon": 0},
-            "weights must be left away without targets",
+            "weights must be omitted without targets",
             "ndarray",
         ),
         ({"weights": numbers(9, 2)}, r"weights must be numbers of shape \(rows,\)", "(9, 2)"),
         ({"weights": numbers(9), "horizon": 2}, "weights must be one for each window", "(rows, 1)"),
         ({"target_rows": "last"}, "target_rows must be one of 'horizon', 'point'", "'last'"),
-        ({"target_rows": "next", "horizon": 0}, "must be 'lookback' where horizon=0", "a horizon"),
+        ({"target_rows": "next", "horizon": 0}, "must be 'lookback' if horizon=0", "a horizon"),
         (
             {"targets": lambda index: index.row, "target_rows": "point"},
-            "target_rows must be left away with such targets",
-            "takes the rows that it needs",
+            "target_rows must be omitted if targets is a function",
+            "chooses its rows itself",
         ),
         (
             {"targets": lambda index: index.row, "weights": numbers(9)},
@@ -277,13 +279,13 @@ def test_integers_have_no_mask():
         ),
         (
             {"targets": GroupedArray(numbers(9), [0, 4, 9])},
-            "targets must be series of the lengths that values have",
+            "targets must be series of the same lengths as those of values",
             "2 series",
         ),
         ({"missing": "drop"}, "missing must be one of 'raise', 'mask'", "'drop'"),
     ],
 )
-def test_what_cannot_go_together_is_refused_with_the_fix(options, message, fix):
+def test_arguments_that_do_not_fit_are_refused_with_the_fix(options, message, fix):
     spec = WindowSpec(2, horizon=options.pop("horizon", 1))
     with pytest.raises(ArgumentError, match=message) as caught:
         Windows(options.pop("values", numbers(9)), spec, **options)
@@ -291,17 +293,17 @@ def test_what_cannot_go_together_is_refused_with_the_fix(options, message, fix):
 
 
 @pytest.mark.parametrize(
-    ("answer", "got"),
+    ("result", "got"),
     [(5.0, "shape ()"), (np.zeros(3), "shape (3,)"), (["a"] * 7, "<U1")],
 )
-def test_functions_that_give_no_number_for_each_window_are_refused(answer, got):
-    windows = Windows(numbers(9), WindowSpec(2), targets=lambda index: answer)
-    with pytest.raises(ArgumentError, match="targets must be a function that gives numbers") as bad:
+def test_functions_without_a_number_for_each_window_are_refused(result, got):
+    windows = Windows(numbers(9), WindowSpec(2), targets=lambda index: result)
+    with pytest.raises(ArgumentError, match="must be a function that returns numbers") as caught:
         windows[0]
-    assert got in str(bad.value)
+    assert got in str(caught.value)
 
 
-def test_a_missing_answer_of_a_function_is_refused_by_its_window():
+def test_a_missing_result_of_a_function_is_refused_by_its_window():
     targets = np.array([1.0, 2.0, np.nan, 4.0, 5.0, 6.0, 7.0])
     windows = Windows(numbers(9), WindowSpec(2), targets=lambda index: targets, batch_size=7)
     with pytest.raises(DataError, match="targets must have no missing values") as caught:
@@ -309,7 +311,7 @@ def test_a_missing_answer_of_a_function_is_refused_by_its_window():
     assert "NaN in window 2" in str(caught.value)
 
 
-def test_weights_of_more_axes_than_targets_are_refused_where_some_may_be_missing():
+def test_weights_with_more_axes_than_targets_are_refused_if_some_may_be_missing():
     windows = Windows(
         numbers(9),
         WindowSpec(2),

@@ -1,4 +1,4 @@
-"""The number of the epoch that a data set for `fit` is in."""
+"""Tests of the epoch number of data sets for `fit`."""
 
 import functools
 import warnings
@@ -12,11 +12,12 @@ from seqkeras.windows._dataset import Epochs
 
 
 class Recorded(Epochs):
-    """Batches of zeros that write down which batch of which epoch was asked for."""
+    """Batches of zeros that record which batch of which epoch was requested."""
 
     def __init__(self, count=4, seed=0):
         super().__init__(seed)
-        self.count, self.read = count, []
+        self.count = count
+        self.read = []
 
     def __len__(self):
         return self.count
@@ -35,7 +36,7 @@ def model():
 
 
 def fit(batches, epochs, **options):
-    """Trains, and forgets at which batches Keras looked before the first epoch."""
+    """Train, and forget which batches Keras read before the first epoch."""
     first = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: None if epoch else batches.read.clear()
     )
@@ -43,17 +44,17 @@ def fit(batches, epochs, **options):
 
 
 def epochs_of_fit(batches, epochs):
-    """The epochs that training read, each to its end."""
+    """Return the epochs that training read, each to its end."""
     fit(batches, epochs)
     read = [batches.read[start : start + len(batches)] for start in range(0, 99, len(batches))]
-    assert all(
-        one == [(one[0][0], index) for index in range(len(batches))] for one in read[:epochs]
-    )
-    return [one[0][0] for one in read[:epochs]]
+    numbers = [batch[0][0] for batch in read[:epochs]]
+    for number, batch in zip(numbers, read, strict=False):
+        assert batch == [(number, index) for index in range(len(batches))]
+    return numbers
 
 
 @pytest.mark.backends
-def test_epochs_of_fit_are_counted_from_0_and_a_later_fit_goes_on():
+def test_epochs_of_fit_are_counted_from_0_and_a_later_fit_continues():
     batches = Recorded()
     assert epochs_of_fit(batches, 3) == [0, 1, 2]
     assert batches.epoch == 2
@@ -77,7 +78,7 @@ def test_epochs_of_some_steps_are_parts_of_one_pass(count, part):
     assert second[0][0] > 0
 
 
-def test_a_pass_that_was_interrupted_comes_again():
+def test_an_interrupted_pass_is_repeated():
     batches = Recorded()
     batches.on_epoch_begin()
     batches[0], batches[1]
@@ -88,7 +89,7 @@ def test_a_pass_that_was_interrupted_comes_again():
     assert batches.epoch == 1
 
 
-def test_what_keras_does_before_the_first_epoch_moves_nothing():
+def test_calls_of_keras_before_the_first_epoch_do_not_advance_it():
     batches = Recorded()
     batches[0], batches[1]
     batches.on_epoch_end()
@@ -100,7 +101,7 @@ def test_what_keras_does_before_the_first_epoch_moves_nothing():
 
 
 @pytest.mark.parametrize("epoch", [-1, 0.5, True, None, "1"])
-def test_epoch_that_is_no_number_of_one_is_refused(epoch):
+def test_epoch_that_is_not_a_whole_number_is_refused(epoch):
     batches = Recorded()
     with pytest.raises(ArgumentError, match="epoch must be an integer >= 0") as caught:
         batches.epoch = epoch
@@ -109,18 +110,18 @@ def test_epoch_that_is_no_number_of_one_is_refused(epoch):
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, True, "1"])
-def test_seed_that_is_no_number_is_refused(seed):
+def test_seed_that_is_not_a_whole_number_is_refused(seed):
     with pytest.raises(ArgumentError, match="seed must be an integer >= 0") as caught:
         Recorded(seed=seed)
     assert f"seed={seed!r}" in str(caught.value)
 
 
-def test_a_seed_that_is_not_given_is_drawn_and_can_be_read():
+def test_without_a_seed_one_is_drawn_and_can_be_read():
     seeds = {Recorded(seed=None).seed for _ in range(3)}
     assert len(seeds) == 3
     assert Recorded(seed=min(seeds)).seed == min(seeds)
 
 
-def test_keras_asks_for_one_batch_after_the_other():
+def test_keras_requests_batches_in_sequence():
     assert Recorded().workers == 1
     assert not Recorded().use_multiprocessing

@@ -1,4 +1,4 @@
-"""Windows as a tf.data.Dataset and as a PyTorch DataLoader."""
+"""Tests of windows as a tf.data.Dataset and as a PyTorch DataLoader."""
 
 import keras
 import numpy as np
@@ -16,16 +16,16 @@ def many(count=83, **options):
 
 
 def passes(batches, times):
-    """The first inputs of the windows of each pass."""
+    """Return the first inputs of the windows of each pass."""
     return [
         np.concatenate([np.asarray(x["past"])[:, 0, 0] for x, *_ in batches]).tolist()
         for _ in range(times)
     ]
 
 
-def same(got, expected):
-    for one, other in zip(got, expected, strict=True):
-        for part, array in zip(one, other, strict=True):
+def assert_same(actual, expected):
+    for batch, other in zip(actual, expected, strict=True):
+        for part, array in zip(batch, other, strict=True):
             for name in array if isinstance(array, dict) else [...]:
                 np.testing.assert_array_equal(np.asarray(part[name]), array[name])
 
@@ -39,15 +39,15 @@ def test_a_tf_dataset_has_the_batches_with_their_shapes_and_number():
     assert x["past"] == tf.TensorSpec((16, 3, 1), tf.float32)  # 80 windows: every batch is full
     assert x["future"].shape == (16, 1, 1)
     assert (y.shape, weights.shape) == ((16, 1), (16,))
-    same(dataset, list(windows))
+    assert_same(dataset, list(windows))
     assert many(82).to_tf_dataset().element_spec[1].shape.as_list() == [None, 1]
 
 
-def test_a_tf_dataset_of_inputs_alone():
+def test_a_tf_dataset_of_only_inputs():
     pytest.importorskip("tensorflow")
     windows = Windows(VALUES, WindowSpec(3, horizon=0))
-    for got, expected in zip(windows.to_tf_dataset(), windows, strict=True):
-        np.testing.assert_array_equal(got, expected)
+    for actual, expected in zip(windows.to_tf_dataset(), windows, strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_passes_over_a_tf_dataset_are_the_epochs():
@@ -55,7 +55,7 @@ def test_passes_over_a_tf_dataset_are_the_epochs():
     windows = many(shuffle=True, seed=3)
     expected = [passes([windows.batch(epoch, i) for i in range(5)], 1)[0] for epoch in range(3)]
     dataset = windows.to_tf_dataset()
-    next(iter(dataset))  # a look at the first batch is no epoch
+    next(iter(dataset))  # reading the first batch is not an epoch
     assert passes(dataset, 3) == expected
     assert windows.epoch == 3
 
@@ -74,7 +74,7 @@ def test_passes_over_a_torch_loader_are_the_epochs(options):
     assert (y.dtype, weights.shape) == (torch.float32, (16,))
 
 
-def test_workers_that_stay_are_told_of_the_epoch():
+def test_persistent_workers_follow_the_epoch():
     pytest.importorskip("torch")
     windows = many(shuffle=True, seed=3)
     expected = [passes([windows.batch(epoch, i) for i in range(5)], 1)[0] for epoch in range(2)]
@@ -86,7 +86,9 @@ def test_workers_that_stay_are_told_of_the_epoch():
 
 @pytest.mark.parametrize("option", ["batch_size", "shuffle", "sampler", "drop_last"])
 def test_options_that_decide_on_batches_are_refused(option):
-    with pytest.raises(ArgumentError, match="options must be left away") as caught:
+    with pytest.raises(
+        ArgumentError, match="options must be options that do not change batches"
+    ) as caught:
         many().to_torch_loader(**{option: 1})
     assert option in str(caught.value)
     assert "give batch_size and shuffle there" in str(caught.value)
@@ -96,7 +98,7 @@ def test_options_that_decide_on_batches_are_refused(option):
 def test_models_train_from_what_their_backend_reads():
     backend = keras.backend.backend()
     if backend == "jax":
-        pytest.skip("JAX has no data set of its own")
+        pytest.skip("JAX has no data sets")
     windows = Windows(VALUES, WindowSpec(3), batch_size=16, shuffle=True, seed=0)
     inputs = keras.Input((3, 1))
     model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(inputs)))

@@ -1,4 +1,4 @@
-"""Windows by number against slices."""
+"""Tests of gathered windows, against slices."""
 
 import tracemalloc
 
@@ -32,7 +32,7 @@ def test_windows_are_the_slices_that_begin_at_the_starts(features, timesteps, sa
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "int64", "float16", "float64"])
-def test_values_become_the_dtype_asked_for(dtype):
+def test_values_become_the_requested_dtype(dtype):
     values = np.array([0, 1, 1, 0], dtype=dtype)
     assert gather(values, np.array([0, 2]), timesteps=2).dtype == np.float32
     windows = gather(values, np.array([0, 2]), timesteps=2, dtype=np.float64)
@@ -40,13 +40,13 @@ def test_values_become_the_dtype_asked_for(dtype):
     assert windows.tolist() == [[0, 1], [1, 0]]
 
 
-def test_result_is_a_copy_even_where_nothing_changes_its_dtype():
+def test_result_is_a_copy_even_if_the_dtype_stays():
     values = np.zeros(4, dtype=np.float32)
     gather(values, np.array([0]), timesteps=4)[:] = 1
     assert not values.any()
 
 
-def test_only_the_rows_asked_for_are_copied():
+def test_only_the_requested_rows_are_copied():
     values = np.zeros(2_000_000)
     starts = np.array([0, 1_000_000])
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Many series in one array."""
+"""Tests of many series in one array."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from seqkeras.windows import GroupedArray
 
 @st.composite
 def ragged(draw):
-    """Series of 0 to 6 rows, all values different."""
+    """Draw series of 0 to 6 rows, all values different."""
     lengths = draw(st.lists(st.integers(0, 6), min_size=1, max_size=6))
     width = draw(st.sampled_from([None, 1, 3]))
     shape = () if width is None else (width,)
@@ -26,16 +26,16 @@ def ragged(draw):
 
 def assert_same_series(grouped, expected):
     assert len(grouped) == len(expected)
-    for got, want in zip(grouped, expected, strict=True):
-        np.testing.assert_array_equal(got, want)
-        assert got.shape == want.shape
+    for series, values in zip(grouped, expected, strict=True):
+        np.testing.assert_array_equal(series, values)
+        assert series.shape == values.shape
 
 
 @given(ragged())
-def test_series_come_out_as_they_went_in(series):
+def test_joined_series_stay_the_same(series):
     grouped = GroupedArray.from_series(series)
     assert_same_series(grouped, series)
-    assert grouped.lengths.tolist() == [len(one) for one in series]
+    assert grouped.lengths.tolist() == [len(values) for values in series]
     assert grouped.indptr[0] == 0
     assert grouped.indptr[-1] == len(grouped.values)
     for index in range(-len(series), 0):
@@ -43,15 +43,16 @@ def test_series_come_out_as_they_went_in(series):
 
 
 @given(ragged(), st.data())
-def test_select_gives_the_rows_that_slicing_each_series_gives(series, data):
-    stops = [data.draw(st.integers(0, len(one))) for one in series]
+def test_select_returns_the_same_rows_as_slicing_each_series(series, data):
+    stops = [data.draw(st.integers(0, len(values))) for values in series]
     starts = [data.draw(st.integers(0, stop)) for stop in stops]
-    expected = [one[start:stop] for one, start, stop in zip(series, starts, stops, strict=True)]
+    ranges = zip(series, starts, stops, strict=True)
+    expected = [values[start:stop] for values, start, stop in ranges]
     assert_same_series(GroupedArray.from_series(series).select(starts, stops), expected)
 
 
 @given(ragged(), st.data())
-def test_take_gives_series_in_the_order_asked_for(series, data):
+def test_take_returns_series_in_the_requested_order(series, data):
     numbers = data.draw(st.lists(st.integers(-len(series), len(series) - 1), min_size=1))
     expected = [series[number] for number in numbers]
     assert_same_series(GroupedArray.from_series(series).take(numbers), expected)
@@ -93,7 +94,7 @@ def test_index_beyond_the_series_ends_iteration(index):
         grouped[index]
 
 
-def test_repr_says_how_much_there_is():
+def test_repr_shows_the_size():
     grouped = GroupedArray.from_series([[1.0, 2.0], [3.0]])
     assert repr(grouped) == "GroupedArray(2 series, 3 rows, float64)"
 
@@ -102,7 +103,7 @@ def test_repr_says_how_much_there_is():
     "indptr",
     [
         [1, 4],  # does not start at 0
-        [0, 3],  # leaves a row out
+        [0, 3],  # omits a row
         [0, 5],  # reaches beyond the rows
         [0, 3, 2, 4],  # falls
         [0, 4, 0],
@@ -125,9 +126,9 @@ def test_indptr_that_is_not_a_list_of_integers_is_refused(indptr):
     ("series", "message"),
     [
         ([], "series must be one array or more"),
-        ([np.zeros((2, 3)), np.zeros((2, 4))], "arrays that differ in their first axis alone"),
+        ([np.zeros((2, 3)), np.zeros((2, 4))], "arrays that differ only in their first axis"),
         ([np.zeros(2), np.zeros((2, 1))], r"series=\[\(2,\), \(2, 1\)\]"),
-        ([3.0], "arrays that differ in their first axis alone"),
+        ([3.0], "arrays that differ only in their first axis"),
     ],
 )
 def test_series_that_cannot_be_joined_are_refused(series, message):
@@ -139,10 +140,10 @@ def test_series_that_cannot_be_joined_are_refused(series, message):
 def test_select_refuses_rows_outside_a_series(start, stop):
     # Row 3 of the joined array would be a row of the next series.
     grouped = GroupedArray.from_series([[1.0, 2.0], [3.0, 4.0]])
-    with pytest.raises(ArgumentError, match="ranges that lie inside each series"):
+    with pytest.raises(ArgumentError, match="ranges inside each series"):
         grouped.select(start, stop)
 
 
-def test_the_spread_leaves_out_missing_values():
+def test_the_spread_ignores_missing_values():
     series = GroupedArray.from_series([[1.0, np.nan, 4.0], [np.nan, np.nan]])
     np.testing.assert_array_equal(series.spread(), [3, np.nan])

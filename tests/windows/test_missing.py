@@ -1,4 +1,4 @@
-"""Missing and infinite numbers, found without a copy."""
+"""Tests of finding missing and infinite numbers without a copy."""
 
 import tracemalloc
 
@@ -24,13 +24,12 @@ def test_the_first_number_that_cannot_be_used_is_found(dtype, width, marks, nan_
         values[place] = number
     bad = sorted(p for p, number in marks.items() if not (nan_allowed and np.isnan(number)))
     values = values if width is None else values.reshape(-1, width)
-    found = first_unusable(values, nan_allowed=nan_allowed)
     expected = None if not bad else tuple(int(i) for i in np.unravel_index(bad[0], values.shape))
-    assert found == expected
+    assert first_unusable(values, nan_allowed=nan_allowed) == expected
 
 
 @pytest.mark.parametrize("row", [0, BLOCK - 1, BLOCK, 2 * BLOCK + 5])
-def test_every_block_is_looked_through(row):
+def test_every_block_is_checked(row):
     values = np.zeros(2 * BLOCK + 6, dtype=np.float32)
     values[row] = np.nan
     assert first_unusable(values, nan_allowed=False) == (row,)
@@ -46,7 +45,7 @@ def test_usable_numbers_pass(values):
     assert first_unusable(values, nan_allowed=False) is None
 
 
-def test_no_copy_is_made_to_look():
+def test_the_check_makes_no_copy():
     values = np.zeros((1_000_000, 4))
     tracemalloc.start()
     first_unusable(values, nan_allowed=False)
@@ -55,13 +54,13 @@ def test_no_copy_is_made_to_look():
     assert peak < 100_000
 
 
-def test_fill_puts_zero_for_nan_and_says_where():
+def test_fill_replaces_nan_by_zero_and_returns_a_mask():
     batch = np.array([[1, np.nan], [np.nan, 0]], dtype=np.float32)
     assert fill(batch).tolist() == [[True, False], [False, True]]
     assert batch.tolist() == [[1, 0], [0, 0]]
 
 
-def of_row(number, row):
+def with_number(number, row):
     values = np.arange(12.0)
     values[row] = number
     return values
@@ -71,14 +70,14 @@ def of_row(number, row):
     ("options", "name"),
     [
         ({}, "values"),
-        ({"values": {"a": np.arange(12), "b": of_row(np.nan, 8)}}, "values['b']"),
-        ({"targets": of_row(np.nan, 8)}, "targets"),
-        ({"future": {"c": of_row(np.nan, 8)}}, "future['c']"),
-        ({"weights": of_row(np.nan, 8)}, "weights"),
+        ({"values": {"a": np.arange(12), "b": with_number(np.nan, 8)}}, "values['b']"),
+        ({"targets": with_number(np.nan, 8)}, "targets"),
+        ({"future": {"c": with_number(np.nan, 8)}}, "future['c']"),
+        ({"weights": with_number(np.nan, 8)}, "weights"),
     ],
 )
 def test_missing_values_are_refused_by_array_series_and_row(options, name):
-    values = options.pop("values", np.arange(12.0) if options else of_row(np.nan, 8))
+    values = options.pop("values", np.arange(12.0) if options else with_number(np.nan, 8))
     if isinstance(values, dict):
         values["a"] = GroupedArray(values["a"], [0, 5, 12])
         options["targets"] = np.arange(12)
@@ -97,14 +96,14 @@ def test_missing_static_values_are_refused_by_series():
 
 
 @pytest.mark.parametrize("missing", ["raise", "mask"])
-def test_infinite_values_are_refused_in_any_case(missing):
+def test_infinite_values_are_always_refused(missing):
     with pytest.raises(
         DataError, match=r"finite numbers in float32\. Got: inf in series 0"
     ) as error:
-        Windows(of_row(np.inf, 8), WindowSpec(2), missing=missing)
+        Windows(with_number(np.inf, 8), WindowSpec(2), missing=missing)
     assert "make them NaN" in str(error.value)
 
 
-def test_missing_weights_are_refused_also_where_values_may_be_missing():
+def test_missing_weights_are_refused_even_if_values_may_be_missing():
     with pytest.raises(DataError, match="weights must have no missing values"):
-        Windows(np.arange(12.0), WindowSpec(2), weights=of_row(np.nan, 8), missing="mask")
+        Windows(np.arange(12.0), WindowSpec(2), weights=with_number(np.nan, 8), missing="mask")

@@ -1,4 +1,4 @@
-"""Random order without a list of all windows."""
+"""Tests of random order without a list of all windows."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ KEY = np.array([12345], dtype=np.uint64)
 
 
 def chi_square(observed, expected):
-    """How many standard deviations the statistic lies above its mean."""
+    """Return how many standard deviations the statistic is above its mean."""
     observed = np.asarray(observed, dtype=float)
     freedom = observed.size - 1
     statistic = ((observed - expected) ** 2 / expected).sum()
@@ -30,12 +30,12 @@ def test_every_slot_goes_to_another_number(size, key):
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8))
-def test_slots_may_have_a_size_and_a_key_each(sizes):
+def test_each_slot_can_have_its_own_size_and_key(sizes):
     slots = np.concatenate([np.arange(size) for size in sizes])
     keys = np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes)
     together = permute(slots, np.repeat(sizes, sizes), keys)
-    alone = [permute(np.arange(n), n, np.array([k], np.uint64)) for k, n in enumerate(sizes)]
-    assert together.tolist() == np.concatenate(alone).tolist()
+    separate = [permute(np.arange(n), n, np.array([k], np.uint64)) for k, n in enumerate(sizes)]
+    assert together.tolist() == np.concatenate(separate).tolist()
 
 
 @pytest.mark.parametrize("size", [2**31 + 1, 2**40, 2**61 + 12345])
@@ -98,12 +98,12 @@ def test_large_orders_spread_every_window_over_all_positions():
 
 
 @pytest.mark.parametrize("lag", [1, 2, 222, 300])
-def test_neighbours_do_not_stay_neighbours(lag):
+def test_neighbors_do_not_stay_neighbors(lag):
     # 222 is about the side of the grid.
     count = 3 * BLOCK
     numbers = Shuffled(count, 0)(0, 0, count)
     near = np.abs(numbers[lag:] - numbers[:-lag]) <= count / 1000
-    # Two numbers in five hundred lie so near to one another by chance.
+    # Two numbers in five hundred are as close by chance.
     assert 0.75 < near.mean() / 0.002 < 1.25
 
 
@@ -121,8 +121,8 @@ def test_batches_in_any_sequence_are_parts_of_one_order(count, batch, data):
     for _ in range(8):
         last = min(first + batch, count)
         np.testing.assert_array_equal(order(3, first, last), whole[first:last])
-        reads_on = data.draw(st.booleans()) and last < count
-        first = last if reads_on else batch * data.draw(st.integers(0, (count - 1) // batch))
+        continues = data.draw(st.booleans()) and last < count
+        first = last if continues else batch * data.draw(st.integers(0, (count - 1) // batch))
 
 
 @pytest.mark.parametrize("count", [40, BLOCK + 1000])
@@ -131,20 +131,20 @@ def test_the_order_is_a_function_of_seed_and_epoch(count):
         return tuple(Shuffled(count, seed)(epoch, 0, 20).tolist())
 
     assert first(1, 2) == first(1, 2)
-    assert len({first(*both) for both in itertools.product(range(8), range(8))}) == 64
-    forth_and_back = Shuffled(count, 1)
-    forth_and_back(5, 0, 20)
-    assert tuple(forth_and_back(2, 0, 20).tolist()) == first(1, 2)
+    assert len({first(*pair) for pair in itertools.product(range(8), range(8))}) == 64
+    order = Shuffled(count, 1)
+    order(5, 0, 20)
+    assert tuple(order(2, 0, 20).tolist()) == first(1, 2)
 
 
-def test_reading_on_works_out_a_block_at_once(monkeypatch):
-    sizes, permuted = [], _order.permute
+def test_sequential_reading_computes_a_block_at_once(monkeypatch):
+    sizes = []
 
-    def counted(slots, *rest, **options):
+    def counting_permute(slots, *rest, **options):
         sizes.append(len(slots))
-        return permuted(slots, *rest, **options)
+        return permute(slots, *rest, **options)
 
-    monkeypatch.setattr(_order, "permute", counted)
+    monkeypatch.setattr(_order, "permute", counting_permute)
     order = Shuffled(10 * BLOCK, 0)
     for first in range(0, 2 * BLOCK, 256):
         order(0, first, first + 256)
@@ -166,10 +166,10 @@ def test_balanced_epochs_draw_series_equally_and_repeat_no_window_too_early(coun
     for epoch in range(5):
         numbers = order(epoch, 0, order.count)
         series = np.searchsorted(np.cumsum(counts), numbers, side="right")
-        for one, number in zip(series, numbers, strict=True):
-            drawn[one].append(int(number - first[one]))
+        for owner, number in zip(series, numbers, strict=True):
+            drawn[owner].append(int(number - first[owner]))
         assert np.ptp(np.bincount(series, minlength=len(counts))[counts > 0]) <= 1
-        assert np.ptp([len(one) for one, count in zip(drawn, counts, strict=True) if count]) <= 1
+        assert np.ptp([len(drawn[owner]) for owner in np.flatnonzero(counts)]) <= 1
     for windows, count in zip(drawn, counts, strict=True):
         for start in range(0, len(windows) - count + 1, max(count, 1)):
             assert len(set(windows[start : start + count])) == count

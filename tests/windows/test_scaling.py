@@ -1,4 +1,4 @@
-"""Scaling of each series by its own numbers."""
+"""Tests of scaling each series by its own mean and standard deviation."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from seqkeras.windows import GroupedArray, StandardScaler
 
 @st.composite
 def several_series(draw):
-    """Series of different lengths, levels and spreads; some constant."""
+    """Draw series of different lengths, levels and spreads; some are constant."""
     shape = draw(st.sampled_from([(), (1,), (3,)]))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     lengths = draw(st.lists(st.integers(1, 9), min_size=1, max_size=5))
@@ -23,20 +23,20 @@ def several_series(draw):
 
 
 @given(several_series())
-def test_each_series_is_scaled_as_if_it_were_alone(series):
+def test_each_series_is_scaled_independently_of_the_others(series):
     grouped = GroupedArray.from_series(series)
     scaled = StandardScaler().fit(grouped).transform(grouped)
-    for got, values in zip(scaled, series, strict=True):
+    for actual, values in zip(scaled, series, strict=True):
         spread = values.std(axis=0)
         constant = np.ptp(values, axis=0) <= 1e-9 * np.abs(values.mean(axis=0))
         expected = (values - values.mean(axis=0)) / np.where(constant, 1, spread)
-        np.testing.assert_allclose(got, expected, atol=1e-6)
-        np.testing.assert_allclose(got.mean(axis=0), 0, atol=1e-6)
-        np.testing.assert_allclose(got.std(axis=0), np.where(constant, 0, 1), atol=1e-6)
+        np.testing.assert_allclose(actual, expected, atol=1e-6)
+        np.testing.assert_allclose(actual.mean(axis=0), 0, atol=1e-6)
+        np.testing.assert_allclose(actual.std(axis=0), np.where(constant, 0, 1), atol=1e-6)
 
 
 @given(several_series(), st.data())
-def test_batches_of_any_series_are_scaled_like_series_and_brought_back(series, data):
+def test_batches_of_any_series_are_scaled_like_series_and_back(series, data):
     grouped = GroupedArray.from_series(series)
     scaler = StandardScaler().fit(grouped)
     number = data.draw(st.integers(0, len(series) - 1))
@@ -54,19 +54,19 @@ def test_inverse_without_numbers_takes_row_i_for_series_i():
 
 @pytest.mark.parametrize("level", [0.0, 0.1, -7.0, 1e6 + 0.1, 1e15])
 def test_constant_series_is_shifted_to_zero_and_keeps_its_scale(level):
-    # The mean of 0.1 six times is not 0.1: the spread is rounding alone, never to be divided by.
+    # The mean of six times 0.1 is not 0.1: the spread is only rounding, and must not be a divisor.
     grouped = GroupedArray.from_series([np.full(6, level), [1.0, 3.0]])
     scaler = StandardScaler().fit(grouped)
     assert scaler.scale_.tolist() == [1.0, 1.0]
     np.testing.assert_allclose(scaler.transform(grouped)[0], 0, atol=abs(level) * 1e-12)
 
 
-def test_small_changes_on_a_high_level_are_not_taken_for_a_constant():
+def test_small_changes_at_a_high_level_are_not_a_constant():
     scaler = StandardScaler().fit(GroupedArray.from_series([1e6 + np.array([0.0, 2e-3])]))
     np.testing.assert_allclose(scaler.scale_, [1e-3], rtol=1e-4)
 
 
-def test_features_are_scaled_one_by_one():
+def test_each_feature_is_scaled_separately():
     scaler = StandardScaler().fit(GroupedArray.from_series([[[0.0, 5.0], [2.0, 5.0]]]))
     assert scaler.center_.tolist() == [[1.0, 5.0]]
     assert scaler.scale_.tolist() == [[1.0, 1.0]]
@@ -91,10 +91,10 @@ def test_fit_changes_nothing_in_the_values():
 
 
 def test_transform_uses_the_numbers_of_fit():
-    # Held-out rows are scaled by what was known in training.
+    # Held-out rows are scaled with the numbers known in training.
     scaler = StandardScaler().fit(GroupedArray.from_series([[0.0, 2.0], [10.0, 30.0]]))
     scaled = scaler.transform(GroupedArray.from_series([[3.0], [0.0, 40.0, 20.0]]))
-    assert [one.tolist() for one in scaled] == [[2.0], [-2.0, 2.0, 0.0]]
+    assert [values.tolist() for values in scaled] == [[2.0], [-2.0, 2.0, 0.0]]
 
 
 def test_state_is_two_arrays():
@@ -114,7 +114,7 @@ def test_take_is_the_scaler_of_some_of_the_series():
 
 def test_series_without_rows_are_refused_by_number():
     grouped = GroupedArray(np.arange(3.0), [0, 0, 3, 3])
-    with pytest.raises(ArgumentError, match="series of one row or more") as caught:
+    with pytest.raises(ArgumentError, match="series with at least one row") as caught:
         StandardScaler().fit(grouped)
     assert "no rows in series [0, 2]" in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Rows of arrays, memory maps and Arrow data against NumPy."""
+"""Tests of rows of arrays, memory maps and Arrow data, against NumPy."""
 
 import os
 import pickle
@@ -22,14 +22,14 @@ def batches(windows):
 
 
 def chunked(values, cuts, missing=None):
-    """Arrow data in chunks, each the middle of a longer array, so that offsets are not 0."""
+    """Return Arrow data in chunks, each the middle of a longer array: offsets are not 0."""
     chunks = []
     for start, stop in zip([0, *cuts], [*cuts, len(values)], strict=True):
         part = np.concatenate([values[:3], values[start:stop], values[:5]])
-        gone = np.zeros(len(part), dtype=bool)
+        nulls = np.zeros(len(part), dtype=bool)
         if missing is not None:
-            gone[3 : 3 + stop - start] = missing[start:stop]
-        chunks.append(arrow.array(part, mask=gone).slice(3, stop - start))
+            nulls[3 : 3 + stop - start] = missing[start:stop]
+        chunks.append(arrow.array(part, mask=nulls).slice(3, stop - start))
     return arrow.chunked_array(chunks)
 
 
@@ -42,7 +42,7 @@ def chunked(values, cuts, missing=None):
     sampling_rate=st.integers(1, 2),
     data=st.data(),
 )
-def test_arrow_data_gives_what_an_array_gives(dtype, rows, width, nulls, sampling_rate, data):
+def test_arrow_data_is_read_like_an_array(dtype, rows, width, nulls, sampling_rate, data):
     random = np.random.default_rng(rows)
     shape = (rows,) if width is None else (rows, width)
     values = random.integers(0, 2 if dtype == "bool" else 100, shape).astype(dtype)
@@ -61,8 +61,10 @@ def test_arrow_data_gives_what_an_array_gives(dtype, rows, width, nulls, samplin
     expected = np.where(missing, np.nan, values.astype(np.float32))
     spec = WindowSpec(4, horizon=2, sampling_rate=sampling_rate, stride=2)
     options = {"missing": "mask", "batch_size": 5, "shuffle": True, "seed": 3}
-    got, wanted = Windows(columns, spec, **options), Windows(expected, spec, **options)
-    for (x, y, weights), (other_x, other_y, other_weights) in zip(got, wanted, strict=True):
+    batches = zip(
+        Windows(columns, spec, **options), Windows(expected, spec, **options), strict=True
+    )
+    for (x, y, weights), (other_x, other_y, other_weights) in batches:
         assert x["past"].dtype == np.float32
         assert x.keys() == other_x.keys() == {"past", "past_mask"}
         for name in x:
@@ -92,13 +94,13 @@ def test_a_pickled_copy_of_arrow_windows_gives_the_same_batches():
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(windows))[0][0], windows[0][0])
 
 
-def test_arrow_columns_can_be_targets_beside_many_series():
+def test_arrow_columns_can_be_targets_of_many_series():
     values = GroupedArray(np.arange(10.0), [0, 5, 10])
     _, y = Windows(values, WindowSpec(3), targets=arrow.array(np.arange(10, 20)))[0]
     assert y[:, 0].tolist() == [13, 14, 18, 19]
 
 
-def test_a_mapped_file_of_arrow_is_read_where_it_lies(tmp_path):
+def test_a_mapped_file_of_arrow_is_not_loaded(tmp_path):
     numbers = np.random.default_rng(0).normal(size=(5000, 2))
     table = arrow.table({"a": numbers[:, 0], "b": numbers[:, 1]})
     with arrow.ipc.new_file(tmp_path / "rows.arrow", table.schema) as file:
@@ -108,8 +110,8 @@ def test_a_mapped_file_of_arrow_is_read_where_it_lies(tmp_path):
         mapped = arrow.ipc.open_file(file).read_all()
         windows = Windows(mapped, WindowSpec(30), batch_size=64, shuffle=True, seed=0)
         plain = Windows(numbers, WindowSpec(30), batch_size=64, shuffle=True, seed=0)
-        for got, expected in zip(batches(windows), batches(plain), strict=True):
-            np.testing.assert_array_equal(got, expected)
+        for actual, expected in zip(batches(windows), batches(plain), strict=True):
+            np.testing.assert_array_equal(actual, expected)
         assert arrow.total_allocated_bytes() - before < numbers.nbytes / 10
 
 
@@ -121,7 +123,7 @@ def test_a_mapped_file_of_arrow_is_read_where_it_lies(tmp_path):
         (arrow.table({"a": [1.0], "b": ["x"]}), "string"),
     ],
 )
-def test_arrow_data_that_is_no_numbers_is_refused(columns, kind):
+def test_arrow_data_without_numbers_is_refused(columns, kind):
     with pytest.raises(ArgumentError, match="values must be Arrow data of numbers") as caught:
         Windows(columns, WindowSpec(1))
     assert f"type {kind}" in str(caught.value)
@@ -156,14 +158,14 @@ def test_a_mapped_file_that_changes_is_refused_by_name(tmp_path, use):
     windows = Windows(values, WindowSpec(2, horizon=0), batch_size=4)
     windows[0]
     os.utime(path, ns=(1, 1))
-    with pytest.raises(DataError, match="has changed since these Windows were made") as caught:
+    with pytest.raises(DataError, match="must stay as it was") as caught:
         windows[1]
     assert str(path) in str(caught.value)
-    assert "Make them anew" in str(caught.value)
+    assert "Make new Windows" in str(caught.value)
 
 
 @pytest.mark.parametrize("mode", ["r", "r+"])
-def test_a_mapped_file_that_is_cut_is_refused_before_it_is_read(tmp_path, mode):
+def test_a_shortened_mapped_file_is_refused_before_it_is_read(tmp_path, mode):
     path = tmp_path / "values.bin"
     write(path, np.arange(5000))
     windows = Windows(np.memmap(path, "float32", mode), WindowSpec(2), batch_size=4)
@@ -172,7 +174,7 @@ def test_a_mapped_file_that_is_cut_is_refused_before_it_is_read(tmp_path, mode):
         windows[len(windows) - 1]
 
 
-def test_a_map_that_can_write_may_change_its_own_values(tmp_path):
+def test_a_writable_map_can_change_its_own_values(tmp_path):
     path = tmp_path / "values.bin"
     write(path, np.arange(50))
     mapped = np.memmap(path, "float32", "r+")
@@ -183,7 +185,7 @@ def test_a_map_that_can_write_may_change_its_own_values(tmp_path):
     assert windows[0][0].min() == 7
 
 
-def test_a_mapped_file_that_is_gone_is_refused(tmp_path):
+def test_a_deleted_mapped_file_is_refused(tmp_path):
     windows = Windows(write(tmp_path / "values.bin", np.arange(50)), WindowSpec(2))
     (tmp_path / "values.bin").unlink()
     with pytest.raises(DataError, match="has changed"):

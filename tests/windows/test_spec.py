@@ -1,4 +1,4 @@
-"""Row arithmetic against enumeration."""
+"""Tests of row arithmetic, against enumeration."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ specs = st.builds(
 
 
 def rows_of(spec: WindowSpec, start: int) -> tuple[list[int], list[int]]:
-    """Rows that the window at row `start` reads and predicts, by counting timesteps one by one."""
+    """Return the rows that the window at row `start` reads and predicts, counted step by step."""
     timesteps = [start]
     while len(timesteps) < spec.lookback + spec.gap + spec.horizon:
         timesteps.append(timesteps[-1] + spec.sampling_rate)
@@ -29,7 +29,7 @@ def rows_of(spec: WindowSpec, start: int) -> tuple[list[int], list[int]]:
 
 
 @given(specs, st.integers(0, 20))
-def test_rows_of_a_window_are_those_counted_one_by_one(spec, window):
+def test_rows_of_a_window_are_those_counted_step_by_step(spec, window):
     inputs, targets = rows_of(spec, window * spec.stride)
     assert spec.start(window) == inputs[0]
     assert spec.input_rows(window).tolist() == inputs
@@ -70,7 +70,7 @@ def test_size_that_is_not_a_positive_integer_is_refused_by_name(name, value):
 
 @pytest.mark.parametrize("value", [-1, 0.5, False, None])
 @pytest.mark.parametrize("name", ["gap", "horizon"])
-def test_gap_and_horizon_may_be_zero_but_not_less(name, value):
+def test_gap_and_horizon_can_be_zero_but_not_less(name, value):
     assert getattr(WindowSpec(2, **{name: 0}), name) == 0
     with pytest.raises(ArgumentError, match=f"{name} must be an integer >= 0. Got: {name}={value}"):
         WindowSpec(2, **{name: value})
@@ -86,8 +86,8 @@ def test_without_a_horizon_a_window_is_its_lookback(lookback, stride, sampling_r
     assert spec.count(length) == len(starts)
 
 
-def test_a_gap_to_no_horizon_is_refused():
-    with pytest.raises(ArgumentError, match=r"gap must be 0 where horizon=0\. Got: gap=2\."):
+def test_a_gap_without_a_horizon_is_refused():
+    with pytest.raises(ArgumentError, match=r"gap must be 0 if horizon=0\. Got: gap=2\."):
         WindowSpec(2, horizon=0, gap=2)
 
 

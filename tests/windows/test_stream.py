@@ -1,4 +1,4 @@
-"""Stretches in rows against a loop that puts down one timestep after the other."""
+"""Tests of stretches in rows, against a loop over timesteps."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,14 @@ from seqkeras.windows._stream import Stream, Stretches, cut
 
 
 def stretches_of(lengths, skip=3):
-    """A stretch for each series; `skip` values that no stretch reads lie between them."""
+    """Return a stretch for each series, with `skip` unread values between them."""
     lengths = np.asarray(lengths, np.int64)
     first = np.cumsum(lengths + skip) - lengths - skip
     return Stretches(np.arange(len(lengths)), first, lengths)
 
 
 def naive_rows(stream):
-    """For each row the values it reads, and where a stretch begins; None is padding."""
+    """Return the value that each row reads, and whether a stretch begins; None is padding."""
     rows = [[] for _ in range(stream.rows)]
     parts = stream.stretches
     for owner, first, steps in zip(stream.owner, parts.first, parts.steps, strict=True):
@@ -51,11 +51,11 @@ def test_batches_read_what_a_loop_reads(stream):
     assert stream.length == len(expected[0])
     for batch in range(stream.batches):
         rows, used, begins = stream.read(batch)
-        for row, wanted in enumerate(expected):
-            part = wanted[batch * stream.bptt_steps : (batch + 1) * stream.bptt_steps]
-            assert used[row].tolist() == [one is not None for one in part]
-            assert rows[row].tolist() == [one[0] if one else 0 for one in part]
-            assert begins[row].tolist() == [bool(one) and one[1] for one in part]
+        for row, steps in enumerate(expected):
+            part = steps[batch * stream.bptt_steps : (batch + 1) * stream.bptt_steps]
+            assert used[row].tolist() == [step is not None for step in part]
+            assert rows[row].tolist() == [step[0] if step else 0 for step in part]
+            assert begins[row].tolist() == [bool(step) and step[1] for step in part]
 
 
 @given(stream=streams)
@@ -69,16 +69,16 @@ def test_every_timestep_is_read_once_and_its_output_is_found_again(stream):
     ]
     assert sorted(by_row[used]) == sorted(np.concatenate(everything))
     collected = stream.collect(by_row, len(parts) + 1)
-    assert len(collected[-1]) == 0  # a series without any stretch
-    for number, wanted in zip(parts.series, everything, strict=True):
-        assert collected[number].tolist() == wanted.tolist()
+    assert len(collected[-1]) == 0  # a series without stretches
+    for number, expected in zip(parts.series, everything, strict=True):
+        assert collected[number].tolist() == expected.tolist()
 
 
 @given(stream=streams)
 def test_flags_fit_into_one_column_only_where_every_stretch_begins_with_a_batch(stream):
     begins = [stream.read(batch)[2] for batch in range(stream.batches)]
     if not stream.begins_within:
-        assert not any(one[:, 1:].any() for one in begins)
+        assert not any(flags[:, 1:].any() for flags in begins)
     if not stream.pack:
         assert not stream.begins_within
 
@@ -130,7 +130,7 @@ LENGTHS = {
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 def test_of_a_thousand_series_in_sixteen_rows_less_than_one_percent_is_padding(lengths):
     share = lengths.sum() / 16
-    assert lengths.max() < share  # else one row must end late in any order
+    assert lengths.max() < share  # otherwise one row ends late in any order
     stream = Stream.lay_out(stretches_of(lengths), rows=16, bptt_steps=1, pack=True)
     assert 1 - share / stream.length < 0.01
 
@@ -145,8 +145,8 @@ def test_no_row_ends_later_than_any_greedy_plan_can(lengths, rows):
     ends = [
         stream.stretches.steps[stream.owner == row].sum() for row in range(min(rows, len(lengths)))
     ]
-    assert min(ends) > 0  # no row idles where there is a series for it
-    # What began last in a row began when no other row was free.
+    assert min(ends) > 0  # no row idles while a series is left
+    # The last stretch of a row began when no other row was free.
     assert all(
         start <= min(ends)
         for row in range(len(ends))
@@ -154,11 +154,11 @@ def test_no_row_ends_later_than_any_greedy_plan_can(lengths, rows):
     )
 
 
-def test_a_long_series_that_comes_last_is_begun_in_good_time():
+def test_a_long_series_at_the_end_starts_early_enough():
     lengths = [10] * 999 + [250]
     stream = Stream.lay_out(stretches_of(lengths), rows=4, bptt_steps=5, pack=True)
     assert stream.longest <= np.sum(lengths) / 4 + 10
-    # Not from the beginning: until it is needed, series come in their order.
+    # Not at the beginning: until then, series keep their order.
     begin = {int(n): int(b) for n, b in zip(stream.stretches.series, stream.begins, strict=True)}
     assert begin[999] > 0
     assert [begin[number] for number in range(4)] == [0] * 4

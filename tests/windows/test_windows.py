@@ -24,27 +24,28 @@ specs = st.builds(
 
 
 def naive_windows(series, targets, spec):
-    """Every window of every series, in order, one row at a time."""
-    inputs, outputs = [], []
-    for values, wanted in zip(series, targets, strict=True):
+    """Build every window of every series in order, row by row."""
+    inputs = []
+    outputs = []
+    for values, labels in zip(series, targets, strict=True):
         for start in range(0, len(values), spec.stride):
             timesteps = range(start, len(values), spec.sampling_rate)
             if len(timesteps) < spec.lookback + spec.gap + spec.horizon:
                 break
             inputs.append([values[timesteps[i]] for i in range(spec.lookback)])
             first = spec.lookback + spec.gap
-            outputs.append([wanted[timesteps[first + i]] for i in range(spec.horizon)])
+            outputs.append([labels[timesteps[first + i]] for i in range(spec.horizon)])
     return np.array(inputs), np.array(outputs)
 
 
 def all_batches(windows):
-    """Inputs and targets of one epoch."""
+    """Return inputs and targets of one epoch."""
     batches = [windows[index] for index in range(len(windows))]
     return tuple(np.concatenate(part) for part in zip(*batches, strict=True))
 
 
 def distinct(rows, width=None):
-    """An array in which no two numbers are equal, so that a wrong row cannot go unseen."""
+    """Return an array without equal numbers, in which no wrong row can hide."""
     shape = (rows,) if width is None else (rows, width)
     return np.arange(float(np.prod(shape))).reshape(shape)
 
@@ -71,18 +72,18 @@ def test_windows_are_those_of_a_naive_loop_and_never_cross_a_series_border(
     options = {} if outputs == "values" else {"targets": targets}
     grouped = GroupedArray(values, indptr)
     if not len(x):
-        with pytest.raises(DataError, match=f"longest series has {max(lengths)}"):
+        with pytest.raises(DataError, match=f"Got: at most {max(lengths)} rows"):
             Windows(grouped, spec, **options)
         return
     windows = Windows(grouped, spec, batch_size=batch_size, **options)
-    got_x, got_y = all_batches(windows)
+    actual_x, actual_y = all_batches(windows)
     assert windows.count == len(x)
-    np.testing.assert_array_equal(got_x, x if features else x[..., np.newaxis])
-    np.testing.assert_array_equal(got_y, y)
+    np.testing.assert_array_equal(actual_x, x if features else x[..., np.newaxis])
+    np.testing.assert_array_equal(actual_y, y)
 
 
 @given(count=st.integers(1, 30), batch_size=st.integers(1, 40))
-def test_every_batch_is_full_but_the_last_which_is_kept(count, batch_size):
+def test_every_batch_but_the_last_is_full(count, batch_size):
     windows = Windows(distinct(count + 1), WindowSpec(1), batch_size=batch_size)
     sizes = [len(x) for x, _ in windows]
     assert sum(sizes) == count
@@ -129,7 +130,7 @@ def test_building_windows_copies_nothing():
     assert peak < 500_000
 
 
-def test_a_batch_reads_the_array_when_it_is_asked_for():
+def test_a_batch_reads_the_array_when_it_is_requested():
     values = np.zeros(10)
     windows = Windows(values, WindowSpec(2))
     values[:] = 7
@@ -139,7 +140,8 @@ def test_a_batch_reads_the_array_when_it_is_asked_for():
 def test_batches_do_not_share_memory_with_the_values():
     values = np.zeros(10, dtype=np.float32)
     x, y = Windows(values, WindowSpec(2))[0]
-    x[:], y[:] = 1, 1
+    x[:] = 1
+    y[:] = 1
     assert not values.any()
 
 
@@ -149,12 +151,12 @@ def test_a_memory_map_is_read_like_an_array(tmp_path):
     values.flush()
     on_disk = np.memmap(tmp_path / "values", dtype="float64", mode="r", shape=(50, 2))
     spec = WindowSpec(5, horizon=2, stride=3, sampling_rate=2)
-    for got, expected in zip(
+    for actual, expected in zip(
         all_batches(Windows(on_disk, spec)),
         all_batches(Windows(distinct(50, 2), spec)),
         strict=True,
     ):
-        np.testing.assert_array_equal(got, expected)
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_take_gives_windows_by_number_over_all_series():
@@ -179,7 +181,7 @@ def test_batch_beyond_the_last_is_an_index_error(index):
 
 
 def first_rows(windows):
-    """First input row of every window of an epoch; tells the windows of one series apart."""
+    """Return the first input of every window of an epoch, which identifies the window."""
     return all_batches(windows)[0][:, 0, 0].tolist()
 
 
@@ -195,7 +197,7 @@ def epochs(count, **options):
 def test_every_shuffled_epoch_has_every_window_once_in_a_new_order():
     orders = epochs(4, seed=3)
     assert all(sorted(order) == list(range(40)) for order in orders)
-    assert all(one != other for one, other in itertools.combinations(orders, 2))
+    assert all(a != b for a, b in itertools.combinations(orders, 2))
     assert list(range(40)) not in orders
 
 
@@ -222,7 +224,7 @@ def test_without_shuffle_every_epoch_is_in_order():
 
 
 def small_model(lookback, features):
-    """A linear model whose fit is the same on every run."""
+    """Build a linear model that trains the same on every run."""
     model = keras.Sequential(
         [
             keras.Input((lookback, features)),
@@ -239,11 +241,12 @@ def test_windows_go_straight_into_fit_evaluate_and_predict():
     values = np.sin(distinct(50, 2))
     windows = Windows(values, WindowSpec(4), targets=values[:, 0], batch_size=16)
     x, y = all_batches(windows)
-    model, reference = small_model(4, 2), small_model(4, 2)
+    model = small_model(4, 2)
+    reference = small_model(4, 2)
     model.fit(windows, epochs=2, shuffle=False, verbose=0)
     reference.fit(x, y, epochs=2, batch_size=16, shuffle=False, verbose=0)
-    for got, expected in zip(model.get_weights(), reference.get_weights(), strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    for actual, expected in zip(model.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
     predicted = model.predict(windows, verbose=0)
     assert predicted.shape == y.shape
     np.testing.assert_allclose(predicted, model.predict(x, verbose=0), atol=1e-5)
@@ -263,13 +266,13 @@ def test_fit_draws_a_new_order_each_epoch():
     windows = Recorded(distinct(60) / 60, WindowSpec(1), shuffle=True, seed=0, batch_size=16)
     small_model(1, 1).fit(windows, epochs=3, verbose=0)
     assert sorted(orders) == [0, 1, 2]
-    read = [[row for index in range(4) for row in one[index]] for one in orders.values()]
-    assert len({tuple(one) for one in read}) == 3
-    assert all(sorted(one) == sorted(read[0]) for one in read)
+    read = [[row for index in range(4) for row in order[index]] for order in orders.values()]
+    assert len({tuple(rows) for rows in read}) == 3
+    assert all(sorted(rows) == sorted(read[0]) for rows in read)
 
 
 @pytest.mark.backends
-def test_epochs_of_fit_are_those_of_the_seed_and_a_later_fit_goes_on():
+def test_epochs_of_fit_are_those_of_the_seed_and_a_later_fit_continues():
     class Recorded(Windows):
         def on_epoch_begin(self):
             super().on_epoch_begin()
@@ -280,7 +283,7 @@ def test_epochs_of_fit_are_those_of_the_seed_and_a_later_fit_goes_on():
     model = small_model(1, 1)
     model.fit(windows, epochs=3, verbose=0, shuffle=False)
     model.fit(windows, epochs=1, verbose=0, shuffle=False)
-    # JAX and PyTorch look at the first batch in an epoch of its own.
+    # JAX and PyTorch read the first batch in a separate epoch.
     assert list(dict.fromkeys(read)) == [0, 1, 2, 3]
     windows.epoch = 5
     model.fit(windows, epochs=7, initial_epoch=5, verbose=0, shuffle=False)
@@ -322,7 +325,7 @@ def test_balanced_windows_come_from_each_series_equally_often():
 
 
 def test_balance_without_shuffle_is_refused():
-    with pytest.raises(ArgumentError, match="balanced must be False where shuffle=False") as caught:
+    with pytest.raises(ArgumentError, match="balanced must be False if shuffle=False") as caught:
         Windows(distinct(9), WindowSpec(1), balanced=True)
     assert "Add shuffle=True." in str(caught.value)
 
@@ -334,11 +337,11 @@ def test_repr_says_what_is_read_and_what_is_not():
     )
 
 
-def test_series_too_short_for_a_window_are_counted_and_told():
+def test_series_too_short_for_a_window_are_counted_with_a_warning():
     values = GroupedArray(distinct(20), [0, 3, 3, 9, 11, 20])
     with pytest.warns(SkippedSeriesWarning, match="2 of 5 series have fewer than the 6 rows"):
         windows = Windows(values, WindowSpec(4, horizon=2))
-    # Series 1 has no rows, so nothing of it is left out.
+    # Series 1 has no rows, so none of them is skipped.
     assert (windows.skipped_series, windows.unused_rows) == (2, 5)
     assert "2 series skipped, 5 rows unused" in repr(windows)
 
@@ -353,23 +356,24 @@ def test_transform_changes_each_batch():
     assert y.tolist() == [[2]] * 6
 
 
-def test_transform_without_targets_is_given_none_for_them():
+def test_transform_without_targets_gets_none_for_them():
     windows = Windows(distinct(9), WindowSpec(3, horizon=0), transform=lambda x, y: (-x, y))
     assert windows[0][0, :, 0].tolist() == [0, -1, -2]
 
 
-def test_transform_that_is_no_function_or_gives_no_pair_is_refused():
+def test_transform_that_is_not_a_function_or_returns_no_pair_is_refused():
     with pytest.raises(ArgumentError, match="transform must be a function from"):
         Windows(distinct(9), WindowSpec(3), transform="log")
     windows = Windows(distinct(9), WindowSpec(3), transform=lambda x, y: x)
-    with pytest.raises(ArgumentError, match="a function that gave a ndarray"):
+    with pytest.raises(ArgumentError, match="a function that returned a ndarray"):
         windows[0]
 
 
 def three_input_model():
-    past, ahead = keras.Input((4, 2), name="past"), keras.Input((3, 1), name="calendar")
+    past = keras.Input((4, 2), name="past")
+    ahead = keras.Input((3, 1), name="calendar")
     size = keras.Input((1,), name="static")
-    flat = [keras.layers.Flatten()(one) for one in (past, ahead, size)]
+    flat = [keras.layers.Flatten()(tensor) for tensor in (past, ahead, size)]
     dense = keras.layers.Dense(2, kernel_initializer="ones")
     return keras.Model(
         {"past": past, "calendar": ahead, "static": size},
@@ -381,7 +385,7 @@ def three_input_model():
 @pytest.mark.parametrize("steps", [1, 3])
 def test_a_model_of_many_inputs_trains_with_weights(steps):
     if steps > 1 and keras.backend.backend() == "torch":
-        pytest.skip("Keras takes one step at a time on PyTorch")
+        pytest.skip("Keras runs one step at a time on PyTorch")
     rows = np.sin(distinct(60))
     windows = Windows(
         GroupedArray(np.stack([rows, rows**2], axis=1), [0, 25, 60]),
@@ -393,14 +397,15 @@ def test_a_model_of_many_inputs_trains_with_weights(steps):
         weights=np.linspace(0, 1, 60),
         batch_size=8,
     )
-    model, reference = three_input_model(), three_input_model()
+    model = three_input_model()
+    reference = three_input_model()
     model.compile(keras.optimizers.SGD(1e-3), loss="mse", steps_per_execution=steps)
     reference.compile(keras.optimizers.SGD(1e-3), loss="mse")
     model.fit(windows, epochs=2, shuffle=False, verbose=0)
     for x, y, weights in [*windows, *windows]:
         reference.train_on_batch(x, y, sample_weight=weights)
-    for got, expected in zip(model.get_weights(), reference.get_weights(), strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+    for actual, expected in zip(model.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.backends
@@ -447,7 +452,7 @@ def test_values_and_targets_that_are_not_numbers_are_refused(values, got):
 
 
 @pytest.mark.parametrize("values", [5.0, np.zeros((4, 2, 2))])
-def test_values_of_no_or_three_axes_are_refused(values):
+def test_values_with_no_or_three_axes_are_refused(values):
     with pytest.raises(ArgumentError, match=r"\(rows,\) or \(rows, features\)") as caught:
         Windows(values, WindowSpec(1))
     assert str(np.shape(values)) in str(caught.value)
@@ -461,11 +466,12 @@ def test_targets_of_another_length_are_refused(targets):
 
 
 @pytest.mark.parametrize("values", [[], np.zeros(7), GroupedArray(np.zeros(14), [0, 7, 7, 14])])
-def test_too_short_a_series_is_refused_with_what_is_needed(values):
+def test_too_short_a_series_is_refused_with_the_rows_needed(values):
     with pytest.raises(DataError) as caught:
         Windows(values, WindowSpec(4, horizon=3, gap=1))
     longest = 7 if len(values) else 0
-    assert f"spans 8 rows, the longest series has {longest}." in str(caught.value)
+    assert "At least one series must have the 8 rows of a window" in str(caught.value)
+    assert f"Got: at most {longest} rows." in str(caught.value)
     assert "smaller lookback, horizon, gap or sampling_rate" in str(caught.value)
     assert "lookback=4, horizon=3" in str(caught.value)
 

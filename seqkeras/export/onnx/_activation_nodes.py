@@ -1,7 +1,7 @@
-"""The activation functions of Keras, of operators of ONNX.
+"""Write activation functions of Keras with operators of ONNX.
 
-Few operators are used on purpose: those for Softplus, Elu, Gelu and their like exist in float32
-alone in ONNX Runtime, or only in later versions of the standard.
+Few operators are used on purpose: ONNX Runtime has Softplus, Elu, Gelu and similar ones only in
+float32, or the standard has them only in later versions.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 
 from seqkeras.export.onnx._writer import Writer, ints
 
-#: Those that do something else to a row than to each number of it.
+#: Functions of a whole row, not of each number in it.
 ROWWISE = ("glu", "log_softmax", "softmax", "sparsemax")
 
 
@@ -88,7 +88,7 @@ def _sparse_plus(g: Writer, x: str) -> str:
 
 
 def _sparsemax(g: Writer, x: str) -> str:
-    """As in `runtime._activations`, which does as Keras does."""
+    """Write sparsemax as `runtime._activations` computes it, which follows Keras."""
     width = g.op("Slice", g.op("Shape", x), ints(-1), ints(2**62))
     falling, _ = g.ops("TopK", x, width, count=2, axis=-1)
     sums = g.op("CumSum", falling, np.array(-1))
@@ -157,5 +157,5 @@ ACTIVATIONS: dict[str, Callable[..., str]] = {
 
 
 def activate(g: Writer, x: str, name: str, options: Mapping[str, Any] | None = None) -> str:
-    """Writes an activation function of Keras."""
+    """Write an activation function of Keras."""
     return ACTIVATIONS[name](g, g.floats(x), **(options or {}))

@@ -1,4 +1,4 @@
-"""From what was written of a graph to an ONNX file."""
+"""Turn a written graph into the bytes of an ONNX file."""
 
 import json
 from collections.abc import Mapping
@@ -9,17 +9,18 @@ import numpy as np
 from seqkeras._checks import bad_argument
 from seqkeras._lazy import optional
 from seqkeras.export.onnx._writer import Node, Slot, Writer
-from seqkeras.runtime._onnx_file import CHECKSUM, FORMAT, HEADER, KIND, VERSION, checksum_of
+from seqkeras.runtime._onnx_file import FORMAT, HEADER, KIND, VERSION, with_checksum
 
-#: Versions of the operators and of the file: ONNX Runtime reads them since 1.12, of 2022.
-OPSET, IR_VERSION = 17, 8
+#: Versions of the operators and of the file format. ONNX Runtime reads them since 1.12, of 2022.
+OPSET = 17
+IR_VERSION = 8
 
-#: A message in the format of an ONNX file cannot be larger.
+#: An ONNX file is one protobuf message, which cannot be larger.
 MAX_BYTES = 2**31 - 2**20
 
 
 def onnx_bytes(graph: Writer, header: Mapping[str, Any]) -> bytes:
-    """An ONNX file, checked by `onnx.checker`.
+    """Return an ONNX file that `onnx.checker` accepts.
 
     Raises:
         ArgumentError: the weights are too large for one file, or ONNX has no operator for what a
@@ -39,15 +40,12 @@ def onnx_bytes(graph: Writer, header: Mapping[str, Any]) -> bytes:
     )
     text = json.dumps(header, sort_keys=True, allow_nan=False)
     onnx.helper.set_model_props(model, {FORMAT: f"{KIND} {VERSION}", HEADER: text})
-    checksum = checksum_of(model.SerializeToString())
-    model.metadata_props.add(key=CHECKSUM, value=checksum)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         fix = "save_program may have a form for it."
         raise bad_argument("model", str(error), "one that ONNX can represent", fix) from error
-    data: bytes = model.SerializeToString()
-    return data
+    return with_checksum(model.SerializeToString())
 
 
 def _graph(onnx: Any, graph: Writer, name: str, arrays: bool = True) -> Any:
@@ -57,7 +55,10 @@ def _graph(onnx: Any, graph: Writer, name: str, arrays: bool = True) -> Any:
         name,
         [_slot(onnx, slot) for slot in graph.inputs],
         [_slot(onnx, slot) for slot in graph.outputs],
-        [onnx.numpy_helper.from_array(np.asarray(one, order="C"), key) for key, one in numbers],
+        [
+            onnx.numpy_helper.from_array(np.asarray(array, order="C"), array_name)
+            for array_name, array in numbers
+        ],
     )
 
 
@@ -65,12 +66,12 @@ def _node(onnx: Any, node: Node) -> Any:
     inputs = list(node.inputs)
     while inputs and not inputs[-1]:
         inputs.pop()
-    attributes = {key: _attribute(onnx, node, one) for key, one in node.attributes.items()}
+    attributes = {key: _attribute(onnx, node, value) for key, value in node.attributes.items()}
     return onnx.helper.make_node(node.op, inputs, node.outputs, name=node.name, **attributes)
 
 
 def _attribute(onnx: Any, node: Node, value: Any) -> Any:
-    if isinstance(value, Writer):  # numbers are those of the graph around it
+    if isinstance(value, Writer):  # it uses the numbers of the graph around it
         return _graph(onnx, value, f"{node.name}/body", arrays=False)
     if isinstance(value, np.dtype):
         return onnx.helper.np_dtype_to_tensor_dtype(value)

@@ -1,8 +1,8 @@
-"""What each layer without a state is in ONNX: one function for each `op` of a program.
+"""Write layers without a state as ONNX: one function for each `op` of a program.
 
 A value is `(batch, ...)` in a graph of one timestep and `(batch, timesteps, ...)` in one of a whole
 sequence; `Writer.lead` counts the axes before those of the program. Axes of a program count from
-the end, so nearly all is written the same way for both.
+the end, so almost everything is written the same way for both.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +23,10 @@ class Op(NamedTuple):
     """A node of a program.
 
     Attributes:
-        options: as in the header.
-        weights: by role, in the dtype of the arithmetic.
-        shapes: of its inputs, without the axes that `Writer.lead` counts.
-        shape: of its output.
+        options: its options in the header.
+        weights: its weights by role, in the dtype of the arithmetic.
+        shapes: shapes of its inputs, without the axes that `Writer.lead` counts.
+        shape: shape of its output, without them.
     """
 
     options: Mapping[str, Any]
@@ -36,7 +36,7 @@ class Op(NamedTuple):
 
 
 def linear(g: Writer, x: str, kernel: npt.NDArray[Any], bias: Any, axes: int) -> str:
-    """x @ kernel + bias, of a value with as many axes in all."""
+    """Write x @ kernel + bias; `axes` is the number of axes of x."""
     if axes == 2:
         return g.op("Gemm", x, kernel, bias)
     y = g.op("MatMul", x, kernel)
@@ -50,8 +50,9 @@ def _dense(g: Writer, op: Op, x: str) -> str:
 
 
 def _embedding(g: Writer, op: Op, x: str) -> str:
-    # Gather counts negative ids from the end; one beyond the end is an error, as it should be.
-    table, ids = op.weights["embeddings"], g.cast(x, np.int64)
+    # Gather counts negative ids from the end; past the end, they are errors, as they should be.
+    table = op.weights["embeddings"]
+    ids = g.cast(x, np.int64)
     ids = g.op("Where", g.op("Less", ids, 0), len(table), ids)
     return g.op("Gather", table, ids, axis=0)
 
@@ -71,8 +72,10 @@ def _affine(g: Writer, op: Op, x: str) -> str:
 
 
 def _layer_norm(g: Writer, op: Op, x: str) -> str:
-    axes, epsilon = int(op.options["axes"]), float(op.options["epsilon"])
-    gamma, beta = op.weights.get("gamma"), op.weights.get("beta")
+    axes = int(op.options["axes"])
+    epsilon = float(op.options["epsilon"])
+    gamma = op.weights.get("gamma")
+    beta = op.weights.get("beta")
     x = g.floats(x)
     if not op.options["rms"]:
         ones = np.ones(op.shapes[0][-axes:], g.dtype_of(x))
@@ -108,7 +111,7 @@ def _pick(g: Writer, op: Op, x: str) -> str:
     slices = [(axis, part) for axis, part in slices if part != [None, None, None]]
     if slices:
         bounds = [_bounds(*part) for _, part in slices]
-        starts, ends, steps = (ints(*one) for one in zip(*bounds, strict=True))
+        starts, ends, steps = (ints(*column) for column in zip(*bounds, strict=True))
         x = g.op("Slice", x, starts, ends, ints(*(axis for axis, _ in slices)), steps)
     for axis, part in reversed(parts):
         if isinstance(part, int):
@@ -118,8 +121,8 @@ def _pick(g: Writer, op: Op, x: str) -> str:
 
 def _bounds(start: int | None, stop: int | None, step: int | None) -> tuple[int, int, int]:
     step = 1 if step is None else int(step)
-    ends = (0, FAR) if step > 0 else (FAR, -FAR)
-    return ends[0] if start is None else int(start), ends[1] if stop is None else int(stop), step
+    first, last = (0, FAR) if step > 0 else (FAR, -FAR)
+    return first if start is None else int(start), last if stop is None else int(stop), step
 
 
 def _take(g: Writer, op: Op, x: str) -> str:
@@ -131,15 +134,16 @@ def _expand_dims(g: Writer, op: Op, x: str) -> str:
 
 
 def _repeat(g: Writer, op: Op, x: str) -> str:
-    at = g.lead
-    shape = ints(*[1] * at, int(op.options["times"]), *[1] * len(op.shapes[0]))
-    return g.op("Expand", g.op("Unsqueeze", x, ints(at)), shape)
+    axis = g.lead
+    shape = ints(*[1] * axis, int(op.options["times"]), *[1] * len(op.shapes[0]))
+    return g.op("Expand", g.op("Unsqueeze", x, ints(axis)), shape)
 
 
 def _any(g: Writer, op: Op, x: str) -> str:
     numbers = g.cast(g.cast(x, BOOL), np.float32)
-    kept = int(bool(op.options["keepdims"]))
-    return g.cast(g.op("ReduceMax", numbers, axes=[op.options["axis"]], keepdims=kept), BOOL)
+    keepdims = int(bool(op.options["keepdims"]))
+    largest = g.op("ReduceMax", numbers, axes=[op.options["axis"]], keepdims=keepdims)
+    return g.cast(largest, BOOL)
 
 
 def _keep(g: Writer, op: Op, x: str, mask: str) -> str:
@@ -163,29 +167,30 @@ def _not_equal(g: Writer, op: Op, *xs: str) -> str:
 
 def _arithmetic(name: str) -> Callable[..., str]:
     def write(g: Writer, op: Op, *xs: str) -> str:
-        return reduce(lambda one, other: g.op(name, one, other), g.alike(xs))
+        return reduce(lambda left, right: g.op(name, left, right), g.alike(xs))
 
     return write
 
 
-def _of_floats(name: str) -> Callable[..., str]:
+def _float_arithmetic(name: str) -> Callable[..., str]:
     return lambda g, op, *xs: _arithmetic(name)(g, op, *map(g.floats, xs))
 
 
 def _logic(name: str) -> Callable[..., str]:
     def write(g: Writer, op: Op, *xs: str) -> str:
-        return reduce(lambda one, other: g.op(name, one, other), [g.cast(x, BOOL) for x in xs])
+        flags = [g.cast(x, BOOL) for x in xs]
+        return reduce(lambda left, right: g.op(name, left, right), flags)
 
     return write
 
 
-def _of_one(name: str) -> Callable[..., str]:
+def _unary(name: str) -> Callable[..., str]:
     return lambda g, op, x: g.op(name, x)
 
 
-#: What writes each layer of a program but the recurrent ones.
+#: The function that writes each op of a program, except recurrent ones.
 NODES: dict[str, Callable[..., str]] = {
-    "absolute": _of_one("Abs"),
+    "absolute": _unary("Abs"),
     "activation": _activation,
     "add": _arithmetic("Add"),
     "affine": _affine,
@@ -194,7 +199,7 @@ NODES: dict[str, Callable[..., str]] = {
     "concatenate": _concatenate,
     "constant": _constant,
     "dense": _dense,
-    "divide": _of_floats("Div"),
+    "divide": _float_arithmetic("Div"),
     "embedding": _embedding,
     "exp": lambda g, op, x: g.op("Exp", g.floats(x)),
     "expand_dims": _expand_dims,
@@ -207,7 +212,7 @@ NODES: dict[str, Callable[..., str]] = {
     "maximum": _arithmetic("Max"),
     "minimum": _arithmetic("Min"),
     "multiply": _arithmetic("Mul"),
-    "negative": _of_one("Neg"),
+    "negative": _unary("Neg"),
     "not_equal": _not_equal,
     "pick": _pick,
     "prelu": _prelu,

@@ -1,10 +1,10 @@
-"""What recurrent layers are in ONNX.
+"""Write recurrent layers as ONNX.
 
-One timestep is written out in simple operators: in ONNX Runtime that is as fast as its LSTM with a
-sequence of one, and any activation and any mask fits in. Over time the operators LSTM and GRU are
-used where they can represent the layer; with 64 units and one row they take 0.9 microseconds a
-timestep, a loop over written-out ones, Scan, takes 6. The operator RNN is left out: for a batch of
-64 it takes 50 microseconds where Scan takes 8.
+One timestep is written in simple operators: in ONNX Runtime that is as fast as its LSTM with a
+sequence of one, and allows any activation and any mask. Over time, the operators LSTM and GRU are
+used if they can represent the layer: with 64 units and one row they take 0.9 microseconds per
+timestep; Scan, a loop over the simple operators, takes 6. The operator RNN is not used: for a batch
+of 64 it takes 50 microseconds where Scan takes 8.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,10 +18,10 @@ from seqkeras.export.onnx._nodes import FAR, Op, linear
 from seqkeras.export.onnx._writer import BOOL, Slot, Writer, ints
 from seqkeras.gates import Weights, convert, reorder
 
-#: The operator for a cell, and how many activations for candidate and output it takes.
+#: The operator for a cell, and how many activations it takes for candidate and output.
 OPERATORS = {"gru": ("GRU", 1), "gru_reset_after": ("GRU", 1), "lstm": ("LSTM", 2)}
 
-#: Arrays of the state of each cell.
+#: Number of state arrays of each cell.
 STATES = {"lstm": 2, "gru": 1, "simple_rnn": 1}
 
 #: Activations that these operators have in every runtime.
@@ -29,7 +29,7 @@ ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 
 
 def one_step(g: Writer, op: Op, x: str, mask: str | None, states: Sequence[str]) -> list[str]:
-    """A timestep of `(batch, features)`: the output, then the new states."""
+    """Write a timestep of `(batch, features)`; return the output, then the new states."""
     cell = _Cell(op)
     new = cell.advance(g, cell.read(g, x, axes=2), states)
     return [new[0], *new] if mask is None else _held(g, op, new, states, mask)
@@ -38,9 +38,12 @@ def one_step(g: Writer, op: Op, x: str, mask: str | None, states: Sequence[str])
 def over_time(
     g: Writer, op: Op, x: str, mask: str | None, states: Sequence[str] | None
 ) -> list[str]:
-    """All timesteps of `(batch, timesteps, features)`: all outputs, then the last states.
+    """Write all timesteps of `(batch, timesteps, features)`.
 
     Without states it begins with zeros.
+
+    Returns:
+        All outputs, then the last states.
     """
     cell = _Cell(op)
     if mask is None and g.dtype == np.float32 and cell.has_operator:
@@ -53,60 +56,65 @@ def over_time(
 
 
 def whole(g: Writer, op: Op, x: str, mask: str | None) -> str:
-    """A layer of a window that is read from a zero state, forward or backward."""
+    """Write a layer that reads a window from a zero state, forward or backward."""
     if op.options["backwards"]:
         x = _flipped(g, x)
         mask = None if mask is None else _flipped(g, mask)
-    shown, last, *_ = over_time(g, op, x, mask, None)
+    outputs, last_state, *_ = over_time(g, op, x, mask, None)
     if op.options["sequences"]:
-        return shown
-    zeroed = mask is not None and op.options["zero_output_for_mask"]
-    return g.op("Gather", shown, np.array(-1), axis=1) if zeroed else last
+        return outputs
+    if mask is not None and op.options["zero_output_for_mask"]:
+        return g.op("Gather", outputs, np.array(-1), axis=1)
+    return last_state
 
 
 class _Cell:
-    """The weights of a cell, and its formulas: those of `runtime._cells`."""
+    """The weights of a cell, and its formulas, which are those of `runtime._cell_steps`."""
 
     def __init__(self, op: Op) -> None:
-        options, weights = op.options, op.weights
+        options = op.options
+        weights = op.weights
         self.name = "gru_reset_after" if options.get("reset_after") else str(options["cell"])
         self.units = int(options["units"])
-        self.shown = str(options["activation"])
-        self.opened = str(options.get("recurrent_activation", "sigmoid"))
+        self.activation = str(options["activation"])
+        self.gate_activation = str(options.get("recurrent_activation", "sigmoid"))
         bias = weights.get("bias")
         self.weights = Weights(weights["kernel"], weights["recurrent_kernel"], bias)
         self.kernel, self.recurrent, self.bias = self.weights
-        self.late = None  # the bias that is added to the state's product
+        self.recurrent_bias = None
         if self.name == "gru_reset_after" and bias is not None:
-            self.bias, self.late = bias
-        if self.name == "lstm":  # the three gates with the same activation side by side
-            self.kernel, self.recurrent = _gates_first(self.kernel), _gates_first(self.recurrent)
+            self.bias, self.recurrent_bias = bias
+        if self.name == "lstm":  # the three gates with the same activation next to each other
+            self.kernel = _gates_first(self.kernel)
+            self.recurrent = _gates_first(self.recurrent)
             self.bias = None if bias is None else _gates_first(bias)
 
     @property
     def has_operator(self) -> bool:
-        """Whether an operator of ONNX represents it."""
-        return self.name in OPERATORS and {self.shown, self.opened} <= ACTIVATIONS.keys()
+        """True if ONNX has an operator for it."""
+        return (
+            self.name in OPERATORS and {self.activation, self.gate_activation} <= ACTIVATIONS.keys()
+        )
 
     def read(self, g: Writer, x: str, axes: int) -> str:
-        """The input's part of all gates."""
+        """Write the input's part of all gates."""
         return linear(g, g.floats(x), self.kernel, self.bias, axes)
 
     def advance(self, g: Writer, read: str, states: Sequence[str]) -> list[str]:
-        """The new states after what was read; the first is the output."""
+        """Write a step from the input's part of all gates; return the new states, output first."""
         write: dict[str, Callable[..., list[str]]]
         write = {"lstm": self._lstm, "simple_rnn": self._simple_rnn}
         return write.get(self.name, self._gru)(g, read, *states)
 
     def _simple_rnn(self, g: Writer, read: str, h: str) -> list[str]:
-        return [activate(g, g.op("Gemm", h, self.recurrent, read), self.shown)]
+        return [activate(g, g.op("Gemm", h, self.recurrent, read), self.activation)]
 
     def _lstm(self, g: Writer, read: str, h: str, c: str) -> list[str]:
         gates, candidate = self._split(g, g.op("Gemm", h, self.recurrent, read), 3, 1)
         i, f, o = self._open(g, gates, 3)
-        taken = g.op("Mul", i, activate(g, candidate, self.shown))
-        c = g.op("Add", g.op("Mul", f, c), taken)
-        return [g.op("Mul", o, activate(g, c, self.shown)), c]
+        added = g.op("Mul", i, activate(g, candidate, self.activation))
+        c = g.op("Add", g.op("Mul", f, c), added)
+        return [g.op("Mul", o, activate(g, c, self.activation)), c]
 
     def _gru(self, g: Writer, read: str, h: str) -> list[str]:
         gates, candidate = self._split(g, read, 2, 1)
@@ -115,85 +123,88 @@ class _Cell:
             z, r = self._open(g, g.op("Gemm", h, kernel, gates), 2)
             candidate = g.op("Gemm", g.op("Mul", r, h), kernel_h, candidate)
         else:
-            product = g.op("Gemm", h, self.recurrent, self.late)
+            product = g.op("Gemm", h, self.recurrent, self.recurrent_bias)
             from_state, candidate_h = self._split(g, product, 2, 1)
             z, r = self._open(g, g.op("Add", gates, from_state), 2)
             candidate = g.op("Add", candidate, g.op("Mul", r, candidate_h))
-        candidate = activate(g, candidate, self.shown)
+        candidate = activate(g, candidate, self.activation)
         return [g.op("Add", candidate, g.op("Mul", z, g.op("Sub", h, candidate)))]
 
     def _open(self, g: Writer, gates: str, count: int) -> list[str]:
-        if self.opened in ROWWISE:
-            return [activate(g, one, self.opened) for one in self._split(g, gates, *[1] * count)]
-        return self._split(g, activate(g, gates, self.opened), *[1] * count)
+        if self.gate_activation in ROWWISE:
+            parts = self._split(g, gates, *[1] * count)
+            return [activate(g, gate, self.gate_activation) for gate in parts]
+        return self._split(g, activate(g, gates, self.gate_activation), *[1] * count)
 
     def _split(self, g: Writer, x: str, *gates: int) -> list[str]:
-        sizes = ints(*(one * self.units for one in gates))
+        sizes = ints(*(count * self.units for count in gates))
         return g.ops("Split", x, sizes, count=len(gates), axis=-1)
 
 
 def _held(g: Writer, op: Op, new: Sequence[str], before: Sequence[str], mask: str) -> list[str]:
-    """The output and the states, with those of before in rows where the mask is False."""
+    """Return output and states, where rows with a False mask hold what they had before."""
     rows = g.op("Unsqueeze", mask, ints(-1))
     states = [g.op("Where", rows, *pair) for pair in zip(new, before, strict=True)]
-    zero = op.options.get("zero_output_for_mask")
-    return [g.op("Where", rows, new[0], 0.0) if zero else states[0], *states]
+    if op.options.get("zero_output_for_mask"):
+        return [g.op("Where", rows, new[0], 0.0), *states]
+    return [states[0], *states]
 
 
 def _by_operator(g: Writer, cell: _Cell, x: str, states: Sequence[str] | None) -> list[str]:
-    name, shown_by = OPERATORS[cell.name]
+    name, output_activations = OPERATORS[cell.name]
     count = 2 if name == "LSTM" else 1
     kernel, recurrent, bias = convert(cell.weights, cell=cell.name, source="keras", target="onnx")
-    first: list[str | None] = [None] * count
+    initial: list[str | None] = [None] * count
     if states is not None:
-        first = [g.op("Unsqueeze", one, ints(0)) for one in states]
-    used = [ACTIVATIONS[cell.opened], *[ACTIVATIONS[cell.shown]] * shown_by]
-    after = {"linear_before_reset": 1} if cell.name == "gru_reset_after" else {}
-    shown, *last = g.ops(
+        initial = [g.op("Unsqueeze", state, ints(0)) for state in states]
+    gate_activation = ACTIVATIONS[cell.gate_activation]
+    activations = [gate_activation] + [ACTIVATIONS[cell.activation]] * output_activations
+    attributes = {"linear_before_reset": 1} if cell.name == "gru_reset_after" else {}
+    outputs, *last = g.ops(
         name,
         g.op("Transpose", g.floats(x), perm=[1, 0, 2]),
         kernel[np.newaxis],
         recurrent[np.newaxis],
         None if bias is None else bias.reshape(1, -1),
         None,  # lengths of sequences
-        *first,
+        *initial,
         count=1 + count,
         hidden_size=cell.units,
-        activations=used,
-        **after,
+        activations=activations,
+        **attributes,
     )
-    shown = g.op("Transpose", g.op("Squeeze", shown, ints(1)), perm=[1, 0, 2])
-    return [shown, *(g.op("Squeeze", one, ints(0)) for one in last)]
+    outputs = g.op("Transpose", g.op("Squeeze", outputs, ints(1)), perm=[1, 0, 2])
+    return [outputs, *(g.op("Squeeze", state, ints(0)) for state in last)]
 
 
 def _by_scan(
     g: Writer, op: Op, cell: _Cell, x: str, mask: str | None, states: Sequence[str]
 ) -> list[str]:
-    body, row = g.within(), (None, cell.units)
-    before = [body.read(Slot(g.unique(f"{g.layer}/before"), g.dtype, row)) for _ in states]
-    read = cell.read(g, x, axes=3)
+    body = g.within()
+    row_shape = (None, cell.units)
+    before = [body.read(Slot(g.unique(f"{g.layer}/before"), g.dtype, row_shape)) for _ in states]
+    scanned = [cell.read(g, x, axes=3)]
     width = cell.kernel.shape[1]
-    now = body.read(Slot(g.unique(f"{g.layer}/read"), g.dtype, (None, width)))
-    over = [read]
-    new = cell.advance(body, now, before)
-    shown, *new = [new[0], *new]
+    read = body.read(Slot(g.unique(f"{g.layer}/read"), g.dtype, (None, width)))
+    new = cell.advance(body, read, before)
+    output = new[0]
     if mask is not None:
-        over.append(mask)
-        place = body.read(Slot(g.unique(f"{g.layer}/mask"), BOOL, (None,)))
-        shown, *new = _held(body, op, new, before, place)
-    for value in (*new, shown):
-        body.show(value, g.unique(f"{g.layer}/after"), row)
-    *last, shown = g.ops(
+        scanned.append(mask)
+        row_mask = body.read(Slot(g.unique(f"{g.layer}/mask"), BOOL, (None,)))
+        output, *new = _held(body, op, new, before, row_mask)
+    for value in (*new, output):
+        body.show(value, g.unique(f"{g.layer}/after"), row_shape)
+    *last, outputs = g.ops(
         "Scan",
         *states,
-        *over,
+        *scanned,
         count=1 + len(states),
         body=body,
-        num_scan_inputs=len(over),
-        scan_input_axes=[1] * len(over),
+        num_scan_inputs=len(scanned),
+        scan_input_axes=[1] * len(scanned),
         scan_output_axes=[1],
     )
-    return [shown, *last]
+    return [outputs, *last]
 
 
 def _gates_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

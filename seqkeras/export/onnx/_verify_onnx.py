@@ -1,28 +1,30 @@
-"""Running an ONNX file beside the program that it was made of."""
+"""Compare an ONNX file with the program that it was made from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seqkeras.errors import ArgumentError, FileFormatError, SeqkerasError
-from seqkeras.export._verify import TOLERANCE, as_list, numbers
+from seqkeras.export._program_parts import ProgramParts
+from seqkeras.export._verify import TOLERANCE, as_list, largest_difference, random_input
 from seqkeras.runtime import Program, load_onnx
-from seqkeras.runtime._base import Stepper
+from seqkeras.runtime._base import StepFunction
 
-#: Timesteps that are read after a window is full, and those of them that are read first.
-TIMESTEPS, FIRST = 5, 3
+#: Number of timesteps that are read after a window is full.
+TIMESTEPS = 5
+
+#: Number of timesteps in the first of the two parts that are read.
+FIRST_PART = 3
 
 
-def compare(
-    program: Program, header: Mapping[str, Any], arrays: Mapping[str, Any], path: Path
-) -> None:
-    """Runs a file beside its program, on random numbers, in two parts.
+def compare(program: Program, parts: ProgramParts, path: Path) -> None:
+    """Run a file and its program on random numbers, in two parts.
 
     Raises:
-        ArgumentError: ONNX Runtime cannot run it.
-        SeqkerasError: its outputs or its states are others.
+        ArgumentError: ONNX Runtime cannot run the file.
+        SeqkerasError: their outputs or states differ.
     """
     try:
         other = load_onnx(path, nan="propagate")
@@ -31,52 +33,40 @@ def compare(
         expected = "one that ONNX Runtime can run"
         fix = "save_program has a form for it."
         raise ArgumentError(f"model must be {expected}. Got: {reason}. {fix}") from error
-    allowed = TOLERANCE[header["dtype"]]
-    feed = _feed(program, header, arrays)
-    for name, expected, got in zip(
-        _names(program), _answers(program, feed), _answers(other, feed), strict=True
+    random = np.random.default_rng(0)
+    timesteps = (program.window or 0) + TIMESTEPS
+    inputs = [
+        random_input(random, port, 2, timesteps, parts.input_scaling.get(port.name))
+        for port in program.inputs
+    ]
+    names = [port.name for port in program.outputs] + [state.name for state in program.states]
+    allowed = TOLERANCE[parts.header["dtype"]]
+    for number, (expected, actual) in enumerate(
+        zip(_results(program, inputs), _results(other, inputs), strict=True)
     ):
-        size = np.abs(expected[np.isfinite(expected)]).max(initial=1)
-        if not np.allclose(got, expected, rtol=0, atol=allowed * size, equal_nan=True):
+        is_output = number < len(program.outputs)
+        scaling = parts.output_scaling.get(names[number]) if is_output else None
+        difference = largest_difference(actual, expected, allowed, scaling)
+        if difference is not None:
             raise SeqkerasError(
-                f"The ONNX file does not give what the model gives: {name!r} differs by "
-                f"{np.nanmax(np.abs(got - expected)):.3g}. Nothing was written. This is a fault "
-                "of seqkeras or of ONNX Runtime; please report it."
+                f"The ONNX file does not return what the model returns: {names[number]!r} differs "
+                f"by {difference:.3g}. Nothing was written. This is a fault of seqkeras or of ONNX "
+                "Runtime; please report it."
             )
 
 
-def _feed(program: Program, header: Mapping[str, Any], arrays: Mapping[str, Any]) -> list[Any]:
-    """Numbers for each input; those of raw inputs lie about their center."""
-    raw = {
-        node["inputs"][0]: [arrays[node["weights"][role]] for role in ("center", "scale")]
-        for node in header["graph"]["nodes"]
-        if node["op"] == "affine" and node["options"].get("wide")
-    }
-    random, feed = np.random.default_rng(0), []
-    for port in program.inputs:
-        x = numbers(random, port, 2, (program.window or 0) + TIMESTEPS)
-        if port.name in raw:
-            center, scale = raw[port.name]
-            x = x / scale + center
-        feed.append(x)
-    return feed
-
-
-def _names(program: Program) -> list[str]:
-    return [*(port.name for port in program.outputs), *(one.name for one in program.states)]
-
-
-def _answers(stepper: Stepper, feed: list[Any]) -> Iterator[Any]:
-    """All outputs, then the last state, after the feed was read in two parts."""
-    state, moving = stepper.initial_state(len(feed[0])), [one.each_step for one in stepper.inputs]
-    parts = []
-    for part in (slice(None, FIRST), slice(FIRST, None)):
-        if any(moving):
-            xs = [x[:, part] if moves else x for x, moves in zip(feed, moving, strict=True)]
-            shown, state = stepper.scan(xs if len(xs) > 1 else xs[0], state)
-        else:
-            shown, state = stepper.step(feed if len(feed) > 1 else feed[0], state)
-        parts.append(as_list(shown))
-    axis = 1 if any(moving) else 0
-    yield from (np.concatenate(pair, axis=axis) for pair in zip(*parts, strict=True))
+def _results(stepper: StepFunction, inputs: list[Any]) -> Iterator[Any]:
+    """Yield all outputs, then the last state, after reading the inputs in two parts."""
+    state = stepper.initial_state(len(inputs[0]))
+    moving = [port.each_step for port in stepper.inputs]
+    has_time = any(moving)
+    outputs = []
+    for part in (slice(None, FIRST_PART), slice(FIRST_PART, None)):
+        arrays = [x[:, part] if moves else x for x, moves in zip(inputs, moving, strict=True)]
+        argument = arrays if len(arrays) > 1 else arrays[0]
+        read = stepper.scan if has_time else stepper.step
+        result, state = read(argument, state)
+        outputs.append(as_list(result))
+    for pair in zip(*outputs, strict=True):
+        yield np.concatenate(pair, axis=1 if has_time else 0)
     yield from state

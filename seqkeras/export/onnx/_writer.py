@@ -1,6 +1,6 @@
-"""Writing down an ONNX graph: nodes, numbers, and the dtype of every value.
+"""Write down an ONNX graph: nodes, numbers, and the dtype of every value.
 
-Nothing here needs the package onnx; `_onnx_file` makes its objects of what was written.
+Nothing here needs the package onnx; `_model_file` turns what was written into its objects.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,14 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-#: An input of a node: the name of a value, numbers, or None for one that is left out.
+#: An input of a node: the name of a value, numbers, or None to omit it.
 Operand: TypeAlias = str | float | npt.NDArray[Any] | None
 
-BOOL, INT64 = np.dtype(bool), np.dtype(np.int64)
+BOOL = np.dtype(bool)
+INT64 = np.dtype(np.int64)
 
-#: Operators that give booleans, and one that gives integers, whatever they read.
-_GIVES = {
+#: Operators that return booleans, and one that returns integers, whatever they read.
+_OUTPUT_DTYPES = {
     **dict.fromkeys(("And", "Equal", "Greater", "GreaterOrEqual", "Less", "Not", "Or"), BOOL),
     "Shape": INT64,
 }
@@ -33,7 +34,7 @@ class Node(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """An input or an output of a graph; axes that are not fixed have a name, or None."""
+    """An input or output of a graph; axes of any length have a name, or None."""
 
     name: str
     dtype: np.dtype[Any]
@@ -45,13 +46,13 @@ class Writer:
     """A graph while it is written.
 
     Attributes:
-        dtype: of the arithmetic.
-        lead: axes before those of one row at one timestep: 1 for the batch, 2 with time.
-        inputs: what the graph reads.
-        outputs: what it gives.
-        nodes: in the order in which they run.
+        dtype: dtype of the arithmetic.
+        lead: number of axes before those of one row at one timestep: 1 for the batch, 2 with time.
+        inputs: inputs of the graph.
+        outputs: outputs of the graph.
+        nodes: its nodes, in the order in which they run.
         arrays: the numbers in it, by name; shared with the graphs within it.
-        layer: that is being written; it gives nodes and values their names.
+        layer: name of the layer that is being written; names of nodes and values begin with it.
     """
 
     dtype: np.dtype[Any]
@@ -66,109 +67,112 @@ class Writer:
     _names: set[str] = field(default_factory=set)
 
     def op(self, op: str, *inputs: Operand, dtype: Any = None, **attributes: Any) -> str:
-        """Writes a node, and gives the name of its output."""
+        """Write a node, and return the name of its output."""
         return self.ops(op, *inputs, count=1, dtype=dtype, **attributes)[0]
 
     def ops(
         self, op: str, *inputs: Operand, count: int, dtype: Any = None, **attributes: Any
     ) -> list[str]:
-        """Writes a node with several outputs.
+        """Write a node with several outputs, and return their names.
 
         Args:
             op: operator of the standard domain.
-            inputs: a Python number takes the dtype of the first value; of Where, of the first that
-                is chosen from.
-            count: of outputs.
-            dtype: of the outputs; unless given, that of the same value.
-            attributes: of the operator.
+            inputs: inputs of the node. A Python number takes the dtype of the first value, or, for
+                Where, of the first value to choose from.
+            count: number of outputs.
+            dtype: dtype of the outputs. Default: that of the same first value.
+            attributes: attributes of the operator.
         """
         like = self._like(inputs[1:] if op == "Where" else inputs)
-        read = tuple(self._name_of(one, like) for one in inputs)
+        input_names = tuple(self._name_of(operand, like) for operand in inputs)
         name = self.unique(f"{self.layer}/{op}" if self.layer else op)
         outputs = [name, *(self.unique(f"{name}:{number}") for number in range(1, count))]
-        self.nodes.append(Node(op, read, tuple(outputs), name, attributes))
+        self.nodes.append(Node(op, input_names, tuple(outputs), name, attributes))
         for output in outputs:
-            self._dtypes[output] = np.dtype(dtype) if dtype else _GIVES.get(op, like)
+            self._dtypes[output] = np.dtype(dtype) if dtype else _OUTPUT_DTYPES.get(op, like)
         return outputs
 
     def read(self, slot: Slot) -> str:
-        """Declares an input of the graph."""
+        """Declare an input of the graph, and return its name."""
         self._names.add(slot.name)
         self._dtypes[slot.name] = slot.dtype
         self.inputs.append(slot)
         return slot.name
 
     def show(self, value: str, name: str, shape: Sequence[int | str | None]) -> None:
-        """Declares an output of the graph, under a name that was reserved with `reserve`."""
+        """Declare an output of the graph, with a name that was reserved by `reserve`."""
         self.nodes.append(Node("Identity", (value,), (name,), f"{name}/output", {}))
         self.outputs.append(Slot(name, self.dtype_of(value), tuple(shape)))
 
     def reserve(self, name: str) -> None:
-        """Keeps a name from being given to a value of the graph."""
+        """Keep a name from being used for a value of the graph."""
         self._names.add(name)
 
     def dtype_of(self, value: str) -> np.dtype[Any]:
-        """The dtype of a value."""
+        """Return the dtype of a value."""
         return self._dtypes[value]
 
     def cast(self, value: str, dtype: Any) -> str:
-        """The value in another dtype."""
-        wanted = np.dtype(dtype)
-        if self.dtype_of(value) == wanted:
+        """Return the value in another dtype."""
+        target = np.dtype(dtype)
+        if self.dtype_of(value) == target:
             return value
-        return self.op("Cast", value, dtype=wanted, to=wanted)
+        return self.op("Cast", value, dtype=target, to=target)
 
     def floats(self, value: str) -> str:
-        """The value, in the dtype of the arithmetic if it is not of floats."""
+        """Return the value as floats; integers and booleans get the dtype of the arithmetic."""
         return value if self.dtype_of(value).kind == "f" else self.cast(value, self.dtype)
 
     def alike(self, values: Sequence[str]) -> list[str]:
-        """The values in one dtype, as NumPy would have it, but not wider for integers' sake."""
-        kinds = [self.dtype_of(value) for value in values]
-        floating = [kind for kind in kinds if kind.kind == "f"]
-        common = np.result_type(*(floating or kinds))
+        """Return the values in one dtype: NumPy's choice, but integers do not widen floats."""
+        dtypes = [self.dtype_of(value) for value in values]
+        floats = [dtype for dtype in dtypes if dtype.kind == "f"]
+        common = np.result_type(*(floats or dtypes))
         return [self.cast(value, common) for value in values]
 
     def within(self) -> "Writer":
-        """A graph within this one: it shares its numbers, and sees its values."""
+        """Return a graph within this one, which shares its numbers and can read its values."""
         return Writer(
             self.dtype, 1, arrays=self.arrays, layer=self.layer, _dtypes=self._dtypes,
             _known=self._known, _names=self._names,
         )  # fmt: skip
 
     def unique(self, name: str) -> str:
-        """The name, with a number where it was given before."""
-        given, number = name, 1
-        while given in self._names:
+        """Return the name, with a number if it is already in use, and reserve it."""
+        unique = name
+        number = 1
+        while unique in self._names:
             number += 1
-            given = f"{name}_{number}"
-        self._names.add(given)
-        return given
+            unique = f"{name}_{number}"
+        self._names.add(unique)
+        return unique
 
     def _like(self, inputs: Sequence[Operand]) -> np.dtype[Any]:
-        first = next((one for one in inputs if isinstance(one, (str, np.ndarray))), None)
-        if first is None:
-            return self.dtype
-        return first.dtype if isinstance(first, np.ndarray) else self._dtypes[first]
+        for operand in inputs:
+            if isinstance(operand, np.ndarray):
+                return operand.dtype
+            if isinstance(operand, str):
+                return self._dtypes[operand]
+        return self.dtype
 
-    def _name_of(self, one: Operand, like: np.dtype[Any]) -> str:
-        if one is None:
+    def _name_of(self, operand: Operand, like: np.dtype[Any]) -> str:
+        if operand is None:
             return ""
-        return one if isinstance(one, str) else self._store(np.asarray(one, _dtype(one, like)))
+        if isinstance(operand, str):
+            return operand
+        dtype = operand.dtype if isinstance(operand, np.ndarray) else like
+        return self._store(np.asarray(operand, dtype))
 
     def _store(self, array: npt.NDArray[Any]) -> str:
-        key = array.dtype.str, array.shape, array.tobytes()
+        key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._known:
-            self._known[key] = name = self.unique(f"{self.layer}/numbers")
+            name = self.unique(f"{self.layer}/numbers")
+            self._known[key] = name
             self.arrays[name] = array
             self._dtypes[name] = array.dtype
         return self._known[key]
 
 
 def ints(*numbers: int) -> npt.NDArray[np.int64]:
-    """Axes, shapes and places, as operators read them."""
+    """Return axes, shapes or indices as operators read them."""
     return np.array(numbers, dtype=np.int64)
-
-
-def _dtype(one: Any, like: np.dtype[Any]) -> np.dtype[Any]:
-    return one.dtype if isinstance(one, np.ndarray) else like

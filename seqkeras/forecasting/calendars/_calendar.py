@@ -1,4 +1,4 @@
-"""The time stamps of series: their frequency, what comes next, and whether one is missing."""
+"""Timestamps of series: their frequency, what comes next, and gaps."""
 
 import re
 import warnings
@@ -8,14 +8,14 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
-from seqkeras._checks import bad_argument, check_integer
+from seqkeras._arrays import Booleans, Integers
+from seqkeras._checks import bad_argument, bad_data, check_integer
 from seqkeras.errors import DataError, FileFormatError
 
-#: Aliases that pandas 2.2 renamed and pandas 3 no longer takes.
+#: Aliases that pandas 2.2 renamed and pandas 3 no longer accepts.
 RENAMED = {
     "M": "ME", "BM": "BME", "SM": "SME", "CBM": "CBME", "Q": "QE", "BQ": "BQE",
     "A": "YE", "Y": "YE", "BA": "BYE", "BY": "BYE", "AS": "YS", "BAS": "BYS",
@@ -28,15 +28,15 @@ SEASONS = {"D": 7, "B": 5, "W": 52, "M": 12, "Q": 4, "Y": 1}
 
 @dataclass(frozen=True)
 class Calendar:
-    """Which stamps follow each other: one step of a frequency at a time.
+    """The frequency at which the timestamps of series follow each other.
 
     Attributes:
-        dtype: of the time column, as pandas names it: `datetime64[us]`, `datetime64[ns, UTC]`,
-            `period[M]` or `int64`.
-        freq: the step, as pandas names it, or the difference of integer stamps.
-        clock: in a time zone, and where steps are days or longer, the earliest time of day of a
-            stamp, such as `0 days 00:00:00`. It tells which stamps the clock has put off, in zones
-            where it skips this time once a year. None elsewhere.
+        dtype: the dtype of the time column, as pandas names it: `datetime64[us]`,
+            `datetime64[ns, UTC]`, `period[M]` or `int64`.
+        freq: the step, as pandas names it, or the difference of integer timestamps.
+        clock: in a time zone and with steps of days or longer, the earliest time of day of a
+            timestamp, such as `0 days 00:00:00`. It tells which timestamps were moved because the
+            clock skips this time of day once a year. Otherwise None.
     """
 
     dtype: str
@@ -47,75 +47,85 @@ class Calendar:
     def of(
         cls,
         times: pd.Index,
-        indptr: npt.NDArray[np.int64],
+        indptr: Integers,
         freq: Any = None,
         *,
         dtype: str | None = None,
     ) -> "Calendar":
-        """The calendar of the stamps of many series; `freq=None` reads it from the stamps.
+        """Return the calendar of the timestamps of many series.
 
-        `dtype` is that of stamps to be given, where it is not the one of `times`.
+        Args:
+            times: the timestamps, series after series.
+            indptr: where the series begin and end.
+            freq: the frequency; None infers it from the timestamps.
+            dtype: the dtype of timestamps to return; default: that of `times`.
 
         Raises:
             ArgumentError: `freq` is not a frequency.
-            DataError: the stamps do not show one.
+            DataError: the timestamps do not show one.
         """
         if isinstance(times, pd.PeriodIndex):
             if freq is not None and freq != times.freqstr:
-                raise bad_argument("freq", freq, f"{times.freqstr!r}, as the periods have it")
+                raise bad_argument("freq", freq, f"{times.freqstr!r}, the frequency of the periods")
             return cls(str(times.dtype), times.freqstr)
-        infer = _infer_offset if isinstance(times, pd.DatetimeIndex) else _modal_step
-        freq = infer(times, indptr) if freq is None else _parse(freq, times)
+        if freq is not None:
+            freq = _parse(freq, times)
+        elif isinstance(times, pd.DatetimeIndex):
+            freq = _infer_offset(times, indptr)
+        else:
+            freq = _modal_step(times, indptr)
         return cls(dtype or str(times.dtype), freq, _clock(times, freq))
 
     @property
     def step(self) -> Any:
-        """What one step adds: an integer or a pandas offset."""
+        """Return what one step adds: an integer or a pandas offset."""
         if self.is_period:
             return pd.PeriodDtype(self.freq).freq
         return to_offset(self.freq) if self.is_dated else int(self.freq)
 
     @property
     def season_length(self) -> int:
-        """Timesteps of the season that the frequency suggests; 1 where it suggests none.
+        """Return the timesteps of the season that the frequency suggests, or 1.
 
-        A day for steps of five minutes or more, else an hour or a minute; a week for days, a year
-        for weeks, months and quarters.
+        The season of steps of five minutes or more is a day, that of shorter ones an hour or a
+        minute; that of days is a week, and that of weeks, months and quarters a year.
         """
         if not self.is_dated:
             return 1
         step = self.step
         if _is_fixed(step):
-            for whole in ("1D", "1h", "1min"):
-                count = pd.Timedelta(whole) / pd.Timedelta(step)
+            for season in ("1D", "1h", "1min"):
+                count = pd.Timedelta(season) / pd.Timedelta(step)
                 if 1 < count <= 288 and count == int(count):
                     return int(count)
             return 1
-        season = SEASONS.get(_unit(step), 1)
-        return season // step.n if season % step.n == 0 else 1
+        steps = SEASONS.get(_unit(step), 1)
+        return steps // step.n if steps % step.n == 0 else 1
 
     def move(self, times: pd.Index, steps: int) -> pd.Index:
-        """Each stamp moved by a number of steps, back if negative."""
-        return self.off_wall(self._ahead(self.on_wall(times), steps), times) if steps else times
+        """Move all timestamps by the same number of steps, back if negative."""
+        if steps == 0:
+            return times
+        return self.off_wall(self._ahead(self.on_wall(times), steps), times)
 
     def on_wall(self, times: pd.Index) -> pd.Index:
-        """Stamps as the clock on the wall shows them, where steps are counted by it.
+        """Return timestamps by the clock on the wall, if steps are counted by it.
 
-        Days and longer are, whatever daylight saving does. A stamp of a time that the clock skipped
-        is the first after it; here it is what the clock would have shown.
+        Days and longer steps are, regardless of daylight saving time. Where the clock skipped a
+        time, the timestamp is the first one after it; here it becomes the skipped time.
         """
         if not isinstance(times, pd.DatetimeIndex) or times.tz is None or _is_fixed(self.step):
             return times
         wall = times.tz_localize(None)
         usual = wall.normalize() + pd.Timedelta(self.clock or 0)
-        put_off = (wall != usual) & (self.off_wall(usual, times) == times)
-        return wall.where(~put_off, usual) if put_off.any() else wall
+        moved = (wall != usual) & (self.off_wall(usual, times) == times)
+        return wall.where(~moved, usual) if moved.any() else wall
 
     def _ahead(self, wall: pd.Index, steps: int) -> pd.Index:
         return wall + steps if isinstance(wall, pd.PeriodIndex) else wall + steps * self.step
 
     def off_wall(self, local: pd.Index, like: pd.Index) -> pd.Index:
-        """What `on_wall` was given, in the time zone of the stamps `like`."""
+        """Undo `on_wall`: return timestamps in the time zone of `like`."""
         if not isinstance(like, pd.DatetimeIndex) or local.tz == like.tz:
             return local
         return local.tz_localize(
@@ -123,64 +133,80 @@ class Calendar:
         )
 
     def ticks_of_step(self, times: pd.Index) -> int | None:
-        """What one step adds to the integers of such stamps; None where that varies."""
+        """Return what one step adds to timestamps as integers, or None if that varies."""
         if not self.is_dated:
             return int(self.step)
         if isinstance(times, pd.PeriodIndex):
             return int(self.step.n)
-        if not isinstance(self.step, pd.offsets.Tick | pd.offsets.Day):
+        if isinstance(self.step, pd.offsets.Day):
+            duration = pd.Timedelta(days=self.step.n)
+        elif isinstance(self.step, pd.offsets.Tick):
+            duration = pd.Timedelta(self.step)
+        else:
             return None
-        span = (
-            pd.Timedelta(days=self.step.n) if isinstance(self.step, pd.offsets.Day) else self.step
-        )
-        return int(pd.Timedelta(span) // pd.Timedelta(1, times.unit))
+        return int(duration // pd.Timedelta(1, times.unit))
 
-    def shift(self, times: pd.Index, steps: npt.NDArray[np.int64]) -> pd.Index:
-        """Each stamp moved by its own number of steps, back if negative."""
+    def shift(self, times: pd.Index, steps: Integers) -> pd.Index:
+        """Move each timestamp by its own number of steps, back if negative."""
         if not self.is_dated:
             return times + steps * self.step
         if isinstance(times, pd.PeriodIndex):
             return times + steps
-        dtype, numbers = str(times.dtype), to_integers(times)
+        dtype = str(times.dtype)
+        numbers = to_integers(times)
         if _is_fixed(self.step):
             duration = pd.Timedelta(self.step).to_timedelta64()
-            return from_integers(
-                numbers + steps * (duration // np.timedelta64(1, times.unit)), dtype
-            )
-        # Other frequencies are counted in calendars: at once for all stamps that move as far.
+            ticks = duration // np.timedelta64(1, times.unit)
+            return from_integers(numbers + steps * ticks, dtype)
+        # Other steps vary in length: move all timestamps together that move by as many steps.
         moved = np.empty_like(numbers)
         order = np.argsort(steps, kind="stable")
         for rows in np.split(order, np.flatnonzero(np.diff(steps[order])) + 1):
             if len(rows):
-                alike = self.move(times[rows], int(steps[rows[0]]))
-                moved[rows] = to_integers(alike.as_unit(times.unit))
+                together = self.move(times[rows], int(steps[rows[0]]))
+                moved[rows] = to_integers(together.as_unit(times.unit))
         return from_integers(moved, dtype)
 
     def span(self, times: pd.Index, first: int, last: int) -> pd.Index:
-        """For each stamp, those from `first` to `last` steps away; one stamp after the other."""
+        """Return the timestamps from `first` to `last` steps after each timestamp.
+
+        Returns:
+            `(len(times) * (last - first + 1),)`: all for the first timestamp, then all for the
+            next.
+
+        Raises:
+            DataError: the dtype of integer timestamps is too small.
+        """
         count = last - first + 1
         if self._is_even:
             steps = np.tile(np.arange(first, last + 1), len(times))
-            together = self.shift(times.repeat(count), steps)
+            moved = self.shift(times.repeat(count), steps)
         else:
             wall = self.on_wall(times)
-            moved = [self._ahead(wall, step) if step else wall for step in range(first, last + 1)]
+            by_step = [self._ahead(wall, step) if step else wall for step in range(first, last + 1)]
             order = np.arange(len(times) * count).reshape(count, len(times)).T.ravel()
-            together = self.off_wall(moved[0].append(moved[1:])[order], times)
-        spread = together.astype(self.dtype)
+            moved = self.off_wall(by_step[0].append(by_step[1:])[order], times)
+        converted = moved.astype(self.dtype)
         if not self.is_dated:
-            # In int64 itself a stamp that is too large is below the one that it is counted from.
-            rows = together.to_numpy().reshape(-1, count)
-            wrapped = np.any((rows < np.asarray(times)[:, np.newaxis])[:, max(0, 1 - first) :])
-            if wrapped or not np.array_equal(spread, together):
-                fix = "Use smaller ones." if self.dtype == "int64" else "Use int64."
-                raise DataError(f"The stamps after the last are beyond {self.dtype}. {fix}")
-        return spread
+            # If int64 overflows, a timestamp is below the one that it is counted from.
+            rows = moved.to_numpy().reshape(-1, count)
+            later = rows[:, max(0, 1 - first) :]
+            overflows = (later < np.asarray(times)[:, np.newaxis]).any()
+            if overflows or not np.array_equal(converted, moved):
+                raise bad_data(
+                    "Timestamps after the last",
+                    "larger ones",
+                    f"fit into {self.dtype}",
+                    "Use smaller ones." if self.dtype == "int64" else "Use int64.",
+                )
+        return converted
 
-    def first_break(self, times: pd.Index, follows: npt.NDArray[np.bool_]) -> int | None:
-        """The number of the first stamp that is not one step after the stamp before it.
+    def first_break(self, times: pd.Index, follows: Booleans) -> int | None:
+        """Return the row of the first timestamp that is not one step after the previous one.
 
-        `follows[i]` says that stamp `i + 1` belongs to the same series as stamp `i`.
+        Args:
+            times: the timestamps, series after series.
+            follows: `(rows - 1,)`, whether the next row belongs to the same series.
         """
         if len(times) < 2:
             return None
@@ -190,17 +216,17 @@ class Calendar:
 
     @property
     def is_period(self) -> bool:
-        """Whether stamps are periods, which bring their own frequency."""
+        """Return whether timestamps are periods, which have their own frequency."""
         return self.dtype.startswith("period")
 
     @property
     def is_fixed(self) -> bool:
-        """Whether every step has the same duration, as hours have, and days have not."""
+        """Return whether every step has the same duration, as hours do and days do not."""
         return self.is_dated and _is_fixed(self.step)
 
     @property
     def _is_even(self) -> bool:
-        """Whether a number of steps is the same distance from any stamp."""
+        """Return whether a number of steps spans the same duration after any timestamp."""
         return not self.is_dated or self.is_period or _is_fixed(self.step)
 
     @property
@@ -208,30 +234,30 @@ class Calendar:
         return self.dtype.startswith(("datetime64", "period"))
 
 
-def to_integers(times: pd.Index) -> npt.NDArray[np.int64]:
-    """Stamps as integers that grow with time."""
+def to_integers(times: pd.Index) -> Integers:
+    """Convert timestamps into integers that grow with time."""
     return np.asarray(times if times.dtype.kind in "iu" else times.asi8, dtype=np.int64)
 
 
-def from_integers(numbers: npt.NDArray[np.int64], dtype: str) -> pd.Index:
-    """Stamps of the given dtype from the integers of `to_integers`.
+def from_integers(numbers: Integers, dtype: str) -> pd.Index:
+    """Convert the integers of `to_integers` back into timestamps of a dtype.
 
     Raises:
-        FileFormatError: the dtype is not one that stamps have.
+        FileFormatError: timestamps cannot have this dtype.
     """
     dated = re.fullmatch(r"datetime64\[(s|ms|us|ns)(?:, (.+))?\]", dtype)
     if dated:
-        stamps = pd.DatetimeIndex(numbers.view(f"M8[{dated[1]}]"))
-        return stamps.tz_localize("UTC").tz_convert(dated[2]) if dated[2] else stamps
+        times = pd.DatetimeIndex(numbers.view(f"M8[{dated[1]}]"))
+        return times.tz_localize("UTC").tz_convert(dated[2]) if dated[2] else times
     if dtype.startswith("period["):
         return pd.PeriodIndex.from_ordinals(numbers, freq=dtype[7:-1])
     if not re.fullmatch(r"u?int(8|16|32|64)", dtype):
-        raise FileFormatError(f"{dtype!r} is not a dtype of time stamps.")
+        raise FileFormatError(f"{dtype!r} is not a dtype of timestamps.")
     return pd.Index(numbers.astype(dtype))
 
 
 def _is_fixed(step: Any) -> bool:
-    """Whether every step has the same duration; a day has not, where the clock changes."""
+    # Days have no fixed duration where the clock changes.
     return isinstance(step, pd.offsets.Tick) and not isinstance(step, pd.offsets.Day)
 
 
@@ -243,7 +269,7 @@ def _clock(times: pd.Index, freq: str) -> str | None:
 
 
 def _unit(step: Any) -> str:
-    """The calendar unit that an offset counts in: one of the keys of `SEASONS`, or another."""
+    """Return the calendar unit of an offset, as in the keys of `SEASONS`."""
     rule = str(step.rule_code).split("-")[0]
     if rule in SEASONS:
         return rule
@@ -253,8 +279,8 @@ def _unit(step: Any) -> str:
 
 def _parse(freq: Any, times: pd.Index) -> str:
     if not isinstance(times, pd.DatetimeIndex):
-        return str(check_integer("freq", freq, fix="The time stamps are integers."))
-    fix = "For example 'h', 'D', 'W-SUN', 'MS', 'ME', 'QS', 'YS', '15min'."
+        return str(check_integer("freq", freq, fix="The timestamps are integers."))
+    fix = "Use for example 'h', 'D', 'W-SUN', 'MS', 'ME', 'QS', 'YS', '15min'."
     try:
         step = to_offset(_renamed(freq))
     except (ValueError, TypeError) as error:
@@ -265,7 +291,7 @@ def _parse(freq: Any, times: pd.Index) -> str:
 
 
 def _renamed(freq: Any) -> Any:
-    """The alias that pandas 2.2 and 3 both take for one of before."""
+    """Return the alias of a frequency that both pandas 2.2 and 3 accept."""
     parts = re.fullmatch(r"(\d*)([A-Za-z]+)(-[A-Z]+)?", freq) if isinstance(freq, str) else None
     if not parts:
         return freq
@@ -273,38 +299,41 @@ def _renamed(freq: Any) -> Any:
     return count + RENAMED.get(unit, unit) + anchor
 
 
-def _modal_step(times: pd.Index, indptr: npt.NDArray[np.int64]) -> str:
+def _modal_step(times: pd.Index, indptr: Integers) -> str:
     steps = np.delete(np.diff(to_integers(times)), indptr[1:-1] - 1)
     if not len(steps):
-        raise DataError(_no_frequency("a single row in each series"))
+        raise _no_frequency("a single row in each series")
     return str(Counter(steps.tolist()).most_common(1)[0][0])
 
 
-def _infer_offset(times: pd.DatetimeIndex, indptr: npt.NDArray[np.int64]) -> str:
-    """The frequency of the first stretch of stamps that shows one, the longest series first."""
+def _infer_offset(times: pd.DatetimeIndex, indptr: Integers) -> str:
+    """Return the frequency of the first stretch that has one, from the longest series on."""
     for number in np.argsort(-np.diff(indptr), kind="stable"):
         series = times[indptr[number] : indptr[number + 1]]
-        stretches = [series, *(series[i : i + 8] for i in range(0, min(len(series), 400), 4))]
-        for stretch in stretches:
+        starts = range(0, min(len(series), 400), 4)
+        for stretch in [series, *(series[start : start + 8] for start in starts)]:
             freq = _infer(stretch) if len(stretch) >= 3 else None
             if freq is not None:
                 return freq
     if np.all(np.diff(indptr) < 3):
-        raise DataError(_no_frequency("fewer than three rows in each series"))
-    shown = ", ".join(str(stamp) for stamp in times[:4])
-    raise DataError(_no_frequency(f"irregular stamps: {shown}, ..."))
+        raise _no_frequency("fewer than three rows in each series")
+    first = ", ".join(str(time) for time in times[:4])
+    raise _no_frequency(f"irregular timestamps, {first}, ...")
 
 
-def _infer(stamps: pd.DatetimeIndex) -> str | None:
+def _infer(times: pd.DatetimeIndex) -> str | None:
     with warnings.catch_warnings():
-        # pandas 3 announces an offset instead of a word; either is understood here.
+        # pandas 3 warns that it will return an offset instead of text; both work here.
         warnings.simplefilter("ignore", DeprecationWarning)
-        freq = pd.infer_freq(stamps)
+        freq = pd.infer_freq(times)
     return None if freq is None else str(to_offset(freq).freqstr)
 
 
-def _no_frequency(why: str) -> str:
-    return (
-        f"df shows no frequency of its time stamps ({why}). Give it as freq=..., for example "
-        "freq='D', after bringing the stamps to a regular grid, for example with df.resample."
+def _no_frequency(why: str) -> DataError:
+    return bad_data(
+        "df",
+        why,
+        "have timestamps of one frequency",
+        "Bring them to a regular grid, for example with df.resample, and pass "
+        "Columns(freq=...), such as freq='D'.",
     )

@@ -1,109 +1,120 @@
-"""What a time stamp says by itself: the time of day, the day of the week ..., and holidays."""
+"""Calendar features of timestamps: the time of day, the day of the week ..., and holidays."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from seqkeras._arrays import Array, Floats
 from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.forecasting.calendars._calendar import Calendar
 from seqkeras.forecasting.calendars._holidays import check_place, count, is_holidays
 
-Floats = npt.NDArray[np.float64]
+
+def _time_of_day(times: pd.DatetimeIndex) -> Any:
+    return (times.hour + times.minute / 60 + times.second / 3600) / 24
 
 
-def _time_of_day(stamps: pd.DatetimeIndex) -> Any:
-    return (stamps.hour + stamps.minute / 60 + stamps.second / 3600) / 24
-
-
-#: For each name: how long the cycle is, and where in it a stamp stands, from 0 to below 1.
+#: The length of the cycle of each feature, and the position of a timestamp in it, from 0 to
+#: below 1.
 FEATURES: dict[str, tuple[pd.Timedelta, Callable[[pd.DatetimeIndex], Any]]] = {
     "time_of_day": (pd.Timedelta("1D"), _time_of_day),
-    "day_of_week": (pd.Timedelta("7D"), lambda stamps: stamps.day_of_week / 7),
-    "day_of_month": (pd.Timedelta("31D"), lambda stamps: (stamps.day - 1) / 31),
-    "day_of_year": (pd.Timedelta("366D"), lambda stamps: (stamps.day_of_year - 1) / 366),
-    "month": (pd.Timedelta("366D"), lambda stamps: (stamps.month - 1) / 12),
+    "day_of_week": (pd.Timedelta("7D"), lambda times: times.day_of_week / 7),
+    "day_of_month": (pd.Timedelta("31D"), lambda times: (times.day - 1) / 31),
+    "day_of_year": (pd.Timedelta("366D"), lambda times: (times.day_of_year - 1) / 366),
+    "month": (pd.Timedelta("366D"), lambda times: (times.month - 1) / 12),
 }
 
 
-def choose(asked: Any, calendar: Calendar, rows: int) -> tuple[str, ...]:
-    """The names of the features that are read.
+def choose(names: Any, calendar: Calendar, rows: int) -> tuple[str, ...]:
+    """Return the names of the features to read.
 
     Args:
-        asked: None for none, `"auto"` for what frequency and length suggest, or names.
-        calendar: of the series.
-        rows: of a usual series; `"auto"` leaves out a cycle that it does not hold twice.
+        names: None for no features, `"auto"` for those that suit frequency and length, or names.
+        calendar: the calendar of the series.
+        rows: rows of a typical series; `"auto"` omits cycles that it does not hold twice.
 
     Raises:
-        ArgumentError: an unknown name, or stamps that have no calendar.
+        ArgumentError: a name is unknown, or the timestamps are integers.
+        MissingDependencyError: holidays need the package `holidays`, which is not installed.
     """
-    if asked is None:
+    if names is None:
         return ()
     if not calendar.is_dated:
-        if asked == "auto":
+        if names == "auto":
             return ()
-        fix = "Integer stamps have no calendar."
-        raise bad_argument("calendar", asked, "None or 'auto' here", fix)
-    names = (asked,) if isinstance(asked, str) else asked
+        fix = "Integer timestamps have no calendar."
+        raise bad_argument("calendar", names, "None or 'auto' here", fix)
+    if isinstance(names, str):
+        names = (names,)
     if not isinstance(names, (tuple, list)):
         expected = f"None, 'auto' or names among {', '.join(map(repr, FEATURES))}"
-        raise bad_argument("calendar", asked, expected)
+        raise bad_argument("calendar", names, expected)
     check_known([name for name in names if name != "auto"])
-    for name in filter(is_holidays, names):
-        check_place(name)
-    several = [_suggested(calendar, rows) if name == "auto" else (name,) for name in names]
-    return tuple(dict.fromkeys(name for some in several for name in some))
+    chosen: list[str] = []
+    for name in names:
+        if is_holidays(name):
+            check_place(name)
+        chosen += _suggested(calendar, rows) if name == "auto" else [name]
+    return tuple(dict.fromkeys(chosen))
 
 
 def check_known(names: Sequence[str]) -> None:
-    """Raises for a name that there is no feature of."""
+    """Check that these are names of features.
+
+    Raises:
+        ArgumentError: a name is unknown.
+    """
     for name in names:
         if not is_holidays(name):
             check_one_of("calendar", name, [*FEATURES, "holidays:DE"])
 
 
 def width(names: Sequence[str]) -> int:
-    """Columns that these features have."""
+    """Return the number of columns of these features."""
     return sum(1 if is_holidays(name) else 2 for name in names)
 
 
 def encode(names: tuple[str, ...], times: pd.Index, calendar: Calendar) -> Floats:
-    """Sine and cosine of each feature, by the clock of the time zone, and counts of holidays.
+    """Encode timestamps by the clock of their time zone.
 
     Args:
-        names: of the features.
-        times: the stamp of each row.
-        calendar: of the stamps.
+        names: the features.
+        times: the timestamp of each row.
+        calendar: the calendar of the timestamps.
 
     Returns:
-        `(rows, width(names))`.
+        `(rows, width(names))`: sine and cosine of each feature, and counts of holidays.
     """
     if not names:
         return np.empty((len(times), 0))
-    # Series of a panel share most of their stamps.
+    # Series of a panel share most of their timestamps.
     codes, unique = pd.factorize(times)
-    columns = [one for name in names for one in _columns(name, unique, calendar)]
+    columns = [column for name in names for column in _columns(name, unique, calendar)]
     return np.stack(columns, axis=1, dtype=np.float64)[codes]
 
 
-def _columns(name: str, times: pd.Index, calendar: Calendar) -> list[npt.NDArray[Any]]:
+def _columns(name: str, times: pd.Index, calendar: Calendar) -> list[Array]:
     if is_holidays(name):
         return [count(name, times, calendar)]
-    stamps = times.to_timestamp() if isinstance(times, pd.PeriodIndex) else times
-    angle = 2 * np.pi * np.asarray(FEATURES[name][1](stamps))
+    if isinstance(times, pd.PeriodIndex):
+        times = times.to_timestamp()
+    _, position = FEATURES[name]
+    angle = 2 * np.pi * np.asarray(position(times))
     return [np.sin(angle), np.cos(angle)]
 
 
-def _suggested(calendar: Calendar, rows: int) -> tuple[str, ...]:
-    # The length of a step, also where it is one of the calendar's, such as a month.
+def _suggested(calendar: Calendar, rows: int) -> list[str]:
+    # The mean over twelve steps also measures those without a fixed length, such as months.
     start = pd.Timestamp("2001-01-01")
     step = (start + 12 * calendar.step - start) / 12
-    months = step >= pd.Timedelta("27D")
-    names = ("month",) if months else ("time_of_day", "day_of_week", "day_of_year")
-    return tuple(
-        name
-        for name in names
-        if 1.5 * step < FEATURES[name][0] and FEATURES[name][0] * 2 <= rows * step
-    )
+    names = ["time_of_day", "day_of_week", "day_of_year"]
+    if step >= pd.Timedelta("27D"):
+        names = ["month"]
+    suggested = []
+    for name in names:
+        cycle, _ = FEATURES[name]
+        if 1.5 * step < cycle and 2 * cycle <= rows * step:
+            suggested.append(name)
+    return suggested

@@ -1,30 +1,27 @@
-"""The stamps of series that are counted on, step by step, and what the calendar says of them."""
+"""Timestamps and calendar features of series that advance step by step."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from seqkeras._arrays import Floats, Integers
 from seqkeras.forecasting.calendars import _calendar_features
 from seqkeras.forecasting.calendars._calendar import Calendar, from_integers
 
-Integers = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
-#: Stamps that are made at once, for they are costly one by one.
+#: Timestamps are generated in blocks; one at a time is slow.
 BLOCK = 256
-MOST_BLOCKS = 1024
+MAX_BLOCKS = 1024
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Counts stamps on, without making them: a stamp is where its series began, and a count.
+    """A position in time for each series: the timestamp where it began, and steps since then.
 
     Attributes:
-        calendar: which stamps follow each other.
-        dtype: of the stamps.
-        names: of the calendar features.
+        calendar: which timestamps follow each other.
+        dtype: the dtype of the timestamps.
+        names: the names of the calendar features.
     """
 
     calendar: Calendar
@@ -32,27 +29,29 @@ class Clock:
     names: tuple[str, ...]
     _blocks: dict[tuple[int, int, int], Floats] = field(default_factory=dict, repr=False)
 
-    def stamps(self, begin: Integers, count: Integers) -> Any:
-        """The stamps `count[i]` steps after `begin[i]`, as a pandas index."""
+    def timestamps(self, begin: Integers, count: Integers) -> Any:
+        """Return the timestamps `count[i]` steps after `begin[i]`, as a pandas index."""
         return self.calendar.shift(from_integers(begin, self.dtype), count)
 
     def features(self, begin: Integers, count: Integers, steps: int) -> Floats:
-        """Calendar features of the `steps` timesteps after each, `(series, steps, features)`."""
+        """Return calendar features of the `steps` timesteps after each of `timestamps`.
+
+        Returns:
+            `(series, steps, features)`.
+        """
         if not self.names:
             return np.empty((len(begin), steps, 0))
         places = list(zip(begin.tolist(), count.tolist(), strict=True))
-        found = {place: self._after(*place, steps) for place in set(places)}
-        return np.stack([found[place] for place in places])
+        features = {place: self._after(*place, steps) for place in set(places)}
+        return np.stack([features[place] for place in places])
 
     def _after(self, begin: int, count: int, steps: int) -> Floats:
-        number, first = divmod(count, BLOCK)
-        key = begin, number, steps
+        block, first = divmod(count, BLOCK)
+        key = (begin, block, steps)
         if key not in self._blocks:
-            if len(self._blocks) >= MOST_BLOCKS:
+            if len(self._blocks) >= MAX_BLOCKS:
                 self._blocks.clear()
             start = from_integers(np.array([begin]), self.dtype)
-            span = number * BLOCK + 1, (number + 1) * BLOCK + steps
-            self._blocks[key] = _calendar_features.encode(
-                self.names, self.calendar.span(start, *span), self.calendar
-            )
+            times = self.calendar.span(start, block * BLOCK + 1, (block + 1) * BLOCK + steps)
+            self._blocks[key] = _calendar_features.encode(self.names, times, self.calendar)
         return self._blocks[key][first : first + steps]

@@ -1,34 +1,31 @@
-"""Holidays of a country or a part of it, counted by the package `holidays`."""
+"""Holidays of a country or a part of it, from the package `holidays`."""
 
 import re
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from seqkeras._arrays import Integers
 from seqkeras._checks import bad_argument
 from seqkeras._lazy import optional
 from seqkeras.forecasting.calendars._calendar import Calendar
 
-#: How a calendar feature of this kind is called.
+#: Names of these calendar features begin with it.
 PREFIX = "holidays:"
 
-#: Units whose stamps stand at the end of what they are of, as in `resample` of pandas.
+#: Units whose timestamps are the ends of their periods, as in `resample` of pandas.
 AT_THE_END = re.compile(r"W|B?[MQY]E|SME|CBME")
-
-#: The wall clock as days since 1970.
-Days = npt.NDArray[np.int64]
 
 
 def is_holidays(name: Any) -> bool:
-    """Whether this is the name of such a feature: `holidays:DE` or `holidays:DE-BY`."""
+    """Return whether this names holidays, as `holidays:DE` or `holidays:DE-BY`."""
     return isinstance(name, str) and bool(re.fullmatch(PREFIX + r"[A-Z]{2,4}(-\w+)?", name))
 
 
 def check_place(name: str) -> None:
-    """Raises where the package knows no such place.
+    """Check that the package knows the holidays of a place.
 
     Raises:
         ArgumentError: it does not.
@@ -37,18 +34,24 @@ def check_place(name: str) -> None:
     try:
         _dates(name, 2024, 2024)
     except NotImplementedError as error:
-        fix = "They are those of the package holidays: 'holidays:DE', with a part 'holidays:DE-BY'."
-        raise bad_argument(
-            "calendar", name, "a place that has holidays", f"{error}. {fix}"
-        ) from None
+        fix = (
+            f"{error}. Use a place of the package holidays, such as 'holidays:DE' or "
+            "'holidays:DE-BY' for a part of it."
+        )
+        raise bad_argument("calendar", name, "a place that has holidays", fix) from None
 
 
-def count(name: str, times: pd.Index, calendar: Calendar) -> Days:
-    """How many days of the period of each stamp are holidays there.
+def count(name: str, times: pd.Index, calendar: Calendar) -> Integers:
+    """Count the days that are holidays in the period of each timestamp.
 
-    That is the day by the clock of the time zone where steps are shorter than a day, or of business
-    days; else all days up to the next stamp. Weeks, and months, quarters and years whose stamps are
-    their ends, are counted from behind the stamp before.
+    With steps shorter than a day, or of business days, the period is the day by the clock of the
+    time zone; otherwise all days up to the next timestamp. Weeks, and months, quarters and years
+    whose timestamps are their ends, begin after the previous timestamp.
+
+    Args:
+        name: the place, as `holidays:DE`.
+        times: the timestamps.
+        calendar: their calendar.
 
     Raises:
         MissingDependencyError: the package `holidays` is not installed.
@@ -56,16 +59,18 @@ def count(name: str, times: pd.Index, calendar: Calendar) -> Days:
     if not len(times):
         return np.empty(0, np.int64)
     first, last = _periods(times, calendar)
-    ends = np.array([first.min(), last.max()], "M8[D]").astype("M8[Y]").astype(int) + 1970
-    dates = _dates(name, *ends.tolist())
+    days = np.array([first.min(), last.max()], "M8[D]")
+    first_year, last_year = (days.astype("M8[Y]").astype(int) + 1970).tolist()
+    dates = _dates(name, first_year, last_year)
     return np.searchsorted(dates, last, "right") - np.searchsorted(dates, first, "left")
 
 
-def _periods(times: pd.Index, calendar: Calendar) -> tuple[Days, Days]:
-    """The first and the last day of the period of each stamp."""
+def _periods(times: pd.Index, calendar: Calendar) -> tuple[Integers, Integers]:
+    """Return the first and the last day of the period of each timestamp."""
     if isinstance(times, pd.PeriodIndex):
         return _days(times.start_time), _days(times.end_time)
-    wall, step = calendar.on_wall(times).tz_localize(None), calendar.step
+    wall = calendar.on_wall(times).tz_localize(None)
+    step = calendar.step
     unit = str(step.rule_code).split("-")[0]
     if calendar.is_fixed or unit in ("B", "C"):
         return _days(wall), _days(wall)
@@ -74,14 +79,16 @@ def _periods(times: pd.Index, calendar: Calendar) -> tuple[Days, Days]:
     return _days(wall), _days(wall + step) - 1
 
 
-def _days(wall: pd.DatetimeIndex) -> Days:
+def _days(wall: pd.DatetimeIndex) -> Integers:
+    """Return the days since 1970 of timestamps without a time zone."""
     return wall.to_numpy().astype("M8[D]").astype(np.int64)
 
 
 @lru_cache(maxsize=64)
-def _dates(name: str, first: int, last: int) -> Days:
-    """The holidays of these years, in order."""
+def _dates(name: str, first_year: int, last_year: int) -> Integers:
+    """Return the holidays of these years in order, as days since 1970."""
     country, _, part = name.removeprefix(PREFIX).partition("-")
+    years = range(first_year, last_year + 1)
     package = optional("holidays", extra="holidays")
-    found = package.country_holidays(country, subdiv=part or None, years=range(first, last + 1))
-    return np.array(sorted(found), dtype="M8[D]").astype(np.int64)
+    dates = package.country_holidays(country, subdiv=part or None, years=years)
+    return np.array(sorted(dates), dtype="M8[D]").astype(np.int64)

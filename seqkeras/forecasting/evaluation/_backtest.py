@@ -1,40 +1,39 @@
-"""Backtests: forecasts from rolling origins, scored by what came."""
+"""Backtests: forecasts from rolling origins, scored against the actual values."""
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import joblib
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.base import clone
 
-from seqkeras._checks import bad_argument, check_integer
+from seqkeras._arrays import Floats
+from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting import _plots
-from seqkeras.forecasting.evaluation._scores import Guess, Truth, tables
-from seqkeras.forecasting.fitted._origins import Origins, seasonal_scales
+from seqkeras.forecasting._forecaster import Forecaster
+from seqkeras.forecasting.evaluation._schedule import Schedule
+from seqkeras.forecasting.evaluation._scores import Actuals, MethodForecast, tables
+from seqkeras.forecasting.fitted._origins import Origins, check_names, origin_frame, scales_before
 from seqkeras.forecasting.fitted._tracking import forecast_at
-from seqkeras.forecasting.fitted._updates import read_known
+from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._forms import as_pandas
 from seqkeras.forecasting.frames._panel import Panel, by_series
 from seqkeras.forecasting.frames._reading import read_panel, split_last
-from seqkeras.forecasting.networks._missing import stand_in
+from seqkeras.forecasting.networks._inputs import fill_missing_targets
 from seqkeras.forecasting.networks._predict import Forecasts
 from seqkeras.windows import GroupedArray
-
-if TYPE_CHECKING:
-    from seqkeras.forecasting._forecaster import Forecaster
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """What a backtest found.
+    """The result of a backtest.
 
     Attributes:
         frame: a long frame, one row for each forecast timestep of each origin: id, `cutoff` (the
-            stamp of the last row that the forecast has read), stamp, the target as it came,
+            timestamp of the last row that the forecast has read), timestamp, the actual target,
             `yhat` and the intervals.
         scores: one row for each method (`"seqkeras"`, `"seasonal naive"`, `"naive"`), one column
             for each score. Means over the series; WQL over all values at once.
@@ -46,14 +45,14 @@ class Backtest:
     by_series: pd.DataFrame
 
     def plot(self, *, series: Any = None, title: str = "") -> Any:
-        """Draws what came, and the forecasts from each origin with their intervals.
+        """Plot the actual values, and the forecasts from each origin with their intervals.
 
         Args:
-            series: id of the series to draw, or a list of ids; None: the first four.
-            title: above the picture.
+            series: id of the series to plot, or a list of ids; None: the first four.
+            title: above the figure.
 
         Returns:
-            A `matplotlib.figure.Figure`; `figure.savefig("backtest.png")` keeps it.
+            A `matplotlib.figure.Figure`; `figure.savefig("backtest.png")` saves it.
 
         Raises:
             ArgumentError: no series of that id.
@@ -66,86 +65,72 @@ class Backtest:
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """The rolling origins of a backtest, and which of them share a fit.
-
-    Attributes:
-        horizon: timesteps that the forecaster forecasts.
-        windows: origins of each series.
-        step: rows from one origin to the next.
-        gap: rows after each cutoff that are not scored.
-        refit: origins that share a fit.
-    """
-
-    horizon: int
-    windows: int
-    step: int
-    gap: int
-    refit: int
-
-    @classmethod
-    def parse(
-        cls, horizon: int, *, windows: int, step: int | None, gap: int, refit: bool | int
-    ) -> "Schedule":
-        """Raises where an argument cannot work."""
-        windows, gap = check_integer("windows", windows), check_integer("gap", gap, minimum=0)
-        if gap >= horizon:
-            fix = "The forecast after a cutoff begins in the gap: use a longer horizon."
-            raise bad_argument("gap", gap, f"below the horizon, {horizon}", fix)
-        step = horizon - gap if step is None else check_integer("step", step)
-        if isinstance(refit, bool | np.bool_):
-            return cls(horizon, windows, step, gap, 1 if refit else windows)
-        fix = "True fits at every origin, False once, a number n at every n-th."
-        return cls(horizon, windows, step, gap, check_integer("refit", refit, fix=fix))
-
-    @property
-    def rows(self) -> int:
-        """Rows of each series from the first cutoff on."""
-        return self.back(0)
-
-    def back(self, window: int) -> int:
-        """Rows of each series after the cutoff of a window."""
-        return self.horizon + self.step * (self.windows - 1 - window)
-
-    def folds(self) -> list[range]:
-        """The windows of each fit."""
-        starts = range(0, self.windows, self.refit)
-        return [range(first, min(first + self.refit, self.windows)) for first in starts]
-
-
-@dataclass(frozen=True)
 class Fold:
-    """Forecasts of one fit, and what was warned of in it."""
+    """The forecasts of one fit, and the warnings that it raised."""
 
     origins: Origins
     forecasts: Forecasts
-    fitted: Any
+    forecaster: Forecaster | None
     warned: list[warnings.WarningMessage]
 
 
 def backtest(
-    forecaster: "Forecaster",
-    df: pd.DataFrame,
+    forecaster: Forecaster,
+    df: "pd.DataFrame | pd.Series",
     *,
-    windows: int,
-    step: int | None,
-    gap: int,
-    refit: bool | int,
-    n_jobs: int | None,
-    columns: dict[str, Any],
+    columns: Columns | None = None,
+    windows: int = 1,
+    step: int | None = None,
+    gap: int = 0,
+    refit: bool | int = False,
+    n_jobs: int | None = None,
 ) -> Backtest:
-    """See `Forecaster.backtest`."""
-    forecaster._check_parameters()
-    schedule = Schedule.parse(forecaster.horizon, windows=windows, step=step, gap=gap, refit=refit)
+    """Forecast the last rows of each series from rolling origins, and score the forecasts.
+
+    Copies of the forecaster are fitted; it does not change. Each fit starts from fresh weights and
+    sees only the rows up to its cutoff, scalers and intervals included. All origins that share a
+    fit are forecast in one pass.
+
+    Args:
+        forecaster: the forecaster.
+        df: as for `Forecaster.fit`.
+        columns: as for `Forecaster.fit`. Covariates of the horizon are those of `df`.
+        windows: origins of each series. The last forecast ends with the series.
+        step: rows from one origin to the next. None: the horizon without the gap, so each row is
+            scored once.
+        gap: rows after each cutoff that are forecast but not scored; below the horizon.
+        refit: False fits once, on the rows before the first origin. True fits at every origin, a
+            number n at every n-th; origins between them read newer rows with the earlier weights.
+        n_jobs: number of fits at the same time, as in joblib, whose active backend of processes
+            distributes them. None is 1.
+
+    Returns:
+        A `Backtest`: `frame`, `scores`, `by_series`, `plot()`.
+
+    Raises:
+        ArgumentError: an argument cannot be used; nothing is trained then.
+        DataError: as `Forecaster.fit`, or a series ends before the first cutoff.
+
+    Example:
+        >>> from seqkeras.forecasting import Training, load_air_passengers
+        >>> forecaster = Forecaster(12, training=Training(epochs=1), seed=0)
+        >>> result = backtest(forecaster, load_air_passengers(), windows=3)
+        >>> result.frame.columns[:4].tolist(), len(result.frame)
+        (['cutoff', 'ds', 'y', 'yhat'], 36)
+        >>> result.scores.index.tolist()
+        ['seqkeras', 'seasonal naive', 'naive']
+    """
+    settings = forecaster.settings()
+    schedule = Schedule.parse(settings.horizon, windows=windows, step=step, gap=gap, refit=refit)
     _check_jobs(n_jobs)
-    df, panel, columns = read_history(forecaster, df, schedule.rows, columns)
+    df, panel, columns = read_history(df, schedule.rows, columns)
     check_names(panel)
     for fold in schedule.folds():
         _check_missing(panel, schedule, fold)
     jobs = [
         joblib.delayed(run_fold)(
             forecaster,
-            split_last(df, schedule.back(fold[0]), panel.columns)[0],
+            split_last(df, schedule.rows_after(fold[0]), panel.columns)[0],
             panel,
             schedule,
             fold,
@@ -156,199 +141,154 @@ def backtest(
     folds = list(joblib.Parallel(n_jobs=n_jobs)(jobs))
     repeat_warnings(folds)
     origins, forecasts = _joined(folds)
-    found = result(forecaster, panel, origins, forecasts, schedule)
-    return replace(found, frame=panel.shape.native(found.frame, "cutoff", panel.columns.time))
+    result = score_forecasts(forecaster, panel, origins, forecasts, schedule)
+    return replace(result, frame=panel.shape.native(result.frame, "cutoff", panel.columns.time))
 
 
 def read_history(
-    forecaster: "Forecaster", df: Any, rows: int, columns: dict[str, Any]
-) -> tuple[pd.DataFrame, Panel, dict[str, Any]]:
-    """A long frame, its series with more than `rows` rows, and the columns for `fit`.
+    df: Any, rows: int, columns: Columns | None
+) -> tuple[pd.DataFrame, Panel, Columns]:
+    """Read series with more than `rows` rows.
 
-    The frequency is that of all rows, and what was missing between stamps is there.
+    Returns:
+        A long frame without gaps, its series, and the columns for `fit`, with the frequency and the
+        calendar of all rows: a part of them may be too short to show these.
+
+    Raises:
+        ArgumentError: gaps would be filled with values from after a cutoff.
+        DataError: as `Forecaster.fit`, or a series is too short.
     """
-    if columns.get("fill") == "interpolate":
+    columns = Columns() if columns is None else columns
+    if columns.fill == "interpolate":
         fix = "Lines would lead to values after a cutoff: use 'mask', or fill df before."
         raise bad_argument("fill", "interpolate", "'raise' or 'mask' in a backtest", fix)
-    panel = read_panel(df, **{"missing": "mask"} | columns).long_enough(
+    panel = read_panel(df, columns).long_enough(
         rows + 1,
         why=f"1 + {rows} to hold out",
-        short_series=forecaster.short_series,
+        short_series=columns.short_series,
         fix="Use fewer windows, or a smaller step or horizon",
     )
-    filled = columns.get("fill", "raise") != "raise"
-    frame = panel.history_frame() if filled else panel.long_frame(df)
-    # A part of the rows may be too short to show the frequency.
-    known = {} if panel.calendar.is_period else {"freq": panel.calendar.step}
-    # And to hold a cycle of the calendar twice.
-    return frame, panel, columns | known | {"calendar": panel.covariates.calendar or None}
+    frame = panel.long_frame(df) if columns.fill == "raise" else panel.history_frame()
+    freq = columns.freq if panel.calendar.is_period else panel.calendar.step
+    calendar = panel.covariates.calendar or None
+    return frame, panel, replace(columns, freq=freq, calendar=calendar)
 
 
 def run_fold(
-    forecaster: "Forecaster",
+    forecaster: Forecaster,
     train: pd.DataFrame,
     panel: Panel,
     schedule: Schedule,
     windows: range,
-    columns: dict[str, Any],
+    columns: Columns,
     keep: bool = False,
 ) -> Fold:
-    """Fits a fresh copy on the rows `train`, and forecasts all windows in one pass."""
+    """Fit a fresh copy on the rows `train`, and forecast all windows in one pass."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        fitted = clone(forecaster).fit(train, **columns)
+        copy = clone(forecaster).fit(train, columns=columns)
     origins = Origins.rolling(
         panel.values.lengths, windows=schedule.windows, step=schedule.step, horizon=schedule.horizon
     )
     window = np.arange(len(origins)) % schedule.windows
-    known = np.isin(origins.series, panel.ids.get_indexer(fitted.panel_.ids))
+    known = np.isin(origins.series, panel.ids.get_indexer(copy.panel_.ids))
     origins = origins[known & np.isin(window, windows)]
-    seen = panel.values.lengths - schedule.back(windows[0])
-    forecasts = forecast_at(fitted, panel, origins, seen)
-    return Fold(origins, forecasts, fitted if keep else None, warned)
+    seen = panel.values.lengths - schedule.rows_after(windows[0])
+    forecasts = forecast_at(copy.fitted_, panel, origins, seen)
+    return Fold(origins, forecasts, copy if keep else None, warned)
 
 
-def insample(forecaster: "Forecaster", df: pd.DataFrame, step: int | None) -> pd.DataFrame:
-    """See `Forecaster.insample`."""
-    horizon, lookback = forecaster.horizon_, forecaster.lookback_
-    step = horizon if step is None else check_integer("step", step)
-    panel, numbers = read_known(forecaster, df)
-    check_names(panel)
-    _check_seen(panel, forecaster.panel_.take(numbers))
-    panel = panel.long_enough(
-        lookback + horizon,
-        why=f"lookback {lookback} + horizon {horizon}",
-        short_series=forecaster.short_series,
-    )
-    lengths = panel.values.lengths
-    windows = (lengths - lookback - horizon) // step + 1
-    origins = Origins.rolling(lengths, windows=windows, step=step, horizon=horizon)
-    frame = origin_frame(panel, origins, forecast_at(forecaster, panel, origins))
-    return panel.shape.native(frame, "cutoff", panel.columns.time)
-
-
-def origin_frame(
-    panel: Panel, origins: Origins, forecasts: Forecasts, gap: int = 0
-) -> pd.DataFrame:
-    """A long frame of the forecasts, what came beside; without the first `gap` steps of each."""
-    horizon = forecasts["yhat"].shape[1]
-    back = panel.values.lengths[origins.series] - origins.rows
-    cutoff = panel.calendar.shift(panel.last[origins.series], -back)
-    steps = horizon - gap
-    key = {} if panel.columns.id is None else {panel.columns.id: panel.ids[origins.series]}
-    repeated = {
-        name: values.repeat(steps)
-        for name, values in (key | {"cutoff": cutoff.astype(panel.calendar.dtype)}).items()
-    }
-    data = {panel.columns.target: origins.after(panel.values, horizon), **forecasts}
-    return pd.DataFrame(
-        repeated
-        | {panel.columns.time: panel.calendar.span(cutoff, gap + 1, horizon)}
-        | {name: values[:, gap:].ravel() for name, values in data.items()}
-    )
-
-
-def result(
-    forecaster: "Forecaster",
+def score_forecasts(
+    forecaster: Forecaster,
     panel: Panel,
     origins: Origins,
     forecasts: Forecasts,
     schedule: Schedule,
 ) -> Backtest:
-    """Frame and scores, with the simple forecasts from the same origins beside."""
-    gap, horizon = schedule.gap, schedule.horizon
-    season = forecaster.season_length or panel.calendar.season_length
-    kept, series = np.unique(origins.series, return_inverse=True)
-    scales = seasonal_scales(panel.values, panel.values.lengths - schedule.rows, season)
-    actual = origins.after(panel.values, horizon)[:, gap:].astype(np.float64)
-    truth = Truth(series, actual, panel.ids[kept], scales[kept])
+    """Score forecasts, with the simple forecasts from the same origins next to them."""
+    gap = schedule.gap
+    horizon = schedule.horizon
+    settings = forecaster.settings()
+    season = settings.season_length or panel.calendar.season_length
+    numbers, series = np.unique(origins.series, return_inverse=True)
+    scales = scales_before(panel.values, panel.values.lengths - schedule.rows, season)
+    values = origins.after(panel.values, horizon)[:, gap:].astype(np.float64)
+    actuals = Actuals(series, values, panel.ids[numbers], scales[numbers])
 
-    def ahead(name: str) -> npt.NDArray[np.float64]:
+    def after_gap(name: str) -> Floats:
         return forecasts[name][:, gap:]
 
-    def without_gaps(season_length: int) -> GroupedArray:
-        values = panel.values
-        if not panel.has_missing:
-            return values
-        return GroupedArray.from_series(
-            stand_in(one[np.newaxis], season_length)[0] for one in values
-        )
+    def naive(season_length: int) -> MethodForecast:
+        history = _without_missing(panel, season_length)
+        return MethodForecast(origins.season(history, horizon, season_length)[:, gap:])
 
-    levels = {
-        float(level): (ahead(f"yhat-lo-{level:g}"), ahead(f"yhat-hi-{level:g}"))
-        for level in forecaster.levels
+    intervals = {
+        float(level): (after_gap(f"yhat-lo-{level:g}"), after_gap(f"yhat-hi-{level:g}"))
+        for level in settings.levels
     }
-    guesses = {
-        "seqkeras": Guess(ahead("yhat"), levels),
-        "seasonal naive": Guess(origins.season(without_gaps(season), horizon, season)[:, gap:]),
-        "naive": Guess(origins.season(without_gaps(1), horizon, 1)[:, gap:]),
+    methods = {
+        "seqkeras": MethodForecast(after_gap("yhat"), intervals),
+        "seasonal naive": naive(season),
+        "naive": naive(1),
     }
     frame = origin_frame(panel, origins, forecasts, gap)
-    return Backtest(frame, *tables(truth, guesses))
+    return Backtest(frame, *tables(actuals, methods))
+
+
+def repeat_warnings(folds: list[Fold]) -> None:
+    """Repeat the warnings of the folds, each text once: those of other processes would be lost."""
+    by_text = {str(warned.message): warned for fold in folds for warned in fold.warned}
+    for warned in by_text.values():
+        warnings.warn_explicit(warned.message, warned.category, warned.filename, warned.lineno)
+
+
+def _without_missing(panel: Panel, season_length: int) -> GroupedArray:
+    if not panel.has_missing:
+        return panel.values
+    filled = [fill_missing_targets(series[np.newaxis], season_length)[0] for series in panel.values]
+    return GroupedArray.from_series(filled)
 
 
 def _check_missing(panel: Panel, schedule: Schedule, fold: range) -> None:
-    """Raises where a fit on whole series would have to forecast from missing targets."""
-    first, last = (panel.values.lengths - schedule.back(window) for window in (fold[0], fold[-1]))
+    """Check that no fit on series without missing targets must forecast from missing ones."""
+    lengths = panel.values.lengths
+    first = lengths - schedule.rows_after(fold[0])
+    last = lengths - schedule.rows_after(fold[-1])
     if not panel.has_missing or np.isnan(panel.values.select(0, first).values).any():
         return
-    later = np.flatnonzero([np.isnan(one).any() for one in panel.values.select(first, last)])
+    between = panel.values.select(first, last)
+    later = np.flatnonzero([np.isnan(series).any() for series in between])
     if len(later):
         raise DataError(
-            f"{panel.name(int(later[0]))} has a missing target behind the cutoff of a fit, and "
-            "before an origin that is forecast with it; the fit sees none, so that its network "
-            "could not tell it from others. Fill it in, use refit=True or missing='raise', or "
-            "fewer windows."
+            "Targets between the cutoff of a fit and the last origin that uses it must be known if "
+            "all targets before the cutoff are: the network cannot tell missing targets from "
+            f"others. Got: a missing one in {panel.name(int(later[0]))}. Fill it in, use "
+            "refit=True or missing='raise', or fewer windows."
         )
 
 
 def _check_jobs(n_jobs: int | None) -> None:
-    """Raises for a number that is none, and for backends of joblib that cannot run fits."""
+    """Check the number of jobs, and that joblib's backend can run fits."""
     if n_jobs is not None and (type(n_jobs) is not int or n_jobs == 0):
         raise bad_argument("n_jobs", n_jobs, "None, or an integer other than 0, as in joblib")
     backend, workers = joblib.parallel.get_active_backend()
     name = type(backend).__name__
     unfit = {
         "ThreadingBackend": "Threads share the seed of Keras",
-        "MultiprocessingBackend": "A TensorFlow that was forked hangs",
+        "MultiprocessingBackend": "A forked TensorFlow hangs",
     }
     if name in unfit and (workers if n_jobs is None else n_jobs) != 1:
         fix = f"{unfit[name]}: leave joblib its default, loky, or use dask or ray."
         raise bad_argument("n_jobs", n_jobs, f"1 under joblib's {name}", fix)
 
 
-def repeat_warnings(folds: list[Fold]) -> None:
-    """Warnings of the folds, each text once: those of another process would be lost."""
-    told = {str(one.message): one for fold in folds for one in fold.warned}
-    for one in told.values():
-        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-
-
 def _joined(folds: list[Fold]) -> tuple[Origins, Forecasts]:
-    """All origins, in the order of the series and of time."""
+    """Join all folds, in the order of the series and of time."""
     series = np.concatenate([fold.origins.series for fold in folds])
     rows = np.concatenate([fold.origins.rows for fold in folds])
     order = np.lexsort((rows, series))
-    names = folds[0].forecasts
-    return Origins(series[order], rows[order]), {
-        name: np.concatenate([fold.forecasts[name] for fold in folds])[order] for name in names
+    forecasts = {
+        name: np.concatenate([fold.forecasts[name] for fold in folds])[order]
+        for name in folds[0].forecasts
     }
-
-
-def _check_seen(panel: Panel, seen: Panel) -> None:
-    later = np.flatnonzero(np.asarray(panel.last > seen.last))
-    if len(later):
-        worst = later[0]
-        raise DataError(
-            f"{panel.name(worst)} has rows up to {panel.last[worst]}, and was seen up to "
-            f"{seen.last[worst]}. Leave later rows away, or feed them with update(rows)."
-        )
-
-
-def check_names(panel: Panel) -> None:
-    names = panel.columns
-    if "cutoff" in (names.id, names.time, names.target) or str(names.target).startswith("yhat"):
-        raise DataError(
-            f"The frame of a backtest has columns cutoff and yhat... of its own. Got: {names}. "
-            "Rename the column."
-        )
+    return Origins(series[order], rows[order]), forecasts

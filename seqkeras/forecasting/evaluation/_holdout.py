@@ -1,29 +1,29 @@
-"""How good a forecaster is on rows that it never saw, with simple baselines beside it."""
+"""Evaluate a forecaster on the last horizon of each series, next to simple baselines."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from seqkeras.forecasting._forecaster import Forecaster
 from seqkeras.forecasting.evaluation._backtest import (
-    Schedule,
-    check_names,
     read_history,
     repeat_warnings,
-    result,
     run_fold,
+    score_forecasts,
 )
+from seqkeras.forecasting.evaluation._schedule import Schedule
+from seqkeras.forecasting.fitted._origins import check_names
+from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import split_last
 
 
 @dataclass(frozen=True)
 class Holdout:
-    """What `evaluate_holdout` found.
+    """The result of `evaluate_holdout`.
 
     Attributes:
         scores: one row for each method, one column for each score.
-        forecast: the forecast of the held-out rows, with the column `actual` beside it.
+        forecast: the forecast of the held-out rows, with the actual values in the column `actual`.
         forecaster: the copy that was fitted without the held-out rows.
     """
 
@@ -32,35 +32,47 @@ class Holdout:
     forecaster: Forecaster
 
 
-def evaluate_holdout(forecaster: Forecaster, df: pd.DataFrame, **columns: Any) -> Holdout:
-    """Fits a copy without the last horizon of each series, and scores its forecast of that.
+def evaluate_holdout(
+    forecaster: Forecaster, df: "pd.DataFrame | pd.Series", *, columns: Columns | None = None
+) -> Holdout:
+    """Fit a copy without the last horizon of each series, and score its forecast of that.
 
-    A backtest of one window, and it gives the fitted copy; `Forecaster.backtest` gives more
-    windows and more scores. Beside it stand the seasonal naive forecast (the value one season
+    This is a backtest of one window that also returns the fitted copy; `backtest` has more windows
+    and more scores. Next to the forecaster stand the seasonal naive forecast (the value one season
     before) and the naive one (the last value). Scores are means over series: MAE and RMSE in the
     unit of the series, sMAPE in percent, MASE by the season of the frequency (below 1 is better
     than the seasonal naive forecast was inside the history), and the share of values inside each
     interval in percent.
 
     Args:
-        forecaster: is not changed.
-        df: as for `Forecaster.fit`; the forecast is a long frame.
-        **columns: id_col, time_col, target_col, freq and the rest, as for `Forecaster.fit`.
+        forecaster: the forecaster; it does not change.
+        df: as for `Forecaster.fit`.
+        columns: as for `Forecaster.fit`.
+
+    Returns:
+        A `Holdout`: `scores`, `forecast` (a long frame), `forecaster`.
 
     Raises:
         ArgumentError, DataError: as `Forecaster.fit`, on the frame without the held-out rows.
+
+    Example:
+        >>> from seqkeras.forecasting import Training, load_air_passengers
+        >>> forecaster = Forecaster(12, training=Training(epochs=1), seed=0)
+        >>> evaluate_holdout(forecaster, load_air_passengers()).scores.columns.tolist()
+        ['MAE', 'RMSE', 'sMAPE', 'MASE', 'in 80 %', 'in 95 %']
     """
-    forecaster._check_parameters()
-    schedule = Schedule.parse(forecaster.horizon, windows=1, step=None, gap=0, refit=False)
-    df, panel, columns = read_history(forecaster, df, schedule.rows, columns)
+    settings = forecaster.settings()
+    schedule = Schedule.parse(settings.horizon)
+    df, panel, columns = read_history(df, schedule.rows, columns)
     check_names(panel)
     train, _ = split_last(df, schedule.rows, panel.columns)
     fold = run_fold(forecaster, train, panel, schedule, range(1), columns, keep=True)
     repeat_warnings([fold])
-    found = result(forecaster, panel, fold.origins, fold.forecasts, schedule)
-    forecast = found.frame.drop(columns=["cutoff", panel.columns.target])
-    forecast["actual"] = found.frame[panel.columns.target].to_numpy()
-    shares = [f"in {level:g} %" for level in forecaster.levels]
-    scores = found.scores[["MAE", "RMSE", "sMAPE", "MASE", *shares]]
+    result = score_forecasts(forecaster, panel, fold.origins, fold.forecasts, schedule)
+    forecast = result.frame.drop(columns=["cutoff", panel.columns.target])
+    forecast["actual"] = result.frame[panel.columns.target].to_numpy()
+    coverages = [f"in {level:g} %" for level in settings.levels]
+    scores = result.scores[["MAE", "RMSE", "sMAPE", "MASE", *coverages]]
     forecast = panel.shape.native(forecast, panel.columns.time)
-    return Holdout(scores, forecast, fold.fitted)
+    assert fold.forecaster is not None
+    return Holdout(scores, forecast, fold.forecaster)

@@ -1,103 +1,104 @@
-"""Tables of scores: forecasts of many origins beside what came, by series and overall."""
+"""Tables of scores: forecasts from many origins against actual values, by series and overall."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from seqkeras._arrays import Array, Floats, Integers
 from seqkeras.scoring._terms import crps_terms, interval_terms, percentages, pinball
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Guess:
-    """What a method says of each step after each origin.
+class MethodForecast:
+    """The forecasts of one method at each step after each origin.
 
     Attributes:
-        yhat: `(origins, steps)`; it stands for the median.
-        intervals: for each level in percent the lower and the upper borders, shaped as `yhat`.
+        yhat: `(origins, steps)`; it counts as the median.
+        intervals: for each level in percent the lower and the upper bounds, shaped as `yhat`.
     """
 
     yhat: Floats
     intervals: dict[float, tuple[Floats, Floats]] = field(default_factory=dict)
 
     def quantiles(self) -> tuple[Floats, Floats]:
-        """`(origins, steps, probabilities)`, and the probabilities, rising."""
-        parts = {0.5: self.yhat}
+        """Return `(origins, steps, probabilities)`, and the probabilities in ascending order."""
+        quantiles = {0.5: self.yhat}
         for level, (low, high) in self.intervals.items():
             tail = (1 - level / 100) / 2
-            parts |= {tail: low, 1 - tail: high}
-        shares = sorted(parts)
-        return np.stack([parts[share] for share in shares], axis=-1), np.array(shares)
+            quantiles |= {tail: low, 1 - tail: high}
+        probabilities = sorted(quantiles)
+        stacked = np.stack([quantiles[share] for share in probabilities], axis=-1)
+        return stacked, np.array(probabilities)
 
 
 @dataclass(frozen=True)
-class Truth:
-    """What came, and what it takes to score by series.
+class Actuals:
+    """The actual values, and what is needed to score by series.
 
     Attributes:
-        series: `(origins,)`, the place of the series of each origin in `ids`.
-        actual: `(origins, steps)`, NaN where no value came, which is not scored.
+        series: `(origins,)`, the position in `ids` of the series of each origin.
+        values: `(origins, steps)`, NaN where the value is missing, which is not scored.
         ids: `(series,)`, each with one origin or more.
-        scales: `(series,)`, what MASE divides by; NaN for none.
+        scales: `(series,)`, the divisor of MASE; NaN for none.
     """
 
-    series: npt.NDArray[np.int64]
-    actual: Floats
+    series: Integers
+    values: Floats
     ids: pd.Index
     scales: Floats
 
-    def by_series(self, guess: Guess) -> pd.DataFrame:
-        """One row for each series, one column for each score."""
-        error = self.actual - guess.yhat
-        quantiles, shares = guess.quantiles()
+    def by_series(self, method: MethodForecast) -> pd.DataFrame:
+        """Return one row for each series, one column for each score."""
+        error = self.values - method.yhat
+        quantiles, probabilities = method.quantiles()
         absolute = self._mean(np.abs(error))
         scores = {
             "MAE": absolute,
             "RMSE": self._mean(error**2) ** 0.5,
-            "sMAPE": self._mean(percentages(self.actual, guess.yhat)),
+            "sMAPE": self._mean(percentages(self.values, method.yhat)),
             "MASE": absolute / self.scales,
-            "WQL": _ratio(self._mean(self._losses(guess)), self._mean(np.abs(self.actual))),
-            "CRPS": self._mean(crps_terms(self.actual, quantiles, shares)),
+            "WQL": _ratio(self._mean(self._losses(method)), self._mean(np.abs(self.values))),
+            "CRPS": self._mean(crps_terms(self.values, quantiles, probabilities)),
         }
-        for level, (low, high) in guess.intervals.items():
-            inside = (low <= self.actual) & (self.actual <= high)
-            width = interval_terms(self.actual, low, high, level)
+        for level, (low, high) in method.intervals.items():
+            inside = (low <= self.values) & (self.values <= high)
+            width = interval_terms(self.values, low, high, level)
             scores[f"in {level:g} %"] = 100 * self._mean(inside)
             scores[f"MSIS {level:g} %"] = self._mean(width) / self.scales
         return pd.DataFrame(scores, index=self.ids)
 
-    def overall(self, guess: Guess, scores: pd.DataFrame) -> pd.Series:
-        """The mean over series of each score; WQL over all values at once."""
+    def overall(self, method: MethodForecast, scores: pd.DataFrame) -> pd.Series:
+        """Return the mean over series of each score; WQL over all values at once."""
         means = scores.mean()
-        came = ~np.isnan(self.actual)
-        losses = self._losses(guess)[came]
-        means["WQL"] = _ratio(losses.sum(), np.abs(self.actual[came]).sum())
+        known = ~np.isnan(self.values)
+        losses = self._losses(method)[known]
+        means["WQL"] = _ratio(losses.sum(), np.abs(self.values[known]).sum())
         return means
 
-    def _losses(self, guess: Guess) -> Floats:
-        """Twice the pinball loss of each value, as a mean over the probabilities."""
-        quantiles, shares = guess.quantiles()
-        return 2 * pinball(self.actual[..., np.newaxis], quantiles, shares).mean(axis=-1)
+    def _losses(self, method: MethodForecast) -> Floats:
+        """Return twice the pinball loss of each value, the mean over the probabilities."""
+        quantiles, probabilities = method.quantiles()
+        return 2 * pinball(self.values[..., np.newaxis], quantiles, probabilities).mean(axis=-1)
 
-    def _mean(self, terms: npt.NDArray[Any]) -> Floats:
-        """The mean of `(origins, steps)` over all values of each series that came."""
-        came = ~np.isnan(self.actual)
-        sums = np.bincount(self.series, np.where(came, terms, 0).sum(axis=1))
-        return np.asarray(_ratio(sums, np.bincount(self.series, came.sum(axis=1))))
+    def _mean(self, terms: Array) -> Floats:
+        """Return the mean of `(origins, steps)` over all known values of each series."""
+        known = ~np.isnan(self.values)
+        sums = np.bincount(self.series, np.where(known, terms, 0).sum(axis=1))
+        return np.asarray(_ratio(sums, np.bincount(self.series, known.sum(axis=1))))
 
 
-def tables(truth: Truth, guesses: dict[str, Guess]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Overall scores, one row for each method; and those of each series and method."""
-    parts = {method: truth.by_series(guess) for method, guess in guesses.items()}
-    overall = {method: truth.overall(guess, parts[method]) for method, guess in guesses.items()}
+def tables(
+    actuals: Actuals, methods: dict[str, MethodForecast]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return overall scores, one row for each method; and those of each series and method."""
+    parts = {name: actuals.by_series(method) for name, method in methods.items()}
+    overall = {name: actuals.overall(method, parts[name]) for name, method in methods.items()}
     columns = parts[next(iter(parts))].columns
     return pd.DataFrame(overall).T[columns], pd.concat(parts, names=["method"])[columns]
 
 
-def _ratio(top: Any, bottom: Any) -> Any:
-    """NaN where there is nothing to divide by."""
-    return top / np.where(bottom > 0, bottom, np.nan)
+def _ratio(numerator: Any, denominator: Any) -> Any:
+    """Divide, with NaN where the denominator is not above 0."""
+    return numerator / np.where(denominator > 0, denominator, np.nan)

@@ -1,4 +1,4 @@
-"""What a step brings, from mappings and arrays to numbers: checked, and without a frame."""
+"""Read the observations of a step from mappings and arrays, and check them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,19 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._checks import bad_argument, nearest
-from seqkeras.errors import DataError
+from seqkeras._arrays import Array, Booleans, Floats, Integers
+from seqkeras._checks import bad_argument, bad_data, nearest
+from seqkeras.forecasting.frames._columns import ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, codes_of, plain
-from seqkeras.forecasting.frames._panel import Columns
 from seqkeras.forecasting.frames._rows import LARGEST, are_targets
-from seqkeras.forecasting.networks._predict import are_counts
-
-Integers = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from seqkeras.forecasting.networks._inputs import are_counts
 
 
 @dataclass(frozen=True)
-class Readings:
+class ObservationReader:
     """Reads values of series that are known by their ids.
 
     Attributes:
@@ -30,42 +27,40 @@ class Readings:
         counts: whether targets are counts.
     """
 
-    columns: Columns
+    columns: ColumnNames
     numbers: dict[Any, int]
     covariates: Covariates
     masked: bool
     counts: bool
 
-    def ids(self, given: Any) -> list[Any]:
-        """The ids that are meant; None is all.
+    def ids(self, ids: Any) -> list[Any]:
+        """Return the ids as a list; None is all.
 
         Raises:
-            ArgumentError: none is given, or one twice.
+            ArgumentError: the list is empty, or has an id twice.
             DataError: a series is not known.
         """
-        if given is None:
+        if ids is None:
             return list(self.numbers)
-        ids = given if isinstance(given, list) else self._listed(given)
-        if not ids:
-            raise bad_argument("ids", ids, "one id or more")
-        known = [_is_key(one) and one in self.numbers for one in ids]
-        if not all(known):
-            wrong = ids[known.index(False)]
-            raise DataError(
-                f"{self.columns.name(wrong)} is not among the {len(self.numbers)} series that were "
-                f"fitted. {nearest(wrong, self.numbers)}".rstrip()
-            )
-        if len(set(ids)) < len(ids):
-            twice = next(one for one in ids if ids.count(one) > 1)
-            raise bad_argument("ids", twice, "there once: a step brings one observation of each")
-        return ids
+        listed = ids if isinstance(ids, list) else self._listed(ids)
+        if not listed:
+            raise bad_argument("ids", listed, "one id or more")
+        unknown = [identity for identity in listed if not self._is_known(identity)]
+        if unknown:
+            fix = nearest(unknown[0], self.numbers)
+            expected = f"be among the {len(self.numbers)} series that were fitted"
+            raise bad_data("ids", self.columns.name(unknown[0]), expected, fix)
+        if len(set(listed)) < len(listed):
+            twice = next(identity for identity in listed if listed.count(identity) > 1)
+            raise bad_argument("ids", twice, "listed once: a step has one observation of each")
+        return listed
 
     def series(self, ids: list[Any]) -> Integers:
-        """The numbers of series."""
-        return np.array([self.numbers[one] for one in ids], dtype=np.int64)
+        """Return the numbers of series."""
+        return np.array([self.numbers[identity] for identity in ids], dtype=np.int64)
 
     def targets(self, values: Any, ids: Any) -> tuple[list[Any], Floats]:
-        """The ids of an observation, and its targets.
+        """Return the ids of an observation, and its targets.
 
         Raises:
             ArgumentError: values are not one number for each series.
@@ -73,27 +68,30 @@ class Readings:
         """
         if isinstance(values, Mapping):
             if ids is not None:
-                raise bad_argument("ids", ids, "left away where values are by id")
-            named = self.ids(list(values))
-            return named, self._usable(_numbers("values", list(values.values())), named)
-        named = self.ids(ids)
-        found = _of_shape("values", _numbers("values", values), (len(named),))
-        return named, self._usable(found, named)
+                raise bad_argument("ids", ids, "omitted where values are by id")
+            listed = self.ids(list(values))
+            return listed, self._usable(_numbers("values", list(values.values())), listed)
+        listed = self.ids(ids)
+        targets = _of_shape("values", _numbers("values", values), (len(listed),))
+        return listed, self._usable(targets, listed)
 
-    def rows(self, given: Any, ids: list[Any]) -> Floats:
-        """Covariates of one timestep, `(series, features)`, without those of the calendar."""
+    def rows(self, covariates: Any, ids: list[Any]) -> Floats:
+        """Return covariates of one timestep, `(series, features)`, without the calendar."""
         names = self.covariates.past + self.covariates.future
-        return self._encoded("covariates", given, names, ids, (len(ids),))
+        return self._encoded("covariates", covariates, names, ids, (len(ids),))
 
-    def ahead(self, given: Any, ids: list[Any], horizon: int) -> Floats:
-        """Future covariates of the horizon, `(series, horizon, features)`, without the calendar."""
-        shape = len(ids), horizon
-        return self._encoded("future", given, self.covariates.future, ids, shape)
+    def ahead(self, future: Any, ids: list[Any], horizon: int) -> Floats:
+        """Return future covariates, `(series, horizon, features)`, without the calendar."""
+        return self._encoded("future", future, self.covariates.future, ids, (len(ids), horizon))
 
-    def _listed(self, given: Any) -> list[Any]:
-        if isinstance(given, str) or not isinstance(given, Iterable):
-            raise bad_argument("ids", given, "a list of ids")
-        return [plain(one) for one in given]
+    def _is_known(self, identity: Any) -> bool:
+        is_hashable = getattr(identity, "__hash__", None) is not None
+        return is_hashable and identity in self.numbers
+
+    def _listed(self, ids: Any) -> list[Any]:
+        if isinstance(ids, str) or not isinstance(ids, Iterable):
+            raise bad_argument("ids", ids, "a list of ids")
+        return [plain(identity) for identity in ids]
 
     def _usable(self, values: Floats, ids: list[Any]) -> Floats:
         usable = are_targets(values, masked=self.masked)
@@ -102,83 +100,85 @@ class Readings:
         if usable.all():
             return values
         wrong = int(np.argmin(usable))
-        fix = "Nothing was taken."
+        fix = "Nothing was changed."
         if np.isnan(values[wrong]) and not self.masked:
             fix = f"{fix} The forecaster was fitted on series without missing targets."
         kind = "a count" if self.counts else f"a finite number below {LARGEST:g}"
-        raise DataError(
-            f"{self.columns.name(ids[wrong])} has the target {values[wrong]:g}, and it must be "
-            f"{kind}. {fix}"
-        )
+        subject = f"The target of {self.columns.name(ids[wrong])}"
+        raise bad_data(subject, f"{values[wrong]:g}", f"be {kind}", fix)
 
     def _encoded(
-        self, argument: str, given: Any, names: tuple[str, ...], ids: list[Any], shape: Any
+        self,
+        argument: str,
+        by_name: Any,
+        names: tuple[str, ...],
+        ids: list[Any],
+        shape: tuple[int, ...],
     ) -> Floats:
-        """Covariates by name as features, `(*shape, features)`."""
+        """Return covariates by name as features, `(*shape, features)`."""
         parts = [np.empty((*shape, 0))]
-        for name, values in _named(argument, given, names).items():
+        for name, values in _named(argument, by_name, names).items():
             label = f"{argument}[{name!r}]"
             if isinstance(values, Mapping):
-                values = [values[one] for one in self._all_of(label, values, ids)]
-            words = self.covariates.words.get(name)
-            if words is None:
-                found = _of_shape(label, _numbers(label, values), shape)
-                _check_present(label, np.abs(found) < np.finfo(np.float32).max, found)
-                parts.append(found[..., np.newaxis])
+                _check_ids(label, values, ids)
+                values = [values[identity] for identity in ids]
+            categories = self.covariates.categories.get(name)
+            if categories is None:
+                numbers = _of_shape(label, _numbers(label, values), shape)
+                _check_present(label, np.abs(numbers) < np.finfo(np.float32).max, numbers)
+                parts.append(numbers[..., np.newaxis])
             else:
-                found = _of_shape(label, np.asarray(values, dtype=object), shape)
-                codes = _codes(label, found, words)
-                parts.append(codes[..., np.newaxis] == 1 + np.arange(len(words)))
+                objects = _of_shape(label, np.asarray(values, dtype=object), shape)
+                codes = _codes(label, objects, categories)
+                parts.append(codes[..., np.newaxis] == 1 + np.arange(len(categories)))
         return np.concatenate(parts, axis=-1, dtype=np.float64)
 
-    def _all_of(self, label: str, values: Mapping[Any, Any], ids: list[Any]) -> list[Any]:
-        if set(values) != set(ids):
-            wrong = next(iter(set(values) ^ set(ids)))
-            expected = f"a value for each series of the step; {wrong!r} is on one side alone"
-            raise bad_argument(label, f"{len(values)} values", expected)
-        return ids
+
+def _check_ids(label: str, values: Mapping[Any, Any], ids: list[Any]) -> None:
+    if set(values) != set(ids):
+        wrong = next(iter(set(values) ^ set(ids)))
+        expected = f"a value for each series of the step; only one of both has {wrong!r}"
+        raise bad_argument(label, f"{len(values)} values", expected)
 
 
-def _named(argument: str, given: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    found = {} if given is None else given
-    if not isinstance(found, Mapping) or set(found) != set(names):
-        got = sorted(map(str, found)) if isinstance(found, Mapping) else type(found).__name__
-        expected = f"a dict of {list(names)}" if names else "left away: there are no such columns"
-        raise bad_argument(argument, got, expected)
-    return {name: found[name] for name in names}
+def _named(argument: str, by_name: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    mapping = {} if by_name is None else by_name
+    if not isinstance(mapping, Mapping) or set(mapping) != set(names):
+        is_mapping = isinstance(mapping, Mapping)
+        actual = sorted(map(str, mapping)) if is_mapping else type(mapping).__name__
+        expected = f"a dict of {list(names)}" if names else "omitted: there are no such columns"
+        raise bad_argument(argument, actual, expected)
+    return {name: mapping[name] for name in names}
 
 
 def _numbers(label: str, values: Any) -> Floats:
-    found = np.asarray(values)
-    if found.dtype.kind not in "biuf":
-        expected = "numbers, NaN for what is missing"
-        raise bad_argument(label, f"dtype {found.dtype}", expected)
-    return found.astype(np.float64)
+    numbers = np.asarray(values)
+    if numbers.dtype.kind not in "biuf":
+        expected = "numbers, NaN for missing ones"
+        raise bad_argument(label, f"dtype {numbers.dtype}", expected)
+    return numbers.astype(np.float64)
 
 
-def _of_shape(label: str, found: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """One value for each series, or a single one of all (of one series, if these are targets)."""
-    if found.shape == shape:
-        return found
-    alike = found.shape == shape[1:] and (label != "values" or shape == (1,))
-    if not alike:
+def _of_shape(label: str, values: Array, shape: tuple[int, ...]) -> Array:
+    """Return one value for each series; one for all is repeated, except for targets."""
+    if values.shape == shape:
+        return values
+    is_same_for_all = values.shape == shape[1:] and (label != "values" or shape == (1,))
+    if not is_same_for_all:
         expected = f"of shape {shape}, one for each series"
-        raise bad_argument(label, f"shape {found.shape}", expected)
-    return np.broadcast_to(found, shape)
+        raise bad_argument(label, f"shape {values.shape}", expected)
+    return np.broadcast_to(values, shape)
 
 
-def _codes(label: str, values: npt.NDArray[Any], words: tuple[Any, ...]) -> npt.NDArray[np.int32]:
-    found = values.ravel().tolist()
-    present = np.array([one is not None and one == one for one in found])
+def _codes(label: str, values: Array, categories: tuple[Any, ...]) -> npt.NDArray[np.int32]:
+    flat = values.ravel().tolist()
+    # NaN is the value that is not equal to itself.
+    present = np.array([value is not None and value == value for value in flat])
     _check_present(label, present, values)
-    return codes_of(found, words, label).reshape(values.shape)
+    return codes_of(flat, categories, label).reshape(values.shape)
 
 
-def _check_present(label: str, present: npt.NDArray[np.bool_], values: npt.NDArray[Any]) -> None:
+def _check_present(label: str, present: Booleans, values: Array) -> None:
     if not present.all():
         wrong = plain(values.ravel()[int(np.argmin(present))])
-        raise DataError(f"{label} holds {wrong!r}. Every covariate must have a finite value.")
-
-
-def _is_key(one: Any) -> bool:
-    return getattr(one, "__hash__", None) is not None
+        raise bad_data(label, repr(wrong), "have a finite value in every row")

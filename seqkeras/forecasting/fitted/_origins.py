@@ -1,14 +1,18 @@
-"""Where forecasts begin inside known series, what they read there, and what came: arrays alone."""
+"""Where forecasts begin inside series, what they read there, and the frame of such forecasts."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from seqkeras._arrays import Array, Floats, Integers
+from seqkeras._checks import bad_data
+from seqkeras.forecasting.frames._panel import Panel
+from seqkeras.forecasting.networks._predict import Forecasts
+from seqkeras.scoring import seasonal_scales
 from seqkeras.windows import GroupedArray
-
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,11 @@ class Origins:
     def rolling(
         cls, lengths: Integers, *, windows: npt.ArrayLike, step: int, horizon: int
     ) -> "Origins":
-        """The last `windows` of each series, `step` rows apart; the last ends with the series."""
+        """Return the last `windows` of each series, `step` rows apart, up to the series' end."""
         counts = np.broadcast_to(np.asarray(windows, np.int64), lengths.shape)
         series = np.repeat(np.arange(len(lengths)), counts)
-        after = (np.cumsum(counts)[series] - 1) - np.arange(len(series))
-        return cls(series, lengths[series] - horizon - step * after)
+        later = (np.cumsum(counts)[series] - 1) - np.arange(len(series))
+        return cls(series, lengths[series] - horizon - step * later)
 
     def __len__(self) -> int:
         return len(self.series)
@@ -39,16 +43,16 @@ class Origins:
     def __getitem__(self, chosen: Any) -> "Origins":
         return Origins(self.series[chosen], self.rows[chosen])
 
-    def before(self, values: GroupedArray, rows: int) -> npt.NDArray[Any]:
-        """The `rows` rows before each origin, `(origins, rows)`."""
+    def before(self, values: GroupedArray, rows: int) -> Array:
+        """Return the `rows` rows before each origin, `(origins, rows)`."""
         return values.values[self._first(values) + np.arange(-rows, 0)]
 
-    def after(self, values: GroupedArray, rows: int) -> npt.NDArray[Any]:
-        """The `rows` rows from each origin on, `(origins, rows)`."""
+    def after(self, values: GroupedArray, rows: int) -> Array:
+        """Return the `rows` rows from each origin on, `(origins, rows)`."""
         return values.values[self._first(values) + np.arange(rows)]
 
-    def season(self, values: GroupedArray, rows: int, season_length: int) -> npt.NDArray[Any]:
-        """The last season before each origin, repeated; with 1 the last value."""
+    def season(self, values: GroupedArray, rows: int, season_length: int) -> Array:
+        """Repeat the last season before each origin; with length 1 the last value."""
         length = np.minimum(season_length, self.rows)[:, np.newaxis]
         return values.values[self._first(values) - length + np.arange(rows) % length]
 
@@ -56,19 +60,43 @@ class Origins:
         return (values.indptr[self.series] + self.rows)[:, np.newaxis]
 
 
-def seasonal_scales(
-    values: GroupedArray, rows: Integers, season_length: int
-) -> npt.NDArray[np.float64]:
-    """What MASE divides by, from the first `rows[i]` rows of each series; NaN where there is none.
-
-    See `seqkeras.scoring.mase`. Missing values do not count.
-    """
+def scales_before(values: GroupedArray, rows: Integers, season_length: int) -> Floats:
+    """Return the divisor of MASE from the first `rows[i]` rows of each series; NaN for none."""
     history = values.select(0, rows)
-    starts = history.indptr[:-1]
-    place = np.arange(len(history.values)) - np.repeat(starts, history.lengths)
-    known = np.flatnonzero(place >= season_length)
-    changes = np.zeros(len(place))
-    changes[known] = np.abs(history.values[known] - history.values[known - season_length])
-    counts = np.add.reduceat((place >= season_length) & ~np.isnan(changes), starts, dtype=np.int64)
-    sums = np.add.reduceat(np.nan_to_num(changes), starts)
-    return np.where(sums > 0, sums, np.nan) / np.maximum(1, counts)
+    return seasonal_scales(history.values, history.indptr, season_length)
+
+
+def origin_frame(
+    panel: Panel, origins: Origins, forecasts: Forecasts, gap: int = 0
+) -> pd.DataFrame:
+    """Return a long frame of forecasts with their actual values.
+
+    Args:
+        panel: the series.
+        origins: where the forecasts begin.
+        forecasts: `(origins, horizon)` by name.
+        gap: steps of each forecast that are omitted at its begin.
+    """
+    horizon = forecasts["yhat"].shape[1]
+    back = panel.values.lengths[origins.series] - origins.rows
+    cutoff = panel.calendar.shift(panel.last[origins.series], -back)
+    key = {} if panel.columns.id is None else {panel.columns.id: panel.ids[origins.series]}
+    repeated = key | {"cutoff": cutoff.astype(panel.calendar.dtype)}
+    stepwise = {panel.columns.target: origins.after(panel.values, horizon), **forecasts}
+    return pd.DataFrame(
+        {name: values.repeat(horizon - gap) for name, values in repeated.items()}
+        | {panel.columns.time: panel.calendar.span(cutoff, gap + 1, horizon)}
+        | {name: values[:, gap:].ravel() for name, values in stepwise.items()}
+    )
+
+
+def check_names(panel: Panel) -> None:
+    """Check that no column of a series has the name of a column of `origin_frame`.
+
+    Raises:
+        DataError: one has.
+    """
+    names = panel.columns
+    if "cutoff" in (names.id, names.time, names.target) or str(names.target).startswith("yhat"):
+        expected = "have other names than cutoff and yhat..., which are columns of the result"
+        raise bad_data("The columns of df", str(names), expected, "Rename the column.")

@@ -1,4 +1,4 @@
-"""A fitted forecaster in one file: a zip of a JSON header, arrays and the network. No pickle."""
+"""A fitted forecaster in one file: a JSON header, arrays and the network. No pickle."""
 
 import json
 import tempfile
@@ -11,162 +11,234 @@ from typing import Any
 import keras
 import numpy as np
 
-from seqkeras._checks import check_flag, check_integer
-from seqkeras._files import whole_file, zip_damage
-from seqkeras.errors import DataError, FileFormatError
+from seqkeras._archive import array_to_texts, read_archive, texts_to_array, write_archive
+from seqkeras._arrays import Array
+from seqkeras._checks import bad_argument, check_flag, check_integer
+from seqkeras._files import zip_damage
+from seqkeras.errors import FileFormatError
+from seqkeras.forecasting._settings import (
+    Intervals,
+    Network,
+    Settings,
+    Training,
+    check_levels,
+)
 from seqkeras.forecasting.calendars import _calendar_features
 from seqkeras.forecasting.calendars._calendar import Calendar, to_integers
-from seqkeras.forecasting.fitted._intervals import ConformalIntervals, check_levels
-from seqkeras.forecasting.fitting._fit import Fitted
+from seqkeras.forecasting.fitted import _old_formats
+from seqkeras.forecasting.fitted._fitted import Fitted
+from seqkeras.forecasting.fitted._intervals import ConformalIntervals
+from seqkeras.forecasting.frames._columns import ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._forms import Shape
-from seqkeras.forecasting.frames._panel import Columns, Panel, dtype_of, restore_panel
-from seqkeras.forecasting.networks._build import NetworkSizes, check_network
+from seqkeras.forecasting.frames._panel import Panel, dtype_of, restore_panel
+from seqkeras.forecasting.networks._build import check_network, network_sizes
 from seqkeras.forecasting.networks._ensemble import members_of, networks_of
-from seqkeras.forecasting.networks._inputs import CovariateScaler, Inputs
+from seqkeras.forecasting.networks._inputs import CovariateScaler, NetworkInputs
 from seqkeras.likelihoods import Likelihood
-from seqkeras.training._early_stopping import TrainingLog
+from seqkeras.training import TrainingLog
 from seqkeras.windows import GroupedArray, StandardScaler
 
-FORMAT = "seqkeras.Forecaster"
-VERSION = 3
-HEADER, ARRAYS, NETWORK = "header.json", "arrays/", "network.keras"
+KIND = "seqkeras.Forecaster"
+#: Formats 1 to 3 were zip files.
+VERSION = 4
+#: The array with the bytes of the `.keras` file.
+NETWORK = "network.keras"
+#: More than any forecaster needs.
+MAX_BYTES = 2**30
 
-#: The dtype of each array.
-DTYPES = {
+#: The dtype kind of each array.
+KINDS = {
     "values": "f", "indptr": "i", "last": "i", "center": "f", "scale": "f",
     "radius": "f", "factor": "f", "waiting": "i",
     "rows": "f", "static": "f", "categories": "i",
     "rows_center": "f", "rows_scale": "f", "static_center": "f", "static_scale": "f",
 }  # fmt: skip
 
-#: More than any forecaster needs; a file that would unpack to more is not unpacked at all.
-MAX_BYTES = 2**30
+
+def save(path: str | Path, params: dict[str, Any], fitted: Fitted) -> None:
+    """Write a fitted forecaster; what is at `path` is replaced only by a complete file.
+
+    Args:
+        path: the file.
+        params: parameters of the forecaster.
+        fitted: what its fit found.
+
+    Raises:
+        ArgumentError: a parameter or an id is an object that JSON does not have.
+    """
+    header = {
+        "params": _encode_params(params, len(fitted.logs)),
+        "columns": asdict(fitted.panel.columns),
+        "calendar": asdict(fitted.panel.calendar),
+        "covariates": asdict(fitted.panel.covariates),
+        "shape": asdict(fitted.panel.shape),
+        "masked": fitted.inputs.masked,
+        "likelihood": keras.saving.serialize_keras_object(fitted.likelihood),
+        "ids_dtype": dtype_of(fitted.panel.ids),
+        "horizon": fitted.horizon,
+        "lookback": fitted.lookback,
+        "levels": [] if fitted.intervals is None else fitted.intervals.levels,
+        "follows": fitted.intervals is not None and fitted.intervals.follows,
+        "season_length": fitted.season_length,
+        "short_series": fitted.short_series,
+        "best_epochs": [log.best_epoch for log in fitted.logs],
+    }
+    ids = fitted.panel.ids.tolist()
+    arrays = _arrays(fitted)
+    if all(type(identity) is int for identity in ids):
+        arrays["ids"] = np.array(ids, np.int64)
+    elif all(type(identity) is str for identity in ids):
+        arrays["ids"] = texts_to_array("ids", ids)
+    else:
+        header["ids"] = ids
+    arrays[NETWORK] = np.frombuffer(_network_bytes(fitted.model), np.uint8)
+    plain = json.loads(json.dumps(header, default=_plain))
+    write_archive(path, plain, arrays, kind=KIND, version=VERSION)
 
 
-def save(forecaster: Any, path: str | Path) -> None:
-    """Writes `forecaster` to `path`; what is there is replaced only by a complete file."""
-    with whole_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
-        arrays = _arrays(forecaster)
-        header = _header(forecaster, arrays)
-        file.writestr(HEADER, json.dumps(header, indent=1, default=_plain))
-        for name, array in arrays.items():
-            file.writestr(ARRAYS + name, array.tobytes())
-        file.writestr(NETWORK, _network_bytes(forecaster.model_))
+def load(
+    path: str | Path, *, custom_objects: dict[str, Any] | None
+) -> tuple[dict[str, Any], Fitted]:
+    """Read what `save` wrote.
 
-
-def load(cls: type, path: str | Path, *, custom_objects: dict[str, Any] | None) -> Any:
-    """Reads what `save` wrote.
+    Returns:
+        The parameters of the forecaster, and what its fit found.
 
     Raises:
         FileFormatError: the file is damaged, not a forecaster, or from a later version.
     """
     try:
-        with zipfile.ZipFile(path) as file:
-            header = _read_header(file, path)
-            arrays = _read_arrays(file, header["arrays"])
-            panel = _restore_panel(header, arrays)
-            head = _read_head(header.get("head"), custom_objects)
-            network = _read_network(file, custom_objects)
-            return _restore(cls, header, arrays, panel, network, head)
+        header, arrays = _read(path)
+        return _restore(header, arrays, custom_objects)
     except (FileFormatError, FileNotFoundError):
         raise
     except zip_damage() as error:
         raise FileFormatError(f"{path} is not a forecaster, or is damaged: {error}") from error
 
 
-def _header(forecaster: Any, arrays: dict[str, Any]) -> dict[str, Any]:
-    params = forecaster.get_params(deep=False)
-    panel, intervals = forecaster.panel_, forecaster.intervals_
-    params["model"] = _names(params["model"], len(forecaster.logs_))
-    if isinstance(params["head"], Likelihood):
-        params["head"] = None  # that which is fitted takes its place
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "params": params,
-        "columns": asdict(panel.columns),
-        "calendar": asdict(panel.calendar),
-        "covariates": asdict(panel.covariates),
-        "shape": asdict(panel.shape),
-        "masked": forecaster.inputs_.masked,
-        "head": keras.saving.serialize_keras_object(forecaster.head_),
-        "ids": panel.ids.tolist(),
-        "ids_dtype": dtype_of(panel.ids),
-        "horizon": forecaster.horizon_,
-        "lookback": forecaster.lookback_,
-        "levels": [] if intervals is None else intervals.levels,
-        "follows": intervals is not None and intervals.follows,
-        "season_length": forecaster.season_length_,
-        "logs": [asdict(log) for log in forecaster.logs_],
-        "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
-    }
+def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    with open(path, "rb") as file:
+        is_zip = file.read(2) == b"PK"
+    if is_zip:
+        return _old_formats.read_zip(path, network=NETWORK, max_bytes=MAX_BYTES)
+    archive = read_archive(path, kind=KIND, version=VERSION, max_bytes=MAX_BYTES)
+    arrays = dict(archive.arrays)
+    header = archive.header
+    if "ids" in arrays:
+        ids = arrays.pop("ids")
+        header["ids"] = ids.tolist() if ids.dtype == np.int64 else array_to_texts(ids)
+    return header, arrays
 
 
-def _names(model: Any, networks: int) -> Any:
-    """The model, with None for what has no name: in `load` its network takes its place."""
-    names = [one if isinstance(one, str) else None for one in members_of(model)]
+def _encode_params(params: dict[str, Any], networks: int) -> dict[str, Any]:
+    """Return the parameters as JSON; None stands for networks and likelihoods without a name."""
+    encoded = params | {"network": _encode_network(params["network"], networks)}
+    if isinstance(params["likelihood"], Likelihood):
+        encoded["likelihood"] = None
+    for name in ("intervals", "training"):
+        if isinstance(params[name], Intervals | Training):
+            encoded[name] = params[name].get_params()
+    return encoded
+
+
+def _encode_network(network: Any, networks: int) -> Any:
+    if isinstance(network, Network):
+        options = network.get_params(deep=False)
+        return options | {"architecture": _names(network.architecture, networks)}
+    return _names(network, networks)
+
+
+def _names(architecture: Any, networks: int) -> Any:
+    """Return the architecture, with None for what has no name."""
+    names = [member if isinstance(member, str) else None for member in members_of(architecture)]
     if all(names):
-        return model
-    # Another list may have been set since the fit.
-    return names if isinstance(model, list | tuple) and len(names) == networks else None
+        return architecture
+    # After the fit, another list may have been set.
+    is_as_fitted = isinstance(architecture, list | tuple) and len(names) == networks
+    return names if is_as_fitted else None
 
 
-def _restore_model(params: dict[str, Any], network: keras.Model) -> None:
-    """Puts networks where there were builders and models; what is not for them is left away."""
-    model = params["model"]
-    if isinstance(model, list):
-        if None in model:
-            pairs = zip(model, networks_of(network), strict=True)
-            params["model"] = [own if name is None else name for name, own in pairs]
-    elif model is None:
-        params["model"] = network
-    if not any(isinstance(one, str) for one in members_of(params["model"])):
-        params |= dict.fromkeys(("units", "cell", "normalization"))
+def _restore_params(
+    encoded: dict[str, Any], network: keras.Model, likelihood: Likelihood | None
+) -> dict[str, Any]:
+    """Return parameters, with the fitted network and likelihood where there was no name."""
+    params = dict(encoded)
+    params["network"] = _restore_network(params["network"], network)
+    if params["likelihood"] is None:
+        params["likelihood"] = likelihood
+    if isinstance(params["intervals"], dict):
+        options = params["intervals"]
+        params["intervals"] = Intervals(**options | {"levels": tuple(options["levels"])})
+    elif params["intervals"] is not None:
+        params["intervals"] = tuple(params["intervals"])
+    if params["training"] is not None:
+        params["training"] = Training(**params["training"])
+    Settings.parse(**params)
+    return params
 
 
-def _arrays(forecaster: Any) -> dict[str, np.ndarray]:
-    panel, scaler, intervals = forecaster.panel_, forecaster.scaler_, forecaster.intervals_
-    known, scalers = panel.known, forecaster.inputs_.scaler
-    return {
+def _restore_network(encoded: Any, network: keras.Model) -> Any:
+    options = dict(encoded) if isinstance(encoded, dict) else {"architecture": encoded}
+    architecture = options["architecture"]
+    if architecture is None:
+        options["architecture"] = network
+    elif isinstance(architecture, list) and None in architecture:
+        pairs = zip(architecture, networks_of(network), strict=True)
+        options["architecture"] = [member if name is None else name for name, member in pairs]
+    if isinstance(options.get("units"), list):
+        options["units"] = tuple(options["units"])
+    if not any(isinstance(member, str) for member in members_of(options["architecture"])):
+        return options["architecture"]
+    return Network(**options) if isinstance(encoded, dict) else options["architecture"]
+
+
+def _arrays(fitted: Fitted) -> dict[str, Array]:
+    panel = fitted.panel
+    scalers = fitted.inputs.scaler
+    arrays = {
         "values": panel.values.values,
         "indptr": panel.values.indptr,
         "last": to_integers(panel.last),
-        "center": scaler.center_,
-        "scale": scaler.scale_,
-        "rows": known.rows.values,
-        "static": known.static,
-        "categories": known.categories,
+        "center": fitted.scaler.center_,
+        "scale": fitted.scaler.scale_,
+        "rows": panel.known.rows.values,
+        "static": panel.known.static,
+        "categories": panel.known.categories,
         "rows_center": scalers.rows.center_,
         "rows_scale": scalers.rows.scale_,
         "static_center": scalers.static.center_,
         "static_scale": scalers.static.scale_,
-        **({} if intervals is None else _interval_arrays(intervals)),
     }
+    if fitted.intervals is not None:
+        for name in ("radius", "factor", "waiting"):
+            arrays[name] = getattr(fitted.intervals, name)
+    for number, log in enumerate(fitted.logs):
+        for name in ("loss", "val_loss", "learning_rate"):
+            arrays[_log_name(number, name)] = np.array(getattr(log, name), np.float64)
+    return arrays
 
 
-def _interval_arrays(intervals: ConformalIntervals) -> dict[str, np.ndarray]:
-    return {name: getattr(intervals, name) for name in ("radius", "factor", "waiting")}
+def _log_name(number: int, name: str) -> str:
+    return f"log_{number}_{name}"
 
 
 def _restore(
-    cls: Any,
-    header: dict[str, Any],
-    arrays: dict[str, Any],
-    panel: Panel,
-    network: keras.Model,
-    head: Likelihood | None,
-) -> Any:
-    params = header["params"]
-    if params.get("head") is None:
-        params["head"] = head
-    _restore_model(params, network)
-    params["levels"] = tuple(params["levels"])
-    if isinstance(params["units"], list):
-        params["units"] = tuple(params["units"])
-    outputs = 1 if head is None else head.outputs
-    sizes = NetworkSizes.of(panel.covariates, masked=header["masked"], outputs=outputs)
-    check_network(network, header["lookback"], header["horizon"], sizes)
+    header: dict[str, Any], arrays: dict[str, Array], custom_objects: dict[str, Any] | None
+) -> tuple[dict[str, Any], Fitted]:
+    _check_arrays(arrays)
+    panel = _restore_panel(header, arrays)
+    likelihood = _restore_likelihood(header["likelihood"], custom_objects)
+    network = _restore_model(arrays[NETWORK], custom_objects)
+    sizes = network_sizes(
+        panel.covariates,
+        lookback=header["lookback"],
+        horizon=header["horizon"],
+        season_length=header["season_length"],
+        masked=header["masked"],
+        outputs=1 if likelihood is None else likelihood.outputs,
+    )
+    check_network(network, sizes)
     covariates = CovariateScaler(
         StandardScaler.from_state(arrays["rows_center"], arrays["rows_scale"]),
         StandardScaler.from_state(arrays["static_center"], arrays["static_scale"]),
@@ -176,84 +248,78 @@ def _restore(
         horizon=header["horizon"],
         lookback=header["lookback"],
         season_length=header["season_length"],
-        logs=tuple(_restore_log(log) for log in header["logs"]),
-        head=head,
+        logs=_restore_logs(header["best_epochs"], arrays),
+        likelihood=likelihood,
         intervals=_restore_intervals(header, arrays),
         scaler=StandardScaler.from_state(arrays["center"], arrays["scale"]),
-        inputs=Inputs(covariates, header["season_length"], header["masked"]),
+        inputs=NetworkInputs(covariates, header["season_length"], header["masked"]),
         panel=panel,
+        short_series=header["short_series"],
     )
-    forecaster = cls(**params)
-    forecaster._check_parameters()
-    return forecaster._take(fitted)
+    return _restore_params(header["params"], network, likelihood), fitted
 
 
-def _restore_intervals(header: dict[str, Any], arrays: dict[str, Any]) -> ConformalIntervals | None:
+def _restore_logs(best_epochs: list[int], arrays: dict[str, Array]) -> tuple[TrainingLog, ...]:
+    if not best_epochs:
+        raise ValueError("it has no training log")
+
+    def numbers(log: int, name: str) -> tuple[float, ...]:
+        array = arrays[_log_name(log, name)]
+        if array.dtype.kind != "f" or array.ndim != 1:
+            raise ValueError(f"its {name} is {array.dtype} {array.shape}")
+        return tuple(array.tolist())
+
+    return tuple(
+        TrainingLog(
+            loss=numbers(log, "loss"),
+            val_loss=numbers(log, "val_loss"),
+            best_epoch=check_integer("best_epoch", best_epoch, minimum=0),
+            learning_rate=numbers(log, "learning_rate"),
+        )
+        for log, best_epoch in enumerate(best_epochs)
+    )
+
+
+def _restore_intervals(
+    header: dict[str, Any], arrays: dict[str, Array]
+) -> ConformalIntervals | None:
     if not header["levels"]:
         return None
     parts = {name: arrays[name] for name in ("radius", "factor", "waiting")}
     return ConformalIntervals(tuple(header["levels"]), **parts, follows=header["follows"])
 
 
-def _restore_panel(header: dict[str, Any], arrays: dict[str, Any]) -> Panel:
-    """The series, after a look at whether all parts fit each other."""
+def _restore_panel(header: dict[str, Any], arrays: dict[str, Array]) -> Panel:
+    """Return the series, after checking that all parts fit each other."""
     values = GroupedArray(arrays["values"], arrays["indptr"])
-    _add_missing_parts(header, arrays, values)
-    known = Known(
-        GroupedArray(arrays["rows"], arrays["indptr"]), arrays["static"], arrays["categories"]
-    )
-    _check_plain(header)
-    _check_parts(header, arrays, values)
+    rows = GroupedArray(arrays["rows"], arrays["indptr"])
+    known = Known(rows, arrays["static"], arrays["categories"])
+    covariates = _restore_covariates(header["covariates"])
+    _check_header(header)
+    _check_shapes(header, arrays, values, covariates)
     panel = restore_panel(
-        Columns(**header["columns"]),
+        ColumnNames(**header["columns"]),
         Calendar(**header["calendar"]),
         ids=(header["ids"], header["ids_dtype"]),
         last=arrays["last"],
         values=values,
         known=known,
-        covariates=_restore_covariates(header["covariates"]),
+        covariates=covariates,
         shape=Shape.restore(**header["shape"]),
     )
-    # Asked here, so that what cannot be answered is found now and not at the first forecast.
-    panel.answer({"yhat": np.zeros((len(panel.ids), header["horizon"]))})
+    # Make a forecast frame now, so that what fails then is found when loading.
+    panel.shaped_forecast({"yhat": np.zeros((len(panel.ids), header["horizon"]))})
     return panel
-
-
-def _add_missing_parts(
-    header: dict[str, Any], arrays: dict[str, Any], values: GroupedArray
-) -> None:
-    """What earlier versions of the format did not have."""
-    if header["version"] <= 2:
-        # Intervals were the same for all series, and only a lookback of each was kept.
-        header["params"]["intervals"], header["follows"] = "split", False
-        header["lookback"] = int(values.lengths[0])
-        header["logs"] = [{"learning_rate": (), **header["log"]}]
-        series, levels = len(values), len(header["levels"])
-        arrays |= {"factor": np.ones((series, levels)), "waiting": np.zeros(series, np.int64)}
-    if header["version"] > 1:
-        return
-    # There were no covariates, only long frames.
-    header |= {"covariates": asdict(Covariates()), "shape": asdict(Shape()), "masked": False}
-    nothing = Known.nothing(values.indptr)
-    arrays |= {"rows": nothing.rows.values, "static": nothing.static}
-    arrays |= {"categories": nothing.categories}
-    nobody = np.empty((1, 0))
-    names = ("rows_center", "rows_scale", "static_center", "static_scale")
-    arrays |= dict.fromkeys(names, nobody)
-
-
-def _restore_log(log: dict[str, Any]) -> TrainingLog:
-    lists = {name: tuple(log[name]) for name in ("loss", "val_loss", "learning_rate")}
-    return TrainingLog(**lists, best_epoch=log["best_epoch"])
 
 
 def _restore_covariates(header: dict[str, Any]) -> Covariates:
     names = {name: _texts(header[name]) for name in ("past", "future", "static", "calendar")}
     _calendar_features.check_known(names["calendar"])
-    words = {name: tuple(found) for name, found in header["words"].items()}
-    if not all(isinstance(word, (str, Real)) for found in words.values() for word in found):
-        raise ValueError("its words are neither text nor numbers")
-    return Covariates(**names, words=words)
+    categories = {name: tuple(values) for name, values in header["categories"].items()}
+    for values in categories.values():
+        if not all(isinstance(value, str | Real) for value in values):
+            raise ValueError("its categories are neither text nor numbers")
+    return Covariates(**names, categories=categories)
 
 
 def _texts(names: Any) -> tuple[str, ...]:
@@ -262,93 +328,93 @@ def _texts(names: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _check_plain(header: dict[str, Any]) -> None:
-    """Raises for numbers that are none, and for columns of one name."""
+def _check_header(header: dict[str, Any]) -> None:
     for name in ("horizon", "lookback", "season_length"):
         check_integer(name, header[name])
     check_levels(tuple(header["levels"]))
     for name in ("masked", "follows"):
         check_flag(name, header[name])
+    if header["short_series"] not in ("raise", "skip"):
+        raise ValueError(f"its short_series is {header['short_series']!r}")
     names = list(header["columns"].values())
     if len(set(names)) < len(names):
         raise ValueError(f"its columns are {names}")
-    for log in header["logs"]:
-        check_integer("best_epoch", log["best_epoch"], minimum=0)
-        for name in ("loss", "val_loss", "learning_rate"):
-            np.asarray([*log[name]], dtype=np.float64)
 
 
-def _check_parts(header: dict[str, Any], arrays: dict[str, Any], values: GroupedArray) -> None:
-    """Raises where parts do not fit each other: found here, not at the first forecast."""
-    series, horizon = len(header["ids"]), header["horizon"]
-    covariates, lookback = _restore_covariates(header["covariates"]), header["lookback"]
+def _check_arrays(arrays: dict[str, Array]) -> None:
+    """Check the dtypes of the arrays, and that only targets may be missing."""
+    for name, kind in KINDS.items():
+        if name not in arrays:
+            continue
+        usable = np.isfinite(arrays[name])
+        if name == "values":
+            usable |= np.isnan(arrays[name])
+        if arrays[name].dtype.kind != kind or not usable.all():
+            dtype = arrays[name].dtype
+            raise ValueError(f"array {name!r} holds {dtype}, or numbers that are not finite")
+
+
+def _check_shapes(
+    header: dict[str, Any],
+    arrays: dict[str, Array],
+    values: GroupedArray,
+    covariates: Covariates,
+) -> None:
+    """Check that the parts fit each other."""
+    series = len(header["ids"])
+    horizon = header["horizon"]
+    levels = len(header["levels"])
+    rows = len(values.values)
     width = covariates.past_width + covariates.future_width
-    words = len(covariates.sizes)
-    shapes: dict[str, Any] = dict.fromkeys(("last", "center", "scale"), (series,))
-    shapes |= {"values": (len(values.values),), "indptr": (series + 1,)}
-    shapes |= dict.fromkeys(("rows_center", "rows_scale"), (1, width))
-    shapes |= dict.fromkeys(("static_center", "static_scale"), (1, len(covariates.static) - words))
-    shapes |= {"static": (series, len(covariates.static) - words), "categories": (series, words)}
-    shapes |= {"rows": (len(values.values), width), "radius": (len(header["levels"]), horizon)}
-    shapes |= {"factor": (series, len(header["levels"])), "waiting": (series,)}
-    wrong = {
-        name: arr.shape for name, arr in arrays.items() if arr.shape != shapes.get(name, arr.shape)
+    categories = len(covariates.sizes)
+    static = len(covariates.static) - categories
+    shapes: dict[str, tuple[int, ...]] = {
+        "last": (series,),
+        "center": (series,),
+        "scale": (series,),
+        "values": (rows,),
+        "indptr": (series + 1,),
+        "rows": (rows, width),
+        "rows_center": (1, width),
+        "rows_scale": (1, width),
+        "static": (series, static),
+        "static_center": (1, static),
+        "static_scale": (1, static),
+        "categories": (series, categories),
     }
+    if levels:
+        shapes |= {"radius": (levels, horizon), "factor": (series, levels), "waiting": (series,)}
+    wrong = {name: arrays[name].shape for name in shapes if arrays[name].shape != shapes[name]}
     if wrong or len(values) != series:
         raise ValueError(f"its parts do not fit each other: {values}, {wrong}")
-    waiting = arrays.get("waiting", np.zeros(series, np.int64))
+    waiting = arrays["waiting"] if levels else np.zeros(series, np.int64)
     if ((waiting < 0) | (waiting >= horizon)).any():
         raise ValueError(f"its forecasts wait for up to {waiting.max()} rows")
-    must = lookback + horizon * header["follows"]
-    if (values.lengths < must).any():
-        raise ValueError(f"its series are shorter than {must} rows: {values}")
+    needed = header["lookback"]
+    if header["follows"]:
+        needed += horizon
+    if (values.lengths < needed).any():
+        raise ValueError(f"its series are shorter than {needed} rows: {values}")
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's; other objects cannot be written."""
+    """Convert NumPy's numbers to Python's; other objects cannot be written."""
     if isinstance(value, np.generic):
         return value.item()
-    raise DataError(
-        f"A forecaster with {value!r} ({type(value).__name__}) among its parameters or ids cannot "
-        "be saved. Use numbers or text."
+    raise bad_argument(
+        "The parameters and ids of a saved forecaster",
+        f"{value!r} ({type(value).__name__})",
+        "numbers or text",
     )
 
 
-def _read_header(file: zipfile.ZipFile, path: str | Path) -> dict[str, Any]:
-    size = sum(member.file_size for member in file.infolist())
-    if size > MAX_BYTES:
-        raise FileFormatError(f"{path} would unpack to {size} bytes; at most {MAX_BYTES} are read.")
-    header = json.loads(file.read(HEADER))
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise FileFormatError(f"{path} is not a {FORMAT} file.")
-    if header["version"] > VERSION:
-        raise FileFormatError(
-            f"{path} was written by a later version of seqkeras (format {header['version']}, this "
-            f"one reads up to {VERSION}). Update seqkeras: pip install -U seqkeras."
-        )
-    return header
-
-
-def _read_arrays(file: zipfile.ZipFile, table: dict[str, Any]) -> dict[str, Any]:
-    # frombuffer takes no memory beyond the bytes that are there, whatever the header claims.
-    arrays = {}
-    for name, (dtype, shape) in table.items():
-        arrays[name] = np.frombuffer(file.read(ARRAYS + name), np.dtype(dtype)).reshape(shape)
-        usable = np.isfinite(arrays[name])
-        if name == "values":
-            usable |= np.isnan(arrays[name])  # a target that is missing
-        if arrays[name].dtype.kind != DTYPES[name] or not usable.all():
-            raise ValueError(f"array {name!r} holds {dtype}, or numbers that are not finite")
-    return arrays
-
-
-def _read_head(config: Any, custom_objects: dict[str, Any] | None) -> Likelihood | None:
+def _restore_likelihood(config: Any, custom_objects: dict[str, Any] | None) -> Likelihood | None:
     if config is None:
         return None
-    head = keras.saving.deserialize_keras_object(config, custom_objects, safe_mode=True)
-    if not isinstance(head, Likelihood):
-        raise ValueError(f"its head is a {type(head).__name__}")
-    return head
+    likelihood = keras.saving.deserialize_keras_object(config, custom_objects, safe_mode=True)
+    if not isinstance(likelihood, Likelihood):
+        raise ValueError(f"its likelihood is a {type(likelihood).__name__}")
+    return likelihood
 
 
 def _network_bytes(network: keras.Model) -> bytes:
@@ -357,7 +423,10 @@ def _network_bytes(network: keras.Model) -> bytes:
         return (Path(folder) / NETWORK).read_bytes()
 
 
-def _read_network(file: zipfile.ZipFile, custom_objects: dict[str, Any] | None) -> keras.Model:
+def _restore_model(data: Array, custom_objects: dict[str, Any] | None) -> keras.Model:
     with tempfile.TemporaryDirectory() as folder:
-        path = file.extract(NETWORK, folder)
+        path = Path(folder) / NETWORK
+        path.write_bytes(data.tobytes())
+        with zipfile.ZipFile(path) as file:
+            _old_formats.check_size(file, "its network", MAX_BYTES)
         return keras.saving.load_model(path, custom_objects, compile=False)

@@ -1,56 +1,56 @@
-"""A fitted forecaster, fed one observation at a time: what it reads next is a running state."""
+"""A fitted forecaster that is fed one observation at a time, from a running state."""
 
-import copy
 import hashlib
 import json
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 
-from seqkeras._checks import bad_argument, check_one_of
-from seqkeras.errors import DataError
+from seqkeras._arrays import Floats, Integers
+from seqkeras._checks import bad_argument, bad_data, check_one_of
 from seqkeras.forecasting.calendars._calendar import to_integers
 from seqkeras.forecasting.calendars._clock import Clock
+from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals
-from seqkeras.forecasting.fitted._observations import Readings
+from seqkeras.forecasting.fitted._observations import ObservationReader
 from seqkeras.forecasting.networks._exported import WindowProgram, choose_network
-from seqkeras.forecasting.networks._predict import Forecasts, Outlook, look_ahead
+from seqkeras.forecasting.networks._predict import Forecasts, NetworkForecast, look_ahead
 from seqkeras.runtime._cell_steps import State
 from seqkeras.runtime._packing import pack, unpack
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from seqkeras.forecasting._forecaster import Forecaster
-
 IMPLEMENTATIONS = ("auto", "program", "keras")
-#: The columns of `place`: the stamp that a series began at, the steps since, whose it is, and the
-#: steps since the forecast that its intervals are judged by next.
-BEGIN, COUNT, KEY, WAITING = range(4)
+
+# The columns of `place`: the timestamp at which the stepper began, the steps since then, the key of
+# the series, and the steps since the forecast by which its intervals are judged next.
+BEGIN = 0
+COUNT = 1
+KEY = 2
+WAITING = 3
 
 
 class ForecastStepper:
     """The series of a forecaster, fed one observation at a time. `Forecaster.stepper` makes it.
 
-    `update` and `predict` give what those of the forecaster give, without a frame; `step` is one
-    after the other. The state of a series is the rows that its next forecast reads, unscaled,
-    where in time they end, and how wide its intervals are. It does not hold weights: those of a
-    forecaster that was fitted again on the same columns, with the same lookback, go on from it.
+    `update` and `predict` give what those of the forecaster give, without a frame; `step` does both
+    in turn. The state of a series is the rows that its next forecast reads, unscaled, where in time
+    they end, and how wide its intervals are. It holds no weights: it also fits a forecaster that
+    was fitted again on the same columns with the same lookback.
 
-    Values are given by id, `{"east": 4.5, "west": 3.0}`, or as an array in the order of `ids`; of a
-    forecaster of one series as a number. Everything is checked before anything is taken.
+    Values are given by id, `{"east": 4.5, "west": 3.0}`, or as an array in the order of `ids`; for
+    a forecaster of one series as a number. Everything is checked before anything changes.
 
     Attributes:
         ids: of the series.
-        columns: covariates that each step brings: past ones, then future ones.
+        columns: covariates that each step needs: past ones, then future ones.
         implementation: what runs the network: `"program"` or `"keras"`.
 
     Example:
-        >>> from seqkeras.forecasting import Forecaster, load_air_passengers
+        >>> from seqkeras.forecasting import Forecaster, Training, load_air_passengers
         >>> df = load_air_passengers()
-        >>> forecaster = Forecaster(6, epochs=1, seed=0, progress=False).fit(df.iloc[:-1])
+        >>> training = Training(epochs=1, progress=False)
+        >>> forecaster = Forecaster(6, training=training, seed=0).fit(df.iloc[:-1])
         >>> stepper = forecaster.stepper()
         >>> forecast = stepper.step(432)
         >>> {name: array.shape for name, array in forecast.items()}["yhat-lo-80"]
@@ -60,67 +60,71 @@ class ForecastStepper:
         True
     """
 
-    def __init__(self, forecaster: "Forecaster", implementation: str = "auto") -> None:
+    def __init__(self, fitted: Fitted, implementation: str = "auto") -> None:
         check_one_of("implementation", implementation, IMPLEMENTATIONS)
-        panel, lookback, intervals = forecaster.panel_, forecaster.lookback_, forecaster.intervals_
-        follows = intervals is not None and intervals.follows
-        self._forecaster = copy.copy(forecaster)  # a fit or an update of it changes nothing here
-        self._network = choose_network(forecaster.model_, lookback, implementation)
+        panel = fitted.panel
+        intervals = fitted.intervals
+        self._fitted = fitted
+        self._network = choose_network(fitted.model, fitted.lookback, implementation)
         self._clock = Clock(panel.calendar, str(panel.last.dtype), panel.covariates.calendar)
         ids = panel.ids.tolist()
-        self._readings = Readings(
+        self._reader = ObservationReader(
             panel.columns,
-            {one: number for number, one in enumerate(ids)},
+            {identity: number for number, identity in enumerate(ids)},
             panel.covariates,
-            forecaster.inputs_.masked,
-            forecaster.head_ is not None and forecaster.head_.counts,
+            fitted.inputs.masked,
+            fitted.likelihood is not None and fitted.likelihood.counts,
         )
-        known = forecaster.inputs_.scaler.transform(panel.known)
-        self._static, self._categories = known.static.astype(np.float32), known.categories
-        kept = panel.tail(lookback + forecaster.horizon_ * follows)
-        self._values = kept.values.values.reshape(len(ids), -1).copy()
-        self._rows = kept.known.rows.values.reshape(*self._values.shape, -1).copy()
-        keys = np.array([_key(one) for one in ids], dtype=np.int64)
-        nothing = np.zeros_like(keys)
-        waiting = nothing if intervals is None else intervals.waiting
-        self._place = np.stack([to_integers(panel.last), nothing, keys, waiting], axis=1)
+        known = fitted.inputs.scaler.transform(panel.known)
+        self._static = known.static.astype(np.float32)
+        self._categories = known.categories
+        rows = fitted.lookback
+        if intervals is not None and intervals.follows:
+            rows += fitted.horizon
+        newest = panel.tail(rows)
+        self._values = newest.values.values.reshape(len(ids), -1).copy()
+        self._rows = newest.known.rows.values.reshape(*self._values.shape, -1).copy()
+        keys = np.array([_key(identity) for identity in ids], dtype=np.int64)
+        zeros = np.zeros_like(keys)
+        waiting = zeros if intervals is None else intervals.waiting
+        self._place = np.stack([to_integers(panel.last), zeros, keys, waiting], axis=1)
         self._factor = np.ones((len(ids), 0)) if intervals is None else intervals.factor.copy()
         self._numbers = {key: number for number, key in enumerate(keys.tolist())}
 
     @property
     def ids(self) -> list[Any]:
-        return list(self._readings.numbers)
+        return list(self._reader.numbers)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return self._readings.covariates.past + self._readings.covariates.future
+        return self._reader.covariates.past + self._reader.covariates.future
 
     @property
     def implementation(self) -> str:
         return "program" if isinstance(self._network, WindowProgram) else "keras"
 
     def __repr__(self) -> str:
-        rows = f"{len(self.ids)} series, {self._forecaster.lookback_} rows each"
+        rows = f"{len(self.ids)} series, {self._fitted.lookback} rows each"
         return f"ForecastStepper({rows}, network by {self.implementation})"
 
     def update(self, values: Any, *, ids: Any = None, covariates: Any = None) -> None:
-        """Takes the next observation of some series.
+        """Add the next observation of some series.
 
         Args:
             values: the targets, by id, or `(series,)`; NaN for a missing one, if the forecaster was
                 fitted with missing targets.
-            ids: of an array: which series, in order. None: all.
+            ids: which series an array is of, in order. None: all.
             covariates: for each of `columns` the values of this timestep: by id, `(series,)`, or
                 one for all.
 
         Raises:
             ArgumentError: a form or a shape that does not fit.
-            DataError: a series that is not known, or a value that cannot be used. Nothing is taken.
+            DataError: a series that is not known, or a value that cannot be used. Nothing changes.
         """
-        self._take(*self._read(values, ids, covariates)[1:])
+        self._add(*self._read(values, ids, covariates)[1:])
 
     def predict(self, *, ids: Any = None, future: Any = None) -> Forecasts:
-        """Forecasts from where series stand.
+        """Forecast from where the series stand.
 
         Args:
             ids: which series, in order; None: all.
@@ -134,46 +138,49 @@ class ForecastStepper:
         Raises:
             ArgumentError, DataError: as `update`.
         """
-        named = self._readings.ids(ids)
-        series = self._readings.series(named)
-        return self._forecast(series, self._read_ahead(future, named))
+        listed = self._reader.ids(ids)
+        series = self._reader.series(listed)
+        return self._forecast(series, self._read_ahead(future, listed))
 
     def step(
         self, values: Any, *, ids: Any = None, covariates: Any = None, future: Any = None
     ) -> Forecasts:
-        """`update`, and then `predict` of the same series; if one refuses, nothing is taken.
+        """Add an observation, and forecast the same series; if either fails, nothing changes.
 
         Args:
             values, ids, covariates: as for `update`.
-            future: as for `predict`, of the horizon behind the new observation.
+            future: as for `predict`, of the horizon after the new observation.
         """
-        named, series, targets, rows = self._read(values, ids, covariates)
-        ahead = self._read_ahead(future, named)
-        self._take(series, targets, rows)
+        listed, series, targets, rows = self._read(values, ids, covariates)
+        ahead = self._read_ahead(future, listed)
+        self._add(series, targets, rows)
         return self._forecast(series, ahead)
 
-    def stamps(self, ids: Any = None) -> "pd.Index":
-        """The stamp of the last observation of each series; a forecast begins one step later."""
-        place = self._place[self._readings.series(self._readings.ids(ids))]
-        return self._clock.stamps(place[:, BEGIN], place[:, COUNT])
+    def timestamps(self, ids: Any = None) -> pd.Index:
+        """Return the timestamp of the last observation of each series.
+
+        A forecast begins one step later.
+        """
+        place = self._place[self._reader.series(self._reader.ids(ids))]
+        return self._clock.timestamps(place[:, BEGIN], place[:, COUNT])
 
     def state(self, ids: Any = None) -> State:
-        """The state of some series, as arrays of their own.
+        """Return the state of some series, as copies.
 
         Returns:
             A tuple: targets `(series, rows)` and covariates `(series, rows, features)`, where rows
             are a lookback, and with adaptive intervals a horizon before it; `(series, 4)` integers,
-            which say where in time a series stands, and whose state it is; and how many times as
-            wide its intervals are, `(series, levels)`.
+            which say where in time a series stands, and which series it is; and the factors of its
+            intervals, `(series, levels)`.
         """
-        series = self._readings.series(self._readings.ids(ids))
-        return tuple(one[series] for one in self._arrays)
+        series = self._reader.series(self._reader.ids(ids))
+        return tuple(array[series] for array in self._arrays)
 
     def restore(self, state: State) -> None:
-        """Puts series back to a state; others stay as they are.
+        """Put series back into a state; others stay as they are.
 
         Args:
-            state: of `state` or `unpack_state`, here or of another stepper of such a forecaster.
+            state: from `state` or `unpack_state`, of this or another stepper of such a forecaster.
 
         Raises:
             ArgumentError: arrays of another kind.
@@ -182,31 +189,29 @@ class ForecastStepper:
         place = self._checked(state)[2]
         unknown = [key for key in place[:, KEY].tolist() if key not in self._numbers]
         if unknown:
-            raise DataError(
-                f"{len(unknown)} of {len(place)} states are of series that are not among the "
-                f"{len(self._numbers)} that were fitted."
-            )
+            expected = f"be of the {len(self._numbers)} series that were fitted"
+            raise bad_data("state", f"{len(unknown)} of {len(place)} of other series", expected)
         series = np.array([self._numbers[key] for key in place[:, KEY].tolist()])
         self._put(series, state)
 
     def pack_state(self, state: State) -> bytes:
-        """A state as bytes, for a file, a database or another process."""
+        """Pack a state into bytes, for a file, a database or another process."""
         return pack(self._checked(state), self._fingerprint, len(state[0]))
 
     def unpack_state(self, data: bytes) -> State:
-        """The state that `pack_state` packed.
+        """Unpack a state that `pack_state` packed.
 
         Raises:
             FileFormatError: the bytes are damaged, of a later version, or of a forecaster with
-                other covariates or words of them, lookback, horizon, levels, frequency or kind of
-                stamps; or of whose intervals, or missing targets, the same does not hold.
+                other covariates or categories of them, lookback, horizon, levels, frequency or kind
+                of timestamps; or only one of both has adaptive intervals, or missing targets.
         """
         fix = (
-            "These must be as they were where the state was made: covariates and their words, "
-            "lookback, horizon, levels, whether intervals follow the series, frequency and dtype "
-            "of the stamps, and whether targets may be missing."
+            "These must be as they were where the state was made: covariates and their categories, "
+            "lookback, horizon, levels, whether intervals are adaptive, frequency and dtype of the "
+            "timestamps, and whether targets may be missing."
         )
-        shapes = [(one.shape[1:], one.dtype) for one in self._arrays]
+        shapes = [(array.shape[1:], array.dtype) for array in self._arrays]
         return unpack(data, shapes, self._fingerprint, "this one", kind="forecaster", fix=fix)
 
     @property
@@ -215,92 +220,114 @@ class ForecastStepper:
 
     @property
     def _fingerprint(self) -> str:
-        """Of what a state means."""
-        fitted, panel = self._forecaster, self._forecaster.panel_
-        intervals = fitted.intervals_
-        kind = None
+        """Return the hash of what a state means."""
+        panel = self._fitted.panel
+        intervals = self._fitted.intervals
+        levels = None
         if intervals is not None:
-            kind = [float(level) for level in intervals.levels], intervals.follows
-        means = [
-            fitted.lookback_, fitted.horizon_, kind, self._readings.masked,
-            asdict(panel.covariates), asdict(panel.calendar), self._clock.dtype,
-        ]  # fmt: skip
-        return hashlib.sha256(json.dumps(means, default=str).encode()).hexdigest()
+            levels = ([float(level) for level in intervals.levels], intervals.follows)
+        meaning = [
+            self._fitted.lookback,
+            self._fitted.horizon,
+            levels,
+            self._reader.masked,
+            asdict(panel.covariates),
+            asdict(panel.calendar),
+            self._clock.dtype,
+        ]
+        return hashlib.sha256(json.dumps(meaning, default=str).encode()).hexdigest()
 
     def _checked(self, state: Any) -> State:
-        wanted = [(one.shape[1:], one.dtype) for one in self._arrays]
+        expected = [(array.shape[1:], array.dtype) for array in self._arrays]
         parts = state if isinstance(state, tuple) else ()
-        got = [(np.shape(one)[1:], getattr(one, "dtype", None)) for one in parts]
-        if got != wanted or len({len(one) for one in parts}) > 1:
-            expected = f"a tuple of arrays (series, ...) of {wanted}"
-            raise bad_argument("state", got, expected, "Take it from state or unpack_state.")
+        actual = [(np.shape(part)[1:], getattr(part, "dtype", None)) for part in parts]
+        if actual != expected or len({len(part) for part in parts}) > 1:
+            wanted = f"a tuple of arrays (series, ...) of {expected}"
+            raise bad_argument("state", actual, wanted, "Take it from state or unpack_state.")
         values, rows, place, factor = parts
-        known = np.isfinite(values) | (np.isnan(values) & self._readings.masked)
+        known = np.isfinite(values) | (np.isnan(values) & self._reader.masked)
         usable = np.isfinite(factor) & (factor > 0)
         if not (known.all() and np.isfinite(rows).all() and usable.all()):
             raise bad_argument("state", "numbers that are not finite", "a state of this stepper")
-        if not np.isin(place[:, WAITING], np.arange(self._forecaster.horizon_)).all():
+        if not np.isin(place[:, WAITING], np.arange(self._fitted.horizon)).all():
             raise bad_argument("state", "counts out of range", "a state of this stepper")
         return state
 
-    def _read(self, values: Any, ids: Any, covariates: Any) -> tuple[list[Any], Any, Any, Any]:
-        """Ids, series, targets and rows of covariates of an observation."""
-        named, targets = self._readings.targets(values, ids)
-        return named, self._readings.series(named), targets, self._readings.rows(covariates, named)
+    def _read(
+        self, values: Any, ids: Any, covariates: Any
+    ) -> tuple[list[Any], Integers, Floats, Floats]:
+        """Return ids, series, targets and covariates of an observation."""
+        listed, targets = self._reader.targets(values, ids)
+        return listed, self._reader.series(listed), targets, self._reader.rows(covariates, listed)
 
-    def _read_ahead(self, future: Any, ids: list[Any]) -> npt.NDArray[np.float64]:
-        return self._readings.ahead(future, ids, self._forecaster.horizon_)
+    def _read_ahead(self, future: Any, ids: list[Any]) -> Floats:
+        return self._reader.ahead(future, ids, self._fitted.horizon)
 
-    def _take(self, series: Any, targets: Any, rows: Any) -> None:
+    def _add(self, series: Integers, targets: Floats, rows: Floats) -> None:
         rows = np.concatenate([rows[:, np.newaxis], self._calendar_after(series, 1)], axis=-1)
         values = np.concatenate([self._values[series, 1:], targets[:, np.newaxis]], axis=1)
         rows = np.concatenate([self._rows[series, 1:], rows], axis=1)
-        place, factor = self._place[series], self._factor[series]
+        place = self._place[series]
+        factor = self._factor[series]
         place[:, COUNT] += 1
-        intervals = self._forecaster.intervals_
+        intervals = self._fitted.intervals
         if intervals is not None and intervals.follows:
             place[:, WAITING] += 1
-            due = np.flatnonzero(place[:, WAITING] == self._forecaster.horizon_)
+            due = np.flatnonzero(place[:, WAITING] == self._fitted.horizon)
             before = replace(intervals, factor=factor[due])
-            factor[due] = self._followed(before, series[due], values[due], rows[due])
+            factor[due] = self._adapted(before, series[due], values[due], rows[due])
             place[due, WAITING] = 0
-        self._put(series, (values, rows, place, factor))  # at last: the network may have raised
+        # Commit last, so that an exception of the network leaves the state unchanged.
+        self._put(series, (values, rows, place, factor))
 
-    def _put(self, series: Any, state: State) -> None:
-        for mine, one in zip(self._arrays, state, strict=True):
-            mine[series] = one
+    def _put(self, series: Integers, state: State) -> None:
+        for array, part in zip(self._arrays, state, strict=True):
+            array[series] = part
 
-    def _followed(self, before: ConformalIntervals, series: Any, values: Any, rows: Any) -> Any:
-        """How wide intervals are after a forecast one horizon ago, as `Forecaster.update` does."""
+    def _adapted(
+        self, before: ConformalIntervals, series: Integers, values: Floats, rows: Floats
+    ) -> Floats:
+        """Judge the forecast of one horizon ago, as `Forecaster.update` does."""
         if not len(series):
             return before.factor
-        fitted, first = self._forecaster, self._forecaster.lookback_
-        ahead = rows[:, first:, rows.shape[2] - fitted.panel_.covariates.future_width :]
-        outlook = self._look(series, values[:, :first], rows[:, :first], ahead)
-        errors = outlook.in_widths(values[:, first:] - outlook.point)
+        lookback = self._fitted.lookback
+        width = self._fitted.panel.covariates.future_width
+        ahead = rows[:, lookback:, rows.shape[2] - width :]
+        forecast = self._run(series, values[:, :lookback], rows[:, :lookback], ahead)
+        errors = forecast.in_widths(values[:, lookback:] - forecast.point)
         return before.follow(errors, np.arange(len(series)))[0].factor
 
-    def _forecast(self, series: Any, ahead: npt.NDArray[np.float64]) -> Forecasts:
-        fitted, lookback = self._forecaster, self._forecaster.lookback_
-        values, rows = self._values[series, -lookback:], self._rows[series, -lookback:]
-        ahead = np.concatenate([ahead, self._calendar_after(series, fitted.horizon_)], axis=-1)
-        return fitted._answers(self._look(series, values, rows, ahead), self._factor[series])
+    def _forecast(self, series: Integers, ahead: Floats) -> Forecasts:
+        lookback = self._fitted.lookback
+        values = self._values[series, -lookback:]
+        rows = self._rows[series, -lookback:]
+        calendar = self._calendar_after(series, self._fitted.horizon)
+        ahead = np.concatenate([ahead, calendar], axis=-1)
+        forecast = self._run(series, values, rows, ahead)
+        return self._fitted.with_intervals(forecast, self._factor[series])
 
-    def _look(self, series: Any, values: Any, rows: Any, ahead: Any) -> Outlook:
-        """What the network sees behind a lookback of rows."""
-        fitted = self._forecaster
-        scaler = fitted.scaler_.take(series)
-        known = self._static[series], self._categories[series]
-        context = fitted.inputs_.assemble(scaler.transform_batch(values), rows, ahead, *known)
-        found = look_ahead(self._network, fitted.head_, context, fitted.horizon_)
-        return found.unscaled(scaler)
+    def _run(
+        self, series: Integers, values: Floats, rows: Floats, ahead: Floats
+    ) -> NetworkForecast:
+        """Run the network on a lookback of rows."""
+        fitted = self._fitted
+        scaler = fitted.scaler.take(series)
+        context = fitted.inputs.assemble(
+            scaler.transform_batch(values),
+            rows,
+            ahead,
+            self._static[series],
+            self._categories[series],
+        )
+        forecast = look_ahead(self._network, fitted.likelihood, context, fitted.horizon)
+        return forecast.unscaled(scaler)
 
-    def _calendar_after(self, series: Any, steps: int) -> npt.NDArray[np.float64]:
+    def _calendar_after(self, series: Integers, steps: int) -> Floats:
         place = self._place[series]
         return self._clock.features(place[:, BEGIN], place[:, COUNT], steps)
 
 
 def _key(identity: Any) -> int:
-    """A number that tells the series of an id from others."""
+    """Return a number that tells the series of this id from others."""
     text = f"{type(identity).__name__}:{identity!r}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little", signed=True)

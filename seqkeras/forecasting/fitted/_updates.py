@@ -1,115 +1,85 @@
-"""Newer rows of the series of a fitted forecaster: checked, joined to what it reads, scored."""
+"""Newer rows of fitted series: joined to what a forecast reads, or scored."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
+from seqkeras._arrays import Integers
 from seqkeras.errors import DataError
 from seqkeras.forecasting.calendars._calendar import from_integers, to_integers
+from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._origins import Origins
+from seqkeras.forecasting.fitted._tracking import after_rows
 from seqkeras.forecasting.frames._panel import Panel
-from seqkeras.forecasting.frames._reading import read_alike
-from seqkeras.forecasting.networks._predict import Outlook, check_counts
 from seqkeras.windows import GroupedArray
 
-if TYPE_CHECKING:
-    from seqkeras.forecasting._forecaster import Forecaster
 
-
-def read_known(forecaster: "Forecaster", df: pd.DataFrame) -> tuple[Panel, npt.NDArray[np.int64]]:
-    """Reads rows of series that were fitted, in their columns; the number of each series there.
+def update(fitted: Fitted, rows: Any) -> Fitted:
+    """Return a fitted forecaster that has seen these rows as well.
 
     Raises:
         ArgumentError: a column is missing.
-        DataError: as `Forecaster.fit`, or a series is not known.
+        DataError: a series was not fitted, or its rows do not continue where it ended.
     """
-    panel = forecaster.panel_
-    missing = "mask" if forecaster.inputs_.masked else "raise"
-    found = read_alike(df, panel, missing=missing, fill="raise", whole=False)
-    check_counts(found, forecaster.head_)
-    if found.columns.id != panel.columns.id:
-        has, was = found.columns.id, panel.columns.id
-        raise DataError(f"The frame must have ids as in fit: id_col={was!r}. Got: {has!r}.")
-    numbers = panel.ids.get_indexer(found.ids)
-    unknown = np.flatnonzero(numbers < 0)
-    if len(unknown):
-        raise DataError(
-            f"{found.name(unknown[0])} is not among the {len(panel.ids)} series that were fitted "
-            f"({len(unknown)} such ids in all). Leave its rows away, or fit again with it."
-        )
-    return found, numbers.astype(np.int64)
+    panel = continued(fitted, rows)
+    if fitted.intervals is None or not fitted.intervals.follows:
+        return replace(fitted, panel=panel.tail(fitted.lookback))
+    return replace(
+        fitted,
+        panel=panel.tail(fitted.lookback + fitted.horizon),
+        intervals=after_rows(fitted, fitted.intervals, panel),
+    )
 
 
-def continued(forecaster: "Forecaster", rows: pd.DataFrame) -> Panel:
-    """The rows that are kept, and behind them newer ones; series without any stay as they are.
+def continued(fitted: Fitted, rows: Any) -> Panel:
+    """Append newer rows to those that are kept; series without any stay as they are.
 
     Raises:
-        ArgumentError, DataError: as `read_known`, or a series does not go on where it ended.
+        ArgumentError, DataError: as `update`.
     """
-    panel = forecaster.panel_
-    newer, numbers = read_known(forecaster, rows)
+    panel = fitted.panel
+    newer, numbers = fitted.read_known(rows)
     _check_continues(panel.take(numbers), newer)
     last = to_integers(panel.last).copy()
     last[numbers] = to_integers(newer.last.astype(panel.last.dtype))
-    known = _joined(panel.known.rows, newer.known.rows, numbers)
+    known = _appended(panel.known.rows, newer.known.rows, numbers)
     return replace(
         panel,
         last=from_integers(last, str(panel.last.dtype)),
-        values=_joined(panel.values, newer.values, numbers),
+        values=_appended(panel.values, newer.values, numbers),
         known=replace(panel.known, rows=known),
     )
 
 
-def score(forecaster: "Forecaster", rows: pd.DataFrame) -> float:
-    """See `Forecaster.score`."""
-    panel = continued(forecaster, rows)
-    horizon = forecaster.horizon_
-    before = forecaster.panel_.values.lengths
-    more = panel.values.lengths - before
-    whole = -(-more // horizon)
-    # Whole horizons from the first new row on; what the last reaches beyond the rows is cut off.
+def score(fitted: Fitted, rows: Any) -> float:
+    """Return minus the mean absolute error on newer rows, the mean over series."""
+    panel = continued(fitted, rows)
+    horizon = fitted.horizon
+    before = fitted.panel.values.lengths
+    newer = panel.values.lengths - before
+    windows = -(-newer // horizon)
+    # Whole horizons from the first new row on; the last may reach beyond the rows.
     origins = Origins.rolling(
-        before + whole * horizon, windows=whole, step=horizon, horizon=horizon
+        before + windows * horizon, windows=windows, step=horizon, horizon=horizon
     )
-    yhat = outlook_at(forecaster, panel, origins).point
+    yhat = fitted.run_at(panel, origins).point
     place = origins.rows[:, np.newaxis] + np.arange(horizon)
-    came = place < panel.values.lengths[origins.series][:, np.newaxis]
-    series = np.broadcast_to(origins.series[:, np.newaxis], place.shape)[came]
-    errors = np.abs(
-        panel.values.values[panel.values.indptr[:-1][series] + place[came]] - yhat[came]
-    )
+    inside = place < panel.values.lengths[origins.series][:, np.newaxis]
+    series = np.broadcast_to(origins.series[:, np.newaxis], place.shape)[inside]
+    actual = panel.values.values[panel.values.indptr[:-1][series] + place[inside]]
+    errors = np.abs(actual - yhat[inside])
     known = ~np.isnan(errors)
-    counts = np.bincount(series[known], minlength=len(more))
-    sums = np.bincount(series[known], errors[known], minlength=len(more))
+    counts = np.bincount(series[known], minlength=len(newer))
+    sums = np.bincount(series[known], errors[known], minlength=len(newer))
     return -float(np.mean(sums[counts > 0] / counts[counts > 0]))
 
 
-def outlook_at(forecaster: "Forecaster", panel: Panel, origins: Origins) -> Outlook:
-    """What a fitted forecaster sees from any rows of series that it knows."""
-    panel = panel.with_words_of(forecaster.panel_.covariates)
-    numbers = forecaster.panel_.ids.get_indexer(panel.ids)
-    # In parts, for each holds its lookback several times; the network reads smaller ones still.
-    return Outlook.joined(
-        forecaster._look(
-            panel.before(part.series, part.rows, forecaster.lookback_),
-            forecaster.scaler_.take(numbers[part.series]),
-            panel.ahead(part.series, part.rows, forecaster.horizon_),
-            forecaster.horizon_,
-        )
-        for part in (origins[i : i + 2**16] for i in range(0, max(1, len(origins)), 2**16))
-    )
-
-
-def _joined(
-    before: GroupedArray, newer: GroupedArray, numbers: npt.NDArray[np.int64]
-) -> GroupedArray:
-    """Series with rows of `newer`, whose series are the ones with these numbers, behind theirs."""
+def _appended(before: GroupedArray, newer: GroupedArray, numbers: Integers) -> GroupedArray:
+    """Append the rows of each series of `newer` to the series with its number."""
     series = list(before)
-    for number, more in zip(numbers, newer, strict=True):
-        series[number] = np.concatenate([series[number], more])
+    for number, rows in zip(numbers, newer, strict=True):
+        series[number] = np.concatenate([series[number], rows])
     return GroupedArray.from_series(series)
 
 
@@ -121,7 +91,7 @@ def _check_continues(panel: Panel, newer: Panel) -> None:
         return
     worst = wrong[0]
     raise DataError(
-        f"{newer.name(worst)} must go on at {expected[worst]}, behind {panel.last[worst]}. "
-        f"Got: {first[worst]} ({len(wrong)} of {len(first)} series do not go on). Give every row "
-        "that came since, and none from before."
+        f"{newer.name(worst)} must continue at {expected[worst]}, after {panel.last[worst]}. "
+        f"Got: {first[worst]} ({len(wrong)} of {len(first)} series do not continue). Give every "
+        "row since then, and none from before."
     )

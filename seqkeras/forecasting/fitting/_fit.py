@@ -1,4 +1,4 @@
-"""One fit: rows are held out, a network is trained and measured by them, and goes on with all."""
+"""One fit: train on the past of each series, calibrate on held-out rows, go on with all rows."""
 
 import math
 import random
@@ -6,34 +6,28 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
-from seqkeras._checks import bad_argument
-from seqkeras.errors import DataError
-from seqkeras.forecasting.fitted._intervals import ConformalIntervals, check_enough, needed
+from seqkeras._arrays import Floats, Integers
+from seqkeras.forecasting._settings import Settings
+from seqkeras.forecasting.fitted._fitted import Fitted
+from seqkeras.forecasting.fitted._intervals import ConformalIntervals
 from seqkeras.forecasting.fitting._feedback import Feedback
+from seqkeras.forecasting.fitting._split import choose_lookback, hold_out, series_of_windows
 from seqkeras.forecasting.frames._panel import Panel
-from seqkeras.forecasting.networks._build import (
-    Builder,
-    NetworkSizes,
-    build_network,
-    default_batch_size,
-    default_lookback,
-)
+from seqkeras.forecasting.networks._build import build_network, default_batch_size, network_sizes
 from seqkeras.forecasting.networks._ensemble import averaged, members_of
-from seqkeras.forecasting.networks._inputs import CovariateScaler, Inputs, pairs
-from seqkeras.forecasting.networks._predict import (
-    Outlook,
+from seqkeras.forecasting.networks._inputs import (
+    CovariateScaler,
+    NetworkInputs,
     check_counts,
-    look_ahead,
-    resolve_head,
+    pairs,
     scaler_for,
 )
-from seqkeras.likelihoods import Likelihood
+from seqkeras.forecasting.networks._predict import NetworkForecast, look_ahead
 from seqkeras.training._early_stopping import (
     MOST_JUDGED,
     MOST_MEASURED,
@@ -43,197 +37,195 @@ from seqkeras.training._early_stopping import (
 )
 from seqkeras.windows import StandardScaler, Windows, WindowSpec
 
-if TYPE_CHECKING:
-    from seqkeras.forecasting._forecaster import Forecaster
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What a fit found: the attributes of `Forecaster`, without their underscore."""
-
-    model: keras.Model
-    horizon: int
-    lookback: int
-    season_length: int
-    logs: tuple[TrainingLog, ...]
-    head: Likelihood | None
-    intervals: ConformalIntervals | None
-    scaler: StandardScaler
-    inputs: Inputs
-    panel: Panel
+#: Batch size where windows are only judged.
+JUDGED_BATCH = 1024
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """A fit that was checked, and can be run.
+    """A fit that was checked and can be run.
 
     Attributes:
-        parameters: those of the forecaster, which were checked; nothing else of it is read.
+        settings: parameters of the forecaster.
         panel: the series, each long enough.
         lookback: timesteps that a forecast reads.
         season_length: timesteps of one season, at most the lookback.
-        head: what the network learns beside the point.
         held_out: `(series,)`, rows at the end of each that the first training does not see.
+        short_series: what was done about series that are too short.
     """
 
-    parameters: "Forecaster"
+    settings: Settings
     panel: Panel
     lookback: int
     season_length: int
-    head: Likelihood | None
     held_out: Integers
+    short_series: str
 
     @classmethod
-    def of(cls, parameters: "Forecaster", panel: Panel) -> "Fitting":
-        """Settles what depends on the series.
+    def of(cls, settings: Settings, panel: Panel, short_series: str) -> "Fitting":
+        """Choose what depends on the series.
 
         Raises:
             ArgumentError: the season is longer than the lookback.
-            DataError: series are too short, or have other targets than the head is of.
+            DataError: series are too short, or have other targets than the likelihood is for.
         """
-        horizon, short_series = parameters.horizon, parameters.short_series
-        lookback, season = _window(parameters, panel)
+        horizon = settings.horizon
+        lookback, season_length = choose_lookback(settings, panel)
         panel = panel.long_enough(
             lookback + horizon,
             why=f"lookback {lookback} + horizon {horizon}",
             short_series=short_series,
         ).with_recent(lookback, short_series=short_series)
-        head = resolve_head(parameters.head)
-        check_counts(panel, head)
-        return cls(
-            parameters, panel, lookback, season, head, _hold_out(parameters, panel, lookback)
-        )
+        check_counts(panel, settings.likelihood)
+        held_out = hold_out(settings, panel, lookback)
+        return cls(settings, panel, lookback, season_length, held_out, short_series)
 
     def run(self) -> Fitted:
-        """Trains until the held-out windows are forecast best, and goes on with all rows.
+        """Train until the held-out windows are forecast best, then go on with all rows.
 
         Raises:
-            ArgumentError: the model is none that can be trained.
-            DataError: too little is known of the held-out rows, or training diverged.
+            ArgumentError: the model cannot be trained.
+            DataError: too few held-out targets are known, or training diverged.
         """
         lengths = self.panel.values.lengths
         series = self._scaled(self.panel)
         past = self._scaled(self.panel.select(0, lengths - self.held_out))
-        with _seeded(self.parameters.seed) as seed:
+        with _seeded(self.settings.seed) as seed:
             members = self._members(seed)
-            network = averaged([one.feedback.network for one in members])
+            network = averaged([member.feedback.network for member in members])
             held_out = self._recent(past) if self.held_out.any() else None
-            logs = [self._train(one, past, held_out, "fit") for one in members]
+            logs = [self._train(member, past, held_out, "fit") for member in members]
             errors, numbers = self._errors(network, past)
-            for member, log in zip(members, logs, strict=True) if held_out else ():
-                self._go_on(member, log, series)
+            if held_out is not None:
+                for member, log in zip(members, logs, strict=True):
+                    self._go_on(member, log, series)
             intervals = self._intervals(errors, numbers, network, series)
         return Fitted(
             model=network,
-            horizon=int(self.parameters.horizon),
+            horizon=self.settings.horizon,
             lookback=self.lookback,
             season_length=self.season_length,
             logs=tuple(logs),
-            head=self.head,
+            likelihood=self.settings.likelihood,
             intervals=intervals,
             scaler=series.scaler,
             inputs=series.inputs,
-            panel=self._kept(intervals),
+            panel=self._rows_to_keep(intervals),
+            short_series=self.short_series,
         )
 
-    def _kept(self, intervals: ConformalIntervals | None) -> Panel:
-        """The newest lookback, and what intervals that follow the series look back on."""
-        follows = intervals is not None and intervals.follows
-        return self.panel.tail(self.lookback + int(self.parameters.horizon) * follows)
+    def _rows_to_keep(self, intervals: ConformalIntervals | None) -> Panel:
+        """Return the newest lookback; adaptive intervals look back one horizon more."""
+        if intervals is not None and intervals.follows:
+            return self.panel.tail(self.lookback + self.settings.horizon)
+        return self.panel.tail(self.lookback)
 
     def _members(self, seed: int) -> "list[_Member]":
-        """All networks, before any is trained: what cannot work is refused now."""
-        models = list(enumerate(members_of(self.parameters.model)))
-        # The first one is built last: Keras goes on from there, as if it were alone.
-        return [self._member(one, (seed + n) % 2**32) for n, one in reversed(models)][::-1]
+        """Build all networks before any is trained, to refuse early what cannot work."""
+        architectures = members_of(self.settings.network.architecture)
+        members = [
+            self._member(architectures[number], (seed + number) % 2**32)
+            # The first is built last: Keras' random state is then that of a network without others.
+            for number in reversed(range(len(architectures)))
+        ]
+        return members[::-1]
 
-    def _member(self, model: Any, seed: int) -> "_Member":
+    def _member(self, architecture: Any, seed: int) -> "_Member":
         keras.utils.set_random_seed(seed)
-        forcing, horizon = self.parameters.teacher_forcing, int(self.parameters.horizon)
-        feedback = Feedback(self._network(model), horizon, forcing, self.head)
-        return _Member(feedback, seed)
+        settings = self.settings
+        network = self._network(architecture)
+        forcing = settings.training.teacher_forcing
+        return _Member(Feedback(network, settings.horizon, forcing, settings.likelihood), seed)
 
-    def _network(self, model: "str | Builder | keras.Model") -> keras.Model:
-        covariates, masked = self.panel.covariates, self.panel.has_missing
-        outputs = 1 if self.head is None else self.head.outputs
-        return build_network(
-            model,
-            lookback=int(self.lookback),
-            horizon=int(self.parameters.horizon),
+    def _network(self, architecture: Any) -> keras.Model:
+        settings = self.settings
+        sizes = network_sizes(
+            self.panel.covariates,
+            lookback=self.lookback,
+            horizon=settings.horizon,
             season_length=self.season_length,
-            units=self.parameters.units,
-            cell=self.parameters.cell,
-            normalization=self.parameters.normalization,
-            sizes=NetworkSizes.of(covariates, masked=masked, outputs=outputs),
-            counts=self.head is not None and self.head.counts,
+            masked=self.panel.has_missing,
+            outputs=settings.outputs,
+        )
+        return build_network(
+            architecture,
+            sizes,
+            units=settings.network.units,
+            cell=settings.network.cell,
+            normalization=settings.network.normalization,
+            counts=settings.counts,
         )
 
     def _scaled(self, panel: Panel) -> "_Scaled":
-        """Rows of the series, with scalers that have seen no others."""
-        scaler, covariates = scaler_for(panel.values, self.head), CovariateScaler.fit(panel)
-        inputs = Inputs(covariates, self.season_length, self.panel.has_missing)
+        """Return these rows, with scalers that have seen no others."""
+        scaler = scaler_for(panel.values, self.settings.likelihood)
+        covariates = CovariateScaler.fit(panel)
+        inputs = NetworkInputs(covariates, self.season_length, self.panel.has_missing)
         return _Scaled(panel, scaler, inputs, self.lookback)
 
     def _go_on(self, member: "_Member", log: TrainingLog, series: "_Scaled") -> None:
-        """Trains on with all rows, the held-out ones too, in the scale of them all."""
-        rates = _falling(log)
+        """Train on with all rows, the held-out ones too, in the scale of them all."""
+        rates = falling_rates(log)
         if rates:
             self._train(member, series, None, "all rows", rates, first_epoch=log.best_epoch)
 
     def _errors(self, network: keras.Model, past: "_Scaled") -> tuple[Floats, Integers]:
-        """The errors on the held-out rows, `(windows, horizon)`, in their units, and whose.
+        """Return the errors on the held-out rows, `(windows, horizon)`, and their series.
 
-        That is the number of the series of each window, `(windows,)`.
+        The errors are in the units of the series, whose numbers are `(windows,)`.
         """
-        horizon = int(self.parameters.horizon)
-        if not self.parameters.levels:
+        horizon = self.settings.horizon
+        if not self.settings.levels:
             return np.empty((0, horizon)), np.empty(0, np.int64)
         judged = self._judged(network, past)
-        errors = [y - look_ahead(network, self.head, x, horizon).point for x, y in pairs(judged)]
-        numbers = _series_of(self.held_out, horizon)[judged.chosen]
+        errors = [
+            y - look_ahead(network, self.settings.likelihood, x, horizon).point
+            for x, y in pairs(judged)
+        ]
+        numbers = series_of_windows(self.held_out, horizon)[judged.chosen]
         return np.concatenate(errors) * past.scales(numbers), numbers
 
     def _intervals(
         self, errors: Floats, numbers: Integers, network: keras.Model, series: "_Scaled"
     ) -> ConformalIntervals | None:
-        """How wide intervals are, in units of the network and the scaler that will forecast.
+        """Calibrate the intervals, in units of the network and the scaler that will forecast.
 
-        The errors are those of the network that had not seen these rows. Of the other one, trained
-        on them too, only the widths are taken, which are those that intervals will be made of.
+        The errors are those of the network that had not seen these rows. From the final network,
+        which was trained on them too, only the widths are used, as intervals will be made of them.
         """
-        if not self.parameters.levels:
+        settings = self.settings
+        if not settings.levels:
             return None
         errors = errors / series.scales(numbers)
-        if self.head is not None:
-            windows, horizon = self._judged(network, series), int(self.parameters.horizon)
-            found = [look_ahead(network, self.head, x, horizon) for x, _ in pairs(windows)]
-            errors = Outlook.joined(found).in_widths(errors)
-        levels, count = tuple(self.parameters.levels), len(self.panel.ids)
-        intervals = ConformalIntervals.fit(errors, levels=levels, series=count)
-        if self.parameters.intervals != "per_series":
-            return replace(intervals, follows=self.parameters.intervals == "adaptive")
-        return intervals.per_series(errors, numbers)
+        if settings.likelihood is not None:
+            forecasts = [
+                look_ahead(network, settings.likelihood, x, settings.horizon)
+                for x, _ in pairs(self._judged(network, series))
+            ]
+            errors = NetworkForecast.concatenate(forecasts).in_widths(errors)
+        count = len(self.panel.ids)
+        intervals = ConformalIntervals.fit(errors, levels=settings.levels, series=count)
+        if settings.intervals.method == "per_series":
+            return intervals.per_series(errors, numbers)
+        return replace(intervals, follows=settings.intervals.method == "adaptive")
 
     def _recent(self, series: "_Scaled") -> "_Scaled":
-        """Rows whose windows have held-out targets; inputs may reach back into the past."""
+        """Return rows whose windows have held-out targets; inputs may reach into the past."""
         lengths = self.panel.values.lengths
         first = np.where(self.held_out > 0, lengths - self.held_out - self.lookback, lengths)
         return replace(series, panel=self.panel.select(first, lengths))
 
     def _judged(self, network: keras.Model, series: "_Scaled") -> Judged:
-        """The windows whose whole horizon is held out, that intervals are measured on.
+        """Return the windows whose whole horizon is held out, to calibrate the intervals on.
 
-        Of very many some are enough, but for widths of each series.
+        A sample is enough, except for per-series widths.
         """
-        horizon = int(self.parameters.horizon)
-        windows = self._recent(series).windows(horizon, batch_size=1024)
-        if self.parameters.intervals == "per_series":
+        horizon = self.settings.horizon
+        windows = self._recent(series).windows(horizon, batch_size=JUDGED_BATCH)
+        if self.settings.intervals.method == "per_series":
             return Judged(windows, windows.count)
-        fed_back = network.output_shape[1] < horizon
-        return Judged(windows, MOST_MEASURED if fed_back else MOST_JUDGED)
+        is_fed_back = network.output_shape[1] < horizon
+        return Judged(windows, MOST_MEASURED if is_fed_back else MOST_JUDGED)
 
     def _train(
         self,
@@ -244,21 +236,31 @@ class Fitting:
         rates: tuple[float, ...] = (),
         first_epoch: int = 0,
     ) -> TrainingLog:
-        """Trains with these rates, epoch by epoch, behind other epochs; or as long as it helps."""
-        feedback, seed = member.feedback, member.seed
-        steps, truth, free = feedback.steps, feedback.runs_free, feedback.is_judged_free
-        batch_size = self.parameters.batch_size or default_batch_size(series.count(steps))
-        ahead = feedback.horizon if free else steps
+        """Train for one epoch per given learning rate, or as long as it helps."""
+        options = self.settings.training
+        feedback = member.feedback
+        judges_free = feedback.is_judged_free
+        validation = None
+        if held_out is not None:
+            ahead = feedback.horizon if judges_free else feedback.steps
+            validation = held_out.windows(ahead, batch_size=JUDGED_BATCH)
+        windows = series.windows(
+            feedback.steps,
+            read_targets=feedback.runs_free,
+            batch_size=options.batch_size or default_batch_size(series.count(feedback.steps)),
+            shuffle=True,
+            seed=member.seed,
+        )
         return train(
             series.inputs.to_train(feedback.model()),
-            series.windows(steps, truth=truth, batch_size=batch_size, shuffle=True, seed=seed),
-            None if held_out is None else held_out.windows(ahead, batch_size=1024),
-            epochs=len(rates) or self.parameters.epochs,
-            patience=self.parameters.patience,
-            learning_rate=rates or float(self.parameters.learning_rate),
-            progress=label if self.parameters.progress else None,
-            loss=self.head,
-            measure=feedback.error if free else None,
+            windows,
+            validation,
+            epochs=len(rates) if rates else options.epochs,
+            patience=options.patience,
+            learning_rate=rates if rates else float(options.learning_rate),
+            progress=label if options.progress else None,
+            loss=self.settings.likelihood,
+            measure=feedback.error if judges_free else None,
             callbacks=feedback.callbacks(),
             first_epoch=first_epoch,
         )
@@ -278,109 +280,41 @@ class _Scaled:
 
     panel: Panel
     scaler: StandardScaler
-    inputs: Inputs
+    inputs: NetworkInputs
     lookback: int
 
     def windows(self, steps: int, **options: Any) -> Windows:
         return self.inputs.windows(self.panel, self.scaler, self.lookback, steps, **options)
 
     def scales(self, numbers: Integers) -> Floats:
-        """The scale of each of these series, `(series, 1)`."""
+        """Return the scale of each of these series, `(series, 1)`."""
         return self.scaler.scale_[numbers][:, np.newaxis]
 
     def count(self, steps: int) -> int:
-        """How many windows there are."""
+        """Return the number of windows."""
         return int(WindowSpec(self.lookback, horizon=steps).counts(self.panel.values.lengths).sum())
 
 
-def _falling(log: TrainingLog) -> tuple[float, ...]:
-    """Learning rates of a training that goes on, half as long, in even steps towards none.
+def falling_rates(log: TrainingLog) -> tuple[float, ...]:
+    """Return the learning rates of the second training: half as many epochs, falling to near zero.
 
-    The first training stopped in a lucky moment. This one has nothing to find one by, and needs
-    none if its last steps are small.
+    The first training stopped at its best epoch. The second has no held-out rows to find one by,
+    and needs none if its last steps are small.
     """
     epochs = math.ceil(log.best_epoch / 2)
-    return tuple(
-        log.learning_rate[log.best_epoch - 1] * (epochs - n) / (epochs + 1) for n in range(epochs)
-    )
-
-
-def known_targets(panel: Panel, held_out: Integers, horizon: int) -> int:
-    """Targets that are not missing, over all windows whose whole horizon is held out."""
-    if not panel.has_missing:
-        return len(_series_of(held_out, horizon)) * horizon
-    lengths = panel.values.lengths
-    known = ~np.isnan(panel.values.select(lengths - held_out, lengths).values)
-    last = np.repeat(held_out - horizon, held_out)  # where the last window of a series begins
-    row = np.arange(len(known)) - np.repeat(np.cumsum(held_out) - held_out, held_out)
-    windows = np.minimum(row, last) - np.maximum(row - horizon + 1, 0) + 1
-    return int(windows[known].sum())
-
-
-def _window(parameters: "Forecaster", panel: Panel) -> tuple[int, int]:
-    """Lookback and season length for these series."""
-    season = parameters.season_length or panel.calendar.season_length
-    lengths = panel.values.lengths
-    held_out = _least_held_out(parameters, len(lengths)) if parameters.validation else 0
-    room = int(np.median(lengths)) - parameters.horizon - held_out
-    lookback = parameters.lookback or default_lookback(parameters.horizon, season, room)
-    if season > lookback and parameters.season_length is not None:
-        raise bad_argument("season_length", season, f"at most the lookback, {lookback}")
-    return lookback, season if season <= lookback else 1
-
-
-def _hold_out(parameters: "Forecaster", panel: Panel, lookback: int) -> Integers:
-    """Rows at the end of each series that the first training does not see; 0 for none."""
-    horizon, lengths = parameters.horizon, panel.values.lengths
-    if not parameters.validation:
-        return np.zeros_like(lengths)
-    least = _least_held_out(parameters, int(np.sum(lengths >= lookback + 2 * horizon)))
-    rows = np.maximum(least, (parameters.validation * lengths).astype(np.int64))
-    rows = np.minimum(rows, np.maximum(least, lengths - lookback - horizon))
-    enough = lengths - rows >= lookback + horizon
-    if not enough.any():
-        longest = int(np.argmax(lengths))
-        must = lookback + horizon + least
-        raise DataError(
-            f"{panel.name(longest)} is the longest, with {lengths[longest]} rows, and must "
-            f"have {must} to hold out {least} (lookback {lookback} + horizon {horizon} + "
-            f"held out {least}). Use a smaller lookback or horizon, or validation=0 with "
-            "levels=()."
-        )
-    rows = np.where(enough, rows, 0)
-    # What was constant before has no scale of its own to measure errors by.
-    varied = enough & (panel.values.select(0, lengths - rows).spread() > 0)
-    rows = np.where(varied, rows, 0) if varied.any() else rows
-    known = known_targets(panel, rows, horizon)
-    if not known:
-        raise DataError(
-            f"All {rows.sum()} held-out targets are missing: nothing says which weights are best. "
-            "Hold out more rows with validation=..., or use validation=0 with levels=()."
-        )
-    check_enough(known, tuple(parameters.levels))
-    return rows
-
-
-def _least_held_out(parameters: "Forecaster", series: int) -> int:
-    """Rows to hold out at least, so that the highest level has the residuals that it needs."""
-    windows = -(-needed(tuple(parameters.levels)) // (parameters.horizon * max(1, series)))
-    return int(parameters.horizon + max(1, windows) - 1)
-
-
-def _series_of(held_out: Integers, horizon: int) -> Integers:
-    """The number of the series of each window whose whole horizon is held out."""
-    windows = np.where(held_out > 0, held_out - horizon + 1, 0)
-    return np.repeat(np.arange(len(held_out)), windows)
+    rate = log.learning_rate[log.best_epoch - 1]
+    return tuple(rate * (epochs - epoch) / (epochs + 1) for epoch in range(epochs))
 
 
 @contextmanager
 def _seeded(seed: int | None) -> Iterator[int]:
-    """Fixes what Keras draws from, and gives Python's and NumPy's global numbers back as found."""
-    seed = secrets.randbelow(2**31) if seed is None else int(seed)
-    python, numpy = random.getstate(), np.random.get_state()
+    """Seed what Keras draws from, and restore Python's and NumPy's global random state after."""
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()
     keras.utils.set_random_seed(seed)
     try:
         yield seed
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)

@@ -1,1 +1,1 @@
-"""Read pandas frames into arrays, and write forecasts back as frames."""
+"""Reading pandas frames into arrays, and writing forecasts back as frames."""

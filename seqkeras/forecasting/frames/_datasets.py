@@ -1,4 +1,4 @@
-"""The series that comes with the package."""
+"""The example series that comes with the package."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +12,12 @@ AIR_PASSENGERS = Path(__file__).parent / "data" / "air_passengers.csv"
 
 
 def load_air_passengers() -> "pd.DataFrame":
-    """Passengers of international airlines in thousands a month, January 1949 to December 1960.
+    """Load monthly totals of international airline passengers, 1949 to 1960, in thousands.
 
     Series G of Box & Jenkins, Time Series Analysis: Forecasting and Control (1976).
 
     Returns:
-        144 rows: `ds` (first day of the month) and `y`.
+        144 rows, January 1949 to December 1960: `ds` (first day of the month) and `y`.
 
     Example:
         >>> load_air_passengers().y.iloc[[0, -1]].tolist()

@@ -1,130 +1,144 @@
-"""What is known over the horizon: read from a frame, and checked against the stamps that come."""
+"""Covariates of the horizon: read from a frame, and aligned with the timestamps to forecast."""
 
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from seqkeras._checks import bad_argument
-from seqkeras.errors import ArgumentError, DataError
+from seqkeras._arrays import Floats, Integers
+from seqkeras._checks import bad_argument, bad_data
+from seqkeras.errors import ArgumentError
 from seqkeras.forecasting.calendars._calendar import to_integers
 from seqkeras.forecasting.frames._forms import to_long
 from seqkeras.forecasting.frames._panel import Panel
 
 
-def read_future(panel: Panel, future: Any, horizon: int) -> npt.NDArray[np.float64]:
-    """Covariates of the horizon, `(series, horizon, features)`, not scaled.
+def read_future(panel: Panel, future: Any, horizon: int) -> Floats:
+    """Read the features that are known over the horizon.
 
     Args:
-        panel: what came before.
-        future: a frame with a row for each series and stamp of the horizon, in any order; other
-            rows are not looked at. None where there are no future covariates in columns.
-        horizon: timesteps.
+        panel: the series up to the horizon.
+        future: a frame with a row for each series and timestamp of the horizon, in any order; other
+            rows are ignored. None if there are no columns of future covariates.
+        horizon: timesteps to forecast.
+
+    Returns:
+        `(series, horizon, features)`, not scaled.
 
     Raises:
-        ArgumentError: the frame, or a column of it, is missing or not asked for.
-        DataError: a row is missing or there twice, or a value is missing.
+        ArgumentError: the frame or a column of it is missing; or there is a frame, and no future
+            covariates.
+        DataError: a row is missing or repeated, or a value is missing.
     """
-    covariates, series = panel.covariates, len(panel.ids)
+    covariates = panel.covariates
+    if future is not None and not covariates.future:
+        fix = "Name its columns in fit: Columns(future=[...])."
+        raise bad_argument("future", type(future).__name__, "None without future covariates", fix)
     if not covariates.future_width:
-        _refuse(future)
-        return np.empty((series, horizon, 0))
+        return np.empty((len(panel.ids), horizon, 0))
     times = panel.calendar.span(panel.last, 1, horizon)
     rows = pd.DataFrame(index=range(len(times)))
     if covariates.future:
         rows = _aligned(panel, future, times, horizon)
-    else:
-        _refuse(future)
 
     def where(row: int) -> str:
-        return f"{panel.name(row // horizon)} at {times[row]} in future"
+        return f"{panel.label(row // horizon)} at {times[row]} in future"
 
-    return covariates.ahead(rows, times, where, panel.calendar).reshape(series, horizon, -1)
-
-
-def _refuse(future: Any) -> None:
-    if future is not None:
-        fix = "Name its columns in fit: future_covariates=[...]."
-        raise bad_argument("future", type(future).__name__, "left away without covariates", fix)
+    features = covariates.ahead(rows, times, where, panel.calendar)
+    return features.reshape(len(panel.ids), horizon, covariates.future_width)
 
 
 def _aligned(panel: Panel, future: Any, times: pd.Index, horizon: int) -> pd.DataFrame:
-    """The rows of `future` in the order of series and stamps."""
-    frame = _frame(panel, future, horizon)
+    """Return the rows of `future` in the order of series and timestamps."""
+    frame = _long_frame(panel, future, horizon)
     numbers = np.repeat(np.arange(len(panel.ids)), horizon)
-    wanted = pd.MultiIndex.from_arrays([numbers, to_integers(times)])
+    expected = pd.MultiIndex.from_arrays([numbers, to_integers(times)])
     keys = _keys(panel, frame)
-    inside = np.flatnonzero(keys.isin(wanted))
+    inside = np.flatnonzero(keys.isin(expected))
     keys = keys[inside]
-    twice = keys.duplicated()
-    if twice.any():
-        row = int(inside[np.argmax(twice)])
-        raise DataError(
-            f"future has {frame[panel.columns.time].iloc[row]} twice for "
-            f"{panel.name(keys[np.argmax(twice)][0])}. Drop or merge one of the rows."
+    repeated = keys.duplicated()
+    if repeated.any():
+        first = int(np.argmax(repeated))
+        timestamp = frame[panel.columns.time].iloc[inside[first]]
+        raise bad_data(
+            "future",
+            f"{timestamp} twice for {panel.label(keys[first][0])}",
+            "have each timestamp of a series once",
+            "Drop or merge one of the rows.",
         )
-    found = keys.get_indexer(wanted)
-    missing = np.flatnonzero(found < 0)
+    rows = keys.get_indexer(expected)
+    missing = np.flatnonzero(rows < 0)
     if len(missing):
-        row = int(missing[0])
-        raise DataError(
-            f"future has no row for {panel.name(row // horizon)} at {times[row]} "
-            f"({len(missing)} of {len(times)} rows are missing). {_how(panel, horizon)}"
+        first = int(missing[0])
+        raise bad_data(
+            "future",
+            f"none for {panel.label(first // horizon)} at {times[first]} "
+            f"({len(missing)} of {len(times)} rows are missing)",
+            "have a row for each series and timestamp of the horizon",
+            _instructions(panel, horizon),
         )
-    return frame.iloc[inside[found]]
+    return frame.iloc[inside[rows]]
 
 
-def _frame(panel: Panel, future: Any, horizon: int) -> pd.DataFrame:
-    columns, names = panel.columns, panel.covariates.future
+def _long_frame(panel: Panel, future: Any, horizon: int) -> pd.DataFrame:
+    columns = panel.columns
+    covariates = panel.covariates.future
+    instructions = _instructions(panel, horizon)
     if future is None:
         raise ArgumentError(
-            f"future must be given: this forecaster reads the future covariates {list(names)}. "
-            f"{_how(panel, horizon)}"
+            f"future must be given: this forecaster reads the future covariates "
+            f"{list(covariates)}. {instructions}"
         )
-    given = {"id_col": columns.id or "", "time_col": columns.time, "target_col": columns.target}
     frame = future
-    multiple = isinstance(future, pd.DataFrame) and future.index.nlevels == 2
-    if multiple or (hasattr(future, "to_pandas") and not isinstance(future, pd.DataFrame)):
-        frame = to_long(future, given)[0]
+    indexed = isinstance(future, pd.DataFrame) and future.index.nlevels == 2
+    foreign = hasattr(future, "to_pandas") and not isinstance(future, pd.DataFrame)
+    if indexed or foreign:
+        frame = to_long(future, columns.with_id)[0]
     if not isinstance(frame, pd.DataFrame):
-        raise bad_argument("future", type(future).__name__, "a DataFrame", _how(panel, horizon))
-    keys = (columns.time,) if columns.id is None else (columns.id, columns.time)
-    lacking = [name for name in (*keys, *names) if name not in frame.columns]
-    if lacking:
-        shown = ", ".join(repr(name) for name in frame.columns[:20])
+        raise bad_argument("future", type(future).__name__, "a DataFrame", instructions)
+    keys = [columns.time] if columns.id is None else [columns.id, columns.time]
+    needed = [*keys, *covariates]
+    missing = [name for name in needed if name not in frame.columns]
+    if missing:
+        existing = ", ".join(repr(name) for name in frame.columns[:20])
         raise ArgumentError(
-            f"future must have the columns {[*keys, *names]}. Got: no {lacking[0]!r} among "
-            f"{shown}. {_how(panel, horizon)}"
+            f"future must have the columns {needed}. Got: no {missing[0]!r} among {existing}. "
+            f"{instructions}"
         )
     return frame
 
 
 def _keys(panel: Panel, frame: pd.DataFrame) -> pd.MultiIndex:
-    """For each row the number of its series, -1 for another, and its stamp as an integer."""
+    """Return for each row the number of its series, -1 if unknown, and its timestamp."""
     columns = panel.columns
     series = np.zeros(len(frame), dtype=np.int64)
     if columns.id is not None:
         codes, ids = pd.factorize(frame[columns.id])
-        numbers = np.append(panel.ids.get_indexer(pd.Index(ids)), -1)  # for ids that are missing
+        numbers = np.append(panel.ids.get_indexer(pd.Index(ids)), -1)  # -1 for missing ids
         series = numbers[codes]
-    times = pd.Index(frame[columns.time])
-    try:
-        stamps = times if times.dtype.kind in "iu" else times.astype(panel.last.dtype)
-    except (TypeError, ValueError):
-        stamps = None
-    kind = (pd.DatetimeIndex, pd.PeriodIndex) if panel.calendar.is_dated else pd.Index
-    dated = isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex))
-    if stamps is None or not isinstance(stamps, kind) or dated != panel.calendar.is_dated:
-        raise DataError(
-            f"Column {columns.time!r} of future must hold stamps of dtype {panel.last.dtype}, as "
-            f"in fit. Got: dtype {times.dtype}. Convert it: future[{columns.time!r}] = "
-            f"future[{columns.time!r}].astype({str(panel.last.dtype)!r})."
-        )
-    return pd.MultiIndex.from_arrays([series, to_integers(stamps)])
+    return pd.MultiIndex.from_arrays([series, _integer_times(panel, frame[columns.time])])
 
 
-def _how(panel: Panel, horizon: int) -> str:
+def _integer_times(panel: Panel, column: pd.Series) -> Integers:
+    times = pd.Index(column)
+    is_dated = isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex))
+    if is_dated == panel.calendar.is_dated:
+        is_integer = times.dtype.kind in "iu"
+        try:
+            return to_integers(times if is_integer else times.astype(panel.last.dtype))
+        except (TypeError, ValueError):
+            pass  # such as timestamps without the time zone of the series
+    name = panel.columns.time
+    dtype = str(panel.last.dtype)
+    raise bad_data(
+        f"Column {name!r} of future",
+        f"dtype {times.dtype}",
+        f"hold timestamps of dtype {dtype}, as in fit",
+        f"Convert it: future[{name!r}] = future[{name!r}].astype({dtype!r}).",
+    )
+
+
+def _instructions(panel: Panel, horizon: int) -> str:
     names = ", ".join(repr(name) for name in panel.covariates.future)
     return (
         f"Build it with `future = forecaster.future_frame(horizon={horizon})`, fill in {names}, "

@@ -1,109 +1,111 @@
-"""Stamps that are missing between others: found, and put in as rows without a value."""
+"""Gaps: timestamps that are missing between others, and rows to fill them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from seqkeras.errors import DataError
+from seqkeras._arrays import Booleans, Floats, Integers, positions
+from seqkeras._checks import bad_data
 from seqkeras.forecasting.calendars._calendar import Calendar, from_integers, to_integers
 
-#: Rows for each row that was given; more is a wrong frequency.
-MOST = 100
-
-Numbers = npt.NDArray[np.int64]
+#: Rows after filling for each row of df; more of them mean a wrong frequency.
+MAX_GROWTH = 100
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the rows of regular series stand once every stamp has its row.
+    """Regular series, with a row for every timestamp, and where the original rows are in it.
 
     Attributes:
-        times: the stamps of all rows, series after series.
+        times: the timestamps of all rows, series after series.
         indptr: `(series + 1,)`, where the series begin and end.
-        places: where the rows that were given stand now.
+        places: the row of the grid for each original row.
     """
 
     times: pd.Index
-    indptr: Numbers
-    places: Numbers
+    indptr: Integers
+    places: Integers
 
-    def spread(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Values of the given rows in their places, NaN in between."""
-        whole = np.full(len(self.times), np.nan)
-        whole[self.places] = values
-        return whole
+    def spread(self, values: Floats) -> Floats:
+        """Return the values of the original rows on the grid, NaN in the rows between them."""
+        spread = np.full(len(self.times), np.nan)
+        spread[self.places] = values
+        return spread
 
 
-def find_gaps(times: pd.Index, indptr: Numbers, calendar: Calendar) -> Grid | int:
-    """The grid of series with gaps, or the number of the first stamp that is on no grid.
+def find_gaps(times: pd.Index, indptr: Integers, calendar: Calendar) -> Grid | int:
+    """Find the grid of series with gaps.
 
     Args:
-        times: the stamps, in order within each series.
+        times: the timestamps, in order within each series.
         indptr: where the series begin and end.
-        calendar: which stamps follow each other.
+        calendar: which timestamps follow each other.
+
+    Returns:
+        The grid; or, if a timestamp lies between two steps of the calendar, its row.
 
     Raises:
-        DataError: there would be far more rows than were given.
+        DataError: the grid would have far more rows than there are timestamps.
     """
     lengths = np.diff(indptr)
     ticks, unit, to_times = _ticks(times, calendar)
-    elapsed = ticks - np.repeat(ticks[indptr[:-1]], lengths)
+    first = ticks[indptr[:-1]]
+    elapsed = ticks - np.repeat(first, lengths)
     regular = (ticks >= 0) & (elapsed % unit == 0)
     if not regular.all():
         return int(np.argmin(regular))
     steps = elapsed // unit
     rows = steps[indptr[1:] - 1] + 1
-    if rows.sum(dtype=np.float64) > MOST * len(times):
-        raise DataError(
-            f"df has {len(times)} rows, and with its gaps filled it would have {rows.sum():,} at "
-            f"frequency {calendar.freq!r}. Give the right one as freq=..., or cut df."
+    if rows.sum(dtype=np.float64) > MAX_GROWTH * len(times):
+        raise bad_data(
+            "df with its gaps filled",
+            f"{len(times)} rows, which become {rows.sum():,} at frequency {calendar.freq!r}",
+            f"have at most {MAX_GROWTH} times as many rows as before",
+            "Pass the right frequency as Columns(freq=...), or remove rows.",
         )
     bounds = np.concatenate([[0], np.cumsum(rows)])
-    number = np.arange(bounds[-1]) - np.repeat(bounds[:-1], rows)
-    stamps = to_times(np.repeat(ticks[indptr[:-1]], rows) + number * unit)
-    return Grid(stamps, bounds, steps + np.repeat(bounds[:-1], lengths))
+    filled = to_times(np.repeat(first, rows) + positions(rows) * unit)
+    return Grid(filled, bounds, steps + np.repeat(bounds[:-1], lengths))
 
 
-def interpolate(
-    values: npt.NDArray[np.float64], indptr: Numbers, rows: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float64]:
-    """The values, and those of `rows` on the line between their neighbours in the same series.
+def interpolate(values: Floats, indptr: Integers, rows: Booleans) -> Floats:
+    """Interpolate the values of `rows` linearly between their neighbors in the same series.
 
-    Rows that have no value on one side stay as they are.
+    Rows without a value on both sides stay as they are.
     """
     known = np.flatnonzero(~np.isnan(values))
-    wanted = np.flatnonzero(rows)
     if len(known) < 2:
         return values
-    after = np.searchsorted(known, wanted).clip(1, len(known) - 1)
+    places = np.flatnonzero(rows)
+    nearest = np.searchsorted(known, places).clip(1, len(known) - 1)
+    before = known[nearest - 1]
+    after = known[nearest]
     series = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-    inside = (series[known[after - 1]] == series[wanted]) & (series[known[after]] == series[wanted])
-    inside &= (known[after - 1] < wanted) & (wanted < known[after])
+    between = (before < places) & (places < after)
+    between &= (series[before] == series[places]) & (series[after] == series[places])
     filled = values.copy()
-    filled[wanted[inside]] = np.interp(wanted[inside], known, values[known])
+    filled[places[between]] = np.interp(places[between], known, values[known])
     return filled
 
 
 def _ticks(
     times: pd.Index, calendar: Calendar
-) -> tuple[Numbers, int, Callable[[Numbers], pd.Index]]:
-    """Stamps as integers from 0, how many of these a step is, and the way back.
+) -> tuple[Integers, int, Callable[[Integers], pd.Index]]:
+    """Return timestamps as integers from 0, how many of these a step is, and the way back.
 
-    A stamp that is on no grid is -1.
+    Timestamps between two steps of the calendar are -1 if steps have no fixed length.
     """
-    unit = calendar.ticks_of_step(times)
-    if unit is not None:
-        wall = calendar.on_wall(times)
-        numbers = to_integers(wall)
-        low = numbers.min()
-        return (
-            numbers - low,
-            unit,
-            lambda ticks: calendar.off_wall(from_integers(ticks + low, str(wall.dtype)), times),
-        )
     wall = calendar.on_wall(times)
-    grid = pd.date_range(wall.min(), wall.max(), freq=calendar.step, unit=wall.unit)
-    return grid.get_indexer(wall), 1, lambda ticks: calendar.off_wall(grid[ticks], times)
+    unit = calendar.ticks_of_step(times)
+    if unit is None:
+        grid = pd.date_range(wall.min(), wall.max(), freq=calendar.step, unit=wall.unit)
+        return grid.get_indexer(wall), 1, lambda ticks: calendar.off_wall(grid[ticks], times)
+    integers = to_integers(wall)
+    low = integers.min()
+
+    def to_times(ticks: Integers) -> pd.Index:
+        return calendar.off_wall(from_integers(ticks + low, str(wall.dtype)), times)
+
+    return integers - low, unit, to_times

@@ -1,7 +1,7 @@
-"""Series of a frame as arrays, and the way back into a frame."""
+"""Series of a frame as arrays, and the way back to a frame."""
 
+import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,49 +9,32 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from seqkeras._checks import bad_argument, nearest
+from seqkeras._arrays import Array, Floats, Integers
+from seqkeras._checks import bad_argument, bad_data, nearest
 from seqkeras.errors import DataError, SkippedSeriesWarning
 from seqkeras.forecasting.calendars._calendar import Calendar, from_integers
+from seqkeras.forecasting.frames._columns import ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._forms import Shape, to_long
 from seqkeras.windows import GroupedArray
 
-DEFAULT_ID = "unique_id"
-
-#: The way out where some series cannot be used.
-SKIP = ", or pass short_series='skip'"
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The names of the columns; `id` is None for a frame of one series."""
-
-    id: str | None
-    time: str
-    target: str
-
-    def name(self, identity: Any) -> str:
-        """How messages call the series of this id."""
-        plain = identity.item() if isinstance(identity, np.generic) else identity
-        return "The series" if self.id is None else f"Series {plain!r}"
-
 
 @dataclass(frozen=True)
 class Panel:
-    """A checked frame: regular series as one array, and what is needed to answer in its form.
+    """A checked frame: its regular series as one array, and how to return forecasts in its form.
 
     Attributes:
-        columns: names of the columns.
+        columns: the names of the key columns.
         ids: `(series,)`, in the order of their first row.
-        last: `(series,)`, the last stamp of each series.
-        calendar: which stamps follow each other.
-        values: the targets, float64, one-dimensional; NaN is missing.
-        known: the covariates, row for row beside the targets.
-        covariates: what the covariates are.
-        shape: the form that the frame had.
+        last: `(series,)`, the last timestamp of each series.
+        calendar: which timestamps follow each other.
+        values: the targets, float64 of one dimension; NaN where they are missing.
+        known: the covariates, row for row with the targets.
+        covariates: how the covariates were encoded.
+        shape: the form of the frame.
     """
 
-    columns: Columns
+    columns: ColumnNames
     ids: pd.Index
     last: pd.Index
     calendar: Calendar
@@ -62,65 +45,75 @@ class Panel:
 
     @property
     def has_missing(self) -> bool:
-        """Whether a target is missing."""
+        """Return whether a target is missing."""
         return bool(np.isnan(self.values.values).any())
 
     def name(self, series: int) -> str:
-        """How messages call a series."""
+        """Return what messages call a series, at the start of a sentence."""
         return self.columns.name(self.ids[series])
 
+    def label(self, series: int) -> str:
+        """Return what messages call a series, inside of a sentence."""
+        return self.columns.label(self.ids[series])
+
     def tail(self, rows: int) -> "Panel":
-        """The last rows of each series."""
+        """Return the last rows of each series."""
         lengths = self.values.lengths
         return self.select(np.maximum(0, lengths - rows), lengths)
 
     def select(self, start: npt.ArrayLike, stop: npt.ArrayLike) -> "Panel":
-        """Rows `start[i]:stop[i]` of each series `i`; the last stamps stay those of the whole."""
-        values, known = self.values.select(start, stop), self.known.select(start, stop)
-        return replace(self, values=values, known=known)
+        """Return rows `start[i]:stop[i]` of each series `i`.
 
-    def before(
-        self, series: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], lookback: int
-    ) -> "Panel":
-        """The `lookback` rows before row `rows[i]` of series `series[i]`, as a series each."""
-        place = (self.values.indptr[series] + rows)[:, np.newaxis] + np.arange(-lookback, 0)
+        The last timestamps stay those of the whole series.
+        """
+        values = self.values.select(start, stop)
+        return replace(self, values=values, known=self.known.select(start, stop))
+
+    def before(self, series: Integers, rows: Integers, lookback: int) -> "Panel":
+        """Return the `lookback` rows before row `rows[i]` of `series[i]`, each as a series."""
+        places = (self.values.indptr[series] + rows)[:, np.newaxis] + np.arange(-lookback, 0)
+        places = places.ravel()
         indptr = np.arange(len(series) + 1) * lookback
         known = Known(
-            GroupedArray(self.known.rows.values[place.ravel()], indptr),
+            GroupedArray(self.known.rows.values[places], indptr),
             self.known.static[series],
             self.known.categories[series],
         )
-        values = GroupedArray(self.values.values[place.ravel()], indptr)
         return replace(
-            self, ids=self.ids[series], last=self.last[series], values=values, known=known
+            self,
+            ids=self.ids[series],
+            last=self.last[series],
+            values=GroupedArray(self.values.values[places], indptr),
+            known=known,
         )
 
-    def ahead(
-        self, series: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], horizon: int
-    ) -> npt.NDArray[np.float64]:
-        """What is known of the `horizon` rows from row `rows[i]` of series `series[i]` on.
+    def ahead(self, series: Integers, rows: Integers, horizon: int) -> Array:
+        """Return the features known over the `horizon` rows from row `rows[i]` of `series[i]` on.
 
-        Behind the last row of a series, it stands again.
+        After the end of a series, those of its last row are repeated.
+
+        Returns:
+            `(len(series), horizon, features)`.
         """
-        place = (self.values.indptr[series] + rows)[:, np.newaxis] + np.arange(horizon)
-        place = np.minimum(place, self.values.indptr[series + 1][:, np.newaxis] - 1)
+        places = (self.values.indptr[series] + rows)[:, np.newaxis] + np.arange(horizon)
+        places = np.minimum(places, self.values.indptr[series + 1][:, np.newaxis] - 1)
         width = self.known.rows.values.shape[1]
-        return self.known.rows.values[place, width - self.covariates.future_width :]
+        return self.known.rows.values[places, width - self.covariates.future_width :]
 
-    def with_words_of(self, covariates: Covariates) -> "Panel":
-        """The same rows, with covariates by the words that a fit has seen."""
+    def with_categories_of(self, covariates: Covariates) -> "Panel":
+        """Return the same rows, with covariates encoded by the categories of a fit."""
         known = self.covariates.recode(self.known, covariates)
         return replace(self, known=known, covariates=covariates)
 
     def take(self, series: npt.ArrayLike) -> "Panel":
-        """Some of the series."""
-        chosen = np.arange(len(self.ids))[np.asarray(series)]
+        """Return some of the series."""
+        numbers = np.arange(len(self.ids))[np.asarray(series)]
         return replace(
             self,
-            ids=self.ids[chosen],
-            last=self.last[chosen],
-            values=self.values.take(chosen),
-            known=self.known.take(chosen),
+            ids=self.ids[numbers],
+            last=self.last[numbers],
+            values=self.values.take(numbers),
+            known=self.known.take(numbers),
         )
 
     def long_enough(
@@ -131,184 +124,223 @@ class Panel:
         short_series: str,
         fix: str = "Use a smaller lookback or horizon",
     ) -> "Panel":
-        """The series that have at least `rows` rows.
+        """Return the series that have at least `rows` rows.
+
+        Args:
+            rows: rows that a series must have.
+            why: what they are needed for, such as `"lookback 14 + horizon 7"`.
+            short_series: `"raise"` an error if a series is shorter, or `"skip"` it with a warning.
+            fix: what the user can do, without the full stop.
 
         Raises:
-            DataError: one is shorter and `short_series` is "raise", or all are.
+            DataError: a series is shorter and `short_series` is `"raise"`, or all are shorter.
         """
         lengths = self.values.lengths
-        return self._kept(
-            lengths >= rows,
-            lambda one: f"{self.name(one)} has {lengths[one]} rows and must have {rows} ({why})",
-            "too short",
-            f"{fix}{SKIP}",
-            short_series,
-        )
+        short = np.flatnonzero(lengths < rows)
+        if not len(short):
+            return self
+        series = int(short[0])
+        problem = f"{self.name(series)} must have {rows} rows ({why}). Got: {lengths[series]} rows"
+        return self._skip(short, problem, "too short", fix, short_series)
 
     def with_recent(self, lookback: int, *, short_series: str) -> "Panel":
-        """The series that have a target among their last `lookback` rows.
+        """Return the series that have a target among their last `lookback` rows.
 
         Raises:
             DataError: as for `long_enough`.
         """
         if not self.has_missing:
             return self
-        recent = ~np.isnan(self.tail(lookback).values.values).reshape(-1, lookback)
-        return self._kept(
-            recent.any(axis=1),
-            lambda one: (
-                f"{self.name(one)} has no target in its last {lookback} rows, which are "
-                "all that a forecast reads"
-            ),
-            "without",
-            f"Use a larger lookback, cut off the rows behind its last target{SKIP}",
-            short_series,
-        )
-
-    def _kept(
-        self,
-        usable: npt.NDArray[np.bool_],
-        says: Callable[[int], str],
-        kind: str,
-        fix: str,
-        short_series: str,
-    ) -> "Panel":
-        """The usable series; an error where others may not be skipped."""
-        wrong = np.flatnonzero(~usable)
-        if not len(wrong):
+        is_missing = np.isnan(self.tail(lookback).values.values).reshape(-1, lookback)
+        without = np.flatnonzero(is_missing.all(axis=1))
+        if not len(without):
             return self
-        message = says(int(wrong[0]))
-        count = f"{len(wrong)} of {len(usable)} series are {kind}"
-        if short_series == "raise" or len(wrong) == len(usable):
-            others = f"; so {count}" * (len(wrong) > 1)
-            fix = fix if len(wrong) < len(usable) else fix.replace(SKIP, "")
-            raise DataError(f"{message}{others}. {fix}.")
-        warnings.warn(
-            f"{count} and were skipped: {message}.",
-            SkippedSeriesWarning,
-            stacklevel=5,  # `fit` calls `Fitting.of`, and that one `long_enough`
+        problem = (
+            f"{self.name(int(without[0]))} must have a target in its last {lookback} rows, which "
+            "are all that a forecast reads. Got: none"
         )
-        return self.take(np.flatnonzero(usable))
+        fix = "Use a larger lookback, or remove the rows after its last target"
+        return self._skip(without, problem, "without a recent target", fix, short_series)
 
-    def forecast_frame(self, forecasts: dict[str, npt.NDArray[np.float64]]) -> pd.DataFrame:
-        """Forecasts `(series, horizon)` by name as a long frame that continues this one."""
+    def _skip(
+        self, unusable: Integers, problem: str, kind: str, fix: str, short_series: str
+    ) -> "Panel":
+        count = f"{len(unusable)} of {len(self.ids)} series are {kind}"
+        can_skip = len(unusable) < len(self.ids)
+        if can_skip and short_series == "skip":
+            warnings.warn(
+                f"{count} and were skipped. {problem}.",
+                SkippedSeriesWarning,
+                stacklevel=_level_of_caller(),
+            )
+            return self.take(np.setdiff1d(np.arange(len(self.ids)), unusable))
+        if len(unusable) > 1:
+            problem += f"; {count}"
+        if can_skip:
+            fix += ", or pass Columns(short_series='skip')"
+        raise DataError(f"{problem}. {fix}.")
+
+    def forecast_frame(self, forecasts: dict[str, Floats]) -> pd.DataFrame:
+        """Return forecasts `(series, horizon)` by name as a long frame."""
         horizon = next(iter(forecasts.values())).shape[1]
-        return self._frame(1, horizon, {name: v.ravel() for name, v in forecasts.items()})
+        data = {name: values.ravel() for name, values in forecasts.items()}
+        return self._frame(1, horizon, data)
 
-    def future_frame(self, horizon: int) -> pd.DataFrame:
-        """Ids and stamps of the horizon, in the form of the frame where that is long."""
+    def shaped_forecast(self, forecasts: dict[str, Floats]) -> Any:
+        """Return forecasts `(series, horizon)` by name in the form of the frame that was read."""
+        return self._in_shape(self.forecast_frame(forecasts))
+
+    def future_frame(self, horizon: int) -> Any:
+        """Return ids and timestamps of the horizon, in the form of the frame if that is long."""
         frame = self._frame(1, horizon, {})
         return self._in_shape(frame) if self.shape.kind in ("panel", "native") else frame
 
-    def answer(self, forecasts: dict[str, npt.NDArray[np.float64]]) -> pd.DataFrame:
-        """Forecasts `(series, horizon)` by name, in the form that the frame had."""
-        return self._in_shape(self.forecast_frame(forecasts))
-
     def history_frame(self) -> pd.DataFrame:
-        """The values as a long frame, stamps included."""
+        """Return ids, timestamps and targets as a long frame."""
         frames = [
-            self.take([i])._frame(1 - len(values), 0, {self.columns.target: values})
-            for i, values in enumerate(self.values)
+            self.take([number])._frame(1 - len(values), 0, {self.columns.target: values})
+            for number, values in enumerate(self.values)
         ]
         return pd.concat(frames, ignore_index=True)
 
     def long_frame(self, df: Any) -> pd.DataFrame:
-        """Other rows of these series as a long frame, whatever their form."""
-        columns = self.columns
-        names = {"time_col": columns.time, "target_col": columns.target}
-        return to_long(df, {"id_col": columns.id or DEFAULT_ID, **names})[0]
+        """Convert a frame of any form with rows of these series into a long one."""
+        return to_long(df, self.columns.with_id)[0]
 
     def numbers(self, series: Any = None) -> list[int]:
-        """The numbers of some series: an id, or a list of ids; None is the first four.
+        """Return the numbers of series.
+
+        Args:
+            series: an id or a list of ids. None: the first four series.
 
         Raises:
-            ArgumentError: there is no series of such an id.
+            ArgumentError: no series has this id.
         """
-        return [int(self.ids.get_loc(one)) for one in _chosen(self.ids, self.columns.id, series)]
+        ids = _selected_ids(self.ids, self.columns.id, series)
+        return [int(self.ids.get_loc(identity)) for identity in ids]
 
     def split(self, frames: list[pd.DataFrame]) -> dict[str, list[pd.DataFrame]]:
-        """The rows of each series in each of several frames, by the name of the series."""
+        """Split long frames by series: the rows of each frame, for the id of each series."""
         key = self.columns.id
         if key is None:
             return {"": frames}
-        return {str(one): [df[df[key] == one] for df in frames] for one in self.ids}
+        return {str(identity): [df[df[key] == identity] for df in frames] for identity in self.ids}
 
-    def _in_shape(self, frame: pd.DataFrame) -> pd.DataFrame:
-        return self.shape.answer(frame, self.columns.id, self.columns.time)
+    def _in_shape(self, frame: pd.DataFrame) -> Any:
+        return self.shape.from_long(frame, self.columns.id, self.columns.time)
 
     def _frame(self, first: int, last: int, data: dict[str, Any]) -> pd.DataFrame:
-        times = self.calendar.span(self.last, first, last)
-        key = (
-            {} if self.columns.id is None else {self.columns.id: self.ids.repeat(last - first + 1)}
-        )
-        return pd.DataFrame(key | {self.columns.time: times} | data)
+        times = {self.columns.time: self.calendar.span(self.last, first, last)}
+        if self.columns.id is None:
+            return pd.DataFrame(times | data)
+        ids = {self.columns.id: self.ids.repeat(last - first + 1)}
+        return pd.DataFrame(ids | times | data)
+
+
+def _level_of_caller() -> int:
+    """Return the `stacklevel` for `warnings.warn` that points to the code outside of seqkeras."""
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "seqkeras":
+        frame = frame.f_back
+        level += 1
+    return level
 
 
 def by_series(frame: pd.DataFrame, key: str | None, series: Any = None) -> dict[str, pd.DataFrame]:
-    """The rows of some series of a long frame, by the name of the series.
+    """Return the rows of some series of a long frame, by id.
 
     Args:
-        frame: long.
-        key: the column of ids; None: it is one series.
-        series: an id, or a list of ids; None is the first four.
+        frame: the frame.
+        key: its column of ids; None if it is one series.
+        series: an id or a list of ids. None: the first four series.
 
     Raises:
-        ArgumentError: there is no series of such an id.
+        ArgumentError: no series has this id.
     """
-    ids = pd.Index([""]) if key is None else pd.Index(frame[key].drop_duplicates())
-    chosen = _chosen(ids, key, series)
-    return {str(one): frame if key is None else frame[frame[key] == one] for one in chosen}
+    if key is None:
+        _selected_ids(pd.Index([""]), key, series)
+        return {"": frame}
+    ids = pd.Index(frame[key].drop_duplicates())
+    selected = _selected_ids(ids, key, series)
+    return {str(identity): frame[frame[key] == identity] for identity in selected}
 
 
-def _chosen(ids: pd.Index, key: str | None, series: Any) -> list[Any]:
+def embedding_frame(panel: Panel, states: Any) -> pd.DataFrame:
+    """Return states `(series, units)` as a frame indexed by the ids."""
+    return pd.DataFrame(states, index=panel.ids)
+
+
+def _selected_ids(ids: pd.Index, key: str | None, series: Any) -> list[Any]:
     if series is None:
         return list(ids[:4])
     if key is None:
-        raise bad_argument("series", series, "left away where there is one series without id")
-    wanted = list(series) if isinstance(series, (list, tuple, pd.Index)) else [series]
-    for one in wanted:
-        if one not in ids:
+        raise bad_argument("series", series, "None, because there is only one series, without id")
+    selected = list(series) if isinstance(series, (list, tuple, pd.Index)) else [series]
+    for identity in selected:
+        if identity not in ids:
             expected = f"among the ids of the {len(ids)} series"
-            raise bad_argument("series", one, expected, nearest(one, ids))
-    return wanted
+            raise bad_argument("series", identity, expected, nearest(identity, ids))
+    return selected
 
 
 def restore_panel(
-    columns: Columns,
+    columns: ColumnNames,
     calendar: Calendar,
     *,
     ids: tuple[list[Any], Any],
-    last: npt.NDArray[np.int64],
+    last: Integers,
     values: GroupedArray,
     known: Known | None = None,
     covariates: Covariates | None = None,
     shape: Shape | None = None,
 ) -> Panel:
-    """A panel from what a file holds: ids with their dtype, last stamps as integers.
+    """Restore a panel from the contents of a file.
 
-    The dtype of ids is a name, or for categories what they are, their dtype, and their order.
+    Args:
+        columns: as in `Panel`.
+        calendar: as in `Panel`.
+        ids: the ids and what `dtype_of` returned for them.
+        last: the last timestamps as integers.
+        values: as in `Panel`.
+        known: as in `Panel`; default: no covariates.
+        covariates: as in `Panel`; default: none.
+        shape: as in `Panel`; default: long.
+
+    Raises:
+        DataError: an id is missing or repeated.
     """
     index = _restore_ids(*ids).rename(columns.id)
     if not index.is_unique or index.hasnans:
-        raise DataError("Ids are missing, or there twice.")
-    stamps = from_integers(last, calendar.dtype)
-    known = known or Known.nothing(values.indptr)
-    kind = covariates or Covariates(), shape or Shape()
-    return Panel(columns, index, stamps, calendar, values, known, *kind)
+        raise bad_data("Ids", str(index.tolist()), "be present and different")
+    return Panel(
+        columns,
+        index,
+        from_integers(last, calendar.dtype),
+        calendar,
+        values,
+        known or Known.nothing(values.indptr),
+        covariates or Covariates(),
+        shape or Shape(),
+    )
 
 
 def dtype_of(ids: pd.Index) -> Any:
-    """The dtype of ids by its name; of categories all that they are. `restore_panel` reads it."""
+    """Describe the dtype of ids for a file: its name, or all about a categorical one."""
     if not isinstance(ids, pd.CategoricalIndex):
         return str(ids.dtype)
-    words = ids.categories
-    kind = {"categories": words.tolist(), "dtype": str(words.dtype)}
-    return kind | {"ordered": bool(ids.ordered)}
+    categories = ids.categories
+    return {
+        "categories": categories.tolist(),
+        "dtype": str(categories.dtype),
+        "ordered": bool(ids.ordered),
+    }
 
 
 def _restore_ids(ids: list[Any], dtype: Any) -> pd.Index:
     if not isinstance(dtype, dict):
         return pd.Index(ids, dtype=dtype)
-    words = pd.Index(dtype["categories"], dtype=dtype["dtype"])
-    kind = pd.CategoricalDtype(words, ordered=dtype["ordered"])
-    return pd.CategoricalIndex(pd.Categorical.from_codes(words.get_indexer(ids), dtype=kind))
+    categories = pd.Index(dtype["categories"], dtype=dtype["dtype"])
+    kind = pd.CategoricalDtype(categories, ordered=dtype["ordered"])
+    codes = categories.get_indexer(ids)
+    return pd.CategoricalIndex(pd.Categorical.from_codes(codes, dtype=kind))

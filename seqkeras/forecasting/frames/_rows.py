@@ -1,25 +1,27 @@
-"""The rows of a long frame: put in order, checked, and filled in where stamps are missing."""
+"""The rows of a long frame: put in order, checked, and regular."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from seqkeras._checks import bad_argument
+from seqkeras._arrays import Booleans, Floats, Integers
+from seqkeras._checks import bad_argument, bad_data
 from seqkeras.errors import DataError
 from seqkeras.forecasting.calendars._calendar import Calendar, to_integers
+from seqkeras.forecasting.frames._columns import ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._forms import Shape
 from seqkeras.forecasting.frames._gaps import find_gaps, interpolate
-from seqkeras.forecasting.frames._panel import Columns, Panel
+from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.windows import GroupedArray
 
 INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
-#: Beyond it, the square of a number, and so a standard deviation, may not be finite.
+#: The square of a larger number, and so a standard deviation, may be infinite.
 LARGEST = 1e150
 
 
@@ -28,225 +30,288 @@ class Rows:
     """The rows of a long frame, series after series.
 
     Attributes:
-        order: the number of each row in the frame.
-        ids: of the series.
+        names: the key columns of the frame.
+        ids: `(series,)`, in the order of their first row.
         indptr: `(series + 1,)`, where the series begin and end.
-        times: the stamp of each row.
-        calendar: which stamps follow each other.
-        values: the targets, NaN until they are read.
+        times: `(rows,)`, the timestamps.
+        calendar: which timestamps follow each other.
+        targets: `(rows,)`, NaN where they are missing.
+        covariates: the columns of covariates, row for row, which may be no columns.
     """
 
-    order: npt.NDArray[np.int64]
+    names: ColumnNames
     ids: pd.Index
-    indptr: npt.NDArray[np.int64]
+    indptr: Integers
     times: pd.Index
     calendar: Calendar
-    values: npt.NDArray[np.float64]
+    targets: Floats
+    covariates: pd.DataFrame
 
     @classmethod
-    def of(cls, df: pd.DataFrame, columns: Columns, freq: Any) -> "Rows":
-        codes, ids = _series_of(df, columns)
+    def of(
+        cls,
+        df: pd.DataFrame,
+        names: ColumnNames,
+        covariates: Sequence[str],
+        freq: Any,
+        missing: str,
+    ) -> "Rows":
+        """Read the rows of a long frame, which must be in order of time within each series.
+
+        Args:
+            df: the frame.
+            names: its key columns.
+            covariates: its columns of covariates.
+            freq: the frequency; None infers it from the timestamps.
+            missing: whether targets may be missing, `"mask"` or `"raise"`.
+
+        Raises:
+            ArgumentError: `freq` is not a frequency.
+            DataError: ids, timestamps or targets cannot be used.
+        """
+        codes, ids = _series_of(df, names)
         order = np.argsort(codes, kind="stable")
+        series = codes[order]
         indptr = np.concatenate([[0], np.cumsum(np.bincount(codes))])
-        times, dtype = stamps_of(df[columns.time], columns)
+        times, dtype = timestamps_of(df[names.time], names)
         times = times[order]
-        unread = np.full(len(times), np.nan)
-        rows = cls(order, ids, indptr, times, Calendar(dtype, ""), unread)
-        _check_order(times, rows.follows, ids[rows.series], columns)
-        return replace(rows, calendar=Calendar.of(times, indptr, freq, dtype=dtype))
+        _check_order(times, series, ids, names)
+        calendar = Calendar.of(times, indptr, freq, dtype=dtype)
+        targets = _targets(
+            df[names.target],
+            order,
+            masked=missing == "mask",
+            label=lambda row: names.label(ids[series[row]]),
+        )
+        return cls(names, ids, indptr, times, calendar, targets, df[list(covariates)].iloc[order])
 
     @property
-    def lengths(self) -> npt.NDArray[np.int64]:
+    def lengths(self) -> Integers:
         return np.diff(self.indptr)
 
     @property
-    def series(self) -> npt.NDArray[np.int64]:
-        """The number of the series of each row."""
+    def series(self) -> Integers:
+        """Return the number of the series of each row."""
         return np.repeat(np.arange(len(self.ids)), self.lengths)
 
     @property
-    def follows(self) -> npt.NDArray[np.bool_]:
-        """Whether the row after each row is of the same series."""
+    def _follows(self) -> Booleans:
+        # Whether the row after each row belongs to the same series.
         return np.diff(self.series) == 0
 
-    def filled(
-        self, df: pd.DataFrame, columns: Columns, missing: str, fill: str, covariates: Covariates
-    ) -> "Rows":
-        """With the targets, and with a row for every stamp, as far as `fill` allows."""
-        values = _targets(df[columns.target], columns, self, missing)
-        broken = self.calendar.first_break(self.times, self.follows)
-        if broken is None:
-            return replace(self, values=values)
+    def filled(self, fill: str) -> "Rows":
+        """Return regular series, with a row for every timestamp from the first to the last.
+
+        Args:
+            fill: what to do about missing timestamps: `"raise"`, `"mask"` or `"interpolate"`.
+
+        Raises:
+            ArgumentError: rows must be inserted, and they have covariates.
+            DataError: the series are not regular, and cannot or may not be made so.
+        """
+        irregular = self.calendar.first_break(self.times, self._follows)
+        if irregular is None:
+            return self
         if fill == "raise":
-            raise self._gap(broken, columns)
+            raise self._gap(irregular)
         grid = find_gaps(self.times, self.indptr, self.calendar)
         if isinstance(grid, int):
-            raise self._gap(grid, columns)
-        if covariates.columns:
-            fix = "Put the missing rows into df, with the covariates that they have."
-            raise bad_argument("fill", fill, "'raise' beside covariates", fix)
-        spread = grid.spread(values)
+            raise self._gap(grid)
+        if len(self.covariates.columns):
+            fix = "Put the missing rows into df, with their covariates."
+            raise bad_argument("fill", fill, "'raise' with covariates", fix)
+        targets = grid.spread(self.targets)
         if fill == "interpolate":
-            added = np.ones(len(spread), dtype=bool)
-            added[grid.places] = False
-            spread = interpolate(spread, grid.indptr, added)
-        return replace(self, times=grid.times, indptr=grid.indptr, values=spread)
-
-    def panel(
-        self, df: pd.DataFrame, columns: Columns, covariates: Covariates, shape: Shape
-    ) -> Panel:
-        """The panel with the covariates of the frame."""
-        known = Known.nothing(self.indptr)
-        if covariates.columns or covariates.calendar:
-            known = self._known(df, columns, covariates)
-        last, values = self.times[self.indptr[1:] - 1], GroupedArray(self.values, self.indptr)
-        return Panel(columns, self.ids, last, self.calendar, values, known, covariates, shape)
-
-    def _known(self, df: pd.DataFrame, columns: Columns, covariates: Covariates) -> Known:
-        # Without covariates in columns, rows may have been put in that df does not have.
-        needed = df[list(covariates.columns)]
-        ordered = needed.iloc[self.order] if covariates.columns else needed
-
-        def where(row: int) -> str:
-            return f"{self._name(row, columns, small=True)} at {self.times[row]}"
-
-        for name in covariates.static:
-            self._check_static(ordered[name], columns)
-        rows = covariates.rows(ordered, self.times, where, self.calendar)
-        first = self.indptr[:-1]
-        numbers, words = covariates.of_series(
-            ordered.iloc[first] if covariates.static else needed.iloc[: len(first)],
-            lambda series: where(first[series]),
+            inserted = np.ones(len(targets), dtype=bool)
+            inserted[grid.places] = False
+            targets = interpolate(targets, grid.indptr, inserted)
+        no_covariates = pd.DataFrame(index=pd.RangeIndex(len(targets)))
+        return replace(
+            self,
+            times=grid.times,
+            indptr=grid.indptr,
+            targets=targets,
+            covariates=no_covariates,
         )
-        return Known(GroupedArray(rows, self.indptr), numbers, words)
 
-    def _check_static(self, column: pd.Series, columns: Columns) -> None:
-        changes = self.follows & (np.diff(pd.factorize(column)[0]) != 0)
+    def check_targets(self) -> None:
+        """Check that each series has a target.
+
+        Raises:
+            DataError: all targets of a series are missing.
+        """
+        present = ~np.isnan(self.targets)
+        has_target = np.logical_or.reduceat(present, self.indptr[:-1])
+        if not has_target.all():
+            name = self.names.name(self.ids[np.argmin(has_target)])
+            raise bad_data(name, "none", "have at least one target", "Drop its rows.")
+
+    def panel(self, covariates: Covariates, shape: Shape) -> Panel:
+        """Return the series as a panel.
+
+        Args:
+            covariates: how to encode the covariates.
+            shape: the form that the frame had.
+
+        Raises:
+            DataError: a covariate cannot be used.
+        """
+        return Panel(
+            self.names,
+            self.ids,
+            self.times[self.indptr[1:] - 1],
+            self.calendar,
+            GroupedArray(self.targets, self.indptr),
+            self._known(covariates),
+            covariates,
+            shape,
+        )
+
+    def _known(self, covariates: Covariates) -> Known:
+        if not covariates.columns and not covariates.calendar:
+            return Known.nothing(self.indptr)
+        for name in covariates.static:
+            self._check_static(name)
+        rows = covariates.rows(self.covariates, self.times, self._where, self.calendar)
+        first = self.indptr[:-1]
+        static, categories = covariates.of_series(
+            self.covariates.iloc[first], lambda series: self._where(first[series])
+        )
+        return Known(GroupedArray(rows, self.indptr), static, categories)
+
+    def _check_static(self, name: str) -> None:
+        column = self.covariates[name]
+        changes = self._follows & (np.diff(pd.factorize(column)[0]) != 0)
         if changes.any():
             row = int(np.argmax(changes)) + 1
-            raise DataError(
-                f"Column {column.name!r} is to be static, but in {self._name(row, columns, True)} "
-                f"it changes at {self.times[row]}, from {str(column.iloc[row - 1])!r} to "
-                f"{str(column.iloc[row])!r}. Make it one value for each series, or one of the "
-                "past_covariates or future_covariates."
+            before = str(column.iloc[row - 1])
+            now = str(column.iloc[row])
+            raise bad_data(
+                f"Column {name!r}",
+                f"{now!r} after {before!r} for {self._where(row)}",
+                "be static, with one value for each series",
+                "Make it so, or move it to Columns(past=...) or Columns(future=...).",
             )
 
-    def check_some(self, columns: Columns) -> None:
-        """Refuses a series without a single target."""
-        present = ~np.isnan(self.values)
-        if not present.all():
-            some = np.logical_or.reduceat(present, self.indptr[:-1])
-            if not some.all():
-                empty = self._name(self.indptr[int(np.argmin(some))], columns)
-                raise DataError(f"{empty} has no target at all. Drop its rows.")
-
-    def _gap(self, row: int, columns: Columns) -> DataError:
-        before, now = self.times[row - 1], self.times[row]
+    def _gap(self, row: int) -> DataError:
+        before = self.times[row - 1]
         expected = self.calendar.move(self.times[row - 1 : row], 1)[0]
-        return DataError(
-            f"{self._name(row, columns)} has a gap or an irregular step: after {before} comes "
-            f"{now}, expected {expected} at frequency {self.calendar.freq!r}. Fill in the missing "
-            "rows, or say which frequency is meant with freq=..."
+        return bad_data(
+            self.names.name(self.ids[self.series[row]]),
+            f"{self.times[row]} after {before}, where frequency {self.calendar.freq!r} has "
+            f"{expected}",
+            "have regular timestamps without gaps",
+            "Add the missing rows, or pass the right frequency as Columns(freq=...).",
         )
 
-    def _name(self, row: Any, columns: Columns, small: bool = False) -> str:
-        number = int(np.searchsorted(self.indptr, row, side="right")) - 1
-        name = columns.name(self.ids[number])
-        return name[0].lower() + name[1:] if small else name
+    def _where(self, row: int) -> str:
+        return f"{self.names.label(self.ids[self.series[row]])} at {self.times[row]}"
 
 
-def _series_of(df: pd.DataFrame, columns: Columns) -> tuple[npt.NDArray[np.int64], pd.Index]:
-    if columns.id is None:
+def _series_of(df: pd.DataFrame, names: ColumnNames) -> tuple[Integers, pd.Index]:
+    if names.id is None:
         return np.zeros(len(df), np.int64), pd.Index([0])
-    codes, ids = pd.factorize(df[columns.id])
+    codes, ids = pd.factorize(df[names.id])
+    column = f"Column {names.id!r}"
     if (codes < 0).any():
-        raise DataError(
-            f"Column {columns.id!r} has no id in row {int(np.argmax(codes < 0))}. Give every row "
-            "the id of its series, or drop the row."
-        )
-    if not all(isinstance(one, (str, Real, np.bool_)) for one in ids):
-        other = next(one for one in ids if not isinstance(one, (str, Real, np.bool_)))
-        raise DataError(
-            f"Column {columns.id!r} must hold text or numbers. Got: {other!r} "
-            f"({type(other).__name__}). Convert it: df[{columns.id!r}].astype(str)."
-        )
-    return codes.astype(np.int64), pd.Index(ids, name=columns.id)
+        fix = "Give every row the id of its series, or drop the row."
+        missing = f"none in row {int(np.argmax(codes < 0))}"
+        raise bad_data(column, missing, "have an id in every row", fix)
+    for identity in ids:
+        if not isinstance(identity, (str, Real, np.bool_)):
+            fix = f"Convert it: df[{names.id!r}].astype(str)."
+            value = f"{identity!r} ({type(identity).__name__})"
+            raise bad_data(column, value, "hold text or numbers", fix)
+    return codes.astype(np.int64), pd.Index(ids, name=names.id)
 
 
-def stamps_of(column: pd.Series, columns: Columns) -> tuple[pd.Index, str]:
-    """The stamps, integers as int64, and the dtype of stamps to be given."""
+def timestamps_of(column: pd.Series, names: ColumnNames) -> tuple[pd.Index, str]:
+    """Check the column of timestamps.
+
+    Returns:
+        The timestamps, with integers of any dtype as int64, and the dtype of timestamps in
+        forecasts.
+
+    Raises:
+        DataError: the column does not hold timestamps, periods or integers, or has gaps.
+    """
     times = pd.Index(column)
+    subject = f"Column {names.time!r}"
     if not (isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)) or times.dtype.kind in "iu"):
-        raise DataError(
-            f"Column {columns.time!r} must hold time stamps, periods or integers. Got: dtype "
-            f"{column.dtype}, first value {column.iloc[0]!r}. "
-            f"Convert it: df[{columns.time!r}] = pd.to_datetime(df[{columns.time!r}]), or "
-            "count with integers."
+        raise bad_data(
+            subject,
+            f"dtype {column.dtype}, first value {column.iloc[0]!r}",
+            "hold timestamps, periods or integers",
+            f"Convert it: df[{names.time!r}] = pd.to_datetime(df[{names.time!r}]), or count with "
+            "integers.",
         )
     if times.hasnans:
-        row = int(np.argmax(times.isna()))
-        raise DataError(f"Column {columns.time!r} has no time stamp in row {row}. Drop the row.")
+        missing = f"none in row {int(np.argmax(times.isna()))}"
+        raise bad_data(subject, missing, "have a timestamp in every row", "Drop the row.")
     if times.dtype.kind in "iu":
-        # In int64 no step wraps around; NumPy's dtype is given back, pandas' own is not.
+        # Steps do not overflow in int64. Forecasts have NumPy's dtype instead of pandas' own.
         name = str(times.dtype).lower()
         return pd.Index(times.to_numpy(np.int64)), name if name in INTEGERS else "int64"
-    _check_zone(times, columns)
+    _check_zone(times, names)
     return times, str(times.dtype)
 
 
-def _check_zone(times: pd.Index, columns: Columns) -> None:
-    """Raises for a time zone that has no name by which it is found again, such as dateutil's."""
+def _check_zone(times: pd.Index, names: ColumnNames) -> None:
+    # Some time zones, such as dateutil's, have no name from which a file could restore them.
     try:
         pd.api.types.pandas_dtype(str(times.dtype))
     except TypeError as error:
-        raise DataError(
-            f"Column {columns.time!r} has the time zone {getattr(times, 'tz', None)!r}, which has "
-            f"no name. Convert it, for example with df[{columns.time!r}].dt.tz_convert('UTC')."
+        raise bad_data(
+            f"Column {names.time!r}",
+            repr(getattr(times, "tz", None)),
+            "have a time zone with a name",
+            f"Convert it, for example with df[{names.time!r}].dt.tz_convert('UTC').",
         ) from error
 
 
-def _check_order(
-    times: pd.Index, follows: npt.NDArray[np.bool_], ids: pd.Index, columns: Columns
-) -> None:
-    wrong = follows & (np.diff(to_integers(times)) <= 0)
+def _check_order(times: pd.Index, series: Integers, ids: pd.Index, names: ColumnNames) -> None:
+    wrong = (np.diff(series) == 0) & (np.diff(to_integers(times)) <= 0)
     if not wrong.any():
         return
     row = int(np.argmax(wrong)) + 1
-    name, before, now = columns.name(ids[row]), times[row - 1], times[row]
-    if before == now and columns.id is None:
-        fix = "Drop one of them; if df holds several series, name the column of their ids: id_col."
-        raise DataError(f"{name} has the time stamp {now} twice. {fix}")
+    name = names.name(ids[series[row]])
+    before = times[row - 1]
+    now = times[row]
     if before == now:
-        raise DataError(f"{name} has the time stamp {now} twice. Drop or merge one of them.")
-    keys = [columns.time] if columns.id is None else [columns.id, columns.time]
+        fix = "Drop or merge one of them."
+        if names.id is None:
+            fix = "Drop one of them, or name the column of series ids: Columns(id=...)."
+        raise bad_data(name, f"{now} twice", "have each timestamp once", fix)
+    keys = [names.time] if names.id is None else [names.id, names.time]
     fix = f"Sort the frame: df = df.sort_values({keys!r})."
-    raise DataError(f"{name} is not in order of time: after {before} comes {now}. {fix}")
+    raise bad_data(name, f"{now} after {before}", "be in order of time", fix)
 
 
-def are_targets(values: npt.NDArray[np.float64], *, masked: bool) -> npt.NDArray[np.bool_]:
-    """Whether values can be targets, which may be missing if `masked`."""
-    usable = np.abs(values) < LARGEST  # False for NaN too
+def are_targets(values: Floats, *, masked: bool) -> Booleans:
+    """Return which values can be targets; if `masked`, they may be missing."""
+    usable = np.abs(values) < LARGEST  # False for NaN
     return usable | np.isnan(values) if masked else usable
 
 
 def _targets(
-    column: pd.Series, columns: Columns, rows: Rows, missing: str
-) -> npt.NDArray[np.float64]:
-    """The targets in the order of the rows, NaN for what is missing."""
+    column: pd.Series, order: Integers, *, masked: bool, label: Callable[[int], str]
+) -> Floats:
+    subject = f"Column {column.name!r}"
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_complex_dtype(column):
-        raise DataError(
-            f"Column {columns.target!r} must hold numbers. Got: dtype {column.dtype}, first value "
-            f"{column.iloc[0]!r}. Convert it with pd.to_numeric."
-        )
-    values = column.to_numpy(dtype=np.float64, na_value=np.nan)[rows.order]
-    usable = are_targets(values, masked=missing == "mask")
-    if not usable.all():
-        wrong = np.flatnonzero(~usable)
-        row = wrong[np.argmin(rows.order[wrong])]
-        hint = ", or pass missing='mask'" if np.isnan(values[row]) else ""
-        raise DataError(
-            f"{rows._name(row, columns)} has the target {values[row]} in row {rows.order[row]} of "
-            f"df ({len(wrong)} such rows in all). Every {columns.target!r} must be a finite number "
-            f"below {LARGEST:g}: fill in or cut off what is missing{hint}."
+        value = f"dtype {column.dtype}, first value {column.iloc[0]!r}"
+        raise bad_data(subject, value, "hold numbers", "Convert it with pd.to_numeric.")
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)[order]
+    unusable = np.flatnonzero(~are_targets(values, masked=masked))
+    if len(unusable):
+        row = unusable[np.argmin(order[unusable])]
+        fix = "Fill in or remove such values."
+        if np.isnan(values[row]):
+            fix = "Fill in missing values, or pass Columns(missing='mask')."
+        raise bad_data(
+            subject,
+            f"{values[row]} for {label(row)} in row {order[row]} of df "
+            f"({len(unusable)} such rows in all)",
+            f"hold finite numbers below {LARGEST:g}",
+            fix,
         )
     return values

@@ -1,54 +1,49 @@
-"""Components of a forecast: what the season, the series alone and each covariate say."""
+"""Components of a forecast: what the season, the series itself and each covariate add to it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from seqkeras._arrays import Floats
 from seqkeras._checks import bad_argument
 from seqkeras.forecasting import _plots
+from seqkeras.forecasting._forecaster import Forecaster
 from seqkeras.forecasting.frames._forms import as_pandas
 from seqkeras.forecasting.frames._panel import Panel, by_series
-from seqkeras.forecasting.networks._features import (
+from seqkeras.forecasting.networks._features import InputColumns, covariate_columns
+from seqkeras.forecasting.networks._predict import (
     Context,
-    Part,
-    as_parts,
-    as_read,
-    covariate_parts,
-    stacked,
+    as_dict,
+    as_network_input,
+    look_ahead,
+    stack_contexts,
 )
-from seqkeras.forecasting.networks._predict import look_ahead
-from seqkeras.windows import StandardScaler
 
-if TYPE_CHECKING:
-    from seqkeras.forecasting._forecaster import Forecaster
-
-Floats = npt.NDArray[np.float64]
-SEASON, NETWORK = "seasonal naive", "network"
+SEASON = "seasonal naive"
+NETWORK = "network"
 
 
 @dataclass(frozen=True)
 class Components:
-    """A forecast, and what adds up to it.
+    """A forecast, and the parts that add up to it.
 
     Attributes:
-        frame: a long frame of ids and stamps, `yhat`, and the columns whose sum it is:
+        frame: a long frame of ids and timestamps, `yhat`, and the columns whose sum it is:
             `"seasonal naive"`, the value one season before (where there is no season, the last
-            one); `"network"`, what the network adds from the series alone; and what each covariate
-            adds to that, in the order named. Features of the calendar are called
-            `calendar_<name>`.
+            one); `"network"`, what the network adds from the series itself; and what each covariate
+            adds to that, in the order named. Calendar features are called `calendar_<name>`.
     """
 
     frame: pd.DataFrame
 
     def plot(self, *, series: Any = None, title: str = "") -> Any:
-        """Draws the forecast and its components below each other.
+        """Plot the forecast and its components below each other.
 
         Args:
-            series: id of the series to draw, or a list of ids; None: the first four.
-            title: above the picture.
+            series: id of the series to plot, or a list of ids; None: the first four.
+            title: above the figure.
 
         Returns:
             A `matplotlib.figure.Figure`.
@@ -58,45 +53,81 @@ class Components:
             MissingDependencyError: matplotlib is not installed.
         """
         frame = as_pandas(self.frame)
-        keys = frame.columns.tolist()
-        keys = keys[: keys.index("yhat")]
+        names = frame.columns.tolist()
+        keys = names[: names.index("yhat")]
         parts = by_series(frame, keys[0] if len(keys) > 1 else None, series)
         return _plots.draw_components(parts, keys[-1], title=title)
 
 
 def components(
-    forecaster: "Forecaster", panel: Panel, scaler: StandardScaler, ahead: Floats, steps: int
+    forecaster: Forecaster,
+    *,
+    horizon: int | None = None,
+    future: "pd.DataFrame | None" = None,
+    df: "pd.DataFrame | pd.Series | None" = None,
+    fill: str = "raise",
 ) -> Components:
-    """See `Forecaster.components`; the arguments are those of `Forecaster._look`."""
-    context = as_parts(forecaster.inputs_.context(panel, scaler, ahead))
-    parts = covariate_parts(panel, masked=forecaster.inputs_.masked)
+    """Split a forecast into the season, the series itself, and each covariate.
+
+    The network forecasts with every covariate at 0: a number is then at its mean over the rows of
+    `fit`, a categorical column has none of its categories, a static category is unknown, and the
+    calendar is at the middle of its circle. Then the covariates are filled in one after the other,
+    in the order past, future, static, calendar, and each is credited with the change of the
+    forecast. So the columns add up to `yhat`. Where covariates interact, the order matters: their
+    joint effect goes to the later one. This describes the network, not causes.
+
+    Args:
+        forecaster: fitted. It does not change.
+        horizon, future, df, fill: as for `Forecaster.predict`.
+
+    Returns:
+        A `Components`: `frame`, `plot()`.
+
+    Raises:
+        NotFittedError, ArgumentError, DataError: as `Forecaster.predict`; or a covariate has the
+            name of a component.
+
+    Example:
+        >>> from seqkeras.forecasting import Columns, Training, load_air_passengers
+        >>> forecaster = Forecaster(6, training=Training(epochs=1), seed=0)
+        >>> forecaster = forecaster.fit(load_air_passengers(), columns=Columns(calendar="auto"))
+        >>> components(forecaster).frame.columns.tolist()
+        ['ds', 'yhat', 'seasonal naive', 'network', 'calendar_month']
+    """
+    fitted = forecaster.check_fitted()
+    request = fitted.request(horizon, future, df, fill)
+    panel = request.panel
+    context = as_dict(fitted.inputs.context(panel, request.scaler, request.ahead))
+    parts = covariate_columns(panel, masked=fitted.inputs.masked)
     names = [part.name for part in parts]
     _check_names(panel, names)
     # Without any covariate, with the first, with the first two ...
     contexts = [_without(context, parts[count:]) for count in range(len(parts) + 1)]
-    found = look_ahead(forecaster.model_, forecaster.head_, as_read(stacked(contexts)), steps)
-    forecasts = [
-        _season(context, forecaster.season_length_, steps),
-        *found.point.reshape(len(contexts), -1, steps),
+    forecast = look_ahead(
+        fitted.model, fitted.likelihood, as_network_input(stack_contexts(contexts)), request.steps
+    )
+    scaled = [
+        _season(context, fitted.season_length, request.steps),
+        *forecast.point.reshape(len(contexts), -1, request.steps),
     ]
-    levels = np.stack([scaler.inverse_transform(one) for one in forecasts])
-    added = np.diff(levels, axis=0, prepend=0.0)
+    forecasts = np.stack([request.scaler.inverse_transform(forecast) for forecast in scaled])
+    added = np.diff(forecasts, axis=0, prepend=0.0)
     columns = dict(zip([SEASON, NETWORK, *names], added, strict=True))
-    frame = panel.forecast_frame({"yhat": levels[-1]} | columns)
+    frame = panel.forecast_frame({"yhat": forecasts[-1]} | columns)
     return Components(panel.shape.native(frame, panel.columns.time))
 
 
-def _without(context: Context, parts: list[Part]) -> Context:
-    """The windows with 0 in the place of covariates: the mean of a number, none of the words."""
-    left = {name: one.copy() for name, one in context.items()}
+def _without(context: Context, parts: list[InputColumns]) -> Context:
+    """Set covariates to 0: the mean of a number, none of the categories."""
+    copies = {name: array.copy() for name, array in context.items()}
     for part in parts:
-        for name, columns in part.places.items():
-            left[name][..., columns] = 0
-    return left
+        for name, columns in part.columns.items():
+            copies[name][..., columns] = 0
+    return copies
 
 
 def _season(context: Context, season_length: int, steps: int) -> Floats:
-    """The last season of the target again and again, as it stands in our networks."""
+    """Repeat the last season of the target, as our networks do."""
     season = context["inputs"][:, -season_length:, 0].astype(np.float64)
     return season[:, np.arange(steps) % season_length]
 

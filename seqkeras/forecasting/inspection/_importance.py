@@ -1,55 +1,52 @@
-"""Permutation importance: how much worse forecasts get when a part of the windows is mixed up."""
+"""Permutation importance: how much worse forecasts get when a part of their inputs is permuted."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from seqkeras._checks import check_integer
-from seqkeras.errors import DataError
+from seqkeras._arrays import Floats, Integers
+from seqkeras._checks import bad_data, check_integer
 from seqkeras.forecasting import _plots
+from seqkeras.forecasting._forecaster import Forecaster
+from seqkeras.forecasting._settings import as_training
+from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._origins import Origins
-from seqkeras.forecasting.fitted._updates import read_known
 from seqkeras.forecasting.networks._features import (
-    Context,
-    Part,
-    as_parts,
-    as_read,
-    covariate_parts,
-    stacked,
-    target_part,
+    InputColumns,
+    covariate_columns,
+    target_columns,
 )
-from seqkeras.forecasting.networks._predict import look_ahead
-
-if TYPE_CHECKING:
-    from seqkeras.forecasting._forecaster import Forecaster
-
-Floats = npt.NDArray[np.float64]
+from seqkeras.forecasting.networks._predict import (
+    Context,
+    as_dict,
+    as_network_input,
+    look_ahead,
+    stack_contexts,
+)
 
 
 @dataclass(frozen=True)
 class Importance:
-    """What a forecaster reads its forecasts from.
+    """The importance of each part of what a forecaster reads.
 
     Attributes:
         frame: one row for each part of the windows: `feature` (the target, or a covariate; a
-            feature of the calendar is called `calendar_<name>`), `lag` (`"all"`, or timesteps
-            before the forecast: `"1"` is the newest, `"3-5"` are three of them), `importance`
-            (increase of the error when the part is permuted) and `spread` (its standard deviation
-            over the repeats).
-        error: mean absolute error of the forecasts as they are. Like the importance it is in the
-            unit that a network answers in: deviations of each series, or counts.
+            calendar feature is called `calendar_<name>`), `lag` (`"all"`, or timesteps before the
+            forecast: `"1"` is the newest, `"3-5"` are three of them), `importance` (increase of the
+            error when the part is permuted) and `spread` (its standard deviation over the repeats).
+        error: mean absolute error of the unchanged forecasts. Like the importance it is in the unit
+            of the network's outputs: deviations of each series, or counts.
     """
 
     frame: pd.DataFrame
     error: float
 
     def plot(self, *, title: str = "") -> Any:
-        """Draws the importance of each feature, and of each lag of the target.
+        """Plot the importance of each feature, and of each lag of the target.
 
         Returns:
             A `matplotlib.figure.Figure`.
@@ -60,103 +57,144 @@ class Importance:
         return _plots.draw_importance(self.frame, self.error, title=title)
 
 
-def importance(
-    forecaster: "Forecaster",
-    df: Any,
+def permutation_importance(
+    forecaster: Forecaster,
+    df: "pd.DataFrame | pd.Series",
     *,
-    lags: int,
-    windows: int,
-    repeats: int,
-    seed: int | None,
+    lags: int = 24,
+    windows: int = 500,
+    repeats: int = 5,
+    seed: int | None = 0,
 ) -> Importance:
-    """See `Forecaster.explain`."""
-    lags, repeats = check_integer("lags", lags), check_integer("repeats", repeats)
+    """Measure how much worse forecasts of these rows get when a part of the inputs is permuted.
+
+    Permutation importance (Breiman 2001; Fisher, Rudin & Dominici 2019, arXiv 1801.01489): windows
+    of the rows are forecast as they are, and again with one part of each, such as a covariate,
+    taken from another window. What the network does not use has importance 0.
+
+    Rows that `fit` has not seen show what helps there; rows that it has seen, what it has learned
+    to use. Where features are correlated, each can stand in for the other: both may seem
+    unimportant, and permuted windows may be ones that never occur.
+
+    Args:
+        forecaster: fitted. It does not change.
+        df: rows of fitted series in the columns of `fit`, at least a lookback and a horizon of
+            each.
+        lags: maximum number of parts that the lookback of the target is cut into.
+        windows: maximum number of windows, drawn at random from the rows.
+        repeats: permutations of each part.
+        seed: of the random draws; None is different each time.
+
+    Returns:
+        An `Importance`: `frame`, `error`, `plot()`.
+
+    Raises:
+        NotFittedError: `fit` was not called.
+        ArgumentError: an argument cannot be used.
+        DataError: a series was not fitted or is too short, or there are fewer than two windows.
+
+    Example:
+        >>> from seqkeras.forecasting import Training, load_air_passengers
+        >>> df = load_air_passengers()
+        >>> forecaster = Forecaster(6, lookback=12, training=Training(epochs=1), seed=0).fit(df)
+        >>> importance = permutation_importance(forecaster, df, lags=4)
+        >>> importance.frame[["feature", "lag"]].values.tolist()
+        [['y', 'all'], ['y', '1-3'], ['y', '4-6'], ['y', '7-9'], ['y', '10-12']]
+    """
+    fitted = forecaster.check_fitted()
+    lags = check_integer("lags", lags)
+    repeats = check_integer("repeats", repeats)
     windows = check_integer("windows", windows, minimum=2)
     if seed is not None:
         check_integer("seed", seed, minimum=0)
     random = np.random.default_rng(seed)
-    context, actual = _windows(forecaster, df, windows, random)
-    orders = [_another(len(actual), random) for _ in range(repeats)]
+    context, actual = _draw_windows(fitted, df, windows, random)
+    orders = [_derangement(len(actual), random) for _ in range(repeats)]
 
     def error(copies: Context) -> Floats:
-        """The mean absolute error of each copy of all windows."""
-        outlook = look_ahead(
-            forecaster.model_, forecaster.head_, as_read(copies), forecaster.horizon_
+        """Return the mean absolute error of each copy of all windows."""
+        forecast = look_ahead(
+            fitted.model, fitted.likelihood, as_network_input(copies), fitted.horizon
         )
-        return np.nanmean(np.abs(outlook.point.reshape(-1, *actual.shape) - actual), axis=(1, 2))
+        return np.nanmean(np.abs(forecast.point.reshape(-1, *actual.shape) - actual), axis=(1, 2))
 
-    plain = float(error(context)[0])
-    parts = list(_groups(forecaster, min(lags, forecaster.lookback_)))
-    shown = tqdm(parts, desc="explain", leave=False, disable=None if forecaster.progress else True)
+    unchanged = float(error(context)[0])
+    parts = list(_parts_by_lag(fitted, min(lags, fitted.lookback)))
+    hides_bar = None if as_training(forecaster.training).progress else True
     rows = []
-    for part, lag, steps in shown:
-        worse = error(stacked(_permuted(context, part, steps, one) for one in orders)) - plain
-        rows.append((part.name, lag, worse.mean(), pd.Series(worse).std()))
-    return Importance(pd.DataFrame(rows, columns=["feature", "lag", "importance", "spread"]), plain)
+    for part, lag, steps in tqdm(parts, desc="importance", leave=False, disable=hides_bar):
+        permuted = stack_contexts(_permuted(context, part, steps, order) for order in orders)
+        increase = error(permuted) - unchanged
+        rows.append((part.name, lag, increase.mean(), pd.Series(increase).std()))
+    frame = pd.DataFrame(rows, columns=["feature", "lag", "importance", "spread"])
+    return Importance(frame, unchanged)
 
 
-def _windows(
-    forecaster: "Forecaster", df: Any, count: int, random: np.random.Generator
+def _draw_windows(
+    fitted: Fitted, df: Any, count: int, random: np.random.Generator
 ) -> tuple[Context, Floats]:
-    """At most `count` windows of these rows, drawn at random, and what came, both scaled."""
-    lookback, horizon = forecaster.lookback_, forecaster.horizon_
-    panel = read_known(forecaster, df)[0].long_enough(
+    """Draw at most `count` windows of these rows, and their actual values, both scaled."""
+    lookback = fitted.lookback
+    horizon = fitted.horizon
+    panel = fitted.read_known(df)[0].long_enough(
         lookback + horizon,
         why=f"lookback {lookback} + horizon {horizon}",
-        short_series=forecaster.short_series,
+        short_series=fitted.short_series,
         fix="Give more rows of it",
     )
-    origins = _drawn(panel.values.lengths - lookback - horizon + 1, lookback, count, random)
+    origins = _draw_origins(panel.values.lengths - lookback - horizon + 1, lookback, count, random)
     actual = origins.after(panel.values, horizon)
     known = ~np.isnan(actual).all(axis=1)
-    origins, actual = origins[known], actual[known]
+    origins = origins[known]
+    actual = actual[known]
     if len(origins) < 2:
-        fix = f"Give more rows: {lookback} + {horizon} are one window, each further row is one more"
-        raise DataError(f"df must hold two windows with targets. Got: {len(origins)}. {fix}.")
-    scaler = forecaster.scaler_.take(forecaster.panel_.ids.get_indexer(panel.ids)[origins.series])
-    context = forecaster.inputs_.context(
+        fix = f"Give more rows: {lookback} + {horizon} are a window, each further row is another."
+        raise bad_data("df", f"{len(origins)}", "hold two windows with targets", fix)
+    scaler = fitted.scaler.take(fitted.panel.ids.get_indexer(panel.ids)[origins.series])
+    context = fitted.inputs.context(
         panel.before(origins.series, origins.rows, lookback),
         scaler,
         panel.ahead(origins.series, origins.rows, horizon),
     )
-    return as_parts(context), scaler.transform_batch(actual)
+    return as_dict(context), scaler.transform_batch(actual)
 
 
-def _drawn(
-    counts: npt.NDArray[np.int64], lookback: int, count: int, random: np.random.Generator
+def _draw_origins(
+    windows: Integers, lookback: int, count: int, random: np.random.Generator
 ) -> Origins:
-    """Some of the windows of series that have so many of them."""
-    ends = np.cumsum(counts)
+    """Draw origins from series that have so many windows each."""
+    ends = np.cumsum(windows)
     drawn = np.sort(random.choice(ends[-1], min(count, ends[-1]), replace=False))
     series = np.searchsorted(ends, drawn, side="right")
-    return Origins(series, lookback + drawn - (ends - counts)[series])
+    return Origins(series, lookback + drawn - (ends - windows)[series])
 
 
-def _another(count: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
-    """For each window another one, never itself."""
+def _derangement(count: int, random: np.random.Generator) -> Integers:
+    """Draw another window for each window, never itself."""
     order = random.permutation(count)
     others = np.empty_like(order)
     others[order] = np.roll(order, 1)
     return others
 
 
-def _groups(forecaster: "Forecaster", lags: int) -> Iterator[tuple[Part, str, slice]]:
-    """Each part with the name and the rows of its lags."""
-    panel, masked, lookback = forecaster.panel_, forecaster.inputs_.masked, forecaster.lookback_
-    target = target_part(panel, masked=masked)
-    for part in (target, *covariate_parts(panel, masked=masked)):
+def _parts_by_lag(fitted: Fitted, lags: int) -> Iterator[tuple[InputColumns, str, slice]]:
+    """Yield each part with the name and the rows of its lags."""
+    masked = fitted.inputs.masked
+    lookback = fitted.lookback
+    target = target_columns(fitted.panel, masked=masked)
+    for part in (target, *covariate_columns(fitted.panel, masked=masked)):
         yield part, "all", slice(None)
-    width = -(-lookback // lags)  # one width, so that parts can be compared
+    width = -(-lookback // lags)  # the same for all, to make them comparable
     for newest in range(1, lookback + 1, width):
         oldest = min(newest + width - 1, lookback)
         name = f"{newest}-{oldest}" if oldest > newest else f"{newest}"
         yield target, name, slice(lookback - oldest, lookback - newest + 1)
 
 
-def _permuted(context: Context, part: Part, steps: slice, others: npt.NDArray[np.int64]) -> Context:
-    """The windows, with a part of each as it is in another one."""
-    copies = {name: context[name].copy() for name in part.places}
-    for name, columns in part.places.items():
+def _permuted(context: Context, part: InputColumns, steps: slice, others: Integers) -> Context:
+    """Return the windows, with one part of each taken from another one."""
+    copies = {name: context[name].copy() for name in part.columns}
+    for name, columns in part.columns.items():
         place = (slice(None), steps, columns) if copies[name].ndim == 3 else (slice(None), columns)
         copies[name][place] = context[name][others][place]
     return context | copies

@@ -1,20 +1,20 @@
-"""From one network to a forecast of any horizon."""
+"""Build forecasting networks, and check that they fit the series."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from seqkeras._checks import bad_argument
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting.frames._covariates import Covariates
+from seqkeras.forecasting.networks._features import window_columns
 from seqkeras.models import encoder_decoder, multi_output, recursive, segment_rnn
+from seqkeras.models._window import NetworkSizes
 
-#: Called as `builder(features, lookback=..., horizon=...)`, and with covariates as `NetworkSizes`
-#: says.
+#: Called as `builder(features, lookback=..., horizon=...)`, with the `builder_options` of
+#: `NetworkSizes` where there are covariates or several outputs.
 Builder = Callable[..., keras.Model]
 
 #: The builder of each named strategy.
@@ -27,7 +27,7 @@ STRATEGIES: dict[str, Builder] = {
 
 
 def default_lookback(horizon: int, season_length: int, room: int) -> int:
-    """As many of three seasons as there is room for, and if there is, twice the horizon.
+    """Return three seasons, or as many as there is room for, but at least twice the horizon.
 
     Args:
         horizon: timesteps to forecast.
@@ -42,234 +42,168 @@ def default_lookback(horizon: int, season_length: int, room: int) -> int:
 
 
 def default_batch_size(windows: int) -> int:
-    """A hundredth of the windows, from 32 to 1024: small for few, fast for many."""
+    """Return a hundredth of the windows, from 32 to 1024: small for few, fast for many."""
     return int(np.clip(windows // 100, 32, 1024))
 
 
-@dataclass(frozen=True)
-class NetworkSizes:
-    """What a network reads beside the lookback and the horizon.
+def network_sizes(
+    covariates: Covariates,
+    *,
+    lookback: int,
+    horizon: int,
+    season_length: int = 1,
+    masked: bool = False,
+    outputs: int = 1,
+) -> NetworkSizes:
+    """Return the sizes of a network for series with these covariates.
 
-    Attributes:
-        features: of each timestep of the lookback; the first is the target.
-        past: how many of them are covariates that are not known over the horizon.
-        future: features that are known of each step of the horizon.
-        static: numbers that are known of a series.
-        categories: sizes of the vocabularies of its categories.
-        outputs: numbers that a network answers for each step.
+    Args:
+        covariates: those of the series.
+        lookback: timesteps that the network reads.
+        horizon: timesteps to forecast.
+        season_length: timesteps of one season, default 1.
+        masked: whether targets may be missing, which needs one more column; default False.
+        outputs: numbers for each step of the horizon, default 1.
     """
-
-    features: int = 1
-    past: int = 0
-    future: int = 0
-    static: int = 0
-    categories: tuple[int, ...] = ()
-    outputs: int = 1
-
-    @classmethod
-    def of(cls, covariates: Covariates, *, masked: bool, outputs: int = 1) -> "NetworkSizes":
-        """Those of a network for covariates; with one more feature if targets may be missing."""
-        past, future, words = covariates.past_width, covariates.future_width, covariates.sizes
-        static = len(covariates.static) - len(words)
-        return cls(1 + masked + past + future, past, future, static, words, outputs)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """For a builder: those that there are."""
-        sizes = {"future": self.future, "static": self.static, "categories": self.categories}
-        found: dict[str, Any] = {name: size for name, size in sizes.items() if size}
-        return found if self.outputs == 1 else {**found, "outputs": self.outputs}
-
-    @property
-    def answers(self) -> tuple[int, ...]:
-        """The shape of the answer to each step."""
-        return () if self.outputs == 1 else (self.outputs,)
-
-    def shapes(self, lookback: int, steps: int) -> dict[str, tuple[int, ...]]:
-        """The shapes that a network reads, without the batch, by the names of its inputs."""
-        widths = {
-            "future": (steps, self.future),
-            "static": (self.static,),
-            "categories": (len(self.categories),),
-        }
-        extra = {name: shape for name, shape in widths.items() if shape[-1]}
-        return {"inputs": (lookback, self.features), **extra}
+    columns = window_columns(covariates, masked=masked)
+    return NetworkSizes(
+        lookback=lookback,
+        horizon=horizon,
+        features=columns.count,
+        past=columns.past_width,
+        future=columns.future_width,
+        static=len(covariates.static) - len(covariates.sizes),
+        categories=covariates.sizes,
+        season_length=season_length,
+        outputs=outputs,
+    )
 
 
 def build_network(
     model: str | Builder | keras.Model,
+    sizes: NetworkSizes,
     *,
-    lookback: int,
-    horizon: int,
-    season_length: int,
     units: int | tuple[int, ...] | None = None,
     cell: str | None = None,
     normalization: str | None = None,
-    sizes: NetworkSizes | None = None,
     counts: bool = False,
 ) -> keras.Model:
-    """A network with fresh weights, `(batch, lookback, features)` to `(batch, steps)`.
+    """Build a network with fresh weights, `(batch, lookback, features)` to `(batch, steps)`.
+
+    A named strategy returns as many steps as the horizon has, `"recursive"` 1; a builder or a model
+    may return fewer.
 
     Args:
         model: the name of a strategy, a builder, or a model, which is copied.
-        lookback: timesteps that it reads.
-        horizon: timesteps to forecast; steps are as many for a named strategy, 1 for
-            `"recursive"`, and at most as many for a builder or a model.
-        season_length: of the named strategies.
-        units: of the named strategies; None is 64.
-        cell: of the named strategies; None is `"gru"`.
-        normalization: of the named strategies; None is `"last"`, and `"mean_scale"` for counts.
-        sizes: of covariates; None for none.
-        counts: targets are not scaled, so that a named strategy scales each window by itself.
+        sizes: what the network reads and returns.
+        units: of a named strategy, default 64.
+        cell: of a named strategy, default `"gru"`.
+        normalization: of a named strategy, default `"last"`, for counts `"mean_scale"`.
+        counts: whether targets are counts, default False. They are not scaled, so a named strategy
+            scales each window itself.
 
     Raises:
-        ArgumentError: a builder or a model gives something else.
+        ArgumentError: a builder or a model does not fit the sizes.
     """
-    sizes = sizes or NetworkSizes()
     if isinstance(model, str):
         network = STRATEGIES[model](
             sizes.features,
-            lookback=lookback,
-            horizon=horizon,
-            season_length=season_length,
+            lookback=sizes.lookback,
+            horizon=sizes.horizon,
+            season_length=sizes.season_length,
             units=64 if units is None else units,
             cell="gru" if cell is None else cell,
             normalization=normalization or ("mean_scale" if counts else "last"),
-            **sizes.options,
+            **sizes.builder_options,
         )
     elif isinstance(model, keras.Model):
         network = model
     else:
-        network = _call(model, lookback, horizon, sizes)
-    steps = check_network(network, lookback, horizon, sizes)
-    if steps < horizon and sizes.past:
-        fix = "Give them as future_covariates, or use a network that answers the whole horizon."
-        got = f"a network of {steps} steps, whose answers are fed back, for a horizon of {horizon}"
-        raise bad_argument("model", got, "one that needs no past_covariates of the horizon", fix)
+        network = _call(model, sizes)
+    steps = check_network(network, sizes)
+    if steps < sizes.horizon and sizes.past:
+        actual = (
+            f"a network of {steps} steps, whose outputs are fed back, for a horizon of "
+            f"{sizes.horizon}"
+        )
+        fix = "Pass them as future_covariates, or use a network that forecasts the whole horizon."
+        expected = "one that does not need past_covariates of the horizon"
+        raise bad_argument("model", actual, expected, fix)
     return keras.models.clone_model(network) if network is model else network
 
 
-def roll_forward(
-    network: keras.Model,
-    context: Any,
-    horizon: int,
-    *,
-    answer: Callable[[Any], Any] = lambda outputs: outputs,
-) -> npt.NDArray[np.float32]:
-    """Forecasts `horizon` timesteps; a network that answers fewer is fed its own answers.
-
-    Args:
-        network: `(batch, lookback, features)` to `(batch, steps)`; the first feature is the target.
-        context: `(batch, lookback, features)`, the newest values last. Or a dict with such
-            `"inputs"`, in which `"future"` are of the whole horizon, `(batch, horizon, future)`,
-            and the last features of the lookback.
-        horizon: timesteps to forecast.
-        answer: what the network gave as an answer `(batch, steps)`, to be fed back.
-
-    Returns:
-        `(batch, horizon)`.
-    """
-    parts = context if isinstance(context, dict) else {"inputs": context}
-    known, steps = parts["inputs"], network.output_shape[1]
-    lookback = known.shape[1]
-    future = parts.get("future", np.empty((len(known), horizon, 0), np.float32))
-    while (done := known.shape[1] - lookback) < horizon:
-        ahead = _steps_from(future, done, steps)
-        given = {**parts, "inputs": known[:, -lookback:]} | {"future": ahead}
-        read = {name: given[name] for name in parts}
-        outputs = predict_batches(network, read if isinstance(context, dict) else read["inputs"])
-        rows = _as_rows(answer(outputs), ahead, known.shape[2])
-        known = np.concatenate([known, rows], axis=1)
-    return known[:, lookback : lookback + horizon, 0]
-
-
-def _steps_from(future: npt.NDArray[Any], first: int, steps: int) -> npt.NDArray[Any]:
-    """Some steps; behind the last one, for answers that are cut off, it stands again."""
-    return future[:, np.minimum(np.arange(first, first + steps), future.shape[1] - 1)]
-
-
-def _as_rows(
-    answer: npt.NDArray[Any], ahead: npt.NDArray[Any], features: int
-) -> npt.NDArray[np.float32]:
-    """Answers as rows of a lookback: the flag of an observed value, if there is one, is 1."""
-    flags = np.ones((*answer.shape, features - 1 - ahead.shape[2]), np.float32)
-    return np.concatenate([answer[..., np.newaxis], flags, ahead], axis=2)
-
-
-def predict_batches(
-    network: keras.Model, context: Any, batch_size: int = 4096
-) -> npt.NDArray[np.float32]:
-    """The answers to an array or a dict of arrays, a batch after the other."""
-    # Not predict(), which costs 40 ms a call for its loop and its callbacks.
-    parts = in_parts(context, batch_size)
-    return np.concatenate([network.predict_on_batch(part) for part in parts])
-
-
-def in_parts(context: Any, rows: int) -> Iterator[Any]:
-    """An array, or a dict of arrays, in parts of at most so many rows."""
-    parts = context if isinstance(context, dict) else {"inputs": context}
-    for first in range(0, len(parts["inputs"]), rows):
-        some = {name: part[first : first + rows] for name, part in parts.items()}
-        yield some if isinstance(context, dict) else some["inputs"]
-
-
-def _call(builder: Builder, lookback: int, horizon: int, sizes: NetworkSizes) -> Any:
-    options = {"lookback": lookback, "horizon": horizon, **sizes.options}
+def _call(builder: Builder, sizes: NetworkSizes) -> Any:
+    options = {"lookback": sizes.lookback, "horizon": sizes.horizon, **sizes.builder_options}
     try:
         return builder(sizes.features, **options)
     except (TypeError, ArgumentError) as error:
         call = ", ".join(f"{name}={value}" for name, value in options.items())
         raise ArgumentError(
-            f"model must be a builder that takes model({sizes.features}, {call}). It said: {error}"
+            f"model must be a builder that can be called as model({sizes.features}, {call}). "
+            f"Got: {error}"
         ) from error
 
 
-def check_network(network: Any, lookback: int, horizon: int, sizes: NetworkSizes) -> int:
-    """The steps of a network, if it reads and answers what it must.
+def check_network(network: Any, sizes: NetworkSizes) -> int:
+    """Return the number of steps that a network forecasts, if its inputs and outputs fit.
+
+    Args:
+        network: the network.
+        sizes: what it must read and return.
 
     Raises:
-        ArgumentError: it does not.
+        ArgumentError: it reads or returns something else.
     """
-    shapes = {name: (None, *one) for name, one in sizes.shapes(lookback, horizon).items()}
-    wanted = shapes["inputs"] if len(shapes) == 1 else shapes
-    shown = str(wanted).replace("None", "batch").replace("'", "")
-    gives = ", ".join(map(str, ("batch", "steps", *sizes.answers)))
-    expected = f"a keras.Model of {shown} to ({gives}), with steps from 1 to {horizon}"
+    shapes = {name: (None, *shape) for name, shape in sizes.input_shapes.items()}
+    one_input = len(shapes) == 1
+    expected = _expectation(shapes["inputs"] if one_input else shapes, sizes)
     if not isinstance(network, keras.Model):
         raise bad_argument("model", network, expected)
     try:
-        reads, writes = input_shapes(network), network.output_shape
+        reads = input_shapes(network)
+        returns = network.output_shape
     except (AttributeError, ValueError) as error:
-        fix = "Functional models have these shapes, and Sequential ones that begin with an Input."
+        fix = "Functional models have these shapes, and Sequential ones that start with an Input."
         raise bad_argument("model", network, expected, fix) from error
-    answers = isinstance(writes, tuple) and writes[2:] == sizes.answers
-    answers = answers and len(writes) > 1 and writes[1] is not None
-    if answers and "future" in shapes:
-        shapes["future"] = (None, writes[1], sizes.future)
+    steps = _steps_of(returns, sizes)
+    if "future" in shapes and steps is not None:
+        shapes["future"] = (None, steps, sizes.future)
+    by_name = reads
     if isinstance(reads, tuple):
-        reads = {"inputs": reads} if len(shapes) == 1 else {"": reads}
-    if not (answers and writes[1] <= horizon and _alike(reads, shapes)):
-        raise ArgumentError(
-            f"model must give {expected}. Got: {input_shapes(network)} to {writes}."
-        )
-    return int(writes[1])
+        by_name = {"inputs" if one_input else "": reads}
+    if steps is None or steps > sizes.horizon or not _match(by_name, shapes):
+        raise ArgumentError(f"model must be {expected}. Got: {reads} to {returns}.")
+    return steps
+
+
+def _expectation(reads: Any, sizes: NetworkSizes) -> str:
+    inputs = str(reads).replace("None", "batch").replace("'", "")
+    outputs = ", ".join(map(str, ("batch", "steps", *sizes.step_shape)))
+    return f"a keras.Model of {inputs} to ({outputs}), with steps from 1 to {sizes.horizon}"
+
+
+def _steps_of(shape: Any, sizes: NetworkSizes) -> int | None:
+    """Return the steps in an output shape, or None if it is another shape."""
+    if not isinstance(shape, tuple) or len(shape) < 2 or shape[2:] != sizes.step_shape:
+        return None
+    return shape[1]
 
 
 def input_shapes(network: keras.Model) -> Any:
-    """Of a network of one input its shape, of one of a dict of inputs their shapes by name."""
+    """Return the shape of a network's only input, or the shapes of its inputs by name."""
     if not isinstance(network.input, dict):
         return network.input_shape
-    return {name: tuple(one.shape) for name, one in network.input.items()}
+    return {name: tuple(tensor.shape) for name, tensor in network.input.items()}
 
 
-def _alike(reads: Any, shapes: dict[str, Any]) -> bool:
-    """Whether inputs have these names and shapes; they may leave their timesteps open."""
+def _match(reads: Any, shapes: dict[str, Any]) -> bool:
+    """Check whether inputs have these names and shapes; timesteps may be None."""
     if not isinstance(reads, dict) or set(reads) != set(shapes):
         return False
-    return all(
-        len(reads[name]) == len(shape)
-        and all(size in (must, None) for size, must in zip(reads[name], shape, strict=True))
-        and reads[name][-1] == shape[-1]
-        and reads[name][0] is None
-        for name, shape in shapes.items()
-    )
+    return all(_matches(reads[name], shape) for name, shape in shapes.items())
+
+
+def _matches(actual: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
+    if len(actual) != len(expected) or actual[0] is not None or actual[-1] != expected[-1]:
+        return False
+    return all(size in (must, None) for size, must in zip(actual, expected, strict=True))

@@ -1,19 +1,17 @@
-"""What the recurrent layers of a network have made of a window: an embedding of the series."""
+"""Embed series: the last state of a network's recurrent layers after reading a window."""
 
 import keras
-import pandas as pd
 
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.networks._ensemble import networks_of
 
 
 def last_state(network: keras.Model) -> keras.Model:
-    """A model with the inputs of `network` and the output of its last recurrent layer.
+    """Return a model with the inputs of a network and the output of its last recurrent layer.
 
-    Where that layer returns a sequence, its last timestep is given. Of an encoder and a decoder it
-    is the encoder that has read the series. Of an ensemble it is what each network gives, side by
-    side.
+    If that layer returns a sequence, the model returns its last timestep. For an encoder and a
+    decoder, the encoder's last layer is used, which has read the series. For an ensemble, the
+    states of all its networks are concatenated.
 
     Raises:
         ArgumentError: the network has no recurrent layer.
@@ -27,14 +25,9 @@ def last_state(network: keras.Model) -> keras.Model:
     if not layers:
         kinds = sorted({type(layer).__name__ for layer in network.layers})
         raise ArgumentError(
-            f"encode needs a network with a recurrent layer. This one has {', '.join(kinds)}."
+            f"model must be a network with a recurrent layer. Got: {', '.join(kinds)}."
         )
     encoders = [layer for layer in layers if layer.name.startswith("encoder")]
     output = (encoders or layers)[-1].output
     state = output[0] if isinstance(output, list | tuple) else output
     return keras.Model(network.input, state if len(state.shape) == 2 else state[:, -1])
-
-
-def embedding_frame(panel: Panel, states: object) -> pd.DataFrame:
-    """States `(series, units)` as a frame, the ids as its index."""
-    return pd.DataFrame(states, index=panel.ids)

@@ -1,87 +1,79 @@
-"""Which columns of what a network reads belong to the target, and which to each covariate."""
+"""Which columns of a network's inputs belong to the target and to each covariate."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from seqkeras.forecasting.frames._covariates import Covariates
 from seqkeras.forecasting.frames._panel import Panel
-
-#: What a network reads, by the names of its inputs; arrays with a window in each row.
-Context = dict[str, npt.NDArray[Any]]
+from seqkeras.models._window import WindowColumns
 
 
 @dataclass(frozen=True)
-class Part:
-    """The target, or one covariate, in what a network reads.
+class InputColumns:
+    """The columns of the target or of one covariate in a network's inputs.
 
     Attributes:
-        name: of the column, or `calendar_` and the name of a calendar feature.
-        places: in which inputs it stands, and in which columns of their last axis.
+        name: of the column in the frame, or `calendar_` and the name of a calendar feature.
+        columns: by the name of each input that holds it, its columns in the last axis.
     """
 
     name: str
-    places: dict[str, slice]
+    columns: dict[str, slice]
 
 
-def target_part(panel: Panel, *, masked: bool) -> Part:
-    """The target, and whether it was there if it may be missing."""
-    return Part(str(panel.columns.target), {"inputs": slice(0, 1 + masked)})
+def window_columns(covariates: Covariates, *, masked: bool) -> WindowColumns:
+    """Return the columns of a window with these covariates.
 
-
-def covariate_parts(panel: Panel, *, masked: bool) -> list[Part]:
-    """The covariates: past, future and static ones in the order named, then the calendar.
-
-    All words of a column are one part, and so are sine and cosine of a calendar feature.
+    Args:
+        covariates: those of the series.
+        masked: whether targets may be missing.
     """
-    covariates, first = panel.covariates, 1 + masked
-    past = dict(_consecutive(covariates.widths(covariates.past), first))
-    ahead = dict(_consecutive(covariates.widths(covariates.future), 0))
-    begin = sum(width for _, width in covariates.widths(covariates.future))
-    clock = dict(_consecutive(covariates.calendar_widths, begin))
-    known = first + covariates.past_width  # where the future covariates begin in the lookback
-    return [
-        *(Part(name, {"inputs": place}) for name, place in past.items()),
-        *(_known_ahead(name, place, known) for name, place in ahead.items()),
-        *_static_parts(panel),
-        *(_known_ahead(f"calendar_{name}", place, known) for name, place in clock.items()),
-    ]
+    return WindowColumns(masked, covariates.past_width, covariates.future_width)
 
 
-def as_parts(context: Any) -> Context:
-    """A window of each series as a dict, which it is where there are covariates."""
-    return context if isinstance(context, dict) else {"inputs": context}
+def target_columns(panel: Panel, *, masked: bool) -> InputColumns:
+    """Return the columns of the target, with its flag if targets may be missing."""
+    window = window_columns(panel.covariates, masked=masked)
+    return InputColumns(str(panel.columns.target), {"inputs": window.target})
 
 
-def as_read(parts: Context) -> Any:
-    """What a network reads: the dict, or the only array in it."""
-    return parts if len(parts) > 1 else parts["inputs"]
+def covariate_columns(panel: Panel, *, masked: bool) -> list[InputColumns]:
+    """Return the columns of each covariate: past, future and static ones, then the calendar.
 
-
-def stacked(contexts: Iterable[Context]) -> Context:
-    """Several contexts as one, so that a network reads them in one pass."""
-    found = list(contexts)
-    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
-
-
-def _known_ahead(name: str, place: slice, known: int) -> Part:
-    read = slice(known + place.start, known + place.stop)
-    return Part(name, {"inputs": read, "future": place})
-
-
-def _static_parts(panel: Panel) -> list[Part]:
+    All categories of one covariate belong together, and so do sine and cosine of one calendar
+    feature.
+    """
     covariates = panel.covariates
-    inputs = ["categories" if one in covariates.words else "static" for one in covariates.static]
-    counts = [inputs[:number].count(one) for number, one in enumerate(inputs)]
+    window = window_columns(covariates, masked=masked)
+    past = _consecutive(covariates.widths(covariates.past), window.past.start)
+    widths = covariates.widths(covariates.future)
+    future = _consecutive(widths, 0)
+    first_of_calendar = sum(width for _, width in widths)
+    calendar = _consecutive(covariates.calendar_widths, first_of_calendar)
     return [
-        Part(name, {one: slice(count, count + 1)})
-        for name, one, count in zip(covariates.static, inputs, counts, strict=True)
+        *(InputColumns(name, {"inputs": columns}) for name, columns in past),
+        *(_known_ahead(name, columns, window) for name, columns in future),
+        *_static_columns(covariates),
+        *(_known_ahead(f"calendar_{name}", columns, window) for name, columns in calendar),
     ]
 
 
-def _consecutive(widths: Iterable[tuple[str, int]], first: int) -> Iterable[tuple[str, slice]]:
+def _known_ahead(name: str, columns: slice, window: WindowColumns) -> InputColumns:
+    first = window.future.start
+    in_window = slice(first + columns.start, first + columns.stop)
+    return InputColumns(name, {"inputs": in_window, "future": columns})
+
+
+def _static_columns(covariates: Covariates) -> Iterator[InputColumns]:
+    counts = {"categories": 0, "static": 0}
+    for name in covariates.static:
+        part = "categories" if name in covariates.categories else "static"
+        column = counts[part]
+        counts[part] += 1
+        yield InputColumns(name, {part: slice(column, column + 1)})
+
+
+def _consecutive(widths: Iterable[tuple[str, int]], first: int) -> Iterator[tuple[str, slice]]:
     for name, width in widths:
         yield name, slice(first, first + width)
         first += width

@@ -8,28 +8,61 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras._arrays import Array, Booleans, Floats, Floats32
 from seqkeras.errors import DataError
 from seqkeras.forecasting.frames._covariates import Known
 from seqkeras.forecasting.frames._panel import Panel
-from seqkeras.forecasting.networks._missing import stand_in
+from seqkeras.forecasting.networks._features import window_columns
+from seqkeras.likelihoods import Likelihood
+from seqkeras.models._window import WindowColumns
 from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
 
-Floats = npt.NDArray[np.float32]
-
-#: A scale in which every number is 0; finite, so that it can be kept in a file.
+#: A scale in which every number becomes 0; finite, because files must hold it.
 ENDLESS = 1e300
+
+
+def scaler_for(series: GroupedArray, likelihood: Likelihood | None) -> StandardScaler:
+    """Return a scaler to mean 0 and deviation 1; for counts one that changes nothing."""
+    if likelihood is None or not likelihood.counts:
+        return StandardScaler().fit(series)
+    return StandardScaler.from_state(np.zeros(len(series)), np.ones(len(series)))
+
+
+def are_counts(values: Floats) -> Booleans:
+    """Check of each target whether it is a whole number from 0 on, or missing."""
+    return np.isnan(values) | (values >= 0) & (values == np.round(values))
+
+
+def check_counts(panel: Panel, likelihood: Likelihood | None) -> None:
+    """Raise if a likelihood models counts, and a target is not a count.
+
+    Raises:
+        DataError: it names the series and the target.
+    """
+    if likelihood is None or not likelihood.counts:
+        return
+    values = panel.values.values
+    wrong = np.flatnonzero(~are_counts(values))
+    if len(wrong):
+        series = int(np.searchsorted(panel.values.indptr, wrong[0], side="right")) - 1
+        raise DataError(
+            f"{panel.name(series)} must have counts as targets, whole numbers from 0 on, for "
+            f"{type(likelihood).__name__}. Got: {values[wrong[0]]:g}. Use another likelihood, such "
+            "as 'student_t'."
+        )
 
 
 @dataclass(frozen=True)
 class CovariateScaler:
-    """Brings every column of numbers to mean 0 and deviation 1, over all series together.
+    """Scales each numeric covariate to mean 0 and deviation 1, over all series together.
 
-    A column that never changes is 0 whatever comes later: the network has learned nothing of it,
-    and would answer a new value with the random weights that it began with.
+    A constant column becomes 0, whatever comes later: the network learned nothing about it, and
+    would apply its random initial weights to a new value.
 
     Attributes:
-        rows: of the features of timesteps. What is 0 or 1, sine or cosine is left as it is.
-        static: of the numbers of series.
+        rows: scaler of the covariates of timesteps. Categories (0 or 1), sines and cosines are not
+            scaled.
+        static: scaler of the static numbers.
     """
 
     rows: StandardScaler
@@ -37,32 +70,92 @@ class CovariateScaler:
 
     @classmethod
     def fit(cls, panel: Panel) -> "CovariateScaler":
-        """Learns from all rows of a panel."""
-        rows = _learned(panel.known.rows.values)
-        as_is = ~panel.covariates.is_number
-        rows.center_[:, as_is], rows.scale_[:, as_is] = 0.0, 1.0
-        return cls(rows, _learned(panel.known.static))
+        """Return a scaler that was fitted on all rows of a panel."""
+        rows = _fit_scaler(panel.known.rows.values)
+        unscaled = ~panel.covariates.is_number
+        rows.center_[:, unscaled] = 0.0
+        rows.scale_[:, unscaled] = 1.0
+        return cls(rows, _fit_scaler(panel.known.static))
 
     def transform(self, known: Known) -> Known:
-        """The covariates, scaled."""
-        rows = GroupedArray(_scaled(self.rows, known.rows.values), known.rows.indptr)
-        return replace(known, rows=rows, static=_scaled(self.static, known.static))
+        """Scale covariates."""
+        rows = GroupedArray(_scale(self.rows, known.rows.values), known.rows.indptr)
+        return replace(known, rows=rows, static=_scale(self.static, known.static))
 
-    def transform_ahead(self, ahead: npt.NDArray[np.float64]) -> Floats:
-        """Features of timesteps, `(series, timesteps, features)`, scaled: all, or the last ones."""
-        first = self.rows.center_.shape[1] - ahead.shape[2]
-        return ((ahead - self.rows.center_[:, first:]) / self.rows.scale_[:, first:]).astype("f4")
+    def transform_rows(self, rows: Floats) -> Floats32:
+        """Scale covariates of timesteps, `(series, timesteps, features)`: all, or the last ones."""
+        return _scale(self.rows, rows).astype(np.float32)
+
+    def transform_static(self, static: Floats) -> Floats32:
+        """Scale static numbers, `(series, numbers)`."""
+        return _scale(self.static, static).astype(np.float32)
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """How series become what a network reads.
+class WindowReader:
+    """Turns windows into what a network reads, in training and for a forecast.
 
-    That is `"inputs"`, and what there is of `"future"`, `"static"` and `"categories"`. Channel 0 of
-    `"inputs"` is the target. Where targets may be missing, channel 1 says whether there was one; in
-    the place of a missing target stands that of one season before, or else the last before it, so
-    that the naive forecast inside a network is one of values that there were. Covariates follow:
-    past ones, then future ones, which are in `"future"` for the horizon.
+    A missing target is replaced by the value one season before, or else by the last one before it:
+    the naive forecast inside a network is then a value that was observed.
+
+    Attributes:
+        season_length: timesteps of one season.
+        masked: whether targets may be missing.
+    """
+
+    season_length: int
+    masked: bool
+
+    def __call__(self, windows: Floats32, **known: Array) -> Any:
+        """Return the inputs of a network.
+
+        Args:
+            windows: `(batch, lookback, columns)`, scaled, with the columns of `WindowColumns`; NaN
+                for a missing target. Changed in place.
+            **known: the other inputs by name; empty ones are omitted.
+
+        Returns:
+            A dict with `"inputs"` and the others, or `windows` if there are no others.
+        """
+        if self.masked:
+            target = windows[..., WindowColumns.TARGET]
+            windows[..., WindowColumns.TARGET] = fill_missing_targets(target, self.season_length)
+        parts = {name: part for name, part in known.items() if part.shape[-1]}
+        return {"inputs": windows, **parts} if parts else windows
+
+    def read_batch(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Return a batch of `Windows` as a network is trained on it.
+
+        Args:
+            x: the windows; or a dict of them, `"past"`, of other inputs, and of masks that are
+                False where a target is missing.
+            y: targets, returned unchanged.
+        """
+        if not isinstance(x, dict):
+            return x, y
+        masks = {name: part for name, part in x.items() if name.endswith("_mask")}
+        known = {name: part for name, part in x.items() if name not in masks}
+        windows = known.pop("past")
+        if self.masked:
+            observed = masks["past_mask"][..., 0]
+            target = windows[..., WindowColumns.TARGET]
+            windows[..., WindowColumns.TARGET] = np.where(observed, target, np.nan)
+        if "targets" in known:
+            targets = known["targets"]
+            if self.masked:
+                targets = np.where(masks["targets_mask"], targets, np.nan)
+            known["targets"] = targets[..., 0]
+        if "categories" in known:
+            known["categories"] = known["categories"].astype(np.int32)
+        return self(windows, **known), y
+
+
+@dataclass(frozen=True)
+class NetworkInputs:
+    """Turns series into what a network reads.
+
+    That is `"inputs"`, whose columns `WindowColumns` describes, and those that exist among
+    `"future"`, `"static"` and `"categories"`.
 
     Attributes:
         scaler: of the covariates.
@@ -74,6 +167,11 @@ class Inputs:
     season_length: int
     masked: bool
 
+    @property
+    def reader(self) -> WindowReader:
+        """Return what assembles windows."""
+        return WindowReader(self.season_length, self.masked)
+
     def windows(
         self,
         panel: Panel,
@@ -81,135 +179,140 @@ class Inputs:
         lookback: int,
         steps: int,
         *,
-        truth: bool = False,
+        read_targets: bool = False,
         **options: Any,
     ) -> Windows:
-        """Windows of the series of a panel; weights are 0 where a target is missing.
+        """Return the training windows of a panel; weights are 0 where a target is missing.
 
         Args:
             panel: the series.
             scaler: of their targets.
-            lookback: timesteps that are read.
-            steps: timesteps that are predicted.
-            truth: whether the targets are an input as well, `"targets"` `(batch, steps)`, NaN where
-                one is missing, as `seqkeras.training.unrolled` takes them.
-            **options: of `Windows`.
+            lookback: timesteps that a window reads.
+            steps: timesteps that it predicts.
+            read_targets: whether the targets are an input as well, `"targets"` `(batch, steps)`
+                with NaN for missing ones, as `seqkeras.training.unrolled` reads them; default
+                False.
+            **options: those of `Windows`.
         """
         target = scaler.transform(panel.values)
         known = self.scaler.transform(panel.known)
-        rows = known.rows.values
-        ahead = rows[:, rows.shape[1] - panel.covariates.future_width :]
-        indptr = target.indptr
-        alone = not self.masked and not rows.shape[1]
-        # One column, so that each timestep of the horizon has a weight of its own.
-        targets = target.values[:, np.newaxis] if self.masked else target.values
-        known_ahead = {"future": ahead} if ahead.shape[1] else {}
-        if truth:
-            known_ahead["targets"] = target.values
+        columns = window_columns(panel.covariates, masked=self.masked)
+        only_targets = columns.count == 1
+        ahead = {}
+        if columns.future_width:
+            ahead["future"] = known.rows.values[:, -columns.future_width :]
+        if read_targets:
+            ahead["targets"] = target.values
+        about: dict[str, Array] = {"static": known.static, "categories": known.categories}
+        about = {name: part for name, part in about.items() if part.shape[-1]}
         return Windows(
-            target if alone else GroupedArray(self._channels(target.values, rows), indptr),
+            target if only_targets else self._rows(columns, target, known),
             WindowSpec(lookback, horizon=steps),
-            targets=None if alone else GroupedArray(targets, indptr),
-            future={name: GroupedArray(one, indptr) for name, one in known_ahead.items()} or None,
-            static=_present({"static": known.static, "categories": known.categories}) or None,
+            targets=None if only_targets else self._targets(target),
+            future={name: GroupedArray(part, target.indptr) for name, part in ahead.items()}
+            or None,
+            static=about or None,
             missing="mask" if self.masked else "raise",
-            transform=_Form(self.season_length, self.masked),
+            transform=self.reader.read_batch,
             **options,
         )
 
-    def context(
-        self, panel: Panel, scaler: StandardScaler, ahead: npt.NDArray[np.float64]
-    ) -> Floats | dict[str, Any]:
-        """One window of each series, which all have as many rows as a lookback.
+    def context(self, panel: Panel, scaler: StandardScaler, ahead: Floats) -> Any:
+        """Return what a network reads for one forecast of each series.
 
         Args:
-            panel: the series.
+            panel: the series, each with as many rows as a lookback.
             scaler: of their targets.
-            ahead: `(series, horizon, features)`, what is known over the horizon, not scaled.
+            ahead: `(series, horizon, features)`, the future covariates, not scaled.
 
         Raises:
-            DataError: targets are missing, and the network was trained without any.
+            DataError: targets are missing, and the network was trained without missing targets.
         """
         if panel.has_missing and not self.masked:
+            missing = int(np.isnan(panel.values.values).sum())
             raise DataError(
-                "Targets are missing, and the forecaster was fitted on series without any, so that "
-                "its network cannot tell them from others. Fill them in, or fit on series with "
-                "missing targets."
+                "The series must have no missing targets, because the forecaster was fitted on "
+                f"series without missing targets. Got: {missing} of them. Fill them in, or fit on "
+                "series with missing targets."
             )
-        series = len(panel.ids)
-        target = scaler.transform(panel.values).values.reshape(series, -1)
+        target = scaler.transform(panel.values).values.reshape(len(panel.ids), -1)
         rows = panel.known.rows.values.reshape(*target.shape, -1)
-        static = _scaled(self.scaler.static, panel.known.static).astype(np.float32)
+        static = self.scaler.transform_static(panel.known.static)
         return self.assemble(target, rows, ahead, static, panel.known.categories)
 
     def assemble(
         self,
-        target: npt.NDArray[np.float64],
-        rows: npt.NDArray[np.float64],
-        ahead: npt.NDArray[np.float64],
-        static: Floats,
+        target: Floats,
+        rows: Floats,
+        ahead: Floats,
+        static: Floats32,
         categories: npt.NDArray[np.int32],
-    ) -> Floats | dict[str, Any]:
-        """What the network reads, from the arrays of some series.
+    ) -> Any:
+        """Return what a network reads, from the arrays of some series.
 
         Args:
             target: `(series, lookback)`, scaled; NaN where it is missing.
-            rows: `(series, lookback, features)`, not scaled.
-            ahead: `(series, horizon, features)`, not scaled.
+            rows: `(series, lookback, features)`, the covariates, not scaled.
+            ahead: `(series, horizon, features)`, the future covariates, not scaled.
             static: `(series, numbers)`, scaled.
-            categories: `(series, words)`.
+            categories: `(series, categories)`.
         """
-        past = self._channels(target, self.scaler.transform_ahead(rows))
-        if self.masked:
-            past[..., 0] = stand_in(past[..., 0], self.season_length)
-        future = self.scaler.transform_ahead(ahead)
-        parts = {"future": future, "static": static, "categories": categories}
-        extra = _present(parts)
-        return {"inputs": past, **extra} if extra else past
+        columns = WindowColumns(
+            self.masked, rows.shape[-1] - ahead.shape[-1], future_width=ahead.shape[-1]
+        )
+        windows = _join_columns(columns, target, self.scaler.transform_rows(rows))
+        future = self.scaler.transform_rows(ahead)
+        return self.reader(windows, future=future, static=static, categories=categories)
 
     def to_train(self, network: keras.Model) -> keras.Model:
-        """The network itself; where targets may be missing, a view that answers step by step.
+        """Return the network in the shape that it is trained in.
 
-        Keras weighs no parts of the last axis: `(batch, steps)` becomes `(batch, steps, 1)`.
+        Keras cannot weight parts of the last axis: where targets may be missing, the output
+        `(batch, steps)` becomes `(batch, steps, 1)`.
         """
         if not self.masked or len(network.output_shape) == 3:
             return network
         return keras.Model(network.input, keras.ops.expand_dims(network.output, -1))
 
-    def _channels(self, target: npt.NDArray[Any], rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        target = target[..., np.newaxis]
-        observed = [~np.isnan(target)] if self.masked else []
-        # float32, as batches are: what takes memory here is the panel itself.
-        return np.concatenate([target, *observed, rows], axis=-1, dtype=np.float32)
+    def _rows(self, columns: WindowColumns, target: GroupedArray, known: Known) -> GroupedArray:
+        rows = _join_columns(columns, target.values, known.rows.values)
+        return GroupedArray(rows, target.indptr)
+
+    def _targets(self, target: GroupedArray) -> GroupedArray:
+        if not self.masked:
+            return target
+        # One column, which gives each timestep of the horizon its own weight.
+        return GroupedArray(target.values[:, np.newaxis], target.indptr)
 
 
-@dataclass(frozen=True)
-class _Form:
-    """Puts batches into the form that a network reads; not a nested function, for pickle."""
+def fill_missing_targets(target: Array, season_length: int) -> Array:
+    """Return windows in which the value one season before replaces a missing one.
 
-    season_length: int
-    masked: bool
+    Without a value one season before, it is the last one before, else the first one after; in a
+    window without any value it is 0.
 
-    def __call__(self, x: Any, y: Any) -> tuple[Any, Any]:
-        if not isinstance(x, dict):
-            return x, y
-        if self.masked:
-            known = x.pop("past_mask")[..., 0]
-            past = x["past"]
-            past[..., 0] = stand_in(np.where(known, past[..., 0], np.nan), self.season_length)
-            if "targets" in x:
-                x["targets"] = np.where(x["targets_mask"], x["targets"], np.nan)
-        x = {name: part for name, part in x.items() if not name.endswith("_mask")}
-        if "targets" in x:
-            x["targets"] = x["targets"][..., 0]
-        x["inputs"] = x.pop("past")
-        if "categories" in x:
-            x["categories"] = x["categories"].astype(np.int32)
-        return (x if len(x) > 1 else x["inputs"]), y
+    Args:
+        target: `(batch, lookback)`, NaN where it is missing; not changed.
+        season_length: timesteps of one season.
+    """
+    filled = target.copy()
+    for first in range(season_length, target.shape[1], season_length):
+        season = filled[:, first : first + season_length]
+        before = filled[:, first - season_length : first][:, : season.shape[1]]
+        season[...] = np.where(np.isnan(season), before, season)
+    filled = _fill_forward(filled)
+    filled = _fill_forward(filled[:, ::-1])[:, ::-1]
+    return np.nan_to_num(filled, copy=False)
 
 
-def pairs(windows: keras.utils.PyDataset) -> Iterator[tuple[Any, Floats]]:
-    """Batches of windows in order: inputs, and targets `(batch, steps)`, NaN where missing."""
+def _fill_forward(windows: Array) -> Array:
+    steps = np.where(np.isnan(windows), 0, np.arange(windows.shape[1]))
+    last_known = np.maximum.accumulate(steps, axis=1)
+    return np.take_along_axis(windows, last_known, axis=1)
+
+
+def pairs(windows: keras.utils.PyDataset) -> Iterator[tuple[Any, Array]]:
+    """Yield batches of windows in order: inputs, and targets `(batch, steps)`, NaN if missing."""
     for number in range(len(windows)):
         x, y, *weights = windows[number]
         if weights:
@@ -217,20 +320,24 @@ def pairs(windows: keras.utils.PyDataset) -> Iterator[tuple[Any, Floats]]:
         yield x, y
 
 
-def _learned(values: npt.NDArray[np.float64]) -> StandardScaler:
-    scaler = StandardScaler().fit(_as_one(values))
+def _join_columns(columns: WindowColumns, target: Array, covariates: Array) -> Floats32:
+    # Float32, as batches are: the panel itself takes the memory here.
+    joined = np.empty((*target.shape, columns.count), np.float32)
+    joined[..., WindowColumns.TARGET] = target
+    if columns.masked:
+        joined[..., WindowColumns.FLAG] = ~np.isnan(target)
+    joined[..., columns.covariates] = covariates
+    return joined
+
+
+def _fit_scaler(values: Floats) -> StandardScaler:
+    scaler = StandardScaler().fit(GroupedArray(values, [0, len(values)]))
     constant = np.ptp(values, axis=0) <= 1e-12 * np.abs(scaler.center_[0])
     scaler.scale_[:, constant] = ENDLESS
     return scaler
 
 
-def _as_one(values: npt.NDArray[Any]) -> GroupedArray:
-    return GroupedArray(values, [0, len(values)])
-
-
-def _scaled(scaler: StandardScaler, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return scaler.transform(_as_one(values)).values
-
-
-def _present(parts: dict[str, Any]) -> dict[str, Any]:
-    return {name: part for name, part in parts.items() if part.shape[-1]}
+def _scale(scaler: StandardScaler, values: Floats) -> Floats:
+    """Scale the last axis; of fewer columns than the scaler has, they are its last ones."""
+    first = scaler.center_.shape[1] - values.shape[-1]
+    return (values - scaler.center_[0, first:]) / scaler.scale_[0, first:]

@@ -1,48 +1,52 @@
-"""What the answers of a network say of the future, in the units that it answers in."""
+"""Turn network outputs into point forecasts, interval widths and sample paths, in network units."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
-from seqkeras._checks import bad_argument
-from seqkeras.errors import DataError
-from seqkeras.forecasting.frames._panel import Panel
-from seqkeras.forecasting.networks._build import in_parts, predict_batches, roll_forward
-from seqkeras.likelihoods import Gaussian, Likelihood, NegativeBinomial, Quantiles, StudentT
-from seqkeras.windows import GroupedArray, StandardScaler
+from seqkeras._arrays import Array, Floats, Floats32
+from seqkeras.likelihoods import Likelihood
+from seqkeras.models._window import WindowColumns, steps_ahead
+from seqkeras.windows import StandardScaler
 
-Floats = npt.NDArray[np.float64]
-#: Names of forecasts, `(series or origins, horizon)`.
+#: Forecasts by name, each `(series or origins, horizon)`.
 Forecasts = dict[str, Floats]
+#: What a network reads, by the names of its inputs; each array has one window in each row.
+Context = dict[str, Array]
 
-HEADS: dict[str, type[Likelihood]] = {
-    "quantiles": Quantiles,
-    "gaussian": Gaussian,
-    "student_t": StudentT,
-    "negative_binomial": NegativeBinomial,
-}
-#: The quantiles whose distance from the median is the unit that intervals are measured in.
-_UNIT = (0.1, 0.5, 0.9)
-#: Of a network that is fed its own answers: futures that are drawn for each series.
+#: The distances of the outer two from the median are the units in which intervals are measured.
+_PROBABILITIES = (0.1, 0.5, 0.9)
+#: Sample paths of each series, for the quantiles of a network that is fed its own outputs.
 PATHS = 200
 _SEED = 0
-#: A width below this is as good as none, and would make any error infinitely large.
-_LEAST = 1e-3
+#: The least width: a smaller one would make any error in units of it practically infinite.
+_LEAST_WIDTH = 1e-3
 _MOST_ROWS = 2**16
 
 
+class BatchPredictor(Protocol):
+    """What forecasting needs of a network: a Keras model has it, and so does `WindowProgram`."""
+
+    @property
+    def output_shape(self) -> Any:
+        """Return the shape of the output, `(None, steps)` or `(None, steps, outputs)`."""
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Return the outputs for a batch of windows, an array or a dict of arrays."""
+
+
 @dataclass(frozen=True)
-class Outlook:
-    """Forecasts, and how far what comes may lie from them.
+class NetworkForecast:
+    """Point forecasts, and how wide the intervals around them are.
 
     Attributes:
-        point: `(batch, horizon)`: the median.
-        below, above: `(batch, horizon)`: from the median to the 10 % and the 90 % quantile. Of a
-            network without a head, that says nothing of the kind, 1.
+        point: `(batch, horizon)`, the median.
+        below: `(batch, horizon)`, from the median down to the 10 % quantile; 1 for a network
+            without a likelihood, which predicts no quantiles.
+        above: `(batch, horizon)`, from the median up to the 90 % quantile, likewise.
     """
 
     point: Floats
@@ -50,121 +54,167 @@ class Outlook:
     above: Floats
 
     @classmethod
-    def joined(cls, parts: Iterable["Outlook"]) -> "Outlook":
-        """One batch behind the other."""
-        arrays = zip(*((one.point, one.below, one.above) for one in parts), strict=True)
-        return cls(*(np.concatenate(found) for found in arrays))
+    def concatenate(cls, parts: Iterable["NetworkForecast"]) -> "NetworkForecast":
+        """Join several batches into one."""
+        forecasts = list(parts)
+        return cls(
+            np.concatenate([forecast.point for forecast in forecasts]),
+            np.concatenate([forecast.below for forecast in forecasts]),
+            np.concatenate([forecast.above for forecast in forecasts]),
+        )
 
-    def unscaled(self, scaler: StandardScaler) -> "Outlook":
-        """The same in the units of the series."""
-        point, scale = scaler.inverse_transform(self.point), scaler.scale_[:, np.newaxis]
-        return Outlook(point, self.below * scale, self.above * scale)
+    def unscaled(self, scaler: StandardScaler) -> "NetworkForecast":
+        """Return the forecast in the units of the series."""
+        scale = scaler.scale_[:, np.newaxis]
+        point = scaler.inverse_transform(self.point)
+        return NetworkForecast(point, self.below * scale, self.above * scale)
 
     def in_widths(self, errors: Floats) -> Floats:
-        """Errors, below 0 where the point was too high, in units of `below` or `above`."""
+        """Return errors in units of `below` if they are negative, else of `above`.
+
+        An error is negative if the point forecast was too high.
+        """
         return errors / np.where(errors < 0, self.below, self.above)
 
 
-def resolve_head(head: "str | Likelihood | None") -> Likelihood | None:
-    """The head of this name, or the head itself.
+def as_dict(inputs: Any) -> Context:
+    """Return what a network reads as a dict, also if it is only the array of windows."""
+    return inputs if isinstance(inputs, dict) else {"inputs": inputs}
 
-    Raises:
-        ArgumentError: it is neither, or has no quantiles around the median.
+
+def as_network_input(context: Context) -> Any:
+    """Return the dict, or the array of windows if the dict holds nothing else."""
+    return context if len(context) > 1 else context["inputs"]
+
+
+def stack_contexts(contexts: Iterable[Context]) -> Context:
+    """Join several contexts into one, which a network reads in one pass."""
+    parts = list(contexts)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def split_rows(inputs: Any, rows: int) -> Iterator[Any]:
+    """Split an array or a dict of arrays into parts of at most `rows` rows."""
+    context = as_dict(inputs)
+    for first in range(0, len(context["inputs"]), rows):
+        part = {name: array[first : first + rows] for name, array in context.items()}
+        yield part if isinstance(inputs, dict) else part["inputs"]
+
+
+def predict_batches(network: BatchPredictor, inputs: Any, batch_size: int = 4096) -> Floats32:
+    """Return the outputs for an array or a dict of arrays, which is read in batches."""
+    # Not predict(), whose loop and callbacks cost 40 ms a call.
+    return np.concatenate(
+        [network.predict_on_batch(part) for part in split_rows(inputs, batch_size)]
+    )
+
+
+def roll_forward(
+    network: BatchPredictor,
+    inputs: Any,
+    horizon: int,
+    *,
+    to_values: Callable[[Any], Any] = lambda outputs: outputs,
+) -> Array:
+    """Forecast `horizon` timesteps; a network of fewer steps is fed its own outputs.
+
+    Args:
+        network: `(batch, lookback, features)` to `(batch, steps)`.
+        inputs: `(batch, lookback, features)`, the newest values last; or a dict with this array as
+            `"inputs"`, and with `"future"` over the whole horizon, `(batch, horizon, future)`.
+        horizon: timesteps to forecast.
+        to_values: makes the values `(batch, steps)` that are fed back from the outputs of the
+            network. Default: the outputs themselves.
+
+    Returns:
+        `(batch, horizon)`.
     """
-    if isinstance(head, Quantiles) and not head.probabilities[0] < 0.5 < head.probabilities[-1]:
-        fix = "The forecast is the median, and its intervals have two sides."
-        raise bad_argument("head", head.probabilities, "quantiles on both sides of 0.5", fix)
-    if head is None or isinstance(head, Likelihood):
-        return head
-    if isinstance(head, str) and head in HEADS:
-        return HEADS[head]()
-    names = ", ".join(map(repr, HEADS))
-    raise bad_argument("head", head, f"None, one of {names}, or a head of seqkeras.likelihoods")
+    steps = network.output_shape[1]
+    windows = as_dict(inputs)["inputs"]
+    forecasts: list[Array] = []
+    for first in range(0, horizon, steps):
+        part = _steps_of(inputs, first, steps, horizon)
+        if first:
+            part = {**part, "inputs": windows} if isinstance(part, dict) else windows
+        values = to_values(predict_batches(network, part))
+        forecasts.append(values)
+        if first + steps < horizon:
+            windows = _moved_on(windows, values, as_dict(part).get("future"))
+    return np.concatenate(forecasts, axis=1)[:, :horizon]
 
 
-def scaler_for(series: GroupedArray, head: Likelihood | None) -> StandardScaler:
-    """What brings series to mean 0 and deviation 1, or for counts leaves them as they are."""
-    if head is None or not head.counts:
-        return StandardScaler().fit(series)
-    return StandardScaler.from_state(np.zeros(len(series)), np.ones(len(series)))
+def _steps_of(inputs: Any, first: int, steps: int, horizon: int) -> Any:
+    """Return the inputs with the future covariates of only `steps` steps of the horizon."""
+    if not isinstance(inputs, dict) or "future" not in inputs:
+        return inputs
+    return {**inputs, "future": inputs["future"][:, steps_ahead(first, steps, horizon)]}
 
 
-def are_counts(values: Floats) -> npt.NDArray[np.bool_]:
-    """Whether targets are whole numbers from 0 on, or missing."""
-    return np.isnan(values) | (values >= 0) & (values == np.round(values))
-
-
-def check_counts(panel: Panel, head: Likelihood | None) -> None:
-    """Raises where a head is of counts, and a target is none.
-
-    Raises:
-        DataError: it names the series.
-    """
-    if head is None or not head.counts:
-        return
-    values = panel.values.values
-    wrong = np.flatnonzero(~are_counts(values))
-    if len(wrong):
-        series = int(np.searchsorted(panel.values.indptr, wrong[0], side="right")) - 1
-        raise DataError(
-            f"{panel.name(series)} has the target {values[wrong[0]]:g}, and {type(head).__name__} "
-            "is of counts: whole numbers from 0 on. Use another head, such as 'student_t'."
-        )
+def _moved_on(windows: Array, values: Array, ahead: Array | None) -> Array:
+    columns = WindowColumns.fed_back(windows.shape[-1], 0 if ahead is None else ahead.shape[-1])
+    return columns.advance(windows, values.astype(windows.dtype), ahead, np)
 
 
 def look_ahead(
-    network: keras.Model, head: Likelihood | None, context: Any, horizon: int
-) -> Outlook:
-    """Forecasts from one window of each series.
+    network: BatchPredictor, likelihood: Likelihood | None, inputs: Any, horizon: int
+) -> NetworkForecast:
+    """Forecast from one window of each series.
 
     Args:
-        network: as for `roll_forward`; with a head `(batch, steps, outputs)`.
-        head: what the answers mean; None: they are the forecast.
-        context: as for `roll_forward`.
+        network: as for `roll_forward`; with a likelihood it returns `(batch, steps, outputs)`.
+        likelihood: what the outputs mean; None if they are the forecast.
+        inputs: as for `roll_forward`.
         horizon: timesteps to forecast.
     """
-    if head is None:
-        point = roll_forward(network, context, horizon).astype(np.float64)
-        return Outlook(point, np.ones_like(point), np.ones_like(point))
+    if likelihood is None:
+        point = roll_forward(network, inputs, horizon).astype(np.float64)
+        return NetworkForecast(point, np.ones_like(point), np.ones_like(point))
     if network.output_shape[1] >= horizon:
-        found = head.quantiles(predict_batches(network, context)[:, :horizon], _UNIT)
+        part = _steps_of(inputs, 0, network.output_shape[1], horizon)
+        outputs = predict_batches(network, part)[:, :horizon]
+        quantiles = likelihood.quantiles(outputs, _PROBABILITIES)
     else:
-        found = np.concatenate(
-            [
-                np.quantile(
-                    sample_paths(network, head, some, horizon, PATHS, seed=_SEED, shared=True),
-                    _UNIT,
-                    axis=0,
-                ).transpose(1, 2, 0)
-                for some in in_parts(context, _MOST_ROWS // PATHS)
-            ]
+        parts = split_rows(inputs, _MOST_ROWS // PATHS)
+        quantiles = np.concatenate(
+            [_path_quantiles(network, likelihood, part, horizon) for part in parts]
         )
-    low, point, high = np.moveaxis(found, -1, 0)
-    least = 1.0 if head.counts else _LEAST
-    return Outlook(point, np.maximum(point - low, least), np.maximum(high - point, least))
+    low, point, high = np.moveaxis(quantiles, -1, 0)
+    least = 1.0 if likelihood.counts else _LEAST_WIDTH
+    return NetworkForecast(point, np.maximum(point - low, least), np.maximum(high - point, least))
+
+
+def _path_quantiles(
+    network: BatchPredictor, likelihood: Likelihood, inputs: Any, horizon: int
+) -> Floats:
+    """Return the quantiles of sample paths, `(batch, horizon, probabilities)`."""
+    paths = sample_paths(network, likelihood, inputs, horizon, PATHS, seed=_SEED, shared=True)
+    return np.quantile(paths, _PROBABILITIES, axis=0).transpose(1, 2, 0)
 
 
 def sample_paths(
-    network: keras.Model,
-    head: Likelihood,
-    context: Any,
+    network: BatchPredictor,
+    likelihood: Likelihood,
+    inputs: Any,
     horizon: int,
     count: int,
     *,
     seed: int | None,
     shared: bool = False,
 ) -> Floats:
-    """Futures of each series: each step is drawn, and fed back before the next one.
+    """Draw sample paths of each series: each step is drawn, and fed back before the next one.
 
-    All futures of all series run side by side, a batch in each step. A network that answers the
-    whole horizon at once draws each step by itself.
+    All paths of all series are drawn together, one batch for each step. A network that forecasts
+    the whole horizon at once draws each step independently.
 
     Args:
-        network, head, context, horizon: as for `look_ahead`.
-        count: futures of each series.
-        seed: of the draws; None is different each time.
-        shared: all series have the same draws, so that the futures of one do not depend on which
-            others there are.
+        network: as for `look_ahead`.
+        likelihood: what its outputs mean.
+        inputs: as for `look_ahead`.
+        horizon: timesteps to forecast.
+        count: number of paths of each series.
+        seed: of the draws; None for different draws each time.
+        shared: whether all series have the same draws, default False. The paths of a series then do
+            not depend on which other series there are.
 
     Returns:
         `(count, batch, horizon)`.
@@ -174,13 +224,14 @@ def sample_paths(
     def draw(outputs: Any) -> Floats:
         rows, steps = outputs.shape[:2]
         if not shared:
-            return head.at(outputs, rng.random((rows, steps)))
-        return head.at(outputs, np.tile(rng.random((count, steps)), (rows // count, 1)))
+            return likelihood.at(outputs, rng.random((rows, steps)))
+        return likelihood.at(outputs, np.tile(rng.random((count, steps)), (rows // count, 1)))
 
-    found = []
-    for some in in_parts(context, max(1, _MOST_ROWS // count)):
-        rng = np.random.default_rng(seed) if shared else rng
-        repeated = keras.tree.map_structure(lambda part: np.repeat(part, count, axis=0), some)
-        drawn = roll_forward(network, repeated, horizon, answer=draw)
-        found.append(np.moveaxis(drawn.reshape(-1, count, horizon), 1, 0))
-    return np.concatenate(found, axis=1, dtype=np.float64)
+    paths = []
+    for part in split_rows(inputs, max(1, _MOST_ROWS // count)):
+        if shared:
+            rng = np.random.default_rng(seed)
+        repeated = keras.tree.map_structure(lambda array: np.repeat(array, count, axis=0), part)
+        drawn = roll_forward(network, repeated, horizon, to_values=draw)
+        paths.append(np.moveaxis(drawn.reshape(-1, count, horizon), 1, 0))
+    return np.concatenate(paths, axis=1, dtype=np.float64)

@@ -1,1 +1,1 @@
-"""The recurrent kernels of cuDNN, and of PyTorch on a CPU."""
+"""The kernels of the backends: cuDNN on a GPU, and PyTorch's own on a CPU."""

@@ -1,4 +1,4 @@
-"""PyTorch's own kernels on a CPU, which Keras does not call: the second choice there."""
+"""PyTorch's own kernels on a CPU, which Keras does not call; the second choice after `fused`."""
 
 from seqkeras.kernels._layer_spec import Spec
 from seqkeras.kernels._runtime import TRACED, Runtime
@@ -7,9 +7,9 @@ from seqkeras.kernels.cudnn._cudnn import run as run
 
 
 def why_not(spec: Spec, runtime: Runtime) -> str | None:
-    """Why PyTorch's own kernels cannot run a layer on a CPU, or None where they can."""
+    """Return why PyTorch's own kernels cannot run a layer on a CPU, or None if they can."""
     if (runtime.backend, runtime.device) != ("torch", "cpu"):
-        return "it is of PyTorch on a CPU"
+        return "it only runs under PyTorch on a CPU"
     if runtime.traced_for is not None:
         return TRACED[runtime.traced_for]
     return not_in_cudnn(spec)

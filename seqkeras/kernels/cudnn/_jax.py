@@ -10,11 +10,11 @@ from seqkeras.kernels.cudnn._masks import Sequences
 
 
 def run(x: Any, lengths: Any, state: list[Any], weights: Weights) -> Sequences:
-    """Runs `lengths[i]` timesteps of row `i`, or all."""
+    """Run `lengths[i]` timesteps of row `i`, or all timesteps if `lengths` is None."""
     rows, timesteps, features = x.shape
     if lengths is None:
         lengths = jnp.full((rows,), timesteps, jnp.int32)
-    h0, c0 = (one[None] for one in state)
+    h0, c0 = (array[None] for array in state)
     y, h_n, c_n = rnn.lstm(
         x,
         h0,
@@ -31,6 +31,6 @@ def run(x: Any, lengths: Any, state: list[Any], weights: Weights) -> Sequences:
 
 
 def flat_weights(weights: Weights) -> Any:
-    """All weights in one row: kernel, recurrent kernel, both biases; kernels transposed."""
+    """Join all weights in one row: transposed kernel and recurrent kernel, then both biases."""
     kernels = [jnp.ravel(weights.kernel.T), jnp.ravel(weights.recurrent_kernel.T)]
     return jnp.concatenate([*kernels, jnp.ravel(jnp.asarray(weights.bias))])

@@ -1,7 +1,7 @@
-"""Any mask, for a kernel that knows sequences of different lengths and nothing else.
+"""Any mask, on a kernel that only supports sequences of different lengths.
 
-The timesteps that count move to the front, in their order; the kernel runs over the lengths; what
-it gives moves back. Nothing is computed twice, and the numbers are those of the loop.
+The timesteps that count move to the front, in order; the kernel runs over the lengths; and its
+outputs move back. Nothing is computed twice, and the numbers are those of the loop.
 """
 
 from collections.abc import Callable
@@ -11,44 +11,46 @@ from keras import ops
 
 
 class Sequences(NamedTuple):
-    """What a kernel gives: `y (batch, timesteps, units)` and states `(batch, units)`."""
+    """Outputs of a kernel: `y`, `(batch, timesteps, units)`, and the states, `(batch, units)`."""
 
     y: Any
     states: list[Any]
 
 
 def run_masked(
-    run: Callable[[Any, Any], Sequences], x: Any, state: list[Any], mask: Any, shown: Any
+    run: Callable[[Any, Any], Sequences], x: Any, state: list[Any], mask: Any, masked_output: str
 ) -> Sequences:
-    """Runs a kernel over `x` with a mask of any pattern, rows without a timestep included.
+    """Run a kernel over `x` with a mask of any pattern, even with fully masked rows.
 
     Args:
-        run: `run(x, lengths)`; it reads `lengths[i]` timesteps of row `i`, one at least. What it
-            gives beyond a length is not looked at.
+        run: `run(x, lengths)`; it reads `lengths[i]` timesteps of row `i`, at least one. Its
+            outputs after that length are ignored.
         x: `(batch, timesteps, features)`.
         state: the initial state, `(batch, units)` each.
         mask: `(batch, timesteps)`, bool.
-        shown: what `y` holds at masked timesteps: `zero`, or the output before with, before the
-            first, zeros (`hold_output`) or the initial state (`hold_state`).
+        masked_output: what `y` holds at masked timesteps. `zero`: zeros. `hold_output`: the
+            previous output, or zeros before the first one. `hold_state`: the previous output, or
+            the initial state before the first one.
     """
     timesteps = ops.shape(x)[1]
     counted = ops.cast(mask, "int32")
-    # Keys that are all different: no backend's sort has to be stable.
+    # All keys are different, so it does not matter that not every backend's sort is stable.
     keys = (1 - counted) * timesteps + ops.arange(timesteps, dtype="int32")
     order = ops.argsort(keys, axis=1)
     lengths = ops.sum(counted, axis=1)
-    found = run(_rows(x, order), ops.maximum(lengths, 1))
+    compact = run(_take_timesteps(x, order), ops.maximum(lengths, 1))
     empty = ops.expand_dims(lengths == 0, 1)
-    states = [ops.where(empty, old, new) for old, new in zip(state, found.states, strict=True)]
+    states = [ops.where(empty, old, new) for old, new in zip(state, compact.states, strict=True)]
     position = ops.cumsum(counted, axis=1) - 1
-    y = _rows(found.y, ops.maximum(position, 0))
-    before = ops.expand_dims(state[0], 1) if shown == "hold_state" else ops.zeros_like(y)
+    y = _take_timesteps(compact.y, ops.maximum(position, 0))
+    hold_state = masked_output == "hold_state"
+    before = ops.expand_dims(state[0], 1) if hold_state else ops.zeros_like(y)
     y = ops.where(ops.expand_dims(position >= 0, -1), y, before)
-    if shown == "zero":
+    if masked_output == "zero":
         y = ops.where(ops.expand_dims(mask, -1), y, ops.zeros_like(y))
     return Sequences(y, states)
 
 
-def _rows(x: Any, order: Any) -> Any:
-    """The timesteps `order[i]` of each row `i`."""
+def _take_timesteps(x: Any, order: Any) -> Any:
+    """Take the timesteps `order[i]` of each row `i`."""
     return ops.take_along_axis(x, ops.expand_dims(order, -1), axis=1)

@@ -9,11 +9,14 @@ from seqkeras.kernels.cudnn._masks import Sequences
 
 
 def run(x: Any, lengths: Any, state: list[Any], weights: Weights) -> Sequences:
-    """Runs `lengths[i]` timesteps of row `i`, or all; one state is a GRU's, two are an LSTM's."""
+    """Run `lengths[i]` timesteps of row `i`, or all timesteps if `lengths` is None.
+
+    `state` has two arrays for an LSTM, one for a GRU.
+    """
     lstm = len(state) == 2
     if lengths is None:
         lengths = tf.fill([tf.shape(x)[0]], tf.shape(x)[1])
-    h, *c = (tf.expand_dims(one, 1) for one in state)
+    h, *c = (tf.expand_dims(array, 1) for array in state)
     y, h_n, c_n, _, _ = tf.raw_ops.CudnnRNNV3(
         input=x,
         input_h=h,
@@ -24,11 +27,12 @@ def run(x: Any, lengths: Any, state: list[Any], weights: Weights) -> Sequences:
         time_major=False,
         is_training=True,
     )
-    return Sequences(y, [tf.squeeze(one, 1) for one in ([h_n, c_n] if lstm else [h_n])])
+    states = [h_n, c_n] if lstm else [h_n]
+    return Sequences(y, [tf.squeeze(array, 1) for array in states])
 
 
 def _parameters(weights: Weights, gates: int) -> Any:
-    """All weights in one row: each gate's kernels, transposed, and then its biases."""
+    """Join all weights in one row: the transposed kernels of each gate, then the biases."""
     kernels = [
         tf.reshape(tf.transpose(gate), [-1])
         for kernel in (weights.kernel, weights.recurrent_kernel)

@@ -1,1 +1,1 @@
-"""The compiled CPU kernels of `seqkeras.native`, bound to each backend."""
+"""The fused kernel: layers of each backend on the native library, on a CPU."""

@@ -1,26 +1,99 @@
-"""A call of the compiled kernels as their adapters to TensorFlow and XLA take it.
+"""The arguments of a fused kernel, and their form in the adapters to TensorFlow and XLA.
 
-An adapter gets the tensors there are, layer by layer and in the order of `SLOTS`, and numbers:
-which tensors these are, as bits of slots, and what `Static` says. `native/src/binding.h` is the
-other side.
+An adapter receives the tensors that are present, layer by layer and in the order of `SLOTS`, and
+numbers: one says which tensors are present, with a bit for each slot, and the others are the fields
+of `Static`. `native/src/binding.h` is the other side.
 """
 
 import ctypes
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from seqkeras import native
 from seqkeras._checks import bad_argument
-from seqkeras.kernels._call import Inputs, Outputs, Static
 from seqkeras.native import ACTIVATIONS, CELLS, GATES, MASKED_OUTPUTS, PRECISIONS, library
 
-#: The inputs, and what backward reads beside them; `saved` is what forward left for it.
-SLOTS = (*Inputs._fields, "y", "saved", "dy", "dlast", "dh_n", "dc_n")
-#: Inputs that are bool; all else is float32.
+
+class Static(NamedTuple):
+    """Facts about a call that are known when its graph is traced."""
+
+    #: A name of `seqkeras.native.CELLS`.
+    cell: str
+    #: Names of `seqkeras.native.ACTIVATIONS`.
+    activation: str
+    recurrent_activation: str
+    #: A name of `seqkeras.native.MASKED_OUTPUTS`: what `y` holds at masked timesteps.
+    masked_output: str
+    #: Read from the last timestep to the first; `y` is in the order of reading.
+    go_backwards: bool
+    #: Keep what the gradient needs. If False, a gradient is still right, but runs forward again.
+    save: bool
+    #: Whether `y` is an output.
+    sequences: bool
+    #: Rates for inference. In training, the masks of `FusedInputs` replace them.
+    zoneout_h: float
+    zoneout_c: float
+    norm_epsilon: float
+    #: Of the products: `float32`, or `bfloat16` with sums in float32.
+    precision: str
+    #: Layers of the call, 1 or 2. The second one reads in the other direction, and otherwise only
+    #: differs from the first one in its `FusedInputs`.
+    directions: int = 1
+
+
+class FusedInputs(NamedTuple):
+    """Tensors of one layer, float32 unless stated otherwise; None for those that are absent.
+
+    Gates are in Keras' order: i, f, c, o for the LSTM and z, r, h for the GRU.
+    """
+
+    #: `(batch, timesteps, features)`
+    x: Any
+    #: `(features, gates * units)`
+    kernel: Any
+    #: `(units, gates * units)`
+    recurrent_kernel: Any
+    #: `(gates * units,)`, or `(2, gates * units)` for `gru_reset_after`
+    bias: Any
+    #: `(batch, units)`
+    h0: Any
+    #: `(batch, units)`, only for the LSTM
+    c0: Any
+    #: `(batch, timesteps)`, bool; False is masked
+    mask: Any
+    #: `(gates, batch, units)`: factors of the state in each gate's product
+    recurrent_dropout: Any
+    #: `(batch, timesteps)`, bool; True clears the state of a row before it reads this timestep
+    reset: Any
+    #: `(batch, timesteps, units)`, bool: where the old h and c stay, in training
+    zoneout_h_mask: Any
+    zoneout_c_mask: Any
+    #: `(3, units)`: weights from c to the gates i, f and o
+    peephole: Any
+    #: `(10, units)`: scales of the 4 gates' input product, of their recurrent product, and of c;
+    #: the shift of c
+    norm: Any
+
+
+class FusedOutputs(NamedTuple):
+    """Outputs of one layer."""
+
+    #: `(batch, timesteps, units)`, or None unless `Static.sequences`
+    y: Any
+    #: `(batch, units)`: `y` at the timestep read last
+    last: Any
+    #: `(batch, units)`: the final state; `c_n` is only there for the LSTM, else None
+    h_n: Any
+    c_n: Any
+
+
+#: The inputs, and what backward reads in addition; forward leaves `saved` for it.
+SLOTS = (*FusedInputs._fields, "y", "saved", "dy", "dlast", "dh_n", "dc_n")
+#: Inputs that are bool; all others are float32.
 BOOLS = frozenset(("mask", "reset", "zoneout_h_mask", "zoneout_c_mask"))
 #: Inputs that have a gradient.
 DIFFERENTIABLE = ("x", "kernel", "recurrent_kernel", "bias", "h0", "c0", "peephole", "norm")
-#: Fields of `Static` that are names, and what they may be, in the order of the C interface.
+#: Fields of `Static` that are names, with their values in the order of the C interface.
 CHOICES = {
     "cell": CELLS,
     "activation": ACTIVATIONS,
@@ -30,30 +103,30 @@ CHOICES = {
 }
 FLAGS = ("go_backwards", "save", "sequences")
 RATES = ("zoneout_h", "zoneout_c", "norm_epsilon")
-#: What asking for a second derivative is answered with.
+#: The error for a second derivative.
 ONCE = (
-    "The gradient of a fused recurrent layer has no gradient itself. For second derivatives, and "
-    'for derivatives in forward mode, take implementation="scan".'
+    "The gradient of a fused recurrent layer cannot be differentiated again. For second "
+    'derivatives, and for derivatives in forward mode, use implementation="scan".'
 )
 
 
-def there(inputs: Inputs) -> dict[str, Any]:
-    """The tensors there are, under their names."""
+def present(inputs: FusedInputs) -> dict[str, Any]:
+    """Return the tensors that are not None, by name."""
     return {name: tensor for name, tensor in inputs._asdict().items() if tensor is not None}
 
 
-def bits(names: Iterable[str]) -> int:
-    """A number with the bits of these slots."""
+def slot_bits(names: Iterable[str]) -> int:
+    """Return a number with the bits of these slots set."""
     return sum(1 << SLOTS.index(name) for name in names)
 
 
-def named(number: int) -> list[str]:
-    """The slots whose bits a number has."""
-    return [name for place, name in enumerate(SLOTS) if number >> place & 1]
+def slot_names(bits: int) -> list[str]:
+    """Return the slots whose bits are set in a number."""
+    return [name for place, name in enumerate(SLOTS) if bits >> place & 1]
 
 
-def numbers(static: Static) -> dict[str, int | float]:
-    """`Static` as numbers, under the names of its fields."""
+def to_numbers(static: Static) -> dict[str, int | float]:
+    """Turn the fields of `Static` into numbers."""
     values: dict[str, Any] = static._asdict()
     for name, choices in CHOICES.items():
         values[name] = choices.index(values[name])
@@ -65,95 +138,108 @@ def numbers(static: Static) -> dict[str, int | float]:
 
 
 def from_numbers(values: Mapping[str, Any]) -> Static:
-    """The `Static` that `numbers` was given."""
+    """Turn the numbers of `to_numbers` back into `Static`."""
     names = {name: choices[values[name]] for name, choices in CHOICES.items()}
     flags = {name: bool(values[name]) for name in FLAGS}
     return Static(**{**values, **names, **flags})
 
 
 def output_names(static: Static) -> list[str]:
-    """The outputs that a layer has, in their order."""
+    """Return the names of the outputs that a layer has, in order."""
     absent = {"y": not static.sequences, "c_n": static.cell != "lstm"}
-    return [name for name in Outputs._fields if not absent.get(name)]
+    return [name for name in FusedOutputs._fields if not absent.get(name)]
 
 
 def each_direction(static: Static) -> list[Static]:
-    """`Static` of each layer of a call, as if it were called alone."""
-    alone = static._replace(directions=1)
-    return [alone, alone._replace(go_backwards=not static.go_backwards)][: static.directions]
+    """Return a `Static` for each layer of a call, as if it were the only one."""
+    first = static._replace(directions=1)
+    second = first._replace(go_backwards=not static.go_backwards)
+    return [first, second][: static.directions]
 
 
-def of_layers(static: Static, found: Sequence[Any]) -> list[list[Any]]:
-    """What a call gives for all its layers, layer by layer."""
-    each = len(found) // static.directions
-    return [list(found[i * each : (i + 1) * each]) for i in range(static.directions)]
+def by_layer(static: Static, tensors: Sequence[Any]) -> list[list[Any]]:
+    """Split the tensors of a call, in the order of its layers, into those of each layer."""
+    count = len(tensors) // static.directions
+    return [list(tensors[i * count : (i + 1) * count]) for i in range(static.directions)]
 
 
-def as_outputs(static: Static, found: Sequence[Any]) -> list[Outputs]:
-    """The outputs of each layer under their names, None for those that it does not have."""
+def as_outputs(static: Static, tensors: Sequence[Any]) -> list[FusedOutputs]:
+    """Name the outputs of each layer, with None for those that it does not have."""
     names = output_names(static)
-    layers = [dict(zip(names, one, strict=True)) for one in of_layers(static, found)]
-    return [Outputs(*(one.get(name) for name in Outputs._fields)) for one in layers]
+    absent = dict.fromkeys(FusedOutputs._fields)
+    return [
+        FusedOutputs(**{**absent, **dict(zip(names, layer, strict=True))})
+        for layer in by_layer(static, tensors)
+    ]
 
 
 def output_gradients(
-    static: Static, found: Sequence[Any], zeros: Callable[[int], Any]
+    static: Static, gradients: Sequence[Any], zeros: Callable[[int], Any]
 ) -> list[dict[str, Any]]:
-    """Gradients to the outputs of each layer, under the names of their slots.
+    """Name the gradients to the outputs of each layer by their slots.
 
-    All layers have the same: `zeros(place)` stands for one that is None, if another has it.
+    All layers must have gradients to the same outputs. So where one layer has a gradient and
+    another has None, the latter gets `zeros(position)`.
     """
-    names, layers = output_names(static), of_layers(static, found)
-    there = [any(layer[i] is not None for layer in layers) for i in range(len(names))]
+    names = output_names(static)
+    layers = by_layer(static, gradients)
+    has_gradient = [any(layer[i] is not None for layer in layers) for i in range(len(names))]
     return [
         {
             f"d{name}": zeros(number * len(names) + i) if layer[i] is None else layer[i]
             for i, name in enumerate(names)
-            if there[i]
+            if has_gradient[i]
         }
         for number, layer in enumerate(layers)
     ]
 
 
 def output_shapes(x: Any, recurrent_kernel: Any) -> dict[str, tuple[Any, ...]]:
-    """Shapes of the outputs, from those of two inputs."""
+    """Return the shapes of the outputs, given those of two inputs."""
     state = (x[0], recurrent_kernel[0])
     return {"y": (*x[:2], recurrent_kernel[0]), "last": state, "h_n": state, "c_n": state}
 
 
 def gradient_names(names: Iterable[str]) -> list[str]:
-    """Gradients to ask for where these are wanted: those to the two kernels come together."""
-    wanted = set(names)
-    if wanted & {"kernel", "recurrent_kernel"}:
-        wanted |= {"kernel", "recurrent_kernel"}
-    return [name for name in DIFFERENTIABLE if name in wanted]
+    """Return the gradients to compute in order to have these: the two kernels' come together."""
+    computed = set(names)
+    if computed & {"kernel", "recurrent_kernel"}:
+        computed |= {"kernel", "recurrent_kernel"}
+    return [name for name in DIFFERENTIABLE if name in computed]
 
 
 def layer_struct(static: Static, shape: Any, units: int, **values: Any) -> native.LayerStruct:
-    """`sqk_layer` for an x of this `shape`, with `values` beside the numbers of `static`."""
-    of_layer = numbers(static)
-    del of_layer["save"], of_layer["sequences"], of_layer["directions"]
+    """Build an `sqk_layer` for an x of this `shape`; `values` are further members of it."""
+    numbers = to_numbers(static)
+    del numbers["save"], numbers["sequences"], numbers["directions"]
     sizes = dict(zip(("batch", "timesteps", "features"), shape, strict=True))
-    return native.LayerStruct(**of_layer, **sizes, units=units, **values)
+    return native.LayerStruct(**numbers, **sizes, units=units, **values)
 
 
 def workspace_floats(struct: native.LayerStruct) -> int:
-    """Floats of a workspace for this layer."""
+    """Return the size in floats of the workspace of a layer."""
     native_library = library()
     floats = int(native_library.functions.sqk_workspace_floats(ctypes.byref(struct)))
     native_library.check(int(floats < 0))
     return floats
 
 
-def check_shapes(static: Static, inputs: Inputs) -> None:
-    """Raises ArgumentError where a shape does not fit those of `x` and `recurrent_kernel`."""
+def check_shapes(static: Static, inputs: FusedInputs) -> None:
+    """Check that all shapes fit those of `x` and `recurrent_kernel`.
+
+    Raises:
+        ArgumentError: one does not.
+    """
     for name, axes in (("x", 3), ("recurrent_kernel", 2)):
         shape = tuple(getattr(inputs, name).shape)
         if len(shape) != axes:
             raise bad_argument(name, f"shape {shape}", f"an array with {axes} axes")
     batch, timesteps, features = inputs.x.shape
-    units, gates = inputs.recurrent_kernel.shape[0], GATES[static.cell]
-    width, state, steps = gates * units, (batch, units), (batch, timesteps)
+    units = inputs.recurrent_kernel.shape[0]
+    gates = GATES[static.cell]
+    width = gates * units
+    state = (batch, units)
+    steps = (batch, timesteps)
     expected = {
         "kernel": (features, width),
         "recurrent_kernel": (units, width),
@@ -171,4 +257,4 @@ def check_shapes(static: Static, inputs: Inputs) -> None:
     for name, shape in expected.items():
         tensor = getattr(inputs, name)
         if tensor is not None and tuple(tensor.shape) != shape:
-            raise bad_argument(name, f"shape {tuple(tensor.shape)}", f"of shape {shape}")
+            raise bad_argument(name, f"shape {tuple(tensor.shape)}", f"an array of shape {shape}")

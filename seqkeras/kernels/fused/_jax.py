@@ -1,4 +1,4 @@
-"""The compiled kernels as calls of XLA, for JAX on a CPU."""
+"""The fused kernel for JAX on a CPU, as custom calls of XLA."""
 
 import functools
 import importlib.util
@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from seqkeras import native
-from seqkeras.kernels._call import Inputs, Outputs, Static
-from seqkeras.kernels.fused import _arguments as call
+from seqkeras.kernels.fused import _arguments as arguments
+from seqkeras.kernels.fused._arguments import FusedInputs, FusedOutputs, Static
 
 # JAX before 0.5 has it in another place.
 _module = "jax.ffi" if importlib.util.find_spec("jax.ffi") else "jax.extend.ffi"
@@ -20,100 +20,118 @@ _TARGETS = ("sqk_xla_forward", "sqk_xla_backward")
 
 
 def why_not() -> str | None:
-    """Why the kernels cannot run in JAX on this machine, or None where they can."""
+    """Return why the kernel cannot run in JAX on this machine, or None if it can."""
     return native.why_not() or _register()
 
 
-def run(static: Static, inputs: Sequence[Inputs]) -> list[Outputs]:
-    """Runs each layer of a call over whole sequences. Only what is differentiated keeps what that
-    needs.
+def run(static: Static, inputs: Sequence[FusedInputs]) -> list[FusedOutputs]:
+    """Run each layer of a call over whole sequences.
+
+    Only a call that is differentiated saves what the gradient needs.
 
     Raises:
-        NotImplementedError: `why_not` has the reason.
+        NotImplementedError: the kernel cannot run here; `why_not` has the reason.
         ArgumentError: a shape is wrong.
-        jax.errors.JaxRuntimeError: there is no kernel for this.
+        jax.errors.JaxRuntimeError: the native library does not support the layer.
     """
     reason = why_not()
     if reason:
-        raise NotImplementedError(f"There are no fused kernels for JAX: {reason}.")
+        raise NotImplementedError(f"The fused kernel cannot run in JAX: {reason}.")
     for layer in inputs:
-        call.check_shapes(static, layer)
+        arguments.check_shapes(static, layer)
     return _run(static, list(inputs))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _run(static: Static, inputs: list[Inputs]) -> list[Outputs]:
+def _run(static: Static, inputs: list[FusedInputs]) -> list[FusedOutputs]:
     return _forward(static._replace(save=False), inputs)[0]
 
 
 @jax.tree_util.register_static
 class _Names(tuple[str, ...]):
-    """Names that go from forward to backward, though they are no arrays."""
+    """Names that pass from forward to backward among the arrays."""
 
 
-class _Kept(NamedTuple):
-    """What backward needs: of each layer its inputs, `y` and what was saved."""
+class _Saved(NamedTuple):
+    """What backward needs: for each layer its inputs, `y` and the workspace of forward."""
 
-    inputs: list[Inputs]
+    inputs: list[FusedInputs]
     y: list[Any]
-    saved: list[Any]
-    wanted: _Names
+    workspaces: list[Any]
+    gradients: _Names
 
 
-def _run_forward(static: Static, primals: list[Inputs]) -> tuple[list[Outputs], _Kept]:
-    """`primals` says of each input whether a gradient to it is wanted."""
-    there = [call.there(one) for one in primals]
-    wanted = call.gradient_names(
-        name for one in there for name, primal in one.items() if primal.perturbed
+def _run_forward(static: Static, primals: list[FusedInputs]) -> tuple[list[FusedOutputs], _Saved]:
+    """Run forward for a gradient. Each primal says whether its own gradient is needed."""
+    layers = [arguments.present(layer) for layer in primals]
+    gradients = arguments.gradient_names(
+        name for layer in layers for name, primal in layer.items() if primal.perturbed
     )
+    absent = dict.fromkeys(FusedInputs._fields)
     inputs = [
-        layer._replace(**{name: primal.value for name, primal in one.items()})
-        for layer, one in zip(primals, there, strict=True)
+        FusedInputs(**{**absent, **{name: primal.value for name, primal in layer.items()}})
+        for layer in layers
     ]
-    outputs, saved = _forward(static._replace(save=True), inputs)
-    return outputs, _Kept(inputs, [one.y for one in outputs], saved, _Names(wanted))
+    outputs, workspaces = _forward(static._replace(save=True), inputs)
+    saved = _Saved(inputs, [layer.y for layer in outputs], workspaces, _Names(gradients))
+    return outputs, saved
 
 
-def _run_backward(static: Static, kept: _Kept, cotangents: list[Outputs]) -> tuple[list[Inputs]]:
-    flat = [one for layer in cotangents for one in layer if one is not None]
-    unknown = jax.custom_derivatives.SymbolicZero
-    given = call.output_gradients(
+def _run_backward(
+    static: Static, saved: _Saved, cotangents: list[FusedOutputs]
+) -> tuple[list[FusedInputs]]:
+    flat = [cotangent for layer in cotangents for cotangent in layer if cotangent is not None]
+    zero = jax.custom_derivatives.SymbolicZero
+    output_gradients = arguments.output_gradients(
         static,
-        [None if isinstance(one, unknown) else one for one in flat],
+        [None if isinstance(cotangent, zero) else cotangent for cotangent in flat],
         lambda i: jax.numpy.zeros(flat[i].shape, flat[i].dtype),
     )
-    read = [
-        {**call.there(inputs), **({"y": y} if static.sequences else {}), "saved": saved, **ones}
-        for inputs, y, saved, ones in zip(kept.inputs, kept.y, kept.saved, given, strict=True)
-    ]
-    shapes = [one[name].shape for one in read for name in kept.wanted]
+    tensors = []
+    for number, inputs in enumerate(saved.inputs):
+        layer = arguments.present(inputs)
+        if static.sequences:
+            layer["y"] = saved.y[number]
+        tensors.append({**layer, "saved": saved.workspaces[number], **output_gradients[number]})
+    shapes = [layer[name].shape for layer in tensors for name in saved.gradients]
     static = static._replace(save=True)
-    found = _call("sqk_xla_backward", static, read, shapes, wanted=call.bits(kept.wanted))
-    gradients = [dict(zip(kept.wanted, one, strict=True)) for one in call.of_layers(static, found)]
-    return ([Inputs(*(one.get(name) for name in Inputs._fields)) for one in gradients],)
+    bits = arguments.slot_bits(saved.gradients)
+    results = _call("sqk_xla_backward", static, tensors, shapes, gradient_bits=bits)
+    absent = dict.fromkeys(FusedInputs._fields)
+    gradients = [
+        FusedInputs(**{**absent, **dict(zip(saved.gradients, layer, strict=True))})
+        for layer in arguments.by_layer(static, results)
+    ]
+    return (gradients,)
 
 
 _run.defvjp(_run_forward, _run_backward, symbolic_zeros=True)
 
 
-def _forward(static: Static, inputs: Sequence[Inputs]) -> tuple[list[Outputs], list[jax.Array]]:
-    """The outputs of each layer, and what each saved where that is asked for."""
-    sizes = [call.output_shapes(one.x.shape, one.recurrent_kernel.shape) for one in inputs]
-    shapes = [one[name] for one in sizes for name in call.output_names(static)]
+def _forward(
+    static: Static, inputs: Sequence[FusedInputs]
+) -> tuple[list[FusedOutputs], list[jax.Array]]:
+    """Return the outputs of each layer, and with `static.save` the workspace of each."""
+    shapes = []
+    for layer in inputs:
+        sizes = arguments.output_shapes(layer.x.shape, layer.recurrent_kernel.shape)
+        shapes += [sizes[name] for name in arguments.output_names(static)]
     count = len(shapes)
     if static.save:
-        shapes += [(_saved_floats(static, one),) for one in inputs]
-    found = _call("sqk_xla_forward", static, [call.there(one) for one in inputs], shapes, wanted=0)
-    return call.as_outputs(static, found[:count]), found[count:]
+        shapes += [(_saved_floats(static, layer),) for layer in inputs]
+    tensors = [arguments.present(layer) for layer in inputs]
+    results = _call("sqk_xla_forward", static, tensors, shapes, gradient_bits=0)
+    return arguments.as_outputs(static, results[:count]), results[count:]
 
 
-def _saved_floats(static: Static, inputs: Inputs) -> int:
-    """Floats that forward saves: the workspace, and y where it is no output."""
-    x, units = inputs.x.shape, inputs.recurrent_kernel.shape[0]
-    # It matters which tensors there are, and nothing is read from them.
-    there = dict.fromkeys(call.there(inputs), 1)
-    floats = call.workspace_floats(call.layer_struct(static, x, units, **there))
-    return floats if static.sequences else floats + x[0] * x[1] * units
+def _saved_floats(static: Static, inputs: FusedInputs) -> int:
+    """Return how many floats forward saves: the workspace, and y unless it is an output."""
+    shape = inputs.x.shape
+    units = inputs.recurrent_kernel.shape[0]
+    # Only the presence of tensors matters here: any pointer but null will do.
+    pointers = dict.fromkeys(arguments.present(inputs), 1)
+    floats = arguments.workspace_floats(arguments.layer_struct(static, shape, units, **pointers))
+    return floats if static.sequences else floats + shape[0] * shape[1] * units
 
 
 def _call(
@@ -121,22 +139,26 @@ def _call(
     static: Static,
     tensors: Sequence[Mapping[str, Any]],
     shapes: Sequence[tuple[int, ...]],
-    wanted: int,
+    gradient_bits: int,
 ) -> list[jax.Array]:
-    numbers = {"given": call.bits(tensors[0]), "wanted": wanted, **call.numbers(static)}
+    numbers = {
+        "given": arguments.slot_bits(tensors[0]),
+        "wanted": gradient_bits,
+        **arguments.to_numbers(static),
+    }
     attributes = {
         name: np.float32(value) if isinstance(value, float) else np.int32(value)
         for name, value in numbers.items()
     }
     results = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
-    do = ffi.ffi_call(target, results, vmap_method="sequential")
-    given = [layer[name] for layer in tensors for name in call.SLOTS if name in layer]
-    return list(do(*given, **attributes))
+    call = ffi.ffi_call(target, results, vmap_method="sequential")
+    operands = [layer[name] for layer in tensors for name in arguments.SLOTS if name in layer]
+    return list(call(*operands, **attributes))
 
 
 @functools.cache
 def _register() -> str | None:
-    """Tells JAX of the kernels, once; returns why that is not possible."""
+    """Register the kernel with JAX, once; return why that is not possible, or None."""
     library = native.load()
     if library is None:
         return native.why_not()

@@ -1,4 +1,4 @@
-"""The compiled kernels as operations of TensorFlow, on a CPU."""
+"""The fused kernel for TensorFlow on a CPU, as operations of TensorFlow."""
 
 import ctypes
 import functools
@@ -10,121 +10,136 @@ from typing import Any
 import tensorflow as tf
 
 from seqkeras import native
-from seqkeras.kernels._call import Inputs, Outputs, Static
-from seqkeras.kernels.fused import _arguments as call
+from seqkeras.kernels.fused import _arguments as arguments
+from seqkeras.kernels.fused._arguments import FusedInputs, FusedOutputs, Static
 from seqkeras.native import ABI_VERSION
+
+Tensors = Mapping[str, tf.Tensor]
 
 
 def why_not() -> str | None:
-    """Why the kernels cannot run in TensorFlow on this machine, or None where they can."""
+    """Return why the kernel cannot run in TensorFlow on this machine, or None if it can."""
     return native.why_not() or _load()[1]
 
 
-def run(static: Static, inputs: Sequence[Inputs]) -> list[Outputs]:
-    """Runs each layer of a call over whole sequences, eagerly or in a graph.
+def run(static: Static, inputs: Sequence[FusedInputs]) -> list[FusedOutputs]:
+    """Run each layer of a call over whole sequences, eagerly or in a graph.
 
     Raises:
-        NotImplementedError: `why_not` has the reason.
+        NotImplementedError: the kernel cannot run here; `why_not` has the reason.
         tf.errors.InvalidArgumentError: a shape is wrong; in a graph, when it runs.
-        tf.errors.UnimplementedError: there is no kernel for this.
+        tf.errors.UnimplementedError: the native library does not support the layer.
     """
     tensors = [
-        {name: tf.convert_to_tensor(one) for name, one in call.there(layer).items()}
+        {name: tf.convert_to_tensor(value) for name, value in arguments.present(layer).items()}
         for layer in inputs
     ]
     outputs, _ = _forward(static, tensors)
-    return call.as_outputs(static, outputs)
-
-
-Tensors = Mapping[str, tf.Tensor]
+    return arguments.as_outputs(static, outputs)
 
 
 def _forward(
     static: Static, tensors: Sequence[Tensors]
 ) -> tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]:
-    """The outputs of all layers, and what each saves for the gradient: one tensor, or none."""
-    names = call.output_names(static)
+    """Return the outputs of all layers, and one saved tensor for each with `static.save`."""
+    names = arguments.output_names(static)
     outputs, saved = _operations().seqkeras_forward(
         floats=_flat(tensors, bools=False),
         bools=_flat(tensors, bools=True),
-        given=call.bits(tensors[0]),
+        given=arguments.slot_bits(tensors[0]),
         wanted=0,
         N=static.directions * len(names),
-        S=static.directions * int(static.save),
-        **call.numbers(static),
+        S=static.directions if static.save else 0,
+        **arguments.to_numbers(static),
     )
-    shapes = [call.output_shapes(one["x"].shape, one["recurrent_kernel"].shape) for one in tensors]
-    _set_shapes(outputs, [one[name] for one in shapes for name in names])
+    shapes = []
+    for layer in tensors:
+        sizes = arguments.output_shapes(layer["x"].shape, layer["recurrent_kernel"].shape)
+        shapes += [sizes[name] for name in names]
+    _set_shapes(outputs, shapes)
     return outputs, saved
 
 
 def _flat(tensors: Sequence[Tensors], *, bools: bool) -> list[tf.Tensor]:
-    """The tensors of all layers, of one dtype."""
+    """List the bool tensors of all layers, or the others."""
     return [
         tensor
         for layer in tensors
         for name, tensor in layer.items()
-        if (name in call.BOOLS) == bools
+        if (name in arguments.BOOLS) == bools
     ]
 
 
 def _forward_gradient(operation: Any, *gradients: tf.Tensor | None) -> list[tf.Tensor | None]:
-    """The gradient of `SeqkerasForward`: of the floats it reads, and None of the bools."""
-    static = call.from_numbers({name: operation.get_attr(name) for name in Static._fields})
-    names = call.named(operation.get_attr("given"))
-    floats = [name for name in names if name not in call.BOOLS]
-    bools = [name for name in names if name in call.BOOLS]
-    count = static.directions * len(floats)
-    tensors = [
-        dict(zip([*floats, *bools], [*some, *others], strict=True))
-        for some, others in zip(
-            call.of_layers(static, operation.inputs[:count]),
-            call.of_layers(static, operation.inputs[count:]),
-            strict=True,
-        )
-    ]
-    results = call.output_names(static)
-    count = static.directions * len(results)
-    outputs, saved = list(operation.outputs[:count]), list(operation.outputs[count:])
+    """Compute the gradient of `SeqkerasForward`, with None for its bools."""
+    static = arguments.from_numbers({name: operation.get_attr(name) for name in Static._fields})
+    names = arguments.slot_names(operation.get_attr("given"))
+    floats = [name for name in names if name not in arguments.BOOLS]
+    bools = [name for name in names if name in arguments.BOOLS]
+    tensors = _inputs_of(operation, static, floats, bools)
+    count = static.directions * len(arguments.output_names(static))
+    outputs = list(operation.outputs[:count])
+    saved = list(operation.outputs[count:])
     if not static.save:
         static = static._replace(save=True)
-        in_order = [{name: one[name] for name in names} for one in tensors]
+        in_order = [{name: layer[name] for name in names} for layer in tensors]
         outputs, saved = map(list, _forward(static, in_order))
-    # Known where the gradient is taken by a tape; else all gradients are computed.
-    skipped = getattr(operation, "skip_input_indices", None) or ()
-    wanted = call.gradient_names(
-        name for place, name in enumerate(floats * static.directions) if place not in skipped
+    computed = arguments.gradient_names(_differentiated(operation, floats * static.directions))
+    read = [{name: layer[name] for name in floats} for layer in tensors]
+    output_gradients = arguments.output_gradients(
+        static, gradients[:count], lambda i: tf.zeros_like(outputs[i])
     )
-    read = [{name: one[name] for name in floats} for one in tensors]
-    for layer, ys in zip(read, call.of_layers(static, outputs), strict=True):
+    for number, ys in enumerate(arguments.by_layer(static, outputs)):
         if static.sequences:
-            layer["y"] = ys[0]
-    given = call.output_gradients(static, gradients[:count], lambda i: tf.zeros_like(outputs[i]))
-    for layer, ones in zip(read, given, strict=True):
-        layer.update({name: tf.convert_to_tensor(one) for name, one in ones.items()})
-    found = _operations().seqkeras_backward(
+            read[number]["y"] = ys[0]
+        for name, gradient in output_gradients[number].items():
+            read[number][name] = tf.convert_to_tensor(gradient)
+    results = _operations().seqkeras_backward(
         floats=_flat(read, bools=False),
         bools=_flat(tensors, bools=True),
         saved=saved,
-        given=call.bits([*read[0], *bools, "saved"]),
-        wanted=call.bits(wanted),
-        N=static.directions * len(wanted),
-        **call.numbers(static),
+        given=arguments.slot_bits([*read[0], *bools, "saved"]),
+        wanted=arguments.slot_bits(computed),
+        N=static.directions * len(computed),
+        **arguments.to_numbers(static),
     )
-    _set_shapes(found, [one[name].shape for one in tensors for name in wanted])
-    by_layer = [dict(zip(wanted, one, strict=True)) for one in call.of_layers(static, found)]
+    _set_shapes(results, [layer[name].shape for layer in tensors for name in computed])
+    by_layer = [
+        dict(zip(computed, layer, strict=True)) for layer in arguments.by_layer(static, results)
+    ]
     return [
-        *(one.get(name) for one in by_layer for name in floats),
+        *(layer.get(name) for layer in by_layer for name in floats),
         *(None for _ in range(static.directions * len(bools))),
     ]
 
 
+def _inputs_of(
+    operation: Any, static: Static, floats: Sequence[str], bools: Sequence[str]
+) -> list[dict[str, tf.Tensor]]:
+    """Name the inputs of `SeqkerasForward`: the floats of all layers, then their bools."""
+    count = static.directions * len(floats)
+    return [
+        dict(zip([*floats, *bools], [*float_tensors, *bool_tensors], strict=True))
+        for float_tensors, bool_tensors in zip(
+            arguments.by_layer(static, operation.inputs[:count]),
+            arguments.by_layer(static, operation.inputs[count:]),
+            strict=True,
+        )
+    ]
+
+
+def _differentiated(operation: Any, names: Sequence[str]) -> list[str]:
+    """Return which of the inputs need a gradient. Only a tape knows; in a graph, all of them."""
+    skipped = getattr(operation, "skip_input_indices", None) or ()
+    return [name for place, name in enumerate(names) if place not in skipped]
+
+
 def _backward_gradient(operation: Any, *_: tf.Tensor) -> None:
-    raise NotImplementedError(call.ONCE)
+    raise NotImplementedError(arguments.ONCE)
 
 
 def _set_shapes(tensors: Sequence[tf.Tensor], shapes: Sequence[Any]) -> None:
-    """Tells a graph the shapes, which the operations themselves cannot."""
+    """Set the shapes in a graph, which the operations themselves cannot."""
     if not tf.executing_eagerly():
         for tensor, shape in zip(tensors, shapes, strict=True):
             tensor.set_shape(shape)
@@ -134,13 +149,13 @@ def _operations() -> Any:
     operations, reason = _load()
     reason = native.why_not() or reason
     if reason:
-        raise NotImplementedError(f"There are no fused kernels for TensorFlow: {reason}.")
+        raise NotImplementedError(f"The fused kernel cannot run in TensorFlow: {reason}.")
     return operations
 
 
 @functools.cache
 def _load() -> tuple[Any, str | None]:
-    """The operations and why they are not there, one of them None."""
+    """Return the operations and None, or None and why they are missing."""
     spec = importlib.util.find_spec("seqkeras.native._tensorflow")
     if spec is None or spec.origin is None:
         return None, "the native library was built without the operations of TensorFlow"
@@ -153,27 +168,27 @@ def _load_file(path: Path) -> tuple[Any, str | None]:
         library = ctypes.CDLL(str(path))
         trouble = library.seqkeras_tensorflow_trouble
         trouble.restype = ctypes.c_char_p
-        found = trouble().decode()
+        reason = trouble().decode()
         version = library.seqkeras_tensorflow_abi_version()
     except (tf.errors.OpError, OSError, RuntimeError, AttributeError) as error:
         return None, f"{path} does not load into TensorFlow {tf.__version__}: {error}"
-    if found:
-        return None, f"{path} does not load into TensorFlow {tf.__version__}: {found}"
+    if reason:
+        return None, f"{path} does not load into TensorFlow {tf.__version__}: {reason}"
     if version != ABI_VERSION:
         return None, (
-            f"{path} is of another version of seqkeras: it has the interface {version}, this "
-            f"needs {ABI_VERSION}. Build it again with pip install ."
+            f"{path} belongs to another version of seqkeras: it has the interface {version}, and "
+            f"this version needs {ABI_VERSION}. Rebuild it with pip install ."
         )
     return _connect(operations, library), None
 
 
 def _connect(operations: Any, library: ctypes.CDLL) -> Any:
-    """The operations, with the functions of the kernels' library and with their gradients."""
-    kernels = native.load()
-    if kernels is None:
+    """Give the operations the functions of the native library, and register their gradients."""
+    core = native.load()
+    if core is None:
         return operations
     names = ("sqk_forward_all", "sqk_backward_all", "sqk_workspace_floats", "sqk_last_error")
-    addresses = [ctypes.c_void_p(kernels.address(name)) for name in names]
+    addresses = [ctypes.c_void_p(core.address(name)) for name in names]
     library.seqkeras_tensorflow_connect(*addresses)
     tf.RegisterGradient("SeqkerasForward")(_forward_gradient)
     tf.RegisterGradient("SeqkerasBackward")(_backward_gradient)

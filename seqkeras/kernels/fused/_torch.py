@@ -1,4 +1,4 @@
-"""The compiled kernels as a function of PyTorch, on a CPU."""
+"""The fused kernel for PyTorch on a CPU, as an autograd function."""
 
 import ctypes
 import weakref
@@ -11,88 +11,87 @@ import torch
 
 from seqkeras import native
 from seqkeras._checks import bad_argument
-from seqkeras.kernels._call import Inputs, Outputs, Static
-from seqkeras.kernels.fused import _arguments as call
+from seqkeras.kernels.fused import _arguments as arguments
+from seqkeras.kernels.fused._arguments import FusedInputs, FusedOutputs, Static
 from seqkeras.native import library
 
 Tensors = Mapping[str, torch.Tensor]
 
 
 def why_not() -> str | None:
-    """Why the kernels cannot run in PyTorch on this machine, or None where they can."""
+    """Return why the kernel cannot run in PyTorch on this machine, or None if it can."""
     return native.why_not()
 
 
-def run(static: Static, inputs: Sequence[Inputs]) -> list[Outputs]:
-    """Runs each layer of a call over whole sequences. `x` may have strides.
+def run(static: Static, inputs: Sequence[FusedInputs]) -> list[FusedOutputs]:
+    """Run each layer of a call over whole sequences. `x` may have strides.
 
     Raises:
         ArgumentError: a shape or a dtype is wrong, or a tensor is not on the CPU.
-        NotImplementedError: `why_not` has the reason, or there is no kernel for this.
+        NotImplementedError: the kernel cannot run here, or the native library does not support the
+            layer.
     """
     for layer in inputs:
-        call.check_shapes(static, layer)
-        for name, tensor in call.there(layer).items():
+        arguments.check_shapes(static, layer)
+        for name, tensor in arguments.present(layer).items():
             _check_kind(name, tensor)
     save = static.save and torch.is_grad_enabled()
     tensors = [tensor for layer in inputs for tensor in layer]
-    return call.as_outputs(static, _Fused.apply(static._replace(save=save), *tensors))
+    return arguments.as_outputs(static, _Fused.apply(static._replace(save=save), *tensors))
 
 
 class _Fused(torch.autograd.Function):
-    """Takes `Static` and the fields of `Inputs`, returns the outputs of `output_names`."""
+    """Takes `Static` and the fields of `FusedInputs`, and returns the outputs of `output_names`."""
 
     @staticmethod
     def forward(context: Any, static: Static, *tensors: torch.Tensor | None) -> Any:
         save = static.save and any(context.needs_input_grad)
-        inputs = [Inputs(*layer) for layer in call.of_layers(static, tensors)]
+        inputs = [FusedInputs(*layer) for layer in arguments.by_layer(static, tensors)]
         outputs = _forward(static._replace(save=save), inputs)
         context.set_materialize_grads(False)
         context.static = static
-        # Both are None where nothing is saved.
-        kept = [(one.get("y") if save else None, one.get("saved")) for one in outputs]
-        context.save_for_backward(*tensors, *(tensor for pair in kept for tensor in pair))
-        return tuple(one[name] for one in outputs for name in call.output_names(static))
+        saved: list[torch.Tensor | None] = []
+        for layer in outputs:
+            saved += [layer["y"], layer["saved"]] if save else [None, None]
+        context.save_for_backward(*tensors, *saved)
+        return tuple(layer[name] for layer in outputs for name in arguments.output_names(static))
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor | None) -> Any:
         static: Static = context.static._replace(save=True)
-        count = static.directions * len(Inputs._fields)
-        tensors, kept = context.saved_tensors[:count], context.saved_tensors[count:]
-        inputs = [Inputs(*layer) for layer in call.of_layers(static, tensors)]
-        if kept[1] is None:
-            kept = [one[name] for one in _forward(static, inputs) for name in ("y", "saved")]
-        read = [
-            {
-                "y": y,
-                "saved": saved,
-                **{
-                    f"d{name}": gradient
-                    for name, gradient in zip(call.output_names(static), given, strict=True)
-                    if gradient is not None
-                },
+        count = static.directions * len(FusedInputs._fields)
+        tensors = context.saved_tensors[:count]
+        saved = context.saved_tensors[count:]
+        inputs = [FusedInputs(*layer) for layer in arguments.by_layer(static, tensors)]
+        if saved[1] is None:
+            saved = [layer[name] for layer in _forward(static, inputs) for name in ("y", "saved")]
+        read = []
+        for (y, workspace), layer in zip(
+            arguments.by_layer(static, saved), arguments.by_layer(static, gradients), strict=True
+        ):
+            names = arguments.output_names(static)
+            output_gradients = {
+                f"d{name}": gradient
+                for name, gradient in zip(names, layer, strict=True)
+                if gradient is not None
             }
-            for (y, saved), given in zip(
-                call.of_layers(static, kept), call.of_layers(static, gradients), strict=True
-            )
+            read.append({"y": y, "saved": workspace, **output_gradients})
+        needed = [
+            [name for name, needs in zip(FusedInputs._fields, layer, strict=True) if needs]
+            for layer in arguments.by_layer(static, context.needs_input_grad[1:])
         ]
-        needed = call.of_layers(static, context.needs_input_grad[1:])
-        wanted = [
-            [name for name, one in zip(Inputs._fields, layer, strict=True) if one]
-            for layer in needed
-        ]
-        found = _backward(static, inputs, read, wanted)
+        results = _backward(static, inputs, read, needed)
         if torch.is_grad_enabled():  # the gradients are to be differentiated again
-            sources = [one for one in (*tensors, *gradients) if one is not None]
-            found = [
+            sources = [tensor for tensor in (*tensors, *gradients) if tensor is not None]
+            results = [
                 {name: _Once.apply(gradient, *sources) for name, gradient in layer.items()}
-                for layer in found
+                for layer in results
             ]
-        return None, *(layer.get(name) for layer in found for name in Inputs._fields)
+        return None, *(layer.get(name) for layer in results for name in FusedInputs._fields)
 
 
 class _Once(torch.autograd.Function):
-    """A gradient, of what it was computed from, that has no gradient itself."""
+    """Passes a gradient through, connected to its sources, and raises if it is differentiated."""
 
     @staticmethod
     def forward(context: Any, gradient: torch.Tensor, *sources: torch.Tensor) -> torch.Tensor:
@@ -100,68 +99,74 @@ class _Once(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> Any:
-        raise NotImplementedError(call.ONCE)
+        raise NotImplementedError(arguments.ONCE)
 
 
-def _forward(static: Static, inputs: Sequence[Inputs]) -> list[dict[str, torch.Tensor]]:
-    """Of each layer the outputs; where saving, also `saved`, and `y` if it is not wanted, too."""
-    # Held until the call is over: what is copied here is read by pointers alone.
-    tensors = [_readable(call.there(one)) for one in inputs]
-    layers = _layers(static, tensors)
-    names = call.output_names(static._replace(sequences=static.sequences or static.save))
+def _forward(static: Static, inputs: Sequence[FusedInputs]) -> list[dict[str, torch.Tensor]]:
+    """Return the outputs of each layer; with `static.save` also `saved`, and always `y`."""
+    # Kept until the call is over: the structs only have pointers to what is copied here.
+    tensors = [_readable(arguments.present(layer)) for layer in inputs]
+    structs = _layers(static, tensors)
+    names = arguments.output_names(static._replace(sequences=static.sequences or static.save))
     outputs = []
-    for layer, one in zip(layers, inputs, strict=True):
-        shapes = call.output_shapes(one.x.shape, one.recurrent_kernel.shape)
-        found = {name: _empty(shapes[name]) for name in names}
+    for struct, layer in zip(structs, inputs, strict=True):
+        shapes = arguments.output_shapes(layer.x.shape, layer.recurrent_kernel.shape)
+        results = {name: _empty(shapes[name]) for name in names}
         if static.save:
-            # At least one float, for a null pointer means that nothing is saved.
-            found["saved"] = _workspace(max(call.workspace_floats(layer), 1))
-        outputs.append(found)
-    _call("sqk_forward_all", layers, [_outputs(one) for one in outputs])
+            # At least one float: a null pointer would mean that nothing is saved.
+            results["saved"] = _workspace(max(arguments.workspace_floats(struct), 1))
+        outputs.append(results)
+    _call("sqk_forward_all", structs, [_outputs(results) for results in outputs])
     return outputs
 
 
 def _backward(
     static: Static,
-    inputs: Sequence[Inputs],
-    others: Sequence[Tensors],
-    wanted: Sequence[Iterable[str]],
+    inputs: Sequence[FusedInputs],
+    read: Sequence[Tensors],
+    needed: Sequence[Iterable[str]],
 ) -> list[dict[str, torch.Tensor]]:
-    """Of each layer gradients to its inputs `wanted`, from what forward left and the gradients to
-    its outputs."""
-    tensors = [_readable(call.there(one)) for one in inputs]
-    others = [_readable(one) for one in others]
-    layers = _layers(static, tensors)
-    found = [
-        {name: _empty(one[name].shape) for name in call.gradient_names(names)}
-        for one, names in zip(tensors, wanted, strict=True)
+    """Compute the gradients to the `needed` inputs of each layer.
+
+    Args:
+        static: the call.
+        inputs: what forward read, for each layer.
+        read: what forward left, and the gradients to its outputs, for each layer.
+        needed: names of inputs, for each layer.
+    """
+    tensors = [_readable(arguments.present(layer)) for layer in inputs]
+    read = [_readable(layer) for layer in read]
+    structs = _layers(static, tensors)
+    results = [
+        {name: _empty(layer[name].shape) for name in arguments.gradient_names(names)}
+        for layer, names in zip(tensors, needed, strict=True)
     ]
-    outputs = [_outputs(one) for one in others]
-    gradients = [_gradients(*both) for both in zip(others, found, strict=True)]
-    _call("sqk_backward_all", layers, outputs, gradients)
-    return found
+    outputs = [_outputs(layer) for layer in read]
+    gradients = [_gradients(*pair) for pair in zip(read, results, strict=True)]
+    _call("sqk_backward_all", structs, outputs, gradients)
+    return results
 
 
 def _call(name: str, *structs: Sequence[ctypes.Structure]) -> None:
-    """Calls a function of the C interface, that takes a number and an array of each struct."""
-    arrays = [(ctypes.c_void_p * len(one))(*map(ctypes.addressof, one)) for one in structs]
+    """Call a C function that takes a count and, for each kind of struct, an array of pointers."""
+    arrays = [(ctypes.c_void_p * len(kind))(*map(ctypes.addressof, kind)) for kind in structs]
     native_library = library()
     native_library.check(getattr(native_library.functions, name)(len(structs[0]), *arrays))
 
 
 def _empty(shape: Sequence[int]) -> torch.Tensor:
-    # Whatever torch.set_default_dtype and torch.set_default_device say.
+    # Explicit, because torch.set_default_dtype and torch.set_default_device may say otherwise.
     return torch.empty(tuple(shape), dtype=torch.float32, device="cpu")
 
 
 def _check_kind(name: str, tensor: torch.Tensor) -> None:
-    dtype = torch.bool if name in call.BOOLS else torch.float32
+    dtype = torch.bool if name in arguments.BOOLS else torch.float32
     if tensor.dtype != dtype or tensor.device.type != "cpu":
         raise bad_argument(name, f"{tensor.dtype} on {tensor.device}", f"{dtype} on cpu")
 
 
 def _readable(tensors: Tensors) -> Tensors:
-    """The tensors, copied where the kernels cannot read them by strides."""
+    """Copy the tensors that the native library cannot read by strides."""
     return {name: _dense(name, tensor) for name, tensor in tensors.items()}
 
 
@@ -173,7 +178,8 @@ def _dense(name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _layers(static: Static, tensors: Sequence[Tensors]) -> list[native.LayerStruct]:
-    return [_layer(*one) for one in zip(call.each_direction(static), tensors, strict=True)]
+    directions = arguments.each_direction(static)
+    return [_layer(*pair) for pair in zip(directions, tensors, strict=True)]
 
 
 def _layer(static: Static, tensors: Tensors) -> native.LayerStruct:
@@ -183,7 +189,7 @@ def _layer(static: Static, tensors: Tensors) -> native.LayerStruct:
         for key, value in _sequence(name, tensors.get(name)).items()
     }
     others = {name: tensor for name, tensor in tensors.items() if name not in sequences}
-    return call.layer_struct(
+    return arguments.layer_struct(
         static,
         tensors["x"].shape,
         tensors["recurrent_kernel"].shape[0],
@@ -202,17 +208,18 @@ def _outputs(tensors: Tensors) -> native.OutputsStruct:
     )
 
 
-def _gradients(others: Tensors, found: Tensors) -> native.GradientsStruct:
-    given = {name: others[name] for name in ("dlast", "dh_n", "dc_n") if name in others}
+def _gradients(read: Tensors, results: Tensors) -> native.GradientsStruct:
+    inputs = {name: read[name] for name in ("dlast", "dh_n", "dc_n") if name in read}
+    outputs = {f"d{name}": results[name] for name in results if name != "x"}
     return native.GradientsStruct(
-        **_sequence("dy", others.get("dy")),
-        **_sequence("dx", found.get("x")),
-        **_pointers({**given, **{f"d{name}": found[name] for name in found if name != "x"}}),
+        **_sequence("dy", read.get("dy")),
+        **_sequence("dx", results.get("x")),
+        **_pointers({**inputs, **outputs}),
     )
 
 
 def _sequence(name: str, tensor: torch.Tensor | None) -> dict[str, int]:
-    """Pointer and strides of a sequence, under the names that a struct has for them."""
+    """Return the pointer and the strides of a sequence, under the names of a struct's members."""
     if tensor is None:
         return {}
     return {
@@ -236,31 +243,32 @@ _NOTHING = ctypes.c_float()
 
 # ---- workspaces ---------------------------------------------------------------------------------
 
-# Fresh memory costs page faults, which for a workspace are a good part of the time of a call. So a
-# workspace is used again once PyTorch has done with it: after backward, or when a graph is dropped.
-# There is no lock: memory may be given back by a garbage collection in the middle of `_take`, and
-# each call of a deque's methods is done at once.
-_MOST_KEPT, _MOST_FLOATS = 8, 16 << 20
-_kept: deque[np.ndarray[Any, Any]] = deque(maxlen=_MOST_KEPT)
+# Fresh memory costs page faults, which are a good part of the time of a call for a workspace. So a
+# workspace is used again when PyTorch has freed it: after backward, or when a graph is dropped.
+# There is no lock: a garbage collection may return memory in the middle of `_take`, and each method
+# of a deque is atomic.
+_MOST_IDLE = 8
+_MOST_FLOATS = 16 << 20
+_idle: deque[np.ndarray[Any, Any]] = deque(maxlen=_MOST_IDLE)
 
 
 def _workspace(floats: int) -> torch.Tensor:
-    """Memory that goes back to `_kept` when PyTorch frees the tensor."""
+    """Return memory that goes back to `_idle` when PyTorch frees the tensor."""
     memory = _take(floats)
     view = memory[:]
     if floats <= _MOST_FLOATS:
-        weakref.finalize(view, _kept.append, memory).atexit = False
+        weakref.finalize(view, _idle.append, memory).atexit = False
     return torch.from_numpy(view)
 
 
 def _take(floats: int) -> np.ndarray[Any, Any]:
-    """Kept memory of this size, or fresh memory."""
-    for _ in range(_MOST_KEPT):
+    """Take idle memory of this size, or fresh memory."""
+    for _ in range(_MOST_IDLE):
         try:
-            memory = _kept.pop()
+            memory = _idle.pop()
         except IndexError:
             break
         if memory.size == floats:
             return memory
-        _kept.appendleft(memory)
+        _idle.appendleft(memory)
     return np.empty(floats, np.float32)

@@ -1,1 +1,1 @@
-"""GPU kernels written in Triton."""
+"""The fused kernel on a GPU, written in Triton."""

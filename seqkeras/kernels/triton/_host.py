@@ -7,23 +7,25 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 import triton
 
-from seqkeras.kernels._call import Inputs, Outputs, Static
+from seqkeras.kernels.fused._arguments import FusedInputs, FusedOutputs, Static
 from seqkeras.kernels.triton import _programs as programs
-from seqkeras.kernels.triton._triton import interpreted
+from seqkeras.kernels.triton._interpreter import interpreted
 
 Tensor: TypeAlias = Any
 
-LIVE, FRESH = 1, 2
-#: Values that backward needs of each unit and timestep.
+# Bits of the flags of a row at a timestep: it is not masked; its state is cleared before.
+LIVE = 1
+FRESH = 2
+#: How many values backward needs for each unit and timestep.
 SLOTS = {"lstm": 4, "gru": 3, "gru_reset_after": 4, "simple_rnn": 1}
 
 
 class Plan(NamedTuple):
-    """How a layer is cut into programs."""
+    """How the work of a layer is divided into programs."""
 
     rows: int
     wide: int
-    #: Units, rounded up to whole chunks, and a chunk: what a program reads of the state at a time.
+    #: The units, rounded up to whole chunks; and a chunk, the units of the state read at a time.
     deep: int
     chunk: int
     #: What happens between timesteps: `programs.ALONE`, `WAIT` or `LAUNCH`.
@@ -31,12 +33,12 @@ class Plan(NamedTuple):
     warps: int
 
     def grid(self, batch: int, units: int) -> tuple[int, int]:
-        """Programs over the rows and over the units."""
+        """Return the numbers of programs over the rows and over the units."""
         return triton.cdiv(batch, self.rows), triton.cdiv(units, self.wide)
 
 
 class Extras(NamedTuple):
-    """What has no gradient. Tensors are time-major and in the order of reading, or None."""
+    """Arguments without a gradient. Tensors are time-major and in the order of reading, or None."""
 
     static: Static
     plan: Plan
@@ -49,7 +51,7 @@ class Extras(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What the loop forward leaves."""
+    """What the forward loop computed."""
 
     hs: Tensor
     cs: Tensor | None
@@ -57,10 +59,11 @@ class Trace(NamedTuple):
 
 
 def plan_for(batch: int, units: int, processors: int) -> Plan:
-    """One program for all units of its rows if they are few, else small programs that wait for one
-    another as long as all are on the chip at once, else a launch for each timestep.
+    """Choose how to divide a layer of this size into programs.
 
-    The sizes are those for which the compiler keeps everything in registers.
+    With few units, one program has all units of its rows. With more, there are small programs that
+    wait for one another, as long as all of them fit on the chip at once. Beyond that, each timestep
+    is a launch. The compiler keeps everything in registers for these sizes.
     """
     if units <= 64:
         deep = max(16, triton.next_power_of_2(units))
@@ -73,14 +76,15 @@ def plan_for(batch: int, units: int, processors: int) -> Plan:
     return plan._replace(meet=programs.LAUNCH.value)
 
 
-def run(static: Static, inputs: Inputs) -> Outputs:
-    """See `_triton.run`."""
-    dtype, units = inputs.x.dtype, len(inputs.recurrent_kernel)
-    wanted = (inputs.mask, inputs.reset, inputs.zoneout_h_mask, inputs.zoneout_c_mask)
+def run(static: Static, inputs: FusedInputs) -> FusedOutputs:
+    """Run one layer; see `_triton.run`."""
+    dtype = inputs.x.dtype
+    units = len(inputs.recurrent_kernel)
     x = _in_order(inputs.x.float(), static)
-    mask, reset, *zones = (None if one is None else _in_order(one, static) for one in wanted)
-    timesteps, batch, _ = x.shape
-    flags = _flags(timesteps, batch, mask, reset)
+    masks = (inputs.mask, inputs.reset, inputs.zoneout_h_mask, inputs.zoneout_c_mask)
+    mask, reset, *zones = (None if flags is None else _in_order(flags, static) for flags in masks)
+    batch = x.shape[1]
+    flags = _flags(x, mask, reset)
     extras = Extras(
         static,
         plan_for(batch, units, _processors(x)),
@@ -96,9 +100,9 @@ def run(static: Static, inputs: Inputs) -> Outputs:
     hs, c_n = _Recurrence.apply(
         xz, recurrent, bias_h, zeros if h0 is None else h0, c0, _float(inputs.peephole), extras
     )
-    y = _shown(static, hs, flags, h0 is not None).transpose(0, 1).to(dtype)
+    y = _outputs(static, hs, flags, h0 is not None).transpose(0, 1).to(dtype)
     c_n = None if c_n is None else c_n.to(dtype)
-    return Outputs(y if static.sequences else None, y[:, -1], hs[-1].to(dtype), c_n)
+    return FusedOutputs(y if static.sequences else None, y[:, -1], hs[-1].to(dtype), c_n)
 
 
 def _float(tensor: Tensor | None) -> Tensor | None:
@@ -106,16 +110,17 @@ def _float(tensor: Tensor | None) -> Tensor | None:
 
 
 def _in_order(tensor: Tensor, static: Static) -> Tensor:
-    """Time-major, as the layer reads it."""
+    """Make a tensor time-major, in the order in which the layer reads it."""
     tensor = tensor.transpose(0, 1)
     return tensor.flip(0) if static.go_backwards else tensor
 
 
-def _flags(timesteps: int, batch: int, mask: Tensor | None, reset: Tensor | None) -> Tensor | None:
+def _flags(x: Tensor, mask: Tensor | None, reset: Tensor | None) -> Tensor | None:
+    """Join mask and reset in the flags of each timestep; `x` is time-major."""
     if mask is None and reset is None:
         return None
-    known = next(one for one in (mask, reset) if one is not None)
-    flags = torch.zeros(timesteps + 1, batch, dtype=torch.uint8, device=known.device)
+    timesteps, batch, _ = x.shape
+    flags = torch.zeros(timesteps + 1, batch, dtype=torch.uint8, device=x.device)
     flags[:-1] = LIVE if mask is None else mask.to(torch.uint8)
     if reset is not None:
         flags[:-1] += FRESH * reset.to(torch.uint8)
@@ -123,7 +128,7 @@ def _flags(timesteps: int, batch: int, mask: Tensor | None, reset: Tensor | None
 
 
 def _processors(x: Tensor) -> int:
-    """Programs that can run at once; one after the other in the interpreter."""
+    """Return how many programs run at once: 0 in the interpreter, which runs them in turn."""
     if not x.is_cuda:
         return 0
     return int(torch.cuda.get_device_properties(x.device).multi_processor_count)
@@ -132,9 +137,9 @@ def _processors(x: Tensor) -> int:
 def _input_sums(
     static: Static, x: Tensor, mask: Tensor | None, kernel: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Input products with all biases but that inside of `gru_reset_after`, which comes second."""
+    """Return the input products with their biases, and the inner bias of a `gru_reset_after`."""
     if mask is not None:
-        x = torch.where(mask[:, :, None], x, 0.0)  # what stands there must not matter
+        x = torch.where(mask[:, :, None], x, 0.0)  # masked timesteps may hold anything, even NaN
     xz = x @ kernel
     if static.cell != "gru_reset_after":
         return (xz if bias is None else xz + bias), None
@@ -145,8 +150,8 @@ def _input_sums(
     return xz + bias[0] + outer, bias[1, 2 * units :].contiguous()
 
 
-def _shown(static: Static, hs: Tensor, flags: Tensor | None, initial: bool) -> Tensor:
-    """The outputs, from the states: they differ where a row is masked."""
+def _outputs(static: Static, hs: Tensor, flags: Tensor | None, initial: bool) -> Tensor:
+    """Return the outputs, which only differ from the states at masked timesteps."""
     if flags is None or static.masked_output == "hold_state":
         return hs
     if static.masked_output == "zero":
@@ -158,35 +163,37 @@ def _shown(static: Static, hs: Tensor, flags: Tensor | None, initial: bool) -> T
 
 
 class _Recurrence(torch.autograd.Function):
-    """The loop over time: input products (timesteps, batch, gates * units) to states."""
+    """The loop over time, from input products (timesteps, batch, gates * units) to states."""
 
     @staticmethod
     def forward(ctx, xz, recurrent, bias_h, h0, c0, peephole, extras):  # type: ignore
-        trace = _forward(xz, recurrent, bias_h, h0, c0, peephole, extras, extras.static.save)
-        kept = trace if extras.static.save else (None, None, None)
-        again = (None, None) if extras.static.save else (h0, c0)
-        xz = None if extras.static.save else xz
-        ctx.save_for_backward(xz, recurrent, bias_h, *again, peephole, *kept)
+        save = extras.static.save
+        trace = _forward(xz, recurrent, bias_h, h0, c0, peephole, extras, save)
+        # Either the trace is saved, or what backward needs to compute it again.
+        if save:
+            ctx.save_for_backward(None, recurrent, bias_h, None, None, peephole, *trace)
+        else:
+            ctx.save_for_backward(xz, recurrent, bias_h, h0, c0, peephole, None, None, None)
         ctx.extras = extras
         return trace.hs[1:], None if trace.cs is None else trace.cs[-1]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, dy, dc_n):  # type: ignore
-        xz, recurrent, bias_h, h0, c0, peephole, *kept = ctx.saved_tensors
-        if kept[0] is None:
+        xz, recurrent, bias_h, h0, c0, peephole, *saved = ctx.saved_tensors
+        if saved[0] is None:
             trace = _forward(xz, recurrent, bias_h, h0, c0, peephole, ctx.extras, save=True)
         else:
-            trace = Trace(*kept)
-        found = _backward(dy, dc_n, recurrent, peephole, trace, ctx.extras)
-        return (*found, None)
+            trace = Trace(*saved)
+        gradients = _backward(dy, dc_n, recurrent, peephole, trace, ctx.extras)
+        return (*gradients, None)
 
 
 def _launch(
     program: Any, plan: Plan, sizes: tuple[int, int], timesteps: int, call: dict[str, Any], *,
     halves: bool, back: bool = False,
 ) -> None:  # fmt: skip
-    """One launch, or one for each timestep, or half of it."""
+    """Launch a program once, or once for each timestep or half of a timestep."""
     call = {**call, "MEET": plan.meet, "ROWS": plan.rows, "WIDE": plan.wide, "DEEP": plan.deep,
             "CHUNK": plan.chunk, "num_warps": plan.warps}  # fmt: skip
     launch = program[plan.grid(*sizes)]
@@ -198,17 +205,18 @@ def _launch(
                     launch(**call, first=t, last=t + 1, PART=part)
             return
         if plan.meet == programs.WAIT.value:
-            call["launch_cooperative_grid"] = True  # refused, not stuck, if they cannot all run
+            # If the programs cannot all run at once, the launch fails, where it would else hang.
+            call["launch_cooperative_grid"] = True
         launch(**call, first=0, last=timesteps, PART=0)
 
 
 def _on_device_of(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
-    """Triton launches on the current device, which may be another one."""
+    """Make a tensor's device the current one, on which Triton launches."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
 
 
 def _common(recurrent: Tensor, peephole: Tensor | None, extras: Extras) -> dict[str, Any]:
-    """Arguments that both programs have."""
+    """Return the arguments that both programs have."""
     static = extras.static
     training = extras.zone_h is not None
     return {
@@ -223,7 +231,7 @@ def _common(recurrent: Tensor, peephole: Tensor | None, extras: Extras) -> dict[
 
 
 def _precision(static: Static) -> str:
-    """How the products in the loop are computed."""
+    """Return how the products in the loop are computed."""
     if static.precision == "bfloat16":
         return "rounded" if interpreted() else "bfloat16"
     return "tf32" if torch.backends.cudnn.allow_tf32 else "tf32x3"
@@ -235,15 +243,16 @@ def _forward(
 ) -> Trace:  # fmt: skip
     timesteps, batch, _ = xz.shape
     units = len(recurrent)
-    plan, cell = extras.plan, extras.static.cell
+    plan = extras.plan
+    cell = extras.static.cell
     hs = xz.new_empty(timesteps + 1, batch, units)
     hs[0] = h0
-    kept = timesteps if save else 0
+    steps_saved = timesteps if save else 0
     cs = None
     if c0 is not None:
-        cs = xz.new_empty(kept + 1, batch, units)
+        cs = xz.new_empty(steps_saved + 1, batch, units)
         cs[0] = c0
-    saved = xz.new_empty(max(kept, 1), batch, SLOTS[cell] * units)
+    saved = xz.new_empty(max(steps_saved, 1), batch, SLOTS[cell] * units)
     call = {
         **_common(recurrent, peephole, extras), "xz": xz.contiguous(), "bias_h": bias_h, "hs": hs,
         "cs": cs, "saved": saved, "rh": torch.empty_like(h0) if cell == "gru" else None,
@@ -258,9 +267,10 @@ def _backward(
     dy: Tensor, dc_n: Tensor | None, recurrent: Tensor, peephole: Tensor | None, trace: Trace,
     extras: Extras,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """Gradients to xz, recurrent, bias_h, h0, c0 and peephole."""
+    """Compute the gradients to xz, recurrent, bias_h, h0, c0 and peephole."""
     timesteps, batch, units = dy.shape
-    plan, cell = extras.plan, extras.static.cell
+    plan = extras.plan
+    cell = extras.static.cell
     dz = dy.new_empty(timesteps + 1, batch, recurrent.shape[1])
     dz[-1] = 0
     dm = None
@@ -282,7 +292,8 @@ def _backward(
     before = trace.hs[:-1]
     if extras.flags is not None:
         fresh = (extras.flags[:-1, :, None] & FRESH) != 0
-        dh0, before = torch.where(fresh[0], 0.0, dh0), torch.where(fresh, 0.0, before)
+        dh0 = torch.where(fresh[0], 0.0, dh0)
+        before = torch.where(fresh, 0.0, before)
     d_recurrent = _recurrent_gradient(recurrent_dz, before, trace.saved, extras)
     d_peephole = None if peephole is None else _peephole_gradient(dz, trace.cs, extras)
     d_bias = None if dm is None else dm.sum((0, 1))
@@ -290,25 +301,25 @@ def _backward(
 
 
 def _counters(like: Tensor, plan: Plan) -> Tensor | None:
-    """Zeros that the programs of each block of rows count their meetings in."""
+    """Return zeros, in which the programs of each block of rows count how often they have met."""
     if plan.meet != programs.WAIT.value:
         return None
     return torch.zeros(like.shape[1], dtype=torch.int32, device=like.device)
 
 
 def _recurrent_dz(dz: Tensor, dm: Tensor | None, units: int) -> list[Tensor]:
-    """Gradients to each gate's recurrent product, `(timesteps, batch, units)` each."""
+    """Return the gradient to each gate's recurrent product, `(timesteps, batch, units)`."""
     parts = list(dz[:-1].split(units, dim=2))
     return parts if dm is None else [*parts[:-1], dm[:-1]]
 
 
 def _through(recurrent_dz: list[Tensor], recurrent: Tensor, extras: Extras) -> Tensor:
-    """The gradient to the first state through its products with the recurrent kernel."""
+    """Compute the part of the gradient to h0 that comes through the recurrent kernel."""
     units = len(recurrent)
     total = torch.zeros_like(recurrent_dz[0][0])
     for gate, part in enumerate(recurrent_dz):
         if extras.static.cell == "gru" and gate == 2:
-            continue  # it reads r * h, and r's share is in the gradient that the program carries
+            continue  # this gate reads r * h; the program has already added its part
         product = part[0] @ recurrent[:, gate * units : (gate + 1) * units].T
         total += product if extras.drop is None else product * extras.drop[gate]
     return total
@@ -317,7 +328,7 @@ def _through(recurrent_dz: list[Tensor], recurrent: Tensor, extras: Extras) -> T
 def _recurrent_gradient(
     recurrent_dz: list[Tensor], before: Tensor, saved: Tensor, extras: Extras
 ) -> Tensor:
-    """The gradient to the recurrent kernel, one product over all timesteps for each gate."""
+    """Compute the gradient to the recurrent kernel, in one product over all timesteps per gate."""
     units = before.shape[2]
     columns = []
     for gate, part in enumerate(recurrent_dz):

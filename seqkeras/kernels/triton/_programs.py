@@ -1,18 +1,20 @@
 """The programs that run on the GPU: loops over time, forward and backward, in Triton.
 
 All arrays are float32, dense and time-major, in the order of reading. A program has a block of
-rows of the batch and a block of units, of all gates. Before it reads a timestep it needs what the
-programs of the same rows made of the one before, so MEET says what happens between timesteps:
+rows of the batch, and a block of units with all their gates. Before it reads a timestep, it needs
+the previous state of all units of its rows, which other programs compute. MEET says what happens
+between timesteps:
 
-- ALONE: nothing, for one program has all units of its rows;
-- WAIT: these programs wait for one another; all must be on the chip at once;
-- LAUNCH: the host launches one timestep (`first`, `last`) after the other and, for a GRU that
-  resets before its product, one half of it (PART 1 or 2) after the other.
+- ALONE: nothing, because one program has all units of its rows;
+- WAIT: the programs of the same rows wait for one another; all must be on the chip at once;
+- LAUNCH: the host launches one timestep (`first`, `last`) after the other. A GRU that resets before
+  its product has two launches for each timestep, for its halves (PART 1 and 2).
 
-Conditions on what is None and on names in capitals are the compiler's: a program has none of them.
+The compiler evaluates all conditions on None and on names in capitals: a compiled program does not
+contain them.
 """
 
-# Triton's own ways: capitals for what is known to the compiler, else after return.
+# Triton's conventions: capitals for compile-time constants, and `else` after `return`.
 # ruff: noqa: N803, RET505, C901
 # mypy: ignore-errors
 
@@ -39,7 +41,7 @@ def _activate(x, NAME: tl.constexpr):
 
 @triton.jit
 def _slope(s, NAME: tl.constexpr):
-    """The derivative of an activation, from its value."""
+    """Return the derivative of an activation, from its value."""
     if NAME == "tanh":
         return 1 - s * s
     elif NAME == "sigmoid":
@@ -56,7 +58,9 @@ def _slope(s, NAME: tl.constexpr):
 def _dot(a, b, total, PRECISION: tl.constexpr):
     if PRECISION == "bfloat16":
         return tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16), total)
-    elif PRECISION == "rounded":  # the same, for the interpreter, whose dot knows no bfloat16
+    elif (
+        PRECISION == "rounded"
+    ):  # the same for the interpreter, whose dot does not support bfloat16
         return tl.dot(a.to(tl.bfloat16).to(tl.float32), b.to(tl.bfloat16).to(tl.float32), total)
     else:
         return tl.dot(a, b, total, input_precision=PRECISION)
@@ -64,7 +68,7 @@ def _dot(a, b, total, PRECISION: tl.constexpr):
 
 @triton.jit
 def _meet(counters, target, MEET: tl.constexpr):
-    """Waits until all programs of these rows are here; what they stored is then seen by all."""
+    """Wait until all programs of these rows are here; then all of them see what each has stored."""
     if MEET != LAUNCH:
         tl.debug_barrier()
     if MEET == WAIT:
@@ -78,7 +82,7 @@ def _meet(counters, target, MEET: tl.constexpr):
 
 @triton.jit
 def _tile(pointer, rows, columns, row_step, inside):
-    """A block of a matrix, that other programs may have written a moment ago: not from L1."""
+    """Load a block of a matrix, not from L1: other programs may have written it just now."""
     return tl.load(
         pointer + rows[:, None] * row_step + columns[None, :],
         mask=inside,
@@ -99,7 +103,7 @@ def _zoned_out(old, new, zone, rate, place, inside):
 
 @triton.jit
 def _kept(zone, rate, place, inside):
-    """The part of the old value that stays."""
+    """Return the part of the old value that stays."""
     if zone is not None:
         return (tl.load(zone + place, mask=inside, other=0) != 0).to(tl.float32)
     elif rate is not None:
@@ -126,9 +130,10 @@ def _products(
     MEET: tl.constexpr, ROWS: tl.constexpr, WIDE: tl.constexpr, DEEP: tl.constexpr,
     CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """Products of the state with the recurrent kernel, for gates BEGIN to END; zeros for others.
+    """Multiply the state by the recurrent kernel, for gates BEGIN to END; zeros for the others.
 
-    The state is `h` for a program that has all units, else `source`, zeros where `fresh`.
+    The state is `h` for a program that has all units. Otherwise it is `source`, with zeros where
+    `fresh` is set.
     """
     p0 = tl.zeros([ROWS, WIDE], tl.float32)
     p1 = tl.zeros([ROWS, WIDE], tl.float32)
@@ -167,9 +172,9 @@ def _back_products(
     BEGIN: tl.constexpr, END: tl.constexpr, GATES: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, WIDE: tl.constexpr, DEEP: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """The gradient to h through the recurrent kernel, of gates BEGIN to END.
+    """Return the gradient to h through the recurrent kernel, for gates BEGIN to END.
 
-    `dz` (rows, GATES * units) but, where there is one, `dm` (rows, units) for gate 2.
+    It reads `dz` (rows, GATES * units), and for gate 2 `dm` (rows, units) unless that is None.
     """
     p0 = tl.zeros([ROWS, WIDE], tl.float32)
     p1 = tl.zeros([ROWS, WIDE], tl.float32)
@@ -214,10 +219,10 @@ def forward(
     MEET: tl.constexpr, ACTIVATION: tl.constexpr, GATE: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, WIDE: tl.constexpr, DEEP: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """Timesteps `first` to `last` of `hs[t + 1]` from `hs[t]`.
+    """Compute `hs[t + 1]` from `hs[t]`, for the timesteps t from `first` to `last` - 1.
 
     xz (timesteps, batch, GATES * units): input products with the bias. hs (timesteps + 1, batch,
-    units) begins with h0, cs likewise; `c_step` and `saved_step` are 0 where nothing is kept.
+    units) begins with h0, and cs with c0; `c_step` and `saved_step` are 0 if nothing is saved.
     saved (timesteps, batch, SLOTS * units): the gates, for `backward`. flags (timesteps + 1,
     batch): bit 0 live, bit 1 reset. rh (batch, units): r * h of a GRU, between its two products.
     """
@@ -335,12 +340,13 @@ def backward(
     MEET: tl.constexpr, ACTIVATION: tl.constexpr, GATE: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, WIDE: tl.constexpr, DEEP: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """Timesteps `last - 1` down to `first` of `dz[t]`, from `dz[t + 1]`.
+    """Compute `dz[t]` from `dz[t + 1]`, for the timesteps t from `last` - 1 down to `first`.
 
     dy (timesteps, batch, units): gradients to h of each timestep. dz (timesteps + 1, batch,
-    GATES * units), zeros at the end: gradients to the sums of the gates; dm (timesteps + 1, batch,
-    units): of gru_reset_after, to the recurrent product of gate h. carry_h and carry_c (batch,
-    units): what goes to the state before other than through the recurrent kernel, in and out.
+    GATES * units), with zeros at the end: gradients to the sums of the gates. dm (timesteps + 1,
+    batch, units), only for gru_reset_after: gradients to the recurrent product of gate h. carry_h
+    and carry_c (batch, units), read and written: the part of the gradient to the previous state
+    that does not come through the recurrent kernel.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     wide = tl.program_id(1) * WIDE + tl.arange(0, WIDE)

@@ -67,7 +67,7 @@ const Kernels *kernels() {
 
 std::atomic<int64_t> the_calls[2];  // of forward and backward
 
-// Those for a layer; without functions where there are none.
+// The kernels for a layer; their functions are null if there are none.
 const Kernels &kernels_for(const sqk_layer &layer) {
   return kernels()[cell_of(layer) + (layer.precision == SQK_BFLOAT16 ? kCells : 0)];
 }
@@ -129,26 +129,26 @@ int check_zoneout(const sqk_layer &layer) {
         layer.zoneout_c <= 1))
     return fail(SQK_BAD_ARGUMENT, "rates of zoneout must be from 0 to 1");
   if (!lstm && (layer.zoneout_c != 0 || layer.zoneout_c_mask))
-    return fail(SQK_BAD_ARGUMENT, "zoneout of c is for an LSTM alone");
+    return fail(SQK_BAD_ARGUMENT, "only an LSTM has zoneout of c");
   if (lstm && !layer.zoneout_h_mask != !layer.zoneout_c_mask)
-    return fail(SQK_BAD_ARGUMENT, "zoneout_h_mask and zoneout_c_mask must come together");
+    return fail(SQK_BAD_ARGUMENT, "zoneout_h_mask and zoneout_c_mask must be given together");
   return SQK_OK;
 }
 
-// What few layers have.
+// Features that only few layers have.
 int check_variant(const sqk_layer &layer) {
   if (int code = check_zoneout(layer)) return code;
   if (int code = check_range("precision", layer.precision, SQK_FLOAT32, SQK_BFLOAT16 + 1))
     return code;
   if (layer.cell != SQK_LSTM && (layer.peephole || layer.norm))
-    return fail(SQK_BAD_ARGUMENT, "a peephole and normalization are for an LSTM alone");
+    return fail(SQK_BAD_ARGUMENT, "only an LSTM has a peephole or normalization");
   if (layer.peephole && layer.norm)
     return fail(SQK_UNSUPPORTED, "an LSTM has a peephole or normalization, not both");
   if (layer.norm && !(layer.norm_epsilon >= 0))
     return fail(SQK_BAD_ARGUMENT, "norm_epsilon must not be negative");
   if (layer.precision == SQK_FLOAT32) return SQK_OK;
   if (layer.cell == SQK_GRU)
-    return fail(SQK_UNSUPPORTED, "a GRU with reset_after=False has no products in bfloat16");
+    return fail(SQK_UNSUPPORTED, "there is no bfloat16 for a GRU with reset_after=False");
   if (!kernels_for(layer).forward || !has_bfloat16())
     return fail(SQK_UNSUPPORTED, "products in bfloat16 need a processor with AVX512-BF16");
   return SQK_OK;
@@ -173,7 +173,7 @@ int check_weights(const sqk_layer &layer) {
   return SQK_OK;
 }
 
-// Copies a struct of the caller, who may know fewer of its members.
+// Copies a struct of the caller, which may have fewer members.
 template <class T>
 int take(T &to, const T *from, const char *name) {
   memset(&to, 0, sizeof to);
@@ -213,7 +213,7 @@ int check_call(Call &call, const sqk_layer *layer, const sqk_outputs *outputs) {
   if (!call.layer.x && call.layer.batch && call.layer.timesteps)
     return fail(SQK_BAD_ARGUMENT, "x must be given");
   if (!call.outputs.workspace) return SQK_OK;
-  if (!call.outputs.y) return fail(SQK_BAD_ARGUMENT, "with a workspace y must be given");
+  if (!call.outputs.y) return fail(SQK_BAD_ARGUMENT, "y must be given if there is a workspace");
   const int64_t floats = workspace_floats(call.layer);
   if (call.outputs.workspace_floats < floats)
     return fail(SQK_BAD_ARGUMENT, "the workspace must have %lld floats, not %lld",
@@ -234,7 +234,8 @@ struct Share {
   int64_t first(int64_t part) const { return call.layer.batch * part / parts; }
 };
 
-// Parts of the batch. Below some 200,000 multiplications waking a thread costs more than it gives.
+// Parts of the batch. Waking a thread for less than some 200,000 multiplications costs more than it
+// saves.
 int64_t parts_of(const sqk_layer &layer) {
   int64_t parts = layer.threads ? layer.threads : pool_threads();
   if (parts > layer.batch) parts = layer.batch;
@@ -248,7 +249,7 @@ int64_t parts_of(const sqk_layer &layer) {
 struct Job {
   int64_t count;
   Share shares[SQK_MOST_LAYERS];
-  // Whose part this is; what is left of `part` is its number there.
+  // The layer that this part belongs to; `part` becomes its number within that layer.
   const Share &owner(int64_t &part) const {
     const Share *share = shares;
     for (; part >= share->parts; share++) part -= share->parts;
@@ -285,7 +286,7 @@ int check_count(int64_t count, const void *layers, const void *outputs) {
   return fail(SQK_BAD_ARGUMENT, "layers and outputs must be given");
 }
 
-// How the checked call of a layer is split.
+// Splits the checked call of a layer.
 void begin(Share &share) {
   share.kernels = &kernels_for(share.call.layer);
   share.parts = parts_of(share.call.layer);
@@ -321,9 +322,9 @@ int begin_backward(Share &share, Arena &memory) {
 int check_backward(Call &call, const sqk_gradients *gradients) {
   if (int code = take(call.gradients, gradients, "gradients")) return code;
   if (!call.outputs.y || (!call.outputs.workspace && saved_of(call.layer)))
-    return fail(SQK_BAD_ARGUMENT, "y and workspace, as forward left them, must be given");
+    return fail(SQK_BAD_ARGUMENT, "y and workspace must be given, as forward left them");
   if (!call.gradients.dkernel != !call.gradients.drecurrent_kernel)
-    return fail(SQK_BAD_ARGUMENT, "dkernel and drecurrent_kernel must come together");
+    return fail(SQK_BAD_ARGUMENT, "dkernel and drecurrent_kernel must be given together");
   return SQK_OK;
 }
 
@@ -419,7 +420,7 @@ int sqk_pack(const sqk_layer *layer, sqk_packed **to) {
   if (int code = check_kind(mine)) return code;
   if (has_zoneout(mine) || mine.peephole || mine.norm || mine.precision != SQK_FLOAT32)
     return fail(SQK_UNSUPPORTED,
-                "single steps have no zoneout, no peephole, no normalization and no bfloat16");
+                "single steps do not support zoneout, a peephole, normalization or bfloat16");
   mine.batch = mine.timesteps = 0;
   if (int code = check_sizes(mine)) return code;
   if (int code = check_weights(mine)) return code;

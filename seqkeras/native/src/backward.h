@@ -1,10 +1,10 @@
-// The way back through time, in blocks of timesteps.
+// Backward through time, in blocks of timesteps.
 //
 // Within a block, the gradient `d` to the sums of each timestep goes to a buffer that stays in the
 // cache. When the block is done, the buffer is read as one matrix: weight gradients are x^T d and
-// h^T d, and the gradient to x is d W^T. So weights and sums of their gradients are read once for a
-// block and not once for a timestep. Only timesteps that are not masked have a row in the block:
-// what x holds at the others, NaN even, is never read.
+// h^T d, and the gradient to x is d W^T. So weights and sums of their gradients are read once per
+// block, and not once per timestep. Only timesteps that are not masked have a row in the block; the
+// values of x at masked ones, which may be NaN, are never read.
 #pragma once
 
 #include "forward.h"
@@ -15,27 +15,27 @@ namespace SQK_ISA {
 // Rows of a block: d of one panel, 32 KB with AVX-512, and as many rows of h fit the first cache.
 constexpr int64_t kBlock = 128;
 
-// Before a timestep there is none that was read: the state is h0 and c0, or zeros by a reset.
+// No timestep was read before this one: the state is h0 and c0, or zeros after a reset.
 constexpr int64_t kStart = -1, kReset = -2;
 
 // Memory of a thread for a group of rows and a block of timesteps.
 struct BackwardMemory {
-  // Of the rows of a timestep.
+  // For the rows of a timestep.
   BackRow *rows;
   float **dh_rows, **second_rows;
   const float **active_factors;
-  // Of the rows of a block, at most `capacity`.
+  // For the rows of a block, at most `capacity`.
   float **dx_rows;
   const float **x, **h, **resets;  // inputs, states before, and gate r of a GRU
   int64_t *owner;                  // which row of the group it is
-  float *d, *d_state;  // gradients to the sums of x and of h: one memory but with normalization
+  float *d, *d_state;  // gradients to the sums of x and of h: the same memory unless normalized
   float *d_halves, *d_state_halves;  // the same in bfloat16
   Inputs inputs;
   int64_t capacity;
-  // Of the rows of the group.
+  // For the rows of the group.
   const float **factors;  // of recurrent dropout: [gate][row]
-  // [row][timestep]: the last timestep before it that is not masked, or kStart or kReset. Null
-  // where it is the one before, always.
+  // [row][timestep]: the last timestep before it that is not masked, or kStart or kReset. Null if
+  // it is always the one before.
   int32_t *before;
   float *dh, *dc, *second, *zeros;
 };
@@ -86,7 +86,7 @@ class Backward {
   const PackedBack<CELL> weights;
   const AllSums<CELL> all_sums;
   const int64_t units, pad, timesteps, gap;
-  int64_t first = 0, group = 0;  // rows of the batch at work
+  int64_t first = 0, group = 0;  // current rows of the batch
 
   bool masked(int64_t r, int64_t t) const {
     return layer.mask &&
@@ -113,7 +113,7 @@ class Backward {
       store(to + unit, load(to + unit) + load_some(more + unit, lanes_at(unit, units)));
   }
 
-  // A gradient to what y shows at a masked timestep: it belongs to the state, if that is shown.
+  // A gradient to y at a masked timestep belongs to the state if y holds the state there.
   void add_masked(int64_t r, int64_t t, const float *dy) const {
     if (layer.masked_output == SQK_ZERO) return;
     if (layer.masked_output == SQK_HOLD_STATE || before(r, t) >= 0) add(m.dh + r * pad, dy);
@@ -225,7 +225,7 @@ class Backward {
     }
   }
 
-  // No gradient goes on to what was before a reset.
+  // No gradient flows back beyond a reset.
   void forget(int64_t t) const {
     for (int64_t r = 0; layer.reset && r < group; r++) {
       if (!is_reset(layer, first + r, t)) continue;

@@ -1,6 +1,6 @@
-// What the adapters to TensorFlow and XLA share: from the tensors of a framework to the structs of
-// the C interface. A call has one layer, or two that differ in nothing but their tensors and are
-// read in opposite directions. An adapter gives a Frame with
+// What the adapters to TensorFlow and XLA share: it turns the tensors of a framework into the
+// structs of the C interface. A call has one layer, or two that only differ in their tensors and
+// read in opposite directions. An adapter provides a Frame with
 //   bool input(int slot, Tensor *)           a tensor that is given: by layer, then by slot
 //   float *output(int rank, const int64_t *) the next output, of this shape; null: has failed
 //   float *saved(int64_t floats)             the output that is kept for backward; the same
@@ -18,7 +18,8 @@
 
 namespace binding {
 
-// Tensors of a call: `Inputs` of seqkeras/kernels/_call.py, and what backward reads beside them.
+// Tensors of a call: `FusedInputs` of seqkeras/kernels/fused/_arguments.py, and what else backward
+// reads.
 // Letters are sizes: batch, timesteps, features, units, gates, width (gates * units).
 struct Slot {
   const char *name, *shape;
@@ -50,7 +51,7 @@ enum { ZONEOUT_H_MASK = RESET + 1, ZONEOUT_C_MASK, PEEPHOLE, NORM, Y, SAVED, DY,
 constexpr int kCount = DC_N + 1;
 static_assert(sizeof kSlots / sizeof kSlots[0] == kCount, "a name for each slot");
 
-// What is known when a call is traced: `Static`, and which tensors there are, by bits of slots.
+// What is known when a call is traced: `Static`, and bits for the slots of the tensors present.
 struct Options {
   int32_t given, wanted;
   int32_t cell, activation, recurrent_activation, masked_output, go_backwards;
@@ -123,7 +124,7 @@ class Layer {
   Layer(Frame &frame, const Options &options, const Core &core, bool second)
       : frame_(frame), options_(options), core_(core), second_(second) {}
 
-  // All tensors that are given, and the layer they make.
+  // Reads all tensors that are present, and makes a layer of them.
   bool read() {
     for (int slot = 0; slot < kCount; slot++) {
       if (!given(slot)) continue;
@@ -141,7 +142,7 @@ class Layer {
     return true;
   }
 
-  // First those of all layers, then what is kept, because a framework has them in two lists.
+  // First the outputs of all layers, then what is saved: a framework has them in two lists.
   bool allocate_outputs() {
     if (options_.sequences && !output(y_, "btu")) return false;
     if (!output(outputs_.last, "bu") || !output(outputs_.h_n, "bu")) return false;
@@ -282,10 +283,10 @@ class Layer {
     if (used < room) snprintf(words + used, room - used, ")");
   }
 
-  // What forward saves: the workspace, and y where it is no output.
+  // What forward saves: the workspace, and y unless it is an output.
   int64_t workspace_floats() const {
     const int64_t floats = core_.workspace_floats(&layer_);
-    return floats < 0 ? 0 : floats;  // forward then says what is wrong
+    return floats < 0 ? 0 : floats;  // forward then reports the error
   }
   int64_t y_floats() const { return layer_.batch * layer_.timesteps * layer_.units; }
   int64_t saved_floats() const {
@@ -314,7 +315,7 @@ class Layer {
   bool wanted(int slot, float *&to) {
     to = nullptr;
     if (!(options_.wanted >> slot & 1)) return true;
-    if (!given(slot)) return fail("a gradient to %s, which is not given, was asked for",
+    if (!given(slot)) return fail("the gradient to %s was requested, which is not given",
                                   kSlots[slot].name);
     return (to = frame_.output(tensors_[slot].rank, tensors_[slot].dims)) != nullptr;
   }

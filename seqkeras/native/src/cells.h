@@ -1,7 +1,7 @@
-// What a cell does with the sums of a tile: its activations and its new state; and the way back.
+// A cell after the sums of a tile: its activations and its new state, and the gradient of both.
 //
-// These functions are not templates over the size of a tile: one piece of machine code serves all
-// tiles, so that a row gets the same bits in each.
+// These functions are not templates over the size of a tile: all tiles share one piece of machine
+// code, so a row gets the same bits in each.
 #pragma once
 
 #include "weights.h"
@@ -12,7 +12,7 @@ namespace SQK_ISA {
 
 // A row of the batch at one timestep.
 struct Row {
-  const float *x, *h;  // input, and state before
+  const float *x, *h;  // input, and previous state
   const float *factor;   // h as a factor of products: h itself, or its words of bfloat16
   const float *dropped;  // h times the factors of recurrent dropout, for each gate, or null
   const float *factors;  // of recurrent dropout, for the GRU's candidate, or null
@@ -27,7 +27,7 @@ SQK_INLINE Vec gate_slope(bool hard, Vec s) {
   return hard ? hard_sigmoid_slope(s) : sigmoid_slope(s);
 }
 
-// Zoneout: the part of the old values that stays, all or nothing where there is a mask.
+// Zoneout: the part of the old values that stays, which is all or nothing with a mask.
 SQK_INLINE Vec kept_part(const uint8_t *mask, float rate, int64_t unit, int64_t lanes) {
   return mask ? load_flags(mask + unit, lanes) : all(rate);
 }
@@ -184,7 +184,7 @@ SQK_NOINLINE static void finish_candidate(const Packed<SQK_GRU> &weights, const 
     }
 }
 
-// A row of the batch at one timestep, on the way back.
+// A row of the batch at one timestep, backward.
 struct BackRow {
   const float *h, *h_after;  // state before and after
   const float *save, *dy;    // dy may be null
@@ -198,7 +198,7 @@ struct BackRow {
   float *more;                     // sums for a peephole or for normalization, or null
 };
 
-// Zoneout: takes from the gradient to a new state what goes to the old one.
+// Zoneout: subtracts from the gradient to a new state the part that goes to the old one.
 SQK_INLINE Vec take_kept(Vec &gradient, const uint8_t *mask, float rate, int64_t unit,
                          int64_t lanes) {
   const Vec kept = kept_part(mask, rate, unit, lanes) * gradient;

@@ -1,6 +1,6 @@
-// Numbers below 1e-38 as zeros, while an object of this class lives, in its thread. Gradients that
-// vanish over many timesteps pass through such numbers, and some processors take a hundred times as
-// long for each operation on them.
+// Treats numbers below 1e-38 as zeros in the current thread, as long as an object of this class
+// lives. Gradients that vanish over many timesteps pass through such numbers, and some processors
+// take a hundred times as long for each operation on them.
 #pragma once
 
 #include <stdint.h>

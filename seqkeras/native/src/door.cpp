@@ -1,6 +1,6 @@
-// The library as a Python module: a door to sqk_step without the cost of ctypes. All else goes
-// through ctypes, on the same file. Only the stable ABI of Python 3.11 is used, so that one file
-// serves all later Pythons.
+// The library as a Python module, which calls sqk_step without the cost of ctypes. All other
+// functions are called through ctypes, in the same file. Only the stable ABI of Python 3.11 is in
+// use, so one file works with all later versions.
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -11,7 +11,7 @@ namespace {
 
 const char kCapsule[] = "seqkeras.native.packed";
 
-// A step of so many multiplications takes longer than handing the interpreter over.
+// From this number of multiplications on, a step takes longer than releasing the interpreter.
 constexpr int64_t kLong = 100000;
 
 void unpack(PyObject *capsule) {
@@ -22,7 +22,7 @@ PyObject *refuse(int code) {
   PyObject *kind = code == SQK_UNSUPPORTED ? PyExc_NotImplementedError
                    : code == SQK_NO_MEMORY ? PyExc_MemoryError
                                            : PyExc_ValueError;
-  return PyErr_Format(kind, "The native library refuses this: %s.", sqk_last_error());
+  return PyErr_Format(kind, "The native library rejected the call: %s.", sqk_last_error());
 }
 
 // pack(address of an sqk_layer) -> packed weights
@@ -37,7 +37,7 @@ PyObject *pack(PyObject *, PyObject *address) {
   return capsule;
 }
 
-// Views of arrays, all given back at the end.
+// Views of arrays, all released at the end.
 class Views {
  public:
   ~Views() {
@@ -82,7 +82,7 @@ PyObject *step(PyObject *, PyObject *const *args, Py_ssize_t count) {
   int64_t features, units;
   const bool has_c = sqk_packed_sizes(packed, &features, &units);
   if (has_c != (count == 6)) {
-    PyErr_SetString(PyExc_TypeError, "c and c_out are for an LSTM, and for it alone");
+    PyErr_SetString(PyExc_TypeError, "only an LSTM has c and c_out, and it needs both");
     return nullptr;
   }
   Views views;

@@ -7,12 +7,12 @@
 
 namespace SQK_ISA {
 
-// Panels that a tile of few rows takes at once.
+// Panels that a tile with few rows computes at once.
 constexpr int panels_for(int rows) {
   return rows == 1 ? (kSums == 24 ? 4 : 2) : rows < 4 && kSums == 24 ? 2 : 1;
 }
 
-// Sums as they are to work[first + gate * padded units], for P panels from u on.
+// Writes the bare sums to work[first + gate * padded units], for P panels from u on.
 template <int P, int R>
 SQK_INLINE void put(const Vec (&sum)[R][4 * P], const Row *rows, int64_t first, int64_t pad,
                     int64_t u) {
@@ -81,7 +81,7 @@ SQK_NOINLINE static void candidate_tile(const Packed<SQK_GRU> &weights, const Ro
   finish_candidate(weights, sums, rows, R, u);
 }
 
-// R rows, all panels, P at a time while there are as many.
+// R rows, all panels, P at a time as long as there are that many.
 template <int CELL, int R, bool DROP, bool HALF>
 static void few_rows(const Packed<CELL> &weights, const Row *rows) {
   constexpr int P = panels_for(R);
@@ -93,7 +93,7 @@ static void few_rows(const Packed<CELL> &weights, const Row *rows) {
     for (; u < weights.panels; u++) tile<CELL, R, 1, DROP, HALF>(weights, rows, u);
 }
 
-// All panels of all rows of a timestep. A panel stays in the first cache for all rows.
+// All panels of all rows of a timestep. A panel stays in the L1 cache for all rows.
 template <int CELL, bool DROP, bool HALF>
 static void timestep(const Packed<CELL> &weights, const Row *rows, int64_t count) {
   switch (count) {
@@ -114,7 +114,7 @@ static void timestep(const Packed<CELL> &weights, const Row *rows, int64_t count
       });
 }
 
-// Rows that one loop over time takes: few enough for their states to stay in the second cache.
+// Rows of one loop over time: few enough for their states to stay in the L2 cache.
 constexpr int64_t kGroup = 64;
 
 SQK_INLINE const float *row_of(const float *array, int64_t row, int64_t units, const float *zeros) {
@@ -126,10 +126,10 @@ struct ForwardMemory {
   Row *rows;            // those that are not masked at this timestep
   int64_t *active;      // which rows of the group these are
   const float **h;      // state of each row of the group
-  const float **shown;  // what y holds where masked
+  const float **shown;  // what y holds if masked
   float *c, *dropped, *work, *zeros;
-  float *halves;  // words of bfloat16 of each row: x, then h or what recurrent dropout leaves of it
-  float *turns;  // states, where there is no y: two for each row, in turns
+  float *halves;  // bfloat16 words of each row: x, then h, or h after recurrent dropout
+  float *turns;  // states if there is no y: two for each row, used in turns
 };
 
 template <int CELL>

@@ -1,5 +1,5 @@
-// What the C interface (api.cpp) and the kernels, which are compiled once for each instruction set,
-// know of one another.
+// What the C interface (api.cpp) and the kernels share. The kernels are compiled once for each
+// instruction set.
 #pragma once
 
 #include "memory.h"
@@ -32,14 +32,14 @@ static inline bool has_zoneout(const sqk_layer &layer) {
 static inline int64_t saved_of(const sqk_layer &layer) {
   switch (cell_of(layer)) {
     case kNormLstm: return 14;           // see norm.h
-    case SQK_LSTM: return 5;             // i f c o, and the cell state before
+    case SQK_LSTM: return 5;             // i f c o, and the previous cell state
     case SQK_GRU: return 3;              // z r h
     case SQK_GRU_RESET_AFTER: return 4;  // z r h, and the state's part of h
-    default: return has_zoneout(layer);  // h as it would be without zoneout; else y has it
+    default: return has_zoneout(layer);  // h as it would be without zoneout; otherwise it is y
   }
 }
 
-// Where the timestep that is read as number t is in x.
+// The position in x of the timestep that is read as number t.
 static inline int64_t position(const sqk_layer &layer, int64_t t) {
   return layer.go_backwards ? layer.timesteps - 1 - t : t;
 }

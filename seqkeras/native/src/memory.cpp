@@ -72,7 +72,7 @@ Arena::~Arena() {
   memory_free(memory_);
 }
 
-// Freed when the thread ends by a key of pthread: a destructor of C++ would need its runtime.
+// A pthread key frees it when the thread ends: a C++ destructor would need the C++ runtime.
 Arena *arena() {
   static pthread_key_t key;
   static pthread_once_t once = PTHREAD_ONCE_INIT;

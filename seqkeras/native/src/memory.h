@@ -1,4 +1,4 @@
-// Memory that lasts from call to call, for each thread its own.
+// Memory that each thread keeps from call to call.
 #pragma once
 
 #include <stdint.h>
@@ -7,11 +7,11 @@
 float *memory_floats(int64_t floats);
 void memory_free(float *memory);
 
-// The memory of a thread. Pieces are taken one after the other, and given back all at once when the
+// The memory of a thread. Pieces are taken one after the other, and returned all at once when the
 // use that took them ends.
 class Arena {
  public:
-  // `floats` floats at a 64-byte boundary, or null, and then `failed`.
+  // `floats` floats at a 64-byte boundary; or null, and then sets `failed`.
   float *take(int64_t floats);
   // Always inline: kernels call it, and the linker must not keep the copy of one of them for all.
   template <class T>
@@ -26,7 +26,7 @@ class Arena {
   ~Arena();
 
  private:
-  struct Overflow;  // a piece that did not fit; the next use finds room for all of them
+  struct Overflow;  // a piece that did not fit; the next use has room for all of them
   void reset();
   float *memory_ = nullptr;
   int64_t size_ = 0, used_ = 0, peak_ = 0, depth_ = 0;
@@ -34,7 +34,7 @@ class Arena {
   bool failed_ = false;
 };
 
-// That of this thread; null where there is not even memory for itself.
+// The memory of this thread; null if there is not even room for this object.
 Arena *arena();
 
 // Its use by one call, or by one part of a call.

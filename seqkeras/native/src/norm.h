@@ -1,17 +1,17 @@
-// What an LSTM with layer normalization does with the sums of a row at a timestep, and the way
-// back. A mean needs whole rows, so the products write their sums to memory first, [gate][padded
-// units], x's and h's apart.
+// An LSTM with layer normalization, after the sums of a row at a timestep, forward and backward. A
+// mean needs whole rows, so the products first write their sums to memory, [gate][padded units],
+// separately for x and h.
 #pragma once
 
 #include "cells.h"
 
 namespace SQK_ISA {
 
-// What a row saves, in vectors of padded units: i f c o and c before, as every LSTM, the normal
-// sums of x and h, and what they were scaled by.
+// What a row saves, in vectors of padded units: i f c o and the previous c, like every LSTM; the
+// normalized sums of x and h; and the scales that normalized them.
 constexpr int64_t kSavedNormals = 5, kSavedScales = 13;
 
-// normal(v) = (v - mean) * scale, over a number of values.
+// normal(v) = (v - mean) * scale, over the values of a row.
 struct Normal {
   float mean, scale;
 };
@@ -32,7 +32,7 @@ SQK_INLINE float total(Vec v) {
   return lane[0];
 }
 
-// Of GATES parts, `pad` floats apart.
+// For GATES parts, `pad` floats apart.
 template <int GATES>
 SQK_INLINE Normal normal_of(const float *values, int64_t units, int64_t pad, float epsilon) {
   const float count = static_cast<float>(GATES * units);
@@ -51,7 +51,8 @@ SQK_INLINE Normal normal_of(const float *values, int64_t units, int64_t pad, flo
   return {mean, 1.0f / __builtin_sqrtf(total(squares[0]) / count + epsilon)};
 }
 
-// Becomes the gradient to v, from the sums of its own and of its product with normal(v).
+// Turns a gradient to normal(v) into that to v, from its sum and the sum of its product with
+// normal(v).
 struct BackNormal {
   Vec own, product;
   float mean_own, mean_product, scale;

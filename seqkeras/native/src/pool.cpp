@@ -9,7 +9,7 @@
 #include <atomic>
 #include <new>
 
-// POSIX threads and no more, so that the library needs no C++ runtime.
+// Only POSIX threads, so the library needs no C++ runtime.
 namespace {
 
 constexpr int64_t kMostThreads = 256;
@@ -34,7 +34,7 @@ void breathe() {
 struct Pool {
   // One call at a time has the helpers; held from its start to its end.
   pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;
-  // Guards what is not atomic.
+  // Guards all members that are not atomic.
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t wake = PTHREAD_COND_INITIALIZER, done = PTHREAD_COND_INITIALIZER;
   Work work = nullptr;
@@ -66,7 +66,7 @@ struct Pool {
     }
   }
 
-  // Where the machine gives no more threads, those that are there do the work.
+  // If the machine allows no more threads, the existing ones do the work.
   void grow(int64_t wanted) {
     for (; helpers < wanted; helpers++) {
       pthread_t thread;
@@ -93,7 +93,7 @@ struct Pool {
     }
     pthread_cond_broadcast(&wake);
     take_parts();
-    // The others end at about the same time: a short wait with open eyes, then sleep.
+    // The others end at about the same time: spin for a short while, then sleep.
     for (int i = 0; i < 4000 && left; i++) breathe();
     Lock lock(mutex);
     while (left || inside) pthread_cond_wait(&done, &mutex);
@@ -111,8 +111,8 @@ bool run_alone(int64_t parts, Work work, void *context) {
 std::atomic<Pool *> the_pool{nullptr};
 std::atomic<int64_t> the_threads{0};
 
-// A forked process has the memory of the pool and none of its threads: it makes a new one, and
-// leaves the old, whose locks may be held by threads that are not there.
+// A forked process has the memory of the pool, but none of its threads. It makes a new pool and
+// abandons the old one, whose locks may be held by threads that no longer exist.
 void after_fork() { the_pool = nullptr; }
 
 Pool *pool() {
@@ -128,12 +128,12 @@ Pool *pool() {
 }
 
 #if defined(__linux__)
-// Cores whose time a container may use up, rounded up; all of them where it has no limit.
+// Cores whose time a container may use, rounded up; all of them if it has no limit.
 int64_t cores_of_container(int64_t all) {
   FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
   if (!file) return all;
   long quota = 0, period = 0;
-  const bool limited = fscanf(file, "%ld %ld", &quota, &period) == 2;  // else "max", no number
+  const bool limited = fscanf(file, "%ld %ld", &quota, &period) == 2;  // else "max", not a number
   fclose(file);
   if (!limited || quota < 1 || period < 1) return all;
   const int64_t cores = (quota + period - 1) / period;

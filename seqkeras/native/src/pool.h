@@ -1,5 +1,5 @@
-// A few threads that wait for work. The calling thread works too; who comes while the pool is busy
-// does all of its own work, in the same parts, so results do not depend on it.
+// A few threads that wait for work. The calling thread works too. If the pool is busy, the caller
+// does all parts of its work itself, in the same parts, so results do not depend on it.
 #pragma once
 
 #include <stdint.h>

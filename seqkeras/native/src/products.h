@@ -1,5 +1,5 @@
-// The two kinds of products of the way back: with transposed weights, for gradients to states and
-// inputs, and of transposed inputs, for gradients to weights. In both, `d` is the gradient to the
+// The two kinds of products of backward: with transposed weights, for gradients to states and
+// inputs; and with transposed inputs, for gradients to weights. In both, `d` is the gradient to the
 // sums of a block of rows, [panel][row][4 vectors].
 #pragma once
 
@@ -82,14 +82,14 @@ SQK_NOINLINE static void weight_tile(const float *a, int64_t ld, const float *d,
     }
 }
 
-// Rows of an input, in the order of the rows of d, next to one another. The distance is an odd
-// number of cache lines: a column of a block then lies in all sets of the cache, not in a few.
+// Copies rows of an input next to one another, in the order of the rows of d. Their distance is an
+// odd number of cache lines: a column of a block then uses all sets of the cache, not just a few.
 struct Inputs {
   float *memory;
   int64_t ld;
 };
 
-// Rows 2 k and 2 k + 1 become row k, in words of bfloat16; the last may be alone.
+// Rows 2 k and 2 k + 1 become row k, in words of bfloat16; the last row may have no partner.
 static void pair_rows(float *memory, int64_t ld, int64_t width, int64_t count) {
   for (int64_t k = 0; k < count; k += 2)
     for (int64_t at = 0; at < width; at += kLanes) {

@@ -1,14 +1,14 @@
-/* C interface of the fused recurrent kernels: LSTM, GRU and SimpleRNN on a CPU, float32.
+/* C interface of the native library: LSTM, GRU and SimpleRNN on a CPU, float32.
  *
- * No framework, no exceptions, no memory that the caller must free but that of sqk_pack. Weights
- * are as Keras stores them: `kernel` (features, gates * units), `recurrent_kernel`
+ * No framework, no exceptions, and no memory that the caller must free, except that of sqk_pack.
+ * Weights are as Keras stores them: `kernel` (features, gates * units), `recurrent_kernel`
  * (units, gates * units), `bias` (gates * units), or (2, gates * units) for SQK_GRU_RESET_AFTER;
- * gates i f c o for the LSTM and z r h for the GRU. Arrays are dense and row-major but where
- * strides are given; strides count elements and the last axis is always contiguous.
+ * gates i f c o for the LSTM and z r h for the GRU. Arrays are dense and row-major unless strides
+ * are given; strides count elements, and the last axis is always contiguous.
  *
- * Every function that returns an int returns SQK_OK or an error code; sqk_last_error() then has
- * the reason in words, for the calling thread. All functions may be called from many threads at
- * once, but for sqk_set_threads and sqk_set_isa.
+ * Every function that returns an int returns SQK_OK or an error code; after an error,
+ * sqk_last_error() returns the message for the calling thread. All functions except sqk_set_threads
+ * and sqk_set_isa may be called from many threads at once.
  */
 #ifndef SEQKERAS_NATIVE_H
 #define SEQKERAS_NATIVE_H
@@ -25,14 +25,14 @@
 extern "C" {
 #endif
 
-/* Raised when a function or a struct changes its meaning; structs may grow at their end. */
+/* Increased when a function or a struct changes its meaning; structs may grow at their end. */
 #define SQK_ABI_VERSION 3
 
 enum sqk_error { SQK_OK = 0, SQK_BAD_ARGUMENT = 1, SQK_UNSUPPORTED = 2, SQK_NO_MEMORY = 3 };
 
 enum sqk_cell { SQK_LSTM = 0, SQK_GRU = 1, SQK_GRU_RESET_AFTER = 2, SQK_SIMPLE_RNN = 3 };
 
-/* tanh alone for LSTM and GRU; tanh, relu or linear for SimpleRNN; gates: a sigmoid of the two. */
+/* Only tanh for LSTM and GRU; tanh, relu or linear for SimpleRNN; one of the sigmoids for gates. */
 enum sqk_activation {
   SQK_TANH = 0,
   SQK_RELU = 1,
@@ -42,16 +42,16 @@ enum sqk_activation {
 };
 
 /* What y holds at a masked timestep. The state always stays as it was.
- * HOLD_OUTPUT: the output before it, zeros before the first (Keras on TensorFlow and torch);
- * HOLD_STATE: the same, but the initial state before the first (Keras on JAX);
+ * HOLD_OUTPUT: the previous output, zeros before the first one (Keras on TensorFlow and torch);
+ * HOLD_STATE: the same, but the initial state before the first one (Keras on JAX);
  * ZERO: zeros (zero_output_for_mask). */
 enum sqk_masked_output { SQK_HOLD_OUTPUT = 0, SQK_HOLD_STATE = 1, SQK_ZERO = 2 };
 
-/* How products are computed. Sums, states and all else are float32 always. BFLOAT16 rounds the
- * factors, and is refused where the processor has no instructions for it. */
+/* How products are computed. Sums, states and everything else are always float32. BFLOAT16 rounds
+ * the factors, and is rejected if the processor has no instructions for it. */
 enum sqk_precision { SQK_FLOAT32 = 0, SQK_BFLOAT16 = 1 };
 
-/* A layer and its input: all that both directions read. What is not wanted is NULL or 0. */
+/* A layer and its input: all that forward and backward read. Optional members are NULL or 0. */
 typedef struct sqk_layer {
   int64_t struct_size; /* sizeof(sqk_layer) */
   int32_t cell, activation, recurrent_activation, masked_output;
@@ -64,37 +64,37 @@ typedef struct sqk_layer {
   const float *kernel, *recurrent_kernel;
   const float *bias;   /* or NULL */
   const float *h0;     /* (batch, units), or NULL for zeros */
-  const float *c0;     /* the same, LSTM alone */
+  const float *c0;     /* the same, only for an LSTM */
   const uint8_t *mask; /* (batch, timesteps), 0 is masked; or NULL. x is not read where masked. */
   int64_t mask_batch_stride, mask_time_stride;
   /* (gates, batch, units), or NULL: factors of h in the product with each gate's part of the
    * recurrent kernel, 0 or 1 / (1 - rate). They are the same for all timesteps, as in Keras. */
   const float *recurrent_dropout;
   /* (batch, timesteps), or NULL: where it is not 0, h, c and the output that is held become zeros
-   * before the row reads the timestep, masked or not; at the first one h0 and c0 are not seen. No
-   * gradient crosses it. */
+   * before the row reads the timestep, masked or not; at the first timestep it replaces h0 and c0.
+   * No gradient crosses it. */
   const uint8_t *reset;
   int64_t reset_batch_stride, reset_time_stride;
-  /* Zoneout: h and, in an LSTM, c stay in part what they were: rate * old + (1 - rate) * new. With
-   * masks, (batch, timesteps, units), dense, in the order of x, the old is kept where they are not
-   * 0, and the rates are not read; an LSTM has both masks or none. An LSTM's new h is made of the c
-   * that zoneout leaves. */
+  /* Zoneout: h, and c of an LSTM, keep a part of their old values: rate * old + (1 - rate) * new.
+   * With masks, (batch, timesteps, units), dense, in the order of x, old values stay where a mask
+   * is not 0, and the rates are not read; an LSTM has both masks or none. An LSTM's new h is
+   * computed from c after zoneout. */
   float zoneout_h, zoneout_c;
   const uint8_t *zoneout_h_mask, *zoneout_c_mask;
-  /* (3, units), LSTM alone, or NULL: factors of c in the sums of gate i and f, which see the c
-   * before, and of gate o, which sees the new one. */
+  /* (3, units), only for an LSTM, or NULL: factors of c in the sums of the gates i and f, which see
+   * the previous c, and of gate o, which sees the new one. */
   const float *peephole;
-  /* (10, units), LSTM alone, or NULL: layer normalization of each timestep,
+  /* (10, units), only for an LSTM, or NULL: layer normalization of each timestep,
    *     sums = norm(x kernel) * norm[0:4] + norm(h recurrent_kernel) * norm[4:8] + bias,
    *     h = o * tanh(norm(c) * norm[8] + norm[9]),
    * where norm(v) = (v - mean(v)) / sqrt(variance(v) + norm_epsilon), over all 4 * units sums, or
-   * over the units of c. c itself goes on as it is. Not together with a peephole. */
+   * over the units of c. c itself is passed on without it. Not together with a peephole. */
   const float *norm;
   float norm_epsilon;
   int32_t precision;
 } sqk_layer;
 
-/* What forward writes. Any pointer may be NULL; a workspace asks for y. */
+/* What forward writes. Any pointer may be NULL, but a workspace needs y. */
 typedef struct sqk_outputs {
   int64_t struct_size; /* sizeof(sqk_outputs) */
   float *y;            /* (batch, timesteps, units) */
@@ -105,15 +105,15 @@ typedef struct sqk_outputs {
   int64_t workspace_floats;
 } sqk_outputs;
 
-/* Gradients in, each NULL for zeros, and gradients out, each NULL where not wanted. */
+/* Gradients to outputs, each NULL for zeros; and to inputs, each NULL if not needed. */
 typedef struct sqk_gradients {
   int64_t struct_size; /* sizeof(sqk_gradients) */
   const float *dy;
   int64_t dy_batch_stride, dy_time_stride;
   const float *dlast, *dh_n, *dc_n;
-  float *dx; /* strides may be those of x, or others */
+  float *dx; /* its strides may differ from those of x */
   int64_t dx_batch_stride, dx_time_stride;
-  float *dkernel, *drecurrent_kernel, *dbias; /* dkernel and drecurrent_kernel come together */
+  float *dkernel, *drecurrent_kernel, *dbias; /* the first two are given together */
   float *dh0, *dc0;
   float *dpeephole, *dnorm;
 } sqk_gradients;
@@ -122,7 +122,7 @@ SQK_EXPORT int64_t sqk_abi_version(void);
 SQK_EXPORT const char *sqk_last_error(void);
 
 /* "avx512", "avx2", "sse2", "neon" or "generic". The environment variable SEQKERAS_ISA, or
- * sqk_set_isa (for tests), may choose a lower one than the machine has. */
+ * sqk_set_isa (for tests), may choose a lower one than the machine supports. */
 SQK_EXPORT const char *sqk_isa_name(void);
 SQK_EXPORT int sqk_set_isa(const char *name);
 
@@ -134,21 +134,21 @@ SQK_EXPORT int sqk_set_threads(int64_t threads);
  * that ended with SQK_OK, of all threads, since the library was loaded. */
 SQK_EXPORT int64_t sqk_calls(int which);
 
-/* Floats that a workspace for this layer must have; -1 for an error. Of pointers it matters only
- * which are NULL. */
+/* Number of floats in a workspace for this layer; -1 for an error. It depends on which pointers are
+ * NULL, but not on what they point to. */
 SQK_EXPORT int64_t sqk_workspace_floats(const sqk_layer *layer);
 
 /* Outputs do not depend, in any bit, on the number of threads. */
 SQK_EXPORT int sqk_forward(const sqk_layer *layer, const sqk_outputs *outputs);
 
-/* `layer` and `outputs` as in the call of sqk_forward, y and workspace as it left them. Gradients
- * are the same, in every bit, for the same number of threads. */
+/* `layer` and `outputs` as in the call of sqk_forward, with y and workspace as it left them.
+ * Gradients are the same, in every bit, for the same number of threads. */
 SQK_EXPORT int sqk_backward(const sqk_layer *layer, const sqk_outputs *outputs,
                             const sqk_gradients *gradients);
 
-/* Up to two layers at once, such as the directions of a bidirectional one: each is run as by the
- * functions above, and they share the threads, which a small batch alone does not keep busy. None
- * may read what another one writes. */
+/* Up to two layers at once, such as the directions of a bidirectional one. Each runs as in the
+ * functions above, and they share the threads, which a small batch by itself would not keep busy.
+ * None may read what another one writes. */
 #define SQK_MOST_LAYERS 2
 SQK_EXPORT int sqk_forward_all(int64_t count, const sqk_layer *const *layers,
                                const sqk_outputs *const *outputs);
@@ -156,9 +156,9 @@ SQK_EXPORT int sqk_backward_all(int64_t count, const sqk_layer *const *layers,
                                 const sqk_outputs *const *outputs,
                                 const sqk_gradients *const *gradients);
 
-/* Weights made ready for single steps, to be given back with sqk_unpack. Reads cell, activations,
- * features, units and the weights of `layer`, and nothing of them later. Layers with zoneout, a
- * peephole, normalization or products in bfloat16 are refused. */
+/* Weights packed for single steps, to be freed with sqk_unpack. Copies cell, activations, features,
+ * units and the weights of `layer`. Layers with zoneout, a peephole, normalization or products in
+ * bfloat16 are rejected. */
 typedef struct sqk_packed sqk_packed;
 SQK_EXPORT int sqk_pack(const sqk_layer *layer, sqk_packed **packed);
 SQK_EXPORT void sqk_unpack(sqk_packed *packed);
@@ -166,8 +166,8 @@ SQK_EXPORT void sqk_unpack(sqk_packed *packed);
 SQK_EXPORT int sqk_packed_sizes(const sqk_packed *packed, int64_t *features, int64_t *units);
 
 /* One timestep of `rows` rows, in the calling thread: x (rows, features), h and c (rows, units).
- * h_out may be h and c_out may be c; c and c_out are NULL but for the LSTM. Allocates nothing after
- * the first call of a thread. */
+ * h_out may be h, and c_out may be c; only an LSTM has c and c_out, for others they are NULL.
+ * Allocates nothing after the first call of a thread. */
 SQK_EXPORT int sqk_step(const sqk_packed *packed, int64_t rows, const float *x, const float *h,
                         const float *c, float *h_out, float *c_out);
 

@@ -1,6 +1,6 @@
-// Operations of TensorFlow: SeqkerasForward and SeqkerasBackward, by TensorFlow's C interface alone,
-// which is the same in all its releases. It is declared here as far as it is used, and looked up
-// when this library is loaded: no TensorFlow is needed to build, and none is linked.
+// The operations SeqkerasForward and SeqkerasBackward of TensorFlow. They only use TensorFlow's C
+// interface, which is the same in all its releases. The parts in use are declared here, and looked
+// up when this library is loaded: TensorFlow is neither needed to build nor linked.
 #include <dlfcn.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -68,7 +68,7 @@ struct Tensorflow {
 // Set by seqkeras_tensorflow_connect.
 binding::Core the_core = {};
 
-// Why the operations are not there, or an empty string.
+// Why the operations are missing, or an empty string.
 char the_trouble[256] = "";
 
 class Status {
@@ -114,7 +114,7 @@ class Frame {
   }
 
   float *output(int rank, const int64_t *dims) { return allocate(kFloat, rank, dims); }
-  // Of a type that has no gradient, so that TensorFlow makes no zeros for one.
+  // Declared with a type that has no gradient, so TensorFlow does not make zeros for it.
   float *saved(int64_t floats) { return allocate(kInt32, 1, &floats); }
 
   void fail(int code, const char *words) {
@@ -245,7 +245,7 @@ bool add(const Operation &operation) {
   return status.good();
 }
 
-// TensorFlow takes up the operations that a library registers while it is loaded.
+// TensorFlow picks up the operations that a library registers while it is being loaded.
 __attribute__((constructor)) void begin() {
   if (!look_up()) return;
   for (const Operation &operation : kOperations)
@@ -256,13 +256,13 @@ __attribute__((constructor)) void begin() {
 
 extern "C" {
 
-// Why the operations are not there, or an empty string.
+// Why the operations are missing, or an empty string.
 SQK_EXPORT const char *seqkeras_tensorflow_trouble(void) { return the_trouble; }
 
 // The version of the structs that the operations fill.
 SQK_EXPORT int64_t seqkeras_tensorflow_abi_version(void) { return SQK_ABI_VERSION; }
 
-// Gives the operations the functions of the kernels' own library. Before their first call.
+// Gives the operations the functions of the native library. Must be called before they are.
 SQK_EXPORT void seqkeras_tensorflow_connect(void *forward, void *backward, void *workspace_floats,
                                             void *last_error) {
   the_core = {reinterpret_cast<decltype(&sqk_forward_all)>(forward),

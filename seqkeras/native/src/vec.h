@@ -24,8 +24,8 @@ typedef int32_t Ints __attribute__((vector_size(4 * SQK_LANES)));
 typedef float VecAnywhere __attribute__((vector_size(4 * SQK_LANES), aligned(4), may_alias));
 
 #if defined(__AVX512F__)
-// The forms with a mask, of all lanes: those without one read a variable that is never set, which
-// GCC 12 warns of. The machine code is the same.
+// The masked intrinsics, for all lanes: those without a mask read a variable that is never set, and
+// GCC 12 warns about it. The machine code is the same.
 constexpr __mmask16 kAll = 0xffff;
 #endif
 
@@ -33,7 +33,7 @@ SQK_INLINE Vec load(const float *p) { return *reinterpret_cast<const VecAnywhere
 SQK_INLINE void store(float *p, Vec v) { *reinterpret_cast<VecAnywhere *>(p) = v; }
 SQK_INLINE Vec all(float value) { return value - Vec{}; }
 
-// The first `count` lanes; the others are zeros, and memory behind them is not touched.
+// The first `count` lanes; the others are zeros, and memory beyond them is not touched.
 SQK_INLINE Vec load_some(const float *p, int64_t count) {
   if (count >= kLanes) return load(p);
 #if defined(__AVX512F__)
@@ -109,7 +109,7 @@ SQK_INLINE void store_halves(float *, const float *, int64_t) {}
 SQK_INLINE Vec paired(Vec low, Vec) { return low; }
 #endif
 
-// Both pass a NaN in `a` on: the instructions return their second operand then.
+// Both propagate a NaN in `a`: the instructions then return their second operand.
 #if defined(__AVX512F__)
 SQK_INLINE Vec at_most(Vec a, float limit) {
   const __m512 m = reinterpret_cast<__m512>(a);
@@ -181,7 +181,7 @@ SQK_INLINE Vec hard_sigmoid(Vec x) {
   return at_least(at_most(x * (1.0f / 6) + 0.5f, 1.0f), 0.0f);
 }
 
-// Slopes from the value `s` of the function, as Keras has them: none where it is cut off.
+// Slopes, from the value `s` of the function, as in Keras: zero where it is clipped.
 SQK_INLINE Vec sigmoid_slope(Vec s) { return s * (1.0f - s); }
 SQK_INLINE Vec hard_sigmoid_slope(Vec s) {
   return ((s > 0.0f) & (s < 1.0f)) ? all(1.0f / 6) : Vec{};

@@ -29,10 +29,10 @@ struct Form {
   static constexpr bool kIsGru = CELL == SQK_GRU || CELL == SQK_GRU_RESET_AFTER;
   static constexpr Product kX = {0, kIsGru ? 3 : 4};
   static constexpr Product kH = {kIsGru ? 1 : 0, CELL == SQK_GRU ? 2 : kIsGru ? 3 : 4};
-  // The GRU whose gate r acts before the product: h's part of the candidate is for itself.
+  // The GRU whose gate r acts before the product: h's part of the candidate is a separate product.
   static constexpr bool kSecond = CELL == SQK_GRU;
   static constexpr Product kCandidate = {0, 1};
-  // The bias that acts on h alone.
+  // The bias that only acts on h.
   static constexpr bool kTwoBiases = CELL == SQK_GRU_RESET_AFTER;
   static constexpr bool kHasC = kIsLstm;
   // Vectors of padded units that a row needs for itself within a timestep.
@@ -48,7 +48,7 @@ struct Form {
   }
 };
 
-// Floats that `count` factors of a product take: the half in bfloat16.
+// Floats that `count` factors of a product take: half as many in bfloat16.
 SQK_INLINE int64_t words_of(const sqk_layer &layer, int64_t count) {
   return layer.precision == SQK_BFLOAT16 ? (count + 1) / 2 : count;
 }
@@ -196,7 +196,7 @@ struct Transposed {
   int64_t floats() const { return depth() * ((outputs + kLanes - 1) / kLanes) * kLanes; }
 };
 
-// Without a look at it as a number.
+// As bits, without interpreting them as a number.
 SQK_INLINE void copy_word(float *to, const float *from) { __builtin_memcpy(to, from, 4); }
 
 // matrix[j][gate, unit] to [j / 64][gate, unit][j % 64]
@@ -209,7 +209,7 @@ static void transpose(const Transposed &shape, float *to, const float *matrix, i
     const int64_t columns = minimum(kPanel, shape.outputs - j0);
     const int64_t wide = (columns + kLanes - 1) / kLanes * kLanes;
     fill(to, 0, depth * wide);
-    // A block of the matrix at a time, so that what is written stays in the cache.
+    // A block of the matrix at a time, so the destination stays in the cache.
     for (int64_t u = 0; u < shape.panels; u++)
       for (int v = product.first; v < product.first + product.count;
            v++, to += shape.vector * wide) {

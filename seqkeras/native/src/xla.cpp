@@ -1,5 +1,5 @@
 // Handlers for XLA's FFI, by which JAX calls the kernels: sqk_xla_forward and sqk_xla_backward.
-// XLA's C interface is stable, and declared here as far as it is used: no JAX is needed to build.
+// XLA's C interface is stable, and the parts in use are declared here: building needs no JAX.
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -14,7 +14,7 @@ typedef struct XLA_FFI_Error XLA_FFI_Error;
 
 struct XLA_FFI_Extension {
   size_t struct_size;
-  int type;  // 1: a question for metadata
+  int type;  // 1: a request for metadata
   XLA_FFI_Extension *next;
 };
 
@@ -132,7 +132,7 @@ class Frame {
     bool same = buffer && buffer->rank == rank;
     for (int axis = 0; same && axis < rank; axis++) same = buffer->dims[axis] == dims[axis];
     if (same) return static_cast<float *>(binding::there(buffer->data));
-    fail(binding::kInvalidArgument, "a result is not of the type and the shape that a call gives");
+    fail(binding::kInvalidArgument, "a result has the wrong type or shape");
     return nullptr;
   }
 
@@ -171,7 +171,7 @@ class Frame {
       const XLA_FFI_Scalar *scalar = static_cast<XLA_FFI_Scalar *>(all.values[i]);
       if (scalar->dtype == dtype) return scalar->value;
     }
-    fail(binding::kInvalidArgument, "an attribute is missing, or of another type");
+    fail(binding::kInvalidArgument, "an attribute is missing or has the wrong type");
     return nullptr;
   }
 
@@ -180,7 +180,7 @@ class Frame {
   XLA_FFI_Error *error_ = nullptr;
 };
 
-// Answers XLA's question for the version of the interface: what is used here is the same in all.
+// Tells XLA its own version of the interface: the parts in use are the same in all versions.
 bool tells_metadata(XLA_FFI_CallFrame *frame) {
   XLA_FFI_Extension *extension = frame->extension;
   if (!extension || extension->type != kMetadata) return false;

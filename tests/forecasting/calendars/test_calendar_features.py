@@ -22,11 +22,11 @@ from seqkeras.forecasting.calendars._calendar_features import choose, encode
         ("YS", 30, []),
     ],
 )
-def test_auto_reads_the_cycles_that_the_history_holds_twice(freq, rows, names):
+def test_auto_chooses_the_cycles_that_the_history_holds_twice(freq, rows, names):
     assert list(choose("auto", Calendar("datetime64[us]", freq), rows)) == names
 
 
-def test_names_are_read_as_given_and_integers_have_none():
+def test_names_are_checked_and_integers_have_none():
     daily = Calendar("datetime64[us]", "D")
     assert choose(None, daily, 100) == ()
     assert choose(["month", "day_of_month", "month"], daily, 3) == ("month", "day_of_month")
@@ -37,7 +37,7 @@ def test_names_are_read_as_given_and_integers_have_none():
     with pytest.raises(ArgumentError, match="None, 'auto' or names among 'time_of_day'"):
         choose(3, daily, 3)
     assert choose("auto", Calendar("int64", "1"), 100) == ()
-    with pytest.raises(ArgumentError, match="Integer stamps have no calendar"):
+    with pytest.raises(ArgumentError, match="Integer timestamps have no calendar"):
         choose(["month"], Calendar("int64", "1"), 100)
 
 
@@ -48,7 +48,7 @@ def test_the_clock_is_that_of_the_time_zone():
 
 
 @pytest.mark.parametrize(
-    ("name", "stamp", "share"),
+    ("name", "time", "share"),
     [
         ("time_of_day", "2024-05-06 18:00", 3 / 4),
         ("day_of_week", "2024-05-09 10:00", 3 / 7),
@@ -57,15 +57,15 @@ def test_the_clock_is_that_of_the_time_zone():
         ("month", "2024-04-30", 1 / 4),
     ],
 )
-def test_a_feature_is_sine_and_cosine_of_the_place_in_its_cycle(name, stamp, share):
+def test_a_feature_is_sine_and_cosine_of_the_position_in_its_cycle(name, time, share):
     angle = 2 * np.pi * share
-    found = encode((name,), pd.DatetimeIndex([stamp]), Calendar("datetime64[us]", "D"))
-    np.testing.assert_allclose(found, [[np.sin(angle), np.cos(angle)]], atol=1e-12)
+    actual = encode((name,), pd.DatetimeIndex([time]), Calendar("datetime64[us]", "D"))
+    np.testing.assert_allclose(actual, [[np.sin(angle), np.cos(angle)]], atol=1e-12)
 
 
-def test_periods_and_doubled_stamps_are_read_too():
+def test_periods_and_repeated_timestamps_are_encoded_too():
     periods = pd.period_range("2024-01", periods=12, freq="M")
     months = Calendar("period[M]", "M")
-    twice = encode(("month",), periods.append(periods), months)
-    np.testing.assert_array_equal(twice[:12], encode(("month",), periods.to_timestamp(), months))
-    np.testing.assert_array_equal(twice[:12], twice[12:])
+    repeated = encode(("month",), periods.append(periods), months)
+    np.testing.assert_array_equal(repeated[:12], encode(("month",), periods.to_timestamp(), months))
+    np.testing.assert_array_equal(repeated[:12], repeated[12:])

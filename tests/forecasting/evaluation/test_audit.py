@@ -5,12 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Forecaster, audit_leaks
+from seqkeras.forecasting import Columns, audit_leaks
 from seqkeras.forecasting.evaluation._audit import _changed, _learned
 from seqkeras.forecasting.frames._reading import read_panel
 
-quick = functools.partial(Forecaster, lookback=10, units=3, epochs=2, seed=0, progress=False)
+quick = functools.partial(flat_forecaster, lookback=10, units=3, epochs=2, seed=0, progress=False)
 
 
 def test_nothing_leaks_in_a_plain_forecaster(panel):
@@ -54,15 +55,11 @@ def shops():
     )
 
 
-COLUMNS = {
-    "past_covariates": ["load", "open"],
-    "future_covariates": ["price", "promo"],
-    "static_covariates": ["kind"],
-}
+COLUMNS = Columns(past=["load", "open"], future=["price", "promo"], static=["kind"])
 
 
 def test_nothing_leaks_through_covariates():
-    report = audit_leaks(quick(4, epochs=1, levels=(), validation=0), shops(), **COLUMNS)
+    report = audit_leaks(quick(4, epochs=1, levels=(), validation=0), shops(), columns=COLUMNS)
     assert "covariates read" in report.index
     assert not report.leaks.any()
 
@@ -72,14 +69,17 @@ def test_covariates_that_were_prepared_from_all_rows_are_found():
         return df.assign(load=df.load.rank())
 
     bare = quick(4, epochs=1, validation=0, levels=())
-    report = audit_leaks(bare, shops(), prepare=ranked, past_covariates=["load"])
+    report = audit_leaks(bare, shops(), prepare=ranked, columns=Columns(past=["load"]))
     assert report.leaks["covariates read"]
     assert not report.leaks["rows read"]
 
 
 def test_what_is_not_known_at_a_cutoff_is_changed_and_nothing_else():
     df = shops()
-    panel = read_panel(df, **COLUMNS)
+    panel = read_panel(
+        df,
+        Columns(past=["load", "open"], future=["price", "promo"], static=["kind"], calendar="auto"),
+    )
     changed = _changed(df, 6, 4, panel)
     for shop in ("east", "west"):
         before, after = (one[one.unique_id == shop].reset_index(drop=True) for one in (df, changed))
@@ -104,7 +104,7 @@ def test_intervals_that_follow_newer_rows_are_no_leak(one):
 
 
 def test_how_wide_intervals_of_each_series_are_is_looked_at(one):
-    fitted = quick(1, epochs=1, levels=(50,), intervals="per_series").fit(one)
+    fitted = quick(1, epochs=1, levels=(50,), method="per_series").fit(one)
     before = _learned(fitted, fitted)["intervals"][0]
     wider = replace(fitted.intervals_, factor=2 * fitted.intervals_.factor)
     fitted.intervals_ = wider

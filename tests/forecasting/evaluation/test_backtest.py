@@ -7,14 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
-from seqkeras.forecasting import Forecaster, evaluate_holdout
-from seqkeras.forecasting.evaluation._backtest import Schedule
+from seqkeras.forecasting import Columns, backtest, evaluate_holdout, insample
+from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.scoring import mae, mase
 from seqkeras.windows import GroupedArray
 
 quick = functools.partial(
-    Forecaster, lookback=10, units=3, epochs=1, batch_size=64, seed=0, progress=False
+    flat_forecaster, lookback=10, units=3, epochs=1, batch_size=64, seed=0, progress=False
 )
 #: Nothing held out inside a fit: half the time.
 bare = functools.partial(quick, validation=0, levels=())
@@ -42,12 +43,12 @@ def small():
     return pd.concat(frames).sort_values("day", kind="stable").reset_index(drop=True)
 
 
-NAMES = {"id_col": "shop", "time_col": "day", "target_col": "sold"}
+NAMES = Columns(id="shop", time="day", target="sold")
 
 
 @pytest.fixture(scope="module")
 def once(small):
-    return quick(4).backtest(small, windows=3, step=2, **NAMES)
+    return backtest(quick(4), small, windows=3, step=2, columns=NAMES)
 
 
 def test_the_frame_says_what_came_beside_each_forecast(small, once):
@@ -63,14 +64,16 @@ def test_the_frame_says_what_came_beside_each_forecast(small, once):
         assert rows.cutoff.unique().tolist() == cutoffs
         assert (rows.day > rows.cutoff).all()
     assert frame.dtypes[["shop", "cutoff", "day"]].tolist() == [
-        small.dtypes["shop"], small.dtypes["day"], small.dtypes["day"],
-    ]  # fmt: skip
+        small.dtypes["shop"],
+        small.dtypes["day"],
+        small.dtypes["day"],
+    ]
 
 
 def test_one_fit_forecasts_what_predict_would_from_each_origin(small, once):
     """The weights of the first cutoff, and the newest rows of each."""
     renamed = small.rename(columns={"shop": "unique_id"})
-    fitted = quick(4).fit(head(renamed, 8), time_col="day", target_col="sold")
+    fitted = quick(4).fit(head(renamed, 8), columns=Columns(time="day", target="sold"))
     for window, back in enumerate([8, 6, 4]):
         if back < 8:
             fed = head(renamed, back)
@@ -100,10 +103,10 @@ def test_scores_are_those_of_the_frame_with_baselines_beside(small, once):
 
 def test_every_refit_is_a_fresh_fit_on_the_rows_up_to_its_cutoff(small):
     renamed = small.rename(columns={"shop": "unique_id"})
-    found = bare(4).backtest(
-        renamed, windows=2, step=3, refit=True, time_col="day", target_col="sold"
+    found = backtest(
+        bare(4), renamed, windows=2, step=3, refit=True, columns=Columns(time="day", target="sold")
     )
-    fitted = bare(4).fit(head(renamed, 4), time_col="day", target_col="sold")
+    fitted = bare(4).fit(head(renamed, 4), columns=Columns(time="day", target="sold"))
     last = found.frame.groupby("unique_id").tail(4)
     np.testing.assert_allclose(last.yhat, fitted.predict().yhat, rtol=1e-4)
 
@@ -125,26 +128,28 @@ def test_folds_in_processes_give_what_folds_here_give(small):
 
         return many_to_one(features, timesteps=lookback, outputs=horizon, units=2)
 
-    given = bare(4, model=own_builder, units=None)
-    options = {"windows": 2, "refit": True, **NAMES}
-    here = given.backtest(small, **options)
-    there = given.backtest(small, n_jobs=2, **options)
+    given = bare(4, architecture=own_builder, units=None)
+    options = {"windows": 2, "refit": True, "columns": NAMES}
+    here = backtest(given, small, **options)
+    there = backtest(given, small, n_jobs=2, **options)
     pd.testing.assert_frame_equal(here.frame, there.frame, rtol=1e-4)
 
 
 def test_a_gap_leaves_the_first_steps_out(small):
-    gapped = bare(4).backtest(small, windows=2, gap=1, **NAMES)
+    gapped = backtest(bare(4), small, windows=2, gap=1, columns=NAMES)
     ahead = (gapped.frame.day - gapped.frame.cutoff).dt.days
     assert ahead.tolist() == [2, 3, 4] * 4
     assert not gapped.frame.duplicated(["shop", "day"]).any()
-    naive = [mae(r.sold, [small[(small["shop"] == n) & (small.day == c)].sold.iloc[0]] * 3)
-             for (n, c), r in gapped.frame.groupby(["shop", "cutoff"])]  # fmt: skip
+    naive = [
+        mae(r.sold, [small[(small["shop"] == n) & (small.day == c)].sold.iloc[0]] * 3)
+        for (n, c), r in gapped.frame.groupby(["shop", "cutoff"])
+    ]
     assert gapped.scores.loc["naive", "MAE"] == pytest.approx(np.mean(naive))
 
 
 def test_one_window_is_the_holdout(one):
     given = bare(4)
-    found = given.backtest(one)
+    found = backtest(given, one)
     assert not hasattr(given, "model_")
     held_out = evaluate_holdout(bare(4), one)
     np.testing.assert_allclose(found.frame.yhat, held_out.forecast.yhat, rtol=1e-4)
@@ -161,7 +166,7 @@ def test_cutoffs_and_stamps_are_those_of_the_frame(stamps, one):
         "integers": np.arange(rows, dtype=np.int32) * 5,
     }[stamps]
     df = one.head(rows).assign(ds=ds)
-    frame = bare(2, lookback=5, season_length=1).backtest(df, windows=3, step=1).frame
+    frame = backtest(bare(2, lookback=5, season_length=1), df, windows=3, step=1).frame
     assert frame.dtypes["ds"] == frame.dtypes["cutoff"] == df.dtypes["ds"]
     assert frame.ds.tolist() == [df.ds[i] for i in (36, 37, 37, 38, 38, 39)]
     assert frame.cutoff.tolist() == [df.ds[i] for i in (35, 35, 36, 36, 37, 37)]
@@ -169,15 +174,19 @@ def test_cutoffs_and_stamps_are_those_of_the_frame(stamps, one):
 
 def test_series_that_are_too_short_are_named_or_skipped_with_a_word(small):
     short = pd.concat([small, small[small["shop"] == "north"].head(11).assign(shop="new")])
-    with pytest.raises(DataError, match=r"'new' has 11 rows and must have 13 \(1 \+ 12 to hold"):
-        bare(4).backtest(short, windows=3, **NAMES)
+    with pytest.raises(
+        DataError, match=r"'new' must have 13 rows \(1 \+ 12 to hold out\)\. Got: 11"
+    ):
+        backtest(bare(4), short, windows=3, columns=NAMES)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         longer = pd.concat([small, small[small["shop"] == "north"].head(20).assign(shop="new")])
-        found = bare(4, short_series="skip").backtest(
+        found = backtest(
+            bare(4),
             pd.concat([longer, short[short["shop"] == "new"].assign(shop="newer")]),
-            windows=3, **NAMES,
-        )  # fmt: skip
+            windows=3,
+            columns=replace(NAMES, short_series="skip"),
+        )
     words = [str(one.message) for one in told if one.category is SkippedSeriesWarning]
     assert len(words) == 2
     assert "1 of 4 series are too short" in words[0]
@@ -200,7 +209,7 @@ def test_series_that_are_too_short_are_named_or_skipped_with_a_word(small):
 )
 def test_bad_arguments_are_refused_before_any_training(one, options, words):
     with pytest.raises(ArgumentError, match=words):
-        quick(4).backtest(one, **options)
+        backtest(quick(4), one, **options)
 
 
 @pytest.mark.parametrize("backend", ["threading", "multiprocessing"])
@@ -209,29 +218,29 @@ def test_backends_that_cannot_run_fits_are_refused(one, backend):
         joblib.parallel_config(backend=backend, n_jobs=2),
         pytest.raises(ArgumentError, match="leave joblib its default, loky"),
     ):
-        quick(4).backtest(one, windows=2, refit=True)
+        backtest(quick(4), one, windows=2, refit=True)
 
 
 def test_columns_of_the_answer_are_not_taken_by_the_question(one):
     with pytest.raises(DataError, match=r"columns cutoff and yhat\.\.\. of its own"):
-        quick(4).backtest(one.rename(columns={"ds": "cutoff"}), time_col="cutoff")
+        backtest(quick(4), one.rename(columns={"ds": "cutoff"}), columns=Columns(time="cutoff"))
     with pytest.raises(DataError, match="Rename the column"):
-        quick(4).backtest(one.rename(columns={"y": "yhat"}), target_col="yhat")
+        backtest(quick(4), one.rename(columns={"y": "yhat"}), columns=Columns(target="yhat"))
 
 
 def test_insample_forecasts_what_predict_would_have_said_there(one):
     fitted = bare(4).fit(one)
-    frame = fitted.insample(one)
+    frame = insample(fitted, one)
     assert frame.columns.tolist()[:4] == ["cutoff", "ds", "y", "yhat"]
     assert frame.ds.tolist() == one.ds.tolist()[-len(frame) :]
     assert len(frame) == 80
-    every = fitted.insample(one, step=1)
+    every = insample(fitted, one, step=1)
     assert len(every) == 4 * (90 - 10 - 4 + 1)
     later = one.assign(ds=one.ds + pd.Timedelta(days=1))
     with pytest.raises(DataError, match=r"was seen up to .*update\(rows\)"):
-        fitted.insample(later)
+        insample(fitted, later)
     with pytest.raises(DataError, match=r"must have 14 \(lookback 10 \+ horizon 4\)"):
-        fitted.insample(one.head(13))
+        insample(fitted, one.head(13))
     back = 13
     then = GroupedArray(one.y.to_numpy()[-back - 10 : -back], [0, 10])
     fitted.panel_ = replace(fitted.panel_, values=then)
@@ -241,9 +250,9 @@ def test_insample_forecasts_what_predict_would_have_said_there(one):
 
 
 def test_more_windows_than_there_are_rows_are_refused(panel):
-    forecaster = Forecaster(5, lookback=8, units=2, epochs=1, progress=False)
+    forecaster = flat_forecaster(5, lookback=8, units=2, epochs=1, progress=False)
     with pytest.raises(DataError, match=r"to hold out.*Use fewer windows, or a smaller step"):
-        forecaster.backtest(panel, windows=100)
+        backtest(forecaster, panel, windows=100)
 
 
 def test_words_that_come_after_a_cutoff_are_new_to_its_fit(small):
@@ -252,11 +261,11 @@ def test_words_that_come_after_a_cutoff_are_new_to_its_fit(small):
     df = small.rename(columns={"shop": "unique_id"}).assign(
         promo=np.where(small.day.dt.day % 3 == 0, "c", words)
     )
-    columns = {"time_col": "day", "target_col": "sold", "future_covariates": ["promo"]}
+    columns = Columns(time="day", target="sold", future=["promo"])
     columns["calendar"] = "auto"
-    found = bare(4).backtest(df, **columns).frame
+    found = backtest(bare(4), df, columns=columns).frame
     train = df[df.groupby("unique_id").cumcount(ascending=False) >= 4]
-    expected = bare(4).fit(train, **columns).predict(future=df)
+    expected = bare(4).fit(train, columns=columns).predict(future=df)
     np.testing.assert_allclose(found.yhat, expected.yhat, rtol=1e-4)
 
 
@@ -268,11 +277,11 @@ def test_what_is_missing_behind_the_cutoff_alone_is_refused_before_the_training(
         place = small.index[small.shop == "south"][-back]
         return small.assign(sold=small.sold.mask(small.index == place))
 
-    options = {"windows": 3, "step": 2, **NAMES}
+    options = {"windows": 3, "step": 2, "columns": NAMES}
     with pytest.raises(DataError, match=r"Series 'south' has a missing target behind the cutoff"):
-        bare(4, model=never, units=None).backtest(without(6), **options)
+        backtest(bare(4, architecture=never, units=None), without(6), **options)
     # Not read by any origin, or seen by the fit.
     for df in (without(2), without(20)):
-        assert np.isfinite(bare(4).backtest(df, **options).frame.yhat).all()
-    found = bare(4).backtest(without(6), refit=True, **options | {"windows": 2})
+        assert np.isfinite(backtest(bare(4), df, **options).frame.yhat).all()
+    found = backtest(bare(4), without(6), refit=True, **options | {"windows": 2})
     assert np.isfinite(found.frame.yhat).all()

@@ -2,13 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import DataError, SkippedSeriesWarning
-from seqkeras.forecasting import Forecaster, evaluate_holdout
+from seqkeras.forecasting import Columns, evaluate_holdout
 from seqkeras.scoring import mae, mase
 
 
 def forecaster(**options):
-    return Forecaster(
+    return flat_forecaster(
         5, **{"lookback": 14, "units": 2, "epochs": 1, "seed": 0, "progress": False} | options
     )
 
@@ -50,13 +51,15 @@ def test_a_history_without_change_has_no_scaled_error(one):
 
 def test_series_too_short_to_hold_out_are_told(panel):
     short = pd.concat([panel, panel[panel.unique_id == "a"].head(3).assign(unique_id="short")])
-    with pytest.raises(DataError, match="'short' has 3 rows and must have 6"):
+    with pytest.raises(DataError, match=r"'short' must have 6 rows .*Got: 3"):
         evaluate_holdout(forecaster(), short)
     with pytest.warns(SkippedSeriesWarning):
-        held_out = evaluate_holdout(forecaster(short_series="skip"), short)
+        held_out = evaluate_holdout(forecaster(), short, columns=Columns(short_series="skip"))
     assert held_out.forecast.unique_id.unique().tolist() == ["a", "b", "c"]
 
 
 def test_columns_that_a_forecast_has_itself_are_refused(panel):
     with pytest.raises(DataError, match="has columns cutoff and yhat"):
-        evaluate_holdout(forecaster(), panel.rename(columns={"y": "yhat"}), target_col="yhat")
+        evaluate_holdout(
+            forecaster(), panel.rename(columns={"y": "yhat"}), columns=Columns(target="yhat")
+        )

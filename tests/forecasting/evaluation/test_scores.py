@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from seqkeras import scoring
-from seqkeras.forecasting.evaluation._scores import Guess, Truth, tables
+from seqkeras.forecasting.evaluation._scores import Actuals, MethodForecast, tables
 
 SERIES = np.array([0, 0, 1, 1, 1])
 HISTORIES = [np.array([1.0, 3.0, 2.0, 5.0]), np.array([10.0, 40.0, 20.0])]
@@ -16,8 +16,8 @@ def case():
     actual = random.normal(size=(5, 3)) * [[1]] * np.array([1, 1, 9, 9, 9])[:, None]
     yhat = actual + random.normal(size=(5, 3))
     levels = {80.0: (yhat - 1, yhat + 1), 95.0: (yhat - 2, yhat + 2)}
-    truth = Truth(SERIES, actual, pd.Index(["a", "b"]), np.array(SCALES))
-    return truth, Guess(yhat, levels)
+    truth = Actuals(SERIES, actual, pd.Index(["a", "b"]), np.array(SCALES))
+    return truth, MethodForecast(yhat, levels)
 
 
 def test_each_series_has_the_scores_of_its_windows(case):
@@ -26,7 +26,7 @@ def test_each_series_has_the_scores_of_its_windows(case):
     shares = [0.025, 0.1, 0.5, 0.9, 0.975]
     for number, (name, history) in enumerate(zip("ab", HISTORIES, strict=True)):
         rows = number == SERIES
-        actual, yhat = truth.actual[rows], guess.yhat[rows]
+        actual, yhat = truth.values[rows], guess.yhat[rows]
         (low80, high80), (low95, high95) = (
             (low[rows], high[rows]) for low, high in guess.intervals.values()
         )
@@ -48,22 +48,22 @@ def test_each_series_has_the_scores_of_its_windows(case):
 
 def test_overall_is_the_mean_over_series_and_wql_over_all_values(case):
     truth, guess = case
-    overall, by_series = tables(truth, {"ours": guess, "point": Guess(guess.yhat)})
+    overall, by_series = tables(truth, {"ours": guess, "point": MethodForecast(guess.yhat)})
     assert overall.index.tolist() == ["ours", "point"]
     assert by_series.index.names[0] == "method"
     for score in ("MAE", "RMSE", "MASE", "in 80 %"):
         assert overall.loc["ours", score] == pytest.approx(by_series.loc["ours", score].mean())
-    wql = scoring.wql(truth.actual, guess.yhat[..., None], probabilities=[0.5])
+    wql = scoring.wql(truth.values, guess.yhat[..., None], probabilities=[0.5])
     assert overall.loc["point", "WQL"] == pytest.approx(wql)
     assert overall.loc["point", "CRPS"] == pytest.approx(overall.loc["point", "MAE"])
     assert np.isnan(overall.loc["point", "in 80 %"])
 
 
 def test_what_cannot_be_divided_is_nan_and_the_rest_counts():
-    truth = Truth(
+    truth = Actuals(
         np.array([0, 1]), np.array([[0.0], [2.0]]), pd.Index([7, 8]), np.array([np.nan, 2.0])
     )
-    overall, by_series = tables(truth, {"ours": Guess(np.array([[1.0], [1.0]]))})
+    overall, by_series = tables(truth, {"ours": MethodForecast(np.array([[1.0], [1.0]]))})
     assert by_series.loc["ours"].MASE.isna().tolist() == [True, False]
     assert by_series.loc["ours"].WQL.isna().tolist() == [True, False]
     # Both errors of 1 count, over the values 0 and 2: WQL of all values is not a mean of ratios.

@@ -1,23 +1,26 @@
 import functools
 import re
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting import Forecaster, tune
+from seqkeras.forecasting import Columns, backtest, tune
 
 pytest.importorskip("optuna", reason="needs the extra tune")
 
 bare = functools.partial(
-    Forecaster,
+    flat_forecaster,
     **{"lookback": 7, "units": 2, "epochs": 1, "validation": 0, "levels": ()},
     seed=0,
     progress=False,
 )
-SPACE = {"lookback": [5, 10], "learning_rate": (1e-3, 1e-1)}
+RATE = "training__learning_rate"
+SPACE = {"lookback": [5, 10], RATE: (1e-3, 1e-1)}
 
 
 @pytest.fixture(scope="module")
@@ -28,38 +31,47 @@ def df():
     return pd.DataFrame({"day": stamps, "sold": np.sin(steps * 0.9) + noise})
 
 
-NAMES = {"time_col": "day", "target_col": "sold"}
+NAMES = Columns(time="day", target="sold")
 
 
 @pytest.fixture(scope="module")
 def found(df):
-    return tune(bare(3), df, space=SPACE, trials=3, score="MAE", **NAMES)
+    return tune(bare(3), df, space=SPACE, trials=3, score="MAE", columns=NAMES)
 
 
 def test_trials_are_told_the_best_first(df, found):
     frame = found.trials
     assert frame.columns.tolist() == [
-        "trial", "lookback", "learning_rate", "MAE", "state", "windows", "seconds", "why",
-    ]  # fmt: skip
+        "trial",
+        "lookback",
+        RATE,
+        "MAE",
+        "state",
+        "windows",
+        "seconds",
+        "why",
+    ]
     assert sorted(frame.trial) == [0, 1, 2]
     assert frame.MAE.is_monotonic_increasing
     assert frame.state.tolist() == ["complete"] * 3
     assert frame.windows.tolist() == [2] * 3
     assert not hasattr(found.forecaster, "model_")
-    best = found.forecaster.get_params()
-    assert best == bare(3).get_params() | frame.loc[0, ["lookback", "learning_rate"]].to_dict()
+    best = frame.loc[0, ["lookback", RATE]].to_dict()
+    assert found.forecaster.get_params(deep=False) == (
+        bare(3).set_params(**best).get_params(deep=False)
+    )
 
 
 def test_the_score_is_that_of_a_backtest_before_the_last_rows(df, found):
-    scores = found.forecaster.backtest(df.iloc[:-3], windows=2, refit=True, **NAMES).scores
+    scores = backtest(found.forecaster, df.iloc[:-3], windows=2, refit=True, columns=NAMES).scores
     assert scores.loc["seqkeras", "MAE"] == pytest.approx(found.trials.MAE[0], rel=1e-3)
 
 
 def test_the_last_rows_have_no_part_in_it_and_the_seed_says_what_is_tried(df, found):
     other = df.assign(sold=np.where(np.arange(60) >= 57, 1e6, df.sold))
-    again = tune(bare(3), other, space=SPACE, trials=2, score="MAE", **NAMES).trials
+    again = tune(bare(3), other, space=SPACE, trials=2, score="MAE", columns=NAMES).trials
     first = found.trials[found.trials.trial < 2]
-    assert again.learning_rate.tolist() == first.learning_rate.tolist()
+    assert again[RATE].tolist() == first[RATE].tolist()
     np.testing.assert_allclose(again.MAE, first.MAE, rtol=1e-3)
 
 
@@ -71,13 +83,13 @@ def test_a_search_goes_on_in_its_storage(df, tmp_path):
         space=SPACE,
         windows=1,
         storage=f"sqlite:///{tmp_path}/search.db",
-        **NAMES,
+        columns=NAMES,
     )
     first, second = search(trials=1).trials, search(trials=2).trials
     assert (len(first), len(second)) == (1, 2)
-    assert second.learning_rate.nunique() == 2
+    assert second[RATE].nunique() == 2
     assert first.MASE[0] in second.MASE.tolist()
-    with pytest.raises(ArgumentError, match=r"name must be a new one.* had other scores\. Use ano"):
+    with pytest.raises(ArgumentError, match=r"name must be new, or .* had other scores\. Use ano"):
         search(trials=3, score="RMSE")
     with pytest.raises(DataError, match="None of 0 trials"):
         search(trials=1, seconds=1e-9, name="another")
@@ -85,17 +97,22 @@ def test_a_search_goes_on_in_its_storage(df, tmp_path):
 
 def refusal(refused, search, *args, **options):
     """Which parts of a search are said to be others."""
-    with pytest.raises(ArgumentError, match="name must be a new one") as told:
+    with pytest.raises(ArgumentError, match="name must be new, or") as told:
         search(*args, **options)
     return re.search(r"had other (.*)\. Use another name", str(told.value)).group(1) == refused
 
 
 def test_another_search_of_the_same_name_is_refused(df, tmp_path):
     df = df.assign(load=df.sold * 2, price=1.0 + np.arange(60) % 3, shop="east")
-    options = dict(windows=1, trials=1, storage=f"sqlite:///{tmp_path}/search.db", **NAMES)
-    options |= {"past_covariates": ["load"], "id_col": "shop"}
-    builders = {"lookback": [5, 10], "model": [functools.partial(shifted, shift=0.0), two_dense]}
-    search = functools.partial(tune, space=builders, **options)
+    columns = replace(NAMES, past=["load"], id="shop")
+    storage = f"sqlite:///{tmp_path}/search.db"
+    builders = {
+        "lookback": [5, 10],
+        "network": [functools.partial(shifted, shift=0.0), two_dense],
+    }
+    search = functools.partial(
+        tune, space=builders, columns=columns, windows=1, trials=1, storage=storage
+    )
     given = bare(3, units=None)
     search(given, df)
     assert len(search(bare(3, units=None, lookback=9), df, seed=3).trials) == 1
@@ -104,14 +121,22 @@ def test_another_search_of_the_same_name_is_refused(df, tmp_path):
         refusal("rows", search, given, later),
         refusal("rows", search, given, df.assign(load=0.5 * df.load)),
         refusal("rows", search, given, df.assign(shop="west")),
-        refusal("rows, columns", search, given, df, past_covariates=[]),
-        refusal("rows, columns", search, given, df, future_covariates=["price"]),
-        refusal("rows, columns", search, given, df, calendar=["day_of_week"]),
-        refusal("columns", search, given, df.rename(columns={"load": "b"}), past_covariates=["b"]),
-        refusal("columns", search, given, df, missing="raise"),
+        refusal("rows, columns", search, given, df, columns=replace(columns, past=())),
+        refusal("rows, columns", search, given, df, columns=replace(columns, future=["price"])),
+        refusal(
+            "rows, columns", search, given, df, columns=replace(columns, calendar=["day_of_week"])
+        ),
+        refusal(
+            "columns",
+            search,
+            given,
+            df.rename(columns={"load": "b"}),
+            columns=replace(columns, past=["b"]),
+        ),
+        refusal("columns", search, given, df, columns=replace(columns, missing="raise")),
         refusal("parameters", search, bare(3, units=None, batch_size=4), df),
         refusal("space", search, given, df, space=builders | {"lookback": [5, 11]}),
-        refusal("parameters, space", search, given, df, space={"model": builders["model"]}),
+        refusal("parameters, space", search, given, df, space={"network": builders["network"]}),
     ]
     assert all(others)
 
@@ -129,16 +154,16 @@ def test_the_forecaster_itself_is_tried_again_after_a_kill(df, tmp_path):
             raise Killed
         return two_dense(features, lookback=lookback, horizon=horizon)
 
-    given = bare(3, units=None, model=model)
-    search = functools.partial(tune, given, df, windows=1, **NAMES)
+    given = bare(3, units=None, architecture=model)
+    search = functools.partial(tune, given, df, windows=1, columns=NAMES)
     search = functools.partial(search, storage=f"sqlite:///{tmp_path}/search.db")
     with pytest.raises(Killed):
         search(trials=1)
     found = search(trials=1).trials.set_index("trial")
     assert found.state.to_dict() == {0: "fail", 1: "complete"}
-    assert found.loc[1, ["lookback", "learning_rate"]].tolist() == [7, given.learning_rate]
+    assert found.loc[1, ["lookback", RATE]].tolist() == [7, given.settings().training.learning_rate]
     again = search(trials=2).trials.set_index("trial")
-    assert again.learning_rate.nunique() == 2
+    assert again[RATE].nunique() == 2
 
 
 def two_dense(features, *, lookback, horizon):
@@ -158,15 +183,17 @@ def test_a_trial_that_is_worse_than_the_others_is_given_up(df):
     def space(trial):
         trial.suggest_float("nothing", 0, 1)
         shift = 9.0 if trial.number == 4 else 0.0
-        return {"model": functools.partial(shifted, shift=shift)}
+        return {"network": functools.partial(shifted, shift=shift)}
 
-    frame = tune(bare(3, units=None), df, space=space, trials=5, **NAMES).trials.set_index("trial")
+    frame = tune(bare(3, units=None), df, space=space, trials=5, columns=NAMES).trials.set_index(
+        "trial"
+    )
     assert frame.state.tolist()[:4] == ["complete"] * 4
     assert frame.loc[4, ["state", "windows", "why"]].tolist() == ["pruned", 1, ""]
 
 
 def test_a_trial_that_cannot_be_fitted_says_why(df):
-    found = tune(bare(3), df, space={"lookback": [300, 4]}, trials=4, windows=1, **NAMES)
+    found = tune(bare(3), df, space={"lookback": [300, 4]}, trials=4, windows=1, columns=NAMES)
     assert found.forecaster.lookback == 4
     failed = found.trials[found.trials.state == "pruned"]
     assert len(failed)
@@ -175,35 +202,38 @@ def test_a_trial_that_cannot_be_fitted_says_why(df):
     with pytest.raises(
         DataError, match=r"None of 1 trials could be fitted\. The first: The series"
     ):
-        tune(bare(3), df, space={"lookback": [300]}, trials=1, **NAMES)
+        tune(bare(3), df, space={"lookback": [300]}, trials=1, columns=NAMES)
 
 
 def test_parameters_that_do_not_go_together_end_their_trial(df):
-    space = {"model": ["multi_output", "recursive"], "teacher_forcing": [0.5]}
-    found = tune(bare(3), df, space=space, trials=4, windows=1, **NAMES)
-    assert found.forecaster.model == "recursive"
-    failed = found.trials[found.trials.model == "multi_output"]
+    space = {"network": ["multi_output", "recursive"], "training__teacher_forcing": [0.5]}
+    found = tune(bare(3), df, space=space, trials=4, windows=1, columns=NAMES)
+    assert found.forecaster.settings().network.architecture == "recursive"
+    failed = found.trials[found.trials.network == "multi_output"]
     assert len(failed)
     assert failed.state.eq("pruned").all()
-    assert failed.why.str.contains("teacher_forcing must be 1 where the whole horizon").all()
-    space["model"].remove("recursive")
+    assert failed.why.str.contains(
+        "teacher_forcing must be 1 for a network that forecasts the whole"
+    ).all()
+    space["network"].remove("recursive")
     with pytest.raises(DataError, match=r"None of 2 trials .* The first: teacher_forcing must"):
-        tune(bare(3), df, space=space, trials=2, **NAMES)
+        tune(bare(3), df, space=space, trials=2, columns=NAMES)
 
 
 def test_a_forecaster_that_cannot_be_used_itself_is_refused(df):
-    with pytest.raises(ArgumentError, match="teacher_forcing must be 1 where the whole horizon"):
-        tune(bare(3, teacher_forcing=0.5), df, trials=2, **NAMES)
+    with pytest.raises(
+        ArgumentError, match="teacher_forcing must be 1 for a network that forecasts the whole"
+    ):
+        tune(bare(3, teacher_forcing=0.5), df, trials=2, columns=NAMES)
 
 
 def test_without_a_space_the_first_trial_is_the_forecaster_itself(df):
-    given = bare(3, model="segment_rnn", lookback=None)
-    found = tune(given, df, trials=1, windows=1, **NAMES)
+    given = bare(3, architecture="segment_rnn", lookback=None)
+    found = tune(given, df, trials=1, windows=1, columns=NAMES)
     first = found.trials.iloc[0]
-    assert first[["model", "units", "learning_rate"]].tolist() == [
-        "segment_rnn", 2, given.learning_rate,
-    ]  # fmt: skip
-    expected = given.backtest(df.iloc[:-3], **NAMES).scores.loc["seqkeras", "MASE"]
+    names = ["network__architecture", "network__units", RATE]
+    assert first[names].tolist() == ["segment_rnn", 2, 3e-3]
+    expected = backtest(given, df.iloc[:-3], columns=NAMES).scores.loc["seqkeras", "MASE"]
     assert abs(first.MASE - expected) < 1e-3
 
 
@@ -221,9 +251,9 @@ def test_without_a_space_the_first_trial_is_the_forecaster_itself(df):
 )
 def test_bad_arguments_are_refused_before_any_trial(df, options, message):
     with pytest.raises(ArgumentError, match=message):
-        tune(bare(3), df, **options, **NAMES)
+        tune(bare(3), df, **options, columns=NAMES)
 
 
 def test_rows_that_are_too_few_are_refused_before_any_trial(df):
-    with pytest.raises(DataError, match=r"has 8 rows and must have 10 \(1 \+ 9 to hold out\)"):
-        tune(bare(3), df.head(8), **NAMES)
+    with pytest.raises(DataError, match=r"must have 10 rows \(1 \+ 9 to hold out\)\. Got: 8"):
+        tune(bare(3), df.head(8), columns=NAMES)

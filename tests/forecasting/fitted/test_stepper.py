@@ -9,21 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, FileFormatError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster
 
 HORIZON, LOOKBACK = 3, 6
 IDS = ("east", "north", "west")
-EVERYTHING = {
-    "past_covariates": ["visits"],
-    "future_covariates": ["price", "promo"],
-    "static_covariates": ["kind", "size"],
-    "calendar": ["day_of_week", "time_of_day"],
-}
+EVERYTHING = Columns(
+    past=["visits"],
+    future=["price", "promo"],
+    static=["kind", "size"],
+    calendar=["day_of_week", "time_of_day"],
+)
 POINT = {"levels": (), "validation": 0}
 #: By model: columns that are read, and options.
 CASES = {
-    "multi_output": (EVERYTHING, {"head": "quantiles", "season_length": 3}),
+    "multi_output": (EVERYTHING, {"likelihood": "quantiles", "season_length": 3}),
     "recursive": (
         {"future_covariates": ["price", "promo"], "calendar": ["day_of_week"]},
         {**POINT, "season_length": 3},
@@ -66,11 +67,17 @@ def fitted():
             df = shops()
             if model in MASKED:
                 df.loc[[5, 60, 100], "y"] = np.nan
-            forecaster = Forecaster(
-                HORIZON, model=model, lookback=LOOKBACK, units=3, epochs=1, seed=0,
-                progress=False, **options,
-            )  # fmt: skip
-            found[model] = forecaster.fit(df, **columns), columns
+            forecaster = flat_forecaster(
+                HORIZON,
+                architecture=model,
+                lookback=LOOKBACK,
+                units=3,
+                epochs=1,
+                seed=0,
+                progress=False,
+                **options,
+            )
+            found[model] = forecaster.fit(df, columns=columns), columns
         return found[model]
 
     return of
@@ -129,7 +136,7 @@ def fed(forecaster, stepper, columns, steps):
             dict(zip(ids, values, strict=True)), covariates=covariates, future=future
         )
         assert_alike(found, answers, scale=10)
-    assert stepper.stamps().equals(forecaster.panel_.last)
+    assert stepper.timestamps().equals(forecaster.panel_.last)
 
 
 def streams(masked):
@@ -182,7 +189,7 @@ def test_a_killed_stepper_goes_on_from_its_bytes(fitted, tmp_path):
     other = Forecaster.load(tmp_path / "f.zip").stepper()
     for data in kept.values():
         other.restore(other.unpack_state(data))
-    assert other.stamps().equals(stepper.stamps())
+    assert other.timestamps().equals(stepper.timestamps())
     assert_alike(other.predict(), stepper.predict())
     assert_alike(other.step({"east": 6.0}), stepper.step({"east": 6.0}))
     for mine, theirs in zip(other.state(), stepper.state(), strict=True):
@@ -218,9 +225,16 @@ def test_one_series_is_fed_numbers_for_many_steps_and_counts_stay_counts():
     rng = np.random.default_rng(0)
     df = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=60, freq="h")})
     df["y"] = rng.poisson(9, 60)
-    forecaster = Forecaster(
-        2, lookback=4, units=3, epochs=1, levels=(), validation=0, seed=0, head="negative_binomial"
-    ).fit(df, calendar=["time_of_day"])
+    forecaster = flat_forecaster(
+        2,
+        lookback=4,
+        units=3,
+        epochs=1,
+        levels=(),
+        validation=0,
+        seed=0,
+        likelihood="negative_binomial",
+    ).fit(df, columns=Columns(calendar=["time_of_day"]))
     stepper = forecaster.stepper()
     more = pd.DataFrame({"ds": pd.date_range("2024-01-03 12:00", periods=300, freq="h")})
     more["y"] = rng.poisson(9, 300)
@@ -228,7 +242,7 @@ def test_one_series_is_fed_numbers_for_many_steps_and_counts_stay_counts():
         stepper.update(value)
     answers = forecaster.update(more).predict().yhat.to_numpy()
     np.testing.assert_allclose(stepper.predict()["yhat"][0], answers, rtol=1e-3)
-    assert stepper.stamps()[0] == more.ds.iloc[-1]
+    assert stepper.timestamps()[0] == more.ds.iloc[-1]
     for wrong in (-1, 2.5, float("nan")):
         with pytest.raises(DataError, match="it must be a count"):
             stepper.update(wrong)
@@ -307,7 +321,7 @@ def test_a_state_fits_where_the_same_is_meant_and_nowhere_else(fitted):
     forecaster, _ = fitted("segment_rnn")
     data = forecaster.stepper().pack_state(forecaster.stepper().state())
     levels, intervals = forecaster.intervals_.levels, forecaster.intervals_
-    other = copy.copy(forecaster).set_params(levels=(50,), intervals="split")
+    other = copy.copy(forecaster).set_params(intervals__levels=(50,), intervals__method="split")
     other.intervals_ = replace(intervals, levels=tuple(np.float64(one) for one in levels))
     other.stepper().restore(other.stepper().unpack_state(data))
     for change in ({"levels": (70, 95)}, {"follows": False}):
@@ -358,10 +372,16 @@ def test_a_network_that_fails_while_intervals_follow_leaves_the_state_as_it_was(
 
 def test_an_ensemble_is_fed_as_well():
     df = shops()
-    forecaster = Forecaster(
-        HORIZON, model=["multi_output", "segment_rnn"], lookback=LOOKBACK, units=3, epochs=1,
-        levels=(80,), seed=0, progress=False,
-    ).fit(df)  # fmt: skip
+    forecaster = flat_forecaster(
+        HORIZON,
+        architecture=["multi_output", "segment_rnn"],
+        lookback=LOOKBACK,
+        units=3,
+        epochs=1,
+        levels=(80,),
+        seed=0,
+        progress=False,
+    ).fit(df)
     steps = [(IDS, [4.0, 40.0, 400.0]), (("west",), [480.0]), (("east",), [5.0])]
     fed(copy.copy(forecaster), forecaster.stepper(), {}, steps)
 
@@ -370,10 +390,10 @@ def test_holidays_are_known_without_a_frame():
     """The steps come to the first days of October, of which the third is one."""
     pytest.importorskip("holidays", reason="needs the extra holidays")
     df = shops(rows=272)  # from January 1, 2 and 3 on
-    columns = {"calendar": ["holidays:DE"]}
-    forecaster = Forecaster(
+    columns = Columns(calendar=["holidays:DE"])
+    forecaster = flat_forecaster(
         HORIZON, lookback=LOOKBACK, units=3, epochs=1, seed=0, progress=False, **POINT
-    ).fit(df, **columns)
+    ).fit(df, columns=columns)
     steps = [(IDS, [4.0 + turn, 40.0, 400.0]) for turn in range(6)]
     fed(copy.copy(forecaster), stepper := forecaster.stepper(), columns, steps)
     assert stepper.state()[1].any()

@@ -1,5 +1,6 @@
 """Intervals that follow the series: in `update`, in a backtest, in a file."""
 
+import copy
 import functools
 
 import numpy as np
@@ -8,14 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster, backtest
 
 ROWS, HORIZON = 100, 3
 quick = functools.partial(
-    Forecaster, HORIZON, lookback=8, season_length=1, units=2, epochs=1, levels=(50, 80), seed=0,
+    flat_forecaster,
+    HORIZON,
+    lookback=8,
+    season_length=1,
+    units=2,
+    epochs=1,
+    levels=(50, 80),
+    seed=0,
     progress=False,
-)  # fmt: skip
+)
 
 
 def frame(rows=ROWS + 30, *, gaps=()):
@@ -38,21 +47,15 @@ def rows(df, first, last):
 
 @functools.cache
 def fitted(name):
-    options = {
-        "plain": {},
-        "gaps": {},
-        "future": {"future_covariates": ["price"]},
-        "head": {},
-    }[name]
+    columns = Columns(future=["price"] if name == "future" else ())
     df = frame(gaps=[5, 90, 103, 104, 105, 110] if name == "gaps" else ())
-    head = "quantiles" if name == "head" else None
-    return quick(head=head).fit(rows(df, 0, ROWS), **options), df, options
+    likelihood = "quantiles" if name == "likelihood" else None
+    forecaster = quick(likelihood=likelihood).fit(rows(df, 0, ROWS), columns=columns)
+    return forecaster, df, columns
 
 
 def copy_of(forecaster):
-    other = quick(head=forecaster.head)
-    other.__dict__.update(forecaster.__dict__)
-    return other
+    return copy.copy(forecaster)
 
 
 def forecast(forecaster, df):
@@ -62,7 +65,7 @@ def forecast(forecaster, df):
     return forecaster.predict(future=keys.merge(df[["unique_id", "ds", "price"]]))
 
 
-@pytest.mark.parametrize("name", ["plain", "gaps", "future", "head"])
+@pytest.mark.parametrize("name", ["plain", "gaps", "future", "likelihood"])
 @settings(max_examples=6)
 @given(cuts=st.lists(st.integers(ROWS, ROWS + 25), max_size=4))
 def test_it_does_not_matter_in_how_many_parts_rows_come(name, cuts):
@@ -79,28 +82,28 @@ def test_it_does_not_matter_in_how_many_parts_rows_come(name, cuts):
 
 @pytest.mark.parametrize("name", ["plain", "future"])
 def test_a_backtest_follows_what_came_before_each_origin_and_nothing_later(name):
-    known, df, options = fitted(name)
-    found = quick().backtest(rows(df, 0, ROWS + 13), windows=11, step=1, **options).frame
+    known, df, columns = fitted(name)
+    found = backtest(quick(), rows(df, 0, ROWS + 13), windows=11, step=1, columns=columns).frame
     for cut in (ROWS, ROWS + 2, ROWS + 3, ROWS + 10):
         there = copy_of(known)
         if cut > ROWS:
             there.update(rows(df, ROWS, cut))
         last = rows(df, cut - 1, cut).ds.iloc[0]
         expected = forecast(there, df)
-        columns = expected.columns[2:]
+        names = expected.columns[2:]
         np.testing.assert_allclose(
-            found[found.cutoff == last][columns], expected[columns], rtol=1e-4, atol=1e-5
+            found[found.cutoff == last][names], expected[names], rtol=1e-4, atol=1e-5
         )
 
 
 def test_where_a_series_becomes_wilder_adaptive_intervals_keep_their_promise():
     df = frame(rows=ROWS + 90)
     inside = {}
-    for intervals in ("adaptive", "split"):
-        found = quick(intervals=intervals).backtest(df, windows=30).frame
+    for method in ("adaptive", "split"):
+        found = backtest(quick(method=method), df, windows=30).frame
         late = found[found.groupby("unique_id").cumcount() >= 30]
         between = late.y.between(late["yhat-lo-80"], late["yhat-hi-80"])
-        inside[intervals] = between.mean()
+        inside[method] = between.mean()
     assert inside["split"] < 0.4
     assert 0.7 < inside["adaptive"] < 0.9
 
@@ -121,7 +124,7 @@ def test_a_file_keeps_the_width_of_each_series_and_goes_on_with_it(tmp_path):
 def test_it_is_the_fit_that_says_whether_intervals_follow_the_series(tmp_path):
     known, df, _ = fitted("plain")
     known = copy_of(known).update(rows(df, ROWS, ROWS + 2))
-    other = copy_of(known).set_params(intervals="split")
+    other = copy_of(known).set_params(intervals__method="split")
     for one in (known, other):
         one.update(rows(df, ROWS + 2, ROWS + 7))
     other.save(tmp_path / "one.zip")
@@ -133,7 +136,7 @@ def test_it_is_the_fit_that_says_whether_intervals_follow_the_series(tmp_path):
     for row in (7, 8):
         stepper.update(rows(df, ROWS + row, ROWS + row + 1).set_index("unique_id").y.to_dict())
     np.testing.assert_allclose(stepper.state()[3], known.intervals_.factor)
-    assert loaded.intervals == "split"
+    assert loaded.intervals.method == "split"
 
 
 def test_other_rows_of_a_known_series_have_its_width_and_new_series_that_of_all():
@@ -160,17 +163,17 @@ def test_the_series_without_an_id_is_not_one_that_is_called_0():
     np.testing.assert_allclose(own, 3 * other, rtol=1e-4)
 
 
-@pytest.mark.parametrize("intervals", ["split", "per_series"])
-def test_other_intervals_stay_as_they_are(intervals):
+@pytest.mark.parametrize("method", ["split", "per_series"])
+def test_other_intervals_stay_as_they_are(method):
     df = frame()
-    known = quick(intervals=intervals).fit(rows(df, 0, ROWS))
+    known = quick(method=method).fit(rows(df, 0, ROWS))
     before = known.intervals_.factor.copy()
     known.update(rows(df, ROWS, ROWS + 20))
     np.testing.assert_array_equal(known.intervals_.factor, before)
     assert known.panel_.values.lengths.tolist() == [8, 8]
-    assert (before[0] != before[1]).all() == (intervals == "per_series")
+    assert (before[0] != before[1]).all() == (method == "per_series")
 
 
 def test_kinds_of_intervals_that_there_are_not():
-    with pytest.raises(ArgumentError, match="intervals must be one of"):
-        quick(intervals="narrow").fit(frame())
+    with pytest.raises(ArgumentError, match="method must be one of"):
+        quick(method="narrow").fit(frame())

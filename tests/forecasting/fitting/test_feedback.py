@@ -1,28 +1,30 @@
-"""Networks that are fed their own answers: trained on them, and judged by them."""
+"""Networks that read their own outputs: trained on them, and judged by them."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster
 from seqkeras.models import many_to_one
 
 
 def forecaster_of(**options):
     options = {"model": "recursive", "units": 4, "epochs": 2, "lookback": 6, **options}
-    return Forecaster(3, seed=0, progress=False, **options)
+    return flat_forecaster(3, seed=0, progress=False, **options)
 
 
 def weights(forecaster):
-    return np.concatenate([one.ravel() for one in forecaster.model_.get_weights()])
+    return np.concatenate([array.ravel() for array in forecaster.model_.get_weights()])
 
 
 def test_a_network_that_is_fed_back_is_judged_by_its_forecasts(one):
-    """The untrained network is the naive forecast: what that misses by is the first loss."""
+    """The untrained network is the naive forecast, whose error is the first loss."""
     forecaster = forecaster_of(levels=(), season_length=1).fit(one)
-    values, held_out = one.y.to_numpy(), int(0.2 * len(one))
+    values = one.y.to_numpy()
+    held_out = int(0.2 * len(one))
     past = values[:-held_out]
     starts = range(len(values) - held_out, len(values) - 2)
     errors = [np.abs(values[i : i + 3] - values[i - 1]).mean() / past.std() for i in starts]
@@ -30,26 +32,26 @@ def test_a_network_that_is_fed_back_is_judged_by_its_forecasts(one):
     assert len(forecaster.log_.val_loss) == 1 + len(forecaster.log_.loss)
 
 
-def test_it_goes_with_missing_targets_and_with_covariates_of_the_future(one):
+def test_missing_targets_and_future_covariates_are_fed_back_too(one):
     df = one.assign(week=one.ds.dt.day_of_week, kind="a")
     df.loc[[40, 80, 85], "y"] = np.nan
-    known = {"future_covariates": ["week"], "static_covariates": ["kind"]}
-    forecaster = forecaster_of(teacher_forcing=0.5, epochs=1, levels=()).fit(df, **known)
+    known = Columns(future=["week"], static=["kind"])
+    forecaster = forecaster_of(teacher_forcing=0.5, epochs=1, levels=()).fit(df, columns=known)
     assert np.isfinite(forecaster.log_.val_loss).all()
     future = forecaster.future_frame()
     future = future.assign(week=future.ds.dt.day_of_week)
     assert np.isfinite(forecaster.predict(future=future).yhat).all()
 
 
-def test_training_on_own_answers_gives_other_weights(one):
-    found = {
+def test_training_on_own_outputs_gives_other_weights(one):
+    weights_of = {
         forcing: weights(forecaster_of(teacher_forcing=forcing, levels=(), validation=0).fit(one))
         for forcing in (1, 0.0)
     }
-    assert np.abs(found[1] - found[0.0]).max() > 1e-4
+    assert np.abs(weights_of[1] - weights_of[0.0]).max() > 1e-4
 
 
-def test_it_is_kept_and_cloned(one, tmp_path):
+def test_it_is_saved_and_cloned(one, tmp_path):
     forecaster = forecaster_of(teacher_forcing="scheduled", epochs=1).fit(one)
     forecaster.save(tmp_path / "f.zip")
     loaded = Forecaster.load(tmp_path / "f.zip")
@@ -57,11 +59,11 @@ def test_it_is_kept_and_cloned(one, tmp_path):
     assert loaded.teacher_forcing == clone(forecaster).teacher_forcing == "scheduled"
 
 
-def test_networks_of_ones_own_are_trained_on_their_answers_too(one):
+def test_custom_networks_are_trained_on_their_outputs_too(one):
     def network(features, *, lookback, horizon):
         return many_to_one(features, timesteps=lookback, outputs=2, units=4)
 
-    forecaster = forecaster_of(model=network, units=None, teacher_forcing=0.0, epochs=1)
+    forecaster = forecaster_of(architecture=network, units=None, teacher_forcing=0.0, epochs=1)
     assert forecaster.fit(one).predict().shape == (3, 6)
 
 
@@ -71,14 +73,17 @@ def test_networks_of_ones_own_are_trained_on_their_answers_too(one):
         ({"teacher_forcing": 1.5}, "teacher_forcing must be a number from 0 to 1, or 'scheduled'"),
         ({"teacher_forcing": "schedule"}, "teacher_forcing must be a number from 0 to 1"),
         ({"teacher_forcing": None}, "teacher_forcing must be a number from 0 to 1"),
-        ({"teacher_forcing": 0.5, "model": "multi_output"}, "1 where the whole horizon"),
-        ({"teacher_forcing": 0.5, "head": "gaussian"}, "1 where there is a head"),
+        (
+            {"teacher_forcing": 0.5, "model": "multi_output"},
+            "1 for a network that forecasts the whole horizon",
+        ),
+        ({"teacher_forcing": 0.5, "likelihood": "gaussian"}, "1 with a likelihood"),
         (
             {"teacher_forcing": 0.5, "model": ["recursive", "multi_output"], "levels": ()},
-            "1 where the whole horizon",
+            "1 for a network that forecasts the whole horizon",
         ),
     ],
-    ids=["large", "word", "none", "multi_output", "head", "ensemble"],
+    ids=["large", "word", "none", "multi_output", "likelihood", "ensemble"],
 )
 @pytest.mark.usefixtures("no_training")
 def test_what_cannot_work_is_refused_before_training(one, options, words):

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import DataError
-from seqkeras.forecasting import Forecaster
 from seqkeras.forecasting.fitting import _fit
-from seqkeras.forecasting.fitting._fit import _falling, known_targets
+from seqkeras.forecasting.fitting._fit import falling_rates
+from seqkeras.forecasting.fitting._split import known_targets
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.training import ScheduledSampling
 from seqkeras.training._early_stopping import TrainingLog, train
@@ -26,7 +27,7 @@ def test_targets_that_intervals_are_measured_on_are_counted(lengths, horizon, sh
         for i, n in enumerate(lengths)
     )
     df["y"] = df.y.where((random.random(len(df)) >= share) | (df.ds == 0))
-    panel = read_panel(df, missing="mask")
+    panel = read_panel(df)
     held_out = np.array([0 if n < horizon + 2 else horizon + n % 3 for n in lengths])
     held_out = np.minimum(held_out, lengths)
     counted = sum(
@@ -43,7 +44,9 @@ def test_targets_that_intervals_are_measured_on_are_counted(lengths, horizon, sh
 @pytest.mark.parametrize("model", ["multi_output", "recursive"])
 def test_held_out_rows_without_any_target_judge_nothing(one, model, levels):
     df = one.assign(y=one.y.where(one.index < 72))
-    forecaster = Forecaster(3, lookback=30, model=model, units=2, levels=levels, progress=False)
+    forecaster = flat_forecaster(
+        3, lookback=30, architecture=model, units=2, levels=levels, progress=False
+    )
     with pytest.raises(DataError, match="All 18 held-out targets are missing"):
         forecaster.fit(df)
 
@@ -51,7 +54,7 @@ def test_held_out_rows_without_any_target_judge_nothing(one, model, levels):
 @given(st.lists(st.floats(1e-4, 1e-2), min_size=1, max_size=40), st.data())
 def test_the_second_training_is_half_as_long_and_ends_in_small_steps(rates, data):
     best = data.draw(st.integers(0, len(rates)))
-    falling = _falling(TrainingLog((), (), best, tuple(rates)))
+    falling = falling_rates(TrainingLog((), (), best, tuple(rates)))
     assert len(falling) == (best + 1) // 2
     if best:
         np.testing.assert_allclose(-np.diff((*falling, 0)), rates[best - 1] / (len(falling) + 1))
@@ -75,10 +78,19 @@ def test_the_second_training_goes_on_where_the_first_was_best(one, monkeypatch, 
 
     monkeypatch.setattr(_fit, "train", recorded)
     df = one.assign(y=one.y.where(one.index < 75, one.y.iloc[::-1].to_numpy()))
-    forecaster = Forecaster(
-        3, lookback=12, units=4, epochs=8, patience=4, seed=0, progress=False, model="recursive"
+    forecaster = flat_forecaster(
+        3,
+        lookback=12,
+        units=4,
+        epochs=8,
+        patience=4,
+        seed=0,
+        progress=False,
+        architecture="recursive",
     )
-    forecaster.set_params(teacher_forcing=teacher_forcing, learning_rate=0.01).fit(df)
+    forecaster.set_params(
+        training__teacher_forcing=teacher_forcing, training__learning_rate=0.01
+    ).fit(df)
     best = forecaster.log_.best_epoch
     assert 0 < best < len(forecaster.log_.loss)
     for before, after in zip(ends[0], begins[1], strict=True):
@@ -98,8 +110,12 @@ def test_intervals_are_measured_on_some_of_very_many_windows(one, monkeypatch, m
     def radius(most, intervals):
         monkeypatch.setattr(_fit, "MOST_JUDGED", most)
         monkeypatch.setattr(_fit, "MOST_MEASURED", most)
-        forecaster = Forecaster(3, model=model, head=head, intervals=intervals, seed=0)
-        forecaster.set_params(lookback=12, units=4, epochs=2, progress=False)
+        forecaster = flat_forecaster(
+            3, architecture=model, likelihood=head, method=intervals, seed=0
+        )
+        forecaster.set_params(
+            lookback=12, network__units=4, training__epochs=2, training__progress=False
+        )
         return forecaster.fit(one).intervals_.radius
 
     for intervals in ("split", "per_series"):

@@ -4,17 +4,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting import Forecaster, evaluate_holdout
+from seqkeras.forecasting import (
+    Columns,
+    Forecaster,
+    backtest,
+    components,
+    evaluate_holdout,
+    insample,
+)
 from seqkeras.forecasting.frames._reading import read_panel
 
 
-def answer(df, horizon=2, names=("yhat", "yhat-lo-80"), **columns):
-    """What a forecast of the numbers 0, 1, 2 ... looks like, and the panel."""
-    panel = read_panel(df, missing="mask", **columns)
+def forecast_of(df, horizon=2, names=("yhat", "yhat-lo-80")):
+    """Return a forecast of the numbers 0, 1, 2 ... in the form of `df`, and the panel."""
+    panel = read_panel(df)
     shape = (len(panel.ids), horizon)
     values = np.arange(float(np.prod(shape))).reshape(shape)
-    return panel.answer({name: values + 100 * i for i, name in enumerate(names)}), panel
+    forecasts = {name: values + 100 * i for i, name in enumerate(names)}
+    return panel.shaped_forecast(forecasts), panel
 
 
 @pytest.fixture
@@ -22,8 +31,8 @@ def wide(panel):
     return panel.pivot(index="ds", columns="unique_id", values="y").rename_axis(columns="shop")
 
 
-def test_a_wide_frame_is_answered_wide(wide):
-    forecast, panel = answer(wide)
+def test_a_wide_frame_has_a_wide_forecast(wide):
+    forecast, panel = forecast_of(wide)
     assert forecast["yhat"].to_numpy().tolist() == [[0, 2, 4], [1, 3, 5]]
     assert forecast["yhat-lo-80"].columns.equals(wide.columns)
     assert forecast.index.name == "ds"
@@ -32,12 +41,12 @@ def test_a_wide_frame_is_answered_wide(wide):
     assert panel.columns.id == "unique_id"
 
 
-def test_what_is_missing_before_the_first_value_of_a_wide_series_is_no_part_of_it(wide):
-    _, panel = answer(wide)
+def test_a_wide_series_begins_with_its_first_value(wide):
+    _, panel = forecast_of(wide)
     for name, values in zip(panel.ids, panel.values, strict=True):
         first = wide[name].first_valid_index()
         np.testing.assert_array_equal(values, wide.loc[first:, name])
-    assert np.isnan(panel.values[0][-1])  # inside and at the end, it is missing
+    assert np.isnan(panel.values[0][-1])  # a gap at the end is a missing target
     assert panel.last.nunique() == 1
 
 
@@ -51,19 +60,19 @@ def test_what_is_missing_before_the_first_value_of_a_wide_series_is_no_part_of_i
     ],
     ids=["zone", "periods", "int16", "range"],
 )
-def test_a_series_is_answered_over_its_stamps(index):
-    forecast, _ = answer(pd.Series(np.arange(30.0), index=index))
+def test_a_series_has_a_forecast_over_its_timestamps(index):
+    forecast, _ = forecast_of(pd.Series(np.arange(30.0), index=index))
     assert forecast.columns.tolist() == ["yhat", "yhat-lo-80"]
     assert (forecast.index.name, forecast.index.dtype) == (index.name, index.dtype)
-    wide, _ = answer(pd.DataFrame({7: np.arange(30.0), 8: 1.0}, index=index))
+    wide, _ = forecast_of(pd.DataFrame({7: np.arange(30.0), 8: 1.0}, index=index))
     assert wide["yhat"].columns.tolist() == [7, 8]
     assert wide.index.equals(forecast.index)
 
 
-def test_ids_and_stamps_in_the_index_are_answered_there(panel):
+def test_ids_and_timestamps_of_the_index_stay_there(panel):
     indexed = panel.rename(columns={"ds": "day"}).set_index(["unique_id", "day"])
     for df in (indexed, indexed["y"], indexed["y"].rename("sales")):
-        forecast, _ = answer(df)
+        forecast, _ = forecast_of(df)
         assert forecast.index.names == ["unique_id", "day"]
         assert forecast.loc["b", "yhat"].tolist() == [2, 3]
 
@@ -72,53 +81,57 @@ def test_every_form_has_the_same_series(panel, wide):
     long = read_panel(panel)
     indexed = read_panel(panel.set_index(["unique_id", "ds"]))
     assert long.values.values.tolist() == indexed.values.values.tolist()
-    other = read_panel(wide, missing="mask")
-    assert [one[~np.isnan(one)].tolist() for one in other.values] == [
-        one.tolist() for one in long.values
-    ]
+    other = read_panel(wide)
+    for values, expected in zip(other.values, long.values, strict=True):
+        assert values[~np.isnan(values)].tolist() == expected.tolist()
 
 
 def test_a_frame_is_not_taken_for_wide_by_mistake(one):
     counted = pd.DataFrame({"day": np.arange(9), "sales": np.arange(9.0)})
-    with pytest.raises(ArgumentError, match="time_col must be a column of df"):
-        read_panel(counted, target_col="sales")
+    with pytest.raises(ArgumentError, match=r"Columns\(time=\.\.\.\) must be a column of df"):
+        read_panel(counted, Columns(target="sales"))
     with pytest.raises(ArgumentError, match=r"use df\.reset_index"):
         read_panel(one.set_index("ds").assign(temperature=1.0))
     with pytest.raises(ArgumentError, match=r"df.reset_index\(names='day'\)"):
-        read_panel(one.set_index("ds"), time_col="day")
+        read_panel(one.set_index("ds"), Columns(time="day"))
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda df: df.assign(d="text"), "column 'd' of dtype .*reset_index"),
-        (lambda df: df.assign(d=np.nan), "Series 'd' has no value at all"),
-        (lambda df: df.head(0), "df is empty"),
-        (lambda df: pd.concat([df, df], axis=1), "one for each series"),
-        (lambda df: df.drop(df.index[9]), "has a gap"),
-        (lambda df: df.iloc[::-1], "not in order of time"),
+        (
+            lambda df: df.assign(d="text"),
+            "Column 'd' of a wide frame must hold numbers.*Got: dtype .*reset_index",
+        ),
+        (lambda df: df.assign(d=np.nan), "Series 'd' must have a value. Got: none"),
+        (lambda df: df.head(0), "df must have rows"),
+        (lambda df: pd.concat([df, df], axis=1), "one column for each series"),
+        (lambda df: df.drop(df.index[9]), "must have regular timestamps without gaps"),
+        (lambda df: df.iloc[::-1], "must be in order of time"),
     ],
     ids=["text", "nothing", "empty", "twice", "gap", "order"],
 )
 def test_a_wide_frame_that_cannot_be_read_is_refused(wide, change, words):
     with pytest.raises(DataError, match=words):
-        read_panel(change(wide.dropna()), missing="mask")
+        read_panel(change(wide.dropna()))
 
 
-def test_a_series_without_stamps_is_refused():
-    with pytest.raises(DataError, match="index of a Series must hold time stamps"):
+def test_a_series_without_timestamps_is_refused():
+    with pytest.raises(DataError, match="index of a Series must hold timestamps"):
         read_panel(pd.Series([1.0, 2.0], index=["a", "b"]))
 
 
-def test_covariates_beside_a_wide_frame_are_answered_with_the_way_to_a_long_one(wide):
+def test_covariates_of_a_wide_frame_are_refused_with_the_way_to_a_long_one(wide):
     with pytest.raises(ArgumentError, match=r"columns of a long frame.*melt\('ds'"):
-        read_panel(wide.dropna(), past_covariates=["a"])
+        read_panel(wide.dropna(), Columns(past=["a"]))
 
 
-def test_series_that_end_elsewhere_are_forecast_at_their_own_stamps(wide):
-    _, panel = answer(wide)
+def test_series_with_different_ends_are_forecast_at_their_own_timestamps(wide):
+    _, panel = forecast_of(wide)
     later = panel.last + np.array([2, 0, 0]) * pd.Timedelta("1D")
-    forecast = dataclasses.replace(panel, last=later).answer({"yhat": np.arange(6.0).reshape(3, 2)})
+    forecast = dataclasses.replace(panel, last=later).shaped_forecast(
+        {"yhat": np.arange(6.0).reshape(3, 2)}
+    )
     assert len(forecast) == 4
     names = forecast["yhat"].columns
     assert forecast["yhat"][names[0]].dropna().tolist() == [0, 1]
@@ -128,7 +141,7 @@ def test_series_that_end_elsewhere_are_forecast_at_their_own_stamps(wide):
 
 @pytest.fixture
 def framed(panel):
-    """Long, with dates and ids that are categories, as polars has them."""
+    """Return a long polars frame with dates and with ids that are categories."""
     pl = pytest.importorskip("polars")
     frame = pl.from_pandas(panel.assign(sun=1.0 + panel.index % 3))
     return frame.with_columns(pl.col("ds").cast(pl.Date), pl.col("unique_id").cast(pl.Categorical))
@@ -138,54 +151,56 @@ def schema(df, *names):
     return [df.schema[name] for name in names]
 
 
-def test_a_frame_of_polars_is_answered_by_one(framed, panel, tmp_path):
+def test_a_polars_frame_has_polars_forecasts(framed, panel, tmp_path):
     pl = pytest.importorskip("polars")
     pytest.importorskip("matplotlib")
-    quick = Forecaster(4, lookback=8, units=2, epochs=1, head="gaussian", seed=0, progress=False)
+    quick = flat_forecaster(
+        4, lookback=8, units=2, epochs=1, likelihood="gaussian", seed=0, progress=False
+    )
     kinds = schema(framed, "unique_id", "ds")
     first = framed.filter(pl.col("ds") < pl.col("ds").max().over("unique_id"))
-    fitted = quick.fit(first, future_covariates=["sun"])
+    fitted = quick.fit(first, columns=Columns(future=["sun"]))
     future = fitted.future_frame().with_columns(sun=2.0)
-    parts = fitted.components(future=future)
-    answers = [
+    parts = components(fitted, future=future)
+    outputs = [
         future,
         parts.frame,
         fitted.predict(future=future),
         fitted.predict(df=framed, future=fitted.future_frame(df=framed).with_columns(sun=2.0)),
         fitted.sample(2, future=future),
-        fitted.insample(first),
+        insample(fitted, first),
     ]
-    found = fitted.backtest(framed, windows=2, future_covariates=["sun"])
-    assert schema(found.frame, "unique_id", "cutoff", "ds") == [*kinds, kinds[1]]
-    for drawn in (found, parts):
-        assert len(drawn.plot(series=["a", "b"]).axes) >= 2
-    held_out = evaluate_holdout(quick, framed, future_covariates=["sun"])
-    for one in (*answers, found.frame, held_out.forecast):
-        assert isinstance(one, pl.DataFrame)
-        assert schema(one, "unique_id", "ds") == kinds
+    tested = backtest(fitted, framed, windows=2, columns=Columns(future=["sun"]))
+    assert schema(tested.frame, "unique_id", "cutoff", "ds") == [*kinds, kinds[1]]
+    for result in (tested, parts):
+        assert len(result.plot(series=["a", "b"]).axes) >= 2
+    held_out = evaluate_holdout(quick, framed, columns=Columns(future=["sun"]))
+    for frame in (*outputs, tested.frame, held_out.forecast):
+        assert isinstance(frame, pl.DataFrame)
+        assert schema(frame, "unique_id", "ds") == kinds
     fitted.save(tmp_path / "f.zip")
-    before = answers[2].to_pandas()
-    again = Forecaster.load(tmp_path / "f.zip").predict(future=future)
-    pd.testing.assert_frame_equal(again.to_pandas(), before, rtol=1e-5)
+    expected = outputs[2].to_pandas()
+    loaded = Forecaster.load(tmp_path / "f.zip").predict(future=future)
+    pd.testing.assert_frame_equal(loaded.to_pandas(), expected, rtol=1e-5)
     newer = framed.join(first, on=["unique_id", "ds"], how="anti")
     assert fitted.update(newer).future_frame()["ds"].to_list()[0] > future["ds"].to_list()[0]
-    ours = quick.fit(first.to_pandas(), future_covariates=["sun"])
+    ours = quick.fit(first.to_pandas(), columns=Columns(future=["sun"]))
     as_pandas = ours.predict(future=future.to_pandas())
-    pd.testing.assert_frame_equal(before, as_pandas, check_dtype=False, check_categorical=False)
+    pd.testing.assert_frame_equal(expected, as_pandas, check_dtype=False, check_categorical=False)
 
 
-def test_stamps_with_a_zone_keep_it_in_polars(panel):
+def test_timestamps_keep_their_zone_in_polars(panel):
     pl = pytest.importorskip("polars")
-    stamps = pl.col("ds").cast(pl.Datetime("ms", "Europe/Berlin"))
-    df = pl.from_pandas(panel[panel.unique_id == "a"][["ds", "y"]]).with_columns(stamps)
-    forecast, _ = answer(df)
+    timestamps = pl.col("ds").cast(pl.Datetime("ms", "Europe/Berlin"))
+    df = pl.from_pandas(panel[panel.unique_id == "a"][["ds", "y"]]).with_columns(timestamps)
+    forecast, _ = forecast_of(df)
     assert forecast.schema["ds"] == df.schema["ds"]
     assert forecast.columns == ["ds", "yhat", "yhat-lo-80"]
 
 
 @pytest.mark.parametrize("kind", ["lazy", "series"])
-def test_what_polars_has_beside_frames_is_refused(panel, kind):
+def test_polars_objects_other_than_frames_are_refused(panel, kind):
     pl = pytest.importorskip("polars")
     other = {"lazy": pl.DataFrame({"y": [1.0]}).lazy(), "series": pl.Series([1.0])}[kind]
-    with pytest.raises(ArgumentError, match=r"collect|Give df\.to_pandas\(\)"):
-        answer(other)
+    with pytest.raises(ArgumentError, match=r"collect|Pass df\.to_pandas\(\)"):
+        forecast_of(other)

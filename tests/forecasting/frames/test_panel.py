@@ -5,19 +5,21 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
+from seqkeras.forecasting.frames._columns import Columns
+from seqkeras.forecasting.frames._panel import embedding_frame
 from seqkeras.forecasting.frames._reading import read_panel
 
 
-def test_other_names_of_columns_are_used_in_and_out(panel):
+def test_other_column_names_are_read_and_returned(panel):
     renamed = panel.rename(columns={"unique_id": "shop", "ds": "day", "y": "sales"})
-    read = read_panel(renamed, id_col="shop", time_col="day", target_col="sales")
+    read = read_panel(renamed, Columns(id="shop", time="day", target="sales"))
     frame = read.forecast_frame({"yhat": np.zeros((3, 2))})
     assert frame.columns.tolist() == ["shop", "day", "yhat"]
     assert frame.shop.tolist() == ["a", "a", "b", "b", "c", "c"]
 
 
 @pytest.mark.parametrize("dtype", ["object", "str", "category", "int64"])
-def test_ids_come_back_in_the_dtype_that_they_had(panel, dtype):
+def test_ids_keep_their_dtype(panel, dtype):
     panel["unique_id"] = panel.unique_id.map({"a": 7, "b": 8, "c": 9}).astype(dtype)
     frame = read_panel(panel).forecast_frame({"yhat": np.zeros((3, 1))})
     assert frame.unique_id.dtype == panel.unique_id.dtype
@@ -25,7 +27,7 @@ def test_ids_come_back_in_the_dtype_that_they_had(panel, dtype):
 
 
 @pytest.mark.parametrize(
-    "stamps",
+    "times",
     [
         pd.date_range("2020-01-01", periods=30, freq="D", tz="Europe/Berlin"),
         pd.date_range("2020-01-01", periods=30, freq="D").as_unit("s"),
@@ -33,8 +35,8 @@ def test_ids_come_back_in_the_dtype_that_they_had(panel, dtype):
         pd.Index(np.arange(30, dtype="int16")),
     ],
 )
-def test_stamps_come_back_in_the_dtype_that_they_had(stamps):
-    df = pd.DataFrame({"ds": stamps, "y": np.arange(30.0)})
+def test_timestamps_keep_their_dtype(times):
+    df = pd.DataFrame({"ds": times, "y": np.arange(30.0)})
     frame = read_panel(df).forecast_frame({"yhat": np.zeros((1, 2))})
     assert frame.ds.dtype == df.ds.dtype
     history = read_panel(df).history_frame()
@@ -43,21 +45,31 @@ def test_stamps_come_back_in_the_dtype_that_they_had(stamps):
 
 def test_short_series_raise_or_are_skipped_with_a_count(panel):
     read = read_panel(panel)
-    with pytest.raises(DataError, match=r"Series 'a' has 60 rows and must have 70 \(x\).*skip"):
+    message = r"Series 'a' must have 70 rows \(x\)\. Got: 60 rows\..*short_series='skip'"
+    with pytest.raises(DataError, match=message):
         read.long_enough(70, why="x", short_series="raise")
-    with pytest.warns(SkippedSeriesWarning, match="1 of 3 series are too short"):
-        kept = read.long_enough(70, why="x", short_series="skip")
-    assert kept.ids.tolist() == ["b", "c"]
-    assert [len(one) for one in kept.values] == [70, 80]
+    with pytest.warns(SkippedSeriesWarning, match="1 of 3 series are too short") as caught:
+        long = read.long_enough(70, why="x", short_series="skip")
+    assert caught[0].filename == __file__
+    assert long.ids.tolist() == ["b", "c"]
+    assert long.values.lengths.tolist() == [70, 80]
     with warnings.catch_warnings(), pytest.raises(DataError, match="3 of 3 series"):
         read.long_enough(100, why="x", short_series="skip")
 
 
-def test_series_are_found_by_id(panel):
+def test_series_are_selected_by_id(panel):
     read = read_panel(panel)
-    assert (read.numbers(), read.numbers("b"), read.numbers(["c", "a"])) == ([0, 1, 2], [1], [2, 0])
+    assert read.numbers() == [0, 1, 2]
+    assert read.numbers("b") == [1]
+    assert read.numbers(["c", "a"]) == [2, 0]
     with pytest.raises(ArgumentError, match="series must be among the ids of the 3 series"):
         read.numbers("d")
     parts = read.take(read.numbers(["c", "a"])).split([panel])
     assert list(parts) == ["c", "a"]
     assert parts["c"][0].unique_id.unique().tolist() == ["c"]
+
+
+def test_an_embedding_is_indexed_by_the_ids(panel):
+    frame = embedding_frame(read_panel(panel), np.arange(6.0).reshape(3, 2))
+    assert frame.index.tolist() == ["a", "b", "c"]
+    assert frame.to_numpy().tolist() == [[0, 1], [2, 3], [4, 5]]

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting.frames._panel import Columns
+from seqkeras.forecasting.frames._columns import ColumnNames, Columns
 from seqkeras.forecasting.frames._reading import read_panel, split_last
 
 
@@ -30,7 +30,7 @@ def test_every_kind_of_number_is_a_target(one, dtype):
 
 
 def bad_frames():
-    """What is wrong, the change that makes it wrong, and words that the error must have."""
+    """Yield the name of a fault, the change that makes it, and texts of the error."""
 
     def set_value(row, column, value):
         def change(df):
@@ -40,59 +40,77 @@ def bad_frames():
 
         return change
 
-    yield "empty", lambda df: df.iloc[:0], ["df is empty"]
-    yield "huge", set_value(7, "y", 1e200), ["target 1e+200", "below 1e+150"]
-    yield "nan", set_value(7, "y", np.nan), ["target nan", "row 7", "1 such rows", "finite"]
-    yield "infinite", set_value(7, "y", np.inf), ["target inf", "row 7"]
+    yield "empty", lambda df: df.iloc[:0], ["df must have rows"]
+    yield "huge", set_value(7, "y", 1e200), ["Got: 1e+200", "below 1e+150"]
+    yield (
+        "nan",
+        set_value(7, "y", np.nan),
+        ["Got: nan for series", "row 7", "1 such rows", "finite"],
+    )
+    yield "infinite", set_value(7, "y", np.inf), ["Got: inf for series", "row 7"]
     yield "text", lambda df: df.assign(y=df.y.astype(str)), ["must hold numbers", "pd.to_numeric"]
     yield "complex", lambda df: df.assign(y=df.y * 1j), ["must hold numbers", "complex128"]
     yield (
         "unsorted",
         lambda df: df.iloc[::-1],
-        ["not in order of time", "df.sort_values(['unique_id', 'ds'])"],
+        ["must be in order of time", "df.sort_values(['unique_id', 'ds'])"],
     )
     yield "twice", lambda df: pd.concat([df, df.tail(1)]), ["Series 'c'", "twice", "Drop or merge"]
     yield (
         "gap",
         lambda df: df.drop(df.index[(df.unique_id == "b")][5]),
-        ["Series 'b'", "after 2020-01-08", "comes 2020-01-10", "expected 2020-01-09", "freq="],
+        ["Series 'b'", "2020-01-10", "after 2020-01-08", "has 2020-01-09", "Columns(freq="],
     )
-    yield "no id", set_value(3, "unique_id", None), ["'unique_id' has no id in row 3"]
-    yield "no stamp", set_value(3, "ds", pd.NaT), ["'ds' has no time stamp in row 3"]
-    yield "text stamps", lambda df: df.assign(ds=df.ds.astype(str)), ["pd.to_datetime"]
-
-
-@pytest.mark.parametrize(("change", "words"), [(c, w) for _, c, w in bad_frames()],
-                         ids=[name for name, _, _ in bad_frames()])  # fmt: skip
-def test_a_bad_frame_is_refused_with_what_where_and_how_to_mend_it(panel, change, words):
-    with pytest.raises(DataError) as caught:
-        read_panel(change(panel))
-    for word in words:
-        assert word in str(caught.value)
+    yield (
+        "no id",
+        set_value(3, "unique_id", None),
+        ["'unique_id' must have an id", "Got: none in row 3"],
+    )
+    yield (
+        "no timestamp",
+        set_value(3, "ds", pd.NaT),
+        ["'ds' must have a timestamp", "Got: none in row 3"],
+    )
+    yield "text timestamps", lambda df: df.assign(ds=df.ds.astype(str)), ["pd.to_datetime"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("change", "texts"),
+    [(c, t) for _, c, t in bad_frames()],
+    ids=[name for name, _, _ in bad_frames()],
+)
+def test_a_bad_frame_is_refused_with_the_place_and_the_fix(panel, change, texts):
+    with pytest.raises(DataError) as caught:
+        read_panel(change(panel), Columns(missing="raise"))
+    for text in texts:
+        assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
     [
-        ({"target_col": "sale"}, ["target_col='sale'", "Did you mean 'sales'?"]),
-        ({"time_col": "zzz"}, ["time_col='zzz'", "'unique_id', 'ds', 'sales'", "time_col=..."]),
-        ({"id_col": "uniqueid"}, ["id_col='uniqueid'", "Did you mean 'unique_id'?"]),
+        ({"target": "sale"}, ["Columns(target='sale')", "Did you mean 'sales'?"]),
+        (
+            {"time": "zzz"},
+            ["Columns(time='zzz')", "'unique_id', 'ds', 'sales'", "Columns(time=...)"],
+        ),
+        ({"id": "uniqueid"}, ["Columns(id='uniqueid')", "Did you mean 'unique_id'?"]),
     ],
 )
-def test_an_unknown_column_is_answered_with_the_nearest(panel, arguments, words):
+def test_the_error_of_an_unknown_column_suggests_the_nearest(panel, arguments, texts):
     df = panel[["unique_id", "ds", "y"]].rename(columns={"y": "sales"})
     with pytest.raises(ArgumentError) as caught:
-        read_panel(df, **{"target_col": "sales"} | arguments)
-    for word in words:
-        assert word in str(caught.value)
+        read_panel(df, Columns(**{"target": "sales"} | arguments))
+    for text in texts:
+        assert text in str(caught.value)
 
 
-def test_two_columns_of_one_name_are_refused(one):
-    with pytest.raises(ArgumentError, match="names 2 columns"):
+def test_two_columns_with_the_same_name_are_refused(one):
+    with pytest.raises(ArgumentError, match="2 columns are called"):
         read_panel(pd.concat([one, one[["y"]]], axis=1))
 
 
-def test_something_else_than_a_frame_is_refused():
+def test_other_objects_than_frames_are_refused():
     with pytest.raises(
         ArgumentError, match=r"df must be a pandas DataFrame or Series. Got: df='list'"
     ):
@@ -100,37 +118,33 @@ def test_something_else_than_a_frame_is_refused():
 
 
 def test_duplicates_without_ids_hint_at_the_id_column(panel):
-    with pytest.raises(DataError, match="name the column of their ids: id_col"):
+    with pytest.raises(DataError, match=r"name the column of series ids: Columns\(id="):
         read_panel(panel.drop(columns="unique_id"))
 
 
 def test_the_last_rows_of_each_series_are_split_off(panel):
-    train, test = split_last(panel, 5, Columns("unique_id", "ds", "y"))
+    train, test = split_last(panel, 5, ColumnNames("unique_id", "ds", "y"))
     assert test.groupby("unique_id").size().tolist() == [5, 5, 5]
     assert (test.groupby("unique_id").ds.min() > train.groupby("unique_id").ds.max()).all()
     assert len(train) + len(test) == len(panel)
 
 
-def test_a_column_that_is_in_the_index_is_answered_with_reset_index(panel):
+def test_the_error_of_a_column_in_the_index_suggests_reset_index(panel):
     with pytest.raises(ArgumentError, match=r"It is in the index: use df.reset_index\(\)"):
         read_panel(panel.set_index("ds"))
     with pytest.raises(ArgumentError, match=r"df.reset_index\(names='day'\)"):
-        read_panel(panel.set_index("ds").drop(columns="unique_id"), time_col="day")
+        read_panel(panel.set_index("ds").drop(columns="unique_id"), Columns(time="day"))
 
 
-def test_columns_that_would_clash_are_refused(one):
-    with pytest.raises(ArgumentError, match="must be different columns"):
-        read_panel(one, time_col="ds", target_col="ds")
-    with pytest.raises(ArgumentError, match="a name other than actual or yhat"):
-        read_panel(one.rename(columns={"ds": "yhat"}), time_col="yhat")
-
-
-def test_rows_are_found_by_position_whatever_the_index_says(panel):
-    strange = panel.set_index(pd.Index([0] * len(panel)))
-    assert read_panel(strange).values.values.tolist() == read_panel(panel).values.values.tolist()
+def test_rows_are_read_by_position_and_not_by_index(panel):
+    repeated = panel.set_index(pd.Index([0] * len(panel)))
+    expected = read_panel(panel).values.values
+    assert read_panel(repeated).values.values.tolist() == expected.tolist()
 
 
 def test_a_time_zone_without_a_name_is_refused(panel):
     panel["ds"] = panel.ds.dt.tz_localize("dateutil/Europe/Berlin")
-    with pytest.raises(DataError, match=r"which has no name\. Convert it"):
+    with pytest.raises(
+        DataError, match=r"must have a time zone with a name\. Got: .*\. Convert it"
+    ):
         read_panel(panel)

@@ -20,9 +20,11 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
         read_file(tmp_path / "series.xlsx", time_col="ds")
     path = tmp_path / "series.csv"
     path.write_text("ds,y\nyesterday,1\n")
-    with pytest.raises(DataError, match="'ds' cannot be read as time stamps"):
+    with pytest.raises(DataError, match="'ds' must hold timestamps"):
         read_file(path, time_col="ds")
-    with pytest.raises(ArgumentError, match="time_col must be a column of df"):
+    with pytest.raises(
+        ArgumentError, match=r"time_col must be a column of .*series\.csv, which has 'ds', 'y'"
+    ):
         read_file(path, time_col="date")
 
 
@@ -39,12 +41,16 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
 def test_a_damaged_file_is_named_with_the_reason(tmp_path, name, content, why):
     (tmp_path / name).write_bytes(content)
     kind = name.rpartition(".")[2]
-    with pytest.raises(DataError, match=rf"{name} cannot be read as {kind}: .*{why}.*\. Save it"):
+    with pytest.raises(
+        DataError, match=rf"{name} must be readable as {kind}\. Got: .*{why}.*\. Save it"
+    ):
         read_file(tmp_path / name, time_col="ds")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_missing_file_and_a_missing_pyarrow_are_told_as_such(one, tmp_path, monkeypatch, suffix):
+def test_a_missing_file_and_a_missing_pyarrow_have_their_own_errors(
+    one, tmp_path, monkeypatch, suffix
+):
     path = tmp_path / f"series{suffix}"
     with pytest.raises(FileNotFoundError, match=path.name):
         read_file(path, time_col="ds")
@@ -65,10 +71,10 @@ def test_ids_of_a_csv_file_are_read_as_text(tmp_path):
     assert df["y"].isna().tolist() == [False, True, False]
 
 
-def test_stamps_of_a_csv_file_may_cross_into_summer_time(one, tmp_path):
+def test_timestamps_of_a_csv_file_may_cross_into_daylight_saving_time(one, tmp_path):
     path = tmp_path / "series.csv"
-    stamps = pd.date_range("2024-03-30", periods=len(one), freq="h", tz="Europe/Berlin")
-    one.assign(ds=[stamp.isoformat() for stamp in stamps]).to_csv(path, index=False)
+    times = pd.date_range("2024-03-30", periods=len(one), freq="h", tz="Europe/Berlin")
+    one.assign(ds=[time.isoformat() for time in times]).to_csv(path, index=False)
     df = read_file(path, time_col="ds")
-    assert df.ds.tolist() == stamps.tolist()
+    assert df.ds.tolist() == times.tolist()
     assert read_panel(df).calendar.freq == "h"

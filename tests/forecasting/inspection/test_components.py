@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, NotFittedError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster, components
 from seqkeras.windows import GroupedArray
 
 BARE = {
@@ -41,13 +42,15 @@ def case():
     """A fitted forecaster of everything, its history, and what is known of the horizon."""
     df = shops()
     known = df.groupby("shop").tail(3)
-    fitted = Forecaster(3, **BARE, season_length=7).fit(
+    fitted = flat_forecaster(3, **BARE, season_length=7).fit(
         df[df.groupby("shop").cumcount(ascending=False) >= 3],
-        id_col="shop",
-        past_covariates=["load"],
-        future_covariates=["price", "promo"],
-        static_covariates=["kind", "size"],
-        calendar=["day_of_week"],
+        columns=Columns(
+            id="shop",
+            past=["load"],
+            future=["price", "promo"],
+            static=["kind", "size"],
+            calendar=["day_of_week"],
+        ),
     )
     random = np.random.default_rng(0)
     # Of one epoch, much is 0 still.
@@ -59,11 +62,20 @@ def case():
 @pytest.mark.backends
 def test_the_components_add_up_to_the_forecast(case):
     fitted, known = case
-    frame = fitted.components(future=known).frame
+    frame = components(fitted, future=known).frame
     assert frame.columns.tolist() == [
-        "shop", "ds", "yhat", "seasonal naive", "network",
-        "load", "price", "promo", "kind", "size", "calendar_day_of_week",
-    ]  # fmt: skip
+        "shop",
+        "ds",
+        "yhat",
+        "seasonal naive",
+        "network",
+        "load",
+        "price",
+        "promo",
+        "kind",
+        "size",
+        "calendar_day_of_week",
+    ]
     np.testing.assert_allclose(frame.iloc[:, 3:].sum(axis=1), frame.yhat, rtol=1e-12)
     expected = fitted.predict(future=known)
     pd.testing.assert_frame_equal(frame.iloc[:, :3], expected, rtol=1e-5)
@@ -72,7 +84,7 @@ def test_the_components_add_up_to_the_forecast(case):
 
 def test_the_season_is_that_of_the_history(case):
     fitted, known = case
-    frame = fitted.components(future=known).frame
+    frame = components(fitted, future=known).frame
     history = shops().groupby("shop").nth(range(30, 33))
     np.testing.assert_allclose(frame["seasonal naive"], history.y, rtol=1e-6)
 
@@ -86,9 +98,9 @@ def test_a_covariate_at_its_mean_adds_nothing_and_others_what_they_change(case):
     other = copy.copy(fitted)
     other.panel_ = replace(fitted.panel_, known=replace(fitted.panel_.known, rows=rows))
     plain = known.assign(price=mean)
-    frame = other.components(future=plain).frame
+    frame = components(other, future=plain).frame
     np.testing.assert_allclose(frame.price, 0, atol=1e-4)
-    dear = other.components(future=known).frame
+    dear = components(other, future=known).frame
     assert (dear.price.abs() > 1e-3).any()
     for before_it in ("seasonal naive", "network", "load"):
         np.testing.assert_allclose(dear[before_it], frame[before_it], atol=1e-4)
@@ -97,11 +109,11 @@ def test_a_covariate_at_its_mean_adds_nothing_and_others_what_they_change(case):
 def test_a_network_that_is_fed_its_answers_has_components():
     df = shops()[["shop", "ds", "y", "price"]].rename(columns={"shop": "unique_id"})
     df.loc[[5, 11], "y"] = np.nan
-    fitted = Forecaster(3, model="recursive", head="gaussian", **BARE).fit(
-        df, future_covariates=["price"]
+    fitted = flat_forecaster(3, architecture="recursive", likelihood="gaussian", **BARE).fit(
+        df, columns=Columns(future=["price"])
     )
     future = fitted.future_frame().assign(price=9.0)
-    frame = fitted.components(future=future).frame
+    frame = components(fitted, future=future).frame
     np.testing.assert_allclose(frame.iloc[:, 3:].sum(axis=1), frame.yhat, rtol=1e-12)
     np.testing.assert_allclose(frame.yhat, fitted.predict(future=future).yhat, rtol=1e-5)
 
@@ -113,9 +125,11 @@ def test_a_network_of_ones_own_has_components_of_other_rows_too():
         x = keras.Input((lookback, features))
         return keras.Model(x, keras.layers.Dense(horizon)(keras.layers.Flatten()(x)))
 
-    forecaster = Forecaster(3, model=last, **{k: v for k, v in BARE.items() if k != "units"})
+    forecaster = flat_forecaster(
+        3, architecture=last, **{k: v for k, v in BARE.items() if k != "units"}
+    )
     fitted = forecaster.fit(df)
-    frame = fitted.components(df=df.head(20), horizon=2).frame
+    frame = components(fitted, df=df.head(20), horizon=2).frame
     assert frame.columns.tolist() == ["ds", "yhat", "seasonal naive", "network"]
     assert str(frame.ds[0].date()) == "2024-01-21"
     np.testing.assert_allclose(frame["seasonal naive"] + frame.network, frame.yhat, rtol=1e-12)
@@ -124,8 +138,8 @@ def test_a_network_of_ones_own_has_components_of_other_rows_too():
 
 def test_a_covariate_of_the_name_of_a_component_is_refused():
     df = shops().query("shop == 'east'").rename(columns={"load": "network"})[["ds", "y", "network"]]
-    fitted = Forecaster(3, **BARE).fit(df, past_covariates=["network"])
+    fitted = flat_forecaster(3, **BARE).fit(df, columns=Columns(past=["network"]))
     with pytest.raises(ArgumentError, match=r"must be other names\. Got: covariates='network'"):
-        fitted.components()
+        components(fitted)
     with pytest.raises(NotFittedError):
-        Forecaster(3).components()
+        components(Forecaster(3))

@@ -6,16 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, NotFittedError
-from seqkeras.forecasting import Forecaster
-from seqkeras.forecasting.networks._features import covariate_parts, target_part
+from seqkeras.forecasting import Columns, Forecaster, insample, permutation_importance
+from seqkeras.forecasting.networks._features import covariate_columns, target_columns
 
-COLUMNS = {
-    "past_covariates": ["load"],
-    "future_covariates": ["price", "promo"],
-    "static_covariates": ["kind", "size"],
-    "calendar": ["day_of_week"],
-}
+COLUMNS = Columns(
+    past=["load"], future=["price", "promo"], static=["kind", "size"], calendar=["day_of_week"]
+)
 LOOKBACK, HORIZON = 8, 3
 
 
@@ -41,9 +39,9 @@ def shops(rows=60, count=3):
 
 
 def fit(df, model="multi_output", **columns):
-    forecaster = Forecaster(
+    forecaster = flat_forecaster(
         HORIZON,
-        model=model,
+        architecture=model,
         **{"lookback": LOOKBACK, "units": 2, "epochs": 1, "validation": 0, "levels": ()},
         seed=0,
         progress=False,
@@ -53,7 +51,7 @@ def fit(df, model="multi_output", **columns):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit(shops(), **COLUMNS)
+    return fit(shops(), columns=COLUMNS)
 
 
 def reads_only(fitted, pick):
@@ -81,11 +79,17 @@ PICKS = {
 
 @pytest.mark.parametrize("name", PICKS)
 def test_the_only_feature_that_is_read_is_found(fitted, name):
-    found = reads_only(fitted, PICKS[name]).explain(shops(), windows=60, repeats=2)
+    found = permutation_importance(reads_only(fitted, PICKS[name]), shops(), windows=60, repeats=2)
     frame = found.frame
     assert frame.feature.unique().tolist() == [
-        "y", "load", "price", "promo", "kind", "size", "calendar_day_of_week",
-    ]  # fmt: skip
+        "y",
+        "load",
+        "price",
+        "promo",
+        "kind",
+        "size",
+        "calendar_day_of_week",
+    ]
     moved = frame[(frame.importance != 0) | (frame.spread != 0)]
     assert moved.feature.unique().tolist() == [name]
 
@@ -95,7 +99,7 @@ def test_the_only_feature_that_is_read_is_found(fitted, name):
 )
 def test_the_only_lag_that_is_read_is_found(fitted, lag, parts, found):
     other = reads_only(fitted, lambda x: x["inputs"][:, -lag, 0:1])
-    frame = other.explain(shops(), lags=parts, windows=60, repeats=2).frame
+    frame = permutation_importance(other, shops(), lags=parts, windows=60, repeats=2).frame
     by_lag = frame[frame.lag != "all"]
     assert by_lag.lag[by_lag.importance != 0].tolist() == [found]
     assert len(by_lag) == min(parts, LOOKBACK)
@@ -104,7 +108,7 @@ def test_the_only_lag_that_is_read_is_found(fitted, lag, parts, found):
 def test_what_was_learned_from_a_covariate_is_important():
     """The target follows the price of its own day; its own past says nothing."""
     df = shops(rows=150, count=2).assign(y=lambda df: 3 * df.price + df.y / 10)
-    forecaster = Forecaster(
+    forecaster = flat_forecaster(
         2,
         **{
             "lookback": 4,
@@ -118,8 +122,8 @@ def test_what_was_learned_from_a_covariate_is_important():
         seed=0,
         progress=False,
     )
-    fitted = forecaster.fit(df, past_covariates=["load"], future_covariates=["price"])
-    found = fitted.explain(df, repeats=3)
+    fitted = forecaster.fit(df, columns=Columns(past=["load"], future=["price"]))
+    found = permutation_importance(fitted, df, repeats=3)
     frame = found.frame.set_index(["feature", "lag"]).importance
     assert frame["price", "all"] > 3 * abs(frame["load", "all"])
     assert frame["price", "all"] > found.error
@@ -129,9 +133,9 @@ def test_what_was_learned_from_a_covariate_is_important():
 def test_the_seed_says_what_is_drawn_and_nothing_of_the_forecaster_changes(fitted):
     df = shops()
     before = fitted.encode()
-    first = fitted.explain(df, windows=30)
-    pd.testing.assert_frame_equal(fitted.explain(df, windows=30).frame, first.frame)
-    assert not fitted.explain(df, windows=30, seed=1).frame.equals(first.frame)
+    first = permutation_importance(fitted, df, windows=30)
+    pd.testing.assert_frame_equal(permutation_importance(fitted, df, windows=30).frame, first.frame)
+    assert not permutation_importance(fitted, df, windows=30, seed=1).frame.equals(first.frame)
     pd.testing.assert_frame_equal(fitted.encode(), before)
     assert (first.frame.spread >= 0).all()
 
@@ -139,16 +143,16 @@ def test_the_seed_says_what_is_drawn_and_nothing_of_the_forecaster_changes(fitte
 def test_networks_that_are_fed_their_answers_are_explained():
     df = shops(rows=30, count=1)[["ds", "y", "price"]]
     df.loc[[5, 11], "y"] = np.nan
-    forecaster = Forecaster(
+    forecaster = flat_forecaster(
         3,
-        model="recursive",
-        head="gaussian",
+        architecture="recursive",
+        likelihood="gaussian",
         **{"lookback": 5, "units": 2, "epochs": 1, "levels": (), "validation": 0},
         seed=0,
         progress=False,
     )
-    fitted = forecaster.fit(df, future_covariates=["price"])
-    found = fitted.explain(df, windows=5, repeats=1)
+    fitted = forecaster.fit(df, columns=Columns(future=["price"]))
+    found = permutation_importance(fitted, df, windows=5, repeats=1)
     assert found.frame.feature.unique().tolist() == ["y", "price"]
     assert found.frame.importance.notna().all()
     assert found.frame.spread.isna().all()  # of one repeat
@@ -158,24 +162,24 @@ def test_networks_that_are_fed_their_answers_are_explained():
 def test_the_error_is_that_of_the_forecasts():
     df = shops(count=2)[["unique_id", "ds", "y"]].assign(y=lambda df: df.y * 1000 + 7)
     fitted = fit(df)
-    frame = fitted.insample(df, step=1)
+    frame = insample(fitted, df, step=1)
     deviations = df.groupby("unique_id").y.std(ddof=0)
     errors = (frame.y - frame.yhat).abs() / frame.unique_id.map(deviations)
-    assert fitted.explain(df).error == pytest.approx(errors.mean(), rel=1e-5)
+    assert permutation_importance(fitted, df).error == pytest.approx(errors.mean(), rel=1e-5)
     with pytest.raises(DataError, match=r"must hold two windows with targets\. Got: 1\."):
-        fitted.explain(df[df.unique_id == "shop 1"].tail(LOOKBACK + HORIZON))
-    with pytest.raises(DataError, match=r"has 10 rows and must have 11 \(lookback 8 \+ horizon 3"):
-        fitted.explain(df.tail(10))
+        permutation_importance(fitted, df[df.unique_id == "shop 1"].tail(LOOKBACK + HORIZON))
+    with pytest.raises(DataError, match=r"must have 11 rows \(lookback 8 \+ horizon 3\)\. Got: 10"):
+        permutation_importance(fitted, df.tail(10))
 
 
 def test_parts_stand_side_by_side(fitted):
     """Whatever a feature of the calendar is wide: holidays are one number."""
     known = replace(fitted.panel_.covariates, calendar=("holidays:DE", "day_of_week"))
     panel = replace(fitted.panel_, covariates=known)
-    parts = [target_part(panel, masked=True), *covariate_parts(panel, masked=True)]
+    parts = [target_columns(panel, masked=True), *covariate_columns(panel, masked=True)]
     assert [part.name for part in parts[-2:]] == ["calendar_holidays:DE", "calendar_day_of_week"]
     for name, width in [("inputs", 10), ("future", 7), ("static", 1), ("categories", 1)]:
-        places = [part.places[name] for part in parts if name in part.places]
+        places = [part.columns[name] for part in parts if name in part.columns]
         columns = [number for place in places for number in range(width)[place]]
         assert sorted(columns) == list(range(width))
 
@@ -191,6 +195,6 @@ def test_parts_stand_side_by_side(fitted):
 )
 def test_what_cannot_work_is_refused(fitted, options, message):
     with pytest.raises(ArgumentError, match=message):
-        fitted.explain(shops(), **options)
+        permutation_importance(fitted, shops(), **options)
     with pytest.raises(NotFittedError):
-        Forecaster(2).explain(shops())
+        permutation_importance(Forecaster(2), shops())

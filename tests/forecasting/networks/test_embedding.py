@@ -3,9 +3,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras import many_to_one
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns
 from seqkeras.forecasting.networks._build import STRATEGIES
 from seqkeras.forecasting.networks._embedding import last_state
 
@@ -17,14 +18,14 @@ def case():
         pd.DataFrame({"unique_id": name, "ds": steps, "y": np.sin(steps * speed)})
         for name, speed in [("slow", 0.3), ("fast", 1.9), ("slow too", 0.3)]
     )
-    forecaster = Forecaster(
+    forecaster = flat_forecaster(
         3, lookback=8, units=(5, 4), epochs=1, validation=0, levels=(), seed=0, progress=False
     )
     return forecaster.fit(df), df
 
 
 @pytest.mark.backends
-def test_a_series_is_encoded_by_what_it_does_last(case):
+def test_series_of_equal_values_have_equal_embeddings(case):
     fitted, df = case
     states = fitted.encode()
     assert states.shape == (3, 4)
@@ -34,16 +35,16 @@ def test_a_series_is_encoded_by_what_it_does_last(case):
     pd.testing.assert_frame_equal(fitted.encode(df), states, rtol=1e-6)
 
 
-def test_rows_of_some_series_are_encoded_up_to_their_last(case):
+def test_some_series_are_encoded_up_to_their_last_row(case):
     fitted, df = case
     states = fitted.encode(df[(df.ds < 30) & (df.unique_id != "slow")])
     assert states.index.tolist() == ["fast", "slow too"]
     assert not np.allclose(states.loc["fast"], fitted.encode().loc["fast"], atol=1e-3)
-    with pytest.raises(DataError, match=r"'slow' has 7 rows and must have 8 \(lookback 8\)"):
+    with pytest.raises(DataError, match=r"'slow' must have 8 rows \(lookback 8\)\. Got: 7 rows"):
         fitted.encode(df[df.ds < 7])
 
 
-def test_the_last_recurrent_layer_is_read_at_its_last_timestep():
+def test_a_layer_that_returns_sequences_is_read_at_its_last_timestep():
     x = keras.Input((5, 1))
     sequence = keras.layers.LSTM(3, return_sequences=True)(x)
     network = keras.Model(x, keras.layers.Dense(2)(sequence[:, -1]))
@@ -54,7 +55,7 @@ def test_the_last_recurrent_layer_is_read_at_its_last_timestep():
     assert last_state(both).output_shape == (None, 6)
 
 
-def test_a_layer_that_is_called_like_a_member_makes_no_ensemble():
+def test_a_layer_named_like_a_member_does_not_make_an_ensemble():
     x = keras.Input((5, 1))
     state = keras.layers.GRU(3, name="member_1")(x)
     network = keras.Model(x, keras.layers.Dense(2, name="member_2")(state))
@@ -63,38 +64,37 @@ def test_a_layer_that_is_called_like_a_member_makes_no_ensemble():
 
 def test_a_network_without_recurrence_is_refused():
     x = keras.Input((5, 1))
-    with pytest.raises(ArgumentError, match="needs a network with a recurrent layer"):
+    with pytest.raises(ArgumentError, match="must be a network with a recurrent layer"):
         last_state(keras.Model(x, keras.layers.Flatten()(x)))
 
 
-def test_what_is_known_of_the_horizon_is_taken_to_stay(case):
+def test_future_covariates_are_assumed_to_stay_constant(case):
     _, df = case
     known = df.assign(price=1000 + df.ds / 100)
-    forecaster = Forecaster(
+    forecaster = flat_forecaster(
         3,
-        model="encoder_decoder",
+        architecture="encoder_decoder",
         **{"lookback": 8, "units": 4, "epochs": 1, "validation": 0, "levels": ()},
         seed=0,
         progress=False,
-    ).fit(known, future_covariates=["price"])
+    ).fit(known, columns=Columns(future=["price"]))
     # Zeros for the price would be thousands of deviations away, and saturate the state.
     assert np.abs(forecaster.encode().to_numpy()).max() < 0.999
 
 
 @pytest.mark.parametrize("model", STRATEGIES)
-def test_every_named_network_encodes_what_was_read(case, model):
-    """What is known of the horizon has no part in it."""
+def test_every_named_network_encodes_its_window(case, model):
     _, df = case
     known = df.assign(price=np.cos(df.ds))
     options = {"lookback": 8, "units": 4, "epochs": 1, "validation": 0, "levels": ()}
-    forecaster = Forecaster(3, model=model, **options, seed=0, progress=False)
-    fitted = forecaster.fit(known, future_covariates=["price"])
+    forecaster = flat_forecaster(3, architecture=model, **options, seed=0, progress=False)
+    fitted = forecaster.fit(known, columns=Columns(future=["price"]))
     states = fitted.encode()
     assert states.shape == (3, 4)
     np.testing.assert_allclose(states.loc["slow"], states.loc["slow too"], rtol=1e-5)
     assert not np.allclose(states.loc["slow"], states.loc["fast"], atol=1e-3)
     pd.testing.assert_frame_equal(fitted.encode(known), states, rtol=1e-6)
-    # The newest value is in it.
+    # The newest value counts.
     newer = known.assign(y=known.y + (known.ds == 39))
     assert not np.allclose(fitted.encode(newer), states, atol=1e-3)
     assert fitted.encode(known[known.ds < 30]).shape == (3, 4)

@@ -1,4 +1,4 @@
-"""Several networks that answer as one."""
+"""Ensembles of networks."""
 
 import functools
 
@@ -7,13 +7,21 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Forecaster
 
 quick = functools.partial(
-    Forecaster, 3, lookback=8, season_length=1, units=3, epochs=2, levels=(80,), seed=0,
+    flat_forecaster,
+    3,
+    lookback=8,
+    season_length=1,
+    units=3,
+    epochs=2,
+    levels=(80,),
+    seed=0,
     progress=False,
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +48,10 @@ def known():
 
 @pytest.fixture(scope="module")
 def three(df, known):
-    return quick(model=["multi_output", "multi_output", "segment_rnn"]).fit(df, **known)
+    return quick(architecture=["multi_output", "multi_output", "segment_rnn"]).fit(df, **known)
 
 
-def test_the_answer_is_the_mean_of_the_members(three):
+def test_the_output_is_the_mean_of_the_members(three):
     assert three.model_.output_shape == (None, 3)
     random = np.random.default_rng(0)
     x = {
@@ -51,38 +59,38 @@ def test_the_answer_is_the_mean_of_the_members(three):
         for name, part in three.model_.input.items()
     }
     members = [three.model_.get_layer(f"member_{number}") for number in (1, 2, 3)]
-    answers = [np.asarray(member(x)) for member in members]
-    np.testing.assert_allclose(three.model_(x), np.mean(answers, axis=0), rtol=1e-5, atol=1e-6)
-    assert not np.allclose(answers[0], answers[1], atol=1e-4)  # of the same kind, another seed
+    outputs = [np.asarray(member(x)) for member in members]
+    np.testing.assert_allclose(three.model_(x), np.mean(outputs, axis=0), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(outputs[0], outputs[1], atol=1e-4)  # same strategy, another seed
 
 
-def test_the_first_member_is_the_network_that_would_be_alone(three, df, known):
-    alone = quick().fit(df, **known)
+def test_the_first_member_is_the_network_without_an_ensemble(three, df, known):
+    single = quick().fit(df, **known)
     member = three.model_.get_layer("member_1")
-    for own, other in zip(alone.model_.get_weights(), member.get_weights(), strict=True):
+    for own, other in zip(single.model_.get_weights(), member.get_weights(), strict=True):
         np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-5)
     assert three.log_ == three.logs_[0]
     assert len(three.logs_) == 3
-    assert three.log_.best_epoch == alone.log_.best_epoch
-    listed = quick(model=["multi_output"]).fit(df, **known)
-    future = alone.future_frame().assign(price=2)
+    assert three.log_.best_epoch == single.log_.best_epoch
+    listed = quick(architecture=["multi_output"]).fit(df, **known)
+    future = single.future_frame().assign(price=2)
     pd.testing.assert_frame_equal(
-        listed.predict(future=future), alone.predict(future=future), rtol=1e-4
+        listed.predict(future=future), single.predict(future=future), rtol=1e-4
     )
 
 
-def test_it_is_so_where_training_draws_at_random_too(df):
+def test_the_first_member_is_the_same_with_random_draws_in_training(df):
     options = {"teacher_forcing": 0.5, "epochs": 1, "levels": (), "validation": 0}
-    alone = quick(model="recursive", **options).fit(df)
-    both = quick(model=["recursive"] * 2, **options).fit(df)
+    single = quick(architecture="recursive", **options).fit(df)
+    both = quick(architecture=["recursive"] * 2, **options).fit(df)
     member = both.model_.get_layer("member_1")
-    for own, other in zip(alone.model_.get_weights(), member.get_weights(), strict=True):
+    for own, other in zip(single.model_.get_weights(), member.get_weights(), strict=True):
         np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-5)
-    last = quick(model=["multi_output"] * 2, epochs=1, seed=2**32 - 1).fit(df)
+    last = quick(architecture=["multi_output"] * 2, epochs=1, seed=2**32 - 1).fit(df)
     assert np.isfinite(last.predict().yhat).all()
 
 
-def test_an_ensemble_is_kept_and_cloned_and_encodes(three, df, known, tmp_path):
+def test_an_ensemble_is_saved_and_cloned_and_encodes(three, df, known, tmp_path):
     future = three.future_frame().assign(price=2)
     three.save(tmp_path / "three.zip")
     loaded = Forecaster.load(tmp_path / "three.zip")
@@ -93,11 +101,11 @@ def test_an_ensemble_is_kept_and_cloned_and_encodes(three, df, known, tmp_path):
     assert three.encode().shape == (2, 9)
 
 
-def test_an_ensemble_with_a_head_has_intervals_and_futures(df):
-    forecaster = quick(model=["multi_output"] * 2, head="gaussian").fit(df)
+def test_an_ensemble_with_a_likelihood_has_intervals_and_paths(df):
+    forecaster = quick(architecture=["multi_output"] * 2, likelihood="gaussian").fit(df)
     assert forecaster.sample(2, seed=0).filter(like="path").shape == (6, 2)
-    found = forecaster.predict()
-    assert (found["yhat-lo-80"] < found["yhat-hi-80"]).all()
+    forecast = forecaster.predict()
+    assert (forecast["yhat-lo-80"] < forecast["yhat-hi-80"]).all()
 
 
 @pytest.mark.parametrize(
@@ -105,10 +113,10 @@ def test_an_ensemble_with_a_head_has_intervals_and_futures(df):
     [
         ([], "model must be one model or more"),
         (["multi_output", "arima"], "model must be one of"),
-        (["multi_output", "recursive"], "all answer as many steps"),
+        (["multi_output", "recursive"], "forecast the same number of steps"),
     ],
 )
 @pytest.mark.usefixtures("no_training")
-def test_lists_that_are_no_ensemble(df, model, message):
+def test_lists_that_cannot_be_an_ensemble_are_refused(df, model, message):
     with pytest.raises(ArgumentError, match=message):
-        quick(model=model).fit(df)
+        quick(architecture=model).fit(df)

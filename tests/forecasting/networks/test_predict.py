@@ -1,15 +1,17 @@
-"""What a forecaster with a head says of the future: intervals in its units, and drawn futures."""
+"""Forecasts of networks: fed back, with intervals, and as sample paths."""
 
 import pickle
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting import Forecaster
-from seqkeras.forecasting.networks._predict import HEADS, look_ahead, resolve_head, sample_paths
-from seqkeras.likelihoods import Gaussian, NegativeBinomial, Quantiles
+from seqkeras.forecasting import Columns, Forecaster
+from seqkeras.forecasting.networks._predict import look_ahead, roll_forward, sample_paths
+from seqkeras.likelihoods import LIKELIHOODS, Gaussian, NegativeBinomial, Quantiles
 from seqkeras.models import multi_output
 
 MODELS = ("multi_output", "recursive", "encoder_decoder", "segment_rnn")
@@ -22,7 +24,8 @@ def frame_of(series, start="2024-01-01"):
 
 def panel_of(series):
     return pd.concat(
-        [frame_of(one).assign(unique_id=name) for name, one in series.items()], ignore_index=True
+        [frame_of(values).assign(unique_id=name) for name, values in series.items()],
+        ignore_index=True,
     )
 
 
@@ -30,18 +33,31 @@ def counts(rows, seed=0):
     return np.random.default_rng(seed).poisson(20 + 10 * np.sin(np.arange(rows)), rows)
 
 
-def forecaster_of(model, head, **options):
+@pytest.mark.parametrize("steps", [1, 2, 3, 7])
+def test_outputs_are_fed_back_until_the_horizon_is_reached(steps):
+    """A network that adds 1, 2, ... to the newest value counts on, however few its steps."""
+    x = keras.Input((4, 1))
+    network = keras.Model(x, x[:, -1, :] + keras.ops.arange(1, steps + 1, dtype="float32"))
+    windows = np.array([[1, 2, 3, 4], [0, 0, 0, 9]], dtype="float32")[..., np.newaxis]
+    forecast = roll_forward(network, windows, 7)
+    np.testing.assert_allclose(forecast, [4 + np.arange(1, 8), 9 + np.arange(1, 8)])
+
+
+def forecaster_of(model, likelihood, **options):
     options = {"lookback": 4, "units": 4, "epochs": 1, "seed": 0, "progress": False, **options}
-    return Forecaster(3, model=model, head=head, **options)
+    return flat_forecaster(3, architecture=model, likelihood=likelihood, **options)
 
 
 @pytest.mark.parametrize(
-    ("model", "head"),
-    [*(("multi_output", head) for head in HEADS), *((model, "gaussian") for model in MODELS[1:])],
+    ("model", "likelihood"),
+    [
+        *(("multi_output", name) for name in LIKELIHOODS),
+        *((model, "gaussian") for model in MODELS[1:]),
+    ],
 )
-def test_every_model_and_every_head_forecasts_and_is_saved(model, head, tmp_path):
+def test_every_model_and_every_likelihood_forecasts_and_is_saved(model, likelihood, tmp_path):
     df = panel_of({"a": counts(50), "b": counts(60, 1)})
-    forecaster = forecaster_of(model, head).fit(df)
+    forecaster = forecaster_of(model, likelihood).fit(df)
     forecast = forecaster.predict()
     assert np.isfinite(forecast.filter(like="yhat").to_numpy(float)).all()
     for level in (80, 95):
@@ -51,10 +67,10 @@ def test_every_model_and_every_head_forecasts_and_is_saved(model, head, tmp_path
     loaded = Forecaster.load(tmp_path / "f.zip")
     pd.testing.assert_frame_equal(loaded.predict(), forecast)
     assert type(loaded.head_) is type(forecaster.head_)
-    alone = forecaster.predict(df=df[df.unique_id == "b"])
-    again = forecaster.predict(df=df)
-    again = again[again.unique_id == "b"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(alone.reset_index(drop=True), again, rtol=1e-4)
+    single = forecaster.predict(df=df[df.unique_id == "b"])
+    both = forecaster.predict(df=df)
+    both = both[both.unique_id == "b"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(single.reset_index(drop=True), both, rtol=1e-4)
 
 
 @pytest.mark.parametrize("model", MODELS[:2])
@@ -65,38 +81,39 @@ def test_targets_may_be_missing(model):
     assert forecast.filter(like="yhat").notna().all(axis=None)
 
 
-def test_intervals_are_wide_where_the_head_says_so():
-    """Noise that comes and goes with a known covariate: without a head, all widths are one."""
+def test_intervals_are_as_wide_as_the_likelihood_predicts():
+    """Noise depends on a known covariate; without a likelihood all widths are equal."""
     rng = np.random.default_rng(0)
     loud = np.repeat(rng.random(150) < 0.5, 4).astype(float)
     df = frame_of(rng.normal(0, np.where(loud > 0, 3.0, 0.3))).assign(loud=loud)
     options = {"epochs": 12, "units": 8, "learning_rate": 1e-2, "batch_size": 32}
     widths = {}
-    for head in (None, "gaussian"):
-        forecaster = forecaster_of("multi_output", head, **options)
-        forecaster.fit(df.iloc[:-3], future_covariates=["loud"])
+    for likelihood in (None, "gaussian"):
+        forecaster = forecaster_of("multi_output", likelihood, **options)
+        forecaster.fit(df.iloc[:-3], columns=Columns(future=["loud"]))
         future = forecaster.future_frame()
         for loudness in (0.0, 1.0):
-            found = forecaster.predict(future=future.assign(loud=loudness))
-            widths[head, loudness] = (found["yhat-hi-80"] - found["yhat-lo-80"]).mean()
+            forecast = forecaster.predict(future=future.assign(loud=loudness))
+            width = forecast["yhat-hi-80"] - forecast["yhat-lo-80"]
+            widths[likelihood, loudness] = width.mean()
     assert widths[None, 1.0] == pytest.approx(widths[None, 0.0])
     assert widths["gaussian", 1.0] > 2 * widths["gaussian", 0.0]
 
 
-def test_drawn_futures_hang_together_where_answers_are_fed_back():
-    """Of a random walk, where it goes first is where it stays."""
+def test_the_steps_of_a_path_depend_on_each_other_if_outputs_are_fed_back():
+    """The steps of a random walk are correlated."""
     walk = np.cumsum(np.random.default_rng(0).normal(size=400))
-    found = {}
+    correlations = {}
     for model in ("recursive", "multi_output"):
         forecaster = forecaster_of(model, "gaussian", epochs=8, learning_rate=3e-3)
         paths = forecaster.fit(frame_of(walk)).sample(400, seed=0)
         steps = paths.filter(like="path-").to_numpy(float)
-        found[model] = np.corrcoef(steps[0], steps[2])[0, 1]
-    assert found["recursive"] > 0.3
-    assert abs(found["multi_output"]) < 0.2
+        correlations[model] = np.corrcoef(steps[0], steps[2])[0, 1]
+    assert correlations["recursive"] > 0.3
+    assert abs(correlations["multi_output"]) < 0.2
 
 
-def test_futures_are_drawn_in_the_form_of_the_series():
+def test_paths_are_returned_in_the_form_of_the_series():
     df = panel_of({"a": counts(50), "b": counts(50, 1)})
     forecaster = forecaster_of("multi_output", "negative_binomial").fit(df)
     paths = forecaster.sample(5, seed=3)
@@ -112,45 +129,60 @@ def test_shared_draws_do_not_depend_on_other_series():
     x = np.random.default_rng(0).normal(size=(3, 4, 1)).astype("float32")
     whole = look_ahead(network, Gaussian(), x, 3)
     for row in range(3):
-        alone = look_ahead(network, Gaussian(), x[row : row + 1], 3)
-        np.testing.assert_allclose(alone.point[0], whole.point[row], rtol=1e-4, atol=1e-5)
+        single = look_ahead(network, Gaussian(), x[row : row + 1], 3)
+        np.testing.assert_allclose(single.point[0], whole.point[row], rtol=1e-4, atol=1e-5)
     independent = sample_paths(network, Gaussian(), x[[0, 0]], 3, 50, seed=0)
     assert (independent[:, 0] != independent[:, 1]).all()
 
 
+def test_a_horizon_may_be_shorter_than_that_of_a_network_with_future_covariates():
+    network = multi_output(lookback=4, horizon=3, features=2, future=1, outputs=2, units=4)
+    random = np.random.default_rng(0)
+    network.set_weights([random.normal(size=array.shape) for array in network.get_weights()])
+    inputs = {
+        "inputs": random.normal(size=(2, 4, 2)).astype("float32"),
+        "future": random.normal(size=(2, 3, 1)).astype("float32"),
+    }
+    whole = look_ahead(network, Gaussian(), inputs, 3)
+    shorter = look_ahead(network, Gaussian(), inputs | {"future": inputs["future"][:, :2]}, 2)
+    np.testing.assert_allclose(shorter.point, whole.point[:, :2], rtol=1e-5)
+
+
 def test_errors_are_measured_in_widths():
     network = multi_output(lookback=4, horizon=3, outputs=3, units=4)
-    found = look_ahead(network, Quantiles([0.1, 0.5, 0.9]), np.ones((2, 4, 1), "float32"), 3)
-    # Untrained, all quantiles are the naive forecast, and the width is the least there is.
-    np.testing.assert_allclose(found.point, 1.0)
-    np.testing.assert_allclose(found.in_widths(2 * found.above), 2.0)
-    np.testing.assert_allclose(found.in_widths(-3 * found.below), -3.0)
+    x = np.ones((2, 4, 1), "float32")
+    forecast = look_ahead(network, Quantiles([0.1, 0.5, 0.9]), x, 3)
+    # Untrained, all quantiles are the naive forecast, and the widths are the least possible.
+    np.testing.assert_allclose(forecast.point, 1.0)
+    np.testing.assert_allclose(forecast.in_widths(2 * forecast.above), 2.0)
+    np.testing.assert_allclose(forecast.in_widths(-3 * forecast.below), -3.0)
 
 
 @pytest.mark.parametrize("wrong", [-1.0, 0.5])
-def test_a_head_of_counts_wants_counts(wrong):
+def test_targets_of_a_likelihood_of_counts_must_be_counts(wrong):
     y = counts(50).astype(float)
     y[30] = wrong
-    with pytest.raises(DataError, match=f"The series has the target {wrong:g}, and NegativeBin"):
+    with pytest.raises(
+        DataError, match=f"must have counts .* for NegativeBinomial. Got: {wrong:g}"
+    ):
         forecaster_of("multi_output", NegativeBinomial()).fit(frame_of(y))
 
 
-def test_what_is_no_head_is_refused():
-    for head in ("poisson", 3, Gaussian):
-        with pytest.raises(ArgumentError, match="head must be None, one of 'quantiles'"):
-            forecaster_of("multi_output", head).fit(frame_of(counts(50)))
-    assert resolve_head(None) is None
+@pytest.mark.usefixtures("no_training")
+def test_an_unknown_likelihood_is_refused():
+    with pytest.raises(ArgumentError, match="likelihood must be None, one of 'quantiles'"):
+        forecaster_of("multi_output", "poisson").fit(frame_of(counts(50)))
 
 
-def test_without_a_head_there_is_nothing_to_draw_from():
+def test_without_a_likelihood_no_paths_can_be_drawn():
     forecaster = forecaster_of("multi_output", None).fit(frame_of(counts(50)))
-    with pytest.raises(ArgumentError, match="head must be what futures are drawn from"):
+    with pytest.raises(ArgumentError, match="futures"):
         forecaster.sample(3)
     with pytest.raises(ArgumentError, match="count must be"):
         forecaster_of("multi_output", "gaussian").fit(frame_of(counts(50))).sample(0)
 
 
-def test_a_network_of_ones_own_must_answer_what_the_head_needs():
+def test_a_custom_network_must_return_the_outputs_of_the_likelihood():
     def network(features, *, lookback, horizon):
         return multi_output(features, lookback=lookback, horizon=horizon, units=4)
 
@@ -161,7 +193,7 @@ def test_a_network_of_ones_own_must_answer_what_the_head_needs():
         forecaster_of(model, "gaussian", units=None).fit(frame_of(counts(50)))
 
 
-def test_intervals_of_counts_do_not_reach_below_none():
+def test_intervals_of_counts_do_not_reach_below_zero():
     y = np.random.default_rng(0).poisson(0.5, 80)
     forecast = forecaster_of("multi_output", "negative_binomial").fit(frame_of(y)).predict()
     assert (forecast.filter(like="yhat-lo").to_numpy(float) >= 0).all()
@@ -170,17 +202,11 @@ def test_intervals_of_counts_do_not_reach_below_none():
 def test_new_rows_of_counts_must_be_counts():
     df = frame_of(counts(50))
     forecaster = forecaster_of("multi_output", "negative_binomial").fit(df.iloc[:-1])
-    with pytest.raises(DataError, match=r"has the target -7\.5"):
+    with pytest.raises(DataError, match=r"Got: -7\.5"):
         forecaster.update(df.iloc[-1:].assign(y=-7.5))
 
 
-@pytest.mark.parametrize("probabilities", [[0.5], [0.8, 0.9], [0.1, 0.5]])
-def test_quantiles_must_lie_on_both_sides_of_the_median(probabilities):
-    with pytest.raises(ArgumentError, match=r"head must be quantiles on both sides of 0\.5"):
-        forecaster_of("multi_output", Quantiles(probabilities)).fit(frame_of(counts(50)))
-
-
-def test_options_of_a_head_of_ones_own_are_kept():
+def test_a_custom_likelihood_is_trained_with_its_own_options():
     class Heavier(Gaussian):
         def __init__(self, factor):
             super().__init__()
@@ -191,15 +217,15 @@ def test_options_of_a_head_of_ones_own_are_kept():
 
     df = frame_of(counts(50))
     plain, heavier = (
-        forecaster_of("multi_output", head).fit(df).log_.val_loss[0]
-        for head in (Gaussian(), Heavier(100))
+        forecaster_of("multi_output", likelihood).fit(df).log_.val_loss[0]
+        for likelihood in (Gaussian(), Heavier(100))
     )
     assert heavier == pytest.approx(100 * plain, rel=1e-4)
 
 
-def test_futures_do_not_take_the_place_of_ids():
+def test_paths_do_not_replace_a_column_of_ids():
     df = panel_of({"a": counts(50)}).rename(columns={"unique_id": "path-1"})
-    forecaster = forecaster_of("multi_output", "gaussian").fit(df, id_col="path-1")
+    forecaster = forecaster_of("multi_output", "gaussian").fit(df, columns=Columns(id="path-1"))
     with pytest.raises(ArgumentError, match="not the name of a path"):
         forecaster.sample(2)
 
@@ -212,7 +238,7 @@ def test_quantiles_of_paths_do_not_depend_on_how_many_series_there_are(monkeypat
     np.testing.assert_allclose(look_ahead(network, Gaussian(), x, 2).point, whole.point, rtol=1e-5)
 
 
-def test_a_fitted_forecaster_with_a_head_is_pickled():
+def test_a_fitted_forecaster_with_a_likelihood_is_pickled():
     forecaster = forecaster_of("multi_output", Quantiles([0.1, 0.5, 0.9])).fit(frame_of(counts(50)))
     copy = pickle.loads(pickle.dumps(forecaster))
     pd.testing.assert_frame_equal(copy.predict(), forecaster.predict())

@@ -1,4 +1,4 @@
-"""PyTorch's own kernels on a CPU, as the second choice where ours are not there."""
+"""PyTorch's own kernels on a CPU, which run where the native library is not built."""
 
 import numpy as np
 import pytest
@@ -11,20 +11,20 @@ from seqkeras.kernels.cudnn import _aten
 
 pytestmark = [
     pytest.mark.backends,
-    pytest.mark.skipif(calls.BACKEND != "torch", reason="it is of PyTorch"),
+    pytest.mark.skipif(calls.BACKEND != "torch", reason="they only run under PyTorch"),
 ]
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize("mask", [None, "right", "left", "any", "empty"])
-def test_it_runs_where_the_library_is_not(kind, mask, monkeypatch):
+def test_it_runs_without_the_native_library(kind, mask, monkeypatch):
     monkeypatch.setattr(native, "why_not", lambda: "the native library is not built")
     layer = calls.built(kind, return_sequences=True, return_state=True)
     problem = calls.problem(kind, mask=mask, timesteps=6)
     with kernels.counting() as chosen:
-        found = calls.run(layer, problem)
+        actual = calls.run(layer, problem)
     assert chosen == {"aten": 1}
-    calls.assert_same(found, calls.run(layer, problem, "scan"))
+    calls.assert_same(actual, calls.run(layer, problem, "scan"))
 
 
 @settings(max_examples=25)
@@ -47,23 +47,28 @@ def test_it_runs_where_the_library_is_not(kind, mask, monkeypatch):
 def test_it_is_the_loop(kind, mask, options, dropout, dtype, training):
     layer = calls.built(kind, rows=3, dtype=dtype, seed=7, **options, **dropout)
     problem = calls.problem(kind, mask=mask, given_states=False)._replace(training=training)
-    found, wanted = (calls.run(layer, problem, name) for name in ("aten", "scan"))
+    actual, expected = (calls.run(layer, problem, name) for name in ("aten", "scan"))
     if dtype == "mixed_bfloat16":
-        calls.assert_same(found, wanted, outputs=5e-2, gradients=1e-1)
+        calls.assert_same(actual, expected, outputs=5e-2, gradients=1e-1)
     else:
-        calls.assert_same(found, wanted)
+        calls.assert_same(actual, expected)
 
 
-def test_what_it_does_not_have_it_says():
+def test_it_says_why_it_cannot_run():
     lstm = kernels.Spec("lstm", "LSTMCell")
     assert _aten.why_not(lstm, kernels.Runtime("torch", "cpu")) is None
-    assert _aten.why_not(lstm, kernels.Runtime("jax", "cpu")) == "it is of PyTorch on a CPU"
-    assert _aten.why_not(lstm, kernels.Runtime("torch", "cuda")) == "it is of PyTorch on a CPU"
+    assert (
+        _aten.why_not(lstm, kernels.Runtime("jax", "cpu")) == "it only runs under PyTorch on a CPU"
+    )
+    assert (
+        _aten.why_not(lstm, kernels.Runtime("torch", "cuda"))
+        == "it only runs under PyTorch on a CPU"
+    )
     simple = kernels.Spec("simple_rnn", "SimpleRNNCell")
-    assert "not for SimpleRNNCell" in _aten.why_not(simple, kernels.Runtime("torch", "cpu"))
+    assert "not SimpleRNNCell" in _aten.why_not(simple, kernels.Runtime("torch", "cpu"))
 
 
-def test_it_takes_no_rows():
+def test_it_accepts_no_rows():
     layer = calls.built("LSTM", return_sequences=True)
     with calls.as_kernel(layer, "aten"), kernels.counting() as chosen:
         assert layer(np.zeros((0, 4, 2), "float32")).shape == (0, 4, 4)

@@ -1,8 +1,8 @@
-"""What cuDNN is called with, against references of its documented layout; no GPU was there.
+"""The calls of cuDNN, against references of its documented layout, without a GPU.
 
-PyTorch has the same functions on a CPU, and `test_aten` runs those. For JAX its own reference of
-cuDNN's LSTM stands in; for TensorFlow a loop that is written here, from the order of parameters
-and the equations that NVIDIA documents for `cudnnRNNForward`.
+PyTorch has the same functions on a CPU, and `test_aten` runs those. On JAX, its own reference of
+cuDNN's LSTM replaces cuDNN. On TensorFlow, the loop below does, written from the order of
+parameters and the equations that NVIDIA documents for `cudnnRNNForward`.
 """
 
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ KINDS = ["LSTM", "GRU"] if calls.BACKEND == "tensorflow" else ["LSTM"]
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
-    """A reference in the place of cuDNN, which then could run anything on this machine."""
+    """Replace cuDNN by a reference that runs on this machine."""
     reason = _cudnn.not_in_cudnn
     monkeypatch.setattr(_cudnn, "why_not", lambda spec, runtime: reason(spec))
     if calls.BACKEND == "tensorflow":
@@ -42,7 +42,7 @@ def stand_in(monkeypatch):
 
 
 class Replaced:
-    """A module with some other attributes."""
+    """A module with some attributes replaced."""
 
     def __init__(self, module, **others):
         self.__dict__.update(others)
@@ -70,7 +70,7 @@ def reference(
     time_major,
     is_training,
 ):
-    """`CudnnRNNV3` as a loop: `gates` matrices of the input, of the state, and their biases.
+    """Compute `CudnnRNNV3` in a loop: `gates` matrices of the input, of the state, and biases.
 
     The gates of an LSTM are i, f, c, o; those of a GRU r, z, h (cuDNN calls them r, i, h').
     """
@@ -82,10 +82,11 @@ def reference(
     gates = 4 if rnn_mode == "lstm" else 3
     sizes = [units * features] * gates + [units * units] * gates + [units] * 2 * gates
     parts = tf.split(params, sizes)
-    of_input = [tf.reshape(one, (units, features)) for one in parts[:gates]]
-    of_state = [tf.reshape(one, (units, units)) for one in parts[gates : 2 * gates]]
+    of_input = [tf.reshape(part, (units, features)) for part in parts[:gates]]
+    of_state = [tf.reshape(part, (units, units)) for part in parts[gates : 2 * gates]]
     biases = parts[2 * gates :]
-    h, c = tf.squeeze(input_h, 1), tf.squeeze(input_c, 1) if rnn_mode == "lstm" else None
+    h = tf.squeeze(input_h, 1)
+    c = tf.squeeze(input_c, 1) if rnn_mode == "lstm" else None
     outputs = []
     for t in range(input.shape[1]):
         a = [input[:, t] @ tf.transpose(w) + b for w, b in zip(of_input, biases, strict=False)]
@@ -97,7 +98,8 @@ def reference(
             new = o * tf.tanh(new_c)
             c = tf.where(used, new_c, c)
         else:
-            reset, update = tf.sigmoid(a[0] + r[0]), tf.sigmoid(a[1] + r[1])
+            reset = tf.sigmoid(a[0] + r[0])
+            update = tf.sigmoid(a[1] + r[1])
             new = (1 - update) * tf.tanh(a[2] + reset * r[2]) + update * h
         h = tf.where(used, new, h)
         outputs.append(tf.where(used, new, tf.zeros_like(new)))
@@ -132,25 +134,24 @@ def test_dropout_of_inputs_is_that_of_the_loop(kind, options):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_runs_by_itself_where_it_can(kind):
+def test_it_runs_without_a_request_where_it_can(kind):
     layer = calls.built(kind, use_cudnn=True)
     with kernels.counting() as chosen:
         layer(np.zeros((2, 3, 2), "float32"))
     assert chosen == {"cudnn": 1}
 
 
-def test_one_reset_for_a_whole_batch_leaves_it_cudnns():
+def test_resets_between_batches_still_run_on_cudnn():
     layer = calls.built("LSTM", rows=2, stateful=True)
     other = calls.built("LSTM", rows=2, stateful=True, implementation="scan")
     x = calls.random_array(2, 3, 2)
     flags = np.array([[True], [False]])
     with kernels.counting() as chosen:
-        found = [layer(x, reset=flags) for _ in range(2)]
+        outputs = [layer(x, reset=flags) for _ in range(2)]
     assert chosen == {"cudnn": 2}
-    for one in found:
-        np.testing.assert_allclose(
-            *(keras.ops.convert_to_numpy(y) for y in (one, other(x, reset=flags))), atol=2e-6
-        )
+    for output in outputs:
+        pair = (output, other(x, reset=flags))
+        np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, pair), atol=2e-6)
     with kernels.counting() as chosen:
         layer(x, reset=np.eye(2, 3, dtype=bool))
     assert not chosen["cudnn"]

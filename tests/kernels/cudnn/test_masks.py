@@ -1,4 +1,4 @@
-"""Any mask on kernels that know sequences of different lengths: a loop that knows those alone."""
+"""Any mask on a kernel that only supports sequences of different lengths, here a loop."""
 
 import keras
 import numpy as np
@@ -19,12 +19,14 @@ def step(h, x):
 
 
 def over_lengths(state, seen):
-    """A kernel that reads the first timesteps of each row, and gives NaN beyond."""
+    """Return a kernel that reads the first timesteps of each row, with NaN as output after them."""
 
     def run(x, lengths):
-        x, lengths = (keras.ops.convert_to_numpy(one) for one in (x, lengths))
+        x = keras.ops.convert_to_numpy(x)
+        lengths = keras.ops.convert_to_numpy(lengths)
         seen.append(lengths)
-        y, last = np.full(x.shape, np.nan, "float32"), state.copy()
+        y = np.full(x.shape, np.nan, "float32")
+        last = state.copy()
         for row, length in enumerate(lengths):
             for t in range(length):
                 last[row] = y[row, t] = step(last[row], x[row, t])
@@ -33,34 +35,37 @@ def over_lengths(state, seen):
     return run
 
 
-def one_by_one(x, state, mask, shown):
-    """The same by the rule of Keras: a masked timestep leaves the state, and shows the output."""
-    y, last = np.empty_like(x), state.copy()
-    before = state if shown == "hold_state" else np.zeros_like(state)
+def one_by_one(x, state, mask, masked_output):
+    """Compute the same by Keras' rule: a masked timestep holds the state and the output."""
+    y = np.empty_like(x)
+    last = state.copy()
+    before = state if masked_output == "hold_state" else np.zeros_like(state)
     for row in range(len(x)):
         held = before[row]
         for t in range(x.shape[1]):
             if mask[row, t]:
                 held = last[row] = step(last[row], x[row, t])
-            y[row, t] = np.zeros_like(held) if shown == "zero" and not mask[row, t] else held
+            zero = masked_output == "zero" and not mask[row, t]
+            y[row, t] = np.zeros_like(held) if zero else held
     return y, last
 
 
 @settings(max_examples=10 if keras.backend.backend() == "jax" else 40)
 @given(masks, st.sampled_from(["hold_output", "hold_state", "zero"]))
-def test_any_mask_is_lengths_of_what_counts(mask, shown):
+def test_any_mask_is_run_as_lengths(mask, masked_output):
     random = np.random.default_rng(0)
     x = random.normal(size=(*mask.shape, 3)).astype("float32")
-    x[~mask] = np.nan  # is never read
-    state, seen = random.normal(size=(len(mask), 3)).astype("float32"), []
-    found = run_masked(
+    x[~mask] = np.nan  # never read
+    state = random.normal(size=(len(mask), 3)).astype("float32")
+    seen = []
+    result = run_masked(
         over_lengths(state, seen),
         keras.ops.convert_to_tensor(x),
         [keras.ops.convert_to_tensor(state)],
         keras.ops.convert_to_tensor(mask),
-        shown,
+        masked_output,
     )
-    y, last = one_by_one(x, state, mask, shown)
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(found.y), y, atol=1e-6)
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(found.states[0]), last, atol=1e-6)
+    y, last = one_by_one(x, state, mask, masked_output)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(result.y), y, atol=1e-6)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(result.states[0]), last, atol=1e-6)
     np.testing.assert_array_equal(seen[0], np.maximum(mask.sum(1), 1))

@@ -1,4 +1,4 @@
-"""The compiled kernels from each backend: outputs, gradients, and what is refused."""
+"""The fused kernel of each backend: outputs, gradients, and rejected arguments."""
 
 import importlib
 import importlib.util
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqkeras import native
-from seqkeras.kernels._call import Inputs, Outputs, Static
+from seqkeras.kernels.fused._arguments import FusedInputs, FusedOutputs, Static
 from seqkeras.native import _library
 
 BACKEND = keras.backend.backend()
@@ -42,7 +42,7 @@ PLAIN = Static(
 
 
 def problem(cell="lstm", shape=(3, 7, 2, 5), optional=("bias",), seed=0):
-    """Random `Inputs`, of the optional ones those that are named."""
+    """Make random `FusedInputs`, with the optional ones that are named."""
     rng = np.random.default_rng(seed)
     batch, timesteps, features, units = shape
     gates = native.GATES[cell]
@@ -68,7 +68,7 @@ def problem(cell="lstm", shape=(3, 7, 2, 5), optional=("bias",), seed=0):
     values |= {name: rng.random(size) < 0.6 for name, size in flags.items()}
     values["recurrent_dropout"] = (rng.random((gates, *state)) < 0.8).astype("float32") / 0.8
     present = {"x", "kernel", "recurrent_kernel", *optional}
-    return Inputs(*(values[name] if name in present else None for name in Inputs._fields))
+    return FusedInputs(*(values[name] if name in present else None for name in FusedInputs._fields))
 
 
 def run_one(static, inputs):
@@ -76,18 +76,18 @@ def run_one(static, inputs):
 
 
 def cotangents(static, inputs, seed=1):
-    """Gradients to the outputs that there are."""
+    """Make random gradients to the outputs of a layer."""
     rng = np.random.default_rng(seed)
     batch, timesteps, units = *inputs.x.shape[:2], len(inputs.recurrent_kernel)
     shapes = dict.fromkeys(("last", "h_n", "c_n"), (batch, units))
     shapes["y"] = (batch, timesteps, units)
     absent = {"y": not static.sequences, "c_n": static.cell != "lstm"}
-    names = [name for name in Outputs._fields if not absent.get(name)]
+    names = [name for name in FusedOutputs._fields if not absent.get(name)]
     return {name: rng.normal(size=shapes[name]).astype("float32") for name in names}
 
 
-def expected(static, inputs, given_gradients):
-    """Outputs and gradients by the kernels on NumPy arrays."""
+def expected(static, inputs, output_gradients):
+    """Return outputs and gradients, by the native library on NumPy arrays."""
     options = static._asdict()
     for name in ("cell", "activation", "recurrent_activation", "save", "sequences", "directions"):
         del options[name]
@@ -95,8 +95,8 @@ def expected(static, inputs, given_gradients):
     weights = [arrays.pop(name) for name in ("kernel", "recurrent_kernel", "bias")]
     layer = native.Layer(static.cell, *weights, static.activation, static.recurrent_activation)
     ran = native.forward(layer, arrays.pop("x"), training=True, **arrays, **options)
-    outputs = {name: getattr(ran, name) for name in given_gradients}
-    return outputs, native.backward(ran, **{f"d{name}": g for name, g in given_gradients.items()})
+    outputs = {name: getattr(ran, name) for name in output_gradients}
+    return outputs, native.backward(ran, **{f"d{name}": g for name, g in output_gradients.items()})
 
 
 def compiled(function):
@@ -115,16 +115,18 @@ def tensors(values):
     return {name: keras.ops.convert_to_tensor(value) for name, value in values.items()}
 
 
-def run_with_gradients(static, inputs, given_gradients, wanted, wrap=compiled):
-    """Outputs and gradients to `wanted` by the binding, as NumPy arrays."""
-    there = {name: value for name, value in inputs._asdict().items() if value is not None}
-    rest = tensors({name: value for name, value in there.items() if name not in wanted})
-    values = tensors({name: there[name] for name in wanted})
-    weights = tensors(given_gradients)
+def run_with_gradients(static, inputs, output_gradients, names, wrap=compiled):
+    """Return outputs, and gradients to the inputs `names`, by the binding, as NumPy arrays."""
+    present = {name: value for name, value in inputs._asdict().items() if value is not None}
+    rest = tensors({name: value for name, value in present.items() if name not in names})
+    values = tensors({name: present[name] for name in names})
+    weights = tensors(output_gradients)
 
     def run(values):
-        outputs = run_one(static, Inputs(**{**dict.fromkeys(Inputs._fields), **rest, **values}))
-        outputs = {name: one for name, one in outputs._asdict().items() if one is not None}
+        outputs = run_one(
+            static, FusedInputs(**{**dict.fromkeys(FusedInputs._fields), **rest, **values})
+        )
+        outputs = {name: y for name, y in outputs._asdict().items() if y is not None}
         return sum(keras.ops.sum(outputs[name] * weights[name]) for name in weights), outputs
 
     outputs, gradients = differentiate(run, values, wrap)
@@ -158,10 +160,10 @@ def differentiate(run, values, wrap):
     )
 
 
-def assert_same(found, wanted):
-    for name, value in found.items():
-        scale = max(1.0, np.abs(wanted[name]).max(initial=0))
-        np.testing.assert_allclose(value, wanted[name], atol=2e-6 * scale, err_msg=name)
+def assert_same(actual, reference):
+    for name, value in actual.items():
+        scale = max(1.0, np.abs(reference[name]).max(initial=0))
+        np.testing.assert_allclose(value, reference[name], atol=2e-6 * scale, err_msg=name)
 
 
 @st.composite
@@ -188,72 +190,76 @@ def calls(draw):
         zoneout_h=0.0 if "zoneout_h_mask" in optional else draw(rate),
         zoneout_c=draw(rate) if lstm and "zoneout_h_mask" not in optional else 0.0,
     )
-    there = {"x", "kernel", "recurrent_kernel", *optional}
-    candidates = [name for name in DIFFERENTIABLE if name in there]
-    wanted = draw(st.sets(st.sampled_from(candidates), min_size=1))
-    return static, problem(cell, shape, optional, draw(st.integers(0, 99))), sorted(wanted)
+    present = {"x", "kernel", "recurrent_kernel", *optional}
+    candidates = [name for name in DIFFERENTIABLE if name in present]
+    names = draw(st.sets(st.sampled_from(candidates), min_size=1))
+    return static, problem(cell, shape, optional, draw(st.integers(0, 99))), sorted(names)
 
 
 @settings(max_examples=40)
 @given(calls(), st.booleans())
-def test_outputs_and_gradients_are_those_of_the_kernels(drawn, eager):
-    static, inputs, wanted = drawn
-    given_gradients = cotangents(static, inputs)
+def test_outputs_and_gradients_are_those_of_the_native_library(drawn, eager):
+    static, inputs, names = drawn
+    output_gradients = cotangents(static, inputs)
     wrap = (lambda function: function) if eager else compiled
-    outputs, gradients = run_with_gradients(static, inputs, given_gradients, wanted, wrap)
-    expected_outputs, expected_gradients = expected(static, inputs, given_gradients)
+    outputs, gradients = run_with_gradients(static, inputs, output_gradients, names, wrap)
+    expected_outputs, expected_gradients = expected(static, inputs, output_gradients)
     assert set(outputs) == set(expected_outputs)
-    assert set(gradients) == set(wanted)
+    assert set(gradients) == set(names)
     assert_same(outputs, expected_outputs)
     assert_same(gradients, expected_gradients)
 
 
 @settings(max_examples=20)
 @given(calls(), st.integers(1, 18), st.data())
-def test_two_directions_at_once_are_what_each_is_alone(drawn, units, data):
-    static, inputs, wanted = drawn
+def test_two_directions_at_once_equal_two_calls(drawn, units, data):
+    static, inputs, names = drawn
     optional = [name for name, value in inputs._asdict().items() if value is not None]
     shape = (*inputs.x.shape, units)
     pair = [inputs, problem(static.cell, shape, optional, seed=100)]
-    # A gradient that comes to an output of one direction alone is zeros for the other one.
-    given_gradients = [cotangents(static, one, seed=place) for place, one in enumerate(pair)]
+    # If only one direction has a gradient to an output, the other one has zeros.
+    output_gradients = [cotangents(static, layer, seed=place) for place, layer in enumerate(pair)]
     for place in (0, 1):
-        for name in data.draw(st.sets(st.sampled_from(sorted(given_gradients[0])), max_size=2)):
-            given_gradients[place][name][:] = 0
-    found = run_pair_with_gradients(static, pair, given_gradients, wanted)
-    for place, (outputs, gradients) in enumerate(found):
-        alone = static._replace(go_backwards=static.go_backwards != bool(place))
-        expected_outputs, expected_gradients = expected(alone, pair[place], given_gradients[place])
+        for name in data.draw(st.sets(st.sampled_from(sorted(output_gradients[0])), max_size=2)):
+            output_gradients[place][name][:] = 0
+    results = run_pair_with_gradients(static, pair, output_gradients, names)
+    for place, (outputs, gradients) in enumerate(results):
+        single = static._replace(go_backwards=static.go_backwards != bool(place))
+        expected_outputs, expected_gradients = expected(
+            single, pair[place], output_gradients[place]
+        )
         assert_same(outputs, expected_outputs)
-        assert set(gradients) == set(wanted)
+        assert set(gradients) == set(names)
         assert_same(gradients, expected_gradients)
 
 
-def run_pair_with_gradients(static, pair, given_gradients, wanted):
-    """Of each direction its outputs and its gradients, by one call of the binding."""
+def run_pair_with_gradients(static, pair, output_gradients, names):
+    """Return the outputs and the gradients of each direction, by one call of the binding."""
     values = tensors(
-        {f"{name}/{i}": getattr(one, name) for i, one in enumerate(pair) for name in wanted}
+        {f"{name}/{i}": getattr(layer, name) for i, layer in enumerate(pair) for name in names}
     )
-    # Outputs whose gradient is zeros take no part, so that the backend gives it none.
+    # Outputs with zeros as gradient are left out of the loss, so the backend has none for them.
     weights = [
-        tensors({name: g for name, g in one.items() if np.any(g)}) for one in given_gradients
+        tensors({name: g for name, g in layer.items() if np.any(g)}) for layer in output_gradients
     ]
-    rest = [tensors({n: v for n, v in one._asdict().items() if v is not None}) for one in pair]
+    rest = [tensors({n: v for n, v in layer._asdict().items() if v is not None}) for layer in pair]
 
     def run(values):
         layers = [
-            Inputs(*(values.get(f"{name}/{i}", rest[i].get(name)) for name in Inputs._fields))
+            FusedInputs(
+                *(values.get(f"{name}/{i}", rest[i].get(name)) for name in FusedInputs._fields)
+            )
             for i in range(2)
         ]
         outputs = fused.run(static._replace(directions=2), layers)
         loss = sum(keras.ops.sum(values[name]) * 0 for name in values)
-        for one, factors in zip(outputs, weights, strict=True):
+        for layer, factors in zip(outputs, weights, strict=True):
             for name, factor in factors.items():
-                loss += keras.ops.sum(getattr(one, name) * factor)
+                loss += keras.ops.sum(getattr(layer, name) * factor)
         named = {
             f"{name}/{i}": value
-            for i, one in enumerate(outputs)
-            for name, value in one._asdict().items()
+            for i, layer in enumerate(outputs)
+            for name, value in layer._asdict().items()
             if value is not None
         }
         return loss, named
@@ -263,17 +269,17 @@ def run_pair_with_gradients(static, pair, given_gradients, wanted):
         tuple(
             {
                 name.partition("/")[0]: keras.ops.convert_to_numpy(value)
-                for name, value in found.items()
+                for name, value in results.items()
                 if name.endswith(f"/{i}")
             }
-            for found in (outputs, gradients)
+            for results in (outputs, gradients)
         )
         for i in range(2)
     ]
 
 
 def test_two_directions_are_one_call_of_the_library():
-    pair = [Inputs(*tensors_or_none(problem(seed=seed))) for seed in (0, 1)]
+    pair = [FusedInputs(*tensors_or_none(problem(seed=seed))) for seed in (0, 1)]
     forward, backward = native.load().calls()
     fused.run(PLAIN._replace(directions=2, save=False), pair)
     assert native.load().calls() == (forward + 1, backward)
@@ -283,9 +289,7 @@ def test_two_directions_are_one_call_of_the_library():
 def test_without_a_gradient_nothing_is_saved(sequences, monkeypatch):
     sizes = []
     _spy_workspaces(monkeypatch, sizes)
-    inputs = Inputs(
-        *(None if one is None else keras.ops.convert_to_tensor(one) for one in problem())
-    )
+    inputs = FusedInputs(*tensors_or_none(problem()))
     outputs = run_one(PLAIN._replace(sequences=sequences, save=False), inputs)
     assert (outputs.y is not None) == sequences
     assert not sizes
@@ -295,72 +299,77 @@ def _spy_workspaces(monkeypatch, sizes):
     from seqkeras.kernels.fused import _arguments
 
     real = _arguments.workspace_floats
-    monkeypatch.setattr(
-        _arguments, "workspace_floats", lambda struct: sizes.append(real(struct)) or sizes[-1]
-    )
+
+    def spy(struct):
+        sizes.append(real(struct))
+        return sizes[-1]
+
+    monkeypatch.setattr(_arguments, "workspace_floats", spy)
 
 
-@pytest.mark.parametrize("wanted", [["kernel"], ["x"], ["h0", "bias"]])
-def test_only_gradients_that_are_wanted_are_computed(wanted, monkeypatch):
+@pytest.mark.parametrize("names", [["kernel"], ["x"], ["h0", "bias"]])
+def test_only_needed_gradients_are_computed(names, monkeypatch):
     from seqkeras.kernels.fused import _arguments
 
-    asked, real = [], _arguments.gradient_names
-    monkeypatch.setattr(
-        _arguments, "gradient_names", lambda names: asked.append(real(names)) or asked[-1]
-    )
+    computed = []
+    real = _arguments.gradient_names
+
+    def spy(needed):
+        computed.append(real(needed))
+        return computed[-1]
+
+    monkeypatch.setattr(_arguments, "gradient_names", spy)
     inputs = problem(optional=("bias", "h0"))
-    run_with_gradients(PLAIN, inputs, cotangents(PLAIN, inputs), wanted)
-    both = ["kernel", "recurrent_kernel"] if "kernel" in wanted else wanted
-    assert [set(names) for names in asked] == [set(both)]
+    run_with_gradients(PLAIN, inputs, cotangents(PLAIN, inputs), names)
+    expected_names = ["kernel", "recurrent_kernel"] if "kernel" in names else names
+    assert [set(layer) for layer in computed] == [set(expected_names)]
 
 
 def test_threads_may_call_at_once():
     problems = [problem(shape=(8, 40, 3, 32), seed=seed) for seed in range(8)]
-    given_gradients = cotangents(PLAIN, problems[0])
+    output_gradients = cotangents(PLAIN, problems[0])
 
     def work(inputs):
-        return run_with_gradients(PLAIN, inputs, given_gradients, ["x", "kernel"])
+        return run_with_gradients(PLAIN, inputs, output_gradients, ["x", "kernel"])
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(work, problems * 3))
-    for inputs, (outputs, gradients) in zip(problems * 3, found, strict=True):
-        expected_outputs, expected_gradients = expected(PLAIN, inputs, given_gradients)
+        results = list(pool.map(work, problems * 3))
+    for inputs, (outputs, gradients) in zip(problems * 3, results, strict=True):
+        expected_outputs, expected_gradients = expected(PLAIN, inputs, output_gradients)
         assert_same(outputs, expected_outputs)
         assert_same(gradients, expected_gradients)
 
 
-@pytest.mark.parametrize("name", Inputs._fields)
+@pytest.mark.parametrize("name", FusedInputs._fields)
 @pytest.mark.parametrize("wrong", ["longer", "flat"])
-def test_a_wrong_shape_is_refused_by_name(name, wrong):
-    inputs = problem(optional=Inputs._fields)
+def test_a_wrong_shape_is_rejected_by_name(name, wrong):
+    inputs = problem(optional=FusedInputs._fields)
     value = getattr(inputs, name)
     value = np.concatenate([value, value], -1) if wrong == "longer" else value.reshape(-1)[:1]
     if name == "bias" and wrong == "flat":
         value = value.reshape(1, 1)
     bad = tensors({**inputs._asdict(), name: value})
-    # Another length of x or of the recurrent kernel is seen at what it meets.
-    shown = {"x": "x|kernel|h0", "recurrent_kernel": "recurrent_kernel"}.get(name, name)
-    with pytest.raises(Exception, match=rf"({shown}) must (be|have)") as found:
-        run_one(PLAIN, Inputs(**bad))
-    assert found.type.__name__ in ("ArgumentError", "InvalidArgumentError")
+    # A wrong length of x is noticed at the kernel or the state.
+    culprit = {"x": "x|kernel|h0"}.get(name, name)
+    with pytest.raises(Exception, match=rf"({culprit}) must (be|have)") as caught:
+        run_one(PLAIN, FusedInputs(**bad))
+    assert caught.type.__name__ in ("ArgumentError", "InvalidArgumentError")
 
 
-def test_what_the_kernels_do_not_have_is_refused_in_their_words():
-    inputs = Inputs(
-        *(None if one is None else keras.ops.convert_to_tensor(one) for one in problem())
-    )
+def test_an_unsupported_layer_is_rejected_with_the_message_of_the_native_library():
+    inputs = FusedInputs(*tensors_or_none(problem()))
     with pytest.raises(Exception, match="activation of an LSTM or a GRU must be tanh"):
         run_one(PLAIN._replace(activation="relu"), inputs)
 
 
-def test_a_library_of_another_interface_is_refused_in_words(monkeypatch):
+def test_a_library_with_another_interface_is_rejected(monkeypatch):
     _library._look.cache_clear()
     monkeypatch.setattr(_library, "ABI_VERSION", 99)
     try:
         assert "another version of seqkeras" in fused.why_not()
         inputs = problem()
         with pytest.raises(NotImplementedError, match="another version of seqkeras"):
-            run_one(PLAIN, Inputs(*tensors_or_none(inputs)))
+            run_one(PLAIN, FusedInputs(*tensors_or_none(inputs)))
     finally:
         monkeypatch.undo()
         _library._look.cache_clear()
@@ -368,7 +377,7 @@ def test_a_library_of_another_interface_is_refused_in_words(monkeypatch):
 
 
 def tensors_or_none(inputs):
-    return [None if one is None else keras.ops.convert_to_tensor(one) for one in inputs]
+    return [None if value is None else keras.ops.convert_to_tensor(value) for value in inputs]
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's operations")
@@ -381,8 +390,8 @@ class TestTensorflow:
 
         @tf.function(input_signature=[tf.TensorSpec([None, None, 2])], autograph=False)
         def run(x):
-            outputs = run_one(PLAIN, Inputs(x, *rest))
-            shapes = [one.shape.as_list() for one in outputs]
+            outputs = run_one(PLAIN, FusedInputs(x, *rest))
+            shapes = [output.shape.as_list() for output in outputs]
             assert shapes == [[None, None, 5], [None, 5], [None, 5], [None, 5]]
             (gradient,) = tf.gradients(outputs.y, [rest[0]])
             assert gradient.shape == rest[0].shape
@@ -395,7 +404,7 @@ class TestTensorflow:
             assert_same({"y": y.numpy()}, outputs)
             assert_same({"kernel": gradient.numpy()}, gradients)
 
-    def test_a_second_gradient_is_refused(self):
+    def test_a_second_gradient_is_rejected(self):
         import tensorflow as tf
 
         inputs = tensors_or_none(problem())
@@ -403,29 +412,29 @@ class TestTensorflow:
             outer.watch(inputs[0])
             with tf.GradientTape() as inner:
                 inner.watch(inputs[0])
-                y = run_one(PLAIN, Inputs(*inputs)).y
+                y = run_one(PLAIN, FusedInputs(*inputs)).y
             gradient = inner.gradient(y, inputs[0])
         with pytest.raises(NotImplementedError, match='implementation="scan"'):
             outer.gradient(gradient, inputs[0])
 
-    def test_forward_mode_is_refused(self):
+    def test_forward_mode_is_rejected(self):
         import tensorflow as tf
 
         inputs = tensors_or_none(problem())
         with (
             tf.autodiff.ForwardAccumulator(inputs[0], tf.ones_like(inputs[0])),
-            pytest.raises(NotImplementedError, match='forward mode, take implementation="scan"'),
+            pytest.raises(NotImplementedError, match='forward mode, use implementation="scan"'),
         ):
-            run_one(PLAIN, Inputs(*inputs))
+            run_one(PLAIN, FusedInputs(*inputs))
 
-    def test_a_file_that_is_no_library_is_refused_in_words(self, tmp_path):
+    def test_a_file_that_is_not_a_library_is_rejected(self, tmp_path):
         broken = tmp_path / "_tensorflow.abi3.so"
         broken.write_bytes(b"\x7fELF of nothing")
         operations, reason = fused._load_file(broken)
         assert operations is None
         assert "does not load into TensorFlow" in reason
 
-    def test_operations_of_another_interface_are_refused_in_words(self, monkeypatch):
+    def test_operations_with_another_interface_are_rejected(self, monkeypatch):
         path = importlib.util.find_spec("seqkeras.native._tensorflow").origin
         monkeypatch.setattr(fused, "ABI_VERSION", 99)
         assert "another version of seqkeras" in fused._load_file(path)[1]
@@ -442,7 +451,7 @@ MIRRORED = """
 import numpy as np
 import tensorflow as tf
 from seqkeras.kernels.fused import _tensorflow as fused
-from seqkeras.kernels._call import Inputs, Static
+from seqkeras.kernels.fused._arguments import FusedInputs, Static
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -457,22 +466,22 @@ x = tf.random.normal((4, 6, 2))
 @tf.function
 def step(x):
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(fused.run(static, [Inputs(x, *weights, *[None] * 9)])[0].y)
+        loss = tf.reduce_sum(fused.run(static, [FusedInputs(x, *weights, *[None] * 9)])[0].y)
     return tape.gradient(loss, weights)
 
 halves = strategy.experimental_distribute_values_from_function(
     lambda context: x[2 * context.replica_id_in_sync_group :][:2]
 )
-found = [strategy.reduce("SUM", one, axis=None) for one in strategy.run(step, [halves])]
-for one, whole in zip(found, step(x)):
-    np.testing.assert_allclose(one, whole, rtol=1e-4)
+sums = [strategy.reduce("SUM", half, axis=None) for half in strategy.run(step, [halves])]
+for actual, whole in zip(sums, step(x)):
+    np.testing.assert_allclose(actual, whole, rtol=1e-4)
 print("same on", strategy.num_replicas_in_sync, "devices")
 """
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX's transformations")
 class TestJax:
-    def test_vmap_runs_one_after_the_other(self):
+    def test_vmap_runs_sequentially(self):
         import jax
 
         inputs = problem()
@@ -481,18 +490,18 @@ class TestJax:
         def loss(x):
             return run_one(PLAIN, inputs._replace(x=x)).y.sum()
 
-        found = jax.jit(jax.vmap(jax.grad(loss)))(many)
-        for x, gradient in zip(many, found, strict=True):
-            one = inputs._replace(x=x)
-            wanted = expected(PLAIN, one, {"y": np.ones((3, 7, 5), "float32")})[1]
-            assert_same({"x": gradient}, wanted)
+        gradients = jax.jit(jax.vmap(jax.grad(loss)))(many)
+        for x, gradient in zip(many, gradients, strict=True):
+            ones = {"y": np.ones((3, 7, 5), "float32")}
+            _, expected_gradients = expected(PLAIN, inputs._replace(x=x), ones)
+            assert_same({"x": gradient}, expected_gradients)
 
     def test_checkpoint_and_scan(self):
         import jax
 
         inputs = problem()
-        given_gradients = {"last": np.ones((3, 5), "float32")}
-        wanted = expected(PLAIN, inputs, given_gradients)[1]["kernel"]
+        output_gradients = {"last": np.ones((3, 5), "float32")}
+        expected_gradient = expected(PLAIN, inputs, output_gradients)[1]["kernel"]
 
         @jax.jit
         @jax.grad
@@ -502,9 +511,9 @@ class TestJax:
 
             return jax.lax.scan(jax.checkpoint(body), 0.0, None, length=3)[0]
 
-        assert_same({"kernel": total(inputs.kernel) / 3}, {"kernel": wanted})
+        assert_same({"kernel": total(inputs.kernel) / 3}, {"kernel": expected_gradient})
 
-    def test_another_dtype_is_refused_by_name(self):
+    def test_another_dtype_is_rejected_by_name(self):
         inputs = problem()
         with pytest.raises(Exception, match="mask must be bool"):
             run_one(PLAIN, inputs._replace(mask=np.ones((3, 7), "float32")))
@@ -515,50 +524,51 @@ class TestTorch:
     def leaves(self, inputs):
         import torch
 
-        return Inputs(*(None if one is None else torch.tensor(one) for one in inputs))
+        return FusedInputs(*(None if value is None else torch.tensor(value) for value in inputs))
 
     def test_calls_may_overlap(self):
-        """A workspace is used again, but not while a backward may still read it."""
+        """Workspaces are used again, but not while a backward may still read them."""
         import torch
 
         problems = [problem(seed=seed) for seed in range(3)]
         leaves = [self.leaves(inputs) for inputs in problems]
-        for one in leaves:
-            one.kernel.requires_grad_()
+        for layer in leaves:
+            layer.kernel.requires_grad_()
         for order in [(0, 1, 2), (2, 0, 1)]:
-            losses = [run_one(PLAIN, one).y.sum() for one in leaves]
+            losses = [run_one(PLAIN, layer).y.sum() for layer in leaves]
             for which in order:
                 leaves[which].kernel.grad = None
                 losses[which].backward(retain_graph=True)
                 losses[which].backward()  # adds the same again
                 ones = {"y": np.ones((3, 7, 5), "float32")}
-                wanted = expected(PLAIN, problems[which], ones)[1]["kernel"]
-                assert_same({"kernel": leaves[which].kernel.grad.numpy() / 2}, {"kernel": wanted})
+                _, expected_gradients = expected(PLAIN, problems[which], ones)
+                gradient = leaves[which].kernel.grad.numpy() / 2
+                assert_same({"kernel": gradient}, expected_gradients)
         with pytest.raises(RuntimeError, match="second time"):
             losses[0].backward()
         assert torch.is_tensor(losses[0])
 
-    def test_memory_comes_back_and_is_used_again(self):
+    def test_memory_is_returned_and_used_again(self):
         import torch
 
-        fused._kept.clear()
-        one = self.leaves(problem(shape=(2, 9, 3, 8)))
-        one.kernel.requires_grad_()
+        fused._idle.clear()
+        inputs = self.leaves(problem(shape=(2, 9, 3, 8)))
+        inputs.kernel.requires_grad_()
         addresses = set()
         for _ in range(3):
-            outputs = run_one(PLAIN, one)
-            assert not fused._kept
+            outputs = run_one(PLAIN, inputs)
+            assert not fused._idle
             outputs.y.sum().backward()
-            (memory,) = fused._kept
+            (memory,) = fused._idle
             addresses.add(memory.ctypes.data)
         assert len(addresses) == 1
-        with torch.no_grad():  # none is taken
-            outputs = run_one(PLAIN, one)
-            assert len(fused._kept) == 1
-        outputs = run_one(PLAIN, one)  # dropped without a backward
-        assert not fused._kept
+        with torch.no_grad():  # takes none
+            outputs = run_one(PLAIN, inputs)
+            assert len(fused._idle) == 1
+        outputs = run_one(PLAIN, inputs)  # dropped without a backward
+        assert not fused._idle
         del outputs
-        assert len(fused._kept) == 1
+        assert len(fused._idle) == 1
 
     def test_strides(self):
         import torch
@@ -577,32 +587,34 @@ class TestTorch:
         outputs = run_one(PLAIN, strided)
         weight = torch.tensor(cotangents(PLAIN, inputs)["y"])
         (outputs.y.transpose(0, 1) * weight.transpose(0, 1)).sum().backward()
-        wanted_outputs, wanted = expected(PLAIN, inputs, {"y": weight.numpy()})
-        assert_same({"y": outputs.y.detach().numpy()}, wanted_outputs)
-        assert_same({"x": wide.grad[..., :2].transpose(0, 1).numpy()}, wanted)
+        expected_outputs, expected_gradients = expected(PLAIN, inputs, {"y": weight.numpy()})
+        assert_same({"y": outputs.y.detach().numpy()}, expected_outputs)
+        assert_same({"x": wide.grad[..., :2].transpose(0, 1).numpy()}, expected_gradients)
 
     def test_defaults_of_pytorch_do_not_matter(self):
         import torch
 
         inputs = problem()
-        given_gradients = cotangents(PLAIN, inputs)
+        output_gradients = cotangents(PLAIN, inputs)
         torch.set_default_dtype(torch.float64)
         try:
-            outputs, gradients = run_with_gradients(PLAIN, inputs, given_gradients, ["x", "kernel"])
+            outputs, gradients = run_with_gradients(
+                PLAIN, inputs, output_gradients, ["x", "kernel"]
+            )
         finally:
             torch.set_default_dtype(torch.float32)
-        wanted_outputs, wanted = expected(PLAIN, inputs, given_gradients)
-        assert_same(outputs, wanted_outputs)
-        assert_same(gradients, wanted)
+        expected_outputs, expected_gradients = expected(PLAIN, inputs, output_gradients)
+        assert_same(outputs, expected_outputs)
+        assert_same(gradients, expected_gradients)
 
-    def test_another_dtype_or_device_is_refused_by_name(self):
+    def test_another_dtype_or_device_is_rejected_by_name(self):
         leaves = self.leaves(problem())
         with pytest.raises(ValueError, match=r"kernel must be torch.float32 on cpu.*float64"):
             run_one(PLAIN, leaves._replace(kernel=leaves.kernel.double()))
         with pytest.raises(ValueError, match=r"x must be torch.float32 on cpu.*meta"):
             run_one(PLAIN, leaves._replace(x=leaves.x.to("meta")))
 
-    def test_a_second_gradient_is_refused(self):
+    def test_a_second_gradient_is_rejected(self):
         import torch
 
         leaves = self.leaves(problem())

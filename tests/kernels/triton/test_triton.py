@@ -1,6 +1,6 @@
-"""The Triton kernel without a GPU: its numbers in Triton's interpreter, its compilation for GPUs.
+"""The Triton kernel without a GPU: its numbers in the interpreter, and its compilation for a GPU.
 
-On a GPU, benchmarks/gpu_kernels.py checks the numbers before it takes times.
+On a GPU, benchmarks/gpu_kernels.py checks the numbers before it measures times.
 """
 
 import importlib.util
@@ -26,7 +26,7 @@ needs_triton = pytest.mark.skipif(
 @needs_triton
 @pytest.mark.backends
 def test_in_the_interpreter():
-    """All of triton_cases.py, in a process of its own: the interpreter is chosen at import."""
+    """Run triton_cases.py in a new process, because Triton reads TRITON_INTERPRET at import."""
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CASES)],
         cwd=ROOT,
@@ -58,7 +58,7 @@ def test_in_the_interpreter():
     ],
 )
 def test_compiles_for_a_gpu(cell, meet, part, program, monkeypatch, tmp_path):
-    """With all that a layer can have, for an A100, within its shared memory."""
+    """Compile layers with every feature for an A100, within its shared memory."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     import triton
     from triton.backends.compiler import GPUTarget
@@ -70,13 +70,13 @@ def test_compiles_for_a_gpu(cell, meet, part, program, monkeypatch, tmp_path):
     source, options = compilation(program, cell, plan, part)
     compiled = triton.compile(source, target=GPUTarget("cuda", 80, 32), options=options)
     assert compiled.metadata.shared <= 163 * 1024
-    # Programs that wait see what the others stored before they counted themselves in.
+    # Programs that wait must see what the others stored before they counted themselves in.
     for order in ("release", "acquire"):
         assert (order in compiled.asm["ptx"]) == (meet == "WAIT")
 
 
 def compilation(program, cell, plan, part):
-    """What triton.compile takes, as a launch has it."""
+    """Return the arguments of triton.compile, as a launch would have them."""
     from triton.compiler import ASTSource
 
     from seqkeras.kernels.triton import _host, _programs

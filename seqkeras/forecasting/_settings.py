@@ -1,0 +1,313 @@
+"""What a forecaster is configured with: objects that scikit-learn can clone and search."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import keras
+from sklearn.base import BaseEstimator
+
+from seqkeras._checks import (
+    bad_argument,
+    check_flag,
+    check_fraction,
+    check_integer,
+    check_one_of,
+    check_positive,
+    check_probability,
+)
+from seqkeras.forecasting.networks._build import Builder
+from seqkeras.forecasting.networks._ensemble import check_models, members_of
+from seqkeras.likelihoods import Likelihood, resolve_likelihood
+
+#: How intervals are calibrated, the values of `Intervals(method=...)`.
+METHODS = ("adaptive", "per_series", "split")
+
+#: `Training(teacher_forcing=...)` that falls from epoch to epoch.
+SCHEDULED = "scheduled"
+
+
+class _Options(BaseEstimator):
+    """Named options, equal where all their values are."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.get_params() == other.get_params()
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+
+class Network(_Options):
+    """The network of a forecaster.
+
+    Args:
+        architecture: `"multi_output"`: the whole horizon at once. `"recursive"`: one step, fed back
+            as the next input. `"encoder_decoder"`: a second stack runs over the horizon.
+            `"segment_rnn"`: each step reads or writes a whole segment, for long windows. Or a
+            builder, called as `builder(1, lookback=..., horizon=...)`, or an uncompiled
+            `keras.Model`, which is copied and trained from fresh weights: these map
+            `(batch, lookback, 1)` to `(batch, steps)`; where steps are fewer than the horizon, the
+            outputs are fed back. With covariates or missing values they read more inputs, and with
+            a likelihood they return more outputs, as the named architectures do. A list of these,
+            such as `["segment_rnn"] * 3`, is an ensemble: its networks are trained one after the
+            other, each with its own seed, and their outputs are averaged.
+        units: width of the recurrent layers of a named architecture; a tuple is a stack. Default
+            64.
+        cell: of a named architecture: `"lstm"`, `"gru"` or `"simple_rnn"`. Default `"gru"`.
+        normalization: how a named architecture normalizes each window: relative to its newest value
+            (`"last"`), its mean size (`"mean_scale"`), its mean and deviation (`"revin"`), or not
+            at all (`"none"`). Default `"last"`, and `"mean_scale"` for counts.
+
+    Example:
+        >>> Network("segment_rnn", units=32)
+        Network(architecture='segment_rnn', units=32)
+    """
+
+    def __init__(
+        self,
+        architecture: str | Builder | keras.Model | Sequence[Any] = "multi_output",
+        *,
+        units: int | tuple[int, ...] | None = None,
+        cell: str | None = None,
+        normalization: str | None = None,
+    ) -> None:
+        self.architecture = architecture
+        self.units = units
+        self.cell = cell
+        self.normalization = normalization
+
+    def check(self) -> None:
+        """Check all options.
+
+        Raises:
+            ArgumentError: one cannot be used.
+        """
+        check_models(self.architecture)
+        named = any(isinstance(member, str) for member in members_of(self.architecture))
+        options = {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if name != "architecture" and value is not None
+        }
+        if options and not named:
+            fix = "Set them in your builder; they only apply to the named architectures."
+            raise bad_argument(", ".join(options), options, "omitted here", fix)
+
+
+class Intervals(_Options):
+    """The prediction intervals of a forecaster.
+
+    Args:
+        levels: nominal coverage in percent; `()` for no intervals. Default `(80, 95)`.
+        method: how their widths are found. `"split"`: from the errors on the held-out rows of all
+            series together. `"per_series"`: from those of each series, where it has enough of them.
+            `"adaptive"`, the default: like `"split"` at first; after each horizon of newer rows the
+            intervals of a series become wider or narrower, so that their long-run coverage
+            converges to the nominal level.
+
+    Example:
+        >>> Intervals((50, 90), method="split")
+        Intervals(levels=(50, 90), method='split')
+    """
+
+    def __init__(self, levels: tuple[float, ...] = (80, 95), *, method: str = "adaptive") -> None:
+        self.levels = levels
+        self.method = method
+
+    def check(self) -> None:
+        """Check all options.
+
+        Raises:
+            ArgumentError: one cannot be used.
+        """
+        check_levels(self.levels)
+        check_one_of("method", self.method, METHODS)
+
+
+class Training(_Options):
+    """How the network of a forecaster is trained.
+
+    Args:
+        epochs: maximum number of epochs; an epoch is at most a hundred training steps. Default 300.
+        patience: epochs without a better forecast of the held-out windows before training stops.
+            Default 25.
+        batch_size: windows in a training step. None: a hundredth of the windows, from 32 to 1024.
+        learning_rate: initial rate of Adam. It falls to a third whenever a third of the patience
+            has passed without a better forecast; with `validation=0` it stays. Default 3e-3.
+        validation: share of each series that is held out at its end, at least one horizon and
+            enough to calibrate the intervals. 0: nothing is held out, all epochs are run, and there
+            can be no intervals. Default 0.2.
+        teacher_forcing: for networks whose outputs are fed back, the probability that training
+            feeds the true value instead. 1, the default, trains one step ahead; 0 trains over the
+            whole horizon on the network's own outputs, which costs about as many times as much;
+            `"scheduled"` goes from 1 to 0 over the first ten epochs (scheduled sampling, Bengio et
+            al. 2015, arXiv 1506.03099). With a likelihood it must be 1.
+        progress: whether to draw a progress bar, on a terminal. Default True.
+
+    Example:
+        >>> Training(epochs=100, patience=10)
+        Training(epochs=100, patience=10)
+    """
+
+    def __init__(
+        self,
+        *,
+        epochs: int = 300,
+        patience: int = 25,
+        batch_size: int | None = None,
+        learning_rate: float = 3e-3,
+        validation: float = 0.2,
+        teacher_forcing: float | str = 1.0,
+        progress: bool = True,
+    ) -> None:
+        self.epochs = epochs
+        self.patience = patience
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation = validation
+        self.teacher_forcing = teacher_forcing
+        self.progress = progress
+
+    def check(self) -> None:
+        """Check all options.
+
+        Raises:
+            ArgumentError: one cannot be used.
+        """
+        check_integer("epochs", self.epochs)
+        check_integer("patience", self.patience)
+        if self.batch_size is not None:
+            check_integer("batch_size", self.batch_size)
+        check_positive("learning_rate", self.learning_rate)
+        check_fraction("validation", self.validation)
+        if not isinstance(self.teacher_forcing, str) or self.teacher_forcing != SCHEDULED:
+            expected = f"a number from 0 to 1, or {SCHEDULED!r}"
+            check_probability("teacher_forcing", self.teacher_forcing, expected=expected)
+        check_flag("progress", self.progress)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of a forecaster, checked, with their defaults filled in.
+
+    Attributes:
+        horizon: timesteps to forecast.
+        lookback: timesteps that a forecast reads; None is chosen from the series.
+        season_length: timesteps of one season; None is chosen from the frequency.
+        network: the network.
+        likelihood: distribution that the network learns, or None.
+        intervals: the prediction intervals.
+        training: how the network is trained.
+        seed: of weights and shuffles; None is different each time.
+    """
+
+    horizon: int
+    lookback: int | None
+    season_length: int | None
+    network: Network
+    likelihood: Likelihood | None
+    intervals: Intervals
+    training: Training
+    seed: int | None
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        horizon: Any,
+        lookback: Any,
+        season_length: Any,
+        network: Any,
+        likelihood: Any,
+        intervals: Any,
+        training: Any,
+        seed: Any,
+    ) -> "Settings":
+        """Check the parameters of a `Forecaster`.
+
+        Raises:
+            ArgumentError: one cannot be used.
+        """
+        settings = cls(
+            check_integer("horizon", horizon),
+            None if lookback is None else check_integer("lookback", lookback),
+            None if season_length is None else check_integer("season_length", season_length),
+            as_network(network),
+            resolve_likelihood(likelihood),
+            as_intervals(intervals),
+            as_training(training),
+            None if seed is None else check_integer("seed", seed, minimum=0),
+        )
+        for options in (settings.network, settings.intervals, settings.training):
+            options.check()
+        if settings.seed is not None and settings.seed >= 2**32:
+            raise bad_argument("seed", seed, "an integer from 0 to 2**32 - 1")
+        if len(settings.levels) and not settings.training.validation:
+            fix = "Intervals are calibrated on held-out rows. Use intervals=() for none."
+            expected = "above 0 where there are intervals"
+            raise bad_argument("validation", settings.training.validation, expected, fix)
+        return settings
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Nominal coverage of the intervals in percent."""
+        return tuple(self.intervals.levels)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of the network for each timestep."""
+        return 1 if self.likelihood is None else self.likelihood.outputs
+
+    @property
+    def counts(self) -> bool:
+        """Whether targets must be counts."""
+        return self.likelihood is not None and self.likelihood.counts
+
+
+def as_network(network: Any) -> Network:
+    """Return the `Network` of what `Forecaster(network=...)` accepts."""
+    return network if isinstance(network, Network) else Network(network)
+
+
+def as_intervals(intervals: Any) -> Intervals:
+    """Return the `Intervals` of what `Forecaster(intervals=...)` accepts.
+
+    Raises:
+        ArgumentError: it is neither None, nor levels, nor an `Intervals`.
+    """
+    if intervals is None:
+        return Intervals()
+    if isinstance(intervals, tuple | list):
+        return Intervals(tuple(intervals))
+    if not isinstance(intervals, Intervals):
+        expected = "an Intervals, or a tuple of levels in percent"
+        raise bad_argument("intervals", intervals, expected, "For example (80, 95).")
+    return intervals
+
+
+def as_training(training: Any) -> Training:
+    """Return the `Training` of what `Forecaster(training=...)` accepts.
+
+    Raises:
+        ArgumentError: it is neither None nor a `Training`.
+    """
+    if training is None:
+        return Training()
+    if not isinstance(training, Training):
+        raise bad_argument("training", training, "a Training", "For example Training(epochs=50).")
+    return training
+
+
+def check_levels(levels: Any) -> None:
+    """Check the levels of intervals.
+
+    Raises:
+        ArgumentError: they are not different numbers from 1 to below 100.
+    """
+    is_list = isinstance(levels, tuple | list)
+    valid = is_list and all(isinstance(level, Real) and 1 <= float(level) < 100 for level in levels)
+    # Two levels that are printed alike would be one column of the forecast.
+    if not valid or len({f"{level:g}" for level in levels}) < len(levels):
+        fix = "For example (80, 95); () for no intervals."
+        expected = "a tuple of different numbers from 1 to below 100"
+        raise bad_argument("levels", levels, expected, fix)

@@ -1,0 +1,263 @@
+"""What a fit leaves: a trained network, and everything else that a forecast needs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from seqkeras._arrays import Floats, Integers
+from seqkeras._checks import bad_argument, check_integer
+from seqkeras.errors import DataError
+from seqkeras.forecasting.fitted._intervals import ConformalIntervals
+from seqkeras.forecasting.fitted._origins import Origins
+from seqkeras.forecasting.frames._future import read_future
+from seqkeras.forecasting.frames._panel import Panel, embedding_frame
+from seqkeras.forecasting.frames._reading import read_alike
+from seqkeras.forecasting.networks._embedding import last_state
+from seqkeras.forecasting.networks._inputs import NetworkInputs, check_counts, scaler_for
+from seqkeras.forecasting.networks._predict import (
+    Forecasts,
+    NetworkForecast,
+    look_ahead,
+    predict_batches,
+    sample_paths,
+)
+from seqkeras.likelihoods import Likelihood
+from seqkeras.training import TrainingLog
+from seqkeras.windows import StandardScaler
+
+#: Origins that are forecast at once: each holds a copy of its lookback.
+MOST_ORIGINS = 2**16
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to forecast.
+
+    Attributes:
+        panel: the series, with a lookback of rows each.
+        scaler: of their targets.
+        ahead: `(series, steps, features)`, the future covariates, not scaled.
+        steps: timesteps to forecast.
+    """
+
+    panel: Panel
+    scaler: StandardScaler
+    ahead: Floats
+    steps: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted forecaster: it forecasts, and never changes.
+
+    Attributes:
+        model: the trained network, on scaled values.
+        horizon: timesteps to forecast.
+        lookback: timesteps that a forecast reads.
+        season_length: timesteps of one season.
+        logs: the training of each network.
+        likelihood: distribution that the network learned, or None.
+        intervals: widths of the intervals, or None.
+        scaler: mean and deviation of each series.
+        inputs: how series become what the network reads.
+        panel: the last rows of each series, with their covariates.
+        short_series: what to do about series that are too short, as in `Columns`.
+    """
+
+    model: keras.Model
+    horizon: int
+    lookback: int
+    season_length: int
+    logs: tuple[TrainingLog, ...]
+    likelihood: Likelihood | None
+    intervals: ConformalIntervals | None
+    scaler: StandardScaler
+    inputs: NetworkInputs
+    panel: Panel
+    short_series: str
+
+    @property
+    def newest(self) -> Panel:
+        """Return the rows that the next forecast reads."""
+        return self.panel.tail(self.lookback)
+
+    def read_known(self, df: Any) -> tuple[Panel, Integers]:
+        """Read rows of series that were fitted.
+
+        Returns:
+            The rows, and the number of each of their series among the fitted ones.
+
+        Raises:
+            ArgumentError: a column is missing.
+            DataError: as `Forecaster.fit`, or a series was not fitted.
+        """
+        missing = "mask" if self.inputs.masked else "raise"
+        panel = read_alike(df, self.panel, missing=missing, fill="raise", whole=False)
+        check_counts(panel, self.likelihood)
+        has, expected = panel.columns.id, self.panel.columns.id
+        if has != expected:
+            raise DataError(f"df must have ids as in fit, in the column {expected!r}. Got: {has!r}")
+        numbers = self.panel.ids.get_indexer(panel.ids)
+        unknown = np.flatnonzero(numbers < 0)
+        if len(unknown):
+            raise DataError(
+                f"df must hold only series that were fitted ({len(self.panel.ids)} in all). Got: "
+                f"{panel.name(unknown[0])} ({len(unknown)} unknown ids in all). Remove their rows, "
+                "or fit again with them."
+            )
+        return panel, numbers.astype(np.int64)
+
+    def read_other(self, df: Any, fill: str) -> tuple[Panel, StandardScaler]:
+        """Read any series, and scale each by its own rows.
+
+        Returns:
+            The last lookback of each series, and the scaler of all their rows.
+
+        Raises:
+            ArgumentError: a column is missing.
+            DataError: as `Forecaster.fit`, or a series is shorter than a lookback.
+        """
+        panel = read_alike(df, self.panel, missing="mask", fill=fill)
+        panel = panel.long_enough(
+            self.lookback, why=f"lookback {self.lookback}", short_series="raise"
+        ).with_recent(self.lookback, short_series="raise")
+        check_counts(panel, self.likelihood)
+        return panel.tail(self.lookback), scaler_for(panel.values, self.likelihood)
+
+    def steps(self, horizon: int | None) -> int:
+        """Return the number of timesteps to forecast; default: the fitted horizon."""
+        return self.horizon if horizon is None else check_integer("horizon", horizon)
+
+    def request(
+        self, horizon: int | None, future: Any, df: Any = None, fill: str = "raise"
+    ) -> Request:
+        """Check the arguments of `Forecaster.predict`.
+
+        Raises:
+            ArgumentError: an argument cannot be used.
+            DataError: `future` or `df` lacks rows or values.
+        """
+        steps = self.steps(horizon)
+        self._check_horizon(steps)
+        panel, scaler = (self.newest, self.scaler) if df is None else self.read_other(df, fill)
+        return Request(panel, scaler, read_future(panel, future, steps), steps)
+
+    def run(self, request: Request) -> NetworkForecast:
+        """Run the network, and return its forecasts in the units of the series."""
+        context = self.inputs.context(request.panel, request.scaler, request.ahead)
+        forecast = look_ahead(self.model, self.likelihood, context, request.steps)
+        return forecast.unscaled(request.scaler)
+
+    def run_at(self, panel: Panel, origins: Origins) -> NetworkForecast:
+        """Run the network at any rows of fitted series.
+
+        Args:
+            panel: the series, each with a lookback of rows before its origins.
+            origins: where the forecasts begin.
+        """
+        panel = panel.with_categories_of(self.panel.covariates)
+        numbers = self.panel.ids.get_indexer(panel.ids)
+        parts = (
+            origins[first : first + MOST_ORIGINS]
+            for first in range(0, max(1, len(origins)), MOST_ORIGINS)
+        )
+        return NetworkForecast.concatenate(
+            self.run(
+                Request(
+                    panel.before(part.series, part.rows, self.lookback),
+                    self.scaler.take(numbers[part.series]),
+                    panel.ahead(part.series, part.rows, self.horizon),
+                    self.horizon,
+                )
+            )
+            for part in parts
+        )
+
+    def with_intervals(self, forecast: NetworkForecast, factor: Floats | None = None) -> Forecasts:
+        """Add intervals to point forecasts.
+
+        Args:
+            forecast: of each series.
+            factor: `(series, levels)`, by which the widths of its intervals are multiplied. None:
+                no intervals.
+
+        Returns:
+            Arrays `(series, steps)` by the names of their columns.
+        """
+        forecasts = {"yhat": forecast.point}
+        if self.intervals is None or factor is None:
+            return forecasts
+        least = 0.0 if self.likelihood is not None and self.likelihood.counts else -np.inf
+        widths = self.intervals.widths(factor, forecast.point.shape[1])
+        for number, level in enumerate(self.intervals.levels):
+            low = forecast.point - widths[:, number] * forecast.below
+            high = forecast.point + widths[:, number] * forecast.above
+            forecasts[f"yhat-lo-{level:g}"] = np.maximum(low, least)
+            forecasts[f"yhat-hi-{level:g}"] = high
+        return forecasts
+
+    def forecast(self, request: Request) -> Forecasts:
+        """Forecast a request, with intervals that are as wide as they are now."""
+        forecast = self.run(request)
+        if self.intervals is None:
+            return self.with_intervals(forecast)
+        numbers = self.panel.ids.get_indexer(request.panel.ids)
+        if request.panel.columns.id != self.panel.columns.id:
+            # A single series without an id has the number 0, which may be an id of others.
+            numbers[:] = -1
+        is_unknown = numbers[:, np.newaxis] < 0
+        return self.with_intervals(
+            forecast, np.where(is_unknown, 1.0, self.intervals.factor[numbers])
+        )
+
+    def sample(
+        self, count: int, *, seed: int | None, horizon: int | None, future: Any
+    ) -> pd.DataFrame:
+        """Draw paths of each series; see `Forecaster.sample`."""
+        if self.likelihood is None:
+            fix = "Give the forecaster one, such as likelihood='quantiles', and fit again."
+            raise bad_argument("likelihood", None, "a distribution to draw from", fix)
+        count = check_integer("count", count)
+        request = self.request(horizon, future)
+        context = self.inputs.context(request.panel, request.scaler, request.ahead)
+        scaled = sample_paths(self.model, self.likelihood, context, request.steps, count, seed=seed)
+        paths = {
+            f"path-{number}": self.scaler.inverse_transform(path)
+            for number, path in enumerate(scaled, start=1)
+        }
+        columns = self.panel.columns
+        taken = {columns.id, columns.time} & set(paths)
+        if taken:
+            fix = "Rename the column, and fit again."
+            raise bad_argument("id, time", taken.pop(), "not the name of a path", fix)
+        return self.panel.shape.native(self.panel.forecast_frame(paths), columns.time)
+
+    def encode(self, df: Any = None) -> pd.DataFrame:
+        """Return the last state of the recurrent layers; see `Forecaster.encode`."""
+        panel = self.newest
+        scaler = self.scaler
+        if df is not None:
+            why = f"lookback {self.lookback}"
+            known, numbers = self.read_known(df)
+            panel = known.long_enough(self.lookback, why=why, short_series="raise")
+            panel = panel.tail(self.lookback)
+            scaler = self.scaler.take(numbers)
+        # Covariates of the horizon are not asked for: they are taken to stay as they are.
+        newest = panel.values.lengths - 1
+        ahead = panel.ahead(np.arange(len(panel.ids)), newest, self.model.output_shape[1])
+        context = self.inputs.context(panel, scaler, ahead)
+        return embedding_frame(panel, predict_batches(last_state(self.model), context))
+
+    def _check_horizon(self, steps: int) -> None:
+        if steps <= self.horizon:
+            return
+        expected = f"at most {self.horizon}"
+        if self.intervals is not None:
+            fix = "Intervals are calibrated that far; fit a longer horizon, or use intervals=()."
+            raise bad_argument("horizon", steps, expected, fix)
+        if self.panel.covariates.past:
+            fix = "Beyond it, past covariates would have to be known. Fit a longer horizon."
+            raise bad_argument("horizon", steps, expected, fix)

@@ -1,0 +1,93 @@
+"""Which rows a fit trains on, and which it holds out."""
+
+import numpy as np
+
+from seqkeras._arrays import Integers, positions
+from seqkeras._checks import bad_argument
+from seqkeras.errors import DataError
+from seqkeras.forecasting._settings import Settings
+from seqkeras.forecasting.fitted._intervals import check_enough, needed
+from seqkeras.forecasting.frames._panel import Panel
+from seqkeras.forecasting.networks._build import default_lookback
+
+
+def choose_lookback(settings: Settings, panel: Panel) -> tuple[int, int]:
+    """Return lookback and season length for these series.
+
+    Raises:
+        ArgumentError: the season is longer than the lookback.
+    """
+    season = settings.season_length or panel.calendar.season_length
+    lengths = panel.values.lengths
+    held_out = 0
+    if settings.training.validation:
+        held_out = _least_held_out(settings, len(lengths))
+    room = int(np.median(lengths)) - settings.horizon - held_out
+    lookback = settings.lookback or default_lookback(settings.horizon, season, room)
+    if season <= lookback:
+        return lookback, season
+    if settings.season_length is not None:
+        raise bad_argument("season_length", season, f"at most the lookback, {lookback}")
+    return lookback, 1
+
+
+def hold_out(settings: Settings, panel: Panel, lookback: int) -> Integers:
+    """Return how many rows at the end of each series the first training does not see.
+
+    Raises:
+        DataError: no series is long enough, or too few targets are known among these rows.
+    """
+    horizon = settings.horizon
+    lengths = panel.values.lengths
+    if not settings.training.validation:
+        return np.zeros_like(lengths)
+    least = _least_held_out(settings, int(np.sum(lengths >= lookback + 2 * horizon)))
+    rows = np.maximum(least, (settings.training.validation * lengths).astype(np.int64))
+    rows = np.minimum(rows, np.maximum(least, lengths - lookback - horizon))
+    enough = lengths - rows >= lookback + horizon
+    if not enough.any():
+        longest = int(np.argmax(lengths))
+        raise DataError(
+            f"The longest series must have {lookback + horizon + least} rows (lookback {lookback} "
+            f"+ horizon {horizon} + held out {least}). Got: {panel.name(longest)} with "
+            f"{lengths[longest]} rows. Use a smaller lookback or horizon, or "
+            "training=Training(validation=0) with intervals=()."
+        )
+    rows = np.where(enough, rows, 0)
+    # A series that is constant before its held-out rows has no scale to measure errors in.
+    varies = enough & (panel.values.select(0, lengths - rows).spread() > 0)
+    if varies.any():
+        rows = np.where(varies, rows, 0)
+    known = known_targets(panel, rows, horizon)
+    if not known:
+        raise DataError(
+            f"Some held-out targets must be known, to choose the best weights by. Got: all "
+            f"{rows.sum()} are missing. Hold out more rows with Training(validation=...), or use "
+            "training=Training(validation=0) with intervals=()."
+        )
+    check_enough(known, settings.levels)
+    return rows
+
+
+def known_targets(panel: Panel, held_out: Integers, horizon: int) -> int:
+    """Count the targets that are known, over all windows whose whole horizon is held out."""
+    if not panel.has_missing:
+        return len(series_of_windows(held_out, horizon)) * horizon
+    lengths = panel.values.lengths
+    known = ~np.isnan(panel.values.select(lengths - held_out, lengths).values)
+    last = np.repeat(held_out - horizon, held_out)  # where the last window of a series begins
+    row = positions(held_out)
+    windows = np.minimum(row, last) - np.maximum(row - horizon + 1, 0) + 1
+    return int(windows[known].sum())
+
+
+def series_of_windows(held_out: Integers, horizon: int) -> Integers:
+    """Return the number of the series of each window whose whole horizon is held out."""
+    windows = np.where(held_out > 0, held_out - horizon + 1, 0)
+    return np.repeat(np.arange(len(held_out)), windows)
+
+
+def _least_held_out(settings: Settings, series: int) -> int:
+    """Return the fewest rows that give the highest level as many residuals as it needs."""
+    windows = -(-needed(settings.levels) // (settings.horizon * max(1, series)))
+    return int(settings.horizon + max(1, windows) - 1)

@@ -1,0 +1,210 @@
+"""The columns of a frame: which of them are read, and how."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from seqkeras._checks import bad_data, nearest
+from seqkeras.errors import ArgumentError
+
+DEFAULT_ID = "unique_id"
+
+#: What can be done about missing targets.
+MISSING = ("mask", "raise")
+
+#: What can be done about missing timestamps.
+FILLS = ("raise", "mask", "interpolate")
+
+#: What can be done about series that are too short.
+SHORT_SERIES = ("raise", "skip")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The columns of a frame that a forecaster reads, and how it reads them.
+
+    A frame with the columns `unique_id`, `ds` and `y` needs none of these arguments.
+
+    Args:
+        id: column of series ids, default `"unique_id"`. A frame without that default column is one
+            series.
+        time: column of timestamps, periods or integers, regular within each series; default
+            `"ds"`.
+        target: column to forecast, default `"y"`.
+        freq: frequency of the timestamps, such as `"MS"`. None (default): inferred from them.
+        past: columns that are known up to the last row, as a name or a list of names.
+        future: columns that are also known over the horizon; forecasting needs their values there.
+        static: columns that do not change within a series.
+        calendar: features computed from the timestamps: `"auto"` chooses those that suit the
+            frequency. Or names, out of `"time_of_day"`, `"day_of_week"`, `"day_of_month"`,
+            `"day_of_year"`, `"month"`, and holidays of a country or a part of it as the package
+            `holidays` names them: `"holidays:DE"`, `"holidays:DE-BY"`. None (default): no features.
+        missing: what to do about targets that are NaN. `"mask"` (default): tell the network which
+            they are, and leave them out of scaling, loss and intervals. `"raise"`: an error.
+        fill: what to do about timestamps missing between others. `"raise"` (default): an error.
+            `"mask"`: insert rows with missing targets. `"interpolate"`: insert rows with targets
+            on a straight line.
+        short_series: what to do about series that are too short or have no target among their
+            last rows. `"raise"` (default): an error. `"skip"`: leave them out, with a warning that
+            counts them.
+
+    Raises:
+        ArgumentError: an argument is not one of these, or a column has two roles.
+
+    Example:
+        >>> columns = Columns(id="shop", time="day", target="sales", future="price")
+        >>> columns.future
+        ('price',)
+        >>> columns.freq is None
+        True
+    """
+
+    id: str = DEFAULT_ID
+    time: str = "ds"
+    target: str = "y"
+    freq: str | int | None = None
+    past: str | Sequence[str] = ()
+    future: str | Sequence[str] = ()
+    static: str | Sequence[str] = ()
+    calendar: str | Sequence[str] | None = None
+    missing: str = "mask"
+    fill: str = "raise"
+    short_series: str = "raise"
+
+    def __post_init__(self) -> None:
+        for field in ("past", "future", "static"):
+            object.__setattr__(self, field, _names_of(field, getattr(self, field)))
+        if isinstance(self.calendar, list):
+            object.__setattr__(self, "calendar", tuple(self.calendar))
+        _check_option("missing", self.missing, MISSING)
+        _check_option("fill", self.fill, FILLS)
+        _check_option("short_series", self.short_series, SHORT_SERIES)
+        self._check_roles()
+
+    @property
+    def names(self) -> "ColumnNames":
+        """Return the names of the key columns."""
+        return ColumnNames(self.id, self.time, self.target)
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Return the names of all covariates."""
+        return (*self.past, *self.future, *self.static)
+
+    def _check_roles(self) -> None:
+        keys = [self.id, self.time, self.target]
+        if len(set(keys)) < len(keys):
+            raise _bad("id, time, target", keys, "different columns")
+        for field in ("id", "time"):
+            name = getattr(self, field)
+            if str(name).startswith("yhat") or name == "actual":
+                fix = "The forecast has columns of these names. Rename yours."
+                raise _bad(field, name, "a name other than actual or yhat...", fix)
+        columns = [*keys, *self.covariates]
+        repeated = sorted({name for name in self.covariates if columns.count(name) > 1})
+        if repeated:
+            expected = "different columns, and none of them the id, the time or the target"
+            raise _bad("past, future, static", repeated, expected)
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """The names of the key columns of a panel.
+
+    Attributes:
+        id: column of series ids, or None for a frame of a single series.
+        time: column of timestamps.
+        target: column of targets.
+    """
+
+    id: str | None
+    time: str
+    target: str
+
+    @property
+    def with_id(self) -> "ColumnNames":
+        """Return these names, with the default column of ids instead of None."""
+        return replace(self, id=self.id or DEFAULT_ID)
+
+    def within(self, df: pd.DataFrame) -> "ColumnNames":
+        """Return the names as a long frame has them, without the default id if it does not.
+
+        Raises:
+            ArgumentError: a column is missing, or several columns have its name.
+            DataError: the frame has no rows.
+        """
+        single = self.id == DEFAULT_ID and self.id not in df.columns
+        for field in ("time", "target") if single else ("id", "time", "target"):
+            check_column(df, field, getattr(self, field))
+        if df.empty:
+            raise bad_data("df", "columns only", "have rows", "Pass at least one series.")
+        return replace(self, id=None) if single else self
+
+    def label(self, identity: Any) -> str:
+        """Return what messages call the series with this id, inside of a sentence."""
+        plain = identity.item() if isinstance(identity, np.generic) else identity
+        return "the series" if self.id is None else f"series {plain!r}"
+
+    def name(self, identity: Any) -> str:
+        """Return what messages call the series with this id, at the start of a sentence."""
+        label = self.label(identity)
+        return label[0].upper() + label[1:]
+
+
+#: The names that a frame has if the user passes none.
+DEFAULT_NAMES = ColumnNames(DEFAULT_ID, "ds", "y")
+
+
+def check_column(df: pd.DataFrame, field: str, name: str) -> None:
+    """Check that `df` has a column of this name exactly once.
+
+    Args:
+        df: a long frame.
+        field: the argument of `Columns` that names the column.
+        name: the name.
+
+    Raises:
+        ArgumentError: it does not.
+    """
+    count = int((df.columns == name).sum())
+    if count == 1:
+        return
+    value = f"Got: Columns({field}={name!r})"
+    if count > 1:
+        raise ArgumentError(
+            f"Columns({field}=...) must name a single column of df. {value}, which {count} columns "
+            "are called. Rename all but one."
+        )
+    existing = ", ".join(repr(column) for column in df.columns[:20])
+    fix = nearest(name, df.columns) or f"Pass the name of the column as Columns({field}=...)."
+    if name in df.index.names:
+        fix = "It is in the index: use df.reset_index()."
+    elif field == "time" and isinstance(df.index, (pd.DatetimeIndex, pd.PeriodIndex)):
+        fix = f"If the index holds the timestamps: df = df.reset_index(names={name!r})."
+    raise ArgumentError(
+        f"Columns({field}=...) must be a column of df. {value}; the columns are {existing}. {fix}"
+    )
+
+
+def _bad(fields: str, value: object, expected: str, fix: str = "") -> ArgumentError:
+    call = ", ".join(f"{field}=..." for field in fields.split(", "))
+    message = f"Columns({call}) must be {expected}. Got: {value!r}."
+    return ArgumentError(f"{message} {fix}" if fix else message)
+
+
+def _check_option(field: str, value: Any, options: Iterable[str]) -> None:
+    if not isinstance(value, str) or value not in options:
+        expected = "one of " + ", ".join(repr(option) for option in options)
+        raise _bad(field, value, expected, nearest(value, options))
+
+
+def _names_of(field: str, names: Any) -> tuple[str, ...]:
+    if isinstance(names, str):
+        return (names,)
+    is_list = isinstance(names, (list, tuple, pd.Index))
+    if not is_list or not all(isinstance(name, str) for name in names):
+        raise _bad(field, names, "a list of column names")
+    return tuple(names)

@@ -1,0 +1,186 @@
+"""Decide what each call in the graph of a model does in one timestep."""
+
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeAlias
+
+import keras
+from keras import ops, tree
+
+from seqkeras._checks import bad_argument
+from seqkeras._keras_graph import ModelGraph, name_of
+from seqkeras.stepwise._cell import Cell, Masked, StepState
+from seqkeras.stepwise._timewise import LENGTH, cuts_time, is_known, why_not_stepwise
+
+#: `action(step_state, *args, **kwargs)` does for one timestep what a call does for a sequence.
+Action: TypeAlias = Callable[..., Any]
+
+_STEPPABLE = "a model that can be run one timestep at a time"
+_NO_TIME = "its output has no time axis; end with return_sequences=False instead"
+
+
+class Unquoted(str):
+    """Text that an error shows without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Findings:
+    """What planning a model finds out, including its nested models.
+
+    Attributes:
+        name: name of the model.
+        cells: its recurrent layers, one for each call, in the order in which they run.
+        unsure: names of layers that may read more than their timestep.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.cells: list[Cell] = []
+        self.unsure: list[str] = []
+
+    def refuse(self, layer: Any, reason: str) -> NoReturn:
+        """Raise the error that names a layer and why it cannot be run one timestep at a time."""
+        actual = f"{self.name} with layer {layer.name!r} ({type(layer).__name__}): {reason}"
+        fix = "Remove the layer, or call model.predict on the growing sequence."
+        raise bad_argument("model", Unquoted(actual), _STEPPABLE, fix)
+
+
+class Plan:
+    """The calls of a model in order, each with its action for one timestep.
+
+    A tensor has one of three kinds: True for a sequence, whose time axis follows the batch; False
+    for what is known only after the last timestep; None for an input that is omitted.
+
+    Args:
+        graph: the model.
+        input_kinds: the kind of each input.
+        findings: where to note cells and layers to be unsure of.
+
+    Attributes:
+        layers: the layers that it calls.
+        output_kinds: the kind of each output.
+    """
+
+    def __init__(
+        self, graph: ModelGraph, input_kinds: list[bool | None], findings: Findings
+    ) -> None:
+        self.graph = graph
+        self.input_kinds = input_kinds
+        self._findings = findings
+        self._kinds = dict(zip(map(id, graph.inputs), input_kinds, strict=True))
+        if not type(graph.model).call.__module__.startswith("keras."):
+            findings.unsure.append(graph.model.name)  # its own call may do more than its graph
+        self._actions = [(call, self._action(call)) for call in graph.calls]
+        operations = [call.operation for call in graph.calls]
+        self.layers = [layer for layer in operations if isinstance(layer, keras.layers.Layer)]
+        self.output_kinds = [self._kinds[id(tensor)] for tensor in graph.outputs]
+
+    def run(self, inputs: list[Any], step_state: StepState) -> list[Any]:
+        """Return outputs from inputs of one timestep; states pass through `step_state`."""
+        tensors = {
+            id(tensor): _converted(x, tensor.dtype)
+            for tensor, x in zip(self.graph.inputs, inputs, strict=True)
+        }
+        for call, action in self._actions:
+            args, kwargs = call.arguments.fill_in(tensors)
+            results = tree.flatten(action(step_state, *args, **kwargs))
+            tensors.update(zip(map(id, call.outputs), results, strict=True))
+        return [tensors[id(tensor)] for tensor in self.graph.outputs]
+
+    def _action(self, call: Any) -> Action:
+        """Return the action for a call, and note the kinds of its outputs."""
+        operation = call.operation
+        kinds = {self._kinds[id(tensor)] for tensor in call.input_tensors} - {None}
+        if len(kinds) == 2:
+            reason = "it joins a sequence with what is known only after its last timestep"
+            self._findings.refuse(operation, reason)
+        kind = kinds.pop() if kinds else None
+        self._kinds.update(dict.fromkeys(map(id, call.outputs), kind))
+        if kind is None:
+            return lambda _step_state, *_, **__: [None] * len(call.outputs)
+        if isinstance(operation, (keras.Sequential, keras.Function)):
+            return self._nested(call)
+        if kind:
+            return self._each_timestep(call)
+        if getattr(operation, "stateful", False):
+            self._findings.refuse(operation, "it keeps a state, but does not read a sequence")
+        return lambda _step_state, *args, **kwargs: operation(*args, **kwargs)
+
+    def _nested(self, call: Any) -> Action:
+        nested = self.graph.nested(call.operation)
+        tensors = _in_order(nested, *call.arguments.args, **call.arguments.kwargs)
+        kinds = [self._kinds.get(id(tensor)) for tensor in tensors]
+        plan = Plan(nested, kinds, self._findings)
+        self._kinds.update(zip(map(id, call.outputs), plan.output_kinds, strict=True))
+
+        def run(step_state: StepState, *args: Any, mask: Any = None, **kwargs: Any) -> list[Any]:
+            inputs = _in_order(nested, *args, **kwargs)
+            if mask is not None and len(inputs) == 1:
+                inputs = [Masked(autocast=False)(inputs[0], mask=mask)]
+            return plan.run(inputs, step_state)
+
+        return run
+
+    def _each_timestep(self, call: Any) -> Action:
+        """Return an action that calls the layer on a sequence of one timestep."""
+        operation = call.operation
+        rank = max(len(tensor.shape) for tensor in call.input_tensors)
+        reason = why_not_stepwise(operation, rank=rank) or cuts_time(call)
+        if reason:
+            self._findings.refuse(operation, reason)
+        arguments = tree.flatten((call.arguments.args, call.arguments.kwargs))
+        arrays = [value for value in arguments if hasattr(value, "shape")]
+        # An array that is not a tensor of the model may hold numbers for each timestep.
+        if not is_known(operation) or len(arrays) > len(call.input_tensors):
+            self._findings.unsure.append(operation.name)
+        if isinstance(operation, keras.layers.RNN):
+            return self._recurrent(call)
+        before = call.input_tensors[0].shape
+        after = call.outputs[0].shape
+        if len(after) < 2 or before[1] != after[1]:
+            reason = LENGTH if len(after) >= len(before) else _NO_TIME
+            self._findings.refuse(operation, reason)
+        return lambda _step_state, *args, **kwargs: operation(*args, **kwargs)
+
+    def _recurrent(self, call: Any) -> Action:
+        """Return an action that runs the cell of a recurrent layer."""
+        layer = call.operation
+        args = call.arguments.args
+        kwargs = call.arguments.kwargs
+        second = args[1] if len(args) > 1 else None
+        if kwargs.get("initial_state", second) is not None:
+            self._findings.refuse(layer, "it starts from a state that is passed to it")
+        if kwargs.get("training"):
+            reason = "it is called with training=True, its dropout is always on"
+            self._findings.refuse(layer, reason)
+        first, *states = call.outputs
+        self._kinds.update(dict.fromkeys(map(id, states), False))
+        self._kinds[id(first)] = bool(layer.return_sequences)
+        cell = Cell(layer, first.shape[2 if layer.return_sequences else 1 :])
+        self._findings.cells.append(cell)
+
+        def run(
+            step_state: StepState,
+            sequences: Any,
+            initial_state: Any = None,
+            mask: Any = None,
+            **_: Any,
+        ) -> Any:
+            return cell(sequences, mask=mask, step_state=step_state)
+
+        return run
+
+
+def _in_order(graph: ModelGraph, inputs: Any = None, *_: Any, **__: Any) -> list[Any]:
+    """Return what a nested model is called with, in the order of its inputs."""
+    names = [name_of(tensor) for tensor in graph.inputs]
+    if isinstance(inputs, dict) and set(names) <= inputs.keys():
+        return [inputs[name] for name in names]
+    return list(tree.flatten(inputs))
+
+
+def _converted(x: Any, dtype: str) -> Any:
+    if x is None or keras.backend.standardize_dtype(x.dtype) == dtype:
+        return x
+    return ops.cast(x, dtype)

@@ -1,0 +1,15 @@
+"""Comparisons of lists of arrays."""
+
+import numpy as np
+
+
+def assert_arrays_equal(actual, expected):
+    """Assert that two lists hold the same arrays."""
+    for array, other in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(array, other)
+
+
+def assert_arrays_close(actual, expected, *, atol=1e-5):
+    """Assert that two lists hold arrays of about the same numbers."""
+    for array, other in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(array, other, atol=atol)
