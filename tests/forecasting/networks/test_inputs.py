@@ -58,7 +58,7 @@ def test_a_forecast_reads_what_a_training_window_reads(covered):
 def test_a_constant_covariate_is_zero_whatever_comes_later(panel):
     df = panel.assign(price=0.1, size=7.0)
     names = Columns(future=["price"], static=["size"])
-    fitted, inputs, scaler = prepared(df, **names)
+    fitted, inputs, scaler = prepared(df, names)
     ahead = np.full((3, 4, 1), 1e30)
     later = read_panel(df.assign(price=-5.0, size=9.0), columns=names).tail(10)
     trained = inputs.windows(fitted, scaler, 10, 4)[0][0]
