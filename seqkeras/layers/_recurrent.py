@@ -110,7 +110,9 @@ def _arguments(cell: Any) -> dict[str, Any]:
 class LSTM(Dispatched, keras.layers.LSTM):
     """`keras.layers.LSTM` on the fastest kernel available; see `Dispatched` and `Resettable`.
 
-    Args, in addition to those of these two and of Keras:
+    It takes the arguments of these two and of Keras' layer, and those below.
+
+    Args:
         zoneout_h: probability that a number of h keeps its old value in training; outside of
             training h is the expectation (Krueger et al. 2017, https://arxiv.org/abs/1606.01305).
             Default: 0.
@@ -145,7 +147,9 @@ class LSTM(Dispatched, keras.layers.LSTM):
 class GRU(Dispatched, keras.layers.GRU):
     """`keras.layers.GRU` on the fastest kernel available; see `Dispatched` and `Resettable`.
 
-    Args, in addition to those of these two and of Keras:
+    It takes the arguments of these two and of Keras' layer, and those below.
+
+    Args:
         zoneout_h: probability that a number of h keeps its old value in training; outside of
             training h is the expectation (Krueger et al. 2017, https://arxiv.org/abs/1606.01305).
             Default: 0.
@@ -160,7 +164,9 @@ class GRU(Dispatched, keras.layers.GRU):
 class SimpleRNN(Dispatched, keras.layers.SimpleRNN):
     """`keras.layers.SimpleRNN` on the fastest kernel available; see `Dispatched`, `Resettable`.
 
-    Args, in addition to those of these two and of Keras:
+    It takes the arguments of these two and of Keras' layer, and those below.
+
+    Args:
         zoneout_h: probability that a number of h keeps its old value in training; outside of
             training h is the expectation (Krueger et al. 2017, https://arxiv.org/abs/1606.01305).
             Default: 0.
