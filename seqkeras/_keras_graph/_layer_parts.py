@@ -1,11 +1,6 @@
-"""What Keras keeps within a layer: inner layers, calls, random generators."""
+"""What Keras stores about a layer: its calls, and its random generators."""
 
 from typing import Any
-
-
-def layers_within(layer: Any) -> list[Any]:
-    """Return a layer and all layers within it, at any depth, outer before inner."""
-    return list(layer._flatten_layers())
 
 
 def calls_to(layer: Any) -> list[Any]:

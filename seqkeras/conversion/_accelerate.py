@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from seqkeras._keras_graph._layer_parts import calls_to, layers_within
+from seqkeras._keras_graph import layers_within
+from seqkeras._keras_graph._layer_parts import calls_to
 from seqkeras.conversion._conversion import (
     Conversion,
     assign,

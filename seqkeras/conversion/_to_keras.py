@@ -9,7 +9,7 @@ import keras
 from keras import tree
 
 from seqkeras._checks import bad_argument
-from seqkeras._keras_graph._layer_parts import layers_within
+from seqkeras._keras_graph import layers_within
 from seqkeras._keras_graph._rebuild import is_graph, refusal
 from seqkeras.conversion._conversion import Conversion, convert, is_ours
 from seqkeras.errors import ForgottenStateWarning

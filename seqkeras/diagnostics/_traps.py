@@ -8,9 +8,8 @@ from keras import tree
 
 from seqkeras import layers
 from seqkeras._checks import bad_argument
-from seqkeras._keras_graph import recurrent_layers
+from seqkeras._keras_graph import recurrent_layers, sublayers
 from seqkeras._keras_graph._calls import calls_of, lost_masks, takes_mask, upstream
-from seqkeras._keras_graph._states import parts_of_layer
 from seqkeras.states._named import rows_of, stateful_layers
 from seqkeras.states._recurrent_states import reads_time, within
 from seqkeras.stepwise._timewise import why_not_stepwise
@@ -218,7 +217,7 @@ def _is_per_step(layer: Any) -> bool:
 
 def _parts(layer: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every layer within a model with its path, except those inside recurrent layers."""
-    for part in parts_of_layer(layer):
+    for part in sublayers(layer):
         name = f"{path}/{part.name}" if path else part.name
         yield name, part
         if not isinstance(part, keras.layers.RNN):

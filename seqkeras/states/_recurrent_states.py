@@ -8,8 +8,8 @@ import keras
 
 from seqkeras import layers
 from seqkeras._checks import bad_argument
+from seqkeras._keras_graph import layers_within, sublayers
 from seqkeras._keras_graph._rebuild import new_layer
-from seqkeras._keras_graph._states import all_parts_of_layer, parts_of_layer
 from seqkeras.errors import ForgottenStateWarning
 
 #: Keras' layers, and ours that keep their states on every backend.
@@ -33,14 +33,15 @@ def reads_time(layer: Any) -> list[Any]:
         return [layer]
     if not isinstance(layer, keras.layers.Layer) or isinstance(layer, keras.layers.TimeDistributed):
         return []
-    return [found for part in parts_of_layer(layer) for found in reads_time(part)]
+    return [found for part in sublayers(layer) for found in reads_time(part)]
 
 
 def within(layer: Any) -> list[Any]:
     """Return all recurrent layers within a layer, also those in TimeDistributed."""
     if not isinstance(layer, keras.layers.Layer):
         return []
-    return [part for part in all_parts_of_layer(layer) if isinstance(part, keras.layers.RNN)]
+    inner = layers_within(layer)[1:]  # without the layer itself
+    return [part for part in inner if isinstance(part, keras.layers.RNN)]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from seqkeras._keras_graph._rebuild import (
     new_input,
     refusal,
 )
-from seqkeras._keras_graph._states import remove_calls
+from seqkeras._keras_graph._shared_layers import remove_calls
 from seqkeras.layers import Resettable
 from seqkeras.states._named import rows_of, stateful_layers
 from seqkeras.states._recurrent_states import Recurrent, reads_time

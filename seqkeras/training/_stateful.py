@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from seqkeras._checks import bad_argument, check_integer
-from seqkeras._keras_graph._states import compile_alike
+from seqkeras._keras_graph._shared_layers import compile_alike
 from seqkeras.errors import ArgumentError
 from seqkeras.states import get_state, set_state
 from seqkeras.states._named import clear_rows, rows_of, stateful_layers

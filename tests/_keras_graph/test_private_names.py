@@ -18,7 +18,6 @@ PRIVATE = {
     "_functional",
     "_inbound_nodes",
     "_inputs_struct",
-    "_jit_compile",
     "_keras_history",
     "_keras_mask",
     "_nodes_by_depth",
@@ -33,15 +32,6 @@ PRIVATE = {
 
 #: Packages that may use them.
 ALLOWED = ("_keras_graph", "layers")
-
-#: Files that still use some, and which. This list must only get shorter.
-REMAINING = {
-    "conversion/_accelerate.py": {"_flatten_layers", "_inbound_nodes", "_seed_generators"},
-    "diagnostics/_traps.py": {"_flatten_layers"},
-    "kernels/_clearing.py": {"_call_has_training_arg"},
-    "kernels/_runtime.py": {"_jit_compile"},
-    "states/_recurrent_states.py": {"_flatten_layers"},
-}
 
 
 def private_names(path: Path) -> set[str]:
@@ -62,20 +52,11 @@ FILES = [
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_private_names_of_keras_stay_in_their_rooms(path):
-    names = private_names(path) - REMAINING.get(path.relative_to(PACKAGE).as_posix(), set())
+    names = private_names(path)
     assert not names, (
         f"{path.relative_to(PACKAGE)} uses {sorted(names)}, which Keras may change in any release. "
         "Use a function of seqkeras._keras_graph, or add one there."
     )
-
-
-def test_the_list_of_remaining_uses_is_up_to_date():
-    unused = {
-        file: names - private_names(PACKAGE / file)
-        for file, names in REMAINING.items()
-        if (PACKAGE / file).exists() and not names <= private_names(PACKAGE / file)
-    }
-    assert not unused, f"remove from REMAINING what is no longer used: {unused}"
 
 
 def test_private_names_are_found_where_they_are_allowed():

@@ -1,19 +1,9 @@
-"""Parts of layers, and a second model over the layers of a first one."""
+"""A second model over the layers of a first one."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import keras
-
-
-def parts_of_layer(layer: Any) -> list[Any]:
-    """Return the layers directly within a layer."""
-    return list(layer._flatten_layers(recursive=False, include_self=False))
-
-
-def all_parts_of_layer(layer: Any) -> list[Any]:
-    """Return all layers within a layer, at any depth."""
-    return list(layer._flatten_layers(include_self=False))
 
 
 def compile_alike(model: keras.Model, other: keras.Model) -> None:
