@@ -60,12 +60,12 @@ class ModelGraph:
 
     @functools.cached_property
     def layers(self) -> list[Any]:
-        """Every layer of the model, including the model itself and the layers of nested models."""
+        """Return every layer of the model, including the model itself and the layers of nested models."""
         return layers_within(self.model)
 
     @property
     def compute_dtypes(self) -> set[str]:
-        """The dtypes in which the layers with weights compute."""
+        """Return the dtypes in which the layers with weights compute."""
         return {layer.compute_dtype for layer in self.layers if layer.weights}
 
     def pack_inputs(self, values: Sequence[Any]) -> Any:

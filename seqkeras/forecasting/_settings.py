@@ -260,7 +260,7 @@ class Settings:
 
     @property
     def counts(self) -> bool:
-        """Whether targets must be counts."""
+        """Return whether targets must be counts."""
         return self.likelihood is not None and self.likelihood.counts
 
 

@@ -153,7 +153,7 @@ class _WithFlags(Reform):
 
 
 def takes_flags(model: keras.Model) -> bool:
-    """Whether `with_flags` can give a stateful model a reset input."""
+    """Return whether `with_flags` can give a stateful model a reset input."""
     if not is_graph(model) or len(model.inputs) != 1:
         return False
     calls = calls_of(model)

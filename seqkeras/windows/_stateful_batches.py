@@ -266,7 +266,7 @@ class StatefulBatches(Epochs):
 
 
 def _is_one_array(series: Any) -> bool:
-    """Whether these are the rows of one array, and not several series."""
+    """Return whether these are the rows of one array, and not several series."""
     if isinstance(series, GroupedArray):
         return False
     if isinstance(series, (list, tuple)):

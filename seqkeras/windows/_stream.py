@@ -92,7 +92,7 @@ class Stream:
 
     @functools.cached_property
     def begins(self) -> Integers:
-        """The timestep of its row at which each stretch begins, `(stretches,)`."""
+        """Return the timestep of its row at which each stretch begins, `(stretches,)`."""
         padded = _padded(self.stretches.steps, self.bptt_steps, self.pack)
         before = np.cumsum(padded) - padded
         return before - before[np.searchsorted(self.owner, self.owner)]
@@ -109,7 +109,7 @@ class Stream:
 
     @functools.cached_property
     def starts(self) -> Integers:
-        """The position where each stretch begins: timestep `p % length` of row `p // length`."""
+        """Return the position where each stretch begins: timestep `p % length` of row `p // length`."""
         return self.owner * self.length + self.begins
 
     @property
@@ -119,7 +119,7 @@ class Stream:
 
     @functools.cached_property
     def begins_within(self) -> bool:
-        """Whether a stretch can begin within a batch, in this order or another."""
+        """Return whether a stretch can begin within a batch, in this order or another."""
         padded = _padded(self.stretches.steps, self.bptt_steps, self.pack)
         return len(self.stretches) > self.rows and bool(np.any(padded % self.bptt_steps))
 

@@ -97,9 +97,10 @@ class Fitted:
         missing = "mask" if self.inputs.masked else "raise"
         panel = read_alike(df, self.panel, missing=missing, fill="raise", whole=False)
         check_counts(panel, self.likelihood)
-        has, expected = panel.columns.id, self.panel.columns.id
-        if has != expected:
-            raise DataError(f"df must have ids as in fit, in the column {expected!r}. Got: {has!r}")
+        expected = self.panel.columns.id
+        if panel.columns.id != expected:
+            got = repr(panel.columns.id)
+            raise bad_data("df", got, f"have ids as in fit, in the column {expected!r}")
         numbers = self.panel.ids.get_indexer(panel.ids)
         unknown = np.flatnonzero(numbers < 0)
         if len(unknown):

@@ -113,7 +113,7 @@ class ForecastStepper:
         Args:
             values: the targets, by id, or `(series,)`; NaN for a missing one, if the forecaster was
                 fitted with missing targets.
-            ids: which series an array is of, in order. None: all.
+            ids: the series of an array of values, in order. None: all.
             covariates: for each of `columns` the values of this timestep: by id, `(series,)`, or
                 one for all.
 
