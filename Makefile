@@ -5,11 +5,12 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Test processes that run in parallel; each takes about 2 GB.
 WORKERS ?= 2
 
-.PHONY: help demo test lint types layers docs unit test-backends native native-sanitize package clean venv-demo venv-dev
+.PHONY: help demo test test-long lint types layers docs unit test-backends native native-sanitize package clean venv-demo venv-dev
 
 help:
 	@echo "make demo           forecast a real series and draw it"
 	@echo "make test           format, lint, types, layers, docs, tests, doctests, examples"
+	@echo "make test-long      the tests with ten times as many examples of each property"
 	@echo "make test-backends  the tests that also run on JAX and PyTorch, on both"
 	@echo "make native         build the native library in place"
 	@echo "make native-sanitize  run the native library under sanitizers"
@@ -35,7 +36,10 @@ docs: venv-dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 unit: venv-dev
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=10
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=20
+
+test-long: venv-dev
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=20 --hypothesis-profile=long
 
 # JAX spends most of the time of a test on compilation: make it quick, and share it in a cache.
 JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \

@@ -145,7 +145,7 @@ def convert(weights: Weights, *, cell: str, source: str, target: str) -> Weights
         kernels = [kernel.T for kernel in kernels]
     _check(kernels, weights.bias, old)
     kernel, recurrent = (reorder(array, source=old.gates, target=new.gates) for array in kernels)
-    bias = None if weights.bias is None else _biases(np.asarray(weights.bias), old, new)
+    bias = _biases(np.asarray(weights.bias), old, new) if weights.bias is not None else None
     if new.transposed:
         kernel = kernel.T.copy()
         recurrent = recurrent.T.copy()
@@ -168,7 +168,7 @@ def _check(kernels: list[Array], bias: Any, layout: Layout) -> None:
     biases = [(width,)] if layout.biases == 1 else [(2, width), (2 * width,)]
     fit = len(shapes[0]) == 2 and shapes[0][1] == width and shapes[1] == (units, width)
     if not units or not fit or (bias is not None and np.shape(bias) not in biases):
-        got = [*shapes, None if bias is None else np.shape(bias)]
+        got = [*shapes, np.shape(bias) if bias is not None else None]
         expected = f"weights of {len(layout.gates)} gates, {layout.gates!r}, that fit each other"
         raise bad_argument("weights", f"shapes {got}", expected)
 

@@ -5,11 +5,12 @@ import json
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors.numpy import load_file
 
+from helpers.examples import examples
 from seqkeras._archive import (
     DTYPES,
     MAX_TABLE_BYTES,
@@ -21,7 +22,7 @@ from seqkeras._archive import (
 from seqkeras.errors import ArgumentError, FileFormatError
 
 KIND = {"kind": "seqkeras.Test", "version": 2}
-several = settings(max_examples=40, deadline=None)
+several = examples(13)
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_every_flipped_bit_is_noticed(path, mapped):
             read_archive(path, **KIND, mapped=mapped)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(34)
 @given(st.binary(max_size=200))
 def test_noise_is_refused(tmp_path_factory, noise):
     path = tmp_path_factory.mktemp("archive") / "file"

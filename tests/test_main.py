@@ -67,7 +67,7 @@ def test_files_that_are_there_are_not_overwritten_unless_forced(here, capsys):
     load_air_passengers().to_csv("air.csv", index=False)
     (here / "air_forecast.csv").write_text("mine")
     assert forecast("air.csv", "--horizon", 3) == 1
-    assert "air_forecast.csv is there already. Give --force" in capsys.readouterr().err
+    assert "air_forecast.csv exists already. Use --force" in capsys.readouterr().err
     assert (here / "air_forecast.csv").read_text() == "mine"
     assert forecast("air.csv", "--horizon", 3, "--no-score", "--force") == 0
     assert (here / "air_forecast.csv").read_text() != "mine"
@@ -80,9 +80,9 @@ def test_files_that_are_there_are_not_overwritten_unless_forced(here, capsys):
         (["air.csv", "--horizon", 3, "--time-col", "d"], "time_col must be a column of air.csv"),
         (["air.csv", "--horizon", 0], "horizon must be an integer >= 1"),
         (["air.csv", "--horizon", 3, "--output", "no/such.csv"], "The folder no does not exist"),
-        (["air.csv", "--horizon", 3, "--freq", "D"], "expected 1949-01-02"),
+        (["air.csv", "--horizon", 3, "--freq", "D"], "has 1949-01-02"),
         (["air.csv", "--horizon", 3, "--freq", "1"], "freq must be a pandas frequency"),
-        (["empty.csv", "--horizon", 3], "empty.csv cannot be read as csv"),
+        (["empty.csv", "--horizon", 3], "empty.csv must be readable as csv"),
         (["air.csv", "--horizon", 3, "--plot", "air.bmp"], ".png or .svg or .pdf or .jpg"),
         (["air.csv", "--horizon", 3, "--output", "air.xls"], ".csv or .parquet"),
         (["air.csv", "--horizon", 3, "--output", "air.csv", "--force"], "different files"),
@@ -130,7 +130,7 @@ def test_a_series_too_short_to_be_scored_is_forecast(here, capsys):
     df.to_csv("air.csv", index=False)
     assert forecast("air.csv", "--horizon", 3, "--lookback", 8) == 0
     said = capsys.readouterr()
-    assert said.err.startswith("seqkeras: not scored: The series is the longest, with 18 rows")
+    assert said.err.startswith("seqkeras: not scored: The longest series must have 20 rows")
     assert "Picture: " in said.out
     assert len(pd.read_csv("air_forecast.csv")) == 3
 
@@ -164,7 +164,7 @@ def test_a_model_is_exported_as_a_program(here, saved, capsys):
     assert program.window == 5
     assert program.inputs[0].features == ("flow", "pressure")
     assert main(["export", str(saved), "pump.program"]) == 1
-    assert "pump.program is there already. Give --force" in capsys.readouterr().err
+    assert "pump.program exists already. Use --force" in capsys.readouterr().err
     assert main(["export", str(saved), "pump.program", "--force"]) == 0
     assert runtime.load("pump.program").window is None
 
@@ -173,14 +173,14 @@ def test_a_model_is_exported_as_onnx(here, saved, capsys):
     assert main(["export", str(saved), "pump.onnx", "--onnx", "step"]) == 0
     assert capsys.readouterr().out == f"pump.onnx: {runtime.load_onnx('pump.onnx')}\n"
     assert main(["export", str(saved), "more.onnx", "--onnx", "step", "--float16"]) == 1
-    assert "--float16 must be left away with --onnx" in capsys.readouterr().err
+    assert "--float16 must be omitted with --onnx" in capsys.readouterr().err
     assert not (here / "more.onnx").exists()
 
 
 def test_what_is_no_model_is_not_exported(here, capsys):
     (here / "model.keras").write_text("no model")
     assert main(["export", "model.keras", "out.program"]) == 1
-    assert "model.keras is no .keras file that can be loaded" in capsys.readouterr().err
+    assert "model.keras cannot be loaded as a .keras file" in capsys.readouterr().err
     assert main(["export", "none.keras", "out.program"]) == 1
     assert "none.keras" in capsys.readouterr().err
     assert main(["export", "model.keras", "no/folder/out.program"]) == 1
@@ -252,4 +252,4 @@ def test_a_file_that_holds_code_is_not_run(here, capsys):
     code = keras.layers.Lambda(lambda x: x + 1)
     keras.Sequential([keras.Input((3, 1)), code, keras.layers.LSTM(2)]).save("code.keras")
     assert main(["explain", "code.keras"]) == 1
-    assert "code.keras is no .keras file that can be loaded" in capsys.readouterr().err
+    assert "code.keras cannot be loaded as a .keras file" in capsys.readouterr().err

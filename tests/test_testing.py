@@ -34,7 +34,7 @@ def test_a_forecaster_whose_rows_depend_on_each_other_is_found():
 
     df = load_air_passengers()
     both = df.assign(unique_id="a"), df.assign(unique_id="b", y=df.y.to_numpy()[::-1].copy())
-    with pytest.raises(AssertionError, match="alone gets another forecast"):
+    with pytest.raises(AssertionError, match="gets another forecast by itself"):
         check_forecaster(quick(mixing), pd.concat(both))
 
 

@@ -60,7 +60,7 @@ class ModelGraph:
 
     @functools.cached_property
     def layers(self) -> list[Any]:
-        """Return every layer of the model, including the model itself and the layers of nested models."""
+        """Return every layer of the model, with itself and the layers of nested models."""
         return layers_within(self.model)
 
     @property

@@ -51,6 +51,6 @@ def _nested_inputs(
     if attach_mask is None or all(mask is None for mask in masks):
         return inputs
     return [
-        value if mask is None else attach_mask(value, mask)
+        attach_mask(value, mask) if mask is not None else value
         for value, mask in zip(inputs, masks, strict=True)
     ]

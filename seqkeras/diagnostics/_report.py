@@ -19,7 +19,7 @@ _HANGING = " " * 7
 def _units(explanation: Explanation, layer: Any) -> str:
     cells = getattr(layer.cell, "cells", [layer])
     widths = [getattr(cell, "units", getattr(cell, "filters", None)) for cell in cells]
-    return ", ".join("?" if width is None else str(width) for width in widths)
+    return ", ".join(str(width) if width is not None else "?" for width in widths)
 
 
 def _kernel(explanation: Explanation, layer: Any) -> str:

@@ -113,7 +113,7 @@ def _get_item(trace: Trace, op: Any, x: Value, key: Any) -> Value:
 
 def _take(trace: Trace, op: Any, x: Value, indices: Any) -> Value:
     places = np.asarray(indices, dtype=np.int64)
-    axis = trace.axis(x, 0 if op.axis is None else op.axis, op.name)
+    axis = trace.axis(x, op.axis if op.axis is not None else 0, op.name)
     rank = x.rank - 1 + places.ndim
     return trace.add("take", [x], op.name, weights={"indices": places}, axis=axis, rank=rank)
 

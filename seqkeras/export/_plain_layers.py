@@ -125,7 +125,7 @@ def activation(trace: Trace, layer: Any, x: Value) -> Value:
         if trace.axis(x, axis, layer.name) != -1:
             raise refused(layer.name, f"it works along the axis {layer.axis}")
     options = {
-        key: None if getattr(layer, key) is None else float(getattr(layer, key)) for key in keys
+        key: float(getattr(layer, key)) if getattr(layer, key) is not None else None for key in keys
     }
     return trace.add("activation", [x], layer.name, activation=name, activation_options=options)
 

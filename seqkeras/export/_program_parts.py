@@ -118,7 +118,7 @@ def _port(
         "name": name,
         "shape": shape,
         "dtype": "int32" if embeddings else dtype,
-        "features": None if features is None else _checked_features(name, features, shape),
+        "features": _checked_features(name, features, shape) if features is not None else None,
         "each_step": moves,
         "below": min((layer.input_dim for layer in embeddings), default=None),
     }

@@ -91,7 +91,7 @@ def _run(trace: Trace, layer: Any, x: Value, mask: Value | None, backwards: bool
         weights = {role: getattr(cell, role) for role in ("kernel", "recurrent_kernel", "bias")}
         x = trace.add(
             "recurrent",
-            [x] if mask is None else [x, mask],
+            [x, mask] if mask is not None else [x],
             layer.name if len(cells) == 1 else f"{layer.name}/{cell.name}",
             rank=3 if sequences else 2,
             over_time=sequences,

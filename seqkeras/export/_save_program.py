@@ -77,7 +77,7 @@ def verified_parts(
     storage: str = "float32",
 ) -> ProgramParts:
     """Return a program that was compared with its model; the arguments are `save_program`'s."""
-    window = None if window is None else check_integer("window", window)
+    window = check_integer("window", window) if window is not None else None
     graph = _stateless_graph(model)
     parts = translate(graph, window, features, scaler, target_scaler)
     if storage == "float16":

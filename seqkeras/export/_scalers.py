@@ -84,4 +84,4 @@ def _pair(name: str, scaler: Any) -> tuple[Any, Any]:
     # A fitted mean may exist without being used.
     is_centered = option is not None and getattr(scaler, option)
     center = getattr(scaler, attribute) if is_centered else 0.0
-    return center, 1.0 if scale is None else scale
+    return center, scale if scale is not None else 1.0

@@ -57,7 +57,7 @@ def verify(graph: ModelGraph, parts: ProgramParts) -> None:
         if actual.ndim != model_output.ndim or program.window is not None:
             actual = actual[:, -1]
         scaling = parts.output_scaling.get(port.name)
-        target = model_output if scaling is None else scaling.undo(model_output)
+        target = scaling.undo(model_output) if scaling is not None else model_output
         difference = largest_difference(actual, target, allowed, scaling)
         if difference is not None:
             raise SeqkerasError(
@@ -89,7 +89,7 @@ def random_input(
         if port.each_step:
             x[0, timesteps // 2] = 0
             x[-1, -1] = 0
-    return x if scaling is None else scaling.undo(x)
+    return scaling.undo(x) if scaling is not None else x
 
 
 def largest_difference(
@@ -103,7 +103,7 @@ def largest_difference(
         allowed: largest difference relative to the largest output, in the units of the model.
         scaling: scaling of an output in raw units, which both arrays have then.
     """
-    scaled = expected if scaling is None else scaling.apply(expected)
+    scaled = scaling.apply(expected) if scaling is not None else expected
     size = np.abs(scaled[np.isfinite(scaled)]).max(initial=1)
     tolerance = np.full(expected.shape, allowed * size)
     if scaling is not None:
@@ -131,7 +131,7 @@ def _model_outputs(
     scaled = []
     for port, x in zip(parts.header["inputs"], inputs, strict=True):
         scaling = parts.input_scaling.get(port["name"])
-        scaled.append(x if scaling is None else scaling.apply(x).astype(parts.header["dtype"]))
+        scaled.append(scaling.apply(x).astype(parts.header["dtype"]) if scaling is not None else x)
     values = [
         (parts.variables[name], array) for name, array in rounded.items() if name in parts.variables
     ]

@@ -160,7 +160,7 @@ class Forecaster(BaseEstimator):
             MissingDependencyError: holidays are asked for, and that package is not installed.
         """
         settings = self.settings()
-        columns = Columns() if columns is None else columns
+        columns = columns if columns is not None else Columns()
         _check_no_target(y)
         panel = read_panel(df, columns)
         self.fitted_ = Fitting.of(settings, panel, columns.short_series).run()
@@ -255,7 +255,7 @@ class Forecaster(BaseEstimator):
             NotFittedError: `fit` was not called.
         """
         fitted = self.check_fitted()
-        panel = fitted.panel if df is None else fitted.read_other(df, "raise")[0]
+        panel = fitted.read_other(df, "raise")[0] if df is not None else fitted.panel
         return panel.future_frame(fitted.steps(horizon))
 
     def update(self, rows: "pd.DataFrame") -> Self:
@@ -364,8 +364,8 @@ class Forecaster(BaseEstimator):
         panel = fitted.newest.take(fitted.panel.numbers(series))
         request = fitted.request(None, future)
         forecast = request.panel.forecast_frame(fitted.forecast(request))
-        history = panel.history_frame() if df is None else panel.long_frame(df)
-        levels = () if fitted.intervals is None else fitted.intervals.levels
+        history = panel.long_frame(df) if df is not None else panel.history_frame()
+        levels = fitted.intervals.levels if fitted.intervals is not None else ()
         parts = panel.split([history, forecast])
         return _plots.draw(parts, columns.time, columns.target, levels, title=title)
 

@@ -230,13 +230,13 @@ class Settings:
         """
         settings = cls(
             check_integer("horizon", horizon),
-            None if lookback is None else check_integer("lookback", lookback),
-            None if season_length is None else check_integer("season_length", season_length),
+            check_integer("lookback", lookback) if lookback is not None else None,
+            check_integer("season_length", season_length) if season_length is not None else None,
             as_network(network),
             resolve_likelihood(likelihood),
             as_intervals(intervals),
             as_training(training),
-            None if seed is None else check_integer("seed", seed, minimum=0),
+            check_integer("seed", seed, minimum=0) if seed is not None else None,
         )
         for options in (settings.network, settings.intervals, settings.training):
             options.check()
@@ -256,7 +256,7 @@ class Settings:
     @property
     def outputs(self) -> int:
         """Outputs of the network for each timestep."""
-        return 1 if self.likelihood is None else self.likelihood.outputs
+        return self.likelihood.outputs if self.likelihood is not None else 1
 
     @property
     def counts(self) -> bool:

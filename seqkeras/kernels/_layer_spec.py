@@ -83,4 +83,4 @@ def state_sizes(cell: Any) -> list[Any]:
 
 
 def _activation_name(function: Any) -> str | None:
-    return "linear" if function is None else _ACTIVATIONS.get(function)
+    return _ACTIVATIONS.get(function) if function is not None else "linear"

@@ -74,7 +74,7 @@ def _jax(x: Any) -> Runtime:
 def _torch(x: Any) -> Runtime:
     import torch
 
-    device = (keras.ops.zeros(()) if x is None else x).device.type
+    device = (x if x is not None else keras.ops.zeros(())).device.type
     if torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
         return Runtime("torch", device, "export")
     if torch.compiler.is_compiling():

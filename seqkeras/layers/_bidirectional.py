@@ -51,7 +51,7 @@ class Bidirectional(keras.layers.Bidirectional):
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Return the mask of the outputs, or None for last outputs."""
         mask = tree.flatten(previous_mask)[0] if self.return_sequences else None
-        return (mask, mask) if self.merge_mode is None else mask
+        return mask if self.merge_mode is not None else (mask, mask)
 
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = None
@@ -71,7 +71,7 @@ class Bidirectional(keras.layers.Bidirectional):
         output = self._merged(forward, backward)
         if not self.return_state:
             return output
-        outputs = output if self.merge_mode is None else (output,)
+        outputs = (output,) if self.merge_mode is not None else output
         return (*outputs, *forward_state, *backward_state)
 
     @property

@@ -44,7 +44,7 @@ class Zoneout(keras.layers.Layer):
         _, new_states = super().call(inputs, states, training=training)
         old_h = keras.tree.flatten(states)[0]
         new_h = keras.tree.flatten(new_states)[0]
-        keeps_h = None if kept is None else kept[0]
+        keeps_h = kept[0] if kept is not None else None
         h = self._zone_out(old_h, new_h, self.zoneout_h, training, keeps_h)
         return h, [h]
 
@@ -127,7 +127,7 @@ class LSTMCell(Zoneout, keras.layers.LSTMCell):
                 old values.
         """
         h, c = states
-        keeps_h, keeps_c = (None, None) if kept is None else kept
+        keeps_h, keeps_c = kept if kept is not None else (None, None)
         z = self._gate_inputs(inputs, h, training)
         i, f, g, o = ops.split(z, 4, axis=-1)
         if self.peephole:
@@ -150,7 +150,7 @@ class LSTMCell(Zoneout, keras.layers.LSTMCell):
         recurrent_factors = self.get_recurrent_dropout_mask(h) if training else None
         z = self._normalized(_product(inputs, self.kernel, factors), "kernel")
         z = z + self._normalized(_product(h, self.recurrent_kernel, recurrent_factors), "recurrent")
-        return z if self.bias is None else z + self.bias
+        return z + self.bias if self.bias is not None else z
 
     def _normalized(self, x: Any, name: str) -> Any:
         """Normalize and rescale each row (Ba et al. 2016, https://arxiv.org/abs/1607.06450)."""

@@ -120,7 +120,7 @@ class ReversibleNormalization(keras.layers.Layer):
     def call(self, inputs: Any, statistics: Any = None, mask: Any = None) -> Any:
         """Normalize windows or, with their statistics, undo it on a forecast."""
         x = ops.cast(inputs, self.variable_dtype)
-        return self._normalize(x, mask) if statistics is None else self._undo(x, statistics)
+        return self._undo(x, statistics) if statistics is not None else self._normalize(x, mask)
 
     def _normalize(self, x: Any, mask: Any) -> tuple[Any, Any]:
         if mask is not None:

@@ -77,7 +77,7 @@ class Dispatched(Resettable):
             if flags is not None:
                 fix = "In a branch, no timestep follows another."
                 raise bad_argument(name, "flags", "omitted where branch=True", fix)
-        kernels.check_branch(self, queries, [] if state is None else state)
+        kernels.check_branch(self, queries, state if state is not None else [])
         reason = kernels.why_not_branch(self)
         if reason is not None:
             fix = f"Here {reason}. seqkeras.layers.branch runs any layer."

@@ -78,7 +78,7 @@ class Resettable(keras.layers.RNN):
         sequences = self._with_rows(sequences)
         # Copies: PyTorch cannot differentiate through a variable that was assigned in between.
         state = tree.map_structure(
-            ops.copy, self.states if initial_state is None else initial_state
+            ops.copy, initial_state if initial_state is not None else self.states
         )
         if reset is not None:
             reset = self._with_rows(ops.cast(_check_flags(reset, sequences), "bool"))
@@ -109,7 +109,7 @@ class Resettable(keras.layers.RNN):
         """Run as `keras.layers.RNN.call` does, with flags that reach into the loop."""
         missing = ops.shape(sequences)[1] - ops.shape(reset)[1]
         flags = ops.pad(reset, [[0, 0], [0, missing]])
-        mask = None if mask is None else self._with_rows(mask)
+        mask = self._with_rows(mask) if mask is not None else None
         state = self.begin(sequences, state)
         output, *state = self.end(*self.inner_loop(sequences, state, mask, training, flags))
         self._assign_states(state)

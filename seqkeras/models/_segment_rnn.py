@@ -160,7 +160,9 @@ class _Segments:
             channel = ops.repeat(ops.swapaxes(channel, 0, 1), self.ahead, axis=1)
             query = ops.concatenate([ops.repeat(query, targets, axis=0), channel], axis=-1)
         known = self._known_ahead()
-        return query if known is None else query + keras.layers.Dense(units, name="known")(known)
+        return (
+            query + keras.layers.Dense(units, name="known")(known) if known is not None else query
+        )
 
     def _known_ahead(self) -> keras.KerasTensor | None:
         """Return what is known of each segment of the horizon, `(batch, ahead, width)`, or None."""

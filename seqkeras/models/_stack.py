@@ -151,7 +151,7 @@ class Stack:
         for level, layer in enumerate(self.layers(return_sequences=return_sequences), start=1):
             if self.bidirectional:
                 layer = _both_ways(layer, name=f"bidirectional_{level}")
-            x = layer(x) if reset is None else layer(x, reset=reset)
+            x = layer(x, reset=reset) if reset is not None else layer(x)
         return x
 
     def layers(
@@ -221,7 +221,7 @@ def run_from(
     """
     final_states = []
     for level, layer in enumerate(layers):
-        x, *final = layer(x, initial_state=None if states is None else states[level])
+        x, *final = layer(x, initial_state=states[level] if states is not None else None)
         final_states.append(final)
     return x, final_states
 
@@ -258,7 +258,7 @@ def _layers(cell: Any, units: Any) -> tuple[tuple[Cell, ...], tuple[int, ...]]:
     if units is not None and not all(isinstance(entry, str) for entry in cells):
         fix = "A Keras cell has its own units. Omit units, or name the cells instead."
         raise bad_argument("units", units, "omitted where cell is a Keras cell", fix)
-    widths = _widths(DEFAULT_UNITS if units is None else units)
+    widths = _widths(units if units is not None else DEFAULT_UNITS)
     if len(cells) == 1:
         cells *= len(widths)
     elif len(widths) == 1:

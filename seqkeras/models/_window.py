@@ -254,8 +254,8 @@ class Window:
         x = self._inputs["inputs"]
         self._target = x[:, :, WindowColumns.TARGET] if sizes.targets == 1 else x
         center, self._scale = center_and_scale(self._target, normalization)
-        relative = self._target if center is None else self._target - center
-        self.relative = relative if self._scale is None else relative / self._scale
+        relative = self._target - center if center is not None else self._target
+        self.relative = relative / self._scale if self._scale is not None else relative
         self.past = self.relative if sizes.targets > 1 else ops.expand_dims(self.relative, -1)
         if sizes.features > sizes.targets:
             self.past = ops.concatenate([self.past, x[:, :, sizes.targets :]], axis=-1)
@@ -311,8 +311,8 @@ class Window:
         scale = self._scale
         if self.sizes.outputs > 1:
             naive = ops.expand_dims(naive, -1)
-            scale = None if scale is None else ops.expand_dims(scale, -1)
-        forecast = naive + (correction if scale is None else correction * scale)
+            scale = ops.expand_dims(scale, -1) if scale is not None else None
+        forecast = naive + (correction * scale if scale is not None else correction)
         only_window = len(self._inputs) == 1
         inputs = self._inputs["inputs"] if only_window else self._inputs
         return keras.Model(inputs, forecast, name=name)

@@ -119,6 +119,6 @@ def not_among_kernels(
     activations = (("activation", activation), ("recurrent_activation", recurrent_activation))
     for (name, value), supported in zip(activations, KNOWN[cell], strict=True):
         if value not in supported:
-            actual = f"a custom {name}" if value is None else f"{name}={value!r}"
+            actual = f"{name}={value!r}" if value is not None else f"a custom {name}"
             return f"{actual} is not supported; supported: {', '.join(supported)}"
     return None

@@ -249,7 +249,7 @@ def _run(
         h_n=_pointer(h_n),
         c_n=_pointer(c_n),
         workspace=_pointer(workspace),
-        workspace_floats=0 if workspace is None else workspace.size,
+        workspace_floats=workspace.size if workspace is not None else 0,
     )
     native.check(native.functions.sqk_forward(ctypes.byref(struct), ctypes.byref(outputs)))
     return Forward(y, last, h_n, c_n, workspace, layer, inputs, struct, outputs)
@@ -281,7 +281,7 @@ def backward(
     if run.workspace is None:
         raise bad_argument("run", "a forward without it", "a forward with training=True")
     state = run.h_n.shape
-    dy = None if dy is None else _rows("dy", dy, run.y.shape)
+    dy = _rows("dy", dy, run.y.shape) if dy is not None else None
     state_gradients = {
         name: _dense(name, array, state)
         for name, array in (("dlast", dlast), ("dh_n", dh_n), ("dc_n", dc_n))
@@ -320,7 +320,7 @@ def _gradient_shapes(run: Forward) -> dict[str, tuple[int, ...]]:
 
 
 def _pointer(array: Array | None) -> int | None:
-    return None if array is None else array.ctypes.data
+    return array.ctypes.data if array is not None else None
 
 
 def _strided(name: str, array: Array | None) -> dict[str, int | None]:
@@ -349,7 +349,7 @@ def _float32(name: str, array: Any, shape: tuple[int | None, ...]) -> Array:
 
 def _dense(name: str, array: Any, shape: tuple[int | None, ...]) -> Any:
     """Check an array and make it row-major; None stays None."""
-    return None if array is None else np.ascontiguousarray(_float32(name, array, shape))
+    return np.ascontiguousarray(_float32(name, array, shape)) if array is not None else None
 
 
 def _rows(name: str, array: Any, shape: tuple[int | None, ...]) -> Array:

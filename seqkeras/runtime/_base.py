@@ -282,4 +282,4 @@ def _sum(x: Array) -> Any:
 
 
 def _window(window: Any) -> int | None:
-    return None if window is None else check_integer("window", window)
+    return check_integer("window", window) if window is not None else None

@@ -54,10 +54,14 @@ class CellStep:
         recurrent = weights["recurrent_kernel"].astype(dtype)
         width = self.gates * self.units
         bias = weights["bias"].astype(dtype) if "bias" in weights else None
-        shapes = (kernel.shape, recurrent.shape, width * self.biases if bias is None else bias.size)
+        shapes = (
+            kernel.shape,
+            recurrent.shape,
+            bias.size if bias is not None else width * self.biases,
+        )
         if shapes != ((self.features, width), (self.units, width), width * self.biases):
             raise ValueError(f"the weights of {self.units} units have the shapes {shapes}")
-        bias = np.zeros(width * self.biases, dtype) if bias is None else bias
+        bias = bias if bias is not None else np.zeros(width * self.biases, dtype)
         self.activation = activation(options["activation"])
         gate = options.get("recurrent_activation", "sigmoid")
         self.gate_activation = activation(gate)

@@ -37,7 +37,7 @@ def dense(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
     apply, output_shape = activate(options, {}, [(*shape[:-1], units)])
     linear = options["activation"] == "linear"
     flat = len(shape) == 1
-    row = None if bias is None else bias[np.newaxis]  # with one row, nothing is broadcast
+    row = bias[np.newaxis] if bias is not None else None  # with one row, nothing is broadcast
 
     def run(x: Array) -> Array:
         y = x.dot(kernel) if flat else x.reshape(-1, len(kernel)).dot(kernel)
@@ -174,7 +174,7 @@ def reshape(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Laye
 def pick(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
     """Take a slice `[start, stop, step]`, or a single position, along each axis."""
     parts: list[Any] = [
-        part if isinstance(part, int) else slice(*(None if n is None else int(n) for n in part))
+        part if isinstance(part, int) else slice(*(int(n) if n is not None else None for n in part))
         for part in options["parts"]
     ]
     _fits(len(parts) <= len(shapes[0]), "parts", parts, shapes[0])

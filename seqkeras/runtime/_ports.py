@@ -36,9 +36,9 @@ def make_port(spec: Mapping[str, Any]) -> Port:
         str(spec["name"]),
         tuple(spec["shape"]),
         np.dtype(check_one_of("dtype", spec["dtype"], ("float32", "float64", "int32", "bool"))),
-        None if names is None else tuple(map(str, names)),
+        tuple(map(str, names)) if names is not None else None,
         bool(spec.get("each_step", True)),
-        None if spec.get("below") is None else int(spec["below"]),
+        int(spec["below"]) if spec.get("below") is not None else None,
     )
 
 

@@ -67,7 +67,7 @@ class Program(StepFunction):
 
     @property
     def choices(self) -> tuple[LayerChoice, ...]:
-        """Return the implementation of each recurrent layer, with the reason if it is not compiled."""
+        """Return what runs each recurrent layer, with the reason if it is not compiled."""
         return tuple(self._graph.choices)
 
     def _advance(self, arrays: Arrays, state: State, out: State | None) -> tuple[Arrays, State]:

@@ -61,7 +61,7 @@ class Cell(keras.layers.Layer):
             is_zeroed = layer.zero_output_for_mask
             held = ops.zeros_like(last_output) if is_zeroed else last_output
             output = where_rows(used, output, held)
-            step_state.used = used if step_state.used is None else step_state.used
+            step_state.used = step_state.used if step_state.used is not None else used
         step_state.after += [*after, output]
         sequence = ops.expand_dims(output, 1) if layer.return_sequences else output
         if not layer.return_state:

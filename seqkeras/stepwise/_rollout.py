@@ -84,7 +84,7 @@ def rollout(
     if future is not None:
         inputs["future"] = _future(future, len(inputs["context"]), steps, timestep)
     if sample is not None:
-        seed = None if seed is None else check_integer("seed", seed, minimum=0)
+        seed = check_integer("seed", seed, minimum=0) if seed is not None else None
         generator = keras.random.SeedGenerator(seed)
         inputs["seed"] = ops.convert_to_numpy(generator.state.value)
     elif seed is not None:

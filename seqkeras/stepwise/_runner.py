@@ -43,13 +43,13 @@ class Runner(keras.Model):
             return self._every_output(context)
         steps = ops.shape(inputs["steps"])[0]
         future = inputs.get("future")
-        future = None if future is None else ops.swapaxes(future, 0, 1)
+        future = ops.swapaxes(future, 0, 1) if future is not None else None
         output, state = self._warmed_up(context)
         value, seed = self._drawn(output, inputs.get("seed"))
         values = tree.map_structure(lambda array: _written(_empty(array, steps), 0, array), value)
 
         def body(i: Any, output: Any, state: Any, value: Any, seed: Any, values: Any) -> Any:
-            covariates = () if future is None else (ops.take(future, i, axis=0),)
+            covariates = (ops.take(future, i, axis=0),) if future is not None else ()
             x = self.next_input(value, *covariates)
             output, state = self._stepped(x, state, output)
             value, seed = self._drawn(output, seed)

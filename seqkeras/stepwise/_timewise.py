@@ -133,7 +133,7 @@ def _special(name: str, layer: Any, rank: int) -> str | None:
 
 def _along_time(layer: Any, rank: int) -> str | None:
     axes = getattr(layer, "axis", None)
-    axes = getattr(layer, "axes", None) if axes is None else axes
+    axes = axes if axes is not None else getattr(layer, "axes", None)
     if type(layer).__name__ == "ExpandDims":
         rank += 1  # its axis counts in its output
     numbers = [axis % rank for axis in tree.flatten(axes) if isinstance(axis, int)]

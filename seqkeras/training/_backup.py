@@ -106,7 +106,7 @@ class Backup(keras.callbacks.Callback):
         stopping = self._stopping
         if stopping is not None:
             header["stopping"] = {name: int(getattr(stopping, name)) for name in STOPPING}
-            best = [] if stopping.best is None else [stopping.best]
+            best = [stopping.best] if stopping.best is not None else []
             arrays["stopping/best"] = np.array(best, "float64")
             arrays |= _numbered("best", stopping.best_weights or [])
         write_archive(self._path, header, arrays, kind=KIND, version=VERSION)

@@ -97,7 +97,7 @@ def fit_stateful(
         batches.epoch = first
         ours = [
             None if flags else ResetStates(batches, validation),
-            None if validation is None else _KeepStates(),
+            _KeepStates() if validation is not None else None,
             stopping,
             _best_model(model, best_file, validation, saved) if best_file else None,
             saved,
@@ -252,7 +252,7 @@ def _early_stopping(
 def _best_model(
     model: keras.Model, path: Path, validation: StatefulBatches | None, saved: Backup | None
 ) -> _BestModel:
-    monitor = "loss" if validation is None else "val_loss"
+    monitor = "val_loss" if validation is not None else "loss"
     earlier_values = saved.history.get(monitor, []) if saved else []
     return _BestModel(model, path, monitor, earlier_values)
 

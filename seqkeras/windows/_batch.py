@@ -44,8 +44,8 @@ class InputReader:
         self, values: Any, future: Any, static: Any, *, spec: WindowSpec, masks: bool
     ) -> None:
         past = _named("values", values, "past")
-        ahead = {} if future is None else _named("future", future, "future")
-        fixed = {} if static is None else _named("static", static, "static")
+        ahead = _named("future", future, "future") if future is not None else {}
+        fixed = _named("static", static, "static") if static is not None else {}
         _check_names([*past, *ahead, *fixed], ("", "_mask") if masks else ("",))
         if ahead and not spec.horizon:
             fix = "Future inputs are read over the horizon."
@@ -93,7 +93,7 @@ class TargetReader:
     def __call__(self, index: WindowIndex) -> tuple[Floats32, Floats32 | None]:
         """Read y of these windows, and the weights if there are any."""
         y = self._read(index)
-        weights = None if self._weigh is None else self._weigh(index)
+        weights = self._weigh(index) if self._weigh is not None else None
         if not self._masks:
             return y, weights
         # Keras takes the mean over the last axis before it applies weights.

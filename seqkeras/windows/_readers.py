@@ -44,7 +44,7 @@ def open_rows(
         if bounds is None or not np.array_equal(value.indptr, bounds):
             raise bad_argument(label, value, "series of the same lengths as those of values")
         value = value.values
-    starts = np.zeros(1, np.int64) if bounds is None else bounds[:-1]
+    starts = bounds[:-1] if bounds is not None else np.zeros(1, np.int64)
     locate = partial(_locate, starts)
     source = open_source(label, value, nan_allowed=nan_allowed, locate=locate)
     if bounds is None:

@@ -111,7 +111,7 @@ class ArraySource(Source):
         super().__init__(name, array.shape, may_miss=may_miss, locate=locate)
         self._values = array
         self._file = _mapped_file(array)
-        self._file_state = None if self._file is None else _file_state(*self._file)
+        self._file_state = _file_state(*self._file) if self._file is not None else None
 
     def windows(self, timesteps: int, sampling_rate: int) -> ReadWindows:
         return RowWindows(self._values, timesteps, sampling_rate)

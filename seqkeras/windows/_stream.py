@@ -109,7 +109,7 @@ class Stream:
 
     @functools.cached_property
     def starts(self) -> Integers:
-        """Return the position where each stretch begins: timestep `p % length` of row `p // length`."""
+        """Return where each stretch begins: `p` is timestep `p % length` of row `p // length`."""
         return self.owner * self.length + self.begins
 
     @property

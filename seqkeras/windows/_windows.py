@@ -212,7 +212,7 @@ class Windows(Epochs):
             x, y = _check_pair(self._transform(x, y))
         if y is None:
             return x
-        return (x, y) if weights is None else (x, y, weights)
+        return (x, y, weights) if weights is not None else (x, y)
 
 
 def _check_layout(layout: WindowLayout, spec: WindowSpec) -> WindowLayout:

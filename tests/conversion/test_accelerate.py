@@ -9,9 +9,10 @@ import textwrap
 import keras
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from helpers.models import assert_close, to_numpy
 from seqkeras import conversion, layers
 from seqkeras.errors import ArgumentError, ForgottenStateWarning, KeptLayerWarning
@@ -105,7 +106,7 @@ def part_of(way, cell, dropout, use_bias):
     return WAYS[way](*CELLS[cell], {"dropout": dropout, "use_bias": use_bias})
 
 
-@settings(max_examples=4)
+@examples(2)
 @given(st.booleans(), st.lists(PARTS, min_size=1, max_size=2))
 @example(True, [(number, "lstm", 0.3, True) for number in range(len(WAYS) - 1)])
 @example(False, [(len(WAYS) - 1, "gru", 0.3, True)])

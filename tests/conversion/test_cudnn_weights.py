@@ -6,9 +6,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from seqkeras import conversion
 from seqkeras.errors import ArgumentError
 
@@ -36,7 +37,7 @@ def test_keras_2_converts_back_to_the_same(numbers):
         np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
-@settings(max_examples=15)
+@examples(5)
 @given(
     st.lists(st.tuples(st.sampled_from([keras.layers.LSTM, keras.layers.GRU]), st.integers(1, 4)))
 )

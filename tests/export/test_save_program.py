@@ -6,11 +6,12 @@ import sys
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers as L  # noqa: N812
 
 import seqkeras
+from helpers.examples import examples
 from helpers.forecasters import flat_forecaster
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError
@@ -216,7 +217,7 @@ def test_steps_return_what_the_model_returns(name, path):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=8)
+@examples(3)
 @given(data=st.data())
 def test_every_partition_of_the_time_axis_returns_the_same(name, data, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / f"{name.replace(' ', '')}.program"
@@ -285,7 +286,7 @@ def layer_of(kind, units):
     return plain[kind]() if kind in plain else recurrent[kind](units, return_sequences=True)
 
 
-@settings(max_examples=25)
+@examples(9)
 @given(architecture=architectures(), rows=st.integers(1, 4), steps=st.integers(1, 12))
 def test_any_model_after_a_step_of_training(architecture, rows, steps, tmp_path_factory):
     model = build(*architecture)

@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 
+from helpers.examples import examples
 from helpers.forecasters import flat_forecaster, nested
 from seqkeras.errors import ArgumentError, DataError, NotFittedError, SkippedSeriesWarning
 from seqkeras.forecasting import Columns
@@ -241,7 +242,7 @@ def test_what_needs_a_fit_says_so(tmp_path):
             ask()
 
 
-@settings(max_examples=8)
+@examples(3)
 @given(
     lengths=st.lists(st.integers(24, 60), min_size=1, max_size=4),
     kind=st.sampled_from(["stamps", "zone", "periods", "integers"]),

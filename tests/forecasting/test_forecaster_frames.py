@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.forecasting import Columns, Forecaster, backtest, insample
@@ -280,7 +281,7 @@ def test_rows_that_come_are_read_with_their_covariates(shops):
     assert whole[2][:, 0].tolist() == rows.wind.tolist()
 
 
-@settings(max_examples=5)
+@examples(2)
 @given(
     lengths=st.lists(st.integers(24, 40), min_size=1, max_size=3),
     kind=st.sampled_from(["stamps", "zone", "periods", "integers"]),

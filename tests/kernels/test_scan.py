@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import kernel_calls as calls
+from helpers.examples import examples
 from seqkeras import kernels, native
 
 pytestmark = pytest.mark.backends
@@ -76,7 +77,7 @@ def made(configuration, more):
     return layer, calls.problem(kind, **sizes, **settings)
 
 
-@settings(max_examples=8 if calls.BACKEND == "jax" else 25)
+@examples(4 if calls.BACKEND == "jax" else 8)
 @given(configurations(), st.data())
 def test_every_kernel_is_the_loop(configuration, data):
     more = data.draw(variants(configuration[0]))
@@ -93,7 +94,7 @@ def test_every_kernel_is_the_loop(configuration, data):
         calls.assert_same(calls.run(layer, problem, name), expected)
 
 
-@settings(max_examples=6 if calls.BACKEND == "jax" else 15)
+@examples(3 if calls.BACKEND == "jax" else 5)
 @given(configurations())
 def test_every_kernel_is_keras_in_double_precision(configuration):
     layer, problem = made(configuration, {})

@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from helpers.models import assert_close, built, to_numpy
 from seqkeras import conversion, kernels, layers, native, to_keras
 
@@ -37,7 +38,7 @@ def calls():
     return np.array(native.load().calls())
 
 
-@settings(max_examples=15)
+@examples(5)
 @given(
     kind=st.sampled_from(["LSTM", "GRU", "SimpleRNN"]),
     merge_mode=st.sampled_from(["concat", "sum", "ave", "mul", None]),

@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from helpers.examples import examples
 from helpers.models import to_numpy
 from seqkeras.errors import ArgumentError
 from seqkeras.layers import NORMALIZATIONS, ReversibleNormalization, center_and_scale
@@ -25,7 +26,7 @@ def weighted(kind, channels, **options):
 
 @every_kind
 @pytest.mark.backends
-@settings(max_examples=10 if keras.backend.backend() == "jax" else 60)
+@examples(5 if keras.backend.backend() == "jax" else 20)
 @given(
     x=arrays.arrays(
         "float32",

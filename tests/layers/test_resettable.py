@@ -10,10 +10,11 @@ import sys
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from helpers.examples import examples
 from helpers.models import assert_close, built, random_array, randomized, to_numpy
 from seqkeras import layers
 from seqkeras.errors import ArgumentError
@@ -152,7 +153,7 @@ def valid_flags(flags, width=TIMESTEPS):
         for kind in KINDS
     ],
 )
-@settings(max_examples=30)
+@examples(10)
 @given(flags=flag_arrays, width=st.sampled_from([1, 3, TIMESTEPS]))
 def test_flags_give_what_each_sequence_by_itself_gives(kind, flags, width):
     flags = valid_flags(flags, width)
@@ -207,7 +208,7 @@ def test_without_flags_a_model_continues():
 
 
 @every_kind
-@settings(max_examples=6)
+@examples(2)
 @given(flags=flag_arrays, lengths=st.tuples(*[st.integers(0, TIMESTEPS)] * (ROWS * BATCHES)))
 def test_right_padding_changes_nothing(kind, flags, lengths):
     within = np.tile(np.arange(TIMESTEPS), BATCHES)
@@ -219,7 +220,7 @@ def test_right_padding_changes_nothing(kind, flags, lengths):
 @pytest.mark.parametrize(
     "kind", [pytest.param("lstm", marks=pytest.mark.backends), "stacked cells"]
 )
-@settings(max_examples=12)
+@examples(4)
 @given(flags=flag_arrays, mask=mask_arrays)
 def test_masked_timesteps_change_nothing(kind, width, flags, mask):
     check_masked(kind, valid_flags(flags, width), mask, width)
@@ -232,7 +233,7 @@ def check_masked(kind, flags, mask, width=TIMESTEPS):
     np.testing.assert_allclose(actual[mask], expected[mask], atol=1e-5)
 
 
-@settings(max_examples=10)
+@examples(4)
 @given(flags=flag_arrays, mask=mask_arrays)
 def test_zero_output_for_mask_gives_zeros_there(flags, mask):
     model, twin = twins("gru", masked=True, zero_output_for_mask=True)
@@ -244,7 +245,7 @@ def test_zero_output_for_mask_gives_zeros_there(flags, mask):
 
 
 @pytest.mark.parametrize("kind", ["lstm", "stacked cells"])
-@settings(max_examples=10)
+@examples(4)
 @given(flags=flag_arrays)
 def test_backwards_a_flag_counts_before_its_own_timestep_is_read(kind, flags):
     def in_reading_order(x):
@@ -258,7 +259,7 @@ def test_backwards_a_flag_counts_before_its_own_timestep_is_read(kind, flags):
 
 
 @pytest.mark.parametrize("kind", ["gru", "stacked cells"])
-@settings(max_examples=10)
+@examples(4)
 @given(flags=flag_arrays)
 def test_an_unrolled_loop_obeys_the_flags(kind, flags):
     flags = valid_flags(flags)

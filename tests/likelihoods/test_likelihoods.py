@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
+from helpers.examples import examples
 from seqkeras import likelihoods
 from seqkeras.errors import ArgumentError
 from seqkeras.likelihoods._special import log_gamma
@@ -92,7 +93,7 @@ def test_the_same_seed_draws_the_same(likelihood):
     assert (first != other).any()
 
 
-@settings(max_examples=50)
+@examples(17)
 @given(st.lists(st.floats(-1e4, 1e4), min_size=7, max_size=7), st.data())
 def test_quantiles_never_cross(values, data):
     probabilities = sorted(data.draw(st.lists(st.floats(0.01, 0.99), min_size=1, max_size=9)))

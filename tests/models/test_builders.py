@@ -13,9 +13,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from seqkeras import layers, models, to_keras
 from seqkeras.errors import ArgumentError
 
@@ -342,7 +343,7 @@ def read_in_parts(model, x, cuts):
         for units in [(4,), (4, 3)]
     ],
 )
-@settings(max_examples=8)
+@examples(3)
 @given(cuts=st.sets(st.integers(1, TIMESTEPS - 1)))
 @example(cuts=set())
 @example(cuts=set(range(1, TIMESTEPS)))

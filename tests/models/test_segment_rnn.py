@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from seqkeras import explain, kernels, layers
 from seqkeras.errors import ArgumentError
 from seqkeras.models import segment_rnn
@@ -98,7 +99,7 @@ def test_each_of_several_targets_is_forecast_from_its_own_past(outputs, randomiz
     np.testing.assert_allclose(outputs(model, x), expected, atol=1e-5)
 
 
-@settings(max_examples=15)
+@examples(5)
 @given(
     lookback=st.integers(1, 9),
     horizon=st.integers(1, 9),

@@ -5,9 +5,10 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from seqkeras import to_keras
 from seqkeras.errors import ArgumentError
 from seqkeras.layers import NORMALIZATIONS
@@ -62,7 +63,7 @@ CONTEXT = {"features": 2, "future": 2, "static": 3, "categories": (4, 7), "outpu
 
 
 @every_network
-@settings(max_examples=12)
+@examples(4)
 @given(
     sizes=st.fixed_dictionaries(
         {

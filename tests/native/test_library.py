@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from seqkeras import native
 from seqkeras.errors import ArgumentError
 from seqkeras.native import _library
@@ -242,7 +243,7 @@ def options_of(cell, draw):
     return {"recurrent_activation": draw(one_of("sigmoid", "hard_sigmoid"))}
 
 
-@settings(max_examples=200)
+@examples(67)
 @given(
     cell=st.sampled_from(CELLS),
     shape=st.tuples(
@@ -519,7 +520,7 @@ HALVED = ("lstm", "gru_reset_after", "simple_rnn")
 
 
 @bfloat16
-@settings(max_examples=60)
+@examples(20)
 @given(
     cell=st.sampled_from(HALVED),
     shape=st.tuples(

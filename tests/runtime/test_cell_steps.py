@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from seqkeras.runtime._cell_steps import step_class
 
 KINDS = {
@@ -66,7 +67,7 @@ def test_a_step_is_that_of_keras(kind, use_bias, activation, recurrent_activatio
 
 
 @every_kind
-@settings(max_examples=20, deadline=None)
+@examples(7)
 @given(units=st.integers(1, 33), features=st.integers(1, 17), rows=st.integers(1, 5))
 def test_any_size_is_that_of_keras_in_float32(kind, units, features, rows):
     theirs, ours = pair(kind, units=units, features=features, dtype="float32")

@@ -9,10 +9,11 @@ import threading
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import seqkeras
+from helpers.examples import examples
 from seqkeras import runtime
 from seqkeras._archive import read_archive, write_archive
 from seqkeras.errors import ArgumentError, DataError, FileFormatError
@@ -106,7 +107,7 @@ class TestStep:
         assert all(a is b for a, b in zip(written, state, strict=True))
         assert_same(state, after)
 
-    @settings(max_examples=20)
+    @examples(7)
     @given(rows=st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=6))
     def test_a_row_has_the_same_output_alone_and_among_others(self, program, rows):
         x = numbers(ROWS, 3)

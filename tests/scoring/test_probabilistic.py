@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from helpers.examples import examples
 from seqkeras.errors import ArgumentError
 from seqkeras.scoring import crps, interval_score, mae, mase, msis, wql
 
@@ -126,7 +127,7 @@ def test_quantiles_and_probabilities_that_do_not_fit_are_refused(
         metric([1.0], quantiles, probabilities=shares)
 
 
-@settings(max_examples=5)
+@examples(2)
 @given(st.sampled_from([0, 100, -5, float("nan")]))
 def test_an_invalid_level_is_refused(level):
     with pytest.raises(ArgumentError, match="level must be a percentage"):

@@ -6,10 +6,11 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import seqkeras
+from helpers.examples import examples
 from seqkeras import _archive, layers
 from seqkeras.errors import ArgumentError, FileFormatError, ForgottenStateWarning
 from seqkeras.states import (
@@ -190,7 +191,7 @@ def test_layers_of_one_name_are_told_apart():
     assert shapes(get_state(model)) == {"pair/gru/h": (ROWS, 2), "pair/gru_2/h": (ROWS, 1)}
 
 
-@settings(max_examples=20)
+@examples(7)
 @given(flags=st.lists(st.booleans(), min_size=ROWS, max_size=ROWS), mask=st.booleans())
 def test_the_rows_that_are_named_are_cleared_and_no_others(model, flags, mask):
     full = {name: np.ones(shape, "float32") for name, shape in SHAPES.items()}

@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import seqkeras
 from helpers.arrays import assert_arrays_close, assert_arrays_equal
+from helpers.examples import examples
 from seqkeras import layers, to_keras
 from seqkeras.errors import ArgumentError, ForgottenStateWarning
 from seqkeras.states import as_stateful, as_stateless, get_state
@@ -289,7 +290,7 @@ def random_model(layout, form):
     return keras.Model(x, y)
 
 
-@settings(max_examples=12)
+@examples(4)
 @given(
     layout=parts,
     form=st.sampled_from(["sequential", "nested", "skipping"]),

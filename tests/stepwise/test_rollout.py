@@ -6,11 +6,12 @@ import weakref
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers, ops
 
 import seqkeras.layers
+from helpers.examples import examples
 from seqkeras import many_to_one, next_step
 from seqkeras.errors import ArgumentError
 from seqkeras.stepwise import rollout
@@ -98,7 +99,7 @@ def built(plan, *, many, masked):
     return randomized(keras.Model(x, layers.TimeDistributed(head)(h) if many else head(h)))
 
 
-@settings(max_examples=10)
+@examples(4)
 @given(plan=levels, many=st.booleans(), masked=st.booleans(), steps=st.integers(1, 4))
 def test_a_rollout_is_the_loop_over_the_growing_sequence(plan, many, masked, steps):
     model = built(plan, many=many, masked=masked)
@@ -107,7 +108,7 @@ def test_a_rollout_is_the_loop_over_the_growing_sequence(plan, many, masked, ste
     np.testing.assert_allclose(actual, naive(model, X, steps), atol=1e-5)
 
 
-@settings(max_examples=6)
+@examples(2)
 @given(
     plan=levels,
     many=st.booleans(),

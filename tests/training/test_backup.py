@@ -12,10 +12,11 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.arrays import assert_arrays_close, assert_arrays_equal
+from helpers.examples import examples
 from seqkeras._archive import read_archive, write_archive
 from seqkeras.errors import ArgumentError, FileFormatError
 from seqkeras.training import fit_stateful
@@ -374,7 +375,7 @@ def to_numpy(variable):
     return keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))
 
 
-@settings(max_examples=20)
+@examples(7)
 @given(share=st.floats(0, 0.9999))
 def test_a_truncated_backup_is_refused(stored, tmp_path_factory, share):
     file = tmp_path_factory.getbasetemp() / "truncated.backup"
@@ -384,7 +385,7 @@ def test_a_truncated_backup_is_refused(stored, tmp_path_factory, share):
     assert "Delete it to start from scratch" in message
 
 
-@settings(max_examples=60)
+@examples(20)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_refused_or_was_of_no_matter(stored, tmp_path_factory, place, bit):
     file = tmp_path_factory.getbasetemp() / "flipped.backup"

@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from seqkeras.errors import ArgumentError
 from seqkeras.models import many_to_many, multi_output, recursive
 from seqkeras.training import unrolled
@@ -55,7 +56,7 @@ def inputs(horizon, flag, future, static, rows=3):
     return parts if len(parts) > 1 else parts["inputs"]
 
 
-@settings(max_examples=8, deadline=None)
+@examples(3)
 @given(
     steps=st.integers(1, 7),
     horizon=st.integers(1, 7),

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.windows import GroupedArray, WindowIndex, Windows, WindowSpec
 
@@ -59,7 +60,7 @@ def one_window(spec, series, start, row, arrays, kind, missing):
 
 
 @pytest.mark.filterwarnings("ignore::seqkeras.errors.SkippedSeriesWarning")
-@settings(max_examples=250)
+@examples(84)
 @given(
     lookback=st.integers(1, 4),
     sizes=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.integers(0, 2)),

@@ -6,9 +6,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from seqkeras.windows import _order
 from seqkeras.windows._order import BLOCK, Balanced, InOrder, Shuffled, permute
 
@@ -107,7 +108,7 @@ def test_neighbors_do_not_stay_neighbors(lag):
     assert 0.75 < near.mean() / 0.002 < 1.25
 
 
-@settings(max_examples=30)
+@examples(10)
 @given(
     count=st.one_of(st.integers(1, 50), st.integers(BLOCK - 2, 3 * BLOCK)),
     batch=st.one_of(st.integers(1, 300), st.integers(BLOCK - 2, BLOCK + 2)),
@@ -153,7 +154,7 @@ def test_sequential_reading_computes_a_block_at_once(monkeypatch):
     assert sizes == [BLOCK, BLOCK, 256]
 
 
-@settings(max_examples=40)
+@examples(14)
 @given(
     counts=st.lists(st.integers(0, 12), min_size=1, max_size=8).filter(any),
     seed=st.integers(0, 100),

@@ -5,9 +5,10 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.windows import GroupedArray, Windows, WindowSpec
 
@@ -33,7 +34,7 @@ def chunked(values, cuts, missing=None):
     return arrow.chunked_array(chunks)
 
 
-@settings(max_examples=80)
+@examples(27)
 @given(
     dtype=st.sampled_from(NUMBERS),
     rows=st.integers(12, 60),

@@ -8,10 +8,11 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from helpers.arrays import assert_arrays_close, assert_arrays_equal
+from helpers.examples import examples
 from seqkeras import many_to_many
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.windows import GroupedArray
@@ -122,7 +123,7 @@ def build(case, **options):
 
 
 @skipping
-@settings(max_examples=300)
+@examples(100)
 @given(case=cases)
 def test_rows_cut_at_their_flags_are_the_series(case):
     batches, series, targets = build(case)
@@ -132,7 +133,7 @@ def test_rows_cut_at_their_flags_are_the_series(case):
 
 
 @skipping
-@settings(max_examples=200)
+@examples(67)
 @given(case=cases)
 def test_to_series_puts_together_what_the_rows_read(case):
     batches, series, _ = build(case)
@@ -151,7 +152,7 @@ def test_to_series_puts_together_what_the_rows_read(case):
 
 
 @skipping
-@settings(max_examples=200)
+@examples(67)
 @given(case=cases)
 def test_padding_is_zero_unflagged_and_stands_where_no_series_is_left(case):
     batches, _, _ = build(case)
@@ -174,7 +175,7 @@ def test_padding_is_zero_unflagged_and_stands_where_no_series_is_left(case):
 
 
 @skipping
-@settings(max_examples=100)
+@examples(34)
 @given(case=cases)
 def test_shapes_and_types_are_those_of_the_docstring(case):
     batches, series, targets = build(case)
@@ -207,7 +208,7 @@ def test_shapes_and_types_are_those_of_the_docstring(case):
 
 
 @skipping
-@settings(max_examples=60)
+@examples(20)
 @given(case=cases)
 def test_epochs_have_the_same_form_and_depend_on_seed_and_number_alone(case):
     batches, _, _ = build(case)
@@ -690,7 +691,7 @@ def flattened(batches):
 
 
 @every_cell
-@settings(max_examples=12)
+@examples(4)
 @given(
     lengths=st.lists(st.integers(2, LONGEST), min_size=ROWS, max_size=MOST),
     pack=st.booleans(),

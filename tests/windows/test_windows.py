@@ -7,9 +7,10 @@ import tracemalloc
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.windows import GroupedArray, Windows, WindowSpec
 
@@ -51,7 +52,7 @@ def distinct(rows, width=None):
 
 
 @pytest.mark.filterwarnings("ignore::seqkeras.errors.SkippedSeriesWarning")
-@settings(max_examples=400)
+@examples(134)
 @given(
     spec=specs,
     # Empty series, one-row series and series of about one window are the borders to get wrong.

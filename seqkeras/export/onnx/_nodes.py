@@ -40,7 +40,7 @@ def linear(g: Writer, x: str, kernel: npt.NDArray[Any], bias: Any, axes: int) ->
     if axes == 2:
         return g.op("Gemm", x, kernel, bias)
     y = g.op("MatMul", x, kernel)
-    return y if bias is None else g.op("Add", y, bias)
+    return g.op("Add", y, bias) if bias is not None else y
 
 
 def _dense(g: Writer, op: Op, x: str) -> str:
@@ -79,12 +79,12 @@ def _layer_norm(g: Writer, op: Op, x: str) -> str:
     x = g.floats(x)
     if not op.options["rms"]:
         ones = np.ones(op.shapes[0][-axes:], g.dtype_of(x))
-        gamma = ones if gamma is None else np.broadcast_to(gamma, ones.shape)
+        gamma = np.broadcast_to(gamma, ones.shape) if gamma is not None else ones
         return g.op("LayerNormalization", x, gamma, beta, axis=-axes, epsilon=epsilon)
     square = g.op("ReduceMean", g.op("Mul", x, x), axes=list(range(-axes, 0)))
     y = g.op("Div", x, g.op("Sqrt", g.op("Add", square, epsilon)))
-    y = y if gamma is None else g.op("Mul", y, gamma)
-    return y if beta is None else g.op("Add", y, beta)
+    y = g.op("Mul", y, gamma) if gamma is not None else y
+    return g.op("Add", y, beta) if beta is not None else y
 
 
 def _unit_norm(g: Writer, op: Op, x: str) -> str:
@@ -120,9 +120,9 @@ def _pick(g: Writer, op: Op, x: str) -> str:
 
 
 def _bounds(start: int | None, stop: int | None, step: int | None) -> tuple[int, int, int]:
-    step = 1 if step is None else int(step)
+    step = int(step) if step is not None else 1
     first, last = (0, FAR) if step > 0 else (FAR, -FAR)
-    return first if start is None else int(start), last if stop is None else int(stop), step
+    return int(start) if start is not None else first, int(stop) if stop is not None else last, step
 
 
 def _take(g: Writer, op: Op, x: str) -> str:

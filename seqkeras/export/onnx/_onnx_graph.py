@@ -49,7 +49,7 @@ def write_graph(
         for state, zero in zip(program.states, zeros, strict=True)
     ]
     layers = _Layers(g, program, header, arrays)
-    write = layers.plain if program.window is None else layers.windows
+    write = layers.windows if program.window is not None else layers.plain
     outputs, new_states = write(inputs, states, sequence)
     g.layer = ""
     for port, name, value in zip(program.outputs, output_names, outputs, strict=True):

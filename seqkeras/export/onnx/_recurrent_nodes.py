@@ -32,7 +32,7 @@ def one_step(g: Writer, op: Op, x: str, mask: str | None, states: Sequence[str])
     """Write a timestep of `(batch, features)`; return the output, then the new states."""
     cell = _Cell(op)
     new = cell.advance(g, cell.read(g, x, axes=2), states)
-    return [new[0], *new] if mask is None else _held(g, op, new, states, mask)
+    return _held(g, op, new, states, mask) if mask is not None else [new[0], *new]
 
 
 def over_time(
@@ -59,7 +59,7 @@ def whole(g: Writer, op: Op, x: str, mask: str | None) -> str:
     """Write a layer that reads a window from a zero state, forward or backward."""
     if op.options["backwards"]:
         x = _flipped(g, x)
-        mask = None if mask is None else _flipped(g, mask)
+        mask = _flipped(g, mask) if mask is not None else None
     outputs, last_state, *_ = over_time(g, op, x, mask, None)
     if op.options["sequences"]:
         return outputs
@@ -87,7 +87,7 @@ class _Cell:
         if self.name == "lstm":  # the three gates with the same activation next to each other
             self.kernel = _gates_first(self.kernel)
             self.recurrent = _gates_first(self.recurrent)
-            self.bias = None if bias is None else _gates_first(bias)
+            self.bias = _gates_first(bias) if bias is not None else None
 
     @property
     def has_operator(self) -> bool:
@@ -165,7 +165,7 @@ def _by_operator(g: Writer, cell: _Cell, x: str, states: Sequence[str] | None) -
         g.op("Transpose", g.floats(x), perm=[1, 0, 2]),
         kernel[np.newaxis],
         recurrent[np.newaxis],
-        None if bias is None else bias.reshape(1, -1),
+        bias.reshape(1, -1) if bias is not None else None,
         None,  # lengths of sequences
         *initial,
         count=1 + count,

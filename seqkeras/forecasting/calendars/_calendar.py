@@ -326,7 +326,7 @@ def _infer(times: pd.DatetimeIndex) -> str | None:
         # pandas 3 warns that it will return an offset instead of text; both work here.
         warnings.simplefilter("ignore", DeprecationWarning)
         freq = pd.infer_freq(times)
-    return None if freq is None else str(to_offset(freq).freqstr)
+    return str(to_offset(freq).freqstr) if freq is not None else None
 
 
 def _no_frequency(why: str) -> DataError:

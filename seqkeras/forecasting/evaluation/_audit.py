@@ -73,7 +73,7 @@ def audit_leaks(
     def read(changed: int) -> tuple[pd.DataFrame, Panel, Columns]:
         """Read the frame with its last rows changed, as `fit` would."""
         frame = _changed(df, changed, settings.horizon, panel) if changed else df
-        return read_history(frame if prepare is None else prepare(frame), first, columns)
+        return read_history(prepare(frame) if prepare is not None else frame, first, columns)
 
     def fit(changed: int) -> Fold:
         frame, changed_panel, changed_columns = read(changed)

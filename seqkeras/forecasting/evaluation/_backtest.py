@@ -158,7 +158,7 @@ def read_history(
         ArgumentError: gaps would be filled with values from after a cutoff.
         DataError: as `Forecaster.fit`, or a series is too short.
     """
-    columns = Columns() if columns is None else columns
+    columns = columns if columns is not None else Columns()
     if columns.fill == "interpolate":
         fix = "Lines would lead to values after a cutoff: use 'mask', or fill df before."
         raise bad_argument("fill", "interpolate", "'raise' or 'mask' in a backtest", fix)
@@ -277,7 +277,7 @@ def _check_jobs(n_jobs: int | None) -> None:
         "ThreadingBackend": "Threads share the seed of Keras",
         "MultiprocessingBackend": "A forked TensorFlow hangs",
     }
-    if name in unfit and (workers if n_jobs is None else n_jobs) != 1:
+    if name in unfit and (n_jobs if n_jobs is not None else workers) != 1:
         fix = f"{unfit[name]}: leave joblib its default, loky, or use dask or ray."
         raise bad_argument("n_jobs", n_jobs, f"1 under joblib's {name}", fix)
 

@@ -45,7 +45,7 @@ class Schedule:
         if gap >= horizon:
             fix = "The forecast after a cutoff begins in the gap: use a longer horizon."
             raise bad_argument("gap", gap, f"below the horizon, {horizon}", fix)
-        step = horizon - gap if step is None else check_integer("step", step)
+        step = check_integer("step", step) if step is not None else horizon - gap
         if isinstance(refit, bool | np.bool_):
             return cls(horizon, windows, step, gap, 1 if refit else windows)
         fix = "True fits at every origin, False once, a number n at every n-th."

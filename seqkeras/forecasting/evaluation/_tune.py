@@ -121,9 +121,11 @@ def tune(
     settings = forecaster.settings()
     trials = check_integer("trials", trials)
     windows = check_integer("windows", windows)
-    holdout = settings.horizon if holdout is None else check_integer("holdout", holdout, minimum=0)
+    holdout = (
+        check_integer("holdout", holdout, minimum=0) if holdout is not None else settings.horizon
+    )
     check_one_of("score", score, SCORES)
-    seconds = np.inf if seconds is None else check_positive("seconds", seconds)
+    seconds = check_positive("seconds", seconds) if seconds is not None else np.inf
     check_integer("seed", seed, minimum=0)
     rows = holdout + windows * settings.horizon
     frame, panel, columns = read_history(df, rows, columns)

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from seqkeras._arrays import Floats, Integers
-from seqkeras._checks import bad_argument, check_integer
-from seqkeras.errors import DataError
+from seqkeras._checks import bad_argument, bad_data, check_integer
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals
 from seqkeras.forecasting.fitted._origins import Origins
 from seqkeras.forecasting.frames._future import read_future
@@ -104,11 +103,9 @@ class Fitted:
         numbers = self.panel.ids.get_indexer(panel.ids)
         unknown = np.flatnonzero(numbers < 0)
         if len(unknown):
-            raise DataError(
-                f"df must hold only series that were fitted ({len(self.panel.ids)} in all). Got: "
-                f"{panel.name(unknown[0])} ({len(unknown)} unknown ids in all). Remove their rows, "
-                "or fit again with them."
-            )
+            got = f"{panel.label(unknown[0])} ({len(unknown)} unknown ids in all)"
+            expected = f"hold only series that were fitted ({len(self.panel.ids)} in all)"
+            raise bad_data("df", got, expected, "Remove their rows, or fit again with them.")
         return panel, numbers.astype(np.int64)
 
     def read_other(self, df: Any, fill: str) -> tuple[Panel, StandardScaler]:
@@ -130,7 +127,7 @@ class Fitted:
 
     def steps(self, horizon: int | None) -> int:
         """Return the number of timesteps to forecast; default: the fitted horizon."""
-        return self.horizon if horizon is None else check_integer("horizon", horizon)
+        return check_integer("horizon", horizon) if horizon is not None else self.horizon
 
     def request(
         self, horizon: int | None, future: Any, df: Any = None, fill: str = "raise"
@@ -143,7 +140,7 @@ class Fitted:
         """
         steps = self.steps(horizon)
         self._check_horizon(steps)
-        panel, scaler = (self.newest, self.scaler) if df is None else self.read_other(df, fill)
+        panel, scaler = self.read_other(df, fill) if df is not None else (self.newest, self.scaler)
         return Request(panel, scaler, read_future(panel, future, steps), steps)
 
     def run(self, request: Request) -> NetworkForecast:

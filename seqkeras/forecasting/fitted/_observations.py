@@ -49,7 +49,7 @@ class ObservationReader:
         if unknown:
             fix = nearest(unknown[0], self.numbers)
             expected = f"be among the {len(self.numbers)} series that were fitted"
-            raise bad_data("ids", self.columns.name(unknown[0]), expected, fix)
+            raise bad_data("ids", self.columns.label(unknown[0]), expected, fix)
         if len(set(listed)) < len(listed):
             twice = next(identity for identity in listed if listed.count(identity) > 1)
             raise bad_argument("ids", twice, "listed once: a step has one observation of each")
@@ -104,7 +104,7 @@ class ObservationReader:
         if np.isnan(values[wrong]) and not self.masked:
             fix = f"{fix} The forecaster was fitted on series without missing targets."
         kind = "a count" if self.counts else f"a finite number below {LARGEST:g}"
-        subject = f"The target of {self.columns.name(ids[wrong])}"
+        subject = f"The target of {self.columns.label(ids[wrong])}"
         raise bad_data(subject, f"{values[wrong]:g}", f"be {kind}", fix)
 
     def _encoded(
@@ -142,7 +142,7 @@ def _check_ids(label: str, values: Mapping[Any, Any], ids: list[Any]) -> None:
 
 
 def _named(argument: str, by_name: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    mapping = {} if by_name is None else by_name
+    mapping = by_name if by_name is not None else {}
     if not isinstance(mapping, Mapping) or set(mapping) != set(names):
         is_mapping = isinstance(mapping, Mapping)
         actual = sorted(map(str, mapping)) if is_mapping else type(mapping).__name__

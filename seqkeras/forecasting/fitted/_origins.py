@@ -80,7 +80,7 @@ def origin_frame(
     horizon = forecasts["yhat"].shape[1]
     back = panel.values.lengths[origins.series] - origins.rows
     cutoff = panel.calendar.shift(panel.last[origins.series], -back)
-    key = {} if panel.columns.id is None else {panel.columns.id: panel.ids[origins.series]}
+    key = {panel.columns.id: panel.ids[origins.series]} if panel.columns.id is not None else {}
     repeated = key | {"cutoff": cutoff.astype(panel.calendar.dtype)}
     stepwise = {panel.columns.target: origins.after(panel.values, horizon), **forecasts}
     return pd.DataFrame(

@@ -78,7 +78,7 @@ def save(path: str | Path, params: dict[str, Any], fitted: Fitted) -> None:
         "ids_dtype": dtype_of(fitted.panel.ids),
         "horizon": fitted.horizon,
         "lookback": fitted.lookback,
-        "levels": [] if fitted.intervals is None else fitted.intervals.levels,
+        "levels": fitted.intervals.levels if fitted.intervals is not None else [],
         "follows": fitted.intervals is not None and fitted.intervals.follows,
         "season_length": fitted.season_length,
         "short_series": fitted.short_series,
@@ -185,7 +185,7 @@ def _restore_network(encoded: Any, network: keras.Model) -> Any:
         options["architecture"] = network
     elif isinstance(architecture, list) and None in architecture:
         pairs = zip(architecture, networks_of(network), strict=True)
-        options["architecture"] = [member if name is None else name for name, member in pairs]
+        options["architecture"] = [name if name is not None else member for name, member in pairs]
     if isinstance(options.get("units"), list):
         options["units"] = tuple(options["units"])
     if not any(isinstance(member, str) for member in members_of(options["architecture"])):
@@ -236,7 +236,7 @@ def _restore(
         horizon=header["horizon"],
         season_length=header["season_length"],
         masked=header["masked"],
-        outputs=1 if likelihood is None else likelihood.outputs,
+        outputs=likelihood.outputs if likelihood is not None else 1,
     )
     check_network(network, sizes)
     covariates = CovariateScaler(

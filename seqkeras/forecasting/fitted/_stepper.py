@@ -86,9 +86,9 @@ class ForecastStepper:
         self._rows = newest.known.rows.values.reshape(*self._values.shape, -1).copy()
         keys = np.array([_key(identity) for identity in ids], dtype=np.int64)
         zeros = np.zeros_like(keys)
-        waiting = zeros if intervals is None else intervals.waiting
+        waiting = intervals.waiting if intervals is not None else zeros
         self._place = np.stack([to_integers(panel.last), zeros, keys, waiting], axis=1)
-        self._factor = np.ones((len(ids), 0)) if intervals is None else intervals.factor.copy()
+        self._factor = intervals.factor.copy() if intervals is not None else np.ones((len(ids), 0))
         self._numbers = {key: number for number, key in enumerate(keys.tolist())}
 
     @property

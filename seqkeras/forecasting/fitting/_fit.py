@@ -309,7 +309,7 @@ def falling_rates(log: TrainingLog) -> tuple[float, ...]:
 @contextmanager
 def _seeded(seed: int | None) -> Iterator[int]:
     """Seed what Keras draws from, and restore Python's and NumPy's global random state after."""
-    seed = secrets.randbelow(2**31) if seed is None else seed
+    seed = seed if seed is not None else secrets.randbelow(2**31)
     python_state = random.getstate()
     numpy_state = np.random.get_state()
     keras.utils.set_random_seed(seed)

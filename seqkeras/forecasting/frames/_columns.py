@@ -146,7 +146,7 @@ class ColumnNames:
     def label(self, identity: Any) -> str:
         """Return what messages call the series with this id, inside of a sentence."""
         plain = identity.item() if isinstance(identity, np.generic) else identity
-        return "the series" if self.id is None else f"series {plain!r}"
+        return f"series {plain!r}" if self.id is not None else "the series"
 
     def name(self, identity: Any) -> str:
         """Return what messages call the series with this id, at the start of a sentence."""

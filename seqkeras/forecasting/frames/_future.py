@@ -96,7 +96,7 @@ def _long_frame(panel: Panel, future: Any, horizon: int) -> pd.DataFrame:
         frame = to_long(future, columns.with_id)[0]
     if not isinstance(frame, pd.DataFrame):
         raise bad_argument("future", type(future).__name__, "a DataFrame", instructions)
-    keys = [columns.time] if columns.id is None else [columns.id, columns.time]
+    keys = [columns.id, columns.time] if columns.id is not None else [columns.time]
     needed = [*keys, *covariates]
     missing = [name for name in needed if name not in frame.columns]
     if missing:

@@ -282,7 +282,7 @@ def _check_order(times: pd.Index, series: Integers, ids: pd.Index, names: Column
         if names.id is None:
             fix = "Drop one of them, or name the column of series ids: Columns(id=...)."
         raise bad_data(name, f"{now} twice", "have each timestamp once", fix)
-    keys = [names.time] if names.id is None else [names.id, names.time]
+    keys = [names.id, names.time] if names.id is not None else [names.time]
     fix = f"Sort the frame: df = df.sort_values({keys!r})."
     raise bad_data(name, f"{now} after {before}", "be in order of time", fix)
 

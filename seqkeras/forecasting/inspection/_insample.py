@@ -46,7 +46,7 @@ def insample(
     fitted = forecaster.check_fitted()
     horizon = fitted.horizon
     lookback = fitted.lookback
-    step = horizon if step is None else check_integer("step", step)
+    step = check_integer("step", step) if step is not None else horizon
     panel, numbers = fitted.read_known(df)
     check_names(panel)
     _check_seen(panel, fitted.panel.take(numbers))

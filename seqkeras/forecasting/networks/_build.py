@@ -111,8 +111,8 @@ def build_network(
             lookback=sizes.lookback,
             horizon=sizes.horizon,
             season_length=sizes.season_length,
-            units=64 if units is None else units,
-            cell="gru" if cell is None else cell,
+            units=units if units is not None else 64,
+            cell=cell if cell is not None else "gru",
             normalization=normalization or ("mean_scale" if counts else "last"),
             **sizes.builder_options,
         )

@@ -151,7 +151,7 @@ def _steps_of(inputs: Any, first: int, steps: int, horizon: int) -> Any:
 
 
 def _moved_on(windows: Array, values: Array, ahead: Array | None) -> Array:
-    columns = WindowColumns.fed_back(windows.shape[-1], 0 if ahead is None else ahead.shape[-1])
+    columns = WindowColumns.fed_back(windows.shape[-1], ahead.shape[-1] if ahead is not None else 0)
     return columns.advance(windows, values.astype(windows.dtype), ahead, np)
 
 

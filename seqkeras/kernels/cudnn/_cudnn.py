@@ -56,7 +56,7 @@ def run(call: Call) -> Result:
     x, kernel = drop_inputs(layer.cell, sequences, call.training)
     if layer.go_backwards:
         x = ops.flip(x, axis=1)
-        mask = None if mask is None else ops.flip(mask, axis=1)
+        mask = ops.flip(mask, axis=1) if mask is not None else None
     weights = _weights(call, kernel, x.dtype)
     backend = importlib.import_module(f"{__package__}._{call.runtime.backend}")
 

@@ -186,7 +186,7 @@ def output_gradients(
     has_gradient = [any(layer[i] is not None for layer in layers) for i in range(len(names))]
     return [
         {
-            f"d{name}": zeros(number * len(names) + i) if layer[i] is None else layer[i]
+            f"d{name}": layer[i] if layer[i] is not None else zeros(number * len(names) + i)
             for i, name in enumerate(names)
             if has_gradient[i]
         }

@@ -87,7 +87,7 @@ def _run(runtime: Runtime, static: Static, inputs: list[FusedInputs]) -> list[Re
 
 
 def _result(outputs: FusedOutputs) -> Result:
-    y = ops.expand_dims(outputs.last, 1) if outputs.y is None else outputs.y
+    y = outputs.y if outputs.y is not None else ops.expand_dims(outputs.last, 1)
     return outputs.last, y, [state for state in (outputs.h_n, outputs.c_n) if state is not None]
 
 
@@ -119,11 +119,11 @@ def _inputs(call: Call) -> FusedInputs:
         x=_float32(x),
         kernel=_float32(kernel),
         recurrent_kernel=_float32(cell.recurrent_kernel),
-        bias=None if cell.bias is None else _float32(cell.bias),
+        bias=_float32(cell.bias) if cell.bias is not None else None,
         h0=_float32(h0),
         c0=_float32(more_states[0]) if more_states else None,
-        mask=None if call.mask is None else ops.cast(call.mask, "bool"),
-        recurrent_dropout=None if factors is None else _float32(ops.stack(factors)),
+        mask=ops.cast(call.mask, "bool") if call.mask is not None else None,
+        recurrent_dropout=_float32(ops.stack(factors)) if factors is not None else None,
         reset=call.reset,
         zoneout_h_mask=zoneout[0] if zoneout else None,
         zoneout_c_mask=zoneout[1] if len(zoneout) > 1 else None,

@@ -203,8 +203,8 @@ def _outputs(tensors: Tensors) -> native.OutputsStruct:
     return native.OutputsStruct(
         **_sequence("y", tensors.get("y")),
         **_pointers({name: tensors[name] for name in ("last", "h_n", "c_n") if name in tensors}),
-        workspace=None if saved is None else saved.data_ptr(),
-        workspace_floats=0 if saved is None else saved.numel(),
+        workspace=saved.data_ptr() if saved is not None else None,
+        workspace_floats=saved.numel() if saved is not None else 0,
     )
 
 

@@ -5,11 +5,12 @@ import sys
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers as L  # noqa: N812
 
 import seqkeras
+from helpers.examples import examples
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError, MissingDependencyError, SeqkerasError
 from seqkeras.runtime._activations import ACTIVATIONS
@@ -228,7 +229,7 @@ def layer_of(kind, units, activation):
     return layers[kind]()
 
 
-@settings(max_examples=20)
+@examples(7)
 @given(plan=architectures(), rows=st.integers(1, 4), steps=st.integers(4, 9), data=st.data())
 def test_any_model_in_any_parts_returns_what_predict_returns(
     plan, rows, steps, data, tmp_path_factory

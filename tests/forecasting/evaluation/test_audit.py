@@ -31,7 +31,7 @@ def test_what_is_prepared_from_all_rows_is_found(one):
 
 
 def test_without_a_seed_there_is_nothing_to_compare(one):
-    with pytest.raises(ArgumentError, match="seed must be a number, so that two fits can be"):
+    with pytest.raises(ArgumentError, match="seed must be a number, to make two fits"):
         audit_leaks(quick(4, seed=None), one)
 
 
@@ -104,8 +104,8 @@ def test_intervals_that_follow_newer_rows_are_no_leak(one):
 
 
 def test_how_wide_intervals_of_each_series_are_is_looked_at(one):
-    fitted = quick(1, epochs=1, levels=(50,), method="per_series").fit(one)
+    fitted = quick(1, epochs=1, levels=(50,), method="per_series").fit(one).fitted_
     before = _learned(fitted, fitted)["intervals"][0]
-    wider = replace(fitted.intervals_, factor=2 * fitted.intervals_.factor)
-    fitted.intervals_ = wider
-    assert (before != _learned(fitted, fitted)["intervals"][0]).sum() == 1
+    intervals = replace(fitted.intervals, factor=2 * fitted.intervals.factor)
+    wider = replace(fitted, intervals=intervals)
+    assert (before != _learned(wider, wider)["intervals"][0]).sum() == 1

@@ -59,7 +59,7 @@ def test_series_too_short_to_hold_out_are_told(panel):
 
 
 def test_columns_that_a_forecast_has_itself_are_refused(panel):
-    with pytest.raises(DataError, match="has columns cutoff and yhat"):
+    with pytest.raises(DataError, match="other names than cutoff and yhat"):
         evaluate_holdout(
             forecaster(), panel.rename(columns={"y": "yhat"}), columns=Columns(target="yhat")
         )

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting.fitted._origins import Origins, seasonal_scales
+from seqkeras.forecasting.fitted._origins import Origins, scales_before
 from seqkeras.scoring import mase, naive
 from seqkeras.windows import GroupedArray
 
@@ -42,7 +42,7 @@ def test_rows_are_those_of_a_loop(drawn, season):
 def test_scales_are_those_of_mase(drawn, season):
     values, *_ = drawn
     rows = np.maximum(1, values.lengths - 3)
-    for one, cut, scale in zip(values, rows, seasonal_scales(values, rows, season), strict=True):
+    for one, cut, scale in zip(values, rows, scales_before(values, rows, season), strict=True):
         try:
             expected = 1 / mase([1.0], [0.0], history=one[:cut], season_length=season)
         except ArgumentError:
@@ -52,4 +52,4 @@ def test_scales_are_those_of_mase(drawn, season):
 
 def test_a_series_that_repeats_itself_has_no_scale():
     values = GroupedArray.from_series([[1.0, 2.0] * 4, [1.0, 3.0, 2.0]])
-    np.testing.assert_array_equal(seasonal_scales(values, values.lengths, 2), [np.nan, 1.0])
+    np.testing.assert_array_equal(scales_before(values, values.lengths, 2), [np.nan, 1.0])

@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from helpers.forecasters import flat_forecaster
 from seqkeras._archive import read_archive, write_archive
 from seqkeras.errors import ArgumentError, FileFormatError
@@ -289,7 +290,7 @@ VALUES = [
 ]
 
 
-@settings(max_examples=100)
+@examples(34)
 @given(place=st.integers(0, 10**6), value=st.sampled_from(VALUES))
 @example(("shape", "kind"), "abc")
 @example(("shape", "names"), ["a"])

@@ -6,9 +6,10 @@ import functools
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Columns, Forecaster, backtest
@@ -66,7 +67,7 @@ def forecast(forecaster, df):
 
 
 @pytest.mark.parametrize("name", ["plain", "gaps", "future", "likelihood"])
-@settings(max_examples=6)
+@examples(2)
 @given(cuts=st.lists(st.integers(ROWS, ROWS + 25), max_size=4))
 def test_it_does_not_matter_in_how_many_parts_rows_come(name, cuts):
     known, df, _ = fitted(name)

@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, NotFittedError
+from seqkeras.forecasting import insample
 from seqkeras.scoring import mae
 
 quick = functools.partial(
@@ -59,7 +61,7 @@ def twelve_behind():
     return behind(12)
 
 
-@settings(max_examples=10)
+@examples(4)
 @given(st.lists(st.integers(0, 12), max_size=3), st.booleans())
 def test_an_updated_forecaster_says_what_one_with_that_history_says(cuts, shuffled):
     other, rows = twelve_behind()
@@ -170,6 +172,11 @@ def test_the_score_is_the_error_of_forecasts_that_follow_each_other(rows):
 
 def test_what_needs_a_fit_says_so():
     unfitted = quick(4)
-    for ask in (unfitted.update, unfitted.score, unfitted.insample, unfitted.encode):
+    for ask in (
+        unfitted.update,
+        unfitted.score,
+        functools.partial(insample, unfitted),
+        unfitted.encode,
+    ):
         with pytest.raises(NotFittedError, match=r"Call fit\(df\) first"):
             ask(DF)

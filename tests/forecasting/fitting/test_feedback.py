@@ -12,7 +12,7 @@ from seqkeras.models import many_to_one
 
 
 def forecaster_of(**options):
-    options = {"model": "recursive", "units": 4, "epochs": 2, "lookback": 6, **options}
+    options = {"architecture": "recursive", "units": 4, "epochs": 2, "lookback": 6, **options}
     return flat_forecaster(3, seed=0, progress=False, **options)
 
 

@@ -96,7 +96,8 @@ def test_a_covariate_at_its_mean_adds_nothing_and_others_what_they_change(case):
     columns[:, 1] = mean
     rows = GroupedArray(columns, fitted.panel_.known.rows.indptr)
     other = copy.copy(fitted)
-    other.panel_ = replace(fitted.panel_, known=replace(fitted.panel_.known, rows=rows))
+    panel = replace(fitted.panel_, known=replace(fitted.panel_.known, rows=rows))
+    other.fitted_ = replace(fitted.fitted_, panel=panel)
     plain = known.assign(price=mean)
     frame = components(other, future=plain).frame
     np.testing.assert_allclose(frame.price, 0, atol=1e-4)

@@ -62,7 +62,7 @@ def reads_only(fitted, pick):
     }
     answer = keras.layers.RepeatVector(HORIZON)(pick(inputs))[:, :, 0]
     other = copy.copy(fitted)
-    other.model_ = keras.Model(inputs, answer)
+    other.fitted_ = replace(fitted.fitted_, model=keras.Model(inputs, answer))
     return other
 
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import kernel_calls as calls
+from helpers.examples import examples
 from seqkeras import kernels, native
 from seqkeras.kernels.cudnn import _aten
 
@@ -27,7 +28,7 @@ def test_it_runs_without_the_native_library(kind, mask, monkeypatch):
     calls.assert_same(actual, calls.run(layer, problem, "scan"))
 
 
-@settings(max_examples=25)
+@examples(9)
 @given(
     st.sampled_from(["LSTM", "GRU"]),
     st.sampled_from([None, "right", "left", "any", "empty"]),

@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from helpers.examples import examples
 from seqkeras.kernels.cudnn._masks import Sequences, run_masked
 
 pytestmark = pytest.mark.backends
@@ -50,7 +51,7 @@ def one_by_one(x, state, mask, masked_output):
     return y, last
 
 
-@settings(max_examples=10 if keras.backend.backend() == "jax" else 40)
+@examples(5 if keras.backend.backend() == "jax" else 13)
 @given(masks, st.sampled_from(["hold_output", "hold_state", "zero"]))
 def test_any_mask_is_run_as_lengths(mask, masked_output):
     random = np.random.default_rng(0)

@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from seqkeras import native
 from seqkeras.kernels.fused._arguments import FusedInputs, FusedOutputs, Static
 from seqkeras.native import _library
@@ -196,7 +197,7 @@ def calls(draw):
     return static, problem(cell, shape, optional, draw(st.integers(0, 99))), sorted(names)
 
 
-@settings(max_examples=40)
+@examples(14)
 @given(calls(), st.booleans())
 def test_outputs_and_gradients_are_those_of_the_native_library(drawn, eager):
     static, inputs, names = drawn
@@ -210,7 +211,7 @@ def test_outputs_and_gradients_are_those_of_the_native_library(drawn, eager):
     assert_same(gradients, expected_gradients)
 
 
-@settings(max_examples=20)
+@examples(7)
 @given(calls(), st.integers(1, 18), st.data())
 def test_two_directions_at_once_equal_two_calls(drawn, units, data):
     static, inputs, names = drawn
