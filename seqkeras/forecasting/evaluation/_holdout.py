@@ -35,14 +35,14 @@ class Holdout:
 def evaluate_holdout(
     forecaster: Forecaster, df: "pd.DataFrame | pd.Series", *, columns: Columns | None = None
 ) -> Holdout:
-    """Fit a copy without the last horizon of each series, and score its forecast of that.
+    """Fit a copy without the last horizon of each series, then score its forecast of that horizon.
 
     This is a backtest of one window that also returns the fitted copy; `backtest` has more windows
-    and more scores. Next to the forecaster stand the seasonal naive forecast (the value one season
-    before) and the naive one (the last value). Scores are means over series: MAE and RMSE in the
-    unit of the series, sMAPE in percent, MASE by the season of the frequency (below 1 is better
-    than the seasonal naive forecast was inside the history), and the share of values inside each
-    interval in percent.
+    and more scores. The scores also include two baselines: the seasonal naive forecast (the value
+    one season earlier) and the naive forecast (the last value). They are means over series: MAE and
+    RMSE in the unit of the series, sMAPE in percent, MASE (scaled by the in-sample error of the
+    seasonal naive forecast: below 1 beats that), and the share of values inside each interval in
+    percent.
 
     Args:
         forecaster: the forecaster; it does not change.
@@ -50,10 +50,11 @@ def evaluate_holdout(
         columns: as for `Forecaster.fit`.
 
     Returns:
-        A `Holdout`: `scores`, `forecast` (a long frame), `forecaster`.
+        A `Holdout`.
 
     Raises:
-        ArgumentError, DataError: as `Forecaster.fit`, on the frame without the held-out rows.
+        ArgumentError: as `Forecaster.fit`, or `columns.fill` is `"interpolate"`.
+        DataError: as `Forecaster.fit`, or a series is too short to hold out a horizon.
 
     Example:
         >>> from seqkeras.forecasting import Training, load_air_passengers
@@ -66,7 +67,9 @@ def evaluate_holdout(
     df, panel, columns = read_history(df, schedule.rows, columns)
     check_names(panel)
     train, _ = split_last(df, schedule.rows, panel.columns)
-    fold = run_fold(forecaster, train, panel, schedule, range(1), columns, keep=True)
+    fold = run_fold(
+        forecaster, train, panel, schedule, windows=range(1), columns=columns, keep=True
+    )
     repeat_warnings([fold])
     result = score_forecasts(forecaster, panel, fold.origins, fold.forecasts, schedule)
     forecast = result.frame.drop(columns=["cutoff", panel.columns.target])
@@ -74,5 +77,5 @@ def evaluate_holdout(
     coverages = [f"in {level:g} %" for level in settings.levels]
     scores = result.scores[["MAE", "RMSE", "sMAPE", "MASE", *coverages]]
     forecast = panel.shape.native(forecast, panel.columns.time)
-    assert fold.forecaster is not None
+    assert fold.forecaster is not None  # kept, as asked for
     return Holdout(scores, forecast, fold.forecaster)

@@ -13,9 +13,9 @@ import numpy as np
 
 from seqkeras._archive import array_to_texts, read_archive, texts_to_array, write_archive
 from seqkeras._arrays import Array
-from seqkeras._checks import bad_argument, check_flag, check_integer
+from seqkeras._checks import check_flag, check_integer
 from seqkeras._files import zip_damage
-from seqkeras.errors import FileFormatError
+from seqkeras.errors import ArgumentError, FileFormatError
 from seqkeras.forecasting._settings import (
     Intervals,
     Network,
@@ -39,16 +39,16 @@ from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TrainingLog
 from seqkeras.windows import GroupedArray, StandardScaler
 
-KIND = "seqkeras.Forecaster"
+FILE_KIND = "seqkeras.Forecaster"
 #: Formats 1 to 3 were zip files.
 VERSION = 4
 #: The array with the bytes of the `.keras` file.
 NETWORK = "network.keras"
-#: More than any forecaster needs.
+#: Refuse to read more than this; no forecaster needs it.
 MAX_BYTES = 2**30
 
 #: The dtype kind of each array.
-KINDS = {
+DTYPE_KINDS = {
     "values": "f", "indptr": "i", "last": "i", "center": "f", "scale": "f",
     "radius": "f", "factor": "f", "waiting": "i",
     "rows": "f", "static": "f", "categories": "i",
@@ -57,15 +57,15 @@ KINDS = {
 
 
 def save(path: str | Path, params: dict[str, Any], fitted: Fitted) -> None:
-    """Write a fitted forecaster; what is at `path` is replaced only by a complete file.
+    """Write a fitted forecaster; an existing file is replaced only once the new one is complete.
 
     Args:
         path: the file.
         params: parameters of the forecaster.
-        fitted: what its fit found.
+        fitted: the result of its fit.
 
     Raises:
-        ArgumentError: a parameter or an id is an object that JSON does not have.
+        ArgumentError: a parameter or an id is an object that JSON cannot represent.
     """
     header = {
         "params": _encode_params(params, len(fitted.logs)),
@@ -93,8 +93,9 @@ def save(path: str | Path, params: dict[str, Any], fitted: Fitted) -> None:
     else:
         header["ids"] = ids
     arrays[NETWORK] = np.frombuffer(_network_bytes(fitted.model), np.uint8)
+    # NumPy scalars become Python numbers, at any depth.
     plain = json.loads(json.dumps(header, default=_plain))
-    write_archive(path, plain, arrays, kind=KIND, version=VERSION)
+    write_archive(path, plain, arrays, kind=FILE_KIND, version=VERSION)
 
 
 def load(
@@ -103,7 +104,7 @@ def load(
     """Read what `save` wrote.
 
     Returns:
-        The parameters of the forecaster, and what its fit found.
+        The parameters of the forecaster, and the result of its fit.
 
     Raises:
         FileFormatError: the file is damaged, not a forecaster, or from a later version.
@@ -114,7 +115,9 @@ def load(
     except (FileFormatError, FileNotFoundError):
         raise
     except zip_damage() as error:
-        raise FileFormatError(f"{path} is not a forecaster, or is damaged: {error}") from error
+        raise FileFormatError(
+            f"{path} is not a forecaster, is damaged, or needs custom_objects: {error}"
+        ) from error
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -122,7 +125,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
         is_zip = file.read(2) == b"PK"
     if is_zip:
         return _old_formats.read_zip(path, network=NETWORK, max_bytes=MAX_BYTES)
-    archive = read_archive(path, kind=KIND, version=VERSION, max_bytes=MAX_BYTES)
+    archive = read_archive(path, kind=FILE_KIND, version=VERSION, max_bytes=MAX_BYTES)
     arrays = dict(archive.arrays)
     header = archive.header
     if "ids" in arrays:
@@ -145,26 +148,26 @@ def _encode_params(params: dict[str, Any], networks: int) -> dict[str, Any]:
 def _encode_network(network: Any, networks: int) -> Any:
     if isinstance(network, Network):
         options = network.get_params(deep=False)
-        return options | {"architecture": _names(network.architecture, networks)}
-    return _names(network, networks)
+        return options | {"architecture": _encode_architecture(network.architecture, networks)}
+    return _encode_architecture(network, networks)
 
 
-def _names(architecture: Any, networks: int) -> Any:
+def _encode_architecture(architecture: Any, networks: int) -> Any:
     """Return the architecture, with None for what has no name."""
     names = [member if isinstance(member, str) else None for member in members_of(architecture)]
     if all(names):
         return architecture
-    # After the fit, another list may have been set.
+    # The architecture may have been changed since the fit; then its networks cannot be restored.
     is_as_fitted = isinstance(architecture, list | tuple) and len(names) == networks
     return names if is_as_fitted else None
 
 
-def _restore_params(
+def _decode_params(
     encoded: dict[str, Any], network: keras.Model, likelihood: Likelihood | None
 ) -> dict[str, Any]:
     """Return parameters, with the fitted network and likelihood where there was no name."""
     params = dict(encoded)
-    params["network"] = _restore_network(params["network"], network)
+    params["network"] = _decode_network(params["network"], network)
     if params["likelihood"] is None:
         params["likelihood"] = likelihood
     if isinstance(params["intervals"], dict):
@@ -178,7 +181,7 @@ def _restore_params(
     return params
 
 
-def _restore_network(encoded: Any, network: keras.Model) -> Any:
+def _decode_network(encoded: Any, network: keras.Model) -> Any:
     options = dict(encoded) if isinstance(encoded, dict) else {"architecture": encoded}
     architecture = options["architecture"]
     if architecture is None:
@@ -188,14 +191,16 @@ def _restore_network(encoded: Any, network: keras.Model) -> Any:
         options["architecture"] = [name if name is not None else member for name, member in pairs]
     if isinstance(options.get("units"), list):
         options["units"] = tuple(options["units"])
-    if not any(isinstance(member, str) for member in members_of(options["architecture"])):
-        return options["architecture"]
-    return Network(**options) if isinstance(encoded, dict) else options["architecture"]
+    is_named = any(isinstance(member, str) for member in members_of(options["architecture"]))
+    # The other options only apply to named architectures.
+    if isinstance(encoded, dict) and is_named:
+        return Network(**options)
+    return options["architecture"]
 
 
 def _arrays(fitted: Fitted) -> dict[str, Array]:
     panel = fitted.panel
-    scalers = fitted.inputs.scaler
+    scaler = fitted.inputs.scaler
     arrays = {
         "values": panel.values.values,
         "indptr": panel.values.indptr,
@@ -205,10 +210,10 @@ def _arrays(fitted: Fitted) -> dict[str, Array]:
         "rows": panel.known.rows.values,
         "static": panel.known.static,
         "categories": panel.known.categories,
-        "rows_center": scalers.rows.center_,
-        "rows_scale": scalers.rows.scale_,
-        "static_center": scalers.static.center_,
-        "static_scale": scalers.static.scale_,
+        "rows_center": scaler.rows.center_,
+        "rows_scale": scaler.rows.scale_,
+        "static_center": scaler.static.center_,
+        "static_scale": scaler.static.scale_,
     }
     if fitted.intervals is not None:
         for name in ("radius", "factor", "waiting"):
@@ -227,9 +232,9 @@ def _restore(
     header: dict[str, Any], arrays: dict[str, Array], custom_objects: dict[str, Any] | None
 ) -> tuple[dict[str, Any], Fitted]:
     _check_arrays(arrays)
-    panel = _restore_panel(header, arrays)
+    panel = _checked_panel(header, arrays)
     likelihood = _restore_likelihood(header["likelihood"], custom_objects)
-    network = _restore_model(arrays[NETWORK], custom_objects)
+    network = _load_network(arrays[NETWORK], custom_objects)
     sizes = network_sizes(
         panel.covariates,
         lookback=header["lookback"],
@@ -256,7 +261,7 @@ def _restore(
         panel=panel,
         short_series=header["short_series"],
     )
-    return _restore_params(header["params"], network, likelihood), fitted
+    return _decode_params(header["params"], network, likelihood), fitted
 
 
 def _restore_logs(best_epochs: list[int], arrays: dict[str, Array]) -> tuple[TrainingLog, ...]:
@@ -289,7 +294,7 @@ def _restore_intervals(
     return ConformalIntervals(tuple(header["levels"]), **parts, follows=header["follows"])
 
 
-def _restore_panel(header: dict[str, Any], arrays: dict[str, Array]) -> Panel:
+def _checked_panel(header: dict[str, Any], arrays: dict[str, Array]) -> Panel:
     """Return the series, after checking that all parts fit each other."""
     values = GroupedArray(arrays["values"], arrays["indptr"])
     rows = GroupedArray(arrays["rows"], arrays["indptr"])
@@ -307,7 +312,7 @@ def _restore_panel(header: dict[str, Any], arrays: dict[str, Array]) -> Panel:
         covariates=covariates,
         shape=Shape.restore(**header["shape"]),
     )
-    # Make a forecast frame now, so that what fails then is found when loading.
+    # Build a forecast frame now, so bad metadata fails here and not in `predict`.
     panel.shaped_forecast({"yhat": np.zeros((len(panel.ids), header["horizon"]))})
     return panel
 
@@ -338,12 +343,12 @@ def _check_header(header: dict[str, Any]) -> None:
         raise ValueError(f"its short_series is {header['short_series']!r}")
     names = list(header["columns"].values())
     if len(set(names)) < len(names):
-        raise ValueError(f"its columns are {names}")
+        raise ValueError(f"column names repeat: {names}")
 
 
 def _check_arrays(arrays: dict[str, Array]) -> None:
-    """Check the dtypes of the arrays, and that only targets may be missing."""
-    for name, kind in KINDS.items():
+    """Check that each array has its dtype, and that only `values` contains NaN."""
+    for name, kind in DTYPE_KINDS.items():
         if name not in arrays:
             continue
         usable = np.isfinite(arrays[name])
@@ -351,7 +356,9 @@ def _check_arrays(arrays: dict[str, Array]) -> None:
             usable |= np.isnan(arrays[name])
         if arrays[name].dtype.kind != kind or not usable.all():
             dtype = arrays[name].dtype
-            raise ValueError(f"array {name!r} holds {dtype}, or numbers that are not finite")
+            raise ValueError(
+                f"array {name!r} must hold finite numbers of kind {kind!r}, not {dtype}"
+            )
 
 
 def _check_shapes(
@@ -386,25 +393,24 @@ def _check_shapes(
         shapes |= {"radius": (levels, horizon), "factor": (series, levels), "waiting": (series,)}
     wrong = {name: arrays[name].shape for name in shapes if arrays[name].shape != shapes[name]}
     if wrong or len(values) != series:
-        raise ValueError(f"its parts do not fit each other: {values}, {wrong}")
+        raise ValueError(f"arrays of other shapes than the header states: {values}, {wrong}")
     waiting = arrays["waiting"] if levels else np.zeros(series, np.int64)
     if ((waiting < 0) | (waiting >= horizon)).any():
-        raise ValueError(f"its forecasts wait for up to {waiting.max()} rows")
+        raise ValueError(f"waiting must be from 0 to {horizon - 1}, not up to {waiting.max()}")
     needed = header["lookback"]
     if header["follows"]:
         needed += horizon
     if (values.lengths < needed).any():
-        raise ValueError(f"its series are shorter than {needed} rows: {values}")
+        raise ValueError(f"series must have {needed} rows: {values}")
 
 
 def _plain(value: Any) -> Any:
     """Convert NumPy's numbers to Python's; other objects cannot be written."""
     if isinstance(value, np.generic):
         return value.item()
-    raise bad_argument(
-        "The parameters and ids of a saved forecaster",
-        f"{value!r} ({type(value).__name__})",
-        "numbers or text",
+    raise ArgumentError(
+        f"Cannot save {value!r} ({type(value).__name__}): parameters and ids must be numbers or "
+        "text."
     )
 
 
@@ -423,7 +429,7 @@ def _network_bytes(network: keras.Model) -> bytes:
         return (Path(folder) / NETWORK).read_bytes()
 
 
-def _restore_model(data: Array, custom_objects: dict[str, Any] | None) -> keras.Model:
+def _load_network(data: Array, custom_objects: dict[str, Any] | None) -> keras.Model:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / NETWORK
         path.write_bytes(data.tobytes())
