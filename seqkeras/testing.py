@@ -91,7 +91,10 @@ def _check_single_series(forecaster: Forecaster, future: pd.DataFrame | None) ->
     together = _forecasts(forecaster, future).reshape(len(fitted.panel.ids), fitted.horizon, -1)
     for series in range(min(3, len(together))):
         single = _with(
-            forecaster, panel=fitted.panel.take([series]), scaler=fitted.scaler.take([series])
+            forecaster,
+            panel=fitted.panel.take([series]),
+            scaler=fitted.scaler.take([series]),
+            intervals=_intervals_of(fitted, series),
         )
         np.testing.assert_allclose(
             _forecasts(single, future),
@@ -100,6 +103,14 @@ def _check_single_series(forecaster: Forecaster, future: pd.DataFrame | None) ->
             atol=1e-5 * float(fitted.scaler.scale_[series]),
             err_msg=f"series {series} gets another forecast by itself than among others",
         )
+
+
+def _intervals_of(fitted: Any, series: int) -> Any:
+    intervals = fitted.intervals
+    if intervals is None:
+        return None
+    factor = intervals.factor[[series]]
+    return replace(intervals, factor=factor, waiting=intervals.waiting[[series]])
 
 
 def _check_save_and_load(forecaster: Forecaster, future: pd.DataFrame | None) -> None:

@@ -9,7 +9,7 @@ import keras
 from sklearn.base import BaseEstimator
 
 from seqkeras._checks import bad_argument
-from seqkeras.errors import NotFittedError
+from seqkeras.errors import ArgumentError, NotFittedError
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting._settings import (
     Intervals,
@@ -25,7 +25,7 @@ from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals
 from seqkeras.forecasting.fitted._stepper import ForecastStepper
 from seqkeras.forecasting.fitting._fit import Fitting
-from seqkeras.forecasting.frames._columns import Columns
+from seqkeras.forecasting.frames._columns import Columns, as_columns
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.forecasting.networks._build import Builder
@@ -61,9 +61,9 @@ class Forecaster(BaseEstimator):
             `"student_t"`, `"negative_binomial"` for counts, or one of `seqkeras.likelihoods`. None,
             the default: point forecasts only; intervals then have one width for all series, each in
             its own scale, until newer rows change it.
-        intervals: an `Intervals`, or only its levels in percent; `()` for none. Default
-            `Intervals((80, 95))`.
-        training: a `Training`. Default `Training()`.
+        intervals: an `Intervals`, or only its levels in percent; `()` for no intervals. None, the
+            default: `Intervals((80, 95))`.
+        training: a `Training`. None, the default: `Training()`.
         seed: of weights and shuffles, below 2**32; None is different each time. Keras' global
             generator is seeded with it; the state of Python's and NumPy's is restored.
 
@@ -121,11 +121,30 @@ class Forecaster(BaseEstimator):
         Where a parameter has its default or its short form, setting an option of it makes it the
         object: `set_params(network__units=32)` works with `network="segment_rnn"`.
         """
+        known = self.get_params()
         for name, as_object in _OBJECTS.items():
-            if any(key.startswith(f"{name}__") for key in params):
+            options = [key for key in params if key.startswith(f"{name}__")]
+            if options and all(option in known for option in options):
                 # A copy, as the object may be shared with other forecasters.
                 params[name] = copy(as_object(params.get(name, getattr(self, name))))
         return super().set_params(**params)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters; with `deep` also the options of their objects.
+
+        These are there for short forms and defaults too: `training__epochs` is 300 where
+        `training` is None.
+        """
+        params: dict[str, Any] = super().get_params(deep=False)
+        if not deep:
+            return params
+        for name, as_object in _OBJECTS.items():
+            try:
+                options = as_object(params[name]).get_params(deep=False)
+            except ArgumentError:  # what cannot be used has no options
+                continue
+            params |= {f"{name}__{option}": value for option, value in options.items()}
+        return params
 
     def settings(self) -> Settings:
         """Check the parameters, and return them with their defaults filled in.
@@ -160,8 +179,8 @@ class Forecaster(BaseEstimator):
             MissingDependencyError: holidays are asked for, and that package is not installed.
         """
         settings = self.settings()
-        columns = columns if columns is not None else Columns()
         _check_no_target(y)
+        columns = as_columns(columns)
         panel = read_panel(df, columns)
         self.fitted_ = Fitting.of(settings, panel, columns.short_series).run()
         return self
@@ -200,8 +219,9 @@ class Forecaster(BaseEstimator):
                 `future` lacks a column.
             DataError: `future` or `df` lacks rows or values; the error says which.
         """
-        request = self.check_fitted().request(horizon, future, df, fill)
-        return request.panel.shaped_forecast(self.check_fitted().forecast(request))
+        fitted = self.check_fitted()
+        request = fitted.request(horizon, future, df, fill)
+        return request.panel.shaped_forecast(fitted.forecast(request))
 
     def sample(
         self,
@@ -270,6 +290,7 @@ class Forecaster(BaseEstimator):
 
         Raises:
             NotFittedError: `fit` was not called.
+            ArgumentError: a column is missing.
             DataError: rows of a series that was not fitted, or that do not continue where it ended.
                 The forecaster stays as it was.
 
@@ -312,7 +333,7 @@ class Forecaster(BaseEstimator):
             y: not used; scikit-learn passes it.
 
         Raises:
-            NotFittedError, DataError: as `update`.
+            NotFittedError, ArgumentError, DataError: as `update`.
         """
         _check_no_target(y)
         return _updates.score(self.check_fitted(), df)
@@ -377,8 +398,12 @@ class Forecaster(BaseEstimator):
 
         Raises:
             NotFittedError: `fit` was not called.
+            ArgumentError: a parameter that was set after the fit cannot be used, or a parameter or
+                an id is an object that cannot be saved.
         """
-        _saving.save(path, self.get_params(deep=False), self.check_fitted())
+        fitted = self.check_fitted()
+        self.settings()
+        _saving.save(path, self.get_params(deep=False), fitted)
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: dict[str, Any] | None = None) -> Self:
@@ -473,6 +498,8 @@ class Forecaster(BaseEstimator):
 
 
 def _check_no_target(y: Any) -> None:
+    if isinstance(y, Columns):
+        raise bad_argument("y", y, "omitted", "Pass the columns by name: columns=Columns(...).")
     if y is not None:
         fix = "The target is a column of df; name it with columns=Columns(target=...)."
         raise bad_argument("y", type(y).__name__, "omitted", fix)

@@ -19,6 +19,7 @@ from seqkeras._checks import (
 )
 from seqkeras.forecasting.networks._build import Builder
 from seqkeras.forecasting.networks._ensemble import check_models, members_of
+from seqkeras.layers import CELLS, NORMALIZATIONS
 from seqkeras.likelihoods import Likelihood, resolve_likelihood
 
 #: How intervals are calibrated, the values of `Intervals(method=...)`.
@@ -32,9 +33,17 @@ class _Options(BaseEstimator):
     """Named options, equal where all their values are."""
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.get_params() == other.get_params()
+        if type(self) is not type(other):
+            return False
+        pairs = zip(self._values(), other._values(), strict=True)
+        return all(type(mine) is type(theirs) and mine == theirs for mine, theirs in pairs)
 
     __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def _values(self) -> list[Any]:
+        """Return the values of all options; lists and tuples with the same items are the same."""
+        values = self.get_params(deep=False).values()
+        return [tuple(value) if isinstance(value, list) else value for value in values]
 
 
 class Network(_Options):
@@ -84,14 +93,15 @@ class Network(_Options):
         """
         check_models(self.architecture)
         named = any(isinstance(member, str) for member in members_of(self.architecture))
-        options = {
-            name: value
-            for name, value in self.get_params(deep=False).items()
-            if name != "architecture" and value is not None
-        }
-        if options and not named:
-            fix = "Set them in your builder; they only apply to the named architectures."
-            raise bad_argument(", ".join(options), options, "omitted here", fix)
+        for name in ("units", "cell", "normalization"):
+            value = getattr(self, name)
+            if value is not None and not named:
+                fix = "Set it in your builder; it only applies to the named architectures."
+                raise bad_argument(name, value, "omitted here", fix)
+        if self.cell is not None:
+            check_one_of("cell", self.cell, CELLS)
+        if self.normalization is not None:
+            check_one_of("normalization", self.normalization, NORMALIZATIONS)
 
 
 class Intervals(_Options):
@@ -281,7 +291,8 @@ def as_intervals(intervals: Any) -> Intervals:
         return Intervals(tuple(intervals))
     if not isinstance(intervals, Intervals):
         expected = "an Intervals, or a tuple of levels in percent"
-        raise bad_argument("intervals", intervals, expected, "For example (80, 95).")
+        fix = "For example (80, 95), or Intervals(method='split')."
+        raise bad_argument("intervals", intervals, expected, fix)
     return intervals
 
 

@@ -226,7 +226,7 @@ def test_a_builder_is_told_what_there_is(shops):
     )
     sizes = {"features": 8, "future": 5, "static": 1, "categories": (3,)}
     assert told == {"lookback": 7, "horizon": 4, **sizes}
-    with pytest.raises(ArgumentError, match=r"model must be a builder that takes model\(8, look"):
+    with pytest.raises(ArgumentError, match=r"network must be .* called as builder\(8, look"):
         quick(architecture=lambda features, *, lookback, horizon: None, units=None).fit(
             without_some(shops), columns=NAMES
         )
@@ -241,7 +241,7 @@ def test_a_model_of_the_users_own_reads_the_same_inputs(shops):
     )
     future = forecaster.future_frame().assign(sun=1.0)
     assert np.isfinite(forecaster.predict(future=future).yhat).all()
-    with pytest.raises(ArgumentError, match=r"model must give .*future: \(batch, 4, 2\)"):
+    with pytest.raises(ArgumentError, match=r"network must give .*future: \(batch, 4, 2\)"):
         quick(architecture=model, units=None).fit(shops, columns=Columns(future=["sun", "wind"]))
 
 

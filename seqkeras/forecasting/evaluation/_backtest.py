@@ -18,7 +18,7 @@ from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import Actuals, MethodForecast, tables
 from seqkeras.forecasting.fitted._origins import Origins, check_names, origin_frame, scales_before
 from seqkeras.forecasting.fitted._tracking import forecast_at
-from seqkeras.forecasting.frames._columns import Columns
+from seqkeras.forecasting.frames._columns import Columns, as_columns
 from seqkeras.forecasting.frames._forms import as_pandas
 from seqkeras.forecasting.frames._panel import Panel, by_series
 from seqkeras.forecasting.frames._reading import read_panel, split_last
@@ -158,7 +158,7 @@ def read_history(
         ArgumentError: gaps would be filled with values from after a cutoff.
         DataError: as `Forecaster.fit`, or a series is too short.
     """
-    columns = columns if columns is not None else Columns()
+    columns = as_columns(columns)
     if columns.fill == "interpolate":
         fix = "Lines would lead to values after a cutoff: use 'mask', or fill df before."
         raise bad_argument("fill", "interpolate", "'raise' or 'mask' in a backtest", fix)
@@ -263,7 +263,7 @@ def _check_missing(panel: Panel, schedule: Schedule, fold: range) -> None:
             "Targets between the cutoff of a fit and the last origin that uses it must be known if "
             "all targets before the cutoff are: the network cannot tell missing targets from "
             f"others. Got: a missing one in {panel.name(int(later[0]))}. Fill it in, use "
-            "refit=True or missing='raise', or fewer windows."
+            "refit=True, or fewer windows."
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.forecasting._settings import Settings
@@ -113,6 +114,8 @@ def readable(value: Any) -> str:
         return f"[{', '.join(map(readable, value))}]"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{name}: {readable(part)}' for name, part in value.items())}}}"
+    if isinstance(value, BaseEstimator):
+        return f"{type(value).__name__}({readable(value.get_params(deep=False))})"
     if isinstance(value, keras.losses.Loss):
         return f"{type(value).__name__}({value.get_config()})"
     name = getattr(value, "__qualname__", None)

@@ -71,8 +71,8 @@ def tune(
 
     Each trial is scored by a backtest with a fresh fit at each origin, one window after the other.
     After each, a trial that is worse than the median of the others at that point is given up. No
-    trial sees the last rows of each series: with the default, `evaluate_holdout(
-    result.forecaster, df)` scores the result on exactly these.
+    trial sees the last rows of each series: with the default, `evaluate_holdout`
+    of `result.forecaster` scores the result on exactly these.
 
     Args:
         forecaster: gives the parameters that are not searched. It does not change. With a seed,
@@ -134,7 +134,7 @@ def tune(
     if space is None:
         known = panel.select(0, panel.values.lengths - rows)
         space, own = default_space(settings, known, columns.short_series)
-    parameters = as_space(space, _resolved_params(forecaster))
+    parameters = as_space(space, forecaster.get_params())
     task = _Task(forecaster, frame, panel, parameters, windows, holdout, score, columns, own)
     study = _study(optuna, storage, name, seed, task.fingerprint(space))
     if own and own not in _tried(study):
@@ -148,16 +148,6 @@ def tune(
     best = min(complete, key=lambda trial: trial.value)
     winner = clone(forecaster).set_params(**parameters(optuna.trial.FixedTrial(best.params)))
     return Tuning(winner, _table(study, score), study)
-
-
-def _resolved_params(forecaster: Forecaster) -> dict[str, Any]:
-    """Return all parameters, those of the objects that short forms stand for included."""
-    settings = forecaster.settings()
-    copy = clone(forecaster).set_params(
-        network=settings.network, intervals=settings.intervals, training=settings.training
-    )
-    params: dict[str, Any] = copy.get_params(deep=True)
-    return params
 
 
 @dataclass(frozen=True)
@@ -191,7 +181,8 @@ class _Task:
         return float(np.mean(scores))
 
     def _score(self, candidate: Forecaster, window: int) -> float:
-        later = self.holdout + self.forecaster.horizon * (self.windows - 1 - window)
+        horizon = self.forecaster.settings().horizon
+        later = self.holdout + horizon * (self.windows - 1 - window)
         rows = split_last(self.df, later, self.panel.columns)[0] if later else self.df
         result = backtest(candidate, rows, columns=self.columns)
         scored = len(result.by_series.loc["seqkeras"])
@@ -206,13 +197,13 @@ class _Task:
     def fingerprint(self, space: Ranges | Space) -> dict[str, str]:
         """Describe what makes scores comparable, and which trials may come next."""
         searched = set() if callable(space) else set(space)
-        fixed = _resolved_params(self.forecaster)
+        fixed = self.forecaster.get_params()
         holders = {"network", "intervals", "training", "training__progress"}
         names = sorted(set(fixed) - searched - holders)
         return {
             "rows": _checksum(self.panel),
             "columns": f"{self.panel.columns} {self.panel.covariates} {self.panel.calendar}"
-            f" missing={self.columns.missing}",
+            f" missing={self.columns.missing} short_series={self.columns.short_series}",
             "scores": f"{self.score} of {self.windows} windows before {self.holdout} rows",
             "parameters": readable({name: fixed[name] for name in names}),
             "space": described(space),

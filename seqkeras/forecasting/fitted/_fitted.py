@@ -31,7 +31,7 @@ from seqkeras.windows import StandardScaler
 MOST_ORIGINS = 2**16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
     """What to forecast.
 
@@ -48,7 +48,7 @@ class Request:
     steps: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fitted:
     """A fitted forecaster: it forecasts, and never changes.
 
@@ -98,8 +98,8 @@ class Fitted:
         check_counts(panel, self.likelihood)
         expected = self.panel.columns.id
         if panel.columns.id != expected:
-            got = repr(panel.columns.id)
-            raise bad_data("df", got, f"have ids as in fit, in the column {expected!r}")
+            where = f"in the column {expected!r}" if expected is not None else "without a column"
+            raise bad_data("df", f"id={panel.columns.id!r}", f"have ids as in fit, {where}")
         numbers = self.panel.ids.get_indexer(panel.ids)
         unknown = np.flatnonzero(numbers < 0)
         if len(unknown):
@@ -230,7 +230,8 @@ class Fitted:
         taken = {columns.id, columns.time} & set(paths)
         if taken:
             fix = "Rename the column, and fit again."
-            raise bad_argument("id, time", taken.pop(), "not the name of a path", fix)
+            expected = "other names than path-1 ..., which are columns of the result"
+            raise bad_argument("Columns(id=..., time=...)", taken.pop(), expected, fix)
         return self.panel.shape.native(self.panel.forecast_frame(paths), columns.time)
 
     def encode(self, df: Any = None) -> pd.DataFrame:

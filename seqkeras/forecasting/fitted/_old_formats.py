@@ -18,7 +18,7 @@ ARRAYS = "arrays/"
 FORMAT = "seqkeras.Forecaster"
 NEWEST = 3
 #: Parsed JSON takes about 20 times its size in memory.
-MAX_HEADER_BYTES = 2**24
+MAX_HEADER_BYTES = 2**26
 
 #: Flat parameters of the formats, by the object that holds them now.
 _TRAINING = (
@@ -87,6 +87,8 @@ def _upgrade(header: dict[str, Any], arrays: dict[str, Array]) -> None:
     flat = header["params"]
     header["short_series"] = flat["short_series"]
     header["params"] = _nested_params(flat)
+    if header["likelihood"] is not None and header["params"]["likelihood"] is None:
+        header["params"]["likelihood"] = "fitted"
     header["best_epochs"] = [log["best_epoch"] for log in header["logs"]]
     for number, log in enumerate(header["logs"]):
         for name in ("loss", "val_loss", "learning_rate"):

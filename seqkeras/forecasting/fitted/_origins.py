@@ -31,7 +31,7 @@ class Origins:
     def rolling(
         cls, lengths: Integers, *, windows: npt.ArrayLike, step: int, horizon: int
     ) -> "Origins":
-        """Return the last `windows` of each series, `step` rows apart, up to the series' end."""
+        """Return the last `windows` origins of each series, `step` rows apart, up to its end."""
         counts = np.broadcast_to(np.asarray(windows, np.int64), lengths.shape)
         series = np.repeat(np.arange(len(lengths)), counts)
         later = (np.cumsum(counts)[series] - 1) - np.arange(len(series))
@@ -75,7 +75,7 @@ def origin_frame(
         panel: the series.
         origins: where the forecasts begin.
         forecasts: `(origins, horizon)` by name.
-        gap: steps of each forecast that are omitted at its begin.
+        gap: steps of each forecast that are omitted at its beginning.
     """
     horizon = forecasts["yhat"].shape[1]
     back = panel.values.lengths[origins.series] - origins.rows

@@ -13,7 +13,7 @@ import numpy as np
 
 from seqkeras._archive import array_to_texts, read_archive, texts_to_array, write_archive
 from seqkeras._arrays import Array
-from seqkeras._checks import check_flag, check_integer
+from seqkeras._checks import check_flag, check_integer, check_one_of
 from seqkeras._files import zip_damage
 from seqkeras.errors import ArgumentError, FileFormatError
 from seqkeras.forecasting._settings import (
@@ -28,7 +28,7 @@ from seqkeras.forecasting.calendars._calendar import Calendar, to_integers
 from seqkeras.forecasting.fitted import _old_formats
 from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals
-from seqkeras.forecasting.frames._columns import ColumnNames
+from seqkeras.forecasting.frames._columns import SHORT_SERIES, ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._forms import Shape
 from seqkeras.forecasting.frames._panel import Panel, dtype_of, restore_panel
@@ -44,7 +44,9 @@ FILE_KIND = "seqkeras.Forecaster"
 VERSION = 4
 #: The array with the bytes of the `.keras` file.
 NETWORK = "network.keras"
-#: Refuse to read more than this; no forecaster needs it.
+#: The parameter `likelihood` where it is an object: the fitted one takes its place.
+FITTED = "fitted"
+#: Refuse to unpack more than this; no network and no file of an old format needs it.
 MAX_BYTES = 2**30
 
 #: The dtype kind of each array.
@@ -84,14 +86,14 @@ def save(path: str | Path, params: dict[str, Any], fitted: Fitted) -> None:
         "short_series": fitted.short_series,
         "best_epochs": [log.best_epoch for log in fitted.logs],
     }
-    ids = fitted.panel.ids.tolist()
     arrays = _arrays(fitted)
-    if all(type(identity) is int for identity in ids):
-        arrays["ids"] = np.array(ids, np.int64)
-    elif all(type(identity) is str for identity in ids):
-        arrays["ids"] = texts_to_array("ids", ids)
-    else:
-        header["ids"] = ids
+    header["ids"] = _store(arrays, "ids", fitted.panel.ids.tolist())
+    if isinstance(header["ids_dtype"], dict):
+        categories = header["ids_dtype"]["categories"]
+        header["ids_dtype"]["categories"] = _store(arrays, "ids_categories", categories)
+    stored = header["covariates"]["categories"]
+    for number, (name, values) in enumerate(stored.items()):
+        stored[name] = _store(arrays, f"categories_{number}", list(values))
     arrays[NETWORK] = np.frombuffer(_network_bytes(fitted.model), np.uint8)
     # NumPy scalars become Python numbers, at any depth.
     plain = json.loads(json.dumps(header, default=_plain))
@@ -125,20 +127,45 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
         is_zip = file.read(2) == b"PK"
     if is_zip:
         return _old_formats.read_zip(path, network=NETWORK, max_bytes=MAX_BYTES)
-    archive = read_archive(path, kind=FILE_KIND, version=VERSION, max_bytes=MAX_BYTES)
+    archive = read_archive(path, kind=FILE_KIND, version=VERSION)
     arrays = dict(archive.arrays)
     header = archive.header
-    if "ids" in arrays:
-        ids = arrays.pop("ids")
-        header["ids"] = ids.tolist() if ids.dtype == np.int64 else array_to_texts(ids)
+    header["ids"] = _stored(arrays, header["ids"])
+    if isinstance(header["ids_dtype"], dict):
+        header["ids_dtype"]["categories"] = _stored(arrays, header["ids_dtype"]["categories"])
+    categories = header["covariates"]["categories"]
+    for name, values in categories.items():
+        categories[name] = _stored(arrays, values)
     return header, arrays
 
 
+def _store(arrays: dict[str, Array], name: str, values: list[Any]) -> Any:
+    """Put values of one type into an array, as the header is limited; return what refers to it."""
+    kinds = {type(value) for value in values}
+    if kinds == {str}:
+        arrays[name] = texts_to_array(name, values)
+    elif kinds == {float}:
+        arrays[name] = np.array(values, np.float64)
+    elif kinds == {int} and all(-(2**63) <= value < 2**63 for value in values):
+        arrays[name] = np.array(values, np.int64)
+    else:
+        return values
+    return {"array": name}
+
+
+def _stored(arrays: dict[str, Array], reference: Any) -> Any:
+    """Return the values that `_store` referred to."""
+    if not isinstance(reference, dict):
+        return reference
+    array = arrays.pop(reference["array"])
+    return array_to_texts(array) if array.dtype == np.uint8 else array.tolist()
+
+
 def _encode_params(params: dict[str, Any], networks: int) -> dict[str, Any]:
-    """Return the parameters as JSON; None stands for networks and likelihoods without a name."""
+    """Return the parameters as JSON; the fitted objects stand in for those without a name."""
     encoded = params | {"network": _encode_network(params["network"], networks)}
     if isinstance(params["likelihood"], Likelihood):
-        encoded["likelihood"] = None
+        encoded["likelihood"] = FITTED
     for name in ("intervals", "training"):
         if isinstance(params[name], Intervals | Training):
             encoded[name] = params[name].get_params()
@@ -168,7 +195,7 @@ def _decode_params(
     """Return parameters, with the fitted network and likelihood where there was no name."""
     params = dict(encoded)
     params["network"] = _decode_network(params["network"], network)
-    if params["likelihood"] is None:
+    if params["likelihood"] == FITTED:
         params["likelihood"] = likelihood
     if isinstance(params["intervals"], dict):
         options = params["intervals"]
@@ -339,8 +366,7 @@ def _check_header(header: dict[str, Any]) -> None:
     check_levels(tuple(header["levels"]))
     for name in ("masked", "follows"):
         check_flag(name, header[name])
-    if header["short_series"] not in ("raise", "skip"):
-        raise ValueError(f"its short_series is {header['short_series']!r}")
+    check_one_of("short_series", header["short_series"], SHORT_SERIES)
     names = list(header["columns"].values())
     if len(set(names)) < len(names):
         raise ValueError(f"column names repeat: {names}")

@@ -31,12 +31,12 @@ WAITING = 3
 
 
 class ForecastStepper:
-    """The series of a forecaster, fed one observation at a time. `Forecaster.stepper` makes it.
+    """The series of a forecaster, fed one observation at a time; created by `Forecaster.stepper`.
 
     `update` and `predict` give what those of the forecaster give, without a frame; `step` does both
     in turn. The state of a series is the rows that its next forecast reads, unscaled, where in time
-    they end, and how wide its intervals are. It holds no weights: it also fits a forecaster that
-    was fitted again on the same columns with the same lookback.
+    they end, and how wide its intervals are. It holds no weights: it can also be restored into a
+    forecaster that was fitted again on the same columns with the same lookback.
 
     Values are given by id, `{"east": 4.5, "west": 3.0}`, or as an array in the order of `ids`; for
     a forecaster of one series as a number. Everything is checked before anything changes.
@@ -226,12 +226,15 @@ class ForecastStepper:
         levels = None
         if intervals is not None:
             levels = ([float(level) for level in intervals.levels], intervals.follows)
+        covariates = asdict(panel.covariates)
+        # Packed states of the first version were hashed under this name.
+        covariates["words"] = covariates.pop("categories")
         meaning = [
             self._fitted.lookback,
             self._fitted.horizon,
             levels,
             self._reader.masked,
-            asdict(panel.covariates),
+            covariates,
             asdict(panel.calendar),
             self._clock.dtype,
         ]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from seqkeras._checks import bad_data, nearest
+from seqkeras._checks import bad_argument, bad_data, nearest
 from seqkeras.errors import ArgumentError
 
 DEFAULT_ID = "unique_id"
@@ -108,6 +108,19 @@ class Columns:
         if repeated:
             expected = "different columns, and none of them the id, the time or the target"
             raise _bad("past, future, static", repeated, expected)
+
+
+def as_columns(columns: Any) -> Columns:
+    """Return the columns, or `Columns()` for None.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    if columns is None:
+        return Columns()
+    if not isinstance(columns, Columns):
+        raise bad_argument("columns", columns, "a Columns", "For example Columns(id='shop').")
+    return columns
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,13 @@ from seqkeras._checks import bad_data, check_one_of
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting.calendars import _calendar_features
 from seqkeras.forecasting.calendars._calendar import Calendar
-from seqkeras.forecasting.frames._columns import FILLS, ColumnNames, Columns, check_column
+from seqkeras.forecasting.frames._columns import (
+    FILLS,
+    ColumnNames,
+    Columns,
+    as_columns,
+    check_column,
+)
 from seqkeras.forecasting.frames._covariates import Covariates
 from seqkeras.forecasting.frames._forms import Shape, to_long
 from seqkeras.forecasting.frames._panel import Panel
@@ -30,7 +36,7 @@ def read_panel(df: Any, columns: Columns | None = None) -> Panel:
             repeated or irregular; a target is missing, infinite or not a number; a covariate is
             missing.
     """
-    columns = columns or Columns()
+    columns = as_columns(columns)
     frame, shape = to_long(df, columns.names)
     names = columns.names.within(frame)
     covariates = Covariates(tuple(columns.past), tuple(columns.future), tuple(columns.static))

@@ -126,9 +126,9 @@ def build_network(
             f"a network of {steps} steps, whose outputs are fed back, for a horizon of "
             f"{sizes.horizon}"
         )
-        fix = "Pass them as future_covariates, or use a network that forecasts the whole horizon."
-        expected = "one that does not need past_covariates of the horizon"
-        raise bad_argument("model", actual, expected, fix)
+        fix = "Pass them as Columns(future=...), or use a network that forecasts the whole horizon."
+        expected = "one that does not need past covariates of the horizon"
+        raise bad_argument("network", actual, expected, fix)
     return keras.models.clone_model(network) if network is model else network
 
 
@@ -139,7 +139,7 @@ def _call(builder: Builder, sizes: NetworkSizes) -> Any:
     except (TypeError, ArgumentError) as error:
         call = ", ".join(f"{name}={value}" for name, value in options.items())
         raise ArgumentError(
-            f"model must be a builder that can be called as model({sizes.features}, {call}). "
+            f"network must be a builder that can be called as builder({sizes.features}, {call}). "
             f"Got: {error}"
         ) from error
 
@@ -158,13 +158,13 @@ def check_network(network: Any, sizes: NetworkSizes) -> int:
     one_input = len(shapes) == 1
     expected = _expectation(shapes["inputs"] if one_input else shapes, sizes)
     if not isinstance(network, keras.Model):
-        raise bad_argument("model", network, expected)
+        raise bad_argument("network", network, expected)
     try:
         reads = input_shapes(network)
         returns = network.output_shape
     except (AttributeError, ValueError) as error:
         fix = "Functional models have these shapes, and Sequential ones that start with an Input."
-        raise bad_argument("model", network, expected, fix) from error
+        raise bad_argument("network", network, expected, fix) from error
     steps = _steps_of(returns, sizes)
     if "future" in shapes and steps is not None:
         shapes["future"] = (None, steps, sizes.future)
@@ -172,7 +172,7 @@ def check_network(network: Any, sizes: NetworkSizes) -> int:
     if isinstance(reads, tuple):
         by_name = {"inputs" if one_input else "": reads}
     if steps is None or steps > sizes.horizon or not _match(by_name, shapes):
-        raise ArgumentError(f"model must be {expected}. Got: {reads} to {returns}.")
+        raise ArgumentError(f"network must be {expected}. Got: {reads} to {returns}.")
     return steps
 
 

@@ -28,10 +28,10 @@ def check_models(model: Any) -> None:
     """
     members = members_of(model)
     if not members:
-        raise bad_argument("model", model, "one model or more")
+        raise bad_argument("network", model, "one model or more")
     for member in members:
         if not callable(member):
-            check_one_of("model", member, STRATEGIES)
+            check_one_of("network", member, STRATEGIES)
 
 
 def averaged(networks: Sequence[keras.Model]) -> keras.Model:
@@ -46,7 +46,7 @@ def averaged(networks: Sequence[keras.Model]) -> keras.Model:
     shapes = sorted({network.output_shape[1:] for network in networks})
     if len(shapes) > 1:
         expected = "an ensemble of networks that forecast the same number of steps"
-        raise bad_argument("model", f"outputs of {shapes}", expected)
+        raise bad_argument("network", f"outputs of {shapes}", expected)
     inputs = keras.tree.map_structure(
         lambda tensor: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name),
         first.input,

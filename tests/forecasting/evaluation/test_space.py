@@ -8,7 +8,6 @@ from seqkeras import multi_output
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Forecaster
 from seqkeras.forecasting.evaluation._space import as_space, default_space, described
-from seqkeras.forecasting.evaluation._tune import _resolved_params
 from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.likelihoods import Gaussian, Quantiles
@@ -28,7 +27,7 @@ def default_of(forecaster, panel):
 
 
 def space_of(space, forecaster):
-    return as_space(space, _resolved_params(forecaster))
+    return as_space(space, forecaster.get_params())
 
 
 def test_the_default_space_contains_the_forecaster_itself():

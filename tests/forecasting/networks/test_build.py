@@ -36,7 +36,7 @@ def test_a_builder_is_called_with_lookback_and_horizon():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda f, lookback, horizon: "a word", "model must be a keras.Model of (batch, 5, 1)"),
+        (lambda f, lookback, horizon: "a word", "network must be a keras.Model of (batch, 5, 1)"),
         (lambda f, lookback, horizon: many_to_one(2, outputs=3), "Got: (None, None, 2)"),
         (lambda f, lookback, horizon: many_to_one(1, outputs=4), "to (None, 4)"),
         (lambda f, lookback, horizon: many_to_one(1, timesteps=6), "Got: (None, 6, 1)"),

@@ -111,8 +111,8 @@ def test_an_ensemble_with_a_likelihood_has_intervals_and_paths(df):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ([], "model must be one model or more"),
-        (["multi_output", "arima"], "model must be one of"),
+        ([], "network must be one model or more"),
+        (["multi_output", "arima"], "network must be one of"),
         (["multi_output", "recursive"], "forecast the same number of steps"),
     ],
 )
