@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from seqkeras._checks import bad_argument, check_one_of
+from seqkeras._checks import Description, bad_argument, check_one_of
 from seqkeras.errors import ArgumentError
 from seqkeras.kernels import _scan
 from seqkeras.kernels._call import Call, Result
@@ -172,14 +172,16 @@ def check_features(layer: Any, sequences: Any, name: str = "sequences") -> None:
     actual = sequences.shape[-1]
     if actual not in (expected, None):
         fix = f"Layer {layer.name!r} was built for {expected} features."
-        raise bad_argument(name, f"{actual} features", f"an array with {expected} features", fix)
+        raise bad_argument(
+            name, Description(f"{actual} features"), f"an array with {expected} features", fix
+        )
 
 
 def _check_state(layer: Any, state: Any) -> None:
     count = len(state_sizes(layer.cell))
     if len(state) != count:
         expected = f"a list of {count} arrays (batch, units)"
-        raise bad_argument("initial_state", f"{len(state)} arrays", expected)
+        raise bad_argument("initial_state", Description(f"{len(state)} arrays"), expected)
 
 
 def _for_all_rows(state: Any, sequences: Any) -> Any:

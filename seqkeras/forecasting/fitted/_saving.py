@@ -13,7 +13,7 @@ import numpy as np
 
 from seqkeras._archive import array_to_texts, read_archive, texts_to_array, write_archive
 from seqkeras._arrays import Array
-from seqkeras._checks import bad_argument, check_flag, check_integer
+from seqkeras._checks import Description, bad_argument, check_flag, check_integer
 from seqkeras._files import zip_damage
 from seqkeras.errors import FileFormatError
 from seqkeras.forecasting._settings import (
@@ -403,7 +403,7 @@ def _plain(value: Any) -> Any:
         return value.item()
     raise bad_argument(
         "The parameters and ids of a saved forecaster",
-        f"{value!r} ({type(value).__name__})",
+        Description(f"{value!r} ({type(value).__name__})"),
         "numbers or text",
     )
 
