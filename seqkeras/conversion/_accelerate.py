@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from seqkeras._keras_graph import layers_within
+from seqkeras._keras_graph import self_and_sublayers
 from seqkeras._keras_graph._layer_parts import calls_to
 from seqkeras.conversion._conversion import (
     Conversion,
@@ -37,7 +37,7 @@ def accelerate(model: keras.Model) -> keras.Model:
 
     The copy has the layers, names, weights, states, random seeds and trainable flags of the model,
     and is compiled in the same way. It also has the variables of the optimizer, so that training
-    continues as it would have; only metrics start from scratch. `to_keras` is the inverse.
+    continues as it would have; only metrics start from scratch. `to_keras` goes the other way.
 
     Args:
         model: functional or Sequential, trained or not. A model of your own class becomes a
@@ -81,7 +81,7 @@ class _Accelerate(Conversion):
 
     def run(self) -> keras.Model:
         copy = super().run()
-        for layer in layers_within(self._root):
+        for layer in self_and_sublayers(self._root):
             if id(layer) in self._stacks and layer.states is not None:
                 for states, part in zip(layer.states, self._stacks[id(layer)], strict=True):
                     assign(states, part.states)
@@ -98,7 +98,7 @@ class _Accelerate(Conversion):
 
     def unconverted(self, copy: keras.Model) -> Iterator[str]:
         """Describe each recurrent layer of Keras in the copy, with the reason why it is there."""
-        for layer in layers_within(copy):
+        for layer in self_and_sublayers(copy):
             if not isinstance(layer, keras.layers.RNN) or is_ours(layer):
                 continue
             reason = self._reasons.get(layer.name) or _why_kept(layer)
