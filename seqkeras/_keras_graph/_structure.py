@@ -1,7 +1,7 @@
 """What a Keras model consists of: its layers, its inputs, and the class of a copy.
 
-Like the other modules of this package, this one reads private names of Keras, because no public ones
-return the same. They are kept here so that other packages do not depend on them.
+Like the other modules of this package, this one reads private names of Keras, because no public
+ones return the same. They are kept here so that other packages do not depend on them.
 """
 
 import inspect

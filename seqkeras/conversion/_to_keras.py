@@ -63,9 +63,8 @@ def to_keras(model: keras.Model) -> keras.Model:
     """
     copy, conversion = convert(model, _ToKeras)
     conversion.check(copy)
-    stateful = [
-        layer.name for layer in self_and_sublayers(copy) if getattr(layer, "stateful", False)
-    ]
+    layers = self_and_sublayers(copy)
+    stateful = [layer.name for layer in layers if getattr(layer, "stateful", False)]
     if stateful and keras.backend.backend() == "jax":
         warnings.warn(
             f"On JAX, fit and predict do not update the states of {', '.join(stateful)}: Keras "
@@ -78,7 +77,7 @@ def to_keras(model: keras.Model) -> keras.Model:
 
 
 class _ToKeras(Conversion):
-    """A conversion with its own `exchange` of classes, and its own calls of layers."""
+    """A conversion to Keras base classes (`exchange`) that rewrites branches (`_call_copy`)."""
 
     def exchange(self, kind: Any, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         if not is_ours(kind):
