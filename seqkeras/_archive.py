@@ -18,7 +18,7 @@ import numpy as np
 from seqkeras._arrays import Array
 from seqkeras._checks import Description, bad_argument
 from seqkeras._files import DAMAGE, whole_file
-from seqkeras._lazy import optional
+from seqkeras._lazy import import_optional
 from seqkeras.errors import FileFormatError
 
 #: Element types: their names in the layout, and in NumPy.
@@ -207,7 +207,7 @@ def _name_of(name: str, dtype: np.dtype[Any]) -> str:
 
 def _dtype_of(name: str) -> np.dtype[Any]:
     if name == "BF16":
-        return np.dtype(optional("ml_dtypes", extra="tensorflow").bfloat16)
+        return np.dtype(import_optional("ml_dtypes", extra="tensorflow").bfloat16)
     return np.dtype(DTYPES[name])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from seqkeras._checks import Description, bad_argument
-from seqkeras._lazy import optional
+from seqkeras._lazy import import_optional
 from seqkeras.export.onnx._writer import Node, Slot, Writer
 from seqkeras.runtime._onnx_file import FORMAT, HEADER, KIND, VERSION, with_checksum
 
@@ -27,7 +27,7 @@ def onnx_bytes(graph: Writer, header: Mapping[str, Any]) -> bytes:
             layer does with its dtypes.
         MissingDependencyError: onnx is not installed.
     """
-    onnx = optional("onnx", extra="onnx")
+    onnx = import_optional("onnx", extra="onnx")
     size = sum(array.nbytes for array in graph.arrays.values())
     if size > MAX_BYTES:
         fix = "Use save_program, which has no such limit."
