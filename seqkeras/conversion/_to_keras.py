@@ -10,7 +10,7 @@ from keras import tree
 
 from seqkeras._checks import bad_argument
 from seqkeras._keras_graph import conversion_error, is_graph, self_and_sublayers
-from seqkeras.conversion._conversion import Conversion, convert, is_ours
+from seqkeras.conversion._conversion import Conversion, convert, is_from_seqkeras
 from seqkeras.errors import ForgottenStateWarning
 from seqkeras.layers import Dispatched, Resettable, branch
 
@@ -80,7 +80,7 @@ class _ToKeras(Conversion):
     """A conversion to Keras base classes (`exchange`) that rewrites branches (`_call_copy`)."""
 
     def exchange(self, kind: Any, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        if not is_ours(kind):
+        if not is_from_seqkeras(kind):
             return kind, config
         stock = next(base for base in kind.__mro__ if base.__module__.split(".")[0] == "keras")
         own_names = config.keys() - _argument_names(stock)
@@ -97,10 +97,10 @@ class _ToKeras(Conversion):
     def check(self, copy: keras.Model) -> None:
         """Check that nothing in the copy needs seqkeras."""
         for layer in self_and_sublayers(copy):
-            if is_ours(layer):
+            if is_from_seqkeras(layer):
                 reason = "it is created within a layer of another class."
                 raise conversion_error(self._root, _EXPECTED, layer, reason)
-            if not is_graph(layer) and _names_ours(layer.get_config()):
+            if not is_graph(layer) and _names_seqkeras(layer.get_config()):
                 reason = "its config names a function or class of seqkeras."
                 raise conversion_error(self._root, _EXPECTED, layer, reason)
 
@@ -118,8 +118,8 @@ class _ToKeras(Conversion):
         if kwargs.get("reset") is not None and isinstance(layer, Resettable):
             reason = "it takes reset flags. Remove them with seqkeras.states.as_stateless."
             raise conversion_error(self._root, _EXPECTED, layer, reason)
-        is_our_wrapper = isinstance(layer, keras.layers.TimeDistributed) and is_ours(layer)
-        if is_our_wrapper and args[0].shape[1] is None:
+        is_time_distributed = isinstance(layer, keras.layers.TimeDistributed)
+        if is_time_distributed and is_from_seqkeras(layer) and args[0].shape[1] is None:
             reason = (
                 "keras.layers.TimeDistributed gives wrong results when the number of timesteps is "
                 "unknown. Give the Input a fixed number of timesteps."
@@ -127,7 +127,7 @@ class _ToKeras(Conversion):
             raise conversion_error(self._root, _EXPECTED, layer, reason)
 
 
-def _names_ours(config: Any) -> bool:
+def _names_seqkeras(config: Any) -> bool:
     """Return whether a config names something that seqkeras registered."""
     texts = (value for value in tree.flatten(config) if isinstance(value, str))
     return any(text.startswith(("seqkeras>", "seqkeras.")) for text in texts)
