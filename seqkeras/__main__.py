@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import seqkeras
 from seqkeras._checks import bad_argument
 from seqkeras._files import zip_damage
-from seqkeras._lazy import optional
+from seqkeras._lazy import import_optional
 from seqkeras.errors import ArgumentError, DataError, FileFormatError, SeqkerasError
 
 if TYPE_CHECKING:
@@ -238,9 +238,9 @@ def _check_target(option: str, path: Path, suffixes: tuple[str, ...], *, force: 
         raise bad_argument(option, str(path), f"a file that ends in {' or '.join(suffixes)}")
     _check_place(option, path, force=force)
     if suffix in PICTURES:
-        optional("matplotlib", extra="plot")
+        import_optional("matplotlib", extra="plot")
     elif suffix == ".parquet":
-        optional("pyarrow", extra="parquet")
+        import_optional("pyarrow", extra="parquet")
 
 
 def _check_place(option: str, path: Path, *, force: bool) -> None:

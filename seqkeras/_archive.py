@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqkeras._arrays import Array
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
 from seqkeras._files import DAMAGE, whole_file
-from seqkeras._lazy import optional
+from seqkeras._lazy import import_optional
 from seqkeras.errors import FileFormatError
 
 #: Element types: their names in the layout, and in NumPy.
@@ -87,7 +87,9 @@ def write_archive(
     front += b" " * (-(8 + len(front)) % _ALIGNMENT)
     if len(front) > MAX_TABLE_BYTES:
         expected = f"at most {MAX_TABLE_BYTES} bytes of JSON, names of arrays included"
-        raise bad_argument("header", f"{len(front)} bytes", expected, "Put long lists into arrays.")
+        raise bad_argument(
+            "header", Description(f"{len(front)} bytes"), expected, "Put long lists into arrays."
+        )
     with whole_file(path) as part, open(part, "wb") as file:
         file.write(len(front).to_bytes(8, "little") + front)
         for array in blobs.values():
@@ -205,7 +207,7 @@ def _name_of(name: str, dtype: np.dtype[Any]) -> str:
 
 def _dtype_of(name: str) -> np.dtype[Any]:
     if name == "BF16":
-        return np.dtype(optional("ml_dtypes", extra="tensorflow").bfloat16)
+        return np.dtype(import_optional("ml_dtypes", extra="tensorflow").bfloat16)
     return np.dtype(DTYPES[name])
 
 

@@ -11,10 +11,27 @@ from typing import Any
 from seqkeras.errors import ArgumentError, DataError
 
 
+class Description(str):
+    """What was passed, in words, such as "3 features"; `bad_argument` shows it without quotes."""
+
+
 def bad_argument(name: str, value: object, expected: str, fix: str = "") -> ArgumentError:
-    """Return the error for an argument that has another value than expected."""
-    message = f"{name} must be {expected}. Got: {name}={value!r}."
-    return ArgumentError(f"{message} {fix}".rstrip())
+    """Return the error for an argument that has another value than expected.
+
+    Args:
+        name: name of the argument.
+        value: the value that was passed, or a `Description` of it.
+        expected: continues the sentence "name must be".
+        fix: what the user can do, as a sentence.
+
+    Example:
+        >>> print(bad_argument("units", 0, "an integer >= 1"))
+        units must be an integer >= 1. Got: units=0.
+        >>> print(bad_argument("x", Description("3 features"), "an array with 2 features"))
+        x must be an array with 2 features. Got: 3 features.
+    """
+    got = str(value) if isinstance(value, Description) else f"{name}={value!r}"
+    return ArgumentError(f"{name} must be {expected}. Got: {got}. {fix}".rstrip())
 
 
 def bad_data(subject: str, got: str, expected: str, fix: str = "") -> DataError:

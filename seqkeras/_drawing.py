@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from seqkeras._lazy import optional
+from seqkeras._lazy import import_optional
 
 HISTORY = "#4a5568"
 FORECAST = "#0b7285"
@@ -31,7 +31,7 @@ def timestamps(column: Any) -> Any:
 def blank(width: float, height: float, title: str) -> Any:
     """Return an empty `matplotlib.figure.Figure` of this size in inches."""
     # Figure instead of pyplot: no window, no global state, and it works without a screen.
-    figure = optional("matplotlib.figure", extra="plot").Figure(
+    figure = import_optional("matplotlib.figure", extra="plot").Figure(
         figsize=(width, height), layout="constrained", dpi=150
     )
     if title:
@@ -43,7 +43,7 @@ def show_dates(axis: Any, times: Any, *, most: int = 9) -> None:
     """Label the axis with at most `most` short dates, and the year or month once at its end."""
     if times.dtype.kind != "M":
         return
-    dates = optional("matplotlib.dates", extra="plot")
+    dates = import_optional("matplotlib.dates", extra="plot")
     locator = dates.AutoDateLocator(minticks=3, maxticks=most)
     axis.xaxis.set_major_locator(locator)
     axis.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))

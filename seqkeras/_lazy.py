@@ -10,30 +10,31 @@ from seqkeras.errors import MissingDependencyError
 
 
 def attach(
-    package: str, table: Mapping[str, Sequence[str]]
+    package: str, exports: Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return `__getattr__`, `__dir__` and `__all__` for the `__init__` of a package (PEP 562).
 
     Args:
         package: name of the package.
-        table: the public names of each submodule. A submodule without a leading underscore is
+        exports: the public names of each submodule. A submodule without a leading underscore is
             public itself. Each is imported when one of its names is first used.
     """
-    home = {name: module for module, names in table.items() for name in names}
-    modules = {module for module in table if not module.startswith("_")}
-    public = sorted(home.keys() | modules)
+    module_of = {name: module for module, names in exports.items() for name in names}
+    modules = {module for module in exports if not module.startswith("_")}
+    public = sorted(module_of.keys() | modules)
 
     def __getattr__(name: str) -> Any:  # noqa: N807
         if name in modules:
             return importlib.import_module(f"{package}.{name}")
-        if name not in home:
+        if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+        value = getattr(importlib.import_module(f"{package}.{module_of[name]}"), name)
         setattr(sys.modules[package], name, value)
         return value
 
     def __dir__() -> list[str]:  # noqa: N807
-        return sorted(public + [name for name in vars(sys.modules[package]) if name[:2] == "__"])
+        own_names = [name for name in vars(sys.modules[package]) if name.startswith("__")]
+        return sorted(public + own_names)
 
     return __getattr__, __dir__, public
 
@@ -41,24 +42,27 @@ def attach(
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
-def optional(module: str, *, extra: str) -> ModuleType:
-    """Import a package that belongs to the extra `extra`.
+def import_optional(module: str, *, extra: str) -> ModuleType:
+    """Import a package installed by `seqkeras[extra]`.
 
     Raises:
-        MissingDependencyError: it is not installed; the message contains the command to install it.
+        MissingDependencyError: it is not installed, or it is Keras and its backend is not; the
+            message contains the command to install what is missing.
     """
+    package = module.split(".")[0]
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]
-        if missing in BACKENDS:
+        if package == "keras" and missing in BACKENDS:
+            others = " or ".join(backend for backend in BACKENDS if backend != missing)
             raise MissingDependencyError(
                 f"Keras is set to run on {missing}, which is not installed. Install it with: "
-                f'pip install "seqkeras[{missing}]", or set KERAS_BACKEND to another of '
-                f"{', '.join(BACKENDS)}."
+                f'pip install "seqkeras[{missing}]", or set KERAS_BACKEND to {others}.'
             ) from error
-        # An installed package that lacks a dependency itself keeps its error.
-        if missing != module.split(".")[0]:
+        # If the package is installed but one of its own dependencies is missing, re-raise that
+        # error.
+        if missing != package:
             raise
         raise MissingDependencyError(
             f"This needs the package {missing!r}, which is not installed. "
@@ -67,12 +71,12 @@ def optional(module: str, *, extra: str) -> ModuleType:
 
 
 def require(*packages: str) -> None:
-    """Import packages that come with each of the extras tensorflow, jax and torch.
+    """Import packages that every backend extra installs, or raise with the install command.
 
-    A package that needs them calls this first, for an error with the command to install them.
+    Subpackages call this at the top of their `__init__`.
 
     Raises:
         MissingDependencyError: a package is not installed.
     """
     for package in packages:
-        optional(package, extra="tensorflow")
+        import_optional(package, extra="tensorflow")  # any backend extra would do

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras._arrays import Array
-from seqkeras._checks import bad_argument, check_one_of
+from seqkeras._checks import Description, bad_argument, check_one_of
 
 
 class Layout(NamedTuple):
@@ -112,7 +112,7 @@ def reorder(array: npt.ArrayLike, *, source: str, target: str, axis: int = -1) -
         raise bad_argument("target", target, f"the gates of source={source!r} in another order")
     if not -array.ndim <= axis < array.ndim or array.shape[axis] % len(source):
         expected = f"an array whose axis {axis} holds {len(source)} gates, {source!r}"
-        raise bad_argument("array", f"shape {array.shape}", expected)
+        raise bad_argument("array", Description(f"shape {array.shape}"), expected)
     parts = dict(zip(source, np.split(array, len(source), axis=axis), strict=True))
     return np.concatenate([parts[gate] for gate in target], axis=axis)
 
@@ -170,7 +170,7 @@ def _check(kernels: list[Array], bias: Any, layout: Layout) -> None:
     if not units or not fit or (bias is not None and np.shape(bias) not in biases):
         got = [*shapes, np.shape(bias) if bias is not None else None]
         expected = f"weights of {len(layout.gates)} gates, {layout.gates!r}, that fit each other"
-        raise bad_argument("weights", f"shapes {got}", expected)
+        raise bad_argument("weights", Description(f"shapes {got}"), expected)
 
 
 def _biases(bias: Array, old: Layout, new: Layout) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from seqkeras._checks import (
+    Description,
     bad_argument,
     bad_data,
     check_fraction,
@@ -85,6 +86,11 @@ def test_bad_argument_is_a_value_error():
     error = bad_argument("x", Decimal("1.5"), "an integer")
     assert isinstance(error, ValueError)
     assert str(error) == "x must be an integer. Got: x=Decimal('1.5')."
+
+
+def test_a_description_is_shown_without_the_name_and_quotes():
+    error = bad_argument("x", Description("3 features"), "an array with 2 features")
+    assert str(error) == "x must be an array with 2 features. Got: 3 features."
 
 
 def test_bad_data_says_what_was_found_and_the_fix():

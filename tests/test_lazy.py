@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from seqkeras._lazy import optional, require
+from seqkeras._lazy import import_optional, require
 from seqkeras.errors import MissingDependencyError
 
 
@@ -59,13 +59,13 @@ def test_star_import_provides_all_names(package):
 
 
 def test_optional_returns_the_module():
-    assert optional("json.decoder", extra="plot") is sys.modules["json.decoder"]
+    assert import_optional("json.decoder", extra="plot") is sys.modules["json.decoder"]
 
 
 @pytest.mark.parametrize("module", ["no_such_package", "no_such_package.inner"])
 def test_optional_names_the_command_to_install_a_missing_package(module):
     with pytest.raises(MissingDependencyError) as caught:
-        optional(module, extra="plot")
+        import_optional(module, extra="plot")
     assert "'no_such_package'" in str(caught.value)
     assert 'pip install "seqkeras[plot]"' in str(caught.value)
     assert isinstance(caught.value, ImportError)
@@ -76,20 +76,34 @@ def test_optional_keeps_the_error_of_a_package_with_a_missing_dependency(tmp_pat
     (tmp_path / "half_there.py").write_text("import no_such_package\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="no_such_package") as caught:
-        optional("half_there", extra="plot")
+        import_optional("half_there", extra="plot")
     assert not isinstance(caught.value, MissingDependencyError)
 
 
+@pytest.fixture
+def without_jax(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax", None)
+
+
+@pytest.mark.usefixtures("without_jax")
 def test_optional_names_the_missing_backend_of_keras_and_the_others(tmp_path, monkeypatch):
     # Like Keras: installed, but importing a backend that is not.
-    (tmp_path / "on_a_backend.py").write_text("import jax\n")
+    (tmp_path / "keras.py").write_text("import jax\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(sys.modules, "jax", None)
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
     with pytest.raises(MissingDependencyError) as caught:
-        optional("on_a_backend", extra="tensorflow")
+        import_optional("keras", extra="tensorflow")
     assert "Keras is set to run on jax" in str(caught.value)
     assert 'pip install "seqkeras[jax]"' in str(caught.value)
-    assert "KERAS_BACKEND" in str(caught.value)
+    assert "KERAS_BACKEND to tensorflow or torch." in str(caught.value)
+
+
+@pytest.mark.usefixtures("without_jax")
+def test_optional_does_not_mention_keras_where_a_backend_is_the_package():
+    with pytest.raises(MissingDependencyError) as caught:
+        import_optional("jax.numpy", extra="jax")
+    assert "This needs the package 'jax'" in str(caught.value)
+    assert "Keras" not in str(caught.value)
 
 
 def test_require_imports_every_package():

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import tree
 
-from seqkeras._keras_graph._structure import is_graph, layers_within
+from seqkeras._keras_graph._structure import is_graph, self_and_sublayers
 
 
 def calls_in_order(graph: keras.Function) -> list[Any]:
@@ -23,7 +23,7 @@ def calls_of(model: keras.Model) -> dict[int, list[Any]]:
     Calls from other models do not count. Calls inside a subclass of `keras.Model` are not visible.
     """
     calls = defaultdict(list)
-    for layer in layers_within(model):
+    for layer in self_and_sublayers(model):
         if is_graph(layer):
             for operation, node in upstream(layer.outputs):
                 calls[id(operation)].append(node)

@@ -8,7 +8,7 @@ import keras
 from keras import tree
 
 from seqkeras._keras_graph._calls import calls_in_order
-from seqkeras._keras_graph._structure import check_graph, layers_within, name_of
+from seqkeras._keras_graph._structure import check_graph, name_of, self_and_sublayers
 
 
 class ModelGraph:
@@ -60,8 +60,8 @@ class ModelGraph:
 
     @functools.cached_property
     def layers(self) -> list[Any]:
-        """Return every layer of the model, with itself and the layers of nested models."""
-        return layers_within(self.model)
+        """Return the model and every layer within it, also those of nested models."""
+        return self_and_sublayers(self.model)
 
     @property
     def compute_dtypes(self) -> set[str]:

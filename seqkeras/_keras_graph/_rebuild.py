@@ -9,12 +9,12 @@ import keras
 from keras import ops, tree
 
 from seqkeras._keras_graph._structure import check_graph as check_graph
-from seqkeras._keras_graph._structure import class_of as class_of
-from seqkeras._keras_graph._structure import input_layer, layers_within
+from seqkeras._keras_graph._structure import class_for_copy as class_for_copy
+from seqkeras._keras_graph._structure import conversion_error as conversion_error
+from seqkeras._keras_graph._structure import input_layer, self_and_sublayers
 from seqkeras._keras_graph._structure import inputs_of as inputs_of
 from seqkeras._keras_graph._structure import is_graph as is_graph
 from seqkeras._keras_graph._structure import name_of as name_of
-from seqkeras._keras_graph._structure import refusal as refusal
 from seqkeras.errors import ArgumentError
 from seqkeras.layers._resettable import Resettable
 
@@ -80,13 +80,13 @@ class Rebuild:
         }
         outputs = self._through(model, list(new.values()))
         inputs = tree.map_structure(lambda tensor: new[name_of(tensor)], inputs_of(model))
-        return class_of(model)(inputs, outputs, name=model.name)
+        return class_for_copy(model)(inputs, outputs, name=model.name)
 
     def _through(self, model: keras.Model, inputs: list[Any], *context: Any) -> Any:
-        """Return the outputs of the copied layers; `context` is passed to each `_call`."""
+        """Return the outputs of the copied layers; `context` is passed to each `_call_copy`."""
 
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            return self._call(layer, args, kwargs, *context)
+            return self._call_copy(layer, args, kwargs, *context)
 
         if isinstance(model, keras.Sequential):
             (outputs,) = inputs
@@ -96,7 +96,7 @@ class Rebuild:
         # As in clone_model, except that inputs may be added or removed and nothing is compiled.
         return model._run_through_graph(inputs, operation_fn=lambda layer: layer, call_fn=call)
 
-    def _call(self, layer: Any, args: Any, kwargs: Any) -> Any:
+    def _call_copy(self, layer: Any, args: Any, kwargs: Any) -> Any:
         """Call the copy of a layer as the layer was called."""
         outputs, *rest = args
         for copy in self._parts(layer):
@@ -127,7 +127,9 @@ class Rebuild:
                 raise
             except Exception as error:
                 reason = f"it cannot be made again from its config: {error}"
-                raise refusal(self._root, "made of layers with a config", layer, reason) from error
+                raise conversion_error(
+                    self._root, "made of layers with a config", layer, reason
+                ) from error
             self._copies[id(layer)] = copy
             self._pairs.append((layer, copy))
         return self._copies[id(layer)]
@@ -162,13 +164,13 @@ def new_input(tensor: Any, shape: Any, name: str | None = None) -> Any:
 def parts_of(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:
     """Yield a layer and the layers within it, each with its copy, outer before inner."""
     if isinstance(old, keras.layers.Layer):
-        yield from zip(layers_within(old), layers_within(new), strict=True)
+        yield from zip(self_and_sublayers(old), self_and_sublayers(new), strict=True)
 
 
 def _objects_of(model: keras.Model) -> dict[str, Any]:
     """Return classes and functions of a model by name; its configs may name unregistered ones."""
     objects: list[Any] = []
-    for layer in layers_within(model):
+    for layer in self_and_sublayers(model):
         functions = [
             value for value in vars(layer).values() if isinstance(value, types.FunctionType)
         ]

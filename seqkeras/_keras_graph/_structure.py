@@ -1,4 +1,8 @@
-"""What a Keras model consists of: its layers, its inputs, and the class of a copy."""
+"""What a Keras model consists of: its layers, its inputs, and the class of a copy.
+
+Like the other modules of this package, this one reads private names of Keras, because no public
+ones return the same. They are kept here so that other packages do not depend on them.
+"""
 
 import inspect
 from typing import Any
@@ -10,14 +14,17 @@ from seqkeras.errors import ArgumentError
 
 
 def is_graph(layer: Any) -> bool:
-    """Return whether a layer is a model whose layers, and the calls between them, are visible."""
+    """Return whether `layer` is a functional or built Sequential model.
+
+    The layers of these models, and the calls between them, can be traversed.
+    """
     if isinstance(layer, keras.Sequential):
         return layer.built and getattr(layer, "_functional", None) is not None
     return isinstance(layer, keras.Model) and isinstance(layer, keras.Function)
 
 
 def check_graph(model: Any) -> None:
-    """Check that `model` is a model whose graph is visible.
+    """Check that `model` is a functional or built Sequential model.
 
     Raises:
         ArgumentError: it is not a model, it is not built, or it is a subclass with its own `call`.
@@ -30,19 +37,26 @@ def check_graph(model: Any) -> None:
         fix = "Give it an Input as its first layer."
         raise bad_argument("model", model.name, "built", fix)
     fix = (
-        "What its call() does cannot be seen from outside. Build it from keras.Input and "
-        "keras.Model(inputs, outputs), or use the layers that you want inside its class."
+        "The call() of a subclass cannot be inspected. Build the model with "
+        "keras.Model(inputs, outputs), or replace the layers inside the class instead."
     )
     raise bad_argument("model", type(model).__name__, "functional or Sequential", fix)
 
 
-def refusal(model: keras.Model, expected: str, layer: Any, reason: str) -> ArgumentError:
-    """Return the error for a model with a layer that cannot be converted."""
-    fix = f"Layer {layer.name!r} ({type(layer).__name__}): {reason}"
-    return bad_argument("model", model.name, expected, fix)
+def conversion_error(model: keras.Model, expected: str, layer: Any, reason: str) -> ArgumentError:
+    """Return the error for a model that cannot be converted or copied because of one layer.
+
+    Args:
+        model: the model.
+        expected: what the model must be.
+        layer: the layer.
+        reason: what is wrong with the layer, as a sentence after "Layer NAME (CLASS):".
+    """
+    detail = f"Layer {layer.name!r} ({type(layer).__name__}): {reason}"
+    return bad_argument("model", model.name, expected, detail)
 
 
-def layers_within(layer: Any) -> list[Any]:
+def self_and_sublayers(layer: Any) -> list[Any]:
     """Return a layer and all layers within it, at any depth, outer before inner."""
     return list(layer._flatten_layers())
 
@@ -67,13 +81,18 @@ def inputs_of(model: keras.Model) -> Any:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-def class_of(model: keras.Model) -> Any:
-    """Return the class of a copy: the model's own class if that takes inputs and outputs."""
+def class_for_copy(model: keras.Model) -> Any:
+    """Return the class for a functional copy of `model`.
+
+    It is the class of the model if its constructor takes `inputs` and `outputs`, or any positional
+    arguments, which it is assumed to pass on to `keras.Model`. Otherwise, and for a Sequential
+    model, it is `keras.Model`.
+    """
     if isinstance(model, keras.Sequential):
         return keras.Model
     parameters = inspect.signature(type(model).__init__).parameters.values()
     names = {parameter.name for parameter in parameters}
     kinds = {parameter.kind for parameter in parameters}
     takes_both = {"inputs", "outputs"} <= names
-    takes_anything = inspect.Parameter.VAR_POSITIONAL in kinds
-    return type(model) if takes_both or takes_anything else keras.Model
+    takes_varargs = inspect.Parameter.VAR_POSITIONAL in kinds
+    return type(model) if takes_both or takes_varargs else keras.Model

@@ -1,4 +1,4 @@
-"""Models of Keras on our recurrent layers."""
+"""Conversion of models to seqkeras layers."""
 
 import warnings
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from seqkeras._keras_graph import layers_within
+from seqkeras._keras_graph import self_and_sublayers
 from seqkeras._keras_graph._layer_parts import calls_to
 from seqkeras.conversion._conversion import (
     Conversion,
@@ -14,12 +14,12 @@ from seqkeras.conversion._conversion import (
     class_in,
     convert,
     copy_attributes,
-    is_ours,
+    is_from_seqkeras,
 )
 from seqkeras.errors import KeptLayerWarning
 from seqkeras.layers import FASTER, Bidirectional
 
-#: Our layer for each cell of Keras.
+#: The seqkeras layer for each Keras cell.
 _OF_CELL: dict[Any, Any] = {
     keras.layers.LSTMCell: FASTER[keras.layers.LSTM],
     keras.layers.GRUCell: FASTER[keras.layers.GRU],
@@ -37,7 +37,7 @@ def accelerate(model: keras.Model) -> keras.Model:
 
     The copy has the layers, names, weights, states, random seeds and trainable flags of the model,
     and is compiled in the same way. It also has the variables of the optimizer, so that training
-    continues as it would have; only metrics start from scratch. `to_keras` is the inverse.
+    continues as it would have; only metrics start from scratch. `to_keras` goes the other way.
 
     Args:
         model: functional or Sequential, trained or not. A model of your own class becomes a
@@ -81,7 +81,7 @@ class _Accelerate(Conversion):
 
     def run(self) -> keras.Model:
         copy = super().run()
-        for layer in layers_within(self._root):
+        for layer in self_and_sublayers(self._root):
             if id(layer) in self._stacks and layer.states is not None:
                 for states, part in zip(layer.states, self._stacks[id(layer)], strict=True):
                     assign(states, part.states)
@@ -97,9 +97,9 @@ class _Accelerate(Conversion):
         return kind, config
 
     def unconverted(self, copy: keras.Model) -> Iterator[str]:
-        """Describe each recurrent layer of Keras in the copy, with the reason why it is there."""
-        for layer in layers_within(copy):
-            if not isinstance(layer, keras.layers.RNN) or is_ours(layer):
+        """Describe each Keras recurrent layer in the copy, with the reason why it is there."""
+        for layer in self_and_sublayers(copy):
+            if not isinstance(layer, keras.layers.RNN) or is_from_seqkeras(layer):
                 continue
             reason = self._reasons.get(layer.name) or _why_kept(layer)
             yield f"{layer.name!r} ({type(layer).__name__}): {reason}"
@@ -116,7 +116,7 @@ class _Accelerate(Conversion):
         return self._stacks[id(layer)]
 
     def _stack(self, layer: Any) -> list[Any]:
-        """Create one of our layers for each cell of an RNN."""
+        """Create a seqkeras layer for each cell of an RNN."""
         config = layer.get_config()
         cells = config.pop("cell")["config"]["cells"]
         last = len(cells) - 1
@@ -137,7 +137,7 @@ class _Accelerate(Conversion):
 
 
 def _layer_of_cell(config: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-    """Return the class and config of our layer for an RNN with this config, if there is one."""
+    """Return the class and config of the seqkeras layer for an RNN config, if there is one."""
     cell = config["cell"]
     kind = _OF_CELL.get(class_in(cell))
     if kind is None or cell["config"]["dtype"] != config["dtype"]:

@@ -85,7 +85,7 @@ def convert(model: keras.Model, kind: type[ConversionT]) -> tuple[keras.Model, C
     return copy, conversion
 
 
-def is_ours(layer: Any) -> bool:
+def is_from_seqkeras(layer: Any) -> bool:
     """Return whether a layer, or a class of layers, belongs to seqkeras."""
     kind = layer if isinstance(layer, type) else type(layer)
     return bool(kind.__module__.split(".")[0] == "seqkeras")
@@ -104,14 +104,14 @@ def class_in(item: dict[str, Any]) -> Any:
 
 def _class_entries(kind: Any) -> dict[str, Any]:
     """Return the entries of a serialized layer that name its class."""
-    if not is_ours(kind):
+    if not is_from_seqkeras(kind):
         return {"module": "keras.layers", "class_name": kind.__name__, "registered_name": None}
     name = keras.saving.get_registered_name(kind)
     return {"module": kind.__module__, "class_name": kind.__name__, "registered_name": name}
 
 
 def copy_attributes(source: Any, target: Any) -> None:
-    """Copy the attributes of a layer that the configs of Keras omit."""
+    """Copy the attributes of a layer that Keras configs omit."""
     if hasattr(source, "use_cudnn") and hasattr(target, "use_cudnn"):
         target.use_cudnn = source.use_cudnn
     if getattr(source, "activity_regularizer", None) is not None:

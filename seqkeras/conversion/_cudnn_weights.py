@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
 from seqkeras.gates import Weights, convert
 
 #: Number of gates of each cell.
@@ -114,7 +114,9 @@ def _convert_all(
     layers = list(places(shapes, source))
     if not layers:
         fix = "See seqkeras.conversion.from_cudnn for their shapes."
-        raise bad_argument("weights", f"shapes {shapes}", f"those of {expected} with biases", fix)
+        raise bad_argument(
+            "weights", Description(f"shapes {shapes}"), f"those of {expected} with biases", fix
+        )
     for start, cell in layers:
         layer_weights = Weights(*arrays[start : start + 3])
         arrays[start : start + 3] = _convert_layer(layer_weights, cell, source, target)

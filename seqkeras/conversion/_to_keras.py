@@ -1,4 +1,4 @@
-"""Models on the layers of Keras only."""
+"""Conversion of models to Keras layers only."""
 
 import inspect
 import warnings
@@ -9,24 +9,27 @@ import keras
 from keras import tree
 
 from seqkeras._checks import bad_argument
-from seqkeras._keras_graph import layers_within
-from seqkeras._keras_graph._rebuild import is_graph, refusal
-from seqkeras.conversion._conversion import Conversion, convert, is_ours
+from seqkeras._keras_graph import conversion_error, is_graph, self_and_sublayers
+from seqkeras.conversion._conversion import Conversion, convert, is_from_seqkeras
 from seqkeras.errors import ForgottenStateWarning
 from seqkeras.layers import Dispatched, Resettable, branch
 
-#: Arguments of our layers that determine how a layer runs, but not what it computes.
+#: Arguments of seqkeras layers that determine how a layer runs, but not what it computes.
 _HOW_IT_RUNS = ("implementation", "save_state")
 
 _EXPECTED = "one that Keras can express"
 
 
 def to_keras(model: keras.Model) -> keras.Model:
-    """Return a copy of a model that uses only layers of Keras, with the same outputs.
+    """Return a copy of a model that uses only Keras layers, with the same outputs.
 
-    The inverse of `accelerate`: it copies the same things. A saved copy opens where seqkeras is not
-    installed. `implementation` and `save_state`, which determine how a layer of ours runs, are
-    dropped. An RNN that `accelerate` turned into another layer stays that layer.
+    A saved copy opens where seqkeras is not installed. Each seqkeras layer becomes the Keras layer
+    of the same kind, without the arguments `implementation` and `save_state`, which only determine
+    how a seqkeras layer runs. Otherwise the copy has what a copy by `accelerate` has: names,
+    weights, states, random seeds, trainable flags, and the same compilation and optimizer.
+
+    It does not restore what `accelerate` rearranged: an `RNN(LSTMCell(...))` that became an LSTM
+    stays an LSTM, and an RNN over several cells stays one layer for each cell.
 
     Args:
         model: functional or Sequential, with or without layers of `seqkeras.layers`.
@@ -35,13 +38,21 @@ def to_keras(model: keras.Model) -> keras.Model:
         The copy; the model itself does not change.
 
     Raises:
-        ArgumentError: the model is not built, or is a subclass whose graph is hidden; or Keras
-            cannot express it: a layer has zoneout, peephole or normalization, or takes `reset`
-            flags (`states.as_stateless` removes them); or a layer of yours hides one of ours. The
-            message names the layer.
+        ArgumentError: the model cannot be converted, for one of these reasons. The message names
+            the layer, if there is one to blame:
+
+            - It is not a model, is not built, or is a subclass with its own `call`.
+            - A layer cannot be created again from its config, or cannot be called again.
+            - A layer uses an argument that its Keras layer does not have, such as zoneout, peephole
+              or normalization.
+            - A layer takes `reset` flags (`states.as_stateless` removes them).
+            - A `layers.TimeDistributed` reads an unknown number of timesteps.
+            - A layer of another class creates a seqkeras layer, or its config names a function or
+              class of seqkeras.
 
     Warns:
-        ForgottenStateWarning: the layers are stateful, and Keras on JAX forgets their states.
+        ForgottenStateWarning: the layers are stateful, and Keras on JAX does not carry their states
+            from batch to batch.
 
     Example:
         >>> import keras
@@ -52,11 +63,13 @@ def to_keras(model: keras.Model) -> keras.Model:
     """
     copy, conversion = convert(model, _ToKeras)
     conversion.check(copy)
-    stateful = [layer.name for layer in layers_within(copy) if getattr(layer, "stateful", False)]
+    layers = self_and_sublayers(copy)
+    stateful = [layer.name for layer in layers if getattr(layer, "stateful", False)]
     if stateful and keras.backend.backend() == "jax":
         warnings.warn(
-            f"On JAX, fit and predict silently forget the states of {', '.join(stateful)}: the "
-            "layers of Keras hide them. Only calls such as model(x) keep them.",
+            f"On JAX, fit and predict do not update the states of {', '.join(stateful)}: Keras "
+            "does not pass the states of its layers to JAX, and every batch starts from the same "
+            "states. Only calls such as model(x) update them.",
             ForgottenStateWarning,
             stacklevel=2,
         )
@@ -64,48 +77,57 @@ def to_keras(model: keras.Model) -> keras.Model:
 
 
 class _ToKeras(Conversion):
+    """A conversion to Keras base classes (`exchange`) that rewrites branches (`_call_copy`)."""
+
     def exchange(self, kind: Any, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        if not is_ours(kind):
+        if not is_from_seqkeras(kind):
             return kind, config
         stock = next(base for base in kind.__mro__ if base.__module__.split(".")[0] == "keras")
         own_names = config.keys() - _argument_names(stock)
         for name in own_names - set(_HOW_IT_RUNS):
+            # An argument that is off, such as zoneout=0.0 or (0.0, 0.0), needs no counterpart.
             if any(tree.flatten(config[name])):
-                fix = f"Layer {config['name']!r} ({kind.__name__}) has {name}={config[name]!r}, "
-                fix += "which no layer of Keras has."
-                raise bad_argument("model", self._root.name, _EXPECTED, fix)
+                detail = (
+                    f"Layer {config['name']!r} ({kind.__name__}) uses {name}={config[name]!r}, "
+                    f"which keras.layers.{stock.__name__} does not support."
+                )
+                raise bad_argument("model", self._root.name, _EXPECTED, detail)
         return stock, {name: value for name, value in config.items() if name not in own_names}
 
     def check(self, copy: keras.Model) -> None:
         """Check that nothing in the copy needs seqkeras."""
-        for layer in layers_within(copy):
-            if is_ours(layer):
+        for layer in self_and_sublayers(copy):
+            if is_from_seqkeras(layer):
                 reason = "it is created within a layer of another class."
-                raise refusal(self._root, _EXPECTED, layer, reason)
-            if not is_graph(layer) and _names_ours(layer.get_config()):
+                raise conversion_error(self._root, _EXPECTED, layer, reason)
+            if not is_graph(layer) and _names_seqkeras(layer.get_config()):
                 reason = "its config names a function or class of seqkeras."
-                raise refusal(self._root, _EXPECTED, layer, reason)
+                raise conversion_error(self._root, _EXPECTED, layer, reason)
 
-    def _call(self, layer: Any, args: Any, kwargs: Any) -> Any:
-        self._check_call(layer, args, kwargs)
+    def _call_copy(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        self._refuse_call_without_counterpart(layer, args, kwargs)
         if isinstance(layer, Dispatched) and kwargs.get("branch"):
+            # Keras layers have no argument `branch`. The function `branch` computes the same from
+            # the weights of the Keras layer, in operations of Keras.
             arguments = inspect.signature(layer.call).bind(*args, **kwargs).arguments
             queries_and_state = (arguments["sequences"], arguments["initial_state"])
             return self._run(layer, partial(branch, self._layer(layer)), queries_and_state, {})
-        return super()._call(layer, args, kwargs)
+        return super()._call_copy(layer, args, kwargs)
 
-    def _check_call(self, layer: Any, args: Any, kwargs: Any) -> None:
+    def _refuse_call_without_counterpart(self, layer: Any, args: Any, kwargs: Any) -> None:
         if kwargs.get("reset") is not None and isinstance(layer, Resettable):
             reason = "it takes reset flags. Remove them with seqkeras.states.as_stateless."
-            raise refusal(self._root, _EXPECTED, layer, reason)
-        is_our_wrapper = isinstance(layer, keras.layers.TimeDistributed) and is_ours(layer)
-        if is_our_wrapper and args[0].shape[1] is None:
-            reason = "that of Keras is wrong for an unknown number of timesteps. Set the number in "
-            reason += "the shape of the input."
-            raise refusal(self._root, _EXPECTED, layer, reason)
+            raise conversion_error(self._root, _EXPECTED, layer, reason)
+        is_time_distributed = isinstance(layer, keras.layers.TimeDistributed)
+        if is_time_distributed and is_from_seqkeras(layer) and args[0].shape[1] is None:
+            reason = (
+                "keras.layers.TimeDistributed gives wrong results when the number of timesteps is "
+                "unknown. Give the Input a fixed number of timesteps."
+            )
+            raise conversion_error(self._root, _EXPECTED, layer, reason)
 
 
-def _names_ours(config: Any) -> bool:
+def _names_seqkeras(config: Any) -> bool:
     """Return whether a config names something that seqkeras registered."""
     texts = (value for value in tree.flatten(config) if isinstance(value, str))
     return any(text.startswith(("seqkeras>", "seqkeras.")) for text in texts)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
 from seqkeras._keras_graph import ModelGraph
 from seqkeras.export._moving_inputs import inputs_over_time
 from seqkeras.export._scalers import Affine, affine_of
@@ -184,4 +184,6 @@ def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             fix = "Its training has failed or is not finished."
-            raise bad_argument("model", f"weights {name!r} with NaN or infinity", "finite", fix)
+            raise bad_argument(
+                "model", Description(f"weights {name!r} with NaN or infinity"), "finite", fix
+            )

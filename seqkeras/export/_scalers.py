@@ -4,14 +4,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqkeras._checks import bad_argument
-from seqkeras.errors import ArgumentError
+from seqkeras._checks import Description, bad_argument
 from seqkeras.windows import StandardScaler
 
-#: Scalers of scikit-learn that divide by `scale_`: which attribute is the center, and which option
-#: says whether it is used.
-CENTERS: dict[str, tuple[str, str | None]] = {
-    "MaxAbsScaler": ("", None),
+#: Scalers of scikit-learn that divide by `scale_`: the attribute that holds the center, and the
+#: option that says whether it is used; None for a scaler without a center.
+CENTERS: dict[str, tuple[str, str] | None] = {
+    "MaxAbsScaler": None,
     "RobustScaler": ("center_", "with_centering"),
     "StandardScaler": ("mean_", "with_mean"),
 }
@@ -41,23 +40,28 @@ def affine_of(name: str, scaler: Any, shape: tuple[int, ...]) -> Affine:
         shape: shape of what is scaled; its last axis holds the features.
 
     Raises:
-        ArgumentError: it is not such a scaler, or has another number of features.
+        ArgumentError: it is not such a scaler, has another number of features, or has NaN, infinity
+            or a scale of 0.
     """
+    pair = _pair(name, scaler)
     try:
-        center, scale = (
-            np.atleast_1d(np.asarray(part, np.float64)) for part in _pair(name, scaler)
-        )
+        center, scale = (np.atleast_1d(np.asarray(part, np.float64)) for part in pair)
     except (TypeError, ValueError) as error:
-        if isinstance(error, ArgumentError):
-            raise
         raise bad_argument(name, scaler, "a scaler, or a pair of numbers or arrays") from error
-    allowed_shapes = {(1,), tuple(shape[-1:])}
-    shapes_fit = {center.shape, scale.shape} <= allowed_shapes
-    if not shapes_fit or not np.isfinite([*center, *scale]).all() or not scale.all():
-        actual = f"a center of {center.shape} and a scale of {scale.shape}"
-        features = shape[-1] if shape else 1
-        expected = f"of {features} features, with finite numbers and no scale of 0"
-        raise bad_argument(name, actual, expected)
+    features = shape[-1] if shape else 1
+    for part, array in (("center", center), ("scale", scale)):
+        if array.shape not in ((1,), (features,)):
+            expected = f"for {features} features"
+            raise bad_argument(name, Description(f"a {part} of shape {array.shape}"), expected)
+        not_finite = np.flatnonzero(~np.isfinite(array))
+        if len(not_finite):
+            number = not_finite[0]
+            actual = Description(f"a {part} of {array[number]} for feature {number}")
+            raise bad_argument(name, actual, "free of NaN and infinity")
+    zeros = np.flatnonzero(scale == 0)
+    if len(zeros):
+        actual = Description(f"a scale of 0 for feature {zeros[0]}")
+        raise bad_argument(name, actual, "one that does not divide by 0")
     return Affine(center, scale)
 
 
@@ -68,7 +72,8 @@ def _pair(name: str, scaler: Any) -> tuple[Any, Any]:
         centers, scales = scaler._state()
         if len(centers) != 1:
             fix = "Take one of them: scaler.take([number])."
-            raise bad_argument(name, f"a scaler of {len(centers)} series", "of one series", fix)
+            actual = Description(f"a scaler of {len(centers)} series")
+            raise bad_argument(name, actual, "of one series", fix)
         return centers[0], scales[0]
     kind = type(scaler).__name__
     scale = getattr(scaler, "scale_", None)
@@ -80,8 +85,10 @@ def _pair(name: str, scaler: Any) -> tuple[Any, Any]:
             "a windows.StandardScaler, or a pair (center, scale)"
         )
         raise bad_argument(name, scaler, expected)
-    attribute, option = CENTERS[kind]
-    # A fitted mean may exist without being used.
-    is_centered = option is not None and getattr(scaler, option)
-    center = getattr(scaler, attribute) if is_centered else 0.0
+    center = 0.0
+    entry = CENTERS[kind]
+    if entry is not None:
+        attribute, option = entry
+        if getattr(scaler, option):  # a fitted mean may exist without being used
+            center = getattr(scaler, attribute)
     return center, scale if scale is not None else 1.0

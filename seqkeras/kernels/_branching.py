@@ -5,7 +5,7 @@ from typing import Any
 
 from keras import ops, tree
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
 from seqkeras.kernels._dispatch import check_features
 from seqkeras.kernels._layer_spec import Spec, cell_name
 
@@ -34,22 +34,24 @@ def check_branch(layer: Any, queries: Any, state: Any) -> None:
     """
     if layer.stateful:
         fix = "A branch neither reads nor changes the state that a layer keeps."
-        raise bad_argument("layer", f"{layer.name!r}, stateful", "one that is not stateful", fix)
+        raise bad_argument(
+            "layer", Description(f"{layer.name!r}, stateful"), "one that is not stateful", fix
+        )
     states = tree.flatten(state)
     count = len(tree.flatten(layer.state_size))
     if not isinstance(state, (list, tuple)) or len(states) != count:
         expected = f"a list of {count} arrays (batch, units)"
         fix = "A branch begins with a state of its layer."
-        raise bad_argument("initial_state", _shapes(states), expected, fix)
+        raise bad_argument("initial_state", Description(_shapes(states)), expected, fix)
     if len(queries.shape) != 3 or queries.shape[1] is None:
         expected = "(rows, timesteps, features), with a known number of timesteps"
-        raise bad_argument("queries", f"shape {tuple(queries.shape)}", expected)
+        raise bad_argument("queries", Description(f"shape {tuple(queries.shape)}"), expected)
     rows = queries.shape[0]
     batch = states[0].shape[0]
     if None not in (rows, batch) and rows != batch and (rows == 0 or batch % rows):
         expected = "an array whose number of rows divides the batch"
         fix = f"The {batch} rows of the state cycle through the rows of the queries."
-        raise bad_argument("queries", f"{rows} rows", expected, fix)
+        raise bad_argument("queries", Description(f"{rows} rows"), expected, fix)
     if layer.built and cell_name(layer.cell) is not None:
         check_features(layer, queries, "queries")
 

@@ -17,7 +17,7 @@ class Call(NamedTuple):
     sequences: Any
     #: A list of `(batch, units)`.
     state: list[Any]
-    #: `(batch, timesteps)`, True where a timestep counts; or None.
+    #: bool, `(batch, timesteps)`, True for valid timesteps; or None.
     mask: Any
     training: bool
     #: `(batch, timesteps)`, bool: clear the state of the row before this timestep; or None.

@@ -21,18 +21,23 @@ class ClearingCell:
 
     Args:
         cell: the cell to run.
-        fresh: state of a new sequence, `(batch, units)` each.
+        initial_state: state of a new sequence, `(batch, units)` each.
         training: whether the call is a training call.
-        shape: shape of the features of a timestep, such as that of an image.
+        feature_shape: shape of the features of a timestep, such as that of an image.
         masks: how many zoneout masks come with each timestep, 0 by default.
     """
 
     def __init__(
-        self, cell: Any, fresh: Any, training: bool, shape: Sequence[int | None], masks: int = 0
+        self,
+        cell: Any,
+        initial_state: Any,
+        training: bool,
+        feature_shape: Sequence[int | None],
+        masks: int = 0,
     ) -> None:
         self.cell = cell
-        self.fresh = fresh
-        self.shape = shape
+        self.initial_state = initial_state
+        self.feature_shape = feature_shape
         self.masks = masks
         takes_training = "training" in inspect.signature(cell.call).parameters
         self.options = {"training": training} if takes_training else {}
@@ -42,14 +47,14 @@ class ClearingCell:
 
     def __call__(self, columns: Any, state: Any) -> Any:
         reset = columns[:, -1:] > 0.5
-        state = where_rows(reset, self.fresh, state)
+        state = where_rows(reset, self.initial_state, state)
         return self.step(columns[:, :-1], state)
 
     call = __call__  # Keras checks that a cell has `call`
 
     def step(self, columns: Any, state: Any) -> Any:
-        if len(self.shape) > 1:
-            columns = ops.reshape(columns, (-1, *self.shape))
+        if len(self.feature_shape) > 1:
+            columns = ops.reshape(columns, (-1, *self.feature_shape))
         if not self.masks:
             return self.cell(columns, state, **self.options)
         width = self.masks * self.cell.units
@@ -68,10 +73,10 @@ class MaskedClearingCell(ClearingCell):
         super().__init__(*arguments, **options)
         self.zero_output = zero_output
         size = self.output_size or tree.flatten(self.state_size)[0]
-        state = tree.flatten(self.fresh)[0]
+        state = tree.flatten(self.initial_state)[0]
         # A convolution has a shape in place of a size; its first state is its output.
         shape = (state.shape[0], size) if len(state.shape) == 2 else state.shape
-        self.fresh = [*self.fresh, ops.zeros(shape, self.compute_dtype)]
+        self.initial_state = [*self.initial_state, ops.zeros(shape, self.compute_dtype)]
 
     def step(self, columns: Any, state: Any) -> Any:
         *old_state, held = state

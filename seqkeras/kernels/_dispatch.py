@@ -1,4 +1,4 @@
-"""The choice of the kernel that runs a recurrent layer, with the reasons against faster ones."""
+"""The choice of the kernel that runs a recurrent layer, and why faster kernels are not chosen."""
 
 import threading
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from seqkeras._checks import bad_argument, check_one_of
+from seqkeras._checks import Description, bad_argument, check_one_of
 from seqkeras.errors import ArgumentError
 from seqkeras.kernels import _scan
 from seqkeras.kernels._call import Call, Result
@@ -26,7 +26,7 @@ IMPLEMENTATIONS = ("auto", "scan", "fused", "cudnn")
 
 
 class KernelChoice(NamedTuple):
-    """The name of the kernel that runs a layer, and why each faster one does not."""
+    """The name of the kernel that runs a layer, and why no faster one was chosen."""
 
     name: str
     reason: str = ""
@@ -37,29 +37,36 @@ _lock = threading.Lock()
 
 
 def why_not(spec: Spec, runtime: Runtime) -> dict[str, str | None]:
-    """Return why `auto` does not choose each kernel, or None where it can; fastest kernel first."""
+    """For each kernel, return why `auto` would not choose it, or None if it would; fastest first.
+
+    This differs from the `why_not` of a kernel's module, which returns why the kernel cannot run:
+    `auto` also avoids a kernel that can run but has not been measured.
+    """
     return dict(_reasons(spec, runtime))
 
 
 def _reasons(spec: Spec, runtime: Runtime) -> Iterator[tuple[str, str | None]]:
     for name, kernel in KERNELS.items():
         reason = kernel.why_not(spec, runtime)
-        if name == "fused":
-            reason = reason or _fused.why_not_auto(runtime)
-        if name != "aten" or runtime.backend == "torch":
+        if reason is None and name == "fused":
+            # It can run on CUDA, but its speed has not been measured there.
+            reason = _fused.why_not_auto(runtime)
+        if name != "aten" or runtime.backend == "torch":  # only PyTorch has it
             yield name, reason
 
 
 def choose(implementation: str, spec: Spec, runtime: Runtime) -> KernelChoice:
-    """Choose the kernel that runs a layer, from static facts only.
+    """Choose the kernel that runs a layer, without reading the values of its inputs.
 
     Args:
-        implementation: one of `IMPLEMENTATIONS`; `auto` takes the fastest kernel that can run.
+        implementation: one of `IMPLEMENTATIONS`. `auto` takes the fastest kernel that can run,
+            except that it omits the fused kernel on a GPU, which has not been measured there. While
+            a graph is exported, every implementation is treated as `auto`.
         spec: the layer, and how it is called.
         runtime: where it runs.
 
     Returns:
-        The name of the kernel, and why each faster one cannot run.
+        The name of the kernel, and why no faster one was chosen.
 
     Raises:
         ArgumentError: there is no such kernel, or the requested kernel cannot run the layer.
@@ -69,6 +76,8 @@ def choose(implementation: str, spec: Spec, runtime: Runtime) -> KernelChoice:
     'scan'
     """
     check_one_of("implementation", implementation, IMPLEMENTATIONS)
+    # An exported graph may run without seqkeras, where only the loop works. A request for another
+    # kernel must not prevent the export: it is about this process, not about the stored graph.
     if implementation != "auto" and runtime.traced_for != "export":
         reason = KERNELS[implementation].why_not(spec, runtime)
         if reason is not None:
@@ -88,15 +97,15 @@ def choose(implementation: str, spec: Spec, runtime: Runtime) -> KernelChoice:
 def run(
     layer: Any, sequences: Any, state: Any, mask: Any, training: Any, reset: Any = None
 ) -> Result:
-    """Run a recurrent layer over time, with the kernel that is chosen for this call.
+    """Run a recurrent layer over time, with the kernel chosen for this call.
 
     Args:
-        layer: a recurrent layer. If it has an attribute `implementation`, that is obeyed.
+        layer: a recurrent layer. Its attribute `implementation`, if any, selects the kernel.
         sequences: `(batch, timesteps, features)`, in the compute dtype of the layer.
         state: the initial state, a list of `(batch, units)`.
-        mask: `(batch, timesteps)`, or with one more axis of 1; bool, True where a timestep
-            counts; or None.
-        training: whether dropout and zoneout draw.
+        mask: bool, `(batch, timesteps)` or `(batch, timesteps, 1)`, True for valid timesteps; or
+            None.
+        training: whether dropout and zoneout are applied.
         reset: `(batch, timesteps)`, bool: True clears the state of the row before it reads the
             timestep; None, the default, clears nothing.
 
@@ -112,7 +121,7 @@ def run_both(
 ) -> list[Result]:
     """Run two layers over the same sequences.
 
-    If both run as `fused` and only differ in their weights, width and direction, they take one
+    If both run as `fused` and differ only in their weights, width and direction, they take one
     call of the fused kernel, which `counting` counts once. Otherwise they run one after the other.
 
     Args:
@@ -123,14 +132,15 @@ def run_both(
     Returns:
         The result of `run` for each layer.
     """
-    (first, kernel), (second, other) = (
-        _prepare(layer, sequences, state, mask, training, None)
-        for layer, state in zip(layers, states, strict=True)
-    )
-    if kernel == other == "fused" and _fused.are_alike(first, second):
-        _count(kernel)
+    first_layer, second_layer = layers
+    first_state, second_state = states
+    first, first_kernel = _prepare(first_layer, sequences, first_state, mask, training, None)
+    second, second_kernel = _prepare(second_layer, sequences, second_state, mask, training, None)
+    both_fused = first_kernel == second_kernel == "fused"
+    if both_fused and _fused.are_alike(first, second):
+        _count("fused")
         return _fused.run_both(first, second)
-    return [_run(first, kernel), _run(second, other)]
+    return [_run(first, first_kernel), _run(second, second_kernel)]
 
 
 def _run(call: Call, kernel: str) -> Result:
@@ -172,14 +182,16 @@ def check_features(layer: Any, sequences: Any, name: str = "sequences") -> None:
     actual = sequences.shape[-1]
     if actual not in (expected, None):
         fix = f"Layer {layer.name!r} was built for {expected} features."
-        raise bad_argument(name, f"{actual} features", f"an array with {expected} features", fix)
+        raise bad_argument(
+            name, Description(f"{actual} features"), f"an array with {expected} features", fix
+        )
 
 
 def _check_state(layer: Any, state: Any) -> None:
     count = len(state_sizes(layer.cell))
     if len(state) != count:
         expected = f"a list of {count} arrays (batch, units)"
-        raise bad_argument("initial_state", f"{len(state)} arrays", expected)
+        raise bad_argument("initial_state", Description(f"{len(state)} arrays"), expected)
 
 
 def _for_all_rows(state: Any, sequences: Any) -> Any:
@@ -198,9 +210,10 @@ def asked(layer: Any) -> str:
 
 @contextmanager
 def counting() -> Iterator[Counter[str]]:
-    """Count the kernels that are chosen in a `with` block, once for each call or trace.
+    """Count the kernels that are chosen during a `with` block, once for each call or trace.
 
-    A compiled graph chooses its kernels when it is traced, and not again when it runs.
+    The counter is filled when the block exits. It includes the calls of other threads. A compiled
+    graph chooses its kernels when it is traced, and not again when it runs.
 
     >>> from seqkeras import kernels, layers
     >>> import numpy as np

@@ -44,7 +44,7 @@ class Spec:
 
     @classmethod
     def of(cls, layer: Any, *, training: bool = False, resets: bool = False) -> "Spec":
-        """Read the facts of a recurrent layer, Keras' own or ours."""
+        """Read the facts of a Keras or seqkeras recurrent layer."""
         cell = layer.cell
         return cls(
             cell=cell_name(cell),

@@ -1,4 +1,4 @@
-"""The reference kernel: one timestep of the cell after the other, in `keras.ops`.
+"""The reference kernel: a loop that runs the cell in `keras.ops`, one timestep at a time.
 
 It runs every cell on every backend, and all other kernels are tested against it.
 """
@@ -21,9 +21,10 @@ def why_not(spec: Spec, runtime: Runtime) -> str | None:
 
 
 def run(call: Call) -> Result:
-    """Run a layer in Keras' own loop, or in one that reads flags before each step."""
+    """Run a layer in Keras' loop; reset and zoneout flags travel as extra columns of its input."""
     if call.has_flags:
         return _run_with_flags(call)
+    # Not `call.layer.inner_loop`, which a layer of seqkeras overrides to call `kernels.run`.
     result: Result = keras.layers.RNN.inner_loop(
         call.layer, call.sequences, call.state, mask=call.mask, training=call.training
     )
@@ -31,32 +32,33 @@ def run(call: Call) -> Result:
 
 
 def _run_with_flags(call: Call) -> Result:
-    """Run a layer in Keras' loop, with flags as further columns of its features.
-
-    `_clearing.py` explains the columns.
-    """
+    """Run a layer with flags; `_clearing.py` explains the columns of the input."""
     layer = call.layer
-    rows, timesteps = ops.shape(call.sequences)[:2]
-    shape = call.sequences.shape[2:]
-    fresh = layer.get_initial_state(rows)
+    batch_size, timesteps = ops.shape(call.sequences)[:2]
+    feature_shape = call.sequences.shape[2:]
+    initial_state = layer.get_initial_state(batch_size)
     zoneout = zoneout_masks(layer.cell, call.sequences, call.training) or []
-    columns = [ops.reshape(call.sequences, (rows, timesteps, math.prod(shape))), *zoneout]
+    features = ops.reshape(call.sequences, (batch_size, timesteps, math.prod(feature_shape)))
+    columns = [features, *zoneout]
     state = call.state
     if call.mask is None:
-        cell = ClearingCell(layer.cell, fresh, call.training, shape, masks=len(zoneout))
+        cell = ClearingCell(
+            layer.cell, initial_state, call.training, feature_shape, masks=len(zoneout)
+        )
     else:
         cell = MaskedClearingCell(
             layer.cell,
-            fresh,
+            initial_state,
             call.training,
-            shape,
+            feature_shape,
             masks=len(zoneout),
             zero_output=layer.zero_output_for_mask,
         )
         columns.append(ops.expand_dims(call.mask, -1))
-        state = [*state, cell.fresh[-1]]
+        # A MaskedClearingCell also carries its previous output, as its last state.
+        state = [*state, cell.initial_state[-1]]
     if call.reset is None:
-        columns.append(ops.zeros((rows, timesteps, 1)))
+        columns.append(ops.zeros((batch_size, timesteps, 1)))
     else:
         columns.append(ops.expand_dims(call.reset, -1))
     loop = keras.layers.RNN(
@@ -71,5 +73,7 @@ def _run_with_flags(call: Call) -> Result:
     joined = ops.concatenate([ops.cast(column, layer.compute_dtype) for column in columns], axis=-1)
     y, *state = loop(joined, initial_state=state)
     if call.mask is not None:
-        state = state[:-1]
-    return (y[:, -1], y, state) if layer.return_sequences else (y, y[:, None], state)
+        state = state[:-1]  # without the previous output
+    if layer.return_sequences:
+        return y[:, -1], y, state
+    return y, y[:, None], state

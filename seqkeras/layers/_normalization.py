@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from seqkeras._checks import bad_argument, check_flag, check_one_of, check_positive
+from seqkeras._checks import Description, bad_argument, check_flag, check_one_of, check_positive
 
 NORMALIZATIONS = ("none", "last", "mean_scale", "revin")
 
@@ -158,7 +158,7 @@ class ReversibleNormalization(keras.layers.Layer):
             return statistic[:, :, 0]
         expected = "(batch, steps, channels) or (batch, steps, channels, outputs)"
         fix = f"The statistics have {channels} channel(s)."
-        raise bad_argument("inputs", f"shape {tuple(forecast.shape)}", expected, fix)
+        raise bad_argument("inputs", Description(f"shape {tuple(forecast.shape)}"), expected, fix)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""

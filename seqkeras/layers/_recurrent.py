@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from seqkeras import kernels
-from seqkeras._checks import bad_argument, check_one_of
+from seqkeras._checks import Description, bad_argument, check_one_of
 from seqkeras.layers import _cells
 from seqkeras.layers._resettable import Resettable
 
@@ -76,7 +76,7 @@ class Dispatched(Resettable):
         for name, flags in (("mask", mask), ("reset", reset)):
             if flags is not None:
                 fix = "In a branch, no timestep follows another."
-                raise bad_argument(name, "flags", "omitted where branch=True", fix)
+                raise bad_argument(name, Description("flags"), "omitted where branch=True", fix)
         kernels.check_branch(self, queries, state if state is not None else [])
         reason = kernels.why_not_branch(self)
         if reason is not None:

@@ -6,7 +6,7 @@ import keras
 from keras import ops, tree
 
 from seqkeras import kernels
-from seqkeras._checks import bad_argument, check_flag
+from seqkeras._checks import Description, bad_argument, check_flag
 
 _SAVED = "state_"
 
@@ -71,7 +71,9 @@ class Resettable(keras.layers.RNN):
         if not self.stateful:
             if reset is not None:
                 fix = "Only a stateful layer has a state to clear."
-                raise bad_argument("reset", "flags", "omitted where stateful=False", fix)
+                raise bad_argument(
+                    "reset", Description("flags"), "omitted where stateful=False", fix
+                )
             return super().call(
                 sequences, initial_state=initial_state, mask=mask, training=training
             )
@@ -163,7 +165,7 @@ class Resettable(keras.layers.RNN):
         if shapes != own_shapes:
             actual = f"states of shapes {shapes} in the file"
             fix = "Load it with save_state=False, which ignores the states."
-            raise bad_argument(self.name, actual, f"of shapes {own_shapes}", fix)
+            raise bad_argument(self.name, Description(actual), f"of shapes {own_shapes}", fix)
         for state, value in zip(states, values, strict=True):
             state.assign(value)
 
@@ -186,10 +188,10 @@ def _check_flags(reset: Any, sequences: Any) -> Any:
     rows, timesteps = sequences.shape[:2]
     expected = f"of shape ({rows}, 1) or ({rows}, timesteps)"
     if len(reset.shape) != 2 or reset.shape[0] not in (rows, None):
-        raise bad_argument("reset", f"shape {tuple(reset.shape)}", expected)
+        raise bad_argument("reset", Description(f"shape {tuple(reset.shape)}"), expected)
     if timesteps is not None and (reset.shape[1] or 0) > timesteps:
         fix = f"There are {timesteps} timesteps."
-        raise bad_argument("reset", f"shape {tuple(reset.shape)}", expected, fix)
+        raise bad_argument("reset", Description(f"shape {tuple(reset.shape)}"), expected, fix)
     return reset
 
 

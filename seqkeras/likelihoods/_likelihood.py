@@ -9,7 +9,7 @@ import numpy.typing as npt
 from keras import ops
 
 from seqkeras._arrays import Floats
-from seqkeras._checks import bad_argument, check_integer
+from seqkeras._checks import Description, bad_argument, check_integer
 
 #: Added to every width, which keeps densities finite.
 LEAST_WIDTH = 1e-3
@@ -44,7 +44,7 @@ class Likelihood(keras.losses.Loss):
         """
         if len(y_pred.shape) != 3 or y_pred.shape[-1] != self.outputs:
             expected = f"of shape (batch, steps, {self.outputs})"
-            raise bad_argument("y_pred", f"shape {tuple(y_pred.shape)}", expected)
+            raise bad_argument("y_pred", Description(f"shape {tuple(y_pred.shape)}"), expected)
         target = y_true[..., 0] if len(y_true.shape) == len(y_pred.shape) else y_true
         return self._loss(ops.cast(target, y_pred.dtype), y_pred)
 
@@ -110,7 +110,7 @@ class Likelihood(keras.losses.Loss):
         array = np.asarray(outputs, dtype=np.float64)
         if array.ndim == 0 or array.shape[-1] != self.outputs:
             expected = f"an array whose last axis has length {self.outputs}"
-            raise bad_argument("outputs", f"shape {array.shape}", expected)
+            raise bad_argument("outputs", Description(f"shape {array.shape}"), expected)
         return array
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from seqkeras._arrays import Array
-from seqkeras._checks import bad_argument, check_integer, check_one_of
+from seqkeras._checks import Description, bad_argument, check_integer, check_one_of
 from seqkeras.layers import NORMALIZATIONS, center_and_scale
 from seqkeras.models._stack import Stack, StackOptions
 
@@ -170,7 +170,7 @@ class WindowColumns:
             actual = f"one that reads {features} features, {future_width} of them in 'future'"
             expected = "one that reads the target, at most one flag, and the features of 'future'"
             fix = "Other features would have to be known when an output is fed back."
-            raise bad_argument("network", actual, expected, fix)
+            raise bad_argument("network", Description(actual), expected, fix)
         return cls(masked=between == 1, future_width=future_width)
 
     @property

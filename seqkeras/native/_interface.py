@@ -14,6 +14,7 @@ MASKED_OUTPUTS = ("hold_output", "hold_state", "zero")
 PRECISIONS = ("float32", "bfloat16")
 GATES = {"lstm": 4, "gru": 3, "gru_reset_after": 3, "simple_rnn": 1}
 UNSUPPORTED = 2
+NO_MEMORY = 3
 
 _GATE_ACTIVATIONS = ("sigmoid", "hard_sigmoid")
 #: The activations that each cell supports, and those of its gates.

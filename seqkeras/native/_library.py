@@ -15,11 +15,14 @@ from seqkeras.errors import ArgumentError
 from seqkeras.native._interface import (
     ABI_VERSION,
     ACTIVATIONS,
+    NO_MEMORY,
     PRECISIONS,
     SIGNATURES,
     UNSUPPORTED,
     LayerStruct,
 )
+
+_HOW_TO_REBUILD = "run `pip install .` in the source of seqkeras, on a machine with a C++ compiler"
 
 
 class Library:
@@ -41,16 +44,25 @@ class Library:
 
     @property
     def threads(self) -> int:
-        """Return the number of threads that work on one call, the calling one included."""
+        """Return the number of threads that compute one call, including the calling thread."""
         return int(self.functions.sqk_threads())
 
     def set_threads(self, threads: int) -> None:
-        """Set `threads`, which is SEQKERAS_THREADS at first, or else the number of cores."""
+        """Set the number of threads that compute one call, for the whole process.
+
+        The initial number is that of the environment variable SEQKERAS_THREADS, or else the number
+        of cores.
+
+        Raises:
+            ArgumentError: it is not a positive integer.
+        """
         self.check(self.functions.sqk_set_threads(check_integer("threads", threads)))
 
     @functools.cached_property
     def bfloat16(self) -> bool:
-        """Return whether this processor can compute products in bfloat16."""
+        """Return whether the library can compute products in bfloat16 on this processor."""
+        # Whether it can is known from the size of the workspace of a layer that uses bfloat16: a
+        # negative size means that the library refused the layer.
         struct = LayerStruct(
             recurrent_activation=ACTIVATIONS.index("sigmoid"),
             precision=PRECISIONS.index("bfloat16"),
@@ -59,8 +71,13 @@ class Library:
         return int(self.functions.sqk_workspace_floats(ctypes.byref(struct))) >= 0
 
     def calls(self) -> tuple[int, int]:
-        """Return the numbers of forward and backward calls since the library was loaded."""
-        forward, backward = (int(self.functions.sqk_calls(which)) for which in (0, 1))
+        """Return how many forward and how many backward calls have succeeded in this process.
+
+        They are those of all threads since the library was loaded. A call for two layers counts
+        once.
+        """
+        forward = int(self.functions.sqk_calls(0))
+        backward = int(self.functions.sqk_calls(1))
         return forward, backward
 
     def address(self, name: str) -> int:
@@ -78,38 +95,44 @@ class Library:
         if not code:
             return
         message = self.functions.sqk_last_error().decode()
-        kinds = {UNSUPPORTED: NotImplementedError, 3: MemoryError}
+        kinds = {UNSUPPORTED: NotImplementedError, NO_MEMORY: MemoryError}
         kind = kinds.get(code, ArgumentError)
         raise kind(f"The native library rejected the call: {message}.")
 
 
 @functools.cache
 def _look() -> tuple[Library | None, str | None]:
-    """Return the library and None, or None and the reason."""
+    """Return the library and None, or None and the reason why it is not available."""
     name = f"{__package__}._core"
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         return None, (
-            "the native library is not built: install seqkeras from a wheel, or from source with "
-            "pip install . on a machine with a C++ compiler"
+            f"the native library is not built: install seqkeras from a wheel, or {_HOW_TO_REBUILD}"
         )
+    # One file, opened in two ways: as a Python module, whose `step` is called without the cost of
+    # ctypes, and by ctypes for all other functions. The operating system loads it only once.
     try:
         module = importlib.import_module(name)
         functions = ctypes.CDLL(spec.origin)
-        for function, (result, arguments) in SIGNATURES.items():
-            entry = getattr(functions, function)
-            entry.restype = result
-            entry.argtypes = arguments
+        # The version first: a library of another version may lack some of the other functions.
+        _declare(functions, "sqk_abi_version")
+        version = functions.sqk_abi_version()
+        if version != ABI_VERSION:
+            return None, (
+                f"the native library {spec.origin} belongs to another version of seqkeras (its "
+                f"interface is {version}, and this version needs {ABI_VERSION}): {_HOW_TO_REBUILD}"
+            )
+        for function in SIGNATURES:
+            _declare(functions, function)
     except (ImportError, OSError, AttributeError) as error:
         return None, f"the native library {spec.origin} does not load on this machine: {error}"
-    version = functions.sqk_abi_version()
-    if version != ABI_VERSION:
-        return None, (
-            f"the native library {spec.origin} belongs to another version of seqkeras: it has the "
-            f"interface {version}, and this version needs {ABI_VERSION}. Rebuild it with pip "
-            "install ."
-        )
     return Library(module, functions), None
+
+
+def _declare(functions: ctypes.CDLL, name: str) -> None:
+    """Set the types of the result and the arguments of a C function."""
+    function = getattr(functions, name)
+    function.restype, function.argtypes = SIGNATURES[name]
 
 
 def load() -> Library | None:
@@ -133,7 +156,7 @@ def library() -> Library:
     Raises:
         NotImplementedError: the library is not available.
     """
-    library, reason = _look()
-    if library is None:
+    loaded, reason = _look()
+    if loaded is None:
         raise NotImplementedError(f"Native kernels are not available: {reason}.")
-    return library
+    return loaded

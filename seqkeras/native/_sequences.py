@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from seqkeras._checks import bad_argument, check_integer, check_one_of
+from seqkeras._checks import Description, bad_argument, check_integer, check_one_of
 from seqkeras.native._interface import (
     ACTIVATIONS,
     CELLS,
@@ -279,7 +279,9 @@ def backward(
     """
     native = library()
     if run.workspace is None:
-        raise bad_argument("run", "a forward without it", "a forward with training=True")
+        raise bad_argument(
+            "run", Description("a forward without it"), "a forward with training=True"
+        )
     state = run.h_n.shape
     dy = _rows("dy", dy, run.y.shape) if dy is not None else None
     state_gradients = {

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numpy import vdot
 
 from seqkeras._arrays import Array
-from seqkeras._checks import bad_argument, bad_data, check_integer, check_one_of
+from seqkeras._checks import Description, bad_argument, bad_data, check_integer, check_one_of
 from seqkeras.runtime._cell_steps import State
 from seqkeras.runtime._graph import StateArray
 from seqkeras.runtime._packing import pack, packed_size, unpack
@@ -124,7 +124,9 @@ class StepFunction:
                 self._check_state("out", out, rows)
             for array in out:
                 if not array.flags.writeable:  # checked before any of them is written
-                    raise bad_argument("out", "a read-only array", "arrays to write into")
+                    raise bad_argument(
+                        "out", Description("a read-only array"), "arrays to write into"
+                    )
         outputs, new = self._advance(arrays, state, out)
         return (outputs[0] if self._one_output else self._packed(outputs)), new
 
@@ -225,7 +227,7 @@ class StepFunction:
         lead = len(axes)
         if x.shape[lead:] != shape or x.ndim < lead or not x.shape[0]:
             expected = f"of shape ({', '.join(map(str, (*axes, *shape)))})"
-            raise bad_argument(name, f"shape {x.shape}", expected)
+            raise bad_argument(name, Description(f"shape {x.shape}"), expected)
         # The sum finds NaN in one pass over the numbers; the place is only looked up for an error.
         if self._raise_nan and isnan(_sum(x)) and np.isnan(x).any():
             places = np.argwhere(np.isnan(x))
@@ -263,7 +265,10 @@ class StepFunction:
         ]
         fix = f"Take it from initial_state({rows}), step, scan or unpack_state of this program."
         raise bad_argument(
-            name, f"a {type(state).__name__} of {actual}", f"a tuple of {expected}", fix
+            name,
+            Description(f"a {type(state).__name__} of {actual}"),
+            f"a tuple of {expected}",
+            fix,
         )
 
     def _packed(self, outputs: Arrays) -> Outputs:

@@ -66,9 +66,10 @@ class CellStep:
         gate = options.get("recurrent_activation", "sigmoid")
         self.gate_activation = activation(gate)
         self.fast = options["activation"] == "tanh" and gate == "sigmoid"
-        self._join(kernel, recurrent, bias.reshape(self.biases, width))
+        self._prepare_weights(kernel, recurrent, bias.reshape(self.biases, width))
 
-    def _join(self, kernel: Array, recurrent: Array, bias: Array) -> None:
+    def _prepare_weights(self, kernel: Array, recurrent: Array, bias: Array) -> None:
+        """Store the weights in the form in which `step` reads them."""
         raise NotImplementedError
 
     def scratch(self, batch: int) -> Any:
@@ -88,7 +89,7 @@ class CellStep:
 class SimpleRNNStep(CellStep):
     """h = tanh(x @ kernel + h @ recurrent_kernel + bias)."""
 
-    def _join(self, kernel: Array, recurrent: Array, bias: Array) -> None:
+    def _prepare_weights(self, kernel: Array, recurrent: Array, bias: Array) -> None:
         self.joined = _aligned(np.concatenate([kernel, recurrent, bias]))
 
     def scratch(self, batch: int) -> Any:
@@ -108,7 +109,7 @@ class LSTMStep(CellStep):
     states = ("h", "c")
     gates = 4
 
-    def _join(self, kernel: Array, recurrent: Array, bias: Array) -> None:
+    def _prepare_weights(self, kernel: Array, recurrent: Array, bias: Array) -> None:
         joined = _by_gate(np.concatenate([kernel, recurrent, bias]), 4)[:, [0, 1, 3, 2]]
         if self.fast:
             joined[:, :3] *= self.half
@@ -145,7 +146,7 @@ class GRUStep(CellStep):
 
     gates = 3
 
-    def _join(self, kernel: Array, recurrent: Array, bias: Array) -> None:
+    def _prepare_weights(self, kernel: Array, recurrent: Array, bias: Array) -> None:
         joined = np.concatenate([kernel, recurrent, bias])
         gates = joined[:, : 2 * self.units]
         self.joined = _aligned(gates * self.half if self.fast else gates)
@@ -188,7 +189,7 @@ class GRUResetAfterStep(GRUStep):
 
     biases = 2
 
-    def _join(self, kernel: Array, recurrent: Array, bias: Array) -> None:
+    def _prepare_weights(self, kernel: Array, recurrent: Array, bias: Array) -> None:
         # Columns: z, r, the part of the candidate from the input, the part from the state.
         joined = np.concatenate([kernel, recurrent, bias[:1] + bias[1:]])
         gates = joined[:, : 2 * self.units]

@@ -49,7 +49,7 @@ class Graph:
         dtype: dtype of the arithmetic.
         whole: whether values have a time axis, which recurrent layers read from a zero state.
             False: each run is one timestep, and states are passed in and returned.
-        compiled: whether to use the compiled kernels where possible. Default: False.
+        use_native: whether to use the native kernels where possible. Default: False.
 
     Attributes:
         states: the states of the recurrent layers, in the order of the layers.
@@ -65,12 +65,12 @@ class Graph:
         arrays: Mapping[str, Array],
         dtype: np.dtype[Any],
         whole: bool,
-        compiled: bool = False,
+        use_native: bool = False,
     ) -> None:
         self.dtype = dtype
         self._whole = whole
         self._arrays = arrays
-        self._compiled = compiled
+        self._use_native = use_native
         self.choices: list[LayerChoice] = []
         self._slots: dict[str, int] = {}
         self._shapes: list[Shape] = []
@@ -169,7 +169,7 @@ class Graph:
         shapes: list[Shape],
     ) -> Run:
         options = node["options"]
-        kind, choice = choose(node["name"], options, self.dtype, self._compiled)
+        kind, choice = choose(node["name"], options, self.dtype, self._use_native)
         cell = kind(options, weights, self.dtype)
         self.choices.append(choice)
         time = shapes[0][:-1]

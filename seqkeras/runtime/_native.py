@@ -1,4 +1,4 @@
-"""Steps of cells on the compiled kernels."""
+"""Steps of cells on the native kernels."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -21,12 +21,12 @@ from seqkeras.runtime._cell_steps import (
 
 
 def why_not_native(options: Mapping[str, Any], dtype: np.dtype[Any]) -> str | None:
-    """Return the reason why the compiled kernels cannot run a cell, or None if they can."""
+    """Return why the native kernels cannot run a cell, or None if they can."""
     reason = native.why_not()
     if reason is not None:
         return reason
     if dtype != np.float32:
-        return f"the kernels compute in float32, but this program in {dtype}"
+        return f"the native kernels only support float32, but this program uses {dtype}"
     functions = (options["activation"], options.get("recurrent_activation", "sigmoid"))
     return native.not_among_kernels(options["cell"], *functions)
 
@@ -39,7 +39,7 @@ class _Native(CellStep):
 
     name = ""
 
-    def _join(self, kernel: Array, recurrent: Array, bias: Array) -> None:
+    def _prepare_weights(self, kernel: Array, recurrent: Array, bias: Array) -> None:
         layer = native.Layer(
             self.name,
             np.ascontiguousarray(kernel),
@@ -55,46 +55,48 @@ class _Native(CellStep):
 
     def step(self, x: Array, state: State, scratch: Any, out: Out) -> State:
         shape = state[0].shape
-        new: Any = out
+        targets: Any = out
         if out[0] is None:
             h = empty(shape, FLOAT)
-            new = (h,) if len(state) == 1 else (h, empty(shape, FLOAT))
+            targets = (h,) if len(state) == 1 else (h, empty(shape, FLOAT))
+        # Nearly all arrays are dense float32. Checking that first would take a noticeable part of a
+        # single step, and the native call checks it anyway: only if it refuses, copy the arrays.
         try:
-            self._run(x, *state, *new)
-        except (BufferError, ValueError):  # arrays that are not dense float32
+            self._run(x, *state, *targets)
+        except (BufferError, ValueError):
             dense = [np.ascontiguousarray(array, FLOAT) for array in (x, *state)]
             results = [np.empty_like(dense[1]) for _ in state]
             self._run(*dense, *results)
-            for target, array in zip(new, results, strict=True):
+            for target, array in zip(targets, results, strict=True):
                 target[...] = array
-        return tuple(new)
+        return tuple(targets)
 
 
 class NativeLSTMStep(_Native, LSTMStep):
-    """The LSTM on the compiled kernels."""
+    """The LSTM on the native kernels."""
 
     name = "lstm"
 
 
 class NativeGRUStep(_Native, GRUStep):
-    """The GRU on the compiled kernels."""
+    """The GRU on the native kernels."""
 
     name = "gru"
 
 
 class NativeGRUResetAfterStep(_Native, GRUResetAfterStep):
-    """The GRU with `reset_after` on the compiled kernels."""
+    """The GRU with `reset_after` on the native kernels."""
 
     name = "gru_reset_after"
 
 
 class NativeSimpleRNNStep(_Native, SimpleRNNStep):
-    """The simple recurrent layer on the compiled kernels."""
+    """The simple recurrent layer on the native kernels."""
 
     name = "simple_rnn"
 
 
-#: The compiled class for each NumPy class.
+#: The native class for each NumPy class.
 NATIVE: dict[type[CellStep], type[CellStep]] = {
     GRUStep: NativeGRUStep,
     GRUResetAfterStep: NativeGRUResetAfterStep,
@@ -108,8 +110,8 @@ class LayerChoice(NamedTuple):
 
     Attributes:
         layer: name of the layer.
-        implementation: `"native"`, the compiled kernels, or `"numpy"`.
-        reason: why it is not the compiled kernels, or an empty string.
+        implementation: `"native"` or `"numpy"`.
+        reason: why it is not `"native"`, or an empty string.
     """
 
     layer: str
@@ -118,11 +120,11 @@ class LayerChoice(NamedTuple):
 
 
 def choose(
-    name: str, options: Mapping[str, Any], dtype: np.dtype[Any], compiled: bool
+    name: str, options: Mapping[str, Any], dtype: np.dtype[Any], use_native: bool
 ) -> tuple[type[CellStep], LayerChoice]:
-    """Return the class that runs a cell, compiled if requested and possible, and the choice."""
+    """Return the class that runs a cell, native if requested and possible, and the choice."""
     kind = step_class(options)
-    reason = why_not_native(options, dtype) if compiled else "NumPy was requested"
+    reason = why_not_native(options, dtype) if use_native else "NumPy was requested"
     if reason is not None:
         return kind, LayerChoice(name, "numpy", reason)
     return NATIVE[kind], LayerChoice(name, "native")

@@ -9,7 +9,7 @@ import numpy as np
 
 from seqkeras._checks import check_integer, check_one_of
 from seqkeras._files import DAMAGE
-from seqkeras._lazy import optional
+from seqkeras._lazy import import_optional
 from seqkeras.errors import DataError, FileFormatError
 from seqkeras.runtime._base import Arrays, StepFunction
 from seqkeras.runtime._cell_steps import State
@@ -150,7 +150,7 @@ def load_onnx(
     """
     check_one_of("nan", nan, ("raise", "propagate"))
     threads = check_integer("threads", threads)
-    runtime = optional("onnxruntime", extra="onnx")
+    runtime = import_optional("onnxruntime", extra="onnx")
     data, checksum = read_checked(path)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqkeras._arrays import Array
-from seqkeras._checks import bad_argument, check_one_of
+from seqkeras._checks import Description, bad_argument, check_one_of
 
 
 class Port(NamedTuple):
@@ -50,14 +50,16 @@ def convert(port: Port, values: Any) -> Array:
     """
     if np.ma.isMaskedArray(values):
         fix = "Fill its gaps, or omit the step."
-        raise bad_argument(port.name, "a masked array", "an array without a mask", fix)
+        raise bad_argument(port.name, Description("a masked array"), "an array without a mask", fix)
     try:
         x = np.asarray(values)
     except ValueError as error:
         raise bad_argument(port.name, values, f"an array of {port.dtype}") from error
     allowed_kinds = {"f": "fiub", "i": "iufb", "b": "b"}[port.dtype.kind]
     if x.dtype.kind not in allowed_kinds:
-        raise bad_argument(port.name, f"an array of {x.dtype}", f"numbers, as {port.dtype}")
+        raise bad_argument(
+            port.name, Description(f"an array of {x.dtype}"), f"numbers, as {port.dtype}"
+        )
     with np.errstate(over="ignore", invalid="ignore"):
         y = x.astype(port.dtype)
     if port.dtype.kind == "i":

@@ -46,7 +46,7 @@ class Program(StepFunction):
         arrays: Mapping[str, Array],
         fingerprint: str,
         nan: Literal["raise", "propagate"] = "raise",
-        compiled: bool = False,
+        use_native: bool = False,
     ) -> None:
         super().__init__(header, fingerprint, nan)
         self._dtype = np.dtype(check_one_of("dtype", header["dtype"], ("float32", "float64")))
@@ -55,7 +55,7 @@ class Program(StepFunction):
             arrays,
             self._dtype,
             whole=self.window is not None,
-            compiled=compiled,
+            use_native=use_native,
         )
         outputs = [
             make_port({**port, "shape": shape})
@@ -67,7 +67,7 @@ class Program(StepFunction):
 
     @property
     def choices(self) -> tuple[LayerChoice, ...]:
-        """Return what runs each recurrent layer, with the reason if it is not compiled."""
+        """Return what runs each recurrent layer, with the reason if it is not native."""
         return tuple(self._graph.choices)
 
     def _advance(self, arrays: Arrays, state: State, out: State | None) -> tuple[Arrays, State]:
@@ -156,9 +156,11 @@ def load(
     check_one_of("nan", nan, ("raise", "propagate"))
     check_one_of("implementation", implementation, ("auto", "numpy", "native"))
     archive = read_archive(path, kind=KIND, version=VERSION, mapped=mapped)
-    compiled = implementation != "numpy"
+    use_native = implementation != "numpy"
     try:
-        program = Program(archive.header, archive.arrays, archive.checksum, nan, compiled=compiled)
+        program = Program(
+            archive.header, archive.arrays, archive.checksum, nan, use_native=use_native
+        )
     except DAMAGE as error:
         raise FileFormatError(f"{path} is not a valid program: {error}") from error
     if implementation == "native":

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras._arrays import positions
-from seqkeras._checks import bad_argument, check_integer, check_positive
+from seqkeras._checks import Description, bad_argument, check_integer, check_positive
 from seqkeras.scoring._terms import percentages, same_shape
 
 
@@ -149,5 +149,7 @@ def seasonal_scale(history: npt.ArrayLike, season_length: int) -> float:
     (scale,) = seasonal_scales(past, [0, len(past)], season)
     if np.isnan(scale):
         expected = "a history with at least one change from season to season"
-        raise bad_argument("history", f"all differences at lag {season} are 0 or missing", expected)
+        raise bad_argument(
+            "history", Description(f"all differences at lag {season} are 0 or missing"), expected
+        )
     return float(scale)

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras._arrays import Floats
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
 from seqkeras.scoring._metrics import seasonal_scale
 from seqkeras.scoring._terms import crps_terms, interval_terms, pinball, same_shape
 
@@ -31,7 +31,9 @@ def wql(actual: npt.ArrayLike, quantiles: npt.ArrayLike, *, probabilities: npt.A
     actual, quantiles, probabilities = _check_quantiles(actual, quantiles, probabilities)
     size = float(np.sum(np.abs(actual)))
     if size == 0:
-        raise bad_argument("actual", "only zeros", "values that are not all 0, to weigh by")
+        raise bad_argument(
+            "actual", Description("only zeros"), "values that are not all 0, to weigh by"
+        )
     losses = 2 * pinball(actual[..., np.newaxis], quantiles, probabilities)
     return float(np.sum(losses) / len(probabilities) / size)
 

@@ -8,7 +8,7 @@ import keras
 
 from seqkeras import layers
 from seqkeras._checks import bad_argument
-from seqkeras._keras_graph import layers_within, sublayers
+from seqkeras._keras_graph import self_and_sublayers, sublayers
 from seqkeras._keras_graph._rebuild import new_layer
 from seqkeras.errors import ForgottenStateWarning
 
@@ -40,7 +40,7 @@ def within(layer: Any) -> list[Any]:
     """Return all recurrent layers within a layer, also those in TimeDistributed."""
     if not isinstance(layer, keras.layers.Layer):
         return []
-    inner = layers_within(layer)[1:]  # without the layer itself
+    inner = self_and_sublayers(layer)[1:]  # without the layer itself
     return [part for part in inner if isinstance(part, keras.layers.RNN)]
 
 

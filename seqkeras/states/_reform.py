@@ -11,12 +11,12 @@ from keras import tree
 from seqkeras._keras_graph._calls import calls_of
 from seqkeras._keras_graph._rebuild import (
     Rebuild,
-    class_of,
+    class_for_copy,
+    conversion_error,
     inputs_of,
     is_graph,
     name_of,
     new_input,
-    refusal,
 )
 from seqkeras._keras_graph._shared_layers import remove_calls
 from seqkeras.layers import Resettable
@@ -88,13 +88,13 @@ class Reform(Rebuild):
             inputs = {name_of(tensor): tensor for tensor in inputs.values()}
         elif not flags and "reset" in new:
             inputs = _without_reset(inputs)
-        return class_of(model)(inputs, outputs, name=model.name)
+        return class_for_copy(model)(inputs, outputs, name=model.name)
 
     def _reset_input(self) -> Any:
         shape = (self._form.batch_size, None)
         return keras.Input(batch_shape=shape, name="reset", dtype="bool", optional=True)
 
-    def _call(self, layer: Any, args: Any, kwargs: Any, reset: Any = None) -> Any:
+    def _call_copy(self, layer: Any, args: Any, kwargs: Any, reset: Any = None) -> Any:
         """Call the copy of a layer as the layer was called, except for the flags."""
         if is_graph(layer):
             copy, args = self._nested(layer, args, reset)
@@ -130,7 +130,7 @@ class Reform(Rebuild):
         for layer in layers:
             if self._form.recurrent.stateful and reads_time(layer) and id(layer) in self._called:
                 reason = "it is called more than once, and would carry its state between the calls."
-                raise refusal(self._root, "without shared recurrent layers", layer, reason)
+                raise conversion_error(self._root, "without shared recurrent layers", layer, reason)
             self._called.add(id(layer))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
 from seqkeras._keras_graph import ModelGraph, input_layer
 from seqkeras.stepwise._cell import StepState
 from seqkeras.stepwise._plan import Findings, Plan
@@ -102,7 +102,7 @@ class ModelStep:
         ]
         if len(inputs) != 1 or len(inputs[0].shape) < 2:
             shapes = ", ".join(str(tensor.shape) for tensor in inputs)
-            raise bad_argument("model", f"{self.name} of inputs {shapes}", _SEQUENCE)
+            raise bad_argument("model", Description(f"{self.name} of inputs {shapes}"), _SEQUENCE)
         return inputs[0]
 
 

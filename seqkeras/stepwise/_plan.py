@@ -6,7 +6,7 @@ from typing import Any, NoReturn, TypeAlias
 import keras
 from keras import ops, tree
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
 from seqkeras._keras_graph import ModelGraph, name_of
 from seqkeras.stepwise._cell import Cell, Masked, StepState
 from seqkeras.stepwise._timewise import LENGTH, cuts_time, is_known, why_not_stepwise
@@ -16,13 +16,6 @@ Action: TypeAlias = Callable[..., Any]
 
 _STEPPABLE = "a model that can be run one timestep at a time"
 _NO_TIME = "its output has no time axis; end with return_sequences=False instead"
-
-
-class Unquoted(str):
-    """Text that an error shows without quotes."""
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 class Findings:
@@ -43,7 +36,7 @@ class Findings:
         """Raise the error that names a layer and why it cannot be run one timestep at a time."""
         actual = f"{self.name} with layer {layer.name!r} ({type(layer).__name__}): {reason}"
         fix = "Remove the layer, or call model.predict on the growing sequence."
-        raise bad_argument("model", Unquoted(actual), _STEPPABLE, fix)
+        raise bad_argument("model", Description(actual), _STEPPABLE, fix)
 
 
 class Plan:

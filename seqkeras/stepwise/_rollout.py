@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from seqkeras._checks import bad_argument, check_integer
+from seqkeras._checks import Description, bad_argument, check_integer
 from seqkeras.stepwise._model_step import ModelStep
 from seqkeras.stepwise._runner import Runner
 from seqkeras.stepwise._validate import check_shapes, check_unsure
@@ -137,10 +137,10 @@ def _context(context: Any, timestep: Any) -> npt.NDArray[Any]:
     )
     if not fits:
         shape = f"of shape ({', '.join(map(str, expected))}), as the input of the model"
-        raise bad_argument("context", f"shape {values.shape}", shape)
+        raise bad_argument("context", Description(f"shape {values.shape}"), shape)
     if not values.size:
         fix = "It needs at least one row and one timestep."
-        raise bad_argument("context", f"shape {values.shape}", "not empty", fix)
+        raise bad_argument("context", Description(f"shape {values.shape}"), "not empty", fix)
     return _cast("context", values, timestep.dtype)
 
 
@@ -148,10 +148,10 @@ def _future(future: Any, rows: int, steps: int, timestep: Any) -> npt.NDArray[An
     values = _array("future", future)
     if values.ndim != 3 or len(values) != rows:
         expected = f"of shape ({rows}, timesteps, covariates), with as many rows as context"
-        raise bad_argument("future", f"shape {values.shape}", expected)
+        raise bad_argument("future", Description(f"shape {values.shape}"), expected)
     if values.shape[1] not in (steps - 1, steps):
         expected = f"of {steps - 1} or {steps} timesteps for {steps} steps"
-        raise bad_argument("future", f"{values.shape[1]} timesteps", expected)
+        raise bad_argument("future", Description(f"{values.shape[1]} timesteps"), expected)
     dtype = timestep.dtype if "float" in timestep.dtype else "float32"
     return _cast("future", values, dtype) if values.dtype.kind == "f" else values
 
@@ -163,7 +163,7 @@ def _array(name: str, value: Any) -> npt.NDArray[Any]:
         fix = "Pad rows of different lengths, and mask the padding in the model."
         raise bad_argument(name, type(value).__name__, "one array of numbers", fix) from error
     if array.dtype.kind not in "biufV" or array.dtype.names:
-        raise bad_argument(name, f"dtype {array.dtype}", "an array of numbers")
+        raise bad_argument(name, Description(f"dtype {array.dtype}"), "an array of numbers")
     return array
 
 
@@ -172,7 +172,11 @@ def _cast(name: str, values: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     with np.errstate(over="ignore"):
         result = values.astype("float32" if dtype in ("float16", "bfloat16") else dtype)
     if result.dtype.kind == "f" and (np.isinf(result) > np.isinf(values)).any():
-        raise bad_argument(name, f"up to {np.abs(values).max():.3g}", f"numbers that fit {dtype}")
+        raise bad_argument(
+            name, Description(f"up to {np.abs(values).max():.3g}"), f"numbers that fit {dtype}"
+        )
     if result.dtype.kind in "iu" and not np.array_equal(result, values):
-        raise bad_argument(name, f"dtype {values.dtype}", f"whole numbers that fit into {dtype}")
+        raise bad_argument(
+            name, Description(f"dtype {values.dtype}"), f"whole numbers that fit into {dtype}"
+        )
     return result

@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops, tree
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import ArgumentError
 from seqkeras.states._named import clear_rows, rows_of, stateful_layers
 from seqkeras.stepwise._model_step import output_spec
-from seqkeras.stepwise._plan import Unquoted
 from seqkeras.stepwise._runner import Runner
 
 #: Size of the sequences on which unknown layers are tried.
@@ -48,7 +47,7 @@ def check_shapes(runner: Runner, rows: int, future: npt.NDArray[Any] | None) -> 
         value = _called("sample", "(output, seed)", lambda output: sample(output, generator), value)
         if any(tuple(tensor.shape[:1]) != (rows,) for tensor in tree.flatten(value)):
             expected = "a function that returns a value for each row"
-            raise bad_argument("sample", Unquoted(f"one that returns {_shape(value)}"), expected)
+            raise bad_argument("sample", Description(f"one that returns {_shape(value)}"), expected)
     _check_next_input(runner, value, covariates)
     runner.checked.add(key)
 
@@ -60,7 +59,7 @@ def _check_next_input(runner: Runner, value: Any, covariates: list[Any]) -> None
         signature = "(output, future_t)" if covariates else "(output)"
         next_input = _called("feedback", signature, runner.feedback, value, *covariates)
         if not _fits(next_input, value, expected_shape):
-            actual = Unquoted(f"one that returns {_shape(next_input)}")
+            actual = Description(f"one that returns {_shape(next_input)}")
             expected = f"a function that returns the next input, {_batched(expected_shape)}"
             fix = f"Its arguments are {_shapes(value, covariates)}."
             raise bad_argument("feedback", actual, expected, fix)
@@ -69,7 +68,7 @@ def _check_next_input(runner: Runner, value: Any, covariates: list[Any]) -> None
         if not _fits(next_input, value, expected_shape):
             _refuse_default(value, covariates, expected_shape)
     if "int" in timestep.dtype and "float" in next_input.dtype:
-        actual = Unquoted(f"{_shape(next_input)} of {next_input.dtype}")
+        actual = Description(f"{_shape(next_input)} of {next_input.dtype}")
         expected = f"of {timestep.dtype}, as the context"
         raise bad_argument("next input", actual, expected, _DRAW_TOKENS)
 
@@ -97,7 +96,7 @@ def _refuse_default(value: Any, covariates: list[Any], expected_shape: Any) -> N
         missing = expected_shape[0] - value.shape[1]
         if missing > 0:
             fix += f" If {missing} of the features are known in advance, pass them as future=."
-    actual = Unquoted(f"None, and the outputs are {_shapes(value, covariates)}")
+    actual = Description(f"None, and the outputs are {_shapes(value, covariates)}")
     expected = f"a function if outputs are not the next inputs, {_batched(expected_shape)}"
     raise bad_argument("feedback", actual, expected, fix)
 
@@ -158,7 +157,7 @@ def _refuse_unsure(runner: Runner, reason: str) -> NoReturn:
     actual = f"{runner.step.name} with a layer that reads more than its timestep, one of {names}"
     expected = "a model that can be run one timestep at a time"
     fix = f"Tried out: {reason}. Call model.predict on the growing sequence instead."
-    raise bad_argument("model", Unquoted(actual), expected, fix)
+    raise bad_argument("model", Description(actual), expected, fix)
 
 
 def _sequences(model: Any, context: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from seqkeras._checks import bad_argument, check_integer
+from seqkeras._checks import Description, bad_argument, check_integer
 from seqkeras._keras_graph._shared_layers import compile_alike
 from seqkeras.errors import ArgumentError
 from seqkeras.states import get_state, set_state
@@ -161,7 +161,7 @@ class ResetStates(keras.callbacks.Callback):
                 value = "series that begin within a batch"
                 expected = "made with pack=False for a stock Keras model"
                 fix = "Or convert the model with seqkeras.states.as_stateful(model, batch_size)."
-                raise bad_argument(name, value, expected, fix)
+                raise bad_argument(name, Description(value), expected, fix)
         if keras.backend.backend() == "jax":
             raise ArgumentError(
                 "model must have seqkeras layers on the JAX backend: Keras hides the states of its "

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from seqkeras._checks import bad_argument, check_integer
+from seqkeras._checks import Description, bad_argument, check_integer
 from seqkeras.errors import ArgumentError
 from seqkeras.models._window import WindowColumns, steps_ahead
 from seqkeras.training._scheduled_sampling import ScheduledSampling
@@ -43,6 +43,7 @@ def unrolled(
         ArgumentError: the network has other shapes, or an argument cannot be used.
 
     Example:
+        >>> import numpy as np
         >>> from seqkeras.models import recursive
         >>> network = recursive(lookback=24, units=8)
         >>> model = unrolled(network, horizon=6)
@@ -97,7 +98,9 @@ def _shapes(network: Any) -> tuple[dict[str, tuple[int, ...]], int]:
         tensors = _tensors(network)
         output = tuple(network.output.shape)
     except AttributeError as error:
-        raise bad_argument("network", f"a {type(network).__name__}", expected) from error
+        raise bad_argument(
+            "network", Description(f"a {type(network).__name__}"), expected
+        ) from error
     shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
     window = shapes.get("inputs", ())
     if len(output) != 2 or output[1] is None or len(window) != 2 or None in window:

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from seqkeras._arrays import Array, Booleans, Floats32, Integers
-from seqkeras._checks import bad_argument, check_one_of
+from seqkeras._checks import Description, bad_argument, check_one_of
 from seqkeras.errors import ArgumentError
 from seqkeras.windows._layout import WindowIndex
 from seqkeras.windows._missing import fill
@@ -217,7 +217,7 @@ def _open_weights(
         actual = f"{spec.horizon} rows for each window, with targets of shape (rows,)"
         expected = "one for each window, because Keras does not weigh parts of the last axis"
         fix = "Give targets of shape (rows, 1), and a model with outputs (batch, horizon, 1)."
-        raise bad_argument("weights", actual, expected, fix)
+        raise bad_argument("weights", Description(actual), expected, fix)
     if flat or rows == "point":
         return WindowWeightReader(source, rows, spec)
     return TimestepWeightReader(source, rows, spec)
@@ -241,7 +241,7 @@ def _named(argument: str, value: object, name: str) -> dict[str, tuple[str, obje
         return {name: (argument, value)}
     if not value or not all(isinstance(key, str) and key for key in value):
         expected = "an array, or a dict of one or more arrays by the names of inputs"
-        raise bad_argument(argument, f"a dict of {list(value)}", expected)
+        raise bad_argument(argument, Description(f"a dict of {list(value)}"), expected)
     return {key: (f"{argument}[{key!r}]", array) for key, array in value.items()}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from seqkeras._checks import bad_argument
-from seqkeras._lazy import optional
+from seqkeras._lazy import import_optional
 
 # TensorFlow and PyTorch are imported inside the functions, and here instead of in kernels/: no
 # arithmetic depends on them, they only provide the container for the batches.
@@ -24,7 +24,7 @@ class Batches(Protocol):
 
 def tf_dataset(windows: Batches) -> Any:
     """Return the batches as a `tf.data.Dataset`."""
-    tf = optional("tensorflow", extra="tensorflow")
+    tf = import_optional("tensorflow", extra="tensorflow")
     full = windows.count % windows.batch_size == 0
 
     def signature(array: Any) -> Any:
@@ -49,7 +49,7 @@ def torch_loader(windows: Batches, options: dict[str, Any]) -> Any:
         fix = "Windows decide on batches and their order: give batch_size and shuffle there."
         expected = "options that do not change batches and their order"
         raise bad_argument("options", sorted(reserved), expected, fix)
-    data = optional("torch.utils.data", extra="torch")
+    data = import_optional("torch.utils.data", extra="torch")
     # Workers get the epoch with each batch number, and need no other signal of a new epoch.
     return data.DataLoader(
         _ByNumber(windows), sampler=_Sampler(windows), batch_size=None, **options

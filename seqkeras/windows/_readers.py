@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from seqkeras._arrays import Floats32, Integers
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
 from seqkeras.windows._grouped import GroupedArray
 from seqkeras.windows._layout import WindowIndex
 from seqkeras.windows._missing import first_unusable, unusable
@@ -143,7 +143,7 @@ class FunctionReader:
         if result.dtype.kind not in "buif" or not result.ndim or len(result) != batch:
             actual = f"a function that returned {result.dtype} of shape {result.shape}"
             expected = f"a function that returns numbers, {batch} for {batch} windows"
-            raise bad_argument(self._label, actual, expected)
+            raise bad_argument(self._label, Description(actual), expected)
         place = first_unusable(result, nan_allowed=self.may_miss)
         if place is not None:
             raise unusable(self._label, result[place], f"window {index.window[place[0]]}")

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras._arrays import Array, Floats
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import NotFittedError
 from seqkeras.windows._grouped import GroupedArray
 
@@ -57,7 +57,7 @@ class StandardScaler:
         if not np.all(series.lengths):
             empty = np.flatnonzero(series.lengths == 0)[:5].tolist()
             raise bad_argument(
-                "series", f"no rows in series {empty}", "series with at least one row"
+                "series", Description(f"no rows in series {empty}"), "series with at least one row"
             )
         self.center_ = _mean(series.values, series)
         distance = np.abs(series.values - self._per_row(self.center_, series))
@@ -80,7 +80,7 @@ class StandardScaler:
         center, scale = self._state()
         if len(series) != len(center):
             raise bad_argument(
-                "series", f"{len(series)} series", f"{len(center)} series, as in fit"
+                "series", Description(f"{len(series)} series"), f"{len(center)} series, as in fit"
             )
         values = series.values - self._per_row(center, series)
         return GroupedArray(values / self._per_row(scale, series), series.indptr)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras._arrays import Floats32, Integers
-from seqkeras._checks import bad_argument, bad_data
+from seqkeras._checks import Description, bad_argument, bad_data
 from seqkeras.windows._gather import RowWindows
 from seqkeras.windows._missing import first_unusable, unusable
 
@@ -163,7 +163,9 @@ class ArrowSource(Source):
         for column, is_float in zip(columns, self._are_floats, strict=True):
             kind = column.type
             if not (is_float or types.is_integer(kind) or types.is_boolean(kind)):
-                raise bad_argument(name, f"type {kind}", "Arrow data of numbers or booleans")
+                raise bad_argument(
+                    name, Description(f"type {kind}"), "Arrow data of numbers or booleans"
+                )
 
     def windows(self, timesteps: int, sampling_rate: int) -> ReadWindows:
         # A nested function could not be pickled.
@@ -194,7 +196,7 @@ def _numbers(name: str, values: Any) -> npt.NDArray[np.generic]:
         fix = "Join series of different lengths with GroupedArray.from_series(...)."
         raise bad_argument(name, type(values).__name__, expected, fix) from error
     if array.ndim not in (1, 2) or array.dtype.kind not in "buif":
-        raise bad_argument(name, f"{array.dtype} of shape {array.shape}", expected)
+        raise bad_argument(name, Description(f"{array.dtype} of shape {array.shape}"), expected)
     return array
 
 

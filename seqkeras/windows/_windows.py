@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras._arrays import Integers
-from seqkeras._checks import bad_argument, bad_data, check_flag, check_integer, check_one_of
+from seqkeras._checks import (
+    Description,
+    bad_argument,
+    bad_data,
+    check_flag,
+    check_integer,
+    check_one_of,
+)
 from seqkeras.errors import SkippedSeriesWarning
 from seqkeras.windows._batch import InputReader, open_targets
 from seqkeras.windows._dataset import Epochs
@@ -243,5 +250,7 @@ def _order(shuffle: bool, balanced: bool, layout: WindowLayout, seed: int) -> In
 def _check_pair(result: Any) -> tuple[Any, Any]:
     if not isinstance(result, tuple) or len(result) != 2:
         actual = f"a function that returned a {type(result).__name__}"
-        raise bad_argument("transform", actual, "a function that returns a tuple (x, y)")
+        raise bad_argument(
+            "transform", Description(actual), "a function that returns a tuple (x, y)"
+        )
     return result

@@ -93,7 +93,7 @@ class Own(keras.Model):
     ("model", "message"),
     [
         ("model.keras", r"model must be a keras\.Model\. Got: model='str'"),
-        (Own(), r"functional or Sequential.*Got: model='Own'.*cannot be seen"),
+        (Own(), r"functional or Sequential.*Got: model='Own'.*cannot be inspected"),
         (keras.Sequential([layers.GRU(3)], name="bare"), r"built.*'bare'.*Give it an Input"),
     ],
 )

@@ -301,7 +301,7 @@ def test_a_stateful_model_continues_where_it_is():
     for _ in range(2):
         assert_close(copy(X), model(X))
     if keras.backend.backend() == "jax":
-        with pytest.warns(ForgottenStateWarning, match="forget the states of"):
+        with pytest.warns(ForgottenStateWarning, match="do not update the states of"):
             back = conversion.to_keras(copy)
     else:
         back = conversion.to_keras(copy)
@@ -364,7 +364,7 @@ class Subclassed(keras.Model):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Subclassed(), "functional or Sequential.*Build it from keras.Input"),
+        (Subclassed(), "functional or Sequential.*Build the model with"),
         (keras.Sequential([stock.LSTM(3)]), "built.*Give it an Input"),
         (3, "a keras.Model"),
     ],
@@ -401,7 +401,7 @@ ZoneoutOfTests.__module__ = "seqkeras.layers.tests"
 )
 def test_arguments_that_keras_lacks_are_refused_or_dropped(wrap):
     layer = wrap(ZoneoutOfTests(3, name="a", zoneout=0.1))
-    with pytest.raises(ArgumentError, match=r"a' \(ZoneoutOfTests\) has zoneout=0.1, which no"):
+    with pytest.raises(ArgumentError, match=r"a' \(ZoneoutOfTests\) uses zoneout=0.1, which keras"):
         conversion.to_keras(model_of(layer))
     plain = wrap(ZoneoutOfTests(3, implementation="scan", save_state=True))
     assert set(recurrent(conversion.to_keras(model_of(plain))).values()) == {False}
@@ -416,7 +416,7 @@ def test_what_still_needs_seqkeras_is_refused():
         conversion.to_keras(model_of(dense))
     timed = layers.TimeDistributed(stock.Dense(2), name="timed")
     inputs = keras.Input((None, 3))
-    with pytest.raises(ArgumentError, match=r"'timed'.*unknown number of timesteps"):
+    with pytest.raises(ArgumentError, match=r"'timed'.*the number of timesteps is unknown"):
         conversion.to_keras(keras.Model(inputs, timed(inputs)))
 
 

@@ -58,9 +58,9 @@ def test_a_pair_of_numbers_or_of_arrays():
         (preprocessing.MinMaxScaler(), "must be a fitted StandardScaler, MinMaxScaler"),
         (preprocessing.QuantileTransformer(n_quantiles=5).fit(RAW), "must be a fitted"),
         ("standard", "must be a fitted StandardScaler"),
-        (([1.0, 2.0], 1.0), r"of 3 features, .* Got: scaler='a center of \(2,\)"),
-        ((0.0, 0.0), "no scale of 0"),
-        ((np.nan, 1.0), "finite numbers"),
+        (([1.0, 2.0], 1.0), r"scaler must be for 3 features. Got: a center of shape \(2,\)\."),
+        ((0.0, [1.0, 0.0, 0.0]), "does not divide by 0. Got: a scale of 0 for feature 1"),
+        (([1.0, 2.0, np.nan], 1.0), "of NaN and infinity. Got: a center of nan for feature 2"),
     ],
 )
 def test_values_that_are_not_scalers_are_refused(scaler, message):

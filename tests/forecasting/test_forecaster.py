@@ -90,7 +90,7 @@ def test_parameters_set_after_a_fit_wait_for_the_next(one):
 def test_too_few_residuals_are_told_before_any_training(one):
     crowd = [one.head(40).assign(unique_id=0)]
     crowd += [one.head(16).assign(unique_id=i) for i in range(1, 99)]
-    with pytest.raises(DataError, match=r"residuals are too few|to hold out"):
+    with pytest.raises(DataError, match=r"held-out residuals must be at least|to hold out"):
         quick(1, levels=(99.9,)).fit(pd.concat(crowd))
 
 

@@ -96,7 +96,7 @@ def test_a_random_search_passes_the_columns_on_to_fit(one):
     renamed = one.rename(columns={"ds": "day", "y": "sold"})
     search = RandomizedSearchCV(
         quick(4),
-        {"units": [2]},
+        {"network__units": [2], "training__epochs": [1]},
         n_iter=1,
         cv=TimeSeriesSplit(2, test_size=4),
         error_score="raise",
@@ -116,7 +116,7 @@ def test_a_pipeline_prepares_the_frame(one):
 
 
 def test_folds_that_leave_rows_out_between_are_told(one):
-    with pytest.raises(ValueError, match="must go on at"):
+    with pytest.raises(ValueError, match="must continue at"):
         cross_val_score(quick(4), one, cv=TimeSeriesSplit(2, gap=3), error_score="raise")
 
 

@@ -1,4 +1,4 @@
-"""Tests of programs on the compiled kernels, against the same programs on NumPy."""
+"""Tests of programs on the native kernels, against the same programs on NumPy."""
 
 import keras
 import numpy as np
@@ -30,7 +30,7 @@ KINDS = {
 
 
 def both(tmp_path, *stack, **options):
-    """Return a program on the compiled kernels, and the same program on NumPy."""
+    """Return a program on the native kernels, and the same program on NumPy."""
     model = keras.Sequential([keras.Input((None, 3)), *stack])
     model.set_weights([numbers(*weight.shape) * 0.5 for weight in model.weights])
     save_program(model, tmp_path / "p", **options)

@@ -173,15 +173,15 @@ class TestBadInput:
         [
             (
                 numbers(ROWS, 2),
-                r"sequence must be of shape \(batch, 3\). Got: sequence='shape \(4, 2\)'",
+                r"sequence must be of shape \(batch, 3\). Got: shape \(4, 2\)",
             ),
-            (numbers(3), r"of shape \(batch, 3\). Got: sequence='shape \(3,\)'"),
+            (numbers(3), r"of shape \(batch, 3\). Got: shape \(3,\)"),
             (numbers(ROWS, 1, 3), r"of shape \(batch, 3\)"),
-            (numbers(0, 3), r"of shape \(batch, 3\). Got: sequence='shape \(0, 3\)'"),
-            (1.0, r"of shape \(batch, 3\). Got: sequence='shape \(\)'"),
-            ([[1, 2, "x"]], r"sequence must be numbers, as float32. Got: sequence='an array of <U"),
-            ([[1, 2, None]], r"numbers, as float32. Got: sequence='an array of object'"),
-            ([[1, 2, 3j]], r"numbers, as float32. Got: sequence='an array of complex128'"),
+            (numbers(0, 3), r"of shape \(batch, 3\). Got: shape \(0, 3\)"),
+            (1.0, r"of shape \(batch, 3\). Got: shape \(\)"),
+            ([[1, 2, "x"]], r"sequence must be numbers, as float32. Got: an array of <U"),
+            ([[1, 2, None]], r"numbers, as float32. Got: an array of object"),
+            ([[1, 2, 3j]], r"numbers, as float32. Got: an array of complex128"),
             ([[1.0, 2], [3]], r"sequence must be an array of float32"),
             ([[1e300, 0, 0]], r"numbers that float32 can hold. Got: sequence=.*1e\+300"),
             (

@@ -479,7 +479,7 @@ def subclass_inside():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (Subclassed, r"model must be functional or Sequential. Got: model='Subclassed'. What its"),
+        (Subclassed, r"model must be functional or Sequential. Got: model='Subclassed'. The call"),
         (lambda: L.LSTM(3), r"model must be a keras.Model. Got: model='LSTM'"),
         (
             lambda: keras.Sequential([L.LSTM(3)], name="bare"),

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from seqkeras._checks import bad_argument
-from seqkeras._lazy import optional
+from seqkeras._checks import Description, bad_argument
+from seqkeras._lazy import import_optional
 from seqkeras.export.onnx._writer import Node, Slot, Writer
 from seqkeras.runtime._onnx_file import FORMAT, HEADER, KIND, VERSION, with_checksum
 
@@ -27,11 +27,13 @@ def onnx_bytes(graph: Writer, header: Mapping[str, Any]) -> bytes:
             layer does with its dtypes.
         MissingDependencyError: onnx is not installed.
     """
-    onnx = optional("onnx", extra="onnx")
+    onnx = import_optional("onnx", extra="onnx")
     size = sum(array.nbytes for array in graph.arrays.values())
     if size > MAX_BYTES:
         fix = "Use save_program, which has no such limit."
-        raise bad_argument("model", f"{size / 2**30:.1f} GiB of weights", "below 2 GiB", fix)
+        raise bad_argument(
+            "model", Description(f"{size / 2**30:.1f} GiB of weights"), "below 2 GiB", fix
+        )
     model = onnx.helper.make_model(
         _graph(onnx, graph, str(header["name"])),
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
@@ -44,7 +46,9 @@ def onnx_bytes(graph: Writer, header: Mapping[str, Any]) -> bytes:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         fix = "save_program may have a form for it."
-        raise bad_argument("model", str(error), "one that ONNX can represent", fix) from error
+        raise bad_argument(
+            "model", Description(str(error)), "one that ONNX can represent", fix
+        ) from error
     return with_checksum(model.SerializeToString())
 
 

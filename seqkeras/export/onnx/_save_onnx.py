@@ -9,7 +9,7 @@ import keras
 
 from seqkeras._checks import bad_argument, check_one_of
 from seqkeras._files import whole_file
-from seqkeras._lazy import optional
+from seqkeras._lazy import import_optional
 from seqkeras.export._save_program import verified_parts
 from seqkeras.export.onnx._model_file import onnx_bytes
 from seqkeras.export.onnx._onnx_graph import write_graph
@@ -61,7 +61,7 @@ def save_onnx(
     """
     check_one_of("form", form, ("step", "sequence"))
     for package in ("onnx", "onnxruntime"):
-        optional(package, extra="onnx")
+        import_optional(package, extra="onnx")
     parts = verified_parts(model, window, features, scaler, target_scaler)
     program = Program(parts.header, parts.arrays, "", "propagate")
     is_sequence = form == "sequence"

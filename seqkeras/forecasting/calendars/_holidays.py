@@ -9,7 +9,7 @@ import pandas as pd
 
 from seqkeras._arrays import Integers
 from seqkeras._checks import bad_argument
-from seqkeras._lazy import optional
+from seqkeras._lazy import import_optional
 from seqkeras.forecasting.calendars._calendar import Calendar
 
 #: Names of these calendar features begin with it.
@@ -89,6 +89,6 @@ def _dates(name: str, first_year: int, last_year: int) -> Integers:
     """Return the holidays of these years in order, as days since 1970."""
     country, _, part = name.removeprefix(PREFIX).partition("-")
     years = range(first_year, last_year + 1)
-    package = optional("holidays", extra="holidays")
+    package = import_optional("holidays", extra="holidays")
     dates = package.country_holidays(country, subdiv=part or None, years=years)
     return np.array(sorted(dates), dtype="M8[D]").astype(np.int64)

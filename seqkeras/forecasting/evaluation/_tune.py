@@ -13,7 +13,7 @@ from sklearn.base import clone
 from tqdm import tqdm
 
 from seqkeras._checks import bad_argument, check_integer, check_one_of, check_positive
-from seqkeras._lazy import optional
+from seqkeras._lazy import import_optional
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting._forecaster import Forecaster
 from seqkeras.forecasting.evaluation._backtest import backtest, read_history
@@ -117,7 +117,7 @@ def tune(
         >>> result.forecaster.network.units in (4, 8)
         True
     """
-    optuna = optional("optuna", extra="tune")
+    optuna = import_optional("optuna", extra="tune")
     settings = forecaster.settings()
     trials = check_integer("trials", trials)
     windows = check_integer("windows", windows)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras._arrays import Array, Booleans, Floats, Integers
-from seqkeras._checks import bad_argument, bad_data, nearest
+from seqkeras._checks import Description, bad_argument, bad_data, nearest
 from seqkeras.forecasting.frames._columns import ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, codes_of, plain
 from seqkeras.forecasting.frames._rows import LARGEST, are_targets
@@ -138,7 +138,7 @@ def _check_ids(label: str, values: Mapping[Any, Any], ids: list[Any]) -> None:
     if set(values) != set(ids):
         wrong = next(iter(set(values) ^ set(ids)))
         expected = f"a value for each series of the step; only one of both has {wrong!r}"
-        raise bad_argument(label, f"{len(values)} values", expected)
+        raise bad_argument(label, Description(f"{len(values)} values"), expected)
 
 
 def _named(argument: str, by_name: Any, names: tuple[str, ...]) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _numbers(label: str, values: Any) -> Floats:
     numbers = np.asarray(values)
     if numbers.dtype.kind not in "biuf":
         expected = "numbers, NaN for missing ones"
-        raise bad_argument(label, f"dtype {numbers.dtype}", expected)
+        raise bad_argument(label, Description(f"dtype {numbers.dtype}"), expected)
     return numbers.astype(np.float64)
 
 
@@ -166,7 +166,7 @@ def _of_shape(label: str, values: Array, shape: tuple[int, ...]) -> Array:
     is_same_for_all = values.shape == shape[1:] and (label != "values" or shape == (1,))
     if not is_same_for_all:
         expected = f"of shape {shape}, one for each series"
-        raise bad_argument(label, f"shape {values.shape}", expected)
+        raise bad_argument(label, Description(f"shape {values.shape}"), expected)
     return np.broadcast_to(values, shape)
 
 

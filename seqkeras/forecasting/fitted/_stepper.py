@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from seqkeras._arrays import Floats, Integers
-from seqkeras._checks import bad_argument, bad_data, check_one_of
+from seqkeras._checks import Description, bad_argument, bad_data, check_one_of
 from seqkeras.forecasting.calendars._calendar import to_integers
 from seqkeras.forecasting.calendars._clock import Clock
 from seqkeras.forecasting.fitted._fitted import Fitted
@@ -251,9 +251,13 @@ class ForecastStepper:
         known = np.isfinite(values) | (np.isnan(values) & self._reader.masked)
         usable = np.isfinite(factor) & (factor > 0)
         if not (known.all() and np.isfinite(rows).all() and usable.all()):
-            raise bad_argument("state", "numbers that are not finite", "a state of this stepper")
+            raise bad_argument(
+                "state", Description("numbers that are not finite"), "a state of this stepper"
+            )
         if not np.isin(place[:, WAITING], np.arange(self._fitted.horizon)).all():
-            raise bad_argument("state", "counts out of range", "a state of this stepper")
+            raise bad_argument(
+                "state", Description("counts out of range"), "a state of this stepper"
+            )
         return state
 
     def _read(

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from seqkeras._checks import bad_argument, bad_data, check_one_of
-from seqkeras._lazy import optional
+from seqkeras._lazy import import_optional
 from seqkeras.errors import DataError
 from seqkeras.forecasting.frames._columns import DEFAULT_NAMES, ColumnNames
 
@@ -73,8 +73,8 @@ class Shape:
         """
         if self.kind != "native":
             return frame
-        nw = optional("narwhals", extra="polars")
-        arrow = optional("pyarrow", extra="polars")
+        nw = import_optional("narwhals", extra="polars")
+        arrow = import_optional("pyarrow", extra="polars")
         library, dates = self.names
         table = arrow.Table.from_pandas(frame, preserve_index=False)
         converted = nw.from_arrow(table, backend=library)
@@ -135,8 +135,8 @@ def _from_native(df: Any, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
     if not hasattr(df, "to_pandas"):
         fix = "Eager polars frames work too; collect a lazy one."
         raise bad_argument("df", type(df).__name__, "a pandas DataFrame or Series", fix)
-    nw = optional("narwhals", extra="polars")
-    optional("pyarrow", extra="polars")  # to_pandas needs it
+    nw = import_optional("narwhals", extra="polars")
+    import_optional("pyarrow", extra="polars")  # to_pandas needs it
     frame = nw.from_native(df, eager_only=True, pass_through=True)
     library = str(nw.get_native_namespace(frame).__name__) if frame is not df else ""
     if library not in LIBRARIES:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from seqkeras._checks import bad_argument, bad_data, nearest
-from seqkeras._lazy import optional
+from seqkeras._lazy import import_optional
 
 
 def read_file(path: str | Path, *, time_col: str, id_col: str | None = None) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def read_file(path: str | Path, *, time_col: str, id_col: str | None = None) -> 
     if kind not in readers:
         raise bad_argument("file", str(path), "a .csv or .parquet file")
     if kind == ".parquet":
-        optional("pyarrow", extra="parquet")
+        import_optional("pyarrow", extra="parquet")
     Path(path).open("rb").close()  # raises OSError, which is not about the contents
     try:
         df = readers[kind](path)
@@ -74,7 +74,7 @@ def _first_line(error: Exception) -> str:
 def write_file(df: pd.DataFrame, path: str | Path) -> None:
     """Write a frame as parquet if the file is named so, or else as csv."""
     if Path(path).suffix.lower() == ".parquet":
-        optional("pyarrow", extra="parquet")
+        import_optional("pyarrow", extra="parquet")
         df.to_parquet(path, index=False)
     else:
         df.to_csv(path, index=False)

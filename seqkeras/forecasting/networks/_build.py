@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting.frames._covariates import Covariates
 from seqkeras.forecasting.networks._features import window_columns
@@ -128,7 +128,7 @@ def build_network(
         )
         fix = "Pass them as Columns(future=...), or use a network that forecasts the whole horizon."
         expected = "one that does not need past covariates of the horizon"
-        raise bad_argument("network", actual, expected, fix)
+        raise bad_argument("network", Description(actual), expected, fix)
     return keras.models.clone_model(network) if network is model else network
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from seqkeras._checks import bad_argument, check_one_of
+from seqkeras._checks import Description, bad_argument, check_one_of
 from seqkeras.forecasting.networks._build import STRATEGIES
 
 #: The prefix of the names of an ensemble's networks; their numbers follow.
@@ -46,7 +46,7 @@ def averaged(networks: Sequence[keras.Model]) -> keras.Model:
     shapes = sorted({network.output_shape[1:] for network in networks})
     if len(shapes) > 1:
         expected = "an ensemble of networks that forecast the same number of steps"
-        raise bad_argument("network", f"outputs of {shapes}", expected)
+        raise bad_argument("network", Description(f"outputs of {shapes}"), expected)
     inputs = keras.tree.map_structure(
         lambda tensor: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name),
         first.input,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from seqkeras import native
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
 from seqkeras.native import ACTIVATIONS, CELLS, GATES, MASKED_OUTPUTS, PRECISIONS, library
 
 
@@ -233,7 +233,7 @@ def check_shapes(static: Static, inputs: FusedInputs) -> None:
     for name, axes in (("x", 3), ("recurrent_kernel", 2)):
         shape = tuple(getattr(inputs, name).shape)
         if len(shape) != axes:
-            raise bad_argument(name, f"shape {shape}", f"an array with {axes} axes")
+            raise bad_argument(name, Description(f"shape {shape}"), f"an array with {axes} axes")
     batch, timesteps, features = inputs.x.shape
     units = inputs.recurrent_kernel.shape[0]
     gates = GATES[static.cell]
@@ -257,4 +257,6 @@ def check_shapes(static: Static, inputs: FusedInputs) -> None:
     for name, shape in expected.items():
         tensor = getattr(inputs, name)
         if tensor is not None and tuple(tensor.shape) != shape:
-            raise bad_argument(name, f"shape {tuple(tensor.shape)}", f"an array of shape {shape}")
+            raise bad_argument(
+                name, Description(f"shape {tuple(tensor.shape)}"), f"an array of shape {shape}"
+            )

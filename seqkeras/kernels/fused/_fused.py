@@ -62,7 +62,7 @@ def run(call: Call) -> Result:
 
 
 def are_alike(first: Call, second: Call) -> bool:
-    """Return whether two layers only differ in their weights, width and direction."""
+    """Return whether two layers differ only in their weights, width and direction."""
     static = _static(first)
     other = _static(second)
     turned = other._replace(go_backwards=not other.go_backwards)

@@ -176,8 +176,8 @@ def _load_file(path: Path) -> tuple[Any, str | None]:
         return None, f"{path} does not load into TensorFlow {tf.__version__}: {reason}"
     if version != ABI_VERSION:
         return None, (
-            f"{path} belongs to another version of seqkeras: it has the interface {version}, and "
-            f"this version needs {ABI_VERSION}. Rebuild it with pip install ."
+            f"{path} belongs to another version of seqkeras (its interface is {version}, and this "
+            f"version needs {ABI_VERSION}): run `pip install .` in the source of seqkeras"
         )
     return _connect(operations, library), None
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from seqkeras import native
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
 from seqkeras.kernels.fused import _arguments as arguments
 from seqkeras.kernels.fused._arguments import FusedInputs, FusedOutputs, Static
 from seqkeras.native import library
@@ -162,7 +162,9 @@ def _empty(shape: Sequence[int]) -> torch.Tensor:
 def _check_kind(name: str, tensor: torch.Tensor) -> None:
     dtype = torch.bool if name in arguments.BOOLS else torch.float32
     if tensor.dtype != dtype or tensor.device.type != "cpu":
-        raise bad_argument(name, f"{tensor.dtype} on {tensor.device}", f"{dtype} on cpu")
+        raise bad_argument(
+            name, Description(f"{tensor.dtype} on {tensor.device}"), f"{dtype} on cpu"
+        )
 
 
 def _readable(tensors: Tensors) -> Tensors:

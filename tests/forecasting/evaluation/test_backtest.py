@@ -241,7 +241,7 @@ def test_insample_forecasts_what_predict_would_have_said_there(one):
         DataError, match=r"the last row that the forecaster has seen.*update\(rows\)"
     ):
         insample(fitted, later)
-    with pytest.raises(DataError, match=r"must have 14 \(lookback 10 \+ horizon 4\)"):
+    with pytest.raises(DataError, match=r"must have 14 rows \(lookback 10 \+ horizon 4\)"):
         insample(fitted, one.head(13))
     back = 13
     then = GroupedArray(one.y.to_numpy()[-back - 10 : -back], [0, 10])

@@ -55,7 +55,7 @@ def test_residuals_that_are_missing_are_left_out():
     np.testing.assert_array_equal(whole.radius, fewer.radius)
     with pytest.raises(DataError, match="must be at least 99"):
         ConformalIntervals.fit(gaps[-210:], levels=(99,))
-    with pytest.raises(DataError, match="missing 2 timesteps ahead"):
+    with pytest.raises(DataError, match="values 2 timesteps ahead must be known"):
         ConformalIntervals.fit(residuals * [1, np.nan], levels=(80,))
 
 

@@ -280,7 +280,7 @@ WRONG = {
     "further column": (covariates(prize=1.0), "covariates must be a dict of"),
     "no number": (covariates(price="1"), r"covariates\['price'\] must be numbers"),
     "nan": (covariates(price=np.nan), r"covariates\['price'\] must have a finite value.*nan"),
-    "no word": (covariates(promo=3), "of another type"),
+    "no word": (covariates(promo=3), "another type"),
     "no word at all": (
         covariates(promo=None),
         r"covariates\['promo'\] must have a finite value.*None",
@@ -393,7 +393,7 @@ def test_an_ensemble_is_fed_as_well():
         progress=False,
     ).fit(df)
     steps = [(IDS, [4.0, 40.0, 400.0]), (("west",), [480.0]), (("east",), [5.0])]
-    fed(copy.copy(forecaster), forecaster.stepper(), {}, steps)
+    fed(copy.copy(forecaster), forecaster.stepper(), Columns(), steps)
 
 
 def test_holidays_are_known_without_a_frame():

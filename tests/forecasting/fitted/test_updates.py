@@ -106,7 +106,7 @@ def new_rows(**columns):
             new_rows(unique_id="new").head(1),
             "only series that were fitted .3 in all.* 'new' .1 unknown",
         ),
-        (new_rows(unique_id=[1, 2, 3]), "Series 1 .3 unknown ids"),
+        (new_rows(unique_id=[1, 2, 3]), "series 1 .3 unknown ids"),
         (new_rows(y=np.nan), "finite number"),
         (new_rows().head(0), "df must have rows"),
         (
@@ -148,7 +148,7 @@ def test_a_missing_column_is_named():
 
 def test_a_forecaster_of_one_series_takes_no_ids():
     one = quick(4).fit(DF[DF.unique_id == "a"].drop(columns="unique_id"))
-    with pytest.raises(DataError, match="must have ids as in fit, in the column None"):
+    with pytest.raises(DataError, match="must have ids as in fit, without a column"):
         one.update(new_rows().head(1))
 
 

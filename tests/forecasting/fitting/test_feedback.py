@@ -56,7 +56,7 @@ def test_it_is_saved_and_cloned(one, tmp_path):
     forecaster.save(tmp_path / "f.zip")
     loaded = Forecaster.load(tmp_path / "f.zip")
     pd.testing.assert_frame_equal(loaded.predict(), forecaster.predict())
-    assert loaded.teacher_forcing == clone(forecaster).teacher_forcing == "scheduled"
+    assert loaded.training == clone(forecaster).training == forecaster.training
 
 
 def test_custom_networks_are_trained_on_their_outputs_too(one):
@@ -74,12 +74,12 @@ def test_custom_networks_are_trained_on_their_outputs_too(one):
         ({"teacher_forcing": "schedule"}, "teacher_forcing must be a number from 0 to 1"),
         ({"teacher_forcing": None}, "teacher_forcing must be a number from 0 to 1"),
         (
-            {"teacher_forcing": 0.5, "model": "multi_output"},
+            {"teacher_forcing": 0.5, "architecture": "multi_output"},
             "1 for a network that forecasts the whole horizon",
         ),
         ({"teacher_forcing": 0.5, "likelihood": "gaussian"}, "1 with a likelihood"),
         (
-            {"teacher_forcing": 0.5, "model": ["recursive", "multi_output"], "levels": ()},
+            {"teacher_forcing": 0.5, "architecture": ["recursive", "multi_output"], "levels": ()},
             "1 for a network that forecasts the whole horizon",
         ),
     ],

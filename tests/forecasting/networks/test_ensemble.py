@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster
 
 quick = functools.partial(
     flat_forecaster,
@@ -43,12 +43,14 @@ def df():
 
 @pytest.fixture(scope="module")
 def known():
-    return {"future_covariates": ["price"], "static_covariates": ["kind"]}
+    return Columns(future=["price"], static=["kind"])
 
 
 @pytest.fixture(scope="module")
 def three(df, known):
-    return quick(architecture=["multi_output", "multi_output", "segment_rnn"]).fit(df, **known)
+    return quick(architecture=["multi_output", "multi_output", "segment_rnn"]).fit(
+        df, columns=known
+    )
 
 
 def test_the_output_is_the_mean_of_the_members(three):
@@ -65,14 +67,14 @@ def test_the_output_is_the_mean_of_the_members(three):
 
 
 def test_the_first_member_is_the_network_without_an_ensemble(three, df, known):
-    single = quick().fit(df, **known)
+    single = quick().fit(df, columns=known)
     member = three.model_.get_layer("member_1")
     for own, other in zip(single.model_.get_weights(), member.get_weights(), strict=True):
         np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-5)
     assert three.log_ == three.logs_[0]
     assert len(three.logs_) == 3
     assert three.log_.best_epoch == single.log_.best_epoch
-    listed = quick(architecture=["multi_output"]).fit(df, **known)
+    listed = quick(architecture=["multi_output"]).fit(df, columns=known)
     future = single.future_frame().assign(price=2)
     pd.testing.assert_frame_equal(
         listed.predict(future=future), single.predict(future=future), rtol=1e-4
@@ -94,7 +96,7 @@ def test_an_ensemble_is_saved_and_cloned_and_encodes(three, df, known, tmp_path)
     future = three.future_frame().assign(price=2)
     three.save(tmp_path / "three.zip")
     loaded = Forecaster.load(tmp_path / "three.zip")
-    assert loaded.model == three.model
+    assert loaded.network == three.network
     assert loaded.logs_ == three.logs_
     pd.testing.assert_frame_equal(loaded.predict(future=future), three.predict(future=future))
     assert clone(three).get_params() == three.get_params()

@@ -66,7 +66,7 @@ def test_every_model_and_every_likelihood_forecasts_and_is_saved(model, likeliho
     forecaster.save(tmp_path / "f.zip")
     loaded = Forecaster.load(tmp_path / "f.zip")
     pd.testing.assert_frame_equal(loaded.predict(), forecast)
-    assert type(loaded.head_) is type(forecaster.head_)
+    assert type(loaded.likelihood_) is type(forecaster.likelihood_)
     single = forecaster.predict(df=df[df.unique_id == "b"])
     both = forecaster.predict(df=df)
     both = both[both.unique_id == "b"].reset_index(drop=True)
@@ -176,7 +176,7 @@ def test_an_unknown_likelihood_is_refused():
 
 def test_without_a_likelihood_no_paths_can_be_drawn():
     forecaster = forecaster_of("multi_output", None).fit(frame_of(counts(50)))
-    with pytest.raises(ArgumentError, match="futures"):
+    with pytest.raises(ArgumentError, match="a distribution to draw from"):
         forecaster.sample(3)
     with pytest.raises(ArgumentError, match="count must be"):
         forecaster_of("multi_output", "gaussian").fit(frame_of(counts(50))).sample(0)
@@ -242,4 +242,4 @@ def test_a_fitted_forecaster_with_a_likelihood_is_pickled():
     forecaster = forecaster_of("multi_output", Quantiles([0.1, 0.5, 0.9])).fit(frame_of(counts(50)))
     copy = pickle.loads(pickle.dumps(forecaster))
     pd.testing.assert_frame_equal(copy.predict(), forecaster.predict())
-    assert copy.head_.probabilities == (0.1, 0.5, 0.9)
+    assert copy.likelihood_.probabilities == (0.1, 0.5, 0.9)
