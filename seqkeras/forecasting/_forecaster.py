@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import keras
 from sklearn.base import BaseEstimator
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.errors import ArgumentError, NotFittedError
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting._settings import (
@@ -120,11 +120,16 @@ class Forecaster(BaseEstimator):
 
         Where a parameter has its default or its short form, setting an option of it makes it the
         object: `set_params(network__units=32)` works with `network="segment_rnn"`.
+
+        Raises:
+            ValueError: there is no such parameter.
         """
         known = self.get_params()
         for name, as_object in _OBJECTS.items():
             options = [key for key in params if key.startswith(f"{name}__")]
-            if options and all(option in known for option in options):
+            for option in options:
+                check_one_of("parameter", option, known)
+            if options:
                 # A copy, as the object may be shared with other forecasters.
                 params[name] = copy(as_object(params.get(name, getattr(self, name))))
         return super().set_params(**params)

@@ -123,5 +123,5 @@ def test_folds_that_leave_rows_out_between_are_told(one):
 def test_a_target_beside_the_frame_is_refused(one):
     with pytest.raises(ArgumentError, match="The target is a column of df"):
         quick(4).fit(one, one.y)
-    with pytest.raises(ArgumentError, match="y must be left away"):
+    with pytest.raises(ArgumentError, match="y must be omitted"):
         quick(4).fit(one).score(one, one.y)

@@ -166,7 +166,7 @@ def test_a_backup_changes_nothing_and_is_removed_at_the_end(problem, snapshot, u
 
 def test_what_a_killed_process_left_behind_is_removed_too(problem, tmp_path):
     file = tmp_path / "run[1].backup"
-    (tmp_path / ".run[1].npz.12345.1.part.npz").write_bytes(b"half")
+    (tmp_path / ".run[1].backup.12345.1.part.backup").write_bytes(b"half")
     (tmp_path / "run[1].backup.notes").write_bytes(b"of somebody else")
     train(problem, problem.model(), backup=file)
     assert [one.name for one in tmp_path.iterdir()] == ["run[1].backup.notes"]

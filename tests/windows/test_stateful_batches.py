@@ -487,7 +487,7 @@ def test_empty_series_before_a_missing_value_are_counted():
 def test_series_that_are_no_arrays_of_numbers_are_refused(series):
     message = refused(series)
     assert message.startswith("series must be ")
-    assert "Got: series=" in message
+    assert "Got: " in message
 
 
 @pytest.mark.parametrize("series", [[], (), np.zeros(0), np.zeros((0, 3)), np.zeros((0, 4, 2))])

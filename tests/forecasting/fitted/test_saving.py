@@ -127,10 +127,28 @@ def test_an_ensemble_comes_back_as_one_and_is_fitted_again_as_one(one, tmp_path,
 def test_a_model_that_was_set_after_the_fit_does_not_make_the_file_unreadable(
     saved, tmp_path, model
 ):
-    fitted = copy.copy(saved[0]).set_params(network__architecture=model)
+    fitted = copy.copy(saved[0]).set_params(network=model)
     fitted.save(tmp_path / "f.zip")
     loaded = Forecaster.load(tmp_path / "f.zip")
     assert isinstance(loaded.network, keras.Model)
+    pd.testing.assert_frame_equal(loaded.predict(), fitted.predict(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "params", [{"training__validation": 0}, {"lookback": -1}, {"network__architecture": builder}]
+)
+def test_parameters_that_could_not_be_loaded_are_not_saved(saved, tmp_path, params):
+    fitted = copy.copy(saved[0]).set_params(**params)
+    with pytest.raises(ArgumentError, match="must be"):
+        fitted.save(tmp_path / "f.zip")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_likelihood_that_was_removed_after_the_fit_stays_removed(one, tmp_path):
+    fitted = quick(likelihood="gaussian").fit(one).set_params(likelihood=None)
+    fitted.save(tmp_path / "f.zip")
+    loaded = Forecaster.load(tmp_path / "f.zip")
+    assert loaded.likelihood is None
     pd.testing.assert_frame_equal(loaded.predict(), fitted.predict(), rtol=1e-6)
 
 
@@ -297,7 +315,7 @@ VALUES = [
 @example(("levels", 0), "abc")
 @example(("calendar", "freq"), "-1D")
 @example(("covariates", "calendar", 0), "abc")
-@example(("covariates", "categories", "kind", 0), [])
+@example(("covariates", "categories", "kind"), [[]])
 @example(("season_length",), 0)
 @example(("best_epochs", 0), "abc")
 @example(("params", "network", "architecture"), [])

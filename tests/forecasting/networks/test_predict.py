@@ -226,7 +226,7 @@ def test_a_custom_likelihood_is_trained_with_its_own_options():
 def test_paths_do_not_replace_a_column_of_ids():
     df = panel_of({"a": counts(50)}).rename(columns={"unique_id": "path-1"})
     forecaster = forecaster_of("multi_output", "gaussian").fit(df, columns=Columns(id="path-1"))
-    with pytest.raises(ArgumentError, match="not the name of a path"):
+    with pytest.raises(ArgumentError, match="other names than path-1"):
         forecaster.sample(2)
 
 
