@@ -38,7 +38,7 @@ from importlib.util import find_spec
 assert (library is None) == (find_spec("seqkeras.native._tensorflow") is None)
 from importlib.resources import files
 assert (files("seqkeras") / "py.typed").is_file()
-assert (files("seqkeras") / "forecasting/data/air_passengers.csv").is_file()
+assert (files("seqkeras") / "forecasting/frames/data/air_passengers.csv").is_file()
 
 from seqkeras import runtime
 program = runtime.load("pump.program")
