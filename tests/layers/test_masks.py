@@ -38,7 +38,7 @@ class Padding(keras.layers.Layer):
     """A layer that masks timesteps of zeros, also those of images."""
 
     def compute_mask(self, inputs, previous_mask):
-        return keras.ops.any(inputs != 0, axis=range(2, len(inputs.shape)))
+        return keras.ops.any(inputs != 0, axis=tuple(range(2, len(inputs.shape))))
 
     def call(self, inputs):
         return inputs
