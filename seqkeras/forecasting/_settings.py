@@ -30,15 +30,13 @@ SCHEDULED = "scheduled"
 
 
 class _Options(BaseEstimator):
-    """Named options, equal where all their values are."""
+    """Named options, equal where all their values are; mutable, and so without a hash."""
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return False
         pairs = zip(self._values(), other._values(), strict=True)
         return all(type(mine) is type(theirs) and mine == theirs for mine, theirs in pairs)
-
-    __hash__ = None  # type: ignore[assignment]  # mutable
 
     def _values(self) -> list[Any]:
         """Return the values of all options; lists and tuples with the same items are the same."""
