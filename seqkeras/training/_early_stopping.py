@@ -72,8 +72,9 @@ def train(
     """Train a model in place, and keep the weights of the best epoch on held-out windows.
 
     Args:
-        model: from the inputs of the windows to their targets; is compiled here. With weighted
-            windows it has one more axis than the targets, such as `(batch, steps, 1)`.
+        model: from the inputs of the windows to their targets; is compiled here, unless a training
+            is continued. With weighted windows it has one more axis than the targets, such as
+            `(batch, steps, 1)`.
         windows: training data; steps of weight 0 do not count. An epoch has at most `MOST_STEPS`
             batches, and the next one continues after them.
         validation: held-out windows that decide when to stop, or None to run all epochs. At most
@@ -87,14 +88,17 @@ def train(
         measure: function that computes the held-out loss from windows, at most `MOST_MEASURED`.
             Default: the loss of the model.
         callbacks: more Keras callbacks.
-        first_epoch: number of epochs of an earlier training that this one continues, default 0.
+        first_epoch: number of epochs of an earlier training of this model that this one continues
+            with a new Adam, default 0.
 
     Raises:
         DataError: the loss became NaN or infinite.
     """
     rates = [learning_rate] if isinstance(learning_rate, float) else list(learning_rate)
-    # Gradients of a recurrent network can explode: the norm is clipped (Pascanu et al. 2013).
-    model.compile(keras.optimizers.Adam(rates[0], clipnorm=1.0), loss=_by_weight(loss))
+    if first_epoch:
+        _start_anew(model.optimizer, rates[0])
+    else:
+        _compile(model, rates[0], loss)
     untrained = model.get_weights()
     batches = _ShortEpochs(windows)
     last_epoch = first_epoch + epochs
@@ -135,6 +139,20 @@ def train(
         model.set_weights(untrained)
     used_rates = history.get("learning_rate", rates * len(losses))
     return TrainingLog(losses, held_out, best_epoch, tuple(map(float, used_rates)))
+
+
+def _compile(model: keras.Model, learning_rate: float, loss: keras.losses.Loss | None) -> None:
+    # Gradients of a recurrent network can explode: the norm is clipped (Pascanu et al. 2013).
+    model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), loss=_by_weight(loss))
+    # TensorFlow would trace the training step a second time, without the creation of variables.
+    model.optimizer.build(model.trainable_variables)
+
+
+def _start_anew(optimizer: keras.optimizers.Optimizer, learning_rate: float) -> None:
+    """Forget the moments and steps of Adam; to compile anew would trace the training step anew."""
+    for variable in optimizer.variables:
+        variable.assign(keras.ops.zeros_like(variable))
+    optimizer.learning_rate = learning_rate
 
 
 def _by_weight(loss: keras.losses.Loss | None) -> keras.losses.Loss:

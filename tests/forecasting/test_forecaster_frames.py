@@ -154,7 +154,7 @@ def test_the_series_of_fit_get_the_forecast_that_they_have(plain, shops):
     [
         (lambda df: df.groupby("unique_id").tail(6), "'a' must have 7 rows .*Got: 6"),
         (lambda df: df.drop(index=20), "regular timestamps without gaps"),
-        (without_some, "fitted on series without any"),
+        (without_some, "fitted on series without missing targets"),
         (lambda df: df.assign(ds=df.ds.dt.day), "must hold timestamps as in fit"),
         (lambda df: df.assign(y=np.nan), "at least one target"),
     ],
@@ -170,7 +170,7 @@ def test_other_series_that_cannot_be_forecast_are_named(plain, shops, change, wo
 def test_missing_targets_are_never_filled_in_without_a_word(plain, masked, shops):
     assert masked.model_.input_shape == (None, 7, 2)
     assert plain.model_.input_shape == (None, 7, 1)
-    with pytest.raises(DataError, match=r"has the target nan in row \d+ of df .*missing='mask'"):
+    with pytest.raises(DataError, match=r"nan for series 'a' in row \d+ of df .*missing='mask'"):
         quick().fit(without_some(shops), columns=Columns(missing="raise"))
     with pytest.raises(DataError, match="Series 'b' must have at least one target"):
         quick().fit(shops.assign(y=shops.y.where(shops.unique_id != "b")))
@@ -241,7 +241,7 @@ def test_a_model_of_the_users_own_reads_the_same_inputs(shops):
     )
     future = forecaster.future_frame().assign(sun=1.0)
     assert np.isfinite(forecaster.predict(future=future).yhat).all()
-    with pytest.raises(ArgumentError, match=r"network must give .*future: \(batch, 4, 2\)"):
+    with pytest.raises(ArgumentError, match=r"must be a keras.Model of .*future: \(batch, 4, 2\)"):
         quick(architecture=model, units=None).fit(shops, columns=Columns(future=["sun", "wind"]))
 
 

@@ -95,7 +95,24 @@ def test_the_rate_falls_in_vain_epochs(wave):
 def test_a_training_goes_on_behind_the_epochs_of_another_with_rates_of_its_own(wave):
     model, seen = multi_output(lookback=12, horizon=2, units=4), []
     seeing = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
+    train(model, windows(wave), None, **settings(epochs=5))
     options = settings(epochs=3, learning_rate=[3e-3, 2e-3, 1e-3], callbacks=[seeing])
     log = train(model, windows(wave), None, **options, first_epoch=5)
     assert seen == [5, 6, 7]
     assert log.learning_rate == pytest.approx([3e-3, 2e-3, 1e-3])
+
+
+def test_a_training_that_goes_on_begins_with_a_new_adam(wave):
+    data, rest = windows(wave, shuffle=True, seed=0), settings(epochs=2, learning_rate=[2e-3, 1e-3])
+    model = multi_output(lookback=12, horizon=2, units=4)
+    train(model, data, None, **settings(epochs=1))
+    same = keras.models.clone_model(model)
+    same.set_weights(model.get_weights())
+    same.compile(keras.optimizers.Adam(2e-3, clipnorm=1.0), loss="mae")
+    log = train(model, data, None, **rest, first_epoch=1)
+    rates = keras.callbacks.LearningRateScheduler(lambda epoch: [2e-3, 1e-3][epoch - 1])
+    same.fit(data, initial_epoch=1, epochs=3, shuffle=False, callbacks=[rates], verbose=0)
+    assert model.optimizer.iterations == 2 * len(data) == same.optimizer.iterations
+    assert log.best_epoch == 2
+    for actual, expected in zip(model.get_weights(), same.get_weights(), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-7)

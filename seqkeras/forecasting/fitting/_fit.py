@@ -135,7 +135,18 @@ class Fitting:
         settings = self.settings
         network = self._network(architecture)
         forcing = settings.training.teacher_forcing
-        return _Member(Feedback(network, settings.horizon, forcing, settings.likelihood), seed)
+        feedback = Feedback(network, settings.horizon, forcing, settings.likelihood)
+        return _Member(feedback, self._to_train(feedback.model()), seed)
+
+    def _to_train(self, network: keras.Model) -> keras.Model:
+        """Return the network in the shape that it is trained in.
+
+        Keras cannot weight parts of the last axis: where targets may be missing, the output
+        `(batch, steps)` becomes `(batch, steps, 1)`.
+        """
+        if not self.panel.has_missing or len(network.output_shape) == 3:
+            return network
+        return keras.Model(network.input, keras.ops.expand_dims(network.output, -1))
 
     def _network(self, architecture: Any) -> keras.Model:
         settings = self.settings
@@ -252,7 +263,7 @@ class Fitting:
             seed=member.seed,
         )
         return train(
-            series.inputs.to_train(feedback.model()),
+            member.trained,
             windows,
             validation,
             epochs=len(rates) if rates else options.epochs,
@@ -268,9 +279,10 @@ class Fitting:
 
 @dataclass(frozen=True)
 class _Member:
-    """A network of an ensemble, or the only one."""
+    """A network of an ensemble, or the only one, and the model that trains its weights."""
 
     feedback: Feedback
+    trained: keras.Model
     seed: int
 
 

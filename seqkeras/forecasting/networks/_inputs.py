@@ -264,16 +264,6 @@ class NetworkInputs:
         future = self.scaler.transform_rows(ahead)
         return self.reader(windows, future=future, static=static, categories=categories)
 
-    def to_train(self, network: keras.Model) -> keras.Model:
-        """Return the network in the shape that it is trained in.
-
-        Keras cannot weight parts of the last axis: where targets may be missing, the output
-        `(batch, steps)` becomes `(batch, steps, 1)`.
-        """
-        if not self.masked or len(network.output_shape) == 3:
-            return network
-        return keras.Model(network.input, keras.ops.expand_dims(network.output, -1))
-
     def _rows(self, columns: WindowColumns, target: GroupedArray, known: Known) -> GroupedArray:
         rows = _join_columns(columns, target.values, known.rows.values)
         return GroupedArray(rows, target.indptr)
