@@ -46,6 +46,7 @@ def recurrent(model):
 
 
 def train(model, epochs=1):
+    model.optimizer.build(model.trainable_variables)  # else the first step is traced twice
     model.fit(X, Y, epochs=epochs, shuffle=False, verbose=0)
     return model
 

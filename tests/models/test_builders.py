@@ -236,6 +236,7 @@ def test_training_moves_every_weight(builder):
     model = case.build(units=(4, 3))
     before = model.get_weights()
     model.compile(optimizer=keras.optimizers.Adam(0.01), loss="mse")
+    model.optimizer.build(model.trainable_variables)  # else the first step is traced twice
     targets = np.random.default_rng(2).normal(size=(8, *case.outputs))
     # A head that starts at zero hides the layers below it from the first step.
     for _ in range(2):
