@@ -9,6 +9,7 @@
 
     SeqkerasWarning (UserWarning)
     ├── SkippedSeriesWarning              some series were skipped
+    ├── FarValueWarning                   a covariate is far outside what `fit` saw
     ├── ForgottenStateWarning             a stateful layer loses its state on JAX
     └── KeptLayerWarning                  recurrent layers that `accelerate` could not replace
 
@@ -46,6 +47,10 @@ class SeqkerasWarning(UserWarning):
 
 class SkippedSeriesWarning(SeqkerasWarning):
     """Some series were skipped; the message contains their number."""
+
+
+class FarValueWarning(SeqkerasWarning):
+    """A covariate is far outside what `fit` saw; the message names the column and the value."""
 
 
 class ForgottenStateWarning(SeqkerasWarning):

@@ -23,6 +23,7 @@ from seqkeras.forecasting.networks._predict import (
     predict_batches,
     sample_paths,
 )
+from seqkeras.forecasting.networks._units import Units, scaler_of_windows
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TrainingLog
 from seqkeras.windows import StandardScaler
@@ -46,6 +47,11 @@ class Request:
     scaler: StandardScaler
     ahead: Floats
     steps: int
+
+    def units(self, season_length: int) -> Units:
+        """Return the units of the series."""
+        windows = self.panel.values.values.reshape(len(self.panel.ids), -1)
+        return Units.of(self.scaler, windows, season_length=season_length, steps=self.steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +151,10 @@ class Fitted:
 
     def run(self, request: Request) -> NetworkForecast:
         """Run the network, and return its forecasts in the units of the series."""
-        context = self.inputs.context(request.panel, request.scaler, request.ahead)
+        units = request.units(self.season_length)
+        context = self.inputs.context(request.panel, units.scaler, request.ahead)
         forecast = look_ahead(self.model, self.likelihood, context, request.steps)
-        return forecast.unscaled(request.scaler)
+        return forecast.unscaled(units)
 
     def run_at(self, panel: Panel, origins: Origins) -> NetworkForecast:
         """Run the network at any rows of fitted series.
@@ -220,11 +227,11 @@ class Fitted:
             raise bad_argument("likelihood", None, "a distribution to draw from", fix)
         count = check_integer("count", count)
         request = self.request(horizon, future)
-        context = self.inputs.context(request.panel, request.scaler, request.ahead)
+        units = request.units(self.season_length)
+        context = self.inputs.context(request.panel, units.scaler, request.ahead)
         scaled = sample_paths(self.model, self.likelihood, context, request.steps, count, seed=seed)
         paths = {
-            f"path-{number}": self.scaler.inverse_transform(path)
-            for number, path in enumerate(scaled, start=1)
+            f"path-{number}": units.restore(path) for number, path in enumerate(scaled, start=1)
         }
         columns = self.panel.columns
         taken = {columns.id, columns.time} & set(paths)
@@ -247,7 +254,8 @@ class Fitted:
         # Covariates of the horizon are not asked for: they are taken to stay as they are.
         newest = panel.values.lengths - 1
         ahead = panel.ahead(np.arange(len(panel.ids)), newest, self.model.output_shape[1])
-        context = self.inputs.context(panel, scaler, ahead)
+        windows = panel.values.values.reshape(len(panel.ids), -1)
+        context = self.inputs.context(panel, scaler_of_windows(scaler, windows), ahead)
         return embedding_frame(panel, predict_batches(last_state(self.model), context))
 
     def _check_horizon(self, steps: int) -> None:

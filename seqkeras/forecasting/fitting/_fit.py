@@ -19,9 +19,9 @@ from seqkeras.forecasting.fitting._feedback import Feedback
 from seqkeras.forecasting.fitting._split import choose_lookback, hold_out, series_of_windows
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.networks._build import build_network, default_batch_size, network_sizes
+from seqkeras.forecasting.networks._covariate_scaler import CovariateScaler
 from seqkeras.forecasting.networks._ensemble import averaged, members_of
 from seqkeras.forecasting.networks._inputs import (
-    CovariateScaler,
     NetworkInputs,
     check_counts,
     pairs,
