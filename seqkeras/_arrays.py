@@ -18,7 +18,7 @@ Floats32: TypeAlias = npt.NDArray[np.float32]
 ROUNDING = 4 * float(np.finfo(np.float32).eps)
 
 
-def is_constant(lowest: Array, highest: Array) -> Booleans:
+def is_constant(lowest: Array | np.float64, highest: Array | np.float64) -> Booleans:
     """Check whether values in this range differ by no more than rounding; NaN counts as constant.
 
     Example:
@@ -27,7 +27,7 @@ def is_constant(lowest: Array, highest: Array) -> Booleans:
     """
     level = np.maximum(np.abs(lowest), np.abs(highest))
     # Halves, as the difference of the largest floats is infinite.
-    return ~(highest / 2 - lowest / 2 > ROUNDING * level / 2)
+    return np.asarray(~(highest / 2 - lowest / 2 > ROUNDING * level / 2))
 
 
 def rounding(lowest: Array, highest: Array) -> Floats:

@@ -10,6 +10,7 @@
     SeqkerasWarning (UserWarning)
     ├── SkippedSeriesWarning              some series were skipped
     ├── FarValueWarning                   a covariate is far outside what `fit` saw
+    ├── LostChangesWarning                a series changes too little beside its level
     ├── ForgottenStateWarning             a stateful layer loses its state on JAX
     └── KeptLayerWarning                  recurrent layers that `accelerate` could not replace
 
@@ -51,6 +52,10 @@ class SkippedSeriesWarning(SeqkerasWarning):
 
 class FarValueWarning(SeqkerasWarning):
     """A covariate is far outside what `fit` saw; the message names the column and the value."""
+
+
+class LostChangesWarning(SeqkerasWarning):
+    """A series changes too little beside its level, and counts as constant."""
 
 
 class ForgottenStateWarning(SeqkerasWarning):

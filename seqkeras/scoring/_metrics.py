@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import positions, rounding
+from seqkeras._arrays import Floats, Integers, positions, rounding
 from seqkeras._checks import Description, bad_argument, check_integer, check_positive
 from seqkeras.scoring._terms import percentages, same_shape
 
@@ -117,13 +117,10 @@ def seasonal_scales(
         >>> seasonal_scales([1.0, 3.0, 4.0, 5.0, 5.0], [0, 3, 5], 1)
         array([1.5, nan])
     """
-    season = check_integer("season_length", season_length)
     values = np.asarray(values, dtype=np.float64)
     indptr = np.asarray(indptr, dtype=np.int64)
     lengths = np.diff(indptr)
-    later = np.flatnonzero(positions(lengths) >= season)
-    changes = np.full(len(values), np.nan)
-    changes[later] = np.abs(values[later] - values[later - season])
+    changes = seasonal_changes(values, lengths, check_integer("season_length", season_length))
     known = ~np.isnan(changes)
     counts = np.zeros(len(lengths), dtype=np.int64)
     sums = np.zeros(len(lengths))
@@ -137,6 +134,14 @@ def seasonal_scales(
         highest = np.fmax.reduceat(values, starts)
         changed[filled] = np.fmax.reduceat(changes, starts) > rounding(lowest, highest)
     return np.where(changed, sums, np.nan) / np.maximum(1, counts)
+
+
+def seasonal_changes(values: Floats, lengths: Integers, season_length: int) -> Floats:
+    """Return the absolute change of each row from one season before; NaN without one."""
+    later = np.flatnonzero(positions(lengths) >= season_length)
+    changes = np.full(len(values), np.nan)
+    changes[later] = np.abs(values[later] - values[later - season_length])
+    return changes
 
 
 def seasonal_scale(history: npt.ArrayLike, season_length: int) -> float:

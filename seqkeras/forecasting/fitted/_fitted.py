@@ -15,7 +15,7 @@ from seqkeras.forecasting.frames._future import read_future
 from seqkeras.forecasting.frames._panel import Panel, embedding_frame
 from seqkeras.forecasting.frames._reading import read_alike
 from seqkeras.forecasting.networks._embedding import last_state
-from seqkeras.forecasting.networks._inputs import NetworkInputs, check_counts, scaler_for
+from seqkeras.forecasting.networks._inputs import NetworkInputs, check_counts
 from seqkeras.forecasting.networks._predict import (
     Forecasts,
     NetworkForecast,
@@ -23,7 +23,7 @@ from seqkeras.forecasting.networks._predict import (
     predict_batches,
     sample_paths,
 )
-from seqkeras.forecasting.networks._units import Units, scaler_of_windows
+from seqkeras.forecasting.networks._units import Units, scaler_for, scaler_of_windows
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TrainingLog
 from seqkeras.windows import StandardScaler
@@ -129,7 +129,8 @@ class Fitted:
             self.lookback, why=f"lookback {self.lookback}", short_series="raise"
         ).with_recent(self.lookback, short_series="raise")
         check_counts(panel, self.likelihood)
-        return panel.tail(self.lookback), scaler_for(panel.values, self.likelihood)
+        scaler = scaler_for(panel.values, self.likelihood, self.season_length)
+        return panel.tail(self.lookback), scaler
 
     def steps(self, horizon: int | None) -> int:
         """Return the number of timesteps to forecast; default: the fitted horizon."""
@@ -255,7 +256,8 @@ class Fitted:
         newest = panel.values.lengths - 1
         ahead = panel.ahead(np.arange(len(panel.ids)), newest, self.model.output_shape[1])
         windows = panel.values.values.reshape(len(panel.ids), -1)
-        context = self.inputs.context(panel, scaler_of_windows(scaler, windows), ahead)
+        scaler = scaler_of_windows(scaler, windows, self.season_length)
+        context = self.inputs.context(panel, scaler, ahead)
         return embedding_frame(panel, predict_batches(last_state(self.model), context))
 
     def _check_horizon(self, steps: int) -> None:

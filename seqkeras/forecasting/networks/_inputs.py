@@ -19,13 +19,6 @@ from seqkeras.models._window import WindowColumns
 from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
 
 
-def scaler_for(series: GroupedArray, likelihood: Likelihood | None) -> StandardScaler:
-    """Return a scaler to mean 0 and deviation 1; for counts one that changes nothing."""
-    if likelihood is None or not likelihood.counts:
-        return StandardScaler().fit(series)
-    return StandardScaler.from_state(np.zeros(len(series)), np.ones(len(series)))
-
-
 def are_counts(values: Floats) -> Booleans:
     """Check of each target whether it is a whole number from 0 on, or missing."""
     return np.isnan(values) | (values >= 0) & (values == np.round(values))

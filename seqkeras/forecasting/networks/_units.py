@@ -4,30 +4,69 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqkeras._arrays import ROUNDING, Floats
+from seqkeras._arrays import ROUNDING, Booleans, Floats, rounding
 from seqkeras.forecasting.networks._inputs import fill_missing_targets
+from seqkeras.likelihoods import Likelihood
+from seqkeras.scoring._metrics import seasonal_changes
 from seqkeras.windows import GroupedArray, StandardScaler
 
 
-def scaler_of_windows(scaler: StandardScaler, windows: Floats) -> StandardScaler:
-    """Return the scaler of windows; where a series never changed in `fit`, of the window alone.
+def scaler_for(
+    series: GroupedArray, likelihood: Likelihood | None, season_length: int
+) -> StandardScaler:
+    """Return a scaler to mean 0 and deviation 1; for counts one that changes nothing.
 
-    Such a series has no deviation by which its first changes could be scaled.
+    Its `constant_` are the series that have not changed from one season to the next, over two
+    seasons or more. Their forecasts are exact, see `Units`.
+    """
+    if likelihood is not None and likelihood.counts:
+        return StandardScaler.from_state(np.zeros(len(series)), np.ones(len(series)))
+    scaler = StandardScaler().fit(series)
+    shows = series.lengths >= 2 * season_length
+    exact = scaler.constant_ | shows & _repeats(series, season_length)
+    return StandardScaler.from_state(scaler.center_, scaler.scale_, exact)
+
+
+def _repeats(series: GroupedArray, season_length: int) -> Booleans:
+    """Check which series change by no more than rounding from one season to the next."""
+    changes = seasonal_changes(series.values, series.lengths, season_length)
+    _, largest = GroupedArray(changes, series.indptr).extremes()
+    return np.asarray(largest <= rounding(*series.extremes()))
+
+
+def scaler_of_windows(
+    scaler: StandardScaler, windows: Floats, season_length: int
+) -> StandardScaler:
+    """Return the scaler of windows; where a series did not change in `fit`, of the window alone.
+
+    Such a series may have no deviation by which its first changes could be scaled.
 
     Args:
-        scaler: of the series of each window.
+        scaler: of the series of each window, from `scaler_for`.
         windows: `(windows, lookback)`, not scaled; NaN where a target is missing.
+        season_length: timesteps of one season.
     """
     alone = scaler.constant_ & ~np.isnan(windows).all(axis=1)
     if not alone.any():
         return scaler
     rows, lookback = windows.shape
-    own = StandardScaler().fit(GroupedArray(windows.ravel(), np.arange(rows + 1) * lookback))
+    series = GroupedArray(windows.ravel(), np.arange(rows + 1) * lookback)
+    own = StandardScaler().fit(series)
+    exact = own.constant_ | _repeats(series, season_length)
     return StandardScaler.from_state(
         np.where(alone, own.center_, scaler.center_),
         np.where(alone, own.scale_, scaler.scale_),
-        np.where(alone, own.constant_, scaler.constant_),
+        np.where(alone, exact, scaler.constant_),
     )
+
+
+def _filled(windows: Floats, scaler: StandardScaler, season_length: int) -> Floats:
+    """Return windows as a network reads them, not scaled."""
+    missing = np.isnan(windows)
+    if not missing.any():
+        return windows
+    filled = fill_missing_targets(windows, season_length)
+    return np.where(missing.all(axis=1, keepdims=True), scaler.center_[:, np.newaxis], filled)
 
 
 @dataclass(frozen=True)
@@ -36,7 +75,7 @@ class Units:
 
     A network computes in float32, which cannot return the values of a series exactly. So a forecast
     is the last season of its window, plus what the network adds to it: it is exact where that is
-    nothing but rounding, and where a series never changed.
+    nothing but rounding, and where a series has not changed from one season to the next.
 
     Attributes:
         scaler: of the windows.
@@ -60,18 +99,17 @@ class Units:
             season_length: timesteps of one season.
             steps: timesteps to forecast.
         """
-        scaler = scaler_of_windows(scaler, windows)
-        filled = fill_missing_targets(windows, season_length)
-        unknown = np.isnan(windows).all(axis=1, keepdims=True)
-        filled = np.where(unknown, scaler.center_[:, np.newaxis], filled)
+        scaler = scaler_of_windows(scaler, windows, season_length)
+        filled = _filled(windows, scaler, season_length)
         season = filled[:, -season_length:][:, np.arange(steps) % season_length]
         farthest = np.abs(filled - scaler.center_[:, np.newaxis]).max(axis=1)
-        size = np.where(scaler.constant_, np.abs(scaler.center_), farthest)
-        return cls(scaler, season, ROUNDING * size[:, np.newaxis])
+        exact = rounding(filled.min(axis=1), filled.max(axis=1))
+        same = np.where(scaler.constant_, exact, ROUNDING * farthest)
+        return cls(scaler, season, same[:, np.newaxis])
 
     @property
     def scale(self) -> Floats:
-        """Return the size of one unit of the network, `(windows, 1)`; 0 for constant series."""
+        """Return the size of one unit of the network, `(windows, 1)`; 0 without any change."""
         return np.where(self.scaler.constant_, 0.0, self.scaler.scale_)[:, np.newaxis]
 
     def restore(self, values: Floats) -> Floats:
