@@ -30,7 +30,9 @@ def test_each_series_is_scaled_independently_of_the_others(series):
     for actual, values in zip(scaled, series, strict=True):
         spread = values.std(axis=0)
         constant = np.ptp(values, axis=0) <= ROUNDING * np.abs(values).max(axis=0)
-        expected = (values - values.mean(axis=0)) / np.where(constant, 1, spread)
+        level = np.abs(values.mean(axis=0))
+        divisor = np.where(constant, np.where(level > 0, level, 1), spread)
+        expected = (values - values.mean(axis=0)) / divisor
         np.testing.assert_allclose(actual, expected, atol=1e-6)
         np.testing.assert_allclose(actual.mean(axis=0), 0, atol=1e-6)
         np.testing.assert_allclose(actual.std(axis=0), np.where(constant, 0, 1), atol=1e-6)
