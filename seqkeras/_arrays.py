@@ -1,4 +1,4 @@
-"""Types of NumPy arrays, and index arithmetic over series that lie one after the other."""
+"""Types of NumPy arrays, index arithmetic over joined series, and what counts as a difference."""
 
 from typing import Any, TypeAlias
 
@@ -12,6 +12,34 @@ Integers: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]
 #: Floats in single precision, in which networks compute.
 Floats32: TypeAlias = npt.NDArray[np.float32]
+
+#: Numbers that differ by this share of their size are the same: four steps of float32, in which
+#: data are often recorded and networks compute.
+ROUNDING = 4 * float(np.finfo(np.float32).eps)
+
+
+def is_constant(lowest: Array | np.float64, highest: Array | np.float64) -> Booleans:
+    """Check whether values in this range differ by no more than rounding; NaN counts as constant.
+
+    Example:
+        >>> is_constant(np.array([20.1, 20.1]), np.array([20.100002, 20.2])).tolist()
+        [True, False]
+    """
+    level = np.maximum(np.abs(lowest), np.abs(highest))
+    # Halves, as the difference of the largest floats is infinite.
+    return np.asarray(~(highest / 2 - lowest / 2 > ROUNDING * level / 2))
+
+
+def rounding(lowest: Array, highest: Array) -> Floats:
+    """Return how far apart two numbers may be and count as the same, in a series of this range.
+
+    Example:
+        >>> rounding(np.array([1.0, 5.0]), np.array([3.0, 5.0])).round(8).tolist()
+        [9.5e-07, 2.38e-06]
+    """
+    level = np.maximum(np.abs(lowest), np.abs(highest))
+    size = np.where(is_constant(lowest, highest), level, highest / 2 - lowest / 2)
+    return np.asarray(ROUNDING * np.nan_to_num(size))
 
 
 def positions(lengths: npt.ArrayLike) -> Integers:

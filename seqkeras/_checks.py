@@ -96,6 +96,12 @@ def check_positive(name: str, value: Any, *, fix: str = "") -> float:
     return float(value)
 
 
+def is_level(value: Any) -> bool:
+    """Check whether a value is a nominal coverage in percent: a share such as 0.95 is none."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and 1 <= float(value) < 100
+
+
 def check_one_of(name: str, value: Any, options: Iterable[str]) -> str:
     """Return `value` if it is one of `options`."""
     options = list(options)

@@ -9,6 +9,8 @@
 
     SeqkerasWarning (UserWarning)
     ├── SkippedSeriesWarning              some series were skipped
+    ├── FarValueWarning                   a covariate is far outside what `fit` saw
+    ├── LostChangesWarning                a series changes too little beside its level
     ├── ForgottenStateWarning             a stateful layer loses its state on JAX
     └── KeptLayerWarning                  recurrent layers that `accelerate` could not replace
 
@@ -46,6 +48,14 @@ class SeqkerasWarning(UserWarning):
 
 class SkippedSeriesWarning(SeqkerasWarning):
     """Some series were skipped; the message contains their number."""
+
+
+class FarValueWarning(SeqkerasWarning):
+    """A covariate is far outside what `fit` saw; the message names the column and the value."""
+
+
+class LostChangesWarning(SeqkerasWarning):
+    """A series changes too little beside its level, and counts as constant."""
 
 
 class ForgottenStateWarning(SeqkerasWarning):

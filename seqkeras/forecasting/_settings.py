@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import keras
@@ -16,6 +15,7 @@ from seqkeras._checks import (
     check_one_of,
     check_positive,
     check_probability,
+    is_level,
 )
 from seqkeras.forecasting.networks._build import Builder
 from seqkeras.forecasting.networks._ensemble import check_models, members_of
@@ -314,7 +314,7 @@ def check_levels(levels: Any) -> None:
         ArgumentError: they are not different numbers from 1 to below 100.
     """
     is_list = isinstance(levels, tuple | list)
-    valid = is_list and all(isinstance(level, Real) and 1 <= float(level) < 100 for level in levels)
+    valid = is_list and all(is_level(level) for level in levels)
     # Two levels that are printed alike would be one column of the forecast.
     if not valid or len({f"{level:g}" for level in levels}) < len(levels):
         fix = "For example (80, 95); () for no intervals."

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import Floats
+from seqkeras._arrays import Floats, is_constant
 from seqkeras._checks import bad_argument, check_integer
 
 #: Quantile of the normal distribution for a two-sided 90 % test.
@@ -81,9 +81,9 @@ def is_seasonal(history: npt.ArrayLike, *, season_length: int) -> bool:
     past = _check_history(history)
     season = check_integer("season_length", season_length)
     centered = past - past.mean()
-    variance = float(centered @ centered)
-    if season == 1 or len(past) < 3 * season or variance == 0:
+    if season == 1 or len(past) < 3 * season or is_constant(np.min(past), np.max(past)):
         return False
+    variance = float(centered @ centered)
     lags = [centered[lag:] @ centered[:-lag] / variance for lag in range(1, season + 1)]
     error = np.sqrt((1 + 2 * np.sum(np.square(lags[:-1]))) / len(past))
     return bool(abs(lags[-1]) > NORMAL_90 * error)

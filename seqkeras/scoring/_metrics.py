@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import positions
+from seqkeras._arrays import Floats, Integers, positions, rounding
 from seqkeras._checks import Description, bad_argument, check_integer, check_positive
 from seqkeras.scoring._terms import percentages, same_shape
 
@@ -110,29 +110,38 @@ def seasonal_scales(
         season_length: timesteps of one season.
 
     Returns:
-        `(series,)`; NaN for a series without any change, or with no pair of known values that are
-        a season apart.
+        `(series,)`; NaN for a series without any change beyond float32 rounding, or with no pair of
+        known values that are a season apart.
 
     Example:
         >>> seasonal_scales([1.0, 3.0, 4.0, 5.0, 5.0], [0, 3, 5], 1)
         array([1.5, nan])
     """
-    season = check_integer("season_length", season_length)
     values = np.asarray(values, dtype=np.float64)
     indptr = np.asarray(indptr, dtype=np.int64)
     lengths = np.diff(indptr)
-    later = np.flatnonzero(positions(lengths) >= season)
-    changes = np.full(len(values), np.nan)
-    changes[later] = np.abs(values[later] - values[later - season])
+    changes = seasonal_changes(values, lengths, check_integer("season_length", season_length))
     known = ~np.isnan(changes)
     counts = np.zeros(len(lengths), dtype=np.int64)
     sums = np.zeros(len(lengths))
+    changed = np.zeros(len(lengths), dtype=bool)
     filled = lengths > 0  # `reduceat` cannot sum an empty range
     starts = indptr[:-1][filled]
     if len(starts):
         counts[filled] = np.add.reduceat(known, starts, dtype=np.int64)
         sums[filled] = np.add.reduceat(np.where(known, changes, 0), starts)
-    return np.where(sums > 0, sums, np.nan) / np.maximum(1, counts)
+        lowest = np.fmin.reduceat(values, starts)
+        highest = np.fmax.reduceat(values, starts)
+        changed[filled] = np.fmax.reduceat(changes, starts) > rounding(lowest, highest)
+    return np.where(changed, sums, np.nan) / np.maximum(1, counts)
+
+
+def seasonal_changes(values: Floats, lengths: Integers, season_length: int) -> Floats:
+    """Return the absolute change of each row from one season before; NaN without one."""
+    later = np.flatnonzero(positions(lengths) >= season_length)
+    changes = np.full(len(values), np.nan)
+    changes[later] = np.abs(values[later] - values[later - season_length])
+    return changes
 
 
 def seasonal_scale(history: npt.ArrayLike, season_length: int) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras._arrays import Floats
-from seqkeras._checks import Description, bad_argument
+from seqkeras._checks import Description, bad_argument, is_level
 from seqkeras.scoring._metrics import seasonal_scale
 from seqkeras.scoring._terms import crps_terms, interval_terms, pinball, same_shape
 
@@ -93,7 +93,7 @@ def interval_score(
         level: nominal coverage in percent.
 
     Raises:
-        ArgumentError: shapes differ, or the level is not between 0 and 100.
+        ArgumentError: shapes differ, or the level is not a percentage from 1 to below 100.
 
     Example:
         >>> interval_score([1.0, 5.0], [0.0, 0.0], [2.0, 4.0], level=80)
@@ -101,8 +101,8 @@ def interval_score(
     """
     actual, low = same_shape(actual, low, "low")
     _, high = same_shape(actual, high, "high")
-    if not 0 < level < 100:
-        raise bad_argument("level", level, "a percentage between 0 and 100")
+    if not is_level(level):
+        raise bad_argument("level", level, "a percentage from 1 to below 100", "For example 95.")
     return float(np.mean(interval_terms(actual, low, high, level)))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import Array, Integers, positions
+from seqkeras._arrays import Floats, Integers, positions
 from seqkeras._checks import bad_argument
 
 
@@ -73,15 +73,16 @@ class GroupedArray:
         """Number of rows of each series, `(series,)`."""
         return np.diff(self.indptr)
 
-    def spread(self) -> Array:
-        """Return the largest minus the smallest value of each series, `(series, ...)`.
+    def extremes(self) -> tuple[Floats, Floats]:
+        """Return the smallest and the largest value of each series, each `(series, ...)`.
 
         Missing values do not count; a series with no other values gets NaN. Every series must have
         rows.
         """
         starts = self.indptr[:-1]
+        lowest = np.fmin.reduceat(self.values, starts, axis=0)
         highest = np.fmax.reduceat(self.values, starts, axis=0)
-        return np.asarray(highest - np.fmin.reduceat(self.values, starts, axis=0))
+        return lowest.astype(np.float64), highest.astype(np.float64)
 
     def select(self, start: npt.ArrayLike, stop: npt.ArrayLike) -> "GroupedArray":
         """Copy rows `start[i]:stop[i]` of each series `i` into a new `GroupedArray`.

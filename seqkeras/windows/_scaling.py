@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import Array, Floats
+from seqkeras._arrays import Array, Booleans, Floats, is_constant
 from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import NotFittedError
 from seqkeras.windows._grouped import GroupedArray
@@ -14,39 +14,50 @@ from seqkeras.windows._grouped import GroupedArray
 class StandardScaler:
     """Scales every series to mean 0 and standard deviation 1.
 
-    A constant series is only shifted to 0 and keeps its scale: its values do not say how large a
-    later change would be. Dividing by a small number would blow that change up, and dividing by a
-    share of the level would depend on the level. Missing values (NaN) do not count and stay
+    A series whose values differ by no more than float32 rounding is constant. Its deviation, 0 or
+    what rounding left, does not say how large a later change would be; it is scaled by its level
+    instead, so that it is the same in every unit. Missing values (NaN) do not count and stay
     missing; a series without other values stays as it is.
 
     Attributes:
         center_: `(series, ...)`, the mean of each series, by feature.
-        scale_: `(series, ...)`, its standard deviation; 1 for a constant series.
+        scale_: `(series, ...)`, its standard deviation. For a constant series the absolute value of
+            its mean, or 1 for a mean of 0.
+        constant_: `(series, ...)`, whether it is constant.
 
     Example:
         >>> series = GroupedArray.from_series([[1.0, 3.0], [10.0, 10.0, 10.0]])
         >>> scaler = StandardScaler().fit(series)
         >>> scaler.center_.tolist(), scaler.scale_.tolist()
-        ([2.0, 10.0], [1.0, 1.0])
+        ([2.0, 10.0], [1.0, 10.0])
         >>> scaler.transform(series)[0].tolist()
         [-1.0, 1.0]
     """
 
     center_: Floats
     scale_: Floats
+    constant_: Booleans
 
     @classmethod
-    def from_state(cls, center: npt.ArrayLike, scale: npt.ArrayLike) -> "StandardScaler":
-        """Create a fitted scaler from the arrays `center_` and `scale_` of another."""
+    def from_state(
+        cls, center: npt.ArrayLike, scale: npt.ArrayLike, constant: npt.ArrayLike | None = None
+    ) -> "StandardScaler":
+        """Create a fitted scaler from the arrays `center_`, `scale_` and `constant_` of another.
+
+        Without the last one, no series counts as constant.
+        """
         scaler = cls()
         scaler.center_ = np.asarray(center, dtype=np.float64)
         scaler.scale_ = np.asarray(scale, dtype=np.float64)
+        never = np.zeros(scaler.scale_.shape, dtype=bool)
+        scaler.constant_ = np.asarray(constant, dtype=bool) if constant is not None else never
         return scaler
 
     def take(self, series: npt.ArrayLike) -> "StandardScaler":
         """Return the scaler of some of the series."""
         center, scale = self._state()
-        return self.from_state(center[np.asarray(series)], scale[np.asarray(series)])
+        numbers = np.asarray(series)
+        return self.from_state(center[numbers], scale[numbers], self.constant_[numbers])
 
     def fit(self, series: GroupedArray) -> "StandardScaler":
         """Learn the mean and the standard deviation of each series.
@@ -62,12 +73,12 @@ class StandardScaler:
         self.center_ = _mean(series.values, series)
         distance = np.abs(series.values - self._per_row(self.center_, series))
         farthest = np.nan_to_num(np.fmax.reduceat(distance, series.indptr[:-1], axis=0))
-        # Rounding leaves a constant series with distances of about 1e-16 times its level.
-        constant = farthest <= 1e-12 * np.abs(self.center_)
+        self.constant_ = is_constant(*series.extremes())
         # Squares are taken in units of the largest distance, to avoid overflow and underflow.
-        unit = np.where(constant, 1.0, farthest)
+        unit = np.where(farthest > 0, farthest, 1.0)
         spread = unit * _mean((distance / self._per_row(unit, series)) ** 2, series) ** 0.5
-        self.scale_ = np.where(constant, 1.0, spread)
+        level = np.where(self.center_ != 0, np.abs(self.center_), 1.0)
+        self.scale_ = np.where(self.constant_, level, spread)
         return self
 
     def transform(self, series: GroupedArray) -> GroupedArray:

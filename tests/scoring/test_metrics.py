@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from seqkeras._arrays import rounding
 from seqkeras.errors import ArgumentError
 from seqkeras.scoring import coverage, mae, mase, rmse, seasonal_scales, smape
 
@@ -181,8 +182,22 @@ def test_seasonal_scales_agree_with_a_loop_over_series(series, season):
     for values, scale in zip(series, scales, strict=True):
         changes = np.abs(values[season:] - values[:-season])
         changes = changes[~np.isnan(changes)]
-        expected = changes.mean() if changes.any() else np.nan
+        changed = len(changes) and changes.max() > rounding(np.nanmin(values), np.nanmax(values))
+        expected = changes.mean() if changed else np.nan
         np.testing.assert_allclose(scale, expected)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e6])
+@pytest.mark.parametrize("jitter", [1e-16, 1e-8])
+def test_changes_that_are_rounding_are_no_changes(level, jitter):
+    season = level + np.array([0.3, 7.0])
+    history = np.tile(season, 4) + 7 * jitter * np.arange(8)
+    assert np.isnan(seasonal_scales(history, [0, 8], 2)).all()
+
+
+def test_a_slow_rise_at_a_high_level_is_a_change():
+    history = 1e8 + 10.0 * np.arange(100)
+    np.testing.assert_allclose(seasonal_scales(history, [0, 100], 1), [10])
 
 
 def test_mase_ignores_missing_values_of_the_history():

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from helpers.examples import examples
 from seqkeras.errors import ArgumentError
 from seqkeras.scoring import crps, interval_score, mae, mase, msis, wql
 
@@ -127,11 +126,12 @@ def test_quantiles_and_probabilities_that_do_not_fit_are_refused(
         metric([1.0], quantiles, probabilities=shares)
 
 
-@examples(2)
-@given(st.sampled_from([0, 100, -5, float("nan")]))
-def test_an_invalid_level_is_refused(level):
-    with pytest.raises(ArgumentError, match="level must be a percentage"):
+@pytest.mark.parametrize("level", [0, 0.95, 100, -5, float("nan"), True, "95", None])
+def test_a_level_that_is_no_percentage_is_refused(level):
+    with pytest.raises(ArgumentError, match="level must be a percentage from 1 to below 100"):
         interval_score([1.0], [0.0], [2.0], level=level)
+    with pytest.raises(ArgumentError, match="level must be a percentage from 1 to below 100"):
+        msis([1.0], [0.0], [2.0], level=level, history=[1.0, 2.0])
 
 
 def test_nan_is_not_hidden():

@@ -144,6 +144,6 @@ def test_select_refuses_rows_outside_a_series(start, stop):
         grouped.select(start, stop)
 
 
-def test_the_spread_ignores_missing_values():
+def test_extremes_ignore_missing_values():
     series = GroupedArray.from_series([[1.0, np.nan, 4.0], [np.nan, np.nan]])
-    np.testing.assert_array_equal(series.spread(), [3, np.nan])
+    np.testing.assert_array_equal(series.extremes(), [[1, np.nan], [4, np.nan]])

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqkeras._arrays import ROUNDING
 from seqkeras.errors import ArgumentError, NotFittedError
 from seqkeras.windows import GroupedArray, StandardScaler
 
@@ -16,8 +17,8 @@ def several_series(draw):
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     lengths = draw(st.lists(st.integers(1, 9), min_size=1, max_size=5))
     return [
-        draw(st.sampled_from([-1e5, 0.0, 3.0]))
-        + draw(st.sampled_from([0.0, 1e-3, 1.0, 1e4])) * random.normal(size=(length, *shape))
+        draw(st.sampled_from([-1e3, 0.0, 3.0]))
+        + draw(st.sampled_from([0.0, 1e-2, 1.0, 1e4])) * random.normal(size=(length, *shape))
         for length in lengths
     ]
 
@@ -28,8 +29,10 @@ def test_each_series_is_scaled_independently_of_the_others(series):
     scaled = StandardScaler().fit(grouped).transform(grouped)
     for actual, values in zip(scaled, series, strict=True):
         spread = values.std(axis=0)
-        constant = np.ptp(values, axis=0) <= 1e-12 * np.abs(values.mean(axis=0))
-        expected = (values - values.mean(axis=0)) / np.where(constant, 1, spread)
+        constant = np.ptp(values, axis=0) <= ROUNDING * np.abs(values).max(axis=0)
+        level = np.abs(values.mean(axis=0))
+        divisor = np.where(constant, np.where(level > 0, level, 1), spread)
+        expected = (values - values.mean(axis=0)) / divisor
         np.testing.assert_allclose(actual, expected, atol=1e-6)
         np.testing.assert_allclose(actual.mean(axis=0), 0, atol=1e-6)
         np.testing.assert_allclose(actual.std(axis=0), np.where(constant, 0, 1), atol=1e-6)
@@ -52,24 +55,38 @@ def test_inverse_without_numbers_takes_row_i_for_series_i():
     assert scaler.inverse_transform([[1.0]], series=[2]).tolist() == [[33]]
 
 
+@pytest.mark.parametrize("jitter", [0.0, 1e-16, 1e-10, 1e-7])
 @pytest.mark.parametrize("level", [0.0, 0.1, -7.0, 1e6 + 0.1, 1e15])
-def test_constant_series_is_shifted_to_zero_and_keeps_its_scale(level):
+def test_a_series_that_differs_by_rounding_of_float32_is_constant_and_is_0(level, jitter):
     # The mean of six times 0.1 is not 0.1: the spread is only rounding, and must not be a divisor.
-    grouped = GroupedArray.from_series([np.full(6, level), [1.0, 3.0]])
+    values = level * (1 + jitter * np.array([0, 1, 0, 0, 1, 1]))
+    grouped = GroupedArray.from_series([values, [1.0, 3.0]])
     scaler = StandardScaler().fit(grouped)
-    assert scaler.scale_.tolist() == [1.0, 1.0]
-    np.testing.assert_allclose(scaler.transform(grouped)[0], 0, atol=abs(level) * 1e-12)
+    assert scaler.constant_.tolist() == [True, False]
+    np.testing.assert_allclose(scaler.scale_, [abs(level) or 1, 1], rtol=1e-6)
+    np.testing.assert_allclose(scaler.transform(grouped)[0], 0, atol=1e-6)
 
 
-def test_small_changes_at_a_high_level_are_not_a_constant():
-    scaler = StandardScaler().fit(GroupedArray.from_series([1e6 + np.array([0.0, 2e-3])]))
-    np.testing.assert_allclose(scaler.scale_, [1e-3], rtol=1e-4)
+@pytest.mark.parametrize("level", [0.01, 1.0, 1e6])
+def test_changes_beyond_rounding_of_float32_are_not_a_constant(level):
+    scaler = StandardScaler().fit(GroupedArray.from_series([level + np.array([0, 2e-6 * level])]))
+    assert scaler.constant_.tolist() == [False]
+    np.testing.assert_allclose(scaler.scale_, [1e-6 * level], rtol=1e-4)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e-3, 1024.0, 1e6])
+def test_series_are_scaled_alike_in_every_unit(unit):
+    series = GroupedArray.from_series([[1.0, 3.0, 2.0], [5.0, 5.0], [0.0, 0.0]])
+    scaler = StandardScaler().fit(series)
+    other = StandardScaler().fit(GroupedArray(series.values * unit, series.indptr))
+    np.testing.assert_allclose(other.scale_[:2], scaler.scale_[:2] * unit)
+    assert other.constant_.tolist() == scaler.constant_.tolist() == [False, True, True]
 
 
 def test_each_feature_is_scaled_separately():
     scaler = StandardScaler().fit(GroupedArray.from_series([[[0.0, 5.0], [2.0, 5.0]]]))
     assert scaler.center_.tolist() == [[1.0, 5.0]]
-    assert scaler.scale_.tolist() == [[1.0, 1.0]]
+    assert scaler.scale_.tolist() == [[1.0, 5.0]]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float16, np.float32])
@@ -97,10 +114,11 @@ def test_transform_uses_the_numbers_of_fit():
     assert [values.tolist() for values in scaled] == [[2.0], [-2.0, 2.0, 0.0]]
 
 
-def test_state_is_two_arrays():
+def test_state_is_arrays():
     grouped = GroupedArray.from_series([[1.0, 3.0], [10.0, 14.0, 18.0]])
     scaler = StandardScaler().fit(grouped)
     again = StandardScaler.from_state(scaler.center_.tolist(), scaler.scale_.tolist())
+    assert not again.constant_.any()
     np.testing.assert_array_equal(again.transform(grouped).values, scaler.transform(grouped).values)
 
 
@@ -152,7 +170,7 @@ def test_missing_values_do_not_count_and_stay_missing():
     series = GroupedArray.from_series([[1.0, nan, 3.0], [nan, nan], [nan, 7.0, nan]])
     scaler = StandardScaler().fit(series)
     assert scaler.center_.tolist() == [2, 0, 7]
-    assert scaler.scale_.tolist() == [1, 1, 1]
+    assert scaler.scale_.tolist() == [1, 1, 7]
     np.testing.assert_array_equal(
         scaler.transform(series).values, [-1, nan, 1, nan, nan, nan, 0, nan]
     )

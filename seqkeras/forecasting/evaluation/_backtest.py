@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from seqkeras._arrays import Floats
+from seqkeras._arrays import Floats, rounding
 from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting import _plots
@@ -187,15 +187,20 @@ def run_fold(
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         copy = clone(forecaster).fit(train, columns=columns)
+        origins = _origins_of_fold(panel, schedule, windows, copy.panel_.ids)
+        seen = panel.values.lengths - schedule.rows_after(windows[0])
+        forecasts = forecast_at(copy.fitted_, panel, origins, seen)
+    return Fold(origins, forecasts, copy if keep else None, warned)
+
+
+def _origins_of_fold(panel: Panel, schedule: Schedule, windows: range, ids: pd.Index) -> Origins:
+    """Return the origins of these windows in the series with these ids."""
     origins = Origins.rolling(
         panel.values.lengths, windows=schedule.windows, step=schedule.step, horizon=schedule.horizon
     )
     window = np.arange(len(origins)) % schedule.windows
-    known = np.isin(origins.series, panel.ids.get_indexer(copy.panel_.ids))
-    origins = origins[known & np.isin(window, windows)]
-    seen = panel.values.lengths - schedule.rows_after(windows[0])
-    forecasts = forecast_at(copy.fitted_, panel, origins, seen)
-    return Fold(origins, forecasts, copy if keep else None, warned)
+    known = np.isin(origins.series, panel.ids.get_indexer(ids))
+    return origins[known & np.isin(window, windows)]
 
 
 def score_forecasts(
@@ -211,9 +216,11 @@ def score_forecasts(
     settings = forecaster.settings()
     season = settings.season_length or panel.calendar.season_length
     numbers, series = np.unique(origins.series, return_inverse=True)
-    scales = scales_before(panel.values, panel.values.lengths - schedule.rows, season)
+    rows = panel.values.lengths - schedule.rows
+    scales = scales_before(panel.values, rows, season)
+    same = rounding(*panel.values.select(0, rows).extremes())
     values = origins.after(panel.values, horizon)[:, gap:].astype(np.float64)
-    actuals = Actuals(series, values, panel.ids[numbers], scales[numbers])
+    actuals = Actuals(series, values, panel.ids[numbers], scales[numbers], same[numbers])
 
     def after_gap(name: str) -> Floats:
         return forecasts[name][:, gap:]

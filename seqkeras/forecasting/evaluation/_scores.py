@@ -1,6 +1,6 @@
 """Tables of scores: forecasts from many origins against actual values, by series and overall."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,22 @@ class MethodForecast:
     yhat: Floats
     intervals: dict[float, tuple[Floats, Floats]] = field(default_factory=dict)
 
+    def rounded_to(self, values: Floats, rounding: Floats) -> "MethodForecast":
+        """Return the forecasts with each number that is a value but for rounding set to it.
+
+        Args:
+            values: shaped as `yhat`.
+            rounding: `(origins, 1)`, the difference that counts as none.
+        """
+
+        def rounded(numbers: Floats) -> Floats:
+            return np.where(np.abs(numbers - values) <= rounding, values, numbers)
+
+        intervals = {
+            level: (rounded(low), rounded(high)) for level, (low, high) in self.intervals.items()
+        }
+        return replace(self, yhat=rounded(self.yhat), intervals=intervals)
+
     def quantiles(self) -> tuple[Floats, Floats]:
         """Return `(origins, steps, probabilities)`, and the probabilities in ascending order."""
         quantiles = {0.5: self.yhat}
@@ -42,15 +58,18 @@ class Actuals:
         values: `(origins, steps)`, NaN where the value is missing, which is not scored.
         ids: `(series,)`, each with one origin or more.
         scales: `(series,)`, the divisor of MASE; NaN for none.
+        rounding: `(series,)`, the error that counts as none.
     """
 
     series: Integers
     values: Floats
     ids: pd.Index
     scales: Floats
+    rounding: Floats
 
     def by_series(self, method: MethodForecast) -> pd.DataFrame:
         """Return one row for each series, one column for each score."""
+        method = self._rounded(method)
         error = self.values - method.yhat
         quantiles, probabilities = method.quantiles()
         absolute = self._mean(np.abs(error))
@@ -73,9 +92,12 @@ class Actuals:
         """Return the mean over series of each score; WQL over all values at once."""
         means = scores.mean()
         known = ~np.isnan(self.values)
-        losses = self._losses(method)[known]
+        losses = self._losses(self._rounded(method))[known]
         means["WQL"] = _ratio(losses.sum(), np.abs(self.values[known]).sum())
         return means
+
+    def _rounded(self, method: MethodForecast) -> MethodForecast:
+        return method.rounded_to(self.values, self.rounding[self.series][:, np.newaxis])
 
     def _losses(self, method: MethodForecast) -> Floats:
         """Return twice the pinball loss of each value, the mean over the probabilities."""

@@ -15,7 +15,7 @@ from seqkeras.forecasting.frames._future import read_future
 from seqkeras.forecasting.frames._panel import Panel, embedding_frame
 from seqkeras.forecasting.frames._reading import read_alike
 from seqkeras.forecasting.networks._embedding import last_state
-from seqkeras.forecasting.networks._inputs import NetworkInputs, check_counts, scaler_for
+from seqkeras.forecasting.networks._inputs import NetworkInputs, check_counts
 from seqkeras.forecasting.networks._predict import (
     Forecasts,
     NetworkForecast,
@@ -23,6 +23,7 @@ from seqkeras.forecasting.networks._predict import (
     predict_batches,
     sample_paths,
 )
+from seqkeras.forecasting.networks._units import Units, scaler_for, scaler_of_windows
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TrainingLog
 from seqkeras.windows import StandardScaler
@@ -46,6 +47,11 @@ class Request:
     scaler: StandardScaler
     ahead: Floats
     steps: int
+
+    def units(self, season_length: int) -> Units:
+        """Return the units of the series."""
+        windows = self.panel.values.values.reshape(len(self.panel.ids), -1)
+        return Units.of(self.scaler, windows, season_length=season_length, steps=self.steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +129,8 @@ class Fitted:
             self.lookback, why=f"lookback {self.lookback}", short_series="raise"
         ).with_recent(self.lookback, short_series="raise")
         check_counts(panel, self.likelihood)
-        return panel.tail(self.lookback), scaler_for(panel.values, self.likelihood)
+        scaler = scaler_for(panel.values, self.likelihood, self.season_length)
+        return panel.tail(self.lookback), scaler
 
     def steps(self, horizon: int | None) -> int:
         """Return the number of timesteps to forecast; default: the fitted horizon."""
@@ -145,9 +152,10 @@ class Fitted:
 
     def run(self, request: Request) -> NetworkForecast:
         """Run the network, and return its forecasts in the units of the series."""
-        context = self.inputs.context(request.panel, request.scaler, request.ahead)
+        units = request.units(self.season_length)
+        context = self.inputs.context(request.panel, units.scaler, request.ahead)
         forecast = look_ahead(self.model, self.likelihood, context, request.steps)
-        return forecast.unscaled(request.scaler)
+        return forecast.unscaled(units)
 
     def run_at(self, panel: Panel, origins: Origins) -> NetworkForecast:
         """Run the network at any rows of fitted series.
@@ -220,11 +228,11 @@ class Fitted:
             raise bad_argument("likelihood", None, "a distribution to draw from", fix)
         count = check_integer("count", count)
         request = self.request(horizon, future)
-        context = self.inputs.context(request.panel, request.scaler, request.ahead)
+        units = request.units(self.season_length)
+        context = self.inputs.context(request.panel, units.scaler, request.ahead)
         scaled = sample_paths(self.model, self.likelihood, context, request.steps, count, seed=seed)
         paths = {
-            f"path-{number}": self.scaler.inverse_transform(path)
-            for number, path in enumerate(scaled, start=1)
+            f"path-{number}": units.restore(path) for number, path in enumerate(scaled, start=1)
         }
         columns = self.panel.columns
         taken = {columns.id, columns.time} & set(paths)
@@ -247,6 +255,8 @@ class Fitted:
         # Covariates of the horizon are not asked for: they are taken to stay as they are.
         newest = panel.values.lengths - 1
         ahead = panel.ahead(np.arange(len(panel.ids)), newest, self.model.output_shape[1])
+        windows = panel.values.values.reshape(len(panel.ids), -1)
+        scaler = scaler_of_windows(scaler, windows, self.season_length)
         context = self.inputs.context(panel, scaler, ahead)
         return embedding_frame(panel, predict_batches(last_state(self.model), context))
 

@@ -33,8 +33,9 @@ from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._forms import Shape
 from seqkeras.forecasting.frames._panel import Panel, dtype_of, restore_panel
 from seqkeras.forecasting.networks._build import check_network, network_sizes
+from seqkeras.forecasting.networks._covariate_scaler import CovariateScaler
 from seqkeras.forecasting.networks._ensemble import members_of, networks_of
-from seqkeras.forecasting.networks._inputs import CovariateScaler, NetworkInputs
+from seqkeras.forecasting.networks._inputs import NetworkInputs
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TrainingLog
 from seqkeras.windows import GroupedArray, StandardScaler
@@ -51,10 +52,11 @@ MAX_BYTES = 2**30
 
 #: The dtype kind of each array.
 DTYPE_KINDS = {
-    "values": "f", "indptr": "i", "last": "i", "center": "f", "scale": "f",
+    "values": "f", "indptr": "i", "last": "i", "center": "f", "scale": "f", "constant": "i",
     "radius": "f", "factor": "f", "waiting": "i",
     "rows": "f", "static": "f", "categories": "i",
     "rows_center": "f", "rows_scale": "f", "static_center": "f", "static_scale": "f",
+    "rows_reach": "f", "static_reach": "f",
 }  # fmt: skip
 
 
@@ -227,21 +229,18 @@ def _decode_network(encoded: Any, network: keras.Model) -> Any:
 
 def _arrays(fitted: Fitted) -> dict[str, Array]:
     panel = fitted.panel
-    scaler = fitted.inputs.scaler
     arrays = {
         "values": panel.values.values,
         "indptr": panel.values.indptr,
         "last": to_integers(panel.last),
         "center": fitted.scaler.center_,
         "scale": fitted.scaler.scale_,
+        "constant": fitted.scaler.constant_.astype(np.int64),
         "rows": panel.known.rows.values,
         "static": panel.known.static,
         "categories": panel.known.categories,
-        "rows_center": scaler.rows.center_,
-        "rows_scale": scaler.rows.scale_,
-        "static_center": scaler.static.center_,
-        "static_scale": scaler.static.scale_,
     }
+    arrays |= fitted.inputs.scaler.arrays
     if fitted.intervals is not None:
         for name in ("radius", "factor", "waiting"):
             arrays[name] = getattr(fitted.intervals, name)
@@ -271,10 +270,7 @@ def _restore(
         outputs=likelihood.outputs if likelihood is not None else 1,
     )
     check_network(network, sizes)
-    covariates = CovariateScaler(
-        StandardScaler.from_state(arrays["rows_center"], arrays["rows_scale"]),
-        StandardScaler.from_state(arrays["static_center"], arrays["static_scale"]),
-    )
+    covariates = CovariateScaler.restore(panel.covariates, arrays)
     fitted = Fitted(
         model=network,
         horizon=header["horizon"],
@@ -283,7 +279,7 @@ def _restore(
         logs=_restore_logs(header["best_epochs"], arrays),
         likelihood=likelihood,
         intervals=_restore_intervals(header, arrays),
-        scaler=StandardScaler.from_state(arrays["center"], arrays["scale"]),
+        scaler=StandardScaler.from_state(arrays["center"], arrays["scale"], arrays.get("constant")),
         inputs=NetworkInputs(covariates, header["season_length"], header["masked"]),
         panel=panel,
         short_series=header["short_series"],
@@ -417,6 +413,13 @@ def _check_shapes(
     }
     if levels:
         shapes |= {"radius": (levels, horizon), "factor": (series, levels), "waiting": (series,)}
+    # Files were written without these before.
+    newer = {
+        "constant": (series,),
+        "rows_reach": (1, width),
+        "static_reach": (1, static),
+    }
+    shapes |= {name: shape for name, shape in newer.items() if name in arrays}
     wrong = {name: arrays[name].shape for name in shapes if arrays[name].shape != shapes[name]}
     if wrong or len(values) != series:
         raise ValueError(f"arrays of other shapes than the header states: {values}, {wrong}")

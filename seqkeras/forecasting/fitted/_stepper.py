@@ -17,6 +17,7 @@ from seqkeras.forecasting.fitted._intervals import ConformalIntervals
 from seqkeras.forecasting.fitted._observations import ObservationReader
 from seqkeras.forecasting.networks._exported import WindowProgram, choose_network
 from seqkeras.forecasting.networks._predict import Forecasts, NetworkForecast, look_ahead
+from seqkeras.forecasting.networks._units import Units
 from seqkeras.runtime._cell_steps import State
 from seqkeras.runtime._packing import pack, unpack
 
@@ -318,16 +319,21 @@ class ForecastStepper:
     ) -> NetworkForecast:
         """Run the network on a lookback of rows."""
         fitted = self._fitted
-        scaler = fitted.scaler.take(series)
+        units = Units.of(
+            fitted.scaler.take(series),
+            values,
+            season_length=fitted.season_length,
+            steps=fitted.horizon,
+        )
         context = fitted.inputs.assemble(
-            scaler.transform_batch(values),
+            units.scaler.transform_batch(values),
             rows,
             ahead,
             self._static[series],
             self._categories[series],
         )
         forecast = look_ahead(self._network, fitted.likelihood, context, fitted.horizon)
-        return forecast.unscaled(scaler)
+        return forecast.unscaled(units)
 
     def _calendar_after(self, series: Integers, steps: int) -> Floats:
         place = self._place[series]

@@ -3,6 +3,7 @@
 import math
 import random
 import secrets
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,23 +12,24 @@ from typing import Any
 import keras
 import numpy as np
 
-from seqkeras._arrays import Floats, Integers
+from seqkeras._arrays import Floats, Integers, is_constant
+from seqkeras.errors import LostChangesWarning
 from seqkeras.forecasting._settings import Settings
 from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals
 from seqkeras.forecasting.fitting._feedback import Feedback
 from seqkeras.forecasting.fitting._split import choose_lookback, hold_out, series_of_windows
-from seqkeras.forecasting.frames._panel import Panel
+from seqkeras.forecasting.frames._panel import Panel, level_of_caller
 from seqkeras.forecasting.networks._build import build_network, default_batch_size, network_sizes
+from seqkeras.forecasting.networks._covariate_scaler import CovariateScaler
 from seqkeras.forecasting.networks._ensemble import averaged, members_of
 from seqkeras.forecasting.networks._inputs import (
-    CovariateScaler,
     NetworkInputs,
     check_counts,
     pairs,
-    scaler_for,
 )
 from seqkeras.forecasting.networks._predict import NetworkForecast, look_ahead
+from seqkeras.forecasting.networks._units import scaler_for
 from seqkeras.training._early_stopping import (
     MOST_JUDGED,
     MOST_MEASURED,
@@ -37,6 +39,8 @@ from seqkeras.training._early_stopping import (
 )
 from seqkeras.windows import StandardScaler, Windows, WindowSpec
 
+#: The share of its level by which sums of float64 may change a constant series.
+DOUBLE_ROUNDING = 1e-12
 #: Batch size where windows are only judged.
 JUDGED_BATCH = 1024
 
@@ -77,6 +81,8 @@ class Fitting:
             short_series=short_series,
         ).with_recent(lookback, short_series=short_series)
         check_counts(panel, settings.likelihood)
+        if not settings.counts:
+            _warn_of_lost_changes(panel)
         held_out = hold_out(settings, panel, lookback)
         return cls(settings, panel, lookback, season_length, held_out, short_series)
 
@@ -169,7 +175,7 @@ class Fitting:
 
     def _scaled(self, panel: Panel) -> "_Scaled":
         """Return these rows, with scalers that have seen no others."""
-        scaler = scaler_for(panel.values, self.settings.likelihood)
+        scaler = scaler_for(panel.values, self.settings.likelihood, self.season_length)
         covariates = CovariateScaler.fit(panel)
         inputs = NetworkInputs(covariates, self.season_length, self.panel.has_missing)
         return _Scaled(panel, scaler, inputs, self.lookback)
@@ -305,6 +311,25 @@ class _Scaled:
     def count(self, steps: int) -> int:
         """Return the number of windows."""
         return int(WindowSpec(self.lookback, horizon=steps).counts(self.panel.values.lengths).sum())
+
+
+def _warn_of_lost_changes(panel: Panel) -> None:
+    """Warn of series that count as constant, and are not."""
+    lowest, highest = panel.values.extremes()
+    level = np.maximum(np.abs(lowest), np.abs(highest))
+    lost = np.flatnonzero(
+        is_constant(lowest, highest) & (highest - lowest > DOUBLE_ROUNDING * level)
+    )
+    if not len(lost):
+        return
+    first = int(lost[0])
+    warnings.warn(
+        f"{panel.name(first)} changes by only {highest[first] - lowest[first]:.3g} at a level of "
+        f"{level[first]:.8g}, less than float32 can tell, and counts as constant ({len(lost)} such "
+        "series in all). To forecast such changes, subtract the level from the targets.",
+        LostChangesWarning,
+        stacklevel=level_of_caller(),
+    )
 
 
 def falling_rates(log: TrainingLog) -> tuple[float, ...]:

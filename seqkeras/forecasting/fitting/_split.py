@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqkeras._arrays import Integers, positions
+from seqkeras._arrays import Integers, is_constant, positions
 from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting._settings import Settings
@@ -55,7 +55,7 @@ def hold_out(settings: Settings, panel: Panel, lookback: int) -> Integers:
         )
     rows = np.where(enough, rows, 0)
     # A series that is constant before its held-out rows has no scale to measure errors in.
-    varies = enough & (panel.values.select(0, lengths - rows).spread() > 0)
+    varies = enough & ~is_constant(*panel.values.select(0, lengths - rows).extremes())
     if varies.any():
         rows = np.where(varies, rows, 0)
     known = known_targets(panel, rows, horizon)

@@ -134,7 +134,7 @@ class Covariates:
         Returns:
             Numbers `(series, numbers)` and codes of categories `(series, categories)`.
         """
-        numbers = [_numbers(df[name], where) for name in self._static_numbers]
+        numbers = [_numbers(df[name], where) for name in self.static_numbers]
         codes = [_codes(df[name], self.categories[name], where) for name in self._static_categories]
         return _columns(numbers, len(df), np.float64), _columns(codes, len(df), np.int32)
 
@@ -167,7 +167,8 @@ class Covariates:
         )
 
     @property
-    def _static_numbers(self) -> list[str]:
+    def static_numbers(self) -> list[str]:
+        """Return the static columns that hold numbers."""
         return [name for name in self.static if name not in self.categories]
 
     @property

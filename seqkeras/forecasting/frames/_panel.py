@@ -171,7 +171,7 @@ class Panel:
             warnings.warn(
                 f"{count} and were skipped. {problem}.",
                 SkippedSeriesWarning,
-                stacklevel=_level_of_caller(),
+                stacklevel=level_of_caller(),
             )
             return self.take(np.setdiff1d(np.arange(len(self.ids)), unusable))
         if len(unusable) > 1:
@@ -237,7 +237,7 @@ class Panel:
         return pd.DataFrame(ids | times | data)
 
 
-def _level_of_caller() -> int:
+def level_of_caller() -> int:
     """Return the `stacklevel` for `warnings.warn` that points to the code outside of seqkeras."""
     level = 1
     frame = sys._getframe(1)

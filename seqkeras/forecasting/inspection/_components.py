@@ -97,7 +97,8 @@ def components(
     fitted = forecaster.check_fitted()
     request = fitted.request(horizon, future, df, fill)
     panel = request.panel
-    context = as_dict(fitted.inputs.context(panel, request.scaler, request.ahead))
+    units = request.units(fitted.season_length)
+    context = as_dict(fitted.inputs.context(panel, units.scaler, request.ahead))
     parts = covariate_columns(panel, masked=fitted.inputs.masked)
     names = [part.name for part in parts]
     _check_names(panel, names)
@@ -110,7 +111,7 @@ def components(
         _season(context, fitted.season_length, request.steps),
         *forecast.point.reshape(len(contexts), -1, request.steps),
     ]
-    forecasts = np.stack([request.scaler.inverse_transform(forecast) for forecast in scaled])
+    forecasts = np.stack([units.restore(forecast) for forecast in scaled])
     added = np.diff(forecasts, axis=0, prepend=0.0)
     columns = dict(zip([SEASON, NETWORK, *names], added, strict=True))
     frame = panel.forecast_frame({"yhat": forecasts[-1]} | columns)

@@ -1,7 +1,7 @@
 """From series to what a network reads, in training and for a forecast alike."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -12,20 +12,11 @@ from seqkeras._arrays import Array, Booleans, Floats, Floats32
 from seqkeras.errors import DataError
 from seqkeras.forecasting.frames._covariates import Known
 from seqkeras.forecasting.frames._panel import Panel
+from seqkeras.forecasting.networks._covariate_scaler import CovariateScaler
 from seqkeras.forecasting.networks._features import window_columns
 from seqkeras.likelihoods import Likelihood
 from seqkeras.models._window import WindowColumns
 from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
-
-#: A scale in which every number becomes 0; finite, because files must hold it.
-ENDLESS = 1e300
-
-
-def scaler_for(series: GroupedArray, likelihood: Likelihood | None) -> StandardScaler:
-    """Return a scaler to mean 0 and deviation 1; for counts one that changes nothing."""
-    if likelihood is None or not likelihood.counts:
-        return StandardScaler().fit(series)
-    return StandardScaler.from_state(np.zeros(len(series)), np.ones(len(series)))
 
 
 def are_counts(values: Floats) -> Booleans:
@@ -50,45 +41,6 @@ def check_counts(panel: Panel, likelihood: Likelihood | None) -> None:
             f"{type(likelihood).__name__}. Got: {values[wrong[0]]:g}. Use another likelihood, such "
             "as 'student_t'."
         )
-
-
-@dataclass(frozen=True)
-class CovariateScaler:
-    """Scales each numeric covariate to mean 0 and deviation 1, over all series together.
-
-    A constant column becomes 0, whatever comes later: the network learned nothing about it, and
-    would apply its random initial weights to a new value.
-
-    Attributes:
-        rows: scaler of the covariates of timesteps. Categories (0 or 1), sines and cosines are not
-            scaled.
-        static: scaler of the static numbers.
-    """
-
-    rows: StandardScaler
-    static: StandardScaler
-
-    @classmethod
-    def fit(cls, panel: Panel) -> "CovariateScaler":
-        """Return a scaler that was fitted on all rows of a panel."""
-        rows = _fit_scaler(panel.known.rows.values)
-        unscaled = ~panel.covariates.is_number
-        rows.center_[:, unscaled] = 0.0
-        rows.scale_[:, unscaled] = 1.0
-        return cls(rows, _fit_scaler(panel.known.static))
-
-    def transform(self, known: Known) -> Known:
-        """Scale covariates."""
-        rows = GroupedArray(_scale(self.rows, known.rows.values), known.rows.indptr)
-        return replace(known, rows=rows, static=_scale(self.static, known.static))
-
-    def transform_rows(self, rows: Floats) -> Floats32:
-        """Scale covariates of timesteps, `(series, timesteps, features)`: all, or the last ones."""
-        return _scale(self.rows, rows).astype(np.float32)
-
-    def transform_static(self, static: Floats) -> Floats32:
-        """Scale static numbers, `(series, numbers)`."""
-        return _scale(self.static, static).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -318,16 +270,3 @@ def _join_columns(columns: WindowColumns, target: Array, covariates: Array) -> F
         joined[..., WindowColumns.FLAG] = ~np.isnan(target)
     joined[..., columns.covariates] = covariates
     return joined
-
-
-def _fit_scaler(values: Floats) -> StandardScaler:
-    scaler = StandardScaler().fit(GroupedArray(values, [0, len(values)]))
-    constant = np.ptp(values, axis=0) <= 1e-12 * np.abs(scaler.center_[0])
-    scaler.scale_[:, constant] = ENDLESS
-    return scaler
-
-
-def _scale(scaler: StandardScaler, values: Floats) -> Floats:
-    """Scale the last axis; of fewer columns than the scaler has, they are its last ones."""
-    first = scaler.center_.shape[1] - values.shape[-1]
-    return (values - scaler.center_[0, first:]) / scaler.scale_[0, first:]

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from seqkeras._arrays import Array, Floats, Floats32
+from seqkeras.forecasting.networks._units import Units
 from seqkeras.likelihoods import Likelihood
 from seqkeras.models._window import WindowColumns, steps_ahead
-from seqkeras.windows import StandardScaler
 
 #: Forecasts by name, each `(series or origins, horizon)`.
 Forecasts = dict[str, Floats]
@@ -25,6 +25,8 @@ _SEED = 0
 #: The least width: a smaller one would make any error in units of it practically infinite.
 _LEAST_WIDTH = 1e-3
 _MOST_ROWS = 2**16
+#: A width of 0, as a divisor.
+_NO_WIDTH = 1e-250
 
 
 class BatchPredictor(Protocol):
@@ -47,34 +49,48 @@ class NetworkForecast:
         below: `(batch, horizon)`, from the median down to the 10 % quantile; 1 for a network
             without a likelihood, which predicts no quantiles.
         above: `(batch, horizon)`, from the median up to the 90 % quantile, likewise.
+        rounding: `(batch, 1)`, or one for all, the error that counts as none; 0 in network units.
     """
 
     point: Floats
     below: Floats
     above: Floats
+    rounding: Any = 0.0
 
     @classmethod
     def concatenate(cls, parts: Iterable["NetworkForecast"]) -> "NetworkForecast":
         """Join several batches into one."""
         forecasts = list(parts)
+        shapes = [(len(forecast.point), 1) for forecast in forecasts]
         return cls(
             np.concatenate([forecast.point for forecast in forecasts]),
             np.concatenate([forecast.below for forecast in forecasts]),
             np.concatenate([forecast.above for forecast in forecasts]),
+            np.concatenate(
+                [
+                    np.broadcast_to(forecast.rounding, shape)
+                    for forecast, shape in zip(forecasts, shapes, strict=True)
+                ]
+            ),
         )
 
-    def unscaled(self, scaler: StandardScaler) -> "NetworkForecast":
+    def unscaled(self, units: Units) -> "NetworkForecast":
         """Return the forecast in the units of the series."""
-        scale = scaler.scale_[:, np.newaxis]
-        point = scaler.inverse_transform(self.point)
-        return NetworkForecast(point, self.below * scale, self.above * scale)
+        return NetworkForecast(
+            units.restore(self.point),
+            self.below * units.scale,
+            self.above * units.scale,
+            units.rounding,
+        )
 
     def in_widths(self, errors: Floats) -> Floats:
         """Return errors in units of `below` if they are negative, else of `above`.
 
-        An error is negative if the point forecast was too high.
+        An error is negative if the point forecast was too high. Without any width, as for a series
+        that never changed, an error beyond rounding is practically infinite.
         """
-        return errors / np.where(errors < 0, self.below, self.above)
+        width = np.where(errors < 0, self.below, self.above)
+        return np.where(np.abs(errors) <= self.rounding, 0.0, errors) / np.maximum(width, _NO_WIDTH)
 
 
 def as_dict(inputs: Any) -> Context:

@@ -16,7 +16,7 @@ def case():
     actual = random.normal(size=(5, 3)) * [[1]] * np.array([1, 1, 9, 9, 9])[:, None]
     yhat = actual + random.normal(size=(5, 3))
     levels = {80.0: (yhat - 1, yhat + 1), 95.0: (yhat - 2, yhat + 2)}
-    truth = Actuals(SERIES, actual, pd.Index(["a", "b"]), np.array(SCALES))
+    truth = Actuals(SERIES, actual, pd.Index(["a", "b"]), np.array(SCALES), np.zeros(2))
     return truth, MethodForecast(yhat, levels)
 
 
@@ -60,9 +60,9 @@ def test_overall_is_the_mean_over_series_and_wql_over_all_values(case):
 
 
 def test_what_cannot_be_divided_is_nan_and_the_rest_counts():
-    truth = Actuals(
-        np.array([0, 1]), np.array([[0.0], [2.0]]), pd.Index([7, 8]), np.array([np.nan, 2.0])
-    )
+    values = np.array([[0.0], [2.0]])
+    scales = np.array([np.nan, 2.0])
+    truth = Actuals(np.array([0, 1]), values, pd.Index([7, 8]), scales, np.zeros(2))
     overall, by_series = tables(truth, {"ours": MethodForecast(np.array([[1.0], [1.0]]))})
     assert by_series.loc["ours"].MASE.isna().tolist() == [True, False]
     assert by_series.loc["ours"].WQL.isna().tolist() == [True, False]

@@ -4,8 +4,8 @@ import pytest
 from seqkeras.errors import DataError
 from seqkeras.forecasting import Columns
 from seqkeras.forecasting.frames._reading import read_panel
+from seqkeras.forecasting.networks._covariate_scaler import CovariateScaler
 from seqkeras.forecasting.networks._inputs import (
-    CovariateScaler,
     NetworkInputs,
     fill_missing_targets,
     pairs,
