@@ -8,7 +8,7 @@ import pandas as pd
 
 from seqkeras._checks import bad_argument, bad_data, check_one_of
 from seqkeras._lazy import import_optional
-from seqkeras.errors import DataError
+from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting.frames._columns import DEFAULT_NAMES, ColumnNames
 
 #: Libraries other than pandas whose frames are read and returned, through narwhals.
@@ -22,8 +22,8 @@ class Shape:
     Attributes:
         kind: `"long"`: ids, timestamps and targets are columns. `"wide"`: timestamps are the index
             and each column is a series. `"series"`: one Series indexed by its timestamps.
-            `"panel"`: ids and timestamps are the two levels of the index. `"native"`: long, from
-            another library than pandas.
+            `"panel"`: ids and timestamps are the two levels of the index; `"stacked"`: timestamps
+            and ids are. `"native"`: long, from another library than pandas.
         names: the names of the levels of the index; for `"wide"` followed by the name of the
             columns. For `"native"` the library, such as `"polars"`, and whether the timestamps
             were dates.
@@ -39,7 +39,7 @@ class Shape:
         Raises:
             ArgumentError: there is no such form.
         """
-        levels = {"long": 0, "wide": 2, "series": 1, "panel": 2, "native": 2}
+        levels = {"long": 0, "wide": 2, "series": 1, "panel": 2, "stacked": 2, "native": 2}
         if len(names) != levels[check_one_of("kind", kind, levels)]:
             raise bad_argument("names", names, f"{levels[kind]} names for {kind!r}")
         if kind == "native":
@@ -58,7 +58,12 @@ class Shape:
             return self.native(frame, time_column)
         if self.kind == "wide":
             return self._widen(frame, id_column, time_column)
-        levels = [time_column] if self.kind == "series" else [id_column, time_column]
+        keys = {
+            "series": [time_column],
+            "panel": [id_column, time_column],
+            "stacked": [time_column, id_column],
+        }
+        levels = keys[self.kind]
         # set_index would turn every integer into int64.
         arrays = [pd.Index(frame[level]) for level in levels]
         index = arrays[0] if len(levels) == 1 else pd.MultiIndex.from_arrays(arrays)
@@ -164,8 +169,37 @@ def _from_series(series: pd.Series, names: ColumnNames) -> tuple[pd.DataFrame, S
 
 
 def _from_panel(df: pd.DataFrame, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
-    long = df.rename_axis([names.id, names.time]).reset_index()
-    return long, Shape("panel", tuple(df.index.names))
+    if names.id in df.columns:
+        raise bad_data(
+            "df",
+            f"{names.id!r} as a column, and two levels of the index, {list(df.index.names)}",
+            "have ids and timestamps both in the index or both as columns",
+            "Use df.reset_index().",
+        )
+    time_first = _is_time_first(df.index, names)
+    levels = [names.time, names.id] if time_first else [names.id, names.time]
+    for field, name in (("id", names.id), ("time", names.time)):
+        level = df.index.names[levels.index(name)]
+        if name not in (level, DEFAULT_NAMES.id, DEFAULT_NAMES.time) and level is not None:
+            raise ArgumentError(
+                f"Columns({field}=...) must be a level of the index of df. Got: "
+                f"Columns({field}={name!r}); the levels are {list(df.index.names)}."
+            )
+    long = df.rename_axis(levels).reset_index()
+    return long, Shape("stacked" if time_first else "panel", tuple(df.index.names))
+
+
+def _is_time_first(index: pd.MultiIndex, names: ColumnNames) -> bool:
+    """Return whether timestamps are the first of two levels.
+
+    Levels go by their names. If neither has the name of a key column, ids come first, unless only
+    the first level can hold timestamps.
+    """
+    for place, level in enumerate(index.names):
+        if level in (names.id, names.time):
+            return (level == names.time) == (place == 0)
+    is_dated = [isinstance(level, (pd.DatetimeIndex, pd.PeriodIndex)) for level in index.levels]
+    return is_dated == [True, False]
 
 
 def _is_wide(df: pd.DataFrame, names: ColumnNames) -> bool:

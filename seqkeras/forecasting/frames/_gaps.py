@@ -61,7 +61,7 @@ def find_gaps(times: pd.Index, indptr: Integers, calendar: Calendar) -> Grid | i
     if rows.sum(dtype=np.float64) > MAX_GROWTH * len(times):
         raise bad_data(
             "df with its gaps filled",
-            f"{len(times)} rows, which become {rows.sum():,} at frequency {calendar.freq!r}",
+            f"{len(times)} rows, which become {rows.sum():,} at frequency {calendar.label}",
             f"have at most {MAX_GROWTH} times as many rows as before",
             "Pass the right frequency as Columns(freq=...), or remove rows.",
         )

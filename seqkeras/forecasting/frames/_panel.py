@@ -193,7 +193,8 @@ class Panel:
     def future_frame(self, horizon: int) -> Any:
         """Return ids and timestamps of the horizon, in the form of the frame if that is long."""
         frame = self._frame(1, horizon, {})
-        return self._in_shape(frame) if self.shape.kind in ("panel", "native") else frame
+        kinds = ("panel", "stacked", "native")
+        return self._in_shape(frame) if self.shape.kind in kinds else frame
 
     def history_frame(self) -> pd.DataFrame:
         """Return ids, timestamps and targets as a long frame."""
