@@ -25,8 +25,8 @@ class Shape:
             `"panel"`: ids and timestamps are the two levels of the index; `"stacked"`: timestamps
             and ids are. `"native"`: long, from another library than pandas.
         names: the names of the levels of the index; for `"wide"` followed by the name of the
-            columns. For `"native"` the library, such as `"polars"`, and whether the timestamps
-            were dates.
+            columns. For `"native"` the library, such as `"polars"`, whether the timestamps were
+            dates, and `"enum"` if the ids were of this dtype.
     """
 
     kind: str = "long"
@@ -40,7 +40,8 @@ class Shape:
             ArgumentError: there is no such form.
         """
         levels = {"long": 0, "wide": 2, "series": 1, "panel": 2, "stacked": 2, "native": 2}
-        if len(names) != levels[check_one_of("kind", kind, levels)]:
+        is_enum = kind == "native" and list(names[2:]) == ["enum"]
+        if len(names) - is_enum != levels[check_one_of("kind", kind, levels)]:
             raise bad_argument("names", names, f"{levels[kind]} names for {kind!r}")
         if kind == "native":
             check_one_of("library", names[0], LIBRARIES)
@@ -80,11 +81,17 @@ class Shape:
             return frame
         nw = import_optional("narwhals", extra="polars")
         arrow = import_optional("pyarrow", extra="polars")
-        library, dates = self.names
+        library, dates, *enum = self.names
         table = arrow.Table.from_pandas(frame, preserve_index=False)
         converted = nw.from_arrow(table, backend=library)
         if dates:
             converted = converted.with_columns(nw.col(*times).cast(nw.Date))
+        if enum:
+            categorical = frame.select_dtypes("category")
+            casts = [
+                nw.col(name).cast(nw.Enum(categorical[name].cat.categories)) for name in categorical
+            ]
+            converted = converted.with_columns(casts)
         return converted.to_native()
 
     def _widen(self, frame: pd.DataFrame, id_column: str, time_column: str) -> pd.DataFrame:
@@ -147,11 +154,14 @@ def _from_native(df: Any, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
     if library not in LIBRARIES:
         fix = "Pass df.to_pandas()."
         raise bad_argument("df", type(df).__name__, "a pandas or polars frame", fix)
-    long = frame.to_pandas()
+    decimals = [name for name, dtype in frame.schema.items() if dtype == nw.Decimal]
+    # pandas has no dtype for them, and a network reads floats.
+    long = frame.with_columns(nw.col(name).cast(nw.Float64) for name in decimals).to_pandas()
     dates = frame.schema.get(names.time) == nw.Date
     if dates:
         long[names.time] = pd.to_datetime(long[names.time])
-    return long, Shape("native", (library, dates))
+    enum = ("enum",) if frame.schema.get(names.id) == nw.Enum else ()
+    return long, Shape("native", (library, dates, *enum))
 
 
 def _from_series(series: pd.Series, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
@@ -203,7 +213,7 @@ def _is_time_first(index: pd.MultiIndex, names: ColumnNames) -> bool:
 
 
 def _is_wide(df: pd.DataFrame, names: ColumnNames) -> bool:
-    if names.id in df.columns or names.time in df.columns:
+    if names.id in [*df.columns, *df.index.names] or names.time in df.columns:
         return False
     if names.time not in (DEFAULT_NAMES.time, df.index.name):
         return False  # the user named a column of timestamps, and it is missing
