@@ -217,7 +217,7 @@ def _spelled(step: Any, freq: Any) -> str:
     kind = type(step)
     if SPELLED.get(kind.__name__) is not kind or step.normalize:
         raise _not_kept(freq)
-    arguments = _date_arguments(step, freq) if kind is pd.DateOffset else {}
+    arguments: dict[str, Any] = _date_arguments(step, freq) if kind is pd.DateOffset else {}
     if step.kwds.get("offset"):
         raise _not_kept(freq)
     if step.kwds.get("method", 3) != 3:  # of Easter; 3 is the western one
@@ -231,7 +231,7 @@ def _spelled(step: Any, freq: Any) -> str:
     return f"{kind.__name__} {json.dumps(arguments, sort_keys=True)}"
 
 
-def _date_arguments(step: Any, freq: Any) -> dict[str, int]:
+def _date_arguments(step: Any, freq: Any) -> dict[str, Any]:
     arguments = dict(step.kwds)
     whole = all(isinstance(value, int) for value in arguments.values())
     if not whole or not arguments.keys() <= {"years", "months", "month", "day"}:

@@ -107,11 +107,12 @@ def audit_leaks(
 def _present(df: Any, columns: Columns) -> Columns:
     """Return the columns without the covariates that the frame lacks."""
     existing = set(to_long(df, columns.names)[0].columns)
-    covariates = {
-        field: tuple(name for name in getattr(columns, field) if name in existing)
-        for field in ("past", "future", "static")
-    }
-    return replace(columns, **covariates)
+    return replace(
+        columns,
+        past=[name for name in columns.past if name in existing],
+        future=[name for name in columns.future if name in existing],
+        static=[name for name in columns.static if name in existing],
+    )
 
 
 def _fitted(fold: Fold) -> Fitted:

@@ -131,8 +131,8 @@ def _check_counts(rows: Rows, shape: Shape) -> None:
         f"Column {name!r}",
         f"{times[0]}, ..., which look like dates",
         "hold timestamps, periods, or integers that count",
-        f"Convert them: {values} = pd.to_datetime({values}, format={form!r}). If they do count, "
-        "pass their difference as Columns(freq=...).",
+        f"Convert them: {values} = pd.to_datetime({values}.astype(str), format={form!r}). If they "
+        "do count, pass their difference as Columns(freq=...).",
     )
 
 
