@@ -141,18 +141,17 @@ def _forecast(options: argparse.Namespace) -> None:
     options.file.open("rb").close()
     with _hold_back_notices():
         from seqkeras.forecasting import Columns, Forecaster, Network, Training
-        from seqkeras.forecasting.frames._columns import DEFAULT_ID
         from seqkeras.forecasting.frames._reading import split_last
         from seqkeras.forecasting.frames._tables import read_file, write_file
 
     columns = Columns(
-        id=options.id_col or DEFAULT_ID,
+        id=options.id_col,
         time=options.time_col,
         target=options.target_col,
         freq=options.freq,
         short_series="skip" if options.skip_short else "raise",
     )
-    df = read_file(options.file, time_col=columns.time, id_col=columns.id)
+    df = read_file(options.file, time_col=columns.time, id_col=columns.names.id)
     forecaster = Forecaster(
         options.horizon,
         lookback=options.lookback,

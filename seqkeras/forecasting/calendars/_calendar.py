@@ -4,7 +4,6 @@ import re
 import warnings
 from collections import Counter
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,16 +13,13 @@ from pandas.tseries.frequencies import to_offset
 from seqkeras._arrays import Booleans, Integers
 from seqkeras._checks import bad_argument, bad_data, check_integer
 from seqkeras.errors import DataError, FileFormatError
-
-#: Aliases that pandas 2.2 renamed and pandas 3 no longer accepts.
-RENAMED = {
-    "M": "ME", "BM": "BME", "SM": "SME", "CBM": "CBME", "Q": "QE", "BQ": "BQE",
-    "A": "YE", "Y": "YE", "BA": "BYE", "BY": "BYE", "AS": "YS", "BAS": "BYS",
-    "H": "h", "T": "min", "S": "s", "L": "ms", "U": "us", "N": "ns",
-}  # fmt: skip
-
-#: Timesteps of one season for frequencies that count in calendar units.
-SEASONS = {"D": 7, "B": 5, "W": 52, "M": 12, "Q": 4, "Y": 1}
+from seqkeras.forecasting.calendars._offsets import (
+    describe,
+    is_fixed,
+    name_step,
+    season_of,
+    step_of,
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class Calendar:
     Attributes:
         dtype: the dtype of the time column, as pandas names it: `datetime64[us]`,
             `datetime64[ns, UTC]`, `period[M]` or `int64`.
-        freq: the step, as pandas names it, or the difference of integer timestamps.
+        freq: the step, as `name_step` names it, or the difference of integer timestamps.
         clock: in a time zone and with steps of days or longer, the earliest time of day of a
             timestamp, such as `0 days 00:00:00`. It tells which timestamps were moved because the
             clock skips this time of day once a year. Otherwise None.
@@ -65,11 +61,11 @@ class Calendar:
             DataError: the timestamps do not show one.
         """
         if isinstance(times, pd.PeriodIndex):
-            if freq is not None and freq != times.freqstr:
+            if freq is not None and freq not in (times.freqstr, times.freq):
                 raise bad_argument("freq", freq, f"{times.freqstr!r}, the frequency of the periods")
             return cls(str(times.dtype), times.freqstr)
         if freq is not None:
-            freq = _parse(freq, times)
+            freq = _given_step(freq, times)
         elif isinstance(times, pd.DatetimeIndex):
             freq = _infer_offset(times, indptr)
         else:
@@ -81,32 +77,28 @@ class Calendar:
         """Return what one step adds: an integer or a pandas offset."""
         if self.is_period:
             return pd.PeriodDtype(self.freq).freq
-        return to_offset(self.freq) if self.is_dated else int(self.freq)
+        return step_of(self.freq) if self.is_dated else int(self.freq)
 
     @property
     def season_length(self) -> int:
         """Return the timesteps of the season that the frequency suggests, or 1.
 
         The season of steps of five minutes or more is a day, that of shorter ones an hour or a
-        minute; that of days is a week, and that of weeks, months and quarters a year.
+        minute; that of days is a week, and that of weeks, months and quarters a year. A week has as
+        many business days, and a day as many business hours, as the offset says.
         """
-        if not self.is_dated:
-            return 1
-        step = self.step
-        if _is_fixed(step):
-            for season in ("1D", "1h", "1min"):
-                count = pd.Timedelta(season) / pd.Timedelta(step)
-                if 1 < count <= 288 and count == int(count):
-                    return int(count)
-            return 1
-        steps = SEASONS.get(_unit(step), 1)
-        return steps // step.n if steps % step.n == 0 else 1
+        return season_of(self.step) if self.is_dated else 1
+
+    @property
+    def label(self) -> str:
+        """Return what messages call the frequency."""
+        return repr(self.freq) if self.is_period or not self.is_dated else describe(self.freq)
 
     def move(self, times: pd.Index, steps: int) -> pd.Index:
         """Move all timestamps by the same number of steps, back if negative."""
         if steps == 0:
             return times
-        return self.off_wall(self._ahead(self.on_wall(times), steps), times)
+        return self.off_wall(self.ahead(self.on_wall(times), steps), times)
 
     def on_wall(self, times: pd.Index) -> pd.Index:
         """Return timestamps by the clock on the wall, if steps are counted by it.
@@ -114,15 +106,22 @@ class Calendar:
         Days and longer steps are, regardless of daylight saving time. Where the clock skipped a
         time, the timestamp is the first one after it; here it becomes the skipped time.
         """
-        if not isinstance(times, pd.DatetimeIndex) or times.tz is None or _is_fixed(self.step):
+        if not isinstance(times, pd.DatetimeIndex) or times.tz is None or is_fixed(self.step):
             return times
         wall = times.tz_localize(None)
         usual = wall.normalize() + pd.Timedelta(self.clock or 0)
         moved = (wall != usual) & (self.off_wall(usual, times) == times)
         return wall.where(~moved, usual) if moved.any() else wall
 
-    def _ahead(self, wall: pd.Index, steps: int) -> pd.Index:
-        return wall + steps if isinstance(wall, pd.PeriodIndex) else wall + steps * self.step
+    def ahead(self, wall: pd.Index, steps: int) -> pd.Index:
+        """Move timestamps by the clock on the wall, as `on_wall` returns them."""
+        if self._is_even:
+            return wall + (steps if self.is_period else steps * self.step)
+        # pandas takes such steps one timestamp at a time; series of a panel share most of theirs.
+        codes, unique = pd.factorize(wall)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pd.errors.PerformanceWarning)
+            return (unique + steps * self.step)[codes]
 
     def off_wall(self, local: pd.Index, like: pd.Index) -> pd.Index:
         """Undo `on_wall`: return timestamps in the time zone of `like`."""
@@ -154,7 +153,7 @@ class Calendar:
             return times + steps
         dtype = str(times.dtype)
         numbers = to_integers(times)
-        if _is_fixed(self.step):
+        if is_fixed(self.step):
             duration = pd.Timedelta(self.step).to_timedelta64()
             ticks = duration // np.timedelta64(1, times.unit)
             return from_integers(numbers + steps * ticks, dtype)
@@ -183,7 +182,7 @@ class Calendar:
             moved = self.shift(times.repeat(count), steps)
         else:
             wall = self.on_wall(times)
-            by_step = [self._ahead(wall, step) if step else wall for step in range(first, last + 1)]
+            by_step = [self.ahead(wall, step) if step else wall for step in range(first, last + 1)]
             order = np.arange(len(times) * count).reshape(count, len(times)).T.ravel()
             moved = self.off_wall(by_step[0].append(by_step[1:])[order], times)
         converted = moved.astype(self.dtype)
@@ -211,7 +210,7 @@ class Calendar:
         if len(times) < 2:
             return None
         wall = self.on_wall(times)
-        broken = follows & np.asarray(self._ahead(wall[:-1], 1) != wall[1:])
+        broken = follows & np.asarray(self.ahead(wall[:-1], 1) != wall[1:])
         return int(np.argmax(broken)) + 1 if broken.any() else None
 
     @property
@@ -222,12 +221,12 @@ class Calendar:
     @property
     def is_fixed(self) -> bool:
         """Return whether every step has the same duration, as hours do and days do not."""
-        return self.is_dated and _is_fixed(self.step)
+        return self.is_dated and is_fixed(self.step)
 
     @property
     def _is_even(self) -> bool:
         """Return whether a number of steps spans the same duration after any timestamp."""
-        return not self.is_dated or self.is_period or _is_fixed(self.step)
+        return not self.is_dated or self.is_period or is_fixed(self.step)
 
     @property
     def is_dated(self) -> bool:
@@ -256,47 +255,17 @@ def from_integers(numbers: Integers, dtype: str) -> pd.Index:
     return pd.Index(numbers.astype(dtype))
 
 
-def _is_fixed(step: Any) -> bool:
-    # Days have no fixed duration where the clock changes.
-    return isinstance(step, pd.offsets.Tick) and not isinstance(step, pd.offsets.Day)
-
-
 def _clock(times: pd.Index, freq: str) -> str | None:
-    if not isinstance(times, pd.DatetimeIndex) or times.tz is None or _is_fixed(to_offset(freq)):
+    if not isinstance(times, pd.DatetimeIndex) or times.tz is None or is_fixed(step_of(freq)):
         return None
     wall = times.tz_localize(None)
     return str((wall - wall.normalize()).min())
 
 
-def _unit(step: Any) -> str:
-    """Return the calendar unit of an offset, as in the keys of `SEASONS`."""
-    rule = str(step.rule_code).split("-")[0]
-    if rule in SEASONS:
-        return rule
-    unit = re.fullmatch(r"B?(?P<unit>[MQY])[SE]", rule)
-    return unit["unit"] if unit else rule
-
-
-def _parse(freq: Any, times: pd.Index) -> str:
-    if not isinstance(times, pd.DatetimeIndex):
-        return str(check_integer("freq", freq, fix="The timestamps are integers."))
-    fix = "Use for example 'h', 'D', 'W-SUN', 'MS', 'ME', 'QS', 'YS', '15min'."
-    try:
-        step = to_offset(_renamed(freq))
-    except (ValueError, TypeError) as error:
-        raise bad_argument("freq", freq, "a pandas frequency", fix) from error
-    if step is None or isinstance(freq, Real) or step.n < 1:
-        raise bad_argument("freq", freq, "a pandas frequency", fix)
-    return str(step.freqstr)
-
-
-def _renamed(freq: Any) -> Any:
-    """Return the alias of a frequency that both pandas 2.2 and 3 accept."""
-    parts = re.fullmatch(r"(\d*)([A-Za-z]+)(-[A-Z]+)?", freq) if isinstance(freq, str) else None
-    if not parts:
-        return freq
-    count, unit, anchor = parts.groups(default="")
-    return count + RENAMED.get(unit, unit) + anchor
+def _given_step(freq: Any, times: pd.Index) -> str:
+    if isinstance(times, pd.DatetimeIndex):
+        return name_step(freq, times)
+    return str(check_integer("freq", freq, fix="The timestamps are integers."))
 
 
 def _modal_step(times: pd.Index, indptr: Integers) -> str:
@@ -335,5 +304,5 @@ def _no_frequency(why: str) -> DataError:
         why,
         "have timestamps of one frequency",
         "Bring them to a regular grid, for example with df.resample, and pass "
-        "Columns(freq=...), such as freq='D'.",
+        "Columns(freq=...), such as freq='D' or freq=pd.DateOffset(months=1).",
     )

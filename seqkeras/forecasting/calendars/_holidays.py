@@ -11,6 +11,7 @@ from seqkeras._arrays import Integers
 from seqkeras._checks import bad_argument
 from seqkeras._lazy import import_optional
 from seqkeras.forecasting.calendars._calendar import Calendar
+from seqkeras.forecasting.calendars._offsets import rule_of
 
 #: Names of these calendar features begin with it.
 PREFIX = "holidays:"
@@ -70,13 +71,12 @@ def _periods(times: pd.Index, calendar: Calendar) -> tuple[Integers, Integers]:
     if isinstance(times, pd.PeriodIndex):
         return _days(times.start_time), _days(times.end_time)
     wall = calendar.on_wall(times).tz_localize(None)
-    step = calendar.step
-    unit = str(step.rule_code).split("-")[0]
-    if calendar.is_fixed or unit in ("B", "C"):
+    unit = rule_of(calendar.step)
+    if calendar.is_fixed or unit in ("B", "C", "bh", "cbh"):
         return _days(wall), _days(wall)
     if AT_THE_END.fullmatch(unit):
-        return _days(wall - step) + 1, _days(wall)
-    return _days(wall), _days(wall + step) - 1
+        return _days(calendar.ahead(wall, -1)) + 1, _days(wall)
+    return _days(wall), _days(calendar.ahead(wall, 1)) - 1
 
 
 def _days(wall: pd.DatetimeIndex) -> Integers:

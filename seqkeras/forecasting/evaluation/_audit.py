@@ -1,6 +1,7 @@
 """A leak audit: rows after a cutoff are changed, and nothing before it may change with them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from seqkeras.forecasting.evaluation._backtest import Fold, read_history, run_fo
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._tracking import forecast_at
-from seqkeras.forecasting.frames._columns import ColumnNames, Columns
+from seqkeras.forecasting.frames._columns import Columns, as_columns
+from seqkeras.forecasting.frames._forms import to_long
 from seqkeras.forecasting.frames._panel import Panel
-from seqkeras.forecasting.frames._reading import split_last
+from seqkeras.forecasting.frames._reading import rows_after, split_last
 from seqkeras.forecasting.networks._predict import Forecasts
 
 #: In the unit of scaled series; smaller changes are rounding, which differs from run to run.
@@ -42,7 +44,9 @@ def audit_leaks(
         df: a long frame, as for `Forecaster.fit`.
         columns: as for `Forecaster.fit`.
         prepare: your own preprocessing of a frame before it is given to a forecaster, such as
-            scaling or filling: it is run on the whole of each frame, so its leaks are found too.
+            scaling, filling or lags: it is run on the whole of each frame, so its leaks are found
+            too. It may make covariates that `df` lacks. What it reads must be in `df` before: the
+            target and the covariates in `columns` change there, other columns do not.
 
     Returns:
         A frame, one row for each part of the fit and of the forecasts: `change`, the largest change
@@ -82,7 +86,9 @@ def audit_leaks(
             forecaster, train, changed_panel, schedule, range(2), changed_columns, keep=True
         )
 
-    df, panel, columns = read_history(df, first, columns)
+    columns = as_columns(columns)
+    df, panel, present = read_history(df, first, _present(df, columns) if prepare else columns)
+    columns = replace(columns, freq=present.freq, calendar=present.calendar)
     before = fit(0)
     after = fit(first)
     fitted = _fitted(before)
@@ -98,6 +104,17 @@ def audit_leaks(
     return report.assign(leaks=~(report["change"] <= TOLERANCE))
 
 
+def _present(df: Any, columns: Columns) -> Columns:
+    """Return the columns without the covariates that the frame lacks."""
+    existing = set(to_long(df, columns.names)[0].columns)
+    return replace(
+        columns,
+        past=[name for name in columns.past if name in existing],
+        future=[name for name in columns.future if name in existing],
+        static=[name for name in columns.static if name in existing],
+    )
+
+
 def _fitted(fold: Fold) -> Fitted:
     assert fold.forecaster is not None
     return fold.forecaster.fitted_
@@ -105,18 +122,10 @@ def _fitted(fold: Fold) -> Fitted:
 
 def _changed(df: pd.DataFrame, rows: int, horizon: int, panel: Panel) -> pd.DataFrame:
     """Change everything in the last rows of each series that was not known before them."""
-    remaining = _rows_after(df, panel.columns)
+    remaining = rows_after(df, panel.columns)
     changed = dict.fromkeys((panel.columns.target, *panel.covariates.past), rows)
     changed |= dict.fromkeys(panel.covariates.future, rows - horizon)
     return df.assign(**{name: _other(df[name], remaining, last) for name, last in changed.items()})
-
-
-def _rows_after(df: pd.DataFrame, columns: ColumnNames) -> Integers:
-    """Return how many rows of its series follow each row."""
-    if columns.id is None:
-        return np.arange(len(df))[::-1]
-    groups = df.groupby(columns.id, sort=False, observed=True)
-    return np.asarray(groups.cumcount(ascending=False))
 
 
 def _other(column: pd.Series, remaining: Integers, rows: int) -> pd.Series:

@@ -29,12 +29,14 @@ class Columns:
     A frame with the columns `unique_id`, `ds` and `y` needs none of these arguments.
 
     Args:
-        id: column of series ids, default `"unique_id"`. A frame without that default column is one
+        id: column of series ids. None (default): `"unique_id"`, and a frame without it is one
             series.
         time: column of timestamps, periods or integers, regular within each series; default
             `"ds"`.
         target: column to forecast, default `"y"`.
-        freq: frequency of the timestamps, such as `"MS"`. None (default): inferred from them.
+        freq: frequency of the timestamps, such as `"MS"` or an offset of pandas, such as
+            `pd.DateOffset(months=1)` or business days with holidays; for integers their difference.
+            None (default): inferred from them.
         past: columns that are known up to the last row, as a name or a list of names.
         future: columns that are also known over the horizon; forecasting needs their values there.
         static: columns that do not change within a series.
@@ -62,10 +64,10 @@ class Columns:
         True
     """
 
-    id: str = DEFAULT_ID
+    id: str | None = None
     time: str = "ds"
     target: str = "y"
-    freq: str | int | None = None
+    freq: str | int | pd.offsets.BaseOffset | None = None
     past: str | Sequence[str] = ()
     future: str | Sequence[str] = ()
     static: str | Sequence[str] = ()
@@ -87,7 +89,7 @@ class Columns:
     @property
     def names(self) -> "ColumnNames":
         """Return the names of the key columns."""
-        return ColumnNames(self.id, self.time, self.target)
+        return ColumnNames(self.id or DEFAULT_ID, self.time, self.target)
 
     @property
     def covariates(self) -> tuple[str, ...]:
@@ -95,7 +97,7 @@ class Columns:
         return (*self.past, *self.future, *self.static)
 
     def _check_roles(self) -> None:
-        keys = [self.id, self.time, self.target]
+        keys = [self.names.id, self.time, self.target]
         if len(set(keys)) < len(keys):
             raise _bad("id, time, target", keys, "different columns")
         for field in ("id", "time"):
@@ -142,14 +144,19 @@ class ColumnNames:
         """Return these names, with the default column of ids instead of None."""
         return replace(self, id=self.id or DEFAULT_ID)
 
-    def within(self, df: pd.DataFrame) -> "ColumnNames":
+    def within(self, df: pd.DataFrame, *, needs_id: bool = False) -> "ColumnNames":
         """Return the names as a long frame has them, without the default id if it does not.
+
+        Args:
+            df: the frame.
+            needs_id: whether it must have the column of ids even if this has the default name.
 
         Raises:
             ArgumentError: a column is missing, or several columns have its name.
             DataError: the frame has no rows.
         """
-        single = self.id == DEFAULT_ID and self.id not in df.columns
+        has_id = self.id in df.columns or self.id in df.index.names
+        single = self.id == DEFAULT_ID and not has_id and not needs_id
         for field in ("time", "target") if single else ("id", "time", "target"):
             check_column(df, field, getattr(self, field))
         if df.empty:

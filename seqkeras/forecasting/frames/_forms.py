@@ -8,7 +8,7 @@ import pandas as pd
 
 from seqkeras._checks import bad_argument, bad_data, check_one_of
 from seqkeras._lazy import import_optional
-from seqkeras.errors import DataError
+from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting.frames._columns import DEFAULT_NAMES, ColumnNames
 
 #: Libraries other than pandas whose frames are read and returned, through narwhals.
@@ -22,11 +22,11 @@ class Shape:
     Attributes:
         kind: `"long"`: ids, timestamps and targets are columns. `"wide"`: timestamps are the index
             and each column is a series. `"series"`: one Series indexed by its timestamps.
-            `"panel"`: ids and timestamps are the two levels of the index. `"native"`: long, from
-            another library than pandas.
+            `"panel"`: ids and timestamps are the two levels of the index; `"stacked"`: timestamps
+            and ids are. `"native"`: long, from another library than pandas.
         names: the names of the levels of the index; for `"wide"` followed by the name of the
-            columns. For `"native"` the library, such as `"polars"`, and whether the timestamps
-            were dates.
+            columns. For `"native"` the library, such as `"polars"`, whether the timestamps were
+            dates, and `"enum"` if the ids were of this dtype.
     """
 
     kind: str = "long"
@@ -39,8 +39,9 @@ class Shape:
         Raises:
             ArgumentError: there is no such form.
         """
-        levels = {"long": 0, "wide": 2, "series": 1, "panel": 2, "native": 2}
-        if len(names) != levels[check_one_of("kind", kind, levels)]:
+        levels = {"long": 0, "wide": 2, "series": 1, "panel": 2, "stacked": 2, "native": 2}
+        is_enum = kind == "native" and list(names[2:]) == ["enum"]
+        if len(names) - is_enum != levels[check_one_of("kind", kind, levels)]:
             raise bad_argument("names", names, f"{levels[kind]} names for {kind!r}")
         if kind == "native":
             check_one_of("library", names[0], LIBRARIES)
@@ -58,7 +59,12 @@ class Shape:
             return self.native(frame, time_column)
         if self.kind == "wide":
             return self._widen(frame, id_column, time_column)
-        levels = [time_column] if self.kind == "series" else [id_column, time_column]
+        keys = {
+            "series": [time_column],
+            "panel": [id_column, time_column],
+            "stacked": [time_column, id_column],
+        }
+        levels = keys[self.kind]
         # set_index would turn every integer into int64.
         arrays = [pd.Index(frame[level]) for level in levels]
         index = arrays[0] if len(levels) == 1 else pd.MultiIndex.from_arrays(arrays)
@@ -75,11 +81,17 @@ class Shape:
             return frame
         nw = import_optional("narwhals", extra="polars")
         arrow = import_optional("pyarrow", extra="polars")
-        library, dates = self.names
+        library, dates, *enum = self.names
         table = arrow.Table.from_pandas(frame, preserve_index=False)
         converted = nw.from_arrow(table, backend=library)
         if dates:
             converted = converted.with_columns(nw.col(*times).cast(nw.Date))
+        if enum:
+            categorical = frame.select_dtypes("category")
+            casts = [
+                nw.col(name).cast(nw.Enum(categorical[name].cat.categories)) for name in categorical
+            ]
+            converted = converted.with_columns(casts)
         return converted.to_native()
 
     def _widen(self, frame: pd.DataFrame, id_column: str, time_column: str) -> pd.DataFrame:
@@ -142,11 +154,14 @@ def _from_native(df: Any, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
     if library not in LIBRARIES:
         fix = "Pass df.to_pandas()."
         raise bad_argument("df", type(df).__name__, "a pandas or polars frame", fix)
-    long = frame.to_pandas()
+    decimals = [name for name, dtype in frame.schema.items() if dtype == nw.Decimal]
+    # pandas has no dtype for them, and a network reads floats.
+    long = frame.with_columns(nw.col(name).cast(nw.Float64) for name in decimals).to_pandas()
     dates = frame.schema.get(names.time) == nw.Date
     if dates:
         long[names.time] = pd.to_datetime(long[names.time])
-    return long, Shape("native", (library, dates))
+    enum = ("enum",) if frame.schema.get(names.id) == nw.Enum else ()
+    return long, Shape("native", (library, dates, *enum))
 
 
 def _from_series(series: pd.Series, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
@@ -164,12 +179,41 @@ def _from_series(series: pd.Series, names: ColumnNames) -> tuple[pd.DataFrame, S
 
 
 def _from_panel(df: pd.DataFrame, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
-    long = df.rename_axis([names.id, names.time]).reset_index()
-    return long, Shape("panel", tuple(df.index.names))
+    if names.id in df.columns:
+        raise bad_data(
+            "df",
+            f"{names.id!r} as a column, and two levels of the index, {list(df.index.names)}",
+            "have ids and timestamps both in the index or both as columns",
+            "Use df.reset_index().",
+        )
+    time_first = _is_time_first(df.index, names)
+    levels = [names.time, names.id] if time_first else [names.id, names.time]
+    for field, name in (("id", names.id), ("time", names.time)):
+        level = df.index.names[levels.index(name)]
+        if name not in (level, DEFAULT_NAMES.id, DEFAULT_NAMES.time) and level is not None:
+            raise ArgumentError(
+                f"Columns({field}=...) must be a level of the index of df. Got: "
+                f"Columns({field}={name!r}); the levels are {list(df.index.names)}."
+            )
+    long = df.rename_axis(levels).reset_index()
+    return long, Shape("stacked" if time_first else "panel", tuple(df.index.names))
+
+
+def _is_time_first(index: pd.MultiIndex, names: ColumnNames) -> bool:
+    """Return whether timestamps are the first of two levels.
+
+    Levels go by their names. If neither has the name of a key column, ids come first, unless only
+    the first level can hold timestamps.
+    """
+    for place, level in enumerate(index.names):
+        if level in (names.id, names.time):
+            return (level == names.time) == (place == 0)
+    is_dated = [isinstance(level, (pd.DatetimeIndex, pd.PeriodIndex)) for level in index.levels]
+    return is_dated == [True, False]
 
 
 def _is_wide(df: pd.DataFrame, names: ColumnNames) -> bool:
-    if names.id in df.columns or names.time in df.columns:
+    if names.id in [*df.columns, *df.index.names] or names.time in df.columns:
         return False
     if names.time not in (DEFAULT_NAMES.time, df.index.name):
         return False  # the user named a column of timestamps, and it is missing

@@ -50,7 +50,7 @@ def find_gaps(times: pd.Index, indptr: Integers, calendar: Calendar) -> Grid | i
         DataError: the grid would have far more rows than there are timestamps.
     """
     lengths = np.diff(indptr)
-    ticks, unit, to_times = _ticks(times, calendar)
+    ticks, unit, to_times = _ticks(times, indptr, calendar)
     first = ticks[indptr[:-1]]
     elapsed = ticks - np.repeat(first, lengths)
     regular = (ticks >= 0) & (elapsed % unit == 0)
@@ -61,7 +61,7 @@ def find_gaps(times: pd.Index, indptr: Integers, calendar: Calendar) -> Grid | i
     if rows.sum(dtype=np.float64) > MAX_GROWTH * len(times):
         raise bad_data(
             "df with its gaps filled",
-            f"{len(times)} rows, which become {rows.sum():,} at frequency {calendar.freq!r}",
+            f"{len(times)} rows, which become {rows.sum():,} at frequency {calendar.label}",
             f"have at most {MAX_GROWTH} times as many rows as before",
             "Pass the right frequency as Columns(freq=...), or remove rows.",
         )
@@ -91,17 +91,17 @@ def interpolate(values: Floats, indptr: Integers, rows: Booleans) -> Floats:
 
 
 def _ticks(
-    times: pd.Index, calendar: Calendar
+    times: pd.Index, indptr: Integers, calendar: Calendar
 ) -> tuple[Integers, int, Callable[[Integers], pd.Index]]:
-    """Return timestamps as integers from 0, how many of these a step is, and the way back.
+    """Return timestamps as integers, how many of these a step is, and the way back.
 
     Timestamps between two steps of the calendar are -1 if steps have no fixed length.
     """
     wall = calendar.on_wall(times)
     unit = calendar.ticks_of_step(times)
     if unit is None:
-        grid = pd.date_range(wall.min(), wall.max(), freq=calendar.step, unit=wall.unit)
-        return grid.get_indexer(wall), 1, lambda ticks: calendar.off_wall(grid[ticks], times)
+        grid, places = _places(wall, indptr, calendar)
+        return places, 1, lambda ticks: calendar.off_wall(grid[ticks], times)
     integers = to_integers(wall)
     low = integers.min()
 
@@ -109,3 +109,26 @@ def _ticks(
         return calendar.off_wall(from_integers(ticks + low, str(wall.dtype)), times)
 
     return integers - low, unit, to_times
+
+
+def _places(
+    wall: pd.DatetimeIndex, indptr: Integers, calendar: Calendar
+) -> tuple[pd.DatetimeIndex, Integers]:
+    """Return all timestamps that steps lead to, and the place of each row in them, or -1.
+
+    Series may begin at different phases, such as every second month from January or February.
+    """
+    last = wall.max()
+    grid = wall[:0]
+    places = np.full(len(wall), -1, dtype=np.int64)
+    # From the earliest on, so that no timestamp comes into the grid twice.
+    for number in np.argsort(wall[indptr[:-1]], kind="stable"):
+        start, stop = indptr[number], indptr[number + 1]
+        first = wall[start]
+        if first not in grid:
+            phase = pd.date_range(first, last, freq=calendar.step, unit=wall.unit)
+            if not len(phase) or phase[0] != first:
+                continue
+            grid = grid.append(phase)
+        places[start:stop] = grid.get_indexer(wall[start:stop])
+    return grid, places

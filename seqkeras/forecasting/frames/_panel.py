@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from seqkeras._arrays import Array, Floats, Integers
-from seqkeras._checks import bad_argument, bad_data, nearest
+from seqkeras._checks import Description, bad_argument, bad_data, nearest
+from seqkeras._lazy import import_optional
 from seqkeras.errors import DataError, SkippedSeriesWarning
 from seqkeras.forecasting.calendars._calendar import Calendar, from_integers
 from seqkeras.forecasting.frames._columns import ColumnNames
@@ -193,7 +194,8 @@ class Panel:
     def future_frame(self, horizon: int) -> Any:
         """Return ids and timestamps of the horizon, in the form of the frame if that is long."""
         frame = self._frame(1, horizon, {})
-        return self._in_shape(frame) if self.shape.kind in ("panel", "native") else frame
+        kinds = ("panel", "stacked", "native")
+        return self._in_shape(frame) if self.shape.kind in kinds else frame
 
     def history_frame(self) -> pd.DataFrame:
         """Return ids, timestamps and targets as a long frame."""
@@ -326,21 +328,43 @@ def restore_panel(
 
 
 def dtype_of(ids: pd.Index) -> Any:
-    """Describe the dtype of ids for a file: its name, or all about a categorical one."""
+    """Describe the dtype of ids for a file: its name, or all about a categorical one.
+
+    Raises:
+        ArgumentError: the name of the dtype does not give it back.
+    """
     if not isinstance(ids, pd.CategoricalIndex):
-        return str(ids.dtype)
+        return _dtype_name(ids.dtype)
     categories = ids.categories
     return {
         "categories": categories.tolist(),
-        "dtype": str(categories.dtype),
+        "dtype": _dtype_name(categories.dtype),
         "ordered": bool(ids.ordered),
     }
 
 
+def _dtype_name(dtype: Any) -> str:
+    name = str(dtype)
+    try:
+        is_restored = type(_dtype_named(name)) is type(dtype)
+    except (TypeError, NotImplementedError):
+        is_restored = False
+    if not is_restored:
+        fix = "Fit with ids that are text, a category or integers, for example with astype(str)."
+        raise bad_argument("ids", Description(f"dtype {name}"), "of a dtype for files", fix)
+    return name
+
+
+def _dtype_named(name: str) -> Any:
+    if name == "string[pyarrow]":  # by this name pandas has a dtype of its own
+        return pd.ArrowDtype(import_optional("pyarrow", extra="polars").string())
+    return pd.api.types.pandas_dtype(name)
+
+
 def _restore_ids(ids: list[Any], dtype: Any) -> pd.Index:
     if not isinstance(dtype, dict):
-        return pd.Index(ids, dtype=dtype)
-    categories = pd.Index(dtype["categories"], dtype=dtype["dtype"])
+        return pd.Index(ids, dtype=_dtype_named(dtype))
+    categories = pd.Index(dtype["categories"], dtype=_dtype_named(dtype["dtype"]))
     kind = pd.CategoricalDtype(categories, ordered=dtype["ordered"])
     codes = categories.get_indexer(ids)
     return pd.CategoricalIndex(pd.Categorical.from_codes(codes, dtype=kind))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from seqkeras._arrays import Integers
 from seqkeras._checks import bad_data, check_one_of
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting.calendars import _calendar_features
@@ -21,6 +22,9 @@ from seqkeras.forecasting.frames._covariates import Covariates
 from seqkeras.forecasting.frames._forms import Shape, to_long
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._rows import Rows, timestamps_of
+
+#: Formats of dates as integers, by their number of digits.
+DATES = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 
 def read_panel(df: Any, columns: Columns | None = None) -> Panel:
@@ -38,10 +42,12 @@ def read_panel(df: Any, columns: Columns | None = None) -> Panel:
     """
     columns = as_columns(columns)
     frame, shape = to_long(df, columns.names)
-    names = columns.names.within(frame)
+    names = columns.names.within(frame, needs_id=columns.id is not None)
     covariates = Covariates(tuple(columns.past), tuple(columns.future), tuple(columns.static))
     _check_covariates(frame, covariates, shape)
     rows = Rows.of(frame, names, covariates.columns, columns.freq, columns.missing)
+    if columns.freq is None:
+        _check_counts(rows, shape)
     rows = rows.filled(columns.fill)
     rows.check_targets()
     usual = int(np.median(rows.lengths))
@@ -79,10 +85,17 @@ def split_last(
     df: pd.DataFrame, rows: int, names: ColumnNames
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split a long frame into all but the last `rows` rows of each series, and these rows."""
+    is_last = rows_after(df, names) < rows
+    return df[~is_last], df[is_last]
+
+
+def rows_after(df: pd.DataFrame, names: ColumnNames) -> Integers:
+    """Return how many rows of its series follow each row of a long frame."""
     if names.id is None:
-        return df.iloc[:-rows], df.iloc[-rows:]
-    from_end = df.groupby(names.id, sort=False, observed=True).cumcount(ascending=False)
-    return df[from_end >= rows], df[from_end < rows]
+        return np.arange(len(df))[::-1]
+    # The index may have the name of the column, so a groupby by name would be ambiguous.
+    codes = pd.Series(pd.factorize(df[names.id])[0])
+    return codes.groupby(codes, sort=False).cumcount(ascending=False).to_numpy()
 
 
 def _check_kind(column: pd.Series, names: ColumnNames, calendar: Calendar) -> None:
@@ -97,6 +110,30 @@ def _check_kind(column: pd.Series, names: ColumnNames, calendar: Calendar) -> No
             f"dtype {dtype}; fit had {calendar.dtype}",
             "hold timestamps as in fit",
         )
+
+
+def _check_counts(rows: Rows, shape: Shape) -> None:
+    """Check that integer timestamps are not dates written as numbers, which have gaps."""
+    times = rows.times
+    if rows.calendar.is_dated or not 0 < times.min() <= times.max():
+        return
+    digits = len(str(times.max()))
+    form = DATES.get(digits)
+    years = times.min() // 10 ** (digits - 4), times.max() // 10 ** (digits - 4)
+    if form is None or not 1800 <= years[0] <= years[1] < 2200:
+        return
+    dates = pd.to_datetime(times.unique().astype(str), format=form, errors="coerce")
+    if dates.hasnans:
+        return
+    name = rows.names.time
+    values = "df.index" if shape.kind in ("wide", "series") else f"df[{name!r}]"
+    raise bad_data(
+        f"Column {name!r}",
+        f"{times[0]}, ..., which look like dates",
+        "hold timestamps, periods, or integers that count",
+        f"Convert them: {values} = pd.to_datetime({values}.astype(str), format={form!r}). If they "
+        "do count, pass their difference as Columns(freq=...).",
+    )
 
 
 def _check_covariates(df: pd.DataFrame, covariates: Covariates, shape: Shape) -> None:

@@ -194,11 +194,18 @@ class Rows:
             )
 
     def _gap(self, row: int) -> DataError:
+        if row in self.indptr:
+            return bad_data(
+                self.names.name(self.ids[self.series[row]]),
+                f"{self.times[row]} first",
+                f"have timestamps of frequency {self.calendar.label}",
+                "Pass the right frequency as Columns(freq=...).",
+            )
         before = self.times[row - 1]
         expected = self.calendar.move(self.times[row - 1 : row], 1)[0]
         return bad_data(
             self.names.name(self.ids[self.series[row]]),
-            f"{self.times[row]} after {before}, where frequency {self.calendar.freq!r} has "
+            f"{self.times[row]} after {before}, where frequency {self.calendar.label} has "
             f"{expected}",
             "have regular timestamps without gaps",
             "Add the missing rows, or pass the right frequency as Columns(freq=...).",

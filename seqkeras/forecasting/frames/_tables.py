@@ -7,6 +7,7 @@ import pandas as pd
 
 from seqkeras._checks import bad_argument, bad_data, nearest
 from seqkeras._lazy import import_optional
+from seqkeras.forecasting.frames._stamps import check_whole
 
 
 def read_file(path: str | Path, *, time_col: str, id_col: str | None = None) -> pd.DataFrame:
@@ -48,12 +49,14 @@ def read_file(path: str | Path, *, time_col: str, id_col: str | None = None) -> 
         fix = nearest(time_col, df.columns)
         raise bad_argument("time_col", time_col, f"a column of {path}, which has {names}", fix)
     if pd.api.types.is_string_dtype(df[time_col]):
+        text = df[time_col]
         try:
-            df[time_col] = _timestamps(df[time_col])
+            df[time_col] = _timestamps(text)
         except ValueError as error:
             fix = "Write all in one format, such as 2024-12-31 or 2024-12-31 23:00:00."
             problem = _first_line(error)
             raise bad_data(f"Column {time_col!r}", problem, "hold timestamps", fix) from error
+        check_whole(text, df[time_col])
     return df
 
 

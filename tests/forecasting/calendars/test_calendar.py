@@ -173,10 +173,50 @@ def test_names_of_frequencies_before_pandas_3_are_accepted(old, new):
         ("YS-JAN", 1),
         ("7h", 1),
         ("2D", 1),
+        ("24h", 7),
+        ("36h", 1),
+        ("168h", 52),
+        ("12h", 2),
+        ("90min", 16),
+        ("3min", 20),
+        ("7D", 52),
+        ("14D", 26),
+        ("364D", 1),
+        ("5B", 52),
+        ("C", 5),
+        ("bh", 8),
+        ("13W-SUN", 4),
+        ("SMS-15", 24),
+        ("2SME-15", 12),
+        ("WOM-3FRI", 12),
+        ("LWOM-FRI", 12),
+        ("CBMS", 12),
+        ("BQE-DEC", 4),
+        ("2QS-JAN", 2),
+        ("BYS-JAN", 1),
+        ("REQ-L-DEC-SUN-4", 4),
+        ("RE-N-DEC-FRI", 1),
     ],
 )
 def test_the_season_follows_from_the_frequency(freq, season):
     assert Calendar("datetime64[ns]", freq).season_length == season
+
+
+@pytest.mark.parametrize(
+    ("freq", "season"),
+    [("h", 24), ("24h", 7), ("D", 7), ("7D", 52), ("W-SUN", 52), ("M", 12), ("3M", 4), ("Q", 4)],
+)
+def test_the_season_of_periods_follows_from_their_frequency(freq, season):
+    assert Calendar(f"period[{freq}]", freq).season_length == season
+
+
+def test_periods_may_be_given_with_their_frequency_in_any_form():
+    periods = pd.period_range("2020-01", periods=20, freq="M")
+    for freq in (None, "M", pd.offsets.MonthEnd()):
+        assert calendar_of(periods, freq).freq == "M"
+    for freq in ("D", pd.offsets.MonthEnd(2), pd.DateOffset(months=1)):
+        with pytest.raises(ArgumentError, match="freq must be 'M', the frequency of the periods"):
+            calendar_of(periods, freq)
 
 
 def test_integers_suggest_no_season():

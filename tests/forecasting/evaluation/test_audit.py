@@ -109,3 +109,29 @@ def test_how_wide_intervals_of_each_series_are_is_looked_at(one):
     intervals = replace(fitted.intervals, factor=2 * fitted.intervals.factor)
     wider = replace(fitted, intervals=intervals)
     assert (before != _learned(wider, wider)["intervals"][0]).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("role", "lag", "leaks"),
+    [("past", 1, False), ("past", -1, True), ("future", 7, False), ("future", 1, True)],
+)
+def test_covariates_that_are_made_by_preparing_are_audited(panel, role, lag, leaks):
+    """Targets of a horizon ago and more are known over the horizon; later ones are not."""
+
+    def with_lag(df):
+        ids = df.unique_id.to_numpy()
+        return df.assign(lag=df.groupby(ids).y.shift(lag).fillna(0), kind=df.unique_id.to_numpy())
+
+    bare = quick(4, epochs=1, validation=0, levels=())
+    columns = Columns(**{role: ["lag"]}, static=["kind"])
+    report = audit_leaks(bare, panel, columns=columns, prepare=with_lag)
+    assert report.leaks.any() == leaks
+    with pytest.raises(ArgumentError, match="must be a column of df"):
+        audit_leaks(bare, panel, columns=columns)
+
+
+def test_covariates_that_preparing_does_not_make_are_an_error(one):
+    with pytest.raises(
+        ArgumentError, match=r"Columns\(past=\.\.\.\) must be a column of df.*'lag'"
+    ):
+        audit_leaks(quick(4), one, columns=Columns(past=["lag"]), prepare=lambda df: df)

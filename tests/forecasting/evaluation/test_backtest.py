@@ -9,7 +9,7 @@ import pytest
 
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
-from seqkeras.forecasting import Columns, backtest, evaluate_holdout, insample
+from seqkeras.forecasting import Columns, audit_leaks, backtest, evaluate_holdout, insample
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.scoring import mae, mase
 from seqkeras.windows import GroupedArray
@@ -287,3 +287,28 @@ def test_what_is_missing_behind_the_cutoff_alone_is_refused_before_the_training(
         assert np.isfinite(backtest(bare(4), df, **options).frame.yhat).all()
     found = backtest(bare(4), without(6), refit=True, **options | {"windows": 2})
     assert np.isfinite(found.frame.yhat).all()
+
+
+def test_the_index_may_be_called_like_the_ids(small):
+    expected = backtest(bare(4), small, columns=NAMES)
+    indexed = small.set_index("shop", drop=False)
+    actual = backtest(bare(4), indexed, columns=NAMES)
+    pd.testing.assert_frame_equal(actual.frame, expected.frame)
+    held_out = evaluate_holdout(bare(4), indexed, columns=NAMES)
+    assert held_out.forecast.yhat.tolist() == expected.frame.yhat.tolist()
+    assert not audit_leaks(bare(4), indexed, columns=NAMES).leaks.any()
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_origins_are_at_the_timestamps_of_an_offset(library):
+    closed = pd.offsets.CustomBusinessDay(holidays=["2024-12-25", "2024-12-26"])
+    days = pd.date_range("2024-11-01", "2025-01-06", freq=closed)
+    df = pd.DataFrame({"ds": days, "y": np.arange(len(days)) % 5.0})
+    given = pytest.importorskip("polars").from_pandas(df) if library == "polars" else df
+    result = backtest(bare(3), given, columns=Columns(freq=closed), windows=2, step=5)
+    frame = result.frame if library == "pandas" else result.frame.to_pandas()
+    assert frame.ds.tolist() == [*days[-8:-5], *days[-3:]]
+    assert frame.cutoff.unique().tolist() == [days[-9], days[-4]]
+    assert frame.y.tolist() == [*df.y[-8:-5], *df.y[-3:]]
+    # A week of five days, of which the baseline repeats the last.
+    assert result.scores.loc["seasonal naive", "MAE"] == 0

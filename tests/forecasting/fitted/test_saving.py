@@ -440,3 +440,52 @@ def test_an_old_file_that_unpacks_to_too_much_is_not_unpacked(monkeypatch):
     monkeypatch.setattr(_saving, "MAX_BYTES", 1000)
     with pytest.raises(FileFormatError, match=r"would unpack to \d+ bytes; the limit is 1000"):
         Forecaster.load(DATA / "forecaster_3.zip")
+
+
+HOLIDAYS = ["2024-12-25", "2024-12-26"]
+STEPS = [
+    pd.offsets.CustomBusinessDay(holidays=HOLIDAYS, weekmask="Mon Tue Wed Thu Fri Sat"),
+    pd.offsets.CustomBusinessHour(start="10:00", end="16:00", holidays=HOLIDAYS),
+    pd.offsets.CustomBusinessMonthEnd(holidays=["2024-12-31"]),
+    pd.DateOffset(months=1, day=30),
+    2 * pd.DateOffset(months=1),
+    pd.offsets.Easter(),
+    pd.offsets.Week(),
+]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: repr(step))
+def test_every_way_on_from_a_fit_takes_the_steps_of_its_offset(step, tmp_path):
+    times = [pd.Timestamp("2020-01-15") + step]
+    while len(times) < 40:
+        times.append(times[-1] + step)
+    df = pd.DataFrame({"ds": times, "y": np.arange(40) % 5.0})
+    columns = Columns(freq=step, calendar="day_of_week")
+    fitted = quick(levels=(), validation=0).fit(df.head(30), columns=columns)
+    assert fitted.predict().ds.tolist() == times[30:34]
+    fitted.save(tmp_path / "f")
+    loaded = Forecaster.load(tmp_path / "f")
+    pd.testing.assert_frame_equal(loaded.predict(), fitted.predict())
+    assert loaded.predict(df=df.head(20)).ds.tolist() == times[20:24]
+    stepper = loaded.stepper()
+    stepper.step(df.y[30])
+    assert stepper.timestamps()[0] == times[30]
+    packed = stepper.pack_state(stepper.state())
+    assert fitted.stepper().unpack_state(packed)[2].tolist() == stepper.state()[2].tolist()
+    loaded.update(df[30:35])
+    assert loaded.future_frame().ds.tolist() == times[35:39]
+
+
+def test_a_file_with_a_damaged_offset_is_refused(tmp_path):
+    days = pd.date_range("2024-01-01", periods=40, freq="D")
+    df = pd.DataFrame({"ds": days, "y": np.arange(40) % 5.0})
+    path = tmp_path / "f"
+    quick(levels=(), validation=0).fit(df).save(path)
+    archive = read_archive(path, kind=_saving.FILE_KIND, version=_saving.VERSION)
+    for freq in ("os.system {}", 'DateOffset {"months"', 'DateOffset {"moons": 1}', "fortnight"):
+        header = copy.deepcopy(archive.header)
+        header["calendar"]["freq"] = freq
+        kind = {"kind": _saving.FILE_KIND, "version": _saving.VERSION}
+        write_archive(path, header, dict(archive.arrays), **kind)
+        with pytest.raises(FileFormatError, match="is not a forecaster, is damaged"):
+            Forecaster.load(path)

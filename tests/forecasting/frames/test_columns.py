@@ -8,7 +8,8 @@ from seqkeras.forecasting.frames._columns import ColumnNames
 
 def test_the_default_columns_need_no_arguments():
     columns = Columns()
-    assert (columns.id, columns.time, columns.target) == ("unique_id", "ds", "y")
+    assert columns.names == ColumnNames("unique_id", "ds", "y")
+    assert columns.id is None
     assert columns.covariates == ()
     assert (columns.missing, columns.fill, columns.short_series) == ("mask", "raise", "raise")
 
@@ -54,6 +55,8 @@ def test_names_are_checked_against_a_frame(one):
     assert Columns(id="shop").names.within(shops).id == "shop"
     with pytest.raises(ArgumentError, match=r"Columns\(id=\.\.\.\) must be a column of df"):
         Columns(id="shop").names.within(one)
+    with pytest.raises(ArgumentError, match=r"Got: Columns\(id='unique_id'\)"):
+        Columns(id="unique_id").names.within(one, needs_id=True)
     with pytest.raises(DataError, match="df must have rows"):
         Columns().names.within(one.head(0))
 

@@ -14,6 +14,7 @@ from seqkeras.forecasting import (
     evaluate_holdout,
     insample,
 )
+from seqkeras.forecasting.frames._forms import Shape
 from seqkeras.forecasting.frames._reading import read_panel
 
 
@@ -75,6 +76,93 @@ def test_ids_and_timestamps_of_the_index_stay_there(panel):
         forecast, _ = forecast_of(df)
         assert forecast.index.names == ["unique_id", "day"]
         assert forecast.loc["b", "yhat"].tolist() == [2, 3]
+
+
+#: Names of two levels of an index, timestamps first, and the columns that are named with them.
+STACKED = [
+    (["ds", "unique_id"], None),
+    (["ds", None], None),
+    ([None, "unique_id"], None),
+    (["when", "shop"], None),
+    ([None, None], None),
+    (["when", "shop"], Columns(id="shop", time="when")),
+    (["when", "shop"], Columns(id="shop")),
+    (["when", "shop"], Columns(time="when")),
+    ([None, None], Columns(id="shop", time="when")),
+]
+
+
+@pytest.mark.parametrize(("levels", "columns"), STACKED)
+@pytest.mark.parametrize("is_series", [False, True])
+def test_levels_of_an_index_go_by_name_or_by_what_they_hold(panel, levels, columns, is_series):
+    long = panel.set_index(["ds", "unique_id"]).rename_axis(levels)
+    read = read_panel(long["y"] if is_series else long, columns)
+    assert read.ids.tolist() == ["a", "b", "c"]
+    assert read.values.values.tolist() == read_panel(panel).values.values.tolist()
+    forecast = read.shaped_forecast({"yhat": np.arange(6.0).reshape(3, 2)})
+    assert forecast.index.names == levels
+    assert forecast.index.get_level_values(0).dtype == panel.ds.dtype
+    assert forecast.xs("b", level=1).yhat.tolist() == [2, 3]
+    assert read.future_frame(2).index.equals(forecast.index)
+
+
+@pytest.mark.parametrize(
+    ("levels", "columns", "ids"),
+    [
+        (["ds", "unique_id"], None, 12),
+        (["ds", "city"], None, 12),
+        (["step", "unique_id"], None, 12),
+        (["unique_id", "ds"], None, 40),
+        (["city", "step"], None, 40),
+        (["step", "city"], Columns(id="city", time="step"), 12),
+        (["step", "city"], Columns(id="city"), 12),
+    ],
+)
+def test_levels_of_integers_go_by_name_and_else_ids_come_first(levels, columns, ids):
+    index = pd.MultiIndex.from_product([range(40), range(12)], names=levels)
+    df = pd.DataFrame({"y": np.arange(480.0)}, index=index)
+    read = read_panel(df if ids == 12 else df.sort_index(level=[0, 1]), columns)
+    assert len(read.ids) == ids
+    assert read.shaped_forecast({"yhat": np.zeros((ids, 3))}).index.names == levels
+
+
+def test_levels_that_are_named_and_not_there_are_an_error(panel):
+    indexed = panel.set_index(["unique_id", "ds"])
+    for columns in (Columns(id="shop"), Columns(time="day"), Columns(id="shop", time="ds")):
+        with pytest.raises(
+            ArgumentError, match=r"must be a level of the index.*\['unique_id', 'ds'\]"
+        ):
+            read_panel(indexed, columns)
+    with pytest.raises(DataError, match=r"'unique_id' as a column, and two levels.*reset_index"):
+        read_panel(panel.assign(shop="x").set_index(["shop", "ds"]))
+
+
+def test_a_frame_with_ids_in_the_index_is_not_taken_for_wide():
+    sales = pd.DataFrame({"t": [1, 2, 3], "sales": 4.0}, index=pd.Index([7, 8, 9]))
+    assert read_panel(sales).shape.kind == "wide"
+    with pytest.raises(ArgumentError, match=r"Columns\(id=\.\.\.\).*use df\.reset_index"):
+        read_panel(sales.rename_axis("unique_id"))
+
+
+def test_every_entry_takes_levels_by_name(panel):
+    columns = Columns(future="price")
+    df = panel.assign(price=panel.y.round())
+    train = df[df.groupby("unique_id").cumcount(ascending=False) >= 2]
+    rest = df.drop(train.index)
+    stacked = ["ds", "unique_id"]
+    forecaster = flat_forecaster(2, lookback=4, units=2, epochs=1, seed=0, progress=False)
+    forecaster.fit(train.set_index(stacked), columns=columns)
+    future = forecaster.future_frame().assign(price=1.0)
+    assert future.index.names == stacked
+    forecast = forecaster.predict(future=future)
+    swapped = forecaster.predict(future=future.swaplevel())
+    pd.testing.assert_frame_equal(forecast, swapped)
+    other = forecaster.predict(df=train.set_index(stacked), future=future)
+    assert other.index.equals(forecast.index)
+    updated = forecaster.update(rest.set_index(stacked)).future_frame()
+    last = df.groupby("unique_id").ds.max()
+    first = updated.reset_index().groupby("unique_id").ds.min()
+    assert (first == last + pd.Timedelta("1D")).all()
 
 
 def test_every_form_has_the_same_series(panel, wide):
@@ -196,6 +284,18 @@ def test_timestamps_keep_their_zone_in_polars(panel):
     forecast, _ = forecast_of(df)
     assert forecast.schema["ds"] == df.schema["ds"]
     assert forecast.columns == ["ds", "yhat", "yhat-lo-80"]
+
+
+def test_enums_of_polars_stay_enums_and_decimals_are_read(panel):
+    pl = pytest.importorskip("polars")
+    enum = pl.Enum(["b", "a", "c", "unused"])
+    df = pl.from_pandas(panel.assign(y=panel.y.round(2)))
+    cast = df.with_columns(pl.col("unique_id").cast(enum), pl.col("y").cast(pl.Decimal(20, 2)))
+    forecast, read = forecast_of(cast)
+    assert forecast.schema["unique_id"] == enum
+    assert forecast["unique_id"].to_list() == ["a", "a", "b", "b", "c", "c"]
+    assert read.values.values.tolist() == read_panel(df).values.values.tolist()
+    assert Shape.restore(read.shape.kind, list(read.shape.names)) == read.shape
 
 
 @pytest.mark.parametrize("kind", ["lazy", "series"])

@@ -22,6 +22,9 @@ FREQUENCIES = [
     ("B", None),
     ("QE", None),
     ("YS", None),
+    ("2MS", None),
+    (pd.offsets.CustomBusinessDay(holidays=["2024-04-01", "2024-04-09"]), None),
+    (pd.offsets.CustomBusinessDay(weekmask="1111110"), "Europe/Berlin"),
     ("M", "periods"),
     (3, "integers"),
 ]
@@ -57,6 +60,30 @@ def test_every_timestamp_between_the_first_and_the_last_gets_its_row(kind, place
     assert grid.times[grid.places].tolist() == times.tolist()
     spread = grid.spread(np.ones(len(times)))
     assert np.isfinite(spread).sum() == len(times)
+
+
+@pytest.mark.parametrize("freq", ["2MS", "2B", pd.DateOffset(months=1)], ids=str)
+def test_series_may_begin_at_other_phases_of_a_step(freq):
+    starts = ["2024-02-01", "2024-01-01", "2024-01-02"][: 2 if freq == "2MS" else 3]
+    whole = [pd.date_range(start, periods=9, freq=freq) for start in starts]
+    df = pd.concat(
+        pd.DataFrame({"unique_id": number, "ds": times, "y": np.arange(9.0)}).drop(index=[4, 6])
+        for number, times in enumerate(whole)
+    )
+    read = read_panel(df, Columns(freq=freq, fill="mask"))
+    assert read.last.tolist() == [times[-1] for times in whole]
+    expected = [0, 1, 2, 3, None, 5, None, 7, 8]
+    for values in read.values:
+        assert [None if np.isnan(value) else value for value in values] == expected
+
+
+def test_a_first_timestamp_that_no_step_leads_to_is_named():
+    days = ["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-06", "2024-01-08", "2024-01-10"]
+    df = pd.DataFrame({"unique_id": list("aaabbb"), "ds": pd.to_datetime(days), "y": 1.0})
+    with pytest.raises(
+        DataError, match=r"Series 'b' must have timestamps of frequency 'B'\. Got: 2024-01-06"
+    ):
+        read_panel(df, Columns(freq="B", fill="mask"))
 
 
 def test_a_timestamp_between_two_steps_is_not_a_gap():

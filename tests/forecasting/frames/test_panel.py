@@ -1,3 +1,4 @@
+import json
 import warnings
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.forecasting.frames._columns import Columns
-from seqkeras.forecasting.frames._panel import embedding_frame
+from seqkeras.forecasting.frames._panel import _restore_ids, dtype_of, embedding_frame
 from seqkeras.forecasting.frames._reading import read_panel
 
 
@@ -73,3 +74,22 @@ def test_an_embedding_is_indexed_by_the_ids(panel):
     frame = embedding_frame(read_panel(panel), np.arange(6.0).reshape(3, 2))
     assert frame.index.tolist() == ["a", "b", "c"]
     assert frame.to_numpy().tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+@pytest.mark.parametrize("dtype", ["object", "str", "string", "int8", "Int16", "category", "arrow"])
+@pytest.mark.parametrize("is_category", [False, True])
+def test_ids_of_a_file_have_the_dtype_of_the_frame(dtype, is_category):
+    if dtype == "arrow":
+        dtype = pd.ArrowDtype(pytest.importorskip("pyarrow").string())
+    ids = pd.Index([3, 1, 2], dtype="int8").astype(dtype)
+    if is_category and dtype != "category":
+        ids = pd.CategoricalIndex(ids, categories=ids.sort_values(), ordered=True)
+    restored = _restore_ids(ids.tolist(), json.loads(json.dumps(dtype_of(ids))))
+    pd.testing.assert_index_equal(restored, ids)
+
+
+def test_ids_whose_dtype_a_file_cannot_hold_are_not_saved():
+    arrow = pytest.importorskip("pyarrow")
+    dictionary = pd.ArrowDtype(arrow.dictionary(arrow.int32(), arrow.string()))
+    with pytest.raises(ArgumentError, match=r"ids must be of a dtype for files.*astype\(str\)"):
+        dtype_of(pd.Index(["a", "b"], dtype=dictionary))

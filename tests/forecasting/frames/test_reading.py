@@ -136,6 +136,82 @@ def test_the_error_of_a_column_in_the_index_suggests_reset_index(panel):
         read_panel(panel.set_index("ds").drop(columns="unique_id"), Columns(time="day"))
 
 
+@pytest.mark.parametrize("columns", [None, Columns(id="unique_id"), Columns(id="shop")])
+def test_ids_that_are_in_the_index_alone_are_an_error(one, columns):
+    name = columns.id if columns is not None and columns.id else "unique_id"
+    halves = one.assign(**{name: ["p"] * 45 + ["q"] * 45}).set_index(name)
+    with pytest.raises(ArgumentError, match=rf"{name}'.*It is in the index: use df\.reset_index"):
+        read_panel(halves, columns)
+    assert len(read_panel(halves.reset_index(), columns).ids) == 2
+
+
+@pytest.mark.parametrize("name", ["unique_id", "shop"])
+def test_ids_that_are_named_and_not_there_are_an_error(one, name):
+    with pytest.raises(ArgumentError, match=rf"Got: Columns\(id='{name}'\)"):
+        read_panel(one, Columns(id=name))
+    assert read_panel(one).columns.id is None
+
+
+def test_an_index_may_be_called_like_a_column_of_the_frame(panel):
+    expected = read_panel(panel)
+    names = ColumnNames("unique_id", "ds", "y")
+    for index in ("unique_id", "ds", "y", ["unique_id", "ds"], ["ds", "y"]):
+        indexed = panel.set_index(index, drop=False)
+        assert read_panel(indexed).values.values.tolist() == expected.values.values.tolist()
+        train, test = split_last(indexed, 5, names)
+        assert test.y.tolist() == split_last(panel, 5, names)[1].y.tolist()
+        assert len(train) == len(panel) - 15
+
+
+DATES = [
+    ("%Y%m%d", "D"),
+    ("%Y%m", "MS"),
+    ("%Y%m%d%H", "h"),
+    ("%Y%m%d%H%M", "15min"),
+    ("%Y%m%d%H%M%S", "s"),
+]
+
+
+@pytest.mark.parametrize(("form", "freq"), DATES)
+@pytest.mark.parametrize("fill", ["raise", "mask"])
+@pytest.mark.parametrize("rows", [2, 400])
+def test_integers_that_are_dates_are_refused(form, freq, fill, rows):
+    times = pd.date_range("2023-01-01", periods=rows, freq=freq)
+    df = pd.DataFrame({"ds": times.strftime(form).astype("int64"), "y": np.arange(float(rows))})
+    match = rf"look like dates.*pd\.to_datetime\(df\['ds'\]\.astype\(str\), format='{form}'\)"
+    with pytest.raises(DataError, match=match):
+        read_panel(df, Columns(fill=fill))
+    with pytest.raises(
+        DataError, match=rf"pd\.to_datetime\(df\.index\.astype\(str\), format='{form}'\)"
+    ):
+        read_panel(df.set_index("ds")["y"], Columns(fill=fill))
+    df["ds"] = pd.to_datetime(df["ds"].astype(str), format=form)
+    assert read_panel(df, Columns(freq=freq)).last[0] == times[-1]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        np.arange(1950, 2020),
+        np.arange(202301, 202330),
+        np.arange(20230101, 20230140),
+        20230101 + 7 * np.arange(30),
+        np.arange(0, 300000, 3000),
+        1_704_067_200 + 3600 * np.arange(50),
+        -np.arange(40)[::-1],
+    ],
+    ids=["years", "months to 29", "days to 39", "sevens", "from 0", "seconds", "before 0"],
+)
+def test_integers_that_count_are_read(times):
+    df = pd.DataFrame({"ds": times, "y": np.arange(float(len(times)))})
+    assert read_panel(df).calendar.step == times[1] - times[0]
+
+
+def test_integers_like_dates_count_if_their_difference_is_given():
+    df = pd.DataFrame({"ds": np.arange(20230101, 20230111), "y": np.arange(10.0)})
+    assert read_panel(df, Columns(freq=1)).last[0] == 20230110
+
+
 def test_rows_are_read_by_position_and_not_by_index(panel):
     repeated = panel.set_index(pd.Index([0] * len(panel)))
     expected = read_panel(panel).values.values
