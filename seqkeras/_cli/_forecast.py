@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqkeras._checks import check_fraction, check_integer
+from seqkeras._checks import bad_argument, check_fraction, check_integer
 from seqkeras._cli._targets import PICTURES, TABLES, check_different, check_target
 from seqkeras._cli._terminal import complain, hold_back_notices, show, show_scores
 from seqkeras._files import whole_file
@@ -48,7 +48,7 @@ def forecast(options: argparse.Namespace) -> None:
     check_target("--plot", picture, PICTURES, force=options.force)
     check_different("FILE, --output, --plot", [options.file, output, picture])
     _check_numbers(options)
-    df, columns = _read(options)
+    df, columns = read_series(options)
     # Keras is slow to import, so the file is checked before.
     with hold_back_notices():
         from seqkeras.forecasting import Forecaster, Network, Training
@@ -77,17 +77,17 @@ def forecast(options: argparse.Namespace) -> None:
         _score(forecaster, df, columns)
 
 
-def _check_numbers(options: argparse.Namespace) -> None:
-    check_integer("--horizon", options.horizon)
-    check_integer("--epochs", options.epochs)
-    check_integer("--seed", options.seed, minimum=0)
-    check_fraction("--validation", options.validation)
-    if options.lookback is not None:
-        check_integer("--lookback", options.lookback)
+def read_series(options: argparse.Namespace) -> "tuple[pd.DataFrame, Columns]":
+    """Read and check the series of a file, which needs pandas but not Keras.
 
+    Args:
+        options: those of the command `forecast`.
 
-def _read(options: argparse.Namespace) -> "tuple[pd.DataFrame, Columns]":
-    """Read and check the series, which needs pandas but not Keras."""
+    Raises:
+        ArgumentError: an option cannot be used.
+        DataError: the file cannot be used as it is.
+        OSError: it does not exist or cannot be opened.
+    """
     from seqkeras._cli._tables import Keys, Style, read_file, sort_rows
     from seqkeras.forecasting.frames._columns import DEFAULT_ID, Columns
     from seqkeras.forecasting.frames._reading import read_panel
@@ -117,6 +117,22 @@ def _read(options: argparse.Namespace) -> "tuple[pd.DataFrame, Columns]":
         df = sort_rows(df, keys)
     read_panel(df, columns)
     return df, columns
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    check_integer("--horizon", options.horizon)
+    check_integer("--epochs", options.epochs)
+    check_integer("--seed", options.seed, minimum=0)
+    check_fraction("--validation", options.validation)
+    levels = {f"{level:g}" for level in options.levels if 1 <= level < 100}
+    if len(levels) < len(options.levels):
+        expected = "different numbers from 1 to below 100"
+        raise bad_argument("--levels", options.levels, expected, "For example --levels 80 95.")
+    if levels and not options.validation:
+        fix = "Intervals are calibrated on these rows. Use --levels without values for none."
+        raise bad_argument("--validation", options.validation, "above 0 with --levels", fix)
+    if options.lookback is not None:
+        check_integer("--lookback", options.lookback)
 
 
 def _score(forecaster: "Forecaster", df: "pd.DataFrame", columns: "Columns") -> None:

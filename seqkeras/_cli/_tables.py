@@ -85,8 +85,8 @@ class Style:
         """
         if len(self.sep) != 1:
             raise bad_argument("--sep", self.sep, "one character, or the word tab")
-        if self.decimal not in (".", ",") or self.decimal == self.sep:
-            raise bad_argument("--decimal", self.decimal, "a point or a comma, and not --sep")
+        if self.decimal not in (".", ","):
+            raise bad_argument("--decimal", self.decimal, "a point or a comma")
         if self.date_format is not None:
             self._check_date_format(self.date_format)
         if self.tz is not None:

@@ -34,8 +34,8 @@ PHRASES = (
     (r"such as freq='D'", "such as --freq D"),
     (
         r"name the column of series ids: Columns\(id=\.\.\.\)",
-        "name the column of series ids with --id-col, or with --tz the time zone in which the clock "
-        "repeats an hour",
+        "name the column of series ids with --id-col, or the time zone, in which an hour may be "
+        "repeated, with --tz",
     ),
     (rf"Columns\(((?:(?:{_NAMES})=\.\.\.(?:, )?)+)\)", lambda match: _columns(match)),
     (rf"\b({_NAMES})=", lambda match: f"{OPTIONS[match[1]]}="),

@@ -114,7 +114,7 @@ def _codes_for_text(text: pd.Series, reading: Reading) -> Iterator[str]:
         return
     more = ", utc=True" if reading.local is not None else ""
     short = f"pd.to_datetime({{}}{more})"
-    times = _run(short, text)
+    times = _run(short, text) if reading.format == "ISO8601" else None
     if times is not None and times.equals(reading.times):
         yield short
     yield f"pd.to_datetime({{}}, format={reading.format!r}{more})"
@@ -150,13 +150,14 @@ def _first_that_works(
 
 def _run(code: str, column: pd.Series) -> pd.Series | None:
     """Return what code makes of a column, or None if it fails or pandas warns that it guesses."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as guesses:
+        warnings.simplefilter("always")
         try:
             # The code is from this file; of the frame, it has only names of dtypes, by `repr`.
-            return pd.Series(eval(code.format("column"), {"pd": pd, "column": column}))
+            result = pd.Series(eval(code.format("column"), {"pd": pd, "column": column}))
         except Exception:
             return None
+    return None if guesses else result
 
 
 def _are_times(times: pd.Series) -> bool:
