@@ -16,11 +16,11 @@ def attach(
 
     Args:
         package: name of the package.
-        exports: the public names of each submodule. A submodule without a leading underscore is
-            public itself. Each is imported when one of its names is first used.
+        exports: the public names of each submodule. A submodule is public itself unless a part of
+            its path has a leading underscore. Each is imported when one of its names is first used.
     """
     module_of = {name: module for module, names in exports.items() for name in names}
-    modules = {module for module in exports if not module.startswith("_")}
+    modules = {module for module in exports if "._" not in f".{module}"}
     public = sorted(module_of.keys() | modules)
 
     def __getattr__(name: str) -> Any:  # noqa: N807

@@ -1,5 +1,6 @@
 """The command line, as a user calls it."""
 
+import os
 import re
 import runpy
 import subprocess
@@ -77,24 +78,36 @@ def test_files_that_are_there_are_not_overwritten_unless_forced(here, capsys):
     ("arguments", "words"),
     [
         (["missing.csv", "--horizon", 3], "missing.csv"),
-        (["air.csv", "--horizon", 3, "--time-col", "d"], "time_col must be a column of air.csv"),
-        (["air.csv", "--horizon", 0], "horizon must be an integer >= 1"),
+        (["air.csv", "--horizon", 3, "--time-col", "d"], "--time-col must be a column of air.csv"),
+        (["air.csv", "--horizon", 0], "--horizon must be an integer >= 1"),
+        (["air.csv", "--horizon", 3, "--lookback", 0], "--lookback must be an integer >= 1"),
+        (["air.csv", "--horizon", 3, "--seed", -1], "--seed must be an integer >= 0"),
+        (["air.csv", "--horizon", 3, "--validation", 1], "--validation must be a number in [0, 1)"),
+        (["air.csv", "--horizon", 3, "--levels", 0.8], "--levels must be different numbers"),
+        (["air.csv", "--horizon", 3, "--validation", 0], "Use --levels without values"),
         (["air.csv", "--horizon", 3, "--output", "no/such.csv"], "The folder no does not exist"),
         (["air.csv", "--horizon", 3, "--freq", "D"], "has 1949-01-02"),
-        (["air.csv", "--horizon", 3, "--freq", "1"], "freq must be a pandas frequency"),
+        (["air.csv", "--horizon", 3, "--freq", "1"], "--freq must be a pandas frequency"),
         (["empty.csv", "--horizon", 3], "empty.csv must be readable as csv"),
         (["air.csv", "--horizon", 3, "--plot", "air.bmp"], ".png or .svg or .pdf or .jpg"),
         (["air.csv", "--horizon", 3, "--output", "air.xls"], ".csv or .parquet"),
         (["air.csv", "--horizon", 3, "--output", "air.csv", "--force"], "different files"),
+        (["air.csv", "--horizon", 3, "--output", "link.csv", "--force"], "different files"),
         (["air.csv", "--horizon", 3, "--output", "taken.csv", "--force"], "cannot be written"),
+        (["pipe.csv", "--horizon", 3], "FILE must be a regular file"),
+        (["taken.csv", "--horizon", 3], "FILE must be a regular file"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(here, capsys, arguments, words):
     load_air_passengers().to_csv("air.csv", index=False)
     (here / "empty.csv").touch()
     (here / "taken.csv").mkdir()
+    (here / "link.csv").hardlink_to("air.csv")
+    os.mkfifo("pipe.csv")
     assert forecast(*arguments) == 1
     message = capsys.readouterr().err
+    assert "=()" not in message
+    assert "Training(" not in message
     assert message.startswith("seqkeras: ")
     assert words in message
     assert message.count("\n") == 1
@@ -148,6 +161,94 @@ def test_an_interruption_of_the_scoring_leaves_the_forecast(here, capsys, monkey
     assert len(pd.read_csv("air_forecast.csv")) == 3
 
 
+def command(*arguments, **options):
+    """Run the command line in a Python of its own."""
+    call = [sys.executable, "-m", "seqkeras", *map(str, arguments)]
+    return subprocess.run(call, capture_output=True, text=True, check=False, **options)
+
+
+def test_a_file_is_checked_before_keras_is_imported(here):
+    (here / "air.csv").write_text("ds,y\n2024-01-01,1\n2024-01-02,?\n")
+    code = (
+        "import sys; from seqkeras.__main__ import main\n"
+        "assert main(['forecast', 'air.csv', '--horizon', '3']) == 1\n"
+        "assert not {'keras', 'tensorflow', 'sklearn'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Got: '?' in row 2." in done.stderr
+
+
+def test_a_short_series_is_forecast_with_the_options_of_the_message(here, capsys):
+    rows = [f"{1950 + year},{year % 5}.5" for year in range(16)]
+    (here / "years.csv").write_text("\n".join(["ds,y", *rows, ""]))
+    assert forecast("years.csv", "--horizon", 3, "--no-score") == 1
+    said = capsys.readouterr().err
+    assert "or --validation 0 --levels." in said
+    assert "levels=" not in said
+    options = ["--horizon", 3, "--no-score", "--validation", 0, "--levels"]
+    assert forecast("years.csv", *options) == 0
+    assert pd.read_csv("years_forecast.csv").columns.tolist() == ["ds", "yhat"]
+
+
+def test_a_short_series_among_others_is_left_out_with_the_option_of_the_message(here, capsys):
+    df = pd.DataFrame({"ds": np.arange(60), "y": np.sin(np.arange(60))})
+    lines = pd.concat([df.assign(unique_id="a"), df.head(2).assign(unique_id="\x1b[31mb")])
+    lines.to_csv("lines.csv", index=False)
+    options = ["--horizon", 2, "--lookback", 5, "--no-score"]
+    assert forecast("lines.csv", *options) == 1
+    said = capsys.readouterr().err
+    assert "Use a smaller --lookback or --horizon, or use --skip-short." in said
+    assert "\x1b" not in said
+    assert forecast("lines.csv", *options, "--skip-short") == 0
+    said = capsys.readouterr().err
+    assert said.startswith("seqkeras: 1 of 2 series are too short and were skipped.")
+    assert said.count("\n") == 1
+
+
+def test_an_escape_code_in_an_id_does_not_reach_the_terminal(here, capsys):
+    df = pd.DataFrame({"ds": np.arange(40), "y": np.sin(np.arange(40))})
+    df.assign(unique_id="\x1b[31mred").to_csv("a.csv", index=False)
+    assert forecast("a.csv", "--horizon", 2, "--lookback", 5, "--no-score") == 0
+    said = capsys.readouterr().out
+    assert "\\x1b[31mred" in said
+    assert "\x1b" not in said
+    assert pd.read_csv("a_forecast.csv").unique_id[0] == "\x1b[31mred"
+
+
+def test_a_table_that_cannot_be_completed_stays_as_it_was(here, monkeypatch):
+    load_air_passengers().to_csv("air.csv", index=False)
+    (here / "air_forecast.csv").write_text("mine")
+
+    def full(df, path, **options):
+        Path(path).write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    assert forecast("air.csv", "--horizon", 3, "--force") == 1
+    assert (here / "air_forecast.csv").read_text() == "mine"
+    assert {path.name for path in here.iterdir()} == {"air.csv", "air_forecast.csv"}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("out of\nmemory"), KeyError("a")])
+def test_no_error_is_a_traceback(here, capsys, monkeypatch, error):
+    def fails(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("seqkeras._cli._forecast.read_series", fails)
+    assert main(["forecast", "air.csv", "--horizon", "3"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("seqkeras: ")
+    assert said.count("\n") == 1
+
+
+def test_a_message_has_no_length_that_a_file_can_choose(here, capsys):
+    (here / "air.csv").write_text(f"ds,y\n{chr(0) * 100_000}\x1b[31m,1\n")
+    assert forecast("air.csv", "--horizon", 3) == 1
+    said = capsys.readouterr().err
+    assert len(said) < 2000
+    assert said[:-1].isprintable()
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A model with layers of seqkeras in a file."""
@@ -175,6 +276,28 @@ def test_a_model_is_exported_as_onnx(here, saved, capsys):
     assert main(["export", str(saved), "more.onnx", "--onnx", "step", "--float16"]) == 1
     assert "--float16 must be omitted with --onnx" in capsys.readouterr().err
     assert not (here / "more.onnx").exists()
+
+
+def test_a_model_is_not_replaced_by_its_program(here, saved, capsys):
+    (here / "model.keras").write_bytes(saved.read_bytes())
+    (here / "link.keras").hardlink_to("model.keras")
+    for target in ("model.keras", "link.keras"):
+        assert main(["export", "model.keras", target, "--force"]) == 1
+        assert "MODEL, TARGET must be different files" in capsys.readouterr().err
+    assert (here / "model.keras").read_bytes() == saved.read_bytes()
+
+
+def test_a_picture_is_not_overwritten_by_the_demo_unless_forced(here, capsys):
+    (here / "forecast.png").write_text("mine")
+    assert main(["demo"]) == 1
+    assert "Use --force" in capsys.readouterr().err
+    assert (here / "forecast.png").read_text() == "mine"
+
+
+def test_a_closed_error_output_does_not_stop_a_command(saved):
+    done = command("explain", saved, preexec_fn=lambda: os.close(2))
+    assert done.returncode == 0
+    assert done.stdout.startswith("layer")
 
 
 def test_what_is_no_model_is_not_exported(here, capsys):

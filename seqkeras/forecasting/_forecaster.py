@@ -192,23 +192,23 @@ class Forecaster(BaseEstimator):
 
     def predict(
         self,
+        df: "pd.DataFrame | pd.Series | None" = None,
         *,
         horizon: int | None = None,
         future: "pd.DataFrame | None" = None,
-        df: "pd.DataFrame | pd.Series | None" = None,
         fill: str = "raise",
     ) -> "pd.DataFrame":
         """Forecast what follows the last row of each series.
 
         Args:
+            df: series to forecast instead of those of `fit`, known to it or not, each with at least
+                a lookback of rows. They are read as `fit` read its frame, and each is scaled by its
+                own rows. The forecaster does not change.
             horizon: timesteps to forecast, at most the horizon of the forecaster, which is the
                 default. Without intervals it may be longer: forecasts are fed back.
             future: values of the future covariates, with a row for each series and timestamp of the
                 horizon: `future_frame()` with its columns filled in. Further rows and columns are
                 ignored.
-            df: series to forecast instead of those of `fit`, known to it or not, each with at least
-                a lookback of rows. They are read as `fit` read its frame, and each is scaled by its
-                own rows. The forecaster does not change.
             fill: for `df`, as in `Columns`.
 
         Returns:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from seqkeras._checks import bad_argument, bad_data, nearest
 from seqkeras.errors import ArgumentError
+from seqkeras.forecasting.frames._advice import how_to_convert_index
 
 DEFAULT_ID = "unique_id"
 
@@ -200,13 +201,22 @@ def check_column(df: pd.DataFrame, field: str, name: str) -> None:
         )
     existing = ", ".join(repr(column) for column in df.columns[:20])
     fix = nearest(name, df.columns) or f"Pass the name of the column as Columns({field}=...)."
-    if name in df.index.names:
+    if field == "time" and _may_be_wide(df):
+        convert = how_to_convert_index(df.index)
+        fix = f"If the index holds the timestamps: {convert}." if convert else fix
+    elif name in df.index.names:
         fix = "It is in the index: use df.reset_index()."
     elif field == "time" and isinstance(df.index, (pd.DatetimeIndex, pd.PeriodIndex)):
         fix = f"If the index holds the timestamps: df = df.reset_index(names={name!r})."
     raise ArgumentError(
         f"Columns({field}=...) must be a column of df. {value}; the columns are {existing}. {fix}"
     )
+
+
+def _may_be_wide(df: pd.DataFrame) -> bool:
+    """Return whether a frame would be wide if its index held timestamps."""
+    numeric = all(pd.api.types.is_numeric_dtype(dtype) for dtype in df.dtypes)
+    return numeric and df.index.nlevels == 1 and df.index.dtype.kind not in "iuM"
 
 
 def _bad(fields: str, value: object, expected: str, fix: str = "") -> ArgumentError:

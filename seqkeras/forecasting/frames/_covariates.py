@@ -13,6 +13,7 @@ from seqkeras._arrays import Array, Booleans, Floats, Integers
 from seqkeras._checks import bad_data
 from seqkeras.forecasting.calendars import _calendar_features
 from seqkeras.forecasting.calendars._calendar import Calendar
+from seqkeras.forecasting.frames._advice import mend_numbers
 from seqkeras.windows import GroupedArray
 
 #: Names the series and the timestamp of a row in messages.
@@ -300,11 +301,19 @@ def _numbers(column: pd.Series, where: Where) -> Floats:
             f"Column {column.name!r}",
             f"dtype {dtype}",
             "hold numbers, as it did in fit, or text or categories",
-            "Convert it, for example with pd.to_numeric.",
+            _advise_numbers(column),
         )
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     _check_present(np.abs(values) < np.finfo(np.float32).max, column, where)
     return values
+
+
+def _advise_numbers(column: pd.Series) -> str:
+    code = mend_numbers(column)
+    if not code:
+        return "Convert it to numbers."
+    label = f"df[{column.name!r}]"
+    return f"Convert it: {label} = {code.format(label)}."
 
 
 def _check_present(present: Booleans, column: pd.Series, where: Where) -> None:

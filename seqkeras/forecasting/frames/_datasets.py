@@ -1,17 +1,13 @@
 """The example series that comes with the package."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from seqkeras.forecasting.frames._tables import read_file
-
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
 
 AIR_PASSENGERS = Path(__file__).parent / "data" / "air_passengers.csv"
 
 
-def load_air_passengers() -> "pd.DataFrame":
+def load_air_passengers() -> pd.DataFrame:
     """Load monthly totals of international airline passengers, 1949 to 1960, in thousands.
 
     Series G of Box & Jenkins, Time Series Analysis: Forecasting and Control (1976).
@@ -23,4 +19,4 @@ def load_air_passengers() -> "pd.DataFrame":
         >>> load_air_passengers().y.iloc[[0, -1]].tolist()
         [112, 432]
     """
-    return read_file(AIR_PASSENGERS, time_col="ds")
+    return pd.read_csv(AIR_PASSENGERS, parse_dates=["ds"])

@@ -1,6 +1,7 @@
 """Forms of a frame: long, wide, a single Series, or keyed by its index."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from seqkeras._checks import bad_argument, bad_data, check_one_of
 from seqkeras._lazy import import_optional
 from seqkeras.errors import ArgumentError, DataError
+from seqkeras.forecasting.frames._advice import how_to_convert_index, mend_numbers
 from seqkeras.forecasting.frames._columns import DEFAULT_NAMES, ColumnNames
 
 #: Libraries other than pandas whose frames are read and returned, through narwhals.
@@ -31,6 +33,41 @@ class Shape:
 
     kind: str = "long"
     names: tuple[Any, ...] = ()
+
+    @property
+    def has_rows(self) -> bool:
+        """Return whether the rows of the long frame are those of the frame that was read."""
+        return self.kind in ("long", "native")
+
+    def how_to_sort(self, keys: list[str]) -> str:
+        """Return the code that sorts such a frame, whose long form has these keys."""
+        if self.kind == "long":
+            return f"df = df.sort_values({keys!r})"
+        if self.kind != "native":
+            return "df = df.sort_index()"
+        if self.names[0] == "polars":
+            return f"df = df.sort({keys!r})"
+        return f"df = df.sort_by({[(key, 'ascending') for key in keys]!r})"
+
+    def how_to_convert(self, column: str, code: str, names: ColumnNames) -> str:
+        """Return the code that converts a column of the long form of such a frame.
+
+        Args:
+            column: the column.
+            code: code that converts it, with {} for the column.
+            names: the key columns of the long form.
+        """
+        label = f"df[{column!r}]"
+        convert = f"{label} = {code.format(label)}"
+        if self.kind == "series":
+            if column == names.target:
+                return f"df = {code.format('df')}"
+            return f"df.index = {code.format('df.index').replace('.dt.', '.')}"
+        if self.kind == "wide":
+            return f"df.index = {code.format('df.index').replace('.dt.', '.')}"
+        if self.kind == "panel" and column == names.time:
+            return f"df = df.rename_axis({[names.id, names.time]!r}).reset_index(); {convert}"
+        return f"df = df.to_pandas(); {convert}" if self.kind == "native" else convert
 
     @classmethod
     def restore(cls, kind: Any, names: Any) -> "Shape":
@@ -146,6 +183,8 @@ def as_pandas(frame: Any) -> pd.DataFrame:
 def _from_native(df: Any, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
     if not hasattr(df, "to_pandas"):
         fix = "Eager polars frames work too; collect a lazy one."
+        if isinstance(df, Integral):
+            fix = "A number of timesteps is the argument horizon."
         raise bad_argument("df", type(df).__name__, "a pandas DataFrame or Series", fix)
     nw = import_optional("narwhals", extra="polars")
     import_optional("pyarrow", extra="polars")  # to_pandas needs it
@@ -172,7 +211,7 @@ def _from_series(series: pd.Series, names: ColumnNames) -> tuple[pd.DataFrame, S
             "The index of a Series",
             f"dtype {series.index.dtype}",
             "hold timestamps, periods or integers",
-            "Convert it: df.index = pd.to_datetime(df.index).",
+            _advise_index(series.index),
         )
     data = {names.time: series.index, names.target: series.array}
     return pd.DataFrame(data), Shape("series", (series.index.name,))
@@ -239,8 +278,12 @@ def _from_wide(df: pd.DataFrame, names: ColumnNames) -> tuple[pd.DataFrame, Shap
                 f"Column {name!r} of a wide frame",
                 f"dtype {dtype}",
                 "hold numbers, as a series",
-                "Drop it, or if the columns are not series make df long: df.reset_index().",
+                _advise_wide_column(df[name]),
             )
+    if df.index.hasnans:
+        row = int(np.argmax(df.index.isna()))
+        fix = "Drop the row: df = df[df.index.notna()]."
+        raise bad_data("The index", f"none in row {row}", "have a timestamp in every row", fix)
     values = df.to_numpy(dtype=np.float64, na_value=np.nan)
     started = np.maximum.accumulate(~np.isnan(values), axis=0)
     if len(df) and not started[-1].all():
@@ -253,6 +296,25 @@ def _from_wide(df: pd.DataFrame, names: ColumnNames) -> tuple[pd.DataFrame, Shap
         names.target: values[rows, series],
     }
     return pd.DataFrame(data), Shape("wide", (df.index.name, df.columns.name))
+
+
+def _advise_index(index: pd.Index) -> str:
+    fix = how_to_convert_index(index)
+    if not fix:
+        return "Use timestamps as the index, or number the rows: df.index = range(len(df))."
+    return f"Convert it: {fix}."
+
+
+def _advise_wide_column(column: pd.Series) -> str:
+    fix = (
+        f"Drop it: df = df.drop(columns={column.name!r}), or if the columns are not series make df "
+    )
+    fix += "long: df = df.reset_index()."
+    code = mend_numbers(column, coerce=True)
+    if not code:
+        return fix
+    label = f"df[{column.name!r}]"
+    return f"If it holds numbers, convert it: {label} = {code.format(label)}. {fix}"
 
 
 def _has_timestamps(index: pd.Index) -> bool:

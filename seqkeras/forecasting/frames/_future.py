@@ -9,6 +9,7 @@ from seqkeras._arrays import Floats, Integers
 from seqkeras._checks import bad_argument, bad_data
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting.calendars._calendar import to_integers
+from seqkeras.forecasting.frames._advice import cast_times
 from seqkeras.forecasting.frames._forms import to_long
 from seqkeras.forecasting.frames._panel import Panel
 
@@ -129,12 +130,19 @@ def _integer_times(panel: Panel, column: pd.Series) -> Integers:
         except (TypeError, ValueError):
             pass  # such as timestamps without the time zone of the series
     name = panel.columns.time
-    dtype = str(panel.last.dtype)
+    dtype = panel.calendar.dtype
+    label = f"future[{name!r}]"
+    code = cast_times(pd.Series(column), dtype)
+    fix = (
+        f"Convert it: {label} = {code.format(label)}."
+        if code
+        else "Use the timestamps of future_frame()."
+    )
     raise bad_data(
         f"Column {name!r} of future",
         f"dtype {times.dtype}",
         f"hold timestamps of dtype {dtype}, as in fit",
-        f"Convert it: future[{name!r}] = future[{name!r}].astype({dtype!r}).",
+        fix,
     )
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 
 from seqkeras._arrays import Integers
-from seqkeras._checks import bad_data, check_one_of
+from seqkeras._checks import bad_data, check_one_of, nearest
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting.calendars import _calendar_features
 from seqkeras.forecasting.calendars._calendar import Calendar
+from seqkeras.forecasting.frames._advice import cast_times
 from seqkeras.forecasting.frames._columns import (
     FILLS,
     ColumnNames,
@@ -45,7 +46,7 @@ def read_panel(df: Any, columns: Columns | None = None) -> Panel:
     names = columns.names.within(frame, needs_id=columns.id is not None)
     covariates = Covariates(tuple(columns.past), tuple(columns.future), tuple(columns.static))
     _check_covariates(frame, covariates, shape)
-    rows = Rows.of(frame, names, covariates.columns, columns.freq, columns.missing)
+    rows = Rows.of(frame, names, covariates.columns, columns.freq, columns.missing, shape)
     if columns.freq is None:
         _check_counts(rows, shape)
     rows = rows.filled(columns.fill)
@@ -72,10 +73,10 @@ def read_alike(df: Any, fitted: Panel, *, missing: str, fill: str, whole: bool =
     check_one_of("fill", fill, FILLS)
     frame, shape = to_long(df, fitted.columns.with_id)
     names = fitted.columns.with_id.within(frame)
-    _check_covariates(frame, fitted.covariates, shape)
-    _check_kind(frame[names.time], names, fitted.calendar)
+    _check_covariates(frame, fitted.covariates, shape, fitted=True)
+    _check_kind(frame[names.time], names, fitted.calendar, shape)
     freq = None if fitted.calendar.is_period else fitted.calendar.step
-    rows = Rows.of(frame, names, fitted.covariates.columns, freq, missing).filled(fill)
+    rows = Rows.of(frame, names, fitted.covariates.columns, freq, missing, shape).filled(fill)
     if whole:
         rows.check_targets()
     return rows.panel(fitted.covariates, shape)
@@ -98,17 +99,20 @@ def rows_after(df: pd.DataFrame, names: ColumnNames) -> Integers:
     return codes.groupby(codes, sort=False).cumcount(ascending=False).to_numpy()
 
 
-def _check_kind(column: pd.Series, names: ColumnNames, calendar: Calendar) -> None:
-    dtype = timestamps_of(column, names)[1]
+def _check_kind(column: pd.Series, names: ColumnNames, calendar: Calendar, shape: Shape) -> None:
+    dtype = timestamps_of(column, names, shape)[1]
     kind = pd.api.types.pandas_dtype(dtype).type
     fitted_kind = pd.api.types.pandas_dtype(calendar.dtype).type
     # Integers of all sizes are one kind.
     dated = any(name.startswith(("datetime", "period")) for name in (dtype, calendar.dtype))
     if kind is not fitted_kind and dated:
+        code = cast_times(column, calendar.dtype)
+        fix = f"Convert it: {shape.how_to_convert(names.time, code, names)}." if code else ""
         raise bad_data(
             f"Column {names.time!r}",
             f"dtype {dtype}; fit had {calendar.dtype}",
             "hold timestamps as in fit",
+            fix,
         )
 
 
@@ -136,13 +140,23 @@ def _check_counts(rows: Rows, shape: Shape) -> None:
     )
 
 
-def _check_covariates(df: pd.DataFrame, covariates: Covariates, shape: Shape) -> None:
+def _check_covariates(
+    df: pd.DataFrame, covariates: Covariates, shape: Shape, *, fitted: bool = False
+) -> None:
     names = covariates.columns
     if names and shape.kind in ("wide", "series"):
         raise ArgumentError(
             f"Covariates must be columns of a long frame. Got: {list(names)} with a {shape.kind} "
             "frame. Make it long and join them: df.rename_axis('ds').reset_index().melt('ds', "
             "var_name='unique_id', value_name='y')."
+        )
+    missing = [name for name in names if name not in df.columns]
+    if missing and fitted:
+        existing = ", ".join(repr(column) for column in df.columns[:20])
+        fix = f"{nearest(missing[0], df.columns)} Add the column to df.".strip()
+        raise ArgumentError(
+            f"df must have the covariates of fit, {list(names)}. Got: no {missing[0]!r} among "
+            f"{existing}. {fix}"
         )
     for field in ("past", "future", "static"):
         for name in getattr(covariates, field):

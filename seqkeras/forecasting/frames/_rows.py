@@ -12,14 +12,23 @@ from seqkeras._arrays import Booleans, Floats, Integers
 from seqkeras._checks import bad_argument, bad_data
 from seqkeras.errors import DataError
 from seqkeras.forecasting.calendars._calendar import Calendar, to_integers
+from seqkeras.forecasting.frames._advice import (
+    first_without_number,
+    first_without_time,
+    mend_numbers,
+    ways_to_times,
+)
 from seqkeras.forecasting.frames._columns import ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._forms import Shape
-from seqkeras.forecasting.frames._gaps import find_gaps, interpolate
+from seqkeras.forecasting.frames._gaps import Grid, find_gaps, interpolate
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.windows import GroupedArray
 
 INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+
+#: What pandas infers of objects that are numbers.
+NUMBERS = ("decimal", "floating", "integer", "mixed-integer-float", "boolean")
 
 #: The square of a larger number, and so a standard deviation, may be infinite.
 LARGEST = 1e150
@@ -55,6 +64,7 @@ class Rows:
         covariates: Sequence[str],
         freq: Any,
         missing: str,
+        shape: Shape,
     ) -> "Rows":
         """Read the rows of a long frame, which must be in order of time within each series.
 
@@ -64,6 +74,7 @@ class Rows:
             covariates: its columns of covariates.
             freq: the frequency; None infers it from the timestamps.
             missing: whether targets may be missing, `"mask"` or `"raise"`.
+            shape: the form that the frame had, in which messages advise.
 
         Raises:
             ArgumentError: `freq` is not a frequency.
@@ -73,16 +84,17 @@ class Rows:
         order = np.argsort(codes, kind="stable")
         series = codes[order]
         indptr = np.concatenate([[0], np.cumsum(np.bincount(codes))])
-        times, dtype = timestamps_of(df[names.time], names)
+        times, dtype = timestamps_of(df[names.time], names, shape)
         times = times[order]
-        _check_order(times, series, ids, names)
+        _check_order(times, series, ids, names, shape)
         calendar = Calendar.of(times, indptr, freq, dtype=dtype)
-        targets = _targets(
-            df[names.target],
-            order,
-            masked=missing == "mask",
-            label=lambda row: names.label(ids[series[row]]),
-        )
+
+        def where(row: int) -> str:
+            place = f"row {order[row]} of df" if shape.has_rows else str(times[row])
+            return f"{names.label(ids[series[row]])} {'in' if shape.has_rows else 'at'} {place}"
+
+        numbers = _numbers(df[names.target], names, shape)
+        targets = _targets(numbers, order, masked=missing == "mask", where=where)
         return cls(names, ids, indptr, times, calendar, targets, df[list(covariates)].iloc[order])
 
     @property
@@ -208,8 +220,20 @@ class Rows:
             f"{self.times[row]} after {before}, where frequency {self.calendar.label} has "
             f"{expected}",
             "have regular timestamps without gaps",
-            "Add the missing rows, or pass the right frequency as Columns(freq=...).",
+            self._fix_of_gap(),
         )
+
+    def _fix_of_gap(self) -> str:
+        try:
+            can_fill = isinstance(find_gaps(self.times, self.indptr, self.calendar), Grid)
+        except DataError:  # too many rows would be inserted
+            can_fill = False
+        fix = "Bring them to a regular grid"
+        if can_fill and len(self.covariates.columns):
+            fix = "Add the missing rows, with their covariates"
+        elif can_fill:
+            fix = "Add the missing rows, or have them inserted by Columns(fill='mask')"
+        return f"{fix}, or pass the right frequency as Columns(freq=...)."
 
     def _where(self, row: int) -> str:
         return f"{self.names.label(self.ids[self.series[row]])} at {self.times[row]}"
@@ -232,7 +256,7 @@ def _series_of(df: pd.DataFrame, names: ColumnNames) -> tuple[Integers, pd.Index
     return codes.astype(np.int64), pd.Index(ids, name=names.id)
 
 
-def timestamps_of(column: pd.Series, names: ColumnNames) -> tuple[pd.Index, str]:
+def timestamps_of(column: pd.Series, names: ColumnNames, shape: Shape) -> tuple[pd.Index, str]:
     """Check the column of timestamps.
 
     Returns:
@@ -245,12 +269,12 @@ def timestamps_of(column: pd.Series, names: ColumnNames) -> tuple[pd.Index, str]
     times = pd.Index(column)
     subject = f"Column {names.time!r}"
     if not (isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)) or times.dtype.kind in "iu"):
+        row, dates = first_without_time(column)
         raise bad_data(
             subject,
-            f"dtype {column.dtype}, first value {column.iloc[0]!r}",
+            f"dtype {column.dtype}, {column.iloc[row]!r} in row {row}{dates}",
             "hold timestamps, periods or integers",
-            f"Convert it: df[{names.time!r}] = pd.to_datetime(df[{names.time!r}]), or count with "
-            "integers.",
+            _advise_times(column, names, shape),
         )
     if times.hasnans:
         missing = f"none in row {int(np.argmax(times.isna()))}"
@@ -261,6 +285,17 @@ def timestamps_of(column: pd.Series, names: ColumnNames) -> tuple[pd.Index, str]
         return pd.Index(times.to_numpy(np.int64)), name if name in INTEGERS else "int64"
     _check_zone(times, names)
     return times, str(times.dtype)
+
+
+def _advise_times(column: pd.Series, names: ColumnNames, shape: Shape) -> str:
+    codes = ways_to_times(column)
+    ways = [shape.how_to_convert(names.time, code, names) for code in codes]
+    if ways:
+        return f"Convert it: {', or '.join(ways)}."
+    count = "range(len(df))"
+    if names.id is not None:
+        count = f"df.groupby({names.id!r}).cumcount()"
+    return f"Correct it, or count the rows: df[{names.time!r}] = {count}."
 
 
 def _check_zone(times: pd.Index, names: ColumnNames) -> None:
@@ -276,7 +311,9 @@ def _check_zone(times: pd.Index, names: ColumnNames) -> None:
         ) from error
 
 
-def _check_order(times: pd.Index, series: Integers, ids: pd.Index, names: ColumnNames) -> None:
+def _check_order(
+    times: pd.Index, series: Integers, ids: pd.Index, names: ColumnNames, shape: Shape
+) -> None:
     wrong = (np.diff(series) == 0) & (np.diff(to_integers(times)) <= 0)
     if not wrong.any():
         return
@@ -286,11 +323,13 @@ def _check_order(times: pd.Index, series: Integers, ids: pd.Index, names: Column
     now = times[row]
     if before == now:
         fix = "Drop or merge one of them."
-        if names.id is None:
+        if shape.kind in ("wide", "series"):
+            fix = "Drop one of them: df = df[~df.index.duplicated()]."
+        elif names.id is None:
             fix = "Drop one of them, or name the column of series ids: Columns(id=...)."
         raise bad_data(name, f"{now} twice", "have each timestamp once", fix)
     keys = [names.id, names.time] if names.id is not None else [names.time]
-    fix = f"Sort the frame: df = df.sort_values({keys!r})."
+    fix = f"Sort the frame: {shape.how_to_sort(keys)}."
     raise bad_data(name, f"{now} after {before}", "be in order of time", fix)
 
 
@@ -300,13 +339,26 @@ def are_targets(values: Floats, *, masked: bool) -> Booleans:
     return usable | np.isnan(values) if masked else usable
 
 
+def _numbers(column: pd.Series, names: ColumnNames, shape: Shape) -> pd.Series:
+    """Return a column of targets as numbers, which may be objects, such as decimals."""
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_complex_dtype(column):
+        return column
+    if pd.api.types.infer_dtype(column, skipna=True) in NUMBERS:
+        return pd.Series(column.to_numpy(np.float64, na_value=np.nan), name=column.name)
+    row = first_without_number(column)
+    code = mend_numbers(column, coerce=True)
+    fix = "Use another column, or convert it to numbers."
+    if code:
+        fix = f"Convert it: {shape.how_to_convert(names.target, code, names)}."
+    if "coerce" in code:
+        fix = f"Correct it, or make such values missing: {fix.removeprefix('Convert it: ')}"
+    value = f"dtype {column.dtype}, {column.iloc[row]!r} in row {row}"
+    raise bad_data(f"Column {names.target!r}", value, "hold numbers", fix)
+
+
 def _targets(
-    column: pd.Series, order: Integers, *, masked: bool, label: Callable[[int], str]
+    column: pd.Series, order: Integers, *, masked: bool, where: Callable[[int], str]
 ) -> Floats:
-    subject = f"Column {column.name!r}"
-    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_complex_dtype(column):
-        value = f"dtype {column.dtype}, first value {column.iloc[0]!r}"
-        raise bad_data(subject, value, "hold numbers", "Convert it with pd.to_numeric.")
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)[order]
     unusable = np.flatnonzero(~are_targets(values, masked=masked))
     if len(unusable):
@@ -315,9 +367,8 @@ def _targets(
         if np.isnan(values[row]):
             fix = "Fill in missing values, or pass Columns(missing='mask')."
         raise bad_data(
-            subject,
-            f"{values[row]} for {label(row)} in row {order[row]} of df "
-            f"({len(unusable)} such rows in all)",
+            f"Column {column.name!r}",
+            f"{values[row]} for {where(row)} ({len(unusable)} such rows in all)",
             f"hold finite numbers below {LARGEST:g}",
             fix,
         )

@@ -1,31 +1,158 @@
-"""Timestamps that were read from text: whether the text says all of them."""
+"""Timestamps that are written as text: in which formats they are whole dates, and which."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import product
 
 import pandas as pd
 
-from seqkeras._checks import bad_data
+ISO = (
+    r"\d{4}-\d\d(?:-\d\d(?:[T ]\d\d(?::\d\d(?::\d\d(?:\.\d+)?)?)?"
+    r"(?P<offset> ?(?:Z|UTC|[+-]\d\d(?::?\d\d)?))?)?)?"
+)
+
+QUARTER = r"(?:(\d{4})[ -]?Q([1-4])|Q([1-4])[ -/]?(\d{4}))"
+
+#: Formats that say the whole date, or its month. Where a number may be a day or a month, both are
+#: here.
+DATES = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%Y/%m", "%YM%m", "%m/%Y", "%m.%Y", "%m-%Y"),
+    *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%m-%d-%Y"),
+    *("%Y %b", "%Y %B", "%Y-%b", "%b %Y", "%B %Y", "%b-%Y", "%d%b%Y", "%d-%b-%Y", "%d %b %Y"),
+    *("%d %B %Y", "%d. %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%Y-%b-%d"),
+)
+
+#: Formats without the century.
+SHORT_DATES = (
+    *("%d/%m/%y", "%m/%d/%y", "%y/%m/%d", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d"),
+    *("%d-%b-%y", "%d %b %y", "%b-%y", "%b %y", "%y-%b"),
+)
+
+TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p")
 
 
-def check_whole(text: pd.Series, times: pd.Series) -> None:
-    """Check that no year was made up for a text without one, such as `11:34`, `01 Jan` or `1/2/24`.
+@dataclass(frozen=True)
+class Reading:
+    """One way to read texts as timestamps.
 
-    Parsers take the missing year from today, from year 1 or from a guess of the century. A month or
-    day that is missing is the first one, as in `2024-03`.
+    Attributes:
+        format: the format, as `pd.to_datetime` takes it; `"quarter"` for quarters.
+        times: the timestamps, in UTC where the offsets of the texts differ.
+        local: where they differ, the timestamps without their offsets; otherwise None.
+    """
+
+    format: str
+    times: pd.Series
+    local: pd.Series | None = None
+
+    @property
+    def is_month_first(self) -> bool:
+        """Return whether the day is a number that follows that of the month, before the year."""
+        return self.format.startswith("%m") and "%d" in self.format
+
+
+def read_dates(text: pd.Series) -> list[Reading]:
+    """Return each way to read texts as whole dates, all in one format.
 
     Args:
-        text: what was read.
-        times: the timestamps that it was read as, NaT where it was empty.
+        text: the texts; missing ones stay missing.
 
-    Raises:
-        DataError: the text of a row does not have the four digits of its year.
+    Returns:
+        No reading, one, or two where days and months may be exchanged.
     """
-    years = times.dt.year
-    # In another time zone the first and last hours of a year belong to the year next to it.
-    for row, (word, year) in enumerate(zip(text, years, strict=True)):
-        if year == year and not any(f"{year + near:04.0f}" in word for near in (0, -1, 1)):
-            raise bad_data(
-                f"Column {text.name!r}",
-                f"{word!r} in row {row}, which would be read as {times.iloc[row]}",
-                "hold whole dates",
-                "Write years with four digits, such as 2024-12-31 or 2024-12-31 23:00:00, or count "
-                "with integers.",
-            )
+    present = text.dropna()
+    if present.str.fullmatch(ISO).all():
+        return _read_iso(text)
+    if present.str.fullmatch(QUARTER).all():
+        return [Reading("quarter", _read_quarters(text))]
+    return _different(text, _formats(present.iloc[0], DATES))
+
+
+def read_short_dates(text: pd.Series) -> list[Reading]:
+    """Return each way to read texts as dates whose year lacks the century."""
+    return _different(text, _formats(text.dropna().iloc[0], SHORT_DATES))
+
+
+def read_as(text: pd.Series, form: str) -> pd.Series:
+    """Read texts in a format of `pd.to_datetime`; those that differ become missing."""
+    return pd.to_datetime(text, format=form, errors="coerce", utc="%z" in form)
+
+
+def first_unreadable(text: pd.Series) -> int:
+    """Return the row of the first text that is not written like those before it."""
+    present = text.notna().to_numpy()
+    first = int(present.argmax())
+    start = re.fullmatch(ISO, text.iloc[first])
+    if start:
+        zoned = _offsets(text).notna() == (start["offset"] is not None)
+        times = pd.to_datetime(_with_z(text), format="ISO8601", errors="coerce", utc=True)
+        return int((~(zoned & times.notna()) & present).argmax())
+    forms = _formats(text.iloc[first], DATES)
+    rows = [int((read_as(text, form).isna() & present).argmax()) for form in forms]
+    return max(rows, default=first)
+
+
+def _read_iso(text: pd.Series) -> list[Reading]:
+    plain = _with_z(text)
+    offsets = _offsets(text)[text.notna()]
+    if offsets.notna().any() and offsets.isna().any():
+        return []  # some are in a zone and others are not
+    differ = offsets.nunique() > 1
+    times = pd.to_datetime(plain, format="ISO8601", errors="coerce", utc=differ)
+    local = None
+    if differ:
+        wall = plain.str.replace(r" ?(?:Z|[+-]\d\d(?::?\d\d)?)$", "", regex=True)
+        local = pd.to_datetime(wall, format="ISO8601", errors="coerce")
+    return [Reading("ISO8601", times, local)] if _is_whole(times, text) else []
+
+
+def _with_z(text: pd.Series) -> pd.Series:
+    # pandas does not read the offset "UTC" in this format.
+    return text.str.replace(r" ?UTC$", "Z", regex=True)
+
+
+def _offsets(text: pd.Series) -> pd.Series:
+    return text.str.extract(f"^{ISO}$")["offset"].str.strip()
+
+
+def _read_quarters(text: pd.Series) -> pd.Series:
+    parts = text.str.extract(QUARTER)
+    years = parts[0].fillna(parts[3])
+    months = 3 * parts[1].fillna(parts[2]).astype("Int64") - 2
+    return pd.to_datetime(years + "-" + months.astype("string") + "-1", format="%Y-%m-%d")
+
+
+def _different(text: pd.Series, forms: Iterable[str]) -> list[Reading]:
+    """Return the readings in these formats of all texts, without those that are alike."""
+    readings: list[Reading] = []
+    for form in forms:
+        times = read_as(text, form)
+        known = any(times.equals(reading.times) for reading in readings)
+        if _is_whole(times, text) and not known:
+            readings.append(Reading(form, times))
+    return readings
+
+
+def _is_whole(times: pd.Series, text: pd.Series) -> bool:
+    return bool((times.notna() | text.isna()).all())
+
+
+def _formats(sample: str, dates: Iterable[str]) -> list[str]:
+    """Return the formats that fit a text."""
+    parts = re.fullmatch(r"(.+?)(?:(,? |T)(\d{1,2}:\d\d.*))?", sample)
+    if parts is None:
+        return []
+    date, between, time = parts.groups(default="")
+    date_forms = [form for form in dates if _fits(date, form)]
+    time_forms = [form for form in TIMES if _fits(time, form)] if time else [""]
+    return [first + between + second for first, second in product(date_forms, time_forms)]
+
+
+def _fits(text: str, form: str) -> bool:
+    try:
+        datetime.strptime(text, form)
+    except ValueError:
+        return False
+    return True

@@ -48,7 +48,7 @@ def bad_frames():
         ["Got: nan for series", "row 7", "1 such rows", "finite"],
     )
     yield "infinite", set_value(7, "y", np.inf), ["Got: inf for series", "row 7"]
-    yield "text", lambda df: df.assign(y=df.y.astype(str)), ["must hold numbers", "pd.to_numeric"]
+    yield "text", lambda df: df.assign(y=df.y.astype(str)), ["must hold numbers", "astype(float)"]
     yield "complex", lambda df: df.assign(y=df.y * 1j), ["must hold numbers", "complex128"]
     yield (
         "unsorted",

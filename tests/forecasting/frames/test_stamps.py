@@ -1,9 +1,7 @@
 import pandas as pd
 import pytest
 
-from seqkeras.errors import DataError
-from seqkeras.forecasting.frames._stamps import check_whole
-from seqkeras.forecasting.frames._tables import read_file
+from seqkeras.forecasting.frames._stamps import first_unreadable, read_dates
 
 #: Texts that a parser completes from today, from year 1 or from a guess of the century.
 PARTIAL = [
@@ -33,33 +31,20 @@ WHOLE = [
 ]
 
 
-def file_of(stamps, folder):
-    path = folder / "series.csv"
-    pd.DataFrame({"when": stamps, "y": range(len(stamps))}).to_csv(path, index=False)
-    return path
+@pytest.mark.parametrize("texts", PARTIAL, ids=lambda texts: texts[0])
+def test_no_year_is_made_up(texts):
+    assert read_dates(pd.Series(texts)) == []
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("stamps", PARTIAL, ids=lambda stamps: stamps[0])
-def test_no_year_is_made_up(stamps, tmp_path):
-    with pytest.raises(
-        DataError, match=rf"'when' must hold whole dates\. Got: '{stamps[0]}' in row 0.*four digits"
-    ):
-        read_file(file_of(stamps, tmp_path), time_col="when")
+@pytest.mark.parametrize("texts", WHOLE, ids=lambda texts: texts[0])
+def test_whole_dates_are_read(texts):
+    readings = read_dates(pd.Series(texts))
+    assert readings
+    for reading in readings:
+        assert reading.times.is_monotonic_increasing
+        assert reading.times.dt.year.between(1990, 2025).all()
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("stamps", WHOLE, ids=lambda stamps: stamps[0])
-def test_whole_dates_are_read(stamps, tmp_path):
-    times = read_file(file_of(stamps, tmp_path), time_col="when").when
-    assert times.is_monotonic_increasing or "+" in stamps[0]
-    assert times.dt.year.between(1990, 2025).all()
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_the_row_with_the_partial_date_is_named(tmp_path):
-    text = pd.Series(["2024-01-01 11:33", "11:34", None, "2024-01-01 11:35"], name="when")
-    times = pd.to_datetime(text, format="mixed")
-    with pytest.raises(DataError, match="Got: '11:34' in row 1, which would be read as 20"):
-        check_whole(text, times)
-    check_whole(text.drop(1), times.drop(1))
+def test_the_first_row_that_is_written_otherwise_is_found():
+    text = pd.Series([None, "2024-01-01 11:33", None, "11:34", "2024-01-01 11:35", "x"])
+    assert first_unreadable(text) == 3

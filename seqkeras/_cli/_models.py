@@ -1,0 +1,57 @@
+"""The commands `export` and `explain`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from seqkeras._checks import bad_argument
+from seqkeras._cli._targets import check_different, check_place
+from seqkeras._cli._terminal import hold_back_notices
+from seqkeras.errors import FileFormatError
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write a .keras model as a program or an ONNX graph."""
+    if options.onnx and options.float16:
+        raise bad_argument("--float16", True, "omitted with --onnx")
+    check_place("TARGET", options.target, force=options.force)
+    check_different("MODEL, TARGET", [options.model, options.target])
+    model = _load_model(options.model)
+    form: dict[str, Any] = {"window": options.window, "features": options.features}
+    if options.onnx:
+        from seqkeras.export import save_onnx
+        from seqkeras.runtime import load_onnx
+
+        save_onnx(model, options.target, form=options.onnx, **form)
+        print(f"{options.target}: {load_onnx(options.target)}")
+        return
+    from seqkeras.export import save_program
+    from seqkeras.runtime import load
+
+    if options.float16:
+        form["storage"] = "float16"
+    save_program(model, options.target, **form)
+    print(f"{options.target}: {load(options.target)}")
+
+
+def explain(options: argparse.Namespace) -> None:
+    """Show what a .keras model runs."""
+    model = _load_model(options.model)
+    from seqkeras.diagnostics._report import report
+
+    print(report(model))
+
+
+def _load_model(path: Path) -> Any:
+    """Load a .keras file with the layers of seqkeras registered; code in it is not run."""
+    if path.exists() and not path.is_file():
+        raise bad_argument("MODEL", str(path), "a regular file")
+    path.open("rb").close()
+    with hold_back_notices():
+        import keras
+
+        import seqkeras.layers  # noqa: F401  # registers its layers
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # backends have classes of their own, such as for too little memory
+        raise FileFormatError(f"{path} cannot be loaded as a .keras file: {error}") from error

@@ -1,0 +1,437 @@
+"""Tables in csv and parquet files, read for a forecast; what is wrong is named with its row."""
+
+import csv
+import re
+import shlex
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from seqkeras._checks import bad_argument, bad_data, nearest
+from seqkeras._files import DAMAGE, whole_file
+from seqkeras._lazy import import_optional
+from seqkeras.errors import DataError, SeqkerasError
+from seqkeras.forecasting.frames._columns import DEFAULT_ID
+from seqkeras.forecasting.frames._covariates import plain
+from seqkeras.forecasting.frames._stamps import (
+    Reading,
+    first_unreadable,
+    read_as,
+    read_dates,
+    read_short_dates,
+)
+
+#: Separators of columns that people use.
+SEPARATORS = (",", ";", "\t", "|")
+
+#: Bytes of a line that are looked at to find its separator.
+HEADER_BYTES = 2**16
+
+#: Formats of dates that may also be whole numbers that count.
+COUNTED_DATES = {8: "%Y%m%d", 6: "%Y%m"}
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The columns of a table that are read.
+
+    Attributes:
+        time: column of timestamps.
+        target: column of targets.
+        id: column of series ids; None: `unique_id` if there is one.
+    """
+
+    time: str = "ds"
+    target: str = "y"
+    id: str | None = None
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Return the option that names each column that must exist."""
+        options = {self.time: "--time-col", self.target: "--target-col"}
+        return options | ({} if self.id is None else {self.id: "--id-col"})
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a table is written.
+
+    Attributes:
+        sep: what separates the columns of a csv file.
+        decimal: the decimal sign of a csv file.
+        date_format: the format of timestamps; None: found out.
+        day_first: whether the day comes first where it could be the month.
+        tz: the time zone of timestamps without one, into which others are converted; None: they
+            stay as they are.
+        counts: whether whole numbers of the form 20241231 are no dates.
+    """
+
+    sep: str = ","
+    decimal: str = "."
+    date_format: str | None = None
+    day_first: bool = False
+    tz: str | None = None
+    counts: bool = False
+
+    def check(self) -> None:
+        """Check all options.
+
+        Raises:
+            ArgumentError: one cannot be used.
+        """
+        if len(self.sep) != 1:
+            raise bad_argument("--sep", self.sep, "one character, or the word tab")
+        if self.decimal not in (".", ","):
+            raise bad_argument("--decimal", self.decimal, "a point or a comma")
+        if self.date_format is not None:
+            self._check_date_format(self.date_format)
+        if self.tz is not None:
+            self._check_tz(self.tz)
+
+    def _check_date_format(self, form: str) -> None:
+        fix = "For example %d.%m.%Y or '%d.%m.%Y %H:%M'."
+        try:
+            read_as(pd.Series(["-"]), form)
+        except (ValueError, re.error) as error:
+            raise bad_argument("--date-format", form, "a format of dates", fix) from error
+        if not {"%Y", "%y"} & set(re.findall("%.", form)):
+            raise bad_argument("--date-format", form, "a format that has the year, %Y or %y", fix)
+
+    def _check_tz(self, tz: str) -> None:
+        try:
+            pd.Timestamp("2000-01-01", tz=tz)
+        except Exception as error:  # pytz and zoneinfo raise classes of their own
+            fix = "For example Europe/Berlin or UTC."
+            raise bad_argument("--tz", tz, "a time zone", fix) from error
+
+
+def read_file(path: str | Path, keys: Keys, style: Style | None = None) -> pd.DataFrame:
+    """Read the ids, timestamps and targets of a csv or parquet file.
+
+    Ids in a csv file stay text, such as 007 or NA. Timestamps whose offset from UTC changes are
+    converted to UTC, or to the time zone of `style`.
+
+    Args:
+        path: the file.
+        keys: its columns.
+        style: how it is written; default: as commas, points and dates that can be read one way.
+
+    Returns:
+        The columns, in this order. Timestamps are dates or whole numbers, none is missing. Targets
+        are finite numbers or missing.
+
+    Raises:
+        ArgumentError: the file is neither csv nor parquet, or lacks a column; or `style` cannot be
+            used.
+        DataError: the file is empty, damaged or not what its name says, or a value cannot be used.
+        OSError: the file does not exist or cannot be opened.
+        MissingDependencyError: reading parquet needs pyarrow, which is not installed.
+    """
+    path = Path(path)
+    style = style or Style()
+    style.check()
+    kind = path.suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise bad_argument("FILE", str(path), "a .csv or .parquet file")
+    if kind == ".parquet":
+        import_optional("pyarrow", extra="parquet")
+    if path.exists() and not path.is_file():
+        raise bad_argument("FILE", str(path), "a regular file")
+    path.open("rb").close()  # raises OSError, which is not about the contents
+    df = _read_csv(path, keys, style) if kind == ".csv" else _read_parquet(path, keys)
+    columns = [keys.time, keys.target]
+    identity = keys.id or (DEFAULT_ID if DEFAULT_ID in df.columns else None)
+    if identity is not None:
+        columns.insert(0, identity)
+        _check_ids(df[identity])
+    df = df[columns].reset_index(drop=True)
+    if df.empty:
+        raise bad_data(str(path), "a header only", "have rows", "Add the rows of the series.")
+    df[keys.target] = _numbers(df[keys.target], style)
+    df[keys.time] = _timestamps(df[keys.time], style)
+    if style.tz is not None and df[keys.time].dtype.kind == "M":
+        series = None if identity is None else df[identity]
+        df[keys.time] = _in_zone(df[keys.time], series, style.tz)
+    return df
+
+
+def write_file(df: pd.DataFrame, path: str | Path) -> None:
+    """Write a frame as parquet if the file is named so, or else as csv.
+
+    An existing file is replaced only when the new one is complete.
+    """
+    with whole_file(path) as part:
+        if Path(path).suffix.lower() == ".parquet":
+            import_optional("pyarrow", extra="parquet")
+            df.to_parquet(part, index=False)
+        else:
+            df.to_csv(part, index=False)
+
+
+def sort_rows(df: pd.DataFrame, keys: Keys) -> pd.DataFrame:
+    """Sort the rows of each series by time; the series stay in the order of their first rows."""
+    order = [keys.time]
+    if df.columns[0] != keys.time:
+        codes = pd.factorize(df.iloc[:, 0])[0]
+        df = df.assign(**{"": codes})
+        order.insert(0, "")
+    df = df.sort_values(order, kind="stable", ignore_index=True)
+    return df.drop(columns="", errors="ignore")
+
+
+def _read_csv(path: Path, keys: Keys, style: Style) -> pd.DataFrame:
+    try:
+        names = _check_header(path, keys, style)
+        form: dict[str, Any] = {"sep": style.sep, "index_col": False, "low_memory": False}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            df = pd.read_csv(path, decimal=style.decimal, dtype={keys.time: str}, **form)
+        identity = keys.id or DEFAULT_ID
+        if identity in names:
+            # Read once more: pandas cannot set `na_values` for all columns but one.
+            text = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+            df[identity] = pd.read_csv(path, **form, **text)[identity]
+    except pd.errors.ParserWarning as error:
+        raise _unreadable(path, "rows with more fields than the header") from error
+    except (SeqkerasError, OSError):
+        raise
+    except DAMAGE as error:
+        raise _unreadable(path, _first_line(error)) from error
+    return df
+
+
+def _read_parquet(path: Path, keys: Keys) -> pd.DataFrame:
+    try:
+        df = pd.read_parquet(path)
+    except (OSError, *DAMAGE) as error:
+        raise _unreadable(path, _first_line(error)) from error
+    if {keys.time, keys.id} & set(df.index.names) - {None}:
+        df = df.reset_index()
+    _check_columns(path, keys, list(df.columns))
+    return df
+
+
+def _unreadable(path: Path, problem: str) -> DataError:
+    fix = "Save it as csv in UTF-8 with a header and equally long rows, or as parquet."
+    return bad_data(str(path), problem, f"be readable as {path.suffix.lower()[1:]}", fix)
+
+
+def _check_header(path: Path, keys: Keys, style: Style) -> list[str]:
+    """Return the names of the columns, after a check of the separator."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        line = file.readline(HEADER_BYTES)
+        sample = file.readline(HEADER_BYTES)
+    names = _split(line, style.sep)
+    wanted = keys.options.keys()
+    if not wanted <= set(names):
+        for sep in SEPARATORS:
+            others = _split(line, sep)
+            if len(others) > 1 and (wanted <= set(others) or len(names) == 1):
+                raise _wrong_separator(path, sep, _split(sample, sep), style)
+    if names:
+        _check_columns(path, keys, names)
+    return names
+
+
+def _wrong_separator(path: Path, sep: str, values: list[str], style: Style) -> DataError:
+    fix = f"Use --sep {_word_of(sep)}"
+    if sep != "," and any(re.fullmatch(r"-?[\d.]+,\d+", value) for value in values):
+        fix += " --decimal ','"
+    got = f"columns separated by {_word_of(sep)}"
+    return bad_data(str(path), got, f"have columns separated by {_word_of(style.sep)}", f"{fix}.")
+
+
+def _word_of(sep: str) -> str:
+    return "tab" if sep == "\t" else repr(sep)
+
+
+def _split(line: str, sep: str) -> list[str]:
+    try:
+        return next(csv.reader([line.rstrip("\r\n")], delimiter=sep), [])
+    except (csv.Error, ValueError):
+        return []
+
+
+def _check_columns(path: Path, keys: Keys, names: list[Any]) -> None:
+    for name, option in keys.options.items():
+        if name not in names:
+            existing = ", ".join(repr(column) for column in names[:20])
+            fix = nearest(name, names) or f"Pass the name of the column as {option}."
+            raise bad_argument(option, name, f"a column of {path}, which has {existing}", fix)
+        if names.count(name) > 1:
+            got = f"{names.count(name)} columns called {name!r}"
+            raise bad_data(str(path), got, "have one column of each name", "Rename the others.")
+
+
+def _check_ids(column: pd.Series) -> None:
+    missing = column.isna().to_numpy()
+    if missing.any():
+        raise _bad_row(column, int(missing.argmax()), "have an id in every row", "Fill it in.")
+
+
+def _bad_row(column: pd.Series, row: int, expected: str, fix: str) -> DataError:
+    value = column.iloc[row]
+    shown = "none" if pd.isna(value) else repr(plain(value))
+    # People count rows from 1.
+    return bad_data(f"Column {column.name!r}", f"{shown} in row {row + 1}", expected, fix)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")
+
+
+def _numbers(column: pd.Series, style: Style) -> pd.Series:
+    """Return the targets as numbers."""
+    numeric = pd.api.types.is_numeric_dtype(column)
+    text = column if numeric else column.astype("string").str.strip()
+    if not numeric and style.decimal != ".":
+        text = text.str.replace(style.decimal, ".")
+    numbers = pd.to_numeric(text, errors="coerce")
+    if not numeric:
+        numbers = numbers.astype(float)
+    wrong = ((numbers.isna() & text.notna()) | (numbers.abs() == np.inf)).fillna(False)
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        fix = "Write plain numbers such as 1234.5, and leave the field empty where one is missing."
+        if style.decimal == "." and re.fullmatch(r"-?\d+,\d+", str(column.iloc[row])):
+            fix = "If its comma is the decimal sign, use --decimal ',' or else remove it."
+        raise _bad_row(column, row, "hold finite numbers", fix)
+    return numbers
+
+
+def _timestamps(column: pd.Series, style: Style) -> pd.Series:
+    """Return the timestamps as dates or whole numbers."""
+    missing = column.isna().to_numpy()
+    if missing.any():
+        fix = "Fill it in, or remove the row."
+        raise _bad_row(column, int(missing.argmax()), "have a timestamp in every row", fix)
+    if pd.api.types.infer_dtype(column) == "date":
+        column = pd.to_datetime(column)
+    if column.dtype.kind == "M":
+        return column
+    if isinstance(column.dtype, pd.PeriodDtype):
+        return column
+    text = column.astype(str).str.strip()
+    if style.date_format is not None:
+        return _in_format(text, style.date_format)
+    is_whole = text.str.fullmatch(r"[+-]?\d+(?:\.0*)?")
+    if is_whole.all():
+        return _counts(text, style)
+    if is_whole.iloc[0]:
+        fix = "Correct it, or remove the row."
+        raise _bad_row(column, int((~is_whole).to_numpy().argmax()), "hold whole numbers", fix)
+    return _dates(text, style)
+
+
+def _counts(text: pd.Series, style: Style) -> pd.Series:
+    try:
+        numbers = text.str.partition(".")[0].astype("int64")
+    except (ValueError, OverflowError) as error:
+        fix = "Count from a smaller number."
+        raise bad_data(
+            f"Column {text.name!r}", _first_line(error), "fit into int64", fix
+        ) from error
+    form = COUNTED_DATES.get(len(text.iloc[0]))
+    if form is None or style.counts or not numbers.between(190001, 21001231).all():
+        return numbers
+    if text.str.len().nunique() == 1 and read_as(text, form).notna().all():
+        fix = f"Use --date-format {form} for the date, or --freq 1 for the count."
+        expected = "say whether it holds dates or counts"
+        got = f"{text.iloc[0]}, which may be a date or a count,"
+        raise bad_data(f"Column {text.name!r}", f"{got} in row 1", expected, fix)
+    return numbers
+
+
+def _in_format(text: pd.Series, form: str) -> pd.Series:
+    times = read_as(text, form)
+    wrong = times.isna().to_numpy()
+    if wrong.any():
+        fix = "Correct it, or the format."
+        expected = f"be in the format {form!r} of --date-format"
+        raise _bad_row(text, int(wrong.argmax()), expected, fix)
+    return times
+
+
+def _dates(text: pd.Series, style: Style) -> pd.Series:
+    """Return the dates of texts that can be read one way."""
+    readings = read_dates(text)
+    if style.day_first:
+        month_first = [reading for reading in readings if reading.is_month_first]
+        readings = [reading for reading in readings if not reading.is_month_first]
+        if month_first and not readings:
+            day = month_first[0].times.dt.day > 12
+            expected = "begin with the day, as --day-first says"
+            fix = "Omit --day-first."
+            raise _bad_row(text, int(day.to_numpy().argmax()), expected, fix)
+    if not readings:
+        raise _no_dates(text)
+    if len(readings) > 1:
+        raise _ambiguous(text, readings)
+    reading = readings[0]
+    if reading.local is not None and style.tz is None:
+        _check_days(text, reading.times, reading.local)
+    return reading.times
+
+
+def _no_dates(text: pd.Series) -> DataError:
+    short = read_short_dates(text)
+    if short:
+        forms = " or ".join(f"--date-format {shlex.quote(reading.format)}" for reading in short)
+        fix = f"Name the format: {forms}."
+        return _bad_row(text, 0, "have years of four digits", fix)
+    fix = (
+        "Correct it, name the format, such as --date-format %d.%m.%Y, or number the rows with "
+        "whole numbers."
+    )
+    expected = "hold whole dates that are written alike, such as 2024-12-31 or 2024-12-31 23:00"
+    return _bad_row(text, first_unreadable(text), expected, fix)
+
+
+def _ambiguous(text: pd.Series, readings: list[Reading]) -> DataError:
+    day_first, month_first = readings
+    row = int((day_first.times != month_first.times).to_numpy().argmax())
+    words = [
+        f"{time.day} {time:%B %Y}" for time in (reading.times.iloc[row] for reading in readings)
+    ]
+    fix = (
+        "Use --day-first for the first reading, or "
+        f"--date-format {shlex.quote(month_first.format)} for the second."
+    )
+    return bad_data(
+        f"Column {text.name!r}",
+        f"{text.iloc[row]!r} in row {row + 1}, which is {words[0]} or {words[1]}",
+        "show whether the day or the month comes first",
+        fix,
+    )
+
+
+def _check_days(text: pd.Series, times: pd.Series, local: pd.Series) -> None:
+    """Check that local days, whose offsets change, are not taken for times of day in UTC."""
+    one_time = (local - local.dt.normalize()).nunique() == 1
+    if one_time and (times - times.dt.normalize()).nunique() > 1:
+        offsets = f"the same time of day at offsets that change, as in {text.iloc[0]!r}"
+        fix = "Use --tz, such as --tz Europe/Berlin."
+        raise bad_data(f"Column {text.name!r}", offsets, "be in a time zone that is known", fix)
+
+
+def _in_zone(times: pd.Series, ids: pd.Series | None, tz: str) -> pd.Series:
+    if times.dt.tz is not None:
+        return times.dt.tz_convert(tz)
+    if ids is None:
+        return _localized(times, tz)
+    parts = [_localized(part, tz) for _, part in times.groupby(ids, sort=False)]
+    return pd.concat(parts).reindex(times.index)
+
+
+def _localized(times: pd.Series, tz: str) -> pd.Series:
+    options: dict[str, Any] = {"nonexistent": "shift_forward"}
+    try:
+        return times.dt.tz_localize(tz, ambiguous="infer", **options)
+    except ValueError:
+        # No time is there twice, so none shows which of the two it is; calendars take the first.
+        first = np.ones(len(times), dtype=bool)
+        return times.dt.tz_localize(tz, ambiguous=first, **options)

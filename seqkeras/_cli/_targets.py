@@ -1,0 +1,66 @@
+"""Checks of the files that a command writes, before the work whose result would be lost."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from seqkeras._checks import bad_argument
+from seqkeras._lazy import import_optional
+from seqkeras.errors import ArgumentError
+
+PICTURES = (".png", ".svg", ".pdf", ".jpg")
+TABLES = (".csv", ".parquet")
+
+
+def check_target(option: str, path: Path, suffixes: tuple[str, ...], *, force: bool) -> None:
+    """Check that a table or a picture can be written.
+
+    Args:
+        option: the option that names it.
+        path: the file.
+        suffixes: the suffixes that it may have.
+        force: whether an existing file is overwritten.
+
+    Raises:
+        ArgumentError: it has another suffix, exists already or cannot be written.
+        MissingDependencyError: writing it needs a package that is not installed.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in suffixes:
+        raise bad_argument(option, str(path), f"a file that ends in {' or '.join(suffixes)}")
+    check_place(option, path, force=force)
+    if suffix in PICTURES:
+        import_optional("matplotlib", extra="plot")
+    elif suffix == ".parquet":
+        import_optional("pyarrow", extra="parquet")
+
+
+def check_place(option: str, path: Path, *, force: bool) -> None:
+    """Check that a file can be written.
+
+    Raises:
+        ArgumentError: it exists already, or cannot be written.
+    """
+    if not path.absolute().parent.is_dir():
+        raise ArgumentError(f"The folder {path.parent} does not exist. Create it first.")
+    if path.exists() and not force:
+        raise ArgumentError(f"{path} exists already. Use --force to overwrite it.")
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise ArgumentError(f"{path} cannot be written. Use another file as {option}.")
+
+
+def check_different(names: str, paths: Sequence[Path]) -> None:
+    """Check that no two paths are the same file, also by links.
+
+    Raises:
+        ArgumentError: two are.
+    """
+    for number, path in enumerate(paths):
+        if any(_is_same(path, other) for other in paths[:number]):
+            raise bad_argument(names, [str(file) for file in paths], "different files")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.resolve() == other.resolve()

@@ -1,0 +1,74 @@
+"""What the terminal shows: messages and warnings of seqkeras, and of no other library."""
+
+import io
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from seqkeras._cli._words import in_options, printable
+from seqkeras.errors import SeqkerasWarning
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def complain(message: str) -> None:
+    """Print a message of the library on the standard error output, in words of the options."""
+    print(f"seqkeras: {in_options(message)}", file=sys.stderr)
+
+
+def show(forecast: "pd.DataFrame", rows: int = 24) -> None:
+    """Print the first rows of a forecast."""
+    print(printable(forecast.head(rows).to_string(index=False, float_format="{:.5g}".format)))
+    if len(forecast) > rows:
+        print(f"... {len(forecast) - rows} more rows")
+
+
+def show_scores(scores: "pd.DataFrame", title: str) -> None:
+    """Print a table of scores."""
+    print(f"\n{title}:")
+    print(scores.to_string(na_rep="", float_format="{:.4g}".format))
+
+
+@contextmanager
+def only_own_warnings() -> Iterator[None]:
+    """Print warnings of seqkeras like its errors, and none of other libraries."""
+
+    def print_warning(message: Any, *_: Any, **__: Any) -> None:
+        complain(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", SeqkerasWarning)
+        warnings.showwarning = print_warning
+        yield
+
+
+def open_streams() -> None:
+    """Open standard output and error if they are closed, so that no file gets their numbers."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            setattr(sys, name, io.TextIOWrapper(os.fdopen(number, "wb", closefd=False)))
+
+
+@contextmanager
+def hold_back_notices() -> Iterator[None]:
+    """Hold back what TensorFlow's C++ code prints while it loads; print it if that fails."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as notices:
+        terminal = os.dup(2)
+        os.dup2(notices.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            notices.seek(0)
+            os.write(terminal, notices.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)

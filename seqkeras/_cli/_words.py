@@ -1,0 +1,93 @@
+"""Errors of the library in the words of the command line: its options instead of Python."""
+
+import re
+
+#: The option for each argument of Python that messages name.
+OPTIONS = {
+    "id": "--id-col",
+    "time": "--time-col",
+    "target": "--target-col",
+    "freq": "--freq",
+    "fill": "--fill",
+    "horizon": "--horizon",
+    "lookback": "--lookback",
+    "levels": "--levels",
+    "epochs": "--epochs",
+    "validation": "--validation",
+    "seed": "--seed",
+    "network": "--model",
+    "window": "--window",
+    "features": "--features",
+}
+
+_NAMES = "|".join(OPTIONS)
+
+#: What messages say, and what it is on the command line.
+PHRASES = (
+    (r"Columns\(short_series='skip'\)", "--skip-short"),
+    (r"training=Training\(validation=0\) with intervals=\(\)", "--validation 0 --levels"),
+    (r"Training\(validation=\.\.\.\)", "--validation"),
+    (r"intervals=\(\)", "--levels without values"),
+    (r"Sort the frame: df = .*", "Use --sort."),
+    (r", for example with df\.resample,", ""),
+    (r"Columns\(fill='mask'\)", "--fill mask"),
+    (r"such as freq='D' or freq=pd\.DateOffset\(months=1\)", "such as --freq D"),
+    (
+        r"name the column of series ids: Columns\(id=\.\.\.\)",
+        "name the column of series ids with --id-col, or the time zone, in which an hour may be "
+        "repeated, with --tz",
+    ),
+    (rf"Columns\(((?:(?:{_NAMES})=\.\.\.(?:, )?)+)\)", lambda match: _columns(match)),
+    (rf"\b({_NAMES})=", lambda match: f"{OPTIONS[match[1]]}="),
+    (rf"^({_NAMES}) must\b", lambda match: f"{OPTIONS[match[1]]} must"),
+    (rf"\bsmaller ({_NAMES}) or ({_NAMES})\b", lambda match: _smaller(match)),
+    (r"\bdf\b(?! ?[.=\[])", "the table"),
+    (r"\b[Pp]ass (?=--)", lambda match: "Use " if match[0][0] == "P" else "use "),
+)
+
+#: What is left of Python in a sentence that no phrase above translates.
+PYTHON = re.compile(r"\bdf\b|\bpd\.|\w\(|=\(\)|\.astype|\[\.\.\.\]")
+
+#: Characters of a message; values in it may be of any length.
+LONGEST = 1000
+
+
+def in_options(message: str) -> str:
+    """Return a message in words of the command line, on one line and of limited length.
+
+    Advice that has no counterpart on the command line is left out.
+    """
+    for pattern, words in PHRASES:
+        message = re.sub(pattern, words, message)
+    first, *advice = re.split(r"(?<=[.?]) (?=[A-Z])", message)
+    sentences = [first, *(text for text in advice if _is_plain(text))]
+    return printable(shorten(" ".join(sentences)))
+
+
+def shorten(text: str) -> str:
+    """Cut a text in its middle if it is too long."""
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+
+
+def printable(text: str) -> str:
+    """Return a text whose control characters are escaped; line breaks stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def _columns(match: "re.Match[str]") -> str:
+    return ", ".join(OPTIONS[name] for name in re.findall(r"(\w+)=", match[1]))
+
+
+def _smaller(match: "re.Match[str]") -> str:
+    return f"smaller {OPTIONS[match[1]]} or {OPTIONS[match[2]]}"
+
+
+def _is_plain(sentence: str) -> bool:
+    return sentence.startswith("Got: ") or not PYTHON.search(sentence)
