@@ -80,7 +80,8 @@ class Forecaster(BaseEstimator):
         intervals_: the radii of the intervals, in scaled units; with a likelihood in units of the
             distance from its median to its 10 % and 90 % quantiles. Its `factor` is what they are
             multiplied by for each series and level.
-        scaler_: mean and deviation of each series.
+        scaler_: mean and deviation of each series; its `constant_` are those that repeat themselves,
+            whose forecasts are exact.
         inputs_: how covariates are scaled, and whether targets may be missing.
         panel_: the last rows of each series, with their covariates.
 
@@ -182,6 +183,10 @@ class Forecaster(BaseEstimator):
             DataError: the frame cannot be used (empty, gaps, too short, a covariate without a
                 value), or training diverged. The forecaster stays as it was.
             MissingDependencyError: holidays are asked for, and that package is not installed.
+
+        Warns:
+            LostChangesWarning: a series changes by less than float32 can tell beside its level, and
+                counts as constant.
         """
         settings = self.settings()
         _check_no_target(y)
@@ -223,6 +228,9 @@ class Forecaster(BaseEstimator):
             ArgumentError: a horizon beyond the one that the intervals were calibrated for, or
                 `future` lacks a column.
             DataError: `future` or `df` lacks rows or values; the error says which.
+
+        Warns:
+            FarValueWarning: a covariate is far outside what `fit` saw, and is read as a nearer one.
         """
         fitted = self.check_fitted()
         request = fitted.request(horizon, future, df, fill)
