@@ -121,6 +121,8 @@ def copy_attributes(source: Any, target: Any) -> None:
 def _copy_states(source: Any, target: Any) -> None:
     if isinstance(source, keras.layers.RNN) and source.states is not None:
         assign(source.states, target.states)
+    if getattr(source, "last_output", None) is not None:
+        assign(source.last_output, target.last_output)
 
 
 def assign(source: Any, target: Any) -> None:

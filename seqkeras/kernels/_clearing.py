@@ -64,7 +64,7 @@ class ClearingCell:
 
 
 class MaskedClearingCell(ClearingCell):
-    """A `ClearingCell` with a mask, whose last state is the previous output.
+    """A `ClearingCell` with a mask, whose last state is the previous output: zeros at first.
 
     Keras' own masking would not do: it undoes everything at a masked timestep, the clearing too.
     """
@@ -75,7 +75,7 @@ class MaskedClearingCell(ClearingCell):
         size = self.output_size or tree.flatten(self.state_size)[0]
         state = tree.flatten(self.initial_state)[0]
         # A convolution has a shape in place of a size; its first state is its output.
-        shape = (state.shape[0], size) if len(state.shape) == 2 else state.shape
+        shape = (ops.shape(state)[0], size) if len(state.shape) == 2 else ops.shape(state)
         self.initial_state = [*self.initial_state, ops.zeros(shape, self.compute_dtype)]
 
     def step(self, columns: Any, state: Any) -> Any:

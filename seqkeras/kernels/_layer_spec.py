@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import layers, ops, tree
 
 #: Keras' activation functions by name. Any other function is custom.
 _ACTIVATIONS = {
@@ -13,6 +13,9 @@ _ACTIVATIONS = {
     for place in (keras.activations, ops)
     if hasattr(place, name)
 }
+
+#: Their cells are not public in Keras.
+_CONVOLUTIONS = (layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,18 @@ def cell_name(cell: Any) -> str | None:
     if kind is layers.GRUCell:
         return "gru_reset_after" if cell.reset_after else "gru"
     return "simple_rnn" if kind is layers.SimpleRNNCell else None
+
+
+def shows_state(layer: Any) -> bool:
+    """Return whether the output of a layer is the first state of its cell, the last of several."""
+    cell = layer.cell.cells[-1] if type(layer.cell) is layers.StackedRNNCells else layer.cell
+    return cell_name(cell) is not None or isinstance(layer, _CONVOLUTIONS)
+
+
+def shown_state(layer: Any, state: Any) -> Any:
+    """Return that state, for a layer of which `shows_state` is True."""
+    is_stack = type(layer.cell) is layers.StackedRNNCells
+    return tree.flatten(state[-1] if is_stack else state)[0]
 
 
 def state_sizes(cell: Any) -> list[Any]:

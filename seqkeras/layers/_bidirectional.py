@@ -8,6 +8,7 @@ from keras import ops, tree
 
 from seqkeras import kernels
 from seqkeras.layers._recurrent import Dispatched
+from seqkeras.layers._resettable import mask_of_call
 
 _MERGE: dict[str, Callable[[Any, Any], Any]] = {
     "concat": lambda forward, backward: ops.concatenate([forward, backward], axis=-1),
@@ -27,7 +28,7 @@ class Bidirectional(keras.layers.Bidirectional):
     Layers of other classes, and stateful ones, run as they do in Keras.
 
     A mask passes through with `return_sequences=True`, and ends at a last output, whatever the
-    version of Keras.
+    version of Keras, also next to `initial_state`, where Keras' own layer drops it.
 
     Example:
         >>> import numpy as np
@@ -54,9 +55,15 @@ class Bidirectional(keras.layers.Bidirectional):
         return mask if self.merge_mode is not None else (mask, mask)
 
     def call(
-        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = None
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: Any = None,
+        sequences_mask: Any = None,
     ) -> Any:
         """Run `(batch, timesteps, features)` in both directions and merge the outputs."""
+        mask = mask_of_call(mask, sequences_mask)
         if not self._runs_at_once:
             return super().call(sequences, initial_state, mask, training)
         pair = (self.forward_layer, self.backward_layer)

@@ -53,10 +53,11 @@ class Dispatched(Resettable):
         training: bool = False,
         reset: Any = None,
         branch: bool = False,
+        sequences_mask: Any = None,
     ) -> Any:
         """Run over time or, with `branch`, run one step for each timestep from the same state."""
         if not branch:
-            return super().call(sequences, initial_state, mask, training, reset)
+            return super().call(sequences, initial_state, mask, training, reset, sequences_mask)
         self._check_branch(sequences, initial_state, mask=mask, reset=reset)
         return kernels.branch(self, sequences, initial_state)
 

@@ -68,7 +68,7 @@ def run(call: Call) -> Result:
         y, states = read(x, None)
     else:
         mask = ops.cast(mask, "bool")
-        y, states = run_masked(read, x, call.state, mask, call.masked_output)
+        y, states = run_masked(read, x, call.state, mask, layer.zero_output_for_mask)
     last = y[:, -1]
     return last, y if layer.return_sequences else ops.expand_dims(last, 1), states
 
