@@ -24,6 +24,8 @@ class Call(NamedTuple):
     reset: Any
     #: `(batch, ...)`: what the layer shows before the first timestep that counts. None: zeros.
     held: Any
+    #: Tensors that a cell of another class reads at every timestep, or None.
+    constants: list[Any] | None
     runtime: Runtime
 
     @property

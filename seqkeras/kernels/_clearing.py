@@ -25,6 +25,7 @@ class ClearingCell:
         training: whether the call is a training call.
         feature_shape: shape of the features of a timestep, such as that of an image.
         masks: how many zoneout masks come with each timestep, 0 by default.
+        constants: what the cell reads at every timestep, or None.
     """
 
     def __init__(
@@ -34,13 +35,16 @@ class ClearingCell:
         training: bool,
         feature_shape: Sequence[int | None],
         masks: int = 0,
+        constants: list[Any] | None = None,
     ) -> None:
         self.cell = cell
         self.initial_state = initial_state
         self.feature_shape = feature_shape
         self.masks = masks
         takes_training = "training" in inspect.signature(cell.call).parameters
-        self.options = {"training": training} if takes_training else {}
+        self.options: dict[str, Any] = {"training": training} if takes_training else {}
+        if constants is not None:
+            self.options["constants"] = constants
         self.state_size = cell.state_size
         self.compute_dtype = cell.compute_dtype
         self.output_size = getattr(cell, "output_size", None)

@@ -166,7 +166,10 @@ def _prepare(
     runtime = here(sequences)
     choice = choose(asked(layer), spec, runtime)
     held = shown_state(layer, state) if shows_state(layer) else _last_output(layer)
-    call = Call(layer, spec, sequences, state, mask, bool(training), reset, held, runtime)
+    constants = getattr(layer, "constants", None)
+    call = Call(
+        layer, spec, sequences, state, mask, bool(training), reset, held, constants, runtime
+    )
     return call, choice.name
 
 

@@ -31,6 +31,7 @@ class Spec:
         resets: whether states are cleared within a batch.
         zoneout, peephole, normalization: variants of the cell.
         use_cudnn: False if Keras' argument of that name is False.
+        widths: the numbers of features and units of a built layer of a known cell.
     """
 
     cell: str | None
@@ -44,6 +45,7 @@ class Spec:
     peephole: bool = False
     normalization: bool = False
     use_cudnn: bool = True
+    widths: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, layer: Any, *, training: bool = False, resets: bool = False) -> "Spec":
@@ -64,6 +66,7 @@ class Spec:
             peephole=getattr(cell, "peephole", False),
             normalization=getattr(cell, "normalization", False),
             use_cudnn=getattr(layer, "use_cudnn", True) is not False,
+            widths=_widths(cell),
         )
 
 
@@ -77,6 +80,12 @@ def cell_name(cell: Any) -> str | None:
     if kind is layers.GRUCell:
         return "gru_reset_after" if cell.reset_after else "gru"
     return "simple_rnn" if kind is layers.SimpleRNNCell else None
+
+
+def _widths(cell: Any) -> tuple[int, ...]:
+    if cell_name(cell) is None or not cell.built:
+        return ()
+    return int(cell.kernel.shape[0]), cell.units
 
 
 def shows_state(layer: Any) -> bool:

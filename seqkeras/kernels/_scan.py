@@ -4,6 +4,7 @@ It runs every cell on every backend, and all other kernels are tested against it
 """
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -22,7 +23,7 @@ def why_not(spec: Spec, runtime: Runtime) -> str | None:
 
 def run(call: Call) -> Result:
     """Run a layer in Keras' loop; reset and zoneout flags travel as extra columns of its input."""
-    if call.has_flags or _is_misplaced(call):
+    if call.has_flags or call.constants is not None or _is_misplaced(call):
         return _run_with_flags(call)
     # Not `call.layer.inner_loop`, which a layer of seqkeras overrides to call `kernels.run`.
     result: Result = keras.layers.RNN.inner_loop(
@@ -65,19 +66,18 @@ def _run_with_flags(call: Call) -> Result:
     zoneout = zoneout_masks(layer.cell, call.sequences, call.training) or []
     features = ops.reshape(call.sequences, (batch_size, timesteps, math.prod(feature_shape)))
     columns = [features, *zoneout]
+    options: dict[str, Any] = {"masks": len(zoneout), "constants": call.constants}
     state = call.state
     if call.mask is None:
-        cell = ClearingCell(
-            layer.cell, initial_state, call.training, feature_shape, masks=len(zoneout)
-        )
+        cell = ClearingCell(layer.cell, initial_state, call.training, feature_shape, **options)
     else:
         cell = MaskedClearingCell(
             layer.cell,
             initial_state,
             call.training,
             feature_shape,
-            masks=len(zoneout),
             zero_output=layer.zero_output_for_mask,
+            **options,
         )
         columns.append(ops.expand_dims(call.mask, -1))
         # A MaskedClearingCell also carries its previous output, as its last state.

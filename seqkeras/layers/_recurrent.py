@@ -165,7 +165,8 @@ class GRU(Dispatched, keras.layers.GRU):
 class SimpleRNN(Dispatched, keras.layers.SimpleRNN):
     """`keras.layers.SimpleRNN` on the fastest kernel available; see `Dispatched`, `Resettable`.
 
-    It takes the arguments of these two and of Keras' layer, and those below.
+    It takes the arguments of these two and of Keras' layer, and those below. It also applies its
+    `activity_regularizer`, which Keras' layer drops.
 
     Args:
         zoneout_h: probability that a number of h keeps its old value in training; outside of
@@ -173,8 +174,16 @@ class SimpleRNN(Dispatched, keras.layers.SimpleRNN):
             Default: 0.
     """
 
-    def __init__(self, *arguments: Any, zoneout_h: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        zoneout_h: float = 0.0,
+        activity_regularizer: Any = None,
+        **options: Any,
+    ) -> None:
         super().__init__(*arguments, **options)
+        # Keras' SimpleRNN takes it, and drops it.
+        self.activity_regularizer = keras.regularizers.get(activity_regularizer)
         self._take_cell(_cells.SimpleRNNCell, zoneout_h=zoneout_h)
 
 

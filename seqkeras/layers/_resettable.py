@@ -98,6 +98,13 @@ class Resettable(keras.layers.RNN):
     ) -> Any:
         """Run `(batch, timesteps, features)`; if stateful, from the stored state, and update it."""
         mask = mask_of_call(mask, sequences_mask)
+        try:
+            return self._run(sequences, initial_state, mask, training, reset)
+        except BaseException:
+            self.forget_dropout()  # the next call may have another number of rows
+            raise
+
+    def _run(self, sequences: Any, initial_state: Any, mask: Any, training: Any, reset: Any) -> Any:
         if not self.stateful:
             if reset is not None:
                 fix = "Only a stateful layer has a state to clear."
@@ -155,12 +162,16 @@ class Resettable(keras.layers.RNN):
 
     def end(self, last: Any, outputs: Any, state: Any) -> tuple[Any, ...]:
         """Return output and state in the dtype of the layer, as Keras does after the loop."""
-        self._maybe_reset_dropout_masks(self.cell)
+        self.forget_dropout()
         output = outputs if self.return_sequences else last
         results: list[Any] = tree.map_structure(
             lambda x: ops.cast(x, self.compute_dtype), [output, *state]
         )
         return tuple(results)
+
+    def forget_dropout(self) -> None:
+        """Forget what `begin` drew; the next call draws anew."""
+        self._maybe_reset_dropout_masks(self.cell)
 
     def reset_state(self) -> None:
         """Clear the state of every row."""
@@ -239,7 +250,65 @@ def _check_flags(reset: Any, sequences: Any) -> Any:
 
 @_register
 class RNN(Resettable, keras.layers.RNN):
-    """`keras.layers.RNN` over any Keras cell, with `reset` in its call; see `Resettable`."""
+    """`keras.layers.RNN` over any Keras cell, with `reset` in its call; see `Resettable`.
+
+    Call arguments, in addition to those of Keras and of `Resettable`:
+        constants: tensors that the cell reads at every timestep, as in Keras 2: a list, or one
+            tensor. The cell is built with a list of the shape of a timestep and their shapes, and
+            is called as `cell(inputs, states, constants=[...])`. Not for several cells.
+
+    Example:
+        >>> import numpy as np
+        >>> class Shifted(keras.layers.SimpleRNNCell):
+        ...     def build(self, shapes):
+        ...         super().build(shapes[0])
+        ...
+        ...     def call(self, inputs, states, constants):
+        ...         return super().call(inputs + constants[0], states)
+        >>> x, shift = np.ones((2, 5, 3), "float32"), np.ones((2, 3), "float32")
+        >>> RNN(Shifted(4))(x, constants=[shift]).shape == (2, 4)
+        True
+    """
+
+    #: Those of the call that runs now.
+    constants: list[Any] | None = None
+
+    def build(
+        self, sequences_shape: Any, initial_state_shape: Any = None, constants_shape: Any = None
+    ) -> None:
+        """Create the weights and states."""
+        if constants_shape is not None and not self.cell.built:
+            is_list = isinstance(constants_shape, list)
+            shapes = constants_shape if is_list else [constants_shape]
+            step_shape = (sequences_shape[0], *sequences_shape[2:])
+            self.cell.build([step_shape, *shapes])
+            self.cell.built = True
+        super().build(sequences_shape, initial_state_shape)
+
+    def call(
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+        reset: Any = None,
+        constants: Any = None,
+        sequences_mask: Any = None,
+    ) -> Any:
+        """Run over time, with constants that the cell reads at every timestep."""
+        arguments = (sequences, initial_state, mask, training, reset, sequences_mask)
+        if constants is None:
+            return super().call(*arguments)
+        if isinstance(self.cell, keras.layers.StackedRNNCells):
+            actual = Description(f"tensors for the {len(self.cell.cells)} cells of {self.name!r}")
+            fix = "Use a layer for each cell."
+            raise bad_argument("constants", actual, "omitted for several cells", fix)
+        # Keras' own code between here and the kernel does not pass them on.
+        object.__setattr__(self, "constants", tree.flatten(constants))
+        try:
+            return super().call(*arguments)
+        finally:
+            object.__setattr__(self, "constants", None)
 
 
 @_register

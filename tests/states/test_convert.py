@@ -671,3 +671,44 @@ def test_a_model_that_saves_its_state_is_converted_without_it():
     ):
         assert_arrays_equal(copy.get_weights(), model.get_weights())
     assert not any(state.any() for state in get_state(copy).values())
+
+
+def test_a_cell_that_is_used_twice_stays_one():
+    cell = L.GRUCell(3)
+    model = randomized(sequential(L.RNN([cell, cell], return_sequences=True)))
+    stateful = as_stateful(model, ROWS)
+    assert len(stateful.weights) == len(model.weights) == 3
+    check_equal(read(stateful, X, [3]), whole(model, X))
+
+
+def test_a_recurrent_layer_at_several_places_is_refused_by_name():
+    layer = L.GRU(2, name="both")
+    x = keras.Input((LENGTH, FEATURES))
+    y = L.TimeDistributed(keras.Sequential([L.Reshape((1, FEATURES)), layer]))(x)
+    model = keras.Model(x, layer(y))
+    with pytest.raises(ArgumentError, match=r"'both' .*it is used at several places"):
+        as_stateful(model, ROWS)
+
+
+class Forgetful(L.Layer):
+    """Its config omits how many layers it has."""
+
+    def __init__(self, count=1, **options):
+        super().__init__(**options)
+        self.parts = [L.Dense(2) for _ in range(count)]
+
+    def call(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x
+
+    def get_config(self):
+        return super().get_config()
+
+
+@pytest.mark.parametrize("convert", [lambda model: as_stateful(model, ROWS), seqkeras.accelerate])
+def test_a_copy_with_other_layers_within_it_is_refused_in_words(convert):
+    model = sequential(Forgetful(3, name="forgetful"), L.GRU(2))
+    words = r"'forgetful' \(Forgetful\) has 3 layers within it, and its copy 1; its config must"
+    with pytest.raises(ArgumentError, match=words):
+        convert(model)

@@ -34,6 +34,8 @@ def not_in_cudnn(spec: Spec) -> str | None:
     if spec.cell not in ("lstm", "gru_reset_after"):
         name = "GRU(reset_after=False)" if spec.cell == "gru" else spec.kind
         return f"it supports LSTM and GRU, not {name}"
+    if 0 in spec.widths:
+        return "it needs at least one feature"
     if (spec.activation, spec.recurrent_activation) != ("tanh", "sigmoid"):
         activation = spec.activation or "a custom function"
         recurrent_activation = spec.recurrent_activation or "a custom function"
