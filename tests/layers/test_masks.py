@@ -153,6 +153,21 @@ def test_a_mask_counts_next_to_flags(kind, width):
     np.testing.assert_allclose(outputs, to_numpy(twin(Padding()(x))), atol=1e-6)
 
 
+@pytest.mark.backends
+@pytest.mark.parametrize("implementation", ["auto", "scan"])
+@pytest.mark.parametrize("kind", [L.LSTM, L.GRU, L.SimpleRNN])
+def test_a_call_that_goes_on_from_a_state_shows_its_output_until_a_timestep_counts(
+    kind, implementation
+):
+    options = {"return_sequences": True, "return_state": True}
+    layer = kind(4, implementation=implementation, **options)
+    x = X * np.array([1, 1, 0, 0, 1], "float32")[:, None]
+    whole, *_ = layer(Padding()(x))
+    _, *state = layer(Padding()(x[:, :2]))
+    rest, *_ = layer(Padding()(x[:, 2:]), initial_state=state)
+    assert_close(rest, to_numpy(whole)[:, 2:])
+
+
 @pytest.mark.parametrize("kind", ["lstm", "both directions"])
 def test_the_mask_that_is_passed_goes_before_that_of_the_sequences(kind):
     layer = BESIDE_STATES[kind](return_sequences=True)

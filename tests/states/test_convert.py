@@ -342,10 +342,10 @@ MASKED = {
     "zoneout": lambda **options: [layers.GRU(3, zoneout_h=0.2, **options)],
     "two layers": lambda **options: [L.GRU(2, return_sequences=True), L.LSTM(3, **options)],
     "cells": lambda **options: [L.RNN([L.LSTMCell(2), L.GRUCell(3)], **options)],
-    "own cell": lambda **options: [L.RNN(Leaky(), **options)],
-    "own cell on another": lambda **options: [L.RNN([L.LSTMCell(2), Leaky()], **options)],
+    "own cell": lambda **options: [layers.RNN(Leaky(), **options)],
+    "own cell on another": lambda **options: [layers.RNN([L.LSTMCell(2), Leaky()], **options)],
     "zeros": lambda **options: [L.LSTM(3, zero_output_for_mask=True, **options)],
-    "images": lambda **options: [L.ConvLSTM1D(2, 2, padding="same", **options)],
+    "images": lambda **options: [layers.ConvLSTM1D(2, 2, padding="same", **options)],
 }
 MASKED_PARTS = [0, 2, 4, 6]
 
