@@ -8,6 +8,7 @@ import keras
 from keras import tree
 
 from seqkeras._keras_graph._structure import is_graph, self_and_sublayers
+from seqkeras.layers import Bidirectional, Resettable
 
 
 def calls_in_order(graph: keras.Function) -> list[Any]:
@@ -59,6 +60,49 @@ def lost_masks(layer: Any, calls: list[Any]) -> Iterator[Any]:
 def takes_mask(call: Any) -> bool:
     """Return whether a layer is called with a mask, either passed to it or that of its input."""
     return call.arguments.kwargs.get("mask") is not None or _is_masked(call.input_tensors[0])
+
+
+def drops_mask(call: Any) -> bool:
+    """Return whether a recurrent layer reads its input without the mask that the input carries.
+
+    Next to a second tensor, an initial state, Keras' own layers drop it.
+    """
+    layer = call.operation
+    if not _is_masked(call.input_tensors[0]) or call.arguments.kwargs.get("mask") is not None:
+        return False
+    if keeps_masks(layer):
+        return call.arguments.kwargs.get("sequences_mask") is False
+    recurrent = isinstance(layer, (keras.layers.RNN, keras.layers.Bidirectional))
+    return recurrent and has_initial_state(call.arguments.args, call.arguments.kwargs)
+
+
+def same_mask(layer: Any, copy: Any, args: Any, kwargs: Any) -> Any:
+    """Return keywords with which the copy of a layer reads the mask that the layer reads.
+
+    Args:
+        layer: a layer of Keras or of ours.
+        copy: its copy, maybe of the other.
+        args, kwargs: those of the call, in the graph of the copy.
+    """
+    is_kept = keeps_masks(layer)
+    without = {name: value for name, value in kwargs.items() if name != "sequences_mask"}
+    if is_kept == keeps_masks(copy) or not has_initial_state(args, kwargs):
+        return kwargs
+    if not is_kept:
+        return {**kwargs, "sequences_mask": False}
+    mask = getattr(args[0], "_keras_mask", None)
+    passes_mask = kwargs.get("mask") is None and kwargs.get("sequences_mask") is not False
+    return {**without, "mask": mask} if passes_mask and mask is not None else without
+
+
+def keeps_masks(layer: Any) -> bool:
+    """Return whether a layer applies the mask of its input next to other tensors, as ours do."""
+    return isinstance(layer, (Resettable, Bidirectional))
+
+
+def has_initial_state(args: Any, kwargs: Any) -> bool:
+    """Return whether a recurrent layer is called with an initial state."""
+    return len(args) > 1 or kwargs.get("initial_state") is not None
 
 
 def _is_masked(tensor: Any) -> bool:

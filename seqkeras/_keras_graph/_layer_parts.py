@@ -8,6 +8,12 @@ def calls_to(layer: Any) -> list[Any]:
     return [node.arguments for node in layer._inbound_nodes]
 
 
+def recorded_arguments(layer: Any) -> dict[str, Any]:
+    """Return the arguments of a layer's constructor if Keras recorded them: if all were plain."""
+    recorded = getattr(layer, "_auto_config", None)
+    return recorded.config if recorded is not None else {}
+
+
 def random_states(layer: Any) -> list[Any]:
     """Return the variables of the random generators of a layer, without those within it."""
     return [generator.state for generator in layer._seed_generators]

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops, tree
 
+from seqkeras._keras_graph._calls import same_mask
+from seqkeras._keras_graph._shared_parts import places, shared_parts
 from seqkeras._keras_graph._structure import check_graph as check_graph
 from seqkeras._keras_graph._structure import class_for_copy as class_for_copy
 from seqkeras._keras_graph._structure import conversion_error as conversion_error
@@ -34,6 +36,7 @@ class Rebuild:
         self._copies: dict[int, Any] = {}
         self._graphs: list[tuple[Any, Any]] = []
         self._pairs: list[tuple[Any, Any]] = []
+        self._shared = shared_parts(model)
 
     def run(self) -> keras.Model:
         """Return the copy.
@@ -105,7 +108,7 @@ class Rebuild:
 
     def _run(self, layer: Any, copy: Any, args: Any, kwargs: Any) -> Any:
         try:
-            return copy(*args, **kwargs)
+            return copy(*args, **same_mask(layer, copy, args, kwargs))
         except Exception as error:
             raise CannotBuildError(f"layer {layer.name!r}: {error}") from error
 
@@ -132,7 +135,23 @@ class Rebuild:
                 ) from error
             self._copies[id(layer)] = copy
             self._pairs.append((layer, copy))
+            self._share(layer, copy)
         return self._copies[id(layer)]
+
+    def _share(self, layer: Any, copy: Any) -> None:
+        """Let a copy have the same layers within it as other copies, where their originals do."""
+        if not self._shared or not isinstance(layer, keras.layers.Layer) or is_graph(layer):
+            return
+        for place, part in places(layer):
+            copied_part = place.part_of(copy)
+            if copied_part is None:  # it is created when the copy is built
+                continue
+            if id(part) in self._shared and id(part) in self._copies:
+                place.put(copy, self._copies[id(part)])
+                continue
+            if id(part) in self._shared:
+                self._copies[id(part)] = copied_part
+            self._share(part, copied_part)
 
     def _new(self, layer: Any) -> Any:
         return new_layer(layer)
@@ -163,8 +182,16 @@ def new_input(tensor: Any, shape: Any, name: str | None = None) -> Any:
 
 def parts_of(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:
     """Yield a layer and the layers within it, each with its copy, outer before inner."""
-    if isinstance(old, keras.layers.Layer):
-        yield from zip(self_and_sublayers(old), self_and_sublayers(new), strict=True)
+    if not isinstance(old, keras.layers.Layer):
+        return
+    parts = self_and_sublayers(old)
+    copies = self_and_sublayers(new)
+    if len(parts) != len(copies):
+        raise CannotBuildError(
+            f"layer {old.name!r} ({type(old).__name__}) has {len(parts) - 1} layers within it, and "
+            f"its copy {len(copies) - 1}; its config must describe all that it creates"
+        )
+    yield from zip(parts, copies, strict=True)
 
 
 def _objects_of(model: keras.Model) -> dict[str, Any]:

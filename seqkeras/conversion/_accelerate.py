@@ -8,6 +8,7 @@ import keras
 
 from seqkeras._keras_graph import self_and_sublayers
 from seqkeras._keras_graph._layer_parts import calls_to
+from seqkeras._keras_graph._rebuild import new_layer
 from seqkeras.conversion._conversion import (
     Conversion,
     assign,
@@ -18,6 +19,7 @@ from seqkeras.conversion._conversion import (
 )
 from seqkeras.errors import KeptLayerWarning
 from seqkeras.layers import FASTER, Bidirectional
+from seqkeras.states._recurrent_states import OURS
 
 #: The seqkeras layer for each Keras cell.
 _OF_CELL: dict[Any, Any] = {
@@ -26,6 +28,8 @@ _OF_CELL: dict[Any, Any] = {
     keras.layers.SimpleRNNCell: FASTER[keras.layers.SimpleRNN],
 }
 
+_SHARED_CELL = "a cell of it is also used elsewhere, so that its weights are shared"
+
 
 def accelerate(model: keras.Model) -> keras.Model:
     """Return a copy of a model that uses the layers of `seqkeras.layers`, with the same outputs.
@@ -33,7 +37,9 @@ def accelerate(model: keras.Model) -> keras.Model:
     LSTM, GRU and SimpleRNN of Keras become those of `seqkeras.layers`, wherever they are: in models
     within the model, in Bidirectional, TimeDistributed and other wrappers. So do
     `RNN(LSTMCell(...))` and the like. An RNN over several such cells becomes one layer for each:
-    the last keeps the name of the RNN, the others are named `NAME_cell_0` and so on.
+    the last keeps the name of the RNN, the others are named `NAME_cell_0` and so on. Other
+    stateful layers, such as ConvLSTM2D, become those of `seqkeras.layers` too: they are no faster,
+    but keep their states on JAX.
 
     The copy has the layers, names, weights, states, random seeds and trainable flags of the model,
     and is compiled in the same way. It also has the variables of the optimizer, so that training
@@ -53,7 +59,8 @@ def accelerate(model: keras.Model) -> keras.Model:
     Warns:
         KeptLayerWarning: recurrent layers were not converted. The message gives the reason: they
             have another kind of cell, or a class of your own; or they are an RNN over several cells
-            that takes or returns states, reads backwards, or is in a wrapper.
+            that takes or returns states, reads backwards, or is in a wrapper; or a cell is also
+            used elsewhere.
 
     Example:
         >>> import keras
@@ -93,8 +100,21 @@ class _Accelerate(Conversion):
         if kind is keras.layers.Bidirectional:
             return Bidirectional, config
         if kind is keras.layers.RNN:
-            return _layer_of_cell(config) or (kind, config)
+            faster = _layer_of_cell(config)
+            if faster is not None:
+                return faster
+        if kind in OURS and config["stateful"]:
+            return OURS[kind], config  # no faster, but Keras on JAX forgets its state
         return kind, config
+
+    def _new(self, layer: Any) -> Any:
+        if type(layer) is keras.layers.RNN and self._has_shared_cell(layer):
+            self._reasons[layer.name] = _SHARED_CELL
+            return new_layer(layer)
+        return super()._new(layer)
+
+    def _has_shared_cell(self, layer: Any) -> bool:
+        return any(id(part) in self._shared for part in self_and_sublayers(layer)[1:])
 
     def unconverted(self, copy: keras.Model) -> Iterator[str]:
         """Describe each Keras recurrent layer in the copy, with the reason why it is there."""
@@ -108,7 +128,7 @@ class _Accelerate(Conversion):
         if type(layer) is not keras.layers.RNN or not _stacked_cells(layer.get_config()):
             return super()._parts(layer)
         if id(layer) not in self._stacks:
-            reason = _why_no_stack(layer)
+            reason = _SHARED_CELL if self._has_shared_cell(layer) else _why_no_stack(layer)
             if reason:
                 self._reasons[layer.name] = reason
                 return super()._parts(layer)

@@ -19,6 +19,7 @@ class Conversion(Rebuild):
         copy = super().run()
         for old, new in self._pairs:
             for source, target in parts_of(old, new):
+                copy_attributes(source, target)
                 assign(random_states(source), random_states(target))
                 _copy_states(source, target)
         copy_compiled(self._root, copy, self._copied_weights())
@@ -41,12 +42,8 @@ class Conversion(Rebuild):
         kind, new_config = self.exchange(type(layer), config)
         new_config = self._exchange_within(new_config)
         if kind is type(layer) and new_config == config:
-            copy = super()._new(layer)
-        else:
-            copy = kind.from_config(new_config)
-        for source, target in parts_of(layer, copy):
-            copy_attributes(source, target)
-        return copy
+            return super()._new(layer)
+        return kind.from_config(new_config)
 
     def _exchange_within(self, item: Any) -> Any:
         """Exchange the layers that are serialized within a config."""
@@ -121,6 +118,8 @@ def copy_attributes(source: Any, target: Any) -> None:
 def _copy_states(source: Any, target: Any) -> None:
     if isinstance(source, keras.layers.RNN) and source.states is not None:
         assign(source.states, target.states)
+    if getattr(source, "last_output", None) is not None:
+        assign(source.last_output, target.last_output)
 
 
 def assign(source: Any, target: Any) -> None:

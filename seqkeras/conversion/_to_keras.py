@@ -12,7 +12,7 @@ from seqkeras._checks import bad_argument
 from seqkeras._keras_graph import conversion_error, is_graph, self_and_sublayers
 from seqkeras.conversion._conversion import Conversion, convert, is_from_seqkeras
 from seqkeras.errors import ForgottenStateWarning
-from seqkeras.layers import Dispatched, Resettable, branch
+from seqkeras.layers import Bidirectional, Dispatched, Resettable, branch
 
 #: Arguments of seqkeras layers that determine how a layer runs, but not what it computes.
 _HOW_IT_RUNS = ("implementation", "save_state")
@@ -45,7 +45,8 @@ def to_keras(model: keras.Model) -> keras.Model:
             - A layer cannot be created again from its config, or cannot be called again.
             - A layer uses an argument that its Keras layer does not have, such as zoneout, peephole
               or normalization.
-            - A layer takes `reset` flags (`states.as_stateless` removes them).
+            - A layer takes `reset` flags (`states.as_stateless` removes them), or `constants`.
+            - The directions of a `layers.Bidirectional` have different widths.
             - A `layers.TimeDistributed` reads an unknown number of timesteps.
             - A layer of another class creates a seqkeras layer, or its config names a function or
               class of seqkeras.
@@ -118,6 +119,15 @@ class _ToKeras(Conversion):
         if kwargs.get("reset") is not None and isinstance(layer, Resettable):
             reason = "it takes reset flags. Remove them with seqkeras.states.as_stateless."
             raise conversion_error(self._root, _EXPECTED, layer, reason)
+        if kwargs.get("constants") is not None and isinstance(layer, Resettable):
+            reason = "its cell reads constants, which keras.layers.RNN does not pass on."
+            raise conversion_error(self._root, _EXPECTED, layer, reason)
+        if isinstance(layer, Bidirectional) and not _has_one_width(layer):
+            reason = (
+                "its directions have different widths, for which keras.layers.Bidirectional gives "
+                "the wrong shape."
+            )
+            raise conversion_error(self._root, _EXPECTED, layer, reason)
         is_time_distributed = isinstance(layer, keras.layers.TimeDistributed)
         if is_time_distributed and is_from_seqkeras(layer) and args[0].shape[1] is None:
             reason = (
@@ -125,6 +135,14 @@ class _ToKeras(Conversion):
                 "unknown. Give the Input a fixed number of timesteps."
             )
             raise conversion_error(self._root, _EXPECTED, layer, reason)
+
+
+def _has_one_width(layer: Bidirectional) -> bool:
+    widths = {
+        tuple(direction.compute_output_shape((1, 1, 1)))
+        for direction in (layer.forward_layer, layer.backward_layer)
+    }
+    return len(widths) == 1
 
 
 def _names_seqkeras(config: Any) -> bool:

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -10,7 +11,7 @@ from seqkeras import kernels
 from seqkeras._checks import bad_argument
 from seqkeras._keras_graph._nested import recurrent_layers
 from seqkeras.errors import ArgumentError
-from seqkeras.layers._recurrent import Dispatched
+from seqkeras.layers import Resettable
 
 _INDENT = " " * 4
 _HANGING = " " * 8
@@ -73,7 +74,8 @@ def explain(model: keras.Model | keras.layers.Layer) -> Explanations:
 
     Returns:
         A tuple of `Explanation`, in the order of the layers, which prints as text. Masks do not
-        matter: each kernel runs any.
+        matter: each kernel runs any. A model that is compiled with `jit_compile=True` is explained
+        as that runs.
 
     Raises:
         ArgumentError: `model` is not a Keras model or layer.
@@ -90,11 +92,21 @@ def explain(model: keras.Model | keras.layers.Layer) -> Explanations:
     if not isinstance(model, keras.layers.Layer):
         raise bad_argument("model", model, "a Keras model or layer")
     layers = {model.name: model} if isinstance(model, keras.layers.RNN) else recurrent_layers(model)
-    return Explanations(_explain_layer(path, layer) for path, layer in layers.items())
+    here = _runtime(model)
+    return Explanations(_explain_layer(path, layer, here) for path, layer in layers.items())
 
 
-def _explain_layer(path: str, layer: keras.layers.RNN) -> Explanation:
+def _runtime(model: Any) -> kernels.Runtime:
+    """Return where `fit` and `predict` of a model run, compiled if it is compiled with that."""
     here = kernels.here()
+    traced_for = {"tensorflow": "xla", "torch": "compiler"}.get(here.backend)
+    is_model = isinstance(model, keras.Model) and model.compiled
+    if traced_for and is_model and model.jit_compile and not model.run_eagerly:
+        return here._replace(traced_for=traced_for)
+    return here
+
+
+def _explain_layer(path: str, layer: keras.layers.RNN, here: kernels.Runtime) -> Explanation:
     training = kernels.Spec.of(layer, training=True)
     inference = kernels.Spec.of(layer, training=False)
     kind = f"{type(layer).__module__.partition('.')[0]} {type(layer).__name__}"
@@ -108,7 +120,7 @@ def _explain_layer(path: str, layer: keras.layers.RNN) -> Explanation:
 
 
 def _kernel(layer: keras.layers.RNN, spec: kernels.Spec, here: kernels.Runtime) -> str:
-    if not isinstance(layer, Dispatched):
+    if not isinstance(layer, Resettable):
         return "keras" if isinstance(layer, (keras.layers.LSTM, keras.layers.GRU)) else "scan"
     try:
         return kernels.choose(kernels.asked(layer), spec, here).name

@@ -9,7 +9,14 @@ from keras import tree
 from seqkeras import layers
 from seqkeras._checks import bad_argument
 from seqkeras._keras_graph import recurrent_layers, sublayers
-from seqkeras._keras_graph._calls import calls_of, lost_masks, takes_mask, upstream
+from seqkeras._keras_graph._calls import (
+    calls_of,
+    drops_mask,
+    lost_masks,
+    takes_mask,
+    upstream,
+)
+from seqkeras._keras_graph._layer_parts import recorded_arguments
 from seqkeras.states._named import rows_of, stateful_layers
 from seqkeras.states._recurrent_states import reads_time, within
 from seqkeras.stepwise._timewise import why_not_stepwise
@@ -171,20 +178,48 @@ def _part(path: str, layer: Any, calls: list[Any]) -> Iterator[Trap]:
                 "3.15): it reads as many timesteps as the batch has rows.",
                 "Use seqkeras.layers.TimeDistributed. Dense needs none.",
             )
-    if isinstance(layer, keras.layers.RNN):
-        for operation in lost_masks(layer, calls):
-            problem = f"A mask ends here: {layer.name!r} reads padding as data."
-            yield Trap(operation.name, problem, _LOST_MASK)
-        ours = layer.stateful and isinstance(layer, layers.Resettable)
-        if isinstance(layer, _CONVOLUTIONS) and any(map(takes_mask, calls)) and not ours:
-            yield Trap(
-                path,
-                "On JAX its mask is applied to the wrong axes: an error, or wrong outputs.",
-                "Pad at the end and remove the mask; sample weights keep padding out of the loss. "
-                "Stateful layers of seqkeras handle masks correctly.",
-            )
-        if layer.stateful:
-            yield from _calls(path, layer, calls)
+    dropped = recorded_arguments(layer).get("activity_regularizer")
+    if type(layer) is keras.layers.SimpleRNN and dropped and not layer.activity_regularizer:
+        yield Trap(
+            path,
+            "Its activity_regularizer is dropped (Keras 3.15): no loss is added.",
+            "Use seqkeras.layers.SimpleRNN, or put an ActivityRegularization layer after it.",
+        )
+    yield from _masks(path, layer, calls)
+    if isinstance(layer, keras.layers.RNN) and layer.stateful:
+        yield from _calls(path, layer, calls)
+
+
+def _masks(path: str, layer: Any, calls: list[Any]) -> Iterator[Trap]:
+    if any(map(drops_mask, calls)):
+        yield Trap(
+            path,
+            "It drops the mask of its input, because it is also called with an initial state: it "
+            "reads padding as data.",
+            "Pass the mask: layer(x, initial_state=state, mask=mask). The layers of "
+            "seqkeras.layers keep it by themselves.",
+        )
+    if not isinstance(layer, keras.layers.RNN):
+        return
+    for operation in lost_masks(layer, calls):
+        problem = f"A mask ends here: {layer.name!r} reads padding as data."
+        yield Trap(operation.name, problem, _LOST_MASK)
+    if isinstance(layer, layers.Resettable) or not any(map(takes_mask, calls)):
+        return
+    if layer.stateful and not layer.zero_output_for_mask:
+        yield Trap(
+            path,
+            "On TensorFlow and PyTorch, the outputs of a batch that begins with masked timesteps "
+            "are zeros there, and not the output before them.",
+            "seqkeras.states.as_stateful(model, batch_size) replaces it by a layer of seqkeras.",
+        )
+    if isinstance(layer, _CONVOLUTIONS):
+        yield Trap(
+            path,
+            "On JAX its mask is applied to the wrong axes: an error, or wrong outputs.",
+            "Pad at the end and remove the mask; sample weights keep padding out of the loss. "
+            "The layers of seqkeras.layers handle masks correctly.",
+        )
 
 
 def _calls(path: str, layer: Any, calls: list[Any]) -> Iterator[Trap]:

@@ -58,7 +58,7 @@ def _translate(trace: Trace, layer: Any, args: tuple[Any, ...], kwargs: dict[str
         return both_ways(trace, layer, x, {**_positional(args), **kwargs})
     if kind is layers.Concatenate or kind in MERGES:
         return _merge(trace, layer, x)
-    if kind is layers.TimeDistributed:
+    if kind in (layers.TimeDistributed, own.TimeDistributed):
         return _time_distributed(trace, layer, x)
     if kind in IDENTITIES:
         return x

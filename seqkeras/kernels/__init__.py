@@ -17,5 +17,6 @@ from seqkeras.kernels._dispatch import run as run
 from seqkeras.kernels._dispatch import run_both as run_both
 from seqkeras.kernels._dispatch import why_not as why_not
 from seqkeras.kernels._layer_spec import Spec as Spec
+from seqkeras.kernels._layer_spec import shows_state as shows_state
 from seqkeras.kernels._runtime import Runtime as Runtime
 from seqkeras.kernels._runtime import here as here

@@ -22,6 +22,10 @@ class Call(NamedTuple):
     training: bool
     #: `(batch, timesteps)`, bool: clear the state of the row before this timestep; or None.
     reset: Any
+    #: `(batch, ...)`: what the layer shows before the first timestep that counts. None: zeros.
+    held: Any
+    #: Tensors that a cell of another class reads at every timestep, or None.
+    constants: list[Any] | None
     runtime: Runtime
 
     @property
@@ -31,14 +35,8 @@ class Call(NamedTuple):
 
     @property
     def masked_output(self) -> str:
-        """Return what Keras outputs at masked timesteps, a name of `native.MASKED_OUTPUTS`."""
-        if self.layer.zero_output_for_mask:
-            return "zero"
-        # Keras' loop on JAX begins with the initial state in place of zeros, unless it is unrolled.
-        # Our loop with flags (_scan.py) begins with zeros on every backend.
-        if self.runtime.backend == "jax" and not self.layer.unroll and not self.has_flags:
-            return "hold_state"
-        return "hold_output"
+        """Return what a known cell shows at masked timesteps, see `native.MASKED_OUTPUTS`."""
+        return "zero" if self.layer.zero_output_for_mask else "hold_state"
 
 
 #: What a kernel returns, like Keras' loop: the last output, all outputs, and the final state.

@@ -25,6 +25,7 @@ class ClearingCell:
         training: whether the call is a training call.
         feature_shape: shape of the features of a timestep, such as that of an image.
         masks: how many zoneout masks come with each timestep, 0 by default.
+        constants: what the cell reads at every timestep, or None.
     """
 
     def __init__(
@@ -34,13 +35,16 @@ class ClearingCell:
         training: bool,
         feature_shape: Sequence[int | None],
         masks: int = 0,
+        constants: list[Any] | None = None,
     ) -> None:
         self.cell = cell
         self.initial_state = initial_state
         self.feature_shape = feature_shape
         self.masks = masks
         takes_training = "training" in inspect.signature(cell.call).parameters
-        self.options = {"training": training} if takes_training else {}
+        self.options: dict[str, Any] = {"training": training} if takes_training else {}
+        if constants is not None:
+            self.options["constants"] = constants
         self.state_size = cell.state_size
         self.compute_dtype = cell.compute_dtype
         self.output_size = getattr(cell, "output_size", None)
@@ -64,7 +68,7 @@ class ClearingCell:
 
 
 class MaskedClearingCell(ClearingCell):
-    """A `ClearingCell` with a mask, whose last state is the previous output.
+    """A `ClearingCell` with a mask, whose last state is the previous output: zeros at first.
 
     Keras' own masking would not do: it undoes everything at a masked timestep, the clearing too.
     """
@@ -75,7 +79,7 @@ class MaskedClearingCell(ClearingCell):
         size = self.output_size or tree.flatten(self.state_size)[0]
         state = tree.flatten(self.initial_state)[0]
         # A convolution has a shape in place of a size; its first state is its output.
-        shape = (state.shape[0], size) if len(state.shape) == 2 else state.shape
+        shape = (ops.shape(state)[0], size) if len(state.shape) == 2 else ops.shape(state)
         self.initial_state = [*self.initial_state, ops.zeros(shape, self.compute_dtype)]
 
     def step(self, columns: Any, state: Any) -> Any:

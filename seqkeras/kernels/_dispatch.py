@@ -13,7 +13,7 @@ from seqkeras._checks import Description, bad_argument, check_one_of
 from seqkeras.errors import ArgumentError
 from seqkeras.kernels import _scan
 from seqkeras.kernels._call import Call, Result
-from seqkeras.kernels._layer_spec import Spec, state_sizes
+from seqkeras.kernels._layer_spec import Spec, shown_state, shows_state, state_sizes
 from seqkeras.kernels._runtime import Runtime, here
 from seqkeras.kernels.cudnn import _aten, _cudnn
 from seqkeras.kernels.fused import _fused
@@ -104,7 +104,7 @@ def run(
         sequences: `(batch, timesteps, features)`, in the compute dtype of the layer.
         state: the initial state, a list of `(batch, units)`.
         mask: bool, `(batch, timesteps)` or `(batch, timesteps, 1)`, True for valid timesteps; or
-            None.
+            None. A mask of one row applies to all rows.
         training: whether dropout and zoneout are applied.
         reset: `(batch, timesteps)`, bool: True clears the state of the row before it reads the
             timestep; None, the default, clears nothing.
@@ -156,6 +156,8 @@ def _prepare(
     mask = mask[0] if isinstance(mask, (list, tuple)) else mask
     if mask is not None and len(mask.shape) == len(sequences.shape) == 3:
         mask = ops.squeeze(mask, -1)  # Keras accepts masks with a last axis of 1 too
+    if mask is not None:
+        mask = _for_all_rows(mask, sequences)
     spec = Spec.of(layer, training=bool(training), resets=reset is not None)
     if spec.cell is not None:
         check_features(layer, sequences)
@@ -163,7 +165,11 @@ def _prepare(
         state = [_for_all_rows(array, sequences) for array in state]
     runtime = here(sequences)
     choice = choose(asked(layer), spec, runtime)
-    call = Call(layer, spec, sequences, state, mask, bool(training), reset, runtime)
+    held = shown_state(layer, state) if shows_state(layer) else _last_output(layer)
+    constants = getattr(layer, "constants", None)
+    call = Call(
+        layer, spec, sequences, state, mask, bool(training), reset, held, constants, runtime
+    )
     return call, choice.name
 
 
@@ -194,11 +200,17 @@ def _check_state(layer: Any, state: Any) -> None:
         raise bad_argument("initial_state", Description(f"{len(state)} arrays"), expected)
 
 
-def _for_all_rows(state: Any, sequences: Any) -> Any:
-    """Repeat a state of one row for all rows, like Keras' loop."""
-    if state.shape[0] != 1 or sequences.shape[0] == 1:
-        return state
-    return ops.broadcast_to(state, (ops.shape(sequences)[0], *state.shape[1:]))
+def _for_all_rows(array: Any, sequences: Any) -> Any:
+    """Repeat a state or a mask of one row for all rows, like Keras' loop."""
+    if array.shape[0] != 1 or sequences.shape[0] == 1:
+        return array
+    return ops.broadcast_to(array, (ops.shape(sequences)[0], *ops.shape(array)[1:]))
+
+
+def _last_output(layer: Any) -> Any:
+    """Return a copy of the last output that a stateful layer stores, or None if it stores none."""
+    last_output = getattr(layer, "last_output", None)
+    return ops.copy(last_output) if last_output is not None else None
 
 
 def asked(layer: Any) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import layers, ops, tree
 
 #: Keras' activation functions by name. Any other function is custom.
 _ACTIVATIONS = {
@@ -13,6 +13,9 @@ _ACTIVATIONS = {
     for place in (keras.activations, ops)
     if hasattr(place, name)
 }
+
+#: Their cells are not public in Keras.
+_CONVOLUTIONS = (layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Spec:
         resets: whether states are cleared within a batch.
         zoneout, peephole, normalization: variants of the cell.
         use_cudnn: False if Keras' argument of that name is False.
+        widths: the numbers of features and units of a built layer of a known cell.
     """
 
     cell: str | None
@@ -41,6 +45,7 @@ class Spec:
     peephole: bool = False
     normalization: bool = False
     use_cudnn: bool = True
+    widths: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, layer: Any, *, training: bool = False, resets: bool = False) -> "Spec":
@@ -61,6 +66,7 @@ class Spec:
             peephole=getattr(cell, "peephole", False),
             normalization=getattr(cell, "normalization", False),
             use_cudnn=getattr(layer, "use_cudnn", True) is not False,
+            widths=_widths(cell),
         )
 
 
@@ -74,6 +80,24 @@ def cell_name(cell: Any) -> str | None:
     if kind is layers.GRUCell:
         return "gru_reset_after" if cell.reset_after else "gru"
     return "simple_rnn" if kind is layers.SimpleRNNCell else None
+
+
+def _widths(cell: Any) -> tuple[int, ...]:
+    if cell_name(cell) is None or not cell.built:
+        return ()
+    return int(cell.kernel.shape[0]), cell.units
+
+
+def shows_state(layer: Any) -> bool:
+    """Return whether the output of a layer is the first state of its cell, the last of several."""
+    cell = layer.cell.cells[-1] if type(layer.cell) is layers.StackedRNNCells else layer.cell
+    return cell_name(cell) is not None or isinstance(layer, _CONVOLUTIONS)
+
+
+def shown_state(layer: Any, state: Any) -> Any:
+    """Return that state, for a layer of which `shows_state` is True."""
+    is_stack = type(layer.cell) is layers.StackedRNNCells
+    return tree.flatten(state[-1] if is_stack else state)[0]
 
 
 def state_sizes(cell: Any) -> list[Any]:

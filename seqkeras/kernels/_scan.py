@@ -4,14 +4,15 @@ It runs every cell on every backend, and all other kernels are tested against it
 """
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from seqkeras.kernels._call import Call, Result
-from seqkeras.kernels._clearing import ClearingCell, MaskedClearingCell
+from seqkeras.kernels._clearing import ClearingCell, MaskedClearingCell, where_rows
 from seqkeras.kernels._draws import zoneout_masks
-from seqkeras.kernels._layer_spec import Spec
+from seqkeras.kernels._layer_spec import Spec, shows_state
 from seqkeras.kernels._runtime import Runtime
 
 
@@ -22,13 +23,38 @@ def why_not(spec: Spec, runtime: Runtime) -> str | None:
 
 def run(call: Call) -> Result:
     """Run a layer in Keras' loop; reset and zoneout flags travel as extra columns of its input."""
-    if call.has_flags:
+    if call.has_flags or call.constants is not None or _is_misplaced(call):
         return _run_with_flags(call)
     # Not `call.layer.inner_loop`, which a layer of seqkeras overrides to call `kernels.run`.
     result: Result = keras.layers.RNN.inner_loop(
         call.layer, call.sequences, call.state, mask=call.mask, training=call.training
     )
-    return result
+    holds = call.mask is not None and not call.layer.zero_output_for_mask
+    return _hold(call, result) if holds and call.held is not None else result
+
+
+def _is_misplaced(call: Call) -> bool:
+    """Return whether Keras' loop on JAX would show something else at masked timesteps.
+
+    It takes the first state for the previous output, and broadcasts the mask of a timestep over the
+    wrong axes of an image.
+    """
+    if call.mask is None or call.runtime.backend != "jax":
+        return False
+    return len(call.sequences.shape) > 3 or not shows_state(call.layer)
+
+
+def _hold(call: Call, result: Result) -> Result:
+    """Show the output before the call until a timestep counts, where Keras' loop shows zeros."""
+    last, y, state = result
+    mask = ops.flip(call.mask, axis=1) if call.layer.go_backwards else call.mask
+    counts = ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
+    held = ops.cast(call.held, last.dtype)
+    last = where_rows(counts[:, -1], last, held)
+    if not call.layer.return_sequences:
+        return last, ops.expand_dims(last, 1), state
+    counts = ops.reshape(counts, (*ops.shape(counts), *[1] * (len(y.shape) - 2)))
+    return last, ops.where(counts, y, ops.expand_dims(held, 1)), state
 
 
 def _run_with_flags(call: Call) -> Result:
@@ -40,23 +66,23 @@ def _run_with_flags(call: Call) -> Result:
     zoneout = zoneout_masks(layer.cell, call.sequences, call.training) or []
     features = ops.reshape(call.sequences, (batch_size, timesteps, math.prod(feature_shape)))
     columns = [features, *zoneout]
+    options: dict[str, Any] = {"masks": len(zoneout), "constants": call.constants}
     state = call.state
     if call.mask is None:
-        cell = ClearingCell(
-            layer.cell, initial_state, call.training, feature_shape, masks=len(zoneout)
-        )
+        cell = ClearingCell(layer.cell, initial_state, call.training, feature_shape, **options)
     else:
         cell = MaskedClearingCell(
             layer.cell,
             initial_state,
             call.training,
             feature_shape,
-            masks=len(zoneout),
             zero_output=layer.zero_output_for_mask,
+            **options,
         )
         columns.append(ops.expand_dims(call.mask, -1))
         # A MaskedClearingCell also carries its previous output, as its last state.
-        state = [*state, cell.initial_state[-1]]
+        first = call.held if call.held is not None else cell.initial_state[-1]
+        state = [*state, ops.cast(first, layer.compute_dtype)]
     if call.reset is None:
         columns.append(ops.zeros((batch_size, timesteps, 1)))
     else:

@@ -7,7 +7,9 @@ import keras
 from keras import ops, tree
 
 from seqkeras import kernels
+from seqkeras._checks import Description, bad_argument
 from seqkeras.layers._recurrent import Dispatched
+from seqkeras.layers._resettable import mask_of_call
 
 _MERGE: dict[str, Callable[[Any, Any], Any]] = {
     "concat": lambda forward, backward: ops.concatenate([forward, backward], axis=-1),
@@ -27,7 +29,7 @@ class Bidirectional(keras.layers.Bidirectional):
     Layers of other classes, and stateful ones, run as they do in Keras.
 
     A mask passes through with `return_sequences=True`, and ends at a last output, whatever the
-    version of Keras.
+    version of Keras, also next to `initial_state`, where Keras' own layer drops it.
 
     Example:
         >>> import numpy as np
@@ -53,18 +55,57 @@ class Bidirectional(keras.layers.Bidirectional):
         mask = tree.flatten(previous_mask)[0] if self.return_sequences else None
         return mask if self.merge_mode is not None else (mask, mask)
 
+    def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
+        """Return the shapes of the outputs; the directions may have different widths.
+
+        Raises:
+            ArgumentError: they have, and the merge mode needs one width.
+        """
+        pair = (self.forward_layer, self.backward_layer)
+        shapes = [layer.compute_output_shape(sequences_shape) for layer in pair]
+        (forward, *forward_states), (backward, *backward_states) = (
+            shape if self.return_state else [shape] for shape in shapes
+        )
+        if self.merge_mode is None:
+            merged = [tuple(forward), tuple(backward)]
+        elif self.merge_mode == "concat":
+            merged = [(*forward[:-1], forward[-1] + backward[-1])]
+        else:
+            self._check_widths(forward[-1], backward[-1])
+            merged = [tuple(forward)]
+        outputs = (*merged, *forward_states, *backward_states)
+        return outputs if len(outputs) > 1 else merged[0]
+
+    def _check_widths(self, forward: int, backward: int) -> None:
+        if forward != backward:
+            actual = f"{self.merge_mode!r} for widths of {forward} and {backward}"
+            raise bad_argument("merge_mode", Description(actual), "'concat' or None there")
+
     def call(
-        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = None
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: Any = None,
+        sequences_mask: Any = None,
     ) -> Any:
         """Run `(batch, timesteps, features)` in both directions and merge the outputs."""
+        mask = mask_of_call(mask, sequences_mask)
         if not self._runs_at_once:
             return super().call(sequences, initial_state, mask, training)
         pair = (self.forward_layer, self.backward_layer)
         states = _halves(initial_state) or [
             layer.get_initial_state(ops.shape(sequences)[0]) for layer in pair
         ]
-        states = [layer.begin(sequences, state) for layer, state in zip(pair, states, strict=True)]
-        results = kernels.run_both(pair, sequences, states, mask, training)
+        try:
+            states = [
+                layer.begin(sequences, state) for layer, state in zip(pair, states, strict=True)
+            ]
+            results = kernels.run_both(pair, sequences, states, mask, training)
+        except BaseException:
+            for layer in pair:
+                layer.forget_dropout()
+            raise
         (forward, *forward_state), (backward, *backward_state) = (
             layer.end(*result) for layer, result in zip(pair, results, strict=True)
         )

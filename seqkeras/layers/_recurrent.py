@@ -53,10 +53,11 @@ class Dispatched(Resettable):
         training: bool = False,
         reset: Any = None,
         branch: bool = False,
+        sequences_mask: Any = None,
     ) -> Any:
         """Run over time or, with `branch`, run one step for each timestep from the same state."""
         if not branch:
-            return super().call(sequences, initial_state, mask, training, reset)
+            return super().call(sequences, initial_state, mask, training, reset, sequences_mask)
         self._check_branch(sequences, initial_state, mask=mask, reset=reset)
         return kernels.branch(self, sequences, initial_state)
 
@@ -164,7 +165,8 @@ class GRU(Dispatched, keras.layers.GRU):
 class SimpleRNN(Dispatched, keras.layers.SimpleRNN):
     """`keras.layers.SimpleRNN` on the fastest kernel available; see `Dispatched`, `Resettable`.
 
-    It takes the arguments of these two and of Keras' layer, and those below.
+    It takes the arguments of these two and of Keras' layer, and those below. It also applies its
+    `activity_regularizer`, which Keras' layer drops.
 
     Args:
         zoneout_h: probability that a number of h keeps its old value in training; outside of
@@ -172,8 +174,16 @@ class SimpleRNN(Dispatched, keras.layers.SimpleRNN):
             Default: 0.
     """
 
-    def __init__(self, *arguments: Any, zoneout_h: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        zoneout_h: float = 0.0,
+        activity_regularizer: Any = None,
+        **options: Any,
+    ) -> None:
         super().__init__(*arguments, **options)
+        # Keras' SimpleRNN takes it, and drops it.
+        self.activity_regularizer = keras.regularizers.get(activity_regularizer)
         self._take_cell(_cells.SimpleRNNCell, zoneout_h=zoneout_h)
 
 

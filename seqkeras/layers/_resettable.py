@@ -23,6 +23,8 @@ class Resettable(keras.layers.RNN):
       `evaluate` and `predict`. They are not among its `weights`, which therefore fit a stateless
       model;
     - neither a gradient nor an in-place change reaches from one batch into another;
+    - at masked timesteps the output is that of the last timestep that counted, also where that was
+      in the batch before, or before the `initial_state`;
     - a batch whose size the graph does not know, such as that of a generator, is taken to have as
       many rows as the state;
     - a mask passes through: with `return_sequences=True` the outputs carry the mask of the inputs,
@@ -34,12 +36,19 @@ class Resettable(keras.layers.RNN):
             True, row `i` starts a new sequence: its state is initialized again before it reads
             timestep `t`. With `(batch, 1)` a batch runs on any kernel, cuDNN included; flags of
             later timesteps need `fused` or `scan`.
+        sequences_mask: the mask that the sequences carry. Keras sets it, and it applies where no
+            `mask` is passed, also next to `initial_state` and `reset`, where Keras' own layers
+            drop it. False reads every timestep.
 
     Args, in addition to those of Keras:
         save_state: save the states in the files of the model or of its weights, and load them from
             there. A file without them loads as well. Plain Keras layers refuse a file of weights
             that contains states. Default: False.
     """
+
+    #: Last output of a stateful layer, if its cell is of another class, whose states need not
+    #: include it; else None.
+    last_output: Any = None
 
     def __init__(self, *arguments: Any, save_state: bool = False, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -50,7 +59,26 @@ class Resettable(keras.layers.RNN):
     def variables(self) -> list[Any]:
         """Return all variables, including the states, which `weights` omits."""
         # Keras omits the states, and JAX forgets every variable that is not in this list.
-        return [*super().variables, *tree.flatten(self.states or [])]
+        return [*super().variables, *self.stored]
+
+    @property
+    def stored(self) -> list[Any]:
+        """Return what a stateful layer stores between batches: its states and `last_output`."""
+        states = tree.flatten(self.states or [])
+        return states if self.last_output is None else [*states, self.last_output]
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        """Create the weights, the states and, for a cell of another class, the last output."""
+        super().build(sequences_shape, initial_state_shape)
+        if not self.stateful or self.last_output is not None or kernels.shows_state(self):
+            return
+        size = getattr(self.cell, "output_size", None) or tree.flatten(self.state_size)[0]
+        zeros = ops.zeros((self._rows, size))
+        variable = keras.Variable(
+            zeros, trainable=False, dtype=self.variable_dtype, name="last_output"
+        )
+        # Past Keras, which would make it a weight.
+        object.__setattr__(self, "last_output", variable)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Return the mask of the outputs: that of the inputs, or None for a last output."""
@@ -66,8 +94,17 @@ class Resettable(keras.layers.RNN):
         mask: Any = None,
         training: bool = False,
         reset: Any = None,
+        sequences_mask: Any = None,
     ) -> Any:
         """Run `(batch, timesteps, features)`; if stateful, from the stored state, and update it."""
+        mask = mask_of_call(mask, sequences_mask)
+        try:
+            return self._run(sequences, initial_state, mask, training, reset)
+        except BaseException:
+            self.forget_dropout()  # the next call may have another number of rows
+            raise
+
+    def _run(self, sequences: Any, initial_state: Any, mask: Any, training: Any, reset: Any) -> Any:
         if not self.stateful:
             if reset is not None:
                 fix = "Only a stateful layer has a state to clear."
@@ -84,13 +121,10 @@ class Resettable(keras.layers.RNN):
         )
         if reset is not None:
             reset = self._with_rows(ops.cast(_check_flags(reset, sequences), "bool"))
-        # Keras on JAX broadcasts the mask of a timestep over the wrong axes of an image.
-        masked_images = mask is not None and len(sequences.shape) > 3
-        if masked_images and reset is None:
-            reset = ops.zeros((self._rows, 1), "bool")
-        if masked_images or (reset is not None and reset.shape[1] != 1):
-            return self._run_with_flags(sequences, state, mask, training, reset)
-        if reset is not None:
+            # A row that is cleared has no last output to show at masked timesteps.
+            clears_output = mask is not None and self.last_output is not None
+            if reset.shape[1] != 1 or clears_output:
+                return self._run_with_flags(sequences, state, mask, training, reset)
             state = kernels.where_rows(reset, self.get_initial_state(self._rows), state)
         return super().call(sequences, initial_state=state, mask=mask, training=training)
 
@@ -103,7 +137,10 @@ class Resettable(keras.layers.RNN):
         reset: Any = None,
     ) -> Any:
         """Run over time on the kernel chosen for this call; see `kernels.run`."""
-        return kernels.run(self, sequences, initial_state, mask, training, reset)
+        result = kernels.run(self, sequences, initial_state, mask, training, reset)
+        if self.last_output is not None:
+            self.last_output.assign(result[0])
+        return result
 
     def _run_with_flags(
         self, sequences: Any, state: Any, mask: Any, training: bool, reset: Any
@@ -125,18 +162,24 @@ class Resettable(keras.layers.RNN):
 
     def end(self, last: Any, outputs: Any, state: Any) -> tuple[Any, ...]:
         """Return output and state in the dtype of the layer, as Keras does after the loop."""
-        self._maybe_reset_dropout_masks(self.cell)
+        self.forget_dropout()
         output = outputs if self.return_sequences else last
         results: list[Any] = tree.map_structure(
             lambda x: ops.cast(x, self.compute_dtype), [output, *state]
         )
         return tuple(results)
 
+    def forget_dropout(self) -> None:
+        """Forget what `begin` drew; the next call draws anew."""
+        self._maybe_reset_dropout_masks(self.cell)
+
     def reset_state(self) -> None:
         """Clear the state of every row."""
         # Keras can only clear the states of a single cell, and only to zeros.
         if self.states is not None:
             self._assign_states(self.get_initial_state(self._rows))
+        if self.last_output is not None:
+            self.last_output.assign(ops.zeros(self.last_output.shape))
 
     def get_config(self) -> dict[str, Any]:
         """Return the config of the Keras layer, with `save_state` if it is set."""
@@ -147,7 +190,7 @@ class Resettable(keras.layers.RNN):
         """Write the weights, and with `save_state` the states."""
         super().save_own_variables(store)
         if self.save_state:
-            for number, state in enumerate(tree.flatten(self.states or [])):
+            for number, state in enumerate(self.stored):
                 store[f"{_SAVED}{number}"] = state
 
     def load_own_variables(self, store: Any) -> None:
@@ -159,14 +202,13 @@ class Resettable(keras.layers.RNN):
             self._load_states([store[f"{_SAVED}{number}"] for number in range(len(state_names))])
 
     def _load_states(self, values: list[Any]) -> None:
-        states = tree.flatten(self.states or [])
         shapes = [tuple(value.shape) for value in values]
-        own_shapes = [tuple(state.shape) for state in states]
+        own_shapes = [tuple(state.shape) for state in self.stored]
         if shapes != own_shapes:
             actual = f"states of shapes {shapes} in the file"
             fix = "Load it with save_state=False, which ignores the states."
             raise bad_argument(self.name, Description(actual), f"of shapes {own_shapes}", fix)
-        for state, value in zip(states, values, strict=True):
+        for state, value in zip(self.stored, values, strict=True):
             state.assign(value)
 
     def _assign_states(self, values: Any) -> None:
@@ -184,6 +226,17 @@ class Resettable(keras.layers.RNN):
         return int(tree.flatten(self.states)[0].shape[0])
 
 
+def mask_of_call(mask: Any, sequences_mask: Any) -> Any:
+    """Return the mask of a call: the one that is passed, or that of the sequences.
+
+    Keras passes the mask of the only tensor of a call as `mask`. With several tensors it passes
+    that of the argument `sequences` as `sequences_mask`.
+    """
+    if mask is not None or sequences_mask is False:
+        return mask
+    return sequences_mask
+
+
 def _check_flags(reset: Any, sequences: Any) -> Any:
     rows, timesteps = sequences.shape[:2]
     expected = f"of shape ({rows}, 1) or ({rows}, timesteps)"
@@ -197,7 +250,65 @@ def _check_flags(reset: Any, sequences: Any) -> Any:
 
 @_register
 class RNN(Resettable, keras.layers.RNN):
-    """`keras.layers.RNN` over any Keras cell, with `reset` in its call; see `Resettable`."""
+    """`keras.layers.RNN` over any Keras cell, with `reset` in its call; see `Resettable`.
+
+    Call arguments, in addition to those of Keras and of `Resettable`:
+        constants: tensors that the cell reads at every timestep, as in Keras 2: a list, or one
+            tensor. The cell is built with a list of the shape of a timestep and their shapes, and
+            is called as `cell(inputs, states, constants=[...])`. Not for several cells.
+
+    Example:
+        >>> import numpy as np
+        >>> class Shifted(keras.layers.SimpleRNNCell):
+        ...     def build(self, shapes):
+        ...         super().build(shapes[0])
+        ...
+        ...     def call(self, inputs, states, constants):
+        ...         return super().call(inputs + constants[0], states)
+        >>> x, shift = np.ones((2, 5, 3), "float32"), np.ones((2, 3), "float32")
+        >>> RNN(Shifted(4))(x, constants=[shift]).shape == (2, 4)
+        True
+    """
+
+    #: Those of the call that runs now.
+    constants: list[Any] | None = None
+
+    def build(
+        self, sequences_shape: Any, initial_state_shape: Any = None, constants_shape: Any = None
+    ) -> None:
+        """Create the weights and states."""
+        if constants_shape is not None and not self.cell.built:
+            is_list = isinstance(constants_shape, list)
+            shapes = constants_shape if is_list else [constants_shape]
+            step_shape = (sequences_shape[0], *sequences_shape[2:])
+            self.cell.build([step_shape, *shapes])
+            self.cell.built = True
+        super().build(sequences_shape, initial_state_shape)
+
+    def call(
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+        reset: Any = None,
+        constants: Any = None,
+        sequences_mask: Any = None,
+    ) -> Any:
+        """Run over time, with constants that the cell reads at every timestep."""
+        arguments = (sequences, initial_state, mask, training, reset, sequences_mask)
+        if constants is None:
+            return super().call(*arguments)
+        if isinstance(self.cell, keras.layers.StackedRNNCells):
+            actual = Description(f"tensors for the {len(self.cell.cells)} cells of {self.name!r}")
+            fix = "Use a layer for each cell."
+            raise bad_argument("constants", actual, "omitted for several cells", fix)
+        # Keras' own code between here and the kernel does not pass them on.
+        object.__setattr__(self, "constants", tree.flatten(constants))
+        try:
+            return super().call(*arguments)
+        finally:
+            object.__setattr__(self, "constants", None)
 
 
 @_register

@@ -15,7 +15,9 @@ class TimeDistributed(keras.layers.TimeDistributed):
     error, or drops timesteps. This class passes all timesteps of all rows to the inner layer as one
     batch.
 
-    A mask of timesteps passes through, whatever the version of Keras.
+    A mask of timesteps passes through, whatever the version of Keras. A mask with more axes, such
+    as that of padded words in padded sentences, is passed to the inner layer. Where the inner layer
+    returns none, a timestep counts if anything in it does.
     """
 
     def __init__(self, layer: keras.layers.Layer, **options: Any) -> None:
@@ -25,15 +27,38 @@ class TimeDistributed(keras.layers.TimeDistributed):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Run the inner layer on each timestep of `(batch, timesteps, ...)`."""
         if inputs.shape[1] is not None:
-            return super().call(inputs, training=training, mask=mask)
+            return super().call(inputs, training=training, mask=self._mask_within(mask))
         options: dict[str, Any] = {}
         if self.layer._call_has_training_arg:
             options["training"] = training
-        if self.layer._call_has_mask_arg and mask is not None and len(mask.shape) > 2:
+        mask = self._mask_within(mask)
+        if self.layer._call_has_mask_arg and mask is not None:
             options["mask"] = _as_batch(mask)
         outputs = self.layer.call(_as_batch(inputs), **options)
         rows, timesteps = ops.shape(inputs)[:2]
         return ops.reshape(outputs, (rows, timesteps, *outputs.shape[1:]))
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """Return the mask of the outputs: that of the timesteps, with more axes if they have it."""
+        if previous_mask is None or len(previous_mask.shape) == 2:
+            return previous_mask
+        mask = None
+        if self.layer.supports_masking:
+            mask = self.layer.compute_mask(_as_batch(inputs), _as_batch(previous_mask))
+        if mask is None:
+            return ops.any(previous_mask, axis=tuple(range(2, len(previous_mask.shape))))
+        rows, timesteps = ops.shape(inputs)[:2]
+        return ops.reshape(mask, (rows, timesteps, *mask.shape[1:]))
+
+    def _mask_within(self, mask: Any) -> Any:
+        """Return a mask for the inner layer, which would take one of timesteps for one of its own.
+
+        But normalization takes one of timesteps, which it leaves out of its statistics.
+        """
+        is_normalization = isinstance(self.layer, keras.layers.BatchNormalization)
+        if mask is None or len(mask.shape) > 2 or is_normalization:
+            return mask
+        return None
 
 
 def _as_batch(x: Any) -> Any:

@@ -9,6 +9,7 @@ from seqkeras.native._interface import ACTIVATIONS as ACTIVATIONS
 from seqkeras.native._interface import CELLS as CELLS
 from seqkeras.native._interface import GATES as GATES
 from seqkeras.native._interface import MASKED_OUTPUTS as MASKED_OUTPUTS
+from seqkeras.native._interface import MOST_WIDE as MOST_WIDE
 from seqkeras.native._interface import PRECISIONS as PRECISIONS
 from seqkeras.native._interface import GradientsStruct as GradientsStruct
 from seqkeras.native._interface import LayerStruct as LayerStruct

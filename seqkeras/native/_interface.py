@@ -13,6 +13,8 @@ ACTIVATIONS = ("tanh", "relu", "linear", "sigmoid", "hard_sigmoid")
 MASKED_OUTPUTS = ("hold_output", "hold_state", "zero")
 PRECISIONS = ("float32", "bfloat16")
 GATES = {"lstm": 4, "gru": 3, "gru_reset_after": 3, "simple_rnn": 1}
+#: There are fewer features, and fewer units, than this: `kMostWide` in `src/api.cpp`.
+MOST_WIDE = 1 << 20
 UNSUPPORTED = 2
 NO_MEMORY = 3
 

@@ -29,7 +29,8 @@ def get_state(model: keras.Model) -> dict[str, npt.NDArray[Any]]:
     Returns:
         An array `(batch, ...)` for each state, by name. A name is the path to the layer, then `h`
         or `c` of an LSTM, `h` of a GRU or SimpleRNN, or a number for other cells:
-        `"recurrent_1/c"`, or `"encoder/rnn/0/h"` where 0 is the first of several cells.
+        `"recurrent_1/c"`, or `"encoder/rnn/0/h"` where 0 is the first of several cells. An RNN
+        whose last cell is of another class also has its last `output`, which masked timesteps show.
 
     Raises:
         ArgumentError: the model is not stateful, or not built.

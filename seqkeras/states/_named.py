@@ -29,6 +29,9 @@ def clear_rows(layer: Any, flags: Any) -> None:
     new = where_rows(flags, layer.get_initial_state(rows_of(layer)), old)
     for variable, value in zip(tree.flatten(layer.states), tree.flatten(new), strict=True):
         variable.assign(value)
+    output = getattr(layer, "last_output", None)
+    if output is not None:
+        output.assign(where_rows(flags, ops.zeros(output.shape), ops.convert_to_tensor(output)))
 
 
 def named_states(layer: Any, states: Any = None) -> dict[str, Any]:
@@ -38,6 +41,7 @@ def named_states(layer: Any, states: Any = None) -> dict[str, Any]:
         layer: a recurrent layer.
         states: in the structure of the layer's own. Default: those that it keeps.
     """
+    output = getattr(layer, "last_output", None) if states is None else None
     if states is None:
         states = layer.states
     if isinstance(layer.cell, keras.layers.StackedRNNCells):
@@ -50,7 +54,7 @@ def named_states(layer: Any, states: Any = None) -> dict[str, Any]:
         variables = tree.flatten(cell_states)
         for name, variable in zip(_names(owner, len(variables)), variables, strict=True):
             named[prefix + name] = variable
-    return named
+    return named if output is None else {**named, "output": output}
 
 
 def _names(owner: Any, count: int) -> list[str]:

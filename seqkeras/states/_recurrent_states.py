@@ -9,6 +9,7 @@ import keras
 from seqkeras import layers
 from seqkeras._checks import bad_argument
 from seqkeras._keras_graph import self_and_sublayers, sublayers
+from seqkeras._keras_graph._layer_parts import calls_to
 from seqkeras._keras_graph._rebuild import new_layer
 from seqkeras.errors import ForgottenStateWarning
 
@@ -104,7 +105,11 @@ class Recurrent:
 
     def class_of(self, layer: Any) -> Any:
         """Return the class of the copy of a recurrent layer."""
-        return (OURS if self.stateful else STOCK).get(type(layer), type(layer))
+        if self.stateful:
+            return OURS.get(type(layer), type(layer))
+        if any(call.kwargs.get("constants") is not None for call in calls_to(layer)):
+            return type(layer)  # Keras' own layer takes no constants
+        return STOCK.get(type(layer), type(layer))
 
     def copy(self, layer: Any) -> Any:
         """Return a new layer, or operation, with the same config and name, without weights yet."""

@@ -21,7 +21,7 @@ from seqkeras._keras_graph._rebuild import (
 from seqkeras._keras_graph._shared_layers import remove_calls
 from seqkeras.layers import Resettable
 from seqkeras.states._named import rows_of, stateful_layers
-from seqkeras.states._recurrent_states import Recurrent, reads_time
+from seqkeras.states._recurrent_states import Recurrent, reads_time, within
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,16 @@ class Reform(Rebuild):
     def _new(self, layer: Any) -> Any:
         self._form.recurrent.check(self._root, layer)
         return self._form.recurrent.copy(layer)
+
+    def _share(self, layer: Any, copy: Any) -> None:
+        """Share the layers within a copy; refuse a recurrent one that would have two states."""
+        if self._form.recurrent.stateful:
+            for part in within(layer):
+                if id(part) in self._shared:
+                    reason = "it is used at several places, and would carry its state between them."
+                    expected = "without shared recurrent layers"
+                    raise conversion_error(self._root, expected, part, reason)
+        super()._share(layer, copy)
 
     def _check_calls(self, layers: list[Any]) -> None:
         """Refuse two calls of one recurrent layer: each would continue the state of the other."""

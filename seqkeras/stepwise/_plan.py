@@ -144,6 +144,8 @@ class Plan:
         second = args[1] if len(args) > 1 else None
         if kwargs.get("initial_state", second) is not None:
             self._findings.refuse(layer, "it starts from a state that is passed to it")
+        if kwargs.get("constants") is not None:
+            self._findings.refuse(layer, "its cell reads constants that are passed to it")
         if kwargs.get("training"):
             reason = "it is called with training=True, its dropout is always on"
             self._findings.refuse(layer, reason)

@@ -11,7 +11,7 @@ from keras import ops, tree
 
 from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import ArgumentError
-from seqkeras.states._named import clear_rows, rows_of, stateful_layers
+from seqkeras.states._named import clear_rows, named_states, rows_of, stateful_layers
 from seqkeras.stepwise._model_step import output_spec
 from seqkeras.stepwise._runner import Runner
 
@@ -180,7 +180,7 @@ def _sequences(model: Any, context: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _fresh_states(model: Any) -> Iterator[None]:
     """Clear the states of stateful layers, and restore them afterwards."""
     layers = [layer for layer in stateful_layers(model).values() if layer.states]
-    states = tree.flatten([layer.states for layer in layers])
+    states = [state for layer in layers for state in named_states(layer).values()]
     values = [np.array(ops.convert_to_numpy(state)) for state in states]
     for layer in layers:
         clear_rows(layer, np.ones((rows_of(layer), 1), bool))

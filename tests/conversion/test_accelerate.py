@@ -444,3 +444,162 @@ def test_an_accelerated_model_is_saved_and_loaded(tmp_path):
     model = conversion.accelerate(train(model_of(stock.Bidirectional(stock.LSTM(3)))))
     model.save(tmp_path / "model.keras")
     assert_same(model, keras.models.load_model(tmp_path / "model.keras"))
+
+
+def attention(x):
+    y = stock.LSTM(4, return_sequences=True)(x)
+    return stock.MultiHeadAttention(2, 2)(y, y)
+
+
+class Gated(stock.Layer):
+    """Makes the layers within it when it is built."""
+
+    def build(self, shape):
+        self.gate = stock.Dense(shape[-1], activation="sigmoid")
+        self.gate.build(shape)
+
+    def call(self, x):
+        return x * self.gate(x)
+
+
+@pytest.mark.parametrize("part", [attention, Gated()], ids=["attention", "own layer"])
+def test_layers_that_are_made_when_a_layer_is_built_are_copied(part):
+    model = train(model_of(part, stock.GRU(3), run_eagerly=True))
+    copy = conversion.accelerate(model)
+    back = conversion.to_keras(copy)
+    assert all(recurrent(copy).values())
+    assert_same(model, copy, back)
+    for one in (model, copy, back):
+        train(one)
+    assert_same(model, copy, back)
+
+
+def dense_inside_and_outside(x):
+    dense = stock.Dense(3)
+    y = stock.LSTM(3, return_sequences=True)(dense(x))
+    return stock.TimeDistributed(dense)(y)
+
+
+def dense_outside_and_inside(x):
+    dense = stock.Dense(3)
+    y = stock.LSTM(3, return_sequences=True)(stock.TimeDistributed(dense)(x))
+    return stock.TimeDistributed(dense)(dense(y))
+
+
+def layer_inside_and_outside(x):
+    layer = stock.GRU(3)
+    y = stock.TimeDistributed(keras.Sequential([stock.Reshape((1, -1)), layer]))(x)
+    return layer(y)
+
+
+def cell_twice(x):
+    cell = stock.GRUCell(3)
+    return stock.RNN([cell, cell])(x)
+
+
+def cell_in_two_layers(x):
+    cell = stock.GRUCell(3)
+    y = stock.RNN(cell, return_sequences=True)(x)
+    return stock.RNN(cell)(y)
+
+
+class Twice(stock.Layer):
+    """Has one layer under two names."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.first = self.second = stock.Dense(3)
+
+    def build(self, shape):
+        self.first.build(shape)
+
+    def call(self, x):
+        return self.first(x) + self.second(x)
+
+
+@pytest.mark.filterwarnings("ignore::seqkeras.errors.KeptLayerWarning")
+@pytest.mark.parametrize(
+    "part",
+    [
+        dense_inside_and_outside,
+        dense_outside_and_inside,
+        layer_inside_and_outside,
+        cell_twice,
+        cell_in_two_layers,
+        Twice(),
+    ],
+    ids=lambda part: getattr(part, "__name__", "own layer"),
+)
+def test_a_layer_at_several_places_stays_one(part):
+    model = train(model_of(part, optimizer="sgd", run_eagerly=True))
+    copy = conversion.accelerate(model)
+    back = conversion.to_keras(copy)
+    for one in (copy, back):
+        assert len(one.weights) == len(model.weights)
+        train(one)
+    train(model)
+    assert_same(model, copy, back)
+
+
+@pytest.mark.parametrize("part", [cell_twice, cell_in_two_layers])
+def test_a_layer_with_a_shared_cell_is_kept_with_a_warning(part):
+    with pytest.warns(KeptLayerWarning, match="a cell of it is also used elsewhere"):
+        conversion.accelerate(model_of(part))
+
+
+def state_beside_a_mask(kind, **options):
+    def part(x):
+        masked = stock.Masking()(x)
+        state = stock.Dense(3)(stock.Flatten()(x))
+        layer = kind(3)
+        count = 2 if isinstance(layer, stock.Bidirectional) else 1
+        return layer(masked, initial_state=[state] * count, **options)
+
+    return part
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda units: stock.GRU(units, return_sequences=True),
+        lambda units: stock.Bidirectional(stock.GRU(units)),
+    ],
+    ids=["one way", "both ways"],
+)
+def test_a_mask_that_keras_drops_is_dropped_in_the_copy(kind):
+    """A copy gives what the model gives; `find_traps` names such a layer."""
+    x = X * (np.arange(3) < 2)[:, np.newaxis]
+    model = model_of(state_beside_a_mask(kind))
+    copy = conversion.accelerate(model)
+    back = conversion.to_keras(copy)
+    for one in (copy, back):
+        assert_close(one(x), model(x))
+        assert_close(train(one)(x), train(model)(x), 1e-5) if one is copy else None
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [layers.GRU, lambda units: layers.Bidirectional(layers.GRU(units))],
+    ids=["one way", "both ways"],
+)
+def test_a_mask_that_ours_keep_is_kept_in_a_model_of_keras(kind):
+    x = X * (np.arange(3) < 2)[:, np.newaxis]
+    model = model_of(state_beside_a_mask(kind))
+    dropped = model_of(state_beside_a_mask(kind, sequences_mask=False))
+    dropped.set_weights(model.get_weights())
+    assert np.abs(to_numpy(model(x)) - to_numpy(dropped(x))).max() > 1e-3
+    assert_close(conversion.to_keras(model)(x), model(x))
+    assert_close(conversion.to_keras(dropped)(x), dropped(x))
+
+
+@pytest.mark.backends
+def test_stateful_layers_without_a_faster_one_become_ours():
+    inputs = keras.Input(batch_shape=(4, 3, 3))
+    y = stock.RNN(OwnLSTM(2).cell.__class__(2), stateful=True, return_sequences=True)(inputs)
+    y = stock.ConvLSTM1D(2, 1, stateful=True)(stock.Reshape((3, 2, 1))(y))
+    model = keras.Model(inputs, y)
+    copy = conversion.accelerate(model)
+    assert all(recurrent(copy).values())
+    for _ in range(2):
+        assert_close(copy.predict_on_batch(X), model(X))

@@ -1,9 +1,14 @@
 """Explanations of what will run each recurrent layer, against what then runs."""
 
+from collections import Counter
+
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from helpers.examples import examples
 from seqkeras import diagnostics, kernels, layers, native
 from seqkeras.errors import ArgumentError
 
@@ -31,6 +36,66 @@ def test_what_it_says_is_what_runs(kind, options):
         with kernels.counting() as chosen:
             layer(x, training=training)
         assert set(chosen) == {name}
+
+
+L = keras.layers
+CELLS = {"lstm": L.LSTMCell, "gru": L.GRUCell, "simple": L.SimpleRNNCell}
+NAMED = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
+
+
+class OwnCell(L.GRUCell):
+    """May compute anything."""
+
+
+@st.composite
+def recurrent_parts(draw):
+    """Draw a layer of ours whose kernel depends on one thing or another."""
+    kind = draw(st.sampled_from(sorted(CELLS)))
+    options = {
+        "activation": draw(st.sampled_from(["tanh", "relu"])),
+        "recurrent_dropout": draw(st.sampled_from([0.0, 0.2])),
+        "dtype": draw(st.sampled_from(["float32", "float64", "mixed_bfloat16"])),
+    }
+    wrapping = draw(st.sampled_from(["named", "cell", "cells", "own cell", "both", "image"]))
+    loop = {"return_sequences": True, "dtype": options["dtype"]}
+    if wrapping == "image":
+        return L.Reshape((-1, 3, 1)), layers.ConvLSTM1D(2, 2), L.Reshape((1, -1))
+    if wrapping == "cell":
+        return (layers.RNN(CELLS[kind](2, **options), **loop),)
+    if wrapping == "cells":
+        return (layers.RNN([CELLS[kind](2, **options), L.GRUCell(2)], **loop),)
+    if wrapping == "own cell":
+        return (layers.RNN(OwnCell(2), **loop),)
+    implementation = draw(st.sampled_from(["auto", "scan"]))
+    layer = NAMED[kind](2, implementation=implementation, **options, return_sequences=True)
+    return (layers.Bidirectional(layer),) if wrapping == "both" else (layer,)
+
+
+@examples(6)
+@given(st.lists(recurrent_parts(), min_size=1, max_size=3), st.sampled_from([None, False, True]))
+def test_what_it_says_of_a_model_is_what_runs(parts, jit_compile):
+    model = keras.Sequential([keras.Input((4, 3)), *(layer for part in parts for layer in part)])
+    compiles = BACKEND == "tensorflow" and jit_compile is not None
+    if compiles:
+        model.compile("sgd", "mse", jit_compile=jit_compile)
+    explanations = diagnostics.explain(model)
+    x = np.zeros((2, 4, 3), "float32")
+    pairs = sum(isinstance(layer, L.Bidirectional) for layer in model.layers)
+    for training in (True, False):
+        expected = Counter(
+            explanation.training if training else explanation.inference
+            for explanation in explanations
+        )
+        with kernels.counting() as chosen:
+            if not compiles:
+                model(x, training=training)
+            elif training:
+                model.train_on_batch(x, np.zeros(model(x[:1]).shape)[[0, 0]])
+            else:
+                model.predict_on_batch(x)
+        assert set(chosen) == set(expected)
+        if not compiles:  # two directions may run in one call
+            assert expected.total() - pairs <= chosen.total() <= expected.total()
 
 
 @pytest.mark.skipif(not BUILT, reason=str(native.why_not()))

@@ -332,3 +332,61 @@ def test_layers_of_a_subclass_are_looked_at():
 def test_what_is_no_model_is_refused():
     with pytest.raises(ArgumentError, match=r"model must be a keras.Model. Got: model='GRU'"):
         find_traps(L.GRU(2))
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("wrap", [lambda layer: layer, L.Bidirectional])
+def test_keras_drops_a_mask_next_to_an_initial_state(wrap):
+    def model_with(kind, **options):
+        x, state = keras.Input((6, FEATURES)), keras.Input((4,))
+        layer = wrap(kind(4, name="memory"))
+        states = [state] * (1 if layer.name == "memory" else 2)
+        masked = L.Masking()(x)
+        arguments = {"mask": masked._keras_mask} if options.get("passed") else {}
+        return keras.Model([x, state], layer(masked, initial_state=states, **arguments)), layer
+
+    model, layer = model_with(L.GRU)
+    ours, _ = model_with(layers.GRU) if layer.name == "memory" else (None, None)
+    passed, _ = model_with(L.GRU, passed=True)
+    passed.set_weights(model.get_weights())
+    batch = [X * (np.arange(6) < 3)[:, np.newaxis], np.zeros((len(X), 4), "float32")]
+    right = passed.predict_on_batch(batch)
+    words = "It drops the mask of its input"
+    assert differ(model.predict_on_batch(batch), right)
+    assert has(model, words, layer.name)
+    assert not has(passed, words, layer.name)
+    if ours is not None:
+        ours.set_weights(model.get_weights())
+        np.testing.assert_allclose(ours.predict_on_batch(batch), right, atol=1e-6)
+        assert not has(ours, words)
+
+
+@pytest.mark.backends
+def test_a_batch_that_begins_masked_shows_zeros_in_keras():
+    stock = model_of(L.Masking(), stateful())
+    ours = as_stateful(model_of(L.Masking(), L.GRU(4, return_sequences=True, name="memory")), ROWS)
+    words = "outputs of a batch that begins with masked"
+    assert has(stock, words)
+    assert not has(ours, words)
+    ours.set_weights(stock.get_weights())
+    x = X * (np.arange(6) < 3)[:, np.newaxis]
+    halves = [in_halves(model, x) for model in (stock, ours)]
+    np.testing.assert_allclose(halves[1][:, 3:], halves[1][:, 2:3].repeat(3, 1), atol=1e-6)
+    if BACKEND != "jax":
+        assert not halves[0][:, 3:].any()
+
+
+def test_a_simple_rnn_of_keras_drops_its_activity_regularizer():
+    def model_with(kind, **options):
+        return model_of(kind(4, name="memory", **options))
+
+    words = "Its activity_regularizer is dropped"
+    stock = model_with(L.SimpleRNN, activity_regularizer="l2")
+    ours = model_with(layers.SimpleRNN, activity_regularizer="l2")
+    stock(X)
+    ours(X)
+    assert (len(stock.losses), len(ours.losses)) == (0, 1)
+    assert has(stock, words)
+    assert not has(ours, words)
+    assert not has(model_with(L.SimpleRNN), words)
+    assert not has(model_with(L.GRU, activity_regularizer="l2"), words)

@@ -145,6 +145,10 @@ MODELS = {
         L.GRU(4, return_sequences=True),
         L.TimeDistributed(sequential(L.Dense(2), L.Dense(2), shape=(4,))),
     ),
+    "our time distributed": lambda: sequential(
+        L.GRU(4, return_sequences=True),
+        seqkeras.layers.TimeDistributed(L.Dense(2)),
+    ),
     "heads": lambda: functional(
         lambda x: [L.Dense(2)(h := L.LSTM(4, return_sequences=True)(x)), L.GRU(3)(h)], (None, 3)
     ),

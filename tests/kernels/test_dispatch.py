@@ -255,3 +255,25 @@ def test_the_gpu_kernel_that_was_never_measured_only_runs_if_requested():
     for backend in ("tensorflow", "jax"):
         with pytest.raises(ArgumentError, match=f"no kernel for {backend} on the device cuda"):
             kernels.choose("fused", facts, Runtime(backend, "cuda"))
+
+
+@pytest.mark.parametrize(
+    ("widths", "reason"),
+    [
+        ((0, 4), "it supports 1 to 1048575 features, not 0"),
+        ((1 << 20, 4), "it supports 1 to 1048575 features, not 1048576"),
+        ((3, 1 << 20), "it supports 1 to 1048575 units, not 1048576"),
+    ],
+)
+def test_the_limits_of_the_fused_kernel_are_reasons(widths, reason):
+    spec = Spec("lstm", "LSTMCell", widths=widths)
+    assert kernels.why_not(spec, CPU[0])["fused"] == reason
+    assert kernels.choose("auto", spec, Runtime("jax", "cpu")).name == "scan"
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_a_layer_without_features_runs(kind):
+    layer = kind(2)
+    outputs = keras.ops.convert_to_numpy(layer(np.zeros((3, 4, 0), "float32")))
+    np.testing.assert_array_equal(outputs, np.zeros((3, 2)))  # no biases yet, and no input

@@ -99,6 +99,10 @@ def test_every_kernel_is_the_loop(configuration, data):
 def test_every_kernel_is_keras_in_double_precision(configuration):
     layer, problem = made(configuration, {})
     kind, options, sizes, problem_settings = configuration
+    if problem.mask is not None and problem.states is not None:
+        # Before the first timestep that counts, ours show the initial state on every backend, and
+        # Keras' own do on JAX only.
+        problem.mask[:, -1 if options["go_backwards"] else 0] = True
     shape = {name: sizes[name] for name in ("units", "features")}
     precise = {"dtype": "float64"} if calls.BACKEND != "jax" else {}
     own = {} if kind == "SimpleRNN" else {"use_cudnn": False}

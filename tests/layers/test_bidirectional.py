@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from helpers.examples import examples
 from helpers.models import assert_close, built, to_numpy
 from seqkeras import conversion, kernels, layers, native, to_keras
+from seqkeras.errors import ArgumentError
 
 pytestmark = pytest.mark.backends
 
@@ -207,3 +208,40 @@ def test_accelerate_and_to_keras_exchange_it():
     back = to_keras(ours)
     assert type(back.layers[0]) is keras.layers.Bidirectional
     assert_close(back(X), stock(X))
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("return_state", [False, True])
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("merge_mode", ["concat", None])
+def test_shapes_are_those_of_the_outputs_for_directions_of_two_widths(
+    kind, return_state, return_sequences, merge_mode
+):
+    options = {"return_state": return_state, "return_sequences": return_sequences}
+    directions = [
+        getattr(layers, kind)(units, go_backwards=back, **options)
+        for units, back in ((3, False), (5, True))
+    ]
+    both = layers.Bidirectional(directions[0], backward_layer=directions[1], merge_mode=merge_mode)
+    symbolic = keras.tree.flatten(both(keras.Input((5, 3))))
+    outputs = keras.tree.flatten(both(X))
+    assert [tensor.shape[1:] for tensor in symbolic] == [tuple(y.shape[1:]) for y in outputs]
+    assert symbolic[0].shape[-1] == (8 if merge_mode else 3)
+
+
+def test_a_model_over_directions_of_two_widths_trains_and_is_no_model_of_keras():
+    both = layers.Bidirectional(layers.GRU(3), backward_layer=layers.GRU(5, go_backwards=True))
+    model = keras.Sequential([keras.Input((5, 3)), both, keras.layers.Dense(1)])
+    assert model.layers[1].kernel.shape == (8, 1)
+    model.compile("sgd", "mse")
+    assert np.isfinite(model.train_on_batch(X, X[:, 0, :1]))
+    with pytest.raises(ArgumentError, match=r"different widths.*gives the wrong shape"):
+        to_keras(model)
+
+
+def test_directions_of_two_widths_cannot_be_added():
+    both = layers.Bidirectional(
+        layers.GRU(3), "sum", backward_layer=layers.GRU(5, go_backwards=True)
+    )
+    with pytest.raises(ArgumentError, match=r"merge_mode.*'sum' for widths of 3 and 5.*'concat'"):
+        both(keras.Input((5, 3)))

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers.models import random_array, to_numpy
+from helpers.models import assert_close, random_array, to_numpy
 from seqkeras import layers
 from seqkeras.layers import recurrent_layer
 
@@ -88,7 +88,7 @@ def test_a_padded_row_gives_what_it_gives_without_padding(stack, keras_version, 
             check_rows(same_model, X)
 
 
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="Keras misplaces masks of images")
+@pytest.mark.backends
 def test_a_padded_video_gives_what_it_gives_without_padding(keras_version):
     first = L.ConvLSTM1D(2, 2, padding="same", return_sequences=True)
     model = keras.Sequential([keras.Input((None, 4, 3)), Padding(), first, L.ConvLSTM1D(2, 2)])
@@ -100,6 +100,104 @@ def check_rows(model, x):
     for row, length in enumerate(LENGTHS):
         expected = to_numpy(model(x[row : row + 1, :length]))[0]
         np.testing.assert_allclose(outputs[row], expected, atol=1e-6)
+
+
+def states_of(layer, rows):
+    inner = getattr(layer, "forward_layer", layer)
+    states = inner.get_initial_state(rows)
+    return [*states, *states] if inner is not layer else states
+
+
+BESIDE_STATES = {
+    "lstm": lambda **options: L.LSTM(4, **options),
+    "gru": lambda **options: L.GRU(4, **options),
+    "simple_rnn": lambda **options: L.SimpleRNN(4, **options),
+    "cell": lambda **options: L.RNN(keras.layers.GRUCell(4), **options),
+    "both directions": lambda **options: L.Bidirectional(L.GRU(4, **options)),
+    "both directions of Keras": lambda **options: L.Bidirectional(keras.layers.GRU(4, **options)),
+    "images": lambda **options: L.ConvLSTM1D(2, 2, padding="same", **options),
+}
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("kind", BESIDE_STATES)
+def test_a_mask_counts_next_to_an_initial_state(kind):
+    """The state of a new sequence changes nothing, and so the mask counts as it does without."""
+    layer = BESIDE_STATES[kind](return_sequences=True)
+    shape = (4, 3) if kind == "images" else (3,)
+    x = padded(random_array(len(LENGTHS), 5, *shape))
+    inputs = keras.Input((5, *shape))
+    masked = Padding()(inputs)
+    expected = keras.Model(inputs, layer(masked))
+    states = states_of(layer, 1)
+    symbols = [keras.Input(state.shape[1:]) for state in states]
+    model = keras.Model([inputs, *symbols], layer(masked, initial_state=symbols))
+    zeros = [np.zeros((len(x), *state.shape[1:]), "float32") for state in states]
+    assert_close(model([x, *zeros]), expected(x))
+    assert model.output._keras_mask is not None
+    assert_close(layer(Padding()(x), initial_state=zeros), expected(x))
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("width", [1, 5])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "simple_rnn", "cell", "images"])
+def test_a_mask_counts_next_to_flags(kind, width):
+    shape = (4, 3) if kind == "images" else (3,)
+    x = padded(random_array(len(LENGTHS), 5, *shape))
+    layer = BESIDE_STATES[kind](return_sequences=True, stateful=True)
+    flags = np.zeros((len(x), width), bool)
+    outputs = to_numpy(layer(Padding()(x), reset=keras.ops.convert_to_tensor(flags)))
+    twin = BESIDE_STATES[kind](return_sequences=True)
+    twin.build(x.shape)
+    twin.set_weights(layer.get_weights())
+    np.testing.assert_allclose(outputs, to_numpy(twin(Padding()(x))), atol=1e-6)
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("implementation", ["auto", "scan"])
+@pytest.mark.parametrize("kind", [L.LSTM, L.GRU, L.SimpleRNN])
+def test_a_call_that_goes_on_from_a_state_shows_its_output_until_a_timestep_counts(
+    kind, implementation
+):
+    options = {"return_sequences": True, "return_state": True}
+    layer = kind(4, implementation=implementation, **options)
+    x = X * np.array([1, 1, 0, 0, 1], "float32")[:, None]
+    whole, *_ = layer(Padding()(x))
+    _, *state = layer(Padding()(x[:, :2]))
+    rest, *_ = layer(Padding()(x[:, 2:]), initial_state=state)
+    assert_close(rest, to_numpy(whole)[:, 2:])
+
+
+@pytest.mark.parametrize("kind", ["lstm", "both directions"])
+def test_the_mask_that_is_passed_goes_before_that_of_the_sequences(kind):
+    layer = BESIDE_STATES[kind](return_sequences=True)
+    masked = Padding()(padded(X))
+    states = states_of(layer, len(X))
+    everything = keras.ops.ones(X.shape[:2], "bool")
+    passed = layer(masked, initial_state=states, mask=everything)
+    expected = to_numpy(layer(padded(X)))
+    np.testing.assert_allclose(to_numpy(passed), expected, atol=1e-6)
+    ignored = layer(masked, initial_state=states, sequences_mask=False)
+    np.testing.assert_allclose(to_numpy(ignored), expected, atol=1e-6)
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("implementation", ["auto", "scan"])
+@pytest.mark.parametrize("kind", [L.LSTM, L.GRU, L.SimpleRNN])
+def test_a_mask_of_one_row_counts_for_all_rows(kind, implementation):
+    layer = kind(4, return_sequences=True, implementation=implementation)
+    mask = np.array([[True, False, True, True, False]])
+    expected = to_numpy(layer(X, mask=keras.ops.convert_to_tensor(np.repeat(mask, len(X), 0))))
+    assert_close(layer(X, mask=keras.ops.convert_to_tensor(mask)), expected)
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("kind", [L.LSTM, L.GRU, L.SimpleRNN])
+def test_zoneout_trains_with_a_mask_on_the_loop(kind):
+    layers_ = [Padding(), kind(4, zoneout_h=0.1, implementation="scan")]
+    model = keras.Sequential([keras.Input((None, 3)), *layers_])
+    model.compile("sgd", "mse")
+    assert np.isfinite(model.train_on_batch(padded(X), np.zeros((len(X), 4))))
 
 
 def test_the_layers_of_keras_3_16_lose_the_mask(monkeypatch):

@@ -872,3 +872,81 @@ def test_save_state_is_in_the_config_only_if_set(kind):
     assert type(layer).from_config(layer.get_config()).save_state is True
     with pytest.raises(ArgumentError, match="save_state must be True or False"):
         ours(kind, save_state=1)
+
+
+@keras.saving.register_keras_serializable("seqkeras_tests")
+class Attending(keras.layers.SimpleRNNCell):
+    """Adds a constant, projected, to each input; built with two shapes, as in Keras 2."""
+
+    def build(self, shapes):
+        timestep, constant = shapes
+        super().build(timestep)
+        self.projection = self.add_weight(shape=(constant[-1], timestep[-1]), name="projection")
+
+    def call(self, inputs, states, constants, training=False):
+        inputs = inputs + constants[0] @ self.projection
+        return super().call(inputs, states, training=training)
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("options", [{}, {"go_backwards": True}, {"return_state": True}])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_cell_reads_constants_at_every_timestep(options, masked, tmp_path):
+    x = random_array(ROWS, TIMESTEPS, FEATURES)
+    constant = random_array(ROWS, 5, seed=2)
+    mask = np.array([[True, False, True, True]] * ROWS) if masked else None
+    inputs = [keras.Input((TIMESTEPS, FEATURES)), keras.Input((5,))]
+    symbols = [keras.Input((TIMESTEPS,), dtype="bool")] if masked else []
+    layer = layers.RNN(Attending(4), return_sequences=True, **options)
+    y = layer(inputs[0], constants=[inputs[1]], mask=symbols[0] if masked else None)
+    model = randomized(keras.Model([*inputs, *symbols], y))
+    twin = keras.layers.SimpleRNN(4, return_sequences=True, **options)
+    twin.build(x.shape)
+    *weights, projection = layer.get_weights()
+    twin.set_weights(weights)
+    shifted = x + (constant @ projection)[:, None]
+    expected = twin(shifted, mask=keras.ops.convert_to_tensor(mask) if masked else None)
+    batch = [x, constant, *([mask] if masked else [])]
+    assert_close(model(batch), expected)
+    model.save(tmp_path / "model.keras")
+    assert_close(keras.saving.load_model(tmp_path / "model.keras")(batch), expected)
+
+
+@pytest.mark.backends
+def test_a_stateful_layer_reads_constants_of_each_batch():
+    x = random_array(ROWS, LENGTH, FEATURES)
+    constant = random_array(ROWS, 5, seed=2)
+    whole = layers.RNN(Attending(4), return_sequences=True)
+    expected = to_numpy(whole(x, constants=[constant]))
+    layer = layers.RNN(whole.cell, return_sequences=True, stateful=True)
+    no_flags = keras.ops.zeros((ROWS, 1), "bool")
+    parts = [to_numpy(layer(part, constants=constant, reset=no_flags)) for part in batched(x)]
+    assert_close(np.concatenate(parts, axis=1), expected)
+
+
+def test_several_cells_read_no_constants():
+    layer = layers.RNN([keras.layers.GRUCell(2), keras.layers.GRUCell(2)])
+    with pytest.raises(ArgumentError, match=r"constants.*omitted for several cells"):
+        layer(X, constants=[X[:, 0]])
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("wrap", [lambda layer: layer, layers.Bidirectional])
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_after_a_call_that_failed_dropout_is_drawn_anew(kind, wrap):
+    layer = wrap(kind(4, dropout=0.5, recurrent_dropout=0.5))
+    layer(X)
+    few = X[:1]
+    with pytest.raises(Exception, match="features"):
+        layer.call(np.zeros((2, 3, FEATURES + 1), "float32"), training=True)
+    assert np.isfinite(to_numpy(layer(few, training=True))).all()
+
+
+@pytest.mark.parametrize("value", ["l2", keras.regularizers.L2(0.5)])
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_a_penalty_of_the_output_is_counted(kind, value):
+    layer = kind(2, activity_regularizer=value)
+    outputs = layer(X)
+    expected = keras.regularizers.get(value)(outputs) / len(X)
+    assert_close(layer.losses, [expected])
+    assert type(layer).from_config(layer.get_config()).activity_regularizer is not None

@@ -54,3 +54,50 @@ def test_it_comes_back_from_a_file(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded.layers[-1]) is layers.TimeDistributed
+
+
+SENTENCES = np.array([[[1, 2, 0], [3, 0, 0], [0, 0, 0]], [[4, 0, 0], [0, 0, 0], [0, 0, 0]]])
+
+
+def each(layer):
+    return layers.TimeDistributed(layer)
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("sentences", [3, None])
+@pytest.mark.parametrize("units", [3, 5])
+@pytest.mark.parametrize("words", ["all words", "last word"])
+def test_padded_words_in_padded_sentences_count_for_nothing(sentences, units, words):
+    """A sentence gives what it gives without its padding, and a text what its sentences give."""
+    embedding = L.Embedding(9, 4, mask_zero=True)
+    parts = [layers.LSTM(units)]
+    if words == "all words":  # the mask of the words passes through, to the layer after it
+        parts = [layers.GRU(2, return_sequences=True), *parts]
+    last = layers.GRU(2)
+    x = keras.Input((sentences, 3), dtype="int32")
+    y = embedding(x)
+    for part in parts:
+        y = each(part)(y)
+    model = keras.Model(x, last(y))
+    for row, lengths in zip(SENTENCES, [[2, 1], [1]], strict=True):
+        read = []
+        for sentence, length in zip(row, lengths, strict=False):
+            encoded = embedding(sentence[None, :length])
+            for part in parts:
+                encoded = part(encoded)
+            read.append(to_numpy(encoded))
+        expected = to_numpy(last(np.stack(read, axis=1)))
+        np.testing.assert_allclose(to_numpy(model(row[None])), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("timesteps", [3, None])
+def test_a_mask_of_timesteps_is_no_mask_of_what_is_in_them(timesteps):
+    x = keras.Input((timesteps, 4, 2))
+    mask = keras.Input((timesteps,), dtype="bool")
+    inner = layers.GRU(2)
+    model = keras.Model([x, mask], each(inner)(x, mask=mask))
+    values = np.random.default_rng(0).normal(size=(ROWS, 3, 4, 2)).astype("float32")
+    outputs = to_numpy(model([values, np.array([[True, False, True]] * ROWS)]))
+    for step in range(3):
+        expected = to_numpy(inner(values[:, step]))
+        np.testing.assert_allclose(outputs[:, step], expected, atol=1e-6)

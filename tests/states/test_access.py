@@ -136,7 +136,7 @@ class ThreeStates(L.LSTMCell):
 def test_states_of_other_cells_are_numbered_and_cleared_to_their_own_beginning():
     model = sequential(layers.RNN(ThreeStates(2), stateful=True, name="own"))
     model.predict_on_batch(X)
-    assert list(get_state(model)) == ["own/0", "own/1", "own/2"]
+    assert list(get_state(model)) == ["own/0", "own/1", "own/2", "own/output"]
     assert get_state(model)["own/2"][:, 0].tolist() == [13, 13, 13]
     reset_state(model, rows=1)
     assert get_state(model)["own/2"][:, 0].tolist() == [13, 7, 13]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import seqkeras
 from helpers.arrays import assert_arrays_close, assert_arrays_equal
 from helpers.examples import examples
+from helpers.models import to_numpy
 from seqkeras import layers, to_keras
 from seqkeras.errors import ArgumentError, ForgottenStateWarning
 from seqkeras.states import as_stateful, as_stateless, get_state
@@ -304,6 +305,103 @@ def test_any_model_gives_the_same_over_any_partition_of_the_time(layout, form, c
     check_equal(read(stateful, X, cuts, flags), whole(model, X))
 
 
+# -- masks ---------------------------------------------------------------------------------------
+
+
+class Leaky(L.Layer):
+    """A cell whose output is not its state."""
+
+    state_size = 2
+    output_size = 3
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], 2), name="kernel")
+        self.out = self.add_weight(shape=(2, 3), name="out")
+
+    def call(self, inputs, states):
+        state = 0.5 * states[0] + inputs @ self.kernel
+        return keras.ops.tanh(state @ self.out), [state]
+
+
+class Used(L.Layer):
+    """Masks timesteps of zeros, also those of images."""
+
+    def compute_mask(self, inputs, previous_mask):
+        return keras.ops.any(inputs != 0, axis=tuple(range(2, len(inputs.shape))))
+
+    def call(self, inputs):
+        return inputs
+
+
+MASKED = {
+    "lstm": lambda **options: [layers.LSTM(3, **options)],
+    "lstm, scan": lambda **options: [layers.LSTM(3, implementation="scan", **options)],
+    "gru": lambda **options: [L.GRU(3, **options)],
+    "simple_rnn": lambda **options: [L.SimpleRNN(3, **options)],
+    "unrolled": lambda **options: [layers.GRU(3, unroll=True, **options)],
+    "zoneout": lambda **options: [layers.GRU(3, zoneout_h=0.2, **options)],
+    "two layers": lambda **options: [L.GRU(2, return_sequences=True), L.LSTM(3, **options)],
+    "cells": lambda **options: [L.RNN([L.LSTMCell(2), L.GRUCell(3)], **options)],
+    "own cell": lambda **options: [layers.RNN(Leaky(), **options)],
+    "own cell on another": lambda **options: [layers.RNN([L.LSTMCell(2), Leaky()], **options)],
+    "zeros": lambda **options: [L.LSTM(3, zero_output_for_mask=True, **options)],
+    "images": lambda **options: [layers.ConvLSTM1D(2, 2, padding="same", **options)],
+}
+MASKED_PARTS = [0, 2, 4, 6]
+
+
+def masked_sequences(kind):
+    """Return sequences with chunks that begin masked, and one that is masked as a whole."""
+    shape = (2, MASKED_PARTS[-1], 4, FEATURES) if kind == "images" else (2, MASKED_PARTS[-1], 2)
+    used = np.array([[1, 0, 0, 0, 0, 1], [0, 1, 0, 1, 1, 1]])
+    return numbers(*shape) * used.reshape(*used.shape, *[1] * (len(shape) - 2))
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize(
+    ("kind", "sequences"),
+    [*((kind, True) for kind in MASKED), ("lstm", False), ("cells", False), ("own cell", False)],
+)
+def test_a_chunk_that_begins_masked_shows_the_output_before_it(kind, sequences):
+    x = masked_sequences(kind).astype("float32")
+    made = MASKED[kind](return_sequences=sequences)
+    timesteps = 2 if kind == "unrolled" else None
+    shape = (timesteps, *x.shape[2:])
+    model = randomized(keras.Sequential([keras.Input(shape), Used(), *made]))
+    flagged = as_stateful(model, 2, reset_input=True)
+    plain = as_stateful(model, 2)
+    if timesteps:  # the loop of a stateless copy can have another length
+        make = MASKED["gru"](return_sequences=sequences)
+        whole_model = keras.Sequential([keras.Input((None, FEATURES)), Used(), *make])
+        whole_model.set_weights(model.get_weights())
+        model = whole_model
+    widths = [None, 1, 2]
+    for start, end, width in zip(MASKED_PARTS, MASKED_PARTS[1:], widths, strict=False):
+        chunk = x[:, start:end]
+        expected = to_numpy(model(x[:, :end]))
+        expected = expected[:, start:] if sequences else expected
+        reset = np.zeros((2, width), bool) if width else None
+        flagged_output = flagged({"sequence": chunk, "reset": reset})
+        for actual in (plain(chunk), flagged_output):
+            assert_arrays_close([to_numpy(actual)], [expected])
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("kind", ["lstm", "lstm, scan", "cells", "own cell", "images"])
+def test_a_row_that_is_cleared_has_no_output_before_it(kind, width):
+    x = masked_sequences(kind).astype("float32")
+    made = MASKED[kind](return_sequences=True)
+    model = randomized(keras.Sequential([keras.Input((None, *x.shape[2:])), Used(), *made]))
+    stateful = as_stateful(model, 2, reset_input=True)
+    stateful({"sequence": x[:, :2], "reset": None})
+    flags = np.array([[True, False], [False, False]])[:, :width]
+    outputs = to_numpy(stateful({"sequence": x[:, 2:], "reset": flags}))
+    expected = [to_numpy(model(x[:1, 2:]))[0], to_numpy(model(x[1:]))[0, 2:]]
+    assert not expected[0][:2].any()
+    assert_arrays_close([outputs], [np.stack(expected)])
+
+
 # -- inputs --------------------------------------------------------------------------------------
 
 
@@ -573,3 +671,44 @@ def test_a_model_that_saves_its_state_is_converted_without_it():
     ):
         assert_arrays_equal(copy.get_weights(), model.get_weights())
     assert not any(state.any() for state in get_state(copy).values())
+
+
+def test_a_cell_that_is_used_twice_stays_one():
+    cell = L.GRUCell(3)
+    model = randomized(sequential(L.RNN([cell, cell], return_sequences=True)))
+    stateful = as_stateful(model, ROWS)
+    assert len(stateful.weights) == len(model.weights) == 3
+    check_equal(read(stateful, X, [3]), whole(model, X))
+
+
+def test_a_recurrent_layer_at_several_places_is_refused_by_name():
+    layer = L.GRU(2, name="both")
+    x = keras.Input((LENGTH, FEATURES))
+    y = L.TimeDistributed(keras.Sequential([L.Reshape((1, FEATURES)), layer]))(x)
+    model = keras.Model(x, layer(y))
+    with pytest.raises(ArgumentError, match=r"'both' .*it is used at several places"):
+        as_stateful(model, ROWS)
+
+
+class Forgetful(L.Layer):
+    """Its config omits how many layers it has."""
+
+    def __init__(self, count=1, **options):
+        super().__init__(**options)
+        self.parts = [L.Dense(2) for _ in range(count)]
+
+    def call(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x
+
+    def get_config(self):
+        return super().get_config()
+
+
+@pytest.mark.parametrize("convert", [lambda model: as_stateful(model, ROWS), seqkeras.accelerate])
+def test_a_copy_with_other_layers_within_it_is_refused_in_words(convert):
+    model = sequential(Forgetful(3, name="forgetful"), L.GRU(2))
+    words = r"'forgetful' \(Forgetful\) has 3 layers within it, and its copy 1; its config must"
+    with pytest.raises(ArgumentError, match=words):
+        convert(model)

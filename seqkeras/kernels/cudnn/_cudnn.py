@@ -34,6 +34,8 @@ def not_in_cudnn(spec: Spec) -> str | None:
     if spec.cell not in ("lstm", "gru_reset_after"):
         name = "GRU(reset_after=False)" if spec.cell == "gru" else spec.kind
         return f"it supports LSTM and GRU, not {name}"
+    if 0 in spec.widths:
+        return "it needs at least one feature"
     if (spec.activation, spec.recurrent_activation) != ("tanh", "sigmoid"):
         activation = spec.activation or "a custom function"
         recurrent_activation = spec.recurrent_activation or "a custom function"
@@ -68,7 +70,7 @@ def run(call: Call) -> Result:
         y, states = read(x, None)
     else:
         mask = ops.cast(mask, "bool")
-        y, states = run_masked(read, x, call.state, mask, call.masked_output)
+        y, states = run_masked(read, x, call.state, mask, layer.zero_output_for_mask)
     last = y[:, -1]
     return last, y if layer.return_sequences else ops.expand_dims(last, 1), states
 

@@ -18,7 +18,7 @@ class Sequences(NamedTuple):
 
 
 def run_masked(
-    run: Callable[[Any, Any], Sequences], x: Any, state: list[Any], mask: Any, masked_output: str
+    run: Callable[[Any, Any], Sequences], x: Any, state: list[Any], mask: Any, zero_output: bool
 ) -> Sequences:
     """Run a kernel over `x` with a mask of any pattern, even with fully masked rows.
 
@@ -28,9 +28,8 @@ def run_masked(
         x: `(batch, timesteps, features)`.
         state: the initial state, `(batch, units)` each.
         mask: `(batch, timesteps)`, bool.
-        masked_output: what `y` holds at masked timesteps. `zero`: zeros. `hold_output`: the
-            previous output, or zeros before the first one. `hold_state`: the previous output, or
-            the initial state before the first one.
+        zero_output: whether `y` is zero at masked timesteps. Otherwise it is the previous output,
+            or the initial state before the first one.
     """
     timesteps = ops.shape(x)[1]
     counted = ops.cast(mask, "int32")
@@ -43,10 +42,8 @@ def run_masked(
     states = [ops.where(empty, old, new) for old, new in zip(state, compact.states, strict=True)]
     position = ops.cumsum(counted, axis=1) - 1
     y = _take_timesteps(compact.y, ops.maximum(position, 0))
-    hold_state = masked_output == "hold_state"
-    before = ops.expand_dims(state[0], 1) if hold_state else ops.zeros_like(y)
-    y = ops.where(ops.expand_dims(position >= 0, -1), y, before)
-    if masked_output == "zero":
+    y = ops.where(ops.expand_dims(position >= 0, -1), y, ops.expand_dims(state[0], 1))
+    if zero_output:
         y = ops.where(ops.expand_dims(mask, -1), y, ops.zeros_like(y))
     return Sequences(y, states)
 

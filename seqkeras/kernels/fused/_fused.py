@@ -31,6 +31,9 @@ def why_not_auto(runtime: Runtime) -> str | None:
 def _why_not_layer(spec: Spec) -> str | None:
     if spec.cell is None:
         return f"{spec.kind} is not one of the cells that it supports"
+    for name, width in zip(("features", "units"), spec.widths, strict=False):
+        if not 1 <= width < native.MOST_WIDE:
+            return f"it supports 1 to {native.MOST_WIDE - 1} {name}, not {width}"
     if spec.dtype not in _DTYPES:
         return f"it computes in float32, and the layer in {spec.dtype}"
     return native.not_among_kernels(spec.cell, spec.activation, spec.recurrent_activation)

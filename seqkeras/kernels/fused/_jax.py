@@ -153,7 +153,18 @@ def _call(
     results = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
     call = ffi.ffi_call(target, results, vmap_method="sequential")
     operands = [layer[name] for layer in tensors for name in arguments.SLOTS if name in layer]
-    return list(call(*operands, **attributes))
+    return list(_once(functools.partial(call, **attributes))(*operands))
+
+
+def _once(function: Any) -> Any:
+    """Return the function, with an error that helps where it is differentiated."""
+    wrapped = jax.custom_jvp(function)
+
+    @wrapped.defjvp
+    def refuse(primals: Any, tangents: Any) -> Any:
+        raise NotImplementedError(arguments.ONCE)
+
+    return wrapped
 
 
 @functools.cache

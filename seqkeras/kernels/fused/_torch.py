@@ -60,8 +60,9 @@ class _Fused(torch.autograd.Function):
     def backward(context: Any, *gradients: torch.Tensor | None) -> Any:
         static: Static = context.static._replace(save=True)
         count = static.directions * len(FusedInputs._fields)
-        tensors = context.saved_tensors[:count]
-        saved = context.saved_tensors[count:]
+        every = context.saved_tensors  # once: activation checkpointing refuses a second reading
+        tensors = every[:count]
+        saved = every[count:]
         inputs = [FusedInputs(*layer) for layer in arguments.by_layer(static, tensors)]
         if saved[1] is None:
             saved = [layer[name] for layer in _forward(static, inputs) for name in ("y", "saved")]

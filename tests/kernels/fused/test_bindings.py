@@ -514,6 +514,18 @@ class TestJax:
 
         assert_same({"kernel": total(inputs.kernel) / 3}, {"kernel": expected_gradient})
 
+    def test_a_second_gradient_is_rejected(self):
+        import jax
+
+        inputs = problem()
+
+        def loss(x):
+            return run_one(PLAIN, inputs._replace(x=x)).y.sum()
+
+        for twice in (jax.hessian, lambda f: jax.grad(lambda x: jax.grad(f)(x).sum())):
+            with pytest.raises(NotImplementedError, match='implementation="scan"'):
+                twice(loss)(inputs.x)
+
     def test_another_dtype_is_rejected_by_name(self):
         inputs = problem()
         with pytest.raises(Exception, match="mask must be bool"):
@@ -607,6 +619,22 @@ class TestTorch:
         expected_outputs, expected_gradients = expected(PLAIN, inputs, output_gradients)
         assert_same(outputs, expected_outputs)
         assert_same(gradients, expected_gradients)
+
+    def test_activation_checkpointing_gives_the_gradient(self):
+        from torch.utils.checkpoint import checkpoint
+
+        inputs = problem()
+        ones = {"y": np.ones((3, 7, 5), "float32")}
+        _, expected_gradients = expected(PLAIN, inputs, ones)
+        for use_reentrant in (False, True):
+            leaves = self.leaves(inputs)
+            x = leaves.x.requires_grad_()
+
+            def outputs(x, leaves=leaves):
+                return run_one(PLAIN, leaves._replace(x=x)).y
+
+            checkpoint(outputs, x, use_reentrant=use_reentrant).sum().backward()
+            assert_same({"x": x.grad.numpy()}, {"x": expected_gradients["x"]})
 
     def test_another_dtype_or_device_is_rejected_by_name(self):
         leaves = self.leaves(problem())
