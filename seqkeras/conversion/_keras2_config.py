@@ -13,7 +13,7 @@ import keras
 from seqkeras import layers
 from seqkeras.conversion._conversion import class_entries
 from seqkeras.conversion._keras2_operations import CALLS, translate_operation
-from seqkeras.layers._keras_2_merges import KERAS_2_MERGES
+from seqkeras.layers._keras_2_masks import KERAS_2_MASKS
 
 #: Layers of Keras 2 under other names in Keras 3, and options that they must have there.
 _RENAMED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -94,6 +94,11 @@ class _Translation:
         if _is_built_in(item):
             entries = self._class_for_masks(name, has_states) or _entries("keras.layers", name)
             config = _known_options(name, config)
+        elif _registered(item) is None:
+            raise CannotTranslateError(
+                f"layer {config.get('name')!r} is a {name}, which Keras 3 does not have. If it is "
+                "yours, load the file within keras.saving.custom_object_scope."
+            )
         else:
             entries = _registered_entries(item)
             config = _without_recurrent_options(config)
@@ -101,8 +106,8 @@ class _Translation:
 
     def _class_for_masks(self, name: str, has_states: bool) -> dict[str, Any] | None:
         """Return a class that treats masks as Keras 2 did, if that of Keras 3 may not."""
-        if self._has_masks and name in KERAS_2_MERGES:
-            return class_entries(KERAS_2_MERGES[name])
+        if self._has_masks and name in KERAS_2_MASKS:
+            return class_entries(KERAS_2_MASKS[name])
         if self._has_masks and has_states and name in _WITH_STATES:
             return class_entries(getattr(layers, name))
         return None
@@ -125,7 +130,7 @@ class _Translation:
     def _within(self, value: Any) -> Any:
         if isinstance(value, list):
             return [self._within(element) for element in value]
-        if _is_layer(value):
+        if _is_layer(value) and _is_known(value):
             return self.layer(value)
         if isinstance(value, dict):
             return {key: self._within(element) for key, element in value.items()}
@@ -288,6 +293,10 @@ def _model_entries(name: str, item: dict[str, Any]) -> dict[str, Any]:
 def _is_built_in(item: dict[str, Any]) -> bool:
     name = _RENAMED.get(item["class_name"], (item["class_name"],))[0]
     return hasattr(keras.layers, name) and _registered(item) is None
+
+
+def _is_known(item: dict[str, Any]) -> bool:
+    return item["class_name"] in _MODELS or _is_built_in(item) or _registered(item) is not None
 
 
 def _takes_states(item: dict[str, Any]) -> bool:

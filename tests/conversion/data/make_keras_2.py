@@ -275,7 +275,7 @@ def main():
         for layer in built.layers:
             stored = layer.trainable_weights + layer.non_trainable_weights
             values = [abs(a) for a in random_values([w.shape for w in stored])]
-            K.backend.batch_set_value(list(zip(stored, values)))
+            K.backend.batch_set_value(list(zip(stored, values, strict=True)))
             weights[layer.name] = {w.name: list(w.shape) for w in stored}
         y = built(x if len(x) > 1 else x[0])
         cases[name] = {

@@ -1,4 +1,4 @@
-"""Layers that join branches, with the masks of Keras 2.
+"""Layers with the masks of Keras 2: those that join branches, and TimeDistributed.
 
 Where a branch has no mask, Keras 3 drops the masks of the others; where all have one, it joins them
 by "or", and Multiply, Maximum and Minimum skip masked values. Keras 2 joined the masks that there
@@ -11,6 +11,8 @@ from typing import Any
 
 import keras
 from keras import ops
+
+from seqkeras.layers._time_distributed import TimeDistributed
 
 _register = keras.saving.register_keras_serializable(package="seqkeras")
 
@@ -70,7 +72,9 @@ class Keras2Concatenate(keras.layers.Concatenate):
         if all(mask is None for mask in previous_mask or ()):
             return None
         masks = [_as_wide(mask, x) for x, mask in zip(inputs, previous_mask, strict=True)]
-        return ops.all(ops.concatenate(masks, axis=self.axis), axis=-1)
+        # Not ops.concatenate: Keras would name it as it names this layer, and refuse the model.
+        joined = reduce(lambda left, right: ops.append(left, right, axis=self.axis), masks)
+        return ops.all(joined, axis=-1)
 
 
 def _as_wide(mask: Any, x: Any) -> Any:
@@ -82,8 +86,21 @@ def _as_wide(mask: Any, x: Any) -> Any:
     return ops.logical_and(mask, ops.ones_like(x, dtype="bool"))
 
 
-#: The layer for each of Keras.
-KERAS_2_MERGES = {
+@_register
+class Keras2TimeDistributed(TimeDistributed):
+    """`TimeDistributed` of Keras 2: a Masking or Embedding within it gives its output a mask."""
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Return the mask that the inner layer makes, or else that of the inputs."""
+        if not isinstance(self.layer, (keras.layers.Embedding, keras.layers.Masking)):
+            return super().compute_mask(inputs, previous_mask)
+        # Both look at the last axis only, or at each number.
+        mask = self.layer.compute_mask(inputs, None)
+        return previous_mask if mask is None else mask
+
+
+#: The layer for each of Keras 3 that treats masks in another way.
+KERAS_2_MASKS = {
     "Add": Keras2Add,
     "Average": Keras2Average,
     "Concatenate": Keras2Concatenate,
@@ -91,4 +108,5 @@ KERAS_2_MERGES = {
     "Minimum": Keras2Minimum,
     "Multiply": Keras2Multiply,
     "Subtract": Keras2Subtract,
+    "TimeDistributed": Keras2TimeDistributed,
 }
