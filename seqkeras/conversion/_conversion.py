@@ -56,7 +56,7 @@ class Conversion(Rebuild):
         if kind is not None:
             new_kind, config = self.exchange(kind, item["config"])
             if new_kind is not kind:
-                item = {**item, **_class_entries(new_kind), "config": config}
+                item = {**item, **class_entries(new_kind), "config": config}
         return item
 
 
@@ -99,7 +99,7 @@ def class_in(item: dict[str, Any]) -> Any:
     return None
 
 
-def _class_entries(kind: Any) -> dict[str, Any]:
+def class_entries(kind: Any) -> dict[str, Any]:
     """Return the entries of a serialized layer that name its class."""
     if not is_from_seqkeras(kind):
         return {"module": "keras.layers", "class_name": kind.__name__, "registered_name": None}

@@ -1,9 +1,10 @@
-"""Files of Keras 2 (`.h5`), including what Keras 3 refuses or misreads."""
+"""Files of Keras 2, including what Keras 3 refuses or misreads."""
 
 import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,52 +13,69 @@ import h5py
 import keras
 import numpy as np
 
-from seqkeras._files import DAMAGE
+from seqkeras._files import zip_damage
 from seqkeras._keras_graph._rebuild import check_graph
 from seqkeras.conversion._cudnn_weights import from_cudnn, places
+from seqkeras.conversion._keras2_config import translate_config
 from seqkeras.errors import FileFormatError
-from seqkeras.layers import keras_2_hard_sigmoid
 
-# The file is copied, the copy is translated, and Keras reads the copy. So layers, the order of
-# weights, and the protection against code in the file are those of Keras.
+# Keras creates the layers from a translated config, and reads the weights from a copy of the file.
+# So layers, the order of weights, and the protection against code in the file are those of Keras.
 
-#: The layer of Keras 3 for each CuDNN layer, and the options that it must have.
-_CUDNN: dict[str, tuple[str, dict[str, Any]]] = {
-    "CuDNNLSTM": ("LSTM", {"recurrent_activation": "sigmoid"}),
-    "CuDNNGRU": ("GRU", {"recurrent_activation": "sigmoid", "reset_after": True}),
-}
-#: Layers and cells whose options `implementation` and `time_major` are removed.
-_RECURRENT = ("LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell", "RNN")
+_BY_HAND = (
+    "Build the model in code, and load its weights with seqkeras.conversion.load_legacy_weights."
+)
+_IN_KERAS_2 = (
+    "Where Keras 2 runs (pip install tf_keras), load it with tf_keras.models.load_model, and save "
+    'it again with model.save("NAME.h5").'
+)
 
 
 def load_legacy(path: str | os.PathLike[str]) -> keras.Model:
-    """Load a model from an `.h5` file of Keras 2, including CuDNNLSTM and CuDNNGRU.
+    """Load a model from a file of Keras 2: `.h5`, `.keras`, or the `.json` of `to_json`.
 
     The model has stock Keras layers and returns what it returned in Keras 2:
 
     - CuDNNLSTM and CuDNNGRU become LSTM and GRU, at any depth, with their weights converted;
-    - arguments of recurrent layers that Keras 3 lacks are dropped; a GRU without `reset_after` in
-      the file gets `reset_after=False`;
+    - arguments that Keras 3 lacks are dropped; a GRU without `reset_after` in the file gets
+      `reset_after=False`;
     - `hard_sigmoid` becomes `layers.keras_2_hard_sigmoid`, because Keras 3 has another function of
-      that name. To open a saved copy of such a model, `import seqkeras.layers` first.
+      that name;
+    - in a model with masks, layers that join branches, such as Add and Concatenate, join their
+      masks as in Keras 2; recurrent layers that are called with states are those of
+      `seqkeras.layers`, because those of Keras 3 lose the mask.
+
+    To open a saved copy of a model with one of the last two, `import seqkeras.layers` first.
 
     The model is not compiled. Layers of your own are looked up in a
-    `keras.saving.custom_object_scope`. Code in the file, such as that of a Lambda, is refused, as
-    in Keras. The h5 files of Keras 3 load as well.
+    `keras.saving.custom_object_scope`. Code in the file, such as that of a Lambda, is refused. The
+    `.h5` and `.keras` files of Keras 3 load as well, as Keras loads them.
 
     Args:
-        path: file of a whole model, written by `model.save("NAME.h5")`.
+        path: file of a whole model, written by `model.save("NAME.h5")` or
+            `model.save("NAME.keras")`; or a file with the text of `model.to_json()`, which gives a
+            model with new weights, for `load_legacy_weights`.
 
     Raises:
-        FileFormatError: not an h5 file of Keras 2 or 3, damaged, with layers that read
-            `time_major=True`, or with something that Keras cannot create.
+        FileFormatError: not such a file, damaged, or with something that Keras 3 does not have. The
+            message says what else can be done.
     """
-    with _translated(path, has_model=True) as copy, _damage(path):
-        return keras.models.load_model(copy, compile=False)
+    with _damage(path), _copy(path) as copy:
+        if zipfile.is_zipfile(copy):
+            return _load_zip(copy, path)
+        if not h5py.is_hdf5(copy):
+            return _load_json(copy, path)
+        with h5py.File(copy, "r+") as file:
+            is_old = _check_file(file, path)
+            model = _build(_config(file, path), path) if is_old else None
+        if model is None:
+            return keras.models.load_model(copy, compile=False)
+        model.load_weights(copy)
+        return model
 
 
 def load_legacy_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Load weights from an `.h5` file of Keras 2, including those of CuDNN layers.
+    """Load weights from a file of Keras 2, including those of CuDNN layers.
 
     Layers are matched by their order, as in Keras.
 
@@ -65,14 +83,24 @@ def load_legacy_weights(model: keras.Model, path: str | os.PathLike[str]) -> Non
         model: built like the saved one, with LSTM in place of CuDNNLSTM, and GRU with
             `reset_after=True` in place of CuDNNGRU; stock layers, or those of `seqkeras.layers`.
             Its activations do not change: see `load_legacy` about `hard_sigmoid`.
-        path: file of weights, written by `model.save_weights("NAME.h5")`, or of a whole model.
+        path: file of weights, written by `model.save_weights("NAME.h5")` or
+            `model.save_weights("NAME.weights.h5")`, or of a whole model, `.h5` or `.keras`.
 
     Raises:
         ArgumentError: not a model, or not built.
-        FileFormatError: not an h5 file of Keras 2 or 3, damaged, or of another model.
+        FileFormatError: not such a file, damaged, or of another model.
     """
     check_graph(model)
-    with _translated(path, has_model=False) as copy, _damage(path):
+    with _damage(path), _copy(path) as copy:
+        if zipfile.is_zipfile(copy):
+            copy = shutil.move(copy, copy + ".keras")
+        elif not h5py.is_hdf5(copy):
+            raise _not_readable(path)
+        elif _has_paths(copy):
+            copy = shutil.move(copy, copy + ".weights.h5")
+        else:
+            with h5py.File(copy, "r+") as file:
+                _check_file(file, path)
         model.load_weights(copy)
 
 
@@ -83,26 +111,89 @@ def _damage(path: Any) -> Iterator[None]:
     except FileFormatError:
         raise
     # h5py raises SystemError for a name that is not text.
-    except (OSError, SystemError, *DAMAGE) as error:
+    except (OSError, SystemError, *zip_damage()) as error:
         raise FileFormatError(f"{os.fspath(path)!r} cannot be loaded: {error}") from error
 
 
 @contextmanager
-def _translated(path: str | os.PathLike[str], has_model: bool) -> Iterator[str]:
-    """Yield the path of a copy that Keras 3 can read."""
-    if not os.path.isfile(path) or not h5py.is_hdf5(path):
-        raise FileFormatError(f"{os.fspath(path)!r} is not an HDF5 file. Expected one of Keras 2.")
+def _copy(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield the path of a copy, which may be changed."""
+    if os.path.isdir(path):
+        raise FileFormatError(
+            f"{os.fspath(path)!r} is a folder, such as a SavedModel. {_IN_KERAS_2}"
+        )
+    if not os.path.isfile(path):
+        raise FileFormatError(f"{os.fspath(path)!r} is not a file.")
     with tempfile.TemporaryDirectory() as folder:
         copy = os.path.join(folder, "legacy.h5")
         shutil.copyfile(path, copy)
-        with _damage(path), h5py.File(copy, "r+") as file:
-            _check_links(file, path)
-            weights = file.get("model_weights", file)
-            if _version(file, weights, path) == 2:
-                _translate_weights(weights)
-                if has_model:
-                    _translate_config(file, path)
         yield copy
+
+
+def _not_readable(path: Any) -> FileFormatError:
+    return FileFormatError(
+        f"{os.fspath(path)!r} is neither HDF5 nor a .keras file. If it is a checkpoint of "
+        "TensorFlow, load it in Keras 2 (pip install tf_keras), and save the weights again with "
+        'model.save_weights("NAME.h5").'
+    )
+
+
+def _load_zip(copy: str, path: Any) -> keras.Model:
+    copy = shutil.move(copy, copy + ".keras")
+    with zipfile.ZipFile(copy) as archive:
+        if _major(json.loads(archive.read("metadata.json"))["keras_version"]) > 2:
+            return keras.models.load_model(copy, compile=False)
+        if any(name.startswith("assets/") for name in archive.namelist()):
+            raise FileFormatError(
+                f"{os.fspath(path)!r} has vocabularies, in assets/. {_IN_KERAS_2}"
+            )
+        model = _build(_decoded(archive.read("config.json")), path)
+    model.load_weights(copy)
+    return model
+
+
+def _load_json(copy: str, path: Any) -> keras.Model:
+    with open(copy, "rb") as file:
+        if file.read(1) != b"{":
+            raise _not_readable(path)
+        file.seek(0)
+        return _build(_decoded(file.read()), path)
+
+
+def _build(config: Any, path: Any) -> keras.Model:
+    """Create a model, with new weights."""
+    try:
+        return keras.saving.deserialize_keras_object(translate_config(config), safe_mode=True)
+    except zip_damage() as error:
+        message = f"{os.fspath(path)!r} cannot be loaded: {error} {_BY_HAND}"
+        raise FileFormatError(message) from error
+
+
+def _decoded(text: str | bytes) -> Any:
+    """Read JSON in which Keras 2 marked tuples."""
+    return json.loads(text, object_hook=lambda item: item.get("items", item))
+
+
+def _has_paths(copy: str) -> bool:
+    """Return whether weights are named by their place in the model, as since Keras 2.12."""
+    with h5py.File(copy) as file:
+        return not file.attrs and "model_weights" not in file
+
+
+def _check_file(file: h5py.File, path: Any) -> bool:
+    """Check an h5 file, and convert its cuDNN weights; return whether Keras 2 wrote it."""
+    _check_links(file, path)
+    weights = file.get("model_weights", file)
+    is_old = _version(file, weights, path) == 2
+    if is_old:
+        _translate_weights(weights)
+    return is_old
+
+
+def _config(file: h5py.File, path: Any) -> Any:
+    if "model_config" not in file.attrs:
+        raise FileFormatError(f"{os.fspath(path)!r} has weights, but no model. {_BY_HAND}")
+    return _decoded(file.attrs["model_config"])
 
 
 def _check_links(file: h5py.File, path: Any) -> None:
@@ -126,13 +217,17 @@ def _check_links(file: h5py.File, path: Any) -> None:
 def _version(file: h5py.File, weights: h5py.Group, path: Any) -> int:
     text = weights.attrs.get("keras_version", file.attrs.get("keras_version", "1"))
     text = text.decode() if isinstance(text, bytes) else str(text)
-    major = int(text.split(".")[0])
+    major = _major(text)
     if major < 2:
         raise FileFormatError(
             f"{os.fspath(path)!r} was written before Keras 2, or not by Keras (version {text}). "
             "Load and save it with Keras 2 first."
         )
     return major
+
+
+def _major(version: str) -> int:
+    return int(version.split(".")[0])
 
 
 def _translate_weights(weights: h5py.Group) -> None:
@@ -155,43 +250,3 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
         pieces.append(group.attrs[f"{attribute}{len(pieces)}"])
     names = np.concatenate(pieces) if pieces else group.attrs[attribute]
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
-
-
-def _translate_config(file: h5py.File, path: Any) -> None:
-    if "model_config" not in file.attrs:
-        fix = "Build the model, and use seqkeras.conversion.load_legacy_weights."
-        raise FileFormatError(f"{os.fspath(path)!r} has weights, but no model. {fix}")
-    config = _translate(json.loads(file.attrs["model_config"]), path)
-    text = json.dumps(config)
-    del file.attrs["model_config"]
-    file.attrs["model_config"] = text
-
-
-def _translate(item: Any, path: Any) -> Any:
-    """Translate a config, and the configs within it, to Keras 3."""
-    if isinstance(item, list):
-        return [_translate(element, path) for element in item]
-    if not isinstance(item, dict):
-        return item
-    item = {key: _translate(value, path) for key, value in item.items()}
-    if isinstance(item.get("config"), dict) and isinstance(item.get("class_name"), str):
-        _translate_layer(item, item["config"], path)
-    return item
-
-
-def _translate_layer(item: dict[str, Any], config: dict[str, Any], path: Any) -> None:
-    if item["class_name"] in _CUDNN:
-        item["class_name"], options = _CUDNN[item["class_name"]]
-        config.update(options)
-    if item["class_name"] in _RECURRENT:
-        config.pop("implementation", None)
-        if config.pop("time_major", False):
-            raise FileFormatError(
-                f"{os.fspath(path)!r} cannot be loaded: layer {config.get('name')!r} reads "
-                "(timesteps, batch, features), by time_major=True, which Keras 3 does not have."
-            )
-    if item["class_name"] in ("GRU", "GRUCell"):
-        config.setdefault("reset_after", False)
-    for name in ("activation", "recurrent_activation"):
-        if config.get(name) == "hard_sigmoid":
-            config[name] = keras.activations.serialize(keras_2_hard_sigmoid)

@@ -1,5 +1,7 @@
 """Recurrent layers, and the normalization of windows."""
 
+from typing import TYPE_CHECKING, Any
+
 from seqkeras._lazy import require
 
 require("keras")
@@ -24,3 +26,16 @@ from seqkeras.layers._resettable import ConvLSTM2D as ConvLSTM2D
 from seqkeras.layers._resettable import ConvLSTM3D as ConvLSTM3D
 from seqkeras.layers._resettable import Resettable as Resettable
 from seqkeras.layers._time_distributed import TimeDistributed as TimeDistributed
+
+if not TYPE_CHECKING:  # type checkers know the names above
+
+    def __getattr__(name: str) -> Any:
+        """Raise AttributeError, which says where a layer of Keras is to be found."""
+        from keras import layers
+
+        message = f"module {__name__!r} has no attribute {name!r}"
+        if name in ("CuDNNLSTM", "CuDNNGRU"):
+            message += f". Use {name[5:]}, which runs on cuDNN wherever it can"
+        elif name in dir(layers):
+            message += f". Use keras.layers.{name}"
+        raise AttributeError(message)
