@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import positions
+from seqkeras._arrays import positions, without_mask
 from seqkeras._checks import Description, bad_argument, check_integer, check_positive
 from seqkeras.scoring._terms import percentages, same_shape
 
@@ -118,7 +118,7 @@ def seasonal_scales(
         array([1.5, nan])
     """
     season = check_integer("season_length", season_length)
-    values = np.asarray(values, dtype=np.float64)
+    values = np.asarray(without_mask(values), dtype=np.float64)
     indptr = np.asarray(indptr, dtype=np.int64)
     lengths = np.diff(indptr)
     later = np.flatnonzero(positions(lengths) >= season)
@@ -143,7 +143,7 @@ def seasonal_scale(history: npt.ArrayLike, season_length: int) -> float:
             to the next.
     """
     season = check_integer("season_length", season_length)
-    past = np.asarray(history, dtype=np.float64)
+    past = np.asarray(without_mask(history), dtype=np.float64)
     if past.ndim != 1 or len(past) <= season:
         raise bad_argument("history", past.shape, f"(rows,) with more than {season} rows")
     (scale,) = seasonal_scales(past, [0, len(past)], season)
