@@ -217,7 +217,7 @@ def test_a_state_is_put_back_where_it_belongs(fitted):
     "copied", [copy.copy, copy.deepcopy, lambda stepper: pickle.loads(pickle.dumps(stepper))]
 )
 def test_a_copy_of_a_stepper_moves_on_by_itself(fitted, implementation, copied):
-    stepper = fitted("encoder_decoder")[0].stepper(implementation)
+    stepper = fitted("encoder_decoder")[0].stepper(implementation=implementation)
     before = stepper.predict()
     other = copied(stepper)
     assert other.implementation == implementation
@@ -234,7 +234,7 @@ def test_what_a_mask_hides_is_a_missing_target(fitted):
     stepper.update(values)
     other.update([1.0, np.nan, 3.0])
     np.testing.assert_array_equal(stepper.state()[0], other.state()[0])
-    with pytest.raises(DataError, match="values"):  # fitted without missing targets
+    with pytest.raises(DataError, match="fitted on series without missing targets"):
         fitted("encoder_decoder")[0].stepper().update(values)
 
 
