@@ -103,12 +103,7 @@ class GroupedArray:
             ArgumentError: they are neither integers nor a boolean for each series.
             IndexError: there is no such series.
         """
-        flags = np.asarray(series)
-        if flags.dtype == bool and flags.shape == (len(self),):
-            numbers = np.flatnonzero(flags)
-        else:
-            numbers = whole_numbers("series", series)
-        chosen = np.arange(len(self))[numbers]
+        chosen = np.arange(len(self))[whole_numbers("series", series, flags=len(self))]
         return self._rows(self.indptr[:-1][chosen], self.indptr[1:][chosen])
 
     def _rows(self, first: Integers, last: Integers) -> "GroupedArray":

@@ -27,17 +27,26 @@ def check_position(name: str, index: Any, count: int) -> int:
         ArgumentError: it is not an integer.
         IndexError: it is not one of `-count` to `count - 1`.
     """
-    if isinstance(index, (bool, np.bool_)) or not hasattr(index, "__index__"):
+    try:
+        number = operator.index(index)
+    except TypeError:
+        number = None
+    if number is None or isinstance(index, bool):
         fix = "Take one after the other, or use take for several."
         raise bad_argument("index", index, f"the number of a {name}, an integer", fix)
-    number = operator.index(index)
     if not -count <= number < count:
         raise IndexError(f"{name} {number} of {count}")
     return number
 
 
-def whole_numbers(name: str, values: Any) -> Array:
+def whole_numbers(name: str, values: Any, *, flags: int | None = None) -> Array:
     """Return integers as an array of any shape; an empty one may have any dtype.
+
+    Args:
+        name: name of the argument.
+        values: the integers.
+        flags: how many booleans may stand for the integers of those that are True. None: no
+            booleans.
 
     Raises:
         ArgumentError: they are not integers.
@@ -46,6 +55,8 @@ def whole_numbers(name: str, values: Any) -> Array:
         numbers = np.asarray(values)
     except ValueError as error:  # of different lengths
         raise bad_argument(name, type(values).__name__, "an array of integers") from error
+    if numbers.dtype == bool and numbers.shape == (flags,):
+        return np.flatnonzero(numbers)
     if numbers.size and numbers.dtype.kind not in "iu":
         actual = Description(f"{numbers.dtype} of shape {numbers.shape}")
         raise bad_argument(name, actual, "an array of integers")

@@ -281,7 +281,7 @@ def _is_one_array(series: Any) -> bool:
     if isinstance(series, GroupedArray):
         return False
     if isinstance(series, (list, tuple)):
-        return not len(series) or not np.ndim(series[0])
+        return not series or not (isinstance(series[0], (list, tuple)) or np.ndim(series[0]))
     return np.ndim(series) != 3
 
 

@@ -196,7 +196,7 @@ def test_a_file_of_lists_takes_little_memory(tmp_path, place):
         front = '{"a": ' + lists + "}"
     content = front.encode()
     (tmp_path / "p").write_bytes(len(content).to_bytes(8, "little") + content)
-    with at_most(200), refused("damaged"):
+    with at_most(150), refused("damaged"):
         runtime.load(tmp_path / "p")
 
 

@@ -217,7 +217,7 @@ def test_a_state_is_put_back_where_it_belongs(fitted):
     "copied", [copy.copy, copy.deepcopy, lambda stepper: pickle.loads(pickle.dumps(stepper))]
 )
 def test_a_copy_of_a_stepper_moves_on_by_itself(fitted, implementation, copied):
-    stepper = fitted("encoder_decoder")[0].stepper(implementation=implementation)
+    stepper = fitted("segment_rnn")[0].stepper(implementation=implementation)
     before = stepper.predict()
     other = copied(stepper)
     assert other.implementation == implementation
