@@ -10,14 +10,15 @@ import hashlib
 import json
 import mmap
 import os
+import weakref
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from seqkeras._arrays import Array
 from seqkeras._checks import Description, bad_argument
-from seqkeras._files import DAMAGE, whole_file
+from seqkeras._files import DAMAGE, open_file, shortened, whole_file
 from seqkeras._lazy import import_optional
 from seqkeras.errors import FileFormatError
 
@@ -42,12 +43,43 @@ class Archive(NamedTuple):
         arrays: by name, read-only.
         checksum: 64 hexadecimal digits, over everything else.
         version: of the kind, as the file states it.
+        file: the file that the arrays are mapped from. None: they were read.
     """
 
     header: dict[str, Any]
     arrays: dict[str, Array]
     checksum: str
     version: int
+    file: "MappedFile | None" = None
+
+
+class MappedFile:
+    """A file in which arrays were left. Reading them after it was truncated ends the process.
+
+    Args:
+        path: its name, for errors.
+        file: the file, open.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], file: BinaryIO) -> None:
+        self._path = path
+        # Of this very file, even if another one gets its name.
+        self._descriptor = os.dup(file.fileno())
+        self._state = self._now()
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def check(self) -> None:
+        """Raise FileFormatError if the file was changed in place."""
+        if self._now() != self._state:
+            raise FileFormatError(
+                f"{self._path} was changed in place since it was loaded with mapped=True. Load it "
+                "again, and replace such a file by moving a new one to its name, as save_program "
+                "does."
+            )
+
+    def _now(self) -> tuple[int, int]:
+        state = os.fstat(self._descriptor)
+        return state.st_size, state.st_mtime_ns
 
 
 def write_archive(
@@ -117,7 +149,7 @@ def read_archive(
     Raises:
         FileFormatError: the file is damaged, too large, of another kind, or of a later version.
     """
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         if max_bytes is not None and size > max_bytes:
             raise FileFormatError(
@@ -127,6 +159,7 @@ def read_archive(
             meta, table, start = _read_table(file, size)
             _check_kind(path, meta, kind, version)
             spans = _spans(table, size - start)
+            source = MappedFile(path, file) if mapped else None
             data = _data(file, start, size, mapped)
             _check_digest(meta, table, data)
             header = json.loads(meta["header"])
@@ -139,8 +172,11 @@ def read_archive(
         except FileFormatError:
             raise
         except DAMAGE as error:
-            raise FileFormatError(f"{path} is not a {kind} file, or is damaged: {error}") from error
-    return Archive(header, arrays, meta["sha256"], int(meta["version"]))
+            reason = shortened(error)
+            raise FileFormatError(
+                f"{path} is not a {kind} file, or is damaged: {reason}"
+            ) from error
+    return Archive(header, arrays, meta["sha256"], int(meta["version"]), source)
 
 
 def texts_to_array(name: str, texts: Iterable[str]) -> Array:
@@ -252,11 +288,14 @@ def _check_kind(
     path: str | os.PathLike[str], meta: Mapping[str, str], kind: str, version: int
 ) -> None:
     if meta["format"] != kind:
-        raise FileFormatError(f"{path} is not a {kind} file. Got: {meta['format']!r}.")
-    if int(meta["version"]) > version:
         raise FileFormatError(
-            f"{path} was written by a later version of seqkeras (format {meta['version']}, this "
-            f"one reads up to {version}). Update seqkeras: pip install -U seqkeras."
+            f"{path} is not a {kind} file. Got: {shortened(repr(meta['format']))}."
+        )
+    if int(meta["version"]) > version:
+        newer = shortened(meta["version"])
+        raise FileFormatError(
+            f"{path} was written by a later version of seqkeras (format {newer}, this one reads "
+            f"up to {version}). Update seqkeras: pip install -U seqkeras."
         )
 
 

@@ -42,6 +42,27 @@ def rounding(lowest: Array, highest: Array) -> Floats:
     return np.asarray(ROUNDING * np.nan_to_num(size))
 
 
+def without_mask(values: Any) -> Any:
+    """Return a masked array, or a list with such arrays, with NaN for what is masked.
+
+    NumPy itself reads the numbers under a mask as if they were there. Anything else is returned as
+    it is.
+
+    Example:
+        >>> without_mask(np.ma.masked_array([1, 2, 3], mask=[0, 1, 0])).tolist()
+        [1.0, nan, 3.0]
+    """
+    if isinstance(values, (list, tuple)):
+        has_masks = any(isinstance(value, np.ma.MaskedArray) for value in values)
+        return [without_mask(value) for value in values] if has_masks else values
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    if not np.ma.is_masked(values):
+        return values.data
+    holds_nan = {"f": values.dtype, "i": np.float64, "u": np.float64, "b": np.float64}
+    return values.astype(holds_nan.get(values.dtype.kind, object)).filled(np.nan)
+
+
 def positions(lengths: npt.ArrayLike) -> Integers:
     """Return the position of each row within its series.
 

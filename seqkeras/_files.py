@@ -1,36 +1,75 @@
 """Files that are always complete, and the exceptions of damaged ones."""
 
 import os
-import threading
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
+from seqkeras.errors import FileFormatError
+
+#: Longest message of an error about a file. A damaged file can make it as long as itself.
+MAX_MESSAGE = 300
+
+#: Longest name of a file in bytes, on all common file systems.
+_MAX_NAME = 255
 
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[str]:
     """Yield the name of a temporary file that replaces `path` at the end of the block.
 
-    It is in the same folder, with the suffix of `path`, which some writers need. After an error it
-    is removed, and `path` stays as it was; if the process is killed, `.NAME.*.part*` is left.
+    It is in the same folder, with the suffix of `path`, which some writers need. A link stays, and
+    its target is replaced; the new file has the permissions of the old one. After an error it is
+    removed, and `path` stays as it was; if the process is killed, `.NAME.*.part*` is left.
 
     Raises:
         ArgumentError: `path` is not a file in a folder that exists.
     """
-    folder, name = os.path.split(os.path.abspath(path))
-    if os.path.isdir(path) or not os.path.isdir(folder):
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    if os.path.isdir(target) or not os.path.isdir(folder):
         raise bad_argument("path", str(path), "a file in a folder that exists")
-    writer = f"{os.getpid()}.{threading.get_ident()}"
-    part = os.path.join(folder, f".{name}.{writer}.part{os.path.splitext(name)[1]}")
+    old = os.stat(target) if os.path.exists(target) else None
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        raise bad_argument("path", Description(f"{path}, a device or a pipe"), "a regular file")
+    part = os.path.join(folder, _part_name(name))
+    # A file that somebody else put there, or a link, is an error: it would be written through.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    os.close(os.open(part, flags, 0o666 if old is None else 0o600))
     try:
         yield part
         with open(part, "rb") as file:
             os.fsync(file.fileno())
-        os.replace(part, path)
+        if old is not None:
+            _copy_access(old, part)
+        os.replace(part, target)
     finally:
         if os.path.exists(part):
             os.remove(part)
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to read it.
+
+    Raises:
+        FileFormatError: it is a pipe or a device, at which a reader can wait forever.
+        OSError: there is no such file, or it cannot be read.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # `open` itself refuses folders
+        raise FileFormatError(
+            f"{path} must be a regular file. Got: a device or a pipe. Copy its content to a file."
+        )
+    return open(path, "rb")
+
+
+def shortened(message: object) -> str:
+    """Return a message without its middle if it is long."""
+    text = str(message)
+    half = MAX_MESSAGE // 2
+    return text if len(text) <= MAX_MESSAGE else f"{text[:half]} ... {text[-half:]}"
 
 
 #: Exceptions of JSON, NumPy and Keras for damaged files, to be raised as `FileFormatError`.
@@ -41,8 +80,31 @@ DAMAGE = (
 
 
 def zip_damage() -> tuple[type[Exception], ...]:
-    """Return the exceptions for damaged zip files; zipfile is slow to import."""
+    """Return the exceptions for damaged zip files; zipfile is slow to import.
+
+    Damaged members can raise `OSError` as well, which also means that a file cannot be read.
+    """
+    import lzma
+    import struct
     import zipfile
     import zlib
 
-    return (zipfile.BadZipFile, zlib.error, *DAMAGE)
+    return (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, *DAMAGE)
+
+
+def _part_name(name: str) -> str:
+    """Return a name that nobody can guess, nor another writer use."""
+    suffix = os.path.splitext(name)[1]
+    tail = f".{os.getpid()}.{os.urandom(4).hex()}.part"
+    if len(os.fsencode(suffix)) < 32:
+        tail += suffix
+    room = _MAX_NAME - len(os.fsencode(tail)) - 1
+    return f".{os.fsencode(name)[:room].decode(errors='ignore')}{tail}"
+
+
+def _copy_access(old: os.stat_result, path: str) -> None:
+    """Give a file the permissions of another and, where the user may, its owner."""
+    if hasattr(os, "chown"):
+        with suppress(PermissionError):
+            os.chown(path, old.st_uid, old.st_gid)
+    os.chmod(path, stat.S_IMODE(old.st_mode))

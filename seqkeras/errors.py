@@ -12,7 +12,8 @@
     ├── FarValueWarning                   a covariate is far outside what `fit` saw
     ├── LostChangesWarning                a series changes too little beside its level
     ├── ForgottenStateWarning             a stateful layer loses its state on JAX
-    └── KeptLayerWarning                  recurrent layers that `accelerate` could not replace
+    ├── KeptLayerWarning                  recurrent layers that `accelerate` could not replace
+    └── RoundedIntegersWarning            float32 rounds integers, such as ids
 
 Each error also derives from the built-in class that a caller would expect.
 """
@@ -64,3 +65,7 @@ class ForgottenStateWarning(SeqkerasWarning):
 
 class KeptLayerWarning(SeqkerasWarning):
     """Some recurrent layers were not replaced; the message names each with the reason."""
+
+
+class RoundedIntegersWarning(SeqkerasWarning):
+    """Integers are too large for float32, which rounds them; the message contains a fix."""

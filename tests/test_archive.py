@@ -60,14 +60,14 @@ def put(path, table, data):
 def test_written_files_are_read_unchanged(tmp_path_factory, mapped, expected):
     path = tmp_path_factory.mktemp("archive") / "file"
     checksum = write_archive(path, {"a": [1, "é"]}, expected, **KIND)
-    header, read, stored_checksum, version = read_archive(path, **KIND, mapped=mapped)
-    assert header == {"a": [1, "é"]}
-    assert stored_checksum == checksum
-    assert version == KIND["version"]
-    assert list(read) == list(expected)
+    archive = read_archive(path, **KIND, mapped=mapped)
+    assert archive.header == {"a": [1, "é"]}
+    assert archive.checksum == checksum
+    assert archive.version == KIND["version"]
+    assert list(archive.arrays) == list(expected)
     for name, array in expected.items():
-        assert read[name].dtype == array.dtype
-        np.testing.assert_array_equal(read[name], array)
+        assert archive.arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(archive.arrays[name], array)
 
 
 @pytest.mark.parametrize("mapped", [False, True])

@@ -80,10 +80,14 @@ def _inputs(
     for name, tensor, moves in zip(names, graph.inputs, moving, strict=True):
         port = _port(trace, graph, name, tensor, moves, features_of.get(name))
         value = Value(trace.unique(name), len(tensor.shape), moves, moves)
+        is_rounded = port["dtype"] == "float32" and trace.dtype == "float64"
         if name in scalers:
             scaling[name] = affine_of("scaler", scalers[name], port["shape"])
             port["dtype"] = "float64"
-            value = _from_raw(trace, value, scaling[name])
+            dtype = "float32" if is_rounded else trace.dtype
+            value = _from_raw(trace, value, scaling[name], dtype)
+        if is_rounded:
+            value = _affine(trace, value, np.zeros(()), np.ones(()), np.zeros(()), trace.dtype)
         ports.append(port)
         values.append(value)
     return ports, values, scaling
@@ -113,7 +117,8 @@ def _port(
     embeddings = [
         layer for layer in graph.readers(tensor) if isinstance(layer, keras.layers.Embedding)
     ]
-    dtype = "bool" if tensor.dtype == "bool" else trace.dtype
+    # A model rounds its input to float32 even if all of its layers compute in float64.
+    dtype = tensor.dtype if tensor.dtype in ("bool", "float32") else trace.dtype
     return {
         "name": name,
         "shape": shape,
@@ -134,9 +139,9 @@ def _checked_features(name: str, features: Any, shape: list[int]) -> list[str]:
     return names
 
 
-def _from_raw(trace: Trace, value: Value, scaling: Affine) -> Value:
+def _from_raw(trace: Trace, value: Value, scaling: Affine, dtype: str) -> Value:
     center, scale = scaling
-    return _affine(trace, value, center, 1 / scale, 0 * center, trace.dtype)
+    return _affine(trace, value, center, 1 / scale, 0 * center, dtype)
 
 
 def _to_raw(trace: Trace, value: Value, scaling: Affine) -> Value:

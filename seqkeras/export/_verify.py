@@ -7,11 +7,13 @@ import keras
 import numpy as np
 from keras import tree
 
+from seqkeras._checks import Description, bad_argument
 from seqkeras._keras_graph import ModelGraph
 from seqkeras.errors import SeqkerasError
 from seqkeras.export._program_parts import ProgramParts
 from seqkeras.export._scalers import Affine
 from seqkeras.runtime import Port, Program
+from seqkeras.runtime._graph import TooLargeError
 
 #: Number of timesteps that are compared if the model takes any number.
 TIMESTEPS = 12
@@ -29,9 +31,10 @@ def verify(graph: ModelGraph, parts: ProgramParts) -> None:
     Weights that the program stores rounded are rounded in the model as well, for this run only.
 
     Raises:
+        ArgumentError: the program would be larger than `runtime.load` accepts.
         SeqkerasError: their outputs differ.
     """
-    program = Program(parts.header, parts.arrays, "", "propagate")
+    program = _program(parts)
     lengths = {
         tensor.shape[1]
         for tensor, port in zip(graph.inputs, program.inputs, strict=True)
@@ -65,6 +68,17 @@ def verify(graph: ModelGraph, parts: ProgramParts) -> None:
                 f"by {difference:.3g}. Nothing was written. This is a fault of seqkeras, or of a "
                 "model that does not return the same twice; please report it."
             )
+
+
+def _program(parts: ProgramParts) -> Program:
+    try:
+        return Program(parts.header, parts.arrays, "", "propagate")
+    except TooLargeError as error:
+        window = parts.header["window"]
+        actual = f"window={window}" if window is not None else repr(parts.header["name"])
+        name = "window" if window is not None else "model"
+        expected = "small enough for a program"
+        raise bad_argument(name, Description(f"{actual}, where {error}"), expected) from error
 
 
 def random_input(

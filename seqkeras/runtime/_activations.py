@@ -161,6 +161,10 @@ def activation(name: str, options: Mapping[str, Any] | None = None) -> Callable[
 
     Raises:
         KeyError: the name is unknown.
+        ValueError: an option is not a number.
     """
     function = ACTIVATIONS[name]
+    for option, value in (options or {}).items():
+        if value is not None and not isinstance(value, bool | int | float):
+            raise ValueError(f"{option} of {name} is not a number")
     return partial(function, **options) if options else function

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from math import isnan
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,14 @@ class StepFunction:
         text = f"{self.name}: {describe(self.inputs)} -> {describe(self.outputs)}".replace("'", "")
         window = f", window of {self.window}" if self.window else ""
         return f"{type(self).__name__}({text}; state of {numbers} numbers a row{window})"
+
+    def __copy__(self) -> Self:
+        """Return the program itself, which never changes."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        """Return the program itself, which never changes."""
+        return self
 
     def initial_state(self, batch_size: int = 1) -> State:
         """Return the state before the first timestep.

@@ -11,8 +11,9 @@ A value is a name. Nodes only read inputs and values of earlier nodes. `recurren
 state; every other `op` is one of `LAYERS`.
 """
 
+import json
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from seqkeras._arrays import Array
 from seqkeras.runtime._cell_steps import CellStep, Out, State
-from seqkeras.runtime._layers import MAX_ELEMENTS, Shape, make_layer
+from seqkeras.runtime._layers import JOINING, MAX_ELEMENTS, Shape, make_layer
 from seqkeras.runtime._native import LayerChoice, choose
 
 #: Runs a node: values, old state, new state, buffers, arrays to write the new state into.
@@ -31,6 +32,25 @@ MAKE_NEW_ARRAYS = ("affine", "dense")
 
 #: Number of batch sizes whose buffers are cached.
 CACHED_BATCH_SIZES = 8
+
+#: Layers that can join constants, which have one row, with values of any number of rows.
+JOIN_CONSTANTS = (*JOINING, "average", "keep")
+
+#: Limit for the bytes of weights in the form in which layers read them: so many for each byte of
+#: the file, and so many more.
+PREPARED_PER_BYTE = 16
+PREPARED_BYTES = 2**26
+
+#: Limit for the work of one row, about the numbers that are read: seconds.
+MAX_WORK = 2**32
+
+#: What a recurrent step costs besides its products, and how many products cost one unit of work.
+STEP_WORK = 2**14
+PRODUCTS_PER_WORK = 16
+
+
+class TooLargeError(ValueError):
+    """A graph would need more memory or time than a program may."""
 
 
 class StateArray(NamedTuple):
@@ -75,7 +95,14 @@ class Graph:
         self._slots: dict[str, int] = {}
         self._shapes: list[Shape] = []
         self._elements = 0
+        self._work = 0
+        self._prepared = 0
+        stored = sum(array.nbytes for array in arrays.values())
+        self._max_prepared = PREPARED_PER_BYTE * stored + PREPARED_BYTES
+        self._constants: set[int] = set()
+        self._casts: dict[tuple[str, np.dtype[Any]], Array] = {}
         self._cells: list[CellStep] = []
+        self._cell_numbers: dict[str, int] = {}
         self.states: list[StateArray] = []
         self._buffers: OrderedDict[int, list[list[Any]]] = OrderedDict()
         for port in spec["inputs"]:
@@ -112,22 +139,29 @@ class Graph:
         return outputs, tuple(new)
 
     def _try(self, inputs: Sequence[Mapping[str, Any]]) -> None:
-        """Run one row of zeros, to fail now instead of at the first step."""
-        rows = [np.zeros((1, *port["shape"]), port.get("dtype", self.dtype)) for port in inputs]
-        state = tuple(np.zeros((1, *array.shape), self.dtype) for array in self.states)
+        """Run two rows of zeros, to fail now instead of at the first step."""
+        rows = [np.zeros((2, *port["shape"]), port.get("dtype", self.dtype)) for port in inputs]
+        state = tuple(np.zeros((2, *array.shape), self.dtype) for array in self.states)
         with np.errstate(all="ignore"):
             outputs, _ = self.run(rows, state)
-        shapes = [output.shape[1:] for output in outputs]
-        if shapes != self.output_shapes:
-            raise ValueError(f"the outputs have the shapes {shapes}, not {self.output_shapes}")
+        shapes = [output.shape for output in outputs]
+        expected = [(2, *shape) for shape in self.output_shapes]
+        if shapes != expected:
+            raise ValueError(f"the outputs of two rows have the shapes {shapes}, not {expected}")
 
     def _output_slots(
         self, nodes: Sequence[Mapping[str, Any]], outputs: list[str]
     ) -> list[tuple[int, bool]]:
         """Return the slot of each output, and whether no other value shares its array."""
+        if any(self._slots[value] in self._constants for value in outputs):
+            raise ValueError("an output does not depend on an input")
+        slots = [self._slots[value] for value in outputs]
+        self._add_elements("outputs", sum(math.prod(self._shapes[slot]) for slot in slots))
         new = {node["output"] for node in nodes if node["op"] in MAKE_NEW_ARRAYS}
+        count = Counter(outputs)
         return [
-            (self._slots[value], value in new and outputs.count(value) == 1) for value in outputs
+            (slot, value in new and count[value] == 1)
+            for slot, value in zip(slots, outputs, strict=True)
         ]
 
     def _add_batch_size(self, batch: int) -> list[list[Any]]:
@@ -139,39 +173,87 @@ class Graph:
     def _add(self, value: str, shape: Shape) -> int:
         if not isinstance(value, str) or value in self._slots:
             raise ValueError(f"the value {value!r} is not a text, or is computed twice")
-        are_sizes = all(type(length) is int and length > 0 for length in shape)
-        self._elements += math.prod(shape)
-        if not are_sizes or len(shape) > 32 or self._elements > MAX_ELEMENTS:
+        if not all(type(length) is int and length > 0 for length in shape) or len(shape) > 32:
             raise ValueError(f"the value {value!r} cannot have the shape {shape}")
+        self._add_elements(value, math.prod(shape))
         self._slots[value] = len(self._shapes)
         self._shapes.append(shape)
         return self._slots[value]
 
     def _node(self, node: Mapping[str, Any]) -> Run:
         sources = [self._slots[value] for value in node["inputs"]]
-        weights = {role: self._arrays[name] for role, name in node["weights"].items()}
         shapes = [self._shapes[source] for source in sources]
+        constant = self._constants.issuperset(sources)
+        if not constant and node["op"] in JOIN_CONSTANTS:
+            self._check_ranks(node["op"], sources)
+        elif not constant and not self._constants.isdisjoint(sources):
+            raise ValueError(f"{node['op']} cannot read a constant")
+        self._add_work(sum(map(math.prod, shapes)))
         if node["op"] == "recurrent":
-            return self._recurrent(node, sources, weights, shapes)
+            return self._recurrent(node, sources, shapes)
         dtype = np.dtype(np.float64) if node["options"].get("wide") else self.dtype
-        floats = {
-            role: array.astype(dtype, copy=False) if array.dtype.kind == "f" else array
-            for role, array in weights.items()
-        }
-        function, shape = make_layer(node["op"], node["options"], floats, shapes)
-        return _apply(function, sources, self._add(node["output"], shape))
+        weights = {role: self._cast(name, dtype) for role, name in node["weights"].items()}
+        function, shape = make_layer(node["op"], node["options"], weights, shapes)
+        if node["op"] == "dense":
+            self._add_work(math.prod(shape) * len(weights["kernel"]) // PRODUCTS_PER_WORK)
+        target = self._add(node["output"], shape)
+        if constant:
+            self._constants.add(target)
+        return _apply(function, sources, target)
 
-    def _recurrent(
-        self,
-        node: Mapping[str, Any],
-        sources: list[int],
-        weights: Mapping[str, Array],
-        shapes: list[Shape],
-    ) -> Run:
-        options = node["options"]
-        kind, choice = choose(node["name"], options, self.dtype, self._use_native)
-        cell = kind(options, weights, self.dtype)
+    def _check_ranks(self, op: str, sources: list[int]) -> None:
+        """Refuse shapes that NumPy would broadcast along the batch axis."""
+        moving = {len(self._shapes[slot]) for slot in sources if slot not in self._constants}
+        fixed = [len(self._shapes[slot]) for slot in sources if slot in self._constants]
+        allowed = 2 if op == "keep" else 1  # its mask has one axis less
+        if len(moving) > allowed or max(fixed, default=0) > max(moving):
+            shapes = [self._shapes[slot] for slot in sources]
+            raise ValueError(f"{op} cannot join the shapes {shapes}")
+
+    def _cast(self, name: str, dtype: np.dtype[Any]) -> Array:
+        """Return a weight in the dtype of a layer, the same array for all layers."""
+        array = self._arrays[name]
+        if array.dtype.kind != "f" or array.dtype == dtype:
+            return array
+        if (name, dtype) not in self._casts:
+            self._add_prepared(array.size * dtype.itemsize)
+            self._casts[name, dtype] = array.astype(dtype)
+        return self._casts[name, dtype]
+
+    def _add_elements(self, value: str, count: int) -> None:
+        self._elements += count
+        if self._elements > MAX_ELEMENTS:
+            raise TooLargeError(
+                f"with {value!r}, the values of one row have more than {MAX_ELEMENTS} numbers"
+            )
+
+    def _add_prepared(self, size: int) -> None:
+        self._prepared += size
+        if self._prepared > self._max_prepared:
+            raise TooLargeError(f"its layers read more than {self._max_prepared} bytes of weights")
+
+    def _add_work(self, work: int) -> None:
+        self._work += work
+        if self._work > MAX_WORK:
+            raise TooLargeError(f"a row needs more than {MAX_WORK} operations")
+
+    def _cell(self, node: Mapping[str, Any]) -> int:
+        """Return the number of the cell that a node runs, which nodes of one layer share."""
+        kind, choice = choose(node["name"], node["options"], self.dtype, self._use_native)
         self.choices.append(choice)
+        key = json.dumps([node["options"], node["weights"]], sort_keys=True)
+        if key not in self._cell_numbers:
+            weights = {role: self._arrays[name] for role, name in node["weights"].items()}
+            size = sum(array.size for array in weights.values())
+            self._add_prepared(2 * size * self.dtype.itemsize)
+            self._cells.append(kind(node["options"], weights, self.dtype))
+            self._cell_numbers[key] = len(self._cells) - 1
+        return self._cell_numbers[key]
+
+    def _recurrent(self, node: Mapping[str, Any], sources: list[int], shapes: list[Shape]) -> Run:
+        options = node["options"]
+        number = self._cell(node)
+        cell = self._cells[number]
         time = shapes[0][:-1]
         time_axes = 1 if self._whole else 0
         if (
@@ -180,9 +262,9 @@ class Graph:
             or shapes[1:] not in ([], [time])
         ):
             raise ValueError(f"{node['name']} reads {cell.features} features, not {shapes}")
-        number = len(self._cells)
         first = len(self.states)
-        self._cells.append(cell)
+        products = (cell.features + cell.units) * cell.gates * cell.units
+        self._add_work(math.prod(time) * (products // PRODUCTS_PER_WORK + STEP_WORK))
         if self._whole:
             shape = (*time, cell.units) if options["sequences"] else (cell.units,)
             return _read_whole(cell, number, options, sources, self._add(node["output"], shape))
@@ -254,16 +336,19 @@ def _read_whole(
         mask = masks[0][..., np.newaxis] if masks else None
         batch, timesteps = x.shape[:2]
         state: State = tuple(np.zeros((batch, cell.units), cell.dtype) for _ in cell.states)
-        outputs = np.empty((timesteps, batch, cell.units), cell.dtype)
+        # Without sequences, each output overwrites the one before.
+        length = timesteps if options["sequences"] else 1
+        outputs = np.empty((length, batch, cell.units), cell.dtype)
         times = range(timesteps)
         for position, t in enumerate(reversed(times) if options.get("backwards") else times):
+            place = outputs[position % length]
             if mask is None:
                 state = cell.step(x[:, t], state, buffers[number], new_arrays)
-                outputs[position] = state[0]
+                place[...] = state[0]
             else:
                 state = _hold(cell, x[:, t], mask[:, t], state, buffers[number])
-                outputs[position] = np.where(mask[:, t], state[0], 0.0) if zero else state[0]
-        values[target] = outputs.swapaxes(0, 1) if options["sequences"] else outputs[-1]
+                place[...] = np.where(mask[:, t], state[0], 0.0) if zero else state[0]
+        values[target] = outputs.swapaxes(0, 1) if options["sequences"] else outputs[0]
 
     return run
 

@@ -78,7 +78,7 @@ def activate(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Lay
 def prelu(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
     """Compute x above 0, and x times a learned slope below."""
     slope = weights["alpha"]
-    return lambda x: np.where(x > 0, x, slope * x), _broadcast([*shapes, slope.shape])
+    return lambda x: np.where(x > 0, x, slope * x), _of_rank(shapes[0], [slope.shape])
 
 
 def affine(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
@@ -86,7 +86,7 @@ def affine(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer
     center = weights["center"]
     scale = weights["scale"]
     offset = weights["offset"]
-    shape = _broadcast([*shapes, center.shape, scale.shape, offset.shape])
+    shape = _of_rank(shapes[0], [center.shape, scale.shape, offset.shape])
     dtype = np.dtype(check_one_of("dtype", options["dtype"], ("float32", "float64")))
 
     def run(x: Array) -> Array:
@@ -106,8 +106,9 @@ def layer_norm(options: Options, weights: Weights, shapes: Sequence[Shape]) -> L
     centered = not options["rms"]
     gamma = weights.get("gamma", np.ones(1, np.float32))
     beta = weights.get("beta", np.zeros(1, np.float32))
-    axes = tuple(range(-int(options["axes"]), 0))
-    _fits(0 < len(axes) <= len(shape), "axes", axes, shape)
+    count = options["axes"]
+    _fits(type(count) is int and 0 < count <= len(shape), "axes", count, shape)
+    axes = tuple(range(-count, 0))
 
     def run(x: Array) -> Array:
         if centered:
@@ -115,7 +116,7 @@ def layer_norm(options: Options, weights: Weights, shapes: Sequence[Shape]) -> L
         spread = np.sqrt(np.square(x).mean(axis=axes, keepdims=True) + epsilon)
         return x / spread * gamma + beta
 
-    return run, _broadcast([shape, gamma.shape, beta.shape])
+    return run, _of_rank(shape, [gamma.shape, beta.shape])
 
 
 def unit_norm(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
@@ -190,7 +191,7 @@ def take(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
     axis = _axis(options["axis"], shapes[0])
     length = shapes[0][axis]
     inside = indices.size and -length <= indices.min() <= indices.max() < length
-    _fits(bool(inside), "indices", indices.tolist(), shapes[0])
+    _fits(bool(inside), "indices", f"of shape {indices.shape}", shapes[0])
     before = len(shapes[0]) + axis
     shape = (*shapes[0][:before], *indices.shape, *shapes[0][before + 1 :])
     return lambda x: np.take(x, indices, axis=axis), shape
@@ -236,6 +237,12 @@ def _axis(axis: Any, shape: Shape) -> int:
 
 def _broadcast(shapes: Sequence[Shape]) -> Shape:
     return np.broadcast_shapes(*shapes)
+
+
+def _of_rank(shape: Shape, weights: Sequence[Shape]) -> Shape:
+    """Return the shape after broadcasting weights, which must not reach the batch axis."""
+    _fits(all(len(weight) <= len(shape) for weight in weights), "weights", weights, shape)
+    return _broadcast([shape, *weights])
 
 
 def _sum(x: Array) -> Array:

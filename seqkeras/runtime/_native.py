@@ -64,7 +64,7 @@ class _Native(CellStep):
         try:
             self._run(x, *state, *targets)
         except (BufferError, ValueError):
-            dense = [np.ascontiguousarray(array, FLOAT) for array in (x, *state)]
+            dense = [np.require(array, FLOAT, ("C", "A")) for array in (x, *state)]
             results = [np.empty_like(dense[1]) for _ in state]
             self._run(*dense, *results)
             for target, array in zip(targets, results, strict=True):

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seqkeras._checks import check_integer, check_one_of
-from seqkeras._files import DAMAGE
+from seqkeras._checks import bad_argument, check_integer, check_one_of
+from seqkeras._files import DAMAGE, shortened
 from seqkeras._lazy import import_optional
 from seqkeras.errors import DataError, FileFormatError
 from seqkeras.runtime._base import Arrays, StepFunction
@@ -66,6 +66,10 @@ class OnnxProgram(StepFunction):
         self._input_names = [value.name for value in session.get_inputs()]
         self._output_names = [value.name for value in session.get_outputs()]
         self._check_session(session)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fix = "Load its file in each process, with runtime.load_onnx."
+        raise bad_argument("program", self, "something that can be pickled", fix)
 
     def _advance(self, arrays: Arrays, state: State, out: State | None) -> tuple[Arrays, State]:
         if self._over_time:
@@ -159,11 +163,13 @@ def load_onnx(
     try:
         session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the errors of ONNX Runtime have no common base class
-        raise FileFormatError(f"ONNX Runtime cannot run {path}. Got: {error}") from error
+        reason = shortened(error)
+        raise FileFormatError(f"ONNX Runtime cannot run {path}. Got: {reason}") from error
     try:
         header = header_of(path, session.get_modelmeta().custom_metadata_map)
         return OnnxProgram(header, session, checksum, nan)
     except FileFormatError:
         raise
     except DAMAGE as error:
-        raise FileFormatError(f"{path} is not a valid program. Got: {error}") from error
+        reason = shortened(error)
+        raise FileFormatError(f"{path} is not a valid program. Got: {reason}") from error

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from seqkeras._files import open_file, shortened
 from seqkeras.errors import FileFormatError
 
 KIND = "seqkeras.OnnxProgram"
@@ -38,7 +39,7 @@ def read_checked(path: str | os.PathLike[str]) -> tuple[bytes, str]:
     Raises:
         FileFormatError: it is damaged or another file.
     """
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         data = file.read()
     content = data[: -len(_CHECKSUM_FIELD) - _CHECKSUM_LENGTH]
     field = data[len(content) : -_CHECKSUM_LENGTH]
@@ -64,9 +65,10 @@ def header_of(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> dict
     """
     kind, _, version = metadata[FORMAT].partition(" ")
     if kind != KIND or int(version) > VERSION:
+        newer = shortened(metadata[FORMAT])
         raise FileFormatError(
-            f"{path} was written by a later version of seqkeras (Got: {metadata[FORMAT]}, this one "
-            f"reads up to {KIND} {VERSION}). Update seqkeras: pip install -U seqkeras."
+            f"{path} was written by a later version of seqkeras (Got: {newer}, this one reads up "
+            f"to {KIND} {VERSION}). Update seqkeras: pip install -U seqkeras."
         )
     header = json.loads(metadata[HEADER])
     if not isinstance(header, dict):

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from seqkeras._arrays import Array
-from seqkeras._checks import bad_argument
+from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import FileFormatError
 from seqkeras.runtime._cell_steps import State
 
@@ -29,7 +29,13 @@ def packed_size(shapes: Shapes, rows: int) -> int:
 
 
 def pack(state: State, fingerprint: str, rows: int) -> bytes:
-    """Convert a state to bytes: the front, then the arrays, little-endian."""
+    """Convert a state to bytes: the front, then the arrays, little-endian.
+
+    Raises:
+        ArgumentError: the state has no rows, or more than the front can tell.
+    """
+    if not 0 < rows < 2**32:
+        raise bad_argument("state", Description(f"{rows} rows"), "a state of 1 to 2**32 - 1 rows")
     data = b"".join(_little(array).tobytes() for array in state)
     mark = bytes.fromhex(fingerprint)[:16]
     return _FRONT.pack(_MARK, VERSION, mark, rows, zlib.crc32(data)) + data

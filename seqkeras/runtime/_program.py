@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seqkeras._archive import read_archive
+from seqkeras._archive import MappedFile, read_archive
 from seqkeras._arrays import Array
 from seqkeras._checks import bad_argument, check_one_of
-from seqkeras._files import DAMAGE
+from seqkeras._files import DAMAGE, shortened
 from seqkeras.errors import FileFormatError
 from seqkeras.runtime._base import Arrays, StepFunction
 from seqkeras.runtime._cell_steps import State
@@ -47,8 +47,11 @@ class Program(StepFunction):
         fingerprint: str,
         nan: Literal["raise", "propagate"] = "raise",
         use_native: bool = False,
+        file: MappedFile | None = None,
     ) -> None:
         super().__init__(header, fingerprint, nan)
+        self._parts = (header, arrays, fingerprint, nan, use_native)
+        self._file = file
         self._dtype = np.dtype(check_one_of("dtype", header["dtype"], ("float32", "float64")))
         self._graph = Graph(
             {**header["graph"], "inputs": [self._value(port) for port in self.inputs]},
@@ -65,12 +68,18 @@ class Program(StepFunction):
         self.shapes = self._graph.shapes
         self._define(outputs, states, [self._state_dtype(array) for array in states])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without the mapped file: the other process gets the numbers themselves.
+        return Program, self._parts
+
     @property
     def choices(self) -> tuple[LayerChoice, ...]:
         """Return what runs each recurrent layer, with the reason if it is not native."""
         return tuple(self._graph.choices)
 
     def _advance(self, arrays: Arrays, state: State, out: State | None) -> tuple[Arrays, State]:
+        if self._file is not None:
+            self._file.check()
         if self.window is None:
             return self._graph.run(arrays, state, out)
         *rows, count = state
@@ -131,7 +140,8 @@ def load(
         nan: `"raise"`, the default: NaN in an input is an error, and the state stays as it was.
             `"propagate"`: NaN goes into output and state, as in Keras.
         mapped: whether to leave large tables in the file and load their pages on first use.
-            Default: False.
+            Default: False. A step then raises `FileFormatError` if the file was changed in place;
+            a file that is replaced by another, as `save_program` does, stays readable.
         implementation: what runs the recurrent layers. `"native"`: kernels that were compiled when
             seqkeras was installed. `"numpy"`. `"auto"`, the default: native if it is available and
             supports the layer. `Program.choices` shows the choice and the reason. Their numbers
@@ -159,10 +169,16 @@ def load(
     use_native = implementation != "numpy"
     try:
         program = Program(
-            archive.header, archive.arrays, archive.checksum, nan, use_native=use_native
+            archive.header,
+            archive.arrays,
+            archive.checksum,
+            nan,
+            use_native=use_native,
+            file=archive.file,
         )
     except DAMAGE as error:
-        raise FileFormatError(f"{path} is not a valid program: {error}") from error
+        reason = shortened(error)
+        raise FileFormatError(f"{path} is not a valid program: {reason}") from error
     if implementation == "native":
         for choice in program.choices:
             if choice.reason:

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import Floats, is_constant
+from seqkeras._arrays import Floats, is_constant, without_mask
 from seqkeras._checks import bad_argument, check_integer
 
 #: Quantile of the normal distribution for a two-sided 90 % test.
@@ -105,7 +105,7 @@ def _seasonal_indices(past: Floats, season: int) -> Floats:
 
 
 def _check_history(history: npt.ArrayLike) -> Floats:
-    past = np.asarray(history, dtype=np.float64)
+    past = np.asarray(without_mask(history), dtype=np.float64)
     if past.ndim != 1 or not len(past):
         raise bad_argument("history", past.shape, "(rows,) with at least one row")
     return past

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import Floats, Integers, positions, rounding
+from seqkeras._arrays import Floats, Integers, positions, rounding, without_mask
 from seqkeras._checks import Description, bad_argument, check_integer, check_positive
 from seqkeras.scoring._terms import percentages, same_shape
 
@@ -117,7 +117,7 @@ def seasonal_scales(
         >>> seasonal_scales([1.0, 3.0, 4.0, 5.0, 5.0], [0, 3, 5], 1)
         array([1.5, nan])
     """
-    values = np.asarray(values, dtype=np.float64)
+    values = np.asarray(without_mask(values), dtype=np.float64)
     indptr = np.asarray(indptr, dtype=np.int64)
     lengths = np.diff(indptr)
     changes = seasonal_changes(values, lengths, check_integer("season_length", season_length))
@@ -152,7 +152,7 @@ def seasonal_scale(history: npt.ArrayLike, season_length: int) -> float:
             to the next.
     """
     season = check_integer("season_length", season_length)
-    past = np.asarray(history, dtype=np.float64)
+    past = np.asarray(without_mask(history), dtype=np.float64)
     if past.ndim != 1 or len(past) <= season:
         raise bad_argument("history", past.shape, f"(rows,) with more than {season} rows")
     (scale,) = seasonal_scales(past, [0, len(past)], season)

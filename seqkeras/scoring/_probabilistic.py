@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import Floats
+from seqkeras._arrays import Floats, without_mask
 from seqkeras._checks import Description, bad_argument, is_level
 from seqkeras.scoring._metrics import seasonal_scale
 from seqkeras.scoring._terms import crps_terms, interval_terms, pinball, same_shape
@@ -140,8 +140,8 @@ def msis(
 def _check_quantiles(
     actual: npt.ArrayLike, quantiles: npt.ArrayLike, probabilities: npt.ArrayLike
 ) -> tuple[Floats, Floats, Floats]:
-    values = np.asarray(actual, dtype=np.float64)
-    forecasts = np.asarray(quantiles, dtype=np.float64)
+    values = np.asarray(without_mask(actual), dtype=np.float64)
+    forecasts = np.asarray(without_mask(quantiles), dtype=np.float64)
     shares = np.asarray(probabilities, dtype=np.float64)
     valid = shares.ndim == 1 and len(shares) and np.all((shares > 0) & (shares < 1))
     if not valid or np.any(np.diff(shares) <= 0):

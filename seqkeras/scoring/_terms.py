@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import Floats
+from seqkeras._arrays import Floats, without_mask
 from seqkeras._checks import bad_argument
 
 
@@ -45,8 +45,8 @@ def same_shape(
     Raises:
         ArgumentError: their shapes differ, or they are empty.
     """
-    actual = np.asarray(actual, dtype=np.float64)
-    other = np.asarray(other, dtype=np.float64)
+    actual = np.asarray(without_mask(actual), dtype=np.float64)
+    other = np.asarray(without_mask(other), dtype=np.float64)
     if actual.shape != other.shape or not actual.size:
         expected = f"an array with the shape of actual, {actual.shape}, and not empty"
         raise bad_argument(name, other.shape, expected)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from keras import ops
 
 from seqkeras import _archive
-from seqkeras._checks import bad_argument, nearest
+from seqkeras._checks import Description, bad_argument, nearest
 from seqkeras.errors import ForgottenStateWarning
 from seqkeras.layers import Resettable
 from seqkeras.states._named import clear_rows, rows_of, state_variables, stateful_layers
@@ -206,6 +206,10 @@ def _check_names(state: Any, variables: Mapping[str, Any]) -> None:
 
 
 def _check_array(name: str, value: Any, variable: Any) -> npt.NDArray[Any]:
+    if np.ma.isMaskedArray(value):
+        raise bad_argument(
+            f"state[{name!r}]", Description("a masked array"), "an array without a mask"
+        )
     array = np.asarray(value)
     shape = tuple(variable.shape)
     if array.dtype.kind not in "fiub":

@@ -157,6 +157,9 @@ def _future(future: Any, rows: int, steps: int, timestep: Any) -> npt.NDArray[An
 
 
 def _array(name: str, value: Any) -> npt.NDArray[Any]:
+    if np.ma.isMaskedArray(value):
+        fix = "Fill its gaps, or mask the values in the model, with keras.layers.Masking."
+        raise bad_argument(name, Description("a masked array"), "an array without a mask", fix)
     try:
         array = ops.convert_to_numpy(value) if ops.is_tensor(value) else np.asarray(value)
     except ValueError as error:

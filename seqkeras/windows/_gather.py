@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import Array, Integers
-from seqkeras._checks import check_integer
+from seqkeras._arrays import Array, Integers, without_mask
+from seqkeras._checks import Description, bad_argument
+from seqkeras.windows._numbers import check_size, whole_numbers
 
 
 def gather(
@@ -20,7 +21,8 @@ def gather(
     """Copy the windows that begin at the rows `starts` out of `values`.
 
     Args:
-        values: `(rows,)` or `(rows, features)`; also a memory-mapped array.
+        values: `(rows,)` or `(rows, features)`; also a memory-mapped array. What a mask hides
+            becomes NaN.
         starts: `(batch,)`, the first row of each window.
         timesteps: length of a window.
         sampling_rate: rows between neighboring timesteps. 1: every row.
@@ -30,21 +32,24 @@ def gather(
         `(batch, timesteps)` or `(batch, timesteps, features)`.
 
     Raises:
-        ArgumentError: timesteps or sampling_rate is not an integer >= 1.
+        ArgumentError: timesteps or sampling_rate is not an integer >= 1, or starts are not
+            integers.
         IndexError: a window begins before the first row of `values`, or ends after the last.
 
     Example:
         >>> gather(np.arange(10), np.array([0, 5]), timesteps=3, sampling_rate=2).tolist()
         [[0.0, 2.0, 4.0], [5.0, 7.0, 9.0]]
     """
-    windows = RowWindows(np.asarray(values), timesteps, sampling_rate)
-    starts = np.asarray(starts, dtype=np.int64)
+    windows = RowWindows(np.asarray(without_mask(values)), timesteps, sampling_rate)
+    starts = whole_numbers("starts", starts)
+    if starts.ndim != 1:
+        raise bad_argument("starts", Description(f"shape {starts.shape}"), "of shape (batch,)")
     if len(starts) and (starts.min() < 0 or starts.max() >= windows.count):
         raise IndexError(
             f"starts must give windows of {windows.span} rows inside the {len(values)} rows of "
             f"values. Got: {starts.min()} to {starts.max()}."
         )
-    return windows(starts, dtype)
+    return windows(starts.astype(np.int64), dtype)
 
 
 class RowWindows:
@@ -64,8 +69,8 @@ class RowWindows:
         self, values: npt.NDArray[np.generic], timesteps: int, sampling_rate: int = 1
     ) -> None:
         # The views below rely on these numbers: a wrong one would read foreign memory.
-        timesteps = check_integer("timesteps", timesteps)
-        sampling_rate = check_integer("sampling_rate", sampling_rate)
+        timesteps = check_size("timesteps", timesteps)
+        sampling_rate = check_size("sampling_rate", sampling_rate)
         # A plain array also for a memory map, whose class makes each view slow.
         values = np.asarray(values)
         self._arguments = (values, timesteps, sampling_rate)

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import Floats, Integers, positions
+from seqkeras._arrays import Array, Floats, Integers, positions, without_mask
 from seqkeras._checks import bad_argument
+from seqkeras.windows._numbers import check_position, whole_numbers
 
 
 class GroupedArray:
@@ -16,7 +17,7 @@ class GroupedArray:
 
     Args:
         values: `(rows,)` or `(rows, features)`, all series one after the other. They are not
-            copied.
+            copied, except for a masked array, in which NaN replaces what is masked.
         indptr: `(series + 1,)` integers that start at 0, never fall and end at `rows`.
 
     Raises:
@@ -29,7 +30,7 @@ class GroupedArray:
     """
 
     def __init__(self, values: npt.ArrayLike, indptr: npt.ArrayLike) -> None:
-        self.values = np.asanyarray(values)
+        self.values = _array("values", values)
         bounds = np.asarray(indptr)
         if bounds.ndim != 1 or not len(bounds) or not np.issubdtype(bounds.dtype, np.integer):
             raise bad_argument("indptr", indptr, "a one-dimensional array of integers, not empty")
@@ -45,7 +46,9 @@ class GroupedArray:
     @classmethod
     def from_series(cls, series: Iterable[npt.ArrayLike]) -> "GroupedArray":
         """Join arrays of shape `(rows,)` or `(rows, features)` into one."""
-        arrays = [np.asarray(values) for values in series]
+        arrays = [
+            np.asarray(_array(f"series[{number}]", values)) for number, values in enumerate(series)
+        ]
         if not arrays:
             raise bad_argument("series", arrays, "one array or more")
         if len({array.shape[1:] for array in arrays}) > 1 or not all(a.ndim for a in arrays):
@@ -57,9 +60,7 @@ class GroupedArray:
         return len(self.indptr) - 1
 
     def __getitem__(self, index: int) -> npt.NDArray[np.generic]:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"series {index} of {len(self)}")
-        index %= len(self)
+        index = check_position("series", index, len(self)) % len(self)
         return self.values[self.indptr[index] : self.indptr[index + 1]]
 
     def __iter__(self) -> Iterator[npt.NDArray[np.generic]]:
@@ -90,19 +91,31 @@ class GroupedArray:
         Raises:
             ArgumentError: a range is not inside its series.
         """
-        first = np.broadcast_to(np.asarray(start, dtype=np.int64), len(self))
-        last = np.broadcast_to(np.asarray(stop, dtype=np.int64), len(self))
+        first = np.broadcast_to(whole_numbers("start", start), len(self))
+        last = np.broadcast_to(whole_numbers("stop", stop), len(self))
         if np.any(first < 0) or np.any(first > last) or np.any(last > self.lengths):
             raise bad_argument("start, stop", (start, stop), "ranges inside each series")
         return self._rows(self.indptr[:-1] + first, self.indptr[:-1] + last)
 
     def take(self, series: npt.ArrayLike) -> "GroupedArray":
-        """Copy the series with these numbers into a new `GroupedArray`."""
-        numbers = np.asarray(series)
-        chosen = np.arange(len(self))[numbers if numbers.size else numbers.astype(np.int64)]
+        """Copy the series with these numbers into a new `GroupedArray`.
+
+        Raises:
+            ArgumentError: they are neither integers nor a boolean for each series.
+            IndexError: there is no such series.
+        """
+        chosen = np.arange(len(self))[whole_numbers("series", series, flags=len(self))]
         return self._rows(self.indptr[:-1][chosen], self.indptr[1:][chosen])
 
     def _rows(self, first: Integers, last: Integers) -> "GroupedArray":
         lengths = last - first
         rows = np.repeat(first, lengths) + positions(lengths)
         return GroupedArray(self.values[rows], np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def _array(name: str, values: npt.ArrayLike) -> Array:
+    try:
+        return np.asanyarray(without_mask(values))
+    except ValueError as error:
+        expected = "an array of shape (rows,) or (rows, features)"
+        raise bad_argument(name, type(values).__name__, expected) from error

@@ -1,15 +1,23 @@
 """Missing values, and numbers that float32 cannot hold."""
 
+import warnings
+
 import numpy as np
 
-from seqkeras._arrays import Array, Booleans, Floats32
+from seqkeras._arrays import Array, Booleans, Floats32, Integers
 from seqkeras._checks import bad_data
-from seqkeras.errors import DataError
+from seqkeras.errors import DataError, RoundedIntegersWarning
 
 # As float64, because the limit would be infinite in float16.
 LIMIT = np.finfo(np.float32).max.astype(np.float64)
 # Numbers that are checked at once: few enough to stay in the cache between two passes.
 BLOCK = 2**18
+# Largest integer up to which float32 has all of them.
+EXACT = 2**24
+# Relative size of steps that are only rounding of float64.
+ROUNDING = 1e-12
+# Series with more levels than this in float32 keep their shape, even if neighbors become equal.
+MANY_LEVELS = 2**16
 
 
 def first_unusable(values: Array, *, nan_allowed: bool) -> tuple[int, ...] | None:
@@ -41,6 +49,70 @@ def unusable(name: str, number: Array, where: str) -> DataError:
         return bad_data(name, f"NaN in {where}", "have no missing values", fix)
     fix = "Infinite numbers count as errors, not as missing: correct them, or make them NaN."
     return bad_data(name, f"{number} in {where}", "have finite numbers in float32", fix)
+
+
+def warn_of_rounding(name: str, values: Array) -> None:
+    """Warn about integers that float32 cannot hold.
+
+    Warns:
+        RoundedIntegersWarning: there are some.
+    """
+    if values.dtype.kind not in "iu" or values.dtype.itemsize < 4 or not values.size:
+        return
+    if max(-int(values.min()), int(values.max())) <= EXACT:
+        return
+    changed = values[values.astype(np.float32).astype(np.float64) != values]
+    if changed.size:
+        number = int(changed.flat[0])
+        warnings.warn(
+            f"{name} holds integers that float32 rounds: {number} becomes "
+            f"{int(np.float32(number))}. Give ids smaller numbers, for example with "
+            "np.unique(ids, return_inverse=True), and subtract the first from time stamps. Where "
+            "rounding does no harm, pass values.astype('float32').",
+            RoundedIntegersWarning,
+            stacklevel=2,
+        )
+
+
+def first_lost(values: Array, starts: Integers) -> tuple[int, float] | None:
+    """Find a series whose steps are smaller than float32 can tell apart at their level.
+
+    Args:
+        values: `(rows,)` or `(rows, features)`, checked with `first_unusable`.
+        starts: `(series,)`, the first row of each series.
+
+    Returns:
+        The first row of the series, and its largest number; None if there is no such series.
+    """
+    if values.dtype.kind != "f" or values.dtype.itemsize <= 4:
+        return None
+    bounds = np.unique([*starts[starts < len(values)], len(values)])
+    if len(bounds) < 2:
+        return None
+    low = np.fmin.reduceat(values, bounds[:-1], axis=0)
+    high = np.fmax.reduceat(values, bounds[:-1], axis=0)
+    level = np.fmax(np.abs(low), np.abs(high))
+    resolution = np.spacing(level.astype(np.float32)).astype(np.float64)
+    spread = high - low
+    for series, *feature in np.argwhere(
+        (spread > ROUNDING * level) & (spread < MANY_LEVELS * resolution)
+    ):
+        column = values[(slice(bounds[series], bounds[series + 1]), *feature)]
+        steps = np.abs(np.diff(column))
+        steps = steps[steps > ROUNDING * level[(series, *feature)]]
+        if steps.size and steps.mean() < resolution[(series, *feature)]:
+            return int(bounds[series]), float(high[(series, *feature)])
+    return None
+
+
+def lost(name: str, number: float, where: str) -> DataError:
+    """Return the error for a series of `first_lost`."""
+    expected = "change by more than float32 can tell apart at their level"
+    fix = (
+        "Subtract the level, scale the values (seqkeras.windows.StandardScaler), or pass "
+        "values.astype('float32') to train on them as they are."
+    )
+    return bad_data(name, f"values near {number:.10g} from {where} on", expected, fix)
 
 
 def fill(batch: Floats32) -> Booleans:

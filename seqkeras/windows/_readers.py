@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from seqkeras._arrays import Floats32, Integers
+from seqkeras._arrays import Floats32, Integers, without_mask
 from seqkeras._checks import Description, bad_argument
 from seqkeras.windows._grouped import GroupedArray
 from seqkeras.windows._layout import WindowIndex
@@ -52,7 +52,7 @@ def open_rows(
     if source.shape[0] != bounds[-1]:
         expected = f"one row for each of the {bounds[-1]} rows of values"
         raise bad_argument(label, source.shape, expected)
-    source.check_all()
+    source.check_all(starts)
     return source, bounds
 
 
@@ -69,7 +69,7 @@ def open_series(label: str, value: object, series: int, *, nan_allowed: bool) ->
     source = open_source(label, value, nan_allowed=nan_allowed, locate="series {}".format)
     if source.shape[0] != series:
         raise bad_argument(label, source.shape, expected)
-    source.check_all()
+    source.check_all(np.zeros(1, np.int64))
     return source
 
 
@@ -138,7 +138,7 @@ class FunctionReader:
         self._function = function
 
     def __call__(self, index: WindowIndex) -> Floats32:
-        result = np.asarray(self._function(index))
+        result = np.asarray(without_mask(self._function(index)))
         batch = len(index.window)
         if result.dtype.kind not in "buif" or not result.ndim or len(result) != batch:
             actual = f"a function that returned {result.dtype} of shape {result.shape}"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import Array, Booleans, Floats, is_constant
+from seqkeras._arrays import Array, Booleans, Floats, is_constant, without_mask
 from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import NotFittedError
 from seqkeras.windows._grouped import GroupedArray
@@ -134,7 +134,7 @@ class StandardScaler:
     ) -> tuple[Any, Any, Any]:
         """Return the rows, and the center and scale of each."""
         center, scale = self._state()
-        rows = np.asarray(values)
+        rows = np.asarray(without_mask(values))
         if series is not None:
             center = center[np.asarray(series)]
             scale = scale[np.asarray(series)]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import Floats32, Integers
+from seqkeras._arrays import Floats32, Integers, without_mask
 from seqkeras._checks import Description, bad_argument, bad_data
 from seqkeras.windows._gather import RowWindows
-from seqkeras.windows._missing import first_unusable, unusable
+from seqkeras.windows._missing import first_lost, first_unusable, lost, unusable, warn_of_rounding
 
 #: From the first row of each window to the windows, `(batch, timesteps)` or with features.
 ReadWindows = Callable[[Integers], Floats32]
@@ -42,11 +42,18 @@ class Source(ABC):
         """Return a function that copies windows, given their first rows."""
 
     @abstractmethod
-    def check_all(self) -> None:
+    def check_all(self, starts: Integers) -> None:
         """Check all numbers now, if they are in memory.
 
+        Args:
+            starts: `(series,)`, the first row of each series.
+
         Raises:
-            DataError: a number is infinite, or missing although none may be.
+            DataError: a number is infinite, or missing although none may be, or float32 cannot
+                tell the numbers of a series apart.
+
+        Warns:
+            RoundedIntegersWarning: float32 rounds integers.
         """
 
     @abstractmethod
@@ -112,16 +119,24 @@ class ArraySource(Source):
         self._values = array
         self._file = _mapped_file(array)
         self._file_state = _file_state(*self._file) if self._file is not None else None
+        if self._file_state is not None and self._file_state[0] < _mapped_bytes(array):
+            got = f"{self._file[0]}, which was truncated after it was mapped"
+            raise bad_data(f"The file that {name} is mapped from", got, "hold all rows")
 
     def windows(self, timesteps: int, sampling_rate: int) -> ReadWindows:
         return RowWindows(self._values, timesteps, sampling_rate)
 
-    def check_all(self) -> None:
+    def check_all(self, starts: Integers) -> None:
         if self._file is not None:
             return
         place = first_unusable(self._values, nan_allowed=self.may_miss)
         if place is not None:
             raise unusable(self.name, self._values[place], self._locate(place[0]))
+        warn_of_rounding(self.name, self._values)
+        series = first_lost(self._values, starts)
+        if series is not None:
+            row, number = series
+            raise lost(self.name, number, self._locate(row))
 
     def check_file(self) -> None:
         if self._file is not None and _file_state(*self._file) != self._file_state:
@@ -171,7 +186,7 @@ class ArrowSource(Source):
         # A nested function could not be pickled.
         return partial(self._read, np.arange(timesteps) * sampling_rate)
 
-    def check_all(self) -> None:
+    def check_all(self, starts: Integers) -> None:
         """Leave the check to each batch, since the rows may be in a file."""
 
     def check_file(self) -> None:
@@ -191,7 +206,7 @@ class ArrowSource(Source):
 def _numbers(name: str, values: Any) -> npt.NDArray[np.generic]:
     expected = "numbers of shape (rows,) or (rows, features)"
     try:
-        array = np.asanyarray(values)
+        array = np.asanyarray(without_mask(values))
     except ValueError as error:  # rows of different lengths
         fix = "Join series of different lengths with GroupedArray.from_series(...)."
         raise bad_argument(name, type(values).__name__, expected, fix) from error
@@ -208,6 +223,13 @@ def _mapped_file(array: Any) -> tuple[str, bool] | None:
             return str(array.filename), array.mode not in ("r", "c")
         array = getattr(array, "base", None)
     return None
+
+
+def _mapped_bytes(array: Any) -> int:
+    """Return the size that a file must have for the array that maps it."""
+    while isinstance(array.base, np.ndarray):  # up to the map of the whole file
+        array = array.base
+    return int(array.offset + array.nbytes)
 
 
 def _file_state(path: str, writable: bool) -> tuple[int, int] | None:

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras._arrays import Integers
-from seqkeras._checks import bad_argument, check_integer
+from seqkeras._checks import bad_argument
+from seqkeras.windows._numbers import check_size
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class WindowSpec:
             without a horizon.
 
     Raises:
-        ArgumentError: a number is not an integer or is too small, or there is a gap but no horizon.
+        ArgumentError: a number is not an integer, is too small or above 2**30, or there is a gap
+            but no horizon.
 
     Example:
         >>> spec = WindowSpec(3, horizon=2, sampling_rate=2, gap=1)
@@ -49,9 +51,9 @@ class WindowSpec:
 
     def __post_init__(self) -> None:
         for name in ("lookback", "stride", "sampling_rate"):
-            object.__setattr__(self, name, check_integer(name, getattr(self, name)))
+            object.__setattr__(self, name, check_size(name, getattr(self, name)))
         for name in ("horizon", "gap"):
-            object.__setattr__(self, name, check_integer(name, getattr(self, name), minimum=0))
+            object.__setattr__(self, name, check_size(name, getattr(self, name), minimum=0))
         if self.gap and not self.horizon:
             raise bad_argument(
                 "gap", self.gap, "0 if horizon=0", "Give a horizon, or remove the gap."

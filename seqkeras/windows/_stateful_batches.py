@@ -9,13 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras._arrays import Integers
-from seqkeras._checks import bad_argument, check_flag, check_integer
+from seqkeras._checks import Description, bad_argument, check_flag
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.windows._dataset import Epochs
 from seqkeras.windows._grouped import GroupedArray
+from seqkeras.windows._numbers import check_position, check_size
 from seqkeras.windows._readers import RowReader, open_rows, series_bounds
 from seqkeras.windows._sources import Source
 from seqkeras.windows._stream import Stream, Stretches, cut
+
+#: Limit for the timesteps of a batch, which become arrays in memory.
+MAX_TIMESTEPS = 2**28
 
 Series: TypeAlias = npt.ArrayLike | Sequence[npt.ArrayLike] | GroupedArray
 
@@ -69,9 +73,11 @@ class StatefulBatches(Epochs):
     Raises:
         ArgumentError: a bad size, targets unlike the series, fewer series than rows, batches
             that `fit` asked for out of order, or batches that are read without `reset_input`.
-        DataError: values are NaN or infinite, or too few to fill a batch.
+        DataError: values are NaN or infinite, too few to fill a batch, or float32 cannot tell
+            those of a series apart.
 
     Warns:
+        RoundedIntegersWarning: integers are too large for float32.
         SkippedSeriesWarning: some series are too short for a timestep and its target.
 
     Example:
@@ -99,9 +105,13 @@ class StatefulBatches(Epochs):
         seed: int | None = None,
     ) -> None:
         super().__init__(seed)
-        self.batch_size = check_integer("batch_size", batch_size)
-        self.bptt_steps = check_integer("bptt_steps", bptt_steps)
-        self.horizon = check_integer("horizon", horizon, minimum=0)
+        self.batch_size = check_size("batch_size", batch_size)
+        self.bptt_steps = check_size("bptt_steps", bptt_steps)
+        self.horizon = check_size("horizon", horizon, minimum=0)
+        if self.batch_size * self.bptt_steps > MAX_TIMESTEPS:
+            got = f"{self.batch_size} rows of {self.bptt_steps} timesteps"
+            expected = f"so small that a batch has at most {MAX_TIMESTEPS} timesteps"
+            raise bad_argument("batch_size", Description(got), expected)
         if reset_input is not None:
             check_flag("reset_input", reset_input)
         self.reset_input = reset_input
@@ -137,7 +147,8 @@ class StatefulBatches(Epochs):
         return self._stream.batches
 
     def __getitem__(self, index: int) -> StatefulBatch:
-        if not 0 <= index < len(self):
+        index = check_position("batch", index, len(self))
+        if index < 0:
             raise IndexError(f"batch {index} of {len(self)}")
         if self.reset_input is None:
             expected = "True or False where batches are read outside of fit_stateful"
@@ -270,7 +281,7 @@ def _is_one_array(series: Any) -> bool:
     if isinstance(series, GroupedArray):
         return False
     if isinstance(series, (list, tuple)):
-        return not len(series) or not np.ndim(series[0])
+        return not series or not (isinstance(series[0], (list, tuple)) or np.ndim(series[0]))
     return np.ndim(series) != 3
 
 

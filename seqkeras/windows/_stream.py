@@ -62,7 +62,8 @@ class Stream:
     def lay_out(cls, stretches: Stretches, *, rows: int, bptt_steps: int, pack: bool) -> "Stream":
         """Assign each stretch to the row that is free first."""
         steps = _padded(stretches.steps, bptt_steps, pack).tolist()
-        free = [(0, row) for row in range(rows)]  # a heap
+        # A heap. Rows beyond the number of stretches never get one.
+        free = [(0, row) for row in range(min(rows, len(stretches)))]
         owner = np.empty(len(steps), np.int64)
         turn = np.empty(len(steps), np.int64)
         for count, number in enumerate(_by_start(steps, rows)):

@@ -22,6 +22,7 @@ from seqkeras.windows._batch import InputReader, open_targets
 from seqkeras.windows._dataset import Epochs
 from seqkeras.windows._feed import tf_dataset, torch_loader
 from seqkeras.windows._layout import WindowLayout
+from seqkeras.windows._numbers import check_position, whole_numbers
 from seqkeras.windows._order import Balanced, InOrder, Shuffled
 from seqkeras.windows._spec import WindowSpec
 
@@ -34,8 +35,8 @@ class Windows(Epochs):
     Args:
         values: inputs over the lookback: `(rows,)`, `(rows, features)`, a `GroupedArray` of many
             series, a memory map, or pyarrow data, whose columns are the features and whose nulls
-            are missing values. Or a dict of these by the names of a model's inputs, all with the
-            same rows.
+            are missing values, as is what a masked array hides. Or a dict of these by the names of
+            a model's inputs, all with the same rows.
         spec: the shape of a window.
         targets: what a window predicts, `(rows,)` or `(rows, outputs)` in any of these forms, with
             the same rows as `values`; or a function that takes a `WindowIndex` and returns an
@@ -91,10 +92,11 @@ class Windows(Epochs):
 
     Raises:
         ArgumentError: a value cannot work, or arrays do not have the same rows.
-        DataError: no series is long enough for a window, a value is missing or infinite, or a
-            mapped file has changed.
+        DataError: no series is long enough for a window, a value is missing or infinite, float32
+            cannot tell the values of a series apart, or a mapped file has changed.
 
     Warns:
+        RoundedIntegersWarning: integers are too large for float32.
         SkippedSeriesWarning: some series have rows, but too few for a window.
 
     Example:
@@ -161,12 +163,14 @@ class Windows(Epochs):
         return math.ceil(self.count / self.batch_size)
 
     def __getitem__(self, index: int) -> Any:
+        batch = self.batch(self.epoch, index)
         self._ask(index)
-        return self.batch(self.epoch, index)
+        return batch
 
     def batch(self, epoch: int, index: int) -> Any:
         """Return a batch of any epoch; `windows[index]` is that of the current one."""
-        if not 0 <= index < len(self):
+        index = check_position("batch", index, len(self))
+        if index < 0:
             raise IndexError(f"batch {index} of {len(self)}")
         first = index * self.batch_size
         last = min(first + self.batch_size, self.count)
@@ -176,15 +180,19 @@ class Windows(Epochs):
         """Return a batch of the windows with these numbers, counted over all series.
 
         Raises:
+            ArgumentError: the numbers are not integers.
             IndexError: a number is not that of a window.
         """
-        numbers = np.asarray(windows, dtype=np.int64)
+        numbers = whole_numbers("windows", windows)
+        if numbers.ndim != 1:
+            expected = "one-dimensional, such as [0, 5]"
+            raise bad_argument("windows", Description(f"shape {numbers.shape}"), expected)
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < self.count:
             raise IndexError(
                 f"windows must be numbers from 0 to {self.count - 1}. "
                 f"Got: {numbers.min()} to {numbers.max()}."
             )
-        return self._gather(numbers)
+        return self._gather(numbers.astype(np.int64))
 
     def to_tf_dataset(self) -> Any:
         """Return the batches as a `tf.data.Dataset`, with their shapes, dtypes and number.

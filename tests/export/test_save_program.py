@@ -15,7 +15,7 @@ from helpers.examples import examples
 from helpers.forecasters import flat_forecaster
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError
-from seqkeras.export import save_program
+from seqkeras.export import save_onnx, save_program
 
 ROWS, STEPS = 3, 9
 
@@ -304,6 +304,35 @@ def test_any_model_after_a_step_of_training(architecture, rows, steps, tmp_path_
     expected = model.predict_on_batch(x)
     ys, _ = program.scan(x, program.initial_state(rows))
     assert_last_is(expected, ys)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "simple_rnn"])
+@pytest.mark.parametrize("module", [L, seqkeras.layers])
+@pytest.mark.parametrize(
+    "options", [{}, {"window": 4}, {"scaler": (2.0, 3.0), "target_scaler": (1.0, 5.0)}], ids=str
+)
+def test_a_policy_of_double_precision_rounds_inputs_as_the_model_does(kind, module, options, path):
+    names = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}
+    with Policy("float64"):
+        model = sequential(getattr(module, names[kind])(4), L.Dense(2))
+    program = exported(model, path, **options)
+    assert program.inputs[0].dtype == ("float64" if "scaler" in options else "float32")
+    x = np.random.default_rng(3).normal(size=(2, 4, 3))
+    center, scale = options.get("scaler", (0.0, 1.0))
+    expected = model.predict_on_batch((x - center) / scale)
+    center, scale = options.get("target_scaler", (0.0, 1.0))
+    ys, _ = program.scan(x, program.initial_state(2))
+    np.testing.assert_allclose(ys[:, -1], expected * scale + center, rtol=1e-12, atol=1e-12)
+    if not options:
+        save_onnx(model, path)
+
+
+@pytest.mark.parametrize("save", [save_program, save_onnx])
+@pytest.mark.parametrize("window", [2**18 + 1, 2**24, 10**8, 2**61, 2**63, 10**30])
+def test_a_window_that_no_program_can_have_is_refused(save, window, path):
+    with pytest.raises(ArgumentError, match=rf"window must be small enough .*window={window}"):
+        save(sequential(L.GRU(4)), path, window=window)
+    assert not path.exists()
 
 
 class TestInputs:

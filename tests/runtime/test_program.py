@@ -1,6 +1,7 @@
 """Tests of programs, the functions of one timestep that services call."""
 
 import copy
+import os
 import pickle
 import re
 import struct
@@ -370,6 +371,10 @@ class TestPacking:
         with pytest.raises(FileFormatError, match=r"another version.*pip install -U seqkeras"):
             program.unpack_state(bytes(data))
 
+    def test_a_state_without_rows_is_not_packed(self, program):
+        with pytest.raises(ArgumentError, match=r"1 to 2\*\*32 - 1 rows. Got: 0 rows"):
+            program.pack_state(tuple(array[:0] for array in warm(program)))
+
     def test_only_states_can_be_packed(self, program):
         for wrong in ((), None, "state", (1, 2), program.initial_state()[:1]):
             with pytest.raises(ArgumentError, match="state must be a tuple of"):
@@ -390,6 +395,13 @@ class TestLoad:
         with pytest.raises(FileNotFoundError):
             runtime.load(tmp_path / "none")
 
+    @pytest.mark.parametrize("read", [runtime.load, runtime.load_onnx])
+    def test_a_pipe_is_refused_instead_of_waited_for(self, tmp_path, read):
+        os.mkfifo(tmp_path / "pipe")
+        for path in (tmp_path / "pipe", os.devnull):
+            with pytest.raises(FileFormatError, match=r"must be a regular file\. Got: a device"):
+                read(path)
+
     def test_a_file_of_another_kind_is_named(self, tmp_path):
         write_archive(tmp_path / "other", {}, {}, kind="seqkeras.State", version=1)
         with pytest.raises(FileFormatError, match=r"not a seqkeras\.Program file"):
@@ -397,9 +409,9 @@ class TestLoad:
 
     def rewritten(self, path, target, change):
         """Write the file with a changed header, and a checksum that matches."""
-        header, arrays, _, _ = read_archive(path, kind=KIND, version=VERSION)
-        change(header, arrays)
-        write_archive(target, header, arrays, kind=KIND, version=VERSION)
+        archive = read_archive(path, kind=KIND, version=VERSION)
+        change(archive.header, archive.arrays)
+        write_archive(target, archive.header, archive.arrays, kind=KIND, version=VERSION)
         return target
 
     @pytest.mark.parametrize(

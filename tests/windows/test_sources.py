@@ -9,8 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.examples import examples
-from seqkeras.errors import ArgumentError, DataError
-from seqkeras.windows import GroupedArray, Windows, WindowSpec
+from seqkeras.errors import ArgumentError, DataError, RoundedIntegersWarning
+from seqkeras.windows import (
+    GroupedArray,
+    StandardScaler,
+    StatefulBatches,
+    Windows,
+    WindowSpec,
+    gather,
+)
 
 arrow = pytest.importorskip("pyarrow")
 
@@ -209,3 +216,158 @@ def test_results_of_arithmetic_on_a_map_are_arrays_in_memory(tmp_path):
     windows = Windows(doubled, WindowSpec(2))
     (tmp_path / "values.bin").unlink()
     assert windows[0][0][1, :, 0].tolist() == [2, 4]
+
+
+def test_a_file_that_is_shorter_than_its_map_is_an_error(tmp_path):
+    np.save(tmp_path / "values.npy", np.arange(4096.0))
+    mapped = np.load(tmp_path / "values.npy", mmap_mode="r")
+    os.truncate(tmp_path / "values.npy", 5000)
+    for values in (mapped, mapped[100:], mapped.reshape(-1, 2)):
+        with pytest.raises(DataError, match=r"must hold all rows. Got: .*truncated"):
+            Windows(values, WindowSpec(2))
+
+
+MASK = np.arange(12) % 5 == 2
+
+
+def masked(dtype, shape=(12,)):
+    """Return a masked array, and the same with NaN."""
+    plain = np.arange(12).astype(dtype)
+    with_nan = np.where(MASK, np.nan, plain)
+    return np.ma.masked_array(plain, MASK).reshape(shape), with_nan.reshape(shape)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "uint8", "bool"])
+@pytest.mark.parametrize("shape", [(12,), (12, 1)])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_what_a_mask_hides_is_missing(dtype, shape, grouped):
+    values, with_nan = masked(dtype, shape)
+    if grouped:
+        values = GroupedArray.from_series([values[:6], values[6:]])
+        with_nan = GroupedArray.from_series([with_nan[:6], with_nan[6:]])
+    actual = Windows(values, WindowSpec(2), missing="mask")[0]
+    expected = Windows(with_nan, WindowSpec(2), missing="mask")[0]
+    assert not expected[0]["past_mask"].all()
+    np.testing.assert_equal(actual, expected)
+    with pytest.raises(DataError, match="values must have no missing values"):
+        Windows(values, WindowSpec(2))
+
+
+def test_a_mask_that_hides_nothing_changes_nothing():
+    values = np.arange(12)
+    windows = Windows(np.ma.masked_array(values, mask=False), WindowSpec(2), missing="mask")
+    np.testing.assert_equal(windows[0], Windows(values, WindowSpec(2), missing="mask")[0])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"values": masked("float64")[0]},
+        {"targets": masked("float64")[0]},
+        {"targets": lambda index: masked("float64")[0][: len(index.row)]},
+        {"future": masked("float64")[0]},
+        {"static": masked("float64")[0][2:3]},
+        {"static": [masked("float64")[0][2:4]]},
+        {"weights": masked("float64")[0]},
+        {"weights": lambda index: masked("float64")[0][: len(index.row)],
+         "targets": lambda index: np.zeros(len(index.row))},
+    ],
+)  # fmt: skip
+def test_every_argument_of_windows_sees_masks(arguments):
+    arguments = {"values": np.arange(12.0), "spec": WindowSpec(2, horizon=1)} | arguments
+    with pytest.raises(DataError, match=r"must have no missing values\. Got: NaN"):
+        Windows(**arguments)[0]
+
+
+def test_every_other_reader_of_arrays_sees_masks():
+    values, with_nan = masked("float64")
+    series = GroupedArray(values, [0, 5, 12])
+    np.testing.assert_array_equal(series.values, with_nan)
+    starts = np.array([0, 4])
+    np.testing.assert_array_equal(
+        gather(values, starts, timesteps=3), gather(with_nan, starts, timesteps=3)
+    )
+    scaler = StandardScaler().fit(GroupedArray(with_nan, [0, 5, 12]))
+    np.testing.assert_array_equal(StandardScaler().fit(series).center_, scaler.center_)
+    batch = values[:6].reshape(2, 3)
+    for scale in (scaler.transform_batch, scaler.inverse_transform):
+        np.testing.assert_array_equal(scale(batch), scale(with_nan[:6].reshape(2, 3)))
+    for stateful in (values, [values, values], values.reshape(1, 6, 2), series):
+        with pytest.raises(DataError, match="series must have no missing values"):
+            StatefulBatches(stateful, batch_size=1, bptt_steps=2)
+    with pytest.raises(DataError, match="targets must have no missing values"):
+        StatefulBatches(np.arange(12.0), targets=values, batch_size=1, bptt_steps=2)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint32", "uint64"])
+@pytest.mark.parametrize("number", [2**24 + 1, 2**31 - 1])
+def test_integers_that_float32_rounds_are_named(dtype, number):
+    values = np.array([1, 2, number, 4, 5], dtype)
+    with pytest.warns(RoundedIntegersWarning, match=rf"values holds .*: {number} becomes \d+"):
+        Windows(values, WindowSpec(2))
+    with pytest.warns(RoundedIntegersWarning, match="series holds"):
+        StatefulBatches(values, batch_size=1, bptt_steps=2)
+    with pytest.warns(RoundedIntegersWarning, match="static holds"):
+        Windows(np.arange(5), WindowSpec(2), static=values[2:3])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([2**24, -(2**24), 0, 1]),
+        np.array([2**24, 2**24 + 2, 2**62, 4]),
+        np.array([1, 2, 2**24 + 1, 4], "float32"),
+        np.array([250, 3, 4, 5], "uint8"),
+        np.array([True, False, True, True]),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_integers_that_float32_holds_raise_no_warning(values):
+    Windows(values, WindowSpec(2))
+
+
+LEVEL = 1.7e9
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        LEVEL + np.arange(20),
+        LEVEL + np.arange(10_000),
+        LEVEL + 60.0 * np.arange(1000),
+        -LEVEL - np.arange(20.0),
+        300 + 1e-6 * np.sin(np.arange(50.0)),
+        np.stack([np.arange(20.0), LEVEL + np.arange(20)], axis=1),
+        GroupedArray.from_series([np.arange(5.0), LEVEL + np.arange(20), np.arange(5.0)]),
+        GroupedArray.from_series([np.arange(0.0), LEVEL + np.arange(20), np.arange(0.0)]),
+    ],
+)
+def test_series_that_float32_makes_constant_are_refused(values):
+    with pytest.raises(DataError, match=r"change by more than float32 can tell apart.* level"):
+        Windows(values, WindowSpec(2))
+    if not isinstance(values, GroupedArray):
+        with pytest.raises(DataError, match="astype"):
+            StatefulBatches(values, batch_size=1, bptt_steps=2)
+        Windows(values.astype("float32"), WindowSpec(2))
+        Windows(values - values.mean(axis=0), WindowSpec(2))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full(20, LEVEL + 1),
+        np.full(20, 0.1) + np.resize([0, 1e-17, 2e-17], 20),
+        0.1 + np.resize([0.2, 0.2 + 1e-16], 20),
+        LEVEL + 86400.0 * np.arange(20),
+        101_325 + np.sin(np.arange(50.0)),
+        1 - np.exp(-np.arange(200.0)),
+        1000 + 100 * np.sin(np.arange(1e6) * 1e-6),
+        1e-30 * np.arange(20.0),
+        np.array([1e30, 1, 2, 3, 4]),
+        np.array([5.0]).repeat(3),
+        np.linspace(-1, 1, 500) ** 3,
+    ],
+    ids=str,
+)
+def test_series_that_keep_their_shape_are_read(values):
+    assert Windows(values, WindowSpec(2)).count == len(values) - 2

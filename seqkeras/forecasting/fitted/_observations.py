@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import Array, Booleans, Floats, Integers
+from seqkeras._arrays import Array, Booleans, Floats, Integers, without_mask
 from seqkeras._checks import Description, bad_argument, bad_data, nearest
 from seqkeras.forecasting.frames._columns import ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, codes_of, plain
@@ -128,7 +128,7 @@ class ObservationReader:
                 _check_present(label, np.abs(numbers) < np.finfo(np.float32).max, numbers)
                 parts.append(numbers[..., np.newaxis])
             else:
-                objects = _of_shape(label, np.asarray(values, dtype=object), shape)
+                objects = _of_shape(label, np.asarray(without_mask(values), dtype=object), shape)
                 codes = _codes(label, objects, categories)
                 parts.append(codes[..., np.newaxis] == 1 + np.arange(len(categories)))
         return np.concatenate(parts, axis=-1, dtype=np.float64)
@@ -152,7 +152,7 @@ def _named(argument: str, by_name: Any, names: tuple[str, ...]) -> dict[str, Any
 
 
 def _numbers(label: str, values: Any) -> Floats:
-    numbers = np.asarray(values)
+    numbers = np.asarray(without_mask(values))
     if numbers.dtype.kind not in "biuf":
         expected = "numbers, NaN for missing ones"
         raise bad_argument(label, Description(f"dtype {numbers.dtype}"), expected)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from seqkeras._archive import MAX_TABLE_BYTES
 from seqkeras._arrays import Array
 from seqkeras.errors import FileFormatError
 from seqkeras.forecasting.frames._covariates import Covariates, Known
@@ -17,8 +18,6 @@ HEADER = "header.json"
 ARRAYS = "arrays/"
 FORMAT = "seqkeras.Forecaster"
 NEWEST = 3
-#: Parsed JSON takes about 20 times its size in memory.
-MAX_HEADER_BYTES = 2**26
 
 #: Flat parameters of the formats, by the object that holds them now.
 _TRAINING = (
@@ -43,8 +42,6 @@ def read_zip(
     """
     with zipfile.ZipFile(path) as file:
         check_size(file, str(path), max_bytes)
-        if file.getinfo(HEADER).file_size > MAX_HEADER_BYTES:
-            raise FileFormatError(f"{path} has a header of more than {MAX_HEADER_BYTES} bytes.")
         header = json.loads(file.read(HEADER))
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise FileFormatError(f"{path} is not a {FORMAT} file.")
@@ -64,14 +61,20 @@ def read_zip(
 
 
 def check_size(file: zipfile.ZipFile, subject: str, max_bytes: int) -> None:
-    """Check the size of all members of a zip file before they are read.
+    """Check the size of all members of a zip file before they are read, and that of JSON.
 
     Raises:
         FileFormatError: they are too large.
     """
-    size = sum(member.file_size for member in file.infolist())
+    members = file.infolist()
+    size = sum(member.file_size for member in members)
     if size > max_bytes:
         raise FileFormatError(f"{subject} would unpack to {size} bytes; the limit is {max_bytes}.")
+    texts = sum(member.file_size for member in members if member.filename.endswith(".json"))
+    if texts > MAX_TABLE_BYTES:
+        raise FileFormatError(
+            f"{subject} would unpack to {texts} bytes of JSON; the limit is {MAX_TABLE_BYTES}."
+        )
 
 
 def _upgrade(header: dict[str, Any], arrays: dict[str, Array]) -> None:

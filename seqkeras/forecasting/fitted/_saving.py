@@ -14,7 +14,7 @@ import numpy as np
 from seqkeras._archive import array_to_texts, read_archive, texts_to_array, write_archive
 from seqkeras._arrays import Array
 from seqkeras._checks import check_flag, check_integer, check_one_of
-from seqkeras._files import zip_damage
+from seqkeras._files import open_file, shortened, zip_damage
 from seqkeras.errors import ArgumentError, FileFormatError
 from seqkeras.forecasting._settings import (
     Intervals,
@@ -49,6 +49,9 @@ NETWORK = "network.keras"
 FITTED = "fitted"
 #: Refuse to unpack more than this; no network and no file of an old format needs it.
 MAX_BYTES = 2**30
+
+#: Longest horizon. Nothing else in a file limits that of a recursive network.
+MAX_HORIZON = 2**20
 
 #: The dtype kind of each array.
 DTYPE_KINDS = {
@@ -116,16 +119,16 @@ def load(
     try:
         header, arrays = _read(path)
         return _restore(header, arrays, custom_objects)
-    except (FileFormatError, FileNotFoundError):
+    except (FileFormatError, FileNotFoundError, IsADirectoryError, PermissionError):
         raise
-    except zip_damage() as error:
+    except (OSError, *zip_damage()) as error:
         raise FileFormatError(
-            f"{path} is not a forecaster, is damaged, or needs custom_objects: {error}"
+            f"{path} is not a forecaster, is damaged, or needs custom_objects: {shortened(error)}"
         ) from error
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         is_zip = file.read(2) == b"PK"
     if is_zip:
         return _old_formats.read_zip(path, network=NETWORK, max_bytes=MAX_BYTES)
@@ -336,7 +339,7 @@ def _checked_panel(header: dict[str, Any], arrays: dict[str, Array]) -> Panel:
         shape=Shape.restore(**header["shape"]),
     )
     # Build a forecast frame now, so bad metadata fails here and not in `predict`.
-    panel.shaped_forecast({"yhat": np.zeros((len(panel.ids), header["horizon"]))})
+    panel.shaped_forecast({"yhat": np.zeros((len(panel.ids), 1))})
     return panel
 
 
@@ -359,6 +362,8 @@ def _texts(names: Any) -> tuple[str, ...]:
 def _check_header(header: dict[str, Any]) -> None:
     for name in ("horizon", "lookback", "season_length"):
         check_integer(name, header[name])
+    if header["horizon"] > MAX_HORIZON:
+        raise ValueError(f"its horizon is longer than {MAX_HORIZON} steps")
     check_levels(tuple(header["levels"]))
     for name in ("masked", "follows"):
         check_flag(name, header[name])
@@ -423,6 +428,9 @@ def _check_shapes(
     wrong = {name: arrays[name].shape for name in shapes if arrays[name].shape != shapes[name]}
     if wrong or len(values) != series:
         raise ValueError(f"arrays of other shapes than the header states: {values}, {wrong}")
+    codes = arrays["categories"]
+    if ((codes < 0) | (codes >= np.array(covariates.sizes, np.int64))).any():
+        raise ValueError(f"its static categories must have codes below {covariates.sizes}")
     waiting = arrays["waiting"] if levels else np.zeros(series, np.int64)
     if ((waiting < 0) | (waiting >= horizon)).any():
         raise ValueError(f"waiting must be from 0 to {horizon - 1}, not up to {waiting.max()}")
@@ -464,4 +472,7 @@ def _load_network(data: Array, custom_objects: dict[str, Any] | None) -> keras.M
         path.write_bytes(data.tobytes())
         with zipfile.ZipFile(path) as file:
             _old_formats.check_size(file, "its network", MAX_BYTES)
-        return keras.saving.load_model(path, custom_objects, compile=False)
+        try:
+            return keras.saving.load_model(path, custom_objects, compile=False)
+        except Exception as error:  # those of the backends have no common base class
+            raise ValueError(f"Keras cannot load its network: {error}") from error

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -107,6 +107,17 @@ class ForecastStepper:
     def __repr__(self) -> str:
         rows = f"{len(self.ids)} series, {self._fitted.lookback} rows each"
         return f"ForecastStepper({rows}, network by {self.implementation})"
+
+    def __copy__(self) -> Self:
+        """Return a stepper that moves on by itself. It shares the network, which never changes."""
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        for name in ("_values", "_rows", "_place", "_factor"):
+            setattr(copied, name, getattr(self, name).copy())
+        return copied
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self.__copy__()
 
     def update(self, values: Any, *, ids: Any = None, covariates: Any = None) -> None:
         """Add the next observation of some series.

@@ -1,5 +1,7 @@
 import copy
+import io
 import json
+import os
 import shutil
 import zipfile
 from dataclasses import replace
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from helpers.examples import examples
 from helpers.forecasters import flat_forecaster
-from seqkeras._archive import read_archive, write_archive
+from seqkeras._archive import MAX_TABLE_BYTES, read_archive, write_archive
 from seqkeras.errors import ArgumentError, FileFormatError
 from seqkeras.forecasting import Columns, Forecaster, Intervals, Network, Training
 from seqkeras.forecasting._settings import as_network
@@ -360,6 +362,35 @@ def test_a_network_that_unpacks_to_too_much_is_not_unpacked(saved, tmp_path, mon
         Forecaster.load(tmp_path / "bomb.zip")
 
 
+@pytest.mark.parametrize("member", ["config.json", "metadata.json"])
+def test_json_of_a_network_is_limited_before_it_is_parsed(saved, tmp_path, member):
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(member, b"[" + b"[]," * (MAX_TABLE_BYTES // 3) + b"[]]")
+    bomb = np.frombuffer((tmp_path / "bomb.keras").read_bytes(), np.uint8)
+    rewrite(saved[1], tmp_path / "bomb.zip", arrays={"network.keras": bomb})
+    with pytest.raises(FileFormatError, match=r"its network would unpack to .* bytes of JSON"):
+        Forecaster.load(tmp_path / "bomb.zip")
+
+
+def test_an_absurd_horizon_takes_no_memory(one, tmp_path):
+    quick(architecture="recursive", levels=(), validation=0).fit(one).save(tmp_path / "f")
+    header = opened(tmp_path / "f").header | {"horizon": 2**40}
+    rewrite(tmp_path / "f", tmp_path / "absurd", header=header)
+    with pytest.raises(FileFormatError, match="its horizon is longer than 1048576 steps"):
+        Forecaster.load(tmp_path / "absurd")
+
+
+@pytest.mark.parametrize("code", [-1, 3])
+def test_codes_beyond_the_categories_are_refused(shops, tmp_path, code):
+    columns = Columns(static=["kind"])
+    quick(levels=(), validation=0).fit(shops, columns=columns).save(tmp_path / "f")
+    codes = opened(tmp_path / "f").arrays["categories"].copy()
+    codes[0] = code
+    rewrite(tmp_path / "f", tmp_path / "wrong", arrays={"categories": codes})
+    with pytest.raises(FileFormatError, match=r"codes below \(3,\)"):
+        Forecaster.load(tmp_path / "wrong")
+
+
 def test_ids_of_every_kind_come_back(tmp_path):
     times = pd.date_range("2024-01-01", periods=30)
     for ids in (["a", "b"], [3, 1], [1.5, 2.5], [True, False]):
@@ -416,6 +447,62 @@ def test_a_damaged_file_of_the_third_version_is_refused(tmp_path, member, data):
     old_file(tmp_path / "damaged.zip", {member: data})
     with pytest.raises(FileFormatError, match="is not a"):
         Forecaster.load(tmp_path / "damaged.zip")
+
+
+def damaged_zips():
+    """Return the bytes of files of format 3, each with the damage of one field, by its name."""
+    files = {}
+    whole = (DATA / "forecaster_3.zip").read_bytes()
+    with zipfile.ZipFile(DATA / "forecaster_3.zip") as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w", method) as file:
+            for name, data in members.items():
+                file.writestr(name, data)
+        packed = stream.getvalue()
+        for place in range(60, len(packed) // 2, len(packed) // 8):
+            changed = bytearray(packed)
+            changed[place : place + 4] = b"\xff\x00\xff\x00"
+            files[f"method {method}, byte {place}"] = bytes(changed)
+    entry = whole.rindex(b"PK\x01\x02")
+    for offset in (8, 10, 20, 24, 28, 42):  # flags, method, sizes, length of the name, offset
+        for bit in (2, 30):
+            changed = bytearray(whole)
+            changed[entry + offset + bit // 8] ^= 1 << bit % 8
+            files[f"entry {offset}, bit {bit}"] = bytes(changed)
+    end = whole.rindex(b"PK\x05\x06")
+    for offset in (12, 16):  # size and offset of the directory
+        changed = bytearray(whole)
+        changed[end + offset + 3] ^= 0x40
+        files[f"end {offset}"] = bytes(changed)
+    return files
+
+
+DAMAGED_ZIPS = damaged_zips()
+
+
+@pytest.mark.parametrize("damage", DAMAGED_ZIPS)
+def test_a_damaged_zip_is_refused_or_loads_as_it_was(tmp_path, damage):
+    (tmp_path / "damaged.zip").write_bytes(DAMAGED_ZIPS[damage])
+    try:
+        loaded = Forecaster.load(tmp_path / "damaged.zip")
+    except FileFormatError:
+        return
+    assert loaded.network == Network(["multi_output", "segment_rnn"], units=3)
+
+
+def test_a_header_of_many_megabytes_is_not_parsed(tmp_path):
+    lists = b"[" + b"[]," * (MAX_TABLE_BYTES // 3) + b"[]]"
+    old_file(tmp_path / "bomb.zip", {"header.json": lists})
+    with pytest.raises(FileFormatError, match="bytes of JSON; the limit is"):
+        Forecaster.load(tmp_path / "bomb.zip")
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileFormatError, match="must be a regular file"):
+        Forecaster.load(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A forecaster that is fed one observation at a time says what `update` and `predict` say."""
 
 import copy
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -209,6 +210,32 @@ def test_a_state_is_put_back_where_it_belongs(fitted):
     again = stepper.predict()
     np.testing.assert_array_equal(again["yhat"][[0, 2]], first["yhat"][[0, 2]])
     assert (again["yhat"][1] != first["yhat"][1]).any()
+
+
+@pytest.mark.parametrize("implementation", ["program", "keras"])
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda stepper: pickle.loads(pickle.dumps(stepper))]
+)
+def test_a_copy_of_a_stepper_moves_on_by_itself(fitted, implementation, copied):
+    stepper = fitted("segment_rnn")[0].stepper(implementation=implementation)
+    before = stepper.predict()
+    other = copied(stepper)
+    assert other.implementation == implementation
+    assert_alike(other.predict(), before)
+    after = other.step([1.0, 2.0, 3.0])
+    assert_alike(stepper.predict(), before)
+    assert_alike(stepper.step([1.0, 2.0, 3.0]), after)
+
+
+def test_what_a_mask_hides_is_a_missing_target(fitted):
+    values = np.ma.masked_array([1.0, 2.0, 3.0], mask=[False, True, False])
+    stepper = fitted("segment_rnn")[0].stepper()
+    other = copy.copy(stepper)
+    stepper.update(values)
+    other.update([1.0, np.nan, 3.0])
+    np.testing.assert_array_equal(stepper.state()[0], other.state()[0])
+    with pytest.raises(DataError, match="fitted on series without missing targets"):
+        fitted("encoder_decoder")[0].stepper().update(values)
 
 
 def test_the_forecaster_and_its_stepper_do_not_change_each_other(fitted):

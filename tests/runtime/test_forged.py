@@ -1,0 +1,360 @@
+"""Tests of program files that somebody made to take memory or time, or to fail at the first step.
+
+Their checksums are right: only what they describe is wrong.
+"""
+
+import copy
+import pickle
+import time
+import tracemalloc
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from seqkeras import native, runtime
+from seqkeras._archive import MAX_TABLE_BYTES, write_archive
+from seqkeras._files import MAX_MESSAGE
+from seqkeras.errors import FileFormatError
+from seqkeras.runtime._program import KIND, VERSION
+
+MEGABYTE = 2**20
+LSTM = {"cell": "lstm", "activation": "tanh", "recurrent_activation": "sigmoid"}
+ROLES = {"kernel": "kernel", "recurrent_kernel": "recurrent", "bias": "bias"}
+
+
+def node(op, inputs, output, weights=None, **options):
+    return {
+        "name": output,
+        "op": op,
+        "inputs": inputs,
+        "output": output,
+        "weights": weights or {},
+        "options": options,
+    }
+
+
+def lstm(output, source="x", units=4, **options):
+    return node(
+        "recurrent", [source], output, ROLES, units=units, sequences=False, **LSTM | options
+    )
+
+
+def lstm_weights(units, features=3, dtype="float32"):
+    random = np.random.default_rng(0)
+    shapes = {
+        "kernel": (features, 4 * units),
+        "recurrent": (units, 4 * units),
+        "bias": (4 * units,),
+    }
+    return {name: random.normal(size=shape).astype(dtype) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Return a function that writes a program and loads it."""
+
+    def write_and_load(nodes, outputs=None, arrays=None, *, shape=(3,), window=None, **options):
+        outputs = outputs or [nodes[-1]["output"]]
+        ports = [{"name": f"output_{n}", "dtype": "float32"} for n in range(len(outputs))]
+        header = {
+            "name": "forged",
+            "window": window,
+            "dtype": "float32",
+            "outputs_as": "single" if len(outputs) == 1 else "list",
+            "inputs": [{"name": "x", "shape": list(shape), "dtype": "float32"}],
+            "outputs": ports,
+            "graph": {"nodes": nodes, "outputs": outputs},
+        }
+        write_archive(tmp_path / "p", header, arrays or {}, kind=KIND, version=VERSION)
+        return runtime.load(tmp_path / "p", **options)
+
+    return write_and_load
+
+
+@contextmanager
+def at_most(megabytes):
+    """Assert that a block takes no more memory than this at any time."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < megabytes * MEGABYTE
+    finally:
+        tracemalloc.stop()
+
+
+@contextmanager
+def refused(match=""):
+    """Assert that a block refuses the file with a short message."""
+    with pytest.raises(FileFormatError, match=match) as caught:
+        yield
+    assert len(str(caught.value)) < MAX_MESSAGE + 200
+
+
+@pytest.mark.parametrize("axes", [0, -1, 2, 2**31, 10**400, 1.0, True, [1], None])
+def test_axes_that_a_value_does_not_have_take_no_memory(load, axes):
+    with at_most(1), refused("axes"):
+        load([node("layer_norm", ["x"], "y", axes=axes, epsilon=0.1, rms=False)])
+
+
+@pytest.mark.parametrize("value", [[[[0.1]] * 3000], "0.1", {"a": 1}, [0.1]])
+@pytest.mark.parametrize(
+    ("activation", "option"),
+    [("leaky_relu", "negative_slope"), ("threshold", "default_value"), ("elu", "alpha")],
+)
+def test_options_of_an_activation_are_numbers(load, activation, option, value):
+    options = {"activation": activation, "activation_options": {option: value}}
+    with at_most(2), refused(f"{option} of {activation} is not a number"):
+        load([node("activation", ["x"], "y", **options)], shape=(3000,))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("implementation", ["numpy", "auto"])
+def test_nodes_of_one_layer_share_its_weights(load, implementation, dtype):
+    arrays = lstm_weights(256, dtype=dtype)
+    nodes = [lstm(f"y{number}", units=256) for number in range(50)]
+    with at_most(16):
+        program = load(nodes, arrays=arrays, implementation=implementation)
+    outputs, _ = program.step(np.ones((2, 3)), program.initial_state(2))
+    single = load(nodes[:1], arrays=arrays, implementation=implementation)
+    np.testing.assert_array_equal(outputs, single.step(np.ones((2, 3)), single.initial_state(2))[0])
+
+
+def test_a_weight_is_cast_once(load):
+    nodes = [
+        node("dense", ["x"], f"y{number}", {"kernel": "k"}, activation="linear")
+        for number in range(100)
+    ]
+    with at_most(8):
+        load(nodes, arrays={"k": np.ones((512, 512), np.float16)}, shape=(512,))
+
+
+def test_many_forms_of_one_weight_are_refused(load):
+    nodes = [lstm(f"y{number}", units=256, number=number) for number in range(100)]
+    with at_most(150), refused("bytes of weights"):
+        load(nodes, arrays=lstm_weights(256, dtype="float16"))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "outputs"),
+    [
+        ([node("repeat", ["x"], f"y{number}", times=2**10) for number in range(9)], None),
+        ([node("negative", ["x"], "y")], ["x"] * 40),
+        ([node("negative", ["x"], "y")], ["y"] * 40),
+    ],
+)
+def test_the_numbers_of_a_row_are_limited(load, nodes, outputs):
+    with at_most(4), refused("more than 16777216 numbers"):
+        load(nodes, outputs, shape=(2**19,) if outputs else (2**12,))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "arrays", "options"),
+    [
+        ([node("add", ["x"] * 2**15, "y")], {}, {"shape": (2**18,)}),
+        ([lstm("y", units=1)], lstm_weights(1, features=1), {"shape": (1,), "window": 2**20}),
+        (
+            [
+                node("dense", ["x"], f"y{number}", {"kernel": "k"}, activation="linear")
+                for number in range(3)
+            ],
+            {"k": np.zeros((2**12, 2**9), np.float16)},
+            {"shape": (2**7, 2**5, 2**12)},
+        ),
+    ],
+)
+def test_a_step_that_takes_minutes_is_refused_at_once(load, nodes, arrays, options):
+    begin = time.perf_counter()
+    with refused("more than"):
+        load(nodes, arrays=arrays, **options)
+    assert time.perf_counter() - begin < 5
+
+
+def test_a_window_is_not_kept_for_the_last_output(load):
+    with at_most(2):
+        load([lstm("y", units=64)], arrays=lstm_weights(64, features=1), shape=(1,), window=2**10)
+
+
+def test_a_message_is_short_whatever_the_file_says(load, tmp_path):
+    with refused("valid program"):
+        load([lstm("y")], outputs=["z" * 2**20], arrays=lstm_weights(4))
+    with refused("indices"):
+        indices = np.full(2**18, 7)
+        load([node("take", ["x"], "y", {"indices": "i"}, axis=-1)], arrays={"i": indices})
+    write_archive(tmp_path / "other", {}, {}, kind="k" * 2**20, version=1)
+    with refused("not a"):
+        runtime.load(tmp_path / "other")
+
+
+@pytest.mark.parametrize("place", ["table", "header"])
+def test_a_file_of_lists_takes_little_memory(tmp_path, place):
+    lists = "[" + "[]," * (MAX_TABLE_BYTES // 3 - 100) + "[]]"
+    meta = {"format": KIND, "version": "1", "header": "{}", "sha256": ""}
+    if place == "header":
+        front = '{"__metadata__": ' + str(meta | {"header": lists}).replace("'", '"') + "}"
+    else:
+        front = '{"a": ' + lists + "}"
+    content = front.encode()
+    (tmp_path / "p").write_bytes(len(content).to_bytes(8, "little") + content)
+    with at_most(150), refused("damaged"):
+        runtime.load(tmp_path / "p")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "arrays"),
+    [
+        pytest.param(
+            [node("constant", [], "y", {"value": "v"})], {"v": np.zeros(3, "f4")}, id="constant"
+        ),
+        pytest.param(
+            [node("constant", [], "c", {"value": "v"}), node("negative", ["c"], "y")],
+            {"v": np.zeros(3, "f4")},
+            id="of a constant",
+        ),
+        pytest.param(
+            [node("constant", [], "c", {"value": "v"}), lstm("y", "c")],
+            {"v": np.zeros(3, "f4"), **lstm_weights(4)},
+            id="recurrent",
+        ),
+        pytest.param(
+            [
+                node("constant", [], "c", {"value": "v"}),
+                node("concatenate", ["x", "c"], "y", axis=-1),
+            ],
+            {"v": np.zeros(3, "f4")},
+            id="concatenate",
+        ),
+        pytest.param(
+            [node("constant", [], "c", {"value": "v"}), node("add", ["x", "c"], "y")],
+            {"v": np.zeros((2, 3), "f4")},
+            id="larger constant",
+        ),
+        *(
+            pytest.param(
+                [node("repeat", ["x"], "r", times=times), node(op, ["x", "r"], "y")],
+                {},
+                id=f"{op} {times}",
+            )
+            for op in ("add", "maximum", "average")
+            for times in (1, 2, 3)
+        ),
+        pytest.param(
+            [node("prelu", ["x"], "y", {"alpha": "v"})], {"v": np.ones((2, 3), "f4")}, id="prelu"
+        ),
+        pytest.param(
+            [node("layer_norm", ["x"], "y", {"gamma": "v"}, axes=1, epsilon=0.1, rms=False)],
+            {"v": np.ones((2, 3), "f4")},
+            id="layer_norm",
+        ),
+        pytest.param(
+            [
+                node(
+                    "affine",
+                    ["x"],
+                    "y",
+                    {"center": "v", "scale": "v", "offset": "v"},
+                    dtype="float32",
+                )
+            ],
+            {"v": np.ones((2, 3), "f4")},
+            id="affine",
+        ),
+    ],
+)
+def test_a_program_whose_rows_would_mix_is_refused(load, nodes, arrays):
+    with refused("not a valid program"):
+        load(nodes, arrays=arrays)
+
+
+def test_a_constant_joins_values_of_any_number_of_rows(load):
+    nodes = [node("constant", [], "c", {"value": "v"}), node("add", ["x", "c"], "y")]
+    program = load(nodes, arrays={"v": np.array([1, 2, 3], np.float32)})
+    y, _ = program.step(np.zeros((5, 3)), program.initial_state(5))
+    np.testing.assert_array_equal(y, np.tile([1.0, 2.0, 3.0], (5, 1)))
+
+
+def warm(program):
+    return program.scan(np.ones((2, 4, 3)), program.initial_state(2))[1]
+
+
+@pytest.mark.parametrize("implementation", ["numpy", "auto"])
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda program: copy.deepcopy({"a": program})["a"]]
+)
+@pytest.mark.parametrize("options", [LSTM, LSTM | {"activation": "relu"}])
+@pytest.mark.parametrize("window", [None, 4])
+def test_a_copy_of_a_program_is_the_program(load, implementation, copied, options, window):
+    arrays = lstm_weights(4)
+    program = load([lstm("y", **options)], arrays=arrays, implementation=implementation,
+                   window=window)  # fmt: skip
+    again = copied(program)
+    assert again is program
+    for expected, actual in zip(warm(program), warm(again), strict=True):
+        np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("implementation", ["numpy", "auto"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_pickled_program_gives_the_same(load, implementation, mapped):
+    options = {"implementation": implementation, "mapped": mapped, "nan": "propagate"}
+    program = load([lstm("y")], arrays=lstm_weights(4), **options)
+    again = pickle.loads(pickle.dumps(program))
+    assert again.fingerprint == program.fingerprint
+    assert again.choices == program.choices
+    for expected, actual in zip(warm(program), warm(again), strict=True):
+        np.testing.assert_array_equal(actual, expected)
+    x = np.full((2, 3), np.nan)
+    assert np.isnan(again.step(x, again.unpack_state(program.pack_state(warm(program))))[0]).all()
+
+
+def unaligned(array):
+    """Return the same numbers one byte away from where a float32 can be."""
+    memory = np.zeros(array.nbytes + 1, np.uint8)
+    copy = memory[1:].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    assert not copy.flags.aligned
+    return copy
+
+
+@pytest.mark.parametrize("place", ["x", "state", "out"])
+@pytest.mark.parametrize("implementation", ["numpy", "auto"])
+@pytest.mark.skipif(native.load() is None, reason=str(native.why_not()))
+def test_arrays_lie_anywhere_in_memory(load, implementation, place):
+    program = load([lstm("y")], arrays=lstm_weights(4), implementation=implementation)
+    x = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
+    state = warm(program)
+    expected, after = program.step(x, state)
+    arguments = {"x": x, "state": state, "out": tuple(np.zeros_like(array) for array in state)}
+    if place == "x":
+        arguments["x"] = unaligned(x)
+    else:
+        arguments[place] = tuple(map(unaligned, arguments[place]))
+    actual, new = program.step(**arguments)
+    np.testing.assert_array_equal(actual, expected)
+    for left, right in zip(new, after, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("change", ["truncated", "changed"])
+def test_a_mapped_file_that_is_changed_in_place_is_an_error(load, tmp_path, change):
+    nodes = [node("dense", ["x"], "y", {"kernel": "k"}, activation="linear")]
+    program = load(nodes, arrays={"k": np.ones((3, 2**12), np.float32)}, mapped=True)
+    state = program.initial_state()
+    with open(tmp_path / "p", "r+b") as file:
+        if change == "truncated":
+            file.truncate(100)
+        else:
+            file.seek(-4, 2)
+            file.write(b"\1\2\3\4")
+    for call in (program.step, lambda x, state: program.scan(x[:, np.newaxis], state)):
+        with pytest.raises(FileFormatError, match=r"changed in place .* moving a new one"):
+            call(np.ones((1, 3)), state)
+
+
+def test_a_mapped_file_can_be_replaced(load, tmp_path):
+    nodes = [node("dense", ["x"], "y", {"kernel": "k"}, activation="linear")]
+    old = load(nodes, arrays={"k": np.ones((3, 2), np.float32)}, mapped=True)
+    new = load(nodes, arrays={"k": np.zeros((3, 2), np.float32)}, mapped=True)
+    (tmp_path / "p").unlink()
+    assert old.step(np.ones((1, 3)), ())[0].tolist() == [[3.0, 3.0]]
+    assert new.step(np.ones((1, 3)), ())[0].tolist() == [[0.0, 0.0]]
