@@ -106,12 +106,13 @@ def load_legacy_weights(model: keras.Model, path: str | os.PathLike[str]) -> Non
 
 @contextmanager
 def _damage(path: Any) -> Iterator[None]:
+    # h5py raises SystemError for a name that is not text.
+    damage: tuple[type[Exception], ...] = (OSError, SystemError, *zip_damage())
     try:
         yield
     except FileFormatError:
         raise
-    # h5py raises SystemError for a name that is not text.
-    except (OSError, SystemError, *zip_damage()) as error:
+    except damage as error:
         raise FileFormatError(f"{os.fspath(path)!r} cannot be loaded: {error}") from error
 
 
