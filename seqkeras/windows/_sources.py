@@ -119,10 +119,11 @@ class ArraySource(Source):
         self._values = array
         self._file = _mapped_file(array)
         self._file_state = _file_state(*self._file) if self._file is not None else None
-        if self._file is not None and self._file_state is not None:
-            if self._file_state[0] < _mapped_bytes(array):
-                got = f"{self._file[0]}, which was truncated after it was mapped"
-                raise bad_data(f"The file that {name} is mapped from", got, "hold all rows")
+        if self._file is None or self._file_state is None:
+            return
+        if self._file_state[0] < _mapped_bytes(array):
+            got = f"{self._file[0]}, which was truncated after it was mapped"
+            raise bad_data(f"The file that {name} is mapped from", got, "hold all rows")
 
     def windows(self, timesteps: int, sampling_rate: int) -> ReadWindows:
         return RowWindows(self._values, timesteps, sampling_rate)
