@@ -89,12 +89,13 @@ def read_series(options: argparse.Namespace) -> "tuple[pd.DataFrame, Columns]":
         OSError: it does not exist or cannot be opened.
     """
     from seqkeras._cli._tables import Keys, Style, read_file, sort_rows
-    from seqkeras.forecasting.frames._columns import DEFAULT_ID, Columns
+    from seqkeras.forecasting.frames._columns import Columns
     from seqkeras.forecasting.frames._reading import read_panel
 
     keys = Keys(options.time_col, options.target_col, options.id_col)
+    ids = {"id": options.id_col} if options.id_col else {}
     columns = Columns(
-        id=options.id_col or DEFAULT_ID,
+        **ids,
         time=keys.time,
         target=keys.target,
         freq=options.freq,
