@@ -181,11 +181,11 @@ def test_a_file_is_checked_before_keras_is_imported(here):
 def test_a_short_series_is_forecast_with_the_options_of_the_message(here, capsys):
     rows = [f"{1950 + year},{year % 5}.5" for year in range(16)]
     (here / "years.csv").write_text("\n".join(["ds,y", *rows, ""]))
-    assert forecast("years.csv", "--horizon", 3, "--no-score") == 1
+    assert forecast("years.csv", "--horizon", 6, "--no-score") == 1
     said = capsys.readouterr().err
     assert "or --validation 0 --levels." in said
     assert "levels=" not in said
-    options = ["--horizon", 3, "--no-score", "--validation", 0, "--levels"]
+    options = ["--horizon", 6, "--no-score", "--validation", 0, "--levels"]
     assert forecast("years.csv", *options) == 0
     assert pd.read_csv("years_forecast.csv").columns.tolist() == ["ds", "yhat"]
 

@@ -17,7 +17,7 @@ from seqkeras._lazy import import_optional
 from seqkeras.errors import DataError, SeqkerasError
 from seqkeras.forecasting.frames._columns import DEFAULT_ID
 from seqkeras.forecasting.frames._covariates import plain
-from seqkeras.forecasting.frames._stamps import (
+from seqkeras.forecasting.frames._dates import (
     Reading,
     first_unreadable,
     read_as,
@@ -32,7 +32,7 @@ SEPARATORS = (",", ";", "\t", "|")
 HEADER_BYTES = 2**16
 
 #: Formats of dates that may also be whole numbers that count.
-COUNTED_DATES = {8: "%Y%m%d", 6: "%Y%m"}
+COUNTED_DATES = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 
 @dataclass(frozen=True)
@@ -336,9 +336,9 @@ def _counts(text: pd.Series, style: Style) -> pd.Series:
             f"Column {text.name!r}", _first_line(error), "fit into int64", fix
         ) from error
     form = COUNTED_DATES.get(len(text.iloc[0]))
-    if form is None or style.counts or not numbers.between(190001, 21001231).all():
+    if form is None or style.counts or text.str.len().nunique() > 1:
         return numbers
-    if text.str.len().nunique() == 1 and read_as(text, form).notna().all():
+    if read_as(text, form).dt.year.between(1800, 2199).all():
         fix = f"Use --date-format {form} for the date, or --freq 1 for the count."
         expected = "say whether it holds dates or counts"
         got = f"{text.iloc[0]}, which may be a date or a count,"

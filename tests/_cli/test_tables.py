@@ -110,6 +110,15 @@ MISTAKES = {
     "months without century": (
         table(MONTHS.strftime("%b-%y")), "--date-format %b-%y", "--date-format %b-%y", MONTHS
     ),
+    "numbers that are months": (
+        table(MONTHS.strftime("%Y%m")), "201501, which may be", "--date-format %Y%m", MONTHS
+    ),
+    "numbers that are hours": (
+        table([f"20150101{hour:02}" for hour in range(24)], VALUES[:24]),
+        "2015010100, which may be",
+        "--date-format %Y%m%d%H",
+        pd.date_range("2015-01-01", periods=24, freq="h"),
+    ),
     "numbers that are dates": (
         table(DAYS.strftime("%Y%m%d")),
         "20150101, which may be a date or a count, in row 1. Use --date-format %Y%m%d",
@@ -162,6 +171,10 @@ ALIKE = {
     "1991-07": (MONTHS.strftime("%Y-%m"), MONTHS),
     "2000Q1": ([f"{2000 + i // 4}Q{i % 4 + 1}" for i in range(ROWS)], None),
     "UTC": (DAYS.strftime("%Y-%m-%d 00:00:00 UTC"), DAYS.tz_localize("UTC")),
+    "offsets at the turn of a year": (
+        ["2025-01-01 00:30+01:00", "2025-01-01 02:30+02:00", "2025-01-01 01:30Z"],
+        pd.DatetimeIndex(["2024-12-31 23:30", "2025-01-01 00:30", "2025-01-01 01:30"], tz="UTC"),
+    ),
     "years": (range(1950, 1950 + ROWS), range(1950, 1950 + ROWS)),
     "years with a point": ([f"{1950 + i}.0" for i in range(ROWS)], range(1950, 1950 + ROWS)),
     "before 1900": ([f"{1700 + row}-01-01" for row in range(ROWS)], None),
@@ -203,7 +216,10 @@ def test_the_first_value_that_is_no_number_is_named_with_its_row(read, value):
         ([f"{hour:02}:00" for hour in range(ROWS)], "'00:00' in row 1"),
         ([f"{row // 12 + 1}-{row % 12 + 1:02}" for row in range(ROWS)], "'1-01' in row 1"),
         ([f"{1950 + row / 12:.3f}" for row in range(ROWS)], "'1950.033' in row 2"),
-        (["01 Jan"] * ROWS, "'01 Jan' in row 1"),
+        *(
+            ([text] * ROWS, f"'{text}' in row 1")
+            for text in ("01 Jan", "Jan 1", "01-01", "11:34:05", "today", "now", "2015-W01", "5/2")
+        ),
         ([f"{time}+01:00" for time in DAYS[1:]] + [str(DAYS[0])], f"in row {ROWS}"),
     ],
 )

@@ -94,7 +94,7 @@ def test_what_is_no_index_is_refused_in_words(container, index):
 
 @pytest.mark.parametrize(
     "numbers",
-    [[0.5], [1.0], "x", ["0"], [True, False], [None], [2**70], [[0], [1, 2]], [1j], object()],
+    [[0.5], [1.0], "x", ["0"], [True, False], [None], [2**70], [[0], [1, 2]], [1j], object],
     ids=str,
 )
 def test_windows_and_series_are_taken_by_integers_only(numbers):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from seqkeras.forecasting.frames._stamps import Reading, first_unreadable, read_dates
+from seqkeras.forecasting.frames._dates import Reading, first_unreadable, read_dates
 
 
 def mend_times(column: pd.Series) -> str:
