@@ -114,12 +114,13 @@ def load(
     Raises:
         FileFormatError: the file is damaged, not a forecaster, or from a later version.
     """
+    damage: tuple[type[Exception], ...] = (OSError, *zip_damage())
     try:
         header, arrays = _read(path)
         return _restore(header, arrays, custom_objects)
     except (FileFormatError, FileNotFoundError, IsADirectoryError, PermissionError):
         raise
-    except (OSError, *zip_damage()) as error:
+    except damage as error:
         raise FileFormatError(
             f"{path} is not a forecaster, is damaged, or needs custom_objects: {shortened(error)}"
         ) from error
