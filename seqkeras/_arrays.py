@@ -60,8 +60,7 @@ def without_mask(values: Any) -> Any:
     if not np.ma.is_masked(values):
         return values.data
     holds_nan = {"f": values.dtype, "i": np.float64, "u": np.float64, "b": np.float64}
-    numbers = np.ma.asarray(values, dtype=holds_nan.get(values.dtype.kind, object))
-    return numbers.filled(np.nan)
+    return np.ma.filled(values.astype(holds_nan.get(values.dtype.kind, object)), np.nan)
 
 
 def positions(lengths: npt.ArrayLike) -> Integers:

@@ -118,12 +118,11 @@ class ArraySource(Source):
         super().__init__(name, array.shape, may_miss=may_miss, locate=locate)
         self._values = array
         self._file = _mapped_file(array)
-        self._file_state = _file_state(*self._file) if self._file is not None else None
-        if self._file is None or self._file_state is None:
-            return
-        if self._file_state[0] < _mapped_bytes(array):
-            got = f"{self._file[0]}, which was truncated after it was mapped"
-            raise bad_data(f"The file that {name} is mapped from", got, "hold all rows")
+        state = _file_state(*self._file) if self._file is not None else None
+        self._file_state = state
+        if self._file is not None and state is not None and state[0] < _mapped_bytes(array):
+            actual = f"{self._file[0]}, which was truncated after it was mapped"
+            raise bad_data(f"The file that {name} is mapped from", actual, "hold all rows")
 
     def windows(self, timesteps: int, sampling_rate: int) -> ReadWindows:
         return RowWindows(self._values, timesteps, sampling_rate)

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from seqkeras._arrays import rounding
 from seqkeras.errors import ArgumentError
-from seqkeras.scoring import coverage, mae, mase, rmse, seasonal_scales, smape
+from seqkeras.scoring import coverage, crps, mae, mase, naive, rmse, seasonal_scales, smape, wql
 
 # Quarterly Australian beer production, megalitres, 1992 to 2010. Hyndman & Athanasopoulos,
 # Forecasting: Principles and Practice, 3rd edition, section 5.8, fit on 1992-2007, score on the
@@ -269,3 +269,22 @@ def test_mase_refuses_a_history_without_a_scale(history, season, message):
 def test_coverage_refuses_bounds_of_another_shape():
     with pytest.raises(ArgumentError, match=r"shape of actual, \(2,\)"):
         coverage([1.0, 2.0], [0.0, 0.0], [3.0])
+
+
+def test_what_a_mask_hides_is_missing():
+    plain = np.array([1.0, 100.0, 3.0, 4.0, 6.0])
+    masked = np.ma.masked_array(plain, plain == 100)
+    with_nan = np.where(plain == 100, np.nan, plain)
+    quantiles = np.stack([plain - 1, plain + 1], axis=-1)
+    for score in (
+        lambda values: mae(values, plain),
+        lambda values: rmse(plain, values),
+        lambda values: smape(values, plain),
+        lambda values: mase(plain, plain, history=values, season_length=1),
+        lambda values: seasonal_scales(values, [0, 5], 1),
+        lambda values: coverage(values, plain - 1, plain + 1),
+        lambda values: crps(values, quantiles, [0.1, 0.9]),
+        lambda values: wql(values, quantiles, [0.1, 0.9]),
+        lambda values: naive(values, 3, season_length=4),
+    ):
+        np.testing.assert_equal(score(masked), score(with_nan))

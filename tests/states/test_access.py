@@ -240,6 +240,10 @@ def without(state, name):
             lambda state: {**state, "last/h": [["a", "b"]] * 3},
             r"state\['last/h'\] must be an array of numbers. Got: state\['last/h'\]=dtype",
         ),
+        (
+            lambda state: {**state, "last/h": np.ma.masked_array(state["last/h"], mask=True)},
+            r"state\['last/h'\] must be an array without a mask. Got: a masked array",
+        ),
         (lambda state: list(state.values()), "state must be a dict of arrays by name. Got: .*list"),
     ],
 )

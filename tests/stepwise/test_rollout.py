@@ -475,6 +475,7 @@ def test_a_layer_that_cannot_be_stepped_is_refused():
         (["context", "numbers", "complex"], X + 1j),
         (["context", "one array", "Pad"], [X[0], X[1, :2]]),
         (["context", "numbers"], None),
+        (["context", "without a mask", "Fill its gaps"], np.ma.masked_array(X, mask=X > 0)),
         (["context", "up to 1e+300", "fit float32"], X.astype("float64") * 0 + 1e300),
     ],
 )
