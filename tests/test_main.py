@@ -300,10 +300,17 @@ def test_a_closed_error_output_does_not_stop_a_command(saved):
     assert done.stdout.startswith("layer")
 
 
+def test_a_file_of_keras_2_is_explained_and_exported(here, capsys):
+    path = str(Path(__file__).parent / "conversion" / "data" / "sequential.h5")
+    assert main(["explain", path]) == 0
+    assert main(["export", path, "old.program"]) == 0
+    assert (here / "old.program").exists()
+
+
 def test_what_is_no_model_is_not_exported(here, capsys):
     (here / "model.keras").write_text("no model")
     assert main(["export", "model.keras", "out.program"]) == 1
-    assert "model.keras cannot be loaded as a .keras file" in capsys.readouterr().err
+    assert "'model.keras' " in capsys.readouterr().err
     assert main(["export", "none.keras", "out.program"]) == 1
     assert "none.keras" in capsys.readouterr().err
     assert main(["export", "model.keras", "no/folder/out.program"]) == 1

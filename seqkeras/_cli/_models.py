@@ -43,15 +43,16 @@ def explain(options: argparse.Namespace) -> None:
 
 
 def _load_model(path: Path) -> Any:
-    """Load a .keras file with the layers of seqkeras registered; code in it is not run."""
+    """Load a file of Keras 3 or 2 with the layers of seqkeras registered; code in it is not run."""
     if path.exists() and not path.is_file():
         raise bad_argument("MODEL", str(path), "a regular file")
     path.open("rb").close()
     with hold_back_notices():
-        import keras
-
         import seqkeras.layers  # noqa: F401  # registers its layers
+        from seqkeras.conversion import load_legacy
     try:
-        return keras.saving.load_model(path, compile=False)
+        return load_legacy(path)
+    except FileFormatError:
+        raise
     except Exception as error:  # backends have classes of their own, such as for too little memory
         raise FileFormatError(f"{path} cannot be loaded as a .keras file: {error}") from error

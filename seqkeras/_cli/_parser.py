@@ -31,13 +31,13 @@ def parser() -> argparse.ArgumentParser:
     _add_table_options(forecasting.add_argument_group("how the file is written"))
 
     exporting = commands.add_parser(
-        "export", help="write a .keras model as a program without Keras"
+        "export", help="write a trained model as a program without Keras"
     )
     exporting.set_defaults(run=export)
     _add_export_options(exporting)
 
-    explaining = commands.add_parser("explain", help="show what a .keras model runs, and its traps")
-    explaining.add_argument("model", type=Path, help=".keras file; code in it is not run")
+    explaining = commands.add_parser("explain", help="show what a model runs, and its traps")
+    explaining.add_argument("model", type=Path, help=".keras or .h5 file; code in it is not run")
     explaining.set_defaults(run=explain)
     return parser
 
@@ -105,7 +105,7 @@ def _add_table_options(group: "argparse._ArgumentGroup") -> None:
 
 def _add_export_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("model", type=Path, metavar="MODEL", help="trained model, .keras")
+    add("model", type=Path, metavar="MODEL", help="trained model, .keras or .h5")
     add("target", type=Path, metavar="TARGET", help="file to write")
     add("--window", type=int, help="timesteps that each output may read (default: all so far)")
     add("--features", nargs="+", metavar="NAME", help="names of the features, stored in the file")

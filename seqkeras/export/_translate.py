@@ -13,11 +13,19 @@ from seqkeras.export._operations import operation, same_times
 from seqkeras.export._plain_layers import IDENTITIES, LAYERS, MERGES
 from seqkeras.export._recurrent_layers import both_ways, recurrent
 from seqkeras.export._trace import LISTED, Trace, Value, refused
+from seqkeras.layers._keras_2_masks import KERAS_2_MASKS
 
 RECURRENT = (
     *(layers.GRU, layers.LSTM, layers.RNN, layers.SimpleRNN),
     *(own.GRU, own.LSTM, own.RNN, own.SimpleRNN),
 )
+
+#: The layer of Keras 3 for each that joins branches, and has the masks of Keras 2.
+KERAS_2_MERGES = {
+    own_kind: getattr(layers, name)
+    for name, own_kind in KERAS_2_MASKS.items()
+    if name != "TimeDistributed"
+}
 
 #: Layers that do the same to all timesteps of a window and to one of them.
 LAST_AXIS = (layers.Activation, layers.Dense, layers.LayerNormalization, *IDENTITIES)
@@ -56,7 +64,7 @@ def _translate(trace: Trace, layer: Any, args: tuple[Any, ...], kwargs: dict[str
         return recurrent(trace, layer, x, {**_positional(args), **kwargs})
     if issubclass(kind, layers.Bidirectional):
         return both_ways(trace, layer, x, {**_positional(args), **kwargs})
-    if kind is layers.Concatenate or kind in MERGES:
+    if kind is layers.Concatenate or kind in MERGES or kind in KERAS_2_MERGES:
         return _merge(trace, layer, x)
     if kind in (layers.TimeDistributed, own.TimeDistributed):
         return _time_distributed(trace, layer, x)
@@ -86,14 +94,17 @@ def _positional(args: tuple[Any, ...]) -> dict[str, Any]:
 def _merge(trace: Trace, layer: Any, inputs: list[Value]) -> Value:
     same_times(trace, layer.name, inputs)
     masks = [value.mask for value in inputs if value.mask is not None]
-    if type(layer) is layers.Concatenate:
+    kind = KERAS_2_MERGES.get(type(layer), type(layer))
+    if kind is layers.Concatenate:
         axis = trace.axis(inputs[0], layer.axis, layer.name)
         y = trace.add("concatenate", inputs, layer.name, axis=axis)
         rule = "logical_and"
     else:
-        y = trace.add(MERGES[type(layer)], inputs, layer.name)
-        rule = "logical_or"
-        masks = masks if len(masks) == len(inputs) else []
+        y = trace.add(MERGES[kind], inputs, layer.name)
+        rule = "logical_and"
+        if kind is type(layer):
+            rule = "logical_or"
+            masks = masks if len(masks) == len(inputs) else []
     if not masks:
         return y
     return replace(y, mask=reduce(partial(_join_masks, trace, rule, layer.name), masks))

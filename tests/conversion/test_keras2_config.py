@@ -11,6 +11,8 @@ import pytest
 
 from seqkeras import conversion
 from seqkeras.errors import FileFormatError
+from seqkeras.export import save_program
+from seqkeras.runtime import load
 
 DATA = Path(__file__).parent / "data"
 CASES = json.loads(gzip.decompress((DATA / "keras_2.json.gz").read_bytes()))
@@ -159,3 +161,13 @@ def test_what_is_no_file_of_keras_names_the_way_that_remains(tmp_path):
     (tmp_path / "weights.ckpt").write_bytes(b"\0\0")
     with pytest.raises(FileFormatError, match=r"neither HDF5 nor a \.keras file.*save_weights"):
         conversion.load_legacy(tmp_path / "weights.ckpt")
+
+
+@pytest.mark.parametrize("name", ["Add of two masks", "Multiply of two masks", "Add of one mask"])
+def test_a_model_that_joins_masks_is_exported(name, tmp_path):
+    case = CASES[name]
+    model = conversion.load_legacy(write(tmp_path / "old.h5", case))
+    model = keras.Model(model.inputs, model.outputs[0])
+    # The export runs the program next to the model, on masked timesteps too.
+    save_program(model, tmp_path / "old.program")
+    assert load(tmp_path / "old.program").choices

@@ -314,3 +314,17 @@ def test_without_variants_the_cell_is_that_of_keras():
 def test_wrong_variants_are_refused(options, message):
     with pytest.raises(ArgumentError, match=message):
         layers.LSTM(4, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("CuDNNLSTM", "Use LSTM, which runs on cuDNN wherever it can"),
+        ("CuDNNGRU", "Use GRU, which runs on cuDNN wherever it can"),
+        ("Dense", "Use keras.layers.Dense"),
+        ("Nothing", "has no attribute 'Nothing'$"),
+    ],
+)
+def test_a_layer_that_is_elsewhere_is_pointed_to(name, message):
+    with pytest.raises(AttributeError, match=message):
+        getattr(layers, name)
