@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from keras import layers as L  # noqa: N812
 
 import seqkeras
+from helpers.arrays import random_array
 from helpers.examples import examples
 from helpers.forecasters import flat_forecaster
 from seqkeras import runtime
@@ -18,10 +19,6 @@ from seqkeras.errors import ArgumentError
 from seqkeras.export import save_onnx, save_program
 
 ROWS, STEPS = 3, 9
-
-
-def numbers(*shape, seed=1):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
 def randomize(model, seed=0):
@@ -211,7 +208,7 @@ def assert_last_is(expected, ys, tolerance=1e-5):
 def test_steps_return_what_the_model_returns(name, path):
     model = MODELS[name]()
     program = exported(model, path)
-    x = gaps(numbers(ROWS, STEPS, 3))
+    x = gaps(random_array(ROWS, STEPS, 3))
     state = program.initial_state(ROWS)
     for t in range(STEPS):
         y, state = program.step(x[:, t], state)
@@ -228,7 +225,7 @@ def test_every_partition_of_the_time_axis_returns_the_same(name, data, tmp_path_
     if not path.exists():
         exported(MODELS[name](), path)
     program = runtime.load(path)
-    x = gaps(numbers(ROWS, STEPS, 3))
+    x = gaps(random_array(ROWS, STEPS, 3))
     whole, last = program.scan(x, program.initial_state(ROWS))
     cuts = sorted(data.draw(st.sets(st.integers(1, STEPS - 1))))
     state = program.initial_state(ROWS)
@@ -294,7 +291,7 @@ def layer_of(kind, units):
 @given(architecture=architectures(), rows=st.integers(1, 4), steps=st.integers(1, 12))
 def test_any_model_after_a_step_of_training(architecture, rows, steps, tmp_path_factory):
     model = build(*architecture)
-    x = gaps(numbers(rows, steps, 3))
+    x = gaps(random_array(rows, steps, 3))
     targets = keras.tree.map_structure(np.zeros_like, outputs_of(model, x))
     model.compile("adam", "mse", run_eagerly=True)
     model.train_on_batch(x, targets)
@@ -361,14 +358,14 @@ class TestInputs:
         )
         program = exported(model, path)
         assert [port.each_step for port in program.inputs] == [False, True]
-        xs = {"values": numbers(ROWS, STEPS, 3), "shop": numbers(ROWS, 2)}
+        xs = {"values": random_array(ROWS, STEPS, 3), "shop": random_array(ROWS, 2)}
         ys, _ = program.scan(xs, program.initial_state(ROWS))
         assert_last_is(outputs_of(model, xs), ys)
 
     def test_one_to_many_steps_with_the_same_input(self, path):
         model = seqkeras.one_to_many(3, steps=5, outputs=2, units=4)
         program = exported(model, path)
-        x = numbers(ROWS, 3)
+        x = random_array(ROWS, 3)
         state = program.initial_state(ROWS)
         expected = outputs_of(model, x)
         for t in range(5):
@@ -378,7 +375,7 @@ class TestInputs:
     def test_one_number_at_each_timestep(self, path):
         model = functional(lambda x: L.GRU(3)(x[..., None]), (None,))
         program = exported(model, path)
-        x = numbers(ROWS, STEPS)
+        x = random_array(ROWS, STEPS)
         ys, _ = program.scan(x, program.initial_state(ROWS))
         assert_last_is(outputs_of(model, x), ys)
 
@@ -387,7 +384,7 @@ class TestInputs:
         mask = keras.Input((None,), dtype="bool", name="mask")
         model = keras.Model([x, mask], L.LSTM(4, return_sequences=True)(x, mask=mask))
         program = exported(model, path)
-        xs = [numbers(ROWS, STEPS, 3), np.random.default_rng(0).random((ROWS, STEPS)) < 0.5]
+        xs = [random_array(ROWS, STEPS, 3), np.random.default_rng(0).random((ROWS, STEPS)) < 0.5]
         ys, _ = program.scan(xs, program.initial_state(ROWS))
         assert_last_is(outputs_of(model, *xs), ys)
 
@@ -395,7 +392,7 @@ class TestInputs:
         model = randomize(seqkeras.next_step(3, units=4, stateful=True, batch_size=2))
         twin = seqkeras.next_step(3, units=4)
         twin.set_weights(model.get_weights())
-        x = numbers(2, STEPS, 3)
+        x = random_array(2, STEPS, 3)
         model(x)
         save_program(model, path)
         program = runtime.load(path)
@@ -426,7 +423,7 @@ class TestWindow:
     def test_each_output_is_that_of_the_newest_rows(self, make, path):
         model = make()
         program = exported(model, path, window=5)
-        x = gaps(numbers(ROWS, STEPS, 3))
+        x = gaps(random_array(ROWS, STEPS, 3))
         ys, _ = program.scan(x, program.initial_state(ROWS))
         assert np.isnan(ys[:, :4]).all()
         for t in range(4, STEPS):
@@ -448,7 +445,7 @@ class TestWindow:
         forecaster = flat_forecaster(horizon=3, lookback=12, units=4, epochs=1).fit(df)
         save_program(forecaster.model_, path, window=12)
         program = runtime.load(path)
-        x = numbers(ROWS, 12, 1)
+        x = random_array(ROWS, 12, 1)
         ys, _ = program.scan(x, program.initial_state(ROWS))
         np.testing.assert_allclose(ys[:, -1], outputs_of(forecaster.model_, x), atol=1e-5)
 
@@ -611,8 +608,8 @@ class TestScalers:
             layer.name for layer in model.layers if isinstance(layer, keras.layers.InputLayer)
         )
         program = exported(model, path, scaler={first: ([1.0, 2.0], [3.0, 4.0])})
-        a = numbers(ROWS, STEPS, 2)
-        b = numbers(ROWS, STEPS, 1)
+        a = random_array(ROWS, STEPS, 2)
+        b = random_array(ROWS, STEPS, 1)
         ys, _ = program.scan({first: a, second: b}, program.initial_state(ROWS))
         scaled = (a - np.float32([1, 2])) / np.float32([3, 4])
         np.testing.assert_allclose(ys[:, -1], outputs_of(model, scaled, b), atol=1e-5)
@@ -627,9 +624,9 @@ class TestFile:
 
     def test_a_normalization_that_was_adapted_on_rows(self, path):
         normalization = L.Normalization()
-        normalization.adapt(numbers(50, 3) * 5 + 2)
+        normalization.adapt(random_array(50, 3) * 5 + 2)
         program = exported(model := sequential(normalization, L.GRU(2)), path)
-        x = numbers(ROWS, STEPS, 3)
+        x = random_array(ROWS, STEPS, 3)
         ys, _ = program.scan(x, program.initial_state(ROWS))
         np.testing.assert_allclose(ys[:, -1], outputs_of(model, x), atol=1e-5)
 
@@ -637,7 +634,7 @@ class TestFile:
         plain = randomize(seqkeras.next_step(3, units=4))
         save_program(seqkeras.states.as_stateful(plain, 2, save_state=True), path)
         program = runtime.load(path)
-        x = numbers(2, STEPS, 3)
+        x = random_array(2, STEPS, 3)
         ys, _ = program.scan(x, program.initial_state(2))
         np.testing.assert_allclose(ys, outputs_of(plain, x), atol=1e-5)
 
@@ -659,7 +656,7 @@ class TestFile:
             save_program(model, file, storage=storage)
             program = runtime.load(file)
             sizes.append(file.stat().st_size)
-            outputs.append(program.scan(numbers(1, 20, 3), program.initial_state())[0])
+            outputs.append(program.scan(random_array(1, 20, 3), program.initial_state())[0])
         assert sizes[1] < 0.6 * sizes[0]
         assert not np.array_equal(*outputs)
         np.testing.assert_allclose(*outputs, atol=2e-2)
@@ -675,7 +672,7 @@ class TestFile:
             model = randomize(seqkeras.many_to_one(3, units=4))
         save_program(model, path)
         program = runtime.load(path)
-        x = numbers(ROWS, STEPS, 3)
+        x = random_array(ROWS, STEPS, 3)
         ys, _ = program.scan(x, program.initial_state(ROWS))
         assert ys.dtype == np.float32
         expected = keras.ops.convert_to_numpy(keras.ops.cast(model(x), "float32"))
@@ -708,14 +705,14 @@ def test_ten_thousand_steps_do_not_drift_from_the_model(path):
     )
     save_program(model, path)
     program = runtime.load(path)
-    x = numbers(1, 10_000, 3)
+    x = random_array(1, 10_000, 3)
     ys, _ = program.scan(x, program.initial_state())
     np.testing.assert_allclose(ys, model.predict(x, verbose=0), atol=1e-5)
 
 
 def test_a_state_continues_in_another_process(path, tmp_path):
     program = exported(MODELS["many_to_one"](), path)
-    x = numbers(1, STEPS, 3)
+    x = random_array(1, STEPS, 3)
     whole, last = program.scan(x, program.initial_state())
     _, state = program.scan(x[:, :4], program.initial_state())
     (tmp_path / "state").write_bytes(program.pack_state(state))

@@ -1,6 +1,11 @@
-"""Comparisons of lists of arrays."""
+"""Arrays of random numbers, and comparisons of lists of arrays."""
 
 import numpy as np
+
+
+def random_array(*shape, seed=1):
+    """Return normally distributed numbers, float32."""
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
 def assert_arrays_equal(actual, expected):

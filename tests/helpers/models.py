@@ -1,12 +1,7 @@
-"""Models and arrays for tests, and comparisons of their outputs."""
+"""Models for tests, and comparisons of their outputs."""
 
 import keras
 import numpy as np
-
-
-def random_array(*shape, seed=1):
-    """Return normally distributed numbers, float32."""
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
 def to_numpy(tensor):

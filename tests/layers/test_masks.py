@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from helpers.models import assert_close, random_array, to_numpy
+from helpers.arrays import random_array
+from helpers.models import assert_close, to_numpy
 from seqkeras import layers
 from seqkeras.layers import recurrent_layer
 

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from helpers.arrays import random_array
 from helpers.examples import examples
-from helpers.models import assert_close, built, random_array, randomized, to_numpy
+from helpers.models import assert_close, built, randomized, to_numpy
 from seqkeras import layers
 from seqkeras.errors import ArgumentError
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.examples import examples
+from helpers.models import randomized
 from seqkeras import to_keras
 from seqkeras.errors import ArgumentError
 from seqkeras.layers import NORMALIZATIONS
@@ -51,12 +52,6 @@ def forecast(model, x):
 
 def history(x):
     return (x["inputs"] if isinstance(x, dict) else x)[:, :, 0]
-
-
-def randomized(model, seed=0):
-    random = np.random.default_rng(seed)
-    model.set_weights([random.normal(0, 0.4, w.shape) for w in model.get_weights()])
-    return model
 
 
 CONTEXT = {"features": 2, "future": 2, "static": 3, "categories": (4, 7), "outputs": 3}

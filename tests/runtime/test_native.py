@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import seqkeras
+from helpers.arrays import random_array
 from seqkeras import native, runtime
 from seqkeras.errors import ArgumentError
 from seqkeras.export import save_program
@@ -14,10 +15,6 @@ STEPS = 40
 
 built = pytest.mark.skipif(native.load() is None, reason=str(native.why_not()))
 layers = keras.layers
-
-
-def numbers(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
 KINDS = {
@@ -32,7 +29,7 @@ KINDS = {
 def both(tmp_path, *stack, **options):
     """Return a program on the native kernels, and the same program on NumPy."""
     model = keras.Sequential([keras.Input((None, 3)), *stack])
-    model.set_weights([numbers(*weight.shape) * 0.5 for weight in model.weights])
+    model.set_weights([random_array(*weight.shape) * 0.5 for weight in model.weights])
     save_program(model, tmp_path / "p", **options)
     return [runtime.load(tmp_path / "p", implementation=name) for name in ("native", "numpy")]
 
@@ -49,11 +46,11 @@ def test_both_agree_and_exchange_states(kind, tmp_path):
     assert compiled.choices[0].implementation == "native"
     assert plain.choices[0].implementation == "numpy"
     assert compiled.fingerprint == plain.fingerprint
-    x = numbers(ROWS, STEPS, 3)
+    x = random_array(ROWS, STEPS, 3)
     ys, state = compiled.scan(x, compiled.initial_state(ROWS))
     expected, after = plain.scan(x, plain.initial_state(ROWS))
     assert_close([ys, *state], [expected, *after])
-    more = numbers(ROWS, 3)
+    more = random_array(ROWS, 3)
     crossed = compiled.step(more, plain.unpack_state(compiled.pack_state(after)))
     straight = plain.step(more, state)
     assert_close([crossed[0], *crossed[1]], [straight[0], *straight[1]])
@@ -62,7 +59,7 @@ def test_both_agree_and_exchange_states(kind, tmp_path):
 @built
 def test_masks_and_windows(tmp_path):
     stack = [layers.Masking(), layers.LSTM(4, return_sequences=True), layers.GRU(3)]
-    x = numbers(ROWS, STEPS, 3)
+    x = random_array(ROWS, STEPS, 3)
     x[0, ::3] = 0
     for options in ({}, {"window": 6}):
         compiled, plain = both(tmp_path, *stack, **options)
@@ -75,8 +72,8 @@ def test_masks_and_windows(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_arguments_are_not_changed_and_out_can_be_the_state(kind, tmp_path):
     compiled, _ = both(tmp_path, KINDS[kind]())
-    x = numbers(ROWS, 3)
-    state = compiled.scan(numbers(ROWS, 5, 3), compiled.initial_state(ROWS))[1]
+    x = random_array(ROWS, 3)
+    state = compiled.scan(random_array(ROWS, 5, 3), compiled.initial_state(ROWS))[1]
     before = [array.copy() for array in state]
     y, new = compiled.step(x, state)
     assert_close(state, before)
@@ -88,8 +85,8 @@ def test_arguments_are_not_changed_and_out_can_be_the_state(kind, tmp_path):
 @built
 def test_views_are_read_and_written(tmp_path):
     compiled, plain = both(tmp_path, layers.LSTM(4))
-    x = numbers(3, 2 * ROWS).T[::2]
-    state = tuple(numbers(4, ROWS, seed=seed).T for seed in (1, 2))
+    x = random_array(3, 2 * ROWS).T[::2]
+    state = tuple(random_array(4, ROWS, seed=seed).T for seed in (1, 2))
     place = tuple(np.zeros((2 * ROWS, 4), "float32")[::2] for _ in state)
     y, new = compiled.step(x, state, out=place)
     expected, after = plain.step(x, state)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.arrays import random_array
 from helpers.examples import examples
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError, DataError, FileFormatError, MissingDependencyError
@@ -38,10 +39,6 @@ def program(files, request):
     return runtime.load_onnx(files / request.param)
 
 
-def numbers(*shape):
-    return np.random.default_rng(0).normal(size=shape).astype("float32")
-
-
 class TestProtocol:
     """What every program does, whatever computes it."""
 
@@ -54,13 +51,13 @@ class TestProtocol:
 
     def test_a_step_does_not_change_its_state(self, program):
         state = program.initial_state(2)
-        _, new = program.step(numbers(2, 3), state)
+        _, new = program.step(random_array(2, 3), state)
         assert not any(array.any() for array in state)
         assert any(array.any() for array in new)
 
     def test_out_takes_the_new_state(self, program):
         state = program.initial_state(2)
-        x = numbers(2, 3)
+        x = random_array(2, 3)
         _, expected = program.step(x, state)
         _, new = program.step(x, state, out=state)
         assert new is state
@@ -68,7 +65,7 @@ class TestProtocol:
             np.testing.assert_array_equal(actual, array)
 
     def test_scan_returns_what_single_steps_return(self, program):
-        x = numbers(2, 6, 3)
+        x = random_array(2, 6, 3)
         state = program.initial_state(2)
         ys = []
         for t in range(6):
@@ -87,14 +84,14 @@ class TestProtocol:
             np.testing.assert_array_equal(array, before)
 
     def test_arrays_of_other_layouts_and_dtypes_are_converted(self, program):
-        x = numbers(4, 6)[::2, ::2]
+        x = random_array(4, 6)[::2, ::2]
         state = program.initial_state(2)
         expected, _ = program.step(np.ascontiguousarray(x), state)
         for array in (x, np.asfortranarray(x), x.astype("float64")):
             np.testing.assert_array_equal(program.step(array, state)[0], expected)
 
     def test_a_packed_state_is_unpacked(self, program):
-        _, state = program.scan(numbers(2, 4, 3), program.initial_state(2))
+        _, state = program.scan(random_array(2, 4, 3), program.initial_state(2))
         data = program.pack_state(state)
         assert len(data) == program.state_bytes(2)
         for actual, expected in zip(program.unpack_state(data), state, strict=True):
@@ -116,12 +113,12 @@ class TestProtocol:
 
     def test_shapes_that_do_not_fit_are_refused(self, program):
         with pytest.raises(ArgumentError, match=r"of shape \(batch, 3\)"):
-            program.step(numbers(1, 4), program.initial_state())
+            program.step(random_array(1, 4), program.initial_state())
         with pytest.raises(ArgumentError, match="state must be a tuple of"):
-            program.step(numbers(1, 3), program.initial_state(2))
+            program.step(random_array(1, 3), program.initial_state(2))
 
     def test_threads_share_one_program(self, program):
-        x = numbers(8, 2, 5, 3)
+        x = random_array(8, 2, 5, 3)
         expected = [program.scan(x[i], program.initial_state(2))[0] for i in range(8)]
         actual = {}
 

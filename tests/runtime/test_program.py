@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import seqkeras
+from helpers.arrays import random_array
 from helpers.examples import examples
 from seqkeras import runtime
 from seqkeras._archive import read_archive, write_archive
@@ -23,10 +24,6 @@ from seqkeras.runtime._program import KIND, VERSION
 
 ROWS = 4
 STEPS = 7
-
-
-def numbers(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +58,7 @@ def tokens(tmp_path_factory):
 
 def warm(program, rows=ROWS):
     """Return a state that is not zero."""
-    return program.scan(numbers(rows, 3, 3), program.initial_state(rows))[1]
+    return program.scan(random_array(rows, 3, 3), program.initial_state(rows))[1]
 
 
 def assert_same(state, other):
@@ -81,7 +78,7 @@ class TestStep:
         ]
 
     def test_arguments_are_not_changed(self, program):
-        x = numbers(ROWS, 3)
+        x = random_array(ROWS, 3)
         state = warm(program)
         x_before, state_before = copy.deepcopy((x, state))
         program.step(x, state)
@@ -89,18 +86,18 @@ class TestStep:
         assert_same(state, state_before)
 
     def test_results_do_not_share_memory(self, program):
-        x = numbers(ROWS, 3)
+        x = random_array(ROWS, 3)
         state = warm(program)
         y, new = program.step(x, state)
         y_before, new_before = copy.deepcopy((y, new))
-        program.step(numbers(ROWS, 3, seed=9), new, out=state)
+        program.step(random_array(ROWS, 3, seed=9), new, out=state)
         np.testing.assert_array_equal(y, y_before)
         assert_same(new, new_before)
 
     @pytest.mark.parametrize("kind", ["program", "windowed"])
     def test_out_is_written_into_and_can_be_the_state_itself(self, kind, request):
         program = request.getfixturevalue(kind)
-        x = numbers(ROWS, 3)
+        x = random_array(ROWS, 3)
         state = warm(program)
         expected, after = program.step(x, state)
         y, written = program.step(x, state, out=state)
@@ -111,7 +108,7 @@ class TestStep:
     @examples(7)
     @given(rows=st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=6))
     def test_a_row_has_the_same_output_alone_and_among_others(self, program, rows):
-        x = numbers(ROWS, 3)
+        x = random_array(ROWS, 3)
         state = warm(program)
         y, new = program.step(x, state)
         selected, after = program.step(x[rows], tuple(array[rows] for array in state))
@@ -121,11 +118,11 @@ class TestStep:
 
     def test_many_batch_sizes_leave_few_buffers(self, program):
         for rows in range(1, 40):
-            program.step(numbers(rows, 3), program.initial_state(rows))
+            program.step(random_array(rows, 3), program.initial_state(rows))
         assert len(program._graph._buffers) <= 8
 
     def test_threads_do_not_disturb_each_other(self, program):
-        xs = [numbers(2, 300, 3, seed=seed) for seed in range(8)]
+        xs = [random_array(2, 300, 3, seed=seed) for seed in range(8)]
         expected = [program.scan(x, program.initial_state(2))[0] for x in xs]
         actual = [None] * len(xs)
 
@@ -153,7 +150,7 @@ class TestStep:
 
 class TestScan:
     def test_it_is_the_same_as_steps(self, program):
-        x = numbers(ROWS, STEPS, 3)
+        x = random_array(ROWS, STEPS, 3)
         state = program.initial_state(ROWS)
         ys, last = program.scan(x, state)
         for t in range(STEPS):
@@ -163,7 +160,7 @@ class TestScan:
 
     def test_no_timesteps_change_nothing(self, program):
         state = warm(program)
-        ys, last = program.scan(numbers(ROWS, 0, 3), state)
+        ys, last = program.scan(random_array(ROWS, 0, 3), state)
         assert ys.shape == (ROWS, 0, 2)
         assert_same(last, state)
 
@@ -173,12 +170,12 @@ class TestBadInput:
         ("x", "message"),
         [
             (
-                numbers(ROWS, 2),
+                random_array(ROWS, 2),
                 r"sequence must be of shape \(batch, 3\). Got: shape \(4, 2\)",
             ),
-            (numbers(3), r"of shape \(batch, 3\). Got: shape \(3,\)"),
-            (numbers(ROWS, 1, 3), r"of shape \(batch, 3\)"),
-            (numbers(0, 3), r"of shape \(batch, 3\). Got: shape \(0, 3\)"),
+            (random_array(3), r"of shape \(batch, 3\). Got: shape \(3,\)"),
+            (random_array(ROWS, 1, 3), r"of shape \(batch, 3\)"),
+            (random_array(0, 3), r"of shape \(batch, 3\). Got: shape \(0, 3\)"),
             (1.0, r"of shape \(batch, 3\). Got: shape \(\)"),
             ([[1, 2, "x"]], r"sequence must be numbers, as float32. Got: an array of <U"),
             ([[1, 2, None]], r"numbers, as float32. Got: an array of object"),
@@ -186,7 +183,7 @@ class TestBadInput:
             ([[1.0, 2], [3]], r"sequence must be an array of float32"),
             ([[1e300, 0, 0]], r"numbers that float32 can hold. Got: sequence=.*1e\+300"),
             (
-                {"other": numbers(ROWS, 3)},
+                {"other": random_array(ROWS, 3)},
                 r"x must be a dict of \['sequence'\]. Got: x=\['other'\]",
             ),
         ],
@@ -198,14 +195,14 @@ class TestBadInput:
     @pytest.mark.parametrize(
         "x",
         [
-            numbers(ROWS, 3).astype("float64"),
-            numbers(ROWS, 3).astype(">f4"),
-            np.asfortranarray(numbers(ROWS, 3)),
-            numbers(ROWS, 6)[:, ::2],
+            random_array(ROWS, 3).astype("float64"),
+            random_array(ROWS, 3).astype(">f4"),
+            np.asfortranarray(random_array(ROWS, 3)),
+            random_array(ROWS, 6)[:, ::2],
             np.ones((ROWS, 3), bool),
             np.ones((ROWS, 3), "uint8"),
-            numbers(ROWS, 3).tolist(),
-            {"sequence": numbers(ROWS, 3)},
+            random_array(ROWS, 3).tolist(),
+            {"sequence": random_array(ROWS, 3)},
         ],
     )
     def test_other_dtypes_and_layouts_are_converted(self, program, x):
@@ -214,7 +211,7 @@ class TestBadInput:
         np.testing.assert_array_equal(y, program.step(plain, warm(program))[0])
 
     def test_nan_is_refused_with_its_place(self, program):
-        x = numbers(ROWS, 3)
+        x = random_array(ROWS, 3)
         state = warm(program)
         x[2, 1] = np.nan
         before = copy.deepcopy(state)
@@ -224,7 +221,7 @@ class TestBadInput:
 
     def test_nan_propagates_only_in_its_row_if_requested(self, path):
         program = runtime.load(path, nan="propagate")
-        x = numbers(ROWS, 3)
+        x = random_array(ROWS, 3)
         state = warm(program)
         expected, _ = program.step(x, state)
         x[2, 1] = np.nan
@@ -233,7 +230,7 @@ class TestBadInput:
         np.testing.assert_array_equal(np.delete(y, 2, 0), np.delete(expected, 2, 0))
 
     def test_infinity_is_not_nan(self, program):
-        x = numbers(ROWS, 3)
+        x = random_array(ROWS, 3)
         x[0, 0] = np.inf
         x[1, 0] = 3e38
         assert np.isfinite(program.step(x, warm(program))[0]).all()
@@ -259,12 +256,12 @@ class TestBadInput:
             return  # the default
         expected = rf"{argument} must be a tuple of \['recurrent_1/h \(4, 6\) float32'"
         with pytest.raises(ArgumentError, match=expected) as caught:
-            program.step(numbers(ROWS, 3), **arguments)
+            program.step(random_array(ROWS, 3), **arguments)
         assert re.search(got.replace('\\"', "'"), str(caught.value))
         assert "initial_state(4)" in str(caught.value)
 
     def test_nothing_is_written_if_an_array_is_read_only(self, program):
-        x = numbers(ROWS, 3)
+        x = random_array(ROWS, 3)
         state = warm(program)
         before = copy.deepcopy(state)
         state[-1].flags.writeable = False
@@ -273,7 +270,7 @@ class TestBadInput:
         assert_same(state, before)
 
     def test_a_masked_array_is_refused(self, program):
-        x = np.ma.masked_array(numbers(ROWS, 3), mask=np.eye(ROWS, 3))
+        x = np.ma.masked_array(random_array(ROWS, 3), mask=np.eye(ROWS, 3))
         with pytest.raises(ArgumentError, match="an array without a mask"):
             program.step(x, warm(program))
 
@@ -309,13 +306,13 @@ class TestBadInput:
         with pytest.raises(
             ArgumentError, match=r"xs must be arrays with the same number of timesteps"
         ):
-            program.scan([numbers(2, 3, 1), numbers(2, 4, 1)], state)
+            program.scan([random_array(2, 3, 1), random_array(2, 4, 1)], state)
         with pytest.raises(
             ArgumentError, match=r"inputs with the same number of rows. Got: x=\[1, 2\]"
         ):
-            program.step([numbers(2, 1), numbers(1, 1)], state)
+            program.step([random_array(2, 1), random_array(1, 1)], state)
         with pytest.raises(ArgumentError, match=r"a list or a dict of \['a', 'b'\]"):
-            program.step(numbers(2, 1), state)
+            program.step(random_array(2, 1), state)
 
 
 class TestPacking:
@@ -328,7 +325,7 @@ class TestPacking:
         assert len(data) == program.state_bytes(rows)
         again = program.unpack_state(data)
         assert_same(again, state)
-        x = numbers(rows, 3)
+        x = random_array(rows, 3)
         np.testing.assert_array_equal(
             program.step(x, again, out=again)[0], program.step(x, state)[0]
         )

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import seqkeras
-from helpers.arrays import assert_arrays_close, assert_arrays_equal
+from helpers.arrays import assert_arrays_close, assert_arrays_equal, random_array
 from helpers.examples import examples
-from helpers.models import to_numpy
+from helpers.models import randomized, to_numpy
 from seqkeras import layers, to_keras
 from seqkeras.errors import ArgumentError, ForgottenStateWarning
 from seqkeras.states import as_stateful, as_stateless, get_state
@@ -18,19 +18,9 @@ L = keras.layers
 ROWS, LENGTH, FEATURES = 3, 8, 2
 
 
-def numbers(*shape, seed=1):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-X = numbers(ROWS, LENGTH, FEATURES)
-IMAGES = numbers(ROWS, LENGTH, 4, 3, FEATURES)
+X = random_array(ROWS, LENGTH, FEATURES)
+IMAGES = random_array(ROWS, LENGTH, 4, 3, FEATURES)
 TOKENS = np.random.default_rng(0).integers(0, 7, (ROWS, LENGTH))
-
-
-def randomized(model, seed=0):
-    random = np.random.default_rng(seed)
-    model.set_weights([random.normal(0, 0.4, w.shape) for w in model.get_weights()])
-    return model
 
 
 class Decay(L.Layer):
@@ -354,7 +344,7 @@ def masked_sequences(kind):
     """Return sequences with chunks that begin masked, and one that is masked as a whole."""
     shape = (2, MASKED_PARTS[-1], 4, FEATURES) if kind == "images" else (2, MASKED_PARTS[-1], 2)
     used = np.array([[1, 0, 0, 0, 0, 1], [0, 1, 0, 1, 1, 1]])
-    return numbers(*shape) * used.reshape(*used.shape, *[1] * (len(shape) - 2))
+    return random_array(*shape) * used.reshape(*used.shape, *[1] * (len(shape) - 2))
 
 
 @pytest.mark.backends
@@ -435,7 +425,7 @@ def test_a_reset_input_is_that_of_the_builders():
         assert (one.shape, one.dtype, one.name) == (other.shape, other.dtype, other.name)
     one, other = (model.get_layer("reset").optional for model in (ours, theirs))
     assert one is other is True
-    answer = ours({"sequence": numbers(4, 1, FEATURES), "reset": None})
+    answer = ours({"sequence": random_array(4, 1, FEATURES), "reset": None})
     assert answer.shape == (4, 1)
     several = as_stateful(several_inputs(), 4, reset_input=True)
     assert set(several.input) == {"values", "tokens", "static", "reset"}

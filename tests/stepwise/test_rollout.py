@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from keras import layers, ops
 
 import seqkeras.layers
+from helpers.arrays import random_array
 from helpers.examples import examples
+from helpers.models import to_numpy
 from seqkeras import many_to_one, next_step
 from seqkeras.errors import ArgumentError
 from seqkeras.stepwise import rollout
@@ -19,15 +21,7 @@ from seqkeras.stepwise import rollout
 ROWS, TIMESTEPS, FEATURES, STEPS = 3, 5, 2, 4
 
 
-def numbers(*shape, seed=1):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-def to_numpy(x):
-    return ops.convert_to_numpy(x)
-
-
-X = numbers(ROWS, TIMESTEPS, FEATURES)
+X = random_array(ROWS, TIMESTEPS, FEATURES)
 
 
 def sequential(*stack, shape=(None, FEATURES), **options):
@@ -180,8 +174,8 @@ def test_a_row_of_padding_only_returns_what_the_model_returns():
 @pytest.mark.backends
 def test_future_covariates_are_joined_to_the_output():
     model = randomized(many_to_one(FEATURES + 1, outputs=FEATURES, units=4))
-    x = numbers(ROWS, TIMESTEPS, FEATURES + 1)
-    calendar = numbers(ROWS, STEPS, 1, seed=2)
+    x = random_array(ROWS, TIMESTEPS, FEATURES + 1)
+    calendar = random_array(ROWS, STEPS, 1, seed=2)
     expected = naive(model, x, feedback=lambda y, k: np.concatenate([y, calendar[:, k]], axis=-1))
     for rows in (STEPS - 1, STEPS):
         actual = rollout(model, x, STEPS, future=calendar[:, :rows])
@@ -193,8 +187,8 @@ def test_future_covariates_are_joined_to_the_output():
 
 def test_feedback_makes_the_next_input():
     model = randomized(many_to_one(3, outputs=1, units=4))
-    x = numbers(ROWS, TIMESTEPS, 3)
-    calendar = numbers(ROWS, STEPS, 5, seed=2)
+    x = random_array(ROWS, TIMESTEPS, 3)
+    calendar = random_array(ROWS, STEPS, 5, seed=2)
     actual = rollout(
         model,
         x,
@@ -446,7 +440,7 @@ def test_unknown_layers_of_other_kinds_are_tried_out():
     with pytest.raises(ArgumentError, match="'backwards'"):
         rollout(sequential(Backwards(2, return_sequences=True, name="backwards")), X, STEPS)
     x = keras.Input((None, FEATURES))
-    row = numbers(TIMESTEPS, FEATURES)
+    row = random_array(TIMESTEPS, FEATURES)
     added = keras.Model(x, layers.GRU(2, return_sequences=True)(x * row[:1]))
     np.testing.assert_allclose(rollout(added, X, STEPS), naive(added, X), atol=1e-5)
 
@@ -510,7 +504,7 @@ def test_futures_of_another_shape_are_refused(words, shape):
 
 def test_outputs_that_are_not_the_next_input_are_refused():
     model = many_to_one(3, outputs=1, units=3)
-    x = numbers(ROWS, TIMESTEPS, 3)
+    x = random_array(ROWS, TIMESTEPS, 3)
     words = ["feedback", "(batch, 1)", "(batch, 3)", "feedback=lambda output:", "2 of the features"]
     refused(*words, model=model, context=x)
     future = np.zeros((ROWS, STEPS, 1))

@@ -8,6 +8,8 @@ import pytest
 from keras import layers, ops
 
 import seqkeras.layers
+from helpers.arrays import random_array
+from helpers.models import to_numpy
 from seqkeras import many_to_one, next_step
 from seqkeras.errors import ArgumentError
 from seqkeras.stepwise._model_step import ModelStep
@@ -16,15 +18,7 @@ from seqkeras.stepwise._timewise import why_not_stepwise
 ROWS, TIMESTEPS, FEATURES = 3, 6, 2
 
 
-def numbers(*shape, seed=1):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-def to_numpy(x):
-    return ops.convert_to_numpy(x)
-
-
-X = numbers(ROWS, TIMESTEPS, FEATURES)
+X = random_array(ROWS, TIMESTEPS, FEATURES)
 PADDED = np.where(np.array([[1] * 6, [1] * 4 + [0] * 2, [0, 1, 1, 0, 1, 1]])[..., None], X, 0)
 
 
@@ -160,7 +154,7 @@ def test_token_ids():
 
 
 def test_convolutional_recurrence():
-    x = numbers(2, 4, 5, 5, 1)
+    x = random_array(2, 4, 5, 5, 1)
     layer = layers.ConvLSTM2D(2, 3, padding="same", return_sequences=True)
     check(sequential(layer, layers.TimeDistributed(layers.Conv2D(1, 1)), shape=(None, 5, 5, 1)), x)
     last = layers.ConvLSTM2D(2, 3, padding="same")

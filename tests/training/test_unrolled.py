@@ -7,17 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.examples import examples
+from helpers.models import randomized
 from seqkeras.errors import ArgumentError
 from seqkeras.models import many_to_many, multi_output, recursive
 from seqkeras.training import unrolled
 
 LOOKBACK = 5
-
-
-def randomized(model, seed=0):
-    random = np.random.default_rng(seed)
-    model.set_weights([random.normal(0, 0.4, w.shape) for w in model.get_weights()])
-    return model
 
 
 def network_of(steps, flag=0, future=0, static=0, **options):

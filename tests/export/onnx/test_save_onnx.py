@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from keras import layers as L  # noqa: N812
 
 import seqkeras
+from helpers.arrays import random_array
 from helpers.examples import examples
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError, MissingDependencyError, SeqkerasError
@@ -24,10 +25,6 @@ from seqkeras.export.onnx._recurrent_nodes import OPERATORS  # noqa: E402
 
 FORMS = ["step", "sequence"]
 ROWS, STEPS = 3, 8
-
-
-def numbers(*shape, seed=1):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
 def gaps(x):
@@ -169,7 +166,7 @@ MODELS = {
 def test_a_file_returns_what_the_model_returns(name, form, path):
     model = randomize(MODELS[name]())
     program = exported(model, path, form=form)
-    x = gaps(numbers(ROWS, STEPS, 3))
+    x = gaps(random_array(ROWS, STEPS, 3))
     ys, _ = program.scan(x, program.initial_state(ROWS))
     if name == "stateful":
         model = seqkeras.states.as_stateless(model)
@@ -190,7 +187,7 @@ def test_a_window_returns_what_the_model_returns_for_the_newest_rows(name, form,
     )
     model = randomize(MODELS.get(name, both)())
     program = exported(model, path, form=form, window=4)
-    x = gaps(numbers(ROWS, STEPS, 3))
+    x = gaps(random_array(ROWS, STEPS, 3))
     ys, state = program.scan(x, program.initial_state(ROWS))
     assert np.isnan(ys[:, :3]).all()
     for t in range(3, STEPS):
@@ -243,7 +240,7 @@ def test_any_model_in_any_parts_returns_what_predict_returns(
     window = plan["window"]
     path = tmp_path_factory.mktemp("any") / "model.onnx"
     program = exported(model, path, form=plan["form"], window=window)
-    x = gaps(numbers(rows, steps, 3))
+    x = gaps(random_array(rows, steps, 3))
     cuts = sorted(data.draw(st.sets(st.integers(1, steps - 1))))
     state = program.initial_state(rows)
     parts = []
@@ -269,7 +266,7 @@ def test_every_activation_of_keras(dtype, path):
     heads = [L.Activation(name, dtype=dtype)(3 * h) for name in names]
     model = randomize(keras.Model(x, heads))
     program = exported(model, path)
-    xs = numbers(ROWS, STEPS, 4)
+    xs = random_array(ROWS, STEPS, 4)
     ys, _ = program.scan(xs, program.initial_state(ROWS))
     for name, actual, expected in zip(names, ys, outputs_of(model, xs), strict=True):
         np.testing.assert_allclose(actual, expected, atol=1e-5, err_msg=name)
@@ -299,8 +296,8 @@ class TestInputs:
         model = randomize(functional(build, (3, 2), (5,)))
         program = exported(model, path, form=form, window=3)
         assert [port.each_step for port in program.inputs] == [True, False]
-        x = numbers(ROWS, STEPS, 2)
-        static = numbers(ROWS, 5)
+        x = random_array(ROWS, STEPS, 2)
+        static = random_array(ROWS, 5)
         ys, _ = program.scan([x, static], program.initial_state(ROWS))
         np.testing.assert_allclose(ys[:, -1], outputs_of(model, x[:, -3:], static)[0], atol=1e-5)
 
@@ -310,8 +307,8 @@ class TestInputs:
             functional(lambda x, static: [L.GRU(3)(x), L.Dense(2)(static)], (None, 2), (5,))
         )
         program = exported(model, path, form=form)
-        x = numbers(ROWS, STEPS, 2)
-        static = numbers(ROWS, 5)
+        x = random_array(ROWS, STEPS, 2)
+        static = random_array(ROWS, 5)
         (ys, zs), _ = program.scan([x, static], program.initial_state(ROWS))
         for actual, expected in zip((ys, zs), outputs_of(model, x, static), strict=True):
             np.testing.assert_allclose(actual[:, -1], expected, atol=1e-5)
@@ -319,7 +316,7 @@ class TestInputs:
     def test_one_to_many_steps_only_its_state(self, path):
         model = randomize(seqkeras.one_to_many(3, steps=6, units=4))
         program = exported(model, path)
-        x = numbers(ROWS, 3)
+        x = random_array(ROWS, 3)
         state = program.initial_state(ROWS)
         ys = []
         for _ in range(6):
@@ -344,7 +341,7 @@ class TestInputs:
             scaler=(center, scale),
             target_scaler=(1e6, 2.0),
         )
-        x = numbers(ROWS, STEPS, 3).astype("float64")
+        x = random_array(ROWS, STEPS, 3).astype("float64")
         ys, _ = program.scan(x * scale + center, program.initial_state(ROWS))
         (expected,) = outputs_of(model, x[:, -window:] if window else x)
         expected = expected.astype("float64")
@@ -394,7 +391,7 @@ class TestFile:
         x = keras.Input((None, 2), name="value")
         model = keras.Model({"value": x}, {"value": L.GRU(2)(x)})
         program = exported(model, path)
-        y, _ = program.step({"value": numbers(1, 2)}, program.initial_state())
+        y, _ = program.step({"value": random_array(1, 2)}, program.initial_state())
         assert list(y) == ["value"]
         assert onnx.load(path).graph.output[0].name == "value/output"
 
