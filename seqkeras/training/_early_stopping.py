@@ -181,9 +181,13 @@ class _ShortEpochs(Epochs):
     def __init__(self, windows: Windows) -> None:
         super().__init__(windows.seed)
         self._windows = windows
+        self.advice = windows.advice
 
     def __len__(self) -> int:
         return min(len(self._windows), MOST_STEPS)
+
+    def first_batch(self) -> Any:
+        return self._windows.first_batch()
 
     def __getitem__(self, index: int) -> Any:
         self._ask(index)

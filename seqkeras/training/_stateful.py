@@ -17,6 +17,7 @@ from seqkeras.states._reform import takes_flags, with_flags
 from seqkeras.training._backup import Backup
 from seqkeras.training._progress import ProgressBar
 from seqkeras.windows import StatefulBatches
+from seqkeras.windows._targets import check_targets
 
 
 def fit_stateful(
@@ -63,7 +64,7 @@ def fit_stateful(
 
     Raises:
         ArgumentError: the model is not compiled, not stateful or has another number of rows; the
-            states of Keras' own layers cannot be cleared as the batches require.
+            targets do not have the shape of its outputs; the states of Keras' own layers cannot be cleared as the batches require.
         FileFormatError: the backup is damaged.
 
     Example:
@@ -88,8 +89,10 @@ def fit_stateful(
         # Copies, so that reading them changes nothing of the caller's.
         flags = _has_reset_input(trained)
         batches = batches.with_reset_input(flags)
+        check_targets(trained, batches)
         if validation is not None:
             validation = validation.with_reset_input(flags)
+            check_targets(trained, validation)
         saved = Backup(backup_file, _description(batches), stopping) if backup_file else None
         if saved:
             saved.restore(trained)

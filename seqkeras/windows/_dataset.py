@@ -4,10 +4,13 @@ from seqkeras._lazy import require
 
 require("keras")
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from seqkeras._checks import check_integer
+from seqkeras.windows._targets import Advice, check_reader
 
 
 class Epochs(keras.utils.PyDataset):
@@ -15,7 +18,12 @@ class Epochs(keras.utils.PyDataset):
 
     The order of an epoch depends only on the seed and on this number, so a training that is
     resumed sees the batches that it would have seen without the break.
+
+    Attributes:
+        advice: what to change where the targets do not fit a model.
     """
+
+    advice: Advice
 
     def __init__(self, seed: int | None) -> None:
         # One worker: Keras then requests the batches in sequence.
@@ -38,7 +46,12 @@ class Epochs(keras.utils.PyDataset):
         self._new_pass()
 
     def on_epoch_begin(self) -> None:
-        """Move on to the next epoch if this one was read to its end. Keras calls this."""
+        """Move on to the next epoch if this one was read to its end. Keras calls this.
+
+        Raises:
+            ArgumentError: the targets do not fit the outputs of the model that is trained.
+        """
+        check_reader(self)
         # Not in on_epoch_end, which Keras also calls before the first epoch. An epoch of
         # `steps_per_epoch` batches is a part of a pass, and so is an interrupted one. If other
         # processes read the batches, none were requested here.
@@ -48,6 +61,10 @@ class Epochs(keras.utils.PyDataset):
             self._epoch += 1
         self._asked = bytearray(len(self))
         self._new_pass()
+
+    def first_batch(self) -> Any:
+        """Return the first batch of the current epoch, which does not count as requested."""
+        raise NotImplementedError
 
     def _ask(self, index: int) -> None:
         """Record that a batch was requested."""

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras._arrays import Integers
-from seqkeras._checks import bad_argument, check_flag, check_integer
+from seqkeras._checks import Description, bad_argument, check_flag, check_integer, check_one_of
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.windows._dataset import Epochs
 from seqkeras.windows._grouped import GroupedArray
 from seqkeras.windows._readers import RowReader, open_rows, series_bounds
 from seqkeras.windows._sources import Source
 from seqkeras.windows._stream import Stream, Stretches, cut
+from seqkeras.windows._targets import Advice
 
 Series: TypeAlias = npt.ArrayLike | Sequence[npt.ArrayLike] | GroupedArray
 
@@ -43,6 +44,10 @@ class StatefulBatches(Epochs):
             targets at the timestep itself, which `targets` must then give.
         targets: values to predict, in the same form as `series` and with the same rows. Default:
             the series themselves.
+        target_rows: which timesteps of a batch have a target. `"all"`, the default: each of them,
+            for models with an output at each timestep. `"last"`: only the last of each row, for
+            models with one output after the last timestep, such as `many_to_one`. A row whose last
+            timestep is padding then has weight 0.
         pack: let a series begin right after the one before it in its row, also within a batch,
             default True. Otherwise it begins with the next batch, and the rest of the row is
             padded.
@@ -66,6 +71,9 @@ class StatefulBatches(Epochs):
       above 1;
     - mask `(batch, bptt_steps)`, 1 for a timestep and 0 for padding: Keras' sample weights.
 
+    With `target_rows="last"` targets and mask have no time axis: `(batch, horizon)` or
+    `(batch, outputs)`, and `(batch,)`.
+
     Raises:
         ArgumentError: a bad size, targets unlike the series, fewer series than rows, batches
             that `fit` asked for out of order, or batches that are read without `reset_input`.
@@ -84,6 +92,8 @@ class StatefulBatches(Epochs):
         ([4.0, 0.0, 1.0, 2.0], [False, True, False, False])
     """
 
+    advice = Advice('target_rows="all"', 'target_rows="last"')
+
     def __init__(
         self,
         series: Series,
@@ -92,6 +102,7 @@ class StatefulBatches(Epochs):
         bptt_steps: int,
         horizon: int = 1,
         targets: Series | None = None,
+        target_rows: str = "all",
         pack: bool = True,
         idle_rows: bool = False,
         reset_input: bool | None = None,
@@ -105,6 +116,7 @@ class StatefulBatches(Epochs):
         if reset_input is not None:
             check_flag("reset_input", reset_input)
         self.reset_input = reset_input
+        self.target_rows = check_one_of("target_rows", target_rows, ("all", "last"))
         self._shuffle = check_flag("shuffle", shuffle)
         opened, bounds = _open("series", series)
         self._inputs = RowReader(opened, 1)
@@ -132,6 +144,10 @@ class StatefulBatches(Epochs):
             expected = f"at most the {self._stream.longest} timesteps of the longest row"
             fix = "Every row of the only batch would be padded."
             raise bad_argument("bptt_steps", self.bptt_steps, expected, fix)
+        if self.target_rows == "last" and not self._stream.filled:
+            actual = Description("series that all end before the last timestep of a batch")
+            fix = "Use a smaller bptt_steps."
+            raise bad_argument("series", actual, "longer for target_rows='last'", fix)
 
     def __len__(self) -> int:
         return self._stream.batches
@@ -146,11 +162,11 @@ class StatefulBatches(Epochs):
         if self._in_epoch:
             self._check_order(index)
         self._ask(index)
-        rows, used, begins = self._stream.read(index)
-        x = self._inputs.at(rows.ravel()).reshape(*rows.shape, -1)
-        x[~used] = 0
-        inputs = {"sequence": x, "reset": self._flags(begins)} if self.reset_input else x
-        return inputs, self._targets_of(rows, used), used.astype(np.float32)
+        return self._read(index, self.reset_input)
+
+    def first_batch(self) -> StatefulBatch:
+        """Return the first batch of the current epoch, which does not count as requested."""
+        return self._read(0, bool(self.reset_input))
 
     def __repr__(self) -> str:
         return (
@@ -236,6 +252,16 @@ class StatefulBatches(Epochs):
                 f"Batch {index} was read before batch {index - 1}, which it continues. Call "
                 "fit(..., shuffle=False): otherwise Keras changes the order of batches."
             )
+
+    def _read(self, index: int, reset_input: bool) -> StatefulBatch:
+        rows, used, begins = self._stream.read(index)
+        x = self._inputs.at(rows.ravel()).reshape(*rows.shape, -1)
+        x[~used] = 0
+        inputs = {"sequence": x, "reset": self._flags(begins)} if reset_input else x
+        if self.target_rows == "last":
+            rows, used = rows[:, -1:], used[:, -1:]
+            return inputs, self._targets_of(rows, used)[:, 0], used[:, 0].astype(np.float32)
+        return inputs, self._targets_of(rows, used), used.astype(np.float32)
 
     def _targets_of(
         self, rows: npt.NDArray[np.int64], used: npt.NDArray[np.bool_]

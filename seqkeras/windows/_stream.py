@@ -102,6 +102,12 @@ class Stream:
         """Timesteps of the row that ends last."""
         return int((self.begins + self.stretches.steps).max())
 
+    @functools.cached_property
+    def filled(self) -> int:
+        """Number of rows of all batches whose last timestep is not padding."""
+        ends = self.begins + self.stretches.steps
+        return int((ends // self.bptt_steps - self.begins // self.bptt_steps).sum())
+
     @property
     def length(self) -> int:
         """Timesteps of every row with its padding, a multiple of `bptt_steps`."""

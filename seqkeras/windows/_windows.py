@@ -24,6 +24,7 @@ from seqkeras.windows._feed import tf_dataset, torch_loader
 from seqkeras.windows._layout import WindowLayout
 from seqkeras.windows._order import Balanced, InOrder, Shuffled
 from seqkeras.windows._spec import WindowSpec
+from seqkeras.windows._targets import Advice
 
 
 class Windows(Epochs):
@@ -106,6 +107,8 @@ class Windows(Epochs):
         ((32, 8, 1), (32, 2), [8.0, 9.0])
     """
 
+    advice = Advice('target_rows="next", or "lookback" for labels', 'target_rows="point"')
+
     def __init__(
         self,
         values: Any,
@@ -163,6 +166,10 @@ class Windows(Epochs):
     def __getitem__(self, index: int) -> Any:
         self._ask(index)
         return self.batch(self.epoch, index)
+
+    def first_batch(self) -> Any:
+        """Return the first batch of the current epoch, which does not count as requested."""
+        return self.batch(self.epoch, 0)
 
     def batch(self, epoch: int, index: int) -> Any:
         """Return a batch of any epoch; `windows[index]` is that of the current one."""

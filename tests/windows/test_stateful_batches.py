@@ -222,6 +222,22 @@ def test_epochs_have_the_same_form_and_depend_on_seed_and_number_alone(case):
     assert_arrays_equal(streams(batches), streams(again))
 
 
+@skipping
+@examples(34)
+@given(case=cases)
+def test_one_target_for_each_row_of_a_batch_is_that_of_its_last_timestep(case):
+    batches = build(case)[0]
+    try:
+        last = build(case, target_rows="last")[0]
+    except ArgumentError:  # no row of a batch is read to its end
+        assert not streams(batches)[3][:, batches.bptt_steps - 1 :: batches.bptt_steps].any()
+        return
+    for index in range(len(batches)):
+        inputs, targets, mask = batches[index]
+        assert_arrays_equal(last[index][1:], [targets[:, -1], mask[:, -1]])
+        assert_arrays_equal(list(last[index][0].values()), list(inputs.values()))
+
+
 def test_the_example_of_two_rows_is_as_drawn():
     batches = StatefulBatches(distinct([9, 4, 6]), batch_size=2, bptt_steps=4)
     # Series of 8, 3 and 5 timesteps: 1..9, 10..13 and 14..19, whose last are targets alone.
