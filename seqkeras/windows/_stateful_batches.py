@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -117,7 +117,7 @@ class StatefulBatches(Epochs):
             check_flag("reset_input", reset_input)
         self.reset_input = reset_input
         self.target_rows = check_one_of("target_rows", target_rows, ("all", "last"))
-        self._shuffle = check_flag("shuffle", shuffle)
+        self.shuffle = check_flag("shuffle", shuffle)
         opened, bounds = _open("series", series)
         self._inputs = RowReader(opened, 1)
         self._series = len(bounds) - 1
@@ -206,6 +206,13 @@ class StatefulBatches(Epochs):
         batches.reset_input = check_flag("reset_input", reset_input)
         return batches
 
+    def in_order(self) -> Iterator[StatefulBatch]:
+        """Yield all batches as they are before a shuffle, with flags."""
+        batches = copy.copy(self)
+        batches._stream = self._laid_out
+        for index in range(len(batches)):
+            yield batches._read(index, True)
+
     def to_series(self, outputs: npt.ArrayLike) -> list[npt.NDArray[Any]]:
         """Put the outputs of a model for these batches together again, series by series.
 
@@ -229,17 +236,18 @@ class StatefulBatches(Epochs):
         return self._stream.collect(by_row, self._series)
 
     def on_epoch_begin(self) -> None:
-        """Move on to the next epoch, if this one was read to its end; Keras calls this."""
+        """Begin the next pass, unless one is unfinished; Keras calls this."""
         super().on_epoch_begin()
         self._in_epoch = True
 
     def on_epoch_end(self) -> None:
-        """Allow any order of batches again; Keras calls this."""
+        """Allow any order of batches again, and move on to the next epoch; Keras calls this."""
+        super().on_epoch_end()
         self._in_epoch = False
 
     def _new_pass(self) -> None:
         self._stream = self._laid_out
-        if self._shuffle:
+        if self.shuffle:
             self._stream = self._laid_out.shuffled(np.random.default_rng([self.seed, self.epoch]))
         self._in_epoch = False
 
@@ -274,7 +282,7 @@ class StatefulBatches(Epochs):
 
     def _rows_of_one(self, rows: int) -> Stretches:
         steps = rows - self.horizon
-        if self._shuffle:
+        if self.shuffle:
             fix = "Its stretches are read at the same time, one in each row."
             raise bad_argument("shuffle", True, "False where series is one array", fix)
         if steps < self.batch_size:

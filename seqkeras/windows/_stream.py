@@ -2,6 +2,7 @@
 
 import functools
 import heapq
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -136,7 +137,8 @@ class Stream:
             Three arrays `(rows, bptt_steps)`: the row of the values, 0 in padding; whether it is
             not padding; whether a stretch begins there.
         """
-        first = np.arange(self.rows, dtype=np.int64) * self.length + batch * self.bptt_steps
+        begin = operator.index(batch) * self.bptt_steps
+        first = np.arange(self.rows, dtype=np.int64) * self.length + begin
         position = first[:, np.newaxis] + np.arange(self.bptt_steps)
         # Positions in a row without stretches find an earlier one, or the first, beyond its end.
         number = np.maximum(np.searchsorted(self.starts, position, side="right") - 1, 0)

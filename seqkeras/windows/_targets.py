@@ -1,4 +1,4 @@
-"""Check that the targets of a data set fit the outputs of the model that reads them.
+"""Check that a data set fits the model that reads it, in its inputs and its targets.
 
 Keras broadcasts targets against outputs: a training on targets of another shape runs, and learns
 nonsense. It shows a data set nothing of the model that reads it, so a data set looks for the model
@@ -18,16 +18,16 @@ from seqkeras._checks import Description, bad_argument
 Shape: TypeAlias = tuple[int | None, ...]
 
 #: Losses that compare each number of the outputs with a target of its own.
-_ALIKE = frozenset(
-    "BinaryCrossentropy BinaryFocalCrossentropy CategoricalCrossentropy "
-    "CategoricalFocalCrossentropy CategoricalHinge CosineSimilarity Hinge Huber KLDivergence "
-    "LogCosh MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError "
-    "MeanSquaredLogarithmicError Poisson SquaredHinge binary_crossentropy "
-    "binary_focal_crossentropy categorical_crossentropy categorical_focal_crossentropy "
-    "categorical_hinge cosine_similarity hinge huber kl_divergence log_cosh mean_absolute_error "
-    "mean_absolute_percentage_error mean_squared_error mean_squared_logarithmic_error poisson "
-    "squared_hinge".split()
-)
+_ALIKE = frozenset({
+    "BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy", "CategoricalHinge", "CosineSimilarity", "Hinge", "Huber",
+    "KLDivergence", "LogCosh", "MeanAbsoluteError", "MeanAbsolutePercentageError",
+    "MeanSquaredError", "MeanSquaredLogarithmicError", "Poisson", "SquaredHinge",
+    "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy",
+    "categorical_focal_crossentropy", "categorical_hinge", "cosine_similarity", "hinge", "huber",
+    "kl_divergence", "log_cosh", "mean_absolute_error", "mean_absolute_percentage_error",
+    "mean_squared_error", "mean_squared_logarithmic_error", "poisson", "squared_hinge",
+})  # fmt: skip
 #: Losses whose targets are numbers of classes, which the last axis of the outputs counts.
 _CLASSES = frozenset(("SparseCategoricalCrossentropy", "sparse_categorical_crossentropy"))
 
@@ -50,23 +50,82 @@ class Advice(NamedTuple):
     once: str
 
 
-def check_reader(dataset: Any) -> None:
-    """Check a data set against the model whose `fit` or `evaluate` has called this, if any.
+class Reader(NamedTuple):
+    """The call of a model's method that reads a data set.
+
+    Attributes:
+        model: the model.
+        first_epoch: number of the first epoch of a training that is resumed; 0 for others.
+    """
+
+    model: keras.Model
+    first_epoch: int
+
+
+def find_reader() -> Reader | None:
+    """Return what `fit` or `evaluate` has called this, at any depth, or None."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        method = frame.f_code.co_name
+        values = frame.f_locals if method in _READERS else {}
+        model = values.get("self")
+        if isinstance(model, keras.Model):
+            if method == "predict":
+                return None
+            first = 0 if values.get("steps_per_epoch") else values.get("initial_epoch", 0)
+            return Reader(model, first)
+        frame = frame.f_back
+    return None
+
+
+def check_once(dataset: Any, model: keras.Model) -> None:
+    """Check a data set against a model, unless it was the last one that it was checked against.
 
     Args:
         dataset: has a method `first_batch`, and `advice`.
+        model: compiled.
 
     Raises:
-        ArgumentError: see `check_targets`.
+        ArgumentError: see `check_inputs` and `check_targets`.
     """
-    model = _reader()
-    if model is None:
-        return
     known_model, known_loss = _checked.get(dataset, (None, None))
     if known_model is not None and known_model() is model and known_loss is model.loss:
         return
+    check_inputs(model, dataset)
     check_targets(model, dataset)
     _checked[dataset] = ref(model), model.loss
+
+
+def check_inputs(model: keras.Model, dataset: Any) -> None:
+    """Check that named inputs of a data set are those of a functional model.
+
+    Raises:
+        ArgumentError: the model reads an input of another name.
+    """
+    batch = dataset.first_batch()
+    x = batch[0] if isinstance(batch, tuple) else batch
+    if not isinstance(x, dict) or not isinstance(model, keras.Function):
+        return
+    tensors = model.input
+    if not isinstance(tensors, dict):
+        tensors = {tensor.name: tensor for tensor in tree.flatten(tensors)}
+    names = [
+        name
+        for name, tensor in tensors.items()
+        if not getattr(model.get_layer(tensor.name), "optional", False)
+    ]
+    if all(name in x for name in names):
+        return
+    fix = f"Give the inputs of a functional model these names: {list(x)}."
+    masks = [name for name in x if name.endswith("_mask")]
+    if masks and len(names) == 1:
+        fix = (
+            "To mask timesteps in it, put it into a model that reads both: past = "
+            'keras.Input((timesteps, features), name="past"), mask = keras.Input((timesteps, '
+            'features), name="past_mask", dtype="bool"), keras.Model({"past": past, "past_mask": '
+            "mask}, model(past, mask=keras.ops.all(mask, axis=-1)))."
+        )
+    raise bad_argument("model", names, f"one with the inputs {list(x)} of these windows", fix)
 
 
 def check_targets(model: keras.Model, dataset: Any) -> None:
@@ -105,17 +164,6 @@ def find_misfit(model: keras.Model, dataset: Any) -> Misfit | None:
         if name in _ALIKE | _CLASSES and not _fit(targets, expected):
             shapes = f"targets {targets} for outputs {outputs}"
             return Misfit(shapes, _fix(targets, expected, dataset.advice))
-    return None
-
-
-def _reader() -> keras.Model | None:
-    frame = inspect.currentframe()
-    while frame is not None:
-        method = frame.f_code.co_name
-        model = frame.f_locals.get("self") if method in _READERS else None
-        if isinstance(model, keras.Model):
-            return model if method != "predict" else None
-        frame = frame.f_back
     return None
 
 

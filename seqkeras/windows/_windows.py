@@ -1,6 +1,7 @@
 """Batches of windows for `fit`, `evaluate` and `predict`."""
 
 import math
+import operator
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -70,8 +71,9 @@ class Windows(Epochs):
 
     Attributes:
         count: number of windows.
-        epoch: number of the current epoch, from 0; `fit` advances it when the next epoch starts.
-            The order depends only on it and the seed: set it to resume where another run stopped.
+        epoch: number of the epoch that is read or read next, from 0; `fit` advances it at the end
+            of an epoch, and begins with its `initial_epoch` where that is later, as when
+            `keras.callbacks.BackupAndRestore` resumes. The order depends only on it and the seed.
         seed: seed of the shuffle, also if it was drawn.
         skipped_series: number of series that are too short for a window.
         unused_rows: rows of these series, and rows after the last window of the others.
@@ -173,6 +175,8 @@ class Windows(Epochs):
 
     def batch(self, epoch: int, index: int) -> Any:
         """Return a batch of any epoch; `windows[index]` is that of the current one."""
+        epoch = operator.index(epoch)
+        index = operator.index(index)
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         first = index * self.batch_size

@@ -1,4 +1,4 @@
-"""Targets that Keras would broadcast are refused before the first step, and the fix leads to one."""
+"""Targets that Keras would broadcast are refused before the first step; the fix leads to one."""
 
 import functools
 
@@ -231,3 +231,32 @@ def test_in_the_fit_of_keras_too():
     with pytest.raises(ArgumentError, match=r"targets \(2, 4, 1\) for outputs \(2, 1\)"):
         model.fit(stateful(reset_input=True), shuffle=False, verbose=0)
     model.fit(stateful(reset_input=True, target_rows="last"), shuffle=False, verbose=0)
+
+
+# -- named inputs --------------------------------------------------------------------------------
+
+
+@pytest.mark.backends
+def test_masked_windows_for_a_model_of_one_input_are_refused_and_the_fix_leads_to_a_fit():
+    holes = WAVE.copy()
+    holes[9] = np.nan
+    masked = windows(values=holes, missing="mask")
+    model = compiled(many_to_one())
+    with pytest.raises(ArgumentError, match=r"with the inputs \['past', 'past_mask'\]") as caught:
+        model.fit(masked, verbose=0)
+    assert "model(past, mask=keras.ops.all(mask, axis=-1))" in str(caught.value)
+    past = keras.Input((LOOKBACK, 1), name="past")
+    mask = keras.Input((LOOKBACK, 1), name="past_mask", dtype="bool")
+    output = model(past, mask=keras.ops.all(mask, axis=-1))
+    whole = compiled(keras.Model({"past": past, "past_mask": mask}, output))
+    assert np.isfinite(whole.fit(masked, verbose=0).history["loss"]).all()
+    x = masked[0][0]
+    hidden = {**x, "past": np.where(x["past_mask"], x["past"], 9.0)}
+    np.testing.assert_allclose(*(whole.predict_on_batch(values) for values in (x, hidden)))
+
+
+def test_inputs_of_other_names_are_refused():
+    x = keras.Input((LOOKBACK, 1), name="x")
+    model = compiled(keras.Model({"x": x}, keras.layers.GRU(1)(x)))
+    with pytest.raises(ArgumentError, match=r"model must be one with the inputs \['past', 'sho"):
+        model.fit(windows(values={"past": WAVE, "shops": WAVE}, targets=WAVE), verbose=0)

@@ -126,7 +126,7 @@ def tune(
     )
     check_one_of("score", score, SCORES)
     seconds = check_positive("seconds", seconds) if seconds is not None else np.inf
-    check_integer("seed", seed, minimum=0)
+    seed = check_integer("seed", seed, minimum=0)
     rows = holdout + windows * settings.horizon
     frame, panel, columns = read_history(df, rows, columns)
     check_names(panel)

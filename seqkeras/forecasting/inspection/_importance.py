@@ -106,7 +106,7 @@ def permutation_importance(
     repeats = check_integer("repeats", repeats)
     windows = check_integer("windows", windows, minimum=2)
     if seed is not None:
-        check_integer("seed", seed, minimum=0)
+        seed = check_integer("seed", seed, minimum=0)
     random = np.random.default_rng(seed)
     context, actual = _draw_windows(fitted, df, windows, random)
     orders = [_derangement(len(actual), random) for _ in range(repeats)]
