@@ -88,12 +88,12 @@ def check_once(dataset: Any, model: keras.Model) -> None:
     Raises:
         ArgumentError: see `check_inputs` and `check_targets`.
     """
-    known_model, known_loss = _checked.get(dataset, (None, None))
-    if known_model is not None and known_model() is model and known_loss is model.loss:
+    state = ref(model), model.loss
+    if _checked.get(dataset) == state:
         return
     check_inputs(model, dataset)
     check_targets(model, dataset)
-    _checked[dataset] = ref(model), model.loss
+    _checked[dataset] = state
 
 
 def check_inputs(model: keras.Model, dataset: Any) -> None:

@@ -529,10 +529,7 @@ CHANGES = {
     "shuffled": ({"shuffle": True}, "shuffle False (now True)"),
     "other dropout": ({"dropout": 0.5}, "model "),
     "another loss": ({"loss": "mae"}, "loss 'mse' (now 'mae')"),
-    "another optimizer": (
-        {"optimizer": keras.optimizers.Adamax},
-        "optimizer 'Adam' (now 'Adamax')",
-    ),
+    "another optimizer": ({"optimizer": keras.optimizers.Adamax}, "'Adam' (now 'Adamax')"),
     "another learning rate": ({"rate": 0.5}, "optimizer learning_rate 0.01"),
     "clipped": ({"clipnorm": 1.0}, "optimizer clipnorm None (now 1.0)"),
     "validated": ({"validation": SERIES}, "validation None"),

@@ -451,6 +451,19 @@ def test_sizes_that_are_no_positive_integers_are_refused(name, value):
     assert f"Got: {name}={value!r}." in message
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint64])
+def test_integers_of_numpy_are_as_those_of_python(kind):
+    series = np.arange(251.0)
+    batches = StatefulBatches(series, batch_size=2, bptt_steps=10)
+    same = StatefulBatches(
+        series, batch_size=kind(2), bptt_steps=kind(10), horizon=kind(1), seed=kind(3)
+    )
+    assert (len(same), same.padding) == (len(batches), batches.padding)
+    for index in range(len(batches)):
+        assert_arrays_equal(same[kind(index)][1:], batches[index][1:])
+        assert_arrays_equal([same.resets(kind(index))], [batches.resets(index)])
+
+
 @pytest.mark.parametrize("name", ["batch_size", "bptt_steps"])
 def test_a_size_of_zero_is_refused(name):
     assert f"{name} must be an integer >= 1. Got: {name}=0." in refused(

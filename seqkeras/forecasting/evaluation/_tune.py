@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from seqkeras._checks import bad_argument, check_integer, check_one_of, check_positive
 from seqkeras._lazy import import_optional

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from seqkeras._arrays import Floats, Integers
 from seqkeras._checks import bad_data, check_integer

@@ -37,7 +37,7 @@ class Stop(keras.callbacks.Callback):
 
 @pytest.fixture
 def stop_at(monkeypatch):
-    """`stop_at(training, epoch)`: the trainings of the next fit get a `Stop`; None takes it away."""
+    """`stop_at(training, epoch)`: the trainings of the next fit get a `Stop`; 0 is never."""
     real = _early_stopping.train
 
     def set_stop(training, epoch=0):
@@ -50,7 +50,7 @@ def stop_at(monkeypatch):
             ),
         )
 
-    yield set_stop
+    return set_stop
 
 
 @pytest.fixture(scope="module")
