@@ -220,6 +220,12 @@ def _part(path: str, layer: Any, calls: list[Any]) -> Iterator[Trap]:
             "start from zeros.",
             "Make the inner layer stateless.",
         )
+    if _is_per_step(layer) and getattr(layer.layer, "activity_regularizer", None) is not None:
+        yield Trap(
+            path,
+            "The activity_regularizer of its layer is lost: it is not in the loss.",
+            "Put keras.layers.ActivityRegularization after it. Dense needs no TimeDistributed.",
+        )
     if _is_per_step(layer) and not isinstance(layer, layers.TimeDistributed):
         shapes = [tensor.shape for call in calls for tensor in call.input_tensors]
         if any(shape[1] is None for shape in shapes):

@@ -128,16 +128,15 @@ class Backup(keras.callbacks.Callback):
             )
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Resume callbacks that start from scratch in each `fit`."""
+        """Resume callbacks that start from scratch in each `fit`, and random generators.
+
+        Keras may have used these since the file was read, to build the model.
+        """
         for name, value in self._stopping_state.items():
             setattr(self._stopping, name, value)
         for name, value in self._plateau_state.items():
             setattr(self._plateau, name, value)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Resume random generators, which may have been used since the file was read."""
         set_random_state(self._random_state)
-        self._random_state = {}
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write the file."""

@@ -148,13 +148,13 @@ def train(
             callbacks=callbacks,
         )
     except KeyboardInterrupt as interrupt:
-        if not record.history:
-            raise
+        if not first_epoch and len(record.history.get("loss", ())) == record.epochs_done:
+            raise  # no epoch has ended; what was done before is in the backup
         _ = record.model  # on JAX, this writes the trained values into the variables
-        if judge.stopping is not None:
-            model.set_weights(judge.stopping.best_weights)
-        elif first_epoch:
+        if first_epoch:
             model.set_weights(start)
+        elif judge.stopping is not None:
+            model.set_weights(judge.stopping.best_weights)
         raise Interrupted(_log(model, start, record.history, judge, rates)) from interrupt
     losses = record.history["loss"]
     if not all(math.isfinite(value) for value in losses):
@@ -176,7 +176,7 @@ def _log(
     rates: list[float],
 ) -> TrainingLog:
     """Return the log of a training; put untrained weights back where none were better."""
-    losses = tuple(history["loss"])
+    losses = tuple(history.get("loss", ()))
     held_out = (*judge.untrained_loss, *history.get("val_loss", ()))
     best_epoch = held_out.index(min(held_out)) if judge.untrained_loss else len(losses)
     if best_epoch == 0:

@@ -24,7 +24,7 @@ def fingerprint(model: keras.Model) -> dict[str, Any]:
     return {
         "model": zlib.crc32(json.dumps(config, sort_keys=True).encode()),
         "optimizer": type(model.optimizer).__name__,
-        **{f"optimizer {name}": value for name, value in optimizer.items()},
+        **{f"optimizer {name}": _rounded(value) for name, value in optimizer.items()},
         **{name: compiled.get(name) for name in _COMPILED},
     }
 
@@ -47,6 +47,11 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         for name in new
         if name in old and old[name] != new[name]
     ]
+
+
+def _rounded(value: Any) -> Any:
+    """Return a number without what float32 has added to it."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _written(write: Callable[[], Any]) -> Any:

@@ -238,6 +238,21 @@ def test_what_pools_over_a_batch_does_not_see_the_one_before():
     assert has(model, "It cannot be continued from batch to batch: it pools over timesteps", "pool")
 
 
+@pytest.mark.parametrize("kind", [L.TimeDistributed, layers.TimeDistributed])
+def test_time_distributed_loses_the_activity_regularizer_of_its_layer(kind):
+    dense = L.Dense(2, activity_regularizer="l2")
+    model, plain = model_of(kind(dense, name="each")), model_of(dense)
+    words = "The activity_regularizer of its layer is lost"
+    for other, losses in ((model, 0), (plain, 1)):
+        other(X)
+        assert len(other.losses) == losses
+        assert has(other, words, "each") == (losses == 0)
+    mended = model_of(kind(L.Dense(2), name="each"), L.ActivityRegularization(l2=0.01))
+    mended(X)
+    assert len(mended.losses) == 1
+    assert not has(mended, words, "each")
+
+
 # -- a model and what it reads -------------------------------------------------------------------
 
 WAVE = np.sin(np.arange(40.0))
