@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-import keras
 from keras import tree
 
 from seqkeras._keras_graph._model_graph import ModelGraph
+from seqkeras._keras_graph._structure import is_graph
 
 #: `visit(call, args, kwargs)`, with values in place of tensors, returns the values of all outputs.
 Visit: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -33,7 +33,7 @@ def walk(
     values = {id(tensor): value for tensor, value in zip(graph.inputs, inputs, strict=True)}
     for call in graph.calls:
         args, kwargs = call.arguments.fill_in(values)
-        if isinstance(call.operation, keras.Model):
+        if is_graph(call.operation):
             nested = graph.nested(call.operation)
             results = walk(nested, _nested_inputs(args, kwargs, attach_mask), visit, attach_mask)
         else:

@@ -8,7 +8,7 @@ from keras import tree
 
 from seqkeras import layers
 from seqkeras._checks import bad_argument
-from seqkeras._keras_graph import recurrent_layers, sublayers
+from seqkeras._keras_graph import ModelGraph, is_graph, recurrent_layers, sublayers
 from seqkeras._keras_graph._calls import (
     calls_of,
     drops_mask,
@@ -17,9 +17,12 @@ from seqkeras._keras_graph._calls import (
     upstream,
 )
 from seqkeras._keras_graph._layer_parts import recorded_arguments
+from seqkeras.states._continuation import CannotContinueError, judge_model
 from seqkeras.states._named import rows_of, stateful_layers
 from seqkeras.states._recurrent_states import reads_time, within
-from seqkeras.stepwise._timewise import why_not_stepwise
+from seqkeras.states._timewise import why_not_stepwise
+from seqkeras.windows import StatefulBatches, Windows
+from seqkeras.windows._targets import find_misfit
 
 
 class Trap(NamedTuple):
@@ -36,7 +39,7 @@ class Trap(NamedTuple):
     fix: str
 
 
-def find_traps(model: keras.Model) -> list[Trap]:
+def find_traps(model: keras.Model, data: Windows | StatefulBatches | None = None) -> list[Trap]:
     """Find what silently goes wrong in a recurrent model, and how to fix it.
 
     All traps were observed on Keras 3.15. Most concern stateful models: states that are lost in
@@ -46,12 +49,15 @@ def find_traps(model: keras.Model) -> list[Trap]:
     Args:
         model: any Keras model. In a subclass of `keras.Model` only the layers are examined, not
             the calls between them.
+        data: what `fit` of the model shall read. Then traps of the two together are found as well:
+            targets unlike the outputs of a compiled model, windows that do not continue each other
+            for a stateful one, and validation that moves its state. Default: none.
 
     Returns:
         The traps; an empty list is no proof that all is well.
 
     Raises:
-        ArgumentError: `model` is not a Keras model.
+        ArgumentError: `model` is not a Keras model, or `data` has another type.
 
     Example:
         >>> x = keras.Input(batch_shape=(1, None, 2))
@@ -66,6 +72,8 @@ def find_traps(model: keras.Model) -> list[Trap]:
     """
     if not isinstance(model, keras.Model):
         raise bad_argument("model", type(model).__name__, "a keras.Model")
+    if data is not None and not isinstance(data, (Windows, StatefulBatches)):
+        raise bad_argument("data", type(data).__name__, "Windows or StatefulBatches")
     traps: list[Trap] = []
     stateful = stateful_layers(model)
     calls = calls_of(model)
@@ -76,6 +84,10 @@ def find_traps(model: keras.Model) -> list[Trap]:
         traps += _stateful_layer(path, layer)
     for path, layer in _parts(model):
         traps += _part(path, layer, calls.get(id(layer), []))
+    if stateful and is_graph(model):
+        traps += _continuation(model, {trap.layer for trap in traps})
+    if data is not None:
+        traps += _data(model, data, stateful)
     return list(dict.fromkeys(traps))
 
 
@@ -90,6 +102,52 @@ _LOST_MASK = (
     "For padding at the end, sample weights keep it out of the loss."
 )
 _BACKWARDS = "Use a stateless model on whole windows, or a layer that reads forward."
+
+
+def _data(
+    model: keras.Model, data: Windows | StatefulBatches, stateful: dict[str, Any]
+) -> Iterator[Trap]:
+    misfit = find_misfit(model, data) if model.compiled else None
+    if misfit is not None:
+        yield Trap(model.name, f"It has {misfit.shapes}: Keras broadcasts them.", misfit.fix)
+    if not stateful:
+        return
+    reason = _why_not_continuing(data)
+    if reason:
+        yield Trap(
+            model.name,
+            f"The state of a row continues from another window: {reason}.",
+            "Train it with StatefulBatches and seqkeras.training.fit_stateful, or train a "
+            "stateless model on windows and convert it with seqkeras.states.as_stateful.",
+        )
+    yield Trap(
+        model.name,
+        "In fit, validation_data moves the state that the training goes on from.",
+        "seqkeras.training.fit_stateful(..., validation=) keeps the two apart.",
+    )
+
+
+def _why_not_continuing(data: Windows | StatefulBatches) -> str | None:
+    if isinstance(data, StatefulBatches):
+        return None
+    spec = data.spec
+    if data.shuffle:
+        return "the windows are shuffled"
+    if data.batch_size > 1:
+        return "the rows of a batch are windows that follow each other"
+    if spec.stride != spec.lookback * spec.sampling_rate:
+        return "the windows overlap, or have gaps between them"
+    return None
+
+
+def _continuation(model: keras.Model, named: set[str]) -> Iterator[Trap]:
+    """Yield what cannot be continued after a stateful layer; what is before it has a trap."""
+    try:
+        judge_model(ModelGraph(model))
+    except CannotContinueError as error:
+        if error.layer.name not in {name.split("/")[-1] for name in named}:
+            problem = f"It cannot be continued from batch to batch: {error.reason}."
+            yield Trap(error.layer.name, problem, _SEES_SEVERAL)
 
 
 def _stateful_model(model: keras.Model, stateful: dict[str, Any]) -> Iterator[Trap]:
@@ -168,6 +226,12 @@ def _part(path: str, layer: Any, calls: list[Any]) -> Iterator[Trap]:
             "The state of its layer continues from one timestep to the next, where each should "
             "start from zeros.",
             "Make the inner layer stateless.",
+        )
+    if _is_per_step(layer) and getattr(layer.layer, "activity_regularizer", None) is not None:
+        yield Trap(
+            path,
+            "The activity_regularizer of its layer is lost: it is not in the loss.",
+            "Put keras.layers.ActivityRegularization after it. Dense needs no TimeDistributed.",
         )
     if _is_per_step(layer) and not isinstance(layer, layers.TimeDistributed):
         shapes = [tensor.shape for call in calls for tensor in call.input_tensors]

@@ -9,10 +9,10 @@ from keras import tree
 
 from seqkeras._checks import Description, bad_argument
 from seqkeras._keras_graph import ModelGraph
-from seqkeras.export._moving_inputs import inputs_over_time
 from seqkeras.export._scalers import Affine, affine_of
 from seqkeras.export._trace import Trace, Value, refused
 from seqkeras.export._translate import translate_model
+from seqkeras.states._continuation import inputs_over_time
 
 
 class ProgramParts(NamedTuple):

@@ -11,9 +11,11 @@ from seqkeras._archive import write_archive
 from seqkeras._checks import bad_argument, check_integer, check_one_of
 from seqkeras._keras_graph import ModelGraph
 from seqkeras.export._program_parts import ProgramParts, translate
+from seqkeras.export._trace import refused
 from seqkeras.export._verify import verify
 from seqkeras.runtime._program import KIND, VERSION
 from seqkeras.states import as_stateless
+from seqkeras.states._continuation import CannotContinueError, judge_model
 
 #: Layers that read whole sequences; a sequence model has at least one.
 _SEQUENCE = (keras.layers.RNN, keras.layers.Bidirectional)
@@ -79,11 +81,20 @@ def verified_parts(
     """Return a program that was compared with its model; the arguments are `save_program`'s."""
     window = check_integer("window", window) if window is not None else None
     graph = _stateless_graph(model)
+    if window is None:
+        _check_continues(graph)
     parts = translate(graph, window, features, scaler, target_scaler)
     if storage == "float16":
         parts = parts._replace(arrays=_in_half_precision(parts.arrays))
     verify(graph, parts)
     return parts
+
+
+def _check_continues(graph: ModelGraph) -> None:
+    try:
+        judge_model(graph)
+    except CannotContinueError as error:
+        raise refused(error.layer.name, error.reason) from error
 
 
 def _stateless_graph(model: Any) -> ModelGraph:

@@ -1,6 +1,8 @@
 """The forecaster: from a frame to a trained network and back to a frame."""
 
+import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -32,6 +34,8 @@ from seqkeras.forecasting.networks._build import Builder
 from seqkeras.forecasting.networks._inputs import NetworkInputs
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TrainingLog
+from seqkeras.training._backup import check_file, claimed
+from seqkeras.training._early_stopping import Interrupted
 from seqkeras.windows import StandardScaler
 
 if TYPE_CHECKING:
@@ -166,8 +170,12 @@ class Forecaster(BaseEstimator):
         y: None = None,
         *,
         columns: Columns | None = None,
+        backup: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Train a network on the series of a frame.
+
+        Ctrl-C after the first epoch keeps the best weights so far: the intervals are calibrated
+        with them, the forecaster is fitted, and then `KeyboardInterrupt` is raised.
 
         Args:
             df: one row for each series and timestamp, in order of time within each series. Or a
@@ -177,9 +185,15 @@ class Forecaster(BaseEstimator):
             y: not used, as the target is a column; scikit-learn's pipelines pass it.
             columns: the names of the columns and how they are read. Default `Columns()`:
                 `unique_id`, `ds` and `y`.
+            backup: file that is written after each epoch; later stages of the fit add files of this
+                name with a number. All are removed at the end. If they exist, the fit resumes from
+                them: after a process was killed or interrupted, call again with the same arguments,
+                and the weights become those of an uninterrupted fit. Default: none.
 
         Raises:
-            ArgumentError: a parameter or a column cannot be used; nothing is trained then.
+            ArgumentError: a parameter or a column cannot be used, or the backup is of another fit
+                or in use; nothing is trained then.
+            FileFormatError: the backup is damaged.
             DataError: the frame cannot be used (empty, gaps, too short, a covariate without a
                 value), or training diverged. The forecaster stays as it was.
             MissingDependencyError: holidays are asked for, and that package is not installed.
@@ -191,8 +205,15 @@ class Forecaster(BaseEstimator):
         settings = self.settings()
         _check_no_target(y)
         columns = as_columns(columns)
+        file = check_file("backup", backup)
         panel = read_panel(df, columns)
-        self.fitted_ = Fitting.of(settings, panel, columns.short_series).run()
+        fitting = Fitting.of(settings, panel, columns.short_series)
+        try:
+            with claimed(file) if file is not None else nullcontext():
+                self.fitted_ = fitting.run(file)
+        except Interrupted as interrupt:
+            self.fitted_ = interrupt.result
+            raise KeyboardInterrupt from None
         return self
 
     def predict(

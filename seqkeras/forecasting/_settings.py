@@ -150,7 +150,8 @@ class Training(_Options):
             whole horizon on the network's own outputs, which costs about as many times as much;
             `"scheduled"` goes from 1 to 0 over the first ten epochs (scheduled sampling, Bengio et
             al. 2015, arXiv 1506.03099). With a likelihood it must be 1.
-        progress: whether to draw a progress bar, on a terminal. Default True.
+        progress: whether to show progress: a bar on a terminal or in a notebook, elsewhere a line
+            now and then. Default True.
 
     Example:
         >>> Training(epochs=100, patience=10)

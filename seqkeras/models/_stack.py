@@ -93,11 +93,12 @@ class Stack:
         check_flag("bidirectional", self.bidirectional)
         check_flag("stateful", self.stateful)
         check_flag("reset_input", self.reset_input)
-        check_fraction("dropout", self.dropout)
-        check_fraction("recurrent_dropout", self.recurrent_dropout)
+        for name in ("dropout", "recurrent_dropout"):
+            object.__setattr__(self, name, check_fraction(name, getattr(self, name)))
         check_one_of("implementation", self.implementation, IMPLEMENTATIONS)
         if self.batch_size is not None:
-            check_integer("batch_size", self.batch_size)
+            batch_size = check_integer("batch_size", self.batch_size)
+            object.__setattr__(self, "batch_size", batch_size)
         elif self.stateful:
             fix = "Each row of the batch keeps its own state, so their number must be fixed."
             raise bad_argument("batch_size", None, "given where stateful=True", fix)

@@ -5,9 +5,12 @@ from dataclasses import replace
 import keras
 
 from seqkeras._checks import bad_argument, check_flag, check_integer
+from seqkeras._keras_graph import ModelGraph
 from seqkeras._keras_graph._rebuild import CannotBuildError, check_graph, name_of
-from seqkeras.states._recurrent_states import Recurrent, reads_time
+from seqkeras.states._continuation import CannotContinueError, Continuation, judge_model
+from seqkeras.states._recurrent_states import CONTINUED, Recurrent, reads_time
 from seqkeras.states._reform import Form, Reform
+from seqkeras.states._tried import why_chunks_differ
 
 
 def as_stateful(
@@ -38,8 +41,10 @@ def as_stateful(
 
     Raises:
         ArgumentError: the model has no recurrent layer, is not built, or is a subclass whose graph
-            cannot be seen; a layer reads backwards, gets its state from other layers, is called
-            twice, or is hidden within another. The message names it.
+            cannot be seen; a layer reads backwards or sees several timesteps at once (attention,
+            pooling, convolution, weights for each timestep ...), gets its state from other layers,
+            is called twice, or is hidden within another. The message names it. Layers that are not
+            Keras' own are tried out on random numbers, whole and in chunks.
 
     Example:
         >>> import numpy as np
@@ -56,7 +61,11 @@ def as_stateful(
     batch_size = check_integer("batch_size", batch_size)
     flags = check_flag("reset_input", reset_input) or _takes_reset(model)
     recurrent = Recurrent(True, check_flag("save_state", save_state), flags)
-    return _with_open_time(model, Form(recurrent, batch_size, flags))
+    found = _judged(model)
+    copy = _with_open_time(model, Form(recurrent, batch_size, flags))
+    if found.unsure:
+        _try_out(model, copy, found)
+    return copy
 
 
 def as_stateless(model: keras.Model) -> keras.Model:
@@ -85,6 +94,21 @@ def as_stateless(model: keras.Model) -> keras.Model:
     """
     _check_model(model)
     return _build(model, Form(Recurrent(False), None, flags=False))
+
+
+def _judged(model: keras.Model) -> Continuation:
+    try:
+        return judge_model(ModelGraph(model))
+    except CannotContinueError as error:
+        raise bad_argument("model", model.name, CONTINUED, str(error)) from error
+
+
+def _try_out(model: keras.Model, copy: keras.Model, found: Continuation) -> None:
+    reason = why_chunks_differ(copy, found.outputs)
+    if reason is not None:
+        names = ", ".join(repr(name) for name in dict.fromkeys(found.unsure))
+        fix = f"Tried out: {reason}. A layer reads more than its timestep, one of {names}."
+        raise bad_argument("model", model.name, CONTINUED, fix)
 
 
 def _check_model(model: keras.Model) -> None:

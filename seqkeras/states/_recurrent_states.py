@@ -13,6 +13,9 @@ from seqkeras._keras_graph._layer_parts import calls_to
 from seqkeras._keras_graph._rebuild import new_layer
 from seqkeras.errors import ForgottenStateWarning
 
+#: What a model must be that gets a state.
+CONTINUED = "one that can read a sequence from its start, a few timesteps at a time"
+
 #: Keras' layers, and ours that keep their states on every backend.
 _RESETTABLE = {
     keras.layers.RNN: layers.RNN,
@@ -69,9 +72,8 @@ class Recurrent:
             return
         reason = _why_not(layer)
         if reason:
-            expected = "one that can read a sequence from its start, a few timesteps at a time"
             fix = f"Layer {layer.name!r} ({type(layer).__name__}): {reason}"
-            raise bad_argument("model", model.name, expected, fix)
+            raise bad_argument("model", model.name, CONTINUED, fix)
         if not issubclass(self.class_of(layer), layers.Resettable):
             self._check_foreign(layer)
 
@@ -90,18 +92,6 @@ class Recurrent:
                 ForgottenStateWarning,
                 stacklevel=2,
             )
-
-    def check_call(self, model: keras.Model, layer: Any, args: Any, kwargs: Any) -> None:
-        """Refuse an initial state from other layers: there is no state to keep between calls.
-
-        Raises:
-            ArgumentError: with the layer.
-        """
-        initial_state = args[1] if len(args) > 1 else kwargs.get("initial_state")
-        if self.stateful and initial_state is not None:
-            fix = f"Layer {layer.name!r} ({type(layer).__name__}): each call gets its state from "
-            fix += "other layers (initial_state), so it has none to keep between calls."
-            raise bad_argument("model", model.name, "one whose layers keep their own state", fix)
 
     def class_of(self, layer: Any) -> Any:
         """Return the class of the copy of a recurrent layer."""
@@ -138,14 +128,10 @@ class Recurrent:
 
 
 def _why_not(layer: Any) -> str:
-    if isinstance(layer, keras.layers.Bidirectional):
-        return "its backward direction starts at the end of a sequence, and cannot be continued."
-    if not isinstance(layer, keras.layers.RNN):
-        inner = reads_time(layer)[0]
-        name = f"{inner.name!r} ({type(inner).__name__})"
-        if isinstance(layer, keras.Model):
-            return f"what its own call() does with {name} cannot be seen from outside."
-        return f"what it does with {name}, which is inside it, cannot be seen from outside."
-    if layer.go_backwards:
-        return "go_backwards=True starts at the end of a sequence, and cannot be continued."
-    return ""
+    if isinstance(layer, keras.layers.RNN):
+        return ""
+    inner = reads_time(layer)[0]
+    name = f"{inner.name!r} ({type(inner).__name__})"
+    if isinstance(layer, keras.Model):
+        return f"what its own call() does with {name} cannot be seen from outside."
+    return f"what it does with {name}, which is inside it, cannot be seen from outside."

@@ -101,7 +101,6 @@ class Reform(Rebuild):
         else:
             copy = self._layer(layer)
         if isinstance(layer, keras.layers.RNN):
-            self._form.recurrent.check_call(self._root, layer, args, kwargs)
             kwargs.pop("reset", None)
             if reset is not None and copy.stateful:
                 kwargs["reset"] = reset

@@ -8,14 +8,16 @@ from keras import ops, tree
 
 from seqkeras._checks import Description, bad_argument
 from seqkeras._keras_graph import ModelGraph, name_of
+from seqkeras.states._continuation import CannotContinueError, Kind, judge_call
 from seqkeras.stepwise._cell import Cell, Masked, StepState
-from seqkeras.stepwise._timewise import LENGTH, cuts_time, is_known, why_not_stepwise
 
 #: `action(step_state, *args, **kwargs)` does for one timestep what a call does for a sequence.
 Action: TypeAlias = Callable[..., Any]
 
+#: The kinds of tensors here, as the judge of continuation names them.
+_KINDS = {True: Kind.SEQUENCE, False: Kind.END, None: None}
+
 _STEPPABLE = "a model that can be run one timestep at a time"
-_NO_TIME = "its output has no time axis; end with return_sequences=False instead"
 
 
 class Findings:
@@ -84,18 +86,17 @@ class Plan:
     def _action(self, call: Any) -> Action:
         """Return the action for a call, and note the kinds of its outputs."""
         operation = call.operation
-        kinds = {self._kinds[id(tensor)] for tensor in call.input_tensors} - {None}
-        if len(kinds) == 2:
-            reason = "it joins a sequence with what is known only after its last timestep"
-            self._findings.refuse(operation, reason)
-        kind = kinds.pop() if kinds else None
+        kinds = [self._kinds[id(tensor)] for tensor in call.input_tensors]
+        if isinstance(operation, (keras.Sequential, keras.Function)) and any(
+            kind is not None for kind in kinds
+        ):
+            return self._nested(call)
+        if True in kinds:
+            return self._each_timestep(call, kinds)
+        kind = False if False in kinds else None
         self._kinds.update(dict.fromkeys(map(id, call.outputs), kind))
         if kind is None:
             return lambda _step_state, *_, **__: [None] * len(call.outputs)
-        if isinstance(operation, (keras.Sequential, keras.Function)):
-            return self._nested(call)
-        if kind:
-            return self._each_timestep(call)
         if getattr(operation, "stateful", False):
             self._findings.refuse(operation, "it keeps a state, but does not read a sequence")
         return lambda _step_state, *args, **kwargs: operation(*args, **kwargs)
@@ -115,35 +116,25 @@ class Plan:
 
         return run
 
-    def _each_timestep(self, call: Any) -> Action:
+    def _each_timestep(self, call: Any, kinds: list[bool | None]) -> Action:
         """Return an action that calls the layer on a sequence of one timestep."""
         operation = call.operation
-        rank = max(len(tensor.shape) for tensor in call.input_tensors)
-        reason = why_not_stepwise(operation, rank=rank) or cuts_time(call)
-        if reason:
-            self._findings.refuse(operation, reason)
-        arguments = tree.flatten((call.arguments.args, call.arguments.kwargs))
-        arrays = [value for value in arguments if hasattr(value, "shape")]
-        # An array that is not a tensor of the model may hold numbers for each timestep.
-        if not is_known(operation) or len(arrays) > len(call.input_tensors):
+        try:
+            verdict = judge_call(call, [_KINDS[kind] for kind in kinds])
+        except CannotContinueError as error:
+            self._findings.refuse(operation, error.reason)
+        if not verdict.sure:
             self._findings.unsure.append(operation.name)
         if isinstance(operation, keras.layers.RNN):
             return self._recurrent(call)
-        before = call.input_tensors[0].shape
-        after = call.outputs[0].shape
-        if len(after) < 2 or before[1] != after[1]:
-            reason = LENGTH if len(after) >= len(before) else _NO_TIME
-            self._findings.refuse(operation, reason)
+        outputs = [kind is Kind.SEQUENCE for kind in verdict.kinds]
+        self._kinds.update(zip(map(id, call.outputs), outputs, strict=True))
         return lambda _step_state, *args, **kwargs: operation(*args, **kwargs)
 
     def _recurrent(self, call: Any) -> Action:
         """Return an action that runs the cell of a recurrent layer."""
         layer = call.operation
-        args = call.arguments.args
         kwargs = call.arguments.kwargs
-        second = args[1] if len(args) > 1 else None
-        if kwargs.get("initial_state", second) is not None:
-            self._findings.refuse(layer, "it starts from a state that is passed to it")
         if kwargs.get("constants") is not None:
             self._findings.refuse(layer, "its cell reads constants that are passed to it")
         if kwargs.get("training"):

@@ -12,6 +12,7 @@ from keras import ops, tree
 from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import ArgumentError
 from seqkeras.states._named import clear_rows, named_states, rows_of, stateful_layers
+from seqkeras.states._tried import agree
 from seqkeras.stepwise._model_step import output_spec
 from seqkeras.stepwise._runner import Runner
 
@@ -144,10 +145,7 @@ def check_unsure(runner: Runner, context: npt.NDArray[Any]) -> None:
     is_short = any("float16" in layer.compute_dtype for layer in step.layers)
     for actual, whole, is_sequence in zip(stepped, expected, step.output_kinds, strict=True):
         actual = np.asarray(actual if is_sequence else actual[:, -1], "float32")
-        scale = max(1.0, float(np.nanmax(np.abs(whole), initial=0.0)))
-        tolerance = (0.05 if is_short else 1e-4) * scale
-        same_shape = actual.shape == whole.shape
-        if not same_shape or not np.allclose(actual, whole, tolerance, tolerance, equal_nan=True):
+        if not agree(actual, whole, 0.05 if is_short else 1e-4):
             reason = "on single timesteps it returns other values than on sequences"
             _refuse_unsure(runner, reason)
 

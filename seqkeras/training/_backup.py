@@ -1,7 +1,9 @@
 """A file with everything that a training needs to resume."""
 
-import glob
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,17 @@ from keras import ops
 
 from seqkeras._archive import Archive, read_archive, write_archive
 from seqkeras._arrays import Array
+from seqkeras._checks import bad_argument
 from seqkeras._files import DAMAGE
 from seqkeras.errors import ArgumentError, FileFormatError
+from seqkeras.kernels._randomness import random_state, set_random_state
+from seqkeras.training._fingerprint import differences
 
 KIND = "seqkeras.Backup"
 VERSION = 1
+
+#: The learning rate in the description of a training.
+RATE = "optimizer learning_rate"
 
 #: The whole numbers in which early stopping keeps where it stands.
 STOPPING = ("wait", "best_epoch", "stopped_epoch")
@@ -25,47 +33,61 @@ class Backup(keras.callbacks.Callback):
     """Writes a training to a file at the end of each epoch, and resumes it from there.
 
     The file holds the variables of the model (weights, states, seeds) and of its optimizer, the
-    history and the progress of early stopping, as arrays and JSON. It is complete at any moment,
-    also after a kill.
+    state of random generators outside of them, the history, and where early stopping and the
+    plateaus of the learning rate stand, as arrays and JSON. It is complete at any moment, also
+    after a kill.
 
     Args:
         path: path of the file.
         run: description of the training in JSON, which tells it from others.
         stopping: early stopping of the training, if any; it must run before this callback.
+        plateau: what lowers its learning rate, if anything; it must run before this callback.
+        first_epoch: number of its first epoch, default 0.
     """
 
     def __init__(
-        self, path: Path, run: dict[str, Any], stopping: keras.callbacks.EarlyStopping | None
+        self,
+        path: Path,
+        run: dict[str, Any],
+        stopping: keras.callbacks.EarlyStopping | None = None,
+        plateau: keras.callbacks.ReduceLROnPlateau | None = None,
+        first_epoch: int = 0,
     ) -> None:
         super().__init__()
         self._path = path
         self._run = run
         self._stopping = stopping
+        self._plateau = plateau
+        self._first_epoch = first_epoch
         self._stopping_state: dict[str, Any] = {}
+        self._plateau_state: dict[str, Any] = {}
+        self._random_state: dict[str, Array] = {}
         self.history: dict[str, list[float]] = {}
         self.epochs_done = 0
         self.stopped = False
 
-    def restore(self, model: keras.Model) -> None:
+    def restore(self, model: keras.Model, *, epochs: int | None = None) -> None:
         """Restore a model from the file, if it exists.
+
+        Args:
+            model: compiled.
+            epochs: number of epochs that are wanted. None: as many as the file has, or more.
 
         Raises:
             FileFormatError: the file is damaged or of a later version.
-            ArgumentError: it belongs to another training.
+            ArgumentError: it belongs to another training, or to one of more epochs.
         """
         if not self._path.exists():
             return
         archive = _read(self._path)
         header = archive.header
         arrays = archive.arrays
-        if header["run"] != self._run:
-            raise ArgumentError(
-                f"backup must be of this training. Got: backup={str(self._path)!r} of "
-                f"{header['run']}, while this is {self._run}. Use another file, or delete it to "
-                "start from scratch."
-            )
         model.optimizer.build(model.trainable_variables)
         groups = {"model": model.variables, "optimizer": model.optimizer.variables}
+        self._check_run(header["run"], model, arrays)
+        if epochs is not None and epochs < header["epochs"]:
+            expected = f"at least {header['epochs']}, which the backup has done"
+            raise bad_argument("epochs", epochs, expected)
         for group, variables in groups.items():  # all are checked before any is assigned
             _check_shapes(self._path, group, variables, _listed(group, arrays))
         for group, variables in groups.items():
@@ -78,14 +100,43 @@ class Backup(keras.callbacks.Callback):
                 "best": best[0] if best else None,
                 "best_weights": _listed("best", arrays) or None,
             }
+        if self._plateau is not None and "plateau" in arrays:
+            wait, cooldown, best = arrays["plateau"].tolist()
+            self._plateau_state = {
+                "wait": int(wait), "cooldown_counter": int(cooldown), "best": best
+            }  # fmt: skip
+        self._random_state = {
+            name.removeprefix("random/"): array
+            for name, array in arrays.items()
+            if name.startswith("random/")
+        }
         self.history = {name: arrays[f"history/{name}"].tolist() for name in header["history"]}
         self.stopped = header["stopped"]
         self.epochs_done = header["epochs"]
 
+    def _check_run(
+        self, run: dict[str, Any], model: keras.Model, arrays: Mapping[str, Array]
+    ) -> None:
+        new = dict(self._run)
+        if RATE in new and run.get(RATE) != new[RATE] and _rate_stands_in(model, arrays):
+            new[RATE] = run.get(RATE)  # lowered by a callback, in the same process
+        other = differences(run, new)
+        if other:
+            raise ArgumentError(
+                f"backup must be of this training. Got: backup={str(self._path)!r} of a training "
+                f"with {', '.join(other)}. Use another file, or delete it to start from scratch."
+            )
+
     def on_train_begin(self, logs: Any = None) -> None:
-        """Resume early stopping, which starts from scratch in each `fit`."""
+        """Resume callbacks that start from scratch in each `fit`, and random generators.
+
+        Keras may have used these since the file was read, to build the model.
+        """
         for name, value in self._stopping_state.items():
             setattr(self._stopping, name, value)
+        for name, value in self._plateau_state.items():
+            setattr(self._plateau, name, value)
+        set_random_state(self._random_state)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write the file."""
@@ -93,7 +144,7 @@ class Backup(keras.callbacks.Callback):
             self.history.setdefault(name, []).append(float(value))
         header: dict[str, Any] = {
             "run": self._run,
-            "epochs": epoch + 1,
+            "epochs": epoch + 1 - self._first_epoch,
             "history": list(self.history),
             "stopped": bool(self.model.stop_training),
             "stopping": {},
@@ -102,6 +153,7 @@ class Backup(keras.callbacks.Callback):
             **_numbered("model", self.model.variables),
             **_numbered("optimizer", self.model.optimizer.variables),
             **{f"history/{name}": np.array(values) for name, values in self.history.items()},
+            **{f"random/{name}": state for name, state in random_state().items()},
         }
         stopping = self._stopping
         if stopping is not None:
@@ -109,13 +161,83 @@ class Backup(keras.callbacks.Callback):
             best = [stopping.best] if stopping.best is not None else []
             arrays["stopping/best"] = np.array(best, "float64")
             arrays |= _numbered("best", stopping.best_weights or [])
+        plateau = self._plateau
+        if plateau is not None:
+            numbers = [plateau.wait, plateau.cooldown_counter, plateau.best]
+            arrays["plateau"] = np.array(numbers, "float64")
         write_archive(self._path, header, arrays, kind=KIND, version=VERSION)
 
     def remove(self) -> None:
         """Remove the file, and parts of it that a killed process left."""
-        parts = self._path.parent.glob(f".{glob.escape(self._path.name)}.*.part*")
-        for file in (self._path, *parts):
+        remove(self._path)
+
+
+def remove(path: Path) -> None:
+    """Remove a backup, and parts of it that a killed process left."""
+    path.unlink(missing_ok=True)
+    part = re.compile(rf"\.{re.escape(path.name)}\.\d+\.[0-9a-f]+\.part(\.\w*)?")
+    for file in path.parent.iterdir():
+        if part.fullmatch(file.name):
             file.unlink(missing_ok=True)
+
+
+def check_file(name: str, file: str | os.PathLike[str] | None, suffix: str = "") -> Path | None:
+    """Return the path of a file that can be written, checked before the first epoch."""
+    if file is None:
+        return None
+    path = Path(file)
+    if suffix and path.suffix != suffix:
+        raise bad_argument(name, str(path), f"the name of a {suffix} file")
+    if path.is_dir() or not path.parent.is_dir():
+        raise bad_argument(name, str(path), "a file in a folder that exists")
+    return path
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Keep a file to this training, where the system has locks; a lock ends with its process.
+
+    Raises:
+        ArgumentError: another training writes to the file.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    name = path.with_name(f".{path.name}.lock")
+    with open(name, "ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            fix = "Wait for it to end, or use another file."
+            raise bad_argument(
+                "backup", str(path), "of no training that is running", fix
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        try:
+            yield
+        finally:
+            name.unlink(missing_ok=True)
+
+
+def stored_run(path: Path) -> dict[str, Any]:
+    """Return the description of the training that a backup is of; empty if there is no file.
+
+    Raises:
+        FileFormatError: the file is damaged or of a later version.
+    """
+    run: dict[str, Any] = _read(path).header["run"] if path.exists() else {}
+    return run
+
+
+def _rate_stands_in(model: keras.Model, arrays: Mapping[str, Array]) -> bool:
+    """Return whether the learning rate of a model is the newest of the file."""
+    rate = model.optimizer.learning_rate
+    places = [n for n, variable in enumerate(model.optimizer.variables) if variable is rate]
+    stored = [arrays.get(f"optimizer/{place}") for place in places]
+    return any(value is not None and value == ops.convert_to_numpy(rate) for value in stored)
 
 
 def _numbered(group: str, values: Sequence[Any]) -> dict[str, Array]:
@@ -165,6 +287,8 @@ def _check_content(archive: Archive) -> None:
             raise ValueError(f"the arrays {group}/0, {group}/1, ... are incomplete")
     if header["stopping"] and ({*header["stopping"]} != {*STOPPING} or not _has_best(arrays)):
         raise ValueError("the progress of early stopping is incomplete")
+    if "plateau" in arrays and arrays["plateau"].shape != (3,):
+        raise ValueError("the progress of the learning rate is incomplete")
 
 
 def _has_best(arrays: Mapping[str, Array]) -> bool:

@@ -4,12 +4,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from seqkeras._arrays import Array
 from seqkeras.errors import DataError
+from seqkeras.training._backup import Backup, remove
+from seqkeras.training._fingerprint import checksum, fingerprint
 from seqkeras.training._loss_plot import draw_losses
 from seqkeras.training._progress import ProgressBar
 from seqkeras.windows import Windows
@@ -55,6 +59,18 @@ class TrainingLog:
         return draw_losses(self.loss, self.val_loss, self.best_epoch, title=title)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, after which there is something to go on with.
+
+    Attributes:
+        result: what there is.
+    """
+
+    def __init__(self, result: Any) -> None:
+        super().__init__()
+        self.result = result
+
+
 def train(
     model: keras.Model,
     windows: Windows,
@@ -68,6 +84,7 @@ def train(
     measure: Callable[[keras.utils.PyDataset], float] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     first_epoch: int = 0,
+    backup: Path | None = None,
 ) -> TrainingLog:
     """Train a model in place, and keep the weights of the best epoch on held-out windows.
 
@@ -83,62 +100,153 @@ def train(
         patience: number of epochs without a better held-out loss before training stops.
         learning_rate: initial learning rate of Adam; with `validation` it falls to a third whenever
             the held-out loss has not improved for a third of the patience. Or one for each epoch.
-        progress: label of the progress bar, or None for no bar. It is only drawn on a terminal.
+        progress: label of the progress bar, or None for no bar.
         loss: loss of the outputs. Default: the absolute error.
         measure: function that computes the held-out loss from windows, at most `MOST_MEASURED`.
             Default: the loss of the model.
         callbacks: more Keras callbacks.
         first_epoch: number of epochs of an earlier training of this model that this one continues
             with a new Adam, default 0.
+        backup: file that is written after each epoch, and from which this training resumes if it
+            exists; it stays. Default: none.
 
     Raises:
         DataError: the loss became NaN or infinite.
+        ArgumentError: the backup is of another training.
+        Interrupted: Ctrl-C after the first epoch. The model has its best weights so far; those
+            from before this training if it continues another one. The result is the log.
     """
     rates = [learning_rate] if isinstance(learning_rate, float) else list(learning_rate)
     if first_epoch:
         _start_anew(model.optimizer, rates[0])
     else:
         _compile(model, rates[0], loss)
-    untrained = model.get_weights()
+    start = model.get_weights()
     batches = _ShortEpochs(windows)
+    judge = _Judge(model, validation, patience, measure)
+    record: _History | Backup = _History()
+    if backup is not None:
+        run = _description(model, batches, judge, epochs=epochs, first_epoch=first_epoch)
+        record = Backup(backup, run, judge.stopping, judge.plateau, first_epoch)
+        record.restore(model)
+        batches.epoch = record.epochs_done
+    done = first_epoch + record.epochs_done
     last_epoch = first_epoch + epochs
-    judged = None
-    untrained_loss = []
     callbacks = [*callbacks, keras.callbacks.TerminateOnNaN()]
-    if validation is None:
-        callbacks += _scheduled(rates, first_epoch)
-    elif measure is None:
-        judged = Judged(validation, MOST_JUDGED)
-        untrained_loss = [float(model.evaluate(judged, verbose=0))]
-        callbacks += _stops_early(patience)
-    else:
-        compute = partial(measure, Judged(validation, MOST_MEASURED))
-        untrained_loss = [compute()]
-        callbacks += [_Measured(compute), *_stops_early(patience)]
+    callbacks += judge.callbacks or _scheduled(rates, first_epoch)
+    callbacks.append(record)
     if progress is not None:
-        callbacks.append(ProgressBar(last_epoch, len(batches), progress, first_epoch=first_epoch))
-    history = model.fit(
-        batches,
-        epochs=last_epoch,
-        initial_epoch=first_epoch,
-        shuffle=False,  # the windows are shuffled; Keras would only reorder their batches
-        validation_data=judged,
-        verbose=0,
-        callbacks=callbacks,
-    ).history
-    losses = tuple(float(value) for value in history["loss"])
+        callbacks.append(ProgressBar(last_epoch, len(batches), progress, first_epoch=done))
+    try:
+        model.fit(
+            batches,
+            epochs=last_epoch,
+            initial_epoch=last_epoch if record.stopped else done,
+            shuffle=False,  # the windows are shuffled; Keras would only reorder their batches
+            validation_data=judge.judged,
+            verbose=0,
+            callbacks=callbacks,
+        )
+    except KeyboardInterrupt as interrupt:
+        if not first_epoch and len(record.history.get("loss", ())) == record.epochs_done:
+            raise  # no epoch has ended; what was done before is in the backup
+        _ = record.model  # on JAX, this writes the trained values into the variables
+        if first_epoch:
+            model.set_weights(start)
+        elif judge.stopping is not None:
+            model.set_weights(judge.stopping.best_weights)
+        raise Interrupted(_log(model, start, record.history, judge, rates)) from interrupt
+    losses = record.history["loss"]
     if not all(math.isfinite(value) for value in losses):
+        if backup is not None:
+            remove(backup)
         raise DataError(
             f"Training diverged: the loss was not finite in epoch {first_epoch + len(losses)}. Use "
             f"a smaller learning_rate (it began at {rates[0]:.3g}), or look for extreme values in "
             "the series."
         )
-    held_out = (*untrained_loss, *(float(value) for value in history.get("val_loss", ())))
-    best_epoch = held_out.index(min(held_out)) if untrained_loss else len(losses)
+    return _log(model, start, record.history, judge, rates)
+
+
+def _log(
+    model: keras.Model,
+    start: list[Array],
+    history: dict[str, list[float]],
+    judge: "_Judge",
+    rates: list[float],
+) -> TrainingLog:
+    """Return the log of a training; put untrained weights back where none were better."""
+    losses = tuple(history.get("loss", ()))
+    held_out = (*judge.untrained_loss, *history.get("val_loss", ()))
+    best_epoch = held_out.index(min(held_out)) if judge.untrained_loss else len(losses)
     if best_epoch == 0:
-        model.set_weights(untrained)
+        model.set_weights(start)
     used_rates = history.get("learning_rate", rates * len(losses))
-    return TrainingLog(losses, held_out, best_epoch, tuple(map(float, used_rates)))
+    return TrainingLog(losses, held_out, best_epoch, tuple(used_rates))
+
+
+class _Judge:
+    """How held-out windows decide about a training; without any, nothing does."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        validation: Windows | None,
+        patience: int,
+        measure: Callable[[keras.utils.PyDataset], float] | None,
+    ) -> None:
+        self.patience = patience
+        self.windows: Judged | None = None
+        self.judged: Judged | None = None  # what Keras judges by the loss
+        self.untrained_loss: list[float] = []
+        self.callbacks: list[keras.callbacks.Callback] = []
+        self.stopping: keras.callbacks.EarlyStopping | None = None
+        self.plateau: keras.callbacks.ReduceLROnPlateau | None = None
+        if validation is None:
+            return
+        self.windows = Judged(validation, MOST_JUDGED if measure is None else MOST_MEASURED)
+        if measure is None:
+            self.judged = self.windows
+            self.untrained_loss = [float(model.evaluate(self.judged, verbose=0))]
+        else:
+            compute = partial(measure, self.windows)
+            self.untrained_loss = [compute()]
+            self.callbacks.append(_Measured(compute))
+        self.plateau = keras.callbacks.ReduceLROnPlateau(
+            factor=1 / 3, patience=max(1, patience // 3)
+        )
+        self.stopping = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
+        self.callbacks += [self.plateau, self.stopping]
+
+
+class _History(keras.callbacks.Callback):
+    """The logs of all epochs that ended, also after an interruption."""
+
+    epochs_done = 0
+    stopped = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history: dict[str, list[float]] = {}
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+
+
+def _description(
+    model: keras.Model, batches: "_ShortEpochs", judge: _Judge, **numbers: int
+) -> dict[str, Any]:
+    """Describe a training in JSON, to tell its backup from others."""
+    judged = judge.windows
+    return {
+        **numbers,
+        "patience": judge.patience,
+        "seed": batches.seed,
+        "data": checksum(batches[index] for index in range(len(batches))),
+        "validation": checksum(judged[index] for index in range(len(judged))) if judged else None,
+        **fingerprint(model),
+    }
 
 
 def _compile(model: keras.Model, learning_rate: float, loss: keras.losses.Loss | None) -> None:
@@ -163,11 +271,6 @@ def _by_weight(loss: keras.losses.Loss | None) -> keras.losses.Loss:
     return WeightedLoss(loss, name=loss.name, reduction=reduction)
 
 
-def _stops_early(patience: int) -> list[keras.callbacks.Callback]:
-    slower = keras.callbacks.ReduceLROnPlateau(factor=1 / 3, patience=max(1, patience // 3))
-    return [slower, keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)]
-
-
 def _scheduled(rates: list[float], first_epoch: int) -> list[keras.callbacks.Callback]:
     if len(rates) == 1:  # the optimizer has it already
         return []
@@ -181,9 +284,16 @@ class _ShortEpochs(Epochs):
     def __init__(self, windows: Windows) -> None:
         super().__init__(windows.seed)
         self._windows = windows
+        self.advice = windows.advice
 
     def __len__(self) -> int:
         return min(len(self._windows), MOST_STEPS)
+
+    def first_batch(self) -> Any:
+        return self._windows.first_batch()
+
+    def _resume(self, first_epoch: int) -> None:
+        pass  # `train` sets the epoch
 
     def __getitem__(self, index: int) -> Any:
         self._ask(index)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from seqkeras.errors import ArgumentError
 from seqkeras.states import get_state, set_state
 from seqkeras.states._named import clear_rows, rows_of, stateful_layers
 from seqkeras.states._reform import takes_flags, with_flags
-from seqkeras.training._backup import Backup
+from seqkeras.training._backup import Backup, check_file, claimed, stored_run
+from seqkeras.training._fingerprint import checksum, fingerprint
 from seqkeras.training._progress import ProgressBar
 from seqkeras.windows import StatefulBatches
+from seqkeras.windows._targets import check_targets
 
 
 def fit_stateful(
@@ -52,18 +54,21 @@ def fit_stateful(
             `loss` without validation. An existing file is replaced. Default: none.
         backup: file that is written after each epoch and removed at the end. If it exists,
             training resumes from it: after a process was killed, call again with the same
-            arguments, and the weights become those of an uninterrupted run. Your own callbacks
-            start from scratch. Default: none.
+            arguments, and the weights become those of an uninterrupted run; `epochs` may grow. The
+            backup of a training on other data, or of another model, loss or optimizer, is refused.
+            Your own callbacks start from scratch. Default: none.
         callbacks: more Keras callbacks. Their `model` shares all layers with `model`, and may have
             a `reset` input.
-        progress: draw a progress bar on a terminal, default True.
+        progress: show progress, default True: a bar on a terminal or in a notebook, elsewhere a
+            line now and then.
 
     Returns:
         The history of Keras' `fit`, of all epochs.
 
     Raises:
         ArgumentError: the model is not compiled, not stateful or has another number of rows; the
-            states of Keras' own layers cannot be cleared as the batches require.
+            targets do not have the shape of its outputs; the states of Keras' own layers cannot be
+            cleared as the batches require; the backup is of another training, or in use by one.
         FileFormatError: the backup is damaged.
 
     Example:
@@ -82,17 +87,28 @@ def fit_stateful(
     if validation is not None:
         _check_model(model, validation, "validation")
     stopping = _early_stopping(patience, validation)
-    best_file = _check_file("checkpoint", checkpoint, ".keras")
-    backup_file = _check_file("backup", backup, "")
-    with _clearing_states(model) as trained:
+    best_file = check_file("checkpoint", checkpoint, ".keras")
+    backup_file = check_file("backup", backup)
+    if best_file is not None and backup_file is not None and _same(best_file, backup_file):
+        raise bad_argument("checkpoint", str(best_file), "another file than the backup")
+    with ExitStack() as stack:
+        if backup_file is not None:
+            stack.enter_context(claimed(backup_file))
+        trained = stack.enter_context(_clearing_states(model))
         # Copies, so that reading them changes nothing of the caller's.
         flags = _has_reset_input(trained)
         batches = batches.with_reset_input(flags)
+        check_targets(trained, batches)
         if validation is not None:
             validation = validation.with_reset_input(flags)
-        saved = Backup(backup_file, _description(batches), stopping) if backup_file else None
-        if saved:
-            saved.restore(trained)
+            check_targets(trained, validation)
+        saved = None
+        if backup_file is not None:
+            if batches.draws_seed:
+                batches.seed = stored_run(backup_file).get("seed") or batches.seed
+            run = {**_description(batches, validation, stopping), **fingerprint(model)}
+            saved = Backup(backup_file, run, stopping)
+            saved.restore(trained, epochs=epochs)
         first = saved.epochs_done if saved else 0
         batches.epoch = first
         ours = [
@@ -217,8 +233,11 @@ class _BestModel(keras.callbacks.Callback):
             # Not `whole_file`: after a kill, the next process must use the same temporary name.
             part = self._path.with_name(f"{self._path.stem}.part.keras")
             _ = self.model  # on JAX, this writes the trained values into the variables
-            self._given_model.save(part)
-            os.replace(part, self._path)
+            try:
+                self._given_model.save(part)
+                os.replace(part, self._path)
+            finally:
+                part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -257,26 +276,27 @@ def _best_model(
     return _BestModel(model, path, monitor, earlier_values)
 
 
-def _check_file(name: str, file: str | os.PathLike[str] | None, suffix: str) -> Path | None:
-    """Return the path of a file that can be written, checked before the first epoch."""
-    if file is None:
-        return None
-    path = Path(file)
-    if suffix and path.suffix != suffix:
-        raise bad_argument(name, str(path), f"the name of a {suffix} file")
-    if path.is_dir() or not path.parent.is_dir():
-        raise bad_argument(name, str(path), "a file in a folder that exists")
-    return path
-
-
-def _description(batches: StatefulBatches) -> dict[str, int]:
-    """Describe a training, to tell its backup from others."""
+def _description(
+    batches: StatefulBatches,
+    validation: StatefulBatches | None,
+    stopping: keras.callbacks.EarlyStopping | None,
+) -> dict[str, Any]:
+    """Describe a training in JSON, to tell its backup from others."""
     return {
         "batches": len(batches),
         "batch_size": batches.batch_size,
         "bptt_steps": batches.bptt_steps,
         "steps": batches.steps,
+        "data": checksum(batches.in_order()),
+        "shuffle": batches.shuffle,
+        "seed": batches.seed if batches.shuffle else None,
+        "validation": checksum(validation.in_order()) if validation is not None else None,
+        "patience": stopping.patience if stopping is not None else None,
     }
+
+
+def _same(file: Path, other: Path) -> bool:
+    return file.resolve() == other.resolve()
 
 
 def _input_names(model: keras.Model) -> list[str]:

@@ -1,5 +1,6 @@
 """The shape of a window, and the arithmetic of its rows."""
 
+import operator
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
@@ -71,7 +72,7 @@ class WindowSpec:
 
     def count(self, length: int) -> int:
         """Return the number of windows in a series of `length` rows."""
-        return max(0, (length - self.rows) // self.stride + 1)
+        return max(0, (operator.index(length) - self.rows) // self.stride + 1)
 
     def counts(self, lengths: npt.ArrayLike) -> Integers:
         """Return the number of windows in each of many series."""

@@ -2,14 +2,14 @@
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from seqkeras._arrays import Integers
-from seqkeras._checks import Description, bad_argument, check_flag
+from seqkeras._checks import Description, bad_argument, check_flag, check_one_of
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.windows._dataset import Epochs
 from seqkeras.windows._grouped import GroupedArray
@@ -17,6 +17,7 @@ from seqkeras.windows._numbers import check_position, check_size
 from seqkeras.windows._readers import RowReader, open_rows, series_bounds
 from seqkeras.windows._sources import Source
 from seqkeras.windows._stream import Stream, Stretches, cut
+from seqkeras.windows._targets import Advice
 
 #: Limit for the timesteps of a batch, which become arrays in memory.
 MAX_TIMESTEPS = 2**28
@@ -47,6 +48,10 @@ class StatefulBatches(Epochs):
             targets at the timestep itself, which `targets` must then give.
         targets: values to predict, in the same form as `series` and with the same rows. Default:
             the series themselves.
+        target_rows: which timesteps of a batch have a target. `"all"`, the default: each of them,
+            for models with an output at each timestep. `"last"`: only the last of each row, for
+            models with one output after the last timestep, such as `many_to_one`. A row whose last
+            timestep is padding then has weight 0.
         pack: let a series begin right after the one before it in its row, also within a batch,
             default True. Otherwise it begins with the next batch, and the rest of the row is
             padded.
@@ -70,6 +75,9 @@ class StatefulBatches(Epochs):
       above 1;
     - mask `(batch, bptt_steps)`, 1 for a timestep and 0 for padding: Keras' sample weights.
 
+    With `target_rows="last"` targets and mask have no time axis: `(batch, horizon)` or
+    `(batch, outputs)`, and `(batch,)`.
+
     Raises:
         ArgumentError: a bad size, targets unlike the series, fewer series than rows, batches
             that `fit` asked for out of order, or batches that are read without `reset_input`.
@@ -90,6 +98,8 @@ class StatefulBatches(Epochs):
         ([4.0, 0.0, 1.0, 2.0], [False, True, False, False])
     """
 
+    advice = Advice('target_rows="all"', 'target_rows="last"')
+
     def __init__(
         self,
         series: Series,
@@ -98,6 +108,7 @@ class StatefulBatches(Epochs):
         bptt_steps: int,
         horizon: int = 1,
         targets: Series | None = None,
+        target_rows: str = "all",
         pack: bool = True,
         idle_rows: bool = False,
         reset_input: bool | None = None,
@@ -115,7 +126,8 @@ class StatefulBatches(Epochs):
         if reset_input is not None:
             check_flag("reset_input", reset_input)
         self.reset_input = reset_input
-        self._shuffle = check_flag("shuffle", shuffle)
+        self.target_rows = check_one_of("target_rows", target_rows, ("all", "last"))
+        self.shuffle = check_flag("shuffle", shuffle)
         opened, bounds = _open("series", series)
         self._inputs = RowReader(opened, 1)
         self._series = len(bounds) - 1
@@ -142,6 +154,10 @@ class StatefulBatches(Epochs):
             expected = f"at most the {self._stream.longest} timesteps of the longest row"
             fix = "Every row of the only batch would be padded."
             raise bad_argument("bptt_steps", self.bptt_steps, expected, fix)
+        if self.target_rows == "last" and not self._stream.filled:
+            actual = Description("series that all end before the last timestep of a batch")
+            fix = "Use a smaller bptt_steps."
+            raise bad_argument("series", actual, "longer for target_rows='last'", fix)
 
     def __len__(self) -> int:
         return self._stream.batches
@@ -157,11 +173,11 @@ class StatefulBatches(Epochs):
         if self._in_epoch:
             self._check_order(index)
         self._ask(index)
-        rows, used, begins = self._stream.read(index)
-        x = self._inputs.at(rows.ravel()).reshape(*rows.shape, -1)
-        x[~used] = 0
-        inputs = {"sequence": x, "reset": self._flags(begins)} if self.reset_input else x
-        return inputs, self._targets_of(rows, used), used.astype(np.float32)
+        return self._read(index, self.reset_input)
+
+    def first_batch(self) -> StatefulBatch:
+        """Return the first batch of the current epoch, which does not count as requested."""
+        return self._read(0, bool(self.reset_input))
 
     def __repr__(self) -> str:
         return (
@@ -201,6 +217,13 @@ class StatefulBatches(Epochs):
         batches.reset_input = check_flag("reset_input", reset_input)
         return batches
 
+    def in_order(self) -> Iterator[StatefulBatch]:
+        """Yield all batches as they are before a shuffle, with flags."""
+        batches = copy.copy(self)
+        batches._stream = self._laid_out
+        for index in range(len(batches)):
+            yield batches._read(index, True)
+
     def to_series(self, outputs: npt.ArrayLike) -> list[npt.NDArray[Any]]:
         """Put the outputs of a model for these batches together again, series by series.
 
@@ -224,17 +247,18 @@ class StatefulBatches(Epochs):
         return self._stream.collect(by_row, self._series)
 
     def on_epoch_begin(self) -> None:
-        """Move on to the next epoch, if this one was read to its end; Keras calls this."""
+        """Begin the next pass, unless one is unfinished; Keras calls this."""
         super().on_epoch_begin()
         self._in_epoch = True
 
     def on_epoch_end(self) -> None:
-        """Allow any order of batches again; Keras calls this."""
+        """Allow any order of batches again, and move on to the next epoch; Keras calls this."""
+        super().on_epoch_end()
         self._in_epoch = False
 
     def _new_pass(self) -> None:
         self._stream = self._laid_out
-        if self._shuffle:
+        if self.shuffle:
             self._stream = self._laid_out.shuffled(np.random.default_rng([self.seed, self.epoch]))
         self._in_epoch = False
 
@@ -248,6 +272,16 @@ class StatefulBatches(Epochs):
                 "fit(..., shuffle=False): otherwise Keras changes the order of batches."
             )
 
+    def _read(self, index: int, reset_input: bool) -> StatefulBatch:
+        rows, used, begins = self._stream.read(index)
+        x = self._inputs.at(rows.ravel()).reshape(*rows.shape, -1)
+        x[~used] = 0
+        inputs = {"sequence": x, "reset": self._flags(begins)} if reset_input else x
+        if self.target_rows == "last":
+            rows, used = rows[:, -1:], used[:, -1:]
+            return inputs, self._targets_of(rows, used)[:, 0], used[:, 0].astype(np.float32)
+        return inputs, self._targets_of(rows, used), used.astype(np.float32)
+
     def _targets_of(
         self, rows: npt.NDArray[np.int64], used: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
@@ -259,7 +293,7 @@ class StatefulBatches(Epochs):
 
     def _rows_of_one(self, rows: int) -> Stretches:
         steps = rows - self.horizon
-        if self._shuffle:
+        if self.shuffle:
             fix = "Its stretches are read at the same time, one in each row."
             raise bad_argument("shuffle", True, "False where series is one array", fix)
         if steps < self.batch_size:

@@ -2,6 +2,7 @@
 
 import functools
 import heapq
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -103,6 +104,12 @@ class Stream:
         """Timesteps of the row that ends last."""
         return int((self.begins + self.stretches.steps).max())
 
+    @functools.cached_property
+    def filled(self) -> int:
+        """Number of rows of all batches whose last timestep is not padding."""
+        ends = self.begins + self.stretches.steps
+        return int((ends // self.bptt_steps - self.begins // self.bptt_steps).sum())
+
     @property
     def length(self) -> int:
         """Timesteps of every row with its padding, a multiple of `bptt_steps`."""
@@ -131,7 +138,8 @@ class Stream:
             Three arrays `(rows, bptt_steps)`: the row of the values, 0 in padding; whether it is
             not padding; whether a stretch begins there.
         """
-        first = np.arange(self.rows, dtype=np.int64) * self.length + batch * self.bptt_steps
+        begin = operator.index(batch) * self.bptt_steps
+        first = np.arange(self.rows, dtype=np.int64) * self.length + begin
         position = first[:, np.newaxis] + np.arange(self.bptt_steps)
         # Positions in a row without stretches find an earlier one, or the first, beyond its end.
         number = np.maximum(np.searchsorted(self.starts, position, side="right") - 1, 0)

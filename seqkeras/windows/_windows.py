@@ -1,6 +1,7 @@
 """Batches of windows for `fit`, `evaluate` and `predict`."""
 
 import math
+import operator
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,7 @@ from seqkeras.windows._layout import WindowLayout
 from seqkeras.windows._numbers import check_position, whole_numbers
 from seqkeras.windows._order import Balanced, InOrder, Shuffled
 from seqkeras.windows._spec import WindowSpec
+from seqkeras.windows._targets import Advice
 
 
 class Windows(Epochs):
@@ -70,8 +72,9 @@ class Windows(Epochs):
 
     Attributes:
         count: number of windows.
-        epoch: number of the current epoch, from 0; `fit` advances it when the next epoch starts.
-            The order depends only on it and the seed: set it to resume where another run stopped.
+        epoch: number of the epoch that is read or read next, from 0; `fit` advances it at the end
+            of an epoch, and begins with its `initial_epoch` where that is later, as when
+            `keras.callbacks.BackupAndRestore` resumes. The order depends only on it and the seed.
         seed: seed of the shuffle, also if it was drawn.
         skipped_series: number of series that are too short for a window.
         unused_rows: rows of these series, and rows after the last window of the others.
@@ -107,6 +110,8 @@ class Windows(Epochs):
         >>> x.shape, y.shape, y[0].tolist()
         ((32, 8, 1), (32, 2), [8.0, 9.0])
     """
+
+    advice = Advice('target_rows="next", or "lookback" for labels', 'target_rows="point"')
 
     def __init__(
         self,
@@ -167,8 +172,13 @@ class Windows(Epochs):
         self._ask(index)
         return batch
 
+    def first_batch(self) -> Any:
+        """Return the first batch of the current epoch, which does not count as requested."""
+        return self.batch(self.epoch, 0)
+
     def batch(self, epoch: int, index: int) -> Any:
         """Return a batch of any epoch; `windows[index]` is that of the current one."""
+        epoch = operator.index(epoch)
         index = check_position("batch", index, len(self))
         if index < 0:
             raise IndexError(f"batch {index} of {len(self)}")

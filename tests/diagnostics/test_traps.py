@@ -10,7 +10,8 @@ import seqkeras
 from seqkeras import layers
 from seqkeras.diagnostics import Trap, find_traps
 from seqkeras.errors import ArgumentError
-from seqkeras.states import as_stateful, get_state, reset_state
+from seqkeras.states import as_stateful, as_stateless, get_state, reset_state
+from seqkeras.windows import StatefulBatches, Windows, WindowSpec
 
 L = keras.layers
 ROWS, FEATURES = 2, 3
@@ -227,6 +228,102 @@ def test_layers_that_see_several_timesteps_miss_those_before_a_batch(make):
     assert has(model, "It does not see one timestep at a time", "wide")
     narrow = model_of(L.Dense(3, name="wide"), L.LayerNormalization(), stateful(layers.GRU))
     assert not has(narrow, "It does not see one timestep at a time", "wide")
+
+
+def test_what_pools_over_a_batch_does_not_see_the_one_before():
+    model = model_of(stateful(layers.GRU), L.GlobalAveragePooling1D(name="pool"))
+    whole = whole_of(model, L.GRU(4, return_sequences=True), L.GlobalAveragePooling1D())
+    model.predict_on_batch(X[:, :3])
+    assert differ(model.predict_on_batch(X[:, 3:]), whole)
+    assert has(model, "It cannot be continued from batch to batch: it pools over timesteps", "pool")
+
+
+@pytest.mark.parametrize("kind", [L.TimeDistributed, layers.TimeDistributed])
+def test_time_distributed_loses_the_activity_regularizer_of_its_layer(kind):
+    dense = L.Dense(2, activity_regularizer="l2")
+    model, plain = model_of(kind(dense, name="each")), model_of(dense)
+    words = "The activity_regularizer of its layer is lost"
+    for other, losses in ((model, 0), (plain, 1)):
+        other(X)
+        assert len(other.losses) == losses
+        assert has(other, words, "each") == (losses == 0)
+    mended = model_of(kind(L.Dense(2), name="each"), L.ActivityRegularization(l2=0.01))
+    mended(X)
+    assert len(mended.losses) == 1
+    assert not has(mended, words, "each")
+
+
+# -- a model and what it reads -------------------------------------------------------------------
+
+WAVE = np.sin(np.arange(40.0))
+CONTINUES = "The state of a row continues from another window"
+
+
+def many_to_one(rows=2, loss="mse", **options):
+    model = seqkeras.many_to_one(1, units=3, stateful=True, batch_size=rows, **options)
+    model.compile(keras.optimizers.SGD(0.0), loss, run_eagerly=True)
+    return model
+
+
+def problems(model, data):
+    return [trap.problem for trap in find_traps(model, data)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "stride", "shuffle", "reason"),
+    [
+        (1, 8, True, "shuffled"),
+        (2, 8, False, "the rows of a batch are windows that follow each other"),
+        (1, 4, False, "overlap"),
+        (1, 8, False, None),
+    ],
+)
+def test_windows_do_not_continue_each_other(rows, stride, shuffle, reason):
+    spec = WindowSpec(8, stride=stride)
+    windows = Windows(WAVE, spec, batch_size=rows, shuffle=shuffle, seed=1)
+    model = many_to_one(rows)
+    twin = as_stateless(model)
+    outputs = [model.predict_on_batch(windows[batch][0])[0] for batch in range(2)]
+    second = windows[1][0][:1]
+    end = int(np.flatnonzero(np.isclose(WAVE, second[0, -1, 0], atol=1e-6))[0])
+    whole = twin.predict_on_batch(WAVE[None, max(0, end - 15) : end + 1, None])[0]
+    assert differ(outputs[1], whole) == (reason is not None)
+    assert any(CONTINUES in problem for problem in problems(model, windows)) == bool(reason)
+    assert reason is None or any(reason in problem for problem in problems(model, windows))
+    batches = StatefulBatches(WAVE, batch_size=rows, bptt_steps=8, target_rows="last")
+    assert not any(CONTINUES in problem for problem in problems(model, batches))
+
+
+def test_validation_moves_the_state_of_the_training():
+    words = "In fit, validation_data moves the state that the training goes on from."
+    batches = StatefulBatches(
+        WAVE, batch_size=2, bptt_steps=5, target_rows="last", reset_input=False
+    )
+    model = many_to_one()
+    others = StatefulBatches(
+        -WAVE, batch_size=2, bptt_steps=5, target_rows="last", reset_input=False
+    )
+    states = []
+    for validation in (None, others):
+        reset_state(model)
+        model.fit(batches, shuffle=False, validation_data=validation, verbose=0)
+        states.append(get_state(model)["recurrent_1/h"])
+    assert differ(*states)
+    assert words in problems(model, batches)
+    assert words not in problems(as_stateless(model), batches)
+
+
+def test_targets_that_keras_broadcasts():
+    model = many_to_one()
+    model(np.zeros((2, 8, 1)))
+    wrong = Windows(WAVE, WindowSpec(8), target_rows="next", batch_size=2)
+    loss = model.test_on_batch(*wrong[0])
+    assert np.isfinite(loss)  # nonsense, without a word
+    words = "It has targets (2, 8, 1) for outputs (2, 1): Keras broadcasts them."
+    assert words in problems(model, wrong)
+    assert words not in problems(model, Windows(WAVE, WindowSpec(8), batch_size=2))
+    with pytest.raises(ArgumentError, match="data must be Windows or StatefulBatches"):
+        find_traps(model, WAVE)
 
 
 @pytest.mark.filterwarnings("ignore:Layer 'lost' :UserWarning")

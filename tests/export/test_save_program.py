@@ -479,23 +479,23 @@ def quantized(model):
 REFUSED = {
     "both ways": (
         lambda: sequential(L.Bidirectional(L.LSTM(3), name="two")),
-        r"layer 'two': its backward direction begins at the end .*window=",
+        r"layer 'two': its backward direction starts at the end .*window=",
     ),
     "backwards": (
         lambda: sequential(L.GRU(3, go_backwards=True, name="back")),
-        r"layer 'back': go_backwards begins at the end",
+        r"layer 'back': go_backwards=True starts at the end",
     ),
     "convolution": (
         lambda: sequential(L.Conv1D(2, 3, padding="causal", name="conv"), L.GRU(2)),
-        r"layer 'conv': Conv1D has no form",
+        r"layer 'conv': it reads several timesteps at once",
     ),
     "attention": (
         lambda: functional(lambda x: L.GRU(2)(L.Attention(name="look")([x, x])), (9, 3)),
-        r"layer 'look': Attention has no form",
+        r"layer 'look': it looks at all timesteps at once",
     ),
     "pooling": (
         lambda: sequential(L.GRU(3, return_sequences=True), L.GlobalMaxPooling1D(name="pool")),
-        r"layer 'pool': GlobalMaxPooling1D",
+        r"layer 'pool': it pools over timesteps",
     ),
     "lambda": (
         lambda: sequential(L.GRU(3), L.Lambda(lambda x: x, name="odd")),
@@ -507,19 +507,19 @@ REFUSED = {
     ),
     "flatten": (
         lambda: sequential(L.GRU(3, return_sequences=True), L.Flatten(name="flat"), shape=(5, 3)),
-        r"layer 'flat': it combines timesteps",
+        r"layer 'flat': it moves or removes the time axis",
     ),
     "time axis": (
         lambda: sequential(L.LayerNormalization(axis=1, name="across"), L.GRU(2), shape=(5, 3)),
-        r"layer 'across': it works along the axis of time",
+        r"layer 'across': it works along the time axis",
     ),
     "past timestep": (
         lambda: functional(lambda x: L.GRU(3, return_sequences=True)(x)[:, 0], (5, 3)),
-        r"it takes the timesteps 0",
+        r"it cuts pieces out of the batch or out of the timesteps",
     ),
     "two times": (
         lambda: functional(lambda x: L.Multiply(name="mix")([L.GRU(3)(x), x]), (3, 3)),
-        r"layer 'mix': it joins what changes over time",
+        r"layer 'mix': it joins a sequence with what is known only after",
     ),
     "custom layer": (
         lambda: sequential(Doubled(3, name="mine")),
@@ -533,7 +533,10 @@ REFUSED = {
         lambda: sequential(L.GRU(3, activation=lambda x: x, name="mine")),
         r"layer 'mine': its activation '<lambda>' is not one of Keras",
     ),
-    "initial state": (encoder_decoder, r"its initial state is computed by the model"),
+    "initial state": (
+        encoder_decoder,
+        r"each call gets its state from other layers \(initial_state\)",
+    ),
     "returned state": (
         lambda: functional(lambda x: L.LSTM(3, return_state=True, name="all")(x), (4, 3)),
         r"layer 'all': its state is an output of the model",

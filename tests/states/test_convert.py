@@ -12,7 +12,9 @@ from helpers.examples import examples
 from helpers.models import randomized, to_numpy
 from seqkeras import layers, to_keras
 from seqkeras.errors import ArgumentError, ForgottenStateWarning
+from seqkeras.export import save_program
 from seqkeras.states import as_stateful, as_stateless, get_state
+from seqkeras.stepwise import rollout
 
 L = keras.layers
 ROWS, LENGTH, FEATURES = 3, 8, 2
@@ -402,14 +404,6 @@ def test_a_row_that_is_cleared_has_no_output_before_it(kind, width):
         (several_inputs, [(4, None, FEATURES), (4, None), (4, 2)]),
         # These need to know the number of timesteps.
         (lambda: sequential(L.LSTM(3, unroll=True)), [(4, LENGTH, FEATURES)]),
-        (
-            lambda: sequential(L.LSTM(3, return_sequences=True), L.Flatten(), L.Dense(1)),
-            [(4, LENGTH, FEATURES)],
-        ),
-        (
-            lambda: sequential(L.LSTM(3, return_sequences=True), L.Permute((2, 1))),
-            [(4, LENGTH, FEATURES)],
-        ),
         (lambda: seqkeras.one_to_many(FEATURES, steps=3), [(4, FEATURES)]),
     ],
 )
@@ -530,6 +524,23 @@ class Composite(L.Layer):
         return self.memory(x)
 
 
+class Centered(L.Layer):
+    """Subtracts the mean over time."""
+
+    def call(self, x):
+        return x - keras.ops.mean(x, axis=1, keepdims=True)
+
+
+class Places(L.Layer):
+    """Adds a weight for each timestep."""
+
+    def build(self, shape):
+        self.places = self.add_weight(shape=shape[1:], initializer="random_normal")
+
+    def call(self, x):
+        return x + self.places
+
+
 class Unmade(L.Layer):
     def __init__(self, needed, **options):
         super().__init__(**options)
@@ -588,6 +599,18 @@ def subclass_inside():
         ),
         (given_a_state, r"Layer 'second' \(LSTM\): each call gets its state from other"),
         (
+            lambda: sequential(Centered(name="mine"), L.LSTM(3)),
+            r"Tried out: in chunks of timesteps it returns other values .* one of 'mine'",
+        ),
+        (
+            lambda: sequential(Places(name="mine"), L.LSTM(3)),
+            rf"Tried out: it can only read {LENGTH} timesteps at once.* one of 'mine'",
+        ),
+        (
+            lambda: sequential(L.Lambda(lambda x: x[:, 1:], name="mine"), L.LSTM(3)),
+            r"Layer 'mine' \(Lambda\): it changes the number of timesteps",
+        ),
+        (
             lambda: called_twice(L.LSTM(3, name="twice")),
             r"without shared recurrent layers. .* Layer 'twice' \(LSTM\): it is called more than",
         ),
@@ -610,6 +633,70 @@ def subclass_inside():
 def test_what_cannot_be_stateful_is_refused(make, words):
     with pytest.raises(ArgumentError, match=words):
         as_stateful(make(), 3)
+
+
+# What sees more than the timesteps so far, before the recurrent layer or after it.
+NOT_CONTINUED = {
+    "causal convolution": (lambda: [L.Conv1D(2, 2, padding="causal"), MEMORY()], "several timeste"),
+    "same convolution": (lambda: [L.Conv1D(2, 3, padding="same"), MEMORY()], "several timesteps"),
+    "softmax over time": (lambda: [L.Softmax(axis=1), MEMORY()], "along the time axis"),
+    "weights for each timestep": (lambda: [L.PReLU(), MEMORY()], "weights for each timestep"),
+    "pooling": (lambda: [MEMORY(), L.GlobalAveragePooling1D()], "pools over timesteps"),
+    "group normalization": (lambda: [L.GroupNormalization(1), MEMORY()], "normalizes over times"),
+    "flatten": (lambda: [MEMORY(), L.Flatten(), L.Dense(1)], "moves or removes the time axis"),
+    "permute": (lambda: [MEMORY(), L.Permute((2, 1))], "moves or removes the time axis"),
+    "padding": (lambda: [L.ZeroPadding1D(1), MEMORY()], "changes the number of timesteps"),
+    "backwards": (lambda: [L.GRU(2, go_backwards=True)], "starts at the end of a sequence"),
+    "both ways": (lambda: [L.Bidirectional(MEMORY())], "starts at the end of a sequence"),
+    "within a model": (lambda: [sequential(L.Softmax(axis=1), MEMORY())], "along the time axis"),
+}
+
+
+def MEMORY():  # noqa: N802
+    return L.LSTM(3, return_sequences=True)
+
+
+def attention():
+    x = keras.Input((LENGTH, FEATURES))
+    return keras.Model(x, MEMORY()(L.Attention()([x, x])))
+
+
+def joined_with_its_end():
+    x = keras.Input((LENGTH, FEATURES))
+    y, h = L.GRU(3, return_sequences=True, return_state=True)(x)
+    return keras.Model(x, y + h[:, None])
+
+
+def not_continued(kind):
+    makers = {"attention": attention, "joined with its end": joined_with_its_end}
+    if kind in makers:
+        return makers[kind](), {"attention": "all timesteps at once"}.get(kind, "it joins a seq")
+    parts, words = NOT_CONTINUED[kind]
+    return sequential(*parts()), words
+
+
+@pytest.mark.parametrize("kind", [*NOT_CONTINUED, "attention", "joined with its end"])
+def test_what_cannot_be_continued_is_refused_alike_everywhere(kind, tmp_path):
+    model, words = not_continued(kind)
+    for use in (
+        lambda: as_stateful(model, ROWS),
+        lambda: rollout(model, X, 2),
+        lambda: save_program(model, tmp_path / "p"),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            use()
+
+
+def test_the_last_timestep_and_axes_of_images_can_be_continued():
+    x = keras.Input((LENGTH, 4, 3, FEATURES))
+    y = L.Conv3D(2, (1, 3, 3), padding="same")(x)
+    y = L.MaxPooling3D((1, 2, 2), padding="same")(L.ConvLSTM2D(2, 1, return_sequences=True)(y))
+    last = L.Lambda(lambda y: y[:, -1], output_shape=(2, 2, 2))(y)
+    model = keras.Model(x, [y, y[:, -1], last])
+    check_equal(read(as_stateful(model, ROWS), IMAGES, [1, 6])[:1], whole(model, IMAGES)[:1])
+    stateful = as_stateful(model, ROWS)
+    parts = [stateful.predict_on_batch(IMAGES[:, start:end]) for start, end in ((0, 5), (5, 8))]
+    check_equal(parts[1][1:], whole(model, IMAGES)[1:])
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from helpers.arrays import random_array
 from helpers.models import to_numpy
 from seqkeras import many_to_one, next_step
 from seqkeras.errors import ArgumentError
+from seqkeras.states._timewise import why_not_stepwise
 from seqkeras.stepwise._model_step import ModelStep
-from seqkeras.stepwise._timewise import why_not_stepwise
 
 ROWS, TIMESTEPS, FEATURES = 3, 6, 2
 
@@ -191,7 +191,7 @@ def test_a_layer_keeps_its_precision():
 
 
 TIME = {
-    "reads the sequence backwards": [
+    "starts at the end of a sequence": [
         layers.LSTM(3, go_backwards=True, return_sequences=True),
         layers.Bidirectional(layers.LSTM(3)),
     ],
@@ -247,6 +247,12 @@ def test_a_layer_that_reads_more_than_its_timestep_has_a_reason(reason, layer):
         layers.LSTM(3),
         layers.Dense(3),
         layers.Conv1D(3, 1),
+        layers.Conv3D(3, (1, 3, 3)),
+        layers.MaxPooling3D((1, 2, 2)),
+        layers.AveragePooling2D((1, 2)),
+        layers.UpSampling3D((1, 2, 2)),
+        layers.ZeroPadding3D((0, 1, 1)),
+        layers.Cropping3D((0, 1, 1)),
         layers.Permute((1, 3, 2)),
         layers.LayerNormalization(),
         layers.PReLU(shared_axes=[1]),
@@ -280,7 +286,6 @@ def test_a_refusal_names_the_layer_and_the_reason():
 @pytest.mark.parametrize(
     "cut",
     [
-        lambda h: h[:, -1],
         lambda h: h[:, -1:],
         lambda h: h[:, 1:, :],
         lambda h: h[:2, :],
@@ -298,7 +303,7 @@ def test_joining_a_sequence_with_its_end_is_refused():
     h, state = layers.GRU(3, return_sequences=True, return_state=True)(x)
     refused(keras.Model(x, layers.Add(name="sum")([h, state[:, None]])), "'sum'", "joins")
     decoder = layers.GRU(3, return_sequences=True, name="decoder")
-    refused(keras.Model(x, decoder(h, initial_state=state)), "'decoder'", "joins")
+    refused(keras.Model(x, decoder(h, initial_state=state)), "'decoder'", "from other layers")
 
 
 def test_reductions_over_time_are_refused():
@@ -306,11 +311,6 @@ def test_reductions_over_time_are_refused():
     h = layers.GRU(3, return_sequences=True)(x)
     refused(keras.Model(x, ops.mean(h, axis=1)), "'mean", "time axis")
     refused(keras.Model(x, ops.cumsum(h, axis=-2)), "'cumsum", "time axis")
-
-
-def test_a_lambda_without_time_axis_is_refused():
-    last = layers.Lambda(lambda h: h[:, -1], output_shape=(3,), name="last")
-    refused(sequential(layers.GRU(3, return_sequences=True), last), "'last'", "no time axis")
 
 
 def test_dropout_that_is_always_on_is_refused():

@@ -1,9 +1,10 @@
-"""The bar of a training: on a terminal, and nowhere else."""
+"""The bar of a training on a terminal, and lines elsewhere."""
 
 import contextlib
 import functools
 import os
 import select
+import time
 
 import keras
 import numpy as np
@@ -60,9 +61,41 @@ def clean(drawn):
     return drawn.endswith("\r") and not drawn.split("\r")[-2].strip() and "\n" not in drawn
 
 
-def test_nothing_is_drawn_where_there_is_no_terminal(capfd):
+def test_a_short_training_is_silent_where_there_is_no_terminal(capfd):
     train()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_long_training_writes_lines_where_there_is_no_terminal(capfd):
+    bar = ProgressBar(3, 4, "training", line_seconds=0.2)
+    bar.on_epoch_begin(0)
+    bar.on_epoch_end(0, {"loss": 0.5})
+    time.sleep(0.25)
+    bar.on_epoch_begin(1)
+    bar.on_epoch_end(1, {"loss": 0.25, "val_loss": 1})
+    bar.on_epoch_begin(2)
+    bar.on_epoch_end(2, {"loss": 0.125})
+    bar.on_train_end()
+    lines = "training: epoch 2/3, loss=0.2500, val_loss=1.0000\n"
+    assert capfd.readouterr() == ("", lines)
+
+
+def test_a_terminal_gets_no_lines():
+    with terminal() as read:
+        bar = ProgressBar(1, 1, "training", line_seconds=0)
+        bar.on_epoch_begin(0)
+        bar.on_train_batch_end(0)
+        bar.on_epoch_end(0, {"loss": 0.5})
+        bar.on_train_end()
+        drawn = read()
+    assert "epoch 1/1" not in drawn
+    assert clean(drawn)
+
+
+def test_a_notebook_gets_the_bar_of_notebooks():
+    from tqdm import auto
+
+    assert isinstance(ProgressBar(1, 1, "training")._bar, auto.tqdm)
 
 
 @pytest.mark.parametrize("steps", [1, 4])

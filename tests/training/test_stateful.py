@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from helpers.arrays import assert_arrays_close, assert_arrays_equal
-from seqkeras import StatefulBatches, layers, many_to_many
+from seqkeras import StatefulBatches, layers, many_to_many, many_to_one
 from seqkeras.errors import ArgumentError
-from seqkeras.states import as_stateful, get_state
+from seqkeras.states import as_stateful, as_stateless, get_state
 from seqkeras.training import ResetStates, fit_stateful
 
 
@@ -207,6 +207,23 @@ def test_validation_loss_is_that_of_a_stateless_twin_over_each_series(problem):
         # Keras divides by the timesteps of the batches, those of padding too.
         mean = np.concatenate(errors).mean() * (1 - validation.padding)
         assert actual == pytest.approx(mean, rel=1e-4)
+
+
+@pytest.mark.backends
+def test_one_target_for_each_row_of_a_batch_trains_the_answer_to_all_timesteps_so_far():
+    wave = np.sin(np.arange(27.0))
+    batches = StatefulBatches(wave, batch_size=2, bptt_steps=4, target_rows="last")
+    model = many_to_one(1, units=3, stateful=True, batch_size=2)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    loss = train(model, batches, epochs=1)["loss"][0]
+    twin = as_stateless(model)
+    errors = [
+        twin.predict_on_batch(wave[None, first : first + read, None])[0, 0] - wave[first + read]
+        for first in (0, 13)  # where the rows begin
+        for read in (4, 8, 12)  # where their batches end
+    ]
+    assert len(batches) == 4  # the last is padded at its end, and has no weight
+    assert loss == pytest.approx(np.square(errors).sum() / (4 * 2), rel=1e-5)
 
 
 def test_batches_stay_in_their_epoch_and_form(problem):

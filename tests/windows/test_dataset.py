@@ -57,7 +57,7 @@ def epochs_of_fit(batches, epochs):
 def test_epochs_of_fit_are_counted_from_0_and_a_later_fit_continues():
     batches = Recorded()
     assert epochs_of_fit(batches, 3) == [0, 1, 2]
-    assert batches.epoch == 2
+    assert batches.epoch == 3  # the next one, so that it can be stored and restored
     assert epochs_of_fit(batches, 2) == [3, 4]
     batches.epoch = 7
     assert batches.epoch == 7
@@ -85,7 +85,7 @@ def test_an_interrupted_pass_is_repeated():
     batches.on_epoch_begin()
     assert batches.epoch == 0
     batches[0], batches[1], batches[2], batches[3]
-    batches.on_epoch_begin()
+    batches.on_epoch_end()
     assert batches.epoch == 1
 
 
@@ -98,6 +98,27 @@ def test_calls_of_keras_before_the_first_epoch_do_not_advance_it():
     batches.on_epoch_end()
     batches.on_epoch_begin()
     assert batches.epoch == 0
+
+
+@pytest.mark.backends
+def test_a_training_that_is_resumed_reads_the_epochs_that_are_left(tmp_path):
+    def interrupt(epoch, logs):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    options = {"epochs": 4, "verbose": 0, "shuffle": False}
+    backup = keras.callbacks.BackupAndRestore(tmp_path)
+    stop = keras.callbacks.LambdaCallback(on_epoch_begin=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model().fit(Recorded(), callbacks=[backup, stop], **options)
+    batches = Recorded()  # as a new process has them
+    model().fit(batches, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)], **options)
+    read = {epoch for epoch, _ in batches.read[2:]}  # without those before the first epoch
+    assert read == {2, 3}
+    assert batches.epoch == 4
+    batches = Recorded()
+    model.__wrapped__().fit(batches, initial_epoch=3, **options)
+    assert {epoch for epoch, _ in batches.read[2:]} == {3}
 
 
 @pytest.mark.parametrize("epoch", [-1, 0.5, True, None, "1"])

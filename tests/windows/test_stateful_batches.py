@@ -222,6 +222,22 @@ def test_epochs_have_the_same_form_and_depend_on_seed_and_number_alone(case):
     assert_arrays_equal(streams(batches), streams(again))
 
 
+@skipping
+@examples(34)
+@given(case=cases)
+def test_one_target_for_each_row_of_a_batch_is_that_of_its_last_timestep(case):
+    batches = build(case)[0]
+    try:
+        last = build(case, target_rows="last")[0]
+    except ArgumentError:  # no row of a batch is read to its end
+        assert not streams(batches)[3][:, batches.bptt_steps - 1 :: batches.bptt_steps].any()
+        return
+    for index in range(len(batches)):
+        inputs, targets, mask = batches[index]
+        assert_arrays_equal(last[index][1:], [targets[:, -1], mask[:, -1]])
+        assert_arrays_equal(list(last[index][0].values()), list(inputs.values()))
+
+
 def test_the_example_of_two_rows_is_as_drawn():
     batches = StatefulBatches(distinct([9, 4, 6]), batch_size=2, bptt_steps=4)
     # Series of 8, 3 and 5 timesteps: 1..9, 10..13 and 14..19, whose last are targets alone.
@@ -433,6 +449,19 @@ def test_sizes_that_are_no_positive_integers_are_refused(name, value):
     message = refused(distinct([9, 9]), **{name: value})
     assert message.startswith(f"{name} must be an integer >= {0 if name == 'horizon' else 1}.")
     assert f"Got: {name}={value!r}." in message
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint64])
+def test_integers_of_numpy_are_as_those_of_python(kind):
+    series = np.arange(251.0)
+    batches = StatefulBatches(series, batch_size=2, bptt_steps=10)
+    same = StatefulBatches(
+        series, batch_size=kind(2), bptt_steps=kind(10), horizon=kind(1), seed=kind(3)
+    )
+    assert (len(same), same.padding) == (len(batches), batches.padding)
+    for index in range(len(batches)):
+        assert_arrays_equal(same[kind(index)][1:], batches[index][1:])
+        assert_arrays_equal([same.resets(kind(index))], [batches.resets(index)])
 
 
 @pytest.mark.parametrize("name", ["batch_size", "bptt_steps"])

@@ -482,3 +482,16 @@ def test_batch_size_that_is_not_a_positive_integer_is_refused(batch_size):
     with pytest.raises(ArgumentError, match="batch_size must be an integer >= 1") as caught:
         Windows(np.zeros(10), WindowSpec(1), batch_size=batch_size)
     assert f"batch_size={batch_size!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint64])
+def test_integers_of_numpy_are_as_those_of_python(kind):
+    values = np.arange(400.0)
+    windows = Windows(values, WindowSpec(kind(3)), shuffle=True, seed=kind(5))
+    plain = Windows(values, WindowSpec(3), shuffle=True, seed=5)
+    assert WindowSpec(3, stride=2).count(kind(100)) == 49
+    for index in (1, 9, 12):  # 32 windows in a batch: beyond what eight bits hold
+        for actual, expected in zip(windows[kind(index)], plain[index], strict=True):
+            np.testing.assert_array_equal(actual, expected)
+        actual = windows.batch(kind(2), kind(index))[0]
+        np.testing.assert_array_equal(actual, plain.batch(2, index)[0])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from seqkeras._checks import bad_argument, check_integer, check_one_of, check_positive
 from seqkeras._lazy import import_optional
@@ -126,7 +126,7 @@ def tune(
     )
     check_one_of("score", score, SCORES)
     seconds = check_positive("seconds", seconds) if seconds is not None else np.inf
-    check_integer("seed", seed, minimum=0)
+    seed = check_integer("seed", seed, minimum=0)
     rows = holdout + windows * settings.horizon
     frame, panel, columns = read_history(df, rows, columns)
     check_names(panel)

@@ -4,9 +4,10 @@ import math
 import random
 import secrets
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -30,9 +31,11 @@ from seqkeras.forecasting.networks._inputs import (
 )
 from seqkeras.forecasting.networks._predict import NetworkForecast, look_ahead
 from seqkeras.forecasting.networks._units import scaler_for
+from seqkeras.training._backup import remove, stored_run
 from seqkeras.training._early_stopping import (
     MOST_JUDGED,
     MOST_MEASURED,
+    Interrupted,
     Judged,
     TrainingLog,
     train,
@@ -86,32 +89,46 @@ class Fitting:
         held_out = hold_out(settings, panel, lookback)
         return cls(settings, panel, lookback, season_length, held_out, short_series)
 
-    def run(self) -> Fitted:
+    def run(self, backup: Path | None = None) -> Fitted:
         """Train until the held-out windows are forecast best, then go on with all rows.
 
+        Args:
+            backup: file that each training writes, the first one under this name, the others under
+                this name with a number; they are removed at the end. Default: none.
+
         Raises:
-            ArgumentError: the model cannot be trained.
+            ArgumentError: the model cannot be trained, or the backup is of another fit.
             DataError: too few held-out targets are known, or training diverged.
+            FileFormatError: the backup is damaged.
+            Interrupted: Ctrl-C after the first epoch; the result is what was fitted up to there.
         """
         lengths = self.panel.values.lengths
         series = self._scaled(self.panel)
         past = self._scaled(self.panel.select(0, lengths - self.held_out))
-        with _seeded(self.settings.seed) as seed:
+        with _seeded(self._seed(backup)) as seed:
             members = self._members(seed)
-            network = averaged([member.feedback.network for member in members])
             held_out = self._recent(past) if self.held_out.any() else None
-            logs = [self._train(member, past, held_out, "fit") for member in members]
+            stages = _Stages(backup)
+            for member in members:
+                stages.run(self._train, member, past, held_out, "fit")
+            members = members[: len(stages.logs)]
+            logs = tuple(stages.logs)
+            network = averaged([member.feedback.network for member in members])
             errors, numbers = self._errors(network, past)
             if held_out is not None:
                 for member, log in zip(members, logs, strict=True):
-                    self._go_on(member, log, series)
+                    rates = falling_rates(log)
+                    if rates:
+                        stages.run(
+                            self._train, member, series, None, "all rows", rates, log.best_epoch
+                        )
             intervals = self._intervals(errors, numbers, network, series)
-        return Fitted(
+        fitted = Fitted(
             model=network,
             horizon=self.settings.horizon,
             lookback=self.lookback,
             season_length=self.season_length,
-            logs=tuple(logs),
+            logs=logs,
             likelihood=self.settings.likelihood,
             intervals=intervals,
             scaler=series.scaler,
@@ -119,6 +136,16 @@ class Fitting:
             panel=self._rows_to_keep(intervals),
             short_series=self.short_series,
         )
+        if stages.interrupted:
+            raise Interrupted(fitted)
+        stages.remove()
+        return fitted
+
+    def _seed(self, backup: Path | None) -> int | None:
+        """Return the seed of the settings, or that of the fit that is resumed."""
+        if self.settings.seed is not None or backup is None:
+            return self.settings.seed
+        return stored_run(backup).get("seed")
 
     def _rows_to_keep(self, intervals: ConformalIntervals | None) -> Panel:
         """Return the newest lookback; adaptive intervals look back one horizon more."""
@@ -179,12 +206,6 @@ class Fitting:
         covariates = CovariateScaler.fit(panel)
         inputs = NetworkInputs(covariates, self.season_length, self.panel.has_missing)
         return _Scaled(panel, scaler, inputs, self.lookback)
-
-    def _go_on(self, member: "_Member", log: TrainingLog, series: "_Scaled") -> None:
-        """Train on with all rows, the held-out ones too, in the scale of them all."""
-        rates = falling_rates(log)
-        if rates:
-            self._train(member, series, None, "all rows", rates, first_epoch=log.best_epoch)
 
     def _errors(self, network: keras.Model, past: "_Scaled") -> tuple[Floats, Integers]:
         """Return the errors on the held-out rows, `(windows, horizon)`, and their series.
@@ -252,6 +273,8 @@ class Fitting:
         label: str,
         rates: tuple[float, ...] = (),
         first_epoch: int = 0,
+        *,
+        backup: Path | None = None,
     ) -> TrainingLog:
         """Train for one epoch per given learning rate, or as long as it helps."""
         options = self.settings.training
@@ -272,15 +295,54 @@ class Fitting:
             member.trained,
             windows,
             validation,
-            epochs=len(rates) if rates else options.epochs,
-            patience=options.patience,
+            epochs=len(rates) if rates else int(options.epochs),
+            patience=int(options.patience),
             learning_rate=rates if rates else float(options.learning_rate),
             progress=label if options.progress else None,
             loss=self.settings.likelihood,
             measure=feedback.error if judges_free else None,
             callbacks=feedback.callbacks(),
             first_epoch=first_epoch,
+            backup=backup,
         )
+
+
+class _Stages:
+    """The trainings of a fit, one after the other, up to an interruption.
+
+    Attributes:
+        logs: their logs.
+        interrupted: whether one was interrupted; those after it are not run.
+    """
+
+    def __init__(self, backup: Path | None) -> None:
+        self.logs: list[TrainingLog] = []
+        self.interrupted = False
+        self._backup = backup
+        self._files: list[Path] = []
+
+    def run(self, train_one: Callable[..., TrainingLog], *arguments: Any) -> None:
+        """Run the next training."""
+        if self.interrupted:
+            return
+        try:
+            self.logs.append(train_one(*arguments, backup=self._next_file()))
+        except Interrupted as interrupt:
+            self.logs.append(interrupt.result)
+            self.interrupted = True
+
+    def remove(self) -> None:
+        """Remove the backups."""
+        for file in self._files:
+            remove(file)
+
+    def _next_file(self) -> Path | None:
+        if self._backup is None:
+            return None
+        number = len(self._files) + 1
+        name = self._backup.name if number == 1 else f"{self._backup.name}.{number}"
+        self._files.append(self._backup.with_name(name))
+        return self._files[-1]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from seqkeras._arrays import Floats, Integers
 from seqkeras._checks import bad_data, check_integer
@@ -106,7 +106,7 @@ def permutation_importance(
     repeats = check_integer("repeats", repeats)
     windows = check_integer("windows", windows, minimum=2)
     if seed is not None:
-        check_integer("seed", seed, minimum=0)
+        seed = check_integer("seed", seed, minimum=0)
     random = np.random.default_rng(seed)
     context, actual = _draw_windows(fitted, df, windows, random)
     orders = [_derangement(len(actual), random) for _ in range(repeats)]

@@ -1,4 +1,4 @@
-"""Tell which layers treat each timestep separately, and why the others cannot be stepped."""
+"""Tell which layers treat each timestep separately, and why the others cannot be continued."""
 
 from typing import Any
 
@@ -11,10 +11,13 @@ POOLING = "it pools over timesteps"
 LENGTH = "it changes the number of timesteps"
 MOVED = "it moves or removes the time axis"
 NORMALIZED = "it normalizes over timesteps"
+BACKWARDS = "go_backwards=True starts at the end of a sequence, and cannot be continued"
 
 # By name, because some are missing in some versions of Keras.
 _REASONS = {
-    "Bidirectional": "it also reads the sequence backwards, from an end that is not known yet",
+    "Bidirectional": (
+        "its backward direction starts at the end of a sequence, and cannot be continued"
+    ),
     **dict.fromkeys(
         ["Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"], ATTENTION
     ),
@@ -56,7 +59,7 @@ _OPS_PER_TIMESTEP = (
 
 
 def why_not_stepwise(layer: Any, *, rank: int = 3) -> str | None:
-    """Return why a layer cannot be run one timestep at a time.
+    """Return why a layer cannot be run a few timesteps at a time.
 
     Args:
         layer: a Keras layer, or an operation of `keras.ops` in a functional model. The layers
@@ -74,10 +77,10 @@ def why_not_stepwise(layer: Any, *, rank: int = 3) -> str | None:
         True
     """
     if isinstance(layer, keras.layers.RNN):
-        return "it reads the sequence backwards" if layer.go_backwards else None
+        return BACKWARDS if layer.go_backwards else None
     if isinstance(layer, keras.layers.SpectralNormalization):
         return why_not_stepwise(layer.layer, rank=rank)
-    if _reads_one_timestep(layer):
+    if leaves_time(layer):
         return None
     names = [kind.__name__ for kind in type(layer).__mro__ if _is_keras(kind)]
     reasons = (_REASONS.get(name) or _special(name, layer, rank) for name in names)
@@ -94,6 +97,8 @@ def is_known(layer: Any) -> bool:
     if not _is_keras(type(layer)):
         return False
     name = type(layer).__name__
+    if leaves_time(layer):
+        return True
     if isinstance(layer, keras.layers.Layer):
         return name in f"{_LAYERS_BY_AXIS} {_LAYERS_PER_TIMESTEP}".split()
     # Without an axis, these operations work along all axes.
@@ -102,21 +107,33 @@ def is_known(layer: Any) -> bool:
     )
 
 
-def cuts_time(node: Any) -> str | None:
+def cuts_time(call: Any) -> str | None:
     """Return why the arguments of a call do not allow single timesteps, or None if they do."""
-    if type(node.operation).__name__ != "GetItem" or not _is_keras(type(node.operation)):
-        return None
-    (sequence,) = node.input_tensors
-    key = node.arguments.kwargs.get("key", node.arguments.args[-1])
-    key = list(key) if isinstance(key, (list, tuple)) else [key]
-    if Ellipsis in key:
-        place = key.index(Ellipsis)
-        missing = len(sequence.shape) - sum(part is not None for part in key) + 1
-        key[place : place + 1] = [slice(None)] * missing
-    batch_and_time = [*key, slice(None), slice(None)][:2]
-    if all(part == slice(None) for part in batch_and_time):
+    key = _key_of(call)
+    if key is None or all(isinstance(part, slice) and part == slice(None) for part in key[:2]):
         return None
     return "it cuts pieces out of the batch or out of the timesteps"
+
+
+def takes_last_timestep(call: Any) -> bool:
+    """Return whether a call takes the last timestep of a sequence, `x[:, -1]`."""
+    key = _key_of(call)
+    if key is None or not all(isinstance(part, (slice, int)) for part in key[:2]):
+        return False
+    return key[:2] == [slice(None), -1]
+
+
+def _key_of(call: Any) -> list[Any] | None:
+    """Return the index by which a call cuts a sequence, of batch and time at least; or None."""
+    if type(call.operation).__name__ != "GetItem" or not _is_keras(type(call.operation)):
+        return None
+    sequence = call.input_tensors[0]
+    key = call.arguments.kwargs.get("key", call.arguments.args[-1])
+    key = list(key) if isinstance(key, (list, tuple)) else [key]
+    for place in [place for place, part in enumerate(key) if part is Ellipsis]:
+        missing = len(sequence.shape) - sum(part is not None for part in key) + 1
+        key[place : place + 1] = [slice(None)] * missing
+    return [*key, slice(None), slice(None)]
 
 
 def _special(name: str, layer: Any, rank: int) -> str | None:
@@ -140,12 +157,23 @@ def _along_time(layer: Any, rank: int) -> str | None:
     return f"it works along the time axis (axis={axes})" if 1 in numbers else None
 
 
-def _reads_one_timestep(layer: Any) -> bool:
-    """Return whether a layer is a convolution that works as a Dense layer on each timestep."""
-    return (
-        type(layer).__name__ == "Conv1D"
-        and (*layer.kernel_size, *layer.strides) == (1, 1)
-        and layer.data_format == "channels_last"
+def leaves_time(layer: Any) -> bool:
+    """Return whether a convolution, pooling or the like works on axes after that of time alone.
+
+    Along the time axis, the first of those it has, it then takes one timestep and returns one.
+    """
+    if getattr(layer, "data_format", None) != "channels_last" or not _is_keras(type(layer)):
+        return False
+    if type(layer).__name__.startswith(("Global", "Adaptive")):
+        return False
+    spans = {"kernel_size": 1, "pool_size": 1, "strides": 1, "size": 1, "padding": 0, "cropping": 0}
+    found = {
+        option: tree.flatten(value)[: 2 if option in ("padding", "cropping") else 1]
+        for option in spans
+        if not isinstance(value := getattr(layer, option, None), (str, type(None)))
+    }
+    return bool(found) and all(
+        number == spans[option] for option, numbers in found.items() for number in numbers
     )
 
 

@@ -1,0 +1,40 @@
+"""The state of random generators that are no variables of a model."""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from seqkeras._arrays import Array
+
+
+def random_state() -> dict[str, Array]:
+    """Return the states of the backend's own generators, by device.
+
+    On PyTorch, Keras draws dropout from them. TensorFlow and JAX have none that Keras draws from.
+    """
+    if keras.backend.backend() != "torch":
+        return {}
+    import torch
+
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {
+            f"cuda:{number}": torch.cuda.get_rng_state(number)
+            for number in range(torch.cuda.device_count())
+        }
+    return {device: state.numpy() for device, state in states.items()}
+
+
+def set_random_state(states: Mapping[str, Array]) -> None:
+    """Set the generators to what `random_state` returned; devices that are not there are left."""
+    if keras.backend.backend() != "torch":
+        return
+    import torch
+
+    for device, state in states.items():
+        numbers = torch.from_numpy(np.array(state))
+        if device == "cpu":
+            torch.set_rng_state(numbers)
+        elif torch.cuda.is_available() and int(device[5:]) < torch.cuda.device_count():
+            torch.cuda.set_rng_state(numbers, device)
