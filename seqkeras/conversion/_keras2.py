@@ -22,6 +22,8 @@ from seqkeras.errors import FileFormatError
 # Keras creates the layers from a translated config, and reads the weights from a copy of the file.
 # So layers, the order of weights, and the protection against code in the file are those of Keras.
 
+#: h5py raises SystemError for a name that is not text.
+_DAMAGE: tuple[type[Exception], ...] = (OSError, SystemError, *zip_damage())
 #: Bytes; a small zip file can become a very large text.
 _LARGEST_CONFIG = 2**28
 _BY_HAND = (
@@ -113,8 +115,7 @@ def _damage(path: Any) -> Iterator[None]:
         yield
     except FileFormatError:
         raise
-    # h5py raises SystemError for a name that is not text.
-    except (OSError, SystemError, *zip_damage()) as error:
+    except _DAMAGE as error:
         raise FileFormatError(f"{os.fspath(path)!r} cannot be loaded: {error}") from error
 
 
@@ -174,7 +175,7 @@ def _build(config: Any, path: Any) -> keras.Model:
     """Create a model, with new weights."""
     try:
         return keras.saving.deserialize_keras_object(translate_config(config), safe_mode=True)
-    except zip_damage() as error:
+    except _DAMAGE as error:
         message = f"{os.fspath(path)!r} cannot be loaded: {error} {_BY_HAND}"
         raise FileFormatError(message) from error
 
