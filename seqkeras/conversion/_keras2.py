@@ -22,6 +22,10 @@ from seqkeras.errors import FileFormatError
 # Keras creates the layers from a translated config, and reads the weights from a copy of the file.
 # So layers, the order of weights, and the protection against code in the file are those of Keras.
 
+#: h5py raises SystemError for a name that is not text.
+_DAMAGE: tuple[type[Exception], ...] = (OSError, SystemError, *zip_damage())
+#: Bytes; a small zip file can become a very large text.
+_LARGEST_CONFIG = 2**28
 _BY_HAND = (
     "Build the model in code, and load its weights with seqkeras.conversion.load_legacy_weights."
 )
@@ -96,23 +100,22 @@ def load_legacy_weights(model: keras.Model, path: str | os.PathLike[str]) -> Non
             copy = shutil.move(copy, copy + ".keras")
         elif not h5py.is_hdf5(copy):
             raise _not_readable(path)
-        elif _has_paths(copy):
-            copy = shutil.move(copy, copy + ".weights.h5")
         else:
             with h5py.File(copy, "r+") as file:
+                has_paths = _has_paths(file)
                 _check_file(file, path)
+            if has_paths:
+                copy = shutil.move(copy, copy + ".weights.h5")
         model.load_weights(copy)
 
 
 @contextmanager
 def _damage(path: Any) -> Iterator[None]:
-    # h5py raises SystemError for a name that is not text.
-    damage: tuple[type[Exception], ...] = (OSError, SystemError, *zip_damage())
     try:
         yield
     except FileFormatError:
         raise
-    except damage as error:
+    except _DAMAGE as error:
         raise FileFormatError(f"{os.fspath(path)!r} cannot be loaded: {error}") from error
 
 
@@ -142,15 +145,22 @@ def _not_readable(path: Any) -> FileFormatError:
 def _load_zip(copy: str, path: Any) -> keras.Model:
     copy = shutil.move(copy, copy + ".keras")
     with zipfile.ZipFile(copy) as archive:
-        if _major(json.loads(archive.read("metadata.json"))["keras_version"]) > 2:
+        if _major(json.loads(_part(archive, "metadata.json"))["keras_version"]) > 2:
             return keras.models.load_model(copy, compile=False)
         if any(name.startswith("assets/") for name in archive.namelist()):
             raise FileFormatError(
                 f"{os.fspath(path)!r} has vocabularies, in assets/. {_IN_KERAS_2}"
             )
-        model = _build(_decoded(archive.read("config.json")), path)
+        model = _build(_decoded(_part(archive, "config.json")), path)
     model.load_weights(copy)
     return model
+
+
+def _part(archive: zipfile.ZipFile, name: str) -> bytes:
+    size = archive.getinfo(name).file_size
+    if size > _LARGEST_CONFIG:
+        raise ValueError(f"{name} would have {size} bytes.")
+    return archive.read(name)
 
 
 def _load_json(copy: str, path: Any) -> keras.Model:
@@ -165,7 +175,7 @@ def _build(config: Any, path: Any) -> keras.Model:
     """Create a model, with new weights."""
     try:
         return keras.saving.deserialize_keras_object(translate_config(config), safe_mode=True)
-    except zip_damage() as error:
+    except _DAMAGE as error:
         message = f"{os.fspath(path)!r} cannot be loaded: {error} {_BY_HAND}"
         raise FileFormatError(message) from error
 
@@ -175,17 +185,16 @@ def _decoded(text: str | bytes) -> Any:
     return json.loads(text, object_hook=lambda item: item.get("items", item))
 
 
-def _has_paths(copy: str) -> bool:
-    """Return whether weights are named by their place in the model, as since Keras 2.12."""
-    with h5py.File(copy) as file:
-        return not file.attrs and "model_weights" not in file
+def _has_paths(file: h5py.File) -> bool:
+    """Return whether weights are named by their place in the model, as in `.weights.h5` files."""
+    return not file.attrs and "model_weights" not in file
 
 
 def _check_file(file: h5py.File, path: Any) -> bool:
     """Check an h5 file, and convert its cuDNN weights; return whether Keras 2 wrote it."""
     _check_links(file, path)
     weights = file.get("model_weights", file)
-    is_old = _version(file, weights, path) == 2
+    is_old = not _has_paths(file) and _version(file, weights, path) == 2
     if is_old:
         _translate_weights(weights)
     return is_old
