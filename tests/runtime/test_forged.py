@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from seqkeras import native, runtime
-from seqkeras._archive import MAX_TABLE_BYTES, write_archive
+from seqkeras._archive import write_archive
 from seqkeras._files import MAX_MESSAGE
 from seqkeras.errors import FileFormatError
 from seqkeras.runtime._program import KIND, VERSION
@@ -184,20 +184,6 @@ def test_a_message_is_short_whatever_the_file_says(load, tmp_path):
     write_archive(tmp_path / "other", {}, {}, kind="k" * 2**20, version=1)
     with refused("not a"):
         runtime.load(tmp_path / "other")
-
-
-@pytest.mark.parametrize("place", ["table", "header"])
-def test_a_file_of_lists_takes_little_memory(tmp_path, place):
-    lists = "[" + "[]," * (MAX_TABLE_BYTES // 3 - 100) + "[]]"
-    meta = {"format": KIND, "version": "1", "header": "{}", "sha256": ""}
-    if place == "header":
-        front = '{"__metadata__": ' + str(meta | {"header": lists}).replace("'", '"') + "}"
-    else:
-        front = '{"a": ' + lists + "}"
-    content = front.encode()
-    (tmp_path / "p").write_bytes(len(content).to_bytes(8, "little") + content)
-    with at_most(150), refused("damaged"):
-        runtime.load(tmp_path / "p")
 
 
 @pytest.mark.parametrize(

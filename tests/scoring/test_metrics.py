@@ -283,8 +283,8 @@ def test_what_a_mask_hides_is_missing():
         lambda values: mase(plain, plain, history=values, season_length=1),
         lambda values: seasonal_scales(values, [0, 5], 1),
         lambda values: coverage(values, plain - 1, plain + 1),
-        lambda values: crps(values, quantiles, [0.1, 0.9]),
-        lambda values: wql(values, quantiles, [0.1, 0.9]),
-        lambda values: naive(values, 3, season_length=4),
+        lambda values: crps(values, quantiles, probabilities=[0.1, 0.9]),
+        lambda values: wql(values, quantiles, probabilities=[0.1, 0.9]),
+        lambda values: naive(values, horizon=3, season_length=4),
     ):
         np.testing.assert_equal(score(masked), score(with_nan))
