@@ -16,6 +16,7 @@ from seqkeras.errors import DataError, FileFormatError
 from seqkeras.forecasting.calendars._offsets import (
     describe,
     is_fixed,
+    move_by,
     name_step,
     season_of,
     step_of,
@@ -121,7 +122,7 @@ class Calendar:
         codes, unique = pd.factorize(wall)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", pd.errors.PerformanceWarning)
-            return (unique + steps * self.step)[codes]
+            return move_by(self.step, unique, steps)[codes]
 
     def off_wall(self, local: pd.Index, like: pd.Index) -> pd.Index:
         """Undo `on_wall`: return timestamps in the time zone of `like`."""

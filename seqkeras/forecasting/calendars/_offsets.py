@@ -39,6 +39,8 @@ SPELLED = {
 TIMES = {"hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"}
 DAYS = {"weeks": 7, "days": 1}
 
+HOURS = (pd.offsets.BusinessHour, pd.offsets.CustomBusinessHour)
+
 #: Timesteps of a year, by the rule of an offset without its anchor.
 YEARLY = {
     "M": 12, "WOM": 12, "LWOM": 12, "CBM": 12, "SM": 24, "Q": 4, "REQ": 4, "HY": 2,
@@ -105,6 +107,14 @@ def rule_of(step: Any) -> str:
         return ""
 
 
+def move_by(step: Any, times: Any, count: int) -> Any:
+    """Return timestamps without a time zone, `count` steps on, or back if negative."""
+    if count < 0 and isinstance(step, HOURS):
+        # Back from an opening, pandas may stop at a closing; a step on leads to the opening again.
+        return times + (count - 1) * step + step
+    return times + count * step
+
+
 def season_of(step: Any) -> int:
     """Return the timesteps of the season that a step suggests, or 1."""
     if is_fixed(step):
@@ -113,7 +123,7 @@ def season_of(step: Any) -> int:
         return _season_of_days(step.n, week=7)
     if isinstance(step, pd.offsets.Week):
         return _season_of_days(7 * step.n, week=7)
-    if isinstance(step, pd.offsets.BusinessHour | pd.offsets.CustomBusinessHour):
+    if isinstance(step, HOURS):
         return _season_of_hours(step)
     if isinstance(step, pd.offsets.BusinessDay | pd.offsets.CustomBusinessDay):
         return _season_of_days(step.n, week=_days_of_week(step))
@@ -253,7 +263,7 @@ def _check_steps(step: Any, freq: Any, times: pd.DatetimeIndex) -> None:
     """Check that steps lead to later timestamps, and back."""
     first = times[0].tz_localize(None) + step
     second = first + step
-    if not (times[0].tz_localize(None) < first < second and second - step == first):
+    if not (times[0].tz_localize(None) < first < second and move_by(step, second, -1) == first):
         fix = "A frequency is the distance between two timestamps, such as pd.DateOffset(months=1)."
         raise bad_argument("freq", freq, "steps that lead forward in time and back", fix)
     if type(step) is pd.DateOffset and "day" not in step.kwds and (times.day > 28).any():

@@ -27,6 +27,7 @@ KEPT = [
     (offsets.CustomBusinessHour(start="10:00", end="16:00", holidays=HOLIDAYS), 6, False),
     (offsets.BusinessHour(start=["09:00", "13:00"], end=["12:00", "17:00"]), 7, False),
     (offsets.BusinessHour(start="22:00", end="06:00"), 8, False),
+    (offsets.BusinessHour(), 8, True),
     (offsets.BusinessHour(8), 5, True),
     (offsets.CustomBusinessMonthEnd(holidays=["2024-12-31"]), 12, False),
     (2 * offsets.CustomBusinessMonthBegin(holidays=["2025-01-01"]), 6, False),
@@ -83,6 +84,8 @@ def test_an_offset_stays_itself(step, season, is_word, zone):
     assert (" " in calendar.freq) is not is_word
     restored = Calendar(calendar.dtype, calendar.freq, calendar.clock)
     assert restored.move(times[:40], 20).tolist() == times[20:].tolist()
+    for back in (1, 8, 20):
+        assert restored.move(times[back:], -back).tolist() == times[:-back].tolist()
     assert calendar_of(times[:5], calendar.step).freq == calendar.freq
 
 
