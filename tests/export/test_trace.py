@@ -7,8 +7,8 @@ from keras import layers
 
 from seqkeras._keras_graph import ModelGraph
 from seqkeras.errors import ArgumentError
-from seqkeras.export._moving_inputs import inputs_over_time
 from seqkeras.export._trace import Trace, Value
+from seqkeras.states._continuation import inputs_over_time
 
 
 def test_inputs_that_lead_to_a_recurrent_layer_change_over_time():

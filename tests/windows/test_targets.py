@@ -119,7 +119,7 @@ def test_targets_unlike_the_outputs_are_refused_and_the_fix_leads_to_a_fit(kind)
     assert np.isfinite(history["loss"]).all()
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("loss", LOSSES, ids=["text", "object", "function", "alias"])
 def test_every_loss_that_broadcasts_is_judged(loss):
     with pytest.raises(ArgumentError, match=r"targets \(32, 1\) for outputs \(32, 6, 1\)"):
         compiled(many_to_many(), loss).fit(windows(), verbose=0)

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from seqkeras.forecasting.frames._stamps import first_unreadable, read_dates
+from seqkeras.forecasting.frames._dates import first_unreadable, read_dates
 
 #: Texts that a parser completes from today, from year 1 or from a guess of the century.
 PARTIAL = [
