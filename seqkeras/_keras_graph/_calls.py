@@ -68,12 +68,14 @@ def drops_mask(call: Any) -> bool:
     Next to a second tensor, an initial state, Keras' own layers drop it.
     """
     layer = call.operation
-    if not _is_masked(call.input_tensors[0]) or call.arguments.kwargs.get("mask") is not None:
+    arguments = call.arguments
+    if not isinstance(layer, (keras.layers.RNN, keras.layers.Bidirectional)):
+        return False
+    if not _is_masked(call.input_tensors[0]) or arguments.kwargs.get("mask") is not None:
         return False
     if keeps_masks(layer):
-        return call.arguments.kwargs.get("sequences_mask") is False
-    recurrent = isinstance(layer, (keras.layers.RNN, keras.layers.Bidirectional))
-    return recurrent and has_initial_state(call.arguments.args, call.arguments.kwargs)
+        return arguments.kwargs.get("sequences_mask") is False
+    return has_initial_state(arguments.args, arguments.kwargs)
 
 
 def same_mask(layer: Any, copy: Any, args: Any, kwargs: Any) -> Any:

@@ -9,7 +9,7 @@ import keras
 from keras import tree
 
 from seqkeras._checks import bad_argument
-from seqkeras._keras_graph import conversion_error, is_graph, self_and_sublayers
+from seqkeras._keras_graph import ModelGraph, conversion_error, is_graph, self_and_sublayers
 from seqkeras.conversion._conversion import Conversion, convert, is_from_seqkeras
 from seqkeras.errors import ForgottenStateWarning
 from seqkeras.layers import Bidirectional, Dispatched, Resettable, branch
@@ -104,6 +104,13 @@ class _ToKeras(Conversion):
             if not is_graph(layer) and _names_seqkeras(layer.get_config()):
                 reason = "its config names a function or class of seqkeras."
                 raise conversion_error(self._root, _EXPECTED, layer, reason)
+
+    def _sequential(self, model: keras.Sequential, shape: Any) -> keras.Sequential:
+        for call in ModelGraph(model).calls:
+            self._refuse_call_without_counterpart(
+                call.operation, call.arguments.args, call.arguments.kwargs
+            )
+        return super()._sequential(model, shape)
 
     def _call_copy(self, layer: Any, args: Any, kwargs: Any) -> Any:
         self._refuse_call_without_counterpart(layer, args, kwargs)

@@ -277,6 +277,8 @@ class RNN(Resettable, keras.layers.RNN):
         self, sequences_shape: Any, initial_state_shape: Any = None, constants_shape: Any = None
     ) -> None:
         """Create the weights and states."""
+        if constants_shape is not None:
+            self._check_one_cell()
         if constants_shape is not None and not self.cell.built:
             is_list = isinstance(constants_shape, list)
             shapes = constants_shape if is_list else [constants_shape]
@@ -299,16 +301,19 @@ class RNN(Resettable, keras.layers.RNN):
         arguments = (sequences, initial_state, mask, training, reset, sequences_mask)
         if constants is None:
             return super().call(*arguments)
-        if isinstance(self.cell, keras.layers.StackedRNNCells):
-            actual = Description(f"tensors for the {len(self.cell.cells)} cells of {self.name!r}")
-            fix = "Use a layer for each cell."
-            raise bad_argument("constants", actual, "omitted for several cells", fix)
+        self._check_one_cell()
         # Keras' own code between here and the kernel does not pass them on.
         object.__setattr__(self, "constants", tree.flatten(constants))
         try:
             return super().call(*arguments)
         finally:
             object.__setattr__(self, "constants", None)
+
+    def _check_one_cell(self) -> None:
+        if isinstance(self.cell, keras.layers.StackedRNNCells):
+            actual = Description(f"tensors for the {len(self.cell.cells)} cells of {self.name!r}")
+            fix = "Use a layer for each cell."
+            raise bad_argument("constants", actual, "omitted for several cells", fix)
 
 
 @_register

@@ -39,16 +39,21 @@ class TimeDistributed(keras.layers.TimeDistributed):
         return ops.reshape(outputs, (rows, timesteps, *outputs.shape[1:]))
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
-        """Return the mask of the outputs: that of the timesteps, with more axes if they have it."""
+        """Return the mask of the outputs: that of the inputs, or of timesteps, if no more is left."""
         if previous_mask is None or len(previous_mask.shape) == 2:
             return previous_mask
-        mask = None
-        if self.layer.supports_masking:
-            mask = self.layer.compute_mask(_as_batch(inputs), _as_batch(previous_mask))
-        if mask is None:
-            return ops.any(previous_mask, axis=tuple(range(2, len(previous_mask.shape))))
-        rows, timesteps = ops.shape(inputs)[:2]
-        return ops.reshape(mask, (rows, timesteps, *mask.shape[1:]))
+        rank = len(previous_mask.shape)
+        if (
+            self._passes_masks(previous_mask)
+            and len(self.compute_output_shape(inputs.shape)) > rank
+        ):
+            return previous_mask
+        return ops.any(previous_mask, axis=tuple(range(2, rank)))
+
+    def _passes_masks(self, mask: Any) -> bool:
+        if isinstance(self.layer, keras.Model):
+            return True  # its own layers pass them on
+        return self.layer.supports_masking and self.layer.compute_mask(None, mask) is not None
 
     def _mask_within(self, mask: Any) -> Any:
         """Return a mask for the inner layer, which would take one of timesteps for one of its own.

@@ -573,9 +573,8 @@ def test_a_mask_that_keras_drops_is_dropped_in_the_copy(kind):
     model = model_of(state_beside_a_mask(kind))
     copy = conversion.accelerate(model)
     back = conversion.to_keras(copy)
-    for one in (copy, back):
-        assert_close(one(x), model(x))
-        assert_close(train(one)(x), train(model)(x), 1e-5) if one is copy else None
+    assert_close(copy(x), model(x))
+    assert_close(back(x), model(x))
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,6 @@ def test_the_layers_of_keras_3_16_lose_the_mask(monkeypatch):
             lambda: L.Bidirectional(L.GRU(4, return_sequences=True), merge_mode=None),
             ("mask", "mask"),
         ),
-        (lambda: L.TimeDistributed(keras.layers.Dense(2)), "mask"),
     ],
 )
 def test_a_mask_stays_with_the_timesteps_and_ends_at_a_last_output(layer, expected):

@@ -751,7 +751,7 @@ def test_a_model_that_saves_its_state_is_converted_without_it():
 
 
 def test_a_cell_that_is_used_twice_stays_one():
-    cell = L.GRUCell(3)
+    cell = L.GRUCell(FEATURES)
     model = randomized(sequential(L.RNN([cell, cell], return_sequences=True)))
     stateful = as_stateful(model, ROWS)
     assert len(stateful.weights) == len(model.weights) == 3
