@@ -317,20 +317,21 @@ def _check_order(
     wrong = (np.diff(series) == 0) & (np.diff(to_integers(times)) <= 0)
     if not wrong.any():
         return
-    row = int(np.argmax(wrong)) + 1
-    name = names.name(ids[series[row]])
-    before = times[row - 1]
-    now = times[row]
-    if before == now:
+    repeated = pd.MultiIndex.from_arrays([series, to_integers(times)]).duplicated()
+    if repeated.any():
+        row = int(np.argmax(repeated))
         fix = "Drop or merge one of them."
         if shape.kind in ("wide", "series"):
             fix = "Drop one of them: df = df[~df.index.duplicated()]."
         elif names.id is None:
             fix = "Drop one of them, or name the column of series ids: Columns(id=...)."
-        raise bad_data(name, f"{now} twice", "have each timestamp once", fix)
+        name = names.name(ids[series[row]])
+        raise bad_data(name, f"{times[row]} twice", "have each timestamp once", fix)
+    row = int(np.argmax(wrong)) + 1
     keys = [names.id, names.time] if names.id is not None else [names.time]
     fix = f"Sort the frame: {shape.how_to_sort(keys)}."
-    raise bad_data(name, f"{now} after {before}", "be in order of time", fix)
+    problem = f"{times[row]} after {times[row - 1]}"
+    raise bad_data(names.name(ids[series[row]]), problem, "be in order of time", fix)
 
 
 def are_targets(values: Floats, *, masked: bool) -> Booleans:

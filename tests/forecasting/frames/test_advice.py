@@ -168,6 +168,12 @@ def test_the_code_that_sorts_a_polars_frame_leads_to_order():
     assert read_panel(follow(str(caught.value), df=table)["df"]).last[0] == DAYS[-1]
 
 
+def test_rows_that_order_would_not_mend_are_not_to_be_sorted():
+    df = FORMS["panel"](long()).drop(columns="unique_id")
+    with pytest.raises(DataError, match=r"2015-01-01 00:00:00 twice.*Columns\(id="):
+        read_panel(df)
+
+
 @pytest.mark.parametrize("form", ["series", "wide"])
 def test_the_code_for_repeated_and_missing_timestamps_of_an_index_works(form):
     df = FORMS[form](long())
