@@ -84,7 +84,7 @@ class Forecaster(BaseEstimator):
         intervals_: the radii of the intervals, in scaled units; with a likelihood in units of the
             distance from its median to its 10 % and 90 % quantiles. Its `factor` is what they are
             multiplied by for each series and level.
-        scaler_: mean and deviation of each series; its `constant_` are those that repeat
+        scaler_: mean and deviation of each series. Its `constant_` are the series that repeat
             themselves, whose forecasts are exact.
         inputs_: how covariates are scaled, and whether targets may be missing.
         panel_: the last rows of each series, with their covariates.

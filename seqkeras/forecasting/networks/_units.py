@@ -17,14 +17,21 @@ def scaler_for(
     """Return a scaler to mean 0 and deviation 1; for counts one that changes nothing.
 
     Its `constant_` are the series that have not changed from one season to the next, over two
-    seasons or more. Their forecasts are exact, see `Units`.
+    seasons or more. Their forecasts are exact, see `Units`; their mean and deviation are those of a
+    season, which any window of a season shares.
     """
     if likelihood is not None and likelihood.counts:
         return StandardScaler.from_state(np.zeros(len(series)), np.ones(len(series)))
     scaler = StandardScaler().fit(series)
     shows = series.lengths >= 2 * season_length
     exact = scaler.constant_ | shows & _repeats(series, season_length)
-    return StandardScaler.from_state(scaler.center_, scaler.scale_, exact)
+    first = np.maximum(series.lengths - season_length, 0)
+    season = StandardScaler().fit(series.select(first, series.lengths))
+    return StandardScaler.from_state(
+        np.where(exact, season.center_, scaler.center_),
+        np.where(exact, season.scale_, scaler.scale_),
+        exact,
+    )
 
 
 def _repeats(series: GroupedArray, season_length: int) -> Booleans:
@@ -53,6 +60,10 @@ def scaler_of_windows(
     series = GroupedArray(windows.ravel(), np.arange(rows + 1) * lookback)
     own = StandardScaler().fit(series)
     exact = own.constant_ | _repeats(series, season_length)
+    if lookback == season_length:  # a single season does not show by itself whether it changed
+        same = rounding(*series.extremes())
+        moved = np.maximum(np.abs(own.center_ - scaler.center_), np.abs(own.scale_ - scaler.scale_))
+        exact |= moved <= same
     return StandardScaler.from_state(
         np.where(alone, own.center_, scaler.center_),
         np.where(alone, own.scale_, scaler.scale_),

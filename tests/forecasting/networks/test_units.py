@@ -74,9 +74,10 @@ def test_what_a_network_adds_is_added():
 
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("unit", [1e-3, 1.0, 1024.0, 1e6])
-def test_series_that_repeat_are_forecast_exactly_whatever_a_network_adds(name, unit):
-    series = SERIES[name] * unit
-    units = units_of(series)
+@pytest.mark.parametrize("lookback", [SEASON, SEASON + 1, 12])
+def test_series_that_repeat_are_forecast_exactly_whatever_a_network_adds(name, unit, lookback):
+    series = SERIES[name][: ROWS - 1] * unit
+    units = units_of(series, lookback=lookback)
     assert units.scale.tolist() == [[0]]
     assert units.restore(np.full((1, HORIZON), 0.3)).tolist() == [
         np.resize(series[-SEASON:], HORIZON).tolist()
@@ -90,6 +91,14 @@ def test_a_repeating_series_that_has_changed_is_scaled_by_what_is_read():
     for unit in (1.0, 1e-3, 1e3):
         units = Units.of(scaler, window * unit, season_length=SEASON, steps=2)
         np.testing.assert_allclose(units.scale, [[window.std() * unit]])
+
+
+def test_a_window_of_one_season_that_has_changed_is_not_exact():
+    scaler = scaler_for(GroupedArray.from_series([SERIES["cycle"]]), None, SEASON)
+    for change in ([0, 0, 0, 1e-3], [1, 1, 1, 1]):
+        window = np.array([CYCLE]) + change
+        units = Units.of(scaler, window, season_length=SEASON, steps=2)
+        np.testing.assert_allclose(units.scale, [[window.std()]])
 
 
 def test_two_equal_seasons_are_needed_to_call_a_series_exact():
