@@ -143,6 +143,9 @@ class Rebuild:
         if not self._shared or not isinstance(layer, keras.layers.Layer) or is_graph(layer):
             return
         for place, part in places(layer):
+            if is_graph(part) and self._shared & set(map(id, self_and_sublayers(part))):
+                place.put(copy, self._parts(part)[0])
+                continue
             copied_part = place.part_of(copy)
             if copied_part is None:  # it is created when the copy is built
                 continue

@@ -43,10 +43,8 @@ class TimeDistributed(keras.layers.TimeDistributed):
         if previous_mask is None or len(previous_mask.shape) == 2:
             return previous_mask
         rank = len(previous_mask.shape)
-        if (
-            self._passes_masks(previous_mask)
-            and len(self.compute_output_shape(inputs.shape)) > rank
-        ):
+        shape = self.compute_output_shape(tuple(inputs.shape))
+        if len(shape) > rank and self._passes_masks(previous_mask):
             return previous_mask
         return ops.any(previous_mask, axis=tuple(range(2, rank)))
 

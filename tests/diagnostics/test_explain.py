@@ -55,9 +55,11 @@ def recurrent_parts(draw):
         "dtype": draw(st.sampled_from(["float32", "float64", "mixed_bfloat16"])),
     }
     wrapping = draw(st.sampled_from(["named", "cell", "cells", "own cell", "both", "image"]))
-    loop = {"return_sequences": True, "dtype": options["dtype"]}
     if wrapping == "image":
-        return L.Reshape((-1, 3, 1)), layers.ConvLSTM1D(2, 2), L.Reshape((1, -1))
+        return L.Reshape((-1, 2, 1)), layers.ConvLSTM1D(2, 2), L.Reshape((1, -1))
+    if "cell" in wrapping:
+        del options["dtype"]  # a cell of Keras draws float32 for its dropout
+    loop = {"return_sequences": True}
     if wrapping == "cell":
         return (layers.RNN(CELLS[kind](2, **options), **loop),)
     if wrapping == "cells":

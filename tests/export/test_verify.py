@@ -39,8 +39,8 @@ def test_a_wrong_scaling_is_not_written(tmp_path, monkeypatch, options, broken):
     monkeypatch.setattr(
         _program_parts,
         broken,
-        lambda trace, value, scaling: scale(
-            trace, value, Affine(scaling.center + 1, scaling.scale)
+        lambda trace, value, scaling, *dtype: scale(
+            trace, value, Affine(scaling.center + 1, scaling.scale), *dtype
         ),
     )
     with pytest.raises(SeqkerasError, match=r"output 'head' differs by .* Nothing was written"):

@@ -109,7 +109,18 @@ def rule_of(step: Any) -> str:
 
 def move_by(step: Any, times: Any, count: int) -> Any:
     """Return timestamps without a time zone, `count` steps on, or back if negative."""
-    if count < 0 and isinstance(step, HOURS):
+    if not isinstance(step, HOURS):
+        return times + count * step
+    if any(start >= end for start, end in zip(step.start, step.end, strict=True)):
+        # Over midnight, pandas takes single steps right, and several at once wrong.
+        for _ in range(abs(count)):
+            times = _move_hours(step, times, 1 if count > 0 else -1)
+        return times
+    return _move_hours(step, times, count)
+
+
+def _move_hours(step: Any, times: Any, count: int) -> Any:
+    if count < 0:
         # Back from an opening, pandas may stop at a closing; a step on leads to the opening again.
         return times + (count - 1) * step + step
     return times + count * step

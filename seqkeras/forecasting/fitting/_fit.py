@@ -107,13 +107,15 @@ class Fitting:
         past = self._scaled(self.panel.select(0, lengths - self.held_out))
         with _seeded(self._seed(backup)) as seed:
             members = self._members(seed)
+            network = averaged([member.feedback.network for member in members])
             held_out = self._recent(past) if self.held_out.any() else None
             stages = _Stages(backup)
             for member in members:
                 stages.run(self._train, member, past, held_out, "fit")
-            members = members[: len(stages.logs)]
             logs = tuple(stages.logs)
-            network = averaged([member.feedback.network for member in members])
+            if len(logs) < len(members):
+                members = members[: len(logs)]
+                network = averaged([member.feedback.network for member in members])
             errors, numbers = self._errors(network, past)
             if held_out is not None:
                 for member, log in zip(members, logs, strict=True):

@@ -407,7 +407,11 @@ class TestRefusals:
                 {},
                 "layer 'two'.*backward",
             ),
-            (lambda: sequential(L.Conv1D(2, 2, name="conv"), L.GRU(2)), {}, "layer 'conv': Conv1D"),
+            (
+                lambda: sequential(L.Conv1D(2, 2, name="conv"), L.GRU(2)),
+                {},
+                "'conv': it reads several",
+            ),
             (lambda: sequential(L.LSTM(2)), {"form": "steps"}, "form must be one of 'step'"),
             (lambda: sequential(L.LSTM(2)), {"window": 0}, "window must be an integer >= 1"),
             (lambda: sequential(L.LSTM(2)), {"features": ["a"]}, "3 different names"),
