@@ -302,7 +302,7 @@ def test_a_closed_error_output_does_not_stop_a_command():
 def test_a_file_of_keras_2_is_explained_and_exported(here, capsys):
     path = str(Path(__file__).parent / "conversion" / "data" / "sequential.h5")
     assert main(["explain", path]) == 0
-    assert main(["export", path, "old.program", "--window", "6"]) == 0
+    assert main(["export", path, "old.program", "--window", "4"]) == 0
     assert (here / "old.program").exists()
 
 
