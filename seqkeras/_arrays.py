@@ -35,7 +35,7 @@ def rounding(lowest: Array, highest: Array) -> Floats:
 
     Example:
         >>> rounding(np.array([1.0, 5.0]), np.array([3.0, 5.0])).round(8).tolist()
-        [9.5e-07, 2.38e-06]
+        [4.8e-07, 2.38e-06]
     """
     level = np.maximum(np.abs(lowest), np.abs(highest))
     size = np.where(is_constant(lowest, highest), level, highest / 2 - lowest / 2)
