@@ -38,6 +38,7 @@ PHRASES = (
         "repeated, with --tz",
     ),
     (rf"Columns\(((?:(?:{_NAMES})=\.\.\.(?:, )?)+)\)", lambda match: _columns(match)),
+    (rf"\b({_NAMES})=(?=,)", lambda match: OPTIONS[match[1]]),
     (rf"\b({_NAMES})=", lambda match: f"{OPTIONS[match[1]]}="),
     (rf"^({_NAMES}) must\b", lambda match: f"{OPTIONS[match[1]]} must"),
     (rf"\bsmaller ({_NAMES}) or ({_NAMES})\b", lambda match: _smaller(match)),

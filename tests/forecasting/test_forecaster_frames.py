@@ -104,7 +104,7 @@ def test_what_is_fed_back_stands_beside_what_is_known(shops):
     forecaster = quick(architecture="recursive", levels=(), epochs=1).fit(
         without_some(shops), columns=AHEAD
     )
-    future = forecaster.future_frame(horizon=9).assign(sun=np.arange(27.0), weather="rain")
+    future = forecaster.future_frame(horizon=9).assign(sun=np.arange(27) / 9, weather="rain")
     longer = forecaster.predict(horizon=9, future=future)
     shorter = forecaster.predict(future=future)
     beginning = longer.groupby("unique_id").head(4).reset_index(drop=True)

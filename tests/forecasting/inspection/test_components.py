@@ -91,7 +91,7 @@ def test_the_season_is_that_of_the_history(case):
 
 def test_a_covariate_at_its_mean_adds_nothing_and_others_what_they_change(case):
     fitted, known = case
-    mean = fitted.inputs_.scaler.rows.center_[0, 1]
+    mean = fitted.inputs_.scaler.rows.center[0, 1]
     columns = fitted.panel_.known.rows.values.copy()
     columns[:, 1] = mean
     rows = GroupedArray(columns, fitted.panel_.known.rows.indptr)
