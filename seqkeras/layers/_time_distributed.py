@@ -39,21 +39,19 @@ class TimeDistributed(keras.layers.TimeDistributed):
         return ops.reshape(outputs, (rows, timesteps, *outputs.shape[1:]))
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
-        """Return the mask of the outputs: that of the inputs, or of timesteps, if no more is left."""
+        """Return the mask of the outputs: that of the inputs, or of timesteps if no more is left."""
         if previous_mask is None or len(previous_mask.shape) == 2:
             return previous_mask
         rank = len(previous_mask.shape)
-        if (
-            self._passes_masks(previous_mask)
-            and len(self.compute_output_shape(inputs.shape)) > rank
-        ):
+        has_axes = len(self.compute_output_shape(inputs.shape)) > rank
+        if has_axes and self._passes_mask(inputs, previous_mask):
             return previous_mask
         return ops.any(previous_mask, axis=tuple(range(2, rank)))
 
-    def _passes_masks(self, mask: Any) -> bool:
+    def _passes_mask(self, inputs: Any, mask: Any) -> bool:
         if isinstance(self.layer, keras.Model):
-            return True  # its own layers pass them on
-        return self.layer.supports_masking and self.layer.compute_mask(None, mask) is not None
+            return True  # its own layers pass it on
+        return self.layer.supports_masking and self.layer.compute_mask(inputs, mask) is not None
 
     def _mask_within(self, mask: Any) -> Any:
         """Return a mask for the inner layer, which would take one of timesteps for one of its own.
