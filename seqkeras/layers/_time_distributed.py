@@ -39,7 +39,7 @@ class TimeDistributed(keras.layers.TimeDistributed):
         return ops.reshape(outputs, (rows, timesteps, *outputs.shape[1:]))
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
-        """Return the mask of the outputs: that of the inputs, or of timesteps if no more is left."""
+        """Return the mask of the outputs: of the inputs, or of timesteps if no more is left."""
         if previous_mask is None or len(previous_mask.shape) == 2:
             return previous_mask
         rank = len(previous_mask.shape)
