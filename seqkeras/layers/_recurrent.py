@@ -52,8 +52,8 @@ class Dispatched(Resettable):
         mask: Any = None,
         training: bool = False,
         reset: Any = None,
-        branch: bool = False,
         sequences_mask: Any = None,
+        branch: bool = False,
     ) -> Any:
         """Run over time or, with `branch`, run one step for each timestep from the same state."""
         if not branch:

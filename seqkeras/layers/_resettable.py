@@ -294,8 +294,8 @@ class RNN(Resettable, keras.layers.RNN):
         mask: Any = None,
         training: bool = False,
         reset: Any = None,
-        constants: Any = None,
         sequences_mask: Any = None,
+        constants: Any = None,
     ) -> Any:
         """Run over time, with constants that the cell reads at every timestep."""
         arguments = (sequences, initial_state, mask, training, reset, sequences_mask)
