@@ -44,14 +44,14 @@ class TimeDistributed(keras.layers.TimeDistributed):
             return previous_mask
         rank = len(previous_mask.shape)
         shape = self.compute_output_shape(tuple(inputs.shape))
-        if len(shape) > rank and self._passes_masks(previous_mask):
+        if len(shape) > rank and self._passes_masks(inputs, previous_mask):
             return previous_mask
         return ops.any(previous_mask, axis=tuple(range(2, rank)))
 
-    def _passes_masks(self, mask: Any) -> bool:
+    def _passes_masks(self, inputs: Any, mask: Any) -> bool:
         if isinstance(self.layer, keras.Model):
             return True  # its own layers pass them on
-        return self.layer.supports_masking and self.layer.compute_mask(None, mask) is not None
+        return self.layer.supports_masking and self.layer.compute_mask(inputs, mask) is not None
 
     def _mask_within(self, mask: Any) -> Any:
         """Return a mask for the inner layer, which would take one of timesteps for one of its own.
