@@ -58,6 +58,8 @@ _WITH_STATES = (
     *("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
 )
 _MODELS = ("Functional", "Model", "Sequential")
+#: Options that hold layers or cells.
+_LAYERS = ("layer", "backward_layer", "cell", "cells")
 #: Endings of options that hold serialized objects which are no layers.
 _NOT_LAYERS = ("_initializer", "_regularizer", "_constraint")
 
@@ -125,12 +127,13 @@ class _Translation:
             return value[0]
         if key.endswith(_NOT_LAYERS):
             return _without_dtype(value)
-        return self._within(value)
+        return self._within(value, are_layers=key in _LAYERS)
 
-    def _within(self, value: Any) -> Any:
+    def _within(self, value: Any, are_layers: bool = False) -> Any:
+        """Translate the layers within a value; `are_layers`: what is serialized is a layer."""
         if isinstance(value, list):
-            return [self._within(element) for element in value]
-        if _is_layer(value) and _is_known(value):
+            return [self._within(element, are_layers) for element in value]
+        if _is_layer(value) and (are_layers or _is_known(value)):
             return self.layer(value)
         if isinstance(value, dict):
             return {key: self._within(element) for key, element in value.items()}

@@ -5,6 +5,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -31,8 +32,11 @@ def test_a_model_returns_what_it_returned_in_keras_2():
 def test_weights_are_loaded_from_the_file_and_from_weights_h5(tmp_path):
     with zipfile.ZipFile(PATH) as archive:
         archive.extract("model.weights.h5", tmp_path)
-    shutil.copyfile(tmp_path / "model.weights.h5", tmp_path / "other.h5")
-    for path in (PATH, tmp_path / "model.weights.h5", tmp_path / "other.h5"):
+    shutil.copyfile(tmp_path / "model.weights.h5", tmp_path / "keras_2_12.h5")
+    with h5py.File(tmp_path / "keras_2_12.h5", "r+") as file:
+        for model in ("layers/functional", ""):
+            file.move(f"{model}/layers", f"{model}/_layer_checkpoint_dependencies")
+    for path in (PATH, tmp_path / "model.weights.h5", tmp_path / "keras_2_12.h5"):
         model = conversion.load_legacy(PATH)
         model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
         conversion.load_legacy_weights(model, path)
