@@ -207,12 +207,26 @@ def _check_file(file: h5py.File, path: Any) -> bool:
 
 
 def _rename_layers(group: h5py.Group) -> None:
-    """Give the layers of a model, and of those within it, the name that they have since 2.13."""
+    """Give the layers of a model, and of those within it, the names that they have since 2.13."""
     if _LAYERS_2_12 in group:
         group.move(_LAYERS_2_12, "layers")
+        _renumber(group["layers"])
     for part in group.values():
         if isinstance(part, h5py.Group):
             _rename_layers(part)
+
+
+def _renumber(group: h5py.Group) -> None:
+    """Count layers of the same class one by one; Keras 2.12 counted those with weights twice."""
+    numbers: dict[str, list[int]] = {}
+    for name in group:
+        kind, _, number = name.rpartition("_")
+        if number.isdecimal():
+            numbers.setdefault(kind, []).append(int(number))
+    for kind, old_numbers in numbers.items():
+        for new_number, old_number in enumerate(sorted(old_numbers), start=1):
+            if new_number != old_number:
+                group.move(f"{kind}_{old_number}", f"{kind}_{new_number}")
 
 
 def _config(file: h5py.File, path: Any) -> Any:
