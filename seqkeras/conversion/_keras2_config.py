@@ -178,9 +178,7 @@ class _Tensors:
     def __init__(self, config: dict[str, Any]) -> None:
         items = {item["name"]: item for item in config["layers"]}
         self._names = items.keys()
-        self._functional = {
-            name for name, item in items.items() if "output_layers" in item["config"]
-        }
+        self._models = {name for name, item in items.items() if "output_layers" in item["config"]}
         # A model that is called as a layer may begin at 1 in Keras 2. All calls are used.
         self._first_call: dict[str, int] = {}
         nodes = [item["inbound_nodes"] for item in config["layers"]]
@@ -203,7 +201,7 @@ class _Tensors:
         if self._is_tensor(tensors):
             name, call, output = tensors[:3]
             # Keras 3 counts from 1 here, but not in calls.
-            return [name, self._call(name, call) + (name in self._functional), output]
+            return [name, self._call(name, call) + (name in self._models), output]
         if isinstance(tensors, dict):
             return {key: self.ends(value) for key, value in tensors.items()}
         translated = [self.ends(value) for value in tensors]
