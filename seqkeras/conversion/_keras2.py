@@ -24,6 +24,8 @@ from seqkeras.errors import FileFormatError
 
 #: h5py raises SystemError for a name that is not text.
 _DAMAGE: tuple[type[Exception], ...] = (OSError, SystemError, *zip_damage())
+#: Name of the layers of a model in a `.weights.h5` file of Keras 2.12.
+_LAYERS_2_12 = "_layer_checkpoint_dependencies"
 #: Bytes; a small zip file can become a very large text.
 _LARGEST_CONFIG = 2**28
 _BY_HAND = (
@@ -187,17 +189,44 @@ def _decoded(text: str | bytes) -> Any:
 
 def _has_paths(file: h5py.File) -> bool:
     """Return whether weights are named by their place in the model, as in `.weights.h5` files."""
-    return not file.attrs and "model_weights" not in file
+    marks = {"keras_version", "layer_names", "layer_names0"}
+    return "model_weights" not in file and not marks & set(file.attrs)
 
 
 def _check_file(file: h5py.File, path: Any) -> bool:
-    """Check an h5 file, and convert its cuDNN weights; return whether Keras 2 wrote it."""
+    """Check an h5 file, and translate its weights; return whether it is a file of Keras 2."""
     _check_links(file, path)
+    if _has_paths(file):
+        _rename_layers(file)
+        return False
     weights = file.get("model_weights", file)
-    is_old = not _has_paths(file) and _version(file, weights, path) == 2
+    is_old = _version(file, weights, path) == 2
     if is_old:
         _translate_weights(weights)
     return is_old
+
+
+def _rename_layers(group: h5py.Group) -> None:
+    """Give the layers of a model, and of those within it, the names that they have since 2.13."""
+    if _LAYERS_2_12 in group:
+        group.move(_LAYERS_2_12, "layers")
+        _renumber(group["layers"])
+    for part in group.values():
+        if isinstance(part, h5py.Group):
+            _rename_layers(part)
+
+
+def _renumber(group: h5py.Group) -> None:
+    """Count layers of the same class one by one; Keras 2.12 counted those with weights twice."""
+    numbers: dict[str, list[int]] = {}
+    for name in group:
+        kind, _, number = name.rpartition("_")
+        if number.isdecimal():
+            numbers.setdefault(kind, []).append(int(number))
+    for kind, old_numbers in numbers.items():
+        for new_number, old_number in enumerate(sorted(old_numbers), start=1):
+            if new_number != old_number:
+                group.move(f"{kind}_{old_number}", f"{kind}_{new_number}")
 
 
 def _config(file: h5py.File, path: Any) -> Any:

@@ -58,6 +58,8 @@ _WITH_STATES = (
     *("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
 )
 _MODELS = ("Functional", "Model", "Sequential")
+#: Options that hold layers or cells.
+_LAYERS = ("layer", "backward_layer", "cell", "cells")
 #: Endings of options that hold serialized objects which are no layers.
 _NOT_LAYERS = ("_initializer", "_regularizer", "_constraint")
 
@@ -125,12 +127,13 @@ class _Translation:
             return value[0]
         if key.endswith(_NOT_LAYERS):
             return _without_dtype(value)
-        return self._within(value)
+        return self._within(value, are_layers=key in _LAYERS)
 
-    def _within(self, value: Any) -> Any:
+    def _within(self, value: Any, are_layers: bool = False) -> Any:
+        """Translate the layers within a value; `are_layers`: what is serialized is a layer."""
         if isinstance(value, list):
-            return [self._within(element) for element in value]
-        if _is_layer(value) and _is_known(value):
+            return [self._within(element, are_layers) for element in value]
+        if _is_layer(value) and (are_layers or _is_known(value)):
             return self.layer(value)
         if isinstance(value, dict):
             return {key: self._within(element) for key, element in value.items()}
@@ -175,9 +178,7 @@ class _Tensors:
     def __init__(self, config: dict[str, Any]) -> None:
         items = {item["name"]: item for item in config["layers"]}
         self._names = items.keys()
-        self._nested_models = {
-            name for name, item in items.items() if "output_layers" in item["config"]
-        }
+        self._models = {name for name, item in items.items() if "output_layers" in item["config"]}
         # A model that is called as a layer may begin at 1 in Keras 2. All calls are used.
         self._first_call: dict[str, int] = {}
         nodes = [item["inbound_nodes"] for item in config["layers"]]
@@ -200,7 +201,7 @@ class _Tensors:
         if self._is_tensor(tensors):
             name, call, output = tensors[:3]
             # Keras 3 counts from 1 here, but not in calls.
-            return [name, self._call(name, call) + (name in self._nested_models), output]
+            return [name, self._call(name, call) + (name in self._models), output]
         if isinstance(tensors, dict):
             return {key: self.ends(value) for key, value in tensors.items()}
         translated = [self.ends(value) for value in tensors]

@@ -59,7 +59,7 @@ def load_torch_weights(
     stack = _stack(state, prefix)
     targets = _layers_by_place(model)
     if stack.keys() != targets.keys():
-        raise _bad_state(_description(stack), _description(targets))
+        raise _bad_state(_description(stack), f"like the model, {_description(targets)}")
     loaded = [_weights(layer, stack[place]) for place, layer in targets.items()]
     for layer, weights in zip(targets.values(), loaded, strict=True):
         layer.cell.set_weights(weights)

@@ -5,6 +5,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -31,12 +32,29 @@ def test_a_model_returns_what_it_returned_in_keras_2():
 def test_weights_are_loaded_from_the_file_and_from_weights_h5(tmp_path):
     with zipfile.ZipFile(PATH) as archive:
         archive.extract("model.weights.h5", tmp_path)
-    shutil.copyfile(tmp_path / "model.weights.h5", tmp_path / "other.h5")
-    for path in (PATH, tmp_path / "model.weights.h5", tmp_path / "other.h5"):
+    shutil.copyfile(tmp_path / "model.weights.h5", tmp_path / "keras_2_12.h5")
+    with h5py.File(tmp_path / "keras_2_12.h5", "r+") as file:
+        for model in ("layers/functional", ""):
+            file.move(f"{model}/layers", f"{model}/_layer_checkpoint_dependencies")
+    for path in (PATH, tmp_path / "model.weights.h5", tmp_path / "keras_2_12.h5"):
         model = conversion.load_legacy(PATH)
         model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
         conversion.load_legacy_weights(model, path)
         check_outputs(model)
+
+
+def test_keras_2_12_counted_layers_twice(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), *(keras.layers.Dense(3) for _ in range(4))])
+    model.save_weights(tmp_path / "new.weights.h5")
+    with h5py.File(tmp_path / "new.weights.h5", "r+") as file:
+        for number in (3, 2, 1):
+            file.move(f"layers/dense_{number}", f"layers/dense_{2 * number}")
+        file.move("layers", "_layer_checkpoint_dependencies")
+    expected = model.get_weights()
+    model.set_weights([np.zeros_like(weight) for weight in expected])
+    conversion.load_legacy_weights(model, tmp_path / "new.weights.h5")
+    for old, new in zip(expected, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_weights_of_keras_3_load(tmp_path):

@@ -91,7 +91,7 @@ def test_a_cell_of_a_layer_is_enough():
         ("gru", {"reset_after": False}, "reset_after is False"),
         ("lstm", {"recurrent_activation": "hard_sigmoid"}, "recurrent_activation is"),
         ("rnn", {"activation": "sigmoid"}, "activation is 'sigmoid'.*tanh and relu"),
-        ("lstm", {"units": 3}, "weight_ih of 12 rows. Got: a weight_ih of 8 rows for layer"),
+        ("lstm", {"units": 3}, "of 12 rows. Got: a weight_ih of 8 rows for layer"),
         ("lstm one way", {"go_backwards": True}, "reads backwards"),
         ("no bias", {"use_bias": True}, "shapes "),
     ],
