@@ -18,6 +18,7 @@ from seqkeras.errors import DataError, SeqkerasError
 from seqkeras.forecasting.frames._columns import DEFAULT_ID
 from seqkeras.forecasting.frames._covariates import plain
 from seqkeras.forecasting.frames._dates import (
+    COUNTED_DATES,
     Reading,
     first_unreadable,
     read_as,
@@ -30,9 +31,6 @@ SEPARATORS = (",", ";", "\t", "|")
 
 #: Bytes of a line that are looked at to find its separator.
 HEADER_BYTES = 2**16
-
-#: Formats of dates that may also be whole numbers that count.
-COUNTED_DATES = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 
 @dataclass(frozen=True)

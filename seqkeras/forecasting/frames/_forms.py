@@ -65,8 +65,11 @@ class Shape:
             return f"df.index = {code.format('df.index').replace('.dt.', '.')}"
         if self.kind == "wide":
             return f"df.index = {code.format('df.index').replace('.dt.', '.')}"
-        if self.kind == "panel" and column == names.time:
-            return f"df = df.rename_axis({[names.id, names.time]!r}).reset_index(); {convert}"
+        if self.kind in ("panel", "stacked") and column == names.time:
+            levels = [names.id, names.time]
+            if self.kind == "stacked":
+                levels.reverse()
+            return f"df = df.rename_axis({levels!r}).reset_index(); {convert}"
         return f"df = df.to_pandas(); {convert}" if self.kind == "native" else convert
 
     @classmethod

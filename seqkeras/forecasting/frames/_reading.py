@@ -20,12 +20,10 @@ from seqkeras.forecasting.frames._columns import (
     check_column,
 )
 from seqkeras.forecasting.frames._covariates import Covariates
+from seqkeras.forecasting.frames._dates import COUNTED_DATES
 from seqkeras.forecasting.frames._forms import Shape, to_long
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._rows import Rows, timestamps_of
-
-#: Formats of dates as integers, by their number of digits.
-DATES = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 
 def read_panel(df: Any, columns: Columns | None = None) -> Panel:
@@ -122,7 +120,7 @@ def _check_counts(rows: Rows, shape: Shape) -> None:
     if rows.calendar.is_dated or not 0 < times.min() <= times.max():
         return
     digits = len(str(times.max()))
-    form = DATES.get(digits)
+    form = COUNTED_DATES.get(digits)
     years = times.min() // 10 ** (digits - 4), times.max() // 10 ** (digits - 4)
     if form is None or not 1800 <= years[0] <= years[1] < 2200:
         return
