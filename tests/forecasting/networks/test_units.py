@@ -202,7 +202,7 @@ def test_updates_keep_exact_series_exact_and_follow_those_that_change(fitted):
     updated = copy.copy(fitted).update(newer)
     forecast = updated.predict()
     for name, values in stepper.predict().items():
-        np.testing.assert_allclose(values.ravel(), forecast[name], rtol=1e-5)
+        np.testing.assert_allclose(values.ravel(), forecast[name], rtol=1e-5, atol=1e-6)
     names = list(SERIES)
     factor = updated.intervals_.factor[:, 0]
     assert factor[names.index("cycle")] == factor[names.index("none")] < 1
