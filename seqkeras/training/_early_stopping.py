@@ -259,7 +259,7 @@ def _compile(model: keras.Model, learning_rate: float, loss: keras.losses.Loss |
 def _start_anew(optimizer: keras.optimizers.Optimizer, learning_rate: float) -> None:
     """Forget the moments and steps of Adam; to compile anew would trace the training step anew."""
     for variable in optimizer.variables:
-        variable.assign(keras.ops.zeros_like(variable))
+        variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
     optimizer.learning_rate = learning_rate
 
 
