@@ -51,6 +51,7 @@ class Problem:
         for variable, value in zip(variables(model), start, strict=True):
             variable.assign(value)
         model.stop_training = False
+        keras.utils.set_random_seed(3)  # PyTorch draws dropout from a generator of its own
         return model
 
 
