@@ -537,3 +537,14 @@ def _check_no_target(y: Any) -> None:
     if y is not None:
         fix = "The target is a column of df; name it with columns=Columns(target=...)."
         raise bad_argument("y", type(y).__name__, "omitted", fix)
+
+
+def check_is_forecaster(forecaster: Any) -> None:
+    """Check that what is to be evaluated or inspected is a `Forecaster`.
+
+    Raises:
+        ArgumentError: it is something else, such as a Keras model.
+    """
+    if not isinstance(forecaster, Forecaster):
+        fix = "To forecast with a Keras model, use Forecaster(horizon, network=model)."
+        raise bad_argument("forecaster", forecaster, "a seqkeras.forecasting.Forecaster", fix)

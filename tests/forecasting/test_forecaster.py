@@ -11,7 +11,16 @@ from sklearn.base import clone
 from helpers.examples import examples
 from helpers.forecasters import flat_forecaster, nested
 from seqkeras.errors import ArgumentError, DataError, NotFittedError, SkippedSeriesWarning
-from seqkeras.forecasting import Columns
+from seqkeras.forecasting import (
+    Columns,
+    audit_leaks,
+    backtest,
+    components,
+    evaluate_holdout,
+    insample,
+    permutation_importance,
+    tune,
+)
 from seqkeras.models import many_to_one, multi_output
 from seqkeras.testing import check_forecaster
 
@@ -271,3 +280,21 @@ def test_any_panel_gets_a_finite_forecast_in_its_own_terms(lengths, kind, seed):
     assert forecast.unique_id.tolist() == np.repeat(np.arange(len(lengths)), 3).tolist()
     assert forecast.ds.dtype == df.ds.dtype
     assert np.isfinite(forecast.filter(like="yhat")).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        audit_leaks,
+        backtest,
+        components,
+        evaluate_holdout,
+        insample,
+        permutation_importance,
+        tune,
+    ],
+)
+def test_what_judges_a_forecaster_refuses_a_model(judge, one):
+    model = multi_output(lookback=4, horizon=2, units=2)
+    with pytest.raises(ArgumentError, match=r"forecaster must be a .*Forecaster.*network=model"):
+        judge(model) if judge is components else judge(model, one)

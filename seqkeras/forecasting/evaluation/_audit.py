@@ -12,7 +12,7 @@ import pandas as pd
 from seqkeras._arrays import Floats, Integers
 from seqkeras._checks import bad_argument
 from seqkeras.errors import FarValueWarning
-from seqkeras.forecasting._forecaster import Forecaster
+from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
 from seqkeras.forecasting.evaluation._backtest import Fold, read_history, run_fold
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.fitted._fitted import Fitted
@@ -69,6 +69,7 @@ def audit_leaks(
         >>> report.index[report.leaks].tolist()
         ['scaler', 'rows read', 'forecasts', 'forecasts after newer rows']
     """
+    check_is_forecaster(forecaster)
     if forecaster.seed is None:
         raise bad_argument("seed", None, "a number, to make two fits comparable")
     settings = forecaster.settings()

@@ -13,7 +13,7 @@ from seqkeras._arrays import Floats, rounding
 from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting import _plots
-from seqkeras.forecasting._forecaster import Forecaster
+from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import Actuals, MethodForecast, tables
 from seqkeras.forecasting.fitted._origins import Origins, check_names, origin_frame, scales_before
@@ -120,6 +120,7 @@ def backtest(
         >>> result.scores.index.tolist()
         ['seqkeras', 'seasonal naive', 'naive']
     """
+    check_is_forecaster(forecaster)
     settings = forecaster.settings()
     schedule = Schedule.parse(settings.horizon, windows=windows, step=step, gap=gap, refit=refit)
     _check_jobs(n_jobs)

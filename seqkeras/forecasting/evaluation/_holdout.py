@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from seqkeras.forecasting._forecaster import Forecaster
+from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
 from seqkeras.forecasting.evaluation._backtest import (
     read_history,
     repeat_warnings,
@@ -62,6 +62,7 @@ def evaluate_holdout(
         >>> evaluate_holdout(forecaster, load_air_passengers()).scores.columns.tolist()
         ['MAE', 'RMSE', 'sMAPE', 'MASE', 'in 80 %', 'in 95 %']
     """
+    check_is_forecaster(forecaster)
     settings = forecaster.settings()
     schedule = Schedule.parse(settings.horizon)
     df, panel, columns = read_history(df, schedule.rows, columns)

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from seqkeras._checks import bad_argument, check_integer, check_one_of, check_positive
 from seqkeras._lazy import import_optional
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting._forecaster import Forecaster
+from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
 from seqkeras.forecasting.evaluation._backtest import backtest, read_history
 from seqkeras.forecasting.evaluation._space import (
     Ranges,
@@ -118,6 +118,7 @@ def tune(
         True
     """
     optuna = import_optional("optuna", extra="tune")
+    check_is_forecaster(forecaster)
     settings = forecaster.settings()
     trials = check_integer("trials", trials)
     windows = check_integer("windows", windows)

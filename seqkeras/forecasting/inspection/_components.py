@@ -9,7 +9,7 @@ import pandas as pd
 from seqkeras._arrays import Floats
 from seqkeras._checks import bad_argument
 from seqkeras.forecasting import _plots
-from seqkeras.forecasting._forecaster import Forecaster
+from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
 from seqkeras.forecasting.frames._forms import as_pandas
 from seqkeras.forecasting.frames._panel import Panel, by_series
 from seqkeras.forecasting.networks._features import InputColumns, covariate_columns
@@ -94,6 +94,7 @@ def components(
         >>> components(forecaster).frame.columns.tolist()
         ['ds', 'yhat', 'seasonal naive', 'network', 'calendar_month']
     """
+    check_is_forecaster(forecaster)
     fitted = forecaster.check_fitted()
     request = fitted.request(horizon, future, df, fill)
     panel = request.panel

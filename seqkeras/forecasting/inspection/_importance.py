@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from seqkeras._arrays import Floats, Integers
 from seqkeras._checks import bad_data, check_integer
 from seqkeras.forecasting import _plots
-from seqkeras.forecasting._forecaster import Forecaster
+from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
 from seqkeras.forecasting._settings import as_training
 from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._origins import Origins
@@ -101,6 +101,7 @@ def permutation_importance(
         >>> importance.frame[["feature", "lag"]].values.tolist()
         [['y', 'all'], ['y', '1-3'], ['y', '4-6'], ['y', '7-9'], ['y', '10-12']]
     """
+    check_is_forecaster(forecaster)
     fitted = forecaster.check_fitted()
     lags = check_integer("lags", lags)
     repeats = check_integer("repeats", repeats)

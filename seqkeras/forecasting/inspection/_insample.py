@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from seqkeras._checks import bad_data, check_integer
-from seqkeras.forecasting._forecaster import Forecaster
+from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
 from seqkeras.forecasting.fitted._origins import Origins, check_names, origin_frame
 from seqkeras.forecasting.fitted._tracking import forecast_at
 from seqkeras.forecasting.frames._panel import Panel
@@ -43,6 +43,7 @@ def insample(
         >>> insample(forecaster, df).columns[:4].tolist()
         ['cutoff', 'ds', 'y', 'yhat']
     """
+    check_is_forecaster(forecaster)
     fitted = forecaster.check_fitted()
     horizon = fitted.horizon
     lookback = fitted.lookback
