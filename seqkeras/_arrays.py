@@ -16,6 +16,8 @@ Floats32: TypeAlias = npt.NDArray[np.float32]
 #: Numbers that differ by this share of their size are the same: four steps of float32, in which
 #: data are often recorded and networks compute.
 ROUNDING = 4 * float(np.finfo(np.float32).eps)
+#: The share of its level by which sums in float64 may change a constant series.
+DOUBLE_ROUNDING = 1e-12
 
 
 def is_constant(lowest: Array | np.float64, highest: Array | np.float64) -> Booleans:

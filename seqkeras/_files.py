@@ -65,11 +65,11 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     return open(path, "rb")
 
 
-def shortened(message: object) -> str:
-    """Return a message without its middle if it is long."""
+def shortened(message: object, longest: int = MAX_MESSAGE) -> str:
+    """Return a message without its middle if it is longer than so many characters."""
     text = str(message)
-    half = MAX_MESSAGE // 2
-    return text if len(text) <= MAX_MESSAGE else f"{text[:half]} ... {text[-half:]}"
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
 
 
 #: Exceptions of JSON, NumPy and Keras for damaged files, to be raised as `FileFormatError`.

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqkeras._checks import bad_argument, check_fraction, check_integer
+from seqkeras._checks import bad_argument, check_fraction, check_integer, is_level
 from seqkeras._cli._targets import PICTURES, TABLES, check_different, check_target
 from seqkeras._cli._terminal import complain, hold_back_notices, show, show_scores
 from seqkeras._files import whole_file
@@ -124,7 +124,7 @@ def _check_numbers(options: argparse.Namespace) -> None:
     check_integer("--epochs", options.epochs)
     check_integer("--seed", options.seed, minimum=0)
     check_fraction("--validation", options.validation)
-    levels = {f"{level:g}" for level in options.levels if 1 <= level < 100}
+    levels = {f"{level:g}" for level in options.levels if is_level(level)}
     if len(levels) < len(options.levels):
         expected = "different numbers from 1 to below 100"
         raise bad_argument("--levels", options.levels, expected, "For example --levels 80 95.")

@@ -20,6 +20,7 @@ from seqkeras.forecasting.frames._covariates import plain
 from seqkeras.forecasting.frames._dates import (
     COUNTED_DATES,
     Reading,
+    first_ambiguous,
     first_unreadable,
     read_as,
     read_dates,
@@ -390,18 +391,14 @@ def _no_dates(text: pd.Series) -> DataError:
 
 
 def _ambiguous(text: pd.Series, readings: list[Reading]) -> DataError:
-    day_first, month_first = readings
-    row = int((day_first.times != month_first.times).to_numpy().argmax())
-    words = [
-        f"{time.day} {time:%B %Y}" for time in (reading.times.iloc[row] for reading in readings)
-    ]
+    row, dates = first_ambiguous(readings)
     fix = (
         "Use --day-first for the first reading, or "
-        f"--date-format {shlex.quote(month_first.format)} for the second."
+        f"--date-format {shlex.quote(readings[1].format)} for the second."
     )
     return bad_data(
         f"Column {text.name!r}",
-        f"{text.iloc[row]!r} in row {row + 1}, which is {words[0]} or {words[1]}",
+        f"{text.iloc[row]!r} in row {row + 1}, which is {dates}",
         "show whether the day or the month comes first",
         fix,
     )

@@ -2,6 +2,8 @@
 
 import re
 
+from seqkeras._files import shortened
+
 #: The option for each argument of Python that messages name.
 OPTIONS = {
     "id": "--id-col",
@@ -62,14 +64,7 @@ def in_options(message: str) -> str:
         message = re.sub(pattern, words, message)
     first, *advice = re.split(r"(?<=[.?]) (?=[A-Z])", message)
     sentences = [first, *(text for text in advice if _is_plain(text))]
-    return printable(shorten(" ".join(sentences)))
-
-
-def shorten(text: str) -> str:
-    """Cut a text in its middle if it is too long."""
-    if len(text) <= LONGEST:
-        return text
-    return f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    return printable(shortened(" ".join(sentences), LONGEST))
 
 
 def printable(text: str) -> str:

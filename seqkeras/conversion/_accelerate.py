@@ -1,6 +1,5 @@
 """Conversion of models to seqkeras layers."""
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +8,7 @@ import keras
 from seqkeras._keras_graph import self_and_sublayers
 from seqkeras._keras_graph._layer_parts import calls_to
 from seqkeras._keras_graph._rebuild import new_layer
+from seqkeras._warnings import warn
 from seqkeras.conversion._conversion import (
     Conversion,
     assign,
@@ -71,11 +71,10 @@ def accelerate(model: keras.Model) -> keras.Model:
     copy, conversion = convert(model, _Accelerate)
     unconverted = list(conversion.unconverted(copy))
     if unconverted:
-        warnings.warn(
+        warn(
             f"accelerate did not convert {len(unconverted)} recurrent layer(s): "
             f"{'; '.join(unconverted)}.",
             KeptLayerWarning,
-            stacklevel=2,
         )
     return copy
 

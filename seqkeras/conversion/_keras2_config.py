@@ -358,9 +358,17 @@ def _known_options(name: str, config: dict[str, Any]) -> dict[str, Any]:
         new_key = _RENAMED_OPTIONS.get((name, key), key)
         if new_key in accepted:
             options[new_key] = value
-        elif key not in _DROPPED or value not in (_DROPPED[key] or (value,)):
+        elif not _is_dropped(key, value):
             raise _lacks({"config": config}, f"{key}={value!r}")
     return options
+
+
+def _is_dropped(key: str, value: Any) -> bool:
+    """Return whether Keras 3 lacks an option, which changes nothing with this value."""
+    if key not in _DROPPED:
+        return False
+    values = _DROPPED[key]
+    return values is None or value in values
 
 
 def _check_function(config: dict[str, Any]) -> None:
@@ -393,11 +401,11 @@ def _accepted(kind: type) -> set[str]:
 
 def _without_recurrent_options(config: dict[str, Any]) -> dict[str, Any]:
     """Drop the options that a recurrent layer of one's own got from Keras 2."""
-    dropped = {"time_major": (False,), "implementation": (0, 1, 2), "batch_input_shape": None}
+    names = ("time_major", "implementation", "batch_input_shape")
     return {
         key: value
         for key, value in config.items()
-        if key not in dropped or value not in (dropped[key] or (value,))
+        if key not in names or not _is_dropped(key, value)
     }
 
 

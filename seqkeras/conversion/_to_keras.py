@@ -1,7 +1,6 @@
 """Conversion of models to Keras layers only."""
 
 import inspect
-import warnings
 from functools import partial
 from typing import Any
 
@@ -10,6 +9,7 @@ from keras import tree
 
 from seqkeras._checks import bad_argument
 from seqkeras._keras_graph import ModelGraph, conversion_error, is_graph, self_and_sublayers
+from seqkeras._warnings import warn
 from seqkeras.conversion._conversion import Conversion, convert, is_from_seqkeras
 from seqkeras.errors import ForgottenStateWarning
 from seqkeras.layers import Bidirectional, Dispatched, Resettable, branch
@@ -67,12 +67,11 @@ def to_keras(model: keras.Model) -> keras.Model:
     layers = self_and_sublayers(copy)
     stateful = [layer.name for layer in layers if getattr(layer, "stateful", False)]
     if stateful and keras.backend.backend() == "jax":
-        warnings.warn(
+        warn(
             f"On JAX, fit and predict do not update the states of {', '.join(stateful)}: Keras "
             "does not pass the states of its layers to JAX, and every batch starts from the same "
             "states. Only calls such as model(x) update them.",
             ForgottenStateWarning,
-            stacklevel=2,
         )
     return copy
 

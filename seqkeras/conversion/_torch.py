@@ -28,6 +28,11 @@ class _Place(NamedTuple):
     layer: int
     is_reverse: bool
 
+    @property
+    def suffix(self) -> str:
+        """Return what PyTorch adds to the names of weights, such as `"l0_reverse"`."""
+        return f"l{self.layer}_reverse" if self.is_reverse else f"l{self.layer}"
+
 
 def load_torch_weights(
     model: keras.layers.Layer, state: Mapping[str, Any], prefix: str = ""
@@ -93,12 +98,11 @@ def to_torch(model: keras.layers.Layer, prefix: str = "") -> dict[str, Array]:
         kernel, recurrent, *bias = layer.cell.get_weights()
         weights = gates.Weights(kernel, recurrent, bias[0] if bias else None)
         converted = gates.convert(weights, cell=_cell(layer), source="keras", target="torch")
-        suffix = f"l{place.layer}" + "_reverse" * place.is_reverse
-        state[f"{prefix}weight_ih_{suffix}"] = converted.kernel
-        state[f"{prefix}weight_hh_{suffix}"] = converted.recurrent_kernel
+        state[f"{prefix}weight_ih_{place.suffix}"] = converted.kernel
+        state[f"{prefix}weight_hh_{place.suffix}"] = converted.recurrent_kernel
         if converted.bias is not None:
-            state[f"{prefix}bias_ih_{suffix}"] = converted.bias[0]
-            state[f"{prefix}bias_hh_{suffix}"] = converted.bias[1]
+            state[f"{prefix}bias_ih_{place.suffix}"] = converted.bias[0]
+            state[f"{prefix}bias_hh_{place.suffix}"] = converted.bias[1]
     return state
 
 
@@ -129,8 +133,7 @@ def _as_weights(arrays: dict[str, Array], place: _Place) -> gates.Weights:
         )
     biases = {"bias_ih", "bias_hh"}
     if names - biases != {"weight_ih", "weight_hh"} or len(names & biases) == 1:
-        suffix = f"l{place.layer}" + "_reverse" * place.is_reverse
-        raise _bad_state(f"of {suffix} only {sorted(names)}", "all weights of each layer")
+        raise _bad_state(f"of {place.suffix} only {sorted(names)}", "all weights of each layer")
     bias = np.stack([arrays["bias_ih"], arrays["bias_hh"]]) if names & biases else None
     return gates.Weights(arrays["weight_ih"], arrays["weight_hh"], bias)
 
@@ -209,7 +212,7 @@ def _weights(layer: Any, weights: gates.Weights) -> list[Array]:
 def _description(places: Mapping[_Place, Any]) -> str:
     layers = len({place.layer for place in places})
     both = "both directions" if any(place.is_reverse for place in places) else "one direction"
-    return f"{layers} layer{'s' * (layers > 1)}, {both}"
+    return f"{layers} {'layer' if layers == 1 else 'layers'}, {both}"
 
 
 def _bad_state(actual: str, expected: str) -> ArgumentError:

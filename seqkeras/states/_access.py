@@ -1,7 +1,6 @@
 """The state of a stateful model as named arrays: read, write, clear and keep it in files."""
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +12,7 @@ from keras import ops
 
 from seqkeras import _archive
 from seqkeras._checks import Description, bad_argument, nearest
+from seqkeras._warnings import warn
 from seqkeras.errors import ForgottenStateWarning
 from seqkeras.layers import Resettable
 from seqkeras.states._named import clear_rows, rows_of, state_variables, stateful_layers
@@ -177,12 +177,11 @@ def _warn_of_forgotten(model: keras.Model) -> None:
     layers = stateful_layers(model)
     foreign = [path for path, layer in layers.items() if not isinstance(layer, Resettable)]
     if foreign and keras.backend.backend() == "jax":
-        warnings.warn(
+        warn(
             f"On JAX, fit and predict silently forget the state of {', '.join(foreign)}: Keras "
             "hides it from them, and only calls such as model(x) keep it. "
             "seqkeras.states.as_stateful(model, batch_size) returns a copy that keeps it.",
             ForgottenStateWarning,
-            stacklevel=3,
         )
 
 

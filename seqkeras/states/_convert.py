@@ -61,10 +61,10 @@ def as_stateful(
     batch_size = check_integer("batch_size", batch_size)
     flags = check_flag("reset_input", reset_input) or _takes_reset(model)
     recurrent = Recurrent(True, check_flag("save_state", save_state), flags)
-    found = _judged(model)
+    continuation = _judged(model)
     copy = _with_open_time(model, Form(recurrent, batch_size, flags))
-    if found.unsure:
-        _try_out(model, copy, found)
+    if continuation.unsure:
+        _try_out(model, copy, continuation)
     return copy
 
 
@@ -103,10 +103,10 @@ def _judged(model: keras.Model) -> Continuation:
         raise bad_argument("model", model.name, CONTINUED, str(error)) from error
 
 
-def _try_out(model: keras.Model, copy: keras.Model, found: Continuation) -> None:
-    reason = why_chunks_differ(copy, found.outputs)
+def _try_out(model: keras.Model, copy: keras.Model, continuation: Continuation) -> None:
+    reason = why_chunks_differ(copy, continuation.outputs)
     if reason is not None:
-        names = ", ".join(repr(name) for name in dict.fromkeys(found.unsure))
+        names = ", ".join(repr(name) for name in dict.fromkeys(continuation.unsure))
         fix = f"Tried out: {reason}. A layer reads more than its timestep, one of {names}."
         raise bad_argument("model", model.name, CONTINUED, fix)
 

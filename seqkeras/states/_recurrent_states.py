@@ -1,6 +1,5 @@
 """Which layers of a model are recurrent, and how each is copied into another form."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from seqkeras._checks import bad_argument
 from seqkeras._keras_graph import self_and_sublayers, sublayers
 from seqkeras._keras_graph._layer_parts import calls_to
 from seqkeras._keras_graph._rebuild import new_layer
+from seqkeras._warnings import warn
 from seqkeras.errors import ForgottenStateWarning
 
 #: What a model must be that gets a state.
@@ -86,11 +86,10 @@ class Recurrent:
         if self.save_state:
             raise bad_argument("save_state", True, f"False for {name}, which cannot save it", fix)
         if keras.backend.backend() == "jax":
-            warnings.warn(
+            warn(
                 f"On JAX, fit and predict silently forget the state of {name}: Keras hides it "
                 f"from them. Only calls such as model(x) keep it. {fix}",
                 ForgottenStateWarning,
-                stacklevel=2,
             )
 
     def class_of(self, layer: Any) -> Any:

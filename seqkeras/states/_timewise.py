@@ -158,7 +158,7 @@ def _along_time(layer: Any, rank: int) -> str | None:
 
 
 def leaves_time(layer: Any) -> bool:
-    """Return whether a convolution, pooling or the like works on axes after that of time alone.
+    """Return whether a convolution, pooling or the like works only on axes after that of time.
 
     Along the time axis, the first of those it has, it then takes one timestep and returns one.
     """
@@ -167,13 +167,13 @@ def leaves_time(layer: Any) -> bool:
     if type(layer).__name__.startswith(("Global", "Adaptive")):
         return False
     spans = {"kernel_size": 1, "pool_size": 1, "strides": 1, "size": 1, "padding": 0, "cropping": 0}
-    found = {
+    numbers_of = {
         option: tree.flatten(value)[: 2 if option in ("padding", "cropping") else 1]
         for option in spans
         if not isinstance(value := getattr(layer, option, None), (str, type(None)))
     }
-    return bool(found) and all(
-        number == spans[option] for option, numbers in found.items() for number in numbers
+    return bool(numbers_of) and all(
+        number == spans[option] for option, numbers in numbers_of.items() for number in numbers
     )
 
 

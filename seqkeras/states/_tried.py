@@ -1,6 +1,6 @@
 """Try out whether a stateful model gives the same for chunks as for the whole."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -53,7 +53,7 @@ def why_chunks_differ(model: keras.Model, output_kinds: Sequence[KindOrNone]) ->
     for number, kind in enumerate(output_kinds):
         parts = [outputs[number] for outputs in chunks]
         actual = np.concatenate(parts, axis=1) if kind is Kind.SEQUENCE else parts[-1]
-        if not agree(actual, whole[number], _tolerance(graph)):
+        if not agree(actual, whole[number], tolerance_of(graph.layers)):
             return "in chunks of timesteps it returns other values than on the whole sequence"
     return None
 
@@ -66,8 +66,9 @@ def agree(actual: Array, expected: Array, tolerance: float) -> bool:
     )
 
 
-def _tolerance(graph: ModelGraph) -> float:
-    return 0.05 if any("float16" in layer.compute_dtype for layer in graph.layers) else 1e-4
+def tolerance_of(layers: Iterable[Any]) -> float:
+    """Return the tolerance for `agree`, by the precision in which layers compute."""
+    return 0.05 if any("float16" in layer.compute_dtype for layer in layers) else 1e-4
 
 
 def _inputs(graph: ModelGraph, moving: list[bool]) -> list[Any]:

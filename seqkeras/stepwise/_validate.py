@@ -12,7 +12,7 @@ from keras import ops, tree
 from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import ArgumentError
 from seqkeras.states._named import clear_rows, named_states, rows_of, stateful_layers
-from seqkeras.states._tried import agree
+from seqkeras.states._tried import agree, tolerance_of
 from seqkeras.stepwise._model_step import output_spec
 from seqkeras.stepwise._runner import Runner
 
@@ -142,10 +142,10 @@ def check_unsure(runner: Runner, context: npt.NDArray[Any]) -> None:
         ops.convert_to_numpy(ops.cast(output, "float32")) for output in tree.flatten(outputs)
     ]
     stepped = tree.flatten(runner.predict_on_batch({"context": sequences}))
-    is_short = any("float16" in layer.compute_dtype for layer in step.layers)
+    tolerance = tolerance_of(step.layers)
     for actual, whole, is_sequence in zip(stepped, expected, step.output_kinds, strict=True):
         actual = np.asarray(actual if is_sequence else actual[:, -1], "float32")
-        if not agree(actual, whole, 0.05 if is_short else 1e-4):
+        if not agree(actual, whole, tolerance):
             reason = "on single timesteps it returns other values than on sequences"
             _refuse_unsure(runner, reason)
 

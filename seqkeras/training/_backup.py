@@ -29,7 +29,28 @@ RATE = "optimizer learning_rate"
 STOPPING = ("wait", "best_epoch", "stopped_epoch")
 
 
-class Backup(keras.callbacks.Callback):
+class History(keras.callbacks.Callback):
+    """The logs of all epochs that ended, also after an interruption.
+
+    Attributes:
+        history: the values of each log, by name.
+        epochs_done: number of epochs of this training that had ended before it was resumed.
+        stopped: whether it had stopped before that.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history: dict[str, list[float]] = {}
+        self.epochs_done = 0
+        self.stopped = False
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Record the logs of an epoch."""
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+
+
+class Backup(History):
     """Writes a training to a file at the end of each epoch, and resumes it from there.
 
     The file holds the variables of the model (weights, states, seeds) and of its optimizer, the
@@ -62,9 +83,6 @@ class Backup(keras.callbacks.Callback):
         self._stopping_state: dict[str, Any] = {}
         self._plateau_state: dict[str, Any] = {}
         self._random_state: dict[str, Array] = {}
-        self.history: dict[str, list[float]] = {}
-        self.epochs_done = 0
-        self.stopped = False
 
     def restore(self, model: keras.Model, *, epochs: int | None = None) -> None:
         """Restore a model from the file, if it exists.
@@ -140,8 +158,7 @@ class Backup(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write the file."""
-        for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append(float(value))
+        super().on_epoch_end(epoch, logs)
         header: dict[str, Any] = {
             "run": self._run,
             "epochs": epoch + 1 - self._first_epoch,

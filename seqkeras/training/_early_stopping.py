@@ -12,7 +12,7 @@ import numpy as np
 
 from seqkeras._arrays import Array
 from seqkeras.errors import DataError
-from seqkeras.training._backup import Backup, remove
+from seqkeras.training._backup import Backup, History, remove
 from seqkeras.training._fingerprint import checksum, fingerprint
 from seqkeras.training._loss_plot import draw_losses
 from seqkeras.training._progress import ProgressBar
@@ -124,17 +124,11 @@ def train(
     start = model.get_weights()
     batches = _ShortEpochs(windows)
     judge = _Judge(model, validation, patience, measure)
-    record: _History | Backup = _History()
-    if backup is not None:
-        run = _description(model, batches, judge, epochs=epochs, first_epoch=first_epoch)
-        record = Backup(backup, run, judge.stopping, judge.plateau, first_epoch)
-        record.restore(model)
-        batches.epoch = record.epochs_done
+    record = _record(backup, model, batches, judge, epochs, first_epoch)
     done = first_epoch + record.epochs_done
     last_epoch = first_epoch + epochs
-    callbacks = [*callbacks, keras.callbacks.TerminateOnNaN()]
-    callbacks += judge.callbacks or _scheduled(rates, first_epoch)
-    callbacks.append(record)
+    own = judge.callbacks or _scheduled(rates, first_epoch)
+    callbacks = [*callbacks, keras.callbacks.TerminateOnNaN(), *own, record]
     if progress is not None:
         callbacks.append(ProgressBar(last_epoch, len(batches), progress, first_epoch=done))
     try:
@@ -160,12 +154,15 @@ def train(
     if not all(math.isfinite(value) for value in losses):
         if backup is not None:
             remove(backup)
-        raise DataError(
-            f"Training diverged: the loss was not finite in epoch {first_epoch + len(losses)}. Use "
-            f"a smaller learning_rate (it began at {rates[0]:.3g}), or look for extreme values in "
-            "the series."
-        )
+        raise _diverged(first_epoch + len(losses), rates[0])
     return _log(model, start, record.history, judge, rates)
+
+
+def _diverged(epoch: int, learning_rate: float) -> DataError:
+    return DataError(
+        f"Training diverged: the loss was not finite in epoch {epoch}. Use a smaller learning_rate "
+        f"(it began at {learning_rate:.3g}), or look for extreme values in the series."
+    )
 
 
 def _log(
@@ -219,19 +216,22 @@ class _Judge:
         self.callbacks += [self.plateau, self.stopping]
 
 
-class _History(keras.callbacks.Callback):
-    """The logs of all epochs that ended, also after an interruption."""
-
-    epochs_done = 0
-    stopped = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.history: dict[str, list[float]] = {}
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append(float(value))
+def _record(
+    backup: Path | None,
+    model: keras.Model,
+    batches: "_ShortEpochs",
+    judge: _Judge,
+    epochs: int,
+    first_epoch: int,
+) -> History:
+    """Return what records the epochs, after going back to where the backup stands."""
+    if backup is None:
+        return History()
+    run = _description(model, batches, judge, epochs=epochs, first_epoch=first_epoch)
+    record = Backup(backup, run, judge.stopping, judge.plateau, first_epoch)
+    record.restore(model)
+    batches.epoch = record.epochs_done
+    return record
 
 
 def _description(

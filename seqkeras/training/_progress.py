@@ -22,25 +22,15 @@ class ProgressBar(keras.callbacks.Callback):
         batches: number of batches of an epoch.
         label: text in front of the bar.
         first_epoch: number of epochs that are done already, default 0.
-        line_seconds: seconds between two lines where there is no terminal, default 10.
     """
 
     async_safe = True  # reads no logs of batches, so no backend has to wait for them
 
-    def __init__(
-        self,
-        epochs: int,
-        batches: int,
-        label: str,
-        *,
-        first_epoch: int = 0,
-        line_seconds: float = LINE_SECONDS,
-    ) -> None:
+    def __init__(self, epochs: int, batches: int, label: str, *, first_epoch: int = 0) -> None:
         super().__init__()
         self._epochs = epochs
         self._batches = batches
         self._label = label
-        self._line_seconds = line_seconds
         self._last_line = time.monotonic()
         self._bar = tqdm(
             total=epochs * batches,
@@ -64,7 +54,7 @@ class ProgressBar(keras.callbacks.Callback):
         values = {name: f"{value:.4f}" for name, value in (logs or {}).items()}
         self._bar.set_postfix(values)
         now = time.monotonic()
-        if self._bar.disable and now - self._last_line >= self._line_seconds:
+        if self._bar.disable and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
             losses = ", ".join(f"{name}={value}" for name, value in values.items())
             line = f"{self._label}: epoch {epoch + 1}/{self._epochs}, {losses}"

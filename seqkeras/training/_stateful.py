@@ -87,10 +87,7 @@ def fit_stateful(
     if validation is not None:
         _check_model(model, validation, "validation")
     stopping = _early_stopping(patience, validation)
-    best_file = check_file("checkpoint", checkpoint, ".keras")
-    backup_file = check_file("backup", backup)
-    if best_file is not None and backup_file is not None and _same(best_file, backup_file):
-        raise bad_argument("checkpoint", str(best_file), "another file than the backup")
+    best_file, backup_file = _check_files(checkpoint, backup)
     with ExitStack() as stack:
         if backup_file is not None:
             stack.enter_context(claimed(backup_file))
@@ -102,10 +99,12 @@ def fit_stateful(
         if validation is not None:
             validation = validation.with_reset_input(flags)
             check_targets(trained, validation)
+        # TensorFlow would trace the training step a second time, without the creation of variables.
+        trained.optimizer.build(trained.trainable_variables)
         saved = None
         if backup_file is not None:
             if batches.draws_seed:
-                batches.seed = stored_run(backup_file).get("seed") or batches.seed
+                batches.seed = stored_run(backup_file).get("seed", batches.seed)
             run = {**_description(batches, validation, stopping), **fingerprint(model)}
             saved = Backup(backup_file, run, stopping)
             saved.restore(trained, epochs=epochs)
@@ -295,8 +294,15 @@ def _description(
     }
 
 
-def _same(file: Path, other: Path) -> bool:
-    return file.resolve() == other.resolve()
+def _check_files(
+    checkpoint: str | os.PathLike[str] | None, backup: str | os.PathLike[str] | None
+) -> tuple[Path | None, Path | None]:
+    """Return the paths of both files, checked before the first epoch."""
+    best_file = check_file("checkpoint", checkpoint, ".keras")
+    backup_file = check_file("backup", backup)
+    if best_file and backup_file and best_file.resolve() == backup_file.resolve():
+        raise bad_argument("checkpoint", str(best_file), "another file than the backup")
+    return best_file, backup_file
 
 
 def _input_names(model: keras.Model) -> list[str]:

@@ -75,11 +75,8 @@ class Epochs(keras.utils.PyDataset):
             self._asked = None
 
     def first_batch(self) -> Any:
-        """Return the first batch of the current epoch, which does not count as requested.
-
-        None: the data set is not checked against models.
-        """
-        return None
+        """Return the first batch of the current epoch, which does not count as requested."""
+        raise NotImplementedError
 
     def _resume(self, first_epoch: int) -> None:
         """Skip the epochs that a training has done before it was resumed, in another process."""

@@ -1,11 +1,10 @@
 """Missing values, and numbers that float32 cannot hold."""
 
-import warnings
-
 import numpy as np
 
-from seqkeras._arrays import Array, Booleans, Floats32, Integers
+from seqkeras._arrays import DOUBLE_ROUNDING, Array, Booleans, Floats32, Integers
 from seqkeras._checks import bad_data
+from seqkeras._warnings import warn
 from seqkeras.errors import DataError, RoundedIntegersWarning
 
 # As float64, because the limit would be infinite in float16.
@@ -14,8 +13,6 @@ LIMIT = np.finfo(np.float32).max.astype(np.float64)
 BLOCK = 2**18
 # Largest integer up to which float32 has all of them.
 EXACT = 2**24
-# Relative size of steps that are only rounding of float64.
-ROUNDING = 1e-12
 # Series with more levels than this in float32 keep their shape, even if neighbors become equal.
 MANY_LEVELS = 2**16
 
@@ -64,13 +61,12 @@ def warn_of_rounding(name: str, values: Array) -> None:
     changed = values[values.astype(np.float32).astype(np.float64) != values]
     if changed.size:
         number = int(changed.flat[0])
-        warnings.warn(
+        warn(
             f"{name} holds integers that float32 rounds: {number} becomes "
             f"{int(np.float32(number))}. Give ids smaller numbers, for example with "
             "np.unique(ids, return_inverse=True), and subtract the first from time stamps. Where "
             "rounding does no harm, pass values.astype('float32').",
             RoundedIntegersWarning,
-            stacklevel=2,
         )
 
 
@@ -95,11 +91,11 @@ def first_lost(values: Array, starts: Integers) -> tuple[int, float] | None:
     resolution = np.spacing(level.astype(np.float32)).astype(np.float64)
     spread = high - low
     for series, *feature in np.argwhere(
-        (spread > ROUNDING * level) & (spread < MANY_LEVELS * resolution)
+        (spread > DOUBLE_ROUNDING * level) & (spread < MANY_LEVELS * resolution)
     ):
         column = values[(slice(bounds[series], bounds[series + 1]), *feature)]
         steps = np.abs(np.diff(column))
-        steps = steps[steps > ROUNDING * level[(series, *feature)]]
+        steps = steps[steps > DOUBLE_ROUNDING * level[(series, *feature)]]
         if steps.size and steps.mean() < resolution[(series, *feature)]:
             return int(bounds[series]), float(high[(series, *feature)])
     return None

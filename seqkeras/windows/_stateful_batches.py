@@ -1,7 +1,6 @@
 """Batches in which each row continues where it ended in the batch before."""
 
 import copy
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -10,6 +9,7 @@ import numpy.typing as npt
 
 from seqkeras._arrays import Integers
 from seqkeras._checks import Description, bad_argument, check_flag, check_one_of
+from seqkeras._warnings import warn
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.windows._dataset import Epochs
 from seqkeras.windows._grouped import GroupedArray
@@ -338,10 +338,9 @@ def _whole(bounds: Integers, horizon: int) -> Stretches:
         raise DataError(f"None of the {len(steps)} series has {needed}. Use a smaller horizon.")
     if len(too_short):
         examples = ", ".join(map(str, too_short[:5])) + (", ..." if len(too_short) > 5 else "")
-        warnings.warn(
+        warn(
             f"{len(too_short)} of {len(steps)} series are skipped (numbers [{examples}]): they "
             f"lack the {needed}.",
             SkippedSeriesWarning,
-            stacklevel=3,
         )
     return Stretches(usable, bounds[:-1][usable], steps[usable])

@@ -2,7 +2,6 @@
 
 import math
 import operator
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from seqkeras._checks import (
     check_integer,
     check_one_of,
 )
+from seqkeras._warnings import warn
 from seqkeras.errors import SkippedSeriesWarning
 from seqkeras.windows._batch import InputReader, open_targets
 from seqkeras.windows._dataset import Epochs
@@ -248,11 +248,10 @@ def _check_layout(layout: WindowLayout, spec: WindowSpec) -> WindowLayout:
         raise bad_data("At least one series", f"at most {longest} rows", expected, fix)
     skipped = np.flatnonzero(layout.skipped)
     if len(skipped):
-        warnings.warn(
+        warn(
             f"{len(skipped)} of {len(layout.counts)} series have fewer than the {spec.rows} rows "
             f"of a window and are skipped, such as series {skipped[0]}.",
             SkippedSeriesWarning,
-            stacklevel=3,
         )
     return layout
 

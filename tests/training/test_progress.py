@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from seqkeras.training import ProgressBar, fit_stateful
+from seqkeras.training import ProgressBar, _progress, fit_stateful
 
 pty = pytest.importorskip("pty", reason="there are no such terminals here")
 termios = pytest.importorskip("termios")
@@ -66,8 +66,9 @@ def test_a_short_training_is_silent_where_there_is_no_terminal(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_long_training_writes_lines_where_there_is_no_terminal(capfd):
-    bar = ProgressBar(3, 4, "training", line_seconds=0.2)
+def test_a_long_training_writes_lines_where_there_is_no_terminal(capfd, monkeypatch):
+    monkeypatch.setattr(_progress, "LINE_SECONDS", 0.2)
+    bar = ProgressBar(3, 4, "training")
     bar.on_epoch_begin(0)
     bar.on_epoch_end(0, {"loss": 0.5})
     time.sleep(0.25)
@@ -80,9 +81,10 @@ def test_a_long_training_writes_lines_where_there_is_no_terminal(capfd):
     assert capfd.readouterr() == ("", lines)
 
 
-def test_a_terminal_gets_no_lines():
+def test_a_terminal_gets_no_lines(monkeypatch):
+    monkeypatch.setattr(_progress, "LINE_SECONDS", 0)
     with terminal() as read:
-        bar = ProgressBar(1, 1, "training", line_seconds=0)
+        bar = ProgressBar(1, 1, "training")
         bar.on_epoch_begin(0)
         bar.on_train_batch_end(0)
         bar.on_epoch_end(0, {"loss": 0.5})

@@ -25,6 +25,9 @@ class Recorded(Epochs):
     def __getitem__(self, index):
         self._ask(index)
         self.read.append((self.epoch, index))
+        return self.first_batch()
+
+    def first_batch(self):
         return np.zeros((2, 1)), np.zeros((2, 1))
 
 

@@ -66,7 +66,7 @@ class Calendar:
                 raise bad_argument("freq", freq, f"{times.freqstr!r}, the frequency of the periods")
             return cls(str(times.dtype), times.freqstr)
         if freq is not None:
-            freq = _given_step(freq, times)
+            freq = _named_step(freq, times)
         elif isinstance(times, pd.DatetimeIndex):
             freq = _infer_offset(times, indptr)
         else:
@@ -263,7 +263,7 @@ def _clock(times: pd.Index, freq: str) -> str | None:
     return str((wall - wall.normalize()).min())
 
 
-def _given_step(freq: Any, times: pd.Index) -> str:
+def _named_step(freq: Any, times: pd.Index) -> str:
     if isinstance(times, pd.DatetimeIndex):
         return name_step(freq, times)
     return str(check_integer("freq", freq, fix="The timestamps are integers."))

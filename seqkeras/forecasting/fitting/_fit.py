@@ -3,7 +3,6 @@
 import math
 import random
 import secrets
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,14 +12,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from seqkeras._arrays import Floats, Integers, is_constant
+from seqkeras._arrays import DOUBLE_ROUNDING, Floats, Integers, is_constant
+from seqkeras._warnings import warn
 from seqkeras.errors import LostChangesWarning
 from seqkeras.forecasting._settings import Settings
 from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals
 from seqkeras.forecasting.fitting._feedback import Feedback
 from seqkeras.forecasting.fitting._split import choose_lookback, hold_out, series_of_windows
-from seqkeras.forecasting.frames._panel import Panel, level_of_caller
+from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.networks._build import build_network, default_batch_size, network_sizes
 from seqkeras.forecasting.networks._covariate_scaler import CovariateScaler
 from seqkeras.forecasting.networks._ensemble import averaged, members_of
@@ -42,8 +42,6 @@ from seqkeras.training._early_stopping import (
 )
 from seqkeras.windows import StandardScaler, Windows, WindowSpec
 
-#: The share of its level by which sums of float64 may change a constant series.
-DOUBLE_ROUNDING = 1e-12
 #: Batch size where windows are only judged.
 JUDGED_BATCH = 1024
 
@@ -119,11 +117,7 @@ class Fitting:
             errors, numbers = self._errors(network, past)
             if held_out is not None:
                 for member, log in zip(members, logs, strict=True):
-                    rates = falling_rates(log)
-                    if rates:
-                        stages.run(
-                            self._train, member, series, None, "all rows", rates, log.best_epoch
-                        )
+                    self._go_on(stages, member, log, series)
             intervals = self._intervals(errors, numbers, network, series)
         fitted = Fitted(
             model=network,
@@ -208,6 +202,14 @@ class Fitting:
         covariates = CovariateScaler.fit(panel)
         inputs = NetworkInputs(covariates, self.season_length, self.panel.has_missing)
         return _Scaled(panel, scaler, inputs, self.lookback)
+
+    def _go_on(
+        self, stages: "_Stages", member: "_Member", log: TrainingLog, series: "_Scaled"
+    ) -> None:
+        """Train on with all rows, the held-out ones too, in the scale of them all."""
+        rates = falling_rates(log)
+        if rates:
+            stages.run(self._train, member, series, None, "all rows", rates, log.best_epoch)
 
     def _errors(self, network: keras.Model, past: "_Scaled") -> tuple[Floats, Integers]:
         """Return the errors on the held-out rows, `(windows, horizon)`, and their series.
@@ -387,12 +389,11 @@ def _warn_of_lost_changes(panel: Panel) -> None:
     if not len(lost):
         return
     first = int(lost[0])
-    warnings.warn(
+    warn(
         f"{panel.name(first)} changes by only {highest[first] - lowest[first]:.3g} at a level of "
         f"{level[first]:.8g}, less than float32 can tell, and counts as constant ({len(lost)} such "
         "series in all). To forecast such changes, subtract the level from the targets.",
         LostChangesWarning,
-        stacklevel=level_of_caller(),
     )
 
 

@@ -1,19 +1,42 @@
-"""Code that mends a column, for messages. It is run before it is offered."""
+"""Code that mends a column, for messages. What it does is tried before it is offered."""
 
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from seqkeras.forecasting.frames._dates import Reading, first_unreadable, read_dates
+from seqkeras.forecasting.frames._dates import (
+    Reading,
+    first_ambiguous,
+    first_unreadable,
+    read_dates,
+)
 
 
-def mend_times(column: pd.Series) -> str:
-    """Return code that converts a column into timestamps, with {} for the column, or ""."""
-    return _first_that_works(column, _codes_for_times(column), _are_times)
+class _Code(NamedTuple):
+    """What converts a column.
+
+    Attributes:
+        text: code, with {} for the column.
+        run: a function that does what the code does.
+    """
+
+    text: str
+    run: Callable[[pd.Series], Any]
+
+    def then(self, following: "_Code") -> "_Code":
+        """Return code that does both; the text of the second follows that of the first."""
+        return _Code(self.text + following.text, lambda column: following.run(self(column)))
+
+    def __call__(self, column: pd.Series) -> pd.Series:
+        """Convert a column."""
+        return pd.Series(self.run(column))
+
+
+_UNCHANGED = _Code("{}", lambda column: column)
 
 
 def ways_to_times(column: pd.Series) -> list[str]:
@@ -22,9 +45,9 @@ def ways_to_times(column: pd.Series) -> list[str]:
     Returns:
         No code, one, or two for texts that can be read in two ways.
     """
-    code = mend_times(column)
+    code = _mend_times(column)
     if code:
-        return [code]
+        return [code.text]
     readings = read_dates(column) if _is_text(column) else []
     return [f"pd.to_datetime({{}}, format={reading.format!r})" for reading in readings]
 
@@ -37,11 +60,12 @@ def how_to_convert_index(index: pd.Index) -> str:
 
 def cast_times(column: pd.Series, dtype: str) -> str:
     """Return code that converts a column into timestamps of a dtype, with {} for it, or ""."""
-    code = "{}" if _are_times(column) else mend_times(column)
-    if not code:
+    code = _UNCHANGED if _are_times(column) else _mend_times(column)
+    if code is None:
         return ""
-    codes = [code + more for more in _casts(dtype)]
-    return _first_that_works(column, codes, lambda times: _kind(times.dtype) == _kind(dtype))
+    codes = [code, *(code.then(cast) for cast in _casts(dtype))]
+    works = _first_that_works(column, codes, lambda times: _kind(times.dtype) == _kind(dtype))
+    return works.text if works else ""
 
 
 def mend_numbers(column: pd.Series, *, coerce: bool = False) -> str:
@@ -54,16 +78,21 @@ def mend_numbers(column: pd.Series, *, coerce: bool = False) -> str:
     if column.dtype.kind in "Mc":
         return ""
     codes = [
-        "{}.dt.total_seconds()",
-        "{}.astype(float)",
-        "{}.str.replace(',', '.').astype(float)",
+        _Code("{}.dt.total_seconds()", lambda values: values.dt.total_seconds()),
+        _Code("{}.astype(float)", lambda values: values.astype(float)),
+        _Code(
+            "{}.str.replace(',', '.').astype(float)",
+            lambda values: values.str.replace(",", ".").astype(float),
+        ),
     ]
     if coerce:
-        codes.append("pd.to_numeric({}, errors='coerce')")
+        text = "pd.to_numeric({}, errors='coerce')"
+        codes.append(_Code(text, lambda values: pd.to_numeric(values, errors="coerce")))
     half = 0.5 * column.notna().mean()
-    return _first_that_works(
+    code = _first_that_works(
         column, codes, lambda numbers: numbers.dtype.kind == "f" and numbers.notna().mean() >= half
     )
+    return code.text if code else ""
 
 
 def first_without_number(column: pd.Series) -> int:
@@ -81,22 +110,24 @@ def first_without_time(column: pd.Series) -> tuple[int, str]:
     readings = read_dates(column)
     if len(readings) < 2:
         return (0 if readings else first_unreadable(column)), ""
-    times = [reading.times for reading in readings]
-    row = int((times[0] != times[1]).to_numpy().argmax())
-    dates = [f"{time.iloc[row].day} {time.iloc[row]:%B %Y}" for time in times]
-    return row, f", which is {dates[0]} or {dates[1]}"
+    row, dates = first_ambiguous(readings)
+    return row, f", which is {dates}"
 
 
-def _codes_for_times(column: pd.Series) -> Iterator[str]:
+def _mend_times(column: pd.Series) -> _Code | None:
+    return _first_that_works(column, _codes_for_times(column), _are_times)
+
+
+def _codes_for_times(column: pd.Series) -> Iterator[_Code]:
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind == "period":
-        yield "pd.PeriodIndex({})"
+        yield _Code("pd.PeriodIndex({})", pd.PeriodIndex)
     if kind in ("timedelta", "timedelta64"):
         step = pd.Timedelta(np.diff(np.unique(column.dropna())).min())
-        yield f"{{}} // pd.Timedelta({str(step)!r})"
+        yield _Code(f"{{}} // pd.Timedelta({str(step)!r})", lambda times: times // step)
     if kind in ("date", "datetime", "datetime64"):
-        yield "pd.to_datetime({})"
-        yield "pd.to_datetime({}, utc=True)"
+        yield _to_datetime()
+        yield _to_datetime(utc=True)
     if kind == "string":
         readings = read_dates(column)
         if len(readings) == 1:
@@ -104,33 +135,38 @@ def _codes_for_times(column: pd.Series) -> Iterator[str]:
     if kind in ("floating", "integer", "decimal", "mixed-integer-float", "string"):
         whole = pd.to_numeric(column, errors="coerce") % 1 == 0
         if whole.all():
-            yield "{}.astype('int64')"
+            yield _Code("{}.astype('int64')", lambda counts: counts.astype("int64"))
 
 
-def _codes_for_text(text: pd.Series, reading: Reading) -> Iterator[str]:
+def _codes_for_text(text: pd.Series, reading: Reading) -> Iterator[_Code]:
     """Return code that reads texts, the shortest first that gives the times of this reading."""
     if reading.format == "quarter":
-        yield "pd.PeriodIndex({}, freq='Q')"
+        yield _Code("pd.PeriodIndex({}, freq='Q')", lambda texts: pd.PeriodIndex(texts, freq="Q"))
         return
-    more = ", utc=True" if reading.local is not None else ""
-    short = f"pd.to_datetime({{}}{more})"
+    options: dict[str, Any] = {"utc": True} if reading.local is not None else {}
+    short = _to_datetime(**options)
     times = _run(short, text) if reading.format == "ISO8601" else None
     if times is not None and times.equals(reading.times):
         yield short
-    yield f"pd.to_datetime({{}}, format={reading.format!r}{more})"
+    yield _to_datetime(format=reading.format, **options)
 
 
-def _casts(dtype: str) -> Iterator[str]:
-    yield ""
+def _to_datetime(**options: Any) -> _Code:
+    listed = "".join(f", {name}={value!r}" for name, value in options.items())
+    return _Code(f"pd.to_datetime({{}}{listed})", lambda times: pd.to_datetime(times, **options))
+
+
+def _casts(dtype: str) -> Iterator[_Code]:
+    """Yield what may turn timestamps into those of a dtype."""
     zone = re.fullmatch(r"datetime64\[\w+, (.+)\]", dtype)
     if zone:
-        yield f".dt.tz_localize({zone[1]!r})"
+        yield _Code(f".dt.tz_localize({zone[1]!r})", lambda times: times.dt.tz_localize(zone[1]))
     elif dtype.startswith("datetime64"):
-        yield ".dt.tz_localize(None)"
-        yield ".dt.to_timestamp()"
+        yield _Code(".dt.tz_localize(None)", lambda times: times.dt.tz_localize(None))
+        yield _Code(".dt.to_timestamp()", lambda times: times.dt.to_timestamp())
     period = re.fullmatch(r"period\[(.+)\]", dtype)
     if period:
-        yield f".dt.to_period({period[1]!r})"
+        yield _Code(f".dt.to_period({period[1]!r})", lambda times: times.dt.to_period(period[1]))
 
 
 def _kind(dtype: Any) -> str:
@@ -139,23 +175,22 @@ def _kind(dtype: Any) -> str:
 
 
 def _first_that_works(
-    column: pd.Series, codes: Iterable[str], accept: Callable[[pd.Series], bool]
-) -> str:
+    column: pd.Series, codes: Iterable[_Code], accept: Callable[[pd.Series], bool]
+) -> _Code | None:
     for code in codes:
         result = _run(code, column)
         if result is not None and accept(result):
             return code
-    return ""
+    return None
 
 
-def _run(code: str, column: pd.Series) -> pd.Series | None:
+def _run(code: _Code, column: pd.Series) -> pd.Series | None:
     """Return what code makes of a column, or None if it fails or pandas warns that it guesses."""
     with warnings.catch_warnings(record=True) as guesses:
         warnings.simplefilter("always")
         try:
-            # The code is from this file; of the frame, it has only names of dtypes, by `repr`.
-            result = pd.Series(eval(code.format("column"), {"pd": pd, "column": column}))
-        except Exception:
+            result = code(column)
+        except Exception:  # pandas has no class for what it cannot convert
             return None
     return None if guesses else result
 

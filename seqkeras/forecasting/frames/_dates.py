@@ -83,6 +83,14 @@ def read_as(text: pd.Series, form: str) -> pd.Series:
     return pd.to_datetime(text, format=form, errors="coerce", utc="%z" in form)
 
 
+def first_ambiguous(readings: list[Reading]) -> tuple[int, str]:
+    """Return the first row that two readings differ in, and both dates in words."""
+    times = [reading.times for reading in readings]
+    row = int((times[0] != times[1]).to_numpy().argmax())
+    dates = [f"{time.iloc[row].day} {time.iloc[row]:%B %Y}" for time in times]
+    return row, f"{dates[0]} or {dates[1]}"
+
+
 def first_unreadable(text: pd.Series) -> int:
     """Return the row of the first text that is not written like those before it."""
     present = text.notna().to_numpy()

@@ -310,9 +310,9 @@ def _advise_index(index: pd.Index) -> str:
 
 def _advise_wide_column(column: pd.Series) -> str:
     fix = (
-        f"Drop it: df = df.drop(columns={column.name!r}), or if the columns are not series make df "
+        f"Drop it: df = df.drop(columns={column.name!r}), or if the columns are not series make "
+        "df long: df = df.reset_index()."
     )
-    fix += "long: df = df.reset_index()."
     code = mend_numbers(column, coerce=True)
     if not code:
         return fix

@@ -1,7 +1,5 @@
 """Series of a frame as arrays, and the way back to a frame."""
 
-import sys
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +10,7 @@ import pandas as pd
 from seqkeras._arrays import Array, Floats, Integers
 from seqkeras._checks import Description, bad_argument, bad_data, nearest
 from seqkeras._lazy import import_optional
+from seqkeras._warnings import warn
 from seqkeras.errors import DataError, SkippedSeriesWarning
 from seqkeras.forecasting.calendars._calendar import Calendar, from_integers
 from seqkeras.forecasting.frames._columns import ColumnNames
@@ -169,10 +168,9 @@ class Panel:
         count = f"{len(unusable)} of {len(self.ids)} series are {kind}"
         can_skip = len(unusable) < len(self.ids)
         if can_skip and short_series == "skip":
-            warnings.warn(
+            warn(
                 f"{count} and were skipped. {problem}.",
                 SkippedSeriesWarning,
-                stacklevel=level_of_caller(),
             )
             return self.take(np.setdiff1d(np.arange(len(self.ids)), unusable))
         if len(unusable) > 1:
@@ -237,16 +235,6 @@ class Panel:
             return pd.DataFrame(times | data)
         ids = {self.columns.id: self.ids.repeat(last - first + 1)}
         return pd.DataFrame(ids | times | data)
-
-
-def level_of_caller() -> int:
-    """Return the `stacklevel` for `warnings.warn` that points to the code outside of seqkeras."""
-    level = 1
-    frame = sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "seqkeras":
-        frame = frame.f_back
-        level += 1
-    return level
 
 
 def by_series(frame: pd.DataFrame, key: str | None, series: Any = None) -> dict[str, pd.DataFrame]:

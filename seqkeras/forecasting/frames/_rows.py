@@ -90,8 +90,8 @@ class Rows:
         calendar = Calendar.of(times, indptr, freq, dtype=dtype)
 
         def where(row: int) -> str:
-            place = f"row {order[row]} of df" if shape.has_rows else str(times[row])
-            return f"{names.label(ids[series[row]])} {'in' if shape.has_rows else 'at'} {place}"
+            place = f"in row {order[row]} of df" if shape.has_rows else f"at {times[row]}"
+            return f"{names.label(ids[series[row]])} {place}"
 
         numbers = _numbers(df[names.target], names, shape)
         targets = _targets(numbers, order, masked=missing == "mask", where=where)
@@ -350,9 +350,8 @@ def _numbers(column: pd.Series, names: ColumnNames, shape: Shape) -> pd.Series:
     code = mend_numbers(column, coerce=True)
     fix = "Use another column, or convert it to numbers."
     if code:
-        fix = f"Convert it: {shape.how_to_convert(names.target, code, names)}."
-    if "coerce" in code:
-        fix = f"Correct it, or make such values missing: {fix.removeprefix('Convert it: ')}"
+        action = "Correct it, or make such values missing" if "coerce" in code else "Convert it"
+        fix = f"{action}: {shape.how_to_convert(names.target, code, names)}."
     value = f"dtype {column.dtype}, {column.iloc[row]!r} in row {row}"
     raise bad_data(f"Column {names.target!r}", value, "hold numbers", fix)
 

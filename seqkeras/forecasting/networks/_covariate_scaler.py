@@ -1,15 +1,15 @@
 """Scaling of covariates, within the reach of what `fit` saw."""
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from seqkeras._arrays import Array, Floats, Floats32
+from seqkeras._warnings import warn
 from seqkeras.errors import FarValueWarning
 from seqkeras.forecasting.frames._covariates import Covariates, Known
-from seqkeras.forecasting.frames._panel import Panel, level_of_caller
+from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.windows import GroupedArray, StandardScaler
 
 #: A scale in which every number becomes 0; finite, because files must hold it.
@@ -84,10 +84,9 @@ class ColumnScaler:
             return
         column = int(np.argmax(is_far.reshape(-1, is_far.shape[-1]).any(axis=0)))
         farthest = values[..., column].ravel()[np.argmax(distance[..., column])]
-        warnings.warn(
+        warn(
             self._message(first + column, float(farthest)),
             FarValueWarning,
-            stacklevel=level_of_caller(),
         )
 
     def _message(self, column: int, value: float) -> str:

@@ -44,7 +44,7 @@ def _repeats(series: GroupedArray, season_length: int) -> Booleans:
 def scaler_of_windows(
     scaler: StandardScaler, windows: Floats, season_length: int
 ) -> StandardScaler:
-    """Return the scaler of windows; where a series did not change in `fit`, of the window alone.
+    """Return the scaler of windows; where a series did not change in `fit`, only of the window.
 
     Such a series may have no deviation by which its first changes could be scaled.
 
@@ -53,8 +53,8 @@ def scaler_of_windows(
         windows: `(windows, lookback)`, not scaled; NaN where a target is missing.
         season_length: timesteps of one season.
     """
-    alone = scaler.constant_ & ~np.isnan(windows).all(axis=1)
-    if not alone.any():
+    unchanged = scaler.constant_ & ~np.isnan(windows).all(axis=1)
+    if not unchanged.any():
         return scaler
     rows, lookback = windows.shape
     series = GroupedArray(windows.ravel(), np.arange(rows + 1) * lookback)
@@ -65,9 +65,9 @@ def scaler_of_windows(
         moved = np.maximum(np.abs(own.center_ - scaler.center_), np.abs(own.scale_ - scaler.scale_))
         exact |= moved <= same
     return StandardScaler.from_state(
-        np.where(alone, own.center_, scaler.center_),
-        np.where(alone, own.scale_, scaler.scale_),
-        np.where(alone, exact, scaler.constant_),
+        np.where(unchanged, own.center_, scaler.center_),
+        np.where(unchanged, own.scale_, scaler.scale_),
+        np.where(unchanged, exact, scaler.constant_),
     )
 
 
