@@ -13,6 +13,7 @@ from seqkeras._warnings import warn
 from seqkeras.conversion._conversion import Conversion, convert, is_from_seqkeras
 from seqkeras.errors import ForgottenStateWarning
 from seqkeras.layers import Bidirectional, Dispatched, Resettable, branch
+from seqkeras.layers._keras_2_masks import KERAS_2_MASKS
 
 #: Arguments of seqkeras layers that determine how a layer runs, but not what it computes.
 _HOW_IT_RUNS = ("implementation", "save_state")
@@ -45,6 +46,7 @@ def to_keras(model: keras.Model) -> keras.Model:
             - A layer cannot be created again from its config, or cannot be called again.
             - A layer uses an argument that its Keras layer does not have, such as zoneout, peephole
               or normalization.
+            - A layer treats masks as Keras 2 did, as `load_legacy` made it.
             - A layer takes `reset` flags (`states.as_stateless` removes them), or `constants`.
             - The directions of a `layers.Bidirectional` have different widths.
             - A `layers.TimeDistributed` reads an unknown number of timesteps.
@@ -83,6 +85,12 @@ class _ToKeras(Conversion):
         if not is_from_seqkeras(kind):
             return kind, config
         stock = next(base for base in kind.__mro__ if base.__module__.split(".")[0] == "keras")
+        if kind in KERAS_2_MASKS.values():
+            detail = (
+                f"Layer {config['name']!r} treats masks as Keras 2 did, which "
+                f"keras.layers.{stock.__name__} does not."
+            )
+            raise bad_argument("model", self._root.name, _EXPECTED, detail)
         own_names = config.keys() - _argument_names(stock)
         for name in own_names - set(_HOW_IT_RUNS):
             # An argument that is off, such as zoneout=0.0 or (0.0, 0.0), needs no counterpart.

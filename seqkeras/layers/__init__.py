@@ -6,6 +6,8 @@ from seqkeras._lazy import require
 
 require("keras")
 
+# Importing it registers its layers, which saved copies of models of Keras 2 hold.
+from seqkeras.layers import _keras_2_masks as _keras_2_masks
 from seqkeras.layers._bidirectional import Bidirectional as Bidirectional
 from seqkeras.layers._branch import branch as branch
 from seqkeras.layers._factory import CELLS as CELLS

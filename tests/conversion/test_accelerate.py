@@ -469,8 +469,8 @@ def test_layers_that_are_made_when_a_layer_is_built_are_copied(part):
     back = conversion.to_keras(copy)
     assert all(recurrent(copy).values())
     assert_same(model, copy, back)
-    for one in (model, copy, back):
-        train(one)
+    for each in (model, copy, back):
+        train(each)
     assert_same(model, copy, back)
 
 
@@ -534,9 +534,9 @@ def test_a_layer_at_several_places_stays_one(part):
     model = train(model_of(part, optimizer="sgd", run_eagerly=True))
     copy = conversion.accelerate(model)
     back = conversion.to_keras(copy)
-    for one in (copy, back):
-        assert len(one.weights) == len(model.weights)
-        train(one)
+    for converted in (copy, back):
+        assert len(converted.weights) == len(model.weights)
+        train(converted)
     train(model)
     assert_same(model, copy, back)
 

@@ -1,7 +1,8 @@
-"""Files of Keras 2, written by `data/make_legacy.py`."""
+"""Files of Keras 2, written by `data/make_legacy.py` and `data/make_keras_zip.py`."""
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -9,11 +10,14 @@ import keras
 import numpy as np
 import pytest
 
+from helpers.arrays import assert_arrays_equal
 from seqkeras import conversion, layers
 from seqkeras.errors import ArgumentError, FileFormatError
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = json.loads((DATA / "legacy.json").read_text())["models"]
+ZIP = DATA / "keras_zip.keras"
+ZIP_GOLDEN = json.loads((DATA / "keras_zip.json").read_text())
 
 
 def golden(name):
@@ -166,3 +170,84 @@ def test_weights_of_another_model_are_refused():
         conversion.load_legacy_weights(model, DATA / "functional_weights.h5")
     with pytest.raises(ArgumentError, match=r"a keras\.Model"):
         conversion.load_legacy_weights(3, DATA / "functional_weights.h5")
+
+
+# -- files that end in .keras --------------------------------------------------------------------
+
+
+def check_zip_outputs(model):
+    words, numbers = ZIP_GOLDEN["x"]
+    output = model([np.int32(words), np.float32(numbers)], training=False)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(output), ZIP_GOLDEN["y"], atol=1e-6)
+
+
+@pytest.mark.backends
+def test_a_model_of_a_keras_file_returns_what_it_returned_in_keras_2():
+    check_zip_outputs(conversion.load_legacy(ZIP))
+
+
+def test_weights_are_loaded_from_the_file_and_from_weights_h5(tmp_path):
+    with zipfile.ZipFile(ZIP) as archive:
+        archive.extract("model.weights.h5", tmp_path)
+    shutil.copyfile(tmp_path / "model.weights.h5", tmp_path / "keras_2_12.h5")
+    with h5py.File(tmp_path / "keras_2_12.h5", "r+") as file:
+        for model in ("layers/functional", ""):
+            file.move(f"{model}/layers", f"{model}/_layer_checkpoint_dependencies")
+    for path in (ZIP, tmp_path / "model.weights.h5", tmp_path / "keras_2_12.h5"):
+        model = conversion.load_legacy(ZIP)
+        model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+        conversion.load_legacy_weights(model, path)
+        check_zip_outputs(model)
+
+
+def test_keras_2_12_counted_layers_twice(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), *(keras.layers.Dense(3) for _ in range(4))])
+    model.save_weights(tmp_path / "new.weights.h5")
+    with h5py.File(tmp_path / "new.weights.h5", "r+") as file:
+        for number in (3, 2, 1):
+            file.move(f"layers/dense_{number}", f"layers/dense_{2 * number}")
+        file.move("layers", "_layer_checkpoint_dependencies")
+    expected = model.get_weights()
+    model.set_weights([np.zeros_like(weight) for weight in expected])
+    conversion.load_legacy_weights(model, tmp_path / "new.weights.h5")
+    assert_arrays_equal(model.get_weights(), expected)
+
+
+def test_weights_of_keras_3_load(tmp_path):
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.GRU(2)])
+    model.save_weights(tmp_path / "new.weights.h5")
+    model.save(tmp_path / "new.keras")
+    expected = model.get_weights()
+    for name in ("new.weights.h5", "new.keras"):
+        model.set_weights([np.zeros_like(weight) for weight in expected])
+        conversion.load_legacy_weights(model, tmp_path / name)
+        assert_arrays_equal(model.get_weights(), expected)
+
+
+def test_a_keras_file_of_keras_3_loads_as_keras_loads_it(tmp_path):
+    model = keras.Sequential([keras.Input((5, 3)), keras.layers.LSTM(2)])
+    model.save(tmp_path / "new.keras")
+    loaded = conversion.load_legacy(tmp_path / "new.keras")
+    x = np.ones((2, 5, 3), "float32")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda files: files.pop("config.json"), "cannot be loaded: .*config.json"),
+        (lambda files: files.update({"config.json": b"{"}), "cannot be loaded"),
+        (lambda files: files.update({"model.weights.h5": b"no"}), "cannot be loaded"),
+        (lambda files: files.update({"assets/words.txt": b"a"}), "has vocabularies.*tf_keras"),
+    ],
+    ids=["no config", "no json", "no weights", "assets"],
+)
+def test_a_damaged_keras_file_is_refused(change, message, tmp_path):
+    with zipfile.ZipFile(ZIP) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    with zipfile.ZipFile(tmp_path / "bad.keras", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    with pytest.raises(FileFormatError, match=message):
+        conversion.load_legacy(tmp_path / "bad.keras")

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from helpers.arrays import assert_arrays_close, assert_arrays_equal
 from seqkeras import layers
 from seqkeras.conversion import load_torch_weights, to_torch
 from seqkeras.errors import ArgumentError
@@ -53,8 +54,7 @@ def test_weights_return_to_pytorch(name):
     assert list(state) == [f"net.{key}" for key in CASES[name]["state"]]
     loaded = model_for(name)
     load_torch_weights(loaded, state)
-    for before, after in zip(model.get_weights(), loaded.get_weights(), strict=True):
-        np.testing.assert_array_equal(before, after)
+    assert_arrays_equal(loaded.get_weights(), model.get_weights())
     for key, value in CASES[name]["state"].items():
         if "bias" not in key:
             np.testing.assert_allclose(state[f"net.{key}"], value, atol=1e-7)
@@ -71,18 +71,34 @@ def test_a_gru_keeps_both_biases():
 def test_a_stack_is_found_among_other_modules():
     state = {f"encoder.{key}": value for key, value in CASES["gru"]["state"].items()}
     state["fc.weight"] = np.ones((1, 4))
-    load_torch_weights(model_for("gru"), state)
-    both = {**state, **{f"decoder.{key}": value for key, value in CASES["gru"]["state"].items()}}
+    model = model_for("gru")
+    load_torch_weights(model, state)
+    check_state(model, "encoder.", state)
+    both = dict(state)
+    for key, value in CASES["gru"]["state"].items():
+        both[f"decoder.{key}"] = 2 * np.array(value)
     with pytest.raises(ArgumentError, match=r"prefix must be one of \['decoder.', 'encoder.'\]"):
         load_torch_weights(model_for("gru"), both)
     for prefix in ("decoder", "encoder."):
-        load_torch_weights(model_for("gru"), both, prefix)
+        model = model_for("gru")
+        load_torch_weights(model, both, prefix)
+        check_state(model, prefix.rstrip(".") + ".", both)
+
+
+def check_state(model, prefix, expected):
+    """Assert that a model has the arrays under this prefix."""
+    state = to_torch(model, prefix=prefix)
+    assert_arrays_close(state.values(), [expected[key] for key in state], atol=1e-7)
 
 
 def test_a_cell_of_a_layer_is_enough():
     layer = keras.layers.RNN(keras.layers.LSTMCell(2))
     layer.build((None, 4, 3))
-    load_torch_weights(layer, to_torch(layer))
+    weights = layer.get_weights()
+    state = to_torch(layer)
+    layer.set_weights([np.zeros_like(weight) for weight in weights])
+    load_torch_weights(layer, state)
+    assert_arrays_equal(layer.get_weights(), weights)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +132,7 @@ def test_another_state_is_refused(state, message):
     before = model.get_weights()
     with pytest.raises(ArgumentError, match=message):
         load_torch_weights(model, state)
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
+    assert_arrays_equal(model.get_weights(), before)
 
 
 def test_a_model_without_recurrent_layers_is_refused():

@@ -3,15 +3,20 @@
     pip install tensorflow-cpu==2.12.1
     python make_keras_2.py
 
-Its configs have no "module", as those of all versions before 2.13. Weights and inputs are drawn
-from `random_values`, which the tests have as well, so that the file holds their shapes only.
+Its configs have no "module", as those of all versions before 2.13. Weights and inputs are those
+of `helpers/keras_2_numbers.py`, which the tests have as well, so the file holds their shapes only.
 """
 
 import gzip
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from helpers.keras_2_numbers import random_inputs, random_weights
 
 K = tf.keras
 L = tf.keras.layers
@@ -245,25 +250,6 @@ def two_precisions():
     return K.Model(x, L.Dense(2, dtype="float32")(y))
 
 
-def random_values(shapes):
-    """Return arrays of these shapes, the same wherever this is called."""
-    random = np.random.default_rng(3)
-    return [random.uniform(0.1, 0.9, shape) * random.choice([-1, 1], shape) for shape in shapes]
-
-
-def random_inputs(kinds):
-    """Return an array for each shape and dtype: words of which the last ones are 0, or numbers."""
-    inputs = []
-    for number, (shape, dtype) in enumerate(kinds):
-        (values,) = random_values([shape])
-        if dtype == "int32":
-            values = 1 + np.abs(8 * values)
-            values[0, 2 + number :] = 0
-            values[1, 4 - number :] = 0
-        inputs.append((values > 0 if dtype == "bool" else values).astype(dtype))
-    return inputs
-
-
 def main():
     cases = {}
     for name, build in MODELS.items():
@@ -272,17 +258,19 @@ def main():
         inputs = [((3, *x.shape[1:]), x.dtype.name) for x in built.inputs]
         x = random_inputs(inputs)
         weights = {}
-        for layer in built.layers:
+        for number, layer in enumerate(built.layers):
             stored = layer.trainable_weights + layer.non_trainable_weights
-            values = [abs(a) for a in random_values([w.shape for w in stored])]
+            values = random_weights([w.shape for w in stored], number)
             K.backend.batch_set_value(list(zip(stored, values, strict=True)))
             weights[layer.name] = {w.name: list(w.shape) for w in stored}
         y = built(x if len(x) > 1 else x[0])
+        outputs = [np.float64(out).round(7) for out in tf.nest.flatten(y)]
+        assert all(np.std(out) > 0 for out in outputs), name
         cases[name] = {
             "config": json.loads(built.to_json()),
             "weights": weights,
             "inputs": inputs,
-            "outputs": [np.float64(out).round(7).tolist() for out in tf.nest.flatten(y)],
+            "outputs": [out.tolist() for out in outputs],
         }
     with open("keras_2.json.gz", "wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
         file.write(json.dumps(cases).encode())
