@@ -18,8 +18,8 @@ from seqkeras.errors import DataError, SeqkerasError
 from seqkeras.forecasting.frames._columns import DEFAULT_ID
 from seqkeras.forecasting.frames._covariates import plain
 from seqkeras.forecasting.frames._dates import (
-    COUNTED_DATES,
     Reading,
+    counted_format,
     first_ambiguous,
     first_unreadable,
     read_as,
@@ -334,10 +334,8 @@ def _counts(text: pd.Series, style: Style) -> pd.Series:
         raise bad_data(
             f"Column {text.name!r}", _first_line(error), "fit into int64", fix
         ) from error
-    form = COUNTED_DATES.get(len(text.iloc[0]))
-    if form is None or style.counts or text.str.len().nunique() > 1:
-        return numbers
-    if read_as(text, form).dt.year.between(1800, 2199).all():
+    form = None if style.counts else counted_format(numbers)
+    if form is not None:
         fix = f"Use --date-format {form} for the date, or --freq 1 for the count."
         expected = "say whether it holds dates or counts"
         got = f"{text.iloc[0]}, which may be a date or a count,"
@@ -371,8 +369,11 @@ def _dates(text: pd.Series, style: Style) -> pd.Series:
     if len(readings) > 1:
         raise _ambiguous(text, readings)
     reading = readings[0]
-    if reading.local is not None and style.tz is None:
-        _check_days(text, reading.times, reading.local)
+    if reading.has_local_days and style.tz is None:
+        # In UTC they would be hours of two kinds instead of days.
+        got = f"the same time of day at offsets that change, as in {text.iloc[0]!r}"
+        fix = "Use --tz, such as --tz Europe/Berlin."
+        raise bad_data(f"Column {text.name!r}", got, "be in a time zone that is known", fix)
     return reading.times
 
 
@@ -402,15 +403,6 @@ def _ambiguous(text: pd.Series, readings: list[Reading]) -> DataError:
         "show whether the day or the month comes first",
         fix,
     )
-
-
-def _check_days(text: pd.Series, times: pd.Series, local: pd.Series) -> None:
-    """Check that local days, whose offsets change, are not taken for times of day in UTC."""
-    one_time = (local - local.dt.normalize()).nunique() == 1
-    if one_time and (times - times.dt.normalize()).nunique() > 1:
-        offsets = f"the same time of day at offsets that change, as in {text.iloc[0]!r}"
-        fix = "Use --tz, such as --tz Europe/Berlin."
-        raise bad_data(f"Column {text.name!r}", offsets, "be in a time zone that is known", fix)
 
 
 def _in_zone(times: pd.Series, ids: pd.Series | None, tz: str) -> pd.Series:

@@ -60,6 +60,7 @@ def in_options(message: str) -> str:
 
     Advice that has no counterpart on the command line is left out.
     """
+    message = " ".join(message.splitlines())
     for pattern, words in PHRASES:
         message = re.sub(pattern, words, message)
     first, *advice = re.split(r"(?<=[.?]) (?=[A-Z])", message)

@@ -143,6 +143,9 @@ def _codes_for_text(text: pd.Series, reading: Reading) -> Iterator[_Code]:
     if reading.format == "quarter":
         yield _Code("pd.PeriodIndex({}, freq='Q')", lambda texts: pd.PeriodIndex(texts, freq="Q"))
         return
+    if reading.has_local_days:  # in UTC they would begin at another hour in winter
+        yield _Code("pd.to_datetime({}.str[:10])", lambda texts: pd.to_datetime(texts.str[:10]))
+        return
     options: dict[str, Any] = {"utc": True} if reading.local is not None else {}
     short = _to_datetime(**options)
     times = _run(short, text) if reading.format == "ISO8601" else None

@@ -55,6 +55,14 @@ class Reading:
         """Return whether the day is a number that follows that of the month, before the year."""
         return self.format.startswith("%m") and "%d" in self.format
 
+    @property
+    def has_local_days(self) -> bool:
+        """Return whether all texts have the same time of day, which differs in UTC."""
+        if self.local is None:
+            return False
+        of_day = [(times - times.dt.normalize()).nunique() for times in (self.local, self.times)]
+        return of_day[0] == 1 < of_day[1]
+
 
 def read_dates(text: pd.Series) -> list[Reading]:
     """Return each way to read texts as whole dates, all in one format.
@@ -70,12 +78,25 @@ def read_dates(text: pd.Series) -> list[Reading]:
         return _read_iso(text)
     if present.str.fullmatch(QUARTER).all():
         return [Reading("quarter", _read_quarters(text))]
+    if present.str.fullmatch(r"\d{6,14}").all():
+        form = counted_format(present.astype("int64"))
+        return [] if form is None else [Reading(form, read_as(text, form))]
     return _different(text, _formats(present.iloc[0], DATES))
 
 
 def read_short_dates(text: pd.Series) -> list[Reading]:
     """Return each way to read texts as dates whose year lacks the century."""
     return _different(text, _formats(text.dropna().iloc[0], SHORT_DATES))
+
+
+def counted_format(numbers: pd.Series) -> str | None:
+    """Return the format in which whole numbers are dates from 1800 to 2199, or None."""
+    numbers = numbers.drop_duplicates()
+    first, last = str(numbers.min()), str(numbers.max())
+    form = COUNTED_DATES.get(len(first))
+    if form is None or len(last) > len(first) or not "1800" <= first[:4] <= last[:4] < "2200":
+        return None
+    return None if read_as(numbers.astype(str), form).hasnans else form
 
 
 def read_as(text: pd.Series, form: str) -> pd.Series:

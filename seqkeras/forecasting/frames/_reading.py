@@ -20,7 +20,7 @@ from seqkeras.forecasting.frames._columns import (
     check_column,
 )
 from seqkeras.forecasting.frames._covariates import Covariates
-from seqkeras.forecasting.frames._dates import COUNTED_DATES
+from seqkeras.forecasting.frames._dates import counted_format
 from seqkeras.forecasting.frames._forms import Shape, to_long
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._rows import Rows, timestamps_of
@@ -116,25 +116,19 @@ def _check_kind(column: pd.Series, names: ColumnNames, calendar: Calendar, shape
 
 def _check_counts(rows: Rows, shape: Shape) -> None:
     """Check that integer timestamps are not dates written as numbers, which have gaps."""
-    times = rows.times
-    if rows.calendar.is_dated or not 0 < times.min() <= times.max():
+    if rows.calendar.is_dated:
         return
-    digits = len(str(times.max()))
-    form = COUNTED_DATES.get(digits)
-    years = times.min() // 10 ** (digits - 4), times.max() // 10 ** (digits - 4)
-    if form is None or not 1800 <= years[0] <= years[1] < 2200:
-        return
-    dates = pd.to_datetime(times.unique().astype(str), format=form, errors="coerce")
-    if dates.hasnans:
+    form = counted_format(pd.Series(rows.times))
+    if form is None:
         return
     name = rows.names.time
-    values = "df.index" if shape.kind in ("wide", "series") else f"df[{name!r}]"
+    code = f"pd.to_datetime({{}}.astype(str), format={form!r})"
     raise bad_data(
         f"Column {name!r}",
-        f"{times[0]}, ..., which look like dates",
+        f"{rows.times[0]}, ..., which look like dates",
         "hold timestamps, periods, or integers that count",
-        f"Convert them: {values} = pd.to_datetime({values}.astype(str), format={form!r}). If they "
-        "do count, pass their difference as Columns(freq=...).",
+        f"Convert them: {shape.how_to_convert(name, code, rows.names)}. If they do count, pass "
+        "their difference as Columns(freq=...).",
     )
 
 
