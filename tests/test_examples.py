@@ -1,4 +1,4 @@
-"""Tests that every example runs as for a user, at a small size."""
+"""Tests that every example runs as a script does, in this process, at a small size."""
 
 import runpy
 import sys

@@ -312,7 +312,7 @@ def test_files_of_keras_2_are_opened(here, capsys):
 def test_what_is_no_model_is_not_exported(here, capsys):
     (here / "model.keras").write_text("no model")
     assert main(["export", "model.keras", "out.program"]) == 1
-    assert "'model.keras' " in capsys.readouterr().err
+    assert "'model.keras' is neither HDF5 nor a .keras file" in capsys.readouterr().err
     assert main(["export", "none.keras", "out.program"]) == 1
     assert "none.keras" in capsys.readouterr().err
     assert main(["export", "model.keras", "no/folder/out.program"]) == 1

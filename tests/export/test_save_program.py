@@ -320,8 +320,15 @@ def test_a_policy_of_double_precision_rounds_inputs_as_the_model_does(kind, modu
     center, scale = options.get("target_scaler", (0.0, 1.0))
     ys, _ = program.scan(x, program.initial_state(2))
     np.testing.assert_allclose(ys[:, -1], expected * scale + center, rtol=1e-12, atol=1e-12)
-    if not options:
-        save_onnx(model, path)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+@pytest.mark.parametrize("module", [L, seqkeras.layers])
+def test_a_policy_of_double_precision_is_exported_to_onnx(kind, module, path):
+    with Policy("float64"):
+        model = sequential(getattr(module, kind)(4), L.Dense(2))
+    save_onnx(model, path)  # it compares what is written with the model
+    assert path.exists()
 
 
 @pytest.mark.parametrize("save", [save_program, save_onnx])

@@ -10,17 +10,9 @@ from sklearn.base import clone
 
 from helpers.examples import examples
 from helpers.forecasters import flat_forecaster, nested
+from seqkeras import forecasting
 from seqkeras.errors import ArgumentError, DataError, NotFittedError, SkippedSeriesWarning
-from seqkeras.forecasting import (
-    Columns,
-    audit_leaks,
-    backtest,
-    components,
-    evaluate_holdout,
-    insample,
-    permutation_importance,
-    tune,
-)
+from seqkeras.forecasting import Columns
 from seqkeras.models import many_to_one, multi_output
 from seqkeras.testing import check_forecaster
 
@@ -283,18 +275,19 @@ def test_any_panel_gets_a_finite_forecast_in_its_own_terms(lengths, kind, seed):
 
 
 @pytest.mark.parametrize(
-    "judge",
+    "name",
     [
-        audit_leaks,
-        backtest,
-        components,
-        evaluate_holdout,
-        insample,
-        permutation_importance,
-        tune,
+        "audit_leaks",
+        "backtest",
+        "components",
+        "evaluate_holdout",
+        "insample",
+        "permutation_importance",
+        "tune",
     ],
 )
-def test_what_judges_a_forecaster_refuses_a_model(judge, one):
+def test_what_judges_a_forecaster_refuses_a_model(name, one):
     model = multi_output(lookback=4, horizon=2, units=2)
+    frame = () if name == "components" else (one,)
     with pytest.raises(ArgumentError, match=r"forecaster must be a .*Forecaster.*network=model"):
-        judge(model) if judge is components else judge(model, one)
+        getattr(forecasting, name)(model, *frame)

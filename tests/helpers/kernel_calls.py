@@ -7,6 +7,7 @@ from unittest import mock
 import keras
 import numpy as np
 
+from helpers.arrays import random_array
 from seqkeras import kernels, layers
 from seqkeras.kernels.fused import _fused
 
@@ -34,10 +35,6 @@ class Results(NamedTuple):
 
     outputs: list[np.ndarray]
     gradients: list[np.ndarray]
-
-
-def random_array(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
 def problem(kind, batch=3, timesteps=5, features=2, units=4, seed=0, mask=None, given_states=True):

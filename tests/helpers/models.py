@@ -4,6 +4,17 @@ import keras
 import numpy as np
 
 
+@keras.saving.register_keras_serializable("seqkeras_tests")
+class Padding(keras.layers.Layer):
+    """A layer that masks timesteps of zeros, also those of images."""
+
+    def compute_mask(self, inputs, previous_mask):
+        return keras.ops.any(inputs != 0, axis=tuple(range(2, len(inputs.shape))))
+
+    def call(self, inputs):
+        return inputs
+
+
 def to_numpy(tensor):
     """Return a tensor of any backend as an array."""
     return keras.ops.convert_to_numpy(tensor)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.arrays import random_array
-from helpers.models import assert_close, to_numpy
+from helpers.models import Padding, assert_close, to_numpy
 from seqkeras import layers
 from seqkeras.layers import recurrent_layer
 
@@ -32,17 +32,6 @@ def _without_masks(stock_init):
 
     init.__signature__ = inspect.signature(stock_init)  # Keras reads it
     return init
-
-
-@keras.saving.register_keras_serializable("seqkeras_tests")
-class Padding(keras.layers.Layer):
-    """A layer that masks timesteps of zeros, also those of images."""
-
-    def compute_mask(self, inputs, previous_mask):
-        return keras.ops.any(inputs != 0, axis=tuple(range(2, len(inputs.shape))))
-
-    def call(self, inputs):
-        return inputs
 
 
 def padded(x):

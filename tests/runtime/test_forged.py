@@ -3,8 +3,6 @@
 Their checksums are right: only what they describe is wrong.
 """
 
-import copy
-import pickle
 import time
 import tracemalloc
 from contextlib import contextmanager
@@ -12,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from seqkeras import native, runtime
+from seqkeras import runtime
 from seqkeras._archive import write_archive
 from seqkeras._files import MAX_MESSAGE
 from seqkeras.errors import FileFormatError
@@ -257,90 +255,3 @@ def test_a_constant_joins_values_of_any_number_of_rows(load):
     program = load(nodes, arrays={"v": np.array([1, 2, 3], np.float32)})
     y, _ = program.step(np.zeros((5, 3)), program.initial_state(5))
     np.testing.assert_array_equal(y, np.tile([1.0, 2.0, 3.0], (5, 1)))
-
-
-def warm(program):
-    return program.scan(np.ones((2, 4, 3)), program.initial_state(2))[1]
-
-
-@pytest.mark.parametrize("implementation", ["numpy", "auto"])
-@pytest.mark.parametrize(
-    "copied", [copy.copy, copy.deepcopy, lambda program: copy.deepcopy({"a": program})["a"]]
-)
-@pytest.mark.parametrize("options", [LSTM, LSTM | {"activation": "relu"}])
-@pytest.mark.parametrize("window", [None, 4])
-def test_a_copy_of_a_program_is_the_program(load, implementation, copied, options, window):
-    arrays = lstm_weights(4)
-    program = load([lstm("y", **options)], arrays=arrays, implementation=implementation,
-                   window=window)  # fmt: skip
-    again = copied(program)
-    assert again is program
-    for expected, actual in zip(warm(program), warm(again), strict=True):
-        np.testing.assert_array_equal(actual, expected)
-
-
-@pytest.mark.parametrize("implementation", ["numpy", "auto"])
-@pytest.mark.parametrize("mapped", [False, True])
-def test_a_pickled_program_gives_the_same(load, implementation, mapped):
-    options = {"implementation": implementation, "mapped": mapped, "nan": "propagate"}
-    program = load([lstm("y")], arrays=lstm_weights(4), **options)
-    again = pickle.loads(pickle.dumps(program))
-    assert again.fingerprint == program.fingerprint
-    assert again.choices == program.choices
-    for expected, actual in zip(warm(program), warm(again), strict=True):
-        np.testing.assert_array_equal(actual, expected)
-    x = np.full((2, 3), np.nan)
-    assert np.isnan(again.step(x, again.unpack_state(program.pack_state(warm(program))))[0]).all()
-
-
-def unaligned(array):
-    """Return the same numbers one byte away from where a float32 can be."""
-    memory = np.zeros(array.nbytes + 1, np.uint8)
-    copy = memory[1:].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    assert not copy.flags.aligned
-    return copy
-
-
-@pytest.mark.parametrize("place", ["x", "state", "out"])
-@pytest.mark.parametrize("implementation", ["numpy", "auto"])
-@pytest.mark.skipif(native.load() is None, reason=str(native.why_not()))
-def test_arrays_lie_anywhere_in_memory(load, implementation, place):
-    program = load([lstm("y")], arrays=lstm_weights(4), implementation=implementation)
-    x = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
-    state = warm(program)
-    expected, after = program.step(x, state)
-    arguments = {"x": x, "state": state, "out": tuple(np.zeros_like(array) for array in state)}
-    if place == "x":
-        arguments["x"] = unaligned(x)
-    else:
-        arguments[place] = tuple(map(unaligned, arguments[place]))
-    actual, new = program.step(**arguments)
-    np.testing.assert_array_equal(actual, expected)
-    for left, right in zip(new, after, strict=True):
-        np.testing.assert_array_equal(left, right)
-
-
-@pytest.mark.parametrize("change", ["truncated", "changed"])
-def test_a_mapped_file_that_is_changed_in_place_is_an_error(load, tmp_path, change):
-    nodes = [node("dense", ["x"], "y", {"kernel": "k"}, activation="linear")]
-    program = load(nodes, arrays={"k": np.ones((3, 2**12), np.float32)}, mapped=True)
-    state = program.initial_state()
-    with open(tmp_path / "p", "r+b") as file:
-        if change == "truncated":
-            file.truncate(100)
-        else:
-            file.seek(-4, 2)
-            file.write(b"\1\2\3\4")
-    for call in (program.step, lambda x, state: program.scan(x[:, np.newaxis], state)):
-        with pytest.raises(FileFormatError, match=r"changed in place .* moving a new one"):
-            call(np.ones((1, 3)), state)
-
-
-def test_a_mapped_file_can_be_replaced(load, tmp_path):
-    nodes = [node("dense", ["x"], "y", {"kernel": "k"}, activation="linear")]
-    old = load(nodes, arrays={"k": np.ones((3, 2), np.float32)}, mapped=True)
-    new = load(nodes, arrays={"k": np.zeros((3, 2), np.float32)}, mapped=True)
-    (tmp_path / "p").unlink()
-    assert old.step(np.ones((1, 3)), ())[0].tolist() == [[3.0, 3.0]]
-    assert new.step(np.ones((1, 3)), ())[0].tolist() == [[0.0, 0.0]]

@@ -1,5 +1,7 @@
 """Programs run by ONNX Runtime: the protocol, and files that are refused."""
 
+import copy
+import pickle
 import subprocess
 import sys
 import threading
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.arrays import random_array
+from helpers.arrays import assert_arrays_close, assert_arrays_equal, random_array
 from helpers.examples import examples
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError, DataError, FileFormatError, MissingDependencyError
@@ -61,8 +63,7 @@ class TestProtocol:
         _, expected = program.step(x, state)
         _, new = program.step(x, state, out=state)
         assert new is state
-        for actual, array in zip(state, expected, strict=True):
-            np.testing.assert_array_equal(actual, array)
+        assert_arrays_equal(state, expected)
 
     def test_scan_returns_what_single_steps_return(self, program):
         x = random_array(2, 6, 3)
@@ -73,15 +74,13 @@ class TestProtocol:
             ys.append(y)
         whole, last = program.scan(x, program.initial_state(2))
         np.testing.assert_allclose(np.stack(ys, axis=1), whole, atol=1e-6)
-        for actual, expected in zip(last, state, strict=True):
-            np.testing.assert_allclose(actual, expected, atol=1e-6)
+        assert_arrays_close(last, state, atol=1e-6)
 
     def test_no_timesteps_change_nothing(self, program):
         state = program.initial_state(2)
         ys, after = program.scan(np.empty((2, 0, 3)), state)
         assert ys.shape[:2] == (2, 0)
-        for before, array in zip(state, after, strict=True):
-            np.testing.assert_array_equal(array, before)
+        assert_arrays_equal(after, state)
 
     def test_arrays_of_other_layouts_and_dtypes_are_converted(self, program):
         x = random_array(4, 6)[::2, ::2]
@@ -94,8 +93,7 @@ class TestProtocol:
         _, state = program.scan(random_array(2, 4, 3), program.initial_state(2))
         data = program.pack_state(state)
         assert len(data) == program.state_bytes(2)
-        for actual, expected in zip(program.unpack_state(data), state, strict=True):
-            np.testing.assert_array_equal(actual, expected)
+        assert_arrays_equal(program.unpack_state(data), state)
 
     def test_a_packed_state_of_another_file_is_refused(self, files):
         step = runtime.load_onnx(files / "step")
@@ -116,6 +114,12 @@ class TestProtocol:
             program.step(random_array(1, 4), program.initial_state())
         with pytest.raises(ArgumentError, match="state must be a tuple of"):
             program.step(random_array(1, 3), program.initial_state(2))
+
+    def test_a_copy_is_the_program_itself_and_a_pickle_is_refused(self, program):
+        assert copy.copy(program) is program
+        assert copy.deepcopy(program) is program
+        with pytest.raises(ArgumentError, match=r"can be pickled.* with runtime\.load_onnx"):
+            pickle.dumps(program)
 
     def test_threads_share_one_program(self, program):
         x = random_array(8, 2, 5, 3)

@@ -4,6 +4,7 @@ import copy
 import os
 import pickle
 import re
+import shutil
 import struct
 import threading
 
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import seqkeras
-from helpers.arrays import random_array
+from helpers.arrays import assert_arrays_close, assert_arrays_equal, random_array
 from helpers.examples import examples
 from seqkeras import runtime
 from seqkeras._archive import read_archive, write_archive
@@ -61,9 +62,13 @@ def warm(program, rows=ROWS):
     return program.scan(random_array(rows, 3, 3), program.initial_state(rows))[1]
 
 
-def assert_same(state, other):
-    for left, right in zip(state, other, strict=True):
-        np.testing.assert_array_equal(left, right)
+def unaligned(array):
+    """Return the same numbers one byte away from where a float32 can be."""
+    memory = np.zeros(array.nbytes + 1, np.uint8)
+    moved = memory[1:].view(array.dtype).reshape(array.shape)
+    moved[...] = array
+    assert not moved.flags.aligned
+    return moved
 
 
 class TestStep:
@@ -83,7 +88,7 @@ class TestStep:
         x_before, state_before = copy.deepcopy((x, state))
         program.step(x, state)
         np.testing.assert_array_equal(x, x_before)
-        assert_same(state, state_before)
+        assert_arrays_equal(state, state_before)
 
     def test_results_do_not_share_memory(self, program):
         x = random_array(ROWS, 3)
@@ -92,7 +97,7 @@ class TestStep:
         y_before, new_before = copy.deepcopy((y, new))
         program.step(random_array(ROWS, 3, seed=9), new, out=state)
         np.testing.assert_array_equal(y, y_before)
-        assert_same(new, new_before)
+        assert_arrays_equal(new, new_before)
 
     @pytest.mark.parametrize("kind", ["program", "windowed"])
     def test_out_is_written_into_and_can_be_the_state_itself(self, kind, request):
@@ -103,7 +108,23 @@ class TestStep:
         y, written = program.step(x, state, out=state)
         np.testing.assert_array_equal(y, expected)
         assert all(a is b for a, b in zip(written, state, strict=True))
-        assert_same(state, after)
+        assert_arrays_equal(state, after)
+
+    @pytest.mark.parametrize("place", ["x", "state", "out"])
+    @pytest.mark.parametrize("implementation", ["numpy", "auto"])
+    def test_arrays_lie_anywhere_in_memory(self, path, implementation, place):
+        program = runtime.load(path, implementation=implementation)
+        x = random_array(ROWS, 3)
+        state = warm(program)
+        expected, after = program.step(x, state)
+        arguments = {"x": x, "state": state, "out": tuple(np.zeros_like(array) for array in state)}
+        if place == "x":
+            arguments["x"] = unaligned(x)
+        else:
+            arguments[place] = tuple(map(unaligned, arguments[place]))
+        actual, new = program.step(**arguments)
+        np.testing.assert_array_equal(actual, expected)
+        assert_arrays_equal(new, after)
 
     @examples(7)
     @given(rows=st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=6))
@@ -113,8 +134,7 @@ class TestStep:
         y, new = program.step(x, state)
         selected, after = program.step(x[rows], tuple(array[rows] for array in state))
         np.testing.assert_allclose(selected, y[rows], atol=1e-6)
-        for left, right in zip(after, new, strict=True):
-            np.testing.assert_allclose(left, right[rows], atol=1e-6)
+        assert_arrays_close(after, [array[rows] for array in new], atol=1e-6)
 
     def test_many_batch_sizes_leave_few_buffers(self, program):
         for rows in range(1, 40):
@@ -139,13 +159,12 @@ class TestStep:
             thread.start()
         for thread in threads:
             thread.join()
-        for left, right in zip(actual, expected, strict=True):
-            np.testing.assert_array_equal(left, right)
+        assert_arrays_equal(actual, expected)
 
     def test_a_program_loaded_twice_is_the_same(self, program, path):
         again = runtime.load(path)
         assert again.fingerprint == program.fingerprint
-        assert_same(warm(again), warm(program))
+        assert_arrays_equal(warm(again), warm(program))
 
 
 class TestScan:
@@ -156,13 +175,13 @@ class TestScan:
         for t in range(STEPS):
             y, state = program.step(x[:, t], state)
             np.testing.assert_array_equal(ys[:, t], y)
-        assert_same(last, state)
+        assert_arrays_equal(last, state)
 
     def test_no_timesteps_change_nothing(self, program):
         state = warm(program)
         ys, last = program.scan(random_array(ROWS, 0, 3), state)
         assert ys.shape == (ROWS, 0, 2)
-        assert_same(last, state)
+        assert_arrays_equal(last, state)
 
 
 class TestBadInput:
@@ -217,7 +236,7 @@ class TestBadInput:
         before = copy.deepcopy(state)
         with pytest.raises(DataError, match=r"Got: 1 NaN, the first at \(2, 1\)"):
             program.step(x, state, out=state)
-        assert_same(state, before)
+        assert_arrays_equal(state, before)
 
     def test_nan_propagates_only_in_its_row_if_requested(self, path):
         program = runtime.load(path, nan="propagate")
@@ -267,7 +286,7 @@ class TestBadInput:
         state[-1].flags.writeable = False
         with pytest.raises(ArgumentError, match="out must be arrays to write into"):
             program.step(x, state, out=state)
-        assert_same(state, before)
+        assert_arrays_equal(state, before)
 
     def test_a_masked_array_is_refused(self, program):
         x = np.ma.masked_array(random_array(ROWS, 3), mask=np.eye(ROWS, 3))
@@ -324,7 +343,7 @@ class TestPacking:
         data = program.pack_state(state)
         assert len(data) == program.state_bytes(rows)
         again = program.unpack_state(data)
-        assert_same(again, state)
+        assert_arrays_equal(again, state)
         x = random_array(rows, 3)
         np.testing.assert_array_equal(
             program.step(x, again, out=again)[0], program.step(x, state)[0]
@@ -379,14 +398,63 @@ class TestPacking:
 
     def test_pickled_arrays_are_states_as_well(self, program):
         state = pickle.loads(pickle.dumps(warm(program)))
-        assert_same(program.unpack_state(program.pack_state(state)), state)
+        assert_arrays_equal(program.unpack_state(program.pack_state(state)), state)
+
+
+class TestCopies:
+    """A program never changes, so a copy is the program."""
+
+    @pytest.mark.parametrize(
+        "copied", [copy.copy, copy.deepcopy, lambda program: copy.deepcopy({"a": program})["a"]]
+    )
+    def test_a_copy_of_a_program_is_the_program(self, program, copied):
+        assert copied(program) is program
+
+    @pytest.mark.parametrize("implementation", ["numpy", "auto"])
+    @pytest.mark.parametrize("mapped", [False, True])
+    def test_a_pickled_program_gives_the_same(self, path, implementation, mapped):
+        options = {"implementation": implementation, "mapped": mapped, "nan": "propagate"}
+        program = runtime.load(path, **options)
+        again = pickle.loads(pickle.dumps(program))
+        assert again.fingerprint == program.fingerprint
+        assert again.choices == program.choices
+        state = warm(program)
+        assert_arrays_equal(warm(again), state)
+        x = np.full((ROWS, 3), np.nan)
+        assert np.isnan(again.step(x, again.unpack_state(program.pack_state(state)))[0]).all()
 
 
 class TestLoad:
+    @pytest.mark.parametrize("change", ["truncated", "changed"])
+    def test_a_mapped_file_that_is_changed_in_place_is_an_error(self, path, tmp_path, change):
+        shutil.copyfile(path, tmp_path / "p")
+        program = runtime.load(tmp_path / "p", mapped=True)
+        state = program.initial_state()
+        with open(tmp_path / "p", "r+b") as file:
+            if change == "truncated":
+                file.truncate(100)
+            else:
+                file.seek(-4, 2)
+                file.write(b"\1\2\3\4")
+        for call in (program.step, lambda x, state: program.scan(x[:, np.newaxis], state)):
+            with pytest.raises(FileFormatError, match=r"changed in place .* moving a new one"):
+                call(np.ones((1, 3)), state)
+
+    def test_a_mapped_file_can_be_replaced(self, path, program, tmp_path):
+        shutil.copyfile(path, tmp_path / "p")
+        old = runtime.load(tmp_path / "p", mapped=True)
+        (tmp_path / "p").unlink()
+        save_program(seqkeras.many_to_one(3, units=4), tmp_path / "p")
+        new = runtime.load(tmp_path / "p", mapped=True)
+        (tmp_path / "p").unlink()
+        assert_arrays_equal(warm(old), warm(program))
+        assert new.fingerprint != old.fingerprint
+        assert np.isfinite(new.step(random_array(ROWS, 3), new.initial_state(ROWS))[0]).all()
+
     @pytest.mark.parametrize("mapped", [False, True])
     def test_a_mapped_program_is_the_same(self, path, program, mapped):
         again = runtime.load(path, mapped=mapped)
-        assert_same(warm(again), warm(program))
+        assert_arrays_equal(warm(again), warm(program))
 
     def test_a_missing_file_is_a_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import seqkeras
 from helpers.arrays import assert_arrays_close, assert_arrays_equal, random_array
 from helpers.examples import examples
-from helpers.models import randomized, to_numpy
+from helpers.models import Padding, randomized, to_numpy
 from seqkeras import layers, to_keras
 from seqkeras.errors import ArgumentError, ForgottenStateWarning
 from seqkeras.export import save_program
@@ -315,16 +315,6 @@ class Leaky(L.Layer):
         return keras.ops.tanh(state @ self.out), [state]
 
 
-class Used(L.Layer):
-    """Masks timesteps of zeros, also those of images."""
-
-    def compute_mask(self, inputs, previous_mask):
-        return keras.ops.any(inputs != 0, axis=tuple(range(2, len(inputs.shape))))
-
-    def call(self, inputs):
-        return inputs
-
-
 MASKED = {
     "lstm": lambda **options: [layers.LSTM(3, **options)],
     "lstm, scan": lambda **options: [layers.LSTM(3, implementation="scan", **options)],
@@ -356,15 +346,15 @@ def masked_sequences(kind):
 )
 def test_a_chunk_that_begins_masked_shows_the_output_before_it(kind, sequences):
     x = masked_sequences(kind).astype("float32")
-    made = MASKED[kind](return_sequences=sequences)
+    stack = MASKED[kind](return_sequences=sequences)
     timesteps = 2 if kind == "unrolled" else None
     shape = (timesteps, *x.shape[2:])
-    model = randomized(keras.Sequential([keras.Input(shape), Used(), *made]))
+    model = randomized(keras.Sequential([keras.Input(shape), Padding(), *stack]))
     flagged = as_stateful(model, 2, reset_input=True)
     plain = as_stateful(model, 2)
     if timesteps:  # the loop of a stateless copy can have another length
         make = MASKED["gru"](return_sequences=sequences)
-        whole_model = keras.Sequential([keras.Input((None, FEATURES)), Used(), *make])
+        whole_model = keras.Sequential([keras.Input((None, FEATURES)), Padding(), *make])
         whole_model.set_weights(model.get_weights())
         model = whole_model
     widths = [None, 1, 2]
@@ -383,8 +373,8 @@ def test_a_chunk_that_begins_masked_shows_the_output_before_it(kind, sequences):
 @pytest.mark.parametrize("kind", ["lstm", "lstm, scan", "cells", "own cell", "images"])
 def test_a_row_that_is_cleared_has_no_output_before_it(kind, width):
     x = masked_sequences(kind).astype("float32")
-    made = MASKED[kind](return_sequences=True)
-    model = randomized(keras.Sequential([keras.Input((None, *x.shape[2:])), Used(), *made]))
+    stack = MASKED[kind](return_sequences=True)
+    model = randomized(keras.Sequential([keras.Input((None, *x.shape[2:])), Padding(), *stack]))
     stateful = as_stateful(model, 2, reset_input=True)
     stateful({"sequence": x[:, :2], "reset": None})
     flags = np.array([[True, False], [False, False]])[:, :width]

@@ -1,5 +1,6 @@
 """Rollouts return what the usual loop returns: the model called on the growing sequence."""
 
+import functools
 import gc
 import weakref
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from keras import layers, ops
 
 import seqkeras.layers
+from helpers import models
 from helpers.arrays import random_array
 from helpers.examples import examples
 from helpers.models import to_numpy
@@ -28,11 +30,8 @@ def sequential(*stack, shape=(None, FEATURES), **options):
     return keras.Sequential([keras.Input(shape, **options), *stack])
 
 
-def randomized(model, seed=0):
-    """Give a model large weights, which make every timestep different."""
-    random = np.random.default_rng(seed)
-    model.set_weights([random.normal(0, 0.7, w.shape) for w in model.get_weights()])
-    return model
+#: Gives a model large weights, which make every timestep different.
+randomized = functools.partial(models.randomized, scale=0.7)
 
 
 def naive(model, x, steps=STEPS, feedback=lambda value, k: value):

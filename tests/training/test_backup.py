@@ -525,7 +525,7 @@ SERIES = [np.sin(np.arange(9.0)), np.cos(np.arange(7.0))]
 # What differs from the training that was broken off, and the words that say so.
 CHANGES = {
     "other data": ({"series": [SERIES[0], SERIES[1] + 1e-6]}, "data "),
-    "other targets": ({"targets": [-one for one in SERIES]}, "data "),
+    "other targets": ({"targets": [-values for values in SERIES]}, "data "),
     "another horizon": ({"horizon": 2, "outputs": 2}, "steps 14 (now 12)"),
     "one target for each row": ({"target_rows": "last"}, "data "),
     "shuffled": ({"shuffle": True}, "shuffle False (now True)"),

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers.arrays import assert_arrays_equal
+from helpers.arrays import assert_arrays_close, assert_arrays_equal
 from seqkeras.errors import DataError
 from seqkeras.models import multi_output
 from seqkeras.training import _early_stopping
@@ -114,5 +114,4 @@ def test_a_training_that_goes_on_begins_with_a_new_adam(wave):
     same.fit(data, epochs=2, shuffle=False, callbacks=[rates], verbose=0)
     assert model.optimizer.iterations == 2 * len(data) == same.optimizer.iterations
     assert log.best_epoch == 2
-    for actual, expected in zip(model.get_weights(), same.get_weights(), strict=True):
-        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-7)
+    assert_arrays_close(model.get_weights(), same.get_weights(), atol=1e-6)

@@ -329,15 +329,20 @@ def test_integers_that_float32_holds_raise_no_warning(values):
 LEVEL = 1.7e9
 
 
+CONSTANT_IN_FLOAT32 = [
+    LEVEL + np.arange(20),
+    LEVEL + np.arange(10_000),
+    LEVEL + 60.0 * np.arange(1000),
+    -LEVEL - np.arange(20.0),
+    300 + 1e-6 * np.sin(np.arange(50.0)),
+    np.stack([np.arange(20.0), LEVEL + np.arange(20)], axis=1),
+]
+
+
 @pytest.mark.parametrize(
     "values",
     [
-        LEVEL + np.arange(20),
-        LEVEL + np.arange(10_000),
-        LEVEL + 60.0 * np.arange(1000),
-        -LEVEL - np.arange(20.0),
-        300 + 1e-6 * np.sin(np.arange(50.0)),
-        np.stack([np.arange(20.0), LEVEL + np.arange(20)], axis=1),
+        *CONSTANT_IN_FLOAT32,
         GroupedArray.from_series([np.arange(5.0), LEVEL + np.arange(20), np.arange(5.0)]),
         GroupedArray.from_series([np.arange(0.0), LEVEL + np.arange(20), np.arange(0.0)]),
     ],
@@ -345,11 +350,14 @@ LEVEL = 1.7e9
 def test_series_that_float32_makes_constant_are_refused(values):
     with pytest.raises(DataError, match=r"change by more than float32 can tell apart.* level"):
         Windows(values, WindowSpec(2))
-    if not isinstance(values, GroupedArray):
-        with pytest.raises(DataError, match="astype"):
-            StatefulBatches(values, batch_size=1, bptt_steps=2)
-        Windows(values.astype("float32"), WindowSpec(2))
-        Windows(values - values.mean(axis=0), WindowSpec(2))
+
+
+@pytest.mark.parametrize("values", CONSTANT_IN_FLOAT32)
+def test_the_advice_for_a_series_that_float32_makes_constant_leads_to_windows(values):
+    with pytest.raises(DataError, match="astype"):
+        StatefulBatches(values, batch_size=1, bptt_steps=2)
+    assert Windows(values.astype("float32"), WindowSpec(2)).count == len(values) - 2
+    assert Windows(values - values.mean(axis=0), WindowSpec(2)).count == len(values) - 2
 
 
 @pytest.mark.parametrize(

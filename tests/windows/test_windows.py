@@ -291,6 +291,29 @@ def test_epochs_of_fit_are_those_of_the_seed_and_a_later_fit_continues():
     assert list(dict.fromkeys(read)) == [0, 1, 2, 3, 5, 6]
 
 
+@pytest.mark.backends
+def test_a_training_that_was_killed_goes_on_with_the_order_of_the_right_epoch(tmp_path):
+    def fit(model, *callbacks):
+        values = np.sin(distinct(50, 2))
+        windows = Windows(
+            values, WindowSpec(4), targets=values[:, 0], batch_size=16, shuffle=True, seed=0
+        )
+        model.fit(windows, epochs=3, shuffle=False, verbose=0, callbacks=callbacks)
+        return model.get_weights()
+
+    def kill(epoch, logs):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    expected = fit(small_model(4, 2))
+    killed = keras.callbacks.LambdaCallback(on_epoch_begin=kill)
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_model(4, 2), keras.callbacks.BackupAndRestore(tmp_path), killed)
+    actual = fit(small_model(4, 2), keras.callbacks.BackupAndRestore(tmp_path))
+    for array, other in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(array, other)
+
+
 def test_a_batch_of_any_epoch_can_be_read():
     windows = Windows(distinct(41), WindowSpec(1), batch_size=7, shuffle=True, seed=1)
     later, _ = windows.batch(5, 2)

@@ -17,7 +17,7 @@ EXCHANGE = np.busdaycalendar(weekmask="1111110", holidays=HOLIDAYS)
 offsets = pd.offsets
 
 #: Offsets, the season that each suggests, and whether a word of pandas says all about it.
-KEPT = [
+OFFSETS = [
     (offsets.CustomBusinessDay(holidays=HOLIDAYS), 5, False),
     (offsets.CustomBusinessDay(weekmask="Mon Tue Wed Thu Fri Sat"), 6, False),
     (offsets.CustomBusinessDay(calendar=EXCHANGE), 6, False),
@@ -68,7 +68,7 @@ def calendar_of(times, freq):
 
 
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
-@pytest.mark.parametrize(("step", "season", "is_word"), KEPT, ids=lambda value: repr(value))
+@pytest.mark.parametrize(("step", "season", "is_word"), OFFSETS, ids=lambda value: repr(value))
 def test_an_offset_stays_itself(step, season, is_word, zone):
     times = stamps_at(step)
     if zone is not None and not isinstance(step, datetime.timedelta):

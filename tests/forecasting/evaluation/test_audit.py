@@ -15,11 +15,11 @@ quick = functools.partial(flat_forecaster, lookback=10, units=3, epochs=2, seed=
 
 
 def test_nothing_leaks_in_a_plain_forecaster(panel):
-    given = quick(4)
-    report = audit_leaks(given, panel)
+    forecaster = quick(4)
+    report = audit_leaks(forecaster, panel)
     assert {"scaler", "intervals", "epochs", "weights", "forecasts"} <= set(report.index)
     assert not report.leaks.any()
-    assert not hasattr(given, "model_")
+    assert not hasattr(forecaster, "model_")
 
 
 def test_what_is_prepared_from_all_rows_is_found(one):
@@ -62,6 +62,22 @@ def test_nothing_leaks_through_covariates():
     report = audit_leaks(quick(4, epochs=1, levels=(), validation=0), shops(), columns=COLUMNS)
     assert "covariates read" in report.index
     assert not report.leaks.any()
+
+
+def test_only_the_target_and_the_columns_that_are_named_are_changed():
+    df = shops()
+    changed = set()
+
+    def prepare(frame):
+        both = frame.merge(df, on=["unique_id", "ds"], suffixes=("", " before"))
+        assert len(both) == len(frame)
+        names = ("y", "load", "open", "price", "promo", "kind")
+        changed.update(name for name in names if (both[name] != both[f"{name} before"]).any())
+        return frame
+
+    bare = quick(4, epochs=1, validation=0, levels=())
+    audit_leaks(bare, df, prepare=prepare, columns=Columns(past=["load"]))
+    assert changed == {"y", "load"}
 
 
 def test_covariates_that_were_prepared_from_all_rows_are_found():

@@ -304,11 +304,11 @@ def test_origins_are_at_the_timestamps_of_an_offset(library):
     closed = pd.offsets.CustomBusinessDay(holidays=["2024-12-25", "2024-12-26"])
     days = pd.date_range("2024-11-01", "2025-01-06", freq=closed)
     df = pd.DataFrame({"ds": days, "y": np.arange(len(days)) % 5.0})
-    given = pytest.importorskip("polars").from_pandas(df) if library == "polars" else df
-    result = backtest(bare(3), given, columns=Columns(freq=closed), windows=2, step=5)
-    frame = result.frame if library == "pandas" else result.frame.to_pandas()
-    assert frame.ds.tolist() == [*days[-8:-5], *days[-3:]]
-    assert frame.cutoff.unique().tolist() == [days[-9], days[-4]]
-    assert frame.y.tolist() == [*df.y[-8:-5], *df.y[-3:]]
+    frame = pytest.importorskip("polars").from_pandas(df) if library == "polars" else df
+    result = backtest(bare(3), frame, columns=Columns(freq=closed), windows=2, step=5)
+    forecasts = result.frame if library == "pandas" else result.frame.to_pandas()
+    assert forecasts.ds.tolist() == [*days[-8:-5], *days[-3:]]
+    assert forecasts.cutoff.unique().tolist() == [days[-9], days[-4]]
+    assert forecasts.y.tolist() == [*df.y[-8:-5], *df.y[-3:]]
     # A week of five days, of which the baseline repeats the last.
     assert result.scores.loc["seasonal naive", "MAE"] == 0

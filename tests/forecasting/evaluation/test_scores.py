@@ -46,6 +46,15 @@ def test_each_series_has_the_scores_of_its_windows(case):
             assert found.loc[name, score] == pytest.approx(value), score
 
 
+def test_what_differs_by_the_rounding_of_a_series_is_right():
+    values = np.ones((2, 1))
+    truth = Actuals(np.array([0, 1]), values, pd.Index(["a", "b"]), np.ones(2), np.array([1e-3, 0]))
+    yhat = values + 5e-4
+    by_series = truth.by_series(MethodForecast(yhat, {80.0: (yhat, yhat + 1)}))
+    assert by_series.MAE.tolist() == [0, pytest.approx(5e-4)]
+    assert by_series["in 80 %"].tolist() == [100, 0]
+
+
 def test_overall_is_the_mean_over_series_and_wql_over_all_values(case):
     truth, guess = case
     overall, by_series = tables(truth, {"ours": guess, "point": MethodForecast(guess.yhat)})

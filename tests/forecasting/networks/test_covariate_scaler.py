@@ -47,9 +47,17 @@ def test_no_value_is_read_as_farther_than_three_times_the_farthest_of_fit(values
     scaler = scaler_of(values)
     seen = np.abs(scaler.transform(np.array(values)[:, np.newaxis])).max()
     assert abs(read(scaler, value)) <= FAR * seen * (1 + 1e-6)
-    if abs(value - np.mean(values)) <= 2 * np.abs(np.array(values) - np.mean(values)).max():
-        expected = (value - np.mean(values)) / np.std(values) if seen else 0
-        assert read(scaler, value) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@examples(20)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20), st.floats(-2, 2))
+def test_a_value_within_reach_is_read_as_deviations_from_the_mean(values, share):
+    scaler = scaler_of(values)
+    seen = np.abs(scaler.transform(np.array(values)[:, np.newaxis])).max()
+    mean = np.mean(values)
+    value = mean + share * np.abs(values - mean).max()
+    expected = (value - mean) / np.std(values) if seen else 0
+    assert read(scaler, value) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_columns_that_are_not_numbers_have_no_limit():
