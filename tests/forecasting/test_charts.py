@@ -4,7 +4,7 @@ import pytest
 
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Components, Importance
-from seqkeras.training._early_stopping import TrainingLog
+from seqkeras.training import TrainingLog
 
 
 def lines(axis):

@@ -6,9 +6,8 @@ import pytest
 from helpers.forecasters import flat_forecaster
 from seqkeras import multi_output
 from seqkeras.errors import ArgumentError
-from seqkeras.forecasting import Forecaster
+from seqkeras.forecasting import Columns, Forecaster
 from seqkeras.forecasting.evaluation._space import as_space, default_space, described
-from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.likelihoods import Gaussian, Quantiles
 

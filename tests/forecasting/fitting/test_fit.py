@@ -11,8 +11,8 @@ from seqkeras.forecasting.fitting import _fit
 from seqkeras.forecasting.fitting._fit import falling_rates
 from seqkeras.forecasting.fitting._split import known_targets
 from seqkeras.forecasting.frames._reading import read_panel
-from seqkeras.training import ScheduledSampling
-from seqkeras.training._early_stopping import TrainingLog, train
+from seqkeras.training import ScheduledSampling, TrainingLog
+from seqkeras.training._early_stopping import train
 
 
 @given(

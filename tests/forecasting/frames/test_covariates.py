@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError
+from seqkeras.forecasting import Columns
 from seqkeras.forecasting.calendars._calendar import Calendar
-from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._reading import read_alike, read_panel
 from seqkeras.windows import GroupedArray

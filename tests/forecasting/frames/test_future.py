@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting.frames._columns import Columns
+from seqkeras.forecasting import Columns
 from seqkeras.forecasting.frames._future import read_future
 from seqkeras.forecasting.frames._reading import read_panel
 

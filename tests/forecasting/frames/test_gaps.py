@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqkeras.errors import DataError
+from seqkeras.forecasting import Columns
 from seqkeras.forecasting.calendars._calendar import Calendar
-from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._gaps import find_gaps, interpolate
 from seqkeras.forecasting.frames._reading import read_panel
 

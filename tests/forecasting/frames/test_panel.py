@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
-from seqkeras.forecasting.frames._columns import Columns
+from seqkeras.forecasting import Columns
 from seqkeras.forecasting.frames._panel import _restore_ids, dtype_of, embedding_frame
 from seqkeras.forecasting.frames._reading import read_panel
 

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from seqkeras.errors import ArgumentError, DataError
-from seqkeras.forecasting.frames._columns import ColumnNames, Columns
+from seqkeras.forecasting import Columns
+from seqkeras.forecasting.frames._columns import ColumnNames
 from seqkeras.forecasting.frames._reading import read_panel, split_last
 
 
