@@ -283,6 +283,11 @@ def test_numbers_that_could_be_dates_count_where_the_frequency_is_a_number(read)
     assert df.ds.tolist() == [20150101 + row for row in range(ROWS)]
 
 
+def test_an_option_stays_as_it_is_in_a_message():
+    message = "--epochs must be an integer >= 1. Got: --epochs=-1."
+    assert in_options(message) == message
+
+
 def test_a_message_is_one_line():
     assert (
         in_options("df must be so.\nGot: a\nb. Pass 1.")
