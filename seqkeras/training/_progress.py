@@ -1,14 +1,75 @@
-"""Progress of long trainings."""
+"""Progress of long work: a bar on a terminal or in a notebook, lines elsewhere."""
 
 import sys
 import time
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import keras
 from tqdm.auto import tqdm
 
 #: Seconds between two lines where there is no terminal.
 LINE_SECONDS = 10.0
+
+
+class Progress:
+    """A bar on a terminal or in a notebook; elsewhere, as in the log of a job, lines on stderr.
+
+    Args:
+        total: number of parts of the work.
+        label: text in front of the bar, and of each line.
+        unit: name of a part.
+        done: number of parts that are done already, default 0.
+        is_hidden: show nothing, default False.
+    """
+
+    def __init__(
+        self, total: int, label: str, unit: str, *, done: int = 0, is_hidden: bool = False
+    ) -> None:
+        self._label = label
+        self._last_line = time.monotonic()
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            desc=label,
+            unit=unit,
+            leave=False,
+            disable=True if is_hidden else None,  # None: draws on a terminal and in a notebook
+        )
+        self._writes_lines = self._bar.disable and not is_hidden
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def update(self, done: int) -> None:
+        """Move the bar to this number of parts."""
+        self._bar.update(done - self._bar.n)
+
+    def report(self, step: str, values: dict[str, str]) -> None:
+        """Show values in the bar, or in a line if some seconds have passed since the last one.
+
+        Args:
+            step: what was done, such as "epoch 2/3", for the line.
+            values: texts by name.
+        """
+        self._bar.set_postfix(values)
+        now = time.monotonic()
+        if self._writes_lines and now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
+            texts = [step, *(f"{name}={value}" for name, value in values.items())]
+            print(f"{self._label}: {', '.join(texts)}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.close()
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -30,16 +91,7 @@ class ProgressBar(keras.callbacks.Callback):
         super().__init__()
         self._epochs = epochs
         self._batches = batches
-        self._label = label
-        self._last_line = time.monotonic()
-        self._bar = tqdm(
-            total=epochs * batches,
-            initial=first_epoch * batches,
-            desc=label,
-            unit="batch",
-            leave=False,
-            disable=None,  # draws on a terminal and in a notebook
-        )
+        self._progress = Progress(epochs * batches, label, "batch", done=first_epoch * batches)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Remember where the epoch begins."""
@@ -47,19 +99,13 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Advance the bar to the batch."""
-        self._bar.update(self._first_batch + batch + 1 - self._bar.n)
+        self._progress.update(self._first_batch + batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Show the losses and metrics of the epoch."""
         values = {name: f"{value:.4f}" for name, value in (logs or {}).items()}
-        self._bar.set_postfix(values)
-        now = time.monotonic()
-        if self._bar.disable and now - self._last_line >= LINE_SECONDS:
-            self._last_line = now
-            losses = ", ".join(f"{name}={value}" for name, value in values.items())
-            line = f"{self._label}: epoch {epoch + 1}/{self._epochs}, {losses}"
-            print(line, file=sys.stderr, flush=True)
+        self._progress.report(f"epoch {epoch + 1}/{self._epochs}", values)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Remove the bar."""
-        self._bar.close()
+        self._progress.close()

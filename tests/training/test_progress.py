@@ -81,6 +81,16 @@ def test_a_long_training_writes_lines_where_there_is_no_terminal(capfd, monkeypa
     assert capfd.readouterr() == ("", lines)
 
 
+def test_other_work_writes_lines_unless_it_is_hidden(capfd, monkeypatch):
+    monkeypatch.setattr(_progress, "LINE_SECONDS", 0)
+    for is_hidden in (False, True):
+        with _progress.Progress(3, "tune", "trial", is_hidden=is_hidden) as progress:
+            progress.update(1)
+            progress.report("trial 1/3", {"best": "0.5"})
+            progress.report("trial 2/3", {})
+    assert capfd.readouterr() == ("", "tune: trial 1/3, best=0.5\ntune: trial 2/3\n")
+
+
 def test_a_terminal_gets_no_lines(monkeypatch):
     monkeypatch.setattr(_progress, "LINE_SECONDS", 0)
     with terminal() as read:
@@ -97,7 +107,7 @@ def test_a_terminal_gets_no_lines(monkeypatch):
 def test_a_notebook_gets_the_bar_of_notebooks():
     from tqdm import auto
 
-    assert isinstance(ProgressBar(1, 1, "training")._bar, auto.tqdm)
+    assert isinstance(_progress.Progress(1, "training", "batch")._bar, auto.tqdm)
 
 
 @pytest.mark.parametrize("steps", [1, 4])
@@ -150,7 +160,7 @@ def test_a_bar_counts_the_batches_of_all_epochs():
 @pytest.mark.parametrize("progress", [True, False])
 def test_fit_stateful_draws_if_asked_and_on_a_terminal(problem, progress):
     with terminal() as read:
-        fit_stateful(problem.model(), problem.batches(), 2, progress=progress)
+        fit_stateful(problem.model(), problem.batches(), 1, progress=progress)
         drawn = read()
     assert ("training" in drawn) == progress
     assert clean(drawn) == progress

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from tqdm.auto import tqdm
 
 from seqkeras._checks import bad_argument, check_integer, check_one_of, check_positive
 from seqkeras._lazy import import_optional
@@ -29,6 +28,7 @@ from seqkeras.forecasting.fitted._origins import check_names
 from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import split_last
+from seqkeras.training._progress import Progress
 
 SCORES = ("MAE", "RMSE", "sMAPE", "MASE", "WQL", "CRPS")
 
@@ -258,14 +258,19 @@ def _search(optuna: Any, study: Any, task: _Task, count: int, seconds: float) ->
     states = optuna.trial.TrialState
     done = sum(trial.state in (states.COMPLETE, states.PRUNED) for trial in study.trials)
     end = time.monotonic() + seconds
-    hides_bar = None if task.forecaster.settings().training.progress else True
-    with tqdm(
-        total=count, initial=min(done, count), desc="tune", leave=False, disable=hides_bar
-    ) as bar:
+    is_hidden = not task.forecaster.settings().training.progress
+    with Progress(count, "tune", "trial", done=min(done, count), is_hidden=is_hidden) as progress:
         while done < count and time.monotonic() < end:
             _run(optuna, study, task, study.ask())
             done += 1
-            bar.update()
+            progress.update(done)
+            progress.report(f"trial {done}/{count}", _best(study))
+
+
+def _best(study: Any) -> dict[str, str]:
+    """Return the best score so far by the name "best", or nothing before a trial is complete."""
+    scores = [trial.value for trial in study.trials if trial.state.name == "COMPLETE"]
+    return {"best": f"{min(scores):.4f}"} if scores else {}
 
 
 def _run(optuna: Any, study: Any, task: _Task, trial: Any) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from seqkeras._arrays import Floats, Integers
 from seqkeras._checks import bad_data, check_integer
@@ -27,6 +26,7 @@ from seqkeras.forecasting.networks._predict import (
     look_ahead,
     stack_contexts,
 )
+from seqkeras.training._progress import Progress
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,15 @@ def permutation_importance(
 
     unchanged = float(error(context)[0])
     parts = list(_parts_by_lag(fitted, min(lags, fitted.lookback)))
-    hides_bar = None if as_training(forecaster.training).progress else True
-    rows = []
-    for part, lag, steps in tqdm(parts, desc="importance", leave=False, disable=hides_bar):
-        permuted = stack_contexts(_permuted(context, part, steps, order) for order in orders)
-        increase = error(permuted) - unchanged
-        rows.append((part.name, lag, increase.mean(), pd.Series(increase).std()))
+    is_hidden = not as_training(forecaster.training).progress
+    rows: list[tuple[str, str, float, float]] = []
+    with Progress(len(parts), "importance", "part", is_hidden=is_hidden) as progress:
+        for part, lag, steps in parts:
+            permuted = stack_contexts(_permuted(context, part, steps, order) for order in orders)
+            increase = error(permuted) - unchanged
+            rows.append((part.name, lag, increase.mean(), pd.Series(increase).std()))
+            progress.update(len(rows))
+            progress.report(f"part {len(rows)}/{len(parts)}", {})
     frame = pd.DataFrame(rows, columns=["feature", "lag", "importance", "spread"])
     return Importance(frame, unchanged)
 
