@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="toy size")
     quick = parser.parse_args().quick
-    count, epochs = (2_000, 2) if quick else (50_000, 3)
+    count, epochs = (500, 1) if quick else (50_000, 3)
     bits = np.random.default_rng(0).integers(0, 2, count).astype("float32")
     print("bptt_steps   state kept   state cleared   best with a cleared state")
     for bptt_steps in [5] if quick else [5, 10, 15]:

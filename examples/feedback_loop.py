@@ -16,7 +16,7 @@ from seqkeras.stepwise import rollout
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="toy size")
-    epochs = 2 if parser.parse_args().quick else 30
+    epochs = 1 if parser.parse_args().quick else 30
 
     wave = np.sin(2 * np.pi * np.arange(2_000) / 25).astype("float32")
     # Whole windows, one step ahead: inputs y[t : t+50], targets y[t+1 : t+51].

@@ -33,9 +33,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(), help="where files are written")
     options = parser.parse_args()
 
-    df = shops(count=3, days=140 if options.quick else 500)
+    df = shops(count=3, days=100 if options.quick else 500)
     columns = Columns(id="shop", time="day", target="sales")
-    training = Training(epochs=3 if options.quick else 100)
+    training = Training(epochs=1 if options.quick else 100)
     forecaster = Forecaster(horizon=14, training=training, seed=0)
 
     print(evaluate_holdout(forecaster, df, columns=columns).scores.round(3))

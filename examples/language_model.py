@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--backup", help="file to resume from after a break")
     options = parser.parse_args()
     text = options.text.read_text() if options.text else "\n".join(topics.values())
-    length, units, epochs = (20_000, 16, 1) if options.quick else (len(text), 128, 5)
+    length, units, epochs = (12_000, 16, 1) if options.quick else (len(text), 128, 5)
     alphabet, tokens = np.unique(list(text[:length]), return_inverse=True)
     cut = len(tokens) * 9 // 10
     train, test = tokens[:cut], tokens[cut:]

@@ -60,7 +60,9 @@ def run(network: str, *, series: int, rows: int, epochs: int, seed: int = 0) -> 
     values = autoregressive(series, rows, seed)
     train, test = np.split(values, [2 * rows // 3], axis=1)
     training = Training(epochs=epochs)
-    forecaster = Forecaster(HORIZON, lookback=24, network=network, training=training, seed=seed)
+    forecaster = Forecaster(
+        HORIZON, lookback=24, network=network, intervals=(), training=training, seed=seed
+    )
     forecaster.fit(long_frame(train))
 
     spec = WindowSpec(24, horizon=HORIZON)
@@ -90,7 +92,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     for network in ("multi_output", "recursive"):
         if quick:
-            errors = run(network, series=4, rows=300, epochs=5)
+            errors = run(network, series=6, rows=300, epochs=5)
         else:
             errors = run(network, series=30, rows=600, epochs=50)
         print(errors.round(3), "\n")

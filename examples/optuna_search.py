@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="toy size")
     quick = parser.parse_args().quick
-    trials, windows, epochs = (2, 1, 1) if quick else (30, 3, 100)
+    trials, windows, epochs = (1, 1, 1) if quick else (30, 3, 100)
 
     df = load_air_passengers()
     seen = df.iloc[:-HORIZON]  # the search never sees the last year

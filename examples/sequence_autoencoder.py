@@ -15,7 +15,7 @@ from seqkeras.windows import gather
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="toy size")
-    epochs = 2 if parser.parse_args().quick else 40
+    epochs = 1 if parser.parse_args().quick else 40
 
     random = np.random.default_rng(0)
     wave = np.sin(2 * np.pi * np.arange(3_000) / 30) + random.normal(0, 0.05, 3_000)

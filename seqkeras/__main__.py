@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(error))
         return 1
     except MemoryError:
-        complain("There is too little memory for this.")
+        complain("There is not enough memory.")
         return 1
     except KeyboardInterrupt:
         complain("interrupted; only files named above are complete.")

@@ -1,9 +1,10 @@
 """The file format of programs, forecasters, states and training backups: a header and arrays.
 
 The layout is that of safetensors (https://huggingface.co/docs/safetensors): an 8-byte length, a
-JSON table, then the arrays, which any language can read. No pickle. The metadata of the table
-hold the kind of the file, its version, our header as JSON and a checksum of everything. Sizes are
-checked against the file before memory is allocated, and arrays can be mapped instead of read.
+JSON table, then the arrays, which any language can read. No pickle. The metadata in the table
+store the kind of the file, its version, the caller's header as JSON, and a checksum of everything
+else. Sizes are checked against the file before memory is allocated, and arrays can be mapped
+instead of read.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4",
     "U64": "<u8", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
 }  # fmt: skip
-NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
+DTYPE_NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 
 #: Limit of the JSON table, header included. Parsed JSON takes about 20 times its size in memory.
 MAX_TABLE_BYTES = 2**22
@@ -39,11 +40,11 @@ class Archive(NamedTuple):
     """The content of a file.
 
     Attributes:
-        header: what was written as header.
-        arrays: by name, read-only.
-        checksum: 64 hexadecimal digits, over everything else.
-        version: of the kind, as the file states it.
-        file: the file that the arrays are mapped from. None: they were read.
+        header: the header passed to `write_archive`.
+        arrays: the arrays by name, read-only.
+        checksum: SHA-256 of everything else in the file, as 64 hexadecimal digits.
+        version: version of the format, as recorded in the file.
+        file: the file that the arrays are mapped from. None: they were read into memory.
     """
 
     header: dict[str, Any]
@@ -54,16 +55,18 @@ class Archive(NamedTuple):
 
 
 class MappedFile:
-    """A file in which arrays were left. Reading them after it was truncated ends the process.
+    """A file whose arrays are mapped into memory.
+
+    If the file is truncated, reading the arrays ends the process (SIGBUS); see `check`.
 
     Args:
-        path: its name, for errors.
-        file: the file, open.
+        path: its path, for errors.
+        file: the open file.
     """
 
     def __init__(self, path: str | os.PathLike[str], file: BinaryIO) -> None:
         self._path = path
-        # Of this very file, even if another one gets its name.
+        # Keeps to this file, even if another file later takes its path.
         self._descriptor = os.dup(file.fileno())
         self._state = self._now()
         weakref.finalize(self, os.close, self._descriptor)
@@ -90,22 +93,22 @@ def write_archive(
     kind: str,
     version: int,
 ) -> str:
-    """Write a file. It replaces one of the same name only when it is complete.
+    """Write a file. An existing file is replaced only once the new one is complete.
 
     Args:
         path: a file in a folder that exists.
         header: anything that JSON can hold, without NaN and infinity; a few MB at most.
         arrays: numbers (bfloat16 included) and booleans, by name. Bytes, such as a `.keras` file,
             are an array of uint8; for many texts see `texts_to_array`.
-        kind: what the file is, such as `"seqkeras.Program"`.
-        version: version of this kind.
+        kind: kind of the file, such as `"seqkeras.Program"`.
+        version: version of the format of this kind.
 
     Returns:
         The checksum, 64 hexadecimal digits.
 
     Raises:
-        ArgumentError: `path` is not a file in a folder that exists, an array has another dtype, or
-            the header is too large.
+        ArgumentError: `path` is not a file in a folder that exists, an array has an unsupported
+            dtype, or the header is too large.
     """
     blobs = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     table = _table(blobs)
@@ -137,14 +140,15 @@ def read_archive(
     max_bytes: int | None = None,
     mapped: bool = False,
 ) -> Archive:
-    """Read a file of `write_archive`.
+    """Read a file that `write_archive` has written.
 
     Args:
         path: the file.
-        kind: the kind it must have.
+        kind: the kind that the file must have.
         version: the newest version that the caller understands.
         max_bytes: largest file to accept. None: any size.
-        mapped: leave the arrays in the file and load their pages on first use. False: read all.
+        mapped: map the arrays instead of copying them into memory; the file is still read once, to
+            verify its checksum.
 
     Raises:
         FileFormatError: the file is damaged, too large, of another kind, or of a later version.
@@ -160,7 +164,7 @@ def read_archive(
             _check_kind(path, meta, kind, version)
             spans = _spans(table, size - start)
             source = MappedFile(path, file) if mapped else None
-            data = _data(file, start, size, mapped)
+            data = _read_or_map(file, start, size, mapped)
             _check_digest(meta, table, data)
             header = json.loads(meta["header"])
             if not isinstance(header, dict):
@@ -183,8 +187,8 @@ def texts_to_array(name: str, texts: Iterable[str]) -> Array:
     """Return texts as one array of bytes, for lists that are too long for a header.
 
     Args:
-        name: what the texts are, for the error.
-        texts: in any number and length.
+        name: what the texts are, for errors.
+        texts: any number of texts of any length.
 
     Returns:
         uint8: each text in UTF-8, followed by a zero.
@@ -208,13 +212,13 @@ def texts_to_array(name: str, texts: Iterable[str]) -> Array:
 
 
 def array_to_texts(array: Array) -> list[str]:
-    """Return the texts of an array of `texts_to_array`.
+    """Return the texts that `texts_to_array` has put into an array.
 
     Raises:
-        ValueError: the array is not of this form.
+        ValueError: the array does not have this form.
     """
     if array.dtype != np.uint8 or array.ndim != 1 or (array.size and array[-1] != 0):
-        raise ValueError(f"no list of texts: {array.dtype}, shape {array.shape}")
+        raise ValueError(f"not a list of texts: {array.dtype}, shape {array.shape}")
     return array.tobytes().decode().split("\0")[:-1]
 
 
@@ -235,10 +239,10 @@ def _table(blobs: Mapping[str, Array]) -> dict[str, Any]:
 def _name_of(name: str, dtype: np.dtype[Any]) -> str:
     if dtype.name == "bfloat16":  # a type of ml_dtypes, not of NumPy
         return "BF16"
-    if dtype not in NAMES:
+    if dtype not in DTYPE_NAMES:
         expected = f"an array of one of {', '.join(DTYPES.values())}, bfloat16"
         raise bad_argument(name, dtype, expected)
-    return NAMES[dtype]
+    return DTYPE_NAMES[dtype]
 
 
 def _dtype_of(name: str) -> np.dtype[Any]:
@@ -252,7 +256,7 @@ def _bytes_of(array: Array) -> memoryview:
 
 
 def _digest(meta: Mapping[str, str], table: Mapping[str, Any]) -> Any:
-    """Return a hash of everything before the arrays, to be updated with them."""
+    """Return a hash of everything but the arrays, which the caller adds."""
     covered = {key: meta[key] for key in ("format", "version", "header")}
     return hashlib.sha256(json.dumps([covered, dict(table)], sort_keys=True).encode())
 
@@ -261,19 +265,19 @@ def _check_digest(meta: Mapping[str, str], table: Mapping[str, Any], data: Any) 
     digest = _digest(meta, table)
     digest.update(data)
     if digest.hexdigest() != meta["sha256"]:
-        raise ValueError("bytes were changed, the checksum does not match")
+        raise ValueError("the checksum does not match: the content was changed")
 
 
 def _read_table(file: Any, size: int) -> tuple[dict[str, str], dict[str, Any], int]:
     """Return the metadata, the table of arrays, and where the arrays begin."""
-    length = file.read(8)
-    if len(length) < 8:
-        raise ValueError(f"{size} bytes are too few")
-    count = int.from_bytes(length, "little")
+    prefix = file.read(8)
+    if len(prefix) < 8:
+        raise ValueError(f"it is too short ({size} bytes)")
+    count = int.from_bytes(prefix, "little")
     if count > size - 8:
-        raise ValueError(f"a table of {count} bytes is announced, the file has {size}")
+        raise ValueError(f"it declares a table of {count} bytes, but has only {size}")
     if count > MAX_TABLE_BYTES:
-        raise ValueError(f"the table has {count} bytes, at most {MAX_TABLE_BYTES} are read")
+        raise ValueError(f"its table has {count} bytes; the limit is {MAX_TABLE_BYTES}")
     text = file.read(count)
     if not text.rstrip(b" ").endswith(b"}"):
         raise ValueError("the table is not a JSON object")
@@ -325,7 +329,7 @@ def _spans(table: Mapping[str, Any], size: int) -> dict[str, tuple[Any, tuple[in
     return spans
 
 
-def _data(file: Any, start: int, size: int, mapped: bool) -> Any:
+def _read_or_map(file: Any, start: int, size: int, mapped: bool) -> Any:
     if not mapped or size == start:
         return file.read(size - start)
     return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[start:]

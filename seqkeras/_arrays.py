@@ -1,4 +1,4 @@
-"""Types of NumPy arrays, index arithmetic over joined series, and what counts as a difference."""
+"""Types of NumPy arrays, positions within joined series, and the tolerance of float32 rounding."""
 
 from typing import Any, TypeAlias
 
@@ -8,15 +8,15 @@ import numpy.typing as npt
 Array: TypeAlias = npt.NDArray[Any]
 Booleans: TypeAlias = npt.NDArray[np.bool_]
 Integers: TypeAlias = npt.NDArray[np.int64]
-#: Floats in double precision, in which series are read, scaled and scored.
+#: Double precision, used to read, scale and score series.
 Floats: TypeAlias = npt.NDArray[np.float64]
-#: Floats in single precision, in which networks compute.
+#: Single precision, used by networks.
 Floats32: TypeAlias = npt.NDArray[np.float32]
 
-#: Numbers that differ by this share of their size are the same: four steps of float32, in which
-#: data are often recorded and networks compute.
+#: Numbers that differ by at most this share of their size count as equal. It is four steps of
+#: float32, in which data are often recorded and networks compute.
 ROUNDING = 4 * float(np.finfo(np.float32).eps)
-#: The share of its level by which sums in float64 may change a constant series.
+#: The share of its level by which rounding of float64 sums may change a constant series.
 DOUBLE_ROUNDING = 1e-12
 
 
@@ -28,12 +28,12 @@ def is_constant(lowest: Array | np.float64, highest: Array | np.float64) -> Bool
         [True, False]
     """
     level = np.maximum(np.abs(lowest), np.abs(highest))
-    # Halves, as the difference of the largest floats is infinite.
+    # Halved, because the difference of the largest floats overflows.
     return np.asarray(~(highest / 2 - lowest / 2 > ROUNDING * level / 2))
 
 
 def rounding(lowest: Array, highest: Array) -> Floats:
-    """Return how far apart two numbers may be and count as the same, in a series of this range.
+    """Return the largest difference that counts as rounding, in a series of this range.
 
     Example:
         >>> rounding(np.array([1.0, 5.0]), np.array([3.0, 5.0])).round(8).tolist()
@@ -45,10 +45,9 @@ def rounding(lowest: Array, highest: Array) -> Floats:
 
 
 def without_mask(values: Any) -> Any:
-    """Return a masked array, or a list with such arrays, with NaN for what is masked.
+    """Replace masked values by NaN, in a masked array or in a list of such arrays.
 
-    NumPy itself reads the numbers under a mask as if they were there. Anything else is returned as
-    it is.
+    `np.asarray` would use the numbers under the mask. Values of other types are returned unchanged.
 
     Example:
         >>> without_mask(np.ma.masked_array([1, 2, 3], mask=[0, 1, 0])).tolist()

@@ -1,6 +1,6 @@
 """Checks of arguments, and the wording of errors about values.
 
-Each message names the argument, what was expected, what was passed and, if possible, a fix.
+Each message names the argument, the expected and the actual value and, if possible, a fix.
 """
 
 import math
@@ -12,15 +12,15 @@ from seqkeras.errors import ArgumentError, DataError
 
 
 class Description(str):
-    """What was passed, in words, such as "3 features"; `bad_argument` shows it without quotes."""
+    """Text about an actual value, such as "3 features"; `bad_argument` shows it without quotes."""
 
 
 def bad_argument(name: str, value: object, expected: str, fix: str = "") -> ArgumentError:
-    """Return the error for an argument that has another value than expected.
+    """Return the error for an argument with an invalid value.
 
     Args:
         name: name of the argument.
-        value: the value that was passed, or a `Description` of it.
+        value: the actual value, or a `Description` of it.
         expected: continues the sentence "name must be".
         fix: what the user can do, as a sentence.
 
@@ -30,16 +30,16 @@ def bad_argument(name: str, value: object, expected: str, fix: str = "") -> Argu
         >>> print(bad_argument("x", Description("3 features"), "an array with 2 features"))
         x must be an array with 2 features. Got: 3 features.
     """
-    got = str(value) if isinstance(value, Description) else f"{name}={value!r}"
-    return ArgumentError(f"{name} must be {expected}. Got: {got}. {fix}".rstrip())
+    actual = str(value) if isinstance(value, Description) else f"{name}={value!r}"
+    return ArgumentError(f"{name} must be {expected}. Got: {actual}. {fix}".rstrip())
 
 
 def bad_data(subject: str, got: str, expected: str, fix: str = "") -> DataError:
-    """Return the error for data that are not as expected.
+    """Return the error for invalid data.
 
     Args:
         subject: where the problem is, such as a column, a series or a row.
-        got: what was found there.
+        got: text about the actual data.
         expected: continues the sentence "subject must".
         fix: what the user can do, as a sentence.
 
@@ -97,7 +97,7 @@ def check_positive(name: str, value: Any, *, fix: str = "") -> float:
 
 
 def is_level(value: Any) -> bool:
-    """Check whether a value is a nominal coverage in percent: a share such as 0.95 is none."""
+    """Check whether a value is a coverage in percent, from 1 to below 100; 0.95 is not."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return real and 1 <= float(value) < 100
 

@@ -12,7 +12,7 @@ BANDS = ("#d7ebef", "#a9d3db", "#7cbac6")
 
 
 def legend_above(axis: Any) -> None:
-    """Show each label once, above the right end, where it hides nothing."""
+    """Draw a legend above the right end of the axes, with each label once."""
     handles, labels = axis.get_legend_handles_labels()
     by_label = dict(zip(labels, handles, strict=True))
     place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
@@ -20,7 +20,7 @@ def legend_above(axis: Any) -> None:
 
 
 def timestamps(column: Any) -> Any:
-    """Convert timestamps for matplotlib: the start of periods, the wall clock of time zones."""
+    """Convert timestamps for matplotlib: periods to their start, zoned times to local time."""
     if column.dtype.kind == "O":
         column = column.dt.to_timestamp()
     elif column.dtype.kind == "M":
@@ -30,7 +30,7 @@ def timestamps(column: Any) -> Any:
 
 def blank(width: float, height: float, title: str) -> Any:
     """Return an empty `matplotlib.figure.Figure` of this size in inches."""
-    # Figure instead of pyplot: no window, no global state, and it works without a screen.
+    # Not pyplot, which has global state and may open a window.
     figure = import_optional("matplotlib.figure", extra="plot").Figure(
         figsize=(width, height), layout="constrained", dpi=150
     )
@@ -50,7 +50,7 @@ def show_dates(axis: Any, times: Any, *, most: int = 9) -> None:
 
 
 def dress(axis: Any, title: str, label: str, *, grid: str = "y") -> None:
-    """Add title, label and a light grid; remove everything else around the drawing."""
+    """Add a title, a label and a light grid, and remove the other borders and the ticks."""
     axis.set_title(title, loc="left", fontsize=10)
     axis.set_ylabel(label)
     axis.grid(axis=grid, color="#e2e8f0", lw=0.8)

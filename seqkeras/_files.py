@@ -1,4 +1,4 @@
-"""Files that are always complete, and the exceptions of damaged ones."""
+"""Write files that are always complete, and recognize the exceptions of damaged files."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ from typing import BinaryIO
 from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import FileFormatError
 
-#: Longest message of an error about a file. A damaged file can make it as long as itself.
+#: Largest length of an error message about a file; it may quote a damaged file, of any length.
 MAX_MESSAGE = 300
 
 #: Longest name of a file in bytes, on all common file systems.
@@ -20,9 +20,10 @@ _MAX_NAME = 255
 def whole_file(path: str | os.PathLike[str]) -> Iterator[str]:
     """Yield the name of a temporary file that replaces `path` at the end of the block.
 
-    It is in the same folder, with the suffix of `path`, which some writers need. A link stays, and
-    its target is replaced; the new file has the permissions of the old one. After an error it is
-    removed, and `path` stays as it was; if the process is killed, `.NAME.*.part*` is left.
+    The temporary file is in the same folder and has the suffix of `path`, which some writers need.
+    If `path` is a link, its target is replaced. The new file gets the permissions of the old one.
+    After an error the temporary file is removed and `path` is unchanged; if the process is killed,
+    the temporary file `.NAME.*.part*` is left.
 
     Raises:
         ArgumentError: `path` is not a file in a folder that exists.
@@ -35,7 +36,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[str]:
     if old is not None and not stat.S_ISREG(old.st_mode):
         raise bad_argument("path", Description(f"{path}, a device or a pipe"), "a regular file")
     part = os.path.join(folder, _part_name(name))
-    # A file that somebody else put there, or a link, is an error: it would be written through.
+    # Fail if the name already exists: another user may have put a link there, to redirect the data.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     os.close(os.open(part, flags, 0o666 if old is None else 0o600))
     try:
@@ -54,8 +55,8 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a file to read it.
 
     Raises:
-        FileFormatError: it is a pipe or a device, at which a reader can wait forever.
-        OSError: there is no such file, or it cannot be read.
+        FileFormatError: it is a pipe or a device, from which reading may never end.
+        OSError: the file does not exist, or cannot be read.
     """
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # `open` itself refuses folders
@@ -66,13 +67,13 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def shortened(message: object, longest: int = MAX_MESSAGE) -> str:
-    """Return a message without its middle if it is longer than so many characters."""
+    """Return a message, with its middle cut out if it has more than `longest` characters."""
     text = str(message)
     half = longest // 2
     return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
 
 
-#: Exceptions of JSON, NumPy and Keras for damaged files, to be raised as `FileFormatError`.
+#: Exceptions that JSON, NumPy and Keras raise for damaged files; callers raise `FileFormatError`.
 DAMAGE = (
     EOFError, RuntimeError, LookupError, AttributeError, TypeError, ValueError, ArithmeticError,
     MemoryError,
@@ -80,9 +81,10 @@ DAMAGE = (
 
 
 def zip_damage() -> tuple[type[Exception], ...]:
-    """Return the exceptions for damaged zip files; zipfile is slow to import.
+    """Return the exceptions for damaged zip files.
 
-    Damaged members can raise `OSError` as well, which also means that a file cannot be read.
+    It is a function because zipfile is slow to import. `OSError` is not included: damaged members
+    can raise it, but so can a file that cannot be read.
     """
     import lzma
     import struct
@@ -93,7 +95,7 @@ def zip_damage() -> tuple[type[Exception], ...]:
 
 
 def _part_name(name: str) -> str:
-    """Return a name that nobody can guess, nor another writer use."""
+    """Return a random name that nobody can guess and no other writer uses."""
     suffix = os.path.splitext(name)[1]
     tail = f".{os.getpid()}.{os.urandom(4).hex()}.part"
     if len(os.fsencode(suffix)) < 32:
@@ -103,7 +105,7 @@ def _part_name(name: str) -> str:
 
 
 def _copy_access(old: os.stat_result, path: str) -> None:
-    """Give a file the permissions of another and, where the user may, its owner."""
+    """Give a file the permissions of another and, if the user may set it, the owner."""
     if hasattr(os, "chown"):
         with suppress(PermissionError):
             os.chown(path, old.st_uid, old.st_gid)

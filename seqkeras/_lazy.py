@@ -16,8 +16,8 @@ def attach(
 
     Args:
         package: name of the package.
-        exports: the public names of each submodule. A submodule is public itself unless a part of
-            its path has a leading underscore. Each is imported when one of its names is first used.
+        exports: the public names of each submodule, which is imported when a name is first used. A
+            submodule is itself public unless a part of its path has a leading underscore.
     """
     module_of = {name: module for module, names in exports.items() for name in names}
     modules = {module for module in exports if "._" not in f".{module}"}
@@ -46,8 +46,8 @@ def import_optional(module: str, *, extra: str) -> ModuleType:
     """Import a package installed by `seqkeras[extra]`.
 
     Raises:
-        MissingDependencyError: it is not installed, or it is Keras and its backend is not; the
-            message contains the command to install what is missing.
+        MissingDependencyError: the package, or the backend of Keras, is not installed; the message
+            contains the command to install it.
     """
     package = module.split(".")[0]
     try:
@@ -60,8 +60,7 @@ def import_optional(module: str, *, extra: str) -> ModuleType:
                 f"Keras is set to run on {missing}, which is not installed. Install it with: "
                 f'pip install "seqkeras[{missing}]", or set KERAS_BACKEND to {others}.'
             ) from error
-        # If the package is installed but one of its own dependencies is missing, re-raise that
-        # error.
+        # The package is installed but lacks one of its own dependencies.
         if missing != package:
             raise
         raise MissingDependencyError(
@@ -79,4 +78,4 @@ def require(*packages: str) -> None:
         MissingDependencyError: a package is not installed.
     """
     for package in packages:
-        import_optional(package, extra="tensorflow")  # any backend extra would do
+        import_optional(package, extra="tensorflow")  # any backend extra works

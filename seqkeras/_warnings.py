@@ -1,4 +1,4 @@
-"""Warnings that point to the code of the user."""
+"""Warnings that point to the user's code."""
 
 import sys
 import warnings
@@ -7,7 +7,7 @@ from seqkeras.errors import SeqkerasWarning
 
 
 def warn(message: str, category: type[SeqkerasWarning]) -> None:
-    """Warn at the line outside of seqkeras that led here, however deep the call is."""
+    """Warn at the line of the caller outside of seqkeras, however deep the call is."""
     level = 1
     frame = sys._getframe()
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "seqkeras":

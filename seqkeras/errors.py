@@ -4,15 +4,15 @@
     ├── ArgumentError (ValueError)        an argument has a value that cannot work
     ├── DataError (ValueError)            a frame, series or array cannot be used as it is
     ├── NotFittedError (AttributeError)   the object must be fitted first
-    ├── FileFormatError (ValueError)      a file is damaged, foreign or from a later version
+    ├── FileFormatError (ValueError)      a file is damaged, of another kind or too new
     └── MissingDependencyError (ImportError)   an optional package is not installed
 
     SeqkerasWarning (UserWarning)
     ├── SkippedSeriesWarning              some series were skipped
-    ├── FarValueWarning                   a covariate is far outside what `fit` saw
-    ├── LostChangesWarning                a series changes too little beside its level
+    ├── FarValueWarning                   a covariate is far outside its range in `fit`
+    ├── LostChangesWarning                the changes of a series are too small for its level
     ├── ForgottenStateWarning             a stateful layer loses its state on JAX
-    ├── KeptLayerWarning                  recurrent layers that `accelerate` could not replace
+    ├── KeptLayerWarning                  `accelerate` could not replace some recurrent layers
     └── RoundedIntegersWarning            float32 rounds integers, such as ids
 
 Each error also derives from the built-in class that a caller would expect.
@@ -52,11 +52,11 @@ class SkippedSeriesWarning(SeqkerasWarning):
 
 
 class FarValueWarning(SeqkerasWarning):
-    """A covariate is far outside what `fit` saw; the message names the column and the value."""
+    """A covariate is far outside its range in `fit`; the message names the column and the value."""
 
 
 class LostChangesWarning(SeqkerasWarning):
-    """A series changes too little beside its level, and counts as constant."""
+    """The changes of a series are too small relative to its level, so it counts as constant."""
 
 
 class ForgottenStateWarning(SeqkerasWarning):

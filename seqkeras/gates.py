@@ -1,7 +1,7 @@
-"""The order of gates in recurrent weights of each library, and conversion between them.
+"""The order of the gates in each library's recurrent weights, and conversion between libraries.
 
 The gates of a cell are concatenated in one kernel, in an order that differs between libraries.
-Each gate is a letter here: for an LSTM `i` input, `f` forget, `o` output and `c` the candidate
+Here each gate is a letter: for an LSTM `i` input, `f` forget, `o` output and `c` the candidate
 (`g` in PyTorch); for a GRU `z` update, `r` reset and `h` the candidate (`n` in PyTorch).
 
 ===========  =================  ================  ===============  ================
@@ -36,7 +36,7 @@ class Layout(NamedTuple):
 
     Attributes:
         gates: a letter for each gate, in order.
-        biases: 1, or 2: that of the input, then that of the state.
+        biases: number of biases; if 2, the bias of the input comes before that of the state.
         transposed: True for kernels `(gates * units, features)`, False for
             `(features, gates * units)`.
     """
@@ -50,8 +50,8 @@ class Weights(NamedTuple):
     """The weights of a recurrent layer.
 
     Attributes:
-        kernel: weights of the input.
-        recurrent_kernel: weights of the state.
+        kernel: weights that multiply the input.
+        recurrent_kernel: weights that multiply the state.
         bias: `(gates * units,)`, `(2, gates * units)` for two biases, or None.
     """
 
@@ -95,13 +95,14 @@ def reorder(array: npt.ArrayLike, *, source: str, target: str, axis: int = -1) -
     """Change the order of gates.
 
     Args:
-        array: `gates * units` long along `axis`.
-        source: the present order, a letter for each gate.
+        array: an array of length `gates * units` along `axis`.
+        source: the current order, a letter for each gate.
         target: the new order of the same letters.
         axis: axis of the gates, default -1.
 
     Raises:
-        ArgumentError: the letters differ, or the axis cannot be divided by their number.
+        ArgumentError: the letters differ or repeat, the axis does not exist, or its length is not
+            a multiple of the number of gates.
 
     Example:
         >>> reorder([1, 1, 2, 2, 3, 3, 4, 4], source="ifco", target="iofc")
@@ -118,7 +119,7 @@ def reorder(array: npt.ArrayLike, *, source: str, target: str, axis: int = -1) -
 
 
 def convert(weights: Weights, *, cell: str, source: str, target: str) -> Weights:
-    """Convert weights of one library to those of another.
+    """Convert recurrent weights from the layout of one library to that of another.
 
     Args:
         weights: kernel, recurrent kernel and bias (or None), in the layout of `source`.
@@ -127,11 +128,11 @@ def convert(weights: Weights, *, cell: str, source: str, target: str) -> Weights
         target: one of the same names.
 
     Returns:
-        The weights in the layout of `target`. If it has a bias of the state and `source` has not,
-        that bias is 0.
+        The weights in the layout of `target`. If only `target` has a bias of the state, that bias
+        is 0.
 
     Raises:
-        ArgumentError: a library does not have the cell, or shapes do not fit.
+        ArgumentError: a library does not have the cell, or the shapes do not fit.
 
     Example:
         >>> ones = Weights(np.ones((3, 8)), np.ones((2, 8)), np.ones(8))
@@ -155,13 +156,15 @@ def convert(weights: Weights, *, cell: str, source: str, target: str) -> Weights
 def _layout(library: str, cell: str, argument: str) -> Layout:
     cells = LAYOUTS[check_one_of(argument, library, LAYOUTS)]
     if cell not in cells:
-        fix = "Its GRU resets after the product: 'gru_reset_after'." if cell == "gru" else ""
-        raise bad_argument("cell", cell, f"one of {', '.join(cells)}, as {library} has them", fix)
+        fix = ""
+        if cell == "gru":
+            fix = f"The GRU of {library} resets after the product: pass cell='gru_reset_after'."
+        raise bad_argument("cell", cell, f"one of {', '.join(cells)} for {library}", fix)
     return cells[cell]
 
 
 def _check(kernels: list[Array], bias: Any, layout: Layout) -> None:
-    """Raise ArgumentError if weights do not fit; kernels are `(features, gates * units)`."""
+    """Check that the shapes of weights fit; kernels are `(features, gates * units)`."""
     shapes = [kernel.shape for kernel in kernels]
     units = shapes[1][0] if len(shapes[1]) == 2 else 0
     width = len(layout.gates) * units
@@ -169,7 +172,7 @@ def _check(kernels: list[Array], bias: Any, layout: Layout) -> None:
     fit = len(shapes[0]) == 2 and shapes[0][1] == width and shapes[1] == (units, width)
     if not units or not fit or (bias is not None and np.shape(bias) not in biases):
         got = [*shapes, np.shape(bias) if bias is not None else None]
-        expected = f"weights of {len(layout.gates)} gates, {layout.gates!r}, that fit each other"
+        expected = f"weights of {len(layout.gates)} gates, {layout.gates!r}, with matching shapes"
         raise bad_argument("weights", Description(f"shapes {got}"), expected)
 
 

@@ -1,6 +1,6 @@
-"""Checks of what seqkeras promises, also for your own builders.
+"""Checks of the promises of seqkeras, also for forecasters with your own builders.
 
-Each raises `AssertionError` with the broken promise, and returns nothing otherwise.
+A check raises `AssertionError` with the broken promise, and returns nothing if all are kept.
 """
 
 import tempfile
@@ -23,26 +23,28 @@ def check_forecaster(
     columns: Columns | None = None,
     future: pd.DataFrame | None = None,
 ) -> None:
-    """Fit copies of a forecaster several times, and check what every forecaster promises.
+    """Fit copies of a forecaster several times, and check the promises of every forecaster.
 
-    A forecast depends on the newest observation (or on the newest season, if training did not beat
-    the seasonal naive forecast and the untrained network was kept); a series gets the same forecast
-    by itself as among others; save and load change nothing; the same seed gives the same forecast,
-    however often the object was fitted before; nothing before a cutoff changes with the rows after
-    it (`seqkeras.forecasting.audit_leaks`).
+    - A forecast depends on the newest observation (or on the newest season, if training did not
+      beat the seasonal naive forecast and the untrained network was kept).
+    - A series gets the same forecast by itself as among others.
+    - Save and load do not change the forecast.
+    - The same seed gives the same forecast, however often the object was fitted before.
+    - Nothing before a cutoff depends on rows after it (`seqkeras.forecasting.audit_leaks`).
 
     Args:
-        forecaster: with a seed. It does not change.
+        forecaster: a forecaster with a seed. It does not change.
         df: as for `Forecaster.fit`.
         columns: as for `Forecaster.fit`.
-        future: as for `Forecaster.predict`, where there are future covariates.
+        future: as for `Forecaster.predict`; required with future covariates.
 
     Raises:
         AssertionError: a promise is broken.
 
     Example:
         >>> from seqkeras.forecasting import Training, load_air_passengers
-        >>> forecaster = Forecaster(6, training=Training(epochs=2), seed=0)
+        >>> training = Training(epochs=1, validation=0)
+        >>> forecaster = Forecaster(6, intervals=(), training=training, seed=0)
         >>> check_forecaster(forecaster, load_air_passengers())
     """
     assert forecaster.seed is not None, "check_forecaster needs a forecaster with a seed"
@@ -55,14 +57,14 @@ def check_forecaster(
 
 
 def _forecasts(forecaster: Forecaster, future: pd.DataFrame | None) -> np.ndarray:
-    """Return forecasts `(series * horizon, names)`, whatever form the frame had."""
+    """Return forecasts as an array `(series * horizon, names)`."""
     request = forecaster.fitted_.request(None, future)
     forecasts = forecaster.fitted_.forecast(request)
     return np.stack([part.ravel() for part in forecasts.values()], axis=1)
 
 
 def _with(forecaster: Forecaster, **changes: Any) -> Forecaster:
-    """Return a copy, with parts of its fit replaced."""
+    """Return a copy in which some attributes of `fitted_` are replaced."""
     other = clone(forecaster)
     other.fitted_ = replace(forecaster.fitted_, **changes)
     return other
@@ -72,7 +74,7 @@ def _check_newest_observation(forecaster: Forecaster, future: pd.DataFrame | Non
     fitted = forecaster.fitted_
     targets = fitted.panel.values
     values = targets.values.copy()
-    # An untrained network that was kept repeats the newest season.
+    # If the untrained network was kept, the forecast repeats the newest season.
     newest = 1 if forecaster.log_.best_epoch else fitted.season_length
     for number, series in enumerate(targets):
         known = np.flatnonzero(~np.isnan(series))[-newest:]

@@ -79,7 +79,7 @@ def _sigmoid(x):
         (lambda: reorder(1.0, source="ifco", target="iofc"), "array must be an array whose axis"),
         (
             lambda: convert(weights_of("gru", "keras"), cell="gru", source="keras", target="torch"),
-            "cell must be one of .* as torch has them.*'gru_reset_after'",
+            "cell must be one of .* for torch.*'gru_reset_after'",
         ),
         (
             lambda: convert(

@@ -82,7 +82,9 @@ def test_optional_keeps_the_error_of_a_package_with_a_missing_dependency(tmp_pat
 
 @pytest.fixture
 def without_jax(monkeypatch):
-    monkeypatch.setitem(sys.modules, "jax", None)
+    """Hide JAX, also the parts of it that another test has imported."""
+    for name in {"jax", *(name for name in sys.modules if name.startswith("jax."))}:
+        monkeypatch.setitem(sys.modules, name, None)
 
 
 @pytest.mark.usefixtures("without_jax")

@@ -23,7 +23,11 @@ def here(tmp_path, monkeypatch):
 
 
 def forecast(*arguments):
-    return main(["forecast", *map(str, arguments), "--epochs", "2"])
+    return main(["forecast", *map(str, arguments), "--epochs", "1"])
+
+
+#: Options of a forecast where scores and intervals are not the matter, which take time.
+PLAIN = ["--no-score", "--validation", 0, "--levels"]
 
 
 def test_the_demo_leaves_a_picture_of_a_forecast_far_better_than_the_last_year(here):
@@ -44,6 +48,8 @@ def test_a_file_of_one_series_is_forecast(here, capsys, suffix):
     df = load_air_passengers().rename(columns={"ds": "month", "y": "passengers"})
     getattr(df, "to_" + suffix[1:])(f"air{suffix}", index=False)
     options = ["--time-col", "month", "--target-col", "passengers", "--horizon", 6]
+    if suffix == ".parquet":
+        options.append("--no-score")
     assert forecast(f"air{suffix}", *options) == 0
     read = pd.read_csv if suffix == ".csv" else pd.read_parquet
     written = read(f"air_forecast{suffix}")
@@ -53,14 +59,18 @@ def test_a_file_of_one_series_is_forecast(here, capsys, suffix):
     assert {"yhat", "yhat-lo-95", "yhat-hi-95"} <= set(written)
     assert (here / "air_forecast.png").exists()
     out = capsys.readouterr().out
-    assert out.index("1961-06-01") < out.index("Picture: ") < out.index("seasonal naive")
+    assert out.index("1961-06-01") < out.index("Picture: ")
+    if suffix == ".csv":
+        assert out.index("Picture: ") < out.index("seasonal naive")
+    else:
+        assert "seasonal naive" not in out
 
 
 def test_a_file_of_many_series_is_forecast(here):
     df = load_air_passengers()
     both = pd.concat([df.assign(line=1), df.assign(line=2, y=df.y * 2)])
     both.to_csv("lines.csv", index=False)
-    assert forecast("lines.csv", "--id-col", "line", "--horizon", 3, "--no-score") == 0
+    assert forecast("lines.csv", "--id-col", "line", "--horizon", 3, *PLAIN) == 0
     assert pd.read_csv("lines_forecast.csv").line.tolist() == [1, 1, 1, 2, 2, 2]
 
 
@@ -70,7 +80,7 @@ def test_files_that_are_there_are_not_overwritten_unless_forced(here, capsys):
     assert forecast("air.csv", "--horizon", 3) == 1
     assert "air_forecast.csv exists already. Use --force" in capsys.readouterr().err
     assert (here / "air_forecast.csv").read_text() == "mine"
-    assert forecast("air.csv", "--horizon", 3, "--no-score", "--force") == 0
+    assert forecast("air.csv", "--horizon", 3, "--force", *PLAIN) == 0
     assert (here / "air_forecast.csv").read_text() != "mine"
 
 
@@ -131,7 +141,7 @@ def test_ids_are_the_text_of_the_file_and_stamps_may_count(here):
     df = pd.DataFrame({"ds": np.arange(60), "y": np.sin(np.arange(60))})
     lines = pd.concat([df.assign(unique_id="007"), df.assign(unique_id="NA")])
     lines.to_csv("lines.csv", index=False)
-    options = ["--horizon", 2, "--lookback", 5, "--freq", "1", "--no-score"]
+    options = ["--horizon", 2, "--lookback", 5, "--freq", "1", *PLAIN]
     assert forecast("lines.csv", *options) == 0
     written = pd.read_csv("lines_forecast.csv", dtype=str, keep_default_na=False)
     assert written.unique_id.tolist() == ["007", "007", "NA", "NA"]
@@ -154,7 +164,7 @@ def test_an_interruption_of_the_scoring_leaves_the_forecast(here, capsys, monkey
 
     monkeypatch.setattr("seqkeras.forecasting.evaluate_holdout", interrupted)
     load_air_passengers().to_csv("air.csv", index=False)
-    assert forecast("air.csv", "--horizon", 3) == 130
+    assert forecast("air.csv", "--horizon", 3, "--validation", 0, "--levels") == 130
     said = capsys.readouterr()
     assert "only files named above are complete" in said.err
     assert "Forecast: air_forecast.csv\nPicture: air_forecast.png" in said.out
@@ -188,7 +198,7 @@ def test_a_short_series_among_others_is_left_out_with_the_option_of_the_message(
     df = pd.DataFrame({"ds": np.arange(60), "y": np.sin(np.arange(60))})
     lines = pd.concat([df.assign(unique_id="a"), df.head(2).assign(unique_id="\x1b[31mb")])
     lines.to_csv("lines.csv", index=False)
-    options = ["--horizon", 2, "--lookback", 5, "--no-score"]
+    options = ["--horizon", 2, "--lookback", 5, *PLAIN]
     assert forecast("lines.csv", *options) == 1
     said = capsys.readouterr().err
     assert "Use a smaller --lookback or --horizon, or use --skip-short." in said
@@ -202,7 +212,7 @@ def test_a_short_series_among_others_is_left_out_with_the_option_of_the_message(
 def test_an_escape_code_in_an_id_does_not_reach_the_terminal(here, capsys):
     df = pd.DataFrame({"ds": np.arange(40), "y": np.sin(np.arange(40))})
     df.assign(unique_id="\x1b[31mred").to_csv("a.csv", index=False)
-    assert forecast("a.csv", "--horizon", 2, "--lookback", 5, "--no-score") == 0
+    assert forecast("a.csv", "--horizon", 2, "--lookback", 5, *PLAIN) == 0
     said = capsys.readouterr().out
     assert "\\x1b[31mred" in said
     assert "\x1b" not in said
@@ -218,7 +228,7 @@ def test_a_table_that_cannot_be_completed_stays_as_it_was(here, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
-    assert forecast("air.csv", "--horizon", 3, "--force") == 1
+    assert forecast("air.csv", "--horizon", 3, "--force", *PLAIN) == 1
     assert (here / "air_forecast.csv").read_text() == "mine"
     assert {path.name for path in here.iterdir()} == {"air.csv", "air_forecast.csv"}
 
@@ -325,11 +335,11 @@ def test_an_environment_without_pip_is_made_anew(tmp_path):
     make.__globals__.update(VENV=tmp_path / "venv", PYTHON=tmp_path / "venv/bin/python")
     command = [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")]
     subprocess.run(command, check=True)
+    (tmp_path / "venv/lost").touch()
     make()
-    command = [str(tmp_path / "venv/bin/python"), "-m", "pip", "--version"]
-    subprocess.run(command, capture_output=True, check=True)
+    assert not (tmp_path / "venv/lost").exists()
     (tmp_path / "venv/kept").touch()
-    make()
+    make()  # it stays, because it has pip
     assert (tmp_path / "venv/kept").exists()
 
 

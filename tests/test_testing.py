@@ -5,13 +5,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.builders import dense
 from helpers.forecasters import flat_forecaster
 from seqkeras.forecasting import Forecaster, load_air_passengers
 from seqkeras.testing import check_forecaster
 
 
 def quick(model):
-    return flat_forecaster(3, lookback=12, architecture=model, epochs=1, seed=0, progress=False)
+    return flat_forecaster(
+        3,
+        **{"lookback": 12, "architecture": model, "epochs": 1, "validation": 0, "levels": ()},
+        seed=0,
+        progress=False,
+    )
 
 
 def test_a_forecaster_that_does_not_read_the_newest_value_is_found():
@@ -43,8 +49,7 @@ def test_weights_that_live_on_in_a_builder_are_found():
 
     def hoarding(features, *, lookback, horizon):
         if not kept:
-            x = keras.Input((lookback, features))
-            kept["model"] = keras.Model(x, keras.layers.Dense(horizon)(x[:, :, 0]))
+            kept["model"] = dense(features, lookback=lookback, horizon=horizon)
         return kept["model"]
 
     with pytest.raises(AssertionError):
@@ -57,7 +62,7 @@ def test_a_check_without_a_seed_is_refused():
 
 
 def test_the_checks_leave_their_forecaster_alone():
-    forecaster = quick("multi_output")
+    forecaster = quick(dense)
     before = forecaster.get_params()
     check_forecaster(forecaster, load_air_passengers())
     assert forecaster.get_params() == before

@@ -23,8 +23,8 @@ def sensors(timesteps: int) -> np.ndarray:
     return np.stack([first, np.roll(first, 3)], axis=1).astype("float32")
 
 
-def main(epochs: int, timesteps: int = 60) -> None:
-    series = sensors(2_000)
+def main(rows: int, epochs: int, timesteps: int = 60) -> None:
+    series = sensors(rows)
     windows = np.lib.stride_tricks.sliding_window_view(series, 41, axis=0).swapaxes(1, 2)
     model = many_to_many(2, units=16)
     model.compile("adam", "mse")
@@ -39,5 +39,6 @@ def main(epochs: int, timesteps: int = 60) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="train for one epoch")
-    main(epochs=1 if parser.parse_args().quick else 10)
+    parser.add_argument("--quick", action="store_true", help="toy size")
+    rows, epochs = (200, 1) if parser.parse_args().quick else (2_000, 10)
+    main(rows, epochs)

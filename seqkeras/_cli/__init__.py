@@ -1,1 +1,1 @@
-"""The commands of the command line, which speak of its options."""
+"""The commands of the command line. Their messages name options, not Python arguments."""

@@ -49,7 +49,7 @@ def forecast(options: argparse.Namespace) -> None:
     check_different("FILE, --output, --plot", [options.file, output, picture])
     _check_numbers(options)
     df, columns = read_series(options)
-    # Keras is slow to import, so the file is checked before.
+    # Keras is slow to import, so the file is checked first.
     with hold_back_notices():
         from seqkeras.forecasting import Forecaster, Network, Training
         from seqkeras.forecasting.frames._reading import split_last
@@ -81,12 +81,12 @@ def read_series(options: argparse.Namespace) -> "tuple[pd.DataFrame, Columns]":
     """Read and check the series of a file, which needs pandas but not Keras.
 
     Args:
-        options: those of the command `forecast`.
+        options: the parsed options of the command `forecast`.
 
     Raises:
-        ArgumentError: an option cannot be used.
-        DataError: the file cannot be used as it is.
-        OSError: it does not exist or cannot be opened.
+        ArgumentError: an option is invalid.
+        DataError: the contents of the file cannot be used.
+        OSError: the file does not exist or cannot be opened.
     """
     from seqkeras._cli._tables import Keys, Style, read_file, sort_rows
     from seqkeras.forecasting.frames._columns import Columns
@@ -129,14 +129,14 @@ def _check_numbers(options: argparse.Namespace) -> None:
         expected = "different numbers from 1 to below 100"
         raise bad_argument("--levels", options.levels, expected, "For example --levels 80 95.")
     if levels and not options.validation:
-        fix = "Intervals are calibrated on these rows. Use --levels without values for none."
+        fix = "Use --levels without values: intervals are calibrated on the validation rows."
         raise bad_argument("--validation", options.validation, "above 0 with --levels", fix)
     if options.lookback is not None:
         check_integer("--lookback", options.lookback)
 
 
 def _score(forecaster: "Forecaster", df: "pd.DataFrame", columns: "Columns") -> None:
-    """Score a forecast of the last rows; if that cannot be done, the forecast stands without."""
+    """Print the scores of a forecast of the last rows, or why they cannot be computed."""
     from seqkeras.forecasting import evaluate_holdout
 
     try:

@@ -35,7 +35,7 @@ def export(options: argparse.Namespace) -> None:
 
 
 def explain(options: argparse.Namespace) -> None:
-    """Show what a .keras model runs."""
+    """Print which kernels the recurrent layers of a model run, and its traps."""
     model = _load_model(options.model)
     from seqkeras.diagnostics._report import report
 
@@ -43,16 +43,16 @@ def explain(options: argparse.Namespace) -> None:
 
 
 def _load_model(path: Path) -> Any:
-    """Load a file of Keras 3 or 2 with the layers of seqkeras registered; code in it is not run."""
+    """Load a model of Keras 3 or 2 that may have seqkeras layers; code in the file is not run."""
     if path.exists() and not path.is_file():
         raise bad_argument("MODEL", str(path), "a regular file")
-    path.open("rb").close()
+    path.open("rb").close()  # raises OSError, which names the file
     with hold_back_notices():
-        import seqkeras.layers  # noqa: F401  # registers its layers
+        import seqkeras.layers  # noqa: F401  # registers the layers
         from seqkeras.conversion import load_legacy
     try:
         return load_legacy(path)
     except FileFormatError:
         raise
-    except Exception as error:  # backends have classes of their own, such as for too little memory
+    except Exception as error:  # backends raise classes of their own, such as out of memory
         raise FileFormatError(f"{path} cannot be loaded as a .keras file: {error}") from error

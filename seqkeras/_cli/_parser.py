@@ -12,7 +12,7 @@ FILLS = ("raise", "mask", "interpolate")
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line; what it parses has the command as `run`."""
+    """Return the command-line parser; parsed options hold the function of the command as `run`."""
     parser = argparse.ArgumentParser("seqkeras", description="Recurrent forecasts with Keras 3.")
     parser.add_argument("--version", action="version", version=f"seqkeras {seqkeras.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     )
     forecasting.set_defaults(run=forecast)
     _add_forecast_options(forecasting)
-    _add_table_options(forecasting.add_argument_group("how the file is written"))
+    _add_table_options(forecasting.add_argument_group("format of the file"))
 
     exporting = commands.add_parser(
         "export", help="write a trained model as a program without Keras"
@@ -66,8 +66,8 @@ def _add_forecast_options(parser: argparse.ArgumentParser) -> None:
         "--fill",
         choices=FILLS,
         default="raise",
-        help="timestamps missing between others: an error (raise, the default), rows without a "
-        "target (mask), or targets on a straight line (interpolate)",
+        help="gaps in the timestamps: an error (raise, the default), rows without a target "
+        "(mask), or rows with linearly interpolated targets (interpolate)",
     )
     add("--skip-short", action="store_true", help="omit series that are too short")
     add("--lookback", type=int, help="timesteps that a forecast reads")
@@ -84,8 +84,8 @@ def _add_forecast_options(parser: argparse.ArgumentParser) -> None:
         "--validation",
         type=float,
         default=0.2,
-        help="share of each series that chooses the weights and calibrates the intervals (default: "
-        "0.2); 0, for short series, with --levels without values",
+        help="share of each series on which weights are chosen and intervals are calibrated "
+        "(default: 0.2); 0 suits short series, and needs --levels without values",
     )
     add("--seed", type=int, default=0, help="seed of weights and shuffles")
     add("--no-score", action="store_true", help="do not score on the last rows")
@@ -98,7 +98,7 @@ def _add_table_options(group: "argparse._ArgumentGroup") -> None:
     add = group.add_argument
     add("--sep", default=",", help="separator of the columns of a csv file, such as ';' or tab")
     add("--decimal", default=".", help="decimal sign of a csv file (default: .)")
-    add("--date-format", help="format of the timestamps, such as %%d.%%m.%%Y (default: found out)")
+    add("--date-format", help="format of the timestamps, such as %%d.%%m.%%Y (default: detected)")
     add("--day-first", action="store_true", help="read 1/2/2024 as 1 February")
     add("--tz", help="time zone of the timestamps, such as Europe/Berlin; others are converted")
 

@@ -1,4 +1,4 @@
-"""Tables in csv and parquet files, read for a forecast; what is wrong is named with its row."""
+"""Reading of csv and parquet files for a forecast, with errors that name the row."""
 
 import csv
 import re
@@ -27,21 +27,21 @@ from seqkeras.forecasting.frames._dates import (
     read_short_dates,
 )
 
-#: Separators of columns that people use.
+#: Separators that are tried if the columns are not found, to suggest --sep.
 SEPARATORS = (",", ";", "\t", "|")
 
-#: Bytes of a line that are looked at to find its separator.
+#: Largest number of characters of a line that are read to check its separator.
 HEADER_BYTES = 2**16
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The columns of a table that are read.
+    """The columns of a table to read.
 
     Attributes:
         time: column of timestamps.
         target: column of targets.
-        id: column of series ids; None: `unique_id` if there is one.
+        id: column of series ids; None: `unique_id` if the table has it.
     """
 
     time: str = "ds"
@@ -57,16 +57,16 @@ class Keys:
 
 @dataclass(frozen=True)
 class Style:
-    """How a table is written.
+    """The format of a table.
 
     Attributes:
-        sep: what separates the columns of a csv file.
+        sep: the separator of the columns of a csv file.
         decimal: the decimal sign of a csv file.
-        date_format: the format of timestamps; None: found out.
+        date_format: the format of timestamps; None: detected.
         day_first: whether the day comes first where it could be the month.
-        tz: the time zone of timestamps without one, into which others are converted; None: they
-            stay as they are.
-        counts: whether whole numbers of the form 20241231 are no dates.
+        tz: the time zone. Timestamps without one are in it, others are converted to it. None: no
+            conversion.
+        counts: whether whole numbers such as 20241231 are counts instead of dates.
     """
 
     sep: str = ","
@@ -80,7 +80,7 @@ class Style:
         """Check all options.
 
         Raises:
-            ArgumentError: one cannot be used.
+            ArgumentError: an option is invalid.
         """
         if len(self.sep) != 1:
             raise bad_argument("--sep", self.sep, "one character, or the word tab")
@@ -116,17 +116,19 @@ def read_file(path: str | Path, keys: Keys, style: Style | None = None) -> pd.Da
 
     Args:
         path: the file.
-        keys: its columns.
-        style: how it is written; default: as commas, points and dates that can be read one way.
+        keys: the columns to read.
+        style: the format of the file; default: commas between columns, decimal points, and dates
+            that have only one reading.
 
     Returns:
-        The columns, in this order. Timestamps are dates or whole numbers, none is missing. Targets
-        are finite numbers or missing.
+        The ids (if the table has them), the timestamps and the targets. Timestamps are dates,
+        periods or whole numbers, and none is missing. Targets are finite numbers or missing.
 
     Raises:
-        ArgumentError: the file is neither csv nor parquet, or lacks a column; or `style` cannot be
-            used.
-        DataError: the file is empty, damaged or not what its name says, or a value cannot be used.
+        ArgumentError: the file is neither csv nor parquet, or lacks a column; or `style` is
+            invalid.
+        DataError: the file is empty, damaged or of another format than its name says, or a value
+            cannot be used.
         OSError: the file does not exist or cannot be opened.
         MissingDependencyError: reading parquet needs pyarrow, which is not installed.
     """
@@ -140,7 +142,7 @@ def read_file(path: str | Path, keys: Keys, style: Style | None = None) -> pd.Da
         import_optional("pyarrow", extra="parquet")
     if path.exists() and not path.is_file():
         raise bad_argument("FILE", str(path), "a regular file")
-    path.open("rb").close()  # raises OSError, which is not about the contents
+    path.open("rb").close()  # raises OSError, so that errors below are about the contents
     df = _read_csv(path, keys, style) if kind == ".csv" else _read_parquet(path, keys)
     columns = [keys.time, keys.target]
     identity = keys.id or (DEFAULT_ID if DEFAULT_ID in df.columns else None)
@@ -159,7 +161,7 @@ def read_file(path: str | Path, keys: Keys, style: Style | None = None) -> pd.Da
 
 
 def write_file(df: pd.DataFrame, path: str | Path) -> None:
-    """Write a frame as parquet if the file is named so, or else as csv.
+    """Write a frame as parquet if the file name ends in .parquet, otherwise as csv.
 
     An existing file is replaced only when the new one is complete.
     """
@@ -191,7 +193,7 @@ def _read_csv(path: Path, keys: Keys, style: Style) -> pd.DataFrame:
             df = pd.read_csv(path, decimal=style.decimal, dtype={keys.time: str}, **form)
         identity = keys.id or DEFAULT_ID
         if identity in names:
-            # Read once more: pandas cannot set `na_values` for all columns but one.
+            # Read the ids again as text: pandas cannot set `na_values` for a single column.
             text = {"dtype": str, "keep_default_na": False, "na_values": [""]}
             df[identity] = pd.read_csv(path, **form, **text)[identity]
     except pd.errors.ParserWarning as error:
@@ -220,16 +222,16 @@ def _unreadable(path: Path, problem: str) -> DataError:
 
 
 def _check_header(path: Path, keys: Keys, style: Style) -> list[str]:
-    """Return the names of the columns, after a check of the separator."""
+    """Check the header of a csv file, and return the names of the columns."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         line = file.readline(HEADER_BYTES)
         sample = file.readline(HEADER_BYTES)
     names = _split(line, style.sep)
-    wanted = keys.options.keys()
-    if not wanted <= set(names):
+    required = keys.options.keys()
+    if not required <= set(names):
         for sep in SEPARATORS:
             others = _split(line, sep)
-            if len(others) > 1 and (wanted <= set(others) or len(names) == 1):
+            if len(others) > 1 and (required <= set(others) or len(names) == 1):
                 raise _wrong_separator(path, sep, _split(sample, sep), style)
     if names:
         _check_columns(path, keys, names)
@@ -274,9 +276,9 @@ def _check_ids(column: pd.Series) -> None:
 
 def _bad_row(column: pd.Series, row: int, expected: str, fix: str) -> DataError:
     value = column.iloc[row]
-    shown = "none" if pd.isna(value) else repr(plain(value))
-    # People count rows from 1.
-    return bad_data(f"Column {column.name!r}", f"{shown} in row {row + 1}", expected, fix)
+    actual = "none" if pd.isna(value) else repr(plain(value))
+    # Users count rows from 1.
+    return bad_data(f"Column {column.name!r}", f"{actual} in row {row + 1}", expected, fix)
 
 
 def _first_line(error: Exception) -> str:
@@ -303,7 +305,7 @@ def _numbers(column: pd.Series, style: Style) -> pd.Series:
 
 
 def _timestamps(column: pd.Series, style: Style) -> pd.Series:
-    """Return the timestamps as dates or whole numbers."""
+    """Return the timestamps as dates, periods or whole numbers."""
     missing = column.isna().to_numpy()
     if missing.any():
         fix = "Fill it in, or remove the row."
@@ -354,7 +356,7 @@ def _in_format(text: pd.Series, form: str) -> pd.Series:
 
 
 def _dates(text: pd.Series, style: Style) -> pd.Series:
-    """Return the dates of texts that can be read one way."""
+    """Return the dates of texts, which must have only one reading."""
     readings = read_dates(text)
     if style.day_first:
         month_first = [reading for reading in readings if reading.is_month_first]
@@ -370,10 +372,10 @@ def _dates(text: pd.Series, style: Style) -> pd.Series:
         raise _ambiguous(text, readings)
     reading = readings[0]
     if reading.has_local_days and style.tz is None:
-        # In UTC they would be hours of two kinds instead of days.
+        # In UTC, the days would begin at two different hours.
         got = f"the same time of day at offsets that change, as in {text.iloc[0]!r}"
         fix = "Use --tz, such as --tz Europe/Berlin."
-        raise bad_data(f"Column {text.name!r}", got, "be in a time zone that is known", fix)
+        raise bad_data(f"Column {text.name!r}", got, "be in a known time zone", fix)
     return reading.times
 
 
@@ -387,7 +389,7 @@ def _no_dates(text: pd.Series) -> DataError:
         "Correct it, name the format, such as --date-format %d.%m.%Y, or number the rows with "
         "whole numbers."
     )
-    expected = "hold whole dates that are written alike, such as 2024-12-31 or 2024-12-31 23:00"
+    expected = "hold whole dates in one format, such as 2024-12-31 or 2024-12-31 23:00"
     return _bad_row(text, first_unreadable(text), expected, fix)
 
 
@@ -419,6 +421,6 @@ def _localized(times: pd.Series, tz: str) -> pd.Series:
     try:
         return times.dt.tz_localize(tz, ambiguous="infer", **options)
     except ValueError:
-        # No time is there twice, so none shows which of the two it is; calendars take the first.
+        # pandas infers the offset only if the hour occurs twice. Take the first, as calendars do.
         first = np.ones(len(times), dtype=bool)
         return times.dt.tz_localize(tz, ambiguous=first, **options)

@@ -1,4 +1,4 @@
-"""Checks of the files that a command writes, before the work whose result would be lost."""
+"""Checks of output files, made before the work of a command instead of after it."""
 
 import os
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ def check_target(option: str, path: Path, suffixes: tuple[str, ...], *, force: b
     """Check that a table or a picture can be written.
 
     Args:
-        option: the option that names it.
+        option: the option that names the file.
         path: the file.
-        suffixes: the suffixes that it may have.
+        suffixes: the suffixes that the file may have.
         force: whether an existing file is overwritten.
 
     Raises:
-        ArgumentError: it has another suffix, exists already or cannot be written.
+        ArgumentError: the file has another suffix, exists already or cannot be written.
         MissingDependencyError: writing it needs a package that is not installed.
     """
     suffix = path.suffix.lower()
@@ -39,7 +39,7 @@ def check_place(option: str, path: Path, *, force: bool) -> None:
     """Check that a file can be written.
 
     Raises:
-        ArgumentError: it exists already, or cannot be written.
+        ArgumentError: the file exists already, or cannot be written.
     """
     if not path.absolute().parent.is_dir():
         raise ArgumentError(f"The folder {path.parent} does not exist. Create it first.")
@@ -50,10 +50,10 @@ def check_place(option: str, path: Path, *, force: bool) -> None:
 
 
 def check_different(names: str, paths: Sequence[Path]) -> None:
-    """Check that no two paths are the same file, also by links.
+    """Check that no two paths lead to the same file, directly or through a link.
 
     Raises:
-        ArgumentError: two are.
+        ArgumentError: two paths lead to the same file.
     """
     for number, path in enumerate(paths):
         if any(_is_same(path, other) for other in paths[:number]):

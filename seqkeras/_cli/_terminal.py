@@ -1,4 +1,4 @@
-"""What the terminal shows: messages and warnings of seqkeras, and of no other library."""
+"""Output to the terminal: messages and warnings of seqkeras, without those of other libraries."""
 
 import io
 import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def complain(message: str) -> None:
-    """Print a message of the library on the standard error output, in words of the options."""
+    """Print a message of the library to standard error, naming options instead of arguments."""
     print(f"seqkeras: {in_options(message)}", file=sys.stderr)
 
 
@@ -36,7 +36,7 @@ def show_scores(scores: "pd.DataFrame", title: str) -> None:
 
 @contextmanager
 def only_own_warnings() -> Iterator[None]:
-    """Print warnings of seqkeras like its errors, and none of other libraries."""
+    """Print warnings of seqkeras like its errors, and hide those of other libraries."""
 
     def print_warning(message: Any, *_: Any, **__: Any) -> None:
         complain(str(message))
@@ -49,7 +49,7 @@ def only_own_warnings() -> Iterator[None]:
 
 
 def open_streams() -> None:
-    """Open standard output and error if they are closed, so that no file gets their numbers."""
+    """Open standard output and error if they are closed, so that no file gets their descriptors."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
@@ -58,7 +58,7 @@ def open_streams() -> None:
 
 @contextmanager
 def hold_back_notices() -> Iterator[None]:
-    """Hold back what TensorFlow's C++ code prints while it loads; print it if that fails."""
+    """Hold back the notices of C++ code, such as TensorFlow's; print them if an error is raised."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as notices:
         terminal = os.dup(2)

@@ -1,10 +1,10 @@
-"""Errors of the library in the words of the command line: its options instead of Python."""
+"""Translation of the library's messages: options of the command line for Python arguments."""
 
 import re
 
 from seqkeras._files import shortened
 
-#: The option for each argument of Python that messages name.
+#: The option for each Python argument that messages name.
 OPTIONS = {
     "id": "--id-col",
     "time": "--time-col",
@@ -24,7 +24,7 @@ OPTIONS = {
 
 _NAMES = "|".join(OPTIONS)
 
-#: What messages say, and what it is on the command line.
+#: Patterns of Python in messages, and their replacements, applied in this order.
 PHRASES = (
     (r"Columns\(short_series='skip'\)", "--skip-short"),
     (r"training=Training\(validation=0\) with intervals=\(\)", "--validation 0 --levels"),
@@ -48,17 +48,17 @@ PHRASES = (
     (r"\b[Pp]ass (?=--)", lambda match: "Use " if match[0][0] == "P" else "use "),
 )
 
-#: What is left of Python in a sentence that no phrase above translates.
+#: Signs of Python code in a sentence that no phrase above translates.
 PYTHON = re.compile(r"\bdf\b|\bpd\.|\w\(|=\(\)|\.astype|\[\.\.\.\]")
 
-#: Characters of a message; values in it may be of any length.
+#: Largest number of characters of a message; values in it may be of any length.
 LONGEST = 1000
 
 
 def in_options(message: str) -> str:
-    """Return a message in words of the command line, on one line and of limited length.
+    """Translate a message for the command line, on one line and of limited length.
 
-    Advice that has no counterpart on the command line is left out.
+    Advice that still has Python code in it is omitted.
     """
     message = " ".join(message.splitlines())
     for pattern, words in PHRASES:
@@ -69,7 +69,7 @@ def in_options(message: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text whose control characters are escaped; line breaks stay."""
+    """Escape the control characters of a text, except line breaks."""
     if text.isprintable():
         return text
     return "".join(

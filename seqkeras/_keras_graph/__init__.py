@@ -1,4 +1,4 @@
-"""The graph of a Keras model; with `layers`, the only code that reads private names of Keras."""
+"""The graph of a Keras model; only this package and `layers` use private names of Keras."""
 
 from seqkeras._lazy import require
 

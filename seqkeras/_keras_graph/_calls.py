@@ -12,7 +12,7 @@ from seqkeras.layers import Bidirectional, Resettable
 
 
 def calls_in_order(graph: keras.Function) -> list[Any]:
-    """Return the calls of a graph, each after those whose outputs it reads."""
+    """Return the calls of a graph, each after the calls whose outputs it reads."""
     by_depth = graph._nodes_by_depth
     nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
     return [node for node in nodes if not node.is_input]
@@ -45,12 +45,12 @@ def upstream(tensors: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def lost_masks(layer: Any, calls: list[Any]) -> Iterator[Any]:
-    """Yield operations before a layer that take a mask and return none, so it never arrives."""
+    """Yield the operations that receive a mask, but do not pass it on to the layer."""
     unmasked = [node.input_tensors[0] for node in calls if not takes_mask(node)]
     reached = {id(tensor) for tensor in unmasked}
     for operation, node in upstream(unmasked):
         if not any(id(tensor) in reached for tensor in node.output_tensors):
-            continue  # further back than the place where the mask ends
+            continue  # before the operation that dropped the mask
         before = tree.flatten(node.input_tensors)
         if any(_is_masked(tensor) for tensor in before):
             yield operation
@@ -58,14 +58,14 @@ def lost_masks(layer: Any, calls: list[Any]) -> Iterator[Any]:
 
 
 def takes_mask(call: Any) -> bool:
-    """Return whether a layer is called with a mask, either passed to it or that of its input."""
+    """Return whether a call has a mask, either as an argument or from its input."""
     return call.arguments.kwargs.get("mask") is not None or _is_masked(call.input_tensors[0])
 
 
 def drops_mask(call: Any) -> bool:
-    """Return whether a recurrent layer reads its input without the mask that the input carries.
+    """Return whether a call of a recurrent layer ignores the mask of its input.
 
-    Next to a second tensor, an initial state, Keras' own layers drop it.
+    Keras's own layers ignore it if they are called with an initial state.
     """
     layer = call.operation
     arguments = call.arguments
@@ -79,18 +79,18 @@ def drops_mask(call: Any) -> bool:
 
 
 def same_mask(layer: Any, copy: Any, args: Any, kwargs: Any) -> Any:
-    """Return keywords with which the copy of a layer reads the mask that the layer reads.
+    """Return keyword arguments with which the copy of a layer applies the same mask as the layer.
 
     Args:
-        layer: a layer of Keras or of ours.
-        copy: its copy, maybe of the other.
-        args, kwargs: those of the call, in the graph of the copy.
+        layer: a layer of Keras or seqkeras.
+        copy: its copy, a layer of Keras or seqkeras.
+        args, kwargs: arguments of the call, as tensors of the copied graph.
     """
-    is_kept = keeps_masks(layer)
+    layer_keeps_masks = keeps_masks(layer)
     without = {name: value for name, value in kwargs.items() if name != "sequences_mask"}
-    if is_kept == keeps_masks(copy) or not has_initial_state(args, kwargs):
+    if layer_keeps_masks == keeps_masks(copy) or not has_initial_state(args, kwargs):
         return kwargs
-    if not is_kept:
+    if not layer_keeps_masks:
         return {**kwargs, "sequences_mask": False}
     mask = getattr(args[0], "_keras_mask", None)
     passes_mask = kwargs.get("mask") is None and kwargs.get("sequences_mask") is not False
@@ -98,7 +98,10 @@ def same_mask(layer: Any, copy: Any, args: Any, kwargs: Any) -> Any:
 
 
 def keeps_masks(layer: Any) -> bool:
-    """Return whether a layer applies the mask of its input next to other tensors, as ours do."""
+    """Return whether a layer applies the mask of its input even if it gets an initial state.
+
+    Recurrent layers of seqkeras do, those of Keras do not.
+    """
     return isinstance(layer, (Resettable, Bidirectional))
 
 

@@ -1,4 +1,4 @@
-"""Copy to a model what another one was compiled with, including its optimizer's variables."""
+"""Compile a copy of a model like the model, including the variables of its optimizer."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from keras import ops, tree
 
 
 def copy_compiled(model: keras.Model, copy: keras.Model, variables: dict[int, Any]) -> None:
-    """Compile a copy as its model is, with an optimizer that continues where the model's is.
+    """Compile a copy like its model, with the optimizer's variables, to continue training.
 
     Args:
-        model: the model. If it is not compiled, nothing is done.
+        model: the model. If it is not compiled, the copy stays uncompiled.
         copy: its copy, built.
-        variables: the variable of the copy for each weight of the model, by the weight's `id`.
+        variables: the copy's variable for each weight of the model, by the `id` of the weight.
     """
     if not model.compiled:
         return
@@ -20,11 +20,11 @@ def copy_compiled(model: keras.Model, copy: keras.Model, variables: dict[int, An
     if type(copy).compile is keras.Model.compile:
         scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         copy.compile(**_options(model), auto_scale_loss=scales_loss)
-    else:  # only its own class knows what its compile() takes
+    else:  # only the class that overrides compile() knows its arguments
         copy.compile_from_config(model.get_compile_config())
     if copy.compiled and optimizer.built:
-        # In the optimizer's own order, because layers may have been frozen since. An optimizer that
-        # scales losses leaves the variables to the one that it wraps.
+        # Take the order of variables from the optimizer, because layers may have been frozen since
+        # it was built. A LossScaleOptimizer leaves its variables to the optimizer that it wraps.
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         copy.optimizer.build([variables[id(weight)] for weight in inner._trainable_variables])
         for old, new in zip(optimizer.variables, copy.optimizer.variables, strict=True):
@@ -32,7 +32,7 @@ def copy_compiled(model: keras.Model, copy: keras.Model, variables: dict[int, An
 
 
 def _options(model: keras.Model) -> dict[str, Any]:
-    # The objects themselves: through a config, a loss in a lambda would be lost.
+    # Pass the objects themselves, because a config cannot restore a loss that is a lambda.
     options = dict(model._compile_config.config)
     for name in ("metrics", "weighted_metrics"):
         options[name] = tree.map_structure(_new_metric, options[name])
@@ -42,7 +42,7 @@ def _options(model: keras.Model) -> dict[str, Any]:
 
 
 def _new_metric(metric: Any) -> Any:
-    """Return a metric of the same kind without results; a function or a name as it is."""
+    """Return a new metric with the same config; return a function or a name unchanged."""
     if isinstance(metric, keras.metrics.Metric):
         return type(metric).from_config(metric.get_config())
     return metric

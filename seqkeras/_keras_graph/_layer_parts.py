@@ -1,4 +1,4 @@
-"""What Keras stores about a layer: its calls, and its random generators."""
+"""What Keras stores about a layer: its calls, constructor arguments and random generators."""
 
 from typing import Any
 
@@ -9,11 +9,14 @@ def calls_to(layer: Any) -> list[Any]:
 
 
 def recorded_arguments(layer: Any) -> dict[str, Any]:
-    """Return the arguments of a layer's constructor if Keras recorded them: if all were plain."""
+    """Return the arguments of a layer's constructor, or an empty dict if Keras did not record them.
+
+    Keras records them only if all are plain values, such as numbers and strings.
+    """
     recorded = getattr(layer, "_auto_config", None)
     return recorded.config if recorded is not None else {}
 
 
 def random_states(layer: Any) -> list[Any]:
-    """Return the variables of the random generators of a layer, without those within it."""
+    """Return the variables of a layer's random generators, without those of its sublayers."""
     return [generator.state for generator in layer._seed_generators]

@@ -1,4 +1,4 @@
-"""The graph of a model, read once and passed on."""
+"""The graph of a model, read once for all code that needs it."""
 
 import functools
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from seqkeras._keras_graph._structure import check_graph, name_of, self_and_subl
 class ModelGraph:
     """The layers of a functional or Sequential model, and the calls between them.
 
-    It is read when it is built: a model that gets more layers afterwards needs a new one.
+    The graph is read once, by the constructor: after adding layers to the model, create a new one.
 
     Args:
         model: a built functional or Sequential model.
@@ -23,14 +23,16 @@ class ModelGraph:
         model: the model.
         inputs: its symbolic inputs, in one flat list.
         outputs: its symbolic outputs, in one flat list.
-        input_structure: the inputs as the model is called with them: a tensor, a list or a dict.
-        output_structure: the outputs as the model returns them.
+        input_structure: the inputs in the structure that the model is called with: a tensor, a
+            list or a dict.
+        output_structure: the outputs in the structure that the model returns.
         output_names: names of the outputs, as Keras gives them.
-        calls: the calls of layers and operations, as nodes of Keras, each after those whose outputs
-            it reads. Calls inside nested models are not among them, see `nested`.
+        calls: the calls of layers and operations, as nodes of Keras, each after the calls whose
+            outputs it reads. For the calls inside a nested model, see `nested`.
 
     Raises:
-        ArgumentError: it is not a model, it is not built, or it is a subclass with its own `call`.
+        ArgumentError: `model` is not a Keras model, is not built, or is a subclass with its own
+            `call`.
 
     Example:
         >>> x = keras.Input((None, 2), name="x")
@@ -55,12 +57,12 @@ class ModelGraph:
 
     @property
     def input_names(self) -> list[str]:
-        """Names of the inputs, as they stand in the model."""
+        """Return the names of the inputs, in the order of `inputs`."""
         return [name_of(tensor) for tensor in self.inputs]
 
     @functools.cached_property
     def layers(self) -> list[Any]:
-        """Return the model and every layer within it, also those of nested models."""
+        """Return the model and every layer within it, including those of nested models."""
         return self_and_sublayers(self.model)
 
     @property

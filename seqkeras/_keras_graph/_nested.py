@@ -8,7 +8,7 @@ from seqkeras._keras_graph._structure import sublayers
 
 
 def recurrent_layers(layer: Any, path: str = "") -> dict[str, Any]:
-    """Return all recurrent layers within a model, by the path of names that leads to each."""
+    """Return all recurrent layers within a model by their path, such as `"encoder/lstm"`."""
     layers: dict[str, Any] = {}
     for part in sublayers(layer):
         name = f"{path}/{part.name}" if path else part.name
@@ -16,7 +16,7 @@ def recurrent_layers(layer: Any, path: str = "") -> dict[str, Any]:
         inner = {name: part} if is_recurrent else recurrent_layers(part, name)
         for inner_name, recurrent in inner.items():
             if any(recurrent is other for other in layers.values()):
-                continue  # shared: its first place names it
+                continue  # shared, and listed under its first path already
             layers[_unused(inner_name, name, layers)] = recurrent
     return layers
 

@@ -22,13 +22,13 @@ from seqkeras.layers._resettable import Resettable
 
 
 class CannotBuildError(Exception):
-    """A layer cannot be called on the shapes that were tried."""
+    """A copy cannot be built: a layer cannot be called, or its config omits sublayers."""
 
 
 class Rebuild:
-    """One copy of one model. Weights are copied; neither variables nor layers are shared.
+    """A copy of a model, which shares neither layers nor variables with it; weights are copied.
 
-    The copy equals the model; subclasses override what is to differ.
+    The copy equals the model, except where a subclass of `Rebuild` overrides a method.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -43,13 +43,13 @@ class Rebuild:
 
         Raises:
             ArgumentError: a layer cannot be converted.
-            CannotBuildError: a layer cannot be called on these shapes.
+            CannotBuildError: a layer cannot be called on the shapes of the copy.
         """
         with keras.saving.custom_object_scope(_objects_of(self._root)):
             copy = self._graph(self._root, self._shapes())
         for pair in self._pairs:
             _copy_values(*pair)
-        # From the outside in, because setting the flag of a layer sets it on all layers within.
+        # Outer layers first, because setting `trainable` on a layer sets it on all layers within.
         for old, new in [*reversed(self._graphs), *self._pairs]:
             _copy_trainable(old, new)
         return copy
@@ -86,7 +86,7 @@ class Rebuild:
         return class_for_copy(model)(inputs, outputs, name=model.name)
 
     def _through(self, model: keras.Model, inputs: list[Any], *context: Any) -> Any:
-        """Return the outputs of the copied layers; `context` is passed to each `_call_copy`."""
+        """Call the copied layers, and return the outputs; each `_call_copy` gets `context`."""
 
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
             return self._call_copy(layer, args, kwargs, *context)
@@ -96,7 +96,8 @@ class Rebuild:
             for layer in model.layers:
                 outputs = call(layer, outputs)
             return outputs
-        # As in clone_model, except that inputs may be added or removed and nothing is compiled.
+        # As in keras.models.clone_model, except that inputs may be added or removed and nothing is
+        # compiled.
         return model._run_through_graph(inputs, operation_fn=lambda layer: layer, call_fn=call)
 
     def _call_copy(self, layer: Any, args: Any, kwargs: Any) -> Any:
@@ -113,7 +114,7 @@ class Rebuild:
             raise CannotBuildError(f"layer {layer.name!r}: {error}") from error
 
     def _parts(self, layer: Any) -> list[Any]:
-        """Return the copies of a layer, which run in this order; usually there is one."""
+        """Return the layers that replace a layer, in the order in which they run; usually one."""
         if not is_graph(layer):
             return [self._layer(layer)]
         if id(layer) not in self._copies:
@@ -122,16 +123,16 @@ class Rebuild:
         return [self._copies[id(layer)]]
 
     def _layer(self, layer: Any) -> Any:
-        """Return the copy of a layer, always the same one, which keeps shared layers shared."""
+        """Return the copy of a layer, created only once, so that shared layers stay shared."""
         if id(layer) not in self._copies:
             try:
                 copy = self._new(layer)
             except ArgumentError:
                 raise
             except Exception as error:
-                reason = f"it cannot be made again from its config: {error}"
+                reason = f"it cannot be recreated from its config: {error}"
                 raise conversion_error(
-                    self._root, "made of layers with a config", layer, reason
+                    self._root, "made of layers that a config describes", layer, reason
                 ) from error
             self._copies[id(layer)] = copy
             self._pairs.append((layer, copy))
@@ -139,7 +140,7 @@ class Rebuild:
         return self._copies[id(layer)]
 
     def _share(self, layer: Any, copy: Any) -> None:
-        """Let a copy have the same layers within it as other copies, where their originals do."""
+        """Make copies share the sublayers that their originals share."""
         if not self._shared or not isinstance(layer, keras.layers.Layer) or is_graph(layer):
             return
         for place, part in places(layer):
@@ -147,7 +148,7 @@ class Rebuild:
                 place.put(copy, self._parts(part)[0])
                 continue
             copied_part = place.part_of(copy)
-            if copied_part is None:  # it is created when the copy is built
+            if copied_part is None:  # created later, when the copy is built
                 continue
             if id(part) in self._shared and id(part) in self._copies:
                 place.put(copy, self._copies[id(part)])
@@ -161,10 +162,10 @@ class Rebuild:
 
 
 def new_layer(layer: Any) -> Any:
-    """Return a new layer or operation of the same config and name, without weights yet."""
+    """Return a new layer or operation with the same config and name, still without weights."""
     if not isinstance(layer, keras.layers.Lambda):
         return type(layer).from_config(layer.get_config())
-    # Through its config, the function would lose the globals that it uses.
+    # Pass the function itself, because a config omits the globals that it uses.
     config = {name: layer.get_config()[name] for name in ("name", "trainable", "dtype")}
     return type(layer)(
         layer.function,
@@ -192,13 +193,13 @@ def parts_of(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:
     if len(parts) != len(copies):
         raise CannotBuildError(
             f"layer {old.name!r} ({type(old).__name__}) has {len(parts) - 1} layers within it, and "
-            f"its copy {len(copies) - 1}; its config must describe all that it creates"
+            f"its copy {len(copies) - 1}; its config must describe every layer that it creates"
         )
     yield from zip(parts, copies, strict=True)
 
 
 def _objects_of(model: keras.Model) -> dict[str, Any]:
-    """Return classes and functions of a model by name; its configs may name unregistered ones."""
+    """Return the classes and functions that configs of a model may name without registration."""
     objects: list[Any] = []
     for layer in self_and_sublayers(model):
         functions = [

@@ -1,4 +1,4 @@
-"""A second model over the layers of a first one."""
+"""Support for a model that shares the layers of another model."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,23 +7,23 @@ import keras
 
 
 def compile_alike(model: keras.Model, other: keras.Model) -> None:
-    """Compile `other` with the loss, the metrics and the very optimizer of `model`.
+    """Compile `other` with the loss and the metrics of `model`, and the same optimizer object.
 
     Args:
         model: compiled by `keras.Model.compile`.
-        other: built of the same variables.
+        other: a model with the same variables.
     """
     options = dict(model._compile_config.config)
     options["optimizer"] = model.optimizer
-    # A loss that is to be scaled is scaled by the optimizer already.
+    # Keras must not wrap the optimizer: if `model` scales its loss, this optimizer does so already.
     other.compile(**options, auto_scale_loss=False)
 
 
 def remove_calls(models: list[keras.Model]) -> None:
-    """Remove the calls that models are made of from the layers that were called.
+    """Remove the calls that models consist of from the layers that were called.
 
-    Without this, layers that a second model shares would stay called twice, and their `output`
-    would be ambiguous.
+    Otherwise, layers that a second model shares would keep two calls, and their `output` would be
+    ambiguous.
     """
     nodes = [node for model in models for node in _calls(model)]
     for node in nodes:

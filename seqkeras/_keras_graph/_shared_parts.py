@@ -1,4 +1,4 @@
-"""Layers that stand at several places within a model, and the same in its copy."""
+"""Find layers that are used in several places of a model, so that a copy can share them too."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ import keras
 
 from seqkeras._keras_graph._structure import is_graph, self_and_sublayers, sublayers
 
-#: Where Keras itself lists the layers within a layer.
-_LISTS_OF_KERAS = ("_layers", "_operations", "_functional")
+#: Attributes in which Keras itself keeps the layers within a layer.
+_KERAS_BOOKKEEPING = ("_layers", "_operations", "_functional")
 
 
 class Place(NamedTuple):
-    """An attribute of a layer that is a layer, or a position in one that is a list of them."""
+    """Where a layer holds a sublayer: an attribute, or a position in a list attribute."""
 
     name: str
     position: int | None = None
@@ -23,11 +23,11 @@ class Place(NamedTuple):
         value = vars(layer).get(self.name)
         if self.position is None:
             return value
-        is_list = isinstance(value, (list, tuple)) and self.position < len(value)
-        return value[self.position] if is_list else None
+        has_position = isinstance(value, (list, tuple)) and self.position < len(value)
+        return value[self.position] if has_position else None
 
     def put(self, layer: Any, part: Any) -> None:
-        """Put a layer there, in the order that Keras had."""
+        """Replace the layer at this place, keeping its position in Keras's list of sublayers."""
         old = self.part_of(layer)
         if old is part:
             return
@@ -44,9 +44,9 @@ class Place(NamedTuple):
 
 
 def places(layer: Any) -> Iterator[tuple[Place, Any]]:
-    """Yield the layers directly within a layer that is no graph, with their places."""
+    """Yield the layers directly within a layer, with their places; `layer` is not a graph."""
     for name, value in vars(layer).items():
-        if name in _LISTS_OF_KERAS:
+        if name in _KERAS_BOOKKEEPING:
             continue
         if isinstance(value, keras.layers.Layer):
             yield Place(name), value
@@ -57,9 +57,9 @@ def places(layer: Any) -> Iterator[tuple[Place, Any]]:
 
 
 def shared_parts(model: keras.Model) -> set[int]:
-    """Return the `id` of each layer that stands at several places, one of them within a layer."""
+    """Return the ids of the layers held in more than one place, by different layers or by one."""
     counts: Counter[int] = Counter()
     for layer in self_and_sublayers(model):
         parts = sublayers(layer) if is_graph(layer) else [part for _, part in places(layer)]
         counts.update(map(id, parts))
-    return {number for number, count in counts.items() if count > 1}
+    return {layer_id for layer_id, count in counts.items() if count > 1}

@@ -1,7 +1,7 @@
 """What a Keras model consists of: its layers, its inputs, and the class of a copy.
 
-Like the other modules of this package, this one reads private names of Keras, because no public
-ones return the same. They are kept here so that other packages do not depend on them.
+Like the other modules of this package, this one uses private names of Keras, because Keras has no
+public equivalents. They are kept here so that other packages do not depend on them.
 """
 
 import inspect
@@ -27,7 +27,8 @@ def check_graph(model: Any) -> None:
     """Check that `model` is a functional or built Sequential model.
 
     Raises:
-        ArgumentError: it is not a model, it is not built, or it is a subclass with its own `call`.
+        ArgumentError: `model` is not a Keras model, is not built, or is a subclass with its own
+            `call`.
     """
     if not isinstance(model, keras.Model):
         raise bad_argument("model", type(model).__name__, "a keras.Model")
@@ -49,7 +50,7 @@ def conversion_error(model: keras.Model, expected: str, layer: Any, reason: str)
     Args:
         model: the model.
         expected: what the model must be.
-        layer: the layer.
+        layer: the layer that causes the error.
         reason: what is wrong with the layer, as a sentence after "Layer NAME (CLASS):".
     """
     detail = f"Layer {layer.name!r} ({type(layer).__name__}): {reason}"
@@ -84,9 +85,9 @@ def inputs_of(model: keras.Model) -> Any:
 def class_for_copy(model: keras.Model) -> Any:
     """Return the class for a functional copy of `model`.
 
-    It is the class of the model if its constructor takes `inputs` and `outputs`, or any positional
-    arguments, which it is assumed to pass on to `keras.Model`. Otherwise, and for a Sequential
-    model, it is `keras.Model`.
+    It is the class of the model if its constructor takes `inputs` and `outputs`, or `*args`, which
+    it is assumed to pass on to `keras.Model`. Otherwise, and for a Sequential model, it is
+    `keras.Model`.
     """
     if isinstance(model, keras.Sequential):
         return keras.Model

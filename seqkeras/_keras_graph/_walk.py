@@ -11,7 +11,7 @@ from seqkeras._keras_graph._structure import is_graph
 #: `visit(call, args, kwargs)`, with values in place of tensors, returns the values of all outputs.
 Visit: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
-#: `attach_mask(value, mask)` returns the value with the mask that a nested model is called with.
+#: `attach_mask(value, mask)` returns the value of a nested model's input, carrying the mask.
 AttachMask: TypeAlias = Callable[[Any, Any], Any]
 
 
@@ -24,8 +24,8 @@ def walk(
         graph: the model.
         inputs: a value for each of `graph.inputs`.
         visit: called for each call of a layer or an operation, in order.
-        attach_mask: called for each input of a nested model that is called with a mask. Default:
-            such masks are dropped.
+        attach_mask: called for each input of a nested model whose call passes a mask. Default:
+            None, which drops these masks.
 
     Returns:
         A value for each of `graph.outputs`.

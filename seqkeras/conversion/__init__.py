@@ -1,4 +1,4 @@
-"""Convert models: onto our layers and back, from files of Keras 2; weights of cuDNN and PyTorch."""
+"""Convert models to seqkeras layers and back, files of Keras 2, and weights of other libraries."""
 
 from seqkeras._lazy import require
 

@@ -1,4 +1,4 @@
-"""Conversion of models to seqkeras layers."""
+"""Convert models to seqkeras layers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,38 +28,38 @@ _OF_CELL: dict[Any, Any] = {
     keras.layers.SimpleRNNCell: FASTER[keras.layers.SimpleRNN],
 }
 
-_SHARED_CELL = "a cell of it is also used elsewhere, so that its weights are shared"
+_SHARED_CELL = "one of its cells is also used elsewhere, and shares its weights there"
 
 
 def accelerate(model: keras.Model) -> keras.Model:
     """Return a copy of a model that uses the layers of `seqkeras.layers`, with the same outputs.
 
-    LSTM, GRU and SimpleRNN of Keras become those of `seqkeras.layers`, wherever they are: in models
-    within the model, in Bidirectional, TimeDistributed and other wrappers. So do
-    `RNN(LSTMCell(...))` and the like. An RNN over several such cells becomes one layer for each:
-    the last keeps the name of the RNN, the others are named `NAME_cell_0` and so on. Other
-    stateful layers, such as ConvLSTM2D, become those of `seqkeras.layers` too: they are no faster,
-    but keep their states on JAX.
+    Keras's LSTM, GRU and SimpleRNN become the layers of the same name in `seqkeras.layers`, also
+    inside nested models, Bidirectional, TimeDistributed and other wrappers. `RNN(LSTMCell(...))`
+    becomes an LSTM, and likewise for the other cells. An RNN over several such cells becomes one
+    layer for each: the last keeps the name of the RNN, the others are named `NAME_cell_0` and so
+    on. Other stateful layers, such as ConvLSTM2D, become those of `seqkeras.layers` too, which are
+    no faster but keep their states on JAX.
 
     The copy has the layers, names, weights, states, random seeds and trainable flags of the model,
-    and is compiled in the same way. It also has the variables of the optimizer, so that training
-    continues as it would have; only metrics start from scratch. `to_keras` goes the other way.
+    and is compiled in the same way. It also has the variables of the optimizer, so training
+    continues as with the model; only metrics start from scratch. `to_keras` is the inverse.
 
     Args:
         model: functional or Sequential, trained or not. A model of your own class becomes a
-            `keras.Model`, unless the class is built from inputs and outputs.
+            `keras.Model`, unless its constructor takes inputs and outputs.
 
     Returns:
         The copy, even if nothing was converted; the model itself does not change.
 
     Raises:
-        ArgumentError: the model is not built, or is a subclass whose graph is hidden, or a layer
-            cannot be created again from its config; the message names it.
+        ArgumentError: the model is not built, or is a subclass with its own `call`, or a layer
+            cannot be recreated from its config; the message names the layer.
 
     Warns:
-        KeptLayerWarning: recurrent layers were not converted. The message gives the reason: they
-            have another kind of cell, or a class of your own; or they are an RNN over several cells
-            that takes or returns states, reads backwards, or is in a wrapper; or a cell is also
+        KeptLayerWarning: some recurrent layers were not converted. The message names each with the
+            reason: a cell of another kind or dtype, a class of your own, an RNN over several cells
+            that takes or returns states, reads backwards or is in a wrapper, or a cell that is also
             used elsewhere.
 
     Example:
@@ -103,7 +103,7 @@ class _Accelerate(Conversion):
             if faster is not None:
                 return faster
         if kind in OURS and config["stateful"]:
-            return OURS[kind], config  # no faster, but Keras on JAX forgets its state
+            return OURS[kind], config  # no faster, but keeps its state on JAX
         return kind, config
 
     def _new(self, layer: Any) -> Any:
@@ -116,7 +116,7 @@ class _Accelerate(Conversion):
         return any(id(part) in self._shared for part in self_and_sublayers(layer)[1:])
 
     def unconverted(self, copy: keras.Model) -> Iterator[str]:
-        """Describe each Keras recurrent layer in the copy, with the reason why it is there."""
+        """Describe each recurrent layer of Keras left in the copy, and why it was not converted."""
         for layer in self_and_sublayers(copy):
             if not isinstance(layer, keras.layers.RNN) or is_from_seqkeras(layer):
                 continue
@@ -171,7 +171,7 @@ def _layer_of_cell(config: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
 
 
 def _stacked_cells(config: dict[str, Any]) -> list[Any]:
-    """Return the serialized cells of an RNN over several; none if it runs one cell."""
+    """Return the serialized cells of an RNN over several cells; empty for a single cell."""
     cell = config["cell"]
     is_stacked = class_in(cell) is keras.layers.StackedRNNCells
     return list(cell["config"]["cells"]) if is_stacked else []

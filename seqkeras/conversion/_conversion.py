@@ -1,4 +1,4 @@
-"""Copies of models with other classes of layers."""
+"""Copy models with other classes of layers."""
 
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from seqkeras._keras_graph._rebuild import CannotBuildError, Rebuild, check_grap
 
 
 class Conversion(Rebuild):
-    """Copy of a model with other classes of layers, which continues where the model is."""
+    """A copy of a model with other classes of layers, which continues from the model's state."""
 
     def run(self) -> keras.Model:
         """Return the copy, with the random seeds, states and optimizer of the model."""
@@ -26,7 +26,7 @@ class Conversion(Rebuild):
         return copy
 
     def exchange(self, kind: Any, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Return the class and the config that a layer has in the copy."""
+        """Return the class and config of the layer that replaces one of this class and config."""
         raise NotImplementedError
 
     def _copied_weights(self) -> dict[int, Any]:
@@ -89,7 +89,7 @@ def is_from_seqkeras(layer: Any) -> bool:
 
 
 def class_in(item: dict[str, Any]) -> Any:
-    """Return the class of a serialized layer, if the layer may be exchanged, else None."""
+    """Return the class of a serialized Keras or registered layer; None for anything else."""
     if not isinstance(item.get("config"), dict) or not isinstance(item.get("class_name"), str):
         return None
     if item.get("registered_name"):
@@ -124,6 +124,6 @@ def _copy_states(source: Any, target: Any) -> None:
 
 def assign(source: Any, target: Any) -> None:
     """Copy the values of variables into others of the same structure."""
-    # Through NumPy: JAX may free a buffer that two variables share.
+    # Copy through NumPy, because JAX may free a buffer that two variables share.
     for old, new in zip(tree.flatten(source), tree.flatten(target), strict=True):
         new.assign(ops.convert_to_numpy(old))

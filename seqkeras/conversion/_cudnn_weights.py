@@ -1,4 +1,4 @@
-"""Weights of CuDNNLSTM and CuDNNGRU of Keras 2 as those of LSTM and GRU, and back."""
+"""Convert weights of Keras 2's CuDNNLSTM and CuDNNGRU to those of LSTM and GRU, and back."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from seqkeras.gates import Weights, convert
 
 #: Number of gates of each cell.
 _GATES = {"lstm": 4, "gru_reset_after": 3}
-#: Shape of the bias of each cell, its last axis in units, by library.
+#: Shape of the bias of each cell by library, with the last axis in multiples of the units.
 _BIASES: dict[str, dict[str, tuple[int, ...]]] = {
     "keras_cudnn": {"lstm": (8,), "gru_reset_after": (6,)},
     "keras": {"lstm": (4,), "gru_reset_after": (2, 3)},
@@ -23,7 +23,7 @@ def from_cudnn(weights: Sequence[npt.ArrayLike]) -> list[npt.NDArray[Any]]:
 
     The two biases of an LSTM become their sum, which is equivalent. A GRU must have
     `reset_after=True`, and both layers must use `tanh` and `sigmoid`. The three weights of a layer
-    are found by their shapes:
+    are recognized by their shapes:
 
     ===========  ====================  =====================  ===============
     layer        kernel                recurrent kernel       bias
@@ -35,14 +35,14 @@ def from_cudnn(weights: Sequence[npt.ArrayLike]) -> list[npt.NDArray[Any]]:
     ===========  ====================  =====================  ===============
 
     Args:
-        weights: as `get_weights` returned them: of a CuDNN layer, of a Bidirectional, or of a model
-            with CuDNN layers at any depth. Other arrays are copied unchanged.
+        weights: the list that `get_weights` returned for a CuDNN layer, a Bidirectional, or a model
+            with CuDNN layers at any depth. Arrays of other layers are returned unchanged.
 
     Returns:
         Weights for `set_weights`, in the same order.
 
     Raises:
-        ArgumentError: there are no weights of CuDNN layers among them.
+        ArgumentError: `weights` contains none of a CuDNN layer.
 
     Example:
         >>> import numpy as np
@@ -54,19 +54,19 @@ def from_cudnn(weights: Sequence[npt.ArrayLike]) -> list[npt.NDArray[Any]]:
 
 
 def to_cudnn(weights: Sequence[npt.ArrayLike]) -> list[npt.NDArray[Any]]:
-    """Convert weights of LSTM and GRU to those of CuDNNLSTM and CuDNNGRU, as Keras 2 has them.
+    """Convert weights of LSTM and GRU to those of Keras 2's CuDNNLSTM and CuDNNGRU.
 
     The inverse of `from_cudnn`. The second bias of an LSTM is 0.
 
     Args:
-        weights: as `get_weights` returns them, of layers with biases, at any depth. The layers must
-            use `tanh` and `sigmoid`, which their weights cannot tell.
+        weights: the list that `get_weights` returns for a layer or model; the layers have biases.
+            They must use `tanh` and `sigmoid`, which cannot be checked from the weights.
 
     Returns:
         Weights for `set_weights` in Keras 2, in the same order.
 
     Raises:
-        ArgumentError: there are no weights of an LSTM, or of a GRU with `reset_after=True`.
+        ArgumentError: `weights` contains none of an LSTM, or of a GRU with `reset_after=True`.
 
     Example:
         >>> import keras
@@ -136,7 +136,7 @@ def _convert_layer(weights: Weights, cell: str, source: str, target: str) -> lis
 def _as_matrices(kernel: npt.NDArray[Any], gates: int) -> npt.NDArray[Any]:
     """Return a kernel as cuDNN reads it, `(gates * units, features)`.
 
-    Keras 2 stores the numbers of a gate in that order, but in an array `(features, units)`.
+    Keras 2 stores the numbers of each gate in this order, but in an array `(features, units)`.
     """
     units = kernel.shape[1] // gates
     return np.vstack([gate.reshape(units, -1) for gate in np.hsplit(kernel, gates)])

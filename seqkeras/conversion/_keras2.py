@@ -1,4 +1,4 @@
-"""Files of Keras 2, including what Keras 3 refuses or misreads."""
+"""Load files of Keras 2, including those that Keras 3 refuses or misreads."""
 
 import json
 import os
@@ -19,14 +19,14 @@ from seqkeras.conversion._cudnn_weights import from_cudnn, places
 from seqkeras.conversion._keras2_config import translate_config
 from seqkeras.errors import FileFormatError
 
-# Keras creates the layers from a translated config, and reads the weights from a copy of the file.
-# So layers, the order of weights, and the protection against code in the file are those of Keras.
+# Keras itself creates the layers, from a translated config, and reads the weights, from a copy of
+# the file. So the order of weights and the protection against code in the file are Keras's own.
 
 #: h5py raises SystemError for a name that is not text.
 _DAMAGE: tuple[type[Exception], ...] = (OSError, SystemError, *zip_damage())
-#: Name of the layers of a model in a `.weights.h5` file of Keras 2.12.
+#: Name of the group with the layers of a model in a `.weights.h5` file of Keras 2.12.
 _LAYERS_2_12 = "_layer_checkpoint_dependencies"
-#: Bytes; a small zip file can become a very large text.
+#: Largest config in bytes: a small zip file can expand to a very large text.
 _LARGEST_CONFIG = 2**28
 _BY_HAND = (
     "Build the model in code, and load its weights with seqkeras.conversion.load_legacy_weights."
@@ -40,22 +40,24 @@ _IN_KERAS_2 = (
 def load_legacy(path: str | os.PathLike[str]) -> keras.Model:
     """Load a model from a file of Keras 2: `.h5`, `.keras`, or the `.json` of `to_json`.
 
-    The model has stock Keras layers and returns what it returned in Keras 2:
+    The model returns the outputs that it returned in Keras 2. It consists of Keras's own layers,
+    with these changes:
 
     - CuDNNLSTM and CuDNNGRU become LSTM and GRU, at any depth, with their weights converted;
-    - arguments that Keras 3 lacks are dropped; a GRU without `reset_after` in the file gets
-      `reset_after=False`;
-    - `hard_sigmoid` becomes `layers.keras_2_hard_sigmoid`, because Keras 3 has another function of
-      that name;
+    - arguments that Keras 3 lacks are dropped if they change nothing, and refused otherwise; a GRU
+      without `reset_after` in the file gets `reset_after=False`;
+    - `hard_sigmoid` becomes `layers.keras_2_hard_sigmoid`, because Keras 3 uses that name for
+      another function;
     - in a model with masks, layers that join branches, such as Add and Concatenate, join their
-      masks as in Keras 2; recurrent layers that are called with states are those of
-      `seqkeras.layers`, because those of Keras 3 lose the mask.
+      masks as in Keras 2; recurrent layers called with states become those of `seqkeras.layers`,
+      because those of Keras 3 then lose the mask.
 
-    To open a saved copy of a model with one of the last two, `import seqkeras.layers` first.
+    If either of the last two changes was made, `import seqkeras.layers` before you open a saved
+    copy of the model.
 
     The model is not compiled. Layers of your own are looked up in a
     `keras.saving.custom_object_scope`. Code in the file, such as that of a Lambda, is refused. The
-    `.h5` and `.keras` files of Keras 3 load as well, as Keras loads them.
+    `.h5` and `.keras` files of Keras 3 are loaded by Keras.
 
     Args:
         path: file of a whole model, written by `model.save("NAME.h5")` or
@@ -63,8 +65,8 @@ def load_legacy(path: str | os.PathLike[str]) -> keras.Model:
             model with new weights, for `load_legacy_weights`.
 
     Raises:
-        FileFormatError: not such a file, damaged, or with something that Keras 3 does not have. The
-            message says what else can be done.
+        FileFormatError: the file is of another kind, is damaged, or needs a feature that Keras 3
+            does not have. The message says what to do instead.
     """
     with _damage(path), _copy(path) as copy:
         if zipfile.is_zipfile(copy):
@@ -86,15 +88,16 @@ def load_legacy_weights(model: keras.Model, path: str | os.PathLike[str]) -> Non
     Layers are matched by their order, as in Keras.
 
     Args:
-        model: built like the saved one, with LSTM in place of CuDNNLSTM, and GRU with
-            `reset_after=True` in place of CuDNNGRU; stock layers, or those of `seqkeras.layers`.
-            Its activations do not change: see `load_legacy` about `hard_sigmoid`.
+        model: a model built like the saved one from layers of Keras or `seqkeras.layers`, with LSTM
+            in place of CuDNNLSTM, and GRU with `reset_after=True` in place of CuDNNGRU. Its
+            activations do not change: see `load_legacy` about `hard_sigmoid`.
         path: file of weights, written by `model.save_weights("NAME.h5")` or
             `model.save_weights("NAME.weights.h5")`, or of a whole model, `.h5` or `.keras`.
 
     Raises:
-        ArgumentError: not a model, or not built.
-        FileFormatError: not such a file, damaged, or of another model.
+        ArgumentError: `model` is not a Keras model, is not built, or is a subclass with its own
+            `call`.
+        FileFormatError: the file is of another kind, is damaged, or belongs to another model.
     """
     check_graph(model)
     with _damage(path), _copy(path) as copy:
@@ -123,7 +126,7 @@ def _damage(path: Any) -> Iterator[None]:
 
 @contextmanager
 def _copy(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Yield the path of a copy, which may be changed."""
+    """Yield the path of a temporary copy of the file, which the caller may change."""
     if os.path.isdir(path):
         raise FileFormatError(
             f"{os.fspath(path)!r} is a folder, such as a SavedModel. {_IN_KERAS_2}"
@@ -151,7 +154,8 @@ def _load_zip(copy: str, path: Any) -> keras.Model:
             return keras.models.load_model(copy, compile=False)
         if any(name.startswith("assets/") for name in archive.namelist()):
             raise FileFormatError(
-                f"{os.fspath(path)!r} has vocabularies, in assets/. {_IN_KERAS_2}"
+                f"{os.fspath(path)!r} has vocabularies (assets/), which cannot be read. "
+                f"{_IN_KERAS_2}"
             )
         model = _build(_decoded(_part(archive, "config.json")), path)
     model.load_weights(copy)
@@ -183,7 +187,7 @@ def _build(config: Any, path: Any) -> keras.Model:
 
 
 def _decoded(text: str | bytes) -> Any:
-    """Read JSON in which Keras 2 marked tuples."""
+    """Read JSON, replacing the objects in which Keras 2 stored tuples by lists of their items."""
     return json.loads(text, object_hook=lambda item: item.get("items", item))
 
 
@@ -207,7 +211,7 @@ def _check_file(file: h5py.File, path: Any) -> bool:
 
 
 def _rename_layers(group: h5py.Group) -> None:
-    """Give the layers of a model, and of those within it, the names that they have since 2.13."""
+    """Rename the layers of a model and its nested models to the names used since Keras 2.13."""
     if _LAYERS_2_12 in group:
         group.move(_LAYERS_2_12, "layers")
         _renumber(group["layers"])
@@ -217,7 +221,7 @@ def _rename_layers(group: h5py.Group) -> None:
 
 
 def _renumber(group: h5py.Group) -> None:
-    """Count layers of the same class one by one; Keras 2.12 counted those with weights twice."""
+    """Number layers of a class consecutively; Keras 2.12 counted layers with weights twice."""
     numbers: dict[str, list[int]] = {}
     for name in group:
         kind, _, number = name.rpartition("_")
@@ -236,7 +240,7 @@ def _config(file: h5py.File, path: Any) -> Any:
 
 
 def _check_links(file: h5py.File, path: Any) -> None:
-    """Check that nothing in a file reads other files."""
+    """Check that nothing in a file refers to other files."""
     external: list[str] = []
 
     def check_link(name: str, link: Any) -> None:

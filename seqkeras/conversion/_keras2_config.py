@@ -1,4 +1,4 @@
-"""The config of a model of Keras 2, translated to that of Keras 3.
+"""Translate the config of a Keras 2 model to Keras 3.
 
 Keras 2 names a layer by its class, Keras 3 by its module as well. Keras 2 writes a call as a list
 of tensors, `[layer, node, output, arguments]`, Keras 3 as `args` and `kwargs`.
@@ -15,20 +15,20 @@ from seqkeras.conversion._conversion import class_entries
 from seqkeras.conversion._keras2_operations import CALLS, translate_operation
 from seqkeras.layers._keras_2_masks import KERAS_2_MASKS
 
-#: Layers of Keras 2 under other names in Keras 3, and options that they must have there.
+#: Layers that have another name in Keras 3, and the options that they need there.
 _RENAMED: dict[str, tuple[str, dict[str, Any]]] = {
     "BatchNormalizationV1": ("BatchNormalization", {}),
     "CuDNNGRU": ("GRU", {"recurrent_activation": "sigmoid", "reset_after": True}),
     "CuDNNLSTM": ("LSTM", {"recurrent_activation": "sigmoid"}),
     "ThresholdedReLU": ("ReLU", {}),
 }
-#: Options of layers of Keras 2 under other names in Keras 3.
+#: Options that have another name in Keras 3, by layer and old name.
 _RENAMED_OPTIONS = {
     ("InputLayer", "batch_input_shape"): "batch_shape",
     ("LeakyReLU", "alpha"): "negative_slope",
     ("ReLU", "theta"): "threshold",
 }
-#: Options that Keras 3 lacks, with the values that change nothing; None stands for any value.
+#: Options that Keras 3 lacks, with the values that can be dropped; None stands for any value.
 _DROPPED: dict[str, tuple[Any, ...] | None] = {
     "batch_input_shape": None,
     "function_type": None,
@@ -52,7 +52,7 @@ _DROPPED: dict[str, tuple[Any, ...] | None] = {
     "value_shape": None,
     "vocabulary_size": None,
 }
-#: Our layers for those of Keras 3, which lose the mask of a call with states.
+#: Layers that become those of seqkeras if called with states, because Keras 3 then loses the mask.
 _WITH_STATES = (
     *("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"),
     *("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
@@ -60,19 +60,19 @@ _WITH_STATES = (
 _MODELS = ("Functional", "Model", "Sequential")
 #: Options that hold layers or cells.
 _LAYERS = ("layer", "backward_layer", "cell", "cells")
-#: Endings of options that hold serialized objects which are no layers.
+#: Endings of the names of options that hold serialized objects other than layers.
 _NOT_LAYERS = ("_initializer", "_regularizer", "_constraint")
 
 
 class CannotTranslateError(ValueError):
-    """A model of Keras 2 has something that Keras 3 does not have."""
+    """A model of Keras 2 has a layer or an option that Keras 3 does not have."""
 
 
 def translate_config(config: dict[str, Any]) -> dict[str, Any]:
     """Return the config of a model for `keras.saving.deserialize_keras_object`.
 
     Raises:
-        CannotTranslateError: Keras 3 has nothing like it; the message gives the layer.
+        CannotTranslateError: Keras 3 lacks a layer or an option; the message names the layer.
         AttributeError, LookupError, TypeError, ValueError: the config is damaged.
     """
     return _Translation(config).layer(config)
@@ -83,7 +83,7 @@ class _Translation:
         self._has_masks = any(_may_mask(item) for item in _layers_in(root))
 
     def layer(self, item: dict[str, Any], has_states: bool = False) -> dict[str, Any]:
-        """Translate a serialized layer or model; `has_states`: it is called with states."""
+        """Translate a serialized layer or model; `has_states` if it is called with states."""
         name, config = item["class_name"], item["config"]
         if isinstance(config, list):  # a Sequential before Keras 2.2.3
             config = {"name": item.get("name", "sequential"), "layers": config}
@@ -107,7 +107,7 @@ class _Translation:
         return {**entries, "config": self._values(config)}
 
     def _class_for_masks(self, name: str, has_states: bool) -> dict[str, Any] | None:
-        """Return a class that treats masks as Keras 2 did, if that of Keras 3 may not."""
+        """Return the entries of a class with the masks of Keras 2, or None if Keras 3 has them."""
         if self._has_masks and name in KERAS_2_MASKS:
             return class_entries(KERAS_2_MASKS[name])
         if self._has_masks and has_states and name in _WITH_STATES:
@@ -115,11 +115,11 @@ class _Translation:
         return None
 
     def _values(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Translate what the options of a layer hold."""
+        """Translate the values of a layer's options."""
         return {key: self._value(key, value) for key, value in config.items()}
 
     def _value(self, key: str, value: Any) -> Any:
-        if key == "dtype" and isinstance(value, dict):  # a policy
+        if key == "dtype" and isinstance(value, dict):  # a dtype policy
             return value["config"]["name"]
         if key in ("activation", "recurrent_activation") and value == "hard_sigmoid":
             return keras.activations.serialize(layers.keras_2_hard_sigmoid)
@@ -130,7 +130,7 @@ class _Translation:
         return self._within(value, are_layers=key in _LAYERS)
 
     def _within(self, value: Any, are_layers: bool = False) -> Any:
-        """Translate the layers within a value; `are_layers`: what is serialized is a layer."""
+        """Translate the layers in a value; `are_layers` if all serialized objects are layers."""
         if isinstance(value, list):
             return [self._within(element, are_layers) for element in value]
         if _is_layer(value) and (are_layers or _is_known(value)):
@@ -179,7 +179,8 @@ class _Tensors:
         items = {item["name"]: item for item in config["layers"]}
         self._names = items.keys()
         self._models = {name for name, item in items.items() if "output_layers" in item["config"]}
-        # A model that is called as a layer may begin at 1 in Keras 2. All calls are used.
+        # Keras 2 may number the calls of a nested model from 1. The graph refers to every call, so
+        # the smallest number is that of the first.
         self._first_call: dict[str, int] = {}
         nodes = [item["inbound_nodes"] for item in config["layers"]]
         for name, call, *_ in self._in([nodes, config["input_layers"], config["output_layers"]]):
@@ -197,10 +198,10 @@ class _Tensors:
         return inputs, self._translated(used)
 
     def ends(self, tensors: Any) -> Any:
-        """Translate the inputs or outputs of the graph; one tensor is no list."""
+        """Translate the inputs or outputs of the graph; a single tensor is not put in a list."""
         if self._is_tensor(tensors):
             name, call, output = tensors[:3]
-            # Keras 3 counts from 1 here, but not in calls.
+            # Here Keras 3 numbers the calls of a model from 1, but in arguments of calls from 0.
             return [name, self._call(name, call) + (name in self._models), output]
         if isinstance(tensors, dict):
             return {key: self.ends(value) for key, value in tensors.items()}
@@ -215,7 +216,7 @@ class _Tensors:
         return is_reference and isinstance(value[0], str) and value[0] in self._names
 
     def _in(self, value: Any, with_constants: bool = False) -> Iterator[list[Any]]:
-        """Yield the references to tensors within lists, and within the arguments beside them."""
+        """Yield the references to tensors in a value, including those in the arguments of calls."""
         if self._is_tensor(value) or (with_constants and _is_constant(value)):
             yield value
             value = value[3:]
@@ -226,7 +227,7 @@ class _Tensors:
     def _translated(self, value: Any) -> Any:
         if self._is_tensor(value):
             name, call, output = value[:3]
-            # Keras looks the tensor up by its history.
+            # Keras only uses the history to find the tensor, not the shape or the dtype.
             history = [name, self._call(name, call), output]
             config = {"shape": [], "dtype": "float32", "keras_history": history}
             return {"class_name": "__keras_tensor__", "config": config}
@@ -248,7 +249,7 @@ def _node(
 ) -> dict[str, Any]:
     if takes_states and isinstance(inputs, list):
         if item["config"].get("num_constants"):
-            raise _lacks(item, "constants beside its states")
+            raise _lacks(item, "constants in addition to its states")
         inputs, *states = inputs
         arguments = {**arguments, "initial_state": states}
     return {"args": [inputs], "kwargs": arguments}
@@ -326,14 +327,14 @@ def _layers_in(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _may_mask(item: dict[str, Any]) -> bool:
-    """Return whether a layer makes a mask, or is of a class that may."""
+    """Return whether a layer makes a mask, or is of a custom class that may."""
     if item["class_name"] == "Masking" or "mask_zero" in item["config"]:
         return item["class_name"] == "Masking" or bool(item["config"]["mask_zero"])
     return _registered(item) is not None
 
 
 def _input_shape(item: dict[str, Any]) -> Any:
-    """Return the shape that the first layer of a Sequential reads, if the file has it."""
+    """Return the input shape of the first layer of a Sequential, or None if the file lacks it."""
     config = item["config"]
     if isinstance(config, list) or ("layers" in config and "input_layers" not in config):
         items = config if isinstance(config, list) else config["layers"]
@@ -347,7 +348,7 @@ def _input_shape(item: dict[str, Any]) -> Any:
 
 
 def _known_options(name: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a layer of Keras 3."""
+    """Return the options of a layer under their names in Keras 3."""
     if name in ("GRU", "GRUCell"):
         config = {"reset_after": False, **config}
     if name == "Lambda":
@@ -364,7 +365,7 @@ def _known_options(name: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_dropped(key: str, value: Any) -> bool:
-    """Return whether Keras 3 lacks an option, which changes nothing with this value."""
+    """Return whether Keras 3 lacks an option that changes nothing with this value."""
     if key not in _DROPPED:
         return False
     values = _DROPPED[key]
@@ -372,7 +373,7 @@ def _is_dropped(key: str, value: Any) -> bool:
 
 
 def _check_function(config: dict[str, Any]) -> None:
-    """Raise CannotTranslateError unless the function of a Lambda is one that was registered."""
+    """Raise CannotTranslateError unless the function of a Lambda is registered."""
     function, name = config["function"], config["name"]
     if isinstance(function, dict) and function.get("class_name") == "function":
         function = function["config"]
@@ -383,12 +384,12 @@ def _check_function(config: dict[str, Any]) -> None:
     if keras.saving.get_registered_object(function) is None:
         raise CannotTranslateError(
             f"layer {name!r} is a Lambda of a function {function!r}. "
-            f"Load it within keras.saving.custom_object_scope({{{function!r}: ...}})."
+            f"Load the file within keras.saving.custom_object_scope({{{function!r}: ...}})."
         )
 
 
 def _accepted(kind: type) -> set[str]:
-    """Return the names of the arguments of a class, those of its bases included."""
+    """Return the names of the arguments of a constructor, including those for its bases."""
     names: set[str] = set()
     for base in kind.__mro__:
         if "__init__" in vars(base):
@@ -400,7 +401,7 @@ def _accepted(kind: type) -> set[str]:
 
 
 def _without_recurrent_options(config: dict[str, Any]) -> dict[str, Any]:
-    """Drop the options that a recurrent layer of one's own got from Keras 2."""
+    """Drop the options that Keras 2 added to the config of a custom recurrent layer."""
     names = ("time_major", "implementation", "batch_input_shape")
     return {
         key: value

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-#: Classes of layers that hold such a function.
+#: Classes of the layers that call such a function.
 CALLS = ("TFOpLambda", "SlicingOpLambda")
 
 _NUMPY = "keras.src.ops.numpy"
@@ -17,7 +17,7 @@ class _Operation(NamedTuple):
         module: the module that Keras writes into its own files.
         name: the class.
         tensors: arguments of the TensorFlow function, after the first, that are operands.
-        options: names in Keras 3 of arguments that are options of the operation.
+        options: arguments of the TensorFlow function that are options, with their names in Keras 3.
     """
 
     module: str
@@ -80,13 +80,14 @@ def translate_operation(
     """Translate a call of a TensorFlow function.
 
     Args:
-        function: its name, such as `"math.add"`.
+        function: name of the function, such as `"math.add"`.
         name: name of the layer.
-        inputs: the first argument.
-        arguments: the others, by name.
+        inputs: first argument of the call.
+        arguments: the other arguments, by name.
 
     Returns:
-        The serialized operation, and its call; None if Keras 3 has no such operation.
+        The serialized operation, and its call; None if Keras 3 has no such operation, or if it
+        lacks an argument.
     """
     if function == _SLICE:
         keys = [_key(part) for part in _as_list(arguments["slice_spec"])]

@@ -1,4 +1,4 @@
-"""Conversion of models to Keras layers only."""
+"""Convert models to plain Keras layers."""
 
 import inspect
 from functools import partial
@@ -11,12 +11,12 @@ from seqkeras._checks import bad_argument
 from seqkeras._keras_graph import ModelGraph, conversion_error, is_graph, self_and_sublayers
 from seqkeras._warnings import warn
 from seqkeras.conversion._conversion import Conversion, convert, is_from_seqkeras
-from seqkeras.errors import ForgottenStateWarning
+from seqkeras.errors import ArgumentError, ForgottenStateWarning
 from seqkeras.layers import Bidirectional, Dispatched, Resettable, branch
 from seqkeras.layers._keras_2_masks import KERAS_2_MASKS
 
-#: Arguments of seqkeras layers that determine how a layer runs, but not what it computes.
-_HOW_IT_RUNS = ("implementation", "save_state")
+#: Arguments of seqkeras layers that determine how a layer runs, but not its outputs.
+_EXECUTION_ARGUMENTS = ("implementation", "save_state")
 
 _EXPECTED = "one that Keras can express"
 
@@ -26,8 +26,8 @@ def to_keras(model: keras.Model) -> keras.Model:
 
     A saved copy opens where seqkeras is not installed. Each seqkeras layer becomes the Keras layer
     of the same kind, without the arguments `implementation` and `save_state`, which only determine
-    how a seqkeras layer runs. Otherwise the copy has what a copy by `accelerate` has: names,
-    weights, states, random seeds, trainable flags, and the same compilation and optimizer.
+    how a seqkeras layer runs. As with `accelerate`, the copy keeps names, weights, states, random
+    seeds and trainable flags, and is compiled in the same way with the variables of the optimizer.
 
     It does not restore what `accelerate` rearranged: an `RNN(LSTMCell(...))` that became an LSTM
     stays an LSTM, and an RNN over several cells stays one layer for each cell.
@@ -40,13 +40,13 @@ def to_keras(model: keras.Model) -> keras.Model:
 
     Raises:
         ArgumentError: the model cannot be converted, for one of these reasons. The message names
-            the layer, if there is one to blame:
+            the layer responsible, if any.
 
-            - It is not a model, is not built, or is a subclass with its own `call`.
-            - A layer cannot be created again from its config, or cannot be called again.
+            - `model` is not a Keras model, is not built, or is a subclass with its own `call`.
+            - A layer cannot be recreated from its config, or cannot be called again.
             - A layer uses an argument that its Keras layer does not have, such as zoneout, peephole
               or normalization.
-            - A layer treats masks as Keras 2 did, as `load_legacy` made it.
+            - A layer created by `load_legacy` treats masks as Keras 2 did.
             - A layer takes `reset` flags (`states.as_stateless` removes them), or `constants`.
             - The directions of a `layers.Bidirectional` have different widths.
             - A `layers.TimeDistributed` reads an unknown number of timesteps.
@@ -54,8 +54,8 @@ def to_keras(model: keras.Model) -> keras.Model:
               class of seqkeras.
 
     Warns:
-        ForgottenStateWarning: the layers are stateful, and Keras on JAX does not carry their states
-            from batch to batch.
+        ForgottenStateWarning: some layers are stateful, and Keras on JAX does not carry their
+            states from batch to batch.
 
     Example:
         >>> import keras
@@ -79,38 +79,38 @@ def to_keras(model: keras.Model) -> keras.Model:
 
 
 class _ToKeras(Conversion):
-    """A conversion to Keras base classes (`exchange`) that rewrites branches (`_call_copy`)."""
+    """Replaces seqkeras layers by their Keras base classes, and rewrites calls with `branch`."""
 
     def exchange(self, kind: Any, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         if not is_from_seqkeras(kind):
             return kind, config
-        stock = next(base for base in kind.__mro__ if base.__module__.split(".")[0] == "keras")
+        keras_class = next(
+            base for base in kind.__mro__ if base.__module__.split(".")[0] == "keras"
+        )
         if kind in KERAS_2_MASKS.values():
             detail = (
                 f"Layer {config['name']!r} treats masks as Keras 2 did, which "
-                f"keras.layers.{stock.__name__} does not."
+                f"keras.layers.{keras_class.__name__} does not."
             )
             raise bad_argument("model", self._root.name, _EXPECTED, detail)
-        own_names = config.keys() - _argument_names(stock)
-        for name in own_names - set(_HOW_IT_RUNS):
+        own_names = config.keys() - _argument_names(keras_class)
+        for name in own_names - set(_EXECUTION_ARGUMENTS):
             # An argument that is off, such as zoneout=0.0 or (0.0, 0.0), needs no counterpart.
             if any(tree.flatten(config[name])):
                 detail = (
                     f"Layer {config['name']!r} ({kind.__name__}) uses {name}={config[name]!r}, "
-                    f"which keras.layers.{stock.__name__} does not support."
+                    f"which keras.layers.{keras_class.__name__} does not support."
                 )
                 raise bad_argument("model", self._root.name, _EXPECTED, detail)
-        return stock, {name: value for name, value in config.items() if name not in own_names}
+        return keras_class, {name: value for name, value in config.items() if name not in own_names}
 
     def check(self, copy: keras.Model) -> None:
         """Check that nothing in the copy needs seqkeras."""
         for layer in self_and_sublayers(copy):
             if is_from_seqkeras(layer):
-                reason = "it is created within a layer of another class."
-                raise conversion_error(self._root, _EXPECTED, layer, reason)
+                raise self._error(layer, "it is created within a layer of another class.")
             if not is_graph(layer) and _names_seqkeras(layer.get_config()):
-                reason = "its config names a function or class of seqkeras."
-                raise conversion_error(self._root, _EXPECTED, layer, reason)
+                raise self._error(layer, "its config names a function or class of seqkeras.")
 
     def _sequential(self, model: keras.Sequential, shape: Any) -> keras.Sequential:
         for call in ModelGraph(model).calls:
@@ -122,8 +122,8 @@ class _ToKeras(Conversion):
     def _call_copy(self, layer: Any, args: Any, kwargs: Any) -> Any:
         self._refuse_call_without_counterpart(layer, args, kwargs)
         if isinstance(layer, Dispatched) and kwargs.get("branch"):
-            # Keras layers have no argument `branch`. The function `branch` computes the same from
-            # the weights of the Keras layer, in operations of Keras.
+            # Keras layers have no argument `branch`. The function `branch` computes the same
+            # outputs with Keras operations, from the weights of the Keras layer.
             arguments = inspect.signature(layer.call).bind(*args, **kwargs).arguments
             queries_and_state = (arguments["sequences"], arguments["initial_state"])
             return self._run(layer, partial(branch, self._layer(layer)), queries_and_state, {})
@@ -132,26 +132,29 @@ class _ToKeras(Conversion):
     def _refuse_call_without_counterpart(self, layer: Any, args: Any, kwargs: Any) -> None:
         if kwargs.get("reset") is not None and isinstance(layer, Resettable):
             reason = "it takes reset flags. Remove them with seqkeras.states.as_stateless."
-            raise conversion_error(self._root, _EXPECTED, layer, reason)
+            raise self._error(layer, reason)
         if kwargs.get("constants") is not None and isinstance(layer, Resettable):
             reason = "its cell reads constants, which keras.layers.RNN does not pass on."
-            raise conversion_error(self._root, _EXPECTED, layer, reason)
-        if isinstance(layer, Bidirectional) and not _has_one_width(layer):
+            raise self._error(layer, reason)
+        if isinstance(layer, Bidirectional) and not _directions_have_equal_width(layer):
             reason = (
                 "its directions have different widths, for which keras.layers.Bidirectional gives "
                 "the wrong shape."
             )
-            raise conversion_error(self._root, _EXPECTED, layer, reason)
+            raise self._error(layer, reason)
         is_time_distributed = isinstance(layer, keras.layers.TimeDistributed)
         if is_time_distributed and is_from_seqkeras(layer) and args[0].shape[1] is None:
             reason = (
                 "keras.layers.TimeDistributed gives wrong results when the number of timesteps is "
                 "unknown. Give the Input a fixed number of timesteps."
             )
-            raise conversion_error(self._root, _EXPECTED, layer, reason)
+            raise self._error(layer, reason)
+
+    def _error(self, layer: Any, reason: str) -> ArgumentError:
+        return conversion_error(self._root, _EXPECTED, layer, reason)
 
 
-def _has_one_width(layer: Bidirectional) -> bool:
+def _directions_have_equal_width(layer: Bidirectional) -> bool:
     widths = {
         tuple(direction.compute_output_shape((1, 1, 1)))
         for direction in (layer.forward_layer, layer.backward_layer)
@@ -160,11 +163,11 @@ def _has_one_width(layer: Bidirectional) -> bool:
 
 
 def _names_seqkeras(config: Any) -> bool:
-    """Return whether a config names something that seqkeras registered."""
+    """Return whether a config names a class or function that seqkeras registered."""
     texts = (value for value in tree.flatten(config) if isinstance(value, str))
     return any(text.startswith(("seqkeras>", "seqkeras.")) for text in texts)
 
 
 def _argument_names(kind: Any) -> set[str]:
-    """Return the names of the arguments of a class and of its bases."""
+    """Return the names of the constructor arguments of a class and of its bases."""
     return {name for base in kind.__mro__ for name in inspect.signature(base.__init__).parameters}

@@ -1,4 +1,4 @@
-"""Weights of `torch.nn.LSTM`, `GRU` and `RNN`, with all their layers, and back."""
+"""Load the weights of a `torch.nn.LSTM`, `GRU` or `RNN`, and convert weights back to PyTorch."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from seqkeras._keras_graph._structure import self_and_sublayers
 from seqkeras.errors import ArgumentError
 
 _NAME = re.compile(r"(.*?)(weight|bias)_(ih|hh|hr)_l(\d+)(_reverse)?")
-#: The cells of PyTorch, with the activations that they have there: of the cell, and of the gates.
+#: The cells of PyTorch, with the activations that they can have: of the cell, and of the gates.
 _CELLS = {
     "lstm": (keras.layers.LSTMCell, ("tanh",), "sigmoid"),
     "gru_reset_after": (keras.layers.GRUCell, ("tanh",), "sigmoid"),
@@ -23,35 +23,35 @@ _CELLS = {
 
 
 class _Place(NamedTuple):
-    """Where weights stand in a stack: a layer, and the direction in which it reads."""
+    """A position in a stack of layers: a layer, and the direction in which it reads."""
 
     layer: int
     is_reverse: bool
 
     @property
     def suffix(self) -> str:
-        """Return what PyTorch adds to the names of weights, such as `"l0_reverse"`."""
+        """Return the ending of the names of weights in PyTorch, such as `"l0_reverse"`."""
         return f"l{self.layer}_reverse" if self.is_reverse else f"l{self.layer}"
 
 
 def load_torch_weights(
     model: keras.layers.Layer, state: Mapping[str, Any], prefix: str = ""
 ) -> None:
-    """Load the weights of a whole `torch.nn.LSTM`, `GRU` or `RNN`, both directions included.
+    """Load the weights of a whole `torch.nn.LSTM`, `GRU` or `RNN`, including both directions.
 
     Args:
-        model: a built model, or one built layer. Its recurrent layers, in their order, are those of
-            the stack: LSTM, GRU with `reset_after=True`, SimpleRNN, or an RNN over one of their
-            cells; for `bidirectional=True` each within a Bidirectional that concatenates. All but
-            the last layer must have `return_sequences=True`. Other layers do not change.
+        model: a built model or layer. Its recurrent layers must match those of the PyTorch module
+            in their order: LSTM, GRU with `reset_after=True`, SimpleRNN, or an RNN over one of
+            their cells; for `bidirectional=True` each in a Bidirectional that concatenates. All but
+            the last layer need `return_sequences=True`. Other layers do not change.
         state: arrays or tensors by name, such as `module.state_dict()`; names of other modules are
             ignored.
-        prefix: what stands before `weight_ih_l0` in the names, such as `"encoder.lstm."`; it may be
-            omitted if there is only one stack.
+        prefix: the part of the names before `weight_ih_l0`, such as `"encoder.lstm."`; it may be
+            omitted if `state` has the weights of only one such module.
 
     Raises:
-        ArgumentError: there is no such stack, or its cells, layers, directions or shapes are not
-            those of the model. Nothing was loaded.
+        ArgumentError: `state` has no such module, or its cells, layers, directions or shapes differ
+            from those of the model. Nothing was loaded.
 
     Example:
         >>> import keras, numpy as np
@@ -77,14 +77,15 @@ def to_torch(model: keras.layers.Layer, prefix: str = "") -> dict[str, Array]:
     SimpleRNN is 0.
 
     Args:
-        model: a built model, or one built layer, as for `load_torch_weights`.
-        prefix: what to put before each name, such as `"encoder.lstm."`.
+        model: a built model or layer, as for `load_torch_weights`.
+        prefix: text to put before each name, such as `"encoder.lstm."`.
 
     Returns:
-        For `module.load_state_dict`, after `torch.from_numpy` of each array.
+        The arrays by name. Convert each with `torch.from_numpy` for `module.load_state_dict`.
 
     Raises:
-        ArgumentError: no recurrent layers, or some that PyTorch does not have.
+        ArgumentError: the model is not built, has no recurrent layers, or has some that PyTorch
+            does not have.
 
     Example:
         >>> import keras
@@ -109,14 +110,16 @@ def to_torch(model: keras.layers.Layer, prefix: str = "") -> dict[str, Array]:
 def _stack(state: Mapping[str, Any], prefix: str) -> dict[_Place, gates.Weights]:
     """Return the weights of a stack in a state dict, in the layout of PyTorch."""
     matches = [match for match in map(_NAME.fullmatch, state) if match]
+    if not matches:
+        expected = "one with the weights of an LSTM, GRU or RNN, such as 'weight_ih_l0'"
+        raise _bad_state(f"names such as {sorted(map(str, state))[:3]}", expected)
     prefixes = sorted({match[1] for match in matches})
     if prefix not in prefixes and prefix + "." in prefixes:
         prefix += "."
     if not prefix and len(prefixes) == 1:
         prefix = prefixes[0]
     if prefix not in prefixes:
-        expected = f"one of {prefixes}" if prefixes else "the names of an LSTM, GRU or RNN in state"
-        raise bad_argument("prefix", prefix, expected)
+        raise bad_argument("prefix", prefix, f"one of {prefixes}")
     arrays: dict[_Place, dict[str, Array]] = {}
     for match in matches:
         if match[1] == prefix:
@@ -129,22 +132,22 @@ def _as_weights(arrays: dict[str, Array], place: _Place) -> gates.Weights:
     names = arrays.keys()
     if "weight_hr" in names:
         raise _bad_state(
-            "a projection, proj_size", "a stack without one, which Keras does not have"
+            "weights of a projection (proj_size)", "without a projection, which Keras does not have"
         )
     biases = {"bias_ih", "bias_hh"}
     if names - biases != {"weight_ih", "weight_hh"} or len(names & biases) == 1:
-        raise _bad_state(f"of {place.suffix} only {sorted(names)}", "all weights of each layer")
+        raise _bad_state(f"for {place.suffix} only {sorted(names)}", "complete for each layer")
     bias = np.stack([arrays["bias_ih"], arrays["bias_hh"]]) if names & biases else None
     return gates.Weights(arrays["weight_ih"], arrays["weight_hh"], bias)
 
 
 def _array(value: Any) -> Array:
-    # Double precision holds every number of PyTorch, and bfloat16 is unknown to NumPy.
+    # NumPy does not know bfloat16. Double precision holds the numbers of every float of PyTorch.
     return np.asarray(value.detach().cpu().double() if hasattr(value, "detach") else value)
 
 
 def _layers_by_place(model: Any) -> dict[_Place, Any]:
-    """Return the recurrent layers of a model, both of a Bidirectional."""
+    """Return the recurrent layers of a model by place, including both of a Bidirectional."""
     if not isinstance(model, keras.layers.Layer) or not model.built:
         raise bad_argument("model", type(model).__name__, "a built model or layer of Keras")
     layers = self_and_sublayers(model)
@@ -166,10 +169,10 @@ def _layers_by_place(model: Any) -> dict[_Place, Any]:
 def _directions(layer: Any) -> list[Any]:
     if not isinstance(layer, keras.layers.Bidirectional):
         if layer.go_backwards:
-            raise _bad_layer(layer, "it reads backwards", "Only one in a Bidirectional may.")
+            raise _bad_layer(layer, "it reads backwards", "Use a Bidirectional.")
         return [layer]
     if layer.merge_mode != "concat":
-        raise _bad_layer(layer, f"merge_mode is {layer.merge_mode!r}", "PyTorch has 'concat'.")
+        raise _bad_layer(layer, f"merge_mode is {layer.merge_mode!r}", "PyTorch only has 'concat'.")
     return [layer.forward_layer, layer.backward_layer]
 
 
@@ -179,13 +182,13 @@ def _cell(layer: Any) -> str:
         if not isinstance(layer.cell, kind):
             continue
         if layer.cell.activation.__name__ not in activations:
-            fix = f"PyTorch has {' and '.join(activations)}."
+            fix = f"PyTorch only has {' and '.join(activations)}."
             raise _bad_layer(layer, f"activation is {layer.cell.activation.__name__!r}", fix)
         if gate_activation and layer.cell.recurrent_activation.__name__ != gate_activation:
             actual = f"recurrent_activation is {layer.cell.recurrent_activation.__name__!r}"
-            raise _bad_layer(layer, actual, f"PyTorch has {gate_activation}.")
+            raise _bad_layer(layer, actual, f"PyTorch only has {gate_activation}.")
         if name == "gru_reset_after" and not layer.cell.reset_after:
-            raise _bad_layer(layer, "reset_after is False", "PyTorch has True.")
+            raise _bad_layer(layer, "reset_after is False", "PyTorch only has True.")
         return name
     raise _bad_layer(
         layer, f"its cell is {type(layer.cell).__name__}", "Use LSTM, GRU or SimpleRNN."
@@ -198,8 +201,10 @@ def _weights(layer: Any, weights: gates.Weights) -> list[Array]:
     rows = len(weights.kernel)
     expected_rows = len(gates.LAYOUTS["torch"][name].gates) * layer.cell.units
     if rows != expected_rows:
-        what = f"{name}, {layer.cell.units} units: weight_ih of {expected_rows} rows"
-        raise _bad_state(f"a weight_ih of {rows} rows for layer {layer.name!r}", what)
+        shape = (
+            f"for {name} with {layer.cell.units} units, with a weight_ih of {expected_rows} rows"
+        )
+        raise _bad_state(f"a weight_ih of {rows} rows for layer {layer.name!r}", shape)
     converted = gates.convert(weights, cell=name, source="torch", target="keras")
     arrays = [array for array in converted if array is not None]
     shapes = [array.shape for array in arrays]
@@ -221,5 +226,5 @@ def _bad_state(actual: str, expected: str) -> ArgumentError:
 
 def _bad_layer(layer: Any, actual: str, fix: str) -> ArgumentError:
     return bad_argument(
-        "model", Description(f"layer {layer.name!r}: {actual}"), "one that PyTorch has", fix
+        "model", Description(f"layer {layer.name!r}: {actual}"), "one that PyTorch can express", fix
     )

@@ -1,4 +1,4 @@
-"""Explain how a model runs, and find what silently goes wrong with it."""
+"""Explain how a model runs, and find mistakes in it that Keras does not report."""
 
 from seqkeras._lazy import require
 

@@ -1,4 +1,4 @@
-"""Explain which kernel runs each recurrent layer, and why not a faster one."""
+"""Explain which kernel runs each recurrent layer, and why a faster one is not used."""
 
 import textwrap
 from collections.abc import Mapping
@@ -24,9 +24,10 @@ class Explanation:
     Attributes:
         layer: path to the layer, such as `encoder/lstm`.
         kind: library and class, such as `seqkeras LSTM`.
-        training: kernel in `fit`: `cudnn`, `fused`, `aten` or `scan`; `keras` if an LSTM or GRU of
-            Keras chooses by itself; `none` if the required kernel cannot run the layer.
-        inference: kernel in `predict`, where there is no recurrent dropout.
+        training: kernel in `fit`: `cudnn`, `fused`, `aten` or `scan`; `keras` for an LSTM or GRU
+            of Keras, which makes its own choice; `none` if the kernel that the layer requires
+            cannot run it.
+        inference: kernel in `predict`, where recurrent dropout is off.
         why_not: for each kernel, the fastest first, why `auto` cannot use it in training, or None.
     """
 
@@ -39,14 +40,16 @@ class Explanation:
     def __str__(self) -> str:
         lines = [f"{self.layer} ({self.kind})"]
         if self.training == "keras":
-            lines.append("    Keras chooses by itself, and does not say how")
+            lines.append(f"{_INDENT}Keras chooses the kernel and does not report which")
+        elif self.training == self.inference == "none":
+            lines.append(f"{_INDENT}cannot run: the kernel that it requires does not support it")
         elif self.training == self.inference:
-            lines.append(f"    runs as {self.training}")
+            lines.append(f"{_INDENT}runs on {self.training}")
         else:
-            lines.append(f"    trains as {self.training}, predicts as {self.inference}")
+            lines.append(f"{_INDENT}trains on {self.training}, predicts on {self.inference}")
         if self.kind.startswith("keras "):
             fastest = next(name for name, reason in self.why_not.items() if reason is None)
-            return "\n".join([*lines, f"    accelerated it runs as {fastest}"])
+            return "\n".join([*lines, f"{_INDENT}after seqkeras.accelerate, it runs on {fastest}"])
         for name, reason in self.why_not.items():
             if name == self.training:
                 break
@@ -74,8 +77,8 @@ def explain(model: keras.Model | keras.layers.Layer) -> Explanations:
 
     Returns:
         A tuple of `Explanation`, in the order of the layers, which prints as text. Masks do not
-        matter: each kernel runs any. A model that is compiled with `jit_compile=True` is explained
-        as that runs.
+        affect the choice, because every kernel supports them. For a model that was compiled with
+        `jit_compile=True`, the kernels of the compiled run.
 
     Raises:
         ArgumentError: `model` is not a Keras model or layer.
@@ -97,7 +100,7 @@ def explain(model: keras.Model | keras.layers.Layer) -> Explanations:
 
 
 def _runtime(model: Any) -> kernels.Runtime:
-    """Return where `fit` and `predict` of a model run, compiled if it is compiled with that."""
+    """Return the runtime of `fit` and `predict`, traced if `compile` got `jit_compile=True`."""
     here = kernels.here()
     traced_for = {"tensorflow": "xla", "torch": "compiler"}.get(here.backend)
     is_model = isinstance(model, keras.Model) and model.compiled

@@ -41,7 +41,7 @@ def _shapes(shapes: dict[str, Sequence[Any]]) -> str:
     return ", ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in shapes.items())
 
 
-#: The columns of the table: each is a text about a layer and its explanation.
+#: The columns of the table: for each title, a function from an explanation and its layer to text.
 COLUMNS: dict[str, Callable[[Explanation, Any], str]] = {
     "layer": lambda explanation, layer: explanation.layer,
     "class": lambda explanation, layer: explanation.kind,

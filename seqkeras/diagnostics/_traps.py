@@ -1,4 +1,4 @@
-"""Find what silently goes wrong in a recurrent model of Keras."""
+"""Find problems of recurrent Keras models that raise no error."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -40,21 +40,22 @@ class Trap(NamedTuple):
 
 
 def find_traps(model: keras.Model, data: Windows | StatefulBatches | None = None) -> list[Trap]:
-    """Find what silently goes wrong in a recurrent model, and how to fix it.
+    """Find problems of a recurrent model that raise no error, with a fix for each.
 
-    All traps were observed on Keras 3.15. Most concern stateful models: states that are lost in
-    files or forgotten on JAX, that all callers share, or that are meaningless because a layer
-    reads backwards or sees several timesteps. Masks that get lost are found as well.
+    All traps were observed on Keras 3.15. Most concern stateful models: states that are missing
+    from saved files, forgotten on JAX, or shared by all callers, and states that are meaningless
+    because a layer reads backwards or sees several timesteps. Lost masks are found as well.
 
     Args:
         model: any Keras model. In a subclass of `keras.Model` only the layers are examined, not
             the calls between them.
-        data: what `fit` of the model shall read. Then traps of the two together are found as well:
-            targets unlike the outputs of a compiled model, windows that do not continue each other
-            for a stateful one, and validation that moves its state. Default: none.
+        data: training data for `fit`. The model is then also checked together with the data:
+            targets that do not have the shape of a compiled model's outputs and, for a stateful
+            model, windows that do not continue each other and validation that moves its state.
+            Default: none.
 
     Returns:
-        The traps; an empty list is no proof that all is well.
+        The traps that were found. An empty list does not prove that the model is correct.
 
     Raises:
         ArgumentError: `model` is not a Keras model, or `data` has another type.
@@ -122,7 +123,7 @@ def _data(
         )
     yield Trap(
         model.name,
-        "In fit, validation_data moves the state that the training goes on from.",
+        "In fit, validation_data moves the state that training continues from.",
         "seqkeras.training.fit_stateful(..., validation=) keeps the two apart.",
     )
 
@@ -141,7 +142,7 @@ def _why_not_continuing(data: Windows | StatefulBatches) -> str | None:
 
 
 def _continuation(model: keras.Model, named: set[str]) -> Iterator[Trap]:
-    """Yield what cannot be continued after a stateful layer; what is before it has a trap."""
+    """Yield a trap for a layer that cannot be continued, unless it already has a trap."""
     try:
         judge_model(ModelGraph(model))
     except CannotContinueError as error:
@@ -223,8 +224,8 @@ def _part(path: str, layer: Any, calls: list[Any]) -> Iterator[Trap]:
     if inner and _is_per_step(layer):
         yield Trap(
             path,
-            "The state of its layer continues from one timestep to the next, where each should "
-            "start from zeros.",
+            "The state of its layer continues from one timestep to the next, but each timestep "
+            "should start from zeros.",
             "Make the inner layer stateless.",
         )
     if _is_per_step(layer) and getattr(layer.layer, "activity_regularizer", None) is not None:
@@ -261,7 +262,7 @@ def _masks(path: str, layer: Any, calls: list[Any]) -> Iterator[Trap]:
             "It drops the mask of its input, because it is also called with an initial state: it "
             "reads padding as data.",
             "Pass the mask: layer(x, initial_state=state, mask=mask). The layers of "
-            "seqkeras.layers keep it by themselves.",
+            "seqkeras.layers keep the mask without it.",
         )
     if not isinstance(layer, keras.layers.RNN):
         return

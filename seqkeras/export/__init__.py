@@ -1,4 +1,4 @@
-"""Export trained models: program files for NumPy, and ONNX graphs."""
+"""Export trained models as program files for NumPy, and as ONNX files."""
 
 from seqkeras._lazy import require
 

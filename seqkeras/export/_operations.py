@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from seqkeras.export._trace import LISTED, Trace, Value, refused
+from seqkeras.export._trace import SEE_SUPPORTED_LAYERS, Trace, Value, export_error
 
 #: Operations on one or more arrays that keep the shape, or broadcast.
 ELEMENTWISE = {
@@ -41,7 +41,7 @@ def operation(trace: Trace, op: Any, args: tuple[Any, ...], kwargs: dict[str, An
     """Translate an operation of keras.ops.
 
     Raises:
-        ArgumentError: it cannot be exported, or it combines timesteps.
+        ArgumentError: the operation cannot be exported, or it combines timesteps.
     """
     kind = type(op).__name__
     if kind in ELEMENTWISE:
@@ -49,14 +49,14 @@ def operation(trace: Trace, op: Any, args: tuple[Any, ...], kwargs: dict[str, An
     if kind in ACTIVATIONS:
         return trace.add("activation", args, op.name, activation=ACTIVATIONS[kind])
     if kind not in OTHERS:
-        raise refused(op.name, f"{kind} of keras.ops has no form without Keras", LISTED)
+        raise export_error(op.name, f"the operation {kind} is not supported", SEE_SUPPORTED_LAYERS)
     return OTHERS[kind](trace, op, *args, **kwargs)
 
 
 def same_times(trace: Trace, name: str, values: list[Value]) -> list[Value]:
-    """Check that either all of the values have a time axis or none has, and return them."""
-    if trace.window is None and len({value.over_time for value in values}) > 1:
-        raise refused(name, "it joins what changes over time with what is known only at the end")
+    """Check that either all values have a time axis or none has, and return the values."""
+    if trace.window is None and len({value.has_time_axis for value in values}) > 1:
+        raise export_error(name, "it joins a sequence with what is known only after its end")
     return values
 
 
@@ -64,7 +64,7 @@ def _elementwise(trace: Trace, op: Any, operands: list[Any]) -> Value:
     values = [operand for operand in operands if isinstance(operand, Value)]
     rank = max(value.rank for value in values)
     same_times(trace, op.name, values)
-    has_time = values[0].over_time and trace.window is None
+    has_time = values[0].has_time_axis and trace.window is None
     axes = rank - 2 if has_time else rank - 1  # without batch, and without time when stepping
     inputs = [
         operand if isinstance(operand, Value) else _constant(trace, op, operand, axes)
@@ -78,7 +78,7 @@ def _constant(trace: Trace, op: Any, numbers: Any, axes: int) -> Value:
     while value.ndim and value.shape[0] == 1:
         value = value[0]
     if value.ndim > axes:
-        raise refused(op.name, "it has numbers for each timestep")
+        raise export_error(op.name, "it has a constant with a value for each timestep")
     return trace.constant(value)
 
 
@@ -90,25 +90,25 @@ def _get_item(trace: Trace, op: Any, x: Value, key: Any) -> Value:
         place = parts.index(Ellipsis)
         parts[place : place + 1] = [slice(None)] * (x.rank - len(parts) + 1)
     if any(not isinstance(part, (int, slice)) for part in parts):
-        raise refused(op.name, f"the index {key} does not consist of integers and slices")
+        raise export_error(op.name, f"its index {key} must consist of integers and slices")
     if parts[0] != slice(None):
-        raise refused(op.name, "it takes rows of the batch", "Slice other axes.")
+        raise export_error(op.name, "it indexes the batch axis", "Index other axes.")
     parts = parts[1:]
     takes_last = False
-    if x.over_time and trace.window is None and parts:
+    if x.has_time_axis and trace.window is None and parts:
         takes_last = parts[0] == -1  # the last timestep is always the one that was just read
         if not takes_last and parts[0] != slice(None):
-            raise refused(op.name, f"it takes the timesteps {parts[0]}")
+            raise export_error(op.name, f"it selects the timesteps {parts[0]}")
         parts = parts[1:]
-    over_time = x.over_time and not takes_last
+    has_time_axis = x.has_time_axis and not takes_last
     rank = x.rank - sum(isinstance(part, int) for part in parts)
     rank = rank - 1 if takes_last else rank
     bounds = [
         [part.start, part.stop, part.step] if isinstance(part, slice) else part for part in parts
     ]
     if all(part == [None, None, None] for part in bounds):
-        return replace(x, rank=rank, over_time=over_time)
-    return trace.add("pick", [x], op.name, parts=bounds, rank=rank, over_time=over_time)
+        return replace(x, rank=rank, has_time_axis=has_time_axis)
+    return trace.add("pick", [x], op.name, parts=bounds, rank=rank, has_time_axis=has_time_axis)
 
 
 def _take(trace: Trace, op: Any, x: Value, indices: Any) -> Value:
@@ -120,11 +120,11 @@ def _take(trace: Trace, op: Any, x: Value, indices: Any) -> Value:
 
 def _expand_dims(trace: Trace, op: Any, x: Value) -> Value:
     axis = op.axis if op.axis < 0 else op.axis - x.rank - 1
-    if trace.window is None and not x.over_time and not x.moving and axis == -x.rank:
-        # The same at each timestep: its new axis can be that of time.
-        return replace(x, rank=x.rank + 1, over_time=True)
-    if trace.window is None and x.over_time and axis <= -x.rank:
-        raise refused(op.name, "it moves the axis of time")
+    if trace.window is None and not x.has_time_axis and not x.varies_over_time and axis == -x.rank:
+        # The value is the same at each timestep, so the new axis can be the time axis.
+        return replace(x, rank=x.rank + 1, has_time_axis=True)
+    if trace.window is None and x.has_time_axis and axis <= -x.rank:
+        raise export_error(op.name, "it moves the time axis")
     return trace.add("expand_dims", [x], op.name, axis=axis, rank=x.rank + 1)
 
 
@@ -136,7 +136,7 @@ def _concatenate(trace: Trace, op: Any, xs: list[Value]) -> Value:
 def _any(trace: Trace, op: Any, x: Value) -> Value:
     axes = [op.axis] if isinstance(op.axis, int) else list(op.axis or ())
     if len(axes) != 1:
-        raise refused(op.name, f"it works along the axes {op.axis}")
+        raise export_error(op.name, f"it works along the axes {op.axis}")
     axis = trace.axis(x, axes[0], op.name)
     keepdims = bool(op.keepdims)
     rank = x.rank if keepdims else x.rank - 1

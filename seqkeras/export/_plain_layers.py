@@ -1,4 +1,4 @@
-"""Translate layers of Keras without a state."""
+"""Translate Keras layers that have no state."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from seqkeras.export._trace import Trace, Value, refused
+from seqkeras.export._trace import Trace, Value, export_error
 from seqkeras.runtime._activations import ACTIVATIONS
 
 #: Layers that do nothing outside training.
@@ -33,7 +33,7 @@ def activation_of(layer: Any, function: Any) -> dict[str, Any]:
     name = getattr(function, "__name__", type(function).__name__)
     if name not in ACTIVATIONS or function is not getattr(keras.activations, name, None):
         fix = f"Activations of Keras that can be exported: {', '.join(ACTIVATIONS)}."
-        raise refused(layer.name, f"its activation {name!r} is not one of Keras", fix)
+        raise export_error(layer.name, f"its activation {name!r} is not one of Keras", fix)
     return {"activation": name}
 
 
@@ -61,7 +61,7 @@ def layer_normalization(trace: Trace, layer: Any, x: Value) -> Value:
     layer_axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
     axes = sorted(trace.axis(x, axis, layer.name) for axis in layer_axes)
     if axes != list(range(-len(axes), 0)):
-        raise refused(layer.name, f"it works along the axes {layer_axes}")
+        raise export_error(layer.name, f"it works along the axes {layer_axes}")
     names = {"gamma": "scale"} if isinstance(layer, layers.RMSNormalization) else {}
     weights = {role: getattr(layer, names.get(role, role), None) for role in ("gamma", "beta")}
     weights = {role: weight for role, weight in weights.items() if weight is not None}
@@ -72,7 +72,7 @@ def layer_normalization(trace: Trace, layer: Any, x: Value) -> Value:
 def batch_normalization(trace: Trace, layer: Any, x: Value) -> Value:
     """Translate BatchNormalization with the statistics that it learned."""
     if trace.axis(x, layer.axis, layer.name) != -1:
-        raise refused(layer.name, f"it works along the axis {layer.axis}")
+        raise export_error(layer.name, f"it works along the axis {layer.axis}")
     mean = _numbers(layer.moving_mean)
     variance = _numbers(layer.moving_variance)
     scale = 1 / np.sqrt(variance + layer.epsilon)
@@ -85,9 +85,9 @@ def batch_normalization(trace: Trace, layer: Any, x: Value) -> Value:
 def normalization(trace: Trace, layer: Any, x: Value) -> Value:
     """Translate Normalization with the statistics that it was given or adapted to."""
     if layer.mean is None:
-        raise refused(layer.name, "it is not adapted", "Call its adapt.")
+        raise export_error(layer.name, "it has no statistics", "Call its adapt(data) first.")
     if any(length != 1 for length in layer.mean.shape[:-1]):
-        raise refused(layer.name, "it works along other axes than the last")
+        raise export_error(layer.name, "it works along axes other than the last")
     mean = _numbers(layer.mean).reshape(-1)
     spread = np.maximum(np.sqrt(_numbers(layer.variance).reshape(-1)), keras.config.epsilon())
     zero = np.zeros_like(mean)
@@ -105,7 +105,7 @@ def rescaling(trace: Trace, layer: Any, x: Value) -> Value:
 def unit_normalization(trace: Trace, layer: Any, x: Value) -> Value:
     """Translate UnitNormalization."""
     if trace.axis(x, layer.axis, layer.name) != -1:
-        raise refused(layer.name, f"it works along the axis {layer.axis}")
+        raise export_error(layer.name, f"it works along the axis {layer.axis}")
     return trace.add("unit_norm", [x], layer.name)
 
 
@@ -123,7 +123,7 @@ def activation(trace: Trace, layer: Any, x: Value) -> Value:
     if name == "softmax":
         axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) else layer.axis
         if trace.axis(x, axis, layer.name) != -1:
-            raise refused(layer.name, f"it works along the axis {layer.axis}")
+            raise export_error(layer.name, f"it works along the axis {layer.axis}")
     options = {
         key: float(getattr(layer, key)) if getattr(layer, key) is not None else None for key in keys
     }
@@ -133,36 +133,38 @@ def activation(trace: Trace, layer: Any, x: Value) -> Value:
 def prelu(trace: Trace, layer: Any, x: Value) -> Value:
     """Translate PReLU."""
     slope = _numbers(layer.alpha)
-    if x.over_time and trace.window is None:
+    if x.has_time_axis and trace.window is None:
         if slope.shape[0] != 1:
-            raise refused(layer.name, "it has a slope for each timestep")
+            raise export_error(layer.name, "it has a slope for each timestep")
         slope = slope[0]
     return trace.add("prelu", [x], layer.name, weights={"alpha": slope})
 
 
 def masking(trace: Trace, layer: Any, x: Value) -> Value:
-    """Translate Masking; `Trace.add` merges its mask with the equal one in the model's graph."""
+    """Translate Masking; if the model's graph computes the same mask, `Trace.add` adds it once."""
     differs = trace.add("not_equal", [x, trace.constant(layer.mask_value)], layer.name)
     mask = trace.add("any", [differs], layer.name, axis=-1, keepdims=False, rank=x.rank - 1)
     return replace(trace.add("keep", [x, mask], layer.name, rank=x.rank), mask=mask)
 
 
 def repeat_vector(trace: Trace, layer: Any, x: Value) -> Value:
-    """Translate RepeatVector; when stepping, only of inputs that do not change over time."""
+    """Translate RepeatVector; without a window, its input must not change over time."""
     if trace.window is not None:
-        return trace.add("repeat", [x], layer.name, times=layer.n, rank=3, over_time=True)
-    if x.moving:
-        raise refused(layer.name, "it repeats what is known only at the end of the sequence")
-    return replace(x, rank=3, over_time=True)
+        return trace.add("repeat", [x], layer.name, times=layer.n, rank=3, has_time_axis=True)
+    if x.varies_over_time:
+        raise export_error(layer.name, "it repeats what is known only at the end of the sequence")
+    return replace(x, rank=3, has_time_axis=True)
 
 
 def reshape(trace: Trace, layer: Any, x: Value) -> Value:
     """Translate Reshape and Flatten."""
-    if x.over_time and trace.window is None:
-        raise refused(layer.name, "it combines timesteps")
+    if x.has_time_axis and trace.window is None:
+        raise export_error(layer.name, "it combines timesteps")
     shape = [-1] if isinstance(layer, layers.Flatten) else [int(n) for n in layer.target_shape]
     rank = len(shape) + 1
-    return trace.add("reshape", [x], layer.name, shape=shape, rank=rank, over_time=x.over_time)
+    return trace.add(
+        "reshape", [x], layer.name, shape=shape, rank=rank, has_time_axis=x.has_time_axis
+    )
 
 
 def _affine(trace: Trace, layer: Any, x: Value, center: Any, scale: Any, offset: Any) -> Value:

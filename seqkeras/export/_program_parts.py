@@ -1,4 +1,4 @@
-"""Translate a model into header and arrays of a program."""
+"""Translate a model into the header and the arrays of a program."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,18 +10,19 @@ from keras import tree
 from seqkeras._checks import Description, bad_argument
 from seqkeras._keras_graph import ModelGraph
 from seqkeras.export._scalers import Affine, affine_of
-from seqkeras.export._trace import Trace, Value, refused
+from seqkeras.export._trace import Trace, Value, export_error
 from seqkeras.export._translate import translate_model
 from seqkeras.states._continuation import inputs_over_time
 
 
 class ProgramParts(NamedTuple):
-    """What a program file holds, and what it was made from.
+    """The contents of a program file, and the variables and scalers that they come from.
 
     Attributes:
-        header: everything but numbers.
-        arrays: weights and other numbers, by name.
-        variables: the variable of the model that each array is a copy of, by the array's name.
+        header: everything but the arrays.
+        arrays: weights and other constants, by name.
+        variables: for each array that is a copy of a variable of the model, this variable, by the
+            name of the array.
         input_scaling: scaling of inputs that are read in raw units, by name.
         output_scaling: scaling of outputs that are returned in raw units, by name.
     """
@@ -39,7 +40,7 @@ def translate(
     """Translate a stateless model; the arguments are those of `save_program`.
 
     Raises:
-        ArgumentError: a layer cannot be stepped, or an argument does not fit the model.
+        ArgumentError: a layer cannot be exported, or an argument does not fit the model.
     """
     dtype = "float64" if "float64" in graph.compute_dtypes else "float32"
     trace = Trace(window, dtype)
@@ -79,7 +80,7 @@ def _inputs(
     values = []
     for name, tensor, moves in zip(names, graph.inputs, moving, strict=True):
         port = _port(trace, graph, name, tensor, moves, features_of.get(name))
-        value = Value(trace.unique(name), len(tensor.shape), moves, moves)
+        value = Value(trace.reserve_name(name), len(tensor.shape), moves, moves)
         is_rounded = port["dtype"] == "float32" and trace.dtype == "float64"
         if name in scalers:
             scaling[name] = affine_of("scaler", scalers[name], port["shape"])
@@ -113,7 +114,9 @@ def _port(
             fix = f"The model reads {timesteps} timesteps."
             raise bad_argument("window", window, f"{timesteps}", fix)
     if None in shape:
-        raise refused(name, f"its shape {tuple(tensor.shape)} is not known", "Give it a shape.")
+        raise export_error(
+            name, f"its shape {tuple(tensor.shape)} is not fixed", "Give it a fixed shape."
+        )
     embeddings = [
         layer for layer in graph.readers(tensor) if isinstance(layer, keras.layers.Embedding)
     ]
@@ -180,7 +183,7 @@ def _by_name(argument: str, value: Any, names: list[str]) -> dict[str, Any]:
             raise bad_argument(argument, sorted(value), expected)
         return dict(value)
     if len(names) != 1:
-        fix = "There are several: say which one it is for."
+        fix = "Pass a dict, because there are several names."
         raise bad_argument(argument, value, expected, fix)
     return {names[0]: value}
 
@@ -188,7 +191,6 @@ def _by_name(argument: str, value: Any, names: list[str]) -> dict[str, Any]:
 def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            fix = "Its training has failed or is not finished."
-            raise bad_argument(
-                "model", Description(f"weights {name!r} with NaN or infinity"), "finite", fix
-            )
+            actual = Description(f"weights {name!r} with NaN or infinity")
+            fix = "Train it again with a lower learning rate or with clipped gradients."
+            raise bad_argument("model", actual, "one with finite weights", fix)

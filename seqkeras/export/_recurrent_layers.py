@@ -6,7 +6,7 @@ from typing import Any
 from keras import layers, tree
 
 from seqkeras.export._plain_layers import activation_of
-from seqkeras.export._trace import Trace, Value, refused
+from seqkeras.export._trace import Trace, Value, export_error
 
 CELLS = {layers.LSTMCell: "lstm", layers.GRUCell: "gru", layers.SimpleRNNCell: "simple_rnn"}
 
@@ -15,26 +15,26 @@ def recurrent(trace: Trace, layer: Any, x: Value, arguments: dict[str, Any]) -> 
     """Translate a recurrent layer into a node for each of its cells.
 
     Args:
-        trace: what to write to.
+        trace: the graph to add the nodes to.
         layer: LSTM, GRU, SimpleRNN, or RNN over such cells.
         x: its input.
         arguments: the other arguments of its call.
 
     Returns:
-        The output, then the states if the layer returns them; None for states that the program
-        does not compute.
+        The output, then the states if the layer returns them; None for states that a program cannot
+        return.
 
     Raises:
-        ArgumentError: it cannot be stepped.
+        ArgumentError: the layer cannot be exported.
     """
     if arguments.get("initial_state") is not None:
         fix = "Call it without initial_state."
-        raise refused(layer.name, "its initial state is computed by the model", fix)
+        raise export_error(layer.name, "its initial state is computed by the model", fix)
     if trace.window is None:
         if layer.go_backwards:
-            raise refused(layer.name, "go_backwards begins at the end of the sequence")
-        if not x.over_time:
-            raise refused(layer.name, "its timesteps are not those of the inputs")
+            raise export_error(layer.name, "go_backwards begins at the end of the sequence")
+        if not x.has_time_axis:
+            raise export_error(layer.name, "its timesteps are not those of the inputs")
     mask = arguments.get("mask") or x.mask
     y = _run(trace, layer, x, mask, backwards=layer.go_backwards)
     if not layer.return_state:
@@ -47,15 +47,16 @@ def both_ways(trace: Trace, layer: Any, x: Value, arguments: dict[str, Any]) -> 
     """Translate a Bidirectional layer, which needs a whole window.
 
     Raises:
-        ArgumentError: the program has no window, or the layer passes states on.
+        ArgumentError: the program has no window, or the layer takes or returns states, or returns
+            two outputs.
     """
     if trace.window is None:
-        raise refused(layer.name, "its backward direction begins at the end of the sequence")
+        raise export_error(layer.name, "its backward direction begins at the end of the sequence")
     if arguments.get("initial_state") is not None or layer.forward_layer.return_state:
         fix = "Remove initial_state and return_state."
-        raise refused(layer.name, "its states are used by the model", fix)
+        raise export_error(layer.name, "its states are used by the model", fix)
     if layer.merge_mode is None:
-        raise refused(layer.name, "merge_mode=None gives two outputs", "Give it a merge_mode.")
+        raise export_error(layer.name, "merge_mode=None gives two outputs", "Give it a merge_mode.")
     mask = arguments.get("mask") or x.mask
     forward = _run(trace, layer.forward_layer, x, mask, layer.forward_layer.go_backwards)
     backward = _run(trace, layer.backward_layer, x, mask, layer.backward_layer.go_backwards)
@@ -68,12 +69,12 @@ def both_ways(trace: Trace, layer: Any, x: Value, arguments: dict[str, Any]) -> 
 
 
 def _last_output(trace: Trace, layer: Any, y: Value) -> Value | None:
-    """Return the first state, if it equals the last output; a program has no other states."""
+    """Return the first state if it equals the last output, else None."""
     if hasattr(layer.cell, "cells") or getattr(layer, "zero_output_for_mask", False):
         return None
     if trace.window is not None and layer.return_sequences:
-        return trace.add("pick", [y], layer.name, parts=[-1], rank=2, over_time=False)
-    return replace(y, rank=2, over_time=False)
+        return trace.add("pick", [y], layer.name, parts=[-1], rank=2, has_time_axis=False)
+    return replace(y, rank=2, has_time_axis=False)
 
 
 def _run(trace: Trace, layer: Any, x: Value, mask: Value | None, backwards: bool) -> Value:
@@ -94,12 +95,12 @@ def _run(trace: Trace, layer: Any, x: Value, mask: Value | None, backwards: bool
             [x, mask] if mask is not None else [x],
             layer.name if len(cells) == 1 else f"{layer.name}/{cell.name}",
             rank=3 if sequences else 2,
-            over_time=sequences,
+            has_time_axis=sequences,
             weights={role: weight for role, weight in weights.items() if weight is not None},
             **options,
         )
         if backwards and mask is not None and not is_last:
-            # The outputs of the first cell are in reversed order.
+            # The first cell reads backwards, so the other cells need the reversed mask.
             mask = trace.add("pick", [mask], layer.name, parts=[[None, None, -1]])
             backwards = False
     return x if mask is None or not layer.return_sequences else replace(x, mask=mask)
@@ -109,10 +110,10 @@ def _options(layer: Any, cell: Any) -> dict[str, Any]:
     name = CELLS.get(type(cell))
     if name is None:
         known = ", ".join(kind.__name__ for kind in CELLS)
-        reason = f"its cell {type(cell).__name__} has no form without Keras"
+        reason = f"its cell {type(cell).__name__} is not supported"
         if isinstance(cell, tuple(CELLS)):
-            reason += ", because it does more than Keras' own cell, such as zoneout"
-        raise refused(layer.name, reason, f"Cells that can be exported: Keras' own {known}.")
+            reason += ", because it has options that Keras's own cell lacks, such as zoneout"
+        raise export_error(layer.name, reason, f"Cells that can be exported: Keras's own {known}.")
     options = {"cell": name, "units": cell.units}
     options |= activation_of(layer, cell.activation)
     if name != "simple_rnn":

@@ -11,7 +11,7 @@ from seqkeras._archive import write_archive
 from seqkeras._checks import bad_argument, check_integer, check_one_of
 from seqkeras._keras_graph import ModelGraph
 from seqkeras.export._program_parts import ProgramParts, translate
-from seqkeras.export._trace import refused
+from seqkeras.export._trace import export_error
 from seqkeras.export._verify import verify
 from seqkeras.runtime._program import KIND, VERSION
 from seqkeras.states import as_stateless
@@ -33,30 +33,30 @@ def save_program(
 ) -> None:
     """Save a model as a program that runs one timestep at a time, with NumPy only.
 
-    Before the file is written, exactly what will be in it is run on random numbers and compared
-    with the model. The file is a JSON header and raw arrays in the safetensors layout; it holds no
-    code. `runtime.load` reads it.
+    Before the file is written, its exact contents are run on random numbers and compared with the
+    model. The file is a JSON header and raw arrays in the safetensors layout, without code.
+    `runtime.load` reads it.
 
     Args:
         model: functional or Sequential, with recurrent layers; stateful or not.
         path: path of the file. An existing file is replaced once the new one is complete.
-        window: number of timesteps that each output reads. Each output is then what
-            `model.predict` returns for the newest `window` timesteps, which the program keeps. Use
-            it for models that were trained on windows and must see no more, and for layers that
-            need a whole window, such as Bidirectional. It costs `window` times as much. Outputs are
-            NaN until `window` timesteps have been read. Default: each step continues from the state
-            of all steps before.
+        window: number of timesteps that each output depends on. Each output is then what
+            `model.predict` returns for the newest `window` timesteps, which the program stores. Use
+            it for models that were trained on windows of this length, and for layers that need a
+            whole window, such as Bidirectional. Each step then takes `window` times as long, and
+            outputs are NaN until `window` timesteps have been read. Default: None, each step
+            continues from the state after the step before.
         features: names of the input features, kept in the file; for several inputs a dict.
-        scaler: how the inputs were scaled in training; the program then takes raw numbers. A
+        scaler: the scaler of the inputs in training; the program then takes raw numbers. A
             fitted StandardScaler, MinMaxScaler, MaxAbsScaler or RobustScaler of scikit-learn, a
             `windows.StandardScaler` of one series, or a pair `(center, scale)`; for several inputs
             a dict.
-        target_scaler: how the targets were scaled; the program then returns raw numbers. For
+        target_scaler: the scaler of the targets; the program then returns raw numbers. For
             several outputs a dict.
-        storage: dtype of the stored weights. `"float16"` halves the file and rounds them.
+        storage: dtype of the stored matrices. `"float16"` rounds them, and halves the file.
 
     Raises:
-        ArgumentError: a layer cannot be stepped (the message names it and the reason), or an
+        ArgumentError: a layer cannot be exported (the message names it with the reason), or an
             argument does not fit the model.
 
     Example:
@@ -78,7 +78,7 @@ def verified_parts(
     target_scaler: Any,
     storage: str = "float32",
 ) -> ProgramParts:
-    """Return a program that was compared with its model; the arguments are `save_program`'s."""
+    """Translate a model, and compare the result with it; the arguments are `save_program`'s."""
     window = check_integer("window", window) if window is not None else None
     graph = _stateless_graph(model)
     if window is None:
@@ -94,7 +94,7 @@ def _check_continues(graph: ModelGraph) -> None:
     try:
         judge_model(graph)
     except CannotContinueError as error:
-        raise refused(error.layer.name, error.reason) from error
+        raise export_error(error.layer.name, error.reason) from error
 
 
 def _stateless_graph(model: Any) -> ModelGraph:
@@ -119,6 +119,8 @@ def _in_half_precision(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
         with np.errstate(over="ignore"):
             rounded[name] = array.astype(np.float16)
         if not np.isfinite(rounded[name]).all():
-            fix = f"The weights {name!r} reach {np.abs(array).max():.3g}."
+            fix = (
+                f"float16 ends at 65504, and the weights {name!r} reach {np.abs(array).max():.3g}."
+            )
             raise bad_argument("storage", "float16", "'float32' for this model", fix)
     return rounded

@@ -36,12 +36,13 @@ def affine_of(name: str, scaler: Any, shape: tuple[int, ...]) -> Affine:
 
     Args:
         name: name of the argument, for errors.
-        scaler: a scaler of scikit-learn, a `windows.StandardScaler` of one series, or a pair.
-        shape: shape of what is scaled; its last axis holds the features.
+        scaler: a scaler of scikit-learn, a `windows.StandardScaler` of one series, or a pair
+            `(center, scale)`.
+        shape: shape of the array to scale; its last axis holds the features.
 
     Raises:
-        ArgumentError: it is not such a scaler, has another number of features, or has NaN, infinity
-            or a scale of 0.
+        ArgumentError: `scaler` is something else, has another number of features, or contains NaN,
+            infinity or a scale of 0.
     """
     pair = _pair(name, scaler)
     try:
@@ -71,7 +72,7 @@ def _pair(name: str, scaler: Any) -> tuple[Any, Any]:
     if isinstance(scaler, StandardScaler):
         centers, scales = scaler._state()
         if len(centers) != 1:
-            fix = "Take one of them: scaler.take([number])."
+            fix = "Pass the scaler of a single series: scaler.take([number])."
             actual = Description(f"a scaler of {len(centers)} series")
             raise bad_argument(name, actual, "of one series", fix)
         return centers[0], scales[0]

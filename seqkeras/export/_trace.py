@@ -1,4 +1,4 @@
-"""Write down the graph of a program while the layers of a model are translated."""
+"""Collect the nodes and arrays of a program while the layers of a model are translated."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ import numpy as np
 
 from seqkeras.errors import ArgumentError
 
-#: Where to look when a layer cannot be translated.
-LISTED = "docs/runtime.md lists the layers that can be exported."
+#: The fix in errors about unsupported layers.
+SEE_SUPPORTED_LAYERS = "docs/runtime.md lists the layers that can be exported."
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,16 @@ class Value:
     Attributes:
         name: its name in the program.
         rank: number of its axes in Keras, including batch and time.
-        over_time: whether it has a time axis, axis 1; a program sees one timestep of it at a time.
-        moving: whether it depends on an input that changes over time.
-        mask: the mask that it carried into a nested model or out of a layer.
+        has_time_axis: whether axis 1 is time. Without a window, a program sees only one timestep of
+            it at a time.
+        varies_over_time: whether it depends on an input that changes over time.
+        mask: its Keras mask, if it has one.
     """
 
     name: str
     rank: int
-    over_time: bool
-    moving: bool = True
+    has_time_axis: bool
+    varies_over_time: bool = True
     mask: "Value | None" = None
 
 
@@ -37,12 +38,12 @@ class Trace:
     """The graph of a program while it is written.
 
     Attributes:
-        window: number of timesteps that each step reads, or None for a program that carries a
-            state.
+        window: number of timesteps that each step reads, or None if a program carries a state.
         dtype: dtype of the arithmetic.
         nodes: nodes of the graph, as `runtime._graph` reads them.
-        arrays: weights and other numbers, by name.
-        variables: the variable of the model that each array is a copy of, by the array's name.
+        arrays: weights and other constants, by name.
+        variables: for each array that is a copy of a variable of the model, this variable, by the
+            name of the array.
     """
 
     window: int | None
@@ -61,7 +62,7 @@ class Trace:
         name: str,
         *,
         rank: int | None = None,
-        over_time: bool | None = None,
+        has_time_axis: bool | None = None,
         weights: dict[str, Any] | None = None,
         **options: Any,
     ) -> Value:
@@ -72,7 +73,7 @@ class Trace:
             inputs: values that the node reads.
             name: name of the node, made unique.
             rank: rank of its output. Default: the largest rank of its inputs.
-            over_time: whether the output has a time axis. Default: whether an input has one.
+            has_time_axis: whether the output has a time axis. Default: whether an input has one.
             weights: arrays by their role.
             options: options of the operation.
         """
@@ -84,7 +85,7 @@ class Trace:
         key = repr((op, input_names, options, stored))
         output = self._outputs.get(key)
         if output is None:
-            output = self.unique(name)
+            output = self.reserve_name(name)
             self.nodes.append(
                 {
                     "name": output,
@@ -99,11 +100,11 @@ class Trace:
                 self._outputs[key] = output
         if rank is None:
             rank = max((value.rank for value in inputs), default=1)
-        if over_time is None:
-            over_time = any(value.over_time for value in inputs)
-        return Value(output, rank, over_time, any(value.moving for value in inputs))
+        if has_time_axis is None:
+            has_time_axis = any(value.has_time_axis for value in inputs)
+        return Value(output, rank, has_time_axis, any(value.varies_over_time for value in inputs))
 
-    def unique(self, name: str) -> str:
+    def reserve_name(self, name: str) -> str:
         """Return the name, with a number if it is already in use, and reserve it."""
         unique = name
         number = 1
@@ -114,23 +115,27 @@ class Trace:
         return unique
 
     def axis(self, value: Value, axis: int, layer: str) -> int:
-        """Return an axis counted from the end; refuse the batch axis, and time when stepping."""
+        """Return an axis counted from the end.
+
+        Raises:
+            ArgumentError: `axis` is the batch axis or, without a window, the time axis.
+        """
         axis = axis if axis < 0 else axis - value.rank
         if axis == -value.rank:
-            raise refused(layer, "it works along the axis of the batch", "Give it another axis.")
-        if value.over_time and self.window is None and axis == 1 - value.rank:
-            raise refused(layer, "it works along the axis of time")
+            raise export_error(layer, "it works along the batch axis", "Give it another axis.")
+        if value.has_time_axis and self.window is None and axis == 1 - value.rank:
+            raise export_error(layer, "it works along the time axis")
         return axis
 
     def constant(self, numbers: Any) -> Value:
-        """Add numbers of the model, shaped as one row at one timestep."""
+        """Add a constant, shaped without the batch axis and, without a window, the time axis."""
         value = np.asarray(keras.ops.convert_to_numpy(numbers))
         dtype = np.bool_ if value.dtype.kind == "b" else self.dtype
         weights = {"value": value.astype(dtype)}
         return self.add("constant", [], "constant", weights=weights, rank=value.ndim)
 
     def _store(self, name: str, array: Any) -> str:
-        # Variables are told apart by identity, numbers by value.
+        # Equal arrays are stored once; variables are equal only if they are the same object.
         key: Any = id(array)
         if isinstance(array, np.ndarray):
             key = (array.tobytes() + array.dtype.str.encode(), array.shape)
@@ -138,20 +143,26 @@ class Trace:
             numbers = keras.ops.convert_to_numpy(array)
             if numbers.dtype.kind not in "biuf":  # bfloat16, which NumPy does not know
                 numbers = numbers.astype(np.float32)
-            name = self.unique(name)
+            name = self.reserve_name(name)
             self.arrays[name] = numbers
             if isinstance(array, keras.Variable):
                 self.variables[name] = array
-            self._stored[key] = (name, array)  # holds the array: no other object gets its id
+            self._stored[key] = (name, array)  # keeps the array, so that its id is not reused
         return self._stored[key][0]
 
 
-def refused(layer: str, reason: str, fix: str = "") -> ArgumentError:
-    """Return the error for a layer that cannot be exported."""
+def export_error(layer: str, reason: str, fix: str = "") -> ArgumentError:
+    """Return the error for a layer that cannot be exported.
+
+    Args:
+        layer: name of the layer.
+        reason: what is wrong with the layer, without a period.
+        fix: what to do, as a sentence. Default: to remove the layer, or to pass `window`.
+    """
     fix = fix or (
         "Remove it, or pass window=, the number of timesteps that each output may read: the "
-        "program then keeps that many rows and reads them again at each step."
+        "program then stores that many rows and reads them again at each step."
     )
     return ArgumentError(
-        f"model must be one that can go step by step. Got: layer {layer!r}: {reason}. {fix}"
+        f"model must be one that can be exported. Got: layer {layer!r}: {reason}. {fix}"
     )

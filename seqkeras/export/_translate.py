@@ -12,7 +12,7 @@ from seqkeras._keras_graph import ModelGraph, name_of, walk
 from seqkeras.export._operations import operation, same_times
 from seqkeras.export._plain_layers import IDENTITIES, LAYERS, MERGES
 from seqkeras.export._recurrent_layers import both_ways, recurrent
-from seqkeras.export._trace import LISTED, Trace, Value, refused
+from seqkeras.export._trace import SEE_SUPPORTED_LAYERS, Trace, Value, export_error
 from seqkeras.layers._keras_2_masks import KERAS_2_MASKS
 
 RECURRENT = (
@@ -20,22 +20,22 @@ RECURRENT = (
     *(own.GRU, own.LSTM, own.RNN, own.SimpleRNN),
 )
 
-#: The layer of Keras 3 for each that joins branches, and has the masks of Keras 2.
+#: The Keras 3 layer for each merging layer that treats masks as Keras 2 did.
 KERAS_2_MERGES = {
     own_kind: getattr(layers, name)
     for name, own_kind in KERAS_2_MASKS.items()
     if name != "TimeDistributed"
 }
 
-#: Layers that do the same to all timesteps of a window and to one of them.
+#: Layers that treat timesteps separately, and so can read a whole window inside TimeDistributed.
 LAST_AXIS = (layers.Activation, layers.Dense, layers.LayerNormalization, *IDENTITIES)
 
 
 def translate_model(trace: Trace, graph: ModelGraph, inputs: list[Value]) -> list[Value]:
-    """Write the layers of a model into `trace`, and return its outputs.
+    """Add the layers of a model to `trace`, and return its outputs.
 
     Raises:
-        ArgumentError: a layer cannot be stepped; the message names it and the reason.
+        ArgumentError: a layer cannot be exported; the message names it with the reason.
     """
 
     def visit(call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -45,7 +45,7 @@ def translate_model(trace: Trace, graph: ModelGraph, inputs: list[Value]) -> lis
     for tensor, value in zip(graph.outputs, outputs, strict=True):
         if value is None:
             fix = "Return its output only."
-            raise refused(name_of(tensor), "its state is an output of the model", fix)
+            raise export_error(name_of(tensor), "its state is an output of the model", fix)
     return outputs
 
 
@@ -55,7 +55,9 @@ def _with_mask(value: Any, mask: Any) -> Any:
 
 def _translate(trace: Trace, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if any(value is None for value in args):
-        raise refused(layer.name, "it reads the state of a recurrent layer", "Read its output.")
+        raise export_error(
+            layer.name, "it reads the state of a recurrent layer", "Read its output."
+        )
     if not isinstance(layer, keras.layers.Layer):
         return operation(trace, layer, args, kwargs)
     kind = type(layer)
@@ -80,10 +82,11 @@ def _translate(trace: Trace, layer: Any, args: tuple[Any, ...], kwargs: dict[str
 def _check_known(layer: Any) -> None:
     kind = type(layer)
     if kind not in LAYERS:
-        reason = f"{kind.__name__} has no form without Keras that goes one timestep at a time"
-        raise refused(layer.name, reason, LISTED)
+        raise export_error(layer.name, f"{kind.__name__} is not supported", SEE_SUPPORTED_LAYERS)
     if getattr(layer, "quantization_mode", None):
-        raise refused(layer.name, "its weights are quantized", "Export it before quantizing.")
+        raise export_error(
+            layer.name, "its weights are quantized", "Export the model before you quantize it."
+        )
 
 
 def _positional(args: tuple[Any, ...]) -> dict[str, Any]:
@@ -115,15 +118,16 @@ def _join_masks(trace: Trace, rule: str, name: str, left: Value, right: Value) -
 
 
 def _time_distributed(trace: Trace, layer: Any, x: Value) -> Value:
-    """Translate the layer or model inside; in whole windows, only what works on the last axis."""
+    """Translate the layer or model inside, which with a window must be one of `LAST_AXIS`."""
     inner = layer.layer
     is_stepped = trace.window is None
     if not is_stepped and type(inner) not in LAST_AXIS:
         kinds = ", ".join(kind.__name__ for kind in LAST_AXIS)
-        raise refused(layer.name, "within a window", f"There it can hold one of {kinds}.")
-    timestep = replace(x, rank=x.rank - 1, over_time=False) if is_stepped else x
+        reason = f"with window=, it cannot hold {type(inner).__name__}"
+        raise export_error(layer.name, reason, f"It can hold one of {kinds}.")
+    timestep = replace(x, rank=x.rank - 1, has_time_axis=False) if is_stepped else x
     if isinstance(inner, keras.Model):
         (y,) = translate_model(trace, ModelGraph(inner), [timestep])
     else:
         (y,) = tree.flatten(_translate(trace, inner, (timestep,), {}))
-    return replace(y, rank=y.rank + 1, over_time=True) if is_stepped else y
+    return replace(y, rank=y.rank + 1, has_time_axis=True) if is_stepped else y

@@ -26,13 +26,13 @@ HALF_TOLERANCE = 0.05
 
 
 def verify(graph: ModelGraph, parts: ProgramParts) -> None:
-    """Run a program and its model on random numbers, in raw units if the program reads those.
+    """Compare a program with its model on random numbers, raw ones if the program takes them.
 
-    Weights that the program stores rounded are rounded in the model as well, for this run only.
+    For the comparison, the model uses the same rounded weights as the program.
 
     Raises:
         ArgumentError: the program would be larger than `runtime.load` accepts.
-        SeqkerasError: their outputs differ.
+        SeqkerasError: the outputs of the program and the model differ.
     """
     program = _program(parts)
     lengths = {
@@ -54,7 +54,7 @@ def verify(graph: ModelGraph, parts: ProgramParts) -> None:
         allowed = HALF_TOLERANCE
     if lengths:
         outputs, _ = program.scan(_as_arguments(inputs), program.initial_state(rows))
-    else:  # only the state changes over time
+    else:  # no input changes over time, so step with the same inputs
         outputs = _repeat(program, inputs, rows, steps=expected[0].shape[1])
     for port, actual, model_output in zip(program.outputs, as_list(outputs), expected, strict=True):
         if actual.ndim != model_output.ndim or program.window is not None:
@@ -65,14 +65,14 @@ def verify(graph: ModelGraph, parts: ProgramParts) -> None:
         if difference is not None:
             raise SeqkerasError(
                 f"The program does not return what the model returns: output {port.name!r} differs "
-                f"by {difference:.3g}. Nothing was written. This is a fault of seqkeras, or of a "
-                "model that does not return the same twice; please report it."
+                f"by {difference:.3g}. Nothing was written. If the model returns the same outputs "
+                "for the same inputs, this is a bug in seqkeras: please report it."
             )
 
 
 def _program(parts: ProgramParts) -> Program:
     try:
-        return Program(parts.header, parts.arrays, "", "propagate")
+        return Program(parts.header, parts.arrays, fingerprint="", nan="propagate")
     except TooLargeError as error:
         window = parts.header["window"]
         actual = f"window={window}" if window is not None else repr(parts.header["name"])
@@ -86,7 +86,7 @@ def random_input(
 ) -> np.ndarray:
     """Return random numbers for an input of a program.
 
-    In the units of the model, some timesteps are 0, because 0 may be masked.
+    Some timesteps are 0 in the units of the model, because a model may mask them.
 
     Args:
         random: source of random numbers.
@@ -109,13 +109,13 @@ def random_input(
 def largest_difference(
     actual: np.ndarray, expected: np.ndarray, allowed: float, scaling: Affine | None
 ) -> float | None:
-    """Return the largest difference between outputs, or None if they are equal enough.
+    """Return the largest difference between outputs, or None if all are within the tolerance.
 
     Args:
         actual: output of a program.
-        expected: what it should be.
+        expected: the output to compare it with.
         allowed: largest difference relative to the largest output, in the units of the model.
-        scaling: scaling of an output in raw units, which both arrays have then.
+        scaling: scaling of the output, if both arrays are in raw units.
     """
     scaled = scaling.apply(expected) if scaling is not None else expected
     size = np.abs(scaled[np.isfinite(scaled)]).max(initial=1)

@@ -41,58 +41,59 @@ from seqkeras.windows import StandardScaler
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What turns the short form of a parameter into the object whose options can be set.
+#: Functions that turn the short form of a parameter into the object with its options.
 _OBJECTS = {"network": as_network, "intervals": as_intervals, "training": as_training}
 
 
 class Forecaster(BaseEstimator):
     """Forecasts of one series or many, from a pandas frame, with prediction intervals.
 
-    `fit` scales each series by its own mean and deviation, holds out the last rows of each, trains
-    on windows of the rest until the held-out windows are forecast best, calibrates the intervals
-    there, and then goes on from the best weights with the whole history, for half as many epochs,
-    at falling learning rates. One network serves all series.
+    `fit` scales each series by its own mean and standard deviation, holds out its last rows, and
+    trains on windows of the rest until forecasts of the held-out windows stop improving. It
+    calibrates the intervals on the held-out rows. Then it continues from the best weights with the
+    whole history, for half as many epochs, at falling learning rates. One network serves all
+    series.
 
     Args:
         horizon: timesteps to forecast.
-        lookback: timesteps that a forecast reads. None: three seasons, or at least twice the
-            horizon, as far as half of the series are long enough for it.
-        season_length: timesteps of one season. None: what the frequency suggests (12 for months, 7
-            for days, 24 for hours ...), 1 if the lookback is shorter.
+        lookback: timesteps that a forecast reads. None: three seasons and at least twice the
+            horizon, or less if more than half of the series would be too short for that.
+        season_length: timesteps of one season. None: the usual season of the frequency (12 for
+            months, 7 for days, 24 for hours ...), or 1 if the lookback is shorter than that.
         network: a `Network`; or only its architecture: a name such as `"segment_rnn"`, a builder, a
             `keras.Model`, or a list of these for an ensemble. Default `"multi_output"`.
         likelihood: distribution that the network learns: `"quantiles"`, `"gaussian"`,
             `"student_t"`, `"negative_binomial"` for counts, or one of `seqkeras.likelihoods`. None,
-            the default: point forecasts only; intervals then have one width for all series, each in
-            its own scale, until newer rows change it.
+            the default: point forecasts only; the widths of intervals then depend on the errors of
+            earlier forecasts, but not on the window that is forecast from.
         intervals: an `Intervals`, or only its levels in percent; `()` for no intervals. None, the
             default: `Intervals((80, 95))`.
         training: a `Training`. None, the default: `Training()`.
-        seed: of weights and shuffles, below 2**32; None is different each time. Keras' global
-            generator is seeded with it; the state of Python's and NumPy's is restored.
+        seed: seed of weights and shuffles, below 2**32; None for different ones each time. `fit`
+            seeds Keras' global generator, and restores the random state of Python and NumPy.
 
     Attributes:
-        fitted_: everything that `fit` found; the attributes below are parts of it.
+        fitted_: the result of `fit`; the attributes below are parts of it.
         model_: the trained `keras.Model`, on scaled values.
         horizon_: timesteps to forecast, as fitted.
         lookback_: timesteps that a forecast reads.
         season_length_: timesteps of one season, as used.
-        log_: losses and the number of epochs, a `TrainingLog`; of an ensemble that of the first
+        log_: losses and the best epoch, a `TrainingLog`; for an ensemble, that of the first
             network.
-        logs_: those of all networks.
+        logs_: the logs of all networks.
         likelihood_: the likelihood, or None.
         intervals_: the radii of the intervals, in scaled units; with a likelihood in units of the
-            distance from its median to its 10 % and 90 % quantiles. Its `factor` is what they are
-            multiplied by for each series and level.
-        scaler_: mean and deviation of each series. Its `constant_` are the series that repeat
-            themselves, whose forecasts are exact.
+            distance from its median to its 10 % and 90 % quantiles. Its `factor` multiplies the
+            radii for each series and level.
+        scaler_: mean and standard deviation of each series. Its `constant_` marks series that never
+            change from one season to the next, whose forecasts are exact.
         inputs_: how covariates are scaled, and whether targets may be missing.
         panel_: the last rows of each series, with their covariates.
 
     Example:
         >>> from seqkeras.forecasting import Training, load_air_passengers
         >>> df = load_air_passengers()
-        >>> forecaster = Forecaster(horizon=12, training=Training(epochs=2), seed=0).fit(df)
+        >>> forecaster = Forecaster(horizon=12, training=Training(epochs=1), seed=0).fit(df)
         >>> forecaster.predict().columns.tolist()
         ['ds', 'yhat', 'yhat-lo-80', 'yhat-hi-80', 'yhat-lo-95', 'yhat-hi-95']
     """
@@ -123,11 +124,11 @@ class Forecaster(BaseEstimator):
     def set_params(self, **params: Any) -> Self:
         """Set parameters, such as `lookback=12` or `training__epochs=3`.
 
-        Where a parameter has its default or its short form, setting an option of it makes it the
-        object: `set_params(network__units=32)` works with `network="segment_rnn"`.
+        A parameter in its default or short form is replaced by the object when an option of it is
+        set: `set_params(network__units=32)` works with `network="segment_rnn"`.
 
         Raises:
-            ValueError: there is no such parameter.
+            ValueError: a parameter does not exist.
         """
         known = self.get_params()
         for name, as_object in _OBJECTS.items():
@@ -142,7 +143,7 @@ class Forecaster(BaseEstimator):
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters; with `deep` also the options of their objects.
 
-        These are there for short forms and defaults too: `training__epochs` is 300 where
+        Parameters in their default or short form have options too: `training__epochs` is 300 if
         `training` is None.
         """
         params: dict[str, Any] = super().get_params(deep=False)
@@ -151,7 +152,7 @@ class Forecaster(BaseEstimator):
         for name, as_object in _OBJECTS.items():
             try:
                 options = as_object(params[name]).get_params(deep=False)
-            except ArgumentError:  # what cannot be used has no options
+            except ArgumentError:  # an invalid value has no options
                 continue
             params |= {f"{name}__{option}": value for option, value in options.items()}
         return params
@@ -160,7 +161,7 @@ class Forecaster(BaseEstimator):
         """Check the parameters, and return them with their defaults filled in.
 
         Raises:
-            ArgumentError: one cannot be used.
+            ArgumentError: a parameter is invalid.
         """
         return Settings.parse(**self.get_params(deep=False))
 
@@ -178,29 +179,31 @@ class Forecaster(BaseEstimator):
         with them, the forecaster is fitted, and then `KeyboardInterrupt` is raised.
 
         Args:
-            df: one row for each series and timestamp, in order of time within each series. Or a
-                wide frame, with timestamps as its index and a series in each column; a Series over
-                its timestamps; a frame or Series with ids and timestamps as two levels of the
-                index. A polars frame is a long one, and its forecast is a polars frame.
+            df: a long frame, with one row for each series and timestamp, in order of time within
+                each series. Or a wide frame, with timestamps as its index and a series in each
+                column; a Series with timestamps as its index; a frame or Series with ids and
+                timestamps as two levels of the index. A polars frame must be long, and its forecast
+                is a polars frame.
             y: not used, as the target is a column; scikit-learn's pipelines pass it.
             columns: the names of the columns and how they are read. Default `Columns()`:
                 `unique_id`, `ds` and `y`.
             backup: file that is written after each epoch; later stages of the fit add files of this
                 name with a number. All are removed at the end. If they exist, the fit resumes from
-                them: after a process was killed or interrupted, call again with the same arguments,
-                and the weights become those of an uninterrupted fit. Default: none.
+                them: after a process was killed or interrupted, call `fit` again with the same
+                arguments, and the weights become those of an uninterrupted fit. Default: none.
 
         Raises:
-            ArgumentError: a parameter or a column cannot be used, or the backup is of another fit
-                or in use; nothing is trained then.
+            ArgumentError: a parameter or a column cannot be used, or the backup belongs to another
+                fit or is in use; nothing is trained then.
             FileFormatError: the backup is damaged.
             DataError: the frame cannot be used (empty, gaps, too short, a covariate without a
                 value), or training diverged. The forecaster stays as it was.
-            MissingDependencyError: holidays are asked for, and that package is not installed.
+            MissingDependencyError: the calendar includes holidays, and the package `holidays` is
+                not installed.
 
         Warns:
-            LostChangesWarning: a series changes by less than float32 can tell beside its level, and
-                counts as constant.
+            LostChangesWarning: a series changes by less, relative to its level, than float32 can
+                represent, and counts as constant.
         """
         settings = self.settings()
         _check_no_target(y)
@@ -224,34 +227,35 @@ class Forecaster(BaseEstimator):
         future: "pd.DataFrame | None" = None,
         fill: str = "raise",
     ) -> "pd.DataFrame":
-        """Forecast what follows the last row of each series.
+        """Forecast the timesteps after the last row of each series.
 
         Args:
-            df: series to forecast instead of those of `fit`, known to it or not, each with at least
-                a lookback of rows. They are read as `fit` read its frame, and each is scaled by its
-                own rows. The forecaster does not change.
-            horizon: timesteps to forecast, at most the horizon of the forecaster, which is the
-                default. Without intervals it may be longer: forecasts are fed back.
+            df: series to forecast instead of those of `fit`, whether or not `fit` has seen them,
+                each with at least a lookback of rows. They are read as `fit` read its frame, and
+                each is scaled by its own rows. The forecaster does not change.
+            horizon: timesteps to forecast; default: the horizon of the forecaster. Without
+                intervals and past covariates it may be longer: forecasts are then fed back.
             future: values of the future covariates, with a row for each series and timestamp of the
                 horizon: `future_frame()` with its columns filled in. Further rows and columns are
                 ignored.
-            fill: for `df`, as in `Columns`.
+            fill: what to do about gaps in `df`, as in `Columns`.
 
         Returns:
-            A frame in the form of the frame of `fit`, or of `df`. A long one has the columns of ids
-            and timestamps, `yhat`, and `yhat-lo-80`, `yhat-hi-80`, ... for each level. A wide one
-            has timestamps in the index, and these columns for each series: `forecast["yhat"]` has
-            the form of the frame of `fit`. For a Series, and for ids and timestamps in the index,
-            these are in the index.
+            A frame in the form of `df`, or else of the frame of `fit`. A long frame has the columns
+            of ids and timestamps, `yhat`, and `yhat-lo-80`, `yhat-hi-80`, ... for each level. A
+            wide frame has timestamps in the index, and the other columns for each series, so that
+            `forecast["yhat"]` has the form of the frame of `fit`. If ids or timestamps were in the
+            index, they are in the index of the forecast.
 
         Raises:
             NotFittedError: `fit` was not called.
-            ArgumentError: a horizon beyond the one that the intervals were calibrated for, or
-                `future` lacks a column.
+            ArgumentError: the horizon is longer than the forecaster can forecast, or `future` lacks
+                a column.
             DataError: `future` or `df` lacks rows or values; the error says which.
 
         Warns:
-            FarValueWarning: a covariate is far outside what `fit` saw, and is read as a nearer one.
+            FarValueWarning: a covariate is far outside the values that `fit` saw, and is replaced
+                by a nearer value.
         """
         fitted = self.check_fitted()
         request = fitted.request(horizon, future, df, fill)
@@ -267,14 +271,14 @@ class Forecaster(BaseEstimator):
     ) -> "pd.DataFrame":
         """Draw paths of each series from the likelihood.
 
-        With `network="recursive"` each step is drawn after those before it, so a path is coherent
-        over time; all paths of all series run side by side. A network that returns the whole
-        horizon at once draws each step independently.
+        With `network="recursive"` each step is drawn given the steps before it, so a path is
+        coherent over time; all paths of all series are computed side by side. With a network that
+        returns the whole horizon at once, each step is drawn independently.
 
         Args:
             count: paths of each series.
-            seed: of the draws; None is different each time.
-            horizon: timesteps; default: those of the forecaster.
+            seed: seed of the draws; None for different paths each time.
+            horizon: timesteps to forecast; default: the horizon of the forecaster.
             future: as for `predict`.
 
         Returns:
@@ -299,7 +303,7 @@ class Forecaster(BaseEstimator):
         """Return the ids and timestamps of a forecast, to be filled in with future covariates.
 
         Args:
-            horizon: timesteps; default: those of the forecaster.
+            horizon: timesteps to forecast; default: the horizon of the forecaster.
             df: as for `predict`.
 
         Returns:
@@ -309,7 +313,7 @@ class Forecaster(BaseEstimator):
             NotFittedError: `fit` was not called.
         """
         fitted = self.check_fitted()
-        panel = fitted.read_other(df, "raise")[0] if df is not None else fitted.panel
+        panel = fitted.read_any_series(df, "raise")[0] if df is not None else fitted.panel
         return panel.future_frame(fitted.steps(horizon))
 
     def update(self, rows: "pd.DataFrame") -> Self:
@@ -319,14 +323,14 @@ class Forecaster(BaseEstimator):
         horizon of rows, however many rows are added at once.
 
         Args:
-            rows: in the columns of `fit`; each series continues exactly where it ended. Series
-                without new rows stay where they are.
+            rows: new rows, in the columns of `fit`; each series continues exactly where it ended.
+                Series without new rows do not change.
 
         Raises:
             NotFittedError: `fit` was not called.
             ArgumentError: a column is missing.
-            DataError: rows of a series that was not fitted, or that do not continue where it ended.
-                The forecaster stays as it was.
+            DataError: a series was not fitted, or its rows do not continue where it ended. The
+                forecaster stays as it was.
 
         Example:
             >>> from seqkeras.forecasting import Training, load_air_passengers
@@ -339,28 +343,28 @@ class Forecaster(BaseEstimator):
         return self
 
     def stepper(self, *, implementation: str = "auto") -> ForecastStepper:
-        """Return the series as they are now, to be fed one observation at a time without a frame.
+        """Return a stepper that reads one observation at a time, without a frame.
 
-        It gives what `update` and `predict` give, many times faster, and its state can be saved and
-        restored. The forecaster itself does not change.
+        It starts from the newest rows of the series, and forecasts as `update` and `predict` do,
+        but many times faster. Its state can be saved and restored. The forecaster does not change.
 
         Args:
-            implementation: what runs the network: `"program"`, NumPy and the native library without
-                Keras (for up to 32 series at once; more are left to Keras); `"keras"`; or `"auto"`,
-                the default: the first where the network can be exported and the native library is
-                there.
+            implementation: how the network runs. `"program"`: in NumPy and the native library,
+                without Keras, for up to 32 series at once, and in Keras for more. `"keras"`: in
+                Keras. `"auto"`, the default: as a program if the network can be exported and the
+                native library can run it, otherwise in Keras.
 
         Raises:
             NotFittedError: `fit` was not called.
-            ArgumentError: `"program"` is asked for, and the network cannot be exported.
+            ArgumentError: `implementation` is `"program"`, and the network cannot be exported.
         """
         return ForecastStepper(self.check_fitted(), implementation)
 
     def score(self, df: "pd.DataFrame", y: None = None) -> float:
         """Return minus the mean absolute error on rows that follow the history, for scikit-learn.
 
-        The rows are forecast horizon by horizon, each from all rows before it, in one pass; the
-        result is the mean over series. The forecaster does not change.
+        The rows are forecast horizon by horizon, each horizon from the rows before it; the result
+        is the mean over series. The forecaster does not change.
 
         Args:
             df: as for `update`.
@@ -373,14 +377,17 @@ class Forecaster(BaseEstimator):
         return _updates.score(self.check_fitted(), df)
 
     def encode(self, df: "pd.DataFrame | None" = None) -> "pd.DataFrame":
-        """Return the last state of the recurrent layers for each series: an embedding.
+        """Return an embedding of each series: the last output of the last recurrent layer.
+
+        In an encoder-decoder network it is that of the encoder. The embeddings by the networks of
+        an ensemble are concatenated.
 
         Args:
-            df: rows of fitted series in the columns of `fit`, at least a lookback of each, which
-                are encoded up to their last. None: the newest rows that the forecaster has seen.
+            df: rows of fitted series in the columns of `fit`, at least a lookback of each; the last
+                lookback is encoded. None: the newest rows that the forecaster has seen.
 
         Returns:
-            A frame `(series, units)`, the ids as its index.
+            A frame `(series, units)`, with the ids as its index.
 
         Raises:
             NotFittedError: `fit` was not called.
@@ -400,18 +407,18 @@ class Forecaster(BaseEstimator):
         """Plot the forecast after the history, with its intervals.
 
         Args:
-            df: rows to plot with it, in the columns of `fit`; those later than the history are
+            df: rows to plot with the forecast, in the columns of `fit`; rows after the history are
                 plotted as actual values. None: the rows that the forecast reads.
             series: id of the series to plot, or a list of ids; None: the first four.
             future: as for `predict`.
-            title: above the figure.
+            title: title of the figure, default none.
 
         Returns:
             A `matplotlib.figure.Figure`; `figure.savefig("forecast.png")` saves it.
 
         Raises:
             NotFittedError: `fit` was not called.
-            ArgumentError: no series of that id.
+            ArgumentError: no series has that id.
             MissingDependencyError: matplotlib is not installed.
         """
         fitted = self.check_fitted()
@@ -443,8 +450,8 @@ class Forecaster(BaseEstimator):
     def load(cls, path: str | Path, *, custom_objects: dict[str, Any] | None = None) -> Self:
         """Read a forecaster that `save` wrote.
 
-        Where the network was given as a builder, the loaded forecaster has the trained network in
-        its place, so that it can be fitted again.
+        If the network was given as a builder or a model, the loaded forecaster has the trained
+        network in its place, so that it can be fitted again.
 
         Args:
             path: the file.
@@ -460,7 +467,7 @@ class Forecaster(BaseEstimator):
         return forecaster
 
     def check_fitted(self) -> Fitted:
-        """Return what `fit` found.
+        """Return the result of `fit`.
 
         Raises:
             NotFittedError: `fit` was not called.
@@ -516,7 +523,7 @@ class Forecaster(BaseEstimator):
 
     @property
     def inputs_(self) -> NetworkInputs:
-        """Return how series become what the network reads."""
+        """Return the `NetworkInputs`, which turn series into inputs of the network."""
         return self._part("inputs")
 
     @property
@@ -527,7 +534,7 @@ class Forecaster(BaseEstimator):
     def _part(self, name: str) -> Any:
         # AttributeError, so that `hasattr(forecaster, "model_")` tells whether it was fitted.
         if not hasattr(self, "fitted_"):
-            raise AttributeError(f"{name}_ is only there after fit(df)")
+            raise AttributeError(f"{name}_ does not exist before fit(df) was called")
         return getattr(self.fitted_, name)
 
 
@@ -540,10 +547,10 @@ def _check_no_target(y: Any) -> None:
 
 
 def check_is_forecaster(forecaster: Any) -> None:
-    """Check that what is to be evaluated or inspected is a `Forecaster`.
+    """Check that the forecaster to evaluate or inspect is a `Forecaster`.
 
     Raises:
-        ArgumentError: it is something else, such as a Keras model.
+        ArgumentError: it has another type, such as a Keras model.
     """
     if not isinstance(forecaster, Forecaster):
         fix = "To forecast with a Keras model, use Forecaster(horizon, network=model)."

@@ -18,7 +18,7 @@ from seqkeras._drawing import (
     timestamps,
 )
 
-#: More names than this along an axis run into each other.
+#: Largest number of names along an axis; more would overlap.
 MOST_NAMES = 12
 
 
@@ -33,11 +33,11 @@ def draw(
     """Draw a panel for each series: history, forecast, bands and actual values.
 
     Args:
-        parts: for each label a pair of frames, history and forecast.
+        parts: a pair of frames for each label, history and forecast.
         time: column of the timestamps.
         target: column of the values in the history.
-        levels: of the bands.
-        title: above the figure.
+        levels: levels of the bands, in percent.
+        title: title of the figure, default none.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -94,10 +94,10 @@ def draw_backtest(parts: dict[str, Any], time: str, target: str, *, title: str =
     """Draw a panel for each series: actual values, and forecasts from each origin with bands.
 
     Args:
-        parts: for each label the rows of the frame of a backtest.
+        parts: rows of the frame of a backtest, by label.
         time: column of the timestamps.
         target: column of the actual values.
-        title: above the figure.
+        title: title of the figure, default none.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -113,7 +113,7 @@ def draw_backtest(parts: dict[str, Any], time: str, target: str, *, title: str =
 
 
 def _draw_origins(axis: Any, rows: Any, time: str) -> None:
-    """Draw a line and bands from each cutoff; forecasts of one step are connected."""
+    """Draw a line and bands from each cutoff; one-step forecasts are joined to a single line."""
     low = "yhat-lo-"
     levels = sorted((float(name.removeprefix(low)) for name in rows if low in name), reverse=True)
     single = not rows["cutoff"].duplicated().any()
@@ -131,9 +131,9 @@ def draw_components(parts: dict[str, Any], time: str, *, title: str = "") -> Any
     """Draw a column for each series: the forecast over the season, and the components below it.
 
     Args:
-        parts: for each label the rows of the frame of `Components`.
+        parts: rows of the frame of `Components`, by label.
         time: column of the timestamps; the components are the columns after `yhat`.
-        title: above the figure.
+        title: title of the figure, default none.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -151,7 +151,7 @@ def draw_components(parts: dict[str, Any], time: str, *, title: str = "") -> Any
         column[0].plot(times, rows["yhat"], color=FORECAST, lw=2, label="forecast")
         dress(column[0], label, "")
         for axis, name in zip(column[1:], added, strict=True):
-            axis.sharey(column[1])  # one scale for all: small components look small
+            axis.sharey(column[1])  # one scale for all components, so that small ones look small
             axis.fill_between(times, 0, rows[name], color=BAR, lw=0)
             axis.plot(times, rows[name], color=FORECAST, lw=1.2)
             dress(axis, f"+ {name}", "")
@@ -161,12 +161,12 @@ def draw_components(parts: dict[str, Any], time: str, *, title: str = "") -> Any
 
 
 def draw_importance(frame: Any, error: float, *, title: str = "") -> Any:
-    """Draw bars of the target's lags, and next to them bars of the features if there are several.
+    """Draw bars of the target's lags and, if there are several features, of the features.
 
     Args:
-        frame: that of an `Importance`.
-        error: of the unchanged forecasts.
-        title: above the figure.
+        frame: the frame of an `Importance`.
+        error: mean absolute error of the unchanged forecasts.
+        title: title of the figure, default none.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -193,7 +193,7 @@ def draw_importance(frame: Any, error: float, *, title: str = "") -> Any:
 def _draw_lags(axis: Any, lags: Any) -> None:
     _bars(axis.bar, lags, "yerr")
     dress(axis, f"when a part of the lookback of {lags['feature'].iloc[0]} is permuted", "")
-    # Counted from the newest lag, which is on the right as in every plot over time.
+    # Every n-th lag, counted from the newest one, which is on the right as in plots over time.
     ticks = np.arange(len(lags))[:: len(lags) // -MOST_NAMES]
     axis.set_xticks(ticks, lags["lag"].iloc[ticks])
     axis.set_xlabel("timesteps before the forecast")

@@ -1,4 +1,4 @@
-"""What a forecaster is configured with: objects that scikit-learn can clone and search."""
+"""The options of a forecaster, in objects that scikit-learn can clone and search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ from seqkeras.forecasting.networks._ensemble import check_models, members_of
 from seqkeras.layers import CELLS, NORMALIZATIONS
 from seqkeras.likelihoods import Likelihood, resolve_likelihood
 
-#: How intervals are calibrated, the values of `Intervals(method=...)`.
+#: Ways to calibrate intervals, the values of `Intervals(method=...)`.
 METHODS = ("adaptive", "per_series", "split")
 
-#: `Training(teacher_forcing=...)` that falls from epoch to epoch.
+#: Value of `Training(teacher_forcing=...)` for a probability that falls from epoch to epoch.
 SCHEDULED = "scheduled"
 
 
 class _Options(BaseEstimator):
-    """Named options, equal where all their values are; mutable, and so without a hash."""
+    """Named options that compare equal if all values do; mutable, and so not hashable."""
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -39,7 +39,7 @@ class _Options(BaseEstimator):
         return all(type(mine) is type(theirs) and mine == theirs for mine, theirs in pairs)
 
     def _values(self) -> list[Any]:
-        """Return the values of all options; lists and tuples with the same items are the same."""
+        """Return the values of all options, with lists as tuples so that the two compare equal."""
         values = self.get_params(deep=False).values()
         return [tuple(value) if isinstance(value, list) else value for value in values]
 
@@ -52,18 +52,18 @@ class Network(_Options):
             as the next input. `"encoder_decoder"`: a second stack runs over the horizon.
             `"segment_rnn"`: each step reads or writes a whole segment, for long windows. Or a
             builder, called as `builder(1, lookback=..., horizon=...)`, or an uncompiled
-            `keras.Model`, which is copied and trained from fresh weights: these map
-            `(batch, lookback, 1)` to `(batch, steps)`; where steps are fewer than the horizon, the
+            `keras.Model`, which is copied and trained from fresh weights. Both map
+            `(batch, lookback, 1)` to `(batch, steps)`; if there are fewer steps than the horizon,
             outputs are fed back. With covariates or missing values they read more inputs, and with
-            a likelihood they return more outputs, as the named architectures do. A list of these,
-            such as `["segment_rnn"] * 3`, is an ensemble: its networks are trained one after the
-            other, each with its own seed, and their outputs are averaged.
+            a likelihood they return more outputs, as the named architectures do. A list of
+            architectures, such as `["segment_rnn"] * 3`, is an ensemble: its networks are trained
+            one after the other, each with its own seed, and their outputs are averaged.
         units: width of the recurrent layers of a named architecture; a tuple is a stack. Default
             64.
-        cell: of a named architecture: `"lstm"`, `"gru"` or `"simple_rnn"`. Default `"gru"`.
+        cell: cell of a named architecture: `"lstm"`, `"gru"` or `"simple_rnn"`. Default `"gru"`.
         normalization: how a named architecture normalizes each window: relative to its newest value
-            (`"last"`), its mean size (`"mean_scale"`), its mean and deviation (`"revin"`), or not
-            at all (`"none"`). Default `"last"`, and `"mean_scale"` for counts.
+            (`"last"`), its mean absolute value (`"mean_scale"`), its mean and standard deviation
+            (`"revin"`), or not at all (`"none"`). Default `"last"`, and `"mean_scale"` for counts.
 
     Example:
         >>> Network("segment_rnn", units=32)
@@ -87,7 +87,7 @@ class Network(_Options):
         """Check all options.
 
         Raises:
-            ArgumentError: one cannot be used.
+            ArgumentError: an option is invalid.
         """
         check_models(self.architecture)
         named = any(isinstance(member, str) for member in members_of(self.architecture))
@@ -95,7 +95,7 @@ class Network(_Options):
             value = getattr(self, name)
             if value is not None and not named:
                 fix = "Set it in your builder; it only applies to the named architectures."
-                raise bad_argument(name, value, "omitted here", fix)
+                raise bad_argument(name, value, "omitted for an architecture of your own", fix)
         if self.cell is not None:
             check_one_of("cell", self.cell, CELLS)
         if self.normalization is not None:
@@ -107,11 +107,11 @@ class Intervals(_Options):
 
     Args:
         levels: nominal coverage in percent; `()` for no intervals. Default `(80, 95)`.
-        method: how their widths are found. `"split"`: from the errors on the held-out rows of all
-            series together. `"per_series"`: from those of each series, where it has enough of them.
-            `"adaptive"`, the default: like `"split"` at first; after each horizon of newer rows the
-            intervals of a series become wider or narrower, so that their long-run coverage
-            converges to the nominal level.
+        method: how the widths are calibrated. `"split"`: on the errors on held-out rows, pooled
+            over all series. `"per_series"`: on the errors of each series by itself, if it has
+            enough of them. `"adaptive"`, the default: like `"split"` at first; after each horizon
+            of newer rows the intervals of a series become wider or narrower, so that their long-run
+            coverage converges to the nominal level.
 
     Example:
         >>> Intervals((50, 90), method="split")
@@ -126,7 +126,7 @@ class Intervals(_Options):
         """Check all options.
 
         Raises:
-            ArgumentError: one cannot be used.
+            ArgumentError: an option is invalid.
         """
         check_levels(self.levels)
         check_one_of("method", self.method, METHODS)
@@ -141,17 +141,18 @@ class Training(_Options):
             Default 25.
         batch_size: windows in a training step. None: a hundredth of the windows, from 32 to 1024.
         learning_rate: initial rate of Adam. It falls to a third whenever a third of the patience
-            has passed without a better forecast; with `validation=0` it stays. Default 3e-3.
-        validation: share of each series that is held out at its end, at least one horizon and
-            enough to calibrate the intervals. 0: nothing is held out, all epochs are run, and there
-            can be no intervals. Default 0.2.
+            has passed without a better forecast; with `validation=0` it is constant. Default 3e-3.
+        validation: share of each series that is held out at its end: at least one horizon, and
+            enough to calibrate the intervals. Series that would be too short to train on hold out
+            less or nothing. 0: no series holds out rows, all epochs are run, and there can be no
+            intervals. Default 0.2.
         teacher_forcing: for networks whose outputs are fed back, the probability that training
             feeds the true value instead. 1, the default, trains one step ahead; 0 trains over the
-            whole horizon on the network's own outputs, which costs about as many times as much;
-            `"scheduled"` goes from 1 to 0 over the first ten epochs (scheduled sampling, Bengio et
+            whole horizon on the network's own outputs, which takes about `horizon` times as long;
+            `"scheduled"` falls from 1 to 0 over the first ten epochs (scheduled sampling, Bengio et
             al. 2015, arXiv 1506.03099). With a likelihood it must be 1.
-        progress: whether to show progress: a bar on a terminal or in a notebook, elsewhere a line
-            now and then. Default True.
+        progress: whether to show progress: as a bar on a terminal or in a notebook, otherwise as a
+            line now and then. Default True.
 
     Example:
         >>> Training(epochs=100, patience=10)
@@ -181,7 +182,7 @@ class Training(_Options):
         """Check all options.
 
         Raises:
-            ArgumentError: one cannot be used.
+            ArgumentError: an option is invalid.
         """
         check_integer("epochs", self.epochs)
         check_integer("patience", self.patience)
@@ -207,7 +208,7 @@ class Settings:
         likelihood: distribution that the network learns, or None.
         intervals: the prediction intervals.
         training: how the network is trained.
-        seed: of weights and shuffles; None is different each time.
+        seed: seed of weights and shuffles; None for different ones each time.
     """
 
     horizon: int
@@ -235,7 +236,7 @@ class Settings:
         """Check the parameters of a `Forecaster`.
 
         Raises:
-            ArgumentError: one cannot be used.
+            ArgumentError: a parameter is invalid.
         """
         settings = cls(
             check_integer("horizon", horizon),
@@ -252,8 +253,8 @@ class Settings:
         if settings.seed is not None and settings.seed >= 2**32:
             raise bad_argument("seed", seed, "an integer from 0 to 2**32 - 1")
         if len(settings.levels) and not settings.training.validation:
-            fix = "Intervals are calibrated on held-out rows. Use intervals=() for none."
-            expected = "above 0 where there are intervals"
+            fix = "Intervals are calibrated on held-out rows. Use intervals=() to omit them."
+            expected = "above 0 with intervals"
             raise bad_argument("validation", settings.training.validation, expected, fix)
         return settings
 
@@ -274,15 +275,15 @@ class Settings:
 
 
 def as_network(network: Any) -> Network:
-    """Return the `Network` of what `Forecaster(network=...)` accepts."""
+    """Return a `Network` for the value of `Forecaster(network=...)`."""
     return network if isinstance(network, Network) else Network(network)
 
 
 def as_intervals(intervals: Any) -> Intervals:
-    """Return the `Intervals` of what `Forecaster(intervals=...)` accepts.
+    """Return an `Intervals` for the value of `Forecaster(intervals=...)`.
 
     Raises:
-        ArgumentError: it is neither None, nor levels, nor an `Intervals`.
+        ArgumentError: the value is neither None, nor levels, nor an `Intervals`.
     """
     if intervals is None:
         return Intervals()
@@ -290,21 +291,22 @@ def as_intervals(intervals: Any) -> Intervals:
         return Intervals(tuple(intervals))
     if not isinstance(intervals, Intervals):
         expected = "an Intervals, or a tuple of levels in percent"
-        fix = "For example (80, 95), or Intervals(method='split')."
+        fix = "Use intervals=(80, 95), for example, or intervals=Intervals(method='split')."
         raise bad_argument("intervals", intervals, expected, fix)
     return intervals
 
 
 def as_training(training: Any) -> Training:
-    """Return the `Training` of what `Forecaster(training=...)` accepts.
+    """Return a `Training` for the value of `Forecaster(training=...)`.
 
     Raises:
-        ArgumentError: it is neither None nor a `Training`.
+        ArgumentError: the value is neither None nor a `Training`.
     """
     if training is None:
         return Training()
     if not isinstance(training, Training):
-        raise bad_argument("training", training, "a Training", "For example Training(epochs=50).")
+        fix = "Use training=Training(epochs=50), for example."
+        raise bad_argument("training", training, "a Training", fix)
     return training
 
 
@@ -312,12 +314,12 @@ def check_levels(levels: Any) -> None:
     """Check the levels of intervals.
 
     Raises:
-        ArgumentError: they are not different numbers from 1 to below 100.
+        ArgumentError: `levels` is not a tuple of different numbers from 1 to below 100.
     """
     is_list = isinstance(levels, tuple | list)
     valid = is_list and all(is_level(level) for level in levels)
-    # Two levels that are printed alike would be one column of the forecast.
+    # Two levels that are formatted alike would share one column of the forecast.
     if not valid or len({f"{level:g}" for level in levels}) < len(levels):
-        fix = "For example (80, 95); () for no intervals."
+        fix = "Use (80, 95), for example, or () for no intervals."
         expected = "a tuple of different numbers from 1 to below 100"
         raise bad_argument("levels", levels, expected, fix)

@@ -1,4 +1,4 @@
-"""One timestep for each of many inputs, all from the same state, which is multiplied only once."""
+"""One timestep for each of many inputs from the same state, whose product is computed once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,20 +28,20 @@ def check_branch(layer: Any, queries: Any, state: Any) -> None:
     """Check that a layer can branch from a state, whichever way the branch is computed.
 
     Raises:
-        ArgumentError: the layer is stateful; the state is not one of the layer; or the queries are
-            not `(rows, timesteps, features)` with the features of the layer and a number of rows
-            that divides the batch.
+        ArgumentError: the layer is stateful; the state does not have as many arrays as the layer's;
+            or the queries are not `(rows, timesteps, features)` with the features of the layer and
+            a number of rows that divides the batch.
     """
     if layer.stateful:
-        fix = "A branch neither reads nor changes the state that a layer keeps."
+        fix = "Build it without stateful=True: a branch does not use the state that a layer keeps."
         raise bad_argument(
-            "layer", Description(f"{layer.name!r}, stateful"), "one that is not stateful", fix
+            "layer", Description(f"{layer.name!r}, stateful"), "a layer that is not stateful", fix
         )
     states = tree.flatten(state)
     count = len(tree.flatten(layer.state_size))
     if not isinstance(state, (list, tuple)) or len(states) != count:
         expected = f"a list of {count} arrays (batch, units)"
-        fix = "A branch begins with a state of its layer."
+        fix = "Pass a state of this layer, such as the one that return_state=True returns."
         raise bad_argument("initial_state", Description(_shapes(states)), expected, fix)
     if len(queries.shape) != 3 or queries.shape[1] is None:
         expected = "(rows, timesteps, features), with a known number of timesteps"
@@ -84,14 +84,14 @@ def branch(layer: Any, queries: Any, state: list[Any]) -> Any:
     rows = queries.shape[0]
     if rows in (None, state[0].shape[0]):
         return output_of(cell, products, *(array[:, None] for array in (recurrent, *state)))
-    # (times that the queries are read, rows of the queries, 1, width)
+    # (batch // rows, rows, 1, width): the states in groups that each read all queries once.
     arrays = [ops.reshape(array, (-1, rows, 1, array.shape[-1])) for array in (recurrent, *state)]
     output = output_of(cell, products, *arrays)
     return ops.reshape(output, (-1, *output.shape[2:]))
 
 
 def _biases(cell: Any) -> tuple[Any, Any]:
-    """Return the bias of the inputs' product, and that of the state's."""
+    """Return the biases of the input product and of the recurrent product."""
     if not cell.use_bias:
         return 0.0, 0.0
     bias = ops.convert_to_tensor(cell.bias)
@@ -116,7 +116,7 @@ def _simple_rnn(cell: Any, x: Any, recurrent: Any, h: Any) -> Any:
     return cell.activation(x + recurrent)
 
 
-#: The output of each cell, from the product of the inputs, that of the state, and the state itself.
+#: The output of each cell, from its input product, its recurrent product, and the old state.
 _OUTPUTS: dict[str, Callable[..., Any]] = {
     "gru_reset_after": _gru,
     "lstm": _lstm,

@@ -22,9 +22,9 @@ class Call(NamedTuple):
     training: bool
     #: `(batch, timesteps)`, bool: clear the state of the row before this timestep; or None.
     reset: Any
-    #: `(batch, ...)`: what the layer shows before the first timestep that counts. None: zeros.
+    #: `(batch, ...)`: the output before the first valid timestep; None for zeros.
     held: Any
-    #: Tensors that a cell of another class reads at every timestep, or None.
+    #: Tensors that a custom cell reads at every timestep, or None.
     constants: list[Any] | None
     runtime: Runtime
 
@@ -35,7 +35,7 @@ class Call(NamedTuple):
 
     @property
     def masked_output(self) -> str:
-        """Return what a known cell shows at masked timesteps, see `native.MASKED_OUTPUTS`."""
+        """Return the name in `native.MASKED_OUTPUTS` of what `y` holds at masked timesteps."""
         return "zero" if self.layer.zero_output_for_mask else "hold_state"
 
 

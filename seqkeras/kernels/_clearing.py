@@ -13,7 +13,7 @@ from keras import ops, tree
 #
 #     features, flattened | zoneout flags, `masks` x units | mask, 1 | reset, 1
 #
-# The mask is only there for `MaskedClearingCell`; the zoneout flags are there if any were drawn.
+# Only a `MaskedClearingCell` has the mask; the zoneout flags are present if any were drawn.
 
 
 class ClearingCell:
@@ -24,8 +24,8 @@ class ClearingCell:
         initial_state: state of a new sequence, `(batch, units)` each.
         training: whether the call is a training call.
         feature_shape: shape of the features of a timestep, such as that of an image.
-        masks: how many zoneout masks come with each timestep, 0 by default.
-        constants: what the cell reads at every timestep, or None.
+        masks: number of zoneout masks of each timestep, 0 by default.
+        constants: tensors that the cell reads at every timestep, or None, the default.
     """
 
     def __init__(
@@ -68,9 +68,10 @@ class ClearingCell:
 
 
 class MaskedClearingCell(ClearingCell):
-    """A `ClearingCell` with a mask, whose last state is the previous output: zeros at first.
+    """A `ClearingCell` with a mask. Its last state is the previous output, by default zeros.
 
-    Keras' own masking would not do: it undoes everything at a masked timestep, the clearing too.
+    Keras' own masking does not work here: it restores the old state at a masked timestep, and so
+    undoes the clearing.
     """
 
     def __init__(self, *arguments: Any, zero_output: bool, **options: Any) -> None:
@@ -78,7 +79,7 @@ class MaskedClearingCell(ClearingCell):
         self.zero_output = zero_output
         size = self.output_size or tree.flatten(self.state_size)[0]
         state = tree.flatten(self.initial_state)[0]
-        # A convolution has a shape in place of a size; its first state is its output.
+        # The size of a convolutional cell is a shape; its output has the shape of its first state.
         shape = (ops.shape(state)[0], size) if len(state.shape) == 2 else ops.shape(state)
         self.initial_state = [*self.initial_state, ops.zeros(shape, self.compute_dtype)]
 

@@ -37,7 +37,7 @@ _lock = threading.Lock()
 
 
 def why_not(spec: Spec, runtime: Runtime) -> dict[str, str | None]:
-    """For each kernel, return why `auto` would not choose it, or None if it would; fastest first.
+    """Return for each kernel why `auto` would not choose it, or None if it would; fastest first.
 
     This differs from the `why_not` of a kernel's module, which returns why the kernel cannot run:
     `auto` also avoids a kernel that can run but has not been measured.
@@ -49,7 +49,7 @@ def _reasons(spec: Spec, runtime: Runtime) -> Iterator[tuple[str, str | None]]:
     for name, kernel in KERNELS.items():
         reason = kernel.why_not(spec, runtime)
         if reason is None and name == "fused":
-            # It can run on CUDA, but its speed has not been measured there.
+            # It can run on a GPU, but its speed has not been measured there.
             reason = _fused.why_not_auto(runtime)
         if name != "aten" or runtime.backend == "torch":  # only PyTorch has it
             yield name, reason
@@ -59,8 +59,8 @@ def choose(implementation: str, spec: Spec, runtime: Runtime) -> KernelChoice:
     """Choose the kernel that runs a layer, without reading the values of its inputs.
 
     Args:
-        implementation: one of `IMPLEMENTATIONS`. `auto` takes the fastest kernel that can run,
-            except that it omits the fused kernel on a GPU, which has not been measured there. While
+        implementation: one of `IMPLEMENTATIONS`. `auto` takes the fastest kernel that can run the
+            layer, but never the fused kernel on a GPU, where its speed has not been measured. While
             a graph is exported, every implementation is treated as `auto`.
         spec: the layer, and how it is called.
         runtime: where it runs.
@@ -69,7 +69,8 @@ def choose(implementation: str, spec: Spec, runtime: Runtime) -> KernelChoice:
         The name of the kernel, and why no faster one was chosen.
 
     Raises:
-        ArgumentError: there is no such kernel, or the requested kernel cannot run the layer.
+        ArgumentError: `implementation` is not one of `IMPLEMENTATIONS`, or its kernel cannot run
+            the layer.
 
     >>> from seqkeras.kernels import Runtime, Spec
     >>> choose("auto", Spec("lstm", "LSTMCell", dtype="float64"), Runtime("jax", "cpu")).name
@@ -83,7 +84,7 @@ def choose(implementation: str, spec: Spec, runtime: Runtime) -> KernelChoice:
         if reason is not None:
             raise ArgumentError(
                 f"implementation={implementation!r} cannot run this layer: {reason}. "
-                f"With implementation='auto' it runs as {choose('auto', spec, runtime).name!r}."
+                f"With implementation='auto' it runs on {choose('auto', spec, runtime).name!r}."
             )
         return KernelChoice(implementation, "it was requested")
     reasons: list[str] = []
@@ -121,8 +122,9 @@ def run_both(
 ) -> list[Result]:
     """Run two layers over the same sequences.
 
-    If both run as `fused` and differ only in their weights, width and direction, they take one
-    call of the fused kernel, which `counting` counts once. Otherwise they run one after the other.
+    If both run as `fused`, read in opposite directions and otherwise differ only in their weights
+    and width, they share one call of the fused kernel, which `counting` counts once. Otherwise they
+    run one after the other.
 
     Args:
         layers: two recurrent layers.
@@ -152,10 +154,10 @@ def _run(call: Call, kernel: str) -> Result:
 def _prepare(
     layer: Any, sequences: Any, state: Any, mask: Any, training: Any, reset: Any
 ) -> tuple[Call, str]:
-    """Check the arguments of a call; return it with the name of the kernel that runs it."""
+    """Check the arguments of a call; return the call and the name of the kernel that runs it."""
     mask = mask[0] if isinstance(mask, (list, tuple)) else mask
     if mask is not None and len(mask.shape) == len(sequences.shape) == 3:
-        mask = ops.squeeze(mask, -1)  # Keras accepts masks with a last axis of 1 too
+        mask = ops.squeeze(mask, -1)  # Keras also accepts masks with a last axis of 1
     if mask is not None:
         mask = _for_all_rows(mask, sequences)
     spec = Spec.of(layer, training=bool(training), resets=reset is not None)
@@ -179,7 +181,7 @@ def _count(kernel: str) -> None:
 
 
 def check_features(layer: Any, sequences: Any, name: str = "sequences") -> None:
-    """Check that a built layer can read sequences, which the caller calls `name`.
+    """Check that sequences have the features of a built layer; the error calls them `name`.
 
     Raises:
         ArgumentError: the layer was built for another number of features.

@@ -15,8 +15,8 @@ def drop_inputs(cell: Any, sequences: Any, training: bool) -> tuple[Any, Any]:
         return sequences, cell.kernel
     if not isinstance(factors, list):
         return sequences * ops.expand_dims(factors, 1), cell.kernel
-    # With recurrent dropout, Keras drops different inputs for each gate. So each gate gets its own
-    # copy of the input, and a kernel in which it only reads that copy.
+    # With recurrent dropout, Keras drops different inputs for each gate. So the inputs are copied
+    # once per gate, and the kernel becomes block-diagonal: each gate reads only its own copy.
     copies = [sequences * ops.expand_dims(factor, 1) for factor in factors]
     gates = ops.split(ops.convert_to_tensor(cell.kernel), len(factors), axis=1)
     blocks = [
@@ -27,7 +27,7 @@ def drop_inputs(cell: Any, sequences: Any, training: bool) -> tuple[Any, Any]:
 
 
 def recurrent_factors(cell: Any, h0: Any, training: bool) -> Any:
-    """Return each gate's recurrent dropout factors of the state, `(batch, units)`, or None."""
+    """Return the recurrent dropout factors for each gate, `(batch, units)` each, or None."""
     if not training or not cell.recurrent_dropout:
         return None
     factors = cell.get_recurrent_dropout_mask(h0)
@@ -35,6 +35,7 @@ def recurrent_factors(cell: Any, h0: Any, training: bool) -> Any:
 
 
 def draws_zoneout(cell: Any, training: bool) -> bool:
+    """Return whether a call draws zoneout flags, which only happens in training."""
     return training and bool(getattr(cell, "zoneout", False))
 
 
@@ -43,7 +44,7 @@ def zoneout_masks(cell: Any, sequences: Any, training: bool) -> list[Any] | None
 
     Returns:
         Flags `(batch, timesteps, units)` for each state; None without zoneout, or in inference,
-        where zoneout is an average and draws nothing.
+        where zoneout averages the old and the new values instead.
     """
     if not draws_zoneout(cell, training):
         return None

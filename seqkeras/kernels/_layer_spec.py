@@ -14,7 +14,7 @@ _ACTIVATIONS = {
     if hasattr(place, name)
 }
 
-#: Their cells are not public in Keras.
+#: Recognized by the class of the layer, because Keras does not export their cells.
 _CONVOLUTIONS = (layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
 
 
@@ -31,7 +31,7 @@ class Spec:
         resets: whether states are cleared within a batch.
         zoneout, peephole, normalization: variants of the cell.
         use_cudnn: False if Keras' argument of that name is False.
-        widths: the numbers of features and units of a built layer of a known cell.
+        widths: the numbers of features and units of a built layer of a known cell; otherwise empty.
     """
 
     cell: str | None
@@ -56,7 +56,7 @@ class Spec:
             kind=type(cell).__name__,
             activation=_activation_name(getattr(cell, "activation", None)),
             recurrent_activation=_activation_name(
-                # A cell without gates counts as one with Keras' default.
+                # A cell without gates counts as having Keras' default.
                 getattr(cell, "recurrent_activation", keras.activations.sigmoid)
             ),
             dtype=layer.compute_dtype,
@@ -71,7 +71,7 @@ class Spec:
 
 
 def cell_name(cell: Any) -> str | None:
-    """Return the kernels' name for a cell; None for any other class, subclasses included."""
+    """Return the kernels' name for a cell; None for any other class, including subclasses."""
     kind = type(cell)
     if getattr(kind, "fused_as", None):  # our cells name the Keras cell that they extend
         kind = kind.fused_as
@@ -89,13 +89,13 @@ def _widths(cell: Any) -> tuple[int, ...]:
 
 
 def shows_state(layer: Any) -> bool:
-    """Return whether the output of a layer is the first state of its cell, the last of several."""
+    """Return whether the output is the first state of the cell, or of the last cell of a stack."""
     cell = layer.cell.cells[-1] if type(layer.cell) is layers.StackedRNNCells else layer.cell
     return cell_name(cell) is not None or isinstance(layer, _CONVOLUTIONS)
 
 
 def shown_state(layer: Any, state: Any) -> Any:
-    """Return that state, for a layer of which `shows_state` is True."""
+    """Return the state that is also the output, for a layer whose `shows_state` is True."""
     is_stack = type(layer.cell) is layers.StackedRNNCells
     return tree.flatten(state[-1] if is_stack else state)[0]
 

@@ -1,4 +1,4 @@
-"""The state of random generators that are no variables of a model."""
+"""The state of random generators that are not variables of a model."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from seqkeras._arrays import Array
 def random_state() -> dict[str, Array]:
     """Return the states of the backend's own generators, by device.
 
-    On PyTorch, Keras draws dropout from them. TensorFlow and JAX have none that Keras draws from.
+    On PyTorch, Keras draws dropout from these. On TensorFlow and JAX it uses no such generators.
     """
     if keras.backend.backend() != "torch":
         return {}
@@ -27,7 +27,7 @@ def random_state() -> dict[str, Array]:
 
 
 def set_random_state(states: Mapping[str, Array]) -> None:
-    """Set the generators to what `random_state` returned; devices that are not there are left."""
+    """Restore the states that `random_state` returned, except those of missing devices."""
     if keras.backend.backend() != "torch":
         return
     import torch

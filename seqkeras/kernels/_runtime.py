@@ -43,7 +43,7 @@ class Runtime(NamedTuple):
 
 
 def here(x: Any = None) -> Runtime:
-    """Return the runtime of a call on the tensor `x`; by default, of a plain call here and now."""
+    """Return the runtime of a call on the tensor `x`, or without `x` that of an eager call."""
     backend = keras.backend.backend()
     return _RUNTIMES[backend](x)
 
@@ -90,8 +90,9 @@ _RUNTIMES = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
 def _traced_for(function_type: type | None = None) -> str | None:
     """Return what the graph around this call is traced for: `export`, `xla`, or None.
 
-    No backend can be asked for this, so the callers tell: whoever traces the graph is among them.
-    The nearest of them counts.
+    No backend has a function for this, but whoever traces the graph is among the callers. So this
+    searches the call stack for the exporters, and for functions compiled with XLA; the innermost
+    match counts.
 
     Args:
         function_type: the type of TensorFlow's traced functions. None, the default, does not look
@@ -116,7 +117,7 @@ def _compiles_with_xla(frame: FrameType, function_type: type) -> bool:
     layers would no longer notice XLA, which would then refuse to compile them;
     `tests/kernels/test_runtime.py` would fail.
     """
-    # Reading the locals of a frame is slow, so other functions than methods are skipped.
+    # Reading the locals of a frame is slow, so functions that are not methods are skipped.
     if frame.f_code.co_varnames[:1] != ("self",):
         return False
     owner = frame.f_locals.get("self")

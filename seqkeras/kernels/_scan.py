@@ -23,9 +23,9 @@ def why_not(spec: Spec, runtime: Runtime) -> str | None:
 
 def run(call: Call) -> Result:
     """Run a layer in Keras' loop; reset and zoneout flags travel as extra columns of its input."""
-    if call.has_flags or call.constants is not None or _is_misplaced(call):
+    if call.has_flags or call.constants is not None or _jax_loop_misreads_mask(call):
         return _run_with_flags(call)
-    # Not `call.layer.inner_loop`, which a layer of seqkeras overrides to call `kernels.run`.
+    # Not `call.layer.inner_loop`, which seqkeras' layers override to call `kernels.run`.
     result: Result = keras.layers.RNN.inner_loop(
         call.layer, call.sequences, call.state, mask=call.mask, training=call.training
     )
@@ -33,11 +33,11 @@ def run(call: Call) -> Result:
     return _hold(call, result) if holds and call.held is not None else result
 
 
-def _is_misplaced(call: Call) -> bool:
-    """Return whether Keras' loop on JAX would show something else at masked timesteps.
+def _jax_loop_misreads_mask(call: Call) -> bool:
+    """Return whether Keras' loop on JAX would return wrong values at masked timesteps.
 
-    It takes the first state for the previous output, and broadcasts the mask of a timestep over the
-    wrong axes of an image.
+    There it returns the first state of the cell, even if that is not the previous output, and it
+    broadcasts the mask of a timestep over the wrong axes of an image.
     """
     if call.mask is None or call.runtime.backend != "jax":
         return False
@@ -45,7 +45,7 @@ def _is_misplaced(call: Call) -> bool:
 
 
 def _hold(call: Call, result: Result) -> Result:
-    """Show the output before the call until a timestep counts, where Keras' loop shows zeros."""
+    """Return `call.held` before the first valid timestep, where Keras' loop returns zeros."""
     last, y, state = result
     mask = ops.flip(call.mask, axis=1) if call.layer.go_backwards else call.mask
     counts = ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
@@ -58,7 +58,7 @@ def _hold(call: Call, result: Result) -> Result:
 
 
 def _run_with_flags(call: Call) -> Result:
-    """Run a layer with flags; `_clearing.py` explains the columns of the input."""
+    """Run a layer through a clearing cell; `_clearing.py` explains the columns of its input."""
     layer = call.layer
     batch_size, timesteps = ops.shape(call.sequences)[:2]
     feature_shape = call.sequences.shape[2:]

@@ -6,7 +6,7 @@ from seqkeras._lazy import require
 
 require("keras")
 
-# Importing it registers its layers, which saved copies of models of Keras 2 hold.
+# Importing it registers its layers, which saved models that were converted from Keras 2 need.
 from seqkeras.layers import _keras_2_masks as _keras_2_masks
 from seqkeras.layers._bidirectional import Bidirectional as Bidirectional
 from seqkeras.layers._branch import branch as branch
@@ -32,7 +32,7 @@ from seqkeras.layers._time_distributed import TimeDistributed as TimeDistributed
 if not TYPE_CHECKING:  # type checkers know the names above
 
     def __getattr__(name: str) -> Any:
-        """Raise AttributeError, which says where a layer of Keras is to be found."""
+        """Raise AttributeError, with the name to use for layers of Keras."""
         from keras import layers
 
         message = f"module {__name__!r} has no attribute {name!r}"

@@ -24,12 +24,12 @@ class Bidirectional(keras.layers.Bidirectional):
     """`keras.layers.Bidirectional` that runs both directions at once.
 
     Two layers of seqkeras that differ only in their weights, width and direction run in one call
-    of the fused kernel. They share its threads, which a small batch cannot keep busy by itself.
-    Otherwise they run one after the other, each on the kernel that it chooses, also on a GPU.
-    Layers of other classes, and stateful ones, run as they do in Keras.
+    of the fused kernel. They share its threads, which one direction of a small batch cannot keep
+    busy. Otherwise, also on a GPU, they run one after the other, each on the kernel that it
+    chooses. Layers of other classes, and stateful layers, run as they do in Keras.
 
-    A mask passes through with `return_sequences=True`, and ends at a last output, whatever the
-    version of Keras, also next to `initial_state`, where Keras' own layer drops it.
+    In every version of Keras, a mask passes through with `return_sequences=True`, and ends at a
+    last output. It also applies next to `initial_state`, where Keras' own layer drops it.
 
     Example:
         >>> import numpy as np
@@ -48,7 +48,7 @@ class Bidirectional(keras.layers.Bidirectional):
         **options: Any,
     ) -> None:
         super().__init__(layer, merge_mode, weights, backward_layer, **options)
-        self.supports_masking = True  # Keras 3.16 sets False.
+        self.supports_masking = True  # Keras 3.16 sets it to False
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Return the mask of the outputs, or None for last outputs."""
@@ -59,7 +59,7 @@ class Bidirectional(keras.layers.Bidirectional):
         """Return the shapes of the outputs; the directions may have different widths.
 
         Raises:
-            ArgumentError: they have, and the merge mode needs one width.
+            ArgumentError: the widths differ, and the merge mode needs equal ones.
         """
         pair = (self.forward_layer, self.backward_layer)
         shapes = [layer.compute_output_shape(sequences_shape) for layer in pair]
@@ -79,7 +79,8 @@ class Bidirectional(keras.layers.Bidirectional):
     def _check_widths(self, forward: int, backward: int) -> None:
         if forward != backward:
             actual = f"{self.merge_mode!r} for widths of {forward} and {backward}"
-            raise bad_argument("merge_mode", Description(actual), "'concat' or None there")
+            expected = "'concat' or None for different widths"
+            raise bad_argument("merge_mode", Description(actual), expected)
 
     def call(
         self,

@@ -16,14 +16,14 @@ def branch(
 ) -> keras.KerasTensor:
     """Run one step of a layer for each timestep of the queries, all from the same state.
 
-    Our LSTM, GRU and SimpleRNN, without variants and dropout, compute the product of the state
-    once for all queries. In any other layer, each timestep runs from its own copy of the state.
+    Our LSTM, GRU and SimpleRNN, without variants and dropout, multiply the state by the recurrent
+    kernel once for all queries. In other layers, each timestep runs from its own copy of the state.
 
     Args:
         layer: recurrent layer with any cell, not stateful.
-        queries: `(rows, timesteps, features)`. `rows` is the number of rows of the state, or
-            divides it; then the rows of the state read those of the queries in turns.
-        initial_state: list of the states that the layer passes on, each `(batch, units)`.
+        queries: `(rows, timesteps, features)`. `rows` is the number of rows of the state or a
+            divisor of it; the rows of the state then cycle through the rows of the queries.
+        initial_state: list of the states of the layer, each `(batch, units)`.
 
     Returns:
         `(batch, timesteps, units)`.

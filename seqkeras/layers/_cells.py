@@ -9,16 +9,16 @@ from seqkeras._checks import bad_argument, check_flag, check_fraction
 
 _register = keras.saving.register_keras_serializable(package="seqkeras")
 
-#: Added to variances before the square root.
+#: Added to variances before the square root, as in `keras.layers.LayerNormalization`.
 EPSILON = 1e-3
 
 
 class Zoneout(keras.layers.Layer):
     """Base of the cells below, listed before the Keras cell.
 
-    With zoneout (Krueger et al. 2017, https://arxiv.org/abs/1606.01305) each number of the state
-    keeps its old value with probability `zoneout_h`, or `zoneout_c`, in training. Outside of
-    training the state is the expectation.
+    With zoneout (Krueger et al. 2017, https://arxiv.org/abs/1606.01305) each number of h keeps its
+    old value with probability `zoneout_h` in training, and each number of c with probability
+    `zoneout_c`. Outside of training the state is the expectation.
     """
 
     zoneout_c = 0.0
@@ -39,7 +39,7 @@ class Zoneout(keras.layers.Layer):
             inputs: `(batch, features)`.
             states: list of h, `(batch, units)`.
             training: whether zoneout and dropout apply.
-            kept: in training, a list of flags `(batch, units)`: where h keeps its old value.
+            kept: in training, a list of flags `(batch, units)`, True where h keeps its old value.
         """
         _, new_states = super().call(inputs, states, training=training)
         old_h = keras.tree.flatten(states)[0]
@@ -54,12 +54,12 @@ class Zoneout(keras.layers.Layer):
         if not training:
             return rate * old + (1 - rate) * new
         if keeps_old is None:
-            fix = "Only the layers of seqkeras draw which values to keep: train the cell in one."
-            raise bad_argument("zoneout_h", rate, "0.0 for a cell that is trained by itself", fix)
+            fix = "Only layers of seqkeras draw the values to keep: use their argument zoneout_h."
+            raise bad_argument("zoneout_h", rate, "0.0 for a cell trained outside of them", fix)
         return ops.where(keeps_old, old, new)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the config of the Keras cell and `zoneout_h`."""
+        """Return the config of the Keras cell, with `zoneout_h`."""
         config: dict[str, Any] = super().get_config()
         return {**config, "zoneout_h": self.zoneout_h}
 
@@ -123,8 +123,8 @@ class LSTMCell(Zoneout, keras.layers.LSTMCell):
             inputs: `(batch, features)`.
             states: list of h and c, each `(batch, units)`.
             training: whether zoneout and dropout apply.
-            kept: in training, a list of flags `(batch, units)`: where h, and where c, keep their
-                old values.
+            kept: in training, a list of two arrays of flags `(batch, units)`, True where h, and
+                where c, keep their old values.
         """
         h, c = states
         keeps_h, keeps_c = kept if kept is not None else (None, None)
@@ -160,13 +160,13 @@ class LSTMCell(Zoneout, keras.layers.LSTMCell):
         return (x - mean) * ops.rsqrt(variance + self.epsilon) * getattr(self, f"{name}_scale")
 
     def get_config(self) -> dict[str, Any]:
-        """Return the config of the Keras cell and the variants."""
+        """Return the config of the Keras cell, with the options of the variants."""
         names = ("zoneout_c", "peephole", "normalization")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def _product(x: Any, kernel: Any, factors: Any) -> Any:
-    """Return `x @ kernel`; with a list of dropout factors, each gate has its own."""
+    """Return `x @ kernel`, with `x` multiplied by the dropout factors, or by one array per gate."""
     if factors is None:
         return ops.matmul(x, kernel)
     if not isinstance(factors, list):

@@ -44,8 +44,8 @@ def recurrent_layer(
         **options: arguments of `keras.layers.RNN`, such as `return_sequences` and `name`.
 
     Raises:
-        ArgumentError: the cell or kernel is unknown, or dropout is set next to a Keras cell, which
-            has its own.
+        ArgumentError: the cell or kernel is unknown; or dropout or another kernel than `scan` is
+            set for a Keras cell, which has its own dropout.
 
     Example:
         >>> recurrent_layer("gru", units=8, name="memory").units
@@ -59,14 +59,15 @@ def recurrent_layer(
     has_state = isinstance(cell, keras.layers.Layer) and hasattr(cell, "state_size")
     if not has_state or isinstance(cell, keras.layers.RNN):
         names = ", ".join(repr(name) for name in CELLS)
-        fix = "Give the cell, not the layer that runs it over time: keras.layers.LSTMCell(8), say."
+        fix = "Pass a cell, such as keras.layers.LSTMCell(8), not a layer that runs it over time."
         raise bad_argument("cell", cell, f"one of {names}, or a Keras cell with a state_size", fix)
     if dropout or recurrent_dropout:
         expected = f"a name with dropout={dropout}, recurrent_dropout={recurrent_dropout}"
         raise bad_argument("cell", cell, expected, "Set dropout on the cell itself.")
     if implementation not in ("auto", "scan"):
         expected = f"a name with implementation={implementation!r}"
-        raise bad_argument("cell", cell, expected, "Keras cells run as 'scan'.")
+        fix = "Omit implementation: Keras cells always run as 'scan'."
+        raise bad_argument("cell", cell, expected, fix)
     own_cell = cell.__class__.from_config(cell.get_config())
     if stateful or not _keras_keeps_masks(own_cell):
         return _resettable.RNN(own_cell, **options)
@@ -74,5 +75,6 @@ def recurrent_layer(
 
 
 def _keras_keeps_masks(cell: keras.layers.Layer) -> bool:
-    # Keras 3.16 drops masks in its own RNN. The name keeps the probe out of automatic names.
+    # Keras 3.16 drops masks in its own RNN. An explicit name does not advance Keras' counter of
+    # automatic names.
     return bool(keras.layers.RNN(cell, name="probe").supports_masking)

@@ -1,8 +1,8 @@
-"""Layers with the masks of Keras 2: those that join branches, and TimeDistributed.
+"""Layers that treat masks as Keras 2 did: the layers that merge branches, and TimeDistributed.
 
-Where a branch has no mask, Keras 3 drops the masks of the others; where all have one, it joins them
-by "or", and Multiply, Maximum and Minimum skip masked values. Keras 2 joined the masks that there
-were by "and", and never changed a value.
+If a branch has no mask, Keras 3 drops the masks of the other branches. If all have one, it joins
+them by "or", and Multiply, Maximum and Minimum skip masked values. Keras 2 joined the masks of the
+branches that had one by "and", and its masks never changed a value.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _register = keras.saving.register_keras_serializable(package="seqkeras")
 
 class _Keras2Merge:
     def compute_mask(self, inputs: Sequence[Any], previous_mask: Any = None) -> Any:
-        """Return whether a timestep counts in every branch that has a mask, or None."""
+        """Return the masks of the branches joined by "and", or None if no branch has one."""
         masks = [mask for mask in previous_mask or () if mask is not None]
         return reduce(ops.logical_and, masks) if masks else None
 
@@ -68,17 +68,18 @@ class Keras2Concatenate(keras.layers.Concatenate):
     """`Concatenate` of Keras 2."""
 
     def compute_mask(self, inputs: Sequence[Any], previous_mask: Any = None) -> Any:
-        """Return the masks one after another along time, or joined by "and" along other axes."""
+        """Return the masks concatenated if the axis is time, otherwise joined by "and"."""
         if all(mask is None for mask in previous_mask or ()):
             return None
         masks = [_as_wide(mask, x) for x, mask in zip(inputs, previous_mask, strict=True)]
-        # Not ops.concatenate: Keras would name it as it names this layer, and refuse the model.
+        # Not ops.concatenate: its automatic name may be that of a layer like this one, and Keras
+        # refuses a model in which two operations have one name.
         joined = reduce(lambda left, right: ops.append(left, right, axis=self.axis), masks)
         return ops.all(joined, axis=-1)
 
 
 def _as_wide(mask: Any, x: Any) -> Any:
-    """Return a mask for each value of `x`."""
+    """Return a mask of the shape of `x`, from one with fewer axes or None."""
     if mask is None:
         return ops.ones_like(x, dtype="bool")
     if len(mask.shape) < len(x.shape):
@@ -94,12 +95,13 @@ class Keras2TimeDistributed(TimeDistributed):
         """Return the mask that the inner layer makes, or else that of the inputs."""
         if not isinstance(self.layer, (keras.layers.Embedding, keras.layers.Masking)):
             return super().compute_mask(inputs, previous_mask)
-        # Both look at the last axis only, or at each number.
+        # The time axis need not be split off: Masking reads only the last axis, and Embedding each
+        # number by itself.
         mask = self.layer.compute_mask(inputs, None)
         return previous_mask if mask is None else mask
 
 
-#: The layer for each of Keras 3 that treats masks in another way.
+#: Replacements of the layers of Keras 3 that treat masks differently from Keras 2.
 KERAS_2_MASKS = {
     "Add": Keras2Add,
     "Average": Keras2Average,

@@ -18,13 +18,13 @@ def center_and_scale(
     Args:
         x: windows `(batch, lookback, ...)`.
         kind: one of `NORMALIZATIONS`.
-        mask: True for values that count, of the shape of `x` or with 1 in place of an axis. None
-            (default): all count.
+        mask: True for values that count; of the shape of `x`, or with axes of length 1 that
+            broadcast to it. None (default): all count.
         epsilon: added to the variance. Default: 1e-5.
 
     Returns:
         Center and scale, each `(batch, 1, ...)`; None in place of a center of 0 or a scale of 1.
-        They are finite, and the scale is not 0, even for a window in which no value counts.
+        Both are finite, and the scale is not 0, even for a window in which no value counts.
     """
     if kind == "none":
         return None, None
@@ -64,8 +64,8 @@ class ReversibleNormalization(keras.layers.Layer):
     run in float32 under mixed precision.
 
     The kinds are the newest value as the center (NLinear, Zeng et al. 2023, arXiv 2205.13504), the
-    mean absolute value as the scale (near DeepAR's, Salinas et al. 2020, arXiv 1704.04110), and
-    mean and deviation with learned weights (RevIN, Kim et al. 2022, ICLR).
+    mean absolute value as the scale (similar to DeepAR, Salinas et al. 2020, arXiv 1704.04110), and
+    mean and standard deviation (RevIN, Kim et al. 2022, ICLR; with `affine` its learned weights).
 
     Args:
         kind: `"revin"` (default), `"last"`, `"mean_scale"` or `"none"`.
@@ -78,7 +78,7 @@ class ReversibleNormalization(keras.layers.Layer):
     - `inputs`: windows `(batch, lookback, channels)`. With `statistics`, a forecast: of one
       channel `(batch, steps)`, or `(batch, steps, outputs)` with several outputs; of several
       channels `(batch, steps, channels)` or `(batch, steps, channels, outputs)`.
-    - `statistics`: those that the first call returned.
+    - `statistics`: the statistics that the call with the windows returned.
     - `mask`: True for values that count, `(batch, lookback)` or `(batch, lookback, channels)`. The
       statistics ignore all other values, which are normalized like the rest.
 
@@ -118,7 +118,7 @@ class ReversibleNormalization(keras.layers.Layer):
             self.shift = self.add_weight(shape=shape, initializer="zeros", name="shift")
 
     def call(self, inputs: Any, statistics: Any = None, mask: Any = None) -> Any:
-        """Normalize windows or, with their statistics, undo it on a forecast."""
+        """Normalize windows or, with their statistics, scale a forecast back."""
         x = ops.cast(inputs, self.variable_dtype)
         return self._undo(x, statistics) if statistics is not None else self._normalize(x, mask)
 

@@ -18,10 +18,10 @@ class Dispatched(Resettable):
 
     Args, in addition to those of Keras and of `Resettable`:
         implementation: which of several equivalent kernels runs the loop over time. `auto`, the
-            default, takes the fastest one that can; `seqkeras.explain(model)` tells which one that
-            is, and why the faster ones cannot. `cudnn`, `fused` and `scan` name one, and raise an
-            error where it cannot run. (The numbers 0, 1 and 2 are Keras' orders of the products
-            within a cell, and leave this at `auto`.)
+            default, chooses the fastest kernel that can run the call; `seqkeras.explain(model)`
+            shows the choice, and why faster kernels cannot run. `cudnn`, `fused` and `scan` request
+            a kernel, with an error where it cannot run. (0, 1 and 2 are passed to Keras, which
+            orders the products within a cell by them; the kernel is then chosen by `auto`.)
 
     Call arguments, in addition to those of Keras and of `Resettable`:
         branch: read each timestep from `initial_state`, as if it were the first. Returns
@@ -40,8 +40,8 @@ class Dispatched(Resettable):
             "implementation", implementation, kernels.IMPLEMENTATIONS
         )
         if keras.backend.backend() == "tensorflow":
-            # Keras assumes that cuDNN runs the layer wherever there is a GPU, even with recurrent
-            # dropout.
+            # Keras turns this off wherever there is a GPU, as if cuDNN ran the layer, even with
+            # recurrent dropout, with which cuDNN cannot.
             spec = kernels.Spec.of(self, training=True)
             self.supports_jit = kernels.why_not(spec, kernels.here())["cudnn"] is not None
 
@@ -81,18 +81,18 @@ class Dispatched(Resettable):
         kernels.check_branch(self, queries, state if state is not None else [])
         reason = kernels.why_not_branch(self)
         if reason is not None:
-            fix = f"Here {reason}. seqkeras.layers.branch runs any layer."
+            fix = f"Here {reason}. Use seqkeras.layers.branch, which runs any layer."
             raise bad_argument("branch", True, f"False for layer {self.name!r}", fix)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the config of the Keras layer, and the options of ours that are set."""
+        """Return the config of the Keras layer, with our options that are not at their default."""
         config = {**super().get_config(), **self._variants}
         if self.implementation != "auto":
             config["implementation"] = self.implementation
         return config
 
     def _take_cell(self, kind: type[keras.layers.Layer], **variants: Any) -> None:
-        """Replace the Keras cell by one with variants, if any of them is set."""
+        """Replace the Keras cell by our cell `kind`, if any variant is set."""
         options = {name: value for name, value in variants.items() if value not in (0, False)}
         if options:
             self._tracker.untrack(self.cell)
@@ -101,7 +101,7 @@ class Dispatched(Resettable):
 
 
 def _arguments(cell: Any) -> dict[str, Any]:
-    """Return the arguments of a Keras cell. Its config cannot hold every function."""
+    """Return the constructor arguments of a Keras cell; not every function fits in its config."""
     names = inspect.signature(type(cell).__init__).parameters.keys() - {"self", "kwargs"}
     names |= {"name", "trainable", "implementation"} & set(dir(cell))
     return {"dtype": cell.dtype_policy, **{name: getattr(cell, name) for name in names}}
@@ -111,18 +111,18 @@ def _arguments(cell: Any) -> dict[str, Any]:
 class LSTM(Dispatched, keras.layers.LSTM):
     """`keras.layers.LSTM` on the fastest kernel available; see `Dispatched` and `Resettable`.
 
-    It takes the arguments of these two and of Keras' layer, and those below.
+    It takes the arguments of these two and of Keras' layer, and the following.
 
     Args:
         zoneout_h: probability that a number of h keeps its old value in training; outside of
             training h is the expectation (Krueger et al. 2017, https://arxiv.org/abs/1606.01305).
             Default: 0.
         zoneout_c: the same for c. Default: 0.
-        peephole: let the gates see c: i and f the old one, o the new one (Gers & Schmidhuber 2000).
+        peephole: let the gates read c: i and f the old c, o the new c (Gers & Schmidhuber 2000).
             Default: False.
-        normalization: normalize both products over the units, and c before it enters the output
-            (Ba et al. 2016, https://arxiv.org/abs/1607.06450, eq. 20 to 22). Not with peepholes.
-            Default: False.
+        normalization: layer normalization of the products with both kernels, and of c before it
+            enters the output (Ba et al. 2016, https://arxiv.org/abs/1607.06450, eq. 20 to 22). Not
+            with peepholes. Default: False.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class LSTM(Dispatched, keras.layers.LSTM):
 class GRU(Dispatched, keras.layers.GRU):
     """`keras.layers.GRU` on the fastest kernel available; see `Dispatched` and `Resettable`.
 
-    It takes the arguments of these two and of Keras' layer, and those below.
+    It takes the arguments of these two and of Keras' layer, and the following.
 
     Args:
         zoneout_h: probability that a number of h keeps its old value in training; outside of
@@ -165,7 +165,7 @@ class GRU(Dispatched, keras.layers.GRU):
 class SimpleRNN(Dispatched, keras.layers.SimpleRNN):
     """`keras.layers.SimpleRNN` on the fastest kernel available; see `Dispatched`, `Resettable`.
 
-    It takes the arguments of these two and of Keras' layer, and those below. It also applies its
+    It takes the arguments of these two and of Keras' layer, and the following. It also applies its
     `activity_regularizer`, which Keras' layer drops.
 
     Args:
@@ -182,7 +182,7 @@ class SimpleRNN(Dispatched, keras.layers.SimpleRNN):
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
-        # Keras' SimpleRNN takes it, and drops it.
+        # Keras' SimpleRNN accepts the argument, but ignores it.
         self.activity_regularizer = keras.regularizers.get(activity_regularizer)
         self._take_cell(_cells.SimpleRNNCell, zoneout_h=zoneout_h)
 

@@ -22,10 +22,10 @@ class Resettable(keras.layers.RNN):
     - the states are among the `variables` of a model, so that JAX carries them through `fit`,
       `evaluate` and `predict`. They are not among its `weights`, which therefore fit a stateless
       model;
-    - neither a gradient nor an in-place change reaches from one batch into another;
-    - at masked timesteps the output is that of the last timestep that counted, also where that was
-      in the batch before, or before the `initial_state`;
-    - a batch whose size the graph does not know, such as that of a generator, is taken to have as
+    - gradients and in-place changes do not cross from one batch into another;
+    - at masked timesteps the layer repeats the output of the last timestep that counted, even if
+      that timestep was in the batch before, or before the `initial_state`;
+    - a batch of a size unknown to the graph, such as one from a generator, is assumed to have as
       many rows as the state;
     - a mask passes through: with `return_sequences=True` the outputs carry the mask of the inputs,
       and a last output, which has read all timesteps that count, carries none. (Keras 3.16 sets
@@ -36,9 +36,9 @@ class Resettable(keras.layers.RNN):
             True, row `i` starts a new sequence: its state is initialized again before it reads
             timestep `t`. With `(batch, 1)` a batch runs on any kernel, cuDNN included; flags of
             later timesteps need `fused` or `scan`.
-        sequences_mask: the mask that the sequences carry. Keras sets it, and it applies where no
-            `mask` is passed, also next to `initial_state` and `reset`, where Keras' own layers
-            drop it. False reads every timestep.
+        sequences_mask: the mask that the sequences carry, set by Keras. It applies if no `mask` is
+            passed, also next to `initial_state` and `reset`, where Keras' own layers drop it. False
+            reads every timestep.
 
     Args, in addition to those of Keras:
         save_state: save the states in the files of the model or of its weights, and load them from
@@ -46,29 +46,29 @@ class Resettable(keras.layers.RNN):
             that contains states. Default: False.
     """
 
-    #: Last output of a stateful layer, if its cell is of another class, whose states need not
-    #: include it; else None.
+    #: Last output of a stateful layer with a cell of your own, whose states need not include the
+    #: output; None for cells of Keras and seqkeras.
     last_output: Any = None
 
     def __init__(self, *arguments: Any, save_state: bool = False, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.save_state = check_flag("save_state", save_state)
-        self.supports_masking = True  # Keras 3.16 sets False.
+        self.supports_masking = True  # Keras 3.16 sets it to False
 
     @property
     def variables(self) -> list[Any]:
         """Return all variables, including the states, which `weights` omits."""
-        # Keras omits the states, and JAX forgets every variable that is not in this list.
+        # Keras omits the states, and on JAX it only updates the variables in this list.
         return [*super().variables, *self.stored]
 
     @property
     def stored(self) -> list[Any]:
-        """Return what a stateful layer stores between batches: its states and `last_output`."""
+        """Return the variables that are stored between batches: the states and `last_output`."""
         states = tree.flatten(self.states or [])
         return states if self.last_output is None else [*states, self.last_output]
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
-        """Create the weights, the states and, for a cell of another class, the last output."""
+        """Create the weights, the states and, for a cell of your own, the last output."""
         super().build(sequences_shape, initial_state_shape)
         if not self.stateful or self.last_output is not None or kernels.shows_state(self):
             return
@@ -77,7 +77,7 @@ class Resettable(keras.layers.RNN):
         variable = keras.Variable(
             zeros, trainable=False, dtype=self.variable_dtype, name="last_output"
         )
-        # Past Keras, which would make it a weight.
+        # Bypass Keras, which would track the variable as a weight.
         object.__setattr__(self, "last_output", variable)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
@@ -115,13 +115,13 @@ class Resettable(keras.layers.RNN):
                 sequences, initial_state=initial_state, mask=mask, training=training
             )
         sequences = self._with_rows(sequences)
-        # Copies: PyTorch cannot differentiate through a variable that was assigned in between.
+        # Copies: PyTorch cannot differentiate through a variable that is assigned after the read.
         state = tree.map_structure(
             ops.copy, initial_state if initial_state is not None else self.states
         )
         if reset is not None:
             reset = self._with_rows(ops.cast(_check_flags(reset, sequences), "bool"))
-            # A row that is cleared has no last output to show at masked timesteps.
+            # A cleared row has no last output to repeat at masked timesteps.
             clears_output = mask is not None and self.last_output is not None
             if reset.shape[1] != 1 or clears_output:
                 return self._run_with_flags(sequences, state, mask, training, reset)
@@ -145,7 +145,7 @@ class Resettable(keras.layers.RNN):
     def _run_with_flags(
         self, sequences: Any, state: Any, mask: Any, training: bool, reset: Any
     ) -> Any:
-        """Run as `keras.layers.RNN.call` does, with flags that reach into the loop."""
+        """Run as `keras.layers.RNN.call` does, and pass flags for each timestep to the loop."""
         missing = ops.shape(sequences)[1] - ops.shape(reset)[1]
         flags = ops.pad(reset, [[0, 0], [0, missing]])
         mask = self._with_rows(mask) if mask is not None else None
@@ -155,7 +155,7 @@ class Resettable(keras.layers.RNN):
         return (output, *state) if self.return_state else output
 
     def begin(self, sequences: Any, state: Any) -> Any:
-        """Return the state in the dtype of the loop, and draw dropout, as Keras does before it."""
+        """Return the state in the dtype of the loop, and draw dropout, as Keras does beforehand."""
         state = tree.map_structure(lambda x: ops.cast(x, self.cell.compute_dtype), state)
         self._maybe_config_dropout_masks(self.cell, sequences[:, 0, :], state)
         return state
@@ -170,12 +170,12 @@ class Resettable(keras.layers.RNN):
         return tuple(results)
 
     def forget_dropout(self) -> None:
-        """Forget what `begin` drew; the next call draws anew."""
+        """Discard the dropout masks that `begin` drew; the next call draws new ones."""
         self._maybe_reset_dropout_masks(self.cell)
 
     def reset_state(self) -> None:
         """Clear the state of every row."""
-        # Keras can only clear the states of a single cell, and only to zeros.
+        # Keras' own method only clears the states of a single cell, and only to zeros.
         if self.states is not None:
             self._assign_states(self.get_initial_state(self._rows))
         if self.last_output is not None:
@@ -206,7 +206,7 @@ class Resettable(keras.layers.RNN):
         own_shapes = [tuple(state.shape) for state in self.stored]
         if shapes != own_shapes:
             actual = f"states of shapes {shapes} in the file"
-            fix = "Load it with save_state=False, which ignores the states."
+            fix = "Build the layer with save_state=False, which ignores the states of the file."
             raise bad_argument(self.name, Description(actual), f"of shapes {own_shapes}", fix)
         for state, value in zip(self.stored, values, strict=True):
             state.assign(value)
@@ -216,7 +216,7 @@ class Resettable(keras.layers.RNN):
             state.assign(value)
 
     def _with_rows(self, x: Any) -> Any:
-        """Give `x` the number of rows of the state where the graph does not know its own."""
+        """Give `x` the number of rows of the state if the graph does not know how many it has."""
         if x.shape[0] is not None:
             return x
         return ops.reshape(x, (self._rows, *ops.shape(x)[1:]))
@@ -227,10 +227,10 @@ class Resettable(keras.layers.RNN):
 
 
 def mask_of_call(mask: Any, sequences_mask: Any) -> Any:
-    """Return the mask of a call: the one that is passed, or that of the sequences.
+    """Return the mask of a call: the mask that is passed, or that of the sequences.
 
-    Keras passes the mask of the only tensor of a call as `mask`. With several tensors it passes
-    that of the argument `sequences` as `sequences_mask`.
+    If a call has one tensor, Keras passes its mask as `mask`. If it has several, Keras passes the
+    mask of the argument `sequences` as `sequences_mask`.
     """
     if mask is not None or sequences_mask is False:
         return mask
@@ -254,8 +254,9 @@ class RNN(Resettable, keras.layers.RNN):
 
     Call arguments, in addition to those of Keras and of `Resettable`:
         constants: tensors that the cell reads at every timestep, as in Keras 2: a list, or one
-            tensor. The cell is built with a list of the shape of a timestep and their shapes, and
-            is called as `cell(inputs, states, constants=[...])`. Not for several cells.
+            tensor. The cell is built with a list of the shape of a timestep and the shapes of the
+            constants, and is called as `cell(inputs, states, constants=[...])`. Not for several
+            cells.
 
     Example:
         >>> import numpy as np
@@ -270,7 +271,7 @@ class RNN(Resettable, keras.layers.RNN):
         True
     """
 
-    #: Those of the call that runs now.
+    #: The constants of the current call.
     constants: list[Any] | None = None
 
     def build(
@@ -302,7 +303,7 @@ class RNN(Resettable, keras.layers.RNN):
         if constants is None:
             return super().call(*arguments)
         self._check_one_cell()
-        # Keras' own code between here and the kernel does not pass them on.
+        # Stored for `kernels.run`: the code of Keras in between does not pass them on.
         object.__setattr__(self, "constants", tree.flatten(constants))
         try:
             return super().call(*arguments)

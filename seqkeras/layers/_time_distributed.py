@@ -10,19 +10,18 @@ from keras import ops
 class TimeDistributed(keras.layers.TimeDistributed):
     """`keras.layers.TimeDistributed` that is correct for an unknown number of timesteps.
 
-    A graph that is called with several lengths no longer knows the number of timesteps. There,
-    Keras 3.15 on TensorFlow loops over as many timesteps as the batch has rows: that raises an
-    error, or drops timesteps. This class passes all timesteps of all rows to the inner layer as one
-    batch.
+    A graph that is called with several lengths does not know the number of timesteps. Keras 3.15 on
+    TensorFlow then loops over as many timesteps as the batch has rows, which raises an error or
+    drops timesteps. This class passes all timesteps of all rows to the inner layer as one batch.
 
-    A mask of timesteps passes through, whatever the version of Keras. A mask with more axes, such
-    as that of padded words in padded sentences, is passed to the inner layer. Where the inner layer
-    returns none, a timestep counts if anything in it does.
+    A mask of timesteps passes through in every version of Keras. A mask with more axes, such as
+    that of padded words in padded sentences, is passed to the inner layer. If the inner layer
+    returns no mask, a timestep counts if any part of it does.
     """
 
     def __init__(self, layer: keras.layers.Layer, **options: Any) -> None:
         super().__init__(layer, **options)
-        self.supports_masking = True  # Keras 3.16 sets False.
+        self.supports_masking = True  # Keras 3.16 sets it to False
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Run the inner layer on each timestep of `(batch, timesteps, ...)`."""
@@ -39,7 +38,7 @@ class TimeDistributed(keras.layers.TimeDistributed):
         return ops.reshape(outputs, (rows, timesteps, *outputs.shape[1:]))
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
-        """Return the mask of the outputs: that of the inputs, or of the timesteps."""
+        """Return the mask of the outputs: that of the inputs, if need be reduced to timesteps."""
         if previous_mask is None or len(previous_mask.shape) == 2:
             return previous_mask
         rank = len(previous_mask.shape)
@@ -54,9 +53,10 @@ class TimeDistributed(keras.layers.TimeDistributed):
         return self.layer.supports_masking and self.layer.compute_mask(inputs, mask) is not None
 
     def _mask_within(self, mask: Any) -> Any:
-        """Return a mask for the inner layer, which would take one of timesteps for one of its own.
+        """Return the mask to pass to the inner layer, or None.
 
-        But normalization takes one of timesteps, which it leaves out of its statistics.
+        A mask of timesteps is not passed, as the inner layer would apply it to the axis after time.
+        Batch normalization gets it, to exclude masked timesteps from its statistics.
         """
         is_normalization = isinstance(self.layer, keras.layers.BatchNormalization)
         if mask is None or len(mask.shape) > 2 or is_normalization:

@@ -16,7 +16,8 @@ from seqkeras.likelihoods._likelihood import Likelihood, width, width_of_array
 class Gaussian(Likelihood):
     """A normal distribution: the first output is its mean, the second is one deviation above.
 
-    The loss is the negative log-likelihood.
+    `softplus` of their distance is the deviation, which is therefore positive. The loss is the
+    negative log-likelihood.
 
     Args:
         name, reduction, dtype: as for any Keras loss.

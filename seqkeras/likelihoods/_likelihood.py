@@ -1,4 +1,4 @@
-"""The base class of likelihoods: a loss that also knows what a network's outputs mean."""
+"""The base class of likelihoods: a loss that also turns outputs into quantiles and samples."""
 
 from abc import abstractmethod
 from typing import Any
@@ -11,23 +11,23 @@ from keras import ops
 from seqkeras._arrays import Floats
 from seqkeras._checks import Description, bad_argument, check_integer
 
-#: Added to every width, which keeps densities finite.
+#: Added to every width, to keep densities finite.
 LEAST_WIDTH = 1e-3
 
 
 class Likelihood(keras.losses.Loss):
-    """A Keras loss that also knows what the outputs it trains mean.
+    """A Keras loss that can also turn the outputs it trains into quantiles and samples.
 
-    A network returns `outputs` numbers for each timestep. All of them are points on the axis of
-    the target. The first is the location of the distribution, and the distance of another one
-    above the first is a width; for `Quantiles`, each is a quantile. A network may therefore add the
-    same naive forecast to all of them, and undo its normalization in all of them alike.
+    A network returns `outputs` numbers for each timestep, all on the scale of the target. For
+    `Quantiles`, each is a quantile. For a distribution, the first is its location, and the distance
+    of each other number above the first determines a width. So a network may add the same naive
+    forecast to all of them, and reverse its normalization in all of them in the same way.
 
     The loss takes targets `(batch, steps)` and outputs `(batch, steps, outputs)`. It returns the
-    loss of each timestep, `(batch, steps)`, reduced as `reduction` says.
+    loss of each timestep, `(batch, steps)`, reduced according to `reduction`.
     """
 
-    #: Numbers for each timestep.
+    #: Number of outputs for each timestep.
     outputs: int
     #: Whether targets are counts, which must not be scaled or shifted.
     counts = False
@@ -40,7 +40,7 @@ class Likelihood(keras.losses.Loss):
             y_pred: outputs of a network, `(batch, steps, outputs)`.
 
         Raises:
-            ArgumentError: the outputs have another shape.
+            ArgumentError: `y_pred` has another shape.
         """
         if len(y_pred.shape) != 3 or y_pred.shape[-1] != self.outputs:
             expected = f"of shape (batch, steps, {self.outputs})"
@@ -59,11 +59,11 @@ class Likelihood(keras.losses.Loss):
             probabilities: `(n,)`, each between 0 and 1.
 
         Returns:
-            `(..., n)`. Quantiles of rising probabilities never fall.
+            `(..., n)`. A quantile is never below that of a lower probability.
 
         Raises:
             ArgumentError: a probability is not between 0 and 1, or the last axis of `outputs` has
-                another length than the likelihood needs.
+                the wrong length.
         """
         array = np.asarray(probabilities, dtype=np.float64)
         if array.ndim != 1 or not np.all((array > 0) & (array < 1)):
@@ -80,7 +80,7 @@ class Likelihood(keras.losses.Loss):
         Args:
             outputs: `(..., outputs)`.
             count: number of draws for each timestep.
-            seed: of the draws. Default: different draws each time.
+            seed: seed of the draws. Default: different draws each time.
 
         Returns:
             `(count, ...)`.
@@ -95,7 +95,7 @@ class Likelihood(keras.losses.Loss):
 
         Args:
             outputs: `(..., outputs)`.
-            probabilities: `(...)`, or a shape that broadcasts to it, each from 0 to below 1.
+            probabilities: `(...)` or a shape that broadcasts to it, each in [0, 1).
 
         Returns:
             `(...)`.
@@ -115,10 +115,10 @@ class Likelihood(keras.losses.Loss):
 
 
 def width(outputs: Any, place: int) -> Any:
-    """Return the distance of an output above the first, made positive; for tensors."""
+    """Return the distance of the output at `place` above the first, made positive; for tensors."""
     return ops.softplus(outputs[..., place] - outputs[..., 0]) + LEAST_WIDTH
 
 
 def width_of_array(outputs: Floats, place: int) -> Floats:
-    """Return the same as `width`, for arrays."""
+    """Return the same as `width`, for NumPy arrays."""
     return np.logaddexp(0.0, outputs[..., place] - outputs[..., 0]) + LEAST_WIDTH

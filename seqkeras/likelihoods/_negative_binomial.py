@@ -11,7 +11,8 @@ from seqkeras._arrays import Floats
 from seqkeras.likelihoods._likelihood import LEAST_WIDTH, Likelihood, width, width_of_array
 from seqkeras.likelihoods._special import log_gamma
 
-#: The fewest and the most successes: beyond, differences of log_gamma lose float32's digits.
+#: Range of the number of successes. Outside of it, differences of `log_gamma` lose precision in
+#: float32.
 _LEAST = 1e-3
 _MOST = 1e3
 
@@ -20,10 +21,10 @@ _MOST = 1e3
 class NegativeBinomial(Likelihood):
     """A negative binomial distribution of counts, as in DeepAR (Salinas et al. 2020).
 
-    Outputs are in counts, not scaled. `softplus` of the first is the mean `m`. The second is `w`
-    above the first, and the variance is `m + w ** 2`: that of a Poisson distribution plus `w ** 2`.
-    The number of successes, `m ** 2 / w ** 2`, is clipped to 0.001 and 1000. The loss is the
-    negative log-likelihood.
+    Outputs are in counts, not scaled. The mean `m` is `softplus` of the first; `w` is `softplus` of
+    the distance of the second above the first. The variance is `m + w ** 2`: that of a Poisson
+    distribution plus `w ** 2`. The number of successes, `m ** 2 / w ** 2`, is clipped to the range
+    from 0.001 to 1000. The loss is the negative log-likelihood.
 
     Args:
         name, reduction, dtype: as for any Keras loss.

@@ -13,17 +13,17 @@ from seqkeras.likelihoods._likelihood import Likelihood
 
 @keras.saving.register_keras_serializable(package="seqkeras")
 class Quantiles(Likelihood):
-    """Quantiles by the pinball loss (Koenker & Bassett 1978), which never cross.
+    """Quantiles, trained by the pinball loss (Koenker & Bassett 1978), that never cross.
 
-    Outputs are sorted before they are used, in training too, which cannot make them worse
+    Outputs are sorted before use, in training too, which cannot make the quantiles worse
     (Chernozhukov, Fernandez-Val & Galichon 2010, arXiv 0704.3649).
 
     Args:
-        probabilities: of the quantiles, rising, between 0 and 1.
+        probabilities: probabilities of the quantiles, increasing, between 0 and 1.
         name, reduction, dtype: as for any Keras loss.
 
     Raises:
-        ArgumentError: `probabilities` do not rise, or are not between 0 and 1.
+        ArgumentError: `probabilities` are not increasing, or not between 0 and 1.
 
     Example:
         >>> likelihood = Quantiles([0.1, 0.5, 0.9])
@@ -41,7 +41,7 @@ class Quantiles(Likelihood):
         array = np.asarray(probabilities, dtype=np.float64)
         rising = array.ndim == 1 and array.size > 0 and bool(np.all(np.diff(array) > 0))
         if not (rising and array[0] > 0 and array[-1] < 1):
-            expected = "a list of rising numbers between 0 and 1"
+            expected = "a list of increasing numbers between 0 and 1"
             raise bad_argument("probabilities", probabilities, expected)
         self.probabilities = tuple(map(float, array))
         self.outputs = len(self.probabilities)
@@ -50,16 +50,16 @@ class Quantiles(Likelihood):
         quantiles = ops.sort(outputs, axis=-1)
         probabilities = ops.convert_to_tensor(self.probabilities, dtype=quantiles.dtype)
         error = ops.expand_dims(target, -1) - quantiles
-        # Twice the usual loss: for the median it is then the absolute error.
+        # Double the usual loss, so that the loss of the median is the absolute error.
         losses = 2 * ops.maximum(probabilities * error, (probabilities - 1) * error)
         return ops.mean(losses, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that recreate it."""
+        """Return the arguments that recreate the likelihood."""
         return {**super().get_config(), "probabilities": list(self.probabilities)}
 
     def _at(self, outputs: Floats, probabilities: Floats) -> Floats:
-        # Linear between the quantiles; beyond the outermost ones, these.
+        # Interpolate linearly between quantiles; beyond the outermost ones, return these.
         places = np.interp(probabilities, self.probabilities, np.arange(self.outputs))
         shape = np.broadcast_shapes(outputs.shape[:-1], places.shape)
         places = np.broadcast_to(places, shape)[..., np.newaxis]

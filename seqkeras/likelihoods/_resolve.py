@@ -1,4 +1,4 @@
-"""Likelihoods by name."""
+"""Look up likelihoods by name."""
 
 from seqkeras._checks import bad_argument
 from seqkeras.likelihoods._gaussian import Gaussian
@@ -23,7 +23,7 @@ def resolve_likelihood(likelihood: str | Likelihood | None) -> Likelihood | None
         likelihood: one of `LIKELIHOODS`, a `Likelihood`, or None for point forecasts.
 
     Raises:
-        ArgumentError: it is neither, or its quantiles do not enclose the median.
+        ArgumentError: `likelihood` is something else, or its quantiles do not enclose the median.
 
     Example:
         >>> resolve_likelihood("gaussian").outputs
@@ -32,7 +32,7 @@ def resolve_likelihood(likelihood: str | Likelihood | None) -> Likelihood | None
     if isinstance(likelihood, Quantiles):
         probabilities = likelihood.probabilities
         if not probabilities[0] < 0.5 < probabilities[-1]:
-            fix = "The forecast is the median, and its intervals have two sides."
+            fix = "Add quantiles below and above the median, which is the forecast."
             expected = "quantiles on both sides of 0.5"
             raise bad_argument("likelihood", probabilities, expected, fix)
     if likelihood is None or isinstance(likelihood, Likelihood):

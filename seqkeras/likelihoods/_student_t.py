@@ -12,7 +12,8 @@ from seqkeras._arrays import Floats
 from seqkeras.likelihoods._likelihood import Likelihood, width, width_of_array
 from seqkeras.likelihoods._special import log_gamma
 
-#: Above, it is practically normal, and differences of log_gamma lose their digits in float32.
+#: Largest degrees of freedom. Above, the distribution is practically normal, and differences of
+#: `log_gamma` lose precision in float32.
 _MOST_DEGREES = 200.0
 
 
@@ -20,9 +21,10 @@ _MOST_DEGREES = 200.0
 class StudentT(Likelihood):
     """A Student t distribution, whose tails are as heavy as the data require.
 
-    The first output is its center, and the second is one scale above. The distance of the third
-    above the first says how light the tails are: `2 + softplus` of it are the degrees of freedom,
-    at most 200. The loss is the negative log-likelihood.
+    The first output is the center. `softplus` of the distance of the second output above the first
+    is the scale; 2 plus `softplus` of the distance of the third above the first are the degrees of
+    freedom, at most 200, with lighter tails if there are more. The loss is the negative
+    log-likelihood.
 
     Args:
         name, reduction, dtype: as for any Keras loss.

@@ -23,7 +23,7 @@ def autoencoder(
 
     Args:
         features: number of features of each timestep.
-        timesteps: length of the sequences. The decoder must know it, so None is refused.
+        timesteps: length of the sequences. It must be fixed, because the decoder writes as many.
         latent: width of the latent vector, default 16.
         name: name of the model, default `"autoencoder"`.
         **stack: units, cell, bidirectional, dropout, recurrent_dropout, implementation,
@@ -31,7 +31,7 @@ def autoencoder(
 
     Returns:
         An uncompiled functional model, `(batch, timesteps, features)` to the same shape. Its
-        two halves are models as well, also after save and load: `get_layer("encoder")` outputs
+        two halves are models of their own, also after save and load: `get_layer("encoder")` outputs
         `(batch, latent)`, which is the input of `get_layer("decoder")`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A network whose encoder reads the lookback, and whose decoder runs over the horizon."""
+"""A network with an encoder that reads the lookback and a decoder that runs over the horizon."""
 
 from typing import Unpack
 
@@ -23,14 +23,14 @@ def encoder_decoder(
 
     The decoder is a second stack of the same layers. At each step it reads the future covariates
     of that step and the row that the naive forecast repeats; without future covariates it reads a
-    learned vector that identifies the step. It does not read its own forecasts: no error grows
-    from step to step, and training reads what forecasting reads. (Encoder and decoder are those of
-    Sutskever et al. 2014, arXiv 1409.3215; forecasting all steps without feedback is from Wen et
-    al. 2017, arXiv 1711.11053.)
+    learned vector that identifies the step. It does not read its own forecasts, so no error grows
+    from step to step, and training reads the same inputs as forecasting. (Encoder and decoder are
+    those of Sutskever et al. 2014, arXiv 1409.3215; forecasting all steps without feedback is from
+    Wen et al. 2017, arXiv 1711.11053.)
 
     It learns the correction to the seasonal naive forecast, which is what an untrained model
-    returns. Use it where future covariates act from one step to the next; otherwise `multi_output`
-    does the same in fewer steps.
+    returns. Use it where the effect of future covariates carries over from step to step; otherwise
+    `multi_output` does the same in fewer steps.
 
     Args:
         features: columns of each timestep, default 1. The first is the target; others are read
@@ -39,7 +39,7 @@ def encoder_decoder(
         horizon: timesteps to forecast.
         season_length: timesteps of one season, at most `lookback`; default 1, no season.
         linear_skip: whether to add a linear map of the lookback (NLinear), default True.
-        name: of the model.
+        name: name of the model, default `"encoder_decoder"`.
         **options: normalization, future, static, categories, outputs, see `NetworkOptions`; units,
             cell, dropout, recurrent_dropout, implementation, batch_size, see `StackOptions`.
             Encoder and decoder read static numbers and categories at each step. `bidirectional`

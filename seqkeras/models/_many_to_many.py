@@ -17,7 +17,7 @@ def many_to_many(
     name: str | None = None,
     **stack: Unpack[StackOptions],
 ) -> keras.Model:
-    """Build a model that gives an output at every timestep, from what it has read up to there.
+    """Build a model with an output at every timestep, computed from the timesteps read so far.
 
     For labeling, filtering, or training on the next value. With `bidirectional=True` an output
     also depends on the timesteps after it.

@@ -17,7 +17,7 @@ def many_to_one(
     name: str | None = None,
     **stack: Unpack[StackOptions],
 ) -> keras.Model:
-    """Build a model that reads a sequence and gives one output, from its last state.
+    """Build a model that reads a sequence and returns one output, computed from the last state.
 
     For classification, regression, or a forecast of several steps at once.
 

@@ -1,4 +1,4 @@
-"""A network that forecasts the whole horizon at once, from the newest observation."""
+"""A network that forecasts the whole horizon at once, relative to the newest observation."""
 
 from typing import Unpack
 
@@ -22,10 +22,10 @@ def multi_output(
 
     It learns the correction to the seasonal naive forecast (the value one season before; with
     `season_length=1` the last value). The correction is a linear map of the lookback plus a Dense
-    layer on the last state. Both read the target relative to its newest value, so a series may
-    leave the range it had in training. The linear path and the last-value normalization are those
-    of NLinear (Zeng et al. 2023, arXiv 2205.13504). An untrained model is the seasonal naive
-    forecast.
+    layer on the last state. By default, both read the target relative to its newest value, so
+    forecasts can leave the range of the training data. The linear path and the last-value
+    normalization are those of NLinear (Zeng et al. 2023, arXiv 2205.13504). An untrained model is
+    the seasonal naive forecast.
 
     Future covariates are read step by step, together with the last state and the row that the
     naive forecast repeats: the correction depends on what has changed since that row. Two Dense
@@ -40,7 +40,7 @@ def multi_output(
         season_length: timesteps of one season, at most `lookback`; default 1, no season.
         linear_skip: whether to add the linear paths from the lookback and from the future
             covariates to the horizon, default True.
-        name: of the model.
+        name: name of the model, default `"multi_output"`.
         **options: normalization, future, static, categories, outputs, see `NetworkOptions`; units,
             cell, bidirectional, dropout, recurrent_dropout, implementation, batch_size, see
             `StackOptions`. `stateful` is refused: a forecast reads its own window from its start.
@@ -48,8 +48,8 @@ def multi_output(
     Returns:
         An uncompiled functional model, `(batch, lookback, features)` to `(batch, horizon)`; with
         several outputs to `(batch, horizon, outputs)`. With `future`, `static` or `categories` it
-        takes a dict of `"inputs"` and of those it has among `"future"` `(batch, horizon, future)`,
-        `"static"` `(batch, static)` and `"categories"` `(batch, len(categories))`.
+        takes a dict of `"inputs"` and, for the options in use, `"future"` `(batch, horizon,
+        future)`, `"static"` `(batch, static)` and `"categories"` `(batch, len(categories))`.
 
     Raises:
         ArgumentError: a keyword is unknown, or a value cannot work.

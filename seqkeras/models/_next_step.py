@@ -1,4 +1,4 @@
-"""Next step: a sequence model that predicts its own next input."""
+"""Next step: a sequence model that predicts its next input."""
 
 from typing import Unpack
 
@@ -39,7 +39,7 @@ def next_step(
         >>> next_step(2, units=8, stateful=True, batch_size=1).output_shape
         (1, None, 2)
     """
-    # Parsed here first, which refuses unknown keywords.
+    # `Stack.parse` also refuses unknown keywords, before `bidirectional` is read.
     if Stack.parse(**stack).bidirectional:
         fix = "The backward direction reads the value that is to be predicted."
         raise bad_argument("bidirectional", True, "False for next_step", fix)

@@ -19,23 +19,23 @@ def recursive(
     name: str | None = None,
     **options: Unpack[NetworkOptions],
 ) -> keras.Model:
-    """Build a model of the next step only, whose outputs are fed back for the steps after it.
+    """Build a model that forecasts one step, to be fed back for the steps after it.
 
-    It is `multi_output` with a horizon of one step. Trained on windows of one step it learns from
-    true values (teacher forcing, Williams and Zipser 1989). `seqkeras.training.unrolled` runs it
-    over a horizon on its own outputs, as a forecast does, and trains it that way.
+    It is `multi_output` with a horizon of one step. Trained on windows with one target step, it
+    learns from true values (teacher forcing, Williams and Zipser 1989). To train it on its own
+    outputs, as a forecast uses it, run it over a horizon with `seqkeras.training.unrolled`.
 
     Args:
         features: columns of each timestep, default 1. The first is the target. The others must be
-            known when an output is fed back: those of `future` come last, and before them there
-            may be a flag that says whether the target was observed.
+            known when an output is fed back: the columns of `future` come last, and before them
+            there may be a flag that says whether the target was observed.
         lookback: timesteps of the window.
-        horizon: how far outputs will be fed back, default 1. The model does not depend on it; it
-            is taken because all forecasting networks are called alike.
+        horizon: number of steps to forecast with feedback, default 1. It does not change the model,
+            and is accepted only so that all forecasting networks have the same arguments.
         season_length: timesteps of one season, at most `lookback`; default 1, no season.
         linear_skip: whether to add the linear paths from the lookback and from the future
             covariates to the next step, default True.
-        name: of the model.
+        name: name of the model, default `"recursive"`.
         **options: normalization, future, static, categories, outputs, see `NetworkOptions`; units,
             cell, bidirectional, dropout, recurrent_dropout, implementation, batch_size, see
             `StackOptions`. `stateful` is refused: a forecast reads its own window from its start.

@@ -10,7 +10,7 @@ from seqkeras.layers import branch
 from seqkeras.models._stack import one_way, run_from
 from seqkeras.models._window import NetworkOptions, Window, learned_vectors, plan_network
 
-#: The longest segment that is chosen by default.
+#: Largest default length of a segment.
 LONGEST = 24
 
 
@@ -47,17 +47,17 @@ def segment_rnn(
             off.
         segment: timesteps that one step reads or writes. Default: 24, but at most the lookback and
             the horizon.
-        targets: 1, the default, or as many as `features`. Then each of them is forecast only from
-            its own past, by weights that all share (channel independence), and the learned vectors
-            identify the channel as well.
+        targets: number of targets: 1, the default, or `features`. With several targets, each is
+            forecast only from its own past, by the same weights (channel independence), and the
+            learned vectors identify the target as well.
         season_length: timesteps of one season, at most `lookback`; default 1, no season.
         linear_skip: whether to add a linear map of the lookback (NLinear), default False.
         head_dropout: share of the last layer's outputs that training drops, default 0.1.
-        name: of the model.
+        name: name of the model, default `"segment_rnn"`.
         **options: normalization, future, static, categories, outputs, see `NetworkOptions`; units,
             cell, dropout, recurrent_dropout, implementation, batch_size, see `StackOptions`. The
-            default is one GRU of 512 units; segments are projected to as many. `bidirectional` and
-            `stateful` are refused.
+            default is one GRU of 512 units; segments are projected to the same width.
+            `bidirectional` and `stateful` are refused.
 
     Returns:
         An uncompiled functional model, `(batch, lookback, features)` to `(batch, horizon)`; with
@@ -65,8 +65,8 @@ def segment_rnn(
         With `future`, `static` or `categories` it takes a dict, as `multi_output` does.
 
     Raises:
-        ArgumentError: a keyword is unknown, or a value cannot work; several targets together with
-            other features, `future`, `static` or `categories`.
+        ArgumentError: a keyword is unknown, or a value cannot work, such as several targets
+            together with other features, `future`, `static` or `categories`.
 
     Example:
         >>> segment_rnn(lookback=96, horizon=24, units=16).output_shape
@@ -89,7 +89,7 @@ def segment_rnn(
     layers = stack.layers(return_sequences=False, return_state=True)
     units = stack.units[0]
     if units == 1 < targets:
-        fix = "A vector of them identifies both the segment and the channel."
+        fix = "A vector of this width must identify both the segment and the target."
         raise bad_argument("units", units, "at least 2 with several targets", fix)
     past = segments.read(units)
     _, states = run_from(layers, past)
@@ -127,7 +127,7 @@ class _Segments:
             width = min(LONGEST, sizes.lookback, sizes.horizon)
         self.width = check_integer("segment", width)
         if self.width > sizes.lookback:
-            fix = f"The lookback has only {sizes.lookback} timesteps to read."
+            fix = f"The lookback has only {sizes.lookback} timesteps."
             raise bad_argument("segment", width, "at most lookback", fix)
         self._window = window
         self._sizes = sizes
@@ -144,15 +144,15 @@ class _Segments:
         return keras.layers.Dense(units, "relu", name="read_segment")(x)
 
     def queries(self, past: keras.KerasTensor) -> keras.KerasTensor:
-        """Return the vectors that ask for a segment of the horizon, `(rows, ahead, units)`.
+        """Return the vectors that select a segment of the horizon, `(rows, ahead, units)`.
 
-        Without covariates of the horizon or the series all windows have the same vectors: there is
-        then only one row for each target.
+        Without covariates, all windows have the same vectors, so there is only one row for each
+        target.
         """
         units = past.shape[-1]
         targets = self._sizes.targets
         channel_units = units // 2 if targets > 1 else 0
-        # A sum over the batch, not a slice of it: the graph then knows that this is one row.
+        # A sum over the batch and not a slice, so that the graph has a fixed size of one row.
         row = ops.sum(past[:, 0, :1], axis=0, keepdims=True)
         query = learned_vectors(row, self.ahead, units - channel_units, "position")
         if targets > 1:
@@ -165,7 +165,7 @@ class _Segments:
         )
 
     def _known_ahead(self) -> keras.KerasTensor | None:
-        """Return what is known of each segment of the horizon, `(batch, ahead, width)`, or None."""
+        """Return the covariates of each segment ahead, `(batch, ahead, width)`, or None."""
         window = self._window
         if window.ahead is None:
             if window.about is None:
@@ -184,7 +184,7 @@ class _Segments:
     def write(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Return a correction of the horizon from the layer's outputs `(rows, ahead, units)`."""
         outputs = self._sizes.outputs
-        # From zeros, as every head: an untrained model is the naive forecast.
+        # The kernel starts at zero, as in every head: an untrained model is the naive forecast.
         head = keras.layers.Dense(self.width * outputs, kernel_initializer="zeros", name="head")
         shape = (self.ahead * self.width, *self._sizes.step_shape)
         return ops.reshape(head(x), (-1, *shape))[:, : self._sizes.horizon]

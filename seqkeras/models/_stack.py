@@ -29,7 +29,7 @@ class StackOptions(TypedDict, total=False):
 
     Attributes:
         units: width of the state, default 64; a tuple such as `(64, 32)` is a stack of two
-            layers. Keras cells bring their own width.
+            layers. Must be omitted with Keras cells, which have their own width.
         cell: `"lstm"` (default), `"gru"`, `"simple_rnn"`, a Keras RNN cell, or a list of cells,
             one for each layer of the stack.
         bidirectional: read the sequence in both directions in every layer, default False; each
@@ -38,8 +38,8 @@ class StackOptions(TypedDict, total=False):
         recurrent_dropout: share of each layer's state that training drops, default 0. cuDNN cannot
             do this.
         implementation: which kernel runs the loop over time: `"auto"` (default) takes the fastest
-            that can run the layer; `"cudnn"`, `"fused"` and `"scan"` require one.
-            `seqkeras.explain(model)` tells what runs, and why.
+            that can run the layer; `"cudnn"`, `"fused"` and `"scan"` require that kernel.
+            `seqkeras.explain(model)` tells which kernel runs, and why.
         stateful: continue each batch where the batch before it ended, default False; needs
             `batch_size`. `seqkeras.states.reset_state(model)` clears the state.
         reset_input: add an input for flags that clear the state of a row before it reads a
@@ -116,12 +116,11 @@ class Stack:
     def model(
         self, x: keras.KerasTensor, read: Callable[..., keras.KerasTensor], name: str
     ) -> keras.Model:
-        """Build the model from `x` to `read(reset)`.
+        """Build the model from `x` to `read(reset)`, with a reset input if the plan has one.
 
         Args:
             x: input of the model.
-            read: function of the reset flags, or of None without a reset input, that returns the
-                output.
+            read: function that returns the output, given the reset flags, or None without them.
             name: name of the model.
         """
         if not self.reset_input:
@@ -142,12 +141,12 @@ class Stack:
 
         Args:
             x: the sequences.
-            return_sequences: return every timestep of the last layer, or only its last output.
+            return_sequences: whether to return every timestep of the last layer, or only the last.
             reset: flags for every layer of a stateful stack, default None.
 
         Returns:
-            `(batch, timesteps, units)` with `return_sequences`, else `(batch, units)`: the last
-            output, which has read the whole sequence. Twice the units if bidirectional.
+            `(batch, timesteps, units)` with `return_sequences`, else the last output
+            `(batch, units)`. Twice the units if bidirectional.
         """
         for level, layer in enumerate(self.layers(return_sequences=return_sequences), start=1):
             if self.bidirectional:
@@ -187,8 +186,8 @@ def recurrent_stack(
 
     Args:
         x: `(batch, timesteps, features)`.
-        return_sequences: return every timestep of the last layer, or only its last output.
-            Default: every timestep.
+        return_sequences: whether to return every timestep of the last layer, the default, or only
+            the last.
         **options: the stack keywords, see `StackOptions`.
 
     Returns:
@@ -213,9 +212,9 @@ def run_from(
     """Run sequences through layers of a stack that return their states.
 
     Args:
-        layers: the lowest first.
+        layers: the layers, the lowest first.
         x: `(batch, timesteps, features)`.
-        states: initial states of each layer. Default: those of new sequences.
+        states: initial states of each layer. Default: the states of new sequences.
 
     Returns:
         The output of the last layer, and the final states of each layer.
@@ -228,7 +227,7 @@ def run_from(
 
 
 def one_way(builder: str, stack: StackOptions) -> None:
-    """Refuse stateful and bidirectional stacks for a builder that starts from the last state.
+    """Refuse stateful and bidirectional stacks, for a builder that continues from the last state.
 
     Raises:
         ArgumentError: the stack is stateful or bidirectional.
@@ -236,8 +235,8 @@ def one_way(builder: str, stack: StackOptions) -> None:
     fixes = {
         "stateful": "A forecast reads its own window from its start. Use next_step for a model "
         "that continues from batch to batch.",
-        "bidirectional": "It goes on from the newest value, and the backward direction ends at "
-        "the oldest.",
+        "bidirectional": "The forecast continues from the newest value, and the backward direction "
+        "ends at the oldest.",
     }
     for name, fix in fixes.items():
         if stack.get(name):
@@ -245,7 +244,7 @@ def one_way(builder: str, stack: StackOptions) -> None:
 
 
 def _both_ways(layer: keras.layers.RNN, *, name: str) -> Bidirectional:
-    # Bidirectional copies the layer through its config, where a user's own cell is only a name.
+    # Bidirectional copies the layer through its config, which holds only the name of a user's cell.
     cell = type(layer.cell)
     with keras.saving.custom_object_scope({cell.__name__: cell}):
         return Bidirectional(layer, name=name)

@@ -1,4 +1,4 @@
-"""The windows that forecasting networks read: their sizes, their columns and how they move on."""
+"""The windows that forecasting networks read: sizes, columns, and how a window advances."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from seqkeras.models._stack import Stack, StackOptions
 class NetworkOptions(StackOptions, total=False):
     """The keywords that every forecasting network takes besides its sizes and its name.
 
-    They are those of its recurrent layers, see `StackOptions`, and these:
+    These come in addition to the keywords of its recurrent layers, see `StackOptions`.
 
     Attributes:
         normalization: how the target of a window is read: relative to its newest value
             (`"last"`, the default), to its mean absolute value (`"mean_scale"`), to its mean and
             deviation (`"revin"`), or unchanged (`"none"`). The forecast is transformed back.
-        future: number of covariates known of each step of the horizon, default 0.
-        static: number of numbers known about a series, default 0.
-        categories: size of the vocabulary of each category of a series, in which slot 0 is for
-            unknown categories; default none.
-        outputs: numbers for each step, such as quantiles or parameters, default 1. The naive
-            forecast is added to each.
+        future: number of covariates that are known for each step of the horizon, default 0.
+        static: number of static covariates of a series, default 0.
+        categories: vocabulary size of each categorical column, including slot 0 for unknown
+            categories; default none.
+        outputs: outputs for each step, such as quantiles or parameters of a distribution, default
+            1. The naive forecast is added to each.
     """
 
     normalization: str
@@ -40,18 +40,18 @@ class NetworkOptions(StackOptions, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSizes:
-    """The sizes of what a forecasting network reads and returns.
+    """The sizes of the inputs and outputs of a forecasting network.
 
     Attributes:
         lookback: timesteps of the window.
         horizon: timesteps to forecast.
         features: columns of `"inputs"`, default 1; the first is the target.
-        past: how many of them are covariates that are unknown over the horizon, default 0.
+        past: number of these columns that are covariates unknown over the horizon, default 0.
         future: covariates of each step of the horizon, default 0.
-        static: numbers known about a series, default 0.
-        categories: size of the vocabulary of each category of a series, default none.
+        static: static covariates of a series, default 0.
+        categories: vocabulary size of each categorical column, default none.
         season_length: timesteps of one season, at most `lookback`, default 1.
-        outputs: numbers for each step of the horizon, default 1.
+        outputs: outputs for each step of the horizon, default 1.
         targets: 1, the default, or as many as `features`.
 
     Raises:
@@ -134,10 +134,9 @@ class NetworkSizes:
 class WindowColumns:
     """The columns of a window, the last axis of `"inputs"`.
 
-    In this order: the target; with `masked` a flag, 1 where the target was observed and 0 where
-    another value replaces a missing one; covariates that are known only up to the newest row;
-    and covariates that are known over the horizon as well. The last ones are also the columns of
-    `"future"`.
+    Their order is: the target; with `masked`, a flag that is 1 where the target was observed and 0
+    where it was missing and is filled in; past covariates, known only up to the newest row; and
+    future covariates, known over the horizon as well. `"future"` has the same future covariates.
 
     Attributes:
         masked: whether there is a flag.
@@ -163,13 +162,13 @@ class WindowColumns:
             future_width: columns of `"future"`.
 
         Raises:
-            ArgumentError: there are past covariates, which nobody knows of the forecast steps.
+            ArgumentError: there are past covariates, whose values at forecast steps are unknown.
         """
         between = features - 1 - future_width
         if between not in (0, 1):
             actual = f"one that reads {features} features, {future_width} of them in 'future'"
             expected = "one that reads the target, at most one flag, and the features of 'future'"
-            fix = "Other features would have to be known when an output is fed back."
+            fix = "Remove the other features: their values at the forecast steps are unknown."
             raise bad_argument("network", Description(actual), expected, fix)
         return cls(masked=between == 1, future_width=future_width)
 
@@ -203,9 +202,9 @@ class WindowColumns:
         return 2 if self.masked else 1
 
     def advance(self, windows: Any, outputs: Any, ahead: Any, xp: Any) -> Any:
-        """Return windows with a newest row for each output, and as many oldest rows removed.
+        """Append a row for each output to windows, and remove as many of the oldest rows.
 
-        The flag of an output is 1: the network takes it for an observed value.
+        The flag of these rows is 1, so that the network treats the outputs as observed values.
 
         Args:
             windows: `(batch, lookback, features)`, without past covariates.
@@ -224,9 +223,9 @@ class WindowColumns:
 
 
 def steps_ahead(first: int, steps: int, horizon: int) -> Array:
-    """Return the places in the horizon of `steps` steps from `first` on.
+    """Return the positions in the horizon of `steps` steps, beginning with `first`.
 
-    Places after the horizon, whose outputs are cut off, repeat the last one.
+    Positions after the horizon, whose outputs are cut off, become the last position.
     """
     return np.minimum(np.arange(first, first + steps), horizon - 1)
 
@@ -235,13 +234,14 @@ class Window:
     """A window as the tensors that a forecasting network is made of.
 
     Attributes:
-        sizes: of the network.
-        relative: `(batch, lookback)`: the normalized target; with several targets `(batch,
+        sizes: sizes of the network.
+        relative: the normalized target, `(batch, lookback)`; with several targets `(batch,
             lookback, targets)`.
-        past: `(batch, lookback, features)`: the normalized target and the other features.
-        ahead: `(batch, horizon, future + features)`: the future covariates of each step and the
-            row of `past` that its naive forecast repeats; None without future covariates.
-        about: `(batch, width)`: the static numbers and the embedded categories, or None.
+        past: the normalized target and the other features, `(batch, lookback, features)`.
+        ahead: for each step of the horizon, its future covariates and the row of `past` that its
+            naive forecast repeats, `(batch, horizon, future + features)`; None without future
+            covariates.
+        about: the static covariates and the embedded categories, `(batch, width)`, or None.
     """
 
     def __init__(
@@ -266,14 +266,14 @@ class Window:
             )
 
     def _season_before(self, rows: keras.KerasTensor) -> keras.KerasTensor:
-        """Return for each step of the horizon the newest row at its place in the season."""
+        """Return, for each step of the horizon, the newest row at the same place in the season."""
         sizes = self.sizes
         first = sizes.lookback - sizes.season_length
         before = [first + step % sizes.season_length for step in range(sizes.horizon)]
         return ops.take(rows, before, axis=1)
 
     def with_about(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-        """Append to each step of a sequence `(batch, steps, width)` the columns of `about`."""
+        """Append the columns of `about` to each step of a sequence `(batch, steps, width)`."""
         if self.about is None:
             return x
         repeated = keras.layers.RepeatVector(x.shape[1], name=name)(self.about)
@@ -282,7 +282,7 @@ class Window:
     def head(self, x: keras.KerasTensor, name: str, *, use_bias: bool = True) -> keras.KerasTensor:
         """Return a correction of the whole horizon from `(batch, width)`.
 
-        Its kernel starts at zero, so training starts at the naive forecast, not at random.
+        The kernel starts at zero, so that training starts from the naive forecast.
         """
         steps = self.sizes.horizon
         outputs = self.sizes.outputs
@@ -295,7 +295,7 @@ class Window:
         return keras.layers.Reshape((steps, outputs))(correction)
 
     def head_of_steps(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-        """Return a correction like that of `head`, each step from its `(batch, horizon, width)`."""
+        """Return a correction from `(batch, horizon, width)`, each step from its own values."""
         outputs = self.sizes.outputs
         correction = keras.layers.Dense(outputs, kernel_initializer="zeros", name=name)(x)
         return correction if outputs > 1 else correction[:, :, 0]
@@ -304,8 +304,8 @@ class Window:
         """Build the model whose output is the seasonal naive forecast plus a correction.
 
         Args:
-            correction: of the whole horizon, in units of `past`.
-            name: of the model.
+            correction: correction of the whole horizon, in the units of `past`.
+            name: name of the model.
         """
         naive = self._season_before(self._target)
         scale = self._scale
@@ -323,7 +323,7 @@ def plan_network(options: NetworkOptions, **sizes: Any) -> tuple[Window, Stack]:
 
     Args:
         options: the keywords.
-        **sizes: those of `NetworkSizes` that are not among the keywords.
+        **sizes: arguments of `NetworkSizes` that are not among the keywords.
 
     Raises:
         ArgumentError: a keyword is unknown, or a value cannot work.
@@ -364,7 +364,8 @@ def _about(
 ) -> keras.KerasTensor | None:
     parts = [inputs["static"]] if "static" in inputs else []
     for column, size in enumerate(categories):
-        # From zeros: all start as slot 0 does, which is never trained and represents the unknown.
+        # Initialized with zeros: every category starts like slot 0, the unknown categories, which
+        # training never changes.
         embedding = keras.layers.Embedding(
             size, min(50, (size + 1) // 2), "zeros", name=f"category_{column + 1}"
         )
@@ -378,10 +379,10 @@ def learned_vectors(
     """Return `count` learned vectors, repeated for each of the rows.
 
     Args:
-        rows: `(rows, any)`; only their number is read.
+        rows: `(rows, any)`; only the number of rows matters.
         count: number of vectors.
         units: width of a vector.
-        name: of the embedding layer.
+        name: name of the embedding layer.
 
     Returns:
         `(rows, count, units)`.

@@ -1,7 +1,7 @@
 """The native library: LSTM, GRU and SimpleRNN in C++ for a CPU, on NumPy arrays, if it was built.
 
-The fused kernel of `seqkeras.kernels` is built on it, and so are the programs of
-`seqkeras.runtime`. Its C interface is `src/seqkeras_native.h`.
+The fused kernel of `seqkeras.kernels` and the programs of `seqkeras.runtime` call it. Its C
+interface is `src/seqkeras_native.h`.
 """
 
 from seqkeras.native._interface import ABI_VERSION as ABI_VERSION

@@ -13,13 +13,13 @@ ACTIVATIONS = ("tanh", "relu", "linear", "sigmoid", "hard_sigmoid")
 MASKED_OUTPUTS = ("hold_output", "hold_state", "zero")
 PRECISIONS = ("float32", "bfloat16")
 GATES = {"lstm": 4, "gru": 3, "gru_reset_after": 3, "simple_rnn": 1}
-#: There are fewer features, and fewer units, than this: `kMostWide` in `src/api.cpp`.
+#: Features and units must each be fewer than this; `kMostWide` in `src/api.cpp`.
 MOST_WIDE = 1 << 20
 UNSUPPORTED = 2
 NO_MEMORY = 3
 
 _GATE_ACTIVATIONS = ("sigmoid", "hard_sigmoid")
-#: The activations that each cell supports, and those of its gates.
+#: For each cell, the activations that it supports, and those that its gates support.
 KNOWN = {
     "lstm": (("tanh",), _GATE_ACTIVATIONS),
     "gru": (("tanh",), _GATE_ACTIVATIONS),

@@ -1,4 +1,4 @@
-"""Loading and checking the native library.
+"""Loads the native library and checks that it fits this version of seqkeras.
 
 Nothing is compiled here. A missing library is not an error: `load` then returns None, and `why_not`
 returns the reason.
@@ -39,7 +39,7 @@ class Library:
         return str(self.functions.sqk_isa_name().decode())
 
     def set_isa(self, name: str) -> None:
-        """Use another instruction set. For tests; no other thread may be computing meanwhile."""
+        """Use another instruction set, in tests, while no other thread uses the library."""
         self.check(self.functions.sqk_set_isa(name.encode()))
 
     @property
@@ -50,19 +50,19 @@ class Library:
     def set_threads(self, threads: int) -> None:
         """Set the number of threads that compute one call, for the whole process.
 
-        The initial number is that of the environment variable SEQKERAS_THREADS, or else the number
+        By default it is the value of the environment variable SEQKERAS_THREADS, or else the number
         of cores.
 
         Raises:
-            ArgumentError: it is not a positive integer.
+            ArgumentError: `threads` is not a positive integer, or is 2**20 or more.
         """
         self.check(self.functions.sqk_set_threads(check_integer("threads", threads)))
 
     @functools.cached_property
     def bfloat16(self) -> bool:
         """Return whether the library can compute products in bfloat16 on this processor."""
-        # Whether it can is known from the size of the workspace of a layer that uses bfloat16: a
-        # negative size means that the library refused the layer.
+        # The C interface has no function for this. But the size of a workspace is negative if the
+        # library rejects the layer, so ask for the workspace of a layer that uses bfloat16.
         struct = LayerStruct(
             recurrent_activation=ACTIVATIONS.index("sigmoid"),
             precision=PRECISIONS.index("bfloat16"),
@@ -73,7 +73,7 @@ class Library:
     def calls(self) -> tuple[int, int]:
         """Return how many forward and how many backward calls have succeeded in this process.
 
-        They are those of all threads since the library was loaded. A call for two layers counts
+        The counts include all threads, since the library was loaded. A call for two layers counts
         once.
         """
         forward = int(self.functions.sqk_calls(0))
@@ -109,12 +109,12 @@ def _look() -> tuple[Library | None, str | None]:
         return None, (
             f"the native library is not built: install seqkeras from a wheel, or {_HOW_TO_REBUILD}"
         )
-    # One file, opened in two ways: as a Python module, whose `step` is called without the cost of
-    # ctypes, and by ctypes for all other functions. The operating system loads it only once.
+    # One file is opened in two ways: as a Python module, for a `step` without the cost of ctypes,
+    # and by ctypes, for all other functions. The operating system loads it only once.
     try:
         module = importlib.import_module(name)
         functions = ctypes.CDLL(spec.origin)
-        # The version first: a library of another version may lack some of the other functions.
+        # Check the version first: a library of another version may lack some of the functions.
         _declare(functions, "sqk_abi_version")
         version = functions.sqk_abi_version()
         if version != ABI_VERSION:

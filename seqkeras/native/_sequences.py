@@ -1,4 +1,4 @@
-"""Whole sequences on NumPy arrays, forward and backward."""
+"""Layers of the native library over whole sequences of NumPy arrays, forward and backward."""
 
 import ctypes
 from collections.abc import Mapping
@@ -33,12 +33,13 @@ class Layer:
         kernel: `(features, gates * units)`, as in Keras; float32, like all arrays here.
         recurrent_kernel: `(units, gates * units)`.
         bias: `(gates * units,)`, or `(2, gates * units)` for `gru_reset_after`. None, the default,
-            for a layer without one.
+            for a layer without bias.
         activation: `tanh`, the default; for `simple_rnn` also `relu` and `linear`.
         recurrent_activation: `sigmoid`, the default, or `hard_sigmoid`.
 
     Raises:
-        ArgumentError: the shapes do not fit each other, or an array is not float32.
+        ArgumentError: the shapes do not fit each other, an array is not float32, or the cell or an
+            activation is unknown.
 
     >>> Layer("lstm", np.zeros((2, 12)), np.zeros((3, 12)))
     Traceback (most recent call last):
@@ -77,11 +78,11 @@ class Layer:
 
     @property
     def has_c(self) -> bool:
-        """Return whether there is a second state, which only an LSTM has."""
+        """Return whether the layer has a second state, `c`, as only an LSTM does."""
         return self.cell == "lstm"
 
     def struct(self, **values: Any) -> LayerStruct:
-        """Build the struct of the C interface; `values` are further members of it."""
+        """Build an `sqk_layer` of the C interface; `values` are its other members."""
         return LayerStruct(
             cell=CELLS.index(self.cell),
             activation=ACTIVATIONS.index(self.activation),
@@ -136,32 +137,32 @@ def forward(
 
     Args:
         layer: the layer.
-        x: `(batch, timesteps, features)`; its last axis must be dense, the others may have strides.
+        x: `(batch, timesteps, features)`; copied unless its last axis is dense.
         h0, c0: initial states, `(batch, units)`; None, the default, for zeros.
         mask: bool or uint8, `(batch, timesteps)`; where False, the state stays as it was. None, the
             default, masks nothing.
         recurrent_dropout: factors of the state, `(gates, batch, units)`: 0 or 1 / (1 - rate).
         reset: bool or uint8, `(batch, timesteps)`; where True, the state of the row becomes zeros
             before it reads the timestep, and no gradient flows back beyond it.
-        zoneout_h, zoneout_c: the part of the old `h` and `c` that stays in inference, 0.0 by
+        zoneout_h, zoneout_c: in inference, the fraction of the old `h` and `c` in the new, 0.0 by
             default.
         zoneout_h_mask, zoneout_c_mask: bool or uint8, `(batch, timesteps, units)`, for training;
             where True, the old value stays. The rates are then ignored.
         peephole: `(3, units)`, only for an LSTM: factors of `c` in the sums of the gates i, f, o.
-        norm: `(10, units)`, for an LSTM with layer normalization: scales of the gates' input
-            product and of their recurrent product, scale of `c`, shift of `c`.
+        norm: `(10, units)`, for an LSTM with layer normalization: 4 scales of the gates' input
+            products, 4 of their recurrent products, the scale of `c` and the shift of `c`.
         norm_epsilon: added to each variance, 0.001 by default.
-        precision: of the products, `float32`, the default, or `bfloat16`.
+        precision: precision of the products: `float32`, the default, or `bfloat16`.
         masked_output: `hold_output`, the default, `hold_state` or `zero`; see
             `src/seqkeras_native.h`.
         go_backwards: read from the last timestep to the first; outputs are in that order. False by
             default.
         training: save what `backward` needs. False by default.
-        threads: number of parts that the batch is split into; 0, the default, for
+        threads: largest number of parts that the batch is split into; 0, the default, for
             `Library.threads`.
 
     Raises:
-        ArgumentError: a shape or a dtype is not as above.
+        ArgumentError: an argument is not as above.
         NotImplementedError: the library does not support the layer, or is not available.
     """
     native = library()
@@ -241,7 +242,7 @@ def _run(
     workspace = None
     if training:
         floats = native.functions.sqk_workspace_floats(ctypes.byref(struct))
-        # At least one float: a null pointer would mean that nothing is saved.
+        # Not empty: an empty array may have a null pointer, for which the library saves nothing.
         workspace = np.empty(max(floats, 1), np.float32)
     outputs = OutputsStruct(
         **_strided("y", y),
@@ -263,7 +264,7 @@ def backward(
     dh_n: Array | None = None,
     dc_n: Array | None = None,
 ) -> dict[str, Array]:
-    """Compute the gradients of a loss to all that `forward` read.
+    """Compute the gradients of a loss to the weights and inputs of a `forward` call.
 
     Args:
         run: the result of `forward`, with `training=True`.
@@ -275,12 +276,14 @@ def backward(
         `peephole` and `norm` if the layer has them.
 
     Raises:
-        ArgumentError: a shape or a dtype is wrong, or `run` was not for training.
+        ArgumentError: a shape or a dtype is wrong, or `run` was made without `training=True`.
     """
     native = library()
     if run.workspace is None:
         raise bad_argument(
-            "run", Description("a forward without it"), "a forward with training=True"
+            "run",
+            Description("a Forward without a workspace"),
+            "the result of forward(..., training=True)",
         )
     state = run.h_n.shape
     dy = _rows("dy", dy, run.y.shape) if dy is not None else None
@@ -362,7 +365,7 @@ def _rows(name: str, array: Any, shape: tuple[int | None, ...]) -> Array:
 
 
 def _flags(name: str, array: Any, shape: tuple[int, ...], dense: bool = False) -> Array | None:
-    """Check flags and view them as bytes, row-major if `dense`; None stays None."""
+    """Check flags and view them as bytes, made row-major if `dense`; None stays None."""
     if array is None:
         return None
     if not isinstance(array, np.ndarray) or array.dtype not in (np.bool_, np.uint8):

@@ -1,4 +1,4 @@
-"""Single timesteps with weights that were packed once, for services."""
+"""Single timesteps for services, with weights that are packed only once."""
 
 import ctypes
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Step:
         NotImplementedError: the library does not support the layer, or is not available.
 
     Attributes:
-        run: `run(x, h, h_out)`, for an LSTM `run(x, h, c, h_out, c_out)`. A direct call of C.
+        run: `run(x, h, h_out)`, for an LSTM `run(x, h, c, h_out, c_out)`. It calls C directly.
             Arrays are float32 and dense, `(rows, features)` and `(rows, units)`; `h_out` may be
             `h`, and `c_out` may be `c`. Any number of threads may call it.
     """

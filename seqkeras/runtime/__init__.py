@@ -1,4 +1,4 @@
-"""Trained models as programs that run one timestep at a time, on NumPy only."""
+"""Run trained models one timestep at a time, with NumPy or ONNX Runtime, without Keras."""
 
 from seqkeras.runtime._native import LayerChoice as LayerChoice
 from seqkeras.runtime._onnx import OnnxProgram as OnnxProgram

@@ -1,7 +1,8 @@
 """The activation functions of Keras, in NumPy.
 
-Each takes and returns an array of any shape; functions along an axis use the last. The formulas are
-those of https://keras.io/api/layers/activations, in forms that do not overflow.
+Each takes and returns an array of any shape; functions of a whole row, such as softmax, use the
+last axis. The formulas are those of https://keras.io/api/layers/activations, in forms that do not
+overflow.
 """
 
 import math
@@ -95,7 +96,7 @@ def selu(x: Array) -> Array:
 
 
 def hard_sigmoid(x: Array) -> Array:
-    """Compute x / 6 + 1 / 2, clipped to 0 and 1."""
+    """Compute x / 6 + 1 / 2, clipped to [0, 1]."""
     return np.clip(x / 6 + 0.5, 0.0, 1.0)
 
 
@@ -115,7 +116,7 @@ def threshold(x: Array, threshold: float, default_value: float) -> Array:
 
 
 def sparse_plus(x: Array) -> Array:
-    """Compute 0 up to -1, x from 1 on, and a parabola between."""
+    """Compute 0 below -1, x above 1, and a parabola in between."""
     return np.where(x < 1, 0.25 * (np.maximum(x, -1.0) + 1) ** 2, x).astype(x.dtype)
 
 

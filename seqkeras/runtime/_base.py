@@ -1,4 +1,4 @@
-"""The base of programs: checks of arguments, and states."""
+"""The base class of programs, which checks arguments and handles states."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -53,8 +53,8 @@ class StepFunction:
         kinds = ("single", "list", "dict")
         self._structure = check_one_of("outputs_as", header["outputs_as"], kinds)
         self._one_output = self._structure == "single"
-        # Shape and dtype of the last input, and rows and arrays of the last state, that passed the
-        # checks: a session steps many times with the same.
+        # Shape and dtype of the last input that passed the checks, and number of rows and arrays of
+        # the last state. A session repeats them at each step, and then skips most of the checks.
         self._checked_input: tuple[Any, Any] = (None, None)
         self._checked_state: tuple[int, list[Any]] = (0, [])
 
@@ -120,7 +120,7 @@ class StepFunction:
         if type(x) is np.ndarray and x.shape == shape and x.dtype is dtype:
             arrays = [x]
             if self._raise_nan and isnan(_sum(x)):
-                self._read(x)  # raises with the place
+                self._read(x)  # raises an error with the position
         else:
             arrays = self._read(x)
             if self._one_input and self.inputs[0].below is None:
@@ -186,8 +186,8 @@ class StepFunction:
         """Convert a state to bytes, for a file, a database or another process.
 
         Returns:
-            `state_bytes(batch_size)` bytes: a mark, a version, the fingerprint of the program, the
-            number of rows and a checksum, then the arrays, little-endian.
+            `state_bytes(batch_size)` bytes: a file signature, a version, the fingerprint of the
+            program, the number of rows and a checksum, then the arrays, little-endian.
 
         Raises:
             ArgumentError: the state does not belong to this program.
@@ -197,10 +197,12 @@ class StepFunction:
         return pack(state, self.fingerprint, rows)
 
     def unpack_state(self, data: bytes) -> State:
-        """Return the state in bytes of `pack_state`.
+        """Return the state that `pack_state` converted to bytes.
 
         Raises:
-            FileFormatError: the bytes are damaged, of a later version, or of another program.
+            ArgumentError: `data` is not bytes.
+            FileFormatError: the bytes are damaged, were packed by another version, or belong to
+                another program.
         """
         return unpack(data, self._state_shapes, self.fingerprint, self.name)
 
@@ -236,7 +238,7 @@ class StepFunction:
         if x.shape[lead:] != shape or x.ndim < lead or not x.shape[0]:
             expected = f"of shape ({', '.join(map(str, (*axes, *shape)))})"
             raise bad_argument(name, Description(f"shape {x.shape}"), expected)
-        # The sum finds NaN in one pass over the numbers; the place is only looked up for an error.
+        # A sum is NaN if any number is, so one pass finds NaN. Only the error needs the position.
         if self._raise_nan and isnan(_sum(x)) and np.isnan(x).any():
             places = np.argwhere(np.isnan(x))
             actual = f"{len(places)} NaN, the first at {tuple(places[0].tolist())}"
@@ -290,7 +292,7 @@ class StepFunction:
 
 def _sum(x: Array) -> Any:
     """Return a number that is NaN if x contains NaN."""
-    # Adding few numbers is faster in Python than the call of NumPy.
+    # For a few numbers, adding them in Python is faster than calling NumPy.
     return sum(map(sum, x.tolist())) if x.ndim == 2 and x.size <= 16 else vdot(x, x)
 
 

@@ -1,19 +1,19 @@
 """One timestep of an LSTM, a GRU and a simple recurrent layer, in NumPy.
 
 Each cell joins its kernel, its recurrent kernel and its bias into one matrix: a step is one product
-`[x, h, 1] @ joined`. Sigmoid gates are halved in it, because sigmoid(x) is tanh(x / 2) / 2 + 1 / 2,
-and one tanh then computes all gates. Intermediate results go to buffers that are allocated once for
-each batch size; only the new state is a new array.
+`[x, h, 1] @ joined`. The columns of sigmoid gates are halved in the matrix: as sigmoid(x) is
+tanh(x / 2) / 2 + 1 / 2, one tanh then computes all gates. Intermediate results go to buffers that
+are allocated once for each batch size; only the new state is a new array.
 
 Formulas: Hochreiter and Schmidhuber 1997 (doi:10.1162/neco.1997.9.8.1735) with the forget gate of
-Gers et al. 2000; Cho et al. 2014 (arXiv 1406.1078), and its form with `reset_after`, cuDNN's.
+Gers et al. 2000; Cho et al. 2014 (arXiv 1406.1078), and cuDNN's variant of it, `reset_after`.
 """
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
-from numpy import add, multiply, subtract, tanh  # one lookup, instead of one for each step
+from numpy import add, multiply, subtract, tanh  # saves a lookup at each step
 
 from seqkeras._arrays import Array
 from seqkeras.runtime._activations import activation
@@ -142,7 +142,7 @@ class LSTMStep(CellStep):
 
 
 class GRUStep(CellStep):
-    """h = z * h + (1 - z) * candidate; gates z, r, candidate; r acts before the product."""
+    """h = z * h + (1 - z) * candidate; r scales h before the product; gates z, r, candidate."""
 
     gates = 3
 
@@ -185,7 +185,7 @@ class GRUStep(CellStep):
 
 
 class GRUResetAfterStep(GRUStep):
-    """The GRU whose gate r acts after the product and its bias, as in Keras' default and cuDNN."""
+    """The GRU whose gate r scales the product and its bias, as in Keras by default and in cuDNN."""
 
     biases = 2
 

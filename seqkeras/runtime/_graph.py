@@ -7,8 +7,8 @@ A graph is part of the header of a program file::
                 "options": {...}, "weights": {role: name of an array}}, ...],
      "outputs": [value, ...]}
 
-A value is a name. Nodes only read inputs and values of earlier nodes. `recurrent` nodes have a
-state; every other `op` is one of `LAYERS`.
+`value` is the name of a value. Nodes only read inputs and values of earlier nodes. `recurrent`
+nodes have a state; every other `op` is one of `LAYERS`.
 """
 
 import json
@@ -36,15 +36,15 @@ CACHED_BATCH_SIZES = 8
 #: Layers that can join constants, which have one row, with values of any number of rows.
 JOIN_CONSTANTS = (*JOINING, "average", "keep")
 
-#: Limit for the bytes of weights in the form in which layers read them: so many for each byte of
-#: the file, and so many more.
+#: Limit for the bytes of weights that were prepared for the layers: a number for each byte of the
+#: file, plus a constant. A small file could name the same array in many layers.
 PREPARED_PER_BYTE = 16
 PREPARED_BYTES = 2**26
 
-#: Limit for the work of one row, about the numbers that are read: seconds.
+#: Limit for the work of one row, roughly the numbers that are read. It takes seconds.
 MAX_WORK = 2**32
 
-#: What a recurrent step costs besides its products, and how many products cost one unit of work.
+#: Work of a recurrent step besides its products, and the number of products in one unit of work.
 STEP_WORK = 2**14
 PRODUCTS_PER_WORK = 16
 
@@ -61,14 +61,14 @@ class StateArray(NamedTuple):
 
 
 class Graph:
-    """Nodes, checked and ready to run.
+    """The nodes of a program, checked and ready to run.
 
     Args:
         spec: the graph from the header.
         arrays: the weights.
         dtype: dtype of the arithmetic.
-        whole: whether values have a time axis, which recurrent layers read from a zero state.
-            False: each run is one timestep, and states are passed in and returned.
+        whole: True if values have a time axis, along which recurrent layers run from a zero state;
+            False if each run is one timestep, and states are passed in and returned.
         use_native: whether to use the native kernels where possible. Default: False.
 
     Attributes:
@@ -76,7 +76,7 @@ class Graph:
         shapes: the shape of every value, without the batch axis.
 
     Raises:
-        ValueError, KeyError, TypeError: the parts do not fit each other.
+        ValueError, KeyError, TypeError: the graph is malformed, or the weights do not fit it.
     """
 
     def __init__(
@@ -119,10 +119,10 @@ class Graph:
     def run(
         self, inputs: Sequence[Array], state: State, out: Out | None = None
     ) -> tuple[list[Array], State]:
-        """Run all nodes, and return outputs and new state, which share no memory with others."""
+        """Run all nodes; return outputs and new state, which share no memory with other arrays."""
         values: list[Any] = [*inputs, *self._empty_slots]
         batch = len(inputs[0])
-        # Removed while in use: concurrent threads get separate buffers.
+        # Buffers are taken out while in use, so that concurrent threads get separate ones.
         free = self._buffers.get(batch) or self._add_batch_size(batch)
         try:
             buffers = free.pop()
@@ -172,7 +172,7 @@ class Graph:
 
     def _add(self, value: str, shape: Shape) -> int:
         if not isinstance(value, str) or value in self._slots:
-            raise ValueError(f"the value {value!r} is not a text, or is computed twice")
+            raise ValueError(f"the value {value!r} is not a string, or is computed twice")
         if not all(type(length) is int and length > 0 for length in shape) or len(shape) > 32:
             raise ValueError(f"the value {value!r} cannot have the shape {shape}")
         self._add_elements(value, math.prod(shape))
@@ -202,7 +202,7 @@ class Graph:
         return _apply(function, sources, target)
 
     def _check_ranks(self, op: str, sources: list[int]) -> None:
-        """Refuse shapes that NumPy would broadcast along the batch axis."""
+        """Raise ValueError for shapes that NumPy would broadcast along the batch axis."""
         moving = {len(self._shapes[slot]) for slot in sources if slot not in self._constants}
         fixed = [len(self._shapes[slot]) for slot in sources if slot in self._constants]
         allowed = 2 if op == "keep" else 1  # its mask has one axis less
@@ -238,7 +238,7 @@ class Graph:
             raise TooLargeError(f"a row needs more than {MAX_WORK} operations")
 
     def _cell(self, node: Mapping[str, Any]) -> int:
-        """Return the number of the cell that a node runs, which nodes of one layer share."""
+        """Return the index of the cell that a node runs; nodes of the same layer share a cell."""
         kind, choice = choose(node["name"], node["options"], self.dtype, self._use_native)
         self.choices.append(choice)
         key = json.dumps([node["options"], node["weights"]], sort_keys=True)

@@ -1,4 +1,4 @@
-"""The layers of a program without a state, in NumPy.
+"""The layers of a program that have no state, in NumPy.
 
 Each entry of `LAYERS` takes the options, the weights and the shapes of its inputs (without the
 batch axis), checks them, and returns a function of arrays `(batch, ...)` and the shape of its
@@ -37,7 +37,9 @@ def dense(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
     apply, output_shape = activate(options, {}, [(*shape[:-1], units)])
     linear = options["activation"] == "linear"
     flat = len(shape) == 1
-    row = bias[np.newaxis] if bias is not None else None  # with one row, nothing is broadcast
+    row = (
+        bias[np.newaxis] if bias is not None else None
+    )  # a batch of one row then needs no broadcast
 
     def run(x: Array) -> Array:
         y = x.dot(kernel) if flat else x.reshape(-1, len(kernel)).dot(kernel)
@@ -60,7 +62,7 @@ def embedding(options: Options, weights: Weights, shapes: Sequence[Shape]) -> La
         ids = x.astype(np.intp)
         if ids.size and not 0 <= ids.min() <= ids.max() < count:
             wrong = int(ids[(ids < 0) | (ids >= count)][0])
-            raise bad_data("Ids", str(wrong), f"be 0 to {count - 1}, as in the embedding")
+            raise bad_data("Ids", str(wrong), f"be 0 to {count - 1}, the rows of the embedding")
         return np.asarray(table[ids])
 
     return run, (*shapes[0], table.shape[1])
@@ -138,7 +140,7 @@ def concatenate(options: Options, weights: Weights, shapes: Sequence[Shape]) -> 
 def _unary(function: Callable[..., Any]) -> Callable[[Options, Weights, Any], Layer]:
     def make(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
         (shape,) = shapes
-        return lambda x: function(x), shape  # NumPy would write into a second argument
+        return lambda x: function(x), shape  # only x: a ufunc writes into a second argument
 
     return make
 
@@ -180,7 +182,7 @@ def pick(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
     ]
     _fits(len(parts) <= len(shapes[0]), "parts", parts, shapes[0])
     index = (slice(None), *parts)
-    # An index beyond the end is an IndexError here, when the program is loaded.
+    # Index an array once, so that a bad index raises IndexError when the program is loaded.
     shape = np.broadcast_to(np.empty(1, bool), (1, *shapes[0]))[index].shape[1:]
     return lambda x: x[index], shape
 

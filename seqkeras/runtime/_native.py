@@ -1,4 +1,4 @@
-"""Steps of cells on the native kernels."""
+"""Run the steps of cells on the native kernels."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -59,8 +59,8 @@ class _Native(CellStep):
         if out[0] is None:
             h = empty(shape, FLOAT)
             targets = (h,) if len(state) == 1 else (h, empty(shape, FLOAT))
-        # Nearly all arrays are dense float32. Checking that first would take a noticeable part of a
-        # single step, and the native call checks it anyway: only if it refuses, copy the arrays.
+        # Nearly all arrays are dense float32. A check here would take a noticeable part of a step,
+        # and the native call checks them anyway: copy the arrays only if it refuses them.
         try:
             self._run(x, *state, *targets)
         except (BufferError, ValueError):
@@ -122,7 +122,7 @@ class LayerChoice(NamedTuple):
 def choose(
     name: str, options: Mapping[str, Any], dtype: np.dtype[Any], use_native: bool
 ) -> tuple[type[CellStep], LayerChoice]:
-    """Return the class that runs a cell, native if requested and possible, and the choice."""
+    """Return the class that runs a cell, native if requested and possible, and the reason."""
     kind = step_class(options)
     reason = why_not_native(options, dtype) if use_native else "NumPy was requested"
     if reason is not None:

@@ -28,20 +28,20 @@ TYPES = {
 
 
 class OnnxProgram(StepFunction):
-    """A model in an ONNX file. `load_onnx` returns one; `export.save_onnx` writes the file.
+    """A model in an ONNX file, loaded by `load_onnx` and written by `export.save_onnx`.
 
-    It has the methods of `Program`, and like it never changes. Its states have the same names and
-    shapes as those of `Program`, but packed states cannot be exchanged between the two.
+    It has the methods of `Program`, and like a `Program` it never changes. Its states have the same
+    names and shapes as those of `Program`, but packed states cannot be exchanged between the two.
 
     Attributes:
         name: name of the model.
         form: `"step"`, or `"sequence"` for a file whose graph reads many timesteps at once.
-        inputs: what a step reads.
-        outputs: what a step returns.
+        inputs: the inputs of a step.
+        outputs: the outputs of a step.
         states: name and shape of each array of the state.
-        window: number of timesteps that each output reads, or None if the state carries everything
-            since the beginning.
-        fingerprint: checksum of the file that it was loaded from.
+        window: number of timesteps that each output depends on. None: the state carries everything
+            since the first timestep.
+        fingerprint: checksum of the file.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class OnnxProgram(StepFunction):
 
     def __reduce__(self) -> tuple[Any, ...]:
         fix = "Load its file in each process, with runtime.load_onnx."
-        raise bad_argument("program", self, "something that can be pickled", fix)
+        raise bad_argument("program", self, "a program that can be pickled", fix)
 
     def _advance(self, arrays: Arrays, state: State, out: State | None) -> tuple[Arrays, State]:
         if self._over_time:
@@ -104,7 +104,7 @@ class OnnxProgram(StepFunction):
         return results[:count], tuple(results[count:])
 
     def _check_session(self, session: Any) -> None:
-        """Refuse a graph that does not match the header, before it is run."""
+        """Raise ValueError if the graph does not match the header, before it is run."""
         states = [(("batch", *shape), dtype) for shape, dtype in self._state_shapes]
         for expected, values in (
             ([*map(self._shape_and_dtype, self.inputs), *states], session.get_inputs()),
@@ -136,8 +136,8 @@ def load_onnx(
             of large models.
 
     Raises:
-        FileFormatError: the file is damaged, foreign, of a later version, or ONNX Runtime cannot
-            run it.
+        FileFormatError: the file is damaged, of another kind or a later version, or ONNX Runtime
+            cannot run it.
         MissingDependencyError: onnxruntime is not installed.
 
     Example:

@@ -1,9 +1,9 @@
 """Check the bytes of an ONNX file, and read the header that `export.save_onnx` put into it.
 
 The checksum of a file is its last 64 bytes, so it is checked before ONNX Runtime parses anything:
-of files with one changed byte, ONNX Runtime itself loads about half without complaint. Everything
-else is metadata that ONNX Runtime hands out. The checksum is not a signature, and a file that
-somebody else made runs whatever operators ONNX Runtime has.
+of files with one changed byte, ONNX Runtime itself loads about half without complaint. The header
+is metadata, which ONNX Runtime returns. The checksum is not a signature, and a file from somebody
+else can run any operator that ONNX Runtime has.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from seqkeras.errors import FileFormatError
 KIND = "seqkeras.OnnxProgram"
 VERSION = 1
 
-#: Names of our metadata.
+#: Names of the metadata that seqkeras writes.
 FORMAT = "seqkeras.format"
 HEADER = "seqkeras.header"
 
 #: What precedes the checksum: the start of a last entry of the metadata, in protobuf's encoding.
-#: Its parts are the field and its length, the key and its length, the length of the value.
+#: Its parts: number and length of the field, length and text of the key, length of the value.
 _CHECKSUM_FIELD = b"\x72\x53" + b"\x0a\x0fseqkeras.sha256" + b"\x12\x40"
 _CHECKSUM_LENGTH = 64
 
@@ -37,7 +37,7 @@ def read_checked(path: str | os.PathLike[str]) -> tuple[bytes, str]:
     """Read a file that `export.save_onnx` wrote, and return its bytes and its checksum.
 
     Raises:
-        FileFormatError: it is damaged or another file.
+        FileFormatError: the file is damaged or of another kind.
     """
     with open_file(path) as file:
         data = file.read()
@@ -61,7 +61,7 @@ def header_of(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> dict
 
     Raises:
         FileFormatError: a later version wrote it.
-        LookupError, ValueError: the metadata are not ours.
+        LookupError, ValueError: the metadata were not written by seqkeras.
     """
     kind, _, version = metadata[FORMAT].partition(" ")
     if kind != KIND or int(version) > VERSION:
@@ -72,5 +72,5 @@ def header_of(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> dict
         )
     header = json.loads(metadata[HEADER])
     if not isinstance(header, dict):
-        raise ValueError("its header is not a table")
+        raise ValueError("its header is not a JSON object")
     return header

@@ -18,7 +18,7 @@ class Port(NamedTuple):
         dtype: the dtype that arrays are converted to.
         features: names of the features, or None if the program was saved without them.
         each_step: False for an input that does not change over time, such as a static covariate.
-        below: for ids, the number of rows of their table; ids are 0 to below - 1. None: not ids.
+        below: for ids, the number of rows of the embedding: ids are 0 to below - 1. None: not ids.
     """
 
     name: str

@@ -23,7 +23,7 @@ VERSION = 1
 
 
 class Program(StepFunction):
-    """A trained model without its framework, read from a file of `export.save_program` by `load`.
+    """A trained model that runs without Keras, read by `load` from a file of `save_program`.
 
     A program never changes: a step takes a state and returns a new one, so one program serves any
     number of sessions and threads. A state is a tuple of arrays `(batch, ...)`, named in `states`;
@@ -34,8 +34,8 @@ class Program(StepFunction):
         inputs: the inputs of a step.
         outputs: the outputs of a step.
         states: name and shape of each array of the state.
-        window: timesteps of the window that each output depends on. None: the state carries
-            everything since the first timestep.
+        window: number of timesteps that each output depends on. None: the state carries everything
+            since the first timestep.
         fingerprint: checksum of the file.
         shapes: shape of every value between layers, by name, without the batch axis.
     """
@@ -69,12 +69,12 @@ class Program(StepFunction):
         self._define(outputs, states, [self._state_dtype(array) for array in states])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Without the mapped file: the other process gets the numbers themselves.
+        # Leave out the mapped file, because the arrays themselves are pickled.
         return Program, self._parts
 
     @property
     def choices(self) -> tuple[LayerChoice, ...]:
-        """Return what runs each recurrent layer, with the reason if it is not native."""
+        """Return the implementation of each recurrent layer, and why it is not native."""
         return tuple(self._graph.choices)
 
     def _advance(self, arrays: Arrays, state: State, out: State | None) -> tuple[Arrays, State]:
@@ -136,20 +136,20 @@ def load(
     """Read a program file. It contains numbers and names of layers, but no code.
 
     Args:
-        path: a file of `export.save_program`.
+        path: path of a file that `export.save_program` wrote.
         nan: `"raise"`, the default: NaN in an input is an error, and the state stays as it was.
             `"propagate"`: NaN goes into output and state, as in Keras.
         mapped: whether to leave large tables in the file and load their pages on first use.
             Default: False. A step then raises `FileFormatError` if the file was changed in place;
             a file that is replaced by another, as `save_program` does, stays readable.
         implementation: what runs the recurrent layers. `"native"`: kernels that were compiled when
-            seqkeras was installed. `"numpy"`. `"auto"`, the default: native if it is available and
-            supports the layer. `Program.choices` shows the choice and the reason. Their numbers
-            agree to 1e-6, and each can continue from states of the other.
+            seqkeras was installed. `"numpy"`: NumPy. `"auto"`, the default: native if it is
+            available and supports the layer. `Program.choices` shows the choice and the reason. The
+            outputs of both agree to 1e-6, and each can continue from states of the other.
 
     Raises:
         ArgumentError: `implementation` is `"native"`, and a layer cannot run on it.
-        FileFormatError: the file is damaged, foreign, or of a later version.
+        FileFormatError: the file is damaged, of another kind, or of a later version.
 
     Example:
         >>> import numpy as np

@@ -16,7 +16,7 @@ def naive(history: npt.ArrayLike, *, horizon: int, season_length: int = 1) -> Fl
     Args:
         history: `(rows,)`, the newest last.
         horizon: timesteps to forecast.
-        season_length: timesteps of one season, default 1; a shorter history is repeated whole.
+        season_length: timesteps of one season, default 1. A shorter history is repeated as a whole.
 
     Returns:
         `(horizon,)`.
@@ -61,7 +61,7 @@ def naive2(history: npt.ArrayLike, *, horizon: int, season_length: int = 1) -> F
     if not is_seasonal(past, season_length=season_length):
         return np.full(horizon, past[-1])
     if np.min(past) <= 0:
-        fix = "naive2 divides by its season; naive does not."
+        fix = "Use naive, which does not divide by the season."
         raise bad_argument("history", float(np.min(past)), "above 0 everywhere", fix)
     indices = _seasonal_indices(past, season_length)
     steps = np.arange(len(past), len(past) + horizon) % season_length

@@ -52,8 +52,8 @@ def mase(
 ) -> float:
     """Compute the mean absolute scaled error of a series (Hyndman & Koehler 2006, M4).
 
-    It is the mean absolute error, divided by that of the seasonal naive forecast one season ahead
-    within the history (`seasonal_scales`). A value below 1 is better than that forecast.
+    It is the mean absolute error, divided by the error of the seasonal naive forecast one season
+    ahead within the history (`seasonal_scales`). A value below 1 is better than the naive forecast.
 
     Args:
         actual: actual values, `(timesteps,)`.
@@ -76,12 +76,12 @@ def mase(
 def owa(*, smape: float, mase: float, naive2_smape: float, naive2_mase: float) -> float:
     """Compute the overall weighted average of the M4 competition (Makridakis et al. 2020).
 
-    It is the mean of sMAPE and MASE, each averaged over all series and then divided by that of the
-    forecast `naive2`. 1 is as good as Naive2, below 1 is better.
+    It is the mean of sMAPE and MASE, each averaged over all series and then divided by the same
+    score of the forecast `naive2`. 1 is as good as Naive2, below 1 is better.
 
     Args:
-        smape: mean over the series.
-        mase: mean over the series.
+        smape: mean sMAPE over the series.
+        mase: mean MASE over the series.
         naive2_smape: mean sMAPE of `naive2` over the same series.
         naive2_mase: mean MASE of `naive2` over the same series.
 
@@ -106,7 +106,7 @@ def seasonal_scales(
 
     Args:
         values: `(rows,)`, the histories of all series, one after the other.
-        indptr: `(series + 1,)`, the row where each series begins, and the number of rows.
+        indptr: `(series + 1,)`, the row where each series begins, followed by the number of rows.
         season_length: timesteps of one season.
 
     Returns:
@@ -137,7 +137,7 @@ def seasonal_scales(
 
 
 def seasonal_changes(values: Floats, lengths: Integers, season_length: int) -> Floats:
-    """Return the absolute change of each row from one season before; NaN without one."""
+    """Return the absolute change of each row from one season before; NaN in the first season."""
     later = np.flatnonzero(positions(lengths) >= season_length)
     changes = np.full(len(values), np.nan)
     changes[later] = np.abs(values[later] - values[later - season_length])

@@ -13,8 +13,8 @@ def wql(actual: npt.ArrayLike, quantiles: npt.ArrayLike, *, probabilities: npt.A
     """Compute the weighted quantile loss: twice the pinball loss over the sum of absolute values.
 
     It is the mean over the probabilities, as reported for DeepAR as rho-risk (Salinas et al. 2020;
-    Seeger et al. 2016). Long and large series weigh more. For a point forecast, with 0.5 as the
-    only probability, it is the sum of absolute errors over the sum of absolute values.
+    Seeger et al. 2016). Long series and large values weigh more. For a point forecast, with 0.5 as
+    the only probability, it is the sum of absolute errors over the sum of absolute values.
 
     Args:
         actual: actual values, `(...)`.
@@ -31,9 +31,8 @@ def wql(actual: npt.ArrayLike, quantiles: npt.ArrayLike, *, probabilities: npt.A
     actual, quantiles, probabilities = _check_quantiles(actual, quantiles, probabilities)
     size = float(np.sum(np.abs(actual)))
     if size == 0:
-        raise bad_argument(
-            "actual", Description("only zeros"), "values that are not all 0, to weigh by"
-        )
+        expected = "values that are not all 0, because wql divides by their sum"
+        raise bad_argument("actual", Description("only zeros"), expected)
     losses = 2 * pinball(actual[..., np.newaxis], quantiles, probabilities)
     return float(np.sum(losses) / len(probabilities) / size)
 
@@ -82,8 +81,8 @@ def interval_score(
 ) -> float:
     """Compute Winkler's score of intervals, in the unit of the series (Winkler 1972).
 
-    It is the mean width, plus `2 / (1 - level)` times the distance of each outside value to its
-    interval (Gneiting & Raftery 2007, section 6.2). It rewards narrow intervals that cover the
+    It is the mean width, plus `2 / (1 - level / 100)` times the distance of each outside value to
+    its interval (Gneiting & Raftery 2007, section 6.2). It rewards narrow intervals that cover the
     actual values.
 
     Args:

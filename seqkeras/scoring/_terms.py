@@ -32,7 +32,10 @@ def crps_terms(actual: Floats, quantiles: Floats, probabilities: Floats) -> Floa
 
 
 def interval_terms(actual: Floats, low: Floats, high: Floats, level: float) -> Floats:
-    """Compute interval scores: the width, plus the distance outside times `2 / (1 - level)`."""
+    """Compute interval scores: the width, plus the distance outside times `2 / (1 - level / 100)`.
+
+    `level` is in percent.
+    """
     outside = np.maximum(low - actual, 0) + np.maximum(actual - high, 0)
     return (high - low) + outside * 2 / (1 - level / 100)
 
@@ -40,7 +43,7 @@ def interval_terms(actual: Floats, low: Floats, high: Floats, level: float) -> F
 def same_shape(
     actual: npt.ArrayLike, other: npt.ArrayLike, name: str = "forecast"
 ) -> tuple[Floats, Floats]:
-    """Convert both to float64.
+    """Convert two arrays of the same shape to float64.
 
     Raises:
         ArgumentError: their shapes differ, or they are empty.

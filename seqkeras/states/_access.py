@@ -1,4 +1,4 @@
-"""The state of a stateful model as named arrays: read, write, clear and keep it in files."""
+"""Get, set, clear, save and load the state of a stateful model, as named arrays."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -24,20 +24,21 @@ def get_state(model: keras.Model) -> dict[str, npt.NDArray[Any]]:
     """Return a copy of the state of a stateful model.
 
     Args:
-        model: with stateful layers of seqkeras or Keras.
+        model: a model with stateful layers of seqkeras or Keras.
 
     Returns:
         An array `(batch, ...)` for each state, by name. A name is the path to the layer, then `h`
         or `c` of an LSTM, `h` of a GRU or SimpleRNN, or a number for other cells:
         `"recurrent_1/c"`, or `"encoder/rnn/0/h"` where 0 is the first of several cells. An RNN
-        whose last cell is of another class also has its last `output`, which masked timesteps show.
+        whose last cell is of another class also has `output`, its last output, which it repeats at
+        masked timesteps.
 
     Raises:
         ArgumentError: the model is not stateful, or not built.
 
     Warns:
-        ForgottenStateWarning: the model has layers of Keras on JAX, where `fit` and `predict`
-            forget their state.
+        ForgottenStateWarning: the backend is JAX, and the model has stateful layers of Keras,
+            whose state `fit` and `predict` forget there.
 
     Example:
         >>> from seqkeras import next_step
@@ -56,8 +57,9 @@ def set_state(model: keras.Model, state: Mapping[str, npt.ArrayLike]) -> None:
     All arrays are checked first: after an error the state is unchanged.
 
     Args:
-        model: with stateful layers of seqkeras or Keras.
-        state: as from `get_state`, of this model or of one with the same layers and batch size.
+        model: a model with stateful layers of seqkeras or Keras.
+        state: arrays by name, as `get_state` returns them for this model or for one with the same
+            layers and batch size.
 
     Raises:
         ArgumentError: an array is missing or unknown, has another shape, or does not hold numbers.
@@ -77,14 +79,14 @@ def set_state(model: keras.Model, state: Mapping[str, npt.ArrayLike]) -> None:
 
 
 def reset_state(model: keras.Model, rows: Any = None) -> None:
-    """Clear the state of a stateful model, as before a new sequence.
+    """Clear the state of a stateful model, before it reads a new sequence.
 
     Args:
-        model: with stateful layers of seqkeras or Keras.
+        model: a model with stateful layers of seqkeras or Keras.
         rows: which rows of the batch to clear, as integers or `(batch,)` booleans. Default: all.
 
     Raises:
-        ArgumentError: the model is not stateful, or has no such rows.
+        ArgumentError: the model is not stateful, or `rows` is out of range.
 
     Example:
         >>> from seqkeras import next_step
@@ -94,7 +96,7 @@ def reset_state(model: keras.Model, rows: Any = None) -> None:
         >>> get_state(model)["recurrent_1/h"].tolist()
         [[0.0, 0.0], [2.0, 2.0], [0.0, 0.0]]
     """
-    state_variables(model)  # refuses a model without states
+    state_variables(model)  # raises for a model without states
     layers = stateful_layers(model).values()
     flags = [_flags(rows, rows_of(layer)) for layer in layers]
     for layer, layer_flags in zip(layers, flags, strict=True):
@@ -105,7 +107,7 @@ def save_state(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Write the state of a stateful model to a file, without its weights.
 
     Args:
-        model: with stateful layers of seqkeras or Keras.
+        model: a model with stateful layers of seqkeras or Keras.
         path: path of the file. An existing file is replaced when the new one is complete.
 
     Raises:
@@ -128,14 +130,14 @@ def save_state(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 
 def load_state(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Set the state of a stateful model from a file of `save_state`.
+    """Set the state of a stateful model from a file written by `save_state`.
 
     Args:
-        model: with the same layers and batch size as that which was saved.
-        path: of the file.
+        model: a model with the same layers and batch size as the saved one.
+        path: path of the file.
 
     Raises:
-        ArgumentError: the states are not those of this model; the state is unchanged.
+        ArgumentError: the states do not fit the model, whose state then stays unchanged.
         FileFormatError: the file is damaged, of another kind, or written by a later version.
 
     Example:
@@ -146,10 +148,10 @@ def load_state(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def keep_state(model: keras.Model) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    """Restore the state of a stateful model after a block, also after an error.
+    """Restore the state of a stateful model after the `with` block, also after an error.
 
     Args:
-        model: with stateful layers of seqkeras or Keras.
+        model: a model with stateful layers of seqkeras or Keras.
 
     Yields:
         The state that will be restored, see `get_state`.
@@ -188,7 +190,7 @@ def _warn_of_forgotten(model: keras.Model) -> None:
 def _to_numpy(variable: Any) -> npt.NDArray[Any]:
     # A copy, because the array may share the memory of the variable.
     array = np.array(ops.convert_to_numpy(variable))
-    return array if array.dtype.kind == "f" else array.astype("float32")  # bfloat16
+    return array if array.dtype.kind == "f" else array.astype("float32")  # NumPy lacks bfloat16
 
 
 def _check_names(state: Any, variables: Mapping[str, Any]) -> None:
@@ -225,7 +227,7 @@ def _check_array(name: str, value: Any, variable: Any) -> npt.NDArray[Any]:
 
 
 def _flags(rows: Any, count: int) -> npt.NDArray[np.bool_]:
-    """Return `(count, 1)` booleans, True in the rows that are meant."""
+    """Return `(count, 1)` booleans, True in the selected rows."""
     flags = np.zeros((count, 1), bool)
     if rows is None:
         return ~flags

@@ -1,7 +1,6 @@
-"""Judge whether a model can be continued: read sequences from their start, a few timesteps a time.
+"""Judge whether a model can be continued: whether it can read a sequence a few timesteps at a time.
 
-`as_stateful`, `rollout` and `save_program` ask here, so that what one of them refuses for this
-reason the others refuse as well.
+`as_stateful`, `rollout` and `save_program` share this judgment, so all refuse the same layers.
 """
 
 from collections.abc import Sequence
@@ -15,20 +14,20 @@ from seqkeras._keras_graph import ModelGraph, walk
 from seqkeras._keras_graph._structure import is_graph
 from seqkeras.states._timewise import (
     LENGTH,
-    cuts_time,
     is_known,
     takes_last_timestep,
+    why_index_cuts_time,
     why_not_stepwise,
 )
 
-_NO_TIME = "its output has no time axis; end with return_sequences=False instead"
+_NO_TIME = "its output has no time axis; for the last timestep, use return_sequences=False"
 
 
 class Kind(Enum):
     """What a tensor of a model is.
 
-    `SEQUENCE`: a value for each timestep, along axis 1. `END`: known only after the last timestep.
-    `STILL`: does not depend on what changes over time.
+    `SEQUENCE`: a value for each timestep, along axis 1. `END`: a value that is known only after the
+    last timestep. `STILL`: a value that is the same at every timestep.
     """
 
     SEQUENCE = "sequence"
@@ -41,7 +40,7 @@ KindOrNone: TypeAlias = Kind | None
 
 
 class CannotContinueError(Exception):
-    """A layer needs more than the timesteps up to its own."""
+    """A layer needs more than the current timestep and those before it."""
 
     def __init__(self, layer: Any, reason: str) -> None:
         super().__init__(f"Layer {layer.name!r} ({type(layer).__name__}): {reason}.")
@@ -50,11 +49,11 @@ class CannotContinueError(Exception):
 
 
 class Verdict(NamedTuple):
-    """What is known about a call on a sequence.
+    """The judgment of a call that reads a sequence.
 
     Attributes:
         kinds: the kind of each output.
-        sure: False if the layer may read more than its timestep, and must be tried out.
+        sure: False if the layer may read more than one timestep, which only a test run can tell.
     """
 
     kinds: list[KindOrNone]
@@ -62,12 +61,12 @@ class Verdict(NamedTuple):
 
 
 class Continuation(NamedTuple):
-    """What is known about a model that can be continued.
+    """The judgment of a model that can be continued.
 
     Attributes:
         inputs: the kind of each input.
         outputs: the kind of each output.
-        unsure: names of layers that may read more than their timestep.
+        unsure: names of layers that may read more than one timestep.
     """
 
     inputs: list[KindOrNone]
@@ -76,7 +75,7 @@ class Continuation(NamedTuple):
 
 
 def judge_model(graph: ModelGraph) -> Continuation:
-    """Judge a model whose layers all keep their states.
+    """Judge a model as if all its recurrent layers kept their states.
 
     Raises:
         CannotContinueError: a layer cannot be continued.
@@ -93,17 +92,17 @@ def judge_call(call: Any, kinds: Sequence[KindOrNone]) -> Verdict:
     """Judge a call that reads a sequence; nested models are judged by their own calls.
 
     Args:
-        call: a node of Keras.
+        call: a call in the graph of the model.
         kinds: the kinds of its `input_tensors`, at least one of them a sequence.
 
     Raises:
-        CannotContinueError: it cannot be continued.
+        CannotContinueError: the layer cannot be continued.
     """
     operation = call.operation
     if isinstance(operation, keras.layers.RNN):
         _check_initial_state(call)
     if Kind.END in kinds:
-        reason = "it joins a sequence with what is known only after its last timestep"
+        reason = "it joins a sequence with a value known only after the last timestep"
         raise CannotContinueError(operation, reason)
     sequences = [
         tensor
@@ -113,7 +112,7 @@ def judge_call(call: Any, kinds: Sequence[KindOrNone]) -> Verdict:
     if takes_last_timestep(call):
         return Verdict([Kind.END] * len(call.outputs), sure=True)
     rank = max(len(tensor.shape) for tensor in sequences)
-    why_not = why_not_stepwise(operation, rank=rank) or cuts_time(call)
+    why_not = why_not_stepwise(operation, rank=rank) or why_index_cuts_time(call)
     if why_not:
         raise CannotContinueError(operation, why_not)
     sure = is_known(operation) and not _reads_arrays(call)
@@ -129,7 +128,10 @@ def judge_call(call: Any, kinds: Sequence[KindOrNone]) -> Verdict:
 
 
 def inputs_over_time(graph: ModelGraph) -> list[bool]:
-    """Return, for each input, whether it leads to a recurrent layer: those change over time."""
+    """Return, for each input, whether it changes over time.
+
+    An input does if it reaches a recurrent layer other than through `RepeatVector`.
+    """
     moving: set[int] = set()
 
     def visit(call: Any, args: Any, kwargs: dict[str, Any]) -> list[frozenset[int]]:
@@ -141,7 +143,7 @@ def inputs_over_time(graph: ModelGraph) -> list[bool]:
         if isinstance(layer, keras.layers.RNN):
             moving.update(origins)
         if isinstance(layer, keras.layers.RepeatVector):
-            origins = frozenset()  # the same at each timestep
+            origins = frozenset()  # its output is the same at each timestep
         return [origins] * len(call.outputs)
 
     count = len(graph.inputs)
@@ -153,7 +155,7 @@ def _judge_graph(
     graph: ModelGraph, inputs: Sequence[KindOrNone], unsure: list[str]
 ) -> list[KindOrNone]:
     if not type(graph.model).call.__module__.startswith("keras."):
-        unsure.append(graph.model.name)  # its own call may do more than its graph
+        unsure.append(graph.model.name)  # its own `call` may differ from the graph
     kinds = dict(zip(map(id, graph.inputs), inputs, strict=True))
     for call in graph.calls:
         read = [kinds[id(tensor)] for tensor in call.input_tensors]
@@ -172,12 +174,12 @@ def _judge_graph(
 
 
 def _judge_rest(call: Any, kinds: Sequence[KindOrNone]) -> list[KindOrNone]:
-    """Return the kinds of what a call makes of tensors that are no sequences."""
+    """Return the kinds of the outputs of a call that reads no sequence."""
     operation = call.operation
     at_end = Kind.END in kinds
     if isinstance(operation, (keras.layers.RNN, keras.layers.Bidirectional)):
         if at_end:
-            reason = "it reads what is known only after the last timestep"
+            reason = "its input is known only after the last timestep"
             raise CannotContinueError(operation, reason)
         _check_initial_state(call)
         why_not = why_not_stepwise(operation)
@@ -185,7 +187,7 @@ def _judge_rest(call: Any, kinds: Sequence[KindOrNone]) -> list[KindOrNone]:
             raise CannotContinueError(operation, why_not)
         return _recurrent_kinds(call)
     if at_end and isinstance(operation, keras.layers.RepeatVector):
-        reason = "it repeats what is known only at the end of the sequence"
+        reason = "it repeats a value known only after the last timestep"
         raise CannotContinueError(operation, reason)
     return [Kind.END if at_end else Kind.STILL] * len(call.outputs)
 
@@ -207,9 +209,9 @@ def _recurrent_kinds(call: Any) -> list[KindOrNone]:
 
 
 def _reads_arrays(call: Any) -> bool:
-    """Return whether a call reads an array that is no tensor of the model.
+    """Return whether a call also reads an array from outside the graph.
 
-    It may hold numbers for each timestep.
+    Such an array may hold a number for each timestep.
     """
     arguments = tree.flatten((call.arguments.args, call.arguments.kwargs))
     arrays = [value for value in arguments if hasattr(value, "shape")]

@@ -18,22 +18,22 @@ def as_stateful(
 ) -> keras.Model:
     """Copy a model into one that continues each batch where the batch before it ended.
 
-    Row `i` of a batch continues row `i` of the batch before. For chunks of any lengths, the copy
-    gives the outputs of the model for whole sequences, if all its other layers look at one
-    timestep at a time. Keras' recurrent layers become those of `seqkeras.layers`, which keep their
-    states on every backend; to load a saved copy, `import seqkeras.layers` first. Layers have the
-    same names, and weights are copied. Optimizer, loss and metrics are not copied, nor are the
-    states of a model that is stateful already.
+    Row `i` of a batch continues row `i` of the batch before. Given a sequence in chunks of any
+    lengths, the copy returns what the model returns for the whole sequence; all layers that are
+    not recurrent must therefore look at one timestep at a time. Keras' recurrent layers become
+    those of `seqkeras.layers`, which keep their states on every backend; to load a saved copy,
+    `import seqkeras.layers` first. Layers have the same names, and weights are copied. Optimizer,
+    loss and metrics are not copied, nor are the states of a model that is already stateful.
 
     Args:
-        model: functional or Sequential, of any batch size, with recurrent layers at any depth. A
-            subclass becomes `keras.Model`, unless it is made of inputs and outputs.
-        batch_size: number of rows, one for each sequence that is read at the same time.
+        model: a functional or Sequential model of any batch size, with recurrent layers at any
+            depth. A subclass becomes `keras.Model`, unless it is made of inputs and outputs.
+        batch_size: number of rows, which is the number of sequences read at the same time.
         reset_input: add an input for flags that clear the state of a row, default False. The
             model then takes a dict of `"reset"`, `(batch, 1)` or `(batch, timesteps)`, and of
-            `"sequence"`, or of the names of its inputs if it has several. A model that has this
-            input always keeps it.
-        save_state: write the states to the files that the copy is saved to, default False.
+            `"sequence"`, or of the names of its inputs if it has several. A model that already
+            has a `reset` input always keeps it.
+        save_state: include the states in the files that the copy is saved to, default False.
 
     Returns:
         The copy. Its inputs take exactly `batch_size` rows, and any number of timesteps where the
@@ -43,8 +43,9 @@ def as_stateful(
         ArgumentError: the model has no recurrent layer, is not built, or is a subclass whose graph
             cannot be seen; a layer reads backwards or sees several timesteps at once (attention,
             pooling, convolution, weights for each timestep ...), gets its state from other layers,
-            is called twice, or is hidden within another. The message names it. Layers that are not
-            Keras' own are tried out on random numbers, whole and in chunks.
+            is called twice, or is hidden inside another layer. The message names the layer. A model
+            with layers that are not Keras' own is tried on random numbers, whole and in chunks, and
+            refused if the outputs differ.
 
     Example:
         >>> import numpy as np
@@ -77,7 +78,7 @@ def as_stateless(model: keras.Model) -> keras.Model:
     turns them into Keras' own. Optimizer, loss and metrics are not copied.
 
     Args:
-        model: functional or Sequential, with recurrent layers.
+        model: a functional or Sequential model with recurrent layers.
 
     Returns:
         The copy. `model` is unchanged.
@@ -114,7 +115,7 @@ def _try_out(model: keras.Model, copy: keras.Model, continuation: Continuation) 
 def _check_model(model: keras.Model) -> None:
     check_graph(model)
     if not reads_time(model):
-        fix = "It has none that reads along its timesteps."
+        fix = "It has no recurrent layer that runs over the time axis."
         raise bad_argument("model", model.name, "one with recurrent layers", fix)
 
 
@@ -123,7 +124,7 @@ def _takes_reset(model: keras.Model) -> bool:
 
 
 def _with_open_time(model: keras.Model, form: Form) -> keras.Model:
-    """Build the copy with as many inputs of any length as its layers allow."""
+    """Build the copy, with any number of timesteps in each input whose layers allow it."""
     shapes = [tensor.shape for tensor in model.inputs]
     fixed = [number for number, shape in enumerate(shapes) if len(shape) > 1 and shape[1]]
     # An unrolled loop needs the number of timesteps, but fails only when it runs.
@@ -141,7 +142,7 @@ def _try(model: keras.Model, form: Form, opened: list[int]) -> keras.Model | Non
         copy = Reform(model, replace(form, opened=frozenset(opened))).run()
     except CannotBuildError:
         return None
-    # Only the time axis may be open: features of unknown size were timesteps before.
+    # Only the time axis may become open; an open feature axis was made from timesteps.
     pairs = zip(model.outputs, copy.outputs, strict=True)
     same = all(before.shape[2:] == after.shape[2:] for before, after in pairs)
     return copy if same else None

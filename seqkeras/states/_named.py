@@ -9,8 +9,8 @@ from seqkeras._checks import bad_argument
 from seqkeras._keras_graph import recurrent_layers
 from seqkeras.kernels import where_rows
 
-#: Names of the states of known cells; those of other cells are numbered. The cells of
-#: convolutions are not public in Keras, so their layers stand in the table.
+#: Names of the states of known cells; the states of other cells are numbered. Keras does not make
+#: the cells of ConvLSTM public, so the table lists the layers instead.
 _NAMES = [
     (keras.layers.LSTMCell, ("h", "c")),
     ((keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D), ("h", "c")),
@@ -19,13 +19,13 @@ _NAMES = [
 
 
 def stateful_layers(model: keras.Model) -> dict[str, Any]:
-    """Return the recurrent layers that keep their states, by the path to each."""
+    """Return the recurrent layers that keep their states, by path."""
     return {path: layer for path, layer in recurrent_layers(model).items() if layer.stateful}
 
 
 def clear_rows(layer: Any, flags: Any) -> None:
     """Clear the states of one layer in the rows where `flags`, `(batch, 1)`, are True."""
-    old = tree.map_structure(ops.convert_to_tensor, layer.states)  # JAX takes no variables
+    old = tree.map_structure(ops.convert_to_tensor, layer.states)  # JAX accepts no variables
     new = where_rows(flags, layer.get_initial_state(rows_of(layer)), old)
     for variable, value in zip(tree.flatten(layer.states), tree.flatten(new), strict=True):
         variable.assign(value)
@@ -39,7 +39,7 @@ def named_states(layer: Any, states: Any = None) -> dict[str, Any]:
 
     Args:
         layer: a recurrent layer.
-        states: in the structure of the layer's own. Default: those that it keeps.
+        states: states nested as the layer nests its own. Default: the states that the layer keeps.
     """
     output = getattr(layer, "last_output", None) if states is None else None
     if states is None:
@@ -75,7 +75,7 @@ def state_variables(model: keras.Model) -> dict[str, Any]:
         raise bad_argument("model", type(model).__name__, "a keras.Model")
     layers = stateful_layers(model)
     if not layers:
-        fix = "seqkeras.states.as_stateful makes a stateful model of it."
+        fix = "Convert it with seqkeras.states.as_stateful(model, batch_size)."
         raise bad_argument("model", model.name, "stateful", fix)
     for path, layer in layers.items():
         if layer.states is None:

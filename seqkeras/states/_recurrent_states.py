@@ -1,4 +1,4 @@
-"""Which layers of a model are recurrent, and how each is copied into another form."""
+"""Find the recurrent layers of a model, and copy each as a stateful or a stateless one."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,10 @@ from seqkeras._keras_graph._rebuild import new_layer
 from seqkeras._warnings import warn
 from seqkeras.errors import ForgottenStateWarning
 
-#: What a model must be that gets a state.
+#: What a model must be to become stateful, as errors say it.
 CONTINUED = "one that can read a sequence from its start, a few timesteps at a time"
 
-#: Keras' layers, and ours that keep their states on every backend.
+#: Keras' layers, and the seqkeras layers that keep their states on every backend.
 _RESETTABLE = {
     keras.layers.RNN: layers.RNN,
     keras.layers.ConvLSTM1D: layers.ConvLSTM1D,
@@ -24,24 +24,24 @@ _RESETTABLE = {
     keras.layers.ConvLSTM3D: layers.ConvLSTM3D,
 }
 OURS = {**layers.FASTER, **_RESETTABLE}
-#: Stateless copies keep our faster layers; the others become Keras' own again.
+#: Stateless copies keep the faster seqkeras layers; all others become Keras' own again.
 STOCK = {ours: stock for stock, ours in _RESETTABLE.items()}
 
 
 def reads_time(layer: Any) -> list[Any]:
-    """Return the recurrent layers that `layer` is or contains, and that read along the time axis.
+    """Return the recurrent layers in `layer`, or `layer` itself, that run over the time axis.
 
-    A layer in TimeDistributed is not among them: it starts from scratch at each timestep.
+    Layers inside TimeDistributed do not: they start from scratch at each timestep.
     """
     if isinstance(layer, keras.layers.RNN):
         return [layer]
     if not isinstance(layer, keras.layers.Layer) or isinstance(layer, keras.layers.TimeDistributed):
         return []
-    return [found for part in sublayers(layer) for found in reads_time(part)]
+    return [inner for part in sublayers(layer) for inner in reads_time(part)]
 
 
 def within(layer: Any) -> list[Any]:
-    """Return all recurrent layers within a layer, also those in TimeDistributed."""
+    """Return all recurrent layers inside a layer, including those in TimeDistributed."""
     if not isinstance(layer, keras.layers.Layer):
         return []
     inner = self_and_sublayers(layer)[1:]  # without the layer itself
@@ -54,7 +54,7 @@ class Recurrent:
 
     Attributes:
         stateful: whether the copies keep their states.
-        save_state: whether files hold the states.
+        save_state: whether saved files include the states.
         flags: whether the copies take reset flags.
     """
 
@@ -66,7 +66,7 @@ class Recurrent:
         """Refuse a layer that cannot keep a state.
 
         Raises:
-            ArgumentError: with the reason.
+            ArgumentError: the layer cannot keep a state; the message says why.
         """
         if not (self.stateful and reads_time(layer)):
             return
@@ -78,7 +78,7 @@ class Recurrent:
             self._check_foreign(layer)
 
     def _check_foreign(self, layer: Any) -> None:
-        # A user's own class keeps its class, and so the faults of Keras' states.
+        # A copy of a user's own class has the same class, and so the limits of Keras' states.
         name = f"layer {layer.name!r} ({type(layer).__name__})"
         fix = "Derive its class from seqkeras.layers.Resettable as well, before the Keras layer."
         if self.flags:
@@ -101,11 +101,11 @@ class Recurrent:
         return STOCK.get(type(layer), type(layer))
 
     def copy(self, layer: Any) -> Any:
-        """Return a new layer, or operation, with the same config and name, without weights yet."""
+        """Return a new layer or operation with the same config and name, its weights not set."""
         if isinstance(layer, keras.layers.RNN):
             return self._recurrent(layer)
         if self.stateful and type(layer) is keras.layers.TimeDistributed:
-            # Chunks have many lengths, with which Keras' own layer is wrong.
+            # Chunks vary in length, and then Keras' own layer is wrong on TensorFlow.
             copy = layers.TimeDistributed.from_config(layer.get_config())
         else:
             copy = new_layer(layer)
@@ -132,5 +132,5 @@ def _why_not(layer: Any) -> str:
     inner = reads_time(layer)[0]
     name = f"{inner.name!r} ({type(inner).__name__})"
     if isinstance(layer, keras.Model):
-        return f"what its own call() does with {name} cannot be seen from outside."
-    return f"what it does with {name}, which is inside it, cannot be seen from outside."
+        return f"its own call() decides how {name} is used, which the graph does not show."
+    return f"it decides how {name} inside it is used, which the graph does not show."

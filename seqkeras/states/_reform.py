@@ -1,4 +1,4 @@
-"""A copy of a model for other batches and with other states."""
+"""Copy a model for another batch size, as a stateful or a stateless one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,9 +30,9 @@ class Form:
 
     Attributes:
         recurrent: how recurrent layers are copied.
-        batch_size: of all inputs, or None.
+        batch_size: batch size of all inputs, or None for any.
         flags: whether the model takes reset flags.
-        opened: which inputs, by number, take any number of timesteps.
+        opened: numbers of the inputs that will take any number of timesteps.
     """
 
     recurrent: Recurrent
@@ -74,7 +74,7 @@ class Reform(Rebuild):
         is_only_input = model is self._root and flags and len({*names} - {"reset"}) == 1
         new = {}
         for name, tensor, shape in zip(names, model.inputs, shapes, strict=True):
-            # A model's only input gets the name that it has in the builders.
+            # The only input is renamed to "sequence", its name in the models of the builders.
             new_name = "sequence" if is_only_input and name != "reset" else name
             new[name] = new_input(tensor, shape, new_name)
         reset = None
@@ -95,7 +95,7 @@ class Reform(Rebuild):
         return keras.Input(batch_shape=shape, name="reset", dtype="bool", optional=True)
 
     def _call_copy(self, layer: Any, args: Any, kwargs: Any, reset: Any = None) -> Any:
-        """Call the copy of a layer as the layer was called, except for the flags."""
+        """Call the copy of a layer with the arguments of the layer, except for the flags."""
         if is_graph(layer):
             copy, args = self._nested(layer, args, reset)
         else:
@@ -108,7 +108,7 @@ class Reform(Rebuild):
         return self._run(layer, copy, args, kwargs)
 
     def _nested(self, model: keras.Model, args: Any, reset: Any) -> tuple[keras.Model, Any]:
-        """Return the copy of a model within the model, and what it is called on."""
+        """Return the copy of a nested model, and the arguments to call it with."""
         names = [name_of(tensor) for tensor in model.inputs]
         tensors = dict(zip(names, tree.flatten(args[0]), strict=True))
         if id(model) not in self._copies:
@@ -125,11 +125,11 @@ class Reform(Rebuild):
         return self._form.recurrent.copy(layer)
 
     def _share(self, layer: Any, copy: Any) -> None:
-        """Share the layers within a copy; refuse a recurrent one that would have two states."""
+        """Share the layers inside a copy; refuse a shared recurrent layer, which has one state."""
         if self._form.recurrent.stateful:
             for part in within(layer):
                 if id(part) in self._shared:
-                    reason = "it is used at several places, and would carry its state between them."
+                    reason = "it is used in several places, and would carry its state between them."
                     expected = "without shared recurrent layers"
                     raise conversion_error(self._root, expected, part, reason)
         super()._share(layer, copy)
@@ -144,12 +144,12 @@ class Reform(Rebuild):
 
 
 class _WithFlags(Reform):
-    """The very layers of a stateful model, called once more with reset flags."""
+    """Calls the layers of a stateful model again with reset flags, instead of copying them."""
 
     def __init__(self, model: keras.Model) -> None:
         rows = rows_of(next(iter(stateful_layers(model).values())))
         super().__init__(model, Form(Recurrent(True, flags=True), rows, flags=True))
-        #: The models that were made: the whole one, and a new one for each model within.
+        #: The new models: one for the model itself, and one for each nested model.
         self.made: list[keras.Model] = []
 
     def _graph(self, model: keras.Model, shapes: list[Any]) -> keras.Model:
@@ -174,17 +174,17 @@ def takes_flags(model: keras.Model) -> bool:
 
 @contextmanager
 def with_flags(model: keras.Model) -> Iterator[keras.Model]:
-    """Lend a stateful model a reset input.
+    """Give a stateful model a reset input for the duration of the block.
 
     Args:
-        model: one that `takes_flags`.
+        model: a model that passes `takes_flags`.
 
     Yields:
-        A model of the same layers, and so of the same variables, with the inputs `"sequence"` and
-        `"reset"`. Afterwards the layers are as before, and it must no longer be used.
+        A model of the same layers and variables, with the inputs `"sequence"` and `"reset"`. The
+        end of the block removes its calls from the layers; do not use it after that.
 
     Raises:
-        ArgumentError: a model within the model is called more than once.
+        ArgumentError: a nested model is called more than once.
     """
     reform = _WithFlags(model)
     try:
@@ -194,7 +194,7 @@ def with_flags(model: keras.Model) -> Iterator[keras.Model]:
 
 
 def _fitting(tensor: Any, value: Any) -> list[int | None]:
-    """Return the shape of an input of a model within the model, which is called on `value`."""
+    """Return the shape of an input of a nested model that is called on `value`."""
     if value is None:
         return list(tensor.shape)
     sizes = zip(tensor.shape[1:], value.shape[1:], strict=True)

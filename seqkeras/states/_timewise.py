@@ -13,7 +13,7 @@ MOVED = "it moves or removes the time axis"
 NORMALIZED = "it normalizes over timesteps"
 BACKWARDS = "go_backwards=True starts at the end of a sequence, and cannot be continued"
 
-# By name, because some are missing in some versions of Keras.
+# By class name, because some versions of Keras lack some of the classes.
 _REASONS = {
     "Bidirectional": (
         "its backward direction starts at the end of a sequence, and cannot be continued"
@@ -22,12 +22,14 @@ _REASONS = {
         ["Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"], ATTENTION
     ),
     **dict.fromkeys(["Flatten", "Reshape", "RepeatVector"], MOVED),
+    **dict.fromkeys(
+        ["SeparableConv1D", "SeparableConv2D", "DepthwiseConv1D", "DepthwiseConv2D"], CONVOLUTION
+    ),
     "GroupNormalization": NORMALIZED,
 }
 for _rank in ("1D", "2D", "3D"):
-    for _kind in ("Conv", "SeparableConv", "DepthwiseConv"):
-        _REASONS[f"{_kind}{_rank}"] = CONVOLUTION
-        _REASONS[f"{_kind}{_rank}Transpose"] = CONVOLUTION
+    for _kind in ("Conv{}", "Conv{}Transpose"):
+        _REASONS[_kind.format(_rank)] = CONVOLUTION
     for _kind in ("Average", "Max", "GlobalAverage", "GlobalMax"):
         _REASONS[f"{_kind}Pooling{_rank}"] = POOLING
     for _kind in ("AdaptiveAveragePooling", "AdaptiveMaxPooling"):
@@ -35,27 +37,28 @@ for _rank in ("1D", "2D", "3D"):
     for _kind in ("UpSampling", "ZeroPadding", "Cropping"):
         _REASONS[_kind + _rank] = LENGTH
 
-# Their axis is checked; along every axis but time they treat each timestep separately.
-_LAYERS_BY_AXIS = (
-    "BatchNormalization Concatenate LayerNormalization Normalization RMSNormalization Softmax "
-    "UnitNormalization"
-)
-_LAYERS_PER_TIMESTEP = (
-    "Activation ActivityRegularization Add AlphaDropout Average Conv1D Dense Dropout ELU Embedding "
-    "GaussianDropout GaussianNoise Identity LeakyReLU Masking Maximum Minimum Multiply PReLU "
-    "Permute ReLU Rescaling SpatialDropout1D SpatialDropout2D SpatialDropout3D Subtract "
-    "TimeDistributed"
-)
-_OPS_BY_AXIS = (
-    "All Any Argmax Argmin ExpandDims LogSoftmax Logsumexp Max Mean Min Prod Softmax Squeeze Std "
-    "Sum Var"
-)
-_OPS_PER_TIMESTEP = (
-    "Absolute Add Cast Clip Concatenate Cos Divide Elu Equal Exp Expm1 Gelu GetItem Greater "
-    "GreaterEqual LeakyRelu Less LessEqual Log Log1p LogicalAnd LogicalNot LogicalOr Maximum "
-    "Minimum Multiply Negative NotEqual Power Relu Sigmoid Silu Sin Softplus Sqrt Square Subtract "
-    "Tanh TrueDivide Where"
-)
+# Layers with an `axis` argument: safe unless that axis is time, which `_along_time` checks.
+_LAYERS_BY_AXIS = frozenset({
+    "BatchNormalization", "Concatenate", "LayerNormalization", "Normalization",
+    "RMSNormalization", "Softmax", "UnitNormalization",
+})  # fmt: skip
+_LAYERS_PER_TIMESTEP = frozenset({
+    "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average", "Dense", "Dropout",
+    "ELU", "Embedding", "GaussianDropout", "GaussianNoise", "Identity", "LeakyReLU", "Masking",
+    "Maximum", "Minimum", "Multiply", "PReLU", "Permute", "ReLU", "Rescaling", "SpatialDropout1D",
+    "SpatialDropout2D", "SpatialDropout3D", "Subtract", "TimeDistributed",
+})  # fmt: skip
+_OPS_BY_AXIS = frozenset({
+    "All", "Any", "Argmax", "Argmin", "ExpandDims", "LogSoftmax", "Logsumexp", "Max", "Mean",
+    "Min", "Prod", "Softmax", "Squeeze", "Std", "Sum", "Var",
+})  # fmt: skip
+_OPS_PER_TIMESTEP = frozenset({
+    "Absolute", "Add", "Cast", "Clip", "Concatenate", "Cos", "Divide", "Elu", "Equal", "Exp",
+    "Expm1", "Gelu", "GetItem", "Greater", "GreaterEqual", "LeakyRelu", "Less", "LessEqual", "Log",
+    "Log1p", "LogicalAnd", "LogicalNot", "LogicalOr", "Maximum", "Minimum", "Multiply", "Negative",
+    "NotEqual", "Power", "Relu", "Sigmoid", "Silu", "Sin", "Softplus", "Sqrt", "Square",
+    "Subtract", "Tanh", "TrueDivide", "Where",
+})  # fmt: skip
 
 
 def why_not_stepwise(layer: Any, *, rank: int = 3) -> str | None:
@@ -68,7 +71,7 @@ def why_not_stepwise(layer: Any, *, rank: int = 3) -> str | None:
 
     Returns:
         The reason, to follow the name of the layer in a sentence, or None if no reason is known.
-        For layers that are not Keras' own, None is no promise: see `is_known`.
+        None is not a guarantee; see `is_known`.
 
     Example:
         >>> why_not_stepwise(keras.layers.GlobalMaxPooling1D())
@@ -80,15 +83,15 @@ def why_not_stepwise(layer: Any, *, rank: int = 3) -> str | None:
         return BACKWARDS if layer.go_backwards else None
     if isinstance(layer, keras.layers.SpectralNormalization):
         return why_not_stepwise(layer.layer, rank=rank)
-    if leaves_time(layer):
+    if keeps_timesteps_separate(layer):
         return None
     names = [kind.__name__ for kind in type(layer).__mro__ if _is_keras(kind)]
-    reasons = (_REASONS.get(name) or _special(name, layer, rank) for name in names)
+    reasons = (_REASONS.get(name) or _layer_specific_reason(name, layer, rank) for name in names)
     return next(filter(None, reasons), None) or _along_time(layer, rank)
 
 
 def is_known(layer: Any) -> bool:
-    """Return whether a layer is known well enough for a None of `why_not_stepwise` to be sure."""
+    """Return whether None from `why_not_stepwise` can be relied on for this layer."""
     if isinstance(layer, keras.layers.SpectralNormalization):
         return is_known(layer.layer)
     if isinstance(layer, keras.layers.RNN):
@@ -97,18 +100,16 @@ def is_known(layer: Any) -> bool:
     if not _is_keras(type(layer)):
         return False
     name = type(layer).__name__
-    if leaves_time(layer):
+    if keeps_timesteps_separate(layer):
         return True
     if isinstance(layer, keras.layers.Layer):
-        return name in f"{_LAYERS_BY_AXIS} {_LAYERS_PER_TIMESTEP}".split()
-    # Without an axis, these operations work along all axes.
-    return name in _OPS_PER_TIMESTEP.split() or (
-        name in _OPS_BY_AXIS.split() and layer.axis is not None
-    )
+        return name in _LAYERS_BY_AXIS | _LAYERS_PER_TIMESTEP
+    # With axis=None, these operations work along all axes, including time.
+    return name in _OPS_PER_TIMESTEP or (name in _OPS_BY_AXIS and layer.axis is not None)
 
 
-def cuts_time(call: Any) -> str | None:
-    """Return why the arguments of a call do not allow single timesteps, or None if they do."""
+def why_index_cuts_time(call: Any) -> str | None:
+    """Return why an indexing call needs several timesteps, or None if it does not."""
     key = _key_of(call)
     if key is None or all(isinstance(part, slice) and part == slice(None) for part in key[:2]):
         return None
@@ -124,19 +125,23 @@ def takes_last_timestep(call: Any) -> bool:
 
 
 def _key_of(call: Any) -> list[Any] | None:
-    """Return the index by which a call cuts a sequence, of batch and time at least; or None."""
+    """Return the key of a `GetItem` call as a list, or None for any other call.
+
+    An `...` is expanded, and the list is padded to cover at least batch and time.
+    """
     if type(call.operation).__name__ != "GetItem" or not _is_keras(type(call.operation)):
         return None
     sequence = call.input_tensors[0]
     key = call.arguments.kwargs.get("key", call.arguments.args[-1])
     key = list(key) if isinstance(key, (list, tuple)) else [key]
-    for place in [place for place, part in enumerate(key) if part is Ellipsis]:
+    place = next((place for place, part in enumerate(key) if part is Ellipsis), None)
+    if place is not None:
         missing = len(sequence.shape) - sum(part is not None for part in key) + 1
         key[place : place + 1] = [slice(None)] * missing
     return [*key, slice(None), slice(None)]
 
 
-def _special(name: str, layer: Any, rank: int) -> str | None:
+def _layer_specific_reason(name: str, layer: Any, rank: int) -> str | None:
     if name == "Dense" and rank == 2:
         return "it reads the timesteps as features"
     if name == "Permute" and layer.dims[0] != 1:
@@ -152,15 +157,16 @@ def _along_time(layer: Any, rank: int) -> str | None:
     axes = getattr(layer, "axis", None)
     axes = axes if axes is not None else getattr(layer, "axes", None)
     if type(layer).__name__ == "ExpandDims":
-        rank += 1  # its axis counts in its output
+        rank += 1  # its axis is an axis of the output
     numbers = [axis % rank for axis in tree.flatten(axes) if isinstance(axis, int)]
     return f"it works along the time axis (axis={axes})" if 1 in numbers else None
 
 
-def leaves_time(layer: Any) -> bool:
-    """Return whether a convolution, pooling or the like works only on axes after that of time.
+def keeps_timesteps_separate(layer: Any) -> bool:
+    """Return whether a convolution, pooling or similar layer leaves the time axis untouched.
 
-    Along the time axis, the first of those it has, it then takes one timestep and returns one.
+    Time is the first axis it slides over. It is untouched if kernel, stride and scale there are 1,
+    and padding and cropping 0.
     """
     if getattr(layer, "data_format", None) != "channels_last" or not _is_keras(type(layer)):
         return False

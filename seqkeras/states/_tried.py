@@ -1,4 +1,4 @@
-"""Try out whether a stateful model gives the same for chunks as for the whole."""
+"""Test whether a stateful model returns the same for a sequence in chunks as for the whole."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,18 +13,18 @@ from seqkeras.states._continuation import Kind, KindOrNone, inputs_over_time
 from seqkeras.states._named import clear_rows, rows_of, stateful_layers
 from seqkeras.states._recurrent_states import reads_time
 
-#: Timesteps of the chunks that are tried.
+#: Lengths in timesteps of the chunks that are tried.
 CHUNKS = (1, 2, 3)
-#: Size of other axes whose size is open.
+#: Size that is tried for any other axis of open size.
 OPEN_SIZE = 3
 
 
 def why_chunks_differ(model: keras.Model, output_kinds: Sequence[KindOrNone]) -> str | None:
-    """Return in which way chunks give something else than whole sequences, or None.
+    """Return how the outputs for chunks differ from those for whole sequences, or None.
 
     Args:
-        model: stateful, in cleared states, in which it is afterwards as well. Nothing can be tried
-            if an unrolled loop fixes the number of timesteps.
+        model: a stateful model with cleared states, which are cleared again afterwards. It is not
+            tried if an unrolled loop fixes its number of timesteps.
         output_kinds: the kind of each output.
     """
     graph = ModelGraph(model)
@@ -46,7 +46,7 @@ def why_chunks_differ(model: keras.Model, output_kinds: Sequence[KindOrNone]) ->
             _outputs(graph, _cut(inputs, moving, end - length, end))
             for end, length in zip(ends, CHUNKS, strict=True)
         ]
-    except Exception as error:  # of a layer that is not known
+    except Exception as error:  # of a user's own layer
         return f"on a few timesteps it fails with {type(error).__name__}: {error}"
     finally:
         _clear(model)
@@ -59,7 +59,7 @@ def why_chunks_differ(model: keras.Model, output_kinds: Sequence[KindOrNone]) ->
 
 
 def agree(actual: Array, expected: Array, tolerance: float) -> bool:
-    """Return whether arrays are equal up to a share of their largest number, at least of 1."""
+    """Return whether arrays are equal up to `tolerance` times their largest number, at least 1."""
     tolerance *= max(1.0, float(np.nanmax(np.abs(expected), initial=0.0)))
     return actual.shape == expected.shape and np.allclose(
         actual, expected, tolerance, tolerance, equal_nan=True
@@ -67,7 +67,7 @@ def agree(actual: Array, expected: Array, tolerance: float) -> bool:
 
 
 def tolerance_of(layers: Iterable[Any]) -> float:
-    """Return the tolerance for `agree`, by the precision in which layers compute."""
+    """Return the tolerance for `agree` that fits the precision in which the layers compute."""
     return 0.05 if any("float16" in layer.compute_dtype for layer in layers) else 1e-4
 
 

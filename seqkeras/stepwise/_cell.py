@@ -11,11 +11,11 @@ from seqkeras.kernels import where_rows
 
 
 class StepState:
-    """What changes while one timestep passes through the graph.
+    """The states and the mask of one timestep on its way through the graph.
 
     Attributes:
-        before: states before the timestep, which the cells take one after the other.
-        after: states after it, which the cells append.
+        before: states before the timestep; each cell takes its own in turn.
+        after: states after the timestep, appended by the cells in the same order.
         used: flags `(batch,)`, False in rows where the timestep is masked; None without a mask.
     """
 
@@ -28,8 +28,9 @@ class StepState:
 class Cell(keras.layers.Layer):
     """A recurrent layer on a sequence of one timestep, with its state in a `StepState`.
 
-    It is a layer, so Keras finds the mask of the sequence and casts it as for the layer itself. In
-    addition to the state of the cell it keeps its last output, which a masked timestep returns.
+    Being a Keras layer, it gets the mask and the casts that the recurrent layer would get. Besides
+    the state of the cell it stores its last output, which is repeated at masked timesteps unless
+    the layer has `zero_output_for_mask`.
     """
 
     def __init__(self, layer: keras.layers.RNN, output_shape: tuple[int, ...]) -> None:

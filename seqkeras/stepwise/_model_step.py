@@ -12,7 +12,7 @@ from seqkeras._keras_graph import ModelGraph, input_layer
 from seqkeras.stepwise._cell import StepState
 from seqkeras.stepwise._plan import Findings, Plan
 
-_SEQUENCE = "of one input, sequences (batch, timesteps, features) or (batch, timesteps)"
+_SEQUENCE = "a model with one input, (batch, timesteps, features) or (batch, timesteps)"
 
 
 class ModelStep:
@@ -23,16 +23,16 @@ class ModelStep:
     of a stateful layer is neither read nor changed.
 
     Args:
-        model: a built functional or Sequential model of one sequence input. Optional inputs, such
-            as the `reset` flags of our stateful models, are omitted.
+        model: a built functional or Sequential model with one sequence input. Optional inputs, such
+            as the `reset` flags of stateful models, are omitted.
 
     Attributes:
         graph: the graph of the model.
-        input_kinds: for each input of the model, True for the sequence, None for an omitted one.
+        input_kinds: for each input of the model, True for the sequence, None if it is omitted.
         output_kinds: for each output, True if it is a sequence, False if only its last timestep.
         layers: the layers of the model, which hold its variables.
-        unsure: names of layers that may read more than their timestep; compare outputs with those
-            of the model for whole sequences.
+        unsure: names of layers that may read more than one timestep. If there are any, compare the
+            outputs of the steps with those of the model for whole sequences.
         timestep: a `KerasTensor` like one timestep of the input, `(batch, ...)`.
 
     Raises:
@@ -69,12 +69,12 @@ class ModelStep:
 
         Args:
             x: `(batch, ...)`, shaped as `timestep`.
-            state: the state after the timestep before.
+            state: the state after the previous timestep.
 
         Returns:
             The output, `(batch, ...)`, or a structure of outputs as the model returns it; the new
-            state; and flags `(batch,)`, False where the timestep was masked and the state held, or
-            None if nothing in the model masks.
+            state; and flags `(batch,)`, False where the timestep was masked and the state did not
+            change, or None if no recurrent layer gets a mask.
         """
         step_state = StepState(iter(state))
         inputs = [ops.expand_dims(x, 1) if kind else None for kind in self.input_kinds]
@@ -102,7 +102,7 @@ class ModelStep:
         ]
         if len(inputs) != 1 or len(inputs[0].shape) < 2:
             shapes = ", ".join(str(tensor.shape) for tensor in inputs)
-            raise bad_argument("model", Description(f"{self.name} of inputs {shapes}"), _SEQUENCE)
+            raise bad_argument("model", Description(f"{self.name} with inputs {shapes}"), _SEQUENCE)
         return inputs[0]
 
 

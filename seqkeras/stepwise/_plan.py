@@ -14,19 +14,19 @@ from seqkeras.stepwise._cell import Cell, Masked, StepState
 #: `action(step_state, *args, **kwargs)` does for one timestep what a call does for a sequence.
 Action: TypeAlias = Callable[..., Any]
 
-#: The kinds of tensors here, as the judge of continuation names them.
+#: The kinds of tensors in a `Plan`, in the terms of `judge_call`.
 _KINDS = {True: Kind.SEQUENCE, False: Kind.END, None: None}
 
 _STEPPABLE = "a model that can be run one timestep at a time"
 
 
 class Findings:
-    """What planning a model finds out, including its nested models.
+    """The results of planning a model and its nested models.
 
     Attributes:
         name: name of the model.
         cells: its recurrent layers, one for each call, in the order in which they run.
-        unsure: names of layers that may read more than their timestep.
+        unsure: names of layers that may read more than one timestep.
     """
 
     def __init__(self, name: str) -> None:
@@ -35,7 +35,7 @@ class Findings:
         self.unsure: list[str] = []
 
     def refuse(self, layer: Any, reason: str) -> NoReturn:
-        """Raise the error that names a layer and why it cannot be run one timestep at a time."""
+        """Raise the error for a layer that cannot be run one timestep at a time."""
         actual = f"{self.name} with layer {layer.name!r} ({type(layer).__name__}): {reason}"
         fix = "Remove the layer, or call model.predict on the growing sequence."
         raise bad_argument("model", Description(actual), _STEPPABLE, fix)
@@ -44,13 +44,13 @@ class Findings:
 class Plan:
     """The calls of a model in order, each with its action for one timestep.
 
-    A tensor has one of three kinds: True for a sequence, whose time axis follows the batch; False
-    for what is known only after the last timestep; None for an input that is omitted.
+    A tensor has one of three kinds: True for a sequence, whose axis 1 is time; False for a value
+    that is known only after the last timestep; None for an input that is omitted.
 
     Args:
         graph: the model.
         input_kinds: the kind of each input.
-        findings: where to note cells and layers to be unsure of.
+        findings: collects the cells, and the names of layers that may read several timesteps.
 
     Attributes:
         layers: the layers that it calls.
@@ -65,7 +65,7 @@ class Plan:
         self._findings = findings
         self._kinds = dict(zip(map(id, graph.inputs), input_kinds, strict=True))
         if not type(graph.model).call.__module__.startswith("keras."):
-            findings.unsure.append(graph.model.name)  # its own call may do more than its graph
+            findings.unsure.append(graph.model.name)  # its own `call` may differ from the graph
         self._actions = [(call, self._action(call)) for call in graph.calls]
         operations = [call.operation for call in graph.calls]
         self.layers = [layer for layer in operations if isinstance(layer, keras.layers.Layer)]
@@ -138,7 +138,7 @@ class Plan:
         if kwargs.get("constants") is not None:
             self._findings.refuse(layer, "its cell reads constants that are passed to it")
         if kwargs.get("training"):
-            reason = "it is called with training=True, its dropout is always on"
+            reason = "it is called with training=True, so its dropout is always on"
             self._findings.refuse(layer, reason)
         first, *states = call.outputs
         self._kinds.update(dict.fromkeys(map(id, states), False))
@@ -159,7 +159,7 @@ class Plan:
 
 
 def _in_order(graph: ModelGraph, inputs: Any = None, *_: Any, **__: Any) -> list[Any]:
-    """Return what a nested model is called with, in the order of its inputs."""
+    """Return the tensors that a nested model is called with, in the order of its inputs."""
     names = [name_of(tensor) for tensor in graph.inputs]
     if isinstance(inputs, dict) and set(names) <= inputs.keys():
         return [inputs[name] for name in names]

@@ -16,7 +16,7 @@ from seqkeras.stepwise._validate import check_shapes, check_unsure
 
 Function = Callable[..., Any]
 
-#: Number of compiled loops that are kept with a model.
+#: Largest number of compiled loops that are cached for a model.
 MOST_RUNNERS = 8
 
 
@@ -32,39 +32,41 @@ def rollout(
 ) -> Any:
     """Warm a model up on known timesteps, then feed each output back as the next input.
 
-    This is one compiled loop (on PyTorch an eager one) instead of a `model.predict` for each step.
-    It returns what a loop of `model.predict` over the growing sequence returns. The state begins
-    with zeros; the state of a stateful model is neither read nor changed, and its batch size does
-    not matter. The weights are those that the model has at the call.
+    All steps run in one compiled loop (an eager loop on PyTorch), instead of one `model.predict`
+    each. The result is that of calling `model.predict` on the growing sequence. The state starts at
+    zeros; the state of a stateful model is neither read nor changed, and its batch size does not
+    matter. Each call uses the current weights of the model.
 
     Args:
         model: a built functional or Sequential model from `(batch, timesteps, features)`, or token
             ids `(batch, timesteps)`, to outputs for each timestep or after the last one.
         context: the known timesteps, shaped as the input of the model. Timesteps that the model
-            masks, such as padding on either side, hold the state; the last output before them is
-            fed back.
-        steps: number of outputs.
-        future: `(batch, steps - 1, covariates)`, or one timestep more: row `k` is what is known
-            about the timestep `k` steps after the context.
+            masks, such as padding on either side, do not change the state; the last output before
+            them is fed back.
+        steps: number of timesteps to generate.
+        future: covariates known in advance, `(batch, steps - 1, covariates)`, or with one timestep
+            more. They begin with the first timestep after the context.
         sample: a function of the output and of a `keras.random.SeedGenerator` that draws a value,
             such as a token id from logits. The value is returned and fed back.
         feedback: a function that returns the next input, `(batch, features)`, from the output,
             `(batch, outputs)`, and, with `future`, one row of it, `(batch, covariates)`. Default:
             the output, joined with the row of `future` along the last axis.
-        seed: seed of `sample`; the same seed draws the same values. Default: other values at each
+        seed: seed of `sample`; the same seed draws the same values. Default: new values at each
             call.
 
-    `sample` and `feedback` consist of `keras.ops`, and are compiled with the loop. Pass the same
-    function objects again to avoid another compilation.
+    `sample` and `feedback` must use `keras.ops`, because they are compiled with the loop. Pass the
+    same function objects again to avoid another compilation.
 
     Returns:
         `(batch, steps, outputs)`; `(batch, steps)` if the values are token ids; a structure of
-        them if the model has several outputs. The first is the output after the context.
+        such arrays if the model has several outputs. The first step is the output after the
+        context.
 
     Raises:
         ArgumentError: a layer cannot be run one timestep at a time, shapes do not fit, or an
-            argument is unusable. It is raised before any work, except for layers that are not
-            Keras' own: these are run both ways first, and refused if the results differ.
+            argument is unusable. This is checked before anything is computed, except for layers
+            that are not Keras' own: the model is then run both ways, and refused if the results
+            differ.
 
     Example:
         >>> x = keras.Input((None, 3))
@@ -88,7 +90,7 @@ def rollout(
         generator = keras.random.SeedGenerator(seed)
         inputs["seed"] = ops.convert_to_numpy(generator.state.value)
     elif seed is not None:
-        raise bad_argument("seed", seed, "None without sample", "Remove it, or pass sample=.")
+        raise bad_argument("seed", seed, "omitted without sample", "Remove it, or pass sample=.")
     runner = cache.runner(feedback, sample)
     check_shapes(runner, len(inputs["context"]), inputs.get("future"))
     if cache.step.unsure and not cache.verified:
@@ -108,8 +110,9 @@ class _Cache:
 
     @classmethod
     def of(cls, model: Any) -> "_Cache":
-        # Among the attributes of the model, but hidden from Keras, which would take the loops for
-        # layers of the model. Model and loops are then freed together, whatever the functions hold.
+        # Stored in `__dict__`, because Keras would track the loops as layers of the model if they
+        # were set as an attribute. Stored there, they are freed together with the model, even if
+        # `sample` or `feedback` refer to it.
         attributes = getattr(model, "__dict__", {})
         cache = attributes.get("_seqkeras_rollout")
         if cache is None or cache.outputs != [id(tensor) for tensor in model.outputs]:
@@ -171,7 +174,7 @@ def _array(name: str, value: Any) -> npt.NDArray[Any]:
 
 
 def _cast(name: str, values: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
-    # NumPy does not know the short floats of all backends; the graph casts to them.
+    # NumPy lacks bfloat16, so short floats stay float32 here, and the graph casts them.
     with np.errstate(over="ignore"):
         result = values.astype("float32" if dtype in ("float16", "bfloat16") else dtype)
     if result.dtype.kind == "f" and (np.isinf(result) > np.isinf(values)).any():

@@ -1,4 +1,4 @@
-"""Roll a model out in one compiled loop, as a Keras model that runs another one step by step."""
+"""A Keras model that runs another model step by step, in one compiled loop."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,12 +26,13 @@ class Runner(keras.Model):
     """
 
     def __init__(self, step: ModelStep, feedback: Function | None, sample: Function | None) -> None:
-        # Its own precision does not matter, but a cast of its inputs would.
+        # It has no weights of its own, so its precision does not matter, but autocast would change
+        # the dtype of its inputs.
         super().__init__(name="rollout", dtype="float32", autocast=False)
         self.step = step
         self.feedback = feedback
         self.sample = sample
-        self.step_layers = step.layers  # makes their variables the runner's; the model is not held
+        self.step_layers = step.layers  # Keras then tracks their variables as the runner's
         self.generator = keras.random.SeedGenerator(0)
         self.checked: set[Any] = set()
         self.built = True
@@ -93,7 +94,7 @@ class Runner(keras.Model):
         return output, self.step.initial_state(rows)
 
     def _stepped(self, x: Any, state: Any, held: Any, is_first: Any = False) -> tuple[Any, Any]:
-        """Run a timestep; rows where it is masked hold the output before."""
+        """Run one timestep; rows in which it is masked keep the previous output."""
         output, state, used = self.step(x, state)
         if used is not None:
             used = ops.logical_or(used, is_first)
@@ -103,7 +104,7 @@ class Runner(keras.Model):
     def _drawn(self, output: Any, seed: Any) -> tuple[Any, Any]:
         if self.sample is None:
             return output, seed
-        # The seed goes through the loop with the state: JAX allows no variable to change in a loop.
+        # The seed is carried through the loop: on JAX, no variable may change inside a loop.
         variable = self.generator.state
         with keras.StatelessScope(state_mapping=[(variable, seed)]) as scope:
             return self.sample(output, self.generator), scope.get_current_value(variable)
@@ -118,8 +119,8 @@ class Runner(keras.Model):
 
 
 def _loop(count: Any, body: Function, carry: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Run `carry = body(i, *carry)` for `i` below `count`; None in it stays None."""
-    # Not ops.scan, which on TensorFlow needs outputs of the shape of the state.
+    """Run `carry = body(i, *carry)` for `i` below `count`; None in the carry stays None."""
+    # Not `ops.scan`: on TensorFlow, its outputs must have the shape of the state.
     is_array = [value is not None for value in carry]
 
     def with_none(arrays: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Check that a model and functions fit a rollout: shapes first, then layers that are unknown."""
+"""Check that a model and its functions fit a rollout: first the shapes, then unknown layers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from seqkeras.states._tried import agree, tolerance_of
 from seqkeras.stepwise._model_step import output_spec
 from seqkeras.stepwise._runner import Runner
 
-#: Size of the sequences on which unknown layers are tried.
+#: Size of the sequences on which unknown layers are tested.
 TRIED_TIMESTEPS = 12
 TRIED_ROWS = 4
 
@@ -27,10 +27,10 @@ _DRAW_TOKENS = (
 
 
 def check_shapes(runner: Runner, rows: int, future: npt.NDArray[Any] | None) -> None:
-    """Check that what is fed back fits the input of the model, without computing anything.
+    """Check from shapes only that the next input fits the model.
 
     Raises:
-        ArgumentError: its shape or dtype does not fit, or a function cannot be called.
+        ArgumentError: the shape or dtype does not fit, or a function cannot be called.
     """
     covariates = []
     if future is not None:
@@ -48,7 +48,8 @@ def check_shapes(runner: Runner, rows: int, future: npt.NDArray[Any] | None) -> 
         value = _called("sample", "(output, seed)", lambda output: sample(output, generator), value)
         if any(tuple(tensor.shape[:1]) != (rows,) for tensor in tree.flatten(value)):
             expected = "a function that returns a value for each row"
-            raise bad_argument("sample", Description(f"one that returns {_shape(value)}"), expected)
+            actual = Description(f"a function that returns {_shape(value)}")
+            raise bad_argument("sample", actual, expected)
     _check_next_input(runner, value, covariates)
     runner.checked.add(key)
 
@@ -60,7 +61,7 @@ def _check_next_input(runner: Runner, value: Any, covariates: list[Any]) -> None
         signature = "(output, future_t)" if covariates else "(output)"
         next_input = _called("feedback", signature, runner.feedback, value, *covariates)
         if not _fits(next_input, value, expected_shape):
-            actual = Description(f"one that returns {_shape(next_input)}")
+            actual = Description(f"a function that returns {_shape(next_input)}")
             expected = f"a function that returns the next input, {_batched(expected_shape)}"
             fix = f"Its arguments are {_shapes(value, covariates)}."
             raise bad_argument("feedback", actual, expected, fix)
@@ -87,8 +88,8 @@ def _joined(value: Any, covariates: list[Any]) -> Any:
 def _refuse_default(value: Any, covariates: list[Any], expected_shape: Any) -> NoReturn:
     arguments = "output, future_t" if covariates else "output"
     fix = (
-        f"Make the next input from it: feedback=lambda {arguments}: ..., of keras.ops that return "
-        f"{_batched(expected_shape)}."
+        f"Pass feedback=lambda {arguments}: ..., which returns {_batched(expected_shape)} and uses "
+        "keras.ops."
     )
     is_vector = not tree.is_nested(value) and len(value.shape) == 2
     if not expected_shape:
@@ -111,7 +112,7 @@ def _called(name: str, signature: str, function: Any, *args: Any) -> Any:
 
 
 def _raised(error: Exception) -> str:
-    message = str(error).split("Error encountered:\n\n")[-1]  # what Keras puts before it
+    message = str(error).split("Error encountered:\n\n")[-1]  # without Keras' heading
     return f"It raised {type(error).__name__}: {message}"
 
 
@@ -127,10 +128,10 @@ def _outputs(runner: Runner) -> Any:
 
 
 def check_unsure(runner: Runner, context: npt.NDArray[Any]) -> None:
-    """Compare steps with the model on whole sequences, for layers that are not known.
+    """Compare single steps with the model on whole sequences, for layers that are not Keras' own.
 
     Raises:
-        ArgumentError: they differ.
+        ArgumentError: the outputs differ.
     """
     step = runner.step
     model = step.graph.model
@@ -159,7 +160,7 @@ def _refuse_unsure(runner: Runner, reason: str) -> NoReturn:
 
 
 def _sequences(model: Any, context: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return rows like those of the context, different at each timestep, as long as the model's."""
+    """Return sequences of shuffled context and noise, of a length that the model accepts."""
     random = np.random.default_rng(0)
     tensor = next(tensor for tensor in model.inputs if len(tensor.shape) == context.ndim)
     rows = tensor.shape[0] or min(len(context), TRIED_ROWS)

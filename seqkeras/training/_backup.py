@@ -1,4 +1,4 @@
-"""A file with everything that a training needs to resume."""
+"""A file with everything that a training run needs to resume."""
 
 import os
 import re
@@ -22,20 +22,20 @@ from seqkeras.training._fingerprint import differences
 KIND = "seqkeras.Backup"
 VERSION = 1
 
-#: The learning rate in the description of a training.
+#: Key of the learning rate in the description of a training run.
 RATE = "optimizer learning_rate"
 
-#: The whole numbers in which early stopping keeps where it stands.
+#: The integer attributes of `EarlyStopping` that the backup stores.
 STOPPING = ("wait", "best_epoch", "stopped_epoch")
 
 
 class History(keras.callbacks.Callback):
-    """The logs of all epochs that ended, also after an interruption.
+    """Records the logs of all completed epochs, also of a run that is interrupted later.
 
     Attributes:
         history: the values of each log, by name.
-        epochs_done: number of epochs of this training that had ended before it was resumed.
-        stopped: whether it had stopped before that.
+        epochs_done: number of epochs of this run that were complete when it was resumed.
+        stopped: whether the run had already stopped by then.
     """
 
     def __init__(self) -> None:
@@ -51,19 +51,19 @@ class History(keras.callbacks.Callback):
 
 
 class Backup(History):
-    """Writes a training to a file at the end of each epoch, and resumes it from there.
+    """Writes a training run to a file after each epoch, and resumes the run from the file.
 
     The file holds the variables of the model (weights, states, seeds) and of its optimizer, the
-    state of random generators outside of them, the history, and where early stopping and the
-    plateaus of the learning rate stand, as arrays and JSON. It is complete at any moment, also
-    after a kill.
+    state of the random generators outside of them, the history, and the progress of early stopping
+    and of `ReduceLROnPlateau`, as arrays and JSON. It is always complete, even if the process is
+    killed.
 
     Args:
         path: path of the file.
-        run: description of the training in JSON, which tells it from others.
-        stopping: early stopping of the training, if any; it must run before this callback.
-        plateau: what lowers its learning rate, if anything; it must run before this callback.
-        first_epoch: number of its first epoch, default 0.
+        run: description of the training run in JSON, to distinguish it from others.
+        stopping: early stopping of the run, if any; its callback must come before this one.
+        plateau: callback that lowers the learning rate, if any; it must come before this one.
+        first_epoch: number of the first epoch of the run, default 0.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class Backup(History):
         """Restore a model from the file, if it exists.
 
         Args:
-            model: compiled.
-            epochs: number of epochs that are wanted. None: as many as the file has, or more.
+            model: a compiled model.
+            epochs: total number of epochs of the run, checked against the file. None: no check.
 
         Raises:
-            FileFormatError: the file is damaged or of a later version.
-            ArgumentError: it belongs to another training, or to one of more epochs.
+            FileFormatError: the file is damaged or from a later version.
+            ArgumentError: the file belongs to another training run, or has more epochs.
         """
         if not self._path.exists():
             return
@@ -104,9 +104,9 @@ class Backup(History):
         groups = {"model": model.variables, "optimizer": model.optimizer.variables}
         self._check_run(header["run"], model, arrays)
         if epochs is not None and epochs < header["epochs"]:
-            expected = f"at least {header['epochs']}, which the backup has done"
+            expected = f"at least {header['epochs']}, the number of epochs in the backup"
             raise bad_argument("epochs", epochs, expected)
-        for group, variables in groups.items():  # all are checked before any is assigned
+        for group, variables in groups.items():  # checked first, so an error changes no variable
             _check_shapes(self._path, group, variables, _listed(group, arrays))
         for group, variables in groups.items():
             for variable, value in zip(variables, _listed(group, arrays), strict=True):
@@ -136,19 +136,21 @@ class Backup(History):
         self, run: dict[str, Any], model: keras.Model, arrays: Mapping[str, Array]
     ) -> None:
         new = dict(self._run)
-        if RATE in new and run.get(RATE) != new[RATE] and _rate_stands_in(model, arrays):
-            new[RATE] = run.get(RATE)  # lowered by a callback, in the same process
+        if RATE in new and run.get(RATE) != new[RATE] and _rate_is_stored(model, arrays):
+            new[RATE] = run.get(RATE)  # a callback lowered the rate earlier in this process
         other = differences(run, new)
         if other:
             raise ArgumentError(
-                f"backup must be of this training. Got: backup={str(self._path)!r} of a training "
-                f"with {', '.join(other)}. Use another file, or delete it to start from scratch."
+                f"backup must belong to this training run. Got: backup={str(self._path)!r} of a "
+                f"run with {', '.join(other)}. Use another file, or delete it to start from "
+                "scratch."
             )
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Resume callbacks that start from scratch in each `fit`, and random generators.
+        """Restore the callbacks that `fit` resets, and the random generators.
 
-        Keras may have used these since the file was read, to build the model.
+        The generators are restored here and not in `restore`, because Keras may draw from them in
+        between, to build the model.
         """
         for name, value in self._stopping_state.items():
             setattr(self._stopping, name, value)
@@ -185,12 +187,12 @@ class Backup(History):
         write_archive(self._path, header, arrays, kind=KIND, version=VERSION)
 
     def remove(self) -> None:
-        """Remove the file, and parts of it that a killed process left."""
+        """Remove the file, and temporary files that a killed process left."""
         remove(self._path)
 
 
 def remove(path: Path) -> None:
-    """Remove a backup, and parts of it that a killed process left."""
+    """Remove a backup, and temporary files that a killed process left."""
     path.unlink(missing_ok=True)
     part = re.compile(rf"\.{re.escape(path.name)}\.\d+\.[0-9a-f]+\.part(\.\w*)?")
     for file in path.parent.iterdir():
@@ -199,7 +201,7 @@ def remove(path: Path) -> None:
 
 
 def check_file(name: str, file: str | os.PathLike[str] | None, suffix: str = "") -> Path | None:
-    """Return the path of a file that can be written, checked before the first epoch."""
+    """Return the path of a file, after checking that it can be written."""
     if file is None:
         return None
     path = Path(file)
@@ -212,10 +214,12 @@ def check_file(name: str, file: str | os.PathLike[str] | None, suffix: str = "")
 
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Keep a file to this training, where the system has locks; a lock ends with its process.
+    """Lock a backup for this training run; does nothing on Windows, which lacks these locks.
+
+    The system releases the lock when the process ends.
 
     Raises:
-        ArgumentError: another training writes to the file.
+        ArgumentError: another training run has locked the file.
     """
     try:
         import fcntl
@@ -229,9 +233,9 @@ def claimed(path: Path) -> Iterator[None]:
         except BlockingIOError as error:
             fix = "Wait for it to end, or use another file."
             raise bad_argument(
-                "backup", str(path), "of no training that is running", fix
+                "backup", str(path), "a file that no other training run is using", fix
             ) from error
-        except OSError:  # a file system without locks
+        except OSError:  # the file system has no locks
             pass
         try:
             yield
@@ -240,17 +244,17 @@ def claimed(path: Path) -> Iterator[None]:
 
 
 def stored_run(path: Path) -> dict[str, Any]:
-    """Return the description of the training that a backup is of; empty if there is no file.
+    """Return the description of the training run in a backup; empty if there is no file.
 
     Raises:
-        FileFormatError: the file is damaged or of a later version.
+        FileFormatError: the file is damaged or from a later version.
     """
     run: dict[str, Any] = _read(path).header["run"] if path.exists() else {}
     return run
 
 
-def _rate_stands_in(model: keras.Model, arrays: Mapping[str, Array]) -> bool:
-    """Return whether the learning rate of a model is the newest of the file."""
+def _rate_is_stored(model: keras.Model, arrays: Mapping[str, Array]) -> bool:
+    """Return whether the current learning rate of a model is the rate stored in the file."""
     rate = model.optimizer.learning_rate
     places = [n for n, variable in enumerate(model.optimizer.variables) if variable is rate]
     stored = [arrays.get(f"optimizer/{place}") for place in places]
@@ -271,7 +275,7 @@ def _names(group: str, arrays: Mapping[str, Array]) -> list[str]:
 
 
 def _listed(group: str, arrays: Mapping[str, Array]) -> list[Array]:
-    # Copies: PyTorch warns about arrays that are read-only.
+    # Copies, because PyTorch warns about the read-only arrays of an archive.
     return [arrays[name].copy() for name in _names(group, arrays)]
 
 
@@ -288,7 +292,7 @@ def _read(path: Path) -> Archive:
 
 
 def _check_content(archive: Archive) -> None:
-    """Raise an error of `DAMAGE` unless this is what `Backup` writes."""
+    """Check that an archive has the content that `Backup` writes; raise an error of `DAMAGE`."""
     header = archive.header
     arrays = archive.arrays
     epochs = header["epochs"]
@@ -298,7 +302,7 @@ def _check_content(archive: Archive) -> None:
         if arrays[f"history/{name}"].shape != (epochs,):
             raise ValueError(f"the history of {name!r} does not have {epochs} epochs")
     if not isinstance(header["run"], dict) or not isinstance(header["stopped"], bool):
-        raise ValueError("run or stopped has another type")
+        raise ValueError("run or stopped has the wrong type")
     for group in ("model", "optimizer", "best"):
         if not all(name in arrays for name in _names(group, arrays)):
             raise ValueError(f"the arrays {group}/0, {group}/1, ... are incomplete")
@@ -317,7 +321,7 @@ def _check_shapes(path: Path, group: str, variables: list[Any], values: list[Arr
     expected = [tuple(variable.shape) for variable in variables]
     if shapes != expected:
         raise ArgumentError(
-            f"backup must be of this training. Got: backup={str(path)!r} with {group} variables of "
-            f"shapes {shapes}, while this model has {expected}. Use another file, or delete it to "
-            "start from scratch."
+            f"backup must belong to this training run. Got: backup={str(path)!r} with {group} "
+            f"variables of shapes {shapes}, while this model has {expected}. Use another file, or "
+            "delete it to start from scratch."
         )

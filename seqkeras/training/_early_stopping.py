@@ -21,21 +21,21 @@ from seqkeras.windows._dataset import Epochs
 
 #: Largest number of training steps in an epoch.
 MOST_STEPS = 100
-#: Largest number of held-out windows for the loss.
+#: Largest number of held-out windows used for the loss.
 MOST_JUDGED = 50_000
-#: The same where each window takes many outputs of the network, as with a `measure`.
+#: The same with a `measure`, which may run the network many times for each window.
 MOST_MEASURED = 5_000
 
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """The losses and the outcome of a training.
+    """The losses and the outcome of a training run.
 
     Attributes:
         loss: loss on the training windows, averaged over the steps of each epoch.
-        val_loss: loss on the held-out windows, from before the first epoch on; empty without
+        val_loss: loss on the held-out windows, starting before the first epoch; empty without
             held-out windows.
-        best_epoch: number of epochs after which the weights were kept; 0 is the untrained network.
+        best_epoch: the epoch whose weights were kept, from 1; 0 is the untrained network.
         learning_rate: learning rate of each epoch.
     """
 
@@ -60,10 +60,10 @@ class TrainingLog:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, after which there is something to go on with.
+    """Ctrl-C after at least one epoch, so that there is a usable result.
 
     Attributes:
-        result: what there is.
+        result: the result so far, such as the training log.
     """
 
     def __init__(self, result: Any) -> None:
@@ -89,32 +89,33 @@ def train(
     """Train a model in place, and keep the weights of the best epoch on held-out windows.
 
     Args:
-        model: from the inputs of the windows to their targets; is compiled here, unless a training
-            is continued. With weighted windows it has one more axis than the targets, such as
-            `(batch, steps, 1)`.
+        model: a model from the inputs of the windows to their targets. It is compiled here, unless
+            `first_epoch` continues an earlier run. With weighted windows its outputs have one more
+            axis than the targets, such as `(batch, steps, 1)`.
         windows: training data; steps of weight 0 do not count. An epoch has at most `MOST_STEPS`
-            batches, and the next one continues after them.
+            batches, and the next epoch continues after them.
         validation: held-out windows that decide when to stop, or None to run all epochs. At most
-            `MOST_JUDGED` are used, evenly spaced over all.
-        epochs: maximal number of epochs.
+            `MOST_JUDGED` of them are used, evenly spaced.
+        epochs: largest number of epochs.
         patience: number of epochs without a better held-out loss before training stops.
         learning_rate: initial learning rate of Adam; with `validation` it falls to a third whenever
-            the held-out loss has not improved for a third of the patience. Or one for each epoch.
+            the held-out loss has not improved for a third of the patience. Or a sequence with the
+            learning rate of each epoch.
         progress: label of the progress bar, or None for no bar.
         loss: loss of the outputs. Default: the absolute error.
-        measure: function that computes the held-out loss from windows, at most `MOST_MEASURED`.
+        measure: function that computes the held-out loss from at most `MOST_MEASURED` windows.
             Default: the loss of the model.
         callbacks: more Keras callbacks.
-        first_epoch: number of epochs of an earlier training of this model that this one continues
-            with a new Adam, default 0.
-        backup: file that is written after each epoch, and from which this training resumes if it
-            exists; it stays. Default: none.
+        first_epoch: number of epochs of an earlier run with this model, which this run continues
+            with a fresh Adam; default 0.
+        backup: file that is written after each epoch. If it exists, training resumes from it. It
+            is not removed at the end. Default: none.
 
     Raises:
         DataError: the loss became NaN or infinite.
-        ArgumentError: the backup is of another training.
-        Interrupted: Ctrl-C after the first epoch. The model has its best weights so far; those
-            from before this training if it continues another one. The result is the log.
+        ArgumentError: the backup belongs to another training run.
+        Interrupted: Ctrl-C after the first epoch. The model then has its best weights so far, or,
+            with `first_epoch`, the weights from before this call. The result is the log.
     """
     rates = [learning_rate] if isinstance(learning_rate, float) else list(learning_rate)
     if first_epoch:
@@ -136,14 +137,14 @@ def train(
             batches,
             epochs=last_epoch,
             initial_epoch=last_epoch if record.stopped else done,
-            shuffle=False,  # the windows are shuffled; Keras would only reorder their batches
+            shuffle=False,  # `windows` shuffles itself; Keras would only reorder the batches
             validation_data=judge.judged,
             verbose=0,
             callbacks=callbacks,
         )
     except KeyboardInterrupt as interrupt:
         if not first_epoch and len(record.history.get("loss", ())) == record.epochs_done:
-            raise  # no epoch has ended; what was done before is in the backup
+            raise  # no epoch has ended in this call; earlier ones are in the backup
         _ = record.model  # on JAX, this writes the trained values into the variables
         if first_epoch:
             model.set_weights(start)
@@ -172,7 +173,7 @@ def _log(
     judge: "_Judge",
     rates: list[float],
 ) -> TrainingLog:
-    """Return the log of a training; put untrained weights back where none were better."""
+    """Return the log of a training run; restore the untrained weights if no epoch was better."""
     losses = tuple(history.get("loss", ()))
     held_out = (*judge.untrained_loss, *history.get("val_loss", ()))
     best_epoch = held_out.index(min(held_out)) if judge.untrained_loss else len(losses)
@@ -183,7 +184,7 @@ def _log(
 
 
 class _Judge:
-    """How held-out windows decide about a training; without any, nothing does."""
+    """How held-out windows decide about a training run; without any, it runs all epochs."""
 
     def __init__(
         self,
@@ -194,7 +195,7 @@ class _Judge:
     ) -> None:
         self.patience = patience
         self.windows: Judged | None = None
-        self.judged: Judged | None = None  # what Keras judges by the loss
+        self.judged: Judged | None = None  # for `validation_data`; None with a `measure`
         self.untrained_loss: list[float] = []
         self.callbacks: list[keras.callbacks.Callback] = []
         self.stopping: keras.callbacks.EarlyStopping | None = None
@@ -224,7 +225,7 @@ def _record(
     epochs: int,
     first_epoch: int,
 ) -> History:
-    """Return what records the epochs, after going back to where the backup stands."""
+    """Return the callback that records the epochs, after restoring the backup if there is one."""
     if backup is None:
         return History()
     run = _description(model, batches, judge, epochs=epochs, first_epoch=first_epoch)
@@ -237,7 +238,7 @@ def _record(
 def _description(
     model: keras.Model, batches: "_ShortEpochs", judge: _Judge, **numbers: int
 ) -> dict[str, Any]:
-    """Describe a training in JSON, to tell its backup from others."""
+    """Describe a training run in JSON, to distinguish its backup from others."""
     judged = judge.windows
     return {
         **numbers,
@@ -252,19 +253,20 @@ def _description(
 def _compile(model: keras.Model, learning_rate: float, loss: keras.losses.Loss | None) -> None:
     # Gradients of a recurrent network can explode: the norm is clipped (Pascanu et al. 2013).
     model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), loss=_by_weight(loss))
-    # TensorFlow would trace the training step a second time, without the creation of variables.
+    # Build the optimizer now: otherwise its variables are created inside the first traced step, and
+    # TensorFlow traces the step again without them.
     model.optimizer.build(model.trainable_variables)
 
 
 def _start_anew(optimizer: keras.optimizers.Optimizer, learning_rate: float) -> None:
-    """Forget the moments and steps of Adam; to compile anew would trace the training step anew."""
+    """Clear the moments and steps of Adam, without the new trace that compiling would cost."""
     for variable in optimizer.variables:
         variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
     optimizer.learning_rate = learning_rate
 
 
 def _by_weight(loss: keras.losses.Loss | None) -> keras.losses.Loss:
-    # Divided by the sum of weights: a batch with many missing steps counts as much as another.
+    # Divided by the sum of weights, so that a batch with many missing steps counts like any other.
     reduction = "mean_with_sample_weight"
     if loss is None:
         return keras.losses.MeanAbsoluteError(reduction=reduction)
@@ -272,7 +274,7 @@ def _by_weight(loss: keras.losses.Loss | None) -> keras.losses.Loss:
 
 
 def _scheduled(rates: list[float], first_epoch: int) -> list[keras.callbacks.Callback]:
-    if len(rates) == 1:  # the optimizer has it already
+    if len(rates) == 1:  # the optimizer already has this rate
         return []
     return [keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch - first_epoch])]
 
@@ -280,7 +282,7 @@ def _scheduled(rates: list[float], first_epoch: int) -> list[keras.callbacks.Cal
 class _ShortEpochs(Epochs):
     """Epochs of at most `MOST_STEPS` batches, which together pass over all windows in turn."""
 
-    # Keras' own `steps_per_epoch` ends the training at the end of a data set.
+    # Not Keras' `steps_per_epoch`, which ends training at the end of the data set.
     def __init__(self, windows: Windows) -> None:
         super().__init__(windows.seed)
         self._windows = windows
@@ -293,22 +295,22 @@ class _ShortEpochs(Epochs):
         return self._windows.first_batch()
 
     def _resume(self, first_epoch: int) -> None:
-        pass  # `train` sets the epoch
+        pass  # `_record` sets the epoch
 
     def __getitem__(self, index: int) -> Any:
-        self._ask(index)
+        self._mark_requested(index)
         return self._windows.batch(*divmod(self.epoch * len(self) + index, len(self._windows)))
 
 
 class Judged(keras.utils.PyDataset):
-    """The held-out windows that are used: all, or evenly spaced ones.
+    """Batches of the held-out windows: all of them, or `most` evenly spaced ones.
 
     Args:
         windows: all held-out windows.
         most: largest number of windows to use.
 
     Attributes:
-        chosen: the numbers of the windows that are used.
+        chosen: numbers of the windows that are used.
     """
 
     def __init__(self, windows: Windows, most: int) -> None:
@@ -338,7 +340,7 @@ class _Measured(keras.callbacks.Callback):
 
 @keras.saving.register_keras_serializable(package="seqkeras")
 class WeightedLoss(keras.losses.Loss):
-    """Another loss, with its own reduction; the other loss stays as it is."""
+    """Wraps a loss to give it another reduction, without changing the loss itself."""
 
     def __init__(self, loss: Any, **options: Any) -> None:
         super().__init__(**options)

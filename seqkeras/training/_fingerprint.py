@@ -1,4 +1,4 @@
-"""What tells a training from others: its data, its model, its loss and its optimizer."""
+"""What distinguishes a training run: its data, its model, its loss and its optimizer."""
 
 import json
 import re
@@ -11,12 +11,12 @@ import keras
 import numpy as np
 from keras import tree
 
-#: What of the arguments of `compile` changes the numbers of a training.
+#: The arguments of `compile` that change the numbers of a training run.
 _COMPILED = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
 def fingerprint(model: keras.Model) -> dict[str, Any]:
-    """Describe a compiled model in JSON; what Keras cannot write down is None."""
+    """Describe a compiled model in JSON; parts that cannot be serialized are omitted or None."""
     optimizer = _written(model.optimizer.get_config) or {}
     compiled = _written(model.get_compile_config) or {}
     config = _written(partial(keras.saving.serialize_keras_object, model)) or {}
@@ -30,7 +30,7 @@ def fingerprint(model: keras.Model) -> dict[str, Any]:
 
 
 def checksum(batches: Iterable[Any]) -> int:
-    """Return a checksum of all arrays of some batches."""
+    """Return a checksum of all arrays in the batches."""
     crc = 0
     for batch in batches:
         for value in tree.flatten(batch):
@@ -41,7 +41,7 @@ def checksum(batches: Iterable[Any]) -> int:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return what differs between two descriptions, as far as both have it."""
+    """Describe each entry that two descriptions share and that differs between them."""
     return [
         f"{name} {old[name]!r} (now {new[name]!r})"
         for name in new
@@ -50,15 +50,15 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def _rounded(value: Any) -> Any:
-    """Return a number without what float32 has added to it."""
+    """Return a float without the digits that only float32 rounding has added."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _written(write: Callable[[], Any]) -> Any:
-    """Return a config as JSON holds it, with names without their numbers; None if it cannot be."""
+    """Return a config as JSON, with the numbers of names removed; None if it cannot be written."""
     try:
         text = json.dumps(write())
     except Exception:  # of a user's own layer, loss or optimizer
         return None
-    # A second model of the same layers has the names dense_1, lstm_3 ...
+    # Keras numbers the layers of a second model: dense_1, lstm_3, ...
     return json.loads(re.sub(r'_\d+"', '"', text))

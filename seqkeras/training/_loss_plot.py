@@ -13,8 +13,8 @@ def draw_losses(
 
     Args:
         loss: losses on the training windows, from the first epoch on.
-        held_out: losses on the held-out windows, from before the first epoch on; may be empty.
-        best_epoch: number of the epoch to mark; 0 is before the first.
+        held_out: losses on the held-out windows, starting before the first epoch; may be empty.
+        best_epoch: number of the epoch to mark, from 1; 0 is before the first epoch.
         title: title of the figure, default none.
 
     Returns:

@@ -34,7 +34,7 @@ class Progress:
             desc=label,
             unit=unit,
             leave=False,
-            disable=True if is_hidden else None,  # None: draws on a terminal and in a notebook
+            disable=True if is_hidden else None,  # None: only on a terminal or in a notebook
         )
         self._writes_lines = self._bar.disable and not is_hidden
 
@@ -79,7 +79,7 @@ class ProgressBar(keras.callbacks.Callback):
     seconds have passed since the last one.
 
     Args:
-        epochs: number of epochs of the training.
+        epochs: number of epochs of the training run.
         batches: number of batches of an epoch.
         label: text in front of the bar.
         first_epoch: number of epochs that are done already, default 0.

@@ -15,17 +15,17 @@ SCHEDULED_EPOCHS = 10
 class ScheduledSampling(keras.layers.Layer):
     """A layer that returns true values or a network's own outputs, chosen independently at random.
 
-    Outside training it returns the outputs. From Bengio et al. 2015, arXiv 1506.03099. In that
-    paper no gradient flows through what is fed back. Here it does, because forecasts are numbers
-    that were not drawn from a vocabulary.
+    Outside training it returns the network's outputs. From Bengio et al. 2015, arXiv 1506.03099.
+    In that paper no gradient flows through the values that are fed back. Here it does, because
+    forecasts are numbers, not tokens drawn from a vocabulary.
 
     Called as `layer(own, truth, training=...)` with two tensors of the same shape. Where the truth
-    is NaN it returns the own output.
+    is NaN, the network's own output is returned.
 
     Args:
-        teacher_forcing: probability of the true value, default 1. It is a variable, `probability`,
-            which is saved with the weights and not trained.
-        seed: of the random choices. Default: a random seed.
+        teacher_forcing: probability of the true value, default 1. It is the initial value of the
+            variable `probability`, which is saved with the weights and not trained.
+        seed: seed of the random choices. Default: a random seed.
     """
 
     def __init__(self, teacher_forcing: float = 1.0, seed: int | None = None, **options: Any):

@@ -38,37 +38,38 @@ def fit_stateful(
     Each batch continues from the state at the end of the batch before it; gradients stop at the
     border between the two (Williams and Peng 1990, doi:10.1162/neco.1990.2.4.490). The state of a
     row is cleared where a new series begins in it, and every epoch starts with cleared states.
-    Validation has its own states: the states of the training are restored after it.
+    Validation has its own states: the training states are restored after it.
 
-    A model needs no `reset` input for this, and whatever `reset_input` of the batches says is
-    ignored. Models of Keras' own stateful layers are limited as `ResetStates` describes.
+    The model does not need a `reset` input, and the `reset_input` setting of the batches is
+    ignored. For limits on models built from Keras' own stateful layers, see `ResetStates`.
 
     Args:
-        model: compiled, stateful, with as many rows as the batches.
-        batches: training data. They are read from epoch 0 and left as they are.
-        epochs: maximal number of epochs.
+        model: a compiled, stateful model with as many rows as the batches.
+        batches: training data, read from epoch 0. The object does not change.
+        epochs: largest number of epochs.
         validation: data to validate on after each epoch. Default: no validation.
         patience: number of epochs without a better `val_loss` before training stops and the best
             weights are restored. Default: run all epochs and keep the last weights.
         checkpoint: `.keras` file for the model of the best epoch so far, by `val_loss`, or by
             `loss` without validation. An existing file is replaced. Default: none.
         backup: file that is written after each epoch and removed at the end. If it exists,
-            training resumes from it: after a process was killed, call again with the same
-            arguments, and the weights become those of an uninterrupted run; `epochs` may grow. The
-            backup of a training on other data, or of another model, loss or optimizer, is refused.
+            training resumes from it: after the process was killed, call again with the same
+            arguments to get the weights of an uninterrupted run; `epochs` may be larger. The
+            backup of a run with other data, or with another model, loss or optimizer, is refused.
             Your own callbacks start from scratch. Default: none.
         callbacks: more Keras callbacks. Their `model` shares all layers with `model`, and may have
             a `reset` input.
         progress: show progress, default True: a bar on a terminal or in a notebook, elsewhere a
-            line now and then.
+            line every few seconds.
 
     Returns:
-        The history of Keras' `fit`, of all epochs.
+        The history, as Keras' `fit` returns it, with all epochs of a resumed run.
 
     Raises:
         ArgumentError: the model is not compiled, not stateful or has another number of rows; the
             targets do not have the shape of its outputs; the states of Keras' own layers cannot be
-            cleared as the batches require; the backup is of another training, or in use by one.
+            cleared as the batches require; the backup belongs to another training run, or is in
+            use.
         FileFormatError: the backup is damaged.
 
     Example:
@@ -91,64 +92,65 @@ def fit_stateful(
     with ExitStack() as stack:
         if backup_file is not None:
             stack.enter_context(claimed(backup_file))
-        trained = stack.enter_context(_clearing_states(model))
-        # Copies, so that reading them changes nothing of the caller's.
-        flags = _has_reset_input(trained)
-        batches = batches.with_reset_input(flags)
-        check_targets(trained, batches)
+        training_model = stack.enter_context(_clearing_states(model))
+        # Work on copies so that the caller's batches stay unchanged.
+        has_reset = _has_reset_input(training_model)
+        batches = batches.with_reset_input(has_reset)
+        check_targets(training_model, batches)
         if validation is not None:
-            validation = validation.with_reset_input(flags)
-            check_targets(trained, validation)
-        # TensorFlow would trace the training step a second time, without the creation of variables.
-        trained.optimizer.build(trained.trainable_variables)
-        saved = None
+            validation = validation.with_reset_input(has_reset)
+            check_targets(training_model, validation)
+        # Build the optimizer now: otherwise its variables are created inside the first traced step,
+        # and TensorFlow traces the step again without them.
+        training_model.optimizer.build(training_model.trainable_variables)
+        run_backup = None
         if backup_file is not None:
             if batches.draws_seed:
                 batches.seed = stored_run(backup_file).get("seed", batches.seed)
             run = {**_description(batches, validation, stopping), **fingerprint(model)}
-            saved = Backup(backup_file, run, stopping)
-            saved.restore(trained, epochs=epochs)
-        first = saved.epochs_done if saved else 0
+            run_backup = Backup(backup_file, run, stopping)
+            run_backup.restore(training_model, epochs=epochs)
+        first = run_backup.epochs_done if run_backup else 0
         batches.epoch = first
-        ours = [
-            None if flags else ResetStates(batches, validation),
+        own_callbacks = [
+            None if has_reset else ResetStates(batches, validation),
             _KeepStates() if validation is not None else None,
             stopping,
-            _best_model(model, best_file, validation, saved) if best_file else None,
-            saved,
+            _best_model(model, best_file, validation, run_backup) if best_file else None,
+            run_backup,
             ProgressBar(epochs, len(batches), "training", first_epoch=first) if progress else None,
         ]
-        history = trained.fit(
+        history = training_model.fit(
             batches,
-            initial_epoch=epochs if saved and saved.stopped else first,
+            initial_epoch=epochs if run_backup and run_backup.stopped else first,
             epochs=epochs,
             validation_data=validation,
             shuffle=False,
             verbose=0,
-            callbacks=[*callbacks, *(callback for callback in ours if callback is not None)],
+            callbacks=[*callbacks, *(own for own in own_callbacks if own is not None)],
         )
-    if saved:
-        history.history = saved.history
-        history.epoch = list(range(len(saved.history["loss"])))
-        saved.remove()
+    if run_backup:
+        history.history = run_backup.history
+        history.epoch = list(range(len(run_backup.history["loss"])))
+        run_backup.remove()
     return history
 
 
 class ResetStates(keras.callbacks.Callback):
     """Clears states between batches, from outside the model.
 
-    For models without a `reset` input that `fit_stateful` cannot give one, such as models of
-    Keras' own layers: it adds this callback then. Add it yourself to `fit` with batches of
-    `reset_input=False`. It cannot clear a state in the middle of a batch, and it does not work on
-    JAX: Keras hides the states of its own layers there, and every batch starts from zeros.
+    `fit_stateful` adds this callback for models without a `reset` input to which it cannot add
+    one, such as models of Keras' own layers. With Keras' `fit`, add it yourself, and use batches
+    with `reset_input=False`. It cannot clear a state in the middle of a batch, and it does not work
+    on JAX: Keras hides the states of its own layers there, so every batch starts from zeros.
 
     Args:
         batches: training data.
         validation: validation data. Default: none.
 
     Raises:
-        ArgumentError: when training begins, if states cannot be cleared from outside: series
-            begin within a batch, one execution runs several steps, or the backend is JAX.
+        ArgumentError: when training begins, if states cannot be cleared from outside, because
+            series begin within a batch, one execution runs several steps, or the backend is JAX.
 
     Example:
         >>> import numpy as np
@@ -174,19 +176,23 @@ class ResetStates(keras.callbacks.Callback):
         for name, batches in [("batches", self._batches), ("validation", self._validation)]:
             if batches is not None and batches.resets(0).shape[1] > 1:
                 value = "series that begin within a batch"
-                expected = "made with pack=False for a stock Keras model"
-                fix = "Or convert the model with seqkeras.states.as_stateful(model, batch_size)."
+                expected = "made with pack=False for a model of Keras' own layers"
+                fix = (
+                    "Pass pack=False to StatefulBatches, or convert the model with "
+                    "seqkeras.states.as_stateful(model, batch_size)."
+                )
                 raise bad_argument(name, Description(value), expected, fix)
         if keras.backend.backend() == "jax":
             raise ArgumentError(
                 "model must have seqkeras layers on the JAX backend: Keras hides the states of its "
-                "own layers from JAX, and every batch would start from zeros. Got: model="
+                "own layers from JAX, so every batch would start from zeros. Got: model="
                 f"{self.model.name!r}. Convert it with seqkeras.states.as_stateful(model, "
                 "batch_size)."
             )
         if self.model.steps_per_execution != 1:
-            fix = "Between the steps of one execution, states cannot be cleared from outside."
-            raise bad_argument("steps_per_execution", self.model.steps_per_execution, "1", fix)
+            expected = "1, so that states can be cleared between the steps"
+            fix = "Omit it in model.compile(...)."
+            raise bad_argument("steps_per_execution", self.model.steps_per_execution, expected, fix)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Clear the rows in which a series begins."""
@@ -205,7 +211,7 @@ class ResetStates(keras.callbacks.Callback):
 
 
 class _KeepStates(keras.callbacks.Callback):
-    """Restores the states of the training after each validation."""
+    """Restores the training states after each validation."""
 
     def on_test_begin(self, logs: Any = None) -> None:
         self._state = get_state(self.model)
@@ -215,7 +221,7 @@ class _KeepStates(keras.callbacks.Callback):
 
 
 class _BestModel(keras.callbacks.Callback):
-    """Writes the model of the best epoch to a file, which is complete at any moment."""
+    """Saves the model of the best epoch, replacing the file atomically."""
 
     def __init__(
         self, model: keras.Model, path: Path, monitor: str, earlier_values: list[float]
@@ -229,7 +235,8 @@ class _BestModel(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if logs[self._monitor] < self._best:
             self._best = logs[self._monitor]
-            # Not `whole_file`: after a kill, the next process must use the same temporary name.
+            # Not `whole_file`, whose temporary name is random: with a fixed name, the next process
+            # replaces the temporary file that a killed process left.
             part = self._path.with_name(f"{self._path.stem}.part.keras")
             _ = self.model  # on JAX, this writes the trained values into the variables
             try:
@@ -241,17 +248,18 @@ class _BestModel(keras.callbacks.Callback):
 
 @contextmanager
 def _clearing_states(model: keras.Model) -> Iterator[keras.Model]:
-    """Yield a model of the same variables that takes reset flags, if there can be one."""
-    if _has_reset_input(model) or not takes_flags(model) or not _compiled_by_keras(model):
+    """Yield a model that shares the variables of `model` and accepts reset flags.
+
+    If that is impossible or unnecessary, yield `model` itself.
+    """
+    # A subclass may override `compile`, and `compile_alike` cannot repeat what it does.
+    overrides_compile = type(model).compile is not keras.Model.compile
+    if _has_reset_input(model) or not takes_flags(model) or overrides_compile:
         yield model
         return
     with with_flags(model) as flagged:
         compile_alike(model, flagged)
         yield flagged
-
-
-def _compiled_by_keras(model: keras.Model) -> bool:
-    return type(model).compile is keras.Model.compile
 
 
 def _early_stopping(
@@ -260,7 +268,7 @@ def _early_stopping(
     if patience is None:
         return None
     if validation is None:
-        fix = "Training stops when the loss on validation no longer falls."
+        fix = "Pass validation=; patience counts epochs without a better val_loss."
         raise bad_argument("patience", patience, "omitted without validation", fix)
     return keras.callbacks.EarlyStopping(
         "val_loss", patience=check_integer("patience", patience), restore_best_weights=True
@@ -268,10 +276,10 @@ def _early_stopping(
 
 
 def _best_model(
-    model: keras.Model, path: Path, validation: StatefulBatches | None, saved: Backup | None
+    model: keras.Model, path: Path, validation: StatefulBatches | None, run_backup: Backup | None
 ) -> _BestModel:
     monitor = "val_loss" if validation is not None else "loss"
-    earlier_values = saved.history.get(monitor, []) if saved else []
+    earlier_values = run_backup.history.get(monitor, []) if run_backup else []
     return _BestModel(model, path, monitor, earlier_values)
 
 
@@ -280,7 +288,7 @@ def _description(
     validation: StatefulBatches | None,
     stopping: keras.callbacks.EarlyStopping | None,
 ) -> dict[str, Any]:
-    """Describe a training in JSON, to tell its backup from others."""
+    """Describe a training run in JSON, to distinguish its backup from others."""
     return {
         "batches": len(batches),
         "batch_size": batches.batch_size,
@@ -297,11 +305,11 @@ def _description(
 def _check_files(
     checkpoint: str | os.PathLike[str] | None, backup: str | os.PathLike[str] | None
 ) -> tuple[Path | None, Path | None]:
-    """Return the paths of both files, checked before the first epoch."""
+    """Return the paths of both files, after checking that they can be written and differ."""
     best_file = check_file("checkpoint", checkpoint, ".keras")
     backup_file = check_file("backup", backup)
     if best_file and backup_file and best_file.resolve() == backup_file.resolve():
-        raise bad_argument("checkpoint", str(best_file), "another file than the backup")
+        raise bad_argument("checkpoint", str(best_file), "a different file from the backup")
     return best_file, backup_file
 
 
@@ -322,7 +330,8 @@ def _check_model(model: keras.Model, batches: StatefulBatches, name: str) -> Non
     layers = list(stateful_layers(model).values())
     if not layers:
         fix = (
-            "Build it with stateful=True, batch_size=...; it takes the weights of a stateless one."
+            "Rebuild the model with stateful=True, batch_size=...; weights of the stateless model "
+            "can be loaded into it."
         )
         raise bad_argument("model", model.name, "stateful", fix)
     rows = rows_of(layers[0])
@@ -330,4 +339,5 @@ def _check_model(model: keras.Model, batches: StatefulBatches, name: str) -> Non
         raise bad_argument(name, batches, f"of batch_size {rows}, like the model")
     inputs = _input_names(model)
     if "reset" in inputs and set(inputs) != {"sequence", "reset"}:
-        raise bad_argument("model", inputs, "one with the inputs 'sequence' and 'reset'")
+        expected = "a model with exactly the inputs 'sequence' and 'reset'"
+        raise bad_argument("model", Description(f"the inputs {inputs}"), expected)

@@ -16,41 +16,41 @@ def unrolled(
 ) -> keras.Model:
     """Build a model of the whole horizon, in which a network of fewer steps reads its own outputs.
 
-    It shares the weights of the network: train it, and forecast with the network. Each step reads
-    the window after it was moved on by the outputs before, as in a forecast, and gradients flow
-    back through them. A training step therefore costs as much as one of the network for each step
-    of the horizon.
+    The model shares the weights of the network: train the model, and forecast with the network. As
+    in a forecast, each call of the network reads the window after the previous outputs were
+    appended to it, and gradients flow back through those outputs. A training step therefore costs
+    as much as `horizon / steps` training steps of the network.
 
     Args:
         network: an uncompiled functional model, `(batch, lookback, features)` to `(batch, steps)`,
-            such as `seqkeras.models.recursive`; or of a dict with `"inputs"` and those it has among
-            `"future"`, `"static"` and `"categories"`. Feature 0 is the target, and those of
-            `"future"` are the last ones. One feature between them is a flag that the target was
-            observed, which is 1 for outputs.
+            such as `seqkeras.models.recursive`. Instead of an array it may take a dict of
+            `"inputs"` and any of `"future"`, `"static"` and `"categories"`. Feature 0 is the
+            target, and the features of `"future"` come last. A feature between them is a flag that
+            says whether the target was observed; it is 1 for outputs.
         horizon: timesteps to forecast.
         teacher_forcing: probability that training feeds the true value instead of an output
             (scheduled sampling, Bengio et al. 2015, arXiv 1506.03099): 1 is teacher forcing, 0 free
             running, and the callback `TeacherForcingSchedule` lowers it from epoch to epoch. The
-            model then takes a dict with `"targets"` as well, `(batch, horizon)`, NaN where one is
-            missing; it reads them only in training. Default: None, the model always runs free and
-            takes no targets.
+            model then takes a dict with `"targets"` as well, `(batch, horizon)`, NaN where a value
+            is missing; it reads them only in training. Default: None, the model always runs free
+            and takes no targets.
 
     Returns:
-        An uncompiled functional model of the network's inputs, with `"future"` over the whole
+        An uncompiled functional model from the network's inputs, with `"future"` over the whole
         horizon, to `(batch, horizon)`.
 
     Raises:
-        ArgumentError: the network has other shapes, or an argument cannot be used.
+        ArgumentError: the network has other inputs or outputs, or an argument cannot be used.
 
     Example:
         >>> import numpy as np
         >>> from seqkeras.models import recursive
-        >>> network = recursive(lookback=24, units=8)
-        >>> model = unrolled(network, horizon=6)
+        >>> network = recursive(lookback=8, units=4)
+        >>> model = unrolled(network, horizon=2)
         >>> model.output_shape
-        (None, 6)
+        (None, 2)
         >>> model.compile("adam", "mae")
-        >>> x, y = np.zeros((4, 24, 1)), np.zeros((4, 6))
+        >>> x, y = np.zeros((4, 8, 1)), np.zeros((4, 2))
         >>> history = model.fit(x, y, verbose=0)
     """
     horizon = check_integer("horizon", horizon)
@@ -89,7 +89,7 @@ def _shapes(network: Any) -> tuple[dict[str, tuple[int, ...]], int]:
     """Return the shapes of a network's inputs without the batch, and the steps of its output.
 
     Raises:
-        ArgumentError: they are not those of a network whose outputs can be fed back.
+        ArgumentError: the outputs of the network cannot be fed back as its inputs.
     """
     expected = "a functional keras.Model of (batch, lookback, features) to (batch, steps)"
     if not isinstance(network, keras.Model):
@@ -105,7 +105,8 @@ def _shapes(network: Any) -> tuple[dict[str, tuple[int, ...]], int]:
     window = shapes.get("inputs", ())
     if len(output) != 2 or output[1] is None or len(window) != 2 or None in window:
         fix = (
-            "Train a network of several outputs a step, as a likelihood needs, by teacher forcing."
+            "A network with several outputs for each step, as a likelihood needs, must be trained "
+            "with teacher forcing instead."
         )
         raise ArgumentError(f"network must be {expected}. Got: {shapes} to {output[1:]}. {fix}")
     return shapes, int(output[1])

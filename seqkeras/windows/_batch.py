@@ -29,15 +29,15 @@ class InputReader:
     """Reads the inputs of a batch: an array, or a dict of arrays.
 
     Args:
-        values: read over the lookback, an array or a dict.
-        future: read over the horizon, or None.
-        static: read once for each series, or None.
+        values: an array, or a dict of arrays, read over the lookback.
+        future: the same, read over the horizon, or None.
+        static: the same with one row for each series, or None.
         spec: the shape of a window.
-        masks: whether values may be missing, and masks mark the others.
+        masks: whether values may be missing; each input then gets a mask of its valid values.
 
     Attributes:
         bounds: where the series begin and end, `(series + 1,)`.
-        single: the source of `values`; None if they are a dict.
+        single: the source of `values`, or None if `values` is a dict.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class InputReader:
         fixed = _named("static", static, "static") if static is not None else {}
         _check_names([*past, *ahead, *fixed], ("", "_mask") if masks else ("",))
         if ahead and not spec.horizon:
-            fix = "Future inputs are read over the horizon."
+            fix = "Future inputs are read over the horizon: pass WindowSpec(..., horizon=)."
             raise bad_argument("spec", spec, "a WindowSpec with a horizon", fix)
         self._readers: dict[str, RowReader] = {}
         sources = {}
@@ -56,7 +56,7 @@ class InputReader:
         for name, (label, value) in {**past, **ahead}.items():
             sources[name], bounds = open_rows(label, value, bounds, nan_allowed=masks)
             self._readers[name] = _sequence_reader(sources[name], spec, future=name in ahead)
-        assert bounds is not None  # there is at least one array of values
+        assert bounds is not None  # `open_rows` returned bounds: there is at least one input
         self.bounds: Integers = bounds
         for name, (label, value) in fixed.items():
             source = open_series(label, value, len(bounds) - 1, nan_allowed=masks)
@@ -65,7 +65,7 @@ class InputReader:
         self._is_dict = masks or self.single is None or bool(ahead or fixed)
 
     def __call__(self, index: WindowIndex) -> Floats32 | dict[str, Array]:
-        """Read x of these windows."""
+        """Read the inputs of these windows."""
         if not self._is_dict:
             return _with_features(self._readers["past"](index), 3)
         x: dict[str, Array] = {}
@@ -91,12 +91,12 @@ class TargetReader:
         self._masks = masks and read.may_miss
 
     def __call__(self, index: WindowIndex) -> tuple[Floats32, Floats32 | None]:
-        """Read y of these windows, and the weights if there are any."""
+        """Read the targets of these windows, and their weights or None."""
         y = self._read(index)
         weights = self._weigh(index) if self._weigh is not None else None
         if not self._masks:
             return y, weights
-        # Keras takes the mean over the last axis before it applies weights.
+        # One weight for the whole last axis: Keras averages over it before it applies weights.
         present = fill(y)
         usable = np.asarray(present.all(axis=-1)) if y.ndim > 1 else present
         return y, _weights_of(usable, weights)
@@ -114,7 +114,7 @@ def open_targets(
     """Open targets and weights; None if there is no horizon and no argument asks for targets.
 
     Raises:
-        ArgumentError: targets, their rows and weights do not fit each other.
+        ArgumentError: `targets`, `target_rows` and `weights` do not fit each other.
         DataError: a number in memory cannot be used.
     """
     if targets is None and target_rows is None and not spec.horizon:
@@ -123,7 +123,7 @@ def open_targets(
         return None
     if callable(targets):
         if target_rows is not None:
-            fix = "A function takes the indices and chooses its rows itself."
+            fix = "A function gets a WindowIndex and chooses its rows itself."
             raise bad_argument("target_rows", target_rows, "omitted if targets is a function", fix)
         read = FunctionReader("targets", targets, nan_allowed=masks)
         return TargetReader(read, _function_weights(weights), masks=masks)
@@ -137,8 +137,8 @@ class TargetRowReader(RowReader):
     """Reads the target rows of each window.
 
     Args:
-        source: where to read.
-        rows: which rows, one of `TARGET_ROWS`.
+        source: the rows of the targets.
+        rows: which rows of a window to read, one of `TARGET_ROWS`.
         spec: the shape of a window.
     """
 
@@ -155,7 +155,8 @@ class TargetRowReader(RowReader):
     def __call__(self, index: WindowIndex) -> Floats32:
         y = super().__call__(index)
         if self._rows == "point":
-            # (batch, 1, outputs) would broadcast against a model's (batch, outputs) in a loss.
+            # Drop the time axis: in a loss, (batch, 1, outputs) would broadcast against a model's
+            # (batch, outputs).
             return y[:, 0] if y.ndim == 3 else y
         return y if self._rows == "horizon" else _with_features(y, 3)
 
@@ -190,7 +191,7 @@ def _open_target_rows(inputs: InputReader, targets: Any, masks: bool) -> Source:
         source, _ = open_rows("targets", targets, inputs.bounds, nan_allowed=masks)
         return source
     if inputs.single is None:
-        fix = "Predict one of the inputs with targets=values['NAME'], or nothing with horizon=0."
+        fix = "To predict one of the inputs, pass targets=values['NAME']. Otherwise use horizon=0."
         raise bad_argument("targets", None, "given if values are a dict", fix)
     return inputs.single
 
@@ -199,7 +200,7 @@ def _function_weights(weights: Any) -> FunctionReader | None:
     if weights is None:
         return None
     if not callable(weights):
-        expected = "a function of indices, as targets are"
+        expected = "a function of a WindowIndex, because targets is a function"
         raise bad_argument("weights", type(weights).__name__, expected)
     return FunctionReader("weights", weights, nan_allowed=False)
 
@@ -215,8 +216,8 @@ def _open_weights(
     flat = rows == "horizon" and len(targets.shape) == 1
     if flat and spec.horizon > 1:
         actual = f"{spec.horizon} rows for each window, with targets of shape (rows,)"
-        expected = "one for each window, because Keras does not weigh parts of the last axis"
-        fix = "Give targets of shape (rows, 1), and a model with outputs (batch, horizon, 1)."
+        expected = "one for each window, because Keras does not weight parts of the last axis"
+        fix = "Pass targets of shape (rows, 1), and use a model with outputs (batch, horizon, 1)."
         raise bad_argument("weights", Description(actual), expected, fix)
     if flat or rows == "point":
         return WindowWeightReader(source, rows, spec)
@@ -236,7 +237,7 @@ def _weights_of(present: Booleans, weights: Floats32 | None) -> Floats32:
 
 
 def _named(argument: str, value: object, name: str) -> dict[str, tuple[str, object]]:
-    """Return a label for errors and the value of each input in an argument, by its name."""
+    """Return the label for errors and the value of each input in an argument, by input name."""
     if not isinstance(value, Mapping):
         return {name: (argument, value)}
     if not value or not all(isinstance(key, str) and key for key in value):
@@ -250,8 +251,8 @@ def _check_names(names: list[str], suffixes: tuple[str, ...]) -> None:
     twice = sorted({name for name in every if every.count(name) > 1})
     if twice:
         raise ArgumentError(
-            "Names of inputs must differ, over values, future, static and masks together. Got "
-            f"more than once: {', '.join(map(repr, twice))}. Rename them in their dicts."
+            "Names of inputs must differ among values, future, static and masks. Got more than "
+            f"once: {', '.join(map(repr, twice))}. Rename the inputs in their dicts."
         )
 
 

@@ -1,4 +1,4 @@
-"""The base of the data sets for `fit`, which know the current epoch."""
+"""The base class of the data sets for `fit`: it counts the passes over the data."""
 
 from seqkeras._lazy import require
 
@@ -14,13 +14,13 @@ from seqkeras.windows._targets import Advice, check_once, find_reader
 
 
 class Epochs(keras.utils.PyDataset):
-    """A `keras.utils.PyDataset` that knows the number of its epoch.
+    """A `keras.utils.PyDataset` that counts its passes over the data.
 
-    The order of an epoch depends only on the seed and on this number, so a training that is
-    resumed sees the batches that it would have seen without the break.
+    The order of a pass depends only on the seed and on its index, so a resumed training reads the
+    same batches as an uninterrupted one.
 
     Attributes:
-        advice: what to change where the targets do not fit a model.
+        advice: how to fix targets that do not fit a model.
     """
 
     advice: Advice
@@ -28,27 +28,31 @@ class Epochs(keras.utils.PyDataset):
     def __init__(self, seed: int | None) -> None:
         # One worker: Keras then requests the batches in sequence.
         super().__init__(workers=1)
-        #: Whether the seed was drawn here: a training that is resumed then takes its first one.
+        #: Whether no seed was passed; a resumed training then restores that of the original run.
         self.draws_seed = seed is None
         if seed is None:
             seed = int(np.random.default_rng().integers(2**63))
         self.seed = check_integer("seed", seed, minimum=0)
         self._epoch = 0
-        self._asked: bytearray | None = None  # 1 for each batch requested in this pass
+        self._requested: bytearray | None = None  # 1 for each batch that this pass has returned
 
     @property
     def epoch(self) -> int:
-        """Number of the current epoch, from 0. Set it to resume where another run stopped."""
+        """Return the index of the current pass over the data, from 0.
+
+        Set it to resume where another run stopped. With `steps_per_epoch`, a pass can span several
+        epochs of Keras.
+        """
         return self._epoch
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
         self._epoch = check_integer("epoch", epoch, minimum=0)
-        self._asked = None
+        self._requested = None
         self._new_pass()
 
     def on_epoch_begin(self) -> None:
-        """Begin the next pass, unless one is unfinished. Keras calls this.
+        """Begin the next pass, unless the current one is unfinished. Keras calls this.
 
         Raises:
             ArgumentError: inputs or targets do not fit the model that reads them.
@@ -57,37 +61,38 @@ class Epochs(keras.utils.PyDataset):
         if reader is not None:
             check_once(self, reader.model)
             self._resume(reader.first_epoch)
-        # An epoch of `steps_per_epoch` batches is a part of a pass, and so is an interrupted one.
-        if self._asked is None:
-            self._asked = bytearray(len(self))
+        # With `steps_per_epoch`, or after an interruption, an epoch begins in the middle of a pass.
+        if self._requested is None:
+            self._requested = bytearray(len(self))
             self._new_pass()
 
     def on_epoch_end(self) -> None:
-        """Move on to the next epoch if this one was read to its end. Keras calls this.
+        """Move on to the next pass if this one was read to its end. Keras calls this.
 
-        It also does so before the first epoch, of which it has read the first batches then.
+        Keras also calls it before the first epoch, after it has read a few batches to build the
+        model; those do not end a pass.
         """
-        # If other processes read the batches, none were requested here.
-        if self._asked is None or 0 < self._asked.count(1) < len(self):
+        # No batch is requested in this process if other processes read them.
+        if self._requested is None or 0 < self._requested.count(1) < len(self):
             return
-        if self._asked.count(1) or self.use_multiprocessing:
+        if self._requested.count(1) or self.use_multiprocessing:
             self._epoch += 1
-            self._asked = None
+            self._requested = None
 
     def first_batch(self) -> Any:
-        """Return the first batch of the current epoch, which does not count as requested."""
+        """Return the first batch of the current pass, without counting it as requested."""
         raise NotImplementedError
 
     def _resume(self, first_epoch: int) -> None:
-        """Skip the epochs that a training has done before it was resumed, in another process."""
+        """Skip the epochs that were completed before a training was resumed in a new process."""
         if first_epoch > self._epoch:
             self.epoch = first_epoch
 
-    def _ask(self, index: int) -> None:
+    def _mark_requested(self, index: int) -> None:
         """Record that a batch was requested."""
-        # Not a count: Keras reads some batches in advance, and then again.
-        if self._asked is not None:
-            self._asked[index] = 1
+        # A counter would be wrong: Keras reads some batches in advance, and then again.
+        if self._requested is not None:
+            self._requested[index] = 1
 
     def _new_pass(self) -> None:
         """Prepare the order of the next pass, in subclasses that draw it in advance."""

@@ -6,12 +6,12 @@ from typing import Any, Protocol
 from seqkeras._checks import bad_argument
 from seqkeras._lazy import import_optional
 
-# TensorFlow and PyTorch are imported inside the functions, and here instead of in kernels/: no
-# arithmetic depends on them, they only provide the container for the batches.
+# TensorFlow and PyTorch are imported inside the functions, so only their users load them. They
+# belong here and not in kernels/, because they only hold the batches and compute nothing.
 
 
 class Batches(Protocol):
-    """The part of `Windows` that is used here."""
+    """The part of `Windows` that this module uses."""
 
     epoch: int
     count: int
@@ -46,18 +46,18 @@ def torch_loader(windows: Batches, options: dict[str, Any]) -> Any:
     """Return the batches as a `torch.utils.data.DataLoader`."""
     reserved = {"batch_size", "batch_sampler", "drop_last", "sampler", "shuffle"} & set(options)
     if reserved:
-        fix = "Windows decide on batches and their order: give batch_size and shuffle there."
+        fix = "Pass batch_size and shuffle to Windows, which decide on batches and their order."
         expected = "options that do not change batches and their order"
         raise bad_argument("options", sorted(reserved), expected, fix)
     data = import_optional("torch.utils.data", extra="torch")
-    # Workers get the epoch with each batch number, and need no other signal of a new epoch.
+    # Each key holds the epoch as well, so workers need no other signal of a new epoch.
     return data.DataLoader(
         _ByNumber(windows), sampler=_Sampler(windows), batch_size=None, **options
     )
 
 
 class _ByNumber:
-    """Batches, indexed by epoch and number."""
+    """The batches, indexed by epoch and number."""
 
     def __init__(self, windows: Batches) -> None:
         self._windows = windows
@@ -67,7 +67,7 @@ class _ByNumber:
 
 
 class _Sampler:
-    """Epoch and number of each batch; each pass is the next epoch."""
+    """Yields the epoch and number of each batch; each pass is the next epoch."""
 
     def __init__(self, windows: Batches) -> None:
         self._windows = windows

@@ -21,12 +21,12 @@ def gather(
     """Copy the windows that begin at the rows `starts` out of `values`.
 
     Args:
-        values: `(rows,)` or `(rows, features)`; also a memory-mapped array. What a mask hides
-            becomes NaN.
+        values: `(rows,)` or `(rows, features)`, which may be memory-mapped. Masked values become
+            NaN.
         starts: `(batch,)`, the first row of each window.
         timesteps: length of a window.
-        sampling_rate: rows between neighboring timesteps. 1: every row.
-        dtype: dtype of the result.
+        sampling_rate: rows between neighboring timesteps, default 1.
+        dtype: dtype of the result, default float32.
 
     Returns:
         `(batch, timesteps)` or `(batch, timesteps, features)`.
@@ -53,12 +53,12 @@ def gather(
 
 
 class RowWindows:
-    """All windows of an array, as a view. Only windows that are read are copied.
+    """All windows of an array, as a view. Only the windows that are read are copied.
 
     Args:
-        values: `(rows,)` or `(rows, features)`; also a memory-mapped array.
+        values: `(rows,)` or `(rows, features)`, which may be memory-mapped.
         timesteps: length of a window.
-        sampling_rate: rows between neighboring timesteps. 1: every row.
+        sampling_rate: rows between neighboring timesteps, default 1.
 
     Attributes:
         count: number of windows.
@@ -68,10 +68,11 @@ class RowWindows:
     def __init__(
         self, values: npt.NDArray[np.generic], timesteps: int, sampling_rate: int = 1
     ) -> None:
-        # The views below rely on these numbers: a wrong one would read foreign memory.
+        # The views below rely on these numbers: an invalid value would read memory outside the
+        # array.
         timesteps = check_size("timesteps", timesteps)
         sampling_rate = check_size("sampling_rate", sampling_rate)
-        # A plain array also for a memory map, whose class makes each view slow.
+        # Turn a memmap into a plain ndarray: creating memmap views is slow.
         values = np.asarray(values)
         self._arguments = (values, timesteps, sampling_rate)
         self._dtype = values.dtype
@@ -79,9 +80,9 @@ class RowWindows:
         self.span = (timesteps - 1) * sampling_rate + 1
         self.count = max(0, len(values) - self.span + 1)
         item_bytes = timesteps * values[:1].nbytes
-        solid = values.flags.c_contiguous and sampling_rate == 1 and 0 < item_bytes < 2**31
-        if solid and self.count:
-            # One item for each window: each is copied by a single memcpy.
+        is_contiguous = values.flags.c_contiguous and sampling_rate == 1 and 0 < item_bytes < 2**31
+        if is_contiguous and self.count:
+            # One item for each window, so that NumPy copies a window by a single memcpy.
             self._windows = np.ndarray(
                 (self.count,), f"V{item_bytes}", values, 0, values.strides[:1]
             )
@@ -95,11 +96,16 @@ class RowWindows:
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Pickle the values: the views overlap, and each would be written separately.
+        # Pickle the values, not the overlapping views, which would be written one by one.
         return RowWindows, self._arguments
 
     def __call__(self, starts: Integers, dtype: npt.DTypeLike = np.float32) -> Array:
-        """Copy the windows that begin at these rows, which are not negative."""
+        """Copy windows.
+
+        Args:
+            starts: first rows of the windows, all non-negative (not checked).
+            dtype: dtype of the result.
+        """
         windows = self._windows[starts]
         if windows.ndim == 1:
             windows = windows.view(self._dtype).reshape(len(starts), *self._shape)

@@ -17,8 +17,8 @@ class GroupedArray:
 
     Args:
         values: `(rows,)` or `(rows, features)`, all series one after the other. They are not
-            copied, except for a masked array, in which NaN replaces what is masked.
-        indptr: `(series + 1,)` integers that start at 0, never fall and end at `rows`.
+            copied, except for a masked array, in which NaN replaces the masked values.
+        indptr: `(series + 1,)` integers that start at 0, never decrease and end at `rows`.
 
     Raises:
         ArgumentError: `indptr` does not fit `values`.
@@ -33,14 +33,16 @@ class GroupedArray:
         self.values = _array("values", values)
         bounds = np.asarray(indptr)
         if bounds.ndim != 1 or not len(bounds) or not np.issubdtype(bounds.dtype, np.integer):
-            raise bad_argument("indptr", indptr, "a one-dimensional array of integers, not empty")
+            raise bad_argument("indptr", indptr, "a non-empty one-dimensional array of integers")
         self.indptr: Integers = bounds.astype(np.int64)
         if not self.values.ndim:
             raise bad_argument("values", values, "an array of shape (rows,) or (rows, features)")
         rows = len(self.values)
         rising = bool(np.all(np.diff(self.indptr) >= 0))
         if not rising or self.indptr[0] != 0 or self.indptr[-1] != rows:
-            expected = f"numbers that start at 0, never fall and end at the {rows} rows of values"
+            expected = (
+                f"integers that start at 0, never decrease and end at the {rows} rows of values"
+            )
             raise bad_argument("indptr", indptr, expected)
 
     @classmethod
@@ -77,8 +79,8 @@ class GroupedArray:
     def extremes(self) -> tuple[Floats, Floats]:
         """Return the smallest and the largest value of each series, each `(series, ...)`.
 
-        Missing values do not count; a series with no other values gets NaN. Every series must have
-        rows.
+        Missing values do not count; an all-NaN series gives NaN. Every series must have at least
+        one row (not checked).
         """
         starts = self.indptr[:-1]
         lowest = np.fmin.reduceat(self.values, starts, axis=0)
@@ -91,25 +93,28 @@ class GroupedArray:
         Raises:
             ArgumentError: a range is not inside its series.
         """
-        first = np.broadcast_to(whole_numbers("start", start), len(self))
-        last = np.broadcast_to(whole_numbers("stop", stop), len(self))
-        if np.any(first < 0) or np.any(first > last) or np.any(last > self.lengths):
+        starts = np.broadcast_to(whole_numbers("start", start), len(self))
+        stops = np.broadcast_to(whole_numbers("stop", stop), len(self))
+        if np.any(starts < 0) or np.any(starts > stops) or np.any(stops > self.lengths):
             raise bad_argument("start, stop", (start, stop), "ranges inside each series")
-        return self._rows(self.indptr[:-1] + first, self.indptr[:-1] + last)
+        return self._rows(self.indptr[:-1] + starts, self.indptr[:-1] + stops)
 
     def take(self, series: npt.ArrayLike) -> "GroupedArray":
-        """Copy the series with these numbers into a new `GroupedArray`.
+        """Copy the selected series into a new `GroupedArray`.
+
+        Args:
+            series: indices of the series, or a boolean for each series.
 
         Raises:
-            ArgumentError: they are neither integers nor a boolean for each series.
-            IndexError: there is no such series.
+            ArgumentError: `series` is neither integer indices nor one boolean per series.
+            IndexError: an index is out of range.
         """
-        chosen = np.arange(len(self))[whole_numbers("series", series, flags=len(self))]
+        chosen = np.arange(len(self))[whole_numbers("series", series, mask_length=len(self))]
         return self._rows(self.indptr[:-1][chosen], self.indptr[1:][chosen])
 
-    def _rows(self, first: Integers, last: Integers) -> "GroupedArray":
-        lengths = last - first
-        rows = np.repeat(first, lengths) + positions(lengths)
+    def _rows(self, starts: Integers, stops: Integers) -> "GroupedArray":
+        lengths = stops - starts
+        rows = np.repeat(starts, lengths) + positions(lengths)
         return GroupedArray(self.values[rows], np.concatenate([[0], np.cumsum(lengths)]))
 
 

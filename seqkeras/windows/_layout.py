@@ -1,4 +1,4 @@
-"""The place of each window: its series, and its first row."""
+"""The position of each window: its series and its first row."""
 
 from typing import NamedTuple
 
@@ -9,13 +9,13 @@ from seqkeras.windows._spec import WindowSpec
 
 
 class WindowIndex(NamedTuple):
-    """The windows of a batch, as functions for targets and weights get them.
+    """The positions of the windows of a batch, passed to functions for targets and weights.
 
     Attributes:
         window: `(batch,)`, the number of each window, counted over all series.
-        series: `(batch,)`, the number of its series.
-        start: `(batch,)`, its first row, counted from the start of its series.
-        row: `(batch,)`, its first row in the array of all series.
+        series: `(batch,)`, the number of the window's series.
+        start: `(batch,)`, the first row of the window, counted from the start of its series.
+        row: `(batch,)`, the first row of the window in the array of all series.
 
     Example:
         >>> labels = np.array([0.0, 1.0])  # one for each series
@@ -41,7 +41,7 @@ class WindowLayout:
         count: number of windows.
         counts: `(series,)`, number of windows of each series.
         skipped: `(series,)`, True for series that have rows, but too few for a window.
-        unused_rows: rows after the last window of their series, or in a series without windows.
+        unused_rows: number of rows after the last window of a series, or in a series without one.
     """
 
     def __init__(self, indptr: Integers, spec: WindowSpec) -> None:

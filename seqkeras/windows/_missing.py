@@ -7,13 +7,13 @@ from seqkeras._checks import bad_data
 from seqkeras._warnings import warn
 from seqkeras.errors import DataError, RoundedIntegersWarning
 
-# As float64, because the limit would be infinite in float16.
+# A NumPy scalar: NumPy would cast a Python float to float16 for float16 values, and overflow.
 LIMIT = np.finfo(np.float32).max.astype(np.float64)
 # Numbers that are checked at once: few enough to stay in the cache between two passes.
 BLOCK = 2**18
-# Largest integer up to which float32 has all of them.
+# float32 represents every integer up to this one exactly.
 EXACT = 2**24
-# Series with more levels than this in float32 keep their shape, even if neighbors become equal.
+# A series that spans more float32 levels than this keeps its shape, even if neighbors become equal.
 MANY_LEVELS = 2**16
 
 
@@ -44,7 +44,7 @@ def unusable(name: str, number: Array, where: str) -> DataError:
     if np.isnan(number):
         fix = "Fill in missing values, cut the series there, or mask them with missing='mask'."
         return bad_data(name, f"NaN in {where}", "have no missing values", fix)
-    fix = "Infinite numbers count as errors, not as missing: correct them, or make them NaN."
+    fix = "Correct the number, or replace it by NaN if it stands for a missing value."
     return bad_data(name, f"{number} in {where}", "have finite numbers in float32", fix)
 
 
@@ -52,7 +52,7 @@ def warn_of_rounding(name: str, values: Array) -> None:
     """Warn about integers that float32 cannot hold.
 
     Warns:
-        RoundedIntegersWarning: there are some.
+        RoundedIntegersWarning: float32 would change an integer.
     """
     if values.dtype.kind not in "iu" or values.dtype.itemsize < 4 or not values.size:
         return
@@ -64,14 +64,14 @@ def warn_of_rounding(name: str, values: Array) -> None:
         warn(
             f"{name} holds integers that float32 rounds: {number} becomes "
             f"{int(np.float32(number))}. Give ids smaller numbers, for example with "
-            "np.unique(ids, return_inverse=True), and subtract the first from time stamps. Where "
+            "np.unique(ids, return_inverse=True), and subtract the first from timestamps. If "
             "rounding does no harm, pass values.astype('float32').",
             RoundedIntegersWarning,
         )
 
 
 def first_lost(values: Array, starts: Integers) -> tuple[int, float] | None:
-    """Find a series whose steps are smaller than float32 can tell apart at their level.
+    """Find a series whose steps are too small for float32 at the level of its values.
 
     Args:
         values: `(rows,)` or `(rows, features)`, checked with `first_unusable`.
@@ -102,7 +102,7 @@ def first_lost(values: Array, starts: Integers) -> tuple[int, float] | None:
 
 
 def lost(name: str, number: float, where: str) -> DataError:
-    """Return the error for a series of `first_lost`."""
+    """Return the error for a series that `first_lost` has found."""
     expected = "change by more than float32 can tell apart at their level"
     fix = (
         "Subtract the level, scale the values (seqkeras.windows.StandardScaler), or pass "
@@ -119,7 +119,7 @@ def fill(batch: Floats32) -> Booleans:
 
 
 def _usable(block: Array, nan_allowed: bool) -> bool:
-    # NaN passes through min and max, and compares as False; fmin and fmax skip it.
+    # min and max return NaN if there is any, and its comparisons are False; fmin and fmax skip NaN.
     if nan_allowed:
         low = np.fmin.reduce(block, axis=None)
         high = np.fmax.reduce(block, axis=None)

@@ -1,4 +1,4 @@
-"""Checks of numbers that count rows, and of numbers that say which series or windows are meant."""
+"""Checks of sizes and indices."""
 
 import operator
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from seqkeras._arrays import Array
 from seqkeras._checks import Description, bad_argument, check_integer
 
-#: Largest size in rows: products of two still fit into 64 bits.
+#: Largest size in rows, so that the product of two sizes fits in 64 bits.
 MAX_SIZE = 2**30
 
 
@@ -21,41 +21,46 @@ def check_size(name: str, value: Any, *, minimum: int = 1) -> int:
 
 
 def check_position(name: str, index: Any, count: int) -> int:
-    """Return the index of a batch or a series as an int; a negative one stays negative.
+    """Return an index as an int; negative indices stay negative.
+
+    Args:
+        name: what is indexed, such as `"batch"`.
+        index: the index.
+        count: number of batches or series.
 
     Raises:
-        ArgumentError: it is not an integer.
-        IndexError: it is not one of `-count` to `count - 1`.
+        ArgumentError: the index is not an integer.
+        IndexError: the index is out of range.
     """
     try:
         number = operator.index(index)
     except TypeError:
         number = None
     if number is None or isinstance(index, bool):
-        fix = "Take one after the other, or use take for several."
+        fix = f"Use one index at a time, such as 0 for the first {name}."
         raise bad_argument("index", index, f"the number of a {name}, an integer", fix)
     if not -count <= number < count:
-        raise IndexError(f"{name} {number} of {count}")
+        raise IndexError(f"{name} index {number} is out of range for {count}")
     return number
 
 
-def whole_numbers(name: str, values: Any, *, flags: int | None = None) -> Array:
-    """Return integers as an array of any shape; an empty one may have any dtype.
+def whole_numbers(name: str, values: Any, *, mask_length: int | None = None) -> Array:
+    """Return integers as an array of any shape; an empty array may have any dtype.
 
     Args:
         name: name of the argument.
         values: the integers.
-        flags: how many booleans may stand for the integers of those that are True. None: no
-            booleans.
+        mask_length: length of a boolean mask that is accepted instead of integers, and becomes
+            the indices of its True entries. None: masks are refused.
 
     Raises:
-        ArgumentError: they are not integers.
+        ArgumentError: the values are not integers.
     """
     try:
         numbers = np.asarray(values)
-    except ValueError as error:  # of different lengths
+    except ValueError as error:  # nested sequences of different lengths
         raise bad_argument(name, type(values).__name__, "an array of integers") from error
-    if numbers.dtype == bool and numbers.shape == (flags,):
+    if numbers.dtype == bool and numbers.shape == (mask_length,):
         return np.flatnonzero(numbers)
     if numbers.size and numbers.dtype.kind not in "iu":
         actual = Description(f"{numbers.dtype} of shape {numbers.shape}")

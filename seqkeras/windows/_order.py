@@ -9,17 +9,17 @@ from seqkeras._arrays import Integers
 
 Unsigned: TypeAlias = npt.NDArray[np.uint64]
 
-# Slots that are computed at once if batches are read in sequence, to spread the cost of the calls;
-# half a megabyte.
+# Slots that are computed at once if batches are read in sequence, to spread the cost of the NumPy
+# calls. They take half a megabyte.
 BLOCK = 65_536
 
-# Odd constants without structure, from splitmix64 (Steele, Lea & Flood 2014).
+# Odd constants with irregular bits, from splitmix64 (Steele, Lea & Flood 2014).
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _HALF = np.uint64(32)
-# Rounds of the network. With fewer than eight, some permutations of five slots were much more
-# frequent than others; four are enough if each side of the grid has hundreds of cells.
+# Rounds of the Feistel network. With fewer than eight, some permutations of five slots were much
+# more frequent than others; four are enough if each side of the grid has hundreds of cells.
 FEW = 8
 MANY = 4
 _TURNS = np.arange(FEW, dtype=np.uint64) * _STEP
@@ -44,7 +44,7 @@ class Shuffled:
 
     def __call__(self, epoch: int, first: int, last: int) -> Integers:
         """Return the numbers of the windows in slots `first` to `last - 1`."""
-        # One attribute, read and replaced as a whole: threads can share the object.
+        # A single attribute that is read and replaced as a whole, so threads can share the object.
         block_epoch, start, numbers = self._block
         if epoch != block_epoch or first < start or last > start + len(numbers):
             follows = first == 0 or (epoch == block_epoch and first == start + len(numbers))
@@ -57,8 +57,8 @@ class Shuffled:
         """Return the range of slots to compute for a batch that is not in the block."""
         if self.count <= BLOCK:
             return 0, self.count
-        # A sequential reader needs the following slots next. Keras does not: it draws the order of
-        # the batches itself, unless `shuffle=False`.
+        # Compute ahead only for a sequential reader. Keras does not read in sequence unless `fit`
+        # gets `shuffle=False`: it draws the order of the batches itself.
         if not follows:
             return first, last
         return first, min(max(last, first + BLOCK), self.count)
@@ -74,9 +74,9 @@ class Shuffled:
 class Balanced(Shuffled):
     """Every series equally often in each epoch, its windows without repetition until all are used.
 
-    An epoch goes around all series in rounds, each in a new order. Its last round may be
-    incomplete: it takes the series whose turn it is, so that every series comes equally often over
-    many epochs as well.
+    An epoch visits all series in rounds, each in a new order. The last round may be incomplete; the
+    next epoch then continues with the series that it left out, so that over many epochs, too, every
+    series comes equally often.
     """
 
     def __init__(self, counts: Integers, seed: int) -> None:
@@ -92,7 +92,7 @@ class Balanced(Shuffled):
         turn, place = np.divmod(slots, series)
         size = np.where(turn < rounds, series, max(rest, 1))
         rank = permute(place, size, _key(self._seed, epoch, turn))
-        # The incomplete round begins where that of the epoch before ended.
+        # The incomplete round begins where the incomplete round of the previous epoch ended.
         taken = epoch * rest
         rank = np.where(turn < rounds, rank, (taken + rank) % series)
         drawn_before = epoch * rounds + turn + (taken - rank + series - 1) // series
@@ -104,11 +104,11 @@ class Balanced(Shuffled):
 
 
 def permute(slots: Integers, size: npt.ArrayLike, key: Unsigned, *, rounds: int = FEW) -> Integers:
-    """Apply a random permutation of `range(size)` to each slot, without a list of it.
+    """Apply a random permutation of `range(size)` to each slot, without storing the permutation.
 
-    A Feistel network on a grid of slightly more than `size` cells; it is applied again to a result
-    beyond `size`, until none is left (Black & Rogaway 2002, "Ciphers with arbitrary finite
-    domains", methods 2 and 3).
+    It is a Feistel network on a grid of slightly more than `size` cells. Results of `size` or more
+    pass through the network again until they are smaller (Black & Rogaway 2002, "Ciphers with
+    arbitrary finite domains", methods 2 and 3).
 
     Args:
         slots: `(slots,)`, each in `range(size)`.
@@ -117,7 +117,8 @@ def permute(slots: Integers, size: npt.ArrayLike, key: Unsigned, *, rounds: int 
         rounds: rounds of the network, an even number up to `FEW`.
     """
     size = np.asarray(size, dtype=np.int64)
-    # Even: on a grid with odd sides every round is an even permutation, and so is the result.
+    # The width is even: on a grid with odd sides every round, and so the result, would be an even
+    # permutation, which excludes half of all permutations.
     width = 2 * np.ceil(np.sqrt(size) / 2).astype(np.int64)
     height = -(-size // width)
     turns = _TURNS[:rounds]
@@ -151,7 +152,8 @@ def _feistel(
         side = sides[turn % 2]
         _uniform(across, side, key + offset, shift, spare)
         line += shift
-        # Modulo side: a negative difference wraps around to the larger of the unsigned numbers.
+        # This is `line % side`: a negative difference wraps around to a huge unsigned number, and
+        # the minimum then keeps `line`.
         np.subtract(line, side, out=spare)
         np.minimum(line, spare, out=line)
         line, across = across, line
@@ -161,7 +163,7 @@ def _feistel(
 def _uniform(
     values: Unsigned, side: Unsigned, key: Unsigned, out: Unsigned, spare: Unsigned
 ) -> None:
-    """Write random numbers below `side` into `out`, a function of the values and the key."""
+    """Write random numbers below `side`, determined by the values and the key, into `out`."""
     np.add(values, key, out=out)
     out *= _MIX_1
     np.right_shift(out, _HALF, out=spare)

@@ -34,10 +34,11 @@ def open_rows(
         nan_allowed: whether values may be missing.
 
     Returns:
-        The rows, and the bounds.
+        The source of the rows, and the bounds of the series.
 
     Raises:
-        ArgumentError: the series have other lengths, or the number of rows differs.
+        ArgumentError: the lengths of the series, or the number of rows, differ from those of the
+            values.
         DataError: a number in memory cannot be used.
     """
     if isinstance(value, GroupedArray):
@@ -60,7 +61,7 @@ def open_series(label: str, value: object, series: int, *, nan_allowed: bool) ->
     """Open an argument with one row for each series.
 
     Raises:
-        ArgumentError: it has another number of rows.
+        ArgumentError: the number of rows is not `series`.
         DataError: a number in memory cannot be used.
     """
     expected = f"one row for each of the {series} series"
@@ -77,14 +78,14 @@ class RowReader:
     """Reads rows of each window, `(batch, timesteps)` or `(batch, timesteps, features)`.
 
     Args:
-        source: where to read.
-        timesteps: how many rows to read for each window.
-        offset: rows from the first of a window to the first that is read.
-        sampling_rate: rows between those that are read.
+        source: the rows to read from.
+        timesteps: number of rows to read for each window.
+        offset: number of rows from the first row of a window to the first row that is read.
+        sampling_rate: number of rows between neighboring rows that are read.
 
     Raises:
-        DataError: when called, if the rows are not in memory: their file has changed, or a number
-            cannot be used.
+        DataError: when called, if the rows are in a file: the file has changed, or a number cannot
+            be used.
     """
 
     def __init__(
@@ -126,8 +127,8 @@ class FunctionReader:
         nan_allowed: whether values may be missing.
 
     Raises:
-        ArgumentError: when called: the result is not an array with numbers for each window.
-        DataError: when called: a number cannot be used.
+        ArgumentError: when called, if the function does not return numbers for each window.
+        DataError: when called, if a number cannot be used.
     """
 
     def __init__(
@@ -142,12 +143,12 @@ class FunctionReader:
         batch = len(index.window)
         if result.dtype.kind not in "buif" or not result.ndim or len(result) != batch:
             actual = f"a function that returned {result.dtype} of shape {result.shape}"
-            expected = f"a function that returns numbers, {batch} for {batch} windows"
+            expected = f"a function that returns numbers, one entry for each of {batch} windows"
             raise bad_argument(self._label, Description(actual), expected)
         place = first_unusable(result, nan_allowed=self.may_miss)
         if place is not None:
             raise unusable(self._label, result[place], f"window {index.window[place[0]]}")
-        # A copy: the function may keep its result, and missing values are filled in place.
+        # Always a copy: missing values are filled in place, and the function may keep its result.
         return np.array(result, dtype=np.float32)
 
 

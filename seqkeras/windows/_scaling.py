@@ -14,16 +14,16 @@ from seqkeras.windows._grouped import GroupedArray
 class StandardScaler:
     """Scales every series to mean 0 and standard deviation 1.
 
-    A series whose values differ by no more than float32 rounding is constant. Its deviation, 0 or
-    what rounding left, does not say how large a later change would be; it is scaled by its level
-    instead, so that it is the same in every unit. Missing values (NaN) do not count and stay
-    missing; a series without other values stays as it is.
+    A series whose values differ by no more than float32 rounding is constant. Its deviation is zero
+    or a rounding error, which says nothing about the size of later changes. It is scaled by its
+    level instead, so the result does not depend on the unit. Missing values (NaN) do not count and
+    stay missing; a series with only missing values stays unchanged.
 
     Attributes:
         center_: `(series, ...)`, the mean of each series, by feature.
-        scale_: `(series, ...)`, its standard deviation. For a constant series the absolute value of
-            its mean, or 1 for a mean of 0.
-        constant_: `(series, ...)`, whether it is constant.
+        scale_: `(series, ...)`, the standard deviation of each series; for a constant series, the
+            absolute value of its mean, or 1 if its mean is 0.
+        constant_: `(series, ...)`, whether each series is constant.
 
     Example:
         >>> series = GroupedArray.from_series([[1.0, 3.0], [10.0, 10.0, 10.0]])
@@ -44,7 +44,7 @@ class StandardScaler:
     ) -> "StandardScaler":
         """Create a fitted scaler from the arrays `center_`, `scale_` and `constant_` of another.
 
-        Without the last one, no series counts as constant.
+        Without `constant`, no series counts as constant.
         """
         scaler = cls()
         scaler.center_ = np.asarray(center, dtype=np.float64)
@@ -74,7 +74,7 @@ class StandardScaler:
         distance = np.abs(series.values - self._per_row(self.center_, series))
         farthest = np.nan_to_num(np.fmax.reduceat(distance, series.indptr[:-1], axis=0))
         self.constant_ = is_constant(*series.extremes())
-        # Squares are taken in units of the largest distance, to avoid overflow and underflow.
+        # Divide distances by the largest before squaring them, to avoid overflow and underflow.
         unit = np.where(farthest > 0, farthest, 1.0)
         spread = unit * _mean((distance / self._per_row(unit, series)) ** 2, series) ** 0.5
         level = np.where(self.center_ != 0, np.abs(self.center_), 1.0)
@@ -99,7 +99,7 @@ class StandardScaler:
     def transform_batch(
         self, values: npt.ArrayLike, *, series: npt.ArrayLike | None = None
     ) -> Floats:
-        """Scale rows of equal length. `inverse_transform` reverses it.
+        """Scale a batch of rows of equal length. `inverse_transform` reverses the scaling.
 
         Args:
             values: `(batch, timesteps)` or `(batch, timesteps, features)`.
@@ -107,7 +107,7 @@ class StandardScaler:
                 series i.
 
         Raises:
-            ArgumentError: the shape does not fit that of the series in `fit`.
+            ArgumentError: the shape does not fit the series that the scaler was fitted on.
             NotFittedError: `fit` was not called.
         """
         rows, center, scale = self._of_batch(values, series)
@@ -123,7 +123,7 @@ class StandardScaler:
             series: as for `transform_batch`.
 
         Raises:
-            ArgumentError: the shape does not fit that of the series in `fit`.
+            ArgumentError: the shape does not fit the series that the scaler was fitted on.
             NotFittedError: `fit` was not called.
         """
         rows, center, scale = self._of_batch(values, series)
@@ -155,7 +155,7 @@ class StandardScaler:
 
 
 def _mean(values: Array, series: GroupedArray) -> Floats:
-    """Return the mean of the values of each series that are not missing; 0 without any."""
+    """Return the mean of each series without its missing values; 0 if all are missing."""
     starts = series.indptr[:-1]
     counts: Any = series.lengths.reshape(-1, *[1] * (values.ndim - 1))
     missing = np.isnan(values)

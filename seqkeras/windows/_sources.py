@@ -1,4 +1,4 @@
-"""Rows of numbers to read windows from: arrays, files mapped into memory, and Arrow data."""
+"""Sources of the rows of windows: arrays, memory-mapped files and Arrow data."""
 
 import os
 import sys
@@ -15,18 +15,19 @@ from seqkeras._checks import Description, bad_argument, bad_data
 from seqkeras.windows._gather import RowWindows
 from seqkeras.windows._missing import first_lost, first_unusable, lost, unusable, warn_of_rounding
 
-#: From the first row of each window to the windows, `(batch, timesteps)` or with features.
+#: A function from the first row of each window, `(batch,)`, to the windows, `(batch, timesteps)` or
+#: `(batch, timesteps, features)`.
 ReadWindows = Callable[[Integers], Floats32]
 
 
 class Source(ABC):
-    """Rows of numbers, each checked before it gets into a batch.
+    """Rows of numbers. Each number is checked before it becomes part of a batch.
 
     Args:
         name: the argument that the rows come from, for errors.
         shape: `(rows,)` or `(rows, features)`.
-        may_miss: whether NaN can stand for a missing value.
-        locate: describes the place of a row, for errors.
+        may_miss: whether values may be missing, as NaN.
+        locate: function that describes the place of a row, for errors.
     """
 
     def __init__(
@@ -49,8 +50,8 @@ class Source(ABC):
             starts: `(series,)`, the first row of each series.
 
         Raises:
-            DataError: a number is infinite, or missing although none may be, or float32 cannot
-                tell the numbers of a series apart.
+            DataError: a number is infinite, a value is missing although `may_miss` is False, or
+                float32 cannot tell the numbers of a series apart.
 
         Warns:
             RoundedIntegersWarning: float32 rounds integers.
@@ -61,7 +62,7 @@ class Source(ABC):
         """Raise DataError if the file that holds the rows has changed."""
 
     def check_batch(self, batch: Floats32, first: Integers, sampling_rate: int) -> None:
-        """Check the numbers of windows, unless `check_all` did.
+        """Check the numbers of windows, unless `check_all` has checked them.
 
         Args:
             batch: `(batch, timesteps, ...)`.
@@ -69,7 +70,7 @@ class Source(ABC):
             sampling_rate: rows between neighboring timesteps.
 
         Raises:
-            DataError: a number is infinite, or missing although none may be.
+            DataError: a number is infinite, or a value is missing although `may_miss` is False.
         """
         place = first_unusable(batch, nan_allowed=self.may_miss)
         if place is not None:
@@ -83,9 +84,9 @@ def open_source(
     """Return the source of an array, a memory map or Arrow data.
 
     Raises:
-        ArgumentError: the values are not numbers with one axis or two.
+        ArgumentError: the values are not numbers, or do not have one or two axes.
     """
-    # Whoever passes Arrow data has imported pyarrow, so it is never imported here.
+    # A caller with Arrow data has already imported pyarrow, so it need not be imported here.
     arrow = sys.modules.get("pyarrow")
     if arrow is not None:
         if isinstance(values, arrow.Array):
@@ -107,7 +108,7 @@ class ArraySource(Source):
         name: the argument that the rows come from, for errors.
         values: numbers, `(rows,)` or `(rows, features)`.
         nan_allowed: whether values may be missing.
-        locate: describes the place of a row, for errors.
+        locate: function that describes the place of a row, for errors.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class ArraySource(Source):
     def check_file(self) -> None:
         if self._file is not None and _file_state(*self._file) != self._file_state:
             subject = f"The file that {self.name} is mapped from"
-            fix = "Make new Windows from the file as it is now."
+            fix = "Map the file again, and create new Windows from it."
             raise bad_data(
                 subject, f"{self._file[0]} has changed since then", "stay as it was", fix
             )
@@ -153,14 +154,14 @@ class ArraySource(Source):
 
 
 class ArrowSource(Source):
-    """Rows of Arrow data, read from where they are: memory, or a file that Arrow has mapped.
+    """Rows of Arrow data, in memory or in a file that Arrow has mapped.
 
     Args:
         name: the argument that the rows come from, for errors.
         columns: a `pyarrow.ChunkedArray` for each feature.
         shape: `(rows,)` or `(rows, features)`.
-        nan_allowed: whether values may be missing; those of any type can be null.
-        locate: describes the place of a row, for errors.
+        nan_allowed: whether values may be missing; in Arrow, values of any type can be null.
+        locate: function that describes the place of a row, for errors.
         types: the module `pyarrow.types`.
     """
 
@@ -184,21 +185,21 @@ class ArrowSource(Source):
                 )
 
     def windows(self, timesteps: int, sampling_rate: int) -> ReadWindows:
-        # A nested function could not be pickled.
+        # `partial`, because a nested function could not be pickled.
         return partial(self._read, np.arange(timesteps) * sampling_rate)
 
     def check_all(self, starts: Integers) -> None:
-        """Leave the check to each batch, since the rows may be in a file."""
+        """Check nothing yet: the rows may be in a file, so each batch is checked instead."""
 
     def check_file(self) -> None:
-        """Check nothing, since Arrow does not say which file it has mapped."""
+        """Check nothing, because Arrow does not tell which file it has mapped."""
 
     def _read(self, steps: Integers, first: Integers) -> Floats32:
         rows = first[:, np.newaxis] + steps
         batch = np.empty((rows.size, len(self._columns)), np.float32)
         for number, column in enumerate(self._columns):
             taken = column.take(rows.ravel())
-            # Integers with nulls would become float64, and booleans with nulls objects.
+            # Cast in Arrow: in NumPy, integers with nulls become float64, and booleans objects.
             numbers = taken if self._are_floats[number] else taken.cast("float32", safe=False)
             batch[:, number] = numbers.to_numpy()  # nulls become NaN
         return batch.reshape(*rows.shape, *self.shape[1:])
@@ -217,9 +218,9 @@ def _numbers(name: str, values: Any) -> npt.NDArray[np.generic]:
 
 
 def _mapped_file(array: Any) -> tuple[str, bool] | None:
-    """Return the file that an array or its base maps, and whether the map can write to it."""
+    """Return the file that an array or its base maps, and whether the map is writable."""
     while array is not None:
-        # Results of arithmetic have the class as well, but no file.
+        # Results of arithmetic on a memmap are memmaps too, but without a file.
         if isinstance(array, np.memmap) and array.filename is not None:
             return str(array.filename), array.mode not in ("r", "c")
         array = getattr(array, "base", None)
@@ -228,16 +229,16 @@ def _mapped_file(array: Any) -> tuple[str, bool] | None:
 
 def _mapped_bytes(array: Any) -> int:
     """Return the size that a file must have for the array that maps it."""
-    while isinstance(array.base, np.ndarray):  # up to the map of the whole file
+    while isinstance(array.base, np.ndarray):  # up to the memmap of the whole file
         array = array.base
     return int(array.offset + array.nbytes)
 
 
 def _file_state(path: str, writable: bool) -> tuple[int, int] | None:
-    """Return size and modification time of a file, or None without a file."""
+    """Return the size and the modification time of a file, or None if it does not exist."""
     try:
         state = os.stat(path)
     except FileNotFoundError:
         return None
-    # A writable map changes the time itself; only a change of size must come from outside.
+    # Writing through the map changes the time as well, so for a writable map only the size counts.
     return state.st_size, 0 if writable else state.st_mtime_ns

@@ -25,11 +25,11 @@ class WindowSpec:
     Args:
         lookback: past timesteps in a window, at least 1.
         horizon: future timesteps to predict, default 1; 0 for windows without a future, for
-            example to label or reconstruct their own rows.
+            example to label or reconstruct the rows that a window reads.
         stride: rows between the starts of neighboring windows, default 1.
         sampling_rate: rows between neighboring timesteps of a window, default 1.
-        gap: timesteps between the lookback and the horizon that are skipped, default 0; must be 0
-            without a horizon.
+        gap: timesteps skipped between the lookback and the horizon, default 0; must be 0 without a
+            horizon.
 
     Raises:
         ArgumentError: a number is not an integer, is too small or above 2**30, or there is a gap

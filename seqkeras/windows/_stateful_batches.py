@@ -36,31 +36,31 @@ class StatefulBatches(Epochs):
     its row, and a flag tells the model to clear the state of that row. No timestep is dropped, and
     a row is padded only when no series is left for it.
 
-    `seqkeras.training.fit_stateful` reads them with any stateful model. Keras' own `fit`,
-    `evaluate` and `predict` need `reset_input`.
+    `seqkeras.training.fit_stateful` trains any stateful model on these batches. For Keras' own
+    `fit`, `evaluate` and `predict`, set `reset_input`.
 
     Args:
         series: one array `(rows,)` or `(rows, features)`, which may be a memory map or pyarrow
             data; or a list of arrays, a `GroupedArray`, or an array `(series, rows, features)`.
         batch_size: rows of a batch, the `batch_size` of the stateful model.
-        bptt_steps: timesteps of a batch, which a gradient crosses.
-        horizon: number of future timesteps that are the target of each timestep, default 1; 0 for
-            targets at the timestep itself, which `targets` must then give.
+        bptt_steps: timesteps of a batch, and so the timesteps that a gradient can cross.
+        horizon: number of future timesteps to predict at each timestep, default 1. With 0 the
+            target is at the timestep itself, and `targets` is required.
         targets: values to predict, in the same form as `series` and with the same rows. Default:
             the series themselves.
         target_rows: which timesteps of a batch have a target. `"all"`, the default: each of them,
             for models with an output at each timestep. `"last"`: only the last of each row, for
             models with one output after the last timestep, such as `many_to_one`. A row whose last
             timestep is padding then has weight 0.
-        pack: let a series begin right after the one before it in its row, also within a batch,
-            default True. Otherwise it begins with the next batch, and the rest of the row is
+        pack: let a series begin right after the previous series of its row, even in the middle of a
+            batch, default True. Otherwise it begins with the next batch, and the rest of the row is
             padded.
         idle_rows: allow fewer series than rows, default False; the remaining rows are padded.
-        reset_input: whether a batch holds the flags: True for models with a `reset` input, False
-            for models that take an array (see `seqkeras.training.ResetStates`). Default:
-            `fit_stateful` decides, and nothing else can read the batches.
-        shuffle: draw a new order of the series in each epoch, default False. `fit` still needs
-            `shuffle=False`: otherwise it changes the order of the batches.
+        reset_input: whether the inputs of a batch include the flags: True for models with a `reset`
+            input, False for models that take an array (see `seqkeras.training.ResetStates`).
+            Default: `fit_stateful` decides, and nothing else can read the batches.
+        shuffle: draw a new order of the series in each epoch, default False. Keras' `fit` still
+            needs its own `shuffle=False`, so that it keeps the order of the batches.
         seed: seed of the shuffle. The same seed gives the same epochs.
 
     Indexing returns `(inputs, targets, mask)`. The inputs are `{"sequence": x, "reset": flags}`
@@ -70,8 +70,8 @@ class StatefulBatches(Epochs):
     - x `(batch, bptt_steps, features)`, with 1 feature for one-dimensional series;
     - flags, True where the state is cleared before a timestep: `(batch, 1)`, or
       `(batch, bptt_steps)` if any series begins within a batch;
-    - targets `(batch, bptt_steps, horizon)` of one-dimensional series; of others
-      `(batch, bptt_steps, outputs)`, and `(batch, bptt_steps, horizon, outputs)` for a horizon
+    - targets `(batch, bptt_steps, horizon)` for one-dimensional series; for other series
+      `(batch, bptt_steps, outputs)`, or `(batch, bptt_steps, horizon, outputs)` with a horizon
       above 1;
     - mask `(batch, bptt_steps)`, 1 for a timestep and 0 for padding: Keras' sample weights.
 
@@ -79,10 +79,11 @@ class StatefulBatches(Epochs):
     `(batch, outputs)`, and `(batch,)`.
 
     Raises:
-        ArgumentError: a bad size, targets unlike the series, fewer series than rows, batches
-            that `fit` asked for out of order, or batches that are read without `reset_input`.
-        DataError: values are NaN or infinite, too few to fill a batch, or float32 cannot tell
-            those of a series apart.
+        ArgumentError: a size is invalid, targets do not have the rows of the series, there are
+            fewer series than rows, `fit` requests batches out of order, or batches are read while
+            `reset_input` is not set.
+        DataError: values are NaN or infinite, there are too few to fill a batch, or float32 cannot
+            tell the values of a series apart.
 
     Warns:
         RoundedIntegersWarning: integers are too large for float32.
@@ -120,9 +121,9 @@ class StatefulBatches(Epochs):
         self.bptt_steps = check_size("bptt_steps", bptt_steps)
         self.horizon = check_size("horizon", horizon, minimum=0)
         if self.batch_size * self.bptt_steps > MAX_TIMESTEPS:
-            got = f"{self.batch_size} rows of {self.bptt_steps} timesteps"
+            actual = f"{self.batch_size} rows of {self.bptt_steps} timesteps"
             expected = f"so small that a batch has at most {MAX_TIMESTEPS} timesteps"
-            raise bad_argument("batch_size", Description(got), expected)
+            raise bad_argument("batch_size", Description(actual), expected)
         if reset_input is not None:
             check_flag("reset_input", reset_input)
         self.reset_input = reset_input
@@ -134,7 +135,7 @@ class StatefulBatches(Epochs):
         if targets is not None:
             opened, _ = _open("targets", targets, bounds)
         elif not self.horizon:
-            fix = "With horizon=0 a timestep would be its own target."
+            fix = "Without targets=, a timestep would be its own target."
             raise bad_argument("targets", None, "given where horizon=0", fix)
         self._targets = RowReader(opened, max(self.horizon, 1))
         check_flag("idle_rows", idle_rows)
@@ -152,7 +153,7 @@ class StatefulBatches(Epochs):
         self._new_pass()
         if self.bptt_steps > self._stream.longest:
             expected = f"at most the {self._stream.longest} timesteps of the longest row"
-            fix = "Every row of the only batch would be padded."
+            fix = "Otherwise every row of the only batch would be padded."
             raise bad_argument("bptt_steps", self.bptt_steps, expected, fix)
         if self.target_rows == "last" and not self._stream.filled:
             actual = Description("series that all end before the last timestep of a batch")
@@ -165,18 +166,18 @@ class StatefulBatches(Epochs):
     def __getitem__(self, index: int) -> StatefulBatch:
         index = check_position("batch", index, len(self))
         if index < 0:
-            raise IndexError(f"batch {index} of {len(self)}")
+            raise IndexError(f"batch index {index} is out of range for {len(self)}")
         if self.reset_input is None:
-            expected = "True or False where batches are read outside of fit_stateful"
-            fix = "Use True for a model built with reset_input=True, False for one without."
+            expected = "True or False to read batches outside of fit_stateful"
+            fix = "Use True for a model built with reset_input=True, and False for other models."
             raise bad_argument("reset_input", None, expected, fix)
         if self._in_epoch:
             self._check_order(index)
-        self._ask(index)
+        self._mark_requested(index)
         return self._read(index, self.reset_input)
 
     def first_batch(self) -> StatefulBatch:
-        """Return the first batch of the current epoch, which does not count as requested."""
+        """Return the first batch of the current epoch, without counting it as requested."""
         return self._read(0, bool(self.reset_input))
 
     def __repr__(self) -> str:
@@ -218,21 +219,21 @@ class StatefulBatches(Epochs):
         return batches
 
     def in_order(self) -> Iterator[StatefulBatch]:
-        """Yield all batches as they are before a shuffle, with flags."""
+        """Yield all batches in the order before any shuffle, with flags."""
         batches = copy.copy(self)
         batches._stream = self._laid_out
         for index in range(len(batches)):
             yield batches._read(index, True)
 
     def to_series(self, outputs: npt.ArrayLike) -> list[npt.NDArray[Any]]:
-        """Put the outputs of a model for these batches together again, series by series.
+        """Reassemble the outputs of a model for these batches into one array for each series.
 
         Args:
             outputs: `(batches * batch_size, bptt_steps, ...)`, as `model.predict(batches)` returns.
 
         Returns:
-            For each series, in the order of `series`, `(steps, ...)`: an output for each timestep
-            that has a target.
+            An array `(steps, ...)` for each series, in the order of `series`, with an output for
+            each timestep that has a target.
 
         Raises:
             ArgumentError: the outputs have another shape.
@@ -247,12 +248,12 @@ class StatefulBatches(Epochs):
         return self._stream.collect(by_row, self._series)
 
     def on_epoch_begin(self) -> None:
-        """Begin the next pass, unless one is unfinished; Keras calls this."""
+        """Begin the next pass, unless the current one is unfinished. Keras calls this."""
         super().on_epoch_begin()
         self._in_epoch = True
 
     def on_epoch_end(self) -> None:
-        """Allow any order of batches again, and move on to the next epoch; Keras calls this."""
+        """Move on to the next pass, and allow batches in any order again. Keras calls this."""
         super().on_epoch_end()
         self._in_epoch = False
 
@@ -266,10 +267,10 @@ class StatefulBatches(Epochs):
         return begins if self._stream.begins_within else begins[:, :1]
 
     def _check_order(self, index: int) -> None:
-        if index and self._asked and not self._asked[index - 1]:
+        if index and self._requested and not self._requested[index - 1]:
             raise ArgumentError(
                 f"Batch {index} was read before batch {index - 1}, which it continues. Call "
-                "fit(..., shuffle=False): otherwise Keras changes the order of batches."
+                "fit(..., shuffle=False): by default, Keras changes the order of the batches."
             )
 
     def _read(self, index: int, reset_input: bool) -> StatefulBatch:
@@ -285,7 +286,7 @@ class StatefulBatches(Epochs):
     def _targets_of(
         self, rows: npt.NDArray[np.int64], used: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
-        # The first target follows its timestep; padding reads row 0, which has targets as well.
+        # With a horizon, the first target is one row later. Padding reads row 0, which has targets.
         targets = self._targets.at(rows.ravel() + min(self.horizon, 1))
         targets = targets.reshape(*rows.shape, *targets.shape[1:])
         targets[~used] = 0
@@ -294,7 +295,7 @@ class StatefulBatches(Epochs):
     def _rows_of_one(self, rows: int) -> Stretches:
         steps = rows - self.horizon
         if self.shuffle:
-            fix = "Its stretches are read at the same time, one in each row."
+            fix = "All rows read their parts of the array at the same time, so no order can change."
             raise bad_argument("shuffle", True, "False where series is one array", fix)
         if steps < self.batch_size:
             raise DataError(
@@ -311,7 +312,7 @@ class StatefulBatches(Epochs):
 
 
 def _is_one_array(series: Any) -> bool:
-    """Return whether these are the rows of one array, and not several series."""
+    """Return whether `series` is one array of rows, and not several series."""
     if isinstance(series, GroupedArray):
         return False
     if isinstance(series, (list, tuple)):
@@ -329,7 +330,7 @@ def _open(name: str, series: Any, bounds: Integers | None = None) -> tuple[Sourc
 
 
 def _whole(bounds: Integers, horizon: int) -> Stretches:
-    """Return each series as one stretch, and warn about those without a target."""
+    """Return each series as one stretch, and warn about series too short for a target."""
     steps = np.diff(bounds) - horizon
     usable = np.flatnonzero(steps > 0)
     too_short = np.flatnonzero(steps <= 0)

@@ -18,8 +18,8 @@ class Stretches:
 
     Attributes:
         series: `(stretches,)`, the number of the series.
-        first: `(stretches,)`, the row of the values that the first timestep reads.
-        steps: `(stretches,)`, the length, at least 1.
+        first: `(stretches,)`, the row of the values at which the stretch begins.
+        steps: `(stretches,)`, the number of timesteps, at least 1.
     """
 
     series: Integers
@@ -45,12 +45,13 @@ class Stream:
     """Stretches laid out in rows, one after the other.
 
     Attributes:
-        stretches: row by row, in the order of their starts.
-        owner: `(stretches,)`, the row of each stretch.
+        stretches: the stretches of the first row, then those of the second, and so on, each row in
+            the order of time.
+        owner: `(stretches,)`, the row that reads each stretch.
         rows: rows of a batch.
         bptt_steps: timesteps of a batch.
-        pack: whether a stretch begins right after the one before it. False: it begins with the
-            next batch.
+        pack: whether a stretch begins right after the previous stretch of its row. False: it begins
+            with the next batch.
     """
 
     stretches: Stretches
@@ -63,7 +64,7 @@ class Stream:
     def lay_out(cls, stretches: Stretches, *, rows: int, bptt_steps: int, pack: bool) -> "Stream":
         """Assign each stretch to the row that is free first."""
         steps = _padded(stretches.steps, bptt_steps, pack).tolist()
-        # A heap. Rows beyond the number of stretches never get one.
+        # A heap of (first free timestep, row). Rows beyond the number of stretches stay empty.
         free = [(0, row) for row in range(min(rows, len(stretches)))]
         owner = np.empty(len(steps), np.int64)
         turn = np.empty(len(steps), np.int64)
@@ -78,8 +79,8 @@ class Stream:
     def shuffled(self, random: np.random.Generator) -> "Stream":
         """Draw another order with the same number of batches.
 
-        Each row gets its stretches in a new order, and stretches of the same length change places,
-        also between rows.
+        Each row gets its stretches in a new order, and stretches of the same length are exchanged
+        at random, even between rows.
         """
         count = len(self.stretches)
         steps = self.stretches.steps
@@ -94,7 +95,7 @@ class Stream:
 
     @functools.cached_property
     def begins(self) -> Integers:
-        """Return the timestep of its row at which each stretch begins, `(stretches,)`."""
+        """Return the timestep at which each stretch begins in its row, `(stretches,)`."""
         padded = _padded(self.stretches.steps, self.bptt_steps, self.pack)
         before = np.cumsum(padded) - padded
         return before - before[np.searchsorted(self.owner, self.owner)]
@@ -117,7 +118,7 @@ class Stream:
 
     @functools.cached_property
     def starts(self) -> Integers:
-        """Return where each stretch begins: `p` is timestep `p % length` of row `p // length`."""
+        """Return the flat position of each start, `row * length + timestep`, `(stretches,)`."""
         return self.owner * self.length + self.begins
 
     @property
@@ -127,21 +128,22 @@ class Stream:
 
     @functools.cached_property
     def begins_within(self) -> bool:
-        """Return whether a stretch can begin within a batch, in this order or another."""
+        """Return whether a stretch can begin in the middle of a batch, in any shuffled order."""
         padded = _padded(self.stretches.steps, self.bptt_steps, self.pack)
         return len(self.stretches) > self.rows and bool(np.any(padded % self.bptt_steps))
 
     def read(self, batch: int) -> tuple[Integers, Booleans, Booleans]:
-        """Locate what a batch reads.
+        """Locate the timesteps of a batch.
 
         Returns:
-            Three arrays `(rows, bptt_steps)`: the row of the values, 0 in padding; whether it is
-            not padding; whether a stretch begins there.
+            Three arrays `(rows, bptt_steps)`: the row of the values to read, 0 for padding; whether
+            the timestep is used, so not padding; whether a stretch begins there.
         """
         begin = operator.index(batch) * self.bptt_steps
         first = np.arange(self.rows, dtype=np.int64) * self.length + begin
         position = first[:, np.newaxis] + np.arange(self.bptt_steps)
-        # Positions in a row without stretches find an earlier one, or the first, beyond its end.
+        # In padding and in rows without stretches, the search finds an earlier stretch, which ends
+        # before the position, so `used` is False.
         number = np.maximum(np.searchsorted(self.starts, position, side="right") - 1, 0)
         step = position - self.starts[number]
         used = step < self.stretches.steps[number]
@@ -168,10 +170,10 @@ def _padded(steps: Integers, bptt_steps: int, pack: bool) -> Integers:
 def _by_start(steps: list[int], rows: int) -> Iterator[int]:
     """Yield the order in which stretches start: as given, but long ones early enough.
 
-    A long stretch that starts late keeps its row busy when the other rows have nothing left. So
-    the longest one goes next once it takes half of the timesteps left for each row. Toward the end
-    this is the rule of the longest processing time first (Graham 1969), which takes at most a third
-    longer than the best order.
+    A long stretch that starts late keeps its row busy after the other rows have run out. So the
+    longest remaining stretch goes next as soon as it takes half of the timesteps left for each row.
+    Toward the end this is the rule "longest processing time first" (Graham 1969), which takes at
+    most a third longer than the best order.
     """
     longest = iter(sorted(range(len(steps)), key=steps.__getitem__, reverse=True))
     in_turn = iter(range(len(steps)))

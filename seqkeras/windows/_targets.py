@@ -1,8 +1,8 @@
 """Check that a data set fits the model that reads it, in its inputs and its targets.
 
-Keras broadcasts targets against outputs: a training on targets of another shape runs, and learns
-nonsense. It shows a data set nothing of the model that reads it, so a data set looks for the model
-among its callers when an epoch begins.
+Keras broadcasts targets against outputs, so training on targets of the wrong shape runs without an
+error and learns nonsense. Keras does not tell a data set which model reads it, so the data set
+looks for the model among its callers when an epoch begins.
 """
 
 import inspect
@@ -17,7 +17,7 @@ from seqkeras._checks import Description, bad_argument
 
 Shape: TypeAlias = tuple[int | None, ...]
 
-#: Losses that compare each number of the outputs with a target of its own.
+#: Losses whose targets have the shape of the outputs.
 _ALIKE = frozenset({
     "BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy",
     "CategoricalFocalCrossentropy", "CategoricalHinge", "CosineSimilarity", "Hinge", "Huber",
@@ -28,22 +28,22 @@ _ALIKE = frozenset({
     "kl_divergence", "log_cosh", "mean_absolute_error", "mean_absolute_percentage_error",
     "mean_squared_error", "mean_squared_logarithmic_error", "poisson", "squared_hinge",
 })  # fmt: skip
-#: Losses whose targets are numbers of classes, which the last axis of the outputs counts.
+#: Losses whose targets are class indices, without the class axis, the last axis of the outputs.
 _CLASSES = frozenset(("SparseCategoricalCrossentropy", "sparse_categorical_crossentropy"))
 
 #: The methods of a model that read a data set.
 _READERS = ("fit", "evaluate", "predict")
 
-#: The model and the loss that a data set was last checked for.
+#: For each data set, the model and the loss of its last check.
 _checked: "WeakKeyDictionary[Any, tuple[ref[keras.Model], Any]]" = WeakKeyDictionary()
 
 
 class Advice(NamedTuple):
-    """What to change in a data set, for errors.
+    """The arguments to change in a data set, for errors.
 
     Attributes:
-        each: the argument for a model with an output at each timestep.
-        once: the argument for a model with one output after the last timestep.
+        each: argument for a model with an output at each timestep.
+        once: argument for a model with one output after the last timestep.
     """
 
     each: str
@@ -55,7 +55,7 @@ class Reader(NamedTuple):
 
     Attributes:
         model: the model.
-        first_epoch: number of the first epoch of a training that is resumed; 0 for others.
+        first_epoch: `initial_epoch` of `fit`; 0 with `steps_per_epoch`, and for other methods.
     """
 
     model: keras.Model
@@ -63,7 +63,7 @@ class Reader(NamedTuple):
 
 
 def find_reader() -> Reader | None:
-    """Return what `fit` or `evaluate` has called this, at any depth, or None."""
+    """Return the call of `fit` or `evaluate` that led here, at any depth, or None."""
     frame = inspect.currentframe()
     while frame is not None:
         method = frame.f_code.co_name
@@ -79,11 +79,11 @@ def find_reader() -> Reader | None:
 
 
 def check_once(dataset: Any, model: keras.Model) -> None:
-    """Check a data set against a model, unless it was the last one that it was checked against.
+    """Check a data set against a model, unless its last check was with the same model and loss.
 
     Args:
-        dataset: has a method `first_batch`, and `advice`.
-        model: compiled.
+        dataset: an object with the method `first_batch` and the attribute `advice`.
+        model: a compiled model.
 
     Raises:
         ArgumentError: see `check_inputs` and `check_targets`.
@@ -97,10 +97,10 @@ def check_once(dataset: Any, model: keras.Model) -> None:
 
 
 def check_inputs(model: keras.Model, dataset: Any) -> None:
-    """Check that named inputs of a data set are those of a functional model.
+    """Check that the named inputs of a data set include those of a functional model.
 
     Raises:
-        ArgumentError: the model reads an input of another name.
+        ArgumentError: the model reads an input that the data set does not have.
     """
     batch = dataset.first_batch()
     x = batch[0] if isinstance(batch, tuple) else batch
@@ -132,12 +132,12 @@ def check_targets(model: keras.Model, dataset: Any) -> None:
     """Check that the targets of a data set have the shape of a model's outputs.
 
     Raises:
-        ArgumentError: they have another shape; the message has both, and the fix. A loss of one's
-            own may compare what it likes, and is not judged.
+        ArgumentError: they have another shape; the message has both shapes, and the fix. Custom
+            losses are not checked, because they may compare other shapes.
     """
     misfit = find_misfit(model, dataset)
     if misfit is not None:
-        expected = "shaped like the outputs of the model, or Keras broadcasts them without a word"
+        expected = "shaped like the outputs of the model, or Keras silently broadcasts them"
         raise bad_argument("targets", Description(misfit.shapes), expected, misfit.fix)
 
 
@@ -145,8 +145,8 @@ class Misfit(NamedTuple):
     """Targets that do not fit the outputs of a model.
 
     Attributes:
-        shapes: both shapes, in words.
-        fix: what to do, as a sentence.
+        shapes: text with both shapes.
+        fix: what to change, as a sentence.
     """
 
     shapes: str
@@ -154,7 +154,7 @@ class Misfit(NamedTuple):
 
 
 def find_misfit(model: keras.Model, dataset: Any) -> Misfit | None:
-    """Return in which way the targets of a data set do not fit a compiled model, or None."""
+    """Return how the targets of a data set do not fit a compiled model, or None if they fit."""
     batch = dataset.first_batch()
     if not isinstance(batch, tuple) or len(batch) < 2:
         return None
@@ -183,24 +183,24 @@ def _compared(model: keras.Model, x: Any, y: Any) -> Iterator[tuple[Shape, Shape
     if not isinstance(losses, (list, tuple)):
         losses = [losses] * len(outputs)
     if len(targets) != len(outputs) or len(losses) != len(outputs):
-        return  # Keras refuses these
+        return  # Keras itself raises for these
     for target, output, loss in zip(targets, outputs, losses, strict=True):
         yield tuple(target.shape), tuple(output.shape), loss
 
 
 def _output_shapes(model: keras.Model, x: Any) -> Any:
-    """Return the outputs for such inputs as `KerasTensor`s; none if the model cannot read them."""
+    """Return the outputs for these inputs as `KerasTensor`s; empty if the shapes are unknown."""
     if not (model.built or isinstance(model, keras.Sequential)):
         return []
     try:
         shapes = model.compute_output_shape(tree.map_structure(lambda array: array.shape, x))
-    except Exception:  # of any layer: `fit` raises it again, in its own words
+    except Exception:  # any error of a layer; `fit` raises it with its own message
         return []
     return tree.map_shape_structure(keras.KerasTensor, shapes)
 
 
 def _name_of(loss: Any) -> str:
-    """Return the name of a loss of Keras; of others an empty string."""
+    """Return the name of a loss of Keras; an empty string for other losses."""
     if isinstance(loss, str):
         loss = keras.losses.get(loss)
     kind = loss if hasattr(loss, "__name__") else type(loss)
@@ -208,7 +208,7 @@ def _name_of(loss: Any) -> str:
 
 
 def _fit(targets: Shape, outputs: Shape) -> bool:
-    """Return whether Keras compares each number with one; it drops one last axis of length 1."""
+    """Return whether the shapes fit, up to one last axis of length 1, which Keras removes."""
     shorter, longer = sorted((targets, outputs), key=len)
     if len(longer) == len(shorter) + 1 and longer[-1] == 1:
         longer = longer[:-1]

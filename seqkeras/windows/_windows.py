@@ -30,26 +30,26 @@ from seqkeras.windows._targets import Advice
 
 
 class Windows(Epochs):
-    """All windows of one series or of many, in batches of float32.
+    """All windows of one or many series, in batches of float32.
 
-    A window is copied when its batch is requested, and never crosses from one series to the next.
+    Windows are copied when their batch is requested, and never cross from one series to the next.
 
     Args:
         values: inputs over the lookback: `(rows,)`, `(rows, features)`, a `GroupedArray` of many
-            series, a memory map, or pyarrow data, whose columns are the features and whose nulls
-            are missing values, as is what a masked array hides. Or a dict of these by the names of
-            a model's inputs, all with the same rows.
+            series, a memory map, or pyarrow data, whose columns are the features. Nulls of pyarrow
+            and masked values of a masked array are missing values. Or a dict of these, by the names
+            of a model's inputs, all with the same rows.
         spec: the shape of a window.
-        targets: what a window predicts, `(rows,)` or `(rows, outputs)` in any of these forms, with
+        targets: the values to predict, `(rows,)` or `(rows, outputs)` in any of these forms, with
             the same rows as `values`; or a function that takes a `WindowIndex` and returns an
             array whose first axis is the batch. Default: `values`, if they are a single array and
             there is a horizon; no targets without a horizon.
         target_rows: which rows of the targets a window takes. `"horizon"`: all timesteps of the
-            horizon. `"point"`: only the last of these. `"lookback"`: the rows of the inputs, for
-            labels and autoencoders. `"next"`: the rows of the inputs, one timestep later.
-            Default: `"horizon"`, or `"lookback"` without a horizon.
-        future: inputs that are known in advance, read over the horizon; in the forms of `values`,
-            with the same rows. None: no such inputs.
+            horizon. `"point"`: only the last timestep of the horizon. `"lookback"`: the rows of the
+            inputs, for labels and autoencoders. `"next"`: the rows one timestep after those of the
+            inputs. Default: `"horizon"`, or `"lookback"` without a horizon.
+        future: inputs that are known in advance, read over the horizon; in the same forms as
+            `values`, with the same rows. None: no such inputs.
         static: inputs of each series, `(series,)` or `(series, features)`, or a dict of these.
             None: no such inputs.
         weights: `(rows,)`, the weight of each row as a target; or a function as for `targets`.
@@ -57,14 +57,14 @@ class Windows(Epochs):
         missing: `"raise"`, the default: NaN is an error. `"mask"`: NaN in inputs becomes 0, and
             each input of floats gets a second input `NAME_mask`, True where there was a number;
             missing targets get weight 0. Infinite numbers are always errors.
-        transform: a function that takes `(x, y)` of a batch and returns their replacement, for
-            example a scaling of each window by its own values. `y` is None without targets. None:
-            no transform.
+        transform: a function that takes `(x, y)` of a batch and returns a new `(x, y)`, for example
+            with each window scaled by its own values. `y` is None without targets. None: no
+            transform.
         batch_size: windows in a batch, default 32. The last batch may be smaller; no window is
             dropped.
-        shuffle: whether to draw the windows in random order, a new one each epoch. False, the
-            default: in order of series and time, which `fit` keeps only with `shuffle=False`;
-            otherwise it draws the order of batches.
+        shuffle: whether to draw the windows in a new random order each epoch. False, the default:
+            in order of series and time. Keras' `fit` keeps this order only if it gets
+            `shuffle=False` too; otherwise it shuffles the batches.
         balanced: whether to draw from every series equally often, in epochs of the same length;
             needs `shuffle`. A window of a short series is repeated only after all other windows of
             that series. Default: False.
@@ -72,12 +72,13 @@ class Windows(Epochs):
 
     Attributes:
         count: number of windows.
-        epoch: number of the epoch that is read or read next, from 0; `fit` advances it at the end
-            of an epoch, and begins with its `initial_epoch` where that is later, as when
-            `keras.callbacks.BackupAndRestore` resumes. The order depends only on it and the seed.
-        seed: seed of the shuffle, also if it was drawn.
+        epoch: number of the epoch that is being read or is read next, from 0. `fit` advances it at
+            the end of an epoch, and begins with its `initial_epoch` if that is larger, as when
+            `keras.callbacks.BackupAndRestore` resumes. The order of the windows depends only on the
+            epoch and the seed.
+        seed: seed of the shuffle, even if none was passed.
         skipped_series: number of series that are too short for a window.
-        unused_rows: rows of these series, and rows after the last window of the others.
+        unused_rows: number of rows in skipped series and after the last window of the others.
 
     Indexing returns `(x, y)`, or `(x, y, weights)` with weights, or only `x` without targets.
 
@@ -86,15 +87,15 @@ class Windows(Epochs):
       `"past"`, `"future"` and `"static"`. Future inputs are `(batch, horizon, features)`, static
       inputs `(batch, features)`.
     - y is `(batch, timesteps, outputs)`, or `(batch, outputs)` for `"point"`. One-dimensional
-      targets have 1 output; only over the horizon they are `(batch, horizon)`.
-    - weights have the shape of y without its last axis. Keras cannot weigh parts of that axis: if
+      targets have 1 output, except over the horizon, where y is `(batch, horizon)`.
+    - weights have the shape of y without its last axis. Keras cannot weight parts of that axis: if
       one of several outputs is missing, all of them get weight 0.
 
     Numbers in memory are checked once, when the object is created; numbers from a mapped file or
     from Arrow data are checked in each batch.
 
     Raises:
-        ArgumentError: a value cannot work, or arrays do not have the same rows.
+        ArgumentError: an argument is invalid, or arrays do not have the same rows.
         DataError: no series is long enough for a window, a value is missing or infinite, float32
             cannot tell the values of a series apart, or a mapped file has changed.
 
@@ -169,19 +170,19 @@ class Windows(Epochs):
 
     def __getitem__(self, index: int) -> Any:
         batch = self.batch(self.epoch, index)
-        self._ask(index)
+        self._mark_requested(index)
         return batch
 
     def first_batch(self) -> Any:
-        """Return the first batch of the current epoch, which does not count as requested."""
+        """Return the first batch of the current epoch, without counting it as requested."""
         return self.batch(self.epoch, 0)
 
     def batch(self, epoch: int, index: int) -> Any:
-        """Return a batch of any epoch; `windows[index]` is that of the current one."""
+        """Return a batch of any epoch; `windows[index]` returns one of the current epoch."""
         epoch = operator.index(epoch)
         index = check_position("batch", index, len(self))
         if index < 0:
-            raise IndexError(f"batch {index} of {len(self)}")
+            raise IndexError(f"batch index {index} is out of range for {len(self)}")
         first = index * self.batch_size
         last = min(first + self.batch_size, self.count)
         return self._gather(self._order(epoch, first, last))
@@ -191,7 +192,7 @@ class Windows(Epochs):
 
         Raises:
             ArgumentError: the numbers are not integers.
-            IndexError: a number is not that of a window.
+            IndexError: a number is out of range.
         """
         numbers = whole_numbers("windows", windows)
         if numbers.ndim != 1:

@@ -1,10 +1,6 @@
 """Models onto our recurrent layers and back."""
 
 import json
-import os
-import subprocess
-import sys
-import textwrap
 
 import keras
 import numpy as np
@@ -14,6 +10,7 @@ from hypothesis import strategies as st
 
 from helpers.examples import examples
 from helpers.models import assert_close, to_numpy
+from helpers.stock_keras import Saved, outputs_without_seqkeras
 from seqkeras import conversion, layers
 from seqkeras.errors import ArgumentError, ForgottenStateWarning, KeptLayerWarning
 
@@ -32,7 +29,9 @@ def model_of(*parts, batch=None, compiled=True, **options):
         x = stock.GlobalAveragePooling1D()(x)
     model = keras.Model(inputs, stock.Dense(2)(x), name="model")
     if compiled:
-        model.compile(**{"optimizer": "adam", "loss": "mse", **options})
+        # Momentum, so that the optimizer has variables that a copy needs.
+        momentum = keras.optimizers.SGD(0.1, momentum=0.9)
+        model.compile(**{"optimizer": momentum, "loss": "mse", "run_eagerly": True, **options})
     return model
 
 
@@ -45,9 +44,9 @@ def recurrent(model):
     }
 
 
-def train(model, epochs=1):
+def train(model):
     model.optimizer.build(model.trainable_variables)  # else the first step is traced twice
-    model.fit(X, Y, epochs=epochs, shuffle=False, verbose=0)
+    model.train_on_batch(X, Y)
     return model
 
 
@@ -107,13 +106,13 @@ def part_of(way, cell, dropout, use_bias):
     return WAYS[way](*CELLS[cell], {"dropout": dropout, "use_bias": use_bias})
 
 
-@examples(2)
+@examples(1)
 @given(st.booleans(), st.lists(PARTS, min_size=1, max_size=2))
 @example(True, [(number, "lstm", 0.3, True) for number in range(len(WAYS) - 1)])
 @example(False, [(len(WAYS) - 1, "gru", 0.3, True)])
 def test_a_copy_and_its_copy_back_train_like_the_model(masked, parts):
     parts = [part_of(*part) for part in parts]
-    model = train(model_of(*([stock.Masking()] if masked else []), *parts, run_eagerly=True))
+    model = train(model_of(*([stock.Masking()] if masked else []), *parts))
     there = conversion.accelerate(model)
     back = conversion.to_keras(there)
     assert all(recurrent(there).values())
@@ -138,20 +137,21 @@ def test_a_model_of_many_kinds_is_copied_on_each_backend():
     outputs = {"y": inner(a), "z": stock.Add()([last, from_state])}
     model = keras.Model(inputs, outputs)
     model.compile(
-        "rmsprop", loss={"y": "mse", "z": "mae"}, metrics={"z": ["mae"]}, run_eagerly=True
+        "rmsprop",
+        loss={"y": "mse", "z": "mae"},
+        metrics={"z": ["mae"]},
+        run_eagerly=keras.backend.backend() != "jax",  # where that compiles each operation
     )
     data = {"a": X, "b": X[::-1].copy()}, {"y": X[:, 0], "z": X[:, 1]}
-    model.fit(*data, verbose=0)
+    model.train_on_batch(*data)
     there = conversion.accelerate(model)
     back = conversion.to_keras(there)
     assert all(recurrent(there).values())
     assert len(there.get_layer("shared")._inbound_nodes) == 2
     for copy in (model, there, back):
-        copy.fit(*data, verbose=0, shuffle=False)
-    expected = model.predict(data[0], verbose=0)
+        copy.train_on_batch(*data)
     for copy in (there, back):
-        for name, values in copy.predict(data[0], verbose=0).items():
-            np.testing.assert_allclose(values, expected[name], atol=1e-5)
+        assert_close(copy(data[0]), model(data[0]), 1e-5)
         assert copy.optimizer.iterations == model.optimizer.iterations
         assert copy.metrics_names == model.metrics_names
 
@@ -241,12 +241,15 @@ def test_layers_frozen_after_training_keep_their_optimizer():
 @pytest.mark.parametrize(
     "options",
     [
-        {"optimizer": keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 9))},
+        {
+            "optimizer": keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 9)),
+            "run_eagerly": False,
+        },
         {"optimizer": keras.optimizers.AdamW(0.01, use_ema=True, gradient_accumulation_steps=2)},
         {"loss": lambda y, p: keras.ops.mean((y - p) ** 2), "metrics": [keras.metrics.R2Score()]},
-        {"run_eagerly": True, "weighted_metrics": ["mae"]},
+        {"optimizer": "adam", "weighted_metrics": ["mae"]},
     ],
-    ids=["schedule", "average", "functions", "eager"],
+    ids=["schedule", "average", "functions", "adam"],
 )
 def test_training_continues_as_it_was_compiled(options):
     model = train(model_of(stock.LSTM(3), **options))
@@ -272,7 +275,7 @@ def test_mixed_float16_keeps_its_loss_scale():
 
 class OwnModel(keras.Model):
     def compile(self, optimizer, loss, extra):
-        super().compile(optimizer, loss)
+        super().compile(optimizer, loss, run_eagerly=True)
         self.extra = extra
 
     def get_compile_config(self):
@@ -426,18 +429,8 @@ def test_a_file_opens_where_seqkeras_is_not_installed(tmp_path):
     both = stock.Bidirectional(layers.LSTM(3, return_sequences=True, save_state=True))
     model = train(conversion.to_keras(model_of(both, wrapped, layers.RNN(stock.GRUCell(2)))))
     model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "x.npy", X)
-    script = """
-        import sys
-        sys.modules["seqkeras"] = None
-        import keras, numpy as np
-        model = keras.models.load_model("model.keras")
-        np.save("y.npy", model.predict(np.load("x.npy"), verbose=0))
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script)]
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
-    assert_close(np.load(tmp_path / "y.npy"), model(X))
+    outputs = outputs_without_seqkeras(Saved(tmp_path / "model.keras", [X]))
+    assert_close(outputs, [[model(X)]])
 
 
 def test_an_accelerated_model_is_saved_and_loaded(tmp_path):
@@ -464,7 +457,7 @@ class Gated(stock.Layer):
 
 @pytest.mark.parametrize("part", [attention, Gated()], ids=["attention", "own layer"])
 def test_layers_that_are_made_when_a_layer_is_built_are_copied(part):
-    model = train(model_of(part, stock.GRU(3), run_eagerly=True))
+    model = train(model_of(part, stock.GRU(3)))
     copy = conversion.accelerate(model)
     back = conversion.to_keras(copy)
     assert all(recurrent(copy).values())
@@ -531,7 +524,7 @@ class Twice(stock.Layer):
     ids=lambda part: getattr(part, "__name__", "own layer"),
 )
 def test_a_layer_at_several_places_stays_one(part):
-    model = train(model_of(part, optimizer="sgd", run_eagerly=True))
+    model = train(model_of(part))
     copy = conversion.accelerate(model)
     back = conversion.to_keras(copy)
     for converted in (copy, back):
@@ -543,7 +536,7 @@ def test_a_layer_at_several_places_stays_one(part):
 
 @pytest.mark.parametrize("part", [cell_twice, cell_in_two_layers])
 def test_a_layer_with_a_shared_cell_is_kept_with_a_warning(part):
-    with pytest.warns(KeptLayerWarning, match="a cell of it is also used elsewhere"):
+    with pytest.warns(KeptLayerWarning, match="one of its cells is also used elsewhere"):
         conversion.accelerate(model_of(part))
 
 
@@ -592,7 +585,6 @@ def test_a_mask_that_ours_keep_is_kept_in_a_model_of_keras(kind):
     assert_close(conversion.to_keras(dropped)(x), dropped(x))
 
 
-@pytest.mark.backends
 def test_stateful_layers_without_a_faster_one_become_ours():
     inputs = keras.Input(batch_shape=(4, 3, 3))
     y = stock.RNN(OwnLSTM(2).cell.__class__(2), stateful=True, return_sequences=True)(inputs)

@@ -109,7 +109,7 @@ def test_a_layer_of_ours():
     assert explanation.why_not["cudnn"] == NO_GPU
     assert explanation.why_not["fused"] is None
     assert explanation.why_not["scan"] is None
-    assert str(explanation) == f"memory (seqkeras LSTM)\n    runs as fused\n    cudnn: {NO_GPU}"
+    assert str(explanation) == f"memory (seqkeras LSTM)\n    runs on fused\n    cudnn: {NO_GPU}"
 
 
 def test_what_was_asked_for():
@@ -117,13 +117,13 @@ def test_what_was_asked_for():
     assert (explanation.training, explanation.inference) == ("scan", "scan")
     if BUILT:
         assert "    fused: could run it" in str(explanation)
-    assert "    runs as scan" in str(explanation)
+    assert "    runs on scan" in str(explanation)
 
 
 def test_what_cannot_run_as_it_was_asked_to():
     explanation = only(layers.LSTM(4, use_cudnn=True))
     assert (explanation.training, explanation.inference) == ("none", "none")
-    assert "    runs as none" in str(explanation)
+    assert "    cannot run: the kernel that it requires" in str(explanation)
     assert f"    cudnn: {NO_GPU}" in str(explanation)
 
 
@@ -134,7 +134,7 @@ def test_training_and_inference_may_differ(monkeypatch):
     assert (explanation.training, explanation.inference) == ("scan", "aten")
     assert str(explanation).splitlines() == [
         "memory (seqkeras LSTM)",
-        "    trains as scan, predicts as aten",
+        "    trains on scan, predicts on aten",
         f"    cudnn: {NO_GPU}",
         "    fused: the native library is not built",
         "    aten: recurrent_dropout=0.2 is not supported",
@@ -148,8 +148,10 @@ def test_layers_of_keras_choose_for_themselves():
         "keras",
         "keras",
     )
-    assert "Keras chooses by itself" in str(explanation)
-    assert f"accelerated it runs as {'fused' if BUILT else 'scan'}" in str(explanation)
+    assert "Keras chooses the kernel and does not report which" in str(explanation)
+    assert f"after seqkeras.accelerate, it runs on {'fused' if BUILT else 'scan'}" in str(
+        explanation
+    )
     explanation = only(keras.layers.SimpleRNN(4))
     assert (explanation.training, explanation.inference) == ("scan", "scan")
 

@@ -1,6 +1,7 @@
 """The example that steps an ONNX file in JavaScript runs as a user would run it."""
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,15 +12,12 @@ import pytest
 pytest.importorskip("onnx", reason="needs the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 
-ROOT = Path(__file__).parent.parent.parent
-EXAMPLE = ROOT / "examples" / "onnx_step"
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "onnx_step"
 
 
 def run(*command, cwd):
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        command, cwd=cwd, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
-    )
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -43,9 +41,10 @@ def folder(tmp_path):
     return folder
 
 
-def test_javascript_steps_to_the_numbers_of_keras(folder):
-    export = run(sys.executable, "export.py", "--quick", cwd=folder)
-    assert export.returncode == 0, export.stderr
+def test_javascript_steps_to_the_numbers_of_keras(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["export.py", "--quick"])
+    runpy.run_path("export.py", run_name="__main__")
     step = run("node", "step.mjs", cwd=folder)
     assert step.returncode == 0, step.stderr
     assert len(step.stdout.splitlines()) == 60

@@ -45,7 +45,7 @@ def test_axes_count_from_the_end(axis, window, expected):
 
 @pytest.mark.parametrize(
     ("axis", "window", "reason"),
-    [(1, None, "of time"), (-2, None, "of time"), (0, None, "batch"), (0, 5, "batch")],
+    [(1, None, "time axis"), (-2, None, "time axis"), (0, None, "batch"), (0, 5, "batch")],
 )
 def test_the_axes_of_time_and_of_the_batch_are_refused(axis, window, reason):
     with pytest.raises(ArgumentError, match=reason):

@@ -97,7 +97,7 @@ def test_large_weights_are_compared(tmp_path, storage):
 def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value):
     model = seqkeras.many_to_one(2, units=3)
     model.layers[-1].bias.assign([value])
-    with pytest.raises(ArgumentError, match=r"finite. Got: weights '.*head/bias"):
+    with pytest.raises(ArgumentError, match=r"finite weights. Got: weights '.*head/bias"):
         save_program(model, tmp_path / "p")
 
 

@@ -2,39 +2,42 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.builders import dense
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Backtest, backtest
 
 
-def fit(df, **options):
-    forecaster = flat_forecaster(
-        5, **{"lookback": 14, "units": 2, "epochs": 1, "seed": 0, "progress": False} | options
+def bare():
+    return flat_forecaster(
+        5,
+        **{"lookback": 14, "architecture": dense, "epochs": 1, "validation": 0, "levels": ()},
+        seed=0,
+        progress=False,
     )
-    return forecaster.fit(df)
 
 
 def lines(axis):
     return {line.get_label(): line.get_ydata() for line in axis.get_lines()}
 
 
-def test_the_picture_has_history_forecast_and_what_came(one, tmp_path):
-    fitted = fit(one.head(80))
-    figure = fitted.plot(one, title="a title")
+def test_the_picture_has_history_forecast_and_what_came(one, fitted_series, tmp_path):
+    later = one.tail(10).assign(ds=lambda df: df.ds + pd.Timedelta(days=10))
+    figure = fitted_series.plot(pd.concat([one, later]), title="a title")
     (axis,) = figure.axes
     drawn = lines(axis)
-    np.testing.assert_allclose(drawn["history"], one.y.head(80))
-    np.testing.assert_allclose(drawn["actual"], one.y.tail(10))
-    np.testing.assert_allclose(drawn["forecast"][1:], fitted.predict().yhat)
-    assert drawn["forecast"][0] == one.y.iloc[79]  # no gap between history and forecast
+    np.testing.assert_allclose(drawn["history"], one.y)
+    np.testing.assert_allclose(drawn["actual"], later.y)
+    np.testing.assert_allclose(drawn["forecast"][1:], fitted_series.predict().yhat)
+    assert drawn["forecast"][0] == one.y.iloc[-1]  # no gap between history and forecast
     labels = [text.get_text() for text in axis.get_legend().get_texts()]
     assert labels == ["history", "95 % interval", "80 % interval", "forecast", "actual"]
     figure.savefig(tmp_path / "forecast.png")
     assert (tmp_path / "forecast.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_a_frame_the_rows_that_the_forecast_reads_are_drawn(panel):
-    figure = fit(panel).plot()
+def test_without_a_frame_the_rows_that_the_forecast_reads_are_drawn(fitted_panel):
+    figure = fitted_panel.plot()
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["a", "b", "c"]
     assert all(len(lines(axis)["history"]) == 14 for axis in figure.axes)
 
@@ -49,13 +52,13 @@ def test_without_a_frame_the_rows_that_the_forecast_reads_are_drawn(panel):
 )
 def test_every_kind_of_stamp_can_be_drawn(stamps, tmp_path):
     df = pd.DataFrame({"ds": stamps, "y": np.arange(60.0)})
-    fit(df, levels=()).plot(df).savefig(tmp_path / "forecast.png")
+    bare().fit(df).plot(df).savefig(tmp_path / "forecast.png")
     assert (tmp_path / "forecast.png").stat().st_size > 1000
 
 
-def test_an_unknown_series_is_refused(panel):
+def test_an_unknown_series_is_refused(fitted_panel):
     with pytest.raises(ArgumentError, match="series must be among the ids of the 3 series"):
-        fit(panel).plot(series="z")
+        fitted_panel.plot(series="z")
 
 
 def made(steps, windows, names=("a", "b")):
@@ -94,13 +97,7 @@ def test_forecasts_of_one_step_are_one_line():
 
 
 def test_a_backtest_of_one_series_without_id_is_drawn(one):
-    result = backtest(
-        flat_forecaster(
-            5, **{"lookback": 14, "units": 2, "epochs": 1, "seed": 0, "progress": False}
-        ),
-        one,
-        windows=2,
-    )
+    result = backtest(bare(), one, windows=2)
     (axis,) = result.plot().axes
     assert lines(axis)["actual"].tolist() == one.y.tail(10).tolist()
     with pytest.raises(

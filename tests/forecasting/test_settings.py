@@ -50,7 +50,7 @@ def test_clones_are_equal():
         ({"network": 3}, "network must be one of"),
         ({"network": Network(cell="ltsm")}, "Did you mean 'lstm'"),
         ({"network": Network(normalization="best")}, "normalization must be one of"),
-        ({"network": Network(lambda *sizes: None, units=4)}, "units must be omitted here"),
+        ({"network": Network(lambda *sizes: None, units=4)}, "units must be omitted for"),
         ({"likelihood": "normal"}, "likelihood must be"),
         ({"training": Training(progress=1)}, "progress must be"),
     ],

@@ -19,13 +19,17 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from helpers.builders import dense
 from helpers.forecasters import flat_forecaster
 from seqkeras import many_to_one
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Columns
 
 quick = functools.partial(
-    flat_forecaster, lookback=10, units=3, epochs=1, seed=0, validation=0, levels=(), progress=False
+    flat_forecaster,
+    **{"lookback": 10, "architecture": dense, "epochs": 1, "validation": 0, "levels": ()},
+    seed=0,
+    progress=False,
 )
 
 
@@ -51,19 +55,25 @@ COPIES = {
 def fitted():
     steps = np.arange(60)
     df = pd.DataFrame({"ds": steps, "y": np.sin(steps * 0.7) * 5 + 20})
-    return quick(4, levels=(80,), validation=0.2, architecture=network, units=None).fit(df), df
+    return quick(4, levels=(80,), validation=0.2, architecture=network).fit(df), df
 
 
-@pytest.mark.backends
-@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize(
+    "way", [pytest.param("pickle", marks=pytest.mark.backends), "joblib", "deepcopy"]
+)
 def test_a_fitted_forecaster_is_copied_with_all_that_it_knows(fitted, way):
-    forecaster, df = fitted
+    forecaster, _ = fitted
     copied = COPIES[way](forecaster)
     pd.testing.assert_frame_equal(copied.predict(), forecaster.predict(), rtol=1e-6)
     pd.testing.assert_frame_equal(copied.encode(), forecaster.encode(), rtol=1e-6)
     assert copied.get_params() == forecaster.get_params()
     assert copied.log_ == forecaster.log_
-    assert copied.fit(df).predict().shape == forecaster.predict().shape
+
+
+def test_a_copy_is_fitted_again_to_the_same(fitted):
+    forecaster, df = fitted
+    again = copy.deepcopy(forecaster).fit(df)
+    pd.testing.assert_frame_equal(again.predict(), forecaster.predict(), rtol=1e-4)
 
 
 @pytest.mark.parametrize("way", COPIES)
@@ -95,8 +105,8 @@ def test_a_grid_search_over_the_rows_of_one_series(one):
 def test_a_random_search_passes_the_columns_on_to_fit(one):
     renamed = one.rename(columns={"ds": "day", "y": "sold"})
     search = RandomizedSearchCV(
-        quick(4),
-        {"network__units": [2], "training__epochs": [1]},
+        quick(4, architecture="multi_output"),
+        {"network__architecture": [dense], "training__epochs": [1]},
         n_iter=1,
         cv=TimeSeriesSplit(2, test_size=4),
         error_score="raise",
@@ -120,8 +130,8 @@ def test_folds_that_leave_rows_out_between_are_told(one):
         cross_val_score(quick(4), one, cv=TimeSeriesSplit(2, gap=3), error_score="raise")
 
 
-def test_a_target_beside_the_frame_is_refused(one):
+def test_a_target_beside_the_frame_is_refused(one, fitted):
     with pytest.raises(ArgumentError, match="The target is a column of df"):
         quick(4).fit(one, one.y)
     with pytest.raises(ArgumentError, match="y must be omitted"):
-        quick(4).fit(one).score(one, one.y)
+        fitted[0].score(one, one.y)

@@ -1,1 +1,1 @@
-"""What several test files share: frames, models, references, comparisons."""
+"""Helpers of several test files: arrays, models, layer calls, forecasters, comparisons."""

@@ -1,14 +1,30 @@
 """How many examples property tests try: few in each run, many in `make test-long`."""
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import hypothesis
 
-#: Examples of a property test in the quick profile, where it states no number.
+T = TypeVar("T")
+
+#: Number of examples of a property test in the quick profile, unless the test states another.
 QUICK = 20
-#: How many times as many the long profile tries.
+#: Factor of the number of examples in the long profile.
 LONGER = 10
 
 
 def examples(quick: int) -> hypothesis.settings:
-    """Return settings with this many examples, or ten times as many in the long profile."""
-    is_long = hypothesis.settings.get_current_profile_name() == "long"
-    return hypothesis.settings(max_examples=LONGER * quick if is_long else quick, deadline=None)
+    """Return settings with `quick` examples, or ten times as many in the long profile."""
+    return hypothesis.settings(max_examples=LONGER * quick if _is_long() else quick, deadline=None)
+
+
+def covering(cases: Sequence[T], every: int) -> Sequence[T]:
+    """Return all cases in the long profile, and each `every`-th of them in the quick one.
+
+    For products of parameters, ordered so that the quick cases have each value of each parameter.
+    """
+    return cases if _is_long() else cases[::every]
+
+
+def _is_long() -> bool:
+    return hypothesis.settings.get_current_profile_name() == "long"

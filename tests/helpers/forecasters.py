@@ -8,7 +8,7 @@ OBJECTS = {"network": Network, "intervals": Intervals, "training": Training}
 
 
 def nested(options):
-    """Return the names of flat options in `Forecaster.set_params`: `units` is `network__units`."""
+    """Rename flat options for `Forecaster.set_params`: `units` becomes `network__units`."""
     owners = {
         option: name
         for name, kind in OBJECTS.items()

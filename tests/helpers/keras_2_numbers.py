@@ -1,6 +1,6 @@
-"""Random inputs and weights of models of Keras 2: the same in Keras 2, and in the tests.
+"""Random inputs and weights for models of Keras 2, equal in Keras 2 and in the tests.
 
-It needs NumPy only: `make_keras_2.py` imports it in an environment without Keras 3.
+This module only imports NumPy, as `make_keras_2.py` uses it in an environment without Keras 3.
 """
 
 import numpy as np
@@ -13,12 +13,12 @@ def random_values(shapes, seed):
 
 
 def random_weights(shapes, layer):
-    """Return positive weights of these shapes, different ones for each index of a layer."""
+    """Return positive weights of these shapes, different for each number of a layer."""
     return [np.abs(values) for values in random_values(shapes, seed=3 + layer)]
 
 
 def random_inputs(kinds):
-    """Return an array for each shape and dtype: words of which the last ones are 0, or numbers."""
+    """Return an array for each shape and dtype; int32 arrays are words, padded with zeros."""
     inputs = []
     for number, (shape, dtype) in enumerate(kinds):
         (values,) = random_values([shape], seed=number)

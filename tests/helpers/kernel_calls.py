@@ -31,14 +31,14 @@ class Problem(NamedTuple):
 
 
 class Results(NamedTuple):
-    """Outputs; and gradients of a weighted sum of them, to x, initial states and weights."""
+    """Outputs, and gradients of their weighted sum to x, initial states and weights."""
 
     outputs: list[np.ndarray]
     gradients: list[np.ndarray]
 
 
 def problem(kind, batch=3, timesteps=5, features=2, units=4, seed=0, mask=None, given_states=True):
-    """Make random inputs, with a mask of the named pattern if there is one."""
+    """Make random inputs, with a mask of the pattern `mask` unless it is None."""
     rng = np.random.default_rng(seed)
     states = [random_array(batch, units, seed=seed + 1 + n) / 2 for n in range(STATES[kind])]
     flags = {
@@ -57,8 +57,8 @@ def problem(kind, batch=3, timesteps=5, features=2, units=4, seed=0, mask=None, 
 
 
 def built(kind, units=4, features=2, *, stock=False, rows=None, weights=0, **options):
-    """Build a layer, ours or Keras' own, with random weights from the seed `weights`."""
-    # Drawing orthogonal matrices takes JAX seconds.
+    """Build our layer, or with `stock` Keras' own, with random weights from the seed `weights`."""
+    # Not the default initializers: JAX takes seconds to draw orthogonal matrices.
     zeros = dict.fromkeys(("kernel_initializer", "recurrent_initializer"), "zeros")
     layer = LAYERS[kind][stock](units, **zeros, **options)
     layer.build((rows, None, features))
@@ -69,7 +69,7 @@ def built(kind, units=4, features=2, *, stock=False, rows=None, weights=0, **opt
 
 @contextlib.contextmanager
 def as_kernel(layer, name):
-    """Run a layer as this kernel; one that cannot be requested, by disabling the fused kernel."""
+    """Run a layer on this kernel, requested by name or chosen because `fused` is disabled."""
     if name in kernels.IMPLEMENTATIONS:
         with mock.patch.object(layer, "implementation", name):
             yield
@@ -79,7 +79,7 @@ def as_kernel(layer, name):
 
 
 def run(layer, problem, kernel=None, graph=False):
-    """Return the outputs of a layer and gradients, checking that it runs as `kernel` if given.
+    """Return outputs and gradients of a layer; with `kernel`, run it on that kernel and check that.
 
     JAX always compiles the call; TensorFlow does with `graph=True`.
     """
@@ -137,7 +137,7 @@ def weighted(outputs):
 
 
 def _differentiate(call, values, graph):
-    """Return outputs, and gradients in the structure of `values`, zeros for missing ones."""
+    """Return outputs, and gradients in the structure of `values`, with zeros for missing ones."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -152,7 +152,7 @@ def _differentiate(call, values, graph):
         import jax
 
         step = jax.grad(call, has_aux=True)
-        # Nearly all the time of a test is compilation.
+        # Compile without optimization: compilation takes nearly all the time of a test.
         quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
         compiled = jax.jit(step).lower(values).compile(compiler_options=quick)
         gradients, outputs = compiled(values)

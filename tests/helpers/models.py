@@ -6,7 +6,7 @@ import numpy as np
 
 @keras.saving.register_keras_serializable("seqkeras_tests")
 class Padding(keras.layers.Layer):
-    """A layer that masks timesteps of zeros, also those of images."""
+    """A layer that masks timesteps that are all zeros, also timesteps of images."""
 
     def compute_mask(self, inputs, previous_mask):
         return keras.ops.any(inputs != 0, axis=tuple(range(2, len(inputs.shape))))

@@ -171,7 +171,7 @@ def test_a_requested_kernel_that_cannot_run_is_an_error_with_the_reason(implemen
     reason = kernels.why_not(double, CPU[0])[implementation]
     assert str(caught.value) == (
         f"implementation='{implementation}' cannot run this layer: {reason}. "
-        "With implementation='auto' it runs as 'scan'."
+        "With implementation='auto' it runs on 'scan'."
     )
 
 

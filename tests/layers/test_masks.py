@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.arrays import random_array
+from helpers.examples import covering
 from helpers.models import Padding, assert_close, to_numpy
 from seqkeras import layers
 from seqkeras.layers import recurrent_layer
@@ -16,9 +17,12 @@ LENGTHS = (5, 3, 1)
 X = random_array(len(LENGTHS), 5, 3)
 
 
-@pytest.fixture(params=["as it is", "3.16"])
+VERSIONS = ("as it is", "3.16")
+
+
+@pytest.fixture
 def keras_version(request, monkeypatch):
-    """Keras as it is, and with the flags that 3.16 sets in its own layers."""
+    """Keras as it is, or with the flags that 3.16 sets in its own layers."""
     if request.param == "3.16":
         for kind in (keras.layers.RNN, keras.layers.Bidirectional, keras.layers.TimeDistributed):
             monkeypatch.setattr(kind, "__init__", _without_masks(kind.__init__))
@@ -67,8 +71,23 @@ STACKS = {
 }
 
 
-@pytest.mark.backends
-@pytest.mark.parametrize("stack", STACKS)
+#: In the quick profile, each stack with one version, and each version with half of the stacks.
+STACKS_AND_VERSIONS = covering(
+    [(stack, VERSIONS[(n + k) % 2]) for n, stack in enumerate(STACKS) for k in range(2)], 2
+)
+
+
+@pytest.mark.parametrize(
+    ("stack", "keras_version"),
+    [
+        pytest.param(
+            *pair,
+            marks=[pytest.mark.backends] if pair[0] in ("simple_rnn", "both directions") else [],
+        )
+        for pair in STACKS_AND_VERSIONS
+    ],
+    indirect=["keras_version"],
+)
 def test_a_padded_row_gives_what_it_gives_without_padding(stack, keras_version, tmp_path):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*mask")
@@ -78,7 +97,7 @@ def test_a_padded_row_gives_what_it_gives_without_padding(stack, keras_version, 
             check_rows(same_model, X)
 
 
-@pytest.mark.backends
+@pytest.mark.parametrize("keras_version", ["3.16"], indirect=True)
 def test_a_padded_video_gives_what_it_gives_without_padding(keras_version):
     first = L.ConvLSTM1D(2, 2, padding="same", return_sequences=True)
     model = keras.Sequential([keras.Input((None, 4, 3)), Padding(), first, L.ConvLSTM1D(2, 2)])
@@ -98,6 +117,12 @@ def states_of(layer, rows):
     return [*states, *states] if inner is not layer else states
 
 
+def on_backends(kinds, *names):
+    """Return all kinds as parameters, those of these names also for the other backends."""
+    marks = [pytest.mark.backends]
+    return [pytest.param(kind, marks=marks if kind in names else []) for kind in kinds]
+
+
 BESIDE_STATES = {
     "lstm": lambda **options: L.LSTM(4, **options),
     "gru": lambda **options: L.GRU(4, **options),
@@ -109,8 +134,7 @@ BESIDE_STATES = {
 }
 
 
-@pytest.mark.backends
-@pytest.mark.parametrize("kind", BESIDE_STATES)
+@pytest.mark.parametrize("kind", on_backends(BESIDE_STATES, "lstm", "both directions", "images"))
 def test_a_mask_counts_next_to_an_initial_state(kind):
     """The state of a new sequence changes nothing, and so the mask counts as it does without."""
     layer = BESIDE_STATES[kind](return_sequences=True)
@@ -128,9 +152,10 @@ def test_a_mask_counts_next_to_an_initial_state(kind):
     assert_close(layer(Padding()(x), initial_state=zeros), expected(x))
 
 
-@pytest.mark.backends
 @pytest.mark.parametrize("width", [1, 5])
-@pytest.mark.parametrize("kind", ["lstm", "gru", "simple_rnn", "cell", "images"])
+@pytest.mark.parametrize(
+    "kind", on_backends(["lstm", "gru", "simple_rnn", "cell", "images"], "lstm", "images")
+)
 def test_a_mask_counts_next_to_flags(kind, width):
     shape = (4, 3) if kind == "images" else (3,)
     x = padded(random_array(len(LENGTHS), 5, *shape))
@@ -143,9 +168,8 @@ def test_a_mask_counts_next_to_flags(kind, width):
     np.testing.assert_allclose(outputs, to_numpy(twin(Padding()(x))), atol=1e-6)
 
 
-@pytest.mark.backends
 @pytest.mark.parametrize("implementation", ["auto", "scan"])
-@pytest.mark.parametrize("kind", [L.LSTM, L.GRU, L.SimpleRNN])
+@pytest.mark.parametrize("kind", on_backends([L.LSTM, L.GRU, L.SimpleRNN], L.GRU))
 def test_a_call_that_goes_on_from_a_state_shows_its_output_until_a_timestep_counts(
     kind, implementation
 ):
@@ -171,9 +195,8 @@ def test_the_mask_that_is_passed_goes_before_that_of_the_sequences(kind):
     np.testing.assert_allclose(to_numpy(ignored), expected, atol=1e-6)
 
 
-@pytest.mark.backends
 @pytest.mark.parametrize("implementation", ["auto", "scan"])
-@pytest.mark.parametrize("kind", [L.LSTM, L.GRU, L.SimpleRNN])
+@pytest.mark.parametrize("kind", on_backends([L.LSTM, L.GRU, L.SimpleRNN], L.GRU))
 def test_a_mask_of_one_row_counts_for_all_rows(kind, implementation):
     layer = kind(4, return_sequences=True, implementation=implementation)
     mask = np.array([[True, False, True, True, False]])
@@ -181,12 +204,14 @@ def test_a_mask_of_one_row_counts_for_all_rows(kind, implementation):
     assert_close(layer(X, mask=keras.ops.convert_to_tensor(mask)), expected)
 
 
-@pytest.mark.backends
-@pytest.mark.parametrize("kind", [L.LSTM, L.GRU, L.SimpleRNN])
-def test_zoneout_trains_with_a_mask_on_the_loop(kind):
+@pytest.mark.parametrize(
+    ("kind", "eagerly"),
+    [pytest.param(L.LSTM, False, marks=pytest.mark.backends), (L.GRU, True), (L.SimpleRNN, True)],
+)
+def test_zoneout_trains_with_a_mask_on_the_loop(kind, eagerly):
     layers_ = [Padding(), kind(4, zoneout_h=0.1, implementation="scan")]
     model = keras.Sequential([keras.Input((None, 3)), *layers_])
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", run_eagerly=eagerly)
     assert np.isfinite(model.train_on_batch(padded(X), np.zeros((len(X), 4))))
 
 

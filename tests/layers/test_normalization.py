@@ -24,8 +24,13 @@ def weighted(kind, channels, **options):
     return layer
 
 
-@every_kind
-@pytest.mark.backends
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.backends] if kind == "revin" else [])
+        for kind in NORMALIZATIONS
+    ],
+)
 @examples(5 if keras.backend.backend() == "jax" else 20)
 @given(
     x=arrays.arrays(

@@ -12,8 +12,6 @@ from seqkeras import likelihoods
 from seqkeras.errors import ArgumentError
 from seqkeras.likelihoods._special import log_gamma
 
-pytestmark = pytest.mark.backends
-
 KINDS = {
     "gaussian": likelihoods.Gaussian,
     "student_t": likelihoods.StudentT,
@@ -51,6 +49,7 @@ def scipy_of(likelihood, outputs):
     return stats.nbinom(successes, successes / (successes + mean))
 
 
+@pytest.mark.backends
 @distributions
 def test_the_loss_is_the_negative_log_likelihood(likelihood):
     outputs = outputs_of(likelihood, 50, 4)
@@ -103,6 +102,7 @@ def test_quantiles_never_cross(values, data):
         assert np.all(np.diff(quantiles, axis=-1) >= -1e-9)
 
 
+@pytest.mark.backends
 def test_the_loss_of_the_median_is_the_absolute_error():
     y = RNG.normal(size=(5, 3))
     outputs = RNG.normal(size=(5, 3, 1))
@@ -124,6 +124,7 @@ def test_quantiles_are_interpolated_and_not_extrapolated():
     np.testing.assert_allclose(quantiles, [[10, 10, 15, 20, 20]])
 
 
+@pytest.mark.backends
 @every_likelihood
 def test_a_network_learns_the_distribution(likelihood):
     """From noise without a pattern it learns the marginal quantiles."""
@@ -133,32 +134,33 @@ def test_a_network_learns_the_distribution(likelihood):
     inputs = keras.Input((1,))
     raw = keras.layers.Dense(2 * likelihood.outputs)(inputs)
     model = keras.Model(inputs, keras.layers.Reshape((2, likelihood.outputs))(raw))
-    model.compile(keras.optimizers.Adam(0.1), loss=likelihood)
-    for _ in range(300):
+    model.compile(keras.optimizers.Adam(0.2), loss=likelihood)
+    for _ in range(120):
         model.train_on_batch(np.ones((512, 1)), y)
     probabilities = [0.1, 0.5, 0.9]
-    outputs = model.predict(np.ones((1, 1)), verbose=0)
+    outputs = keras.ops.convert_to_numpy(model(np.ones((1, 1))))
     quantiles = likelihood.quantiles(outputs, probabilities)[0, 0]
     expected = np.quantile(y[:, 0], probabilities)
     np.testing.assert_allclose(quantiles, expected, atol=1 if count else 0.3)
 
 
+@pytest.mark.backends
 @every_likelihood
 def test_a_model_is_saved_with_its_head(likelihood, tmp_path):
     inputs = keras.Input((4,))
     raw = keras.layers.Dense(3 * likelihood.outputs)(inputs)
     model = keras.Model(inputs, keras.layers.Reshape((3, likelihood.outputs))(raw))
-    model.compile("sgd", loss=likelihood)
+    model.compile("sgd", loss=likelihood, run_eagerly=True)
     x = np.ones((2, 4))
     y = np.ones((2, 3))
-    model.train_on_batch(x, y)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert type(loaded.loss) is type(likelihood)
     assert loaded.loss.get_config() == likelihood.get_config()
-    assert loaded.evaluate(x, y, verbose=0) == pytest.approx(model.evaluate(x, y, verbose=0))
+    assert loaded.test_on_batch(x, y) == pytest.approx(model.test_on_batch(x, y))
 
 
+@pytest.mark.backends
 @every_likelihood
 def test_masked_timesteps_do_not_count_in_the_loss(likelihood):
     y = np.ones((2, 3), "float32")
@@ -170,6 +172,7 @@ def test_masked_timesteps_do_not_count_in_the_loss(likelihood):
     assert before == pytest.approx(after, rel=1e-6)
 
 
+@pytest.mark.backends
 def test_log_gamma_is_that_of_scipy():
     x = np.concatenate([np.geomspace(1e-3, 1e3, 200), np.arange(1, 9)]).astype("float32")
     actual = keras.ops.convert_to_numpy(log_gamma(keras.ops.convert_to_tensor(x)))

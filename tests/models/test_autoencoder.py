@@ -11,8 +11,15 @@ from seqkeras.models import autoencoder
 RANDOM = np.random.default_rng(7)
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn", ["gru", keras.layers.LSTMCell(4)]])
+@pytest.mark.parametrize(
+    ("cell", "bidirectional"),
+    [
+        ("lstm", False),
+        ("gru", True),
+        ("simple_rnn", False),
+        (["gru", keras.layers.LSTMCell(4)], True),
+    ],
+)
 def test_encoder_and_decoder_are_models_that_make_up_the_whole(
     cell, bidirectional, outputs, randomize
 ):
@@ -65,11 +72,12 @@ def test_latent_has_a_default_and_sequences_can_be_as_short_as_one_timestep(outp
 
 
 def test_training_through_the_whole_trains_the_parts(outputs):
-    x = np.repeat(RANDOM.normal(size=(32, 1, 2)), 4, axis=1)
-    model = autoencoder(2, timesteps=4, latent=2, units=8, cell="gru")
-    model.compile(optimizer=keras.optimizers.Adam(0.05), loss="mse")
-    first = model.evaluate(x, x, verbose=0)
-    model.fit(x, x, epochs=30, verbose=0)
+    x = np.repeat(RANDOM.normal(size=(32, 1, 2)), 3, axis=1)
+    model = autoencoder(2, timesteps=3, latent=2, units=8, cell="gru")
+    model.compile(optimizer=keras.optimizers.Adam(0.1), loss="mse", run_eagerly=True)
+    first = model.train_on_batch(x, x)
+    for _ in range(24):
+        model.train_on_batch(x, x)
     read_back = outputs(model.get_layer("decoder"), outputs(model.get_layer("encoder"), x))
     assert np.mean((read_back - x) ** 2) < 0.2 * first
 

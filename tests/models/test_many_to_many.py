@@ -61,8 +61,9 @@ def padded_batch(lengths, timesteps=8, side="right"):
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    ("cell", "bidirectional"), [("lstm", False), ("gru", True), ("simple_rnn", False)]
+)
 def test_padding_changes_no_answer(cell, bidirectional, side, outputs, randomize):
     model = many_to_many(3, outputs=2, cell=cell, units=(5, 4), bidirectional=bidirectional)
     randomize(model)
@@ -95,8 +96,8 @@ def test_the_mask_reaches_the_loss(side, lengths, outputs, randomize):
         if row.size
     ]
     reader = masked(model)
-    reader.compile(loss="mse")
-    loss = reader.evaluate(batch, targets, verbose=0)
+    reader.compile(loss="mse", run_eagerly=True)
+    loss = reader.test_on_batch(batch, targets)
     assert loss == pytest.approx(np.concatenate(errors).mean(), rel=1e-4)
 
 
@@ -108,7 +109,7 @@ def test_padding_changes_no_gradient(randomize):
     for padding in (0, 3):
         model = randomize(many_to_many(3, outputs=2, units=(5, 4)))
         reader = masked(model)
-        reader.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse")
+        reader.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse", run_eagerly=True)
         widths = [(0, 0), (0, padding), (0, 0)]
         reader.train_on_batch(np.pad(batch, widths), np.pad(targets, widths))
         moved.append(model.get_weights())

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -188,13 +189,28 @@ def in_double(arrays):
     return {n: a if a.dtype == bool else a.astype(np.float64) for n, a in arrays.items()}
 
 
-def check(cell, arrays, grads, *, outputs=2e-6, gradients=5e-6, **options):
+class Wanted(NamedTuple):
+    """What the reference computes, and the tolerances of its outputs and gradients."""
+
+    outputs: dict
+    gradients: dict
+    within: tuple
+
+
+def wanted(cell, arrays, grads, within=(2e-6, 5e-6), **options):
+    """Compute what the library has to compute with these options."""
     settings_ = {"masked_output": "hold_output", "go_backwards": False, **options}
     settings_.pop("precision", None)
     want, want_grads = reference.run(cell, in_double(arrays), in_double(grads), **settings_)
-    have, have_grads = compute(cell, arrays, grads, **options)
     if "norm" in arrays and options.get("precision") != "bfloat16":
-        outputs, gradients = bounds_with_norm(cell, arrays, grads, settings_, want, want_grads)
+        within = bounds_with_norm(cell, arrays, grads, settings_, want, want_grads)
+    return Wanted(want, want_grads, within)
+
+
+def check(cell, arrays, grads, *, want=None, within=(2e-6, 5e-6), **options):
+    """Compare the library with the reference, or with what that computed before."""
+    want, want_grads, (outputs, gradients) = want or wanted(cell, arrays, grads, within, **options)
+    have, have_grads = compute(cell, arrays, grads, **options)
     for name, value in have.items():
         scale = np.maximum(1, np.abs(want[name]).max(initial=0))
         np.testing.assert_allclose(value, want[name], rtol=0, atol=outputs * scale, err_msg=name)
@@ -282,23 +298,25 @@ def test_one_row_and_one_timestep():
         check(cell, *problem(cell, (1, 1, 1, 1)))
 
 
-@pytest.mark.parametrize("isa", HERE)
 @pytest.mark.parametrize("cell", CELLS)
-def test_every_instruction_set(cell, isa):
-    library.set_isa(isa)
-    assert library.isa == isa
-    for shape in [(13, 9, 17, 33), (64, 11, 16, 256), (70, 5, 8, 64), (1, 30, 130, 100)]:
+def test_every_instruction_set(cell):
+    for shape in [(13, 9, 17, 33), (64, 5, 16, 256), (70, 5, 8, 64), (1, 30, 130, 100)]:
         several = variants_of(cell), variants_of(cell, "norm")
         for drop, variants in ((False, ()), (True, ()), *((True, some) for some in several)):
             keep = mask_of("holes", *shape[:2])
-            check(cell, *problem(cell, shape, mask=keep, drop=drop, variants=variants))
+            case = problem(cell, shape, mask=keep, drop=drop, variants=variants)
+            want = wanted(cell, *case)
+            for isa in HERE:
+                library.set_isa(isa)
+                assert library.isa == isa
+                check(cell, *case, want=want)
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_five_thousand_timesteps(cell):
-    keep = mask_of("right", 3, 5000)
+def test_two_thousand_timesteps(cell):
+    keep = mask_of("right", 3, 2000)
     keep[0] = True
-    check(cell, *problem(cell, (3, 5000, 4, 20), mask=keep))
+    check(cell, *problem(cell, (3, 2000, 4, 20), mask=keep))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -547,7 +565,7 @@ def test_bfloat16_is_near_the_reference(
     if cell == "simple_rnn":
         options["activation"] = "tanh"  # the slope of relu jumps at 0
     options |= {"precision": "bfloat16", "go_backwards": go_backwards}
-    check(cell, *case, outputs=2e-2, gradients=2e-2, **options)
+    check(cell, *case, within=(2e-2, 2e-2), **options)
 
 
 @bfloat16
@@ -627,18 +645,21 @@ def test_gradients_of_the_reference_by_finite_differences(cell, masked_output, v
         return sum((outputs[name[1:]] * grad).sum() for name, grad in grads.items())
 
     _, gradients = reference.run(cell, arrays, grads, **options)
+    random = np.random.default_rng(6)
     for name, gradient in gradients.items():
         if name == "c0" and cell != "lstm":
             continue
-        value = arrays[name]
-        for at in np.ndindex(value.shape):
-            before = value[at]
-            value[at] = before + 1e-5
+        before = arrays[name]
+        # A wrong element changes the slope along any direction, except for a few.
+        for _ in range(3):
+            way = random.standard_normal(before.shape)
+            way /= np.linalg.norm(way)
+            arrays[name] = before + 1e-5 * way
             above = loss()
-            value[at] = before - 1e-5
+            arrays[name] = before - 1e-5 * way
             slope = (above - loss()) / 2e-5
-            value[at] = before
-            assert abs(slope - gradient[at]) < within, (name, at)
+            assert abs(slope - (way * gradient).sum()) < within, name
+        arrays[name] = before
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -708,7 +729,7 @@ def test_arrays_that_do_not_fit():
         native.Layer("gru", arrays["kernel"], arrays["recurrent_kernel"])
     with pytest.raises(ArgumentError, match="cell must be one of"):
         native.Layer("ltsm", arrays["kernel"], arrays["recurrent_kernel"])
-    with pytest.raises(ArgumentError, match="run must be a forward with training=True"):
+    with pytest.raises(ArgumentError, match="run must be the result of forward"):
         native.backward(native.forward(layer, x))
     run = native.forward(layer, x, training=True)
     with pytest.raises(ArgumentError, match="dy must be an array of shape"):

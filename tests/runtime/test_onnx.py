@@ -204,7 +204,7 @@ class TestFiles:
                 "later version of seqkeras",
             ),
             (lambda model: set_metadata(model, "header", "{}"), "is not a valid program"),
-            (lambda model: set_metadata(model, "header", "[]"), "is not a table"),
+            (lambda model: set_metadata(model, "header", "[]"), "is not a JSON object"),
             (lambda model: set_metadata(model, "header", "{"), "is not a valid program"),
             (
                 lambda model: set_metadata(

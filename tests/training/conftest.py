@@ -40,14 +40,23 @@ class Problem:
         model.compile(keras.optimizers.SGD(0.02, momentum=0.9), "mse")
         return model
 
-    def model(self, dropout=0.0, **options):
-        """Return the model as `build` makes it: nothing is left of an earlier training."""
-        key = (dropout, *sorted(options.items()))
+    def model(self, dropout=0.0, *, reset_input=True):
+        """Return a model as `build` makes it: nothing is left of an earlier training.
+
+        TensorFlow traces a model with a reset input once, and another one in each `fit_stateful`.
+        """
+        return self.fresh(self.build, dropout, reset_input=reset_input)
+
+    def fresh(self, build, *arguments, **options):
+        """Return what `build` returns for these arguments; it builds only once."""
+        key = (build.__name__, *arguments, *sorted(options.items()))
         if key not in self._models:
-            model = self.build(dropout, **options)
+            model = build(*arguments, **options)
             model.optimizer.build(model.trainable_variables)
             self._models[key] = model, everything(model)
         model, start = self._models[key]
+        if hasattr(model, "jax_state_sync"):
+            model.jax_state_sync()  # or what an interruption left comes back in the next training
         for variable, value in zip(variables(model), start, strict=True):
             variable.assign(value)
         model.stop_training = False

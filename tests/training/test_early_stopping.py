@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from helpers.arrays import assert_arrays_close, assert_arrays_equal
+from helpers.models import sequential
 from seqkeras.errors import DataError
-from seqkeras.models import multi_output
 from seqkeras.training import _early_stopping
 from seqkeras.training._early_stopping import train
 from seqkeras.windows import Windows, WindowSpec
@@ -14,17 +14,29 @@ def settings(**changes):
     return {"epochs": 8, "patience": 3, "learning_rate": 1e-2, "progress": None} | changes
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def wave():
     return np.sin(np.arange(200) / 5)
+
+
+@pytest.fixture(scope="module")
+def trained(wave):
+    """A network, trained on all windows, and the log of that; a test may train it further."""
+    model = network()
+    return model, train(model, windows(wave), None, **settings())
 
 
 def windows(values, **options):
     return Windows(values, WindowSpec(12, horizon=2), **options)
 
 
+def network():
+    """A network that TensorFlow traces quickly."""
+    return sequential(keras.layers.Flatten(), keras.layers.Dense(2), shape=(12, 1))
+
+
 def test_the_weights_of_the_best_epoch_are_kept(wave):
-    model = multi_output(lookback=12, horizon=2, units=4)
+    model = network()
     validation = windows(wave[120:])
     log = train(model, windows(wave[:120], shuffle=True, seed=0), validation, **settings())
     assert log.best_epoch == int(np.argmin(log.val_loss)) > 0
@@ -34,7 +46,7 @@ def test_the_weights_of_the_best_epoch_are_kept(wave):
 
 
 def test_an_untrained_network_is_kept_when_training_only_harms(wave):
-    model = multi_output(lookback=12, horizon=2, units=4)
+    model = network()
     before = model.get_weights()
     noise = np.random.default_rng(0).normal(0, 50, 120)
     constant = windows(np.zeros(60))  # the naive forecast is perfect here
@@ -44,9 +56,8 @@ def test_an_untrained_network_is_kept_when_training_only_harms(wave):
     assert_arrays_equal(before, model.get_weights())
 
 
-def test_without_held_out_windows_all_epochs_are_run(wave):
-    model = multi_output(lookback=12, horizon=2, units=4)
-    log = train(model, windows(wave), None, **settings())
+def test_without_held_out_windows_all_epochs_are_run(trained):
+    _, log = trained
     assert (len(log.loss), log.val_loss, log.best_epoch) == (8, (), 8)
 
 
@@ -64,7 +75,7 @@ def test_epochs_of_a_few_steps_go_on_where_the_last_one_stopped(wave, monkeypatc
     def weights(most_steps, epochs):
         monkeypatch.setattr(_early_stopping, "MOST_STEPS", most_steps)
         keras.utils.set_random_seed(0)
-        model = multi_output(lookback=12, horizon=2, units=4)
+        model = network()
         batches = windows(wave, batch_size=40, shuffle=True, seed=0)
         assert len(batches) == 5
         train(model, batches, None, **settings(epochs=epochs))
@@ -75,7 +86,7 @@ def test_epochs_of_a_few_steps_go_on_where_the_last_one_stopped(wave, monkeypatc
 
 def test_an_epoch_is_judged_by_some_of_very_many_windows(wave, monkeypatch):
     monkeypatch.setattr(_early_stopping, "MOST_JUDGED", 30)
-    model = multi_output(lookback=12, horizon=2, units=4)
+    model = network()
     held_out = windows(wave[40:])
     log = train(model, windows(wave), held_out, **settings())
     chosen = held_out.take(np.linspace(0, held_out.count - 1, 30).round().astype(int))
@@ -83,7 +94,7 @@ def test_an_epoch_is_judged_by_some_of_very_many_windows(wave, monkeypatch):
 
 
 def test_the_rate_falls_in_vain_epochs(wave):
-    model = multi_output(lookback=12, horizon=2, units=4)
+    model = network()
     noise = np.random.default_rng(0).normal(size=60)
     log = train(model, windows(wave), windows(noise), **settings(patience=6, epochs=12))
     falls = np.divide(log.learning_rate[1:], log.learning_rate[:-1])
@@ -92,24 +103,22 @@ def test_the_rate_falls_in_vain_epochs(wave):
     assert log.learning_rate[-1] < 4e-3
 
 
-def test_a_training_goes_on_behind_the_epochs_of_another_with_rates_of_its_own(wave):
-    model, seen = multi_output(lookback=12, horizon=2, units=4), []
+def test_a_training_goes_on_behind_the_epochs_of_another_with_rates_of_its_own(wave, trained):
+    (model, _), seen = trained, []
     seeing = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
-    train(model, windows(wave), None, **settings(epochs=5))
     options = settings(epochs=3, learning_rate=[3e-3, 2e-3, 1e-3], callbacks=[seeing])
-    log = train(model, windows(wave), None, **options, first_epoch=5)
-    assert seen == [5, 6, 7]
+    log = train(model, windows(wave), None, **options, first_epoch=8)
+    assert seen == [8, 9, 10]
     assert log.learning_rate == pytest.approx([3e-3, 2e-3, 1e-3])
 
 
-def test_a_training_that_goes_on_begins_with_a_new_adam(wave):
+def test_a_training_that_goes_on_begins_with_a_new_adam(wave, trained):
     data, rest = windows(wave, shuffle=True, seed=0), settings(epochs=2, learning_rate=[2e-3, 1e-3])
-    model = multi_output(lookback=12, horizon=2, units=4)
-    train(model, data, None, **settings(epochs=1))
+    model, _ = trained
     same = keras.models.clone_model(model)
     same.set_weights(model.get_weights())
     same.compile(keras.optimizers.Adam(2e-3, clipnorm=1.0), loss="mae")
-    log = train(model, data, None, **rest, first_epoch=1)
+    log = train(model, data, None, **rest, first_epoch=8)
     rates = keras.callbacks.LearningRateScheduler(lambda epoch: [2e-3, 1e-3][epoch])
     same.fit(data, epochs=2, shuffle=False, callbacks=[rates], verbose=0)
     assert model.optimizer.iterations == 2 * len(data) == same.optimizer.iterations

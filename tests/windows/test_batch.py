@@ -60,7 +60,7 @@ def one_window(spec, series, start, row, arrays, kind, missing):
 
 
 @pytest.mark.filterwarnings("ignore::seqkeras.errors.SkippedSeriesWarning")
-@examples(84)
+@examples(50)
 @given(
     lookback=st.integers(1, 4),
     sizes=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.integers(0, 2)),
@@ -275,7 +275,7 @@ def test_integers_have_no_mask():
         ),
         (
             {"targets": lambda index: index.row, "weights": numbers(9)},
-            "weights must be a function of indices",
+            "weights must be a function of a WindowIndex",
             "ndarray",
         ),
         (

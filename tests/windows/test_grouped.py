@@ -90,7 +90,7 @@ def test_a_memory_map_stays_one(tmp_path):
 @pytest.mark.parametrize("index", [2, -3])
 def test_index_beyond_the_series_ends_iteration(index):
     grouped = GroupedArray.from_series([[1.0], [2.0]])
-    with pytest.raises(IndexError, match=f"series {index} of 2"):
+    with pytest.raises(IndexError, match=f"series index {index} is out of range for 2"):
         grouped[index]
 
 
@@ -110,7 +110,7 @@ def test_repr_shows_the_size():
     ],
 )
 def test_indptr_that_does_not_fit_the_rows_is_refused(indptr):
-    with pytest.raises(ArgumentError, match="indptr must be numbers that start at 0") as caught:
+    with pytest.raises(ArgumentError, match="indptr must be integers that start at 0") as caught:
         GroupedArray(np.arange(4.0), indptr)
     assert "end at the 4 rows of values" in str(caught.value)
     assert f"indptr={indptr!r}" in str(caught.value)
@@ -118,7 +118,7 @@ def test_indptr_that_does_not_fit_the_rows_is_refused(indptr):
 
 @pytest.mark.parametrize("indptr", [[], [[0, 4]], [0.0, 4.0], 4, ["0", "4"]])
 def test_indptr_that_is_not_a_list_of_integers_is_refused(indptr):
-    with pytest.raises(ArgumentError, match="indptr must be a one-dimensional array of integers"):
+    with pytest.raises(ArgumentError, match="indptr must be a non-empty one-dimensional array"):
         GroupedArray(np.arange(4.0), indptr)
 
 

@@ -101,7 +101,7 @@ def test_infinite_values_are_always_refused(missing):
         DataError, match=r"finite numbers in float32\. Got: inf in series 0"
     ) as error:
         Windows(with_number(np.inf, 8), WindowSpec(2), missing=missing)
-    assert "make them NaN" in str(error.value)
+    assert "replace it by NaN" in str(error.value)
 
 
 def test_missing_weights_are_refused_even_if_values_may_be_missing():

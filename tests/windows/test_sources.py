@@ -169,7 +169,7 @@ def test_a_mapped_file_that_changes_is_refused_by_name(tmp_path, use):
     with pytest.raises(DataError, match="must stay as it was") as caught:
         windows[1]
     assert str(path) in str(caught.value)
-    assert "Make new Windows" in str(caught.value)
+    assert "create new Windows" in str(caught.value)
 
 
 @pytest.mark.parametrize("mode", ["r", "r+"])

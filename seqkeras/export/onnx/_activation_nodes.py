@@ -1,6 +1,6 @@
 """Write activation functions of Keras with operators of ONNX.
 
-Few operators are used on purpose: ONNX Runtime has Softplus, Elu, Gelu and similar ones only in
+Only basic operators are used, because ONNX Runtime has Softplus, Elu, Gelu and similar ones only in
 float32, or the standard has them only in later versions.
 """
 

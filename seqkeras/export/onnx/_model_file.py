@@ -11,7 +11,7 @@ from seqkeras._lazy import import_optional
 from seqkeras.export.onnx._writer import Node, Slot, Writer
 from seqkeras.runtime._onnx_file import FORMAT, HEADER, KIND, VERSION, with_checksum
 
-#: Versions of the operators and of the file format. ONNX Runtime reads them since 1.12, of 2022.
+#: Versions of the operators and of the file format, which ONNX Runtime reads since 1.12 (2022).
 OPSET = 17
 IR_VERSION = 8
 
@@ -23,8 +23,8 @@ def onnx_bytes(graph: Writer, header: Mapping[str, Any]) -> bytes:
     """Return an ONNX file that `onnx.checker` accepts.
 
     Raises:
-        ArgumentError: the weights are too large for one file, or ONNX has no operator for what a
-            layer does with its dtypes.
+        ArgumentError: the weights are too large for one file, or ONNX has no operator for a layer
+            with its dtypes.
         MissingDependencyError: onnx is not installed.
     """
     onnx = import_optional("onnx", extra="onnx")
@@ -45,7 +45,7 @@ def onnx_bytes(graph: Writer, header: Mapping[str, Any]) -> bytes:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        fix = "save_program may have a form for it."
+        fix = "Use save_program, which may support it."
         raise bad_argument(
             "model", Description(str(error)), "one that ONNX can represent", fix
         ) from error
@@ -75,7 +75,7 @@ def _node(onnx: Any, node: Node) -> Any:
 
 
 def _attribute(onnx: Any, node: Node, value: Any) -> Any:
-    if isinstance(value, Writer):  # it uses the numbers of the graph around it
+    if isinstance(value, Writer):  # its arrays are stored in the graph around it
         return _graph(onnx, value, f"{node.name}/body", arrays=False)
     if isinstance(value, np.dtype):
         return onnx.helper.np_dtype_to_tensor_dtype(value)

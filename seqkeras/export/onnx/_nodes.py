@@ -1,8 +1,8 @@
 """Write layers without a state as ONNX: one function for each `op` of a program.
 
-A value is `(batch, ...)` in a graph of one timestep and `(batch, timesteps, ...)` in one of a whole
-sequence; `Writer.lead` counts the axes before those of the program. Axes of a program count from
-the end, so almost everything is written the same way for both.
+A value is `(batch, ...)` in a graph of one timestep and `(batch, timesteps, ...)` in a graph of a
+whole sequence; `Writer.lead` is the number of these leading axes. Axes of a program count from the
+end, so almost all layers are written the same way for both.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from seqkeras.export.onnx._activation_nodes import activate
 from seqkeras.export.onnx._writer import BOOL, Writer, ints
 
-#: The end of an axis, for a slice.
+#: A bound of slices that is beyond the end of any axis.
 FAR = 2**62
 
 
@@ -26,7 +26,7 @@ class Op(NamedTuple):
         options: its options in the header.
         weights: its weights by role, in the dtype of the arithmetic.
         shapes: shapes of its inputs, without the axes that `Writer.lead` counts.
-        shape: shape of its output, without them.
+        shape: shape of its output, without these axes.
     """
 
     options: Mapping[str, Any]
@@ -50,7 +50,7 @@ def _dense(g: Writer, op: Op, x: str) -> str:
 
 
 def _embedding(g: Writer, op: Op, x: str) -> str:
-    # Gather counts negative ids from the end; past the end, they are errors, as they should be.
+    # Gather would count negative ids from the end. Moved past the end, they are errors instead.
     table = op.weights["embeddings"]
     ids = g.cast(x, np.int64)
     ids = g.op("Where", g.op("Less", ids, 0), len(table), ids)

@@ -12,7 +12,7 @@ from seqkeras.export.onnx._recurrent_nodes import STATES, one_step, over_time, w
 from seqkeras.export.onnx._writer import Slot, Writer, ints
 from seqkeras.runtime import Port, Program
 
-#: Outputs and new states.
+#: Names of the outputs and of the new states.
 Written = tuple[list[str], list[str]]
 
 
@@ -26,14 +26,14 @@ def write_graph(
     """Write the graph of a program.
 
     Args:
-        program: the program, made from header and arrays; it knows shapes and dtypes.
-        header: its header.
-        arrays: its weights.
-        sequence: whether inputs and outputs have a time axis, or are single timesteps.
+        program: the program, made from header and arrays, with all shapes and dtypes.
+        header: header of the program.
+        arrays: weights of the program.
+        sequence: True for inputs and outputs with a time axis, False for single timesteps.
 
     Returns:
-        What was written. It reads the inputs, then the state, and returns the outputs, then the new
-        state, whose names end in `/new`.
+        The graph. It reads the inputs, then the state, and returns the outputs, then the new state,
+        whose names end in `/new`.
     """
     g = Writer(np.dtype(header["dtype"]), 2 if sequence and program.window is None else 1)
     input_names = [port.name for port in program.inputs]
@@ -65,7 +65,7 @@ def _slot(port: Port, over_time: bool) -> Slot:
 
 
 def _output_name(name: str, input_names: list[str]) -> str:
-    """Return the name of an output, which in ONNX must not be that of an input."""
+    """Return the name of an output, which in ONNX must differ from those of the inputs."""
     return f"{name}/output" if name in input_names else name
 
 
@@ -92,7 +92,7 @@ class _Layers:
         return self._run(inputs, iter(states))
 
     def windows(self, inputs: list[str], states: list[str], sequence: bool) -> Written:
-        """Write a model of whole windows; its state is the newest rows and how many were read."""
+        """Write a model of whole windows; its state is the newest rows, and the number read."""
         *rows, count = states
         write = self._all_windows if sequence else self._next_window
         inputs, new_rows, counts, total = write(inputs, rows, count)
@@ -118,7 +118,8 @@ class _Layers:
         """Write the windows of one timestep.
 
         Returns:
-            The inputs with windows in them, the new rows, and twice how many rows were read.
+            The inputs with windows in them, the new rows, and the number of rows read so far, which
+            is returned twice: at this timestep and in total, as by `_all_windows`.
         """
         g = self.g
         windows = []
@@ -134,8 +135,8 @@ class _Layers:
         """Write the windows of all timesteps, as rows of one batch.
 
         Returns:
-            The inputs with windows in them, the new rows, how many rows were read at each timestep,
-            and how many in total.
+            The inputs with windows in them, the new rows, and the number of rows read so far: at
+            each timestep and in total.
         """
         g = self.g
         size = self.program.window or 0
@@ -154,12 +155,12 @@ class _Layers:
         return self._mixed(static, windows), new_rows, counts, g.op("Add", count, length)
 
     def _mixed(self, inputs: list[str], windows: list[str]) -> list[str]:
-        """Return the inputs, with windows in place of those that change over time."""
+        """Return the inputs, with windows in place of the inputs that change over time."""
         rest = iter(windows)
         return [next(rest) if moves else x for x, moves in zip(inputs, self.moving, strict=True)]
 
     def _repeated(self, inputs: list[str]) -> list[str]:
-        """Return the inputs, with a time axis for those that do not change over time as well."""
+        """Return the inputs, repeating along a time axis those that do not change over time."""
         g = self.g
         repeated = []
         for port, x in zip(self.program.inputs, inputs, strict=True):

@@ -40,7 +40,7 @@ def over_time(
 ) -> list[str]:
     """Write all timesteps of `(batch, timesteps, features)`.
 
-    Without states it begins with zeros.
+    Without `states`, the initial state is zero.
 
     Returns:
         All outputs, then the last states.
@@ -84,24 +84,24 @@ class _Cell:
         self.recurrent_bias = None
         if self.name == "gru_reset_after" and bias is not None:
             self.bias, self.recurrent_bias = bias
-        if self.name == "lstm":  # the three gates with the same activation next to each other
+        if self.name == "lstm":  # moves the three gates that share an activation together
             self.kernel = _gates_first(self.kernel)
             self.recurrent = _gates_first(self.recurrent)
             self.bias = _gates_first(bias) if bias is not None else None
 
     @property
     def has_operator(self) -> bool:
-        """True if ONNX has an operator for it."""
+        """Return whether ONNX has an operator for the cell."""
         return (
             self.name in OPERATORS and {self.activation, self.gate_activation} <= ACTIVATIONS.keys()
         )
 
     def read(self, g: Writer, x: str, axes: int) -> str:
-        """Write the input's part of all gates."""
+        """Write the contribution of the input to all gates."""
         return linear(g, g.floats(x), self.kernel, self.bias, axes)
 
     def advance(self, g: Writer, read: str, states: Sequence[str]) -> list[str]:
-        """Write a step from the input's part of all gates; return the new states, output first."""
+        """Write a step from the output of `read`; return the new states, the output first."""
         write: dict[str, Callable[..., list[str]]]
         write = {"lstm": self._lstm, "simple_rnn": self._simple_rnn}
         return write.get(self.name, self._gru)(g, read, *states)
@@ -142,7 +142,7 @@ class _Cell:
 
 
 def _held(g: Writer, op: Op, new: Sequence[str], before: Sequence[str], mask: str) -> list[str]:
-    """Return output and states, where rows with a False mask hold what they had before."""
+    """Return output and states; rows with a False mask keep their state from before."""
     rows = g.op("Unsqueeze", mask, ints(-1))
     states = [g.op("Where", rows, *pair) for pair in zip(new, before, strict=True)]
     if op.options.get("zero_output_for_mask"):

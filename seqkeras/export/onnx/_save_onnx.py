@@ -31,8 +31,8 @@ def save_onnx(
 
     The graph uses standard operators only (opset 17). It reads the inputs of the model, then its
     states, and returns its outputs, then the new states; a new state has the name of the state plus
-    `/new`. The first axis, the batch, has any length. Before the file is written, it is run and
-    compared with the model. `runtime.load_onnx` reads it.
+    `/new`. The first axis, the batch, has any length. The file is run and compared with the model
+    before it replaces a file at `path`. `runtime.load_onnx` reads it.
 
     Args:
         model: functional or Sequential, with recurrent layers; stateful or not.
@@ -41,14 +41,14 @@ def save_onnx(
             outputs have any number of timesteps, `(batch, timesteps, features)`; the state carries
             over from one part of a long sequence to the next.
         window: as in `save_program`: each output is that of the model for the newest `window`
-            timesteps. They are the state, together with the number of timesteps read so far.
+            timesteps. Those timesteps, and the number of timesteps read so far, form the state.
         features: names of the input features, kept in the file; for several inputs a dict.
-        scaler: how the inputs were scaled, as in `save_program`; the graph then takes raw numbers,
-            in float64.
-        target_scaler: how the targets were scaled; the graph then returns raw numbers, in float64.
+        scaler: the scaler of the inputs, as in `save_program`; the graph then takes raw numbers, in
+            float64.
+        target_scaler: the scaler of the targets; the graph then returns raw numbers, in float64.
 
     Raises:
-        ArgumentError: a layer cannot be stepped (the message names it and the reason), or an
+        ArgumentError: a layer cannot be exported (the message names it with the reason), or an
             argument does not fit the model.
         MissingDependencyError: onnx or onnxruntime is not installed.
 
@@ -62,17 +62,18 @@ def save_onnx(
     check_one_of("form", form, ("step", "sequence"))
     for package in ("onnx", "onnxruntime"):
         import_optional(package, extra="onnx")
-    parts = verified_parts(model, window, features, scaler, target_scaler)
-    program = Program(parts.header, parts.arrays, "", "propagate")
+    program_parts = verified_parts(model, window, features, scaler, target_scaler)
+    header = program_parts.header
+    program = Program(header, program_parts.arrays, fingerprint="", nan="propagate")
     is_sequence = form == "sequence"
     if is_sequence and not any(port.each_step for port in program.inputs):
-        fix = 'No input of this model changes over time; form="step" steps its state.'
+        fix = 'No input of this model changes over time: pass form="step".'
         raise bad_argument("form", form, "'step'", fix)
-    graph = write_graph(program, parts.header, parts.arrays, sequence=is_sequence)
-    data = onnx_bytes(graph, _header(parts.header, program, form))
-    with whole_file(path) as part:
-        Path(part).write_bytes(data)
-        compare(program, parts, Path(part))
+    graph = write_graph(program, header, program_parts.arrays, sequence=is_sequence)
+    data = onnx_bytes(graph, _header(header, program, form))
+    with whole_file(path) as temp_path:
+        Path(temp_path).write_bytes(data)
+        compare(program, program_parts, Path(temp_path))
 
 
 def _header(header: Mapping[str, Any], program: Program, form: str) -> dict[str, Any]:

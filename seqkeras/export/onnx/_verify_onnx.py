@@ -12,26 +12,26 @@ from seqkeras.export._verify import TOLERANCE, as_list, largest_difference, rand
 from seqkeras.runtime import Program, load_onnx
 from seqkeras.runtime._base import StepFunction
 
-#: Number of timesteps that are read after a window is full.
+#: Number of timesteps to read after a window is full.
 TIMESTEPS = 5
 
-#: Number of timesteps in the first of the two parts that are read.
+#: Number of timesteps in the first of the two parts of the sequence.
 FIRST_PART = 3
 
 
 def compare(program: Program, parts: ProgramParts, path: Path) -> None:
-    """Run a file and its program on random numbers, in two parts.
+    """Compare a file with its program on a random sequence, which both read in two parts.
 
     Raises:
         ArgumentError: ONNX Runtime cannot run the file.
-        SeqkerasError: their outputs or states differ.
+        SeqkerasError: the outputs or states of file and program differ.
     """
     try:
         other = load_onnx(path, nan="propagate")
     except FileFormatError as error:
         reason = f"ONNX Runtime does not run {program.name!r}: {error.__cause__}"
         expected = "one that ONNX Runtime can run"
-        fix = "save_program has a form for it."
+        fix = "Use save_program instead."
         raise ArgumentError(f"model must be {expected}. Got: {reason}. {fix}") from error
     random = np.random.default_rng(0)
     timesteps = (program.window or 0) + TIMESTEPS
@@ -50,8 +50,8 @@ def compare(program: Program, parts: ProgramParts, path: Path) -> None:
         if difference is not None:
             raise SeqkerasError(
                 f"The ONNX file does not return what the model returns: {names[number]!r} differs "
-                f"by {difference:.3g}. Nothing was written. This is a fault of seqkeras or of ONNX "
-                "Runtime; please report it."
+                f"by {difference:.3g}. Nothing was written. This is a bug in seqkeras or in ONNX "
+                "Runtime: please report it."
             )
 
 

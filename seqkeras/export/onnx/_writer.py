@@ -1,6 +1,6 @@
-"""Write down an ONNX graph: nodes, numbers, and the dtype of every value.
+"""Build an ONNX graph: nodes, arrays, and the dtype of every value.
 
-Nothing here needs the package onnx; `_model_file` turns what was written into its objects.
+Nothing here needs the package onnx; `_model_file` turns the graph into objects of onnx.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-#: An input of a node: the name of a value, numbers, or None to omit it.
+#: An input of a node: the name of a value, a number or an array, or None to omit the input.
 Operand: TypeAlias = str | float | npt.NDArray[Any] | None
 
 BOOL = np.dtype(bool)
 INT64 = np.dtype(np.int64)
 
-#: Operators that return booleans, and one that returns integers, whatever they read.
+#: Output dtypes of operators for which the dtypes of the inputs do not matter.
 _OUTPUT_DTYPES = {
     **dict.fromkeys(("And", "Equal", "Greater", "GreaterOrEqual", "Less", "Not", "Or"), BOOL),
     "Shape": INT64,
@@ -34,7 +34,7 @@ class Node(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """An input or output of a graph; axes of any length have a name, or None."""
+    """An input or output of a graph; an axis of any length is a name or None."""
 
     name: str
     dtype: np.dtype[Any]
@@ -47,11 +47,11 @@ class Writer:
 
     Attributes:
         dtype: dtype of the arithmetic.
-        lead: number of axes before those of one row at one timestep: 1 for the batch, 2 with time.
+        lead: number of leading axes: 1 for the batch, 2 for batch and time.
         inputs: inputs of the graph.
         outputs: outputs of the graph.
         nodes: its nodes, in the order in which they run.
-        arrays: the numbers in it, by name; shared with the graphs within it.
+        arrays: constant arrays, by name; shared with the graphs within this one.
         layer: name of the layer that is being written; names of nodes and values begin with it.
     """
 
@@ -80,7 +80,8 @@ class Writer:
             inputs: inputs of the node. A Python number takes the dtype of the first value, or, for
                 Where, of the first value to choose from.
             count: number of outputs.
-            dtype: dtype of the outputs. Default: that of the same first value.
+            dtype: dtype of the outputs. Default: that of the same first value, unless the operator
+                determines it.
             attributes: attributes of the operator.
         """
         like = self._like(inputs[1:] if op == "Where" else inputs)
@@ -100,12 +101,12 @@ class Writer:
         return slot.name
 
     def show(self, value: str, name: str, shape: Sequence[int | str | None]) -> None:
-        """Declare an output of the graph, with a name that was reserved by `reserve`."""
+        """Declare an output of the graph, with a name that was reserved before."""
         self.nodes.append(Node("Identity", (value,), (name,), f"{name}/output", {}))
         self.outputs.append(Slot(name, self.dtype_of(value), tuple(shape)))
 
     def reserve(self, name: str) -> None:
-        """Keep a name from being used for a value of the graph."""
+        """Reserve a name, so that no other value of the graph gets it."""
         self._names.add(name)
 
     def dtype_of(self, value: str) -> np.dtype[Any]:
@@ -131,7 +132,7 @@ class Writer:
         return [self.cast(value, common) for value in values]
 
     def within(self) -> "Writer":
-        """Return a graph within this one, which shares its numbers and can read its values."""
+        """Return a graph within this one, which shares its arrays and can read its values."""
         return Writer(
             self.dtype, 1, arrays=self.arrays, layer=self.layer, _dtypes=self._dtypes,
             _known=self._known, _names=self._names,
@@ -174,5 +175,5 @@ class Writer:
 
 
 def ints(*numbers: int) -> npt.NDArray[np.int64]:
-    """Return axes, shapes or indices as operators read them."""
+    """Return axes, shapes or indices as an int64 array, which operators expect."""
     return np.array(numbers, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Timestamps of series: their frequency, what comes next, and gaps."""
+"""The frequency of timestamps, the timestamps that follow them, and gaps between them."""
 
 import re
 import warnings
@@ -31,9 +31,9 @@ class Calendar:
         dtype: the dtype of the time column, as pandas names it: `datetime64[us]`,
             `datetime64[ns, UTC]`, `period[M]` or `int64`.
         freq: the step, as `name_step` names it, or the difference of integer timestamps.
-        clock: in a time zone and with steps of days or longer, the earliest time of day of a
-            timestamp, such as `0 days 00:00:00`. It tells which timestamps were moved because the
-            clock skips this time of day once a year. Otherwise None.
+        clock: the earliest time of day of the timestamps, such as `0 days 00:00:00`, if they have a
+            time zone and steps of days or longer; otherwise None. On a day on which the clock skips
+            this time, the timestamp is later; `on_wall` recognizes it by `clock`.
     """
 
     dtype: str
@@ -59,7 +59,7 @@ class Calendar:
 
         Raises:
             ArgumentError: `freq` is not a frequency.
-            DataError: the timestamps do not show one.
+            DataError: no frequency can be inferred from the timestamps.
         """
         if isinstance(times, pd.PeriodIndex):
             if freq is not None and freq not in (times.freqstr, times.freq):
@@ -85,14 +85,14 @@ class Calendar:
         """Return the timesteps of the season that the frequency suggests, or 1.
 
         The season of steps of five minutes or more is a day, that of shorter ones an hour or a
-        minute; that of days is a week, and that of weeks, months and quarters a year. A week has as
-        many business days, and a day as many business hours, as the offset says.
+        minute; that of days is a week, and that of weeks, months and quarters a year. For business
+        days and hours, the offset defines how many of them a week or a day has.
         """
         return season_of(self.step) if self.is_dated else 1
 
     @property
     def label(self) -> str:
-        """Return what messages call the frequency."""
+        """Return the frequency as messages show it."""
         return repr(self.freq) if self.is_period or not self.is_dated else describe(self.freq)
 
     def move(self, times: pd.Index, steps: int) -> pd.Index:
@@ -102,10 +102,11 @@ class Calendar:
         return self.off_wall(self.ahead(self.on_wall(times), steps), times)
 
     def on_wall(self, times: pd.Index) -> pd.Index:
-        """Return timestamps by the clock on the wall, if steps are counted by it.
+        """Convert timestamps to local time without a time zone, if steps are days or longer.
 
-        Days and longer steps are, regardless of daylight saving time. Where the clock skipped a
-        time, the timestamp is the first one after it; here it becomes the skipped time.
+        Such steps keep the time of day, regardless of daylight saving time. A timestamp that was
+        moved because the clock skipped its time of day gets the skipped time back. Timestamps with
+        steps of a fixed duration or without a time zone are returned unchanged.
         """
         if not isinstance(times, pd.DatetimeIndex) or times.tz is None or is_fixed(self.step):
             return times
@@ -115,10 +116,10 @@ class Calendar:
         return wall.where(~moved, usual) if moved.any() else wall
 
     def ahead(self, wall: pd.Index, steps: int) -> pd.Index:
-        """Move timestamps by the clock on the wall, as `on_wall` returns them."""
+        """Move timestamps from `on_wall` by the same number of steps."""
         if self._is_even:
             return wall + (steps if self.is_period else steps * self.step)
-        # pandas takes such steps one timestamp at a time; series of a panel share most of theirs.
+        # For some offsets pandas loops over the timestamps, so move those that series share once.
         codes, unique = pd.factorize(wall)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", pd.errors.PerformanceWarning)
@@ -133,7 +134,7 @@ class Calendar:
         )
 
     def ticks_of_step(self, times: pd.Index) -> int | None:
-        """Return what one step adds to timestamps as integers, or None if that varies."""
+        """Return what one step adds to the integers of timestamps, or None if it varies."""
         if not self.is_dated:
             return int(self.step)
         if isinstance(times, pd.PeriodIndex):
@@ -158,7 +159,7 @@ class Calendar:
             duration = pd.Timedelta(self.step).to_timedelta64()
             ticks = duration // np.timedelta64(1, times.unit)
             return from_integers(numbers + steps * ticks, dtype)
-        # Other steps vary in length: move all timestamps together that move by as many steps.
+        # Other steps vary in length: move all timestamps with the same number of steps together.
         moved = np.empty_like(numbers)
         order = np.argsort(steps, kind="stable")
         for rows in np.split(order, np.flatnonzero(np.diff(steps[order])) + 1):
@@ -188,16 +189,16 @@ class Calendar:
             moved = self.off_wall(by_step[0].append(by_step[1:])[order], times)
         converted = moved.astype(self.dtype)
         if not self.is_dated:
-            # If int64 overflows, a timestamp is below the one that it is counted from.
+            # If int64 overflows, a later timestamp is below the one from which it is counted.
             rows = moved.to_numpy().reshape(-1, count)
             later = rows[:, max(0, 1 - first) :]
             overflows = (later < np.asarray(times)[:, np.newaxis]).any()
             if overflows or not np.array_equal(converted, moved):
                 raise bad_data(
                     "Timestamps after the last",
-                    "larger ones",
+                    "larger integers",
                     f"fit into {self.dtype}",
-                    "Use smaller ones." if self.dtype == "int64" else "Use int64.",
+                    "Use smaller integers." if self.dtype == "int64" else "Convert them to int64.",
                 )
         return converted
 
@@ -266,7 +267,8 @@ def _clock(times: pd.Index, freq: str) -> str | None:
 def _named_step(freq: Any, times: pd.Index) -> str:
     if isinstance(times, pd.DatetimeIndex):
         return name_step(freq, times)
-    return str(check_integer("freq", freq, fix="The timestamps are integers."))
+    fix = "The timestamps are integers: pass their difference, such as freq=1."
+    return str(check_integer("freq", freq, fix=fix))
 
 
 def _modal_step(times: pd.Index, indptr: Integers) -> str:
@@ -277,7 +279,10 @@ def _modal_step(times: pd.Index, indptr: Integers) -> str:
 
 
 def _infer_offset(times: pd.DatetimeIndex, indptr: Integers) -> str:
-    """Return the frequency of the first stretch that has one, from the longest series on."""
+    """Return the first frequency that pandas infers, from the longest series to the shortest.
+
+    A series with gaps has none as a whole, so stretches of eight rows are tried after it.
+    """
     for number in np.argsort(-np.diff(indptr), kind="stable"):
         series = times[indptr[number] : indptr[number + 1]]
         starts = range(0, min(len(series), 400), 4)

@@ -1,4 +1,4 @@
-"""Calendar features of timestamps: the time of day, the day of the week ..., and holidays."""
+"""Calendar features of timestamps, such as the time of day, the month, and holidays."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,9 +31,10 @@ def choose(names: Any, calendar: Calendar, rows: int) -> tuple[str, ...]:
     """Return the names of the features to read.
 
     Args:
-        names: None for no features, `"auto"` for those that suit frequency and length, or names.
+        names: None for no features, a name or several, or `"auto"` for those that suit the
+            frequency and the number of rows.
         calendar: the calendar of the series.
-        rows: rows of a typical series; `"auto"` omits cycles that it does not hold twice.
+        rows: rows of a typical series; `"auto"` omits cycles that do not fit into it twice.
 
     Raises:
         ArgumentError: a name is unknown, or the timestamps are integers.
@@ -44,8 +45,8 @@ def choose(names: Any, calendar: Calendar, rows: int) -> tuple[str, ...]:
     if not calendar.is_dated:
         if names == "auto":
             return ()
-        fix = "Integer timestamps have no calendar."
-        raise bad_argument("calendar", names, "None or 'auto' here", fix)
+        expected = "None or 'auto' with integer timestamps, which have no calendar"
+        raise bad_argument("calendar", names, expected)
     if isinstance(names, str):
         names = (names,)
     if not isinstance(names, (tuple, list)):
@@ -77,7 +78,7 @@ def width(names: Sequence[str]) -> int:
 
 
 def encode(names: tuple[str, ...], times: pd.Index, calendar: Calendar) -> Floats:
-    """Encode timestamps by the clock of their time zone.
+    """Compute the features of timestamps, from the local time of their time zone.
 
     Args:
         names: the features.
@@ -89,7 +90,7 @@ def encode(names: tuple[str, ...], times: pd.Index, calendar: Calendar) -> Float
     """
     if not names:
         return np.empty((len(times), 0))
-    # Series of a panel share most of their timestamps.
+    # Series share most of their timestamps, so encode each of them once.
     codes, unique = pd.factorize(times)
     columns = [column for name in names for column in _columns(name, unique, calendar)]
     return np.stack(columns, axis=1, dtype=np.float64)[codes]
@@ -106,7 +107,7 @@ def _columns(name: str, times: pd.Index, calendar: Calendar) -> list[Array]:
 
 
 def _suggested(calendar: Calendar, rows: int) -> list[str]:
-    # The mean over twelve steps also measures those without a fixed length, such as months.
+    # Steps such as months have no fixed length, so take the mean of twelve.
     start = pd.Timestamp("2001-01-01")
     step = (start + 12 * calendar.step - start) / 12
     names = ["time_of_day", "day_of_week", "day_of_year"]

@@ -9,14 +9,17 @@ from seqkeras._arrays import Floats, Integers
 from seqkeras.forecasting.calendars import _calendar_features
 from seqkeras.forecasting.calendars._calendar import Calendar, from_integers
 
-#: Timestamps are generated in blocks; one at a time is slow.
+#: Timestamps are generated in blocks, because generating each by itself is slow.
 BLOCK = 256
+#: Blocks in the cache; it is emptied when it is full.
 MAX_BLOCKS = 1024
 
 
 @dataclass(frozen=True)
 class Clock:
-    """A position in time for each series: the timestamp where it began, and steps since then.
+    """Timestamps and calendar features at a number of steps after a first timestamp.
+
+    First timestamps are passed as integers, see `from_integers`.
 
     Attributes:
         calendar: which timestamps follow each other.
@@ -34,7 +37,7 @@ class Clock:
         return self.calendar.shift(from_integers(begin, self.dtype), count)
 
     def features(self, begin: Integers, count: Integers, steps: int) -> Floats:
-        """Return calendar features of the `steps` timesteps after each of `timestamps`.
+        """Return calendar features of the `steps` timesteps after `timestamps(begin, count)`.
 
         Returns:
             `(series, steps, features)`.

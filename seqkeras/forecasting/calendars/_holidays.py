@@ -13,10 +13,10 @@ from seqkeras._lazy import import_optional
 from seqkeras.forecasting.calendars._calendar import Calendar
 from seqkeras.forecasting.calendars._offsets import rule_of
 
-#: Names of these calendar features begin with it.
+#: Beginning of the names of these calendar features.
 PREFIX = "holidays:"
 
-#: Units whose timestamps are the ends of their periods, as in `resample` of pandas.
+#: Rules whose timestamps are the ends of their periods, as in `resample` of pandas.
 AT_THE_END = re.compile(r"W|B?[MQY]E|SME|CBME")
 
 
@@ -29,8 +29,8 @@ def check_place(name: str) -> None:
     """Check that the package knows the holidays of a place.
 
     Raises:
-        ArgumentError: it does not.
-        MissingDependencyError: it is not installed.
+        ArgumentError: the package does not know the place.
+        MissingDependencyError: the package is not installed.
     """
     try:
         _dates(name, 2024, 2024)
@@ -45,9 +45,10 @@ def check_place(name: str) -> None:
 def count(name: str, times: pd.Index, calendar: Calendar) -> Integers:
     """Count the days that are holidays in the period of each timestamp.
 
-    With steps shorter than a day, or of business days, the period is the day by the clock of the
-    time zone; otherwise all days up to the next timestamp. Weeks, and months, quarters and years
-    whose timestamps are their ends, begin after the previous timestamp.
+    With steps of a fixed duration, such as hours, or of business days or hours, the period is the
+    local day of the timestamp. Otherwise it lasts from the timestamp to the day before the next
+    one. If timestamps are the ends of periods, as with weeks or `"ME"`, it lasts from the day after
+    the previous timestamp to the timestamp. A `Period` of pandas has days of its own.
 
     Args:
         name: the place, as `holidays:DE`.

@@ -1,4 +1,4 @@
-"""The step from one timestamp to the next: as text that gives it back, and its season."""
+"""Offsets, the steps from one timestamp to the next: as text and back, and their seasons."""
 
 import json
 import re
@@ -21,7 +21,8 @@ RENAMED = {
     "H": "h", "T": "min", "S": "s", "L": "ms", "U": "us", "N": "ns",
 }  # fmt: skip
 
-#: Offsets that are not given back by the word that pandas has for them, if it has any.
+#: Offsets whose pandas alias does not restore them, or that have none: they are written as the
+#: name of their class and its arguments.
 SPELLED = {
     kind.__name__: kind
     for kind in (
@@ -35,11 +36,15 @@ SPELLED = {
     )
 }
 
-#: Arguments of `DateOffset` whose steps have a fixed duration, or the days of one.
-TIMES = {"hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"}
+#: Arguments of `DateOffset` of a fixed duration.
+DURATIONS = {"hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"}
+#: Days in each argument of `DateOffset` that counts days.
 DAYS = {"weeks": 7, "days": 1}
 
-HOURS = (pd.offsets.BusinessHour, pd.offsets.CustomBusinessHour)
+BUSINESS_HOURS = (pd.offsets.BusinessHour, pd.offsets.CustomBusinessHour)
+
+#: Longest season in steps of a fixed duration: the steps of five minutes in a day.
+LONGEST_SEASON = 288
 
 #: Timesteps of a year, by the rule of an offset without its anchor.
 YEARLY = {
@@ -53,39 +58,41 @@ EXAMPLES = (
 
 
 def name_step(freq: Any, times: pd.DatetimeIndex) -> str:
-    """Return the name of a frequency, from which `step_of` makes the same offset.
-
-    That is the word of pandas, or else the class of the offset and its arguments.
+    """Convert a frequency into text, from which `step_of` restores the offset.
 
     Args:
-        freq: what the user passed: a word, an offset or a timedelta.
+        freq: what the user passed: an alias of pandas, an offset or a timedelta.
         times: the timestamps that follow each other at this frequency.
 
+    Returns:
+        The alias of pandas if it restores the offset, otherwise the name of the offset's class and
+        its arguments as JSON.
+
     Raises:
-        ArgumentError: it is not a frequency, it does not lead from each timestamp to a later one
-            and back, or it has arguments that cannot be written down.
+        ArgumentError: `freq` is not a frequency, does not step from a timestamp to a later one and
+            back, or has arguments that cannot be written as text.
     """
     try:
         step = to_offset(_renamed(freq))
     except (ValueError, TypeError) as error:
         raise bad_argument("freq", freq, "a pandas frequency", EXAMPLES) from error
     if step is None or isinstance(freq, Real) or step.n < 1:
-        raise bad_argument("freq", freq, "a pandas frequency", EXAMPLES)
+        raise bad_argument("freq", freq, "a pandas frequency of positive steps", EXAMPLES)
     step = _simplest(step)
-    name = _word(step) or _spelled(step, freq)
+    name = _alias(step) or _spelled(step, freq)
     _check_steps(step_of(name), freq, times)
     return name
 
 
 @lru_cache(maxsize=256)
 def step_of(name: str) -> Any:
-    """Return the offset with a name that `name_step` has returned."""
+    """Return the offset that `name_step` has converted into this text."""
     kind, space, arguments = name.partition(" ")
     return SPELLED[kind](**json.loads(arguments)) if space else to_offset(name)
 
 
 def describe(name: str) -> str:
-    """Return what messages call a step with this name."""
+    """Return a short form of the text of `name_step`, for messages."""
     kind, space, arguments = name.partition(" ")
     if not space:
         return repr(name)
@@ -95,12 +102,12 @@ def describe(name: str) -> str:
 
 def is_fixed(step: Any) -> bool:
     """Return whether a step has the same duration everywhere."""
-    # Days have no fixed duration where the clock changes.
+    # A day on which the clock changes is shorter or longer.
     return isinstance(step, pd.offsets.Tick) and not isinstance(step, pd.offsets.Day)
 
 
 def rule_of(step: Any) -> str:
-    """Return the rule of an offset, such as `"W"` or `"QE"`; without the anchor, `""` if none."""
+    """Return the rule of an offset without its anchor, such as `"W"` or `"QE"`, or `""`."""
     try:
         return str(step.rule_code).split("-")[0]
     except NotImplementedError:
@@ -108,11 +115,11 @@ def rule_of(step: Any) -> str:
 
 
 def move_by(step: Any, times: Any, count: int) -> Any:
-    """Return timestamps without a time zone, `count` steps on, or back if negative."""
-    if not isinstance(step, HOURS):
+    """Move timestamps without a time zone by `count` steps, backward if it is negative."""
+    if not isinstance(step, BUSINESS_HOURS):
         return times + count * step
     if any(start >= end for start, end in zip(step.start, step.end, strict=True)):
-        # Over midnight, pandas takes single steps right, and several at once wrong.
+        # Where business hours span midnight, pandas is right for single steps only.
         for _ in range(abs(count)):
             times = _move_hours(step, times, 1 if count > 0 else -1)
         return times
@@ -121,7 +128,8 @@ def move_by(step: Any, times: Any, count: int) -> Any:
 
 def _move_hours(step: Any, times: Any, count: int) -> Any:
     if count < 0:
-        # Back from an opening, pandas may stop at a closing; a step on leads to the opening again.
+        # Backward, pandas may stop at a closing instead of the next opening, which is the same
+        # business time: go one step too far, and a step forward, which ends at an opening.
         return times + (count - 1) * step + step
     return times + count * step
 
@@ -134,7 +142,7 @@ def season_of(step: Any) -> int:
         return _season_of_days(step.n, week=7)
     if isinstance(step, pd.offsets.Week):
         return _season_of_days(7 * step.n, week=7)
-    if isinstance(step, HOURS):
+    if isinstance(step, BUSINESS_HOURS):
         return _season_of_hours(step)
     if isinstance(step, pd.offsets.BusinessDay | pd.offsets.CustomBusinessDay):
         return _season_of_days(step.n, week=_days_of_week(step))
@@ -144,7 +152,7 @@ def season_of(step: Any) -> int:
 def _season_of_duration(duration: pd.Timedelta) -> int:
     for season in ("1D", "1h", "1min"):
         count = pd.Timedelta(season) / duration
-        if 1 < count <= 288 and count == int(count):
+        if 1 < count <= LONGEST_SEASON and count == int(count):
             return int(count)
     days = duration / pd.Timedelta("1D")
     return _season_of_days(int(days), week=7) if days == int(days) else 1
@@ -184,7 +192,7 @@ def _steps_of_year(step: Any) -> int:
 
 
 def _whole(season: float, steps: float) -> int:
-    """Return how many times `steps` go into a season; 1 if that is no whole number."""
+    """Return how many steps of this length a season has; 1 if that is not a whole number."""
     return int(season // steps) if steps and season >= steps and season % steps == 0 else 1
 
 
@@ -198,7 +206,7 @@ def _renamed(freq: Any) -> Any:
 
 
 def _simplest(step: Any) -> Any:
-    """Return the offset of days or of a duration that takes the same steps, if there is one."""
+    """Return an offset of days, or of a fixed duration, that takes the same steps, if any."""
     if type(step) is pd.offsets.Week and step.weekday is None:
         return pd.offsets.Day(7 * step.n)
     if type(step) is not pd.DateOffset or step.normalize:
@@ -209,23 +217,28 @@ def _simplest(step: Any) -> Any:
     if arguments.keys() <= DAYS.keys():
         days = sum(DAYS[name] * count for name, count in arguments.items())
         return pd.offsets.Day(days * step.n)
-    if arguments.keys() <= TIMES:
+    if arguments.keys() <= DURATIONS:
         return to_offset(pd.Timedelta(**arguments) * step.n)
     return step
 
 
-def _word(step: Any) -> str | None:
-    """Return the word of pandas for an offset, if the word gives it back."""
+def _alias(step: Any) -> str | None:
+    """Return the pandas alias of an offset, or None if the alias does not restore it."""
     try:
-        word = str(step.freqstr)
-        same = to_offset(word)
+        alias = str(step.freqstr)
+        restored = to_offset(alias)
     except (ValueError, NotImplementedError):
         return None
-    is_same = type(same) is type(step) and same == step and _days_off(same) == _days_off(step)
-    return word if is_same else None
+    is_same = (
+        type(restored) is type(step)
+        and restored == step
+        and _business_days(restored) == _business_days(step)
+    )
+    return alias if is_same else None
 
 
-def _days_off(step: Any) -> Any:
+def _business_days(step: Any) -> Any:
+    """Return the open weekdays and the holidays of a custom business calendar, or None."""
     calendar = getattr(step, "calendar", None)
     if not isinstance(calendar, np.busdaycalendar):
         return None
@@ -236,14 +249,12 @@ def _days_off(step: Any) -> Any:
 def _spelled(step: Any, freq: Any) -> str:
     """Return the class of an offset and its arguments as JSON."""
     kind = type(step)
-    if SPELLED.get(kind.__name__) is not kind or step.normalize:
-        raise _not_kept(freq)
+    is_known = SPELLED.get(kind.__name__) is kind
+    is_western = step.kwds.get("method", 3) == 3  # of Easter
+    if not is_known or not is_western or step.normalize or step.kwds.get("offset"):
+        raise _unsupported(freq)
     arguments: dict[str, Any] = _date_arguments(step, freq) if kind is pd.DateOffset else {}
-    if step.kwds.get("offset"):
-        raise _not_kept(freq)
-    if step.kwds.get("method", 3) != 3:  # of Easter; 3 is the western one
-        raise _not_kept(freq)
-    arguments |= {name: days for name, days in (_days_off(step) or {}).items() if days}
+    arguments |= {name: days for name, days in (_business_days(step) or {}).items() if days}
     for name in ("start", "end"):
         if name in step.kwds:
             arguments[name] = [f"{time:%H:%M}" for time in step.kwds[name]]
@@ -256,32 +267,36 @@ def _date_arguments(step: Any, freq: Any) -> dict[str, Any]:
     arguments = dict(step.kwds)
     whole = all(isinstance(value, int) for value in arguments.values())
     if not whole or not arguments.keys() <= {"years", "months", "month", "day"}:
-        raise _not_kept(freq)
+        raise _unsupported(freq)
     return arguments
 
 
-def _not_kept(freq: Any) -> ArgumentError:
-    expected = "a frequency that can be kept in a file"
+def _unsupported(freq: Any) -> ArgumentError:
+    expected = "a frequency that can be saved in a file"
     fix = (
-        "Offsets of years and months, of days, or of shorter durations can be, each without the "
-        "others; business days and hours with their holidays; not normalize=, offset=, weekday= "
-        "or a class of your own."
+        "Use years and months, or days, or shorter durations, but no mixture of the three; or "
+        "business days or hours, with holidays. normalize=, offset=, weekday= and offset classes "
+        "of your own are not supported."
     )
     return bad_argument("freq", freq, expected, fix)
 
 
 def _check_steps(step: Any, freq: Any, times: pd.DatetimeIndex) -> None:
-    """Check that steps lead to later timestamps, and back."""
+    """Check that a step leads to a later timestamp, and that a step back undoes it."""
     first = times[0].tz_localize(None) + step
     second = first + step
     if not (times[0].tz_localize(None) < first < second and move_by(step, second, -1) == first):
         fix = "A frequency is the distance between two timestamps, such as pd.DateOffset(months=1)."
-        raise bad_argument("freq", freq, "steps that lead forward in time and back", fix)
+        raise bad_argument(
+            "freq", freq, "a frequency whose steps lead forward in time and can be undone", fix
+        )
     if type(step) is pd.DateOffset and "day" not in step.kwds and (times.day > 28).any():
         late = times[times.day > 28][0]
         fix = (
-            f"Not every month has day {late.day}: pass pd.DateOffset(..., day={late.day}) for this "
-            "day or the last of shorter months, or 'ME' for ends of months."
+            f"Not every month has day {late.day}: pass pd.DateOffset(..., day={late.day}), which "
+            "means the last day of shorter months, or 'ME' for the ends of months."
         )
         got = Description(f"freq={freq!r} with {late:%Y-%m-%d}")
-        raise bad_argument("freq", got, "an offset with the day of the month", fix)
+        raise bad_argument(
+            "freq", got, "an offset with day=, because some timestamps fall after day 28", fix
+        )

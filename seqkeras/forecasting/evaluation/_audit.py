@@ -1,4 +1,4 @@
-"""A leak audit: rows after a cutoff are changed, and nothing before it may change with them."""
+"""A leak audit: change rows after a cutoff, and check that nothing before it depends on them."""
 
 import warnings
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import rows_after, split_last
 from seqkeras.forecasting.networks._predict import Forecasts
 
-#: In the unit of scaled series; smaller changes are rounding, which differs from run to run.
+#: Largest change, in scaled units, that counts as rounding, which differs from run to run.
 TOLERANCE = 1e-4
 
 
@@ -38,34 +38,32 @@ def audit_leaks(
 
     Two copies are fitted as in a backtest of two windows, two rows apart: one on the frame, one on
     the frame with other targets and past covariates in every row after the first cutoff, and other
-    future covariates in every row after its horizon. Numbers become far larger and far smaller
-    ones, categories become others of their column. A few epochs are enough.
+    future covariates in every row after its horizon. Numbers are replaced by far larger and far
+    smaller ones, and categories by other categories of their column. A few epochs are enough.
 
     Args:
-        forecaster: with a seed. It does not change.
+        forecaster: a forecaster with a seed. It does not change.
         df: a long frame, as for `Forecaster.fit`.
         columns: as for `Forecaster.fit`.
-        prepare: your own preprocessing of a frame before it is given to a forecaster, such as
-            scaling, filling or lags: it is run on the whole of each frame, so its leaks are found
-            too. It may make covariates that `df` lacks. What it reads must be in `df` before: the
-            target and the covariates in `columns` change there, other columns do not.
+        prepare: your own preprocessing of a frame for a forecaster, such as scaling, filling or
+            lags. It is run on each frame as a whole, so that its leaks are found too. It may add
+            covariates that `df` lacks. Only the target and the covariates in `columns` are changed
+            in its input, so leaks from other columns are not found.
 
     Returns:
         A frame, one row for each part of the fit and of the forecasts: `change`, the largest change
-        in units of the deviation of its series, and `leaks`, whether that is more than rounding.
+        in standard deviations of its series, and `leaks`, whether that is more than rounding.
 
     Raises:
         ArgumentError, DataError: as `backtest`; or `forecaster` has no seed.
 
     Example:
         >>> from seqkeras.forecasting import Training, load_air_passengers
-        >>> forecaster = Forecaster(6, training=Training(epochs=1), seed=0)
-        >>> df = load_air_passengers()
-        >>> bool(audit_leaks(forecaster, df).leaks.any())
-        False
+        >>> training = Training(epochs=1, validation=0)
+        >>> forecaster = Forecaster(6, intervals=(), training=training, seed=0)
         >>> def scaled(df):
         ...     return df.assign(y=df.y / df.y.max())
-        >>> report = audit_leaks(forecaster, df, prepare=scaled)
+        >>> report = audit_leaks(forecaster, load_air_passengers(), prepare=scaled)
         >>> report.index[report.leaks].tolist()
         ['scaler', 'rows read', 'forecasts', 'forecasts after newer rows']
     """
@@ -78,7 +76,7 @@ def audit_leaks(
     second = schedule.rows_after(1)
 
     def read(changed: int) -> tuple[pd.DataFrame, Panel, Columns]:
-        """Read the frame with its last rows changed, as `fit` would."""
+        """Read the frame with its last `changed` rows changed, as `backtest` would."""
         frame = _changed(df, changed, settings.horizon, panel) if changed else df
         return read_history(prepare(frame) if prepare is not None else frame, first, columns)
 
@@ -95,10 +93,10 @@ def audit_leaks(
     before = fit(0)
     after = fit(first)
     fitted = _fitted(before)
-    # The second origin reads rows after the first cutoff: only later ones are changed for it.
+    # The second origin may read rows after the first cutoff: change only rows after the second.
     newer = read(second)[1]
     with warnings.catch_warnings():
-        # Covariates that are made from changed targets may be far outside what the fit saw.
+        # Covariates that `prepare` makes from changed targets may be far outside what `fit` saw.
         warnings.simplefilter("ignore", FarValueWarning)
         later = forecast_at(fitted, newer, before.origins, newer.values.lengths - first)
     unit = fitted.scaler.scale_.repeat(2)
@@ -127,7 +125,7 @@ def _fitted(fold: Fold) -> Fitted:
 
 
 def _changed(df: pd.DataFrame, rows: int, horizon: int, panel: Panel) -> pd.DataFrame:
-    """Change everything in the last rows of each series that was not known before them."""
+    """Change all values in the last `rows` rows of each series that are not known before them."""
     remaining = rows_after(df, panel.columns)
     changed = dict.fromkeys((panel.columns.target, *panel.covariates.past), rows)
     changed |= dict.fromkeys(panel.covariates.future, rows - horizon)
@@ -135,12 +133,12 @@ def _changed(df: pd.DataFrame, rows: int, horizon: int, panel: Panel) -> pd.Data
 
 
 def _other(column: pd.Series, remaining: Integers, rows: int) -> pd.Series:
-    """Return a column with other values where less than `rows` rows remain."""
+    """Return a column with other values where fewer than `rows` rows remain in the series."""
     late = remaining < rows
     if pd.api.types.is_numeric_dtype(column.dtype) and column.dtype.kind != "b":
         values = column.to_numpy(np.float64, na_value=np.nan)
         far = 10 * np.abs(values) + 7 * (1 + np.nanstd(values))
-        # Some values of each series far above and some far below, with another mean too.
+        # Far above and far below in turn, so that the mean of each series changes too.
         other = np.where(remaining % 2, far, -2 * far)
         return pd.Series(np.where(late, other, values), index=column.index)
     codes, categories = pd.factorize(column)
@@ -150,7 +148,7 @@ def _other(column: pd.Series, remaining: Integers, rows: int) -> pd.Series:
 
 
 def _learned(before: Fitted, after: Fitted) -> dict[str, tuple[Any, Any]]:
-    """Pair what two fits have learned, in the unit of each series."""
+    """Return pairs of what two fits have learned, in the units of the series, by name."""
     unit = before.scaler.scale_
     rows = before.panel.values.lengths
 
@@ -179,19 +177,19 @@ def _widths(fitted: Fitted) -> Floats:
 
 
 def _covariates(fitted: Fitted) -> Floats:
-    """Return the last rows of the covariates and the static ones, as the fit has scaled them."""
+    """Return the covariates that the forecast reads, as the fit has scaled them."""
     known = fitted.inputs.scaler.transform(fitted.panel.known)
     parts = (known.rows.values, known.static, known.categories)
     return np.concatenate([part.ravel() for part in parts], dtype=np.float64)
 
 
 def _scaled(forecasts: Forecasts, unit: Floats) -> Floats:
-    """Return `(origins, horizon, names)`, in the unit of the series of each origin."""
+    """Return forecasts `(origins, horizon, names)`, in the scaled units of each series."""
     return np.stack(list(forecasts.values()), axis=-1) / unit[:, np.newaxis, np.newaxis]
 
 
 def _change(before: npt.ArrayLike, after: npt.ArrayLike) -> float:
-    """Return the largest difference; infinite where a shape differs, as the fits then differ."""
+    """Return the largest difference; infinity for other shapes, as the fits then differ."""
     first = np.asarray(before, np.float64)
     second = np.asarray(after, np.float64)
     if first.shape != second.shape:

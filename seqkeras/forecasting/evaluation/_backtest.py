@@ -36,8 +36,8 @@ class Backtest:
             timestamp of the last row that the forecast has read), timestamp, the actual target,
             `yhat` and the intervals.
         scores: one row for each method (`"seqkeras"`, `"seasonal naive"`, `"naive"`), one column
-            for each score. Means over the series; WQL over all values at once.
-        by_series: the same for each series, by method and id.
+            for each score. Scores are means over the series; WQL is over all values at once.
+        by_series: the same scores for each series, indexed by method and id.
     """
 
     frame: pd.DataFrame
@@ -49,13 +49,13 @@ class Backtest:
 
         Args:
             series: id of the series to plot, or a list of ids; None: the first four.
-            title: above the figure.
+            title: title of the figure, default none.
 
         Returns:
             A `matplotlib.figure.Figure`; `figure.savefig("backtest.png")` saves it.
 
         Raises:
-            ArgumentError: no series of that id.
+            ArgumentError: no series has that id.
             MissingDependencyError: matplotlib is not installed.
         """
         frame = as_pandas(self.frame)
@@ -66,7 +66,7 @@ class Backtest:
 
 @dataclass(frozen=True)
 class Fold:
-    """The forecasts of one fit, and the warnings that it raised."""
+    """The forecasts of one fit, and the warnings during it."""
 
     origins: Origins
     forecasts: Forecasts
@@ -87,29 +87,29 @@ def backtest(
 ) -> Backtest:
     """Forecast the last rows of each series from rolling origins, and score the forecasts.
 
-    Copies of the forecaster are fitted; it does not change. Each fit starts from fresh weights and
-    sees only the rows up to its cutoff, scalers and intervals included. All origins that share a
+    Copies of the forecaster are fitted; it does not change. Each fit starts from fresh weights, and
+    its network, scalers and intervals see only the rows up to its cutoff. All origins that share a
     fit are forecast in one pass.
 
     Args:
         forecaster: the forecaster.
         df: as for `Forecaster.fit`.
-        columns: as for `Forecaster.fit`. Covariates of the horizon are those of `df`.
+        columns: as for `Forecaster.fit`. Future covariates over the horizon are read from `df`.
         windows: origins of each series. The last forecast ends with the series.
         step: rows from one origin to the next. None: the horizon without the gap, so each row is
             scored once.
         gap: rows after each cutoff that are forecast but not scored; below the horizon.
         refit: False fits once, on the rows before the first origin. True fits at every origin, a
             number n at every n-th; origins between them read newer rows with the earlier weights.
-        n_jobs: number of fits at the same time, as in joblib, whose active backend of processes
-            distributes them. None is 1.
+        n_jobs: number of fits that run at the same time, in processes of joblib's active backend.
+            None: that of an active `joblib.parallel_config`, otherwise 1.
 
     Returns:
         A `Backtest`: `frame`, `scores`, `by_series`, `plot()`.
 
     Raises:
         ArgumentError: an argument cannot be used; nothing is trained then.
-        DataError: as `Forecaster.fit`, or a series ends before the first cutoff.
+        DataError: as `Forecaster.fit`, or a series has no row before the first cutoff.
 
     Example:
         >>> from seqkeras.forecasting import Training, load_air_passengers
@@ -153,15 +153,15 @@ def read_history(
 
     Returns:
         A long frame without gaps, its series, and the columns for `fit`, with the frequency and the
-        calendar of all rows: a part of them may be too short to show these.
+        calendar features of all rows, as the rows of one fit may be too few to infer them.
 
     Raises:
-        ArgumentError: gaps would be filled with values from after a cutoff.
+        ArgumentError: `columns.fill` would fill gaps with values from after a cutoff.
         DataError: as `Forecaster.fit`, or a series is too short.
     """
     columns = as_columns(columns)
     if columns.fill == "interpolate":
-        fix = "Lines would lead to values after a cutoff: use 'mask', or fill df before."
+        fix = "Interpolation reads values after a cutoff: use 'mask', or fill the gaps of df first."
         raise bad_argument("fill", "interpolate", "'raise' or 'mask' in a backtest", fix)
     panel = read_panel(df, columns).long_enough(
         rows + 1,
@@ -211,7 +211,7 @@ def score_forecasts(
     forecasts: Forecasts,
     schedule: Schedule,
 ) -> Backtest:
-    """Score forecasts, with the simple forecasts from the same origins next to them."""
+    """Score forecasts, and the naive forecasts from the same origins next to them."""
     gap = schedule.gap
     horizon = schedule.horizon
     settings = forecaster.settings()
@@ -244,7 +244,7 @@ def score_forecasts(
 
 
 def repeat_warnings(folds: list[Fold]) -> None:
-    """Repeat the warnings of the folds, each text once: those of other processes would be lost."""
+    """Repeat the warnings of the folds, each text once: in worker processes nobody sees them."""
     by_text = {str(warned.message): warned for fold in folds for warned in fold.warned}
     for warned in by_text.values():
         warnings.warn_explicit(warned.message, warned.category, warned.filename, warned.lineno)
@@ -258,7 +258,7 @@ def _without_missing(panel: Panel, season_length: int) -> GroupedArray:
 
 
 def _check_missing(panel: Panel, schedule: Schedule, fold: range) -> None:
-    """Check that no fit on series without missing targets must forecast from missing ones."""
+    """Check that no network that was fitted without missing targets has to read missing ones."""
     lengths = panel.values.lengths
     first = lengths - schedule.rows_after(fold[0])
     last = lengths - schedule.rows_after(fold[-1])
@@ -269,9 +269,9 @@ def _check_missing(panel: Panel, schedule: Schedule, fold: range) -> None:
     if len(later):
         raise DataError(
             "Targets between the cutoff of a fit and the last origin that uses it must be known if "
-            "all targets before the cutoff are: the network cannot tell missing targets from "
-            f"others. Got: a missing one in {panel.name(int(later[0]))}. Fill it in, use "
-            "refit=True, or fewer windows."
+            "all targets before the cutoff are, as the network has no input for missing targets "
+            f"then. Got: a missing target in {panel.label(int(later[0]))}. Fill it in, use "
+            "refit=True, or use fewer windows."
         )
 
 
@@ -286,12 +286,12 @@ def _check_jobs(n_jobs: int | None) -> None:
         "MultiprocessingBackend": "A forked TensorFlow hangs",
     }
     if name in unfit and (n_jobs if n_jobs is not None else workers) != 1:
-        fix = f"{unfit[name]}: leave joblib its default, loky, or use dask or ray."
+        fix = f"{unfit[name]}: use joblib's default backend, loky, or dask or ray."
         raise bad_argument("n_jobs", n_jobs, f"1 under joblib's {name}", fix)
 
 
 def _joined(folds: list[Fold]) -> tuple[Origins, Forecasts]:
-    """Join all folds, in the order of the series and of time."""
+    """Join all folds, sorted by series and time."""
     series = np.concatenate([fold.origins.series for fold in folds])
     rows = np.concatenate([fold.origins.rows for fold in folds])
     order = np.lexsort((rows, series))

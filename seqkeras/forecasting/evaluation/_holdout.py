@@ -38,11 +38,11 @@ def evaluate_holdout(
     """Fit a copy without the last horizon of each series, then score its forecast of that horizon.
 
     This is a backtest of one window that also returns the fitted copy; `backtest` has more windows
-    and more scores. The scores also include two baselines: the seasonal naive forecast (the value
-    one season earlier) and the naive forecast (the last value). They are means over series: MAE and
-    RMSE in the unit of the series, sMAPE in percent, MASE (scaled by the in-sample error of the
-    seasonal naive forecast: below 1 beats that), and the share of values inside each interval in
-    percent.
+    and more scores. Two baselines are scored as well: the seasonal naive forecast (the value one
+    season earlier) and the naive forecast (the last value). The scores are means over series: MAE
+    and RMSE in the unit of the series, sMAPE in percent, MASE (the error relative to the in-sample
+    error of the seasonal naive forecast, so below 1 is better than it), and the share of values
+    inside each interval in percent.
 
     Args:
         forecaster: the forecaster; it does not change.
@@ -78,5 +78,5 @@ def evaluate_holdout(
     coverages = [f"in {level:g} %" for level in settings.levels]
     scores = result.scores[["MAE", "RMSE", "sMAPE", "MASE", *coverages]]
     forecast = panel.shape.native(forecast, panel.columns.time)
-    assert fold.forecaster is not None  # kept, as asked for
+    assert fold.forecaster is not None  # because of keep=True
     return Holdout(scores, forecast, fold.forecaster)

@@ -38,12 +38,12 @@ class Schedule:
         """Check the arguments of `backtest`.
 
         Raises:
-            ArgumentError: one cannot be used.
+            ArgumentError: an argument is invalid.
         """
         windows = check_integer("windows", windows)
         gap = check_integer("gap", gap, minimum=0)
         if gap >= horizon:
-            fix = "The forecast after a cutoff begins in the gap: use a longer horizon."
+            fix = "No row would be left to score: use a smaller gap or a longer horizon."
             raise bad_argument("gap", gap, f"below the horizon, {horizon}", fix)
         step = check_integer("step", step) if step is not None else horizon - gap
         if isinstance(refit, bool | np.bool_):
@@ -53,11 +53,11 @@ class Schedule:
 
     @property
     def rows(self) -> int:
-        """Return the rows of each series from the first cutoff on."""
+        """Return the number of rows of each series after the first cutoff."""
         return self.rows_after(0)
 
     def rows_after(self, window: int) -> int:
-        """Return the rows of each series after the cutoff of a window."""
+        """Return the number of rows of each series after the cutoff of a window."""
         return self.horizon + self.step * (self.windows - 1 - window)
 
     def folds(self) -> list[range]:

@@ -15,19 +15,19 @@ class MethodForecast:
     """The forecasts of one method at each step after each origin.
 
     Attributes:
-        yhat: `(origins, steps)`; it counts as the median.
-        intervals: for each level in percent the lower and the upper bounds, shaped as `yhat`.
+        yhat: point forecasts `(origins, steps)`, which are also scored as medians.
+        intervals: lower and upper bounds, shaped as `yhat`, by level in percent.
     """
 
     yhat: Floats
     intervals: dict[float, tuple[Floats, Floats]] = field(default_factory=dict)
 
     def rounded_to(self, values: Floats, rounding: Floats) -> "MethodForecast":
-        """Return the forecasts with each number that is a value but for rounding set to it.
+        """Return the forecasts, set to `values` where they only differ from them by rounding.
 
         Args:
-            values: shaped as `yhat`.
-            rounding: `(origins, 1)`, the difference that counts as none.
+            values: actual values, shaped as `yhat`.
+            rounding: `(origins, 1)`, the largest difference that counts as rounding.
         """
 
         def rounded(numbers: Floats) -> Floats:
@@ -39,7 +39,7 @@ class MethodForecast:
         return replace(self, yhat=rounded(self.yhat), intervals=intervals)
 
     def quantiles(self) -> tuple[Floats, Floats]:
-        """Return `(origins, steps, probabilities)`, and the probabilities in ascending order."""
+        """Return quantiles `(origins, steps, probabilities)`, and the ascending probabilities."""
         quantiles = {0.5: self.yhat}
         for level, (low, high) in self.intervals.items():
             tail = (1 - level / 100) / 2
@@ -51,14 +51,14 @@ class MethodForecast:
 
 @dataclass(frozen=True)
 class Actuals:
-    """The actual values, and what is needed to score by series.
+    """The actual values, and what else scores by series need.
 
     Attributes:
         series: `(origins,)`, the position in `ids` of the series of each origin.
-        values: `(origins, steps)`, NaN where the value is missing, which is not scored.
-        ids: `(series,)`, each with one origin or more.
-        scales: `(series,)`, the divisor of MASE; NaN for none.
-        rounding: `(series,)`, the error that counts as none.
+        values: `(origins, steps)`; NaN where the value is missing, which is not scored.
+        ids: `(series,)`, ids of the series, each with one origin or more.
+        scales: `(series,)`, the divisor of MASE; NaN for series without a MASE.
+        rounding: `(series,)`, the largest error that counts as rounding.
     """
 
     series: Integers
@@ -89,7 +89,7 @@ class Actuals:
         return pd.DataFrame(scores, index=self.ids)
 
     def overall(self, method: MethodForecast, scores: pd.DataFrame) -> pd.Series:
-        """Return the mean over series of each score; WQL over all values at once."""
+        """Return the mean over series of each score; WQL is computed over all values at once."""
         means = scores.mean()
         known = ~np.isnan(self.values)
         losses = self._losses(self._rounded(method))[known]
@@ -114,7 +114,7 @@ class Actuals:
 def tables(
     actuals: Actuals, methods: dict[str, MethodForecast]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return overall scores, one row for each method; and those of each series and method."""
+    """Return overall scores, one row for each method, and the scores of each series and method."""
     parts = {name: actuals.by_series(method) for name, method in methods.items()}
     overall = {name: actuals.overall(method, parts[name]) for name, method in methods.items()}
     columns = parts[next(iter(parts))].columns

@@ -20,7 +20,8 @@ Space = Callable[[Any], dict[str, Any]]
 #: For each parameter a list of choices, or the two ends of a range.
 Ranges = Mapping[str, list[Any] | tuple[Any, Any]]
 
-#: Parameters whose values cannot be compared by a score, or that hold the others.
+#: Parameters that cannot be searched: scores with different values are not comparable, the score
+#: does not depend on them, or they are objects whose options are searched instead.
 NOT_SEARCHED = {
     "horizon", "seed", "intervals", "intervals__levels", "training", "training__progress",
 }  # fmt: skip
@@ -32,8 +33,8 @@ def default_space(
     """Return the default search space, and the forecaster's own point in it.
 
     Args:
-        settings: of the forecaster.
-        panel: the rows that every fit may see.
+        settings: settings of the forecaster.
+        panel: the rows before the first cutoff, which every fit sees.
         short_series: as in `Columns`.
     """
     rate = float(settings.training.learning_rate)
@@ -64,23 +65,24 @@ def default_space(
 
 
 def _architectures(settings: Settings, panel: Panel) -> list[str]:
-    """Return the names that can be trained with these settings, without those that are slow."""
+    """Return the named architectures that work with these settings and are not too slow."""
     if settings.training.teacher_forcing != 1:
         return ["recursive"]
-    # Paths that are drawn step by step cost a hundred times as much.
+    # With a likelihood, feedback draws many paths, which costs about a hundred times as much.
     can_feed_back = settings.likelihood is None and not panel.covariates.past
     return [name for name in STRATEGIES if can_feed_back or name != "recursive"]
 
 
 def as_space(space: Any, parameters: Mapping[str, Any]) -> Space:
-    """Return a function from a trial to parameters.
+    """Return a search space as a function from a trial to parameters.
 
     Args:
-        space: ranges, or such a function.
-        parameters: of the forecaster, those of its objects included.
+        space: ranges, or already a function.
+        parameters: parameters of the forecaster, including the options of its objects.
 
     Raises:
-        ArgumentError: it is neither, or names a parameter that a forecaster does not have.
+        ArgumentError: `space` is neither; a parameter is unknown or cannot be searched; or its
+            values are neither a list nor a range.
     """
     if callable(space):
         return space
@@ -141,7 +143,7 @@ class _Ranges:
 
 
 def _labels(choices: list[Any]) -> list[Any]:
-    """Return what stands for each choice in a storage, which cannot hold tuples and objects."""
+    """Return a label for each choice; Optuna cannot store tuples and objects themselves."""
     plain = str | bool | int | float | None
     return [
         choice if isinstance(choice, plain) else f"{place}: {readable(choice)}"
@@ -156,7 +158,7 @@ def _is_range(values: Any) -> bool:
 
 
 def _lookbacks(settings: Settings, panel: Panel, short_series: str) -> tuple[list[int], int]:
-    """Return whole seasons and horizons that the series are long enough for, and the default."""
+    """Return multiples of season and horizon that fit into the series, and the default lookback."""
     horizon = settings.horizon
     season = settings.season_length or panel.calendar.season_length
     lengths = panel.values.lengths

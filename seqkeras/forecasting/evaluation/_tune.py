@@ -38,12 +38,12 @@ class Tuning:
     """The result of a search.
 
     Attributes:
-        forecaster: not fitted, with the best parameters.
+        forecaster: a forecaster with the best parameters, not fitted.
         trials: one row for each trial, the best first: its number, its parameters, the score,
-            `state` (`"complete"`, or `"pruned"`: given up after some of the windows, or because it
-            could not be fitted), `windows` that were scored, `seconds`, and `why` it could not be
-            fitted. Choices that are neither numbers nor text are shown with their place in the
-            list.
+            `state`, `windows` that were scored, `seconds`, and `why` it could not be fitted. The
+            state is `"complete"`; `"pruned"` for a trial that was given up after some of the
+            windows or could not be fitted; or that of Optuna for an interrupted trial. Choices that
+            are neither numbers nor text are shown with their position in the list.
         study: the `optuna.Study`, for its own plots and storage.
     """
 
@@ -70,45 +70,47 @@ def tune(
     """Search for good parameters of a forecaster, with Optuna (Akiba et al. 2019).
 
     Each trial is scored by a backtest with a fresh fit at each origin, one window after the other.
-    After each, a trial that is worse than the median of the others at that point is given up. No
-    trial sees the last rows of each series: with the default, `evaluate_holdout`
-    of `result.forecaster` scores the result on exactly these.
+    After each window, a trial that is worse than the median of earlier trials at that point is
+    given up. No trial sees the last `holdout` rows of each series. With the default `holdout`,
+    `evaluate_holdout(result.forecaster, df)` scores the result on exactly these rows.
 
     Args:
-        forecaster: gives the parameters that are not searched. It does not change. With a seed,
-            trials differ only by their parameters.
+        forecaster: a forecaster with the parameters that are not searched. It does not change. With
+            a seed, trials differ only by their parameters.
         df: as for `Forecaster.fit`.
         columns: as for `Forecaster.fit`.
         space: a dict from parameters of the forecaster, such as `"lookback"` or
             `"network__units"`, to their values: a list of choices, or a tuple with the two ends of
             a range, searched on a logarithmic scale. Or a function from an `optuna.Trial` to a dict
             of parameters. None: learning rate and lookback, and for a named architecture also
-            architecture, units, cell and normalization; the first trial is then the forecaster as
-            it is. `"recursive"` is omitted with past covariates, which it cannot read, and with a
-            likelihood, where it draws many paths for each forecast; with a `teacher_forcing` other
-            than 1 it is the only choice. A trial with incompatible parameters ends, and says why.
-        trials: total number, those in `storage` included.
-        seconds: no trial begins later than this; None for no limit.
-        windows: origins that each trial is scored at.
+            architecture, units, cell and normalization; the first trial then has the parameters of
+            `forecaster`. `"recursive"` is omitted with past covariates, which it cannot read, and
+            with a likelihood, where it draws many paths for each forecast; with a `teacher_forcing`
+            other than 1 it is the only architecture. A trial with incompatible parameters is
+            pruned, and `why` gives the reason.
+        trials: total number of trials, including those in `storage`.
+        seconds: seconds after which no further trial begins; None for no limit.
+        windows: number of origins at which each trial is scored.
         holdout: rows at the end of each series that no trial sees. None: the horizon.
         score: `"MAE"`, `"RMSE"`, `"sMAPE"`, `"MASE"`, `"WQL"` or `"CRPS"`, as in `Backtest`.
-        storage: of Optuna, such as `"sqlite:///search.db"`: the same call continues where the last
-            one stopped; `trials`, `seconds` and `seed` may differ. None: nothing is stored.
-        name: of the study in the storage.
-        seed: of the search.
+        storage: storage of Optuna, such as `"sqlite:///search.db"`. Another call with the same
+            arguments continues the search; `trials`, `seconds` and `seed` may differ. None: nothing
+            is stored.
+        name: name of the study in the storage.
+        seed: seed of the search.
 
     Returns:
         A `Tuning`: `forecaster`, `trials`, `study`.
 
     Raises:
         MissingDependencyError: Optuna is not installed.
-        ArgumentError: an argument, or a parameter of the forecaster as it is, cannot be used; or
-            the storage has a study of this name on other rows, or of other parameters.
+        ArgumentError: an argument or a parameter of `forecaster` is invalid; or the storage has a
+            study of this name with other rows, columns, scores, parameters or search space.
         DataError: as `backtest`, or no trial could be fitted.
 
     Example:
         >>> from seqkeras.forecasting import Training, load_air_passengers
-        >>> training = Training(epochs=1, progress=False)
+        >>> training = Training(epochs=1, validation=0, progress=False)
         >>> forecaster = Forecaster(6, lookback=12, intervals=(), training=training, seed=0)
         >>> space = {"training__learning_rate": (1e-3, 1e-2), "network__units": [4, 8]}
         >>> result = tune(forecaster, load_air_passengers(), space=space, trials=2, windows=1)
@@ -153,7 +155,11 @@ def tune(
 
 @dataclass(frozen=True)
 class _Task:
-    """What all trials have in common."""
+    """The data and the arguments that all trials share.
+
+    Attributes:
+        own: the forecaster's own point in the default space; empty with another space.
+    """
 
     forecaster: Forecaster
     df: pd.DataFrame
@@ -189,14 +195,17 @@ class _Task:
         scored = len(result.by_series.loc["seqkeras"])
         series = len(self.panel.ids)
         if scored < series:
-            raise DataError(f"scores of {scored} of {series} series cannot be compared to others")
+            raise DataError(
+                f"only {scored} of {series} series could be scored, and scores over other series "
+                "cannot be compared"
+            )
         value = float(result.scores.loc["seqkeras", self.score])
         if not np.isfinite(value):
             raise DataError(f"{self.score} is {value}")
         return value
 
     def fingerprint(self, space: Ranges | Space) -> dict[str, str]:
-        """Describe what makes scores comparable, and which trials may come next."""
+        """Describe what trials of one study must share: data, scores, parameters and space."""
         searched = set() if callable(space) else set(space)
         fixed = self.forecaster.get_params()
         holders = {"network", "intervals", "training", "training__progress"}
@@ -227,7 +236,7 @@ def _checksum(panel: Panel) -> str:
 
 
 def _tried(study: Any) -> list[dict[str, Any]]:
-    """Return the parameters of trials that have ended or will begin, without killed ones."""
+    """Return the parameters of complete, pruned and waiting trials; killed ones are tried again."""
     states = ("COMPLETE", "PRUNED", "WAITING")
     trials = [trial for trial in study.trials if trial.state.name in states]
     return [trial.system_attrs.get("fixed_params", trial.params) for trial in trials]
@@ -243,13 +252,13 @@ def _study(optuna: Any, storage: Any, name: str, seed: int, fingerprint: dict[st
             direction="minimize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
         )
-    # Another seed for each continuation, which would otherwise repeat its first draws.
+    # Each continuation gets another seed: with the same one it would repeat the first draws.
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
     before = study.user_attrs.setdefault("seqkeras", fingerprint)
     differing = [part for part, value in fingerprint.items() if before.get(part) != value]
     if differing:
         fix = f"The search of this name had other {', '.join(differing)}. Use another name."
-        raise bad_argument("name", name, "new, or that of a search with the same task", fix)
+        raise bad_argument("name", name, "new, or that of a search with equal arguments", fix)
     study.set_user_attr("seqkeras", fingerprint)
     return study
 
@@ -268,7 +277,7 @@ def _search(optuna: Any, study: Any, task: _Task, count: int, seconds: float) ->
 
 
 def _best(study: Any) -> dict[str, str]:
-    """Return the best score so far by the name "best", or nothing before a trial is complete."""
+    """Return the best score so far, named "best", or no entry before a trial is complete."""
     scores = [trial.value for trial in study.trials if trial.state.name == "COMPLETE"]
     return {"best": f"{min(scores):.4f}"} if scores else {}
 
@@ -284,7 +293,7 @@ def _run(optuna: Any, study: Any, task: _Task, trial: Any) -> None:
     except optuna.TrialPruned:
         study.tell(trial, state=states.PRUNED)
     except (ArgumentError, DataError) as error:
-        # If the forecaster itself cannot be used, the searched parameters are not the reason.
+        # Raise an error for the forecaster's own parameters: the search is not the reason for it.
         unusable = isinstance(error, ArgumentError) and trial.params == task.own
         trial.set_user_attr("why", str(error))
         study.tell(trial, state=states.FAIL if unusable else states.PRUNED)

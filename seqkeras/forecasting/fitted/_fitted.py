@@ -1,4 +1,4 @@
-"""What a fit leaves: a trained network, and everything else that a forecast needs."""
+"""The result of a fit: a trained network, and everything else that a forecast needs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from seqkeras._checks import bad_argument, bad_data, check_integer
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals
 from seqkeras.forecasting.fitted._origins import Origins
 from seqkeras.forecasting.frames._future import read_future
-from seqkeras.forecasting.frames._panel import Panel, embedding_frame
+from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import read_alike
 from seqkeras.forecasting.networks._embedding import last_state
 from seqkeras.forecasting.networks._inputs import NetworkInputs, check_counts
@@ -29,7 +29,7 @@ from seqkeras.training import TrainingLog
 from seqkeras.windows import StandardScaler
 
 #: Origins that are forecast at once: each holds a copy of its lookback.
-MOST_ORIGINS = 2**16
+ORIGINS_AT_ONCE = 2**16
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +38,8 @@ class Request:
 
     Attributes:
         panel: the series, with a lookback of rows each.
-        scaler: of their targets.
-        ahead: `(series, steps, features)`, the future covariates, not scaled.
+        scaler: scaler of the targets.
+        ahead: the future covariates, not scaled, `(series, steps, features)`.
         steps: timesteps to forecast.
     """
 
@@ -56,7 +56,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A fitted forecaster: it forecasts, and never changes.
+    """The immutable result of `Forecaster.fit`.
 
     Attributes:
         model: the trained network, on scaled values.
@@ -66,8 +66,8 @@ class Fitted:
         logs: the training of each network.
         likelihood: distribution that the network learned, or None.
         intervals: widths of the intervals, or None.
-        scaler: mean and deviation of each series.
-        inputs: how series become what the network reads.
+        scaler: mean and standard deviation of each series.
+        inputs: how series become inputs of the network.
         panel: the last rows of each series, with their covariates.
         short_series: what to do about series that are too short, as in `Columns`.
     """
@@ -89,11 +89,11 @@ class Fitted:
         """Return the rows that the next forecast reads."""
         return self.panel.tail(self.lookback)
 
-    def read_known(self, df: Any) -> tuple[Panel, Integers]:
+    def read_fitted_series(self, df: Any) -> tuple[Panel, Integers]:
         """Read rows of series that were fitted.
 
         Returns:
-            The rows, and the number of each of their series among the fitted ones.
+            The rows, and the index of each of their series among the fitted ones.
 
         Raises:
             ArgumentError: a column is missing.
@@ -102,10 +102,12 @@ class Fitted:
         missing = "mask" if self.inputs.masked else "raise"
         panel = read_alike(df, self.panel, missing=missing, fill="raise", whole=False)
         check_counts(panel, self.likelihood)
-        expected = self.panel.columns.id
-        if panel.columns.id != expected:
-            where = f"in the column {expected!r}" if expected is not None else "without a column"
-            raise bad_data("df", f"id={panel.columns.id!r}", f"have ids as in fit, {where}")
+        fitted_id = self.panel.columns.id
+        if panel.columns.id != fitted_id:
+            expected = f"have its ids in the column {fitted_id!r}, as in fit"
+            if fitted_id is None:
+                expected = "be one series without ids, as in fit"
+            raise bad_data("df", f"id={panel.columns.id!r}", expected)
         numbers = self.panel.ids.get_indexer(panel.ids)
         unknown = np.flatnonzero(numbers < 0)
         if len(unknown):
@@ -114,11 +116,11 @@ class Fitted:
             raise bad_data("df", got, expected, "Remove their rows, or fit again with them.")
         return panel, numbers.astype(np.int64)
 
-    def read_other(self, df: Any, fill: str) -> tuple[Panel, StandardScaler]:
+    def read_any_series(self, df: Any, fill: str) -> tuple[Panel, StandardScaler]:
         """Read any series, and scale each by its own rows.
 
         Returns:
-            The last lookback of each series, and the scaler of all their rows.
+            The last lookback of each series, and a scaler fitted to all their rows.
 
         Raises:
             ArgumentError: a column is missing.
@@ -139,15 +141,17 @@ class Fitted:
     def request(
         self, horizon: int | None, future: Any, df: Any = None, fill: str = "raise"
     ) -> Request:
-        """Check the arguments of `Forecaster.predict`.
+        """Check the arguments of `Forecaster.predict`, and return them as a request.
 
         Raises:
-            ArgumentError: an argument cannot be used.
+            ArgumentError: the model cannot forecast this horizon.
             DataError: `future` or `df` lacks rows or values.
         """
         steps = self.steps(horizon)
         self._check_horizon(steps)
-        panel, scaler = self.read_other(df, fill) if df is not None else (self.newest, self.scaler)
+        panel, scaler = (
+            self.read_any_series(df, fill) if df is not None else (self.newest, self.scaler)
+        )
         return Request(panel, scaler, read_future(panel, future, steps), steps)
 
     def run(self, request: Request) -> NetworkForecast:
@@ -167,8 +171,8 @@ class Fitted:
         panel = panel.with_categories_of(self.panel.covariates)
         numbers = self.panel.ids.get_indexer(panel.ids)
         parts = (
-            origins[first : first + MOST_ORIGINS]
-            for first in range(0, max(1, len(origins)), MOST_ORIGINS)
+            origins[first : first + ORIGINS_AT_ONCE]
+            for first in range(0, max(1, len(origins)), ORIGINS_AT_ONCE)
         )
         return NetworkForecast.concatenate(
             self.run(
@@ -186,9 +190,8 @@ class Fitted:
         """Add intervals to point forecasts.
 
         Args:
-            forecast: of each series.
-            factor: `(series, levels)`, by which the widths of its intervals are multiplied. None:
-                no intervals.
+            forecast: the point forecasts, one row for each series.
+            factor: factors of the interval widths, `(series, levels)`. None: no intervals.
 
         Returns:
             Arrays `(series, steps)` by the names of their columns.
@@ -206,13 +209,16 @@ class Fitted:
         return forecasts
 
     def forecast(self, request: Request) -> Forecasts:
-        """Forecast a request, with intervals that are as wide as they are now."""
+        """Forecast a request, with intervals of their current widths.
+
+        Series that were not fitted have a factor of 1.
+        """
         forecast = self.run(request)
         if self.intervals is None:
             return self.with_intervals(forecast)
         numbers = self.panel.ids.get_indexer(request.panel.ids)
         if request.panel.columns.id != self.panel.columns.id:
-            # A single series without an id has the number 0, which may be an id of others.
+            # Without an id column a series has the placeholder 0, which may be an id elsewhere.
             numbers[:] = -1
         is_unknown = numbers[:, np.newaxis] < 0
         return self.with_intervals(
@@ -238,7 +244,7 @@ class Fitted:
         taken = {columns.id, columns.time} & set(paths)
         if taken:
             fix = "Rename the column, and fit again."
-            expected = "other names than path-1 ..., which are columns of the result"
+            expected = "names other than path-1, path-2, ..., the columns of the sampled paths"
             raise bad_argument("Columns(id=..., time=...)", taken.pop(), expected, fix)
         return self.panel.shape.native(self.panel.forecast_frame(paths), columns.time)
 
@@ -248,24 +254,26 @@ class Fitted:
         scaler = self.scaler
         if df is not None:
             why = f"lookback {self.lookback}"
-            known, numbers = self.read_known(df)
-            panel = known.long_enough(self.lookback, why=why, short_series="raise")
+            fitted_series, numbers = self.read_fitted_series(df)
+            panel = fitted_series.long_enough(self.lookback, why=why, short_series="raise")
             panel = panel.tail(self.lookback)
             scaler = self.scaler.take(numbers)
-        # Covariates of the horizon are not asked for: they are taken to stay as they are.
-        newest = panel.values.lengths - 1
-        ahead = panel.ahead(np.arange(len(panel.ids)), newest, self.model.output_shape[1])
+        # The last covariates are repeated over the horizon, so that no future ones are needed.
+        last_rows = panel.values.lengths - 1
+        ahead = panel.ahead(np.arange(len(panel.ids)), last_rows, self.model.output_shape[1])
         windows = panel.values.values.reshape(len(panel.ids), -1)
         scaler = scaler_of_windows(scaler, windows, self.season_length)
         context = self.inputs.context(panel, scaler, ahead)
-        return embedding_frame(panel, predict_batches(last_state(self.model), context))
+        return pd.DataFrame(predict_batches(last_state(self.model), context), index=panel.ids)
 
     def _check_horizon(self, steps: int) -> None:
         if steps <= self.horizon:
             return
         expected = f"at most {self.horizon}"
         if self.intervals is not None:
-            fix = "Intervals are calibrated that far; fit a longer horizon, or use intervals=()."
+            fix = (
+                "Intervals are calibrated only that far; fit a longer horizon, or use intervals=()."
+            )
             raise bad_argument("horizon", steps, expected, fix)
         if self.panel.covariates.past:
             fix = "Beyond it, past covariates would have to be known. Fit a longer horizon."

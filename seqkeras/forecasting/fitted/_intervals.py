@@ -8,7 +8,7 @@ import numpy as np
 from seqkeras._arrays import Floats, Integers, positions
 from seqkeras._checks import bad_data
 
-#: The factor of a width is at most this, and at least 1 over this.
+#: Largest factor of an interval width; the smallest is `1 / _MOST`.
 _MOST = 20.0
 
 
@@ -21,15 +21,15 @@ class ConformalIntervals:
     a lead is the score's quantile times the lead's spread. Neighboring windows overlap, so the
     guarantee for exchangeable data only holds approximately.
 
-    The intervals of a series are `factor` times as wide: 1 at first, or set by its own residuals
-    (`per_series`), or by the errors of its forecasts (`follow`).
+    The `factor` of a series multiplies its interval widths. It is 1 at first, or is set from the
+    residuals of the series (`per_series`) or from the errors of its forecasts (`follow`).
 
     Attributes:
         levels: nominal coverage in percent.
         radius: `(levels, horizon)`, in the unit of the residuals.
         factor: `(series, levels)`.
-        waiting: `(series,)`, rows since the forecast that `follow` judges next, fewer than the
-            horizon; all 0 where intervals are not adaptive.
+        waiting: `(series,)`, rows since the start of the forecast that `follow` judges next, fewer
+            than the horizon; all 0 if intervals are not adaptive.
         follows: whether intervals are adaptive.
 
     Example:
@@ -52,7 +52,7 @@ class ConformalIntervals:
 
         Args:
             residuals: `(windows, horizon)`, from data that the model was not trained on; NaN where
-                the value is missing.
+                the actual value is missing.
             levels: nominal coverage in percent, each between 0 and 100.
             series: number of series.
 
@@ -68,7 +68,7 @@ class ConformalIntervals:
             fix = "Hold out more rows with Training(validation=...), or use intervals=()."
             raise bad_data(subject, "all are missing", "be known, to calibrate intervals", fix)
         spread = np.nanmean(errors, axis=0)
-        # Without any error at a lead, avoid dividing by zero; its radius is zero either way.
+        # Where all errors at a lead are 0, avoid dividing by 0: the radius is 0 in any case.
         scores = np.sort((errors / np.where(spread > 0, spread, 1.0))[known])
         radius = np.array([_quantile(scores, level) for level in levels])[:, np.newaxis] * spread
         return cls(levels, radius, np.ones((series, len(levels))), np.zeros(series, np.int64))
@@ -76,11 +76,11 @@ class ConformalIntervals:
     def per_series(self, residuals: Floats, numbers: Integers) -> "ConformalIntervals":
         """Return intervals whose widths are calibrated for each series separately.
 
-        A series with too few residuals for a level keeps the width of all series there.
+        A series with too few residuals for a level keeps the common width for that level.
 
         Args:
-            residuals: those of `fit`.
-            numbers: `(windows,)`, the series of each; windows of one series are adjacent.
+            residuals: the residuals that were passed to `fit`.
+            numbers: `(windows,)`, series index of each window; windows of a series are adjacent.
         """
         factor = self.factor.copy()
         ends = np.flatnonzero(np.diff(numbers, append=-1)) + 1
@@ -94,22 +94,22 @@ class ConformalIntervals:
         return replace(self, factor=factor)
 
     def follow(self, errors: Floats, numbers: Integers) -> tuple["ConformalIntervals", Floats]:
-        """Widen the intervals of series that lay outside too often, and narrow the others.
+        """Widen the intervals of series whose values lay outside too often, and narrow the others.
 
-        After each forecast whose whole horizon is known, the logarithm of the width grows by the
-        share of values that lay outside, minus the share that should. Long-run coverage converges
+        After each forecast, the logarithm of the width grows by the share of known values that lay
+        outside, minus the nominal share. Long-run coverage converges
         to the nominal level, even if the series drifts: the quantile tracking of conformal PID
         control (Angelopoulos et al. 2023, arXiv 2307.16895), here for a whole horizon at once and
         on a logarithmic scale.
 
         Args:
-            errors: `(forecasts, horizon)` in the unit of the radius, NaN where the value is
-                missing; those of a series in order of time, one horizon apart.
-            numbers: `(forecasts,)`, the series of each.
+            errors: `(forecasts, horizon)` in the unit of the radius, NaN where the actual value is
+                missing. The forecasts of a series are in order of time, one horizon apart.
+            numbers: `(forecasts,)`, series index of each forecast.
 
         Returns:
-            The intervals after all forecasts, and the factors `(forecasts, levels)` at each of
-            them.
+            The intervals after all forecasts, and the factors that applied to each forecast,
+            `(forecasts, levels)`.
         """
         factor = self.factor.copy()
         before = np.empty((len(numbers), len(self.levels)))
@@ -125,7 +125,7 @@ class ConformalIntervals:
         return replace(self, factor=factor), before
 
     def _excess(self, errors: Floats, factor: Floats) -> Floats:
-        """Return the share of each forecast outside, minus the nominal one: `(rows, levels)`."""
+        """Return the share of known values outside, minus the nominal share, `(rows, levels)`."""
         known = ~np.isnan(errors)
         width = self.radius * factor[:, :, np.newaxis]
         outside = (np.abs(errors)[:, np.newaxis] > width).sum(axis=-1)
@@ -135,7 +135,7 @@ class ConformalIntervals:
         )
 
     def widths(self, factor: Floats, steps: int) -> Floats:
-        """Return `(series, levels, steps)`; a higher level is nowhere narrower than a lower one."""
+        """Return widths `(series, levels, steps)`; a higher level is at least as wide."""
         widths = self.radius[:, :steps] * factor[:, :, np.newaxis]
         order = np.argsort(self.levels)
         nested = np.maximum.accumulate(widths[:, order], axis=1)
@@ -155,8 +155,9 @@ def _quantile(ordered: Floats, level: float) -> float:
 
 
 def needed(levels: tuple[float, ...]) -> int:
-    """Return how many residuals the highest level needs: ceil((n + 1) level) <= n."""
+    """Return how many residuals the highest level needs: the least n >= ceil((n + 1) level)."""
     share = max(levels, default=0.0) / 100
+    # Subtract 1e-9, because 0.8 / (1 - 0.8) is slightly above 4 in floating point.
     return math.ceil(share / (1 - share) - 1e-9)
 
 

@@ -1,4 +1,4 @@
-"""Read the observations of a step from mappings and arrays, and check them."""
+"""Read the observations for a step from mappings and arrays, and check them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from seqkeras.forecasting.networks._inputs import are_counts
 
 @dataclass(frozen=True)
 class ObservationReader:
-    """Reads values of series that are known by their ids.
+    """Reads observations of the fitted series, which it finds by their ids.
 
     Attributes:
-        columns: the names of the columns.
-        numbers: the number of each series, by its id.
-        covariates: what the covariates are.
+        columns: names of the columns.
+        numbers: index of each series, by its id.
+        covariates: names and categories of the covariates.
         masked: whether targets may be missing.
         counts: whether targets are counts.
     """
@@ -34,11 +34,11 @@ class ObservationReader:
     counts: bool
 
     def ids(self, ids: Any) -> list[Any]:
-        """Return the ids as a list; None is all.
+        """Return the ids as a list; None stands for all series.
 
         Raises:
-            ArgumentError: the list is empty, or has an id twice.
-            DataError: a series is not known.
+            ArgumentError: `ids` is not a list of ids, is empty, or has an id twice.
+            DataError: a series was not fitted.
         """
         if ids is None:
             return list(self.numbers)
@@ -52,23 +52,23 @@ class ObservationReader:
             raise bad_data("ids", self.columns.label(unknown[0]), expected, fix)
         if len(set(listed)) < len(listed):
             twice = next(identity for identity in listed if listed.count(identity) > 1)
-            raise bad_argument("ids", twice, "listed once: a step has one observation of each")
+            raise bad_argument("ids", twice, "listed once, as a step reads one row per series")
         return listed
 
     def series(self, ids: list[Any]) -> Integers:
-        """Return the numbers of series."""
+        """Return the indices of series."""
         return np.array([self.numbers[identity] for identity in ids], dtype=np.int64)
 
     def targets(self, values: Any, ids: Any) -> tuple[list[Any], Floats]:
         """Return the ids of an observation, and its targets.
 
         Raises:
-            ArgumentError: values are not one number for each series.
-            DataError: as `ids`; or a target that the forecaster could not have been fitted on.
+            ArgumentError: `values` does not hold one number for each series.
+            DataError: as `ids`, or the forecaster cannot read a target.
         """
         if isinstance(values, Mapping):
             if ids is not None:
-                raise bad_argument("ids", ids, "omitted where values are by id")
+                raise bad_argument("ids", ids, "omitted where values is a dict by id")
             listed = self.ids(list(values))
             return listed, self._usable(_numbers("values", list(values.values())), listed)
         listed = self.ids(ids)
@@ -100,7 +100,7 @@ class ObservationReader:
         if usable.all():
             return values
         wrong = int(np.argmin(usable))
-        fix = "Nothing was changed."
+        fix = "The stepper was not changed."
         if np.isnan(values[wrong]) and not self.masked:
             fix = f"{fix} The forecaster was fitted on series without missing targets."
         kind = "a count" if self.counts else f"a finite number below {LARGEST:g}"
@@ -115,7 +115,7 @@ class ObservationReader:
         ids: list[Any],
         shape: tuple[int, ...],
     ) -> Floats:
-        """Return covariates by name as features, `(*shape, features)`."""
+        """Encode covariates, passed by name, as features `(*shape, features)`."""
         parts = [np.empty((*shape, 0))]
         for name, values in _named(argument, by_name, names).items():
             label = f"{argument}[{name!r}]"
@@ -137,7 +137,7 @@ class ObservationReader:
 def _check_ids(label: str, values: Mapping[Any, Any], ids: list[Any]) -> None:
     if set(values) != set(ids):
         wrong = next(iter(set(values) ^ set(ids)))
-        expected = f"a value for each series of the step; only one of both has {wrong!r}"
+        expected = f"a dict with the ids of the step; only one of the two has {wrong!r}"
         raise bad_argument(label, Description(f"{len(values)} values"), expected)
 
 
@@ -146,7 +146,7 @@ def _named(argument: str, by_name: Any, names: tuple[str, ...]) -> dict[str, Any
     if not isinstance(mapping, Mapping) or set(mapping) != set(names):
         is_mapping = isinstance(mapping, Mapping)
         actual = sorted(map(str, mapping)) if is_mapping else type(mapping).__name__
-        expected = f"a dict of {list(names)}" if names else "omitted: there are no such columns"
+        expected = f"a dict of {list(names)}" if names else "omitted: fit had no such columns"
         raise bad_argument(argument, actual, expected)
     return {name: mapping[name] for name in names}
 
@@ -160,7 +160,7 @@ def _numbers(label: str, values: Any) -> Floats:
 
 
 def _of_shape(label: str, values: Array, shape: tuple[int, ...]) -> Array:
-    """Return one value for each series; one for all is repeated, except for targets."""
+    """Return values in `shape`; values for all series are repeated, except for targets."""
     if values.shape == shape:
         return values
     is_same_for_all = values.shape == shape[1:] and (label != "values" or shape == (1,))
@@ -172,7 +172,7 @@ def _of_shape(label: str, values: Array, shape: tuple[int, ...]) -> Array:
 
 def _codes(label: str, values: Array, categories: tuple[Any, ...]) -> npt.NDArray[np.int32]:
     flat = values.ravel().tolist()
-    # NaN is the value that is not equal to itself.
+    # `value == value` is False for NaN.
     present = np.array([value is not None and value == value for value in flat])
     _check_present(label, present, values)
     return codes_of(flat, categories, label).reshape(values.shape)

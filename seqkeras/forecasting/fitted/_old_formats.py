@@ -19,7 +19,7 @@ ARRAYS = "arrays/"
 FORMAT = "seqkeras.Forecaster"
 NEWEST = 3
 
-#: Flat parameters of the formats, by the object that holds them now.
+#: Parameters that were top-level in these formats, grouped by the object that now holds them.
 _TRAINING = (
     "epochs", "patience", "batch_size", "learning_rate", "validation", "teacher_forcing",
     "progress",
@@ -30,12 +30,12 @@ _NETWORK = ("units", "cell", "normalization")
 def read_zip(
     path: str | Path, *, network: str, max_bytes: int
 ) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Read a file, and return its header and arrays as the newest format has them.
+    """Read a file, and return its header and arrays in the layout of format 4.
 
     Args:
         path: the file.
-        network: the member with the network, and the name of its array.
-        max_bytes: limit of the size of all members.
+        network: name of the zip member with the network, and of the array to return it as.
+        max_bytes: limit of the total size of all members.
 
     Raises:
         FileFormatError: the file is not a forecaster, too large, or from a later version.
@@ -50,7 +50,7 @@ def read_zip(
                 f"{path} was written by a later version of seqkeras (format {header['version']}). "
                 "Update seqkeras: pip install -U seqkeras."
             )
-        # frombuffer takes no memory beyond the bytes that are there, whatever the header claims.
+        # np.frombuffer allocates no memory, however large the shapes in a damaged header are.
         arrays: dict[str, Array] = {
             name: np.frombuffer(file.read(ARRAYS + name), np.dtype(dtype)).reshape(shape)
             for name, (dtype, shape) in header["arrays"].items()
@@ -61,10 +61,10 @@ def read_zip(
 
 
 def check_size(file: zipfile.ZipFile, subject: str, max_bytes: int) -> None:
-    """Check the size of all members of a zip file before they are read, and that of JSON.
+    """Check the total sizes of all members and of the JSON members of a zip file, unread.
 
     Raises:
-        FileFormatError: they are too large.
+        FileFormatError: a total is too large.
     """
     members = file.infolist()
     size = sum(member.file_size for member in members)
@@ -99,7 +99,7 @@ def _upgrade(header: dict[str, Any], arrays: dict[str, Array]) -> None:
 
 
 def _add_covariates(header: dict[str, Any], arrays: dict[str, Array]) -> None:
-    """Add what format 1 lacked: there were no covariates, and only long frames."""
+    """Add the fields that format 1 lacked: it had no covariates, and only long frames."""
     empty = asdict(Covariates())
     header |= {"covariates": empty, "shape": asdict(Shape()), "masked": False}
     nothing = Known.nothing(arrays["indptr"])
@@ -110,7 +110,7 @@ def _add_covariates(header: dict[str, Any], arrays: dict[str, Array]) -> None:
 
 
 def _add_adaptive_intervals(header: dict[str, Any], arrays: dict[str, Array]) -> None:
-    """Add what format 2 lacked: intervals were alike for all series, and one network was kept."""
+    """Add the fields that format 2 lacked: one network, and the same intervals for all series."""
     header["params"]["intervals"] = "split"
     header["follows"] = False
     header["lookback"] = int(np.diff(arrays["indptr"])[0])

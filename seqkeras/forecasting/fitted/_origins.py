@@ -1,4 +1,4 @@
-"""Where forecasts begin inside series, what they read there, and the frame of such forecasts."""
+"""Origins of forecasts inside series, the rows around them, and frames of such forecasts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +17,11 @@ from seqkeras.windows import GroupedArray
 
 @dataclass(frozen=True)
 class Origins:
-    """Forecasts that begin after a number of rows of a series.
+    """Points inside series from which forecasts start.
 
     Attributes:
-        series: `(origins,)`, the number of the series.
-        rows: `(origins,)`, how many of its rows come before the forecast.
+        series: `(origins,)`, series index of each origin.
+        rows: `(origins,)`, number of rows of that series before the origin.
     """
 
     series: Integers
@@ -31,7 +31,7 @@ class Origins:
     def rolling(
         cls, lengths: Integers, *, windows: npt.ArrayLike, step: int, horizon: int
     ) -> "Origins":
-        """Return the last `windows` origins of each series, `step` rows apart, up to its end."""
+        """Return `windows` origins per series, `step` rows apart, the last at its last horizon."""
         counts = np.broadcast_to(np.asarray(windows, np.int64), lengths.shape)
         series = np.repeat(np.arange(len(lengths)), counts)
         later = (np.cumsum(counts)[series] - 1) - np.arange(len(series))
@@ -52,7 +52,7 @@ class Origins:
         return values.values[self._first(values) + np.arange(rows)]
 
     def season(self, values: GroupedArray, rows: int, season_length: int) -> Array:
-        """Repeat the last season before each origin; with length 1 the last value."""
+        """Repeat the last season before each origin over `rows` rows."""
         length = np.minimum(season_length, self.rows)[:, np.newaxis]
         return values.values[self._first(values) - length + np.arange(rows) % length]
 
@@ -61,7 +61,7 @@ class Origins:
 
 
 def scales_before(values: GroupedArray, rows: Integers, season_length: int) -> Floats:
-    """Return the divisor of MASE from the first `rows[i]` rows of each series; NaN for none."""
+    """Return the divisor of MASE from the first `rows[i]` rows of each series, or NaN."""
     history = values.select(0, rows)
     return seasonal_scales(history.values, history.indptr, season_length)
 
@@ -75,7 +75,7 @@ def origin_frame(
         panel: the series.
         origins: where the forecasts begin.
         forecasts: `(origins, horizon)` by name.
-        gap: steps of each forecast that are omitted at its beginning.
+        gap: number of steps to omit at the beginning of each forecast.
     """
     horizon = forecasts["yhat"].shape[1]
     back = panel.values.lengths[origins.series] - origins.rows
@@ -91,10 +91,10 @@ def origin_frame(
 
 
 def check_names(panel: Panel) -> None:
-    """Check that no column of a series has the name of a column of `origin_frame`.
+    """Check that no column of the series has the name of a column of `origin_frame`.
 
     Raises:
-        DataError: one has.
+        DataError: a column has such a name.
     """
     names = panel.columns
     if "cutoff" in (names.id, names.time, names.target) or str(names.target).startswith("yhat"):

@@ -1,4 +1,4 @@
-"""A fitted forecaster in one file: a JSON header, arrays and the network. No pickle."""
+"""Save a fitted forecaster in one file: a JSON header, arrays and the network. No pickle."""
 
 import json
 import tempfile
@@ -45,12 +45,14 @@ FILE_KIND = "seqkeras.Forecaster"
 VERSION = 4
 #: The array with the bytes of the `.keras` file.
 NETWORK = "network.keras"
-#: The parameter `likelihood` where it is an object: the fitted one takes its place.
+#: Replaces a `likelihood` object in the saved parameters; it stands for the fitted likelihood.
 FITTED = "fitted"
-#: Refuse to unpack more than this; no network and no file of an old format needs it.
+#: Refuse to unpack more bytes, as from a zip bomb; no network and no file of an old format needs
+#: as many.
 MAX_BYTES = 2**30
 
-#: Longest horizon. Nothing else in a file limits that of a recursive network.
+#: Longest horizon in a file. The horizon of a recursive network cannot be checked against the shape
+#: of its output, so that a damaged header could make forecasts endless.
 MAX_HORIZON = 2**20
 
 #: The dtype kind of each array.
@@ -100,7 +102,7 @@ def save(path: str | Path, params: dict[str, Any], fitted: Fitted) -> None:
     for number, (name, values) in enumerate(stored.items()):
         stored[name] = _store(arrays, f"categories_{number}", list(values))
     arrays[NETWORK] = np.frombuffer(_network_bytes(fitted.model), np.uint8)
-    # NumPy scalars become Python numbers, at any depth.
+    # Convert NumPy scalars to Python numbers, at any depth.
     plain = json.loads(json.dumps(header, default=_plain))
     write_archive(path, plain, arrays, kind=FILE_KIND, version=VERSION)
 
@@ -114,7 +116,8 @@ def load(
         The parameters of the forecaster, and the result of its fit.
 
     Raises:
-        FileFormatError: the file is damaged, not a forecaster, or from a later version.
+        FileFormatError: the file is damaged, not a forecaster, from a later version, or needs
+            `custom_objects`.
     """
     damage: tuple[type[Exception], ...] = (OSError, *zip_damage())
     try:
@@ -146,7 +149,10 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def _store(arrays: dict[str, Array], name: str, values: list[Any]) -> Any:
-    """Put values of one type into an array, as the header is limited; return what refers to it."""
+    """Store values of one type as an array, because the header is limited, and return a reference.
+
+    Return values of several types unchanged.
+    """
     kinds = {type(value) for value in values}
     if kinds == {str}:
         arrays[name] = texts_to_array(name, values)
@@ -168,7 +174,7 @@ def _stored(arrays: dict[str, Array], reference: Any) -> Any:
 
 
 def _encode_params(params: dict[str, Any], networks: int) -> dict[str, Any]:
-    """Return the parameters as JSON; the fitted objects stand in for those without a name."""
+    """Return the parameters for JSON, with placeholders for fitted objects without a name."""
     encoded = params | {"network": _encode_network(params["network"], networks)}
     if isinstance(params["likelihood"], Likelihood):
         encoded["likelihood"] = FITTED
@@ -186,7 +192,7 @@ def _encode_network(network: Any, networks: int) -> Any:
 
 
 def _encode_architecture(architecture: Any, networks: int) -> Any:
-    """Return the architecture, with None for what has no name."""
+    """Return the architecture, with None for each network without a name."""
     names = [member if isinstance(member, str) else None for member in members_of(architecture)]
     if all(names):
         return architecture
@@ -198,7 +204,7 @@ def _encode_architecture(architecture: Any, networks: int) -> Any:
 def _decode_params(
     encoded: dict[str, Any], network: keras.Model, likelihood: Likelihood | None
 ) -> dict[str, Any]:
-    """Return parameters, with the fitted network and likelihood where there was no name."""
+    """Return parameters, with the fitted networks and likelihood in place of placeholders."""
     params = dict(encoded)
     params["network"] = _decode_network(params["network"], network)
     if params["likelihood"] == FITTED:
@@ -225,7 +231,7 @@ def _decode_network(encoded: Any, network: keras.Model) -> Any:
     if isinstance(options.get("units"), list):
         options["units"] = tuple(options["units"])
     is_named = any(isinstance(member, str) for member in members_of(options["architecture"]))
-    # The other options only apply to named architectures.
+    # The other options of `Network` apply only to named architectures.
     if isinstance(encoded, dict) and is_named:
         return Network(**options)
     return options["architecture"]
@@ -293,12 +299,12 @@ def _restore(
 
 def _restore_logs(best_epochs: list[int], arrays: dict[str, Array]) -> tuple[TrainingLog, ...]:
     if not best_epochs:
-        raise ValueError("it has no training log")
+        raise ValueError("it has no training logs")
 
     def numbers(log: int, name: str) -> tuple[float, ...]:
         array = arrays[_log_name(log, name)]
         if array.dtype.kind != "f" or array.ndim != 1:
-            raise ValueError(f"its {name} is {array.dtype} {array.shape}")
+            raise ValueError(f"its {name} has dtype {array.dtype} and shape {array.shape}")
         return tuple(array.tolist())
 
     return tuple(
@@ -322,7 +328,7 @@ def _restore_intervals(
 
 
 def _checked_panel(header: dict[str, Any], arrays: dict[str, Array]) -> Panel:
-    """Return the series, after checking that all parts fit each other."""
+    """Return the series, after checking that all parts of the file fit each other."""
     values = GroupedArray(arrays["values"], arrays["indptr"])
     rows = GroupedArray(arrays["rows"], arrays["indptr"])
     known = Known(rows, arrays["static"], arrays["categories"])
@@ -339,7 +345,7 @@ def _checked_panel(header: dict[str, Any], arrays: dict[str, Array]) -> Panel:
         covariates=covariates,
         shape=Shape.restore(**header["shape"]),
     )
-    # Build a forecast frame now, so bad metadata fails here and not in `predict`.
+    # Build a forecast frame now, so that damaged metadata fails here and not in `predict`.
     panel.shaped_forecast({"yhat": np.zeros((len(panel.ids), 1))})
     return panel
 
@@ -356,7 +362,7 @@ def _restore_covariates(header: dict[str, Any]) -> Covariates:
 
 def _texts(names: Any) -> tuple[str, ...]:
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{names!r} are not names of columns")
+        raise ValueError(f"{names!r} is not a list of column names")
     return tuple(names)
 
 
@@ -375,7 +381,7 @@ def _check_header(header: dict[str, Any]) -> None:
 
 
 def _check_arrays(arrays: dict[str, Array]) -> None:
-    """Check that each array has its dtype, and that only `values` contains NaN."""
+    """Check the dtype of each array, and that no array but `values` contains NaN."""
     for name, kind in DTYPE_KINDS.items():
         if name not in arrays:
             continue
@@ -395,7 +401,7 @@ def _check_shapes(
     values: GroupedArray,
     covariates: Covariates,
 ) -> None:
-    """Check that the parts fit each other."""
+    """Check that the arrays have the shapes and ranges that the header requires."""
     series = len(header["ids"])
     horizon = header["horizon"]
     levels = len(header["levels"])
@@ -419,7 +425,7 @@ def _check_shapes(
     }
     if levels:
         shapes |= {"radius": (levels, horizon), "factor": (series, levels), "waiting": (series,)}
-    # Files were written without these before.
+    # Older files lack these arrays.
     newer = {
         "constant": (series,),
         "rows_reach": (1, width),
@@ -428,7 +434,7 @@ def _check_shapes(
     shapes |= {name: shape for name, shape in newer.items() if name in arrays}
     wrong = {name: arrays[name].shape for name in shapes if arrays[name].shape != shapes[name]}
     if wrong or len(values) != series:
-        raise ValueError(f"arrays of other shapes than the header states: {values}, {wrong}")
+        raise ValueError(f"its arrays have other shapes than the header states: {values}, {wrong}")
     codes = arrays["categories"]
     if ((codes < 0) | (codes >= np.array(covariates.sizes, np.int64))).any():
         raise ValueError(f"its static categories must have codes below {covariates.sizes}")
@@ -443,7 +449,7 @@ def _check_shapes(
 
 
 def _plain(value: Any) -> Any:
-    """Convert NumPy's numbers to Python's; other objects cannot be written."""
+    """Convert a NumPy scalar to a Python number; raise for other objects."""
     if isinstance(value, np.generic):
         return value.item()
     raise ArgumentError(
@@ -475,5 +481,5 @@ def _load_network(data: Array, custom_objects: dict[str, Any] | None) -> keras.M
             _old_formats.check_size(file, "its network", MAX_BYTES)
         try:
             return keras.saving.load_model(path, custom_objects, compile=False)
-        except Exception as error:  # those of the backends have no common base class
+        except Exception as error:  # errors of the backends have no common base class
             raise ValueError(f"Keras cannot load its network: {error}") from error

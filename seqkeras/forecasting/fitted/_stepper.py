@@ -1,4 +1,4 @@
-"""A fitted forecaster that is fed one observation at a time, from a running state."""
+"""A fitted forecaster that reads one observation at a time and keeps a running state."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ from seqkeras.runtime._packing import pack, unpack
 IMPLEMENTATIONS = ("auto", "program", "keras")
 
 # The columns of `place`: the timestamp at which the stepper began, the steps since then, the key of
-# the series, and the steps since the forecast by which its intervals are judged next.
+# the series, and the steps since the start of the forecast that adapts its intervals next.
 BEGIN = 0
 COUNT = 1
 KEY = 2
@@ -34,17 +34,18 @@ WAITING = 3
 class ForecastStepper:
     """The series of a forecaster, fed one observation at a time; created by `Forecaster.stepper`.
 
-    `update` and `predict` give what those of the forecaster give, without a frame; `step` does both
-    in turn. The state of a series is the rows that its next forecast reads, unscaled, where in time
-    they end, and how wide its intervals are. It holds no weights: it can also be restored into a
-    forecaster that was fitted again on the same columns with the same lookback.
+    `update` and `predict` work like the methods of the forecaster, but with arrays instead of
+    frames; `step` does both in turn. The state of a series consists of the rows
+    that its next forecast reads, unscaled, their last timestamp, and the interval widths. It
+    contains no weights, so it can be restored into a forecaster that was fitted again with the same
+    columns, lookback and horizon.
 
-    Values are given by id, `{"east": 4.5, "west": 3.0}`, or as an array in the order of `ids`; for
-    a forecaster of one series as a number. Everything is checked before anything changes.
+    Pass values by id, `{"east": 4.5, "west": 3.0}`, or as an array in the order of `ids`; for a
+    forecaster of one series also as a number. All arguments are checked before the state changes.
 
     Attributes:
-        ids: of the series.
-        columns: covariates that each step needs: past ones, then future ones.
+        ids: ids of the series.
+        columns: covariates that each step needs, past ones, then future ones.
         implementation: what runs the network: `"program"` or `"keras"`.
 
     Example:
@@ -109,7 +110,7 @@ class ForecastStepper:
         return f"ForecastStepper({rows}, network by {self.implementation})"
 
     def __copy__(self) -> Self:
-        """Return a stepper that moves on by itself. It shares the network, which never changes."""
+        """Return a stepper with a state of its own; it shares the network, which never changes."""
         copied = object.__new__(type(self))
         copied.__dict__.update(self.__dict__)
         for name in ("_values", "_rows", "_place", "_factor"):
@@ -120,28 +121,28 @@ class ForecastStepper:
         return self.__copy__()
 
     def update(self, values: Any, *, ids: Any = None, covariates: Any = None) -> None:
-        """Add the next observation of some series.
+        """Add the next observation of some series; an invalid argument changes nothing.
 
         Args:
-            values: the targets, by id, or `(series,)`; NaN for a missing one, if the forecaster was
-                fitted with missing targets.
-            ids: the series of an array of values, in order. None: all.
-            covariates: for each of `columns` the values of this timestep: by id, `(series,)`, or
-                one for all.
+            values: the targets, by id or as `(series,)`; NaN for a missing target, if the
+                forecaster was fitted with missing targets.
+            ids: ids of an array of values, in order. None: all series.
+            covariates: values of this timestep for each of `columns`: by id, `(series,)`, or one
+                value for all series.
 
         Raises:
-            ArgumentError: a form or a shape that does not fit.
-            DataError: a series that is not known, or a value that cannot be used. Nothing changes.
+            ArgumentError: an argument has the wrong type or shape.
+            DataError: a series was not fitted, or a value cannot be used.
         """
         self._add(*self._read(values, ids, covariates)[1:])
 
     def predict(self, *, ids: Any = None, future: Any = None) -> Forecasts:
-        """Forecast from where the series stand.
+        """Forecast from the current state of the series.
 
         Args:
-            ids: which series, in order; None: all.
-            future: for each future covariate its values over the horizon: by id,
-                `(series, horizon)`, or `(horizon,)` for all.
+            ids: ids of the series to forecast, in order. None: all series.
+            future: values of each future covariate over the horizon: by id, `(series, horizon)`,
+                or `(horizon,)` for all series.
 
         Returns:
             `yhat`, and `yhat-lo-80`, `yhat-hi-80` ... as in the frame of `Forecaster.predict`, each
@@ -157,7 +158,7 @@ class ForecastStepper:
     def step(
         self, values: Any, *, ids: Any = None, covariates: Any = None, future: Any = None
     ) -> Forecasts:
-        """Add an observation, and forecast the same series; if either fails, nothing changes.
+        """Add an observation, and forecast the same series; an invalid argument changes nothing.
 
         Args:
             values, ids, covariates: as for `update`.
@@ -180,29 +181,31 @@ class ForecastStepper:
         """Return the state of some series, as copies.
 
         Returns:
-            A tuple: targets `(series, rows)` and covariates `(series, rows, features)`, where rows
-            are a lookback, and with adaptive intervals a horizon before it; `(series, 4)` integers,
-            which say where in time a series stands, and which series it is; and the factors of its
-            intervals, `(series, levels)`.
+            A tuple of targets `(series, rows)`, covariates `(series, rows, features)`, integers
+            `(series, 4)` that identify a series and its position in time, and the factors of its
+            intervals, `(series, levels)`. The rows are those of the lookback, and with adaptive
+            intervals of one horizon before it.
         """
         series = self._reader.series(self._reader.ids(ids))
         return tuple(array[series] for array in self._arrays)
 
     def restore(self, state: State) -> None:
-        """Put series back into a state; others stay as they are.
+        """Restore a state of some series; the others do not change.
 
         Args:
-            state: from `state` or `unpack_state`, of this or another stepper of such a forecaster.
+            state: a state from `state` or `unpack_state`, of this stepper or of a stepper with the
+                same columns, lookback and horizon.
 
         Raises:
-            ArgumentError: arrays of another kind.
-            DataError: a state of a series that is not known.
+            ArgumentError: the arrays have other shapes or dtypes, or invalid values.
+            DataError: the state contains a series that was not fitted.
         """
         place = self._checked(state)[2]
         unknown = [key for key in place[:, KEY].tolist() if key not in self._numbers]
         if unknown:
-            expected = f"be of the {len(self._numbers)} series that were fitted"
-            raise bad_data("state", f"{len(unknown)} of {len(place)} of other series", expected)
+            expected = f"hold only series that were fitted ({len(self._numbers)} in all)"
+            got = f"{len(unknown)} of {len(place)} rows of other series"
+            raise bad_data("state", got, expected)
         series = np.array([self._numbers[key] for key in place[:, KEY].tolist()])
         self._put(series, state)
 
@@ -214,12 +217,12 @@ class ForecastStepper:
         """Unpack a state that `pack_state` packed.
 
         Raises:
-            FileFormatError: the bytes are damaged, of a later version, or of a forecaster with
-                other covariates or categories of them, lookback, horizon, levels, frequency or kind
-                of timestamps; or only one of both has adaptive intervals, or missing targets.
+            FileFormatError: the bytes are damaged, from another version, or from a forecaster that
+                differs in its covariates or their categories, lookback, horizon, levels, adaptive
+                intervals, frequency or dtype of the timestamps, or whether targets may be missing.
         """
         fix = (
-            "These must be as they were where the state was made: covariates and their categories, "
+            "These must be the same as when the state was packed: covariates and their categories, "
             "lookback, horizon, levels, whether intervals are adaptive, frequency and dtype of the "
             "timestamps, and whether targets may be missing."
         )
@@ -232,14 +235,14 @@ class ForecastStepper:
 
     @property
     def _fingerprint(self) -> str:
-        """Return the hash of what a state means."""
+        """Return a hash of all settings on which the meaning of a state depends."""
         panel = self._fitted.panel
         intervals = self._fitted.intervals
         levels = None
         if intervals is not None:
             levels = ([float(level) for level in intervals.levels], intervals.follows)
         covariates = asdict(panel.covariates)
-        # Packed states of the first version were hashed under this name.
+        # Keep the name from the first version: older packed states were hashed with it.
         covariates["words"] = covariates.pop("categories")
         meaning = [
             self._fitted.lookback,
@@ -253,12 +256,12 @@ class ForecastStepper:
         return hashlib.sha256(json.dumps(meaning, default=str).encode()).hexdigest()
 
     def _checked(self, state: Any) -> State:
-        expected = [(array.shape[1:], array.dtype) for array in self._arrays]
+        expected_arrays = [(array.shape[1:], array.dtype) for array in self._arrays]
         parts = state if isinstance(state, tuple) else ()
         actual = [(np.shape(part)[1:], getattr(part, "dtype", None)) for part in parts]
-        if actual != expected or len({len(part) for part in parts}) > 1:
-            wanted = f"a tuple of arrays (series, ...) of {expected}"
-            raise bad_argument("state", actual, wanted, "Take it from state or unpack_state.")
+        if actual != expected_arrays or len({len(part) for part in parts}) > 1:
+            expected = f"a tuple of arrays (series, ...) of {expected_arrays}"
+            raise bad_argument("state", actual, expected, "Take it from state or unpack_state.")
         values, rows, place, factor = parts
         known = np.isfinite(values) | (np.isnan(values) & self._reader.masked)
         usable = np.isfinite(factor) & (factor > 0)
@@ -275,7 +278,7 @@ class ForecastStepper:
     def _read(
         self, values: Any, ids: Any, covariates: Any
     ) -> tuple[list[Any], Integers, Floats, Floats]:
-        """Return ids, series, targets and covariates of an observation."""
+        """Return the ids, series indices, targets and covariates of an observation."""
         listed, targets = self._reader.targets(values, ids)
         return listed, self._reader.series(listed), targets, self._reader.rows(covariates, listed)
 
@@ -296,7 +299,7 @@ class ForecastStepper:
             before = replace(intervals, factor=factor[due])
             factor[due] = self._adapted(before, series[due], values[due], rows[due])
             place[due, WAITING] = 0
-        # Commit last, so that an exception of the network leaves the state unchanged.
+        # Change the state last, so that it stays as it was if the network raises.
         self._put(series, (values, rows, place, factor))
 
     def _put(self, series: Integers, state: State) -> None:
@@ -306,7 +309,7 @@ class ForecastStepper:
     def _adapted(
         self, before: ConformalIntervals, series: Integers, values: Floats, rows: Floats
     ) -> Floats:
-        """Judge the forecast of one horizon ago, as `Forecaster.update` does."""
+        """Adapt the factors to the forecast of one horizon ago, as `Forecaster.update` does."""
         if not len(series):
             return before.factor
         lookback = self._fitted.lookback
@@ -352,6 +355,6 @@ class ForecastStepper:
 
 
 def _key(identity: Any) -> int:
-    """Return a number that tells the series of this id from others."""
+    """Return an integer that identifies a series by its id, the same in every process."""
     text = f"{type(identity).__name__}:{identity!r}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little", signed=True)

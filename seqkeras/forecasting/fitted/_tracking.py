@@ -1,7 +1,7 @@
 """Adaptive intervals: the errors of past forecasts decide how wide the next intervals are.
 
-Forecasts are judged that begin where the fit ended, and every horizon from there on. So it does not
-matter in how many parts newer rows arrive, and each row is judged once.
+The forecasts that begin where the fit ended, and every horizon from there on, are compared with
+the actual values. So each row counts once, no matter in how many parts newer rows arrive.
 """
 
 from dataclasses import replace
@@ -20,9 +20,9 @@ def after_rows(fitted: Fitted, intervals: ConformalIntervals, panel: Panel) -> C
     """Adapt the intervals to newer rows.
 
     Args:
-        fitted: the forecaster, with the rows before.
-        intervals: its intervals.
-        panel: its rows, and the newer ones after them.
+        fitted: the forecaster, without the newer rows.
+        intervals: intervals of the forecaster.
+        panel: rows of the forecaster, followed by the newer rows.
     """
     before = fitted.panel.values.lengths
     starts = before - intervals.waiting
@@ -41,8 +41,9 @@ def forecast_at(
         fitted: the forecaster.
         panel: the series.
         origins: where the forecasts begin.
-        seen: `(series,)`, rows of each that the forecaster has seen; its intervals adapt to the
-            rows after these. No origin is before. None: intervals are as wide as now everywhere.
+        seen: `(series,)`, number of rows of each series that the forecaster has seen; its intervals
+            adapt to the rows after them. No origin may be earlier. None: use the current interval
+            widths at every origin.
     """
     forecast = fitted.run_at(panel, origins)
     if fitted.intervals is None:
@@ -68,7 +69,8 @@ def _factors(
     most = np.full(len(panel.ids), -1)
     np.maximum.at(most, origins.series, passed)
     series = np.flatnonzero(most >= 0)
-    # The last forecast of each series is not judged: it only shows the widths from there on.
+    # The last forecast of each series is not run: its errors are NaN, which change no factor. It is
+    # in the grid because `follow` returns the factors that apply from its origin on.
     grid = _every_horizon(series, seen[series], most[series] + 1, fitted.horizon)
     last = np.cumsum(most[series] + 1) - 1
     judged = np.delete(np.arange(len(grid)), last)

@@ -1,4 +1,4 @@
-"""Newer rows of fitted series: joined to what a forecast reads, or scored."""
+"""Append newer rows to the fitted series, or score forecasts on them."""
 
 from dataclasses import replace
 from typing import Any
@@ -33,13 +33,13 @@ def update(fitted: Fitted, rows: Any) -> Fitted:
 
 
 def continued(fitted: Fitted, rows: Any) -> Panel:
-    """Append newer rows to those that are kept; series without any stay as they are.
+    """Append newer rows to the stored rows; series without newer rows do not change.
 
     Raises:
         ArgumentError, DataError: as `update`.
     """
     panel = fitted.panel
-    newer, numbers = fitted.read_known(rows)
+    newer, numbers = fitted.read_fitted_series(rows)
     _check_continues(panel.take(numbers), newer)
     last = to_integers(panel.last).copy()
     last[numbers] = to_integers(newer.last.astype(panel.last.dtype))
@@ -53,13 +53,13 @@ def continued(fitted: Fitted, rows: Any) -> Panel:
 
 
 def score(fitted: Fitted, rows: Any) -> float:
-    """Return minus the mean absolute error on newer rows, the mean over series."""
+    """Return the negative mean absolute error on newer rows, averaged over series."""
     panel = continued(fitted, rows)
     horizon = fitted.horizon
     before = fitted.panel.values.lengths
     newer = panel.values.lengths - before
     windows = -(-newer // horizon)
-    # Whole horizons from the first new row on; the last may reach beyond the rows.
+    # Forecast whole horizons from the first new row on; the last may extend beyond the rows.
     origins = Origins.rolling(
         before + windows * horizon, windows=windows, step=horizon, horizon=horizon
     )
@@ -76,7 +76,7 @@ def score(fitted: Fitted, rows: Any) -> float:
 
 
 def _appended(before: GroupedArray, newer: GroupedArray, numbers: Integers) -> GroupedArray:
-    """Append the rows of each series of `newer` to the series with its number."""
+    """Append the rows of each series of `newer` to the series at its index in `numbers`."""
     series = list(before)
     for number, rows in zip(numbers, newer, strict=True):
         series[number] = np.concatenate([series[number], rows])

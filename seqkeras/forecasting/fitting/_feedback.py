@@ -1,4 +1,4 @@
-"""How to train and judge networks whose outputs are fed back."""
+"""Train and evaluate networks whose outputs are fed back."""
 
 from dataclasses import dataclass
 
@@ -15,17 +15,17 @@ from seqkeras.training import TeacherForcingSchedule, unrolled
 
 @dataclass(frozen=True)
 class Feedback:
-    """How a network is trained and judged if it needs its own outputs to reach the horizon.
+    """How a network is trained and evaluated if it needs its own outputs to reach the horizon.
 
     Attributes:
-        network: `(batch, lookback, features)` to `(batch, steps)`.
+        network: maps `(batch, lookback, features)` to `(batch, steps)`.
         horizon: timesteps to forecast.
-        teacher_forcing: probability of true values in training, or `"scheduled"`.
-        likelihood: of the network, or None.
+        teacher_forcing: probability of feeding true values in training, or `"scheduled"`.
+        likelihood: likelihood of the network, or None.
 
     Raises:
-        ArgumentError: `teacher_forcing` is not 1, and either nothing is fed back, or there is a
-            likelihood.
+        ArgumentError: `teacher_forcing` is not 1, but the network forecasts the whole horizon, or
+            there is a likelihood.
     """
 
     network: keras.Model
@@ -34,14 +34,14 @@ class Feedback:
     likelihood: Likelihood | None
 
     def __post_init__(self) -> None:
-        if not self.runs_free:
+        if not self.trains_on_outputs:
             return
         if not self.is_fed_back:
-            fix = "Use a network of fewer steps than the horizon, such as 'recursive'."
+            fix = "Use a network that forecasts fewer steps than the horizon, such as 'recursive'."
             expected = "1 for a network that forecasts the whole horizon at once"
             raise bad_argument("teacher_forcing", self.teacher_forcing, expected, fix)
         if self.likelihood is not None:
-            fix = "A likelihood learns what follows the true past; drawn values would blur that."
+            fix = "Use 1, or remove the likelihood, which can only learn from the true past."
             expected = "1 with a likelihood"
             raise bad_argument("teacher_forcing", self.teacher_forcing, expected, fix)
 
@@ -51,18 +51,18 @@ class Feedback:
         return bool(self.network.output_shape[1] < self.horizon)
 
     @property
-    def runs_free(self) -> bool:
+    def trains_on_outputs(self) -> bool:
         """Check whether training feeds back outputs, not only true values."""
         return self.teacher_forcing != 1
 
     @property
     def steps(self) -> int:
         """Return the number of timesteps that a training window predicts."""
-        return int(self.horizon if self.runs_free else self.network.output_shape[1])
+        return int(self.horizon if self.trains_on_outputs else self.network.output_shape[1])
 
     def model(self) -> keras.Model:
-        """Return what is trained: the network, or the network unrolled over the horizon."""
-        if not self.runs_free:
+        """Return the model to train: the network, or the network unrolled over the horizon."""
+        if not self.trains_on_outputs:
             return self.network
         first = 1.0 if self.teacher_forcing == SCHEDULED else float(self.teacher_forcing)
         return unrolled(self.network, horizon=self.horizon, teacher_forcing=first)
@@ -72,12 +72,12 @@ class Feedback:
         return [TeacherForcingSchedule()] if self.teacher_forcing == SCHEDULED else []
 
     @property
-    def is_judged_free(self) -> bool:
-        """Check whether the network is judged by its forecasts over the whole horizon.
+    def is_judged_on_horizon(self) -> bool:
+        """Check whether a network that is fed back is judged by forecasts of the whole horizon.
 
-        With a likelihood it is not. The likelihoods of single steps, each given the true steps
-        before it, multiply to the likelihood of the whole horizon: the loss of one step is then
-        the right measure.
+        With a likelihood, it is judged by the loss of its own steps. That is the right measure: the
+        likelihoods of single steps, each given the true steps before it, multiply to the likelihood
+        of the whole horizon.
         """
         return self.is_fed_back and self.likelihood is None
 

@@ -1,4 +1,4 @@
-"""One fit: train on the past of each series, calibrate on held-out rows, go on with all rows."""
+"""Fit: train on the past of each series, calibrate on held-out rows, continue on all rows."""
 
 import math
 import random
@@ -42,21 +42,22 @@ from seqkeras.training._early_stopping import (
 )
 from seqkeras.windows import StandardScaler, Windows, WindowSpec
 
-#: Batch size where windows are only judged.
+#: Batch size for windows that are only evaluated.
 JUDGED_BATCH = 1024
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """A fit that was checked and can be run.
+    """A fit whose arguments are checked, ready to run.
 
     Attributes:
         settings: parameters of the forecaster.
-        panel: the series, each long enough.
+        panel: the series, all of them long enough.
         lookback: timesteps that a forecast reads.
         season_length: timesteps of one season, at most the lookback.
-        held_out: `(series,)`, rows at the end of each that the first training does not see.
-        short_series: what was done about series that are too short.
+        held_out: `(series,)`, number of rows at the end of each series that the first stage of
+            training does not see.
+        short_series: how series that are too short were handled, as in `Columns`.
     """
 
     settings: Settings
@@ -68,11 +69,11 @@ class Fitting:
 
     @classmethod
     def of(cls, settings: Settings, panel: Panel, short_series: str) -> "Fitting":
-        """Choose what depends on the series.
+        """Choose the lookback, the season length and the held-out rows for these series.
 
         Raises:
-            ArgumentError: the season is longer than the lookback.
-            DataError: series are too short, or have other targets than the likelihood is for.
+            ArgumentError: the `season_length` in the settings is longer than the lookback.
+            DataError: series are too short, or targets are not counts, as the likelihood requires.
         """
         horizon = settings.horizon
         lookback, season_length = choose_lookback(settings, panel)
@@ -88,17 +89,17 @@ class Fitting:
         return cls(settings, panel, lookback, season_length, held_out, short_series)
 
     def run(self, backup: Path | None = None) -> Fitted:
-        """Train until the held-out windows are forecast best, then go on with all rows.
+        """Train until forecasts of the held-out windows stop improving, then continue on all rows.
 
         Args:
-            backup: file that each training writes, the first one under this name, the others under
-                this name with a number; they are removed at the end. Default: none.
+            backup: backup file of the first stage of training; later stages add a number to its
+                name. All are removed once the fit is complete. Default: no backups.
 
         Raises:
-            ArgumentError: the model cannot be trained, or the backup is of another fit.
+            ArgumentError: the model cannot be trained, or the backup belongs to another fit.
             DataError: too few held-out targets are known, or training diverged.
             FileFormatError: the backup is damaged.
-            Interrupted: Ctrl-C after the first epoch; the result is what was fitted up to there.
+            Interrupted: Ctrl-C after the first epoch. The result is the `Fitted` so far.
         """
         lengths = self.panel.values.lengths
         series = self._scaled(self.panel)
@@ -117,7 +118,7 @@ class Fitting:
             errors, numbers = self._errors(network, past)
             if held_out is not None:
                 for member, log in zip(members, logs, strict=True):
-                    self._go_on(stages, member, log, series)
+                    self._continue_on_all_rows(stages, member, log, series)
             intervals = self._intervals(errors, numbers, network, series)
         fitted = Fitted(
             model=network,
@@ -138,23 +139,23 @@ class Fitting:
         return fitted
 
     def _seed(self, backup: Path | None) -> int | None:
-        """Return the seed of the settings, or that of the fit that is resumed."""
+        """Return the seed in the settings, or else the seed of the fit to resume."""
         if self.settings.seed is not None or backup is None:
             return self.settings.seed
         return stored_run(backup).get("seed")
 
     def _rows_to_keep(self, intervals: ConformalIntervals | None) -> Panel:
-        """Return the newest lookback; adaptive intervals look back one horizon more."""
+        """Return the newest lookback of rows; adaptive intervals need one horizon more."""
         if intervals is not None and intervals.follows:
             return self.panel.tail(self.lookback + self.settings.horizon)
         return self.panel.tail(self.lookback)
 
     def _members(self, seed: int) -> "list[_Member]":
-        """Build all networks before any is trained, to refuse early what cannot work."""
+        """Build all networks before training any, so that invalid ones raise early."""
         architectures = members_of(self.settings.network.architecture)
         members = [
             self._member(architectures[number], (seed + number) % 2**32)
-            # The first is built last: Keras' random state is then that of a network without others.
+            # Build the first network last: Keras's random state is then as without an ensemble.
             for number in reversed(range(len(architectures)))
         ]
         return members[::-1]
@@ -168,10 +169,10 @@ class Fitting:
         return _Member(feedback, self._to_train(feedback.model()), seed)
 
     def _to_train(self, network: keras.Model) -> keras.Model:
-        """Return the network in the shape that it is trained in.
+        """Return the network with the output shape for training.
 
-        Keras cannot weight parts of the last axis: where targets may be missing, the output
-        `(batch, steps)` becomes `(batch, steps, 1)`.
+        Keras cannot weight single entries of the last axis. So where targets may be missing, the
+        output `(batch, steps)` becomes `(batch, steps, 1)`.
         """
         if not self.panel.has_missing or len(network.output_shape) == 3:
             return network
@@ -197,24 +198,24 @@ class Fitting:
         )
 
     def _scaled(self, panel: Panel) -> "_Scaled":
-        """Return these rows, with scalers that have seen no others."""
+        """Return a panel with scalers that were fitted on its rows only."""
         scaler = scaler_for(panel.values, self.settings.likelihood, self.season_length)
         covariates = CovariateScaler.fit(panel)
         inputs = NetworkInputs(covariates, self.season_length, self.panel.has_missing)
         return _Scaled(panel, scaler, inputs, self.lookback)
 
-    def _go_on(
+    def _continue_on_all_rows(
         self, stages: "_Stages", member: "_Member", log: TrainingLog, series: "_Scaled"
     ) -> None:
-        """Train on with all rows, the held-out ones too, in the scale of them all."""
+        """Continue training on all rows, including the held-out ones, scaled by all rows."""
         rates = falling_rates(log)
         if rates:
             stages.run(self._train, member, series, None, "all rows", rates, log.best_epoch)
 
     def _errors(self, network: keras.Model, past: "_Scaled") -> tuple[Floats, Integers]:
-        """Return the errors on the held-out rows, `(windows, horizon)`, and their series.
+        """Return the errors on held-out windows, and the series index of each window.
 
-        The errors are in the units of the series, whose numbers are `(windows,)`.
+        The errors are `(windows, horizon)`, in the units of the series; empty without intervals.
         """
         horizon = self.settings.horizon
         if not self.settings.levels:
@@ -230,10 +231,11 @@ class Fitting:
     def _intervals(
         self, errors: Floats, numbers: Integers, network: keras.Model, series: "_Scaled"
     ) -> ConformalIntervals | None:
-        """Calibrate the intervals, in units of the network and the scaler that will forecast.
+        """Calibrate the intervals in the units of the final network and its scaler.
 
-        The errors are those of the network that had not seen these rows. From the final network,
-        which was trained on them too, only the widths are used, as intervals will be made of them.
+        The errors are from before the network was trained on the held-out rows. With a likelihood
+        they are divided by the widths that the final network predicts there, because the intervals
+        of forecasts are multiples of such widths.
         """
         settings = self.settings
         if not settings.levels:
@@ -252,7 +254,10 @@ class Fitting:
         return replace(intervals, follows=settings.intervals.method == "adaptive")
 
     def _recent(self, series: "_Scaled") -> "_Scaled":
-        """Return rows whose windows have held-out targets; inputs may reach into the past."""
+        """Return the held-out rows and the lookback before them, so that all targets are held out.
+
+        Series without held-out rows become empty.
+        """
         lengths = self.panel.values.lengths
         first = np.where(self.held_out > 0, lengths - self.held_out - self.lookback, lengths)
         return replace(series, panel=self.panel.select(first, lengths))
@@ -280,17 +285,17 @@ class Fitting:
         *,
         backup: Path | None = None,
     ) -> TrainingLog:
-        """Train for one epoch per given learning rate, or as long as it helps."""
+        """Train for one epoch per rate; without rates, until the held-out loss stops improving."""
         options = self.settings.training
         feedback = member.feedback
-        judges_free = feedback.is_judged_free
+        judges_horizon = feedback.is_judged_on_horizon
         validation = None
         if held_out is not None:
-            ahead = feedback.horizon if judges_free else feedback.steps
+            ahead = feedback.horizon if judges_horizon else feedback.steps
             validation = held_out.windows(ahead, batch_size=JUDGED_BATCH)
         windows = series.windows(
             feedback.steps,
-            read_targets=feedback.runs_free,
+            read_targets=feedback.trains_on_outputs,
             batch_size=options.batch_size or default_batch_size(series.count(feedback.steps)),
             shuffle=True,
             seed=member.seed,
@@ -304,7 +309,7 @@ class Fitting:
             learning_rate=rates if rates else float(options.learning_rate),
             progress=label if options.progress else None,
             loss=self.settings.likelihood,
-            measure=feedback.error if judges_free else None,
+            measure=feedback.error if judges_horizon else None,
             callbacks=feedback.callbacks(),
             first_epoch=first_epoch,
             backup=backup,
@@ -312,11 +317,11 @@ class Fitting:
 
 
 class _Stages:
-    """The trainings of a fit, one after the other, up to an interruption.
+    """Runs the stages of training one after the other, each with its own backup.
 
     Attributes:
-        logs: their logs.
-        interrupted: whether one was interrupted; those after it are not run.
+        logs: training logs of the stages so far.
+        interrupted: whether a stage was interrupted; all later stages are skipped.
     """
 
     def __init__(self, backup: Path | None) -> None:
@@ -326,7 +331,7 @@ class _Stages:
         self._files: list[Path] = []
 
     def run(self, train_one: Callable[..., TrainingLog], *arguments: Any) -> None:
-        """Run the next training."""
+        """Run the next stage, unless an earlier one was interrupted."""
         if self.interrupted:
             return
         try:
@@ -351,7 +356,7 @@ class _Stages:
 
 @dataclass(frozen=True)
 class _Member:
-    """A network of an ensemble, or the only one, and the model that trains its weights."""
+    """A network of an ensemble, or the only network, and the model that trains its weights."""
 
     feedback: Feedback
     trained: keras.Model
@@ -360,7 +365,7 @@ class _Member:
 
 @dataclass(frozen=True)
 class _Scaled:
-    """Series, and how they become what a network reads."""
+    """Series, and the scalers and sizes that turn them into network inputs."""
 
     panel: Panel
     scaler: StandardScaler
@@ -371,16 +376,16 @@ class _Scaled:
         return self.inputs.windows(self.panel, self.scaler, self.lookback, steps, **options)
 
     def scales(self, numbers: Integers) -> Floats:
-        """Return the scale of each of these series, `(series, 1)`."""
+        """Return the scale of the series at each index in `numbers`, `(len(numbers), 1)`."""
         return self.scaler.scale_[numbers][:, np.newaxis]
 
     def count(self, steps: int) -> int:
-        """Return the number of windows."""
+        """Return the number of windows that predict `steps` timesteps."""
         return int(WindowSpec(self.lookback, horizon=steps).counts(self.panel.values.lengths).sum())
 
 
 def _warn_of_lost_changes(panel: Panel) -> None:
-    """Warn of series that count as constant, and are not."""
+    """Warn of series that count as constant although they change."""
     lowest, highest = panel.values.extremes()
     level = np.maximum(np.abs(lowest), np.abs(highest))
     lost = np.flatnonzero(
@@ -391,17 +396,18 @@ def _warn_of_lost_changes(panel: Panel) -> None:
     first = int(lost[0])
     warn(
         f"{panel.name(first)} changes by only {highest[first] - lowest[first]:.3g} at a level of "
-        f"{level[first]:.8g}, less than float32 can tell, and counts as constant ({len(lost)} such "
-        "series in all). To forecast such changes, subtract the level from the targets.",
+        f"{level[first]:.8g}. Float32 cannot represent such changes, so it counts as constant "
+        f"({len(lost)} such series in all). To forecast the changes, subtract the level from the "
+        "targets.",
         LostChangesWarning,
     )
 
 
 def falling_rates(log: TrainingLog) -> tuple[float, ...]:
-    """Return the learning rates of the second training: half as many epochs, falling to near zero.
+    """Return the learning rates of the second stage: half as many epochs, falling to near zero.
 
-    The first training stopped at its best epoch. The second has no held-out rows to find one by,
-    and needs none if its last steps are small.
+    The first stage kept the weights of its best epoch. The second stage has no held-out rows to
+    find such an epoch, and does not need to, because its last updates are small.
     """
     epochs = math.ceil(log.best_epoch / 2)
     rate = log.learning_rate[log.best_epoch - 1]
@@ -410,7 +416,7 @@ def falling_rates(log: TrainingLog) -> tuple[float, ...]:
 
 @contextmanager
 def _seeded(seed: int | None) -> Iterator[int]:
-    """Seed what Keras draws from, and restore Python's and NumPy's global random state after."""
+    """Seed Python, NumPy and Keras, and afterwards restore the state of Python and NumPy."""
     seed = seed if seed is not None else secrets.randbelow(2**31)
     python_state = random.getstate()
     numpy_state = np.random.get_state()

@@ -1,4 +1,4 @@
-"""Which rows a fit trains on, and which it holds out."""
+"""Choose the lookback of a fit, and the rows that it holds out."""
 
 import numpy as np
 
@@ -12,10 +12,12 @@ from seqkeras.forecasting.networks._build import default_lookback
 
 
 def choose_lookback(settings: Settings, panel: Panel) -> tuple[int, int]:
-    """Return lookback and season length for these series.
+    """Return the lookback and the season length for these series.
+
+    The season length of the calendar is replaced by 1 if it is longer than the lookback.
 
     Raises:
-        ArgumentError: the season is longer than the lookback.
+        ArgumentError: the `season_length` in the settings is longer than the lookback.
     """
     season = settings.season_length or panel.calendar.season_length
     lengths = panel.values.lengths
@@ -32,10 +34,10 @@ def choose_lookback(settings: Settings, panel: Panel) -> tuple[int, int]:
 
 
 def hold_out(settings: Settings, panel: Panel, lookback: int) -> Integers:
-    """Return how many rows at the end of each series the first training does not see.
+    """Return how many rows at the end of each series the first stage of training does not see.
 
     Raises:
-        DataError: no series is long enough, or too few targets are known among these rows.
+        DataError: no series is long enough, or too few targets in these rows are known.
     """
     horizon = settings.horizon
     lengths = panel.values.lengths
@@ -54,14 +56,15 @@ def hold_out(settings: Settings, panel: Panel, lookback: int) -> Integers:
             "training=Training(validation=0) with intervals=()."
         )
     rows = np.where(enough, rows, 0)
-    # A series that is constant before its held-out rows has no scale to measure errors in.
+    # A series that is constant before its held-out rows has no scale to divide its errors by: hold
+    # out no rows of it, unless all series are constant.
     varies = enough & ~is_constant(*panel.values.select(0, lengths - rows).extremes())
     if varies.any():
         rows = np.where(varies, rows, 0)
     known = known_targets(panel, rows, horizon)
     if not known:
         raise DataError(
-            f"Some held-out targets must be known, to choose the best weights by. Got: all "
+            f"Some held-out targets must be known, to choose the best weights. Got: all "
             f"{rows.sum()} are missing. Hold out more rows with Training(validation=...), or use "
             "training=Training(validation=0) with intervals=()."
         )
@@ -70,24 +73,24 @@ def hold_out(settings: Settings, panel: Panel, lookback: int) -> Integers:
 
 
 def known_targets(panel: Panel, held_out: Integers, horizon: int) -> int:
-    """Count the targets that are known, over all windows whose whole horizon is held out."""
+    """Count the known targets of each window whose whole horizon is held out, over all windows."""
     if not panel.has_missing:
         return len(series_of_windows(held_out, horizon)) * horizon
     lengths = panel.values.lengths
     known = ~np.isnan(panel.values.select(lengths - held_out, lengths).values)
-    last = np.repeat(held_out - horizon, held_out)  # where the last window of a series begins
+    last = np.repeat(held_out - horizon, held_out)  # where the last horizon of each series begins
     row = positions(held_out)
     windows = np.minimum(row, last) - np.maximum(row - horizon + 1, 0) + 1
     return int(windows[known].sum())
 
 
 def series_of_windows(held_out: Integers, horizon: int) -> Integers:
-    """Return the number of the series of each window whose whole horizon is held out."""
+    """Return the series index of each window whose whole horizon is held out."""
     windows = np.where(held_out > 0, held_out - horizon + 1, 0)
     return np.repeat(np.arange(len(held_out)), windows)
 
 
 def _least_held_out(settings: Settings, series: int) -> int:
-    """Return the fewest rows that give the highest level as many residuals as it needs."""
+    """Return the fewest held-out rows per series with enough residuals for the highest level."""
     windows = -(-needed(settings.levels) // (settings.horizon * max(1, series)))
     return int(settings.horizon + max(1, windows) - 1)

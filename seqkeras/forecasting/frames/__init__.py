@@ -1,1 +1,1 @@
-"""Reading pandas frames into arrays, and writing forecasts back as frames."""
+"""Reading frames into arrays, and writing forecasts as frames."""

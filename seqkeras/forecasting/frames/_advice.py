@@ -1,4 +1,4 @@
-"""Code that mends a column, for messages. What it does is tried before it is offered."""
+"""Code that error messages suggest for converting a column, tried out before it is suggested."""
 
 import re
 import warnings
@@ -17,18 +17,18 @@ from seqkeras.forecasting.frames._dates import (
 
 
 class _Code(NamedTuple):
-    """What converts a column.
+    """Code that converts a column, as text and as a function.
 
     Attributes:
-        text: code, with {} for the column.
-        run: a function that does what the code does.
+        text: the code, with {} for the column.
+        run: a function that does the same.
     """
 
     text: str
     run: Callable[[pd.Series], Any]
 
     def then(self, following: "_Code") -> "_Code":
-        """Return code that does both; the text of the second follows that of the first."""
+        """Return code that converts a column by this code and the result by `following`."""
         return _Code(self.text + following.text, lambda column: following.run(self(column)))
 
     def __call__(self, column: pd.Series) -> pd.Series:
@@ -43,7 +43,7 @@ def ways_to_times(column: pd.Series) -> list[str]:
     """Return code that converts a column into timestamps, with {} for the column.
 
     Returns:
-        No code, one, or two for texts that can be read in two ways.
+        An empty list, one piece of code, or two if the day or the month of texts could come first.
     """
     code = _mend_times(column)
     if code:
@@ -59,7 +59,7 @@ def how_to_convert_index(index: pd.Index) -> str:
 
 
 def cast_times(column: pd.Series, dtype: str) -> str:
-    """Return code that converts a column into timestamps of a dtype, with {} for it, or ""."""
+    """Return code that converts a column, written as {}, into timestamps of a dtype, or ""."""
     code = _UNCHANGED if _are_times(column) else _mend_times(column)
     if code is None:
         return ""
@@ -73,7 +73,8 @@ def mend_numbers(column: pd.Series, *, coerce: bool = False) -> str:
 
     Args:
         column: the column.
-        coerce: whether texts that are no numbers, if they are few, may become missing.
+        coerce: whether texts that are not numbers may become missing, if at least half of the
+            values are numbers.
     """
     if column.dtype.kind in "Mc":
         return ""
@@ -96,7 +97,7 @@ def mend_numbers(column: pd.Series, *, coerce: bool = False) -> str:
 
 
 def first_without_number(column: pd.Series) -> int:
-    """Return the row of the first text that is no number, or 0."""
+    """Return the row of the first text that is not a number; 0 if there is none."""
     if not _is_text(column):
         return 0
     wrong = pd.to_numeric(column, errors="coerce").isna() & column.notna()
@@ -104,7 +105,11 @@ def first_without_number(column: pd.Series) -> int:
 
 
 def first_without_time(column: pd.Series) -> tuple[int, str]:
-    """Return the row of the first text that is no timestamp, or two; and what they are."""
+    """Find the first text that is not a timestamp, or that has two readings.
+
+    Returns:
+        Its row, 0 if there is none; and for messages the two readings as a clause, or "".
+    """
     if not _is_text(column):
         return 0, ""
     readings = read_dates(column)
@@ -139,11 +144,11 @@ def _codes_for_times(column: pd.Series) -> Iterator[_Code]:
 
 
 def _codes_for_text(text: pd.Series, reading: Reading) -> Iterator[_Code]:
-    """Return code that reads texts, the shortest first that gives the times of this reading."""
+    """Yield code that gives the timestamps of this reading, the shortest first."""
     if reading.format == "quarter":
         yield _Code("pd.PeriodIndex({}, freq='Q')", lambda texts: pd.PeriodIndex(texts, freq="Q"))
         return
-    if reading.has_local_days:  # in UTC they would begin at another hour in winter
+    if reading.has_local_days:  # in UTC, the hour of midnight differs in winter
         yield _Code("pd.to_datetime({}.str[:10])", lambda texts: pd.to_datetime(texts.str[:10]))
         return
     options: dict[str, Any] = {"utc": True} if reading.local is not None else {}
@@ -160,7 +165,7 @@ def _to_datetime(**options: Any) -> _Code:
 
 
 def _casts(dtype: str) -> Iterator[_Code]:
-    """Yield what may turn timestamps into those of a dtype."""
+    """Yield method calls that may convert timestamps into a dtype."""
     zone = re.fullmatch(r"datetime64\[\w+, (.+)\]", dtype)
     if zone:
         yield _Code(f".dt.tz_localize({zone[1]!r})", lambda times: times.dt.tz_localize(zone[1]))
@@ -173,7 +178,7 @@ def _casts(dtype: str) -> Iterator[_Code]:
 
 
 def _kind(dtype: Any) -> str:
-    """Return what dtypes of timestamps have in common that differ in their size only."""
+    """Return the name of a dtype of timestamps without its unit or its number of bits."""
     return re.sub(r"^(datetime64\[)\w+|^u?int\d+", r"\1", str(dtype).lower())
 
 
@@ -188,12 +193,12 @@ def _first_that_works(
 
 
 def _run(code: _Code, column: pd.Series) -> pd.Series | None:
-    """Return what code makes of a column, or None if it fails or pandas warns that it guesses."""
+    """Return the converted column, or None if the code fails or pandas warns that it guesses."""
     with warnings.catch_warnings(record=True) as guesses:
         warnings.simplefilter("always")
         try:
             result = code(column)
-        except Exception:  # pandas has no class for what it cannot convert
+        except Exception:  # pandas raises many classes for values that do not fit
             return None
     return None if guesses else result
 

@@ -1,4 +1,4 @@
-"""The columns of a frame: which of them are read, and how."""
+"""The columns of a frame that are read, and how."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +13,13 @@ from seqkeras.forecasting.frames._advice import how_to_convert_index
 
 DEFAULT_ID = "unique_id"
 
-#: What can be done about missing targets.
+#: Options for missing targets.
 MISSING = ("mask", "raise")
 
-#: What can be done about missing timestamps.
+#: Options for gaps in the timestamps.
 FILLS = ("raise", "mask", "interpolate")
 
-#: What can be done about series that are too short.
+#: Options for series that are too short.
 SHORT_SERIES = ("raise", "skip")
 
 
@@ -30,32 +30,34 @@ class Columns:
     A frame with the columns `unique_id`, `ds` and `y` needs none of these arguments.
 
     Args:
-        id: column of series ids. None (default): `"unique_id"`, and a frame without it is one
+        id: column of series ids. None (default): `"unique_id"`; a frame without this column is one
             series.
         time: column of timestamps, periods or integers, regular within each series; default
             `"ds"`.
         target: column to forecast, default `"y"`.
-        freq: frequency of the timestamps, such as `"MS"` or an offset of pandas, such as
-            `pd.DateOffset(months=1)` or business days with holidays; for integers their difference.
-            None (default): inferred from them.
+        freq: frequency of the timestamps: an alias of pandas, such as `"MS"`, or an offset of
+            pandas, such as `pd.DateOffset(months=1)` or business days with holidays; for integer
+            timestamps their difference. None (default): inferred from the timestamps.
         past: columns that are known up to the last row, as a name or a list of names.
-        future: columns that are also known over the horizon; forecasting needs their values there.
+        future: columns that are also known over the horizon; `predict` needs their values there.
         static: columns that do not change within a series.
-        calendar: features computed from the timestamps: `"auto"` chooses those that suit the
-            frequency. Or names, out of `"time_of_day"`, `"day_of_week"`, `"day_of_month"`,
-            `"day_of_year"`, `"month"`, and holidays of a country or a part of it as the package
-            `holidays` names them: `"holidays:DE"`, `"holidays:DE-BY"`. None (default): no features.
-        missing: what to do about targets that are NaN. `"mask"` (default): tell the network which
-            they are, and leave them out of scaling, loss and intervals. `"raise"`: an error.
-        fill: what to do about timestamps missing between others. `"raise"` (default): an error.
-            `"mask"`: insert rows with missing targets. `"interpolate"`: insert rows with targets
-            on a straight line.
+        calendar: features computed from the timestamps: a name or a list of names from
+            `"time_of_day"`, `"day_of_week"`, `"day_of_month"`, `"day_of_year"`, `"month"`, and
+            the holidays of a country or a part of it, by its code in the package `holidays`:
+            `"holidays:DE"`, `"holidays:DE-BY"`. `"auto"` chooses features that suit the frequency
+            and the length of the series. None (default): no features.
+        missing: what to do about targets that are NaN. `"mask"` (default): mark them for the
+            network, and exclude them from scaling, loss and intervals. `"raise"`: an error.
+        fill: what to do about gaps in the timestamps of a series. `"raise"` (default): an error.
+            `"mask"`: insert rows with missing targets. `"interpolate"`: insert rows with linearly
+            interpolated targets.
         short_series: what to do about series that are too short or have no target among their
-            last rows. `"raise"` (default): an error. `"skip"`: leave them out, with a warning that
-            counts them.
+            last rows. `"raise"` (default): an error. `"skip"`: omit them, with a warning that
+            says how many.
 
     Raises:
-        ArgumentError: an argument is not one of these, or a column has two roles.
+        ArgumentError: an option is unknown, a column has two roles, or the name of the id or the
+            time is reserved for forecasts.
 
     Example:
         >>> columns = Columns(id="shop", time="day", target="sales", future="price")
@@ -104,12 +106,12 @@ class Columns:
         for field in ("id", "time"):
             name = getattr(self, field)
             if str(name).startswith("yhat") or name == "actual":
-                fix = "The forecast has columns of these names. Rename yours."
+                fix = "Forecasts use these names for columns of their own. Rename yours."
                 raise _bad(field, name, "a name other than actual or yhat...", fix)
         columns = [*keys, *self.covariates]
         repeated = sorted({name for name in self.covariates if columns.count(name) > 1})
         if repeated:
-            expected = "different columns, and none of them the id, the time or the target"
+            expected = "different columns, other than the id, the time and the target"
             raise _bad("past, future, static", repeated, expected)
 
 
@@ -117,7 +119,7 @@ def as_columns(columns: Any) -> Columns:
     """Return the columns, or `Columns()` for None.
 
     Raises:
-        ArgumentError: it is something else.
+        ArgumentError: `columns` is neither a `Columns` nor None.
     """
     if columns is None:
         return Columns()
@@ -146,11 +148,11 @@ class ColumnNames:
         return replace(self, id=self.id or DEFAULT_ID)
 
     def within(self, df: pd.DataFrame, *, needs_id: bool = False) -> "ColumnNames":
-        """Return the names as a long frame has them, without the default id if it does not.
+        """Return these names, with None for the id if it is the default and `df` does not have it.
 
         Args:
             df: the frame.
-            needs_id: whether it must have the column of ids even if this has the default name.
+            needs_id: whether `df` must have the id column even if it has the default name.
 
         Raises:
             ArgumentError: a column is missing, or several columns have its name.
@@ -165,17 +167,17 @@ class ColumnNames:
         return replace(self, id=None) if single else self
 
     def label(self, identity: Any) -> str:
-        """Return what messages call the series with this id, inside of a sentence."""
+        """Return the name of a series for the middle of a message, such as `series 'a'`."""
         plain = identity.item() if isinstance(identity, np.generic) else identity
         return f"series {plain!r}" if self.id is not None else "the series"
 
     def name(self, identity: Any) -> str:
-        """Return what messages call the series with this id, at the start of a sentence."""
+        """Return the name of a series for the start of a message, such as `Series 'a'`."""
         label = self.label(identity)
         return label[0].upper() + label[1:]
 
 
-#: The names that a frame has if the user passes none.
+#: The key columns of `Columns()`.
 DEFAULT_NAMES = ColumnNames(DEFAULT_ID, "ds", "y")
 
 
@@ -188,7 +190,7 @@ def check_column(df: pd.DataFrame, field: str, name: str) -> None:
         name: the name.
 
     Raises:
-        ArgumentError: it does not.
+        ArgumentError: the column is missing, or several columns have its name.
     """
     count = int((df.columns == name).sum())
     if count == 1:
@@ -196,8 +198,8 @@ def check_column(df: pd.DataFrame, field: str, name: str) -> None:
     value = f"Got: Columns({field}={name!r})"
     if count > 1:
         raise ArgumentError(
-            f"Columns({field}=...) must name a single column of df. {value}, which {count} columns "
-            "are called. Rename all but one."
+            f"Columns({field}=...) must name a single column of df. {value}, the name of {count} "
+            "columns. Rename all but one."
         )
     existing = ", ".join(repr(column) for column in df.columns[:20])
     fix = nearest(name, df.columns) or f"Pass the name of the column as Columns({field}=...)."

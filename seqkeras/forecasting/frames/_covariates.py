@@ -16,13 +16,13 @@ from seqkeras.forecasting.calendars._calendar import Calendar
 from seqkeras.forecasting.frames._advice import mend_numbers
 from seqkeras.windows import GroupedArray
 
-#: Names the series and the timestamp of a row in messages.
+#: Describes a row in messages by its series and timestamp.
 Where = Callable[[int], str]
 
 #: Codes of categories: integers from 0.
 Codes = npt.NDArray[np.int32]
 
-#: Different categories in a column of rows; each becomes a feature of the network.
+#: Largest number of categories in a past or future column; each becomes a feature.
 MAX_CATEGORIES = 64
 
 
@@ -32,8 +32,8 @@ class Covariates:
 
     A past or future column of numbers or booleans is one feature of each timestep. A column of
     text or categories has one feature for each category: 1 where the row has it, 0 elsewhere. A
-    category never seen before is 0 in all of them. Static text, categories and booleans become
-    integer codes instead, with 0 for a category never seen.
+    category that `fit` has not seen is 0 in all of them. Static text, categories and booleans
+    become integer codes instead, with 0 for a category that `fit` has not seen.
 
     Attributes:
         past: columns that are known up to the last row.
@@ -66,7 +66,7 @@ class Covariates:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Return the number of codes of each static column of categories, with code 0."""
+        """Return the number of codes of each static column of categories, including code 0."""
         return tuple(1 + len(self.categories[name]) for name in self._static_categories)
 
     @property
@@ -103,7 +103,7 @@ class Covariates:
                 raise bad_data(
                     f"Column {name!r}",
                     f"{count} different values",
-                    f"have at most {MAX_CATEGORIES} categories, as each becomes a feature",
+                    f"have at most {MAX_CATEGORIES} categories, because each becomes a feature",
                     "Convert it to numbers, or merge rare values.",
                 )
         return replace(self, categories=learned)
@@ -114,7 +114,7 @@ class Covariates:
         Args:
             df: the columns.
             times: the timestamp of each row.
-            where: names a row in messages.
+            where: describes a row in messages.
             calendar: the calendar of the timestamps.
 
         Returns:
@@ -146,7 +146,7 @@ class Covariates:
         """
         if self.categories == other.categories:
             return known
-        sources: list[int] = []  # for each new feature the old one, or -1 for zeros
+        sources: list[int] = []  # the old feature for each new one, or -1 for zeros
         start = 0
         for name, width in self.widths(self.past + self.future):
             places = [0]
@@ -218,7 +218,7 @@ class Known:
 
     @classmethod
     def nothing(cls, indptr: Integers) -> "Known":
-        """Return no covariates, for series with these bounds."""
+        """Return empty covariates for series with these bounds."""
         series = len(indptr) - 1
         rows = GroupedArray(np.empty((indptr[-1], 0)), indptr)
         return cls(rows, np.empty((series, 0)), np.empty((series, 0), np.int32))
@@ -228,7 +228,7 @@ class Known:
         return replace(self, rows=self.rows.select(start, stop))
 
     def take(self, series: Integers) -> "Known":
-        """Return some of the series."""
+        """Return the covariates of some of the series."""
         return Known(self.rows.take(series), self.static[series], self.categories[series])
 
 
@@ -238,12 +238,12 @@ def plain(value: Any) -> Any:
 
 
 def codes_of(values: Iterable[Any], categories: tuple[Any, ...], label: str) -> Codes:
-    """Return the code of each value: 1 + its place among the categories, or 0.
+    """Return the code of each value: 1 + its position in the categories, or 0 if it is not there.
 
     Args:
         values: the values.
         categories: the categories seen in `fit`.
-        label: what messages call the column.
+        label: the name of the column in messages.
 
     Raises:
         DataError: a value is text and the categories are not, or the other way round.
@@ -254,9 +254,9 @@ def codes_of(values: Iterable[Any], categories: tuple[Any, ...], label: str) -> 
         if expects_text and isinstance(value, str) not in expects_text:
             raise bad_data(
                 label,
-                f"{value!r}, which has another type and would count as a category never seen",
+                f"{value!r}, which has another type and would count as an unseen category",
                 f"hold categories such as {categories[0]!r}, as in fit",
-                "Convert it to the type of these.",
+                "Convert it to the same type.",
             )
     codes = {category: code for code, category in enumerate(categories, start=1)}
     return np.array([codes.get(value, 0) for value in values], dtype=np.int32)
@@ -283,7 +283,7 @@ def _categories_in(column: pd.Series) -> tuple[Any, ...]:
 
 
 def _places(categories: Sequence[Any], values: Sequence[Any]) -> list[int]:
-    """Return the place of each value among the categories, or -1."""
+    """Return the position of each value in the categories, or -1."""
     places = {category: place for place, category in enumerate(categories)}
     return [places.get(value, -1) for value in values]
 

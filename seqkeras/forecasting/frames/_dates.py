@@ -1,4 +1,4 @@
-"""Timestamps that are written as text: in which formats they are whole dates, and which."""
+"""Timestamps written as text: the formats that fit, and the dates that they give."""
 
 import re
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ ISO = (
 
 QUARTER = r"(?:(\d{4})[ -]?Q([1-4])|Q([1-4])[ -/]?(\d{4}))"
 
-#: Formats that say the whole date, or its month. Where a number may be a day or a month, both are
-#: here.
+#: Formats of whole dates, or of months. Where the day or the month may come first, both orders are
+#: listed.
 DATES = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%Y/%m", "%YM%m", "%m/%Y", "%m.%Y", "%m-%Y"),
     *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%m-%d-%Y"),
@@ -24,7 +24,7 @@ DATES = (
     *("%d %B %Y", "%d. %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%Y-%b-%d"),
 )
 
-#: Formats of dates as integers, by their number of digits.
+#: Formats of dates written as integers, by their number of digits.
 COUNTED_DATES = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 #: Formats without the century.
@@ -42,8 +42,8 @@ class Reading:
 
     Attributes:
         format: the format, as `pd.to_datetime` takes it; `"quarter"` for quarters.
-        times: the timestamps, in UTC where the offsets of the texts differ.
-        local: where they differ, the timestamps without their offsets; otherwise None.
+        times: the timestamps, in UTC if the UTC offsets of the texts differ.
+        local: the timestamps without their UTC offsets, if these differ; otherwise None.
     """
 
     format: str
@@ -52,12 +52,12 @@ class Reading:
 
     @property
     def is_month_first(self) -> bool:
-        """Return whether the day is a number that follows that of the month, before the year."""
+        """Return whether the format begins with the month as a number, and also has the day."""
         return self.format.startswith("%m") and "%d" in self.format
 
     @property
     def has_local_days(self) -> bool:
-        """Return whether all texts have the same time of day, which differs in UTC."""
+        """Return whether all texts have the same local time of day, but different ones in UTC."""
         if self.local is None:
             return False
         of_day = [(times - times.dt.normalize()).nunique() for times in (self.local, self.times)]
@@ -71,7 +71,7 @@ def read_dates(text: pd.Series) -> list[Reading]:
         text: the texts; missing ones stay missing.
 
     Returns:
-        No reading, one, or two where days and months may be exchanged.
+        An empty list, one reading, or two if the day or the month could come first.
     """
     present = text.dropna()
     if present.str.fullmatch(ISO).all():
@@ -81,16 +81,16 @@ def read_dates(text: pd.Series) -> list[Reading]:
     if present.str.fullmatch(r"\d{6,14}").all():
         form = counted_format(present.astype("int64"))
         return [] if form is None else [Reading(form, read_as(text, form))]
-    return _different(text, _formats(present.iloc[0], DATES))
+    return _distinct_readings(text, _formats(present.iloc[0], DATES))
 
 
 def read_short_dates(text: pd.Series) -> list[Reading]:
     """Return each way to read texts as dates whose year lacks the century."""
-    return _different(text, _formats(text.dropna().iloc[0], SHORT_DATES))
+    return _distinct_readings(text, _formats(text.dropna().iloc[0], SHORT_DATES))
 
 
 def counted_format(numbers: pd.Series) -> str | None:
-    """Return the format in which whole numbers are dates from 1800 to 2199, or None."""
+    """Return the format of whole numbers that look like dates from 1800 to 2199, or None."""
     numbers = numbers.drop_duplicates()
     first, last = str(numbers.min()), str(numbers.max())
     form = COUNTED_DATES.get(len(first))
@@ -100,12 +100,12 @@ def counted_format(numbers: pd.Series) -> str | None:
 
 
 def read_as(text: pd.Series, form: str) -> pd.Series:
-    """Read texts in a format of `pd.to_datetime`; those that differ become missing."""
+    """Read texts in a format of `pd.to_datetime`; texts in another format become missing."""
     return pd.to_datetime(text, format=form, errors="coerce", utc="%z" in form)
 
 
 def first_ambiguous(readings: list[Reading]) -> tuple[int, str]:
-    """Return the first row that two readings differ in, and both dates in words."""
+    """Return the first row in which two readings differ, and both dates in words."""
     times = [reading.times for reading in readings]
     row = int((times[0] != times[1]).to_numpy().argmax())
     dates = [f"{time.iloc[row].day} {time.iloc[row]:%B %Y}" for time in times]
@@ -113,7 +113,7 @@ def first_ambiguous(readings: list[Reading]) -> tuple[int, str]:
 
 
 def first_unreadable(text: pd.Series) -> int:
-    """Return the row of the first text that is not written like those before it."""
+    """Return the row of the first text in another format than the texts before it."""
     present = text.notna().to_numpy()
     first = int(present.argmax())
     start = re.fullmatch(ISO, text.iloc[first])
@@ -130,7 +130,7 @@ def _read_iso(text: pd.Series) -> list[Reading]:
     plain = _with_z(text)
     offsets = _offsets(text)[text.notna()]
     if offsets.notna().any() and offsets.isna().any():
-        return []  # some are in a zone and others are not
+        return []  # some have a UTC offset and others do not
     differ = offsets.nunique() > 1
     times = pd.to_datetime(plain, format="ISO8601", errors="coerce", utc=differ)
     local = None
@@ -141,7 +141,7 @@ def _read_iso(text: pd.Series) -> list[Reading]:
 
 
 def _with_z(text: pd.Series) -> pd.Series:
-    # pandas does not read the offset "UTC" in this format.
+    # With format="ISO8601", pandas does not read the offset "UTC".
     return text.str.replace(r" ?UTC$", "Z", regex=True)
 
 
@@ -156,8 +156,8 @@ def _read_quarters(text: pd.Series) -> pd.Series:
     return pd.to_datetime(years + "-" + months.astype("string") + "-1", format="%Y-%m-%d")
 
 
-def _different(text: pd.Series, forms: Iterable[str]) -> list[Reading]:
-    """Return the readings in these formats of all texts, without those that are alike."""
+def _distinct_readings(text: pd.Series, forms: Iterable[str]) -> list[Reading]:
+    """Return the readings of all texts in these formats, each distinct result once."""
     readings: list[Reading] = []
     for form in forms:
         times = read_as(text, form)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,53 +17,68 @@ from seqkeras.forecasting.frames._columns import DEFAULT_NAMES, ColumnNames
 LIBRARIES = ("polars", "pyarrow")
 
 
+class _Source(NamedTuple):
+    """A frame of another library, described by the `names` of a `Shape`.
+
+    Attributes:
+        library: `"polars"` or `"pyarrow"`.
+        has_dates: whether the timestamps were dates without a time of day.
+        ids: `"enum"` if the ids had the dtype Enum of polars.
+    """
+
+    library: str
+    has_dates: bool
+    ids: str = ""
+
+
 @dataclass(frozen=True)
 class Shape:
-    """The form of a frame that was read, in which forecasts are returned.
+    """The form of a frame that was read; forecasts are returned in the same form.
 
     Attributes:
         kind: `"long"`: ids, timestamps and targets are columns. `"wide"`: timestamps are the index
             and each column is a series. `"series"`: one Series indexed by its timestamps.
-            `"panel"`: ids and timestamps are the two levels of the index; `"stacked"`: timestamps
-            and ids are. `"native"`: long, from another library than pandas.
+            `"panel"`: the index has the levels ids and timestamps. `"stacked"`: the index has the
+            levels timestamps and ids. `"native"`: long, from another library than pandas.
         names: the names of the levels of the index; for `"wide"` followed by the name of the
-            columns. For `"native"` the library, such as `"polars"`, whether the timestamps were
-            dates, and `"enum"` if the ids were of this dtype.
+            columns. For `"native"` the fields of `_Source`, without `ids` if it is empty.
     """
 
     kind: str = "long"
     names: tuple[Any, ...] = ()
 
     @property
-    def has_rows(self) -> bool:
-        """Return whether the rows of the long frame are those of the frame that was read."""
+    def keeps_rows(self) -> bool:
+        """Return whether rows of the long frame have the same positions in the original frame."""
         return self.kind in ("long", "native")
 
+    @property
+    def _source(self) -> _Source:
+        return _Source(*self.names)
+
     def how_to_sort(self, keys: list[str]) -> str:
-        """Return the code that sorts such a frame, whose long form has these keys."""
+        """Return code that sorts a frame of this form by the key columns of its long form."""
         if self.kind == "long":
             return f"df = df.sort_values({keys!r})"
         if self.kind != "native":
             return "df = df.sort_index()"
-        if self.names[0] == "polars":
+        if self._source.library == "polars":
             return f"df = df.sort({keys!r})"
         return f"df = df.sort_by({[(key, 'ascending') for key in keys]!r})"
 
     def how_to_convert(self, column: str, code: str, names: ColumnNames) -> str:
-        """Return the code that converts a column of the long form of such a frame.
+        """Return code that converts one column of a frame of this form.
 
         Args:
-            column: the column.
-            code: code that converts it, with {} for the column.
+            column: the column, named as in the long form.
+            code: code that converts a column, with {} for the column.
             names: the key columns of the long form.
         """
         label = f"df[{column!r}]"
         convert = f"{label} = {code.format(label)}"
-        if self.kind == "series":
-            if column == names.target:
-                return f"df = {code.format('df')}"
-            return f"df.index = {code.format('df.index').replace('.dt.', '.')}"
-        if self.kind == "wide":
+        if self.kind == "series" and column == names.target:
+            return f"df = {code.format('df')}"
+        if self.kind in ("series", "wide"):
             return f"df.index = {code.format('df.index').replace('.dt.', '.')}"
         if self.kind in ("panel", "stacked") and column == names.time:
             levels = [names.id, names.time]
@@ -77,7 +92,7 @@ class Shape:
         """Restore a form from the contents of a file.
 
         Raises:
-            ArgumentError: there is no such form.
+            ArgumentError: the kind is unknown, or the names do not fit it.
         """
         levels = {"long": 0, "wide": 2, "series": 1, "panel": 2, "stacked": 2, "native": 2}
         is_enum = kind == "native" and list(names[2:]) == ["enum"]
@@ -87,15 +102,15 @@ class Shape:
             check_one_of("library", names[0], LIBRARIES)
         return cls(kind, tuple(names))
 
-    def from_long(self, frame: pd.DataFrame, id_column: Any, time_column: str) -> Any:
+    def convert_long(self, frame: pd.DataFrame, id_column: Any, time_column: str) -> Any:
         """Convert a long frame into this form.
 
         Args:
-            frame: equally many timestamps of each series, series after series.
+            frame: the same number of timestamps for each series, series after series.
             id_column: its column of ids, or None.
             time_column: its column of timestamps.
         """
-        if self.kind in ("long", "native"):
+        if self.keeps_rows:
             return self.native(frame, time_column)
         if self.kind == "wide":
             return self._widen(frame, id_column, time_column)
@@ -111,22 +126,21 @@ class Shape:
         return frame.drop(columns=levels).set_axis(index).rename_axis(self.names)
 
     def native(self, frame: pd.DataFrame, *times: str) -> Any:
-        """Convert a long frame into a frame of the library that was read.
+        """Convert a long pandas frame into one of the library whose frame was read.
 
         Args:
-            frame: the frame.
+            frame: the long frame.
             *times: its columns of timestamps.
         """
         if self.kind != "native":
             return frame
         nw = import_optional("narwhals", extra="polars")
         arrow = import_optional("pyarrow", extra="polars")
-        library, dates, *enum = self.names
         table = arrow.Table.from_pandas(frame, preserve_index=False)
-        converted = nw.from_arrow(table, backend=library)
-        if dates:
+        converted = nw.from_arrow(table, backend=self._source.library)
+        if self._source.has_dates:
             converted = converted.with_columns(nw.col(*times).cast(nw.Date))
-        if enum:
+        if self._source.ids == "enum":
             categorical = frame.select_dtypes("category")
             casts = [
                 nw.col(name).cast(nw.Enum(categorical[name].cat.categories)) for name in categorical
@@ -144,7 +158,7 @@ class Shape:
         shared = timestamps[:steps]
         starts = range(0, len(timestamps), steps)
         if not all(timestamps[start : start + steps].equals(shared) for start in starts):
-            # Some series were updated further than others.
+            # The series end at different times, because only some of them were updated.
             rows = frame.set_index([time_column, id_column]).unstack(id_column)
             return rows.reindex(columns=columns).rename_axis(index=time_name)
         cube = values.to_numpy().reshape(len(ids), steps, -1).transpose(1, 2, 0)
@@ -154,20 +168,16 @@ class Shape:
 def to_long(df: Any, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
     """Convert a frame of any form into a long one.
 
-    A frame counts as wide if its index holds timestamps or periods and it has no column of ids or
-    timestamps. With integers in the index it counts as wide if all columns are numeric and all
-    names are the default ones.
-
     Args:
-        df: a pandas DataFrame or Series, or a long frame of a library that narwhals supports.
-        names: the key columns; ids must have a name.
+        df: a pandas DataFrame or Series, or a long frame of polars or pyarrow.
+        names: the key columns, including one for the ids.
 
     Returns:
         The long frame, and the form of `df`.
 
     Raises:
-        ArgumentError: `df` is something else.
-        DataError: its form cannot be read.
+        ArgumentError: `df` is not a frame, or its index lacks a level that the user named.
+        DataError: the index or a column does not fit the form of `df`.
     """
     if isinstance(df, pd.Series):
         return _from_series(df, names)
@@ -185,9 +195,9 @@ def as_pandas(frame: Any) -> pd.DataFrame:
 
 def _from_native(df: Any, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
     if not hasattr(df, "to_pandas"):
-        fix = "Eager polars frames work too; collect a lazy one."
+        fix = "Eager polars frames also work; call .collect() on a LazyFrame."
         if isinstance(df, Integral):
-            fix = "A number of timesteps is the argument horizon."
+            fix = "To set the number of timesteps, pass horizon=."
         raise bad_argument("df", type(df).__name__, "a pandas DataFrame or Series", fix)
     nw = import_optional("narwhals", extra="polars")
     import_optional("pyarrow", extra="polars")  # to_pandas needs it
@@ -195,15 +205,15 @@ def _from_native(df: Any, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
     library = str(nw.get_native_namespace(frame).__name__) if frame is not df else ""
     if library not in LIBRARIES:
         fix = "Pass df.to_pandas()."
-        raise bad_argument("df", type(df).__name__, "a pandas or polars frame", fix)
+        raise bad_argument("df", type(df).__name__, "a pandas, polars or pyarrow frame", fix)
+    # pandas has no decimal dtype, and a network reads floats.
     decimals = [name for name, dtype in frame.schema.items() if dtype == nw.Decimal]
-    # pandas has no dtype for them, and a network reads floats.
     long = frame.with_columns(nw.col(name).cast(nw.Float64) for name in decimals).to_pandas()
-    dates = frame.schema.get(names.time) == nw.Date
-    if dates:
+    has_dates = frame.schema.get(names.time) == nw.Date
+    if has_dates:
         long[names.time] = pd.to_datetime(long[names.time])
     enum = ("enum",) if frame.schema.get(names.id) == nw.Enum else ()
-    return long, Shape("native", (library, dates, *enum))
+    return long, Shape("native", (library, has_dates, *enum))
 
 
 def _from_series(series: pd.Series, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
@@ -242,10 +252,10 @@ def _from_panel(df: pd.DataFrame, names: ColumnNames) -> tuple[pd.DataFrame, Sha
 
 
 def _is_time_first(index: pd.MultiIndex, names: ColumnNames) -> bool:
-    """Return whether timestamps are the first of two levels.
+    """Return whether the first of two levels of an index holds the timestamps.
 
-    Levels go by their names. If neither has the name of a key column, ids come first, unless only
-    the first level can hold timestamps.
+    The names of the levels decide. If neither is the name of a key column, ids come first, unless
+    only the first level holds timestamps or periods.
     """
     for place, level in enumerate(index.names):
         if level in (names.id, names.time):
@@ -255,10 +265,18 @@ def _is_time_first(index: pd.MultiIndex, names: ColumnNames) -> bool:
 
 
 def _is_wide(df: pd.DataFrame, names: ColumnNames) -> bool:
+    """Return whether a frame counts as wide.
+
+    It does not if it has an id or a time column, or lacks a time column that the user named.
+    Otherwise, timestamps or periods in the index make it wide, unless it has a target column next
+    to others and the user named columns or the index is named like the time column. Integers in the
+    index make it wide only if all names are the defaults, all columns are numeric and none is the
+    target column.
+    """
     if names.id in [*df.columns, *df.index.names] or names.time in df.columns:
         return False
     if names.time not in (DEFAULT_NAMES.time, df.index.name):
-        return False  # the user named a column of timestamps, and it is missing
+        return False  # the user named a time column that the frame lacks
     if isinstance(df.index, (pd.DatetimeIndex, pd.PeriodIndex)):
         named = names != DEFAULT_NAMES or df.index.name == names.time
         return not (named and names.target in df.columns and len(df.columns) > 1)
@@ -268,7 +286,6 @@ def _is_wide(df: pd.DataFrame, names: ColumnNames) -> bool:
 
 
 def _from_wide(df: pd.DataFrame, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
-    # Missing values before the first value of a series are not part of it.
     if not df.columns.is_unique or df.columns.nlevels > 1:
         raise DataError(
             "A wide frame must have one level of columns and one column for each series. "
@@ -280,7 +297,7 @@ def _from_wide(df: pd.DataFrame, names: ColumnNames) -> tuple[pd.DataFrame, Shap
             raise bad_data(
                 f"Column {name!r} of a wide frame",
                 f"dtype {dtype}",
-                "hold numbers, as a series",
+                "hold numbers, because each column is a series",
                 _advise_wide_column(df[name]),
             )
     if df.index.hasnans:
@@ -288,6 +305,7 @@ def _from_wide(df: pd.DataFrame, names: ColumnNames) -> tuple[pd.DataFrame, Shap
         fix = "Drop the row: df = df[df.index.notna()]."
         raise bad_data("The index", f"none in row {row}", "have a timestamp in every row", fix)
     values = df.to_numpy(dtype=np.float64, na_value=np.nan)
+    # A series begins with its first value: missing values before it are not part of the series.
     started = np.maximum.accumulate(~np.isnan(values), axis=0)
     if len(df) and not started[-1].all():
         empty = df.columns[np.argmin(started[-1])]
@@ -310,8 +328,8 @@ def _advise_index(index: pd.Index) -> str:
 
 def _advise_wide_column(column: pd.Series) -> str:
     fix = (
-        f"Drop it: df = df.drop(columns={column.name!r}), or if the columns are not series make "
-        "df long: df = df.reset_index()."
+        f"Drop it: df = df.drop(columns={column.name!r}), or, if the columns are not series, "
+        "make df long: df = df.reset_index()."
     )
     code = mend_numbers(column, coerce=True)
     if not code:

@@ -27,8 +27,8 @@ def read_future(panel: Panel, future: Any, horizon: int) -> Floats:
         `(series, horizon, features)`, not scaled.
 
     Raises:
-        ArgumentError: the frame or a column of it is missing; or there is a frame, and no future
-            covariates.
+        ArgumentError: `future` or one of its columns is missing, or `future` was passed to a
+            forecaster without future covariates.
         DataError: a row is missing or repeated, or a value is missing.
     """
     covariates = panel.covariates
@@ -110,7 +110,7 @@ def _long_frame(panel: Panel, future: Any, horizon: int) -> pd.DataFrame:
 
 
 def _keys(panel: Panel, frame: pd.DataFrame) -> pd.MultiIndex:
-    """Return for each row the number of its series, -1 if unknown, and its timestamp."""
+    """Return the position of the series of each row, -1 if unknown, and its timestamp."""
     columns = panel.columns
     series = np.zeros(len(frame), dtype=np.int64)
     if columns.id is not None:
@@ -128,7 +128,7 @@ def _integer_times(panel: Panel, column: pd.Series) -> Integers:
         try:
             return to_integers(times if is_integer else times.astype(panel.last.dtype))
         except (TypeError, ValueError):
-            pass  # such as timestamps without the time zone of the series
+            pass  # for example, timestamps without the time zone of the series
     name = panel.columns.time
     dtype = panel.calendar.dtype
     label = f"future[{name!r}]"

@@ -1,4 +1,4 @@
-"""Gaps: timestamps that are missing between others, and rows to fill them."""
+"""Gaps in the timestamps of series, and rows that fill them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from seqkeras._arrays import Booleans, Floats, Integers, positions
 from seqkeras._checks import bad_data
 from seqkeras.forecasting.calendars._calendar import Calendar, from_integers, to_integers
 
-#: Rows after filling for each row of df; more of them mean a wrong frequency.
+#: Largest ratio of rows after filling to rows before; more means that the frequency is wrong.
 MAX_GROWTH = 100
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Regular series, with a row for every timestamp, and where the original rows are in it.
+    """Regular series, with a row for every timestamp, and the places of the original rows.
 
     Attributes:
         times: the timestamps of all rows, series after series.
@@ -36,7 +36,7 @@ class Grid:
 
 
 def find_gaps(times: pd.Index, indptr: Integers, calendar: Calendar) -> Grid | int:
-    """Find the grid of series with gaps.
+    """Find the regular grid that fills the gaps of series.
 
     Args:
         times: the timestamps, in order within each series.
@@ -44,10 +44,10 @@ def find_gaps(times: pd.Index, indptr: Integers, calendar: Calendar) -> Grid | i
         calendar: which timestamps follow each other.
 
     Returns:
-        The grid; or, if a timestamp lies between two steps of the calendar, its row.
+        The grid; or the row of the first timestamp that lies between two steps of the calendar.
 
     Raises:
-        DataError: the grid would have far more rows than there are timestamps.
+        DataError: the grid would have more than `MAX_GROWTH` times as many rows.
     """
     lengths = np.diff(indptr)
     ticks, unit, to_times = _ticks(times, indptr, calendar)
@@ -93,9 +93,10 @@ def interpolate(values: Floats, indptr: Integers, rows: Booleans) -> Floats:
 def _ticks(
     times: pd.Index, indptr: Integers, calendar: Calendar
 ) -> tuple[Integers, int, Callable[[Integers], pd.Index]]:
-    """Return timestamps as integers, how many of these a step is, and the way back.
+    """Return timestamps as integers, the size of a step in them, and a function to convert back.
 
-    Timestamps between two steps of the calendar are -1 if steps have no fixed length.
+    If steps vary in length, the integers are positions among the timestamps of the calendar, and
+    -1 for a timestamp between two of them.
     """
     wall = calendar.on_wall(times)
     unit = calendar.ticks_of_step(times)
@@ -114,14 +115,14 @@ def _ticks(
 def _places(
     wall: pd.DatetimeIndex, indptr: Integers, calendar: Calendar
 ) -> tuple[pd.DatetimeIndex, Integers]:
-    """Return all timestamps that steps lead to, and the place of each row in them, or -1.
+    """Return the timestamps that steps from the first rows reach, and each row's place, or -1.
 
-    Series may begin at different phases, such as every second month from January or February.
+    Series may have different phases, such as every second month from January or from February.
     """
     last = wall.max()
     grid = wall[:0]
     places = np.full(len(wall), -1, dtype=np.int64)
-    # From the earliest on, so that no timestamp comes into the grid twice.
+    # Begin with the earliest series, so that no timestamp enters the grid twice.
     for number in np.argsort(wall[indptr[:-1]], kind="stable"):
         start, stop = indptr[number], indptr[number + 1]
         first = wall[start]

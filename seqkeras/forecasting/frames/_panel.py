@@ -1,4 +1,4 @@
-"""Series of a frame as arrays, and the way back to a frame."""
+"""Series of a frame as arrays, and forecasts as frames."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,10 +26,11 @@ class Panel:
     Attributes:
         columns: the names of the key columns.
         ids: `(series,)`, in the order of their first row.
-        last: `(series,)`, the last timestamp of each series.
+        last: `(series,)`, the last timestamp of each series, which `select` and `before` keep even
+            if they drop the row that it belongs to.
         calendar: which timestamps follow each other.
-        values: the targets, float64 of one dimension; NaN where they are missing.
-        known: the covariates, row for row with the targets.
+        values: the targets, `(rows,)` in float64; NaN where they are missing.
+        known: the covariates of the same rows.
         covariates: how the covariates were encoded.
         shape: the form of the frame.
     """
@@ -49,11 +50,11 @@ class Panel:
         return bool(np.isnan(self.values.values).any())
 
     def name(self, series: int) -> str:
-        """Return what messages call a series, at the start of a sentence."""
+        """Return the name of a series for the start of a message, such as `Series 'a'`."""
         return self.columns.name(self.ids[series])
 
     def label(self, series: int) -> str:
-        """Return what messages call a series, inside of a sentence."""
+        """Return the name of a series for the middle of a message, such as `series 'a'`."""
         return self.columns.label(self.ids[series])
 
     def tail(self, rows: int) -> "Panel":
@@ -64,7 +65,7 @@ class Panel:
     def select(self, start: npt.ArrayLike, stop: npt.ArrayLike) -> "Panel":
         """Return rows `start[i]:stop[i]` of each series `i`.
 
-        The last timestamps stay those of the whole series.
+        `last` stays that of the whole series.
         """
         values = self.values.select(start, stop)
         return replace(self, values=values, known=self.known.select(start, stop))
@@ -90,7 +91,7 @@ class Panel:
     def ahead(self, series: Integers, rows: Integers, horizon: int) -> Array:
         """Return the features known over the `horizon` rows from row `rows[i]` of `series[i]` on.
 
-        After the end of a series, those of its last row are repeated.
+        After the end of a series, the features of its last row are repeated.
 
         Returns:
             `(len(series), horizon, features)`.
@@ -101,12 +102,12 @@ class Panel:
         return self.known.rows.values[places, width - self.covariates.future_width :]
 
     def with_categories_of(self, covariates: Covariates) -> "Panel":
-        """Return the same rows, with covariates encoded by the categories of a fit."""
+        """Return the same rows, with covariates encoded by the categories of `covariates`."""
         known = self.covariates.recode(self.known, covariates)
         return replace(self, known=known, covariates=covariates)
 
     def take(self, series: npt.ArrayLike) -> "Panel":
-        """Return some of the series."""
+        """Return the series at these positions, or where a boolean mask is True."""
         numbers = np.arange(len(self.ids))[np.asarray(series)]
         return replace(
             self,
@@ -128,9 +129,9 @@ class Panel:
 
         Args:
             rows: rows that a series must have.
-            why: what they are needed for, such as `"lookback 14 + horizon 7"`.
+            why: what the rows are needed for, such as `"lookback 14 + horizon 7"`.
             short_series: `"raise"` an error if a series is shorter, or `"skip"` it with a warning.
-            fix: what the user can do, without the full stop.
+            fix: the advice of the message, without a period.
 
         Raises:
             DataError: a series is shorter and `short_series` is `"raise"`, or all are shorter.
@@ -156,8 +157,8 @@ class Panel:
         if not len(without):
             return self
         problem = (
-            f"{self.name(int(without[0]))} must have a target in its last {lookback} rows, which "
-            "are all that a forecast reads. Got: none"
+            f"{self.name(int(without[0]))} must have a target in its last {lookback} rows, the "
+            "only ones that a forecast reads. Got: none"
         )
         fix = "Use a larger lookback, or remove the rows after its last target"
         return self._skip(without, problem, "without a recent target", fix, short_series)
@@ -180,17 +181,20 @@ class Panel:
         raise DataError(f"{problem}. {fix}.")
 
     def forecast_frame(self, forecasts: dict[str, Floats]) -> pd.DataFrame:
-        """Return forecasts `(series, horizon)` by name as a long frame."""
+        """Convert forecasts `(series, horizon)`, by column name, into a long frame."""
         horizon = next(iter(forecasts.values())).shape[1]
         data = {name: values.ravel() for name, values in forecasts.items()}
         return self._frame(1, horizon, data)
 
     def shaped_forecast(self, forecasts: dict[str, Floats]) -> Any:
-        """Return forecasts `(series, horizon)` by name in the form of the frame that was read."""
+        """Convert forecasts `(series, horizon)`, by column name, into the original form."""
         return self._in_shape(self.forecast_frame(forecasts))
 
     def future_frame(self, horizon: int) -> Any:
-        """Return ids and timestamps of the horizon, in the form of the frame if that is long."""
+        """Return the ids and timestamps of the horizon in the form of the frame that was read.
+
+        A wide frame and a single Series give a long frame.
+        """
         frame = self._frame(1, horizon, {})
         kinds = ("panel", "stacked", "native")
         return self._in_shape(frame) if self.shape.kind in kinds else frame
@@ -204,11 +208,11 @@ class Panel:
         return pd.concat(frames, ignore_index=True)
 
     def long_frame(self, df: Any) -> pd.DataFrame:
-        """Convert a frame of any form with rows of these series into a long one."""
+        """Convert a frame with rows of these series, in any form, into a long frame."""
         return to_long(df, self.columns.with_id)[0]
 
     def numbers(self, series: Any = None) -> list[int]:
-        """Return the numbers of series.
+        """Return the positions of series.
 
         Args:
             series: an id or a list of ids. None: the first four series.
@@ -220,14 +224,14 @@ class Panel:
         return [int(self.ids.get_loc(identity)) for identity in ids]
 
     def split(self, frames: list[pd.DataFrame]) -> dict[str, list[pd.DataFrame]]:
-        """Split long frames by series: the rows of each frame, for the id of each series."""
+        """Split long frames by series: return for each id its rows of every frame."""
         key = self.columns.id
         if key is None:
             return {"": frames}
         return {str(identity): [df[df[key] == identity] for df in frames] for identity in self.ids}
 
     def _in_shape(self, frame: pd.DataFrame) -> Any:
-        return self.shape.from_long(frame, self.columns.id, self.columns.time)
+        return self.shape.convert_long(frame, self.columns.id, self.columns.time)
 
     def _frame(self, first: int, last: int, data: dict[str, Any]) -> pd.DataFrame:
         times = {self.columns.time: self.calendar.span(self.last, first, last)}
@@ -242,7 +246,7 @@ def by_series(frame: pd.DataFrame, key: str | None, series: Any = None) -> dict[
 
     Args:
         frame: the frame.
-        key: its column of ids; None if it is one series.
+        key: its column of ids; None if the frame is a single series.
         series: an id or a list of ids. None: the first four series.
 
     Raises:
@@ -254,11 +258,6 @@ def by_series(frame: pd.DataFrame, key: str | None, series: Any = None) -> dict[
     ids = pd.Index(frame[key].drop_duplicates())
     selected = _selected_ids(ids, key, series)
     return {str(identity): frame[frame[key] == identity] for identity in selected}
-
-
-def embedding_frame(panel: Panel, states: Any) -> pd.DataFrame:
-    """Return states `(series, units)` as a frame indexed by the ids."""
-    return pd.DataFrame(states, index=panel.ids)
 
 
 def _selected_ids(ids: pd.Index, key: str | None, series: Any) -> list[Any]:
@@ -290,7 +289,7 @@ def restore_panel(
     Args:
         columns: as in `Panel`.
         calendar: as in `Panel`.
-        ids: the ids and what `dtype_of` returned for them.
+        ids: the ids, and their dtype as `dtype_of` describes it.
         last: the last timestamps as integers.
         values: as in `Panel`.
         known: as in `Panel`; default: no covariates.
@@ -302,7 +301,7 @@ def restore_panel(
     """
     index = _restore_ids(*ids).rename(columns.id)
     if not index.is_unique or index.hasnans:
-        raise bad_data("Ids", str(index.tolist()), "be present and different")
+        raise bad_data("Ids", str(index.tolist()), "be unique and not missing")
     return Panel(
         columns,
         index,
@@ -316,10 +315,10 @@ def restore_panel(
 
 
 def dtype_of(ids: pd.Index) -> Any:
-    """Describe the dtype of ids for a file: its name, or all about a categorical one.
+    """Describe the dtype of ids for a file: by name, or by its categories if it has some.
 
     Raises:
-        ArgumentError: the name of the dtype does not give it back.
+        ArgumentError: the dtype cannot be restored from its name.
     """
     if not isinstance(ids, pd.CategoricalIndex):
         return _dtype_name(ids.dtype)
@@ -339,12 +338,12 @@ def _dtype_name(dtype: Any) -> str:
         is_restored = False
     if not is_restored:
         fix = "Fit with ids that are text, a category or integers, for example with astype(str)."
-        raise bad_argument("ids", Description(f"dtype {name}"), "of a dtype for files", fix)
+        raise bad_argument("ids", Description(f"dtype {name}"), "of a dtype that can be saved", fix)
     return name
 
 
 def _dtype_named(name: str) -> Any:
-    if name == "string[pyarrow]":  # by this name pandas has a dtype of its own
+    if name == "string[pyarrow]":  # pandas would return its own dtype, not Arrow's
         return pd.ArrowDtype(import_optional("pyarrow", extra="polars").string())
     return pd.api.types.pandas_dtype(name)
 

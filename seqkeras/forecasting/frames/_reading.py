@@ -1,4 +1,4 @@
-"""From a pandas frame of any form to a checked `Panel`."""
+"""Reading of a frame of any form into a checked `Panel`."""
 
 from dataclasses import replace
 from typing import Any
@@ -31,7 +31,7 @@ def read_panel(df: Any, columns: Columns | None = None) -> Panel:
 
     Args:
         df: a frame in any of the forms that `Forecaster.fit` takes.
-        columns: its columns; None is `Columns()`.
+        columns: the columns to read, default `Columns()`.
 
     Raises:
         ArgumentError: a column is missing, or `freq` is not a frequency.
@@ -55,18 +55,18 @@ def read_panel(df: Any, columns: Columns | None = None) -> Panel:
 
 
 def read_alike(df: Any, fitted: Panel, *, missing: str, fill: str, whole: bool = True) -> Panel:
-    """Read more rows of the same series, or other series, in the way that `fitted` was read.
+    """Read newer rows of the series of `fitted`, or other series, with the same columns.
 
     Args:
         df: the rows.
-        fitted: the series that were read before.
+        fitted: the series of the fit.
         missing: as for `Columns`.
         fill: as for `Columns`.
         whole: whether each series must have at least one target.
 
     Raises:
         ArgumentError: a column is missing.
-        DataError: as for `read_panel`; or the kind of timestamps differs.
+        DataError: as for `read_panel`; or the timestamps are of another kind than in the fit.
     """
     check_one_of("fill", fill, FILLS)
     frame, shape = to_long(df, fitted.columns.with_id)
@@ -101,7 +101,7 @@ def _check_kind(column: pd.Series, names: ColumnNames, calendar: Calendar, shape
     dtype = timestamps_of(column, names, shape)[1]
     kind = pd.api.types.pandas_dtype(dtype).type
     fitted_kind = pd.api.types.pandas_dtype(calendar.dtype).type
-    # Integers of all sizes are one kind.
+    # Integers of any size are the same kind.
     dated = any(name.startswith(("datetime", "period")) for name in (dtype, calendar.dtype))
     if kind is not fitted_kind and dated:
         code = cast_times(column, calendar.dtype)
@@ -126,8 +126,8 @@ def _check_counts(rows: Rows, shape: Shape) -> None:
     raise bad_data(
         f"Column {name!r}",
         f"{rows.times[0]}, ..., which look like dates",
-        "hold timestamps, periods, or integers that count",
-        f"Convert them: {shape.how_to_convert(name, code, rows.names)}. If they do count, pass "
+        "hold timestamps, periods, or integers that are counts",
+        f"Convert them: {shape.how_to_convert(name, code, rows.names)}. If they are counts, pass "
         "their difference as Columns(freq=...).",
     )
 

@@ -1,4 +1,4 @@
-"""The rows of a long frame: put in order, checked, and regular."""
+"""The rows of a long frame: checked, ordered by series, and filled to regular series."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,10 +27,10 @@ from seqkeras.windows import GroupedArray
 
 INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
-#: What pandas infers of objects that are numbers.
+#: Kinds of objects that are numbers, as `pd.api.types.infer_dtype` names them.
 NUMBERS = ("decimal", "floating", "integer", "mixed-integer-float", "boolean")
 
-#: The square of a larger number, and so a standard deviation, may be infinite.
+#: Limit of targets: the square of a larger number, and so a standard deviation, may be infinite.
 LARGEST = 1e150
 
 
@@ -45,7 +45,7 @@ class Rows:
         times: `(rows,)`, the timestamps.
         calendar: which timestamps follow each other.
         targets: `(rows,)`, NaN where they are missing.
-        covariates: the columns of covariates, row for row, which may be no columns.
+        covariates: the columns of covariates of the same rows; possibly no columns.
     """
 
     names: ColumnNames
@@ -74,7 +74,7 @@ class Rows:
             covariates: its columns of covariates.
             freq: the frequency; None infers it from the timestamps.
             missing: whether targets may be missing, `"mask"` or `"raise"`.
-            shape: the form that the frame had, in which messages advise.
+            shape: the form of the original frame, for which messages suggest code.
 
         Raises:
             ArgumentError: `freq` is not a frequency.
@@ -90,7 +90,7 @@ class Rows:
         calendar = Calendar.of(times, indptr, freq, dtype=dtype)
 
         def where(row: int) -> str:
-            place = f"in row {order[row]} of df" if shape.has_rows else f"at {times[row]}"
+            place = f"in row {order[row]} of df" if shape.keeps_rows else f"at {times[row]}"
             return f"{names.label(ids[series[row]])} {place}"
 
         numbers = _numbers(df[names.target], names, shape)
@@ -103,7 +103,7 @@ class Rows:
 
     @property
     def series(self) -> Integers:
-        """Return the number of the series of each row."""
+        """Return for each row the position of its series."""
         return np.repeat(np.arange(len(self.ids)), self.lengths)
 
     @property
@@ -118,8 +118,9 @@ class Rows:
             fill: what to do about missing timestamps: `"raise"`, `"mask"` or `"interpolate"`.
 
         Raises:
-            ArgumentError: rows must be inserted, and they have covariates.
-            DataError: the series are not regular, and cannot or may not be made so.
+            ArgumentError: rows would have to be inserted, but their covariates are unknown.
+            DataError: the series are irregular, and `fill` is `"raise"` or inserting rows would not
+                make them regular.
         """
         irregular = self.calendar.first_break(self.times, self._follows)
         if irregular is None:
@@ -130,7 +131,7 @@ class Rows:
         if isinstance(grid, int):
             raise self._gap(grid)
         if len(self.covariates.columns):
-            fix = "Put the missing rows into df, with their covariates."
+            fix = "Add the missing rows to df, with their covariates."
             raise bad_argument("fill", fill, "'raise' with covariates", fix)
         targets = grid.spread(self.targets)
         if fill == "interpolate":
@@ -163,7 +164,7 @@ class Rows:
 
         Args:
             covariates: how to encode the covariates.
-            shape: the form that the frame had.
+            shape: the form of the original frame.
 
         Raises:
             DataError: a covariate cannot be used.
@@ -202,14 +203,15 @@ class Rows:
                 f"Column {name!r}",
                 f"{now!r} after {before!r} for {self._where(row)}",
                 "be static, with one value for each series",
-                "Make it so, or move it to Columns(past=...) or Columns(future=...).",
+                "Use one value for each series, or move the column to Columns(past=...) or "
+                "Columns(future=...).",
             )
 
     def _gap(self, row: int) -> DataError:
         if row in self.indptr:
             return bad_data(
                 self.names.name(self.ids[self.series[row]]),
-                f"{self.times[row]} first",
+                f"{self.times[row]} as the first timestamp",
                 f"have timestamps of frequency {self.calendar.label}",
                 "Pass the right frequency as Columns(freq=...).",
             )
@@ -260,8 +262,8 @@ def timestamps_of(column: pd.Series, names: ColumnNames, shape: Shape) -> tuple[
     """Check the column of timestamps.
 
     Returns:
-        The timestamps, with integers of any dtype as int64, and the dtype of timestamps in
-        forecasts.
+        The timestamps, with integers of any dtype as int64; and the dtype that the timestamps of
+        forecasts get.
 
     Raises:
         DataError: the column does not hold timestamps, periods or integers, or has gaps.
@@ -280,7 +282,7 @@ def timestamps_of(column: pd.Series, names: ColumnNames, shape: Shape) -> tuple[
         missing = f"none in row {int(np.argmax(times.isna()))}"
         raise bad_data(subject, missing, "have a timestamp in every row", "Drop the row.")
     if times.dtype.kind in "iu":
-        # Steps do not overflow in int64. Forecasts have NumPy's dtype instead of pandas' own.
+        # int64 leaves room for steps. In forecasts, a dtype of pandas such as Int8 becomes int8.
         name = str(times.dtype).lower()
         return pd.Index(times.to_numpy(np.int64)), name if name in INTEGERS else "int64"
     _check_zone(times, names)
@@ -335,13 +337,13 @@ def _check_order(
 
 
 def are_targets(values: Floats, *, masked: bool) -> Booleans:
-    """Return which values can be targets; if `masked`, they may be missing."""
+    """Return which values can be targets; missing ones can if `masked` is True."""
     usable = np.abs(values) < LARGEST  # False for NaN
     return usable | np.isnan(values) if masked else usable
 
 
 def _numbers(column: pd.Series, names: ColumnNames, shape: Shape) -> pd.Series:
-    """Return a column of targets as numbers, which may be objects, such as decimals."""
+    """Return a column of targets as numbers; objects such as decimals become float64."""
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_complex_dtype(column):
         return column
     if pd.api.types.infer_dtype(column, skipna=True) in NUMBERS:

@@ -31,9 +31,10 @@ class Components:
 
     Attributes:
         frame: a long frame of ids and timestamps, `yhat`, and the columns whose sum it is:
-            `"seasonal naive"`, the value one season before (where there is no season, the last
-            one); `"network"`, what the network adds from the series itself; and what each covariate
-            adds to that, in the order named. Calendar features are called `calendar_<name>`.
+            `"seasonal naive"`, the value one season before (without a season, the last value);
+            `"network"`, what the network adds when it reads the series without covariates; and a
+            column for each covariate, with what it adds. Calendar features are called
+            `calendar_<name>`.
     """
 
     frame: pd.DataFrame
@@ -43,13 +44,13 @@ class Components:
 
         Args:
             series: id of the series to plot, or a list of ids; None: the first four.
-            title: above the figure.
+            title: title of the figure, default none.
 
         Returns:
             A `matplotlib.figure.Figure`.
 
         Raises:
-            ArgumentError: no series of that id.
+            ArgumentError: no series has that id.
             MissingDependencyError: matplotlib is not installed.
         """
         frame = as_pandas(self.frame)
@@ -69,15 +70,15 @@ def components(
 ) -> Components:
     """Split a forecast into the season, the series itself, and each covariate.
 
-    The network forecasts with every covariate at 0: a number is then at its mean over the rows of
-    `fit`, a categorical column has none of its categories, a static category is unknown, and the
-    calendar is at the middle of its circle. Then the covariates are filled in one after the other,
-    in the order past, future, static, calendar, and each is credited with the change of the
+    The network first forecasts with every covariate at 0: numbers are at their mean over the rows
+    of `fit`, categorical columns have none of their categories, static categories are unknown, and
+    the sine and cosine of the calendar are 0. Then the covariates are filled in one after the
+    other, in the order past, future, static, calendar, and each is credited with the change of the
     forecast. So the columns add up to `yhat`. Where covariates interact, the order matters: their
-    joint effect goes to the later one. This describes the network, not causes.
+    joint effect goes to the later one. Components describe the network, not causes.
 
     Args:
-        forecaster: fitted. It does not change.
+        forecaster: a fitted forecaster. It does not change.
         horizon, future, df, fill: as for `Forecaster.predict`.
 
     Returns:
@@ -89,7 +90,7 @@ def components(
 
     Example:
         >>> from seqkeras.forecasting import Columns, Training, load_air_passengers
-        >>> forecaster = Forecaster(6, training=Training(epochs=1), seed=0)
+        >>> forecaster = Forecaster(6, intervals=(), training=Training(epochs=1), seed=0)
         >>> forecaster = forecaster.fit(load_air_passengers(), columns=Columns(calendar="auto"))
         >>> components(forecaster).frame.columns.tolist()
         ['ds', 'yhat', 'seasonal naive', 'network', 'calendar_month']
@@ -120,7 +121,7 @@ def components(
 
 
 def _without(context: Context, parts: list[InputColumns]) -> Context:
-    """Set covariates to 0: the mean of a number, none of the categories."""
+    """Return a copy with covariates set to 0: numbers to their mean, categories to none of them."""
     copies = {name: array.copy() for name, array in context.items()}
     for part in parts:
         for name, columns in part.columns.items():
@@ -138,5 +139,5 @@ def _check_names(panel: Panel, names: list[str]) -> None:
     taken = [panel.columns.id, panel.columns.time, "yhat", SEASON, NETWORK, *names]
     twice = [name for name in names if taken.count(name) > 1]
     if twice:
-        fix = "The frame of components has such a column of its own. Rename it, and fit again."
-        raise bad_argument("covariates", twice[0], "other names", fix)
+        fix = "The frame of components needs this name itself. Rename your column, and fit again."
+        raise bad_argument("covariates", twice[0], "names that no other column has", fix)

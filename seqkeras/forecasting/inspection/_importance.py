@@ -31,15 +31,15 @@ from seqkeras.training._progress import Progress
 
 @dataclass(frozen=True)
 class Importance:
-    """The importance of each part of what a forecaster reads.
+    """The importance of each part of the inputs of a forecaster.
 
     Attributes:
         frame: one row for each part of the windows: `feature` (the target, or a covariate; a
             calendar feature is called `calendar_<name>`), `lag` (`"all"`, or timesteps before the
             forecast: `"1"` is the newest, `"3-5"` are three of them), `importance` (increase of the
             error when the part is permuted) and `spread` (its standard deviation over the repeats).
-        error: mean absolute error of the unchanged forecasts. Like the importance it is in the unit
-            of the network's outputs: deviations of each series, or counts.
+        error: mean absolute error of the unchanged forecasts. Like the importance, it is in the
+            unit of the network's outputs: standard deviations of each series, or counts.
     """
 
     frame: pd.DataFrame
@@ -47,6 +47,9 @@ class Importance:
 
     def plot(self, *, title: str = "") -> Any:
         """Plot the importance of each feature, and of each lag of the target.
+
+        Args:
+            title: title of the figure, default none.
 
         Returns:
             A `matplotlib.figure.Figure`.
@@ -70,20 +73,20 @@ def permutation_importance(
 
     Permutation importance (Breiman 2001; Fisher, Rudin & Dominici 2019, arXiv 1801.01489): windows
     of the rows are forecast as they are, and again with one part of each, such as a covariate,
-    taken from another window. What the network does not use has importance 0.
+    taken from another window. A part that the network does not use has importance 0.
 
-    Rows that `fit` has not seen show what helps there; rows that it has seen, what it has learned
-    to use. Where features are correlated, each can stand in for the other: both may seem
-    unimportant, and permuted windows may be ones that never occur.
+    On rows that `fit` has not seen, a part is important if it improves new forecasts; on rows that
+    it has seen, if the network has learned to use it. Correlated features can replace each other:
+    both may then seem unimportant, and permuted windows may be combinations that never occur.
 
     Args:
-        forecaster: fitted. It does not change.
+        forecaster: a fitted forecaster. It does not change.
         df: rows of fitted series in the columns of `fit`, at least a lookback and a horizon of
             each.
         lags: maximum number of parts that the lookback of the target is cut into.
         windows: maximum number of windows, drawn at random from the rows.
         repeats: permutations of each part.
-        seed: of the random draws; None is different each time.
+        seed: seed of the random draws; None for different draws each time.
 
     Returns:
         An `Importance`: `frame`, `error`, `plot()`.
@@ -137,14 +140,14 @@ def permutation_importance(
 def _draw_windows(
     fitted: Fitted, df: Any, count: int, random: np.random.Generator
 ) -> tuple[Context, Floats]:
-    """Draw at most `count` windows of these rows, and their actual values, both scaled."""
+    """Draw at most `count` windows of these rows; return their inputs and actual values, scaled."""
     lookback = fitted.lookback
     horizon = fitted.horizon
-    panel = fitted.read_known(df)[0].long_enough(
+    panel = fitted.read_fitted_series(df)[0].long_enough(
         lookback + horizon,
         why=f"lookback {lookback} + horizon {horizon}",
         short_series=fitted.short_series,
-        fix="Give more rows of it",
+        fix="Give more rows of the series",
     )
     origins = _draw_origins(panel.values.lengths - lookback - horizon + 1, lookback, count, random)
     actual = origins.after(panel.values, horizon)
@@ -152,7 +155,7 @@ def _draw_windows(
     origins = origins[known]
     actual = actual[known]
     if len(origins) < 2:
-        fix = f"Give more rows: {lookback} + {horizon} are a window, each further row is another."
+        fix = f"Give more rows: a series of {lookback} + {horizon} rows is only one window."
         raise bad_data("df", f"{len(origins)}", "hold two windows with targets", fix)
     scaler = fitted.scaler.take(fitted.panel.ids.get_indexer(panel.ids)[origins.series])
     context = fitted.inputs.context(
@@ -166,7 +169,7 @@ def _draw_windows(
 def _draw_origins(
     windows: Integers, lookback: int, count: int, random: np.random.Generator
 ) -> Origins:
-    """Draw origins from series that have so many windows each."""
+    """Draw origins from series with these numbers of windows."""
     ends = np.cumsum(windows)
     drawn = np.sort(random.choice(ends[-1], min(count, ends[-1]), replace=False))
     series = np.searchsorted(ends, drawn, side="right")
@@ -182,13 +185,13 @@ def _derangement(count: int, random: np.random.Generator) -> Integers:
 
 
 def _parts_by_lag(fitted: Fitted, lags: int) -> Iterator[tuple[InputColumns, str, slice]]:
-    """Yield each part with the name and the rows of its lags."""
+    """Yield each part of the inputs, with the label and the slice of its lags."""
     masked = fitted.inputs.masked
     lookback = fitted.lookback
     target = target_columns(fitted.panel, masked=masked)
     for part in (target, *covariate_columns(fitted.panel, masked=masked)):
         yield part, "all", slice(None)
-    width = -(-lookback // lags)  # the same for all, to make them comparable
+    width = -(-lookback // lags)  # equal, so that importances of lags are comparable
     for newest in range(1, lookback + 1, width):
         oldest = min(newest + width - 1, lookback)
         name = f"{newest}-{oldest}" if oldest > newest else f"{newest}"
@@ -196,7 +199,7 @@ def _parts_by_lag(fitted: Fitted, lags: int) -> Iterator[tuple[InputColumns, str
 
 
 def _permuted(context: Context, part: InputColumns, steps: slice, others: Integers) -> Context:
-    """Return the windows, with one part of each taken from another one."""
+    """Return the windows, with one part of each taken from another window."""
     copies = {name: context[name].copy() for name in part.columns}
     for name, columns in part.columns.items():
         place = (slice(None), steps, columns) if copies[name].ndim == 3 else (slice(None), columns)

@@ -17,24 +17,24 @@ def insample(
 ) -> pd.DataFrame:
     """Forecast rows that `fit` has seen, from origins among them, in one pass.
 
-    Each forecast reads the rows before its origin, as `predict` would have there; the weights, the
-    scaler and the intervals have seen the actual values. So this shows how the network fits, and
-    not how well it forecasts: that is `backtest`.
+    Each forecast reads the rows before its origin, as `predict` would have then, but the weights,
+    the scaler and the intervals have seen the actual values. So the result shows how the network
+    fits, not how well it forecasts; use `backtest` for the latter.
 
     Args:
-        forecaster: fitted. It does not change.
+        forecaster: a fitted forecaster. It does not change.
         df: rows of `fit` or `update`, in the columns of `fit`; the forecaster itself only keeps the
-            newest.
-        step: rows from one origin to the next. None: the horizon, so the newest rows are forecast
-            once each.
+            newest rows.
+        step: rows from one origin to the next. None: the horizon, so that each row is forecast at
+            most once.
 
     Returns:
-        A long frame as `Backtest.frame`.
+        A long frame, as `Backtest.frame`.
 
     Raises:
         NotFittedError: `fit` was not called.
-        DataError: rows of other series, or later ones than the forecaster has seen; or a series is
-            shorter than a lookback and a horizon.
+        DataError: a series was not fitted, has rows after those that the forecaster has seen, or
+            is shorter than a lookback and a horizon.
 
     Example:
         >>> from seqkeras.forecasting import Training, load_air_passengers
@@ -48,7 +48,7 @@ def insample(
     horizon = fitted.horizon
     lookback = fitted.lookback
     step = check_integer("step", step) if step is not None else horizon
-    panel, numbers = fitted.read_known(df)
+    panel, numbers = fitted.read_fitted_series(df)
     check_names(panel)
     _check_seen(panel, fitted.panel.take(numbers))
     panel = panel.long_enough(

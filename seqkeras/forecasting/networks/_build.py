@@ -13,8 +13,8 @@ from seqkeras.forecasting.networks._features import window_columns
 from seqkeras.models import encoder_decoder, multi_output, recursive, segment_rnn
 from seqkeras.models._window import NetworkSizes
 
-#: Called as `builder(features, lookback=..., horizon=...)`, with the `builder_options` of
-#: `NetworkSizes` where there are covariates or several outputs.
+#: Called as `builder(features, lookback=..., horizon=...)`; with covariates or several outputs also
+#: with the `builder_options` of `NetworkSizes`.
 Builder = Callable[..., keras.Model]
 
 #: The builder of each named strategy.
@@ -27,12 +27,14 @@ STRATEGIES: dict[str, Builder] = {
 
 
 def default_lookback(horizon: int, season_length: int, room: int) -> int:
-    """Return three seasons, or as many as there is room for, but at least twice the horizon.
+    """Return three seasons, or as many as fit into `room`, but at least twice the horizon.
+
+    If twice the horizon does not fit either, return all of `room`, but at least 1.
 
     Args:
         horizon: timesteps to forecast.
         season_length: timesteps of one season.
-        room: the longest lookback that the series allow.
+        room: longest lookback that the series allow; 0 or less if they are too short.
     """
     for seasons in (3, 2, 1):
         lookback = max(seasons * season_length, 2 * horizon)
@@ -42,7 +44,10 @@ def default_lookback(horizon: int, season_length: int, room: int) -> int:
 
 
 def default_batch_size(windows: int) -> int:
-    """Return a hundredth of the windows, from 32 to 1024: small for few, fast for many."""
+    """Return 1 % of the number of windows, clipped to the range from 32 to 1024.
+
+    So small data sets get enough updates per epoch, and large ones train fast.
+    """
     return int(np.clip(windows // 100, 32, 1024))
 
 
@@ -58,12 +63,12 @@ def network_sizes(
     """Return the sizes of a network for series with these covariates.
 
     Args:
-        covariates: those of the series.
+        covariates: covariates of the series.
         lookback: timesteps that the network reads.
         horizon: timesteps to forecast.
         season_length: timesteps of one season, default 1.
         masked: whether targets may be missing, which needs one more column; default False.
-        outputs: numbers for each step of the horizon, default 1.
+        outputs: number of outputs for each step of the horizon, default 1.
     """
     columns = window_columns(covariates, masked=masked)
     return NetworkSizes(
@@ -88,22 +93,24 @@ def build_network(
     normalization: str | None = None,
     counts: bool = False,
 ) -> keras.Model:
-    """Build a network with fresh weights, `(batch, lookback, features)` to `(batch, steps)`.
+    """Build a network with fresh weights, from `(batch, lookback, features)` to `(batch, steps)`.
 
-    A named strategy returns as many steps as the horizon has, `"recursive"` 1; a builder or a model
-    may return fewer.
+    A named strategy forecasts the whole horizon, except for `"recursive"`, which forecasts 1 step.
+    A builder or a model may forecast fewer steps than the horizon.
 
     Args:
         model: the name of a strategy, a builder, or a model, which is copied.
-        sizes: what the network reads and returns.
-        units: of a named strategy, default 64.
-        cell: of a named strategy, default `"gru"`.
-        normalization: of a named strategy, default `"last"`, for counts `"mean_scale"`.
-        counts: whether targets are counts, default False. They are not scaled, so a named strategy
-            scales each window itself.
+        sizes: sizes of the inputs and the output.
+        units: width of the recurrent layers of a named strategy, default 64.
+        cell: cell of a named strategy, default `"gru"`.
+        normalization: normalization of a named strategy, default `"last"`, or `"mean_scale"` for
+            counts.
+        counts: whether targets are counts, default False. Counts are not scaled beforehand, so a
+            named strategy scales each window itself.
 
     Raises:
-        ArgumentError: a builder or a model does not fit the sizes.
+        ArgumentError: the network does not fit the sizes, or would need future values of past
+            covariates.
     """
     if isinstance(model, str):
         network = STRATEGIES[model](
@@ -123,11 +130,14 @@ def build_network(
     steps = check_network(network, sizes)
     if steps < sizes.horizon and sizes.past:
         actual = (
-            f"a network of {steps} steps, whose outputs are fed back, for a horizon of "
-            f"{sizes.horizon}"
+            f"a network that forecasts {steps} of {sizes.horizon} steps and would need their "
+            "future values"
         )
-        fix = "Pass them as Columns(future=...), or use a network that forecasts the whole horizon."
-        expected = "one that does not need past covariates of the horizon"
+        expected = "one that forecasts the whole horizon when there are past covariates"
+        fix = (
+            "Use such a network, or, if the covariates are known ahead, pass them as "
+            "Columns(future=...)."
+        )
         raise bad_argument("network", Description(actual), expected, fix)
     return keras.models.clone_model(network) if network is model else network
 
@@ -140,19 +150,19 @@ def _call(builder: Builder, sizes: NetworkSizes) -> Any:
         call = ", ".join(f"{name}={value}" for name, value in options.items())
         raise ArgumentError(
             f"network must be a builder that can be called as builder({sizes.features}, {call}). "
-            f"Got: {error}"
+            f"The call failed: {error}"
         ) from error
 
 
 def check_network(network: Any, sizes: NetworkSizes) -> int:
-    """Return the number of steps that a network forecasts, if its inputs and outputs fit.
+    """Check the inputs and the output of a network, and return the number of steps it forecasts.
 
     Args:
         network: the network.
-        sizes: what it must read and return.
+        sizes: the sizes that it must have.
 
     Raises:
-        ArgumentError: it reads or returns something else.
+        ArgumentError: the network is not a Keras model, or its shapes do not fit the sizes.
     """
     shapes = {name: (None, *shape) for name, shape in sizes.input_shapes.items()}
     one_input = len(shapes) == 1
@@ -160,30 +170,30 @@ def check_network(network: Any, sizes: NetworkSizes) -> int:
     if not isinstance(network, keras.Model):
         raise bad_argument("network", network, expected)
     try:
-        reads = input_shapes(network)
-        returns = network.output_shape
+        input_shape = input_shapes(network)
+        output_shape = network.output_shape
     except (AttributeError, ValueError) as error:
-        fix = "Functional models have these shapes, and Sequential ones that start with an Input."
+        fix = "Use a functional model, or a Sequential model that starts with a keras.Input."
         raise bad_argument("network", network, expected, fix) from error
-    steps = _steps_of(returns, sizes)
+    steps = _steps_of(output_shape, sizes)
     if "future" in shapes and steps is not None:
         shapes["future"] = (None, steps, sizes.future)
-    by_name = reads
-    if isinstance(reads, tuple):
-        by_name = {"inputs" if one_input else "": reads}
-    if steps is None or steps > sizes.horizon or not _match(by_name, shapes):
-        raise ArgumentError(f"network must be {expected}. Got: {reads} to {returns}.")
+    by_name = input_shape
+    if one_input and isinstance(input_shape, tuple):
+        by_name = {"inputs": input_shape}
+    if steps is None or steps > sizes.horizon or not _inputs_match(by_name, shapes):
+        raise ArgumentError(f"network must be {expected}. Got: {input_shape} to {output_shape}.")
     return steps
 
 
-def _expectation(reads: Any, sizes: NetworkSizes) -> str:
-    inputs = str(reads).replace("None", "batch").replace("'", "")
+def _expectation(input_shape: Any, sizes: NetworkSizes) -> str:
+    inputs = str(input_shape).replace("None", "batch").replace("'", "")
     outputs = ", ".join(map(str, ("batch", "steps", *sizes.step_shape)))
     return f"a keras.Model of {inputs} to ({outputs}), with steps from 1 to {sizes.horizon}"
 
 
 def _steps_of(shape: Any, sizes: NetworkSizes) -> int | None:
-    """Return the steps in an output shape, or None if it is another shape."""
+    """Return the number of steps in an output shape, or None if the shape does not fit."""
     if not isinstance(shape, tuple) or len(shape) < 2 or shape[2:] != sizes.step_shape:
         return None
     return shape[1]
@@ -196,14 +206,14 @@ def input_shapes(network: keras.Model) -> Any:
     return {name: tuple(tensor.shape) for name, tensor in network.input.items()}
 
 
-def _match(reads: Any, shapes: dict[str, Any]) -> bool:
-    """Check whether inputs have these names and shapes; timesteps may be None."""
-    if not isinstance(reads, dict) or set(reads) != set(shapes):
+def _inputs_match(actual: Any, expected: dict[str, Any]) -> bool:
+    """Check whether inputs have the expected names and shapes; timesteps may be None."""
+    if not isinstance(actual, dict) or set(actual) != set(expected):
         return False
-    return all(_matches(reads[name], shape) for name, shape in shapes.items())
+    return all(_shape_matches(actual[name], shape) for name, shape in expected.items())
 
 
-def _matches(actual: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
+def _shape_matches(actual: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
     if len(actual) != len(expected) or actual[0] is not None or actual[-1] != expected[-1]:
         return False
-    return all(size in (must, None) for size, must in zip(actual, expected, strict=True))
+    return all(size in (needed, None) for size, needed in zip(actual, expected, strict=True))

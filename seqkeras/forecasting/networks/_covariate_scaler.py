@@ -1,4 +1,4 @@
-"""Scaling of covariates, within the reach of what `fit` saw."""
+"""Scale covariates, and clip values that are far outside those in `fit`."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,28 +12,30 @@ from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.windows import GroupedArray, StandardScaler
 
-#: A scale in which every number becomes 0; finite, because files must hold it.
+#: Scale of a constant column, which turns every value into 0, and reach of a column that is not
+#: clipped. Finite, because the arrays of a file must be.
 ENDLESS = 1e300
-#: How many times as far from the mean as any value in `fit` a value is read.
+#: Values are clipped at this many times the largest distance from the mean in `fit`.
 FAR = 3.0
-#: Where files do not say how far the values in `fit` were from the mean: in deviations, more than
-#: those of a million rows can be.
+#: Reach in standard deviations, for files that do not record it. No value among a million rows can
+#: be farther from their mean.
 _UNKNOWN_REACH = 1e3
 
 
 @dataclass(frozen=True)
 class ColumnScaler:
-    """Scales columns of numbers to mean 0 and deviation 1.
+    """Scales columns of numbers to mean 0 and standard deviation 1.
 
-    A constant column becomes 0, whatever comes later: the network learned nothing about it, and
-    would apply its random initial weights to a new value. For the same reason a value that is more
-    than `FAR` times as far from the mean as any in `fit` is read as one at that distance.
+    A column that was constant in `fit` always becomes 0: the network learned nothing from it, and
+    would apply its random initial weights to any other value. For the same reason values are
+    clipped at `FAR` times the largest distance from the mean in `fit`.
 
     Attributes:
-        names: of the columns.
-        center: `(1, columns)`, the mean of each.
-        scale: `(1, columns)`, its deviation.
-        reach: `(1, columns)`, the distance of its farthest value in `fit` from the mean.
+        names: names of the columns.
+        center: `(1, columns)`, the means.
+        scale: `(1, columns)`, the standard deviations; `ENDLESS` for constant columns.
+        reach: `(1, columns)`, the largest distances from the mean in `fit`; `ENDLESS` for columns
+            that are not clipped.
     """
 
     names: tuple[str, ...]
@@ -43,7 +45,7 @@ class ColumnScaler:
 
     @classmethod
     def fit(cls, names: tuple[str, ...], values: Floats, is_number: Any = True) -> "ColumnScaler":
-        """Return a scaler of `(rows, columns)`; columns that are not numbers stay as they are."""
+        """Return a scaler fitted to `(rows, columns)`; it changes only columns with `is_number`."""
         series = GroupedArray(values, [0, len(values)])
         scaler = StandardScaler().fit(series)
         lowest, highest = series.extremes()
@@ -59,23 +61,24 @@ class ColumnScaler:
     def restore(
         cls, names: tuple[str, ...], center: Floats, scale: Floats, reach: Floats | None
     ) -> "ColumnScaler":
-        """Return a scaler from the arrays of another; without `reach` from older ones."""
+        """Return a scaler from saved arrays; `reach` is None for files of older versions."""
         if reach is None:
             reach = np.minimum(scale, ENDLESS / _UNKNOWN_REACH) * _UNKNOWN_REACH
         return cls(names, center, scale, reach)
 
     def transform(self, values: Floats) -> Floats:
-        """Scale the last axis; of fewer columns than the scaler has, they are its last ones."""
+        """Clip and scale values, whose last axis holds all columns, or only the last ones."""
         first = self._first(values)
         distance = values - self.center[0, first:]
         most = FAR * self.reach[0, first:]
         return np.asarray(np.clip(distance, -most, most) / self.scale[0, first:])
 
     def warn_of_far(self, values: Floats) -> None:
-        """Warn if values are read as nearer ones.
+        """Warn if `transform` clips values.
 
         Warns:
-            FarValueWarning: it names the first such column and its farthest value.
+            FarValueWarning: a value is clipped. The message names the first such column and its
+                farthest value.
         """
         first = self._first(values)
         distance = np.abs(values - self.center[0, first:])
@@ -95,9 +98,9 @@ class ColumnScaler:
         nearer = center + np.copysign(FAR * reach, value - center)
         return (
             f"Column {self.names[column]!r} has {value:.8g}, far outside what fit saw: values at "
-            f"most {reach:.3g} from their mean {center:.8g}. It is read as {nearer:.8g}, because "
-            "the network has learned nothing about such values. If it is right, fit again on rows "
-            "that have such values."
+            f"most {reach:.3g} from their mean {center:.8g}. It is clipped to {nearer:.8g}, "
+            "because the network has learned nothing about such values. If the value is correct, "
+            "fit again on rows that contain such values."
         )
 
     def _first(self, values: Floats) -> int:
@@ -106,7 +109,7 @@ class ColumnScaler:
 
 @dataclass(frozen=True)
 class CovariateScaler:
-    """Scales each numeric covariate, over all series together.
+    """Scales each numeric covariate by its values in all series together.
 
     Attributes:
         rows: scaler of the covariates of timesteps. Categories (0 or 1), sines and cosines are not
@@ -129,7 +132,7 @@ class CovariateScaler:
 
     @classmethod
     def restore(cls, covariates: Covariates, arrays: dict[str, Array]) -> "CovariateScaler":
-        """Return the scaler whose `arrays` these are; older ones lack the reach."""
+        """Return the scaler that was saved as `arrays`; those of older files lack the reach."""
         rows, static = _names(covariates)
         return cls(
             ColumnScaler.restore(
@@ -155,7 +158,7 @@ class CovariateScaler:
         return replace(known, rows=rows, static=self.static.transform(known.static))
 
     def transform_rows(self, rows: Floats) -> Floats32:
-        """Scale covariates of timesteps, `(series, timesteps, features)`: all, or the last ones.
+        """Scale all covariates of timesteps or only the last ones, `(series, timesteps, features)`.
 
         Warns:
             FarValueWarning: a value is far outside what `fit` saw.
@@ -164,7 +167,7 @@ class CovariateScaler:
         return self.rows.transform(rows).astype(np.float32)
 
     def transform_static(self, static: Floats) -> Floats32:
-        """Scale static numbers, `(series, numbers)`; warns as `transform_rows`."""
+        """Scale static numbers, `(series, numbers)`; warns like `transform_rows`."""
         self.static.warn_of_far(static)
         return self.static.transform(static).astype(np.float32)
 

@@ -9,9 +9,9 @@ from seqkeras.forecasting.networks._ensemble import networks_of
 def last_state(network: keras.Model) -> keras.Model:
     """Return a model with the inputs of a network and the output of its last recurrent layer.
 
-    If that layer returns a sequence, the model returns its last timestep. For an encoder and a
-    decoder, the encoder's last layer is used, which has read the series. For an ensemble, the
-    states of all its networks are concatenated.
+    If that layer returns a sequence, the model returns its last timestep. In an encoder-decoder
+    network the layer is the last one of the encoder, which has read the series. The states of the
+    networks of an ensemble are concatenated.
 
     Raises:
         ArgumentError: the network has no recurrent layer.

@@ -1,4 +1,4 @@
-"""Ensembles: several networks as one, which returns the mean of their outputs."""
+"""Ensembles: one network that returns the mean of the outputs of several networks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,23 +8,23 @@ import keras
 from seqkeras._checks import Description, bad_argument, check_one_of
 from seqkeras.forecasting.networks._build import STRATEGIES
 
-#: The prefix of the names of an ensemble's networks; their numbers follow.
+#: Prefix of the name of each network in an ensemble, followed by its number.
 MEMBER = "member_"
 
 
 def members_of(model: Any) -> tuple[Any, ...]:
-    """Return the models of an ensemble; a single model is an ensemble of one."""
+    """Return the members as a tuple; anything but a list or tuple is the only member."""
     return tuple(model) if isinstance(model, list | tuple) else (model,)
 
 
 def check_models(model: Any) -> None:
-    """Raise if a model is neither the name of a strategy, nor a builder, nor a Keras model.
+    """Check that each member is the name of a strategy or a callable: a builder or a Keras model.
 
     Args:
-        model: a model, or a list of models.
+        model: a member, or a list of members.
 
     Raises:
-        ArgumentError: a model is something else, or the list is empty.
+        ArgumentError: a member is something else, or the list is empty.
     """
     members = members_of(model)
     if not members:
@@ -35,7 +35,7 @@ def check_models(model: Any) -> None:
 
 
 def averaged(networks: Sequence[keras.Model]) -> keras.Model:
-    """Return a network whose output is the mean of several; a single network is returned itself.
+    """Return a network whose output is the mean of several; return a single network unchanged.
 
     Raises:
         ArgumentError: the networks forecast different numbers of steps.
@@ -60,7 +60,7 @@ def averaged(networks: Sequence[keras.Model]) -> keras.Model:
 
 
 def networks_of(network: keras.Model) -> list[keras.Model]:
-    """Return the networks that `averaged` has joined, in order; for another network, itself."""
+    """Return the members of an ensemble, in order; any other network is its only member."""
     members = [
         layer
         for layer in network.layers

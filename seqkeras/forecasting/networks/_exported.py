@@ -17,12 +17,12 @@ MOST_ROWS = 32
 
 
 class WindowProgram:
-    """A network that reads a few windows with NumPy, and more windows with Keras.
+    """A network that runs as a program for a few windows, and in Keras for more.
 
     Attributes:
         network: the network.
-        program: the same network, exported with a window of the lookback.
-        output_shape: of the network.
+        program: the same network, exported with the lookback as its `window`.
+        output_shape: output shape of the network.
     """
 
     def __init__(self, network: keras.Model, program: Program) -> None:
@@ -39,10 +39,12 @@ class WindowProgram:
         Args:
             network: the network.
             lookback: timesteps that it reads.
-            kernels: what runs its recurrent layers, as for `seqkeras.runtime.load`.
+            kernels: kernels of its recurrent layers, the `implementation` of
+                `seqkeras.runtime.load`.
 
         Raises:
-            ArgumentError: it has layers that cannot run without Keras, or no compiled kernel.
+            ArgumentError: a layer cannot run without Keras, or lacks the compiled kernel that
+                `"native"` requires.
         """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.program"
@@ -52,8 +54,8 @@ class WindowProgram:
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for windows, `(batch, lookback, features)` or a dict with `"inputs"`.
 
-        The program reads one row after another. It starts here from the state that it has after
-        all rows of a window but the newest.
+        The program reads one timestep per step. So its state is set as if it had read all
+        timesteps of the window except the newest, and one step reads the newest.
         """
         windows = x["inputs"] if isinstance(x, dict) else x
         if len(windows) > MOST_ROWS:
@@ -75,7 +77,7 @@ class WindowProgram:
 def choose_network(network: keras.Model, lookback: int, implementation: str) -> BatchPredictor:
     """Return a network or its program, whichever is requested or faster.
 
-    Programs are faster if compiled kernels run them.
+    A program is faster if compiled kernels run it, so `"auto"` requires them.
 
     Args:
         network: the network.
@@ -83,7 +85,7 @@ def choose_network(network: keras.Model, lookback: int, implementation: str) -> 
         implementation: `"keras"`, `"program"`, or `"auto"` for the faster one.
 
     Raises:
-        ArgumentError: `"program"` is requested, and the network cannot be exported.
+        ArgumentError: `"program"` is requested, but the network cannot be exported.
     """
     if implementation == "keras":
         return network

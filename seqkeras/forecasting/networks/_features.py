@@ -13,8 +13,9 @@ class InputColumns:
     """The columns of the target or of one covariate in a network's inputs.
 
     Attributes:
-        name: of the column in the frame, or `calendar_` and the name of a calendar feature.
-        columns: by the name of each input that holds it, its columns in the last axis.
+        name: name of the column in the frame, or `calendar_` and the name of a calendar feature.
+        columns: the slice of the last axis that it occupies, for each input that contains it, by
+            input name.
     """
 
     name: str
@@ -25,7 +26,7 @@ def window_columns(covariates: Covariates, *, masked: bool) -> WindowColumns:
     """Return the columns of a window with these covariates.
 
     Args:
-        covariates: those of the series.
+        covariates: covariates of the series.
         masked: whether targets may be missing.
     """
     return WindowColumns(masked, covariates.past_width, covariates.future_width)
@@ -40,7 +41,7 @@ def target_columns(panel: Panel, *, masked: bool) -> InputColumns:
 def covariate_columns(panel: Panel, *, masked: bool) -> list[InputColumns]:
     """Return the columns of each covariate: past, future and static ones, then the calendar.
 
-    All categories of one covariate belong together, and so do sine and cosine of one calendar
+    All categories of a covariate share one entry, and so do the sine and the cosine of a calendar
     feature.
     """
     covariates = panel.covariates

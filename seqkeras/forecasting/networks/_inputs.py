@@ -1,4 +1,4 @@
-"""From series to what a network reads, in training and for a forecast alike."""
+"""Turn series into network inputs, in the same way for training and for forecasts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
 
 
 def are_counts(values: Floats) -> Booleans:
-    """Check of each target whether it is a whole number from 0 on, or missing."""
+    """Check for each target whether it is a whole number from 0 on, or missing."""
     return np.isnan(values) | (values >= 0) & (values == np.round(values))
 
 
 def check_counts(panel: Panel, likelihood: Likelihood | None) -> None:
-    """Raise if a likelihood models counts, and a target is not a count.
+    """Check that all targets are counts, if the likelihood models counts.
 
     Raises:
-        DataError: it names the series and the target.
+        DataError: a target is not a count. The message names the series and the target.
     """
     if likelihood is None or not likelihood.counts:
         return
@@ -45,10 +45,10 @@ def check_counts(panel: Panel, likelihood: Likelihood | None) -> None:
 
 @dataclass(frozen=True)
 class WindowReader:
-    """Turns windows into what a network reads, in training and for a forecast.
+    """Turns windows into network inputs, for training and for forecasts.
 
-    A missing target is replaced by the value one season before, or else by the last one before it:
-    the naive forecast inside a network is then a value that was observed.
+    Missing targets are replaced by earlier values, see `fill_missing_targets`. So the naive
+    forecast inside a network starts from a value that was observed.
 
     Attributes:
         season_length: timesteps of one season.
@@ -59,15 +59,15 @@ class WindowReader:
     masked: bool
 
     def __call__(self, windows: Floats32, **known: Array) -> Any:
-        """Return the inputs of a network.
+        """Fill missing targets, and return the inputs of a network.
 
         Args:
             windows: `(batch, lookback, columns)`, scaled, with the columns of `WindowColumns`; NaN
                 for a missing target. Changed in place.
-            **known: the other inputs by name; empty ones are omitted.
+            **known: the other inputs by name; inputs without columns are omitted.
 
         Returns:
-            A dict with `"inputs"` and the others, or `windows` if there are no others.
+            A dict of `windows` as `"inputs"` and the other inputs, or, without others, `windows`.
         """
         if self.masked:
             target = windows[..., WindowColumns.TARGET]
@@ -76,11 +76,11 @@ class WindowReader:
         return {"inputs": windows, **parts} if parts else windows
 
     def read_batch(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Return a batch of `Windows` as a network is trained on it.
+        """Turn a batch of `Windows` into network inputs and targets.
 
         Args:
-            x: the windows; or a dict of them, `"past"`, of other inputs, and of masks that are
-                False where a target is missing.
+            x: the windows; or a dict of the windows as `"past"`, the other inputs, and masks that
+                are False where a target is missing.
             y: targets, returned unchanged.
         """
         if not isinstance(x, dict):
@@ -104,13 +104,13 @@ class WindowReader:
 
 @dataclass(frozen=True)
 class NetworkInputs:
-    """Turns series into what a network reads.
+    """Turns series into network inputs.
 
-    That is `"inputs"`, whose columns `WindowColumns` describes, and those that exist among
-    `"future"`, `"static"` and `"categories"`.
+    These are `"inputs"`, with the columns of `WindowColumns`, and `"future"`, `"static"` and
+    `"categories"` if the series have such covariates.
 
     Attributes:
-        scaler: of the covariates.
+        scaler: scaler of the covariates.
         season_length: timesteps of one season.
         masked: whether targets may be missing.
     """
@@ -121,7 +121,7 @@ class NetworkInputs:
 
     @property
     def reader(self) -> WindowReader:
-        """Return what assembles windows."""
+        """Return the reader of windows with these settings."""
         return WindowReader(self.season_length, self.masked)
 
     def windows(
@@ -138,13 +138,13 @@ class NetworkInputs:
 
         Args:
             panel: the series.
-            scaler: of their targets.
-            lookback: timesteps that a window reads.
-            steps: timesteps that it predicts.
-            read_targets: whether the targets are an input as well, `"targets"` `(batch, steps)`
-                with NaN for missing ones, as `seqkeras.training.unrolled` reads them; default
-                False.
-            **options: those of `Windows`.
+            scaler: scaler of the targets.
+            lookback: past timesteps in a window.
+            steps: timesteps that a window predicts.
+            read_targets: whether the targets are also an input, `"targets"`, as
+                `seqkeras.training.unrolled` needs: `(batch, steps)` with NaN for missing ones.
+                Default False.
+            **options: further options of `Windows`.
         """
         target = scaler.transform(panel.values)
         known = self.scaler.transform(panel.known)
@@ -155,26 +155,26 @@ class NetworkInputs:
             ahead["future"] = known.rows.values[:, -columns.future_width :]
         if read_targets:
             ahead["targets"] = target.values
-        about: dict[str, Array] = {"static": known.static, "categories": known.categories}
-        about = {name: part for name, part in about.items() if part.shape[-1]}
+        per_series: dict[str, Array] = {"static": known.static, "categories": known.categories}
+        per_series = {name: part for name, part in per_series.items() if part.shape[-1]}
         return Windows(
             target if only_targets else self._rows(columns, target, known),
             WindowSpec(lookback, horizon=steps),
             targets=None if only_targets else self._targets(target),
             future={name: GroupedArray(part, target.indptr) for name, part in ahead.items()}
             or None,
-            static=about or None,
+            static=per_series or None,
             missing="mask" if self.masked else "raise",
             transform=self.reader.read_batch,
             **options,
         )
 
     def context(self, panel: Panel, scaler: StandardScaler, ahead: Floats) -> Any:
-        """Return what a network reads for one forecast of each series.
+        """Return the network inputs for one forecast of each series.
 
         Args:
-            panel: the series, each with as many rows as a lookback.
-            scaler: of their targets.
+            panel: the series, each with exactly the rows of a lookback.
+            scaler: scaler of the targets.
             ahead: `(series, horizon, features)`, the future covariates, not scaled.
 
         Raises:
@@ -184,8 +184,8 @@ class NetworkInputs:
             missing = int(np.isnan(panel.values.values).sum())
             raise DataError(
                 "The series must have no missing targets, because the forecaster was fitted on "
-                f"series without missing targets. Got: {missing} of them. Fill them in, or fit on "
-                "series with missing targets."
+                f"series without missing targets. Got: {missing} missing targets. Fill them in, or "
+                "fit on series with missing targets."
             )
         target = scaler.transform(panel.values).values.reshape(len(panel.ids), -1)
         rows = panel.known.rows.values.reshape(*target.shape, -1)
@@ -200,10 +200,10 @@ class NetworkInputs:
         static: Floats32,
         categories: npt.NDArray[np.int32],
     ) -> Any:
-        """Return what a network reads, from the arrays of some series.
+        """Return the network inputs for the arrays of some series.
 
         Args:
-            target: `(series, lookback)`, scaled; NaN where it is missing.
+            target: `(series, lookback)`, scaled; NaN where a target is missing.
             rows: `(series, lookback, features)`, the covariates, not scaled.
             ahead: `(series, horizon, features)`, the future covariates, not scaled.
             static: `(series, numbers)`, scaled.
@@ -223,18 +223,18 @@ class NetworkInputs:
     def _targets(self, target: GroupedArray) -> GroupedArray:
         if not self.masked:
             return target
-        # One column, which gives each timestep of the horizon its own weight.
+        # With an axis for the column, each timestep of the horizon gets its own weight.
         return GroupedArray(target.values[:, np.newaxis], target.indptr)
 
 
 def fill_missing_targets(target: Array, season_length: int) -> Array:
-    """Return windows in which the value one season before replaces a missing one.
+    """Return windows in which missing targets are replaced by the value one season before.
 
-    Without a value one season before, it is the last one before, else the first one after; in a
-    window without any value it is 0.
+    If that is missing too, the last known value before is used, else the first one after. A window
+    without any known value becomes 0.
 
     Args:
-        target: `(batch, lookback)`, NaN where it is missing; not changed.
+        target: `(batch, lookback)`, NaN where a target is missing; not changed.
         season_length: timesteps of one season.
     """
     filled = target.copy()
@@ -263,7 +263,7 @@ def pairs(windows: keras.utils.PyDataset) -> Iterator[tuple[Any, Array]]:
 
 
 def _join_columns(columns: WindowColumns, target: Array, covariates: Array) -> Floats32:
-    # Float32, as batches are: the panel itself takes the memory here.
+    # Join in float32, the dtype of batches, because these arrays may be as large as the panel.
     joined = np.empty((*target.shape, columns.count), np.float32)
     joined[..., WindowColumns.TARGET] = target
     if columns.masked:

@@ -14,23 +14,26 @@ from seqkeras.models._window import WindowColumns, steps_ahead
 
 #: Forecasts by name, each `(series or origins, horizon)`.
 Forecasts = dict[str, Floats]
-#: What a network reads, by the names of its inputs; each array has one window in each row.
+#: Network inputs by name; each array has one window in each row.
 Context = dict[str, Array]
 
-#: The distances of the outer two from the median are the units in which intervals are measured.
+#: Probabilities of the predicted quantiles. Interval widths are in units of the distances between
+#: the median and the outer two.
 _PROBABILITIES = (0.1, 0.5, 0.9)
 #: Sample paths of each series, for the quantiles of a network that is fed its own outputs.
 PATHS = 200
 _SEED = 0
-#: The least width: a smaller one would make any error in units of it practically infinite.
+#: Smallest distance of an outer quantile from the median. Errors are divided by it, and would be
+#: practically infinite with a smaller one.
 _LEAST_WIDTH = 1e-3
+#: Largest number of sample paths that are drawn at once, to limit memory.
 _MOST_ROWS = 2**16
-#: A width of 0, as a divisor.
+#: Divisor that replaces a width of 0.
 _NO_WIDTH = 1e-250
 
 
 class BatchPredictor(Protocol):
-    """What forecasting needs of a network: a Keras model has it, and so does `WindowProgram`."""
+    """The interface of a network for forecasting: a Keras model has it, and `WindowProgram`."""
 
     @property
     def output_shape(self) -> Any:
@@ -49,7 +52,8 @@ class NetworkForecast:
         below: `(batch, horizon)`, from the median down to the 10 % quantile; 1 for a network
             without a likelihood, which predicts no quantiles.
         above: `(batch, horizon)`, from the median up to the 90 % quantile, likewise.
-        rounding: `(batch, 1)`, or one for all, the error that counts as none; 0 in network units.
+        rounding: `(batch, 1)`, or a number for all; errors up to it count as 0. It is 0 in network
+            units.
     """
 
     point: Floats
@@ -84,27 +88,27 @@ class NetworkForecast:
         )
 
     def in_widths(self, errors: Floats) -> Floats:
-        """Return errors in units of `below` if they are negative, else of `above`.
+        """Return errors divided by `below` where they are negative, and by `above` elsewhere.
 
-        An error is negative if the point forecast was too high. Without any width, as for a series
-        that never changed, an error beyond rounding is practically infinite.
+        An error is negative if the point forecast was too high. Where the width is 0, as for a
+        series that never changed, an error beyond rounding becomes practically infinite.
         """
         width = np.where(errors < 0, self.below, self.above)
         return np.where(np.abs(errors) <= self.rounding, 0.0, errors) / np.maximum(width, _NO_WIDTH)
 
 
 def as_dict(inputs: Any) -> Context:
-    """Return what a network reads as a dict, also if it is only the array of windows."""
+    """Return network inputs as a dict, even if they are only the array of windows."""
     return inputs if isinstance(inputs, dict) else {"inputs": inputs}
 
 
 def as_network_input(context: Context) -> Any:
-    """Return the dict, or the array of windows if the dict holds nothing else."""
+    """Return the dict, or the array of windows if the dict has no other input."""
     return context if len(context) > 1 else context["inputs"]
 
 
 def stack_contexts(contexts: Iterable[Context]) -> Context:
-    """Join several contexts into one, which a network reads in one pass."""
+    """Join several contexts into one, so that a network reads them in one pass."""
     parts = list(contexts)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -118,8 +122,8 @@ def split_rows(inputs: Any, rows: int) -> Iterator[Any]:
 
 
 def predict_batches(network: BatchPredictor, inputs: Any, batch_size: int = 4096) -> Floats32:
-    """Return the outputs for an array or a dict of arrays, which is read in batches."""
-    # Not predict(), whose loop and callbacks cost 40 ms a call.
+    """Run a network in batches over an array or a dict of arrays, and return its outputs."""
+    # Avoid Keras's predict(): its loop and callbacks cost 40 ms a call.
     return np.concatenate(
         [network.predict_on_batch(part) for part in split_rows(inputs, batch_size)]
     )
@@ -135,12 +139,12 @@ def roll_forward(
     """Forecast `horizon` timesteps; a network of fewer steps is fed its own outputs.
 
     Args:
-        network: `(batch, lookback, features)` to `(batch, steps)`.
+        network: maps `(batch, lookback, features)` to `(batch, steps)`.
         inputs: `(batch, lookback, features)`, the newest values last; or a dict with this array as
             `"inputs"`, and with `"future"` over the whole horizon, `(batch, horizon, future)`.
         horizon: timesteps to forecast.
-        to_values: makes the values `(batch, steps)` that are fed back from the outputs of the
-            network. Default: the outputs themselves.
+        to_values: turns the outputs of the network into values `(batch, steps)`, which are
+            returned and fed back. Default: the outputs themselves.
 
     Returns:
         `(batch, horizon)`.
@@ -160,7 +164,7 @@ def roll_forward(
 
 
 def _steps_of(inputs: Any, first: int, steps: int, horizon: int) -> Any:
-    """Return the inputs with the future covariates of only `steps` steps of the horizon."""
+    """Return the inputs with the future covariates of `steps` steps, from step `first` on."""
     if not isinstance(inputs, dict) or "future" not in inputs:
         return inputs
     return {**inputs, "future": inputs["future"][:, steps_ahead(first, steps, horizon)]}
@@ -178,7 +182,7 @@ def look_ahead(
 
     Args:
         network: as for `roll_forward`; with a likelihood it returns `(batch, steps, outputs)`.
-        likelihood: what the outputs mean; None if they are the forecast.
+        likelihood: turns the outputs into quantiles; None if the outputs are the forecast.
         inputs: as for `roll_forward`.
         horizon: timesteps to forecast.
     """
@@ -217,20 +221,20 @@ def sample_paths(
     seed: int | None,
     shared: bool = False,
 ) -> Floats:
-    """Draw sample paths of each series: each step is drawn, and fed back before the next one.
+    """Draw sample paths of each series: draw each step, and feed it back before the next one.
 
-    All paths of all series are drawn together, one batch for each step. A network that forecasts
-    the whole horizon at once draws each step independently.
+    All paths of all series are drawn together, one batch for each step. With a network that
+    forecasts the whole horizon at once, all steps are drawn independently.
 
     Args:
         network: as for `look_ahead`.
-        likelihood: what its outputs mean.
+        likelihood: distribution that the outputs of the network describe.
         inputs: as for `look_ahead`.
         horizon: timesteps to forecast.
         count: number of paths of each series.
-        seed: of the draws; None for different draws each time.
-        shared: whether all series have the same draws, default False. The paths of a series then do
-            not depend on which other series there are.
+        seed: seed of the draws; None for different draws each time.
+        shared: whether all series use the same random numbers, default False. The paths of a series
+            then do not depend on the other series.
 
     Returns:
         `(count, batch, horizon)`.

@@ -1,4 +1,4 @@
-"""The way back from the numbers of a network to the units of the series."""
+"""Convert forecasts from network units back to the units of the series."""
 
 from dataclasses import dataclass
 
@@ -14,17 +14,17 @@ from seqkeras.windows import GroupedArray, StandardScaler
 def scaler_for(
     series: GroupedArray, likelihood: Likelihood | None, season_length: int
 ) -> StandardScaler:
-    """Return a scaler to mean 0 and deviation 1; for counts one that changes nothing.
+    """Return a scaler to mean 0 and standard deviation 1, or, for counts, one without effect.
 
-    Its `constant_` are the series that have not changed from one season to the next, over two
-    seasons or more. Their forecasts are exact, see `Units`; their mean and deviation are those of a
-    season, which any window of a season shares.
+    Its `constant_` marks constant series, and series of two or more seasons that never change from
+    one season to the next. Their forecasts are exact, see `Units`. Their mean and deviation are
+    those of the last season, which are the same in every window of one season.
     """
     if likelihood is not None and likelihood.counts:
         return StandardScaler.from_state(np.zeros(len(series)), np.ones(len(series)))
     scaler = StandardScaler().fit(series)
-    shows = series.lengths >= 2 * season_length
-    exact = scaler.constant_ | shows & _repeats(series, season_length)
+    has_two_seasons = series.lengths >= 2 * season_length
+    exact = scaler.constant_ | has_two_seasons & _repeats(series, season_length)
     first = np.maximum(series.lengths - season_length, 0)
     season = StandardScaler().fit(series.select(first, series.lengths))
     return StandardScaler.from_state(
@@ -44,12 +44,13 @@ def _repeats(series: GroupedArray, season_length: int) -> Booleans:
 def scaler_of_windows(
     scaler: StandardScaler, windows: Floats, season_length: int
 ) -> StandardScaler:
-    """Return the scaler of windows; where a series did not change in `fit`, only of the window.
+    """Return the scaler for windows: that of `fit`, or of the window for series constant in `fit`.
 
-    Such a series may have no deviation by which its first changes could be scaled.
+    A series that was constant in `fit` may have a deviation of 0, which cannot scale its first
+    changes.
 
     Args:
-        scaler: of the series of each window, from `scaler_for`.
+        scaler: scaler of the series of each window, from `scaler_for`.
         windows: `(windows, lookback)`, not scaled; NaN where a target is missing.
         season_length: timesteps of one season.
     """
@@ -60,7 +61,8 @@ def scaler_of_windows(
     series = GroupedArray(windows.ravel(), np.arange(rows + 1) * lookback)
     own = StandardScaler().fit(series)
     exact = own.constant_ | _repeats(series, season_length)
-    if lookback == season_length:  # a single season does not show by itself whether it changed
+    # A single season does not show whether it changed: compare it with the season in `fit`.
+    if lookback == season_length:
         same = rounding(*series.extremes())
         moved = np.maximum(np.abs(own.center_ - scaler.center_), np.abs(own.scale_ - scaler.scale_))
         exact |= moved <= same
@@ -72,7 +74,7 @@ def scaler_of_windows(
 
 
 def _filled(windows: Floats, scaler: StandardScaler, season_length: int) -> Floats:
-    """Return windows as a network reads them, not scaled."""
+    """Return windows with missing targets filled as for a network, but not scaled."""
     missing = np.isnan(windows)
     if not missing.any():
         return windows
@@ -82,16 +84,17 @@ def _filled(windows: Floats, scaler: StandardScaler, season_length: int) -> Floa
 
 @dataclass(frozen=True)
 class Units:
-    """The units of the series of some windows.
+    """Converts forecasts for windows back to the units of their series.
 
-    A network computes in float32, which cannot return the values of a series exactly. So a forecast
-    is the last season of its window, plus what the network adds to it: it is exact where that is
-    nothing but rounding, and where a series has not changed from one season to the next.
+    A network computes in float32, which cannot reproduce the values of a series exactly. So a
+    forecast is the last season of its window, plus the difference that the network adds. It repeats
+    the season exactly if the difference is within rounding, or if the series has never changed from
+    one season to the next.
 
     Attributes:
-        scaler: of the windows.
+        scaler: scaler of the windows.
         season: `(windows, steps)`, the last season of each window, repeated.
-        rounding: `(windows, 1)`, the difference that counts as none.
+        rounding: `(windows, 1)`; differences up to it count as 0.
     """
 
     scaler: StandardScaler
@@ -105,7 +108,7 @@ class Units:
         """Return the units of windows.
 
         Args:
-            scaler: of the series of each window.
+            scaler: scaler of the series of each window, from `scaler_for`.
             windows: `(windows, lookback)`, not scaled; NaN where a target is missing.
             season_length: timesteps of one season.
             steps: timesteps to forecast.
@@ -120,10 +123,10 @@ class Units:
 
     @property
     def scale(self) -> Floats:
-        """Return the size of one unit of the network, `(windows, 1)`; 0 without any change."""
+        """Return one network unit in units of the series, `(windows, 1)`; 0 if constant."""
         return np.where(self.scaler.constant_, 0.0, self.scaler.scale_)[:, np.newaxis]
 
     def restore(self, values: Floats) -> Floats:
-        """Return outputs of a network, `(windows, steps)`, in the units of the series."""
+        """Convert outputs of a network, `(windows, steps)`, to the units of the series."""
         added = (values - self.scaler.transform_batch(self.season)) * self.scale
         return self.season + np.where(np.abs(added) > self.rounding, added, 0.0)

@@ -1,4 +1,4 @@
-"""PyTorch's own kernels on a CPU, which Keras does not call; the second choice after `fused`."""
+"""PyTorch's own kernels on a CPU, which Keras does not call; chosen if `fused` cannot run."""
 
 from seqkeras.kernels._layer_spec import Spec
 from seqkeras.kernels._runtime import TRACED, Runtime

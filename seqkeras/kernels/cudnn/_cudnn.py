@@ -1,4 +1,4 @@
-"""cuDNN, through the backend's own function and with any mask.
+"""cuDNN, called through the backend's own function, with support for any mask.
 
 The same code runs PyTorch's own kernels on a CPU; see `_aten.py`.
 """
@@ -30,7 +30,7 @@ def why_not(spec: Spec, runtime: Runtime) -> str | None:
 
 
 def not_in_cudnn(spec: Spec) -> str | None:
-    """Return which feature of a layer cuDNN does not support, or None."""
+    """Return why neither cuDNN nor PyTorch's own kernels support a layer, or None if they do."""
     if spec.cell not in ("lstm", "gru_reset_after"):
         name = "GRU(reset_after=False)" if spec.cell == "gru" else spec.kind
         return f"it supports LSTM and GRU, not {name}"
@@ -51,10 +51,10 @@ def not_in_cudnn(spec: Spec) -> str | None:
 
 
 def run(call: Call) -> Result:
-    """Run a layer."""
+    """Run a layer with the backend's own function."""
     layer = call.layer
     mask = call.mask
-    sequences = ops.cast(call.sequences, layer.compute_dtype)  # they may be integers
+    sequences = ops.cast(call.sequences, layer.compute_dtype)  # inputs may be integers
     x, kernel = drop_inputs(layer.cell, sequences, call.training)
     if layer.go_backwards:
         x = ops.flip(x, axis=1)

@@ -1,7 +1,7 @@
-"""Any mask, on a kernel that only supports sequences of different lengths.
+"""Support for any mask, on a kernel that only supports sequences of different lengths.
 
-The timesteps that count move to the front, in order; the kernel runs over the lengths; and its
-outputs move back. Nothing is computed twice, and the numbers are those of the loop.
+The valid timesteps of each row move to the front, in order; the kernel runs over that many; and its
+outputs move back. No timestep is computed twice, and the results equal those of the loop.
 """
 
 from collections.abc import Callable
@@ -29,11 +29,11 @@ def run_masked(
         state: the initial state, `(batch, units)` each.
         mask: `(batch, timesteps)`, bool.
         zero_output: whether `y` is zero at masked timesteps. Otherwise it is the previous output,
-            or the initial state before the first one.
+            or the initial state before the first valid timestep.
     """
     timesteps = ops.shape(x)[1]
     counted = ops.cast(mask, "int32")
-    # All keys are different, so it does not matter that not every backend's sort is stable.
+    # All keys differ, so the order is the same even if the backend's sort is not stable.
     keys = (1 - counted) * timesteps + ops.arange(timesteps, dtype="int32")
     order = ops.argsort(keys, axis=1)
     lengths = ops.sum(counted, axis=1)
@@ -49,5 +49,5 @@ def run_masked(
 
 
 def _take_timesteps(x: Any, order: Any) -> Any:
-    """Take the timesteps `order[i]` of each row `i`."""
+    """Return the timesteps `order[i]` of each row `i`."""
     return ops.take_along_axis(x, ops.expand_dims(order, -1), axis=1)

@@ -25,7 +25,7 @@ def run(x: Any, lengths: Any, state: list[Any], weights: Weights) -> Sequences:
         rnn_mode="lstm" if lstm else "gru",
         sequence_lengths=lengths,
         time_major=False,
-        is_training=True,
+        is_training=True,  # otherwise the op saves nothing for its gradient
     )
     states = [h_n, c_n] if lstm else [h_n]
     return Sequences(y, [tf.squeeze(array, 1) for array in states])

@@ -1,1 +1,1 @@
-"""The fused kernel: layers of each backend on the native library, on a CPU."""
+"""The fused kernel on a CPU: the native library, with an adapter for each backend."""

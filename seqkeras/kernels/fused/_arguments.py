@@ -1,8 +1,8 @@
 """The arguments of a fused kernel, and their form in the adapters to TensorFlow and XLA.
 
 An adapter receives the tensors that are present, layer by layer and in the order of `SLOTS`, and
-numbers: one says which tensors are present, with a bit for each slot, and the others are the fields
-of `Static`. `native/src/binding.h` is the other side.
+these numbers: the bits of the slots that are present, the bits of the gradients to compute, and the
+fields of `Static`. `native/src/binding.h` is the C++ side.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ class Static(NamedTuple):
     masked_output: str
     #: Read from the last timestep to the first; `y` is in the order of reading.
     go_backwards: bool
-    #: Keep what the gradient needs. If False, a gradient is still right, but runs forward again.
+    #: Whether to save what the gradient needs. If False, a gradient runs forward again.
     save: bool
     #: Whether `y` is an output.
     sequences: bool
@@ -34,10 +34,10 @@ class Static(NamedTuple):
     zoneout_h: float
     zoneout_c: float
     norm_epsilon: float
-    #: Of the products: `float32`, or `bfloat16` with sums in float32.
+    #: Precision of the products: `float32`, or `bfloat16` with sums in float32.
     precision: str
-    #: Layers of the call, 1 or 2. The second one reads in the other direction, and otherwise only
-    #: differs from the first one in its `FusedInputs`.
+    #: Number of layers in the call, 1 or 2. The second layer reads in the other direction;
+    #: otherwise only its `FusedInputs` differ.
     directions: int = 1
 
 
@@ -82,12 +82,12 @@ class FusedOutputs(NamedTuple):
     y: Any
     #: `(batch, units)`: `y` at the timestep read last
     last: Any
-    #: `(batch, units)`: the final state; `c_n` is only there for the LSTM, else None
+    #: `(batch, units)`: the final state; `c_n` exists only for the LSTM
     h_n: Any
     c_n: Any
 
 
-#: The inputs, and what backward reads in addition; forward leaves `saved` for it.
+#: The inputs, then the other tensors that backward reads; `saved` is the workspace of forward.
 SLOTS = (*FusedInputs._fields, "y", "saved", "dy", "dlast", "dh_n", "dc_n")
 #: Inputs that are bool; all others are float32.
 BOOLS = frozenset(("mask", "reset", "zoneout_h_mask", "zoneout_c_mask"))
@@ -195,13 +195,13 @@ def output_gradients(
 
 
 def output_shapes(x: Any, recurrent_kernel: Any) -> dict[str, tuple[Any, ...]]:
-    """Return the shapes of the outputs, given those of two inputs."""
+    """Return the shapes of the outputs, given the shapes of `x` and `recurrent_kernel`."""
     state = (x[0], recurrent_kernel[0])
     return {"y": (*x[:2], recurrent_kernel[0]), "last": state, "h_n": state, "c_n": state}
 
 
 def gradient_names(names: Iterable[str]) -> list[str]:
-    """Return the gradients to compute in order to have these: the two kernels' come together."""
+    """Return the gradients to compute for `names`: both kernels' gradients, or neither."""
     computed = set(names)
     if computed & {"kernel", "recurrent_kernel"}:
         computed |= {"kernel", "recurrent_kernel"}
@@ -209,7 +209,7 @@ def gradient_names(names: Iterable[str]) -> list[str]:
 
 
 def layer_struct(static: Static, shape: Any, units: int, **values: Any) -> native.LayerStruct:
-    """Build an `sqk_layer` for an x of this `shape`; `values` are further members of it."""
+    """Build an `sqk_layer` for an x of this `shape`; `values` are its other members."""
     numbers = to_numbers(static)
     del numbers["save"], numbers["sequences"], numbers["directions"]
     sizes = dict(zip(("batch", "timesteps", "features"), shape, strict=True))
@@ -228,7 +228,7 @@ def check_shapes(static: Static, inputs: FusedInputs) -> None:
     """Check that all shapes fit those of `x` and `recurrent_kernel`.
 
     Raises:
-        ArgumentError: one does not.
+        ArgumentError: a shape does not fit.
     """
     for name, axes in (("x", 3), ("recurrent_kernel", 2)):
         shape = tuple(getattr(inputs, name).shape)

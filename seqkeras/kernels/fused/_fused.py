@@ -1,4 +1,4 @@
-"""The fused kernel: the whole loop over time in one call, forward and backward."""
+"""The fused kernel: one call runs the whole loop over time, forward or backward."""
 
 import importlib
 from types import ModuleType
@@ -22,7 +22,7 @@ def why_not(spec: Spec, runtime: Runtime) -> str | None:
 
 
 def why_not_auto(runtime: Runtime) -> str | None:
-    """Return why `implementation="auto"` does not choose it although it can run, or None."""
+    """Return why `auto` avoids the fused kernel even where it can run, or None if it does not."""
     if runtime.device == "cuda":
         return "its GPU kernel has not been measured on a GPU; implementation='fused' selects it"
     return None
@@ -60,12 +60,15 @@ def _binding(runtime: Runtime) -> ModuleType:
 
 
 def run(call: Call) -> Result:
-    """Run a layer."""
+    """Run a layer with the fused kernel."""
     return _run(call.runtime, _static(call), [_inputs(call)])[0]
 
 
 def are_alike(first: Call, second: Call) -> bool:
-    """Return whether two layers differ only in their weights, width and direction."""
+    """Return whether two layers can share a call of the fused kernel.
+
+    They must read in opposite directions, and otherwise differ only in their weights and width.
+    """
     static = _static(first)
     other = _static(second)
     turned = other._replace(go_backwards=not other.go_backwards)
@@ -73,14 +76,14 @@ def are_alike(first: Call, second: Call) -> bool:
 
 
 def _optional_tensors(call: Call) -> tuple[bool, ...]:
-    """Return which of the tensors are present that not every layer of a kind has."""
+    """Return whether a layer has a bias, recurrent dropout, a peephole and normalization."""
     spec = call.spec
     dropout = bool(spec.recurrent_dropout)
     return call.layer.cell.bias is not None, dropout, spec.peephole, spec.normalization
 
 
 def run_both(first: Call, second: Call) -> list[Result]:
-    """Run two layers for which `are_alike` is True, in one call of the native library."""
+    """Run two layers for which `are_alike` is True, in one call of the fused kernel."""
     static = _static(first)._replace(directions=2)
     return _run(first.runtime, static, [_inputs(first), _inputs(second)])
 
@@ -136,14 +139,14 @@ def _inputs(call: Call) -> FusedInputs:
 
 
 def _precision(spec: Spec, runtime: Runtime) -> str:
-    """Return the precision of the products: bfloat16 for a layer whose numbers have no more."""
+    """Return the precision of the products: bfloat16 for a bfloat16 layer, where supported."""
     supported = spec.dtype == "bfloat16" and spec.cell != "gru" and runtime.device == "cpu"
     library = native.load() if supported else None
     return "bfloat16" if library is not None and library.bfloat16 else "float32"
 
 
 def _norm(cell: Any) -> Any:
-    """Join the scales and the shift of a layer-normalized LSTM, `(10, units)`."""
+    """Join the scales and the shift of a layer-normalized LSTM into one array `(10, units)`."""
     parts = (cell.kernel_scale, cell.recurrent_scale, cell.state_scale, cell.state_shift)
     return ops.reshape(ops.concatenate([_float32(part) for part in parts]), (10, cell.units))
 

@@ -12,7 +12,7 @@ from seqkeras import native
 from seqkeras.kernels.fused import _arguments as arguments
 from seqkeras.kernels.fused._arguments import FusedInputs, FusedOutputs, Static
 
-# JAX before 0.5 has it in another place.
+# JAX before 0.5 has this module in `jax.extend`.
 _module = "jax.ffi" if importlib.util.find_spec("jax.ffi") else "jax.extend.ffi"
 ffi: Any = importlib.import_module(_module)
 
@@ -49,7 +49,7 @@ def _run(static: Static, inputs: list[FusedInputs]) -> list[FusedOutputs]:
 
 @jax.tree_util.register_static
 class _Names(tuple[str, ...]):
-    """Names that pass from forward to backward among the arrays."""
+    """Names of gradients: static data that JAX passes from forward to backward with arrays."""
 
 
 class _Saved(NamedTuple):
@@ -62,7 +62,7 @@ class _Saved(NamedTuple):
 
 
 def _run_forward(static: Static, primals: list[FusedInputs]) -> tuple[list[FusedOutputs], _Saved]:
-    """Run forward for a gradient. Each primal says whether its own gradient is needed."""
+    """Run forward for a gradient, of the inputs whose primals are marked as `perturbed`."""
     layers = [arguments.present(layer) for layer in primals]
     gradients = arguments.gradient_names(
         name for layer in layers for name, primal in layer.items() if primal.perturbed
@@ -128,7 +128,7 @@ def _saved_floats(static: Static, inputs: FusedInputs) -> int:
     """Return how many floats forward saves: the workspace, and y unless it is an output."""
     shape = inputs.x.shape
     units = inputs.recurrent_kernel.shape[0]
-    # Only the presence of tensors matters here: any pointer but null will do.
+    # Only the presence of tensors matters here, so any pointer that is not null will do.
     pointers = dict.fromkeys(arguments.present(inputs), 1)
     floats = arguments.workspace_floats(arguments.layer_struct(static, shape, units, **pointers))
     return floats if static.sequences else floats + shape[0] * shape[1] * units
@@ -157,7 +157,7 @@ def _call(
 
 
 def _once(function: Any) -> Any:
-    """Return the function, with an error that helps where it is differentiated."""
+    """Wrap a function: differentiating it raises an error that names the alternative."""
     wrapped = jax.custom_jvp(function)
 
     @wrapped.defjvp
@@ -169,7 +169,7 @@ def _once(function: Any) -> Any:
 
 @functools.cache
 def _register() -> str | None:
-    """Register the kernel with JAX, once; return why that is not possible, or None."""
+    """Register the kernel with JAX, once; return why that is impossible, or None."""
     library = native.load()
     if library is None:
         return native.why_not()

@@ -1,4 +1,4 @@
-"""The fused kernel for TensorFlow on a CPU, as operations of TensorFlow."""
+"""The fused kernel for TensorFlow on a CPU, as custom operations."""
 
 import ctypes
 import functools
@@ -27,7 +27,7 @@ def run(static: Static, inputs: Sequence[FusedInputs]) -> list[FusedOutputs]:
 
     Raises:
         NotImplementedError: the kernel cannot run here; `why_not` has the reason.
-        tf.errors.InvalidArgumentError: a shape is wrong; in a graph, when it runs.
+        tf.errors.InvalidArgumentError: a shape is wrong; a graph raises it only when it runs.
         tf.errors.UnimplementedError: the native library does not support the layer.
     """
     tensors = [
@@ -41,7 +41,7 @@ def run(static: Static, inputs: Sequence[FusedInputs]) -> list[FusedOutputs]:
 def _forward(
     static: Static, tensors: Sequence[Tensors]
 ) -> tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]:
-    """Return the outputs of all layers, and one saved tensor for each with `static.save`."""
+    """Return the outputs of all layers and, with `static.save`, a saved tensor for each layer."""
     names = arguments.output_names(static)
     outputs, saved = _operations().seqkeras_forward(
         floats=_flat(tensors, bools=False),
@@ -71,7 +71,7 @@ def _flat(tensors: Sequence[Tensors], *, bools: bool) -> list[tf.Tensor]:
 
 
 def _forward_gradient(operation: Any, *gradients: tf.Tensor | None) -> list[tf.Tensor | None]:
-    """Compute the gradient of `SeqkerasForward`, with None for its bools."""
+    """Compute the gradients to the inputs of `SeqkerasForward`, with None for bool inputs."""
     static = arguments.from_numbers({name: operation.get_attr(name) for name in Static._fields})
     names = arguments.slot_names(operation.get_attr("given"))
     floats = [name for name in names if name not in arguments.BOOLS]
@@ -129,7 +129,7 @@ def _inputs_of(
 
 
 def _differentiated(operation: Any, names: Sequence[str]) -> list[str]:
-    """Return which of the inputs need a gradient. Only a tape knows; in a graph, all of them."""
+    """Return which inputs need a gradient; in a graph, where no tape tells, all of them."""
     skipped = getattr(operation, "skip_input_indices", None) or ()
     return [name for place, name in enumerate(names) if place not in skipped]
 
@@ -139,7 +139,7 @@ def _backward_gradient(operation: Any, *_: tf.Tensor) -> None:
 
 
 def _set_shapes(tensors: Sequence[tf.Tensor], shapes: Sequence[Any]) -> None:
-    """Set the shapes in a graph, which the operations themselves cannot."""
+    """Set the static shapes of tensors in a graph, because the operations do not infer them."""
     if not tf.executing_eagerly():
         for tensor, shape in zip(tensors, shapes, strict=True):
             tensor.set_shape(shape)
@@ -183,7 +183,7 @@ def _load_file(path: Path) -> tuple[Any, str | None]:
 
 
 def _connect(operations: Any, library: ctypes.CDLL) -> Any:
-    """Give the operations the functions of the native library, and register their gradients."""
+    """Pass the native library's functions to the operations, and register their gradients."""
     core = native.load()
     if core is None:
         return operations

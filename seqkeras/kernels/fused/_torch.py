@@ -41,7 +41,7 @@ def run(static: Static, inputs: Sequence[FusedInputs]) -> list[FusedOutputs]:
 
 
 class _Fused(torch.autograd.Function):
-    """Takes `Static` and the fields of `FusedInputs`, and returns the outputs of `output_names`."""
+    """The kernel as a function from each layer's `FusedInputs` to its outputs, as flat tuples."""
 
     @staticmethod
     def forward(context: Any, static: Static, *tensors: torch.Tensor | None) -> Any:
@@ -60,7 +60,7 @@ class _Fused(torch.autograd.Function):
     def backward(context: Any, *gradients: torch.Tensor | None) -> Any:
         static: Static = context.static._replace(save=True)
         count = static.directions * len(FusedInputs._fields)
-        every = context.saved_tensors  # once: activation checkpointing refuses a second reading
+        every = context.saved_tensors  # activation checkpointing allows only one access
         tensors = every[:count]
         saved = every[count:]
         inputs = [FusedInputs(*layer) for layer in arguments.by_layer(static, tensors)]
@@ -82,7 +82,7 @@ class _Fused(torch.autograd.Function):
             for layer in arguments.by_layer(static, context.needs_input_grad[1:])
         ]
         results = _backward(static, inputs, read, needed)
-        if torch.is_grad_enabled():  # the gradients are to be differentiated again
+        if torch.is_grad_enabled():  # create_graph=True: to be differentiated again
             sources = [tensor for tensor in (*tensors, *gradients) if tensor is not None]
             results = [
                 {name: _Once.apply(gradient, *sources) for name, gradient in layer.items()}
@@ -92,7 +92,7 @@ class _Fused(torch.autograd.Function):
 
 
 class _Once(torch.autograd.Function):
-    """Passes a gradient through, connected to its sources, and raises if it is differentiated."""
+    """Passes a gradient through, and raises if it is differentiated with respect to its sources."""
 
     @staticmethod
     def forward(context: Any, gradient: torch.Tensor, *sources: torch.Tensor) -> torch.Tensor:
@@ -104,8 +104,8 @@ class _Once(torch.autograd.Function):
 
 
 def _forward(static: Static, inputs: Sequence[FusedInputs]) -> list[dict[str, torch.Tensor]]:
-    """Return the outputs of each layer; with `static.save` also `saved`, and always `y`."""
-    # Kept until the call is over: the structs only have pointers to what is copied here.
+    """Compute the outputs of each layer, by name; with `static.save` also `y` and `saved`."""
+    # Hold these tensors until the call returns: the structs only have pointers to them.
     tensors = [_readable(arguments.present(layer)) for layer in inputs]
     structs = _layers(static, tensors)
     names = arguments.output_names(static._replace(sequences=static.sequences or static.save))
@@ -114,7 +114,7 @@ def _forward(static: Static, inputs: Sequence[FusedInputs]) -> list[dict[str, to
         shapes = arguments.output_shapes(layer.x.shape, layer.recurrent_kernel.shape)
         results = {name: _empty(shapes[name]) for name in names}
         if static.save:
-            # At least one float: a null pointer would mean that nothing is saved.
+            # Not empty: with a null pointer, as of an empty tensor, the library saves nothing.
             results["saved"] = _workspace(max(arguments.workspace_floats(struct), 1))
         outputs.append(results)
     _call("sqk_forward_all", structs, [_outputs(results) for results in outputs])
@@ -131,9 +131,9 @@ def _backward(
 
     Args:
         static: the call.
-        inputs: what forward read, for each layer.
-        read: what forward left, and the gradients to its outputs, for each layer.
-        needed: names of inputs, for each layer.
+        inputs: the inputs of forward, for each layer.
+        read: `y` and `saved` from forward, and the gradients to its outputs, for each layer.
+        needed: names of the inputs that need a gradient, for each layer.
     """
     tensors = [_readable(arguments.present(layer)) for layer in inputs]
     read = [_readable(layer) for layer in read]
@@ -156,7 +156,7 @@ def _call(name: str, *structs: Sequence[ctypes.Structure]) -> None:
 
 
 def _empty(shape: Sequence[int]) -> torch.Tensor:
-    # Explicit, because torch.set_default_dtype and torch.set_default_device may say otherwise.
+    # Explicit, because torch.set_default_dtype and torch.set_default_device change the defaults.
     return torch.empty(tuple(shape), dtype=torch.float32, device="cpu")
 
 
@@ -169,7 +169,7 @@ def _check_kind(name: str, tensor: torch.Tensor) -> None:
 
 
 def _readable(tensors: Tensors) -> Tensors:
-    """Copy the tensors that the native library cannot read by strides."""
+    """Return the tensors, with copies of those that the native library cannot read by strides."""
     return {name: _dense(name, tensor) for name, tensor in tensors.items()}
 
 
@@ -246,10 +246,10 @@ _NOTHING = ctypes.c_float()
 
 # ---- workspaces ---------------------------------------------------------------------------------
 
-# Fresh memory costs page faults, which are a good part of the time of a call for a workspace. So a
-# workspace is used again when PyTorch has freed it: after backward, or when a graph is dropped.
-# There is no lock: a garbage collection may return memory in the middle of `_take`, and each method
-# of a deque is atomic.
+# The page faults of a fresh workspace take a good part of the time of a call. So its memory is used
+# again once PyTorch has freed it: after backward, or when a graph is dropped. The garbage collector
+# may return memory in the middle of `_take`, where a lock would deadlock; none is needed, because
+# each method of a deque is atomic. At most 8 workspaces of up to 64 MiB stay idle.
 _MOST_IDLE = 8
 _MOST_FLOATS = 16 << 20
 _idle: deque[np.ndarray[Any, Any]] = deque(maxlen=_MOST_IDLE)
@@ -265,7 +265,7 @@ def _workspace(floats: int) -> torch.Tensor:
 
 
 def _take(floats: int) -> np.ndarray[Any, Any]:
-    """Take idle memory of this size, or fresh memory."""
+    """Return idle memory of this size, or fresh memory if there is none."""
     for _ in range(_MOST_IDLE):
         try:
             memory = _idle.pop()

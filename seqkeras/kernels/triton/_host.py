@@ -13,19 +13,21 @@ from seqkeras.kernels.triton._interpreter import interpreted
 
 Tensor: TypeAlias = Any
 
-# Bits of the flags of a row at a timestep: it is not masked; its state is cleared before.
+# Bits of the flags of a row at a timestep. LIVE: the timestep is not masked. FRESH: the state is
+# cleared before it.
 LIVE = 1
 FRESH = 2
-#: How many values backward needs for each unit and timestep.
+#: Number of values that forward saves for backward, for each unit and timestep.
 SLOTS = {"lstm": 4, "gru": 3, "gru_reset_after": 4, "simple_rnn": 1}
 
 
 class Plan(NamedTuple):
     """How the work of a layer is divided into programs."""
 
+    #: Rows of the batch, and units, that one program computes.
     rows: int
     wide: int
-    #: The units, rounded up to whole chunks; and a chunk, the units of the state read at a time.
+    #: The units, rounded up to a multiple of `chunk`: the units of the state read at a time.
     deep: int
     chunk: int
     #: What happens between timesteps: `programs.ALONE`, `WAIT` or `LAUNCH`.
@@ -61,9 +63,9 @@ class Trace(NamedTuple):
 def plan_for(batch: int, units: int, processors: int) -> Plan:
     """Choose how to divide a layer of this size into programs.
 
-    With few units, one program has all units of its rows. With more, there are small programs that
-    wait for one another, as long as all of them fit on the chip at once. Beyond that, each timestep
-    is a launch. The compiler keeps everything in registers for these sizes.
+    Up to 64 units, one program computes all units of its rows. Beyond that, small programs wait
+    for one another after each timestep, if all of them fit on the GPU at once; otherwise each
+    timestep is a launch of its own. The compiler keeps blocks of these sizes in registers.
     """
     if units <= 64:
         deep = max(16, triton.next_power_of_2(units))
@@ -116,7 +118,7 @@ def _in_order(tensor: Tensor, static: Static) -> Tensor:
 
 
 def _flags(x: Tensor, mask: Tensor | None, reset: Tensor | None) -> Tensor | None:
-    """Join mask and reset in the flags of each timestep; `x` is time-major."""
+    """Join mask and reset into the flags of each timestep; `x` is time-major."""
     if mask is None and reset is None:
         return None
     timesteps, batch, _ = x.shape
@@ -137,7 +139,7 @@ def _processors(x: Tensor) -> int:
 def _input_sums(
     static: Static, x: Tensor, mask: Tensor | None, kernel: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the input products with their biases, and the inner bias of a `gru_reset_after`."""
+    """Return the input products with biases; for `gru_reset_after` also the recurrent bias of h."""
     if mask is not None:
         x = torch.where(mask[:, :, None], x, 0.0)  # masked timesteps may hold anything, even NaN
     xz = x @ kernel
@@ -205,7 +207,7 @@ def _launch(
                     launch(**call, first=t, last=t + 1, PART=part)
             return
         if plan.meet == programs.WAIT.value:
-            # If the programs cannot all run at once, the launch fails, where it would else hang.
+            # Make a launch fail, instead of hang, if its programs cannot all run at once.
             call["launch_cooperative_grid"] = True
         launch(**call, first=0, last=timesteps, PART=0)
 
@@ -216,7 +218,7 @@ def _on_device_of(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
 
 
 def _common(recurrent: Tensor, peephole: Tensor | None, extras: Extras) -> dict[str, Any]:
-    """Return the arguments that both programs have."""
+    """Return the arguments that the programs `forward` and `backward` share."""
     static = extras.static
     training = extras.zone_h is not None
     return {
@@ -301,7 +303,7 @@ def _backward(
 
 
 def _counters(like: Tensor, plan: Plan) -> Tensor | None:
-    """Return zeros, in which the programs of each block of rows count how often they have met."""
+    """Return zeroed counts of arrived programs by block of rows, or None if no program waits."""
     if plan.meet != programs.WAIT.value:
         return None
     return torch.zeros(like.shape[1], dtype=torch.int32, device=like.device)

@@ -4,5 +4,5 @@ import os
 
 
 def interpreted() -> bool:
-    """Return whether Triton interprets the programs, slowly, on the CPU: for tests."""
+    """Return whether Triton runs programs in its slow interpreter, for tests on a CPU."""
     return os.environ.get("TRITON_INTERPRET") == "1"

@@ -7,8 +7,8 @@ between timesteps:
 
 - ALONE: nothing, because one program has all units of its rows;
 - WAIT: the programs of the same rows wait for one another; all must be on the chip at once;
-- LAUNCH: the host launches one timestep (`first`, `last`) after the other. A GRU that resets before
-  its product has two launches for each timestep, for its halves (PART 1 and 2).
+- LAUNCH: the host launches each timestep separately, with `last` = `first` + 1. A GRU that resets
+  before its product has two launches for each timestep, for its halves (PART 1 and 2).
 
 The compiler evaluates all conditions on None and on names in capitals: a compiled program does not
 contain them.
@@ -32,7 +32,7 @@ def _activate(x, NAME: tl.constexpr):
         return 1 / (1 + tl.exp(-x))
     elif NAME == "hard_sigmoid":
         s = x * (1 / 6) + 0.5
-        return tl.where(s < 0, 0.0, tl.where(s > 1, 1.0, s))  # a NaN stays one
+        return tl.where(s < 0, 0.0, tl.where(s > 1, 1.0, s))  # a NaN stays NaN
     elif NAME == "relu":
         return tl.where(x < 0, 0.0, x)
     else:
@@ -68,7 +68,10 @@ def _dot(a, b, total, PRECISION: tl.constexpr):
 
 @triton.jit
 def _meet(counters, target, MEET: tl.constexpr):
-    """Wait until all programs of these rows are here; then all of them see what each has stored."""
+    """Wait until all programs of these rows arrive, so that each sees what the others stored.
+
+    Return the count of arrivals to wait for at the next meeting.
+    """
     if MEET != LAUNCH:
         tl.debug_barrier()
     if MEET == WAIT:
@@ -82,7 +85,7 @@ def _meet(counters, target, MEET: tl.constexpr):
 
 @triton.jit
 def _tile(pointer, rows, columns, row_step, inside):
-    """Load a block of a matrix, not from L1: other programs may have written it just now."""
+    """Load a block of a matrix, bypassing L1: another program may have just written it."""
     return tl.load(
         pointer + rows[:, None] * row_step + columns[None, :],
         mask=inside,
@@ -103,7 +106,7 @@ def _zoned_out(old, new, zone, rate, place, inside):
 
 @triton.jit
 def _kept(zone, rate, place, inside):
-    """Return the part of the old value that stays."""
+    """Return the fraction of the old value that zoneout keeps."""
     if zone is not None:
         return (tl.load(zone + place, mask=inside, other=0) != 0).to(tl.float32)
     elif rate is not None:
@@ -174,7 +177,7 @@ def _back_products(
 ):  # fmt: skip
     """Return the gradient to h through the recurrent kernel, for gates BEGIN to END.
 
-    It reads `dz` (rows, GATES * units), and for gate 2 `dm` (rows, units) unless that is None.
+    It reads `dz` (rows, GATES * units), and for gate 2 `dm` (rows, units) unless `dm` is None.
     """
     p0 = tl.zeros([ROWS, WIDE], tl.float32)
     p1 = tl.zeros([ROWS, WIDE], tl.float32)
@@ -222,7 +225,8 @@ def forward(
     """Compute `hs[t + 1]` from `hs[t]`, for the timesteps t from `first` to `last` - 1.
 
     xz (timesteps, batch, GATES * units): input products with the bias. hs (timesteps + 1, batch,
-    units) begins with h0, and cs with c0; `c_step` and `saved_step` are 0 if nothing is saved.
+    units) begins with h0, and cs with c0. If nothing is saved for `backward`, `c_step` and
+    `saved_step` are 0, so that each timestep overwrites the previous one.
     saved (timesteps, batch, SLOTS * units): the gates, for `backward`. flags (timesteps + 1,
     batch): bit 0 live, bit 1 reset. rh (batch, units): r * h of a GRU, between its two products.
     """
@@ -310,7 +314,7 @@ def forward(
                     target = _meet(counters, target, MEET)
                 if PART == 2:
                     z = tl.load(saved_now, mask=inside, other=0.0)
-                    r = h  # read from rh
+                    r = h  # unused: `_products` reads r * h from rh
                 if PART != 1:
                     _, _, new, _ = _products(
                         rh, r * h, None, recurrent, drop, rows, wide, batch, units,

@@ -2,7 +2,7 @@
 
 These have recurrent dropout, zoneout, peepholes, hard_sigmoid, a GRU that resets before its
 product, any mask, or resets at any timestep. It was never run on a GPU, only in Triton's
-interpreter; `benchmarks/gpu_kernels.py` would measure it.
+interpreter; `benchmarks/gpu_kernels.py` measures it.
 
 The product `x kernel` of all timesteps is one matrix product before the loop, and the gradients to
 the weights are matrix products after it. The loop itself, `h recurrent_kernel` and the cell, is one
@@ -29,7 +29,7 @@ from seqkeras.kernels.triton._interpreter import interpreted
 
 @functools.cache
 def why_not() -> str | None:
-    """Return why no layer can run here, or None."""
+    """Return why the kernel cannot run on this machine, or None if it can."""
     for package in ("torch", "triton"):
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed"

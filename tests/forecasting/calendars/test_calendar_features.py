@@ -37,7 +37,7 @@ def test_names_are_checked_and_integers_have_none():
     with pytest.raises(ArgumentError, match="None, 'auto' or names among 'time_of_day'"):
         choose(3, daily, 3)
     assert choose("auto", Calendar("int64", "1"), 100) == ()
-    with pytest.raises(ArgumentError, match="Integer timestamps have no calendar"):
+    with pytest.raises(ArgumentError, match="integer timestamps, which have no calendar"):
         choose(["month"], Calendar("int64", "1"), 100)
 
 

@@ -3,10 +3,12 @@ import warnings
 from dataclasses import replace
 
 import joblib
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.builders import dense
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.forecasting import Columns, audit_leaks, backtest, evaluate_holdout, insample
@@ -15,7 +17,10 @@ from seqkeras.scoring import mae, mase
 from seqkeras.windows import GroupedArray
 
 quick = functools.partial(
-    flat_forecaster, lookback=10, units=3, epochs=1, batch_size=64, seed=0, progress=False
+    flat_forecaster,
+    **{"lookback": 10, "architecture": dense, "epochs": 1, "batch_size": 64},
+    seed=0,
+    progress=False,
 )
 #: Nothing held out inside a fit: half the time.
 bare = functools.partial(quick, validation=0, levels=())
@@ -49,6 +54,25 @@ NAMES = Columns(id="shop", time="day", target="sold")
 @pytest.fixture(scope="module")
 def once(small):
     return backtest(quick(4), small, windows=3, step=2, columns=NAMES)
+
+
+def local():
+    """Return a forecaster with a builder that no other process can import."""
+
+    def builder(features, *, lookback, horizon):
+        x = keras.Input((lookback, features))
+        return keras.Model(x, keras.layers.Dense(horizon)(keras.layers.Flatten()(x)))
+
+    return bare(4, architecture=builder)
+
+
+def refits(small, **options):
+    return backtest(local(), small, windows=2, step=3, refit=True, columns=NAMES, **options).frame
+
+
+@pytest.fixture(scope="module")
+def refitted(small):
+    return refits(small)
 
 
 def test_the_frame_says_what_came_beside_each_forecast(small, once):
@@ -101,13 +125,10 @@ def test_scores_are_those_of_the_frame_with_baselines_beside(small, once):
     assert once.scores.loc["naive", "MAE"] == pytest.approx(naive)
 
 
-def test_every_refit_is_a_fresh_fit_on_the_rows_up_to_its_cutoff(small):
+def test_every_refit_is_a_fresh_fit_on_the_rows_up_to_its_cutoff(small, refitted):
     renamed = small.rename(columns={"shop": "unique_id"})
-    found = backtest(
-        bare(4), renamed, windows=2, step=3, refit=True, columns=Columns(time="day", target="sold")
-    )
-    fitted = bare(4).fit(head(renamed, 4), columns=Columns(time="day", target="sold"))
-    last = found.frame.groupby("unique_id").tail(4)
+    fitted = local().fit(head(renamed, 4), columns=Columns(time="day", target="sold"))
+    last = refitted.groupby("shop").tail(4)
     np.testing.assert_allclose(last.yhat, fitted.predict().yhat, rtol=1e-4)
 
 
@@ -122,17 +143,8 @@ def test_folds_are_shared_by_as_many_windows_as_asked():
     assert folds(9) == folds(False)
 
 
-def test_folds_in_processes_give_what_folds_here_give(small):
-    def own_builder(features, *, lookback, horizon):
-        from seqkeras import many_to_one
-
-        return many_to_one(features, timesteps=lookback, outputs=horizon, units=2)
-
-    given = bare(4, architecture=own_builder, units=None)
-    options = {"windows": 2, "refit": True, "columns": NAMES}
-    here = backtest(given, small, **options)
-    there = backtest(given, small, n_jobs=2, **options)
-    pd.testing.assert_frame_equal(here.frame, there.frame, rtol=1e-4)
+def test_folds_in_processes_give_what_folds_here_give(small, refitted):
+    pd.testing.assert_frame_equal(refits(small, n_jobs=2), refitted, rtol=1e-4)
 
 
 def test_a_gap_leaves_the_first_steps_out(small):
@@ -216,7 +228,7 @@ def test_bad_arguments_are_refused_before_any_training(one, options, words):
 def test_backends_that_cannot_run_fits_are_refused(one, backend):
     with (
         joblib.parallel_config(backend=backend, n_jobs=2),
-        pytest.raises(ArgumentError, match="leave joblib its default, loky"),
+        pytest.raises(ArgumentError, match="use joblib's default backend, loky"),
     ):
         backtest(quick(4), one, windows=2, refit=True)
 
@@ -253,7 +265,7 @@ def test_insample_forecasts_what_predict_would_have_said_there(one):
 
 
 def test_more_windows_than_there_are_rows_are_refused(panel):
-    forecaster = flat_forecaster(5, lookback=8, units=2, epochs=1, progress=False)
+    forecaster = flat_forecaster(5, lookback=8, progress=False)
     with pytest.raises(DataError, match=r"to hold out.*Use fewer windows, or a smaller step"):
         backtest(forecaster, panel, windows=100)
 
@@ -280,8 +292,8 @@ def test_what_is_missing_behind_the_cutoff_alone_is_refused_before_the_training(
         return small.assign(sold=small.sold.mask(small.index == place))
 
     options = {"windows": 3, "step": 2, "columns": NAMES}
-    with pytest.raises(DataError, match=r"Got: a missing one in Series 'south'"):
-        backtest(bare(4, architecture=never, units=None), without(6), **options)
+    with pytest.raises(DataError, match=r"Got: a missing target in series 'south'"):
+        backtest(bare(4, architecture=never), without(6), **options)
     # Not read by any origin, or seen by the fit.
     for df in (without(2), without(20)):
         assert np.isfinite(backtest(bare(4), df, **options).frame.yhat).all()

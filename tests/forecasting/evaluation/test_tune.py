@@ -7,15 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.builders import dense
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting import Columns, backtest, tune
 
-pytest.importorskip("optuna", reason="needs the extra tune")
+optuna = pytest.importorskip("optuna", reason="needs the extra tune")
 
 bare = functools.partial(
     flat_forecaster,
-    **{"lookback": 7, "units": 2, "epochs": 1, "validation": 0, "levels": ()},
+    **{"lookback": 7, "architecture": dense, "epochs": 1, "validation": 0, "levels": ()},
     seed=0,
     progress=False,
 )
@@ -69,8 +70,8 @@ def test_the_score_is_that_of_a_backtest_before_the_last_rows(df, found):
 
 def test_the_last_rows_have_no_part_in_it_and_the_seed_says_what_is_tried(df, found):
     other = df.assign(sold=np.where(np.arange(60) >= 57, 1e6, df.sold))
-    again = tune(bare(3), other, space=SPACE, trials=2, score="MAE", columns=NAMES).trials
-    first = found.trials[found.trials.trial < 2]
+    again = tune(bare(3), other, space=SPACE, trials=1, score="MAE", columns=NAMES).trials
+    first = found.trials[found.trials.trial < 1]
     assert again[RATE].tolist() == first[RATE].tolist()
     np.testing.assert_allclose(again.MAE, first.MAE, rtol=1e-3)
 
@@ -108,14 +109,14 @@ def test_another_search_of_the_same_name_is_refused(df, tmp_path):
     storage = f"sqlite:///{tmp_path}/search.db"
     builders = {
         "lookback": [5, 10],
-        "network": [functools.partial(shifted, shift=0.0), two_dense],
+        "network": [functools.partial(shifted, shift=0.0), dense],
     }
     search = functools.partial(
         tune, space=builders, columns=columns, windows=1, trials=1, storage=storage
     )
-    given = bare(3, units=None)
+    given = bare(3)
     search(given, df)
-    assert len(search(bare(3, units=None, lookback=9), df, seed=3).trials) == 1
+    assert len(search(bare(3, lookback=9), df, seed=3).trials) == 1
     later = df.assign(day=df.day + pd.Timedelta(days=1))
     others = [
         refusal("rows", search, given, later),
@@ -134,7 +135,7 @@ def test_another_search_of_the_same_name_is_refused(df, tmp_path):
             columns=replace(columns, past=["b"]),
         ),
         refusal("columns", search, given, df, columns=replace(columns, missing="raise")),
-        refusal("parameters", search, bare(3, units=None, batch_size=4), df),
+        refusal("parameters", search, bare(3, batch_size=4), df),
         refusal("space", search, given, df, space=builders | {"lookback": [5, 11]}),
         refusal("parameters, space", search, given, df, space={"network": builders["network"]}),
     ]
@@ -152,9 +153,9 @@ def test_the_forecaster_itself_is_tried_again_after_a_kill(df, tmp_path):
         turns.append(lookback)
         if len(turns) == 1:
             raise Killed
-        return two_dense(features, lookback=lookback, horizon=horizon)
+        return dense(features, lookback=lookback, horizon=horizon)
 
-    given = bare(3, units=None, architecture=model)
+    given = bare(3, architecture=model)
     search = functools.partial(tune, given, df, windows=1, columns=NAMES)
     search = functools.partial(search, storage=f"sqlite:///{tmp_path}/search.db")
     with pytest.raises(Killed):
@@ -166,11 +167,6 @@ def test_the_forecaster_itself_is_tried_again_after_a_kill(df, tmp_path):
     assert again[RATE].nunique() == 2
 
 
-def two_dense(features, *, lookback, horizon):
-    x = keras.Input((lookback, features))
-    return keras.Model(x, keras.layers.Dense(horizon)(keras.layers.Flatten()(x)))
-
-
 def shifted(features, *, lookback, horizon, shift):
     """The newest value and something far off it, which no training mends."""
     x = keras.Input((lookback, features))
@@ -180,20 +176,31 @@ def shifted(features, *, lookback, horizon, shift):
 
 
 def test_a_trial_that_is_worse_than_the_others_is_given_up(df):
+    """There must be four others, of which three are in the storage before."""
+
     def space(trial):
         trial.suggest_float("nothing", 0, 1)
         shift = 9.0 if trial.number == 4 else 0.0
         return {"network": functools.partial(shifted, shift=shift)}
 
-    frame = tune(bare(3, units=None), df, space=space, trials=5, columns=NAMES).trials.set_index(
-        "trial"
-    )
+    storage = optuna.storages.InMemoryStorage()
+    before = optuna.create_study(storage=storage, study_name="search")
+    for number in range(3):
+        trial = optuna.create_trial(
+            value=1.0,
+            intermediate_values={0: 1.0, 1: 1.0},
+            params={"nothing": number / 3},
+            distributions={"nothing": optuna.distributions.FloatDistribution(0, 1)},
+        )
+        before.add_trial(trial)
+    found = tune(bare(3), df, space=space, trials=5, columns=NAMES, storage=storage, name="search")
+    frame = found.trials.set_index("trial")
     assert frame.state.tolist()[:4] == ["complete"] * 4
     assert frame.loc[4, ["state", "windows", "why"]].tolist() == ["pruned", 1, ""]
 
 
 def test_a_trial_that_cannot_be_fitted_says_why(df):
-    found = tune(bare(3), df, space={"lookback": [300, 4]}, trials=4, windows=1, columns=NAMES)
+    found = tune(bare(3), df, space={"lookback": [300, 4]}, trials=3, windows=1, columns=NAMES)
     assert found.forecaster.lookback == 4
     failed = found.trials[found.trials.state == "pruned"]
     assert len(failed)
@@ -207,7 +214,8 @@ def test_a_trial_that_cannot_be_fitted_says_why(df):
 
 def test_parameters_that_do_not_go_together_end_their_trial(df):
     space = {"network": ["multi_output", "recursive"], "training__teacher_forcing": [0.5]}
-    found = tune(bare(3), df, space=space, trials=4, windows=1, columns=NAMES)
+    given = bare(2, architecture="recursive", units=2)
+    found = tune(given, df, space=space, trials=3, windows=1, columns=NAMES)
     assert found.forecaster.settings().network.architecture == "recursive"
     failed = found.trials[found.trials.network == "multi_output"]
     assert len(failed)
@@ -217,18 +225,18 @@ def test_parameters_that_do_not_go_together_end_their_trial(df):
     ).all()
     space["network"].remove("recursive")
     with pytest.raises(DataError, match=r"None of 2 trials .* The first: teacher_forcing must"):
-        tune(bare(3), df, space=space, trials=2, columns=NAMES)
+        tune(given, df, space=space, trials=2, columns=NAMES)
 
 
 def test_a_forecaster_that_cannot_be_used_itself_is_refused(df):
     with pytest.raises(
         ArgumentError, match="teacher_forcing must be 1 for a network that forecasts the whole"
     ):
-        tune(bare(3, teacher_forcing=0.5), df, trials=2, columns=NAMES)
+        tune(bare(3, architecture="multi_output", teacher_forcing=0.5), df, trials=2, columns=NAMES)
 
 
 def test_without_a_space_the_first_trial_is_the_forecaster_itself(df):
-    given = bare(3, architecture="segment_rnn", lookback=None)
+    given = bare(3, architecture="segment_rnn", units=2, lookback=None)
     found = tune(given, df, trials=1, windows=1, columns=NAMES)
     first = found.trials.iloc[0]
     names = ["network__architecture", "network__units", RATE]

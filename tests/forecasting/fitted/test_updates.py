@@ -13,6 +13,7 @@ from helpers.examples import examples
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, NotFittedError
 from seqkeras.forecasting import insample
+from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.scoring import mae
 
 quick = functools.partial(
@@ -51,8 +52,8 @@ def behind(rows):
     """The fitted forecaster as it was that many rows of each series ago."""
     from_end = DF.groupby("unique_id").cumcount(ascending=False).to_numpy()
     other = copy.copy(fitted())
-    earlier = quick(4, epochs=1).fit(DF[from_end >= rows])
-    other.fitted_ = replace(fitted().fitted_, panel=earlier.panel_)
+    earlier = read_panel(DF[from_end >= rows]).tail(fitted().lookback_)
+    other.fitted_ = replace(fitted().fitted_, panel=earlier)
     return other, DF[from_end < rows]
 
 
@@ -85,9 +86,12 @@ def test_series_without_new_rows_stay_where_they_are():
     assert after[after.unique_id == "b"].ds.min() == last + pd.Timedelta(days=1)
 
 
-def test_one_row_of_one_series_without_ids_is_enough():
+def test_one_row_of_one_series_without_ids_is_enough_and_with_them_refused():
     one = DF[DF.unique_id == "b"].drop(columns="unique_id")
-    updated = quick(4).fit(one.iloc[:-1]).update(one.iloc[-1:])
+    updated = quick(4).fit(one.iloc[:-1])
+    with pytest.raises(DataError, match="must be one series without ids, as in fit"):
+        updated.update(new_rows().head(1))
+    updated.update(one.iloc[-1:])
     assert updated.predict().ds.min() == one.ds.max() + pd.Timedelta(days=1)
     assert updated.panel_.values.values.tolist() == one.y.tolist()[-10:]
 
@@ -111,7 +115,7 @@ def new_rows(**columns):
         (new_rows().head(0), "df must have rows"),
         (
             new_rows().drop(columns="unique_id").head(1),
-            "must have ids as in fit, in the column 'uniq",
+            "must have its ids in the column 'uniq",
         ),
         (new_rows(ds=[1, 2, 3]), "stamps as in fit.*int64; fit had datetime64"),
         (new_rows(ds=new_rows().ds.dt.tz_localize("UTC")), "stamps as in fit.*UTC"),
@@ -144,12 +148,6 @@ def test_a_missing_column_is_named():
         fitted().update(new_rows().drop(columns="y"))
     with pytest.raises(ArgumentError, match="df must be a pandas DataFrame"):
         fitted().update([1.0, 2.0])
-
-
-def test_a_forecaster_of_one_series_takes_no_ids():
-    one = quick(4).fit(DF[DF.unique_id == "a"].drop(columns="unique_id"))
-    with pytest.raises(DataError, match="must have ids as in fit, without a column"):
-        one.update(new_rows().head(1))
 
 
 @pytest.mark.parametrize("rows", [1, 4, 9, 12])

@@ -1,5 +1,7 @@
 """A fit that was broken off goes on, or keeps its best weights so far."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ EPOCHS = 6
 
 def forecaster(**changes):
     options = {"units": 2, "epochs": EPOCHS, "learning_rate": 0.05, "lookback": 14, "seed": 3}
-    return flat_forecaster(4, **{"progress": False, **options, **changes})
+    return flat_forecaster(4, **{"progress": False, "levels": (), **options, **changes})
 
 
 class Stop(keras.callbacks.Callback):
@@ -35,20 +37,32 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+class Keep(keras.callbacks.Callback):
+    """Keeps the weights after each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weights.append([np.array(array) for array in self.model.get_weights()])
+
+
+def train_with(callback):
+    """Return a `train` whose calls get this callback too."""
+
+    def train(*args, callbacks=(), **options):
+        return _early_stopping.train(*args, callbacks=[*callbacks, callback], **options)
+
+    return train
+
+
 @pytest.fixture
 def stop_at(monkeypatch):
-    """`stop_at(training, epoch)`: the trainings of the next fit get a `Stop`; 0 is never."""
-    real = _early_stopping.train
+    """`stop_at(training, epoch)`: where the trainings of the next fit stop; 0 is never."""
 
     def set_stop(training, epoch=0):
-        stop = Stop(training, epoch)
-        monkeypatch.setattr(
-            _fit,
-            "train",
-            lambda *args, callbacks=(), **options: real(
-                *args, callbacks=[*callbacks, stop], **options
-            ),
-        )
+        monkeypatch.setattr(_fit, "train", train_with(Stop(training, epoch)))
 
     return set_stop
 
@@ -64,21 +78,24 @@ def frame():
 
 @pytest.fixture(scope="module")
 def unbroken(frame):
-    fitted = forecaster().fit(frame)
+    """A forecaster, and its weights after each epoch."""
+    kept = Keep()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_fit, "train", train_with(kept))
+        fitted = forecaster().fit(frame)
     assert fitted.log_.best_epoch > 2  # so the second training has more than one epoch
-    return fitted
+    return fitted, kept.weights
 
 
-@pytest.fixture
-def first_training(monkeypatch, frame):
-    """Return a function that fits without the second training: its weights are the best ones."""
-
-    def fit(**changes):
-        with monkeypatch.context() as patch:
-            patch.setattr(_fit, "falling_rates", lambda log: ())
-            return forecaster(**changes).fit(frame)
-
-    return fit
+@pytest.fixture(scope="module")
+def broken_off(frame, tmp_path_factory):
+    """The backup of a fit that was broken off in its second epoch."""
+    backup = tmp_path_factory.mktemp("broken_off") / "b"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_fit, "train", train_with(Stop(1, 1)))
+        with pytest.raises(KeyboardInterrupt):
+            forecaster().fit(frame, backup=backup)
+    return backup
 
 
 def assert_same(actual, expected):
@@ -87,39 +104,29 @@ def assert_same(actual, expected):
     assert actual.predict().equals(expected.predict())
 
 
-STOPS = {
-    "first training, second epoch": lambda log: (1, 1),
-    "first training, last epoch": lambda log: (1, EPOCHS - 1),
-    "second training, first epoch": lambda log: (2, log.best_epoch),
-    "second training, last epoch": lambda log: (
-        2, log.best_epoch + len(_fit.falling_rates(log)) - 1
-    ),
-}  # fmt: skip
-
-
 @pytest.mark.backends
-@pytest.mark.parametrize("stop", STOPS)
-def test_a_fit_that_was_broken_off_goes_on_to_the_same_end(
-    unbroken, frame, stop_at, stop, tmp_path
-):
-    stop_at(*STOPS[stop](unbroken.log_))
-    with pytest.raises(KeyboardInterrupt):
-        forecaster().fit(frame, backup=tmp_path / "fit.backup")
-    assert (tmp_path / "fit.backup").exists()
-    stop_at(0)
-    assert_same(forecaster().fit(frame, backup=tmp_path / "fit.backup"), unbroken)
-    assert list(tmp_path.iterdir()) == []
+def test_a_fit_that_was_broken_off_goes_on_to_the_same_end(unbroken, frame, stop_at, tmp_path):
+    """In the second and the last epoch of the first training, the first and last of the second.
 
-
-def test_a_backup_changes_nothing(unbroken, frame, tmp_path):
-    assert_same(forecaster().fit(frame, backup=tmp_path / "fit.backup"), unbroken)
+    The end is that of a fit without a backup, so backups change nothing.
+    """
+    fitted, _ = unbroken
+    log, backup = fitted.log_, tmp_path / "fit.backup"
+    last = log.best_epoch + len(_fit.falling_rates(log)) - 1
+    for stop in ((1, 1), (1, EPOCHS - 1), (2, log.best_epoch), (2, last)):
+        stop_at(*stop)
+        with pytest.raises(KeyboardInterrupt):
+            forecaster().fit(frame, backup=backup)
+        assert backup.exists()
+    stop_at(1, 1)  # which is done, and does not begin again
+    assert_same(forecaster().fit(frame, backup=backup), fitted)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_ensemble_without_a_seed_goes_on_with_the_seed_that_it_began_with(
     frame, stop_at, tmp_path
 ):
-    options = {"architecture": ["multi_output"] * 2, "epochs": 2, "seed": None}
+    options = {"architecture": ["multi_output"] * 2, "epochs": 2, "seed": None, "validation": 0}
     stop_at(2, 1)
     with pytest.raises(KeyboardInterrupt):
         forecaster(**options).fit(frame, backup=tmp_path / "b")
@@ -142,21 +149,15 @@ def test_an_ensemble_without_a_seed_goes_on_with_the_seed_that_it_began_with(
     ],
     ids=str,
 )
-def test_the_backup_of_another_fit_is_refused(frame, stop_at, tmp_path, change, words):
-    stop_at(1, 1)
-    with pytest.raises(KeyboardInterrupt):
-        forecaster().fit(frame, backup=tmp_path / "b")
-    stop_at(0)
+def test_the_backup_of_another_fit_is_refused(broken_off, frame, tmp_path, change, words):
+    shutil.copy(broken_off, tmp_path / "b")
     with pytest.raises(ArgumentError) as caught:
         forecaster(**change).fit(frame, backup=tmp_path / "b")
     assert words in str(caught.value)
 
 
-def test_other_rows_and_damaged_files_are_refused(unbroken, frame, stop_at, tmp_path):
-    stop_at(1, 1)
-    with pytest.raises(KeyboardInterrupt):
-        forecaster().fit(frame, backup=tmp_path / "b")
-    stop_at(0)
+def test_other_rows_and_damaged_files_are_refused(broken_off, frame, tmp_path):
+    shutil.copy(broken_off, tmp_path / "b")
     with pytest.raises(ArgumentError, match=r"data \d+ \(now \d+\)"):
         forecaster().fit(frame.assign(y=frame.y + 1e-3 * np.arange(90)), backup=tmp_path / "b")
     (tmp_path / "b").write_bytes((tmp_path / "b").read_bytes()[:-9])
@@ -167,40 +168,37 @@ def test_other_rows_and_damaged_files_are_refused(unbroken, frame, stop_at, tmp_
 
 
 @pytest.mark.backends
-def test_an_interruption_keeps_the_best_weights_so_far(unbroken, frame, stop_at, first_training):
-    epochs = min(unbroken.log_.best_epoch + 1, EPOCHS - 1)
+def test_an_interruption_keeps_the_best_weights_so_far(unbroken, frame, stop_at):
+    fitted, weights = unbroken
+    epochs = min(fitted.log_.best_epoch + 1, EPOCHS - 1)
     stop_at(1, epochs)
-    interrupted = forecaster()
+    interrupted = forecaster(levels=(95,))
     with pytest.raises(KeyboardInterrupt):
         interrupted.fit(frame)
-    stop_at(0)
     log = interrupted.log_
     assert len(log.loss) == epochs
-    assert log.val_loss == unbroken.log_.val_loss[: epochs + 1]
+    assert log.val_loss == fitted.log_.val_loss[: epochs + 1]
     assert log.best_epoch == int(np.argmin(log.val_loss))
     forecast = interrupted.predict()
     assert np.isfinite(forecast[["yhat", "yhat-lo-95", "yhat-hi-95"]]).all(axis=None)
-    expected = first_training(epochs=epochs)
-    assert_arrays_equal(interrupted.model_.get_weights(), expected.model_.get_weights())
+    assert_arrays_equal(interrupted.model_.get_weights(), weights[log.best_epoch - 1])
 
 
-def test_an_interruption_of_the_second_training_keeps_the_first(
-    unbroken, frame, stop_at, first_training
-):
-    stop_at(2, unbroken.log_.best_epoch)
+def test_an_interruption_of_the_second_training_keeps_the_first(unbroken, frame, stop_at):
+    fitted, weights = unbroken
+    stop_at(2, fitted.log_.best_epoch)
     interrupted = forecaster()
     with pytest.raises(KeyboardInterrupt):
         interrupted.fit(frame)
-    stop_at(0)
-    assert interrupted.logs_ == unbroken.logs_
-    expected = first_training()
-    assert_arrays_equal(interrupted.model_.get_weights(), expected.model_.get_weights())
+    assert interrupted.logs_ == fitted.logs_
+    best = weights[fitted.log_.best_epoch - 1]
+    assert_arrays_equal(interrupted.model_.get_weights(), best)
 
 
 def test_an_interruption_before_the_end_of_the_first_epoch_keeps_what_was_there(
     frame, stop_at, tmp_path
 ):
-    interrupted = forecaster(epochs=1)
+    interrupted = forecaster(epochs=1, validation=0)
     stop_at(1, 0)
     with pytest.raises(KeyboardInterrupt):
         interrupted.fit(frame, backup=tmp_path / "b")

@@ -84,6 +84,7 @@ def test_the_second_training_goes_on_where_the_first_was_best(one, monkeypatch, 
         units=4,
         epochs=8,
         patience=4,
+        levels=(),
         seed=0,
         progress=False,
         architecture="recursive",
@@ -119,7 +120,8 @@ def test_intervals_are_measured_on_some_of_very_many_windows(one, monkeypatch, m
         )
         return forecaster.fit(one).intervals_.radius
 
-    for intervals in ("split", "per_series"):
-        few, whole = radius(12, intervals), radius(10_000, intervals)
-        assert (few == whole).all() == (intervals == "per_series")
-        np.testing.assert_allclose(few, whole, rtol=0.7)
+    few, whole = radius(12, "split"), radius(10_000, "split")
+    assert (few != whole).any()
+    np.testing.assert_allclose(few, whole, rtol=0.7)
+    if head is not None:
+        np.testing.assert_array_equal(radius(12, "per_series"), whole)

@@ -270,5 +270,5 @@ def test_rows_are_forecast_by_place_and_a_horizon_by_name():
         2, lookback=5, units=2, epochs=1, seed=0, validation=0, levels=(), progress=False
     ).fit(long())
     assert forecaster.predict(long().head(9)).ds.tolist() == list(DAYS[9:11])
-    with pytest.raises(ArgumentError, match="argument horizon"):
+    with pytest.raises(ArgumentError, match="pass horizon="):
         forecaster.predict(12)

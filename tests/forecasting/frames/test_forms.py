@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 
 import numpy as np
@@ -150,7 +151,8 @@ def test_every_entry_takes_levels_by_name(panel):
     train = df[df.groupby("unique_id").cumcount(ascending=False) >= 2]
     rest = df.drop(train.index)
     stacked = ["ds", "unique_id"]
-    forecaster = flat_forecaster(2, lookback=4, units=2, epochs=1, seed=0, progress=False)
+    options = {"levels": (), "validation": 0, "seed": 0, "progress": False}
+    forecaster = flat_forecaster(2, lookback=4, units=2, epochs=1, **options)
     forecaster.fit(train.set_index(stacked), columns=columns)
     future = forecaster.future_frame().assign(price=1.0)
     assert future.index.names == stacked
@@ -242,9 +244,8 @@ def schema(df, *names):
 def test_a_polars_frame_has_polars_forecasts(framed, panel, tmp_path):
     pl = pytest.importorskip("polars")
     pytest.importorskip("matplotlib")
-    quick = flat_forecaster(
-        4, lookback=8, units=2, epochs=1, likelihood="gaussian", seed=0, progress=False
-    )
+    options = {"levels": (), "validation": 0, "seed": 0, "progress": False}
+    quick = flat_forecaster(4, lookback=8, units=2, epochs=1, likelihood="gaussian", **options)
     kinds = schema(framed, "unique_id", "ds")
     first = framed.filter(pl.col("ds") < pl.col("ds").max().over("unique_id"))
     fitted = quick.fit(first, columns=Columns(future=["sun"]))
@@ -270,11 +271,13 @@ def test_a_polars_frame_has_polars_forecasts(framed, panel, tmp_path):
     expected = outputs[2].to_pandas()
     loaded = Forecaster.load(tmp_path / "f.zip").predict(future=future)
     pd.testing.assert_frame_equal(loaded.to_pandas(), expected, rtol=1e-5)
-    newer = framed.join(first, on=["unique_id", "ds"], how="anti")
-    assert fitted.update(newer).future_frame()["ds"].to_list()[0] > future["ds"].to_list()[0]
-    ours = quick.fit(first.to_pandas(), columns=Columns(future=["sun"]))
+    ours = copy.copy(fitted)
+    read = read_panel(first.to_pandas(), Columns(future=["sun"])).tail(fitted.lookback_)
+    ours.fitted_ = dataclasses.replace(fitted.fitted_, panel=read)
     as_pandas = ours.predict(future=future.to_pandas())
     pd.testing.assert_frame_equal(expected, as_pandas, check_dtype=False, check_categorical=False)
+    newer = framed.join(first, on=["unique_id", "ds"], how="anti")
+    assert fitted.update(newer).future_frame()["ds"].to_list()[0] > future["ds"].to_list()[0]
 
 
 def test_timestamps_keep_their_zone_in_polars(panel):

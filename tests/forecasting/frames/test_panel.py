@@ -7,7 +7,7 @@ import pytest
 
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.forecasting import Columns
-from seqkeras.forecasting.frames._panel import _restore_ids, dtype_of, embedding_frame
+from seqkeras.forecasting.frames._panel import _restore_ids, dtype_of
 from seqkeras.forecasting.frames._reading import read_panel
 
 
@@ -70,12 +70,6 @@ def test_series_are_selected_by_id(panel):
     assert parts["c"][0].unique_id.unique().tolist() == ["c"]
 
 
-def test_an_embedding_is_indexed_by_the_ids(panel):
-    frame = embedding_frame(read_panel(panel), np.arange(6.0).reshape(3, 2))
-    assert frame.index.tolist() == ["a", "b", "c"]
-    assert frame.to_numpy().tolist() == [[0, 1], [2, 3], [4, 5]]
-
-
 @pytest.mark.parametrize("dtype", ["object", "str", "string", "int8", "Int16", "category", "arrow"])
 @pytest.mark.parametrize("is_category", [False, True])
 def test_ids_of_a_file_have_the_dtype_of_the_frame(dtype, is_category):
@@ -91,5 +85,7 @@ def test_ids_of_a_file_have_the_dtype_of_the_frame(dtype, is_category):
 def test_ids_whose_dtype_a_file_cannot_hold_are_not_saved():
     arrow = pytest.importorskip("pyarrow")
     dictionary = pd.ArrowDtype(arrow.dictionary(arrow.int32(), arrow.string()))
-    with pytest.raises(ArgumentError, match=r"ids must be of a dtype for files.*astype\(str\)"):
+    with pytest.raises(
+        ArgumentError, match=r"ids must be of a dtype that can be saved.*astype\(str\)"
+    ):
         dtype_of(pd.Index(["a", "b"], dtype=dictionary))

@@ -107,7 +107,7 @@ def test_the_error_of_an_unknown_column_suggests_the_nearest(panel, arguments, t
 
 
 def test_two_columns_with_the_same_name_are_refused(one):
-    with pytest.raises(ArgumentError, match="2 columns are called"):
+    with pytest.raises(ArgumentError, match="the name of 2 columns"):
         read_panel(pd.concat([one, one[["y"]]], axis=1))
 
 

@@ -1,11 +1,11 @@
 import copy
 from dataclasses import replace
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.builders import dense
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, NotFittedError
 from seqkeras.forecasting import Columns, Forecaster, components
@@ -122,14 +122,8 @@ def test_a_network_that_is_fed_its_answers_has_components():
 def test_a_network_of_ones_own_has_components_of_other_rows_too():
     df = shops().query("shop == 'east'")[["ds", "y"]]
 
-    def last(features, *, lookback, horizon):
-        x = keras.Input((lookback, features))
-        return keras.Model(x, keras.layers.Dense(horizon)(keras.layers.Flatten()(x)))
-
-    forecaster = flat_forecaster(
-        3, architecture=last, **{k: v for k, v in BARE.items() if k != "units"}
-    )
-    fitted = forecaster.fit(df)
+    options = {name: option for name, option in BARE.items() if name != "units"}
+    fitted = flat_forecaster(3, architecture=dense, **options).fit(df)
     frame = components(fitted, df=df.head(20), horizon=2).frame
     assert frame.columns.tolist() == ["ds", "yhat", "seasonal naive", "network"]
     assert str(frame.ds[0].date()) == "2024-01-21"
@@ -140,7 +134,7 @@ def test_a_network_of_ones_own_has_components_of_other_rows_too():
 def test_a_covariate_of_the_name_of_a_component_is_refused():
     df = shops().query("shop == 'east'").rename(columns={"load": "network"})[["ds", "y", "network"]]
     fitted = flat_forecaster(3, **BARE).fit(df, columns=Columns(past=["network"]))
-    with pytest.raises(ArgumentError, match=r"must be other names\. Got: covariates='network'"):
+    with pytest.raises(ArgumentError, match=r"no other column has\. Got: covariates='network'"):
         components(fitted)
     with pytest.raises(NotFittedError):
         components(Forecaster(3))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.builders import dense
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, NotFittedError
 from seqkeras.forecasting import Columns, Forecaster, insample, permutation_importance
@@ -38,11 +39,12 @@ def shops(rows=60, count=3):
     return pd.concat(frames)
 
 
-def fit(df, model="multi_output", **columns):
+def fit(df, architecture="multi_output", units=2, **columns):
     forecaster = flat_forecaster(
         HORIZON,
-        architecture=model,
-        **{"lookback": LOOKBACK, "units": 2, "epochs": 1, "validation": 0, "levels": ()},
+        architecture=architecture,
+        units=units,
+        **{"lookback": LOOKBACK, "epochs": 1, "validation": 0, "levels": ()},
         seed=0,
         progress=False,
     )
@@ -112,12 +114,12 @@ def test_what_was_learned_from_a_covariate_is_important():
         2,
         **{
             "lookback": 4,
-            "units": 4,
-            "epochs": 12,
+            "architecture": dense,
+            "epochs": 6,
             "validation": 0,
             "levels": (),
             "batch_size": 32,
-            "learning_rate": 0.02,
+            "learning_rate": 0.05,
         },
         seed=0,
         progress=False,
@@ -161,7 +163,7 @@ def test_networks_that_are_fed_their_answers_are_explained():
 
 def test_the_error_is_that_of_the_forecasts():
     df = shops(count=2)[["unique_id", "ds", "y"]].assign(y=lambda df: df.y * 1000 + 7)
-    fitted = fit(df)
+    fitted = fit(df, dense, None)
     frame = insample(fitted, df, step=1)
     deviations = df.groupby("unique_id").y.std(ddof=0)
     errors = (frame.y - frame.yhat).abs() / frame.unique_id.map(deviations)

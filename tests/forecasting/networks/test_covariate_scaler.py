@@ -93,7 +93,7 @@ def case():
     ]
     df = pd.concat(frames, ignore_index=True)
     forecaster = flat_forecaster(
-        3, lookback=8, units=4, epochs=3, levels=(80,), seed=0, progress=False
+        3, lookback=8, units=4, epochs=1, levels=(), validation=0, seed=0, progress=False
     )
     columns = Columns(
         past=["wind"], future=["price", "promo"], static=["size"], calendar=["day_of_week"]
@@ -115,7 +115,7 @@ def test_a_far_value_is_named_and_read_as_the_nearest_that_can_be(case):
     center = 10 + 0.5 / ROWS
     limit = center + FAR * (10.5 - center)
     message = r"Column 'price' has 20, far outside what fit saw: values at most 0\.492 from their "
-    message += r"mean 10\.008333\. It is read as 11\.483333"
+    message += r"mean 10\.008333\. It is clipped to 11\.483333"
     with pytest.warns(FarValueWarning, match=message):
         far = forecaster.predict(future=future.assign(price=20.0))
     expected = forecaster.predict(future=future.assign(price=limit - 1e-9))

@@ -5,6 +5,7 @@ cuDNN's LSTM replaces cuDNN. On TensorFlow, the loop below does, written from th
 parameters and the equations that NVIDIA documents for `cudnnRNNForward`.
 """
 
+import itertools
 from types import SimpleNamespace
 
 import keras
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from helpers import kernel_calls as calls
+from helpers.examples import covering
 from seqkeras import kernels
 from seqkeras.kernels.cudnn import _cudnn
 
@@ -107,19 +109,19 @@ def reference(
     return tf.stack(outputs, 1), *states, None, None
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mask", [None, "right", "any"])
+OPTIONS = {
+    "plain": {},
+    "no bias, backwards": {"use_bias": False, "go_backwards": True},
+    "zeros, the last": {"zero_output_for_mask": True, "return_sequences": False},
+}
+
+
 @pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"use_bias": False, "go_backwards": True},
-        {"zero_output_for_mask": True, "return_sequences": False},
-    ],
-    ids=["plain", "no bias, backwards", "zeros, the last"],
+    ("kind", "mask", "options"),
+    covering(list(itertools.product(KINDS, [None, "right", "any"], OPTIONS)), 2),
 )
 def test_it_is_the_loop(kind, mask, options):
-    options = {"return_sequences": True, "return_state": True, **options}
+    options = {"return_sequences": True, "return_state": True, **OPTIONS[options]}
     layer = calls.built(kind, **options)
     problem = calls.problem(kind, mask=mask, timesteps=6)
     calls.assert_same(calls.run(layer, problem, "cudnn"), calls.run(layer, problem, "scan"))

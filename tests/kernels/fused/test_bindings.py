@@ -2,8 +2,6 @@
 
 import importlib
 import importlib.util
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -439,45 +437,6 @@ class TestTensorflow:
         path = importlib.util.find_spec("seqkeras.native._tensorflow").origin
         monkeypatch.setattr(fused, "ABI_VERSION", 99)
         assert "another version of seqkeras" in fused._load_file(path)[1]
-
-    def test_several_devices(self):
-        done = subprocess.run(
-            [sys.executable, "-c", MIRRORED], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert "same on 2 devices" in done.stdout
-
-
-MIRRORED = """
-import numpy as np
-import tensorflow as tf
-from seqkeras.kernels.fused import _tensorflow as fused
-from seqkeras.kernels.fused._arguments import FusedInputs, Static
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-static = Static(
-    "lstm", "tanh", "sigmoid", "hold_output", False, True, True, 0.0, 0.0, 1e-3, "float32"
-)
-with strategy.scope():
-    weights = [tf.Variable(tf.ones(shape) / 9) for shape in [(2, 20), (5, 20), (20,)]]
-x = tf.random.normal((4, 6, 2))
-
-@tf.function
-def step(x):
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(fused.run(static, [FusedInputs(x, *weights, *[None] * 9)])[0].y)
-    return tape.gradient(loss, weights)
-
-halves = strategy.experimental_distribute_values_from_function(
-    lambda context: x[2 * context.replica_id_in_sync_group :][:2]
-)
-sums = [strategy.reduce("SUM", half, axis=None) for half in strategy.run(step, [halves])]
-for actual, whole in zip(sums, step(x)):
-    np.testing.assert_allclose(actual, whole, rtol=1e-4)
-print("same on", strategy.num_replicas_in_sync, "devices")
-"""
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX's transformations")
