@@ -158,7 +158,7 @@ class ForecastStepper:
     def step(
         self, values: Any, *, ids: Any = None, covariates: Any = None, future: Any = None
     ) -> Forecasts:
-        """Add an observation, and forecast the same series; an invalid argument changes nothing.
+        """Add an observation, and forecast the same series; if either fails, nothing changes.
 
         Args:
             values, ids, covariates: as for `update`.
@@ -166,8 +166,13 @@ class ForecastStepper:
         """
         listed, series, targets, rows = self._read(values, ids, covariates)
         ahead = self._read_ahead(future, listed)
+        before = tuple(array[series] for array in self._arrays)
         self._add(series, targets, rows)
-        return self._forecast(series, ahead)
+        try:
+            return self._forecast(series, ahead)
+        except BaseException:  # Ctrl-C too: the caller may take the step again
+            self._put(series, before)
+            raise
 
     def timestamps(self, ids: Any = None) -> pd.Index:
         """Return the timestamp of the last observation of each series.

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.arrays import assert_arrays_equal
 from helpers.examples import examples
 from helpers.forecasters import flat_forecaster
-from seqkeras.errors import ArgumentError, DataError, FileFormatError
+from seqkeras.errors import ArgumentError, DataError, FarValueWarning, FileFormatError
 from seqkeras.forecasting import Columns, Forecaster
 
 HORIZON, LOOKBACK = 3, 6
@@ -331,6 +332,15 @@ def test_what_cannot_be_used_is_refused_and_nothing_is_taken(fitted, case):
         stepper.step(given.pop("values"), **given)
     for now, then in zip(stepper.state(), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_a_forecast_that_fails_takes_the_observation_back(fitted):
+    stepper = fitted("recursive")[0].stepper(implementation="keras")
+    before = stepper.state()
+    step = RIGHT | {"future": {**RIGHT["future"], "price": np.full((2, 3), 1e9)}}
+    with pytest.raises(FarValueWarning):  # warnings are errors in these tests
+        stepper.step(step.pop("values"), **step)
+    assert_arrays_equal(stepper.state(), before)
 
 
 def test_states_of_others_are_refused(fitted):
