@@ -65,7 +65,7 @@ def takes_mask(call: Any) -> bool:
 def drops_mask(call: Any) -> bool:
     """Return whether a call of a recurrent layer ignores the mask of its input.
 
-    Keras's own layers ignore it if they are called with an initial state.
+    Keras' own layers ignore it if they are called with an initial state.
     """
     layer = call.operation
     arguments = call.arguments

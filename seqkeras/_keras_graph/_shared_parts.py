@@ -27,7 +27,7 @@ class Place(NamedTuple):
         return value[self.position] if has_position else None
 
     def put(self, layer: Any, part: Any) -> None:
-        """Replace the layer at this place, keeping its position in Keras's list of sublayers."""
+        """Replace the layer at this place, keeping its position in Keras' list of sublayers."""
         old = self.part_of(layer)
         if old is part:
             return

@@ -34,7 +34,7 @@ _SHARED_CELL = "one of its cells is also used elsewhere, and shares its weights 
 def accelerate(model: keras.Model) -> keras.Model:
     """Return a copy of a model that uses the layers of `seqkeras.layers`, with the same outputs.
 
-    Keras's LSTM, GRU and SimpleRNN become the layers of the same name in `seqkeras.layers`, also
+    Keras' LSTM, GRU and SimpleRNN become the layers of the same name in `seqkeras.layers`, also
     inside nested models, Bidirectional, TimeDistributed and other wrappers. `RNN(LSTMCell(...))`
     becomes an LSTM, and likewise for the other cells. An RNN over several such cells becomes one
     layer for each: the last keeps the name of the RNN, the others are named `NAME_cell_0` and so

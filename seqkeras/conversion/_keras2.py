@@ -20,7 +20,7 @@ from seqkeras.conversion._keras2_config import translate_config
 from seqkeras.errors import FileFormatError
 
 # Keras itself creates the layers, from a translated config, and reads the weights, from a copy of
-# the file. So the order of weights and the protection against code in the file are Keras's own.
+# the file. So the order of weights and the protection against code in the file are Keras' own.
 
 #: h5py raises SystemError for a name that is not text.
 _DAMAGE: tuple[type[Exception], ...] = (OSError, SystemError, *zip_damage())
@@ -40,7 +40,7 @@ _IN_KERAS_2 = (
 def load_legacy(path: str | os.PathLike[str]) -> keras.Model:
     """Load a model from a file of Keras 2: `.h5`, `.keras`, or the `.json` of `to_json`.
 
-    The model returns the outputs that it returned in Keras 2. It consists of Keras's own layers,
+    The model returns the outputs that it returned in Keras 2. It consists of Keras' own layers,
     with these changes:
 
     - CuDNNLSTM and CuDNNGRU become LSTM and GRU, at any depth, with their weights converted;

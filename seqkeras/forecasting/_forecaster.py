@@ -534,7 +534,7 @@ class Forecaster(BaseEstimator):
     def _part(self, name: str) -> Any:
         # AttributeError, so that `hasattr(forecaster, "model_")` tells whether it was fitted.
         if not hasattr(self, "fitted_"):
-            raise AttributeError(f"{name}_ does not exist before fit(df) was called")
+            raise AttributeError(f"{name}_ does not exist before fit(df) is called")
         return getattr(self.fitted_, name)
 
 

@@ -9,7 +9,7 @@ from seqkeras._checks import bad_argument, check_flag, check_fraction
 
 _register = keras.saving.register_keras_serializable(package="seqkeras")
 
-#: Added to variances before the square root, as in `keras.layers.LayerNormalization`.
+#: Added to variances before the square root: the default of `keras.layers.LayerNormalization`.
 EPSILON = 1e-3
 
 
@@ -45,17 +45,19 @@ class Zoneout(keras.layers.Layer):
         old_h = keras.tree.flatten(states)[0]
         new_h = keras.tree.flatten(new_states)[0]
         keeps_h = kept[0] if kept is not None else None
-        h = self._zone_out(old_h, new_h, self.zoneout_h, training, keeps_h)
+        h = self._zone_out(old_h, new_h, "zoneout_h", training, keeps_h)
         return h, [h]
 
-    def _zone_out(self, old: Any, new: Any, rate: float, training: bool, keeps_old: Any) -> Any:
+    def _zone_out(self, old: Any, new: Any, name: str, training: bool, keeps_old: Any) -> Any:
+        rate = getattr(self, name)
         if not rate:
             return new
         if not training:
             return rate * old + (1 - rate) * new
         if keeps_old is None:
-            fix = "Only layers of seqkeras draw the values to keep: use their argument zoneout_h."
-            raise bad_argument("zoneout_h", rate, "0.0 for a cell trained outside of them", fix)
+            expected = "0.0 for a cell that is trained outside a layer of seqkeras"
+            fix = "Only these layers draw what to keep; use seqkeras.layers.LSTM, for example."
+            raise bad_argument(name, rate, expected, fix)
         return ops.where(keeps_old, old, new)
 
     def get_config(self) -> dict[str, Any]:
@@ -135,14 +137,14 @@ class LSTMCell(Zoneout, keras.layers.LSTMCell):
             f = f + c * self.peephole_kernel[1]
         gate = self.recurrent_activation
         new_c = gate(f) * c + gate(i) * self.activation(g)
-        c = self._zone_out(c, new_c, self.zoneout_c, training, keeps_c)
+        c = self._zone_out(c, new_c, "zoneout_c", training, keeps_c)
         if self.peephole:
             o = o + c * self.peephole_kernel[2]
         scaled_c = self._normalized(c, "state")
         if self.normalization:
             scaled_c = scaled_c + self.state_shift
         new_h = gate(o) * self.activation(scaled_c)
-        h = self._zone_out(h, new_h, self.zoneout_h, training, keeps_h)
+        h = self._zone_out(h, new_h, "zoneout_h", training, keeps_h)
         return h, [h, c]
 
     def _gate_inputs(self, inputs: Any, h: Any, training: bool) -> Any:

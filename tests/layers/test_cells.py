@@ -107,10 +107,13 @@ def test_in_training_each_number_is_old_or_new():
     assert not np.isclose(to_numpy(h), H)[~keeps_h].any()
 
 
-def test_a_cell_that_is_trained_by_itself_cannot_draw():
-    cell = random_cell(_cells.GRUCell(UNITS, zoneout_h=0.5))
-    with pytest.raises(ArgumentError, match=r"zoneout_h must be 0\.0.*Only the layers of seqkeras"):
-        cell(X, [H], training=True)
+@pytest.mark.parametrize(
+    ("kind", "name"), [(_cells.GRUCell, "zoneout_h"), (_cells.LSTMCell, "zoneout_c")]
+)
+def test_a_cell_that_is_trained_by_itself_cannot_draw(kind, name):
+    cell = random_cell(kind(UNITS, **{name: 0.5}))
+    with pytest.raises(ArgumentError, match=rf"{name} must be 0\.0.*Only these layers draw"):
+        cell(X, [H] * len(keras.tree.flatten(cell.state_size)), training=True)
 
 
 @pytest.mark.backends

@@ -155,7 +155,7 @@ class Fitting:
         architectures = members_of(self.settings.network.architecture)
         members = [
             self._member(architectures[number], (seed + number) % 2**32)
-            # Build the first network last: Keras's random state is then as without an ensemble.
+            # Build the first network last: Keras' random state is then as without an ensemble.
             for number in reversed(range(len(architectures)))
         ]
         return members[::-1]
