@@ -50,7 +50,7 @@ def show_dates(axis: Any, times: Any, *, most: int = 9) -> None:
 
 
 def dress(axis: Any, title: str, label: str, *, grid: str = "y") -> None:
-    """Add a title, a label and a light grid, and remove the other borders and the ticks."""
+    """Add a title, a label and a light grid; remove tick marks and all borders but the bottom."""
     axis.set_title(title, loc="left", fontsize=10)
     axis.set_ylabel(label)
     axis.grid(axis=grid, color="#e2e8f0", lw=0.8)

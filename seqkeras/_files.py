@@ -9,7 +9,7 @@ from typing import BinaryIO
 from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import FileFormatError
 
-#: Largest length of an error message about a file; it may quote a damaged file, of any length.
+#: Largest length of an error message about a file, which could else quote a whole damaged file.
 MAX_MESSAGE = 300
 
 #: Longest name of a file in bytes, on all common file systems.

@@ -26,7 +26,7 @@ def forecast(*arguments):
     return main(["forecast", *map(str, arguments), "--epochs", "1"])
 
 
-#: Options of a forecast where scores and intervals are not the matter, which take time.
+#: Options that leave out scores and intervals, which take time, where a test needs neither.
 PLAIN = ["--no-score", "--validation", 0, "--levels"]
 
 
@@ -189,7 +189,7 @@ def test_a_short_series_is_forecast_with_the_options_of_the_message(here, capsys
     said = capsys.readouterr().err
     assert "or --validation 0 --levels." in said
     assert "levels=" not in said
-    options = ["--horizon", 7, "--no-score", "--validation", 0, "--levels"]
+    options = ["--horizon", 7, *PLAIN]
     assert forecast("years.csv", *options) == 0
     assert pd.read_csv("years_forecast.csv").columns.tolist() == ["ds", "yhat"]
 

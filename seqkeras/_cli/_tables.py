@@ -31,7 +31,7 @@ from seqkeras.forecasting.frames._dates import (
 SEPARATORS = (",", ";", "\t", "|")
 
 #: Largest number of characters of a line that are read to check its separator.
-HEADER_BYTES = 2**16
+HEADER_LENGTH = 2**16
 
 
 @dataclass(frozen=True)
@@ -224,8 +224,8 @@ def _unreadable(path: Path, problem: str) -> DataError:
 def _check_header(path: Path, keys: Keys, style: Style) -> list[str]:
     """Check the header of a csv file, and return the names of the columns."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        line = file.readline(HEADER_BYTES)
-        sample = file.readline(HEADER_BYTES)
+        line = file.readline(HEADER_LENGTH)
+        sample = file.readline(HEADER_LENGTH)
     names = _split(line, style.sep)
     required = keys.options.keys()
     if not required <= set(names):
@@ -317,9 +317,11 @@ def _timestamps(column: pd.Series, style: Style) -> pd.Series:
     if isinstance(column.dtype, pd.PeriodDtype):
         return column
     text = column.astype(str).str.strip()
-    if style.date_format is not None:
-        return _in_format(text, style.date_format)
     is_whole = text.str.fullmatch(r"[+-]?\d+(?:\.0*)?")
+    if style.date_format is not None:
+        # Dates such as 20150101 in a column of floats are written as 20150101.0.
+        digits = text.str.partition(".")[0].str.removeprefix("+")
+        return _in_format(text.mask(is_whole, digits), style.date_format)
     if is_whole.all():
         return _counts(text, style)
     if is_whole.iloc[0]:

@@ -1,4 +1,4 @@
-"""Compile a copy of a model like the model, including the variables of its optimizer."""
+"""Compile a copy of a model as the model was, and copy the variables of its optimizer."""
 
 from typing import Any
 

@@ -40,8 +40,8 @@ _IN_KERAS_2 = (
 def load_legacy(path: str | os.PathLike[str]) -> keras.Model:
     """Load a model from a file of Keras 2: `.h5`, `.keras`, or the `.json` of `to_json`.
 
-    The model returns the outputs that it returned in Keras 2. It consists of Keras' own layers,
-    with these changes:
+    The model returns the outputs that it returned in Keras 2. Its layers are Keras' own, except
+    where the last of these changes needs others:
 
     - CuDNNLSTM and CuDNNGRU become LSTM and GRU, at any depth, with their weights converted;
     - arguments that Keras 3 lacks are dropped if they change nothing, and refused otherwise; a GRU

@@ -107,7 +107,7 @@ class _Translation:
         return {**entries, "config": self._values(config)}
 
     def _class_for_masks(self, name: str, has_states: bool) -> dict[str, Any] | None:
-        """Return the entries of a class with the masks of Keras 2, or None if Keras 3 has them."""
+        """Return the entries of a class that treats masks as Keras 2 did, or None if not needed."""
         if self._has_masks and name in KERAS_2_MASKS:
             return class_entries(KERAS_2_MASKS[name])
         if self._has_masks and has_states and name in _WITH_STATES:
@@ -365,7 +365,7 @@ def _known_options(name: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_dropped(key: str, value: Any) -> bool:
-    """Return whether Keras 3 lacks an option that changes nothing with this value."""
+    """Return whether an option is one that Keras 3 lacks and that can be dropped at this value."""
     if key not in _DROPPED:
         return False
     values = _DROPPED[key]
@@ -402,11 +402,12 @@ def _accepted(kind: type) -> set[str]:
 
 def _without_recurrent_options(config: dict[str, Any]) -> dict[str, Any]:
     """Drop the options that Keras 2 added to the config of a custom recurrent layer."""
-    names = ("time_major", "implementation", "batch_input_shape")
+    # The values are those of Keras 2: a custom layer may have such an option of its own.
+    dropped = {"time_major": (False,), "implementation": (0, 1, 2)}
     return {
         key: value
         for key, value in config.items()
-        if key not in names or not _is_dropped(key, value)
+        if key != "batch_input_shape" and value not in dropped.get(key, ())
     }
 
 

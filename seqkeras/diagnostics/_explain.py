@@ -43,6 +43,11 @@ class Explanation:
             lines.append(f"{_INDENT}Keras chooses the kernel and does not report which")
         elif self.training == self.inference == "none":
             lines.append(f"{_INDENT}cannot run: the kernel that it requires does not support it")
+        elif self.training == "none":
+            lines.append(
+                f"{_INDENT}cannot train: the kernel that it requires does not support it; "
+                f"predicts on {self.inference}"
+            )
         elif self.training == self.inference:
             lines.append(f"{_INDENT}runs on {self.training}")
         else:

@@ -112,7 +112,7 @@ def _options(layer: Any, cell: Any) -> dict[str, Any]:
         known = ", ".join(kind.__name__ for kind in CELLS)
         reason = f"its cell {type(cell).__name__} is not supported"
         if isinstance(cell, tuple(CELLS)):
-            reason += ", because it has options that Keras' own cell lacks, such as zoneout"
+            reason += ", because it may do more than Keras' own cell, such as zoneout"
         raise export_error(layer.name, reason, f"Cells that can be exported: Keras' own {known}.")
     options = {"cell": name, "units": cell.units}
     options |= activation_of(layer, cell.activation)

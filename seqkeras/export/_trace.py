@@ -128,7 +128,7 @@ class Trace:
         return axis
 
     def constant(self, numbers: Any) -> Value:
-        """Add a constant, shaped without the batch axis and, without a window, the time axis."""
+        """Add a constant, in the shape of one row; if there is no window, of one timestep of it."""
         value = np.asarray(keras.ops.convert_to_numpy(numbers))
         dtype = np.bool_ if value.dtype.kind == "b" else self.dtype
         weights = {"value": value.astype(dtype)}

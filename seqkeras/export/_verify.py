@@ -26,7 +26,7 @@ HALF_TOLERANCE = 0.05
 
 
 def verify(graph: ModelGraph, parts: ProgramParts) -> None:
-    """Compare a program with its model on random numbers, raw ones if the program takes them.
+    """Compare a program with its model on random numbers, in raw units if the program reads those.
 
     For the comparison, the model uses the same rounded weights as the program.
 

@@ -152,7 +152,7 @@ class Training(_Options):
             `"scheduled"` falls from 1 to 0 over the first ten epochs (scheduled sampling, Bengio et
             al. 2015, arXiv 1506.03099). With a likelihood it must be 1.
         progress: whether to show progress: as a bar on a terminal or in a notebook, otherwise as a
-            line now and then. Default True.
+            line at the end of an epoch, at most every 10 seconds. Default True.
 
     Example:
         >>> Training(epochs=100, patience=10)

@@ -6,7 +6,7 @@ from seqkeras._lazy import require
 
 require("keras")
 
-# Importing it registers its layers, which saved models that were converted from Keras 2 need.
+# Registers the layers that saved models converted from Keras 2 contain.
 from seqkeras.layers import _keras_2_masks as _keras_2_masks
 from seqkeras.layers._bidirectional import Bidirectional as Bidirectional
 from seqkeras.layers._branch import branch as branch

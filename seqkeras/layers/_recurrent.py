@@ -40,8 +40,8 @@ class Dispatched(Resettable):
             "implementation", implementation, kernels.IMPLEMENTATIONS
         )
         if keras.backend.backend() == "tensorflow":
-            # Keras turns this off wherever there is a GPU, as if cuDNN ran the layer, even with
-            # recurrent dropout, with which cuDNN cannot.
+            # Keras sets `supports_jit` to False wherever there is a GPU, as if cuDNN ran the layer,
+            # even with recurrent dropout, which cuDNN does not support.
             spec = kernels.Spec.of(self, training=True)
             self.supports_jit = kernels.why_not(spec, kernels.here())["cudnn"] is not None
 

@@ -14,10 +14,10 @@ from seqkeras.likelihoods._likelihood import Likelihood, width, width_of_array
 
 @keras.saving.register_keras_serializable(package="seqkeras")
 class Gaussian(Likelihood):
-    """A normal distribution: the first output is its mean, the second is one deviation above.
+    """A normal distribution, given by two outputs.
 
-    `softplus` of their distance is the deviation, which is therefore positive. The loss is the
-    negative log-likelihood.
+    The first output is the mean. `softplus` of the distance of the second above the first is the
+    standard deviation, which is therefore positive. The loss is the negative log-likelihood.
 
     Args:
         name, reduction, dtype: as for any Keras loss.

@@ -146,8 +146,8 @@ class _Segments:
     def queries(self, past: keras.KerasTensor) -> keras.KerasTensor:
         """Return the vectors that select a segment of the horizon, `(rows, ahead, units)`.
 
-        Without covariates, all windows have the same vectors, so there is only one row for each
-        target.
+        Without covariates of the horizon or of the series, all windows have the same vectors, so
+        there is only one row for each target.
         """
         units = past.shape[-1]
         targets = self._sizes.targets

@@ -186,7 +186,7 @@ class StepFunction:
         """Convert a state to bytes, for a file, a database or another process.
 
         Returns:
-            `state_bytes(batch_size)` bytes: a file signature, a version, the fingerprint of the
+            `state_bytes(batch_size)` bytes: a signature, a version, the fingerprint of the
             program, the number of rows and a checksum, then the arrays, little-endian.
 
         Raises:

@@ -41,7 +41,7 @@ JOIN_CONSTANTS = (*JOINING, "average", "keep")
 PREPARED_PER_BYTE = 16
 PREPARED_BYTES = 2**26
 
-#: Limit for the work of one row, roughly the numbers that are read. It takes seconds.
+#: Limit for the work of one row, roughly the numbers that are read. That much takes seconds.
 MAX_WORK = 2**32
 
 #: Work of a recurrent step besides its products, and the number of products in one unit of work.

@@ -37,9 +37,8 @@ def dense(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
     apply, output_shape = activate(options, {}, [(*shape[:-1], units)])
     linear = options["activation"] == "linear"
     flat = len(shape) == 1
-    row = (
-        bias[np.newaxis] if bias is not None else None
-    )  # a batch of one row then needs no broadcast
+    # With a row axis, the sum of a batch of one row needs no broadcast.
+    row = bias[np.newaxis] if bias is not None else None
 
     def run(x: Array) -> Array:
         y = x.dot(kernel) if flat else x.reshape(-1, len(kernel)).dot(kernel)

@@ -122,7 +122,7 @@ class LayerChoice(NamedTuple):
 def choose(
     name: str, options: Mapping[str, Any], dtype: np.dtype[Any], use_native: bool
 ) -> tuple[type[CellStep], LayerChoice]:
-    """Return the class that runs a cell, native if requested and possible, and the reason."""
+    """Return the class that runs a cell, native if requested and possible, and its LayerChoice."""
     kind = step_class(options)
     reason = why_not_native(options, dtype) if use_native else "NumPy was requested"
     if reason is not None:

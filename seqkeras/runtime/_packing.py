@@ -43,8 +43,8 @@ def pack(state: State, fingerprint: str, rows: int) -> bytes:
 
 #: Fix for a state of another program.
 _FIX = (
-    "Each export of a program gets a new fingerprint: start its sessions again, or keep the old "
-    "file for old states."
+    "A program that was exported with other weights or options has another fingerprint: start its "
+    "sessions again, or keep the old file for old states."
 )
 
 

@@ -31,7 +31,7 @@ def wql(actual: npt.ArrayLike, quantiles: npt.ArrayLike, *, probabilities: npt.A
     actual, quantiles, probabilities = _check_quantiles(actual, quantiles, probabilities)
     size = float(np.sum(np.abs(actual)))
     if size == 0:
-        expected = "values that are not all 0, because wql divides by their sum"
+        expected = "values that are not all 0, because wql divides by the sum of their sizes"
         raise bad_argument("actual", Description("only zeros"), expected)
     losses = 2 * pinball(actual[..., np.newaxis], quantiles, probabilities)
     return float(np.sum(losses) / len(probabilities) / size)

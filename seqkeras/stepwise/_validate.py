@@ -160,7 +160,7 @@ def _refuse_unsure(runner: Runner, reason: str) -> NoReturn:
 
 
 def _sequences(model: Any, context: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return sequences of shuffled context and noise, of a length that the model accepts."""
+    """Return shuffled timesteps of the context, floats with noise, as long as the model needs."""
     random = np.random.default_rng(0)
     tensor = next(tensor for tensor in model.inputs if len(tensor.shape) == context.ndim)
     rows = tensor.shape[0] or min(len(context), TRIED_ROWS)

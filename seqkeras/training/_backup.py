@@ -100,7 +100,8 @@ class Backup(History):
         archive = _read(self._path)
         header = archive.header
         arrays = archive.arrays
-        model.optimizer.build(model.trainable_variables)
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
         groups = {"model": model.variables, "optimizer": model.optimizer.variables}
         self._check_run(header["run"], model, arrays)
         if epochs is not None and epochs < header["epochs"]:

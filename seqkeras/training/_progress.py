@@ -54,7 +54,7 @@ class Progress:
         self._bar.update(done - self._bar.n)
 
     def report(self, step: str, values: dict[str, str]) -> None:
-        """Show values in the bar, or in a line if some seconds have passed since the last one.
+        """Show values in the bar, or in a line if `LINE_SECONDS` have passed since the last one.
 
         Args:
             step: what was done, such as "epoch 2/3", for the line.

@@ -60,7 +60,7 @@ def fit_stateful(
         callbacks: more Keras callbacks. Their `model` shares all layers with `model`, and may have
             a `reset` input.
         progress: show progress, default True: a bar on a terminal or in a notebook, elsewhere a
-            line every few seconds.
+            line at the end of an epoch, at most every 10 seconds.
 
     Returns:
         The history, as Keras' `fit` returns it, with all epochs of a resumed run.
@@ -102,11 +102,13 @@ def fit_stateful(
             check_targets(training_model, validation)
         # Build the optimizer now: otherwise its variables are created inside the first traced step,
         # and TensorFlow traces the step again without them.
-        training_model.optimizer.build(training_model.trainable_variables)
+        if not training_model.optimizer.built:
+            training_model.optimizer.build(training_model.trainable_variables)
         run_backup = None
         if backup_file is not None:
             if batches.draws_seed:
-                batches.seed = stored_run(backup_file).get("seed", batches.seed)
+                stored_seed = stored_run(backup_file).get("seed")  # None without shuffle
+                batches.seed = batches.seed if stored_seed is None else stored_seed
             run = {**_description(batches, validation, stopping), **fingerprint(model)}
             run_backup = Backup(backup_file, run, stopping)
             run_backup.restore(training_model, epochs=epochs)

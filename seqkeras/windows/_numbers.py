@@ -40,7 +40,7 @@ def check_position(name: str, index: Any, count: int) -> int:
         fix = f"Use one index at a time, such as 0 for the first {name}."
         raise bad_argument("index", index, f"the number of a {name}, an integer", fix)
     if not -count <= number < count:
-        raise IndexError(f"{name} index {number} is out of range for {count}")
+        raise IndexError(f"{name} index {number} is out of range for a length of {count}")
     return number
 
 

@@ -166,7 +166,7 @@ class StatefulBatches(Epochs):
     def __getitem__(self, index: int) -> StatefulBatch:
         index = check_position("batch", index, len(self))
         if index < 0:
-            raise IndexError(f"batch index {index} is out of range for {len(self)}")
+            raise IndexError(f"batch index {index} is out of range for a length of {len(self)}")
         if self.reset_input is None:
             expected = "True or False to read batches outside of fit_stateful"
             fix = "Use True for a model built with reset_input=True, and False for other models."

@@ -182,7 +182,7 @@ class Windows(Epochs):
         epoch = operator.index(epoch)
         index = check_position("batch", index, len(self))
         if index < 0:
-            raise IndexError(f"batch index {index} is out of range for {len(self)}")
+            raise IndexError(f"batch index {index} is out of range for a length of {len(self)}")
         first = index * self.batch_size
         last = min(first + self.batch_size, self.count)
         return self._gather(self._order(epoch, first, last))

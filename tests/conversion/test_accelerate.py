@@ -536,8 +536,11 @@ def test_a_layer_at_several_places_stays_one(part):
 
 @pytest.mark.parametrize("part", [cell_twice, cell_in_two_layers])
 def test_a_layer_with_a_shared_cell_is_kept_with_a_warning(part):
+    model = model_of(part)
     with pytest.warns(KeptLayerWarning, match="one of its cells is also used elsewhere"):
-        conversion.accelerate(model_of(part))
+        copy = conversion.accelerate(model)
+    assert not any(recurrent(copy).values())
+    assert_same(model, copy)
 
 
 def state_beside_a_mask(kind, **options):

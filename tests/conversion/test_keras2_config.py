@@ -138,7 +138,11 @@ def test_a_lambda_of_a_function_needs_the_function(tmp_path):
 
 
 class MyLSTM(keras.layers.LSTM):
-    """A subclass that a user wrote."""
+    """A subclass that a user wrote, with an option that Keras 2 had with other values."""
+
+    def __init__(self, *arguments, implementation="slow", **options):
+        super().__init__(*arguments, **options)
+        self.implementation = implementation
 
 
 def test_a_subclass_of_a_recurrent_layer_loads(tmp_path):
@@ -149,6 +153,17 @@ def test_a_subclass_of_a_recurrent_layer_loads(tmp_path):
         model = conversion.load_legacy(path)
     assert any(type(layer) is MyLSTM for layer in model.layers)
     check_outputs(model, case)
+
+
+def test_a_subclass_keeps_an_option_of_its_own(tmp_path):
+    case = CASES["seq2seq"]
+    config = json.loads(json.dumps(case["config"]).replace('"LSTM"', '"MyLSTM"'))
+    own = [layer for layer in config["config"]["layers"] if layer["class_name"] == "MyLSTM"]
+    own[0]["config"]["implementation"] = "fast"
+    path = write(tmp_path / "old.h5", case, config)
+    with keras.saving.custom_object_scope({"MyLSTM": MyLSTM}):
+        model = conversion.load_legacy(path)
+    assert model.get_layer(own[0]["config"]["name"]).implementation == "fast"
 
 
 def test_the_text_of_a_model_loads_and_its_weights_after_it(tmp_path):

@@ -127,6 +127,14 @@ def test_what_cannot_run_as_it_was_asked_to():
     assert f"    cudnn: {NO_GPU}" in str(explanation)
 
 
+def test_a_kernel_that_cannot_train_may_predict():
+    explanation = diagnostics.Explanation(
+        "memory", "seqkeras LSTM", "none", "cudnn", {"cudnn": "dropout"}
+    )
+    assert "cannot train: the kernel that it requires" in str(explanation)
+    assert "predicts on cudnn" in str(explanation)
+
+
 @pytest.mark.skipif(BACKEND != "torch", reason="a second choice is PyTorch's")
 def test_training_and_inference_may_differ(monkeypatch):
     monkeypatch.setattr(native, "why_not", lambda: "the native library is not built")

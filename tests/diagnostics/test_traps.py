@@ -288,7 +288,7 @@ def test_windows_do_not_continue_each_other(rows, stride, shuffle, reason):
 
 
 def second_outputs(model, windows):
-    """Return what follows a second batch, and what follows the 16 values up to its end."""
+    """Return the output for the second batch, and that for the 16 values up to its end."""
     twin = as_stateless(model)
     outputs = [model.predict_on_batch(windows[batch][0])[0] for batch in range(2)]
     second = windows[1][0][:1]

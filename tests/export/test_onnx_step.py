@@ -1,4 +1,4 @@
-"""The example that steps an ONNX file in JavaScript runs as a user would run it."""
+"""The example that steps an ONNX file in JavaScript: exported in this process, stepped in Node."""
 
 import os
 import runpy

@@ -35,9 +35,9 @@ def network(features, *, lookback, horizon):
         [
             {"architecture": "recursive", "units": 4},
             {"architecture": "multi_output", "units": 4, "epochs": 3},
-            {"architecture": network, "validation": 0, "levels": ()},
             {"architecture": "multi_output", "cell": "simple_rnn", "units": 4, "levels": ()}
             | {"season_length": 1},
+            {"architecture": network, "validation": 0, "levels": ()},
             {"architecture": many_to_one(1, outputs=1, units=4), "levels": ()},
         ],
         every=2,

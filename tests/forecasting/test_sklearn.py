@@ -72,7 +72,7 @@ def test_a_fitted_forecaster_is_copied_with_all_that_it_knows(fitted, way):
 
 def test_a_copy_is_fitted_again_to_the_same(fitted):
     forecaster, df = fitted
-    again = copy.deepcopy(forecaster).fit(df)
+    again = COPIES["pickle"](forecaster).fit(df)
     pd.testing.assert_frame_equal(again.predict(), forecaster.predict(), rtol=1e-4)
 
 

@@ -21,7 +21,8 @@ def examples(quick: int) -> hypothesis.settings:
 def covering(cases: Sequence[T], every: int) -> Sequence[T]:
     """Return all cases in the long profile, and each `every`-th of them in the quick one.
 
-    For products of parameters, ordered so that the quick cases have each value of each parameter.
+    Order the cases so that the quick ones cover most: in a product of parameters, each value of
+    each parameter.
     """
     return cases if _is_long() else cases[::every]
 

@@ -4,6 +4,9 @@ import inspect
 
 from seqkeras.forecasting import Forecaster, Intervals, Network, Training
 
+#: Options of point forecasts: no intervals, and nothing held out.
+POINT = {"levels": (), "validation": 0}
+
 OBJECTS = {"network": Network, "intervals": Intervals, "training": Training}
 
 

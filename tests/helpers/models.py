@@ -20,6 +20,14 @@ def to_numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
 
 
+def outputs_of(model, values):
+    """Return the outputs of a model, as a list of arrays."""
+    # Compiling takes longer than a few calls, except on JAX, which compiles these bit by bit.
+    is_jax = keras.backend.backend() == "jax"
+    outputs = model.predict_on_batch(values) if is_jax else model(values)
+    return [to_numpy(output) for output in keras.tree.flatten(outputs)]
+
+
 def sequential(*layers, shape, **options):
     """Return a Sequential for inputs of this shape, without the batch axis."""
     return keras.Sequential([keras.Input(shape), *layers], **options)

@@ -97,7 +97,7 @@ def test_a_padded_row_gives_what_it_gives_without_padding(stack, keras_version, 
             check_rows(same_model, X)
 
 
-@pytest.mark.parametrize("keras_version", ["3.16"], indirect=True)
+@pytest.mark.parametrize("keras_version", VERSIONS, indirect=True)
 def test_a_padded_video_gives_what_it_gives_without_padding(keras_version):
     first = L.ConvLSTM1D(2, 2, padding="same", return_sequences=True)
     model = keras.Sequential([keras.Input((None, 4, 3)), Padding(), first, L.ConvLSTM1D(2, 2)])

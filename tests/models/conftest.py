@@ -1,8 +1,12 @@
 """Helpers for tests of models."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
+
+from helpers.models import randomized
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +34,4 @@ def randomize():
     Fresh models have zeros in biases and in some kernels, behind which a wrong path hides.
     """
 
-    def call(model, seed=0, scale=0.4):
-        random = np.random.default_rng(seed)
-        model.set_weights([random.normal(0, scale, w.shape) for w in model.get_weights()])
-        return model
-
-    return call
+    return functools.partial(randomized, scale=0.4)

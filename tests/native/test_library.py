@@ -208,7 +208,7 @@ def wanted(cell, arrays, grads, within=(2e-6, 5e-6), **options):
 
 
 def check(cell, arrays, grads, *, want=None, within=(2e-6, 5e-6), **options):
-    """Compare the library with the reference, or with what that computed before."""
+    """Compare the library with the reference; `want` is its result if it is known already."""
     want, want_grads, (outputs, gradients) = want or wanted(cell, arrays, grads, within, **options)
     have, have_grads = compute(cell, arrays, grads, **options)
     for name, value in have.items():
@@ -650,7 +650,7 @@ def test_gradients_of_the_reference_by_finite_differences(cell, masked_output, v
         if name == "c0" and cell != "lstm":
             continue
         before = arrays[name]
-        # A wrong element changes the slope along any direction, except for a few.
+        # A wrong element changes the slope along almost every direction, so three are enough.
         for _ in range(3):
             way = random.standard_normal(before.shape)
             way /= np.linalg.norm(way)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import seqkeras
 from helpers.arrays import assert_arrays_close, assert_arrays_equal, random_array
 from helpers.examples import examples
-from helpers.models import Padding, randomized, to_numpy
+from helpers.models import Padding, outputs_of, randomized, to_numpy
 from seqkeras import layers, to_keras
 from seqkeras.errors import ArgumentError, ForgottenStateWarning
 from seqkeras.export import save_program
@@ -189,19 +189,11 @@ def read(model, values, cuts, flags=None):
             names = [name for name in model.input if name != "reset"]
             listed = chunk if isinstance(chunk, list) else [chunk]
             chunk = {**dict(zip(names, listed, strict=True)), "reset": flags[:, start:end]}
-        outputs.append(whole(model, chunk))
+        outputs.append(outputs_of(model, chunk))
     return [
         np.concatenate(parts, axis=1) if parts[0].ndim > 2 else parts[-1]
         for parts in zip(*outputs, strict=True)
     ]
-
-
-def whole(model, values):
-    """Outputs as a list of arrays."""
-    # Compiling takes longer than a few calls, except on JAX, which compiles these bit by bit.
-    is_jax = keras.backend.backend() == "jax"
-    outputs = model.predict_on_batch(values) if is_jax else model(values)
-    return [to_numpy(output) for output in keras.tree.flatten(outputs)]
 
 
 def check_equal(actual, expected):
@@ -219,7 +211,7 @@ def shared_model(kind):
 def test_chunks_read_statefully_give_what_the_whole_gives(kind):
     model, values = shared_model(kind), MODELS[kind][1]
     before = [np.copy(weight) for weight in model.get_weights()]
-    expected = whole(model, values)
+    expected = outputs_of(model, values)
 
     stateful = as_stateful(model, ROWS)
     check_equal(read(stateful, values, [2, 3]), expected)
@@ -233,8 +225,8 @@ def test_chunks_read_statefully_give_what_the_whole_gives(kind):
         assert_arrays_equal(copy.get_weights(), before)
         mine = {id(weight) for weight in copy.variables}
         assert not mine & {id(weight) for weight in model.variables}
-    check_equal(whole(as_stateless(stateful), values), expected)
-    check_equal(whole(model, values), expected)
+    check_equal(outputs_of(as_stateless(stateful), values), expected)
+    check_equal(outputs_of(model, values), expected)
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -305,7 +297,7 @@ def test_any_model_gives_the_same_over_any_partition_of_the_time(layout, form, c
     model = randomized(random_model(layout, form))
     stateful = as_stateful(model, ROWS, reset_input=reset)
     flags = np.zeros((ROWS, LENGTH), bool) if reset else None
-    check_equal(read(stateful, X, cuts, flags), whole(model, X))
+    check_equal(read(stateful, X, cuts, flags), outputs_of(model, X))
 
 
 # -- masks ---------------------------------------------------------------------------------------
@@ -479,7 +471,7 @@ def test_a_layer_that_forgets_its_arguments_is_still_made_stateful():
     model = sequential(OwnRNN(3))
     if keras.backend.backend() == "jax":
         pytest.skip("its state is forgotten there")
-    check_equal(read(as_stateful(model, ROWS), X, [3]), whole(model, X))
+    check_equal(read(as_stateful(model, ROWS), X, [3]), outputs_of(model, X))
 
 
 @pytest.mark.backends
@@ -490,7 +482,7 @@ def test_jax_forgets_the_state_of_a_class_of_ones_own_and_a_warning_says_so():
         return
     with pytest.warns(ForgottenStateWarning, match=r"On JAX, .* Derive its class from seqkeras"):
         copy = as_stateful(model, ROWS)
-    assert np.abs(read(copy, X, [3])[0] - whole(model, X)[0]).max() > 1e-3
+    assert np.abs(read(copy, X, [3])[0] - outputs_of(model, X)[0]).max() > 1e-3
 
 
 # -- files ---------------------------------------------------------------------------------------
@@ -499,18 +491,18 @@ def test_jax_forgets_the_state_of_a_class_of_ones_own_and_a_warning_says_so():
 @pytest.mark.parametrize("kind", ["functional", "images", marked("nested")])
 def test_states_survive_a_file_where_asked(kind, tmp_path):
     model, values = shared_model(kind), MODELS[kind][1]
-    expected = whole(model, values)
+    expected = outputs_of(model, values)
     for saved in (True, False):
         stateful = as_stateful(model, ROWS, save_state=saved)
         first = in_time(values, 0, 3)
-        whole(stateful, first)
+        outputs_of(stateful, first)
         stateful.save(tmp_path / "model.keras")
         loaded = keras.saving.load_model(tmp_path / "model.keras")
         state = get_state(loaded)
         assert state.keys() == get_state(stateful).keys()
         assert any(one.any() for one in state.values()) is saved
         if saved:
-            rest = whole(loaded, in_time(values, 3, LENGTH))
+            rest = outputs_of(loaded, in_time(values, 3, LENGTH))
             ends = [one[:, 3:] if one.ndim > 2 else one for one in expected]
             check_equal(rest, ends)
 
@@ -705,10 +697,10 @@ def test_the_last_timestep_and_axes_of_images_can_be_continued():
     y = L.MaxPooling3D((1, 2, 2), padding="same")(L.ConvLSTM2D(2, 1, return_sequences=True)(y))
     last = L.Lambda(lambda y: y[:, -1], output_shape=(2, 2, 2))(y)
     model = keras.Model(x, [y, y[:, -1], last])
-    check_equal(read(as_stateful(model, ROWS), IMAGES, [1, 6])[:1], whole(model, IMAGES)[:1])
+    check_equal(read(as_stateful(model, ROWS), IMAGES, [1, 6])[:1], outputs_of(model, IMAGES)[:1])
     stateful = as_stateful(model, ROWS)
-    parts = [whole(stateful, IMAGES[:, start:end]) for start, end in ((0, 5), (5, 8))]
-    check_equal(parts[1][1:], whole(model, IMAGES)[1:])
+    parts = [outputs_of(stateful, IMAGES[:, start:end]) for start, end in ((0, 5), (5, 8))]
+    check_equal(parts[1][1:], outputs_of(model, IMAGES)[1:])
 
 
 @pytest.mark.parametrize(
@@ -743,11 +735,11 @@ def test_what_reads_backwards_is_made_stateless_all_the_same():
     y = L.GRU(3, stateful=True, go_backwards=True)(L.Bidirectional(inner)(x))
     model = keras.Model(x, y)
     copy = as_stateless(model)
-    first = whole(copy, X)
-    check_equal(whole(copy, X), first)
-    check_equal(whole(model, X), first)
-    assert np.abs(whole(model, X)[0] - first[0]).max() > 1e-3
-    assert whole(copy, X[:1])[0].shape == (1, 3)
+    first = outputs_of(copy, X)
+    check_equal(outputs_of(copy, X), first)
+    check_equal(outputs_of(model, X), first)
+    assert np.abs(outputs_of(model, X)[0] - first[0]).max() > 1e-3
+    assert outputs_of(copy, X[:1])[0].shape == (1, 3)
 
 
 def test_a_model_that_saves_its_state_is_converted_without_it():
@@ -767,7 +759,7 @@ def test_a_cell_that_is_used_twice_stays_one():
     model = randomized(sequential(L.RNN([cell, cell], return_sequences=True)))
     stateful = as_stateful(model, ROWS)
     assert len(stateful.weights) == len(model.weights) == 3
-    check_equal(read(stateful, X, [3]), whole(model, X))
+    check_equal(read(stateful, X, [3]), outputs_of(model, X))
 
 
 def test_a_recurrent_layer_at_several_places_is_refused_by_name():

@@ -418,6 +418,8 @@ class Backwards(layers.LSTM):
 def test_unknown_layers_are_tried_out():
     fine = sequential(Doubled(), layers.GRU(3, return_sequences=True), layers.Dense(FEATURES))
     np.testing.assert_allclose(rollout(fine, X, STEPS), naive(fine, X), atol=1e-5)
+    first = X[:, :1]
+    np.testing.assert_allclose(rollout(fine, first, 2), naive(fine, first, 2), atol=1e-5)
     bad = sequential(
         Doubled(name="doubled"), Centered(name="centered"), layers.GRU(2, return_sequences=True)
     )

@@ -43,7 +43,8 @@ class Problem:
     def model(self, dropout=0.0, *, reset_input=True):
         """Return a model as `build` makes it: nothing is left of an earlier training.
 
-        TensorFlow traces a model with a reset input once, and another one in each `fit_stateful`.
+        TensorFlow traces a model with a reset input once, and a model without one in each
+        `fit_stateful`.
         """
         return self.fresh(self.build, dropout, reset_input=reset_input)
 

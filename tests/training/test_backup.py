@@ -94,7 +94,7 @@ def scrambled(model):
 @pytest.mark.parametrize(
     ("stops", "reset_input"),
     [
-        # PyTorch draws dropout in the first `fit` of a model that it does not draw in a later one.
+        # False on PyTorch as well: the first `fit` of a model draws more dropout there than later.
         pytest.param([(2, 3)], False, marks=pytest.mark.backends),
         ([(1, 0), (1, 6), (3, 2)], True),
     ],
@@ -594,6 +594,20 @@ def test_a_backup_does_not_go_on_with_another_training(broken_off, change, tmp_p
     with pytest.raises(ArgumentError, match=re.escape(words)):
         small_training(tmp_path, **changes)
     assert (tmp_path / "b").read_bytes() == broken_off
+
+
+def test_a_training_with_a_scaled_loss_goes_on(tmp_path):
+    def optimizer(rate):
+        return keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(rate), initial_scale=8.0)
+
+    keras.utils.set_random_seed(0)
+    _, unbroken = small_training(tmp_path, name="unbroken", optimizer=optimizer)
+    keras.utils.set_random_seed(0)
+    with pytest.raises(KeyboardInterrupt):
+        small_training(tmp_path, [Stop(2, 0)], optimizer=optimizer)
+    _, model = small_training(tmp_path, optimizer=optimizer)
+    assert_arrays_close(model.get_weights(), unbroken.get_weights())
+    assert len(model.optimizer.variables) == len(unbroken.optimizer.variables)
 
 
 def test_a_backup_goes_on_for_more_epochs_and_with_a_rate_that_a_callback_lowered(tmp_path):

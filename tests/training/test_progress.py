@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import select
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -68,7 +69,7 @@ def test_a_short_training_is_silent_where_there_is_no_terminal(capfd):
 def test_a_long_training_writes_lines_where_there_is_no_terminal(capfd, monkeypatch):
     assert _progress.LINE_SECONDS == 10
     clock = iter([100.0, 109.0, 110.0, 119.0])
-    monkeypatch.setattr(_progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(_progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     bar = ProgressBar(3, 4, "training")
     bar.on_epoch_begin(0)
     bar.on_epoch_end(0, {"loss": 0.5})

@@ -90,7 +90,7 @@ def test_a_memory_map_stays_one(tmp_path):
 @pytest.mark.parametrize("index", [2, -3])
 def test_index_beyond_the_series_ends_iteration(index):
     grouped = GroupedArray.from_series([[1.0], [2.0]])
-    with pytest.raises(IndexError, match=f"series index {index} is out of range for 2"):
+    with pytest.raises(IndexError, match=f"series index {index} is out of range for a length of 2"):
         grouped[index]
 
 

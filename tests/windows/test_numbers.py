@@ -82,7 +82,7 @@ def test_what_is_no_index_is_refused_in_words(container, index):
         container[index]
     assert len(container[np.int8(0)]) == len(container[0])
     for beyond in (len(container), -len(container) - 1, 2**70):
-        with pytest.raises(IndexError, match=f"{beyond} is out of range for {len(container)}"):
+        with pytest.raises(IndexError, match=f"{beyond} is out of range for a length of"):
             container[beyond]
 
 

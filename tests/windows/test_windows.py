@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.arrays import assert_arrays_equal
 from helpers.examples import examples
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.windows import GroupedArray, Windows, WindowSpec
@@ -177,7 +178,7 @@ def test_take_refuses_numbers_beyond_the_windows(number):
 
 @pytest.mark.parametrize("index", [-1, 3])
 def test_batch_beyond_the_last_is_an_index_error(index):
-    with pytest.raises(IndexError, match=f"batch index {index} is out of range for 3"):
+    with pytest.raises(IndexError, match=f"batch index {index} is out of range for a length of 3"):
         Windows(distinct(12), WindowSpec(2), batch_size=4)[index]
 
 
@@ -308,8 +309,7 @@ def test_a_training_that_was_killed_goes_on_with_the_order_of_the_right_epoch(tm
     with pytest.raises(KeyboardInterrupt):
         fit(small_model(4, 2), keras.callbacks.BackupAndRestore(tmp_path), killed)
     actual = fit(small_model(4, 2), keras.callbacks.BackupAndRestore(tmp_path))
-    for array, other in zip(actual, expected, strict=True):
-        np.testing.assert_array_equal(array, other)
+    assert_arrays_equal(actual, expected)
 
 
 def test_a_batch_of_any_epoch_can_be_read():

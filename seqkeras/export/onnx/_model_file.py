@@ -45,7 +45,7 @@ def onnx_bytes(graph: Writer, header: Mapping[str, Any]) -> bytes:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        fix = "Use save_program, which may support it."
+        fix = "Use save_program instead."
         raise bad_argument(
             "model", Description(str(error)), "one that ONNX can represent", fix
         ) from error

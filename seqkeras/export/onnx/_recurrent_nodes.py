@@ -84,7 +84,7 @@ class _Cell:
         self.recurrent_bias = None
         if self.name == "gru_reset_after" and bias is not None:
             self.bias, self.recurrent_bias = bias
-        if self.name == "lstm":  # moves the three gates that share an activation together
+        if self.name == "lstm":  # puts the gates with the same activation side by side
             self.kernel = _gates_first(self.kernel)
             self.recurrent = _gates_first(self.recurrent)
             self.bias = _gates_first(bias) if bias is not None else None

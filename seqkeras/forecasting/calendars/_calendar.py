@@ -32,8 +32,8 @@ class Calendar:
             `datetime64[ns, UTC]`, `period[M]` or `int64`.
         freq: the step, as `name_step` names it, or the difference of integer timestamps.
         clock: the earliest time of day of the timestamps, such as `0 days 00:00:00`, if they have a
-            time zone and steps of days or longer; otherwise None. On a day on which the clock skips
-            this time, the timestamp is later; `on_wall` recognizes it by `clock`.
+            time zone and their steps have no fixed duration; otherwise None. On a day on which the
+            clock skips this time, the timestamp is later; `on_wall` recognizes it by `clock`.
     """
 
     dtype: str
@@ -102,9 +102,10 @@ class Calendar:
         return self.off_wall(self.ahead(self.on_wall(times), steps), times)
 
     def on_wall(self, times: pd.Index) -> pd.Index:
-        """Convert timestamps to local time without a time zone, if steps are days or longer.
+        """Convert timestamps to local time without a time zone, unless steps have a fixed duration.
 
-        Such steps keep the time of day, regardless of daylight saving time. A timestamp that was
+        Days, longer steps and business hours follow the local clock, also across daylight saving
+        time. A timestamp that was
         moved because the clock skipped its time of day gets the skipped time back. Timestamps with
         steps of a fixed duration or without a time zone are returned unchanged.
         """

@@ -48,7 +48,7 @@ def count(name: str, times: pd.Index, calendar: Calendar) -> Integers:
     With steps of a fixed duration, such as hours, or of business days or hours, the period is the
     local day of the timestamp. Otherwise it lasts from the timestamp to the day before the next
     one. If timestamps are the ends of periods, as with weeks or `"ME"`, it lasts from the day after
-    the previous timestamp to the timestamp. A `Period` of pandas has days of its own.
+    the previous timestamp to the timestamp. For a `Period` of pandas, it is that period.
 
     Args:
         name: the place, as `holidays:DE`.

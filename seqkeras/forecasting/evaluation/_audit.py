@@ -148,7 +148,7 @@ def _other(column: pd.Series, remaining: Integers, rows: int) -> pd.Series:
 
 
 def _learned(before: Fitted, after: Fitted) -> dict[str, tuple[Any, Any]]:
-    """Return pairs of what two fits have learned, in the units of the series, by name."""
+    """Return pairs of what two fits have learned, by name; values of series in scaled units."""
     unit = before.scaler.scale_
     rows = before.panel.values.lengths
 

@@ -119,8 +119,8 @@ def tune(
         >>> result.forecaster.network.units in (4, 8)
         True
     """
-    optuna = import_optional("optuna", extra="tune")
     check_is_forecaster(forecaster)
+    optuna = import_optional("optuna", extra="tune")
     settings = forecaster.settings()
     trials = check_integer("trials", trials)
     windows = check_integer("windows", windows)

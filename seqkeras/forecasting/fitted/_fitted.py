@@ -144,7 +144,8 @@ class Fitted:
         """Check the arguments of `Forecaster.predict`, and return them as a request.
 
         Raises:
-            ArgumentError: the model cannot forecast this horizon.
+            ArgumentError: the horizon is invalid or too long, or `future` or `df` lacks a column or
+                has the wrong type.
             DataError: `future` or `df` lacks rows or values.
         """
         steps = self.steps(horizon)

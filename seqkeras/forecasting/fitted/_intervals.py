@@ -97,10 +97,9 @@ class ConformalIntervals:
         """Widen the intervals of series whose values lay outside too often, and narrow the others.
 
         After each forecast, the logarithm of the width grows by the share of known values that lay
-        outside, minus the nominal share. Long-run coverage converges
-        to the nominal level, even if the series drifts: the quantile tracking of conformal PID
-        control (Angelopoulos et al. 2023, arXiv 2307.16895), here for a whole horizon at once and
-        on a logarithmic scale.
+        outside, minus the nominal share. Long-run coverage converges to the nominal level, even if
+        the series drifts: the quantile tracking of conformal PID control (Angelopoulos et al. 2023,
+        arXiv 2307.16895), here for a whole horizon at once and on a logarithmic scale.
 
         Args:
             errors: `(forecasts, horizon)` in the unit of the radius, NaN where the actual value is

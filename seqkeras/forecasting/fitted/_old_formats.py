@@ -61,7 +61,7 @@ def read_zip(
 
 
 def check_size(file: zipfile.ZipFile, subject: str, max_bytes: int) -> None:
-    """Check the total sizes of all members and of the JSON members of a zip file, unread.
+    """Check the total size of all members of a zip file, and of its JSON members, without reading.
 
     Raises:
         FileFormatError: a total is too large.

@@ -31,7 +31,7 @@ class Origins:
     def rolling(
         cls, lengths: Integers, *, windows: npt.ArrayLike, step: int, horizon: int
     ) -> "Origins":
-        """Return `windows` origins per series, `step` rows apart, the last at its last horizon."""
+        """Return `windows` origins per series, `step` rows apart; a horizon follows the last."""
         counts = np.broadcast_to(np.asarray(windows, np.int64), lengths.shape)
         series = np.repeat(np.arange(len(lengths)), counts)
         later = (np.cumsum(counts)[series] - 1) - np.arange(len(series))

@@ -35,10 +35,10 @@ class ForecastStepper:
     """The series of a forecaster, fed one observation at a time; created by `Forecaster.stepper`.
 
     `update` and `predict` work like the methods of the forecaster, but with arrays instead of
-    frames; `step` does both in turn. The state of a series consists of the rows
-    that its next forecast reads, unscaled, their last timestamp, and the interval widths. It
-    contains no weights, so it can be restored into a forecaster that was fitted again with the same
-    columns, lookback and horizon.
+    frames; `step` does both in turn. The state of a series consists of the rows that its next
+    forecast reads, unscaled, their last timestamp, and the interval widths. It contains no weights,
+    so it can be restored into a forecaster that was fitted again with the same columns, lookback,
+    horizon and intervals.
 
     Pass values by id, `{"east": 4.5, "west": 3.0}`, or as an array in the order of `ids`; for a
     forecaster of one series also as a number. All arguments are checked before the state changes.
@@ -199,7 +199,7 @@ class ForecastStepper:
 
         Args:
             state: a state from `state` or `unpack_state`, of this stepper or of a stepper with the
-                same columns, lookback and horizon.
+                same columns, lookback, horizon and intervals.
 
         Raises:
             ArgumentError: the arrays have other shapes or dtypes, or invalid values.

@@ -396,9 +396,9 @@ def _warn_of_lost_changes(panel: Panel) -> None:
     first = int(lost[0])
     warn(
         f"{panel.name(first)} changes by only {highest[first] - lowest[first]:.3g} at a level of "
-        f"{level[first]:.8g}. Float32 cannot represent such changes, so it counts as constant "
-        f"({len(lost)} such series in all). To forecast the changes, subtract the level from the "
-        "targets.",
+        f"{level[first]:.8g}. Float32 cannot represent such changes, so the series counts as "
+        f"constant ({len(lost)} such series in all). To forecast the changes, subtract the level "
+        "from the targets.",
         LostChangesWarning,
     )
 

@@ -148,15 +148,25 @@ def _codes_for_text(text: pd.Series, reading: Reading) -> Iterator[_Code]:
     if reading.format == "quarter":
         yield _Code("pd.PeriodIndex({}, freq='Q')", lambda texts: pd.PeriodIndex(texts, freq="Q"))
         return
-    if reading.has_local_days:  # in UTC, the hour of midnight differs in winter
-        yield _Code("pd.to_datetime({}.str[:10])", lambda texts: pd.to_datetime(texts.str[:10]))
-        return
+    if reading.has_local_days:  # in UTC, their hour differs in summer and winter
+        for code in map(_without_offset, (10, 16, 19)):
+            local = _run(code, text)
+            if local is not None and (local == reading.local).all():
+                yield code
+                return
     options: dict[str, Any] = {"utc": True} if reading.local is not None else {}
     short = _to_datetime(**options)
     times = _run(short, text) if reading.format == "ISO8601" else None
     if times is not None and times.equals(reading.times):
         yield short
     yield _to_datetime(format=reading.format, **options)
+
+
+def _without_offset(length: int) -> _Code:
+    """Return code that reads the first characters of each text, before the offset from UTC."""
+    return _Code(
+        f"pd.to_datetime({{}}.str[:{length}])", lambda texts: pd.to_datetime(texts.str[:length])
+    )
 
 
 def _to_datetime(**options: Any) -> _Code:

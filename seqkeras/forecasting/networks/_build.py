@@ -130,13 +130,13 @@ def build_network(
     steps = check_network(network, sizes)
     if steps < sizes.horizon and sizes.past:
         actual = (
-            f"a network that forecasts {steps} of {sizes.horizon} steps and would need their "
-            "future values"
+            f"a network that forecasts {steps} of {sizes.horizon} steps, so that future values of "
+            "the past covariates would be needed"
         )
         expected = "one that forecasts the whole horizon when there are past covariates"
         fix = (
-            "Use such a network, or, if the covariates are known ahead, pass them as "
-            "Columns(future=...)."
+            "Use a network that forecasts the whole horizon, or, if the covariates are known "
+            "ahead, pass them as Columns(future=...)."
         )
         raise bad_argument("network", Description(actual), expected, fix)
     return keras.models.clone_model(network) if network is model else network

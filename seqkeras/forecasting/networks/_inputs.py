@@ -47,8 +47,8 @@ def check_counts(panel: Panel, likelihood: Likelihood | None) -> None:
 class WindowReader:
     """Turns windows into network inputs, for training and for forecasts.
 
-    Missing targets are replaced by earlier values, see `fill_missing_targets`. So the naive
-    forecast inside a network starts from a value that was observed.
+    Missing targets are replaced by other values of the window, see `fill_missing_targets`. So the
+    naive forecast inside a network starts from a value that was observed, if the window has one.
 
     Attributes:
         season_length: timesteps of one season.
@@ -230,8 +230,8 @@ class NetworkInputs:
 def fill_missing_targets(target: Array, season_length: int) -> Array:
     """Return windows in which missing targets are replaced by the value one season before.
 
-    If that is missing too, the last known value before is used, else the first one after. A window
-    without any known value becomes 0.
+    If that is missing too, it is the value two seasons before, and so on; else the last known value
+    before, else the first one after. A window without any known value becomes 0.
 
     Args:
         target: `(batch, lookback)`, NaN where a target is missing; not changed.

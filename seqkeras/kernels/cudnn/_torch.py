@@ -18,7 +18,7 @@ def run(x: Any, lengths: Any, state: list[Any], weights: Weights) -> Sequences:
     kernels: list[Any] = [weights.kernel, weights.recurrent_kernel]
     transposed = [kernel.T.contiguous() for kernel in kernels]
     parameters = [*transposed, *torch.as_tensor(weights.bias)]
-    # Positional arguments: has_biases, num_layers, dropout, train, bidirectional.
+    # Positional arguments: params, has_biases, num_layers, dropout, train, bidirectional.
     options = (parameters, True, 1, 0.0, torch.is_grad_enabled(), False)
     if lengths is None:
         y, *states = function(x, _hidden(state), *options, True)

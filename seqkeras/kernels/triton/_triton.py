@@ -2,7 +2,7 @@
 
 These have recurrent dropout, zoneout, peepholes, hard_sigmoid, a GRU that resets before its
 product, any mask, or resets at any timestep. It was never run on a GPU, only in Triton's
-interpreter; `benchmarks/gpu_kernels.py` measures it.
+interpreter; `benchmarks/gpu_kernels.py` can measure it there.
 
 The product `x kernel` of all timesteps is one matrix product before the loop, and the gradients to
 the weights are matrix products after it. The loop itself, `h recurrent_kernel` and the cell, is one

@@ -105,7 +105,7 @@ typedef struct sqk_outputs {
   int64_t workspace_floats;
 } sqk_outputs;
 
-/* Gradients to outputs, read, NULL for zeros; and to inputs, written, NULL if not needed. */
+/* Gradients to outputs are read, NULL for zeros; those to inputs are written, NULL to skip. */
 typedef struct sqk_gradients {
   int64_t struct_size; /* sizeof(sqk_gradients) */
   const float *dy;

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from helpers.examples import covering, examples
-from helpers.forecasters import flat_forecaster
+from helpers.forecasters import POINT, flat_forecaster
 from seqkeras._archive import MAX_TABLE_BYTES, read_archive, write_archive
 from seqkeras.errors import ArgumentError, FileFormatError
 from seqkeras.forecasting import Columns, Forecaster, Intervals, Network, Training
@@ -26,10 +26,6 @@ from seqkeras.forecasting.networks._ensemble import members_of
 from seqkeras.models import many_to_one
 
 DATA = Path(__file__).parent / "data"
-
-
-#: Where intervals are not the matter.
-POINT = {"levels": (), "validation": 0}
 
 
 def quick(**options):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from helpers.arrays import assert_arrays_equal
 from helpers.examples import examples
-from helpers.forecasters import flat_forecaster
+from helpers.forecasters import POINT, flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, FarValueWarning, FileFormatError
 from seqkeras.forecasting import Columns, Forecaster
 
@@ -24,7 +24,6 @@ EVERYTHING = Columns(
     static=["kind", "size"],
     calendar=["day_of_week", "time_of_day"],
 )
-POINT = {"levels": (), "validation": 0}
 #: By model: columns that are read, and options.
 CASES = {
     "multi_output": (EVERYTHING, {"likelihood": "quantiles", "season_length": 3}),
@@ -121,24 +120,24 @@ def expected(forecaster, ids, columns, seed):
     return answers, {name: known[name][numbers] for name in names} or None
 
 
-def assert_alike(found, answers, scale=1.0):
-    assert found.keys() == answers.keys()
-    for name, one in answers.items():
-        np.testing.assert_allclose(found[name], one, rtol=1e-4, atol=1e-4 * scale)
+def assert_alike(actual, expected_forecast, scale=1.0):
+    assert actual.keys() == expected_forecast.keys()
+    for name, values in expected_forecast.items():
+        np.testing.assert_allclose(actual[name], values, rtol=1e-4, atol=1e-4 * scale)
 
 
-def fed(forecaster, stepper, columns, steps):
-    """Feeds both, and compares what they say after each step."""
+def check_steps(forecaster, stepper, columns, steps):
+    """Check that a stepper forecasts after each step what the forecaster does after an update."""
     names = [*columns.past, *columns.future]
     for seed, (ids, values) in enumerate(steps):
         rows = new_rows(forecaster, ids, values, seed)
         forecaster.update(rows)
-        answers, future = expected(forecaster, ids, columns, seed)
+        forecast, future = expected(forecaster, ids, columns, seed)
         covariates = by_column(names, rows, (-1,)) or None
-        found = stepper.step(
+        actual = stepper.step(
             dict(zip(ids, values, strict=True)), covariates=covariates, future=future
         )
-        assert_alike(found, answers, scale=10)
+        assert_alike(actual, forecast, scale=10)
     assert stepper.timestamps().equals(forecaster.panel_.last)
 
 
@@ -160,7 +159,7 @@ def streams(masked):
 def test_it_says_what_update_and_predict_say(fitted, model, data):
     forecaster, columns = fitted(model)
     steps = data.draw(streams(model in MASKED))
-    fed(copy.copy(forecaster), forecaster.stepper(implementation="keras"), columns, steps)
+    check_steps(copy.copy(forecaster), forecaster.stepper(implementation="keras"), columns, steps)
 
 
 @pytest.mark.parametrize("model", ["multi_output", "recursive"])
@@ -170,7 +169,7 @@ def test_without_keras_the_numbers_are_the_same(fitted, model):
     assert stepper.implementation == "program"
     assert stepper._network.program.window == LOOKBACK
     steps = [(("west",), [480.0]), (("east", "west"), [5.0, 520.0]), (IDS, [4.0, 40.0, 400.0])]
-    fed(copy.copy(forecaster), stepper, columns, steps)
+    check_steps(copy.copy(forecaster), stepper, columns, steps)
 
 
 def test_networks_without_such_a_form_are_run_by_keras(fitted):
@@ -383,7 +382,7 @@ def test_intervals_follow_the_series_as_those_of_update_do(fitted, model):
     forecaster, columns = fitted(model)
     stepper, forecaster = forecaster.stepper(), copy.copy(forecaster)
     steps = [(IDS, [1e3 * turn, 2e3 * turn, 3e3]) for turn in range(2 * HORIZON + 1)]
-    fed(forecaster, stepper, columns, steps)
+    check_steps(forecaster, stepper, columns, steps)
     factor = stepper.state()[3]
     np.testing.assert_allclose(factor, forecaster.intervals_.factor)
     assert (factor > 1).any()
@@ -430,11 +429,11 @@ def test_an_ensemble_is_fed_as_well():
         **POINT,
     ).fit(df)
     steps = [(IDS, [4.0, 40.0, 400.0]), (("west",), [480.0]), (("east",), [5.0])]
-    fed(copy.copy(forecaster), forecaster.stepper(), Columns(), steps)
+    check_steps(copy.copy(forecaster), forecaster.stepper(), Columns(), steps)
 
 
 def test_holidays_are_known_without_a_frame():
-    """The steps come to Good Friday, March 29, and the series have seen New Year's Day."""
+    """The steps come to Good Friday, March 29; only the first series has seen New Year's Day."""
     pytest.importorskip("holidays", reason="needs the extra holidays")
     df = shops(rows=86)  # from January 1, 2 and 3 on
     columns = Columns(calendar=["holidays:DE"])
@@ -442,5 +441,5 @@ def test_holidays_are_known_without_a_frame():
         HORIZON, lookback=LOOKBACK, units=3, epochs=1, seed=0, progress=False, **POINT
     ).fit(df, columns=columns)
     steps = [(IDS, [4.0 + turn, 40.0, 400.0]) for turn in range(4)]
-    fed(copy.copy(forecaster), stepper := forecaster.stepper(), columns, steps)
+    check_steps(copy.copy(forecaster), stepper := forecaster.stepper(), columns, steps)
     assert stepper.state()[1].any()

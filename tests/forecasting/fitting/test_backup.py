@@ -118,7 +118,7 @@ def test_a_fit_that_was_broken_off_goes_on_to_the_same_end(unbroken, frame, stop
         with pytest.raises(KeyboardInterrupt):
             forecaster().fit(frame, backup=backup)
         assert backup.exists()
-    stop_at(1, 1)  # which is done, and does not begin again
+    stop_at(1, 1)  # would raise if the first training, which is done, ran again
     assert_same(forecaster().fit(frame, backup=backup), fitted)
     assert list(tmp_path.iterdir()) == []
 

@@ -58,6 +58,10 @@ TIMES = {
         [f"{day:%Y-%m-%dT00:00}{'+02:00' if day.day > 12 else '+01:00'}" for day in DAYS],
         DAYS,
     ),
+    "noons in a zone": (
+        [f"{day:%Y-%m-%dT12:00:00}{'+02:00' if day.day > 12 else '+01:00'}" for day in DAYS],
+        DAYS + pd.Timedelta(hours=12),
+    ),
     "periods": (objects(MONTHS.to_period("M")), MONTHS.to_period("M")),
     "dates": (objects(DAYS.date), DAYS),
     "datetimes": (objects(day.to_pydatetime() for day in DAYS), DAYS),
@@ -96,7 +100,7 @@ def has_code(kind, form):
     """Whether timestamps of a kind need code in a frame of this form, and can have it."""
     if isinstance(TIMES[kind][0], pd.Series):
         return form in ("long", "panel")  # pandas makes a better index of objects
-    # Others are too far from a frame of these forms to know what is meant.
+    # With unreadable timestamps, frames of the last three forms are not recognized as such.
     return kind not in UNREADABLE or form not in ("wide", "wide, named", "levels")
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from helpers.examples import covering
-from helpers.forecasters import flat_forecaster
+from helpers.forecasters import POINT, flat_forecaster
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting import Columns, Forecaster
 from seqkeras.forecasting.networks._predict import look_ahead, roll_forward, sample_paths
@@ -48,10 +48,6 @@ def test_outputs_are_fed_back_until_the_horizon_is_reached(steps):
 def forecaster_of(model, likelihood, **options):
     options = {"lookback": 4, "units": 4, "epochs": 1, "seed": 0, "progress": False, **options}
     return flat_forecaster(3, architecture=model, likelihood=likelihood, **options)
-
-
-#: Where intervals are not the matter.
-POINT = {"levels": (), "validation": 0}
 
 
 @pytest.fixture(scope="module")
