@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.forecasters import flat_forecaster
+from helpers.builders import dense
+from helpers.examples import covering
+from helpers.forecasters import POINT, flat_forecaster
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting import Columns
 from seqkeras.forecasting.frames._future import read_future
@@ -147,6 +149,27 @@ def test_the_code_for_targets_leads_to_numbers(kind, form):
         read_panel(df)
     panel = read_panel(follow(str(caught.value), df=df)["df"])
     np.testing.assert_array_equal(panel.values[0], expected)
+
+
+#: Frames that `fit` refuses with code that mends them.
+REFUSED = {
+    **{f"timestamps, {kind}": long(TIMES[kind][0]) for kind in TIMES if has_code(kind, "long")},
+    **{f"targets, {kind}": long(values=values) for kind, (values, _) in TARGETS.items()},
+    "order": long().iloc[::-1],
+}
+
+
+@pytest.mark.parametrize("kind", covering(list(REFUSED), 3))
+def test_the_code_of_a_refused_fit_leads_to_a_forecast(kind):
+    df = REFUSED[kind]
+    forecaster = flat_forecaster(
+        2, architecture=dense, lookback=5, epochs=1, seed=0, progress=False, **POINT
+    )
+    with pytest.raises((DataError, ArgumentError)) as caught:
+        forecaster.fit(df)
+    forecast = forecaster.fit(follow(str(caught.value), df=df)["df"]).predict()
+    assert np.isfinite(forecast.yhat).all()
+    assert len(forecast) == 2
 
 
 @pytest.mark.parametrize("kind", TARGETS)
