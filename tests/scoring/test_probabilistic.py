@@ -68,7 +68,7 @@ def test_wql_agrees_with_a_loop(actual, quantiles):
     shares = [0.2, 0.7]
     size = np.abs(actual).sum()
     if size == 0:
-        with pytest.raises(ArgumentError, match="divides by their sum"):
+        with pytest.raises(ArgumentError, match="divides by the sum of their sizes"):
             wql(actual, quantiles, probabilities=shares)
         return
     losses = 0.0
