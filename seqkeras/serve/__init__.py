@@ -1,0 +1,1 @@
+"""A prediction service with one recurrent state for each session, without Keras."""

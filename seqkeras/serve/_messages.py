@@ -1,0 +1,76 @@
+"""Bodies of requests, decoded from JSON or MessagePack and checked at once."""
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from seqkeras.serve._refusal import Refusal
+
+#: The numbers of one observation, in order or by name.
+Observation = list[float] | dict[str, float | list[float]]
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+
+
+class StepBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of a step: one observation, and its number within the session."""
+
+    x: Observation
+    step: int | None = None
+
+
+class StepsBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of several steps of one session; `step` is the number of the first."""
+
+    x: list[Observation]
+    step: int | None = None
+
+
+class ManyBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of a step of many sessions; in MessagePack, `x` may be float32 in little-endian bytes."""
+
+    sessions: list[str]
+    x: list[Observation] | bytes
+    step: list[int | None] | None = None
+
+
+class RolloutBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of a rollout: its length, and later inputs that are not outputs."""
+
+    steps: int
+    future: list[list[float]] | dict[str, list[float]] | None = None
+
+
+class StateBody(msgspec.Struct):
+    """Body that imports a session, as `GET` exports it; other fields are ignored."""
+
+    state: bytes
+    step: int
+
+
+Body = TypeVar("Body")
+
+_JSON_DECODERS: dict[Any, Any] = {}
+_MSGPACK_DECODERS: dict[Any, Any] = {}
+for kind in (StepBody, StepsBody, ManyBody, RolloutBody, StateBody):
+    _JSON_DECODERS[kind] = msgspec.json.Decoder(kind).decode
+    _MSGPACK_DECODERS[kind] = msgspec.msgpack.Decoder(kind).decode
+
+encode_json = msgspec.json.Encoder().encode
+encode_msgpack = msgspec.msgpack.Encoder().encode
+
+
+def decode(kind: type[Body], data: bytes, *, packed: bool = False) -> Body:
+    """Return a body of a kind.
+
+    Raises:
+        Refusal: the bytes are not JSON or MessagePack, or have other fields or types.
+    """
+    decoder = (_MSGPACK_DECODERS if packed else _JSON_DECODERS)[kind]
+    try:
+        return decoder(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # msgspec names the place and the types, and never quotes the data.
+        status = 422 if isinstance(error, msgspec.ValidationError) else 400
+        raise Refusal(status, "wrong_body", f"The body cannot be read: {error}.") from error

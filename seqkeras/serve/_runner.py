@@ -1,0 +1,196 @@
+"""Run the calls of many requests on the one thread that owns the sessions."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from seqkeras.serve._refusal import Refusal
+from seqkeras.serve._sessions import Call, Moved, Outcome, Sessions
+
+Result = TypeVar("Result")
+
+
+class Runner(Protocol):
+    """Carries out calls in the order of their arrival."""
+
+    async def move(self, call: Call) -> Moved:
+        """Move one session, and return when that is durable."""
+        ...
+
+    async def move_many(self, calls: list[Call]) -> list[Outcome]:
+        """Move many sessions, and return when all of that is durable."""
+        ...
+
+    async def do(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call a function of the sessions between two batches."""
+        ...
+
+    async def close(self) -> None:
+        """Carry out what waits, then refuse everything."""
+        ...
+
+
+class DirectRunner:
+    """Runs each call at once, for sessions in memory: it takes less time than to hand it over."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def move(self, call: Call) -> Moved:
+        if len(call.x) == 1:
+            return self._sessions.step(call)
+        return _unwrapped(self._sessions.run([call])[0])
+
+    async def move_many(self, calls: list[Call]) -> list[Outcome]:
+        return self._sessions.run(calls)
+
+    async def do(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        return function(*arguments)
+
+    async def close(self) -> None:
+        return None
+
+
+class GatheringRunner(DirectRunner):
+    """Joins the calls of requests that arrive together into one matrix product.
+
+    A request that arrives by itself is run at once. Only while the batch before had several calls
+    does one wait, for the other requests that the event loop has read, never for time to pass.
+    """
+
+    def __init__(self, sessions: Sessions) -> None:
+        super().__init__(sessions)
+        self._waiting: list[tuple[Call, asyncio.Future[Moved]]] = []
+        self._arrived = 0
+        self._crowded = False
+
+    async def move(self, call: Call) -> Moved:
+        if not self._arrived:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._arrived += 1
+        if not self._crowded:
+            return await super().move(call)
+        future: asyncio.Future[Moved] = asyncio.get_running_loop().create_future()
+        self._waiting.append((call, future))
+        return await future
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        # Requests that arrived in the same turn of the event loop decide about the next turn.
+        self._crowded = self._arrived > 1
+        self._arrived = 0
+        if waiting:
+            _deliver(self._sessions, waiting)
+
+
+class CommittingRunner:
+    """Runs the calls that wait as one batch in a thread, and stores them in one commit.
+
+    While one batch is being stored, the next one gathers. So the cost of a commit is shared by as
+    many calls as arrive meanwhile, and a lone call waits only for its own.
+
+    Args:
+        sessions: used only by the thread of this object.
+        most: most calls of one batch.
+        longest: most calls that may wait; more are refused with 503.
+    """
+
+    def __init__(self, sessions: Sessions, *, most: int = 1024, longest: int = 10_000) -> None:
+        self._sessions = sessions
+        self._most = most
+        self._longest = longest
+        self._thread = ThreadPoolExecutor(1, "seqkeras-sessions")
+        self._waiting: deque[tuple[Call, asyncio.Future[Moved]]] = deque()
+        self._running: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def move(self, call: Call) -> Moved:
+        return await self._submit(call)
+
+    async def move_many(self, calls: list[Call]) -> list[Outcome]:
+        futures = [self._submit(call) for call in calls]
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, Refusal):
+                raise result
+        outcomes: Any = results
+        return outcomes
+
+    async def do(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        if self._closed:
+            raise _stopping()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._running is not None:
+            await self._running
+        self._thread.shutdown(wait=True)
+
+    def _submit(self, call: Call) -> "asyncio.Future[Moved]":
+        if self._closed:
+            raise _stopping()
+        if len(self._waiting) >= self._longest:
+            message = f"{self._longest} steps wait to be stored. Send fewer, or slow down."
+            raise Refusal(503, "overloaded", message, retry_after=1)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Moved] = loop.create_future()
+        self._waiting.append((call, future))
+        if self._running is None:
+            self._running = loop.create_task(self._run())
+        return future
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                size = min(self._most, len(self._waiting))
+                batch = [self._waiting.popleft() for _ in range(size)]
+                calls = [call for call, _ in batch]
+                try:
+                    outcomes = await loop.run_in_executor(self._thread, self._sessions.run, calls)
+                except Exception as error:
+                    for _, future in batch:
+                        _fail(future, error)
+                else:
+                    for (_, future), outcome in zip(batch, outcomes, strict=True):
+                        _settle(future, outcome)
+        finally:
+            self._running = None
+
+
+def _deliver(sessions: Sessions, batch: list[tuple[Call, "asyncio.Future[Moved]"]]) -> None:
+    try:
+        outcomes = sessions.run([call for call, _ in batch])
+    except Exception as error:
+        for _, future in batch:
+            _fail(future, error)
+        return
+    for (_, future), outcome in zip(batch, outcomes, strict=True):
+        _settle(future, outcome)
+
+
+def _settle(future: "asyncio.Future[Moved]", outcome: Outcome) -> None:
+    if future.cancelled():  # the client has gone; the step was taken all the same
+        return
+    if isinstance(outcome, Refusal):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _fail(future: "asyncio.Future[Moved]", error: Exception) -> None:
+    if not future.cancelled():
+        future.set_exception(error)
+
+
+def _unwrapped(outcome: Outcome) -> Moved:
+    if isinstance(outcome, Refusal):
+        raise outcome
+    return outcome
+
+
+def _stopping() -> Refusal:
+    return Refusal(503, "stopping", "The service is stopping. Retry.", retry_after=1)

@@ -1,0 +1,622 @@
+"""The sessions of a service: steps in order, exactly once, and as durable as the store."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqkeras._arrays import Array
+from seqkeras.runtime._cell_steps import State
+from seqkeras.serve._record import Record
+from seqkeras.serve._refusal import (
+    Refusal,
+    damaged,
+    other_program,
+    store_unavailable,
+    unknown_session,
+    wrong_step,
+)
+from seqkeras.serve._served_model import ServedModel
+from seqkeras.serve._slots import Slots
+from seqkeras.serve._store import Damaged, Store, StoreUnavailableError
+
+#: Times that a step is computed again because another replica moved the session in between.
+ATTEMPTS = 8
+
+#: Most outputs of one request that are stored to be repeated.
+MOST_RECENT = 4_096
+
+
+class Call(NamedTuple):
+    """A request to move one session.
+
+    Attributes:
+        key: name of the session, with that of its client.
+        x: observations, `(timesteps, width)`.
+        number: number of the first observation, or None for the next.
+        own_id: the id without that of the client, which a forecaster reads.
+    """
+
+    key: str
+    x: Array
+    number: int | None = None
+    own_id: str = ""
+
+
+class Moved(NamedTuple):
+    """The outputs of a request, `(timesteps, outputs)`, and the number of its first step."""
+
+    outputs: Array
+    number: int
+
+
+Outcome = Moved | Refusal
+
+
+class Sessions:
+    """Moves sessions of one model. It is not thread-safe: one thread calls it.
+
+    A request is computed on the state in memory, stored, and only then acknowledged; if storing
+    fails, the state in memory is that of before.
+
+    Args:
+        model: what computes the steps.
+        store: where sessions are stored, or None to have them in memory only.
+        capacity: most sessions in memory; the one not used for longest makes room.
+        history: number of newest inputs to store with each session.
+        ttl: seconds after its last request when a session ends, or None.
+        clock: returns seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        model: ServedModel,
+        store: Store | None = None,
+        *,
+        capacity: int = 100_000,
+        history: int = 0,
+        ttl: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.model = model
+        self.store = store
+        self.ttl = ttl
+        self.clock = clock
+        self._slots = Slots(model, capacity, history)
+        # Sessions in memory of programs that were replaced, by fingerprint.
+        self._replaced: dict[str, tuple[ServedModel, Slots]] = {}
+        self._shared = store is not None and store.shared
+
+    # Moving sessions.
+
+    def step(self, call: Call) -> Moved:
+        """Move one session by one observation, in memory; the fastest way without a store.
+
+        Raises:
+            Refusal: the step is not the next one, or the session cannot be moved.
+        """
+        slots = self._slots
+        row = slots.find(call.key)
+        if row is None:
+            row = self._load([call])[call.key]
+        count = int(slots.counts[row])
+        if call.number is not None and call.number != count:
+            return self._repeated(row, count, call)
+        output, state = self.model.step(call.x, tuple(a[row : row + 1] for a in slots.states))
+        for array, part in zip(slots.states, state, strict=True):
+            array[row] = part[0]
+        slots.outputs[row] = output[0]
+        if slots.longer:
+            slots.longer.pop(row, None)
+        slots.recent[row] = 1
+        if slots.history:
+            slots.inputs[row, count % slots.history] = call.x[0]
+        slots.counts[row] = count + 1
+        slots.seen[row] = self.clock()
+        return Moved(output, count)
+
+    def run(self, calls: Sequence[Call]) -> list[Outcome]:
+        """Move many sessions and store them together; calls of one session in their order."""
+        outcomes: dict[int, Outcome] = {}
+        waiting = list(range(len(calls)))
+        for _ in range(ATTEMPTS):
+            try:
+                conflicts = self._attempt(calls, waiting, outcomes)
+            except StoreUnavailableError as error:
+                refusal = store_unavailable(str(error))
+                return [outcomes.get(i, refusal) for i in range(len(calls))]
+            waiting = [i for i in waiting if calls[i].key in conflicts]
+            if not waiting:
+                break
+        busy = "Other replicas move this session all the time. Send its steps to one of them."
+        for i in waiting:
+            outcomes[i] = Refusal(503, "contended", busy, retry_after=0.1)
+        return [outcomes[i] for i in range(len(calls))]
+
+    def _attempt(
+        self, calls: Sequence[Call], waiting: Sequence[int], outcomes: dict[int, Outcome]
+    ) -> set[str]:
+        """Compute and store the waiting calls, and return the keys that another replica moved."""
+        new: dict[int, Outcome] = {}
+        before = _Undo(self._slots)
+        try:
+            for part in _rounds(calls, waiting):
+                self._round(calls, part, new, before)
+            conflicts = self._commit(before.moved) if self.store is not None else set()
+        except BaseException:
+            before.undo()
+            raise
+        for key in conflicts:
+            self._slots.remove(key)
+        outcomes.update((i, out) for i, out in new.items() if calls[i].key not in conflicts)
+        return conflicts
+
+    def _round(
+        self, calls: Sequence[Call], part: Sequence[int], new: dict[int, Outcome], before: "_Undo"
+    ) -> None:
+        """Compute one call each of several sessions."""
+        rows, refused = self._find([calls[i] for i in part], before)
+        single: list[tuple[int, int]] = []
+        for i in part:
+            call = calls[i]
+            if call.key in refused:
+                new[i] = refused[call.key]
+                continue
+            row = rows[call.key]
+            count = int(self._slots.counts[row])
+            if call.number is not None and call.number != count:
+                try:
+                    new[i] = self._repeated(row, count, call)
+                except Refusal as refusal:
+                    new[i] = refusal
+            elif len(call.x) == 1:
+                single.append((i, row))
+            else:
+                before.save([call.key], [row])
+                new[i] = self._scan(row, call)
+        if single:
+            numbers = [row for _, row in single]
+            before.save([calls[i].key for i, _ in single], numbers)
+            x = np.concatenate([calls[i].x for i, _ in single])
+            outputs, counts = self._advance(np.array(numbers), x)
+            for j, (i, _) in enumerate(single):
+                new[i] = Moved(outputs[j : j + 1], int(counts[j]))
+
+    def step_many(self, calls: Sequence[Call]) -> tuple[Array, Array]:
+        """Move many sessions by one observation each, in memory, none if any is refused.
+
+        Returns:
+            The outputs `(sessions, outputs)` and the numbers of the steps.
+
+        Raises:
+            Refusal: of the first call that cannot be carried out.
+        """
+        rows, refused = self._find(calls, None)
+        for refusal in refused.values():
+            raise refusal
+        numbers = np.fromiter((rows[call.key] for call in calls), np.int64, len(calls))
+        counts = self._slots.counts[numbers]
+        for call, count in zip(calls, counts.tolist(), strict=True):
+            if call.number is not None and call.number != count:
+                raise wrong_step(call.number, count)
+        return self._advance(numbers, np.concatenate([call.x for call in calls]))
+
+    def _advance(self, rows: Array, x: Array) -> tuple[Array, Array]:
+        """Move different rows by one observation each."""
+        slots = self._slots
+        outputs, state = self.model.step(x, slots.state(rows))
+        slots.put(rows, state)
+        counts = slots.counts[rows]
+        if slots.history:
+            slots.inputs[rows, counts % slots.history] = x
+        slots.outputs[rows] = outputs
+        slots.recent[rows] = 1
+        if slots.longer:
+            for row in rows.tolist():
+                slots.longer.pop(row, None)
+        slots.counts[rows] = counts + 1
+        slots.seen[rows] = self.clock()
+        return outputs, counts
+
+    def _scan(self, row: int, call: Call) -> Moved:
+        """Move one session by many observations."""
+        slots = self._slots
+        outputs, state = self.model.scan(call.x, slots.state([row]))
+        slots.put([row], state)
+        count = int(slots.counts[row])
+        timesteps = len(call.x)
+        if slots.history:
+            places = np.arange(count, count + timesteps)[-slots.history :]
+            slots.inputs[row, places % slots.history] = call.x[-slots.history :]
+        slots.outputs[row] = outputs[-1]
+        slots.longer[row] = outputs
+        slots.recent[row] = timesteps
+        slots.counts[row] = count + timesteps
+        slots.seen[row] = self.clock()
+        return Moved(outputs, count)
+
+    def _repeated(self, row: int, count: int, call: Call) -> Moved:
+        """Return the stored outputs of steps that were taken before.
+
+        Raises:
+            Refusal: they are not stored, or a step between is missing.
+        """
+        number: Any = call.number
+        if not count:  # it was only made to find out
+            self._slots.remove(call.key)
+        stored = self._slots.last_outputs(row)
+        start = number - (count - len(stored))
+        if number > count or start < 0 or start + len(call.x) > len(stored):
+            raise wrong_step(number, count)
+        return Moved(stored[start : start + len(call.x)].copy(), number)
+
+    # Finding and storing them.
+
+    def _find(
+        self, calls: Sequence[Call], before: "_Undo | None"
+    ) -> tuple[dict[str, int], dict[str, Refusal]]:
+        """Return the rows of sessions, and the refusals of those that cannot be moved."""
+        rows: dict[str, int] = {}
+        missing: list[Call] = []
+        for call in calls:
+            fresh = self._shared and (before is None or call.key not in before.moved)
+            row = None if fresh else self._slots.find(call.key)
+            if row is None:
+                missing.append(call)
+            else:
+                rows[call.key] = row
+        refused: dict[str, Refusal] = {}
+        if missing:
+            rows.update(self._load(missing, refused))
+        return rows, refused
+
+    def _load(
+        self, calls: Sequence[Call], refused: dict[str, Refusal] | None = None
+    ) -> dict[str, int]:
+        """Bring sessions into memory: stored ones, or new ones in their initial state."""
+        keys = [call.key for call in calls]
+        stored = self.store.load(keys) if self.store is not None else [None] * len(keys)
+        rows = {}
+        for call, record in zip(calls, stored, strict=True):
+            try:
+                rows[call.key] = self._admit(call, record)
+            except Refusal as refusal:
+                if refused is None:
+                    raise
+                refused[call.key] = refusal
+        return rows
+
+    def _admit(self, call: Call, record: Record | Damaged | None) -> int:
+        key = call.key
+        self._slots.remove(key)
+        if isinstance(record, Damaged):
+            raise damaged(key)
+        if record is None:
+            for fingerprint, (_, slots) in self._replaced.items():
+                if key in slots:
+                    raise other_program(key, fingerprint, self.model.fingerprint)
+        expired = record is not None and self._is_expired(record.seen)
+        if record is None or expired:
+            state = self.model.initial_state([call.own_id or key])
+            row = self._slots.add(key)
+            self._slots.put([row], state)
+            self._slots.versions[row] = record.version if record is not None else b""
+            self._slots.seen[row] = self.clock()
+            return row
+        if record.fingerprint != self.model.fingerprint:
+            raise other_program(key, record.fingerprint, self.model.fingerprint)
+        return self._insert(record)
+
+    def _insert(self, record: Record) -> int:
+        """Put the arrays of a record into memory."""
+        state = self._unpacked(record.state)
+        if state is None:
+            raise damaged(record.key)
+        slots = self._slots
+        row = slots.add(record.key)
+        slots.put([row], state)
+        slots.counts[row] = record.count
+        slots.seen[row] = record.seen
+        outputs = np.frombuffer(record.outputs, slots.outputs.dtype)
+        outputs = outputs.reshape(record.recent, slots.outputs.shape[1]) if record.recent else ()
+        slots.recent[row] = len(outputs)
+        if len(outputs):
+            slots.outputs[row] = outputs[-1]
+        if len(outputs) > 1:
+            slots.longer[row] = np.array(outputs)
+        inputs = np.frombuffer(record.inputs, slots.inputs.dtype)
+        if slots.history and record.kept_inputs:
+            inputs = inputs.reshape(record.kept_inputs, -1)[-slots.history :]
+            places = np.arange(record.count - len(inputs), record.count)
+            slots.inputs[row, places % slots.history] = inputs
+        if record.version:
+            slots.versions[row] = record.version
+        return row
+
+    def _unpacked(self, data: bytes) -> State | None:
+        """Return the arrays of a state, or None if the bytes have another length."""
+        parts = []
+        position = 0
+        for array in self._slots.states:
+            size = array[:1].nbytes
+            part = data[position : position + size]
+            if len(part) != size:
+                return None
+            little = np.frombuffer(part, array.dtype.newbyteorder("<"))
+            parts.append(little.reshape(array[:1].shape).astype(array.dtype))
+            position += size
+        return tuple(parts) if position == len(data) else None
+
+    def _commit(self, moved: Iterable[str]) -> set[str]:
+        if self.store is None or not moved:
+            return set()
+        return self.store.commit([self._record(key) for key in moved])
+
+    def _record(self, key: str) -> Record:
+        slots = self._slots
+        row: Any = slots.peek(key)
+        state = b"".join(
+            array[row].astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+            for array in slots.states
+        )
+        outputs = slots.last_outputs(row)[-MOST_RECENT:]
+        inputs = slots.newest_inputs(row) if slots.history else ()
+        return Record(
+            key,
+            self.model.fingerprint,
+            int(slots.counts[row]),
+            float(slots.seen[row]),
+            state,
+            outputs.tobytes(),
+            len(outputs),
+            b"" if isinstance(inputs, tuple) else inputs.tobytes(),
+            len(inputs),
+            slots.versions.get(row, b""),
+        )
+
+    # Looking at sessions and changing them as a whole.
+
+    def export(self, key: str) -> Record:
+        """Return a session as it is stored, without changing its time.
+
+        Raises:
+            Refusal: it does not exist, is damaged, or the store is unavailable.
+        """
+        if not self._shared and key in self._slots:
+            return self._record(key)
+        for model, slots in self._replaced.values():
+            if key in slots:
+                return _of(model, slots, key)
+        if self.store is None:
+            raise unknown_session(key)
+        with _as_refusals():
+            record = self.store.load([key])[0]
+        if isinstance(record, Damaged):
+            raise damaged(key)
+        if record is None or self._is_expired(record.seen):
+            raise unknown_session(key)
+        return record
+
+    def replace(self, key: str, state: bytes, count: int) -> None:
+        """Set the state of a session, which may not exist yet.
+
+        Raises:
+            Refusal: the state does not fit the program, or cannot be stored.
+        """
+        if self._unpacked(state) is None:
+            size = sum(array[:1].nbytes for array in self._slots.states)
+            message = f"state must have {size} bytes for this program. Got: {len(state)}."
+            raise Refusal(400, "wrong_state", message)
+        with _as_refusals():
+            old = self.store.load([key])[0] if self._shared and self.store else None
+            version = old.version if isinstance(old, Record) else b""
+            record = Record(key, self.model.fingerprint, count, self.clock(), state)
+            record = record._replace(version=version)
+            if self.store is not None and self.store.commit([record]):
+                raise Refusal(503, "contended", "Another replica moved this session; retry.")
+        self._forget(key)
+        self._insert(record)
+
+    def delete(self, key: str) -> bool:
+        """Remove a session, so that its next step begins anew; return whether it existed.
+
+        Raises:
+            Refusal: the store is unavailable.
+        """
+        with _as_refusals():
+            deleted = self.store.delete([key]) if self.store is not None else 0
+        return self._forget(key) or deleted > 0
+
+    def _forget(self, key: str) -> bool:
+        here = self._slots.remove(key)
+        return any([here, *(slots.remove(key) for _, slots in self._replaced.values())])
+
+    def warm_up(self, key: str, own_id: str = "") -> int:
+        """Read the stored inputs of a session again with the current program.
+
+        Returns:
+            How many inputs were read; the count of the session goes on as it was.
+
+        Raises:
+            Refusal: no inputs are stored, or they do not fit the current program.
+        """
+        record = self.export(key)
+        if not record.kept_inputs:
+            fix = "Start the service with history=N to store inputs, or delete the session."
+            message = f"No inputs of session {key!r} are stored. {fix}"
+            raise Refusal(409, "no_history", message)
+        x = np.frombuffer(record.inputs, self._slots.inputs.dtype)
+        if x.size != record.kept_inputs * self.model.width:
+            message = f"The stored inputs do not fit a program of {self.model.width} inputs."
+            raise Refusal(409, "other_inputs", message)
+        x = x.reshape(record.kept_inputs, self.model.width)
+        outputs, state = self.model.scan(x, self.model.initial_state([own_id or key]))
+        packed = b"".join(array.tobytes() for array in state)
+        warm = record._replace(
+            fingerprint=self.model.fingerprint,
+            seen=self.clock(),
+            state=packed,
+            outputs=outputs[-1:].tobytes(),
+            recent=1,
+        )
+        with _as_refusals():
+            if self.store is not None and self.store.commit([warm]):
+                raise Refusal(503, "contended", "Another replica moved this session; retry.")
+        self._forget(key)
+        self._insert(warm)
+        return len(x)
+
+    def rollout(self, key: str, steps: int, future: Any, own_id: str = "") -> list[Any]:
+        """Return the outputs of the next steps if each output were the next observation.
+
+        The session does not move. The first output is the newest one of the session.
+
+        Raises:
+            Refusal: the session has not read an observation, or cannot be moved.
+            ArgumentError: the program cannot read its outputs.
+        """
+        rows, refused = self._load_for_reading(key, own_id)
+        if refused is not None:
+            raise refused
+        slots = self._slots
+        if not slots.recent[rows]:
+            message = f"Session {key!r} has no output yet: send a step first."
+            raise Refusal(409, "no_output", message)
+        output = slots.outputs[[rows]]
+        return self.model.rollout(output, slots.state([rows]), steps, future)
+
+    def _load_for_reading(self, key: str, own_id: str) -> tuple[int, Refusal | None]:
+        call = Call(key, np.empty((0, self.model.width)), None, own_id)
+        with _as_refusals():
+            rows, refused = self._find([call], None)
+        return rows.get(key, -1), refused.get(key)
+
+    def replace_model(self, model: ServedModel) -> None:
+        """Continue with another program; sessions of the old one are refused until changed."""
+        if model.fingerprint == self.model.fingerprint:
+            self.model = model
+            return
+        old, slots = self.model, self._slots
+        back = self._replaced.pop(model.fingerprint, None)
+        self.model = model
+        self._slots = back[1] if back else Slots(model, slots.capacity, slots.history)
+        if self.store is None and len(slots):
+            self._replaced[old.fingerprint] = (old, slots)
+
+    def sweep(self) -> int:
+        """End sessions that were not used for `ttl` seconds, some at each call."""
+        if self.ttl is None:
+            return 0
+        before = self.clock() - self.ttl
+        expired = self._slots.expired(before)
+        for key in expired:
+            self._slots.remove(key)
+        if self.store is None:
+            return len(expired)
+        with _as_refusals():
+            return self.store.expire(before)
+
+    def count(self, prefix: str = "") -> int:
+        """Return the number of sessions of a client."""
+        if self.store is not None:
+            with _as_refusals():
+                return self.store.count(prefix)
+        return sum(key.startswith(prefix) for key in self._slots.keys())
+
+    def list(self, prefix: str, limit: int) -> list[tuple[str, int, float]]:
+        """Return key, count and time of some sessions of a client, the newest in memory first."""
+        slots = self._slots
+        rows = []
+        for key in slots.keys():
+            if len(rows) == limit:
+                break
+            if key.startswith(prefix):
+                row: Any = slots.peek(key)
+                rows.append((key, int(slots.counts[row]), float(slots.seen[row])))
+        return rows
+
+    @property
+    def in_memory(self) -> int:
+        """Return the number of sessions in memory."""
+        return len(self._slots)
+
+    @property
+    def evicted(self) -> int:
+        """Return how many sessions made room for others in memory."""
+        return self._slots.evicted
+
+    def _is_expired(self, seen: float) -> bool:
+        return self.ttl is not None and seen < self.clock() - self.ttl
+
+
+class _Undo:
+    """The rows that a batch of calls changes, as they were before."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self.moved: dict[str, int] = {}
+        self._saved: list[tuple[list[int], tuple[Any, ...]]] = []
+        self._longer: dict[int, Array | None] = {}
+
+    def save(self, keys: Sequence[str], rows: Sequence[int]) -> None:
+        """Save rows before their first change."""
+        slots = self._slots
+        fresh = [(key, row) for key, row in zip(keys, rows, strict=True) if key not in self.moved]
+        if not fresh:
+            return
+        self.moved.update(fresh)
+        places = [row for _, row in fresh]
+        arrays = (*slots.states, slots.counts, slots.seen, slots.outputs, slots.recent)
+        if slots.history:
+            arrays = (*arrays, slots.inputs)
+        self._saved.append((places, tuple(array[places] for array in arrays)))
+        for row in places:
+            self._longer[row] = slots.longer.get(row)
+
+    def undo(self) -> None:
+        """Set every saved row back."""
+        slots = self._slots
+        arrays = (*slots.states, slots.counts, slots.seen, slots.outputs, slots.recent)
+        if slots.history:
+            arrays = (*arrays, slots.inputs)
+        for places, parts in self._saved:
+            for array, part in zip(arrays, parts, strict=True):
+                array[places] = part
+        for row, outputs in self._longer.items():
+            if outputs is None:
+                slots.longer.pop(row, None)
+            else:
+                slots.longer[row] = outputs
+
+
+class _as_refusals:  # noqa: N801
+    """Turn errors of the store into refusals."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, StoreUnavailableError):
+            raise store_unavailable(str(error)) from error
+
+
+def _rounds(calls: Sequence[Call], waiting: Sequence[int]) -> list[list[int]]:
+    """Split calls into rounds that have each session at most once, in order."""
+    rounds: list[list[int]] = []
+    seen: dict[str, int] = {}
+    for i in waiting:
+        key = calls[i].key
+        number = seen.get(key, 0)
+        seen[key] = number + 1
+        if number == len(rounds):
+            rounds.append([])
+        rounds[number].append(i)
+    return rounds
+
+
+def _of(model: ServedModel, slots: Slots, key: str) -> Record:
+    """Return a session of a program that was replaced."""
+    sessions = Sessions(model, capacity=1)
+    sessions._slots = slots
+    return sessions._record(key)

@@ -1,0 +1,124 @@
+"""Sessions in memory: rows of a few large arrays, so that many of them step at once."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from seqkeras._arrays import Array
+from seqkeras.runtime._cell_steps import State
+from seqkeras.serve._served_model import ServedModel
+
+
+class Slots:
+    """Up to `capacity` sessions, in the order of their last use.
+
+    Memory is reserved at once but only used by the rows that were written.
+
+    Args:
+        model: decides the shapes of states, inputs and outputs.
+        capacity: most sessions.
+        history: number of newest inputs to keep for each session.
+
+    Attributes:
+        states: the arrays of the state, `(capacity, ...)`.
+        counts: observations that each session has read.
+        seen: time of the last request, in seconds since 1970.
+        outputs: the newest output, `(capacity, outputs)`.
+        recent: number of outputs of the last request.
+        longer: all outputs of the last request, for sessions where these are several.
+        inputs: the newest inputs, `(capacity, history, width)`; that of observation `i` is in
+            column `i % history`.
+        versions: what a shared store calls its copy.
+    """
+
+    def __init__(self, model: ServedModel, capacity: int, history: int) -> None:
+        self.capacity = capacity
+        self.history = history
+        self.states: State = tuple(
+            np.zeros((capacity, *shape), dtype) for shape, dtype in model.states
+        )
+        self.counts = np.zeros(capacity, np.int64)
+        self.seen = np.zeros(capacity, np.float64)
+        self.outputs = np.zeros((capacity, model.outputs), model.output_dtype)
+        self.recent = np.zeros(capacity, np.int32)
+        self.longer: dict[int, Array] = {}
+        self.inputs = np.zeros((capacity, history, model.width), model.input_dtype)
+        self.versions: dict[int, bytes] = {}
+        self._rows: OrderedDict[str, int] = OrderedDict()
+        self._free: list[int] = []
+        self.evicted = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def find(self, key: str) -> int | None:
+        """Return the row of a session and mark it as used, or None if it is not here."""
+        row = self._rows.get(key)
+        if row is not None:
+            self._rows.move_to_end(key)
+        return row
+
+    def peek(self, key: str) -> int | None:
+        """Return the row of a session without marking it as used."""
+        return self._rows.get(key)
+
+    def keys(self) -> Sequence[str]:
+        """Return the keys, the last used ones first."""
+        return list(reversed(self._rows))
+
+    def add(self, key: str) -> int:
+        """Return a row for a new session, in place of the one not used for longest if full."""
+        if self._free:
+            row = self._free.pop()
+        elif len(self._rows) < self.capacity:
+            row = len(self._rows)
+        else:
+            _, row = self._rows.popitem(last=False)
+            self._forget(row)
+            self.evicted += 1
+        self._rows[key] = row
+        return row
+
+    def remove(self, key: str) -> bool:
+        """Remove a session, and return whether it was here."""
+        row = self._rows.pop(key, None)
+        if row is None:
+            return False
+        self._forget(row)
+        self._free.append(row)
+        return True
+
+    def state(self, rows: Any) -> State:
+        """Return copies of the states of some rows."""
+        return tuple(array[rows] for array in self.states)
+
+    def put(self, rows: Any, state: State) -> None:
+        """Set the states of some rows."""
+        for array, part in zip(self.states, state, strict=True):
+            array[rows] = part
+
+    def last_outputs(self, row: int) -> Array:
+        """Return the outputs of the last request of a session, `(recent, outputs)`."""
+        recent = int(self.recent[row])
+        return self.longer.get(row, self.outputs[row : row + 1])[:recent]
+
+    def newest_inputs(self, row: int) -> Array:
+        """Return the stored inputs of a session, oldest first."""
+        count = int(self.counts[row])
+        stored = min(count, self.history)
+        return self.inputs[row, np.arange(count - stored, count) % max(self.history, 1)]
+
+    def expired(self, before: float) -> list[str]:
+        """Return the keys of sessions last seen before a time."""
+        return [key for key, row in self._rows.items() if self.seen[row] < before]
+
+    def _forget(self, row: int) -> None:
+        self.recent[row] = 0
+        self.counts[row] = 0
+        self.longer.pop(row, None)
+        self.versions.pop(row, None)

@@ -1,0 +1,102 @@
+"""What a store of sessions can do."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from seqkeras._checks import bad_argument
+from seqkeras.serve._record import Record
+
+
+class StoreUnavailableError(Exception):
+    """The store did not carry out a request, or may not have; nothing of it is acknowledged."""
+
+
+class Damaged(NamedTuple):
+    """A session whose stored bytes do not match their checksum."""
+
+    key: str
+
+
+class Store(Protocol):
+    """Sessions that outlive the process. All methods are called from one thread.
+
+    Attributes:
+        name: kind of the store, for `/v1/model` and metrics.
+        shared: whether other processes change the same sessions; states are then loaded for each
+            request.
+    """
+
+    name: str
+    shared: bool
+
+    def load(self, keys: Sequence[str]) -> list[Record | Damaged | None]:
+        """Return the session of each key, None where there is none."""
+        ...
+
+    def commit(self, records: Sequence[Record]) -> set[str]:
+        """Store sessions, all or none, and return when they are as durable as was promised.
+
+        Returns:
+            Keys whose session another process has changed since `load`; they are not stored.
+        """
+        ...
+
+    def delete(self, keys: Sequence[str]) -> int:
+        """Remove sessions, and return how many existed."""
+        ...
+
+    def expire(self, before: float) -> int:
+        """Remove some sessions last seen before a time, and return their number."""
+        ...
+
+    def count(self, prefix: str = "") -> int:
+        """Return the number of sessions whose key begins with `prefix`."""
+        ...
+
+    def keys(self, prefix: str, limit: int) -> Iterable[str]:
+        """Return up to `limit` keys that begin with `prefix`, the newest first if possible."""
+        ...
+
+    def check(self) -> None:
+        """Raise StoreUnavailableError if the store cannot be written."""
+        ...
+
+    def close(self) -> None:
+        """Finish all writes and release the store."""
+        ...
+
+
+DURABILITIES = ("process", "disk")
+
+
+def open_store(url: str, *, durability: str = "disk", ttl: float | None = None) -> Store | None:
+    """Open the store of a URL.
+
+    Args:
+        url: `"memory"`, `"sqlite:///sessions.db"` (a relative path; with four slashes an absolute
+            one) or `"redis://host:port/0"`.
+        durability: of a SQLite store: `"process"`, a step that was answered survives a killed
+            process; `"disk"`, the default, it also survives a power loss. Redis has settings of
+            its own for this.
+        ttl: seconds after which Redis may remove a session.
+
+    Returns:
+        The store, or None for `"memory"`.
+
+    Raises:
+        ArgumentError: the URL is of another kind.
+        StoreUnavailableError: the store cannot be opened.
+    """
+    if url == "memory":
+        return None
+    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+        from seqkeras.serve._sqlite_store import SqliteStore
+
+        return SqliteStore(url.removeprefix("sqlite:///"), durability=durability)
+    if url.startswith(("redis://", "rediss://", "unix://")):
+        from seqkeras.serve._redis_store import RedisStore
+
+        store: Any = RedisStore(url, ttl=ttl)
+        return store
+    expected = "'memory', 'sqlite:///FILE' or 'redis://HOST:PORT/0'"
+    raise bad_argument("store", url, expected)
