@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from seqkeras.serve._refusal import Refusal
+from seqkeras.serve._refusal import RefusedError
 
 #: The numbers of one observation, in order or by name.
 Observation = list[float] | dict[str, float | list[float]]
@@ -28,7 +28,7 @@ class StepsBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ManyBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of a step of many sessions; in MessagePack, `x` may be float32 in little-endian bytes."""
+    """Body of a step of many sessions; in MessagePack, `x` may be little-endian float32 bytes."""
 
     sessions: list[str]
     x: list[Observation] | bytes
@@ -65,7 +65,7 @@ def decode(kind: type[Body], data: bytes, *, packed: bool = False) -> Body:
     """Return a body of a kind.
 
     Raises:
-        Refusal: the bytes are not JSON or MessagePack, or have other fields or types.
+        RefusedError: the bytes are not JSON or MessagePack, or have other fields or types.
     """
     decoder = (_MSGPACK_DECODERS if packed else _JSON_DECODERS)[kind]
     try:
@@ -73,4 +73,4 @@ def decode(kind: type[Body], data: bytes, *, packed: bool = False) -> Body:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # msgspec names the place and the types, and never quotes the data.
         status = 422 if isinstance(error, msgspec.ValidationError) else 400
-        raise Refusal(status, "wrong_body", f"The body cannot be read: {error}.") from error
+        raise RefusedError(status, "wrong_body", f"The body cannot be read: {error}.") from error

@@ -15,7 +15,7 @@ class Record(NamedTuple):
     Attributes:
         key: name of the session, with that of its client.
         fingerprint: the program that the state belongs to.
-        count: number of observations read, which is also the number of the next step.
+        steps: number of observations read, which is also the number of the next step.
         seen: time of the last request, in seconds since 1970.
         state: the arrays of the state, one after the other, little-endian.
         outputs: the outputs of the last request, `(recent, outputs)`.
@@ -27,7 +27,7 @@ class Record(NamedTuple):
 
     key: str
     fingerprint: str
-    count: int
+    steps: int
     seen: float
     state: bytes
     outputs: bytes = b""
@@ -48,7 +48,7 @@ def unpack(record: Record, data: bytes) -> Record | None:
     """Return the record with the arrays that `pack` converted, or None if anything was changed.
 
     Args:
-        record: key, fingerprint, count and time, as the store has them.
+        record: key, fingerprint, steps and time, as the store has them.
         data: output of `pack`.
     """
     end = len(data) - _CHECKSUM.size
@@ -67,5 +67,5 @@ def unpack(record: Record, data: bytes) -> Record | None:
 
 
 def _checksum(record: Record, data: bytes) -> int:
-    place = f"{record.key}\n{record.fingerprint}\n{record.count}".encode()
+    place = f"{record.key}\n{record.fingerprint}\n{record.steps}".encode()
     return zlib.crc32(data, zlib.crc32(place))

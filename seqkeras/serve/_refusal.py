@@ -5,7 +5,7 @@ from typing import Any
 from seqkeras.errors import SeqkerasError
 
 
-class Refusal(SeqkerasError):
+class RefusedError(SeqkerasError):
     """A request that the service does not carry out; the state of the session is unchanged.
 
     Args:
@@ -36,41 +36,43 @@ class Refusal(SeqkerasError):
         return {"error": str(self), "code": self.code, **self.details}
 
 
-def wrong_step(number: int, expected: int) -> Refusal:
+def wrong_step(number: int, expected: int) -> RefusedError:
     """Return the refusal of a step that is not the next one, nor among those just taken."""
     if number < expected:
         fix = "Its output is no longer stored: go on with the expected step."
     else:
         fix = "Send the steps between them first."
     message = f"step must be {expected}, the next of this session. Got: step={number}. {fix}"
-    return Refusal(409, "wrong_step", message, expected=expected)
+    return RefusedError(409, "wrong_step", message, expected=expected)
 
 
-def other_program(key: str, fingerprint: str, current: str) -> Refusal:
+def other_program(key: str, fingerprint: str, current: str) -> RefusedError:
     """Return the refusal of a session whose state belongs to another program."""
     message = (
         f"The state of session {key!r} belongs to a program with the fingerprint {fingerprint}, "
         f"and this service runs {current}. Delete the session to start it again, import a state "
         "of this program with PUT, or POST .../warmup to read its stored inputs again."
     )
-    return Refusal(409, "other_program", message, fingerprint=fingerprint, current=current)
+    return RefusedError(409, "other_program", message, fingerprint=fingerprint, current=current)
 
 
-def damaged(key: str) -> Refusal:
+def damaged(key: str) -> RefusedError:
     """Return the refusal of a session whose stored bytes were changed or truncated."""
     message = (
         f"The stored state of session {key!r} is damaged: its checksum does not match. "
         "Delete the session, or import a state with PUT."
     )
-    return Refusal(500, "damaged", message)
+    return RefusedError(500, "damaged", message)
 
 
-def unknown_session(key: str) -> Refusal:
+def unknown_session(key: str) -> RefusedError:
     """Return the refusal of a session that does not exist."""
-    return Refusal(404, "unknown_session", f"There is no session {key!r}. A first step creates it.")
+    return RefusedError(
+        404, "unknown_session", f"There is no session {key!r}. A first step creates it."
+    )
 
 
-def store_unavailable(reason: str) -> Refusal:
+def store_unavailable(reason: str) -> RefusedError:
     """Return the refusal while states cannot be stored."""
     message = f"The state could not be stored, so nothing was changed: {reason}. Retry later."
-    return Refusal(503, "store_unavailable", message, retry_after=1)
+    return RefusedError(503, "store_unavailable", message, retry_after=1)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from seqkeras.serve._refusal import Refusal
+from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._sessions import Call, Moved, Outcome, Sessions
 
 Result = TypeVar("Result")
@@ -113,7 +113,7 @@ class CommittingRunner:
         futures = [self._submit(call) for call in calls]
         results = await asyncio.gather(*futures, return_exceptions=True)
         for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, Refusal):
+            if isinstance(result, BaseException) and not isinstance(result, RefusedError):
                 raise result
         outcomes: Any = results
         return outcomes
@@ -134,7 +134,7 @@ class CommittingRunner:
             raise _stopping()
         if len(self._waiting) >= self._longest:
             message = f"{self._longest} steps wait to be stored. Send fewer, or slow down."
-            raise Refusal(503, "overloaded", message, retry_after=1)
+            raise RefusedError(503, "overloaded", message, retry_after=1)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Moved] = loop.create_future()
         self._waiting.append((call, future))
@@ -175,7 +175,7 @@ def _deliver(sessions: Sessions, batch: list[tuple[Call, "asyncio.Future[Moved]"
 def _settle(future: "asyncio.Future[Moved]", outcome: Outcome) -> None:
     if future.cancelled():  # the client has gone; the step was taken all the same
         return
-    if isinstance(outcome, Refusal):
+    if isinstance(outcome, RefusedError):
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
@@ -187,10 +187,10 @@ def _fail(future: "asyncio.Future[Moved]", error: Exception) -> None:
 
 
 def _unwrapped(outcome: Outcome) -> Moved:
-    if isinstance(outcome, Refusal):
+    if isinstance(outcome, RefusedError):
         raise outcome
     return outcome
 
 
-def _stopping() -> Refusal:
-    return Refusal(503, "stopping", "The service is stopping. Retry.", retry_after=1)
+def _stopping() -> RefusedError:
+    return RefusedError(503, "stopping", "The service is stopping. Retry.", retry_after=1)

@@ -10,7 +10,7 @@ from seqkeras._arrays import Array
 from seqkeras.runtime._cell_steps import State
 from seqkeras.serve._record import Record
 from seqkeras.serve._refusal import (
-    Refusal,
+    RefusedError,
     damaged,
     other_program,
     store_unavailable,
@@ -51,7 +51,7 @@ class Moved(NamedTuple):
     number: int
 
 
-Outcome = Moved | Refusal
+Outcome = Moved | RefusedError
 
 
 class Sessions:
@@ -94,7 +94,7 @@ class Sessions:
         """Move one session by one observation, in memory; the fastest way without a store.
 
         Raises:
-            Refusal: the step is not the next one, or the session cannot be moved.
+            RefusedError: the step is not the next one, or the session cannot be moved.
         """
         slots = self._slots
         row = slots.find(call.key)
@@ -131,7 +131,7 @@ class Sessions:
                 break
         busy = "Other replicas move this session all the time. Send its steps to one of them."
         for i in waiting:
-            outcomes[i] = Refusal(503, "contended", busy, retry_after=0.1)
+            outcomes[i] = RefusedError(503, "contended", busy, retry_after=0.1)
         return [outcomes[i] for i in range(len(calls))]
 
     def _attempt(
@@ -168,7 +168,7 @@ class Sessions:
             if call.number is not None and call.number != count:
                 try:
                     new[i] = self._repeated(row, count, call)
-                except Refusal as refusal:
+                except RefusedError as refusal:
                     new[i] = refusal
             elif len(call.x) == 1:
                 single.append((i, row))
@@ -190,7 +190,7 @@ class Sessions:
             The outputs `(sessions, outputs)` and the numbers of the steps.
 
         Raises:
-            Refusal: of the first call that cannot be carried out.
+            RefusedError: of the first call that cannot be carried out.
         """
         rows, refused = self._find(calls, None)
         for refusal in refused.values():
@@ -240,7 +240,7 @@ class Sessions:
         """Return the stored outputs of steps that were taken before.
 
         Raises:
-            Refusal: they are not stored, or a step between is missing.
+            RefusedError: they are not stored, or a step between is missing.
         """
         number: Any = call.number
         if not count:  # it was only made to find out
@@ -255,7 +255,7 @@ class Sessions:
 
     def _find(
         self, calls: Sequence[Call], before: "_Undo | None"
-    ) -> tuple[dict[str, int], dict[str, Refusal]]:
+    ) -> tuple[dict[str, int], dict[str, RefusedError]]:
         """Return the rows of sessions, and the refusals of those that cannot be moved."""
         rows: dict[str, int] = {}
         missing: list[Call] = []
@@ -266,13 +266,13 @@ class Sessions:
                 missing.append(call)
             else:
                 rows[call.key] = row
-        refused: dict[str, Refusal] = {}
+        refused: dict[str, RefusedError] = {}
         if missing:
             rows.update(self._load(missing, refused))
         return rows, refused
 
     def _load(
-        self, calls: Sequence[Call], refused: dict[str, Refusal] | None = None
+        self, calls: Sequence[Call], refused: dict[str, RefusedError] | None = None
     ) -> dict[str, int]:
         """Bring sessions into memory: stored ones, or new ones in their initial state."""
         keys = [call.key for call in calls]
@@ -281,7 +281,7 @@ class Sessions:
         for call, record in zip(calls, stored, strict=True):
             try:
                 rows[call.key] = self._admit(call, record)
-            except Refusal as refusal:
+            except RefusedError as refusal:
                 if refused is None:
                     raise
                 refused[call.key] = refusal
@@ -316,19 +316,19 @@ class Sessions:
         slots = self._slots
         row = slots.add(record.key)
         slots.put([row], state)
-        slots.counts[row] = record.count
+        slots.counts[row] = record.steps
         slots.seen[row] = record.seen
         outputs = np.frombuffer(record.outputs, slots.outputs.dtype)
-        outputs = outputs.reshape(record.recent, slots.outputs.shape[1]) if record.recent else ()
-        slots.recent[row] = len(outputs)
-        if len(outputs):
+        outputs = outputs.reshape(record.recent, slots.outputs.shape[1])
+        slots.recent[row] = record.recent
+        if record.recent:
             slots.outputs[row] = outputs[-1]
-        if len(outputs) > 1:
+        if record.recent > 1:
             slots.longer[row] = np.array(outputs)
         inputs = np.frombuffer(record.inputs, slots.inputs.dtype)
         if slots.history and record.kept_inputs:
             inputs = inputs.reshape(record.kept_inputs, -1)[-slots.history :]
-            places = np.arange(record.count - len(inputs), record.count)
+            places = np.arange(record.steps - len(inputs), record.steps)
             slots.inputs[row, places % slots.history] = inputs
         if record.version:
             slots.versions[row] = record.version
@@ -381,7 +381,7 @@ class Sessions:
         """Return a session as it is stored, without changing its time.
 
         Raises:
-            Refusal: it does not exist, is damaged, or the store is unavailable.
+            RefusedError: it does not exist, is damaged, or the store is unavailable.
         """
         if not self._shared and key in self._slots:
             return self._record(key)
@@ -402,19 +402,19 @@ class Sessions:
         """Set the state of a session, which may not exist yet.
 
         Raises:
-            Refusal: the state does not fit the program, or cannot be stored.
+            RefusedError: the state does not fit the program, or cannot be stored.
         """
         if self._unpacked(state) is None:
             size = sum(array[:1].nbytes for array in self._slots.states)
             message = f"state must have {size} bytes for this program. Got: {len(state)}."
-            raise Refusal(400, "wrong_state", message)
+            raise RefusedError(400, "wrong_state", message)
         with _as_refusals():
             old = self.store.load([key])[0] if self._shared and self.store else None
             version = old.version if isinstance(old, Record) else b""
             record = Record(key, self.model.fingerprint, count, self.clock(), state)
             record = record._replace(version=version)
             if self.store is not None and self.store.commit([record]):
-                raise Refusal(503, "contended", "Another replica moved this session; retry.")
+                raise RefusedError(503, "contended", "Another replica moved this session; retry.")
         self._forget(key)
         self._insert(record)
 
@@ -422,7 +422,7 @@ class Sessions:
         """Remove a session, so that its next step begins anew; return whether it existed.
 
         Raises:
-            Refusal: the store is unavailable.
+            RefusedError: the store is unavailable.
         """
         with _as_refusals():
             deleted = self.store.delete([key]) if self.store is not None else 0
@@ -439,17 +439,17 @@ class Sessions:
             How many inputs were read; the count of the session goes on as it was.
 
         Raises:
-            Refusal: no inputs are stored, or they do not fit the current program.
+            RefusedError: no inputs are stored, or they do not fit the current program.
         """
         record = self.export(key)
         if not record.kept_inputs:
             fix = "Start the service with history=N to store inputs, or delete the session."
             message = f"No inputs of session {key!r} are stored. {fix}"
-            raise Refusal(409, "no_history", message)
+            raise RefusedError(409, "no_history", message)
         x = np.frombuffer(record.inputs, self._slots.inputs.dtype)
         if x.size != record.kept_inputs * self.model.width:
             message = f"The stored inputs do not fit a program of {self.model.width} inputs."
-            raise Refusal(409, "other_inputs", message)
+            raise RefusedError(409, "other_inputs", message)
         x = x.reshape(record.kept_inputs, self.model.width)
         outputs, state = self.model.scan(x, self.model.initial_state([own_id or key]))
         packed = b"".join(array.tobytes() for array in state)
@@ -462,7 +462,7 @@ class Sessions:
         )
         with _as_refusals():
             if self.store is not None and self.store.commit([warm]):
-                raise Refusal(503, "contended", "Another replica moved this session; retry.")
+                raise RefusedError(503, "contended", "Another replica moved this session; retry.")
         self._forget(key)
         self._insert(warm)
         return len(x)
@@ -473,7 +473,7 @@ class Sessions:
         The session does not move. The first output is the newest one of the session.
 
         Raises:
-            Refusal: the session has not read an observation, or cannot be moved.
+            RefusedError: the session has not read an observation, or cannot be moved.
             ArgumentError: the program cannot read its outputs.
         """
         rows, refused = self._load_for_reading(key, own_id)
@@ -482,11 +482,11 @@ class Sessions:
         slots = self._slots
         if not slots.recent[rows]:
             message = f"Session {key!r} has no output yet: send a step first."
-            raise Refusal(409, "no_output", message)
+            raise RefusedError(409, "no_output", message)
         output = slots.outputs[[rows]]
         return self.model.rollout(output, slots.state([rows]), steps, future)
 
-    def _load_for_reading(self, key: str, own_id: str) -> tuple[int, Refusal | None]:
+    def _load_for_reading(self, key: str, own_id: str) -> tuple[int, RefusedError | None]:
         call = Call(key, np.empty((0, self.model.width)), None, own_id)
         with _as_refusals():
             rows, refused = self._find([call], None)
@@ -522,13 +522,13 @@ class Sessions:
         if self.store is not None:
             with _as_refusals():
                 return self.store.count(prefix)
-        return sum(key.startswith(prefix) for key in self._slots.keys())
+        return sum(key.startswith(prefix) for key in self._slots.newest_first())
 
     def list(self, prefix: str, limit: int) -> list[tuple[str, int, float]]:
         """Return key, count and time of some sessions of a client, the newest in memory first."""
         slots = self._slots
-        rows = []
-        for key in slots.keys():
+        rows: list[tuple[str, int, float]] = []
+        for key in slots.newest_first():
             if len(rows) == limit:
                 break
             if key.startswith(prefix):

@@ -67,7 +67,7 @@ class Slots:
         """Return the row of a session without marking it as used."""
         return self._rows.get(key)
 
-    def keys(self) -> Sequence[str]:
+    def newest_first(self) -> Sequence[str]:
         """Return the keys, the last used ones first."""
         return list(reversed(self._rows))
 

@@ -115,7 +115,7 @@ class SqliteStore:
     def commit(self, records: Sequence[Record]) -> set[str]:
         with self._errors():
             rows = [
-                (r.key, self._program(r.fingerprint), r.count, int(r.seen), pack(r))
+                (r.key, self._program(r.fingerprint), r.steps, int(r.seen), pack(r))
                 for r in records
             ]
             with self._transaction() as run:
