@@ -1,5 +1,6 @@
 """Amplitude fusion: how far the series is from its usual level, added to a learned score."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +11,8 @@ from seqkeras._checks import check_flag, check_probability
 from seqkeras.anomaly._piece import Piece
 from seqkeras.anomaly._score_rows import as_rows, as_scores
 from seqkeras.anomaly._smoothing import centered_means, check_odd, decaying_means
-from seqkeras.anomaly._spread import centers_and_spreads, root_mean_square, score_scale
+from seqkeras.anomaly._spread import centers_and_spreads, root_mean_square
+from seqkeras.anomaly._surprise import fit_surprise, surprise_of, surprises
 
 #: Shares of deviation and local mean shift in the amplitude, those of the paper.
 _SHARES = (2 / 3, 1 / 3)
@@ -23,13 +25,13 @@ class AmplitudeFusion(Piece):
     Learned scores often miss anomalies of amplitude, because networks read scaled windows. The two
     scores are the deviation of a value from the median of the training series, in robust standard
     deviations, and the same of the mean of the values around it (local mean shift). Of several
-    features, it is the root mean square.
+    features, each is the root mean square.
 
-    Each of the three scores is standardized by its median and upper spread in `fit`, the distance
-    from the median to the quantile 0.95: each passes 1 as often as the others, so none drowns, and
-    unlike ranks they keep growing beyond the largest training score. The result is
-    `(1 - weight) * learned + weight * (2 * deviation + shift) / 3`, with the paper's proportions
-    for `weight=0.5`.
+    None of the three scores drowns the others: each becomes its surprise, minus the logarithm of
+    the share of timesteps in `fit` whose score was higher, continued beyond the largest one by an
+    exponential tail. (The paper divides by standard deviations, which depend on the heaviest
+    tails.) The result is `(1 - weight) * learned + weight * (2 * deviation + shift) / 3`, in nats,
+    which for `weight=0.5` has the proportions of the paper.
 
     Args:
         weight: share of the amplitude, from 0 (only the learned score) to 1, default 0.5.
@@ -41,8 +43,8 @@ class AmplitudeFusion(Piece):
     Attributes:
         center_: `(features,)`, the median of the training series.
         spread_: `(features,)`, its robust standard deviation. 1 for a constant feature.
-        levels_: `(3,)`, medians of learned score, deviation and shift in `fit`.
-        scales_: `(3,)`, their upper spreads.
+        surprise_: `(3, 5)`, for learned score, deviation and shift: their minimum, their quantiles
+            0.5, 0.9 and 0.98, and the mean excess over the last.
 
     Example:
         >>> x = np.sin(np.arange(200.0))
@@ -59,30 +61,29 @@ class AmplitudeFusion(Piece):
     causal: bool = False
     center_: Floats = field(init=False, repr=False)
     spread_: Floats = field(init=False, repr=False)
-    levels_: Floats = field(init=False, repr=False)
-    scales_: Floats = field(init=False, repr=False)
+    surprise_: Floats = field(init=False, repr=False)
 
     def fit(self, x: npt.ArrayLike, learned: npt.ArrayLike) -> "AmplitudeFusion":
         """Learn usual amplitudes and scores.
 
         Args:
-            x: the training series, `(n, features)` or `(n,)`, NaN where missing.
+            x: the training series, `(n, features)` or `(n,)`, in order of time, NaN where missing.
             learned: learned scores of the same timesteps, `(n,)`, NaN where there is none.
 
         Raises:
             ArgumentError: a parameter is wrong, or shapes differ.
-            DataError: no known values, or infinite ones.
+            DataError: a feature or the score has no known values, or infinite ones.
         """
         check_probability("weight", self.weight)
         check_flag("causal", self.causal)
         check_odd("window", self.window)
         rows = as_rows("x", x)
         scores = as_scores("learned", learned, len(rows))
-        self.center_, self.spread_ = centers_and_spreads("x", rows)
-        deviation, shift = self._amplitudes(rows)
-        parts = [("learned", scores), ("x", deviation), ("x", shift)]
-        scales = np.array([score_scale(name, part) for name, part in parts])
-        self.levels_, self.scales_ = scales[:, 0], scales[:, 1]
+        center, spread = centers_and_spreads("x", rows)
+        learned_surprise = fit_surprise("learned", scores)
+        self.center_, self.spread_ = center, spread
+        amplitudes = [fit_surprise("x", scores) for scores in self._amplitudes(rows)]
+        self.surprise_ = np.stack([learned_surprise, *amplitudes])
         return self
 
     def fuse(self, x: npt.ArrayLike, learned: npt.ArrayLike) -> Floats:
@@ -100,7 +101,10 @@ class AmplitudeFusion(Piece):
         """
         rows = as_rows("x", x, len(self.center_))
         scores = as_scores("learned", learned, len(rows))
-        return np.asarray(self._fused(scores, *self._amplitudes(rows)))
+        deviation, shift = self._amplitudes(rows)
+        parts = zip((scores, deviation, shift), self.surprise_, strict=True)
+        first, second, third = (surprises(part, fitted) for part, fitted in parts)
+        return np.asarray(self._sum(first, second, third))
 
     def initial_state(self) -> Floats:
         """Return the state before the first timestep, `(2 * features,)`: weighted sums, weights."""
@@ -118,15 +122,25 @@ class AmplitudeFusion(Piece):
             The fused score and the next state.
         """
         standard = (x - self.center_) / self.spread_
-        finite = np.isfinite(standard)
         features = len(standard)
         sums = state * self._decay
-        sums[:features] += np.where(finite, standard, 0.0)
-        sums[features:] += finite
-        weights = sums[features:]
-        means = np.where(finite, sums[:features] / np.where(finite, weights, 1.0), standard)
-        deviation, shift = root_mean_square(np.stack([standard, means]))
-        return float(self._fused(learned, deviation, shift)), sums
+        totals, weights = sums[:features], sums[features:]
+        squares = float(standard @ standard)
+        if math.isfinite(squares):  # all features are known
+            totals += standard
+            weights += 1.0
+            means = totals / weights
+            deviation = math.sqrt(squares / features)
+            shift = math.sqrt(float(means @ means) / features)
+        else:
+            finite = np.isfinite(standard)
+            totals += np.where(finite, standard, 0.0)
+            weights += finite
+            means = np.where(finite, totals / np.where(finite, weights, 1.0), standard)
+            deviation, shift = root_mean_square(np.stack([standard, means])).tolist()
+        parts = zip((learned, deviation, shift), self.surprise_.tolist(), strict=True)
+        first, second, third = (surprise_of(part, fitted) for part, fitted in parts)
+        return self._sum(first, second, third), sums
 
     @property
     def _decay(self) -> float:
@@ -138,16 +152,10 @@ class AmplitudeFusion(Piece):
         if self.causal:
             means = decaying_means(standard, self._decay)
         else:
-            means = centered_means(standard, self.window)
-            means = np.where(np.isfinite(standard), means, standard)
+            around = centered_means(standard, self.window)
+            means = np.where(np.isfinite(standard), around, standard)
         return root_mean_square(standard), root_mean_square(means)
 
-    def _fused(self, learned: Array | float, deviation: Array, shift: Array) -> Array:
-        part, point, local = (
-            (value - level) / scale
-            for value, level, scale in zip(
-                (learned, deviation, shift), self.levels_, self.scales_, strict=True
-            )
-        )
-        amplitude = _SHARES[0] * point + _SHARES[1] * local
-        return np.asarray((1 - self.weight) * part + self.weight * amplitude)
+    def _sum(self, learned, deviation, shift):  # type: ignore[no-untyped-def]
+        amplitude = _SHARES[0] * deviation + _SHARES[1] * shift
+        return (1 - self.weight) * learned + self.weight * amplitude

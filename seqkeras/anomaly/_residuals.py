@@ -1,5 +1,6 @@
 """From residuals to one error for each row: how far the actual values are from the predicted."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,7 @@ from seqkeras.anomaly._spread import centers_and_spreads, root_mean_square
 
 #: Standardized residuals are limited to this size before their covariance is computed.
 _LIMIT = 3.0
+_LOG_2_PI = math.log(2 * math.pi)
 
 
 @dataclass(eq=False)
@@ -58,8 +60,14 @@ class ErrorMeasure(Piece):
         return np.where(np.isinf(rows).any(axis=1), np.inf, errors)
 
     def score_step(self, residual: Array) -> float:
-        """Compute the error of a single row `(features,)`; unlike `score` without any check."""
-        return float(self.score(residual[np.newaxis])[0])
+        """Compute the error of a single row `(features,)`, as `score` does, without checks."""
+        error = self._error(residual)
+        # Missing or infinite residuals are rare in a stream, so they may take the slow way.
+        return error if math.isfinite(error) else float(self.score(residual[np.newaxis])[0])
+
+    def _error(self, residual: Array) -> float:
+        """Return the error of one row without missing values, else NaN or infinity."""
+        raise NotImplementedError
 
     def _errors(self, rows: Floats) -> Floats:
         raise NotImplementedError
@@ -98,6 +106,9 @@ class L1(_ScaledMeasure):
         counts = known.sum(axis=1)
         return np.where(counts > 0, sizes.sum(axis=1) / np.maximum(counts, 1), np.nan)
 
+    def _error(self, residual: Array) -> float:
+        return float(np.abs(residual / self.spread_).sum()) / len(residual)
+
 
 @dataclass(eq=False)
 class L2(_ScaledMeasure):
@@ -114,6 +125,10 @@ class L2(_ScaledMeasure):
 
     def _errors(self, rows: Floats) -> Floats:
         return root_mean_square(rows / self.spread_)
+
+    def _error(self, residual: Array) -> float:
+        standard = residual / self.spread_
+        return math.sqrt(float(standard @ standard) / len(residual))
 
 
 @dataclass(eq=False)
@@ -135,6 +150,9 @@ class Mahalanobis(ErrorMeasure):
 
     Attributes:
         covariance_: `(features, features)`, of the standardized residuals.
+        whitening_: `(features, directions)`, which maps standardized residuals to uncorrelated ones
+            of unit variance.
+        log_determinant_: logarithm of the determinant of the covariance of the residuals.
 
     Example:
         >>> residuals = np.random.default_rng(0).normal(size=(1000, 1)) * [1.0, 2.0]
@@ -145,6 +163,8 @@ class Mahalanobis(ErrorMeasure):
 
     shrinkage: float = 0.05
     covariance_: Floats = field(init=False, repr=False)
+    whitening_: Floats = field(init=False, repr=False)
+    log_determinant_: float = field(init=False, repr=False)
 
     def fit(self, residuals: npt.ArrayLike) -> "Mahalanobis":
         shrinkage = check_fraction("shrinkage", self.shrinkage)
@@ -163,11 +183,17 @@ class Mahalanobis(ErrorMeasure):
         covariance *= 1 - shrinkage
         np.fill_diagonal(covariance, variances)
         self.center_, self.spread_, self.covariance_ = center, spread, covariance
+        self.whitening_, determinant = _whitening(covariance)
+        self.log_determinant_ = determinant + 2 * float(np.log(spread).sum())
         return self
 
     def _errors(self, rows: Floats) -> Floats:
         distances, counts, _ = self._distances(rows)
         return np.sqrt(distances / counts)
+
+    def _error(self, residual: Array) -> float:
+        white = ((residual - self.center_) / self.spread_) @ self.whitening_
+        return math.sqrt(float(white @ white) / len(residual))
 
     def _distances(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
         """Return squared distance, known features and log determinant of each row.
@@ -209,7 +235,12 @@ class GaussianNLL(Mahalanobis):
 
     def _errors(self, rows: Floats) -> Floats:
         distances, counts, determinants = self._distances(rows)
-        return (distances + determinants) / counts / 2 + np.log(2 * np.pi) / 2
+        return (distances + determinants) / counts / 2 + _LOG_2_PI / 2
+
+    def _error(self, residual: Array) -> float:
+        white = ((residual - self.center_) / self.spread_) @ self.whitening_
+        total = float(white @ white) + self.log_determinant_
+        return (total / len(residual) + _LOG_2_PI) / 2
 
 
 def _whitening(covariance: Floats) -> tuple[Floats, float]:

@@ -53,22 +53,3 @@ def root_mean_square(rows: Floats) -> Floats:
     squares = np.where(known, rows, 0.0) ** 2
     means = squares.sum(axis=1) / np.maximum(counts, 1)
     return np.where(counts > 0, np.sqrt(means), np.nan)
-
-
-def score_scale(name: str, scores: Floats) -> tuple[float, float]:
-    """Return the median of scores `(n,)` and their upper spread: quantile 0.95 minus median.
-
-    Where it is 0, it is the largest distance above the median, or 1 for constant scores.
-
-    Raises:
-        DataError: no known score, or infinite ones.
-    """
-    check_finite(name, scores)
-    known = scores[~np.isnan(scores)]
-    if not known.size:
-        raise bad_data(name, f"no known value in {len(scores)} rows", "have known values")
-    median, high, highest = np.quantile(known, (0.5, 0.95, 1.0))
-    if is_constant(known.min(), highest):
-        return float(median), 1.0
-    spreads = [float(value - median) for value in (high, highest) if value > median]
-    return float(median), spreads[0] if spreads else 1.0

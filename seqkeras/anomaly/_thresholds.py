@@ -12,7 +12,7 @@ from seqkeras._checks import Description, bad_argument, bad_data, check_positive
 from seqkeras.anomaly._pareto import fit_pareto
 from seqkeras.anomaly._piece import Piece
 from seqkeras.anomaly._score_rows import as_flags, as_scores, check_finite
-from seqkeras.anomaly._spread import NORMAL_MAD, score_scale
+from seqkeras.anomaly._spread import NORMAL_MAD
 
 
 @dataclass(eq=False)
@@ -291,7 +291,7 @@ class Conformal(Threshold):
             fix = f"Fit on at least {math.ceil(1 / rate - 1 - 1e-9)}, or promise a higher rate."
             raise bad_data("scores", got, "be enough for the promised rate", fix)
         low, high = np.quantile(normal, [max(0.0, 1 - 2 * rate), 1 - rate / 2])
-        self.scale_ = float(high - low) or score_scale("scores", normal)[1]
+        self.scale_ = float(high - low) or float(normal[-1] - normal[0]) or 1.0
         return float(normal[rank - 1])
 
 
