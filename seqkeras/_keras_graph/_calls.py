@@ -52,14 +52,14 @@ def lost_masks(layer: Any, calls: list[Any]) -> Iterator[Any]:
         if not any(id(tensor) in reached for tensor in node.output_tensors):
             continue  # before the operation that dropped the mask
         before = tree.flatten(node.input_tensors)
-        if any(_is_masked(tensor) for tensor in before):
+        if any(is_masked(tensor) for tensor in before):
             yield operation
-        reached |= {id(tensor) for tensor in before if not _is_masked(tensor)}
+        reached |= {id(tensor) for tensor in before if not is_masked(tensor)}
 
 
 def takes_mask(call: Any) -> bool:
     """Return whether a call has a mask, either as an argument or from its input."""
-    return call.arguments.kwargs.get("mask") is not None or _is_masked(call.input_tensors[0])
+    return call.arguments.kwargs.get("mask") is not None or is_masked(call.input_tensors[0])
 
 
 def drops_mask(call: Any) -> bool:
@@ -71,7 +71,7 @@ def drops_mask(call: Any) -> bool:
     arguments = call.arguments
     if not isinstance(layer, (keras.layers.RNN, keras.layers.Bidirectional)):
         return False
-    if not _is_masked(call.input_tensors[0]) or arguments.kwargs.get("mask") is not None:
+    if not is_masked(call.input_tensors[0]) or arguments.kwargs.get("mask") is not None:
         return False
     if keeps_masks(layer):
         return arguments.kwargs.get("sequences_mask") is False
@@ -110,5 +110,6 @@ def has_initial_state(args: Any, kwargs: Any) -> bool:
     return len(args) > 1 or kwargs.get("initial_state") is not None
 
 
-def _is_masked(tensor: Any) -> bool:
+def is_masked(tensor: Any) -> bool:
+    """Return whether a tensor carries a mask."""
     return getattr(tensor, "_keras_mask", None) is not None

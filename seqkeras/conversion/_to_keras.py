@@ -9,11 +9,13 @@ from keras import tree
 
 from seqkeras._checks import bad_argument
 from seqkeras._keras_graph import ModelGraph, conversion_error, is_graph, self_and_sublayers
+from seqkeras._keras_graph._calls import is_masked
 from seqkeras._warnings import warn
 from seqkeras.conversion._conversion import Conversion, convert, is_from_seqkeras
 from seqkeras.errors import ArgumentError, ForgottenStateWarning
-from seqkeras.layers import Bidirectional, Dispatched, Resettable, branch
+from seqkeras.layers import Bidirectional, Dispatched, RepeatLike, Resettable, branch
 from seqkeras.layers._keras_2_masks import KERAS_2_MASKS
+from seqkeras.layers._repeat_like import repeat_like
 
 #: Arguments of seqkeras layers that determine how a layer runs, but not its outputs.
 _EXECUTION_ARGUMENTS = ("implementation", "save_state")
@@ -50,6 +52,7 @@ def to_keras(model: keras.Model) -> keras.Model:
             - A layer takes `reset` flags (`states.as_stateless` removes them), or `constants`.
             - The directions of a `layers.Bidirectional` have different widths.
             - A `layers.TimeDistributed` reads an unknown number of timesteps.
+            - A `layers.RepeatLike` passes on a mask.
             - A layer of another class creates a seqkeras layer, or its config names a function or
               class of seqkeras.
 
@@ -127,6 +130,8 @@ class _ToKeras(Conversion):
             arguments = inspect.signature(layer.call).bind(*args, **kwargs).arguments
             queries_and_state = (arguments["sequences"], arguments["initial_state"])
             return self._run(layer, partial(branch, self._layer(layer)), queries_and_state, {})
+        if isinstance(layer, RepeatLike):
+            return self._run(layer, repeat_like, args[0], {})
         return super()._call_copy(layer, args, kwargs)
 
     def _refuse_call_without_counterpart(self, layer: Any, args: Any, kwargs: Any) -> None:
@@ -150,6 +155,10 @@ class _ToKeras(Conversion):
             )
             raise self._error(layer, reason)
 
+        if any(map(is_masked, tree.flatten(args))) and _passes_a_mask_to_copies(layer):
+            reason = "it passes a mask to copies of a vector, which no layer of Keras does."
+            raise self._error(layer, reason)
+
     def _error(self, layer: Any, reason: str) -> ArgumentError:
         return conversion_error(self._root, _EXPECTED, layer, reason)
 
@@ -160,6 +169,12 @@ def _directions_have_equal_width(layer: Bidirectional) -> bool:
         for direction in (layer.forward_layer, layer.backward_layer)
     }
     return len(widths) == 1
+
+
+def _passes_a_mask_to_copies(layer: Any) -> bool:
+    """Return whether a mask would reach a `RepeatLike`, which only passes it on in seqkeras."""
+    parts = self_and_sublayers(layer) if is_graph(layer) else [layer]
+    return any(isinstance(part, RepeatLike) for part in parts)
 
 
 def _names_seqkeras(config: Any) -> bool:

@@ -22,6 +22,7 @@ from seqkeras.layers._recurrent import GRU as GRU
 from seqkeras.layers._recurrent import LSTM as LSTM
 from seqkeras.layers._recurrent import Dispatched as Dispatched
 from seqkeras.layers._recurrent import SimpleRNN as SimpleRNN
+from seqkeras.layers._repeat_like import RepeatLike as RepeatLike
 from seqkeras.layers._resettable import RNN as RNN
 from seqkeras.layers._resettable import ConvLSTM1D as ConvLSTM1D
 from seqkeras.layers._resettable import ConvLSTM2D as ConvLSTM2D

@@ -12,6 +12,7 @@ from keras import tree
 
 from seqkeras._keras_graph import ModelGraph, walk
 from seqkeras._keras_graph._structure import is_graph
+from seqkeras.layers import RepeatLike
 from seqkeras.states._timewise import (
     LENGTH,
     is_known,
@@ -20,6 +21,7 @@ from seqkeras.states._timewise import (
     why_not_stepwise,
 )
 
+_REPEATS = "it repeats a value known only after the last timestep"
 _NO_TIME = "its output has no time axis; for the last timestep, use return_sequences=False"
 
 
@@ -102,7 +104,8 @@ def judge_call(call: Any, kinds: Sequence[KindOrNone]) -> Verdict:
     if isinstance(operation, keras.layers.RNN):
         _check_initial_state(call)
     if Kind.END in kinds:
-        reason = "it joins a sequence with a value known only after the last timestep"
+        joins = "it joins a sequence with a value known only after the last timestep"
+        reason = _REPEATS if isinstance(operation, RepeatLike) else joins
         raise CannotContinueError(operation, reason)
     sequences = [
         tensor
@@ -130,7 +133,7 @@ def judge_call(call: Any, kinds: Sequence[KindOrNone]) -> Verdict:
 def inputs_over_time(graph: ModelGraph) -> list[bool]:
     """Return, for each input, whether it changes over time.
 
-    An input does if it reaches a recurrent layer other than through `RepeatVector`.
+    An input does if it reaches a recurrent layer other than repeated at each timestep.
     """
     moving: set[int] = set()
 
@@ -144,6 +147,8 @@ def inputs_over_time(graph: ModelGraph) -> list[bool]:
             moving.update(origins)
         if isinstance(layer, keras.layers.RepeatVector):
             origins = frozenset()  # its output is the same at each timestep
+        if isinstance(layer, RepeatLike):
+            origins = sources[1]  # only the length and the mask of the sequence matter
         return [origins] * len(call.outputs)
 
     count = len(graph.inputs)
@@ -187,8 +192,7 @@ def _judge_rest(call: Any, kinds: Sequence[KindOrNone]) -> list[KindOrNone]:
             raise CannotContinueError(operation, why_not)
         return _recurrent_kinds(call)
     if at_end and isinstance(operation, keras.layers.RepeatVector):
-        reason = "it repeats a value known only after the last timestep"
-        raise CannotContinueError(operation, reason)
+        raise CannotContinueError(operation, _REPEATS)
     return [Kind.END if at_end else Kind.STILL] * len(call.outputs)
 
 
