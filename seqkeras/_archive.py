@@ -183,6 +183,16 @@ def read_archive(
     return Archive(header, arrays, meta["sha256"], int(meta["version"]), source)
 
 
+def read_kind(path: str | os.PathLike[str]) -> str:
+    """Return the kind of a file that `write_archive` has written, or "" for any other file."""
+    with open_file(path) as file:
+        try:
+            meta = _read_table(file, os.fstat(file.fileno()).st_size)[0]
+        except DAMAGE:
+            return ""
+    return meta["format"]
+
+
 def texts_to_array(name: str, texts: Iterable[str]) -> Array:
     """Return texts as one array of bytes, for lists that are too long for a header.
 

@@ -47,6 +47,7 @@ class StateBody(msgspec.Struct):
 
     state: bytes
     step: int
+    fingerprint: str | None = None
 
 
 Body = TypeVar("Body")

@@ -67,6 +67,9 @@ class Sessions:
         history: number of newest inputs to store with each session.
         ttl: seconds after its last request when a session ends, or None.
         clock: returns seconds since 1970.
+
+    Attributes:
+        admit: called with the key of each new session; it may raise a RefusedError.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Sessions:
         self.store = store
         self.ttl = ttl
         self.clock = clock
+        self.admit: Callable[[str], None] | None = None
         self._slots = Slots(model, capacity, history)
         # Sessions in memory of programs that were replaced, by fingerprint.
         self._replaced: dict[str, tuple[ServedModel, Slots]] = {}
@@ -298,6 +302,8 @@ class Sessions:
                     raise other_program(key, fingerprint, self.model.fingerprint)
         expired = record is not None and self._is_expired(record.seen)
         if record is None or expired:
+            if self.admit is not None:
+                self.admit(key)
             state = self.model.initial_state([call.own_id or key])
             row = self._slots.add(key)
             self._slots.put([row], state)

@@ -1,0 +1,106 @@
+"""Who sends a request: bearer tokens, and the ids that a client may use."""
+
+import hashlib
+import hmac
+import os
+import re
+from collections.abc import Iterable
+
+from seqkeras._checks import Description, bad_argument
+from seqkeras.serve._refusal import RefusedError
+
+#: Ids of sessions and names of clients: they can stand in a path and in a log.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:@-]{0,127}")
+
+#: Name of the client that may replace the program.
+ADMIN = "admin"
+
+_SHORTEST_TOKEN = 16
+
+
+class Access:
+    """The clients of a service.
+
+    Tokens are compared as keyed hashes, so the time of a comparison tells nothing about them.
+
+    Args:
+        clients: the name of each client by its token. None: everyone is the same client.
+    """
+
+    def __init__(self, clients: dict[str, str] | None = None) -> None:
+        self._secret = os.urandom(32)
+        self.required = clients is not None
+        self._clients = {self._digest(token): name for token, name in (clients or {}).items()}
+
+    def client(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """Return the name of the client that sent a request.
+
+        Raises:
+            RefusedError: 401, there is no token or a wrong one; 403, a page of another site
+                sent the request from a browser.
+        """
+        authorization = host = origin = b""
+        for name, value in headers:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"origin":
+                origin = value
+            elif name == b"host":
+                host = value
+        if origin and origin.partition(b"://")[2] != host:
+            raise RefusedError(403, "other_origin", "Pages of other sites may not use the service.")
+        if not self.required:
+            return ""
+        scheme, _, token = authorization.partition(b" ")
+        name = self._clients.get(self._digest(token.strip().decode("latin-1")))
+        if scheme.lower() != b"bearer" or name is None:
+            raise RefusedError(401, "unauthorized", "Send the header Authorization: Bearer TOKEN.")
+        return name
+
+    def check_admin(self, client: str) -> None:
+        """Refuse clients other than `admin`, if there are tokens at all."""
+        if self.required and client != ADMIN:
+            message = f"Only the client {ADMIN!r} may do this."
+            raise RefusedError(403, "forbidden", message)
+
+    def _digest(self, token: str) -> bytes:
+        return hmac.digest(self._secret, token.encode("utf-8", "replace"), hashlib.sha256)
+
+
+def read_tokens(path: str) -> dict[str, str]:
+    """Read a file with a line `CLIENT TOKEN` for each client, and `#` before comments.
+
+    Raises:
+        ArgumentError: a line has another form, or a token is short or stands twice. The error does
+            not show tokens.
+    """
+    clients: dict[str, str] = {}
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            parts = line.partition("#")[0].split()
+            if not parts:
+                continue
+            place = f"{path}, line {number}"
+            if len(parts) != 2 or not _NAME.fullmatch(parts[0]):
+                actual = Description(f"{len(parts)} words in {place}")
+                raise bad_argument("tokens", actual, "lines CLIENT TOKEN")
+            name, token = parts
+            if len(token) < _SHORTEST_TOKEN or token in clients:
+                actual = Description(f"a short or repeated token in {place}")
+                expected = f"different tokens of at least {_SHORTEST_TOKEN} characters"
+                raise bad_argument("tokens", actual, expected)
+            clients[token] = name
+    if not clients:
+        raise bad_argument("tokens", Description(f"no client in {path}"), "lines CLIENT TOKEN")
+    return clients
+
+
+def check_id(session: str) -> str:
+    """Return the id of a session, or refuse it."""
+    if _NAME.fullmatch(session) is None:
+        message = (
+            "A session id has 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ - and begins with a "
+            f"letter or a digit. Got: {session[:140]!r}."
+        )
+        raise RefusedError(400, "wrong_id", message)
+    return session

@@ -1,0 +1,153 @@
+"""A running service: its model, its sessions, and who may use them."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import numpy as np
+
+from seqkeras._archive import read_kind
+from seqkeras.errors import SeqkerasError
+from seqkeras.serve._access import Access, read_tokens
+from seqkeras.serve._metrics import Meter
+from seqkeras.serve._quota import Quota
+from seqkeras.serve._refusal import RefusedError
+from seqkeras.serve._runner import CommittingRunner, DirectRunner, GatheringRunner, Runner
+from seqkeras.serve._served_model import ServedModel, ServedProgram
+from seqkeras.serve._service_settings import ServiceSettings
+from seqkeras.serve._sessions import Sessions
+from seqkeras.serve._store import StoreUnavailableError, open_store
+
+log = logging.getLogger("seqkeras.serve")
+
+#: Seconds that it takes to hand a request over to the next turn of the event loop and back.
+HANDOVER = 8e-6
+
+#: Seconds between looks for expired sessions.
+SWEEP_INTERVAL = 1.0
+
+
+class Service:
+    """What the routes work on.
+
+    Args:
+        settings: how it runs.
+
+    Attributes:
+        sessions: the sessions; only `runner` may call them.
+        runner: carries out what the routes ask for.
+        access: the clients.
+        meter: the counters.
+        healthy: whether the last attempt to store something succeeded.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.settings = settings
+        self.access = Access(read_tokens(settings.tokens) if settings.tokens else None)
+        model = load_model(settings.program)
+        store = open_store(settings.store, durability=settings.durability, ttl=settings.ttl)
+        self.sessions = Sessions(
+            model,
+            store,
+            capacity=settings.memory_sessions,
+            history=settings.history,
+            ttl=settings.ttl,
+        )
+        if settings.client_sessions is not None:
+            self.sessions.admit = Quota(settings.client_sessions, self.sessions.count).admit
+        self.runner = self._runner()
+        self.meter = Meter()
+        self.healthy = True
+        self.started = time.time()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def _runner(self) -> Runner:
+        if self.sessions.store is not None:
+            most = min(1024, self.settings.memory_sessions)
+            longest = self.settings.max_waiting
+            return CommittingRunner(self.sessions, most=most, longest=longest)
+        gathers = gain_of_batches(self.sessions.model) > HANDOVER
+        return (GatheringRunner if gathers else DirectRunner)(self.sessions)
+
+    async def start(self) -> None:
+        """Begin to end expired sessions."""
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def stop(self) -> None:
+        """Carry out what was accepted, then close the store."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await self.runner.close()
+        if self.sessions.store is not None:
+            self.sessions.store.close()
+
+    async def check(self) -> bool:
+        """Return whether states can be stored now."""
+        store = self.sessions.store
+        try:
+            if store is not None:
+                await self.runner.do(store.check)
+            self.healthy = True
+        except (StoreUnavailableError, RefusedError) as error:
+            self.healthy = False
+            log.warning("store unavailable: %s", error)
+        return self.healthy
+
+    async def reload(self) -> bool:
+        """Load the program file again, and return whether it is another program.
+
+        Raises:
+            SeqkerasError, OSError: the file cannot be served; the old program goes on.
+        """
+        old = self.sessions.model.fingerprint
+        model = await asyncio.to_thread(load_model, self.settings.program)
+        await self.runner.do(self.sessions.replace_model, model)
+        changed = model.fingerprint != old
+        log.info("program loaded: %s, %s", model.fingerprint, "new" if changed else "unchanged")
+        return changed
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL)
+            try:
+                await self.runner.do(self.sessions.sweep)
+            except RefusedError as error:
+                log.warning("%s", error)
+
+
+def load_model(path: str) -> ServedModel:
+    """Load a program, or a forecaster, which needs Keras.
+
+    Raises:
+        FileFormatError: the file is damaged or of another kind.
+    """
+    from seqkeras.runtime import load
+
+    if read_kind(path) == "seqkeras.Forecaster":
+        from seqkeras.serve._served_forecaster import ServedForecaster
+
+        forecaster: Any = ServedForecaster.load(path)
+        return forecaster
+    return ServedProgram(load(path))
+
+
+def gain_of_batches(model: ServedModel, rows: int = 16, repeats: int = 50) -> float:
+    """Return the seconds for each row that one step of many rows saves over single steps."""
+    try:
+        state = model.initial_state(["0"] * rows)
+        x = np.zeros((rows, model.width), model.input_dtype)
+        single = _fastest(lambda: model.step(x[:1], tuple(a[:1] for a in state)), repeats)
+        many = _fastest(lambda: model.step(x, state), repeats)
+    except (SeqkerasError, RefusedError):  # its sessions have ids of their own
+        return 0.0
+    return single - many / rows
+
+
+def _fastest(function: Any, repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)

@@ -1,0 +1,63 @@
+"""Steps of one session over a WebSocket."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from seqkeras.serve._access import check_id
+from seqkeras.serve._messages import StepBody, decode, encode_json, encode_msgpack
+from seqkeras.serve._service import Service
+from seqkeras.serve._sessions import Call
+
+#: WebSocket close code for a connection that may not be made.
+FORBIDDEN = 1008
+
+
+async def stream(
+    service: Service,
+    scope: dict[str, Any],
+    receive: Callable[[], Awaitable[dict[str, Any]]],
+    send: Callable[[dict[str, Any]], Awaitable[None]],
+) -> None:
+    """Answer each message `{"x": ..., "step": n}` with `{"y": ..., "step": n}`, in order.
+
+    Text is JSON and bytes are MessagePack. A step that is refused is answered with its error, and
+    the connection stays open.
+    """
+    from seqkeras.serve._app import SESSIONS, failure
+
+    await receive()
+    path: str = scope["path"]
+    try:
+        client = service.access.client(scope["headers"])
+        session, _, action = path.removeprefix(SESSIONS).partition("/")
+        check_id(session)
+        if not path.startswith(SESSIONS) or action != "stream":
+            raise ValueError("not a stream")
+    except Exception:
+        await send({"type": "websocket.close", "code": FORBIDDEN})
+        return
+    await send({"type": "websocket.accept"})
+    key = f"{client}/{session}"
+    while True:
+        message = await receive()
+        if message["type"] != "websocket.receive":
+            return
+        start = time.perf_counter()
+        text = message.get("text")
+        packed = text is None
+        data = message["bytes"] if packed else text
+        try:
+            body = decode(StepBody, data, packed=packed)
+            model = service.sessions.model
+            moved = await service.runner.move(Call(key, model.read(body.x), body.step, session))
+            reply = {"y": model.write(moved.outputs[0]), "step": moved.number}
+            status = 200
+        except Exception as error:
+            status, reply = failure(error)
+        if packed:
+            await send({"type": "websocket.send", "bytes": encode_msgpack(reply)})
+        else:
+            await send({"type": "websocket.send", "text": encode_json(reply).decode()})
+        seconds = time.perf_counter() - start
+        service.meter.count("stream", status, seconds, int(status == 200))
