@@ -6,8 +6,8 @@ import msgspec
 
 from seqkeras.serve._refusal import RefusedError
 
-#: The numbers of one observation, in order or by name.
-Observation = list[float] | dict[str, float | list[float]]
+#: The numbers of one observation, in order or by name; None where a value is missing.
+Observation = list[float | None] | dict[str, float | None | list[float | None]]
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"

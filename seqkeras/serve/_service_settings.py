@@ -19,7 +19,7 @@ class ServiceSettings:
     """How a service runs. Every field can also be set in the environment.
 
     Attributes:
-        program: path of the file to serve: of `save_program`, of `Forecaster.save` or of a detector.
+        program: path of the file to serve, of `save_program` or `Forecaster.save`.
         store: `"memory"`, `"sqlite:///FILE"` or `"redis://HOST:PORT/0"`.
         durability: of a SQLite store: `"process"` or `"disk"`, see `open_store`.
         host: address to listen on.
