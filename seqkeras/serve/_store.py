@@ -12,9 +12,15 @@ class StoreUnavailableError(Exception):
 
 
 class Damaged(NamedTuple):
-    """A session whose stored bytes do not match their checksum."""
+    """A session whose stored bytes do not match their checksum.
+
+    Attributes:
+        key: name of the session.
+        version: as in a record, to replace the session.
+    """
 
     key: str
+    version: bytes = b""
 
 
 class Store(Protocol):
@@ -99,4 +105,17 @@ def open_store(url: str, *, durability: str = "disk", ttl: float | None = None) 
         store: Any = RedisStore(url, ttl=ttl)
         return store
     expected = "'memory', 'sqlite:///FILE' or 'redis://HOST:PORT/0'"
-    raise bad_argument("store", url, expected)
+    raise bad_argument("store", without_password(url), expected)
+
+
+def without_password(url: str) -> str:
+    """Return a URL without user, password and options, for messages.
+
+    Example:
+        >>> without_password("redis://app:secret@cache:6379/0?replicas=1")
+        'redis://cache:6379/0'
+    """
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    place, _, options = rest.partition("?")
+    # A password in the options may have an "@" as well.
+    return scheme + separator + ("..." if "@" in options else place.rpartition("@")[2])
