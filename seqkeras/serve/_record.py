@@ -67,5 +67,6 @@ def unpack(record: Record, data: bytes) -> Record | None:
 
 
 def _checksum(record: Record, data: bytes) -> int:
-    place = f"{record.key}\n{record.fingerprint}\n{record.steps}".encode()
+    # The time is included because a wrong one would end the session.
+    place = f"{record.key}\n{record.fingerprint}\n{record.steps}\n{int(record.seen)}".encode()
     return zlib.crc32(data, zlib.crc32(place))
