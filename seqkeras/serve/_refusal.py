@@ -73,6 +73,10 @@ def unknown_session(key: str) -> RefusedError:
 
 
 def store_unavailable(reason: str) -> RefusedError:
-    """Return the refusal while states cannot be stored."""
-    message = f"The state could not be stored, so nothing was changed: {reason}. Retry later."
+    """Return the refusal while states cannot be read or stored.
+
+    A step may have been stored all the same, if the connection to the store broke; sent again
+    with its number, it is not taken twice.
+    """
+    message = f"The store is unavailable: {reason}. Retry later, steps with the same number."
     return RefusedError(503, "store_unavailable", message, retry_after=1)

@@ -122,6 +122,10 @@ class Sessions:
 
     def run(self, calls: Sequence[Call]) -> list[Outcome]:
         """Move many sessions and store them together; calls of one session in their order."""
+        most = self._slots.capacity
+        if len(calls) > most:  # a batch must not evict its own sessions
+            parts = (calls[start : start + most] for start in range(0, len(calls), most))
+            return [outcome for part in parts for outcome in self.run(part)]
         outcomes: dict[int, Outcome] = {}
         waiting = list(range(len(calls)))
         for _ in range(ATTEMPTS):
@@ -174,6 +178,8 @@ class Sessions:
                     new[i] = self._repeated(row, count, call)
                 except RefusedError as refusal:
                     new[i] = refusal
+                else:
+                    self._touch(call.key, row, before)
             elif len(call.x) == 1:
                 single.append((i, row))
             else:
@@ -254,6 +260,17 @@ class Sessions:
         if number > count or start < 0 or start + len(call.x) > len(stored):
             raise wrong_step(number, count)
         return Moved(stored[start : start + len(call.x)].copy(), number)
+
+    def _touch(self, key: str, row: int, before: "_Undo") -> None:
+        """Let the commit store a session again whose outputs are repeated, if it is shared.
+
+        The first attempt to store these outputs may have failed half-way, and a replica of the
+        store that takes over may lack them. So they are as durable as a new step before they are
+        acknowledged, and another process that moves the session meanwhile conflicts.
+        """
+        if self._shared:
+            before.save([key], [row])
+            self._slots.seen[row] = self.clock()
 
     # Finding and storing them.
 
@@ -416,7 +433,7 @@ class Sessions:
             raise RefusedError(400, "wrong_state", message)
         with _as_refusals():
             old = self.store.load([key])[0] if self._shared and self.store else None
-            version = old.version if isinstance(old, Record) else b""
+            version = old.version if old is not None else b""
             record = Record(key, self.model.fingerprint, count, self.clock(), state)
             record = record._replace(version=version)
             if self.store is not None and self.store.commit([record]):
@@ -487,6 +504,8 @@ class Sessions:
             raise refused
         slots = self._slots
         if not slots.recent[rows]:
+            if not slots.counts[rows]:  # it was only made to find out
+                slots.remove(key)
             message = f"Session {key!r} has no output yet: send a step first."
             raise RefusedError(409, "no_output", message)
         output = slots.outputs[[rows]]
