@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Self
 
@@ -46,6 +47,9 @@ class ForecastStepper:
     Attributes:
         ids: ids of the series.
         columns: covariates that each step needs, past ones, then future ones.
+        future_columns: covariates that each forecast needs over its horizon.
+        categories: the categories of covariates that are text, by column.
+        horizon: timesteps of a forecast.
         implementation: what runs the network: `"program"` or `"keras"`.
 
     Example:
@@ -100,6 +104,19 @@ class ForecastStepper:
     @property
     def columns(self) -> tuple[str, ...]:
         return self._reader.covariates.past + self._reader.covariates.future
+
+    @property
+    def future_columns(self) -> tuple[str, ...]:
+        return self._reader.covariates.future
+
+    @property
+    def categories(self) -> Mapping[str, tuple[Any, ...]]:
+        categories = self._reader.covariates.categories
+        return {name: categories[name] for name in self.columns if name in categories}
+
+    @property
+    def horizon(self) -> int:
+        return self._fitted.horizon
 
     @property
     def implementation(self) -> str:
@@ -216,7 +233,7 @@ class ForecastStepper:
 
     def pack_state(self, state: State) -> bytes:
         """Pack a state into bytes, for a file, a database or another process."""
-        return pack(self._checked(state), self._fingerprint, len(state[0]))
+        return pack(self._checked(state), self.fingerprint, len(state[0]))
 
     def unpack_state(self, data: bytes) -> State:
         """Unpack a state that `pack_state` packed.
@@ -232,15 +249,18 @@ class ForecastStepper:
             "timestamps, and whether targets may be missing."
         )
         shapes = [(array.shape[1:], array.dtype) for array in self._arrays]
-        return unpack(data, shapes, self._fingerprint, "this one", kind="forecaster", fix=fix)
+        return unpack(data, shapes, self.fingerprint, "this one", kind="forecaster", fix=fix)
 
     @property
     def _arrays(self) -> State:
         return self._values, self._rows, self._place, self._factor
 
     @property
-    def _fingerprint(self) -> str:
-        """Return a hash of all settings on which the meaning of a state depends."""
+    def fingerprint(self) -> str:
+        """Return a hash of all settings on which the meaning of a state depends.
+
+        A forecaster that was fitted again with the same settings has the same one.
+        """
         panel = self._fitted.panel
         intervals = self._fitted.intervals
         levels = None
