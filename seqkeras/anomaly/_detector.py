@@ -1,0 +1,356 @@
+"""What all detectors share: from series to scores, labels and alarms."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import keras
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from seqkeras._arrays import Booleans, Floats, Integers, is_constant, positions
+from seqkeras._checks import Description, bad_argument, bad_data, check_one_of
+from seqkeras.anomaly._alarms import find_alarms
+from seqkeras.anomaly._detector_settings import DetectorSettings, as_threshold
+from seqkeras.anomaly._scorer import LearnedErrors, Scorer
+from seqkeras.anomaly._series_reader import (
+    PerRow,
+    RowForm,
+    SeriesRows,
+    read_series,
+    resolve_columns,
+)
+from seqkeras.anomaly._thresholds import Quantile, Threshold
+from seqkeras.errors import NotFittedError
+from seqkeras.forecasting.fitting._fit import _seeded
+from seqkeras.training import TrainingLog
+from seqkeras.windows import GroupedArray
+
+if TYPE_CHECKING:
+    from seqkeras.forecasting import Columns
+
+
+@dataclass(frozen=True)
+class TrainingSeries:
+    """The checked series of a fit, and how they are used.
+
+    Attributes:
+        values: the rows of all series, `(rows, features)`.
+        scored: the scored features.
+        held_out: `(series,)`, rows at the end of each series that are held out from training.
+    """
+
+    values: GroupedArray
+    scored: Integers
+    held_out: Integers
+
+    def train(self, series: GroupedArray) -> GroupedArray:
+        """Return the rows to train on.
+
+        Args:
+            series: the series of the fit, or others with as many rows, or less by some rows at
+                their end.
+        """
+        return series.select(0, np.maximum(series.lengths - self.held_out, 0))
+
+    def tail(self, series: GroupedArray, context: int) -> GroupedArray | None:
+        """Return the held-out rows and `context` rows before them; None if nothing is held out."""
+        if not self.held_out.any():
+            return None
+        stop = series.lengths
+        start = np.where(self.held_out > 0, stop - self.held_out - context, stop)
+        return series.select(np.clip(start, 0, stop), stop)
+
+    @property
+    def is_held_out(self) -> Booleans:
+        """Return whether each row is held out, `(rows,)`."""
+        lengths = self.values.lengths
+        return positions(lengths) >= np.repeat(lengths - self.held_out, lengths)
+
+
+class Detector(BaseEstimator):
+    """Base of the detectors; see `ForecastDetector` and `AutoencoderDetector`."""
+
+    scored: Any
+    clean: bool
+    seed: int | None
+
+    scorer_: Scorer
+    model_: keras.Model
+    log_: TrainingLog
+    rule_: Threshold
+    n_features_in_: int
+
+    def fit(self, X: Any, y: None = None, *, columns: "Columns | None" = None) -> Self:  # noqa: N803
+        """Learn what is usual in one series or several.
+
+        All arguments and values are checked before training.
+
+        Args:
+            X: one series, `(timesteps,)` or `(timesteps, features)`; a pandas frame or Series with
+                numeric columns, whose timestamps (column or index) rise without gaps; or a panel:
+                a list of arrays, a `GroupedArray`, `(series, timesteps, features)`, or a long frame
+                with a column of ids. Without missing values.
+            y: not used; scikit-learn passes it.
+            columns: names of the columns of ids and timestamps of a frame, such as
+                `Columns(id="machine", time="when")`. Default: `unique_id` and `ds`, if the frame
+                has them.
+
+        Raises:
+            ArgumentError: a parameter is invalid.
+            DataError: a value is missing, infinite or not a number; a series is too short; all
+                scored features are constant; timestamps have gaps; or training diverged.
+        """
+        del y
+        settings = self.settings()
+        rows = read_series(X, columns)
+        series = self._training_series(rows, settings)
+        with _seeded(self.seed) as seed:
+            errors, model, log = self._learn(series, settings, seed)
+        scorer, scores = Scorer.fit(
+            errors,
+            series.scored,
+            series.values,
+            smoothing=settings.smoothing,
+            fusion=settings.fusion,
+        )
+        self.scorer_, self.model_, self.log_ = scorer, model, log
+        self.n_features_in_ = series.values.values.shape[1]
+        self._form, self._columns = rows.form, columns
+        self._scores, self._is_held_out = scores, series.is_held_out
+        self.rule_ = self._fit_rule(settings.threshold)
+        return self
+
+    def decision_function(self, X: Any) -> PerRow:  # noqa: N803
+        """Compute the score of each timestep; higher is more anomalous.
+
+        Args:
+            X: as for `fit`, with the same features.
+
+        Returns:
+            `(timesteps,)` for one series; for a frame, a score for each of its rows in their order;
+            for a panel of arrays, a list of arrays.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: the features are not those of `fit`.
+            DataError: as for `fit`.
+        """
+        rows, scores = self._score(X)
+        return rows.form.restore(scores)
+
+    def predict(self, X: Any) -> PerRow:  # noqa: N803
+        """Flag each timestep: 1 where its score is above the threshold, otherwise 0.
+
+        Args:
+            X: as for `decision_function`.
+        """
+        rows, scores = self._score(X)
+        return rows.form.restore(self._flags(scores, rows.form))
+
+    def predict_proba(self, X: Any, *, method: str = "linear") -> PerRow:  # noqa: N803
+        """Turn scores into numbers from 0 to 1, as pyod does.
+
+        They rank timesteps as the scores do; they are no frequencies.
+
+        Args:
+            X: as for `decision_function`.
+            method: `"linear"`: 0 for the lowest score of the training series, 1 for the highest.
+                `"unify"`: the error function of standardized scores (Kriegel et al. 2011,
+                "Interpreting and unifying outlier scores").
+
+        Returns:
+            `(timesteps, 2)`: for "usual" and "anomalous", which add up to 1.
+        """
+        check_one_of("method", method, ("linear", "unify"))
+        rows, scores = self._score(X)
+        share = _share(scores, self._scores, method)
+        return rows.form.restore(np.stack([1 - share, share], axis=1))
+
+    def intervals(
+        self,
+        X: Any = None,
+        *,
+        merge: int = 0,
+        severity: str = "max",
+    ) -> Any:
+        """Return the intervals of flagged timesteps, with their severity.
+
+        Args:
+            X: as for `decision_function`. None: the series of `fit`.
+            merge: intervals with fewer timesteps than this between them become one, default 0.
+            severity: `"max"` or `"mean"` of scores minus threshold over the flagged timesteps.
+
+        Returns:
+            A list of `Alarm` for one series; for a panel, a list of such lists, and for a long
+            frame a dict of them by id. Positions are counted from the start of each series.
+
+        Raises:
+            NotFittedError, ArgumentError, DataError: as `decision_function`.
+        """
+        self.check_fitted()
+        form, scores = self._form, self._scores
+        if X is not None:
+            rows, scores = self._score(X)
+            form = rows.form
+        alarms = []
+        for part in _parts(scores, form):
+            limits = self.rule_.values(part)
+            flags = np.asarray(part > limits)
+            alarms.append(find_alarms(flags, part, limits, merge=merge, severity=severity))
+        return form.by_series(alarms)
+
+    def refit_threshold(
+        self,
+        threshold: Threshold | None = None,
+        X: Any = None,
+        *,
+        labels: Any = None,
+    ) -> Self:
+        """Fit another threshold; scores do not change.
+
+        Args:
+            threshold: the threshold, such as `KSigma(3.0)` or `FBeta()`. None: that of the
+                parameters.
+            X: series whose scores it is fitted on. None: those of `fit`; of these, without labels,
+                all thresholds but `Quantile` read only the held-out rows, whose scores training has
+                not lowered.
+            labels: for each timestep 1 if it is anomalous, in the form of `X`. None: unknown.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: the threshold needs labels, or their lengths are not those of the series.
+        """
+        self.check_fitted()
+        rule = as_threshold(threshold, self.settings().threshold)
+        if X is None and labels is None:
+            self.rule_ = self._fit_rule(rule)
+            return self
+        form, scores = self._form, self._scores
+        if X is not None:
+            rows, scores = self._score(X)
+            form = rows.form
+        flat = form.flatten("labels", labels) if labels is not None else None
+        self.rule_ = rule.fit(scores, flat)
+        return self
+
+    def set_threshold(self, threshold: float) -> Self:
+        """Flag scores above a number of your own; scores do not change.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: the threshold is not a finite number.
+        """
+        self.check_fitted()
+        is_number = isinstance(threshold, int | float | np.number) and math.isfinite(threshold)
+        if not is_number or isinstance(threshold, bool):
+            raise bad_argument("threshold", threshold, "a finite number")
+        rule = Threshold()
+        rule.value_, rule.missing_ = float(threshold), 0
+        self.rule_ = rule
+        return self
+
+    def settings(self) -> DetectorSettings:
+        """Check the parameters, and return them with their defaults filled in.
+
+        Raises:
+            ArgumentError: a parameter is invalid.
+        """
+        return DetectorSettings.parse(self.get_params(deep=False))
+
+    def check_fitted(self) -> None:
+        """Check that `fit` was called.
+
+        Raises:
+            NotFittedError: it was not.
+        """
+        if not hasattr(self, "scorer_"):
+            raise NotFittedError(f"This {type(self).__name__} is not fitted. Call fit(X) first.")
+
+    @property
+    def decision_scores_(self) -> PerRow:
+        """Return the score of each timestep of the series of `fit`."""
+        return self._fitted_part("_form").restore(self._scores)
+
+    @property
+    def threshold_(self) -> float:
+        """Return the value above which a score is flagged; for `Conformal` that after `fit`."""
+        return float(self._fitted_part("rule_").value_)
+
+    @property
+    def labels_(self) -> PerRow:
+        """Return the flag of each timestep of the series of `fit`, 0 or 1."""
+        form = self._fitted_part("_form")
+        return form.restore(self._flags(self._scores, form))
+
+    def _learn(
+        self, series: TrainingSeries, settings: DetectorSettings, seed: int
+    ) -> tuple[LearnedErrors, keras.Model, TrainingLog]:
+        """Train a network, and return the errors that it gives."""
+        raise NotImplementedError
+
+    def _rows_needed(self, settings: DetectorSettings) -> int:
+        """Return the rows that a series needs to be trained on."""
+        raise NotImplementedError
+
+    def _training_series(self, rows: SeriesRows, settings: DetectorSettings) -> TrainingSeries:
+        values = rows.values
+        features = values.values.shape[1]
+        scored = np.array(resolve_columns("scored", self.scored, rows.form.names, features))
+        lowest, highest = values.values.min(axis=0), values.values.max(axis=0)
+        if is_constant(lowest, highest)[scored].all():
+            fix = "There is nothing to learn from; any change would be an anomaly."
+            got = "only constant ones"
+            raise bad_data("The scored features", got, "change in at least one row", fix)
+        needed = self._rows_needed(settings)
+        if values.lengths.max() < needed:
+            fix = "Use a smaller lookback, or longer series."
+            got = f"at most {values.lengths.max()} rows"
+            raise bad_data("At least one series", got, f"have {needed} rows", fix)
+        held_out = np.ceil(settings.training.validation * values.lengths).astype(np.int64)
+        # A series that would be too short to train on holds out nothing.
+        held_out[values.lengths - held_out < needed] = 0
+        return TrainingSeries(values, scored, held_out)
+
+    def _score(self, x: Any) -> tuple[SeriesRows, Floats]:
+        self.check_fitted()
+        rows = read_series(x, self._columns, self._form.names if hasattr(x, "columns") else None)
+        features = rows.values.values.shape[1]
+        if features != self.n_features_in_:
+            got = Description(f"{features} features")
+            raise bad_argument("X", got, f"series of {self.n_features_in_} features, as in fit")
+        self._check_scorable(rows.values)
+        return rows, self.scorer_.scores(rows.values)
+
+    def _check_scorable(self, series: GroupedArray) -> None:
+        """Raise if series are too short to be scored."""
+
+    def _flags(self, scores: Floats, form: RowForm) -> Integers:
+        flags = [self.rule_.predict(part) for part in _parts(scores, form)]
+        return np.concatenate(flags).astype(np.int64)
+
+    def _fit_rule(self, rule: Threshold) -> Threshold:
+        """Fit a threshold to scores of the training series."""
+        # The share that `Quantile` promises is one of all rows.
+        if isinstance(rule, Quantile) or not self._is_held_out.any():
+            return rule.fit(self._scores)
+        return rule.fit(self._scores[self._is_held_out])
+
+    def _fitted_part(self, name: str) -> Any:
+        # AttributeError, so that `hasattr(detector, "labels_")` tells whether it was fitted.
+        if not hasattr(self, "scorer_"):
+            raise AttributeError("it does not exist before fit(X) is called")
+        return getattr(self, name)
+
+
+def _parts(scores: Floats, form: RowForm) -> list[Floats]:
+    """Return the scores of each series."""
+    return np.split(scores, form.indptr[1:-1])
+
+
+def _share(scores: Floats, training: Floats, method: str) -> Floats:
+    if method == "linear":
+        lowest, highest = training.min(), training.max()
+        return np.clip((scores - lowest) / max(highest - lowest, np.finfo(float).tiny), 0, 1)
+    standard = (scores - training.mean()) / max(training.std(), np.finfo(float).tiny)
+    return np.array([max(0.0, math.erf(score / math.sqrt(2))) for score in standard.tolist()])

@@ -1,0 +1,187 @@
+"""Errors of forecasts of each timestep, made one to several timesteps before, without Keras."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from seqkeras._arrays import Array, Floats, Floats32, Integers
+from seqkeras.anomaly._linear_forecast import LinearForecast
+from seqkeras.anomaly._residuals import ErrorMeasure
+from seqkeras.anomaly._row_scaler import RowScaler
+from seqkeras.runtime import Program
+from seqkeras.windows import GroupedArray
+
+#: Arrays of one row each: the lookback of rows, the forecasts that wait for their timestep, the
+#: state of the network, and the number of rows.
+StreamState: TypeAlias = tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class ForecastInputs:
+    """What turns the rows of a series into inputs and units of a forecasting network.
+
+    The network reads each row, and how far the linear forecast of it was off; it learns what the
+    linear forecast of the next timesteps lacks.
+
+    Attributes:
+        scaler: scaling of all features.
+        scored: the features that are forecast and scored.
+        linear: the linear forecast of the scored features.
+        unit: `(horizon, scored)`, the usual size of errors of the linear forecast; the unit of the
+            outputs of the network.
+    """
+
+    scaler: RowScaler
+    scored: Integers
+    linear: LinearForecast
+    unit: Floats
+
+    def read(self, rows: Floats) -> tuple[Floats32, Floats]:
+        """Return the inputs of the network, and the linear forecasts.
+
+        Args:
+            rows: `(n, features)` of one series.
+
+        Returns:
+            `(n, features + scored)`, and `(n, horizon, scored)`, scaled values of the next rows.
+        """
+        scaled = self.scaler.transform(rows)
+        clipped = self.scaler.clip(scaled)
+        targets = scaled[:, self.scored]
+        ahead = targets[:, np.newaxis] + self.linear.predict(clipped[:, self.scored])
+        surprise = np.zeros_like(targets)
+        surprise[1:] = (targets[1:] - ahead[:-1, 0]) / self.unit[0]
+        limit = self.scaler.limit[self.scored]
+        surprise = np.clip(surprise, -limit, limit)
+        return np.concatenate([clipped, surprise], axis=1).astype(np.float32), ahead
+
+    def read_step(
+        self, clipped: Floats, targets: Floats, pasts: Floats, expected: Floats
+    ) -> tuple[Floats32, Floats]:
+        """Return the same as `read` for the newest row.
+
+        Args:
+            clipped: `(features,)`, the scaled row within its limits.
+            targets: `(scored,)`, its scored features without limits.
+            pasts: `(lookback, scored)`, the last rows within limits, with this one.
+            expected: `(scored,)`, the linear forecast of this row.
+        """
+        limit = self.scaler.limit[self.scored]
+        surprise = np.clip((targets - expected) / self.unit[0], -limit, limit)
+        ahead = targets + self.linear.predict_step(pasts)
+        return np.concatenate([clipped, surprise]).astype(np.float32), ahead
+
+    def corrections(self, rows: Floats) -> Floats:
+        """Return what the linear forecasts lack, within limits: what the network learns.
+
+        Args:
+            rows: `(n, features)` of one series.
+
+        Returns:
+            `(n - horizon, horizon * scored)`, in units.
+        """
+        _, ahead = self.read(rows)
+        targets = self.scaler.transform(rows)[:, self.scored]
+        horizon, scored = self.unit.shape
+        count = len(rows) - horizon
+        lacks = np.stack(
+            [targets[k : k + count] - ahead[:count, k - 1] for k in range(1, horizon + 1)], axis=1
+        )
+        limit = self.scaler.limit[self.scored]
+        return np.clip(lacks / self.unit, -limit, limit).reshape(count, horizon * scored)
+
+
+@dataclass(frozen=True)
+class ForecastErrors:
+    """Learned scores of a forecasting network: errors of all forecasts of a timestep.
+
+    The first timestep of a series is compared with the median of the training rows. A timestep
+    after it is compared with the forecasts made before it, at most a horizon of them. Errors near
+    the start of a series, where forecasts have read few rows, are divided by what such errors were
+    in the training rows (`warmup`).
+
+    Attributes:
+        inputs: what the network reads.
+        program: the network.
+        error: from residuals to an error.
+        warmup: `(lookback,)`, usual error at each position from the start of a series, as a
+            multiple of the usual error later.
+    """
+
+    inputs: ForecastInputs
+    program: Program
+    error: ErrorMeasure
+    warmup: Floats
+
+    def residuals(self, rows: Floats) -> Floats:
+        """Return the residuals of each row of one series, `(n, horizon * scored)`.
+
+        NaN where a series was too short for a forecast.
+        """
+        x, ahead = self.inputs.read(rows)
+        horizon, scored = self.inputs.unit.shape
+        outputs, _ = self.program.scan(x[np.newaxis], self.program.initial_state())
+        ahead = ahead + outputs[0].reshape(-1, horizon, scored) * self.inputs.unit
+        targets = self.inputs.scaler.transform(rows)[:, self.inputs.scored]
+        residuals = np.full((len(rows), horizon, scored), np.nan)
+        residuals[0] = targets[0]
+        for lead in range(1, min(horizon, len(rows) - 1) + 1):
+            residuals[lead:, lead - 1] = targets[lead:] - ahead[:-lead, lead - 1]
+        return residuals.reshape(len(rows), horizon * scored)
+
+    def score(self, series: GroupedArray) -> Floats:
+        """Return the error of each row, `(rows,)`."""
+        parts = []
+        for rows in series:
+            errors = self.error.score(self.residuals(np.asarray(rows, np.float64)))
+            early = min(len(errors), len(self.warmup))
+            errors[:early] /= self.warmup[:early]
+            parts.append(errors)
+        return np.concatenate(parts)
+
+    def initial_state(self) -> StreamState:
+        """Return the state before the first row.
+
+        Returns:
+            The last rows within limits `(1, lookback, scored)`; the forecasts of the last rows
+            `(1, horizon, horizon, scored)`, the newest first; the linear forecast of the next row
+            `(1, scored)`; the state of the network; the number of rows `(1, 1)`.
+        """
+        horizon, scored = self.inputs.unit.shape
+        waiting = np.full((1, horizon, horizon, scored), np.nan)
+        # Before the first row, the forecast is the median.
+        waiting[0, range(horizon), range(horizon)] = 0.0
+        return (
+            np.zeros((1, self.inputs.linear.lookback, scored)),
+            waiting,
+            np.zeros((1, scored)),
+            *self.program.initial_state(),
+            np.zeros((1, 1), np.int64),
+        )
+
+    def step(self, row: Floats, state: StreamState) -> tuple[float, StreamState]:
+        """Return the error of the next row `(features,)`, and the state after it."""
+        pasts, waiting, expected, *network, count = state
+        inputs = self.inputs
+        number = int(count[0, 0])
+        scaled = inputs.scaler.transform(row)
+        clipped = inputs.scaler.clip(scaled)
+        targets = scaled[inputs.scored]
+        # The diagonal has the forecasts of this row, which were made 1, 2, ... rows ago.
+        residuals = targets - waiting[0].diagonal().T
+        error = self.error.score_step(residuals.ravel())
+        if number < len(self.warmup):
+            error /= self.warmup[number]
+        if number:
+            newest = clipped[inputs.scored]
+            pasts = np.concatenate([pasts[:, 1:], newest[np.newaxis, np.newaxis]], axis=1)
+        else:
+            pasts = np.broadcast_to(clipped[inputs.scored], pasts.shape)
+            expected = targets[np.newaxis]
+        x, ahead = inputs.read_step(clipped, targets, pasts[0], expected[0])
+        outputs, network_after = self.program.step(x[np.newaxis], tuple(network))
+        expected = ahead[:1].copy()
+        ahead += outputs.reshape(ahead.shape) * inputs.unit
+        waiting = np.concatenate([ahead[np.newaxis, np.newaxis], waiting[:, :-1]], axis=1)
+        return error, (pasts, waiting, expected, *network_after, count + 1)
