@@ -7,7 +7,7 @@ import msgspec
 from seqkeras.serve._refusal import RefusedError
 
 #: The numbers of one observation, in order or by name; None where a value is missing.
-Observation = list[float | None] | dict[str, float | None | list[float | None]]
+Observation = list[float | None] | dict[str, float | list[float | None] | None]
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"

@@ -163,4 +163,4 @@ class ServedForecaster:
 
     def _any_future(self) -> dict[str, Array] | None:
         zeros = np.zeros(self._stepper.horizon)
-        return {name: zeros for name in self._stepper.future_columns} or None
+        return dict.fromkeys(self._stepper.future_columns, zeros) or None
