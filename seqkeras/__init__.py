@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras import native as native
     from seqkeras import runtime as runtime
     from seqkeras import scoring as scoring
+    from seqkeras import serve as serve
     from seqkeras import states as states
     from seqkeras import stepwise as stepwise
     from seqkeras import testing as testing
@@ -77,6 +78,7 @@ __getattr__, __dir__, __all__ = attach(
         "native": (),
         "runtime": (),
         "scoring": (),
+        "serve": (),
         "states": (),
         "stepwise": (),
         "testing": (),

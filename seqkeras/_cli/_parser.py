@@ -6,6 +6,7 @@ from pathlib import Path
 import seqkeras
 from seqkeras._cli._forecast import demo, forecast
 from seqkeras._cli._models import explain, export
+from seqkeras._cli._serve import add_serve_options, serve
 
 MODELS = ("multi_output", "recursive", "encoder_decoder", "segment_rnn")
 FILLS = ("raise", "mask", "interpolate")
@@ -39,6 +40,10 @@ def parser() -> argparse.ArgumentParser:
     explaining = commands.add_parser("explain", help="show what a model runs, and its traps")
     explaining.add_argument("model", type=Path, help=".keras or .h5 file; code in it is not run")
     explaining.set_defaults(run=explain)
+
+    serving = commands.add_parser("serve", help="answer requests with one state for each session")
+    serving.set_defaults(run=serve)
+    add_serve_options(serving)
     return parser
 
 

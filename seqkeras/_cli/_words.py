@@ -20,6 +20,22 @@ OPTIONS = {
     "network": "--model",
     "window": "--window",
     "features": "--features",
+    "program": "PROGRAM",
+    "store": "--store",
+    "durability": "--durability",
+    "host": "--host",
+    "port": "--port",
+    "workers": "--workers",
+    "tokens": "--tokens",
+    "ttl": "--ttl",
+    "memory_sessions": "--memory-sessions",
+    "history": "--history",
+    "client_sessions": "--client-sessions",
+    "max_body": "--max-body",
+    "max_batch": "--max-batch",
+    "max_waiting": "--max-waiting",
+    "max_connections": "--max-connections",
+    "timeout": "--timeout",
 }
 
 _NAMES = "|".join(OPTIONS)

@@ -1,63 +1,134 @@
 """Start the service on uvicorn."""
 
+import asyncio
 import logging
 import os
-from dataclasses import asdict, fields
+import signal
+import socket
+from dataclasses import fields
 from typing import Any
 
 from seqkeras._lazy import import_optional
+from seqkeras.errors import SeqkerasError
+from seqkeras.serve._app import Application
+from seqkeras.serve._logs import start_logging
+from seqkeras.serve._pages import pages
+from seqkeras.serve._service import Service, load_model
 from seqkeras.serve._service_settings import PREFIX, ServiceSettings
+
+log = logging.getLogger("seqkeras.serve")
+
+#: Seconds in which requests that were accepted must be finished when the service stops.
+LAST_REQUESTS = 30
 
 
 def serve(settings: ServiceSettings) -> None:
-    """Run the service until it is told to stop (SIGINT or SIGTERM); SIGHUP loads the program again.
+    """Run the service until SIGINT or SIGTERM, and finish the requests that were accepted.
+
+    SIGHUP loads the program file again; sessions of the same program go on. The address is printed
+    when connections are accepted, also for `port=0`, which takes a free port. The log is written to
+    standard error, as JSON.
 
     Raises:
-        ArgumentError, FileFormatError, OSError: the service cannot start.
+        ArgumentError, FileFormatError, OSError, StoreUnavailableError: the service cannot start.
+        MissingDependencyError: uvicorn is not installed.
     """
     uvicorn = import_optional("uvicorn", extra="serve")
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    start_logging()
     if settings.workers == 1:
         application: Any = _application(settings)
     else:
-        # The other processes read the settings from their environment.
-        for field in fields(settings):
-            value = asdict(settings)[field.name]
-            if value is not None:
-                os.environ[PREFIX + field.name.upper()] = str(value)
-        application = "seqkeras.serve._server:from_environment"
-    uvicorn.run(
+        load_model(settings.program)  # what is wrong with it is an error here, once
+        _write_environment(settings)
+        application = f"{__name__}:from_environment"
+    config = uvicorn.Config(
         application,
         factory=settings.workers > 1,
-        host=settings.host,
-        port=settings.port,
         workers=settings.workers,
         access_log=False,
         server_header=False,
         date_header=False,
         log_config=None,
+        lifespan="on",
         ws_max_size=settings.max_body,
         limit_concurrency=settings.max_connections,
-        timeout_graceful_shutdown=30,
+        timeout_graceful_shutdown=LAST_REQUESTS,
     )
+    listener = _listen(settings.host, settings.port)
+    print(f"Listening on {_address(listener)}", flush=True)
+    try:
+        if settings.workers == 1:
+            uvicorn.Server(config).run([listener])
+        else:
+            from uvicorn.supervisors import Multiprocess
+
+            Multiprocess(config, [listener]).run()
+    except KeyboardInterrupt:
+        pass  # uvicorn has stopped in order, and raises it again
+    finally:
+        listener.close()
 
 
-def from_environment() -> Any:
+def from_environment() -> Application:
     """Create the application of one of several processes."""
+    start_logging()
     return _application(ServiceSettings.from_environment())
 
 
-def _application(settings: ServiceSettings) -> Any:
-    from seqkeras.serve._app import Application
-    from seqkeras.serve._pages import pages
-    from seqkeras.serve._service import Service
+class SignalledService(Service):
+    """A service that owns its process: SIGHUP loads the program again."""
 
-    service = Service(settings)
+    async def start(self) -> None:
+        """Begin to listen to the signal."""
+        await super().start()
+        if hasattr(signal, "SIGHUP"):
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
+
+    def _begin_reload(self) -> None:
+        self._reload = asyncio.ensure_future(self._reload_or_log())
+
+    async def _reload_or_log(self) -> None:
+        try:
+            await self.reload()
+        except (SeqkerasError, OSError) as error:
+            log.error("the old program goes on: %s", error)
+
+
+def _application(settings: ServiceSettings) -> Application:
+    service = SignalledService(settings)
+    model = service.sessions.model
+    facts = {
+        "program": model.name,
+        "fingerprint": model.fingerprint,
+        "store": settings.store.partition(":")[0],
+    }
+    log.info("program loaded", extra=facts)
     return Application(service, pages(service))
 
 
-#: One JSON object a line; messages hold no payloads and no tokens.
-LOG_FORMAT = (
-    '{"time": "%(asctime)s", "level": "%(levelname)s", "logger": "%(name)s", '
-    '"message": "%(message)s"}'
-)
+def _write_environment(settings: ServiceSettings) -> None:
+    """Write all settings where the other processes read them."""
+    for field in fields(settings):
+        name = PREFIX + field.name.upper()
+        value = getattr(settings, field.name)
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = str(value)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
+        raise OSError(f"The service cannot listen on {host}, port {port}: {reason}.") from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from seqkeras._checks import bad_argument, check_integer, check_one_of, check_positive
+from seqkeras.errors import ArgumentError
 from seqkeras.serve._store import DURABILITIES
 
 #: Names of environment variables begin with this, such as SEQKERAS_SERVE_STORE.
@@ -85,20 +86,28 @@ class ServiceSettings:
         """
         variables = os.environ if environment is None else environment
         values = {name: value for name, value in arguments.items() if value is not None}
+        read = set()
         for field in fields(cls):
             text = variables.get(PREFIX + field.name.upper())
             if text is not None and field.name not in values:
                 values[field.name] = _parsed(field.name, str(field.type), text)
+                read.add(field.name)
         if "program" not in values:
             raise bad_argument("program", None, f"a path, or set {PREFIX}PROGRAM")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except ArgumentError as error:
+            name = str(error).partition(" ")[0]
+            if name in read:
+                raise ArgumentError(f"{PREFIX}{name.upper()}: {error}") from None
+            raise
 
 
 def _parsed(name: str, kind: str, text: str) -> Any:
     try:
-        if kind.startswith("int"):
+        if "int" in kind:
             return int(text)
-        if kind.startswith("float"):
+        if "float" in kind:
             return float(text)
     except ValueError:
         raise bad_argument(PREFIX + name.upper(), text, "a number") from None

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from seqkeras._checks import bad_argument
+from seqkeras.errors import SeqkerasError
 from seqkeras.serve._record import Record
 
 
-class StoreUnavailableError(Exception):
+class StoreUnavailableError(SeqkerasError):
     """The store did not carry out a request, or may not have; nothing of it is acknowledged."""
 
 
