@@ -49,7 +49,7 @@ def wrong_step(number: int, expected: int) -> RefusedError:
 def other_program(key: str, fingerprint: str, current: str) -> RefusedError:
     """Return the refusal of a session whose state belongs to another program."""
     message = (
-        f"The state of session {key!r} belongs to a program with the fingerprint {fingerprint}, "
+        f"The state of session {_id(key)!r} belongs to a program with the fingerprint {fingerprint}, "
         f"and this service runs {current}. Delete the session to start it again, import a state "
         "of this program with PUT, or POST .../warmup to read its stored inputs again."
     )
@@ -59,7 +59,7 @@ def other_program(key: str, fingerprint: str, current: str) -> RefusedError:
 def damaged(key: str) -> RefusedError:
     """Return the refusal of a session whose stored bytes were changed or truncated."""
     message = (
-        f"The stored state of session {key!r} is damaged: its checksum does not match. "
+        f"The stored state of session {_id(key)!r} is damaged: its checksum does not match. "
         "Delete the session, or import a state with PUT."
     )
     return RefusedError(500, "damaged", message)
@@ -68,7 +68,7 @@ def damaged(key: str) -> RefusedError:
 def unknown_session(key: str) -> RefusedError:
     """Return the refusal of a session that does not exist."""
     return RefusedError(
-        404, "unknown_session", f"There is no session {key!r}. A first step creates it."
+        404, "unknown_session", f"There is no session {_id(key)!r}. A first step creates it."
     )
 
 
@@ -80,3 +80,8 @@ def store_unavailable(reason: str) -> RefusedError:
     """
     message = f"The store is unavailable: {reason}. Retry later, steps with the same number."
     return RefusedError(503, "store_unavailable", message, retry_after=1)
+
+
+def _id(key: str) -> str:
+    """Return the id of a session without the name of its client."""
+    return key.rpartition("/")[2]
