@@ -56,9 +56,11 @@ def find_alarms(
     check_integer("merge", merge, minimum=0)
     values = as_scores("scores", scores)
     flagged = np.flatnonzero(as_flags("flags", flags, len(values)))
+    limits = np.asarray(threshold, dtype=np.float64)
+    if limits.ndim:
+        limits = as_scores("threshold", limits, len(values))
     if not len(flagged):
         return []
-    limits = np.broadcast_to(np.asarray(threshold, dtype=np.float64), values.shape)
     excesses = (values - limits)[flagged]
     apart = np.diff(flagged) - 1 >= max(1, merge)
     begins = np.concatenate([[0], np.flatnonzero(apart) + 1])

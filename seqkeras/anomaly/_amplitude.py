@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from seqkeras.anomaly._surprise import fit_surprise, surprise_of, surprises
 
 #: Shares of deviation and local mean shift in the amplitude, those of the paper.
 _SHARES = (2 / 3, 1 / 3)
+_Numbers = TypeVar("_Numbers", float, Floats)
 
 
 @dataclass(eq=False)
@@ -104,7 +106,7 @@ class AmplitudeFusion(Piece):
         deviation, shift = self._amplitudes(rows)
         parts = zip((scores, deviation, shift), self.surprise_, strict=True)
         first, second, third = (surprises(part, fitted) for part, fitted in parts)
-        return np.asarray(self._sum(first, second, third))
+        return self._sum(first, second, third)
 
     def initial_state(self) -> Floats:
         """Return the state before the first timestep, `(2 * features,)`: weighted sums, weights."""
@@ -121,26 +123,27 @@ class AmplitudeFusion(Piece):
         Returns:
             The fused score and the next state.
         """
-        standard = (x - self.center_) / self.spread_
-        features = len(standard)
-        sums = state * self._decay
-        totals, weights = sums[:features], sums[features:]
-        squares = float(standard @ standard)
-        if math.isfinite(squares):  # all features are known
-            totals += standard
-            weights += 1.0
-            means = totals / weights
-            deviation = math.sqrt(squares / features)
-            shift = math.sqrt(float(means @ means) / features)
-        else:
-            finite = np.isfinite(standard)
-            totals += np.where(finite, standard, 0.0)
-            weights += finite
-            means = np.where(finite, totals / np.where(finite, weights, 1.0), standard)
-            deviation, shift = root_mean_square(np.stack([standard, means])).tolist()
+        # Plain floats, which are faster than arrays of a few features.
+        features = len(x)
+        decay = self._decay
+        sums = [value * decay for value in state.tolist()]
+        squares, square_means, known = 0.0, 0.0, 0
+        usual = zip(x.tolist(), self.center_.tolist(), self.spread_.tolist(), strict=True)
+        for number, (value, center, spread) in enumerate(usual):
+            mean = standard = (value - center) / spread
+            if math.isfinite(standard):
+                sums[number] += standard
+                sums[features + number] += 1.0
+                mean = sums[number] / sums[features + number]
+            if not math.isnan(standard):
+                squares += standard * standard
+                square_means += mean * mean
+                known += 1
+        deviation = math.sqrt(squares / known) if known else math.nan
+        shift = math.sqrt(square_means / known) if known else math.nan
         parts = zip((learned, deviation, shift), self.surprise_.tolist(), strict=True)
         first, second, third = (surprise_of(part, fitted) for part, fitted in parts)
-        return self._sum(first, second, third), sums
+        return self._sum(first, second, third), np.array(sums)
 
     @property
     def _decay(self) -> float:
@@ -156,6 +159,6 @@ class AmplitudeFusion(Piece):
             means = np.where(np.isfinite(standard), around, standard)
         return root_mean_square(standard), root_mean_square(means)
 
-    def _sum(self, learned, deviation, shift):  # type: ignore[no-untyped-def]
+    def _sum(self, learned: _Numbers, deviation: _Numbers, shift: _Numbers) -> _Numbers:
         amplitude = _SHARES[0] * deviation + _SHARES[1] * shift
         return (1 - self.weight) * learned + self.weight * amplitude

@@ -1,5 +1,6 @@
 """From the errors of overlapping windows to one error for each timestep."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,7 +105,7 @@ def _max(windows: Array, starts: Integers, timesteps: int) -> Floats:
     return largest
 
 
-def _columns(windows: Array, starts: Integers, timesteps: int):  # type: ignore[no-untyped-def]
+def _columns(windows: Array, starts: Integers, timesteps: int) -> Iterator[tuple[Integers, Array]]:
     """Yield, for each position in a window, the timesteps inside the series and their errors."""
     for position in range(windows.shape[1]):
         rows = starts + position

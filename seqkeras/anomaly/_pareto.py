@@ -42,12 +42,11 @@ def fit_pareto(excesses: Floats) -> tuple[float, float]:
 def _profile(values: Floats, ratios: Floats) -> tuple[Floats, Floats]:
     """Return the best shape at each `shape / scale`, and the log-likelihood per value.
 
-    Values have a mean of 1, so at a ratio of 0 (exponential) the scale is 1.
+    The values have a mean of 1, so at a ratio of 0 (exponential) the scale is 1.
     """
-    shapes = np.array([np.log1p(ratio * values).mean() for ratio in ratios])
+    logarithms = np.array([np.log1p(ratio * values).mean() for ratio in ratios])
+    shapes = np.maximum(logarithms, _LOWEST_SHAPE)
     small = np.abs(ratios) < 1e-9
     with np.errstate(divide="ignore", invalid="ignore"):
-        scales = np.where(small, 1.0, shapes / ratios)
-        likelihoods = -np.log(scales) - shapes - 1
-    allowed = shapes >= _LOWEST_SHAPE
-    return np.where(small, 0.0, shapes), np.where(allowed, likelihoods, -np.inf)
+        likelihoods = -np.log(shapes / ratios) - (1 + 1 / shapes) * logarithms
+    return np.where(small, 0.0, shapes), np.where(small, -1.0, likelihoods)
