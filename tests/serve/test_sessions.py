@@ -1,0 +1,306 @@
+"""Sessions move in order and exactly once, whatever is stored, repeated, evicted or broken."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.examples import examples
+from helpers.serve import small_program, uninterrupted
+from seqkeras import runtime
+from seqkeras.errors import ArgumentError
+from seqkeras.serve._refusal import RefusedError
+from seqkeras.serve._served_model import ServedProgram
+from seqkeras.serve._sessions import Call, Moved, Sessions
+from seqkeras.serve._sqlite_store import SqliteStore
+from seqkeras.serve._store import StoreUnavailableError
+
+KEYS = ("app/a", "app/b", "app/c")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return ServedProgram(runtime.load(small_program(tmp_path_factory.mktemp("sessions"))))
+
+
+@pytest.fixture(scope="module")
+def other_model(tmp_path_factory):
+    return ServedProgram(runtime.load(small_program(tmp_path_factory.mktemp("other"), seed=1)))
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = SqliteStore(str(tmp_path / "sessions.db"), durability="process")
+    yield store
+    store.close()
+
+
+def observations(key, count):
+    """Return the observations of a session, different for each."""
+    return np.random.default_rng(hash_of(key)).normal(size=(count, 3)).astype("float32")
+
+
+def hash_of(key):
+    return sum(map(ord, key))
+
+
+def call(key, number, *, timesteps=1, numbered=True):
+    x = observations(key, number + timesteps)[number:]
+    return Call(key, x, number if numbered else None, key.partition("/")[2])
+
+
+def outputs_of(model, key, count):
+    return uninterrupted(model._program, observations(key, count))
+
+
+def step(sessions, key, number, **options):
+    (outcome,) = sessions.run([call(key, number, **options)])
+    if isinstance(outcome, RefusedError):
+        raise outcome
+    return outcome
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@given(data=st.data())
+@examples(30)
+def test_any_requests_give_each_session_the_series_of_its_own(
+    model, tmp_path_factory, stored, data
+):
+    """Steps alone, in batches, of several timesteps and repeated, with eviction between them."""
+    path = tmp_path_factory.mktemp("any") / "sessions.db"
+    store = SqliteStore(str(path), durability="process") if stored else None
+    # With a store, two of the three sessions fit into memory.
+    sessions = Sessions(model, store, capacity=2 if stored else 3, history=2)
+    counts = dict.fromkeys(KEYS, 0)
+    expected = {key: outputs_of(model, key, 40) for key in KEYS}
+    last = dict.fromkeys(KEYS, 0)
+    for _ in range(data.draw(st.integers(1, 8))):
+        keys = data.draw(st.lists(st.sampled_from(KEYS), min_size=1, max_size=2 if stored else 6))
+        calls, numbers = [], []
+        for key in keys:
+            repeat = bool(last[key]) and data.draw(st.booleans())
+            timesteps = last[key] if repeat else data.draw(st.integers(1, 3))
+            number = counts[key] - last[key] if repeat else counts[key]
+            calls.append(call(key, number, timesteps=timesteps, numbered=True))
+            numbers.append(number)
+            if not repeat:
+                counts[key] += timesteps
+                last[key] = timesteps
+        for key, number, outcome in zip(keys, numbers, sessions.run(calls), strict=True):
+            assert isinstance(outcome, Moved), outcome
+            assert outcome.number == number
+            rows = expected[key][number : number + len(outcome.outputs)]
+            np.testing.assert_allclose(outcome.outputs, rows, atol=1e-6)
+    if store is not None:
+        store.close()
+
+
+def test_the_fast_step_gives_what_a_batch_gives(model):
+    fast, plain = Sessions(model, history=3), Sessions(model, history=3)
+    for number in range(5):
+        for key in KEYS:
+            moved = fast.step(call(key, number))
+            expected = step(plain, key, number)
+            np.testing.assert_allclose(moved.outputs, expected.outputs, atol=1e-6)
+            assert moved.number == expected.number == number
+    for key in KEYS:
+        assert fast.export(key).inputs == plain.export(key).inputs
+
+
+def test_a_step_without_a_number_is_the_next_one(model):
+    sessions = Sessions(model)
+    for number in range(3):
+        assert step(sessions, "app/a", number, numbered=False).number == number
+
+
+def test_a_gap_and_an_old_step_say_which_is_expected(model):
+    sessions = Sessions(model)
+    for number in range(3):
+        step(sessions, "app/a", number)
+    for wrong in (0, 1, 4, 100):
+        with pytest.raises(RefusedError, match="step must be 3") as error:
+            step(sessions, "app/a", wrong)
+        assert error.value.status == 409
+        assert error.value.body()["expected"] == 3
+    assert sessions.export("app/a").steps == 3
+
+
+def test_a_refused_first_step_creates_no_session(model, store):
+    for sessions in (Sessions(model), Sessions(model, store)):
+        with pytest.raises(RefusedError, match="step must be 0"):
+            step(sessions, "app/a", 5)
+        assert sessions.count() == 0
+        with pytest.raises(RefusedError, match="no session"):
+            sessions.export("app/a")
+
+
+def test_sessions_go_on_after_a_restart(model, tmp_path):
+    path = str(tmp_path / "sessions.db")
+    expected = outputs_of(model, "app/a", 6)
+    for number in range(6):
+        store = SqliteStore(path)
+        sessions = Sessions(model, store)
+        if number:  # the reply may have been lost
+            repeated = step(sessions, "app/a", number - 1)
+            np.testing.assert_allclose(repeated.outputs[0], expected[number - 1], atol=1e-6)
+        np.testing.assert_allclose(
+            step(sessions, "app/a", number).outputs[0], expected[number], atol=1e-6
+        )
+        store.close()
+
+
+class FailingStore(SqliteStore):
+    """A store whose commits fail while `broken` is set."""
+
+    broken = False
+
+    def commit(self, records):
+        if self.broken:
+            raise StoreUnavailableError("disk full")
+        return super().commit(records)
+
+
+def test_what_could_not_be_stored_did_not_happen(model, tmp_path):
+    store = FailingStore(str(tmp_path / "sessions.db"))
+    sessions = Sessions(model, store, history=2)
+    step(sessions, "app/a", 0, timesteps=3)
+    before = sessions.export("app/a")
+    store.broken = True
+    outcomes = sessions.run([call("app/a", 3), call("app/a", 4, timesteps=2), call("app/b", 0)])
+    assert [outcome.status for outcome in outcomes] == [503] * 3
+    assert sessions.export("app/a") == before
+    store.broken = False
+    repeated = step(sessions, "app/a", 0, timesteps=3)
+    np.testing.assert_allclose(repeated.outputs, outputs_of(model, "app/a", 3), atol=1e-6)
+    for number in range(3, 6):
+        moved = step(sessions, "app/a", number)
+    np.testing.assert_allclose(moved.outputs[0], outputs_of(model, "app/a", 6)[5], atol=1e-6)
+    step(sessions, "app/b", 0)
+    store.close()
+
+
+def test_the_session_not_used_for_longest_makes_room(model, store):
+    sessions = Sessions(model, capacity=2)
+    for key in ("app/a", "app/b", "app/a", "app/c"):
+        step(sessions, key, 1 if key == "app/a" and "app/a" in listed(sessions) else 0)
+    assert listed(sessions) == {"app/a", "app/c"}
+    assert sessions.evicted == 1
+    stored = Sessions(model, store, capacity=2)
+    for key in KEYS:
+        step(stored, key, 0)
+    step(stored, "app/a", 1)  # it comes back from the store
+    assert stored.count() == 3
+
+
+def listed(sessions):
+    return {key for key, _, _ in sessions.list("app/", 10)}
+
+
+def test_sessions_end_after_their_time(model, store):
+    now = [1000.0]
+    for kind in (None, store):
+        sessions = Sessions(model, kind, ttl=60, clock=lambda: now[0])
+        step(sessions, "app/a", 0)
+        now[0] += 30
+        step(sessions, "app/b", 0)
+        now[0] += 31
+        sessions.sweep()
+        with pytest.raises(RefusedError, match="no session"):
+            sessions.export("app/a")
+        assert sessions.export("app/b").steps == 1
+        assert step(sessions, "app/a", 0).number == 0
+        now[0] += 1000
+
+
+def test_a_clock_that_jumps_back_ends_no_session(model):
+    now = [1000.0]
+    sessions = Sessions(model, ttl=60, clock=lambda: now[0])
+    step(sessions, "app/a", 0)
+    now[0] = 10.0
+    sessions.sweep()
+    assert step(sessions, "app/a", 1).number == 1
+
+
+def test_an_exported_session_goes_on_elsewhere(model):
+    here, there = Sessions(model), Sessions(model)
+    for number in range(3):
+        step(here, "app/a", number)
+    record = here.export("app/a")
+    there.replace("app/a", record.state, record.steps)
+    moved = step(there, "app/a", 3)
+    np.testing.assert_allclose(moved.outputs[0], outputs_of(model, "app/a", 4)[3], atol=1e-6)
+    with pytest.raises(RefusedError, match="bytes for this program"):
+        there.replace("app/a", record.state[:-1], 3)
+
+
+def test_a_deleted_session_begins_again(model, store):
+    for sessions in (Sessions(model), Sessions(model, store)):
+        step(sessions, "app/a", 0)
+        assert sessions.delete("app/a")
+        assert not sessions.delete("app/a")
+        first = step(sessions, "app/a", 0)
+        np.testing.assert_allclose(first.outputs, outputs_of(model, "app/a", 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_another_program_refuses_old_sessions_until_they_are_warmed_up(
+    model, other_model, store, stored
+):
+    sessions = Sessions(model, store if stored else None, history=4)
+    for number in range(6):
+        step(sessions, "app/a", number)
+    sessions.replace_model(other_model)
+    with pytest.raises(RefusedError, match="belongs to a program") as error:
+        step(sessions, "app/a", 6)
+    assert error.value.status == 409
+    assert error.value.body()["current"] == other_model.fingerprint
+    assert step(sessions, "app/b", 0).number == 0
+    assert sessions.warm_up("app/a") == 4
+    x = observations("app/a", 7)[2:]  # the newest four before, then the next
+    expected = uninterrupted(other_model._program, x)[-1]
+    np.testing.assert_allclose(step(sessions, "app/a", 6).outputs[0], expected, atol=1e-6)
+
+
+def test_without_history_a_session_cannot_be_warmed_up(model, other_model):
+    sessions = Sessions(model)
+    step(sessions, "app/a", 0)
+    sessions.replace_model(other_model)
+    with pytest.raises(RefusedError, match="No inputs of session"):
+        sessions.warm_up("app/a")
+
+
+def test_the_old_program_continues_its_sessions(model, other_model):
+    sessions = Sessions(model)
+    step(sessions, "app/a", 0)
+    sessions.replace_model(other_model)
+    sessions.replace_model(model)
+    moved = step(sessions, "app/a", 1)
+    np.testing.assert_allclose(moved.outputs[0], outputs_of(model, "app/a", 2)[1], atol=1e-6)
+
+
+def test_a_rollout_needs_outputs_that_are_inputs_and_moves_nothing(model):
+    sessions = Sessions(model)
+    with pytest.raises(RefusedError, match="no output yet"):
+        sessions.rollout("app/a", 2, [[0.0]])
+    step(sessions, "app/a", 0)
+    before = sessions.export("app/a")
+    future = [[0.25], [0.5]]
+    outputs = sessions.rollout("app/a", 3, future)
+    assert sessions.export("app/a") == before
+    x = [observations("app/a", 1)[0]]
+    for row in future:
+        y = uninterrupted(model._program, np.array(x))[-1]
+        x.append(np.array([*y, *row], "float32"))
+    np.testing.assert_allclose(outputs, uninterrupted(model._program, np.array(x)), atol=1e-6)
+    with pytest.raises(ArgumentError, match="2 rows of the 1 inputs"):
+        sessions.rollout("app/a", 3, [[0.25]])
+
+
+def test_wrong_observations_are_refused_before_they_reach_a_session(model):
+    for wrong in ([1.0], [1.0, 2.0, None], [1.0, 2.0, float("nan")], [1.0, 2.0, 1e308], [[1.0]]):
+        with pytest.raises(ArgumentError, match="x must be"):
+            model.read(wrong)
+    with pytest.raises(ArgumentError, match="flow, pressure, heat"):
+        model.read({"flow": 1.0})
+    by_name = model.read({"heat": 3.0, "flow": 1.0, "pressure": 2.0})
+    np.testing.assert_array_equal(by_name, model.read([1.0, 2.0, 3.0]))
