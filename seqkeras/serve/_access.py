@@ -10,7 +10,9 @@ from seqkeras._checks import Description, bad_argument
 from seqkeras.serve._refusal import RefusedError
 
 #: Ids of sessions and names of clients: they can stand in a path and in a log.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:@-]{0,127}")
+ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._~:@-]{0,127}"
+
+_NAME = re.compile(ID_PATTERN)
 
 #: Name of the client that may replace the program.
 ADMIN = "admin"
@@ -39,19 +41,13 @@ class Access:
             RefusedError: 401, there is no token or a wrong one; 403, a page of another site
                 sent the request from a browser.
         """
-        authorization = host = origin = b""
-        for name, value in headers:
-            if name == b"authorization":
-                authorization = value
-            elif name == b"origin":
-                origin = value
-            elif name == b"host":
-                host = value
-        if origin and origin.partition(b"://")[2] != host:
+        values = dict(headers)
+        origin = values.get(b"origin")
+        if origin and origin.partition(b"://")[2] != values.get(b"host", b""):
             raise RefusedError(403, "other_origin", "Pages of other sites may not use the service.")
         if not self.required:
             return ""
-        scheme, _, token = authorization.partition(b" ")
+        scheme, _, token = values.get(b"authorization", b"").partition(b" ")
         name = self._clients.get(self._digest(token.strip().decode("latin-1")))
         if scheme.lower() != b"bearer" or name is None:
             raise RefusedError(401, "unauthorized", "Send the header Authorization: Bearer TOKEN.")

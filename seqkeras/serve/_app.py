@@ -26,6 +26,7 @@ from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._service import Service
 from seqkeras.serve._service_settings import ServiceSettings
 from seqkeras.serve._sessions import Call, Moved
+from seqkeras.serve._status import recent, status
 
 log = logging.getLogger("seqkeras.serve")
 
@@ -37,6 +38,9 @@ SESSIONS = "/v1/sessions/"
 
 #: Longest rollout of one request.
 MOST_STEPS = 10_000
+
+#: Largest number of a step that is the same in every JSON reader.
+MOST_NUMBER = 2**53 - 1
 
 _JSON_HEADER = (b"content-type", JSON.encode())
 _MSGPACK_HEADER = (b"content-type", MSGPACK.encode())
@@ -117,6 +121,10 @@ class Application:
         if path == "/v1/sessions":
             exchange.need("GET")
             return await self._list(exchange, client)
+        if path == "/v1/status":
+            exchange.need("GET")
+            exchange.route = "status"
+            return status(self.service)
         raise RefusedError(404, "unknown_path", f"There is no path {path!r}. See /docs.")
 
     async def _step(self, exchange: "Exchange", session: str, key: str) -> Any:
@@ -126,6 +134,9 @@ class Application:
         model = self.service.sessions.model
         call = Call(key, model.read(body.x), body.step, session)
         moved = await self.service.runner.move(call)
+        recorder = self.service.recorder
+        if recorder.watched:
+            recorder.add(key, moved.number, call.x, moved.outputs)
         exchange.steps = 1
         return {"y": model.write(moved.outputs[0]), "step": moved.number}
 
@@ -150,9 +161,17 @@ class Application:
             exchange.need("POST")
             count = await service.runner.do(service.sessions.warm_up, key, session)
             return {"inputs": count}
+        if action == "recent":
+            exchange.need("GET")
+            return recent(service, session, key)
         if action:
             exchange.route = "unknown"
             raise RefusedError(404, "unknown_path", f"There is no path {exchange.path!r}.")
+        return await self._whole(exchange, session, key)
+
+    async def _whole(self, exchange: "Exchange", session: str, key: str) -> Any:
+        """Export, import or delete a session."""
+        service = self.service
         if exchange.method == "GET":
             record = await service.runner.do(service.sessions.export, key)
             return {
@@ -164,8 +183,9 @@ class Application:
             }
         if exchange.method == "PUT":
             state = decode(StateBody, await exchange.body(), packed=exchange.packed)
-            if state.step < 0:
-                raise RefusedError(422, "wrong_body", f"step must be >= 0. Got: {state.step}.")
+            if not 0 <= state.step <= MOST_NUMBER:
+                message = f"step must be 0 to {MOST_NUMBER}. Got: {state.step}."
+                raise RefusedError(422, "wrong_body", message)
             known = state.fingerprint in (None, service.sessions.model.fingerprint)
             if not known:
                 current = service.sessions.model.fingerprint
@@ -183,6 +203,8 @@ class Application:
         x = np.concatenate([model.read(row) for row in body.x])
         moved = await self.service.runner.move(Call(key, x, body.step, session))
         exchange.steps = len(x)
+        if self.service.recorder.watched:
+            self.service.recorder.add(key, moved.number, x, moved.outputs)
         return {"y": [model.write(row) for row in moved.outputs], "step": moved.number}
 
     async def _many(self, exchange: "Exchange", client: str) -> Any:
@@ -205,6 +227,10 @@ class Application:
         ]
         outcomes = await self.service.runner.move_many(calls)
         exchange.steps = sum(isinstance(outcome, Moved) for outcome in outcomes)
+        if self.service.recorder.watched:
+            for call, outcome in zip(calls, outcomes, strict=True):
+                if isinstance(outcome, Moved):
+                    self.service.recorder.add(call.key, outcome.number, call.x, outcome.outputs)
         return many_reply(model, outcomes, exchange.packed)
 
     async def _list(self, exchange: "Exchange", client: str) -> Any:
@@ -255,9 +281,7 @@ class Exchange:
         self.path: str = scope["path"]
         self.method: str = scope["method"]
         self.headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
-        self.packed = any(
-            name == b"content-type" and value == _MSGPACK_HEADER[1] for name, value in self.headers
-        )
+        self.packed = _MSGPACK_HEADER in self.headers
         self.route = "unknown"
         self.steps = 0
         self.refused: Exception | None = None

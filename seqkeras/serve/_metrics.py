@@ -47,6 +47,11 @@ class Meter:
                 return min(bound, 2 * BOUNDS[-1])
         return None
 
+    @property
+    def buckets(self) -> list[int]:
+        """Return the number of requests up to each bound, and beyond the last."""
+        return list(self._buckets)
+
     def families(self) -> Iterable[Any]:
         """Return the counters for Prometheus."""
         requests = CounterMetricFamily(

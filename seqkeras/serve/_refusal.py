@@ -49,9 +49,10 @@ def wrong_step(number: int, expected: int) -> RefusedError:
 def other_program(key: str, fingerprint: str, current: str) -> RefusedError:
     """Return the refusal of a session whose state belongs to another program."""
     message = (
-        f"The state of session {_id(key)!r} belongs to a program with the fingerprint {fingerprint}, "
-        f"and this service runs {current}. Delete the session to start it again, import a state "
-        "of this program with PUT, or POST .../warmup to read its stored inputs again."
+        f"The state of session {_id(key)!r} belongs to a program with the fingerprint "
+        f"{fingerprint}, and this service runs {current}. Delete the session to start it again, "
+        "import a state of this program with PUT, or POST .../warmup to read its stored inputs "
+        "again."
     )
     return RefusedError(409, "other_program", message, fingerprint=fingerprint, current=current)
 

@@ -12,6 +12,7 @@ from seqkeras.errors import SeqkerasError
 from seqkeras.serve._access import Access, read_tokens
 from seqkeras.serve._metrics import Meter
 from seqkeras.serve._quota import Quota
+from seqkeras.serve._recorder import Recorder
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._runner import CommittingRunner, DirectRunner, GatheringRunner, Runner
 from seqkeras.serve._served_model import ServedModel, ServedProgram
@@ -39,6 +40,7 @@ class Service:
         runner: carries out what the routes ask for.
         access: the clients.
         meter: the counters.
+        recorder: the newest steps of sessions that someone looks at.
         healthy: whether the last attempt to store something succeeded.
     """
 
@@ -58,6 +60,7 @@ class Service:
             self.sessions.admit = Quota(settings.client_sessions, self.sessions.count).admit
         self.runner = self._runner()
         self.meter = Meter()
+        self.recorder = Recorder()
         self.healthy = True
         self.started = time.time()
         self._sweeper: asyncio.Task[None] | None = None
@@ -110,6 +113,7 @@ class Service:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL)
+            self.recorder.forget()
             try:
                 await self.runner.do(self.sessions.sweep)
             except RefusedError as error:

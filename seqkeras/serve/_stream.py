@@ -50,7 +50,10 @@ async def stream(
         try:
             body = decode(StepBody, data, packed=packed)
             model = service.sessions.model
-            moved = await service.runner.move(Call(key, model.read(body.x), body.step, session))
+            call = Call(key, model.read(body.x), body.step, session)
+            moved = await service.runner.move(call)
+            if service.recorder.watched:
+                service.recorder.add(key, moved.number, call.x, moved.outputs)
             reply = {"y": model.write(moved.outputs[0]), "step": moved.number}
             status = 200
         except Exception as error:
