@@ -22,7 +22,8 @@ import numpy as np
 from seqkeras._arrays import Array
 from seqkeras.runtime._cell_steps import CellStep, Out, State
 from seqkeras.runtime._layers import JOINING, MAX_ELEMENTS, Shape, make_layer
-from seqkeras.runtime._native import LayerChoice, choose
+from seqkeras.runtime._native import LayerChoice, NativeStep, choose
+from seqkeras.runtime._row_step import Link, RowStep, row_step
 
 #: Runs a node: values, old state, new state, buffers, arrays to write the new state into.
 Run: TypeAlias = Callable[[list[Any], State, list[Array], list[Any], Out], None]
@@ -105,6 +106,8 @@ class Graph:
         self._cell_numbers: dict[str, int] = {}
         self.states: list[StateArray] = []
         self._buffers: OrderedDict[int, list[list[Any]]] = OrderedDict()
+        # The nodes that can be part of a RowStep, None for another node.
+        self._links: list[Link | None] = []
         for port in spec["inputs"]:
             self._add(port["name"], tuple(port["shape"]))
         self._inputs = len(self._shapes)
@@ -137,6 +140,13 @@ class Graph:
             values[slot] if own else values[slot].astype(self.dtype) for slot, own in self._outputs
         ]
         return outputs, tuple(new)
+
+    def row_step(self) -> RowStep | None:
+        """Return the fast step of one row, or None if the nodes do not allow it."""
+        shape = self._shapes[0]
+        if self._inputs != 1 or len(shape) != 1 or len(self._outputs) != 1:
+            return None
+        return row_step(self._links, self._outputs[0][0], shape[0], self.dtype)
 
     def _try(self, inputs: Sequence[Mapping[str, Any]]) -> None:
         """Run two rows of zeros, to fail now instead of at the first step."""
@@ -199,6 +209,9 @@ class Graph:
         target = self._add(node["output"], shape)
         if constant:
             self._constants.add(target)
+        # These compute a new array, and cannot fail when a state was already written.
+        simple = node["op"] in MAKE_NEW_ARRAYS and len(shape) == 1
+        self._links.append(Link(sources[0], target, function) if simple else None)
         return _apply(function, sources, target)
 
     def _check_ranks(self, op: str, sources: list[int]) -> None:
@@ -273,7 +286,10 @@ class Graph:
         target = self._add(node["output"], (cell.units,))
         zero = bool(options.get("zero_output_for_mask"))
         if len(sources) == 1:
+            run = cell.run if isinstance(cell, NativeStep) else None
+            self._links.append(run and Link(sources[0], target, run, part))
             return _step(cell, number, part, sources[0], target)
+        self._links.append(None)
         return _masked_step(cell, number, part, (sources[0], sources[1]), target, zero)
 
 

@@ -34,7 +34,7 @@ def why_not_native(options: Mapping[str, Any], dtype: np.dtype[Any]) -> str | No
 FLOAT = np.dtype(np.float32)
 
 
-class _Native(CellStep):
+class NativeStep(CellStep):
     """A mixin that replaces the arithmetic of a NumPy step; must be the first base."""
 
     name = ""
@@ -48,7 +48,7 @@ class _Native(CellStep):
             self.options["activation"],
             self.options.get("recurrent_activation", "sigmoid"),
         )
-        self._run = native.Step(layer).run
+        self.run = native.Step(layer).run
 
     def scratch(self, batch: int) -> Any:
         return None
@@ -62,35 +62,35 @@ class _Native(CellStep):
         # Nearly all arrays are dense float32. A check here would take a noticeable part of a step,
         # and the native call checks them anyway: copy the arrays only if it refuses them.
         try:
-            self._run(x, *state, *targets)
+            self.run(x, *state, *targets)
         except (BufferError, ValueError):
             dense = [np.require(array, FLOAT, ("C", "A")) for array in (x, *state)]
             results = [np.empty_like(dense[1]) for _ in state]
-            self._run(*dense, *results)
+            self.run(*dense, *results)
             for target, array in zip(targets, results, strict=True):
                 target[...] = array
         return tuple(targets)
 
 
-class NativeLSTMStep(_Native, LSTMStep):
+class NativeLSTMStep(NativeStep, LSTMStep):
     """The LSTM on the native kernels."""
 
     name = "lstm"
 
 
-class NativeGRUStep(_Native, GRUStep):
+class NativeGRUStep(NativeStep, GRUStep):
     """The GRU on the native kernels."""
 
     name = "gru"
 
 
-class NativeGRUResetAfterStep(_Native, GRUResetAfterStep):
+class NativeGRUResetAfterStep(NativeStep, GRUResetAfterStep):
     """The GRU with `reset_after` on the native kernels."""
 
     name = "gru_reset_after"
 
 
-class NativeSimpleRNNStep(_Native, SimpleRNNStep):
+class NativeSimpleRNNStep(NativeStep, SimpleRNNStep):
     """The simple recurrent layer on the native kernels."""
 
     name = "simple_rnn"

@@ -17,6 +17,7 @@ from seqkeras.runtime._cell_steps import State
 from seqkeras.runtime._graph import Graph, StateArray
 from seqkeras.runtime._native import LayerChoice
 from seqkeras.runtime._ports import Port, make_port
+from seqkeras.runtime._row_step import RowStep
 
 KIND = "seqkeras.Program"
 VERSION = 1
@@ -76,6 +77,15 @@ class Program(StepFunction):
     def choices(self) -> tuple[LayerChoice, ...]:
         """Return the implementation of each recurrent layer, and why it is not native."""
         return tuple(self._graph.choices)
+
+    def row_step(self) -> RowStep | None:
+        """Return the fast step of one row in place, or None if the program cannot have it.
+
+        It needs a chain of native layers and `Dense` layers that reads one float32 input.
+        """
+        (port, *others) = self.inputs
+        plain = not others and port.dtype == self._dtype and self._file is None
+        return self._graph.row_step() if plain and self.window is None else None
 
     def _advance(self, arrays: Arrays, state: State, out: State | None) -> tuple[Arrays, State]:
         if self._file is not None:

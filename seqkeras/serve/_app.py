@@ -26,6 +26,7 @@ from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._service import Service
 from seqkeras.serve._service_settings import ServiceSettings
 from seqkeras.serve._sessions import Call, Moved
+from seqkeras.serve._single_step import step_reply
 from seqkeras.serve._status import recent, status
 
 log = logging.getLogger("seqkeras.serve")
@@ -104,41 +105,36 @@ class Application:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         seconds = time.perf_counter() - start
-        self.service.meter.count(exchange.route, status, seconds, exchange.steps)
+        if exchange.route:
+            self.service.meter.count(exchange.route, status, seconds, exchange.steps)
 
-    async def _route(self, exchange: "Exchange") -> Any:
+    def _route(self, exchange: "Exchange") -> Awaitable[Any]:
         path = exchange.path
         client = self.service.access.client(exchange.headers)
         if path.startswith(SESSIONS):
             session, _, action = path[len(SESSIONS) :].partition("/")
-            key = f"{client}/{check_id(session)}"
             if action == "step":
-                return await self._step(exchange, session, key)
-            return await self._session(exchange, client, session, key, action)
+                return self._step(exchange, session, client)
+            key = f"{client}/{check_id(session)}"
+            return self._session(exchange, client, session, key, action)
         if path == "/v1/steps":
             exchange.need("POST")
-            return await self._many(exchange, client)
+            return self._many(exchange, client)
         if path == "/v1/sessions":
             exchange.need("GET")
-            return await self._list(exchange, client)
+            return self._list(exchange, client)
         if path == "/v1/status":
             exchange.need("GET")
-            exchange.route = "status"
-            return status(self.service)
+            return self._status(exchange)
         raise RefusedError(404, "unknown_path", f"There is no path {path!r}. See /docs.")
 
-    async def _step(self, exchange: "Exchange", session: str, key: str) -> Any:
+    async def _step(self, exchange: "Exchange", session: str, client: str) -> Any:
         exchange.need("POST")
         exchange.route = "step"
         body = decode(StepBody, await exchange.body(), packed=exchange.packed)
-        model = self.service.sessions.model
-        call = Call(key, model.read(body.x), body.step, session)
-        moved = await self.service.runner.move(call)
-        recorder = self.service.recorder
-        if recorder.watched:
-            recorder.add(key, moved.number, call.x, moved.outputs)
+        reply = await step_reply(self.service, client, session, body)
         exchange.steps = 1
-        return {"y": model.write(moved.outputs[0]), "step": moved.number}
+        return reply
 
     async def _session(
         self, exchange: "Exchange", client: str, session: str, key: str, action: str
@@ -163,6 +159,7 @@ class Application:
             return {"inputs": count}
         if action == "recent":
             exchange.need("GET")
+            exchange.route = ""
             return recent(service, session, key)
         if action:
             exchange.route = "unknown"
@@ -243,6 +240,10 @@ class Application:
                 for key, steps, seen in listed
             ]
         }
+
+    async def _status(self, exchange: "Exchange") -> Any:
+        exchange.route = ""  # what the page asks for is not counted: it would measure itself
+        return status(self.service)
 
     def _check_batch(self, size: int) -> None:
         most = self.service.settings.max_batch

@@ -4,16 +4,24 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._sessions import Call, Moved, Outcome, Sessions
 
 Result = TypeVar("Result")
 
+QuickStep: TypeAlias = Callable[[str, Any, int | None], tuple[list[Any], int] | None]
+
 
 class Runner(Protocol):
-    """Carries out calls in the order of their arrival."""
+    """Carries out calls in the order of their arrival.
+
+    Attributes:
+        quick_step: `Sessions.quick_step` if steps may run at once, or None.
+    """
+
+    quick_step: QuickStep | None
 
     async def move(self, call: Call) -> Moved:
         """Move one session, and return when that is durable."""
@@ -37,6 +45,7 @@ class DirectRunner:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        self.quick_step: QuickStep | None = sessions.quick_step
 
     async def move(self, call: Call) -> Moved:
         if len(call.x) == 1:
@@ -62,6 +71,7 @@ class GatheringRunner(DirectRunner):
 
     def __init__(self, sessions: Sessions) -> None:
         super().__init__(sessions)
+        self.quick_step = None
         self._waiting: list[tuple[Call, asyncio.Future[Moved]]] = []
         self._arrived = 0
         self._crowded = False
@@ -105,6 +115,7 @@ class CommittingRunner:
         self._waiting: deque[tuple[Call, asyncio.Future[Moved]]] = deque()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
+        self.quick_step = None
 
     async def move(self, call: Call) -> Moved:
         return await self._submit(call)

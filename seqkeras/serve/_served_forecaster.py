@@ -30,6 +30,7 @@ class ServedForecaster:
     """
 
     kind = "forecaster"
+    row_step = None
     input_dtype: np.dtype[Any] = np.dtype(np.float64)
     output_dtype: np.dtype[Any] = np.dtype(np.float64)
 

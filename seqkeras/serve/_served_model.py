@@ -1,6 +1,7 @@
 """What the service can run: programs, and others with the same few methods."""
 
 import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ from seqkeras._arrays import Array
 from seqkeras._checks import Description, bad_argument
 from seqkeras.runtime import Program
 from seqkeras.runtime._cell_steps import State
+from seqkeras.runtime._row_step import RowStep
 
 
 class ServedModel(Protocol):
@@ -24,6 +26,7 @@ class ServedModel(Protocol):
         outputs: numbers of one output.
         output_dtype: dtype of outputs.
         states: shape of one row and dtype, for each array of the state.
+        row_step: the same step for one row in place, with the same numbers in less time, or None.
     """
 
     name: str
@@ -34,6 +37,7 @@ class ServedModel(Protocol):
     outputs: int
     output_dtype: np.dtype[Any]
     states: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
+    row_step: RowStep | None
 
     def initial_state(self, ids: Sequence[str]) -> State:
         """Return the state of new sessions, one row for each id."""
@@ -92,12 +96,24 @@ class ServedProgram:
         self._names = list(features) if features else None
         # Only a step checks ids, so one on zeros refuses them before they reach a session.
         self._checks_ids = any(port.dtype.kind != "f" for port in program.inputs)
+        self._write_row = struct.Struct(f"={self.width}{self.input_dtype.char}").pack_into
         self._zeros = program.initial_state(1)
+        self.row_step = program.row_step()
 
     def initial_state(self, ids: Sequence[str]) -> State:
         return self._program.initial_state(len(ids))
 
     def read(self, x: Any) -> Array:
+        if type(x) is list and not self._checks_ids:
+            # Nearly every observation is a list of numbers that fit. `struct` converts them as
+            # NumPy does, in a third of the time; the code below names what is wrong with others.
+            row = np.empty((1, self.width), self.input_dtype)
+            try:
+                self._write_row(row, 0, *x)
+                if math.isfinite(sum(x)):
+                    return row
+            except (struct.error, OverflowError, TypeError):
+                pass
         if isinstance(x, Mapping):
             x = self._inputs.by_name(x) if self._names is None else _by_name(x, self._names)
         row = _row(x, self.width, self.input_dtype, self._inputs.listed)

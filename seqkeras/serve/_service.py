@@ -141,7 +141,11 @@ def gain_of_batches(model: ServedModel, rows: int = 16, repeats: int = 50) -> fl
     try:
         state = model.initial_state(["0"] * rows)
         x = np.zeros((rows, model.width), model.input_dtype)
-        single = _fastest(lambda: model.step(x[:1], tuple(a[:1] for a in state)), repeats)
+        first = tuple(array[:1] for array in state)
+        if model.row_step is not None:
+            single = _fastest(model.row_step.bind(first), repeats)
+        else:
+            single = _fastest(lambda: model.step(x[:1], first), repeats)
         many = _fastest(lambda: model.step(x, state), repeats)
     except (SeqkerasError, RefusedError):  # its sessions have ids of their own
         return 0.0

@@ -7,7 +7,7 @@ from typing import Any
 from seqkeras.serve._access import check_id
 from seqkeras.serve._messages import StepBody, decode, encode_json, encode_msgpack
 from seqkeras.serve._service import Service
-from seqkeras.serve._sessions import Call
+from seqkeras.serve._single_step import step_reply
 
 #: WebSocket close code for a connection that may not be made.
 FORBIDDEN = 1008
@@ -38,7 +38,6 @@ async def stream(
         await send({"type": "websocket.close", "code": FORBIDDEN})
         return
     await send({"type": "websocket.accept"})
-    key = f"{client}/{session}"
     while True:
         message = await receive()
         if message["type"] != "websocket.receive":
@@ -49,12 +48,7 @@ async def stream(
         data = message["bytes"] if packed else text
         try:
             body = decode(StepBody, data, packed=packed)
-            model = service.sessions.model
-            call = Call(key, model.read(body.x), body.step, session)
-            moved = await service.runner.move(call)
-            if service.recorder.watched:
-                service.recorder.add(key, moved.number, call.x, moved.outputs)
-            reply = {"y": model.write(moved.outputs[0]), "step": moved.number}
+            reply = await step_reply(service, client, session, body)
             status = 200
         except Exception as error:
             status, reply = failure(error)
