@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras._checks import check_integer, check_one_of
-from seqkeras.anomaly._score_rows import as_flags, as_scores
+from seqkeras.anomaly._score_rows import as_flags, as_floats, as_scores
 
 
 class Alarm(NamedTuple):
@@ -56,7 +56,7 @@ def find_alarms(
     check_integer("merge", merge, minimum=0)
     values = as_scores("scores", scores)
     flagged = np.flatnonzero(as_flags("flags", flags, len(values)))
-    limits = np.asarray(threshold, dtype=np.float64)
+    limits = as_floats("threshold", threshold)
     if limits.ndim:
         limits = as_scores("threshold", limits, len(values))
     if not len(flagged):
@@ -69,6 +69,6 @@ def find_alarms(
         part = excesses[begin:end]
         size = part.max() if severity == "max" else part.mean()
         peak = flagged[begin + int(np.argmax(part))]
-        start, stop = flagged[begin], flagged[end - 1] + 1
-        alarms.append(Alarm(int(start), int(stop), float(size), int(peak)))
+        stop = flagged[end - 1] + 1
+        alarms.append(Alarm(int(flagged[begin]), int(stop), float(size), int(peak)))
     return alarms

@@ -70,7 +70,7 @@ class AmplitudeFusion(Piece):
 
         Args:
             x: the training series, `(n, features)` or `(n,)`, in order of time, NaN where missing.
-            learned: learned scores of the same timesteps, `(n,)`, NaN where there is none.
+            learned: learned scores of the same timesteps, `(n,)`, NaN where missing.
 
         Raises:
             ArgumentError: a parameter is wrong, or shapes differ.

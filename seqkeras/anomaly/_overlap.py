@@ -9,6 +9,7 @@ import numpy.typing as npt
 from seqkeras._arrays import Array, Floats, Integers
 from seqkeras._checks import Description, bad_argument, check_integer, check_one_of
 from seqkeras.anomaly._piece import Piece
+from seqkeras.anomaly._score_rows import as_floats
 
 STATISTICS = ("mean", "median", "max", "last")
 #: Cells of the largest array that a median needs at a time.
@@ -73,7 +74,7 @@ class Overlap(Piece):
 def _checked(errors: npt.ArrayLike, starts: npt.ArrayLike) -> tuple[Array, Integers]:
     windows = np.asarray(errors)
     if windows.dtype.kind != "f":
-        windows = windows.astype(np.float64)
+        windows = as_floats("errors", errors)
     begins = np.asarray(starts)
     if windows.ndim != 2 or not windows.shape[1]:
         got = Description(f"shape {windows.shape}")

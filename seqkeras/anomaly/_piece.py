@@ -60,7 +60,9 @@ class Piece:
             fitted value, as an array (a number is an array without axes). A piece that is not
             fitted has no fitted values.
         """
-        state: PieceState = {"kind": type(self).__name__, **self.get_params()}
+        state: PieceState = {"kind": type(self).__name__}
+        for name, value in self.get_params().items():
+            state[name] = value.item() if isinstance(value, np.generic) else value
         for name in _learned(self):
             if name in vars(self):
                 state[name] = np.asarray(getattr(self, name))

@@ -247,5 +247,5 @@ def _whitening(covariance: Floats) -> tuple[Floats, float]:
     """Return W with W W' the pseudoinverse of a covariance, and its log (pseudo)determinant."""
     values, vectors = np.linalg.eigh(covariance)
     positive = values > values[-1] * len(values) * np.finfo(np.float64).eps
-    kept = values[positive]
-    return vectors[:, positive] / np.sqrt(kept), float(np.log(kept).sum())
+    variances = values[positive]
+    return vectors[:, positive] / np.sqrt(variances), float(np.log(variances).sum())

@@ -14,7 +14,7 @@ def as_rows(name: str, values: npt.ArrayLike, features: int | None = None) -> Fl
         ArgumentError: other axes, or another number of features than fitted.
         DataError: not numbers.
     """
-    rows = _as_floats(name, values)
+    rows = as_floats(name, values)
     if rows.ndim == 1:
         rows = rows[:, np.newaxis]
     if rows.ndim != 2 or not rows.shape[1]:
@@ -33,7 +33,7 @@ def as_scores(name: str, values: npt.ArrayLike, length: int | None = None) -> Fl
         ArgumentError: other axes, or another length.
         DataError: not numbers.
     """
-    scores = _as_floats(name, values)
+    scores = as_floats(name, values)
     if scores.ndim != 1 or (length is not None and len(scores) != length):
         expected = f"of shape ({'n' if length is None else length},)"
         raise bad_argument(name, Description(f"shape {scores.shape}"), expected)
@@ -62,8 +62,17 @@ def check_finite(name: str, values: Array, fix: str = "") -> None:
         raise bad_data(name, got, "be finite, or NaN where missing", fix)
 
 
-def _as_floats(name: str, values: npt.ArrayLike) -> Floats:
+def as_floats(name: str, values: npt.ArrayLike) -> Floats:
+    """Return numbers of any shape as float64.
+
+    Raises:
+        DataError: not numbers.
+    """
+    fix = "Convert timestamps and texts to numbers first."
+    numbers = np.asarray(without_mask(values))
+    if numbers.dtype.kind not in "biufO":
+        raise bad_data(name, f"dtype {numbers.dtype}", "hold real numbers", fix)
     try:
-        return np.asarray(without_mask(values), dtype=np.float64)
+        return numbers.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
-        raise bad_data(name, str(error), "hold numbers") from error
+        raise bad_data(name, str(error), "hold real numbers", fix) from error

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqkeras.anomaly import Alarm, find_alarms
-from seqkeras.errors import ArgumentError
+from seqkeras.errors import ArgumentError, DataError
 
 
 def naive(flags, scores, threshold, merge, severity):
@@ -69,3 +69,5 @@ def test_wrong_input_is_refused():
         find_alarms([True, False], [1.0], 0.0)
     with pytest.raises(ArgumentError, match="threshold"):
         find_alarms([True, True], [1.0, 2.0], [0.0, 0.0, 0.0])
+    with pytest.raises(DataError, match="threshold must hold real numbers"):
+        find_alarms([True], [1.0], "high")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqkeras.anomaly import Overlap
-from seqkeras.errors import ArgumentError
+from seqkeras.errors import ArgumentError, DataError
 
 STATISTICS = ("mean", "median", "max", "last")
 
@@ -115,3 +115,5 @@ def test_wrong_input_is_refused():
         Overlap().combine(errors, [1, 1], 4)
     with pytest.raises(ArgumentError, match="timesteps"):
         Overlap().combine(errors, [0, 1], -1)
+    with pytest.raises(DataError, match="errors must hold real numbers"):
+        Overlap().combine([["a"]], [0], 1)

@@ -108,6 +108,12 @@ def test_an_unfitted_piece_keeps_its_parameters_in_a_state():
     assert piece_from_state(state).k == 2.5
 
 
+def test_parameters_of_numpy_become_plain_ones_in_a_state():
+    state = Conformal(np.float64(0.1), adapt=np.int64(2)).fit(SCORES).to_state()
+    assert type(state["false_alarm_rate"]) is float
+    assert type(state["adapt"]) is int
+
+
 def test_wrong_names_are_refused():
     with pytest.raises(ArgumentError, match="parameter must be one of k"):
         KSigma().set_params(sigma=2)

@@ -116,10 +116,10 @@ def test_a_feature_that_never_changed_keeps_its_unit_and_a_change_counts(measure
 
 
 def test_directions_without_variance_do_not_count_without_shrinkage():
-    one = np.random.default_rng(0).normal(size=(500, 1))
-    error = Mahalanobis(shrinkage=0).fit(np.hstack([one, one]))
+    column = np.random.default_rng(0).normal(size=(500, 1))
+    error = Mahalanobis(shrinkage=0).fit(np.hstack([column, column]))
     np.testing.assert_allclose(
-        error.score([[2.0, 2.0]]), Mahalanobis(0).fit(one).score([2.0]) / np.sqrt(2), rtol=1e-6
+        error.score([[2.0, 2.0]]), Mahalanobis(0).fit(column).score([2.0]) / np.sqrt(2), rtol=1e-6
     )
 
 

@@ -260,6 +260,9 @@ def test_scores_that_cannot_be_used_are_refused(threshold):
         threshold().fit([])
     with pytest.raises(DataError, match="1 infinite"):
         threshold().fit([1.0, np.inf])
+    for values in (["low", "high"], np.array(["2024-01-01"], "M8[D]"), [1 + 2j], [object()]):
+        with pytest.raises(DataError, match="scores must hold real numbers"):
+            threshold().fit(values)
     with pytest.raises(ArgumentError, match=r"labels must be of shape \(4000,\)"):
         threshold().fit(SCORES, [0, 1])
     with pytest.raises(ArgumentError, match="numbers 0 and 1"):
