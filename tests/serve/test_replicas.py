@@ -16,6 +16,8 @@ from helpers.replica import observation
 from helpers.serve import small_program, uninterrupted
 from seqkeras import runtime
 from seqkeras.serve._redis_store import RedisStore
+from seqkeras.serve._served_model import ServedProgram
+from seqkeras.serve._sessions import ATTEMPTS, Call, Sessions
 
 pytestmark = needs_redis
 
@@ -130,8 +132,82 @@ def stored_steps(server):
     return steps
 
 
+@pytest.fixture
+def two(server, path):
+    """Two replicas in this process, each with its own connection."""
+    model = ServedProgram(runtime.load(path))
+    stores = [RedisStore(server.url, ttl=60) for _ in range(2)]
+    yield [Sessions(model, store, ttl=60) for store in stores]
+    for store in stores:
+        store.close()
+
+
+def send(replica, number, *, count=1, numbered=True):
+    """Send steps of the session "app/0", and return the outcome."""
+    x = np.concatenate([observation(0, number + i) for i in range(count)])
+    (outcome,) = replica.run([Call("app/0", x, number if numbered else None)])
+    return outcome
+
+
+class TestOneAfterTheOther:
+    def test_each_replica_knows_what_another_has_done(self, two, path):
+        outcomes = [send(two[number % 2], number) for number in range(6)]
+        outcomes.append(send(two[0], 6, count=3))
+        outcomes.append(send(two[1], 9, numbered=False))
+        x = np.concatenate([observation(0, number) for number in range(10)])
+        outputs = np.concatenate([outcome.outputs for outcome in outcomes])
+        assert [outcome.number for outcome in outcomes] == [0, 1, 2, 3, 4, 5, 6, 9]
+        np.testing.assert_allclose(outputs, uninterrupted(runtime.load(path), x), atol=1e-5)
+
+    def test_any_replica_repeats_the_outputs_of_the_last_request(self, two):
+        send(two[0], 0)
+        first = send(two[0], 1, count=3)
+        np.testing.assert_array_equal(send(two[1], 1, count=3).outputs, first.outputs)
+        np.testing.assert_array_equal(send(two[1], 3).outputs, first.outputs[2:])
+        for replica in two:
+            assert replica.export("app/0").steps == 4
+            for number in (0, 5):
+                refusal = send(replica, number)
+                assert (refusal.status, refusal.details["expected"]) == (409, 4)
+
+    def test_a_session_that_one_deletes_begins_anew_in_another(self, two):
+        first = send(two[0], 0)
+        send(two[1], 1)
+        assert two[0].delete("app/0")
+        assert send(two[1], 2).details["expected"] == 0
+        np.testing.assert_array_equal(send(two[1], 0).outputs, first.outputs)
+
+    def test_a_state_that_one_imports_is_moved_by_another(self, two):
+        send(two[0], 0)
+        state = two[1].export("app/0").state
+        expected = send(two[0], 1)
+        two[1].replace("app/0", state, 1)
+        np.testing.assert_array_equal(send(two[0], 1).outputs, expected.outputs)
+
+    def test_a_session_outlives_a_replica_whose_clock_is_wrong(self, two):
+        send(two[0], 0)
+        two[1].clock = lambda: time.time() + 86_400
+        assert send(two[1], 1).number == 1
+        assert send(two[0], 2).number == 2
+
+    def test_a_session_that_others_move_all_the_time_is_refused_and_not_harmed(self, two, server):
+        class Late(RedisStore):
+            """Commits after another replica has moved the session."""
+
+            def commit(self, records):
+                send(two[1], 0, numbered=False)
+                return super().commit(records)
+
+        send(two[0], 0)
+        two[0].store = Late(server.url)
+        refusal = send(two[0], 1, numbered=False)
+        assert (refusal.status, refusal.code) == (503, "contended")
+        assert refusal.retry_after
+        assert two[1].export("app/0").steps == 1 + ATTEMPTS
+
+
 def test_two_replicas_take_each_step_once(start, server, path, tmp_path):
-    count = 100
+    count = 80
     replicas = start([1, 2], steps=count, numbered=False)
     for replica in replicas:
         replica.go()
@@ -149,12 +225,12 @@ def test_two_replicas_take_each_step_once(start, server, path, tmp_path):
 def test_killed_replicas_and_broken_connections_lose_and_double_nothing(
     start, server, path, tmp_path
 ):
-    steps = 500
+    steps = 300
     replicas = start([1, 2], steps, numbered=True)
     for replica in replicas:
         replica.go()
     with server.client as client:
-        for _ in range(3):
+        for _ in range(2):
             for _ in range(3):
                 time.sleep(0.03)
                 client.client_kill_filter(_type="normal", skipme=True)
