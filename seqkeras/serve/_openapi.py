@@ -136,6 +136,7 @@ def _service_paths() -> Schema:
         "/v1/model": {"get": model, "post": reload},
         "/healthz": {"get": _probe("healthz", "The process runs.", "alive", (200,))},
         "/readyz": {"get": _probe("readyz", "States can be stored.", "ready", (200, 503))},
+        "/metrics": {"get": _metrics()},
     }
 
 
@@ -175,6 +176,15 @@ def _probe(name: str, summary: str, field: str, statuses: tuple[int, ...]) -> Sc
         "security": [],
         "responses": {str(status): _response(summary, schema) for status in statuses},
     }
+
+
+def _metrics() -> Schema:
+    operation = _operation("metrics", "Counters for Prometheus.", "Status", of_session=False)
+    operation["responses"]["200"] = {
+        "description": "The text format of Prometheus.",
+        "content": {"text/plain": {"schema": _TEXT}},
+    }
+    return operation
 
 
 def _path(**operations: Schema) -> Schema:
@@ -273,9 +283,11 @@ def _schemas(model: Schema, kind: str, most: int) -> Schema:
              "time": _list({"type": "number"}), "x": _list(_list(_SOME)), "y": _list(_list(_SOME))}
         ),
         "Status": _object(
-            {"uptime": {"type": "number"}, "ready": {"type": "boolean"}, "steps": _COUNT,
-             "requests": _COUNT, "refused": _COUNT, "failed": _COUNT, "sessions_in_memory": _COUNT,
-             "sessions_evicted": _COUNT, "latency": _ANYTHING, "latencies": _ANYTHING}
+            {"time": {"type": "number"}, "uptime": {"type": "number"},
+             "ready": {"type": "boolean"},
+             "steps": _COUNT, "requests": _COUNT, "refused": _COUNT, "failed": _COUNT,
+             "sessions_in_memory": _COUNT, "sessions_evicted": _COUNT,
+             "latency": _ANYTHING, "latencies": _ANYTHING}
         ),
         "Model": _object(
             {"name": _TEXT, "kind": _TEXT, "fingerprint": _TEXT, "store": _TEXT,

@@ -1,8 +1,10 @@
 """Everything that is not a session: model, health, metrics, documentation and the page."""
 
+from importlib.resources import files
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -10,9 +12,32 @@ from starlette.routing import Route
 from seqkeras.errors import SeqkerasError
 from seqkeras.serve._app import failure, failure_headers
 from seqkeras.serve._metrics import exposition
+from seqkeras.serve._openapi import openapi
 from seqkeras.serve._service import Service
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+#: Files of the pages, by path. They hold no data, so they need no token.
+FILES = {
+    "/": ("index.html", "text/html"),
+    "/docs": ("docs.html", "text/html"),
+    "/static/page.css": ("page.css", "text/css"),
+    "/static/page.js": ("page.js", "text/javascript"),
+    "/static/docs.js": ("docs.js", "text/javascript"),
+    "/static/service.js": ("service.js", "text/javascript"),
+    "/static/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+
+#: Nothing from elsewhere is loaded, and no other page may show these or send their forms.
+FILE_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
 
 
 def pages(service: Service) -> Starlette:
@@ -23,8 +48,12 @@ def pages(service: Service) -> Starlette:
         Route("/healthz", handlers.health),
         Route("/readyz", handlers.ready),
         Route("/metrics", handlers.metrics),
+        Route("/openapi.json", handlers.openapi),
+        *(Route(path, _file(name, kind)) for path, (name, kind) in FILES.items()),
     ]
-    return Starlette(routes=routes, exception_handlers={Exception: _failed})
+    return Starlette(
+        routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed}
+    )
 
 
 class Pages:
@@ -66,6 +95,21 @@ class Pages:
         self._service.access.client(request.headers.raw)
         return Response(exposition(self._service), media_type=METRICS_TYPE)
 
+    async def openapi(self, request: Request) -> Response:
+        """Describe all routes in OpenAPI."""
+        self._service.access.client(request.headers.raw)
+        return JSONResponse(openapi(self._service))
+
+
+def _file(name: str, kind: str) -> Any:
+    """Return the handler of a file of the pages."""
+    content = (files("seqkeras.serve") / "static" / name).read_bytes()
+
+    async def send(request: Request) -> Response:
+        return Response(content, media_type=kind, headers=FILE_HEADERS)
+
+    return send
+
 
 def describe(service: Service) -> dict[str, Any]:
     """Return what a client can know about the model and the store."""
@@ -81,6 +125,17 @@ def describe(service: Service) -> dict[str, Any]:
         "history": service.settings.history,
         **model.describe(),
     }
+
+
+async def _refused(request: Request, error: Any) -> Response:
+    """Return the refusal of a path or a method that does not exist."""
+    path = request.url.path
+    if error.status_code == 405:
+        message = f"{path} takes {error.headers['Allow']}. Got: {request.method}."
+        body = {"error": message, "code": "wrong_method"}
+    else:
+        body = {"error": f"There is no path {path!r}. See /docs.", "code": "unknown_path"}
+    return JSONResponse(body, error.status_code, error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -14,6 +14,7 @@ def status(service: Service) -> dict[str, Any]:
     meter = service.meter
     replies = dict(meter.requests)
     return {
+        "time": time.time(),
         "uptime": time.time() - service.started,
         "ready": service.healthy,
         "steps": meter.steps,
