@@ -13,9 +13,10 @@ from seqkeras._keras_graph._calls import is_masked
 from seqkeras._warnings import warn
 from seqkeras.conversion._conversion import Conversion, convert, is_from_seqkeras
 from seqkeras.errors import ArgumentError, ForgottenStateWarning
-from seqkeras.layers import Bidirectional, Dispatched, RepeatLike, Resettable, branch
+from seqkeras.layers import Bidirectional, Dispatched, RepeatLike, Resettable, ReverseTime, branch
 from seqkeras.layers._keras_2_masks import KERAS_2_MASKS
 from seqkeras.layers._repeat_like import repeat_like
+from seqkeras.layers._reverse_time import reverse_time
 
 #: Arguments of seqkeras layers that determine how a layer runs, but not its outputs.
 _EXECUTION_ARGUMENTS = ("implementation", "save_state")
@@ -52,7 +53,8 @@ def to_keras(model: keras.Model) -> keras.Model:
             - A layer takes `reset` flags (`states.as_stateless` removes them), or `constants`.
             - The directions of a `layers.Bidirectional` have different widths.
             - A `layers.TimeDistributed` reads an unknown number of timesteps.
-            - A `layers.RepeatLike` passes on a mask.
+            - A `layers.RepeatLike` or `layers.ReverseTime` passes on a mask.
+            - A layer has no counterpart in Keras, such as `layers.ConditionalDecoder`.
             - A layer of another class creates a seqkeras layer, or its config names a function or
               class of seqkeras.
 
@@ -90,6 +92,9 @@ class _ToKeras(Conversion):
         keras_class = next(
             base for base in kind.__mro__ if base.__module__.split(".")[0] == "keras"
         )
+        if keras_class is keras.layers.Layer:
+            detail = f"Layer {config['name']!r} ({kind.__name__}) has no counterpart in Keras."
+            raise bad_argument("model", self._root.name, _EXPECTED, detail)
         if kind in KERAS_2_MASKS.values():
             detail = (
                 f"Layer {config['name']!r} treats masks as Keras 2 did, which "
@@ -132,6 +137,8 @@ class _ToKeras(Conversion):
             return self._run(layer, partial(branch, self._layer(layer)), queries_and_state, {})
         if isinstance(layer, RepeatLike):
             return self._run(layer, repeat_like, args[0], {})
+        if isinstance(layer, ReverseTime):
+            return self._run(layer, reverse_time, args, {})
         return super()._call_copy(layer, args, kwargs)
 
     def _refuse_call_without_counterpart(self, layer: Any, args: Any, kwargs: Any) -> None:
@@ -155,8 +162,8 @@ class _ToKeras(Conversion):
             )
             raise self._error(layer, reason)
 
-        if any(map(is_masked, tree.flatten(args))) and _passes_a_mask_to_copies(layer):
-            reason = "it passes a mask to copies of a vector, which no layer of Keras does."
+        if any(map(is_masked, tree.flatten(args))) and _moves_a_mask(layer):
+            reason = "it passes on a mask in a way that no layer of Keras does."
             raise self._error(layer, reason)
 
     def _error(self, layer: Any, reason: str) -> ArgumentError:
@@ -171,10 +178,10 @@ def _directions_have_equal_width(layer: Bidirectional) -> bool:
     return len(widths) == 1
 
 
-def _passes_a_mask_to_copies(layer: Any) -> bool:
-    """Return whether a mask would reach a `RepeatLike`, which only passes it on in seqkeras."""
+def _moves_a_mask(layer: Any) -> bool:
+    """Return whether a layer, or one within a model, passes a mask on where operations lose it."""
     parts = self_and_sublayers(layer) if is_graph(layer) else [layer]
-    return any(isinstance(part, RepeatLike) for part in parts)
+    return any(isinstance(part, (RepeatLike, ReverseTime)) for part in parts)
 
 
 def _names_seqkeras(config: Any) -> bool:

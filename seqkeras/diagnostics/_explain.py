@@ -9,9 +9,9 @@ import keras
 
 from seqkeras import kernels
 from seqkeras._checks import bad_argument
-from seqkeras._keras_graph._nested import recurrent_layers
+from seqkeras._keras_graph import recurrent_layers, self_and_sublayers
 from seqkeras.errors import ArgumentError
-from seqkeras.layers import Resettable
+from seqkeras.layers import ConditionalDecoder, Resettable
 
 _INDENT = " " * 4
 _HANGING = " " * 8
@@ -101,7 +101,15 @@ def explain(model: keras.Model | keras.layers.Layer) -> Explanations:
         raise bad_argument("model", model, "a Keras model or layer")
     layers = {model.name: model} if isinstance(model, keras.layers.RNN) else recurrent_layers(model)
     here = _runtime(model)
-    return Explanations(_explain_layer(path, layer, here) for path, layer in layers.items())
+    fed_back = {
+        id(layer)
+        for decoder in self_and_sublayers(model)
+        if isinstance(decoder, ConditionalDecoder)
+        for layer in decoder.layers
+    }
+    return Explanations(
+        _explain_layer(path, layer, here, id(layer) in fed_back) for path, layer in layers.items()
+    )
 
 
 def _runtime(model: Any) -> kernels.Runtime:
@@ -114,7 +122,9 @@ def _runtime(model: Any) -> kernels.Runtime:
     return here
 
 
-def _explain_layer(path: str, layer: keras.layers.RNN, here: kernels.Runtime) -> Explanation:
+def _explain_layer(
+    path: str, layer: keras.layers.RNN, here: kernels.Runtime, is_fed_back: bool
+) -> Explanation:
     training = kernels.Spec.of(layer, training=True)
     inference = kernels.Spec.of(layer, training=False)
     kind = f"{type(layer).__module__.partition('.')[0]} {type(layer).__name__}"
@@ -122,7 +132,8 @@ def _explain_layer(path: str, layer: keras.layers.RNN, here: kernels.Runtime) ->
         path,
         kind,
         _kernel(layer, training, here),
-        _kernel(layer, inference, here),
+        # The layers of a ConditionalDecoder run in one loop, except in training.
+        "scan" if is_fed_back else _kernel(layer, inference, here),
         kernels.why_not(training, here),
     )
 

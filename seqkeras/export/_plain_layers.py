@@ -156,17 +156,6 @@ def repeat_vector(trace: Trace, layer: Any, x: Value) -> Value:
     return replace(x, rank=3, has_time_axis=True)
 
 
-def repeat_like(trace: Trace, layer: Any, inputs: list[Value]) -> Value:
-    """Translate RepeatLike; without a window, its vector must not change over time."""
-    vector, sequence = inputs
-    if trace.window is None:
-        if vector.varies_over_time or not sequence.has_time_axis:
-            raise export_error(layer.name, "it repeats what is known only at the end")
-        return replace(vector, rank=3, has_time_axis=True, mask=sequence.mask)
-    y = trace.add("repeat", [vector], layer.name, times=trace.window, rank=3, has_time_axis=True)
-    return replace(y, mask=sequence.mask)
-
-
 def reshape(trace: Trace, layer: Any, x: Value) -> Value:
     """Translate Reshape and Flatten."""
     if x.has_time_axis and trace.window is None:

@@ -10,6 +10,9 @@ from seqkeras.export._trace import Trace, Value, export_error
 
 CELLS = {layers.LSTMCell: "lstm", layers.GRUCell: "gru", layers.SimpleRNNCell: "simple_rnn"}
 
+#: The weights of a cell, some of which it may lack.
+WEIGHTS = ("kernel", "recurrent_kernel", "bias")
+
 
 def recurrent(trace: Trace, layer: Any, x: Value, arguments: dict[str, Any]) -> list[Value | None]:
     """Translate a recurrent layer into a node for each of its cells.
@@ -78,18 +81,18 @@ def _last_output(trace: Trace, layer: Any, y: Value) -> Value | None:
 
 
 def _run(trace: Trace, layer: Any, x: Value, mask: Value | None, backwards: bool) -> Value:
-    cells = list(getattr(layer.cell, "cells", [layer.cell]))
+    cells = cells_of(layer)
     for number, cell in enumerate(cells):
         is_last = number == len(cells) - 1
         sequences = layer.return_sequences if is_last else True
         zeros_masked = is_last and bool(getattr(layer, "zero_output_for_mask", False))
         options = {
-            **_options(layer, cell),
+            **cell_options(layer, cell),
             "sequences": sequences,
             "backwards": bool(backwards) and number == 0,
             "zero_output_for_mask": zeros_masked,
         }
-        weights = {role: getattr(cell, role) for role in ("kernel", "recurrent_kernel", "bias")}
+        weights = {role: getattr(cell, role) for role in WEIGHTS}
         x = trace.add(
             "recurrent",
             [x, mask] if mask is not None else [x],
@@ -106,7 +109,17 @@ def _run(trace: Trace, layer: Any, x: Value, mask: Value | None, backwards: bool
     return x if mask is None or not layer.return_sequences else replace(x, mask=mask)
 
 
-def _options(layer: Any, cell: Any) -> dict[str, Any]:
+def cells_of(layer: Any) -> list[Any]:
+    """Return the cell of a recurrent layer, or its cells if it runs several."""
+    return list(getattr(layer.cell, "cells", [layer.cell]))
+
+
+def cell_options(layer: Any, cell: Any) -> dict[str, Any]:
+    """Return the options of a node that runs a cell.
+
+    Raises:
+        ArgumentError: the cell is not one that a program can run.
+    """
     name = CELLS.get(type(cell))
     if name is None:
         known = ", ".join(kind.__name__ for kind in CELLS)

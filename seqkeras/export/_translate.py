@@ -9,8 +9,9 @@ from keras import layers, tree
 
 from seqkeras import layers as own
 from seqkeras._keras_graph import ModelGraph, name_of, walk
+from seqkeras.export._autoencoder_layers import LAYERS as AUTOENCODER_LAYERS
 from seqkeras.export._operations import operation, same_times
-from seqkeras.export._plain_layers import IDENTITIES, LAYERS, MERGES, repeat_like
+from seqkeras.export._plain_layers import IDENTITIES, LAYERS, MERGES
 from seqkeras.export._recurrent_layers import both_ways, recurrent
 from seqkeras.export._trace import SEE_SUPPORTED_LAYERS, Trace, Value, export_error
 from seqkeras.layers._keras_2_masks import KERAS_2_MASKS
@@ -68,8 +69,8 @@ def _translate(trace: Trace, layer: Any, args: tuple[Any, ...], kwargs: dict[str
         return both_ways(trace, layer, x, {**_positional(args), **kwargs})
     if kind is layers.Concatenate or kind in MERGES or kind in KERAS_2_MERGES:
         return _merge(trace, layer, x)
-    if kind is own.RepeatLike:
-        return repeat_like(trace, layer, x)
+    if kind in AUTOENCODER_LAYERS:
+        return AUTOENCODER_LAYERS[kind](trace, layer, x)
     if kind in (layers.TimeDistributed, own.TimeDistributed):
         return _time_distributed(trace, layer, x)
     if kind in IDENTITIES:

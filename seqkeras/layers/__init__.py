@@ -10,9 +10,12 @@ require("keras")
 from seqkeras.layers import _keras_2_masks as _keras_2_masks
 from seqkeras.layers._bidirectional import Bidirectional as Bidirectional
 from seqkeras.layers._branch import branch as branch
+from seqkeras.layers._conditional_decoder import ConditionalDecoder as ConditionalDecoder
 from seqkeras.layers._factory import CELLS as CELLS
 from seqkeras.layers._factory import Cell as Cell
 from seqkeras.layers._factory import recurrent_layer as recurrent_layer
+from seqkeras.layers._gaussian_code import KL_WEIGHT as KL_WEIGHT
+from seqkeras.layers._gaussian_code import GaussianCode as GaussianCode
 from seqkeras.layers._hard_sigmoid import keras_2_hard_sigmoid as keras_2_hard_sigmoid
 from seqkeras.layers._normalization import NORMALIZATIONS as NORMALIZATIONS
 from seqkeras.layers._normalization import ReversibleNormalization as ReversibleNormalization
@@ -28,6 +31,7 @@ from seqkeras.layers._resettable import ConvLSTM1D as ConvLSTM1D
 from seqkeras.layers._resettable import ConvLSTM2D as ConvLSTM2D
 from seqkeras.layers._resettable import ConvLSTM3D as ConvLSTM3D
 from seqkeras.layers._resettable import Resettable as Resettable
+from seqkeras.layers._reverse_time import ReverseTime as ReverseTime
 from seqkeras.layers._time_distributed import TimeDistributed as TimeDistributed
 
 if not TYPE_CHECKING:  # type checkers know the names above

@@ -8,7 +8,8 @@ A graph is part of the header of a program file::
      "outputs": [value, ...]}
 
 `value` is the name of a value. Nodes only read inputs and values of earlier nodes. `recurrent`
-nodes have a state; every other `op` is one of `LAYERS`.
+nodes have a state, `feedback` nodes read their own outputs over a whole window, and every other
+`op` is one of `LAYERS`.
 """
 
 import json
@@ -21,6 +22,7 @@ import numpy as np
 
 from seqkeras._arrays import Array
 from seqkeras.runtime._cell_steps import CellStep, Out, State
+from seqkeras.runtime._feedback_loop import FeedbackLoop
 from seqkeras.runtime._layers import JOINING, MAX_ELEMENTS, Shape, make_layer
 from seqkeras.runtime._native import LayerChoice, NativeStep, choose
 from seqkeras.runtime._row_step import Link, RowStep, row_step
@@ -36,6 +38,9 @@ CACHED_BATCH_SIZES = 8
 
 #: Layers that can join constants, which have one row, with values of any number of rows.
 JOIN_CONSTANTS = (*JOINING, "average", "keep")
+
+#: The weights of a feedback node besides those of its cells.
+HEAD = ("head/kernel", "head/bias")
 
 #: Limit for the bytes of weights that were prepared for the layers: a number for each byte of the
 #: file, plus a constant. A small file could name the same array in many layers.
@@ -201,6 +206,8 @@ class Graph:
         self._add_work(sum(map(math.prod, shapes)))
         if node["op"] == "recurrent":
             return self._recurrent(node, sources, shapes)
+        if node["op"] == "feedback":
+            return self._feedback(node, sources, shapes)
         dtype = np.dtype(np.float64) if node["options"].get("wide") else self.dtype
         weights = {role: self._cast(name, dtype) for role, name in node["weights"].items()}
         function, shape = make_layer(node["op"], node["options"], weights, shapes)
@@ -292,6 +299,34 @@ class Graph:
         self._links.append(None)
         return _masked_step(cell, number, part, (sources[0], sources[1]), target, zero)
 
+    def _feedback(self, node: Mapping[str, Any], sources: list[int], shapes: list[Shape]) -> Run:
+        name = node["name"]
+        numbers = [
+            self._cell(
+                {
+                    "name": f"{name}/{number}",
+                    "options": options,
+                    "weights": {
+                        role.partition("/")[2]: array
+                        for role, array in node["weights"].items()
+                        if role.startswith(f"{number}/")
+                    },
+                }
+            )
+            for number, options in enumerate(node["options"]["cells"])
+        ]
+        cells = [self._cells[number] for number in numbers]
+        (timesteps, width), *masks = shapes
+        if not self._whole or masks not in ([], [(timesteps,)]):
+            raise ValueError(f"{name} cannot read {shapes}")
+        head = {role: self._cast(node["weights"][role], self.dtype) for role in HEAD}
+        loop = FeedbackLoop(cells, head, width)
+        products = sum((cell.features + cell.units) * cell.gates * cell.units for cell in cells)
+        products += head["head/kernel"].size
+        self._add_work(timesteps * (products // PRODUCTS_PER_WORK + len(cells) * STEP_WORK))
+        target = self._add(node["output"], (timesteps, loop.outputs))
+        return _loop(loop, numbers, sources, target)
+
 
 def _apply(function: Callable[..., Array], sources: list[int], target: int) -> Run:
     if len(sources) == 1:
@@ -304,6 +339,15 @@ def _apply(function: Callable[..., Array], sources: list[int], target: int) -> R
 
     def run(values: list[Any], state: Any, new: Any, buffers: Any, out: Any) -> None:
         values[target] = function(*[values[source] for source in sources])
+
+    return run
+
+
+def _loop(loop: FeedbackLoop, numbers: list[int], sources: list[int], target: int) -> Run:
+    def run(values: list[Any], _: State, __: Any, buffers: list[Any], ___: Out) -> None:
+        x, *masks = (values[source] for source in sources)
+        own_buffers = [buffers[number] for number in numbers]
+        values[target] = loop.run(x, masks[0] if masks else None, own_buffers)
 
     return run
 

@@ -5,6 +5,7 @@ from seqkeras._lazy import require
 require("keras", "tqdm")
 
 from seqkeras.training._early_stopping import TrainingLog as TrainingLog
+from seqkeras.training._kl_annealing import KLAnnealing as KLAnnealing
 from seqkeras.training._progress import ProgressBar as ProgressBar
 from seqkeras.training._scheduled_sampling import ScheduledSampling as ScheduledSampling
 from seqkeras.training._scheduled_sampling import TeacherForcingSchedule as TeacherForcingSchedule

@@ -447,6 +447,15 @@ class TestWindow:
             lambda: seqkeras.many_to_many(3, units=4, bidirectional=True),
             lambda: seqkeras.autoencoder(3, timesteps=5, units=4),
             lambda: sequential(L.Masking(), seqkeras.autoencoder(3, units=4, bidirectional=True)),
+            lambda: sequential(
+                L.Masking(),
+                seqkeras.autoencoder(
+                    3, units=(4, 3), cell=["gru", "lstm"], decoder="conditional", reverse=True
+                ),
+            ),
+            lambda: seqkeras.autoencoder(
+                3, timesteps=5, cell=L.SimpleRNNCell(4), decoder="conditional", variational=True
+            ),
             lambda: seqkeras.multi_output(3, lookback=5, horizon=2, units=4, season_length=2),
             lambda: sequential(L.Masking(), L.Bidirectional(L.LSTM(3), merge_mode="sum")),
             lambda: sequential(L.LSTM(3, go_backwards=True, return_sequences=True), L.GRU(2)),

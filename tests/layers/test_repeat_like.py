@@ -59,7 +59,7 @@ def test_to_keras_repeats_with_operations_and_refuses_masks():
     model = model_of_end()
     x = np.random.default_rng(0).normal(size=(2, 4, 2)).astype("float32")
     np.testing.assert_allclose(outputs_of(to_keras(model), x), outputs_of(model, x), atol=1e-6)
-    with pytest.raises(ArgumentError, match=r"'repeat' \(RepeatLike\): it passes a mask to copies"):
+    with pytest.raises(ArgumentError, match=r"'repeat' \(RepeatLike\): it passes on a mask"):
         to_keras(model_of_end(keras.layers.Masking))
 
 

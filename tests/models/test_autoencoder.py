@@ -93,6 +93,15 @@ MASKED_STACKS = {
     "lstm": {"units": 4},
     "both ways": {"units": (4, 3), "cell": ["gru", "lstm"], "bidirectional": True},
     "keras cell": {"cell": keras.layers.SimpleRNNCell(4)},
+    "reversed": {"units": (4, 3), "reverse": True},
+    "conditional": {"units": (4, 3), "cell": "gru", "decoder": "conditional"},
+    "all": {
+        "units": 4,
+        "bidirectional": True,
+        "decoder": "conditional",
+        "reverse": True,
+        "variational": True,
+    },
 }
 
 
@@ -114,15 +123,16 @@ def test_padding_changes_no_output_and_no_loss(stack, randomize):
     losses = []
     for each, values in ((model, x), (masked(model), padded)):
         each.compile(optimizer="sgd", loss="mse", run_eagerly=True)
-        losses.append(each.test_on_batch(values, values))
+        losses.append(each.test_on_batch(values, values) - sum(map(float, each.losses)))
     np.testing.assert_allclose(losses, np.mean((expected - x) ** 2), rtol=1e-6)
 
 
-def test_padding_changes_no_gradient(randomize):
+@pytest.mark.parametrize("options", [{}, {"decoder": "conditional", "reverse": True}])
+def test_padding_changes_no_gradient(options, randomize):
     changes = []
     x = RANDOM.normal(size=(3, 5, 2)).astype("float32")
     for left, right in ((0, 0), (2, 1)):
-        model = randomize(autoencoder(2, latent=3, units=(4, 3)))
+        model = randomize(autoencoder(2, latent=3, units=(4, 3), **options))
         before = model.get_weights()
         padded = np.pad(x, [(0, 1), (left, right), (0, 0)])
         whole = masked(model)
@@ -155,6 +165,88 @@ def test_every_layer_of_the_decoder_is_read(outputs, randomize):
             layer.set_weights([weight + 0.1 for weight in weights])
             assert np.abs(outputs(model, x) - before).min() > 1e-6
             layer.set_weights(weights)
+
+
+def test_a_reversed_decoder_writes_the_same_from_the_end(outputs, randomize):
+    forward, backward = (
+        randomize(autoencoder(2, latent=3, units=(4, 3), reverse=reverse))
+        for reverse in (False, True)
+    )
+    x = RANDOM.normal(size=(2, 5, 2))
+    np.testing.assert_allclose(outputs(backward, x), outputs(forward, x)[:, ::-1], atol=1e-6)
+
+
+def test_a_reversed_conditional_decoder_is_told_the_timestep_after(outputs, randomize):
+    model = randomize(autoencoder(2, latent=3, units=4, decoder="conditional", reverse=True))
+    decoder = model.get_layer("decoder")
+    codes, x = np.zeros((1, 3)), RANDOM.normal(size=(1, 5, 2))
+    changed = x.copy()
+    changed[:, 3] += 1
+    before, after = (
+        keras.ops.convert_to_numpy(decoder([codes, values], training=True))
+        for values in (x, changed)
+    )
+    moved = np.abs(after - before).max(axis=2)[0]
+    assert moved[3:].max() == 0
+    assert moved[:3].min() > 1e-6
+    free = [decoder.predict_on_batch([codes, values]) for values in (x, changed)]
+    np.testing.assert_array_equal(*free)
+
+
+@pytest.mark.parametrize(
+    ("options", "both_ways"),
+    [({}, True), ({"reverse": True}, False), ({"decoder": "conditional"}, False)],
+)
+def test_the_decoder_reads_both_ways_unless_it_has_a_direction(options, both_ways):
+    model = autoencoder(2, latent=3, units=4, bidirectional=True, **options)
+    found = [
+        any(isinstance(layer, layers.Bidirectional) for layer in model.get_layer(name).layers)
+        for name in ("encoder", "decoder")
+    ]
+    assert found == [True, both_ways]
+
+
+@pytest.mark.backends
+def test_a_variational_autoencoder_draws_codes_only_in_training(outputs, randomize):
+    options = {"timesteps": 4, "latent": 3, "units": 4}
+    model = randomize(autoencoder(2, **options, variational=True))
+    model.get_layer("encoder").get_layer("code").weight.assign(0.5)
+    x = RANDOM.normal(size=(2, 4, 2)).astype("float32")
+    expected = outputs(model, x)
+    np.testing.assert_array_equal(outputs(model, x), expected)
+    assert np.abs(outputs(model, x, training=True) - expected).max() > 1e-3
+    np.testing.assert_allclose(decode(model, encode(model, x)), expected, atol=1e-6)
+    model.compile(optimizer="sgd", loss="mse", run_eagerly=True)
+    loss = model.test_on_batch(x, x)
+    (divergence,) = map(float, model.losses)
+    assert divergence > 0
+    assert loss == pytest.approx(np.mean((expected - x) ** 2) + divergence, rel=1e-5)
+
+
+def test_divergence_moves_codes_to_the_standard_normal_distribution():
+    model = autoencoder(1, timesteps=3, latent=2, units=4, variational=True, kl_weight=10.0)
+    model.compile(optimizer=keras.optimizers.Adam(0.05), loss="mse", run_eagerly=True)
+    x = RANDOM.normal(size=(16, 3, 1)).astype("float32")
+    first = np.abs(encode(model, x)).mean()
+    for _ in range(15):
+        model.train_on_batch(x, x)
+    assert np.abs(encode(model, x)).mean() < 0.5 * first
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"decoder": "conditonal"}, "Did you mean 'conditional'"),
+        ({"decoder": None}, "decoder must be one of 'repeat', 'conditional'"),
+        ({"reverse": 1}, "reverse must be True or False"),
+        ({"variational": "yes"}, "variational must be True or False"),
+        ({"kl_weight": 0.1}, "kl_weight must be omitted where variational=False"),
+        ({"variational": True, "kl_weight": -1}, "kl_weight must be a finite number >= 0"),
+    ],
+)
+def test_what_cannot_work_is_refused(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        autoencoder(2, **options)
 
 
 def test_stateful_is_refused_with_the_reason():

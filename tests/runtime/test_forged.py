@@ -255,3 +255,30 @@ def test_a_constant_joins_values_of_any_number_of_rows(load):
     program = load(nodes, arrays={"v": np.array([1, 2, 3], np.float32)})
     y, _ = program.step(np.zeros((5, 3)), program.initial_state(5))
     np.testing.assert_array_equal(y, np.tile([1.0, 2.0, 3.0], (5, 1)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"head/kernel": np.ones((4, 3))},
+        {"head/kernel": np.ones(4)},
+        {"head/bias": np.ones(3)},
+        {"0/kernel": np.ones((3, 16))},
+    ],
+)
+def test_cells_and_head_of_a_feedback_loop_must_fit(load, change):
+    arrays = {
+        "0/kernel": np.ones((5, 16)),
+        "0/recurrent_kernel": np.ones((4, 16)),
+        "head/kernel": np.ones((4, 2)),
+        "head/bias": np.ones(2),
+    }
+    options = {"cells": [{**LSTM, "units": 4}]}
+    nodes = [node("feedback", ["x"], "y", {role: role for role in arrays}, **options)]
+    program = load(nodes, arrays=arrays, window=6)
+    ys, _ = program.scan(np.ones((1, 6, 3)), program.initial_state(1))
+    assert ys[0, -1].shape == (6, 2)
+    with refused("not a valid program"):
+        load(nodes, arrays=arrays | change, window=6)
+    with refused("values to unpack"):  # a timestep in place of a window
+        load(nodes, arrays=arrays)

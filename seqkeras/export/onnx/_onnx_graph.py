@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqkeras.export._trace import export_error
 from seqkeras.export.onnx._nodes import FAR, NODES, Op
 from seqkeras.export.onnx._recurrent_nodes import STATES, one_step, over_time, whole
 from seqkeras.export.onnx._writer import Slot, Writer, ints
@@ -194,6 +195,9 @@ class _Layers:
             self.g.layer = node["name"]
             arguments = [values[name] for name in node["inputs"]]
             op = self._op(node)
+            if node["op"] == "feedback":
+                reason = "its outputs are also its inputs, which is not written as ONNX"
+                raise export_error(node["name"], reason, "Use save_program.")
             if node["op"] != "recurrent":
                 values[node["output"]] = NODES[node["op"]](self.g, op, *arguments)
             elif self.program.window is not None:
