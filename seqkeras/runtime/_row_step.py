@@ -44,7 +44,8 @@ class RowStep:
         self._functions = [link.function for link in links if not link.part.stop]
         self.x = np.zeros((1, width), dtype)
         self._bytes = memoryview(self.x).cast("B")
-        self._write = struct.Struct(f"{width}{dtype.char}").pack_into
+        # "=" because without it, numbers that are too large become infinite.
+        self._write = struct.Struct(f"={width}{dtype.char}").pack_into
 
     def read(self, x: list[Any]) -> bool:
         """Take the next input, and return False if it is not a list of finite numbers that fit."""

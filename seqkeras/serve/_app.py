@@ -10,6 +10,7 @@ import numpy as np
 
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.serve._access import check_id
+from seqkeras.serve._many_steps import many_reply
 from seqkeras.serve._messages import (
     JSON,
     MSGPACK,
@@ -25,7 +26,7 @@ from seqkeras.serve._messages import (
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._service import Service
 from seqkeras.serve._service_settings import ServiceSettings
-from seqkeras.serve._sessions import Call, Moved
+from seqkeras.serve._sessions import Call
 from seqkeras.serve._single_step import step_reply
 from seqkeras.serve._status import recent, status
 
@@ -207,28 +208,9 @@ class Application:
     async def _many(self, exchange: "Exchange", client: str) -> Any:
         exchange.route = "many"
         body = decode(ManyBody, await exchange.body(), packed=exchange.packed)
-        model = self.service.sessions.model
-        ids = body.sessions
-        self._check_batch(len(ids))
-        if len(set(ids)) < len(ids):
-            message = "sessions must be different. For several steps of one, use its /steps."
-            raise RefusedError(422, "wrong_body", message)
-        rows = read_rows(model, body.x, len(ids))
-        numbers = body.step if body.step is not None else [None] * len(ids)
-        if len(numbers) != len(ids):
-            message = f"step must have {len(ids)} numbers, one for each session."
-            raise RefusedError(422, "wrong_body", message)
-        calls = [
-            Call(f"{client}/{check_id(name)}", rows[i : i + 1], number, name)
-            for i, (name, number) in enumerate(zip(ids, numbers, strict=True))
-        ]
-        outcomes = await self.service.runner.move_many(calls)
-        exchange.steps = sum(isinstance(outcome, Moved) for outcome in outcomes)
-        if self.service.recorder.watched:
-            for call, outcome in zip(calls, outcomes, strict=True):
-                if isinstance(outcome, Moved):
-                    self.service.recorder.add(call.key, outcome.number, call.x, outcome.outputs)
-        return many_reply(model, outcomes, exchange.packed)
+        self._check_batch(len(body.sessions))
+        reply, exchange.steps = await many_reply(self.service, client, body, packed=exchange.packed)
+        return reply
 
     async def _list(self, exchange: "Exchange", client: str) -> Any:
         exchange.route = "sessions"
@@ -357,46 +339,6 @@ def failure_headers(error: Exception | None) -> list[tuple[bytes, bytes]]:
         if error.status in (408, 413):
             headers.append((b"connection", b"close"))
     return headers
-
-
-def read_rows(model: Any, x: Any, count: int) -> Any:
-    """Return observations as an array `(count, width)`.
-
-    Raises:
-        RefusedError: their number is another.
-        ArgumentError: one of them does not fit the model.
-    """
-    if isinstance(x, bytes):
-        if len(x) != 4 * count * model.width:
-            message = f"x must be {4 * count * model.width} bytes of float32. Got: {len(x)}."
-            raise RefusedError(422, "wrong_body", message)
-        x = np.frombuffer(x, "<f4").reshape(count, model.width).tolist()
-    if len(x) != count:
-        message = f"x must have {count} observations, one for each session. Got: {len(x)}."
-        raise RefusedError(422, "wrong_body", message)
-    return model.read_many(x)
-
-
-def many_reply(model: Any, outcomes: list[Any], packed: bool) -> dict[str, Any]:
-    """Return the reply to steps of many sessions; null where one was refused."""
-    errors = {
-        str(i): outcome.body() | {"status": outcome.status}
-        for i, outcome in enumerate(outcomes)
-        if isinstance(outcome, RefusedError)
-    }
-    numbers = [None if str(i) in errors else out.number for i, out in enumerate(outcomes)]
-    reply: dict[str, Any] = {"step": numbers}
-    if packed and not errors:
-        outputs = np.concatenate([outcome.outputs for outcome in outcomes])
-        reply["y"] = outputs.astype("<f4").tobytes()
-    else:
-        reply["y"] = [
-            None if isinstance(outcome, RefusedError) else model.write(outcome.outputs[0])
-            for outcome in outcomes
-        ]
-    if errors:
-        reply["errors"] = errors
-    return reply
 
 
 def create_app(program: str, **settings: Any) -> Application:

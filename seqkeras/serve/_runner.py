@@ -2,26 +2,31 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from seqkeras._arrays import Array
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._sessions import Call, Moved, Outcome, Sessions
 
 Result = TypeVar("Result")
 
 QuickStep: TypeAlias = Callable[[str, Any, int | None], tuple[list[Any], int] | None]
+QuickSteps: TypeAlias = Callable[
+    [Sequence[str], Array, Sequence[int | None] | None], tuple[Array, Array] | None
+]
 
 
 class Runner(Protocol):
     """Carries out calls in the order of their arrival.
 
     Attributes:
-        quick_step: `Sessions.quick_step` if steps may run at once, or None.
+        quick_step, quick_steps: those of `Sessions` if steps may run at once, or None.
     """
 
     quick_step: QuickStep | None
+    quick_steps: QuickSteps | None
 
     async def move(self, call: Call) -> Moved:
         """Move one session, and return when that is durable."""
@@ -46,6 +51,7 @@ class DirectRunner:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self.quick_step: QuickStep | None = sessions.quick_step
+        self.quick_steps: QuickSteps | None = sessions.quick_steps
 
     async def move(self, call: Call) -> Moved:
         if len(call.x) == 1:
@@ -71,7 +77,8 @@ class GatheringRunner(DirectRunner):
 
     def __init__(self, sessions: Sessions) -> None:
         super().__init__(sessions)
-        self.quick_step = None
+        self.quick_step = None  # a step that waits must not be overtaken
+        self.quick_steps = None
         self._waiting: list[tuple[Call, asyncio.Future[Moved]]] = []
         self._arrived = 0
         self._crowded = False
@@ -116,6 +123,7 @@ class CommittingRunner:
         self._running: asyncio.Task[None] | None = None
         self._closed = False
         self.quick_step = None
+        self.quick_steps = None
 
     async def move(self, call: Call) -> Moved:
         return await self._submit(call)

@@ -84,6 +84,9 @@ class ServedForecaster:
         parts = outputs.reshape(len(self._names), -1).tolist()
         return dict(zip(self._names, parts, strict=True))
 
+    def write_many(self, outputs: Array) -> list[Any]:
+        return [self.write(row) for row in outputs]
+
     def step(self, x: Array, state: State) -> tuple[Array, State]:
         stepper = self._stepper
         ids = [self._of_key[key] for key in state[_PLACE][:, _KEY].tolist()]

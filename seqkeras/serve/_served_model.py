@@ -3,6 +3,7 @@
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,6 +54,10 @@ class ServedModel(Protocol):
 
     def write(self, outputs: Array) -> Any:
         """Return one row of outputs as the JSON value of a reply."""
+        ...
+
+    def write_many(self, outputs: Array) -> list[Any]:
+        """Return rows of outputs as JSON values."""
         ...
 
     def step(self, x: Array, state: State) -> tuple[Array, State]:
@@ -124,16 +129,24 @@ class ServedProgram:
     def read_many(self, x: Sequence[Any]) -> Array:
         if not self._checks_ids:
             try:
-                with np.errstate(over="ignore"):
-                    rows = np.array(x, self.input_dtype)
-                if rows.shape == (len(x), self.width) and np.isfinite(rows).all():
-                    return rows
-            except (ValueError, TypeError, OverflowError):
+                if set(map(len, x)) == {self.width}:
+                    form = f"={len(x) * self.width}{self.input_dtype.char}"
+                    data = struct.pack(form, *chain.from_iterable(x))
+                    rows = np.frombuffer(data, self.input_dtype).reshape(len(x), self.width)
+                    if np.isfinite(rows).all():
+                        return rows
+            except (struct.error, OverflowError, TypeError):
                 pass  # the first wrong row is found below, or rows are read by name
         return np.concatenate([self.read(row) for row in x])
 
     def write(self, outputs: Array) -> Any:
         return self._outputs.to_json(outputs)
+
+    def write_many(self, outputs: Array) -> list[Any]:
+        if self._outputs.plain:
+            rows: list[Any] = outputs.tolist()
+            return rows
+        return [self.write(row) for row in outputs]
 
     def step(self, x: Array, state: State) -> tuple[Array, State]:
         y, state = self._program.step(self._inputs.split(x), state)
@@ -193,11 +206,11 @@ class _Columns:
         self.dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float64)
         if self.dtype.kind != "f":
             self.dtype = np.dtype(np.float64)
-        self._plain = len(ports) == 1 and len(ports[0].shape) == 1 and ports[0].dtype == self.dtype
+        self.plain = len(ports) == 1 and len(ports[0].shape) == 1 and ports[0].dtype == self.dtype
 
     def split(self, rows: Array) -> Any:
         """Return the part of each port, with its shape and dtype."""
-        if self._plain:
+        if self.plain:
             return rows
         lead = rows.shape[:-1]
         return {
@@ -207,7 +220,7 @@ class _Columns:
 
     def join(self, arrays: Any) -> Array:
         """Return outputs of a program as the columns of one array."""
-        if self._plain:
+        if self.plain:
             return arrays
         if isinstance(arrays, Mapping):
             arrays = [arrays[port.name] for port in self._ports]
@@ -221,7 +234,7 @@ class _Columns:
 
     def to_json(self, row: Array) -> Any:
         """Return one row as a list, or as a list for each port."""
-        if self._plain:
+        if self.plain:
             return row.tolist()
         parts = [
             row[end - size : end].reshape(port.shape).tolist()

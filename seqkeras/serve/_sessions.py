@@ -222,24 +222,28 @@ class Sessions:
             for j, (i, _) in enumerate(single):
                 new[i] = Moved(outputs[j : j + 1], int(counts[j]))
 
-    def step_many(self, calls: Sequence[Call]) -> tuple[Array, Array]:
-        """Move many sessions by one observation each, in memory, none if any is refused.
+    def quick_steps(
+        self, keys: Sequence[str], x: Array, numbers: Sequence[int | None] | None
+    ) -> tuple[Array, Array] | None:
+        """Move many sessions by one observation each as `run` does, if nothing is unusual.
+
+        Unusual are new sessions, and repeated or wrong numbers. Then nothing is changed, and `run`
+        must decide.
+
+        Args:
+            keys: different sessions.
+            x: observations, `(sessions, width)`.
+            numbers: number of each observation, or None for the next.
 
         Returns:
-            The outputs `(sessions, outputs)` and the numbers of the steps.
-
-        Raises:
-            RefusedError: of the first call that cannot be carried out.
+            The outputs `(sessions, outputs)` and the numbers of the steps; or None.
         """
-        rows, refused = self._find(calls, None)
-        for refusal in refused.values():
-            raise refusal
-        numbers = np.fromiter((rows[call.key] for call in calls), np.int64, len(calls))
-        counts = self._slots.counts[numbers]
-        for call, count in zip(calls, counts.tolist(), strict=True):
-            if call.number is not None and call.number != count:
-                raise wrong_step(call.number, count)
-        return self._advance(numbers, np.concatenate([call.x for call in calls]))
+        rows = self._slots.find_all(keys)
+        if rows is None:
+            return None
+        if numbers is not None and numbers != self._slots.counts[rows].tolist():
+            return None
+        return self._advance(rows, x)
 
     def _advance(self, rows: Array, x: Array) -> tuple[Array, Array]:
         """Move different rows by one observation each."""

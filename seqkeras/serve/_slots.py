@@ -74,6 +74,15 @@ class Slots:
             self._rows.move_to_end(key)
         return row
 
+    def find_all(self, keys: Sequence[str]) -> Array | None:
+        """Return the rows of sessions and mark them as used, or None if one is not here."""
+        rows = list(map(self._rows.get, keys))
+        if None in rows:
+            return None
+        for key in keys:
+            self._rows.move_to_end(key)
+        return np.array(rows)
+
     def peek(self, key: str) -> int | None:
         """Return the row of a session without marking it as used."""
         return self._rows.get(key)
