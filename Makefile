@@ -2,10 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Installations leave the compilation of bytecode to the first import, which must store it.
+unexport PYTHONDONTWRITEBYTECODE
 # Test processes that run in parallel; each takes about 2 GB.
 WORKERS ?= 2
 
-.PHONY: help demo test test-long lint types layers docs unit test-backends native native-sanitize package clean venv-demo venv-dev
+.PHONY: help demo test test-long checks lint types layers docs unit test-backends native native-sanitize package clean venv-demo venv-dev venv-backends
 
 help:
 	@echo "make demo           forecast a real series and draw it"
@@ -20,7 +22,9 @@ help:
 demo: venv-demo
 	@$(BIN)/seqkeras demo
 
-test: lint types layers docs unit
+test: checks unit
+
+checks: lint types layers docs
 
 lint: venv-dev
 	$(BIN)/ruff check .
@@ -46,11 +50,10 @@ JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=0 \
 	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
-# The release of PyTorch that the tests run with; any from 2.6 on should work.
-test-backends: venv-dev
-	@$(PYTHON) .ci/venv.py backends ".[jax]" torch==2.13.0
-	$(JAX) $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m backends tests
-	KERAS_BACKEND=torch $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m backends tests
+BACKENDS := .venv/backends/bin/python $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m backends
+test-backends: venv-backends
+	$(JAX) $(BACKENDS) tests
+	KERAS_BACKEND=torch $(BACKENDS) tests
 
 native: venv-dev
 	SEQKERAS_BUILD_NATIVE=1 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
@@ -69,3 +72,7 @@ venv-demo:
 
 venv-dev:
 	@$(PYTHON) .ci/venv.py dev -e ".[dev]"
+
+# The release of PyTorch that the tests run with; any from 2.6 on should work.
+venv-backends: venv-dev
+	@$(PYTHON) .ci/venv.py --layer backends "seqkeras[jax]" torch==2.13.0

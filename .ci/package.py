@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PYTHON = ROOT / ".venv/bin/python"
 
 # What an installation with only NumPy must be able to do.
 USE = """
@@ -74,16 +75,18 @@ def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run(ROOT / ".venv/bin/python", "-c", MAKE, cwd=folder)
-        run(ROOT / ".venv/bin/python", "-m", "build", "--outdir", folder / "dist", ROOT)
+        run(PYTHON, "-c", MAKE, cwd=folder)
+        run(PYTHON, "-m", "build", "--outdir", folder / "dist", ROOT)
         for file in sorted((folder / "dist").iterdir()):
             environment = folder / f"venv-{file.suffix[1:]}"
-            run(sys.executable, "-m", "venv", environment)
-            pip = (environment / "bin/python", "-m", "pip", "install", "--quiet")
+            # The pip of the development environment installs; another takes seconds to unpack.
+            run(sys.executable, "-m", "venv", "--without-pip", environment)
+            python = environment / "bin/python"
+            pip = (PYTHON, "-m", "pip", "--python", python, "install", "--no-compile", "--quiet")
             # The wheel has the native library; installing the sdist must also work without it.
             run(*pip, "--disable-pip-version-check", file, SEQKERAS_BUILD_NATIVE="0")
             # Run in another folder, because Python would import the checkout here.
-            run(environment / "bin/python", "-c", USE, cwd=folder)
+            run(python, "-c", USE, cwd=folder)
 
 
 if __name__ == "__main__":

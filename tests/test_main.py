@@ -330,17 +330,24 @@ def test_what_is_no_model_is_not_exported(here, capsys):
     assert not (here / "out.program").exists()
 
 
-def test_an_environment_without_pip_is_made_anew(tmp_path):
-    make = runpy.run_path(str(Path(__file__).parents[1] / ".ci/venv.py"))["make"]
-    make.__globals__.update(VENV=tmp_path / "venv", PYTHON=tmp_path / "venv/bin/python")
-    command = [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")]
-    subprocess.run(command, check=True)
-    (tmp_path / "venv/lost").touch()
-    make()
-    assert not (tmp_path / "venv/lost").exists()
-    (tmp_path / "venv/kept").touch()
-    make()  # it stays, because it has pip
-    assert (tmp_path / "venv/kept").exists()
+def test_an_environment_without_pip_is_made_anew_and_has_layers(tmp_path):
+    setup = runpy.run_path(str(Path(__file__).parents[1] / ".ci/venv.py"))
+    venv, layer = tmp_path / "venv", tmp_path / "venv/layer"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    (venv / "lost").touch()
+    setup["make"](venv)
+    assert not (venv / "lost").exists()
+    (venv / "kept").touch()
+    setup["make"](venv)  # it stays, because it has pip
+    assert (venv / "kept").exists()
+    setup["make_layer"](layer, venv)
+    where = "import pip, sys; print(sys.prefix, pip.__file__)"
+    command = [str(setup["python"](layer)), "-c", where]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    prefix, pip = map(Path, done.stdout.split())
+    assert prefix.samefile(layer)
+    assert venv in pip.parents
+    assert layer not in pip.parents
 
 
 def test_the_version_is_told(capsys):
