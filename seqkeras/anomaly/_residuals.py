@@ -14,6 +14,10 @@ from seqkeras.anomaly._spread import centers_and_spreads, root_mean_square
 
 #: Standardized residuals are limited to this size before their covariance is computed.
 _LIMIT = 3.0
+#: Variances of standardized residuals below this are rounding.
+_ROUNDING_VARIANCE = 1e-6
+#: Shrinkage above which the covariance surely has an inverse in float64.
+_REGULAR = 1e-3
 _LOG_2_PI = math.log(2 * math.pi)
 
 
@@ -178,12 +182,15 @@ class Mahalanobis(ErrorMeasure):
         standard = np.clip((whole - center) / spread, -_LIMIT, _LIMIT)
         covariance = np.atleast_2d(np.cov(standard, rowvar=False))
         variances = np.diag(covariance).copy()
-        # A feature that never changed has the unit variance that its spread of 1 stands for.
-        variances[variances == 0] = 1.0
+        # A feature that never changed, except by rounding, has the variance that its spread of 1
+        # stands for.
+        still = variances < _ROUNDING_VARIANCE
+        variances[still] = 1.0
+        covariance[still] = covariance[:, still] = 0.0
         covariance *= 1 - shrinkage
         np.fill_diagonal(covariance, variances)
         self.center_, self.spread_, self.covariance_ = center, spread, covariance
-        self.whitening_, determinant = _whitening(covariance)
+        self.whitening_, determinant = _whitening(covariance, shrinkage > _REGULAR)
         self.log_determinant_ = determinant + 2 * float(np.log(spread).sum())
         return self
 
@@ -205,11 +212,13 @@ class Mahalanobis(ErrorMeasure):
         counts = known.sum(axis=1)
         distances = np.full(len(rows), np.nan)
         determinants = np.zeros(len(rows))
+        is_regular = self.shrinkage > _REGULAR
         patterns, group = np.unique(known, axis=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
             if pattern.any():
                 members = np.flatnonzero(group.ravel() == number)
-                whitening, determinant = _whitening(self.covariance_[np.ix_(pattern, pattern)])
+                part = self.covariance_[np.ix_(pattern, pattern)]
+                whitening, determinant = _whitening(part, is_regular)
                 white = standard[np.ix_(members, np.flatnonzero(pattern))] @ whitening
                 distances[members] = (white**2).sum(axis=1)
                 determinants[members] = determinant + 2 * np.log(self.spread_[pattern]).sum()
@@ -243,8 +252,17 @@ class GaussianNLL(Mahalanobis):
         return (total / len(residual) + _LOG_2_PI) / 2
 
 
-def _whitening(covariance: Floats) -> tuple[Floats, float]:
-    """Return W with W W' the pseudoinverse of a covariance, and its log (pseudo)determinant."""
+def _whitening(covariance: Floats, is_regular: bool) -> tuple[Floats, float]:
+    """Return W with W W' the inverse of a covariance, and the logarithm of its determinant.
+
+    Args:
+        covariance: `(features, features)`.
+        is_regular: it has an inverse. Otherwise, W W' is the pseudoinverse, and the determinant
+            that of the directions with variance.
+    """
+    if is_regular:  # many times faster
+        factor = np.linalg.cholesky(covariance)
+        return np.linalg.inv(factor).T, 2 * float(np.log(np.diag(factor)).sum())
     values, vectors = np.linalg.eigh(covariance)
     positive = values > values[-1] * len(values) * np.finfo(np.float64).eps
     variances = values[positive]

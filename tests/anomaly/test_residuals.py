@@ -104,15 +104,29 @@ def test_missing_residuals_are_left_out_and_empty_rows_have_no_error(measure):
 
 
 @each_measure
-def test_a_feature_that_never_changed_keeps_its_unit_and_a_change_counts(measure):
+@pytest.mark.parametrize("rounding", [0.0, 1e-8])
+def test_a_feature_that_never_changed_keeps_its_unit_and_a_change_counts(measure, rounding):
     rows = residuals()
-    rows[:, 1] = 0.5
+    rows[:, 1] = 0.5 + rounding * np.random.default_rng(0).normal(size=len(rows))
     error = measure().fit(rows)
     assert error.spread_[1] == 1
     usual = np.array([[0.0, 0.5, 0.0]])
     changed = np.array([[0.0, 9.5, 0.0]])
     assert np.isfinite(error.score(rows)).all()
-    assert error.score(changed)[0] > error.score(usual)[0] + 2
+    assert 2 < error.score(changed)[0] - error.score(usual)[0] < 20
+
+
+@pytest.mark.parametrize("shrinkage", [1e-3, 2e-3, 0.05])
+def test_both_ways_to_invert_the_covariance_agree(shrinkage):
+    rows = residuals()
+    rows[::5, 2] = np.nan
+    error = Mahalanobis(shrinkage).fit(rows)
+    for part in ([0, 1], [0, 1, 2]):
+        standard = ((rows[1] - error.center_) / error.spread_)[part]
+        inverse = np.linalg.pinv(error.covariance_[np.ix_(part, part)])
+        expected = np.sqrt(standard @ inverse @ standard / len(part))
+        row = np.where(np.isin([0, 1, 2], part), rows[1], np.nan)
+        np.testing.assert_allclose(error.score(row[np.newaxis]), expected, rtol=1e-6)
 
 
 def test_directions_without_variance_do_not_count_without_shrinkage():
