@@ -66,8 +66,8 @@ def affiliation_precision_recall(
     near = np.bincount(parts.zone, _precision_integrals(parts, zones), count)
     reached = flagged_length > 0
     precision = float(np.mean(near[reached] / flagged_length[reached])) if reached.any() else 0.0
-    found = np.bincount(parts.zone, _recall_integrals(parts, zones), count)
-    return PrecisionRecall(precision, float(np.mean(found / (zones.end - zones.start))))
+    recalled = np.bincount(parts.zone, _recall_integrals(parts, zones), count)
+    return PrecisionRecall(precision, float(np.mean(recalled / (zones.end - zones.start))))
 
 
 def _zones(anomalies: Runs, rows: int) -> Zones:
@@ -98,18 +98,17 @@ def _precision_integrals(parts: Parts, zones: Zones) -> Floats:
     left, right, start, end = (bound[parts.zone] for bound in zones)
     nearer_side = np.minimum(start - left, right - end)
 
-    def integral(distance: Floats) -> Floats:
-        """Integrate from the edge of the anomaly to this distance."""
+    def integral(offset: Floats) -> Floats:
+        """Integrate from the edge of the anomaly to this distance; 0 on its other side."""
+        distance = _above_zero(offset)
         both_sides = np.minimum(distance, nearer_side)
         nearer = (end - start) * distance + distance**2 / 2
         nearer += both_sides**2 / 2 + nearer_side * (distance - both_sides)
         return np.asarray(distance - nearer / (right - left))
 
     inside = _above_zero(np.minimum(parts.end, end) - np.maximum(parts.start, start))
-    left_side = integral(_above_zero(start - parts.start)) - integral(
-        _above_zero(start - parts.end)
-    )
-    right_side = integral(_above_zero(parts.end - end)) - integral(_above_zero(parts.start - end))
+    left_side = integral(start - parts.start) - integral(start - parts.end)
+    right_side = integral(parts.end - end) - integral(parts.start - end)
     return np.asarray(inside + left_side + right_side)
 
 
@@ -120,8 +119,9 @@ def _recall_integrals(parts: Parts, zones: Zones) -> Floats:
     left, right, start, end = (bound[parts.zone] for bound in zones)
     same_zone = parts.zone[1:] == parts.zone[:-1]
     middles = (parts.end[:-1] + parts.start[1:]) / 2
-    nearest_from, nearest_to = left.copy(), right.copy()
+    nearest_from = left.copy()
     nearest_from[1:][same_zone] = middles[same_zone]
+    nearest_to = right.copy()
     nearest_to[:-1][same_zone] = middles[same_zone]
     first = np.maximum(start, nearest_from)
     last = np.minimum(end, nearest_to)

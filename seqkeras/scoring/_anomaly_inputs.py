@@ -75,8 +75,8 @@ def check_scores(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Booleans
     missing = np.flatnonzero(np.isnan(values))
     if len(missing):
         fix = "Score every row, or leave the rows without a score out of both arrays."
-        got = Description(f"NaN in row {missing[0]} ({len(missing)} in all)")
-        raise bad_argument("scores", got, "numbers without NaN", fix)
+        actual = Description(f"NaN in row {missing[0]} ({len(missing)} in all)")
+        raise bad_argument("scores", actual, "numbers without NaN", fix)
     return flags, values
 
 

@@ -34,13 +34,13 @@ class PrecisionRecall(NamedTuple):
 
     @property
     def f1(self) -> float:
-        """The harmonic mean of precision and recall; 0 if both are 0."""
+        """Return the harmonic mean of precision and recall; 0 if both are 0."""
         total = self.precision + self.recall
         return 2 * self.precision * self.recall / total if total else 0.0
 
 
 def point_precision_recall(labels: npt.ArrayLike, predictions: npt.ArrayLike) -> PrecisionRecall:
-    """Count each row alone: the shares of flagged rows and of labeled rows that are both.
+    """Compute precision and recall of rows, each counted by itself.
 
     A long anomaly weighs more than a short one, and a flag one row beside an anomaly counts as
     wrong.

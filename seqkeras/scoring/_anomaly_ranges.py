@@ -54,9 +54,9 @@ def range_precision_recall(
     weight = check_probability("existence", existence)
     check_one_of("bias", bias, BIASES)
     divides = check_one_of("cardinality", cardinality, CARDINALITIES) == "reciprocal"
-    found = touches(flagged, find_runs(flags))
+    detected = touches(flagged, find_runs(flags))
     covered = _covered(flags, flagged, bias, divides)
-    recall = weight * np.mean(found) + (1 - weight) * np.mean(covered)
+    recall = weight * np.mean(detected) + (1 - weight) * np.mean(covered)
     precision = np.mean(_covered(flagged, flags, "flat", divides)) if flagged.any() else 0.0
     return PrecisionRecall(float(precision), float(recall))
 
@@ -82,10 +82,10 @@ def overlap_precision_recall(labels: npt.ArrayLike, predictions: npt.ArrayLike) 
     """
     flags, flagged = check_predictions(labels, predictions)
     require_anomalies(flags)
-    anomalies, alarms = find_runs(flags), find_runs(flagged)
-    found = int(touches(flagged, anomalies).sum())
-    false = int((~touches(flags, alarms)).sum())
-    return PrecisionRecall(found / max(1, found + false), found / len(anomalies.starts))
+    detected = touches(flagged, find_runs(flags))
+    hits = int(detected.sum())
+    false_alarms = int((~touches(flags, find_runs(flagged))).sum())
+    return PrecisionRecall(hits / max(1, hits + false_alarms), hits / len(detected))
 
 
 def _covered(flags: Booleans, other: Booleans, bias: str, divides: bool) -> Floats:

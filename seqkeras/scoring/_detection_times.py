@@ -47,9 +47,11 @@ def false_alarms_per_day(
     """
     flags, flagged = check_predictions(labels, predictions)
     seconds = _seconds(len(flags), timestamps, step_seconds)
-    last_step = np.median(np.diff(seconds)) if step_seconds is None else step_seconds
+    last_step = step_seconds
+    if last_step is None:
+        last_step = np.median(np.diff(seconds)) if len(seconds) > 1 else 0
     span = float(seconds[-1] + last_step)
-    if not span > 0:
+    if span <= 0:
         raise bad_argument("timestamps", Description("no time between them"), "a span of time")
     false = ~touches(flags, find_runs(flagged))
     return float(false.sum() / (span / SECONDS_PER_DAY))
@@ -102,19 +104,19 @@ def _seconds(rows: int, timestamps: npt.ArrayLike | None, step_seconds: Any) -> 
         return np.arange(rows, dtype=np.float64) * check_positive("step_seconds", step_seconds)
     times = np.asarray(timestamps)
     if times.shape != (rows,):
-        got = Description(f"shape {times.shape}")
-        raise bad_argument("timestamps", got, f"one for each row, shape ({rows},)")
+        actual = Description(f"shape {times.shape}")
+        raise bad_argument("timestamps", actual, f"one for each row, shape ({rows},)")
     if times.dtype.kind not in "Mmiuf":
-        got = Description(f"dtype {times.dtype}")
+        actual = Description(f"dtype {times.dtype}")
         fix = "Use np.asarray(column, dtype='datetime64[s]')."
-        raise bad_argument("timestamps", got, "datetime64, or numbers in seconds", fix)
+        raise bad_argument("timestamps", actual, "datetime64, or numbers in seconds", fix)
     if times.dtype.kind in "Mm":
         seconds = np.diff(times) / np.timedelta64(1, "s")
     else:
         seconds = np.diff(times.astype(np.float64))
     wrong = np.flatnonzero(~(seconds >= 0))
     if len(wrong):
-        got = Description(f"{times[wrong[0] + 1]} after {times[wrong[0]]}, row {wrong[0] + 1}")
+        actual = Description(f"{times[wrong[0] + 1]} after {times[wrong[0]]}, row {wrong[0] + 1}")
         fix = "Sort the rows first."
-        raise bad_argument("timestamps", got, "in order, and none missing", fix)
+        raise bad_argument("timestamps", actual, "in order, and none missing", fix)
     return np.concatenate([[0.0], np.cumsum(seconds)])

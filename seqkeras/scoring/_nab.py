@@ -114,8 +114,8 @@ def _check_files(
     if not len(labels) or np.ndim(labels[0]) == 0:
         return [check_scores(np.asarray(labels), np.asarray(scores))]
     if len(labels) != len(scores):
-        got = Description(f"{len(scores)} arrays")
-        raise bad_argument("scores", got, f"as many arrays as labels, {len(labels)}")
+        actual = Description(f"{len(scores)} arrays")
+        raise bad_argument("scores", actual, f"as many arrays as labels, {len(labels)}")
     return [check_scores(*file) for file in zip(labels, scores, strict=True)]
 
 
@@ -124,9 +124,9 @@ def _file_rows(flags: Booleans, scores: Floats, weights: Weights) -> _Rows:
     starts, ends = find_runs(flags)
     widths = ends - starts
     if np.any(widths < 2):
-        got = Description(f"a window of one row, row {starts[np.argmin(widths)]}")
+        actual = Description(f"a window of one row, row {starts[np.argmin(widths)]}")
         fix = "Widen each label to a window, for example of 10 % of the rows over all windows."
-        raise bad_argument("labels", got, "windows of at least two rows", fix)
+        raise bad_argument("labels", actual, "windows of at least two rows", fix)
     rows = np.arange(len(flags))
     begun = np.searchsorted(starts, rows, side="right") - 1  # -1 before the first window
     last = np.concatenate([ends - 1, [0]])[begun]

@@ -119,7 +119,8 @@ def _statistics(series: Floats, length: int) -> Floats:
     rows = max(1, CHUNK // (length * series.shape[1]))
     for begin in range(0, len(series) - length + 1, rows):
         windows = sliding_window_view(series[begin : begin + rows + length - 1], length, axis=0)
-        highest, lowest = windows.max(axis=-1), windows.min(axis=-1)
+        highest = windows.max(axis=-1)
+        lowest = windows.min(axis=-1)
         parts.append(
             np.hstack(
                 [windows.std(axis=-1), highest - lowest, highest, lowest, windows.mean(axis=-1)]
@@ -154,12 +155,14 @@ def _check_values(values: npt.ArrayLike) -> Floats:
     columns = series.reshape(len(series), -1)
     invalid = np.flatnonzero(~np.isfinite(columns).all(axis=1))
     if len(invalid):
-        got = Description(f"NaN or infinity in row {invalid[0]} ({len(invalid)} rows in all)")
-        raise bad_argument("values", got, "finite", "Fill the gaps first.")
+        actual = Description(f"NaN or infinity in row {invalid[0]} ({len(invalid)} rows in all)")
+        raise bad_argument("values", actual, "finite", "Fill the gaps first.")
     return columns
 
 
 def _check_rows(series: Floats, minimum: int) -> None:
     if len(series) < minimum:
-        got = Description(f"{len(series)} rows")
-        raise bad_argument("values", got, f"at least {minimum} rows long", "Use a smaller window.")
+        actual = Description(f"{len(series)} rows")
+        raise bad_argument(
+            "values", actual, f"at least {minimum} rows long", "Use a smaller window."
+        )

@@ -92,7 +92,8 @@ def volumes(flags: Booleans, scores: Floats, window: int) -> Volumes:
     positives = anomalous + slopes / 2
     recall = np.minimum(hits / positives, 1) * existence
     false_rate = (flagged - hits) / (len(flags) - positives)
-    begin, end = np.zeros((len(widths), 1)), np.ones((len(widths), 1))
+    begin = np.zeros((len(widths), 1))
+    end = np.ones((len(widths), 1))
     steps = np.diff(recall, prepend=begin)
     across = np.diff(np.hstack([begin, false_rate, end]))
     up = np.hstack([begin, recall, end])
