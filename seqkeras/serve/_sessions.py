@@ -1,5 +1,6 @@
 """The sessions of a service: steps in order, exactly once, and as durable as the store."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -266,7 +267,7 @@ class Sessions:
         """Move one session by many observations."""
         slots = self._slots
         outputs, state = self.model.scan(call.x, slots.state([row]))
-        slots.put([row], state)
+        slots.put(slice(row, row + 1), state)
         count = int(slots.counts[row])
         timesteps = len(call.x)
         if slots.history:
@@ -356,7 +357,7 @@ class Sessions:
                 self.admit(key)
             state = self.model.initial_state([call.own_id or key])
             row = self._slots.add(key)
-            self._slots.put([row], state)
+            self._slots.put(slice(row, row + 1), state)
             self._slots.versions[row] = record.version if record is not None else b""
             self._slots.seen[row] = self.clock()
             return row
@@ -371,7 +372,7 @@ class Sessions:
             raise damaged(record.key)
         slots = self._slots
         row = slots.add(record.key)
-        slots.put([row], state)
+        slots.put(slice(row, row + 1), state)
         slots.counts[row] = record.steps
         slots.seen[row] = record.seen
         outputs = np.frombuffer(record.outputs, slots.outputs.dtype)
@@ -400,7 +401,7 @@ class Sessions:
             if len(part) != size:
                 return None
             little = np.frombuffer(part, array.dtype.newbyteorder("<"))
-            parts.append(little.reshape(array[:1].shape).astype(array.dtype))
+            parts.append(little.reshape(array[:1].shape).astype(array.dtype, copy=False))
             position += size
         return tuple(parts) if position == len(data) else None
 
@@ -412,10 +413,10 @@ class Sessions:
     def _record(self, key: str) -> Record:
         slots = self._slots
         row: Any = slots.peek(key)
-        state = b"".join(
-            array[row].astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-            for array in slots.states
-        )
+        parts = [array[row] for array in slots.states]
+        if sys.byteorder == "big":
+            parts = [part.byteswap() for part in parts]
+        state = b"".join([part.tobytes() for part in parts])
         outputs = slots.last_outputs(row)[-MOST_RECENT:]
         inputs = slots.newest_inputs(row) if slots.history else ()
         return Record(

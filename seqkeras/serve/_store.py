@@ -81,7 +81,8 @@ def open_store(url: str, *, durability: str = "disk", ttl: float | None = None) 
 
     Args:
         url: `"memory"`, `"sqlite:///sessions.db"` (a relative path; with four slashes an absolute
-            one) or `"redis://host:port/0"`.
+            one) or `"redis://user:password@host:port/0"`; with `?replicas=N` after it, a
+            step is acknowledged only once `N` replicas of the server have it.
         durability: of a SQLite store: `"process"`, a step that was answered survives a killed
             process; `"disk"`, the default, it also survives a power loss. Redis has settings of
             its own for this.
