@@ -4,6 +4,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
+from threading import Thread
 from typing import Any
 
 from seqkeras._checks import bad_argument, check_one_of
@@ -30,11 +31,16 @@ ON CONFLICT (key) DO UPDATE SET program = excluded.program, count = excluded.cou
     seen = excluded.seen, data = excluded.data
 """
 
+_COPY = "PRAGMA wal_checkpoint(PASSIVE)"
+
 #: Rows that one call of `expire` reads.
 SWEEP = 2_000
 
-#: Pages of the write-ahead log after which SQLite copies them into the file.
-CHECKPOINT_PAGES = 4_000
+#: Sessions that are stored before the write-ahead log is copied into the file: up to 16 MB.
+CHECKPOINT_ROWS = 4_000
+
+#: Copies of that size that the log may be behind before a commit waits for the copy.
+MOST_BEHIND = 16
 
 
 class SqliteStore:
@@ -61,6 +67,8 @@ class SqliteStore:
         self._path = path
         self._lock = _own(path)
         self._position = 0
+        self._rows_in_log = 0
+        self._copying: Thread | None = None
         try:
             self._database = sqlite3.connect(
                 path, timeout=timeout, isolation_level=None, check_same_thread=False
@@ -84,12 +92,9 @@ class SqliteStore:
         if not empty and (application, version) != (APPLICATION, VERSION):
             expected = f"a file of sessions, version {VERSION}, or a new one"
             raise bad_argument("store", self._path, expected)
-        if empty:
-            # Larger pages waste less at their end: a session takes about 600 bytes.
-            run("PRAGMA page_size = 8192")
         run("PRAGMA journal_mode = WAL")
         run(f"PRAGMA synchronous = {synchronous}")
-        run(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        run("PRAGMA wal_autocheckpoint = 0")  # see _copy_log
         run("PRAGMA cache_size = -32768")  # 32 MiB
         if empty:
             self._database.executescript(
@@ -120,7 +125,27 @@ class SqliteStore:
             ]
             with self._transaction() as run:
                 run.executemany(_UPSERT, rows)
+            self._rows_in_log += len(rows)
+            if self._rows_in_log >= CHECKPOINT_ROWS:
+                self._copy_log()
         return set()
+
+    def _copy_log(self) -> None:
+        """Copy the write-ahead log into the file, most of it in a thread of its own.
+
+        SQLite would do so within a commit, which then takes as long as writing megabytes. Copying
+        only stops commits for the last part of the log, what came in during the copy in the thread.
+        """
+        copying = self._copying
+        far_behind = self._rows_in_log >= MOST_BEHIND * CHECKPOINT_ROWS
+        if copying is None:
+            self._copying = Thread(target=_copy_log, args=(self._path,), daemon=True)
+            self._copying.start()
+        elif far_behind or not copying.is_alive():
+            copying.join()
+            self._database.execute(_COPY).fetchone()
+            self._rows_in_log = 0
+            self._copying = None
 
     def delete(self, keys: Sequence[str]) -> int:
         with self._errors(), self._transaction() as run:
@@ -168,6 +193,8 @@ class SqliteStore:
             run.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
+        if self._copying is not None:
+            self._copying.join()
         with contextlib.suppress(sqlite3.Error):
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._database.close()
@@ -203,6 +230,13 @@ class SqliteStore:
             yield
         except sqlite3.Error as error:
             raise StoreUnavailableError(f"{self._path}: {error}") from error
+
+
+def _copy_log(path: str) -> None:
+    """Copy what the write-ahead log holds now, while commits go on."""
+    # What is not copied here, because of an error, is copied by the store, which raises the error.
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute(_COPY).fetchone()
 
 
 def _between(prefix: str) -> tuple[str, str]:
