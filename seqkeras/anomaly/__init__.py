@@ -13,7 +13,10 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.anomaly._amplitude import AmplitudeFusion as AmplitudeFusion
     from seqkeras.anomaly._autoencoder_detector import AutoencoderDetector as AutoencoderDetector
     from seqkeras.anomaly._detector import Detector as Detector
+    from seqkeras.anomaly._detector_stepper import DetectorStepper as DetectorStepper
+    from seqkeras.anomaly._detector_stepper import load_stepper as load_stepper
     from seqkeras.anomaly._forecast_detector import ForecastDetector as ForecastDetector
+    from seqkeras.anomaly._outlier_adapter import OutlierAdapter as OutlierAdapter
     from seqkeras.anomaly._overlap import Overlap as Overlap
     from seqkeras.anomaly._piece import Piece as Piece
     from seqkeras.anomaly._piece import piece_from_state as piece_from_state
@@ -40,7 +43,9 @@ __getattr__, __dir__, __all__ = attach(
         "_amplitude": ("AmplitudeFusion",),
         "_autoencoder_detector": ("AutoencoderDetector",),
         "_detector": ("Detector",),
+        "_detector_stepper": ("DetectorStepper", "load_stepper"),
         "_forecast_detector": ("ForecastDetector",),
+        "_outlier_adapter": ("OutlierAdapter",),
         "_overlap": ("Overlap",),
         "_piece": ("Piece", "piece_from_state"),
         "_residuals": ("ErrorMeasure", "GaussianNLL", "L1", "L2", "Mahalanobis"),

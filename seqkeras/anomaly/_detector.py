@@ -1,6 +1,8 @@
 """What all detectors share: from series to scores, labels and alarms."""
 
 import math
+import os
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,7 +13,9 @@ from sklearn.base import BaseEstimator
 from seqkeras._arrays import Booleans, Floats, Integers, is_constant, positions
 from seqkeras._checks import Description, bad_argument, bad_data, check_one_of
 from seqkeras.anomaly._alarms import find_alarms
+from seqkeras.anomaly._detector_file import load_detector, save_detector
 from seqkeras.anomaly._detector_settings import DetectorSettings, as_threshold
+from seqkeras.anomaly._detector_stepper import DetectorStepper
 from seqkeras.anomaly._scorer import LearnedErrors, Scorer
 from seqkeras.anomaly._series_reader import (
     PerRow,
@@ -21,12 +25,13 @@ from seqkeras.anomaly._series_reader import (
     resolve_columns,
 )
 from seqkeras.anomaly._thresholds import Quantile, Threshold
-from seqkeras.errors import NotFittedError
+from seqkeras.errors import DataError, NotFittedError
 from seqkeras.forecasting.fitting._fit import _seeded
 from seqkeras.training import TrainingLog
 from seqkeras.windows import GroupedArray
 
 if TYPE_CHECKING:
+    from seqkeras.anomaly._outlier_adapter import OutlierAdapter
     from seqkeras.forecasting import Columns
 
 
@@ -105,6 +110,7 @@ class Detector(BaseEstimator):
         settings = self.settings()
         rows = read_series(X, columns)
         series = self._training_series(rows, settings)
+        _calibration_rows(settings.threshold, series.is_held_out)  # raises before training
         with _seeded(self.seed) as seed:
             errors, model, log = self._learn(series, settings, seed)
         scorer, scores = Scorer.fit(
@@ -117,6 +123,7 @@ class Detector(BaseEstimator):
         self.scorer_, self.model_, self.log_ = scorer, model, log
         self.n_features_in_ = series.values.values.shape[1]
         self._form, self._columns = rows.form, columns
+        self._is_causal = settings.causal
         self._scores, self._is_held_out = scores, series.is_held_out
         self.rule_ = self._fit_rule(settings.threshold)
         return self
@@ -169,7 +176,7 @@ class Detector(BaseEstimator):
 
     def intervals(
         self,
-        X: Any = None,
+        X: Any = None,  # noqa: N803
         *,
         merge: int = 0,
         severity: str = "max",
@@ -203,7 +210,7 @@ class Detector(BaseEstimator):
     def refit_threshold(
         self,
         threshold: Threshold | None = None,
-        X: Any = None,
+        X: Any = None,  # noqa: N803
         *,
         labels: Any = None,
     ) -> Self:
@@ -213,8 +220,8 @@ class Detector(BaseEstimator):
             threshold: the threshold, such as `KSigma(3.0)` or `FBeta()`. None: that of the
                 parameters.
             X: series whose scores it is fitted on. None: those of `fit`; of these, without labels,
-                all thresholds but `Quantile` read only the held-out rows, whose scores training has
-                not lowered.
+                all thresholds but `Quantile` read only the held-out rows, if there are enough of
+                them: training has lowered the scores of the others.
             labels: for each timestep 1 if it is anomalous, in the form of `X`. None: unknown.
 
         Raises:
@@ -249,6 +256,58 @@ class Detector(BaseEstimator):
         rule.value_, rule.missing_ = float(threshold), 0
         self.rule_ = rule
         return self
+
+    def stepper(self) -> DetectorStepper:
+        """Return a stepper that reads one row of a series at a time, from its first row on.
+
+        It gives the scores of `decision_function`, one after the other, many times faster than
+        calls of that. The detector does not change.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: scores depend on later rows.
+        """
+        self.check_fitted()
+        if not self._is_causal:
+            fix = "Create the detector with causal=True, and fit it again."
+            raise bad_argument("causal", False, "True for a stepper", fix)
+        return DetectorStepper(self.scorer_, self.rule_, self._form.names)
+
+    def as_sklearn(self) -> "OutlierAdapter":
+        """Return the detector in the conventions of scikit-learn: -1 for anomalies, 1 for others.
+
+        If the detector is fitted, so is the result. Its `fit` leaves this detector as it is.
+        """
+        from seqkeras.anomaly._outlier_adapter import OutlierAdapter  # which imports this file
+
+        adapter = OutlierAdapter(self)
+        if hasattr(self, "scorer_"):
+            adapter.detector_, adapter.offset_ = self, -self.threshold_
+            adapter.n_features_in_ = self.n_features_in_
+        return adapter
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted detector into one file, without pickle.
+
+        The file holds a JSON header, arrays, and the network as `.keras`. A file that is already
+        there is replaced only by a complete one. To run it without Keras, save `stepper()` instead.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: a parameter or an id is an object that cannot be saved.
+        """
+        self.check_fitted()
+        save_detector(path, self)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a detector that `save` wrote; `Detector.load` reads one of any class.
+
+        Raises:
+            FileFormatError: the file is damaged, of another class, or from a later version.
+        """
+        members = [cls, *cls.__subclasses__()]
+        return load_detector(path, {member.__name__: member for member in members})
 
     def settings(self) -> DetectorSettings:
         """Check the parameters, and return them with their defaults filled in.
@@ -331,16 +390,34 @@ class Detector(BaseEstimator):
 
     def _fit_rule(self, rule: Threshold) -> Threshold:
         """Fit a threshold to scores of the training series."""
-        # The share that `Quantile` promises is one of all rows.
-        if isinstance(rule, Quantile) or not self._is_held_out.any():
-            return rule.fit(self._scores)
-        return rule.fit(self._scores[self._is_held_out])
+        return rule.fit(self._scores[_calibration_rows(rule, self._is_held_out)])
 
     def _fitted_part(self, name: str) -> Any:
         # AttributeError, so that `hasattr(detector, "labels_")` tells whether it was fitted.
         if not hasattr(self, "scorer_"):
             raise AttributeError("it does not exist before fit(X) is called")
         return getattr(self, name)
+
+
+def _calibration_rows(rule: Threshold, is_held_out: Booleans) -> Booleans:
+    """Return the rows whose scores a threshold is fitted on.
+
+    Training has lowered the scores of the rows that it read, so these are the held-out rows where
+    there are enough of them. The share that `Quantile` promises is one of all rows.
+
+    Raises:
+        ArgumentError, DataError: the threshold cannot be fitted on as many scores.
+    """
+    every = np.ones_like(is_held_out)
+    if not isinstance(rule, Quantile) and is_held_out.any():
+        try:
+            deepcopy(rule).fit(np.arange(float(is_held_out.sum())))
+        except DataError:  # too few
+            pass
+        else:
+            return is_held_out
+    deepcopy(rule).fit(np.arange(float(len(every))))
+    return every
 
 
 def _parts(scores: Floats, form: RowForm) -> list[Floats]:

@@ -1,20 +1,16 @@
 """Errors of forecasts of each timestep, made one to several timesteps before, without Keras."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
-from seqkeras._arrays import Array, Floats, Floats32, Integers
+from seqkeras._arrays import Floats, Floats32, Integers
+from seqkeras.anomaly._forecast_stream import ForecastStream
 from seqkeras.anomaly._linear_forecast import LinearForecast
 from seqkeras.anomaly._residuals import ErrorMeasure
 from seqkeras.anomaly._row_scaler import RowScaler
 from seqkeras.runtime import Program
 from seqkeras.windows import GroupedArray
-
-#: Arrays of one row each: the lookback of rows, the forecasts that wait for their timestep, the
-#: state of the network, and the number of rows.
-StreamState: TypeAlias = tuple[Array, ...]
 
 
 @dataclass(frozen=True)
@@ -55,22 +51,6 @@ class ForecastInputs:
         limit = self.scaler.limit[self.scored]
         surprise = np.clip(surprise, -limit, limit)
         return np.concatenate([clipped, surprise], axis=1).astype(np.float32), ahead
-
-    def read_step(
-        self, clipped: Floats, targets: Floats, pasts: Floats, expected: Floats
-    ) -> tuple[Floats32, Floats]:
-        """Return the same as `read` for the newest row.
-
-        Args:
-            clipped: `(features,)`, the scaled row within its limits.
-            targets: `(scored,)`, its scored features without limits.
-            pasts: `(lookback, scored)`, the last rows within limits, with this one.
-            expected: `(scored,)`, the linear forecast of this row.
-        """
-        limit = self.scaler.limit[self.scored]
-        surprise = np.clip((targets - expected) / self.unit[0], -limit, limit)
-        ahead = targets + self.linear.predict_step(pasts)
-        return np.concatenate([clipped, surprise]).astype(np.float32), ahead
 
     def corrections(self, rows: Floats) -> Floats:
         """Return what the linear forecasts lack, within limits: what the network learns.
@@ -114,6 +94,11 @@ class ForecastErrors:
     error: ErrorMeasure
     warmup: Floats
 
+    @property
+    def features(self) -> int:
+        """Return the number of features of a row."""
+        return len(self.inputs.scaler.center)
+
     def residuals(self, rows: Floats) -> Floats:
         """Return the residuals of each row of one series, `(n, horizon * scored)`.
 
@@ -140,48 +125,6 @@ class ForecastErrors:
             parts.append(errors)
         return np.concatenate(parts)
 
-    def initial_state(self) -> StreamState:
-        """Return the state before the first row.
-
-        Returns:
-            The last rows within limits `(1, lookback, scored)`; the forecasts of the last rows
-            `(1, horizon, horizon, scored)`, the newest first; the linear forecast of the next row
-            `(1, scored)`; the state of the network; the number of rows `(1, 1)`.
-        """
-        horizon, scored = self.inputs.unit.shape
-        waiting = np.full((1, horizon, horizon, scored), np.nan)
-        # Before the first row, the forecast is the median.
-        waiting[0, range(horizon), range(horizon)] = 0.0
-        return (
-            np.zeros((1, self.inputs.linear.lookback, scored)),
-            waiting,
-            np.zeros((1, scored)),
-            *self.program.initial_state(),
-            np.zeros((1, 1), np.int64),
-        )
-
-    def step(self, row: Floats, state: StreamState) -> tuple[float, StreamState]:
-        """Return the error of the next row `(features,)`, and the state after it."""
-        pasts, waiting, expected, *network, count = state
-        inputs = self.inputs
-        number = int(count[0, 0])
-        scaled = inputs.scaler.transform(row)
-        clipped = inputs.scaler.clip(scaled)
-        targets = scaled[inputs.scored]
-        # The diagonal has the forecasts of this row, which were made 1, 2, ... rows ago.
-        residuals = targets - waiting[0].diagonal().T
-        error = self.error.score_step(residuals.ravel())
-        if number < len(self.warmup):
-            error /= self.warmup[number]
-        if number:
-            newest = clipped[inputs.scored]
-            pasts = np.concatenate([pasts[:, 1:], newest[np.newaxis, np.newaxis]], axis=1)
-        else:
-            pasts = np.broadcast_to(clipped[inputs.scored], pasts.shape)
-            expected = targets[np.newaxis]
-        x, ahead = inputs.read_step(clipped, targets, pasts[0], expected[0])
-        outputs, network_after = self.program.step(x[np.newaxis], tuple(network))
-        expected = ahead[:1].copy()
-        ahead += outputs.reshape(ahead.shape) * inputs.unit
-        waiting = np.concatenate([ahead[np.newaxis, np.newaxis], waiting[:, :-1]], axis=1)
-        return error, (pasts, waiting, expected, *network_after, count + 1)
+    def stream(self) -> ForecastStream:
+        """Return the same errors, one row at a time, before the first row."""
+        return ForecastStream(self)

@@ -79,10 +79,6 @@ class LinearForecast:
                 changes[part, :, feature] = pasts[part] @ weights + bias
         return changes
 
-    def predict_step(self, pasts: Floats) -> Floats:
-        """Forecast from the last rows `(lookback, features)`; returns `(horizon, features)`."""
-        return np.asarray(np.einsum("lf,flh->hf", pasts, self.weights) + self.bias.T)
-
 
 def pasts_of(values: Floats, lookback: int) -> Floats:
     """Return the last `lookback` values up to each value, the newest last, `(n, lookback)`.

@@ -1,9 +1,8 @@
 """A trained network as a program in memory, which runs without Keras."""
 
-import hashlib
-
 import keras
 
+from seqkeras.anomaly._memory_program import in_memory_program
 from seqkeras.export._save_program import verified_parts
 from seqkeras.runtime import Program
 
@@ -16,7 +15,4 @@ def program_of(model: keras.Model, *, window: int | None = None) -> Program:
         window: as for `save_program`.
     """
     parts = verified_parts(model, window, None, None, None)
-    digest = hashlib.sha256(repr(parts.header).encode())
-    for name in sorted(parts.arrays):
-        digest.update(parts.arrays[name].tobytes())
-    return Program(parts.header, parts.arrays, digest.hexdigest(), use_native=True)
+    return in_memory_program(parts.header, parts.arrays)

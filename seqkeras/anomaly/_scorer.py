@@ -7,21 +7,35 @@ import numpy as np
 
 from seqkeras._arrays import Floats, Integers
 from seqkeras.anomaly._amplitude import AmplitudeFusion
-from seqkeras.anomaly._forecast_errors import StreamState
+from seqkeras.runtime._cell_steps import State
 from seqkeras.windows import GroupedArray
+
+
+class ErrorStream(Protocol):
+    """Errors of a network, one row at a time."""
+
+    def step(self, row: list[float]) -> float:
+        """Return the error of the next row, a number for each feature."""
+
+    def state(self) -> State:
+        """Return the state, arrays with one row."""
+
+    def restore(self, state: State) -> None:
+        """Continue from a state."""
 
 
 class LearnedErrors(Protocol):
     """Errors of a network for each row: of a forecast, or of a reconstruction."""
 
+    @property
+    def features(self) -> int:
+        """Return the number of features of a row."""
+
     def score(self, series: GroupedArray) -> Floats:
         """Return the error of each row, `(rows,)`."""
 
-    def initial_state(self) -> StreamState:
-        """Return the state before the first row."""
-
-    def step(self, row: Floats, state: StreamState) -> tuple[float, StreamState]:
-        """Return the error of the next row `(features,)`, and the state after it."""
+    def stream(self) -> ErrorStream:
+        """Return the errors one row at a time, before the first row."""
 
 
 @dataclass(frozen=True)
@@ -61,27 +75,9 @@ class Scorer:
         """Return the score of each row, `(rows,)`."""
         return self._fused(series, self._learned(series))
 
-    def initial_state(self) -> StreamState:
-        """Return the state before the first row; the state of smoothing and fusion comes last."""
-        parts = [part.initial_state()[np.newaxis] for part in self._stateful_parts()]
-        return (*self.errors.initial_state(), *parts)
-
-    def step(self, row: Floats, state: StreamState) -> tuple[float, StreamState]:
-        """Return the score of the next row `(features,)`, and the state after it."""
-        parts = len(list(self._stateful_parts()))
-        split = len(state) - parts
-        score, errors = self.errors.step(row, state[:split])
-        states = list(state[split:])
-        if self.smoothing is not None:
-            score, new = self.smoothing.step(score, states[0][0])
-            states[0] = new[np.newaxis]
-        if self.fusion is not None:
-            score, new = self.fusion.step(row[self.scored], score, states[-1][0])
-            states[-1] = new[np.newaxis]
-        return score, (*errors, *states)
-
-    def _stateful_parts(self) -> Any:
-        return (part for part in (self.smoothing, self.fusion) if part is not None)
+    def stream(self) -> "ScoreStream":
+        """Return the scores of the causal setting, one row at a time, before the first row."""
+        return ScoreStream(self)
 
     def _learned(self, series: GroupedArray) -> Floats:
         errors = self.errors.score(series)
@@ -97,3 +93,39 @@ class Scorer:
         return np.concatenate(
             [self.fusion.fuse(np.asarray(rows)[:, self.scored], part) for rows, part in pairs]
         )
+
+
+class ScoreStream:
+    """The scores of a causal `Scorer`, one row at a time.
+
+    Args:
+        scorer: the scorer.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._errors = scorer.errors.stream()
+        self._smoothing, self._fusion = scorer.smoothing, scorer.fusion
+        self._scored = scorer.scored.tolist()
+        self._smoothed = (
+            np.zeros(0) if scorer.smoothing is None else self._smoothing.initial_state()
+        )
+        self._fused = np.zeros(0) if scorer.fusion is None else scorer.fusion.initial_state()
+
+    def step(self, row: list[float]) -> float:
+        """Return the score of the next row, a number for each feature."""
+        score = self._errors.step(row)
+        if self._smoothing is not None:
+            score, self._smoothed = self._smoothing.step(score, self._smoothed)
+        if self._fusion is not None:
+            values = np.array([row[feature] for feature in self._scored])
+            score, self._fused = self._fusion.step(values, score, self._fused)
+        return score
+
+    def state(self) -> State:
+        """Return the states of smoothing, fusion and errors, arrays with one row."""
+        return self._smoothed[np.newaxis], self._fused[np.newaxis], *self._errors.state()
+
+    def restore(self, state: State) -> None:
+        """Continue from a state that `state` returned."""
+        self._smoothed, self._fused = state[0][0], state[1][0]
+        self._errors.restore(state[2:])

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from seqkeras._arrays import Array, Floats, Floats32, Integers
-from seqkeras.anomaly._forecast_errors import StreamState
 from seqkeras.anomaly._overlap import Overlap
 from seqkeras.anomaly._principal_windows import PrincipalWindows
 from seqkeras.anomaly._residuals import ErrorMeasure
 from seqkeras.anomaly._row_scaler import RowScaler
 from seqkeras.runtime import Program
+from seqkeras.runtime._cell_steps import State
 from seqkeras.windows import GroupedArray
 
 #: Windows that are reconstructed at a time.
@@ -79,6 +79,11 @@ class WindowErrors:
     lookback: int
     stride: int
 
+    @property
+    def features(self) -> int:
+        """Return the number of features of a row."""
+        return len(self.inputs.scaler.center)
+
     def residuals(self, windows: Floats) -> Floats:
         """Return actual minus reconstructed values, `(n, lookback, scored)`.
 
@@ -113,20 +118,9 @@ class WindowErrors:
         """Return the error of each row, `(rows,)`."""
         return np.concatenate([self._score_one(np.asarray(rows, np.float64)) for rows in series])
 
-    def initial_state(self) -> StreamState:
-        """Return the state before the first row: the last rows scaled, and the number of rows."""
-        features = len(self.inputs.scaler.center)
-        return np.zeros((1, self.lookback, features)), np.zeros((1, 1), np.int64)
-
-    def step(self, row: Floats, state: StreamState) -> tuple[float, StreamState]:
-        """Return the error of the next row `(features,)`, and the state after it."""
-        window, count = state
-        scaled = self.inputs.scaler.transform(row)[np.newaxis, np.newaxis]
-        if count[0, 0]:
-            window = np.concatenate([window[:, 1:], scaled], axis=1)
-        else:
-            window = np.repeat(scaled, self.lookback, axis=1)
-        return self.error.score_step(self.residuals(window)[0, -1]), (window, count + 1)
+    def stream(self) -> "WindowStream":
+        """Return the errors of the causal setting, one row at a time, before the first row."""
+        return WindowStream(self)
 
     def _score_one(self, rows: Floats) -> Floats:
         windows, starts = self.windows(rows)
@@ -137,3 +131,37 @@ class WindowErrors:
             flat = self.error.score(residuals.reshape(-1, residuals.shape[-1]))
             errors[part] = flat.reshape(residuals.shape[:2])
         return self.overlap.combine(errors, starts, len(rows))
+
+
+class WindowStream:
+    """The errors of `WindowErrors.score` in the causal setting, one row at a time.
+
+    Args:
+        errors: the errors.
+    """
+
+    def __init__(self, errors: WindowErrors) -> None:
+        self._errors = errors
+        self._window = np.zeros((1, errors.lookback, errors.features))
+        self._rows = 0
+
+    def step(self, row: list[float]) -> float:
+        """Return the error of the next row, a number for each feature."""
+        errors = self._errors
+        scaled = errors.inputs.scaler.transform(np.array(row))
+        if self._rows:
+            self._window[0, :-1] = self._window[0, 1:]
+            self._window[0, -1] = scaled
+        else:
+            self._window[0] = scaled
+        self._rows += 1
+        return errors.error.score_step(errors.residuals(self._window)[0, -1])
+
+    def state(self) -> State:
+        """Return the last rows `(1, lookback, features)`, scaled, and their number `(1, 1)`."""
+        return self._window.copy(), np.array([[self._rows]])
+
+    def restore(self, state: State) -> None:
+        """Continue from a state that `state` returned."""
+        window, rows = state
+        self._window, self._rows = window.copy(), int(rows[0, 0])

@@ -1,0 +1,146 @@
+"""Errors of forecasts, one row at a time."""
+
+import math
+from collections import deque
+from operator import add, mul
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seqkeras.runtime._cell_steps import State
+
+if TYPE_CHECKING:
+    from seqkeras.anomaly._forecast_errors import ForecastErrors
+
+
+class ForecastStream:
+    """The errors of `ForecastErrors.score`, one row at a time.
+
+    Most numbers are plain floats: for a few of them, NumPy takes several times as long.
+
+    Args:
+        errors: the errors.
+    """
+
+    def __init__(self, errors: "ForecastErrors") -> None:
+        inputs, scaler = errors.inputs, errors.inputs.scaler
+        self._measure, self._program = errors.error, errors.program
+        self._warmup = errors.warmup.tolist()
+        arrays = scaler.center, scaler.spread, scaler.limit
+        self._scaling = list(zip(*(array.tolist() for array in arrays), strict=True))
+        self._scored = inputs.scored.tolist()
+        self._unit = inputs.unit.ravel().tolist()
+        self._nearest = list(
+            zip(self._unit, scaler.limit[inputs.scored].tolist(), strict=False)
+        )  # unit and limit of the forecast of the next row
+        self._linear = inputs.linear
+        self._horizon, self._size = inputs.unit.shape
+        self._start()
+
+    def _start(self) -> None:
+        lookback, width = self._linear.lookback, self._horizon * self._size
+        # The last rows of each scored feature, in the middle of an array that is filled to its end
+        # before they move back to its start; so they always lie side by side.
+        self._past = np.zeros((self._size, 2 * lookback))
+        self._end = lookback
+        # The forecasts that were made at the last rows, the newest first, each by lead and feature.
+        self._ahead = deque([math.nan] * width for _ in range(self._horizon))
+        for lead, ahead in enumerate(self._ahead):
+            # The forecast of the first row is the median, whatever the lead.
+            ahead[lead * self._size : (lead + 1) * self._size] = [0.0] * self._size
+        # The linear forecast of the next row.
+        self._expected = [0.0] * self._size
+        self._network: State = self._program.initial_state()
+        self._rows = 0
+
+    def step(self, row: list[float]) -> float:
+        """Return the error of the next row, a number for each feature."""
+        scaled, clipped = [], []
+        for value, (center, spread, limit) in zip(row, self._scaling, strict=True):
+            number = (value - center) / spread
+            scaled.append(number)
+            clipped.append(min(max(number, -limit), limit))
+        targets = [scaled[feature] for feature in self._scored]
+        if self._size == 1:
+            target = targets[0]
+            residuals = [target - ahead[lead] for lead, ahead in enumerate(self._ahead)]
+        else:
+            residuals = [
+                target - forecast
+                for lead, ahead in enumerate(self._ahead)
+                for target, forecast in zip(targets, ahead[lead * self._size :], strict=False)
+            ]
+        error = self._measure.score_step(np.array(residuals))
+        if self._rows < len(self._warmup):
+            error /= self._warmup[self._rows]
+        self._remember([clipped[feature] for feature in self._scored])
+        self._look_ahead(clipped, targets)
+        self._rows += 1
+        return error
+
+    def state(self) -> State:
+        """Return the state: arrays with one row.
+
+        Returns:
+            The last rows within limits `(1, scored, lookback)`; the forecasts made at the last rows
+            `(1, horizon, horizon * scored)`, the newest first; the linear forecast of the next row
+            `(1, scored)`; the number of rows `(1, 1)`; the state of the network.
+        """
+        past = self._past[:, self._end - self._linear.lookback : self._end]
+        return (
+            past[np.newaxis].copy(),
+            np.array([list(self._ahead)]),
+            np.array([self._expected]),
+            np.array([[self._rows]]),
+            *(array.copy() for array in self._network),
+        )
+
+    def restore(self, state: State) -> None:
+        """Continue from a state that `state` returned."""
+        past, ahead, expected, rows, *network = state
+        self._end = self._linear.lookback
+        self._past[:, : self._end] = past[0]
+        self._ahead, self._expected = deque(ahead[0].tolist()), expected[0].tolist()
+        self._rows = int(rows[0, 0])
+        self._network = tuple(array.copy() for array in network)
+
+    def _remember(self, clipped: list[float]) -> None:
+        lookback = self._linear.lookback
+        if not self._rows:
+            self._past[:, : self._end] = np.array(clipped)[:, np.newaxis]
+            return
+        if self._end == 2 * lookback:
+            self._past[:, :lookback] = self._past[:, lookback:]
+            self._end = lookback
+        if self._size == 1:
+            self._past[0, self._end] = clipped[0]
+        else:
+            self._past[:, self._end] = clipped
+        self._end += 1
+
+    def _linear_changes(self) -> list[float]:
+        """Return what the linear forecast adds to the newest row, by lead and feature."""
+        past = self._past[:, self._end - self._linear.lookback : self._end]
+        weights, bias = self._linear.weights, self._linear.bias
+        if self._size == 1:
+            return (past[0] @ weights[0] + bias[0]).tolist()
+        changes = np.matmul(past[:, np.newaxis], weights)[:, 0] + bias
+        return changes.T.ravel().tolist()
+
+    def _look_ahead(self, clipped: list[float], targets: list[float]) -> None:
+        """Forecast the next rows."""
+        surprises = [
+            min(max((target - expected) / unit, -limit), limit) if self._rows else 0.0
+            for target, expected, (unit, limit) in zip(
+                targets, self._expected, self._nearest, strict=True
+            )
+        ]
+        x = np.array([clipped + surprises], np.float32)
+        outputs, self._network = self._program.step(x, self._network, out=self._network)
+        changes = self._linear_changes()
+        bases = targets * self._horizon
+        linear = list(map(add, bases, changes))
+        self._expected = linear[: self._size]
+        ahead = list(map(add, linear, map(mul, outputs[0].tolist(), self._unit)))
+        self._ahead.pop()
+        self._ahead.appendleft(ahead)
