@@ -9,6 +9,7 @@ from helpers.examples import examples
 from helpers.serve import small_program, uninterrupted
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError
+from seqkeras.serve._record import Record
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._served_model import ServedProgram
 from seqkeras.serve._sessions import Call, Moved, Sessions
@@ -304,3 +305,79 @@ def test_wrong_observations_are_refused_before_they_reach_a_session(model):
         model.read({"flow": 1.0})
     by_name = model.read({"heat": 3.0, "flow": 1.0, "pressure": 2.0})
     np.testing.assert_array_equal(by_name, model.read([1.0, 2.0, 3.0]))
+
+
+@given(data=st.data())
+@examples(60)
+def test_quick_steps_leave_what_steps_and_batches_leave(model, data):
+    """The quick ways give the same bits, and change nothing where they refuse to decide."""
+    quick, plain = (Sessions(model, capacity=2, history=2) for _ in range(2))
+    for key in KEYS[:2]:
+        for sessions in (quick, plain):
+            step(sessions, key, 0)
+    for _ in range(data.draw(st.integers(1, 12))):
+        key = data.draw(st.sampled_from(KEYS))
+        x = data.draw(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=4))
+        number = data.draw(st.sampled_from([None, 0, 1, 2, 3]))
+        together = data.draw(st.booleans()) and len(x) == 3
+        before = everything(quick)
+        if together:
+            rows = model.read_many([x, x])
+            numbers = None if number is None else [number] * 2
+            result = quick.quick_steps(KEYS[:2], rows, numbers)
+            calls = [Call(k, rows[:1], number, k) for k in KEYS[:2]]
+        else:
+            result = quick.quick_step(key, x, number)
+            calls = [Call(key, model.read(x), number, key)] if len(x) == 3 else []
+        if result is None:
+            assert everything(quick) == before
+            continue
+        moved = plain.run(calls)
+        if together:
+            outputs, counts = result
+            assert [out.number for out in moved] == counts.tolist()
+            np.testing.assert_array_equal(np.concatenate([out.outputs for out in moved]), outputs)
+        else:
+            assert (moved[0].outputs.tolist()[0], moved[0].number) == result
+        assert everything(quick) == everything(plain)
+
+
+def everything(sessions):
+    """Return what is stored of each session, without its time."""
+    keys = [key for key, _, _ in sessions.list("", 9)]
+    return {key: sessions.export(key)._replace(seen=0.0) for key in keys}
+
+
+@pytest.mark.parametrize("x", [[1e39, 0, 0], [np.inf, 0, 0], [np.nan, 0, 0], [None, 0, 0], [0, 0]])
+def test_the_quick_step_leaves_wrong_observations_to_the_other(model, x):
+    sessions = Sessions(model)
+    step(sessions, KEYS[0], 0)
+    before = everything(sessions)
+    assert sessions.quick_step(KEYS[0], x, None) is None
+    assert everything(sessions) == before
+
+
+def test_quick_steps_go_on_where_steps_of_another_program_were(model, other_model):
+    sessions = Sessions(model)
+    step(sessions, KEYS[0], 0)
+    assert sessions.quick_step(KEYS[0], observations(KEYS[0], 2)[1].tolist(), 1) is not None
+    sessions.replace_model(other_model)
+    assert sessions.quick_step(KEYS[0], [0, 0, 0], 2) is None  # refused by `step`
+    step(sessions, KEYS[1], 0)
+    expected = outputs_of(other_model, KEYS[1], 2)
+    result, _ = sessions.quick_step(KEYS[1], observations(KEYS[1], 2)[1].tolist(), 1)
+    np.testing.assert_allclose(result, expected[1], atol=1e-6)
+
+
+def test_the_log_of_a_file_stays_small_while_steps_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("seqkeras.serve._sqlite_store.CHECKPOINT_ROWS", 50)
+    store = SqliteStore(str(tmp_path / "sessions.db"), durability="process")
+    sizes = []
+    for number in range(400):
+        records = [Record(f"/s{i}", "ab" * 32, number, 1.0, bytes(500)) for i in range(10)]
+        store.commit(records)
+        sizes.append((tmp_path / "sessions.db-wal").stat().st_size)
+    # Without copies, 400 commits of at least two pages would take 3 MB.
+    assert max(sizes) < 1e6
+    assert [record.steps for record in store.load(["/s0", "/s9"])] == [399, 399]
+    store.close()
