@@ -41,9 +41,6 @@ SESSIONS = "/v1/sessions/"
 #: Longest rollout of one request.
 MOST_STEPS = 10_000
 
-#: Largest number of a step that is the same in every JSON reader.
-MOST_NUMBER = 2**53 - 1
-
 _JSON_HEADER = (b"content-type", JSON.encode())
 _MSGPACK_HEADER = (b"content-type", MSGPACK.encode())
 
@@ -161,6 +158,7 @@ class Application:
         if action == "recent":
             exchange.need("GET")
             exchange.route = ""
+            await service.runner.do(service.sessions.export, key)  # raises if there is none
             return recent(service, session, key)
         if action:
             exchange.route = "unknown"
@@ -181,17 +179,16 @@ class Application:
             }
         if exchange.method == "PUT":
             state = decode(StateBody, await exchange.body(), packed=exchange.packed)
-            if not 0 <= state.step <= MOST_NUMBER:
-                message = f"step must be 0 to {MOST_NUMBER}. Got: {state.step}."
-                raise RefusedError(422, "wrong_body", message)
             known = state.fingerprint in (None, service.sessions.model.fingerprint)
             if not known:
                 current = service.sessions.model.fingerprint
                 message = f"The state belongs to program {state.fingerprint}, not to {current}."
                 raise RefusedError(409, "other_program", message, current=current)
             await service.runner.do(service.sessions.replace, key, state.state, state.step)
+            service.recorder.drop(key)
             return {"id": session, "step": state.step}
-        exchange.need("DELETE")
+        exchange.need("GET", "PUT", "DELETE")
+        service.recorder.drop(key)
         return {"deleted": await service.runner.do(service.sessions.delete, key)}
 
     async def _steps(self, exchange: "Exchange", session: str, key: str) -> Any:
@@ -272,11 +269,12 @@ class Exchange:
         self._limit = limit
         self._reading = reading
 
-    def need(self, method: str) -> None:
+    def need(self, *methods: str) -> None:
         """Refuse requests with another method."""
-        if self.method != method:
-            message = f"{self.path} takes {method}. Got: {self.method}."
-            raise RefusedError(405, "wrong_method", message)
+        if self.method not in methods:
+            allow = ", ".join(methods)
+            message = f"{self.path} takes {allow}. Got: {self.method}."
+            raise RefusedError(405, "wrong_method", message, allow=allow)
 
     async def body(self) -> bytes:
         """Return the body.
@@ -334,6 +332,8 @@ def failure_headers(error: Exception | None) -> list[tuple[bytes, bytes]]:
     if isinstance(error, RefusedError):
         if error.retry_after is not None:
             headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+        if error.status == 405:
+            headers.append((b"allow", error.details["allow"].encode()))
         if error.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
         if error.status in (408, 413):

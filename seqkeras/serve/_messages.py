@@ -1,6 +1,6 @@
 """Bodies of requests, decoded from JSON or MessagePack and checked at once."""
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -8,6 +8,12 @@ from seqkeras.serve._refusal import RefusedError
 
 #: The numbers of one observation, in order or by name; None where a value is missing.
 Observation = list[float | None] | dict[str, float | list[float | None] | None]
+
+#: Largest number of a step that is the same in every JSON reader.
+MOST_NUMBER = 2**53 - 1
+
+#: Number of an observation within its session.
+Number = Annotated[int, msgspec.Meta(ge=0, le=MOST_NUMBER)]
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
@@ -17,14 +23,14 @@ class StepBody(msgspec.Struct, forbid_unknown_fields=True):
     """Body of a step: one observation, and its number within the session."""
 
     x: Observation
-    step: int | None = None
+    step: Number | None = None
 
 
 class StepsBody(msgspec.Struct, forbid_unknown_fields=True):
     """Body of several steps of one session; `step` is the number of the first."""
 
     x: list[Observation]
-    step: int | None = None
+    step: Number | None = None
 
 
 class ManyBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,7 +38,7 @@ class ManyBody(msgspec.Struct, forbid_unknown_fields=True):
 
     sessions: list[str]
     x: list[Observation] | bytes
-    step: list[int | None] | None = None
+    step: list[Number | None] | None = None
 
 
 class RolloutBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -46,7 +52,7 @@ class StateBody(msgspec.Struct):
     """Body that imports a session, as `GET` exports it; other fields are ignored."""
 
     state: bytes
-    step: int
+    step: Number
     fingerprint: str | None = None
 
 
@@ -72,6 +78,27 @@ def decode(kind: type[Body], data: bytes, *, packed: bool = False) -> Body:
     try:
         return decoder(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        body = _with_whole_numbers(kind, data, packed) if "got `float`" in str(error) else None
+        if body is not None:
+            return body
         # msgspec names the place and the types, and never quotes the data.
         status = 422 if isinstance(error, msgspec.ValidationError) else 400
         raise RefusedError(status, "wrong_body", f"The body cannot be read: {error}.") from error
+
+
+def _with_whole_numbers(kind: type[Body], data: bytes, packed: bool) -> Body | None:
+    """Return a body with numbers of steps such as 3.0, which JSON does not tell from 3."""
+    fields = (msgspec.msgpack if packed else msgspec.json).decode(data)
+    for name in ("step", "steps"):
+        if name in fields:
+            fields[name] = _whole(fields[name])
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError:
+        return None
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -3,9 +3,13 @@
 import math
 from typing import Any
 
+import numpy as np
+
 import seqkeras
 from seqkeras.serve._access import ID_PATTERN
-from seqkeras.serve._app import MOST_NUMBER, MOST_STEPS
+from seqkeras.serve._app import MOST_STEPS
+from seqkeras.serve._messages import MOST_NUMBER
+from seqkeras.serve._served_model import ServedModel
 from seqkeras.serve._service import Service
 
 Schema = dict[str, Any]
@@ -57,7 +61,7 @@ def openapi(service: Service) -> Schema:
         },
         "paths": {**_session_paths(most), **_service_paths()},
         "components": {
-            "schemas": _schemas(model.describe(), model.kind, most),
+            "schemas": _schemas(model, most),
             "parameters": {"id": _ID},
             "responses": {
                 f"Refused{status}": _response(meaning, _ref("Refusal"))
@@ -226,16 +230,13 @@ def _list(items: Schema, size: int | None = None, most: int | None = None) -> Sc
 _COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": MOST_NUMBER}
 _NUMBER: Schema = {**_COUNT, "type": ["integer", "null"], "description": "Number of the step."}
 _TEXT: Schema = {"type": "string"}
-_BYTES: Schema = {
-    "type": "string",
-    "contentEncoding": "base64",
-    "contentMediaType": "application/octet-stream",
-}
 _SOME: Schema = {"type": ["number", "null"]}
 _ANYTHING: Schema = {"type": "object"}
 
 
-def _schemas(model: Schema, kind: str, most: int) -> Schema:
+def _schemas(served: ServedModel, most: int) -> Schema:
+    model, kind = served.describe(), served.kind
+    state = _state(sum(math.prod(shape) * dtype.itemsize for shape, dtype in served.states))
     observation, output = _ref("Observation"), _ref("Output")
     name = {"type": "string", "pattern": f"^{ID_PATTERN}$", "maxLength": 128}
     numbers = {"step": _NUMBER}
@@ -265,12 +266,12 @@ def _schemas(model: Schema, kind: str, most: int) -> Schema:
         ),
         "Rollout": _object({"y": _list({})}),
         "State": _object(
-            {"state": _BYTES, "step": _COUNT},
+            {"state": state, "step": _COUNT},
             optional={"fingerprint": {"type": ["string", "null"]}},
         ),
         "Session": _object(
             {"id": _TEXT, "step": _COUNT, "seen": {"type": "number"}, "fingerprint": _TEXT,
-             "state": _BYTES}
+             "state": state}
         ),
         "Imported": _object({"id": _TEXT, "step": _COUNT}),
         "Deleted": _object({"deleted": {"type": "boolean"}}),
@@ -326,8 +327,12 @@ def _number(port: Schema, kind: str) -> Schema:
         return {"type": "integer", "minimum": 0, "description": "An id."}
     if kind == "forecaster":  # a value may be missing
         return _SOME
-    largest = 65504.0 if port["dtype"] == "float16" else 3.4e38
-    return {"type": "number", "minimum": -largest, "maximum": largest}
+    if port["dtype"] == "float64":
+        return {"type": "number"}
+    # Numbers from here on are rounded to infinity.
+    limits = np.finfo(port["dtype"])
+    limit = 2.0**limits.maxexp * (1 - 2.0 ** -(limits.nmant + 2))
+    return {"type": "number", "exclusiveMinimum": -limit, "exclusiveMaximum": limit}
 
 
 def _dumped(schema: Schema) -> str:
@@ -343,6 +348,19 @@ def _output(model: Schema, kind: str) -> Schema:
         parts[port["name"]] = schema
     plain = len(parts) == 1 and kind != "forecaster"
     return next(iter(parts.values())) if plain else _object(parts)
+
+
+def _state(size: int) -> Schema:
+    """Return the schema of bytes of a known length, in base64."""
+    letter = "[A-Za-z0-9+/]"
+    end = ("", "[AQgw]==", "[AEIMQUYcgkosw048]=")[size % 3]
+    length = size // 3 * 4 + size % 3
+    return {
+        "type": "string",
+        "contentEncoding": "base64",
+        "pattern": f"^{letter}{{{length}}}{end}$",
+        "description": f"The {size} bytes of the state.",
+    }
 
 
 def _future(model: Schema) -> Schema:

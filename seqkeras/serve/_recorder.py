@@ -47,7 +47,7 @@ class Recorder:
         self.watched.move_to_end(key)
         self._looks[key] = self._clock()
         if len(self.watched) > MOST_SESSIONS:
-            self._drop(next(iter(self.watched)))
+            self.drop(next(iter(self.watched)))
         return list(points)
 
     def add(self, key: str, number: int, x: Any, y: Any) -> None:
@@ -69,18 +69,19 @@ class Recorder:
             if points and step <= points[-1].step:
                 if _is_repeat(point, points):
                     continue
-                points.clear()  # the session began anew, or was set to another state
+                points.clear()  # the session ended, or another process has set its state
             points.append(point)
 
     def forget(self) -> None:
         """Drop the sessions that nobody has looked at for a minute."""
         before = self._clock() - ATTENTION
         for key in [key for key, seen in self._looks.items() if seen < before]:
-            self._drop(key)
+            self.drop(key)
 
-    def _drop(self, key: str) -> None:
-        del self.watched[key]
-        del self._looks[key]
+    def drop(self, key: str) -> None:
+        """Drop what was recorded of a session, if it is watched."""
+        self.watched.pop(key, None)
+        self._looks.pop(key, None)
 
 
 def _is_repeat(point: Point, points: deque[Point]) -> bool:

@@ -173,7 +173,9 @@ class ServedProgram:
             expected = "a program whose output is its next input, or the first part of it"
             actual = Description(f"{self.outputs} outputs and {self.width} inputs")
             raise bad_argument("rollout", actual, expected)
-        rows = np.empty((steps - 1, 0)) if future is None and not missing else future
+        # The first output has been computed already.
+        needed = missing and steps > 1
+        rows = np.empty((steps - 1, missing)) if future is None and not needed else future
         try:
             extra = np.array(rows, self.input_dtype)
         except (ValueError, TypeError, OverflowError):
