@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.anomaly._detector import Detector as Detector
     from seqkeras.anomaly._detector_stepper import DetectorStepper as DetectorStepper
     from seqkeras.anomaly._detector_stepper import load_stepper as load_stepper
+    from seqkeras.anomaly._embedding_plot import plot_embedding as plot_embedding
     from seqkeras.anomaly._forecast_detector import ForecastDetector as ForecastDetector
     from seqkeras.anomaly._outlier_adapter import OutlierAdapter as OutlierAdapter
     from seqkeras.anomaly._overlap import Overlap as Overlap
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.anomaly._residuals import ErrorMeasure as ErrorMeasure
     from seqkeras.anomaly._residuals import GaussianNLL as GaussianNLL
     from seqkeras.anomaly._residuals import Mahalanobis as Mahalanobis
+    from seqkeras.anomaly._sequence_encoder import SequenceEncoder as SequenceEncoder
     from seqkeras.anomaly._smoothing import ExponentialSmoothing as ExponentialSmoothing
     from seqkeras.anomaly._smoothing import MovingAverage as MovingAverage
     from seqkeras.anomaly._thresholds import MAD as MAD
@@ -44,11 +46,13 @@ __getattr__, __dir__, __all__ = attach(
         "_autoencoder_detector": ("AutoencoderDetector",),
         "_detector": ("Detector",),
         "_detector_stepper": ("DetectorStepper", "load_stepper"),
+        "_embedding_plot": ("plot_embedding",),
         "_forecast_detector": ("ForecastDetector",),
         "_outlier_adapter": ("OutlierAdapter",),
         "_overlap": ("Overlap",),
         "_piece": ("Piece", "piece_from_state"),
         "_residuals": ("ErrorMeasure", "GaussianNLL", "L1", "L2", "Mahalanobis"),
+        "_sequence_encoder": ("SequenceEncoder",),
         "_smoothing": ("ExponentialSmoothing", "MovingAverage"),
         "_thresholds": (
             "MAD",

@@ -69,6 +69,8 @@ class AutoencoderDetector(Detector):
         450
     """
 
+    _expected_name = "reconstruction"
+
     def __init__(
         self,
         lookback: int = 100,
@@ -80,7 +82,7 @@ class AutoencoderDetector(Detector):
         scored: Any = None,
         error: str | ErrorMeasure = "l1",
         overlap: str = "mean",
-        smoothing: Any = None,
+        smoothing: Any = "auto",
         fusion: Any = "amplitude",
         causal: bool = False,
         clean: bool = False,

@@ -17,8 +17,14 @@ from seqkeras.layers import CELLS
 ERRORS = {"l1": L1, "l2": L2, "mahalanobis": Mahalanobis, "nll": GaussianNLL}
 
 #: The training of a detector, unless another is given.
-EPOCHS = 15
-PATIENCE = 5
+EPOCHS = 10
+PATIENCE = 3
+
+#: Smoothing with `smoothing="auto"`: the half-life of a causal one, the window of another.
+HALFLIFE = 5.0
+WINDOW = 21
+#: Share of the amplitude with `fusion="amplitude"`.
+AMPLITUDE = 0.25
 
 
 @dataclass(frozen=True)
@@ -78,8 +84,11 @@ def _error(error: Any) -> ErrorMeasure:
 def _smoothing(smoothing: Any, causal: bool) -> Any:
     if smoothing is None:
         return None
+    if isinstance(smoothing, str):
+        check_one_of("smoothing", smoothing, ("auto",))
+        return ExponentialSmoothing(HALFLIFE) if causal else MovingAverage(WINDOW)
     if not isinstance(smoothing, ExponentialSmoothing | MovingAverage):
-        expected = "None, ExponentialSmoothing(...) or MovingAverage(...)"
+        expected = "'auto', ExponentialSmoothing(...), MovingAverage(...) or None"
         raise bad_argument("smoothing", smoothing, expected)
     if causal and not smoothing.causal:
         fix = "Use ExponentialSmoothing, or causal=False."
@@ -92,7 +101,7 @@ def _fusion(fusion: Any, causal: bool) -> AmplitudeFusion | None:
         return None
     if isinstance(fusion, str):
         check_one_of("fusion", fusion, ("amplitude",))
-        return AmplitudeFusion(causal=causal)
+        return AmplitudeFusion(weight=AMPLITUDE, causal=causal)
     if not isinstance(fusion, AmplitudeFusion):
         raise bad_argument("fusion", fusion, "'amplitude', an AmplitudeFusion, or None")
     if causal and not fusion.causal:

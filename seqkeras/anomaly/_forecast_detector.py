@@ -48,10 +48,10 @@ class ForecastDetector(Detector):
             reads them, and their own anomalies do not count. None, the default: all.
         error: from the errors of all forecasts of a timestep to one: `"l1"` (default), `"l2"`,
             `"mahalanobis"`, `"nll"`, or an object such as `L1(scaled=False)`.
-        smoothing: smoothing of the errors, such as `ExponentialSmoothing(2)`. None, the default:
-            none.
-        fusion: `"amplitude"` (default) adds how far a value is from the usual level; or an
-            `AmplitudeFusion`; or None: only the errors of the network.
+        smoothing: smoothing of the errors. `"auto"` (default): `ExponentialSmoothing(5.0)`, or
+            `MovingAverage(21)` with `causal=False`; or one of these with other options; or None.
+        fusion: `"amplitude"` (default) adds how far a value is from the usual level, as
+            `AmplitudeFusion(weight=0.25)` does; or an `AmplitudeFusion`; or None: only the errors.
         causal: whether no score may depend on later timesteps, default True. Otherwise the local
             level of the fusion is centered, and smoothing may be.
         clean: whether the series of `fit` are known to hold no anomalies. False, the default: they
@@ -62,7 +62,7 @@ class ForecastDetector(Detector):
             Not used with `clean=True` or a `threshold`.
         threshold: a threshold such as `KSigma(3.0)` instead. None: as `clean` says.
         training: a `Training`; `teacher_forcing` does not apply. None, the default:
-            `Training(epochs=15, patience=5, progress=False)`.
+            `Training(epochs=10, patience=3, progress=False)`.
         seed: seed of weights and shuffles, below 2**32; None for different ones each time.
 
     Attributes:
@@ -88,6 +88,8 @@ class ForecastDetector(Detector):
         True
     """
 
+    _expected_name = "forecast"
+
     def __init__(
         self,
         lookback: int = 100,
@@ -98,7 +100,7 @@ class ForecastDetector(Detector):
         linear_skip: bool = True,
         scored: Any = None,
         error: str | ErrorMeasure = "l1",
-        smoothing: Any = None,
+        smoothing: Any = "auto",
         fusion: Any = "amplitude",
         causal: bool = True,
         clean: bool = False,
