@@ -4,6 +4,9 @@ import gc
 
 import pytest
 
+# Imports make many objects and hardly any garbage. See pytest_collection_finish.
+gc.disable()
+
 
 @pytest.fixture(autouse=True)
 def _own_folder(request, tmp_path_factory, monkeypatch):
@@ -19,3 +22,4 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
+    gc.enable()
