@@ -1,6 +1,6 @@
 """Sessions in memory: rows of a few large arrays, so that many of them step at once."""
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -79,8 +79,7 @@ class Slots:
         rows = list(map(self._rows.get, keys))
         if None in rows:
             return None
-        for key in keys:
-            self._rows.move_to_end(key)
+        deque(map(self._rows.move_to_end, keys), maxlen=0)  # calls it for each
         return np.array(rows)
 
     def peek(self, key: str) -> int | None:
