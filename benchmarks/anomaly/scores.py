@@ -13,7 +13,7 @@ each detector on these files, with a threshold chosen on them. With `--peers`, a
 differences of VUS, affiliation and range scores from TSB-AD and prts, on these files and on random
 short series with ties, and the time of VUS. Peers need an environment of their own:
 
-    pip install "numpy<2" pandas pyarrow scipy scikit-learn aeon==1.6.0
+    pip install "numpy<2" pandas "pyarrow<20" scipy scikit-learn aeon==1.6.0
     pip install --no-deps TSB-AD==1.5 prts==1.0.0.3
 """
 
@@ -149,7 +149,7 @@ def main():
     print(f"\nlargest differences on random short series, window {options.window}")
     compare_peers(random_cases(200), options.window)
     gaps = [abs(difference_from_aeon(*case, options.window)) for case in random_cases(200)]
-    print(f"VUS-PR (aeon: trapezoids, slopes from the last row)  {max(gaps):.1e}")
+    print(f"VUS-PR (aeon, which sums trapezoids)  {max(gaps):.1e}")
     print(f"\nlargest differences on the NAB files, window {options.window}")
     compare_peers(nab_cases(labels, scores), options.window)
     time_vus()

@@ -82,7 +82,7 @@ def nab_score(
 
     Raises:
         ArgumentError: the numbers of arrays or their lengths differ, a label is not 0 or 1, a score
-            is NaN, a window has a single row, or the profile is unknown.
+            is NaN or infinity, a window has a single row, or the profile is unknown.
 
     Example:
         >>> labels = np.zeros(20, bool)
@@ -112,11 +112,20 @@ def _check_files(
     labels: Sequence[npt.ArrayLike], scores: Sequence[npt.ArrayLike]
 ) -> list[tuple[Booleans, Floats]]:
     if not len(labels) or np.ndim(labels[0]) == 0:
-        return [check_scores(np.asarray(labels), np.asarray(scores))]
+        return [_check_file(np.asarray(labels), np.asarray(scores))]
     if len(labels) != len(scores):
         actual = Description(f"{len(scores)} arrays")
         raise bad_argument("scores", actual, f"as many arrays as labels, {len(labels)}")
-    return [check_scores(*file) for file in zip(labels, scores, strict=True)]
+    return [_check_file(*file) for file in zip(labels, scores, strict=True)]
+
+
+def _check_file(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Booleans, Floats]:
+    flags, values = check_scores(labels, scores)
+    if np.isposinf(values).any():
+        actual = Description(f"infinity in row {np.argmax(values)}")
+        expected = "numbers below infinity, which is the threshold that nothing reaches"
+        raise bad_argument("scores", actual, expected)
+    return flags, values
 
 
 def _file_rows(flags: Booleans, scores: Floats, weights: Weights) -> _Rows:

@@ -4,13 +4,15 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from seqkeras._arrays import Floats, Integers, is_constant, without_mask
+from seqkeras._arrays import Booleans, Floats, Integers, is_constant, without_mask
 from seqkeras._checks import Description, bad_argument, check_integer
 
 #: Windows that each window is compared with, at most; they are equally spaced over the series.
-COMPARED_WINDOWS = 2_000
+COMPARED_WINDOWS = 1_000
 #: Distances in memory at the same time, about 8 MB.
 CHUNK = 1_000_000
+#: Values up to this size are used as they are.
+LARGEST = 1e100
 
 
 def random_scores(timesteps: int, *, seed: int = 0) -> Floats:
@@ -75,7 +77,7 @@ def neighbor_scores(values: npt.ArrayLike, *, window: int, neighbors: int = 5) -
 
     Five statistics describe a window: standard deviation, range, maximum, minimum and mean, each
     scaled by its standard deviation over all windows. The score is the mean distance to the nearest
-    windows that do not overlap it, among at most 2,000 equally spaced windows of the series.
+    windows that do not overlap it, among at most 1,000 equally spaced windows of the series.
 
     Args:
         values: `(timesteps,)` or `(timesteps, features)`, finite.
@@ -105,10 +107,17 @@ def neighbor_scores(values: npt.ArrayLike, *, window: int, neighbors: int = 5) -
         np.linspace(0, len(statistics) - 1, COMPARED_WINDOWS).round().astype(np.int64)
     )
     windows = np.arange(len(statistics))
+
+    def apart(chunk: Integers) -> Booleans:
+        return np.asarray(np.abs(chunk[:, np.newaxis] - compared) >= length)
+
     rows = max(1, CHUNK // len(compared))
     chunks = [windows[begin : begin + rows] for begin in range(0, len(windows), rows)]
     scores = np.concatenate(
-        [_nearest_distances(statistics, chunk, compared, length, count) for chunk in chunks]
+        [
+            _nearest_distances(statistics[chunk], statistics[compared], apart(chunk), count)
+            for chunk in chunks
+        ]
     )
     return np.pad(scores, (length // 2, length - 1 - length // 2), mode="edge")
 
@@ -132,14 +141,12 @@ def _statistics(series: Floats, length: int) -> Floats:
     return np.asarray((statistics - statistics.mean(axis=0)) / spread)
 
 
-def _nearest_distances(
-    statistics: Floats, windows: Integers, compared: Integers, length: int, count: int
-) -> Floats:
-    """Return the mean distance of each window to the nearest that do not overlap it."""
-    squares = np.sum(statistics**2, axis=1)
-    products = statistics[windows] @ statistics[compared].T
-    distances = squares[windows, np.newaxis] + squares[compared] - 2 * products
-    distances[np.abs(windows[:, np.newaxis] - compared) < length] = np.inf
+def _nearest_distances(windows: Floats, compared: Floats, apart: Booleans, count: int) -> Floats:
+    """Return the mean distance of each window to the nearest of those that are apart from it."""
+    distances = windows @ (-2 * compared.T)
+    distances += np.sum(windows**2, axis=1)[:, np.newaxis]
+    distances += np.sum(compared**2, axis=1)
+    distances[~apart] = np.inf
     count = min(count, len(compared))
     nearest = np.partition(distances, count - 1, axis=1)[:, :count]
     available = np.isfinite(nearest)
@@ -157,7 +164,9 @@ def _check_values(values: npt.ArrayLike) -> Floats:
     if len(invalid):
         actual = Description(f"NaN or infinity in row {invalid[0]} ({len(invalid)} rows in all)")
         raise bad_argument("values", actual, "finite", "Fill the gaps first.")
-    return columns
+    size = np.abs(columns).max(axis=0)
+    # No score depends on the unit, and squares of larger values overflow.
+    return np.asarray(columns / np.where(size > LARGEST, size, 1))
 
 
 def _check_rows(series: Floats, minimum: int) -> None:

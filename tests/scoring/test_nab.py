@@ -151,6 +151,7 @@ def test_bad_input_is_refused():
         ([[0, 1, 1]], [[0, 1]], {}, "as long as labels"),
         ([[0, 1, 0]], [[0, 1, 0]], {}, "windows of at least two rows.*row 1.*Widen"),
         ([[0, 1, 1]], [[0, 1, np.nan]], {}, "NaN in row 2"),
+        ([[0, 1, 1]], [[0, np.inf, 1]], {}, "infinity in row 1"),
         ([[0, 1, 1]], [[0, 1, 1]], {"profile": "standart"}, "Did you mean 'standard'"),
     ]:
         with pytest.raises(ArgumentError, match=words):

@@ -78,6 +78,13 @@ def test_neighbor_scores_find_an_unusual_part_at_any_level(series):
         assert 1_490 <= highest < 1_530
 
 
+def test_scores_do_not_depend_on_the_unit(series):
+    for function in (moving_z_scores, neighbor_scores):
+        expected = function(series[:200], window=20)
+        for factor in (1e-6, 1e6, 1e307):
+            np.testing.assert_allclose(function(series[:200] * factor, window=20), expected, 1e-6)
+
+
 def test_neighbor_scores_of_a_constant_series_are_zero():
     assert not neighbor_scores(np.full(100, 0.1), window=10).any()
 
