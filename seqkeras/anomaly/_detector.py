@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from seqkeras._arrays import Booleans, Floats, Integers, is_constant, positions
 from seqkeras._checks import Description, bad_argument, bad_data, check_one_of
 from seqkeras.anomaly._alarms import find_alarms
+from seqkeras.anomaly._detection import Detection, plot_detection
 from seqkeras.anomaly._detector_file import load_detector, save_detector
 from seqkeras.anomaly._detector_settings import DetectorSettings, as_threshold
 from seqkeras.anomaly._detector_stepper import DetectorStepper
@@ -23,6 +24,7 @@ from seqkeras.anomaly._series_reader import (
     SeriesRows,
     read_series,
     resolve_columns,
+    row_times,
 )
 from seqkeras.anomaly._thresholds import Quantile, Threshold
 from seqkeras.errors import DataError, NotFittedError
@@ -79,6 +81,9 @@ class Detector(BaseEstimator):
     scored: Any
     clean: bool
     seed: int | None
+
+    #: What plots call the values that the network expects.
+    _expected_name: str
 
     scorer_: Scorer
     model_: keras.Model
@@ -206,6 +211,66 @@ class Detector(BaseEstimator):
             flags = np.asarray(part > limits)
             alarms.append(find_alarms(flags, part, limits, merge=merge, severity=severity))
         return form.by_series(alarms)
+
+    def expected(self, X: Any) -> PerRow:  # noqa: N803
+        """Compute what the network expects each timestep to be, in the units of the series.
+
+        Compare them with the series to see why a timestep is flagged. `ForecastDetector` returns
+        forecasts made one timestep before; the first one is NaN. `AutoencoderDetector` returns
+        reconstructions: the mean of all windows that cover a timestep, or with `causal=True` the
+        end of the window that ends there.
+
+        Args:
+            X: as for `decision_function`.
+
+        Returns:
+            `(timesteps, scored)`, the scored features; for a panel of arrays, a list of these.
+        """
+        rows = self._read(X)
+        return rows.form.restore(self._expected(rows))
+
+    def plot(
+        self,
+        X: Any,  # noqa: N803
+        *,
+        series: Any = None,
+        features: Any = None,
+        expected: bool = True,
+        merge: int = 0,
+        title: str = "",
+    ) -> Any:
+        """Plot series with the flagged intervals, and below them scores and threshold.
+
+        Up to four features are drawn as lines, each with what the network expects; more as a heat
+        map, in which each feature is scaled by its median and spread.
+
+        Args:
+            X: as for `decision_function`.
+            series: id of the series to plot, or its number in a list, or several of them. None: the
+                first four.
+            features: names or positions of the features to plot. None: all, the scored ones first.
+            expected: whether to plot what the network expects.
+            merge: as for `intervals`.
+            title: title of the figure, default none.
+
+        Returns:
+            A `matplotlib.figure.Figure`; `figure.savefig("alarms.png")` saves it.
+
+        Raises:
+            NotFittedError, ArgumentError, DataError: as `decision_function`.
+            MissingDependencyError: matplotlib is not installed.
+        """
+        detection = self._detect(X)
+        return plot_detection(
+            detection,
+            self.scorer_.scored,
+            times=row_times(X, self._columns),
+            expected=(self._expected_name, self._expected(detection.rows)) if expected else None,
+            series=series,
+            features=features,
+            merge=merge,
+            title=title,
+        )
 
     def refit_threshold(
         self,
@@ -371,7 +436,22 @@ class Detector(BaseEstimator):
         held_out[values.lengths - held_out < needed] = 0
         return TrainingSeries(values, scored, held_out)
 
+    def _detect(self, x: Any) -> Detection:
+        rows, scores = self._score(x)
+        limits = [self.rule_.values(part) for part in _parts(scores, rows.form)]
+        return Detection(rows, scores, np.concatenate(limits))
+
+    def _expected(self, rows: SeriesRows) -> Floats:
+        errors = self.scorer_.errors
+        return np.concatenate(
+            [errors.expected(np.asarray(part, np.float64)) for part in rows.values]
+        )
+
     def _score(self, x: Any) -> tuple[SeriesRows, Floats]:
+        rows = self._read(x)
+        return rows, self.scorer_.scores(rows.values)
+
+    def _read(self, x: Any) -> SeriesRows:
         self.check_fitted()
         rows = read_series(x, self._columns, self._form.names if hasattr(x, "columns") else None)
         features = rows.values.values.shape[1]
@@ -379,7 +459,7 @@ class Detector(BaseEstimator):
             got = Description(f"{features} features")
             raise bad_argument("X", got, f"series of {self.n_features_in_} features, as in fit")
         self._check_scorable(rows.values)
-        return rows, self.scorer_.scores(rows.values)
+        return rows
 
     def _check_scorable(self, series: GroupedArray) -> None:
         """Raise if series are too short to be scored."""

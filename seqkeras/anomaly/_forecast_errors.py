@@ -125,6 +125,17 @@ class ForecastErrors:
             parts.append(errors)
         return np.concatenate(parts)
 
+    def expected(self, rows: Floats) -> Floats:
+        """Return the forecast of each row of one series from the row before, `(n, scored)`.
+
+        NaN for the first row, which nothing is known about.
+        """
+        scored = self.inputs.scored
+        nearest = self.residuals(rows)[:, : len(scored)]
+        expected = rows[:, scored] - nearest * self.inputs.scaler.spread[scored]
+        expected[:1] = np.nan
+        return np.asarray(expected)
+
     def stream(self) -> ForecastStream:
         """Return the same errors, one row at a time, before the first row."""
         return ForecastStream(self)

@@ -34,6 +34,9 @@ class LearnedErrors(Protocol):
     def score(self, series: GroupedArray) -> Floats:
         """Return the error of each row, `(rows,)`."""
 
+    def expected(self, rows: Floats) -> Floats:
+        """Return what the network expects the rows of one series to be, `(n, scored)`."""
+
     def stream(self) -> ErrorStream:
         """Return the errors one row at a time, before the first row."""
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from seqkeras._arrays import Array, Floats, Integers, without_mask
 from seqkeras._checks import Description, bad_argument, bad_data, nearest
+from seqkeras._drawing import timestamps
 from seqkeras.errors import ArgumentError
 from seqkeras.windows import GroupedArray
 
@@ -265,16 +266,37 @@ def _check_times(
         begin += length
 
 
+def row_times(x: Any, columns: "Columns | None" = None) -> Array | None:
+    """Return the timestamps of the rows of a frame, for plots; None for other input.
+
+    Periods become their start, and zoned times are on their local clock.
+    """
+    if type(x).__module__.partition(".")[0] == "polars":
+        x = x.to_pandas()
+    if not hasattr(x, "index") or not hasattr(x, "to_numpy"):
+        return None
+    time_column = _key_columns(x, columns)[1] if hasattr(x, "columns") else None
+    if time_column is not None:
+        return np.asarray(timestamps(x[time_column]))
+    if type(x.index).__name__ in ("DatetimeIndex", "PeriodIndex"):
+        return np.asarray(timestamps(x.index.to_series()))
+    return None
+
+
 def _times(df: Any, time_column: str | None) -> Array | None:
     if time_column is None:
         kind = type(df.index).__name__
         if kind not in ("DatetimeIndex", "PeriodIndex"):
             return None
         index = df.index.to_timestamp() if kind == "PeriodIndex" else df.index
+        if index.tz is not None:
+            index = index.tz_convert(None)
     else:
         index = df[time_column]
         if index.dtype.kind == "O" and len(index) and hasattr(index.iloc[0], "to_timestamp"):
             index = index.dt.to_timestamp()
+        if index.dtype.kind == "M":
+            index = index.dt.tz_convert(None) if index.dt.tz is not None else index
     times = np.asarray(index.to_numpy())
     if times.dtype.kind not in "iufM":
         raise bad_data(
@@ -283,17 +305,20 @@ def _times(df: Any, time_column: str | None) -> Array | None:
             "hold timestamps, periods or numbers",
             "Convert text with pd.to_datetime.",
         )
-    return times.astype(np.int64) if times.dtype.kind == "M" else times
+    return times
 
 
 def _check_regular(times: Array, name: str) -> None:
-    steps = np.diff(times)
+    # Timestamps are in UTC here, and so are those of messages.
+    shown = times.astype("datetime64[s]") if times.dtype.kind == "M" else times
+    steps = np.diff(times.astype(np.int64) if times.dtype.kind == "M" else times)
     if not len(steps):
         return
     if (steps <= 0).any():
         row = int(np.argmax(steps <= 0)) + 1
         fix = "Sort the rows by time, and keep one row for each timestamp."
-        raise bad_data(f"Timestamps of {name}", f"row {row} not after row {row - 1}", "rise", fix)
+        got = f"{shown[row]} after {shown[row - 1]}"
+        raise bad_data(f"Timestamps of {name}", got, "rise", fix)
     usual = np.median(steps)
     gaps = steps > _GAP * usual
     if gaps.any():
@@ -302,7 +327,7 @@ def _check_regular(times: Array, name: str) -> None:
             "Fill them, for example with df.asfreq(...).interpolate(), or pass only the values, "
             "df.to_numpy(), to treat the rows as evenly spaced."
         )
-        got = f"{int(gaps.sum())} gaps, the first before row {row}"
+        got = f"{int(gaps.sum())} gaps, the first before {shown[row]}"
         raise bad_data(f"Timestamps of {name}", got, "have no gaps", fix)
 
 

@@ -118,6 +118,25 @@ class WindowErrors:
         """Return the error of each row, `(rows,)`."""
         return np.concatenate([self._score_one(np.asarray(rows, np.float64)) for rows in series])
 
+    def expected(self, rows: Floats) -> Floats:
+        """Return the reconstruction of the rows of one series, `(n, scored)`, in their unit.
+
+        The mean of all windows that cover a row; in the causal setting the window that ends there.
+        """
+        windows, starts = self.windows(rows)
+        overlap = self.overlap if self.overlap.causal else Overlap("mean")
+        scored = self.inputs.scored
+        rebuilt = np.empty((len(windows), self.lookback, len(scored)))
+        for begin in range(0, len(windows), _CHUNK):
+            part = windows[begin : begin + _CHUNK]
+            rebuilt[begin : begin + _CHUNK] = part[..., scored] - self.residuals(part)
+        scaled = [
+            overlap.combine(rebuilt[..., feature], starts, len(rows))
+            for feature in range(len(scored))
+        ]
+        scaler = self.inputs.scaler
+        return np.stack(scaled, axis=1) * scaler.spread[scored] + scaler.center[scored]
+
     def stream(self) -> "WindowStream":
         """Return the errors of the causal setting, one row at a time, before the first row."""
         return WindowStream(self)
