@@ -10,6 +10,7 @@ from seqkeras._lazy import attach
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # the same names for type checkers; a test holds the two lists equal
+    from seqkeras import anomaly as anomaly
     from seqkeras import conversion as conversion
     from seqkeras import diagnostics as diagnostics
     from seqkeras import errors as errors
@@ -55,6 +56,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "anomaly": (),
         "conversion": ("accelerate", "to_keras"),
         "diagnostics": ("explain",),
         "errors": (),

@@ -18,6 +18,7 @@ from seqkeras.errors import FileFormatError
 from seqkeras.forecasting import Columns, Training
 from seqkeras.forecasting.fitted._saving import NETWORK, _load_network, _network_bytes
 from seqkeras.training import TrainingLog
+from seqkeras.windows import GroupedArray
 
 if TYPE_CHECKING:
     from seqkeras.anomaly._detector import Detector
@@ -101,7 +102,8 @@ def _restore(header: dict[str, Any], arrays: dict[str, Array], classes: dict[str
     detector.log_ = TrainingLog(**log)
     detector.model_ = _load_network(arrays[NETWORK], None)
     # Parts that do not fit each other fail here, and not in the first call of a user.
-    detector.scorer_.stream().step([0.0] * detector.n_features_in_)
+    rows = np.zeros((detector.lookback + 1, detector.n_features_in_))
+    detector.scorer_.scores(GroupedArray(rows, [0, len(rows)]))
     return detector
 
 

@@ -2,11 +2,11 @@
 
 import math
 from collections import deque
-from operator import add, mul
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seqkeras._arrays import Floats
 from seqkeras.runtime._cell_steps import State
 
 if TYPE_CHECKING:
@@ -29,16 +29,18 @@ class ForecastStream:
         arrays = scaler.center, scaler.spread, scaler.limit
         self._scaling = list(zip(*(array.tolist() for array in arrays), strict=True))
         self._scored = inputs.scored.tolist()
-        self._unit = inputs.unit.ravel().tolist()
-        self._nearest = list(
-            zip(self._unit, scaler.limit[inputs.scored].tolist(), strict=False)
-        )  # unit and limit of the forecast of the next row
-        self._linear = inputs.linear
+        self._unit = inputs.unit.ravel()
+        # Unit and limit of the error of the linear forecast of the next row.
+        limits = scaler.limit[inputs.scored]
+        self._nearest = list(zip(inputs.unit[0].tolist(), limits.tolist(), strict=True))
+        self._weights, self._bias = inputs.linear.weights, inputs.linear.bias
+        self._lookback = inputs.linear.lookback
         self._horizon, self._size = inputs.unit.shape
+        self._x = np.zeros((1, len(self._scaling) + self._size), np.float32)
         self._start()
 
     def _start(self) -> None:
-        lookback, width = self._linear.lookback, self._horizon * self._size
+        lookback, width = self._lookback, self._horizon * self._size
         # The last rows of each scored feature, in the middle of an array that is filled to its end
         # before they move back to its start; so they always lie side by side.
         self._past = np.zeros((self._size, 2 * lookback))
@@ -86,7 +88,7 @@ class ForecastStream:
             `(1, horizon, horizon * scored)`, the newest first; the linear forecast of the next row
             `(1, scored)`; the number of rows `(1, 1)`; the state of the network.
         """
-        past = self._past[:, self._end - self._linear.lookback : self._end]
+        past = self._past[:, self._end - self._lookback : self._end]
         return (
             past[np.newaxis].copy(),
             np.array([list(self._ahead)]),
@@ -98,14 +100,14 @@ class ForecastStream:
     def restore(self, state: State) -> None:
         """Continue from a state that `state` returned."""
         past, ahead, expected, rows, *network = state
-        self._end = self._linear.lookback
+        self._end = self._lookback
         self._past[:, : self._end] = past[0]
         self._ahead, self._expected = deque(ahead[0].tolist()), expected[0].tolist()
         self._rows = int(rows[0, 0])
         self._network = tuple(array.copy() for array in network)
 
     def _remember(self, clipped: list[float]) -> None:
-        lookback = self._linear.lookback
+        lookback = self._lookback
         if not self._rows:
             self._past[:, : self._end] = np.array(clipped)[:, np.newaxis]
             return
@@ -118,29 +120,27 @@ class ForecastStream:
             self._past[:, self._end] = clipped
         self._end += 1
 
-    def _linear_changes(self) -> list[float]:
-        """Return what the linear forecast adds to the newest row, by lead and feature."""
-        past = self._past[:, self._end - self._linear.lookback : self._end]
-        weights, bias = self._linear.weights, self._linear.bias
+    def _linear(self, targets: list[float]) -> Floats:
+        """Return the linear forecasts of the next rows, by lead and feature."""
+        past = self._past[:, self._end - self._lookback : self._end]
         if self._size == 1:
-            return (past[0] @ weights[0] + bias[0]).tolist()
-        changes = np.matmul(past[:, np.newaxis], weights)[:, 0] + bias
-        return changes.T.ravel().tolist()
+            changes = past[0].dot(self._weights[0])
+            changes += self._bias[0]
+            changes += targets[0]
+            return changes
+        changes = np.matmul(past[:, np.newaxis], self._weights)[:, 0] + self._bias
+        return (changes + np.array(targets)[:, np.newaxis]).T.ravel()
 
     def _look_ahead(self, clipped: list[float], targets: list[float]) -> None:
         """Forecast the next rows."""
-        surprises = [
-            min(max((target - expected) / unit, -limit), limit) if self._rows else 0.0
-            for target, expected, (unit, limit) in zip(
-                targets, self._expected, self._nearest, strict=True
-            )
-        ]
-        x = np.array([clipped + surprises], np.float32)
-        outputs, self._network = self._program.step(x, self._network, out=self._network)
-        changes = self._linear_changes()
-        bases = targets * self._horizon
-        linear = list(map(add, bases, changes))
-        self._expected = linear[: self._size]
-        ahead = list(map(add, linear, map(mul, outputs[0].tolist(), self._unit)))
+        surprises = [0.0] * self._size
+        if self._rows:
+            for number, (unit, limit) in enumerate(self._nearest):
+                surprise = (targets[number] - self._expected[number]) / unit
+                surprises[number] = min(max(surprise, -limit), limit)
+        self._x[0] = clipped + surprises
+        outputs, self._network = self._program.step(self._x, self._network, out=self._network)
+        linear = self._linear(targets)
+        self._expected = linear[: self._size].tolist()
         self._ahead.pop()
-        self._ahead.appendleft(ahead)
+        self._ahead.appendleft((linear + outputs[0] * self._unit).tolist())
