@@ -477,12 +477,13 @@ def fill(program, path, count):
     random = np.random.default_rng(0)
     store = SqliteStore(str(path), durability="process")
     part = 10_000
+    size = 8 * UNITS
     now = time.time()
     for start in range(0, count, part):
-        states = random.bytes(part * 8 * UNITS)
+        states = random.bytes(part * size)
         records = [
-            Record(f"/idle-{n}", fingerprint, 1, now, states[i * 8 * UNITS :][: 8 * UNITS])
-            for i, n in enumerate(range(start, min(start + part, count)))
+            Record(f"/idle-{start + i}", fingerprint, 1, now, states[i * size : (i + 1) * size])
+            for i in range(min(part, count - start))
         ]
         store.commit(records)
     store.close()

@@ -43,7 +43,7 @@ class RowStep:
         self._cells = [link for link in links if link.part.stop]
         self._functions = [link.function for link in links if not link.part.stop]
         self.x = np.zeros((1, width), dtype)
-        self._bytes = memoryview(self.x).cast("B")
+        self._bytes = self.x.data.cast("B")
         # "=" because without it, numbers that are too large become infinite.
         self._write = struct.Struct(f"={width}{dtype.char}").pack_into
 
@@ -62,10 +62,10 @@ class RowStep:
             state: dense arrays `(1, units)`, which the function writes into.
         """
         # Memoryviews, because native code gets at their numbers faster than at those of an array.
-        source: Any = memoryview(self.x)
+        source: Any = self.x.data
         calls = []
         for link in self._cells:
-            arrays = tuple(memoryview(array) for array in state[link.part])
+            arrays = tuple(array.data for array in state[link.part])
             calls.append((link.function, (source, *arrays, *arrays)))
             source = arrays[0]
         last = state[self._cells[-1].part][0]

@@ -27,7 +27,7 @@ from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._service import Service
 from seqkeras.serve._service_settings import ServiceSettings
 from seqkeras.serve._sessions import Call
-from seqkeras.serve._single_step import step_reply
+from seqkeras.serve._single_step import quick_reply, step_reply
 from seqkeras.serve._status import recent, status
 
 log = logging.getLogger("seqkeras.serve")
@@ -130,7 +130,10 @@ class Application:
         exchange.need("POST")
         exchange.route = "step"
         body = decode(StepBody, await exchange.body(), packed=exchange.packed)
-        reply = await step_reply(self.service, client, session, body)
+        service = self.service
+        reply = quick_reply(service, client, session, body)
+        if reply is None:
+            reply = await step_reply(service, client, session, body)
         exchange.steps = 1
         return reply
 

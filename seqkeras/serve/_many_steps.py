@@ -52,7 +52,7 @@ async def many_reply(
             outputs, counts = quick
             return {"step": counts.tolist(), "y": _written(model, outputs, packed)}, len(ids)
     calls = [
-        Call(f"{client}/{check_id(name)}", x[i : i + 1], numbers and numbers[i], name)
+        Call(f"{client}/{check_id(name)}", x[i : i + 1], numbers[i] if numbers else None, name)
         for i, name in enumerate(ids)
     ]
     outcomes = await service.runner.move_many(calls)

@@ -122,8 +122,8 @@ class CommittingRunner:
         self._waiting: deque[tuple[Call, asyncio.Future[Moved]]] = deque()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
-        self.quick_step = None
-        self.quick_steps = None
+        self.quick_step: QuickStep | None = None
+        self.quick_steps: QuickSteps | None = None
 
     async def move(self, call: Call) -> Moved:
         return await self._submit(call)

@@ -96,7 +96,9 @@ class ServedProgram:
         self.outputs = self._outputs.width
         self.input_dtype = self._inputs.dtype
         self.output_dtype = self._outputs.dtype
-        self.states = [(array.shape[1:], array.dtype) for array in program.initial_state(1)]
+        self.states: Sequence[tuple[tuple[int, ...], np.dtype[Any]]] = [
+            (array.shape[1:], array.dtype) for array in program.initial_state(1)
+        ]
         features = program.inputs[0].features if len(program.inputs) == 1 else None
         self._names = list(features) if features else None
         # Only a step checks ids, so one on zeros refuses them before they reach a session.
@@ -114,7 +116,7 @@ class ServedProgram:
             # NumPy does, in a third of the time; the code below names what is wrong with others.
             row = np.empty((1, self.width), self.input_dtype)
             try:
-                self._write_row(row, 0, *x)
+                self._write_row(row.data, 0, *x)
                 if math.isfinite(sum(x)):
                     return row
             except (struct.error, OverflowError, TypeError):

@@ -51,9 +51,9 @@ class Slots:
         self.longer: dict[int, Array] = {}
         self.inputs = np.zeros((capacity, history, model.width), model.input_dtype)
         # A memoryview reads or sets one number in a third of the time that an array needs.
-        self.count_of = memoryview(self.counts)
-        self.seen_of = memoryview(self.seen)
-        self.recent_of = memoryview(self.recent)
+        self.count_of: Any = self.counts.data
+        self.seen_of: Any = self.seen.data
+        self.recent_of: Any = self.recent.data
         self.versions: dict[int, bytes] = {}
         self.row_step = model.row_step
         self._movers: dict[int, Callable[[], Array]] = {}

@@ -7,7 +7,7 @@ from typing import Any
 from seqkeras.serve._access import check_id
 from seqkeras.serve._messages import StepBody, decode, encode_json, encode_msgpack
 from seqkeras.serve._service import Service
-from seqkeras.serve._single_step import step_reply
+from seqkeras.serve._single_step import quick_reply, step_reply
 
 #: WebSocket close code for a connection that may not be made.
 FORBIDDEN = 1008
@@ -45,10 +45,12 @@ async def stream(
         start = time.perf_counter()
         text = message.get("text")
         packed = text is None
-        data = message["bytes"] if packed else text
+        data: Any = message["bytes"] if packed else text
         try:
             body = decode(StepBody, data, packed=packed)
-            reply = await step_reply(service, client, session, body)
+            reply = quick_reply(service, client, session, body)
+            if reply is None:
+                reply = await step_reply(service, client, session, body)
             status = 200
         except Exception as error:
             status, reply = failure(error)
