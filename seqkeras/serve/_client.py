@@ -103,7 +103,7 @@ class Session:
         self._do(self._requests.import_state(saved))
 
     def delete(self) -> bool:
-        """Delete the session, so that its next step begins anew; return whether it existed."""
+        """Delete the session, and return whether it existed; its next step begins a new one."""
         return self._do(self._requests.delete())
 
     def warm_up(self) -> int:

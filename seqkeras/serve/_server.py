@@ -122,8 +122,8 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
+    except OSError as error:
+        reason = (error.strerror or str(error)).rstrip(".")
         raise OSError(f"The service cannot listen on {host}, port {port}: {reason}.") from error
     listener.set_inheritable(True)
     return listener

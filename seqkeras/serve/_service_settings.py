@@ -12,6 +12,8 @@ from seqkeras.serve._store import DURABILITIES
 #: Names of environment variables begin with this, such as SEQKERAS_SERVE_STORE.
 PREFIX = "SEQKERAS_SERVE_"
 
+LARGEST_PORT = 65_535
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -59,7 +61,8 @@ class ServiceSettings:
 
     def __post_init__(self) -> None:
         check_one_of("durability", self.durability, DURABILITIES)
-        check_integer("port", self.port, minimum=0)
+        if check_integer("port", self.port, minimum=0) > LARGEST_PORT:
+            raise bad_argument("port", self.port, f"an integer from 0 to {LARGEST_PORT}")
         for name in ("workers", "memory_sessions", "max_body", "max_batch", "max_waiting"):
             check_integer(name, getattr(self, name))
         check_integer("history", self.history, minimum=0)

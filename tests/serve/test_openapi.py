@@ -98,7 +98,8 @@ def test_every_reference_leads_somewhere(document):
 
 def test_operations_have_names_of_their_own(document):
     names = [operation["operationId"] for _, _, operation in operations(document)]
-    assert len(names) == len(set(names)) == 17
+    assert {"step", "stepMany", "rollout", "status"} < set(names)
+    assert len(names) == len(set(names))
 
 
 def test_the_names_and_the_width_of_the_model_are_described(document):

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -146,7 +147,8 @@ def test_no_framework_is_loaded_for_a_program(program):
         (["P", "--store", "sqlite:////none/x.db"], "/none/x.db: No such file or directory"),
         (["P", "--durability", "best"], "--durability must be one of 'process', 'disk'"),
         (["P", "--host", "0.0.0.0"], "--host must be a loopback address without tokens"),
-        (["P", "--port", "99999"], "cannot listen on 127.0.0.1, port 99999"),
+        (["P", "--port", "99999"], "--port must be an integer from 0 to 65535"),
+        (["P", "--port", "USED"], "cannot listen on 127.0.0.1, port "),
         (["P", "--workers", "2"], "--workers must be 1 without a Redis store"),
         (["P", "--memory-sessions", "0"], "--memory-sessions must be an integer >= 1"),
         (["P", "--ttl", "-1"], "--ttl must be a finite number > 0"),
@@ -157,12 +159,14 @@ def test_no_framework_is_loaded_for_a_program(program):
 def test_what_cannot_start_is_said_in_one_line(program, tmp_path, monkeypatch, capfd, options, message):  # fmt: skip # noqa: E501
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wrong").write_text("no program")
-    names = {"P": str(program), "W": "wrong"}
+    used = socket.create_server(("127.0.0.1", 0))
+    names = {"P": str(program), "W": "wrong", "USED": str(used.getsockname()[1])}
     handlers = logging.getLogger().handlers
     try:
         assert main(["serve", *(names.get(option, option) for option in options)]) == 1
     finally:
         logging.getLogger().handlers = handlers
+        used.close()
     lines = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("{")]
     assert len(lines) == 1
     assert re.search(re.escape(message) if "|" not in message else message, lines[0])
