@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from dataclasses import fields
 from typing import Any
 
@@ -13,13 +14,16 @@ from seqkeras.errors import SeqkerasError
 from seqkeras.serve._app import Application
 from seqkeras.serve._logs import start_logging
 from seqkeras.serve._pages import pages
-from seqkeras.serve._service import Service, load_model
+from seqkeras.serve._service import Service
 from seqkeras.serve._service_settings import PREFIX, ServiceSettings
 
 log = logging.getLogger("seqkeras.serve")
 
 #: Seconds in which requests that were accepted must be finished when the service stops.
 LAST_REQUESTS = 30
+
+#: Exit status that tells uvicorn's supervisor that a new process would fail as well.
+STARTUP_FAILURE = 3
 
 
 def serve(settings: ServiceSettings) -> None:
@@ -38,7 +42,7 @@ def serve(settings: ServiceSettings) -> None:
     if settings.workers == 1:
         application: Any = _application(settings)
     else:
-        load_model(settings.program)  # what is wrong with it is an error here, once
+        _check(settings)
         _write_environment(settings)
         application = f"{__name__}:from_environment"
     config = uvicorn.Config(
@@ -70,9 +74,13 @@ def serve(settings: ServiceSettings) -> None:
 
 
 def from_environment() -> Application:
-    """Create the application of one of several processes."""
+    """Create the application of one of several processes, or end the process."""
     start_logging()
-    return _application(ServiceSettings.from_environment())
+    try:
+        return _application(ServiceSettings.from_environment())
+    except (SeqkerasError, OSError) as error:
+        log.error("this process cannot start: %s", error)
+        sys.exit(STARTUP_FAILURE)
 
 
 class SignalledService(Service):
@@ -105,6 +113,13 @@ def _application(settings: ServiceSettings) -> Application:
     }
     log.info("program loaded", extra=facts)
     return Application(service, pages(service))
+
+
+def _check(settings: ServiceSettings) -> None:
+    """Raise what is wrong with a program, tokens or a store before several processes would."""
+    store = Service(settings).sessions.store
+    if store is not None:
+        store.close()
 
 
 def _write_environment(settings: ServiceSettings) -> None:

@@ -138,6 +138,31 @@ def test_no_framework_is_loaded_for_a_program(program):
     assert done.stdout.strip() == ""
 
 
+def test_a_missing_package_is_named_with_its_extra():
+    code = (
+        "import sys, importlib\n"
+        "from seqkeras.errors import MissingDependencyError\n"
+        "def message(package, use):\n"
+        "    sys.modules[package] = None\n"
+        "    try:\n"
+        "        use()\n"
+        "    except MissingDependencyError as error:\n"
+        "        del sys.modules[package]\n"
+        "        print(error)\n"
+        "def serve():\n"
+        "    from seqkeras.serve import ServiceSettings, serve\n"
+        "    serve(ServiceSettings('p'))\n"
+        "message('msgspec', lambda: importlib.import_module('seqkeras.serve'))\n"
+        "message('httpx', lambda: importlib.import_module('seqkeras.serve').Client)\n"
+        "message('uvicorn', serve)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    for package, line in zip(("msgspec", "httpx", "uvicorn"), lines, strict=True):
+        assert f"needs the package '{package}'" in line
+        assert line.endswith('pip install "seqkeras[serve]"')
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
