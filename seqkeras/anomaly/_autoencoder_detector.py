@@ -15,6 +15,7 @@ from seqkeras.anomaly._principal_windows import PrincipalWindows
 from seqkeras.anomaly._residuals import ErrorMeasure
 from seqkeras.anomaly._row_scaler import RowScaler
 from seqkeras.anomaly._spread import centers_and_spreads
+from seqkeras.anomaly._warmup import LEAST_SPREAD, fit_errors, with_warmup
 from seqkeras.anomaly._window_errors import WindowErrors, WindowInputs
 from seqkeras.anomaly._window_training import train_on_windows
 from seqkeras.models import autoencoder
@@ -23,6 +24,8 @@ from seqkeras.windows import GroupedArray, Windows, WindowSpec
 
 #: Windows that the usual errors are learned from.
 _JUDGED = 1024
+#: Windows from which the errors at the start of a series are learned, if the detector is causal.
+_STARTS = 16
 #: Windows that cover a timestep, unless the detector is causal.
 _COVERS = 10
 
@@ -172,9 +175,12 @@ class AutoencoderDetector(Detector):
             Overlap("last" if settings.causal else self.overlap),
             settings.lookback,
             1 if settings.causal else max(1, settings.lookback // _COVERS),
+            np.ones(1),
         )
         residuals = errors.residuals(_some_windows(scaled, settings.lookback))
-        settings.error.fit(residuals.reshape(-1, residuals.shape[-1]))
+        fit_errors(settings.error, residuals.reshape(-1, residuals.shape[-1]))
+        if settings.causal:
+            errors = with_warmup(errors, series.values, settings.lookback, _STARTS)
         return errors, model, log
 
     def _inputs(self, series: TrainingSeries, settings: DetectorSettings) -> WindowInputs:
@@ -195,6 +201,7 @@ class AutoencoderDetector(Detector):
         left = windows - principal.reconstruct(windows)
         unit = centers_and_spreads("X", left.reshape(-1, left.shape[-1]))[1]
         context = np.setdiff1d(np.arange(values.shape[1]), series.scored)
+        unit = np.maximum(unit, LEAST_SPREAD)
         return WindowInputs(scaler, series.scored, context, principal, unit)
 
 

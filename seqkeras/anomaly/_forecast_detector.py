@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from seqkeras._arrays import Floats, Integers
+from seqkeras._arrays import Floats
 from seqkeras._checks import check_flag, check_integer
 from seqkeras.anomaly._detector import Detector, TrainingSeries
 from seqkeras.anomaly._detector_settings import DetectorSettings
@@ -15,6 +15,7 @@ from seqkeras.anomaly._network_program import program_of
 from seqkeras.anomaly._residuals import ErrorMeasure
 from seqkeras.anomaly._row_scaler import RowScaler
 from seqkeras.anomaly._spread import centers_and_spreads
+from seqkeras.anomaly._warmup import LEAST_SPREAD, fit_errors, with_warmup
 from seqkeras.anomaly._window_training import train_on_windows
 from seqkeras.models import many_to_many
 from seqkeras.training import TrainingLog
@@ -156,7 +157,9 @@ class ForecastDetector(Detector):
             seed=seed,
         )
         errors = ForecastErrors(inputs, program_of(model), settings.error, np.ones(1))
-        return _with_usual_errors(errors, series.values, settings.lookback), model, log
+        residuals = [errors.residuals(_floats(rows)) for rows in series.values]
+        fit_errors(settings.error, np.concatenate(residuals))
+        return with_warmup(errors, series.values, settings.lookback, _STARTS), model, log
 
     def _build(self, series: TrainingSeries, settings: DetectorSettings) -> keras.Model:
         features = series.values.values.shape[1]
@@ -187,32 +190,8 @@ class ForecastDetector(Detector):
         inputs = ForecastInputs(scaler, series.scored, linear, ones)
         lacks = [inputs.corrections(_floats(rows)) for rows in series.values]
         unit = centers_and_spreads("X", np.concatenate(lacks))[1]
-        return ForecastInputs(scaler, series.scored, linear, unit.reshape(ones.shape))
-
-
-def _with_usual_errors(
-    errors: ForecastErrors, series: GroupedArray, lookback: int
-) -> ForecastErrors:
-    """Return the errors with their scale, and that of the starts of series, fitted."""
-    residuals = [errors.residuals(_floats(rows)) for rows in series]
-    errors.error.fit(np.concatenate(residuals))
-    usual = np.median(np.concatenate([errors.error.score(rows[1:]) for rows in residuals]))
-    early = [
-        errors.error.score(errors.residuals(_floats(series[number])[row : row + lookback]))
-        for number, row in _starts(series.lengths, lookback)
-    ]
-    warmup = np.maximum(np.median(early, axis=0) / usual, 1.0)
-    return ForecastErrors(errors.inputs, errors.program, errors.error, warmup)
-
-
-def _starts(lengths: Integers, lookback: int) -> list[tuple[int, int]]:
-    """Return series and first rows of evenly spaced windows."""
-    counts = np.maximum(lengths - lookback + 1, 0)
-    numbers = np.linspace(0, counts.sum() - 1, min(_STARTS, int(counts.sum()))).astype(np.int64)
-    bounds = np.cumsum(counts)
-    series = np.searchsorted(bounds, numbers, side="right")
-    rows = numbers - (bounds - counts)[series]
-    return list(zip(series.tolist(), rows.tolist(), strict=True))
+        unit = np.maximum(unit, LEAST_SPREAD).reshape(ones.shape)
+        return ForecastInputs(scaler, series.scored, linear, unit)
 
 
 def _floats(rows: Any) -> Floats:

@@ -18,6 +18,8 @@ _LIMIT = 3.0
 _ROUNDING_VARIANCE = 1e-6
 #: Shrinkage above which the covariance surely has an inverse in float64.
 _REGULAR = 1e-3
+#: Up to as many numbers, plain floats are faster than arrays.
+_FEW = 16
 _LOG_2_PI = math.log(2 * math.pi)
 
 
@@ -111,7 +113,10 @@ class L1(_ScaledMeasure):
         return np.where(counts > 0, sizes.sum(axis=1) / np.maximum(counts, 1), np.nan)
 
     def _error(self, residual: Array) -> float:
-        return float(np.abs(residual / self.spread_).sum()) / len(residual)
+        if len(residual) > _FEW:
+            return float(np.abs(residual / self.spread_).sum()) / len(residual)
+        pairs = zip(residual.tolist(), self.spread_.tolist(), strict=True)
+        return math.fsum([abs(value / spread) for value, spread in pairs]) / len(residual)
 
 
 @dataclass(eq=False)

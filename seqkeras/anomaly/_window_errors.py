@@ -67,9 +67,12 @@ class WindowErrors:
         error: from residuals to an error.
         overlap: from the errors of overlapping windows to one. With `"last"` each timestep has the
             error at the end of the window that ends there; before the first timestep of a series,
-            that window repeats the first row.
+            that window repeats the first row, and its error is divided by what such errors were in
+            the training rows (`warmup`).
         lookback: rows of a window.
         stride: rows between windows.
+        warmup: `(lookback,)`, usual error at each position from the start of a series, as a
+            multiple of the usual error later; only ones unless causal.
     """
 
     inputs: WindowInputs
@@ -78,6 +81,7 @@ class WindowErrors:
     overlap: Overlap
     lookback: int
     stride: int
+    warmup: Floats
 
     @property
     def features(self) -> int:
@@ -149,7 +153,10 @@ class WindowErrors:
             residuals = self.residuals(windows[part])
             flat = self.error.score(residuals.reshape(-1, residuals.shape[-1]))
             errors[part] = flat.reshape(residuals.shape[:2])
-        return self.overlap.combine(errors, starts, len(rows))
+        combined = self.overlap.combine(errors, starts, len(rows))
+        early = min(len(rows), len(self.warmup))
+        combined[:early] /= self.warmup[:early]
+        return combined
 
 
 class WindowStream:
@@ -173,8 +180,11 @@ class WindowStream:
             self._window[0, -1] = scaled
         else:
             self._window[0] = scaled
+        error = errors.error.score_step(errors.residuals(self._window)[0, -1])
+        if self._rows < len(errors.warmup):
+            error /= float(errors.warmup[self._rows])
         self._rows += 1
-        return errors.error.score_step(errors.residuals(self._window)[0, -1])
+        return error
 
     def state(self) -> State:
         """Return the last rows `(1, lookback, features)`, scaled, and their number `(1, 1)`."""
