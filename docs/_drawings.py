@@ -359,6 +359,27 @@ def autoencoder() -> Canvas:
     return canvas
 
 
+def conditional_decoder() -> Canvas:
+    canvas = Canvas("A conditional decoder: each step also reads the step before", rows=3.3)
+    canvas.label(0, "outputs", "(batch, timesteps, features)")
+    canvas.label(1, "recurrent_1", "units=64")
+    canvas.label(2, "inputs", "the code, and the step before")
+    outputs = canvas.row(0, ["y_1", "y_2", "y_3", "y_4", "y_5"], "output")
+    states = canvas.row(1, ["s_1", "s_2", "s_3", "s_4", "s_5"], "state")
+    inputs = [canvas.box(0, 2, "z, 0", "input")]
+    inputs += [canvas.box(column, 2, f"z, y_{column}", "output fed") for column in range(1, 5)]
+    canvas.upward(inputs, states)
+    canvas.chain(states)
+    canvas.upward(states, outputs)
+    for output, source in zip(outputs, inputs[1:], strict=False):
+        lane = (output.x + source.x) / 2
+        canvas.arrow(output.right, (lane, output.y), (lane, source.y), source.left, kind="feedback")
+    below = inputs[0].y + HEIGHT / 2 + 22
+    note = "fed back; in training, the true x in place of y"
+    canvas.note((inputs[1].x + inputs[4].x) / 2, below, note, kind="note middle")
+    return canvas
+
+
 def multi_output() -> Canvas:
     canvas = Canvas("Multi-output: three paths are added up", rows=4)
     canvas.label(0, "outputs", "(batch, horizon)")
@@ -521,6 +542,7 @@ DRAWINGS: dict[str, Callable[[], Canvas]] = {
         one_to_many,
         next_step,
         autoencoder,
+        conditional_decoder,
         multi_output,
         recursive,
         segment_rnn,

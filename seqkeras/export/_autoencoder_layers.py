@@ -41,7 +41,7 @@ def conditional_decoder(trace: Trace, layer: Any, inputs: list[Value]) -> Value:
     x = inputs[0]
     if trace.window is None:
         raise export_error(layer.name, "its outputs are also its inputs")
-    options = []
+    options: list[dict[str, Any]] = []
     weights = {"head/kernel": layer.head.kernel, "head/bias": layer.head.bias}
     for recurrent in layer.layers:
         for cell in cells_of(recurrent):

@@ -8,6 +8,9 @@ import numpy as np
 from seqkeras._arrays import Array
 from seqkeras._checks import Description, bad_argument, check_integer
 from seqkeras._keras_graph import ModelGraph, is_graph
+from seqkeras.errors import ArgumentError
+
+_ENCODER = "_seqkeras_encoder"
 
 
 def encode(model: keras.Model, x: Any, *, batch_size: int = 32) -> Array:
@@ -32,9 +35,7 @@ def encode(model: keras.Model, x: Any, *, batch_size: int = 32) -> Array:
         >>> encode(model, np.zeros((5, 20, 1))).shape
         (5, 2)
     """
-    encoder = _up_to_encoder(_graph(model))
-    if encoder is None:
-        raise _no_autoencoder(model)
+    encoder = _encoder_of(model)
     return _predict(encoder, _checked(model, x), batch_size)
 
 
@@ -106,6 +107,23 @@ def _graph(model: Any) -> ModelGraph:
     return ModelGraph(model)
 
 
+def _encoder_of(model: Any) -> keras.Model:
+    """Return the model from the inputs of a model to its codes, always the same for one model.
+
+    Raises:
+        ArgumentError: the model contains no autoencoder.
+    """
+    graph = _graph(model)
+    # Stored in `__dict__`, because Keras would track it as a layer if it were set as an attribute.
+    output, encoder = model.__dict__.get(_ENCODER, (None, None))
+    if output is not graph.outputs[0]:
+        encoder = _up_to_encoder(graph)
+        if encoder is None:
+            raise _no_autoencoder(model)
+        model.__dict__[_ENCODER] = graph.outputs[0], encoder
+    return encoder
+
+
 def _up_to_encoder(graph: ModelGraph) -> keras.Model | None:
     """Return the model from the inputs of a graph to its codes, or None if it has no encoder."""
     for call in graph.calls:
@@ -140,7 +158,7 @@ def _is_part(model: keras.Model, name: str) -> bool:
     return model.name == name and ranks == ([3] if name == "encoder" else [2, 3])
 
 
-def _no_autoencoder(model: Any) -> Exception:
+def _no_autoencoder(model: Any) -> ArgumentError:
     actual = model.name if isinstance(model, keras.Model) else type(model).__name__
     expected = "one of seqkeras.models.autoencoder, or one that contains it"
     return bad_argument("model", actual, expected)
@@ -181,5 +199,11 @@ def _array(name: str, value: Any, shape: tuple[int | None, ...]) -> Array:
 
 
 def _predict(model: keras.Model, x: Any, batch_size: int) -> Array:
-    rows = model.inputs[0].shape[0] or check_integer("batch_size", batch_size)
-    return np.asarray(model.predict(x, batch_size=rows, verbose=0))
+    batch_size = check_integer("batch_size", batch_size)
+    fixed = model.inputs[0].shape[0]
+    count = len(keras.tree.flatten(x)[0])
+    if fixed is not None and count % fixed:
+        fix = "The model was built with this batch_size."
+        rows = Description(f"{count} rows")
+        raise bad_argument("x", rows, f"of a multiple of {fixed} rows", fix)
+    return np.asarray(model.predict(x, batch_size=fixed or batch_size, verbose=0))

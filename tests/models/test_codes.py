@@ -52,6 +52,8 @@ def test_a_fixed_number_of_timesteps_need_not_be_given(randomize):
     np.testing.assert_allclose(decode(fixed, codes), reconstruct(fixed, X), atol=1e-6)
     with pytest.raises(ArgumentError, match=r"timesteps must be 6\. Got: timesteps=7"):
         decode(fixed, codes, timesteps=7)
+    with pytest.raises(ArgumentError, match=r"x must be of a multiple of 4 rows.*Got: 3 rows"):
+        encode(fixed, X[:3])
 
 
 def test_missing_timesteps_are_refused(model):

@@ -11,7 +11,6 @@ from seqkeras.training import KLAnnealing
 X = np.ones((4, 3, 1), "float32")
 
 
-@pytest.mark.backends
 def test_the_weight_rises_to_that_of_the_layer():
     model = autoencoder(1, timesteps=3, latent=2, units=2, variational=True, kl_weight=0.5)
     model.compile("sgd", "mse")
