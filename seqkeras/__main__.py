@@ -1,4 +1,4 @@
-"""The command line: `seqkeras demo`, `forecast FILE`, `export MODEL TARGET`, `explain MODEL`."""
+"""The command line: `seqkeras forecast FILE`, `detect FILE`, `export MODEL TARGET`, and others."""
 
 import os
 import sys

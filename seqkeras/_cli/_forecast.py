@@ -95,8 +95,8 @@ def read_series(options: argparse.Namespace) -> "tuple[pd.DataFrame, Columns]":
     keys = Keys(options.time_col, options.target_col, options.id_col)
     columns = Columns(
         id=options.id_col,
-        time=keys.time,
-        target=keys.target,
+        time=options.time_col,
+        target=options.target_col,
         freq=options.freq,
         fill=options.fill,
         short_series="skip" if options.skip_short else "raise",
@@ -110,7 +110,7 @@ def read_series(options: argparse.Namespace) -> "tuple[pd.DataFrame, Columns]":
         counts=isinstance(options.freq, int),
     )
     df = read_file(options.file, keys, style)
-    missing = int(df[keys.target].isna().sum())
+    missing = int(df[options.target_col].isna().sum())
     if missing:
         print(f"seqkeras: {missing} of {len(df)} targets are missing: masked", file=sys.stderr)
     if options.sort:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import seqkeras
+from seqkeras._cli._detect import add_detect_options, detect
 from seqkeras._cli._forecast import demo, forecast
 from seqkeras._cli._models import explain, export
 from seqkeras._cli._serve import add_serve_options, serve
@@ -30,6 +31,13 @@ def parser() -> argparse.ArgumentParser:
     forecasting.set_defaults(run=forecast)
     _add_forecast_options(forecasting)
     _add_table_options(forecasting.add_argument_group("format of the file"))
+
+    detecting = commands.add_parser(
+        "detect", help="find anomalies in the series of a csv or parquet file"
+    )
+    detecting.set_defaults(run=detect)
+    add_detect_options(detecting)
+    _add_table_options(detecting.add_argument_group("format of the file"))
 
     exporting = commands.add_parser(
         "export", help="write a trained model as a program without Keras"

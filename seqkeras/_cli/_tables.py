@@ -1,10 +1,11 @@
-"""Reading of csv and parquet files for a forecast, with errors that name the row."""
+"""Reading of csv and parquet files, with errors that name the row."""
 
 import csv
 import re
 import shlex
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +40,28 @@ class Keys:
     """The columns of a table to read.
 
     Attributes:
-        time: column of timestamps.
-        target: column of targets.
+        time: column of timestamps; None: the table has none.
+        target: column of targets; None: only those of `features`.
         id: column of series ids; None: `unique_id` if the table has it.
+        features: further columns of numbers, each with the option that names it.
     """
 
-    time: str = "ds"
-    target: str = "y"
+    time: str | None = "ds"
+    target: str | None = "y"
     id: str | None = None
+    features: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, str]:
         """Return the option that names each column that must exist."""
-        options = {self.time: "--time-col", self.target: "--target-col"}
-        return options | ({} if self.id is None else {self.id: "--id-col"})
+        keys = {self.time: "--time-col", self.target: "--target-col", self.id: "--id-col"}
+        options = {name: option for name, option in keys.items() if name is not None}
+        return options | dict(self.features)
+
+    @property
+    def numbers(self) -> list[str]:
+        """Return the columns of numbers."""
+        return [*([] if self.target is None else [self.target]), *self.features]
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ class Style:
 
 
 def read_file(path: str | Path, keys: Keys, style: Style | None = None) -> pd.DataFrame:
-    """Read the ids, timestamps and targets of a csv or parquet file.
+    """Read the ids, timestamps, targets and further columns of numbers of a csv or parquet file.
 
     Ids in a csv file stay text, such as 007 or NA. Timestamps whose offset from UTC changes are
     converted to UTC, or to the time zone of `style`.
@@ -121,8 +130,9 @@ def read_file(path: str | Path, keys: Keys, style: Style | None = None) -> pd.Da
             that have only one reading.
 
     Returns:
-        The ids (if the table has them), the timestamps and the targets. Timestamps are dates,
-        periods or whole numbers, and none is missing. Targets are finite numbers or missing.
+        The ids and timestamps (if the table has them), the targets and the other numbers, in this
+        order. Timestamps are dates, periods or whole numbers, and none is missing. Numbers are
+        finite or missing.
 
     Raises:
         ArgumentError: the file is neither csv nor parquet, or lacks a column; or `style` is
@@ -134,6 +144,51 @@ def read_file(path: str | Path, keys: Keys, style: Style | None = None) -> pd.Da
     """
     path = Path(path)
     style = style or Style()
+    is_csv = _check_kind(path, style) == ".csv"
+    df = _read_csv(path, keys, style) if is_csv else _read_parquet(path, keys)
+    columns = [*([] if keys.time is None else [keys.time]), *keys.numbers]
+    identity = keys.id or (DEFAULT_ID if DEFAULT_ID in df.columns else None)
+    if identity is not None:
+        columns.insert(0, identity)
+        _check_ids(df[identity])
+    df = df[columns].reset_index(drop=True)
+    if df.empty:
+        raise bad_data(str(path), "a header only", "have rows", "Add the rows of the series.")
+    for name in keys.numbers:
+        df[name] = _numbers(df[name], style)
+    if keys.time is None:
+        return df
+    df[keys.time] = _timestamps(df[keys.time], style)
+    if style.tz is not None and df[keys.time].dtype.kind == "M":
+        series = None if identity is None else df[identity]
+        df[keys.time] = _in_zone(df[keys.time], series, style.tz)
+    return df
+
+
+def read_names(path: str | Path, keys: Keys, style: Style) -> list[str]:
+    """Return the names of the columns of a csv or parquet file.
+
+    Args:
+        path: the file.
+        keys: columns that must exist.
+        style: the format of the file.
+
+    Raises:
+        ArgumentError, DataError, OSError, MissingDependencyError: as `read_file`.
+    """
+    path = Path(path)
+    if _check_kind(path, style) != ".csv":
+        return list(_read_parquet(path, keys).columns)
+    try:
+        return _check_header(path, keys, style)
+    except (SeqkerasError, OSError):
+        raise
+    except DAMAGE as error:
+        raise _unreadable(path, _first_line(error)) from error
+
+
+def _check_kind(path: Path, style: Style) -> str:
+    """Check that a file can be opened, and its style; return the suffix of the file."""
     style.check()
     kind = path.suffix.lower()
     if kind not in (".csv", ".parquet"):
@@ -142,22 +197,8 @@ def read_file(path: str | Path, keys: Keys, style: Style | None = None) -> pd.Da
         import_optional("pyarrow", extra="parquet")
     if path.exists() and not path.is_file():
         raise bad_argument("FILE", str(path), "a regular file")
-    path.open("rb").close()  # raises OSError, so that errors below are about the contents
-    df = _read_csv(path, keys, style) if kind == ".csv" else _read_parquet(path, keys)
-    columns = [keys.time, keys.target]
-    identity = keys.id or (DEFAULT_ID if DEFAULT_ID in df.columns else None)
-    if identity is not None:
-        columns.insert(0, identity)
-        _check_ids(df[identity])
-    df = df[columns].reset_index(drop=True)
-    if df.empty:
-        raise bad_data(str(path), "a header only", "have rows", "Add the rows of the series.")
-    df[keys.target] = _numbers(df[keys.target], style)
-    df[keys.time] = _timestamps(df[keys.time], style)
-    if style.tz is not None and df[keys.time].dtype.kind == "M":
-        series = None if identity is None else df[identity]
-        df[keys.time] = _in_zone(df[keys.time], series, style.tz)
-    return df
+    path.open("rb").close()  # raises OSError, so that later errors are about the contents
+    return kind
 
 
 def write_file(df: pd.DataFrame, path: str | Path) -> None:
@@ -190,7 +231,8 @@ def _read_csv(path: Path, keys: Keys, style: Style) -> pd.DataFrame:
         form: dict[str, Any] = {"sep": style.sep, "index_col": False, "low_memory": False}
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            df = pd.read_csv(path, decimal=style.decimal, dtype={keys.time: str}, **form)
+            times = {} if keys.time is None else {keys.time: str}
+            df = pd.read_csv(path, decimal=style.decimal, dtype=times, **form)
         identity = keys.id or DEFAULT_ID
         if identity in names:
             # Read the ids again as text: pandas cannot set `na_values` for a single column.
@@ -228,7 +270,8 @@ def _check_header(path: Path, keys: Keys, style: Style) -> list[str]:
         sample = file.readline(HEADER_LENGTH)
     names = _split(line, style.sep)
     required = keys.options.keys()
-    if not required <= set(names):
+    # Without required columns, a single one may be a whole line.
+    if not required <= set(names) or (not required and len(names) == 1):
         for sep in SEPARATORS:
             others = _split(line, sep)
             if len(others) > 1 and (required <= set(others) or len(names) == 1):

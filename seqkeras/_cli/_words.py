@@ -20,6 +20,9 @@ OPTIONS = {
     "network": "--model",
     "window": "--window",
     "features": "--features",
+    "scored": "--columns",
+    "contamination": "--contamination",
+    "false_alarm_rate": "--false-alarm-rate",
     "program": "PROGRAM",
     "store": "--store",
     "durability": "--durability",
@@ -48,6 +51,8 @@ PHRASES = (
     (r"intervals=\(\)", "--levels without values"),
     (r"Sort the frame: df = .*", "Use --sort."),
     (r", for example with df\.resample,", ""),
+    (r"Sort the rows by time, and", "Use --sort, and"),
+    (r"Fill them, for example with df\.asfreq.* evenly spaced\.", "Use --ignore-gaps."),
     (r"Columns\(fill='mask'\)", "--fill mask"),
     (r"such as freq='D' or freq=pd\.DateOffset\(months=1\)", "such as --freq D"),
     (

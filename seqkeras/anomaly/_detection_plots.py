@@ -166,7 +166,7 @@ def _draw_map(axis: Any, x: Floats, part: DetectedSeries, features: Sequence[int
     axis.set_title(_title(part.label, note), loc="left", fontsize=10, pad=11)
     axis.grid(visible=False)
     step = -(-len(features) // MOST_NAMES)
-    ticks = np.arange(0, len(features), step)
+    ticks = list(range(0, len(features), step))
     names = [_short(part.names[features[tick]]) for tick in ticks]
     axis.set_yticks(ticks, names, fontsize=8 if len(ticks) <= 12 else 6)
 

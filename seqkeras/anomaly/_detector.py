@@ -215,10 +215,10 @@ class Detector(BaseEstimator):
     def expected(self, X: Any) -> PerRow:  # noqa: N803
         """Compute what the network expects each timestep to be, in the units of the series.
 
-        Compare them with the series to see why a timestep is flagged. `ForecastDetector` returns
-        forecasts made one timestep before; the first one is NaN. `AutoencoderDetector` returns
-        reconstructions: the mean of all windows that cover a timestep, or with `causal=True` the
-        end of the window that ends there.
+        Compare its values with the series to see why a timestep is flagged. `ForecastDetector`
+        returns forecasts made one timestep before; the first one is NaN. `AutoencoderDetector`
+        returns reconstructions: the mean of all windows that cover a timestep, or with
+        `causal=True` the end of the window that ends there.
 
         Args:
             X: as for `decision_function`.
@@ -260,12 +260,10 @@ class Detector(BaseEstimator):
             NotFittedError, ArgumentError, DataError: as `decision_function`.
             MissingDependencyError: matplotlib is not installed.
         """
-        detection = self._detect(X)
-        return plot_detection(
-            detection,
-            self.scorer_.scored,
+        return self._plot(
+            self._detect(X),
             times=row_times(X, self._columns),
-            expected=(self._expected_name, self._expected(detection.rows)) if expected else None,
+            expected=expected,
             series=series,
             features=features,
             merge=merge,
@@ -440,6 +438,10 @@ class Detector(BaseEstimator):
         rows, scores = self._score(x)
         limits = [self.rule_.values(part) for part in _parts(scores, rows.form)]
         return Detection(rows, scores, np.concatenate(limits))
+
+    def _plot(self, detection: Detection, *, expected: bool = True, **options: Any) -> Any:
+        values = (self._expected_name, self._expected(detection.rows)) if expected else None
+        return plot_detection(detection, self.scorer_.scored, expected=values, **options)
 
     def _expected(self, rows: SeriesRows) -> Floats:
         errors = self.scorer_.errors

@@ -310,14 +310,14 @@ def _times(df: Any, time_column: str | None) -> Array | None:
 
 def _check_regular(times: Array, name: str) -> None:
     # Timestamps are in UTC here, and so are those of messages.
-    shown = times.astype("datetime64[s]") if times.dtype.kind == "M" else times
+    readable = times.astype("datetime64[s]") if times.dtype.kind == "M" else times
     steps = np.diff(times.astype(np.int64) if times.dtype.kind == "M" else times)
     if not len(steps):
         return
     if (steps <= 0).any():
         row = int(np.argmax(steps <= 0)) + 1
         fix = "Sort the rows by time, and keep one row for each timestamp."
-        got = f"{shown[row]} after {shown[row - 1]}"
+        got = f"{readable[row]} after {readable[row - 1]}"
         raise bad_data(f"Timestamps of {name}", got, "rise", fix)
     usual = np.median(steps)
     gaps = steps > _GAP * usual
@@ -327,7 +327,7 @@ def _check_regular(times: Array, name: str) -> None:
             "Fill them, for example with df.asfreq(...).interpolate(), or pass only the values, "
             "df.to_numpy(), to treat the rows as evenly spaced."
         )
-        got = f"{int(gaps.sum())} gaps, the first before {shown[row]}"
+        got = f"{int(gaps.sum())} in all, the first before {readable[row]}"
         raise bad_data(f"Timestamps of {name}", got, "have no gaps", fix)
 
 
