@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+import numpy as np
+
 from seqkeras._arrays import Array
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._sessions import Call, Moved, Outcome, Sessions
@@ -68,36 +70,62 @@ class DirectRunner:
         return None
 
 
+#: Requests in one turn of the event loop from which on those of the next turn are joined. A joined
+#: step costs two turns and a future, about as much as it saves with eight others.
+CROWD = 8
+
+
 class GatheringRunner(DirectRunner):
     """Joins the calls of requests that arrive together into one matrix product.
 
-    A request that arrives by itself is run at once. Only while the batch before had several calls
-    does one wait, for the other requests that the event loop has read, never for time to pass.
+    A request is run at once, as without this class. Only if many arrived in the turn of the event
+    loop before does a request wait, for the others of its own turn, never for time to pass.
     """
 
     def __init__(self, sessions: Sessions) -> None:
         super().__init__(sessions)
-        self.quick_step = None  # a step that waits must not be overtaken
-        self.quick_steps = None
+        self.quick_step = self._quick_step
+        self.quick_steps = None  # steps that wait must not be overtaken
         self._waiting: list[tuple[Call, asyncio.Future[Moved]]] = []
         self._arrived = 0
         self._crowded = False
 
     async def move(self, call: Call) -> Moved:
-        if not self._arrived:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._arrived += 1
+        self._arrive()
         if not self._crowded:
             return await super().move(call)
         future: asyncio.Future[Moved] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, future))
         return await future
 
-    def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        # Requests that arrived in the same turn of the event loop decide about the next turn.
-        self._crowded = self._arrived > 1
+    async def move_many(self, calls: list[Call]) -> list[Outcome]:
+        self._deliver()
+        return await super().move_many(calls)
+
+    async def do(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        self._deliver()
+        return await super().do(function, *arguments)
+
+    def _quick_step(self, key: str, x: Any, number: int | None) -> tuple[list[Any], int] | None:
+        if self._crowded:
+            return None  # `move` is called next
+        moved = self._sessions.quick_step(key, x, number)
+        if moved is not None:
+            self._arrive()
+        return moved
+
+    def _arrive(self) -> None:
+        if not self._arrived:
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        self._arrived += 1
+
+    def _end_turn(self) -> None:
+        self._crowded = self._arrived >= CROWD
         self._arrived = 0
+        self._deliver()
+
+    def _deliver(self) -> None:
+        waiting, self._waiting = self._waiting, []
         if waiting:
             _deliver(self._sessions, waiting)
 
@@ -181,14 +209,29 @@ class CommittingRunner:
 
 
 def _deliver(sessions: Sessions, batch: list[tuple[Call, "asyncio.Future[Moved]"]]) -> None:
+    calls = [call for call, _ in batch]
     try:
-        outcomes = sessions.run([call for call, _ in batch])
+        outcomes = _together(sessions, calls) or sessions.run(calls)
     except Exception as error:
         for _, future in batch:
             _fail(future, error)
         return
     for (_, future), outcome in zip(batch, outcomes, strict=True):
         _settle(future, outcome)
+
+
+def _together(sessions: Sessions, calls: list[Call]) -> list[Outcome] | None:
+    """Move different sessions by one observation each, or return None: `run` must."""
+    keys = [call.key for call in calls]
+    if len(set(keys)) < len(keys) or any(len(call.x) > 1 for call in calls):
+        return None
+    numbers = [call.number for call in calls]
+    x = np.concatenate([call.x for call in calls])
+    quick = sessions.quick_steps(keys, x, numbers if any(n is not None for n in numbers) else None)
+    if quick is None:
+        return None
+    outputs, counts = quick
+    return [Moved(outputs[i : i + 1], count) for i, count in enumerate(counts.tolist())]
 
 
 def _settle(future: "asyncio.Future[Moved]", outcome: Outcome) -> None:

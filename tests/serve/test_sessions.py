@@ -1,5 +1,7 @@
 """Sessions move in order and exactly once, whatever is stored, repeated, evicted or broken."""
 
+import asyncio
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from seqkeras import runtime
 from seqkeras.errors import ArgumentError
 from seqkeras.serve._record import Record
 from seqkeras.serve._refusal import RefusedError
+from seqkeras.serve._runner import CROWD, DirectRunner, GatheringRunner
 from seqkeras.serve._served_model import ServedProgram
 from seqkeras.serve._sessions import Call, Moved, Sessions
 from seqkeras.serve._sqlite_store import SqliteStore
@@ -381,3 +384,65 @@ def test_the_log_of_a_file_stays_small_while_steps_go_on(tmp_path, monkeypatch):
     assert max(sizes) < 1e6
     assert [record.steps for record in store.load(["/s0", "/s9"])] == [399, 399]
     store.close()
+
+
+def test_requests_that_arrive_together_are_joined_and_give_the_same(model):
+    """Many sessions for several turns, two steps of one session in a turn, and refused ones."""
+
+    async def run(runner):
+        outcomes = []
+        for number in range(4):
+            calls = [Call(f"/s{i}", x[number : number + 1], number) for i, x in enumerate(series)]
+            calls.append(Call("/s0", series[0][9:], None))
+            calls.append(Call("/s1", series[1][:1], 99))
+            moves = [asyncio.ensure_future(runner.move(call)) for call in calls]
+            outcomes += await asyncio.gather(*moves, return_exceptions=True)
+        return outcomes
+
+    series = [observations(f"s{i}", 10) for i in range(CROWD)]
+    # "/s0" moves twice in the first turn, so its number is wrong in the others.
+    direct, gathering = (
+        asyncio.run(run(kind(Sessions(model)))) for kind in (DirectRunner, GatheringRunner)
+    )
+    assert any(isinstance(outcome, RefusedError) for outcome in direct)
+    for expected, joined in zip(direct, gathering, strict=True):
+        if isinstance(expected, Moved):
+            np.testing.assert_allclose(joined.outputs, expected.outputs, atol=1e-6)
+            assert expected.number == joined.number
+        else:
+            assert str(expected) == str(joined)
+
+
+def test_a_request_that_arrives_by_itself_waits_for_nothing(model):
+    async def run():
+        sessions = Sessions(model)
+        runner = GatheringRunner(sessions)
+        x = observations("s", 3)
+        await runner.move(Call("/s", x[:1]))
+        for number in (1, 2):
+            turn = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(turn.set_result, None)
+            output, moved = runner.quick_step("/s", x[number].tolist(), None)
+            assert moved == number
+            assert not turn.done()
+            await turn
+        return output
+
+    expected = outputs_of(model, "s", 3)[2]
+    np.testing.assert_allclose(asyncio.run(run()), expected, atol=1e-6)
+
+
+def test_a_step_that_waits_is_taken_before_a_later_look(model):
+    async def run():
+        sessions = Sessions(model)
+        runner = GatheringRunner(sessions)
+        x = observations("s", 2)
+        first = [runner.move(Call(f"/s{i}", x[:1], 0)) for i in range(CROWD)]
+        await asyncio.gather(*first)
+        await asyncio.sleep(0)
+        waiting = asyncio.ensure_future(runner.move(Call("/s0", x[1:], 1)))
+        await asyncio.sleep(0)
+        assert (await runner.do(sessions.export, "/s0")).steps == 2
+        return await waiting
+
+    assert asyncio.run(run()).number == 1
