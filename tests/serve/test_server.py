@@ -181,16 +181,19 @@ def test_a_missing_package_is_named_with_its_extra():
         (["W"], "must be a .* file|is not"),
     ],
 )
-def test_what_cannot_start_is_said_in_one_line(program, tmp_path, monkeypatch, capfd, options, message):  # fmt: skip # noqa: E501
+def test_what_cannot_start_is_said_in_one_line(
+    program, tmp_path, monkeypatch, capfd, options, message
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wrong").write_text("no program")
     used = socket.create_server(("127.0.0.1", 0))
     names = {"P": str(program), "W": "wrong", "USED": str(used.getsockname()[1])}
-    handlers = logging.getLogger().handlers
+    for logger in (logging.getLogger(), logging.getLogger("uvicorn.error")):
+        monkeypatch.setattr(logger, "handlers", [])
+        monkeypatch.setattr(logger, "level", logger.level)
     try:
         assert main(["serve", *(names.get(option, option) for option in options)]) == 1
     finally:
-        logging.getLogger().handlers = handlers
         used.close()
     lines = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("{")]
     assert len(lines) == 1
