@@ -48,7 +48,9 @@ def plot_embedding(embedding: npt.ArrayLike, labels: Any = None, *, title: str =
         raise bad_data("embedding", "NaN or infinite values", "be finite")
     kinds = None if labels is None else np.asarray(labels)
     if kinds is not None and kinds.shape != (len(codes),):
-        raise bad_argument("labels", Description(f"shape {kinds.shape}"), f"({len(codes)},)")
+        raise bad_argument(
+            "labels", Description(f"shape {kinds.shape}"), f"of shape ({len(codes)},)"
+        )
     points, names = _two_dimensions(codes)
     figure = blank(7, 5.2, title)
     axis = figure.subplots()
