@@ -32,6 +32,8 @@ class DetectorStepper:
 
     Attributes:
         names: names of the features; None if they have none.
+        features: number of features of a row.
+        fingerprint: checksum of the detector; a state belongs to one detector.
         threshold: the value that the next score is compared with.
         flagged: whether the score of the newest row was above the threshold.
 
@@ -53,8 +55,8 @@ class DetectorStepper:
     def __init__(self, scorer: Scorer, rule: Threshold, names: Sequence[str] | None = None) -> None:
         self._scorer, self._rule = scorer, rule
         self.names = tuple(names) if names is not None else None
-        self._features = scorer.errors.features
-        self._fingerprint = fingerprint_of(*to_parts(scorer, rule))
+        self.features = scorer.errors.features
+        self.fingerprint = fingerprint_of(*to_parts(scorer, rule))
         self._stream = scorer.stream()
         self._limit = rule.initial_state()
         self.flagged = False
@@ -64,7 +66,7 @@ class DetectorStepper:
         return float(self._limit[0])
 
     def __repr__(self) -> str:
-        return f"DetectorStepper({self._features} features, threshold {self.threshold:.4g})"
+        return f"DetectorStepper({self.features} features, threshold {self.threshold:.4g})"
 
     def __copy__(self) -> Self:
         """Return a stepper with a state of its own; it shares the detector, which never changes."""
@@ -87,7 +89,7 @@ class DetectorStepper:
             ArgumentError: another number of features, or other names.
             DataError: a value is missing or infinite; the state stays as it was.
         """
-        row = [x] if type(x) is float else self._read(x)
+        row = [x] if type(x) is float and self.features == 1 else self._read(x)
         if not math.isfinite(sum(row)):
             self._refuse(row)
         score = self._stream.step(row)
@@ -113,7 +115,7 @@ class DetectorStepper:
 
     def pack_state(self, state: State) -> bytes:
         """Pack a state into bytes, for a file, a database or another process."""
-        return pack(self._checked(state), self._fingerprint, 1)
+        return pack(self._checked(state), self.fingerprint, 1)
 
     def unpack_state(self, data: bytes) -> State:
         """Unpack a state that `pack_state` packed.
@@ -124,7 +126,7 @@ class DetectorStepper:
         """
         fix = "A detector that was fitted again has other states: start its series again."
         return unpack(
-            data, self._shapes, self._fingerprint, "this detector", kind="detector", fix=fix
+            data, self._shapes, self.fingerprint, "this detector", kind="detector", fix=fix
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -160,9 +162,9 @@ class DetectorStepper:
             raise bad_data("x", str(error), "hold numbers") from error
         if row.ndim == 0:
             row = row[np.newaxis]
-        if row.shape != (self._features,):
+        if row.shape != (self.features,):
             got = Description(f"shape {row.shape}")
-            raise bad_argument("x", got, f"of shape ({self._features},), one row")
+            raise bad_argument("x", got, f"of shape ({self.features},), one row")
         return row.tolist()
 
     def _refuse(self, row: list[float]) -> None:
@@ -195,7 +197,7 @@ def load_stepper(path: str | os.PathLike[str]) -> DetectorStepper:
         scorer, rule = from_parts(archive.header, archive.arrays)
         stepper = DetectorStepper(scorer, rule, archive.header["names"])
         # Parts that do not fit each other fail here, and not in the first step of a user.
-        copy.copy(stepper).step(np.zeros(stepper._features))
+        copy.copy(stepper).step(np.zeros(stepper.features))
     except DAMAGE as error:
         raise FileFormatError(f"{path} is not a valid detector: {shortened(error)}") from error
     return stepper

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from seqkeras._archive import read_kind
+from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import SeqkerasError
 from seqkeras.serve._access import Access, read_tokens
 from seqkeras.serve._metrics import Meter
@@ -121,14 +122,24 @@ class Service:
 
 
 def load_model(path: str) -> ServedModel:
-    """Load a program, or a forecaster, which needs Keras.
+    """Load a program, the stepper of a detector, or a forecaster, which needs Keras.
 
     Raises:
+        ArgumentError: a detector was saved instead of its stepper.
         FileFormatError: the file is damaged or of another kind.
     """
     from seqkeras.runtime import load
 
-    if read_kind(path) == "seqkeras.Forecaster":
+    kind = read_kind(path)
+    if kind == "seqkeras.DetectorStepper":
+        from seqkeras.serve._served_detector import ServedDetector
+
+        detector: Any = ServedDetector.load(path)
+        return detector
+    if kind == "seqkeras.Detector":
+        fix = "Save its stepper: detector.stepper().save(path)."
+        raise bad_argument("program", Description("a whole detector"), "a file to step", fix)
+    if kind == "seqkeras.Forecaster":
         from seqkeras.serve._served_forecaster import ServedForecaster
 
         forecaster: Any = ServedForecaster.load(path)
