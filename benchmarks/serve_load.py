@@ -39,6 +39,9 @@ FEATURES = 8
 ACTIVE = 500
 TOGETHER = 256
 
+#: Kinds of WebSocket frames.
+TEXT, PING, PONG = 1, 9, 10
+
 
 # The servers, each in a process of its own.
 
@@ -232,17 +235,21 @@ class WebSocket(Connection):
             raise SystemExit(f"no WebSocket: {head.decode()}")
 
     def _reply(self):
-        if len(self._buffer) < 2 or len(self._buffer) < 2 + self._buffer[1]:
-            return None
-        body, self._buffer = self._buffer[2:], b""
-        if b"error" in body:
-            raise SystemExit(f"refused: {body.decode()}")
-        return body
+        while len(self._buffer) >= 2 and len(self._buffer) >= 2 + self._buffer[1]:
+            kind, length = self._buffer[0] & 15, self._buffer[1]
+            body, self._buffer = self._buffer[2 : 2 + length], self._buffer[2 + length :]
+            if kind == PING:
+                self.socket.sendall(frame(body, PONG))
+            elif kind != TEXT or b"error" in body:
+                raise SystemExit(f"refused: {body!r}")
+            else:
+                return body
+        return None
 
 
-def frame(data):
-    """Return a short text frame from a client, masked with zeros."""
-    return bytes([0x81, 0x80 | len(data)]) + bytes(4) + data
+def frame(data, kind=TEXT):
+    """Return a short frame from a client, masked with zeros."""
+    return bytes([0x80 | kind, 0x80 | len(data)]) + bytes(4) + data
 
 
 def http(method, path, body, kind="application/json"):
