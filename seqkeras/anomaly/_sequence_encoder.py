@@ -232,7 +232,7 @@ class SequenceEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _read(self, x: Any, *, reset: bool) -> Floats:
         """Return sequences `(n, timesteps, features)`."""
         finite = "allow-nan" if self.missing else True
-        if np.ndim(x) == 3 and not hasattr(x, "columns"):
+        if isinstance(x, np.ndarray | list | tuple) and np.ndim(x) == 3:
             values = self._read_features(x)
             if reset:
                 self.n_features_in_ = values.shape[1]

@@ -78,8 +78,8 @@ def test_a_row_that_cannot_be_read_changes_nothing(with_context):
     assert stepper.pack_state(stepper.state()) == before
 
 
-def test_a_state_of_another_detector_is_refused(forecasts, with_context):
-    stepper, other = forecasts.stepper(), with_context.stepper()
+def test_a_state_of_another_detector_is_refused(forecasts, causal_reconstructions):
+    stepper, other = forecasts.stepper(), causal_reconstructions.stepper()
     data = stepper.pack_state(stepper.state())
     with pytest.raises(FileFormatError, match="another detector"):
         other.unpack_state(data)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from helpers.anomalies import SPIKE
+from helpers.anomalies import ALL_CHECKS, SPIKE
 from seqkeras.anomaly import ForecastDetector
 from seqkeras.forecasting import Training
 
@@ -27,6 +27,7 @@ EXPECTED_FAILURES = {
             seed=0,
         ).as_sklearn()
     ],
+    legacy=ALL_CHECKS,
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
 )
 def test_checks_of_scikit_learn(estimator, check):

@@ -10,6 +10,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from helpers.anomalies import ALL_CHECKS
 from seqkeras.anomaly import SequenceEncoder
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting import Training
@@ -24,7 +25,9 @@ def sines(count=200, timesteps=16):
     return np.sin(phase + pace * np.arange(timesteps)) * 3 + 10
 
 
-@parametrize_with_checks([SequenceEncoder(1, units=1, cell="simple_rnn", training=QUICK, seed=0)])
+@parametrize_with_checks(
+    [SequenceEncoder(1, units=1, cell="simple_rnn", training=QUICK, seed=0)], legacy=ALL_CHECKS
+)
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
 

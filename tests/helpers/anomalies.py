@@ -1,5 +1,6 @@
 """Series and settings of the tests of detectors."""
 
+import hypothesis
 import numpy as np
 
 from seqkeras.forecasting import Training
@@ -7,6 +8,8 @@ from seqkeras.forecasting import Training
 #: A training that takes about a second.
 QUICK = {"units": 4, "seed": 0, "training": Training(epochs=1, progress=False)}
 SPIKE = 300
+#: Whether to run all of scikit-learn's checks, each of which trains, or only the essential ones.
+ALL_CHECKS = hypothesis.settings.get_current_profile_name() == "long"
 
 
 def wave(rows=400, spike=SPIKE):
