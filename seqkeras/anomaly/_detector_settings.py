@@ -22,9 +22,9 @@ PATIENCE = 3
 
 #: Smoothing with `smoothing="auto"`: the half-life of a causal one, the window of another.
 HALFLIFE = 5.0
-WINDOW = 21
+WINDOW = 35
 #: Share of the amplitude with `fusion="amplitude"`.
-AMPLITUDE = 0.25
+AMPLITUDE = 0.5
 
 
 @dataclass(frozen=True)

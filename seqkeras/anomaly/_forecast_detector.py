@@ -49,10 +49,10 @@ class ForecastDetector(Detector):
             reads them, and their own anomalies do not count. None, the default: all.
         error: from the errors of all forecasts of a timestep to one: `"l1"` (default), `"l2"`,
             `"mahalanobis"`, `"nll"`, or an object such as `L1(scaled=False)`.
-        smoothing: smoothing of the errors. `"auto"` (default): `ExponentialSmoothing(5.0)`, or
-            `MovingAverage(21)` with `causal=False`; or one of these with other options; or None.
+        smoothing: smoothing of the scores. `"auto"` (default): `ExponentialSmoothing(5.0)`, or
+            `MovingAverage(35)` with `causal=False`; or one of these with other options; or None.
         fusion: `"amplitude"` (default) adds how far a value is from the usual level, as
-            `AmplitudeFusion(weight=0.25)` does; or an `AmplitudeFusion`; or None: only the errors.
+            `AmplitudeFusion(weight=0.5)` does; or an `AmplitudeFusion`; or None: only the errors.
         causal: whether no score may depend on later timesteps, default True. Otherwise the local
             level of the fusion is centered, and smoothing may be.
         clean: whether the series of `fit` are known to hold no anomalies. False, the default: they

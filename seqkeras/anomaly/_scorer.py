@@ -43,12 +43,12 @@ class LearnedErrors(Protocol):
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores of a fitted detector: errors of its network, smoothed, fused with the amplitude.
+    """Scores of a fitted detector: errors of its network, fused with the amplitude, smoothed.
 
     Attributes:
         errors: errors of the network.
         scored: the scored features.
-        smoothing: smoothing of the errors; None: none.
+        smoothing: smoothing of the fused errors; None: none.
         fusion: fusion with the amplitude of the scored features; None: none.
     """
 
@@ -69,33 +69,26 @@ class Scorer:
     ) -> "tuple[Scorer, Floats]":
         """Fit the fusion to the training series; return the scorer, and their scores."""
         scorer = cls(errors, scored, smoothing, fusion)
-        learned = scorer._learned(series)
+        learned = errors.score(series)
         if fusion is not None:
             fusion.fit(series.values[:, scored], learned)
-        return scorer, scorer._fused(series, learned)
+        return scorer, scorer._finish(series, learned)
 
     def scores(self, series: GroupedArray) -> Floats:
         """Return the score of each row, `(rows,)`."""
-        return self._fused(series, self._learned(series))
+        return self._finish(series, self.errors.score(series))
 
     def stream(self) -> "ScoreStream":
         """Return the scores of the causal setting, one row at a time, before the first row."""
         return ScoreStream(self)
 
-    def _learned(self, series: GroupedArray) -> Floats:
-        errors = self.errors.score(series)
-        if self.smoothing is None:
-            return errors
-        parts = GroupedArray(errors, series.indptr)
-        return np.concatenate([self.smoothing.smooth(part) for part in parts])
+    def _finish(self, series: GroupedArray, learned: Floats) -> Floats:
+        parts = zip(series, GroupedArray(learned, series.indptr), strict=True)
+        return np.concatenate([self._finish_one(np.asarray(rows), part) for rows, part in parts])
 
-    def _fused(self, series: GroupedArray, learned: Floats) -> Floats:
-        if self.fusion is None:
-            return learned
-        pairs = zip(series, GroupedArray(learned, series.indptr), strict=True)
-        return np.concatenate(
-            [self.fusion.fuse(np.asarray(rows)[:, self.scored], part) for rows, part in pairs]
-        )
+    def _finish_one(self, rows: Floats, learned: Floats) -> Floats:
+        fused = learned if self.fusion is None else self.fusion.fuse(rows[:, self.scored], learned)
+        return fused if self.smoothing is None else np.asarray(self.smoothing.smooth(fused))
 
 
 class ScoreStream:
@@ -117,11 +110,11 @@ class ScoreStream:
     def step(self, row: list[float]) -> float:
         """Return the score of the next row, a number for each feature."""
         score = self._errors.step(row)
-        if self._smoothing is not None:
-            score, self._smoothed = self._smoothing.step(score, self._smoothed)
         if self._fusion is not None:
             values = np.array([row[feature] for feature in self._scored])
             score, self._fused = self._fusion.step(values, score, self._fused)
+        if self._smoothing is not None:
+            score, self._smoothed = self._smoothing.step(score, self._smoothed)
         return score
 
     def state(self) -> State:
