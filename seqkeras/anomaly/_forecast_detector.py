@@ -80,7 +80,8 @@ class ForecastDetector(Detector):
         >>> x = np.sin(np.arange(600) / 5)
         >>> x[450] += 3
         >>> training = Training(epochs=1, progress=False)
-        >>> detector = ForecastDetector(lookback=20, units=8, training=training, seed=0).fit(x)
+        >>> options = {"units": 8, "smoothing": None, "training": training, "seed": 0}
+        >>> detector = ForecastDetector(lookback=20, **options).fit(x)
         >>> int(detector.decision_scores_.argmax())
         450
         >>> stepper = detector.stepper()

@@ -30,7 +30,8 @@ class OutlierAdapter(OutlierMixin, BaseEstimator):
         >>> x = np.sin(np.arange(300) / 5)
         >>> x[200] += 4
         >>> training = Training(epochs=1, progress=False)
-        >>> detector = ForecastDetector(20, units=4, training=training, seed=0)
+        >>> options = {"units": 4, "smoothing": None, "training": training, "seed": 0}
+        >>> detector = ForecastDetector(lookback=20, **options)
         >>> labels = detector.as_sklearn().fit_predict(x.reshape(-1, 1))
         >>> int(labels[200]), int(labels[100])
         (-1, 1)

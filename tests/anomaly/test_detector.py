@@ -250,7 +250,7 @@ BAD_SERIES = {
     "feature of NaN": (np.c_[wave(50, None), np.full(50, np.nan)], "Feature 1 .* only NaN"),
     "text": (np.array(["a"] * 50), "hold numbers"),
     "complex": (wave(50, None) + 1j, "Complex"),
-    "gaps": (gaps(), "1 gaps, the first before 2024-01-02T07"),
+    "gaps": (gaps(), "the first before 2024-01-02T07"),
     "order": (gaps().iloc[::-1], "Timestamps of the series must rise"),
     "column of text": (pd.DataFrame({"y": wave(50, None), "z": "a"}), "'z' of dtype"),
     "axes": (np.zeros((2, 3, 4, 5)), "shape"),
