@@ -1,14 +1,12 @@
 """The ASGI application: routes of sessions by hand, because they are hot, and the rest in pages."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from seqkeras.errors import ArgumentError, DataError
 from seqkeras.serve._access import check_id
 from seqkeras.serve._many_steps import many_reply
 from seqkeras.serve._messages import (
@@ -23,14 +21,12 @@ from seqkeras.serve._messages import (
     encode_json,
     encode_msgpack,
 )
-from seqkeras.serve._refusal import RefusedError
+from seqkeras.serve._refusal import RefusedError, failed
 from seqkeras.serve._service import Service
 from seqkeras.serve._service_settings import ServiceSettings
 from seqkeras.serve._sessions import Call
 from seqkeras.serve._single_step import quick_reply, step_reply
 from seqkeras.serve._status import recent, status
-
-log = logging.getLogger("seqkeras.serve")
 
 Scope: TypeAlias = dict[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
@@ -182,12 +178,8 @@ class Application:
             }
         if exchange.method == "PUT":
             state = decode(StateBody, await exchange.body(), packed=exchange.packed)
-            known = state.fingerprint in (None, service.sessions.model.fingerprint)
-            if not known:
-                current = service.sessions.model.fingerprint
-                message = f"The state belongs to program {state.fingerprint}, not to {current}."
-                raise RefusedError(409, "other_program", message, current=current)
-            await service.runner.do(service.sessions.replace, key, state.state, state.step)
+            replace = service.sessions.replace
+            await service.runner.do(replace, key, state.state, state.step, state.fingerprint)
             service.recorder.drop(key)
             return {"id": session, "step": state.step}
         exchange.need("GET", "PUT", "DELETE")
@@ -199,7 +191,7 @@ class Application:
         model = self.service.sessions.model
         self._check_batch(len(body.x))
         x = np.concatenate([model.read(row) for row in body.x])
-        moved = await self.service.runner.move(Call(key, x, body.step, session))
+        moved = await self.service.runner.move(Call(key, x, body.step, session, model.fingerprint))
         exchange.steps = len(x)
         if self.service.recorder.watched:
             self.service.recorder.add(key, moved.number, x, moved.outputs)
@@ -310,6 +302,8 @@ class Exchange:
             if len(body) > self._limit:
                 raise self._too_large()
             message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise RefusedError(400, "disconnected", "The client has gone.")
             body += message.get("body", b"")
             more = message.get("more_body", False)
         return bytes(body)
@@ -321,12 +315,8 @@ class Exchange:
 
 def failure(error: Exception) -> tuple[int, dict[str, Any]]:
     """Return status and body of the reply to a request that raised an error."""
-    if isinstance(error, RefusedError):
-        return error.status, error.body()
-    if isinstance(error, (ArgumentError, DataError)):
-        return 422, {"error": str(error), "code": "wrong_value"}
-    log.error("unexpected error", exc_info=error)
-    return 500, {"error": "Unexpected error; the log of the service has it.", "code": "internal"}
+    refusal = failed(error)
+    return refusal.status, refusal.body()
 
 
 def failure_headers(error: Exception | None) -> list[tuple[bytes, bytes]]:

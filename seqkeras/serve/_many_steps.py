@@ -51,9 +51,10 @@ async def many_reply(
         if quick is not None:
             outputs, counts = quick
             return {"step": counts.tolist(), "y": _written(model, outputs, packed)}, len(ids)
+    program = model.fingerprint
     calls = [
-        Call(f"{client}/{check_id(name)}", x[i : i + 1], numbers[i] if numbers else None, name)
-        for i, name in enumerate(ids)
+        Call(f"{client}/{check_id(name)}", x[i : i + 1], number, name, program)
+        for i, (name, number) in enumerate(zip(ids, numbers or [None] * len(ids), strict=True))
     ]
     outcomes = await service.runner.move_many(calls)
     if service.recorder.watched:

@@ -88,13 +88,11 @@ def decode(kind: type[Body], data: bytes, *, packed: bool = False) -> Body:
 
 def _with_whole_numbers(kind: type[Body], data: bytes, packed: bool) -> Body | None:
     """Return a body with numbers of steps such as 3.0, which JSON does not tell from 3."""
-    fields = (msgspec.msgpack if packed else msgspec.json).decode(data)
-    for name in ("step", "steps"):
-        if name in fields:
-            fields[name] = _whole(fields[name])
     try:
-        return msgspec.convert(fields, kind)
-    except msgspec.ValidationError:
+        fields = (msgspec.msgpack if packed else msgspec.json).decode(data, type=dict[str, Any])
+        whole = {name: _whole(fields[name]) for name in ("step", "steps") if name in fields}
+        return msgspec.convert(fields | whole, kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -1,8 +1,11 @@
 """The errors of the service that a client sees."""
 
+import logging
 from typing import Any
 
-from seqkeras.errors import SeqkerasError
+from seqkeras.errors import ArgumentError, DataError, SeqkerasError
+
+log = logging.getLogger("seqkeras.serve")
 
 
 class RefusedError(SeqkerasError):
@@ -71,6 +74,23 @@ def unknown_session(key: str) -> RefusedError:
     return RefusedError(
         404, "unknown_session", f"There is no session {_id(key)!r}. A first step creates it."
     )
+
+
+def no_output(key: str) -> RefusedError:
+    """Return the refusal of a rollout of a session that has not read an observation."""
+    message = f"Session {_id(key)!r} has no output yet: send a step first."
+    return RefusedError(409, "no_output", message)
+
+
+def failed(error: Exception) -> RefusedError:
+    """Return the refusal of a request that raised an error, without what may be secret in it."""
+    if isinstance(error, RefusedError):
+        return error
+    if isinstance(error, (ArgumentError, DataError)):
+        return RefusedError(422, "wrong_value", str(error))
+    log.error("unexpected error", exc_info=error)
+    message = "Unexpected error; the log of the service has it."
+    return RefusedError(500, "internal", message)
 
 
 def store_unavailable(reason: str) -> RefusedError:

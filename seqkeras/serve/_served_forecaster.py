@@ -90,11 +90,21 @@ class ServedForecaster:
     def step(self, x: Array, state: State) -> tuple[Array, State]:
         stepper = self._stepper
         ids = [self._of_key[key] for key in state[_PLACE][:, _KEY].tolist()]
+        if len(set(ids)) < len(ids):  # several clients have a session of the same series
+            return self._apart(x, state)
         stepper.restore(tuple(np.array(array) for array in state))
         now, ahead = self._covariates(x)
         forecast = stepper.step(x[:, 0], ids=ids, covariates=now, future=ahead)
         outputs = np.stack([forecast[name] for name in self._names], axis=1)
         return outputs.reshape(len(x), self.outputs), stepper.state(ids)
+
+    def _apart(self, x: Array, state: State) -> tuple[Array, State]:
+        """Step row by row, because a stepper has each series once."""
+        rows = [slice(i, i + 1) for i in range(len(x))]
+        steps = [self.step(x[row], tuple(array[row] for array in state)) for row in rows]
+        outputs = np.concatenate([output for output, _ in steps])
+        states = zip(*(after for _, after in steps), strict=True)
+        return outputs, tuple(np.concatenate(parts) for parts in states)
 
     def scan(self, x: Array, state: State) -> tuple[Array, State]:
         outputs = []

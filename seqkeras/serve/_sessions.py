@@ -13,6 +13,8 @@ from seqkeras.serve._record import Record
 from seqkeras.serve._refusal import (
     RefusedError,
     damaged,
+    failed,
+    no_output,
     other_program,
     store_unavailable,
     unknown_session,
@@ -37,12 +39,14 @@ class Call(NamedTuple):
         x: observations, `(timesteps, width)`.
         number: number of the first observation, or None for the next.
         own_id: the id without that of the client, which a forecaster reads.
+        fingerprint: the program that read the request, or None for the one that runs.
     """
 
     key: str
     x: Array
     number: int | None = None
     own_id: str = ""
+    fingerprint: str | None = None
 
 
 class Moved(NamedTuple):
@@ -102,6 +106,7 @@ class Sessions:
             RefusedError: the step is not the next one, or the session cannot be moved.
         """
         slots = self._slots
+        self._check_read(call)
         row = slots.find(call.key)
         if row is None:
             row = self._load([call])[call.key]
@@ -164,6 +169,11 @@ class Sessions:
             except StoreUnavailableError as error:
                 refusal = store_unavailable(str(error))
                 return [outcomes.get(i, refusal) for i in range(len(calls))]
+            except Exception:
+                if len(calls) == 1:
+                    raise
+                outcomes |= self._apart(calls, waiting)
+                return [outcomes[i] for i in range(len(calls))]
             waiting = [i for i in waiting if calls[i].key in conflicts]
             if not waiting:
                 break
@@ -171,6 +181,16 @@ class Sessions:
         for i in waiting:
             outcomes[i] = RefusedError(503, "contended", busy, retry_after=0.1)
         return [outcomes[i] for i in range(len(calls))]
+
+    def _apart(self, calls: Sequence[Call], waiting: Sequence[int]) -> dict[int, Outcome]:
+        """Run calls one after the other: one that the model cannot compute fails no other."""
+        outcomes: dict[int, Outcome] = {}
+        for i in waiting:
+            try:
+                outcomes[i] = self.run([calls[i]])[0]
+            except Exception as error:
+                outcomes[i] = failed(error)
+        return outcomes
 
     def _attempt(
         self, calls: Sequence[Call], waiting: Sequence[int], outcomes: dict[int, Outcome]
@@ -287,8 +307,6 @@ class Sessions:
             RefusedError: they are not stored, or a step between is missing.
         """
         number: Any = call.number
-        if not count:  # it was only made to find out
-            self._slots.remove(call.key)
         stored = self._slots.last_outputs(row)
         start = number - (count - len(stored))
         if number > count or start < 0 or start + len(call.x) > len(stored):
@@ -314,17 +332,28 @@ class Sessions:
         """Return the rows of sessions, and the refusals of those that cannot be moved."""
         rows: dict[str, int] = {}
         missing: list[Call] = []
+        refused: dict[str, RefusedError] = {}
         for call in calls:
+            try:
+                self._check_read(call)
+            except RefusedError as refusal:
+                refused[call.key] = refusal
+                continue
             fresh = self._shared and (before is None or call.key not in before.moved)
             row = None if fresh else self._slots.find(call.key)
             if row is None:
                 missing.append(call)
             else:
                 rows[call.key] = row
-        refused: dict[str, RefusedError] = {}
         if missing:
             rows.update(self._load(missing, refused))
         return rows, refused
+
+    def _check_read(self, call: Call) -> None:
+        """Refuse a request that was read for a program that has been replaced since."""
+        if call.fingerprint not in (None, self.model.fingerprint):
+            message = "The program was replaced while this request waited. Send it again."
+            raise RefusedError(503, "replaced", message, retry_after=0.1)
 
     def _load(
         self, calls: Sequence[Call], refused: dict[str, RefusedError] | None = None
@@ -353,9 +382,13 @@ class Sessions:
                     raise other_program(key, fingerprint, self.model.fingerprint)
         expired = record is not None and self._is_expired(record.seen)
         if record is None or expired:
+            state = self.model.initial_state([call.own_id or key])
+            if not len(call.x):
+                raise no_output(key)
+            if call.number:
+                raise wrong_step(call.number, 0)
             if self.admit is not None:
                 self.admit(key)
-            state = self.model.initial_state([call.own_id or key])
             row = self._slots.add(key)
             self._slots.put(slice(row, row + 1), state)
             self._slots.versions[row] = record.version if record is not None else b""
@@ -375,6 +408,7 @@ class Sessions:
         slots.put(slice(row, row + 1), state)
         slots.counts[row] = record.steps
         slots.seen[row] = record.seen
+        slots.first[row] = record.steps - min(record.kept_inputs, slots.history)
         outputs = np.frombuffer(record.outputs, slots.outputs.dtype)
         outputs = outputs.reshape(record.recent, slots.outputs.shape[1])
         slots.recent[row] = record.recent
@@ -455,18 +489,30 @@ class Sessions:
             raise unknown_session(key)
         return record
 
-    def replace(self, key: str, state: bytes, count: int) -> None:
+    def replace(self, key: str, state: bytes, count: int, fingerprint: str | None = None) -> None:
         """Set the state of a session, which may not exist yet.
+
+        Args:
+            key: the session.
+            state: its arrays, one after the other.
+            count: number of its next step.
+            fingerprint: the program that the state belongs to, if that is known.
 
         Raises:
             RefusedError: the state does not fit the program, or cannot be stored.
         """
+        current = self.model.fingerprint
+        if fingerprint not in (None, current):
+            message = f"The state belongs to program {fingerprint}, not to {current}."
+            raise RefusedError(409, "other_program", message, current=current)
         if self._unpacked(state) is None:
             size = sum(array[:1].nbytes for array in self._slots.states)
             message = f"state must have {size} bytes for this program. Got: {len(state)}."
             raise RefusedError(400, "wrong_state", message)
         with _as_refusals():
-            old = self.store.load([key])[0] if self._shared and self.store else None
+            old = self.store.load([key])[0] if self.store is not None else None
+            if old is None and key not in self._slots and self.admit is not None:
+                self.admit(key)
             version = old.version if old is not None else b""
             record = Record(key, self.model.fingerprint, count, self.clock(), state)
             record = record._replace(version=version)
@@ -501,7 +547,7 @@ class Sessions:
         record = self.export(key)
         if not record.kept_inputs:
             fix = "Start the service with history=N to store inputs, or delete the session."
-            message = f"No inputs of session {key!r} are stored. {fix}"
+            message = f"No inputs of session {own_id or key!r} are stored. {fix}"
             raise RefusedError(409, "no_history", message)
         x = np.frombuffer(record.inputs, self._slots.inputs.dtype)
         if x.size != record.kept_inputs * self.model.width:
@@ -538,10 +584,7 @@ class Sessions:
             raise refused
         slots = self._slots
         if not slots.recent[rows]:
-            if not slots.counts[rows]:  # it was only made to find out
-                slots.remove(key)
-            message = f"Session {key!r} has no output yet: send a step first."
-            raise RefusedError(409, "no_output", message)
+            raise no_output(key)
         output = slots.outputs[[rows]]
         return self.model.rollout(output, slots.state([rows]), steps, future)
 
@@ -557,9 +600,11 @@ class Sessions:
             self.model = model
             return
         old, slots = self.model, self._slots
-        back = self._replaced.pop(model.fingerprint, None)
-        self.model = model
-        self._slots = back[1] if back else Slots(model, slots.capacity, slots.history)
+        back = self._replaced.get(model.fingerprint)
+        # Before anything else, because there may be too little memory.
+        new = back[1] if back else Slots(model, slots.capacity, slots.history)
+        self._replaced.pop(model.fingerprint, None)
+        self.model, self._slots = model, new
         if self.store is None and len(slots):
             self._replaced[old.fingerprint] = (old, slots)
 
@@ -568,11 +613,12 @@ class Sessions:
         if self.ttl is None:
             return 0
         before = self.clock() - self.ttl
-        expired = self._slots.expired(before)
-        for key in expired:
-            self._slots.remove(key)
+        removed = 0
+        for slots in (self._slots, *(slots for _, slots in self._replaced.values())):
+            for key in slots.expired(before):
+                removed += slots.remove(key)
         if self.store is None:
-            return len(expired)
+            return removed
         with _as_refusals():
             return self.store.expire(before)
 

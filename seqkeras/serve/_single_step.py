@@ -33,7 +33,7 @@ async def step_reply(service: Service, client: str, session: str, body: StepBody
     """
     key = f"{client}/{check_id(session)}"
     model = service.sessions.model
-    call = Call(key, model.read(body.x), body.step, session)
+    call = Call(key, model.read(body.x), body.step, session, model.fingerprint)
     moved = await service.runner.move(call)
     if service.recorder.watched:
         service.recorder.add(key, moved.number, call.x, moved.outputs)

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ class Slots:
         longer: all outputs of the last request, for sessions where these are several.
         inputs: the newest inputs, `(capacity, history, width)`; that of observation `i` is in
             column `i % history`.
+        first: number of the first observation of each session whose input was stored; a session
+            that was imported, or had no history before, was not read from its beginning.
         count_of, seen_of, recent_of: `counts`, `seen` and `recent`, to read or set one number.
         versions: what a shared store calls its copy.
         row_step: the fast step of the model, or None.
@@ -50,6 +53,7 @@ class Slots:
         self.recent = np.zeros(capacity, np.int32)
         self.longer: dict[int, Array] = {}
         self.inputs = np.zeros((capacity, history, model.width), model.input_dtype)
+        self.first = np.zeros(capacity, np.int64)
         # A memoryview reads or sets one number in a third of the time that an array needs.
         self.count_of: Any = self.counts.data
         self.seen_of: Any = self.seen.data
@@ -140,15 +144,20 @@ class Slots:
     def newest_inputs(self, row: int) -> Array:
         """Return the stored inputs of a session, oldest first."""
         count = int(self.counts[row])
-        stored = min(count, self.history)
+        stored = min(count - int(self.first[row]), self.history)
         return self.inputs[row, np.arange(count - stored, count) % max(self.history, 1)]
 
     def expired(self, before: float) -> list[str]:
-        """Return the keys of sessions last seen before a time."""
-        return [key for key, row in self._rows.items() if self.seen[row] < before]
+        """Return the keys of sessions not used since a time.
+
+        They are in the order of their last use, so only these are looked at.
+        """
+        seen = self.seen_of
+        return list(takewhile(lambda key: seen[self._rows[key]] < before, self._rows))
 
     def _forget(self, row: int) -> None:
         self.recent[row] = 0
         self.counts[row] = 0
+        self.first[row] = 0
         self.longer.pop(row, None)
         self.versions.pop(row, None)

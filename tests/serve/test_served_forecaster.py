@@ -91,6 +91,22 @@ def test_many_sessions_step_together(forecaster, sessions):
         np.testing.assert_allclose(written, forecast, rtol=1e-6)
 
 
+def test_clients_with_a_session_of_the_same_series_do_not_disturb_each_other(forecaster, sessions):
+    rows = [sessions.model.read(observation(i)) for i in range(3)]
+    for i in range(2):  # the first client is one step ahead
+        sessions.run([Call("one/east", rows[i], i, "east")])
+    calls = [
+        Call("one/east", rows[2], 2, "east"),
+        Call("two/east", rows[0], 0, "east"),
+        Call("two/west", rows[0], 0, "west"),
+    ]
+    outcomes = sessions.run(calls)
+    for (key, _, number, *_), outcome in zip(calls, outcomes, strict=True):
+        forecast = expected(forecaster, key.partition("/")[2], number + 1)["yhat"]
+        written = sessions.model.write(outcome.outputs[0])["yhat"]
+        np.testing.assert_allclose(written, forecast, rtol=1e-6)
+
+
 def test_a_rollout_is_the_newest_forecast(forecaster, sessions):
     model = sessions.model
     sessions.step(Call("/east", model.read(observation(0)), 0, "east"))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from helpers.examples import examples
 from helpers.serve import small_program, uninterrupted
 from seqkeras import runtime
-from seqkeras.errors import ArgumentError
+from seqkeras.errors import ArgumentError, DataError
+from seqkeras.serve._quota import Quota
 from seqkeras.serve._record import Record
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._runner import CROWD, DirectRunner, GatheringRunner
@@ -446,3 +447,128 @@ def test_a_step_that_waits_is_taken_before_a_later_look(model):
         return await waiting
 
     assert asyncio.run(run()).number == 1
+
+
+def test_an_imported_session_has_no_inputs_of_another_in_its_place(model):
+    sessions = Sessions(model, history=4)
+    for number in range(6):
+        step(sessions, "app/a", number)
+    saved = sessions.export("app/a")
+    sessions.delete("app/a")
+    sessions.replace("other/b", saved.state, 100)  # takes the row that was left
+    assert sessions.export("other/b").kept_inputs == 0
+    with pytest.raises(RefusedError, match="No inputs of session"):
+        sessions.warm_up("other/b")
+    x = observations("other/b", 102)[100:]
+    for number, row in enumerate(x, start=100):
+        sessions.run([Call("other/b", row[np.newaxis], number)])
+    np.testing.assert_array_equal(inputs_of(sessions, "other/b"), x)
+
+
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_longer_history_begins_with_the_inputs_that_were_stored(model, store, before):
+    sessions = Sessions(model, store, history=before)
+    for number in range(5):
+        step(sessions, "app/a", number)
+    sessions = Sessions(model, store, history=4)
+    step(sessions, "app/a", 5)
+    x = observations("app/a", 6)
+    np.testing.assert_array_equal(inputs_of(sessions, "app/a"), x[5 - before :])
+    step(sessions, "app/a", 6)
+    step(sessions, "app/a", 7)
+    newest = observations("app/a", 8)[-min(before + 3, 4) :]
+    np.testing.assert_array_equal(inputs_of(sessions, "app/a"), newest)
+
+
+def inputs_of(sessions, key):
+    record = sessions.export(key)
+    return np.frombuffer(record.inputs, "float32").reshape(record.kept_inputs, 3)
+
+
+def test_a_session_imported_at_step_0_outlives_refused_requests(model):
+    sessions = Sessions(model)
+    step(sessions, "app/b", 0)
+    state = sessions.export("app/b").state
+    sessions.replace("app/a", state, 0)
+    with pytest.raises(RefusedError, match="step must be 0"):
+        step(sessions, "app/a", 5)
+    with pytest.raises(RefusedError, match="no output yet"):
+        sessions.rollout("app/a", 1, None)
+    assert sessions.export("app/a").state == state
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_imports_count_as_new_sessions(model, store, stored):
+    sessions = Sessions(model, store if stored else None)
+    step(sessions, "app/a", 0)
+    saved = sessions.export("app/a")
+    sessions.admit = Quota(1, sessions.count).admit
+    with pytest.raises(RefusedError, match="A client may have 1 sessions"):
+        sessions.replace("app/b", saved.state, 1)
+    sessions.replace("app/a", saved.state, 3)
+    assert sessions.export("app/a").steps == 3
+
+
+def test_what_was_read_for_a_replaced_program_never_reaches_the_next(model, other_model, store):
+    waiting = call("app/a", 0)._replace(fingerprint=model.fingerprint)
+    for sessions in (Sessions(model), Sessions(model, store)):
+        state = b"".join(array.tobytes() for array in model.initial_state(["a"]))
+        sessions.replace_model(other_model)
+        current = call("app/b", 0)._replace(fingerprint=other_model.fingerprint)
+        refused, moved = sessions.run([waiting, current])
+        assert (refused.status, refused.code) == (503, "replaced")
+        assert moved.number == 0
+        with pytest.raises(RefusedError, match="was replaced"):
+            sessions.step(waiting)
+        with pytest.raises(RefusedError, match="belongs to program"):
+            sessions.replace("app/a", state, 0, model.fingerprint)
+        assert sessions.count() == 1
+
+
+class Sensitive(ServedProgram):
+    """A model that cannot compute some observations."""
+
+    def step(self, x, state):
+        if (x > 100).any():
+            raise self.error
+        return super().step(x, state)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(DataError("x is too large."), 422), (ZeroDivisionError("secret"), 500)]
+)
+@pytest.mark.parametrize("stored", [False, True])
+def test_an_observation_that_cannot_be_computed_fails_no_other(model, store, stored, error, status):
+    sensitive = Sensitive(model._program)
+    sensitive.error = error
+    sessions = Sessions(sensitive, store if stored else None)
+    bad = Call("app/b", np.full((1, 3), 101, "float32"), 0)
+    calls = [call("app/a", 0), bad, call("app/a", 1), call("app/c", 0)]
+    first, refused, second, third = sessions.run(calls)
+    assert (refused.status, "secret" in str(refused)) == (status, False)
+    assert (first.number, second.number, third.number) == (0, 1, 0)
+    both = np.concatenate([first.outputs, second.outputs])
+    np.testing.assert_allclose(both, outputs_of(model, "app/a", 2), atol=1e-6)
+    assert sessions.export("app/a").steps == 2
+    assert step(sessions, "app/b", 0).number == 0
+
+
+def test_a_program_for_which_there_is_no_memory_changes_nothing(model, other_model):
+    sessions = Sessions(model)
+    step(sessions, "app/a", 0)
+    huge = ServedProgram(other_model._program)
+    huge.states = [((2**40,), np.dtype("float64"))]
+    with pytest.raises((MemoryError, ValueError)):
+        sessions.replace_model(huge)
+    moved = step(sessions, "app/a", 1)
+    np.testing.assert_allclose(moved.outputs, outputs_of(model, "app/a", 2)[1:], atol=1e-6)
+
+
+def test_sessions_of_a_replaced_program_end_as_well(model, other_model):
+    now = [1000.0]
+    sessions = Sessions(model, ttl=60, clock=lambda: now[0])
+    step(sessions, "app/a", 0)
+    sessions.replace_model(other_model)
+    now[0] += 61
+    assert sessions.sweep() == 1
+    assert step(sessions, "app/a", 0).number == 0
