@@ -63,7 +63,7 @@ def add_detect_options(parser: argparse.ArgumentParser) -> None:
         help="the training rows hold no anomalies (default threshold: --false-alarm-rate 0.01)",
     )
     add("--merge", type=int, default=0, help="join intervals with fewer rows than this in between")
-    add("--epochs", type=int, default=15, help="maximum number of epochs (default: 15)")
+    add("--epochs", type=int, default=10, help="maximum number of epochs (default: 10)")
     add("--seed", type=int, default=0, help="seed of weights and shuffles")
     add("--sort", action="store_true", help="sort the rows by time")
     add(

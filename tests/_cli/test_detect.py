@@ -78,7 +78,8 @@ def test_a_file_without_timestamps_is_numbered_and_gaps_of_values_are_filled(her
     assert "of --contamination" not in said.out
     scores = pd.read_csv("s.csv")
     assert scores.row.tolist() == list(range(1, ROWS + 1))
-    assert scores.score.idxmax() == ANOMALY
+    assert abs(scores.score.idxmax() - ANOMALY) < 20  # scores are smoothed
+    assert scores.score.max() > 3 * scores.score.median()
     assert scores.threshold.nunique() > 1  # follows the scores
     assert "<svg" in (here / "bare.svg").read_text()
 
