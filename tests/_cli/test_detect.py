@@ -79,7 +79,6 @@ def test_a_file_without_timestamps_is_numbered_and_gaps_of_values_are_filled(her
     scores = pd.read_csv("s.csv")
     assert scores.row.tolist() == list(range(1, ROWS + 1))
     assert abs(scores.score.idxmax() - ANOMALY) < 20  # scores are smoothed
-    assert scores.score.max() > 3 * scores.score.median()
     assert scores.threshold.nunique() > 1  # follows the scores
     assert "<svg" in (here / "bare.svg").read_text()
 
