@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from seqkeras._checks import Description, bad_argument
 from seqkeras.serve._refusal import RefusedError
+from seqkeras.serve._service_settings import LOOPBACK
 
 #: Ids of sessions and names of clients: they can stand in a path and in a log.
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._~:@-]{0,127}"
@@ -18,6 +19,9 @@ _NAME = re.compile(ID_PATTERN)
 ADMIN = "admin"
 
 _SHORTEST_TOKEN = 16
+
+#: Most values of `Host` that are remembered as accepted.
+_MOST_HOSTS = 64
 
 
 class Access:
@@ -32,6 +36,7 @@ class Access:
     def __init__(self, clients: dict[str, str] | None = None) -> None:
         self._secret = os.urandom(32)
         self.required = clients is not None
+        self._hosts: set[bytes] = set()  # accepted before
         self._clients = {self._digest(token): name for token, name in (clients or {}).items()}
 
     def client(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
@@ -46,12 +51,27 @@ class Access:
         if origin and origin.partition(b"://")[2] != values.get(b"host", b""):
             raise RefusedError(403, "other_origin", "Pages of other sites may not use the service.")
         if not self.required:
+            if values.get(b"host") not in self._hosts:
+                self._check_host(values.get(b"host", b""))
             return ""
         scheme, _, token = values.get(b"authorization", b"").partition(b" ")
         name = self._clients.get(self._digest(token.strip().decode("latin-1")))
         if scheme.lower() != b"bearer" or name is None:
             raise RefusedError(401, "unauthorized", "Send the header Authorization: Bearer TOKEN.")
         return name
+
+    def _check_host(self, host: bytes) -> None:
+        """Refuse names other than those of this machine, where there are no tokens.
+
+        A page of another site can have the name of its site resolve to this machine, and its
+        browser then takes the service for a part of that site.
+        """
+        name = re.sub(rb":\d*$", b"", host).strip(b"[]").decode("latin-1").lower()
+        if name not in ("", *LOOPBACK):
+            message = "Without tokens, the service is only reached as localhost or 127.0.0.1."
+            raise RefusedError(403, "other_host", message)
+        if len(self._hosts) < _MOST_HOSTS:
+            self._hosts.add(host)
 
     def check_admin(self, client: str) -> None:
         """Refuse clients other than `admin`, if there are tokens at all."""

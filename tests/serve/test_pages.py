@@ -228,3 +228,27 @@ def test_other_paths_and_methods_are_refused_in_json(service, method, path, stat
     reply = httpx.request(method, url_of(service) + path)
     assert reply.status_code == status
     assert set(reply.json()) == {"error", "code"}
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:{port}", 200),
+        ("[::1]:{port}", 200),
+        ("LOCALHOST", 200),
+        ("pages.example:{port}", 403),
+        ("localhost.pages.example", 403),
+        ("127.0.0.1.pages.example", 403),
+    ],
+)
+def test_without_tokens_the_service_has_no_other_name(service, host, status):
+    """A page of another site, whose name resolves to this machine, must not use the service."""
+    host = host.format(port=service.port)
+    for path in ("/v1/sessions", "/v1/model", "/metrics", "/openapi.json", "/v1/status"):
+        reply = httpx.get(f"{url_of(service)}{path}", headers={"host": host})
+        assert reply.status_code == status, reply.text
+
+
+def test_with_tokens_the_service_has_any_name(guarded):
+    headers = {"host": "pumps.example", "authorization": f"Bearer {TOKEN}"}
+    assert httpx.get(f"{url_of(guarded)}/v1/sessions", headers=headers).status_code == 200
