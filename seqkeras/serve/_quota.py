@@ -8,6 +8,9 @@ from seqkeras.serve._refusal import RefusedError
 #: Seconds for which a count is trusted; expired sessions make it smaller.
 FRESH = 10.0
 
+#: The same for a client that has too many, whose requests must not count all sessions each time.
+FRESH_IF_FULL = 1.0
+
 
 class Quota:
     """Refuses new sessions of clients that have too many.
@@ -39,9 +42,11 @@ class Quota:
         prefix = client + slash
         now = self._clock()
         time_of_count, count = self._counts.get(prefix, (-FRESH, 0))
-        if now - time_of_count >= FRESH or count >= self._most:
+        full = count >= self._most
+        if now - time_of_count >= (FRESH_IF_FULL if full else FRESH):
             count = self._count(prefix)
             time_of_count = now
+            self._counts[prefix] = (time_of_count, count)
         if count >= self._most:
             message = f"A client may have {self._most} sessions. Delete some first."
             raise RefusedError(429, "too_many_sessions", message, retry_after=60)

@@ -8,6 +8,12 @@ from typing import NamedTuple
 _HEADER = struct.Struct("<HHII")
 _CHECKSUM = struct.Struct("<I")
 
+#: Most inputs of a record.
+MOST_INPUTS = 2**16 - 1
+
+#: Most outputs of one request that are stored to be repeated.
+MOST_RECENT = 4_096
+
 
 class Record(NamedTuple):
     """A session as a store holds it.

@@ -19,7 +19,7 @@ from seqkeras.serve._runner import CommittingRunner, DirectRunner, GatheringRunn
 from seqkeras.serve._served_model import ServedModel, ServedProgram
 from seqkeras.serve._service_settings import ServiceSettings
 from seqkeras.serve._sessions import Sessions
-from seqkeras.serve._store import StoreUnavailableError, open_store
+from seqkeras.serve._store import Store, StoreUnavailableError, open_store
 
 log = logging.getLogger("seqkeras.serve")
 
@@ -50,13 +50,7 @@ class Service:
         self.access = Access(read_tokens(settings.tokens) if settings.tokens else None)
         model = load_model(settings.program)
         store = open_store(settings.store, durability=settings.durability, ttl=settings.ttl)
-        self.sessions = Sessions(
-            model,
-            store,
-            capacity=settings.memory_sessions,
-            history=settings.history,
-            ttl=settings.ttl,
-        )
+        self.sessions = _sessions(model, store, settings)
         if settings.client_sessions is not None:
             self.sessions.admit = Quota(settings.client_sessions, self.sessions.count).admit
         self.runner = self._runner()
@@ -119,6 +113,27 @@ class Service:
                 await self.runner.do(self.sessions.sweep)
             except RefusedError as error:
                 log.warning("%s", error)
+
+
+def _sessions(model: ServedModel, store: Store | None, settings: ServiceSettings) -> Sessions:
+    """Return the sessions of a service, or close the store.
+
+    Raises:
+        ArgumentError: there is not enough memory for them.
+    """
+    try:
+        return Sessions(
+            model,
+            store,
+            capacity=settings.memory_sessions,
+            history=settings.history,
+            ttl=settings.ttl,
+        )
+    except (MemoryError, ValueError):  # NumPy raises ValueError for sizes that no machine has
+        if store is not None:
+            store.close()
+        expected = f"a number of sessions, with a history of {settings.history}, that fit in memory"
+        raise bad_argument("memory_sessions", settings.memory_sessions, expected) from None
 
 
 def load_model(path: str) -> ServedModel:

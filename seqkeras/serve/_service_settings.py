@@ -7,12 +7,16 @@ from typing import Any
 
 from seqkeras._checks import bad_argument, check_integer, check_one_of, check_positive
 from seqkeras.errors import ArgumentError
+from seqkeras.serve._record import MOST_INPUTS, MOST_RECENT
 from seqkeras.serve._store import DURABILITIES
 
 #: Names of environment variables begin with this, such as SEQKERAS_SERVE_STORE.
 PREFIX = "SEQKERAS_SERVE_"
 
 LARGEST_PORT = 65_535
+
+#: What a stored session has room for: inputs, and outputs that can be repeated.
+LARGEST = {"history": MOST_INPUTS, "max_batch": MOST_RECENT}
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -66,6 +70,10 @@ class ServiceSettings:
         for name in ("workers", "memory_sessions", "max_body", "max_batch", "max_waiting"):
             check_integer(name, getattr(self, name))
         check_integer("history", self.history, minimum=0)
+        for name, most in LARGEST.items():
+            value = getattr(self, name)
+            if value > most:
+                raise bad_argument(name, value, f"at most {most}")
         check_positive("timeout", self.timeout)
         if self.ttl is not None:
             check_positive("ttl", self.ttl)

@@ -9,7 +9,7 @@ import numpy as np
 
 from seqkeras._arrays import Array
 from seqkeras.runtime._cell_steps import State
-from seqkeras.serve._record import Record
+from seqkeras.serve._record import MOST_RECENT, Record
 from seqkeras.serve._refusal import (
     RefusedError,
     damaged,
@@ -26,9 +26,6 @@ from seqkeras.serve._store import Damaged, Store, StoreUnavailableError
 
 #: Times that a step is computed again because another replica moved the session in between.
 ATTEMPTS = 8
-
-#: Most outputs of one request that are stored to be repeated.
-MOST_RECENT = 4_096
 
 
 class Call(NamedTuple):

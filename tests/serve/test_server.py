@@ -176,6 +176,7 @@ def test_a_missing_package_is_named_with_its_extra():
         (["P", "--port", "USED"], "cannot listen on 127.0.0.1, port "),
         (["P", "--workers", "2"], "--workers must be 1 without a Redis store"),
         (["P", "--memory-sessions", "0"], "--memory-sessions must be an integer >= 1"),
+        (["P", "--memory-sessions", "9" * 17], "a history of 0, that fit in memory"),
         (["P", "--ttl", "-1"], "--ttl must be a finite number > 0"),
         (["P", "--tokens", "none"], "No such file or directory: 'none'"),
         (["W"], "must be a .* file|is not"),
@@ -220,6 +221,8 @@ def test_the_environment_sets_what_arguments_omit():
     [
         ("PORT", "abc", r"^SEQKERAS_SERVE_PORT must be a number\. Got: SEQKERAS_SERVE_PORT='abc'"),
         ("PORT", "-1", r"^SEQKERAS_SERVE_PORT: port must be an integer >= 0"),
+        ("HISTORY", "65536", r"^SEQKERAS_SERVE_HISTORY: history must be at most 65535"),
+        ("MAX_BATCH", "4097", r"^SEQKERAS_SERVE_MAX_BATCH: max_batch must be at most 4096"),
         ("DURABILITY", "no", r"^SEQKERAS_SERVE_DURABILITY: durability must be one of"),
     ],
 )

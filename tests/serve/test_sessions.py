@@ -572,3 +572,22 @@ def test_sessions_of_a_replaced_program_end_as_well(model, other_model):
     now[0] += 61
     assert sessions.sweep() == 1
     assert step(sessions, "app/a", 0).number == 0
+
+
+def test_a_client_with_too_many_sessions_has_them_counted_once_a_second():
+    now = [0.0]
+    counts = []
+
+    def count(prefix):
+        counts.append(prefix)
+        return 5
+
+    quota = Quota(5, count, clock=lambda: now[0])
+    for _ in range(10):
+        with pytest.raises(RefusedError, match="may have 5 sessions"):
+            quota.admit("app/new")
+    assert counts == ["app/"]
+    now[0] = 1.5
+    with pytest.raises(RefusedError, match="may have 5 sessions"):
+        quota.admit("app/new")
+    assert counts == ["app/", "app/"]
