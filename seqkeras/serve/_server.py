@@ -53,6 +53,8 @@ def serve(settings: ServiceSettings) -> None:
         server_header=False,
         date_header=False,
         log_config=None,
+        proxy_headers=False,  # the addresses of clients are not used
+        http="seqkeras.serve._connection:Connection",
         lifespan="on",
         ws_max_size=settings.max_body,
         limit_concurrency=settings.max_connections,
