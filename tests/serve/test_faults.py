@@ -237,7 +237,7 @@ def test_two_services_cannot_share_a_file(service, url):
 def test_a_huge_body_is_refused_while_it_arrives(in_memory):
     before = in_memory.memory()
     with socket.create_connection(("127.0.0.1", in_memory.port), 10) as client:
-        client.sendall(b"POST /v1/sessions/a/step HTTP/1.1\r\nhost: x\r\n")
+        client.sendall(b"POST /v1/sessions/a/step HTTP/1.1\r\nhost: localhost\r\n")
         client.sendall(b"content-length: 1000000000\r\n\r\n")
         block = b" " * 2**16
         sent = 0
@@ -258,10 +258,49 @@ def readable(client):
 
 def test_a_body_that_does_not_arrive_is_given_up(in_memory):
     with socket.create_connection(("127.0.0.1", in_memory.port), 10) as client:
-        client.sendall(b"POST /v1/sessions/slow/step HTTP/1.1\r\nhost: x\r\n")
+        client.sendall(b"POST /v1/sessions/slow/step HTTP/1.1\r\nhost: localhost\r\n")
         client.sendall(b'content-length: 50\r\n\r\n{"x": [')
         assert client.recv(4096).startswith(b"HTTP/1.1 408")
     assert in_memory.request("GET", "/v1/sessions/slow")[0] == 404
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"])
+@pytest.mark.parametrize("head", [b"", b"GET /healthz HTTP/1.1\r\nho"])
+def test_a_head_that_does_not_arrive_is_given_up(in_memory, before, head):
+    with socket.create_connection(("127.0.0.1", in_memory.port), 10) as client:
+        if before:
+            client.sendall(before)
+            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        if head:
+            client.sendall(head)
+        start = time.monotonic()
+        assert client.recv(4096) == b""
+        assert time.monotonic() - start < 8
+
+
+def test_a_huge_head_is_refused_while_it_arrives(in_memory):
+    before = in_memory.memory()
+    with socket.create_connection(("127.0.0.1", in_memory.port), 10) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n")
+        lines = b"".join(b"x-%d: %s\r\n" % (i, b"a" * 1000) for i in range(64))
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 10**8 and not readable(client):
+                sent += client.send(lines)
+    assert sent < 2 * 10**7
+    assert in_memory.memory() - before < 10**7
+
+
+def test_a_connection_between_requests_stays_open(in_memory):
+    """A client that pauses for longer than the time of a head, but less than uvicorn waits."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", in_memory.port)) as client:
+        client.connect()
+        address = client.sock.getsockname()
+        for _ in range(3):
+            client.request("GET", "/healthz")
+            assert client.getresponse().read() == b'{"alive":true}'
+            assert client.sock.getsockname() == address  # no new connection
+            time.sleep(1.5)
 
 
 def test_many_idle_connections_do_not_stop_others(in_memory):
@@ -334,7 +373,7 @@ def test_two_requests_for_the_same_step_move_once(service):
 
 def test_a_client_that_leaves_disturbs_nobody(service):
     with socket.create_connection(("127.0.0.1", service.port), 10) as client:
-        client.sendall(b"POST /v1/sessions/gone/step HTTP/1.1\r\nhost: x\r\n")
+        client.sendall(b"POST /v1/sessions/gone/step HTTP/1.1\r\nhost: localhost\r\n")
         client.sendall(b'content-length: 15\r\n\r\n{"x": [1, 2, 3]}'[:-1])
     body = {"x": [0.0, 0.0, 0.0], "step": 0}
     assert service.request("POST", "/v1/sessions/other/step", body)[0] == 200
