@@ -7,11 +7,11 @@ from seqkeras._lazy import attach, import_optional
 import_optional("msgspec", extra="serve")
 
 if TYPE_CHECKING:  # the same names for type checkers; a test holds the two lists equal
-    from seqkeras.serve._app import create_app as create_app
     from seqkeras.serve._client import AsyncClient as AsyncClient
     from seqkeras.serve._client import AsyncSession as AsyncSession
     from seqkeras.serve._client import Client as Client
     from seqkeras.serve._client import Session as Session
+    from seqkeras.serve._create_app import create_app as create_app
     from seqkeras.serve._requests import SavedSession as SavedSession
     from seqkeras.serve._server import serve as serve
     from seqkeras.serve._service_settings import ServiceSettings as ServiceSettings
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "_app": ("create_app",),
+        "_create_app": ("create_app",),
         "_client": ("AsyncClient", "AsyncSession", "Client", "Session"),
         "_session_error": ("SessionError",),
         "_requests": ("SavedSession",),

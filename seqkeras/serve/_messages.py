@@ -19,6 +19,10 @@ JSON = "application/json"
 MSGPACK = "application/msgpack"
 
 
+#: Longest rollout of one request.
+MOST_STEPS = 10_000
+
+
 class StepBody(msgspec.Struct, forbid_unknown_fields=True):
     """Body of a step: one observation, and its number within the session."""
 

@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from seqkeras.errors import SeqkerasError
-from seqkeras.serve._app import failure, failure_headers
-from seqkeras.serve._metrics import exposition
+from seqkeras.serve._failures import failure, failure_headers
+from seqkeras.serve._meter import exposition
 from seqkeras.serve._openapi import openapi
 from seqkeras.serve._service import Service
 

@@ -1,6 +1,5 @@
 """The sessions of a service: steps in order, exactly once, and as durable as the store."""
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -8,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqkeras._arrays import Array
-from seqkeras.runtime._cell_steps import State
-from seqkeras.serve._record import MOST_RECENT, Record
+from seqkeras.serve._record import Record
 from seqkeras.serve._refusal import (
     RefusedError,
     damaged,
@@ -21,8 +19,10 @@ from seqkeras.serve._refusal import (
     wrong_step,
 )
 from seqkeras.serve._served_model import ServedModel
+from seqkeras.serve._slot_records import insert, record_of, unpack_state
 from seqkeras.serve._slots import Slots
 from seqkeras.serve._store import Damaged, Store, StoreUnavailableError
+from seqkeras.serve._undo import Undo
 
 #: Times that a step is computed again because another replica moved the session in between.
 ATTEMPTS = 8
@@ -194,7 +194,7 @@ class Sessions:
     ) -> set[str]:
         """Compute and store the waiting calls, and return the keys that another replica moved."""
         new: dict[int, Outcome] = {}
-        before = _Undo(self._slots)
+        before = Undo(self._slots)
         try:
             for part in _rounds(calls, waiting):
                 self._round(calls, part, new, before)
@@ -208,7 +208,7 @@ class Sessions:
         return conflicts
 
     def _round(
-        self, calls: Sequence[Call], part: Sequence[int], new: dict[int, Outcome], before: "_Undo"
+        self, calls: Sequence[Call], part: Sequence[int], new: dict[int, Outcome], before: "Undo"
     ) -> None:
         """Compute one call each of several sessions."""
         rows, refused = self._find([calls[i] for i in part], before)
@@ -310,7 +310,7 @@ class Sessions:
             raise wrong_step(number, count)
         return Moved(stored[start : start + len(call.x)].copy(), number)
 
-    def _touch(self, key: str, row: int, before: "_Undo") -> None:
+    def _touch(self, key: str, row: int, before: "Undo") -> None:
         """Let the commit store a session again whose outputs are repeated, if it is shared.
 
         The first attempt to store these outputs may have failed half-way, and a replica of the
@@ -324,7 +324,7 @@ class Sessions:
     # Finding and storing them.
 
     def _find(
-        self, calls: Sequence[Call], before: "_Undo | None"
+        self, calls: Sequence[Call], before: "Undo | None"
     ) -> tuple[dict[str, int], dict[str, RefusedError]]:
         """Return the rows of sessions, and the refusals of those that cannot be moved."""
         rows: dict[str, int] = {}
@@ -393,75 +393,13 @@ class Sessions:
             return row
         if record.fingerprint != self.model.fingerprint:
             raise other_program(key, record.fingerprint, self.model.fingerprint)
-        return self._insert(record)
-
-    def _insert(self, record: Record) -> int:
-        """Put the arrays of a record into memory."""
-        state = self._unpacked(record.state)
-        if state is None:
-            raise damaged(record.key)
-        slots = self._slots
-        row = slots.add(record.key)
-        slots.put(slice(row, row + 1), state)
-        slots.counts[row] = record.steps
-        slots.seen[row] = record.seen
-        slots.first[row] = record.steps - min(record.kept_inputs, slots.history)
-        outputs = np.frombuffer(record.outputs, slots.outputs.dtype)
-        outputs = outputs.reshape(record.recent, slots.outputs.shape[1])
-        slots.recent[row] = record.recent
-        if record.recent:
-            slots.outputs[row] = outputs[-1]
-        if record.recent > 1:
-            slots.longer[row] = np.array(outputs)
-        inputs = np.frombuffer(record.inputs, slots.inputs.dtype)
-        if slots.history and record.kept_inputs:
-            inputs = inputs.reshape(record.kept_inputs, -1)[-slots.history :]
-            places = np.arange(record.steps - len(inputs), record.steps)
-            slots.inputs[row, places % slots.history] = inputs
-        if record.version:
-            slots.versions[row] = record.version
-        return row
-
-    def _unpacked(self, data: bytes) -> State | None:
-        """Return the arrays of a state, or None if the bytes have another length."""
-        parts = []
-        position = 0
-        for array in self._slots.states:
-            size = array[:1].nbytes
-            part = data[position : position + size]
-            if len(part) != size:
-                return None
-            little = np.frombuffer(part, array.dtype.newbyteorder("<"))
-            parts.append(little.reshape(array[:1].shape).astype(array.dtype, copy=False))
-            position += size
-        return tuple(parts) if position == len(data) else None
+        return insert(self._slots, record)
 
     def _commit(self, moved: Iterable[str]) -> set[str]:
         if self.store is None or not moved:
             return set()
-        return self.store.commit([self._record(key) for key in moved])
-
-    def _record(self, key: str) -> Record:
-        slots = self._slots
-        row: Any = slots.peek(key)
-        parts = [array[row] for array in slots.states]
-        if sys.byteorder == "big":
-            parts = [part.byteswap() for part in parts]
-        state = b"".join([part.tobytes() for part in parts])
-        outputs = slots.last_outputs(row)[-MOST_RECENT:]
-        inputs = slots.newest_inputs(row) if slots.history else ()
-        return Record(
-            key,
-            self.model.fingerprint,
-            int(slots.counts[row]),
-            float(slots.seen[row]),
-            state,
-            outputs.tobytes(),
-            len(outputs),
-            b"" if isinstance(inputs, tuple) else inputs.tobytes(),
-            len(inputs),
-            slots.versions.get(row, b""),
-        )
+        fingerprint = self.model.fingerprint
+        return self.store.commit([record_of(self._slots, key, fingerprint) for key in moved])
 
     # Looking at sessions and changing them as a whole.
 
@@ -472,10 +410,10 @@ class Sessions:
             RefusedError: it does not exist, is damaged, or the store is unavailable.
         """
         if not self._shared and key in self._slots:
-            return self._record(key)
+            return record_of(self._slots, key, self.model.fingerprint)
         for model, slots in self._replaced.values():
             if key in slots:
-                return _of(model, slots, key)
+                return record_of(slots, key, model.fingerprint)
         if self.store is None:
             raise unknown_session(key)
         with _as_refusals():
@@ -502,7 +440,7 @@ class Sessions:
         if fingerprint not in (None, current):
             message = f"The state belongs to program {fingerprint}, not to {current}."
             raise RefusedError(409, "other_program", message, current=current)
-        if self._unpacked(state) is None:
+        if unpack_state(self._slots, state) is None:
             size = sum(array[:1].nbytes for array in self._slots.states)
             message = f"state must have {size} bytes for this program. Got: {len(state)}."
             raise RefusedError(400, "wrong_state", message)
@@ -516,7 +454,7 @@ class Sessions:
             if self.store is not None and self.store.commit([record]):
                 raise RefusedError(503, "contended", "Another replica moved this session; retry.")
         self._forget(key)
-        self._insert(record)
+        insert(self._slots, record)
 
     def delete(self, key: str) -> bool:
         """Remove a session, so that its next step begins anew; return whether it existed.
@@ -564,7 +502,7 @@ class Sessions:
             if self.store is not None and self.store.commit([warm]):
                 raise RefusedError(503, "contended", "Another replica moved this session; retry.")
         self._forget(key)
-        self._insert(warm)
+        insert(self._slots, warm)
         return len(x)
 
     def rollout(self, key: str, steps: int, future: Any, own_id: str = "") -> list[Any]:
@@ -655,46 +593,6 @@ class Sessions:
         return seen < self.clock() - self.ttl
 
 
-class _Undo:
-    """The rows that a batch of calls changes, as they were before."""
-
-    def __init__(self, slots: Slots) -> None:
-        self._slots = slots
-        self.moved: dict[str, int] = {}
-        self._saved: list[tuple[list[int], tuple[Any, ...]]] = []
-        self._longer: dict[int, Array | None] = {}
-
-    def save(self, keys: Sequence[str], rows: Sequence[int]) -> None:
-        """Save rows before their first change."""
-        slots = self._slots
-        fresh = [(key, row) for key, row in zip(keys, rows, strict=True) if key not in self.moved]
-        if not fresh:
-            return
-        self.moved.update(fresh)
-        places = [row for _, row in fresh]
-        arrays = (*slots.states, slots.counts, slots.seen, slots.outputs, slots.recent)
-        if slots.history:
-            arrays = (*arrays, slots.inputs)
-        self._saved.append((places, tuple(array[places] for array in arrays)))
-        for row in places:
-            self._longer[row] = slots.longer.get(row)
-
-    def undo(self) -> None:
-        """Set every saved row back."""
-        slots = self._slots
-        arrays = (*slots.states, slots.counts, slots.seen, slots.outputs, slots.recent)
-        if slots.history:
-            arrays = (*arrays, slots.inputs)
-        for places, parts in self._saved:
-            for array, part in zip(arrays, parts, strict=True):
-                array[places] = part
-        for row, outputs in self._longer.items():
-            if outputs is None:
-                slots.longer.pop(row, None)
-            else:
-                slots.longer[row] = outputs
-
-
 class _as_refusals:  # noqa: N801
     """Turn errors of the store into refusals."""
 
@@ -718,10 +616,3 @@ def _rounds(calls: Sequence[Call], waiting: Sequence[int]) -> list[list[int]]:
             rounds.append([])
         rounds[number].append(i)
     return rounds
-
-
-def _of(model: ServedModel, slots: Slots, key: str) -> Record:
-    """Return a session of a program that was replaced."""
-    sessions = Sessions(model, capacity=1)
-    sessions._slots = slots
-    return sessions._record(key)

@@ -4,7 +4,7 @@ import math
 import time
 from typing import Any
 
-from seqkeras.serve._metrics import BOUNDS
+from seqkeras.serve._meter import BOUNDS
 from seqkeras.serve._recorder import MOST_COLUMNS
 from seqkeras.serve._service import Service
 

@@ -14,9 +14,10 @@ import time
 import numpy as np
 
 from seqkeras import runtime
+from seqkeras.serve._open_store import open_store
 from seqkeras.serve._served_model import ServedProgram
 from seqkeras.serve._sessions import Call, Moved, Sessions
-from seqkeras.serve._store import StoreUnavailableError, open_store
+from seqkeras.serve._store import StoreUnavailableError
 
 FEATURES = 3
 

@@ -10,11 +10,12 @@ from helpers.redis_server import RedisServer, free_port, needs_redis, wait_until
 from helpers.serve import small_program, uninterrupted
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError
+from seqkeras.serve._open_store import open_store
 from seqkeras.serve._record import Record
 from seqkeras.serve._redis_store import PREFIX, RedisStore
 from seqkeras.serve._served_model import ServedProgram
 from seqkeras.serve._sessions import Call, Sessions
-from seqkeras.serve._store import Damaged, StoreUnavailableError, open_store, without_password
+from seqkeras.serve._store import Damaged, StoreUnavailableError, without_password
 
 pytestmark = needs_redis
 

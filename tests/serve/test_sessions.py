@@ -11,10 +11,15 @@ from helpers.examples import examples
 from helpers.serve import small_program, uninterrupted
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError, DataError
+from seqkeras.serve._call_runners import (
+    CROWD,
+    CommittingRunner,
+    DirectRunner,
+    GatheringRunner,
+)
 from seqkeras.serve._quota import Quota
 from seqkeras.serve._record import Record
 from seqkeras.serve._refusal import RefusedError
-from seqkeras.serve._runner import CROWD, DirectRunner, GatheringRunner
 from seqkeras.serve._served_model import ServedProgram
 from seqkeras.serve._sessions import Call, Moved, Sessions
 from seqkeras.serve._sqlite_store import SqliteStore
@@ -591,3 +596,24 @@ def test_a_client_with_too_many_sessions_has_them_counted_once_a_second():
     with pytest.raises(RefusedError, match="may have 5 sessions"):
         quota.admit("app/new")
     assert counts == ["app/", "app/"]
+
+
+def test_a_request_for_which_there_is_no_room_moves_nothing(model, store):
+    """Steps without numbers would move twice if a part of a refused request had been taken."""
+
+    async def main():
+        runner = CommittingRunner(Sessions(model, store), longest=3)
+        first = asyncio.create_task(runner.move_many([call("app/a", 0), call("app/b", 0)]))
+        await asyncio.sleep(0)
+        with pytest.raises(RefusedError, match="3 steps wait") as error:
+            await runner.move_many([call("app/c", 0), call("app/d", 0)])
+        assert (error.value.status, error.value.retry_after) == (503, 1)
+        assert [moved.number for moved in await first] == [0, 0]
+        many = [call(f"app/{i}", 0) for i in range(5)]  # more than may wait, and none waits
+        assert [moved.number for moved in await runner.move_many(many)] == [0] * 5
+        await runner.close()
+        with pytest.raises(RefusedError, match="stopping"):
+            await runner.move(call("app/a", 1))
+
+    asyncio.run(main())
+    assert store.count() == 7

@@ -1,31 +1,25 @@
 """Steps of one session over a WebSocket."""
 
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from seqkeras.serve._access import check_id
+from seqkeras.serve._failures import failure
 from seqkeras.serve._messages import StepBody, decode, encode_json, encode_msgpack
 from seqkeras.serve._service import Service
+from seqkeras.serve._service_request import SESSIONS, Receive, Scope, Send
 from seqkeras.serve._single_step import quick_reply, step_reply
+from seqkeras.serve._tokens import check_id
 
 #: WebSocket close code for a connection that may not be made.
 FORBIDDEN = 1008
 
 
-async def stream(
-    service: Service,
-    scope: dict[str, Any],
-    receive: Callable[[], Awaitable[dict[str, Any]]],
-    send: Callable[[dict[str, Any]], Awaitable[None]],
-) -> None:
+async def stream(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer each message `{"x": ..., "step": n}` with `{"y": ..., "step": n}`, in order.
 
     Text is JSON and bytes are MessagePack. A step that is refused is answered with its error, and
     the connection stays open.
     """
-    from seqkeras.serve._app import SESSIONS, failure
-
     await receive()
     path: str = scope["path"]
     try:

@@ -154,9 +154,11 @@ class CommittingRunner:
         self.quick_steps: QuickSteps | None = None
 
     async def move(self, call: Call) -> Moved:
+        self._check_room(1)
         return await self._submit(call)
 
     async def move_many(self, calls: list[Call]) -> list[Outcome]:
+        self._check_room(len(calls))
         futures = [self._submit(call) for call in calls]
         results = await asyncio.gather(*futures, return_exceptions=True)
         for result in results:
@@ -176,12 +178,15 @@ class CommittingRunner:
             await self._running
         self._thread.shutdown(wait=True)
 
-    def _submit(self, call: Call) -> "asyncio.Future[Moved]":
+    def _check_room(self, calls: int) -> None:
+        """Refuse the calls of a request, all or none; many are taken if no other waits."""
         if self._closed:
             raise _stopping()
-        if len(self._waiting) >= self._longest:
+        if self._waiting and len(self._waiting) + calls > self._longest:
             message = f"{self._longest} steps wait to be stored. Send fewer, or slow down."
             raise RefusedError(503, "overloaded", message, retry_after=1)
+
+    def _submit(self, call: Call) -> "asyncio.Future[Moved]":
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Moved] = loop.create_future()
         self._waiting.append((call, future))
