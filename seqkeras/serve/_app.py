@@ -82,22 +82,22 @@ class Application:
         request = ServiceRequest(scope, receive, self.service.settings.max_body, self._reading)
         try:
             reply = await self._route(request)
-            status = 200
+            code = 200
         except Exception as error:
-            status, reply = failure(error)
+            code, reply = failure(error)
             request.refused = error
         body = encode_msgpack(reply) if request.packed else encode_json(reply)
         headers = [
             MSGPACK_HEADER if request.packed else JSON_HEADER,
             (b"content-length", b"%d" % len(body)),
         ]
-        if status >= 400:
+        if code >= 400:
             headers += failure_headers(request.refused)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.start", "status": code, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         seconds = time.perf_counter() - start
         if request.route:
-            self.service.meter.count(request.route, status, seconds, request.steps)
+            self.service.meter.count(request.route, code, seconds, request.steps)
 
     def _route(self, request: ServiceRequest) -> Awaitable[Any]:
         path = request.path

@@ -72,6 +72,9 @@ class Pages:
         client = service.access.client(request.headers.raw)
         if request.method == "POST":
             service.access.check_admin(client)
+            if service.settings.workers > 1:
+                message = "This reaches one of several workers: send SIGHUP to the service."
+                return JSONResponse({"error": message, "code": "several_workers"}, 409)
             try:
                 changed = await service.reload()
             except (SeqkerasError, OSError) as error:

@@ -27,6 +27,9 @@ log = logging.getLogger("seqkeras.serve")
 #: Seconds that it takes to hand a request over to the next turn of the event loop and back.
 HANDOVER = 8e-6
 
+#: Seconds for which a check of the store counts, because anyone may ask for it.
+FRESH_CHECK = 1.0
+
 #: Seconds between looks for expired sessions.
 SWEEP_INTERVAL = 1.0
 
@@ -58,6 +61,7 @@ class Service:
         self.meter = Meter()
         self.recorder = Recorder()
         self.healthy = True
+        self._checked = -FRESH_CHECK
         self.started = time.time()
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -82,12 +86,15 @@ class Service:
             self.sessions.store.close()
 
     async def check(self) -> bool:
-        """Return whether states can be stored now."""
+        """Return whether states can be stored now; a success counts for a second."""
         store = self.sessions.store
+        if self.healthy and time.monotonic() < self._checked + FRESH_CHECK:
+            return True
         try:
             if store is not None:
                 await self.runner.do(store.check)
             self.healthy = True
+            self._checked = time.monotonic()
         except (StoreUnavailableError, RefusedError) as error:
             self.healthy = False
             log.warning("store unavailable: %s", error)

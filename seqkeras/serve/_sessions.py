@@ -565,16 +565,23 @@ class Sessions:
         return sum(key.startswith(prefix) for key in self._slots.newest_first())
 
     def list(self, prefix: str, limit: int) -> list[tuple[str, int, float]]:
-        """Return key, count and time of some sessions of a client, the newest in memory first."""
+        """Return key, count and time of some sessions of a client, those in memory first."""
         slots = self._slots
-        rows: list[tuple[str, int, float]] = []
+        rows: dict[str, tuple[str, int, float]] = {}
         for key in slots.newest_first():
             if len(rows) == limit:
                 break
-            if key.startswith(prefix):
+            if key.startswith(prefix) and not self._shared:
                 row: Any = slots.peek(key)
-                rows.append((key, int(slots.counts[row]), float(slots.seen[row])))
-        return rows
+                rows[key] = (key, int(slots.counts[row]), float(slots.seen[row]))
+        if self.store is not None and len(rows) < limit:
+            with _as_refusals():
+                keys = [key for key in self.store.keys(prefix, limit) if key not in rows]
+                stored = self.store.load(keys[: limit - len(rows)])
+            for record in stored:
+                if isinstance(record, Record) and not self._is_expired(record.seen):
+                    rows[record.key] = (record.key, record.steps, record.seen)
+        return [*rows.values()]
 
     @property
     def in_memory(self) -> int:

@@ -101,9 +101,9 @@ def read_tokens(path: str) -> dict[str, str]:
                 actual = Description(f"{len(parts)} words in {place}")
                 raise bad_argument("tokens", actual, "lines CLIENT TOKEN")
             name, token = parts
-            if len(token) < _SHORTEST_TOKEN or token in clients:
-                actual = Description(f"a short or repeated token in {place}")
-                expected = f"different tokens of at least {_SHORTEST_TOKEN} characters"
+            if len(token) < _SHORTEST_TOKEN or token in clients or not token.isascii():
+                actual = Description(f"a short, repeated or not plain token in {place}")
+                expected = f"different tokens of at least {_SHORTEST_TOKEN} ASCII characters"
                 raise bad_argument("tokens", actual, expected)
             clients[token] = name
     if not clients:

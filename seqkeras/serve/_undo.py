@@ -24,24 +24,24 @@ class Undo:
             return
         self.moved.update(fresh)
         places = [row for _, row in fresh]
-        arrays = (*slots.states, slots.counts, slots.seen, slots.outputs, slots.recent)
-        if slots.history:
-            arrays = (*arrays, slots.inputs)
-        self._saved.append((places, tuple(array[places] for array in arrays)))
+        self._saved.append((places, tuple(array[places] for array in self._arrays)))
         for row in places:
             self._longer[row] = slots.longer.get(row)
 
     def undo(self) -> None:
         """Set every saved row back."""
         slots = self._slots
-        arrays = (*slots.states, slots.counts, slots.seen, slots.outputs, slots.recent)
-        if slots.history:
-            arrays = (*arrays, slots.inputs)
         for places, parts in self._saved:
-            for array, part in zip(arrays, parts, strict=True):
+            for array, part in zip(self._arrays, parts, strict=True):
                 array[places] = part
         for row, outputs in self._longer.items():
             if outputs is None:
                 slots.longer.pop(row, None)
             else:
                 slots.longer[row] = outputs
+
+    @property
+    def _arrays(self) -> tuple[Any, ...]:
+        slots = self._slots
+        arrays = (*slots.states, slots.counts, slots.seen, slots.outputs, slots.recent)
+        return (*arrays, slots.inputs) if slots.history else arrays

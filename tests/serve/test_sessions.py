@@ -617,3 +617,21 @@ def test_a_request_for_which_there_is_no_room_moves_nothing(model, store):
 
     asyncio.run(main())
     assert store.count() == 7
+
+
+def test_stored_sessions_are_listed_after_a_restart(model, tmp_path):
+    path = str(tmp_path / "sessions.db")
+    store = SqliteStore(path)
+    sessions = Sessions(model, store)
+    for number, key in enumerate(KEYS):
+        step(sessions, key, 0, timesteps=number + 1)
+    store.close()
+    store = SqliteStore(path)
+    sessions = Sessions(model, store)
+    step(sessions, "app/b", 2)
+    listed = sessions.list("app/", 10)
+    assert listed[0][:2] == ("app/b", 3)
+    assert {key: count for key, count, _ in listed} == {"app/a": 1, "app/b": 3, "app/c": 3}
+    assert len(sessions.list("app/", 2)) == 2
+    assert sessions.list("other/", 10) == []
+    store.close()
