@@ -84,7 +84,9 @@ class Scorer:
 
     def _finish(self, series: GroupedArray, learned: Floats) -> Floats:
         parts = zip(series, GroupedArray(learned, series.indptr), strict=True)
-        return np.concatenate([self._finish_one(np.asarray(rows), part) for rows, part in parts])
+        return np.concatenate(
+            [self._finish_one(np.asarray(rows, np.float64), part) for rows, part in parts]
+        )
 
     def _finish_one(self, rows: Floats, learned: Floats) -> Floats:
         fused = learned if self.fusion is None else self.fusion.fuse(rows[:, self.scored], learned)
