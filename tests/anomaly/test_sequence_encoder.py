@@ -25,6 +25,7 @@ def sines(count=200, timesteps=16):
     return np.sin(phase + pace * np.arange(timesteps)) * 3 + 10
 
 
+@pytest.mark.usefixtures("eagerly")
 @parametrize_with_checks(
     [SequenceEncoder(1, units=1, cell="simple_rnn", training=QUICK, seed=0)], legacy=ALL_CHECKS
 )
@@ -35,10 +36,9 @@ def test_checks_of_scikit_learn(estimator, check):
 @pytest.fixture(scope="module")
 def gappy():
     """Return an encoder that was trained on sequences with gaps and noise."""
-    training = Training(epochs=60, patience=60, learning_rate=1e-2, progress=False)
-    return SequenceEncoder(4, units=16, noise=0.2, missing=0.2, training=training, seed=0).fit(
-        sines()
-    )
+    training = Training(epochs=30, patience=30, learning_rate=2e-2, progress=False)
+    encoder = SequenceEncoder(4, units=8, noise=0.2, missing=0.2, training=training, seed=0)
+    return encoder.fit(sines())
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +69,11 @@ def test_codes_are_those_of_the_model_and_decode_to_what_denoise_gives(quick):
     np.testing.assert_allclose(quick.inverse_transform(codes), quick.denoise(x), atol=1e-4)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_sequences_of_several_features_keep_their_shape():
-    x = np.stack([sines(), sines() ** 2], axis=-1)
+    x = np.stack([sines(60), sines(60) ** 2], axis=-1)
     encoder = SequenceEncoder(3, units=4, missing=0.1, training=QUICK, seed=0)
-    assert encoder.fit_transform(x).shape == (200, 3)
+    assert encoder.fit_transform(x).shape == (60, 3)
     assert encoder.denoise(x[:5]).shape == (5, 16, 2)
     assert encoder.inverse_transform(np.zeros((2, 3))).shape == (2, 16, 2)
     x[3, :, 1] = np.nan
@@ -81,6 +82,7 @@ def test_sequences_of_several_features_keep_their_shape():
         encoder.transform(x[:, :8])
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_it_works_in_pipelines_and_searches():
     x = sines(60)
     labels = (np.diff(x, axis=1).std(axis=1) > 1).astype(int)
@@ -114,12 +116,13 @@ def test_a_wrong_parameter_is_named(params, message):
         SequenceEncoder(**params).fit(sines())
 
 
-def test_gaps_need_an_encoder_that_learned_to_fill_them(quick, gappy):
+def test_gaps_need_an_encoder_that_learned_to_fill_them(quick):
+    filling = SequenceEncoder(3, units=4, missing=0.1, training=QUICK, seed=0).fit(sines())
     x = sines(3)
     with pytest.raises(ArgumentError, match="missing must be above 0 to impute"):
         quick.impute(x)
     x[1] = np.nan
     with pytest.raises(DataError, match="Sequence 1"):
-        gappy.impute(x)
+        filling.impute(x)
     with pytest.raises(ValueError, match="NaN"):
         quick.transform(x)
