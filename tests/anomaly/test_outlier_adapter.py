@@ -16,6 +16,7 @@ EXPECTED_FAILURES = {
 }
 
 
+@pytest.mark.usefixtures("eagerly")
 @parametrize_with_checks(
     [
         ForecastDetector(
@@ -46,6 +47,7 @@ def test_conventions_are_those_of_outlier_detectors(detector, series):
     )
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_fitting_the_adapter_leaves_the_detector_alone(forecasts, series):
     adapter = forecasts.as_sklearn()
     before = forecasts.scorer_
