@@ -83,10 +83,10 @@ class Scorer:
         return ScoreStream(self)
 
     def _finish(self, series: GroupedArray, learned: Floats) -> Floats:
-        parts = zip(series, GroupedArray(learned, series.indptr), strict=True)
-        return np.concatenate(
-            [self._finish_one(np.asarray(rows, np.float64), part) for rows, part in parts]
-        )
+        scores = []
+        for rows, part in zip(series, GroupedArray(learned, series.indptr), strict=True):
+            scores.append(self._finish_one(rows.astype(np.float64, copy=False), part))
+        return np.concatenate(scores)
 
     def _finish_one(self, rows: Floats, learned: Floats) -> Floats:
         fused = learned if self.fusion is None else self.fusion.fuse(rows[:, self.scored], learned)
@@ -102,7 +102,8 @@ class ScoreStream:
 
     def __init__(self, scorer: Scorer) -> None:
         self._errors = scorer.errors.stream()
-        self._smoothing, self._fusion = scorer.smoothing, scorer.fusion
+        self._smoothing = scorer.smoothing
+        self._fusion = scorer.fusion
         self._scored = scorer.scored.tolist()
         self._smoothed = (
             np.zeros(0) if scorer.smoothing is None else self._smoothing.initial_state()
@@ -125,5 +126,6 @@ class ScoreStream:
 
     def restore(self, state: State) -> None:
         """Continue from a state that `state` returned."""
-        self._smoothed, self._fused = state[0][0], state[1][0]
+        self._smoothed = state[0][0]
+        self._fused = state[1][0]
         self._errors.restore(state[2:])
