@@ -83,7 +83,8 @@ class AmplitudeFusion(Piece):
         scores = as_scores("learned", learned, len(rows))
         center, spread = centers_and_spreads("x", rows)
         learned_surprise = fit_surprise("learned", scores)
-        self.center_, self.spread_ = center, spread
+        self.center_ = center
+        self.spread_ = spread
         amplitudes = [fit_surprise("x", scores) for scores in self._amplitudes(rows)]
         self.surprise_ = np.stack([learned_surprise, *amplitudes])
         return self
@@ -127,7 +128,9 @@ class AmplitudeFusion(Piece):
         features = len(x)
         decay = self._decay
         sums = [value * decay for value in state.tolist()]
-        squares, square_means, known = 0.0, 0.0, 0
+        squares = 0.0
+        square_means = 0.0
+        known = 0
         usual = zip(x.tolist(), self.center_.tolist(), self.spread_.tolist(), strict=True)
         for number, (value, center, spread) in enumerate(usual):
             mean = standard = (value - center) / spread

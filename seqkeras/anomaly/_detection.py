@@ -70,7 +70,8 @@ def plot_detection(
         ArgumentError: a series or a feature does not exist.
     """
     rows = detection.rows
-    form, count = rows.form, rows.values.values.shape[1]
+    form = rows.form
+    count = rows.values.values.shape[1]
     if times is not None:
         times = times if form.order is None else times[form.order]
     names = form.names or tuple(f"feature {number}" for number in range(count))

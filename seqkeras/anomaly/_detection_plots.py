@@ -128,7 +128,8 @@ def _draw_scores(axis: Any, x: Floats, part: DetectedSeries) -> None:
     _draw_line(axis, x, part.limits, color=ACTUAL, lw=1.2, ls="--", label="threshold")
     _draw_alarms(axis, x, part.alarms)
     dress(axis, _title(part.label, "score"), "")
-    limit, highest = float(np.median(part.limits)), float(part.scores.max())
+    limit = float(np.median(part.limits))
+    highest = float(part.scores.max())
     if 0 < limit * _LINEAR < highest:
         axis.set_yscale("symlog", linthresh=limit)
         ticks = import_optional("matplotlib.ticker", extra="plot")
@@ -173,7 +174,8 @@ def _draw_map(axis: Any, x: Floats, part: DetectedSeries, features: Sequence[int
 
 def _draw_line(axis: Any, x: Floats, values: Floats, **style: Any) -> None:
     known = ~np.isnan(values)
-    x, values = x[known], values[known]
+    x = x[known]
+    values = values[known]
     rows = _outline(values)
     axis.plot(x[rows], values[rows], **style)
 

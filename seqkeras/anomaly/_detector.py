@@ -17,6 +17,7 @@ from seqkeras.anomaly._detection import Detection, plot_detection
 from seqkeras.anomaly._detector_file import load_detector, save_detector
 from seqkeras.anomaly._detector_settings import DetectorSettings, as_threshold
 from seqkeras.anomaly._detector_stepper import DetectorStepper
+from seqkeras.anomaly._outlier_adapter import OutlierAdapter
 from seqkeras.anomaly._scorer import LearnedErrors, Scorer
 from seqkeras.anomaly._series_reader import (
     PerRow,
@@ -33,7 +34,6 @@ from seqkeras.training import TrainingLog
 from seqkeras.windows import GroupedArray
 
 if TYPE_CHECKING:
-    from seqkeras.anomaly._outlier_adapter import OutlierAdapter
     from seqkeras.forecasting import Columns
 
 
@@ -125,11 +125,15 @@ class Detector(BaseEstimator):
             smoothing=settings.smoothing,
             fusion=settings.fusion,
         )
-        self.scorer_, self.model_, self.log_ = scorer, model, log
+        self.scorer_ = scorer
+        self.model_ = model
+        self.log_ = log
         self.n_features_in_ = series.values.values.shape[1]
-        self._form, self._columns = rows.form, columns
+        self._form = rows.form
+        self._columns = columns
         self._is_causal = settings.causal
-        self._scores, self._is_held_out = scores, series.is_held_out
+        self._scores = scores
+        self._is_held_out = series.is_held_out
         self.rule_ = self._fit_rule(settings.threshold)
         return self
 
@@ -201,7 +205,8 @@ class Detector(BaseEstimator):
             NotFittedError, ArgumentError, DataError: as `decision_function`.
         """
         self.check_fitted()
-        form, scores = self._form, self._scores
+        form = self._form
+        scores = self._scores
         if X is not None:
             rows, scores = self._score(X)
             form = rows.form
@@ -296,7 +301,8 @@ class Detector(BaseEstimator):
         if X is None and labels is None:
             self.rule_ = self._fit_rule(rule)
             return self
-        form, scores = self._form, self._scores
+        form = self._form
+        scores = self._scores
         if X is not None:
             rows, scores = self._score(X)
             form = rows.form
@@ -316,7 +322,8 @@ class Detector(BaseEstimator):
         if not is_number or isinstance(threshold, bool):
             raise bad_argument("threshold", threshold, "a finite number")
         rule = Threshold()
-        rule.value_, rule.missing_ = float(threshold), 0
+        rule.value_ = float(threshold)
+        rule.missing_ = 0
         self.rule_ = rule
         return self
 
@@ -336,16 +343,15 @@ class Detector(BaseEstimator):
             raise bad_argument("causal", False, "True for a stepper", fix)
         return DetectorStepper(self.scorer_, self.rule_, self._form.names)
 
-    def as_sklearn(self) -> "OutlierAdapter":
+    def as_sklearn(self) -> OutlierAdapter:
         """Return the detector in the conventions of scikit-learn: -1 for anomalies, 1 for others.
 
         If the detector is fitted, so is the result. Its `fit` leaves this detector as it is.
         """
-        from seqkeras.anomaly._outlier_adapter import OutlierAdapter  # which imports this file
-
         adapter = OutlierAdapter(self)
         if hasattr(self, "scorer_"):
-            adapter.detector_, adapter.offset_ = self, -self.threshold_
+            adapter.detector_ = self
+            adapter.offset_ = -self.threshold_
             adapter.n_features_in_ = self.n_features_in_
         return adapter
 
@@ -419,16 +425,17 @@ class Detector(BaseEstimator):
         values = rows.values
         features = values.values.shape[1]
         scored = np.array(resolve_columns("scored", self.scored, rows.form.names, features))
-        lowest, highest = values.values.min(axis=0), values.values.max(axis=0)
+        lowest = values.values.min(axis=0)
+        highest = values.values.max(axis=0)
         if is_constant(lowest, highest)[scored].all():
             fix = "There is nothing to learn from; any change would be an anomaly."
-            got = "only constant ones"
-            raise bad_data("The scored features", got, "change in at least one row", fix)
+            actual = "only constant ones"
+            raise bad_data("The scored features", actual, "change in at least one row", fix)
         needed = self._rows_needed(settings)
         if values.lengths.max() < needed:
             fix = "Use a smaller lookback, or longer series."
-            got = f"at most {values.lengths.max()} rows"
-            raise bad_data("At least one series", got, f"have {needed} rows", fix)
+            actual = f"at most {values.lengths.max()} rows"
+            raise bad_data("At least one series", actual, f"have {needed} rows", fix)
         held_out = np.ceil(settings.training.validation * values.lengths).astype(np.int64)
         # A series that would be too short to train on holds out nothing.
         held_out[values.lengths - held_out < needed] = 0
@@ -458,8 +465,8 @@ class Detector(BaseEstimator):
         rows = read_series(x, self._columns, self._form.names if hasattr(x, "columns") else None)
         features = rows.values.values.shape[1]
         if features != self.n_features_in_:
-            got = Description(f"{features} features")
-            raise bad_argument("X", got, f"series of {self.n_features_in_} features, as in fit")
+            actual = Description(f"{features} features")
+            raise bad_argument("X", actual, f"series of {self.n_features_in_} features, as in fit")
         self._check_scorable(rows.values)
         return rows
 
@@ -509,7 +516,8 @@ def _parts(scores: Floats, form: RowForm) -> list[Floats]:
 
 def _share(scores: Floats, training: Floats, method: str) -> Floats:
     if method == "linear":
-        lowest, highest = training.min(), training.max()
+        lowest = training.min()
+        highest = training.max()
         return np.clip((scores - lowest) / max(highest - lowest, np.finfo(float).tiny), 0, 1)
     standard = (scores - training.mean()) / max(training.std(), np.finfo(float).tiny)
     return np.array([max(0.0, math.erf(score / math.sqrt(2))) for score in standard.tolist()])

@@ -3,7 +3,7 @@
 import json
 import os
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from seqkeras._archive import read_archive, write_archive
 from seqkeras._arrays import Array
 from seqkeras._checks import bad_argument
 from seqkeras._files import shortened, zip_damage
+from seqkeras.anomaly._detector_like import DetectorLike
 from seqkeras.anomaly._piece import Piece, piece_from_state
 from seqkeras.anomaly._scorer_parts import from_parts, to_parts
 from seqkeras.anomaly._series_reader import RowForm
@@ -20,21 +21,19 @@ from seqkeras.forecasting.fitted._saving import NETWORK, _load_network, _network
 from seqkeras.training import TrainingLog
 from seqkeras.windows import GroupedArray
 
-if TYPE_CHECKING:
-    from seqkeras.anomaly._detector import Detector
-
 KIND = "seqkeras.Detector"
 VERSION = 1
 
 
-def save_detector(path: str | os.PathLike[str], detector: "Detector") -> None:
+def save_detector(path: str | os.PathLike[str], detector: DetectorLike) -> None:
     """Write a fitted detector; an existing file is replaced only once the new one is complete.
 
     Raises:
         ArgumentError: a parameter or an id is an object that JSON cannot represent.
     """
     header, arrays = to_parts(detector.scorer_, detector.rule_)
-    form, columns = detector._form, detector._columns
+    form = detector._form
+    columns = detector._columns
     header |= {
         "class": type(detector).__name__,
         "params": {
@@ -97,7 +96,8 @@ def _restore(header: dict[str, Any], arrays: dict[str, Array], classes: dict[str
     columns = header["columns"]
     detector._columns = None if columns is None else Columns(**columns)
     detector._is_causal = header["causal"]
-    detector._scores, detector._is_held_out = arrays["scores"], arrays["held_out"]
+    detector._scores = arrays["scores"]
+    detector._is_held_out = arrays["held_out"]
     log = {name: _tuple(value) for name, value in header["log"].items()}
     detector.log_ = TrainingLog(**log)
     detector.model_ = _load_network(arrays[NETWORK], None)

@@ -53,7 +53,8 @@ class DetectorStepper:
     """
 
     def __init__(self, scorer: Scorer, rule: Threshold, names: Sequence[str] | None = None) -> None:
-        self._scorer, self._rule = scorer, rule
+        self._scorer = scorer
+        self._rule = rule
         self.names = tuple(names) if names is not None else None
         self.features = scorer.errors.features
         self.fingerprint = fingerprint_of(*to_parts(scorer, rule))
@@ -163,8 +164,8 @@ class DetectorStepper:
         if row.ndim == 0:
             row = row[np.newaxis]
         if row.shape != (self.features,):
-            got = Description(f"shape {row.shape}")
-            raise bad_argument("x", got, f"of shape ({self.features},), one row")
+            actual = Description(f"shape {row.shape}")
+            raise bad_argument("x", actual, f"of shape ({self.features},), one row")
         return row.tolist()
 
     def _refuse(self, row: list[float]) -> None:

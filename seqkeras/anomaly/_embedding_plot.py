@@ -91,8 +91,8 @@ def _scatter(figure: Any, axis: Any, points: Floats, labels: Array | None) -> No
         figure.colorbar(drawn, ax=axis).outline.set_visible(False)
         return
     if len(categories) > len(_COLORS):
-        got = Description(f"{len(categories)} categories")
-        raise bad_argument("labels", got, f"at most {len(_COLORS)} categories, or numbers")
+        actual = Description(f"{len(categories)} categories")
+        raise bad_argument("labels", actual, f"at most {len(_COLORS)} categories, or numbers")
     for category, color in zip(categories, _COLORS, strict=False):
         chosen = labels == category
         axis.scatter(*points[chosen].T, color=color, label=str(category), **style)

@@ -9,7 +9,8 @@ from seqkeras._arrays import Floats
 from seqkeras._checks import check_flag, check_integer
 from seqkeras.anomaly._detector import Detector, TrainingSeries
 from seqkeras.anomaly._detector_settings import DetectorSettings
-from seqkeras.anomaly._forecast_errors import ForecastErrors, ForecastInputs
+from seqkeras.anomaly._forecast_errors import ForecastErrors
+from seqkeras.anomaly._forecast_inputs import ForecastInputs
 from seqkeras.anomaly._linear_forecast import LinearForecast
 from seqkeras.anomaly._network_program import program_of
 from seqkeras.anomaly._residuals import ErrorMeasure

@@ -2,15 +2,14 @@
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from seqkeras._arrays import Floats
+from seqkeras.anomaly._forecast_inputs import ForecastInputs
+from seqkeras.anomaly._residuals import ErrorMeasure
+from seqkeras.runtime import Program
 from seqkeras.runtime._cell_steps import State
-
-if TYPE_CHECKING:
-    from seqkeras.anomaly._forecast_errors import ForecastErrors
 
 
 class ForecastStream:
@@ -19,13 +18,16 @@ class ForecastStream:
     Most numbers are plain floats: for a few of them, NumPy takes several times as long.
 
     Args:
-        errors: the errors.
+        inputs, program, error, warmup: as for `ForecastErrors`.
     """
 
-    def __init__(self, errors: "ForecastErrors") -> None:
-        inputs, scaler = errors.inputs, errors.inputs.scaler
-        self._measure, self._program = errors.error, errors.program
-        self._warmup = errors.warmup.tolist()
+    def __init__(
+        self, inputs: ForecastInputs, program: Program, error: ErrorMeasure, warmup: Floats
+    ) -> None:
+        scaler = inputs.scaler
+        self._measure = error
+        self._program = program
+        self._warmup = warmup.tolist()
         arrays = scaler.center, scaler.spread, scaler.limit
         self._scaling = list(zip(*(array.tolist() for array in arrays), strict=True))
         self._scored = inputs.scored.tolist()
@@ -33,14 +35,16 @@ class ForecastStream:
         # Unit and limit of the error of the linear forecast of the next row.
         limits = scaler.limit[inputs.scored]
         self._nearest = list(zip(inputs.unit[0].tolist(), limits.tolist(), strict=True))
-        self._weights, self._bias = inputs.linear.weights, inputs.linear.bias
+        self._weights = inputs.linear.weights
+        self._bias = inputs.linear.bias
         self._lookback = inputs.linear.lookback
         self._horizon, self._size = inputs.unit.shape
         self._x = np.zeros((1, len(self._scaling) + self._size), np.float32)
         self._start()
 
     def _start(self) -> None:
-        lookback, width = self._lookback, self._horizon * self._size
+        lookback = self._lookback
+        width = self._horizon * self._size
         # The last rows of each scored feature, in the middle of an array that is filled to its end
         # before they move back to its start; so they always lie side by side.
         self._past = np.zeros((self._size, 2 * lookback))
@@ -57,7 +61,8 @@ class ForecastStream:
 
     def step(self, row: list[float]) -> float:
         """Return the error of the next row, a number for each feature."""
-        scaled, clipped = [], []
+        scaled = []
+        clipped = []
         for value, (center, spread, limit) in zip(row, self._scaling, strict=True):
             number = (value - center) / spread
             scaled.append(number)
@@ -102,7 +107,8 @@ class ForecastStream:
         past, ahead, expected, rows, *network = state
         self._end = self._lookback
         self._past[:, : self._end] = past[0]
-        self._ahead, self._expected = deque(ahead[0].tolist()), expected[0].tolist()
+        self._ahead = deque(ahead[0].tolist())
+        self._expected = expected[0].tolist()
         self._rows = int(rows[0, 0])
         self._network = tuple(array.copy() for array in network)
 

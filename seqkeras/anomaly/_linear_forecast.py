@@ -115,7 +115,8 @@ def _examples(
     series: GroupedArray, feature: int, lookback: int, horizon: int
 ) -> tuple[Floats, Floats]:
     """Return past values and a 1, `(n, lookback + 1)`, and the changes after, `(n, horizon)`."""
-    pasts, changes = [], []
+    pasts = []
+    changes = []
     total = max(int(np.maximum(series.lengths - lookback - horizon + 1, 0).sum()), 1)
     stride = -(-total // _MOST_ROWS)
     for rows in series:

@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from seqkeras._arrays import Floats, Integers
-from seqkeras.anomaly._detector import Detector
+from seqkeras.anomaly._detector_like import DetectorLike
 
 
 class OutlierAdapter(OutlierMixin, BaseEstimator):
@@ -37,7 +37,7 @@ class OutlierAdapter(OutlierMixin, BaseEstimator):
         (-1, 1)
     """
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: DetectorLike) -> None:
         self.detector = detector
 
     def fit(self, X: Any, y: None = None) -> Self:  # noqa: N803

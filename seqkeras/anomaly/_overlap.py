@@ -77,11 +77,11 @@ def _checked(errors: npt.ArrayLike, starts: npt.ArrayLike) -> tuple[Array, Integ
         windows = as_floats("errors", errors)
     begins = np.asarray(starts)
     if windows.ndim != 2 or not windows.shape[1]:
-        got = Description(f"shape {windows.shape}")
-        raise bad_argument("errors", got, "of shape (windows, lookback)")
+        actual = Description(f"shape {windows.shape}")
+        raise bad_argument("errors", actual, "of shape (windows, lookback)")
     if begins.shape != (len(windows),) or (begins.size and begins.dtype.kind not in "iu"):
-        got = Description(f"{begins.dtype}, shape {begins.shape}")
-        raise bad_argument("starts", got, f"integers of shape ({len(windows)},)")
+        actual = Description(f"{begins.dtype}, shape {begins.shape}")
+        raise bad_argument("starts", actual, f"integers of shape ({len(windows)},)")
     begins = begins.astype(np.int64)
     if (np.diff(begins) <= 0).any():
         raise bad_argument("starts", Description("starts out of order, or repeated"), "increasing")

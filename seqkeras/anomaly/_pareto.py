@@ -32,8 +32,10 @@ def fit_pareto(excesses: Floats) -> tuple[float, float]:
     for _ in range(4):
         shapes, likelihoods = _profile(values, ratios)
         best = int(np.argmax(likelihoods))
-        low, high = ratios[max(best - 1, 0)], ratios[min(best + 1, len(ratios) - 1)]
-        ratio, shape = float(ratios[best]), float(shapes[best])
+        low = ratios[max(best - 1, 0)]
+        high = ratios[min(best + 1, len(ratios) - 1)]
+        ratio = float(ratios[best])
+        shape = float(shapes[best])
         ratios = np.concatenate([[ratio], np.linspace(low, high, 41)])
         ratios.sort()
     return shape, unit * (shape / ratio if ratio else 1.0)

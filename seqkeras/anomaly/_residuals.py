@@ -181,9 +181,9 @@ class Mahalanobis(ErrorMeasure):
         center, spread = centers_and_spreads("residuals", rows)
         whole = rows[~np.isnan(rows).any(axis=1)]
         if len(whole) < 2:
-            got = f"{len(whole)} of {len(rows)} rows"
+            actual = f"{len(whole)} of {len(rows)} rows"
             fix = "Fit on more rows, or use L2, which needs no covariance."
-            raise bad_data("At least 2 rows of residuals", got, "have no missing value", fix)
+            raise bad_data("At least 2 rows of residuals", actual, "have no missing value", fix)
         standard = np.clip((whole - center) / spread, -_LIMIT, _LIMIT)
         covariance = np.atleast_2d(np.cov(standard, rowvar=False))
         variances = np.diag(covariance).copy()
@@ -194,7 +194,9 @@ class Mahalanobis(ErrorMeasure):
         covariance[still] = covariance[:, still] = 0.0
         covariance *= 1 - shrinkage
         np.fill_diagonal(covariance, variances)
-        self.center_, self.spread_, self.covariance_ = center, spread, covariance
+        self.center_ = center
+        self.spread_ = spread
+        self.covariance_ = covariance
         self.whitening_, determinant = _whitening(covariance, shrinkage > _REGULAR)
         self.log_determinant_ = determinant + 2 * float(np.log(spread).sum())
         return self

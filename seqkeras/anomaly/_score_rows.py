@@ -58,8 +58,8 @@ def check_finite(name: str, values: Array, fix: str = "") -> None:
     """Raise DataError if any value is infinite; NaN is missing, not wrong."""
     infinite = np.isinf(values)
     if infinite.any():
-        got = f"{int(infinite.sum())} infinite values"
-        raise bad_data(name, got, "be finite, or NaN where missing", fix)
+        actual = f"{int(infinite.sum())} infinite values"
+        raise bad_data(name, actual, "be finite, or NaN where missing", fix)
 
 
 def as_floats(name: str, values: npt.ArrayLike) -> Floats:

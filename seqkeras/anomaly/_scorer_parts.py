@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from seqkeras._arrays import Array
-from seqkeras.anomaly._forecast_errors import ForecastErrors, ForecastInputs
+from seqkeras.anomaly._forecast_errors import ForecastErrors
+from seqkeras.anomaly._forecast_inputs import ForecastInputs
 from seqkeras.anomaly._linear_forecast import LinearForecast
 from seqkeras.anomaly._memory_program import in_memory_program
 from seqkeras.anomaly._piece import piece_from_state

@@ -244,8 +244,8 @@ class SequenceEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             if reset:
                 self._has_features = False
         if not reset and values.shape[1:] != self.shape_:
-            got = Description(f"sequences of shape {values.shape[1:]}")
-            raise bad_argument("X", got, f"sequences of shape {self.shape_}, as in fit")
+            actual = Description(f"sequences of shape {values.shape[1:]}")
+            raise bad_argument("X", actual, f"sequences of shape {self.shape_}, as in fit")
         return np.asarray(values)
 
     def _read_features(self, x: Any) -> Floats:

@@ -51,15 +51,19 @@ class Corruption:
     def __init__(
         self, features: int, noise: float, missing: float, seed: int, *, repeats: bool
     ) -> None:
-        self._features, self._noise, self._missing = features, noise, missing
-        self._seed, self._repeats = seed, repeats
+        self._features = features
+        self._noise = noise
+        self._missing = missing
+        self._seed = seed
+        self._repeats = repeats
         self._draws = np.random.default_rng(seed)
 
     def __call__(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Return a batch `(x, y)`, with x changed."""
         if self._repeats:
             self._draws = np.random.default_rng(self._seed)
-        values, known = x[..., : self._features], x[..., self._features :]
+        values = x[..., : self._features]
+        known = x[..., self._features :]
         if self._noise:
             values = values + self._noise * self._draws.standard_normal(values.shape, np.float32)
         if known.shape[-1]:
@@ -107,7 +111,8 @@ def train_on_sequences(
         )
 
     size = training.batch_size or _BATCH
-    trained, judged = order[held_out:], order[:held_out]
+    trained = order[held_out:]
+    judged = order[:held_out]
     return train(
         model,
         windows(trained, size, repeats=False, shuffle=True, seed=seed),

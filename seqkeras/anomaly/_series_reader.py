@@ -69,8 +69,8 @@ class RowForm:
         lengths = np.diff(self.indptr).tolist() if self.is_panel else [int(self.indptr[-1])]
         arrays = [np.asarray(part) for part in (values if self.is_panel else [values])]
         if [array.shape for array in arrays] != [(length,) for length in lengths]:
-            got = Description(f"shapes {[array.shape for array in arrays[:5]]}")
-            raise bad_argument(name, got, f"of shapes {[(length,) for length in lengths[:5]]}")
+            actual = Description(f"shapes {[array.shape for array in arrays[:5]]}")
+            raise bad_argument(name, actual, f"of shapes {[(length,) for length in lengths[:5]]}")
         flat = np.concatenate(arrays)
         return flat if self.order is None else flat[self.order]
 
@@ -116,8 +116,8 @@ def _read_arrays(x: Any) -> SeriesRows:
     if _is_list_of_series(x):
         parts = [_two_axes(_floats(part)) for part in x]
         if len({part.shape[1] for part in parts}) > 1:
-            got = Description(f"{[part.shape[1] for part in parts[:5]]} features")
-            raise bad_argument("X", got, "series with the same features")
+            actual = Description(f"{[part.shape[1] for part in parts[:5]]} features")
+            raise bad_argument("X", actual, "series with the same features")
         return _rows(GroupedArray.from_series(parts), is_panel=True)
     values = _floats(x)
     if values.ndim == 3:
@@ -211,8 +211,8 @@ def _feature_names(df: Any, keys: set[Any], like: Sequence[str] | None) -> list[
             "Name a column of timestamps or ids as columns=Columns(time=..., id=...), and drop "
             "other columns or turn them into numbers."
         )
-        got = f"{texts[0]!r} of dtype {df[texts[0]].dtype}"
-        raise bad_data("X", got, "have numeric columns only, besides ids and timestamps", fix)
+        actual = f"{texts[0]!r} of dtype {df[texts[0]].dtype}"
+        raise bad_data("X", actual, "have numeric columns only, besides ids and timestamps", fix)
     if not present:
         raise bad_data("X", "no numeric column", "have at least one")
     return present
@@ -317,8 +317,8 @@ def _check_regular(times: Array, name: str) -> None:
     if (steps <= 0).any():
         row = int(np.argmax(steps <= 0)) + 1
         fix = "Sort the rows by time, and keep one row for each timestamp."
-        got = f"{readable[row]} after {readable[row - 1]}"
-        raise bad_data(f"Timestamps of {name}", got, "rise", fix)
+        actual = f"{readable[row]} after {readable[row - 1]}"
+        raise bad_data(f"Timestamps of {name}", actual, "rise", fix)
     usual = np.median(steps)
     gaps = steps > _GAP * usual
     if gaps.any():
@@ -327,8 +327,8 @@ def _check_regular(times: Array, name: str) -> None:
             "Fill them, for example with df.asfreq(...).interpolate(), or pass only the values, "
             "df.to_numpy(), to treat the rows as evenly spaced."
         )
-        got = f"{int(gaps.sum())} in all, the first before {readable[row]}"
-        raise bad_data(f"Timestamps of {name}", got, "have no gaps", fix)
+        actual = f"{int(gaps.sum())} in all, the first before {readable[row]}"
+        raise bad_data(f"Timestamps of {name}", actual, "have no gaps", fix)
 
 
 def _check_values(rows: SeriesRows) -> None:

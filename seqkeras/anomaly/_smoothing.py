@@ -49,10 +49,12 @@ class ExponentialSmoothing(Piece):
         """Smooth one score: `(score, state)` to `(smoothed score, state)`, as `smooth` does."""
         total, weight = state.tolist()
         decay = decay_of(self.halflife)
-        total, weight = total * decay, weight * decay
+        total *= decay
+        weight *= decay
         if not np.isfinite(score):
             return float(score), np.array((total, weight))
-        total, weight = total + score, weight + 1.0
+        total += score
+        weight += 1.0
         return float(total / weight), np.array((total, weight))
 
 

@@ -202,9 +202,9 @@ class PeaksOverThreshold(Threshold):
         start = float(np.quantile(normal, self.level))
         excesses = normal[normal > start] - start
         if len(excesses) < 10:
-            got = f"{len(excesses)} of {len(normal)} scores above the quantile {self.level}"
+            actual = f"{len(excesses)} of {len(normal)} scores above the quantile {self.level}"
             fix = "Fit on more scores, use a lower level, or MAD."
-            raise bad_data("scores", got, "have at least 10 peaks", fix)
+            raise bad_data("scores", actual, "have at least 10 peaks", fix)
         self.shape_, self.scale_ = fit_pareto(excesses)
         ratio = self.risk * len(normal) / len(excesses)
         if abs(self.shape_) < 1e-9:
@@ -257,7 +257,8 @@ class Conformal(Threshold):
         values = np.full(len(numbers), self.value_)
         if not self.adapt:
             return values
-        value, (fall, rise) = float(self.value_), self._changes
+        value = float(self.value_)
+        fall, rise = self._changes
         for row, score in enumerate(numbers.tolist()):
             values[row] = value
             value += rise if score > value else fall if score == score else 0.0
@@ -287,9 +288,9 @@ class Conformal(Threshold):
         # The tolerance undoes rounding, as of 0.9 * 10.
         rank = math.ceil((len(normal) + 1) * (1 - rate) - 1e-9)
         if rank > len(normal):
-            got = f"{len(normal)} scores for a false_alarm_rate of {rate}"
+            actual = f"{len(normal)} scores for a false_alarm_rate of {rate}"
             fix = f"Fit on at least {math.ceil(1 / rate - 1 - 1e-9)}, or promise a higher rate."
-            raise bad_data("scores", got, "be enough for the promised rate", fix)
+            raise bad_data("scores", actual, "be enough for the promised rate", fix)
         low, high = np.quantile(normal, [max(0.0, 1 - 2 * rate), 1 - rate / 2])
         self.scale_ = float(high - low) or float(normal[-1] - normal[0]) or 1.0
         return float(normal[rank - 1])
@@ -322,8 +323,8 @@ class FBeta(Threshold):
             fix = "Without labels, use Conformal, MAD or PeaksOverThreshold."
             raise bad_argument("labels", None, "given to FBeta, (n,)", fix)
         if not labels.any():
-            got = Description(f"no anomaly among {len(labels)} known scores")
-            raise bad_argument("labels", got, "1 for at least one known score")
+            actual = Description(f"no anomaly among {len(labels)} known scores")
+            raise bad_argument("labels", actual, "1 for at least one known score")
         # Candidates flag the highest scores, equal ones together.
         values, group = np.unique(scores, return_inverse=True)
         hits = np.bincount(group, labels)[::-1].cumsum()[::-1]

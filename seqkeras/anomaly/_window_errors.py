@@ -112,7 +112,8 @@ class WindowErrors:
             padded = np.concatenate([np.repeat(scaled[:1], before, axis=0), scaled])
             starts = np.arange(-before, len(rows) - before)
         else:
-            padded, before = scaled, 0
+            padded = scaled
+            before = 0
             last = len(rows) - self.lookback
             starts = np.unique(np.append(np.arange(0, last + 1, self.stride), last))
         view = sliding_window_view(padded, self.lookback, axis=0)
@@ -193,4 +194,5 @@ class WindowStream:
     def restore(self, state: State) -> None:
         """Continue from a state that `state` returned."""
         window, rows = state
-        self._window, self._rows = window.copy(), int(rows[0, 0])
+        self._window = window.copy()
+        self._rows = int(rows[0, 0])

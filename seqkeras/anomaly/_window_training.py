@@ -44,7 +44,8 @@ def train_on_windows(
         loss: loss of the outputs. None: the absolute error.
         transform: changes batches; see `Windows`.
     """
-    trained, held_out = series.train(x), series.tail(x, lookback)
+    trained = series.train(x)
+    held_out = series.tail(x, lookback)
     total = int(WindowSpec(lookback, horizon=0).counts(trained.lengths).sum())
     stride = min(max(1, total // _WINDOWS), max(1, lookback // 2))
     options: dict[str, Any] = {
