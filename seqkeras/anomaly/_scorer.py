@@ -1,7 +1,7 @@
 """From the rows of series to scores, all at once or one row at a time, without Keras."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -85,7 +85,7 @@ class Scorer:
     def _finish(self, series: GroupedArray, learned: Floats) -> Floats:
         scores = []
         for rows, part in zip(series, GroupedArray(learned, series.indptr), strict=True):
-            scores.append(self._finish_one(rows.astype(np.float64, copy=False), part))
+            scores.append(self._finish_one(np.asarray(rows), cast(Floats, part)))
         return np.concatenate(scores)
 
     def _finish_one(self, rows: Floats, learned: Floats) -> Floats:
