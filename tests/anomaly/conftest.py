@@ -1,19 +1,15 @@
 """Detectors that several files of tests read, each fitted once."""
 
-import functools
-
-import keras
 import pytest
 
-from helpers.anomalies import QUICK, wave, waves
+from helpers.anomalies import QUICK, training_eagerly, wave, waves
 from seqkeras.anomaly import AutoencoderDetector, ForecastDetector
 
 
 @pytest.fixture
-def eagerly(monkeypatch):
-    """Train without compiling, which takes longer than the few small steps of most tests."""
-    eager = functools.partialmethod(keras.Model.compile, run_eagerly=True)
-    monkeypatch.setattr(keras.Model, "compile", eager)
+def eagerly():
+    with training_eagerly():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.anomalies import training_eagerly
 from seqkeras.anomaly import AutoencoderDetector, ForecastDetector, KSigma
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Training
@@ -29,12 +30,16 @@ def panel():
 
 @pytest.fixture(scope="module")
 def fitted(panel):
-    return ForecastDetector(**SMALL, scored="pressure", contamination=0.02).fit(panel)
+    detector = ForecastDetector(**SMALL, scored="pressure", contamination=0.02)
+    with training_eagerly():
+        return detector.fit(panel)
 
 
 @pytest.fixture(scope="module")
 def autoencoder():
-    return AutoencoderDetector(**SMALL, latent=4, threshold=KSigma()).fit(frame())
+    detector = AutoencoderDetector(**SMALL, latent=4, threshold=KSigma())
+    with training_eagerly():
+        return detector.fit(frame())
 
 
 def spans(axis):

@@ -10,7 +10,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from helpers.anomalies import ALL_CHECKS
+from helpers.anomalies import ALL_CHECKS, training_eagerly
 from seqkeras.anomaly import SequenceEncoder
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting import Training
@@ -43,7 +43,8 @@ def gappy():
 
 @pytest.fixture(scope="module")
 def quick():
-    return SequenceEncoder(3, units=4, training=QUICK, seed=0).fit(sines())
+    with training_eagerly():
+        return SequenceEncoder(3, units=4, training=QUICK, seed=0).fit(sines(60))
 
 
 def test_gaps_are_filled_better_than_by_the_mean_and_known_values_stay(gappy):

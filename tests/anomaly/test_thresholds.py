@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import fbeta_score
 
+from helpers.examples import examples
 from seqkeras.anomaly import (
     MAD,
     Conformal,
@@ -203,6 +204,7 @@ def test_constant_scores_raise_no_alarm_until_they_rise():
 # FBeta
 
 
+@examples(8)
 @given(seed=st.integers(0, 10_000), beta=st.sampled_from([0.5, 1.0, 2.0]))
 def test_no_other_threshold_has_a_better_f_beta(seed, beta):
     rng = np.random.default_rng(seed)
