@@ -22,7 +22,7 @@ MASK = np.array([[1, 1, 1, 1, 0, 0], [0, 0, 1, 0, 1, 1], [0] * 6], bool)
 STACKS = {
     "two layers": lambda: [
         layers.GRU(4, return_sequences=True),
-        layers.SimpleRNN(3, return_sequences=True),
+        layers.LSTM(3, return_sequences=True),
     ],
     "lstm": lambda: [layers.LSTM(3, return_sequences=True)],
     "cells of Keras": lambda: [

@@ -101,7 +101,7 @@ MASKED_STACKS = {
         "variational": True,
     },
     "conditional": {"units": (4, 3), "cell": "gru", "decoder": "conditional"},
-    "keras cell": {"cell": keras.layers.SimpleRNNCell(4)},
+    "keras cell, reversed": {"cell": keras.layers.SimpleRNNCell(4), "reverse": True},
     "reversed": {"units": (4, 3), "reverse": True},
 }
 
