@@ -85,14 +85,7 @@ def read_table(options: argparse.Namespace) -> Table:
     from seqkeras._cli._tables import Keys, Style, read_names, sort_rows
     from seqkeras.anomaly._series_reader import read_series
 
-    style = Style(
-        sep="\t" if options.sep == "tab" else options.sep,
-        decimal=options.decimal,
-        date_format=options.date_format,
-        day_first=options.day_first,
-        tz=options.tz,
-        counts=options.freq is not None,
-    )
+    style = Style.of(options, counts=options.freq is not None)
     required = Keys(options.time_col, None, options.id_col, _named(options))
     names = read_names(options.file, required, style)
     keys = _choose_columns(options, names)

@@ -101,14 +101,7 @@ def read_series(options: argparse.Namespace) -> "tuple[pd.DataFrame, Columns]":
         fill=options.fill,
         short_series="skip" if options.skip_short else "raise",
     )
-    style = Style(
-        sep="\t" if options.sep == "tab" else options.sep,
-        decimal=options.decimal,
-        date_format=options.date_format,
-        day_first=options.day_first,
-        tz=options.tz,
-        counts=isinstance(options.freq, int),
-    )
+    style = Style.of(options, counts=isinstance(options.freq, int))
     df = read_file(options.file, keys, style)
     missing = int(df[options.target_col].isna().sum())
     if missing:

@@ -1,5 +1,6 @@
 """Reading of csv and parquet files, with errors that name the row."""
 
+import argparse
 import csv
 import re
 import shlex
@@ -84,6 +85,18 @@ class Style:
     day_first: bool = False
     tz: str | None = None
     counts: bool = False
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, *, counts: bool) -> "Style":
+        """Return the format that the options of a command describe."""
+        return cls(
+            sep="\t" if options.sep == "tab" else options.sep,
+            decimal=options.decimal,
+            date_format=options.date_format,
+            day_first=options.day_first,
+            tz=options.tz,
+            counts=counts,
+        )
 
     def check(self) -> None:
         """Check all options.

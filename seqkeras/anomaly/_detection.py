@@ -36,14 +36,28 @@ class Detection:
 
     def alarms(self, *, merge: int = 0, severity: str = "max") -> list[list[Alarm]]:
         """Return the flagged intervals of each series."""
-        parts = (self.split(array) for array in (self.flags, self.scores, self.limits))
-        return [
-            find_alarms(*part, merge=merge, severity=severity) for part in zip(*parts, strict=True)
-        ]
+        form = self.rows.form
+        return find_all_alarms(form, self.scores, self.limits, merge=merge, severity=severity)
 
     def split(self, per_row: Array) -> list[Array]:
         """Return the part of each series of an array `(rows, ...)`."""
-        return np.split(per_row, self.rows.form.indptr[1:-1])
+        return split_series(per_row, self.rows.form)
+
+
+def find_all_alarms(
+    form: RowForm, scores: Floats, limits: Floats, *, merge: int, severity: str
+) -> list[list[Alarm]]:
+    """Return the intervals of each series in which scores are above the limits."""
+    parts = zip(split_series(scores, form), split_series(limits, form), strict=True)
+    return [
+        find_alarms(np.asarray(score > limit), score, limit, merge=merge, severity=severity)
+        for score, limit in parts
+    ]
+
+
+def split_series(per_row: Array, form: RowForm) -> list[Array]:
+    """Return the part of each series of an array `(rows, ...)`."""
+    return np.split(per_row, form.indptr[1:-1])
 
 
 def plot_detection(

@@ -12,8 +12,12 @@ from sklearn.base import BaseEstimator
 
 from seqkeras._arrays import Booleans, Floats, Integers, is_constant, positions
 from seqkeras._checks import Description, bad_argument, bad_data, check_one_of
-from seqkeras.anomaly._alarms import find_alarms
-from seqkeras.anomaly._detection import Detection, plot_detection
+from seqkeras.anomaly._detection import (
+    Detection,
+    find_all_alarms,
+    plot_detection,
+    split_series,
+)
 from seqkeras.anomaly._detector_file import load_detector, save_detector
 from seqkeras.anomaly._detector_settings import DetectorSettings, as_threshold
 from seqkeras.anomaly._detector_stepper import DetectorStepper
@@ -29,7 +33,7 @@ from seqkeras.anomaly._series_reader import (
 )
 from seqkeras.anomaly._thresholds import Quantile, Threshold
 from seqkeras.errors import DataError, NotFittedError
-from seqkeras.forecasting.fitting._fit import _seeded
+from seqkeras.forecasting.fitting._fit import seeded
 from seqkeras.training import TrainingLog
 from seqkeras.windows import GroupedArray
 
@@ -116,7 +120,7 @@ class Detector(BaseEstimator):
         rows = read_series(X, columns)
         series = self._training_series(rows, settings)
         _calibration_rows(settings.threshold, series.is_held_out)  # raises before training
-        with _seeded(self.seed) as seed:
+        with seeded(self.seed) as seed:
             errors, model, log = self._learn(series, settings, seed)
         scorer, scores = Scorer.fit(
             errors,
@@ -204,18 +208,9 @@ class Detector(BaseEstimator):
         Raises:
             NotFittedError, ArgumentError, DataError: as `decision_function`.
         """
-        self.check_fitted()
-        form = self._form
-        scores = self._scores
-        if X is not None:
-            rows, scores = self._score(X)
-            form = rows.form
-        alarms = []
-        for part in _parts(scores, form):
-            limits = self.rule_.values(part)
-            flags = np.asarray(part > limits)
-            alarms.append(find_alarms(flags, part, limits, merge=merge, severity=severity))
-        return form.by_series(alarms)
+        form, scores = self._training_or(X)
+        limits = self._limits(scores, form)
+        return form.by_series(find_all_alarms(form, scores, limits, merge=merge, severity=severity))
 
     def expected(self, X: Any) -> PerRow:  # noqa: N803
         """Compute what the network expects each timestep to be, in the units of the series.
@@ -301,11 +296,7 @@ class Detector(BaseEstimator):
         if X is None and labels is None:
             self.rule_ = self._fit_rule(rule)
             return self
-        form = self._form
-        scores = self._scores
-        if X is not None:
-            rows, scores = self._score(X)
-            form = rows.form
+        form, scores = self._training_or(X)
         flat = form.flatten("labels", labels) if labels is not None else None
         self.rule_ = rule.fit(scores, flat)
         return self
@@ -443,8 +434,20 @@ class Detector(BaseEstimator):
 
     def _detect(self, x: Any) -> Detection:
         rows, scores = self._score(x)
-        limits = [self.rule_.values(part) for part in _parts(scores, rows.form)]
-        return Detection(rows, scores, np.concatenate(limits))
+        return Detection(rows, scores, self._limits(scores, rows.form))
+
+    def _limits(self, scores: Floats, form: RowForm) -> Floats:
+        """Return the value that the score of each row is compared with."""
+        limits = [self.rule_.values(part) for part in split_series(scores, form)]
+        return np.concatenate(limits)
+
+    def _training_or(self, x: Any) -> tuple[RowForm, Floats]:
+        """Return form and scores of series, or of those of `fit` if `x` is None."""
+        self.check_fitted()
+        if x is None:
+            return self._form, self._scores
+        rows, scores = self._score(x)
+        return rows.form, scores
 
     def _plot(self, detection: Detection, *, expected: bool = True, **options: Any) -> Any:
         values = (self._expected_name, self._expected(detection.rows)) if expected else None
@@ -474,7 +477,7 @@ class Detector(BaseEstimator):
         """Raise if series are too short to be scored."""
 
     def _flags(self, scores: Floats, form: RowForm) -> Integers:
-        flags = [self.rule_.predict(part) for part in _parts(scores, form)]
+        flags = [self.rule_.predict(part) for part in split_series(scores, form)]
         return np.concatenate(flags).astype(np.int64)
 
     def _fit_rule(self, rule: Threshold) -> Threshold:
@@ -507,11 +510,6 @@ def _calibration_rows(rule: Threshold, is_held_out: Booleans) -> Booleans:
             return is_held_out
     deepcopy(rule).fit(np.arange(float(len(every))))
     return every
-
-
-def _parts(scores: Floats, form: RowForm) -> list[Floats]:
-    """Return the scores of each series."""
-    return np.split(scores, form.indptr[1:-1])
 
 
 def _share(scores: Floats, training: Floats, method: str) -> Floats:

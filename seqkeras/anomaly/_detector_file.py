@@ -17,7 +17,7 @@ from seqkeras.anomaly._scorer_parts import from_parts, to_parts
 from seqkeras.anomaly._series_reader import RowForm
 from seqkeras.errors import FileFormatError
 from seqkeras.forecasting import Columns, Training
-from seqkeras.forecasting.fitted._saving import NETWORK, _load_network, _network_bytes
+from seqkeras.forecasting.fitted._saving import NETWORK, load_network, network_bytes
 from seqkeras.training import TrainingLog
 from seqkeras.windows import GroupedArray
 
@@ -50,7 +50,7 @@ def save_detector(path: str | os.PathLike[str], detector: DetectorLike) -> None:
         "scores": detector._scores,
         "held_out": detector._is_held_out,
         "indptr": form.indptr,
-        NETWORK: np.frombuffer(_network_bytes(detector.model_), np.uint8),
+        NETWORK: np.frombuffer(network_bytes(detector.model_), np.uint8),
     }
     if form.order is not None:
         arrays["order"] = form.order
@@ -100,7 +100,7 @@ def _restore(header: dict[str, Any], arrays: dict[str, Array], classes: dict[str
     detector._is_held_out = arrays["held_out"]
     log = {name: _tuple(value) for name, value in header["log"].items()}
     detector.log_ = TrainingLog(**log)
-    detector.model_ = _load_network(arrays[NETWORK], None)
+    detector.model_ = load_network(arrays[NETWORK], None)
     # Parts that do not fit each other fail here, and not in the first call of a user.
     rows = np.zeros((detector.lookback + 1, detector.n_features_in_))
     detector.scorer_.scores(GroupedArray(rows, [0, len(rows)]))

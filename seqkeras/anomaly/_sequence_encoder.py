@@ -19,7 +19,7 @@ from seqkeras._checks import (
 from seqkeras.anomaly._network_program import program_of
 from seqkeras.anomaly._sequence_training import scale_of, train_on_sequences
 from seqkeras.forecasting import Training
-from seqkeras.forecasting.fitting._fit import _seeded
+from seqkeras.forecasting.fitting._fit import seeded
 from seqkeras.layers import CELLS
 from seqkeras.models import autoencoder, decode
 from seqkeras.runtime import Program
@@ -105,7 +105,7 @@ class SequenceEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         values = self._read(X, reset=True)
         timesteps, features = values.shape[1:]
         columns = 2 * features if self.missing else features
-        with _seeded(self.seed) as seed:
+        with seeded(self.seed) as seed:
             model = autoencoder(
                 columns,
                 timesteps=timesteps,

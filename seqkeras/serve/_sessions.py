@@ -1,7 +1,8 @@
 """The sessions of a service: steps in order, exactly once, and as durable as the store."""
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -600,15 +601,13 @@ class Sessions:
         return seen < self.clock() - self.ttl
 
 
-class _as_refusals:  # noqa: N801
+@contextlib.contextmanager
+def _as_refusals() -> Iterator[None]:
     """Turn errors of the store into refusals."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, StoreUnavailableError):
-            raise store_unavailable(str(error)) from error
+    try:
+        yield
+    except StoreUnavailableError as error:
+        raise store_unavailable(str(error)) from error
 
 
 def _rounds(calls: Sequence[Call], waiting: Sequence[int]) -> list[list[int]]:

@@ -65,7 +65,7 @@ def record_of(slots: Slots, key: str, fingerprint: str) -> Record:
         parts = [part.byteswap() for part in parts]
     state = b"".join([part.tobytes() for part in parts])
     outputs = slots.last_outputs(row)[-MOST_RECENT:]
-    inputs = slots.newest_inputs(row) if slots.history else ()
+    inputs = slots.newest_inputs(row)
     return Record(
         key,
         fingerprint,
@@ -74,7 +74,7 @@ def record_of(slots: Slots, key: str, fingerprint: str) -> Record:
         state,
         outputs.tobytes(),
         len(outputs),
-        b"" if isinstance(inputs, tuple) else inputs.tobytes(),
+        inputs.tobytes(),
         len(inputs),
         slots.versions.get(row, b""),
     )

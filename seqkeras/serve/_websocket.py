@@ -5,6 +5,7 @@ from typing import Any
 
 from seqkeras.serve._failures import failure
 from seqkeras.serve._messages import StepBody, decode, encode_json, encode_msgpack
+from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._service import Service
 from seqkeras.serve._service_request import SESSIONS, Receive, Scope, Send
 from seqkeras.serve._single_step import quick_reply, step_reply
@@ -26,9 +27,10 @@ async def stream(service: Service, scope: Scope, receive: Receive, send: Send) -
         client = service.access.client(scope["headers"])
         session, _, action = path.removeprefix(SESSIONS).partition("/")
         check_id(session)
-        if not path.startswith(SESSIONS) or action != "stream":
-            raise ValueError("not a stream")
-    except Exception:
+        is_stream = path.startswith(SESSIONS) and action == "stream"
+    except RefusedError:
+        is_stream = False
+    if not is_stream:
         await send({"type": "websocket.close", "code": FORBIDDEN})
         return
     await send({"type": "websocket.accept"})

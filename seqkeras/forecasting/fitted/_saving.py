@@ -101,7 +101,7 @@ def save(path: str | Path, params: dict[str, Any], fitted: Fitted) -> None:
     stored = header["covariates"]["categories"]
     for number, (name, values) in enumerate(stored.items()):
         stored[name] = _store(arrays, f"categories_{number}", list(values))
-    arrays[NETWORK] = np.frombuffer(_network_bytes(fitted.model), np.uint8)
+    arrays[NETWORK] = np.frombuffer(network_bytes(fitted.model), np.uint8)
     # Convert NumPy scalars to Python numbers, at any depth.
     plain = json.loads(json.dumps(header, default=_plain))
     write_archive(path, plain, arrays, kind=FILE_KIND, version=VERSION)
@@ -270,7 +270,7 @@ def _restore(
     _check_arrays(arrays)
     panel = _checked_panel(header, arrays)
     likelihood = _restore_likelihood(header["likelihood"], custom_objects)
-    network = _load_network(arrays[NETWORK], custom_objects)
+    network = load_network(arrays[NETWORK], custom_objects)
     sizes = network_sizes(
         panel.covariates,
         lookback=header["lookback"],
@@ -467,13 +467,19 @@ def _restore_likelihood(config: Any, custom_objects: dict[str, Any] | None) -> L
     return likelihood
 
 
-def _network_bytes(network: keras.Model) -> bytes:
+def network_bytes(network: keras.Model) -> bytes:
+    """Return the bytes of a network as a `.keras` file."""
     with tempfile.TemporaryDirectory() as folder:
         network.save(Path(folder) / NETWORK)
         return (Path(folder) / NETWORK).read_bytes()
 
 
-def _load_network(data: Array, custom_objects: dict[str, Any] | None) -> keras.Model:
+def load_network(data: Array, custom_objects: dict[str, Any] | None) -> keras.Model:
+    """Return the network whose `.keras` file has these bytes.
+
+    Raises:
+        ValueError: they are damaged, too large when unpacked, or name an unknown class.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / NETWORK
         path.write_bytes(data.tobytes())

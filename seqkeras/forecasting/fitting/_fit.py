@@ -104,7 +104,7 @@ class Fitting:
         lengths = self.panel.values.lengths
         series = self._scaled(self.panel)
         past = self._scaled(self.panel.select(0, lengths - self.held_out))
-        with _seeded(self._seed(backup)) as seed:
+        with seeded(self._seed(backup)) as seed:
             members = self._members(seed)
             network = averaged([member.feedback.network for member in members])
             held_out = self._recent(past) if self.held_out.any() else None
@@ -415,7 +415,7 @@ def falling_rates(log: TrainingLog) -> tuple[float, ...]:
 
 
 @contextmanager
-def _seeded(seed: int | None) -> Iterator[int]:
+def seeded(seed: int | None) -> Iterator[int]:
     """Seed Python, NumPy and Keras, and afterwards restore the state of Python and NumPy."""
     seed = seed if seed is not None else secrets.randbelow(2**31)
     python_state = random.getstate()

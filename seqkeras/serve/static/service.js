@@ -1,16 +1,31 @@
 // Requests to the service, with the token of this tab where one is needed.
 
-const dialog = document.getElementById("ask");
-const field = document.getElementById("token");
+const REASON = "This service asks for a token. It stays in this tab and is sent only to this service.";
+const WRONG = "The service does not know this token. Enter another one.";
+
+const field = make("input", {
+  id: "token", type: "password", autocomplete: "off", required: "", minlength: "16", autofocus: "",
+});
+const reason = make("p", { id: "ask-why" });
+const dialog = make(
+  "dialog", { id: "ask", "aria-labelledby": "ask-heading" },
+  make(
+    "form", { id: "token-form", method: "dialog" },
+    make("h2", { id: "ask-heading" }, "Token"),
+    reason,
+    make("label", { for: "token" }, "Token"),
+    field,
+    make("button", {}, "Use it"),
+  ),
+);
+document.body.append(dialog);
 let asking = null;
 
 // Ask for a token, once for all requests that wait for it.
 function ask(wrong) {
   if (asking) return asking;
   asking = new Promise((resolve) => {
-    document.getElementById("ask-why").textContent = wrong
-      ? "The service does not know this token. Enter another one."
-      : "This service asks for a token. It stays in this tab and is sent only to this service.";
+    reason.textContent = wrong ? WRONG : REASON;
     field.value = "";
     dialog.showModal();
     dialog.addEventListener("close", () => {
