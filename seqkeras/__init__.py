@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:  # the same names for type checkers; a test holds the two lists equal
     from seqkeras import anomaly as anomaly
     from seqkeras import conversion as conversion
+    from seqkeras import decoding as decoding
     from seqkeras import diagnostics as diagnostics
     from seqkeras import errors as errors
     from seqkeras import export as export
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras import states as states
     from seqkeras import stepwise as stepwise
     from seqkeras import testing as testing
+    from seqkeras import text as text
     from seqkeras import training as training
     from seqkeras import windows as windows
     from seqkeras.conversion import accelerate as accelerate
@@ -58,6 +60,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "anomaly": (),
         "conversion": ("accelerate", "to_keras"),
+        "decoding": (),
         "diagnostics": ("explain",),
         "errors": (),
         "export": (),
@@ -84,6 +87,7 @@ __getattr__, __dir__, __all__ = attach(
         "states": (),
         "stepwise": (),
         "testing": (),
+        "text": (),
         "training": (),
         "windows": ("GroupedArray", "StatefulBatches", "WindowSpec", "Windows"),
     },

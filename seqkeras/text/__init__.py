@@ -1,0 +1,11 @@
+"""Sequences of symbols: tokens, vocabularies, batches of ids, language models and translation."""
+
+from typing import TYPE_CHECKING
+
+from seqkeras._lazy import attach
+
+if TYPE_CHECKING:  # the same names for type checkers; a test holds the two lists equal
+    pass
+
+# Lazy, because models need Keras, and tokens and vocabularies only NumPy.
+__getattr__, __dir__, __all__ = attach(__name__, {})
