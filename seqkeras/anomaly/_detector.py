@@ -33,7 +33,7 @@ from seqkeras.anomaly._series_reader import (
 )
 from seqkeras.anomaly._thresholds import Quantile, Threshold
 from seqkeras.errors import DataError, NotFittedError
-from seqkeras.forecasting.fitting._fit import seeded
+from seqkeras.kernels._randomness import seeded
 from seqkeras.training import TrainingLog
 from seqkeras.windows import GroupedArray
 

@@ -11,13 +11,13 @@ from seqkeras._archive import read_archive, write_archive
 from seqkeras._arrays import Array
 from seqkeras._checks import bad_argument
 from seqkeras._files import shortened, zip_damage
+from seqkeras._keras_graph._network_file import NETWORK, load_network, network_bytes
 from seqkeras.anomaly._detector_like import DetectorLike
 from seqkeras.anomaly._piece import Piece, piece_from_state
 from seqkeras.anomaly._scorer_parts import from_parts, to_parts
 from seqkeras.anomaly._series_reader import RowForm
 from seqkeras.errors import FileFormatError
 from seqkeras.forecasting import Columns, Training
-from seqkeras.forecasting.fitted._saving import NETWORK, load_network, network_bytes
 from seqkeras.training import TrainingLog
 from seqkeras.windows import GroupedArray
 

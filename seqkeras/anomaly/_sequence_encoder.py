@@ -19,7 +19,7 @@ from seqkeras._checks import (
 from seqkeras.anomaly._network_program import program_of
 from seqkeras.anomaly._sequence_training import scale_of, train_on_sequences
 from seqkeras.forecasting import Training
-from seqkeras.forecasting.fitting._fit import seeded
+from seqkeras.kernels._randomness import seeded
 from seqkeras.layers import CELLS
 from seqkeras.models import autoencoder, decode
 from seqkeras.runtime import Program

@@ -1,6 +1,9 @@
 """The state of random generators that are not variables of a model."""
 
-from collections.abc import Mapping
+import random
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -38,3 +41,17 @@ def set_random_state(states: Mapping[str, Array]) -> None:
             torch.set_rng_state(numbers)
         elif torch.cuda.is_available() and int(device[5:]) < torch.cuda.device_count():
             torch.cuda.set_rng_state(numbers, device)
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[int]:
+    """Seed Python, NumPy and Keras, and afterwards restore the state of Python and NumPy."""
+    seed = seed if seed is not None else secrets.randbelow(2**31)
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()
+    keras.utils.set_random_seed(seed)
+    try:
+        yield seed
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from seqkeras._archive import MAX_TABLE_BYTES
 from seqkeras._arrays import Array
+from seqkeras._keras_graph._network_file import check_unpacked_size
 from seqkeras.errors import FileFormatError
 from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._forms import Shape
@@ -18,6 +18,8 @@ HEADER = "header.json"
 ARRAYS = "arrays/"
 FORMAT = "seqkeras.Forecaster"
 NEWEST = 3
+#: Refuse to unpack more bytes, as from a zip bomb; no file needs as many.
+MAX_BYTES = 2**30
 
 #: Parameters that were top-level in these formats, grouped by the object that now holds them.
 _TRAINING = (
@@ -27,21 +29,18 @@ _TRAINING = (
 _NETWORK = ("units", "cell", "normalization")
 
 
-def read_zip(
-    path: str | Path, *, network: str, max_bytes: int
-) -> tuple[dict[str, Any], dict[str, Array]]:
+def read_zip(path: str | Path, *, network: str) -> tuple[dict[str, Any], dict[str, Array]]:
     """Read a file, and return its header and arrays in the layout of format 4.
 
     Args:
         path: the file.
         network: name of the zip member with the network, and of the array to return it as.
-        max_bytes: limit of the total size of all members.
 
     Raises:
         FileFormatError: the file is not a forecaster, too large, or from a later version.
     """
     with zipfile.ZipFile(path) as file:
-        check_size(file, str(path), max_bytes)
+        check_unpacked_size(file, str(path), MAX_BYTES)
         header = json.loads(file.read(HEADER))
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise FileFormatError(f"{path} is not a {FORMAT} file.")
@@ -58,23 +57,6 @@ def read_zip(
         _upgrade(header, arrays)
         arrays[network] = np.frombuffer(file.read(network), np.uint8)
     return header, arrays
-
-
-def check_size(file: zipfile.ZipFile, subject: str, max_bytes: int) -> None:
-    """Check the total size of all members of a zip file, and of its JSON members, without reading.
-
-    Raises:
-        FileFormatError: a total is too large.
-    """
-    members = file.infolist()
-    size = sum(member.file_size for member in members)
-    if size > max_bytes:
-        raise FileFormatError(f"{subject} would unpack to {size} bytes; the limit is {max_bytes}.")
-    texts = sum(member.file_size for member in members if member.filename.endswith(".json"))
-    if texts > MAX_TABLE_BYTES:
-        raise FileFormatError(
-            f"{subject} would unpack to {texts} bytes of JSON; the limit is {MAX_TABLE_BYTES}."
-        )
 
 
 def _upgrade(header: dict[str, Any], arrays: dict[str, Array]) -> None:

@@ -1,8 +1,6 @@
 """Save a fitted forecaster in one file: a JSON header, arrays and the network. No pickle."""
 
 import json
-import tempfile
-import zipfile
 from dataclasses import asdict
 from numbers import Real
 from pathlib import Path
@@ -15,6 +13,7 @@ from seqkeras._archive import array_to_texts, read_archive, texts_to_array, writ
 from seqkeras._arrays import Array
 from seqkeras._checks import check_flag, check_integer, check_one_of
 from seqkeras._files import open_file, shortened, zip_damage
+from seqkeras._keras_graph._network_file import NETWORK, load_network, network_bytes
 from seqkeras.errors import ArgumentError, FileFormatError
 from seqkeras.forecasting._settings import (
     Intervals,
@@ -43,13 +42,8 @@ from seqkeras.windows import GroupedArray, StandardScaler
 FILE_KIND = "seqkeras.Forecaster"
 #: Formats 1 to 3 were zip files.
 VERSION = 4
-#: The array with the bytes of the `.keras` file.
-NETWORK = "network.keras"
 #: Replaces a `likelihood` object in the saved parameters; it stands for the fitted likelihood.
 FITTED = "fitted"
-#: Refuse to unpack more bytes, as from a zip bomb; no network and no file of an old format needs
-#: as many.
-MAX_BYTES = 2**30
 
 #: Longest horizon in a file. The horizon of a recursive network cannot be checked against the shape
 #: of its output, so that a damaged header could make forecasts endless.
@@ -135,7 +129,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
     with open_file(path) as file:
         is_zip = file.read(2) == b"PK"
     if is_zip:
-        return _old_formats.read_zip(path, network=NETWORK, max_bytes=MAX_BYTES)
+        return _old_formats.read_zip(path, network=NETWORK)
     archive = read_archive(path, kind=FILE_KIND, version=VERSION)
     arrays = dict(archive.arrays)
     header = archive.header
@@ -465,27 +459,3 @@ def _restore_likelihood(config: Any, custom_objects: dict[str, Any] | None) -> L
     if not isinstance(likelihood, Likelihood):
         raise ValueError(f"its likelihood is a {type(likelihood).__name__}")
     return likelihood
-
-
-def network_bytes(network: keras.Model) -> bytes:
-    """Return the bytes of a network as a `.keras` file."""
-    with tempfile.TemporaryDirectory() as folder:
-        network.save(Path(folder) / NETWORK)
-        return (Path(folder) / NETWORK).read_bytes()
-
-
-def load_network(data: Array, custom_objects: dict[str, Any] | None) -> keras.Model:
-    """Return the network whose `.keras` file has these bytes.
-
-    Raises:
-        ValueError: they are damaged, too large when unpacked, or name an unknown class.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / NETWORK
-        path.write_bytes(data.tobytes())
-        with zipfile.ZipFile(path) as file:
-            _old_formats.check_size(file, "its network", MAX_BYTES)
-        try:
-            return keras.saving.load_model(path, custom_objects, compile=False)
-        except Exception as error:  # errors of the backends have no common base class
-            raise ValueError(f"Keras cannot load its network: {error}") from error

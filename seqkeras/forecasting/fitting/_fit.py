@@ -1,10 +1,7 @@
 """Fit: train on the past of each series, calibrate on held-out rows, continue on all rows."""
 
 import math
-import random
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +28,7 @@ from seqkeras.forecasting.networks._inputs import (
 )
 from seqkeras.forecasting.networks._predict import NetworkForecast, look_ahead
 from seqkeras.forecasting.networks._units import scaler_for
+from seqkeras.kernels._randomness import seeded
 from seqkeras.training._backup import remove, stored_run
 from seqkeras.training._early_stopping import (
     MOST_JUDGED,
@@ -412,17 +410,3 @@ def falling_rates(log: TrainingLog) -> tuple[float, ...]:
     epochs = math.ceil(log.best_epoch / 2)
     rate = log.learning_rate[log.best_epoch - 1]
     return tuple(rate * (epochs - epoch) / (epochs + 1) for epoch in range(epochs))
-
-
-@contextmanager
-def seeded(seed: int | None) -> Iterator[int]:
-    """Seed Python, NumPy and Keras, and afterwards restore the state of Python and NumPy."""
-    seed = seed if seed is not None else secrets.randbelow(2**31)
-    python_state = random.getstate()
-    numpy_state = np.random.get_state()
-    keras.utils.set_random_seed(seed)
-    try:
-        yield seed
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from helpers.examples import covering, examples
 from helpers.forecasters import POINT, flat_forecaster
 from seqkeras._archive import MAX_TABLE_BYTES, read_archive, write_archive
+from seqkeras._keras_graph import _network_file
 from seqkeras.errors import ArgumentError, FileFormatError
 from seqkeras.forecasting import Columns, Forecaster, Intervals, Network, Training
 from seqkeras.forecasting._settings import as_network
-from seqkeras.forecasting.fitted import _saving
+from seqkeras.forecasting.fitted import _old_formats, _saving
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.forecasting.networks._ensemble import members_of
 from seqkeras.models import many_to_one
@@ -362,7 +363,7 @@ def test_a_network_that_unpacks_to_too_much_is_not_unpacked(saved, tmp_path, mon
         file.writestr("config.json", bytes(10**6))
     bomb = np.frombuffer((tmp_path / "bomb.keras").read_bytes(), np.uint8)
     rewrite(saved[1], tmp_path / "bomb.zip", arrays={"network.keras": bomb})
-    monkeypatch.setattr(_saving, "MAX_BYTES", 10**6 - 1)
+    monkeypatch.setattr(_network_file, "MAX_BYTES", 10**6 - 1)
     with pytest.raises(FileFormatError, match="would unpack to 1000000 bytes"):
         Forecaster.load(tmp_path / "bomb.zip")
 
@@ -532,7 +533,7 @@ def test_an_old_header_that_lies_about_arrays_is_refused(tmp_path, name, entry):
 
 
 def test_an_old_file_that_unpacks_to_too_much_is_not_unpacked(monkeypatch):
-    monkeypatch.setattr(_saving, "MAX_BYTES", 1000)
+    monkeypatch.setattr(_old_formats, "MAX_BYTES", 1000)
     with pytest.raises(FileFormatError, match=r"would unpack to \d+ bytes; the limit is 1000"):
         Forecaster.load(DATA / "forecaster_3.zip")
 
