@@ -5,6 +5,7 @@ from seqkeras._lazy import require
 require("keras")
 
 from seqkeras.models._autoencoder import autoencoder as autoencoder
+from seqkeras.models._classifier import classifier as classifier
 from seqkeras.models._codes import decode as decode
 from seqkeras.models._codes import encode as encode
 from seqkeras.models._codes import reconstruct as reconstruct
@@ -18,4 +19,5 @@ from seqkeras.models._recursive import recursive as recursive
 from seqkeras.models._segment_rnn import segment_rnn as segment_rnn
 from seqkeras.models._stack import StackOptions as StackOptions
 from seqkeras.models._stack import recurrent_stack as recurrent_stack
+from seqkeras.models._tagger import tagger as tagger
 from seqkeras.models._window import NetworkOptions as NetworkOptions

@@ -109,9 +109,11 @@ class Stack:
             fix = "Only a state that is kept from batch to batch can be cleared."
             raise bad_argument("reset_input", True, "False where stateful=False", fix)
 
-    def input(self, *shape: int | None, name: str = "sequence") -> keras.KerasTensor:
+    def input(
+        self, *shape: int | None, name: str = "sequence", dtype: str | None = None
+    ) -> keras.KerasTensor:
         """Return an input `(batch, *shape)` with the batch size of the plan."""
-        return keras.Input(batch_shape=(self.batch_size, *shape), name=name)
+        return keras.Input(batch_shape=(self.batch_size, *shape), name=name, dtype=dtype)
 
     def model(
         self, x: keras.KerasTensor, read: Callable[..., keras.KerasTensor], name: str
@@ -124,11 +126,11 @@ class Stack:
             name: name of the model.
         """
         if not self.reset_input:
-            return keras.Model(x, read(None), name=name)
+            return _mask_reader(keras.Model(x, read(None), name=name))
         reset = keras.Input(
             batch_shape=(self.batch_size, None), name="reset", dtype="bool", optional=True
         )
-        return keras.Model({"sequence": x, "reset": reset}, read(reset), name=name)
+        return _mask_reader(keras.Model({"sequence": x, "reset": reset}, read(reset), name=name))
 
     def __call__(
         self,
@@ -241,6 +243,20 @@ def one_way(builder: str, stack: StackOptions) -> None:
     for name, fix in fixes.items():
         if stack.get(name):
             raise bad_argument(name, True, f"False for {builder}", fix)
+
+
+def _mask_reader(model: keras.Model) -> keras.Model:
+    """Return the model, after telling Keras that its layers read masks and set those of outputs.
+
+    Otherwise Keras warns that a model within another model destroys the masks of its inputs.
+    """
+    model.supports_masking = True
+    model.compute_mask = _no_more_masks
+    return model
+
+
+def _no_more_masks(inputs: Any, previous_mask: Any) -> None:
+    """Return no mask: the layers of a functional model have set the masks of its outputs."""
 
 
 def _both_ways(layer: keras.layers.RNN, *, name: str) -> Bidirectional:

@@ -82,6 +82,18 @@ def test_a_fully_masked_row_gives_finite_answers_and_changes_no_other(outputs, r
     np.testing.assert_allclose(answers[mask], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("builder", [many_to_many, many_to_one])
+def test_no_warning_claims_that_a_builder_destroys_masks(builder, outputs, recwarn):
+    model = builder(3, outputs=2, units=5)
+    reader = keras.Sequential([keras.layers.Embedding(9, 3, mask_zero=True), model])
+    outputs(reader, np.array([[1, 2, 0, 0]]))
+    assert not [warning for warning in recwarn if "mask" in str(warning.message)]
+    output = reader(np.array([[1, 2, 0, 0]]))
+    masks = {many_to_many: [[True, True, False, False]], many_to_one: None}
+    mask = getattr(output, "_keras_mask", None)
+    assert (None if mask is None else np.array(mask).tolist()) == masks[builder]
+
+
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("lengths", [[6, 3, 8], [6, 0, 8]], ids=["ragged", "one row empty"])
 def test_the_mask_reaches_the_loss(side, lengths, outputs, randomize):
