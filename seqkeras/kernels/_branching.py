@@ -19,7 +19,7 @@ def why_not_branch(layer: Any) -> str | None:
     for name in ("zoneout", "peephole", "normalization"):
         if getattr(spec, name):
             return f"it has {name}"
-    if cell.dropout or cell.recurrent_dropout:
+    if cell.dropout or cell.recurrent_dropout or getattr(layer, "weight_drop", 0.0):
         return "it has dropout, which is drawn separately for each step"
     return None
 

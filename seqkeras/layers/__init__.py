@@ -32,6 +32,7 @@ from seqkeras.layers._resettable import ConvLSTM2D as ConvLSTM2D
 from seqkeras.layers._resettable import ConvLSTM3D as ConvLSTM3D
 from seqkeras.layers._resettable import Resettable as Resettable
 from seqkeras.layers._reverse_time import ReverseTime as ReverseTime
+from seqkeras.layers._tied_embedding import TiedEmbedding as TiedEmbedding
 from seqkeras.layers._time_distributed import TimeDistributed as TimeDistributed
 
 if not TYPE_CHECKING:  # type checkers know the names above

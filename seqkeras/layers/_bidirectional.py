@@ -124,6 +124,7 @@ class Bidirectional(keras.layers.Bidirectional):
             and layer.compute_dtype == self.compute_dtype
             and layer.activity_regularizer is None
             and not layer.unroll
+            and not layer.weight_drop
             for layer in pair
         )
 

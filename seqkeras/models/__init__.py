@@ -10,6 +10,7 @@ from seqkeras.models._codes import decode as decode
 from seqkeras.models._codes import encode as encode
 from seqkeras.models._codes import reconstruct as reconstruct
 from seqkeras.models._encoder_decoder import encoder_decoder as encoder_decoder
+from seqkeras.models._language_model import language_model as language_model
 from seqkeras.models._many_to_many import many_to_many as many_to_many
 from seqkeras.models._many_to_one import many_to_one as many_to_one
 from seqkeras.models._multi_output import multi_output as multi_output

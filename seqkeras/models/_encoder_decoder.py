@@ -68,11 +68,12 @@ def encoder_decoder(
     )
     encoder = stack.layers("encoder", return_sequences=False, return_state=True)
     decoder = stack.layers("decoder", return_sequences=True, return_state=True)
-    _, states = run_from(encoder, window.with_about(window.past, "about_past"))
+    _, states = run_from(encoder, stack.project(window.with_about(window.past, "about_past")))
     ahead = window.ahead
     if ahead is None:
         ahead = learned_vectors(window.relative, horizon, stack.units[0], "steps")
-    steps, _ = run_from(decoder, window.with_about(ahead, "about_ahead"), states)
+    ahead = stack.project(window.with_about(ahead, "about_ahead"), "ahead_projection")
+    steps, _ = run_from(decoder, ahead, states)
     correction = window.head_of_steps(steps, "head")
     if linear_skip:
         correction += window.head(window.relative, "linear_path", use_bias=False)

@@ -75,6 +75,11 @@ def segment_rnn(
         (None, 100, 7)
     """
     one_way("segment_rnn", options)
+    if options.get("input_projection") is not None:
+        fix = "A segment is projected to the units of the lowest layer."
+        raise bad_argument(
+            "input_projection", options["input_projection"], "omitted for segment_rnn", fix
+        )
     check_flag("linear_skip", linear_skip)
     head_dropout = check_fraction("head_dropout", head_dropout)
     window, stack = plan_network(

@@ -1,7 +1,7 @@
 """Stacks of recurrent layers, which every builder is made of."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypedDict, Unpack
 
 import keras
@@ -17,6 +17,7 @@ from seqkeras._checks import (
 from seqkeras.errors import ArgumentError
 from seqkeras.kernels import IMPLEMENTATIONS
 from seqkeras.layers import Bidirectional, Cell, recurrent_layer
+from seqkeras.models._layer_options import check_layer_options, new_options
 
 DEFAULT_UNITS = 64
 
@@ -46,6 +47,12 @@ class StackOptions(TypedDict, total=False):
             timestep, default False; needs `stateful=True`. The model then takes a dict of
             `"sequence"` and `"reset"`; the flags are `(batch, 1)`, `(batch, timesteps)` or None.
         batch_size: fixed number of rows in a batch. Default: any number.
+        input_projection: width of a linear layer between the inputs and the recurrent layers.
+            Default: none.
+        layer_options: more arguments of the recurrent layers, the same for each, such as
+            `{"kernel_initializer": "he_normal", "unit_forget_bias": False}`, `recurrent_regularizer`
+            or `zoneout_h`; see `seqkeras.layers.LSTM`. An initializer without a seed draws new
+            values for each layer. Default: none.
     """
 
     units: int | Sequence[int]
@@ -57,6 +64,8 @@ class StackOptions(TypedDict, total=False):
     stateful: bool
     reset_input: bool
     batch_size: int | None
+    input_projection: int | None
+    layer_options: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,8 @@ class Stack:
     stateful: bool = False
     reset_input: bool = False
     batch_size: int | None = None
+    input_projection: int | None = None
+    layer_options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, **options: Unpack[StackOptions]) -> "Stack":
@@ -96,10 +107,12 @@ class Stack:
         for name in ("dropout", "recurrent_dropout"):
             object.__setattr__(self, name, check_fraction(name, getattr(self, name)))
         check_one_of("implementation", self.implementation, IMPLEMENTATIONS)
-        if self.batch_size is not None:
-            batch_size = check_integer("batch_size", self.batch_size)
-            object.__setattr__(self, "batch_size", batch_size)
-        elif self.stateful:
+        layer_options = check_layer_options(self.layer_options, self.cells)
+        object.__setattr__(self, "layer_options", layer_options)
+        for name in ("batch_size", "input_projection"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, check_integer(name, getattr(self, name)))
+        if self.stateful and self.batch_size is None:
             fix = "Each row of the batch keeps its own state, so their number must be fixed."
             raise bad_argument("batch_size", None, "given where stateful=True", fix)
         if self.stateful and self.bidirectional:
@@ -138,6 +151,7 @@ class Stack:
         *,
         return_sequences: bool,
         reset: keras.KerasTensor | None = None,
+        between: Callable[[keras.KerasTensor], keras.KerasTensor] | None = None,
     ) -> keras.KerasTensor:
         """Run `(batch, timesteps, features)` through the stack.
 
@@ -145,16 +159,27 @@ class Stack:
             x: the sequences.
             return_sequences: whether to return every timestep of the last layer, or only the last.
             reset: flags for every layer of a stateful stack, default None.
+            between: function for the outputs of a layer that the next one reads, such as dropout.
+                Default: none.
 
         Returns:
             `(batch, timesteps, units)` with `return_sequences`, else the last output
             `(batch, units)`. Twice the units if bidirectional.
         """
+        x = self.project(x)
         for level, layer in enumerate(self.layers(return_sequences=return_sequences), start=1):
+            if between is not None and level > 1:
+                x = between(x)
             if self.bidirectional:
                 layer = _both_ways(layer, name=f"bidirectional_{level}")
             x = layer(x, reset=reset) if reset is not None else layer(x)
         return x
+
+    def project(self, x: keras.KerasTensor, name: str = "input_projection") -> keras.KerasTensor:
+        """Return what the lowest layer reads: the sequences, or a linear projection of them."""
+        if self.input_projection is None:
+            return x
+        return keras.layers.Dense(self.input_projection, name=name)(x)
 
     def layers(
         self, name: str = "recurrent", *, return_sequences: bool, **options: Any
@@ -171,14 +196,15 @@ class Stack:
                 return_sequences=return_sequences or level < depth,
                 stateful=self.stateful,
                 name=f"{name}_{level}",
+                **new_options(self.layer_options),
                 **options,
             )
             for level, (cell, units) in enumerate(zip(self.cells, self.units, strict=True), start=1)
         ]
 
     def mirrored(self) -> "Stack":
-        """Return the plan with its layers in the opposite order, as a decoder has them."""
-        return replace(self, cells=self.cells[::-1], units=self.units[::-1])
+        """Return the plan of a decoder: layers in the opposite order, no projection of inputs."""
+        return replace(self, cells=self.cells[::-1], units=self.units[::-1], input_projection=None)
 
 
 def recurrent_stack(
