@@ -1,10 +1,13 @@
 """The command line, as a user calls it."""
 
+import io
+import json
 import os
 import re
 import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +75,45 @@ def test_a_file_of_many_series_is_forecast(here):
     both.to_csv("lines.csv", index=False)
     assert forecast("lines.csv", "--id-col", "line", "--horizon", 3, *PLAIN) == 0
     assert pd.read_csv("lines_forecast.csv").line.tolist() == [1, 1, 1, 2, 2, 2]
+
+
+def test_standard_input_is_forecast_and_backtested_as_json(here, capsys, monkeypatch):
+    content = load_air_passengers().to_csv(index=False).encode()
+    options = ["--horizon", "6", "--epochs", "1", "--json", "--lookback", "12"]
+
+    def call(command, *more):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+        status = main([command, "-", *options, *more])
+        captured = capsys.readouterr()
+        return status, captured
+
+    status, captured = call("forecast", "--no-score", "--save", "air.forecaster")
+    result = json.loads(captured.out)
+    assert status == 0
+    assert result["forecast"][0]["ds"].startswith("1961-01")
+    assert result["output"] == "stdin_forecast.csv"
+    status, captured = call("forecast", "--load", "air.forecaster", "--force")
+    assert json.loads(captured.out)["forecast"] == result["forecast"]
+    status, captured = call("backtest", "--windows", "2")
+    result = json.loads(captured.out)
+    assert [row["method"] for row in result["scores"]][:2] == ["seqkeras", "seasonal naive"]
+    assert len(pd.read_csv("stdin_backtest.csv")) == 12
+    status, captured = call("forecast", "--target-col", "x", "--force")
+    assert (status, captured.out) == (1, "")
+    assert "must be a column of standard input, which has" in captured.err
+    assert not list(Path(tempfile.gettempdir()).glob("seqkeras-*/stdin.csv"))
+
+
+def test_future_covariates_are_read_from_a_file_of_their_own(here, capsys):
+    df = load_air_passengers()
+    df.assign(price=range(len(df))).to_csv("air.csv", index=False)
+    future = pd.DataFrame({"ds": pd.date_range("1961-01-01", periods=3, freq="MS"), "price": 150})
+    future.to_csv("prices.csv", index=False)
+    options = ["air.csv", "--horizon", 3, "--future", "price", *PLAIN]
+    assert forecast(*options) == 1
+    assert "--future-file must be a file, because of --future" in capsys.readouterr().err
+    assert forecast(*options, "--future-file", "prices.csv") == 0
+    assert len(pd.read_csv("air_forecast.csv")) == 3
 
 
 def test_files_that_are_there_are_not_overwritten_unless_forced(here, capsys):

@@ -8,10 +8,10 @@ import numpy as np
 
 from seqkeras._checks import bad_argument, check_integer
 from seqkeras._cli._detection_table import TIMES, Table, read_table
+from seqkeras._cli._table_options import add_table_options
 from seqkeras._cli._targets import PICTURES, TABLES, check_different, check_target
-from seqkeras._cli._terminal import hold_back_notices, show
+from seqkeras._cli._terminal import hold_back_notices, records, save_picture, show
 from seqkeras._drawing import timestamps
-from seqkeras._files import whole_file
 
 if TYPE_CHECKING:
     from seqkeras.anomaly import Detector
@@ -28,7 +28,11 @@ MOST_INTERVALS = 10
 def add_detect_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command to its parser."""
     add = parser.add_argument
-    add("file", type=Path, help="table with a row for each timestep, .csv or .parquet")
+    add(
+        "file",
+        type=Path,
+        help="table with a row for each timestep, .csv or .parquet; - is standard input",
+    )
     add(
         "--time-col",
         help=f"column of timestamps (default: the first of {', '.join(TIMES)} in the file; without "
@@ -37,7 +41,7 @@ def add_detect_options(parser: argparse.ArgumentParser) -> None:
     add("--columns", nargs="+", metavar="NAME", help="columns to score (default: all others)")
     add(
         "--context",
-        nargs="+",
+        nargs="*",
         default=[],
         metavar="NAME",
         help="columns that explain the scored ones, such as commands; not scored themselves",
@@ -83,9 +87,10 @@ def add_detect_options(parser: argparse.ArgumentParser) -> None:
     add("--intervals", type=Path, help="table of flagged intervals (default: FILE_intervals...)")
     add("--plot", type=Path, help="picture to write (default: FILE_detection.png)")
     add("--force", action="store_true", help="overwrite existing files")
+    add_table_options(parser)
 
 
-def detect(options: argparse.Namespace) -> None:
+def detect(options: argparse.Namespace) -> dict[str, Any]:
     """Score and flag the rows of a file."""
     output, intervals, picture = _check_targets(options)
     _check_options(options)
@@ -110,9 +115,16 @@ def detect(options: argparse.Namespace) -> None:
     print(f"Intervals: {intervals}", flush=True)
     times = timestamps(table.rows[table.time])
     figure = detector._plot(detection, times=times, merge=options.merge)
-    with whole_file(picture) as part:
-        figure.savefig(part)
+    save_picture(figure, picture)
     print(f"Picture: {picture}")
+    return {
+        "rows": len(detection.flags),
+        "flagged": int(detection.flags.sum()),
+        "intervals": records(alarms),
+        "output": str(output),
+        "intervals_file": str(intervals),
+        "picture": str(picture),
+    }
 
 
 def _check_targets(options: argparse.Namespace) -> tuple[Path, Path, Path]:

@@ -1,17 +1,19 @@
 """Reading of the file of the command `detect`."""
 
 import argparse
-import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from seqkeras._checks import bad_argument, bad_data
+from seqkeras._cli._header import Keys
+from seqkeras._cli._table_options import check_file
+from seqkeras._cli._terminal import notice
 from seqkeras.errors import DataError
 
 if TYPE_CHECKING:
-    from seqkeras._cli._tables import Keys, Style
+    from seqkeras._cli._tables import Style
 
 #: Names that are taken for the column of timestamps, in any case, unless an option names it.
 TIMES = ("ds", "timestamp", "time", "date", "datetime")
@@ -82,11 +84,12 @@ def read_table(options: argparse.Namespace) -> Table:
         DataError: the contents of the file cannot be used.
         OSError: the file does not exist or cannot be opened.
     """
-    from seqkeras._cli._tables import Keys, Style, read_names, sort_rows
+    required = Keys(options.time_col, None, options.id_col, _named(options))
+    check_file(options, required)
+    from seqkeras._cli._tables import Style, read_names, sort_rows
     from seqkeras.anomaly._series_reader import read_series
 
     style = Style.of(options, counts=options.freq is not None)
-    required = Keys(options.time_col, None, options.id_col, _named(options))
     names = read_names(options.file, required, style)
     keys = _choose_columns(options, names)
     df = _read_rows(options, keys, style)
@@ -122,7 +125,6 @@ def _named(options: argparse.Namespace) -> dict[str, str]:
 
 def _choose_columns(options: argparse.Namespace, names: list[Any]) -> "Keys":
     """Return the columns to read: the timestamps, and all others unless options name them."""
-    from seqkeras._cli._tables import Keys
     from seqkeras.forecasting.frames._columns import DEFAULT_ID
 
     named = _named(options)
@@ -179,5 +181,5 @@ def _without_missing(table: Table, features: list[str], fill: str) -> Table:
         if filled[name].isna().any():
             fix = "Name the columns to score with --columns."
             raise bad_data(f"Column {name!r}", "none", "hold numbers in each series", fix)
-    print(f"seqkeras: {int(missing.sum())} missing values: interpolated", file=sys.stderr)
+    notice(f"{int(missing.sum())} missing values: interpolated")
     return replace(table, rows=filled)

@@ -1,19 +1,27 @@
 """Reading of csv and parquet files, with errors that name the row."""
 
 import argparse
-import csv
 import re
 import shlex
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from seqkeras._checks import bad_argument, bad_data, nearest
+from seqkeras._checks import bad_argument, bad_data
+from seqkeras._cli._header import (
+    Keys,
+    check_columns,
+    read_header,
+    with_mark,
+    word_of,
+    wrong_encoding,
+)
+from seqkeras._cli._table_options import separator
+from seqkeras._cli._terminal import notice
 from seqkeras._files import DAMAGE, whole_file
 from seqkeras._lazy import import_optional
 from seqkeras.errors import DataError, SeqkerasError
@@ -29,49 +37,17 @@ from seqkeras.forecasting.frames._dates import (
     read_short_dates,
 )
 
-#: Separators that are tried if the columns are not found, to suggest --sep.
-SEPARATORS = (",", ";", "\t", "|")
-
-#: Largest number of characters of a line that are read to check its separator.
-HEADER_LENGTH = 2**16
-
-
-@dataclass(frozen=True)
-class Keys:
-    """The columns of a table to read.
-
-    Attributes:
-        time: column of timestamps; None: the table has none.
-        target: column of targets; None: only those of `features`.
-        id: column of series ids; None: `unique_id` if the table has it.
-        features: further columns of numbers, each with the option that names it.
-    """
-
-    time: str | None = "ds"
-    target: str | None = "y"
-    id: str | None = None
-    features: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def options(self) -> dict[str, str]:
-        """Return the option that names each column that must exist."""
-        keys = {self.time: "--time-col", self.target: "--target-col", self.id: "--id-col"}
-        options = {name: option for name, option in keys.items() if name is not None}
-        return options | dict(self.features)
-
-    @property
-    def numbers(self) -> list[str]:
-        """Return the columns of numbers."""
-        return [*([] if self.target is None else [self.target]), *self.features]
-
 
 @dataclass(frozen=True)
 class Style:
     """The format of a table.
 
     Attributes:
-        sep: the separator of the columns of a csv file.
-        decimal: the decimal sign of a csv file.
+        sep: the separator of the columns of a csv file; None: the one that makes its header have
+            the required columns.
+        decimal: the decimal sign of a csv file; None: detected in each column.
+        thousands: the sign between groups of three digits in a csv file; None: there is none.
+        encoding: the encoding of a csv file.
         date_format: the format of timestamps; None: detected.
         day_first: whether the day comes first where it could be the month.
         tz: the time zone. Timestamps without one are in it, others are converted to it. None: no
@@ -79,8 +55,10 @@ class Style:
         counts: whether whole numbers such as 20241231 are counts instead of dates.
     """
 
-    sep: str = ","
-    decimal: str = "."
+    sep: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    encoding: str = "utf-8"
     date_format: str | None = None
     day_first: bool = False
     tz: str | None = None
@@ -90,8 +68,10 @@ class Style:
     def of(cls, options: argparse.Namespace, *, counts: bool) -> "Style":
         """Return the format that the options of a command describe."""
         return cls(
-            sep="\t" if options.sep == "tab" else options.sep,
+            sep=separator(options.sep),
             decimal=options.decimal,
+            thousands=options.thousands,
+            encoding=options.encoding,
             date_format=options.date_format,
             day_first=options.day_first,
             tz=options.tz,
@@ -104,14 +84,20 @@ class Style:
         Raises:
             ArgumentError: an option is invalid.
         """
-        if len(self.sep) != 1:
-            raise bad_argument("--sep", self.sep, "one character, or the word tab")
-        if self.decimal not in (".", ","):
+        if self.decimal not in (None, ".", ","):
             raise bad_argument("--decimal", self.decimal, "a point or a comma")
+        if self.thousands is not None:
+            self._check_thousands(self.thousands)
         if self.date_format is not None:
             self._check_date_format(self.date_format)
         if self.tz is not None:
             self._check_tz(self.tz)
+
+    def _check_thousands(self, sign: str) -> None:
+        if sign not in (",", ".", "'", " ", "\u00a0", "\u202f"):
+            raise bad_argument("--thousands", sign, "a comma, a point, an apostrophe or a space")
+        if sign == self.decimal:
+            raise bad_argument("--thousands", sign, "another sign than --decimal")
 
     def _check_date_format(self, form: str) -> None:
         fix = "For example %d.%m.%Y or '%d.%m.%Y %H:%M'."
@@ -159,7 +145,7 @@ def read_file(path: str | Path, keys: Keys, style: Style | None = None) -> pd.Da
     style = style or Style()
     is_csv = _check_kind(path, style) == ".csv"
     df = _read_csv(path, keys, style) if is_csv else _read_parquet(path, keys)
-    columns = [*([] if keys.time is None else [keys.time]), *keys.numbers]
+    columns = [*([] if keys.time is None else [keys.time]), *keys.numbers, *keys.covariates]
     identity = keys.id or (DEFAULT_ID if DEFAULT_ID in df.columns else None)
     if identity is not None:
         columns.insert(0, identity)
@@ -169,6 +155,8 @@ def read_file(path: str | Path, keys: Keys, style: Style | None = None) -> pd.Da
         raise bad_data(str(path), "a header only", "have rows", "Add the rows of the series.")
     for name in keys.numbers:
         df[name] = _numbers(df[name], style)
+    for name in keys.covariates:
+        df[name] = _numbers_or_categories(df[name], style)
     if keys.time is None:
         return df
     df[keys.time] = _timestamps(df[keys.time], style)
@@ -193,7 +181,7 @@ def read_names(path: str | Path, keys: Keys, style: Style) -> list[str]:
     if _check_kind(path, style) != ".csv":
         return list(_read_parquet(path, keys).columns)
     try:
-        return _check_header(path, keys, style)
+        return read_header(path, keys, sep=style.sep, encoding=style.encoding)[1]
     except (SeqkerasError, OSError):
         raise
     except DAMAGE as error:
@@ -240,12 +228,18 @@ def sort_rows(df: pd.DataFrame, keys: Keys) -> pd.DataFrame:
 
 def _read_csv(path: Path, keys: Keys, style: Style) -> pd.DataFrame:
     try:
-        names = _check_header(path, keys, style)
-        form: dict[str, Any] = {"sep": style.sep, "index_col": False, "low_memory": False}
+        sep, names = read_header(path, keys, sep=style.sep, encoding=style.encoding)
+        if style.sep is None and sep != ",":
+            notice(f"columns are separated by {word_of(sep)}")
+        form: dict[str, Any] = {
+            "sep": sep, "encoding": with_mark(style.encoding), "index_col": False,
+            "low_memory": False,
+        }  # fmt: skip
+        numbers = {"decimal": style.decimal or ".", "thousands": style.thousands}
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             times = {} if keys.time is None else {keys.time: str}
-            df = pd.read_csv(path, decimal=style.decimal, dtype=times, **form)
+            df = pd.read_csv(path, dtype=times, **numbers, **form)
         identity = keys.id or DEFAULT_ID
         if identity in names:
             # Read the ids again as text: pandas cannot set `na_values` for a single column.
@@ -255,6 +249,8 @@ def _read_csv(path: Path, keys: Keys, style: Style) -> pd.DataFrame:
         raise _unreadable(path, "rows with more fields than the header") from error
     except (SeqkerasError, OSError):
         raise
+    except UnicodeError as error:
+        raise wrong_encoding(path, style.encoding) from error
     except DAMAGE as error:
         raise _unreadable(path, _first_line(error)) from error
     return df
@@ -267,61 +263,13 @@ def _read_parquet(path: Path, keys: Keys) -> pd.DataFrame:
         raise _unreadable(path, _first_line(error)) from error
     if {keys.time, keys.id} & set(df.index.names) - {None}:
         df = df.reset_index()
-    _check_columns(path, keys, list(df.columns))
+    check_columns(path, keys, list(df.columns))
     return df
 
 
 def _unreadable(path: Path, problem: str) -> DataError:
     fix = "Save it as csv in UTF-8 with a header and equally long rows, or as parquet."
     return bad_data(str(path), problem, f"be readable as {path.suffix.lower()[1:]}", fix)
-
-
-def _check_header(path: Path, keys: Keys, style: Style) -> list[str]:
-    """Check the header of a csv file, and return the names of the columns."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        line = file.readline(HEADER_LENGTH)
-        sample = file.readline(HEADER_LENGTH)
-    names = _split(line, style.sep)
-    required = keys.options.keys()
-    # Without required columns, a single one may be a whole line.
-    if not required <= set(names) or (not required and len(names) == 1):
-        for sep in SEPARATORS:
-            others = _split(line, sep)
-            if len(others) > 1 and (required <= set(others) or len(names) == 1):
-                raise _wrong_separator(path, sep, _split(sample, sep), style)
-    if names:
-        _check_columns(path, keys, names)
-    return names
-
-
-def _wrong_separator(path: Path, sep: str, values: list[str], style: Style) -> DataError:
-    fix = f"Use --sep {_word_of(sep)}"
-    if sep != "," and any(re.fullmatch(r"-?[\d.]+,\d+", value) for value in values):
-        fix += " --decimal ','"
-    got = f"columns separated by {_word_of(sep)}"
-    return bad_data(str(path), got, f"have columns separated by {_word_of(style.sep)}", f"{fix}.")
-
-
-def _word_of(sep: str) -> str:
-    return "tab" if sep == "\t" else repr(sep)
-
-
-def _split(line: str, sep: str) -> list[str]:
-    try:
-        return next(csv.reader([line.rstrip("\r\n")], delimiter=sep), [])
-    except (csv.Error, ValueError):
-        return []
-
-
-def _check_columns(path: Path, keys: Keys, names: list[Any]) -> None:
-    for name, option in keys.options.items():
-        if name not in names:
-            existing = ", ".join(repr(column) for column in names[:20])
-            fix = nearest(name, names) or f"Pass the name of the column as {option}."
-            raise bad_argument(option, name, f"a column of {path}, which has {existing}", fix)
-        if names.count(name) > 1:
-            got = f"{names.count(name)} columns called {name!r}"
-            raise bad_data(str(path), got, "have one column of each name", "Rename the others.")
 
 
 def _check_ids(column: pd.Series) -> None:
@@ -345,8 +293,11 @@ def _numbers(column: pd.Series, style: Style) -> pd.Series:
     """Return the targets as numbers."""
     numeric = pd.api.types.is_numeric_dtype(column)
     text = column if numeric else column.astype("string").str.strip()
-    if not numeric and style.decimal != ".":
-        text = text.str.replace(style.decimal, ".")
+    decimal = "." if numeric else style.decimal or _decimal_sign(text)
+    if not numeric and style.thousands is not None:
+        text = text.str.replace(style.thousands, "")
+    if decimal != ".":
+        text = text.str.replace(decimal, ".")
     numbers = pd.to_numeric(text, errors="coerce")
     if not numeric:
         numbers = numbers.astype(float)
@@ -354,10 +305,40 @@ def _numbers(column: pd.Series, style: Style) -> pd.Series:
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         fix = "Write plain numbers such as 1234.5, and leave the field empty where one is missing."
-        if style.decimal == "." and re.fullmatch(r"-?\d+,\d+", str(column.iloc[row])):
+        value = str(column.iloc[row])
+        if decimal == "." and re.fullmatch(r"-?\d+,\d+", value):
             fix = "If its comma is the decimal sign, use --decimal ',' or else remove it."
+        elif re.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d+)?", value):
+            fix = "Use --thousands ','."
         raise _bad_row(column, row, "hold finite numbers", fix)
     return numbers
+
+
+def _numbers_or_categories(column: pd.Series, style: Style) -> pd.Series:
+    """Return a column of covariates, with numbers that are written with a comma as numbers."""
+    if pd.api.types.is_numeric_dtype(column) or not pd.api.types.is_string_dtype(column):
+        return column
+    text = column.astype("string").str.strip().dropna()
+    if len(text) and text.str.fullmatch(r"[-+]?[\d.,' \u00a0\u202f]*\d").all():
+        return _numbers(column, style)
+    return column
+
+
+def _decimal_sign(text: pd.Series) -> str:
+    """Return the decimal sign of a column of text; a point unless all its signs are commas."""
+    with_comma = text[text.str.contains(",", regex=False).fillna(False)]
+    if with_comma.empty or text.str.contains(".", regex=False).fillna(False).any():
+        return "."
+    if not with_comma.str.fullmatch(r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?").all():
+        return "."
+    if with_comma.str.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}").all():
+        value = with_comma.iloc[0]
+        got = f"{value!r}, which is {value.replace(',', '.')} or {value.replace(',', '')},"
+        got += f" in row {text.index.get_loc(with_comma.index[0]) + 1}"
+        fix = "Use --decimal ',' for the first reading, or --thousands ',' for the second."
+        raise bad_data(f"Column {text.name!r}", got, "show what its comma means", fix)
+    notice(f"the comma is the decimal sign of column {text.name!r}")
+    return ","
 
 
 def _timestamps(column: pd.Series, style: Style) -> pd.Series:

@@ -1,15 +1,18 @@
 """Output to the terminal: messages and warnings of seqkeras, without those of other libraries."""
 
 import io
+import json
 import os
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqkeras._cli._words import in_options, printable
+from seqkeras._files import whole_file
 from seqkeras.errors import SeqkerasWarning
 
 if TYPE_CHECKING:
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
 def complain(message: str) -> None:
     """Print a message of the library to standard error, naming options instead of arguments."""
     print(f"seqkeras: {in_options(message)}", file=sys.stderr)
+
+
+def notice(message: str) -> None:
+    """Print what was found in a file to standard error."""
+    print(f"seqkeras: {printable(message)}", file=sys.stderr)
 
 
 def show(forecast: "pd.DataFrame", rows: int = 24) -> None:
@@ -32,6 +40,17 @@ def show_scores(scores: "pd.DataFrame", title: str) -> None:
     """Print a table of scores."""
     print(f"\n{title}:")
     print(scores.to_string(na_rep="", float_format="{:.4g}".format))
+
+
+def records(df: "pd.DataFrame") -> Any:
+    """Return the rows of a frame as JSON has them, with dates in ISO 8601 and null for NaN."""
+    return json.loads(df.to_json(orient="records", date_format="iso"))
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Write a figure to a file, which is replaced only by a complete one."""
+    with whole_file(path) as part:
+        figure.savefig(part)
 
 
 @contextmanager

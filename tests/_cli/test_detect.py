@@ -102,7 +102,7 @@ def test_a_file_without_timestamps_is_numbered_and_gaps_of_values_are_filled(her
         (["empty.csv"], "empty.csv must be readable as csv"),
         (["stamps.csv"], "stamps.csv must have a column to score"),
         (["taken.csv", "--time-col", "score"], "--time-col must be a column with another name"),
-        (["semi.csv"], "Use --sep ';'"),
+        (["semi.csv", "--sep", ","], "Omit --sep, or use --sep ';'"),
         (["text.csv"], "Name the columns to score with --columns."),
         (["zeit.csv"], "and that of timestamps with --time-col."),
         (["gap.csv"], "Got: 1 in all, the first before 2024-01-01T06:00:00. Use --ignore-gaps."),

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from seqkeras._cli._forecast import read_series
+from seqkeras._cli._forecaster_options import read_series
+from seqkeras._cli._header import Keys
 from seqkeras._cli._parser import parser
-from seqkeras._cli._tables import Keys, Style, read_file, sort_rows, write_file
+from seqkeras._cli._tables import Style, read_file, sort_rows, write_file
 from seqkeras._cli._words import in_options
 from seqkeras.errors import ArgumentError, DataError, MissingDependencyError
 from seqkeras.forecasting.frames._reading import read_panel
@@ -63,29 +64,29 @@ def read(tmp_path):
 #: What a table is, what the message says of it, the options that it advises, and the timestamps
 #: with them.
 MISTAKES = {
-    "semicolons": (
-        table(ISO, COMMAS, header="ds;y", sep=";"),
-        "columns separated by ';'. Use --sep ';' --decimal ','.",
-        "--sep ';' --decimal ','",
-        DAYS,
-    ),
-    "semicolons and a mark of byte order": (
-        ("\ufeff" + table(ISO, COMMAS, header="ds;y", sep=";")),
-        "Use --sep ';' --decimal ','.",
-        "--sep ';' --decimal ','",
-        DAYS,
-    ),
-    "tabs": (table(ISO, header="ds\ty", sep="\t"), "Use --sep tab.", "--sep tab", DAYS),
-    "a comma in a name": (
-        table(ISO, COMMAS, header="ds;y;a, b", sep=";"),
-        "Use --sep ';' --decimal ','.",
-        "--sep ';' --decimal ','",
-        DAYS,
-    ),
-    "decimal commas": (
-        table(ISO, [f'"{value}"' for value in COMMAS]),
-        "'10,5' in row 1. If its comma is the decimal sign, use --decimal ','",
+    "a thousand or a fraction": (
+        table(ISO, [f'"{value}00"' for value in COMMAS]),
+        "'10,500', which is 10.500 or 10500, in row 1. Use --decimal ',' for the first reading, or "
+        "--thousands ',' for the second.",
         "--decimal ','",
+        DAYS,
+    ),
+    "groups of three digits": (
+        table(ISO, [f"'0,0{value}'".replace("'", '"') for value in VALUES]),
+        "Use --thousands ','.",
+        "--thousands ','",
+        DAYS,
+    ),
+    "another separator": (
+        table(ISO, header="ds;y", sep=";"),
+        "columns separated by ';'. Omit --sep, or use --sep ';'.",
+        "--sep ';'",
+        DAYS,
+    ),
+    "another encoding": (
+        table(ISO, header="ds,y,größe").encode("cp1252"),
+        "Use the encoding of the program that wrote it, such as --encoding cp1252.",
+        "--encoding cp1252",
         DAYS,
     ),
     "months, day first": (
@@ -157,7 +158,7 @@ MISTAKES = {
 @pytest.mark.parametrize("kind", MISTAKES)
 def test_the_options_of_a_message_lead_to_the_series(read, kind):
     content, words, options, times = MISTAKES[kind]
-    message = read(content)
+    message = read(content, "--sep ," if kind == "another separator" else "")
     assert isinstance(message, str), message
     assert words in message
     df = read(content, options)
@@ -165,6 +166,38 @@ def test_the_options_of_a_message_lead_to_the_series(read, kind):
     assert df.ds.tolist() == times.tolist()
     values = VALUES[:9] + VALUES[10:] if kind == "a gap" else VALUES[: len(times)]
     assert df.y.tolist() == [float(value) for value in values]
+
+
+#: Tables that can be read in only one way, and what is printed about them.
+STYLES = {
+    "semicolons": (
+        table(ISO, COMMAS, header="ds;y", sep=";"),
+        ["columns are separated by ';'", "the comma is the decimal sign of column 'y'"],
+    ),
+    "a mark of byte order": ("\ufeff" + table(ISO), []),
+    "semicolons and a mark": ("\ufeff" + table(ISO, header="ds;y", sep=";"), ["by ';'"]),
+    "tabs": (table(ISO, header="ds\ty", sep="\t"), ["columns are separated by tab"]),
+    "a comma in a name": (table(ISO, header="ds;y;a, b", sep=";"), ["separated by ';'"]),
+    "decimal commas": (table(ISO, [f'"{value}"' for value in COMMAS]), ["the decimal sign"]),
+}
+
+
+@pytest.mark.parametrize("kind", STYLES)
+def test_separators_and_decimal_signs_are_detected_and_told(read, capsys, kind):
+    content, notices = STYLES[kind]
+    df = read(content)
+    assert df.ds.tolist() == DAYS.tolist()
+    assert df.y.tolist() == [float(value) for value in VALUES]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(notices)
+    assert all(notice in line for notice, line in zip(notices, lines, strict=True))
+
+
+def test_columns_of_numbers_and_of_categories_are_covariates(read):
+    rows = [f"{day};{i};{i},5;{'ab'[i % 2]}" for i, day in enumerate(ISO)]
+    df = read("\n".join(["ds;y;price;kind", *rows]), "--past price --future kind")
+    assert df.price.tolist() == [i + 0.5 for i in range(ROWS)]
+    assert df.kind.tolist() == ["ab"[i % 2] for i in range(ROWS)]
 
 
 DATES = {
@@ -215,11 +248,10 @@ def test_days_that_begin_with_the_year_are_no_matter_of_day_first(read):
     assert "Got: '01/13/2015' in row 13. Omit --day-first." in message
 
 
-@pytest.mark.parametrize("value", ["?", "-", "$5", '"1,234.5"', "0.5%", "inf", "1 234", "1.2.3"])
+@pytest.mark.parametrize("value", ["?", "-", "$5", "0.5%", "inf", "1 234", "1.2.3"])
 def test_the_first_value_that_is_no_number_is_named_with_its_row(read, value):
     message = read(table(ISO, replaced(value)))
-    plain = value.strip('"')
-    assert f"Got: {plain if value == 'inf' else repr(plain)} in row 17." in message
+    assert f"Got: {value if value == 'inf' else repr(value)} in row 17." in message
     assert "leave the field empty where one is missing" in message
     assert read(table(ISO, replaced(""))).y.isna().tolist() == [row == 16 for row in range(ROWS)]
 
@@ -340,7 +372,6 @@ def test_a_file_keeps_a_frame(series, tmp_path, suffix):
     ("name", "content", "why"),
     [
         ("empty.csv", b"", "No columns"),
-        ("wide.csv", "ds,y\n1,2\n".encode("utf-16"), "'utf-8' codec"),
         ("ragged.csv", b"ds,y\n1,2\n1,2,3,4\n", "Expected 2 fields in line 3, saw 4"),
         ("text.parquet", b"ds,y\n1,2\n", "Could not open Parquet"),
         ("cut.parquet", b"PAR1" + bytes(20) + b"\x10\0\0\0PAR1", ""),
