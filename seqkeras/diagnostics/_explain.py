@@ -9,6 +9,7 @@ import keras
 
 from seqkeras import kernels
 from seqkeras._checks import bad_argument
+from seqkeras._html import html_table
 from seqkeras._keras_graph import recurrent_layers, self_and_sublayers
 from seqkeras.errors import ArgumentError
 from seqkeras.layers import ConditionalDecoder, Resettable
@@ -36,6 +37,15 @@ class Explanation:
     training: str
     inference: str
     why_not: Mapping[str, str | None]
+
+    @property
+    def why_no_faster(self) -> str:
+        """Return why each kernel that is faster than the one for training cannot be used."""
+        if self.training == "keras":
+            return "Keras chooses the kernel and does not report which"
+        names = list(self.why_not)
+        faster = names[: names.index(self.training)] if self.training in names else names
+        return "; ".join(f"{name}: {self.why_not[name] or 'could run it'}" for name in faster)
 
     def __str__(self) -> str:
         lines = [f"{self.layer} ({self.kind})"]
@@ -72,6 +82,14 @@ class Explanations(tuple[Explanation, ...]):
         return "\n".join(map(str, self)) or "There are no recurrent layers."
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        header = ["layer", "kind", "training", "inference", "why no faster kernel"]
+        rows = [
+            (each.layer, each.kind, each.training, each.inference, each.why_no_faster)
+            for each in self
+        ]
+        return html_table("Kernels of the recurrent layers", rows, header)
 
 
 def explain(model: keras.Model | keras.layers.Layer) -> Explanations:

@@ -11,6 +11,7 @@ from numpy import vdot
 
 from seqkeras._arrays import Array
 from seqkeras._checks import Description, bad_argument, bad_data, check_integer, check_one_of
+from seqkeras._html import html_table
 from seqkeras.runtime._cell_steps import State
 from seqkeras.runtime._graph import StateArray
 from seqkeras.runtime._packing import pack, packed_size, unpack
@@ -80,6 +81,22 @@ class StepFunction:
         text = f"{self.name}: {describe(self.inputs)} -> {describe(self.outputs)}".replace("'", "")
         window = f", window of {self.window}" if self.window else ""
         return f"{type(self).__name__}({text}; state of {numbers} numbers a row{window})"
+
+    def _repr_html_(self) -> str:
+        def shapes(ports: tuple[Port, ...]) -> str:
+            return ", ".join(
+                f"{port.name} ({', '.join(map(str, ('batch', *port.shape)))})" for port in ports
+            )
+
+        numbers = sum(math.prod(array.shape) for array in self.states)
+        rows = [
+            ("input", shapes(self.inputs)),
+            ("output", shapes(self.outputs)),
+            ("state", f"{numbers} numbers a row"),
+            ("window", f"{self.window} timesteps" if self.window else "all timesteps so far"),
+            ("fingerprint", self.fingerprint),
+        ]
+        return html_table(f"{type(self).__name__} {self.name}", rows)
 
     def __copy__(self) -> Self:
         """Return the program itself, which never changes."""

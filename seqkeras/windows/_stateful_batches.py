@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from seqkeras._arrays import Integers
 from seqkeras._checks import Description, bad_argument, check_flag, check_one_of
+from seqkeras._html import html_table
 from seqkeras._warnings import warn
 from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
 from seqkeras.windows._dataset import Epochs
@@ -186,6 +187,18 @@ class StatefulBatches(Epochs):
             f"timesteps; {self.steps} timesteps of {self._series} series, "
             f"{self.padding:.1%} padding)"
         )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("batches", len(self)),
+            ("rows of a batch, each with its state", self.batch_size),
+            ("timesteps of a batch", self.bptt_steps),
+            ("series", self._series),
+            ("timesteps with a target", self.steps),
+            ("padding", f"{self.padding:.1%}"),
+            ("order of the series", "shuffled in each epoch" if self.shuffle else "fixed"),
+        ]
+        return html_table("StatefulBatches", rows)
 
     @property
     def steps(self) -> int:

@@ -17,6 +17,7 @@ from seqkeras._checks import (
     check_integer,
     check_one_of,
 )
+from seqkeras._html import html_table
 from seqkeras._warnings import warn
 from seqkeras.errors import SkippedSeriesWarning
 from seqkeras.windows._batch import InputReader, open_targets
@@ -164,6 +165,19 @@ class Windows(Epochs):
             f"{self.batch_size}; {self.skipped_series} series skipped, {self.unused_rows} rows "
             "unused)"
         )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("windows", self.count),
+            ("series", len(self._layout.counts)),
+            ("batches", f"{len(self)} of {self.batch_size}"),
+            ("lookback", self.spec.lookback),
+            ("horizon", self.spec.horizon),
+            ("order", "shuffled in each epoch" if self.shuffle else "in time"),
+            ("series skipped", self.skipped_series),
+            ("rows unused", self.unused_rows),
+        ]
+        return html_table("Windows", rows)
 
     def __len__(self) -> int:
         return math.ceil(self.count / self.batch_size)
