@@ -7,6 +7,11 @@ from seqkeras._lazy import attach
 if TYPE_CHECKING:  # the same names for type checkers; a test holds the two lists equal
     from seqkeras.text._perplexity import Perplexity as Perplexity
     from seqkeras.text._token_cross_entropy import TokenCrossEntropy as TokenCrossEntropy
+    from seqkeras.text._tokens import clean as clean
+    from seqkeras.text._tokens import detokenize as detokenize
+    from seqkeras.text._tokens import ngrams as ngrams
+    from seqkeras.text._tokens import tokenize as tokenize
+    from seqkeras.text._vocabulary import Vocabulary as Vocabulary
 
 # Lazy, because models need Keras, and tokens and vocabularies only NumPy.
 __getattr__, __dir__, __all__ = attach(
@@ -14,5 +19,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "_perplexity": ("Perplexity",),
         "_token_cross_entropy": ("TokenCrossEntropy",),
+        "_tokens": ("clean", "detokenize", "ngrams", "tokenize"),
+        "_vocabulary": ("Vocabulary",),
     },
 )
