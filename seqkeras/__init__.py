@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.models import one_to_many as one_to_many
     from seqkeras.models import recursive as recursive
     from seqkeras.models import segment_rnn as segment_rnn
+    from seqkeras.models import sequence_to_sequence as sequence_to_sequence
     from seqkeras.windows import GroupedArray as GroupedArray
     from seqkeras.windows import StatefulBatches as StatefulBatches
     from seqkeras.windows import Windows as Windows
@@ -79,6 +80,7 @@ __getattr__, __dir__, __all__ = attach(
             "one_to_many",
             "recursive",
             "segment_rnn",
+            "sequence_to_sequence",
         ),
         "native": (),
         "runtime": (),

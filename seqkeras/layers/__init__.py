@@ -8,6 +8,7 @@ require("keras")
 
 # Registers the layers that saved models converted from Keras 2 contain.
 from seqkeras.layers import _keras_2_masks as _keras_2_masks
+from seqkeras.layers._attention_cell import AttentionCell as AttentionCell
 from seqkeras.layers._bidirectional import Bidirectional as Bidirectional
 from seqkeras.layers._branch import branch as branch
 from seqkeras.layers._conditional_decoder import ConditionalDecoder as ConditionalDecoder
@@ -17,6 +18,7 @@ from seqkeras.layers._factory import recurrent_layer as recurrent_layer
 from seqkeras.layers._gaussian_code import KL_WEIGHT as KL_WEIGHT
 from seqkeras.layers._gaussian_code import GaussianCode as GaussianCode
 from seqkeras.layers._hard_sigmoid import keras_2_hard_sigmoid as keras_2_hard_sigmoid
+from seqkeras.layers._memory_attention import MemoryAttention as MemoryAttention
 from seqkeras.layers._normalization import NORMALIZATIONS as NORMALIZATIONS
 from seqkeras.layers._normalization import ReversibleNormalization as ReversibleNormalization
 from seqkeras.layers._normalization import center_and_scale as center_and_scale
@@ -32,8 +34,9 @@ from seqkeras.layers._resettable import ConvLSTM2D as ConvLSTM2D
 from seqkeras.layers._resettable import ConvLSTM3D as ConvLSTM3D
 from seqkeras.layers._resettable import Resettable as Resettable
 from seqkeras.layers._reverse_time import ReverseTime as ReverseTime
-from seqkeras.layers._tied_embedding import TiedEmbedding as TiedEmbedding
+from seqkeras.layers._sequence_decoder import SequenceDecoder as SequenceDecoder
 from seqkeras.layers._time_distributed import TimeDistributed as TimeDistributed
+from seqkeras.layers._token_vectors import TokenVectors as TokenVectors
 
 if not TYPE_CHECKING:  # type checkers know the names above
 

@@ -1,5 +1,6 @@
 """Stateful layers whose state can be cleared row by row, inside the graph."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -303,12 +304,16 @@ class RNN(Resettable, keras.layers.RNN):
         if constants is None:
             return super().call(*arguments)
         self._check_one_cell()
-        # Stored for `kernels.run`: the code of Keras in between does not pass them on.
-        object.__setattr__(self, "constants", tree.flatten(constants))
-        try:
-            return super().call(*arguments)
-        finally:
-            object.__setattr__(self, "constants", None)
+        constants = tree.flatten(constants)
+        # An AttentionCell computes once what all timesteps read.
+        prepare = getattr(self.cell, "prepared", None)
+        with prepare(constants, training) if prepare else nullcontext(constants) as ready:
+            # Stored for `kernels.run`: the code of Keras in between does not pass them on.
+            object.__setattr__(self, "constants", ready)
+            try:
+                return super().call(*arguments)
+            finally:
+                object.__setattr__(self, "constants", None)
 
     def _check_one_cell(self) -> None:
         if isinstance(self.cell, keras.layers.StackedRNNCells):

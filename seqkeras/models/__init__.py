@@ -18,6 +18,7 @@ from seqkeras.models._next_step import next_step as next_step
 from seqkeras.models._one_to_many import one_to_many as one_to_many
 from seqkeras.models._recursive import recursive as recursive
 from seqkeras.models._segment_rnn import segment_rnn as segment_rnn
+from seqkeras.models._sequence_to_sequence import sequence_to_sequence as sequence_to_sequence
 from seqkeras.models._stack import StackOptions as StackOptions
 from seqkeras.models._stack import recurrent_stack as recurrent_stack
 from seqkeras.models._tagger import tagger as tagger

@@ -50,9 +50,9 @@ class StackOptions(TypedDict, total=False):
         input_projection: width of a linear layer between the inputs and the recurrent layers.
             Default: none.
         layer_options: more arguments of the recurrent layers, the same for each, such as
-            `{"kernel_initializer": "he_normal", "unit_forget_bias": False}`, `recurrent_regularizer`
-            or `zoneout_h`; see `seqkeras.layers.LSTM`. An initializer without a seed draws new
-            values for each layer. Default: none.
+            `{"recurrent_initializer": "he_normal", "unit_forget_bias": False}`, or regularizers and
+            `zoneout_h`; see `seqkeras.layers.LSTM`. An initializer without a seed draws new values
+            for each layer. Default: none.
     """
 
     units: int | Sequence[int]
@@ -171,7 +171,7 @@ class Stack:
             if between is not None and level > 1:
                 x = between(x)
             if self.bidirectional:
-                layer = _both_ways(layer, name=f"bidirectional_{level}")
+                layer = both_ways(layer, name=f"bidirectional_{level}")
             x = layer(x, reset=reset) if reset is not None else layer(x)
         return x
 
@@ -285,7 +285,7 @@ def _no_more_masks(inputs: Any, previous_mask: Any) -> None:
     """Return no mask: the layers of a functional model have set the masks of its outputs."""
 
 
-def _both_ways(layer: keras.layers.RNN, *, name: str) -> Bidirectional:
+def both_ways(layer: keras.layers.RNN, *, name: str) -> Bidirectional:
     # Bidirectional copies the layer through its config, which holds only the name of a user's cell.
     cell = type(layer.cell)
     with keras.saving.custom_object_scope({cell.__name__: cell}):
