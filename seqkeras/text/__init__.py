@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING
 from seqkeras._lazy import attach
 
 if TYPE_CHECKING:  # the same names for type checkers; a test holds the two lists equal
+    from seqkeras.text._id_arrays import pad as pad
+    from seqkeras.text._labeled_batches import LabeledBatches as LabeledBatches
+    from seqkeras.text._pair_batches import PairBatches as PairBatches
     from seqkeras.text._perplexity import Perplexity as Perplexity
+    from seqkeras.text._token_batches import TokenBatches as TokenBatches
     from seqkeras.text._token_cross_entropy import TokenCrossEntropy as TokenCrossEntropy
     from seqkeras.text._tokens import clean as clean
     from seqkeras.text._tokens import detokenize as detokenize
@@ -17,7 +21,11 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "_id_arrays": ("pad",),
+        "_labeled_batches": ("LabeledBatches",),
+        "_pair_batches": ("PairBatches",),
         "_perplexity": ("Perplexity",),
+        "_token_batches": ("TokenBatches",),
         "_token_cross_entropy": ("TokenCrossEntropy",),
         "_tokens": ("clean", "detokenize", "ngrams", "tokenize"),
         "_vocabulary": ("Vocabulary",),

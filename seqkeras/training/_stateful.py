@@ -17,16 +17,16 @@ from seqkeras.states._reform import takes_flags, with_flags
 from seqkeras.training._backup import Backup, check_file, claimed, stored_run
 from seqkeras.training._fingerprint import checksum, fingerprint
 from seqkeras.training._progress import ProgressBar
-from seqkeras.windows import StatefulBatches
+from seqkeras.windows._continued import ContinuedBatches
 from seqkeras.windows._targets import check_targets
 
 
 def fit_stateful(
     model: keras.Model,
-    batches: StatefulBatches,
+    batches: ContinuedBatches,
     epochs: int,
     *,
-    validation: StatefulBatches | None = None,
+    validation: ContinuedBatches | None = None,
     patience: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     backup: str | os.PathLike[str] | None = None,
@@ -45,7 +45,8 @@ def fit_stateful(
 
     Args:
         model: a compiled, stateful model with as many rows as the batches.
-        batches: training data, read from epoch 0. The object does not change.
+        batches: training data, read from epoch 0: `StatefulBatches`, or
+            `seqkeras.text.TokenBatches` with `partition="sequential"`. The object does not change.
         epochs: largest number of epochs.
         validation: data to validate on after each epoch. Default: no validation.
         patience: number of epochs without a better `val_loss` before training stops and the best
@@ -66,7 +67,8 @@ def fit_stateful(
         The history, as Keras' `fit` returns it, with all epochs of a resumed run.
 
     Raises:
-        ArgumentError: the model is not compiled, not stateful or has another number of rows; the
+        ArgumentError: the rows of the batches do not continue each other; the model is not
+            compiled, not stateful, has another number of rows, or is distributed over devices; the
             targets do not have the shape of its outputs; the states of Keras' own layers cannot be
             cleared as the batches require; the backup belongs to another training run, or is in
             use.
@@ -74,7 +76,7 @@ def fit_stateful(
 
     Example:
         >>> import numpy as np
-        >>> from seqkeras import many_to_many
+        >>> from seqkeras import StatefulBatches, many_to_many
         >>> wave = np.sin(np.arange(200.0))
         >>> batches = StatefulBatches(wave, batch_size=4, bptt_steps=10)
         >>> model = many_to_many(1, units=8, stateful=True, batch_size=4)
@@ -156,6 +158,7 @@ class ResetStates(keras.callbacks.Callback):
 
     Example:
         >>> import numpy as np
+        >>> from seqkeras import StatefulBatches
         >>> stock = keras.Sequential([
         ...     keras.Input(batch_shape=(2, None, 1)),
         ...     keras.layers.LSTM(8, stateful=True, return_sequences=True),
@@ -168,7 +171,9 @@ class ResetStates(keras.callbacks.Callback):
         >>> history = stock.fit(batches, shuffle=False, callbacks=[ResetStates(batches)], verbose=0)
     """
 
-    def __init__(self, batches: StatefulBatches, validation: StatefulBatches | None = None) -> None:
+    def __init__(
+        self, batches: ContinuedBatches, validation: ContinuedBatches | None = None
+    ) -> None:
         super().__init__()
         self._batches = batches
         self._validation = validation
@@ -265,7 +270,7 @@ def _clearing_states(model: keras.Model) -> Iterator[keras.Model]:
 
 
 def _early_stopping(
-    patience: int | None, validation: StatefulBatches | None
+    patience: int | None, validation: ContinuedBatches | None
 ) -> keras.callbacks.EarlyStopping | None:
     if patience is None:
         return None
@@ -278,7 +283,7 @@ def _early_stopping(
 
 
 def _best_model(
-    model: keras.Model, path: Path, validation: StatefulBatches | None, run_backup: Backup | None
+    model: keras.Model, path: Path, validation: ContinuedBatches | None, run_backup: Backup | None
 ) -> _BestModel:
     monitor = "val_loss" if validation is not None else "loss"
     earlier_values = run_backup.history.get(monitor, []) if run_backup else []
@@ -286,8 +291,8 @@ def _best_model(
 
 
 def _description(
-    batches: StatefulBatches,
-    validation: StatefulBatches | None,
+    batches: ContinuedBatches,
+    validation: ContinuedBatches | None,
     stopping: keras.callbacks.EarlyStopping | None,
 ) -> dict[str, Any]:
     """Describe a training run in JSON, to distinguish its backup from others."""
@@ -323,9 +328,13 @@ def _has_reset_input(model: keras.Model) -> bool:
     return "reset" in _input_names(model)
 
 
-def _check_model(model: keras.Model, batches: StatefulBatches, name: str) -> None:
-    if not isinstance(batches, StatefulBatches):
-        raise bad_argument(name, type(batches).__name__, "StatefulBatches")
+def _check_model(model: keras.Model, batches: ContinuedBatches, name: str) -> None:
+    if not isinstance(batches, ContinuedBatches):
+        expected = "StatefulBatches, or TokenBatches with partition='sequential'"
+        raise bad_argument(name, type(batches).__name__, expected)
+    if not batches.continues:
+        fix = "Use partition='sequential', so that each row continues the row of the batch before."
+        raise bad_argument(name, batches, "batches that continue each other", fix)
     if not isinstance(model, keras.Model) or not (model.compiled and model.built):
         fix = "Give it an Input with a batch_shape, and call model.compile(...)."
         raise bad_argument("model", model, "a keras.Model that is built and compiled", fix)

@@ -11,10 +11,10 @@ from seqkeras._arrays import Integers
 from seqkeras._checks import Description, bad_argument, check_flag, check_one_of
 from seqkeras._html import html_table
 from seqkeras._warnings import warn
-from seqkeras.errors import ArgumentError, DataError, SkippedSeriesWarning
-from seqkeras.windows._dataset import Epochs
+from seqkeras.errors import DataError, SkippedSeriesWarning
+from seqkeras.windows._continued import ContinuedBatches
 from seqkeras.windows._grouped import GroupedArray
-from seqkeras.windows._numbers import check_position, check_size
+from seqkeras.windows._numbers import check_size
 from seqkeras.windows._readers import RowReader, open_rows, series_bounds
 from seqkeras.windows._sources import Source
 from seqkeras.windows._stream import Stream, Stretches, cut
@@ -29,7 +29,7 @@ Series: TypeAlias = npt.ArrayLike | Sequence[npt.ArrayLike] | GroupedArray
 StatefulBatch: TypeAlias = tuple[Any, npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
-class StatefulBatches(Epochs):
+class StatefulBatches(ContinuedBatches):
     """Batches for stateful training: row `i` of a batch continues row `i` of the batch before.
 
     One array is cut into `batch_size` stretches of the same length, one for each row. With many
@@ -164,23 +164,6 @@ class StatefulBatches(Epochs):
     def __len__(self) -> int:
         return self._stream.batches
 
-    def __getitem__(self, index: int) -> StatefulBatch:
-        index = check_position("batch", index, len(self))
-        if index < 0:
-            raise IndexError(f"batch index {index} is out of range for a length of {len(self)}")
-        if self.reset_input is None:
-            expected = "True or False to read batches outside of fit_stateful"
-            fix = "Use True for a model built with reset_input=True, and False for other models."
-            raise bad_argument("reset_input", None, expected, fix)
-        if self._in_epoch:
-            self._check_order(index)
-        self._mark_requested(index)
-        return self._read(index, self.reset_input)
-
-    def first_batch(self) -> StatefulBatch:
-        """Return the first batch of the current epoch, without counting it as requested."""
-        return self._read(0, bool(self.reset_input))
-
     def __repr__(self) -> str:
         return (
             f"StatefulBatches({len(self)} batches of {self.batch_size} rows and {self.bptt_steps} "
@@ -215,22 +198,6 @@ class StatefulBatches(Epochs):
         _, _, begins = self._stream.read(index)
         return self._flags(begins)
 
-    def with_reset_input(self, reset_input: bool) -> "StatefulBatches":
-        """Return these batches in the same order and epoch, with or without flags.
-
-        Args:
-            reset_input: see the class.
-
-        Example:
-            >>> batches = StatefulBatches(np.arange(9.0), batch_size=2, bptt_steps=4)
-            >>> x, targets, mask = batches.with_reset_input(False)[0]
-            >>> x.shape
-            (2, 4, 1)
-        """
-        batches = copy.copy(self)
-        batches.reset_input = check_flag("reset_input", reset_input)
-        return batches
-
     def in_order(self) -> Iterator[StatefulBatch]:
         """Yield all batches in the order before any shuffle, with flags."""
         batches = copy.copy(self)
@@ -260,31 +227,14 @@ class StatefulBatches(Epochs):
         by_row = by_batch.swapaxes(0, 1).reshape(self.batch_size, -1, *array.shape[2:])
         return self._stream.collect(by_row, self._series)
 
-    def on_epoch_begin(self) -> None:
-        """Begin the next pass, unless the current one is unfinished. Keras calls this."""
-        super().on_epoch_begin()
-        self._in_epoch = True
-
-    def on_epoch_end(self) -> None:
-        """Move on to the next pass, and allow batches in any order again. Keras calls this."""
-        super().on_epoch_end()
-        self._in_epoch = False
-
     def _new_pass(self) -> None:
+        super()._new_pass()
         self._stream = self._laid_out
         if self.shuffle:
             self._stream = self._laid_out.shuffled(np.random.default_rng([self.seed, self.epoch]))
-        self._in_epoch = False
 
     def _flags(self, begins: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         return begins if self._stream.begins_within else begins[:, :1]
-
-    def _check_order(self, index: int) -> None:
-        if index and self._requested and not self._requested[index - 1]:
-            raise ArgumentError(
-                f"Batch {index} was read before batch {index - 1}, which it continues. Call "
-                "fit(..., shuffle=False): by default, Keras changes the order of the batches."
-            )
 
     def _read(self, index: int, reset_input: bool) -> StatefulBatch:
         rows, used, begins = self._stream.read(index)

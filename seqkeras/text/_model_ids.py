@@ -1,0 +1,58 @@
+"""Check that the ids of a data set are in the vocabulary of the model that reads it.
+
+TensorFlow raises an error of its own for ids out of range, PyTorch may stop the process, and JAX
+reads zeros or NaN.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from seqkeras._checks import Description, bad_argument
+from seqkeras._keras_graph import ModelGraph, is_graph, name_of
+from seqkeras.windows._targets import find_reader
+
+
+def check_reader(inputs: Mapping[str, int], targets: int | None) -> None:
+    """Check ids against the model whose `fit` or `evaluate` has called, if it is functional.
+
+    Args:
+        inputs: the largest id of each input; the name of a single input does not matter.
+        targets: the largest id among the targets. None: the targets are not ids.
+
+    Raises:
+        ArgumentError: the model does not have as many ids.
+    """
+    reader = find_reader()
+    if reader is None or not is_graph(reader.model):
+        return
+    for name, largest in inputs.items():
+        size = _embedded(reader.model, name if len(inputs) > 1 else None)
+        if size is not None and largest >= size:
+            raise _too_small(reader.model, f"embeds {size} ids", f"{name} ids", largest)
+    width = _width(reader.model)
+    if targets is not None and width is not None and targets >= width:
+        raise _too_small(reader.model, f"returns {width} logits", "targets", targets)
+
+
+def _embedded(model: keras.Model, name: str | None) -> int | None:
+    """Return the number of ids that an embedding of this input has; None without one."""
+    graph = ModelGraph(model)
+    for tensor in graph.inputs:
+        if name in (None, name_of(tensor)):
+            for reader in graph.readers(tensor):
+                if isinstance(getattr(reader, "input_dim", None), int):
+                    return reader.input_dim
+    return None
+
+
+def _width(model: keras.Model) -> int | None:
+    outputs = model.outputs
+    return outputs[0].shape[-1] if len(outputs) == 1 and len(outputs[0].shape) > 1 else None
+
+
+def _too_small(model: keras.Model, actual: str, what: str, largest: int) -> Any:
+    expected = f"built for ids up to {largest}, the largest of the {what}"
+    fix = "Use len(vocabulary) of the vocabulary that made the ids."
+    return bad_argument("model", Description(f"{model.name!r}, which {actual}"), expected, fix)
