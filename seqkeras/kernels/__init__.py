@@ -7,6 +7,8 @@ require("keras")
 from seqkeras.kernels._branching import branch as branch
 from seqkeras.kernels._branching import check_branch as check_branch
 from seqkeras.kernels._branching import why_not_branch as why_not_branch
+from seqkeras.kernels._cell_products import biases as biases
+from seqkeras.kernels._cell_products import product_step as product_step
 from seqkeras.kernels._clearing import where_rows as where_rows
 from seqkeras.kernels._dispatch import IMPLEMENTATIONS as IMPLEMENTATIONS
 from seqkeras.kernels._dispatch import KernelChoice as KernelChoice
@@ -18,5 +20,6 @@ from seqkeras.kernels._dispatch import run_both as run_both
 from seqkeras.kernels._dispatch import why_not as why_not
 from seqkeras.kernels._layer_spec import Spec as Spec
 from seqkeras.kernels._layer_spec import shows_state as shows_state
+from seqkeras.kernels._layer_spec import state_sizes as state_sizes
 from seqkeras.kernels._runtime import Runtime as Runtime
 from seqkeras.kernels._runtime import here as here

@@ -29,7 +29,7 @@ class Spec:
         dtype: compute dtype of the layer, such as `float32`.
         recurrent_dropout: its rate in this call; 0.0 outside training.
         resets: whether states are cleared within a batch.
-        zoneout, peephole, normalization: variants of the cell.
+        zoneout, peephole, normalization, projection, clips: variants of the cell.
         use_cudnn: False if Keras' argument of that name is False.
         widths: the numbers of features and units of a built layer of a known cell; otherwise empty.
     """
@@ -44,6 +44,8 @@ class Spec:
     zoneout: bool = False
     peephole: bool = False
     normalization: bool = False
+    projection: bool = False
+    clips: bool = False
     use_cudnn: bool = True
     widths: tuple[int, ...] = ()
 
@@ -65,6 +67,8 @@ class Spec:
             zoneout=bool(getattr(cell, "zoneout", 0.0)),
             peephole=getattr(cell, "peephole", False),
             normalization=getattr(cell, "normalization", False),
+            projection=getattr(cell, "num_proj", None) is not None,
+            clips=getattr(cell, "cell_clip", None) is not None,
             use_cudnn=getattr(layer, "use_cudnn", True) is not False,
             widths=_widths(cell),
         )

@@ -1,11 +1,17 @@
-"""Cells of Keras with what cuDNN lacks: zoneout, peepholes, layer normalization."""
+"""Cells of Keras with what cuDNN lacks: zoneout, peepholes, projections, layer normalization."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from seqkeras._checks import bad_argument, check_flag, check_fraction
+from seqkeras._checks import (
+    bad_argument,
+    check_flag,
+    check_fraction,
+    check_integer,
+    check_positive,
+)
 
 _register = keras.saving.register_keras_serializable(package="seqkeras")
 
@@ -82,7 +88,7 @@ class GRUCell(Zoneout, keras.layers.GRUCell):
 
 @_register
 class LSTMCell(Zoneout, keras.layers.LSTMCell):
-    """`keras.layers.LSTMCell` with zoneout, peepholes, or layer normalization."""
+    """`keras.layers.LSTMCell` with zoneout, peepholes, projection, clips, or normalization."""
 
     fused_as = keras.layers.LSTMCell
 
@@ -92,6 +98,9 @@ class LSTMCell(Zoneout, keras.layers.LSTMCell):
         zoneout_c: float = 0.0,
         peephole: bool = False,
         normalization: bool = False,
+        num_proj: int | None = None,
+        cell_clip: float | None = None,
+        proj_clip: float | None = None,
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
@@ -101,11 +110,27 @@ class LSTMCell(Zoneout, keras.layers.LSTMCell):
         self.epsilon = EPSILON
         if peephole and normalization:
             raise bad_argument("peephole", True, "False where normalization=True")
+        self.num_proj = check_integer("num_proj", num_proj) if num_proj is not None else None
+        for name, limit in (("cell_clip", cell_clip), ("proj_clip", proj_clip)):
+            setattr(self, name, check_positive(name, limit) if limit is not None else None)
+        if self.num_proj is not None:
+            if self.zoneout:
+                raise bad_argument("num_proj", num_proj, "omitted with zoneout")
+            self.output_size = self.num_proj
+            self.state_size = [self.num_proj, self.units]
+        elif proj_clip is not None:
+            raise bad_argument("proj_clip", proj_clip, "omitted without num_proj")
 
     def build(self, input_shape: Any) -> None:
         """Create the weights of the Keras cell and of the variants."""
         super().build(input_shape)
         units = self.units
+        if self.num_proj is not None:
+            self.projection_kernel = self.add_weight(
+                shape=(units, self.num_proj),
+                name="projection_kernel",
+                initializer="glorot_uniform",
+            )
         if self.peephole:
             self.peephole_kernel = self.add_weight(
                 shape=(3, units), name="peephole_kernel", initializer="glorot_uniform"
@@ -118,12 +143,18 @@ class LSTMCell(Zoneout, keras.layers.LSTMCell):
                 shape=(units,), name="state_shift", initializer="zeros"
             )
 
+    def add_weight(self, shape: Any = None, *arguments: Any, **options: Any) -> Any:
+        """Create a weight; the recurrent kernel has as many rows as h has numbers."""
+        if options.get("name") == "recurrent_kernel":
+            shape = (self.state_size[0], shape[1])
+        return super().add_weight(shape, *arguments, **options)
+
     def call(self, inputs: Any, states: Any, training: bool = False, kept: Any = None) -> Any:
         """Run one timestep.
 
         Args:
             inputs: `(batch, features)`.
-            states: list of h and c, each `(batch, units)`.
+            states: list of h and c, each `(batch, units)`; h `(batch, num_proj)` with a projection.
             training: whether zoneout and dropout apply.
             kept: in training, a list of two arrays of flags `(batch, units)`, True where h, and
                 where c, keep their old values.
@@ -136,7 +167,7 @@ class LSTMCell(Zoneout, keras.layers.LSTMCell):
             i = i + c * self.peephole_kernel[0]
             f = f + c * self.peephole_kernel[1]
         gate = self.recurrent_activation
-        new_c = gate(f) * c + gate(i) * self.activation(g)
+        new_c = _clipped(gate(f) * c + gate(i) * self.activation(g), self.cell_clip)
         c = self._zone_out(c, new_c, "zoneout_c", training, keeps_c)
         if self.peephole:
             o = o + c * self.peephole_kernel[2]
@@ -144,6 +175,8 @@ class LSTMCell(Zoneout, keras.layers.LSTMCell):
         if self.normalization:
             scaled_c = scaled_c + self.state_shift
         new_h = gate(o) * self.activation(scaled_c)
+        if self.num_proj is not None:
+            new_h = _clipped(ops.matmul(new_h, self.projection_kernel), self.proj_clip)
         h = self._zone_out(h, new_h, "zoneout_h", training, keeps_h)
         return h, [h, c]
 
@@ -163,8 +196,15 @@ class LSTMCell(Zoneout, keras.layers.LSTMCell):
 
     def get_config(self) -> dict[str, Any]:
         """Return the config of the Keras cell, with the options of the variants."""
-        names = ("zoneout_c", "peephole", "normalization")
+        names = (
+            *("zoneout_c", "peephole", "normalization"),
+            *("num_proj", "cell_clip", "proj_clip"),
+        )
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _clipped(x: Any, limit: float | None) -> Any:
+    return ops.clip(x, -limit, limit) if limit is not None else x
 
 
 def _product(x: Any, kernel: Any, factors: Any) -> Any:

@@ -119,10 +119,16 @@ class Dispatched(Resettable):
 
     def _take_cell(self, kind: type[keras.layers.Layer], **variants: Any) -> None:
         """Replace the Keras cell by our cell `kind`, if any variant is set."""
-        options = {name: value for name, value in variants.items() if value not in (0, False)}
+        is_off = (None, False, 0.0)
+        options = {
+            name: value
+            for name, value in variants.items()
+            if not any(type(value) is type(off) and value == off for off in is_off)
+        }
         if options:
             self._tracker.untrack(self.cell)
             self.cell = kind(**_arguments(self.cell), **options)  # checks their values
+            self.state_size = list(kernels.state_sizes(self.cell))
         self._variants = {name: getattr(self.cell, name) for name in options}
 
 
@@ -149,6 +155,11 @@ class LSTM(Dispatched, keras.layers.LSTM):
         normalization: layer normalization of the products with both kernels, and of c before it
             enters the output (Ba et al. 2016, https://arxiv.org/abs/1607.06450, eq. 20 to 22). Not
             with peepholes. Default: False.
+        num_proj: width of h if it is a linear projection of the gated c, as in
+            `tf.compat.v1.nn.rnn_cell.LSTMCell` (Sak et al. 2014, https://arxiv.org/abs/1402.1128);
+            c keeps its `units`. Not with zoneout. Default: no projection.
+        cell_clip: largest absolute value of c, clipped at each timestep. Default: none.
+        proj_clip: largest absolute value of the projected h. Default: none.
     """
 
     def __init__(
@@ -158,6 +169,9 @@ class LSTM(Dispatched, keras.layers.LSTM):
         zoneout_c: float = 0.0,
         peephole: bool = False,
         normalization: bool = False,
+        num_proj: int | None = None,
+        cell_clip: float | None = None,
+        proj_clip: float | None = None,
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
@@ -167,6 +181,9 @@ class LSTM(Dispatched, keras.layers.LSTM):
             zoneout_c=zoneout_c,
             peephole=peephole,
             normalization=normalization,
+            num_proj=num_proj,
+            cell_clip=cell_clip,
+            proj_clip=proj_clip,
         )
 
 

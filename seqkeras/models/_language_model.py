@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Unpack
 
 import keras
 
 from seqkeras._checks import bad_argument, check_flag, check_fraction, check_integer
-from seqkeras.layers import TiedEmbedding
+from seqkeras.layers import TokenVectors
 from seqkeras.models._stack import Stack, StackOptions
 
 
@@ -70,7 +71,7 @@ def language_model(
     initializer = keras.initializers.get(initializer)
     drop = _Dropout(plan.dropout, check_flag("locked_dropout", locked_dropout))
     ends = _Ends(vocabulary_size, width, initializer, check_flag("mask_zero", mask_zero))
-    embed, predict = ends.tied() if check_flag("tied", tied) else ends.separate()
+    embed, predict = ends.layers(check_flag("tied", tied))
     layers = replace(plan, dropout=0.0, layer_options=_options(plan, weight_drop, initializer))
     ids = plan.input(None, name="sequence", dtype="int32")
 
@@ -105,40 +106,23 @@ class _Ends:
     initializer: Any
     mask_zero: bool
 
-    def separate(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        embed = keras.layers.Embedding(
-            self.vocabulary_size,
-            self.width,
-            self._initializer("uniform"),
-            mask_zero=self.mask_zero,
-            name="embedding",
-        )
-        head = keras.layers.Dense(
-            self.vocabulary_size,
-            kernel_initializer=self._initializer("glorot_uniform"),
-            name="head",
-        )
-        return embed, head
+    def layers(self, tied: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        start = self.initializer.clone() if self.initializer is not None else "uniform"
+        options: dict[str, Any] = {"mask_zero": self.mask_zero, "name": "embedding"}
+        if tied:
+            both = TokenVectors(self.vocabulary_size, self.width, start, **options)
+            return both, partial(self._predict, both)
+        embed = keras.layers.Embedding(self.vocabulary_size, self.width, start, **options)
+        return embed, partial(self._predict, None)
 
-    def tied(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        layer = TiedEmbedding(
-            self.vocabulary_size,
-            self.width,
-            self._initializer("uniform"),
-            mask_zero=self.mask_zero,
-            name="embedding",
-        )
-
-        def predict(x: keras.KerasTensor) -> keras.KerasTensor:
-            if x.shape[-1] != self.width:
-                kernel = self._initializer("glorot_uniform")
-                x = keras.layers.Dense(self.width, kernel_initializer=kernel, name="to_vectors")(x)
-            return layer(x, reverse=True)
-
-        return layer, predict
-
-    def _initializer(self, default: str) -> Any:
-        return self.initializer.clone() if self.initializer is not None else default
+    def _predict(self, tied: TokenVectors | None, x: keras.KerasTensor) -> keras.KerasTensor:
+        kernel = self.initializer.clone() if self.initializer is not None else "glorot_uniform"
+        units = x.shape[-1]
+        if tied is None:
+            return TokenVectors(self.vocabulary_size, units, kernel, name="head")(x, reverse=True)
+        if units != self.width:
+            x = keras.layers.Dense(self.width, kernel_initializer=kernel, name="to_vectors")(x)
+        return tied(x, reverse=True)
 
 
 def _options(plan: Stack, weight_drop: float, initializer: Any) -> dict[str, Any]:

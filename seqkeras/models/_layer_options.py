@@ -11,8 +11,9 @@ from seqkeras.layers import CELLS, Cell
 
 #: Arguments that the stack, or the way in which a builder connects its layers, decides.
 _DECIDED = frozenset({
-    "self", "args", "arguments", "kwargs", "options", "cell", "units", "dropout", "recurrent_dropout",
-    "implementation", "return_sequences", "return_state", "go_backwards", "stateful", "name",
+    "self", "args", "arguments", "kwargs", "options", "cell", "units", "dropout",
+    "recurrent_dropout", "implementation", "return_sequences", "return_state", "go_backwards",
+    "stateful", "name",
 })  # fmt: skip
 
 

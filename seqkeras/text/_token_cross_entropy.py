@@ -17,8 +17,8 @@ class TokenCrossEntropy(keras.losses.Loss):
     """The cross-entropy of integer targets and logits, in nats.
 
     Targets are `(batch, timesteps)`, logits `(batch, timesteps, vocabulary_size)`. A token counts
-    unless its sample weight is 0, or it is masked; means are weighted. Rows in which no token counts
-    change nothing, whatever the reduction.
+    unless its sample weight is 0, or it is masked; means are weighted. Rows in which no token
+    counts change nothing, whatever the reduction.
 
     Args:
         reduction: how one number is computed.
@@ -65,6 +65,7 @@ class TokenCrossEntropy(keras.losses.Loss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the loss, a scalar."""
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         weights = token_weights(y_true, y_pred, sample_weight)
         terms = self.call(y_true, y_pred)
         terms = ops.where(weights > 0, terms, 0.0) * weights

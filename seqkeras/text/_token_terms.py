@@ -19,12 +19,19 @@ def token_terms(targets: Any, logits: Any) -> Any:
         shapes = f"targets {tuple(targets.shape)} and logits {tuple(logits.shape)}"
         fix = "Targets are ids (batch, timesteps), logits (batch, timesteps, vocabulary_size)."
         raise bad_argument("y_true", Description(shapes), "one id for each vector of logits", fix)
-    if any(None not in pair and pair[0] != pair[1] for pair in zip(targets.shape, expected)):
-        actual = Description(f"shape {tuple(targets.shape)}")
-        raise bad_argument("y_true", actual, f"of shape {expected}, as the logits")
-    dtype = keras.backend.standardize_dtype(logits.dtype)
-    logits = ops.cast(logits, "float64" if dtype == "float64" else "float32")
+    pairs = zip(targets.shape, expected, strict=True)
+    if any(actual != size for actual, size in pairs if None not in (actual, size)):
+        actual_shape = Description(f"shape {tuple(targets.shape)}")
+        raise bad_argument("y_true", actual_shape, f"of shape {expected}, as the logits")
+    logits = ops.cast(logits, _dtype(logits))
     return ops.sparse_categorical_crossentropy(ops.cast(targets, "int32"), logits, from_logits=True)
+
+
+class _Weights(keras.losses.Loss):
+    """Gives each token a loss of 1, which Keras then multiplies by its weight and its mask."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return ops.ones_like(y_true)
 
 
 def token_weights(targets: Any, logits: Any, sample_weight: Any) -> Any:
@@ -35,11 +42,10 @@ def token_weights(targets: Any, logits: Any, sample_weight: Any) -> Any:
         logits: `(batch, timesteps, vocabulary_size)`, perhaps with the mask of a model.
         sample_weight: `(batch, timesteps)`, `(batch,)`, `(batch, 1)`, or None.
     """
+    weights = _Weights("token_weights", "none", dtype=_dtype(logits))
+    return weights(targets, logits, sample_weight)
+
+
+def _dtype(logits: Any) -> str:
     dtype = keras.backend.standardize_dtype(logits.dtype)
-    dtype = "float64" if dtype == "float64" else "float32"
-    weights = ops.ones(ops.shape(targets), dtype)
-    if sample_weight is not None:
-        given = ops.cast(ops.convert_to_tensor(sample_weight), dtype)
-        weights = weights * (ops.expand_dims(given, 1) if len(given.shape) == 1 else given)
-    mask = getattr(logits, "_keras_mask", None)
-    return weights if mask is None else weights * ops.cast(mask, dtype)
+    return "float64" if dtype == "float64" else "float32"

@@ -7,6 +7,7 @@ require("keras", "tqdm")
 from seqkeras.training._early_stopping import TrainingLog as TrainingLog
 from seqkeras.training._kl_annealing import KLAnnealing as KLAnnealing
 from seqkeras.training._progress import ProgressBar as ProgressBar
+from seqkeras.training._sampled_softmax import sampled_softmax as sampled_softmax
 from seqkeras.training._scheduled_sampling import ScheduledSampling as ScheduledSampling
 from seqkeras.training._scheduled_sampling import TeacherForcingSchedule as TeacherForcingSchedule
 from seqkeras.training._stateful import ResetStates as ResetStates

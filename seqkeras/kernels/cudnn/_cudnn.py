@@ -42,7 +42,7 @@ def not_in_cudnn(spec: Spec) -> str | None:
         return f"its activations are tanh and sigmoid, not {activation} and {recurrent_activation}"
     if spec.recurrent_dropout:
         return f"recurrent_dropout={spec.recurrent_dropout} is not supported"
-    for name in ("zoneout", "peephole", "normalization"):
+    for name in ("zoneout", "peephole", "normalization", "projection", "clips"):
         if getattr(spec, name):
             return f"{name} is not supported"
     if spec.resets:

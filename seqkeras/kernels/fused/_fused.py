@@ -34,6 +34,9 @@ def _why_not_layer(spec: Spec) -> str | None:
     for name, width in zip(("features", "units"), spec.widths, strict=False):
         if not 1 <= width < native.MOST_WIDE:
             return f"it supports 1 to {native.MOST_WIDE - 1} {name}, not {width}"
+    for name in ("projection", "clips"):
+        if getattr(spec, name):
+            return f"it does not support {name}"
     if spec.dtype not in _DTYPES:
         return f"it computes in float32, and the layer in {spec.dtype}"
     return native.not_among_kernels(spec.cell, spec.activation, spec.recurrent_activation)
