@@ -3,3 +3,6 @@
 from seqkeras._lazy import require
 
 require("keras")
+
+from seqkeras.decoding._generate import generate as generate
+from seqkeras.decoding._generated import Generated as Generated

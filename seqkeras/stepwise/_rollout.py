@@ -1,6 +1,5 @@
 """Feed the outputs of a model back as its inputs, in one compiled loop."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -10,14 +9,12 @@ import numpy.typing as npt
 from keras import ops
 
 from seqkeras._checks import Description, bad_argument, check_integer
+from seqkeras.stepwise._compiled_loops import CompiledLoops
 from seqkeras.stepwise._model_step import ModelStep
 from seqkeras.stepwise._runner import Runner
 from seqkeras.stepwise._validate import check_shapes, check_unsure
 
 Function = Callable[..., Any]
-
-#: Largest number of compiled loops that are cached for a model.
-MOST_RUNNERS = 8
 
 
 def rollout(
@@ -80,8 +77,8 @@ def rollout(
     for name, function in (("sample", sample), ("feedback", feedback)):
         if function is not None and not callable(function):
             raise bad_argument(name, function, "a function, or None")
-    cache = _Cache.of(model)
-    timestep = cache.step.timestep
+    loops = CompiledLoops.of(model, "_seqkeras_rollout", ModelStep)
+    timestep = loops.step.timestep
     inputs = {"context": _context(context, timestep), "steps": np.zeros(steps, "int8")}
     if future is not None:
         inputs["future"] = _future(future, len(inputs["context"]), steps, timestep)
@@ -91,44 +88,17 @@ def rollout(
         inputs["seed"] = ops.convert_to_numpy(generator.state.value)
     elif seed is not None:
         raise bad_argument("seed", seed, "omitted without sample", "Remove it, or pass sample=.")
-    runner = cache.runner(feedback, sample)
+    key = (_identity(feedback), _identity(sample))
+    runner = loops.loop(key, lambda: Runner(loops.step, feedback, sample))
     check_shapes(runner, len(inputs["context"]), inputs.get("future"))
-    if cache.step.unsure and not cache.verified:
+    if loops.step.unsure and not loops.verified:
         check_unsure(runner, inputs["context"])
-        cache.verified = True
+        loops.verified = True
     return runner.predict_on_batch(inputs)
 
 
-class _Cache:
-    """The step function of a model and the loops compiled for it, kept with the model."""
-
-    def __init__(self, model: Any) -> None:
-        self.step = ModelStep(model)
-        self.outputs = [id(tensor) for tensor in model.outputs]
-        self.runners: OrderedDict[Any, Runner] = OrderedDict()
-        self.verified = False
-
-    @classmethod
-    def of(cls, model: Any) -> "_Cache":
-        # Stored in `__dict__`, because Keras would track the loops as layers of the model if they
-        # were set as an attribute. Stored there, they are freed together with the model, even if
-        # `sample` or `feedback` refer to it.
-        attributes = getattr(model, "__dict__", {})
-        cache = attributes.get("_seqkeras_rollout")
-        if cache is None or cache.outputs != [id(tensor) for tensor in model.outputs]:
-            cache = cls(model)
-            attributes["_seqkeras_rollout"] = cache
-        return cache
-
-    def runner(self, *functions: Function | None) -> Runner:
-        key = tuple(
-            function if isinstance(function, Hashable) else id(function) for function in functions
-        )
-        runner = self.runners.pop(key, None) or Runner(self.step, *functions)
-        self.runners[key] = runner
-        if len(self.runners) > MOST_RUNNERS:
-            self.runners.popitem(last=False)
-        return runner
+def _identity(function: Function | None) -> Hashable:
+    return function if isinstance(function, Hashable) else id(function)
 
 
 def _context(context: Any, timestep: Any) -> npt.NDArray[Any]:

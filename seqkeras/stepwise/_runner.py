@@ -7,6 +7,7 @@ import keras
 from keras import ops, tree
 
 from seqkeras.kernels import where_rows
+from seqkeras.stepwise._loops import batch_first, draw, empty, run_loop, written
 from seqkeras.stepwise._model_step import ModelStep
 
 Function = Callable[..., Any]
@@ -47,7 +48,7 @@ class Runner(keras.Model):
         future = ops.swapaxes(future, 0, 1) if future is not None else None
         output, state = self._warmed_up(context)
         value, seed = self._drawn(output, inputs.get("seed"))
-        values = tree.map_structure(lambda array: _written(_empty(array, steps), 0, array), value)
+        values = tree.map_structure(lambda array: written(empty(array, steps), 0, array), value)
 
         def body(i: Any, output: Any, state: Any, value: Any, seed: Any, values: Any) -> Any:
             covariates = (ops.take(future, i, axis=0),) if future is not None else ()
@@ -55,34 +56,34 @@ class Runner(keras.Model):
             output, state = self._stepped(x, state, output)
             value, seed = self._drawn(output, seed)
             values = tree.map_structure(
-                lambda arrays, array: _written(arrays, i + 1, array), values, value
+                lambda arrays, array: written(arrays, i + 1, array), values, value
             )
             return output, state, value, seed, values
 
-        *_, values = _loop(steps - 1, body, (output, state, value, seed, values))
-        return tree.map_structure(_batch_first, values)
+        *_, values = run_loop(steps - 1, body, (output, state, value, seed, values))
+        return tree.map_structure(batch_first, values)
 
     def _warmed_up(self, context: Any) -> tuple[Any, Any]:
         def body(i: Any, output: Any, state: Any) -> Any:
             x = ops.take(context, i, axis=0)
             return self._stepped(x, state, output, is_first=ops.equal(i, 0))
 
-        return _loop(ops.shape(context)[0], body, self._initial(context))
+        return run_loop(ops.shape(context)[0], body, self._initial(context))
 
     def _every_output(self, context: Any) -> Any:
         timesteps = ops.shape(context)[0]
         output, state = self._initial(context)
-        outputs = tree.map_structure(lambda array: _empty(array, timesteps), output)
+        outputs = tree.map_structure(lambda array: empty(array, timesteps), output)
 
         def body(i: Any, state: Any, outputs: Any) -> Any:
             output, state, _ = self.step(ops.take(context, i, axis=0), state)
             outputs = tree.map_structure(
-                lambda arrays, array: _written(arrays, i, array), outputs, output
+                lambda arrays, array: written(arrays, i, array), outputs, output
             )
             return state, outputs
 
-        _, outputs = _loop(timesteps, body, (state, outputs))
-        return tree.map_structure(_batch_first, outputs)
+        _, outputs = run_loop(timesteps, body, (state, outputs))
+        return tree.map_structure(batch_first, outputs)
 
     def _initial(self, context: Any) -> tuple[Any, Any]:
         rows = ops.shape(context)[1]
@@ -104,10 +105,8 @@ class Runner(keras.Model):
     def _drawn(self, output: Any, seed: Any) -> tuple[Any, Any]:
         if self.sample is None:
             return output, seed
-        # The seed is carried through the loop: on JAX, no variable may change inside a loop.
-        variable = self.generator.state
-        with keras.StatelessScope(state_mapping=[(variable, seed)]) as scope:
-            return self.sample(output, self.generator), scope.get_current_value(variable)
+        sample = self.sample
+        return draw(lambda: sample(output, self.generator), self.generator, seed)
 
     def next_input(self, value: Any, *covariates: Any) -> Any:
         """Return the next input, from a value and the covariates of its timestep."""
@@ -116,35 +115,3 @@ class Runner(keras.Model):
         else:
             x = ops.concatenate([value, *covariates], axis=-1) if covariates else value
         return ops.cast(x, self.step.timestep.dtype)
-
-
-def _loop(count: Any, body: Function, carry: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Run `carry = body(i, *carry)` for `i` below `count`; None in the carry stays None."""
-    # Not `ops.scan`: on TensorFlow, its outputs must have the shape of the state.
-    is_array = [value is not None for value in carry]
-
-    def with_none(arrays: Any) -> list[Any]:
-        arrays = iter(arrays)
-        return [next(arrays) if present else None for present in is_array]
-
-    def without_none(values: Any) -> list[Any]:
-        return [value for value, present in zip(values, is_array, strict=True) if present]
-
-    def advance(i: Any, *arrays: Any) -> tuple[Any, ...]:
-        return (i + 1, *without_none(body(i, *with_none(arrays))))
-
-    start = (ops.zeros((), "int32"), *without_none(carry))
-    _, *result = ops.while_loop(lambda i, *_: i < count, advance, start)
-    return tuple(with_none(result))
-
-
-def _empty(like: Any, count: Any) -> Any:
-    return ops.zeros((count, *ops.shape(like)), like.dtype)
-
-
-def _written(arrays: Any, i: Any, array: Any) -> Any:
-    return ops.scatter_update(arrays, ops.reshape(i, (1, 1)), array[None])
-
-
-def _batch_first(array: Any) -> Any:
-    return ops.swapaxes(array, 0, 1)
