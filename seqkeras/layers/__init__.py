@@ -18,6 +18,8 @@ from seqkeras.layers._factory import recurrent_layer as recurrent_layer
 from seqkeras.layers._gaussian_code import KL_WEIGHT as KL_WEIGHT
 from seqkeras.layers._gaussian_code import GaussianCode as GaussianCode
 from seqkeras.layers._hard_sigmoid import keras_2_hard_sigmoid as keras_2_hard_sigmoid
+from seqkeras.layers._lengths import length_mask as length_mask
+from seqkeras.layers._lengths import reverse_sequence as reverse_sequence
 from seqkeras.layers._memory_attention import MemoryAttention as MemoryAttention
 from seqkeras.layers._normalization import NORMALIZATIONS as NORMALIZATIONS
 from seqkeras.layers._normalization import ReversibleNormalization as ReversibleNormalization

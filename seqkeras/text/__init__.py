@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.text._id_arrays import pad as pad
     from seqkeras.text._labeled_batches import LabeledBatches as LabeledBatches
     from seqkeras.text._pair_batches import PairBatches as PairBatches
+    from seqkeras.text._pair_file import read_pairs as read_pairs
     from seqkeras.text._perplexity import Perplexity as Perplexity
     from seqkeras.text._token_batches import TokenBatches as TokenBatches
     from seqkeras.text._token_cross_entropy import TokenCrossEntropy as TokenCrossEntropy
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.text._tokens import ngrams as ngrams
     from seqkeras.text._tokens import tokenize as tokenize
     from seqkeras.text._vocabulary import Vocabulary as Vocabulary
+    from seqkeras.text._word_vectors import load_vectors as load_vectors
 
 # Lazy, because models need Keras, and tokens and vocabularies only NumPy.
 __getattr__, __dir__, __all__ = attach(
@@ -24,10 +26,12 @@ __getattr__, __dir__, __all__ = attach(
         "_id_arrays": ("pad",),
         "_labeled_batches": ("LabeledBatches",),
         "_pair_batches": ("PairBatches",),
+        "_pair_file": ("read_pairs",),
         "_perplexity": ("Perplexity",),
         "_token_batches": ("TokenBatches",),
         "_token_cross_entropy": ("TokenCrossEntropy",),
         "_tokens": ("clean", "detokenize", "ngrams", "tokenize"),
         "_vocabulary": ("Vocabulary",),
+        "_word_vectors": ("load_vectors",),
     },
 )

@@ -328,16 +328,27 @@ def _has_reset_input(model: keras.Model) -> bool:
     return "reset" in _input_names(model)
 
 
-def _check_model(model: keras.Model, batches: ContinuedBatches, name: str) -> None:
+def _check_batches(batches: ContinuedBatches, name: str) -> None:
     if not isinstance(batches, ContinuedBatches):
         expected = "StatefulBatches, or TokenBatches with partition='sequential'"
         raise bad_argument(name, type(batches).__name__, expected)
     if not batches.continues:
         fix = "Use partition='sequential', so that each row continues the row of the batch before."
         raise bad_argument(name, batches, "batches that continue each other", fix)
+
+
+def _check_model(model: keras.Model, batches: ContinuedBatches, name: str) -> None:
+    _check_batches(batches, name)
     if not isinstance(model, keras.Model) or not (model.compiled and model.built):
         fix = "Give it an Input with a batch_shape, and call model.compile(...)."
         raise bad_argument("model", model, "a keras.Model that is built and compiled", fix)
+    strategy = getattr(model, "distribute_strategy", None)  # only on TensorFlow
+    if strategy is not None:
+        actual = Description(
+            f"model={model.name!r}, built in the scope of {type(strategy).__name__}"
+        )
+        fix = "The rows of a batch would be spread over devices, and their states with them."
+        raise bad_argument("model", actual, "built outside of a distribution strategy", fix)
     layers = list(stateful_layers(model).values())
     if not layers:
         fix = (
