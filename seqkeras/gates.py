@@ -20,6 +20,9 @@ into another shape; `seqkeras.conversion.from_cudnn` unfolds them.
 The first of two biases is added to the product of the input, the second to that of the state. In a
 GRU with `reset_after`, which ONNX calls `linear_before_reset`, the reset gate acts between the two,
 so they cannot be merged; everywhere else only their sum matters.
+
+Checkpoints of TensorFlow 1 (`tf.nn.rnn_cell`) hold one kernel for the input and the state together,
+and the LSTM adds a forget bias when it runs: see `lstm_from_tensorflow_1`, `gru_from_tensorflow_1`.
 """
 
 from typing import Any, NamedTuple
@@ -151,6 +154,86 @@ def convert(weights: Weights, *, cell: str, source: str, target: str) -> Weights
         kernel = kernel.T.copy()
         recurrent = recurrent.T.copy()
     return Weights(kernel, recurrent, bias)
+
+
+def lstm_from_tensorflow_1(
+    kernel: npt.ArrayLike,
+    bias: npt.ArrayLike,
+    *,
+    forget_bias: float = 1.0,
+    num_proj: int | None = None,
+) -> Weights:
+    """Return the weights of an LSTM cell of TensorFlow 1 in the layout of Keras.
+
+    For `BasicLSTMCell`, `LSTMCell` and `LSTMBlockCell`, whose gates are in the order i c f o, and
+    which add the forget bias when they run. Peepholes and the kernel of a projection are arrays of
+    their own in the checkpoint, in the layout of `seqkeras.layers.LSTM`. The state of TensorFlow 1
+    is (c, h), that of Keras (h, c).
+
+    Args:
+        kernel: `(features + state, 4 * units)`, the variable `kernel` of the cell. The state is h:
+            `units` wide, or `num_proj`.
+        bias: `(4 * units,)`, the variable `bias`.
+        forget_bias: the argument of the cell, default 1.
+        num_proj: the argument of the cell, default None, no projection.
+
+    Raises:
+        ArgumentError: the shapes do not fit.
+
+    Example:
+        >>> weights = lstm_from_tensorflow_1(np.zeros((3 + 2, 8)), np.zeros(8))
+        >>> weights.kernel.shape, weights.recurrent_kernel.shape, weights.bias.tolist()
+        ((3, 8), (2, 8), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    """
+    kernel, bias = np.asarray(kernel), np.asarray(bias)
+    units = len(bias) // 4 if bias.ndim == 1 and len(bias) % 4 == 0 else 0
+    state = num_proj if num_proj is not None else units
+    if not units or kernel.ndim != 2 or kernel.shape[1] != 4 * units or kernel.shape[0] <= state:
+        got = f"shapes {kernel.shape} and {bias.shape}"
+        expected = "of shape (features + state, 4 * units), with a bias (4 * units,)"
+        raise bad_argument("kernel", Description(got), expected)
+    kernel, bias = (reorder(array, source="icfo", target="ifco") for array in (kernel, bias))
+    bias[units : 2 * units] += forget_bias
+    return Weights(kernel[:-state], kernel[-state:], bias)
+
+
+def gru_from_tensorflow_1(
+    gates_kernel: npt.ArrayLike,
+    gates_bias: npt.ArrayLike,
+    candidate_kernel: npt.ArrayLike,
+    candidate_bias: npt.ArrayLike,
+) -> Weights:
+    """Return the weights of a `GRUCell` of TensorFlow 1 for a Keras GRU with `reset_after=False`.
+
+    Args:
+        gates_kernel: `(features + units, 2 * units)`, the variable `gates/kernel`, gates r z.
+        gates_bias: `(2 * units,)`, the variable `gates/bias`.
+        candidate_kernel: `(features + units, units)`, the variable `candidate/kernel`.
+        candidate_bias: `(units,)`, the variable `candidate/bias`.
+
+    Raises:
+        ArgumentError: the shapes do not fit.
+
+    Example:
+        >>> arrays = np.zeros((5, 4)), np.zeros(4), np.zeros((5, 2)), np.zeros(2)
+        >>> [array.shape for array in gru_from_tensorflow_1(*arrays)]
+        [(3, 6), (2, 6), (6,)]
+    """
+    kernels = [np.asarray(gates_kernel), np.asarray(candidate_kernel)]
+    biases = [np.asarray(gates_bias), np.asarray(candidate_bias)]
+    units = len(biases[1]) if biases[1].ndim == 1 else 0
+    rows = kernels[1].shape[0] if kernels[1].ndim == 2 else 0
+    shapes = [array.shape for array in (*kernels, *biases)]
+    if rows <= units or shapes != [(rows, 2 * units), (rows, units), (2 * units,), (units,)]:
+        expected = (
+            "of shapes (features + units, 2 * units) and (features + units, units), with biases "
+            "(2 * units,) and (units,)"
+        )
+        actual = Description(f"shapes {shapes}")
+        raise bad_argument("gates_kernel, candidate_kernel", actual, expected)
+    kernel = reorder(np.concatenate(kernels, axis=1), source="rzh", target="zrh")
+    bias = reorder(np.concatenate(biases), source="rzh", target="zrh")
+    return Weights(kernel[:-units], kernel[-units:], bias)
 
 
 def _layout(library: str, cell: str, argument: str) -> Layout:

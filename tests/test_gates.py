@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqkeras.errors import ArgumentError
-from seqkeras.gates import LAYOUTS, Weights, convert, reorder
+from seqkeras.gates import (
+    LAYOUTS,
+    Weights,
+    convert,
+    gru_from_tensorflow_1,
+    lstm_from_tensorflow_1,
+    reorder,
+)
 
 
 def weights_of(cell, library, *, features=3, units=2, seed=0):
@@ -98,3 +105,58 @@ def _sigmoid(x):
 def test_weights_that_do_not_fit_are_refused(call, message):
     with pytest.raises(ArgumentError, match=message):
         call()
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize("num_proj", [None, 2])
+def test_an_lstm_of_tensorflow_1_follows_its_formulas(num_proj):
+    # tf.nn.rnn_cell.LSTMCell: one kernel, gates i j f o, forget bias added when it runs.
+    pytest.importorskip("keras")
+    from seqkeras.layers import LSTM
+
+    random, units, width = np.random.default_rng(0), 4, num_proj or 4
+    kernel, bias = random.normal(size=(3 + width, 16)), random.normal(size=16)
+    projection = random.normal(size=(units, width))
+    x = random.normal(size=(2, 5, 3)).astype("float32")
+    c, h = np.zeros((2, units)), np.zeros((2, width))
+    for t in range(5):
+        i, j, f, o = np.split(np.concatenate([x[:, t], h], axis=1) @ kernel + bias, 4, axis=1)
+        c = sigmoid(f + 0.7) * c + sigmoid(i) * np.tanh(j)
+        h = sigmoid(o) * np.tanh(c)
+        h = h @ projection if num_proj else h
+    layer = LSTM(units, num_proj=num_proj)
+    layer.build(x.shape)
+    weights = lstm_from_tensorflow_1(kernel, bias, forget_bias=0.7, num_proj=num_proj)
+    by_name = dict(zip(("kernel", "recurrent_kernel", "bias"), weights, strict=True))
+    for variable in layer.weights:
+        variable.assign(by_name.get(variable.name, projection))
+    np.testing.assert_allclose(np.asarray(layer(x)), h, atol=1e-5)
+
+
+def test_a_gru_of_tensorflow_1_follows_its_formulas():
+    # tf.nn.rnn_cell.GRUCell: gates r u in one kernel, the candidate in another.
+    keras = pytest.importorskip("keras")
+    random, units = np.random.default_rng(0), 4
+    arrays = [random.normal(size=shape) for shape in [(7, 8), (8,), (7, 4), (4,)]]
+    x, h = random.normal(size=(2, 5, 3)).astype("float32"), np.zeros((2, units))
+    for t in range(5):
+        gates = sigmoid(np.concatenate([x[:, t], h], axis=1) @ arrays[0] + arrays[1])
+        r, u = np.split(gates, 2, axis=1)
+        both = np.concatenate([x[:, t], r * h], axis=1)
+        h = u * h + (1 - u) * np.tanh(both @ arrays[2] + arrays[3])
+    layer = keras.layers.GRU(units, reset_after=False)
+    layer.build(x.shape)
+    layer.set_weights(list(gru_from_tensorflow_1(*arrays)))
+    np.testing.assert_allclose(np.asarray(layer(x)), h, atol=1e-5)
+
+
+def test_arrays_of_tensorflow_1_that_do_not_fit_are_refused():
+    with pytest.raises(ArgumentError, match=r"kernel must be of shape \(features \+ state"):
+        lstm_from_tensorflow_1(np.zeros((5, 8)), np.zeros(9))
+    with pytest.raises(ArgumentError, match="kernel must be"):
+        lstm_from_tensorflow_1(np.zeros((2, 8)), np.zeros(8))
+    with pytest.raises(ArgumentError, match="gates_kernel, candidate_kernel must be"):
+        gru_from_tensorflow_1(np.zeros((5, 4)), np.zeros(4), np.zeros((5, 3)), np.zeros(2))
