@@ -36,6 +36,7 @@ from seqkeras.layers._resettable import ConvLSTM2D as ConvLSTM2D
 from seqkeras.layers._resettable import ConvLSTM3D as ConvLSTM3D
 from seqkeras.layers._resettable import Resettable as Resettable
 from seqkeras.layers._reverse_time import ReverseTime as ReverseTime
+from seqkeras.layers._scheduled_sampling import ScheduledSampling as ScheduledSampling
 from seqkeras.layers._sequence_decoder import SequenceDecoder as SequenceDecoder
 from seqkeras.layers._time_distributed import TimeDistributed as TimeDistributed
 from seqkeras.layers._token_vectors import TokenVectors as TokenVectors

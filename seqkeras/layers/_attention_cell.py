@@ -1,8 +1,8 @@
 """A recurrent cell that reads a memory at every timestep."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops, tree
@@ -11,6 +11,10 @@ from seqkeras._checks import bad_argument, check_flag, check_integer, check_one_
 from seqkeras.layers._memory_attention import MemoryAttention
 
 QUERIES = ("old", "new")
+
+#: A timestep of an inner cell: from inputs, a list of what else it reads, and its states, to its
+#: output and its new states.
+Inner: TypeAlias = Callable[[Any, Sequence[Any], Sequence[Any]], tuple[Any, list[Any]]]
 
 
 @keras.saving.register_keras_serializable(package="seqkeras")
@@ -125,9 +129,22 @@ class AttentionCell(keras.layers.Layer):
         return output, states
 
     def advance(
-        self, inputs: Any, states: Any, constants: Any, training: bool = False
+        self,
+        inputs: Any,
+        states: Sequence[Any],
+        constants: Sequence[Any],
+        training: bool = False,
+        inner: Inner | None = None,
     ) -> tuple[tuple[Any, Any, Any], list[Any]]:
         """Run one timestep up to the output.
+
+        Args:
+            inputs: `(batch, features)`, or what `inner` reads in their place.
+            states: the states before.
+            constants: those of `prepared`.
+            training: whether dropout applies.
+            inner: how the inner cell runs. Default: on the inputs, the context and the previous
+                output side by side.
 
         Returns:
             The output of the inner cell, the context and the weights; and the new states.
@@ -140,8 +157,10 @@ class AttentionCell(keras.layers.Layer):
             query = states[_query_place(self.cell)]
             context, weights = self.attention.attend(query, constants)
             fed.insert(0, context)
-        x = ops.concatenate([inputs, *fed], axis=-1) if fed else inputs
-        h, states = advance_cell(self.cell, x, states, training)
+        if inner is not None:
+            h, states = inner(inputs, fed, states)
+        else:
+            h, states = advance_cell(self.cell, joined([inputs, *fed]), states, training)
         if context is None:
             context, weights = self.attention.attend(h, constants)
         if self.input_feeding:
@@ -194,6 +213,11 @@ def advance_cell(cell: Any, x: Any, states: Sequence[Any], training: bool) -> tu
     options = {"training": training} if training else {}
     output, new = cell(x, packed, **options)
     return output, tree.flatten(new)
+
+
+def joined(arrays: Sequence[Any]) -> Any:
+    """Return arrays side by side."""
+    return ops.concatenate(arrays, axis=-1) if len(arrays) > 1 else arrays[0]
 
 
 def parts(cell: Any) -> list[Any]:

@@ -1,23 +1,36 @@
 """The decoder of an encoder-decoder: a distribution of the next symbol after each target."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 from keras import ops, tree
 
-from seqkeras._checks import Description, bad_argument, check_fraction, check_integer, check_one_of
+from seqkeras._checks import (
+    Description,
+    bad_argument,
+    check_flag,
+    check_fraction,
+    check_integer,
+    check_one_of,
+    nearest,
+)
 from seqkeras.kernels import where_rows
 from seqkeras.layers._attention_cell import (
     AttentionCell,
     advance_cell,
+    joined,
     one_cell,
     output_width,
 )
+from seqkeras.layers._attention_loop import run_attention, weight_drop
+from seqkeras.layers._scheduled_sampling import ScheduledSampling
 from seqkeras.layers._token_vectors import TokenVectors
 
 CONTEXTS = ("initial", "every_step")
+FEEDBACKS = ("drawn", "argmax")
 
 
 @keras.saving.register_keras_serializable(package="seqkeras")
@@ -45,11 +58,18 @@ class SequenceDecoder(keras.layers.Layer):
             initial states (Sutskever et al. 2014, arXiv 1409.3215); `"every_step"`, also the first
             initial state of its last layer, which the lowest layer and the head read at every
             timestep (Cho et al. 2014, arXiv 1406.1078).
+        teacher_forcing: probability that training feeds the true target before, instead of the
+            layer's own prediction for it, drawn for each timestep (Bengio et al. 2015, arXiv
+            1506.03099). It is the initial value of the variable `sampling.probability`, which
+            `training.TeacherForcingSchedule` lowers from epoch to epoch. No gradient flows through
+            predictions that are fed back. Default: None, always the true target.
+        feedback: the own prediction of an id in training: `"drawn"` (default) from the
+            distribution, or `"argmax"`.
         tied: use the vectors of ids as the weights of the head too (Press and Wolf 2017, arXiv
             1608.05859), default False.
         dropout: share of the inputs of the head that training drops, default 0.
         mask_zero: whether id 0 is padding, whose timesteps do not change the state and do not count
-            in the loss. Default: True.
+            in the loss. Default: True. (With numbers, timesteps in which all are NaN are padding.)
 
     Raises:
         ArgumentError: an argument cannot work.
@@ -72,6 +92,8 @@ class SequenceDecoder(keras.layers.Layer):
         embedding: int | None = None,
         attention: Mapping[str, Any] | None = None,
         context: str = "initial",
+        teacher_forcing: float | None = None,
+        feedback: str = "drawn",
         tied: bool = False,
         dropout: float = 0.0,
         mask_zero: bool = True,
@@ -82,39 +104,61 @@ class SequenceDecoder(keras.layers.Layer):
             _check_layer(layer)
         self.layers = list(layers)
         self.target_size = check_integer("target_size", target_size)
-        self.embedding_width = check_integer("embedding", embedding) if embedding else None
+        self.embedding_width = (
+            check_integer("embedding", embedding) if embedding is not None else None
+        )
         self.attention = dict(attention) if attention is not None else None
         self.context = check_one_of("context", context, CONTEXTS)
-        self.tied = tied
-        self.mask_zero = mask_zero
-        self.drop = keras.layers.Dropout(check_fraction("dropout", dropout), name="drop")
+        self.feedback = check_one_of("feedback", feedback, FEEDBACKS)
+        self.tied = check_flag("tied", tied)
+        self.mask_zero = check_flag("mask_zero", mask_zero)
         self.cell = one_cell([layer.cell for layer in self.layers])
-        self._create_ends()
-        self.attention_cell = None
-        if self.attention is not None:
-            if context != "initial":
-                fix = "The attention reads the source at every step."
-                raise bad_argument("context", context, "'initial' with attention", fix)
-            own = {"output_units": embedding} if tied else {}
-            self.attention_cell = AttentionCell(
-                self.cell, **self.attention, **own, name="attention_cell", dtype=self.dtype_policy
-            )
+        self.attention_cell = self._attention_cell()
+        self.sampling = None
+        if teacher_forcing is not None:
+            self.sampling = ScheduledSampling(teacher_forcing, name="sampling")
+            self._draws = keras.random.SeedGenerator()
+        self._create_ends(check_fraction("dropout", dropout))
         self.supports_masking = True
 
-    def _create_ends(self) -> None:
-        self.embedding = self.head = self.to_vectors = None
+    def _attention_cell(self) -> AttentionCell | None:
+        if self.attention is None:
+            return None
+        if self.context != "initial":
+            fix = "The attention reads the source at every step."
+            raise bad_argument("context", self.context, "'initial' with attention", fix)
+        known = inspect.signature(AttentionCell.__init__).parameters.keys() - {"self", "options"}
+        for name in self.attention:
+            if name not in known - {"cell"}:
+                fix = nearest(name, known)
+                expected = "arguments of layers.AttentionCell"
+                raise bad_argument("attention", Description(repr(name)), expected, fix)
+        # Tied weights need an output as wide as the vectors.
+        own = {"output_units": self.embedding_width} if self.tied else {}
+        return AttentionCell(
+            self.cell, **{**self.attention, **own}, name="attention_cell", dtype=self.dtype_policy
+        )
+
+    def _create_ends(self, dropout: float) -> None:
+        """Create the layers from ids to vectors, and from features to outputs."""
+        layers, dtype = keras.layers, self.dtype_policy
+        width = self.embedding_width
+        self.drop = layers.Dropout(dropout, name="drop", dtype=dtype)
+        self.embedding: Any = None
+        self.head: Any = None
+        self.to_vectors: Any = None
         if self.tied:
-            if self.embedding_width is None:
+            if width is None:
                 raise bad_argument("tied", True, "False where embedding is None")
-            self.embedding = TokenVectors(self.target_size, self.embedding_width, name="embedding")
+            self.embedding = TokenVectors(self.target_size, width, name="embedding", dtype=dtype)
             if self.attention is None:
-                self.to_vectors = keras.layers.Dense(self.embedding_width, name="to_vectors")
+                self.to_vectors = layers.Dense(width, name="to_vectors", dtype=dtype)
             return
-        if self.embedding_width is not None:
-            self.embedding = keras.layers.Embedding(
-                self.target_size, self.embedding_width, name="embedding"
+        if width is not None:
+            self.embedding = layers.Embedding(
+                self.target_size, width, name="embedding", dtype=dtype
             )
-        self.head = keras.layers.Dense(self.target_size, name="head")
+        self.head = layers.Dense(self.target_size, name="head", dtype=dtype)
 
     @property
     def vocabulary_size(self) -> int | None:
@@ -128,20 +172,16 @@ class SequenceDecoder(keras.layers.Layer):
         lowest, features = width, output_width(self.cell)
         if self.attention_cell is not None:
             lowest = self.attention_cell.input_width(width, memory[-1])
-            features += memory[-1]
-            if self.attention_cell.input_feeding:
-                features = self.attention_cell.output_size
+            features = self.attention_cell.output_size
         elif self.context == "every_step":
             lowest += states[self._context_place][-1]
             features += states[self._context_place][-1]
-        self._feature_width = features
         for layer in self.layers:
             layer.build((None, None, lowest))
             lowest = output_width(layer.cell)
         self.cell.built = True
         if self.attention_cell is not None:
             self.attention_cell.build([(None, width), memory])
-            features = self.attention_cell.output_size
         self._build_ends(targets, features)
 
     def _build_ends(self, targets: Any, features: int) -> None:
@@ -176,10 +216,13 @@ class SequenceDecoder(keras.layers.Layer):
         """
         targets, memory, memory_mask, *states = inputs
         mask = self._mask(targets)
-        x = self._embed(targets)
         training = bool(training)
+        if training and self.sampling is not None:
+            start = self.initial_state(memory, memory_mask, states)
+            targets = self._with_predictions(targets, mask, *start)
+        x = self._embed(targets)
         with self._begun(memory, memory_mask, states, training) as (moving, constants):
-            run = self._loop if self._has_loop else self._run_layers
+            run = self._run_loop if self._has_loop else self._run_layers
             features, weights = run(x, mask, moving, constants, training)
         logits = self._predict(features, training)
         return (logits, weights) if return_attention else logits
@@ -236,36 +279,23 @@ class SequenceDecoder(keras.layers.Layer):
                 ops.broadcast_to(ops.expand_dims(part, 1), (*shape[:2], part.shape[-1]))
                 for part in constants
             ]
-        y = _joined([x, *at_every_step])
+        y = joined([x, *at_every_step])
         states = list(moving)
         for layer in self.layers:
             count = len(tree.flatten(layer.cell.state_size))
             own, states = states[:count], states[count:]
             y, *_ = layer(y, initial_state=own, mask=mask, training=training)
         if self.attention_cell is None:
-            return _joined([y, *at_every_step]), None
+            return joined([y, *at_every_step]), None
         context, weights = self.attention_cell.attention.attend(y, constants)
-        return _joined([y, context]), weights
+        return joined([y, context]), weights
 
-    def _loop(
+    def _run_loop(
         self, x: Any, mask: Any, moving: Sequence[Any], constants: Sequence[Any], training: bool
     ) -> tuple[Any, Any]:
         """Run the attention cell in a loop; return features and weights of all timesteps."""
-
-        def advance(column: Any, states: Sequence[Any]) -> tuple[Any, list[Any]]:
-            features, weights, after = self._advance(column, states, constants, training)
-            return _joined([features, weights]), after
-
-        cell = _LoopCell(advance, moving, mask is not None, name=self.name, dtype=self.dtype_policy)
-        # An automatic name would advance Keras' counter of layer names.
-        loop = keras.layers.RNN(
-            cell, return_sequences=True, name=self.name, dtype=self.dtype_policy
-        )
-        if mask is not None:
-            x = _joined([x, ops.expand_dims(ops.cast(mask, self.compute_dtype), -1)])
-        outputs = loop(x, initial_state=list(moving))
-        width = self._feature_width
-        return outputs[..., :width], outputs[..., width:]
+        with weight_drop(self.layers, training):
+            return run_attention(self.attention_cell, x, mask, moving, constants, training)
 
     def _advance(
         self, x: Any, moving: Sequence[Any], constants: Sequence[Any], training: bool = False
@@ -274,10 +304,53 @@ class SequenceDecoder(keras.layers.Layer):
         if self.attention_cell is not None:
             parts, states = self.attention_cell.advance(x, moving, constants, training)
             h, context, weights = parts
-            features = states[-1] if self.attention_cell.input_feeding else _joined([h, context])
+            features = states[-1] if self.attention_cell.input_feeding else joined([h, context])
             return features, weights, states
-        h, states = advance_cell(self.cell, _joined([x, *constants]), moving, training)
-        return _joined([h, *constants]), None, states
+        h, states = advance_cell(self.cell, joined([x, *constants]), moving, training)
+        return joined([h, *constants]), None, states
+
+    def _with_predictions(
+        self, targets: Any, mask: Any, moving: Sequence[Any], constants: Sequence[Any]
+    ) -> Any:
+        """Return the targets, some replaced by the own prediction of the timestep before.
+
+        The predictions are made as outside training. The first target of a row is never replaced.
+        """
+        shape = ops.shape(targets)[:2]
+        counts = mask if mask is not None else ops.ones(shape, dtype="bool")
+        is_first = ops.cumsum(ops.cast(counts, "int32"), axis=1) <= 1
+        is_true = self.sampling.choices(shape) | is_first | ~counts
+        draws = keras.random.uniform(shape, dtype="float32", seed=self._draws)
+        places = ops.arange(shape[1])
+
+        def replace(t: Any, before: Any) -> Any:
+            fed, *states = before
+            logits, after, _ = self.step(ops.take(fed, t, axis=1), states, constants)
+            states = where_rows(ops.take(counts, t, axis=1), list(after), states)
+            own = self._own(logits, ops.take(draws, t, axis=1))
+            own = ops.cast(ops.expand_dims(own, 1), fed.dtype)
+            is_next = (places == t + 1) & ~is_true
+            if len(fed.shape) == 3:
+                is_next = ops.expand_dims(is_next, -1)
+            return [ops.where(is_next, own, fed), *map(ops.stop_gradient, states)]
+
+        def replaced() -> Any:
+            return ops.fori_loop(0, shape[1] - 1, replace, [targets, *moving])[0]
+
+        # Without a prediction to feed, the loop would be in vain.
+        return ops.stop_gradient(ops.cond(ops.all(is_true), lambda: targets, replaced))
+
+    def _own(self, logits: Any, draws: Any) -> Any:
+        """Return an id for each row of logits, with numbers in [0, 1) to draw it by; or numbers."""
+        if self.embedding is None:
+            return logits
+        logits = ops.cast(logits, "float32")
+        if self.mask_zero:
+            logits = ops.where(ops.arange(self.target_size) == 0, -1e9, logits)
+        if self.feedback == "argmax":
+            return ops.argmax(logits, axis=-1)
+        below = ops.cumsum(ops.softmax(logits), axis=-1) <= ops.expand_dims(draws, -1)
+        return ops.minimum(ops.sum(ops.cast(below, "int32"), axis=-1), self.target_size - 1)
 
     def _predict(self, features: Any, training: bool = False) -> Any:
         """Return logits or numbers for features of one timestep or of all."""
@@ -293,14 +366,15 @@ class SequenceDecoder(keras.layers.Layer):
 
     def _embed(self, targets: Any) -> Any:
         if self.embedding is None:
-            return ops.cast(targets, self.compute_dtype)
+            targets = ops.cast(targets, self.compute_dtype)
+            return ops.where(ops.isnan(targets), ops.zeros_like(targets), targets)
         return self.embedding(targets)
 
     def _mask(self, targets: Any) -> Any:
         """Return which targets are not padding, or None if all count."""
-        if self.embedding is None or not self.mask_zero:
-            return None
-        return ops.not_equal(targets, 0)
+        if self.embedding is None:
+            return ~ops.all(ops.isnan(targets), axis=-1)
+        return ops.not_equal(targets, 0) if self.mask_zero else None
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Return the mask of the targets that are not padding."""
@@ -326,6 +400,8 @@ class SequenceDecoder(keras.layers.Layer):
             "embedding": self.embedding_width,
             "attention": self.attention,
             "context": self.context,
+            "teacher_forcing": self.sampling.teacher_forcing if self.sampling else None,
+            "feedback": self.feedback,
             "tied": self.tied,
             "dropout": self.drop.rate,
             "mask_zero": self.mask_zero,
@@ -336,33 +412,6 @@ class SequenceDecoder(keras.layers.Layer):
         """Recreate the layer."""
         layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
         return cls(**{**config, "layers": layers})
-
-
-class _LoopCell(keras.layers.Layer):
-    """A function of one timestep as a Keras cell; the last column of its input is the mask."""
-
-    def __init__(
-        self,
-        advance: Callable[[Any, Sequence[Any]], tuple[Any, list[Any]]],
-        states: Sequence[Any],
-        is_masked: bool,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.advance = advance
-        self.state_size = [state.shape[-1] for state in states]
-        self.is_masked = is_masked
-        self.built = True
-
-    def call(self, inputs: Any, states: Sequence[Any]) -> tuple[Any, list[Any]]:
-        if not self.is_masked:
-            return self.advance(inputs, states)
-        output, after = self.advance(inputs[:, :-1], states)
-        return output, where_rows(inputs[:, -1] > 0, after, list(states))
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
 
 
 def _check_layer(layer: Any) -> None:

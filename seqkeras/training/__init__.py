@@ -4,12 +4,14 @@ from seqkeras._lazy import require
 
 require("keras", "tqdm")
 
+from seqkeras.layers import ScheduledSampling as ScheduledSampling
 from seqkeras.training._early_stopping import TrainingLog as TrainingLog
 from seqkeras.training._kl_annealing import KLAnnealing as KLAnnealing
 from seqkeras.training._progress import ProgressBar as ProgressBar
 from seqkeras.training._sampled_softmax import sampled_softmax as sampled_softmax
-from seqkeras.training._scheduled_sampling import ScheduledSampling as ScheduledSampling
-from seqkeras.training._scheduled_sampling import TeacherForcingSchedule as TeacherForcingSchedule
 from seqkeras.training._stateful import ResetStates as ResetStates
 from seqkeras.training._stateful import fit_stateful as fit_stateful
+from seqkeras.training._teacher_forcing_schedule import (
+    TeacherForcingSchedule as TeacherForcingSchedule,
+)
 from seqkeras.training._unrolled import unrolled as unrolled

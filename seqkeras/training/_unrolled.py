@@ -7,8 +7,8 @@ from keras import ops
 
 from seqkeras._checks import Description, bad_argument, check_integer
 from seqkeras.errors import ArgumentError
+from seqkeras.layers import ScheduledSampling
 from seqkeras.models._window import WindowColumns, steps_ahead
-from seqkeras.training._scheduled_sampling import ScheduledSampling
 
 
 def unrolled(
