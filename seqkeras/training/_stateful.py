@@ -343,7 +343,7 @@ def _check_model(model: keras.Model, batches: ContinuedBatches, name: str) -> No
         fix = "Give it an Input with a batch_shape, and call model.compile(...)."
         raise bad_argument("model", model, "a keras.Model that is built and compiled", fix)
     strategy = getattr(model, "distribute_strategy", None)  # only on TensorFlow
-    if strategy is not None:
+    if strategy is not None and not type(strategy).__name__.startswith("_Default"):
         actual = Description(
             f"model={model.name!r}, built in the scope of {type(strategy).__name__}"
         )
