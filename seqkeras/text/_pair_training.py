@@ -1,0 +1,139 @@
+"""The training of an encoder-decoder on pairs of sequences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import keras
+
+from seqkeras.kernels._randomness import seeded
+from seqkeras.models import sequence_to_sequence
+from seqkeras.text._best_epoch import BestEpoch, held_out_nats, train_to_best
+from seqkeras.text._pair_batches import PairBatches
+from seqkeras.text._perplexity import Perplexity
+from seqkeras.text._text_settings import TextSettings
+from seqkeras.text._token_cross_entropy import TokenCrossEntropy
+from seqkeras.training import ProgressBar, TrainingLog
+
+#: Pairs of a training step, and of one that only judges.
+ROWS = 64
+JUDGED_ROWS = 256
+#: Training steps in all, unless `epochs` says otherwise, and the epochs that they may make.
+STEPS = 3200
+FEWEST_EPOCHS = 7
+MOST_EPOCHS = 40
+#: Steps at which the learning rate rises to its value; then it falls to zero.
+WARMUP = 200
+
+
+class Pairs(NamedTuple):
+    """Ids of sources and targets, without special tokens."""
+
+    sources: Sequence[Sequence[int]]
+    targets: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class PairTraining:
+    """A training whose arguments are checked.
+
+    Attributes:
+        settings: parameters of the translator, with sizes filled in.
+        attention: mechanism of the attention, or None.
+        label_smoothing: see `TokenCrossEntropy`.
+        sizes: number of ids of the sources and of the targets.
+        start_id, end_id: ids of the tokens around a target; the end also follows each source.
+        pairs: the pairs to learn from.
+        held_out: pairs that decide which epoch is kept; None to keep the last.
+    """
+
+    settings: TextSettings
+    attention: str | None
+    label_smoothing: float
+    sizes: tuple[int, int]
+    start_id: int
+    end_id: int
+    pairs: Pairs
+    held_out: Pairs | None
+
+    def run(self) -> tuple[keras.Model, TrainingLog, bool]:
+        """Train, and return the model, the log, and whether Ctrl-C ended the training.
+
+        Raises:
+            DataError: training diverged.
+        """
+        settings = self.settings
+        with seeded(settings.seed) as seed:
+            batches = self._batches(self.pairs, settings.batch_size or self._rows(), seed=seed)
+            judged = None
+            if self.held_out is not None:
+                judged = self._batches(self.held_out, JUDGED_ROWS, shuffle=False)
+            model = self._build()
+            epochs = settings.epochs or self._epochs(len(batches))
+            self._compile(model, steps=epochs * len(batches))
+            best = BestEpoch(model, settings.patience, held_out_nats)
+            progress = ProgressBar(epochs, len(batches), "training") if settings.progress else None
+            interrupted = train_to_best(
+                best,
+                lambda callbacks: model.fit(
+                    batches,
+                    epochs=epochs,
+                    validation_data=judged,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[*callbacks, *([progress] if progress is not None else [])],
+                ),
+            )
+            return model, best.log(), interrupted
+
+    def _batches(
+        self, pairs: Pairs, batch_size: int, *, shuffle: bool = True, seed: int = 0
+    ) -> PairBatches:
+        return PairBatches(
+            pairs.sources,
+            pairs.targets,
+            start_id=self.start_id,
+            end_id=self.end_id,
+            source_end_id=self.end_id,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+        )
+
+    def _build(self) -> keras.Model:
+        settings = self.settings
+        attention = None
+        if self.attention is not None:
+            # The new state attends, so that the decoder runs on its kernels.
+            attention = {"mechanism": self.attention, "query": "new"}
+        return sequence_to_sequence(
+            *self.sizes,
+            embedding=settings.embedding,
+            units=settings.units or 256,
+            cell=settings.cell,
+            bidirectional=True,
+            attention=attention,
+            dropout=settings.dropout or 0.0,
+            tied=True,
+        )
+
+    def _compile(self, model: keras.Model, *, steps: int) -> None:
+        warmup = min(WARMUP, steps // 10)
+        rate = self.settings.learning_rate
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else rate,
+            max(1, steps - warmup),
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+        model.compile(
+            keras.optimizers.Adam(schedule, global_clipnorm=1.0),
+            TokenCrossEntropy(label_smoothing=self.label_smoothing),
+            weighted_metrics=[Perplexity()],
+        )
+
+    def _rows(self) -> int:
+        return max(1, min(ROWS, len(self.pairs.sources) // 16))
+
+    def _epochs(self, batches: int) -> int:
+        return max(FEWEST_EPOCHS, min(MOST_EPOCHS, round(STEPS / batches)))
