@@ -71,8 +71,8 @@ def generate(
         >>> drawn.ids.shape, drawn.finished.shape
         ((2, 10), (2,))
     """
-    length = check_integer("length", length)
-    pad = check_integer("pad", pad, minimum=-(2**31))
+    length = check_length(length)
+    pad = check_pad(pad)
     temperature = check_temperature(temperature)
     top_p = check_top_p(top_p)
     seed = check_integer("seed", seed, minimum=0) if seed is not None else None
@@ -100,10 +100,7 @@ def _result(values: dict[str, npt.NDArray[Any]], pad: int) -> Generated:
     lengths = values["lengths"]
     is_after = np.arange(values["ids"].shape[1]) >= lengths[:, None]
     log_probabilities = np.where(is_after, np.float32(0), values["log_probabilities"])
-    if np.isnan(log_probabilities).any():
-        actual = Description("NaN as the logarithm of a probability")
-        fix = "Training that diverged leaves such weights."
-        raise bad_argument("model", actual, "a model whose logits are finite", fix)
+    refuse_nan(log_probabilities)
     attention = values.get("attention")
     if attention is not None:
         attention = np.where(is_after[..., None], np.float32(0), attention)
@@ -114,3 +111,24 @@ def _result(values: dict[str, npt.NDArray[Any]], pad: int) -> Generated:
         log_probabilities=log_probabilities,
         attention=attention,
     )
+
+
+def check_length(value: Any) -> int:
+    """Return the largest number of tokens as an int."""
+    return check_integer("length", value)
+
+
+def check_pad(value: Any) -> int:
+    """Return the id of padding as an int; it need not be in the vocabulary."""
+    value = check_integer("pad", value, minimum=-(2**31))
+    if value >= 2**31:
+        raise bad_argument("pad", value, "an id that fits int32")
+    return value
+
+
+def refuse_nan(log_probabilities: npt.NDArray[np.float32]) -> None:
+    """Raise an error if log-probabilities show that the logits of the model are NaN."""
+    if np.isnan(log_probabilities).any():
+        actual = Description("NaN as the logarithm of a probability")
+        fix = "Training that diverged leaves such weights."
+        raise bad_argument("model", actual, "a model whose logits are finite", fix)
