@@ -48,7 +48,8 @@ test-long: venv-dev
 # JAX spends most of the time of a test on compilation: make it quick, and share it in a cache.
 JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=0 \
-	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
+	--xla_cpu_use_fusion_emitters=false"
 
 BACKENDS := .venv/backends/bin/python $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m backends
 test-backends: venv-backends

@@ -1,4 +1,4 @@
-"""Outputs of saved models in a process of Keras without seqkeras, or with its layers only.
+"""Calls in a process of Keras without seqkeras, or with its layers only.
 
 A process takes 5 to 8 s to import Keras, so a single process serves all tests: it imports Keras,
 and then runs each call in a fork of itself, which is free of traces of earlier calls.
@@ -37,15 +37,24 @@ def outputs_with_layers_only(*models):
     return _request_outputs(models, imported="seqkeras.layers", missing="seqkeras.conversion")
 
 
+def result_of_a_script(code):
+    """Run a script where Keras is imported and has not run yet; return its variable `result`."""
+    return _request("script", code)
+
+
 def _request_outputs(models, **modules):
+    saved_models = [(str(saved.path), saved.batches, saved.layers) for saved in models]
+    return _request("outputs", saved_models, **modules)
+
+
+def _request(kind, argument, **options):
     process = _process()
-    request = [(str(saved.path), saved.batches, saved.layers) for saved in models]
-    pickle.dump((request, modules), process.stdin)
+    pickle.dump((kind, argument, options), process.stdin)
     process.stdin.flush()
-    outputs, error = pickle.load(process.stdout)
+    result, error = pickle.load(process.stdout)
     if error:
         raise RuntimeError(f"in a process of Keras: {error}")
-    return outputs
+    return result
 
 
 @functools.cache
@@ -70,25 +79,26 @@ def _end(process):
 
 
 def _serve():
-    """Return the outputs of each call on standard output, until standard input ends."""
+    """Return the result of each call on standard output, until standard input ends."""
     requests, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # printed text goes to standard error, not among the results
     importlib.import_module("keras")
     assert not _imported("seqkeras")
     with contextlib.suppress(EOFError):
         while True:
-            request, modules = pickle.load(requests)
-            results.write(_in_a_fork(request, modules))
+            kind, argument, options = pickle.load(requests)
+            work = {"outputs": _outputs, "script": _result_of_a_script}[kind]
+            results.write(_in_a_fork(functools.partial(work, argument, **options)))
             results.flush()
 
 
-def _in_a_fork(request, modules):
-    """Run a request in a fork, and return its pickled outputs and error, one of them None."""
+def _in_a_fork(work):
+    """Run a function in a fork, and return its pickled result and error, one of them None."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if not child:
         try:
-            result = (_outputs(request, **modules), None)
+            result = (work(), None)
         except BaseException:
             result = (None, traceback.format_exc())
         with os.fdopen(write_end, "wb") as file:
@@ -101,12 +111,18 @@ def _in_a_fork(request, modules):
     return result or pickle.dumps((None, f"it ended with status {status}"))
 
 
-def _outputs(request, imported, missing):
+def _result_of_a_script(code):
+    names = {}
+    exec(compile(code, "script", "exec"), names)
+    return names["result"]
+
+
+def _outputs(saved_models, imported, missing):
     if imported:
         importlib.import_module(imported)
     assert not _imported(missing)
     sys.modules[missing] = None  # importing it is an error now
-    outputs = [_outputs_of(*saved) for saved in request]
+    outputs = [_outputs_of(*saved) for saved in saved_models]
     assert not _imported(missing)
     return outputs
 

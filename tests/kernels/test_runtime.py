@@ -1,7 +1,5 @@
 """Where calls run and what graphs are traced for, in real graphs; and what those compute."""
 
-import subprocess
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers import kernel_calls as calls
-from helpers.stock_keras import Saved, outputs_without_seqkeras
+from helpers.stock_keras import Saved, outputs_without_seqkeras, result_of_a_script
 from seqkeras import kernels, layers, native
 from seqkeras.errors import ArgumentError
 from seqkeras.kernels import _runtime
@@ -286,11 +284,10 @@ class TestTensorflow:
         same(output, original(X[:1]))
 
     def test_several_devices(self):
-        done = subprocess.run(
-            [sys.executable, "-c", MIRRORED], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert f"{{'{BEST}'}} on 2 devices" in done.stdout
+        kernels_chosen, devices, losses = result_of_a_script(MIRRORED)
+        assert kernels_chosen == {BEST}
+        assert devices == 2
+        np.testing.assert_allclose(*losses, rtol=1e-4)
 
     def test_ragged_tensors_are_an_error_as_in_keras(self):
         import tensorflow as tf
@@ -313,16 +310,15 @@ from seqkeras import kernels, layers
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 x = np.random.default_rng(0).normal(size=(8, 6, 2)).astype("float32")
 y = x.sum((1, 2))[:, None]
-losses = {}
+losses = []
 for where in (strategy, tf.distribute.get_strategy()):
     with where.scope():
         keras.utils.set_random_seed(0)
         model = keras.Sequential([keras.Input((6, 2)), layers.LSTM(4), keras.layers.Dense(1)])
         model.compile("sgd", "mse")
     with kernels.counting() as chosen:
-        losses[where] = model.fit(x, y, batch_size=8, epochs=2, verbose=0).history["loss"]
-np.testing.assert_allclose(*losses.values(), rtol=1e-4)
-print(set(chosen), "on", strategy.num_replicas_in_sync, "devices")
+        losses.append(model.fit(x, y, batch_size=8, epochs=2, verbose=0).history["loss"])
+result = set(chosen), strategy.num_replicas_in_sync, losses
 """
 
 
