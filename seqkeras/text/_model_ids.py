@@ -32,7 +32,7 @@ def check_reader(inputs: Mapping[str, int], targets: int | None) -> None:
         if size is not None and largest >= size:
             raise _too_small(reader.model, f"embeds {size} ids", f"{name} ids", largest)
     width = _width(reader.model)
-    if targets is not None and width is not None and targets >= width:
+    if targets is not None and width is not None and targets >= width > 1:  # 1: two classes
         raise _too_small(reader.model, f"returns {width} logits", "targets", targets)
 
 

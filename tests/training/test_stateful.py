@@ -651,3 +651,15 @@ def test_missing_values_in_a_mapped_file_end_the_training_with_their_place(probl
     )
     with pytest.raises(Exception, match="row 150"):
         train(problem.build(), batches)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="strategies of TensorFlow")
+def test_models_that_are_distributed_over_devices_are_refused():
+    import tensorflow as tf
+
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = many_to_many(1, units=2, stateful=True, batch_size=2)
+        model.compile("sgd", "mse")
+    batches = StatefulBatches(np.arange(20.0), batch_size=2, bptt_steps=4)
+    with pytest.raises(ArgumentError, match="scope of MirroredStrategy"):
+        train(model, batches)

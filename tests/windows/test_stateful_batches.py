@@ -784,3 +784,13 @@ def test_evaluate_counts_every_timestep_once_and_no_padding(cell, pack):
     # Keras divides the loss by all timesteps of the batches, those of padding too.
     assert logs["loss"] == pytest.approx(mean * (1 - batches.padding), rel=1e-4)
     assert batches.padding > 0.01
+
+
+@pytest.mark.parametrize("reset_input", [True, False])
+def test_flags_for_a_model_without_a_reset_input_are_refused_and_the_other_way_round(reset_input):
+    model = many_to_many(1, units=2, stateful=True, batch_size=2, reset_input=not reset_input)
+    model.compile("sgd", "mse")
+    batches = Batches(np.arange(20.0), batch_size=2, bptt_steps=4, reset_input=reset_input)
+    for read in (model.fit, model.evaluate):
+        with pytest.raises(ArgumentError, match="True exactly if the model has an input named"):
+            read(batches, verbose=0)
