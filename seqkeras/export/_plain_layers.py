@@ -50,6 +50,25 @@ def embedding(trace: Trace, layer: Any, x: Value) -> Value:
     """Translate Embedding."""
     weights = {"embeddings": layer.embeddings}
     y = trace.add("embedding", [x], layer.name, weights=weights, rank=x.rank + 1)
+    return _masked_zeros(trace, layer, x, y)
+
+
+def token_vectors(trace: Trace, layer: Any, x: Value, *, reverse: bool) -> Value:
+    """Translate TokenVectors: as an embedding, or as a dense layer if it computes logits."""
+    if not reverse:
+        y = trace.add(
+            "embedding", [x], layer.name, weights={"embeddings": layer.vectors}, rank=x.rank + 1
+        )
+        return _masked_zeros(trace, layer, x, y)
+    kernel = np.ascontiguousarray(ops.convert_to_numpy(layer.vectors).T)
+    weights = {"kernel": kernel, "bias": layer.bias}
+    return replace(
+        trace.add("dense", [x], layer.name, weights=weights, activation="linear"), mask=x.mask
+    )
+
+
+def _masked_zeros(trace: Trace, layer: Any, x: Value, y: Value) -> Value:
+    """Return the vectors of ids, with the mask of the ids that are not 0 if the layer makes one."""
     if not layer.mask_zero:
         return y
     return replace(y, mask=trace.add("not_equal", [x, trace.constant(0)], layer.name))

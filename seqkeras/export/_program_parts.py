@@ -12,6 +12,7 @@ from seqkeras._keras_graph import ModelGraph
 from seqkeras.export._scalers import Affine, affine_of
 from seqkeras.export._trace import Trace, Value, export_error
 from seqkeras.export._translate import translate_model
+from seqkeras.layers import TokenVectors
 from seqkeras.states._continuation import inputs_over_time
 
 
@@ -118,7 +119,9 @@ def _port(
             name, f"its shape {tuple(tensor.shape)} is not fixed", "Give it a fixed shape."
         )
     embeddings = [
-        layer for layer in graph.readers(tensor) if isinstance(layer, keras.layers.Embedding)
+        layer
+        for layer in graph.readers(tensor)
+        if isinstance(layer, (keras.layers.Embedding, TokenVectors))
     ]
     # A model rounds its input to float32 even if all of its layers compute in float64.
     dtype = tensor.dtype if tensor.dtype in ("bool", "float32") else trace.dtype

@@ -11,7 +11,7 @@ from seqkeras import layers as own
 from seqkeras._keras_graph import ModelGraph, name_of, walk
 from seqkeras.export._autoencoder_layers import LAYERS as AUTOENCODER_LAYERS
 from seqkeras.export._operations import operation, same_times
-from seqkeras.export._plain_layers import IDENTITIES, LAYERS, MERGES
+from seqkeras.export._plain_layers import IDENTITIES, LAYERS, MERGES, token_vectors
 from seqkeras.export._recurrent_layers import both_ways, recurrent
 from seqkeras.export._trace import SEE_SUPPORTED_LAYERS, Trace, Value, export_error
 from seqkeras.layers._keras_2_masks import KERAS_2_MASKS
@@ -75,6 +75,14 @@ def _translate(trace: Trace, layer: Any, args: tuple[Any, ...], kwargs: dict[str
         return _time_distributed(trace, layer, x)
     if kind in IDENTITIES:
         return x
+    return _plain(trace, layer, x, kwargs)
+
+
+def _plain(trace: Trace, layer: Any, x: Value, kwargs: dict[str, Any]) -> Value:
+    """Translate a layer of one input that treats each timestep alike."""
+    kind = type(layer)
+    if kind is own.TokenVectors:
+        return token_vectors(trace, layer, x, reverse=kwargs.get("reverse", False))
     _check_known(layer)
     y = LAYERS[kind](trace, layer, x)
     if layer.supports_masking and x.mask is not None and y.mask is None:

@@ -51,6 +51,11 @@ class TokenVectors(keras.layers.Layer):
         self.mask_zero = check_flag("mask_zero", mask_zero)
         self.supports_masking = True
 
+    @property
+    def input_dim(self) -> int:
+        """Return the number of ids, by the name that `keras.layers.Embedding` gives it."""
+        return self.vocabulary_size
+
     def build(self, input_shape: Any) -> None:
         """Create the vectors, and the bias of the logits."""
         self.vectors = self.add_weight(

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import tree
 
+from seqkeras.layers import TokenVectors
+
 ATTENTION = "it looks at all timesteps at once"
 CONVOLUTION = "it reads several timesteps at once"
 POOLING = "it pools over timesteps"
@@ -97,6 +99,8 @@ def is_known(layer: Any) -> bool:
     if isinstance(layer, keras.layers.RNN):
         module = type(layer).call.__module__
         return module.startswith(("keras.", "seqkeras.layers."))
+    if isinstance(layer, TokenVectors):
+        return True
     if not _is_keras(type(layer)):
         return False
     name = type(layer).__name__

@@ -5,6 +5,8 @@ from seqkeras._lazy import require
 require("keras", "tqdm")
 
 from seqkeras.layers import ScheduledSampling as ScheduledSampling
+from seqkeras.training._dynamic_evaluation import DynamicEvaluation as DynamicEvaluation
+from seqkeras.training._dynamic_evaluation import dynamic_evaluation as dynamic_evaluation
 from seqkeras.training._early_stopping import TrainingLog as TrainingLog
 from seqkeras.training._kl_annealing import KLAnnealing as KLAnnealing
 from seqkeras.training._progress import ProgressBar as ProgressBar

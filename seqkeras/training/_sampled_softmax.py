@@ -130,8 +130,14 @@ class _SampledSoftmax(keras.Model):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the loss, in evaluation with the metrics."""
         if self._has_sampled:
-            return {"loss": next(m for m in self.metrics if m.name == "loss").result()}
+            return self.get_metrics_result()
         return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def get_metrics_result(self) -> Any:
+        """Return the loss, in evaluation with the metrics."""
+        if self._has_sampled:
+            return {"loss": next(m for m in self.metrics if m.name == "loss").result()}
+        return super().get_metrics_result()
 
 
 class _SampledLogits(keras.layers.Layer):
