@@ -47,9 +47,9 @@ def dynamic_evaluation(
     """Judge a language model that goes on learning: each batch is predicted, then learned.
 
     A text repeats its names, words and subjects. So a model that adapts to what it has read
-    predicts the rest better (Mikolov et al. 2010; Krause et al. 2018, arXiv 1709.07432). Every token
-    is predicted by weights that have not seen it. After that, the model has its old weights and
-    states again.
+    predicts the rest better (Mikolov et al. 2010; Krause et al. 2018, arXiv 1709.07432). Every
+    token is predicted by weights that have not seen it. At the end, the model has its old weights
+    and states again.
 
     After each batch a weight `w` moves by `-learning_rate * gradient / size`, and by
     `decay * relative_size * (start - w)`, back to where it started. The size of the gradients of a
@@ -58,10 +58,11 @@ def dynamic_evaluation(
 
     Args:
         model: a language model, from ids `(batch, timesteps)` to logits, compiled or not.
-        batches: the text in its order: a list of batches `(x, y)` or `(x, y, weights)`, or a data set
-            of them that `model.fit` reads, such as `seqkeras.text.TokenBatches` with `partition="sequential"`,
-            `random_start=False` and, for a model with a `reset` input, `reset_input=True`. Few rows
-            and short batches adapt soonest: Krause et al. use 1 row and 5 timesteps.
+        batches: the text in its order: a list of batches `(x, y)` or `(x, y, weights)`, or a data
+            set of them that `model.fit` reads, such as `seqkeras.text.TokenBatches` with
+            `partition="sequential"`, `random_start=False` and, for a model with a `reset` input,
+            `reset_input=True`. Few rows and short batches adapt soonest: Krause et al. use 1 row
+            and 5 timesteps.
         statistics: batches of the training text to measure the size of gradients on, a part of it
             suffices. Default: none, plain gradient descent.
         learning_rate: size of the steps. Default: 0.002 with statistics, otherwise 0.1.

@@ -18,13 +18,21 @@ class Progress:
     Args:
         total: number of parts of the work.
         label: text in front of the bar, and of each line.
-        unit: name of a part.
+        unit: name of the unit that the bar counts.
         done: number of parts that are done already, default 0.
+        size: number of units in a part, default 1.
         is_hidden: show nothing, default False.
     """
 
     def __init__(
-        self, total: int, label: str, unit: str, *, done: int = 0, is_hidden: bool = False
+        self,
+        total: int,
+        label: str,
+        unit: str,
+        *,
+        done: int = 0,
+        size: int = 1,
+        is_hidden: bool = False,
     ) -> None:
         self._label = label
         self._last_line = time.monotonic()
@@ -33,6 +41,7 @@ class Progress:
             initial=done,
             desc=label,
             unit=unit,
+            unit_scale=size if size > 1 else False,
             leave=False,
             disable=True if is_hidden else None,  # None: only on a terminal or in a notebook
         )
@@ -83,19 +92,31 @@ class ProgressBar(keras.callbacks.Callback):
         batches: number of batches of an epoch.
         label: text in front of the bar.
         first_epoch: number of epochs that are done already, default 0.
+        tokens: number of tokens in a batch; the bar then counts tokens instead of batches, and
+            shows tokens per second. Default: batches.
     """
 
     async_safe = True  # reads no logs of batches, so no backend has to wait for them
 
-    def __init__(self, epochs: int, batches: int, label: str, *, first_epoch: int = 0) -> None:
+    def __init__(
+        self, epochs: int, batches: int, label: str, *, first_epoch: int = 0, tokens: int = 0
+    ) -> None:
         super().__init__()
         self._epochs = epochs
         self._batches = batches
-        self._progress = Progress(epochs * batches, label, "batch", done=first_epoch * batches)
+        self._tokens = tokens
+        self._progress = Progress(
+            epochs * batches,
+            label,
+            "token" if tokens else "batch",
+            done=first_epoch * batches,
+            size=max(tokens, 1),
+        )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Remember where the epoch begins."""
+        """Remember where and when the epoch begins."""
         self._first_batch = epoch * self._batches
+        self._start = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Advance the bar to the batch."""
@@ -104,6 +125,10 @@ class ProgressBar(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Show the losses and metrics of the epoch."""
         values = {name: f"{value:.4f}" for name, value in (logs or {}).items()}
+        if self._tokens:
+            # The seconds include validation, as those of the epoch do.
+            rate = self._tokens * self._batches / (time.monotonic() - self._start)
+            values["tokens/s"] = f"{rate:.0f}"
         self._progress.report(f"epoch {epoch + 1}/{self._epochs}", values)
 
     def on_train_end(self, logs: Any = None) -> None:

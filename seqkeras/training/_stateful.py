@@ -122,7 +122,7 @@ def fit_stateful(
             stopping,
             _best_model(model, best_file, validation, run_backup) if best_file else None,
             run_backup,
-            ProgressBar(epochs, len(batches), "training", first_epoch=first) if progress else None,
+            _progress_bar(training_model, batches, epochs, first) if progress else None,
         ]
         history = training_model.fit(
             batches,
@@ -267,6 +267,15 @@ def _clearing_states(model: keras.Model) -> Iterator[keras.Model]:
     with with_flags(model) as flagged:
         compile_alike(model, flagged)
         yield flagged
+
+
+def _progress_bar(
+    model: keras.Model, batches: ContinuedBatches, epochs: int, first_epoch: int
+) -> ProgressBar:
+    """Return a bar that counts batches, or the tokens of a model that reads ids."""
+    reads_ids = any("int" in tensor.dtype for tensor in model.inputs)
+    tokens = batches.batch_size * batches.bptt_steps if reads_ids else 0
+    return ProgressBar(epochs, len(batches), "training", first_epoch=first_epoch, tokens=tokens)
 
 
 def _early_stopping(
