@@ -1,5 +1,6 @@
 """A recurrent cell that reads a memory at every timestep."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -209,8 +210,9 @@ def advance_cell(cell: Any, x: Any, states: Sequence[Any], training: bool) -> tu
     """Run one timestep of a cell with a flat list of states; return its output and new states."""
     sizes = cell.state_size
     packed = tree.pack_sequence_as(sizes, list(states)) if tree.is_nested(sizes) else list(states)
-    # A cell need not have the argument; those of Keras do.
-    options = {"training": training} if training else {}
+    # Without the argument, Keras passes what the layer around it was called with.
+    takes_training = "training" in inspect.signature(cell.call).parameters
+    options = {"training": training} if takes_training else {}
     output, new = cell(x, packed, **options)
     return output, tree.flatten(new)
 

@@ -90,9 +90,10 @@ def _inner(cell: AttentionCell, x: Any, training: bool) -> tuple[Any, Inner | No
         return x, None
     width = x.shape[-1]
     kernel = ops.convert_to_tensor(lowest.kernel)
+    own_kernel, fed_kernel = kernel[:width], kernel[width:]
     recurrent_kernel = ops.convert_to_tensor(lowest.recurrent_kernel)
     bias, recurrent_bias = kernels.biases(lowest)
-    # Keras ignores what it is called with: the dropout was drawn before.
+    # The dropout was drawn before, so Keras ignores the argument.
     factors = lowest.get_dropout_mask(None) if training and lowest.dropout else None
     if isinstance(factors, list):
         return x, None
@@ -104,12 +105,12 @@ def _inner(cell: AttentionCell, x: Any, training: bool) -> tuple[Any, Inner | No
         rest = joined(fed)
         if factors is not None:
             rest = rest * factors[:, width:]
-        product = product + ops.matmul(rest, kernel[width:])
+        product = product + ops.matmul(rest, fed_kernel)
         recurrent = ops.matmul(states[0], recurrent_kernel) + recurrent_bias
         after = step(lowest, product, recurrent, *states[:count])
         return _run_upper(upper, after, list(states[count:]), training)
 
-    return ops.matmul(x, kernel[:width]) + bias, run
+    return ops.matmul(x, own_kernel) + bias, run
 
 
 def _run_upper(

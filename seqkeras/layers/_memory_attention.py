@@ -142,7 +142,9 @@ class MemoryAttention(keras.layers.Layer):
         scores = self._scores(query, memory, *keys)
         # Softmax in float32: half precision has no room for the terms of masked timesteps.
         scores = ops.cast(scores, "float32") + terms[:, None, None]
-        weights = ops.cast(ops.softmax(scores), self.compute_dtype) * factors[:, None, None]
+        # (ops.softmax warns about a memory of one timestep.)
+        weights = ops.exp(scores - ops.logsumexp(scores, axis=-1, keepdims=True))
+        weights = ops.cast(weights, self.compute_dtype) * factors[:, None, None]
         context = ops.matmul(weights, self._split(memory))
         if self.heads == 1:
             return context[:, 0], weights[:, 0]
