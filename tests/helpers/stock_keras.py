@@ -42,15 +42,28 @@ def result_of_a_script(code):
     return _request("script", code)
 
 
+def start_script(code):
+    """Start such a script, and return a function that waits for its end and returns `result`."""
+    return _start("script", code)
+
+
 def _request_outputs(models, **modules):
     saved_models = [(str(saved.path), saved.batches, saved.layers) for saved in models]
     return _request("outputs", saved_models, **modules)
 
 
 def _request(kind, argument, **options):
+    return _start(kind, argument, **options)()
+
+
+def _start(kind, argument, **options):
     process = _process()
     pickle.dump((kind, argument, options), process.stdin)
     process.stdin.flush()
+    return functools.partial(_receive, process)
+
+
+def _receive(process):
     result, error = pickle.load(process.stdout)
     if error:
         raise RuntimeError(f"in a process of Keras: {error}")

@@ -5,7 +5,6 @@ import os
 import pickle
 import re
 import signal
-import subprocess
 import sys
 import time
 import zipfile
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 
 from helpers.arrays import assert_arrays_close, assert_arrays_equal
 from helpers.examples import covering, examples
+from helpers.stock_keras import start_script
 from seqkeras import StatefulBatches, many_to_many, many_to_one
 from seqkeras._archive import read_archive, write_archive
 from seqkeras.errors import ArgumentError, FileFormatError
@@ -217,66 +217,71 @@ def test_more_epochs_may_be_asked_for(problem, snapshot, tmp_path):
 
 # -- killed --------------------------------------------------------------------------------------
 
-# A training in a process of its own, which tells of each epoch that is over, and does not end.
+# A training in a process of its own, which tells its number after each epoch, and does not end.
 TRAIN = """
-import runpy, sys, time
+import os, runpy, sys, time
 import keras
-problem = runpy.run_path(sys.argv[1])["Problem"]()
-tests = runpy.run_path(sys.argv[2])
+sys.path[:] = PATHS
+problem = runpy.run_path(PROBLEM)["Problem"]()
+tests = runpy.run_path(TESTS)
+told = open(TOLD, "w", buffering=1)
 tell = keras.callbacks.LambdaCallback(
-    on_epoch_end=lambda epoch, logs: print(epoch, flush=True),
+    on_epoch_end=lambda epoch, logs: print(os.getpid(), file=told),
     on_epoch_begin=lambda epoch, logs: time.sleep(300 * (epoch == tests["EPOCHS"] - 1)),
 )
 model = problem.build(tests["DROPOUT"], reset_input=True)
-tests["train"](problem, model, backup=sys.argv[3], checkpoint=sys.argv[4], callbacks=[tell])
+tests["train"](problem, model, backup=BACKUP, checkpoint=BEST, callbacks=[tell])
 """
 
 
-def start(folder):
-    here = os.path.dirname(__file__)
-    files = [os.path.join(here, "conftest.py"), __file__]
-    names = [str(folder / name) for name in ("training.backup", "best.keras")]
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": keras.backend.backend(),
-        "PYTHONPATH": os.pathsep.join(sys.path),
+def start(folder, told):
+    """Start a training; return its process id after an epoch, and a function that awaits its end.
+
+    Python and Keras take longer to start than to train: the process is a fork of one of both.
+    """
+    told.unlink(missing_ok=True)
+    values = {
+        "PATHS": sys.path,
+        "PROBLEM": os.path.join(os.path.dirname(__file__), "conftest.py"),
+        "TESTS": __file__,
+        "TOLD": str(told),
+        "BACKUP": str(folder / "training.backup"),
+        "BEST": str(folder / "best.keras"),
     }
-    return subprocess.Popen(
-        [sys.executable, "-c", TRAIN, *files, *names],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
+    end = start_script("\n".join(f"{name} = {value!r}" for name, value in values.items()) + TRAIN)
+    latest = time.monotonic() + 200
+    while not (told.exists() and told.read_text().endswith("\n")):
+        assert time.monotonic() < latest, end()
+        time.sleep(0.001)
+    return int(told.read_text().split()[0]), end
 
 
 def kill_while_writing(process, folder):
-    """Kills as soon as a file is half written, after an epoch was."""
-    assert process.stdout.readline()
+    """Kills as soon as a file is half written."""
     latest = time.monotonic() + 20  # if each was written between two looks
-    while process.poll() is None and time.monotonic() < latest:
+    while time.monotonic() < latest:
         if (folder / "training.backup").exists() and any(folder.glob("*.part*")):
             break
-    process.send_signal(signal.SIGKILL)
+    os.kill(process, signal.SIGKILL)
 
 
 def kill_at_random(process, folder):
-    """Kills some time after an epoch."""
-    process.stdout.readline()
+    """Kills after some time."""
     time.sleep(np.random.default_rng().uniform(0, 0.05))
-    process.send_signal(signal.SIGKILL)
+    os.kill(process, signal.SIGKILL)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
 def test_a_training_whose_process_is_killed_comes_to_the_same_end_in_another(
-    problem, snapshot, unbroken, tmp_path
+    problem, snapshot, unbroken, tmp_path, tmp_path_factory
 ):
+    told = tmp_path_factory.mktemp("told") / "epochs"
     # In the long profile it is killed again and again.
     for kill in covering([kill_while_writing, kill_at_random, kill_at_random], 3):
-        process = start(tmp_path)
+        process, end = start(tmp_path, told)
         kill(process, tmp_path)
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == -signal.SIGKILL, errors
+        with pytest.raises(RuntimeError, match=f"ended with status {int(signal.SIGKILL)}"):
+            end()
         assert (tmp_path / "training.backup").exists()
     file, best_file = tmp_path / "training.backup", tmp_path / "best.keras"
     model = scrambled(problem.model(DROPOUT))
