@@ -111,7 +111,8 @@ class PairTraining:
             embedding=settings.embedding,
             units=settings.units or 256,
             cell=settings.cell,
-            bidirectional=True,
+            # The dot product needs an encoder as wide as the decoder.
+            bidirectional=self.attention != "dot",
             attention=attention,
             dropout=settings.dropout or 0.0,
             tied=True,

@@ -73,8 +73,9 @@ class Translator(TextEstimator):
         cell: `"gru"` (default), `"lstm"` or `"simple_rnn"`.
         attention: how the state of the decoder is compared with the outputs of the encoder:
             `"additive"` (default; Bahdanau et al. 2015, arXiv 1409.0473), `"dot"` or `"general"`
-            (Luong et al. 2015, arXiv 1508.04025). None: the decoder sees only the last states of
-            the encoder (Sutskever et al. 2014, arXiv 1409.3215).
+            (Luong et al. 2015, arXiv 1508.04025); with `"dot"` the encoder reads in one direction
+            only. None: the decoder sees only the last states of the encoder (Sutskever et al. 2014,
+            arXiv 1409.3215).
         dropout: share of inputs that training drops. None: 0.3 for words, 0.2 for other tokens.
         label_smoothing: see `TokenCrossEntropy`. Default 0.1.
         min_freq: how often a token must stand in the texts to be in a vocabulary; others become
