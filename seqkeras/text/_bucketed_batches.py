@@ -25,7 +25,7 @@ class BucketedBatches(Epochs):
         lengths: `(sequences, columns)`.
         batch_size: sequences in a batch.
         buckets: largest number of different shapes.
-        shuffle: whether to draw the batches and their order anew for each epoch.
+        shuffle: whether each epoch has batches and an order of its own.
         seed: seed of the shuffle. None: a random one.
 
     Attributes:

@@ -110,7 +110,7 @@ def _check_labels(labels: Any, sequences: Sequences) -> Sequences | Ids:
     joined = join("labels", labels, lowest=0)
     wrong = np.flatnonzero(joined.lengths != sequences.lengths)
     if len(wrong):
-        got = f"{joined.lengths[wrong[0]]} labels"
+        labels_text = f"{joined.lengths[wrong[0]]} labels"
         expected = f"have a label for each of its {sequences.lengths[wrong[0]]} ids"
-        raise bad_data(f"Sequence {wrong[0]}", got, expected)
+        raise bad_data(f"Sequence {wrong[0]}", labels_text, expected)
     return joined

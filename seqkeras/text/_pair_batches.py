@@ -120,7 +120,7 @@ class PairBatches(BucketedBatches):
 
 
 def _full(name: str, sequences: Sequence[Any]) -> Sequences:
-    """Join sequences of which none is empty."""
+    """Join sequences, and refuse empty ones."""
     joined = join(name, sequences, lowest=1)
     empty = np.flatnonzero(joined.lengths == 0)
     if len(empty):

@@ -46,8 +46,8 @@ def read_pairs(
             raise bad_data(f"Line {number} of {path}", f"{len(cells)}: {line[:80]!r}", expected)
         source, target = cells[first].strip(), cells[second].strip()
         if not source or not target:
-            got = f"{source[:40]!r} and {target[:40]!r}"
-            raise bad_data(f"Line {number} of {path}", got, "have a source and a target")
+            cells_text = f"{source[:40]!r} and {target[:40]!r}"
+            raise bad_data(f"Line {number} of {path}", cells_text, "have a source and a target")
         sources.append(source)
         targets.append(target)
     return sources, targets

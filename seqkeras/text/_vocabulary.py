@@ -51,8 +51,8 @@ class Vocabulary:
         unknown_id, pad_id, start_id, end_id: the ids of these tokens; None without such a token.
 
     Raises:
-        ArgumentError: a token is neither a string nor a tuple of strings, there are none, or the
-            special tokens contradict each other.
+        ArgumentError: a token is neither a string nor a tuple of strings, the text has no token, or
+            the special tokens contradict each other.
 
     Example:
         >>> vocabulary = Vocabulary(["to", "be", "or", "not", "to", "be"], pad="<pad>")
@@ -188,9 +188,9 @@ class Vocabulary:
         return hash((*self._names, *self._roles.values()))
 
     def __repr__(self) -> str:
-        shown = ", ".join(map(repr, self._names[:8]))
+        names = ", ".join(map(repr, self._names[:8]))
         more = ", ..." if len(self) > 8 else ""
-        return f"Vocabulary({len(self)} tokens: {shown}{more})"
+        return f"Vocabulary({len(self)} tokens: {names}{more})"
 
     def ids(self, tokens: Any) -> Any:
         """Return the ids of tokens.
@@ -279,15 +279,15 @@ def _specials(specials: Iterable[str], roles: Mapping[str, str | None]) -> list[
             )
     if len(set(listed)) < len(listed):
         raise bad_argument("specials", tuple(listed), "different from each other")
-    for one, other in [
+    for role, other in [
         ("pad", "unknown"),
         ("pad", "start"),
         ("pad", "end"),
         ("unknown", "start"),
         ("unknown", "end"),
     ]:
-        if roles[one] is not None and roles[one] == roles[other]:
-            raise bad_argument(one, roles[one], f"another token than {other}")
+        if roles[role] is not None and roles[role] == roles[other]:
+            raise bad_argument(role, roles[role], f"another token than {other}")
     return list(dict.fromkeys([token for token in named if token not in listed] + listed))
 
 

@@ -53,13 +53,15 @@ def load_vectors(
             continue  # the number of words, and the width
         width = width or len(cells) - 1
         if len(cells) <= width or not width:
-            got = f"{len(cells) - 1} for the word {cells[0][:40]!r}"
-            raise bad_data(f"Line {number} of {path}", got, f"have {width or 'some'} numbers")
+            width_text = f"{len(cells) - 1} for the word {cells[0][:40]!r}"
+            raise bad_data(
+                f"Line {number} of {path}", width_text, f"have {width or 'some'} numbers"
+            )
         if cells[0] in vocabulary and cells[0] not in loaded:
             loaded[cells[0]] = _parsed(cells[1:], f"Line {number} of {path}")
     if not loaded:
-        got = "vectors of none of them" if width else "no vectors"
-        raise bad_data(f"{path}", got, f"have vectors of the {len(vocabulary)} tokens")
+        actual = "vectors of none of them" if width else "no vectors"
+        raise bad_data(f"{path}", actual, f"have vectors of the {len(vocabulary)} tokens")
     matrix = np.zeros((len(vocabulary), width), np.float32)
     for token, vector in loaded.items():
         matrix[vocabulary[token]] = vector
