@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from seqkeras._lazy import attach
 
 if TYPE_CHECKING:  # the same names for type checkers; a test holds the two lists equal
-    from seqkeras.text._id_arrays import pad as pad
     from seqkeras.text._labeled_batches import LabeledBatches as LabeledBatches
     from seqkeras.text._language_estimator import GeneratedText as GeneratedText
     from seqkeras.text._language_estimator import LanguageModel as LanguageModel
+    from seqkeras.text._pad import pad as pad
     from seqkeras.text._pair_batches import PairBatches as PairBatches
     from seqkeras.text._pair_file import read_pairs as read_pairs
     from seqkeras.text._perplexity import Perplexity as Perplexity
@@ -27,9 +27,9 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "_id_arrays": ("pad",),
         "_labeled_batches": ("LabeledBatches",),
         "_language_estimator": ("GeneratedText", "LanguageModel"),
+        "_pad": ("pad",),
         "_pair_batches": ("PairBatches",),
         "_pair_file": ("read_pairs",),
         "_perplexity": ("Perplexity",),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from seqkeras._arrays import Floats32, Integers
 from seqkeras._checks import Description, bad_argument, bad_data
 from seqkeras.text._bucketed_batches import BucketedBatches
-from seqkeras.text._id_arrays import Ids, Sequences, join
+from seqkeras.text._pad import Ids, Sequences, join
 
 LabeledBatch: TypeAlias = tuple[Ids, Ids] | tuple[Ids, Ids, Floats32]
 

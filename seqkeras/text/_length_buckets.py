@@ -49,11 +49,14 @@ def into_buckets(lengths: Integers, buckets: int) -> Buckets:
 
 
 def _levels(lengths: Integers) -> Integers:
-    """Return the rank of each sequence, `(sequences,)`: that of its relatively longest column."""
+    """Return the rank of each sequence, `(sequences,)`: that of its relatively longest column.
+
+    The rank is the number of shorter sequences, so a column of equal lengths decides nothing.
+    """
     rank = np.zeros(len(lengths), np.int64)
     for column in lengths.T:
         _, number, count = np.unique(column, return_inverse=True, return_counts=True)
-        rank = np.maximum(rank, np.cumsum(count)[number])
+        rank = np.maximum(rank, (np.cumsum(count) - count)[number])
     # Neighboring ranks are joined if there are very many.
     rank = rank * min(MAX_LEVELS, len(lengths)) // len(lengths)
     return np.unique(rank, return_inverse=True)[1]

@@ -8,7 +8,7 @@ import numpy as np
 from seqkeras._arrays import Floats32, Integers
 from seqkeras._checks import Description, bad_argument, bad_data
 from seqkeras.text._bucketed_batches import BucketedBatches
-from seqkeras.text._id_arrays import Ids, Sequences, check_special, join
+from seqkeras.text._pad import Ids, Sequences, check_special, join
 
 #: Inputs, labels, weights.
 PairBatch: TypeAlias = tuple[dict[str, Ids], Ids, Floats32]

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from seqkeras._arrays import Floats32, Integers
 from seqkeras._checks import bad_data, check_flag, check_one_of
-from seqkeras.text._id_arrays import Ids, check_text_ids
 from seqkeras.text._model_ids import check_reader
+from seqkeras.text._pad import Ids, check_text_ids
 from seqkeras.windows._continued import ContinuedBatches
 from seqkeras.windows._numbers import check_size
 from seqkeras.windows._stream import cut

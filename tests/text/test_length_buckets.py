@@ -39,6 +39,15 @@ def test_every_pair_fits_into_its_bucket_and_into_all_later_ones(lengths, bucket
     assert len(shapes) <= buckets
 
 
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=20), st.integers(1, 5))
+def test_a_column_of_equal_lengths_changes_no_bucket(lengths, buckets):
+    column = np.array(lengths)[:, np.newaxis]
+    both = np.concatenate([column, np.full_like(column, 7)], axis=1)
+    np.testing.assert_array_equal(
+        into_buckets(both, buckets).number, into_buckets(column, buckets).number
+    )
+
+
 def test_very_many_different_lengths_are_sorted_too():
     lengths = np.arange(1, 5001)[:, np.newaxis]
     number, shapes = into_buckets(lengths, 10)

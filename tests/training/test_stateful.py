@@ -577,7 +577,8 @@ def test_a_stateless_model_is_refused_with_the_way_out(problem, name):
 def test_batches_that_are_none_are_refused(problem, name, value):
     arguments = {"batches": problem.batches(), name: value}
     message = refused(problem.model(), **arguments)
-    assert f"{name} must be StatefulBatches. Got: {name}='{type(value).__name__}'." in message
+    assert f"{name} must be StatefulBatches, or TokenBatches" in message
+    assert f"Got: {name}='{type(value).__name__}'." in message
 
 
 @pytest.mark.parametrize("name", ["batches", "validation"])
