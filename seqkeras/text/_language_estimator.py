@@ -11,7 +11,7 @@ from seqkeras._arrays import Floats32
 from seqkeras._checks import Description, bad_argument, bad_data, check_integer
 from seqkeras.decoding import generate
 from seqkeras.errors import DataError
-from seqkeras.text._id_arrays import Ids
+from seqkeras.text._pad import Ids
 from seqkeras.text._language_training import LanguageTraining, text_nats
 from seqkeras.text._text_estimator import TextEstimator
 from seqkeras.text._text_settings import TextSettings, check_share, check_texts

@@ -10,7 +10,7 @@ from seqkeras.kernels._randomness import seeded
 from seqkeras.models import language_model
 from seqkeras.states import as_stateful
 from seqkeras.text._best_epoch import BestEpoch, held_out_nats, train_to_best
-from seqkeras.text._id_arrays import Ids
+from seqkeras.text._pad import Ids
 from seqkeras.text._perplexity import Perplexity
 from seqkeras.text._text_settings import TextSettings
 from seqkeras.text._token_batches import TokenBatches
