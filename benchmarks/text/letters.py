@@ -80,7 +80,9 @@ def main():
                 seconds = time.perf_counter() - start
                 sources, targets = zip(*test, strict=True)
                 outputs = translator.translate(sources)
-                exact = np.mean([out == target for out, target in zip(outputs, targets, strict=True)])
+                exact = np.mean(
+                    [out == target for out, target in zip(outputs, targets, strict=True)]
+                )
                 print(
                     f"{task:9} attention {attention!s:9} seed {seed}  {exact:.2%} of {len(test)} "
                     f"exact  {len(translator.log_.loss)} epochs, {seconds:.0f} s",

@@ -11,8 +11,8 @@ from seqkeras._arrays import Floats32
 from seqkeras._checks import Description, bad_argument, bad_data, check_integer
 from seqkeras.decoding import generate
 from seqkeras.errors import DataError
-from seqkeras.text._pad import Ids
 from seqkeras.text._language_training import LanguageTraining, text_nats
+from seqkeras.text._pad import Ids
 from seqkeras.text._text_estimator import TextEstimator
 from seqkeras.text._text_settings import TextSettings, check_share, check_texts
 from seqkeras.text._tokens import Tokenizer
@@ -25,6 +25,8 @@ END = "<end>"
 HELD_OUT = 0.05
 #: Shorter texts hold out nothing.
 _FEW = 100
+#: Characters of a text that is long enough for less dropout.
+LONG = 300_000
 #: Without `max_size`, a vocabulary of words is not larger: the softmax would take most of the time.
 MOST_WORDS = 10_000
 
@@ -64,12 +66,13 @@ class LanguageModel(TextEstimator):
             units of the first layer.
         cell: `"gru"` (default), `"lstm"` or `"simple_rnn"`.
         dropout: share of the inputs of each layer, and of the outputs of the last, that training
-            drops (Zaremba et al. 2014, arXiv 1409.2329). None: 0.25; 0.5 for texts of fewer than
-            300,000 tokens, which are read more often.
+            drops (Zaremba et al. 2014, arXiv 1409.2329). None: 0.25 for 300,000 characters or more;
+            0.5 for shorter texts, which are read more often, and for other tokens.
         min_freq: how often a token must stand in the text to be in the vocabulary; others become
             `<unk>`. None: 1 for characters, 2 for other tokens.
         max_size: largest vocabulary. None: no limit for characters, 10,000 for other tokens.
-        epochs: largest number of epochs. None: enough to read eight million tokens, at most 60.
+        epochs: largest number of epochs. None: enough to read seven million
+            characters, or four million other tokens; at most 60.
         patience: epochs without a better held-out loss before training stops. Default 5.
         batch_size: rows of a training step, each of 64 tokens. None: 32, fewer for short texts.
         learning_rate: largest learning rate of Adam. Default 4e-3.
@@ -338,7 +341,7 @@ def _with_sizes(settings: TextSettings, count: int) -> TextSettings:
     units = settings.units or ((512,) if is_char else (256,))
     dropout = settings.dropout
     if dropout is None:
-        dropout = 0.25 if count >= 300_000 else 0.5
+        dropout = 0.25 if is_char and count >= LONG else 0.5
     embedding = settings.embedding or (64 if is_char else units[0])
     return replace(settings, units=units, dropout=dropout, embedding=embedding)
 

@@ -11,21 +11,19 @@ from seqkeras.models import language_model
 from seqkeras.states import as_stateful
 from seqkeras.text._best_epoch import BestEpoch, held_out_nats, train_to_best
 from seqkeras.text._pad import Ids
-from seqkeras.text._perplexity import Perplexity
+from seqkeras.text._text_compile import compile_for
 from seqkeras.text._text_settings import TextSettings
 from seqkeras.text._token_batches import TokenBatches
-from seqkeras.text._token_cross_entropy import TokenCrossEntropy
 from seqkeras.training import TrainingLog, fit_stateful
 
 #: Tokens of a row in a training step, and rows of a step.
 TIMESTEPS = 64
 ROWS = 32
-#: Tokens that training reads in all, over and over, unless `epochs` says otherwise; on a text of a
-#: million characters these are about eight epochs.
-TOKENS_READ = 8_000_000
+#: Tokens that training reads in all, over and over, unless `epochs` says otherwise: about seven
+#: epochs of a million characters. Other tokens have large vocabularies, which take more time.
+CHARACTERS_READ = 7_000_000
+TOKENS_READ = 4_000_000
 MOST_EPOCHS = 60
-#: Training steps at which the learning rate rises to its value; then it falls to zero.
-WARMUP = 100
 #: Fewer tokens than these are not worth a batch of several rows.
 _STEPS_A_PASS = 16
 
@@ -65,7 +63,7 @@ class LanguageTraining:
                 seed=seed,
             )
             epochs = settings.epochs or self._epochs()
-            self._compile(trained, steps=epochs * len(batches))
+            compile_for(trained, learning_rate=settings.learning_rate, steps=epochs * len(batches))
             best = BestEpoch(trained, settings.patience, held_out_nats)
             interrupted = train_to_best(
                 best,
@@ -88,24 +86,11 @@ class LanguageTraining:
         return language_model(
             self.vocabulary_size,
             embedding=settings.embedding,
-            units=settings.units,
+            units=settings.units or 256,
             cell=settings.cell,
-            dropout=settings.dropout,
+            dropout=settings.dropout or 0.0,
+            tied=settings.tokens != "char",
             **options,
-        )
-
-    def _compile(self, model: keras.Model, *, steps: int) -> None:
-        warmup = min(WARMUP, steps // 10)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else self.settings.learning_rate,
-            max(1, steps - warmup),
-            warmup_target=self.settings.learning_rate if warmup else None,
-            warmup_steps=warmup,
-        )
-        model.compile(
-            keras.optimizers.Adam(rate, beta_2=0.99, global_clipnorm=1.0),
-            TokenCrossEntropy(),
-            weighted_metrics=[Perplexity()],
         )
 
     def _shape(self) -> tuple[int, int]:
@@ -121,7 +106,8 @@ class LanguageTraining:
         return len(self.ids) >= (rows + 1) * timesteps + 1
 
     def _epochs(self) -> int:
-        return max(1, min(MOST_EPOCHS, round(TOKENS_READ / len(self.ids))))
+        read = CHARACTERS_READ if self.settings.tokens == "char" else TOKENS_READ
+        return max(1, min(MOST_EPOCHS, round(read / len(self.ids))))
 
     def _judged(self, rows: int, timesteps: int) -> TokenBatches | None:
         if self.held_out is None:

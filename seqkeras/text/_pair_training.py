@@ -1,8 +1,7 @@
 """The training of an encoder-decoder on pairs of sequences."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import keras
 
@@ -10,9 +9,8 @@ from seqkeras.kernels._randomness import seeded
 from seqkeras.models import sequence_to_sequence
 from seqkeras.text._best_epoch import BestEpoch, held_out_nats, train_to_best
 from seqkeras.text._pair_batches import PairBatches
-from seqkeras.text._perplexity import Perplexity
+from seqkeras.text._text_compile import compile_for
 from seqkeras.text._text_settings import TextSettings
-from seqkeras.text._token_cross_entropy import TokenCrossEntropy
 from seqkeras.training import ProgressBar, TrainingLog
 
 #: Pairs of a training step, and of one that only judges.
@@ -20,17 +18,17 @@ ROWS = 64
 JUDGED_ROWS = 256
 #: Training steps in all, unless `epochs` says otherwise, and the epochs that they may make.
 STEPS = 3200
-FEWEST_EPOCHS = 7
+FEWEST_EPOCHS = 3
 MOST_EPOCHS = 40
-#: Steps at which the learning rate rises to its value; then it falls to zero.
-WARMUP = 200
+
+T = TypeVar("T")
 
 
-class Pairs(NamedTuple):
-    """Ids of sources and targets, without special tokens."""
+class Pairs(NamedTuple, Generic[T]):
+    """Tokens of sources and targets, or their ids, without special tokens."""
 
-    sources: Sequence[Sequence[int]]
-    targets: Sequence[Sequence[int]]
+    sources: list[list[T]]
+    targets: list[list[T]]
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,8 @@ class PairTraining:
     sizes: tuple[int, int]
     start_id: int
     end_id: int
-    pairs: Pairs
-    held_out: Pairs | None
+    pairs: Pairs[int]
+    held_out: Pairs[int] | None
 
     def run(self) -> tuple[keras.Model, TrainingLog, bool]:
         """Train, and return the model, the log, and whether Ctrl-C ended the training.
@@ -70,7 +68,12 @@ class PairTraining:
                 judged = self._batches(self.held_out, JUDGED_ROWS, shuffle=False)
             model = self._build()
             epochs = settings.epochs or self._epochs(len(batches))
-            self._compile(model, steps=epochs * len(batches))
+            compile_for(
+                model,
+                learning_rate=settings.learning_rate,
+                steps=epochs * len(batches),
+                label_smoothing=self.label_smoothing,
+            )
             best = BestEpoch(model, settings.patience, held_out_nats)
             progress = ProgressBar(epochs, len(batches), "training") if settings.progress else None
             interrupted = train_to_best(
@@ -87,7 +90,7 @@ class PairTraining:
             return model, best.log(), interrupted
 
     def _batches(
-        self, pairs: Pairs, batch_size: int, *, shuffle: bool = True, seed: int = 0
+        self, pairs: Pairs[int], batch_size: int, *, shuffle: bool = True, seed: int = 0
     ) -> PairBatches:
         return PairBatches(
             pairs.sources,
@@ -116,21 +119,6 @@ class PairTraining:
             attention=attention,
             dropout=settings.dropout or 0.0,
             tied=True,
-        )
-
-    def _compile(self, model: keras.Model, *, steps: int) -> None:
-        warmup = min(WARMUP, steps // 10)
-        rate = self.settings.learning_rate
-        schedule = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else rate,
-            max(1, steps - warmup),
-            warmup_target=rate if warmup else None,
-            warmup_steps=warmup,
-        )
-        model.compile(
-            keras.optimizers.Adam(schedule, global_clipnorm=1.0),
-            TokenCrossEntropy(label_smoothing=self.label_smoothing),
-            weighted_metrics=[Perplexity()],
         )
 
     def _rows(self) -> int:

@@ -104,7 +104,10 @@ def _restore(
     names: tuple[str, ...],
 ) -> Parts:
     vocabularies = {name: Vocabulary.from_json(arrays[name].tobytes().decode()) for name in names}
-    log = {name: tuple(v) if isinstance(v, list) else v for name, v in header["log"].items()}
+    log: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in header["log"].items()
+    }
     model = load_network(arrays[NETWORK], None)
     size = len(vocabularies[names[-1]])
     if model.output_shape[-1] != size:

@@ -68,7 +68,7 @@ class Translator(TextEstimator):
         tokens: `"word"`, the default: words and signs; upper and lower case stay, and signs are
             put next to words again as they stood there. `"char"`: characters. Or a function from a
             text to the list of its tokens; translations then are tokens joined with spaces.
-        units: width of the decoder; a tuple is a stack. None: 256.
+        units: width of the decoder; a tuple is a stack. None: 256 for words, 128 for other tokens.
         embedding: width of the vectors of tokens. None: 256 for words, 64 for other tokens.
         cell: `"gru"` (default), `"lstm"` or `"simple_rnn"`.
         attention: how the state of the decoder is compared with the outputs of the encoder:
@@ -81,7 +81,7 @@ class Translator(TextEstimator):
         min_freq: how often a token must stand in the texts to be in a vocabulary; others become
             `<unk>`, which is never written. None: 1 for characters, 2 for other tokens.
         max_size: largest vocabulary. None: no limit for characters, 20,000 for other tokens.
-        epochs: largest number of epochs. None: about 3,200 training steps, 7 to 40 epochs.
+        epochs: largest number of epochs. None: about 3,200 training steps, 3 to 40 epochs.
         patience: epochs without a better held-out loss before training stops. Default 5.
         batch_size: pairs of a training step. None: 64, fewer for few pairs.
         learning_rate: largest learning rate of Adam. Default 2e-3.
@@ -295,8 +295,8 @@ class Translator(TextEstimator):
         return results
 
     def _held_out(
-        self, settings: TextSettings, pairs: Pairs, validation: Any
-    ) -> tuple[Pairs, Pairs | None]:
+        self, settings: TextSettings, pairs: Pairs[str], validation: Any
+    ) -> tuple[Pairs[str], Pairs[str] | None]:
         """Return the pairs to learn from, and those that decide which epoch is kept."""
         if validation is not None and not isinstance(validation, int | float):
             if not isinstance(validation, list | tuple) or len(validation) != 2:
@@ -320,7 +320,7 @@ class Translator(TextEstimator):
         return _take(pairs, learn), _take(pairs, judge)
 
     @staticmethod
-    def _vocabulary(settings: TextSettings, texts: Sequence[Sequence[str]]) -> Vocabulary:
+    def _vocabulary(settings: TextSettings, texts: list[list[str]]) -> Vocabulary:
         is_char = settings.tokens == "char"
         return Vocabulary(
             texts,
@@ -335,7 +335,7 @@ class Translator(TextEstimator):
 
 def _read_pairs(
     settings: TextSettings, names: tuple[str, str], sources: Any, targets: Any
-) -> Pairs:
+) -> Pairs[str]:
     """Return the tokens of pairs of texts, none of them empty."""
     sources, targets = check_texts(names[0], sources), check_texts(names[1], targets)
     if len(sources) != len(targets):
@@ -352,7 +352,7 @@ def _read_pairs(
     return pairs
 
 
-def _take(pairs: Pairs, numbers: Any) -> Pairs:
+def _take(pairs: Pairs[str], numbers: Any) -> Pairs[str]:
     return Pairs(*([texts[number] for number in numbers] for texts in pairs))
 
 
@@ -362,7 +362,7 @@ def _with_sizes(settings: TextSettings) -> TextSettings:
     dropout = settings.dropout
     return replace(
         settings,
-        units=settings.units or (256,),
+        units=settings.units or ((256,) if is_word else (128,)),
         embedding=settings.embedding or (256 if is_word else 64),
         dropout=(0.3 if is_word else 0.2) if dropout is None else dropout,
     )
