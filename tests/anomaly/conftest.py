@@ -2,7 +2,8 @@
 
 import pytest
 
-from helpers.anomalies import QUICK, training_eagerly, wave, waves
+from helpers.anomalies import QUICK, wave, waves
+from helpers.models import training_eagerly
 from seqkeras.anomaly import AutoencoderDetector, ForecastDetector
 
 

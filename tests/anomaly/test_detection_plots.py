@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.anomalies import training_eagerly
+from helpers.models import training_eagerly
 from seqkeras.anomaly import AutoencoderDetector, ForecastDetector, KSigma
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Training

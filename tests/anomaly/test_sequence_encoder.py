@@ -10,7 +10,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from helpers.anomalies import ALL_CHECKS, training_eagerly
+from helpers.anomalies import ALL_CHECKS
+from helpers.models import training_eagerly
 from seqkeras.anomaly import SequenceEncoder
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting import Training

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from helpers.forecasters import flat_forecaster
+from helpers.models import training_eagerly
 
 
 def series_frame(rows: int, *, start: str = "2020-01-01", freq: str = "D", seed: int = 0):
@@ -24,6 +25,13 @@ def panel_frame():
         for i, name in enumerate(["a", "b", "c"])
     ]
     return pd.concat(frames).sort_values("ds", kind="stable").reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def eagerly():
+    """Train without compiling in a whole file, whose tests do not depend on how steps run."""
+    with training_eagerly():
+        yield
 
 
 @pytest.fixture

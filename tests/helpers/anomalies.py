@@ -1,12 +1,7 @@
 """Series and settings of the tests of detectors."""
 
-import contextlib
-import functools
-
 import hypothesis
-import keras
 import numpy as np
-import pytest
 
 from seqkeras.forecasting import Training
 
@@ -15,15 +10,6 @@ QUICK = {"units": 4, "seed": 0, "training": Training(epochs=1, progress=False)}
 SPIKE = 300
 #: Whether to run all of scikit-learn's checks, each of which trains, or only the essential ones.
 ALL_CHECKS = hypothesis.settings.get_current_profile_name() == "long"
-
-
-@contextlib.contextmanager
-def training_eagerly():
-    """Train without compiling, which takes longer than the few small steps of most tests."""
-    eager = functools.partialmethod(keras.Model.compile, run_eagerly=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras.Model, "compile", eager)
-        yield
 
 
 def wave(rows=400, spike=SPIKE):

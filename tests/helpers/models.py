@@ -1,7 +1,11 @@
 """Models for tests, and comparisons of their outputs."""
 
+import contextlib
+import functools
+
 import keras
 import numpy as np
+import pytest
 
 
 @keras.saving.register_keras_serializable("seqkeras_tests")
@@ -26,6 +30,20 @@ def outputs_of(model, values):
     is_jax = keras.backend.backend() == "jax"
     outputs = model.predict_on_batch(values) if is_jax else model(values)
     return [to_numpy(output) for output in keras.tree.flatten(outputs)]
+
+
+@contextlib.contextmanager
+def training_eagerly(eagerly=True):
+    """Train without compiling, which takes longer than the few small steps of most tests.
+
+    Only on TensorFlow: JAX would compile each operation instead, and PyTorch does not compile.
+    `training_eagerly(False)` compiles also where a whole file trains eagerly.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if keras.backend.backend() == "tensorflow":
+            compile_so = functools.partialmethod(keras.Model.compile, run_eagerly=eagerly)
+            patch.setattr(keras.Model, "compile", compile_so)
+        yield
 
 
 def sequential(*layers, shape, **options):

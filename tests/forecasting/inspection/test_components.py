@@ -11,6 +11,8 @@ from seqkeras.errors import ArgumentError, NotFittedError
 from seqkeras.forecasting import Columns, Forecaster, components
 from seqkeras.windows import GroupedArray
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 BARE = {
     **{"lookback": 8, "units": 2, "epochs": 1, "levels": (), "validation": 0},
     **{"seed": 0, "progress": False},

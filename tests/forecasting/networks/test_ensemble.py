@@ -11,6 +11,8 @@ from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Columns, Forecaster
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 quick = functools.partial(
     flat_forecaster,
     3,
