@@ -7,8 +7,6 @@ require("keras")
 from seqkeras.kernels._branching import branch as branch
 from seqkeras.kernels._branching import check_branch as check_branch
 from seqkeras.kernels._branching import why_not_branch as why_not_branch
-from seqkeras.kernels._cell_products import biases as biases
-from seqkeras.kernels._cell_products import product_step as product_step
 from seqkeras.kernels._clearing import where_rows as where_rows
 from seqkeras.kernels._dispatch import IMPLEMENTATIONS as IMPLEMENTATIONS
 from seqkeras.kernels._dispatch import KernelChoice as KernelChoice

@@ -1,11 +1,11 @@
 """One timestep for each of many inputs from the same state, whose product is computed once."""
 
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops, tree
 
 from seqkeras._checks import Description, bad_argument
-from seqkeras.kernels._cell_products import STEPS, biases
 from seqkeras.kernels._dispatch import check_features
 from seqkeras.kernels._layer_spec import Spec, cell_name
 
@@ -14,7 +14,7 @@ def why_not_branch(layer: Any) -> str | None:
     """Return why `branch` cannot run a layer, or None if it can."""
     spec = Spec.of(layer)
     cell = layer.cell
-    if spec.cell not in STEPS:
+    if spec.cell not in _OUTPUTS:
         return f"{spec.kind} is not an LSTM, a GRU with reset_after=True or a SimpleRNN"
     for name in ("zoneout", "peephole", "normalization", "projection", "clips"):
         if getattr(spec, name):
@@ -77,14 +77,48 @@ def branch(layer: Any, queries: Any, state: list[Any]) -> Any:
         `(batch, timesteps, units)`.
     """
     cell = layer.cell
-    step = STEPS[str(cell_name(cell))]
-    bias, recurrent_bias = biases(cell)
+    bias, recurrent_bias = _biases(cell)
     products = ops.matmul(queries, cell.kernel) + bias
     recurrent = ops.matmul(state[0], cell.recurrent_kernel) + recurrent_bias
+    output_of = _OUTPUTS[str(cell_name(cell))]
     rows = queries.shape[0]
     if rows in (None, state[0].shape[0]):
-        return step(cell, products, *(array[:, None] for array in (recurrent, *state)))[0]
+        return output_of(cell, products, *(array[:, None] for array in (recurrent, *state)))
     # (batch // rows, rows, 1, width): the states in groups that each read all queries once.
     arrays = [ops.reshape(array, (-1, rows, 1, array.shape[-1])) for array in (recurrent, *state)]
-    output = step(cell, products, *arrays)[0]
+    output = output_of(cell, products, *arrays)
     return ops.reshape(output, (-1, *output.shape[2:]))
+
+
+def _biases(cell: Any) -> tuple[Any, Any]:
+    """Return the biases of the input product and of the recurrent product."""
+    if not cell.use_bias:
+        return 0.0, 0.0
+    bias = ops.convert_to_tensor(cell.bias)
+    return (bias[0], bias[1]) if len(bias.shape) == 2 else (bias, 0.0)
+
+
+def _gru(cell: Any, x: Any, recurrent: Any, h: Any) -> Any:
+    gate = cell.recurrent_activation
+    z, r, new = ops.split(x, 3, axis=-1)
+    recurrent_z, recurrent_r, recurrent_new = ops.split(recurrent, 3, axis=-1)
+    new = cell.activation(new + gate(r + recurrent_r) * recurrent_new)
+    return new + gate(z + recurrent_z) * (h - new)
+
+
+def _lstm(cell: Any, x: Any, recurrent: Any, h: Any, c: Any) -> Any:
+    gate = cell.recurrent_activation
+    i, f, new, o = ops.split(x + recurrent, 4, axis=-1)
+    return gate(o) * cell.activation(gate(f) * c + gate(i) * cell.activation(new))
+
+
+def _simple_rnn(cell: Any, x: Any, recurrent: Any, h: Any) -> Any:
+    return cell.activation(x + recurrent)
+
+
+#: The output of each cell, from its input product, its recurrent product, and the old state.
+_OUTPUTS: dict[str, Callable[..., Any]] = {
+    "gru_reset_after": _gru,
+    "lstm": _lstm,
+    "simple_rnn": _simple_rnn,
+}

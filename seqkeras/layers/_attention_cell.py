@@ -1,9 +1,9 @@
 """A recurrent cell that reads a memory at every timestep."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 from keras import ops, tree
@@ -12,10 +12,6 @@ from seqkeras._checks import bad_argument, check_flag, check_integer, check_one_
 from seqkeras.layers._memory_attention import MemoryAttention
 
 QUERIES = ("old", "new")
-
-#: A timestep of an inner cell: from inputs, a list of what else it reads, and its states, to its
-#: output and its new states.
-Inner: TypeAlias = Callable[[Any, Sequence[Any], Sequence[Any]], tuple[Any, list[Any]]]
 
 
 @keras.saving.register_keras_serializable(package="seqkeras")
@@ -119,9 +115,10 @@ class AttentionCell(keras.layers.Layer):
     @contextmanager
     def prepared(self, constants: Sequence[Any], training: bool = False) -> Iterator[list[Any]]:
         """Compute what every timestep of a loop reads from `[memory]` or `[memory, mask]`."""
-        states = self.get_initial_state(ops.shape(constants[0])[0])
+        memory, mask = constants if len(constants) > 1 else (constants[0], None)
+        states = self.get_initial_state(ops.shape(memory)[0])
         with drawn_dropout(self.cell, self._inner_width, states, training):
-            yield self.attention.prepare(*constants, training=training)
+            yield self.attention.prepare(memory, mask, training)
 
     def call(self, inputs: Any, states: Any, constants: Any, training: bool = False) -> Any:
         """Run one timestep with the constants of `prepared`; return output and states."""
@@ -135,17 +132,14 @@ class AttentionCell(keras.layers.Layer):
         states: Sequence[Any],
         constants: Sequence[Any],
         training: bool = False,
-        inner: Inner | None = None,
     ) -> tuple[tuple[Any, Any, Any], list[Any]]:
         """Run one timestep up to the output.
 
         Args:
-            inputs: `(batch, features)`, or what `inner` reads in their place.
+            inputs: `(batch, features)`.
             states: the states before.
             constants: those of `prepared`.
             training: whether dropout applies.
-            inner: how the inner cell runs. Default: on the inputs, the context and the previous
-                output side by side.
 
         Returns:
             The output of the inner cell, the context and the weights; and the new states.
@@ -158,10 +152,7 @@ class AttentionCell(keras.layers.Layer):
             query = states[_query_place(self.cell)]
             context, weights = self.attention.attend(query, constants)
             fed.insert(0, context)
-        if inner is not None:
-            h, states = inner(inputs, fed, states)
-        else:
-            h, states = advance_cell(self.cell, joined([inputs, *fed]), states, training)
+        h, states = advance_cell(self.cell, joined([inputs, *fed]), states, training)
         if context is None:
             context, weights = self.attention.attend(h, constants)
         if self.input_feeding:

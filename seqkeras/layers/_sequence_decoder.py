@@ -114,7 +114,7 @@ class SequenceDecoder(keras.layers.Layer):
         self.mask_zero = check_flag("mask_zero", mask_zero)
         self.cell = one_cell([layer.cell for layer in self.layers])
         self.attention_cell = self._attention_cell()
-        self.sampling = None
+        self.sampling: Any = None
         if teacher_forcing is not None:
             self.sampling = ScheduledSampling(teacher_forcing, name="sampling")
             self._draws = keras.random.SeedGenerator()
@@ -294,8 +294,9 @@ class SequenceDecoder(keras.layers.Layer):
         self, x: Any, mask: Any, moving: Sequence[Any], constants: Sequence[Any], training: bool
     ) -> tuple[Any, Any]:
         """Run the attention cell in a loop; return features and weights of all timesteps."""
+        cell: Any = self.attention_cell
         with weight_drop(self.layers, training):
-            return run_attention(self.attention_cell, x, mask, moving, constants, training)
+            return run_attention(cell, x, mask, moving, constants, training)
 
     def _advance(
         self, x: Any, moving: Sequence[Any], constants: Sequence[Any], training: bool = False
