@@ -9,7 +9,7 @@ from keras import ops
 from seqkeras.decoding._finished_beams import FinishedBeams
 from seqkeras.decoding._penalties import Penalties
 from seqkeras.decoding._token_step import Start, TokenStep
-from seqkeras.stepwise._loops import batch_first, run_loop, written
+from seqkeras.stepwise._loops import batch_first, noted, run_loop
 
 
 class Choice(NamedTuple):
@@ -71,7 +71,7 @@ class BeamLoop(keras.Model):
                 stopped = _ranked(stopped, coverage, penalties)
                 finished = finished.merged(stopped, done)
                 done = self._done(done, finished, chosen, penalties.factor(length), inputs)
-            history = _noted(history, i, (*chosen, weights))
+            history = noted(history, i, (*chosen, weights))
             moving, coverage = self._moved(chosen.parents, moving, coverage)
             return done, moving, tuple(chosen), coverage, tuple(finished), *history
 
@@ -185,14 +185,6 @@ def _ranked(stopped: FinishedBeams, coverage: Any, penalties: Penalties) -> Fini
         coverage = ops.take_along_axis(coverage, stopped.parents[..., None], axis=1)
     scores = penalties.score(stopped.totals, stopped.steps + 1, coverage)
     return stopped._replace(scores=scores)
-
-
-def _noted(history: tuple[Any, ...], i: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the history with the values of a step; None stays None."""
-    return tuple(
-        None if array is None else written(array, i, ops.cast(value, array.dtype))
-        for array, value in zip(history, values, strict=True)
-    )
 
 
 def _integers(array: Any) -> Any:

@@ -98,7 +98,7 @@ class EncoderDecoderStep:
             rows = id_rows(name, value)
             for number, row in enumerate(rows):
                 check_ids(f"row {number} of {name}", row, limit)
-            return padded(rows)
+            return padded(rows, max(1, *map(len, rows)))
         array = ops.convert_to_numpy(value) if ops.is_tensor(value) else np.asarray(value)
         expected = tuple(tensor.shape[1:])
         if array.dtype.kind not in "biuf" or not _fits(array.shape, expected):

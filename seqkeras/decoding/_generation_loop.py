@@ -7,7 +7,7 @@ from keras import ops
 
 from seqkeras.decoding._sampling import Sampling
 from seqkeras.decoding._token_step import TokenStep
-from seqkeras.stepwise._loops import batch_first, draw, run_loop, written
+from seqkeras.stepwise._loops import batch_first, draw, noted, run_loop
 
 
 class GenerationLoop(keras.Model):
@@ -47,16 +47,12 @@ class GenerationLoop(keras.Model):
             logits, moving, weights = self.step(ids, moving, constants)
             logits = ops.cast(logits, "float32")
             ids, seed = self._drawn(logits + inputs["addend"], inputs, seed)
-            values = (ids, _log_probability(logits, ids), weights)
-            history = tuple(
-                array if array is None else written(array, i, ops.cast(value, array.dtype))
-                for array, value in zip(history, values, strict=True)
-            )
+            history = noted(history, i, (ids, _log_probability(logits, ids), weights))
             lengths = ops.where(finished, lengths, i + 1)
             finished = ops.logical_or(finished, ops.take(inputs["is_stop"], ids))
             return ids, moving, finished, lengths, seed, *history
 
-        _, _, finished, lengths, _, *history = run_loop(
+        _, _, finished, lengths, _, *columns = run_loop(
             length,
             body,
             (ids, moving, finished, lengths, inputs.get("seed"), *history),
@@ -65,7 +61,7 @@ class GenerationLoop(keras.Model):
         names = ("ids", "log_probabilities", "attention")
         results = {
             name: batch_first(array)
-            for name, array in zip(names, history, strict=True)
+            for name, array in zip(names, columns, strict=True)
             if array is not None
         }
         return {**results, "lengths": lengths, "finished": finished}

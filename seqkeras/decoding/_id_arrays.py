@@ -79,9 +79,9 @@ def id_limit(graph: Any, tensor: Any) -> int | None:
     return min((layer.input_dim for layer in readers if hasattr(layer, "input_dim")), default=None)
 
 
-def padded(rows: list[npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]:
-    """Return rows as one array `(batch, timesteps)`, with zeros after their ends."""
-    result = np.zeros((len(rows), max(1, *map(len, rows))), "int32")
+def padded(rows: list[npt.NDArray[np.int32]], width: int) -> npt.NDArray[np.int32]:
+    """Return rows as one array `(batch, width)`, with zeros after their ends."""
+    result = np.zeros((len(rows), width), "int32")
     for into, row in zip(result, rows, strict=True):
         into[: len(row)] = row
     return result

@@ -14,6 +14,8 @@ from seqkeras.decoding._token_step import Start
 from seqkeras.kernels import where_rows
 from seqkeras.stepwise._loops import run_loop
 from seqkeras.stepwise._model_step import ModelStep, output_spec
+from seqkeras.stepwise._runner import Runner
+from seqkeras.stepwise._validate import TRIED_ROWS, TRIED_TIMESTEPS, check_unsure
 
 _LANGUAGE_MODEL = "a language model, from ids (batch, timesteps) to logits for each token"
 
@@ -49,6 +51,8 @@ class LanguageStep:
             actual = f"{self.name}, which reads ids below {self._limit}"
             expected = f"a model that reads each of the {self.vocabulary_size} ids it predicts"
             raise bad_argument("model", Description(actual), expected)
+        if self.step.unsure:
+            check_unsure(Runner(self.step, None, None), self._tried_ids())
 
     def inputs(self, prompts: Any, start: int | None) -> dict[str, npt.NDArray[Any]]:
         """Check prompts, and return them padded, with their lengths."""
@@ -64,7 +68,9 @@ class LanguageStep:
                     "prompts", Description(f"no token in row {number}"), "not empty", fix
                 )
         lengths = np.array([len(row) for row in rows], "int32")
-        return {"prompts": padded(rows), "prompt_lengths": lengths}
+        # Few widths, so few compilations; the loop ends with the longest prompt.
+        width = 1 << int(lengths.max() - 1).bit_length()
+        return {"prompts": padded(rows, width), "prompt_lengths": lengths}
 
     def begin(self, inputs: Mapping[str, Any]) -> Start:
         """Read each prompt up to the token before its last."""
@@ -83,6 +89,12 @@ class LanguageStep:
         """Read one token of each row."""
         logits, moving, _ = self.step(self._timestep(ids), moving)
         return logits, moving, None
+
+    def _tried_ids(self) -> npt.NDArray[np.int32]:
+        """Return ids to compare single steps with whole sequences on."""
+        random = np.random.default_rng(0)
+        ids = random.integers(1, self.vocabulary_size, (TRIED_ROWS, TRIED_TIMESTEPS))
+        return ids.astype("int32")
 
     def _timestep(self, ids: Any) -> Any:
         return ops.cast(ids, self.step.timestep.dtype)

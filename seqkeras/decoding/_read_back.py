@@ -1,7 +1,7 @@
 """Read the sequences of a search backwards, from their ends to their beginnings."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,8 @@ import numpy.typing as npt
 from seqkeras.decoding._beams import Beams
 
 #: What a `BeamLoop` returns, by name.
-Results = Mapping[str, npt.NDArray[Any]]
+Results: TypeAlias = Mapping[str, npt.NDArray[Any]]
+Array: TypeAlias = npt.NDArray[Any]
 
 
 class _Ends(NamedTuple):
@@ -24,12 +25,12 @@ class _Ends(NamedTuple):
         finished: whether the token is a stop id.
     """
 
-    scores: npt.NDArray[np.float32]
-    totals: npt.NDArray[np.float32]
-    steps: npt.NDArray[np.int32]
-    parents: npt.NDArray[np.int32]
-    ids: npt.NDArray[np.int32]
-    finished: npt.NDArray[np.bool_]
+    scores: Array
+    totals: Array
+    steps: Array
+    parents: Array
+    ids: Array
+    finished: Array
 
 
 def read_back(results: Results, nbest: int, pad: int) -> Beams:

@@ -10,6 +10,9 @@ from keras import ops
 
 from seqkeras._checks import bad_argument, check_integer
 
+#: Below 1 by more than float32 rounds: so no draw falls behind the last id that can be drawn.
+LARGEST_PLACE = 1 - 2.0**-20
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -44,9 +47,12 @@ class Sampling:
 
 
 def _categorical(logits: Any, generator: Any) -> Any:
-    ids = keras.random.categorical(logits, 1, dtype="int32", seed=generator)[:, 0]
-    # If logits are NaN, TensorFlow draws the number after the last one.
-    return ops.minimum(ids, logits.shape[-1] - 1)
+    """Draw from logits of which the largest is 0, with one random number for each row."""
+    # `keras.random.categorical` draws as many random numbers as there are logits: half of the time.
+    bounds = ops.cumsum(ops.exp(logits), axis=-1)
+    place = keras.random.uniform((ops.shape(logits)[0], 1), maxval=LARGEST_PLACE, seed=generator)
+    is_above = bounds > place * bounds[:, -1:]
+    return ops.cast(ops.argmax(ops.cast(is_above, "int32"), axis=-1), "int32")
 
 
 def check_temperature(value: Any) -> float:

@@ -1,6 +1,6 @@
 """Loops of a compiled graph: what they carry, write and draw."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -51,6 +51,14 @@ def empty(like: Any, count: Any) -> Any:
 def written(arrays: Any, i: Any, array: Any) -> Any:
     """Return `arrays` with `array` at place `i` of the first axis."""
     return ops.scatter_update(arrays, ops.reshape(i, (1, 1)), array[None])
+
+
+def noted(history: Iterable[Any], i: Any, values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return arrays with a value each at place `i` of the first axis; arrays that are None stay."""
+    return tuple(
+        None if arrays is None else written(arrays, i, ops.cast(value, arrays.dtype))
+        for arrays, value in zip(history, values, strict=True)
+    )
 
 
 def batch_first(array: Any) -> Any:

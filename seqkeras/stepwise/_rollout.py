@@ -51,6 +51,11 @@ def rollout(
         seed: seed of `sample`; the same seed draws the same values. Default: new values at each
             call.
 
+    To draw tokens from a language model, use `seqkeras.decoding.generate`: it ends rows at stop
+    ids, and never draws an id that the model masks. A rollout has no end, and a drawn id 0 is
+    masked at the next step of a model with `mask_zero=True`: the state and the output before it are
+    held.
+
     `sample` and `feedback` must use `keras.ops`, because they are compiled with the loop. Pass the
     same function objects again to avoid another compilation.
 

@@ -11,7 +11,7 @@ from keras import layers
 
 from helpers.examples import examples
 from helpers.models import randomized, sequential, to_numpy
-from seqkeras.decoding import generate
+from seqkeras.decoding import beam, generate
 from seqkeras.errors import ArgumentError
 from seqkeras.models import language_model
 
@@ -155,7 +155,7 @@ def test_the_lowest_temperature_draws_the_likeliest(options):
 def test_the_loop_stops_when_all_rows_have(model):
     start = time.perf_counter()
     drawn = generate(model, PROMPTS, 1_000_000, temperature=0, stop=range(SIZE))
-    assert time.perf_counter() - start < 30  # a million steps take minutes
+    assert time.perf_counter() - start < 60  # a million steps take longer
     assert drawn.lengths.tolist() == [1, 1, 1]
     assert drawn.finished.all()
 
@@ -252,6 +252,29 @@ def test_a_model_that_is_no_language_model_is_refused():
     small = sequential(layers.Embedding(3, 3), layers.GRU(3), layers.Dense(SIZE), shape=(None,))
     with pytest.raises(ArgumentError, match="reads ids below 3"):
         generate(small, PROMPTS, 3)
+
+
+class Shifted(keras.layers.Layer):
+    """Adds the timestep before, which a single step does not see."""
+
+    def call(self, x):
+        return x + keras.ops.pad(x[:, :-1], [[0, 0], [1, 0], [0, 0]])
+
+
+def test_a_layer_that_reads_other_timesteps_is_named():
+    stack = [layers.Embedding(SIZE, 3), Shifted(name="shifted")]
+    stack += [layers.GRU(3, return_sequences=True), layers.Dense(SIZE)]
+    with pytest.raises(ArgumentError, match="'shifted'"):
+        generate(randomized(sequential(*stack, shape=(None,))), PROMPTS, 3)
+
+
+def test_a_model_in_mixed_precision_generates(model):
+    options = {"dtype": "mixed_bfloat16"}
+    stack = [layers.Embedding(SIZE, 3, **options), layers.GRU(4, return_sequences=True, **options)]
+    mixed = randomized(sequential(*stack, layers.Dense(SIZE, **options), shape=(None,)))
+    drawn = generate(mixed, PROMPTS, 4, top_p=0.8, seed=0)
+    assert np.isfinite(drawn.log_probabilities).all()
+    assert np.isfinite(beam(mixed, PROMPTS, 4, beams=3).scores).all()
 
 
 def test_a_model_that_diverged_is_named():
