@@ -14,7 +14,7 @@ WARMUP = 100
 def compile_for(
     model: keras.Model, *, learning_rate: float, steps: int, label_smoothing: float = 0.0
 ) -> None:
-    """Compile a model for a training of so many steps.
+    """Compile a model for a training of this number of steps.
 
     The learning rate rises at first, and then falls to zero as a cosine (Loshchilov and Hutter
     2017, arXiv 1608.03983). The norm of all gradients together is at most 1.

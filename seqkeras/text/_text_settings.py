@@ -42,8 +42,8 @@ def check_texts(name: str, texts: Any) -> list[str]:
     """Return texts as a list, after checking that each is a string.
 
     Raises:
-        ArgumentError: it is no list, or a single string.
-        DataError: it is empty, or an element is no string.
+        ArgumentError: it is a single string, or not a list.
+        DataError: it is empty, or an element is not a string.
     """
     if isinstance(texts, str | bytes | dict) or not isinstance(texts, Iterable):
         fix = f"Pass [{name}] for a single text." if isinstance(texts, str) else ""
@@ -137,6 +137,6 @@ def check_share(name: str, share: Any) -> float:
     """Return a share of the texts to hold out, at least 0 and below 1.
 
     Raises:
-        ArgumentError: it is no such share.
+        ArgumentError: the share is not in this range.
     """
     return check_fraction(name, share, fix="Or pass texts to judge by.")

@@ -18,7 +18,10 @@ from seqkeras.text._text_settings import TextSettings, check_share, check_texts
 from seqkeras.text._tokens import Tokenizer
 from seqkeras.text._vocabulary import Vocabulary
 
-PAD, UNKNOWN, START, END = "<pad>", "<unk>", "<start>", "<end>"
+PAD = "<pad>"
+UNKNOWN = "<unk>"
+START = "<start>"
+END = "<end>"
 ATTENTIONS = ("additive", "dot", "general")
 
 #: Share of the pairs that are held out without `validation`, and the most of them.
@@ -231,7 +234,7 @@ class Translator(TextEstimator):
             NotFittedError: `fit` was not called.
             ArgumentError, DataError: the sources are no list of strings, or `beam` is invalid.
         """
-        return [found.text for found in self.translations(sources, beam)]
+        return [translation.text for translation in self.translations(sources, beam)]
 
     def translations(self, sources: Sequence[str], beam: int = 1) -> list[Translation]:
         """Translate texts, and return how each translation was found.
@@ -250,8 +253,8 @@ class Translator(TextEstimator):
         results: dict[int, Translation] = {}
         for first in range(0, len(order), _ROWS):
             numbers = order[first : first + _ROWS]
-            found = self._translate_batch(settings, [tokens[number] for number in numbers], beam)
-            results |= dict(zip(numbers, found, strict=True))
+            batch = self._translate_batch(settings, [tokens[number] for number in numbers], beam)
+            results |= dict(zip(numbers, batch, strict=True))
         return [results[number] for number in range(len(tokens))]
 
     def _translate_batch(
@@ -314,7 +317,8 @@ class Translator(TextEstimator):
         if not held_out:
             return pairs, None
         order = np.random.default_rng(settings.seed).permutation(count)
-        judge, learn = np.sort(order[:held_out]), np.sort(order[held_out:])
+        judge = np.sort(order[:held_out])
+        learn = np.sort(order[held_out:])
         if not len(learn):
             raise bad_argument("validation", validation, f"a smaller share of {count} pairs")
         return _take(pairs, learn), _take(pairs, judge)
@@ -337,7 +341,8 @@ def _read_pairs(
     settings: TextSettings, names: tuple[str, str], sources: Any, targets: Any
 ) -> Pairs[str]:
     """Return the tokens of pairs of texts, none of them empty."""
-    sources, targets = check_texts(names[0], sources), check_texts(names[1], targets)
+    sources = check_texts(names[0], sources)
+    targets = check_texts(names[1], targets)
     if len(sources) != len(targets):
         actual = Description(f"{len(targets)} {names[1]} for {len(sources)} {names[0]}")
         raise bad_argument(names[1], actual, f"as many as {names[0]}, one for each")
