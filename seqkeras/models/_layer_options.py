@@ -48,7 +48,7 @@ def _check_names(options: Mapping[str, Any], cell: str) -> None:
         name
         for kind in CELLS[cell].__mro__
         if issubclass(kind, keras.layers.RNN)
-        for name in inspect.signature(kind.__init__).parameters
+        for name in inspect.signature(kind).parameters
     } - _DECIDED)  # fmt: skip
     for name in options:
         if name not in known:

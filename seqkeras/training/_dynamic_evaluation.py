@@ -102,13 +102,12 @@ def dynamic_evaluation(
 def _restored(model: keras.Model) -> Iterator[None]:
     """Restore the weights and states of a model at the end of the block."""
     weights = model.get_weights()
-    is_stateful = bool(stateful_layers(model))
-    state = get_state(model) if is_stateful else None
+    state = get_state(model) if stateful_layers(model) else {}
     try:
         yield
     finally:
         model.set_weights(weights)
-        if is_stateful:
+        if state:
             set_state(model, state)
 
 
@@ -135,9 +134,23 @@ def _read(graph: ModelGraph, batches: Any, optimizer: keras.optimizers.Optimizer
     optimizer.build(reader.trainable_variables)  # not in a traced step, which assigns no values
     reader.compile(optimizer, loss, weighted_metrics=[metric])
     if isinstance(batches, list):
-        batches = (batch for batch in batches)  # Keras reads generators, not lists of batches
+        batches = _Listed(batches)
     history = reader.fit(batches, epochs=1, shuffle=False, verbose=0)
     return float(history.history["nats"][-1])
+
+
+class _Listed(keras.utils.PyDataset):
+    """A list of batches as a data set; Keras reads no lists, and generators once too often."""
+
+    def __init__(self, batches: list[Any]) -> None:
+        super().__init__()
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._batches[index]
 
 
 class _SquaredGradients(keras.optimizers.Optimizer):

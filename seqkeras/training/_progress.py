@@ -116,7 +116,7 @@ class ProgressBar(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Remember where and when the epoch begins."""
         self._first_batch = epoch * self._batches
-        self._start = time.monotonic()
+        self._start = time.monotonic() if self._tokens else 0.0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Advance the bar to the batch."""

@@ -1,11 +1,13 @@
-"""Cells with zoneout, peepholes and layer normalization, against the equations of their papers."""
+"""Cells with zoneout, peepholes, projections and normalization, by the equations of papers."""
+
+import re
 
 import keras
 import numpy as np
 import pytest
 
 from helpers.models import assert_close, built, randomized, to_numpy
-from seqkeras import layers, states, stepwise
+from seqkeras import diagnostics, layers, states, stepwise
 from seqkeras.errors import ArgumentError
 from seqkeras.layers import _cells
 
@@ -128,10 +130,64 @@ def test_zoneout_keeps_the_fraction_of_its_rate():
     assert (to_numpy(again) != to_numpy(h)).any()
 
 
+PROJECTED = {"num_proj": 2, "cell_clip": 0.3, "proj_clip": 0.1}
+
+
+@pytest.mark.backends
+def test_a_projection_and_clips_are_those_of_tensorflow_1():
+    cell = random_cell(_cells.LSTMCell(UNITS, **PROJECTED))
+    weights = {weight.name: to_numpy(weight.value).astype("float64") for weight in cell.weights}
+    assert {name: array.shape for name, array in weights.items()} == {
+        "kernel": (FEATURES, 4 * UNITS),
+        "recurrent_kernel": (2, 4 * UNITS),
+        "bias": (4 * UNITS,),
+        "projection_kernel": (UNITS, 2),
+    }
+    h, c = H[:, :2], C * 0.2
+    gates = X @ weights["kernel"] + h @ weights["recurrent_kernel"] + weights["bias"]
+    i, f, g, o = np.split(gates, 4, axis=-1)
+    unclipped = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    new_c = np.clip(unclipped, -0.3, 0.3)
+    projected = (sigmoid(o) * np.tanh(new_c)) @ weights["projection_kernel"]
+    new_h = np.clip(projected, -0.1, 0.1)
+    assert (new_c != unclipped).any()
+    assert (new_h != projected).any()
+    y, state = cell(X, [h, c])
+    assert_close([y, *state], [new_h, new_h, new_c])
+
+
+def test_a_projected_layer_has_states_of_two_widths_and_says_why_it_runs_on_the_loop(tmp_path):
+    x = keras.Input((None, FEATURES))
+    y, h, c = layers.LSTM(UNITS, return_sequences=True, return_state=True, **PROJECTED)(x)
+    assert (y.shape, h.shape, c.shape) == ((None, None, 2), (None, 2), (None, UNITS))
+    model = keras.Model(x, y)
+    assert "fused: it does not support projection" in str(diagnostics.explain(model))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    values = RANDOM.normal(size=(2, 4, FEATURES)).astype("float32")
+    assert_close(loaded(values), model(values))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_proj": 0}, "num_proj must be an integer >= 1. Got: num_proj=0."),
+        ({"num_proj": 2, "zoneout_h": 0.1}, "num_proj must be omitted with zoneout."),
+        ({"proj_clip": 1.0}, "proj_clip must be omitted without num_proj."),
+        ({"cell_clip": -1.0}, "cell_clip must be a finite number > 0. Got: cell_clip=-1.0."),
+    ],
+    ids=str,
+)
+def test_a_projection_or_clip_that_cannot_work_is_refused(options, message):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        layers.LSTM(UNITS, **options)
+
+
 VARIANTS = [
     (layers.LSTM, {"zoneout_h": 0.1, "zoneout_c": 0.2}),
     (layers.LSTM, {"peephole": True}),
     (layers.LSTM, {"normalization": True}),
+    (layers.LSTM, {"num_proj": 3, "cell_clip": 0.5}),
     (layers.GRU, {"zoneout_h": 0.1}),
 ]
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from seqkeras import layers
+from seqkeras import kernels, layers, models
 from seqkeras.errors import ArgumentError
 from seqkeras.models import StackOptions, recurrent_stack
 from seqkeras.models._stack import Stack
@@ -207,6 +207,86 @@ def test_units_of_no_layer_are_refused(units):
 @pytest.mark.parametrize(("units", "bad"), [((64, 0), 0), ((True, 32), True), ((8, "4"), "4")])
 def test_one_bad_number_of_units_is_shown_with_its_tuple(units, bad):
     assert f"Got: units={bad!r}. Got it in {units!r}." in refused(units=units)
+
+
+def test_layer_options_reach_every_layer_and_keep_the_fused_kernel():
+    options = {
+        "bias_initializer": "ones",
+        "unit_forget_bias": False,
+        "kernel_regularizer": keras.regularizers.L2(0.1),
+        "zoneout_h": 0.1,
+    }
+    for layer in stack_model(units=(4, 5), layer_options=options).layers[1:]:
+        assert (keras.ops.convert_to_numpy(layer.cell.bias) == 1).all()
+        assert len(layer.losses) == 1
+        assert layer.cell.zoneout_h == 0.1
+        assert kernels.Spec.of(layer).cell == "lstm"
+
+
+def test_an_initializer_without_a_seed_draws_new_values_for_each_layer():
+    start = keras.initializers.RandomUniform(-0.1, 0.1)
+    options = {"recurrent_initializer": start, "kernel_initializer": start}
+    first, second = stack_model(units=(3, 3), layer_options=options).layers[1:]
+    for kernel in ("kernel", "recurrent_kernel"):
+        values = [
+            keras.ops.convert_to_numpy(getattr(layer.cell, kernel)) for layer in (first, second)
+        ]
+        assert np.abs(values).max() <= 0.1
+        assert (values[0] != values[1]).all()
+
+
+def test_layer_options_pass_through_both_directions():
+    options = {"bias_initializer": "ones", "weight_drop": 0.5}
+    (both,) = stack_model(cell="gru", units=4, bidirectional=True, layer_options=options).layers[1:]
+    for layer in (both.forward_layer, both.backward_layer):
+        assert (keras.ops.convert_to_numpy(layer.cell.bias) == 1).all()
+        assert layer.weight_drop == 0.5
+
+
+def test_layer_options_that_no_layer_takes_are_refused_with_those_that_it_takes():
+    message = refused(layer_options={"kernel_initialiser": "ones"})
+    assert "Got: 'kernel_initialiser'. Did you mean 'kernel_initializer'?" in message
+    assert "recurrent_regularizer" in message
+    assert "layer_options must be arguments of the layers" in refused(layer_options={"units": 3})
+    message = refused(cell=["lstm", "gru"], units=3, layer_options={"unit_forget_bias": False})
+    assert "Got: 'unit_forget_bias'. " in message
+    message = refused(cell=keras.layers.GRUCell(4), layer_options={"use_bias": False})
+    assert "layer_options must be omitted where cell is a Keras cell" in message
+    assert "a dict of arguments" in refused(layer_options="glorot_uniform")
+
+
+def test_an_input_projection_is_what_the_lowest_layer_reads():
+    dense, lowest, second = stack_model(units=(4, 5), input_projection=7, features=3).layers[1:]
+    assert (dense.name, dense.activation) == ("input_projection", keras.activations.linear)
+    assert lowest.cell.kernel.shape == (7, 16)
+    assert second.cell.kernel.shape == (4, 20)
+    assert "input_projection must be an integer >= 1." in refused(input_projection=0)
+
+
+@pytest.mark.parametrize(
+    ("build", "names"),
+    [
+        (lambda **stack: models.many_to_one(3, **stack), {"input_projection"}),
+        (
+            lambda **stack: models.encoder_decoder(lookback=5, horizon=2, **stack),
+            {"input_projection", "ahead_projection"},
+        ),
+        (lambda **stack: models.autoencoder(3, latent=2, **stack), {"input_projection"}),
+    ],
+    ids=["many_to_one", "encoder_decoder", "autoencoder"],
+)
+def test_builders_project_inputs(build, names):
+    model = build(units=(4, 3), input_projection=6)
+    parts = [model, *(layer for layer in model.layers if isinstance(layer, keras.Model))]
+    layers_of_all = [layer for part in parts for layer in part.layers]
+    projections = [layer for layer in layers_of_all if layer.name.endswith("_projection")]
+    assert {layer.name for layer in projections} == names
+    assert {layer.units for layer in projections} == {6}
+
+
+def test_segments_are_projected_already():
+    with pytest.raises(ArgumentError, match="input_projection must be omitted for segment_rnn"):
+        models.segment_rnn(lookback=96, horizon=24, units=4, input_projection=3)
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1, 1.5, True, "0.1", None])

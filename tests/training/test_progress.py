@@ -82,6 +82,26 @@ def test_a_long_training_writes_lines_where_there_is_no_terminal(capfd, monkeypa
     assert capfd.readouterr() == ("", lines)
 
 
+def test_a_training_on_tokens_shows_how_many_it_reads_in_a_second(capfd, monkeypatch):
+    clock = iter([100.0, 100.0, 120.0, 120.0])
+    monkeypatch.setattr(_progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    bar = ProgressBar(1, 4, "training", tokens=500)
+    bar.on_epoch_begin(0)
+    bar.on_epoch_end(0, {"loss": 0.5})
+    assert capfd.readouterr().err == "training: epoch 1/1, loss=0.5000, tokens/s=100\n"
+
+
+def test_on_a_terminal_the_bar_counts_tokens():
+    with terminal() as read:
+        bar = ProgressBar(2, 4, "training", tokens=500)
+        bar.on_epoch_begin(0)
+        bar._progress._bar.mininterval = 0
+        bar.on_train_batch_end(2)
+        drawn = read()
+    assert "1500/4000" in drawn
+    assert "token/s" in drawn
+
+
 def test_other_work_writes_lines_unless_it_is_hidden(capfd, monkeypatch):
     monkeypatch.setattr(_progress, "LINE_SECONDS", 0)
     for is_hidden in (False, True):
