@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from seqkeras.serve._client_tokens import check_id
 from seqkeras.serve._failures import failure, failure_headers
 from seqkeras.serve._many_steps import many_reply
 from seqkeras.serve._messages import (
@@ -34,7 +35,6 @@ from seqkeras.serve._service_request import (
 from seqkeras.serve._sessions import Call
 from seqkeras.serve._single_step import quick_reply, step_reply
 from seqkeras.serve._status import recent, status
-from seqkeras.serve._tokens import check_id
 from seqkeras.serve._websocket import stream
 
 

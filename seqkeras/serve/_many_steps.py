@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from seqkeras._arrays import Array
+from seqkeras.serve._client_tokens import check_id
 from seqkeras.serve._messages import ManyBody
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._served_model import ServedModel
 from seqkeras.serve._service import Service
 from seqkeras.serve._sessions import Call, Moved, Outcome
-from seqkeras.serve._tokens import check_id
 
 Numbers = Sequence[int | None]
 

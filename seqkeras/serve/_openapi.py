@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 import seqkeras
+from seqkeras.serve._client_tokens import ID_PATTERN
 from seqkeras.serve._messages import MOST_NUMBER, MOST_STEPS
 from seqkeras.serve._served_model import ServedModel
 from seqkeras.serve._service import Service
-from seqkeras.serve._tokens import ID_PATTERN
 
 Schema = dict[str, Any]
 

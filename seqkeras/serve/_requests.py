@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from seqkeras.errors import ArgumentError
+from seqkeras.serve._client_tokens import check_id
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._session_error import SessionError
-from seqkeras.serve._tokens import check_id
 
 #: Replies after which the same request may succeed; none of them moved the state.
 RETRIED = (408, 429, 502, 503, 504)

@@ -11,6 +11,7 @@ from seqkeras._archive import read_kind
 from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import SeqkerasError
 from seqkeras.serve._call_runners import CommittingRunner, DirectRunner, GatheringRunner, Runner
+from seqkeras.serve._client_tokens import Access, read_tokens
 from seqkeras.serve._meter import Meter
 from seqkeras.serve._open_store import open_store
 from seqkeras.serve._quota import Quota
@@ -20,7 +21,6 @@ from seqkeras.serve._served_model import ServedModel, ServedProgram
 from seqkeras.serve._service_settings import ServiceSettings
 from seqkeras.serve._sessions import Sessions
 from seqkeras.serve._store import Store, StoreUnavailableError
-from seqkeras.serve._tokens import Access, read_tokens
 
 log = logging.getLogger("seqkeras.serve")
 

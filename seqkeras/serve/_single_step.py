@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from seqkeras.serve._client_tokens import check_id
 from seqkeras.serve._messages import StepBody
 from seqkeras.serve._service import Service
 from seqkeras.serve._sessions import Call
-from seqkeras.serve._tokens import check_id
 
 
 def quick_reply(

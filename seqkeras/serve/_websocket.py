@@ -3,13 +3,13 @@
 import time
 from typing import Any
 
+from seqkeras.serve._client_tokens import check_id
 from seqkeras.serve._failures import failure
 from seqkeras.serve._messages import StepBody, decode, encode_json, encode_msgpack
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._service import Service
 from seqkeras.serve._service_request import SESSIONS, Receive, Scope, Send
 from seqkeras.serve._single_step import quick_reply, step_reply
-from seqkeras.serve._tokens import check_id
 
 #: WebSocket close code for a connection that may not be made.
 FORBIDDEN = 1008

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from helpers.examples import examples
 from seqkeras.text._spaced_words import JOINER, join_words, split_words
 
-SIGNS = st.text(alphabet="abcÄß .,!?'’\"()[]-–…&#;<>/0123456789\n\t$€é", max_size=40)
+SIGNS = st.text(alphabet="abcÄß .,!?'’\"()[]-–…&#;<>/0123456789\n\t$€é", max_size=40)  # noqa: RUF001
 
 
 def with_single_spaces(text):
