@@ -12,7 +12,7 @@ from seqkeras._checks import bad_argument
 from seqkeras._html import html_table
 from seqkeras._keras_graph import recurrent_layers, self_and_sublayers
 from seqkeras.errors import ArgumentError
-from seqkeras.layers import ConditionalDecoder, Resettable
+from seqkeras.layers import ConditionalDecoder, Resettable, SequenceDecoder
 
 _INDENT = " " * 4
 _HANGING = " " * 8
@@ -119,15 +119,22 @@ def explain(model: keras.Model | keras.layers.Layer) -> Explanations:
         raise bad_argument("model", model, "a Keras model or layer")
     layers = {model.name: model} if isinstance(model, keras.layers.RNN) else recurrent_layers(model)
     here = _runtime(model)
-    fed_back = {
-        id(layer)
-        for decoder in self_and_sublayers(model)
-        if isinstance(decoder, ConditionalDecoder)
-        for layer in decoder.layers
-    }
+    loops = _loops(model)
     return Explanations(
-        _explain_layer(path, layer, here, id(layer) in fed_back) for path, layer in layers.items()
+        _explain_layer(path, layer, here, loops.get(id(layer), ()))
+        for path, layer in layers.items()
     )
+
+
+def _loops(model: Any) -> dict[int, tuple[str, ...]]:
+    """Return, by the id of each layer that a decoder runs in a loop of its own, when it does."""
+    loops: dict[int, tuple[str, ...]] = {}
+    for decoder in self_and_sublayers(model):
+        if isinstance(decoder, ConditionalDecoder):
+            loops |= {id(layer): ("inference",) for layer in decoder.layers}
+        elif isinstance(decoder, SequenceDecoder) and decoder.has_loop:
+            loops |= {id(layer): ("training", "inference") for layer in decoder.layers}
+    return loops
 
 
 def _runtime(model: Any) -> kernels.Runtime:
@@ -141,19 +148,25 @@ def _runtime(model: Any) -> kernels.Runtime:
 
 
 def _explain_layer(
-    path: str, layer: keras.layers.RNN, here: kernels.Runtime, is_fed_back: bool
+    path: str, layer: keras.layers.RNN, here: kernels.Runtime, loops: tuple[str, ...]
 ) -> Explanation:
     training = kernels.Spec.of(layer, training=True)
     inference = kernels.Spec.of(layer, training=False)
+    why_not = kernels.why_not(training, here)
     kind = f"{type(layer).__module__.partition('.')[0]} {type(layer).__name__}"
     return Explanation(
         path,
         kind,
-        _kernel(layer, training, here),
-        # The layers of a ConditionalDecoder run in one loop, except in training.
-        "scan" if is_fed_back else _kernel(layer, inference, here),
-        kernels.why_not(training, here),
+        "scan" if "training" in loops else _kernel(layer, training, here),
+        "scan" if "inference" in loops else _kernel(layer, inference, here),
+        _in_a_loop(why_not) if "training" in loops else why_not,
     )
+
+
+def _in_a_loop(why_not: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return why kernels cannot run a layer whose every timestep waits for an attention."""
+    reason = "each timestep waits for the attention of the timestep before"
+    return {name: None if name == "scan" else why or reason for name, why in why_not.items()}
 
 
 def _kernel(layer: keras.layers.RNN, spec: kernels.Spec, here: kernels.Runtime) -> str:

@@ -193,7 +193,7 @@ class SequenceDecoder(keras.layers.Layer):
             self.head.build((None, None, features))
 
     @property
-    def _has_loop(self) -> bool:
+    def has_loop(self) -> bool:
         """Return whether an attention at each timestep waits for that of the timestep before."""
         cell = self.attention_cell
         return cell is not None and (cell.query == "old" or cell.input_feeding)
@@ -222,7 +222,7 @@ class SequenceDecoder(keras.layers.Layer):
             targets = self._with_predictions(targets, mask, *start)
         x = self._embed(targets)
         with self._begun(memory, memory_mask, states, training) as (moving, constants):
-            run = self._run_loop if self._has_loop else self._run_layers
+            run = self._run_loop if self.has_loop else self._run_layers
             features, weights = run(x, mask, moving, constants, training)
         logits = self._predict(features, training)
         return (logits, weights) if return_attention else logits

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.examples import examples
-from seqkeras import diagnostics, kernels, layers, native
+from seqkeras import diagnostics, kernels, layers, native, sequence_to_sequence
 from seqkeras.errors import ArgumentError
 
 pytestmark = pytest.mark.backends
@@ -216,3 +216,13 @@ def test_a_model_without_recurrent_layers():
 def test_what_is_no_model_is_refused(wrong):
     with pytest.raises(ArgumentError, match="model must be a Keras model or layer"):
         diagnostics.explain(wrong)
+
+
+@pytest.mark.parametrize("query", ["old", "new"])
+def test_the_loop_of_a_decoder_with_attention_is_told(query):
+    attention = {"mechanism": "additive", "query": query}
+    model = sequence_to_sequence(7, 7, units=4, cell="gru", attention=attention)
+    encoder, decoder = diagnostics.explain(model)
+    waits = "each timestep waits for the attention of the timestep before"
+    assert (decoder.training == "scan" and waits in str(decoder)) is (query == "old")
+    assert (decoder.training == encoder.training) is (query == "new")
