@@ -10,8 +10,8 @@ from keras import ops
 
 from seqkeras._checks import bad_argument, check_integer
 
-#: Below 1 by more than float32 rounds: so no draw falls behind the last id that can be drawn.
-LARGEST_PLACE = 1 - 2.0**-20
+#: Below 1 by more than float32 rounds, so no draw falls beyond the last weight above 0.
+LARGEST_SHARE = 1 - 2.0**-20
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,23 @@ class Sampling:
 
 
 def _categorical(logits: Any, generator: Any) -> Any:
-    """Draw from logits of which the largest is 0, with one random number for each row."""
-    # `keras.random.categorical` draws as many random numbers as there are logits: half of the time.
-    bounds = ops.cumsum(ops.exp(logits), axis=-1)
-    place = keras.random.uniform((ops.shape(logits)[0], 1), maxval=LARGEST_PLACE, seed=generator)
-    is_above = bounds > place * bounds[:, -1:]
-    return ops.cast(ops.argmax(ops.cast(is_above, "int32"), axis=-1), "int32")
+    """Draw from logits whose largest is 0: first a block of ids, and then an id within it."""
+    # `keras.random.categorical` draws a random number for each logit, which is slow on JAX; sums
+    # along the whole vocabulary are slow on TensorFlow.
+    size = logits.shape[-1]
+    width = math.isqrt(size - 1) + 1
+    weights = ops.exp(ops.pad(logits, [[0, 0], [0, -size % width]], constant_values=-math.inf))
+    weights = ops.reshape(weights, (-1, weights.shape[-1] // width, width))
+    shares = keras.random.uniform((ops.shape(logits)[0], 2), maxval=LARGEST_SHARE, seed=generator)
+    block = _place(ops.sum(weights, axis=-1), shares[:, :1])
+    within = ops.take_along_axis(weights, block[:, None, None], axis=1)[:, 0]
+    return block * width + _place(within, shares[:, 1:])
+
+
+def _place(weights: Any, share: Any) -> Any:
+    """Return the first place up to which the weights sum to more than a share of all."""
+    sums = ops.cumsum(weights, axis=-1)
+    return ops.cast(ops.argmax(ops.cast(sums > share * sums[:, -1:], "int32"), axis=-1), "int32")
 
 
 def check_temperature(value: Any) -> float:
