@@ -13,7 +13,8 @@ from seqkeras.text import TokenBatches
 from seqkeras.training import dynamic_evaluation
 
 SIZE = 12
-TEXT = np.tile(np.random.default_rng(0).permutation(SIZE), 25)
+# One token is so frequent that a model must notice.
+TEXT = np.random.default_rng(0).choice(SIZE, 300, p=[0.7, *[0.3 / (SIZE - 1)] * (SIZE - 1)])
 
 
 def batches(text=TEXT, timesteps=5):
@@ -48,7 +49,7 @@ def test_the_model_adapts_and_is_then_as_before(model, statistics):
         options = {"learning_rate": 0.01, "statistics": batches(TEXT[:60])}
     adapted = dynamic_evaluation(model, batches(), decay=0.001, **options)
     static = static_loss(model)
-    assert adapted.loss < 0.95 * static
+    assert adapted.loss < 0.8 * static
     assert adapted.perplexity == pytest.approx(math.exp(adapted.loss))
     for actual, expected in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(actual, expected)

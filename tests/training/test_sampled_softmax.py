@@ -110,7 +110,7 @@ def test_a_model_learns_from_samples_in_fit_stateful():
     )
     batches = TokenBatches(text, batch_size=2, timesteps=20, partition="sequential")
     history = fit_stateful(fast, batches, 6, validation=batches, progress=False).history
-    assert history["val_perplexity"][-1] < 0.1 * history["val_perplexity"][0] < SIZE
+    assert history["val_perplexity"][-1] < 2 < history["val_perplexity"][0]
 
 
 def test_masked_timesteps_add_nothing():
