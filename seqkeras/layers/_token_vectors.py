@@ -23,10 +23,9 @@ class TokenVectors(keras.layers.Layer):
         initializer: initializer of the vectors. Default: `"uniform"`, that of an embedding.
         mask_zero: whether id 0 is padding. Default: False.
 
-    Call arguments:
-        inputs: ids, or with `reverse` vectors `(..., width)`.
-        reverse: return logits `(..., vocabulary_size)`: the products with the vectors of all ids,
-            and a bias that starts with zeros. Default: False.
+    Called with ids, it returns vectors. Called with vectors `(..., width)` and `reverse=True`, it
+    returns logits `(..., vocabulary_size)`: the products with the vectors of all ids, and a bias
+    that starts with zeros.
 
     Example:
         >>> import numpy as np
