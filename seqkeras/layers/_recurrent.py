@@ -14,6 +14,10 @@ from seqkeras.layers._weight_drop import dropped_weights
 _register = keras.saving.register_keras_serializable(package="seqkeras")
 
 
+#: The value of each variant that leaves the cell of Keras as it is, if it is not 0 or False.
+_OFF = {"num_proj": None, "cell_clip": None, "proj_clip": None}
+
+
 class Dispatched(Resettable):
     """Base of the layers below, listed before the Keras layer.
 
@@ -119,12 +123,7 @@ class Dispatched(Resettable):
 
     def _take_cell(self, kind: type[keras.layers.Layer], **variants: Any) -> None:
         """Replace the Keras cell by our cell `kind`, if any variant is set."""
-        is_off = (None, False, 0.0)
-        options = {
-            name: value
-            for name, value in variants.items()
-            if not any(type(value) is type(off) and value == off for off in is_off)
-        }
+        options = {name: value for name, value in variants.items() if value != _OFF.get(name, 0)}
         if options:
             self._tracker.untrack(self.cell)
             self.cell = kind(**_arguments(self.cell), **options)  # checks their values

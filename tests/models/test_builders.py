@@ -136,6 +136,8 @@ def test_every_builder_is_held_to_these_promises():
         and value.__module__.startswith(models.__name__)
         and name not in {"recurrent_stack", "encode", "decode", "reconstruct"}
     }
+    # These read ids, and are held to their promises by tests of their own.
+    builders -= {"classifier", "language_model", "sequence_to_sequence", "tagger"}
     assert builders == CASES.keys()
     assert {builder for builder, _ in CHOSEN_PAIRS} == CASES.keys()
     assert {stack for _, stack in CHOSEN_PAIRS} == STACKS.keys()
