@@ -80,7 +80,7 @@ def dynamic_evaluation(
         >>> ids = np.tile(np.arange(8), 30)[np.newaxis]
         >>> model = language_model(8, units=8)
         >>> batches = [(ids[:, i : i + 5], ids[:, i + 1 : i + 6]) for i in range(0, 230, 5)]
-        >>> dynamic_evaluation(model, batches, learning_rate=3.0).loss < np.log(8)
+        >>> dynamic_evaluation(model, batches, learning_rate=3.0).loss < 2.0  # nats; guesses have 2.08
         True
     """
     graph = ModelGraph(model)
