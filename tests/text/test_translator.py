@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from helpers.examples import covering
 from seqkeras.errors import ArgumentError, DataError, FileFormatError, NotFittedError
 from seqkeras.text import LanguageModel, Translator
 
@@ -87,7 +88,7 @@ def test_a_seed_repeats_the_fit(words):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("attention", ["dot", None])
+@pytest.mark.parametrize("attention", covering(["dot", None], every=2))
 def test_characters_with_every_attention(attention, tmp_path):
     words = ["ab", "ba", "abb", "bab", "aab", "baa"] * 10
     translator = Translator("char", attention=attention, epochs=2, cell="lstm", **SMALL)
