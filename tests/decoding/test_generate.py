@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
-from helpers.examples import examples
+from helpers.examples import covering, examples
 from helpers.models import randomized, sequential, to_numpy
 from seqkeras.decoding import beam, generate
 from seqkeras.errors import ArgumentError
@@ -112,8 +112,7 @@ def probabilities(model, temperature=1.0):
     return exponentials / exponentials.sum()
 
 
-@pytest.mark.backends
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("temperature", covering([0.5, 1.0, 3.0], every=2))
 def test_ids_are_drawn_with_the_probabilities_of_the_model(model, temperature):
     expected = probabilities(model, temperature)
     np.testing.assert_allclose(shares(model, temperature=temperature), expected, atol=0.02)
@@ -126,7 +125,7 @@ def test_top_k_draws_among_the_likeliest(model):
     np.testing.assert_allclose(shares(model, top_k=3), expected / expected.sum(), atol=0.02)
 
 
-@pytest.mark.parametrize("top_p", [0.01, 0.5, 0.8])
+@pytest.mark.parametrize("top_p", covering([0.5, 0.01, 0.8], every=3))
 def test_top_p_draws_among_the_fewest_that_reach_it(model, top_p):
     expected = probabilities(model)
     order = np.argsort(-expected)
@@ -141,8 +140,7 @@ def test_top_k_and_top_p_of_everything_draw_what_is_drawn_without_them(model):
     np.testing.assert_array_equal(whole.ids, plain.ids)
 
 
-@pytest.mark.backends
-@pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"top_p": 0.9}])
+@pytest.mark.parametrize("options", covering([{"top_p": 0.9}, {}, {"top_k": 3}], every=3))
 def test_the_lowest_temperature_draws_the_likeliest(options):
     model = built(scale=30.0)  # logits of hundreds
     coldest = generate(model, PROMPTS, 6, temperature=1e-30, seed=0, **options)

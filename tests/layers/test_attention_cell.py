@@ -40,7 +40,6 @@ def scores_of(attention, query, memory):
     return hidden @ weights["score_vector"][0]
 
 
-@pytest.mark.backends
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_contexts_are_means_with_the_weights_of_the_formula(mechanism):
     attention = MemoryAttention(mechanism, **MECHANISMS[mechanism])
@@ -169,7 +168,6 @@ def test_a_layer_of_the_cell_gives_what_the_loop_by_hand_gives(name):
     np.testing.assert_allclose(outputs, by_hand(layer.cell, X, MEMORY, MASK), atol=2e-6)
 
 
-@pytest.mark.backends
 @pytest.mark.parametrize("name", ["fed", "dropout"])
 def test_a_model_with_the_cell_trains_and_is_saved_and_loaded(name, tmp_path):
     x, memory, mask = keras.Input((LENGTH, 2)), keras.Input((SOURCE, 4)), keras.Input((SOURCE,))
