@@ -96,6 +96,24 @@ def check_positive(name: str, value: Any, *, fix: str = "") -> float:
     return float(value)
 
 
+def check_not_negative(name: str, value: Any, *, fix: str = "") -> float:
+    """Return `value` as a finite float of at least zero."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or not math.isfinite(value) or float(value) < 0:
+        raise bad_argument(name, value, "a finite number >= 0", fix)
+    return float(value)
+
+
+def check_seed(value: Any) -> int | None:
+    """Return `value` as an int that Keras takes as a seed, or None."""
+    if value is None:
+        return None
+    seed = check_integer("seed", value, minimum=0)
+    if seed >= 2**32:
+        raise bad_argument("seed", value, "an integer from 0 to 2**32 - 1")
+    return seed
+
+
 def is_level(value: Any) -> bool:
     """Check whether a value is a coverage in percent, from 1 to below 100; 0.95 is not."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -12,8 +12,15 @@ from seqkeras._cli._forecaster_options import (
     read_series,
 )
 from seqkeras._cli._table_options import add_table_options
-from seqkeras._cli._targets import PICTURES, TABLES, check_different, check_target
-from seqkeras._cli._terminal import hold_back_notices, records, save_picture, show_scores
+from seqkeras._cli._targets import (
+    PICTURES,
+    TABLES,
+    check_different,
+    check_target,
+    default_picture,
+    default_table,
+)
+from seqkeras._cli._terminal import hold_back_notices, save_picture, score_records, show_scores
 
 
 def add_backtest_options(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +46,8 @@ def add_backtest_options(parser: argparse.ArgumentParser) -> None:
 
 def backtest(options: argparse.Namespace) -> dict[str, Any]:
     """Score forecasts of the last rows of each series of a file, from rolling origins."""
-    stem = options.file.stem
-    suffix = options.file.suffix if options.file.suffix.lower() == ".parquet" else ".csv"
-    output = options.output or Path(f"{stem}_backtest{suffix}")
-    picture = options.plot or Path(f"{stem}_backtest.png")
+    output = options.output or default_table(options.file, "backtest")
+    picture = options.plot or default_picture(options.file, "backtest")
     check_target("--output", output, TABLES, force=options.force)
     check_target("--plot", picture, PICTURES, force=options.force)
     check_different("FILE, --output, --plot", [options.file, output, picture])
@@ -72,7 +77,7 @@ def backtest(options: argparse.Namespace) -> dict[str, Any]:
     save_picture(result.plot(), picture)
     print(f"Picture: {picture}")
     return {
-        "scores": records(result.scores.rename_axis("method").reset_index()),
+        "scores": score_records(result.scores),
         "output": str(output),
         "picture": str(picture),
     }

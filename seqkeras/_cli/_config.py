@@ -91,13 +91,11 @@ def _options(options: argparse.Namespace) -> dict[str, Any]:
 def _arguments(name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [f"--{name}"] if value else []
-    values = value if isinstance(value, list) else [value]
-    if not isinstance(value, list) and isinstance(value, (str, int, float)):
+    if isinstance(value, (str, int, float)):
         return [f"--{name}={value}"]
-    for entry in values:
-        if not isinstance(entry, (str, int, float)) or str(entry).startswith("--"):
-            raise bad_argument(name, value, "a word, a number, true, false, or a list of these")
-    # An option with several values but none needs to be named as well.
+    values = value if isinstance(value, list) else [None]
+    if any(not isinstance(entry, (str, int, float)) or str(entry)[:2] == "--" for entry in values):
+        raise bad_argument(name, value, "a word, a number, true, false, or a list of these")
     return [f"--{name}", *map(str, values)]
 
 

@@ -6,7 +6,14 @@ from typing import Any
 
 from seqkeras._checks import check_integer
 from seqkeras._cli._targets import PICTURES, check_target
-from seqkeras._cli._terminal import hold_back_notices, records, save_picture, show, show_scores
+from seqkeras._cli._terminal import (
+    hold_back_notices,
+    records,
+    save_picture,
+    score_records,
+    show,
+    show_scores,
+)
 
 
 def add_demo_options(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +45,6 @@ def demo(options: argparse.Namespace) -> dict[str, Any]:
     print(f"\nPicture: {options.plot}")
     return {
         "forecast": records(held_out.forecast),
-        "scores": records(held_out.scores.rename_axis("method").reset_index()),
+        "scores": score_records(held_out.scores),
         "picture": str(options.plot),
     }

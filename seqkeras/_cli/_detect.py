@@ -9,7 +9,14 @@ import numpy as np
 from seqkeras._checks import bad_argument, check_integer
 from seqkeras._cli._detection_table import TIMES, Table, read_table
 from seqkeras._cli._table_options import add_table_options
-from seqkeras._cli._targets import PICTURES, TABLES, check_different, check_target
+from seqkeras._cli._targets import (
+    PICTURES,
+    TABLES,
+    check_different,
+    check_target,
+    default_picture,
+    default_table,
+)
 from seqkeras._cli._terminal import hold_back_notices, records, save_picture, show
 from seqkeras._drawing import timestamps
 
@@ -128,11 +135,9 @@ def detect(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_targets(options: argparse.Namespace) -> tuple[Path, Path, Path]:
-    stem = options.file.stem
-    suffix = ".parquet" if options.file.suffix.lower() == ".parquet" else ".csv"
-    output = options.output or Path(f"{stem}_scores{suffix}")
-    intervals = options.intervals or Path(f"{stem}_intervals{suffix}")
-    picture = options.plot or Path(f"{stem}_detection.png")
+    output = options.output or default_table(options.file, "scores")
+    intervals = options.intervals or default_table(options.file, "intervals")
+    picture = options.plot or default_picture(options.file, "detection")
     check_target("--output", output, TABLES, force=options.force)
     check_target("--intervals", intervals, TABLES, force=options.force)
     check_target("--plot", picture, PICTURES, force=options.force)

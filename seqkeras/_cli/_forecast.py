@@ -13,12 +13,21 @@ from seqkeras._cli._forecaster_options import (
     read_series,
 )
 from seqkeras._cli._table_options import add_table_options
-from seqkeras._cli._targets import PICTURES, TABLES, check_different, check_place, check_target
+from seqkeras._cli._targets import (
+    PICTURES,
+    TABLES,
+    check_different,
+    check_place,
+    check_target,
+    default_picture,
+    default_table,
+)
 from seqkeras._cli._terminal import (
     complain,
     hold_back_notices,
     records,
     save_picture,
+    score_records,
     show,
     show_scores,
 )
@@ -88,10 +97,8 @@ def _draw(forecaster: "Forecaster", df: "pd.DataFrame", future: Any, picture: Pa
 
 def _check_targets(options: argparse.Namespace) -> tuple[Path, Path]:
     """Return the table and the picture to write, after checking that all files can be written."""
-    stem = options.file.stem
-    suffix = options.file.suffix if options.file.suffix.lower() == ".parquet" else ".csv"
-    output = options.output or Path(f"{stem}_forecast{suffix}")
-    picture = options.plot or Path(f"{stem}_forecast.png")
+    output = options.output or default_table(options.file, "forecast")
+    picture = options.plot or default_picture(options.file, "forecast")
     check_target("--output", output, TABLES, force=options.force)
     files = [options.file, output]
     if options.load is not None:
@@ -121,4 +128,4 @@ def _score(forecaster: "Forecaster", df: "pd.DataFrame", columns: "Columns") -> 
         complain(f"not scored: {error}")
         return None
     show_scores(scores, f"Scores on the last {forecaster.horizon} rows of each series, held out")
-    return records(scores.rename_axis("method").reset_index())
+    return score_records(scores)

@@ -12,6 +12,17 @@ PICTURES = (".png", ".svg", ".pdf", ".jpg")
 TABLES = (".csv", ".parquet")
 
 
+def default_table(file: Path, ending: str) -> Path:
+    """Return the table to write for a file, in the same format: `sales.csv`, `sales_ending.csv`."""
+    suffix = ".parquet" if file.suffix.lower() == ".parquet" else ".csv"
+    return Path(f"{file.stem}_{ending}{suffix}")
+
+
+def default_picture(file: Path, ending: str) -> Path:
+    """Return the picture to write for a file."""
+    return Path(f"{file.stem}_{ending}.png")
+
+
 def check_target(option: str, path: Path, suffixes: tuple[str, ...], *, force: bool) -> None:
     """Check that a table or a picture can be written.
 

@@ -47,6 +47,11 @@ def records(df: "pd.DataFrame") -> Any:
     return json.loads(df.to_json(orient="records", date_format="iso"))
 
 
+def score_records(scores: "pd.DataFrame") -> Any:
+    """Return a table of scores, a row for each method, as JSON has it."""
+    return records(scores.rename_axis("method").reset_index())
+
+
 def save_picture(figure: Any, path: Path) -> None:
     """Write a figure to a file, which is replaced only by a complete one."""
     with whole_file(path) as part:

@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from seqkeras._checks import bad_argument, check_flag, check_integer, check_one_of
+from seqkeras._checks import bad_argument, check_flag, check_integer, check_one_of, check_seed
 from seqkeras.anomaly._amplitude import AmplitudeFusion
 from seqkeras.anomaly._residuals import L1, L2, ErrorMeasure, GaussianNLL, Mahalanobis
 from seqkeras.anomaly._smoothing import ExponentialSmoothing, MovingAverage
@@ -54,9 +54,7 @@ class DetectorSettings:
         """
         causal = check_flag("causal", params["causal"])
         clean = check_flag("clean", params["clean"])
-        seed = params["seed"]
-        if seed is not None and check_integer("seed", seed, minimum=0) >= 2**32:
-            raise bad_argument("seed", seed, "an integer from 0 to 2**32 - 1")
+        check_seed(params["seed"])
         settings = cls(
             lookback=check_integer("lookback", params["lookback"], minimum=2),
             units=params["units"],

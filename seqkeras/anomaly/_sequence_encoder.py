@@ -14,7 +14,9 @@ from seqkeras._checks import (
     bad_data,
     check_fraction,
     check_integer,
+    check_not_negative,
     check_one_of,
+    check_seed,
 )
 from seqkeras.anomaly._network_program import program_of
 from seqkeras.anomaly._sequence_training import scale_of, train_on_sequences
@@ -215,11 +217,8 @@ class SequenceEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_integer("latent", self.latent)
         check_one_of("cell", self.cell, CELLS)
         check_fraction("missing", self.missing)
-        is_size = isinstance(self.noise, int | float) and 0 <= self.noise < np.inf
-        if not is_size or isinstance(self.noise, bool):
-            raise bad_argument("noise", self.noise, "a finite number >= 0")
-        if self.seed is not None and check_integer("seed", self.seed, minimum=0) >= 2**32:
-            raise bad_argument("seed", self.seed, "an integer from 0 to 2**32 - 1")
+        check_not_negative("noise", self.noise)
+        check_seed(self.seed)
         training = self.training
         if training is None:
             training = Training(epochs=100, patience=15, progress=False)

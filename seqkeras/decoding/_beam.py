@@ -1,13 +1,11 @@
 """Search the likeliest tokens of a language model or an encoder-decoder."""
 
-import math
-import numbers
 from typing import Any
 
 import keras
 import numpy as np
 
-from seqkeras._checks import Description, bad_argument, check_integer
+from seqkeras._checks import Description, bad_argument, check_integer, check_not_negative
 from seqkeras.decoding._beam_loop import BeamLoop
 from seqkeras.decoding._beams import Beams
 from seqkeras.decoding._generate import check_length, check_pad, refuse_nan
@@ -71,8 +69,8 @@ def beam(
     """
     length = check_length(length)
     pad = check_pad(pad)
-    length_penalty = _penalty("length_penalty", length_penalty)
-    coverage_penalty = _penalty("coverage_penalty", coverage_penalty)
+    length_penalty = check_not_negative("length_penalty", length_penalty)
+    coverage_penalty = check_not_negative("coverage_penalty", coverage_penalty)
     min_length = check_integer("min_length", min_length, minimum=0)
     beams = check_integer("beams", beams)
     loops = steps_of(model)
@@ -106,10 +104,3 @@ def _check_sizes(step: TokenStep, beams: int, nbest: Any, coverage_penalty: floa
     if coverage_penalty and not step.has_attention:
         actual = Description(f"{coverage_penalty} for {step.name}, which has no attention")
         raise bad_argument("coverage_penalty", actual, "0 without attention")
-
-
-def _penalty(name: str, value: Any) -> float:
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real or not math.isfinite(value) or float(value) < 0:
-        raise bad_argument(name, value, "a finite number >= 0")
-    return float(value)

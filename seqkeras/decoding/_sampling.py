@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from seqkeras._checks import bad_argument, check_integer
+from seqkeras._checks import bad_argument, check_integer, check_not_negative
 
 #: Below 1 by more than float32 rounds, so no draw falls beyond the last weight above 0.
 LARGEST_SHARE = 1 - 2.0**-20
@@ -68,11 +68,8 @@ def _place(weights: Any, share: Any) -> Any:
 
 def check_temperature(value: Any) -> float:
     """Return `value` as a finite float of at least 0."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real or not math.isfinite(value) or float(value) < 0:
-        fix = "0 takes the likeliest token, 1 draws from the probabilities of the model."
-        raise bad_argument("temperature", value, "a finite number >= 0", fix)
-    return float(value)
+    fix = "0 takes the likeliest token, 1 draws from the probabilities of the model."
+    return check_not_negative("temperature", value, fix=fix)
 
 
 def check_top_k(value: Any, vocabulary_size: int) -> int | None:

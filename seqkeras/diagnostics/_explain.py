@@ -1,5 +1,6 @@
 """Explain which kernel runs each recurrent layer, and why a faster one is not used."""
 
+import itertools
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,15 +39,6 @@ class Explanation:
     inference: str
     why_not: Mapping[str, str | None]
 
-    @property
-    def why_no_faster(self) -> str:
-        """Return why each kernel that is faster than the one for training cannot be used."""
-        if self.training == "keras":
-            return "Keras chooses the kernel and does not report which"
-        names = list(self.why_not)
-        faster = names[: names.index(self.training)] if self.training in names else names
-        return "; ".join(f"{name}: {self.why_not[name] or 'could run it'}" for name in faster)
-
     def __str__(self) -> str:
         lines = [f"{self.layer} ({self.kind})"]
         if self.training == "keras":
@@ -65,14 +57,21 @@ class Explanation:
         if self.kind.startswith("keras "):
             fastest = next(name for name, reason in self.why_not.items() if reason is None)
             return "\n".join([*lines, f"{_INDENT}after seqkeras.accelerate, it runs on {fastest}"])
-        for name, reason in self.why_not.items():
-            if name == self.training:
-                break
-            text = f"{name}: {reason or 'could run it'}"
-            lines.append(
-                textwrap.fill(text, 88, initial_indent=_INDENT, subsequent_indent=_HANGING)
-            )
+        lines += [
+            textwrap.fill(text, 88, initial_indent=_INDENT, subsequent_indent=_HANGING)
+            for text in self._faster()
+        ]
         return "\n".join(lines)
+
+    def _faster(self) -> list[str]:
+        """Return each kernel that is faster than the one for training, and why it cannot be used.
+
+        Empty for layers of Keras, which choose for themselves.
+        """
+        if self.kind.startswith("keras "):
+            return []
+        faster = itertools.takewhile(lambda item: item[0] != self.training, self.why_not.items())
+        return [f"{name}: {reason or 'could run it'}" for name, reason in faster]
 
 
 class Explanations(tuple[Explanation, ...]):
@@ -86,7 +85,7 @@ class Explanations(tuple[Explanation, ...]):
     def _repr_html_(self) -> str:
         header = ["layer", "kind", "training", "inference", "why no faster kernel"]
         rows = [
-            (each.layer, each.kind, each.training, each.inference, each.why_no_faster)
+            (each.layer, each.kind, each.training, each.inference, "; ".join(each._faster()))
             for each in self
         ]
         return html_table("Kernels of the recurrent layers", rows, header)

@@ -15,6 +15,7 @@ from seqkeras._checks import (
     check_one_of,
     check_positive,
     check_probability,
+    check_seed,
     is_level,
 )
 from seqkeras.forecasting.networks._build import Builder
@@ -246,12 +247,10 @@ class Settings:
             resolve_likelihood(likelihood),
             as_intervals(intervals),
             as_training(training),
-            check_integer("seed", seed, minimum=0) if seed is not None else None,
+            check_seed(seed),
         )
         for options in (settings.network, settings.intervals, settings.training):
             options.check()
-        if settings.seed is not None and settings.seed >= 2**32:
-            raise bad_argument("seed", seed, "an integer from 0 to 2**32 - 1")
         if len(settings.levels) and not settings.training.validation:
             fix = "Intervals are calibrated on held-out rows. Use intervals=() to omit them."
             expected = "above 0 with intervals"

@@ -48,6 +48,13 @@ def here(x: Any = None) -> Runtime:
     return _RUNTIMES[backend](x)
 
 
+def distribution(model: Any) -> str | None:
+    """Return the name of the TensorFlow strategy that spreads a model over devices, or None."""
+    strategy = getattr(model, "distribute_strategy", None)  # only on TensorFlow
+    name = type(strategy).__name__
+    return None if strategy is None or name.startswith("_Default") else name
+
+
 def _tensorflow(x: Any) -> Runtime:
     import tensorflow as tf
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import check_not_negative
 
 #: Default weight of the divergence.
 KL_WEIGHT = 1e-3
@@ -35,7 +35,7 @@ class GaussianCode(keras.layers.Layer):
         self, kl_weight: float = KL_WEIGHT, seed: int | None = None, **options: Any
     ) -> None:
         super().__init__(**options)
-        self.kl_weight = check_kl_weight(kl_weight)
+        self.kl_weight = check_not_negative("kl_weight", kl_weight)
         self.seed = seed
         self._draws = keras.random.SeedGenerator(seed)
         self.weight = self.add_weight(
@@ -75,15 +75,3 @@ class GaussianCode(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that recreate it."""
         return {**super().get_config(), "kl_weight": self.kl_weight, "seed": self.seed}
-
-
-def check_kl_weight(value: Any) -> float:
-    """Return the weight as a float of at least 0.
-
-    Raises:
-        ArgumentError: it is not.
-    """
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < float("inf"):
-        raise bad_argument("kl_weight", value, "a finite number >= 0")
-    return float(value)

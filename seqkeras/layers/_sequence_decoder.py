@@ -274,9 +274,9 @@ class SequenceDecoder(keras.layers.Layer):
         """Run the layers on their kernels; return features and weights of all timesteps."""
         at_every_step = []
         if self.attention_cell is None:
-            shape = (*ops.shape(x)[:2], -1)
+            rows, timesteps = ops.shape(x)[:2]
             at_every_step = [
-                ops.broadcast_to(ops.expand_dims(part, 1), (*shape[:2], part.shape[-1]))
+                ops.broadcast_to(ops.expand_dims(part, 1), (rows, timesteps, part.shape[-1]))
                 for part in constants
             ]
         y = joined([x, *at_every_step])
@@ -299,15 +299,15 @@ class SequenceDecoder(keras.layers.Layer):
             return run_attention(cell, x, mask, moving, constants, training)
 
     def _advance(
-        self, x: Any, moving: Sequence[Any], constants: Sequence[Any], training: bool = False
+        self, x: Any, moving: Sequence[Any], constants: Sequence[Any]
     ) -> tuple[Any, Any, list[Any]]:
-        """Run one timestep; return what `_read_out` takes, the weights and the new states."""
+        """Run one timestep; return what `_predict` takes, the weights and the new states."""
         if self.attention_cell is not None:
-            parts, states = self.attention_cell.advance(x, moving, constants, training)
+            parts, states = self.attention_cell.advance(x, moving, constants)
             h, context, weights = parts
             features = states[-1] if self.attention_cell.input_feeding else joined([h, context])
             return features, weights, states
-        h, states = advance_cell(self.cell, joined([x, *constants]), moving, training)
+        h, states = advance_cell(self.cell, joined([x, *constants]), moving, training=False)
         return joined([h, *constants]), None, states
 
     def _with_predictions(

@@ -127,9 +127,8 @@ class _Side:
 
     def __post_init__(self) -> None:
         if (self.ids is None) == (self.features is None):
-            actual = self.ids if self.ids is not None else None
             expected = f"given where {self.name}_features is omitted, and only there"
-            raise bad_argument(f"{self.name}_size", actual, expected)
+            raise bad_argument(f"{self.name}_size", self.ids, expected)
         if self.ids is not None:
             check_integer(f"{self.name}_size", self.ids, minimum=2)
         else:

@@ -300,7 +300,7 @@ def _layers(cell: Any, units: Any) -> tuple[tuple[Cell, ...], tuple[int, ...]]:
     if units is not None and not all(isinstance(entry, str) for entry in cells):
         fix = "A Keras cell has its own units. Omit units, or name the cells instead."
         raise bad_argument("units", units, "omitted where cell is a Keras cell", fix)
-    widths = _widths(units if units is not None else DEFAULT_UNITS)
+    widths = check_widths(units if units is not None else DEFAULT_UNITS)
     if len(cells) == 1:
         cells *= len(widths)
     elif len(widths) == 1:
@@ -311,7 +311,12 @@ def _layers(cell: Any, units: Any) -> tuple[tuple[Cell, ...], tuple[int, ...]]:
     return cells, widths
 
 
-def _widths(units: Any) -> tuple[int, ...]:
+def check_widths(units: Any) -> tuple[int, ...]:
+    """Return the widths of the layers of a stack.
+
+    Raises:
+        ArgumentError: they are neither an integer nor a tuple of integers.
+    """
     if not isinstance(units, (list, tuple)):
         return (check_integer("units", units),)
     if not units:

@@ -16,14 +16,11 @@ class BestEpoch(keras.callbacks.Callback):
 
     Args:
         model: the model whose weights are kept; the trained one may be another that shares them.
-        patience: epochs without a better held-out loss before training stops.
-        measure: the held-out loss, from the logs of an epoch; None without held-out data, where
-            the last epoch counts as the best.
+        patience: epochs without a better held-out loss before training stops. Without held-out
+            data, the last epoch counts as the best.
     """
 
-    def __init__(
-        self, model: keras.Model, patience: int, measure: Callable[[dict[str, float]], float | None]
-    ) -> None:
+    def __init__(self, model: keras.Model, patience: int) -> None:
         super().__init__()
         self.loss: list[float] = []
         self.val_loss: list[float] = []
@@ -32,16 +29,15 @@ class BestEpoch(keras.callbacks.Callback):
         self.best_epoch = 0
         self._kept = model
         self._patience = patience
-        self._measure = measure
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Record the epoch; stop if there was no better one for too long."""
         trained = self.model  # on JAX, this writes the trained values into the variables
         self.loss.append(float(logs["loss"]))
         self.learning_rate.append(float(trained.optimizer.learning_rate))
-        measured = self._measure(logs)
-        if measured is not None:
-            self.val_loss.append(measured)
+        held_out = _held_out_nats(logs)
+        if held_out is not None:
+            self.val_loss.append(held_out)
         if not math.isfinite(self.loss[-1]):
             trained.stop_training = True
         elif not self.val_loss or self.val_loss[-1] <= min(self.val_loss):
@@ -84,7 +80,7 @@ def train_to_best(best: BestEpoch, fit: Callable[[list[BestEpoch]], object]) -> 
     return interrupted
 
 
-def held_out_nats(logs: dict[str, float]) -> float | None:
+def _held_out_nats(logs: dict[str, float]) -> float | None:
     """Return the held-out loss of a token, from the logs of an epoch; None if nothing was held out.
 
     Unlike `val_loss`, the perplexity has no label smoothing in it.

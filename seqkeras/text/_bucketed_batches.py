@@ -10,7 +10,7 @@ from seqkeras._checks import check_flag
 from seqkeras.text._length_buckets import into_buckets
 from seqkeras.text._model_ids import check_reader
 from seqkeras.windows._dataset import Epochs
-from seqkeras.windows._numbers import check_position, check_size
+from seqkeras.windows._numbers import check_size
 from seqkeras.windows._targets import Advice
 
 
@@ -55,9 +55,7 @@ class BucketedBatches(Epochs):
         return -(-self.count // self.batch_size)
 
     def __getitem__(self, index: int) -> Any:
-        index = check_position("batch", index, len(self))
-        if index < 0:
-            raise IndexError(f"batch index {index} is out of range for a length of {len(self)}")
+        index = self._requested_index(index)
         self._mark_requested(index)
         return self._batch(index)
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from seqkeras._arrays import Floats32, Integers
 from seqkeras._checks import Description, bad_argument, bad_data
 from seqkeras.text._bucketed_batches import BucketedBatches
-from seqkeras.text._pad import Ids, Sequences, join
+from seqkeras.text._pad import Ids, Sequences, join, refuse_empty
 
 LabeledBatch: TypeAlias = tuple[Ids, Ids] | tuple[Ids, Ids, Floats32]
 
@@ -66,9 +66,7 @@ class LabeledBatches(BucketedBatches):
         seed: int | None = 0,
     ) -> None:
         self._sequences = join("sequences", sequences, lowest=1)
-        empty = np.flatnonzero(self._sequences.lengths == 0)
-        if len(empty):
-            raise bad_data(f"Sequence {empty[0]}", "no ids", "have at least 1 id", "Remove it.")
+        refuse_empty("", self._sequences, "sequence")
         self._labels = _check_labels(labels, self._sequences)
         super().__init__(
             self._sequences.lengths[:, np.newaxis],

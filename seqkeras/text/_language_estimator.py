@@ -18,9 +18,6 @@ from seqkeras.text._text_settings import TextSettings, check_share, check_texts
 from seqkeras.text._tokens import Tokenizer
 from seqkeras.text._vocabulary import Vocabulary
 
-UNKNOWN = "<unk>"
-END = "<end>"
-
 #: Share of the text that is held out without `validation`, at its end or of its texts.
 HELD_OUT = 0.05
 #: Shorter texts hold out nothing.
@@ -154,14 +151,7 @@ class LanguageModel(TextEstimator):
         if sum(map(len, learn)) < 2:
             raise bad_data("text", f"{sum(map(len, learn))} tokens", "have 2 tokens or more")
         ends = not isinstance(text, str)
-        is_char = settings.tokens == "char"
-        vocabulary = Vocabulary(
-            learn,
-            unknown=UNKNOWN,
-            end=END,
-            min_freq=settings.min_freq or (1 if is_char else 2),
-            max_size=settings.max_size or (None if is_char else MOST_WORDS),
-        )
+        vocabulary = settings.vocabulary(learn, MOST_WORDS)
         training = LanguageTraining(
             _with_sizes(settings, sum(map(len, learn))),
             len(vocabulary),

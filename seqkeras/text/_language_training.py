@@ -9,7 +9,7 @@ import numpy as np
 from seqkeras.kernels._randomness import seeded
 from seqkeras.models import language_model
 from seqkeras.states import as_stateful
-from seqkeras.text._best_epoch import BestEpoch, held_out_nats, train_to_best
+from seqkeras.text._best_epoch import BestEpoch, train_to_best
 from seqkeras.text._pad import Ids
 from seqkeras.text._text_compile import compile_for
 from seqkeras.text._text_settings import TextSettings
@@ -64,7 +64,7 @@ class LanguageTraining:
             )
             epochs = settings.epochs or self._epochs()
             compile_for(trained, learning_rate=settings.learning_rate, steps=epochs * len(batches))
-            best = BestEpoch(trained, settings.patience, held_out_nats)
+            best = BestEpoch(trained, settings.patience)
             interrupted = train_to_best(
                 best,
                 lambda callbacks: fit_stateful(

@@ -110,6 +110,24 @@ def join(name: str, sequences: Sequence[Any], *, lowest: int) -> Sequences:
     return Sequences(joined.astype(np.int32), starts, lengths)
 
 
+def refuse_empty(subject: str, sequences: Sequences, what: str) -> None:
+    """Raise an error if a sequence is empty.
+
+    Args:
+        subject: which sequences they are, such as `of sources`; may be empty.
+        sequences: the sequences.
+        what: what to remove, such as `pair`.
+
+    Raises:
+        DataError: a sequence is empty.
+    """
+    empty = np.flatnonzero(sequences.lengths == 0)
+    if len(empty):
+        fix = f"Remove the {what}." if len(empty) == 1 else f"Remove the {len(empty)} such {what}s."
+        subject = f"Sequence {empty[0]} {subject}".strip()
+        raise bad_data(subject, "no ids", "have at least 1 id", fix)
+
+
 def check_text_ids(ids: Any) -> npt.NDArray[np.integer[Any]]:
     """Return the ids of a text as an array of integers, without a copy of an array.
 

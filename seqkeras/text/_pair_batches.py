@@ -8,7 +8,7 @@ import numpy as np
 from seqkeras._arrays import Floats32, Integers
 from seqkeras._checks import Description, bad_argument, bad_data
 from seqkeras.text._bucketed_batches import BucketedBatches
-from seqkeras.text._pad import Ids, Sequences, check_special, join
+from seqkeras.text._pad import Ids, Sequences, check_special, join, refuse_empty
 
 #: Inputs, labels, weights.
 PairBatch: TypeAlias = tuple[dict[str, Ids], Ids, Floats32]
@@ -122,11 +122,7 @@ class PairBatches(BucketedBatches):
 def _full(name: str, sequences: Sequence[Any]) -> Sequences:
     """Join sequences, and refuse empty ones."""
     joined = join(name, sequences, lowest=1)
-    empty = np.flatnonzero(joined.lengths == 0)
-    if len(empty):
-        fix = f"Remove the {len(empty)} pairs with empty {name}." if len(empty) > 1 else ""
-        fix = fix or "Remove the pair."
-        raise bad_data(f"Sequence {empty[0]} of {name}", "no ids", "have at least 1 id", fix)
+    refuse_empty(f"of {name}", joined, "pair")
     return joined
 
 

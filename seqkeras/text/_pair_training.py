@@ -7,7 +7,7 @@ import keras
 
 from seqkeras.kernels._randomness import seeded
 from seqkeras.models import sequence_to_sequence
-from seqkeras.text._best_epoch import BestEpoch, held_out_nats, train_to_best
+from seqkeras.text._best_epoch import BestEpoch, train_to_best
 from seqkeras.text._pair_batches import PairBatches
 from seqkeras.text._text_compile import compile_for
 from seqkeras.text._text_settings import TextSettings
@@ -16,6 +16,9 @@ from seqkeras.training import ProgressBar, TrainingLog
 #: Pairs of a training step, and of one that only judges.
 ROWS = 64
 JUDGED_ROWS = 256
+#: Shapes of batches at most, and the pairs that make up for the time to compile one of them.
+SHAPES = 8
+PAIRS_OF_A_SHAPE = 512
 #: Training steps in all, unless `epochs` says otherwise, and the epochs that they may make.
 STEPS = 3200
 FEWEST_EPOCHS = 3
@@ -74,7 +77,7 @@ class PairTraining:
                 steps=epochs * len(batches),
                 label_smoothing=self.label_smoothing,
             )
-            best = BestEpoch(model, settings.patience, held_out_nats)
+            best = BestEpoch(model, settings.patience)
             progress = ProgressBar(epochs, len(batches), "training") if settings.progress else None
             interrupted = train_to_best(
                 best,
@@ -99,6 +102,7 @@ class PairTraining:
             end_id=self.end_id,
             source_end_id=self.end_id,
             batch_size=batch_size,
+            buckets=max(1, min(SHAPES, len(pairs.sources) // PAIRS_OF_A_SHAPE)),
             shuffle=shuffle,
             seed=seed,
         )

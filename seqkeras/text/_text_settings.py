@@ -13,11 +13,17 @@ from seqkeras._checks import (
     check_integer,
     check_one_of,
     check_positive,
+    check_seed,
 )
 from seqkeras.errors import DataError
 from seqkeras.layers import CELLS
+from seqkeras.models._stack import check_widths
 from seqkeras.text._spaced_words import join_words, split_words
 from seqkeras.text._tokens import Tokenizer, tokenizer
+from seqkeras.text._vocabulary import Vocabulary
+
+#: Special tokens that every vocabulary has.
+UNKNOWN, END = "<unk>", "<end>"
 
 
 def splitter(tokens: Tokenizer) -> Callable[[str], list[str]]:
@@ -88,6 +94,24 @@ class TextSettings:
     seed: int | None
     progress: bool
 
+    def vocabulary(self, texts: list[list[str]], most_words: int, **specials: str) -> Vocabulary:
+        """Return the vocabulary of tokens: all characters, or the commonest other tokens.
+
+        Args:
+            texts: the tokens of each text.
+            most_words: its size unless `max_size` says otherwise; does not limit characters.
+            **specials: special tokens besides those for unknown tokens and for ends.
+        """
+        is_char = self.tokens == "char"
+        return Vocabulary(
+            texts,
+            unknown=UNKNOWN,
+            end=END,
+            min_freq=self.min_freq or (1 if is_char else 2),
+            max_size=self.max_size or (None if is_char else most_words),
+            **specials,
+        )
+
     @classmethod
     def parse(cls, params: dict[str, Any]) -> "TextSettings":
         """Check the parameters that both estimators have.
@@ -105,32 +129,15 @@ class TextSettings:
             tokens=params["tokens"],
             split=splitter(params["tokens"]),
             join=joiner(params["tokens"]),
-            units=None if params["units"] is None else _widths(params["units"]),
+            units=None if params["units"] is None else check_widths(params["units"]),
             cell=check_one_of("cell", params["cell"], CELLS),
             dropout=None if dropout is None else check_fraction("dropout", dropout),
             patience=check_integer("patience", params["patience"]),
             learning_rate=check_positive("learning_rate", params["learning_rate"]),
-            seed=_check_seed(params["seed"]),
+            seed=check_seed(params["seed"]),
             progress=check_flag("progress", params["progress"]),
             **sizes,
         )
-
-
-def _widths(units: Any) -> tuple[int, ...]:
-    if not isinstance(units, list | tuple):
-        return (check_integer("units", units),)
-    if not units:
-        raise bad_argument("units", units, "an integer, or a tuple of one integer or more")
-    return tuple(check_integer("units", width) for width in units)
-
-
-def _check_seed(seed: Any) -> int | None:
-    if seed is None:
-        return None
-    seed = check_integer("seed", seed, minimum=0)
-    if seed >= 2**32:
-        raise bad_argument("seed", seed, "below 2**32")
-    return seed
 
 
 def check_share(name: str, share: Any) -> float:

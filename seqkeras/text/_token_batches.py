@@ -82,6 +82,7 @@ class TokenBatches(ContinuedBatches):
         self.partition = check_one_of("partition", partition, ("random", "sequential"))
         self.continues = self.partition == "sequential"
         self.random_start = check_flag("random_start", random_start)
+        self.shuffle = self.random_start or not self.continues
         self.reset_input = check_flag("reset_input", reset_input)
         self._largest = int(self._ids.max(initial=0))
         self._targets = len(self._ids) - 1
@@ -116,11 +117,6 @@ class TokenBatches(ContinuedBatches):
     def steps(self) -> int:
         """Return the number of targets in an epoch."""
         return self._batches * self._per_batch if self.random_start else self._targets
-
-    @property
-    def shuffle(self) -> bool:  # type: ignore[override]  # an attribute of the base class
-        """Return whether epochs differ."""
-        return self.random_start or self.partition == "random"
 
     def resets(self, index: int) -> npt.NDArray[np.bool_]:
         """Return the flags of batch `index`, `(batch_size, 1)`: True before the first batch."""

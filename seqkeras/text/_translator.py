@@ -12,16 +12,15 @@ from seqkeras._checks import Description, bad_argument, check_fraction, check_in
 from seqkeras.decoding import beam as beam_search
 from seqkeras.decoding import generate
 from seqkeras.errors import DataError
+from seqkeras.text._pad import pad
 from seqkeras.text._pair_training import Pairs, PairTraining
 from seqkeras.text._text_estimator import TextEstimator
-from seqkeras.text._text_settings import TextSettings, check_share, check_texts
+from seqkeras.text._text_settings import END, TextSettings, check_share, check_texts
 from seqkeras.text._tokens import Tokenizer
 from seqkeras.text._vocabulary import Vocabulary
 
 PAD = "<pad>"
-UNKNOWN = "<unk>"
 START = "<start>"
-END = "<end>"
 ATTENTIONS = ("additive", "dot", "general")
 
 #: Share of the pairs that are held out without `validation`, and the most of them.
@@ -186,8 +185,9 @@ class Translator(TextEstimator):
         settings = self.settings()
         tokens = _read_pairs(settings, ("sources", "targets"), sources, targets)
         learn, judge = self._held_out(settings, tokens, validation)
-        source_vocabulary = self._vocabulary(settings, learn.sources)
-        target_vocabulary = self._vocabulary(settings, learn.targets)
+        source_vocabulary, target_vocabulary = (
+            settings.vocabulary(texts, MOST_WORDS, pad=PAD, start=START) for texts in learn
+        )
 
         def ids(pairs: Pairs) -> Pairs:
             return Pairs(
@@ -265,9 +265,7 @@ class Translator(TextEstimator):
         end = self.source_vocabulary_.end_id
         rows = [[*self.source_vocabulary_.ids(tokens), end] for tokens in sources]
         longest = -(-max(map(len, rows)) // _MULTIPLE) * _MULTIPLE
-        ids = np.zeros((len(rows), longest), np.int32)
-        for into, row in zip(ids, rows, strict=True):
-            into[: len(row)] = row
+        ids, _ = pad(rows, longest)
         options: dict[str, Any] = {
             "start": vocabulary.start_id,
             "stop": [vocabulary.end_id],
@@ -322,19 +320,6 @@ class Translator(TextEstimator):
         if not len(learn):
             raise bad_argument("validation", validation, f"a smaller share of {count} pairs")
         return _take(pairs, learn), _take(pairs, judge)
-
-    @staticmethod
-    def _vocabulary(settings: TextSettings, texts: list[list[str]]) -> Vocabulary:
-        is_char = settings.tokens == "char"
-        return Vocabulary(
-            texts,
-            pad=PAD,
-            unknown=UNKNOWN,
-            start=START,
-            end=END,
-            min_freq=settings.min_freq or (1 if is_char else 2),
-            max_size=settings.max_size or (None if is_char else MOST_WORDS),
-        )
 
 
 def _read_pairs(

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from seqkeras import kernels
 from seqkeras._checks import Description, bad_argument, check_integer
 from seqkeras._keras_graph._shared_layers import compile_alike
 from seqkeras.errors import ArgumentError
@@ -351,11 +352,9 @@ def _check_model(model: keras.Model, batches: ContinuedBatches, name: str) -> No
     if not isinstance(model, keras.Model) or not (model.compiled and model.built):
         fix = "Give it an Input with a batch_shape, and call model.compile(...)."
         raise bad_argument("model", model, "a keras.Model that is built and compiled", fix)
-    strategy = getattr(model, "distribute_strategy", None)  # only on TensorFlow
-    if strategy is not None and not type(strategy).__name__.startswith("_Default"):
-        actual = Description(
-            f"model={model.name!r}, built in the scope of {type(strategy).__name__}"
-        )
+    strategy = kernels.distribution(model)
+    if strategy is not None:
+        actual = Description(f"model={model.name!r}, built in the scope of {strategy}")
         fix = "The rows of a batch would be spread over devices, and their states with them."
         raise bad_argument("model", actual, "built outside of a distribution strategy", fix)
     layers = list(stateful_layers(model).values())

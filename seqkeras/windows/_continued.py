@@ -11,7 +11,6 @@ import numpy.typing as npt
 from seqkeras._checks import Description, bad_argument, check_flag
 from seqkeras.errors import ArgumentError
 from seqkeras.windows._dataset import Epochs
-from seqkeras.windows._numbers import check_position
 from seqkeras.windows._targets import find_reader
 
 
@@ -48,9 +47,7 @@ class ContinuedBatches(Epochs):
         raise NotImplementedError
 
     def __getitem__(self, index: int) -> Any:
-        index = check_position("batch", index, len(self))
-        if index < 0:
-            raise IndexError(f"batch index {index} is out of range for a length of {len(self)}")
+        index = self._requested_index(index)
         if self.reset_input is None:
             expected = "True or False to read batches outside of fit_stateful"
             fix = "Use True for a model built with reset_input=True, and False for other models."

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from seqkeras._checks import check_integer
+from seqkeras.windows._numbers import check_position
 from seqkeras.windows._targets import Advice, check_once, find_reader
 
 
@@ -87,6 +88,17 @@ class Epochs(keras.utils.PyDataset):
         """Skip the epochs that were completed before a training was resumed in a new process."""
         if first_epoch > self._epoch:
             self.epoch = first_epoch
+
+    def _requested_index(self, index: Any) -> int:
+        """Return the position of a batch that is requested by its index.
+
+        Raises:
+            IndexError: there is no such batch.
+        """
+        index = check_position("batch", index, len(self))
+        if index < 0:
+            raise IndexError(f"batch index {index} is out of range for a length of {len(self)}")
+        return index
 
     def _mark_requested(self, index: int) -> None:
         """Record that a batch was requested."""

@@ -48,16 +48,15 @@ def test_a_stateful_copy_continues_from_batch_to_batch(model):
 
 
 def greedy(logits, seed):
-    return keras.ops.cast(keras.ops.argmax(logits, axis=-1), "int32")
+    # Not id 0, which is padding for some of the models.
+    return keras.ops.cast(keras.ops.argmax(logits[:, 1:], axis=-1) + 1, "int32")
 
 
 def test_a_rollout_is_the_loop_over_the_growing_text(model):
     text = IDS
     for _ in range(4):
-        following = logits(model, text)[:, -1].argmax(axis=-1)
+        following = logits(model, text)[:, -1, 1:].argmax(axis=-1) + 1
         text = np.concatenate([text, following[:, np.newaxis].astype("int32")], axis=1)
-    if (text == 0).any():
-        pytest.skip("a drawn 0 is padding")
     np.testing.assert_array_equal(rollout(model, IDS, 4, sample=greedy), text[:, STEPS:])
 
 

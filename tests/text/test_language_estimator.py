@@ -183,7 +183,7 @@ def test_it_is_an_estimator_of_scikit_learn():
         ({"epochs": 0}, "epochs must be an integer >= 1"),
         ({"patience": 0}, "patience must be an integer >= 1"),
         ({"learning_rate": -1}, "learning_rate must be a finite number > 0"),
-        ({"seed": 2**32}, r"seed must be below 2\*\*32"),
+        ({"seed": 2**32}, r"seed must be an integer from 0 to 2\*\*32 - 1"),
         ({"max_size": 1}, "max_size must be an integer >= 8"),
         ({"progress": 1}, "progress must be True or False"),
     ],
