@@ -13,6 +13,7 @@
     ├── LostChangesWarning                the changes of a series are too small for its level
     ├── ForgottenStateWarning             a stateful layer loses its state on JAX
     ├── KeptLayerWarning                  `accelerate` could not replace some recurrent layers
+    ├── UntiedWeightsWarning              `to_keras` copied weights that two layers had shared
     └── RoundedIntegersWarning            float32 rounds integers, such as ids
 
 Each error also derives from the built-in class that a caller would expect.
@@ -65,6 +66,10 @@ class ForgottenStateWarning(SeqkerasWarning):
 
 class KeptLayerWarning(SeqkerasWarning):
     """Some recurrent layers were not replaced; the message names each with the reason."""
+
+
+class UntiedWeightsWarning(SeqkerasWarning):
+    """Layers no longer share their weights; the message names them."""
 
 
 class RoundedIntegersWarning(SeqkerasWarning):

@@ -6,13 +6,14 @@ import keras
 from keras import ops, tree
 
 
-def copy_compiled(model: keras.Model, copy: keras.Model, variables: dict[int, Any]) -> None:
+def copy_compiled(model: keras.Model, copy: keras.Model, variables: dict[int, Any] | None) -> None:
     """Compile a copy like its model, with the optimizer's variables, to continue training.
 
     Args:
         model: the model. If it is not compiled, the copy stays uncompiled.
         copy: its copy, built.
-        variables: the copy's variable for each weight of the model, by the `id` of the weight.
+        variables: the copy's variable for each weight of the model, by the `id` of the weight. If
+            None, the optimizer of the copy starts anew.
     """
     if not model.compiled:
         return
@@ -22,7 +23,7 @@ def copy_compiled(model: keras.Model, copy: keras.Model, variables: dict[int, An
         copy.compile(**_options(model), auto_scale_loss=scales_loss)
     else:  # only the class that overrides compile() knows its arguments
         copy.compile_from_config(model.get_compile_config())
-    if copy.compiled and optimizer.built:
+    if copy.compiled and optimizer.built and variables is not None:
         # Take the order of variables from the optimizer, because layers may have been frozen since
         # it was built. A LossScaleOptimizer leaves its variables to the optimizer that it wraps.
         inner = getattr(optimizer, "inner_optimizer", optimizer)

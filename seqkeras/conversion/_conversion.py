@@ -29,7 +29,8 @@ class Conversion(Rebuild):
         """Return the class and config of the layer that replaces one of this class and config."""
         raise NotImplementedError
 
-    def _copied_weights(self) -> dict[int, Any]:
+    def _copied_weights(self) -> dict[int, Any] | None:
+        """Return the weight of the copy for the `id` of each weight; None if some have none."""
         return {
             id(old_weight): new_weight
             for old, new in self._pairs

@@ -9,11 +9,20 @@ from keras import tree
 
 from seqkeras._checks import bad_argument
 from seqkeras._keras_graph import ModelGraph, conversion_error, is_graph, self_and_sublayers
-from seqkeras._keras_graph._calls import is_masked
+from seqkeras._keras_graph._calls import calls_of, is_masked
 from seqkeras._warnings import warn
 from seqkeras.conversion._conversion import Conversion, convert, is_from_seqkeras
-from seqkeras.errors import ArgumentError, ForgottenStateWarning
-from seqkeras.layers import Bidirectional, Dispatched, RepeatLike, Resettable, ReverseTime, branch
+from seqkeras.conversion._token_layers import TokenLayers
+from seqkeras.errors import ArgumentError, ForgottenStateWarning, UntiedWeightsWarning
+from seqkeras.layers import (
+    Bidirectional,
+    Dispatched,
+    RepeatLike,
+    Resettable,
+    ReverseTime,
+    TokenVectors,
+    branch,
+)
 from seqkeras.layers._keras_2_masks import KERAS_2_MASKS
 from seqkeras.layers._repeat_like import repeat_like
 from seqkeras.layers._reverse_time import reverse_time
@@ -34,6 +43,10 @@ def to_keras(model: keras.Model) -> keras.Model:
 
     It does not restore what `accelerate` rearranged: an `RNN(LSTMCell(...))` that became an LSTM
     stays an LSTM, and an RNN over several cells stays one layer for each cell.
+
+    A `layers.TokenVectors`, which most language models have, becomes an Embedding, a Dense that
+    returns the logits, or both. Their weights have other shapes, so the optimizer of such a copy
+    starts anew.
 
     Args:
         model: functional or Sequential, with or without layers of `seqkeras.layers`.
@@ -61,6 +74,9 @@ def to_keras(model: keras.Model) -> keras.Model:
     Warns:
         ForgottenStateWarning: some layers are stateful, and Keras on JAX does not carry their
             states from batch to batch.
+        UntiedWeightsWarning: an embedding and the layer of logits share their weights, as with
+            `tied=True`. No layer of Keras does that with a bias, so the copy has these weights
+            twice. The outputs are the same until it is trained, which changes the two separately.
 
     Example:
         >>> import keras
@@ -71,6 +87,13 @@ def to_keras(model: keras.Model) -> keras.Model:
     """
     copy, conversion = convert(model, _ToKeras)
     conversion.check(copy)
+    if conversion.untied:
+        warn(
+            f"The vectors of {', '.join(conversion.untied)} are also the weights of the logits. "
+            "Keras cannot share them, so the copy has them twice, and training it changes the two "
+            "separately.",
+            UntiedWeightsWarning,
+        )
     layers = self_and_sublayers(copy)
     stateful = [layer.name for layer in layers if getattr(layer, "stateful", False)]
     if stateful and keras.backend.backend() == "jax":
@@ -84,7 +107,27 @@ def to_keras(model: keras.Model) -> keras.Model:
 
 
 class _ToKeras(Conversion):
-    """Replaces seqkeras layers by their Keras base classes, and rewrites calls with `branch`."""
+    """Replaces seqkeras layers by their Keras base classes, and rewrites calls with `branch`.
+
+    Attributes:
+        untied: names of layers whose weights are no longer shared.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__(model)
+        self._token_layers = TokenLayers()
+        calls = calls_of(model)
+        self.untied = [
+            layer.name
+            for layer in self_and_sublayers(model)
+            if isinstance(layer, TokenVectors)
+            and len({_is_reverse(layer, call) for call in calls[id(layer)]}) > 1
+        ]
+
+    def run(self) -> keras.Model:
+        copy = super().run()
+        self._token_layers.copy_weights()
+        return copy
 
     def exchange(self, kind: Any, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         if not is_from_seqkeras(kind):
@@ -112,6 +155,9 @@ class _ToKeras(Conversion):
                 raise bad_argument("model", self._root.name, _EXPECTED, detail)
         return keras_class, {name: value for name, value in config.items() if name not in own_names}
 
+    def _copied_weights(self) -> dict[int, Any] | None:
+        return None if self._token_layers else super()._copied_weights()
+
     def check(self, copy: keras.Model) -> None:
         """Check that nothing in the copy needs seqkeras."""
         for layer in self_and_sublayers(copy):
@@ -127,8 +173,18 @@ class _ToKeras(Conversion):
             )
         return super()._sequential(model, shape)
 
+    def _layer(self, layer: Any) -> Any:
+        if isinstance(layer, TokenVectors):  # in a Sequential, which only passes ids
+            return self._token_layers.copy(layer, reverse=False, is_tied=False)
+        return super()._layer(layer)
+
     def _call_copy(self, layer: Any, args: Any, kwargs: Any) -> Any:
         self._refuse_call_without_counterpart(layer, args, kwargs)
+        if isinstance(layer, TokenVectors):
+            arguments = inspect.signature(layer.call).bind(*args, **kwargs).arguments
+            is_tied = layer.name in self.untied
+            copy = self._token_layers.copy(layer, arguments.get("reverse", False), is_tied)
+            return self._run(layer, copy, (arguments["inputs"],), {})
         if isinstance(layer, Dispatched) and kwargs.get("branch"):
             # Keras layers have no argument `branch`. The function `branch` computes the same
             # outputs with Keras operations, from the weights of the Keras layer.
@@ -176,6 +232,12 @@ def _directions_have_equal_width(layer: Bidirectional) -> bool:
         for direction in (layer.forward_layer, layer.backward_layer)
     }
     return len(widths) == 1
+
+
+def _is_reverse(layer: TokenVectors, call: Any) -> bool:
+    """Return whether a call computes logits."""
+    passed = inspect.signature(layer.call).bind(*call.arguments.args, **call.arguments.kwargs)
+    return bool(passed.arguments.get("reverse", False))
 
 
 def _moves_a_mask(layer: Any) -> bool:
