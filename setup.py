@@ -1,7 +1,8 @@
 """Build the native library if there is a C++ compiler, and continue without it otherwise.
 
 Everything else about the package is in pyproject.toml. SEQKERAS_BUILD_NATIVE=0 omits the library;
-with SEQKERAS_BUILD_NATIVE=1, a build without it is an error.
+with SEQKERAS_BUILD_NATIVE=1, a build without it is an error. _PYTHON_HOST_PLATFORM, a variable of
+Python, names the platform to build for, if CXX compiles for another: .ci/wheels.py sets both.
 """
 
 import os
@@ -29,10 +30,13 @@ TENSORFLOW = "seqkeras.native._tensorflow"
 SOURCES = Path("seqkeras/native/src")
 FLAGS = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti"]
 FLAGS += ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi"]
-# The compiler's runtime libraries are linked statically and hidden: the file then runs on machines
-# where they are older, and cannot clash with other libraries of the process and their C++ runtime.
-LINK = ["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-pthread", "-ldl", "-s"]
-LINK = [] if sys.platform == "darwin" else LINK
+# For example linux-x86_64, macosx-11.0-arm64 or win-amd64.
+SYSTEM, _, MACHINE = sysconfig.get_platform().partition("-")
+MACHINE = MACHINE.rpartition("-")[2].lower()
+# The sources need no C++ runtime, so none is linked: the library then runs on machines where it is
+# older, and cannot clash with that of another library in the process.
+LINK = ["-static-libgcc", "-pthread", "-ldl", "-s"]
+LINK = {"macosx": [], "win": ["-lpython3", "-s"]}.get(SYSTEM, LINK)
 
 # Instruction sets, best first: the floats in a vector, and the compiler's flags.
 AVX512 = ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mavx2", "-mfma"]
@@ -48,8 +52,7 @@ def isas() -> dict[str, tuple[int, list[str]]]:
     """Return the instruction sets of the target machine."""
     if os.environ.get("ARCHFLAGS", "").count("-arch") > 1:  # several machines in one file
         return GENERIC
-    target = sysconfig.get_platform().rpartition("-")[2]
-    return ISAS.get(target.lower()) or ISAS.get(platform.machine().lower()) or GENERIC
+    return ISAS.get(MACHINE) or ISAS.get(platform.machine().lower()) or GENERIC
 
 
 def core_jobs() -> list[Job]:
@@ -74,8 +77,13 @@ class BuildNative(build_ext):
             objects,
             self.get_ext_fullpath(extension.name),
             extra_postargs=LINK,
-            target_lang="c++",
         )
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """Return the file of a module; setuptools would name it as on the machine that builds."""
+        if SYSTEM == "win":
+            return f"{os.path.join(*fullname.split('.'))}.pyd"
+        return super().get_ext_filename(fullname)
 
     def compile(self, job: Job) -> list[str]:
         """Compile one source; the folder keeps several objects of one source apart."""
@@ -117,11 +125,13 @@ def extensions() -> list[Extension]:
     if reason:
         print(f"seqkeras: built without the native library: {reason}", flush=True)
         return []
+    # On Windows, TensorFlow exports no stable C interface that operations could be built on.
+    names = [CORE] if SYSTEM == "win" else [CORE, TENSORFLOW]
     sources = sorted(str(path) for path in SOURCES.glob("*.cpp"))
     headers = sorted(str(path) for path in SOURCES.glob("*.h"))
     return [
         Extension(name, sources, depends=headers, py_limited_api=True, optional=not must)
-        for name in (CORE, TENSORFLOW)
+        for name in names
     ]
 
 

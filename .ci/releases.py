@@ -1,42 +1,124 @@
-"""Test the fused kernel on older releases of the backends: one binary must work with all.
+"""Test the oldest and the newest supported releases of everything, on each backend and Python.
 
-python .ci/releases.py [NAME ...]    # one environment each, in build/releases; gigabytes
+    python .ci/releases.py [--wheel WHEEL] [NAME ...]    # by default all; gigabytes
 
-It is not part of .ci/run. All other tests run with the newest releases.
+Each has an environment of its own in build/releases, which stays for the next time. With --wheel,
+that wheel is installed and tested, else this checkout. `.ci/run` tests the newest releases only.
 """
 
+import argparse
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "build/releases"
+
+
+class Release(NamedTuple):
+    """Packages to test with, in a Python that this machine may have or not."""
+
+    backend: str
+    packages: tuple[str, ...]
+    python: str = "python3.11"
+    tests: tuple[str, ...] = ()
+
+
+# Whatever a release of a package could break: the native kernels, Keras, pandas.
+KERNELS = ("tests/kernels/fused/test_bindings.py", "tests/layers/test_bidirectional.py")
+ALL = (
+    *KERNELS,
+    "tests/layers/test_recurrent.py",
+    "tests/models/test_many_to_one.py",
+    "tests/models/test_encoder_decoder.py",
+    "tests/export/test_trace.py",
+    "tests/windows/test_dataset.py",
+    "tests/forecasting/test_forecaster.py",
+    "tests/forecasting/frames",
+    "tests/forecasting/calendars",
+)
+# The lower bounds of pyproject.toml, which a test compares with these.
+OLDEST = (
+    "keras==3.10.0",
+    "numpy==1.26.0",
+    "pandas==2.2.0",
+    "scikit-learn==1.4.0",
+    "scipy==1.10.0",
+    "tqdm==4.65.0",
+)
+NEWEST = ("keras", "pandas>=3", "scikit-learn", "scipy", "tqdm")
 RELEASES = {
-    "tensorflow-2.16": ("tensorflow", ["tensorflow-cpu==2.16.2", "keras==3.15.1"]),
-    "tensorflow-2.18": ("tensorflow", ["tensorflow-cpu==2.18.0", "keras==3.10.0"]),
-    "tensorflow-2.20": ("tensorflow", ["tensorflow-cpu==2.20.0", "keras==3.15.1"]),
-    "jax-0.4.36": ("jax", ["jax==0.4.36", "jaxlib==0.4.36", "keras==3.15.1"]),
-    "jax-0.4.38": ("jax", ["jax==0.4.38", "jaxlib==0.4.38", "keras==3.15.1"]),
+    "tensorflow-oldest": Release("tensorflow", ("tensorflow-cpu==2.18.0", *OLDEST), tests=ALL),
+    "tensorflow-newest": Release("tensorflow", ("tensorflow-cpu", *NEWEST), tests=ALL),
+    "tensorflow-newest-python3.12": Release(
+        "tensorflow", ("tensorflow-cpu", *NEWEST), "python3.12", ALL
+    ),
+    "tensorflow-newest-python3.13": Release(
+        "tensorflow", ("tensorflow-cpu", *NEWEST), "python3.13", ALL
+    ),
+    "jax-oldest": Release("jax", ("jax==0.4.36", "jaxlib==0.4.36", *OLDEST), tests=KERNELS),
+    "jax-newest": Release("jax", ("jax", *NEWEST), tests=KERNELS),
+    "torch-newest": Release("torch", ("torch==2.13.0", *NEWEST), tests=KERNELS),
+    # Older than what is supported, or in between: the kernels are one binary for all releases.
+    "tensorflow-2.16": Release("tensorflow", ("tensorflow-cpu==2.16.2", "keras"), tests=KERNELS),
+    "tensorflow-2.20": Release("tensorflow", ("tensorflow-cpu==2.20.0", "keras"), tests=KERNELS),
+    "jax-0.4.38": Release("jax", ("jax==0.4.38", "jaxlib==0.4.38", "keras"), tests=KERNELS),
 }
-TESTS = ["tests/kernels/fused/test_bindings.py", "tests/layers/test_bidirectional.py"]
+TOOLS = ("pytest", "hypothesis", "holidays>=0.40")
 
 
-def check(name: str) -> bool:
-    """Create the environment of a release if it does not exist, and run the tests in it."""
-    backend, packages = RELEASES[name]
-    python = ROOT / "build" / "releases" / name / "bin" / "python"
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RELEASES))
+    parser.add_argument("--wheel", type=Path, help="the wheel to test; by default, this checkout")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(RELEASES):
+        parser.error(f"unknown releases: {', '.join(unknown)}; known: {', '.join(RELEASES)}")
+    wheel = arguments.wheel and arguments.wheel.resolve()
+    names = arguments.names or list(RELEASES)
+    lines = {name: check(name, wheel) for name in names}
+    print("\n".join(f"{name}: {line}" for name, line in lines.items()))
+    if any(line.startswith("FAILED") for line in lines.values()):
+        sys.exit(1)
+
+
+def check(name: str, wheel: Path | None) -> str:
+    """Test a release, and return the result in one line."""
+    release = RELEASES[name]
+    interpreter = shutil.which(release.python)
+    works = [interpreter or release.python, "--version"]
+    if not interpreter or subprocess.run(works, capture_output=True, check=False).returncode:
+        return f"not tested: this machine has no {release.python}"
+    python = FOLDER / name / "bin/python"
     if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
+        subprocess.run([interpreter, "-m", "venv", python.parents[1]], check=True)
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, *packages, "pytest", "hypothesis", "tqdm"], check=True)
-    print(name, flush=True)
-    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+    packages = [*release.packages, *TOOLS]
+    if wheel:  # also if a wheel of the same version is installed
+        subprocess.run([*install, "--no-deps", "--force-reinstall", wheel], check=True)
+    if subprocess.run([*install, *packages], check=False).returncode:
+        return "FAILED: pip cannot install it"
+    print(f"{name}: {versions(python)}", flush=True)
+    paths = {} if wheel else {"PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "KERAS_BACKEND": release.backend, **paths}
     # Warnings are only errors with the newest releases.
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default", *TESTS]
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
+    command = [python, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default"]
+    done = subprocess.run([*command, *release.tests], cwd=ROOT, env=environment, check=False)
+    return "FAILED" if done.returncode else f"passed, with {versions(python)}"
+
+
+def versions(python: Path) -> str:
+    """Return the versions of Python and of the packages that matter, in an environment."""
+    command = [python, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    wanted = ("tensorflow", "tensorflow-cpu", "jax", "torch", "keras", "pandas", "numpy")
+    lines = [line for line in done.stdout.split() if line.partition("==")[0] in wanted]
+    version = subprocess.run([python, "--version"], capture_output=True, text=True, check=True)
+    return ", ".join([version.stdout.strip(), *lines])
 
 
 if __name__ == "__main__":
-    names = sys.argv[1:] or list(RELEASES)
-    failed = [name for name in names if not check(name)]
-    sys.exit(f"failed on {', '.join(failed)}" if failed else 0)
+    main()

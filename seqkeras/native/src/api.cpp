@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include <atomic>
 
@@ -22,16 +25,36 @@ SQK_ISAS
 
 namespace {
 
-bool runs_here(const char *isa) {
+struct Processor {
+  bool avx2 = false, avx512 = false, bfloat16 = false;
+};
+
+// What the processor has and the operating system saves. The runtime libraries of some compilers
+// know no processors, and __builtin_cpu_supports then says no to everything.
+Processor processor() {
+  Processor here;
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (!strcmp(isa, "avx512"))
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("fma");
-  if (!strcmp(isa, "avx2")) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  unsigned a, b, c, d, saved, high;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return here;
+  const unsigned fma = 1u << 12, xsave = 1u << 27, avx = 1u << 28;
+  if (~c & (fma | xsave | avx)) return here;
+  __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return here;
+  const unsigned avx2 = 1u << 5, f = 1u << 16, dq = 1u << 17, bw = 1u << 30, vl = 1u << 31;
+  const unsigned ymm = 0x06, zmm = 0xe6;
+  here.avx2 = !(~saved & ymm) && !(~b & avx2);
+  here.avx512 = here.avx2 && !(~saved & zmm) && !(~b & (f | dq | bw | vl));
+  if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) here.bfloat16 = here.avx512 && a >> 5 & 1;
 #endif
-  (void)isa;
+  return here;
+}
+
+// Asked once, when the library is loaded: a virtual machine takes long to answer.
+const Processor the_processor = processor();
+
+bool runs_here(const char *isa) {
+  if (!strcmp(isa, "avx512")) return the_processor.avx512;
+  if (!strcmp(isa, "avx2")) return the_processor.avx2;
   return true;
 }
 
@@ -70,15 +93,6 @@ std::atomic<int64_t> the_calls[2];  // of forward and backward
 // The kernels for a layer; their functions are null if there are none.
 const Kernels &kernels_for(const sqk_layer &layer) {
   return kernels()[cell_of(layer) + (layer.precision == SQK_BFLOAT16 ? kCells : 0)];
-}
-
-bool has_bfloat16() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
-#endif
 }
 
 thread_local char the_error[256] = "";
@@ -149,7 +163,7 @@ int check_variant(const sqk_layer &layer) {
   if (layer.precision == SQK_FLOAT32) return SQK_OK;
   if (layer.cell == SQK_GRU)
     return fail(SQK_UNSUPPORTED, "there is no bfloat16 for a GRU with reset_after=False");
-  if (!kernels_for(layer).forward || !has_bfloat16())
+  if (!kernels_for(layer).forward || !the_processor.bfloat16)
     return fail(SQK_UNSUPPORTED, "products in bfloat16 need a processor with AVX512-BF16");
   return SQK_OK;
 }

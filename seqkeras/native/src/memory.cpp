@@ -2,6 +2,9 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#if defined(_WIN32)
+#include <malloc.h>
+#endif
 
 #include <new>
 
@@ -13,12 +16,22 @@ constexpr int64_t kKept = 16 << 20;  // floats that a thread keeps from call to 
 }  // namespace
 
 float *memory_floats(int64_t floats) {
-  void *memory = nullptr;
   const size_t bytes = static_cast<size_t>(floats < kLine ? kLine : floats) * 4;
+#if defined(_WIN32)
+  return static_cast<float *>(_aligned_malloc(bytes, 64));
+#else
+  void *memory = nullptr;
   return posix_memalign(&memory, 64, bytes) ? nullptr : static_cast<float *>(memory);
+#endif
 }
 
-void memory_free(float *memory) { free(memory); }
+void memory_free(float *memory) {
+#if defined(_WIN32)
+  _aligned_free(memory);
+#else
+  free(memory);
+#endif
+}
 
 struct Arena::Overflow {
   Overflow *next;

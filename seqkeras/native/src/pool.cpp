@@ -4,7 +4,11 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#if defined(_WIN32)
+#include <windows.h>
+#else
 #include <unistd.h>
+#endif
 
 #include <atomic>
 #include <new>
@@ -111,14 +115,18 @@ bool run_alone(int64_t parts, Work work, void *context) {
 std::atomic<Pool *> the_pool{nullptr};
 std::atomic<int64_t> the_threads{0};
 
+#if !defined(_WIN32)
 // A forked process has the memory of the pool, but none of its threads. It makes a new pool and
 // abandons the old one, whose locks may be held by threads that no longer exist.
 void after_fork() { the_pool = nullptr; }
+#endif
 
 Pool *pool() {
   if (Pool *now = the_pool) return now;
+#if !defined(_WIN32)
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, [] { pthread_atfork(nullptr, nullptr, after_fork); });
+#endif
   void *memory = malloc(sizeof(Pool));
   if (!memory) return nullptr;
   Pool *fresh = new (memory) Pool, *none = nullptr;
@@ -152,7 +160,11 @@ int64_t threads_of_machine() {
   if (!sched_getaffinity(0, sizeof allowed, &allowed))
     return cores_of_container(CPU_COUNT(&allowed));
 #endif
-  const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+#if defined(_WIN32)
+  const int64_t cores = GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
+#else
+  const int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
+#endif
   return cores < 1 ? 1 : cores;
 }
 
