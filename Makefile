@@ -7,7 +7,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Test processes that run in parallel; each takes about 2 GB.
 WORKERS ?= 2
 
-.PHONY: help demo test test-long checks lint types layers docs unit test-backends native native-sanitize package clean venv-demo venv-dev venv-backends
+.PHONY: help demo test test-long checks lint types layers docs unit test-backends native native-sanitize package wheels release-check clean venv-demo venv-dev venv-backends venv-release
 
 help:
 	@echo "make demo           forecast a real series and draw it"
@@ -17,6 +17,8 @@ help:
 	@echo "make native         build the native library in place"
 	@echo "make native-sanitize  run the native library under sanitizers"
 	@echo "make package        build the wheel and the sdist, install and import each"
+	@echo "make wheels         build the wheels of all platforms in dist, check and test them"
+	@echo "make release-check  prove that a release could be made: an hour, and gigabytes"
 	@echo "make clean          remove .venv and build outputs"
 
 demo: venv-demo
@@ -38,6 +40,7 @@ layers: venv-dev
 
 docs: venv-dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@$(BIN)/python .ci/llms.py docs/_build/html
 
 unit: venv-dev
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=20
@@ -65,6 +68,12 @@ native-sanitize:
 package: venv-dev
 	$(PYTHON) .ci/package.py
 
+wheels: venv-release
+	.venv/release/bin/python .ci/wheels.py
+
+release-check: venv-release
+	.venv/release/bin/python .ci/release.py
+
 clean:
 	rm -rf .venv build dist docs/_build *.egg-info
 
@@ -77,3 +86,8 @@ venv-dev:
 # The release of PyTorch that the tests run with; any from 2.6 on should work.
 venv-backends: venv-dev
 	@$(PYTHON) .ci/venv.py --layer backends "seqkeras[jax]" torch==2.13.0
+
+# Zig is a C++ compiler for all platforms. The others check what was built.
+venv-release: venv-dev
+	@$(PYTHON) .ci/venv.py --layer release "setuptools>=77" build ziglang==0.17.1 auditwheel abi3audit \
+		lief "twine>=6" cffconvert

@@ -63,7 +63,9 @@ def check_files(wheel: Path, tag: str) -> None:
         tags = re.findall(r"^Tag: (.*)$", archive.read(metadata).decode(), re.MULTILINE)
     expect(wheel.name.endswith(f"-cp311-abi3-{tag}.whl"), f"it is called {wheel.name}")
     expect(tags == [f"cp311-abi3-{tag}"], f"its metadata has the tags {tags}")
-    expect(any(name.endswith("licenses/LICENSE") for name in files), "it has no LICENSE")
+    licenses = {name.rpartition("/")[2] for name in files if "/licenses/" in name}
+    linked = {"LICENSE-zig", "LICENSE-mingw-w64"} if tag.startswith("win") else {"LICENSE-zig"}
+    expect(licenses == {"LICENSE", *linked}, f"it has the licenses {licenses}")
     tracked = run("git", "-C", ROOT, "ls-files", "seqkeras").split()
     missing = [
         name for name in tracked if not name.startswith(f"{NATIVE}/src/") and name not in files

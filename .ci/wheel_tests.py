@@ -32,6 +32,9 @@ NOT_EMULATED = (
     "the_reference_is_keras",
     "gradients_of_the_reference",
     "by_the_environment",
+    "everything_is_as_in_the_reference",
+    "two_thousand_timesteps",
+    "eight_threads_at_once",
     "many_threads_with_one_object",
 )
 

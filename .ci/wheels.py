@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import wheel_checks
 import wheel_tests
+import ziglang
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build/wheels"
@@ -80,11 +81,27 @@ def build_wheel(sdist: Path, tag: str, folder: Path) -> Path:
     with tarfile.open(sdist) as archive:
         archive.extractall(work, filter="data")
     (source,) = work.iterdir()
+    add_licenses(source, tag)
     command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", folder]
     command += [f"-C--build-option=--plat-name={tag}", source]
     run(*command, environment=compilers(PLATFORMS[tag]))
     (wheel,) = folder.glob(f"seqkeras-*-{tag}.whl")
     return wheel
+
+
+def add_licenses(source: Path, tag: str) -> None:
+    """Add the licenses of what the compiler links into the library, which the wheel then holds."""
+    zig = Path(ziglang.__file__).parent
+    (source / "LICENSE-zig").write_text((zig / "LICENSE").read_text())
+    if tag.startswith("win"):
+        mingw = zig / "lib/libc/mingw"
+        # That of the threads is the comment at the top of each of their sources.
+        heads = [
+            (mingw / f"winpthreads/{name}.c").read_text().partition("*/")[0].removeprefix("/*")
+            for name in ("thread", "mutex")
+        ]
+        words = [(mingw / "COPYING").read_text(), *heads]
+        (source / "LICENSE-mingw-w64").write_text("\n\n".join(words))
 
 
 def compilers(platform: Platform) -> dict[str, str]:
