@@ -157,8 +157,8 @@ class MemoryAttention(keras.layers.Layer):
         if self.mechanism == "location":
             scores = self._split(ops.matmul(query, self.query_kernel))
             length = ops.shape(memory)[1]
-            missing = ops.maximum(length - (self.positions or 0), 0)
-            pad = [[0, 0], [0, 0], [0, 0], [0, missing]]
+            # As many as there are timesteps: their number minus that of positions may be negative.
+            pad = [[0, 0], [0, 0], [0, 0], [0, length]]
             return ops.pad(scores, pad, constant_values=_MASKED)[..., :length]
         keys = self._split(keys if keys is not None else memory)
         if self.mechanism != "additive":
