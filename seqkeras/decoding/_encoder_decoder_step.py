@@ -10,6 +10,7 @@ from keras import ops
 
 from seqkeras._checks import Description, bad_argument
 from seqkeras._keras_graph import ModelGraph, name_of
+from seqkeras._keras_graph._decoder_call import encoder_decoder
 from seqkeras.decoding._id_arrays import check_ids, id_limit, id_rows, padded
 from seqkeras.decoding._token_step import Start
 from seqkeras.stepwise._model_step import output_spec
@@ -17,8 +18,6 @@ from seqkeras.stepwise._model_step import output_spec
 
 class EncoderDecoderStep:
     """Runs the decoder of an encoder-decoder one token at a time; see `TokenStep`.
-
-    The encoder is everything that the memory, its mask and the initial states are computed from.
 
     Args:
         graph: the graph of a functional model with one decoder layer, whose output are the logits
@@ -37,14 +36,10 @@ class EncoderDecoderStep:
 
     def __init__(self, graph: ModelGraph, call: Any) -> None:
         self.name = graph.model.name
-        self.decoder = call.operation
-        _check_ends(graph, call)
+        self.encoder, self.decoder, self._sources = encoder_decoder(graph, call)
         self.vocabulary_size = self.decoder.vocabulary_size
         self.masks_zero = bool(getattr(self.decoder, "mask_zero", False))
-        _, *read = call.input_tensors
-        self._sources = _ancestors(graph, read)
         self._limits = [id_limit(graph, tensor) for tensor in self._sources]
-        self.encoder = keras.Model(self._sources, read, name="encoder")
         self.layers = [self.encoder, self.decoder]
         self.has_attention = self._has_attention()
 
@@ -122,26 +117,6 @@ class EncoderDecoderStep:
 
         output_spec(run, {**sources, "first": keras.KerasTensor((1,), "int32")})
         return flags[-1]
-
-
-def _check_ends(graph: ModelGraph, call: Any) -> None:
-    name = graph.model.name
-    if len(graph.outputs) != 1 or graph.outputs[0] is not call.outputs[0]:
-        actual = Description(f"{name}, whose output is not that of {call.operation.name!r}")
-        fix = "Put what follows the decoder into it, or train on its logits with from_logits=True."
-        raise bad_argument("model", actual, "a model that returns the logits of its decoder", fix)
-    if not call.operation.vocabulary_size:
-        actual = Description(f"{name} with a decoder of numbers, {call.operation.name!r}")
-        raise bad_argument("model", actual, "a model with a decoder of ids")
-
-
-def _ancestors(graph: ModelGraph, tensors: list[Any]) -> list[Any]:
-    """Return the inputs of a model that some tensors are computed from."""
-    needed = {id(tensor) for tensor in tensors}
-    for call in reversed(graph.calls):
-        if needed & {id(tensor) for tensor in call.outputs}:
-            needed |= {id(tensor) for tensor in call.input_tensors}
-    return [tensor for tensor in graph.inputs if id(tensor) in needed]
 
 
 def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:

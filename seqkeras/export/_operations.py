@@ -13,6 +13,7 @@ ELEMENTWISE = {
     "Add": "add",
     "Divide": "divide",
     "Exp": "exp",
+    "Isnan": "is_nan",
     "Log": "log",
     "LogicalAnd": "logical_and",
     "LogicalNot": "logical_not",
@@ -26,6 +27,7 @@ ELEMENTWISE = {
     "Square": "square",
     "Subtract": "subtract",
     "TrueDivide": "divide",
+    "Where": "where",
     "OnesLike": "ones_like",
     "ZerosLike": "zeros_like",
 }
@@ -143,7 +145,13 @@ def _any(trace: Trace, op: Any, x: Value) -> Value:
     return trace.add("any", [x], op.name, axis=axis, keepdims=keepdims, rank=rank)
 
 
+def _all(trace: Trace, op: Any, x: Value) -> Value:
+    is_false = _any(trace, op, trace.add("logical_not", [x], op.name))
+    return trace.add("logical_not", [is_false], op.name)
+
+
 OTHERS: dict[str, Any] = {
+    "All": _all,
     "Any": _any,
     "Concatenate": _concatenate,
     "ExpandDims": _expand_dims,

@@ -65,7 +65,7 @@ def translate(
         "graph": {"nodes": trace.nodes, "outputs": [value.name for value in outputs]},
         "made_with": {"keras": keras.__version__},
     }
-    _check_finite(trace.arrays)
+    check_finite(trace.arrays)
     return ProgramParts(header, trace.arrays, trace.variables, input_scaling, output_scaling)
 
 
@@ -191,7 +191,7 @@ def _by_name(argument: str, value: Any, names: list[str]) -> dict[str, Any]:
     return {names[0]: value}
 
 
-def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
+def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             actual = Description(f"weights {name!r} with NaN or infinity")

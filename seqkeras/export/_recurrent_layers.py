@@ -39,48 +39,60 @@ def recurrent(trace: Trace, layer: Any, x: Value, arguments: dict[str, Any]) -> 
         if not x.has_time_axis:
             raise export_error(layer.name, "its timesteps are not those of the inputs")
     mask = arguments.get("mask") or x.mask
-    y = _run(trace, layer, x, mask, backwards=layer.go_backwards)
+    y, states = _run(trace, layer, x, mask, backwards=layer.go_backwards)
     if not layer.return_state:
         return [y]
+    if trace.window is not None:
+        return [y, *states]
     other_states = len(tree.flatten(layer.cell.state_size)) - 1
-    return [y, _last_output(trace, layer, y)] + [None] * other_states
+    return [y, _last_output(layer, y)] + [None] * other_states
 
 
-def both_ways(trace: Trace, layer: Any, x: Value, arguments: dict[str, Any]) -> Value:
+def both_ways(trace: Trace, layer: Any, x: Value, arguments: dict[str, Any]) -> list[Value]:
     """Translate a Bidirectional layer, which needs a whole window.
 
+    Returns:
+        The output, then the states if the layer returns them.
+
     Raises:
-        ArgumentError: the program has no window, or the layer takes or returns states, or returns
-            two outputs.
+        ArgumentError: the program has no window, or the layer takes states or returns two outputs.
     """
     if trace.window is None:
         raise export_error(layer.name, "its backward direction begins at the end of the sequence")
-    if arguments.get("initial_state") is not None or layer.forward_layer.return_state:
-        fix = "Remove initial_state and return_state."
-        raise export_error(layer.name, "its states are used by the model", fix)
+    if arguments.get("initial_state") is not None:
+        fix = "Call it without initial_state."
+        raise export_error(layer.name, "its initial state is computed by the model", fix)
     if layer.merge_mode is None:
         raise export_error(layer.name, "merge_mode=None gives two outputs", "Give it a merge_mode.")
     mask = arguments.get("mask") or x.mask
-    forward = _run(trace, layer.forward_layer, x, mask, layer.forward_layer.go_backwards)
-    backward = _run(trace, layer.backward_layer, x, mask, layer.backward_layer.go_backwards)
+    directions = (layer.forward_layer, layer.backward_layer)
+    (forward, states), (backward, backward_states) = (
+        _run(trace, direction, x, mask, direction.go_backwards) for direction in directions
+    )
     if layer.return_sequences:
         backward = trace.add("pick", [backward], layer.name, parts=[[None, None, -1]])
     merges = {"sum": "add", "mul": "multiply", "ave": "average", "concat": "concatenate"}
     axis: dict[str, Any] = {"axis": -1} if layer.merge_mode == "concat" else {}
     y = trace.add(merges[layer.merge_mode], [forward, backward], layer.name, **axis)
-    return replace(y, mask=mask) if layer.return_sequences else y
+    y = replace(y, mask=mask) if layer.return_sequences else y
+    return [y, *states, *backward_states]
 
 
-def _last_output(trace: Trace, layer: Any, y: Value) -> Value | None:
-    """Return the first state if it equals the last output, else None."""
+def _last_output(layer: Any, y: Value) -> Value | None:
+    """Return the first state after a step if it equals the output, else None."""
     if hasattr(layer.cell, "cells") or getattr(layer, "zero_output_for_mask", False):
         return None
-    if trace.window is not None and layer.return_sequences:
-        return trace.add("pick", [y], layer.name, parts=[-1], rank=2, has_time_axis=False)
     return replace(y, rank=2, has_time_axis=False)
 
 
-def _run(trace: Trace, layer: Any, x: Value, mask: Value | None, backwards: bool) -> Value:
+def _run(
+    trace: Trace, layer: Any, x: Value, mask: Value | None, backwards: bool
+) -> tuple[Value, list[Value]]:
+    """Add a node for each cell; return the output, and the last states where a layer returns them.
+
+    In a program without a window, no states are returned.
+    """
+    states = []
     cells = cells_of(layer)
     for number, cell in enumerate(cells):
         is_last = number == len(cells) - 1
@@ -102,11 +114,14 @@ def _run(trace: Trace, layer: Any, x: Value, mask: Value | None, backwards: bool
             weights={role: weight for role, weight in weights.items() if weight is not None},
             **options,
         )
+        if layer.return_state and trace.window is not None:
+            states += trace.final_states(len(tree.flatten(cell.state_size)))
         if backwards and mask is not None and not is_last:
             # The first cell reads backwards, so the other cells need the reversed mask.
             mask = trace.add("pick", [mask], layer.name, parts=[[None, None, -1]])
             backwards = False
-    return x if mask is None or not layer.return_sequences else replace(x, mask=mask)
+    y = x if mask is None or not layer.return_sequences else replace(x, mask=mask)
+    return y, states
 
 
 def cells_of(layer: Any) -> list[Any]:

@@ -55,6 +55,12 @@ class Trace:
     _stored: dict[Any, tuple[str, Any]] = field(default_factory=dict)
     _outputs: dict[str, str] = field(default_factory=dict)
 
+    def beside(self, window: int | None) -> "Trace":
+        """Return a trace of another graph, which shares the arrays of this one."""
+        return Trace(
+            window, self.dtype, arrays=self.arrays, variables=self.variables, _stored=self._stored
+        )
+
     def add(
         self,
         op: str,
@@ -104,6 +110,13 @@ class Trace:
             has_time_axis = any(value.has_time_axis for value in inputs)
         return Value(output, rank, has_time_axis, any(value.varies_over_time for value in inputs))
 
+    def final_states(self, count: int) -> list[Value]:
+        """Return the states after a whole window of the recurrent node that was just added."""
+        node = self.nodes[-1]
+        names = (f"{node['name']}/{state}" for state in ("h", "c")[:count])
+        node["states"] = [self.reserve_name(name) for name in names]
+        return [Value(name, rank=2, has_time_axis=False) for name in node["states"]]
+
     def reserve_name(self, name: str) -> str:
         """Return the name, with a number if it is already in use, and reserve it."""
         unique = name
@@ -144,6 +157,8 @@ class Trace:
             if numbers.dtype.kind not in "biuf":  # bfloat16, which NumPy does not know
                 numbers = numbers.astype(np.float32)
             name = self.reserve_name(name)
+            while name in self.arrays:  # of a graph beside this one
+                name = self.reserve_name(name)
             self.arrays[name] = numbers
             if isinstance(array, keras.Variable):
                 self.variables[name] = array

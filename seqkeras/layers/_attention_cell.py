@@ -99,7 +99,7 @@ class AttentionCell(keras.layers.Layer):
         if not self.cell.built:
             self.cell.build((None, self._inner_width))
             self.cell.built = True
-        query_width = tree.flatten(self.cell.state_size)[_query_place(self.cell)]
+        query_width = tree.flatten(self.cell.state_size)[query_place(self.cell)]
         if self.query == "new":
             query_width = output_width(self.cell)
         self.attention.build((None, query_width), (None, None, memory_width))
@@ -149,7 +149,7 @@ class AttentionCell(keras.layers.Layer):
         context = None
         weights = None
         if self.query == "old":
-            query = states[_query_place(self.cell)]
+            query = states[query_place(self.cell)]
             context, weights = self.attention.attend(query, constants)
             fed.insert(0, context)
         h, states = advance_cell(self.cell, joined([inputs, *fed]), states, training)
@@ -249,6 +249,6 @@ def _draw(cells: Sequence[Any], width: int, states: list[Any]) -> None:
         width = output_width(cell)
 
 
-def _query_place(cell: Any) -> int:
+def query_place(cell: Any) -> int:
     """Return the place of the first state of the last cell among the flat states."""
     return len(tree.flatten([part.state_size for part in parts(cell)[:-1]]))

@@ -9,7 +9,8 @@ A graph is part of the header of a program file::
 
 `value` is the name of a value. Nodes only read inputs and values of earlier nodes. `recurrent`
 nodes have a state, `feedback` nodes read their own outputs over a whole window, and every other
-`op` is one of `LAYERS`.
+`op` is one of `LAYERS`. Over a whole window, a `recurrent` node can have `"states": [value, ...]`,
+its states after the last timestep.
 """
 
 import json
@@ -287,7 +288,11 @@ class Graph:
         self._add_work(math.prod(time) * (products // PRODUCTS_PER_WORK + STEP_WORK))
         if self._whole:
             shape = (*time, cell.units) if options["sequences"] else (cell.units,)
-            return _read_whole(cell, number, options, sources, self._add(node["output"], shape))
+            targets = [self._add(node["output"], shape)]
+            targets += [self._add(value, (cell.units,)) for value in node.get("states", [])]
+            if len(targets) not in (1, 1 + len(cell.states)):
+                raise ValueError(f"{node['name']} has {len(cell.states)} states")
+            return _read_whole(cell, number, options, sources, targets)
         self.states += [StateArray(f"{node['name']}/{name}", (cell.units,)) for name in cell.states]
         part = slice(first, len(self.states))
         target = self._add(node["output"], (cell.units,))
@@ -385,9 +390,13 @@ def _masked_step(
 
 
 def _read_whole(
-    cell: CellStep, number: int, options: Mapping[str, Any], sources: list[int], target: int
+    cell: CellStep, number: int, options: Mapping[str, Any], sources: list[int], targets: list[int]
 ) -> Run:
-    """Build a function that reads `(batch, timesteps, features)` from a zero state."""
+    """Build a function that reads `(batch, timesteps, features)` from a zero state.
+
+    Its targets are the output, and then either no state or all states after the last timestep.
+    """
+    target, *state_targets = targets
     new_arrays: Out = (None,) * len(cell.states)
     zero = bool(options.get("zero_output_for_mask"))
 
@@ -409,6 +418,8 @@ def _read_whole(
                 state = _hold(cell, x[:, t], mask[:, t], state, buffers[number])
                 place[...] = np.where(mask[:, t], state[0], 0.0) if zero else state[0]
         values[target] = outputs.swapaxes(0, 1) if options["sequences"] else outputs[0]
+        for place, array in zip(state_targets, state, strict=False):
+            values[place] = array
 
     return run
 

@@ -15,6 +15,11 @@ import numpy as np
 from seqkeras._arrays import Array
 from seqkeras._checks import bad_data, check_one_of
 from seqkeras.runtime._activations import activation
+from seqkeras.runtime._attention_layers import (
+    attention_context,
+    attention_mean,
+    attention_weights,
+)
 
 Shape: TypeAlias = tuple[int, ...]
 Function: TypeAlias = Callable[..., Array]
@@ -231,6 +236,12 @@ def keep(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
     return lambda x, mask: np.where(mask[..., np.newaxis], x, x.dtype.type(0)), x
 
 
+def where(options: Options, weights: Weights, shapes: Sequence[Shape]) -> Layer:
+    """Compute the second input where the first is True, else the third."""
+    _fits(len(shapes) == 3, "inputs", len(shapes), shapes)
+    return np.where, _broadcast(shapes)
+
+
 def _axis(axis: Any, shape: Shape) -> int:
     _fits(isinstance(axis, int) and -len(shape) <= axis < 0, "axis", axis, shape)
     return int(axis)
@@ -259,6 +270,7 @@ def _fits(condition: bool, name: str, value: Any, shape: Any) -> None:
 UNARY: dict[str, Callable[..., Any]] = {
     "absolute": np.absolute,
     "exp": np.exp,
+    "is_nan": np.isnan,
     "log": np.log,
     "logical_not": np.logical_not,
     "negative": np.negative,
@@ -286,6 +298,9 @@ LAYERS: dict[str, Callable[[Options, Weights, Sequence[Shape]], Layer]] = {
     "activation": activate,
     "affine": affine,
     "any": any_of,
+    "attention_context": attention_context,
+    "attention_mean": attention_mean,
+    "attention_weights": attention_weights,
     "average": average,
     "concatenate": concatenate,
     "constant": constant,
@@ -300,6 +315,7 @@ LAYERS: dict[str, Callable[[Options, Weights, Sequence[Shape]], Layer]] = {
     "reshape": reshape,
     "take": take,
     "unit_norm": unit_norm,
+    "where": where,
 }
 
 

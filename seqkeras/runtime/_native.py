@@ -1,6 +1,6 @@
 """Run the steps of cells on the native kernels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy import empty
 
 from seqkeras import native
 from seqkeras._arrays import Array
+from seqkeras._checks import bad_argument
 from seqkeras.runtime._cell_steps import (
     CellStep,
     GRUResetAfterStep,
@@ -128,3 +129,16 @@ def choose(
     if reason is not None:
         return kind, LayerChoice(name, "numpy", reason)
     return NATIVE[kind], LayerChoice(name, "native")
+
+
+def check_native(implementation: str, choices: Sequence[LayerChoice]) -> None:
+    """Check that all layers run on the native kernels, if that was requested.
+
+    Raises:
+        ArgumentError: a layer does not, with the reason.
+    """
+    if implementation == "native":
+        for choice in choices:
+            if choice.reason:
+                expected = f"'auto' or 'numpy' for layer {choice.layer!r}, because {choice.reason}"
+                raise bad_argument("implementation", implementation, expected)

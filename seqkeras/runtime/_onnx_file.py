@@ -18,6 +18,9 @@ from seqkeras.errors import FileFormatError
 KIND = "seqkeras.OnnxProgram"
 VERSION = 1
 
+#: The kind of both files of an encoder-decoder, which ONNX Runtime itself runs.
+DECODER_KIND = "seqkeras.OnnxDecoder"
+
 #: Names of the metadata that seqkeras writes.
 FORMAT = "seqkeras.format"
 HEADER = "seqkeras.header"
@@ -60,10 +63,15 @@ def header_of(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> dict
     """Return the header of a file from the metadata that ONNX Runtime read.
 
     Raises:
-        FileFormatError: a later version wrote it.
+        FileFormatError: a later version wrote it, or it is not a program.
         LookupError, ValueError: the metadata were not written by seqkeras.
     """
     kind, _, version = metadata[FORMAT].partition(" ")
+    if kind == DECODER_KIND:
+        raise FileFormatError(
+            f"{path} is a part of an encoder-decoder, not a program. Run it with ONNX Runtime "
+            "itself: onnxruntime.InferenceSession."
+        )
     if kind != KIND or int(version) > VERSION:
         newer = shortened(metadata[FORMAT])
         raise FileFormatError(

@@ -9,13 +9,13 @@ import numpy as np
 
 from seqkeras._archive import MappedFile, read_archive
 from seqkeras._arrays import Array
-from seqkeras._checks import bad_argument, check_one_of
+from seqkeras._checks import check_one_of
 from seqkeras._files import DAMAGE, shortened
 from seqkeras.errors import FileFormatError
 from seqkeras.runtime._base import Arrays, StepFunction
 from seqkeras.runtime._cell_steps import State
 from seqkeras.runtime._graph import Graph, StateArray
-from seqkeras.runtime._native import LayerChoice
+from seqkeras.runtime._native import LayerChoice, check_native
 from seqkeras.runtime._ports import Port, make_port
 from seqkeras.runtime._row_step import RowStep
 
@@ -189,9 +189,5 @@ def load(
     except DAMAGE as error:
         reason = shortened(error)
         raise FileFormatError(f"{path} is not a valid program: {reason}") from error
-    if implementation == "native":
-        for choice in program.choices:
-            if choice.reason:
-                expected = f"'auto' or 'numpy' for layer {choice.layer!r}, because {choice.reason}"
-                raise bad_argument("implementation", implementation, expected)
+    check_native(implementation, program.choices)
     return program

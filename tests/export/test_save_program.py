@@ -464,6 +464,15 @@ class TestWindow:
             lambda: functional(
                 lambda x: L.GRU(2, return_sequences=True, return_state=True)(x)[1], (5, 3)
             ),
+            lambda: functional(
+                lambda x: L.Dense(2)(
+                    L.LSTM(3, return_state=True, zero_output_for_mask=True)(L.Masking()(x))[2]
+                ),
+                (5, 3),
+            ),
+            lambda: functional(
+                lambda x: L.Concatenate()(L.Bidirectional(L.GRU(2, return_state=True))(x)), (5, 3)
+            ),
         ],
     )
     def test_each_output_is_that_of_the_newest_rows(self, make, path):

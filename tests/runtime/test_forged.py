@@ -250,6 +250,13 @@ def test_a_program_whose_rows_would_mix_is_refused(load, nodes, arrays):
         load(nodes, arrays=arrays)
 
 
+@pytest.mark.parametrize("states", [["y/h"], ["y/h", "y/c", "y/d"], ["y/h", "y/h"], ["y/h", "x"]])
+def test_a_layer_has_as_many_last_states_as_its_cell(load, states):
+    layer = {**lstm("y"), "states": states}
+    with refused("not a valid program"):
+        load([layer], ["y"], lstm_weights(4), window=3)
+
+
 def test_a_constant_joins_values_of_any_number_of_rows(load):
     nodes = [node("constant", [], "c", {"value": "v"}), node("add", ["x", "c"], "y")]
     program = load(nodes, arrays={"v": np.array([1, 2, 3], np.float32)})

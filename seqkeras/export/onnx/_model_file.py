@@ -19,8 +19,13 @@ IR_VERSION = 8
 MAX_BYTES = 2**31 - 2**20
 
 
-def onnx_bytes(graph: Writer, header: Mapping[str, Any]) -> bytes:
+def onnx_bytes(graph: Writer, header: Mapping[str, Any], kind: str = KIND) -> bytes:
     """Return an ONNX file that `onnx.checker` accepts.
+
+    Args:
+        graph: the graph.
+        header: what is kept in the metadata.
+        kind: kind of the file.
 
     Raises:
         ArgumentError: the weights are too large for one file, or ONNX has no operator for a layer
@@ -41,7 +46,7 @@ def onnx_bytes(graph: Writer, header: Mapping[str, Any]) -> bytes:
         producer_name="seqkeras",
     )
     text = json.dumps(header, sort_keys=True, allow_nan=False)
-    onnx.helper.set_model_props(model, {FORMAT: f"{KIND} {VERSION}", HEADER: text})
+    onnx.helper.set_model_props(model, {FORMAT: f"{kind} {VERSION}", HEADER: text})
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

@@ -13,6 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras.export.onnx._activation_nodes import activate
+from seqkeras.export.onnx._attention_nodes import (
+    attention_context,
+    attention_mean,
+    attention_weights,
+)
 from seqkeras.export.onnx._writer import BOOL, Writer, ints
 
 #: A bound of slices that is beyond the end of any axis.
@@ -150,6 +155,10 @@ def _keep(g: Writer, op: Op, x: str, mask: str) -> str:
     return g.op("Where", g.op("Unsqueeze", mask, ints(-1)), x, 0)
 
 
+def _where(g: Writer, op: Op, condition: str, *xs: str) -> str:
+    return g.op("Where", g.cast(condition, BOOL), *g.alike(xs))
+
+
 def _average(g: Writer, op: Op, *xs: str) -> str:
     return g.op("Div", _arithmetic("Add")(g, op, *map(g.floats, xs)), float(len(xs)))
 
@@ -195,6 +204,9 @@ NODES: dict[str, Callable[..., str]] = {
     "add": _arithmetic("Add"),
     "affine": _affine,
     "any": _any,
+    "attention_context": attention_context,
+    "attention_mean": attention_mean,
+    "attention_weights": attention_weights,
     "average": _average,
     "concatenate": _concatenate,
     "constant": _constant,
@@ -203,6 +215,7 @@ NODES: dict[str, Callable[..., str]] = {
     "embedding": _embedding,
     "exp": lambda g, op, x: g.op("Exp", g.floats(x)),
     "expand_dims": _expand_dims,
+    "is_nan": _unary("IsNaN"),
     "keep": _keep,
     "layer_norm": _layer_norm,
     "log": lambda g, op, x: g.op("Log", g.floats(x)),
@@ -224,5 +237,6 @@ NODES: dict[str, Callable[..., str]] = {
     "take": _take,
     "unit_norm": _unit_norm,
     "ones_like": _filled(1),
+    "where": _where,
     "zeros_like": _filled(0),
 }

@@ -7,14 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras.export._trace import export_error
-from seqkeras.export.onnx._nodes import FAR, NODES, Op
-from seqkeras.export.onnx._recurrent_nodes import STATES, one_step, over_time, whole
+from seqkeras.export.onnx._nodes import FAR
+from seqkeras.export.onnx._program_nodes import Nodes, Written
 from seqkeras.export.onnx._writer import Slot, Writer, ints
 from seqkeras.runtime import Port, Program
-
-#: Names of the outputs and of the new states.
-Written = tuple[list[str], list[str]]
 
 
 def write_graph(
@@ -82,8 +78,8 @@ class _Layers:
     ) -> None:
         self.g = g
         self.program = program
-        self.spec = header["graph"]
-        self.arrays = arrays
+        whole = program.window is not None
+        self._nodes = Nodes(g, header["graph"], arrays, program.shapes, whole)
         self.moving = [port.each_step for port in program.inputs]
 
     def plain(self, inputs: list[str], states: list[str], sequence: bool) -> Written:
@@ -190,38 +186,4 @@ class _Layers:
     def _run(self, inputs: list[str], states: Any) -> Written:
         names = [port.name for port in self.program.inputs]
         values = dict(zip(names, inputs, strict=True))
-        new_states: list[str] = []
-        for node in self.spec["nodes"]:
-            self.g.layer = node["name"]
-            arguments = [values[name] for name in node["inputs"]]
-            op = self._op(node)
-            if node["op"] == "feedback":
-                reason = "its outputs are also its inputs, which is not written as ONNX"
-                raise export_error(node["name"], reason, "Use save_program.")
-            if node["op"] != "recurrent":
-                values[node["output"]] = NODES[node["op"]](self.g, op, *arguments)
-            elif self.program.window is not None:
-                values[node["output"]] = whole(self.g, op, *_with_mask(arguments))
-            else:
-                write = one_step if self.g.lead == 1 else over_time
-                before = [next(states) for _ in range(STATES[node["options"]["cell"]])]
-                output, *after = write(self.g, op, *_with_mask(arguments), before)
-                values[node["output"]] = output
-                new_states += after
-        return [values[name] for name in self.spec["outputs"]], new_states
-
-    def _op(self, node: Mapping[str, Any]) -> Op:
-        options = node["options"]
-        shapes = self.program.shapes
-        dtype = np.dtype(np.float64) if options.get("wide") else self.g.dtype
-        weights = {role: self.arrays[name] for role, name in node["weights"].items()}
-        weights = {
-            role: array.astype(dtype, copy=False) if array.dtype.kind == "f" else array
-            for role, array in weights.items()
-        }
-        input_shapes = [shapes[name] for name in node["inputs"]]
-        return Op(options, weights, input_shapes, shapes[node["output"]])
-
-
-def _with_mask(arguments: list[str]) -> tuple[str, str | None]:
-    return arguments[0], arguments[1] if len(arguments) > 1 else None
+        return self._nodes.write(values, states)

@@ -55,17 +55,21 @@ def over_time(
     return _by_scan(g, op, cell, x, mask, states)
 
 
-def whole(g: Writer, op: Op, x: str, mask: str | None) -> str:
-    """Write a layer that reads a window from a zero state, forward or backward."""
+def whole(g: Writer, op: Op, x: str, mask: str | None) -> list[str]:
+    """Write a layer that reads a window from a zero state, forward or backward.
+
+    Returns:
+        The output, then the last states.
+    """
     if op.options["backwards"]:
         x = _flipped(g, x)
         mask = _flipped(g, mask) if mask is not None else None
-    outputs, last_state, *_ = over_time(g, op, x, mask, None)
+    outputs, *states = over_time(g, op, x, mask, None)
     if op.options["sequences"]:
-        return outputs
+        return [outputs, *states]
     if mask is not None and op.options["zero_output_for_mask"]:
-        return g.op("Gather", outputs, np.array(-1), axis=1)
-    return last_state
+        return [g.op("Gather", outputs, np.array(-1), axis=1), *states]
+    return [states[0], *states]
 
 
 class _Cell:

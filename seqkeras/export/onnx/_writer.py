@@ -18,7 +18,9 @@ INT64 = np.dtype(np.int64)
 
 #: Output dtypes of operators for which the dtypes of the inputs do not matter.
 _OUTPUT_DTYPES = {
-    **dict.fromkeys(("And", "Equal", "Greater", "GreaterOrEqual", "Less", "Not", "Or"), BOOL),
+    **dict.fromkeys(
+        ("And", "Equal", "Greater", "GreaterOrEqual", "IsNaN", "Less", "Not", "Or"), BOOL
+    ),
     "Shape": INT64,
 }
 

@@ -88,6 +88,16 @@ def merged(x):
     return L.SimpleRNN(4)(L.Add()(parts) * 2.0 - 1.0 + L.Average()([h, x]))
 
 
+def last_states():
+    return functional(
+        lambda x: L.Concatenate()(
+            L.Bidirectional(L.LSTM(3, return_state=True))(L.Masking()(x))
+            + L.GRU(2, return_sequences=True, return_state=True)(x)[1:]
+        ),
+        (None, 3),
+    )
+
+
 def operations(x):
     h = L.GRU(4, return_sequences=True)(x[:, :, ::-1])
     taken = keras.ops.take(h, [2, 0], axis=-1) / np.float32([2, 3])
@@ -175,7 +185,9 @@ def test_a_file_returns_what_the_model_returns(name, tmp_path):
             np.testing.assert_allclose(compared, expected, atol=1e-5, err_msg=form)
 
 
-@pytest.mark.parametrize("name", ["gru, reset before", "masked", "many_to_one", "both ways"])
+@pytest.mark.parametrize(
+    "name", ["gru, reset before", "masked", "many_to_one", "both ways", "states"]
+)
 def test_a_window_returns_what_the_model_returns_for_the_newest_rows(name, tmp_path):
     both = lambda: sequential(  # noqa: E731
         *(
@@ -184,7 +196,7 @@ def test_a_window_returns_what_the_model_returns_for_the_newest_rows(name, tmp_p
             L.GRU(3, go_backwards=True),
         )
     )
-    model = randomize(MODELS.get(name, both)())
+    model = randomize({**MODELS, "both ways": both, "states": last_states}[name]())
     x = gaps(random_array(ROWS, STEPS, 3))
     windows = [x[:, t - 3 : t + 1] for t in range(3, STEPS)]
     (outputs,) = outputs_of(model, np.concatenate(windows))
