@@ -7,7 +7,9 @@ import scipy.special
 from sklearn.base import clone
 
 from helpers.examples import covering
+from seqkeras import runtime
 from seqkeras.errors import ArgumentError, DataError, FileFormatError, NotFittedError
+from seqkeras.export import save_decoder
 from seqkeras.text import LanguageModel, Translator
 
 SOURCES = ["The man.", "A dog.", "A man.", "The dog.", "The man, the dog."] * 12
@@ -51,6 +53,20 @@ def test_a_translation_is_what_the_model_finds_step_by_step(words):
         assert found.finished
         assert found.attention.shape == (len(found.tokens), len(found.source_tokens))
         np.testing.assert_allclose(found.attention.sum(axis=-1), 1, atol=1e-5)
+
+
+def test_a_program_of_its_model_translates_in_numpy(words, tmp_path):
+    save_decoder(words.model_, tmp_path / "d")
+    program = runtime.load_decoder(tmp_path / "d")
+    source, target = words.source_vocabulary_, words.target_vocabulary_
+    found = words.translations(["The dog, a man."])[0]
+    state = program.begin([source.ids(found.source_tokens)])
+    ids = [target.start_id]
+    while ids[-1] != target.end_id and len(ids) < 30:
+        logits, state, _ = program.step(ids[-1:], state)
+        logits[0, [target.pad_id, target.unknown_id, target.start_id]] = -np.inf
+        ids.append(int(logits.argmax()))
+    assert target.tokens(ids[1:-1]) == found.tokens
 
 
 def test_translations_of_a_beam_have_the_probability_that_the_model_gives_them(words):

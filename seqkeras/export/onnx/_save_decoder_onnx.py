@@ -55,7 +55,7 @@ def save_decoder_onnx(
         >>> save_decoder_onnx(model, "encoder.onnx", "decoder.onnx")
         >>> decoder = onnxruntime.InferenceSession("decoder.onnx")
         >>> [value.name for value in decoder.get_inputs()]
-        ['ids', 'decoder_1/h', 'memory', 'mask', 'keys']
+        ['ids', 'decoder_1/h', 'decoder_1/c', 'memory', 'mask', 'keys']
     """
     for package in ("onnx", "onnxruntime"):
         import_optional(package, extra="onnx")
