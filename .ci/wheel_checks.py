@@ -104,15 +104,18 @@ def check_exports(binary: lief.Binary, path: Path) -> None:
     if binary.format.name == "MACHO":
         linker = {"__mh_dylib_header", "___dso_handle"}
         exports = {name.removeprefix("_") for name in exports - linker}
-    declared = set()
-    for source in (ROOT / NATIVE / "src").iterdir():
-        tensorflow = source.stem == "tensorflow"
-        if tensorflow == path.name.startswith("_tensorflow"):
-            pattern = r"^SQK_EXPORT [^;{(]*?(\w+)\("
-            declared.update(re.findall(pattern, source.read_text(), re.MULTILINE))
-    if path.name.startswith("_core"):
-        declared.add("PyInit__core")
+    declared = interface(path.name.partition(".")[0])
     expect(exports == declared, f"{path.name} exports {exports ^ declared} too many or too few")
+
+
+def interface(module: str) -> set[str]:
+    """Return the functions that a native library must export, by the sources."""
+    functions = {"PyInit__core"} if module == "_core" else set()
+    for source in (ROOT / NATIVE / "src").iterdir():
+        if (source.stem == "tensorflow") == (module == "_tensorflow"):
+            pattern = r"^SQK_EXPORT [^;{(]*?(\w+)\("
+            functions.update(re.findall(pattern, source.read_text(), re.MULTILINE))
+    return functions
 
 
 def expect(right: object, otherwise: str) -> None:

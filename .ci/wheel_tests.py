@@ -6,8 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+
+import wheel_checks
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = "tests/native"
@@ -54,6 +57,8 @@ def test(wheel: Path, tag: str, build: Path) -> str:
         return here(wheel, tag, folder)
     if tag.endswith("linux_2_17_aarch64"):
         return emulated(wheel, tag, folder, build / "debian-arm64")
+    if tag.startswith("win"):
+        return in_wine(wheel, folder)
     return "not run: that takes another machine"
 
 
@@ -100,6 +105,33 @@ def unpack_debian(folder: Path) -> None:
     run(*apt, "--no-install-recommends", "--download-only", "install", *DEBIAN)
     for package in sorted((folder / "archives").glob("*.deb")):
         run("dpkg-deb", "-x", package, folder / "root")
+
+
+def in_wine(wheel: Path, folder: Path) -> str:
+    """Run the native library of the wheel for Windows, but not Python, in Wine."""
+    places = (shutil.which("wine64"), shutil.which("wine"), "/usr/lib/wine/wine64")
+    wine = next((place for place in places if place and Path(place).exists()), None)
+    if not wine:
+        return "not run: this machine has no Wine (Debian: apt-get install wine64)"
+    folder.mkdir()
+    with zipfile.ZipFile(wheel) as archive:
+        (folder / "_core.pyd").write_bytes(archive.read("seqkeras/native/_core.pyd"))
+    zig = (sys.executable, "-m", "ziglang")
+    target = ("-target", "x86_64-windows-gnu")
+    # In place of Python's library, one with its names: what is tested here calls none of them.
+    names = (ROOT / ".ci/windows/python3.def").read_text().partition("EXPORTS\n")[2]
+    lines = [f"__declspec(dllexport) int {line.split()[0]};" for line in names.splitlines()]
+    (folder / "python3.c").write_text("\n".join(lines))
+    run(*zig, "cc", *target, "-shared", folder / "python3.c", "-o", folder / "python3.dll")
+    functions = "\n".join(sorted(wheel_checks.interface("_core")))
+    (folder / "core.def").write_text(f"LIBRARY _core.pyd\nEXPORTS\n{functions}\n")
+    library = ("-d", folder / "core.def", "-l", folder / "core.lib")
+    run(*zig, "dlltool", "-m", "i386:x86-64", *library)
+    sources = (f"-I{ROOT}/seqkeras/native/src", ROOT / "tests/native/sanitize.cpp")
+    program = folder / "sanitize.exe"
+    run(*zig, "c++", *target, "-std=c++17", "-O1", *sources, folder / "core.lib", "-o", program)
+    output = run(wine, program, WINEPREFIX=folder / "wine", WINEDEBUG="-all")
+    return f"only the library, in Wine: {', '.join(output.split(chr(10))).strip(', ')}"
 
 
 def tests(

@@ -268,7 +268,7 @@ def timestamps_of(column: pd.Series, names: ColumnNames, shape: Shape) -> tuple[
     Raises:
         DataError: the column does not hold timestamps, periods or integers, or has gaps.
     """
-    times = pd.Index(column)
+    times = pd.Index(column, dtype=column.dtype)  # pandas 2 would guess the type of objects
     subject = f"Column {names.time!r}"
     if not (isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)) or times.dtype.kind in "iu"):
         row, dates = first_without_time(column)
