@@ -5,7 +5,7 @@
 Zig's C++ compiler compiles for every platform; it comes from PyPI as `ziglang`. The sources are
 those of the sdist, which is built first. The wheel of this machine is tested in a new environment.
 The one for ARM is tested in an emulator, and the library for Windows runs in Wine, both packages of
-Debian: `apt-get install qemu-user wine64`. The wheels for macOS are checked, but cannot be run here.
+Debian: `apt-get install qemu-user wine64`. The wheels for macOS are checked, but cannot run here.
 """
 
 import argparse
