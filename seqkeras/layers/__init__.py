@@ -39,6 +39,7 @@ from seqkeras.layers._reverse_time import ReverseTime as ReverseTime
 from seqkeras.layers._scheduled_sampling import ScheduledSampling as ScheduledSampling
 from seqkeras.layers._sequence_decoder import SequenceDecoder as SequenceDecoder
 from seqkeras.layers._time_distributed import TimeDistributed as TimeDistributed
+from seqkeras.layers._time_major import TimeMajor as TimeMajor
 from seqkeras.layers._token_vectors import TokenVectors as TokenVectors
 
 if not TYPE_CHECKING:  # type checkers know the names above
