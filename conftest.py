@@ -2,8 +2,12 @@
 
 import gc
 import sys
+from contextlib import ExitStack
 
 import pytest
+
+#: Packages whose docstrings train small networks for an epoch: compiling would take longer.
+EAGER_EXAMPLES = {"anomaly", "forecasting"}
 
 # Imports make many objects and hardly any garbage. See pytest_collection_finish.
 gc.disable()
@@ -11,10 +15,18 @@ gc.disable()
 
 @pytest.fixture(autouse=True)
 def _own_folder(request, tmp_path_factory, monkeypatch):
-    if type(request.node).__name__ == "DoctestItem":
-        monkeypatch.chdir(tmp_path_factory.mktemp("example"))
+    if type(request.node).__name__ != "DoctestItem":
+        yield
+        return
+    monkeypatch.chdir(tmp_path_factory.mktemp("example"))
+    with ExitStack() as stack:
         if "keras" in sys.modules:
             _build_optimizers_early(sys.modules["keras"].Model, monkeypatch)
+        if EAGER_EXAMPLES & set(request.node.path.parts):
+            from helpers.models import training_eagerly
+
+            stack.enter_context(training_eagerly())
+        yield
 
 
 def _build_optimizers_early(model_class, monkeypatch):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.examples import long_run_only
 from seqkeras import many_to_one, runtime
 from seqkeras.__main__ import main
 from seqkeras.forecasting import load_air_passengers
@@ -372,6 +373,7 @@ def test_what_is_no_model_is_not_exported(here, capsys):
     assert not (here / "out.program").exists()
 
 
+@long_run_only
 def test_an_environment_without_pip_is_made_anew_and_has_layers(tmp_path):
     setup = runpy.run_path(str(Path(__file__).parents[1] / ".ci/venv.py"))
     venv, layer = tmp_path / "venv", tmp_path / "venv/layer"

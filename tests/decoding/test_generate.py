@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
-from helpers.examples import covering, examples
+from helpers.examples import covering, examples, long_run_only
 from helpers.models import randomized, sequential, to_numpy
 from seqkeras.decoding import beam, generate
 from seqkeras.errors import ArgumentError
@@ -266,6 +266,7 @@ def test_a_layer_that_reads_other_timesteps_is_named():
         generate(randomized(sequential(*stack, shape=(None,))), PROMPTS, 3)
 
 
+@long_run_only
 def test_a_model_in_mixed_precision_generates(model):
     options = {"dtype": "mixed_bfloat16"}
     stack = [layers.Embedding(SIZE, 3, **options), layers.GRU(4, return_sequences=True, **options)]

@@ -27,10 +27,17 @@ def panel_frame():
     return pd.concat(frames).sort_values("ds", kind="stable").reset_index(drop=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def eagerly():
-    """Train without compiling in a whole file, whose tests do not depend on how steps run."""
+    """Train without compiling, as these tests do not depend on how steps run."""
     with training_eagerly():
+        yield
+
+
+@pytest.fixture
+def compiled():
+    """Compile after all, for training of many steps."""
+    with training_eagerly(False):
         yield
 
 

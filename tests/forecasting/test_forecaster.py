@@ -76,6 +76,7 @@ def test_a_scaled_series_gets_the_same_forecast_scaled(one, fitted_series):
     np.testing.assert_allclose(other["yhat-hi-80"] - other["yhat-lo-80"], 1000 * width, rtol=1e-2)
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("growth", covering([0.05, 0.0], every=2))
 def test_intervals_are_no_wider_for_a_series_that_grows(growth):
     """Radii are measured and used in one unit, though the deviation of the whole is larger."""

@@ -93,6 +93,7 @@ def test_the_promises_of_every_forecaster_hold_for_a_wide_frame_with_missing_val
 
 
 @pytest.mark.backends
+@pytest.mark.usefixtures("compiled")
 def test_future_covariates_are_used(shops):
     """The target is one of them and noise: without it nothing can be forecast."""
     forecaster = quick(units=8, epochs=20, learning_rate=0.02, validation=0, levels=())
@@ -242,7 +243,6 @@ def test_a_model_of_the_users_own_reads_the_same_inputs(shops):
         bare(architecture=model).fit(shops, columns=Columns(future=["sun", "wind"]))
 
 
-@pytest.mark.backends
 def test_a_file_keeps_covariates_and_the_form_of_the_frame(fitted, shops, tmp_path):
     fitted.save(tmp_path / "f.zip")
     loaded = Forecaster.load(tmp_path / "f.zip")

@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from helpers.builders import dense
+from helpers.examples import long_run_only
 from helpers.forecasters import flat_forecaster
 from seqkeras import many_to_one
 from seqkeras.errors import ArgumentError
@@ -102,6 +103,7 @@ def test_a_grid_search_over_the_rows_of_one_series(one):
     assert search.best_params_["lookback"] in (5, 7)
 
 
+@long_run_only
 def test_a_random_search_passes_the_columns_on_to_fit(one):
     renamed = one.rename(columns={"ds": "day", "y": "sold"})
     search = RandomizedSearchCV(

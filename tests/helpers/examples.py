@@ -1,9 +1,10 @@
-"""How many examples property tests try: few in each run, many in `make test-long`."""
+"""What a quick run omits: most examples of property tests, and some tests that take long."""
 
 from collections.abc import Sequence
 from typing import TypeVar
 
 import hypothesis
+import pytest
 
 T = TypeVar("T")
 
@@ -29,3 +30,7 @@ def covering(cases: Sequence[T], every: int) -> Sequence[T]:
 
 def _is_long() -> bool:
     return hypothesis.settings.get_current_profile_name() == "long"
+
+
+#: Mark of a test that takes long, and whose promise a quicker test also holds in most cases.
+long_run_only = pytest.mark.skipif(not _is_long(), reason="in `make test-long`")

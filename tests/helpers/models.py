@@ -43,6 +43,9 @@ def training_eagerly(eagerly=True):
         if keras.backend.backend() == "tensorflow":
             compile_so = functools.partialmethod(keras.Model.compile, run_eagerly=eagerly)
             patch.setattr(keras.Model, "compile", compile_so)
+            # Also of models that are never compiled, which only predict.
+            always = property(lambda model: eagerly, lambda model, value: None)
+            patch.setattr(keras.Model, "run_eagerly", always)
         yield
 
 

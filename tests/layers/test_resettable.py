@@ -704,7 +704,6 @@ def test_cells_with_dropout_train_with_flags():
 # -- files ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.backends
 def test_saved_models_give_the_same_numbers_in_another_process(tmp_path):
     flags = valid_flags(np.random.default_rng(0).random(X.shape[:2]) < 0.2)
     parts = [
@@ -791,7 +790,7 @@ def conv_twins(rank, masked, **options):
         (2, True, "channels_last", 1),
         pytest.param(2, True, "channels_last", TIMESTEPS, marks=pytest.mark.backends),
         (3, True, "channels_last", TIMESTEPS),
-        pytest.param(1, False, "channels_first", TIMESTEPS, marks=pytest.mark.backends),
+        (1, False, "channels_first", TIMESTEPS),
     ],
 )
 def test_convolutions_obey_flags(rank, masked, data_format, width):

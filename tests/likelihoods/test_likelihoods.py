@@ -124,7 +124,6 @@ def test_quantiles_are_interpolated_and_not_extrapolated():
     np.testing.assert_allclose(quantiles, [[10, 10, 15, 20, 20]])
 
 
-@pytest.mark.backends
 @every_likelihood
 def test_a_network_learns_the_distribution(likelihood):
     """From noise without a pattern it learns the marginal quantiles."""

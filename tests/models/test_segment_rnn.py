@@ -75,7 +75,6 @@ def test_future_covariates_are_added_to_the_vector_of_a_segment(randomize):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(forecast)[0], expected, atol=1e-5)
 
 
-@pytest.mark.backends
 def test_each_of_several_targets_is_forecast_from_its_own_past(outputs, randomize):
     model = segment_rnn(3, targets=3, lookback=8, horizon=6, segment=4, units=7)
     randomize(model)

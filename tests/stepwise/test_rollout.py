@@ -14,7 +14,7 @@ from keras import layers, ops
 import seqkeras.layers
 from helpers import models
 from helpers.arrays import random_array
-from helpers.examples import examples
+from helpers.examples import examples, long_run_only
 from helpers.models import to_numpy
 from seqkeras import many_to_one, next_step
 from seqkeras.errors import ArgumentError
@@ -311,6 +311,7 @@ def test_the_same_shapes_and_functions_are_compiled_once():
     assert len(traced) == count + repeated
 
 
+@long_run_only
 def test_loops_of_old_functions_are_freed():
     # The least that can be compiled.
     model = sequential(layers.SimpleRNN(FEATURES, return_sequences=True))
@@ -414,7 +415,6 @@ class Backwards(layers.LSTM):
         return ops.flip(super().call(ops.flip(sequences, axis=1)), axis=1)
 
 
-@pytest.mark.backends
 def test_unknown_layers_are_tried_out():
     fine = sequential(Doubled(), layers.GRU(3, return_sequences=True), layers.Dense(FEATURES))
     np.testing.assert_allclose(rollout(fine, X, STEPS), naive(fine, X), atol=1e-5)
@@ -428,6 +428,7 @@ def test_unknown_layers_are_tried_out():
             rollout(bad, context, STEPS)
 
 
+@long_run_only
 def test_unknown_layers_of_other_kinds_are_tried_out():
     places = sequential(
         Places(name="places"), layers.GRU(2, return_sequences=True), shape=(TIMESTEPS, FEATURES)

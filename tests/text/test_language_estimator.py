@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from helpers.examples import long_run_only
 from seqkeras.errors import ArgumentError, DataError, FileFormatError, NotFittedError
 from seqkeras.text import LanguageModel
 from seqkeras.text._spaced_words import split_words
@@ -113,6 +114,7 @@ def test_upper_case_and_spaces_of_words_are_generated(sentences):
     assert sentences.generate("Go", 20, temperature=0) in {"Go home.", "Go, go!"}
 
 
+@long_run_only
 def test_without_validation_the_last_epoch_is_kept():
     log = LanguageModel(**SMALL).fit(TEXT, validation=0).log_
     assert log.val_loss == ()
@@ -125,6 +127,7 @@ def test_the_best_epoch_is_kept_and_training_stops_in_time():
     assert len(log.val_loss) <= log.best_epoch + 1
 
 
+@long_run_only
 def test_a_function_makes_the_tokens(tmp_path):
     model = LanguageModel(str.split, **SMALL, min_freq=1).fit(TEXT, validation=TEXT[:200])
     assert len(model.log_.val_loss) == 2

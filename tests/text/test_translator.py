@@ -6,7 +6,7 @@ import pytest
 import scipy.special
 from sklearn.base import clone
 
-from helpers.examples import covering
+from helpers.examples import covering, long_run_only
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError, DataError, FileFormatError, NotFittedError
 from seqkeras.export import save_decoder
@@ -109,6 +109,7 @@ def test_a_seed_repeats_the_fit(words):
         np.testing.assert_array_equal(one, other)
 
 
+@long_run_only
 @pytest.mark.parametrize("attention", covering(["dot", None], every=2))
 def test_characters_with_every_attention(attention, tmp_path):
     words = ["ab", "ba", "abb", "bab", "aab", "baa"] * 10
@@ -141,6 +142,7 @@ def test_validation_can_be_pairs_and_rare_words_become_unknown():
     assert "Le" not in translator.target_vocabulary_
 
 
+@long_run_only
 def test_without_validation_the_last_epoch_is_kept():
     log = Translator(epochs=2, **SMALL).fit(SOURCES, TARGETS, validation=0).log_
     assert log.val_loss == ()

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.arrays import assert_arrays_close, assert_arrays_equal
-from helpers.examples import covering, examples
+from helpers.examples import covering, examples, long_run_only
 from helpers.stock_keras import start_script
 from seqkeras import StatefulBatches, many_to_many, many_to_one
 from seqkeras._archive import read_archive, write_archive
@@ -127,6 +127,7 @@ def test_a_new_model_takes_the_training_up(problem, snapshot, unbroken, tmp_path
     assert_as_unbroken(unbroken, history.history, snapshot(model))
 
 
+@long_run_only
 def test_without_patience_and_validation_too(problem, snapshot, tmp_path):
     more = {"patience": None, "validation": None}
     whole = problem.model()
@@ -602,6 +603,7 @@ def test_a_backup_does_not_go_on_with_another_training(broken_off, change, tmp_p
     assert (tmp_path / "b").read_bytes() == broken_off
 
 
+@long_run_only
 def test_a_training_with_a_scaled_loss_goes_on(tmp_path):
     def optimizer(rate):
         return keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(rate), initial_scale=8.0)

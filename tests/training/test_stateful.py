@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.arrays import assert_arrays_close, assert_arrays_equal
+from helpers.examples import long_run_only
 from seqkeras import StatefulBatches, layers, many_to_many, many_to_one
 from seqkeras.errors import ArgumentError
 from seqkeras.states import as_stateful, as_stateless, get_state
@@ -491,6 +492,7 @@ def test_a_stock_model_trains_as_ours_where_series_begin_with_a_batch(problem):
     assert_arrays_close(theirs.get_weights(), ours.get_weights())
 
 
+@long_run_only
 @on_tensorflow
 def test_without_reset_states_a_stock_model_trains_otherwise(problem):
     batches = problem.batches(pack=False, reset_input=False)

@@ -74,6 +74,7 @@ def test_an_unknown_place_is_refused_before_anything_is_read():
         choose("holidays:DE", Calendar("int64", "1"), 100)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_a_forecast_knows_the_holidays_of_its_horizon(tmp_path, monkeypatch):
     days = pd.date_range("2022-12-01", "2024-12-21", freq="D")
     closed = np.array(counts_of(days))

@@ -12,8 +12,6 @@ from seqkeras.forecasting import Columns, audit_leaks
 from seqkeras.forecasting.evaluation._audit import _changed, _learned
 from seqkeras.forecasting.frames._reading import read_panel
 
-pytestmark = pytest.mark.usefixtures("eagerly")
-
 quick = functools.partial(
     flat_forecaster, lookback=10, architecture=dense, epochs=1, seed=0, progress=False
 )

@@ -16,8 +16,6 @@ from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.scoring import mae, mase
 from seqkeras.windows import GroupedArray
 
-pytestmark = pytest.mark.usefixtures("eagerly")
-
 quick = functools.partial(
     flat_forecaster,
     **{"lookback": 10, "architecture": dense, "epochs": 1, "batch_size": 64},

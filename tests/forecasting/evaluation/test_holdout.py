@@ -8,8 +8,6 @@ from seqkeras.errors import DataError, SkippedSeriesWarning
 from seqkeras.forecasting import Columns, evaluate_holdout
 from seqkeras.scoring import mae, mase
 
-pytestmark = pytest.mark.usefixtures("eagerly")
-
 
 def forecaster(**options):
     return flat_forecaster(

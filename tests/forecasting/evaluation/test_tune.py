@@ -14,8 +14,6 @@ from seqkeras.forecasting import Columns, backtest, tune
 
 optuna = pytest.importorskip("optuna", reason="needs the extra tune")
 
-pytestmark = pytest.mark.usefixtures("eagerly")
-
 bare = functools.partial(
     flat_forecaster,
     **{"lookback": 7, "architecture": dense, "epochs": 1, "validation": 0, "levels": ()},

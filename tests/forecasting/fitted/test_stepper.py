@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.arrays import assert_arrays_equal
-from helpers.examples import examples
+from helpers.examples import examples, long_run_only
 from helpers.forecasters import POINT, flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, FarValueWarning, FileFormatError
 from seqkeras.forecasting import Columns, Forecaster
@@ -416,6 +416,7 @@ def test_a_network_that_fails_while_intervals_follow_leaves_the_state_as_it_was(
     assert (stepper.state()[3] != before[3]).all()
 
 
+@long_run_only
 def test_an_ensemble_is_fed_as_well():
     df = shops()
     forecaster = flat_forecaster(

@@ -16,8 +16,6 @@ from seqkeras.forecasting import insample
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.scoring import mae
 
-pytestmark = pytest.mark.usefixtures("eagerly")
-
 quick = functools.partial(
     flat_forecaster, lookback=10, units=3, epochs=1, seed=0, validation=0, levels=(), progress=False
 )

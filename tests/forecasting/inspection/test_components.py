@@ -11,8 +11,6 @@ from seqkeras.errors import ArgumentError, NotFittedError
 from seqkeras.forecasting import Columns, Forecaster, components
 from seqkeras.windows import GroupedArray
 
-pytestmark = pytest.mark.usefixtures("eagerly")
-
 BARE = {
     **{"lookback": 8, "units": 2, "epochs": 1, "levels": (), "validation": 0},
     **{"seed": 0, "progress": False},
@@ -61,7 +59,6 @@ def case():
     return fitted, known
 
 
-@pytest.mark.backends
 def test_the_components_add_up_to_the_forecast(case):
     fitted, known = case
     frame = components(fitted, future=known).frame

@@ -132,7 +132,6 @@ def test_what_was_learned_from_a_covariate_is_important():
     assert frame["price", "all"] > found.error
 
 
-@pytest.mark.backends
 def test_the_seed_says_what_is_drawn_and_nothing_of_the_forecaster_changes(fitted):
     df = shops()
     before = fitted.encode()

@@ -14,8 +14,6 @@ from seqkeras.errors import FarValueWarning
 from seqkeras.forecasting import Columns
 from seqkeras.forecasting.networks._covariate_scaler import FAR, ColumnScaler
 
-pytestmark = pytest.mark.usefixtures("eagerly")
-
 ROWS = 60
 
 

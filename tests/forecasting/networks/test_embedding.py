@@ -13,8 +13,6 @@ from seqkeras.forecasting import Columns
 from seqkeras.forecasting.networks._build import STRATEGIES, build_network, network_sizes
 from seqkeras.forecasting.networks._embedding import last_state
 
-pytestmark = pytest.mark.usefixtures("eagerly")
-
 
 @pytest.fixture(scope="module")
 def case():

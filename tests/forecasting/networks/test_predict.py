@@ -17,8 +17,6 @@ from seqkeras.forecasting.networks._predict import look_ahead, roll_forward, sam
 from seqkeras.likelihoods import LIKELIHOODS, Gaussian, NegativeBinomial, Quantiles
 from seqkeras.models import multi_output
 
-pytestmark = pytest.mark.usefixtures("eagerly")
-
 MODELS = ("multi_output", "recursive", "encoder_decoder", "segment_rnn")
 
 

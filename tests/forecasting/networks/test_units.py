@@ -17,8 +17,6 @@ from seqkeras.forecasting.networks._predict import NetworkForecast
 from seqkeras.forecasting.networks._units import Units, scaler_for
 from seqkeras.windows import GroupedArray
 
-pytestmark = pytest.mark.usefixtures("eagerly")
-
 ROWS = 48
 SEASON = 4
 HORIZON = 6
