@@ -22,6 +22,8 @@ LIKELIHOODS = ("gaussian", "student_t", "negative_binomial", "quantiles")
 NORMALIZATIONS = ("none", "last", "mean_scale", "revin")
 METHODS = ("adaptive", "per_series", "split")
 FILLS = ("raise", "mask", "interpolate")
+#: Values of an option that can also be left to the library.
+SWITCHES = {"on": True, "off": False}
 
 
 def add_forecaster_options(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +52,7 @@ def forecaster_of(options: argparse.Namespace) -> "Forecaster":
             units=units,
             cell=options.cell,
             normalization=options.normalization,
+            linear_expert=SWITCHES.get(options.linear_expert),
         ),
         likelihood=options.likelihood,
         intervals=Intervals(tuple(options.levels), method=options.interval_method),
@@ -235,6 +238,11 @@ def _add_network(group: Any) -> None:
     add("--units", type=int, nargs="+", help="width of the recurrent layers (default: 64)")
     add("--cell", choices=CELLS, help="default: gru")
     add("--normalization", choices=NORMALIZATIONS, help="of each window (default: last)")
+    add(
+        "--linear-expert",
+        choices=SWITCHES,
+        help="mix the network with a linear forecast (default: wherever it can be)",
+    )
     add("--likelihood", choices=LIKELIHOODS, help="distribution to learn (default: none)")
 
 

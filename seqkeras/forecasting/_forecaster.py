@@ -32,6 +32,7 @@ from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.forecasting.networks._build import Builder
 from seqkeras.forecasting.networks._inputs import NetworkInputs
+from seqkeras.forecasting.networks._mixture import Mixture
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TrainingLog
 from seqkeras.training._backup import check_file, claimed
@@ -81,6 +82,8 @@ class Forecaster(BaseEstimator):
         log_: losses and the best epoch, a `TrainingLog`; for an ensemble, that of the first
             network.
         logs_: the logs of all networks.
+        mixture_: errors of the network and of the linear expert on the held-out rows, and the share
+            of the expert in the forecasts; None without an expert.
         likelihood_: the likelihood, or None.
         intervals_: the radii of the intervals, in scaled units; with a likelihood in units of the
             distance from its median to its 10 % and 90 % quantiles. Its `factor` multiplies the
@@ -500,6 +503,11 @@ class Forecaster(BaseEstimator):
     def log_(self) -> TrainingLog:
         """Return the training log of the first network."""
         return self._part("logs")[0]
+
+    @property
+    def mixture_(self) -> Mixture | None:
+        """Return how the linear expert was mixed with the network, or None without one."""
+        return self._part("mixture")
 
     @property
     def logs_(self) -> tuple[TrainingLog, ...]:

@@ -65,6 +65,11 @@ class Network(_Options):
         normalization: how a named architecture normalizes each window: relative to its newest value
             (`"last"`), its mean absolute value (`"mean_scale"`), its mean and standard deviation
             (`"revin"`), or not at all (`"none"`). Default `"last"`, and `"mean_scale"` for counts.
+        linear_expert: whether a linear forecast is mixed with the network: simple forecasts and
+            ridge regression on the lookback, fitted in closed form. Its share is larger the smaller
+            its error on held-out rows is beside that of the network. It needs held-out rows and a
+            network that forecasts the whole horizon, and cannot be combined with a likelihood.
+            None, the default: wherever it can be, with named architectures.
 
     Example:
         >>> Network("segment_rnn", units=32)
@@ -78,11 +83,13 @@ class Network(_Options):
         units: int | tuple[int, ...] | None = None,
         cell: str | None = None,
         normalization: str | None = None,
+        linear_expert: bool | None = None,
     ) -> None:
         self.architecture = architecture
         self.units = units
         self.cell = cell
         self.normalization = normalization
+        self.linear_expert = linear_expert
 
     def check(self) -> None:
         """Check all options.
@@ -101,6 +108,8 @@ class Network(_Options):
             check_one_of("cell", self.cell, CELLS)
         if self.normalization is not None:
             check_one_of("normalization", self.normalization, NORMALIZATIONS)
+        if self.linear_expert is not None:
+            check_flag("linear_expert", self.linear_expert)
 
 
 class Intervals(_Options):
@@ -255,7 +264,18 @@ class Settings:
             fix = "Intervals are calibrated on held-out rows. Use intervals=() to omit them."
             expected = "above 0 with intervals"
             raise bad_argument("validation", settings.training.validation, expected, fix)
+        settings._check_linear_expert()
         return settings
+
+    def _check_linear_expert(self) -> None:
+        if not self.network.linear_expert:
+            return
+        fix = "Use linear_expert=None, which mixes it in wherever that is possible."
+        if self.likelihood is not None:
+            raise bad_argument("linear_expert", True, "False or None with a likelihood", fix)
+        if not self.training.validation:
+            expected = "False or None with validation=0, as its share is chosen on held-out rows"
+            raise bad_argument("linear_expert", True, expected, fix)
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -266,6 +286,15 @@ class Settings:
     def outputs(self) -> int:
         """Outputs of the network for each timestep."""
         return self.likelihood.outputs if self.likelihood is not None else 1
+
+    @property
+    def has_linear_expert(self) -> bool:
+        """Return whether a linear expert is mixed with the network."""
+        if self.network.linear_expert is not None:
+            return self.network.linear_expert
+        members = members_of(self.network.architecture)
+        is_direct = all(isinstance(name, str) and name != "recursive" for name in members)
+        return is_direct and self.likelihood is None and self.training.validation > 0
 
     @property
     def counts(self) -> bool:

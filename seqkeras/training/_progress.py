@@ -81,6 +81,11 @@ class Progress:
         self._bar.close()
 
 
+def say(text: str) -> None:
+    """Write a line to stderr, above any bar."""
+    tqdm.write(text, file=sys.stderr)
+
+
 class ProgressBar(keras.callbacks.Callback):
     """One bar over all batches of all epochs, on a terminal or in a notebook.
 

@@ -45,12 +45,16 @@ def test_options_reach_the_forecaster():
     words = (
         "--model segment_rnn recursive --units 8 4 --cell lstm --normalization revin --levels 50 "
         "--interval-method split --teacher-forcing scheduled --quiet --season-length 7 "
-        "--batch-size 16"
+        "--batch-size 16 --linear-expert off"
     )
     forecaster = forecaster_of(parsed(*words.split()))
     network, training = forecaster.network, forecaster.training
     assert network == Network(
-        ["segment_rnn", "recursive"], units=(8, 4), cell="lstm", normalization="revin"
+        ["segment_rnn", "recursive"],
+        units=(8, 4),
+        cell="lstm",
+        normalization="revin",
+        linear_expert=False,
     )
     assert forecaster.intervals == Intervals((50.0,), method="split")
     assert (training.teacher_forcing, training.progress, training.batch_size) == (

@@ -16,6 +16,7 @@ from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import read_alike
 from seqkeras.forecasting.networks._embedding import last_state
 from seqkeras.forecasting.networks._inputs import NetworkInputs, check_counts
+from seqkeras.forecasting.networks._mixture import Mixture
 from seqkeras.forecasting.networks._predict import (
     Forecasts,
     NetworkForecast,
@@ -64,6 +65,7 @@ class Fitted:
         lookback: timesteps that a forecast reads.
         season_length: timesteps of one season.
         logs: the training of each network.
+        mixture: how the linear expert was mixed with the network, or None without one.
         likelihood: distribution that the network learned, or None.
         intervals: widths of the intervals, or None.
         scaler: mean and standard deviation of each series.
@@ -77,6 +79,7 @@ class Fitted:
     lookback: int
     season_length: int
     logs: tuple[TrainingLog, ...]
+    mixture: Mixture | None
     likelihood: Likelihood | None
     intervals: ConformalIntervals | None
     scaler: StandardScaler

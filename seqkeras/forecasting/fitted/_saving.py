@@ -35,6 +35,7 @@ from seqkeras.forecasting.networks._build import check_network, network_sizes
 from seqkeras.forecasting.networks._covariate_scaler import CovariateScaler
 from seqkeras.forecasting.networks._ensemble import members_of, networks_of
 from seqkeras.forecasting.networks._inputs import NetworkInputs
+from seqkeras.forecasting.networks._mixture import Mixture
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TrainingLog
 from seqkeras.windows import GroupedArray, StandardScaler
@@ -86,6 +87,7 @@ def save(path: str | Path, params: dict[str, Any], fitted: Fitted) -> None:
         "season_length": fitted.season_length,
         "short_series": fitted.short_series,
         "best_epochs": [log.best_epoch for log in fitted.logs],
+        "mixture": asdict(fitted.mixture) if fitted.mixture is not None else None,
     }
     arrays = _arrays(fitted)
     header["ids"] = _store(arrays, "ids", fitted.panel.ids.tolist())
@@ -281,6 +283,7 @@ def _restore(
         lookback=header["lookback"],
         season_length=header["season_length"],
         logs=_restore_logs(header["best_epochs"], arrays),
+        mixture=_restore_mixture(header.get("mixture")),
         likelihood=likelihood,
         intervals=_restore_intervals(header, arrays),
         scaler=StandardScaler.from_state(arrays["center"], arrays["scale"], arrays.get("constant")),
@@ -289,6 +292,12 @@ def _restore(
         short_series=header["short_series"],
     )
     return _decode_params(header["params"], network, likelihood), fitted
+
+
+def _restore_mixture(numbers: dict[str, float] | None) -> Mixture | None:
+    if numbers is None:
+        return None
+    return Mixture(**{name: float(number) for name, number in numbers.items()})
 
 
 def _restore_logs(best_epochs: list[int], arrays: dict[str, Array]) -> tuple[TrainingLog, ...]:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from seqkeras._arrays import DOUBLE_ROUNDING, Floats, Integers, is_constant
+from seqkeras._checks import bad_argument
 from seqkeras._warnings import warn
 from seqkeras.errors import LostChangesWarning
 from seqkeras.forecasting._settings import Settings
@@ -20,15 +21,18 @@ from seqkeras.forecasting.fitting._split import choose_lookback, hold_out, serie
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.networks._build import build_network, default_batch_size, network_sizes
 from seqkeras.forecasting.networks._covariate_scaler import CovariateScaler
-from seqkeras.forecasting.networks._ensemble import averaged, members_of
+from seqkeras.forecasting.networks._ensemble import averaged, members_of, mixed_with
 from seqkeras.forecasting.networks._inputs import (
     NetworkInputs,
     check_counts,
     pairs,
 )
-from seqkeras.forecasting.networks._predict import NetworkForecast, look_ahead
+from seqkeras.forecasting.networks._linear_expert import LinearExpert
+from seqkeras.forecasting.networks._mixture import MixedPredictor, Mixture
+from seqkeras.forecasting.networks._predict import BatchPredictor, NetworkForecast, look_ahead
 from seqkeras.forecasting.networks._units import scaler_for
 from seqkeras.kernels._randomness import seeded
+from seqkeras.models._window import NetworkSizes
 from seqkeras.training._backup import remove, stored_run
 from seqkeras.training._early_stopping import (
     MOST_JUDGED,
@@ -38,6 +42,7 @@ from seqkeras.training._early_stopping import (
     TrainingLog,
     train,
 )
+from seqkeras.training._progress import say
 from seqkeras.windows import StandardScaler, Windows, WindowSpec
 
 #: Batch size for windows that are only evaluated.
@@ -104,7 +109,8 @@ class Fitting:
         past = self._scaled(self.panel.select(0, lengths - self.held_out))
         with seeded(self._seed(backup)) as seed:
             members = self._members(seed)
-            network = averaged([member.feedback.network for member in members])
+            network = self._averaged(members)
+            self._check_expert(network)
             held_out = self._recent(past) if self.held_out.any() else None
             stages = _Stages(backup)
             for member in members:
@@ -112,11 +118,15 @@ class Fitting:
             logs = tuple(stages.logs)
             if len(logs) < len(members):
                 members = members[: len(logs)]
-                network = averaged([member.feedback.network for member in members])
-            errors, numbers = self._errors(network, past)
+                network = self._averaged(members)
+            self._say_what_was_learned(logs)
+            mixed = self._mix(network, past)
+            errors, numbers = self._errors(mixed or network, past)
             if held_out is not None:
                 for member, log in zip(members, logs, strict=True):
                     self._continue_on_all_rows(stages, member, log, series)
+            if mixed is not None:
+                network = self._mixed_network(members, mixed.mixture, series)
             intervals = self._intervals(errors, numbers, network, series)
         fitted = Fitted(
             model=network,
@@ -124,6 +134,7 @@ class Fitting:
             lookback=self.lookback,
             season_length=self.season_length,
             logs=logs,
+            mixture=mixed.mixture if mixed is not None else None,
             likelihood=self.settings.likelihood,
             intervals=intervals,
             scaler=series.scaler,
@@ -158,6 +169,43 @@ class Fitting:
         ]
         return members[::-1]
 
+    @staticmethod
+    def _averaged(members: "list[_Member]") -> keras.Model:
+        return averaged([member.feedback.network for member in members])
+
+    def _say_what_was_learned(self, logs: tuple[TrainingLog, ...]) -> None:
+        """Say, where progress is shown, that no epoch was better than the untrained network."""
+        if self.settings.training.progress and all(log.best_epoch == 0 for log in logs):
+            say(
+                "fit: no epoch forecast the held-out rows better than the untrained network, which "
+                "is used; that of a named architecture is the seasonal naive forecast."
+            )
+
+    def _check_expert(self, network: keras.Model) -> None:
+        steps = network.output_shape[1]
+        if self.settings.has_linear_expert and steps < self.settings.horizon:
+            fix = f"This network forecasts {steps} of {self.settings.horizon} steps."
+            expected = "False or None, except with a network that forecasts the whole horizon"
+            raise bad_argument("linear_expert", True, expected, fix)
+
+    def _mix(self, network: keras.Model, past: "_Scaled") -> MixedPredictor | None:
+        """Fit the linear expert to the past, and mix it with the trained network."""
+        if not self.settings.has_linear_expert:
+            return None
+        return MixedPredictor.of(network, self._expert(past), self._judged(network, past))
+
+    def _mixed_network(
+        self, members: "list[_Member]", mixture: Mixture, series: "_Scaled"
+    ) -> keras.Model:
+        """Fit the linear expert to all rows, and return one network of it and the others."""
+        networks = [member.feedback.network for member in members]
+        return mixed_with(networks, self._expert(series).model(self._sizes()), mixture.expert_share)
+
+    def _expert(self, series: "_Scaled") -> LinearExpert:
+        """Fit the linear expert."""
+        windows = series.windows(self.settings.horizon, batch_size=JUDGED_BATCH)
+        return LinearExpert.fit(windows, self.season_length)
+
     def _member(self, architecture: Any, seed: int) -> "_Member":
         keras.utils.set_random_seed(seed)
         settings = self.settings
@@ -176,19 +224,21 @@ class Fitting:
             return network
         return keras.Model(network.input, keras.ops.expand_dims(network.output, -1))
 
-    def _network(self, architecture: Any) -> keras.Model:
-        settings = self.settings
-        sizes = network_sizes(
+    def _sizes(self) -> NetworkSizes:
+        return network_sizes(
             self.panel.covariates,
             lookback=self.lookback,
-            horizon=settings.horizon,
+            horizon=self.settings.horizon,
             season_length=self.season_length,
             masked=self.panel.has_missing,
-            outputs=settings.outputs,
+            outputs=self.settings.outputs,
         )
+
+    def _network(self, architecture: Any) -> keras.Model:
+        settings = self.settings
         return build_network(
             architecture,
-            sizes,
+            self._sizes(),
             units=settings.network.units,
             cell=settings.network.cell,
             normalization=settings.network.normalization,
@@ -210,7 +260,7 @@ class Fitting:
         if rates:
             stages.run(self._train, member, series, None, "all rows", rates, log.best_epoch)
 
-    def _errors(self, network: keras.Model, past: "_Scaled") -> tuple[Floats, Integers]:
+    def _errors(self, network: BatchPredictor, past: "_Scaled") -> tuple[Floats, Integers]:
         """Return the errors on held-out windows, and the series index of each window.
 
         The errors are `(windows, horizon)`, in the units of the series; empty without intervals.
@@ -260,7 +310,7 @@ class Fitting:
         first = np.where(self.held_out > 0, lengths - self.held_out - self.lookback, lengths)
         return replace(series, panel=self.panel.select(first, lengths))
 
-    def _judged(self, network: keras.Model, series: "_Scaled") -> Judged:
+    def _judged(self, network: BatchPredictor, series: "_Scaled") -> Judged:
         """Return the windows whose whole horizon is held out, to calibrate the intervals on.
 
         A sample is enough, except for per-series widths.

@@ -1,4 +1,4 @@
-"""Ensembles: one network that returns the mean of the outputs of several networks."""
+"""Ensembles: one network that returns a mean of the outputs of several networks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -40,23 +40,48 @@ def averaged(networks: Sequence[keras.Model]) -> keras.Model:
     Raises:
         ArgumentError: the networks forecast different numbers of steps.
     """
-    first = networks[0]
     if len(networks) == 1:
-        return first
+        return networks[0]
     shapes = sorted({network.output_shape[1:] for network in networks})
     if len(shapes) > 1:
         expected = "an ensemble of networks that forecast the same number of steps"
         raise bad_argument("network", Description(f"outputs of {shapes}"), expected)
-    inputs = keras.tree.map_structure(
+    inputs = _inputs_like(networks[0])
+    return keras.Model(inputs, _mean(networks, inputs), name="ensemble")
+
+
+def mixed_with(
+    networks: Sequence[keras.Model], expert: keras.Model, expert_share: float
+) -> keras.Model:
+    """Return a network whose output is the weighted mean of `averaged(networks)` and an expert.
+
+    Args:
+        networks: networks that forecast the same number of steps.
+        expert: a model from `"inputs"` to the same output.
+        expert_share: share of the expert in the mean, from 0 to 1.
+    """
+    inputs = _inputs_like(networks[0])
+    window = inputs["inputs"] if isinstance(inputs, dict) else inputs
+    parts = [
+        keras.layers.Rescaling(1 - expert_share, name="network_share")(_mean(networks, inputs)),
+        keras.layers.Rescaling(expert_share, name="expert_share")(expert(window)),
+    ]
+    return keras.Model(inputs, keras.layers.Add(name="mixture")(parts), name="mixed")
+
+
+def _inputs_like(network: keras.Model) -> Any:
+    return keras.tree.map_structure(
         lambda tensor: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name),
-        first.input,
+        network.input,
     )
-    members = [
-        keras.Model(network.input, network.output, name=f"{MEMBER}{number}")
+
+
+def _mean(networks: Sequence[keras.Model], inputs: Any) -> keras.KerasTensor:
+    outputs = [
+        keras.Model(network.input, network.output, name=f"{MEMBER}{number}")(inputs)
         for number, network in enumerate(networks, start=1)
     ]
-    outputs = [member(inputs) for member in members]
-    return keras.Model(inputs, keras.layers.Average(name="mean")(outputs), name="ensemble")
+    return keras.layers.Average(name="mean")(outputs) if len(outputs) > 1 else outputs[0]
 
 
 def networks_of(network: keras.Model) -> list[keras.Model]:

@@ -125,3 +125,15 @@ def test_intervals_are_measured_on_some_of_very_many_windows(one, monkeypatch, m
     np.testing.assert_allclose(few, whole, rtol=0.7)
     if head is not None:
         np.testing.assert_array_equal(radius(12, "per_series"), whole)
+
+
+@pytest.mark.parametrize("slope", [0, 5])
+def test_a_fit_says_that_training_did_not_help(slope, capsys):
+    """The seasonal naive forecast of a pure wave is exact, and too low where there is a trend."""
+    step = np.arange(70)
+    df = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=70), "y": step % 7 + slope * step})
+    options = {"lookback": 7, "units": 2, "epochs": 1, "levels": (), "linear_expert": False}
+    forecaster = flat_forecaster(2, **options, seed=0).fit(df)
+    is_naive = slope == 0
+    assert (forecaster.log_.best_epoch == 0) == is_naive
+    assert ("no epoch forecast the held-out rows better" in capsys.readouterr().err) == is_naive

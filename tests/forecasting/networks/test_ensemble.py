@@ -7,11 +7,10 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
+from helpers.examples import long_run_only
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Columns, Forecaster
-
-pytestmark = pytest.mark.usefixtures("eagerly")
 
 quick = functools.partial(
     flat_forecaster,
@@ -19,6 +18,7 @@ quick = functools.partial(
     lookback=8,
     season_length=1,
     units=3,
+    linear_expert=False,
     epochs=1,
     levels=(),
     seed=0,
@@ -81,6 +81,7 @@ def test_the_first_member_is_the_network_without_an_ensemble(both, df, known):
     )
 
 
+@long_run_only
 def test_the_first_member_is_the_same_with_random_draws_in_training(df):
     """The seed is the last one that there is: that of the second member begins anew."""
     options = {"teacher_forcing": 0.5, "seed": 2**32 - 1, "validation": 0}

@@ -1,0 +1,191 @@
+"""The linear expert: a forecast that is linear in the window, fitted in closed form."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import keras
+import numpy as np
+
+from seqkeras._arrays import Array, Floats
+from seqkeras.forecasting.networks._inputs import pairs
+from seqkeras.forecasting.networks._predict import as_dict
+from seqkeras.forecasting.networks._simple_forecasts import simple_forecasts
+from seqkeras.models._window import NetworkSizes, WindowColumns
+from seqkeras.training._early_stopping import Judged
+from seqkeras.windows import Windows
+
+#: Penalties of the ridge regression, relative to the mean variance of a row of the window.
+PENALTIES = 10.0 ** np.arange(-3, 5)
+#: How quickly the share of a forecast falls with its error: the error to this power divides it.
+#: Among many simple forecasts, whose errors are similar, and among the few candidates.
+SIMPLE_POWER = 4
+POWER = 8
+#: Parts of the windows that are left out in turn to judge a penalty.
+_FOLDS = 5
+#: Largest number of windows that the regression reads, evenly spaced.
+_MOST_WINDOWS = 20_000
+#: Largest number of products to judge one candidate, which limits the windows it is judged on.
+_MOST_PRODUCTS = 5e8
+#: Smallest error, so that a forecast without any error has a finite share.
+_LEAST_ERROR = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class LinearExpert:
+    """A forecast of the whole horizon that is linear in the target of a window.
+
+    Attributes:
+        weights: `(lookback, horizon)`; the weights of each step of the horizon sum to 1.
+    """
+
+    weights: Floats
+
+    @classmethod
+    def fit(cls, windows: Windows, season_length: int) -> "LinearExpert":
+        """Fit the weights to training windows, except for those with a missing target.
+
+        Args:
+            windows: windows of series in order, scaled.
+            season_length: timesteps of one season.
+        """
+        parts = list(pairs(Judged(windows, _MOST_WINDOWS)))
+        x = np.concatenate([_target(x) for x, _ in parts])
+        y = np.concatenate([y for _, y in parts])
+        known = np.isfinite(y).all(axis=1)
+        return cls(linear_weights(x[known], y[known], season_length))
+
+    @property
+    def output_shape(self) -> tuple[None, int]:
+        """Return the shape of the output, `(None, horizon)`."""
+        return None, self.weights.shape[1]
+
+    def predict_on_batch(self, x: Any) -> Floats:
+        """Return the forecasts of windows, network inputs of any form, `(batch, horizon)`."""
+        return _target(x) @ self.weights
+
+    def model(self, sizes: NetworkSizes) -> keras.Model:
+        """Return the expert as a model from `(batch, lookback, features)`.
+
+        It reads the target relative to its newest value, so that float32 is enough at any level.
+        """
+        inputs = keras.Input((sizes.lookback, sizes.features), name="inputs")
+        target = inputs[:, :, WindowColumns.TARGET]
+        last = target[:, -1:]
+        dense = keras.layers.Dense(sizes.horizon, use_bias=False, name="weights")
+        # In the other order, Keras on TensorFlow takes `last` for a bias if the batch has as many
+        # rows as the horizon has steps, and adds it along the wrong axis.
+        model = keras.Model(inputs, last + dense(target - last), name="linear_expert")
+        dense.set_weights([self.weights])
+        return model
+
+
+def _target(x: Any) -> Array:
+    return np.asarray(as_dict(x)["inputs"])[..., WindowColumns.TARGET]
+
+
+def linear_weights(x: Array, y: Array, season_length: int) -> Floats:
+    """Return the weights of a linear forecast that is fitted to windows.
+
+    It is a mean of four candidates: the seasonal naive forecast; a mean of all simple forecasts
+    (see `simple_forecasts`); and from each of these two a ridge regression, which learns what they
+    leave over. The share of a candidate falls with its mean absolute error on the windows. That of
+    a regression is measured by cross-validation: a fifth of the windows is forecast by the others,
+    except for those that overlap it. A regression whose error is not below that of the forecast it
+    starts from is omitted.
+
+    Args:
+        x: `(windows, lookback)`, in order of time.
+        y: `(windows, horizon)`, without missing values. Without any window, the result is the
+            seasonal naive forecast.
+        season_length: timesteps of one season.
+
+    Returns:
+        `(lookback, horizon)`; the weights of each step of the horizon sum to 1.
+    """
+    simple = simple_forecasts(x.shape[1], y.shape[1], season_length)
+    if not len(x):
+        return simple[0]
+    judged = _evenly_spaced(len(x), int(_MOST_PRODUCTS / (x.shape[1] * y.shape[1])))
+
+    def error(weights: Floats) -> float:
+        return float(np.abs(y[judged] - x[judged] @ weights.astype(x.dtype)).mean())
+
+    mean = _combined(list(simple), [error(weights) for weights in simple], SIMPLE_POWER)
+    candidates = [simple[0], mean]
+    errors = [error(weights) for weights in candidates]
+    for start, start_error in zip(candidates[:2], errors[:2], strict=True):
+        regression = _Ridge(x, y - x @ start, judged)
+        ridge_error, weights = regression.best()
+        if ridge_error < start_error:
+            candidates.append(start + weights)
+            errors.append(ridge_error)
+    return _combined(candidates, errors, POWER)
+
+
+def shares(errors: Any, power: float = POWER) -> Floats:
+    """Return the share of each forecast in a mean, which falls with its error; they sum to 1."""
+    errors = np.maximum(errors, _LEAST_ERROR)
+    weights = (errors.min() / errors) ** power
+    return weights / weights.sum()
+
+
+def _combined(candidates: list[Floats], errors: list[float], power: float) -> Floats:
+    return np.tensordot(shares(errors, power), np.stack(candidates), axes=1)
+
+
+def _evenly_spaced(count: int, most: int) -> Array:
+    return np.linspace(0, count - 1, min(count, max(1, most))).round().astype(np.int64)
+
+
+class _Ridge:
+    """Ridge regression on windows relative to their newest value.
+
+    Args:
+        x: `(windows, lookback)`.
+        y: `(windows, horizon)`.
+        judged: numbers of the windows on which a penalty is judged.
+    """
+
+    def __init__(self, x: Array, y: Array, judged: Array) -> None:
+        self._x = (x - x[:, -1:])[:, :-1].astype(np.float64)
+        self._y = y.astype(np.float64)
+        self._judged = judged
+        self._gram = self._x.T @ self._x
+        self._products = self._x.T @ self._y
+
+    def best(self) -> tuple[float, Floats]:
+        """Return the cross-validated error of the best penalty, and the weights of all windows."""
+        if not self._x.size:
+            return np.inf, np.zeros((self._x.shape[1] + 1, self._y.shape[1]))
+        total = np.zeros(len(PENALTIES))
+        count = 0
+        edges = np.linspace(0, len(self._x), _FOLDS + 1).astype(int)
+        for first, last in pairwise(edges):
+            inside = self._judged[(self._judged >= first) & (self._judged < last)]
+            overlap = self._y.shape[1]
+            left_out = slice(max(0, first - overlap), last + overlap)
+            others = left_out.start + max(0, len(self._x) - left_out.stop)
+            if not others or not len(inside):
+                continue
+            solutions = self._solutions(left_out)
+            total += [np.abs(self._y[inside] - self._x[inside] @ w).sum() for w in solutions]
+            count += len(inside) * self._y.shape[1]
+        if not count:
+            return np.inf, np.zeros((self._x.shape[1] + 1, self._y.shape[1]))
+        best = int(np.argmin(total))
+        weights = self._solutions(slice(0, 0))[best]
+        # The newest value has the weight that makes all weights sum to 0.
+        return total[best] / count, np.vstack([weights, -weights.sum(axis=0)])
+
+    def _solutions(self, left_out: slice) -> list[Floats]:
+        """Return the weights for each penalty, fitted without some of the windows."""
+        x, y = self._x[left_out], self._y[left_out]
+        variances, vectors = np.linalg.eigh(self._gram - x.T @ x)
+        products = vectors.T @ (self._products - x.T @ y)
+        variances = np.maximum(variances, 0)
+        mean = variances.mean() or 1.0
+        return [
+            vectors @ (products / (variances + penalty * mean)[:, np.newaxis])
+            for penalty in PENALTIES
+        ]
