@@ -144,8 +144,8 @@ class ReversibleNormalization(keras.layers.Layer):
             shift = self._with_axes_of(x, ops.reshape(self.shift, (1, 1, -1)))
             log_scale = self._with_axes_of(x, ops.reshape(self.log_scale, (1, 1, -1)))
             x = (x - shift) / ops.exp(log_scale)
-        # Not `x * scale + center`: if the batch has as many rows as the forecast has steps, Keras on
-        # TensorFlow takes `center` for a bias, and adds it along the wrong axis.
+        # In the other order, Keras on TensorFlow takes `center` for a bias if the batch has as many
+        # rows as the forecast has steps, and adds it along the wrong axis.
         return center + x * scale
 
     def _with_axes_of(self, forecast: Any, statistic: Any) -> Any:
