@@ -144,9 +144,7 @@ class ReversibleNormalization(keras.layers.Layer):
             shift = self._with_axes_of(x, ops.reshape(self.shift, (1, 1, -1)))
             log_scale = self._with_axes_of(x, ops.reshape(self.log_scale, (1, 1, -1)))
             x = (x - shift) / ops.exp(log_scale)
-        # In the other order, Keras on TensorFlow takes `center` for a bias if the batch has as many
-        # rows as the forecast has steps, and adds it along the wrong axis.
-        return center + x * scale
+        return x * scale + center
 
     def _with_axes_of(self, forecast: Any, statistic: Any) -> Any:
         """Reshape a statistic, `(batch, 1, channels)`, to broadcast over a forecast."""

@@ -79,17 +79,6 @@ def test_every_shape_of_a_forecast_gets_the_statistics_of_its_channel(kind):
 
 
 @every_kind
-def test_a_batch_with_as_many_rows_as_steps_is_undone_row_by_row(kind):
-    layer = ReversibleNormalization(kind)
-    x = RANDOM.normal(size=(3, 5, 1)).astype("float32")
-    forecast = RANDOM.normal(size=(3, 3)).astype("float32")
-    whole = layer(forecast, statistics=layer(x)[1])
-    rows = [layer(forecast[[row]], statistics=layer(x[[row]])[1]) for row in range(3)]
-    expected = np.concatenate([to_numpy(row) for row in rows])
-    np.testing.assert_allclose(to_numpy(whole), expected, rtol=1e-6)
-
-
-@every_kind
 def test_several_outputs_of_one_channel_are_undone_alike(kind):
     layer = weighted(kind, 1)
     _, statistics = layer(RANDOM.normal(size=(3, 5, 1)))
