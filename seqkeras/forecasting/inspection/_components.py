@@ -32,9 +32,9 @@ class Components:
     Attributes:
         frame: a long frame of ids and timestamps, `yhat`, and the columns whose sum it is:
             `"seasonal naive"`, the value one season before (without a season, the last value);
-            `"network"`, what the network adds when it reads the series without covariates; and a
-            column for each covariate, with what it adds. Calendar features are called
-            `calendar_<name>`.
+            `"network"`, what the network and the linear expert add when they read the series
+            without covariates; and a column for each covariate, with what it adds. Calendar
+            features are called `calendar_<name>`.
     """
 
     frame: pd.DataFrame

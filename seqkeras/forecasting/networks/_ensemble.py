@@ -62,11 +62,12 @@ def mixed_with(
     """
     inputs = _inputs_like(networks[0])
     window = inputs["inputs"] if isinstance(inputs, dict) else inputs
-    parts = [
-        keras.layers.Rescaling(1 - expert_share, name="network_share")(_mean(networks, inputs)),
-        keras.layers.Rescaling(expert_share, name="expert_share")(expert(window)),
-    ]
-    return keras.Model(inputs, keras.layers.Add(name="mixture")(parts), name="mixed")
+    dtype = keras.config.floatx()  # under mixed precision, too
+    network_part = keras.layers.Rescaling(1 - expert_share, dtype=dtype, name="network_share")
+    expert_part = keras.layers.Rescaling(expert_share, dtype=dtype, name="expert_share")
+    parts = [network_part(_mean(networks, inputs)), expert_part(expert(window))]
+    mixture = keras.layers.Add(dtype=dtype, name="mixture")
+    return keras.Model(inputs, mixture(parts), name="mixed")
 
 
 def _inputs_like(network: keras.Model) -> Any:
@@ -81,7 +82,9 @@ def _mean(networks: Sequence[keras.Model], inputs: Any) -> keras.KerasTensor:
         keras.Model(network.input, network.output, name=f"{MEMBER}{number}")(inputs)
         for number, network in enumerate(networks, start=1)
     ]
-    return keras.layers.Average(name="mean")(outputs) if len(outputs) > 1 else outputs[0]
+    if len(outputs) == 1:
+        return outputs[0]
+    return keras.layers.Average(dtype=keras.config.floatx(), name="mean")(outputs)
 
 
 def networks_of(network: keras.Model) -> list[keras.Model]:

@@ -72,7 +72,8 @@ class LinearExpert:
         inputs = keras.Input((sizes.lookback, sizes.features), name="inputs")
         target = inputs[:, :, WindowColumns.TARGET]
         last = target[:, -1:]
-        dense = keras.layers.Dense(sizes.horizon, use_bias=False, name="weights")
+        dtype = keras.config.floatx()  # under mixed precision, too
+        dense = keras.layers.Dense(sizes.horizon, use_bias=False, dtype=dtype, name="weights")
         # In the other order, Keras on TensorFlow takes `last` for a bias if the batch has as many
         # rows as the horizon has steps, and adds it along the wrong axis.
         model = keras.Model(inputs, last + dense(target - last), name="linear_expert")

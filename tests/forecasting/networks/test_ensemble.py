@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +12,9 @@ from helpers.examples import long_run_only
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Columns, Forecaster
+from seqkeras.forecasting.networks._ensemble import mixed_with
+from seqkeras.forecasting.networks._linear_expert import LinearExpert
+from seqkeras.models._window import NetworkSizes
 
 quick = functools.partial(
     flat_forecaster,
@@ -124,3 +128,19 @@ def test_an_ensemble_with_a_likelihood_has_intervals_and_paths(df):
 def test_lists_that_cannot_be_an_ensemble_are_refused(df, model, message):
     with pytest.raises(ArgumentError, match=message):
         quick(architecture=model).fit(df)
+
+
+@pytest.fixture
+def mixed_precision():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def test_mixed_precision_does_not_round_the_forecast(mixed_precision):
+    inputs = keras.Input((2, 1))
+    networks = [keras.Model(inputs, inputs[:, :, 0]) for _ in range(2)]
+    expert = LinearExpert(np.eye(2)).model(NetworkSizes(lookback=2, horizon=2))
+    x = np.array([[[1.0], [4.0001]]], "float32")
+    np.testing.assert_allclose(mixed_with(networks, expert, 0.3)(x), x[..., 0], rtol=1e-6)
