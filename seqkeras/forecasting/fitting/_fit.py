@@ -192,7 +192,9 @@ class Fitting:
         """Fit the linear expert to the past, and mix it with the trained network."""
         if not self.settings.has_linear_expert:
             return None
-        return MixedPredictor.of(network, self._expert(past), self._judged(network, past))
+        horizons = self.held_out.sum() / self.settings.horizon
+        judged = self._judged(network, past)
+        return MixedPredictor.of(network, self._expert(past), judged, horizons)
 
     def _mixed_network(
         self, members: "list[_Member]", mixture: Mixture, series: "_Scaled"

@@ -8,8 +8,12 @@ import numpy as np
 
 from seqkeras._arrays import Floats
 from seqkeras.forecasting.networks._inputs import pairs
-from seqkeras.forecasting.networks._linear_expert import LinearExpert, shares
+from seqkeras.forecasting.networks._linear_expert import POWER, LinearExpert, shares
 from seqkeras.forecasting.networks._predict import BatchPredictor, predict_batches
+
+#: Held-out horizons whose errors are believed half: the shares of two forecasts then fall with the
+#: square root of what they would fall with if very many horizons were held out.
+HALF_BELIEVED = 10
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,21 @@ class MixedPredictor:
 
     @classmethod
     def of(
-        cls, network: BatchPredictor, expert: LinearExpert, held_out: keras.utils.PyDataset
+        cls,
+        network: BatchPredictor,
+        expert: LinearExpert,
+        held_out: keras.utils.PyDataset,
+        horizons: float,
     ) -> "MixedPredictor":
-        """Choose the shares by the errors on held-out windows."""
+        """Choose the shares by the errors on held-out windows.
+
+        Args:
+            network: the network.
+            expert: the expert.
+            held_out: the windows.
+            horizons: held-out rows of all series, in horizons. If they are few, errors say little,
+                and the shares stay close to one half.
+        """
         totals = np.zeros(2)
         count = 0
         for x, y in pairs(held_out):
@@ -53,7 +69,8 @@ class MixedPredictor:
             totals += [np.nansum(np.abs(y - output)) for output in outputs]
             count += int(np.isfinite(y).sum())
         errors = totals / max(1, count)
-        mixture = Mixture(float(errors[0]), float(errors[1]), float(shares(errors)[1]))
+        expert_share = shares(errors, POWER * horizons / (horizons + HALF_BELIEVED))[1]
+        mixture = Mixture(float(errors[0]), float(errors[1]), float(expert_share))
         return cls(network, expert, mixture)
 
     @property

@@ -38,14 +38,15 @@ def test_the_forecast_is_the_weighted_mean_of_both(mixed):
 def test_the_share_follows_from_the_errors_on_held_out_rows(mixed):
     mixture = mixed.mixture_
     assert mixture.network_error == pytest.approx(min(mixed.log_.val_loss), rel=1e-4)
-    odds = (mixture.network_error / mixture.expert_error) ** 8
+    horizons = 24 / 5  # a fifth of the rows
+    odds = (mixture.network_error / mixture.expert_error) ** (8 * horizons / (horizons + 10))
     assert mixture.expert_share == pytest.approx(odds / (1 + odds))
 
 
-def test_a_network_that_learned_nothing_leaves_the_forecast_to_the_expert(df):
+def test_a_network_that_learned_nothing_leaves_most_to_the_expert(df):
     """A trend and a wave, of which the naive forecast sees only the last value."""
     untrained = flat_forecaster(5, **OPTIONS | {"season_length": 1, "learning_rate": 1e-9})
-    assert untrained.fit(df).mixture_.expert_share > 0.99
+    assert untrained.fit(df).mixture_.expert_share > 0.9
 
 
 def test_it_is_saved_with_the_forecaster(mixed, tmp_path):
