@@ -57,4 +57,5 @@ def repeat_like(vector: Any, sequence: Any) -> Any:
     """Return what the layer returns, with operations of Keras."""
     # Zeros of the shape of the sequence keep every length that the graph knows.
     zeros = ops.zeros_like(sequence[:, :, :1], dtype=vector.dtype)
-    return ops.expand_dims(vector, 1) + zeros
+    # Keras on TensorFlow would take an addend with a single axis longer than 1 for a bias.
+    return ops.expand_dims(vector, 1) - zeros

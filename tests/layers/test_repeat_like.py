@@ -39,6 +39,15 @@ def test_the_output_carries_the_mask_of_the_sequence():
     assert mask.tolist() == [[True, False, False], [True, True, True]]
 
 
+@pytest.mark.parametrize("shape", [(1, 3), (3, 1)])
+def test_stock_keras_repeats_when_timesteps_are_as_many_as_features_or_rows(shape):
+    inputs = keras.Input((shape[1],)), keras.Input((3, 5))
+    copy = to_keras(keras.Model(inputs, layers.RepeatLike()(inputs)))
+    vector = np.arange(1.0, 4.0, dtype="float32").reshape(shape)
+    y = copy.predict_on_batch([vector, np.zeros((len(vector), 3, 5), "float32")])
+    np.testing.assert_array_equal(y, np.repeat(vector[:, np.newaxis], 3, axis=1))
+
+
 @pytest.mark.parametrize(
     "shapes", [[(2, 3), (2, 3)], [(2, 4, 3), (2, 4, 3)], [(2, 3, 4)], [(2, 3)] * 3]
 )
