@@ -247,8 +247,8 @@ class DecoderProgram:
         return list(sources)
 
     def _check_state(self, state: Any, rows: int) -> None:
-        parts = state if isinstance(state, tuple) else ()
-        arrays = [part for part in parts if isinstance(part, np.ndarray)]
+        is_tuple = isinstance(state, tuple) and all(isinstance(part, np.ndarray) for part in state)
+        arrays = state if is_tuple else ()
         timesteps = {
             array.shape[1]
             for array, (_, shape) in zip(arrays, self.states, strict=False)
@@ -263,11 +263,12 @@ class DecoderProgram:
             array.dtype == self._dtype for array in arrays
         ):
             return
-        described = Description(f"arrays of the shapes {[np.shape(part) for part in parts]}")
-        names = [f"{name} ({rows}, {str(shape)[1:]}" for name, shape in self.states]
+        shapes = [array.shape for array in arrays]
+        actual = f"arrays of the shapes {shapes}" if is_tuple else type(state).__name__
+        names = [f"{name} ({', '.join(map(str, (rows, *shape)))})" for name, shape in self.states]
         fix = "Take it from begin or step of this program, and select the same rows of all arrays."
         expected_text = f"a tuple of {', '.join(names)}".replace("None", "timesteps")
-        raise bad_argument("state", described, f"{expected_text} of {self._dtype}", fix)
+        raise bad_argument("state", Description(actual), f"{expected_text} of {self._dtype}", fix)
 
 
 def load_decoder(

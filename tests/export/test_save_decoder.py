@@ -203,7 +203,8 @@ def test_steps_that_do_not_fit_are_refused(saved):
         ([1, 1, -1], state, DataError, "ids must hold ids"),
         ([1, 1], state, ArgumentError, "state must be a tuple of decoder_1/h"),
         ([1, 1, 1], state[:-1], ArgumentError, "Take it from begin or step"),
-        ([1, 1, 1], list(state), ArgumentError, "state must be a tuple"),
+        ([1, 1, 1], list(state), ArgumentError, r"h \(3, 6\), .* Got: list\."),
+        ([1, 1, 1], (*state, [[1], [1, 2]]), ArgumentError, "state must be a tuple"),
         ([1, 1, 1], (*state[:-1], state[-1][:, 1:]), ArgumentError, "state must be a tuple"),
         ([1, 1, 1], tuple(array.astype("float64") for array in state), ArgumentError, "float32"),
     ):
