@@ -66,10 +66,10 @@ class Network(_Options):
             (`"last"`), its mean absolute value (`"mean_scale"`), its mean and standard deviation
             (`"revin"`), or not at all (`"none"`). Default `"last"`, and `"mean_scale"` for counts.
         linear_expert: whether a linear forecast is mixed with the network: simple forecasts and
-            ridge regression on the lookback, fitted in closed form. Its share is larger the smaller
-            its error on held-out rows is beside that of the network. It needs held-out rows and a
-            network that forecasts the whole horizon, and cannot be combined with a likelihood.
-            None, the default: wherever it can be, with named architectures.
+            ridge regression on the lookback, fitted in closed form. The smaller its error on
+            held-out rows, compared with that of the network, the larger is its share. It needs
+            held-out rows and a network that forecasts the whole horizon, and cannot be combined
+            with a likelihood. None, the default: wherever it can be, with named architectures.
 
     Example:
         >>> Network("segment_rnn", units=32)

@@ -1,5 +1,6 @@
 """The linear expert: a forecast that is linear in the window, fitted in closed form."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -115,9 +116,10 @@ def linear_weights(x: Array, y: Array, season_length: int) -> Floats:
     mean = _combined(list(simple), [error(weights) for weights in simple], SIMPLE_POWER)
     candidates = [simple[0], mean]
     errors = [error(weights) for weights in candidates]
-    for start, start_error in zip(candidates[:2], errors[:2], strict=True):
-        regression = _Ridge(x, y - x @ start, judged)
-        ridge_error, weights = regression.best()
+    regressions = _Ridge(x, [y - x @ start for start in candidates], judged).best()
+    for start, start_error, (ridge_error, weights) in zip(
+        candidates[:2], errors[:2], regressions, strict=True
+    ):
         if ridge_error < start_error:
             candidates.append(start + weights)
             errors.append(ridge_error)
@@ -140,44 +142,56 @@ def _evenly_spaced(count: int, most: int) -> Array:
 
 
 class _Ridge:
-    """Ridge regression on windows relative to their newest value.
+    """Ridge regressions of several targets on the same windows, relative to their newest value.
 
     Args:
         x: `(windows, lookback)`.
-        y: `(windows, horizon)`.
+        targets: of each regression, `(windows, horizon)`.
         judged: numbers of the windows on which a penalty is judged.
     """
 
-    def __init__(self, x: Array, y: Array, judged: Array) -> None:
+    def __init__(self, x: Array, targets: Sequence[Array], judged: Array) -> None:
         self._x = (x - x[:, -1:])[:, :-1].astype(np.float64)
-        self._y = y.astype(np.float64)
+        self._y = np.concatenate(targets, axis=1).astype(np.float64)
+        self._count = len(targets)
+        self._horizon = targets[0].shape[1]
         self._judged = judged
         self._gram = self._x.T @ self._x
         self._products = self._x.T @ self._y
 
-    def best(self) -> tuple[float, Floats]:
-        """Return the cross-validated error of the best penalty, and the weights of all windows."""
-        if not self._x.size:
-            return np.inf, np.zeros((self._x.shape[1] + 1, self._y.shape[1]))
-        total = np.zeros(len(PENALTIES))
+    def best(self) -> list[tuple[float, Floats]]:
+        """Return, for each target, the cross-validated error of the best penalty, and the weights.
+
+        The weights are fitted to all windows. The error is infinite if it cannot be measured.
+        """
+        errors = self._errors() if self._x.size else None
+        if errors is None:
+            return [(np.inf, np.zeros((self._x.shape[1] + 1, self._horizon)))] * self._count
+        best = errors.argmin(axis=0)
+        solutions = [self._by_target(weights) for weights in self._solutions(slice(0, 0))]
+        chosen = [solutions[penalty][:, target] for target, penalty in enumerate(best)]
+        # The newest value has the weight that makes all weights sum to 0.
+        complete = [np.vstack([weights, -weights.sum(axis=0)]) for weights in chosen]
+        return list(zip(errors.min(axis=0).tolist(), complete, strict=True))
+
+    def _errors(self) -> Floats | None:
+        """Return the errors of windows left out, `(penalties, targets)`; None without any."""
+        total = np.zeros((len(PENALTIES), self._count))
         count = 0
-        edges = np.linspace(0, len(self._x), _FOLDS + 1).astype(int)
-        for first, last in pairwise(edges):
+        for first, last in pairwise(np.linspace(0, len(self._x), _FOLDS + 1).astype(int)):
             inside = self._judged[(self._judged >= first) & (self._judged < last)]
-            overlap = self._y.shape[1]
-            left_out = slice(max(0, first - overlap), last + overlap)
+            left_out = slice(max(0, first - self._horizon), last + self._horizon)
             others = left_out.start + max(0, len(self._x) - left_out.stop)
             if not others or not len(inside):
                 continue
-            solutions = self._solutions(left_out)
-            total += [np.abs(self._y[inside] - self._x[inside] @ w).sum() for w in solutions]
-            count += len(inside) * self._y.shape[1]
-        if not count:
-            return np.inf, np.zeros((self._x.shape[1] + 1, self._y.shape[1]))
-        best = int(np.argmin(total))
-        weights = self._solutions(slice(0, 0))[best]
-        # The newest value has the weight that makes all weights sum to 0.
-        return total[best] / count, np.vstack([weights, -weights.sum(axis=0)])
+            x, y = self._x[inside], self._y[inside]
+            errors = [np.abs(y - x @ weights) for weights in self._solutions(left_out)]
+            total += [self._by_target(error).sum(axis=(0, 2)) for error in errors]
+            count += len(inside) * self._horizon
+        return total / count if count else None
+
+    def _by_target(self, columns: Floats) -> Floats:
+        return columns.reshape(-1, self._count, self._horizon)
 
     def _solutions(self, left_out: slice) -> list[Floats]:
         """Return the weights for each penalty, fitted without some of the windows."""

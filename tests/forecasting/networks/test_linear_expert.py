@@ -39,7 +39,9 @@ def test_it_learns_what_the_best_simple_forecast_cannot():
 def test_the_regression_is_that_of_scikit_learn(monkeypatch):
     x, y = pairs_of(autoregression(80), 5, 2)
     monkeypatch.setattr(_linear_expert, "PENALTIES", np.array([0.01]))
-    _, weights = _linear_expert._Ridge(x, y, np.arange(len(x))).best()
+    targets = [y, y[:, ::-1]]
+    (_, weights), (_, other) = _linear_expert._Ridge(x, targets, np.arange(len(x))).best()
+    np.testing.assert_allclose(other, weights[:, ::-1])
     relative = (x - x[:, -1:])[:, :-1]
     penalty = 0.01 * np.trace(relative.T @ relative) / 4
     reference = Ridge(penalty, fit_intercept=False).fit(relative, y)
@@ -50,10 +52,10 @@ def test_the_regression_is_that_of_scikit_learn(monkeypatch):
 def test_the_error_of_a_penalty_is_measured_on_windows_that_it_was_not_fitted_to():
     """Noise cannot be learned, however well its own windows are fitted."""
     x, y = pairs_of(np.random.default_rng(0).normal(size=60), 20, 3)
-    regression = _linear_expert._Ridge(x, y, np.arange(len(x)))
+    regression = _linear_expert._Ridge(x, [y], np.arange(len(x)))
     relative = (x - x[:, -1:])[:, :-1]
     own = [np.abs(y - relative @ weights).mean() for weights in regression._solutions(slice(0, 0))]
-    error, _ = regression.best()
+    [(error, _)] = regression.best()
     assert min(own) < 0.65 * error
     assert error > 0.95 * np.abs(y).mean()
 
