@@ -38,7 +38,7 @@ MAKE_NEW_ARRAYS = ("affine", "dense")
 CACHED_BATCH_SIZES = 8
 
 #: Layers that can join constants, which have one row, with values of any number of rows.
-JOIN_CONSTANTS = (*JOINING, "average", "keep")
+JOIN_CONSTANTS = (*JOINING, "average", "keep", "where")
 
 #: The weights of a feedback node besides those of its cells.
 HEAD = ("head/kernel", "head/bias")

@@ -415,6 +415,23 @@ class TestInputs:
         ys, _ = program.scan(x, program.initial_state(ROWS))
         assert_last_is(outputs_of(model, x), ys)
 
+    @pytest.mark.parametrize(
+        ("save", "load"), [(save_program, runtime.load), (save_onnx, runtime.load_onnx)]
+    )
+    def test_missing_values_are_filled_in_and_masked(self, save, load, path):
+        def build(x):
+            missing = keras.ops.isnan(x)
+            some = keras.ops.logical_not(keras.ops.all(missing, axis=-1))
+            return L.GRU(4)(keras.ops.where(missing, 0.5, x), mask=some)
+
+        model = randomize(functional(build, (None, 2)))
+        save(model, path)
+        program = load(path, nan="propagate")
+        x = random_array(ROWS, STEPS, 2)
+        x[:, 2, 0] = x[1:, 4] = np.nan
+        ys, _ = program.scan(x, program.initial_state(ROWS))
+        assert_last_is(outputs_of(model, x), ys)
+
     def test_a_mask_that_is_an_input(self, path):
         x = keras.Input((None, 3), name="x")
         mask = keras.Input((None,), dtype="bool", name="mask")
