@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from seqkeras._checks import bad_argument
 from seqkeras._files import whole_file
 from seqkeras._lazy import import_optional
 from seqkeras.errors import SeqkerasError
@@ -45,7 +46,8 @@ def save_decoder_onnx(
         decoder_path: path of the file of the decoder.
 
     Raises:
-        ArgumentError: a layer cannot be exported; the message names it with the reason.
+        ArgumentError: a layer cannot be exported; the message names it with the reason. Or both
+            paths are the same.
         MissingDependencyError: onnx or onnxruntime is not installed.
 
     Example:
@@ -59,6 +61,8 @@ def save_decoder_onnx(
     """
     for package in ("onnx", "onnxruntime"):
         import_optional(package, extra="onnx")
+    if os.path.abspath(encoder_path) == os.path.abspath(decoder_path):
+        raise bad_argument("decoder_path", decoder_path, "another path than encoder_path")
     file = verified_decoder(model)
     program = DecoderProgram(*file, fingerprint="")
     encoder, decoder = _encoder_graph(file, program), _decoder_graph(file, program)

@@ -96,6 +96,11 @@ def test_nothing_is_written_if_the_model_or_the_graph_is_wrong(tmp_path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
+def test_the_two_files_need_two_paths(tmp_path):
+    with pytest.raises(ArgumentError, match="decoder_path must be another path than encoder_path"):
+        save_decoder_onnx(built("dot"), tmp_path / "model.onnx", str(tmp_path / "model.onnx"))
+
+
 def wrong(g, memory):
     """Write the mean of a memory without weights."""
     return g.op("ReduceMean", memory, axes=[1], keepdims=0)
