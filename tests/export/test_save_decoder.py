@@ -111,11 +111,11 @@ def beam_loop(program, source, length, beams):
 @pytest.mark.parametrize("form", covering(["additive", "every step", "fed", "general"], every=2))
 def test_a_loop_in_numpy_finds_the_beams_that_beam_finds(form, saved):
     program = runtime.load_decoder(saved(form))
-    found = beam(built(form), IDS, 5, beams=4, nbest=4, length_penalty=0, start=START)
+    searched = beam(built(form), IDS, 5, beams=4, nbest=4, length_penalty=0, start=START)
     for row in range(len(IDS)):
         ids, totals = beam_loop(program, IDS[[row]], 5, beams=4)
-        np.testing.assert_array_equal(found.ids[row], ids)
-        np.testing.assert_allclose(found.scores[row], totals, atol=1e-4)
+        np.testing.assert_array_equal(searched.ids[row], ids)
+        np.testing.assert_allclose(searched.scores[row], totals, atol=1e-4)
 
 
 def test_rows_and_padding_do_not_change_each_other(saved):

@@ -45,28 +45,31 @@ def test_a_translation_is_what_the_model_finds_step_by_step(words):
     source, target = words.source_vocabulary_, words.target_vocabulary_
     forbid = [target.pad_id, target.unknown_id, target.start_id]
     for text in ("A man.", "The dog, a man.", "Man zebra"):
-        found = words.translations([text])[0]
-        ids = source.ids(found.source_tokens)
+        translation = words.translations([text])[0]
+        ids = source.ids(translation.source_tokens)
         expected, total = likeliest(words.model_, ids, target.start_id, target.end_id, forbid)
-        assert target.ids(found.tokens) == expected
-        assert found.log_probability == pytest.approx(total, abs=1e-4)
-        assert found.finished
-        assert found.attention.shape == (len(found.tokens), len(found.source_tokens))
-        np.testing.assert_allclose(found.attention.sum(axis=-1), 1, atol=1e-5)
+        assert target.ids(translation.tokens) == expected
+        assert translation.log_probability == pytest.approx(total, abs=1e-4)
+        assert translation.finished
+        assert translation.attention.shape == (
+            len(translation.tokens),
+            len(translation.source_tokens),
+        )
+        np.testing.assert_allclose(translation.attention.sum(axis=-1), 1, atol=1e-5)
 
 
 def test_a_program_of_its_model_translates_in_numpy(words, tmp_path):
     save_decoder(words.model_, tmp_path / "d")
     program = runtime.load_decoder(tmp_path / "d")
     source, target = words.source_vocabulary_, words.target_vocabulary_
-    found = words.translations(["The dog, a man."])[0]
-    state = program.begin([source.ids(found.source_tokens)])
+    translation = words.translations(["The dog, a man."])[0]
+    state = program.begin([source.ids(translation.source_tokens)])
     ids = [target.start_id]
     while ids[-1] != target.end_id and len(ids) < 30:
         logits, state, _ = program.step(ids[-1:], state)
         logits[0, [target.pad_id, target.unknown_id, target.start_id]] = -np.inf
         ids.append(int(logits.argmax()))
-    assert target.tokens(ids[1:-1]) == found.tokens
+    assert target.tokens(ids[1:-1]) == translation.tokens
 
 
 def test_translations_of_a_beam_have_the_probability_that_the_model_gives_them(words):

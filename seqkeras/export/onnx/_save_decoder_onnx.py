@@ -106,16 +106,16 @@ def _decoder_graph(file: DecoderFile, program: DecoderProgram) -> Writer:
     states = [g.read(slot) for slot in slots]
     changed = slots[: len(slots) - len(header["constants"])]
     weights = [Slot("attention", g.dtype, ("batch", "timesteps"))] if program.has_attention else []
-    shown = [Slot("logits", g.dtype, ("batch", program.vocabulary_size)), *weights]
-    shown += [slot._replace(name=f"{slot.name}/new") for slot in changed]
-    for slot in shown:
+    results = [Slot("logits", g.dtype, ("batch", program.vocabulary_size)), *weights]
+    results += [slot._replace(name=f"{slot.name}/new") for slot in changed]
+    for slot in results:
         g.reserve(slot.name)
     nodes = Nodes(g, header["decoder"], file.arrays, program.shapes[1], whole=False)
     read = {name: states[place] for name, place in header["reads"].items()}
     outputs, new = nodes.write({"ids": ids, **read}, iter(states))
     g.layer = ""
     first = 1 + len(weights)  # then comes the output that is fed back, after the recurrent states
-    for value, slot in zip([*outputs[:first], *new, *outputs[first:]], shown, strict=True):
+    for value, slot in zip([*outputs[:first], *new, *outputs[first:]], results, strict=True):
         g.show(value, slot.name, slot.shape)
     return g
 
