@@ -26,6 +26,8 @@ POWER = 8
 _FOLDS = 5
 #: Largest number of windows that the regression reads, evenly spaced.
 _MOST_WINDOWS = 20_000
+#: Largest number of rows before the newest that the regression reads: it takes their cube in time.
+_MOST_LAGS = 512
 #: Largest number of products to judge one candidate, which limits the windows it is judged on.
 _MOST_PRODUCTS = 5e8
 #: Smallest error, so that a forecast without any error has a finite share.
@@ -144,6 +146,8 @@ def _evenly_spaced(count: int, most: int) -> Array:
 class _Ridge:
     """Ridge regressions of several targets on the same windows, relative to their newest value.
 
+    They read the newest `_MOST_LAGS` rows before that value; older rows have the weight 0.
+
     Args:
         x: `(windows, lookback)`.
         targets: of each regression, `(windows, horizon)`.
@@ -151,7 +155,8 @@ class _Ridge:
     """
 
     def __init__(self, x: Array, targets: Sequence[Array], judged: Array) -> None:
-        self._x = (x - x[:, -1:])[:, :-1].astype(np.float64)
+        self._older = max(0, x.shape[1] - 1 - _MOST_LAGS)
+        self._x = (x - x[:, -1:])[:, self._older : -1].astype(np.float64)
         self._y = np.concatenate(targets, axis=1).astype(np.float64)
         self._count = len(targets)
         self._horizon = targets[0].shape[1]
@@ -162,16 +167,18 @@ class _Ridge:
     def best(self) -> list[tuple[float, Floats]]:
         """Return, for each target, the cross-validated error of the best penalty, and the weights.
 
-        The weights are fitted to all windows. The error is infinite if it cannot be measured.
+        The weights are fitted to all windows. If no error can be measured, it is infinite, and
+        there are no weights.
         """
         errors = self._errors() if self._x.size else None
         if errors is None:
-            return [(np.inf, np.zeros((self._x.shape[1] + 1, self._horizon)))] * self._count
+            return [(np.inf, np.empty(0))] * self._count
         best = errors.argmin(axis=0)
         solutions = [self._by_target(weights) for weights in self._solutions(slice(0, 0))]
         chosen = [solutions[penalty][:, target] for target, penalty in enumerate(best)]
+        older = np.zeros((self._older, self._horizon))
         # The newest value has the weight that makes all weights sum to 0.
-        complete = [np.vstack([weights, -weights.sum(axis=0)]) for weights in chosen]
+        complete = [np.vstack([older, weights, -weights.sum(axis=0)]) for weights in chosen]
         return list(zip(errors.min(axis=0).tolist(), complete, strict=True))
 
     def _errors(self) -> Floats | None:

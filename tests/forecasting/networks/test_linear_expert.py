@@ -69,6 +69,17 @@ def test_few_windows_give_a_forecast_too(windows, lookback):
     np.testing.assert_allclose(weights.sum(axis=0), 1, atol=1e-6)
 
 
+def test_the_regression_reads_only_the_newest_rows_of_a_long_window(monkeypatch):
+    x, y = pairs_of(autoregression(), 9, 2)
+    monkeypatch.setattr(_linear_expert, "_MOST_LAGS", 3)
+    regression = _linear_expert._Ridge(x, [y - x[:, -1:]], np.arange(len(x)))
+    short = _linear_expert._Ridge(x[:, -4:], [y - x[:, -1:]], np.arange(len(x)))
+    (error, weights), (short_error, short_weights) = *regression.best(), *short.best()
+    assert error == short_error
+    np.testing.assert_array_equal(weights[:5], 0)
+    np.testing.assert_array_equal(weights[5:], short_weights)
+
+
 def test_a_constant_series_is_continued():
     x = np.full((30, 4), 7.0)
     weights = linear_weights(x, x[:, :2], 1)
