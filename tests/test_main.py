@@ -196,7 +196,7 @@ def test_a_series_too_short_to_be_scored_is_forecast(here, capsys):
     df.to_csv("air.csv", index=False)
     assert forecast("air.csv", "--horizon", 3, "--lookback", 8) == 0
     said = capsys.readouterr()
-    assert said.err.startswith("seqkeras: not scored: The longest series must have 20 rows")
+    assert "seqkeras: not scored: The longest series must have 20 rows" in said.err
     assert "Picture: " in said.out
     assert len(pd.read_csv("air_forecast.csv")) == 3
 

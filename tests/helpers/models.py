@@ -39,13 +39,19 @@ def training_eagerly(eagerly=True):
     Only on TensorFlow: JAX would compile each operation instead, and PyTorch does not compile.
     `training_eagerly(False)` compiles also where a whole file trains eagerly.
     """
+
+    def runs_eagerly(model):
+        return model._run_eagerly if model.compiled else eagerly
+
+    def set_eager(model, value):
+        model._run_eagerly = value
+
     with pytest.MonkeyPatch.context() as patch:
         if keras.backend.backend() == "tensorflow":
             compile_so = functools.partialmethod(keras.Model.compile, run_eagerly=eagerly)
             patch.setattr(keras.Model, "compile", compile_so)
-            # Also of models that are never compiled, which only predict.
-            always = property(lambda model: eagerly, lambda model, value: None)
-            patch.setattr(keras.Model, "run_eagerly", always)
+            # Models that are never compiled predict so, too.
+            patch.setattr(keras.Model, "run_eagerly", property(runs_eagerly, set_eager))
         yield
 
 

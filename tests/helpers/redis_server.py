@@ -62,6 +62,9 @@ class RedisServer:
         with self.client as client, master.client as leader:
             client.replicaof("127.0.0.1", master.port)
             wait_until(lambda: f"port={self.port},state=online" in replicas_of(leader))
+            # A replica that is online may still be busy: wait until it acknowledges something.
+            leader.publish("ready", "")
+            wait_until(lambda: leader.wait(1, 100) == 1)
 
     def lead(self):
         """Make a replica a server that can be written."""
