@@ -21,7 +21,8 @@ class AttentionCell(keras.layers.Layer):
     A Keras cell with constants: run it as `seqkeras.layers.RNN(cell)(x, constants=[memory, mask])`,
     with a memory `(batch, memory_timesteps, width)`, such as the outputs of an encoder, and
     optionally its mask `(batch, memory_timesteps)`. What does not depend on the timestep is
-    computed once, before the loop.
+    computed once, before the loop. With `return_attention=True`, the layer also returns the weights
+    of each timestep.
 
     With the old state h as the query, the inner cell reads `[x, context]` (Bahdanau et al. 2015,
     arXiv 1409.0473). With the new one, it reads x, and then attends (Luong et al. 2015, arXiv
@@ -44,8 +45,10 @@ class AttentionCell(keras.layers.Layer):
         >>> from seqkeras.layers import RNN
         >>> cell = AttentionCell(keras.layers.GRUCell(4), "additive")
         >>> x, memory = np.ones((2, 3, 5), "float32"), np.ones((2, 6, 7), "float32")
-        >>> RNN(cell, return_sequences=True)(x, constants=[memory]).shape == (2, 3, 4)
-        True
+        >>> layer = RNN(cell, return_sequences=True)
+        >>> outputs, weights = layer(x, constants=[memory], return_attention=True)
+        >>> outputs.shape == (2, 3, 4), weights.shape == (2, 3, 6)
+        (True, True)
     """
 
     def __init__(
@@ -76,24 +79,34 @@ class AttentionCell(keras.layers.Layer):
         self.query = check_one_of("query", query, QUERIES)
         self.input_feeding = check_flag("input_feeding", input_feeding)
         width = output_units if output_units is not None else output_width(self.cell)
-        self.output_size = check_integer("output_units", width)
+        self.output_units = check_integer("output_units", width)
         self.readout = keras.layers.Dense(
-            self.output_size, "tanh", name="readout", dtype=self.dtype_policy
+            self.output_units, "tanh", name="readout", dtype=self.dtype_policy
         )
+        #: Number of weights that `call` returns beside its output; None if it returns only that.
+        self._weights_width: Any = None
+
+    @property
+    def output_size(self) -> Any:
+        """Return the width of what `call` returns."""
+        return self.output_units + (0 if self._weights_width is None else self._weights_width)
 
     @property
     def state_size(self) -> list[int]:
         """Return the sizes of the inner states, and of the previous output with input feeding."""
         sizes = tree.flatten(self.cell.state_size)
-        return [*sizes, self.output_size] if self.input_feeding else sizes
+        return [*sizes, self.output_units] if self.input_feeding else sizes
 
     def input_width(self, width: int, memory_width: int) -> int:
         """Return the width that the inner cell reads for inputs of a width."""
         width += memory_width if self.query == "old" else 0
-        return width + (self.output_size if self.input_feeding else 0)
+        return width + (self.output_units if self.input_feeding else 0)
 
     def build(self, input_shape: Any) -> None:
         """Create the weights, given the shapes of a timestep and of the constants."""
+        if not tree.is_nested(input_shape[0]):
+            fix = "Call seqkeras.layers.RNN(cell) with constants=[memory] or [memory, mask]."
+            raise bad_argument("constants", None, "the memory that the cell reads", fix)
         (*_, width), (*_, memory_width), *_ = input_shape
         self._inner_width = self.input_width(width, memory_width)
         if not self.cell.built:
@@ -109,22 +122,36 @@ class AttentionCell(keras.layers.Layer):
         """Return the initial states of the inner cell, and zeros as the previous output."""
         states = tree.flatten(self.cell.get_initial_state(batch_size=batch_size))
         if self.input_feeding:
-            states.append(ops.zeros((batch_size, self.output_size), dtype=self.compute_dtype))
+            states.append(ops.zeros((batch_size, self.output_units), dtype=self.compute_dtype))
         return states
 
     @contextmanager
-    def prepared(self, constants: Sequence[Any], training: bool = False) -> Iterator[list[Any]]:
-        """Compute what every timestep of a loop reads from `[memory]` or `[memory, mask]`."""
+    def prepared(
+        self, constants: Sequence[Any], training: bool = False, with_weights: bool = False
+    ) -> Iterator[list[Any]]:
+        """Compute what every timestep of a loop reads from `[memory]` or `[memory, mask]`.
+
+        Args:
+            constants: the memory, and its mask.
+            training: whether dropout applies.
+            with_weights: whether `call` appends the weights of the attention to its output until
+                the context exits. Default: False.
+        """
         memory, mask = constants if len(constants) > 1 else (constants[0], None)
-        states = self.get_initial_state(ops.shape(memory)[0])
-        with drawn_dropout(self.cell, self._inner_width, states, training):
-            yield self.attention.prepare(memory, mask, training)
+        rows, timesteps = ops.shape(memory)[:2]
+        states = self.get_initial_state(rows)
+        self._weights_width = timesteps if with_weights else None
+        try:
+            with drawn_dropout(self.cell, self._inner_width, states, training):
+                yield self.attention.prepare(memory, mask, training)
+        finally:
+            self._weights_width = None
 
     def call(self, inputs: Any, states: Any, constants: Any, training: bool = False) -> Any:
         """Run one timestep with the constants of `prepared`; return output and states."""
-        parts, states = self.advance(inputs, states, constants, training)
-        output = states[-1] if self.input_feeding else self.read_out(*parts[:2])
-        return output, states
+        (h, context, weights), states = self.advance(inputs, states, constants, training)
+        output = states[-1] if self.input_feeding else self.read_out(h, context)
+        return output if self._weights_width is None else joined([output, weights]), states
 
     def advance(
         self,
@@ -172,7 +199,7 @@ class AttentionCell(keras.layers.Layer):
             **{name: getattr(self.attention, name) for name in names},
             "query": self.query,
             "input_feeding": self.input_feeding,
-            "output_units": self.output_size,
+            "output_units": self.output_units,
         }
 
     @classmethod

@@ -42,7 +42,7 @@ def run_attention(
         x = joined([x, ops.expand_dims(ops.cast(mask, x.dtype), -1)])
     loop = keras.layers.RNN(loop_cell, return_sequences=True, **options)
     outputs = loop(x, initial_state=list(states))
-    width = cell.output_size if cell.input_feeding else cell.readout.kernel.shape[0]
+    width = cell.output_units if cell.input_feeding else cell.readout.kernel.shape[0]
     return outputs[..., :width], outputs[..., width:]
 
 

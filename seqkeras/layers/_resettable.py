@@ -1,5 +1,6 @@
 """Stateful layers whose state can be cleared row by row, inside the graph."""
 
+import inspect
 from contextlib import nullcontext
 from typing import Any
 
@@ -258,6 +259,11 @@ class RNN(Resettable, keras.layers.RNN):
             tensor. The cell is built with a list of the shape of a timestep and the shapes of the
             constants, and is called as `cell(inputs, states, constants=[...])`. Not for several
             cells.
+        return_attention: for an `AttentionCell`, whether to return also its weights, after the
+            output and any states: `(batch, timesteps, memory_timesteps)`, or with
+            `return_sequences=False` those of the last timestep `(batch, memory_timesteps)`. At
+            masked timesteps they are what the output is, those of the last timestep that counted.
+            Not for stateful layers. Default: False.
 
     Example:
         >>> import numpy as np
@@ -298,22 +304,52 @@ class RNN(Resettable, keras.layers.RNN):
         reset: Any = None,
         sequences_mask: Any = None,
         constants: Any = None,
+        return_attention: bool = False,
     ) -> Any:
         """Run over time, with constants that the cell reads at every timestep."""
         arguments = (sequences, initial_state, mask, training, reset, sequences_mask)
+        if check_flag("return_attention", return_attention):
+            self._check_attention()
         if constants is None:
             return super().call(*arguments)
         self._check_one_cell()
-        constants = tree.flatten(constants)
-        # An AttentionCell computes once what all timesteps read.
-        prepare = getattr(self.cell, "prepared", None)
-        with prepare(constants, training) if prepare else nullcontext(constants) as ready:
+        with self._prepared(tree.flatten(constants), training, return_attention) as ready:
             # Stored for `kernels.run`: the code of Keras in between does not pass them on.
             object.__setattr__(self, "constants", ready)
             try:
-                return super().call(*arguments)
+                outputs = super().call(*arguments)
             finally:
                 object.__setattr__(self, "constants", None)
+        if not return_attention:
+            return outputs
+        joined, *states = outputs if self.return_state else [outputs]
+        width = self.cell.output_units
+        return (joined[..., :width], *states, joined[..., width:])
+
+    def compute_output_spec(self, *arguments: Any, **options: Any) -> Any:
+        """Return the shapes and dtypes of the outputs, states and weights of the attention."""
+        outputs = super().compute_output_spec(*arguments, **options)
+        passed = inspect.signature(self.call).bind(*arguments, **options).arguments
+        if not passed.get("return_attention", False):
+            return outputs
+        self._check_attention()
+        output, *states = outputs if self.return_state else [outputs]
+        memory = tree.flatten(passed["constants"])[0]
+        shape = (*output.shape[:-1], memory.shape[1])
+        return (output, *states, keras.KerasTensor(shape, self.compute_dtype))
+
+    def _prepared(self, constants: list[Any], training: bool, with_weights: bool) -> Any:
+        # An AttentionCell computes once what all timesteps read.
+        prepare = getattr(self.cell, "prepared", None)
+        return prepare(constants, training, with_weights) if prepare else nullcontext(constants)
+
+    def _check_attention(self) -> None:
+        if not hasattr(self.cell, "prepared"):
+            expected = f"False for the cell {type(self.cell).__name__}"
+            fix = "Only an AttentionCell has weights to return."
+            raise bad_argument("return_attention", True, expected, fix)
+        if self.stateful:
+            raise bad_argument("return_attention", True, "False where stateful=True")
 
     def _check_one_cell(self) -> None:
         if isinstance(self.cell, keras.layers.StackedRNNCells):

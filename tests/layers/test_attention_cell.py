@@ -136,15 +136,15 @@ def layer_of(name):
 
 
 def by_hand(cell, x, memory, mask):
-    """Run the loop with the parts of the cell; attend to the whole memory at every timestep."""
+    """Run the loop with the parts of the cell; return outputs and weights of the attention."""
     inner = cell.cell
     states = [to_numpy(state) for state in keras.tree.flatten(inner.get_initial_state(len(x)))]
-    output, outputs = np.zeros((len(x), cell.output_size), "float32"), []
+    output, results = np.zeros((len(x), cell.output_size), "float32"), []
     sizes = inner.state_size
     for t in range(x.shape[1]):
         read = [x[:, t]]
         if cell.query == "old":
-            context = to_numpy(cell.attention(states[-1], memory, mask)[0])
+            context, weights = map(to_numpy, cell.attention(states[-1], memory, mask))
             read.append(context)
         if cell.input_feeding:
             read.append(output)
@@ -152,10 +152,10 @@ def by_hand(cell, x, memory, mask):
         h, new = inner(np.concatenate(read, -1), packed)
         states = [to_numpy(state) for state in keras.tree.flatten(new)]
         if cell.query == "new":
-            context = to_numpy(cell.attention(h, memory, mask)[0])
+            context, weights = map(to_numpy, cell.attention(h, memory, mask))
         output = to_numpy(cell.readout(np.concatenate([to_numpy(h), context], -1)))
-        outputs.append(output)
-    return np.stack(outputs, 1)
+        results.append((output, weights))
+    return [np.stack(steps, 1) for steps in zip(*results, strict=True)]
 
 
 @pytest.mark.backends
@@ -164,8 +164,41 @@ def test_a_layer_of_the_cell_gives_what_the_loop_by_hand_gives(name):
     layer = layer_of(name)
     layer(X, constants=[MEMORY, MASK])
     randomized(layer)
-    outputs = to_numpy(layer(X, constants=[MEMORY, MASK]))
-    np.testing.assert_allclose(outputs, by_hand(layer.cell, X, MEMORY, MASK), atol=2e-6)
+    outputs, weights = by_hand(layer.cell, X, MEMORY, MASK)
+    only = to_numpy(layer(X, constants=[MEMORY, MASK]))
+    np.testing.assert_allclose(only, outputs, atol=2e-6)
+    both = layer(X, constants=[MEMORY, MASK], return_attention=True)
+    np.testing.assert_allclose(to_numpy(both[0]), outputs, atol=2e-6)
+    np.testing.assert_allclose(to_numpy(both[1]), weights, atol=2e-6)
+
+
+@pytest.mark.backends
+def test_a_model_returns_states_and_weights_and_repeats_them_where_masked(tmp_path):
+    x, memory = keras.Input((None, 2)), keras.Input((None, 4))
+    layer = RNN(AttentionCell(L.GRUCell(4)), return_sequences=True, return_state=True)
+    masked = L.Masking()(x)
+    results = layer(masked, constants=[memory], return_attention=True)
+    assert [result.shape[1:] for result in results] == [(None, 4), (4,), (None, None)]
+    randomized(layer)
+    model = keras.Model([x, memory], results)
+    padded = np.concatenate([X[:, :2], np.zeros((ROWS, 2, 2), "float32")], axis=1)
+    outputs, state, weights = model.predict_on_batch([padded, MEMORY])
+    expected = by_hand(layer.cell, X[:, :2], MEMORY, np.ones_like(MASK))
+    for actual, steps in zip((outputs, weights), expected, strict=True):
+        np.testing.assert_allclose(actual, steps[:, [0, 1, 1, 1]], atol=2e-6)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    again = loaded.predict_on_batch([padded, MEMORY])
+    for actual, before in zip(again, (outputs, state, weights), strict=True):
+        np.testing.assert_allclose(actual, before, atol=1e-6)
+
+
+def test_the_last_timestep_has_its_weights():
+    layer = RNN(AttentionCell(L.GRUCell(4)))
+    output, weights = layer(X, constants=[MEMORY, MASK], return_attention=True)
+    outputs, all_weights = by_hand(layer.cell, X, MEMORY, MASK)
+    np.testing.assert_allclose(to_numpy(output), outputs[:, -1], atol=2e-6)
+    np.testing.assert_allclose(to_numpy(weights), all_weights[:, -1], atol=2e-6)
 
 
 @pytest.mark.parametrize("name", ["fed", "dropout"])
@@ -196,6 +229,20 @@ def test_a_model_with_the_cell_trains_and_is_saved_and_loaded(name, tmp_path):
 def test_what_cannot_work_is_refused(arguments, options, message):
     with pytest.raises(ArgumentError, match=message):
         AttentionCell(L.GRUCell(2), *arguments, **options)
+
+
+def test_weights_that_a_layer_cannot_return_are_refused():
+    attending, cell = AttentionCell(L.GRUCell(4)), L.GRUCell(2)
+    with pytest.raises(ArgumentError, match="return_attention must be False where stateful=True"):
+        RNN(attending, stateful=True)(X, constants=[MEMORY], return_attention=True)
+    with pytest.raises(ArgumentError, match="return_attention must be False for the cell GRUCell"):
+        RNN(cell)(X, return_attention=True)
+
+
+@pytest.mark.parametrize("kind", [L.RNN, RNN])
+def test_a_layer_without_a_memory_is_refused(kind):
+    with pytest.raises(ArgumentError, match="constants must be the memory that the cell reads"):
+        kind(AttentionCell(L.GRUCell(4)))(X)
 
 
 def test_widths_that_do_not_fit_are_refused():
