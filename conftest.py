@@ -22,7 +22,7 @@ def _own_folder(request, tmp_path_factory, monkeypatch):
     with ExitStack() as stack:
         if "keras" in sys.modules:
             _build_optimizers_early(sys.modules["keras"].Model, monkeypatch)
-        if EAGER_EXAMPLES & set(request.node.path.parts):
+        if EAGER_EXAMPLES & set(request.node.path.relative_to(request.config.rootpath).parts):
             from helpers.models import training_eagerly
 
             stack.enter_context(training_eagerly())

@@ -9,13 +9,10 @@ Debian: `apt-get install qemu-user wine64`. The wheels for macOS are checked, bu
 """
 
 import argparse
-import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +65,9 @@ def build_sdist(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for old in [*folder.glob("seqkeras-*.tar.gz"), *folder.glob("seqkeras-*.whl")]:
         old.unlink()
-    run(sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir", folder, ROOT)
+    wheel_tests.run(
+        sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir", folder, ROOT
+    )
     (sdist,) = folder.glob("seqkeras-*.tar.gz")
     return sdist
 
@@ -84,7 +83,7 @@ def build_wheel(sdist: Path, tag: str, folder: Path) -> Path:
     add_licenses(source, tag)
     command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", folder]
     command += [f"-C--build-option=--plat-name={tag}", source]
-    run(*command, environment=compilers(PLATFORMS[tag]))
+    wheel_tests.run(*command, **compilers(PLATFORMS[tag]))
     (wheel,) = folder.glob(f"seqkeras-*-{tag}.whl")
     return wheel
 
@@ -137,17 +136,8 @@ def windows_import_library() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     definition = ROOT / ".ci/windows/python3.def"
     library = folder / "python3.lib"
-    run(*ZIG.split(), "dlltool", "-m", "i386:x86-64", "-d", definition, "-l", library)
+    wheel_tests.run(*ZIG.split(), "dlltool", "-m", "i386:x86-64", "-d", definition, "-l", library)
     return folder
-
-
-def run(*command: str | Path, environment: Mapping[str, str] | None = None) -> None:
-    """Run a command, and show its output only if it fails."""
-    variables = {**os.environ, **(environment or {})}
-    words = [str(part) for part in command]
-    done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{done.stdout}\n{done.stderr}\nfailed: {' '.join(words)}")
 
 
 if __name__ == "__main__":

@@ -64,6 +64,16 @@ def without_mask(values: Any) -> Any:
     return np.ma.filled(values.astype(holds_nan.get(values.dtype.kind, object)), np.nan)
 
 
+def evenly_spaced(count: int, most: int) -> Integers:
+    """Return the places of at most `most` of `count` things, evenly spaced from first to last.
+
+    Example:
+        >>> evenly_spaced(9, 3).tolist(), evenly_spaced(2, 3).tolist()
+        ([0, 4, 8], [0, 1])
+    """
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+
+
 def positions(lengths: npt.ArrayLike) -> Integers:
     """Return the position of each row within its series.
 

@@ -120,9 +120,13 @@ class _ToKeras(Conversion):
         self.untied = [
             layer.name
             for layer in self_and_sublayers(model)
-            if isinstance(layer, TokenVectors)
-            and len({_is_reverse(layer, call) for call in calls[id(layer)]}) > 1
+            if isinstance(layer, TokenVectors) and self._goes_both_ways(layer, calls[id(layer)])
         ]
+
+    @staticmethod
+    def _goes_both_ways(layer: TokenVectors, calls: Any) -> bool:
+        passed = [call.arguments for call in calls]
+        return len({_token_arguments(layer, each.args, each.kwargs)[1] for each in passed}) > 1
 
     def run(self) -> keras.Model:
         copy = super().run()
@@ -181,10 +185,9 @@ class _ToKeras(Conversion):
     def _call_copy(self, layer: Any, args: Any, kwargs: Any) -> Any:
         self._refuse_call_without_counterpart(layer, args, kwargs)
         if isinstance(layer, TokenVectors):
-            arguments = inspect.signature(layer.call).bind(*args, **kwargs).arguments
-            is_tied = layer.name in self.untied
-            copy = self._token_layers.copy(layer, arguments.get("reverse", False), is_tied)
-            return self._run(layer, copy, (arguments["inputs"],), {})
+            inputs, reverse = _token_arguments(layer, args, kwargs)
+            copy = self._token_layers.copy(layer, reverse, layer.name in self.untied)
+            return self._run(layer, copy, (inputs,), {})
         if isinstance(layer, Dispatched) and kwargs.get("branch"):
             # Keras layers have no argument `branch`. The function `branch` computes the same
             # outputs with Keras operations, from the weights of the Keras layer.
@@ -234,10 +237,10 @@ def _directions_have_equal_width(layer: Bidirectional) -> bool:
     return len(widths) == 1
 
 
-def _is_reverse(layer: TokenVectors, call: Any) -> bool:
-    """Return whether a call computes logits."""
-    passed = inspect.signature(layer.call).bind(*call.arguments.args, **call.arguments.kwargs)
-    return bool(passed.arguments.get("reverse", False))
+def _token_arguments(layer: TokenVectors, args: Any, kwargs: Any) -> tuple[Any, bool]:
+    """Return the inputs of a call, and whether it computes logits."""
+    passed = inspect.signature(layer.call).bind(*args, **kwargs).arguments
+    return passed["inputs"], bool(passed.get("reverse", False))
 
 
 def _moves_a_mask(layer: Any) -> bool:

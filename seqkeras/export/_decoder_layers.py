@@ -47,7 +47,7 @@ def first_state(
     if cell is None:
         if decoder.context != "every_step":
             return states, {}
-        return states, {"context": states[_states_below(decoder)]}
+        return states, {"context": states[decoder.context_place]}
     constants = {"memory": memory, "mask": mask}
     kernel = cell.attention.key_kernel
     if kernel is not None:
@@ -159,8 +159,3 @@ def _joined(trace: Trace, decoder: SequenceDecoder, values: list[Value]) -> Valu
 
 def _source(trace: Trace, name: str) -> Value:
     return Value(trace.reserve_name(name), rank=3, has_time_axis=True)
-
-
-def _states_below(decoder: SequenceDecoder) -> int:
-    """Return the place of the first state of the last layer among the flat states."""
-    return len(tree.flatten([layer.cell.state_size for layer in decoder.layers[:-1]]))

@@ -288,13 +288,13 @@ class Settings:
         return self.likelihood.outputs if self.likelihood is not None else 1
 
     @property
-    def has_linear_expert(self) -> bool:
-        """Return whether a linear expert is mixed with the network."""
+    def wants_linear_expert(self) -> bool:
+        """Return whether a linear expert is mixed with a network of the whole horizon."""
         if self.network.linear_expert is not None:
             return self.network.linear_expert
         members = members_of(self.network.architecture)
-        is_direct = all(isinstance(name, str) and name != "recursive" for name in members)
-        return is_direct and self.likelihood is None and self.training.validation > 0
+        are_named = all(isinstance(member, str) for member in members)
+        return are_named and self.likelihood is None and self.training.validation > 0
 
     @property
     def counts(self) -> bool:

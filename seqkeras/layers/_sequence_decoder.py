@@ -174,8 +174,8 @@ class SequenceDecoder(keras.layers.Layer):
             lowest = self.attention_cell.input_width(width, memory[-1])
             features = self.attention_cell.output_size
         elif self.context == "every_step":
-            lowest += states[self._context_place][-1]
-            features += states[self._context_place][-1]
+            lowest += states[self.context_place][-1]
+            features += states[self.context_place][-1]
         for layer in self.layers:
             layer.build((None, None, lowest))
             lowest = output_width(layer.cell)
@@ -199,7 +199,7 @@ class SequenceDecoder(keras.layers.Layer):
         return cell is not None and (cell.query == "old" or cell.input_feeding)
 
     @property
-    def _context_place(self) -> int:
+    def context_place(self) -> int:
         """Return the place of the first state of the last layer among the flat states."""
         return len(tree.flatten([layer.cell.state_size for layer in self.layers[:-1]]))
 
@@ -262,7 +262,7 @@ class SequenceDecoder(keras.layers.Layer):
         """Return moving and constant arrays, with the dropout of the cells drawn in training."""
         states = [ops.cast(state, self.compute_dtype) for state in states]
         if self.attention_cell is None:
-            yield states, [states[self._context_place]] if self.context == "every_step" else []
+            yield states, [states[self.context_place]] if self.context == "every_step" else []
             return
         with self.attention_cell.prepared([memory, memory_mask], training) as constants:
             zeros = self.attention_cell.get_initial_state(ops.shape(memory)[0])

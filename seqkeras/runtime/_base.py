@@ -15,7 +15,7 @@ from seqkeras._html import html_table
 from seqkeras.runtime._cell_steps import State
 from seqkeras.runtime._graph import StateArray
 from seqkeras.runtime._packing import pack, packed_size, unpack
-from seqkeras.runtime._ports import Port, convert, make_port
+from seqkeras.runtime._ports import Port, check_ids, convert, in_order, make_port
 
 #: Input of a program: an array, or an array for each of several inputs, in order or by name.
 StepInputs: TypeAlias = npt.ArrayLike | Sequence[npt.ArrayLike] | Mapping[str, npt.ArrayLike]
@@ -229,22 +229,12 @@ class StepFunction:
             return [self._read_input(self.inputs[0], x, over_time)]
         arrays = [
             self._read_input(port, array, over_time)
-            for port, array in zip(self.inputs, self._in_order(x), strict=True)
+            for port, array in zip(self.inputs, in_order(self.inputs, "x", x), strict=True)
         ]
         rows = {len(array) for array in arrays}
         if len(rows) != 1:
             raise bad_argument("x", sorted(rows), "inputs with the same number of rows")
         return arrays
-
-    def _in_order(self, x: Any) -> list[Any]:
-        names = [port.name for port in self.inputs]
-        if isinstance(x, Mapping):
-            if set(x) != set(names):
-                raise bad_argument("x", sorted(map(str, x)), f"a dict of {names}")
-            return [x[name] for name in names]
-        if not isinstance(x, (list, tuple)) or len(x) != len(names):
-            raise bad_argument("x", type(x).__name__, f"a list or a dict of {names}")
-        return list(x)
 
     def _read_input(self, port: Port, x: Any, over_time: bool) -> Array:
         name, shape, dtype, _, each_step, below = port
@@ -264,9 +254,8 @@ class StepFunction:
                 'nan="propagate".'
             )
             raise bad_data(name, actual, "have no missing values", fix)
-        if below is not None and x.size and not 0 <= x.min() <= x.max() < below:
-            wrong = int(x[(x < 0) | (x >= below)].flat[0])
-            raise bad_data(name, str(wrong), f"hold ids of 0 to {below - 1}")
+        if below is not None:
+            check_ids(port, x)
         return x
 
     def _check_state(self, name: str, state: State, rows: int) -> None:

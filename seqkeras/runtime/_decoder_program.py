@@ -8,7 +8,7 @@ import numpy as np
 
 from seqkeras._archive import read_archive
 from seqkeras._arrays import Array
-from seqkeras._checks import Description, bad_argument, bad_data, check_one_of
+from seqkeras._checks import Description, bad_argument, check_one_of
 from seqkeras._files import DAMAGE, shortened
 from seqkeras._html import html_table
 from seqkeras.errors import FileFormatError
@@ -17,7 +17,7 @@ from seqkeras.runtime._cell_steps import State
 from seqkeras.runtime._graph import Graph
 from seqkeras.runtime._layers import Shape
 from seqkeras.runtime._native import LayerChoice, check_native
-from seqkeras.runtime._ports import Port, convert, make_port
+from seqkeras.runtime._ports import Port, check_ids, convert, in_order, make_port
 
 KIND = "seqkeras.Decoder"
 VERSION = 1
@@ -193,10 +193,9 @@ class DecoderProgram:
             ArgumentError: a shape or a dtype does not fit the program.
             DataError: an id is outside the embedding of the source.
         """
-        arrays = [
-            _read(port, source)
-            for port, source in zip(self.inputs, self._in_order(sources), strict=True)
-        ]
+        is_array = len(self.inputs) == 1 and not isinstance(sources, Mapping)
+        ordered = in_order(self.inputs, "sources", [sources] if is_array else sources)
+        arrays = [_read(port, source) for port, source in zip(self.inputs, ordered, strict=True)]
         if len({array.shape[0] for array in arrays}) > 1:
             actual = [array.shape[0] for array in arrays]
             raise bad_argument("sources", actual, "arrays with equally many rows")
@@ -217,7 +216,7 @@ class DecoderProgram:
         array = convert(port, ids)
         if array.ndim != 1 or not len(array):
             raise bad_argument("ids", Description(f"shape {array.shape}"), "of shape (batch,)")
-        _check_range(port, array)
+        check_ids(port, array)
         self._check_state(state, len(array))
         return self._step(array, state)
 
@@ -232,19 +231,6 @@ class DecoderProgram:
         attention = others.pop(0) if self.has_attention else None
         rest = state[self._moving + len(others) :]
         return Decoded(logits, (*new, *others, *rest), attention)
-
-    def _in_order(self, sources: Any) -> list[Any]:
-        names = [port.name for port in self.inputs]
-        if isinstance(sources, Mapping):
-            if set(sources) != set(names):
-                raise bad_argument("sources", sorted(map(str, sources)), f"a dict of {names}")
-            return [sources[name] for name in names]
-        if len(names) == 1:
-            return [sources]
-        if not isinstance(sources, (list, tuple)) or len(sources) != len(names):
-            expected = f"a list or a dict of {names}"
-            raise bad_argument("sources", Description(type(sources).__name__), expected)
-        return list(sources)
 
     def _check_state(self, state: Any, rows: int) -> None:
         is_tuple = isinstance(state, tuple) and all(isinstance(part, np.ndarray) for part in state)
@@ -321,11 +307,5 @@ def _read(port: Port, source: Any) -> Array:
     if x.shape[2:] != port.shape or x.ndim < 2 or not x.size:
         expected = f"of shape ({', '.join(map(str, ('batch', 'timesteps', *port.shape)))})"
         raise bad_argument(port.name, Description(f"shape {x.shape}"), expected)
-    _check_range(port, x)
+    check_ids(port, x)
     return x
-
-
-def _check_range(port: Port, ids: Array) -> None:
-    if port.below is not None and not 0 <= ids.min() <= ids.max() < port.below:
-        wrong = int(ids[(ids < 0) | (ids >= port.below)].flat[0])
-        raise bad_data(port.name, str(wrong), f"hold ids of 0 to {port.below - 1}")

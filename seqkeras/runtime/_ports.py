@@ -1,12 +1,12 @@
 """Inputs and outputs of programs: their names, shapes and dtypes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from seqkeras._arrays import Array
-from seqkeras._checks import Description, bad_argument, check_one_of
+from seqkeras._checks import Description, bad_argument, bad_data, check_one_of
 
 
 class Port(NamedTuple):
@@ -40,6 +40,33 @@ def make_port(spec: Mapping[str, Any]) -> Port:
         bool(spec.get("each_step", True)),
         int(spec["below"]) if spec.get("below") is not None else None,
     )
+
+
+def in_order(ports: Sequence[Port], argument: str, values: Any) -> list[Any]:
+    """Return the values of several inputs, from a list or a dict, in the order of the ports.
+
+    Raises:
+        ArgumentError: names are missing or unknown, or there are too few or too many values.
+    """
+    names = [port.name for port in ports]
+    if isinstance(values, Mapping):
+        if set(values) != set(names):
+            raise bad_argument(argument, sorted(map(str, values)), f"a dict of {names}")
+        return [values[name] for name in names]
+    if not isinstance(values, (list, tuple)) or len(values) != len(names):
+        raise bad_argument(argument, type(values).__name__, f"a list or a dict of {names}")
+    return list(values)
+
+
+def check_ids(port: Port, x: Array) -> None:
+    """Check that ids are within the embedding of their port; any number is, if it has none.
+
+    Raises:
+        DataError: an id is not.
+    """
+    if port.below is not None and x.size and not 0 <= x.min() <= x.max() < port.below:
+        wrong = int(x[(x < 0) | (x >= port.below)].flat[0])
+        raise bad_data(port.name, str(wrong), f"hold ids of 0 to {port.below - 1}")
 
 
 def convert(port: Port, values: Any) -> Array:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from seqkeras._arrays import Array
+from seqkeras._arrays import Array, evenly_spaced
 from seqkeras.errors import DataError
 from seqkeras.training._backup import Backup, History, remove
 from seqkeras.training._fingerprint import checksum, fingerprint
@@ -316,8 +315,7 @@ class Judged(keras.utils.PyDataset):
     def __init__(self, windows: Windows, most: int) -> None:
         super().__init__(workers=1)
         self._windows = windows
-        numbers = np.linspace(0, windows.count - 1, min(windows.count, most))
-        self.chosen = numbers.round().astype(np.int64)
+        self.chosen = evenly_spaced(windows.count, most)
 
     def __len__(self) -> int:
         return math.ceil(len(self.chosen) / self._windows.batch_size)

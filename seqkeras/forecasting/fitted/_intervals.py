@@ -4,12 +4,16 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import special
 
 from seqkeras._arrays import Floats, Integers, positions
 from seqkeras._checks import bad_data
 
 #: Largest factor of an interval width; the smallest is `1 / _MOST`.
 _MOST = 20.0
+#: How many independent errors one horizon of held-out rows is worth. The errors of one forecast
+#: depend on each other: if its level is too low, all its leads are.
+ERRORS_PER_HORIZON = 1.5
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,11 @@ class ConformalIntervals:
     2018, arXiv 1604.04173), pooled over windows and leads, so few windows are enough. The radius at
     a lead is the score's quantile times the lead's spread. Neighboring windows overlap, so the
     guarantee for exchangeable data only holds approximately.
+
+    Errors of a few horizons say little about the size of the next error. So quantiles are widened
+    as those of Student's t are wider than the normal ones (Student 1908), with `ERRORS_PER_HORIZON`
+    degrees of freedom for each horizon of held-out rows; and the spread of a lead is averaged with
+    that of all leads, as if the latter were known from one more horizon.
 
     The `factor` of a series multiplies its interval widths. It is 1 at first, or is set from the
     residuals of the series (`per_series`) or from the errors of its forecasts (`follow`).
@@ -46,7 +55,12 @@ class ConformalIntervals:
 
     @classmethod
     def fit(
-        cls, residuals: Floats, *, levels: tuple[float, ...], series: int = 1
+        cls,
+        residuals: Floats,
+        *,
+        levels: tuple[float, ...],
+        series: int = 1,
+        horizons: float = math.inf,
     ) -> "ConformalIntervals":
         """Calibrate the radii.
 
@@ -55,6 +69,8 @@ class ConformalIntervals:
                 the actual value is missing.
             levels: nominal coverage in percent, each between 0 and 100.
             series: number of series.
+            horizons: how many horizons of rows the residuals are from, over all series. Default: so
+                many that the widths need no allowance for chance.
 
         Raises:
             DataError: too few residuals for the highest level.
@@ -68,9 +84,11 @@ class ConformalIntervals:
             fix = "Hold out more rows with Training(validation=...), or use intervals=()."
             raise bad_data(subject, "all are missing", "be known, to calibrate intervals", fix)
         spread = np.nanmean(errors, axis=0)
+        spread += (spread.mean() - spread) / (1 + horizons)
         # Where all errors at a lead are 0, avoid dividing by 0: the radius is 0 in any case.
         scores = np.sort((errors / np.where(spread > 0, spread, 1.0))[known])
-        radius = np.array([_quantile(scores, level) for level in levels])[:, np.newaxis] * spread
+        quantiles = [_quantile(scores, level) * _allowance(level, horizons) for level in levels]
+        radius = np.array(quantiles)[:, np.newaxis] * spread
         return cls(levels, radius, np.ones((series, len(levels))), np.zeros(series, np.int64))
 
     def per_series(self, residuals: Floats, numbers: Integers) -> "ConformalIntervals":
@@ -83,13 +101,15 @@ class ConformalIntervals:
             numbers: `(windows,)`, series index of each window; windows of a series are adjacent.
         """
         factor = self.factor.copy()
+        horizon = residuals.shape[1]
         ends = np.flatnonzero(np.diff(numbers, append=-1)) + 1
         for own in np.split(np.arange(len(numbers)), ends[:-1]):
+            horizons = (len(own) + horizon - 1) / horizon
             for number, (level, radius) in enumerate(zip(self.levels, self.radius, strict=True)):
                 scores = np.abs(residuals[own]) / np.where(radius > 0, radius, 1.0)
                 known = scores[~np.isnan(scores)]
                 if known.size >= needed((level,)):
-                    width = _quantile(np.sort(known), level)
+                    width = _quantile(np.sort(known), level) * _allowance(level, horizons)
                     factor[numbers[own[0]], number] = np.clip(width, 1 / _MOST, _MOST)
         return replace(self, factor=factor)
 
@@ -151,6 +171,20 @@ def _turns(numbers: Integers) -> Integers:
 def _quantile(ordered: Floats, level: float) -> float:
     """Return the conformal quantile of sorted scores: the ceil((n + 1) level)-th smallest."""
     return float(ordered[math.ceil((ordered.size + 1) * level / 100) - 1])
+
+
+def _allowance(level: float, horizons: float) -> float:
+    """Return how much wider a quantile of errors from few horizons must be.
+
+    Example:
+        >>> [round(_allowance(80, horizons), 2) for horizons in (1, 2, 10)]
+        [1.71, 1.28, 1.05]
+    """
+    if math.isinf(horizons):
+        return 1.0
+    share = 0.5 + level / 200
+    quantile = special.stdtrit(ERRORS_PER_HORIZON * horizons, share)
+    return float(quantile / special.ndtri(share))
 
 
 def needed(levels: tuple[float, ...]) -> int:

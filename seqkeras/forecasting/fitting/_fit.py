@@ -110,7 +110,7 @@ class Fitting:
         with seeded(self._seed(backup)) as seed:
             members = self._members(seed)
             network = self._averaged(members)
-            self._check_expert(network)
+            has_expert = self._has_expert(network)
             held_out = self._recent(past) if self.held_out.any() else None
             stages = _Stages(backup)
             for member in members:
@@ -120,7 +120,7 @@ class Fitting:
                 members = members[: len(logs)]
                 network = self._averaged(members)
             self._say_what_was_learned(logs)
-            mixed = self._mix(network, past)
+            mixed = self._mix(network, past) if has_expert else None
             errors, numbers = self._errors(mixed or network, past)
             if held_out is not None:
                 for member, log in zip(members, logs, strict=True):
@@ -181,20 +181,30 @@ class Fitting:
                 "is used; that of a named architecture is the seasonal naive forecast."
             )
 
-    def _check_expert(self, network: keras.Model) -> None:
+    def _has_expert(self, network: keras.Model) -> bool:
+        """Return whether the linear expert is mixed with a network.
+
+        Raises:
+            ArgumentError: it was requested, but the network does not forecast the whole horizon.
+        """
         steps = network.output_shape[1]
-        if self.settings.has_linear_expert and steps < self.settings.horizon:
+        if steps == self.settings.horizon:
+            return self.settings.wants_linear_expert
+        if self.settings.network.linear_expert:
             fix = f"This network forecasts {steps} of {self.settings.horizon} steps."
             expected = "False or None, except with a network that forecasts the whole horizon"
             raise bad_argument("linear_expert", True, expected, fix)
+        return False
 
-    def _mix(self, network: keras.Model, past: "_Scaled") -> MixedPredictor | None:
+    def _mix(self, network: keras.Model, past: "_Scaled") -> MixedPredictor:
         """Fit the linear expert to the past, and mix it with the trained network."""
-        if not self.settings.has_linear_expert:
-            return None
-        horizons = self.held_out.sum() / self.settings.horizon
         judged = self._judged(network, past)
-        return MixedPredictor.of(network, self._expert(past), judged, horizons)
+        return MixedPredictor.of(network, self._expert(past), judged, self._held_out_horizons)
+
+    @property
+    def _held_out_horizons(self) -> float:
+        """Return how many horizons are held out, over all series."""
+        return float(self.held_out.sum() / self.settings.horizon)
 
     def _mixed_network(
         self, members: "list[_Member]", mixture: Mixture, series: "_Scaled"
@@ -298,7 +308,9 @@ class Fitting:
             ]
             errors = NetworkForecast.concatenate(forecasts).in_widths(errors)
         count = len(self.panel.ids)
-        intervals = ConformalIntervals.fit(errors, levels=settings.levels, series=count)
+        intervals = ConformalIntervals.fit(
+            errors, levels=settings.levels, series=count, horizons=self._held_out_horizons
+        )
         if settings.intervals.method == "per_series":
             return intervals.per_series(errors, numbers)
         return replace(intervals, follows=settings.intervals.method == "adaptive")

@@ -62,7 +62,7 @@ def mixed_with(
     """
     inputs = _inputs_like(networks[0])
     window = inputs["inputs"] if isinstance(inputs, dict) else inputs
-    dtype = keras.config.floatx()  # under mixed precision, too
+    dtype = keras.config.floatx()  # mixed precision must not round the forecast
     network_part = keras.layers.Rescaling(1 - expert_share, dtype=dtype, name="network_share")
     expert_part = keras.layers.Rescaling(expert_share, dtype=dtype, name="expert_share")
     parts = [network_part(_mean(networks, inputs)), expert_part(expert(window))]

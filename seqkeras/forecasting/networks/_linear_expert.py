@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from seqkeras._arrays import Array, Floats
+from seqkeras._arrays import Array, Floats, evenly_spaced
 from seqkeras.forecasting.networks._inputs import pairs
 from seqkeras.forecasting.networks._predict import as_dict
 from seqkeras.forecasting.networks._simple_forecasts import simple_forecasts
@@ -18,8 +18,7 @@ from seqkeras.windows import Windows
 
 #: Penalties of the ridge regression, relative to the mean variance of a row of the window.
 PENALTIES = 10.0 ** np.arange(-3, 5)
-#: How quickly the share of a forecast falls with its error: the error to this power divides it.
-#: Among many simple forecasts, whose errors are similar, and among the few candidates.
+#: A share is proportional to `error ** -power`: that of a simple forecast, and of a candidate.
 SIMPLE_POWER = 4
 POWER = 8
 #: Parts of the windows that are left out in turn to judge a penalty.
@@ -75,7 +74,7 @@ class LinearExpert:
         inputs = keras.Input((sizes.lookback, sizes.features), name="inputs")
         target = inputs[:, :, WindowColumns.TARGET]
         last = target[:, -1:]
-        dtype = keras.config.floatx()  # under mixed precision, too
+        dtype = keras.config.floatx()  # mixed precision must not round the forecast
         dense = keras.layers.Dense(sizes.horizon, use_bias=False, dtype=dtype, name="weights")
         # In the other order, Keras on TensorFlow takes `last` for a bias if the batch has as many
         # rows as the horizon has steps, and adds it along the wrong axis.
@@ -92,11 +91,11 @@ def linear_weights(x: Array, y: Array, season_length: int) -> Floats:
     """Return the weights of a linear forecast that is fitted to windows.
 
     It is a mean of four candidates: the seasonal naive forecast; a mean of all simple forecasts
-    (see `simple_forecasts`); and from each of these two a ridge regression, which learns what they
-    leave over. The share of a candidate falls with its mean absolute error on the windows. That of
-    a regression is measured by cross-validation: a fifth of the windows is forecast by the others,
-    except for those that overlap it. A regression whose error is not below that of the forecast it
-    starts from is omitted.
+    (see `simple_forecasts`); and each of these two corrected by a ridge regression on the window,
+    which learns its errors. The share of a candidate falls with its mean absolute error on the
+    windows. That of a regression is measured by cross-validation: a fifth of the windows is
+    forecast by the others, except for those that overlap it. A regression that makes the error no
+    smaller is omitted.
 
     Args:
         x: `(windows, lookback)`, in order of time.
@@ -110,7 +109,8 @@ def linear_weights(x: Array, y: Array, season_length: int) -> Floats:
     simple = simple_forecasts(x.shape[1], y.shape[1], season_length)
     if not len(x):
         return simple[0]
-    judged = _evenly_spaced(len(x), int(_MOST_PRODUCTS / (x.shape[1] * y.shape[1])))
+    most_judged = max(1, int(_MOST_PRODUCTS / (x.shape[1] * y.shape[1])))
+    judged = evenly_spaced(len(x), most_judged)
 
     def error(weights: Floats) -> float:
         return float(np.abs(y[judged] - x[judged] @ weights.astype(x.dtype)).mean())
@@ -137,10 +137,6 @@ def shares(errors: Any, power: float = POWER) -> Floats:
 
 def _combined(candidates: list[Floats], errors: list[float], power: float) -> Floats:
     return np.tensordot(shares(errors, power), np.stack(candidates), axes=1)
-
-
-def _evenly_spaced(count: int, most: int) -> Array:
-    return np.linspace(0, count - 1, min(count, max(1, most))).round().astype(np.int64)
 
 
 class _Ridge:

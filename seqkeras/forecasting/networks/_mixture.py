@@ -11,9 +11,9 @@ from seqkeras.forecasting.networks._inputs import pairs
 from seqkeras.forecasting.networks._linear_expert import POWER, LinearExpert, shares
 from seqkeras.forecasting.networks._predict import BatchPredictor, predict_batches
 
-#: Held-out horizons whose errors are believed half: the shares of two forecasts then fall with the
-#: square root of what they would fall with if very many horizons were held out.
-HALF_BELIEVED = 10
+#: With this many held-out horizons, shares fall with half of `POWER`. With fewer, errors say less,
+#: and the shares are closer to one half.
+HALF_POWER_HORIZONS = 10
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class MixedPredictor:
             totals += [np.nansum(np.abs(y - output)) for output in outputs]
             count += int(np.isfinite(y).sum())
         errors = totals / max(1, count)
-        expert_share = shares(errors, POWER * horizons / (horizons + HALF_BELIEVED))[1]
+        expert_share = shares(errors, POWER * horizons / (horizons + HALF_POWER_HORIZONS))[1]
         mixture = Mixture(float(errors[0]), float(errors[1]), float(expert_share))
         return cls(network, expert, mixture)
 

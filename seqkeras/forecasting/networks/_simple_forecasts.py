@@ -42,15 +42,15 @@ def simple_forecasts(lookback: int, horizon: int, season_length: int) -> Floats:
     decays = _SEASON_DECAYS if lookback >= 2 * season_length > 2 else (1.0,)
     for decay in decays:
         profile = _seasonal_profile(windows, season_length, decay)
-        level = windows - _repeated(profile, lookback, last=season_length)
-        season = _repeated(profile, horizon, first=0)
+        level = windows - _repeated(profile, lookback, first=-lookback)
+        season = _repeated(profile, horizon)
         for alpha, (beta, phi) in itertools.product(_ALPHAS, _TRENDS):
             forecasts.append(_smoothed(level, horizon, season_length, alpha, beta, phi) + season)
     return np.stack(forecasts)
 
 
 def _seasonal_naive(windows: Floats, horizon: int, season_length: int) -> Floats:
-    return _repeated(windows[:, -season_length:], horizon, first=0)
+    return _repeated(windows[:, -season_length:], horizon)
 
 
 def _seasonal_profile(windows: Floats, season_length: int, decay: float) -> Floats:
@@ -62,12 +62,9 @@ def _seasonal_profile(windows: Floats, season_length: int, decay: float) -> Floa
     return np.einsum("bcs,c->bs", relative, weights / weights.sum())
 
 
-def _repeated(
-    profile: Floats, steps: int, *, first: int | None = None, last: int | None = None
-) -> Floats:
-    """Repeat a profile over `steps` that begin at its row `first`, or end before row `last`."""
-    start = first if first is not None else (last or 0) - steps
-    return profile[:, (start + np.arange(steps)) % profile.shape[1]]
+def _repeated(profile: Floats, steps: int, first: int = 0) -> Floats:
+    """Repeat a profile over `steps`, the first of which takes its row `first`."""
+    return profile[:, (first + np.arange(steps)) % profile.shape[1]]
 
 
 def _smoothed(

@@ -16,6 +16,27 @@ def test_intervals_cover_new_residuals_of_the_same_kind(level):
     np.testing.assert_allclose(inside.mean(axis=0), level / 100, atol=0.03)
 
 
+@pytest.mark.parametrize("horizons", [1, 2, 5])
+def test_intervals_from_few_horizons_cover_errors_whose_leads_depend_on_each_other(horizons):
+    random = np.random.default_rng(0)
+    level = random.normal(size=(2000, horizons + 1, 1))
+    errors = level + 0.5 * random.normal(size=(2000, horizons + 1, 12))
+    inside = [
+        np.abs(new) <= ConformalIntervals.fit(old, levels=(80,), horizons=horizons).radius[0]
+        for old, new in zip(errors[:, 1:], errors[:, 0], strict=True)
+    ]
+    assert 0.77 < np.mean(inside) < 0.86
+
+
+def test_intervals_from_many_horizons_need_no_allowance_for_chance():
+    residuals = np.random.default_rng(0).normal(size=(50, 4)) * [1, 2, 3, 4]
+    plain, many = (
+        ConformalIntervals.fit(residuals, levels=(80, 95), horizons=horizons).radius
+        for horizons in (np.inf, 1e7)
+    )
+    np.testing.assert_allclose(many, plain, rtol=1e-6)
+
+
 @given(st.lists(st.integers(1, 99), min_size=1, max_size=4, unique=True), st.integers(0, 99))
 def test_a_higher_level_is_never_narrower(levels, seed):
     residuals = np.random.default_rng(seed).normal(size=(60, 5))
