@@ -70,15 +70,19 @@ def cases(folder, every):
             yield group, key, history, actual, season, frequency
 
 
+def scaled_weights(history, lookback, horizon, season):
+    """Return the weights of the expert, fitted to all windows of the history."""
+    scaled = (history - history.mean()) / (history.std() or 1)
+    windows = np.lib.stride_tricks.sliding_window_view(scaled, lookback + horizon)
+    x, y = np.split(windows, [lookback], axis=1)
+    return _linear_expert.linear_weights(x, y, min(season, lookback))
+
+
 def expert_forecast(history, horizon, season, setting):
     """Return the forecast of the expert alone, fitted to all rows."""
     _linear_expert.SIMPLE_POWER, _linear_expert.POWER, _linear_expert.PENALTIES = setting
     lookback = default_lookback(horizon, season, len(history) - 2 * horizon)
-    scaled = (history - history.mean()) / (history.std() or 1)
-    windows = np.lib.stride_tricks.sliding_window_view(scaled, lookback + horizon)
-    x, y = np.split(windows, [lookback], axis=1)
-    weights = _linear_expert.linear_weights(x, y, min(season, lookback))
-    return history[-lookback:] @ weights
+    return history[-lookback:] @ scaled_weights(history, lookback, horizon, season)
 
 
 def mixtures(history, horizon, season, frequency):
