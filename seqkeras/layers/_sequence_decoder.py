@@ -185,12 +185,18 @@ class SequenceDecoder(keras.layers.Layer):
         self._build_ends(targets, features)
 
     def _build_ends(self, targets: Any, features: int) -> None:
+        self._features_width = self.embedding_width if self.tied else features
         if self.embedding is not None:
             self.embedding.build(targets)
         if self.to_vectors is not None:
             self.to_vectors.build((None, None, features))
         if self.head is not None:
             self.head.build((None, None, features))
+
+    @property
+    def logits_layer(self) -> Any:
+        """Return the layer that computes the outputs: a `Dense`, or tied vectors of ids."""
+        return self.embedding if self.tied else self.head
 
     @property
     def has_loop(self) -> bool:
@@ -204,7 +210,11 @@ class SequenceDecoder(keras.layers.Layer):
         return len(tree.flatten([layer.cell.state_size for layer in self.layers[:-1]]))
 
     def call(
-        self, inputs: Any, training: bool | None = None, return_attention: bool = False
+        self,
+        inputs: Any,
+        training: bool | None = None,
+        return_attention: bool = False,
+        return_features: bool = False,
     ) -> Any:
         """Return the logits or numbers that follow the targets.
 
@@ -213,6 +223,8 @@ class SequenceDecoder(keras.layers.Layer):
             training: whether dropout applies.
             return_attention: whether to return also the weights of the attention, as `(batch,
                 timesteps, memory_timesteps)`. Default: False.
+            return_features: whether to return what `logits_layer` reads in place of what it
+                returns. Default: False.
         """
         targets, memory, memory_mask, *states = inputs
         mask = self._mask(targets)
@@ -224,8 +236,9 @@ class SequenceDecoder(keras.layers.Layer):
         with self._begun(memory, memory_mask, states, training) as (moving, constants):
             run = self._run_loop if self.has_loop else self._run_layers
             features, weights = run(x, mask, moving, constants, training)
-        logits = self._predict(features, training)
-        return (logits, weights) if return_attention else logits
+        features = self._read_out(features, training)
+        outputs = features if return_features else self._predict(features)
+        return (outputs, weights) if return_attention else outputs
 
     def initial_state(
         self, memory: Any, memory_mask: Any, states: Sequence[Any]
@@ -253,7 +266,7 @@ class SequenceDecoder(keras.layers.Layer):
             attention `(batch, memory_timesteps)`, None without attention.
         """
         features, weights, states = self._advance(self._embed(ids), moving, constants)
-        return self._predict(features), tuple(states), weights
+        return self._predict(self._read_out(features)), tuple(states), weights
 
     @contextmanager
     def _begun(
@@ -353,17 +366,18 @@ class SequenceDecoder(keras.layers.Layer):
         below = ops.cumsum(ops.softmax(logits), axis=-1) <= ops.expand_dims(draws, -1)
         return ops.minimum(ops.sum(ops.cast(below, "int32"), axis=-1), self.target_size - 1)
 
-    def _predict(self, features: Any, training: bool = False) -> Any:
-        """Return logits or numbers for features of one timestep or of all."""
+    def _read_out(self, features: Any, training: bool = False) -> Any:
+        """Return what `logits_layer` reads, for features of one timestep or of all."""
         cell = self.attention_cell
         if cell is not None and not cell.input_feeding:
             features = cell.readout(features)
         features = self.drop(features, training=training)
-        if self.to_vectors is not None:
-            features = self.to_vectors(features)
-        if self.head is not None:
-            return self.head(features)
-        return self.embedding(features, reverse=True)
+        return self.to_vectors(features) if self.to_vectors is not None else features
+
+    def _predict(self, features: Any) -> Any:
+        """Return logits or numbers."""
+        options = {"reverse": True} if self.tied else {}
+        return self.logits_layer(features, **options)
 
     def _embed(self, targets: Any) -> Any:
         if self.embedding is None:
@@ -382,15 +396,20 @@ class SequenceDecoder(keras.layers.Layer):
         return self._mask(inputs[0])
 
     def compute_output_spec(
-        self, inputs: Any, training: bool | None = None, return_attention: bool = False
+        self,
+        inputs: Any,
+        training: bool | None = None,
+        return_attention: bool = False,
+        return_features: bool = False,
     ) -> Any:
         """Return the shapes and dtypes of the outputs, and of the weights of the attention."""
         targets, memory, *_ = inputs
         leading = targets.shape[:2]
-        logits = keras.KerasTensor((*leading, self.target_size), self.compute_dtype)
+        width = self._features_width if return_features else self.target_size
+        outputs = keras.KerasTensor((*leading, width), self.compute_dtype)
         if not return_attention:
-            return logits
-        return logits, keras.KerasTensor((*leading, memory.shape[1]), self.compute_dtype)
+            return outputs
+        return outputs, keras.KerasTensor((*leading, memory.shape[1]), self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that recreate it."""

@@ -1,5 +1,7 @@
 """The cross-entropy of tokens, reduced by name."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -62,6 +64,7 @@ class TokenCrossEntropy(keras.losses.Loss):
         super().__init__(name=name, reduction="none", dtype=dtype)
         self.reduction = check_one_of("reduction", reduction, REDUCTIONS)
         self.label_smoothing = check_fraction("label_smoothing", label_smoothing)
+        self._mean_logits: Any = None
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the loss, a scalar."""
@@ -86,8 +89,24 @@ class TokenCrossEntropy(keras.losses.Loss):
         if not self.label_smoothing:
             return terms
         logits = ops.cast(y_pred, terms.dtype)
-        even = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
+        means = self._mean_logits if self._mean_logits is not None else ops.mean(logits, axis=-1)
+        even = ops.logsumexp(logits, axis=-1) - ops.cast(means, terms.dtype)
         return (1 - self.label_smoothing) * terms + self.label_smoothing * even
+
+    @contextmanager
+    def of_sample(self, mean_logits: Any) -> Iterator[None]:
+        """Take logits for those of a sample of the ids until the context exits.
+
+        Label smoothing then spreads over all ids, not over the sample.
+
+        Args:
+            mean_logits: the mean of the logits of all ids for each token, `(batch, timesteps)`.
+        """
+        self._mean_logits = mean_logits
+        try:
+            yield
+        finally:
+            self._mean_logits = None
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that recreate it."""

@@ -1,16 +1,17 @@
-"""Training a language model on a sample of its vocabulary, for large vocabularies."""
+"""Training on a sample of the ids that a model predicts, for large vocabularies."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
-from keras import ops
+from keras import ops, tree
 
 from seqkeras._arrays import Array
 from seqkeras._checks import Description, bad_argument, check_integer
 from seqkeras._keras_graph import ModelGraph
-from seqkeras.layers import TokenVectors
+from seqkeras.layers import SequenceDecoder, TokenVectors
 
 #: The logit of an id that does not count: exp of it is 0.
 _EXCLUDED = -1e9
@@ -23,21 +24,24 @@ def sampled_softmax(
     frequencies: npt.ArrayLike | None = None,
     seed: int | None = None,
 ) -> keras.Model:
-    """Return a model that trains the weights of a language model at a fraction of the cost.
+    """Return a model that trains the weights of a model of symbols at a fraction of the cost.
 
-    The last layer of a language model computes a logit for each id, most of the work for a large
-    vocabulary. In training, the returned model computes those of the target and of `samples` other
-    ids only, drawn anew for each batch and shared by its timesteps. The logit of a sampled id is
-    corrected by the probability with which it is drawn, so that the sum in the softmax is estimated
-    without bias (Jean et al. 2015, arXiv 1412.2007; Horvitz and Thompson 1952). Each draw has
-    exactly `samples` distinct ids. Evaluation and prediction use all ids.
+    The last layer of a language model or of an encoder-decoder computes a logit for each id, most
+    of the work for a large vocabulary. In training, the returned model computes those of the target
+    and of `samples` other ids only, drawn anew for each batch and shared by its timesteps. The
+    logit of a sampled id is corrected by the probability with which it is drawn, so that the sum in
+    the softmax is estimated without bias (Jean et al. 2015, arXiv 1412.2007; Horvitz and Thompson
+    1952). Each draw has exactly `samples` distinct ids. Evaluation and prediction use all ids, and
+    so do the predictions that an encoder-decoder feeds back where `teacher_forcing` is below 1.
 
     Both models share their layers: train the returned model, then use, save or export the original.
     Metrics are computed in evaluation only.
 
     Args:
         model: a language model, such as `seqkeras.models.language_model` builds, whose outputs are
-            the logits of a `Dense` or a `seqkeras.layers.TokenVectors` layer.
+            the logits of a `Dense` or a `seqkeras.layers.TokenVectors` layer; or an
+            encoder-decoder, such as `seqkeras.models.sequence_to_sequence` builds, whose outputs
+            are the logits of a `seqkeras.layers.SequenceDecoder` of ids.
         samples: number of ids that are drawn for a batch.
         frequencies: how often each id occurs; ids are drawn in proportion, as far as their
             probability does not exceed 1. Default: as in a text whose ids are in the order of
@@ -46,11 +50,12 @@ def sampled_softmax(
 
     Returns:
         An uncompiled model. Compile it with a loss for integer targets and logits that adds a term
-        for each token, such as `seqkeras.text.TokenCrossEntropy`, without label smoothing.
+        for each token, such as `seqkeras.text.TokenCrossEntropy`. Its label smoothing spreads over
+        all ids, exactly; that of other losses is refused.
 
     Raises:
-        ArgumentError: the last layer is of another class or not linear, there are fewer ids than
-            samples, or frequencies do not fit the vocabulary.
+        ArgumentError: the last layer is of another class, not linear, or a decoder of numbers;
+            there are fewer ids than samples; or frequencies do not fit the vocabulary.
 
     Example:
         >>> import numpy as np
@@ -66,22 +71,44 @@ def sampled_softmax(
 
 
 class _Head:
-    """The layer that computes the logits of a language model, and what it reads."""
+    """The layer that computes the logits of a model, and what it reads."""
 
     def __init__(self, graph: ModelGraph) -> None:
         if len(graph.outputs) != 1:
             raise bad_argument("model", graph.model.name, "a model with one output")
         logits = graph.outputs[0]
         call = next(call for call in graph.calls if call.output_tensors[0] is logits)
-        self.layer = call.operation
-        self.inputs = call.input_tensors[0]
+        last = call.operation
+        self.inputs = list(call.input_tensors)  # one, but for a decoder
         self.size = int(logits.shape[-1])
+        self._decoder = last if isinstance(last, SequenceDecoder) else None
+        if self._decoder is not None and not self._decoder.vocabulary_size:
+            actual = Description(f"{graph.model.name} with a decoder of numbers, {last.name!r}")
+            raise bad_argument("model", actual, "a model with a decoder of ids")
+        self.layer = self._decoder.logits_layer if self._decoder is not None else last
         activation = getattr(self.layer, "activation", keras.activations.linear)
         is_head = isinstance(self.layer, (keras.layers.Dense, TokenVectors))
         if not is_head or activation is not keras.activations.linear:
             actual = Description(f"logits of {self.layer.name!r}, a {type(self.layer).__name__}")
-            expected = "a model that ends with a linear Dense or a TokenVectors layer"
+            expected = (
+                "a model that ends with a linear Dense, a TokenVectors or a SequenceDecoder layer"
+            )
             raise bad_argument("model", actual, expected)
+
+    def vectors(self, values: Any) -> Any:
+        """Return in training what the layer reads, from the values of `inputs`."""
+        if self._decoder is None:
+            return values
+        return self._decoder(values, training=True, return_features=True)
+
+    def mean_logits(self, vectors: Any) -> Any:
+        """Return the mean of the logits of all ids for vectors `(..., units)`."""
+        if isinstance(self.layer, TokenVectors):
+            weights, bias = ops.mean(self.layer.vectors, axis=0), self.layer.bias
+        else:
+            weights, bias = ops.mean(self.layer.kernel, axis=1), self.layer.bias
+        means = ops.matmul(vectors, ops.cast(weights, vectors.dtype))
+        return means if bias is None else means + ops.cast(ops.mean(bias), means.dtype)
 
     def weights(self, ids: Any) -> tuple[Any, Any]:
         """Return the weights `(ids, units)` and the biases `(ids,)` of some ids."""
@@ -98,6 +125,7 @@ class _SampledSoftmax(keras.Model):
         head = _Head(graph)
         inputs = graph.input_structure
         super().__init__(inputs, graph.output_structure, name=graph.model.name)
+        self._head = head
         self._before_head = keras.Model(inputs, head.inputs)
         self._sampled = _SampledLogits(head, samples, frequencies, seed)
         self._has_sampled = False
@@ -105,7 +133,7 @@ class _SampledSoftmax(keras.Model):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Return logits, in training what the last layer reads."""
         if training:
-            return self._before_head(inputs, training=True)
+            return self._head.vectors(self._before_head(inputs, training=True))
         return super().call(inputs, training=training, mask=mask)
 
     def compute_loss(
@@ -118,14 +146,22 @@ class _SampledSoftmax(keras.Model):
     ) -> Any:
         """Return the loss, in training that of sampled logits."""
         self._has_sampled = training
-        if training:
-            smoothing = getattr(self.loss, "label_smoothing", 0.0)
-            if smoothing:
-                fix = "It would be spread over the sampled ids only."
-                raise bad_argument("label_smoothing", smoothing, "0 with a sampled softmax", fix)
-            y_pred = self._sampled(y_pred, y)
-            y = ops.zeros_like(y)
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
+        if not training:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        with self._smoothed_over_all_ids(y_pred):
+            logits = self._sampled(y_pred, y)
+            return super().compute_loss(x, ops.zeros_like(y), logits, sample_weight, training)
+
+    def _smoothed_over_all_ids(self, vectors: Any) -> Any:
+        """Return a context in which the loss spreads its label smoothing over all ids."""
+        loss = next((x for x in tree.flatten(self.loss) if getattr(x, "label_smoothing", 0)), None)
+        if loss is None:
+            return nullcontext()
+        if not hasattr(loss, "of_sample"):
+            fix = "It would be spread over the sampled ids only. Use text.TokenCrossEntropy."
+            expected = "0 with a sampled softmax"
+            raise bad_argument("label_smoothing", loss.label_smoothing, expected, fix)
+        return loss.of_sample(self._head.mean_logits(vectors))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the loss, in evaluation with the metrics."""

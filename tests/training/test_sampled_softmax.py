@@ -1,4 +1,4 @@
-"""Training a language model on a sample of its vocabulary."""
+"""Training on a sample of the vocabulary."""
 
 import re
 
@@ -8,7 +8,7 @@ import pytest
 
 from helpers.models import training_eagerly
 from seqkeras.errors import ArgumentError
-from seqkeras.models import language_model, many_to_many
+from seqkeras.models import language_model, many_to_many, sequence_to_sequence
 from seqkeras.text import Perplexity, TokenBatches, TokenCrossEntropy
 from seqkeras.training import fit_stateful, sampled_softmax
 from seqkeras.training._sampled_softmax import _chances, _SampledLogits
@@ -17,6 +17,20 @@ SIZE = 40
 RANDOM = np.random.default_rng(0)
 IDS = RANDOM.integers(0, SIZE, (3, 5)).astype("int32")
 TARGETS = RANDOM.integers(0, SIZE, (3, 5)).astype("int32")
+PAIRS = {"source": RANDOM.integers(0, 9, (3, 4)).astype("int32"), "target": IDS}
+
+
+def decoder_model(**options):
+    return sequence_to_sequence(9, SIZE, units=4, embedding=3, **options)
+
+
+#: Models and what they read.
+MODELS = {
+    "language": (lambda: language_model(SIZE, units=4, mask_zero=True), IDS),
+    "tied language": (lambda: language_model(SIZE, units=4, tied=True, mask_zero=True), IDS),
+    "decoder": (lambda: decoder_model(attention="dot", cell="gru"), PAIRS),
+    "tied decoder": (lambda: decoder_model(attention=None, cell="gru", tied=True), PAIRS),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -25,23 +39,27 @@ def eagerly():
         yield
 
 
-def compiled(model, rate=0.0, **options):
-    model.compile(
-        keras.optimizers.SGD(rate), TokenCrossEntropy(), weighted_metrics=[Perplexity()], **options
-    )
+def compiled(model, rate=0.0, smoothing=0.0, **options):
+    loss = TokenCrossEntropy(label_smoothing=smoothing)
+    optimizer = keras.optimizers.SGD(rate)
+    model.compile(optimizer, loss, weighted_metrics=[Perplexity()], **options)
     return model
 
 
 @pytest.mark.backends
-@pytest.mark.parametrize("tied", [False, True])
-def test_a_sample_of_all_ids_has_the_loss_and_the_gradients_of_the_whole_softmax(tied):
-    model = language_model(SIZE, units=4, tied=tied, mask_zero=True)
+@pytest.mark.parametrize(
+    ("name", "smoothing"),
+    [("language", 0.1), ("tied language", 0.0), ("decoder", 0.0), ("tied decoder", 0.1)],
+)
+def test_a_sample_of_all_ids_has_the_loss_and_the_gradients_of_the_whole_softmax(name, smoothing):
+    make, x = MODELS[name]
+    model = make()
     fast = sampled_softmax(model, SIZE, seed=0)
     before = model.get_weights()
-    whole = compiled(model, rate=1.0).train_on_batch(IDS, TARGETS, return_dict=True)["loss"]
+    whole = compiled(model, 1.0, smoothing).train_on_batch(x, TARGETS, return_dict=True)["loss"]
     expected = model.get_weights()
     model.set_weights(before)
-    sampled = compiled(fast, rate=1.0).train_on_batch(IDS, TARGETS, return_dict=True)
+    sampled = compiled(fast, 1.0, smoothing).train_on_batch(x, TARGETS, return_dict=True)
     assert sampled.keys() == {"loss"}
     assert sampled["loss"] == pytest.approx(whole, rel=1e-5)
     for actual, weights in zip(model.get_weights(), expected, strict=True):
@@ -85,16 +103,22 @@ def test_probabilities_are_in_proportion_up_to_1(samples):
 
 
 @pytest.mark.backends
-def test_evaluation_and_the_model_itself_use_all_ids():
-    model = language_model(SIZE, units=4, dropout=0.5)
-    fast = compiled(sampled_softmax(model, 5, seed=0))
-    fast.fit(IDS, TARGETS, epochs=2, verbose=0, validation_data=(IDS, TARGETS))
-    logs = fast.evaluate(IDS, TARGETS, verbose=0, return_dict=True)
-    expected = compiled(model).evaluate(IDS, TARGETS, verbose=0, return_dict=True)
+@pytest.mark.parametrize(
+    ("model", "x"),
+    [
+        (lambda: language_model(SIZE, units=4, dropout=0.5), IDS),
+        (lambda: decoder_model(dropout=0.5, attention=None, cell="gru"), PAIRS),
+    ],
+    ids=["language", "decoder"],
+)
+def test_evaluation_and_the_model_itself_use_all_ids(model, x):
+    model = model()
+    fast = compiled(sampled_softmax(model, 5, seed=0), smoothing=0.1)
+    fast.fit(x, TARGETS, epochs=2, verbose=0, validation_data=(x, TARGETS))
+    logs = fast.evaluate(x, TARGETS, verbose=0, return_dict=True)
+    expected = compiled(model, smoothing=0.1).evaluate(x, TARGETS, verbose=0, return_dict=True)
     assert logs == pytest.approx(expected, rel=1e-5)
-    np.testing.assert_allclose(
-        fast.predict(IDS, verbose=0), model.predict(IDS, verbose=0), rtol=1e-5
-    )
+    np.testing.assert_allclose(fast.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5)
 
 
 @pytest.mark.backends
@@ -130,9 +154,23 @@ def test_a_dense_layer_can_be_the_last():
     x = keras.Input((None,), dtype="int32")
     logits = keras.layers.Dense(SIZE, use_bias=False)(keras.layers.Embedding(SIZE, 3)(x))
     model = keras.Model(x, logits)
-    whole = compiled(model).train_on_batch(IDS, TARGETS, return_dict=True)["loss"]
-    sampled = compiled(sampled_softmax(model, SIZE)).train_on_batch(IDS, TARGETS)
+    whole = compiled(model, smoothing=0.2).train_on_batch(IDS, TARGETS, return_dict=True)["loss"]
+    sampled = compiled(sampled_softmax(model, SIZE), smoothing=0.2).train_on_batch(IDS, TARGETS)
     assert sampled == pytest.approx(whole, rel=1e-5)
+
+
+def test_labels_are_smoothed_over_all_ids_however_few_are_drawn():
+    model = language_model(SIZE, units=4)
+    model.get_layer("head").weights[1].assign(RANDOM.normal(size=SIZE))
+    logits = model.predict_on_batch(IDS)
+    own = np.take_along_axis(logits, TARGETS[..., np.newaxis], axis=-1)[..., 0]
+    losses = []
+    for smoothing in (0.0, 0.3):
+        fast = compiled(sampled_softmax(model, 2, seed=5), smoothing=smoothing)
+        losses.append(fast.train_on_batch(IDS, TARGETS))
+    # The same ids are drawn, so the sums in the softmax are the same.
+    expected = 0.3 * (own - logits.mean(-1)).mean()
+    assert losses[1] - losses[0] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -151,13 +189,22 @@ def test_bad_arguments_are_refused(options, message):
 
 
 def test_a_model_with_another_last_layer_is_refused():
-    with pytest.raises(ArgumentError, match="ends with a linear Dense or a TokenVectors layer"):
+    with pytest.raises(ArgumentError, match="ends with a linear Dense, a TokenVectors or a Seq"):
         sampled_softmax(many_to_many(2, outputs=5, units=2, activation="softmax"), 2)
+    with pytest.raises(ArgumentError, match="model must be a model with a decoder of ids"):
+        sampled_softmax(sequence_to_sequence(9, target_features=3, units=2), 2)
 
 
-def test_label_smoothing_is_refused():
+class Smoothed(keras.losses.Loss):
+    label_smoothing = 0.1
+
+    def call(self, y_true, y_pred):
+        return keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+
+
+def test_label_smoothing_of_another_loss_is_refused():
     fast = sampled_softmax(language_model(SIZE, units=2), 5)
-    fast.compile("sgd", TokenCrossEntropy(label_smoothing=0.1), run_eagerly=True)
+    fast.compile("sgd", [Smoothed()], run_eagerly=True)
     with pytest.raises(ArgumentError, match="label_smoothing must be 0 with a sampled softmax"):
         fast.train_on_batch(IDS, TARGETS)
 
