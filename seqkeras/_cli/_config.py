@@ -19,6 +19,7 @@ POSITIONAL = {
     "demo": (),
     "forecast": ("file",),
     "backtest": ("file",),
+    "compare": ("file",),
     "detect": ("file",),
     "export": ("model", "target"),
     "explain": ("model",),

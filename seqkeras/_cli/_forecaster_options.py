@@ -30,7 +30,7 @@ def add_forecaster_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for the columns, the network, the intervals and the training."""
     parser.add_argument("file", type=Path, help="long table, .csv or .parquet; - is standard input")
     parser.add_argument("--horizon", type=int, help="timesteps to forecast; required")
-    _add_columns(parser.add_argument_group("columns"))
+    add_column_options(parser.add_argument_group("columns"))
     _add_network(parser.add_argument_group("network"))
     _add_training(parser.add_argument_group("intervals and training"))
 
@@ -63,6 +63,7 @@ def forecaster_of(options: argparse.Namespace) -> "Forecaster":
             learning_rate=options.learning_rate,
             validation=options.validation,
             teacher_forcing=options.teacher_forcing,
+            seconds=options.seconds,
             progress=not options.quiet,
         ),
         seed=options.seed,
@@ -135,10 +136,8 @@ def check_numbers(options: argparse.Namespace) -> None:
     Raises:
         ArgumentError: an option is invalid.
     """
-    if options.horizon is None:
-        fix = "It is the number of timesteps to forecast, such as --horizon 14."
-        raise bad_argument("--horizon", None, "an integer >= 1", fix)
-    for name in ("horizon", "epochs", "patience"):
+    check_horizon(options.horizon)
+    for name in ("epochs", "patience"):
         check_integer(_option(name), getattr(options, name))
     for name in ("lookback", "season_length", "batch_size"):
         if getattr(options, name) is not None:
@@ -147,15 +146,37 @@ def check_numbers(options: argparse.Namespace) -> None:
         check_integer("--units", width)
     check_integer("--seed", options.seed, minimum=0)
     check_positive("--learning-rate", options.learning_rate)
+    if options.seconds is not None:
+        check_positive("--seconds", options.seconds)
     check_fraction("--validation", options.validation)
     _check_teacher_forcing(options.teacher_forcing)
-    levels = {f"{level:g}" for level in options.levels if is_level(level)}
-    if len(levels) < len(options.levels):
-        expected = "different numbers from 1 to below 100"
-        raise bad_argument("--levels", options.levels, expected, "For example --levels 80 95.")
-    if levels and not options.validation:
+    check_levels(options.levels)
+    if options.levels and not options.validation:
         fix = "Use --levels without values: intervals are calibrated on the validation rows."
         raise bad_argument("--validation", options.validation, "above 0 with --levels", fix)
+
+
+def check_horizon(horizon: int | None) -> None:
+    """Check the horizon.
+
+    Raises:
+        ArgumentError: it is missing or below 1.
+    """
+    if horizon is None:
+        fix = "It is the number of timesteps to forecast, such as --horizon 14."
+        raise bad_argument("--horizon", None, "an integer >= 1", fix)
+    check_integer("--horizon", horizon)
+
+
+def check_levels(levels: list[float]) -> None:
+    """Check the levels of intervals.
+
+    Raises:
+        ArgumentError: a level is invalid or stands twice.
+    """
+    if len({f"{level:g}" for level in levels if is_level(level)}) < len(levels):
+        expected = "different numbers from 1 to below 100"
+        raise bad_argument("--levels", levels, expected, "For example --levels 80 95.")
 
 
 def _check_teacher_forcing(value: float | str) -> None:
@@ -175,7 +196,8 @@ def _style(options: argparse.Namespace) -> "Style":
     return Style.of(options, counts=isinstance(options.freq, int))
 
 
-def _add_columns(group: Any) -> None:
+def add_column_options(group: Any) -> None:
+    """Add the options that name the columns of the table, for `read_series`."""
     add = group.add_argument
     add("--time-col", default="ds", help="column of timestamps (default: ds)")
     add("--target-col", default="y", help="column to forecast (default: y)")
@@ -260,6 +282,7 @@ def _add_training(group: Any) -> None:
     add("--patience", type=int, default=25, help="epochs without a better forecast (default: 25)")
     add("--batch-size", type=int, help="windows in a training step (default: of the data)")
     add("--learning-rate", type=float, default=3e-3, help="of Adam (default: 0.003)")
+    add("--seconds", type=float, help="time limit of a fit (default: none)")
     add(
         "--teacher-forcing",
         type=_share_or_word,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import seqkeras
 from seqkeras._cli._backtesting import add_backtest_options, backtest
+from seqkeras._cli._comparing import add_compare_options, compare
 from seqkeras._cli._config import add_config_options
 from seqkeras._cli._demonstration import add_demo_options, demo
 from seqkeras._cli._detect import add_detect_options, detect
@@ -30,6 +31,12 @@ COMMANDS: dict[str, tuple[str, Run, Add, str]] = {
         backtest,
         add_backtest_options,
         "backtest sales.csv --time-col day --target-col sales --horizon 14 --windows 8",
+    ),
+    "compare": (
+        "compare forecasters within some minutes, and forecast with the best one",
+        compare,
+        add_compare_options,
+        "compare sales.csv --time-col day --target-col sales --horizon 14 --minutes 5",
     ),
     "detect": (
         "find anomalies in the series of a csv or parquet file",

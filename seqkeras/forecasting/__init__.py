@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.forecasting.evaluation._audit import audit_leaks as audit_leaks
     from seqkeras.forecasting.evaluation._backtest import Backtest as Backtest
     from seqkeras.forecasting.evaluation._backtest import backtest as backtest
+    from seqkeras.forecasting.evaluation._compare import Comparison as Comparison
+    from seqkeras.forecasting.evaluation._compare import compare as compare
     from seqkeras.forecasting.evaluation._holdout import Holdout as Holdout
     from seqkeras.forecasting.evaluation._holdout import evaluate_holdout as evaluate_holdout
     from seqkeras.forecasting.evaluation._tune import Tuning as Tuning
@@ -35,6 +37,7 @@ _attached, __dir__, __all__ = attach(
         "_settings": ("Intervals", "Network", "Training"),
         "evaluation._audit": ("audit_leaks",),
         "evaluation._backtest": ("Backtest", "backtest"),
+        "evaluation._compare": ("Comparison", "compare"),
         "evaluation._holdout": ("Holdout", "evaluate_holdout"),
         "evaluation._tune": ("Tuning", "tune"),
         "fitted._stepper": ("ForecastStepper",),

@@ -127,6 +127,48 @@ def _draw_origins(axis: Any, rows: Any, time: str) -> None:
         axis.plot(times[:1], group["yhat"].iloc[:1], color=FORECAST, marker="o", ms=4)
 
 
+def draw_comparison(
+    scores: Any,
+    label: str,
+    frames: Any,
+    columns: tuple[str, str],
+    levels: tuple[float, ...],
+    *,
+    title: str = "",
+) -> Any:
+    """Draw a bar for the score of each contender, and a forecast below them.
+
+    Args:
+        scores: rows of the table of a `Comparison`, the best first; its first column is the score
+            by which the contenders were ranked, its second one the same score on the last horizon.
+        label: name of the series below.
+        frames: its history and its forecast.
+        columns: the columns of timestamps and of the values in the history.
+        levels: levels of the bands, in percent.
+        title: title of the figure, default none.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    bars = 0.8 + 0.32 * len(scores)
+    figure = blank(10, 1.6 + bars + 3.6, title)
+    above, below = figure.subplots(2, 1, height_ratios=(bars, 3.6))
+    choice, final = scores.columns[:2]
+    places = np.arange(len(scores))[::-1]
+    above.barh(places, scores[final], color=BAR, label=f"{final} on the last horizon")
+    style = {"color": ACTUAL, "lw": 0, "marker": "o", "ms": 5}
+    above.plot(scores[choice], places, label="before it, by which they were ranked", **style)
+    dress(above, "", "", grid="x")
+    above.set_yticks(places, scores.index)
+    legend_above(above)
+    history, forecast = frames
+    _draw_series(below, history, forecast, columns, levels)
+    show_dates(below, timestamps(forecast[columns[0]]))
+    dress(below, label, columns[1])
+    legend_above(below)
+    return figure
+
+
 def draw_components(parts: dict[str, Any], time: str, *, title: str = "") -> Any:
     """Draw a column for each series: the forecast over the season, and the components below it.
 

@@ -161,6 +161,11 @@ class Training(_Options):
             whole horizon on the network's own outputs, which takes about `horizon` times as long;
             `"scheduled"` falls from 1 to 0 over the first ten epochs (scheduled sampling, Bengio et
             al. 2015, arXiv 1506.03099). With a likelihood it must be 1.
+        seconds: time limit of a fit, for all its networks together. When two thirds of it have
+            passed, training on the earlier rows stops, and the best weights until then are used;
+            the rest is for the epochs on all rows. Compiling the network and forecasting the
+            held-out rows come on top. With a limit, the speed of the machine decides about the
+            result, so a seed does not repeat it. Default: no limit.
         progress: whether to show progress: as a bar on a terminal or in a notebook, otherwise as a
             line at the end of an epoch, at most every 10 seconds. Default True.
 
@@ -178,6 +183,7 @@ class Training(_Options):
         learning_rate: float = 3e-3,
         validation: float = 0.2,
         teacher_forcing: float | str = 1.0,
+        seconds: float | None = None,
         progress: bool = True,
     ) -> None:
         self.epochs = epochs
@@ -186,6 +192,7 @@ class Training(_Options):
         self.learning_rate = learning_rate
         self.validation = validation
         self.teacher_forcing = teacher_forcing
+        self.seconds = seconds
         self.progress = progress
 
     def check(self) -> None:
@@ -203,6 +210,8 @@ class Training(_Options):
         if not isinstance(self.teacher_forcing, str) or self.teacher_forcing != SCHEDULED:
             expected = f"a number from 0 to 1, or {SCHEDULED!r}"
             check_probability("teacher_forcing", self.teacher_forcing, expected=expected)
+        if self.seconds is not None:
+            check_positive("seconds", self.seconds)
         check_flag("progress", self.progress)
 
 

@@ -15,6 +15,7 @@ from seqkeras.training._backup import Backup, History, remove
 from seqkeras.training._fingerprint import checksum, fingerprint
 from seqkeras.training._loss_plot import draw_losses
 from seqkeras.training._progress import ProgressBar
+from seqkeras.training._time_limit import TimeLimit
 from seqkeras.windows import Windows
 from seqkeras.windows._dataset import Epochs
 
@@ -84,6 +85,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     first_epoch: int = 0,
     backup: Path | None = None,
+    seconds: float | None = None,
 ) -> TrainingLog:
     """Train a model in place, and keep the weights of the best epoch on held-out windows.
 
@@ -109,6 +111,8 @@ def train(
             with a fresh Adam; default 0.
         backup: file that is written after each epoch. If it exists, training resumes from it. It
             is not removed at the end. Default: none.
+        seconds: seconds after which training stops, also in the middle of an epoch. Default: no
+            limit.
 
     Raises:
         DataError: the loss became NaN or infinite.
@@ -129,6 +133,8 @@ def train(
     last_epoch = first_epoch + epochs
     own = judge.callbacks or _scheduled(rates, first_epoch)
     callbacks = [*callbacks, keras.callbacks.TerminateOnNaN(), *own, record]
+    if seconds is not None:
+        callbacks.append(TimeLimit(seconds))
     if progress is not None:
         callbacks.append(ProgressBar(last_epoch, len(batches), progress, first_epoch=done))
     try:

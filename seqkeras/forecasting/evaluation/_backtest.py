@@ -227,7 +227,7 @@ def score_forecasts(
         return forecasts[name][:, gap:]
 
     def naive(season_length: int) -> MethodForecast:
-        history = _without_missing(panel, season_length)
+        history = without_missing(panel, season_length)
         return MethodForecast(origins.season(history, horizon, season_length)[:, gap:])
 
     intervals = {
@@ -250,7 +250,8 @@ def repeat_warnings(folds: list[Fold]) -> None:
         warnings.warn_explicit(warned.message, warned.category, warned.filename, warned.lineno)
 
 
-def _without_missing(panel: Panel, season_length: int) -> GroupedArray:
+def without_missing(panel: Panel, season_length: int) -> GroupedArray:
+    """Return the targets, with those one season earlier where they are missing."""
     if not panel.has_missing:
         return panel.values
     filled = [fill_missing_targets(series[np.newaxis], season_length)[0] for series in panel.values]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from seqkeras._arrays import Array, Floats, Integers
+from seqkeras._arrays import Array, Booleans, Floats, Integers
 from seqkeras.scoring._terms import crps_terms, interval_terms, percentages, pinball
 
 
@@ -37,6 +37,13 @@ class MethodForecast:
             level: (rounded(low), rounded(high)) for level, (low, high) in self.intervals.items()
         }
         return replace(self, yhat=rounded(self.yhat), intervals=intervals)
+
+    def take(self, origins: Booleans) -> "MethodForecast":
+        """Return the forecasts from the origins where a mask is True."""
+        intervals = {
+            level: (lo[origins], hi[origins]) for level, (lo, hi) in self.intervals.items()
+        }
+        return MethodForecast(self.yhat[origins], intervals)
 
     def quantiles(self) -> tuple[Floats, Floats]:
         """Return quantiles `(origins, steps, probabilities)`, and the ascending probabilities."""
@@ -117,7 +124,7 @@ def tables(
     """Return overall scores, one row for each method, and the scores of each series and method."""
     parts = {name: actuals.by_series(method) for name, method in methods.items()}
     overall = {name: actuals.overall(method, parts[name]) for name, method in methods.items()}
-    columns = parts[next(iter(parts))].columns
+    columns = list(dict.fromkeys(name for part in parts.values() for name in part.columns))
     return pd.DataFrame(overall).T[columns], pd.concat(parts, names=["method"])[columns]
 
 

@@ -47,6 +47,9 @@ from seqkeras.windows import StandardScaler, Windows, WindowSpec
 
 #: Batch size for windows that are only evaluated.
 JUDGED_BATCH = 1024
+#: Share of a time limit after which the first stage of training stops. The second stage has half as
+#: many epochs, without forecasts of held-out rows.
+FIRST_STAGE = 2 / 3
 
 
 @dataclass(frozen=True)
@@ -375,7 +378,16 @@ class Fitting:
             callbacks=feedback.callbacks(),
             first_epoch=first_epoch,
             backup=backup,
+            seconds=None if rates else self._seconds_of_member(),
         )
+
+    def _seconds_of_member(self) -> float | None:
+        """Return the time limit of the first stage of one network, or None."""
+        options = self.settings.training
+        if options.seconds is None:
+            return None
+        seconds = options.seconds / len(members_of(self.settings.network.architecture))
+        return FIRST_STAGE * seconds if options.validation else seconds
 
 
 class _Stages:

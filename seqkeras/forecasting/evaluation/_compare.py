@@ -1,0 +1,314 @@
+"""Compare forecasters within a given time, and forecast with the best one."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from seqkeras._arrays import Booleans, rounding
+from seqkeras._checks import bad_argument, check_flag, check_integer, check_one_of, check_positive
+from seqkeras.errors import DataError, SeqkerasError
+from seqkeras.forecasting import _plots
+from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
+from seqkeras.forecasting.evaluation._backtest import read_history
+from seqkeras.forecasting.evaluation._contenders import (
+    FROM_TARGETS,
+    NETWORKS,
+    Contender,
+    NetworkContender,
+    Task,
+)
+from seqkeras.forecasting.evaluation._peers import PEERS
+from seqkeras.forecasting.evaluation._schedule import Schedule
+from seqkeras.forecasting.evaluation._scores import Actuals, MethodForecast, tables
+from seqkeras.forecasting.evaluation._tune import SCORES
+from seqkeras.forecasting.fitted._origins import Origins, check_names, scales_before
+from seqkeras.forecasting.frames._columns import Columns
+from seqkeras.forecasting.networks._predict import Forecasts
+from seqkeras.training._progress import Progress
+
+#: Contenders that take no time worth planning.
+QUICK = ("naive", "seasonal naive", "linear")
+#: Least seconds of a contender, even if the time is over.
+LEAST_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of `compare`.
+
+    Attributes:
+        scores: one row for each contender, the best first: the score by which they were ranked, as
+            `"MASE, choice"`; MASE, WQL and the coverage of intervals on the last horizon, which had
+            no part in the ranking; the seconds it took; and `why` it could not take part.
+        winner: name of the first contender.
+        forecast: its forecast of the horizon after the last row, in the form of
+            `Forecaster.predict`.
+        forecaster: the winner, fitted to all rows, if it is a forecaster of ours; otherwise None.
+    """
+
+    scores: pd.DataFrame
+    winner: str
+    forecast: Any
+    forecaster: Forecaster | None
+    _parts: dict[str, list[pd.DataFrame]] = field(repr=False)
+    _columns: tuple[str, str] = field(repr=False)
+    _levels: tuple[float, ...] = field(repr=False)
+
+    def plot(self, *, title: str = "") -> Any:
+        """Plot the scores as bars, and the winner's forecast of the first series below them.
+
+        Args:
+            title: title of the figure, default none.
+
+        Returns:
+            A `matplotlib.figure.Figure`; `figure.savefig("compare.png")` saves it.
+
+        Raises:
+            MissingDependencyError: matplotlib is not installed.
+        """
+        known = self.scores[self.scores["why"] == ""]
+        label, frames = next(iter(self._parts.items()))
+        return _plots.draw_comparison(
+            known, label, frames, self._columns, self._levels, title=title
+        )
+
+
+def compare(
+    df: "pd.DataFrame | pd.Series",
+    horizon: int,
+    *,
+    minutes: float = 5.0,
+    columns: Columns | None = None,
+    future: "pd.DataFrame | None" = None,
+    contenders: Sequence[str] | None = None,
+    forecasters: Mapping[str, Forecaster] | None = None,
+    windows: int = 2,
+    score: str = "MASE",
+    levels: tuple[float, ...] = (80, 95),
+    season_length: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Comparison:
+    """Compare ways to forecast within some minutes, and forecast with the best one.
+
+    The contenders are ranked by forecasts from `windows` rolling origins. The horizon after these,
+    the last one of each series, does not take part in the ranking: scores on it are those to
+    expect. Then the best contender is fitted to all rows. Our networks are fitted once, on the rows
+    before the first origin; the others, which read only the targets, again at each origin.
+
+    The minutes are divided evenly among the contenders that remain and the last fit. Training of
+    our networks stops when their time is over; forecasters of other libraries run in a process of
+    their own, which is stopped then, and do not take part.
+
+    Args:
+        df: as for `Forecaster.fit`.
+        horizon: timesteps to forecast.
+        minutes: time for everything, about one minute or more. Default 5.
+        columns: as for `Forecaster.fit`.
+        future: as for `Forecaster.predict`; required with future covariates.
+        contenders: names from `"multi_output"` and `"segment_rnn"` (networks), `"linear"` (the
+            linear expert), `"seasonal naive"`, `"naive"`, and, if their packages are installed,
+            `"AutoETS"` and `"AutoTheta"` (statsforecast) and `"LightGBM"` (mlforecast, lightgbm).
+            Default: all that are installed.
+        forecasters: more forecasters by name, with the same horizon. Default: none.
+        windows: origins by which the contenders are ranked, default 2.
+        score: `"MAE"`, `"RMSE"`, `"sMAPE"`, `"MASE"`, `"WQL"` or `"CRPS"`, as in `Backtest`.
+        levels: levels of the intervals in percent, default 80 and 95.
+        season_length: timesteps of one season. Default: that of the frequency.
+        seed: seed of the networks. Because of the time limit, it does not repeat a result exactly.
+        progress: whether to show progress. Default True.
+
+    Returns:
+        A `Comparison`: `scores`, `winner`, `forecast`, `forecaster`, `plot()`.
+
+    Raises:
+        ArgumentError: an argument cannot be used.
+        MissingDependencyError: a contender needs a package that is not installed.
+        DataError: as `Forecaster.fit`, or a series is too short, or no contender can be scored.
+
+    Example:
+        >>> from seqkeras.forecasting import load_air_passengers
+        >>> quick = ["linear", "seasonal naive"]
+        >>> result = compare(load_air_passengers(), 12, contenders=quick, progress=False)
+        >>> result.winner, result.scores.columns.tolist()
+        ('linear', ['MASE, choice', 'MASE', 'WQL', 'in 80 %', 'in 95 %', 'seconds', 'why'])
+    """
+    end = time.monotonic() + 60 * check_positive("minutes", minutes)
+    check_one_of("score", score, SCORES)
+    check_flag("progress", progress)
+    windows = check_integer("windows", windows)
+    own: dict[str, Any] = {"season_length": season_length, "intervals": levels, "seed": seed}
+    settings = Forecaster(horizon, **own).settings()
+    entrants = _entrants(settings.horizon, contenders, forecasters or {}, own)
+    schedule = Schedule.parse(settings.horizon, windows=windows + 1)
+    frame, panel, read_columns = read_history(df, schedule.rows, columns)
+    check_names(panel)
+    if columns is not None and columns.future and future is None:
+        expected = "the future covariates over the horizon, because of Columns(future=...)"
+        raise bad_argument("future", None, expected)
+    season = settings.season_length or panel.calendar.season_length
+    task = Task(
+        df, columns, future, frame, read_columns, panel, schedule, season, settings.levels, seed
+    )
+    entries = _run(task, entrants, end, is_hidden=not progress)
+    table = _ranked(task, entries, score)
+    for winner in table.index[table["why"] == ""]:
+        try:
+            forecasts, forecaster = entrants[winner].forecast(task, entries[winner].limit)
+        except DataError as error:
+            table.loc[winner, "why"] = f"fit to all rows: {error}"
+        else:
+            return _comparison(task, table, str(winner), forecasts, forecaster)
+    raise DataError(f"No contender could forecast. {_reasons(table)}")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What became of a contender.
+
+    Attributes:
+        method: its forecasts from all origins, or None.
+        seconds: the seconds that they took.
+        limit: the seconds that they could have taken.
+        why: why there are no forecasts.
+    """
+
+    method: MethodForecast | None
+    seconds: float
+    limit: float
+    why: str = ""
+
+
+def _entrants(
+    horizon: int,
+    names: Sequence[str] | None,
+    forecasters: Mapping[str, Forecaster],
+    own: dict[str, Any],
+) -> dict[str, Contender]:
+    """Return the contenders by name, the quick ones first.
+
+    Raises:
+        ArgumentError: a name is unknown or stands twice, or a forecaster has another horizon.
+        MissingDependencyError: a contender needs a package that is not installed.
+    """
+    known = (*FROM_TARGETS, *NETWORKS)
+    if names is None:
+        names = [name for name in known if name not in PEERS or PEERS[name].is_installed]
+    for name in names:
+        check_one_of("contenders", name, known)
+        if name in PEERS:
+            PEERS[name].check()
+    entrants: dict[str, Contender] = {
+        name: contender for name, contender in FROM_TARGETS.items() if name in names
+    }
+    for name in NETWORKS:
+        if name in names:
+            entrants[name] = NetworkContender(Forecaster(horizon, network=name, **own))
+    for name, forecaster in forecasters.items():
+        check_is_forecaster(forecaster)
+        if name in entrants:
+            raise bad_argument("forecasters", name, "names that no other contender has")
+        if forecaster.settings().horizon != horizon:
+            expected = f"{horizon}, the horizon of the comparison"
+            raise bad_argument(f"the horizon of {name!r}", forecaster.horizon, expected)
+        entrants[name] = NetworkContender(forecaster)
+    if not entrants:
+        raise bad_argument("contenders", list(names), "one contender or more")
+    return entrants
+
+
+def _run(
+    task: Task, entrants: dict[str, Contender], end: float, *, is_hidden: bool
+) -> dict[str, _Entry]:
+    """Run all contenders; each gets an even share of the time that is left."""
+    entries: dict[str, _Entry] = {}
+    shares = 1 + sum(name not in QUICK for name in entrants)  # one is for the last fit
+    count = len(entrants)
+    with Progress(count, "compare", "contender", is_hidden=is_hidden) as progress:
+        for number, (name, contender) in enumerate(entrants.items(), 1):
+            limit = max(LEAST_SECONDS, (end - time.monotonic()) / shares)
+            entries[name] = _evaluate(contender, task, limit)
+            shares -= name not in QUICK
+            progress.update(number)
+            progress.report(f"contender {number}/{count}", {name: f"{entries[name].seconds:.0f} s"})
+    return entries
+
+
+def _evaluate(contender: Contender, task: Task, limit: float) -> _Entry:
+    start = time.monotonic()
+    try:
+        method = contender.evaluate(task, limit)
+    except SeqkerasError as error:
+        return _Entry(None, time.monotonic() - start, limit, str(error))
+    return _Entry(method, time.monotonic() - start, limit)
+
+
+def _ranked(task: Task, entries: dict[str, _Entry], score: str) -> pd.DataFrame:
+    """Return the table of scores, the best contender first.
+
+    Raises:
+        DataError: no contender has a score.
+    """
+    methods = {name: entry.method for name, entry in entries.items() if entry.method is not None}
+    table = pd.DataFrame(index=pd.Index(entries, name="contender"))
+    choice = f"{score}, choice"
+    last = np.arange(task.schedule.windows) == task.schedule.windows - 1
+    if methods:
+        table[choice] = _scores(task, methods, ~last)[score]
+        final = _scores(task, methods, last)
+        coverages = [f"in {level:g} %" for level in task.levels if f"in {level:g} %" in final]
+        names = list(dict.fromkeys([score, "MASE", "WQL", *coverages]))
+        table = table.join(final[names])
+    table["seconds"] = [entry.seconds for entry in entries.values()]
+    table["why"] = [entry.why for entry in entries.values()]
+    if not methods:
+        raise DataError(f"No contender could forecast. {_reasons(table)}")
+    if table[choice].isna().all():
+        fix = "Use another score, such as score='MAE'."
+        raise DataError(f"No contender has a {score}: it is not defined for these series. {fix}")
+    return table.sort_values(choice, kind="stable")
+
+
+def _scores(task: Task, methods: dict[str, MethodForecast], windows: Booleans) -> pd.DataFrame:
+    """Return the overall scores of forecasts from some of the origins of each series."""
+    panel, schedule = task.panel, task.schedule
+    lengths = panel.values.lengths
+    origins = Origins.rolling(
+        lengths, windows=schedule.windows, step=schedule.step, horizon=schedule.horizon
+    )
+    chosen = np.tile(windows, len(lengths))
+    before = lengths - schedule.rows
+    origins = origins[chosen]
+    actuals = Actuals(
+        origins.series,
+        origins.after(panel.values, schedule.horizon).astype(np.float64),
+        panel.ids,
+        scales_before(panel.values, before, task.season_length),
+        rounding(*panel.values.select(0, before).extremes()),
+    )
+    return tables(actuals, {name: method.take(chosen) for name, method in methods.items()})[0]
+
+
+def _reasons(table: pd.DataFrame) -> str:
+    return " ".join(f"{name}: {why}." for name, why in table["why"].items())
+
+
+def _comparison(
+    task: Task,
+    table: pd.DataFrame,
+    winner: str,
+    forecasts: Forecasts,
+    forecaster: Forecaster | None,
+) -> Comparison:
+    panel = task.panel.take([0])
+    levels = tuple(level for level in task.levels if f"yhat-lo-{level:g}" in forecasts)
+    rows = 4 * task.schedule.horizon + 2 * task.season_length
+    first = panel.forecast_frame({name: values[:1] for name, values in forecasts.items()})
+    parts = panel.split([panel.tail(rows).history_frame(), first])
+    names = (panel.columns.time, panel.columns.target)
+    forecast = task.panel.shaped_forecast(forecasts)
+    return Comparison(table, winner, forecast, forecaster, parts, names, levels)

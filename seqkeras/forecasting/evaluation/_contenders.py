@@ -1,0 +1,249 @@
+"""Contenders of a comparison: networks, simple forecasts, and forecasters of other libraries."""
+
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import joblib
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from seqkeras._arrays import Array, Floats
+from seqkeras.errors import DataError
+from seqkeras.forecasting._forecaster import Forecaster
+from seqkeras.forecasting.evaluation._backtest import repeat_warnings, run_fold, without_missing
+from seqkeras.forecasting.evaluation._peers import PEERS, Request, run_peer
+from seqkeras.forecasting.evaluation._schedule import Schedule
+from seqkeras.forecasting.evaluation._scores import MethodForecast
+from seqkeras.forecasting.fitted._intervals import ConformalIntervals, needed
+from seqkeras.forecasting.frames._columns import Columns
+from seqkeras.forecasting.frames._panel import Panel
+from seqkeras.forecasting.frames._reading import split_last
+from seqkeras.forecasting.networks._build import default_lookback
+from seqkeras.forecasting.networks._linear_expert import linear_weights
+from seqkeras.forecasting.networks._predict import Forecasts
+
+#: Share of the time of a network that is for training; the rest is for building it and forecasting.
+TRAINING_SHARE = 0.8
+#: Share of each series on which the intervals of the linear expert are calibrated.
+_HELD_OUT = 0.2
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all contenders forecast.
+
+    Attributes:
+        df: the rows as the user passed them.
+        own_columns: the columns as the user passed them.
+        future: the covariates over the horizon after the last row, or None.
+        frame: the rows as a long frame without gaps.
+        columns: the columns of `frame`.
+        panel: the series.
+        schedule: the origins.
+        season_length: timesteps of one season.
+        levels: levels of the intervals in percent.
+        seed: seed of what is random.
+    """
+
+    df: Any
+    own_columns: Columns | None
+    future: Any
+    frame: pd.DataFrame
+    columns: Columns
+    panel: Panel
+    schedule: Schedule
+    season_length: int
+    levels: tuple[float, ...]
+    seed: int
+
+    def request(self, rows_after: int) -> Request:
+        """Return the targets of each series up to a cutoff, and what to forecast from there."""
+        values = without_missing(self.panel, self.season_length)
+        histories = values.select(0, values.lengths - rows_after)
+        return Request(
+            [np.asarray(history, np.float64) for history in histories],
+            self.schedule.horizon,
+            self.season_length,
+            self.levels,
+            self.seed,
+        )
+
+    def requests(self) -> list[Request]:
+        """Return a request for each origin."""
+        schedule = self.schedule
+        return [self.request(schedule.rows_after(window)) for window in range(schedule.windows)]
+
+    def method(self, forecasts: Forecasts) -> MethodForecast:
+        """Return forecasts from all origins, `(origins, horizon)` by name, as a method to score."""
+        intervals = {
+            level: (forecasts[f"yhat-lo-{level:g}"], forecasts[f"yhat-hi-{level:g}"])
+            for level in self.levels
+            if f"yhat-lo-{level:g}" in forecasts
+        }
+        return MethodForecast(forecasts["yhat"], intervals)
+
+
+class Contender(Protocol):
+    """A way to forecast."""
+
+    def evaluate(self, task: Task, seconds: float) -> MethodForecast:
+        """Forecast from all origins within some seconds.
+
+        Raises:
+            Exception: it cannot.
+        """
+
+    def forecast(self, task: Task, seconds: float) -> tuple[Forecasts, Forecaster | None]:
+        """Forecast the horizon after all rows; also return the fitted forecaster, if it is ours."""
+
+
+@dataclass(frozen=True)
+class NetworkContender:
+    """A forecaster of ours, fitted once, on the rows before the first origin."""
+
+    forecaster: Forecaster
+
+    def evaluate(self, task: Task, seconds: float) -> MethodForecast:
+        """Forecast from all origins within some seconds."""
+        schedule = task.schedule
+        train = split_last(task.frame, schedule.rows_after(0), task.panel.columns)[0]
+        windows = range(schedule.windows)
+        forecaster = self._limited(seconds)
+        fold = run_fold(forecaster, train, task.panel, schedule, windows, task.columns)
+        repeat_warnings([fold])
+        series = len(task.panel.ids)
+        if len(fold.origins) < series * schedule.windows:
+            fitted = len(np.unique(fold.origins.series))
+            raise DataError(f"only {fitted} of {series} series are long enough")
+        return task.method(fold.forecasts)
+
+    def forecast(self, task: Task, seconds: float) -> tuple[Forecasts, Forecaster | None]:
+        """Forecast the horizon after all rows."""
+        forecaster = self._limited(seconds).fit(task.df, columns=task.own_columns)
+        fitted = forecaster.fitted_
+        return fitted.forecast(fitted.request(None, task.future)), forecaster
+
+    def _limited(self, seconds: float) -> Forecaster:
+        own_limit = self.forecaster.settings().training.seconds or np.inf
+        limit = float(min(TRAINING_SHARE * seconds, own_limit))
+        copy: Forecaster = clone(self.forecaster)
+        return copy.set_params(training__seconds=limit, training__progress=False)
+
+
+@dataclass(frozen=True)
+class FromTargets:
+    """A forecast from the targets only, fitted again at each origin."""
+
+    run: Callable[[list[Request], float], list[Forecasts]]
+
+    def evaluate(self, task: Task, seconds: float) -> MethodForecast:
+        """Forecast from all origins within some seconds."""
+        by_window = self.run(task.requests(), seconds)
+        horizon = task.schedule.horizon
+        forecasts = {
+            name: np.stack([window[name] for window in by_window], axis=1).reshape(-1, horizon)
+            for name in by_window[0]
+        }
+        return task.method(forecasts)
+
+    def forecast(self, task: Task, seconds: float) -> tuple[Forecasts, Forecaster | None]:
+        """Forecast the horizon after all rows."""
+        return self.run([task.request(0)], seconds)[0], None
+
+
+def _naive(requests: list[Request], seconds: float, *, seasonal: bool) -> list[Forecasts]:
+    """Repeat the last season, or the last value."""
+
+    def repeat(history: Floats, request: Request) -> Floats:
+        last = history[-request.season_length if seasonal else -1 :]
+        return last[np.arange(request.horizon) % len(last)]
+
+    return [
+        {"yhat": np.stack([repeat(history, request) for history in request.histories])}
+        for request in requests
+    ]
+
+
+def _linear(requests: list[Request], seconds: float) -> list[Forecasts]:
+    """Forecast with the linear expert, one for all series, with conformal intervals."""
+    return [_linear_forecast(request) for request in requests]
+
+
+def _linear_forecast(request: Request) -> Forecasts:
+    """Return the forecast of a request, with intervals from the last rows of each series."""
+    horizon = request.horizon
+    scales = np.array([[history.std() or 1.0] for history in request.histories])
+    series = [history / scale for history, scale in zip(request.histories, scales, strict=True)]
+    least = horizon + -(-needed(request.levels) // horizon) - 1
+    held_out = [max(least, int(_HELD_OUT * len(history))) for history in series]
+    shortest = min(len(history) for history in series)
+    lookback = default_lookback(horizon, request.season_length, shortest - least - horizon)
+    if shortest < lookback + horizon + least:
+        raise DataError(f"needs {lookback + horizon + least} rows, and a series has {shortest}")
+    season = min(request.season_length, lookback)
+
+    def weights(parts: list[Floats]) -> Floats:
+        windows = _windows(parts, lookback, horizon)
+        return linear_weights(windows[:, :lookback], windows[:, lookback:], season)
+
+    yhat = np.stack([part[-lookback:] for part in series]) @ weights(series) * scales
+    if not request.levels:
+        return {"yhat": yhat}
+    past = [part[:-rows] for part, rows in zip(series, held_out, strict=True)]
+    recent = [part[-rows - lookback :] for part, rows in zip(series, held_out, strict=True)]
+    judged = _windows(recent, lookback, horizon)
+    errors = judged[:, lookback:] - judged[:, :lookback] @ weights(past)
+    horizons = sum(held_out) / horizon
+    intervals = ConformalIntervals.fit(errors, levels=request.levels, horizons=horizons)
+    forecasts = {"yhat": yhat}
+    for level, radius in zip(request.levels, intervals.radius, strict=True):
+        forecasts |= {f"yhat-lo-{level:g}": yhat - radius * scales}
+        forecasts |= {f"yhat-hi-{level:g}": yhat + radius * scales}
+    return forecasts
+
+
+def _windows(series: list[Floats], lookback: int, horizon: int) -> Array:
+    """Return all windows of all series, `(windows, lookback + horizon)`."""
+    rows = lookback + horizon
+    return np.concatenate(
+        [
+            np.lib.stride_tricks.sliding_window_view(part, rows)
+            for part in series
+            if len(part) >= rows
+        ]
+    )
+
+
+def _peer(requests: list[Request], seconds: float, *, name: str) -> list[Forecasts]:
+    """Run a forecaster of another library, at most for some seconds."""
+    return run_in_time(partial(run_peer, name, requests), seconds)
+
+
+def run_in_time(function: Callable[[], Any], seconds: float) -> Any:
+    """Return the result of a function, which runs in a process that is stopped after some seconds.
+
+    Raises:
+        DataError: the time is over, or the function raised an error.
+    """
+    run = joblib.Parallel(n_jobs=2, backend="loky", timeout=seconds)
+    try:
+        return run([joblib.delayed(function)()])[0]
+    except (TimeoutError, multiprocessing.TimeoutError) as error:
+        raise DataError(f"not ready after {seconds:.0f} seconds") from error
+    except Exception as error:  # whatever another library raises only ends its own part
+        raise DataError(f"{type(error).__name__}: {error}") from error
+
+
+#: Contenders that read only the targets, by name, the quick ones first.
+FROM_TARGETS = {
+    "naive": FromTargets(partial(_naive, seasonal=False)),
+    "seasonal naive": FromTargets(partial(_naive, seasonal=True)),
+    "linear": FromTargets(_linear),
+    **{name: FromTargets(partial(_peer, name=name)) for name in PEERS},
+}
+#: Architectures of networks that take part.
+NETWORKS = ("multi_output", "segment_rnn")
