@@ -48,7 +48,8 @@ def encoder_decoder(graph: ModelGraph, call: Any) -> EncoderDecoder:
     The encoder is everything that the memory, its mask and the initial states are computed from.
 
     Args:
-        graph: the graph of a functional model, whose output are the logits of its decoder.
+        graph: the graph of a functional model, whose output are the logits of its decoder, or its
+            numbers.
         call: the call of the decoder, on `[targets, memory, memory_mask, *states]`.
 
     Raises:
@@ -66,9 +67,6 @@ def _check_ends(graph: ModelGraph, call: Any) -> None:
         actual = Description(f"{name}, whose output is not that of {call.operation.name!r}")
         fix = "Put what follows the decoder into it, or train on its logits with from_logits=True."
         raise bad_argument("model", actual, "a model that returns the logits of its decoder", fix)
-    if not call.operation.vocabulary_size:
-        actual = Description(f"{name} with a decoder of numbers, {call.operation.name!r}")
-        raise bad_argument("model", actual, "a model with a decoder of ids")
 
 
 def _ancestors(graph: ModelGraph, tensors: list[Any]) -> list[Any]:

@@ -29,7 +29,8 @@ class EncoderDecoderStep:
         decoder: the decoder layer.
 
     Raises:
-        ArgumentError: the model returns something else than the logits of its decoder.
+        ArgumentError: the model returns something else than the logits of its decoder, or its
+            decoder predicts numbers.
     """
 
     needs_start = True
@@ -38,6 +39,9 @@ class EncoderDecoderStep:
         self.name = graph.model.name
         self.encoder, self.decoder, self._sources = encoder_decoder(graph, call)
         self.vocabulary_size = self.decoder.vocabulary_size
+        if not self.vocabulary_size:
+            actual = Description(f"{self.name} with a decoder of numbers, {self.decoder.name!r}")
+            raise bad_argument("model", actual, "a model with a decoder of ids")
         self.masks_zero = bool(getattr(self.decoder, "mask_zero", False))
         self._limits = [id_limit(graph, tensor) for tensor in self._sources]
         self.layers = [self.encoder, self.decoder]

@@ -16,10 +16,10 @@ class DecoderStep(NamedTuple):
     """One step of a decoder, as a part of a program.
 
     Attributes:
-        outputs: the logits, then the weights of the attention and the output that the next step
-            reads, where the decoder has these.
-        reads: for each value that the step reads besides the ids and the states of its recurrent
-            layers, its place in the whole state.
+        outputs: the logits or numbers, then the weights of the attention and the output that the
+            next step reads, where the decoder has these.
+        reads: for each value that the step reads besides the target before and the states of its
+            recurrent layers, its place in the whole state.
         fed: width of the output that the next step reads; None without input feeding.
     """
 
@@ -61,16 +61,28 @@ def first_state(
     return states, constants
 
 
-def decoder_step(trace: Trace, decoder: SequenceDecoder, constants: list[str]) -> DecoderStep:
+def target_port(decoder: SequenceDecoder, dtype: str) -> dict[str, Any]:
+    """Return the description of what a step reads, an id or numbers, for the header of a file."""
+    size = decoder.vocabulary_size
+    if size is not None:
+        return {"name": "ids", "shape": [], "dtype": "int32", "below": size}
+    return {"name": "numbers", "shape": [decoder.target_size], "dtype": dtype}
+
+
+def decoder_step(
+    trace: Trace, decoder: SequenceDecoder, target: dict[str, Any], constants: list[str]
+) -> DecoderStep:
     """Add one step of a decoder to a trace.
 
     Args:
         trace: an empty trace of single steps.
-        decoder: the decoder, of ids.
+        decoder: the decoder.
+        target: description of what it reads, from `target_port`.
         constants: names of what each step reads of the source, from `first_state`.
     """
-    ids = Value(trace.reserve_name("ids"), rank=2, has_time_axis=True)
-    x = _embed(trace, decoder, ids)
+    rank = 2 + len(target["shape"])
+    before = Value(trace.reserve_name(target["name"]), rank, has_time_axis=True)
+    x = _embed(trace, decoder, before)
     states = tree.flatten([layer.cell.state_size for layer in decoder.layers])
     cell = decoder.attention_cell
     fed = cell.output_size if cell is not None and cell.input_feeding else None
@@ -136,11 +148,15 @@ def _run(trace: Trace, decoder: SequenceDecoder, x: Value) -> Value:
     return y
 
 
-def _embed(trace: Trace, decoder: SequenceDecoder, ids: Value) -> Value:
+def _embed(trace: Trace, decoder: SequenceDecoder, before: Value) -> Value:
     layer = decoder.embedding
+    if layer is None:
+        is_missing = trace.add("is_nan", [before], f"{decoder.name}/is_missing")
+        read = [is_missing, trace.constant(0.0), before]
+        return trace.add("where", read, f"{decoder.name}/read")
     if isinstance(layer, TokenVectors):
-        return token_vectors(trace, layer, ids, reverse=False)
-    return embedding(trace, layer, ids)
+        return token_vectors(trace, layer, before, reverse=False)
+    return embedding(trace, layer, before)
 
 
 def _predict(trace: Trace, decoder: SequenceDecoder, features: Value) -> Value:

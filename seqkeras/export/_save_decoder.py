@@ -11,7 +11,7 @@ from seqkeras._checks import Description, bad_argument
 from seqkeras._keras_graph import ModelGraph, name_of
 from seqkeras._keras_graph._decoder_call import EncoderDecoder, decoder_call, encoder_decoder
 from seqkeras.errors import SeqkerasError
-from seqkeras.export._decoder_layers import decoder_step, first_state
+from seqkeras.export._decoder_layers import decoder_step, first_state, target_port
 from seqkeras.export._program_parts import check_finite
 from seqkeras.export._trace import Trace, Value, export_error
 from seqkeras.export._translate import translate_model
@@ -33,15 +33,15 @@ class DecoderFile(NamedTuple):
 
 
 def save_decoder(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Save an encoder-decoder as a program that decodes one token at a time, with NumPy only.
+    """Save an encoder-decoder as a program that decodes one timestep at a time, with NumPy only.
 
     The file holds the encoder and one step of the decoder: `runtime.load_decoder` reads it. Before
     it is written, its exact contents are run on random sources and compared with the model.
 
     Args:
         model: an encoder-decoder, such as `models.sequence_to_sequence` or the `model_` of a
-            `text.Translator`: functional, with one `layers.SequenceDecoder` of ids, whose logits
-            are its output.
+            `text.Translator`: functional, with one `layers.SequenceDecoder`, of ids or numbers,
+            whose output is that of the model.
         path: path of the file. An existing file is replaced once the new one is complete.
 
     Raises:
@@ -88,14 +88,15 @@ def _translate(graph: ModelGraph, parts: EncoderDecoder) -> DecoderFile:
             raise export_error(node["name"], reason, "Remove it.")
     states, constants = first_state(encoder, parts.decoder, read)
     step_trace = encoder.beside(window=None)
-    step = decoder_step(step_trace, parts.decoder, list(constants))
+    target = target_port(parts.decoder, dtype)
+    step = decoder_step(step_trace, parts.decoder, target, list(constants))
     check_finite(step_trace.arrays)
     return DecoderFile(
         {
             "name": graph.model.name,
             "dtype": dtype,
             "inputs": ports,
-            "vocabulary_size": parts.decoder.vocabulary_size,
+            "target": target,
             "encoder": _spec(encoder, [*states, *constants.values()]),
             "decoder": _spec(step_trace, step.outputs),
             "reads": step.reads,
@@ -143,6 +144,15 @@ def random_sources(program: DecoderProgram, timesteps: int) -> dict[str, np.ndar
     return sources
 
 
+def random_targets(program: DecoderProgram) -> np.ndarray:
+    """Return random targets of two rows at some steps, `(steps, 2, ...)`."""
+    random = np.random.default_rng(0)
+    port = program.target
+    if port.below is not None:
+        return random.integers(1, port.below, (STEPS, 2), port.dtype)
+    return random.normal(size=(STEPS, 2, *port.shape)).astype(port.dtype)
+
+
 def _compare(parts: EncoderDecoder, file: DecoderFile, compute_dtypes: set[str]) -> None:
     """Compare a program with its model, step by step from random sources.
 
@@ -157,12 +167,12 @@ def _compare(parts: EncoderDecoder, file: DecoderFile, compute_dtypes: set[str])
     # The softmax of an attention is in float32 in every model.
     tolerances = (TOLERANCE.get(dtype, HALF_TOLERANCE) for dtype in compute_dtypes)
     allowed = max(TOLERANCE["float32"], *tolerances)
-    for ids in np.random.default_rng(0).integers(1, program.vocabulary_size, (STEPS, 2), "int32"):
-        logits, moving, weights = parts.decoder.step(
-            keras.ops.convert_to_tensor(ids), moving, constants
+    for before in random_targets(program):
+        outputs, moving, weights = parts.decoder.step(
+            keras.ops.convert_to_tensor(before), moving, constants
         )
-        actual, state, attention = program.step(ids, state)
-        _check(actual, logits, allowed)
+        actual, state, attention = program.step(before, state)
+        _check(actual, outputs, allowed)
         if weights is not None:
             _check(attention, weights, allowed)
 

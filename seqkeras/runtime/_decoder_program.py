@@ -45,7 +45,8 @@ class Decoded(NamedTuple):
     """What a step of a decoder returns.
 
     Attributes:
-        logits: of the next token, `(batch, vocabulary_size)`.
+        logits: of the next token, `(batch, vocabulary_size)`; from a decoder of numbers, the
+            next numbers `(batch, features)`.
         state: the state after the step.
         attention: weights of the timesteps of the source, `(batch, timesteps)`; None if the model
             has no attention.
@@ -59,22 +60,23 @@ class Decoded(NamedTuple):
 class DecoderProgram:
     """A trained encoder-decoder that runs without Keras, read by `load_decoder`.
 
-    `begin` reads the sources, and each `step` one token of each row. A state is a tuple of arrays
-    `(batch, ...)`, named in `states`: those that a step changes, then what it reads of the source.
-    Their rows can be selected, repeated and joined freely, as a beam search does. The program never
-    changes, so it serves any number of threads.
+    `begin` reads the sources, and each `step` one token of each row, or its numbers. A state is a
+    tuple of arrays `(batch, ...)`, named in `states`: those that a step changes, then what it reads
+    of the source. Their rows can be selected, repeated and joined freely, as a beam search does.
+    The program never changes, so it serves any number of threads.
 
     Attributes:
         name: name of the model.
         inputs: the sources; each has a time axis of any length in front of its `shape`.
-        vocabulary_size: number of ids of the target.
+        target: what a step reads, one timestep of the target.
+        vocabulary_size: number of ids of the target; None if they are numbers.
         states: name and shape of each array of the state.
         has_attention: whether a step returns the weights of an attention.
         fingerprint: checksum of the file.
 
     Args:
-        header: `name`, `dtype`, `inputs`, `vocabulary_size`, `encoder`, `decoder`, `reads`, `fed`
-            and `constants` of the file.
+        header: `name`, `dtype`, `inputs`, `target`, `encoder`, `decoder`, `reads`, `fed` and
+            `constants` of the file.
         arrays: the weights.
         fingerprint: checksum of the file.
         use_native: whether to use the native kernels where possible.
@@ -91,7 +93,8 @@ class DecoderProgram:
         self.name = str(header["name"])
         self.fingerprint = fingerprint
         self.inputs = tuple(make_port(port) for port in header["inputs"])
-        self.vocabulary_size = int(header["vocabulary_size"])
+        self.target = make_port(header["target"])
+        self.vocabulary_size = self.target.below
         self._dtype = np.dtype(check_one_of("dtype", header["dtype"], ("float32", "float64")))
         self._encoder = Graph(
             {**header["encoder"], "inputs": [_over_time(port) for port in self.inputs]},
@@ -124,18 +127,18 @@ class DecoderProgram:
         arrays: Mapping[str, Array],
         use_native: bool,
     ) -> Graph:
-        ids = {"name": "ids", "shape": (), "dtype": np.dtype(np.int32)}
+        target = {"name": self.target.name, "shape": self.target.shape, "dtype": self.target.dtype}
         read = [
             {"name": name, "shape": shapes[place], "dtype": self._dtype}
             for name, place in self._reads.items()
         ]
-        spec = {**spec, "inputs": [ids, *read]}
+        spec = {**spec, "inputs": [target, *read]}
         return Graph(spec, arrays, self._dtype, whole=False, use_native=use_native)
 
     def _check(self, shapes: Sequence[Shape]) -> None:
         """Raise ValueError unless encoder and decoder fit each other for sources of any length."""
         own = [state.shape for state in self._decoder.states]
-        outputs = [(self.vocabulary_size,)]
+        outputs = [self.output_shape]
         outputs += [(TRIED[0],)] if self.has_attention else []
         if own != list(shapes[: self._moving]):
             raise ValueError(f"an encoder with the states {list(shapes)} before a decoder of {own}")
@@ -146,7 +149,8 @@ class DecoderProgram:
             with np.errstate(all="ignore"):
                 state = self._begin(sources)
                 self._check_state(state, 2)
-                _, after, weights = self._step(np.zeros(2, np.int32), state)
+                zeros = np.zeros((2, *self.target.shape), self.target.dtype)
+                _, after, weights = self._step(zeros, state)
                 self._check_state(after, 2)
             if weights is not None and weights.shape != (2, timesteps):
                 raise ValueError(f"weights of shape {weights.shape} for {timesteps} timesteps")
@@ -158,16 +162,24 @@ class DecoderProgram:
         sources = ", ".join(
             f"{port.name} {('batch', 'timesteps', *port.shape)}" for port in self.inputs
         ).replace("'", "")
-        return f"DecoderProgram({self.name}: {sources} -> {self.vocabulary_size} ids)"
+        return f"DecoderProgram({self.name}: {sources} -> {self._target()})"
 
     def _repr_html_(self) -> str:
         rows = [
             ("sources", ", ".join(port.name for port in self.inputs)),
-            ("ids of the target", str(self.vocabulary_size)),
+            ("target", self._target()),
             ("attention", "yes" if self.has_attention else "no"),
             ("fingerprint", self.fingerprint),
         ]
         return html_table(f"DecoderProgram {self.name}", rows)
+
+    def _target(self) -> str:
+        return f"{self.output_shape[0]} {self.target.name}"
+
+    @property
+    def output_shape(self) -> Shape:
+        """Return the shape of the logits or numbers of one row."""
+        return self.target.shape if self.vocabulary_size is None else (self.vocabulary_size,)
 
     @property
     def shapes(self) -> tuple[dict[str, Shape], dict[str, Shape]]:
@@ -205,17 +217,19 @@ class DecoderProgram:
         """Read one token of each row, and return the logits of the next.
 
         Args:
-            ids: the tokens before, `(batch,)`; at the first step the start token.
+            ids: the tokens before, `(batch,)`; at the first step the start token. For a decoder of
+                numbers, the numbers before `(batch, features)`, in which NaN counts as 0.
             state: a state with the same number of rows, from `begin` or `step`. It is not changed.
 
         Raises:
             ArgumentError: a shape or a dtype does not fit the program.
-            DataError: an id is outside the embedding of the target.
+            DataError: an id is outside the vocabulary of the target.
         """
-        port = Port("ids", (), np.dtype(np.int32), below=self.vocabulary_size)
+        port = self.target
         array = convert(port, ids)
-        if array.ndim != 1 or not len(array):
-            raise bad_argument("ids", Description(f"shape {array.shape}"), "of shape (batch,)")
+        if array.ndim != 1 + len(port.shape) or array.shape[1:] != port.shape or not len(array):
+            expected = f"of shape {('batch', *port.shape)}".replace("'", "")
+            raise bad_argument(port.name, Description(f"shape {array.shape}"), expected)
         check_ids(port, array)
         self._check_state(state, len(array))
         return self._step(array, state)
@@ -225,9 +239,9 @@ class DecoderProgram:
         fed = [np.zeros((len(sources[0]), *shape), self._dtype) for shape in self._fed]
         return (*arrays[: self._moving], *fed, *arrays[self._moving :])
 
-    def _step(self, ids: Array, state: State) -> Decoded:
+    def _step(self, before: Array, state: State) -> Decoded:
         read = [state[place] for place in self._reads.values()]
-        (logits, *others), new = self._decoder.run([ids, *read], state[: self._moving])
+        (logits, *others), new = self._decoder.run([before, *read], state[: self._moving])
         attention = others.pop(0) if self.has_attention else None
         rest = state[self._moving + len(others) :]
         return Decoded(logits, (*new, *others, *rest), attention)

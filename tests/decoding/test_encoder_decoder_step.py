@@ -153,3 +153,9 @@ def test_a_model_that_changes_the_logits_is_refused():
     halved = keras.Model(model.inputs, keras.layers.Rescaling(0.5)(model.output))
     with pytest.raises(ArgumentError, match="logits of its decoder"):
         generate(halved, TEXTS, 3, start=START)
+
+
+def test_a_decoder_of_numbers_has_no_tokens_to_draw():
+    model = sequence_to_sequence(SOURCES, target_features=2, units=2)
+    with pytest.raises(ArgumentError, match="model must be a model with a decoder of ids"):
+        generate(model, TEXTS, 3, start=START)

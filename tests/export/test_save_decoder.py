@@ -39,7 +39,20 @@ FORMS = {
     "tied": {"tied": True, "mask_zero": False, "embedding": 3},
     "initial": {"attention": None, "tied": True, "bidirectional": True},
     "numbers": {"source_size": None, "source_features": 3},
+    "to numbers, fed": {
+        "target_size": None,
+        "target_features": 2,
+        "attention": {"mechanism": "additive", "heads": 2, "input_feeding": True},
+    },
+    "to numbers, every step": {
+        "target_size": None,
+        "target_features": 2,
+        "attention": None,
+        "context": "every_step",
+        "cell": "gru",
+    },
 }
+OF_IDS = [form for form in FORMS if not form.startswith("to numbers")]
 
 
 @functools.cache
@@ -77,7 +90,7 @@ def greedy_loop(program, sources, length, forbidden=(0,)):
 
 
 @pytest.mark.backends
-@pytest.mark.parametrize("form", covering(list(FORMS), every=2))
+@pytest.mark.parametrize("form", covering(OF_IDS, every=2))
 def test_a_loop_in_numpy_draws_what_generate_draws(form, saved):
     program = runtime.load_decoder(saved(form))
     sources = NUMBERS if form == "numbers" else IDS
@@ -89,6 +102,34 @@ def test_a_loop_in_numpy_draws_what_generate_draws(form, saved):
     assert program.has_attention == (drawn.attention is not None)
     if program.has_attention:
         np.testing.assert_allclose(attention, drawn.attention, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["to numbers, fed", "to numbers, every step"])
+def test_a_loop_in_numpy_predicts_the_numbers_that_the_model_predicts(form, saved):
+    program = runtime.load_decoder(saved(form))
+    targets = np.random.default_rng(1).normal(size=(3, 4, 2)).astype("float32")
+    targets[1, 2, 0] = np.nan  # a missing feature is read as 0
+    expected = built(form).predict_on_batch({"source": IDS, "target": targets})
+    state = program.begin(IDS)
+    for t in range(4):
+        numbers, state, attention = program.step(targets[:, t], state)
+        np.testing.assert_allclose(numbers, expected[:, t], atol=1e-6)
+        assert (attention is not None) == program.has_attention
+
+
+def test_a_program_of_numbers_names_what_it_reads_and_refuses_the_rest(saved):
+    program = runtime.load_decoder(saved("to numbers, fed"))
+    assert repr(program).endswith("source (batch, timesteps) -> 2 numbers)")
+    assert program.vocabulary_size is None
+    state = program.begin(IDS)
+    for numbers, message in (
+        (np.zeros((3, 3)), r"numbers must be of shape \(batch, 2\). Got: shape \(3, 3\)"),
+        (np.zeros(3), r"numbers must be of shape \(batch, 2\). Got: shape \(3,\)"),
+        (np.zeros((2, 2)), "state must be a tuple of decoder_1/h"),
+        (np.full((3, 2), 1e300), "numbers must be numbers that float32 can hold"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            program.step(numbers, state)
 
 
 def beam_loop(program, source, length, beams):
@@ -238,10 +279,6 @@ def fixed_source():
 
 REFUSED = {
     "no decoder": (lambda: language_model(5, units=2), "without a layers.SequenceDecoder"),
-    "numbers": (
-        lambda: sequence_to_sequence(SOURCES, target_features=2, units=2),
-        "decoder of numbers",
-    ),
     "own cell": (own_cell, "layer 'mine': its cell Doubling is not supported"),
     "fixed length": (fixed_source, "layer 'short': a source of the shape"),
 }
@@ -266,7 +303,9 @@ def test_weights_that_are_nan_are_refused(tmp_path):
     "changes",
     [
         {"fed": 3},
-        {"vocabulary_size": 6},
+        {"target": {"name": "ids", "shape": [], "dtype": "int32", "below": 6}},
+        {"target": {"name": "ids", "shape": [], "dtype": "int32"}},
+        {"target": {"name": "ids", "shape": [5], "dtype": "float32"}},
         {"constants": ["memory", "mask"]},
         {"reads": {"memory": 40}},
         {"reads": {"memory": 0, "mask": 1, "keys": 2, "query": 0}},

@@ -12,7 +12,12 @@ from seqkeras._checks import bad_argument
 from seqkeras._files import whole_file
 from seqkeras._lazy import import_optional
 from seqkeras.errors import SeqkerasError
-from seqkeras.export._save_decoder import DecoderFile, random_sources, verified_decoder
+from seqkeras.export._save_decoder import (
+    DecoderFile,
+    random_sources,
+    random_targets,
+    verified_decoder,
+)
 from seqkeras.export._verify import TOLERANCE, largest_difference
 from seqkeras.export.onnx._model_file import onnx_bytes
 from seqkeras.export.onnx._program_nodes import Nodes
@@ -32,10 +37,11 @@ def save_decoder_onnx(
     """Save an encoder-decoder as two ONNX files, for ONNX Runtime in any language.
 
     The encoder reads the sources `(batch, timesteps)`, and returns the state before the first
-    token. The decoder reads the ids `(batch,)` of the tokens before and this state, and returns the
-    logits of the next token `(batch, vocabulary_size)`, the weights of the attention if there is
-    any, and the arrays of the state that have changed: a new one has the name of the old one plus
-    `/new`. The others, such as the memory, stay as they are.
+    token. The decoder reads the `ids` `(batch,)` of the tokens before and this state, and returns
+    the `logits` of the next token `(batch, vocabulary_size)`, the weights of the attention if there
+    is any, and the arrays of the state that have changed: a new one has the name of the old one
+    plus `/new`. The others, such as the memory, stay as they are. A decoder of numbers reads
+    `numbers` `(batch, features)`, and returns their `prediction` in place of logits.
 
     Both are run and compared with the model before they replace files. They use standard operators
     only (opset 17).
@@ -98,21 +104,23 @@ def _encoder_graph(file: DecoderFile, program: DecoderProgram) -> Writer:
 
 
 def _decoder_graph(file: DecoderFile, program: DecoderProgram) -> Writer:
-    """Write a step: ids and state to logits, weights of the attention, and what has changed."""
+    """Write a step: target and state to output, weights of the attention, and what has changed."""
     header = file.header
     g = Writer(np.dtype(header["dtype"]), 1)
     slots = _state_slots(header, program)
-    ids = g.read(Slot("ids", np.dtype(np.int32), ("batch",)))
+    target = program.target
+    before = g.read(Slot(target.name, target.dtype, ("batch", *target.shape)))
     states = [g.read(slot) for slot in slots]
     changed = slots[: len(slots) - len(header["constants"])]
     weights = [Slot("attention", g.dtype, ("batch", "timesteps"))] if program.has_attention else []
-    results = [Slot("logits", g.dtype, ("batch", program.vocabulary_size)), *weights]
+    output = "logits" if program.vocabulary_size is not None else "prediction"
+    results = [Slot(output, g.dtype, ("batch", *program.output_shape)), *weights]
     results += [slot._replace(name=f"{slot.name}/new") for slot in changed]
     for slot in results:
         g.reserve(slot.name)
     nodes = Nodes(g, header["decoder"], file.arrays, program.shapes[1], whole=False)
     read = {name: states[place] for name, place in header["reads"].items()}
-    outputs, new = nodes.write({"ids": ids, **read}, iter(states))
+    outputs, new = nodes.write({target.name: before, **read}, iter(states))
     g.layer = ""
     first = 1 + len(weights)  # then comes the output that is fed back, after the recurrent states
     for value, slot in zip([*outputs[:first], *new, *outputs[first:]], results, strict=True):
@@ -148,9 +156,9 @@ def _compare(program: DecoderProgram, encoder_path: Path, decoder_path: Path) ->
         arrays = encoder.run(None, sources)
         _check(state, arrays)
         names = [value.name for value in decoder.get_inputs()]
-        ids = np.ones(len(arrays[0]), np.int32)
-        logits, after, attention = program.step(ids, state)
-        outputs = decoder.run(None, dict(zip(names, [ids, *arrays], strict=True)))
+        before = random_targets(program)[0]
+        logits, after, attention = program.step(before, state)
+        outputs = decoder.run(None, dict(zip(names, [before, *arrays], strict=True)))
         weights = [attention] if attention is not None else []
         expected = [logits, *weights, *after]
         _check(expected[: len(outputs)], outputs)

@@ -79,6 +79,24 @@ def test_two_sessions_draw_what_generate_draws(form, tmp_path):
         np.testing.assert_allclose(np.stack(attention, axis=1), drawn.attention, atol=1e-5)
 
 
+def test_two_sessions_predict_the_numbers_that_the_model_predicts(tmp_path):
+    model = randomized(sequence_to_sequence(SOURCES, target_features=2, units=4, cell="gru"))
+    paths = tmp_path / "encoder.onnx", tmp_path / "decoder.onnx"
+    save_decoder_onnx(model, *paths)
+    encoder, decoder = (onnxruntime.InferenceSession(str(path)) for path in paths)
+    targets = np.random.default_rng(1).normal(size=(3, 4, 2)).astype("float32")
+    targets[1, 2, 0] = np.nan  # a missing feature is read as 0
+    expected = model.predict_on_batch({"source": IDS, "target": targets})
+    names = [value.name for value in encoder.get_outputs()]
+    state = dict(zip(names, encoder.run(None, {"source": IDS}), strict=True))
+    returned = [value.name for value in decoder.get_outputs()]
+    for t in range(4):
+        results = decoder.run(None, {"numbers": targets[:, t], **state})
+        named = dict(zip(returned, results, strict=True))
+        np.testing.assert_allclose(named["prediction"], expected[:, t], atol=1e-5)
+        state = {name: named.get(f"{name}/new", array) for name, array in state.items()}
+
+
 def test_load_onnx_says_that_its_files_are_no_programs(tmp_path):
     save_decoder_onnx(built("dot"), tmp_path / "encoder.onnx", tmp_path / "decoder.onnx")
     for name in ("encoder.onnx", "decoder.onnx"):
