@@ -115,11 +115,12 @@ class _ToKeras(Conversion):
 
     def __init__(self, model: keras.Model) -> None:
         super().__init__(model)
-        self._token_layers = TokenLayers()
+        layers = self_and_sublayers(model)
+        self._token_layers = TokenLayers(layer.name for layer in layers)
         calls = calls_of(model)
         self.untied = [
             layer.name
-            for layer in self_and_sublayers(model)
+            for layer in layers
             if isinstance(layer, TokenVectors) and self._goes_both_ways(layer, calls[id(layer)])
         ]
 

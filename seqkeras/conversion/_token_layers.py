@@ -1,5 +1,7 @@
 """The Keras layers that replace the vectors of tokens."""
 
+from collections.abc import Iterable
+from itertools import count
 from typing import Any
 
 import keras
@@ -13,9 +15,13 @@ class TokenLayers:
 
     Keras has no layer that turns ids into vectors and vectors into logits with a bias, so a layer
     that is called both ways becomes two layers with a copy of the vectors each.
+
+    Args:
+        names: names of all layers of the model, which new layers must not have.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = set(names)
         self._copies: dict[tuple[int, bool], tuple[TokenVectors, Any]] = {}
 
     def copy(self, layer: TokenVectors, reverse: bool, is_tied: bool) -> Any:
@@ -23,9 +29,15 @@ class TokenLayers:
         key = (id(layer), reverse)
         if key not in self._copies:
             make = _dense if reverse else _embedding
-            name = f"{layer.name}_logits" if reverse and is_tied else layer.name
+            name = self._free_name(f"{layer.name}_logits") if reverse and is_tied else layer.name
             self._copies[key] = (layer, make(layer, name))
         return self._copies[key][1]
+
+    def _free_name(self, name: str) -> str:
+        candidates = (name if number == 1 else f"{name}_{number}" for number in count(1))
+        free = next(candidate for candidate in candidates if candidate not in self._names)
+        self._names.add(free)
+        return free
 
     def copy_weights(self) -> None:
         """Copy the weights of all layers, which must be built, and their trainable flags."""

@@ -85,6 +85,18 @@ def test_to_keras_says_that_tied_weights_are_not_tied_any_more():
     np.testing.assert_array_equal(to_numpy(head.kernel), to_numpy(embedding.embeddings).T)
 
 
+def test_to_keras_names_the_layer_of_logits_as_no_other_layer_is_named():
+    model = tied()
+    name = f"{model.layers[1].name}_logits"
+    x = keras.layers.Rescaling(2.0, name=name)(model.output)
+    x = keras.layers.Rescaling(3.0, name=f"{name}_2")(x)
+    model = keras.Model(model.input, x)
+    with pytest.warns(UntiedWeightsWarning):
+        copy = to_keras(model)
+    assert type(copy.get_layer(f"{name}_3")) is keras.layers.Dense
+    assert_close(copy(IDS), model(IDS))
+
+
 def test_to_keras_keeps_trainable_flags_and_how_a_model_is_compiled():
     model = sequential(TokenVectors(5, 2, name="frozen"), keras.layers.Dense(1), shape=(None,))
     model.layers[0].trainable = False
