@@ -60,7 +60,8 @@ class Forecaster(BaseEstimator):
         lookback: timesteps that a forecast reads. None: three seasons and at least twice the
             horizon, or less if more than half of the series would be too short for that.
         season_length: timesteps of one season. None: the usual season of the frequency (12 for
-            months, 7 for days, 24 for hours ...), or 1 if the lookback is shorter than that.
+            months, 7 for days, 24 for hours ...), or 1 if the lookback is shorter than that or the
+            series do not repeat after a season.
         network: a `Network`; or only its architecture: a name such as `"segment_rnn"`, a builder, a
             `keras.Model`, or a list of these for an ensemble. Default `"multi_output"`.
         likelihood: distribution that the network learns: `"quantiles"`, `"gaussian"`,

@@ -222,7 +222,7 @@ class Settings:
     Attributes:
         horizon: timesteps to forecast.
         lookback: timesteps that a forecast reads; None is chosen from the series.
-        season_length: timesteps of one season; None is chosen from the frequency.
+        season_length: timesteps of one season; None is chosen from the frequency and the series.
         network: the network.
         likelihood: distribution that the network learns, or None.
         intervals: the prediction intervals.

@@ -27,6 +27,7 @@ from seqkeras.forecasting.evaluation._scores import Actuals, MethodForecast, tab
 from seqkeras.forecasting.evaluation._tune import SCORES
 from seqkeras.forecasting.fitted._origins import Origins, check_names, scales_before
 from seqkeras.forecasting.frames._columns import Columns
+from seqkeras.forecasting.frames._future import read_future
 from seqkeras.forecasting.networks._predict import Forecasts
 from seqkeras.training._progress import Progress
 
@@ -147,12 +148,22 @@ def compare(
     schedule = Schedule.parse(settings.horizon, windows=windows + 1)
     frame, panel, read_columns = read_history(df, schedule.rows, columns)
     check_names(panel)
-    if columns is not None and columns.future and future is None:
-        expected = "the future covariates over the horizon, because of Columns(future=...)"
-        raise bad_argument("future", None, expected)
-    season = settings.season_length or panel.calendar.season_length
+    if panel.covariates.future and future is None:
+        fix = "Pass a frame with them for each series and timestep: the last fit forecasts with it."
+        raise bad_argument("future", None, f"the columns {panel.covariates.future} ahead", fix)
+    read_future(panel, future, settings.horizon)  # so that errors are raised before the work
     task = Task(
-        df, columns, future, frame, read_columns, panel, schedule, season, settings.levels, seed
+        df=df,
+        own_columns=columns,
+        future=future,
+        frame=frame,
+        columns=read_columns,
+        panel=panel,
+        schedule=schedule,
+        season_length=settings.season_length or panel.calendar.season_length,
+        season_is_sure=settings.season_length is not None,
+        levels=settings.levels,
+        seed=seed,
     )
     entries = _run(task, entrants, end, is_hidden=not progress)
     table = _ranked(task, entries, score)

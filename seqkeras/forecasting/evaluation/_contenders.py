@@ -19,12 +19,14 @@ from seqkeras.forecasting.evaluation._peers import PEERS, Request, run_peer
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import MethodForecast
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals, needed
+from seqkeras.forecasting.fitting._season import has_season
 from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import split_last
 from seqkeras.forecasting.networks._build import default_lookback
 from seqkeras.forecasting.networks._linear_expert import linear_weights
 from seqkeras.forecasting.networks._predict import Forecasts
+from seqkeras.windows import GroupedArray
 
 #: Share of the time of a network that is for training; the rest is for building it and forecasting.
 TRAINING_SHARE = 0.8
@@ -45,6 +47,7 @@ class Task:
         panel: the series.
         schedule: the origins.
         season_length: timesteps of one season.
+        season_is_sure: whether the user set it.
         levels: levels of the intervals in percent.
         seed: seed of what is random.
     """
@@ -57,6 +60,7 @@ class Task:
     panel: Panel
     schedule: Schedule
     season_length: int
+    season_is_sure: bool
     levels: tuple[float, ...]
     seed: int
 
@@ -68,6 +72,7 @@ class Task:
             [np.asarray(history, np.float64) for history in histories],
             self.schedule.horizon,
             self.season_length,
+            self.season_is_sure,
             self.levels,
             self.seed,
         )
@@ -185,6 +190,8 @@ def _linear_forecast(request: Request) -> Forecasts:
     if shortest < lookback + horizon + least:
         raise DataError(f"needs {lookback + horizon + least} rows, and a series has {shortest}")
     season = min(request.season_length, lookback)
+    if season > 1 and not request.season_is_sure:
+        season = season if has_season(GroupedArray.from_series(series), season) else 1
 
     def weights(parts: list[Floats]) -> Floats:
         windows = _windows(parts, lookback, horizon)

@@ -27,6 +27,7 @@ class Request:
         histories: the series, each `(rows,)` without missing values.
         horizon: timesteps to forecast.
         season_length: timesteps of one season.
+        season_is_sure: whether the user set it; otherwise the frequency suggests it.
         levels: levels of the intervals in percent.
         seed: seed of what is random.
     """
@@ -34,6 +35,7 @@ class Request:
     histories: list[Floats]
     horizon: int
     season_length: int
+    season_is_sure: bool
     levels: tuple[float, ...]
     seed: int
 

@@ -107,6 +107,7 @@ class Fitting:
             FileFormatError: the backup is damaged.
             Interrupted: Ctrl-C after the first epoch. The result is the `Fitted` so far.
         """
+        self._say_what_is_assumed()
         lengths = self.panel.values.lengths
         series = self._scaled(self.panel)
         past = self._scaled(self.panel.select(0, lengths - self.held_out))
@@ -175,6 +176,16 @@ class Fitting:
     @staticmethod
     def _averaged(members: "list[_Member]") -> keras.Model:
         return averaged([member.feedback.network for member in members])
+
+    def _say_what_is_assumed(self) -> None:
+        """Say, where progress is shown, that the season of the calendar was not found."""
+        season = self.panel.calendar.season_length
+        is_chosen = self.settings.season_length is None and season <= self.lookback
+        if self.settings.training.progress and is_chosen and self.season_length < season:
+            say(
+                f"fit: the series do not repeat after {season} timesteps, so no season is assumed; "
+                f"season_length={season} assumes it."
+            )
 
     def _say_what_was_learned(self, logs: tuple[TrainingLog, ...]) -> None:
         """Say, where progress is shown, that no epoch was better than the untrained network."""

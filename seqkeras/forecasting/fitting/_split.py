@@ -7,6 +7,7 @@ from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting._settings import Settings
 from seqkeras.forecasting.fitted._intervals import check_enough, needed
+from seqkeras.forecasting.fitting._season import has_season
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.networks._build import default_lookback
 
@@ -14,7 +15,8 @@ from seqkeras.forecasting.networks._build import default_lookback
 def choose_lookback(settings: Settings, panel: Panel) -> tuple[int, int]:
     """Return the lookback and the season length for these series.
 
-    The season length of the calendar is replaced by 1 if it is longer than the lookback.
+    The season length of the calendar is replaced by 1 if it is longer than the lookback, or if the
+    series have no such season.
 
     Raises:
         ArgumentError: the `season_length` in the settings is longer than the lookback.
@@ -26,10 +28,12 @@ def choose_lookback(settings: Settings, panel: Panel) -> tuple[int, int]:
         held_out = _least_held_out(settings, len(lengths))
     room = int(np.median(lengths)) - settings.horizon - held_out
     lookback = settings.lookback or default_lookback(settings.horizon, season, room)
-    if season <= lookback:
-        return lookback, season
     if settings.season_length is not None:
-        raise bad_argument("season_length", season, f"at most the lookback, {lookback}")
+        if season > lookback:
+            raise bad_argument("season_length", season, f"at most the lookback, {lookback}")
+        return lookback, season
+    if 1 < season <= lookback and has_season(panel.values, season):
+        return lookback, season
     return lookback, 1
 
 

@@ -141,8 +141,13 @@ def test_wrong_arguments_are_refused_before_any_work(options, message):
 
 def test_future_covariates_must_be_known_over_the_horizon():
     df = load_air_passengers().assign(price=1.0)
-    with pytest.raises(ArgumentError, match=r"future must be the future covariates over the"):
-        quick(df, columns=Columns(future=["price"]))
+    columns = Columns(future=["price"])
+    with pytest.raises(ArgumentError, match=r"future must be the columns .*price"):
+        quick(df, columns=columns)
+    later = pd.DataFrame({"ds": pd.date_range("1961-01", periods=6, freq="MS"), "price": 1.0})
+    with pytest.raises(DataError, match="1961-06"):
+        quick(df, columns=columns, future=later[:5])
+    assert len(quick(df, columns=columns, future=later).forecast) == 6
 
 
 def test_a_picture_has_a_bar_for_each_contender_and_the_forecast_below():

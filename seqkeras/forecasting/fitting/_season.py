@@ -1,0 +1,68 @@
+"""Whether series have the season that their frequency suggests."""
+
+import numpy as np
+
+from seqkeras._arrays import DOUBLE_ROUNDING, Floats, evenly_spaced
+from seqkeras.windows import GroupedArray
+
+#: Least score of a season, in standard errors. Seasons that just miss it hardly matter.
+LEAST_SCORE = 1.0
+#: Least and largest number of seasons that are read, and largest number of series.
+_LEAST_SEASONS = 3
+_MOST_SEASONS = 50
+_MOST_SERIES = 200
+
+
+def has_season(values: GroupedArray, season_length: int) -> bool:
+    """Check whether the changes of series repeat after a season.
+
+    The score of a series is the autocorrelation of its changes from one timestep to the next, at
+    the lag of the season, in units of its standard error if there is none (Bartlett 1946, from the
+    autocorrelations at shorter lags). Scores of several series are added, and divided by the
+    square root of their number.
+
+    Args:
+        values: the series, `(rows,)` each; NaN where a value is missing.
+        season_length: timesteps of one season, above 1.
+
+    Returns:
+        Whether the score is at least `LEAST_SCORE`. True as well if no series changes and has three
+        seasons, so that nothing speaks against the season.
+
+    Example:
+        >>> week = np.tile([5.0, 6.0, 7.0, 6.0, 8.0, 2.0, 1.0], 8)
+        >>> walk = np.random.default_rng(0).normal(size=56).cumsum()
+        >>> [has_season(GroupedArray.from_series([series]), 7) for series in (week, walk)]
+        [True, False]
+    """
+    scores = []
+    for number in evenly_spaced(len(values), _MOST_SERIES):
+        series = values[int(number)][-_MOST_SEASONS * season_length :].astype(np.float64)
+        score = _score(series, season_length)
+        if score is not None:
+            scores.append(score)
+    return not scores or sum(scores) / len(scores) ** 0.5 >= LEAST_SCORE
+
+
+def _score(series: Floats, season_length: int) -> float | None:
+    """Return the score of one series, or None if it has too few rows or does not change."""
+    if len(series) < _LEAST_SEASONS * season_length:
+        return None
+    known = np.isfinite(series)
+    if not known.any():
+        return None
+    changes = np.diff(series)
+    changes -= np.nanmean(changes) if np.isfinite(changes).any() else 0.0
+    changes = np.nan_to_num(changes)  # an unknown change is the mean change
+    if np.abs(changes).max() <= DOUBLE_ROUNDING * np.abs(series[known]).max():
+        return None
+    products = _products(changes, season_length)
+    correlations = products[1:] / products[0]
+    error = np.sqrt((1 + 2 * (correlations[:-1] ** 2).sum()) / len(changes))
+    return float(correlations[-1] / error)
+
+
+def _products(changes: Floats, most: int) -> Floats:
+    """Return the sums of products of changes `0, 1, ..., most` timesteps apart."""
+    spectrum = np.fft.rfft(changes, 2 * len(changes))
+    return np.fft.irfft(np.abs(spectrum) ** 2)[: most + 1]
