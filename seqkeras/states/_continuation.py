@@ -103,6 +103,7 @@ def judge_call(call: Any, kinds: Sequence[KindOrNone]) -> Verdict:
     operation = call.operation
     if isinstance(operation, keras.layers.RNN):
         _check_initial_state(call)
+        _check_constants(call, kinds)
     if Kind.END in kinds:
         joins = "it joins a sequence with a value known only after the last timestep"
         reason = _REPEATS if isinstance(operation, RepeatLike) else joins
@@ -133,7 +134,8 @@ def judge_call(call: Any, kinds: Sequence[KindOrNone]) -> Verdict:
 def inputs_over_time(graph: ModelGraph) -> list[bool]:
     """Return, for each input, whether it changes over time.
 
-    An input does if it reaches a recurrent layer other than repeated at each timestep.
+    An input does if it reaches a recurrent layer other than repeated at each timestep, or as its
+    constants.
     """
     moving: set[int] = set()
 
@@ -144,7 +146,8 @@ def inputs_over_time(graph: ModelGraph) -> list[bool]:
         if isinstance(layer, keras.layers.Bidirectional):
             layer = layer.forward_layer
         if isinstance(layer, keras.layers.RNN):
-            moving.update(origins)
+            read = tree.flatten([args, {**kwargs, "constants": None}])
+            moving.update(*(value for value in read if isinstance(value, frozenset)))
         if isinstance(layer, keras.layers.RepeatVector):
             origins = frozenset()  # its output is the same at each timestep
         if isinstance(layer, RepeatLike):
@@ -205,6 +208,14 @@ def _check_initial_state(call: Any) -> None:
             "between calls"
         )
         raise CannotContinueError(call.operation, reason)
+
+
+def _check_constants(call: Any, kinds: Sequence[KindOrNone]) -> None:
+    constants = {id(tensor) for tensor in tree.flatten(call.arguments.kwargs.get("constants"))}
+    for tensor, kind in zip(call.input_tensors, kinds, strict=True):
+        if kind is Kind.SEQUENCE and id(tensor) in constants:
+            reason = "at every timestep it reads the whole of a sequence (constants)"
+            raise CannotContinueError(call.operation, reason)
 
 
 def _recurrent_kinds(call: Any) -> list[KindOrNone]:
