@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from seqkeras._checks import Description, bad_argument
@@ -10,6 +11,8 @@ from seqkeras._checks import Description, bad_argument
 
 def token_terms(targets: Any, logits: Any) -> Any:
     """Return the cross-entropy of each token in nats, `(batch, timesteps)`, at least float32.
+
+    That of an id outside the vocabulary is NaN on JAX; other backends raise an error of their own.
 
     Raises:
         ArgumentError: the shapes do not fit.
@@ -24,7 +27,10 @@ def token_terms(targets: Any, logits: Any) -> Any:
         actual_shape = Description(f"shape {tuple(targets.shape)}")
         raise bad_argument("y_true", actual_shape, f"of shape {expected}, as the logits")
     logits = ops.cast(logits, _dtype(logits))
-    return ops.sparse_categorical_crossentropy(ops.cast(targets, "int32"), logits, from_logits=True)
+    ids = ops.cast(targets, "int32")
+    terms = ops.sparse_categorical_crossentropy(ids, logits, from_logits=True)
+    # On JAX, Keras counts 0 for an id that no logit belongs to.
+    return ops.where((ids >= 0) & (ids < ops.shape(logits)[-1]), terms, np.nan)
 
 
 class _Weights(keras.losses.Loss):

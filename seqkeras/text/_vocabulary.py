@@ -261,7 +261,8 @@ class Vocabulary:
         )
 
     def _no_such(self, token: Token) -> ArgumentError:
-        fix = f"{nearest(token, self._names)} A vocabulary with unknown='<unk>' takes any token."
+        near = nearest(token, self._names)
+        fix = f"{near} A vocabulary with unknown='<unk>' takes any token.".lstrip()
         return bad_argument("tokens", token, f"one of the {len(self)} of the vocabulary", fix)
 
 

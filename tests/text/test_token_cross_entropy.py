@@ -102,6 +102,20 @@ def test_weights_between_0_and_1_weight_the_mean():
     assert value(TokenCrossEntropy(), targets, logits, weights) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.backends
+@pytest.mark.parametrize("target", [4, -1])
+def test_a_target_outside_the_vocabulary_is_not_counted_as_0(target):
+    targets, logits, _ = batch([2, 2], seed=3)
+    targets[1, 1] = target
+    if keras.backend.backend() == "jax":  # cannot raise an error for a value
+        assert np.isnan(value(TokenCrossEntropy(), targets, logits))
+        weights = np.array([[1.0, 1.0], [1.0, 0.0]])
+        assert np.isfinite(value(TokenCrossEntropy(), targets, logits, weights))
+        return
+    with pytest.raises(Exception, match=r"outside the valid range|out of bounds"):
+        value(TokenCrossEntropy(), targets, logits)
+
+
 def test_nothing_that_counts_is_a_loss_of_0():
     targets, logits, weights = batch([2, 1], seed=3)
     for reduction in REDUCTIONS:
