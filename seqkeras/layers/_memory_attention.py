@@ -117,30 +117,27 @@ class MemoryAttention(keras.layers.Layer):
         """Compute what all queries read: once for a memory, before a loop over time.
 
         Returns:
-            The memory, the terms that masked timesteps add to scores, the factors of the weights,
-            and the keys if the mechanism has its own. The batch is the first axis of each.
+            The memory, its mask as 0 and 1, the factors of the weights, and the keys if the
+            mechanism has its own. The batch is the first axis of each.
         """
         memory = ops.cast(memory, self.compute_dtype)
-        if mask is None:
-            factors = ops.ones_like(memory[:, :, 0], dtype="float32")
-        else:
-            factors = ops.cast(mask, "float32")
-        terms = (1.0 - factors) * _MASKED
+        counts = ops.ones_like(memory[:, :, 0]) if mask is None else mask
+        counts = factors = ops.cast(counts, self.compute_dtype)
         if training and self._draws is not None:
             factors = keras.random.dropout(factors, self.dropout, seed=self._draws)
-        factors = ops.cast(factors, self.compute_dtype)
         if self.key_kernel is None:
-            return [memory, terms, factors]
-        return [memory, terms, factors, ops.matmul(memory, self.key_kernel)]
+            return [memory, counts, factors]
+        return [memory, counts, factors, ops.matmul(memory, self.key_kernel)]
 
     def attend(self, query: Any, prepared: Sequence[Any]) -> tuple[Any, Any]:
         """Return the contexts and the weights of queries for a prepared memory."""
         if len(query.shape) == 2:
             context, weights = self.attend(ops.expand_dims(query, 1), prepared)
             return context[:, 0], weights[:, 0]
-        memory, terms, factors, *keys = prepared
+        memory, counts, factors, *keys = prepared
         scores = self._scores(query, memory, *keys)
         # Softmax in float32: half precision has no room for the terms of masked timesteps.
+        terms = (1.0 - ops.cast(counts, "float32")) * _MASKED
         scores = ops.cast(scores, "float32") + terms[:, None, None]
         # (ops.softmax warns about a memory of one timestep.)
         weights = ops.exp(scores - ops.logsumexp(scores, axis=-1, keepdims=True))
