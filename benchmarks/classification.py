@@ -7,8 +7,9 @@
     motions  BasicMotions of the UEA archive: 40 sequences of 100 timesteps and 6 features, judged
              on 40 others; the mean of several seeds
 
-FOLDER has `mnist_t10k.npz` and `BasicMotions.npz`. With `--validate`, the settings are judged by the
-training part: a fifth of the images, and four folds of the motions. The test part is then not read.
+FOLDER has `mnist_t10k.npz` and `BasicMotions.npz`. With `--validate`, settings are judged by parts
+of the training part, a fifth of the images and four folds of the motions, and the test part is not
+read.
 """
 
 import argparse
