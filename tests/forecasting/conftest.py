@@ -62,7 +62,8 @@ def panel() -> pd.DataFrame:
 
 
 def fit(df):
-    return flat_forecaster(5, lookback=14, units=4, epochs=3, seed=0, progress=False).fit(df)
+    with training_eagerly():
+        return flat_forecaster(5, lookback=14, units=4, epochs=3, seed=0, progress=False).fit(df)
 
 
 @pytest.fixture(scope="session")

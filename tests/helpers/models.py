@@ -1,7 +1,6 @@
 """Models for tests, and comparisons of their outputs."""
 
 import contextlib
-import functools
 
 import keras
 import numpy as np
@@ -40,6 +39,14 @@ def training_eagerly(eagerly=True):
     `training_eagerly(False)` compiles also where a whole file trains eagerly.
     """
 
+    compile_model = keras.Model.compile
+
+    def compile_so(model, *arguments, run_eagerly=eagerly, **options):
+        compile_model(model, *arguments, run_eagerly=run_eagerly, **options)
+        # Keras omits an assignment of what the property below has returned so far.
+        model._run_eagerly = run_eagerly
+        assert model.run_eagerly == run_eagerly
+
     def runs_eagerly(model):
         return model._run_eagerly if model.compiled else eagerly
 
@@ -48,7 +55,6 @@ def training_eagerly(eagerly=True):
 
     with pytest.MonkeyPatch.context() as patch:
         if keras.backend.backend() == "tensorflow":
-            compile_so = functools.partialmethod(keras.Model.compile, run_eagerly=eagerly)
             patch.setattr(keras.Model, "compile", compile_so)
             # Models that are never compiled predict so, too.
             patch.setattr(keras.Model, "run_eagerly", property(runs_eagerly, set_eager))
