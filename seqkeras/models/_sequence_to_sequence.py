@@ -7,8 +7,9 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
-from seqkeras._checks import bad_argument, check_flag, check_integer
+from seqkeras._checks import bad_argument, check_flag, check_integer, check_one_of
 from seqkeras.layers import SequenceDecoder
+from seqkeras.layers._memory_attention import MECHANISMS
 from seqkeras.models._stack import Stack, StackOptions, both_ways
 
 
@@ -164,7 +165,8 @@ def _attention_options(attention: Any) -> dict[str, Any] | None:
     """Return the arguments of the attention cell."""
     if attention is None or isinstance(attention, Mapping):
         return dict(attention) if attention is not None else None
-    return {"mechanism": attention, "query": "old" if attention == "additive" else "new"}
+    mechanism = check_one_of("attention", attention, MECHANISMS)
+    return {"mechanism": mechanism, "query": "old" if mechanism == "additive" else "new"}
 
 
 def _encode(plan: Stack, x: Any, mask: Any) -> tuple[Any, list[list[Any]]]:

@@ -133,7 +133,7 @@ def test_numbers_are_read_and_predicted_with_padding_of_nan():
         ({"source_size": 1, "target_size": 5}, "source_size must be an integer >= 2"),
         ({"source_size": 5, "target_features": 0}, "target_features must be"),
         ({"source_size": 5, "target_size": 5, "stateful": True, "batch_size": 2}, "stateful must"),
-        ({"source_size": 5, "target_size": 5, "attention": "soft"}, "mechanism must be one of"),
+        ({"source_size": 5, "target_size": 5, "attention": "soft"}, "attention must be one of"),
         (
             {"source_size": 5, "target_size": 5, "attention": {"head": 2}},
             "attention must be arguments of layers.AttentionCell. Got: 'head'.*heads",
