@@ -7,7 +7,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Test processes that run in parallel; each takes about 2 GB.
 WORKERS ?= 2
 
-.PHONY: help demo test test-long checks lint types layers docs unit test-backends native native-sanitize package wheels release-check clean venv-demo venv-dev venv-backends venv-release
+.PHONY: help demo test test-long checks lint types layers docs unit test-backends native native-sanitize package wheels release-check notebooks clean venv-demo venv-dev venv-backends venv-release venv-notebooks
 
 help:
 	@echo "make demo           forecast a real series and draw it"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-backends  the tests that also run on JAX and PyTorch, on both"
 	@echo "make native         build the native library in place"
 	@echo "make native-sanitize  run the native library under sanitizers"
+	@echo "make notebooks      run the whole gallery in Jupyter, and write its pages: a quarter of an hour"
 	@echo "make package        build the wheel and the sdist, install and import each"
 	@echo "make wheels         build the wheels of all platforms in dist, check and test them"
 	@echo "make release-check  prove that a release could be made: an hour, and gigabytes"
@@ -74,6 +75,9 @@ wheels: venv-release
 release-check: venv-release
 	.venv/release/bin/python .ci/release.py
 
+notebooks: venv-notebooks
+	.venv/notebooks/bin/python docs/_gallery.py
+
 clean:
 	rm -rf .venv build dist docs/_build *.egg-info
 
@@ -91,3 +95,6 @@ venv-backends: venv-dev
 venv-release: venv-dev
 	@$(PYTHON) .ci/venv.py --layer release "setuptools>=77" build ziglang==0.17.1 auditwheel abi3audit \
 		lief "twine>=6" cffconvert
+
+venv-notebooks: venv-dev
+	@$(PYTHON) .ci/venv.py --layer notebooks nbclient ipykernel

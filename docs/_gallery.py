@@ -23,13 +23,15 @@ PICTURES = DOCS / "_static/gallery"
 
 CELL = re.compile(r"^# %%(.*)\n", re.MULTILINE)
 SAVED = re.compile(r"\.savefig\(\"(\w+)\.png\"")
+#: What TensorFlow logs goes to the standard output of a notebook.
+LOGGED = re.compile(r"^WARNING:tensorflow:.*\n", re.MULTILINE)
 #: Longer fences than those of code, which outputs may hold.
 OUTPUT = "````{code-block} text\n:class: output\n\n"
 #: Seconds in which a cell of a notebook must end.
 MOST_SECONDS = 900
 #: Pixels and colors of a picture.
 WIDTH = 900
-COLORS = 48
+COLORS = 32
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def execute(cells: list[Cell], folder: Path) -> dict[int, str]:
         "".join(output.text for output in shown if output.get("name") == "stdout")
         for shown in outputs
     ]
+    texts = [LOGGED.sub("", text) for text in texts]
     return {number: text for number, text in enumerate(texts) if text.strip()}
 
 

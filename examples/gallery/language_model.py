@@ -4,11 +4,12 @@
 # Learn a text one character at a time: how well the network predicts what comes next,
 # and what it writes.
 #
-# The text is the manual that is inside Python.
+# The text is the manual that is inside Python, without its line breaks.
 
 # %%
 import math
 import sys
+import textwrap
 from pydoc_data.topics import topics
 
 import matplotlib.pyplot as plt
@@ -17,9 +18,10 @@ import numpy as np
 from seqkeras.text import LanguageModel
 
 QUICK = "--quick" in sys.argv
-SIZE, UNITS, EPOCHS = (6_000, 16, 1) if QUICK else (250_000, 192, 6)
+SIZE, UNITS, EPOCHS = (6_000, 16, 1) if QUICK else (250_000, 192, 8)
 
-text = "\n".join(topics[name] for name in sorted(topics))[:SIZE]
+words = [word for name in sorted(topics) for word in topics[name].split()]
+text = " ".join(words)[:SIZE]
 cut = SIZE * 9 // 10
 train, test = text[:cut], text[cut:]
 
@@ -28,9 +30,10 @@ train, test = text[:cut], text[cut:]
 # text. The last tenth of the text is only judged.
 
 # %%
-model = LanguageModel("char", units=UNITS, epochs=EPOCHS, seed=0, progress=False).fit(
-    train
+model = LanguageModel(
+    "char", units=UNITS, epochs=EPOCHS, dropout=0.05, seed=0, progress=False
 )
+model.fit(train)
 bits = math.log2(model.perplexity(test))
 print(f"{len(model.vocabulary_)} different characters")
 print(f"{bits:.2f} bits for each character that it has not seen")
@@ -48,21 +51,21 @@ def entropies() -> tuple[float, float]:
     np.add.at(pairs, (before[:-1], before[1:]), 1)
     singles = pairs.sum(axis=0) / pairs.sum()
     pairs /= pairs.sum(axis=1, keepdims=True)
-    return -np.log2(singles[after]).mean(), -np.log2(
-        pairs[after[:-1], after[1:]]
-    ).mean()
+    from_singles = -np.log2(singles[after]).mean()
+    from_pairs = -np.log2(pairs[after[:-1], after[1:]]).mean()
+    return from_singles, from_pairs
 
 
-characters, pairs = entropies()
-print(f"from characters {characters:.2f} bits, from pairs {pairs:.2f} bits")
+from_singles, from_pairs = entropies()
+print(f"from characters {from_singles:.2f} bits, from pairs {from_pairs:.2f} bits")
 
 # %% [markdown]
 # What does it write? A lower temperature keeps to what is likely. The sense of it is
 # thin, but the network has learned to spell, and how a manual sounds.
 
 # %%
-written = model.continue_text("The ", 40 if QUICK else 600, temperature=0.5, seed=1)
-print(written.text)
+written = model.continue_text("The ", 40 if QUICK else 500, temperature=0.5, seed=1)
+print(textwrap.fill(written.text, 80))
 
 # %% [markdown]
 # How surprising was each of the first characters to the network? Most surprises stand

@@ -49,9 +49,9 @@ for source, output in list(zip(sources[cut:], outputs, strict=True))[:6]:
 print(f"{len(outputs)} unseen dates, {right:.1%} right in every digit")
 
 # %% [markdown]
-# Beam search keeps several candidates and returns the most probable of them. Here it
-# also meets ways of writing that were not among the pairs: the second is close to what
-# it has learned, and the last is far from it.
+# `translations` returns more than the text. Here it also meets ways of writing that
+# were not among the pairs: the second is close to what it has learned, and the last is
+# far from it.
 
 # %%
 results = translator.translations(
@@ -60,11 +60,12 @@ results = translator.translations(
         "14th July 1989",
         "July 14 1989, a Friday",
         "1989, July 14",
-    ],
-    beam=3,
+    ]
 )
 for result in results:
-    print(f"{''.join(result.source_tokens[:-1]):>28} -> {result.text}")
+    source = "".join(result.source_tokens[:-1])
+    probability = np.exp(result.log_probability)
+    print(f"{source:>28} -> {result.text}, probability {probability:.2f}")
 
 # %% [markdown]
 # The attention of the first: each column is a character that was read, each row one
