@@ -17,7 +17,8 @@ EPOCHS = 6
 
 
 def forecaster(**changes):
-    options = {"units": 2, "epochs": EPOCHS, "learning_rate": 0.05, "lookback": 14, "seed": 3}
+    options = {"units": 2, "epochs": EPOCHS, "learning_rate": 0.05, "seed": 3}
+    options |= {"lookback": 14, "season_length": 7}
     return flat_forecaster(4, **{"progress": False, "levels": (), **options, **changes})
 
 

@@ -122,7 +122,7 @@ def test_a_network_of_ones_own_has_components_of_other_rows_too():
     df = shops().query("shop == 'east'")[["ds", "y"]]
 
     options = {name: option for name, option in BARE.items() if name != "units"}
-    fitted = flat_forecaster(3, architecture=dense, **options).fit(df)
+    fitted = flat_forecaster(3, architecture=dense, season_length=7, **options).fit(df)
     frame = components(fitted, df=df.head(20), horizon=2).frame
     assert frame.columns.tolist() == ["ds", "yhat", "seasonal naive", "network"]
     assert str(frame.ds[0].date()) == "2024-01-21"
