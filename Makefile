@@ -16,7 +16,7 @@ help:
 	@echo "make test-backends  the tests that also run on JAX and PyTorch, on both"
 	@echo "make native         build the native library in place"
 	@echo "make native-sanitize  run the native library under sanitizers"
-	@echo "make notebooks      run the whole gallery in Jupyter, and write its pages: a quarter of an hour"
+	@echo "make notebooks      run the whole gallery in Jupyter, and write its pages: ten minutes"
 	@echo "make package        build the wheel and the sdist, install and import each"
 	@echo "make wheels         build the wheels of all platforms in dist, check and test them"
 	@echo "make release-check  prove that a release could be made: an hour, and gigabytes"

@@ -49,9 +49,10 @@ for source, output in list(zip(sources[cut:], outputs, strict=True))[:6]:
 print(f"{len(outputs)} unseen dates, {right:.1%} right in every digit")
 
 # %% [markdown]
-# `translations` returns more than the text. Here it also meets ways of writing that
-# were not among the pairs: the second is close to what it has learned, and the last is
-# far from it.
+# `translations` also returns a probability. Here it meets ways of writing that were not
+# among the pairs. The second is close to what it has learned; the last two are far from
+# it, come out wrong, and their low probabilities warn of that. (Training smooths the
+# targets, so even a sure translation stays well below 1.)
 
 # %%
 results = translator.translations(
