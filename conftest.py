@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-#: Packages whose docstrings train small networks for an epoch: compiling would take longer.
-EAGER_EXAMPLES = {"anomaly", "forecasting"}
+#: Packages and pages whose examples train small networks for an epoch: compiling takes longer.
+EAGER_EXAMPLES = {"anomaly", "forecasting", "evaluation"}
 
 # Imports make many objects and hardly any garbage. See pytest_collection_finish.
 gc.disable()
@@ -20,17 +20,16 @@ def _own_folder(request, tmp_path_factory, monkeypatch):
         return
     monkeypatch.chdir(tmp_path_factory.mktemp("example"))
     with ExitStack() as stack:
-        if "keras" in sys.modules:
-            _build_optimizers_early(sys.modules["keras"].Model, monkeypatch)
-        if EAGER_EXAMPLES & set(request.node.path.relative_to(request.config.rootpath).parts):
+        path = request.node.path.relative_to(request.config.rootpath).with_suffix("")
+        if EAGER_EXAMPLES & set(path.parts):
             from helpers.models import training_eagerly
 
             stack.enter_context(training_eagerly())
         yield
 
 
-def _build_optimizers_early(model_class, monkeypatch):
-    """Build optimizers before the first step of training is traced: examples take half the time.
+def _build_optimizers_early(model_class):
+    """Build optimizers before the first step of training is traced, which takes half the time.
 
     Keras builds them in that step, and TensorFlow traces what creates variables twice.
     """
@@ -41,11 +40,18 @@ def _build_optimizers_early(model_class, monkeypatch):
             model.optimizer.build(model.trainable_variables)
         return make_train_function(model, force=force)
 
-    monkeypatch.setattr(model_class, "make_train_function", build_and_make)
+    model_class.make_train_function = build_and_make
 
 
 def pytest_collection_finish():
-    """Spare the garbage collector what lives as long as the run: the modules and the tests.
+    """Prepare what is imported and collected for the run."""
+    if "keras" in sys.modules:
+        _build_optimizers_early(sys.modules["keras"].Model)
+    _spare_the_garbage_collector()
+
+
+def _spare_the_garbage_collector():
+    """Spare it what lives as long as the run: the modules and the tests.
 
     Traced graphs have very many objects; most time of a collection is spent on walking old ones.
     """

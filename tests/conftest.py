@@ -3,6 +3,7 @@
 import os
 
 import hypothesis
+import pytest
 
 from helpers.examples import LONGER, QUICK
 
@@ -19,3 +20,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=QUICK, derandomize=True)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=LONGER * QUICK)
 hypothesis.settings.load_profile("quick")
+
+
+@pytest.fixture
+def eagerly():
+    """Train and predict without compiling, where a test builds models for a few small steps."""
+    from helpers.models import training_eagerly  # which imports Keras
+
+    with training_eagerly():
+        yield

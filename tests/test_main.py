@@ -19,6 +19,9 @@ from seqkeras import many_to_one, runtime
 from seqkeras.__main__ import main
 from seqkeras.forecasting import load_air_passengers
 
+# The demo compiles, in a process of its own.
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):

@@ -1,16 +1,10 @@
-"""Detectors that several files of tests read, each fitted once."""
+"""Detectors that several files of tests read, each fitted once; one of them compiles."""
 
 import pytest
 
 from helpers.anomalies import QUICK, wave, waves
 from helpers.models import training_eagerly
 from seqkeras.anomaly import AutoencoderDetector, ForecastDetector
-
-
-@pytest.fixture
-def eagerly():
-    with training_eagerly():
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +14,8 @@ def series():
 
 @pytest.fixture(scope="session")
 def forecasts(series):
-    return ForecastDetector(20, horizon=3, **QUICK).fit(series)
+    with training_eagerly():
+        return ForecastDetector(20, horizon=3, **QUICK).fit(series)
 
 
 @pytest.fixture(scope="session")
@@ -30,12 +25,14 @@ def reconstructions(series):
 
 @pytest.fixture(scope="session")
 def causal_reconstructions(series):
-    return AutoencoderDetector(20, latent=3, causal=True, **QUICK).fit(series)
+    with training_eagerly():
+        return AutoencoderDetector(20, latent=3, causal=True, **QUICK).fit(series)
 
 
 @pytest.fixture(scope="session")
 def with_context():
-    return ForecastDetector(20, horizon=3, scored=[0], **QUICK).fit(waves())
+    with training_eagerly():
+        return ForecastDetector(20, horizon=3, scored=[0], **QUICK).fit(waves())
 
 
 @pytest.fixture(
