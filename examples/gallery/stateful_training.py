@@ -19,7 +19,7 @@ from seqkeras import StatefulBatches, many_to_many
 from seqkeras.training import fit_stateful
 
 QUICK = "--quick" in sys.argv
-COUNT, EPOCHS = (500, 1) if QUICK else (50_000, 4)
+COUNT, EPOCHS = (250, 1) if QUICK else (50_000, 4)
 ECHO, ROWS, STEPS = 3, 5, 5
 
 bits = np.random.default_rng(0).integers(0, 2, COUNT).astype("float32")

@@ -14,7 +14,7 @@ import numpy as np
 from seqkeras.text import Translator
 
 QUICK = "--quick" in sys.argv
-COUNT, UNITS, EPOCHS = (80, 8, 1) if QUICK else (8_000, 96, 12)
+COUNT, UNITS, EPOCHS = (24, 8, 1) if QUICK else (8_000, 96, 12)
 
 FORMATS = (
     "%A, %d %B %Y",
@@ -37,7 +37,9 @@ targets = [date.isoformat() for date in dates]
 
 # %%
 cut = COUNT * 9 // 10
-translator = Translator("char", units=UNITS, epochs=EPOCHS, seed=0, progress=False)
+translator = Translator(
+    "char", units=UNITS, epochs=EPOCHS, batch_size=64, seed=0, progress=False
+)
 translator.fit(sources[:cut], targets[:cut])
 
 outputs = translator.translate(sources[cut:])
