@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 #: Packages and pages whose examples train small networks for an epoch: compiling takes longer.
-EAGER_EXAMPLES = {"anomaly", "forecasting", "evaluation"}
+EAGER_EXAMPLES = {"anomaly", "forecasting", "forecasting.md"}
 
 # Imports make many objects and hardly any garbage. See pytest_collection_finish.
 gc.disable()
@@ -20,8 +20,7 @@ def _own_folder(request, tmp_path_factory, monkeypatch):
         return
     monkeypatch.chdir(tmp_path_factory.mktemp("example"))
     with ExitStack() as stack:
-        path = request.node.path.relative_to(request.config.rootpath).with_suffix("")
-        if EAGER_EXAMPLES & set(path.parts):
+        if EAGER_EXAMPLES & set(request.node.path.relative_to(request.config.rootpath).parts):
             from helpers.models import training_eagerly
 
             stack.enter_context(training_eagerly())
