@@ -60,6 +60,7 @@ def test_the_second_training_is_half_as_long_and_ends_in_small_steps(rates, data
         np.testing.assert_allclose(-np.diff((*falling, 0)), rates[best - 1] / (len(falling) + 1))
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("teacher_forcing", [1, "scheduled"])
 def test_the_second_training_goes_on_where_the_first_was_best(one, monkeypatch, teacher_forcing):
     begins, ends, logs, forced = [], [], [], []

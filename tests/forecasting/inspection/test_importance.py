@@ -54,7 +54,8 @@ def fit(df, architecture="multi_output", units=2, **columns):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit(shops(), columns=COLUMNS)
+    with training_eagerly(False):  # many forecasts are made with it
+        return fit(shops(), columns=COLUMNS)
 
 
 def reads_only(fitted, pick):
@@ -108,6 +109,7 @@ def test_the_only_lag_that_is_read_is_found(fitted, lag, parts, found):
     assert len(by_lag) == min(parts, LOOKBACK)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_what_was_learned_from_a_covariate_is_important():
     """The target follows the price of its own day; its own past says nothing."""
     df = shops(rows=150, count=2).assign(y=lambda df: 3 * df.price + df.y / 10)
