@@ -16,11 +16,6 @@ from seqkeras.training import _early_stopping
 EPOCHS = 6
 
 
-@pytest.fixture(scope="module", autouse=True)
-def eagerly():
-    """Compile, as `compiled` does: these trainings have many steps."""
-
-
 def forecaster(**changes):
     options = {"units": 2, "epochs": EPOCHS, "learning_rate": 0.05, "seed": 3}
     options |= {"lookback": 14, "season_length": 7}
