@@ -11,6 +11,8 @@ from seqkeras.forecasting import load_air_passengers
 from seqkeras.forecasting.evaluation._contenders import FROM_TARGETS, NETWORKS
 from seqkeras.forecasting.evaluation._tune import SCORES
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 def compare(*arguments):
     return main(["compare", "air.csv", "--horizon", "6", "--quiet", *arguments])

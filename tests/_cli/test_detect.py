@@ -9,6 +9,8 @@ import pytest
 
 from seqkeras.__main__ import main
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 ROWS = 240
 ANOMALY = 200
 

@@ -512,6 +512,7 @@ class TestWindow:
         y, _ = program.step(np.ones((2, 3)), both)
         assert np.isnan(y[:, 0]).tolist() == [False, True]
 
+    @pytest.mark.usefixtures("eagerly")
     def test_the_network_of_a_forecaster(self, path):
         df = seqkeras.forecasting.load_air_passengers()
         options = {"lookback": 12, "units": 4, "epochs": 1, "levels": (), "validation": 0}

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from helpers.forecasters import flat_forecaster
+from helpers.models import training_eagerly
 from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Columns
 from seqkeras.serve._refusal import RefusedError
@@ -39,7 +40,8 @@ def shops(rows=60):
 def forecaster():
     options = {"units": 4, "epochs": 1, "lookback": 6, "progress": False, "seed": 0}
     columns = Columns(past=["visits"], future=["price"], calendar=["day_of_week"])
-    return flat_forecaster(HORIZON, **options).fit(shops(), columns=columns)
+    with training_eagerly():
+        return flat_forecaster(HORIZON, **options).fit(shops(), columns=columns)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +137,7 @@ def test_wrong_observations_are_refused(sessions):
         model.read([1.0])
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_fit_of_the_same_kind_continues_the_sessions(forecaster, path):
     again = flat_forecaster(HORIZON, units=4, epochs=2, lookback=6, progress=False, seed=1).fit(
         shops(), columns=Columns(past=["visits"], future=["price"], calendar=["day_of_week"])
@@ -142,6 +145,7 @@ def test_a_fit_of_the_same_kind_continues_the_sessions(forecaster, path):
     assert ServedForecaster(again).fingerprint == load_model(str(path)).fingerprint
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_text_covariates_are_refused():
     forecaster = flat_forecaster(2, units=2, epochs=1, lookback=4, progress=False)
     forecaster.fit(shops(), columns=Columns(past=["kind"]))
