@@ -132,7 +132,7 @@ def _save(result: "Comparison", path: Path | None) -> None:
     if path is None:
         return
     if result.forecaster is None:
-        complain(f"not saved: {result.winner} is not a forecaster of seqkeras")
+        complain(f"not saved: only networks are, and the best contender is {result.winner}")
         return
     result.forecaster.save(path)
     print(f"Forecaster: {path}")

@@ -309,7 +309,7 @@ class RNN(Resettable, keras.layers.RNN):
         """Run over time, with constants that the cell reads at every timestep."""
         arguments = (sequences, initial_state, mask, training, reset, sequences_mask)
         if check_flag("return_attention", return_attention):
-            self._check_attention()
+            self._check_attention(constants)
         if constants is None:
             return super().call(*arguments)
         self._check_one_cell()
@@ -332,7 +332,7 @@ class RNN(Resettable, keras.layers.RNN):
         passed = inspect.signature(self.call).bind(*arguments, **options).arguments
         if not passed.get("return_attention", False):
             return outputs
-        self._check_attention()
+        self._check_attention(passed.get("constants"))
         output, *states = outputs if self.return_state else [outputs]
         memory = tree.flatten(passed["constants"])[0]
         shape = (*output.shape[:-1], memory.shape[1])
@@ -343,13 +343,15 @@ class RNN(Resettable, keras.layers.RNN):
         prepare = getattr(self.cell, "prepared", None)
         return prepare(constants, training, with_weights) if prepare else nullcontext(constants)
 
-    def _check_attention(self) -> None:
+    def _check_attention(self, constants: Any) -> None:
         if not hasattr(self.cell, "prepared"):
             expected = f"False for the cell {type(self.cell).__name__}"
             fix = "Only an AttentionCell has weights to return."
             raise bad_argument("return_attention", True, expected, fix)
         if self.stateful:
             raise bad_argument("return_attention", True, "False where stateful=True")
+        if constants is None:
+            raise bad_argument("constants", None, "[memory, mask], to return the attention to it")
 
     def _check_one_cell(self) -> None:
         if isinstance(self.cell, keras.layers.StackedRNNCells):

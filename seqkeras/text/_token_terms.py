@@ -12,7 +12,7 @@ from seqkeras._checks import Description, bad_argument
 def token_terms(targets: Any, logits: Any) -> Any:
     """Return the cross-entropy of each token in nats, `(batch, timesteps)`, at least float32.
 
-    That of an id outside the vocabulary is NaN on JAX; other backends raise an error of their own.
+    That of an id outside the vocabulary is NaN on JAX; other backends may raise an error.
 
     Raises:
         ArgumentError: the shapes do not fit.

@@ -31,7 +31,7 @@ def test_contenders_are_compared_and_the_best_forecast_is_written(here, capsys):
     printed = capsys.readouterr()
     assert printed.out.index("linear") < printed.out.index("seasonal naive")
     assert "Forecast of linear" in printed.out
-    assert "not saved: linear is not a forecaster of seqkeras" in printed.err
+    assert "not saved: only networks are, and the best contender is linear" in printed.err
     written = pd.read_csv("air_compare.csv")
     assert {"yhat", "yhat-lo-95"} <= set(written)
     assert len(written) == 6

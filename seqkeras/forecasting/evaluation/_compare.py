@@ -45,10 +45,10 @@ class Comparison:
         scores: one row for each contender, the best first: the score by which they were ranked, as
             `"MASE, choice"`; MASE, WQL and the coverage of intervals on the last horizon, which had
             no part in the ranking; the seconds it took; and `why` it could not take part.
-        winner: name of the first contender.
+        winner: name of the first contender, which forecasts.
         forecast: its forecast of the horizon after the last row, in the form of
             `Forecaster.predict`.
-        forecaster: the winner, fitted to all rows, if it is a forecaster of ours; otherwise None.
+        forecaster: the winner, fitted to all rows, if it is a network; otherwise None.
     """
 
     scores: pd.DataFrame
@@ -168,11 +168,13 @@ def compare(
     entries = _run(task, entrants, end, is_hidden=not progress)
     table = _ranked(task, entries, score)
     for winner in table.index[table["why"] == ""]:
+        limit = max(LEAST_SECONDS, end - time.monotonic())
         try:
-            forecasts, forecaster = entrants[winner].forecast(task, entries[winner].limit)
-        except DataError as error:
-            table.loc[winner, "why"] = f"fit to all rows: {error}"
+            forecasts, forecaster = entrants[winner].forecast(task, limit)
+        except Exception as error:
+            table.loc[winner, "why"] = f"fit to all rows: {_told(error)}"
         else:
+            table = table.sort_values("why", key=lambda why: why != "", kind="stable")
             return _comparison(task, table, str(winner), forecasts, forecaster)
     raise DataError(f"No contender could forecast. {_reasons(table)}")
 
@@ -184,13 +186,11 @@ class _Entry:
     Attributes:
         method: its forecasts from all origins, or None.
         seconds: the seconds that they took.
-        limit: the seconds that they could have taken.
         why: why there are no forecasts.
     """
 
     method: MethodForecast | None
     seconds: float
-    limit: float
     why: str = ""
 
 
@@ -203,7 +203,7 @@ def _entrants(
     """Return the contenders by name, the quick ones first.
 
     Raises:
-        ArgumentError: a name is unknown or stands twice, or a forecaster has another horizon.
+        ArgumentError: a name is unknown, or a forecaster has another horizon or a name of ours.
         MissingDependencyError: a contender needs a package that is not installed.
     """
     known = (*FROM_TARGETS, *NETWORKS)
@@ -221,8 +221,8 @@ def _entrants(
             entrants[name] = NetworkContender(Forecaster(horizon, network=name, **own))
     for name, forecaster in forecasters.items():
         check_is_forecaster(forecaster)
-        if name in entrants:
-            raise bad_argument("forecasters", name, "names that no other contender has")
+        if name in known:
+            raise bad_argument("forecasters", name, f"names other than {', '.join(known)}")
         if forecaster.settings().horizon != horizon:
             expected = f"{horizon}, the horizon of the comparison"
             raise bad_argument(f"the horizon of {name!r}", forecaster.horizon, expected)
@@ -250,12 +250,18 @@ def _run(
 
 
 def _evaluate(contender: Contender, task: Task, limit: float) -> _Entry:
+    """Run a contender. An error of it, of whatever kind, does not end the comparison."""
     start = time.monotonic()
     try:
         method = contender.evaluate(task, limit)
-    except SeqkerasError as error:
-        return _Entry(None, time.monotonic() - start, limit, str(error))
-    return _Entry(method, time.monotonic() - start, limit)
+    except Exception as error:
+        return _Entry(None, time.monotonic() - start, _told(error))
+    return _Entry(method, time.monotonic() - start)
+
+
+def _told(error: Exception) -> str:
+    """Return the message of an error, with its type if it is not ours."""
+    return str(error) if isinstance(error, SeqkerasError) else f"{type(error).__name__}: {error}"
 
 
 def _ranked(task: Task, entries: dict[str, _Entry], score: str) -> pd.DataFrame:

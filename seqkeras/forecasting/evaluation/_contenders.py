@@ -19,19 +19,20 @@ from seqkeras.forecasting.evaluation._peers import PEERS, Request, run_peer
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import MethodForecast
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals, needed
-from seqkeras.forecasting.fitting._season import has_season
+from seqkeras.forecasting.fitting._season import assumed_season
 from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import split_last
 from seqkeras.forecasting.networks._build import default_lookback
 from seqkeras.forecasting.networks._linear_expert import linear_weights
 from seqkeras.forecasting.networks._predict import Forecasts
-from seqkeras.windows import GroupedArray
+from seqkeras.scoring import naive
+from seqkeras.windows import GroupedArray, StandardScaler
 
 #: Share of the time of a network that is for training; the rest is for building it and forecasting.
 TRAINING_SHARE = 0.8
-#: Share of each series on which the intervals of the linear expert are calibrated.
-_HELD_OUT = 0.2
+#: One row of so many of each series calibrates the intervals of the linear expert.
+HELD_OUT = 5
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,16 @@ class Task:
             self.seed,
         )
 
+    def all_rows(self) -> tuple[Any, Columns | None]:
+        """Return the rows of the last fit, and their columns: without the series that are skipped.
+
+        These are the rows as the user passed them, unless series are skipped.
+        """
+        key = self.panel.columns.id
+        if key is None or self.frame[key].nunique() == len(self.panel.ids):
+            return self.df, self.own_columns
+        return self.frame[self.frame[key].isin(self.panel.ids)], self.columns
+
     def requests(self) -> list[Request]:
         """Return a request for each origin."""
         schedule = self.schedule
@@ -99,7 +110,7 @@ class Contender(Protocol):
         """Forecast from all origins within some seconds.
 
         Raises:
-            Exception: it cannot.
+            Exception: it cannot; the comparison goes on without it.
         """
 
     def forecast(self, task: Task, seconds: float) -> tuple[Forecasts, Forecaster | None]:
@@ -128,8 +139,11 @@ class NetworkContender:
 
     def forecast(self, task: Task, seconds: float) -> tuple[Forecasts, Forecaster | None]:
         """Forecast the horizon after all rows."""
-        forecaster = self._limited(seconds).fit(task.df, columns=task.own_columns)
+        df, columns = task.all_rows()
+        forecaster = self._limited(seconds).fit(df, columns=columns)
         fitted = forecaster.fitted_
+        if not fitted.panel.ids.equals(task.panel.ids):
+            raise DataError(f"only {len(fitted.panel.ids)} series could be fitted to all rows")
         return fitted.forecast(fitted.request(None, task.future)), forecaster
 
     def _limited(self, seconds: float) -> Forecaster:
@@ -163,14 +177,13 @@ class FromTargets:
 def _naive(requests: list[Request], seconds: float, *, seasonal: bool) -> list[Forecasts]:
     """Repeat the last season, or the last value."""
 
-    def repeat(history: Floats, request: Request) -> Floats:
-        last = history[-request.season_length if seasonal else -1 :]
-        return last[np.arange(request.horizon) % len(last)]
+    def forecast(request: Request) -> Forecasts:
+        options = {"season_length": request.season_length} if seasonal else {}
+        histories = request.histories
+        parts = [naive(history, horizon=request.horizon, **options) for history in histories]
+        return {"yhat": np.stack(parts)}
 
-    return [
-        {"yhat": np.stack([repeat(history, request) for history in request.histories])}
-        for request in requests
-    ]
+    return [forecast(request) for request in requests]
 
 
 def _linear(requests: list[Request], seconds: float) -> list[Forecasts]:
@@ -181,48 +194,61 @@ def _linear(requests: list[Request], seconds: float) -> list[Forecasts]:
 def _linear_forecast(request: Request) -> Forecasts:
     """Return the forecast of a request, with intervals from the last rows of each series."""
     horizon = request.horizon
-    scales = np.array([[history.std() or 1.0] for history in request.histories])
-    series = [history / scale for history, scale in zip(request.histories, scales, strict=True)]
+    lengths = np.array([len(history) for history in request.histories])
     least = horizon + -(-needed(request.levels) // horizon) - 1
-    held_out = [max(least, int(_HELD_OUT * len(history))) for history in series]
-    shortest = min(len(history) for history in series)
-    lookback = default_lookback(horizon, request.season_length, shortest - least - horizon)
-    if shortest < lookback + horizon + least:
-        raise DataError(f"needs {lookback + horizon + least} rows, and a series has {shortest}")
-    season = min(request.season_length, lookback)
-    if season > 1 and not request.season_is_sure:
-        season = season if has_season(GroupedArray.from_series(series), season) else 1
+    room = int(lengths.min()) - horizon - least
+    lookback = default_lookback(horizon, request.season_length, room)
+    if lookback > room:
+        fewest = lookback + horizon + least
+        raise DataError(f"A series must have {fewest} rows. Got: {lengths.min()} rows")
+    scaler = StandardScaler().fit(GroupedArray.from_series(request.histories))
+    scales = scaler.scale_[:, np.newaxis]
+    series = [part / scale for part, scale in zip(request.histories, scales, strict=True)]
+    season = _season(request, lookback)
 
     def weights(parts: list[Floats]) -> Floats:
-        windows = _windows(parts, lookback, horizon)
+        windows = _windows(parts, lookback + horizon)
         return linear_weights(windows[:, :lookback], windows[:, lookback:], season)
 
-    yhat = np.stack([part[-lookback:] for part in series]) @ weights(series) * scales
+    newest = np.stack([part[-lookback:] for part in series])
+    yhat = newest @ weights(series) * scales
     if not request.levels:
         return {"yhat": yhat}
-    past = [part[:-rows] for part, rows in zip(series, held_out, strict=True)]
-    recent = [part[-rows - lookback :] for part, rows in zip(series, held_out, strict=True)]
-    judged = _windows(recent, lookback, horizon)
+    # A constant series has no errors, which say nothing about those of the others.
+    varying = ~scaler.constant_ if not scaler.constant_.all() else scaler.constant_
+    held_out = np.clip(lengths // HELD_OUT, least, lengths - lookback - horizon)
+    cuts = [(part, int(rows)) for part, rows in zip(series, held_out, strict=True)]
+    past = [part[:-rows] for part, rows in cuts]
+    recent = [
+        part[-rows - lookback :] for (part, rows), is_in in zip(cuts, varying, strict=True) if is_in
+    ]
+    judged = _windows(recent, lookback + horizon)
     errors = judged[:, lookback:] - judged[:, :lookback] @ weights(past)
-    horizons = sum(held_out) / horizon
-    intervals = ConformalIntervals.fit(errors, levels=request.levels, horizons=horizons)
+    horizons = held_out[varying].sum() / horizon
+    radius = ConformalIntervals.fit(errors, levels=request.levels, horizons=horizons).radius
     forecasts = {"yhat": yhat}
-    for level, radius in zip(request.levels, intervals.radius, strict=True):
-        forecasts |= {f"yhat-lo-{level:g}": yhat - radius * scales}
-        forecasts |= {f"yhat-hi-{level:g}": yhat + radius * scales}
+    for level, width in zip(request.levels, radius, strict=True):
+        forecasts |= {f"yhat-lo-{level:g}": yhat - width * scales}
+        forecasts |= {f"yhat-hi-{level:g}": yhat + width * scales}
     return forecasts
 
 
-def _windows(series: list[Floats], lookback: int, horizon: int) -> Array:
-    """Return all windows of all series, `(windows, lookback + horizon)`."""
-    rows = lookback + horizon
-    return np.concatenate(
-        [
-            np.lib.stride_tricks.sliding_window_view(part, rows)
-            for part in series
-            if len(part) >= rows
-        ]
-    )
+def _season(request: Request, lookback: int) -> int:
+    """Return the season of the linear expert."""
+    if not request.season_is_sure:
+        values = GroupedArray.from_series(request.histories)
+        return assumed_season(values, request.season_length, lookback)
+    if request.season_length > lookback:
+        raise DataError(f"The season must fit into the lookback, {lookback}")
+    return request.season_length
+
+
+def _windows(series: list[Floats], rows: int) -> Array:
+    """Return all windows of all series, `(windows, rows)`."""
+    views = [
+        np.lib.stride_tricks.sliding_window_view(part, rows) for part in series if len(part) >= rows
+    ]
+    return np.concatenate(views)
 
 
 def _peer(requests: list[Request], seconds: float, *, name: str) -> list[Forecasts]:
@@ -234,15 +260,14 @@ def run_in_time(function: Callable[[], Any], seconds: float) -> Any:
     """Return the result of a function, which runs in a process that is stopped after some seconds.
 
     Raises:
-        DataError: the time is over, or the function raised an error.
+        DataError: the time is over.
     """
+    # With one job, joblib would run the function in this process, and could not stop it.
     run = joblib.Parallel(n_jobs=2, backend="loky", timeout=seconds)
     try:
         return run([joblib.delayed(function)()])[0]
     except (TimeoutError, multiprocessing.TimeoutError) as error:
         raise DataError(f"not ready after {seconds:.0f} seconds") from error
-    except Exception as error:  # whatever another library raises only ends its own part
-        raise DataError(f"{type(error).__name__}: {error}") from error
 
 
 #: Contenders that read only the targets, by name, the quick ones first.

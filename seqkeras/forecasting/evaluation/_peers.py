@@ -104,7 +104,9 @@ def _statsforecast(model: Any, request: Request) -> NamedForecasts:
 
     forecaster = StatsForecast(models=[model], freq=1)
     levels = _whole(request.levels)
-    return _columns(forecaster.forecast(request.horizon, request.frame(), level=levels), request)
+    return named_forecasts(
+        forecaster.forecast(request.horizon, request.frame(), level=levels), request
+    )
 
 
 def light_gbm(request: Request) -> NamedForecasts:
@@ -128,7 +130,7 @@ def light_gbm(request: Request) -> NamedForecasts:
     intervals = PredictionIntervals(n_windows=windows, h=request.horizon) if calibrates else None
     forecaster.fit(request.frame(), static_features=[], prediction_intervals=intervals)
     levels = _whole(request.levels) or None
-    return _columns(forecaster.predict(request.horizon, level=levels), request)
+    return named_forecasts(forecaster.predict(request.horizon, level=levels), request)
 
 
 def _whole(levels: Sequence[float]) -> list[float]:
@@ -136,8 +138,8 @@ def _whole(levels: Sequence[float]) -> list[float]:
     return [int(level) if level == int(level) else level for level in levels]
 
 
-def _columns(forecast: pd.DataFrame, request: Request) -> NamedForecasts:
-    """Return the columns of a frame of forecasts by series."""
+def named_forecasts(forecast: pd.DataFrame, request: Request) -> NamedForecasts:
+    """Return the forecasts in a frame of another library, in the order of the series."""
     forecast = forecast.sort_values(["unique_id", "ds"])
     names = {"peer": "yhat"}
     for level in _whole(request.levels):

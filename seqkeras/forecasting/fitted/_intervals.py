@@ -85,7 +85,7 @@ class ConformalIntervals:
             raise bad_data(subject, "all are missing", "be known, to calibrate intervals", fix)
         spread = np.nanmean(errors, axis=0)
         spread += (spread.mean() - spread) / (1 + horizons)
-        # Where all errors at a lead are 0, avoid dividing by 0: the radius is 0 in any case.
+        # Where a spread is 0, avoid dividing by 0: the radius is 0 in any case.
         scores = np.sort((errors / np.where(spread > 0, spread, 1.0))[known])
         quantiles = [_quantile(scores, level) * _allowance(level, horizons) for level in levels]
         radius = np.array(quantiles)[:, np.newaxis] * spread

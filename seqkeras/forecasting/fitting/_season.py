@@ -13,6 +13,17 @@ _MOST_SEASONS = 50
 _MOST_SERIES = 200
 
 
+def assumed_season(values: GroupedArray, suggested: int, lookback: int) -> int:
+    """Return the season that the frequency suggests, or 1 if the series do not have it.
+
+    Args:
+        values: the series, `(rows,)` each; NaN where a value is missing.
+        suggested: timesteps of the season of the frequency.
+        lookback: timesteps that a forecast reads; a longer season is 1 as well.
+    """
+    return suggested if 1 < suggested <= lookback and has_season(values, suggested) else 1
+
+
 def has_season(values: GroupedArray, season_length: int) -> bool:
     """Check whether the changes of series repeat after a season.
 
@@ -26,8 +37,8 @@ def has_season(values: GroupedArray, season_length: int) -> bool:
         season_length: timesteps of one season, above 1.
 
     Returns:
-        Whether the score is at least `LEAST_SCORE`. True as well if no series changes and has three
-        seasons, so that nothing speaks against the season.
+        Whether the score is at least `LEAST_SCORE`. True as well if no series both changes and has
+        at least three seasons, so that nothing speaks against the season.
 
     Example:
         >>> week = np.tile([5.0, 6.0, 7.0, 6.0, 8.0, 2.0, 1.0], 8)

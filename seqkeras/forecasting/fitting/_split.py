@@ -7,7 +7,7 @@ from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting._settings import Settings
 from seqkeras.forecasting.fitted._intervals import check_enough, needed
-from seqkeras.forecasting.fitting._season import has_season
+from seqkeras.forecasting.fitting._season import assumed_season
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.networks._build import default_lookback
 
@@ -32,9 +32,7 @@ def choose_lookback(settings: Settings, panel: Panel) -> tuple[int, int]:
         if season > lookback:
             raise bad_argument("season_length", season, f"at most the lookback, {lookback}")
         return lookback, season
-    if 1 < season <= lookback and has_season(panel.values, season):
-        return lookback, season
-    return lookback, 1
+    return lookback, assumed_season(panel.values, season, lookback)
 
 
 def hold_out(settings: Settings, panel: Panel, lookback: int) -> Integers:

@@ -7,10 +7,15 @@ import pytest
 
 from helpers.builders import dense
 from helpers.forecasters import flat_forecaster
-from seqkeras.errors import ArgumentError, DataError, MissingDependencyError
+from seqkeras.errors import (
+    ArgumentError,
+    DataError,
+    MissingDependencyError,
+    SkippedSeriesWarning,
+)
 from seqkeras.forecasting import Columns, Forecaster, compare, load_air_passengers
-from seqkeras.forecasting.evaluation._contenders import run_in_time
-from seqkeras.forecasting.evaluation._peers import PEERS
+from seqkeras.forecasting.evaluation._contenders import FromTargets, run_in_time
+from seqkeras.forecasting.evaluation._peers import PEERS, Request, named_forecasts
 
 QUICK = ["naive", "seasonal naive", "linear"]
 
@@ -79,7 +84,9 @@ def test_own_forecasters_take_part_and_the_best_one_is_fitted_to_all_rows(panel)
     result = quick(panel, 5, contenders=[], forecasters={"mine": small(5)})
     assert result.winner == "mine"
     pd.testing.assert_frame_equal(result.forecast, result.forecaster.predict())
-    assert result.forecaster.panel_.values.lengths[0] >= 12
+    first = result.forecast.groupby("unique_id").ds.min()
+    last = panel.groupby("unique_id").ds.max()
+    assert (first - last == pd.Timedelta(days=1)).all()
 
 
 def test_a_contender_that_cannot_be_fitted_says_why_and_the_others_go_on():
@@ -102,8 +109,66 @@ def test_what_takes_too_long_or_fails_elsewhere_is_given_up():
     assert run_in_time(partial(pow, 2, 3), 60) == 8
     with pytest.raises(DataError, match="not ready after 0 seconds"):
         run_in_time(partial(time.sleep, 30), 0.2)
-    with pytest.raises(DataError, match="ValueError: invalid literal"):
+    with pytest.raises(ValueError, match="invalid literal"):
         run_in_time(partial(int, "x"), 60)
+
+
+def test_series_that_are_too_short_are_skipped_from_the_first_forecast_to_the_last(panel):
+    short = panel[panel.unique_id == "a"].tail(12).assign(unique_id="short")
+    df = pd.concat([panel, short]).sort_values("ds", kind="stable")
+    columns = Columns(short_series="skip")
+    with pytest.warns(SkippedSeriesWarning):
+        result = quick(df, 5, columns=columns, contenders=[], forecasters={"mine": small(5)})
+    assert sorted(result.forecast.unique_id.unique()) == ["a", "b", "c"]
+    assert result.forecast.yhat.notna().all()
+
+
+@pytest.mark.parametrize("rows", range(62, 150, 8))
+def test_the_linear_expert_forecasts_series_of_any_length(rows):
+    values = np.tile([1.0, 5.0, 2.0, 4.0], 40)[:rows] + 0.01 * np.arange(rows)
+    df = pd.DataFrame({"ds": pd.date_range("2020", periods=rows, freq="QS"), "y": values})
+    result = quick(df, 12, contenders=["linear"], score="MAE")
+    assert (result.scores["why"] == "").all()
+
+
+def test_a_constant_series_does_not_change_the_forecasts_of_others(panel):
+    constant = panel[panel.unique_id == "a"].assign(unique_id="flat", y=0.1)
+    df = pd.concat([panel, constant]).sort_values("ds", kind="stable")
+    forecasts = [quick(rows, 5, contenders=["linear"]).forecast for rows in (panel, df)]
+    plain, beside = (frame[frame.unique_id == "a"].reset_index(drop=True) for frame in forecasts)
+    wide = [frame["yhat-hi-95"] - frame["yhat-lo-95"] for frame in (plain, beside)]
+    np.testing.assert_allclose(wide[1], wide[0], rtol=0.1)
+    flat = forecasts[1][forecasts[1].unique_id == "flat"]
+    np.testing.assert_allclose(flat.yhat, 0.1)
+
+
+def test_an_error_of_the_last_fit_puts_the_next_contender_first(monkeypatch):
+    forecast = FromTargets.forecast
+    requests = []
+
+    def fail_at_first(contender, task, seconds):
+        requests.append(task)
+        if len(requests) == 1:
+            raise RuntimeError("no power")
+        return forecast(contender, task, seconds)
+
+    monkeypatch.setattr(FromTargets, "forecast", fail_at_first)
+    result = quick(load_air_passengers())
+    assert result.winner == "seasonal naive"
+    assert result.scores.index.tolist() == ["seasonal naive", "naive", "linear"]
+    assert result.scores.loc["linear", "why"] == "fit to all rows: RuntimeError: no power"
+
+
+def test_columns_of_another_library_are_read_by_series_and_level():
+    request = Request([np.zeros(3), np.zeros(4)], 2, 1, True, (80, 97.5), 0)
+    frame = pd.DataFrame({"unique_id": [1, 0, 0, 1], "ds": [5, 3, 4, 4], "peer": [4.0, 1, 2, 3]})
+    for level in ("80", "97.5"):
+        frame[f"peer-lo-{level}"] = frame.peer - float(level)
+        frame[f"peer-hi-{level}"] = frame.peer + float(level)
+    forecasts = named_forecasts(frame, request)
+    assert forecasts["yhat"].tolist() == [[1, 2], [3, 4]]
+    assert forecasts["yhat-lo-97.5"].tolist() == [[-96.5, -95.5], [-94.5, -93.5]]
+    assert request.frame()["unique_id"].tolist() == [0, 0, 0, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -129,7 +194,7 @@ def test_forecasters_of_other_libraries_take_part_where_they_are_installed(name)
         ({"windows": 0}, "windows must be an integer >= 1"),
         ({"levels": (80, 120)}, "levels"),
         ({"forecasters": {"mine": Forecaster(3)}}, "6, the horizon of the comparison"),
-        ({"forecasters": {"naive": Forecaster(6)}}, "names that no other contender has"),
+        ({"forecasters": {"segment_rnn": Forecaster(6)}}, "names other than naive, "),
         ({"forecasters": {"mine": "segment_rnn"}}, "Forecaster"),
         ({"progress": "no"}, "progress must be"),
     ],

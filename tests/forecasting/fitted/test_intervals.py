@@ -64,9 +64,19 @@ def test_needed_is_the_fewest_residuals_that_a_level_can_have(level):
             ConformalIntervals.fit(np.ones((count - 1, 1)), levels=(level,))
 
 
-def test_a_lead_without_errors_has_no_width():
+def test_a_lead_without_errors_has_no_width_unless_that_may_be_chance():
     residuals = np.random.default_rng(0).normal(size=(40, 2)) * [0, 1]
     assert ConformalIntervals.fit(residuals, levels=(80,)).radius[0, 0] == 0
+    assert ConformalIntervals.fit(residuals, levels=(80,), horizons=2).radius[0, 0] > 0
+    assert ConformalIntervals.fit(0 * residuals, levels=(80,), horizons=2).radius[0, 0] == 0
+
+
+def test_a_series_of_few_horizons_has_wider_intervals_of_its_own():
+    residuals = np.random.default_rng(0).normal(size=(9, 8))  # two horizons of each series
+    numbers = np.repeat([0, 1], [9, 9])
+    pooled = ConformalIntervals.fit(np.concatenate([residuals] * 2), levels=(80,), series=2)
+    own = pooled.per_series(np.concatenate([residuals] * 2), numbers)
+    np.testing.assert_allclose(own.factor, 1.284, rtol=0.03)
 
 
 def test_residuals_that_are_missing_are_left_out():
