@@ -253,6 +253,8 @@ def test_weights_that_a_layer_cannot_return_are_refused():
         RNN(attending, stateful=True)(X, constants=[MEMORY], return_attention=True)
     with pytest.raises(ArgumentError, match="return_attention must be False for the cell GRUCell"):
         RNN(cell)(X, return_attention=True)
+    with pytest.raises(ArgumentError, match=r"constants must be \[memory, mask\]"):
+        RNN(attending)(X, return_attention=True)
 
 
 @pytest.mark.parametrize("kind", [L.RNN, RNN])
