@@ -13,12 +13,9 @@ from seqkeras._cli._forecaster_options import (
 )
 from seqkeras._cli._table_options import add_table_options
 from seqkeras._cli._targets import (
-    PICTURES,
-    TABLES,
     check_different,
-    check_target,
-    default_picture,
-    default_table,
+    picture_to_write,
+    table_to_write,
 )
 from seqkeras._cli._terminal import hold_back_notices, save_picture, score_records, show_scores
 
@@ -46,10 +43,8 @@ def add_backtest_options(parser: argparse.ArgumentParser) -> None:
 
 def backtest(options: argparse.Namespace) -> dict[str, Any]:
     """Score forecasts of the last rows of each series of a file, from rolling origins."""
-    output = options.output or default_table(options.file, "backtest")
-    picture = options.plot or default_picture(options.file, "backtest")
-    check_target("--output", output, TABLES, force=options.force)
-    check_target("--plot", picture, PICTURES, force=options.force)
+    output = table_to_write(options, "output", "backtest")
+    picture = picture_to_write(options, "backtest")
     check_different("FILE, --output, --plot", [options.file, output, picture])
     check_numbers(options)
     _check_origins(options)

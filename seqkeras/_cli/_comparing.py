@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from seqkeras._checks import check_integer, check_positive
 from seqkeras._cli._forecaster_options import (
     add_column_options,
+    add_level_option,
     check_horizon,
     check_levels,
     read_future,
@@ -14,13 +15,10 @@ from seqkeras._cli._forecaster_options import (
 )
 from seqkeras._cli._table_options import add_table_options
 from seqkeras._cli._targets import (
-    PICTURES,
-    TABLES,
     check_different,
     check_place,
-    check_target,
-    default_picture,
-    default_table,
+    picture_to_write,
+    table_to_write,
 )
 from seqkeras._cli._terminal import (
     complain,
@@ -66,13 +64,7 @@ def add_compare_options(parser: argparse.ArgumentParser) -> None:
     add("--windows", type=int, default=2, help="origins that decide (default: 2)")
     add("--score", choices=SCORES, default="MASE", help="score that decides (default: MASE)")
     add("--season-length", type=int, help="timesteps of a season (default: of the frequency)")
-    add(
-        "--levels",
-        type=float,
-        nargs="*",
-        default=[80, 95],
-        help="levels of intervals, in percent (default: 80 95); without values: no intervals",
-    )
+    add_level_option(add)
     add("--seed", type=int, default=0, help="seed of the networks (default: 0)")
     add("--quiet", action="store_true", help="show no progress")
     add_table_options(parser)
@@ -140,10 +132,8 @@ def _save(result: "Comparison", path: Path | None) -> None:
 
 def _check_targets(options: argparse.Namespace) -> tuple[Path, Path]:
     """Return the table and the picture to write, after checking that all files can be written."""
-    output = options.output or default_table(options.file, "compare")
-    picture = options.plot or default_picture(options.file, "compare")
-    check_target("--output", output, TABLES, force=options.force)
-    check_target("--plot", picture, PICTURES, force=options.force)
+    output = table_to_write(options, "output", "compare")
+    picture = picture_to_write(options, "compare")
     files = [options.file, output, picture]
     if options.save is not None:
         check_place("--save", options.save, force=options.force)

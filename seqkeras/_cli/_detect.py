@@ -10,12 +10,9 @@ from seqkeras._checks import bad_argument, check_integer
 from seqkeras._cli._detection_table import TIMES, Table, read_table
 from seqkeras._cli._table_options import add_table_options
 from seqkeras._cli._targets import (
-    PICTURES,
-    TABLES,
     check_different,
-    check_target,
-    default_picture,
-    default_table,
+    picture_to_write,
+    table_to_write,
 )
 from seqkeras._cli._terminal import hold_back_notices, records, save_picture, show
 from seqkeras._drawing import timestamps
@@ -135,12 +132,9 @@ def detect(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_targets(options: argparse.Namespace) -> tuple[Path, Path, Path]:
-    output = options.output or default_table(options.file, "scores")
-    intervals = options.intervals or default_table(options.file, "intervals")
-    picture = options.plot or default_picture(options.file, "detection")
-    check_target("--output", output, TABLES, force=options.force)
-    check_target("--intervals", intervals, TABLES, force=options.force)
-    check_target("--plot", picture, PICTURES, force=options.force)
+    output = table_to_write(options, "output", "scores")
+    intervals = table_to_write(options, "intervals", "intervals")
+    picture = picture_to_write(options, "detection")
     files = [options.file, output, intervals, picture]
     check_different("FILE, --output, --intervals, --plot", files)
     return output, intervals, picture

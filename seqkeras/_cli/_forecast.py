@@ -14,13 +14,11 @@ from seqkeras._cli._forecaster_options import (
 )
 from seqkeras._cli._table_options import add_table_options
 from seqkeras._cli._targets import (
-    PICTURES,
-    TABLES,
     check_different,
     check_place,
-    check_target,
     default_picture,
-    default_table,
+    picture_to_write,
+    table_to_write,
 )
 from seqkeras._cli._terminal import (
     complain,
@@ -97,9 +95,8 @@ def _draw(forecaster: "Forecaster", df: "pd.DataFrame", future: Any, picture: Pa
 
 def _check_targets(options: argparse.Namespace) -> tuple[Path, Path]:
     """Return the table and the picture to write, after checking that all files can be written."""
-    output = options.output or default_table(options.file, "forecast")
-    picture = options.plot or default_picture(options.file, "forecast")
-    check_target("--output", output, TABLES, force=options.force)
+    output = table_to_write(options, "output", "forecast")
+    picture = default_picture(options.file, "forecast")
     files = [options.file, output]
     if options.load is not None:
         for name in ("plot", "save"):
@@ -109,7 +106,7 @@ def _check_targets(options: argparse.Namespace) -> tuple[Path, Path]:
                 raise bad_argument(f"--{name}", actual, "omitted with --load", fix)
         files.append(options.load)
     else:
-        check_target("--plot", picture, PICTURES, force=options.force)
+        picture = picture_to_write(options, "forecast")
         files.append(picture)
     if options.save is not None:
         check_place("--save", options.save, force=options.force)

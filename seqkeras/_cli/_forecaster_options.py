@@ -1,6 +1,7 @@
 """Options of the commands that fit a forecaster, and the objects that they describe."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -246,6 +247,17 @@ def add_column_options(group: Any) -> None:
     add("--skip-short", action="store_true", help="omit series that are too short")
 
 
+def add_level_option(add: Callable[..., Any]) -> None:
+    """Add the option for the levels of intervals, for `check_levels`."""
+    add(
+        "--levels",
+        type=float,
+        nargs="*",
+        default=[80, 95],
+        help="levels of intervals, in percent (default: 80 95); without values: no intervals",
+    )
+
+
 def _add_network(group: Any) -> None:
     add = group.add_argument
     add("--lookback", type=int, help="timesteps that a forecast reads")
@@ -270,13 +282,7 @@ def _add_network(group: Any) -> None:
 
 def _add_training(group: Any) -> None:
     add = group.add_argument
-    add(
-        "--levels",
-        type=float,
-        nargs="*",
-        default=[80, 95],
-        help="levels of intervals, in percent (default: 80 95); without values: no intervals",
-    )
+    add_level_option(add)
     add("--interval-method", choices=METHODS, default="adaptive", help="default: adaptive")
     add("--epochs", type=int, default=300, help="maximum number of epochs (default: 300)")
     add("--patience", type=int, default=25, help="epochs without a better forecast (default: 25)")

@@ -1,5 +1,6 @@
 """Checks of output files, made before the work of a command instead of after it."""
 
+import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,28 @@ from seqkeras.errors import ArgumentError
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
 TABLES = (".csv", ".parquet")
+
+
+def table_to_write(options: argparse.Namespace, name: str, ending: str) -> Path:
+    """Return the table of an option, or the default one, after checking that it can be written.
+
+    Raises:
+        ArgumentError, MissingDependencyError: as `check_target`.
+    """
+    path: Path = getattr(options, name) or default_table(options.file, ending)
+    check_target(f"--{name}", path, TABLES, force=options.force)
+    return path
+
+
+def picture_to_write(options: argparse.Namespace, ending: str) -> Path:
+    """Return the picture of `--plot`, or the default one, after checking that it can be written.
+
+    Raises:
+        ArgumentError, MissingDependencyError: as `check_target`.
+    """
+    path: Path = options.plot or default_picture(options.file, ending)
+    check_target("--plot", path, PICTURES, force=options.force)
+    return path
 
 
 def default_table(file: Path, ending: str) -> Path:

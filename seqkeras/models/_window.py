@@ -249,7 +249,7 @@ class Window:
     ) -> None:
         check_one_of("normalization", normalization, NORMALIZATIONS)
         self.sizes = sizes
-        self._inputs = _inputs(sizes, batch_size)
+        self._inputs = make_inputs(sizes, batch_size)
         self.about = _about(self._inputs, sizes.categories)
         x = self._inputs["inputs"]
         self._target = x[:, :, WindowColumns.TARGET] if sizes.targets == 1 else x
@@ -348,7 +348,8 @@ def check_stateless(builder: str, options: NetworkOptions) -> None:
         raise bad_argument("stateful", True, f"False for {builder}", fix)
 
 
-def _inputs(sizes: NetworkSizes, batch_size: int | None) -> dict[str, keras.KerasTensor]:
+def make_inputs(sizes: NetworkSizes, batch_size: int | None = None) -> dict[str, keras.KerasTensor]:
+    """Return the inputs of a network by name."""
     return {
         name: keras.Input(
             batch_shape=(batch_size, *shape),

@@ -80,13 +80,25 @@ def is_seasonal(history: npt.ArrayLike, *, season_length: int) -> bool:
     """
     past = _check_history(history)
     season = check_integer("season_length", season_length)
-    centered = past - past.mean()
     if season == 1 or len(past) < 3 * season or is_constant(np.min(past), np.max(past)):
         return False
-    variance = float(centered @ centered)
-    lags = [centered[lag:] @ centered[:-lag] / variance for lag in range(1, season + 1)]
-    error = np.sqrt((1 + 2 * np.sum(np.square(lags[:-1]))) / len(past))
-    return bool(abs(lags[-1]) > NORMAL_90 * error)
+    return abs(seasonal_score(past, season)) > NORMAL_90
+
+
+def seasonal_score(values: Floats, season_length: int) -> float:
+    """Return the autocorrelation at the lag of one season, in units of its standard error.
+
+    The error is that of an autocorrelation that is 0 (Bartlett 1946), from those at shorter lags.
+
+    Args:
+        values: `(rows,)`, more than `season_length`, not all equal.
+        season_length: timesteps of one season.
+    """
+    spectrum = np.fft.rfft(values - values.mean(), 2 * len(values))
+    products = np.fft.irfft(np.abs(spectrum) ** 2)[: season_length + 1]
+    correlations = products[1:] / products[0]
+    error = np.sqrt((1 + 2 * np.sum(correlations[:-1] ** 2)) / len(values))
+    return float(correlations[-1] / error)
 
 
 def _seasonal_indices(past: Floats, season: int) -> Floats:

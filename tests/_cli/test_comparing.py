@@ -8,7 +8,7 @@ import pytest
 from seqkeras.__main__ import main
 from seqkeras._cli import _comparing
 from seqkeras.forecasting import load_air_passengers
-from seqkeras.forecasting.evaluation._contenders import FROM_TARGETS, NETWORKS
+from seqkeras.forecasting.evaluation._contenders import CONTENDERS, NETWORKS
 from seqkeras.forecasting.evaluation._tune import SCORES
 
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -61,5 +61,5 @@ def test_wrong_options_are_refused_before_any_work(here, capsys, arguments, mess
 
 
 def test_the_choices_are_those_of_the_library():
-    assert (*FROM_TARGETS, *NETWORKS) == _comparing.CONTENDERS
+    assert (*CONTENDERS, *NETWORKS) == _comparing.CONTENDERS
     assert _comparing.SCORES == SCORES

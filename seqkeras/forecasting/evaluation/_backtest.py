@@ -196,9 +196,7 @@ def run_fold(
 
 def _origins_of_fold(panel: Panel, schedule: Schedule, windows: range, ids: pd.Index) -> Origins:
     """Return the origins of these windows in the series with these ids."""
-    origins = Origins.rolling(
-        panel.values.lengths, windows=schedule.windows, step=schedule.step, horizon=schedule.horizon
-    )
+    origins = schedule.origins(panel.values.lengths)
     window = np.arange(len(origins)) % schedule.windows
     known = np.isin(origins.series, panel.ids.get_indexer(ids))
     return origins[known & np.isin(window, windows)]
@@ -216,12 +214,7 @@ def score_forecasts(
     horizon = schedule.horizon
     settings = forecaster.settings()
     season = settings.season_length or panel.calendar.season_length
-    numbers, series = np.unique(origins.series, return_inverse=True)
-    rows = panel.values.lengths - schedule.rows
-    scales = scales_before(panel.values, rows, season)
-    same = rounding(*panel.values.select(0, rows).extremes())
-    values = origins.after(panel.values, horizon)[:, gap:].astype(np.float64)
-    actuals = Actuals(series, values, panel.ids[numbers], scales[numbers], same[numbers])
+    actuals = actuals_after(panel, origins, schedule, season)
 
     def after_gap(name: str) -> Floats:
         return forecasts[name][:, gap:]
@@ -241,6 +234,16 @@ def score_forecasts(
     }
     frame = origin_frame(panel, origins, forecasts, gap)
     return Backtest(frame, *tables(actuals, methods))
+
+
+def actuals_after(panel: Panel, origins: Origins, schedule: Schedule, season: int) -> Actuals:
+    """Return the actual values after origins, with scales from the rows before the first origin."""
+    numbers, series = np.unique(origins.series, return_inverse=True)
+    rows = panel.values.lengths - schedule.rows
+    scales = scales_before(panel.values, rows, season)
+    same = rounding(*panel.values.select(0, rows).extremes())
+    values = origins.after(panel.values, schedule.horizon)[:, schedule.gap :].astype(np.float64)
+    return Actuals(series, values, panel.ids[numbers], scales[numbers], same[numbers])
 
 
 def repeat_warnings(folds: list[Fold]) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from seqkeras._arrays import Booleans, rounding
+from seqkeras._arrays import Booleans
 from seqkeras._checks import bad_argument, check_flag, check_integer, check_one_of, check_positive
 from seqkeras.errors import DataError, SeqkerasError
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
-from seqkeras.forecasting.evaluation._backtest import read_history
+from seqkeras.forecasting.evaluation._backtest import actuals_after, read_history
 from seqkeras.forecasting.evaluation._contenders import (
-    FROM_TARGETS,
+    CONTENDERS,
     NETWORKS,
     Contender,
     NetworkContender,
@@ -23,9 +23,9 @@ from seqkeras.forecasting.evaluation._contenders import (
 )
 from seqkeras.forecasting.evaluation._peers import PEERS
 from seqkeras.forecasting.evaluation._schedule import Schedule
-from seqkeras.forecasting.evaluation._scores import Actuals, MethodForecast, tables
+from seqkeras.forecasting.evaluation._scores import MethodForecast, tables
 from seqkeras.forecasting.evaluation._tune import SCORES
-from seqkeras.forecasting.fitted._origins import Origins, check_names, scales_before
+from seqkeras.forecasting.fitted._origins import check_names
 from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._future import read_future
 from seqkeras.forecasting.networks._predict import Forecasts
@@ -98,12 +98,13 @@ def compare(
 
     The contenders are ranked by forecasts from `windows` rolling origins. The horizon after these,
     the last one of each series, does not take part in the ranking: scores on it are those to
-    expect. Then the best contender is fitted to all rows. Our networks are fitted once, on the rows
-    before the first origin; the others, which read only the targets, again at each origin.
+    expect. Then the best contender is fitted to all rows. Networks and the linear expert are fitted
+    once, on the rows before the first origin; the others, which read only the targets, again at
+    each origin.
 
-    The minutes are divided evenly among the contenders that remain and the last fit. Training of
-    our networks stops when their time is over; forecasters of other libraries run in a process of
-    their own, which is stopped then, and do not take part.
+    The minutes are divided evenly among the contenders that remain and the last fit. Networks stop
+    training when their time is over. Forecasters of other libraries run in a process that is
+    stopped then; one that is not ready does not take part.
 
     Args:
         df: as for `Forecaster.fit`.
@@ -160,10 +161,7 @@ def compare(
         columns=read_columns,
         panel=panel,
         schedule=schedule,
-        season_length=settings.season_length or panel.calendar.season_length,
-        season_is_sure=settings.season_length is not None,
-        levels=settings.levels,
-        seed=seed,
+        settings=settings,
     )
     entries = _run(task, entrants, end, is_hidden=not progress)
     table = _ranked(task, entries, score)
@@ -206,7 +204,7 @@ def _entrants(
         ArgumentError: a name is unknown, or a forecaster has another horizon or a name of ours.
         MissingDependencyError: a contender needs a package that is not installed.
     """
-    known = (*FROM_TARGETS, *NETWORKS)
+    known = (*CONTENDERS, *NETWORKS)
     if names is None:
         names = [name for name in known if name not in PEERS or PEERS[name].is_installed]
     for name in names:
@@ -214,7 +212,7 @@ def _entrants(
         if name in PEERS:
             PEERS[name].check()
     entrants: dict[str, Contender] = {
-        name: contender for name, contender in FROM_TARGETS.items() if name in names
+        name: contender for name, contender in CONTENDERS.items() if name in names
     }
     for name in NETWORKS:
         if name in names:
@@ -277,7 +275,7 @@ def _ranked(task: Task, entries: dict[str, _Entry], score: str) -> pd.DataFrame:
     if methods:
         table[choice] = _scores(task, methods, ~last)[score]
         final = _scores(task, methods, last)
-        coverages = [f"in {level:g} %" for level in task.levels if f"in {level:g} %" in final]
+        coverages = [name for name in final if name.startswith("in ")]
         names = list(dict.fromkeys([score, "MASE", "WQL", *coverages]))
         table = table.join(final[names])
     table["seconds"] = [entry.seconds for entry in entries.values()]
@@ -292,21 +290,9 @@ def _ranked(task: Task, entries: dict[str, _Entry], score: str) -> pd.DataFrame:
 
 def _scores(task: Task, methods: dict[str, MethodForecast], windows: Booleans) -> pd.DataFrame:
     """Return the overall scores of forecasts from some of the origins of each series."""
-    panel, schedule = task.panel, task.schedule
-    lengths = panel.values.lengths
-    origins = Origins.rolling(
-        lengths, windows=schedule.windows, step=schedule.step, horizon=schedule.horizon
-    )
-    chosen = np.tile(windows, len(lengths))
-    before = lengths - schedule.rows
-    origins = origins[chosen]
-    actuals = Actuals(
-        origins.series,
-        origins.after(panel.values, schedule.horizon).astype(np.float64),
-        panel.ids,
-        scales_before(panel.values, before, task.season_length),
-        rounding(*panel.values.select(0, before).extremes()),
-    )
+    chosen = np.tile(windows, len(task.panel.ids))
+    origins = task.origins[chosen]
+    actuals = actuals_after(task.panel, origins, task.schedule, task.season_length)
     return tables(actuals, {name: method.take(chosen) for name, method in methods.items()})[0]
 
 
@@ -322,7 +308,7 @@ def _comparison(
     forecaster: Forecaster | None,
 ) -> Comparison:
     panel = task.panel.take([0])
-    levels = tuple(level for level in task.levels if f"yhat-lo-{level:g}" in forecasts)
+    levels = tuple(level for level in task.settings.levels if f"yhat-lo-{level:g}" in forecasts)
     rows = 4 * task.schedule.horizon + 2 * task.season_length
     first = panel.forecast_frame({name: values[:1] for name, values in forecasts.items()})
     parts = panel.split([panel.tail(rows).history_frame(), first])

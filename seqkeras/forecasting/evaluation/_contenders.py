@@ -11,28 +11,25 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from seqkeras._arrays import Array, Floats
 from seqkeras.errors import DataError
 from seqkeras.forecasting._forecaster import Forecaster
+from seqkeras.forecasting._settings import Settings
 from seqkeras.forecasting.evaluation._backtest import repeat_warnings, run_fold, without_missing
 from seqkeras.forecasting.evaluation._peers import PEERS, Request, run_peer
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import MethodForecast
-from seqkeras.forecasting.fitted._intervals import ConformalIntervals, needed
-from seqkeras.forecasting.fitting._season import assumed_season
+from seqkeras.forecasting.fitted._fitted import Fitted
+from seqkeras.forecasting.fitted._origins import Origins
+from seqkeras.forecasting.fitted._tracking import forecast_at
+from seqkeras.forecasting.fitting._fit import Fitting
 from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import split_last
-from seqkeras.forecasting.networks._build import default_lookback
-from seqkeras.forecasting.networks._linear_expert import linear_weights
 from seqkeras.forecasting.networks._predict import Forecasts
 from seqkeras.scoring import naive
-from seqkeras.windows import GroupedArray, StandardScaler
 
 #: Share of the time of a network that is for training; the rest is for building it and forecasting.
 TRAINING_SHARE = 0.8
-#: One row of so many of each series calibrates the intervals of the linear expert.
-HELD_OUT = 5
 
 
 @dataclass(frozen=True)
@@ -47,10 +44,7 @@ class Task:
         columns: the columns of `frame`.
         panel: the series.
         schedule: the origins.
-        season_length: timesteps of one season.
-        season_is_sure: whether the user set it.
-        levels: levels of the intervals in percent.
-        seed: seed of what is random.
+        settings: the parameters that contenders share.
     """
 
     df: Any
@@ -60,10 +54,17 @@ class Task:
     columns: Columns
     panel: Panel
     schedule: Schedule
-    season_length: int
-    season_is_sure: bool
-    levels: tuple[float, ...]
-    seed: int
+    settings: Settings
+
+    @property
+    def season_length(self) -> int:
+        """Return the season that the user set, or that the frequency suggests."""
+        return self.settings.season_length or self.panel.calendar.season_length
+
+    @property
+    def origins(self) -> Origins:
+        """Return the origins of all series."""
+        return self.schedule.origins(self.panel.values.lengths)
 
     def request(self, rows_after: int) -> Request:
         """Return the targets of each series up to a cutoff, and what to forecast from there."""
@@ -73,9 +74,8 @@ class Task:
             [np.asarray(history, np.float64) for history in histories],
             self.schedule.horizon,
             self.season_length,
-            self.season_is_sure,
-            self.levels,
-            self.seed,
+            self.settings.levels,
+            self.settings.seed,
         )
 
     def all_rows(self) -> tuple[Any, Columns | None]:
@@ -97,7 +97,7 @@ class Task:
         """Return forecasts from all origins, `(origins, horizon)` by name, as a method to score."""
         intervals = {
             level: (forecasts[f"yhat-lo-{level:g}"], forecasts[f"yhat-hi-{level:g}"])
-            for level in self.levels
+            for level in self.settings.levels
             if f"yhat-lo-{level:g}" in forecasts
         }
         return MethodForecast(forecasts["yhat"], intervals)
@@ -154,6 +154,26 @@ class NetworkContender:
 
 
 @dataclass(frozen=True)
+class LinearContender:
+    """The linear expert without a network, fitted once, on the rows before the first origin."""
+
+    def evaluate(self, task: Task, seconds: float) -> MethodForecast:
+        """Forecast from all origins, in much less than a second a series."""
+        seen = task.panel.values.lengths - task.schedule.rows_after(0)
+        fitted = self._fit(task, task.panel.select(0, seen))
+        return task.method(forecast_at(fitted, task.panel, task.origins, seen))
+
+    def forecast(self, task: Task, seconds: float) -> tuple[Forecasts, Forecaster | None]:
+        """Forecast the horizon after all rows."""
+        fitted = self._fit(task, task.panel)
+        return fitted.forecast(fitted.request(None, task.future)), None
+
+    @staticmethod
+    def _fit(task: Task, panel: Panel) -> Fitted:
+        return Fitting.of(task.settings, panel, short_series="raise").run_linear()
+
+
+@dataclass(frozen=True)
 class FromTargets:
     """A forecast from the targets only, fitted again at each origin."""
 
@@ -186,71 +206,6 @@ def _naive(requests: list[Request], seconds: float, *, seasonal: bool) -> list[F
     return [forecast(request) for request in requests]
 
 
-def _linear(requests: list[Request], seconds: float) -> list[Forecasts]:
-    """Forecast with the linear expert, one for all series, with conformal intervals."""
-    return [_linear_forecast(request) for request in requests]
-
-
-def _linear_forecast(request: Request) -> Forecasts:
-    """Return the forecast of a request, with intervals from the last rows of each series."""
-    horizon = request.horizon
-    lengths = np.array([len(history) for history in request.histories])
-    least = horizon + -(-needed(request.levels) // horizon) - 1
-    room = int(lengths.min()) - horizon - least
-    lookback = default_lookback(horizon, request.season_length, room)
-    if lookback > room:
-        fewest = lookback + horizon + least
-        raise DataError(f"A series must have {fewest} rows. Got: {lengths.min()} rows")
-    scaler = StandardScaler().fit(GroupedArray.from_series(request.histories))
-    scales = scaler.scale_[:, np.newaxis]
-    series = [part / scale for part, scale in zip(request.histories, scales, strict=True)]
-    season = _season(request, lookback)
-
-    def weights(parts: list[Floats]) -> Floats:
-        windows = _windows(parts, lookback + horizon)
-        return linear_weights(windows[:, :lookback], windows[:, lookback:], season)
-
-    newest = np.stack([part[-lookback:] for part in series])
-    yhat = newest @ weights(series) * scales
-    if not request.levels:
-        return {"yhat": yhat}
-    # A constant series has no errors, which say nothing about those of the others.
-    varying = ~scaler.constant_ if not scaler.constant_.all() else scaler.constant_
-    held_out = np.clip(lengths // HELD_OUT, least, lengths - lookback - horizon)
-    cuts = [(part, int(rows)) for part, rows in zip(series, held_out, strict=True)]
-    past = [part[:-rows] for part, rows in cuts]
-    recent = [
-        part[-rows - lookback :] for (part, rows), is_in in zip(cuts, varying, strict=True) if is_in
-    ]
-    judged = _windows(recent, lookback + horizon)
-    errors = judged[:, lookback:] - judged[:, :lookback] @ weights(past)
-    horizons = held_out[varying].sum() / horizon
-    radius = ConformalIntervals.fit(errors, levels=request.levels, horizons=horizons).radius
-    forecasts = {"yhat": yhat}
-    for level, width in zip(request.levels, radius, strict=True):
-        forecasts |= {f"yhat-lo-{level:g}": yhat - width * scales}
-        forecasts |= {f"yhat-hi-{level:g}": yhat + width * scales}
-    return forecasts
-
-
-def _season(request: Request, lookback: int) -> int:
-    """Return the season of the linear expert."""
-    if not request.season_is_sure:
-        values = GroupedArray.from_series(request.histories)
-        return assumed_season(values, request.season_length, lookback)
-    if request.season_length > lookback:
-        raise DataError(f"The season must fit into the lookback, {lookback}")
-    return request.season_length
-
-
-def _windows(series: list[Floats], rows: int) -> Array:
-    """Return all windows of all series, `(windows, rows)`."""
-    views = [
-        np.lib.stride_tricks.sliding_window_view(part, rows) for part in series if len(part) >= rows
-    ]
-    return np.concatenate(views)
-
-
 def _peer(requests: list[Request], seconds: float, *, name: str) -> list[Forecasts]:
     """Run a forecaster of another library, at most for some seconds."""
     return run_in_time(partial(run_peer, name, requests), seconds)
@@ -270,11 +225,11 @@ def run_in_time(function: Callable[[], Any], seconds: float) -> Any:
         raise DataError(f"not ready after {seconds:.0f} seconds") from error
 
 
-#: Contenders that read only the targets, by name, the quick ones first.
-FROM_TARGETS = {
+#: Contenders that need no forecaster, by name, the quick ones first.
+CONTENDERS: dict[str, Contender] = {
     "naive": FromTargets(partial(_naive, seasonal=False)),
     "seasonal naive": FromTargets(partial(_naive, seasonal=True)),
-    "linear": FromTargets(_linear),
+    "linear": LinearContender(),
     **{name: FromTargets(partial(_peer, name=name)) for name in PEERS},
 }
 #: Architectures of networks that take part.

@@ -27,7 +27,6 @@ class Request:
         histories: the series, each `(rows,)` without missing values.
         horizon: timesteps to forecast.
         season_length: timesteps of one season.
-        season_is_sure: whether the user set it; otherwise the frequency suggests it.
         levels: levels of the intervals in percent.
         seed: seed of what is random.
     """
@@ -35,9 +34,8 @@ class Request:
     histories: list[Floats]
     horizon: int
     season_length: int
-    season_is_sure: bool
     levels: tuple[float, ...]
-    seed: int
+    seed: int | None
 
     def frame(self) -> pd.DataFrame:
         """Return a long frame of the series, with whole numbers for ids and timestamps."""
@@ -125,9 +123,7 @@ def light_gbm(request: Request) -> NamedForecasts:
         lags=list(range(1, lags + 1)),
         target_transforms=[Differences([request.season_length])],
     )
-    windows = 2
-    calibrates = bool(request.levels)
-    intervals = PredictionIntervals(n_windows=windows, h=request.horizon) if calibrates else None
+    intervals = PredictionIntervals(n_windows=2, h=request.horizon) if request.levels else None
     forecaster.fit(request.frame(), static_features=[], prediction_intervals=intervals)
     levels = _whole(request.levels) or None
     return named_forecasts(forecaster.predict(request.horizon, level=levels), request)

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from seqkeras._arrays import Integers
 from seqkeras._checks import bad_argument, check_integer
+from seqkeras.forecasting.fitted._origins import Origins
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,10 @@ class Schedule:
     def rows_after(self, window: int) -> int:
         """Return the number of rows of each series after the cutoff of a window."""
         return self.horizon + self.step * (self.windows - 1 - window)
+
+    def origins(self, lengths: Integers) -> Origins:
+        """Return the origins in series of these lengths."""
+        return Origins.rolling(lengths, windows=self.windows, step=self.step, horizon=self.horizon)
 
     def folds(self) -> list[range]:
         """Return the windows of each fit."""

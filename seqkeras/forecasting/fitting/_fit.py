@@ -108,9 +108,7 @@ class Fitting:
             Interrupted: Ctrl-C after the first epoch. The result is the `Fitted` so far.
         """
         self._say_what_is_assumed()
-        lengths = self.panel.values.lengths
-        series = self._scaled(self.panel)
-        past = self._scaled(self.panel.select(0, lengths - self.held_out))
+        series, past = self._scaled(self.panel), self._past()
         with seeded(self._seed(backup)) as seed:
             members = self._members(seed)
             network = self._averaged(members)
@@ -132,13 +130,35 @@ class Fitting:
             if mixed is not None:
                 network = self._mixed_network(members, mixed.mixture, series)
             intervals = self._intervals(errors, numbers, network, series)
-        fitted = Fitted(
+        fitted = self._fitted(network, series, intervals)
+        fitted = replace(fitted, logs=logs, mixture=mixed.mixture if mixed is not None else None)
+        if stages.interrupted:
+            raise Interrupted(fitted)
+        stages.remove()
+        return fitted
+
+    def run_linear(self) -> Fitted:
+        """Fit the linear expert without a network, which takes milliseconds."""
+        series, past = self._scaled(self.panel), self._past()
+        errors, numbers = self._errors(self._expert(past), past)
+        network = self._expert(series).network(self._sizes())
+        return self._fitted(network, series, self._intervals(errors, numbers, network, series))
+
+    def _past(self) -> "_Scaled":
+        """Return the rows before the held-out ones."""
+        lengths = self.panel.values.lengths
+        return self._scaled(self.panel.select(0, lengths - self.held_out))
+
+    def _fitted(
+        self, network: keras.Model, series: "_Scaled", intervals: ConformalIntervals | None
+    ) -> Fitted:
+        return Fitted(
             model=network,
             horizon=self.settings.horizon,
             lookback=self.lookback,
             season_length=self.season_length,
-            logs=logs,
-            mixture=mixed.mixture if mixed is not None else None,
+            logs=(),
+            mixture=None,
             likelihood=self.settings.likelihood,
             intervals=intervals,
             scaler=series.scaler,
@@ -146,10 +166,6 @@ class Fitting:
             panel=self._rows_to_keep(intervals),
             short_series=self.short_series,
         )
-        if stages.interrupted:
-            raise Interrupted(fitted)
-        stages.remove()
-        return fitted
 
     def _seed(self, backup: Path | None) -> int | None:
         """Return the seed in the settings, or else the seed of the fit to resume."""

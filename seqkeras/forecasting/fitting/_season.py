@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from seqkeras._arrays import DOUBLE_ROUNDING, Floats, evenly_spaced
+from seqkeras._arrays import DOUBLE_ROUNDING, Array, evenly_spaced
+from seqkeras.scoring._baselines import seasonal_score
 from seqkeras.windows import GroupedArray
 
 #: Least score of a season, in standard errors. Seasons that just miss it hardly matter.
@@ -28,9 +29,8 @@ def has_season(values: GroupedArray, season_length: int) -> bool:
     """Check whether the changes of series repeat after a season.
 
     The score of a series is the autocorrelation of its changes from one timestep to the next, at
-    the lag of the season, in units of its standard error if there is none (Bartlett 1946, from the
-    autocorrelations at shorter lags). Scores of several series are added, and divided by the
-    square root of their number.
+    the lag of the season, in units of its standard error. Scores of several series are added, and
+    divided by the square root of their number (Stouffer 1949).
 
     Args:
         values: the series, `(rows,)` each; NaN where a value is missing.
@@ -46,34 +46,18 @@ def has_season(values: GroupedArray, season_length: int) -> bool:
         >>> [has_season(GroupedArray.from_series([series]), 7) for series in (week, walk)]
         [True, False]
     """
-    scores = []
-    for number in evenly_spaced(len(values), _MOST_SERIES):
-        series = values[int(number)][-_MOST_SEASONS * season_length :].astype(np.float64)
-        score = _score(series, season_length)
-        if score is not None:
-            scores.append(score)
+    chosen = values.take(evenly_spaced(len(values), _MOST_SERIES))
+    recent = [series[-_MOST_SEASONS * season_length :] for series in chosen]
+    scores = [score for series in recent if (score := _score(series, season_length)) is not None]
     return not scores or sum(scores) / len(scores) ** 0.5 >= LEAST_SCORE
 
 
-def _score(series: Floats, season_length: int) -> float | None:
+def _score(series: Array, season_length: int) -> float | None:
     """Return the score of one series, or None if it has too few rows or does not change."""
-    if len(series) < _LEAST_SEASONS * season_length:
-        return None
-    known = np.isfinite(series)
-    if not known.any():
-        return None
     changes = np.diff(series)
-    changes -= np.nanmean(changes) if np.isfinite(changes).any() else 0.0
-    changes = np.nan_to_num(changes)  # an unknown change is the mean change
-    if np.abs(changes).max() <= DOUBLE_ROUNDING * np.abs(series[known]).max():
+    if len(series) < _LEAST_SEASONS * season_length or not np.isfinite(changes).any():
         return None
-    products = _products(changes, season_length)
-    correlations = products[1:] / products[0]
-    error = np.sqrt((1 + 2 * (correlations[:-1] ** 2).sum()) / len(changes))
-    return float(correlations[-1] / error)
-
-
-def _products(changes: Floats, most: int) -> Floats:
-    """Return the sums of products of changes `0, 1, ..., most` timesteps apart."""
-    spectrum = np.fft.rfft(changes, 2 * len(changes))
-    return np.fft.irfft(np.abs(spectrum) ** 2)[: most + 1]
+    changes = np.nan_to_num(changes - np.nanmean(changes))  # an unknown change is the mean change
+    if np.abs(changes).max() <= DOUBLE_ROUNDING * np.nanmax(np.abs(series)):
+        return None
+    return seasonal_score(changes, season_length)

@@ -12,7 +12,7 @@ from seqkeras._arrays import Array, Floats, evenly_spaced
 from seqkeras.forecasting.networks._inputs import pairs
 from seqkeras.forecasting.networks._predict import as_dict
 from seqkeras.forecasting.networks._simple_forecasts import simple_forecasts
-from seqkeras.models._window import NetworkSizes, WindowColumns
+from seqkeras.models._window import NetworkSizes, WindowColumns, make_inputs
 from seqkeras.training._early_stopping import Judged
 from seqkeras.windows import Windows
 
@@ -81,6 +81,12 @@ class LinearExpert:
         model = keras.Model(inputs, last + dense(target - last), name="linear_expert")
         dense.set_weights([self.weights])
         return model
+
+    def network(self, sizes: NetworkSizes) -> keras.Model:
+        """Return the expert as a network that has all inputs, although it reads the target only."""
+        inputs = make_inputs(sizes)
+        output = self.model(sizes)(inputs["inputs"])
+        return keras.Model(inputs if len(inputs) > 1 else inputs["inputs"], output)
 
 
 def _target(x: Any) -> Array:

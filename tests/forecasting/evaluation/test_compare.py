@@ -14,7 +14,7 @@ from seqkeras.errors import (
     SkippedSeriesWarning,
 )
 from seqkeras.forecasting import Columns, Forecaster, compare, load_air_passengers
-from seqkeras.forecasting.evaluation._contenders import FromTargets, run_in_time
+from seqkeras.forecasting.evaluation._contenders import LinearContender, run_in_time
 from seqkeras.forecasting.evaluation._peers import PEERS, Request, named_forecasts
 
 QUICK = ["naive", "seasonal naive", "linear"]
@@ -131,6 +131,15 @@ def test_the_linear_expert_forecasts_series_of_any_length(rows):
     assert (result.scores["why"] == "").all()
 
 
+def test_missing_targets_are_neither_forecast_nor_scored():
+    df = load_air_passengers().astype({"y": float})
+    df.loc[[20, 21, len(df) - 2], "y"] = np.nan
+    result = quick(df)
+    assert result.scores[["MASE, choice", "MASE", "WQL"]].notna().all(axis=None)
+    assert (result.scores["why"] == "").all()
+    assert result.forecast.notna().all(axis=None)
+
+
 def test_a_constant_series_does_not_change_the_forecasts_of_others(panel):
     constant = panel[panel.unique_id == "a"].assign(unique_id="flat", y=0.1)
     df = pd.concat([panel, constant]).sort_values("ds", kind="stable")
@@ -143,16 +152,10 @@ def test_a_constant_series_does_not_change_the_forecasts_of_others(panel):
 
 
 def test_an_error_of_the_last_fit_puts_the_next_contender_first(monkeypatch):
-    forecast = FromTargets.forecast
-    requests = []
+    def fail(contender, task, seconds):
+        raise RuntimeError("no power")
 
-    def fail_at_first(contender, task, seconds):
-        requests.append(task)
-        if len(requests) == 1:
-            raise RuntimeError("no power")
-        return forecast(contender, task, seconds)
-
-    monkeypatch.setattr(FromTargets, "forecast", fail_at_first)
+    monkeypatch.setattr(LinearContender, "forecast", fail)
     result = quick(load_air_passengers())
     assert result.winner == "seasonal naive"
     assert result.scores.index.tolist() == ["seasonal naive", "naive", "linear"]
@@ -160,7 +163,7 @@ def test_an_error_of_the_last_fit_puts_the_next_contender_first(monkeypatch):
 
 
 def test_columns_of_another_library_are_read_by_series_and_level():
-    request = Request([np.zeros(3), np.zeros(4)], 2, 1, True, (80, 97.5), 0)
+    request = Request([np.zeros(3), np.zeros(4)], 2, 1, (80, 97.5), 0)
     frame = pd.DataFrame({"unique_id": [1, 0, 0, 1], "ds": [5, 3, 4, 4], "peer": [4.0, 1, 2, 3]})
     for level in ("80", "97.5"):
         frame[f"peer-lo-{level}"] = frame.peer - float(level)
