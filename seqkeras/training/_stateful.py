@@ -12,6 +12,7 @@ from seqkeras import kernels
 from seqkeras._checks import Description, bad_argument, check_integer
 from seqkeras._keras_graph._shared_layers import compile_alike
 from seqkeras.errors import ArgumentError
+from seqkeras.layers import Resettable
 from seqkeras.states import get_state, set_state
 from seqkeras.states._named import clear_rows, rows_of, stateful_layers
 from seqkeras.states._reform import takes_flags, with_flags
@@ -147,7 +148,8 @@ class ResetStates(keras.callbacks.Callback):
     `fit_stateful` adds this callback for models without a `reset` input to which it cannot add
     one, such as models of Keras' own layers. With Keras' `fit`, add it yourself, and use batches
     with `reset_input=False`. It cannot clear a state in the middle of a batch, and it does not work
-    on JAX: Keras hides the states of its own layers there, so every batch starts from zeros.
+    on JAX: Keras hides the states of its own layers there, so every batch starts from zeros. On the
+    CPU, TensorFlow cannot compile Keras' own layers for batches of one row.
 
     Args:
         batches: training data.
@@ -155,7 +157,8 @@ class ResetStates(keras.callbacks.Callback):
 
     Raises:
         ArgumentError: when training begins, if states cannot be cleared from outside, because
-            series begin within a batch, one execution runs several steps, or the backend is JAX.
+            series begin within a batch, one execution runs several steps, or the backend is JAX; or
+            if TensorFlow cannot compile the model.
 
     Example:
         >>> import numpy as np
@@ -191,16 +194,25 @@ class ResetStates(keras.callbacks.Callback):
                 )
                 raise bad_argument(name, Description(value), expected, fix)
         if keras.backend.backend() == "jax":
-            raise ArgumentError(
-                "model must have seqkeras layers on the JAX backend: Keras hides the states of its "
-                "own layers from JAX, so every batch would start from zeros. Got: model="
-                f"{self.model.name!r}. Convert it with seqkeras.states.as_stateful(model, "
-                "batch_size)."
+            raise self._needs_our_layers(
+                "on the JAX backend: Keras hides the states of its own layers from JAX, so every "
+                "batch would start from zeros"
+            )
+        if self._batches.batch_size == 1 and _loops_over_unknown_rows(self.model):
+            raise self._needs_our_layers(
+                "for batches of one row on TensorFlow: Keras does not tell it how many rows a "
+                "batch has, so it cannot compile the loops of Keras' own layers"
             )
         if self.model.steps_per_execution != 1:
             expected = "1, so that states can be cleared between the steps"
             fix = "Omit it in model.compile(...)."
             raise bad_argument("steps_per_execution", self.model.steps_per_execution, expected, fix)
+
+    def _needs_our_layers(self, reason: str) -> ArgumentError:
+        return ArgumentError(
+            f"model must have seqkeras layers {reason}. Got: model={self.model.name!r}. Convert it "
+            "with seqkeras.states.as_stateful(model, batch_size)."
+        )
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Clear the rows in which a series begins."""
@@ -216,6 +228,17 @@ class ResetStates(keras.callbacks.Callback):
             return
         for layer in stateful_layers(self.model).values():
             clear_rows(layer, flags)
+
+
+def _loops_over_unknown_rows(model: keras.Model) -> bool:
+    """Return whether TensorFlow compiles loops of Keras' own layers, whose states must keep shape.
+
+    A state of several rows states their number. That of one row could be repeated for any number.
+    """
+    if kernels.here()[:2] != ("tensorflow", "cpu") or model.run_eagerly:
+        return False  # on a GPU, the layers may run without a loop
+    layers = stateful_layers(model).values()
+    return not any(isinstance(layer, Resettable) or layer.unroll for layer in layers)
 
 
 class _KeepStates(keras.callbacks.Callback):

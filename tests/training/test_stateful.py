@@ -523,6 +523,17 @@ def test_reset_states_refuses_steps_that_run_in_one_go(problem):
     assert "Got: steps_per_execution=2." in str(caught.value)
 
 
+@on_tensorflow
+def test_a_stock_model_of_one_row_is_refused_only_where_it_must_be_compiled():
+    batches = StatefulBatches(np.sin(np.arange(13.0)), batch_size=1, bptt_steps=4)
+    with pytest.raises(ArgumentError, match="layers for batches of one row on TensorFlow"):
+        train(stock(1), batches)
+    assert np.isfinite(train(stock(1, run_eagerly=True), batches)["loss"]).all()
+    converted = as_stateful(stock(1), batch_size=1)
+    converted.compile("sgd", "mse")
+    assert np.isfinite(train(converted, batches)["loss"]).all()
+
+
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="of JAX alone")
 @pytest.mark.backends
 def test_reset_states_refuses_jax_with_the_way_out(problem):
