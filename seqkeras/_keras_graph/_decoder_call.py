@@ -48,17 +48,28 @@ def encoder_decoder(graph: ModelGraph, call: Any) -> EncoderDecoder:
     The encoder is everything that the memory, its mask and the initial states are computed from.
 
     Args:
-        graph: the graph of a functional model, whose output are the logits of its decoder, or its
-            numbers.
+        graph: the graph of a functional model, whose output is that of its decoder.
         call: the call of the decoder, on `[targets, memory, memory_mask, *states]`.
 
     Raises:
-        ArgumentError: the model returns something else than the logits of its decoder.
+        ArgumentError: the model returns something else than the output of its decoder.
     """
     _check_ends(graph, call)
     _, *read = call.input_tensors
     sources = _ancestors(graph, read)
     return EncoderDecoder(keras.Model(sources, read, name="encoder"), call.operation, sources)
+
+
+def vocabulary_size(graph: ModelGraph, decoder: Any) -> int:
+    """Return the number of ids that the decoder of a model predicts.
+
+    Raises:
+        ArgumentError: it predicts numbers.
+    """
+    if not decoder.vocabulary_size:
+        actual = Description(f"{graph.model.name} with a decoder of numbers, {decoder.name!r}")
+        raise bad_argument("model", actual, "a model with a decoder of ids")
+    return int(decoder.vocabulary_size)
 
 
 def _check_ends(graph: ModelGraph, call: Any) -> None:

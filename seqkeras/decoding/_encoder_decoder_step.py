@@ -10,7 +10,7 @@ from keras import ops
 
 from seqkeras._checks import Description, bad_argument
 from seqkeras._keras_graph import ModelGraph, name_of
-from seqkeras._keras_graph._decoder_call import encoder_decoder
+from seqkeras._keras_graph._decoder_call import encoder_decoder, vocabulary_size
 from seqkeras.decoding._id_arrays import check_ids, id_limit, id_rows, padded
 from seqkeras.decoding._token_step import Start
 from seqkeras.stepwise._model_step import output_spec
@@ -38,10 +38,7 @@ class EncoderDecoderStep:
     def __init__(self, graph: ModelGraph, call: Any) -> None:
         self.name = graph.model.name
         self.encoder, self.decoder, self._sources = encoder_decoder(graph, call)
-        self.vocabulary_size = self.decoder.vocabulary_size
-        if not self.vocabulary_size:
-            actual = Description(f"{self.name} with a decoder of numbers, {self.decoder.name!r}")
-            raise bad_argument("model", actual, "a model with a decoder of ids")
+        self.vocabulary_size = vocabulary_size(graph, self.decoder)
         self.masks_zero = bool(getattr(self.decoder, "mask_zero", False))
         self._limits = [id_limit(graph, tensor) for tensor in self._sources]
         self.layers = [self.encoder, self.decoder]

@@ -11,6 +11,7 @@ from keras import ops, tree
 from seqkeras._arrays import Array
 from seqkeras._checks import Description, bad_argument, check_integer
 from seqkeras._keras_graph import ModelGraph
+from seqkeras._keras_graph._decoder_call import vocabulary_size
 from seqkeras.layers import SequenceDecoder, TokenVectors
 
 #: The logit of an id that does not count: exp of it is 0.
@@ -80,12 +81,11 @@ class _Head:
         call = next(call for call in graph.calls if call.output_tensors[0] is logits)
         last = call.operation
         self.inputs = list(call.input_tensors)  # one, but for a decoder
-        self.size = int(logits.shape[-1])
         self._decoder = last if isinstance(last, SequenceDecoder) else None
-        if self._decoder is not None and not self._decoder.vocabulary_size:
-            actual = Description(f"{graph.model.name} with a decoder of numbers, {last.name!r}")
-            raise bad_argument("model", actual, "a model with a decoder of ids")
-        self.layer = self._decoder.logits_layer if self._decoder is not None else last
+        if self._decoder is not None:
+            self.layer, self.size = last.logits_layer, vocabulary_size(graph, last)
+        else:
+            self.layer, self.size = last, int(logits.shape[-1])
         activation = getattr(self.layer, "activation", keras.activations.linear)
         is_head = isinstance(self.layer, (keras.layers.Dense, TokenVectors))
         if not is_head or activation is not keras.activations.linear:

@@ -6,12 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from helpers.models import training_eagerly
 from seqkeras.errors import ArgumentError
 from seqkeras.models import language_model, many_to_many, sequence_to_sequence
 from seqkeras.text import Perplexity, TokenBatches, TokenCrossEntropy
 from seqkeras.training import fit_stateful, sampled_softmax
 from seqkeras.training._sampled_softmax import _chances, _SampledLogits
+
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 SIZE = 40
 RANDOM = np.random.default_rng(0)
@@ -30,13 +31,11 @@ MODELS = {
     "tied language": (lambda: language_model(SIZE, units=4, tied=True, mask_zero=True), IDS),
     "decoder": (lambda: decoder_model(attention="dot", cell="gru"), PAIRS),
     "tied decoder": (lambda: decoder_model(attention=None, cell="gru", tied=True), PAIRS),
+    "decoder that feeds back": (
+        lambda: decoder_model(cell="gru", teacher_forcing=0.0, feedback="argmax"),
+        PAIRS,
+    ),
 }
-
-
-@pytest.fixture(autouse=True)
-def eagerly():
-    with training_eagerly():
-        yield
 
 
 def compiled(model, rate=0.0, smoothing=0.0, **options):
@@ -49,7 +48,13 @@ def compiled(model, rate=0.0, smoothing=0.0, **options):
 @pytest.mark.backends
 @pytest.mark.parametrize(
     ("name", "smoothing"),
-    [("language", 0.1), ("tied language", 0.0), ("decoder", 0.0), ("tied decoder", 0.1)],
+    [
+        ("language", 0.1),
+        ("tied language", 0.0),
+        ("decoder", 0.0),
+        ("tied decoder", 0.1),
+        ("decoder that feeds back", 0.0),
+    ],
 )
 def test_a_sample_of_all_ids_has_the_loss_and_the_gradients_of_the_whole_softmax(name, smoothing):
     make, x = MODELS[name]
