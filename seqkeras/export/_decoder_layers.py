@@ -85,7 +85,7 @@ def decoder_step(
     x = _embed(trace, decoder, before)
     states = tree.flatten([layer.cell.state_size for layer in decoder.layers])
     cell = decoder.attention_cell
-    fed = cell.output_size if cell is not None and cell.input_feeding else None
+    fed = cell.output_units if cell is not None and cell.input_feeding else None
     first = len(states) + (fed is not None)
     reads = {name: place for place, name in enumerate(constants, start=first)}
     if cell is None:

@@ -172,7 +172,7 @@ class SequenceDecoder(keras.layers.Layer):
         lowest, features = width, output_width(self.cell)
         if self.attention_cell is not None:
             lowest = self.attention_cell.input_width(width, memory[-1])
-            features = self.attention_cell.output_size
+            features = self.attention_cell.output_units
         elif self.context == "every_step":
             lowest += states[self.context_place][-1]
             features += states[self.context_place][-1]

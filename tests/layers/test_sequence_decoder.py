@@ -99,6 +99,18 @@ def test_all_timesteps_at_once_give_what_the_loop_of_steps_gives(form, layers):
     np.testing.assert_allclose(sums, np.broadcast_to(MASK.any(1)[:, None], sums.shape), atol=1e-6)
 
 
+@pytest.mark.parametrize("form", ["initial", "every step", "tied", "additive, tied", "numbers"])
+def test_features_are_what_the_layer_of_logits_reads(form):
+    decoder = built(decoder_of(form, "gru"))
+    inputs = inputs_of(decoder)
+    features = decoder(inputs, return_features=True)
+    options = {"reverse": True} if decoder.tied else {}
+    logits = decoder.logits_layer(features, **options)
+    np.testing.assert_allclose(to_numpy(logits), to_numpy(decoder(inputs)), atol=1e-6)
+    symbols = [keras.KerasTensor(array.shape, array.dtype) for array in map(to_numpy, inputs)]
+    assert decoder(symbols, return_features=True).shape == features.shape
+
+
 def test_layers_run_on_kernels_wherever_no_timestep_waits_for_an_attention():
     for form, expected in [("initial", 2), ("dot, new", 2), ("additive", 0), ("general, fed", 0)]:
         decoder = built(decoder_of(form))
