@@ -262,8 +262,8 @@ class RNN(Resettable, keras.layers.RNN):
         return_attention: for an `AttentionCell`, whether to return also its weights, after the
             output and any states: `(batch, timesteps, memory_timesteps)`, or with
             `return_sequences=False` those of the last timestep `(batch, memory_timesteps)`. At
-            masked timesteps they are what the output is, those of the last timestep that counted.
-            Not for stateful layers. Default: False.
+            masked timesteps, they repeat those of the last timestep that counted, as the output
+            does. Not for stateful layers. Default: False.
 
     Example:
         >>> import numpy as np

@@ -59,7 +59,7 @@ def in_order(ports: Sequence[Port], argument: str, values: Any) -> list[Any]:
 
 
 def check_ids(port: Port, x: Array) -> None:
-    """Check that ids are within the embedding of their port; any number is, if it has none.
+    """Check that ids are within the embedding of their port, if it has one.
 
     Raises:
         DataError: an id is not.

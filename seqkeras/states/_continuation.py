@@ -134,8 +134,8 @@ def judge_call(call: Any, kinds: Sequence[KindOrNone]) -> Verdict:
 def inputs_over_time(graph: ModelGraph) -> list[bool]:
     """Return, for each input, whether it changes over time.
 
-    An input does if it reaches a recurrent layer other than repeated at each timestep, or as its
-    constants.
+    An input does if it reaches a recurrent layer, unless the layer reads it only as constants, or
+    repeated at each timestep.
     """
     moving: set[int] = set()
 

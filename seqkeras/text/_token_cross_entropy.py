@@ -21,7 +21,7 @@ class TokenCrossEntropy(keras.losses.Loss):
     Targets are `(batch, timesteps)`, logits `(batch, timesteps, vocabulary_size)`. A token counts
     unless its sample weight is 0, or it is masked; means are weighted. Rows in which no token
     counts change nothing, whatever the reduction. If a token that counts is not in the vocabulary,
-    the loss is NaN, or an error of the backend is raised: on JAX, it is NaN.
+    the loss is NaN, as always on JAX, or the backend raises an error.
 
     Args:
         reduction: how one number is computed.
