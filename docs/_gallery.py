@@ -9,7 +9,6 @@ code, what the code printed, and the pictures that it saved.
 
 import json
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -130,13 +129,13 @@ def execute(cells: list[Cell], folder: Path) -> dict[int, str]:
     place = {"metadata": {"path": str(folder)}}
     NotebookClient(node, timeout=MOST_SECONDS, resources=place).execute()
     # After the first cell comes that of Matplotlib.
-    outputs = [result.get("outputs", []) for result in [node.cells[0], *node.cells[2:]]]
-    for cell, shown in zip(cells, outputs, strict=True):
-        if cell.pictures and not any("image/png" in output.get("data", ()) for output in shown):
+    outputs = [cell.get("outputs", []) for cell in [node.cells[0], *node.cells[2:]]]
+    for cell, results in zip(cells, outputs, strict=True):
+        if cell.pictures and not any("image/png" in output.get("data", ()) for output in results):
             raise SystemExit(f"A notebook must show what it saves: end the cell of {cell.pictures}")
     texts = [
-        "".join(output.text for output in shown if output.get("name") == "stdout")
-        for shown in outputs
+        "".join(output.text for output in results if output.get("name") == "stdout")
+        for results in outputs
     ]
     texts = [LOGGED.sub("", text) for text in texts]
     return {number: text for number, text in enumerate(texts) if text.strip()}
@@ -156,13 +155,10 @@ def keep_picture(source: Path, target: Path) -> None:
 def make(name: str) -> None:
     """Execute a script as a notebook, and write its page, notebook and pictures."""
     cells = read(name)
-    folder = Path(tempfile.mkdtemp())
-    try:
-        printed = execute(cells, folder)
+    with tempfile.TemporaryDirectory() as folder:
+        printed = execute(cells, Path(folder))
         for picture in (picture for cell in cells for picture in cell.pictures):
-            keep_picture(folder / f"{picture}.png", PICTURES / f"{picture}.png")
-    finally:
-        shutil.rmtree(folder)
+            keep_picture(Path(folder, f"{picture}.png"), PICTURES / f"{picture}.png")
     text = json.dumps(notebook(cells), indent=1, ensure_ascii=False)
     (PAGES / f"{name}.ipynb").write_text(f"{text}\n")
     (PAGES / f"{name}.md").write_text(page(name, cells, printed))

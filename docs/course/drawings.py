@@ -44,9 +44,8 @@ def chart(height: float, x: str, y: str) -> tuple[Any, Any]:
 def box(axis: Any, x: float, y: float, text: str, color: str, *, width: float = 0.7) -> None:
     """Draw a box with text around a point."""
     corner = (x - width / 2, y - 0.3)
-    patch = matplotlib.patches.Rectangle(corner, width, 0.6, fc=color, ec=color, lw=1.5)
-    patch.set_facecolor((*matplotlib.colors.to_rgb(color), 0.2))
-    axis.add_patch(patch)
+    light = matplotlib.colors.to_rgba(color, 0.2)
+    axis.add_patch(matplotlib.patches.Rectangle(corner, width, 0.6, fc=light, ec=color, lw=1.5))
     axis.text(x, y, text, ha="center", va="center", color=GRAY)
 
 
@@ -93,17 +92,15 @@ def masks() -> Any:
     """Draw which timesteps count, before and after the code of an autoencoder."""
     figure, axis = canvas(2.9)
     rows = (
-        (2.6, "the encoder reads", (1, 1, 1, 0, 0, 0), BAR),
-        (1.3, "decoder after RepeatVector", (1, 1, 1, 1, 1, 1), ACTUAL),
-        (0.0, "decoder after RepeatLike", (1, 1, 1, 0, 0, 0), BAR),
+        (2.6, "the encoder reads", GRAY),
+        (1.3, "decoder after RepeatVector", ACTUAL),
+        (0.0, "decoder after RepeatLike", GRAY),
     )
-    for y, label, counts, color in rows:
+    for y, label, padding in rows:
         note(axis, -0.4, y + 0.55, label)
-        for step, counted in enumerate(counts):
-            wrong = color == ACTUAL and step > 2
-            text = "pad" if step > 2 else "data"
-            fill = ACTUAL if wrong else BAR if counted else GRAY
-            box(axis, step, y, text, fill, width=0.9)
+        for step in range(6):
+            text, color = ("data", BAR) if step < 3 else ("pad", padding)
+            box(axis, step, y, text, color, width=0.9)
     axis.set(xlim=(-0.5, 5.5), ylim=(-0.4, 3.4))
     return figure
 

@@ -51,7 +51,7 @@ df["pressure"] = pressure
 # The detector is fitted on the first half, which is clean. It rebuilds each window from
 # a code of eight numbers, and the error of a row becomes its score. The threshold is
 # the score that one in a thousand rows of the clean half exceeds. Neighboring flagged
-# rows are an alarm.
+# rows form one alarm.
 
 # %%
 training = Training(epochs=EPOCHS, progress=False)

@@ -25,9 +25,9 @@ print(df.tail(3))
 
 # %% [markdown]
 # `evaluate_holdout` fits a forecaster without the last twelve months, and scores its
-# forecast of them. The two lines below it are forecasts that need no training: the
-# values of the year before, and the last value. A network has to beat them. A MASE
-# below 1 is better than the year before usually was.
+# forecast of them. The two lines below are forecasts that need no training: the values
+# of the year before, and the last value. A network has to beat them. With a MASE below
+# 1, the errors are smaller than those of repeating the year before were in training.
 
 # %%
 forecaster = Forecaster(
@@ -37,8 +37,8 @@ held_out = evaluate_holdout(forecaster, df)
 print(held_out.scores.round(2))
 
 # %% [markdown]
-# The picture shows the forecast of 1960 with its intervals, and as dots what really
-# happened.
+# The picture shows the forecast of 1960 with its intervals, and the actual values as
+# dots.
 
 # %%
 figure = held_out.forecaster.plot(

@@ -33,7 +33,7 @@ forecaster = Forecaster(horizon=6, lookback=24, training=training, seed=0)
 # each origin from the rows before it. Here the network is fitted once, before the first
 # origin. With `refit=True` it would be fitted at each.
 #
-# One window would be one draw of luck. The table is over all of them.
+# A single origin would be one draw of luck, so the scores cover all of them.
 
 # %%
 result = backtest(forecaster, df, windows=WINDOWS)

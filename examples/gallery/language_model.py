@@ -4,7 +4,7 @@
 # Learn a text one character at a time: how well the network predicts what comes next,
 # and what it writes.
 #
-# The text is the manual that is inside Python, without its line breaks.
+# The text is the manual that comes with Python, without its line breaks.
 
 # %%
 import math
@@ -39,8 +39,8 @@ print(f"{len(model.vocabulary_)} different characters")
 print(f"{bits:.2f} bits for each character that it has not seen")
 
 # %% [markdown]
-# What is that worth? Guesses from how often characters, and pairs of characters, stand
-# in the same text need more bits.
+# What is that worth? Guesses from how often single characters or pairs of characters
+# occur in the training text need more bits.
 
 
 # %%
@@ -60,15 +60,15 @@ from_singles, from_pairs = entropies()
 print(f"from characters {from_singles:.2f} bits, from pairs {from_pairs:.2f} bits")
 
 # %% [markdown]
-# What does it write? A lower temperature keeps to what is likely. The sense of it is
-# thin, but the network has learned to spell, and how a manual sounds.
+# What does it write? A lower temperature keeps to what is likely. The sentences make
+# little sense, but the network has learned to spell, and how a manual sounds.
 
 # %%
 written = model.continue_text("The ", 40 if QUICK else 500, temperature=0.5, seed=1)
 print(textwrap.fill(written.text, 80))
 
 # %% [markdown]
-# How surprising was each of the first characters to the network? Most surprises stand
+# How surprising was each of the first characters to the network? Most surprises are
 # where a word begins; within a word it is sure.
 
 # %%

@@ -105,22 +105,22 @@ for name, kinds in {"program": from_program, "by hand, 8 bits": by_hand}.items()
 print(f"they agree at {np.mean(np.equal(from_program, by_hand)):.2%} of the readings")
 
 # %% [markdown]
-# The sensor, and what the hand-written step says. It is right except just after a
-# change, where it has to wait for the next movement.
+# The first minute of the sensor, and the output of the hand-written step. It is right
+# except just after a change, where it has to wait for the next movement.
 
 # %%
 figure, (above, below) = plt.subplots(
     2, 1, figsize=(9, 4.5), sharex=True, height_ratios=[2, 1], layout="constrained"
 )
 seconds = np.arange(len(labels)) / 25
-shown = slice(0, min(1500, len(labels)))
-above.plot(seconds[shown], motion[shown], lw=0.6)
+minute = slice(60 * 25)
+above.plot(seconds[minute], motion[minute], lw=0.6)
 above.set(ylabel="acceleration", title="Motion sensor, three directions")
 below.plot(
-    seconds[shown], labels[shown], color="#d9480f", lw=5, alpha=0.35, label="actual"
+    seconds[minute], labels[minute], color="#d9480f", lw=5, alpha=0.35, label="actual"
 )
 below.plot(
-    seconds[shown], by_hand[shown], color="#0b7285", lw=1, label="network, 8 bits"
+    seconds[minute], by_hand[minute], color="#0b7285", lw=1, label="network, 8 bits"
 )
 below.set_yticks(range(3), KINDS)
 below.set_xlabel("seconds")

@@ -20,7 +20,7 @@ QUICK = "--quick" in sys.argv
 ROWS, EPOCHS, STEPS = (200, 1, 10) if QUICK else (4_000, 15, 120)
 
 # %% [markdown]
-# Three pumps have a pulse of their own. One model predicts the next pressure of any of
+# Each of three pumps has its own pulse. One model predicts the next pressure of any of
 # them. The last rows are not for training: the pumps will send them.
 
 # %%

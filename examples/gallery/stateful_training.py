@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Stateful training
 #
-# The echo task: repeat the bit of three timesteps ago. It shows what a network forgets
-# when its state is cleared between batches.
+# The echo task: repeat the bit from three timesteps ago. It shows what a network
+# forgets when its state is cleared between batches.
 #
 # A long series of random bits is read in batches of five timesteps. If the state passes
 # from batch to batch, the network can echo bits from the batch before. If the state is
@@ -28,8 +28,8 @@ cut = COUNT * 4 // 5
 
 # %% [markdown]
 # `StatefulBatches` lays one long series into five rows: row `i` of a batch continues
-# row `i` of the batch before. A list of short series instead clears the state of a row
-# wherever a series begins: here the same bits, in pieces of five.
+# row `i` of the batch before. If it gets a list of short series, the state of a row is
+# cleared wherever a series begins: here the same bits, in pieces of five.
 
 
 # %%
@@ -75,11 +75,11 @@ def right_by_timestep(*, keep: bool) -> np.ndarray:
     return 100 * (guessed == actual)[..., 0].mean(axis=0)
 
 
-kept = right_by_timestep(keep=True)
-cleared = right_by_timestep(keep=False)
+percent_kept = right_by_timestep(keep=True)
+percent_cleared = right_by_timestep(keep=False)
 print("timestep of the batch     ", *(f"{number:5}" for number in range(1, STEPS + 1)))
-print("percent right, kept state ", *(f"{share:5.1f}" for share in kept))
-print("percent right, cleared    ", *(f"{share:5.1f}" for share in cleared))
+print("percent right, kept state ", *(f"{share:5.1f}" for share in percent_kept))
+print("percent right, cleared    ", *(f"{share:5.1f}" for share in percent_cleared))
 
 # %% [markdown]
 # With a cleared state, the first three bits of each batch are guesses. With a kept
@@ -88,8 +88,8 @@ print("percent right, cleared    ", *(f"{share:5.1f}" for share in cleared))
 # %%
 figure, axes = plt.subplots(figsize=(8, 3.5), layout="constrained")
 place = np.arange(1, STEPS + 1)
-axes.bar(place - 0.2, cleared, width=0.38, color="#a9d3db", label="state cleared")
-axes.bar(place + 0.2, kept, width=0.38, color="#0b7285", label="state kept")
+axes.bar(place - 0.2, percent_cleared, 0.38, color="#a9d3db", label="state cleared")
+axes.bar(place + 0.2, percent_kept, 0.38, color="#0b7285", label="state kept")
 axes.axhline(50, color="#d9480f", lw=1, ls="--", label="guessing")
 axes.set(xlabel="timestep of the batch", ylabel="bits echoed, percent", ylim=(0, 105))
 axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
