@@ -7,13 +7,14 @@ unexport PYTHONDONTWRITEBYTECODE
 # Test processes that run in parallel; each takes about 2 GB.
 WORKERS ?= 2
 
-.PHONY: help demo test test-long checks lint types layers docs unit test-backends native native-sanitize package wheels release-check notebooks clean venv-demo venv-dev venv-backends venv-release venv-notebooks
+.PHONY: help demo test test-long checks lint types layers docs site unit test-backends native native-sanitize package wheels release-check notebooks clean venv-demo venv-dev venv-backends venv-release venv-notebooks
 
 help:
 	@echo "make demo           forecast a real series and draw it"
 	@echo "make test           format, lint, types, layers, docs, tests, doctests, examples"
 	@echo "make test-long      the tests with ten times as many examples of each property"
 	@echo "make test-backends  the tests that also run on JAX and PyTorch, on both"
+	@echo "make site           add the site of this version to those in SITE=FOLDER"
 	@echo "make native         build the native library in place"
 	@echo "make native-sanitize  run the native library under sanitizers"
 	@echo "make notebooks      run the whole gallery in Jupyter, and write its pages: ten minutes"
@@ -42,6 +43,11 @@ layers: venv-dev
 docs: venv-dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	@$(BIN)/python .ci/llms.py docs/_build/html
+
+# The folder of a static host that has the sites of all versions.
+SITE ?= docs/_build/site
+site: docs
+	$(BIN)/python docs/_versions.py docs/_build/html $(SITE)
 
 unit: venv-dev
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=20

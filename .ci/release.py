@@ -72,11 +72,13 @@ def files_step() -> str:
 
 
 def docs_step() -> str:
-    """Build the site, with warnings as errors."""
-    pages = WORK / "docs"
-    shutil.rmtree(pages, ignore_errors=True)
+    """Build the site, with warnings as errors, and lay it out by versions."""
+    pages, site = WORK / "docs", WORK / "site"
+    for folder in (pages, site):
+        shutil.rmtree(folder, ignore_errors=True)
     tool("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", ROOT / "docs", pages)
     run(sys.executable, HERE / "llms.py", pages)
+    run(sys.executable, ROOT / "docs/_versions.py", pages, site)
     return f"{len(list(pages.rglob('*.html')))} pages"
 
 
