@@ -66,9 +66,8 @@ def _cell(body: str, *, is_prose: bool) -> Cell:
 
 def notebook(cells: list[Cell]) -> dict:
     """Return the notebook of a script, without outputs."""
-    magic = Cell("%matplotlib inline", is_prose=False)
     return {
-        "cells": [_notebook_cell(cell) for cell in [cells[0], magic, *cells[1:]]],
+        "cells": [_notebook_cell(cell) for cell in cells],
         "metadata": {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
         },
@@ -128,8 +127,7 @@ def execute(cells: list[Cell], folder: Path) -> dict[int, str]:
     node = nbformat.from_dict(notebook(cells))
     place = {"metadata": {"path": str(folder)}}
     NotebookClient(node, timeout=MOST_SECONDS, resources=place).execute()
-    # After the first cell comes that of Matplotlib.
-    outputs = [cell.get("outputs", []) for cell in [node.cells[0], *node.cells[2:]]]
+    outputs = [cell.get("outputs", []) for cell in node.cells]
     for cell, results in zip(cells, outputs, strict=True):
         if cell.pictures and not any("image/png" in output.get("data", ()) for output in results):
             raise SystemExit(f"A notebook must show what it saves: end the cell of {cell.pictures}")

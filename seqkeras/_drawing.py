@@ -30,10 +30,11 @@ def timestamps(column: Any) -> Any:
 
 def blank(width: float, height: float, title: str) -> Any:
     """Return an empty `matplotlib.figure.Figure` of this size in inches."""
+    import_optional("matplotlib.figure", extra="plot")
+    from seqkeras._notebook_figure import NotebookFigure
+
     # Not pyplot, which has global state and may open a window.
-    figure = import_optional("matplotlib.figure", extra="plot").Figure(
-        figsize=(width, height), layout="constrained", dpi=150
-    )
+    figure = NotebookFigure(figsize=(width, height), layout="constrained", dpi=150)
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     return figure

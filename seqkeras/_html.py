@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Any
 
 
 def html_table(caption: str, rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> str:
@@ -20,6 +21,15 @@ def html_table(caption: str, rows: Iterable[Sequence[object]], header: Sequence[
     body = "".join(f"<tr>{_cells(row)}</tr>" for row in rows)
     head = f"<thead><tr>{head}</tr></thead>" if header else ""
     return f"<table><caption><b>{escape(caption)}</b></caption>{head}<tbody>{body}</tbody></table>"
+
+
+def html_frame(caption: str, frame: Any) -> str | None:
+    """Return a pandas frame with a title in HTML; all text is escaped.
+
+    None if pandas shall show frames as text in notebooks (`display.notebook_repr_html`).
+    """
+    table = frame._repr_html_()
+    return table and f"<div><b>{escape(caption)}</b>{table}</div>"
 
 
 def _cells(row: Sequence[object]) -> str:

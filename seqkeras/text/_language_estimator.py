@@ -9,6 +9,7 @@ import numpy as np
 
 from seqkeras._arrays import Floats32
 from seqkeras._checks import Description, bad_argument, bad_data, check_integer
+from seqkeras._html import html_table
 from seqkeras.decoding import generate
 from seqkeras.errors import DataError
 from seqkeras.text._language_training import LanguageTraining, text_nats
@@ -43,6 +44,14 @@ class GeneratedText:
     tokens: list[str]
     log_probabilities: Floats32
     finished: bool
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("text", self.text),
+            ("tokens of the continuation", len(self.tokens)),
+            ("finished", "yes" if self.finished else "no"),
+        ]
+        return html_table("Generated text", rows)
 
 
 class LanguageModel(TextEstimator):

@@ -9,6 +9,7 @@ import numpy as np
 
 from seqkeras._arrays import Floats32
 from seqkeras._checks import Description, bad_argument, check_fraction, check_integer, check_one_of
+from seqkeras._html import html_table
 from seqkeras.decoding import beam as beam_search
 from seqkeras.decoding import generate
 from seqkeras.errors import DataError
@@ -56,6 +57,15 @@ class Translation:
     log_probability: float
     finished: bool
     attention: Floats32 | None
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("source tokens", " ".join(self.source_tokens)),
+            ("translation", self.text),
+            ("log probability", f"{self.log_probability:.2f}"),
+            ("finished", "yes" if self.finished else "no"),
+        ]
+        return html_table("Translation", rows)
 
 
 class Translator(TextEstimator):

@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from seqkeras._arrays import Floats, rounding
 from seqkeras._checks import bad_argument
+from seqkeras._html import html_frame
 from seqkeras.errors import DataError
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
@@ -43,6 +44,9 @@ class Backtest:
     frame: pd.DataFrame
     scores: pd.DataFrame
     by_series: pd.DataFrame
+
+    def _repr_html_(self) -> str | None:
+        return html_frame(f"Backtest: scores of {len(self.frame)} forecast rows", self.scores)
 
     def plot(self, *, series: Any = None, title: str = "") -> Any:
         """Plot the actual values, and the forecasts from each origin with their intervals.

@@ -10,6 +10,7 @@ import pandas as pd
 
 from seqkeras._arrays import Booleans
 from seqkeras._checks import bad_argument, check_flag, check_integer, check_one_of, check_positive
+from seqkeras._html import html_frame
 from seqkeras.errors import DataError, SeqkerasError
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
@@ -58,6 +59,9 @@ class Comparison:
     _parts: dict[str, list[pd.DataFrame]] = field(repr=False)
     _columns: tuple[str, str] = field(repr=False)
     _levels: tuple[float, ...] = field(repr=False)
+
+    def _repr_html_(self) -> str | None:
+        return html_frame(f"Comparison: {self.winner} is the best", self.scores)
 
     def plot(self, *, title: str = "") -> Any:
         """Plot the scores as bars, and the winner's forecast of the first series below them.

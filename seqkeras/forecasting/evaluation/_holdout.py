@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from seqkeras._html import html_frame
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
 from seqkeras.forecasting.evaluation._backtest import (
     read_history,
@@ -30,6 +31,9 @@ class Holdout:
     scores: pd.DataFrame
     forecast: pd.DataFrame
     forecaster: Forecaster
+
+    def _repr_html_(self) -> str | None:
+        return html_frame("Holdout: scores of the last horizon", self.scores)
 
 
 def evaluate_holdout(

@@ -12,6 +12,7 @@ import pandas as pd
 from sklearn.base import clone
 
 from seqkeras._checks import bad_argument, check_integer, check_one_of, check_positive
+from seqkeras._html import html_frame
 from seqkeras._lazy import import_optional
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
@@ -50,6 +51,9 @@ class Tuning:
     forecaster: Forecaster
     trials: pd.DataFrame
     study: Any
+
+    def _repr_html_(self) -> str | None:
+        return html_frame("Tuning: trials, the best first", self.trials)
 
 
 def tune(

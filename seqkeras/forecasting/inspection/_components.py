@@ -8,6 +8,7 @@ import pandas as pd
 
 from seqkeras._arrays import Floats
 from seqkeras._checks import bad_argument
+from seqkeras._html import html_frame
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
 from seqkeras.forecasting.frames._forms import as_pandas
@@ -38,6 +39,9 @@ class Components:
     """
 
     frame: pd.DataFrame
+
+    def _repr_html_(self) -> str | None:
+        return html_frame("Components: columns that add up to yhat", as_pandas(self.frame))
 
     def plot(self, *, series: Any = None, title: str = "") -> Any:
         """Plot the forecast and its components below each other.

@@ -9,6 +9,7 @@ import pandas as pd
 
 from seqkeras._arrays import Floats, Integers
 from seqkeras._checks import bad_data, check_integer
+from seqkeras._html import html_frame
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
 from seqkeras.forecasting._settings import as_training
@@ -44,6 +45,9 @@ class Importance:
 
     frame: pd.DataFrame
     error: float
+
+    def _repr_html_(self) -> str | None:
+        return html_frame(f"Importance, beside an error of {self.error:.3g}", self.frame)
 
     def plot(self, *, title: str = "") -> Any:
         """Plot the importance of each feature, and of each lag of the target.
