@@ -51,8 +51,9 @@ def citation_step() -> str:
 def build_step() -> str:
     """Build the sdist and the wheels of all platforms, and test those that can run here."""
     shutil.rmtree(DIST, ignore_errors=True)
-    run(sys.executable, HERE / "wheels.py", "--folder", DIST)
-    return f"{len(list(DIST.iterdir()))} files in {DIST.relative_to(ROOT)}"
+    lines = run(sys.executable, HERE / "wheels.py", "--folder", DIST)
+    files = f"{len(list(DIST.iterdir()))} files in {DIST.relative_to(ROOT)}"
+    return f"{files}; not run: {names_with(lines, 'not run')}"
 
 
 def files_step() -> str:
@@ -98,8 +99,8 @@ def demo_step() -> str:
 
 def releases_step() -> str:
     """Test the wheel with the oldest and the newest releases of what it needs."""
-    run(sys.executable, HERE / "releases.py", "--wheel", wheel())
-    return "the table is above"
+    lines = run(sys.executable, HERE / "releases.py", "--wheel", wheel())
+    return f"passed: {names_with(lines, 'passed')}; not tested: {names_with(lines, 'not tested')}"
 
 
 STEPS: dict[str, Callable[[], str]] = {
@@ -160,16 +161,30 @@ def tool(name: str, *arguments: str | Path) -> None:
     run(program, *arguments)
 
 
-def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> None:
-    """Run a command, its output on the screen.
+def names_with(lines: list[str], result: str) -> str:
+    """Return the names in the lines `NAME: RESULT...` of a script that have a result."""
+    pairs = [line.split(": ", 1) for line in lines if ": " in line]
+    return ", ".join(name for name, text in pairs if text.startswith(result)) or "none"
+
+
+def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> list[str]:
+    """Run a command, its output on the screen, and return the lines of its standard output.
 
     Raises:
         FailedError: its exit status is not 0.
     """
     words = [str(part) for part in command]
-    variables = {**os.environ, **environment}
-    if subprocess.run(words, cwd=cwd, env=variables, check=False).returncode:
+    variables = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+    lines = []
+    with subprocess.Popen(
+        words, cwd=cwd, env=variables, stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            lines.append(line.rstrip())
+    if process.returncode:
         raise FailedError(f"`{' '.join(words[:6])}` failed; its output is above")
+    return lines
 
 
 if __name__ == "__main__":

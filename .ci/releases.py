@@ -55,7 +55,7 @@ OLDEST = (
     "scipy==1.10.0",
     "tqdm==4.65.0",
 )
-NEWEST = ("keras", "pandas>=3", "scikit-learn", "scipy", "tqdm")
+NEWEST = ("keras", "numpy", "pandas>=3", "scikit-learn", "scipy", "tqdm")
 RELEASES = {
     "tensorflow-oldest": Release(
         "tensorflow", ("tensorflow-cpu==2.18.0", *OLDEST), tests=ALL_BUT_LWOM
@@ -69,7 +69,8 @@ RELEASES = {
     ),
     "jax-oldest": Release("jax", ("jax==0.4.36", "jaxlib==0.4.36", *OLDEST), tests=KERNELS),
     "jax-newest": Release("jax", ("jax", *NEWEST), tests=KERNELS),
-    "torch-newest": Release("torch", ("torch==2.13.0", *NEWEST), tests=KERNELS),
+    "torch-oldest": Release("torch", ("torch==2.6.0", *OLDEST), tests=KERNELS),
+    "torch-newest": Release("torch", ("torch", *NEWEST), tests=KERNELS),
     # Older than what is supported, or in between: the kernels are one binary for all releases.
     "tensorflow-2.16": Release("tensorflow", ("tensorflow-cpu==2.16.2", "keras"), tests=KERNELS),
     "tensorflow-2.20": Release("tensorflow", ("tensorflow-cpu==2.20.0", "keras"), tests=KERNELS),
@@ -102,19 +103,29 @@ def check(name: str, wheel: Path | None) -> str:
     python = FOLDER / name / "bin/python"
     if not python.exists():
         subprocess.run([interpreter, "-m", "venv", python.parents[1]], check=True)
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    packages = [*release.packages, *TOOLS]
-    if wheel:  # also if a wheel of the same version is installed
-        subprocess.run([*install, "--no-deps", "--force-reinstall", wheel], check=True)
-    if subprocess.run([*install, *packages], check=False).returncode:
+    if not install(python, release.packages, wheel):
         return "FAILED: pip cannot install it"
     print(f"{name}: {versions(python)}", flush=True)
     paths = {} if wheel else {"PYTHONPATH": str(ROOT)}
     environment = {**os.environ, "KERAS_BACKEND": release.backend, **paths}
+    # Without its library, the tests of the kernels would be skipped.
+    use = [python, "-P", "-c", "from seqkeras import native; native.library()"]
+    if wheel and subprocess.run(use, env=environment, check=False).returncode:
+        return "FAILED: the library of the wheel does not load"
     # Warnings are only errors with the newest releases.
     command = [python, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default"]
     done = subprocess.run([*command, *release.tests], cwd=ROOT, env=environment, check=False)
     return "FAILED" if done.returncode else f"passed, with {versions(python)}"
+
+
+def install(python: Path, packages: tuple[str, ...], wheel: Path | None) -> bool:
+    """Install packages and a wheel into an environment, and return whether that worked."""
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # Without --upgrade, an environment of last time would keep what was newest then.
+    commands = [[*pip, "--upgrade", *packages, *TOOLS]]
+    if wheel:  # also if a wheel of the same version is installed
+        commands.append([*pip, "--no-deps", "--force-reinstall", wheel])
+    return not any(subprocess.run(command, check=False).returncode for command in commands)
 
 
 def find(python: str) -> str | None:

@@ -45,10 +45,11 @@ def test_another_version_is_found(changed, tmp_path, monkeypatch):
 
 def test_the_oldest_releases_that_are_tested_are_the_lower_bounds():
     extras = PROJECT["optional-dependencies"]
-    bounds = [*PROJECT["dependencies"], *extras["modelling"], *extras["tensorflow"], *extras["jax"]]
+    names = ("modelling", "tensorflow", "jax", "torch")
+    bounds = [*PROJECT["dependencies"], *(bound for name in names for bound in extras[name])]
     lower = dict(bound.split(">=") for bound in bounds if ">=" in bound)
     tested = {}
-    for name in ("tensorflow-oldest", "jax-oldest"):
+    for name in ("tensorflow-oldest", "jax-oldest", "torch-oldest"):
         tested |= dict(package.split("==") for package in releases.RELEASES[name].packages)
     tested["tensorflow"] = tested.pop("tensorflow-cpu")
     # Parts of JAX have one version.
@@ -70,6 +71,19 @@ def test_the_tests_of_releases_exist():
     assert tests
     files = {test.removeprefix("--deselect=").partition("::")[0] for test in tests}
     assert [file for file in files if not (ROOT / file).exists()] == []
+
+
+def test_a_step_names_what_did_not_run_here(capfd):
+    text = "one: builds\\none: format as expected\\none: not run: no macOS\\ntwo: with avx2"
+    lines = release.run(sys.executable, "-c", f"print('{text}')")
+    assert release.names_with(lines, "not run") == "one"
+    assert release.names_with(lines, "not tested") == "none"
+    assert "two: with avx2" in capfd.readouterr().out
+
+
+def test_a_command_that_fails_fails_its_step():
+    with pytest.raises(release.FailedError, match=sys.executable):
+        release.run(sys.executable, "-c", "raise SystemExit(1)")
 
 
 def test_make_has_the_scripts_that_release():

@@ -70,6 +70,7 @@ def check_equal(one, other):
 
 @pytest.fixture(scope="module")
 def model():
+    keras.utils.set_random_seed(0)
     return of_all_kinds()
 
 

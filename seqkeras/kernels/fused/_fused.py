@@ -155,4 +155,5 @@ def _norm(cell: Any) -> Any:
 
 
 def _float32(x: Any) -> Any:
-    return ops.convert_to_tensor(x, "float32")
+    # In Keras 3.10 with PyTorch, convert_to_tensor ignores the dtype for variables.
+    return ops.cast(ops.convert_to_tensor(x), "float32")
