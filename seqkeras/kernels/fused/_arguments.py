@@ -93,6 +93,8 @@ SLOTS = (*FusedInputs._fields, "y", "saved", "dy", "dlast", "dh_n", "dc_n")
 BOOLS = frozenset(("mask", "reset", "zoneout_h_mask", "zoneout_c_mask"))
 #: Inputs that have a gradient.
 DIFFERENTIABLE = ("x", "kernel", "recurrent_kernel", "bias", "h0", "c0", "peephole", "norm")
+#: Inputs that all rows of the batch share.
+WEIGHTS = ("kernel", "recurrent_kernel", "bias", "peephole", "norm")
 #: Fields of `Static` that are names, with their values in the order of the C interface.
 CHOICES = {
     "cell": CELLS,
@@ -123,6 +125,13 @@ def slot_bits(names: Iterable[str]) -> int:
 def slot_names(bits: int) -> list[str]:
     """Return the slots whose bits are set in a number."""
     return [name for place, name in enumerate(SLOTS) if bits >> place & 1]
+
+
+def batch_axis(name: str) -> int | None:
+    """Return the axis of the batch in a slot or an output; None for a weight, which has none."""
+    if name in WEIGHTS:
+        return None
+    return 1 if name == "recurrent_dropout" else 0
 
 
 def to_numbers(static: Static) -> dict[str, int | float]:

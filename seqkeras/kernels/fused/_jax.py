@@ -2,7 +2,8 @@
 
 import functools
 import importlib.util
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,12 +12,13 @@ import numpy as np
 from seqkeras import native
 from seqkeras.kernels.fused import _arguments as arguments
 from seqkeras.kernels.fused._arguments import FusedInputs, FusedOutputs, Static
+from seqkeras.kernels.fused._devices import over_devices
 
 # JAX before 0.5 has this module in `jax.extend`.
 _module = "jax.ffi" if importlib.util.find_spec("jax.ffi") else "jax.extend.ffi"
 ffi: Any = importlib.import_module(_module)
 
-_TARGETS = ("sqk_xla_forward", "sqk_xla_backward")
+_FORWARD, _BACKWARD = "sqk_xla_forward", "sqk_xla_backward"
 
 
 def why_not() -> str | None:
@@ -72,8 +74,11 @@ def _run_forward(static: Static, primals: list[FusedInputs]) -> tuple[list[Fused
         FusedInputs(**{**absent, **{name: primal.value for name, primal in layer.items()}})
         for layer in layers
     ]
-    outputs, workspaces = _forward(static._replace(save=True), inputs)
+    # With y among the outputs, the workspace has only rows, which can be split over devices.
+    outputs, workspaces = _forward(static._replace(save=True, sequences=True), inputs)
     saved = _Saved(inputs, [layer.y for layer in outputs], workspaces, _Names(gradients))
+    if not static.sequences:
+        outputs = [layer._replace(y=None) for layer in outputs]
     return outputs, saved
 
 
@@ -87,16 +92,17 @@ def _run_backward(
         [None if isinstance(cotangent, zero) else cotangent for cotangent in flat],
         lambda i: jax.numpy.zeros(flat[i].shape, flat[i].dtype),
     )
-    tensors = []
-    for number, inputs in enumerate(saved.inputs):
-        layer = arguments.present(inputs)
-        if static.sequences:
-            layer["y"] = saved.y[number]
-        tensors.append({**layer, "saved": saved.workspaces[number], **output_gradients[number]})
-    shapes = [layer[name].shape for layer in tensors for name in saved.gradients]
-    static = static._replace(save=True)
-    bits = arguments.slot_bits(saved.gradients)
-    results = _call("sqk_xla_backward", static, tensors, shapes, gradient_bits=bits)
+    tensors = [
+        {
+            **arguments.present(inputs),
+            "y": saved.y[number],
+            "saved": saved.workspaces[number],
+            **output_gradients[number],
+        }
+        for number, inputs in enumerate(saved.inputs)
+    ]
+    static = static._replace(save=True, sequences=True)
+    results = _call(static, tensors, saved.gradients)
     absent = dict.fromkeys(FusedInputs._fields)
     gradients = [
         FusedInputs(**{**absent, **dict(zip(saved.gradients, layer, strict=True))})
@@ -112,48 +118,96 @@ def _forward(
     static: Static, inputs: Sequence[FusedInputs]
 ) -> tuple[list[FusedOutputs], list[jax.Array]]:
     """Return the outputs of each layer, and with `static.save` the workspace of each."""
-    shapes = []
-    for layer in inputs:
-        sizes = arguments.output_shapes(layer.x.shape, layer.recurrent_kernel.shape)
-        shapes += [sizes[name] for name in arguments.output_names(static)]
-    count = len(shapes)
-    if static.save:
-        shapes += [(_saved_floats(static, layer),) for layer in inputs]
-    tensors = [arguments.present(layer) for layer in inputs]
-    results = _call("sqk_xla_forward", static, tensors, shapes, gradient_bits=0)
+    results = _call(static, [arguments.present(layer) for layer in inputs])
+    count = static.directions * len(arguments.output_names(static))
     return arguments.as_outputs(static, results[:count]), results[count:]
 
 
-def _saved_floats(static: Static, inputs: FusedInputs) -> int:
-    """Return how many floats forward saves: the workspace, and y unless it is an output."""
-    shape = inputs.x.shape
-    units = inputs.recurrent_kernel.shape[0]
-    # Only the presence of tensors matters here, so any pointer that is not null will do.
-    pointers = dict.fromkeys(arguments.present(inputs), 1)
-    floats = arguments.workspace_floats(arguments.layer_struct(static, shape, units, **pointers))
-    return floats if static.sequences else floats + shape[0] * shape[1] * units
-
-
 def _call(
-    target: str,
-    static: Static,
-    tensors: Sequence[Mapping[str, Any]],
-    shapes: Sequence[tuple[int, ...]],
-    gradient_bits: int,
+    static: Static, tensors: Sequence[Mapping[str, Any]], gradients: Sequence[str] | None = None
 ) -> list[jax.Array]:
+    """Run forward, or backward if `gradients` are named, on the tensors of each layer."""
+    names = tuple(name for name in arguments.SLOTS if name in tensors[0])
+    operands = [layer[name] for layer in tensors for name in names]
+    return list(_kernel(static, names, gradients and tuple(gradients))(*operands))
+
+
+@functools.cache
+def _kernel(
+    static: Static, names: tuple[str, ...], gradients: tuple[str, ...] | None
+) -> Callable[..., list[jax.Array]]:
+    """Return a custom call as a function of its operands, which are `names` for each layer.
+
+    It returns `gradients` for each layer; without these, the outputs of each layer and then, with
+    `static.save`, the workspace of each.
+    """
+    target = _FORWARD if gradients is None else _BACKWARD
+    attributes = _attributes(static, names, gradients or ())
+    results = _results(static, gradients)
+
+    def run(*operands: jax.Array) -> list[jax.Array]:
+        layers = arguments.by_layer(static, operands)
+        tensors = [dict(zip(names, layer, strict=True)) for layer in layers]
+        shapes = [_shape(static, tensors[number], name) for number, name in results]
+        # The native library takes and returns workspaces that are flat.
+        flat = [
+            jax.ShapeDtypeStruct((math.prod(shape),) if name == "saved" else shape, np.float32)
+            for shape, (_, name) in zip(shapes, results, strict=True)
+        ]
+        every = [item for layer in tensors for item in layer.items()]
+        operands = tuple(
+            tensor.reshape(-1) if name == "saved" else tensor for name, tensor in every
+        )
+        values = ffi.ffi_call(target, flat)(*operands, **attributes)
+        return [value.reshape(shape) for value, shape in zip(values, shapes, strict=True)]
+
+    split = over_devices(
+        run,
+        [arguments.batch_axis(name) for name in names] * static.directions,
+        [arguments.batch_axis(name) for _, name in results],
+    )
+    return jax.jit(_once(jax.custom_batching.sequential_vmap(split)))
+
+
+def _attributes(
+    static: Static, names: Iterable[str], gradients: Iterable[str]
+) -> dict[str, np.generic]:
     numbers = {
-        "given": arguments.slot_bits(tensors[0]),
-        "wanted": gradient_bits,
+        "given": arguments.slot_bits(names),
+        "wanted": arguments.slot_bits(gradients),
         **arguments.to_numbers(static),
     }
-    attributes = {
+    return {
         name: np.float32(value) if isinstance(value, float) else np.int32(value)
         for name, value in numbers.items()
     }
-    results = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
-    call = ffi.ffi_call(target, results, vmap_method="sequential")
-    operands = [layer[name] for layer in tensors for name in arguments.SLOTS if name in layer]
-    return list(_once(functools.partial(call, **attributes))(*operands))
+
+
+def _results(static: Static, gradients: Sequence[str] | None) -> list[tuple[int, str]]:
+    """Return the results of a call in order: the number of a layer, and a name."""
+    layers = range(static.directions)
+    if gradients is not None:
+        return [(layer, name) for layer in layers for name in gradients]
+    outputs = [(layer, name) for layer in layers for name in arguments.output_names(static)]
+    return outputs + [(layer, "saved") for layer in layers if static.save]
+
+
+def _shape(static: Static, layer: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    """Return the shape of a result of a layer that has these tensors."""
+    if name in layer:  # a gradient
+        return tuple(layer[name].shape)
+    if name == "saved":
+        return layer["x"].shape[0], _saved_floats(static, layer)
+    return arguments.output_shapes(layer["x"].shape, layer["recurrent_kernel"].shape)[name]
+
+
+def _saved_floats(static: Static, layer: Mapping[str, Any]) -> int:
+    """Return how many floats forward saves for each row of the batch."""
+    one_row = (1, *layer["x"].shape[1:])
+    # Only the presence of tensors matters here, so any pointer that is not null will do.
+    pointers = dict.fromkeys(layer, 1)
+    struct = arguments.layer_struct(static, one_row, layer["recurrent_kernel"].shape[0], **pointers)
+    return arguments.workspace_floats(struct)
 
 
 def _once(function: Any) -> Any:
@@ -173,7 +227,7 @@ def _register() -> str | None:
     library = native.load()
     if library is None:
         return native.why_not()
-    for name in _TARGETS:
+    for name in (_FORWARD, _BACKWARD):
         function = getattr(library.functions, name)
         ffi.register_ffi_target(name, ffi.pycapsule(function), platform="cpu")
     return None
