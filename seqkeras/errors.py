@@ -9,6 +9,7 @@
 
     SeqkerasWarning (UserWarning)
     ├── SkippedSeriesWarning              some series were skipped
+    ├── ShortSeriesWarning                some series are too short to train on
     ├── FarValueWarning                   a covariate is far outside its range in `fit`
     ├── LostChangesWarning                the changes of a series are too small for its level
     ├── ForgottenStateWarning             a stateful layer loses its state on JAX
@@ -22,6 +23,9 @@ Each error also derives from the built-in class that a caller would expect.
 
 class SeqkerasError(Exception):
     """Base of all seqkeras errors."""
+
+    #: Keeps Keras from burying the message in a list of the arguments of a layer's call.
+    _keras_call_info_injected = True
 
 
 class ArgumentError(SeqkerasError, ValueError):
@@ -50,6 +54,10 @@ class SeqkerasWarning(UserWarning):
 
 class SkippedSeriesWarning(SeqkerasWarning):
     """Some series were skipped; the message contains their number."""
+
+
+class ShortSeriesWarning(SeqkerasWarning):
+    """Some series are too short to train on, but are forecast; the message has their number."""
 
 
 class FarValueWarning(SeqkerasWarning):

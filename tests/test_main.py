@@ -240,16 +240,16 @@ def test_a_short_series_is_forecast_with_the_options_of_the_message(here, capsys
     assert pd.read_csv("years_forecast.csv").columns.tolist() == ["ds", "yhat"]
 
 
-def test_a_short_series_among_others_is_left_out_with_the_option_of_the_message(here, capsys):
+def test_a_short_series_among_others_is_forecast_or_omitted(here, capsys):
     df = pd.DataFrame({"ds": np.arange(60), "y": np.sin(np.arange(60))})
     lines = pd.concat([df.assign(unique_id="a"), df.head(2).assign(unique_id="\x1b[31mb")])
     lines.to_csv("lines.csv", index=False)
     options = ["--horizon", 2, "--lookback", 5, *PLAIN]
-    assert forecast("lines.csv", *options) == 1
+    assert forecast("lines.csv", *options) == 0
     said = capsys.readouterr().err
-    assert "Use a smaller --lookback or --horizon, or use --skip-short." in said
+    assert said.startswith("seqkeras: 1 of 2 series have fewer than 7 rows")
     assert "\x1b" not in said
-    assert forecast("lines.csv", *options, "--skip-short") == 0
+    assert forecast("lines.csv", *options, "--skip-short", "--force") == 0
     said = capsys.readouterr().err
     assert said.startswith("seqkeras: 1 of 2 series are too short and were skipped.")
     assert said.count("\n") == 1

@@ -99,7 +99,7 @@ def read_series(options: argparse.Namespace) -> "tuple[pd.DataFrame, Columns]":
         calendar=options.calendar or None,
         missing=options.missing,
         fill=options.fill,
-        short_series="skip" if options.skip_short else "raise",
+        short_series="skip" if options.skip_short else "pad",
     )
     df = read_file(options.file, keys, _style(options))
     missing = int(df[options.target_col].isna().sum())

@@ -206,6 +206,7 @@ class Forecaster(BaseEstimator):
                 not installed.
 
         Warns:
+            ShortSeriesWarning: series are too short to train on, but are forecast.
             LostChangesWarning: a series changes by less, relative to its level, than float32 can
                 represent, and counts as constant.
         """
@@ -235,8 +236,8 @@ class Forecaster(BaseEstimator):
 
         Args:
             df: series to forecast instead of those of `fit`, whether or not `fit` has seen them,
-                each with at least a lookback of rows. They are read as `fit` read its frame, and
-                each is scaled by its own rows. The forecaster does not change.
+                of any length. They are read as `fit` read its frame, and each is scaled by its own
+                rows. The forecaster does not change.
             horizon: timesteps to forecast; default: the horizon of the forecaster. Without
                 intervals and past covariates it may be longer: forecasts are then fed back.
             future: values of the future covariates, with a row for each series and timestamp of the

@@ -190,7 +190,7 @@ def test_clone_and_set_params_keep_arguments_as_they_are():
 def test_series_that_are_too_short_are_named_or_skipped(panel):
     short = pd.concat([panel, panel[panel.unique_id == "a"].head(10).assign(unique_id="short")])
     with pytest.raises(DataError, match=r"'short' must have 19 rows \(lookback 14 \+"):
-        bare(5).fit(short)
+        bare(5).fit(short, columns=Columns(short_series="raise"))
     with pytest.warns(SkippedSeriesWarning, match="1 of 4 series") as told:
         fitted = bare(5).fit(short, columns=Columns(short_series="skip"))
     assert told[0].filename == __file__  # the line of the caller

@@ -153,13 +153,12 @@ def test_the_series_of_fit_get_the_forecast_that_they_have(plain, shops):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda df: df.groupby("unique_id").tail(6), "'a' must have 7 rows .*Got: 6"),
         (lambda df: df.drop(index=20), "regular timestamps without gaps"),
         (without_some, "fitted on series without missing targets"),
         (lambda df: df.assign(ds=df.ds.dt.day), "must hold timestamps as in fit"),
         (lambda df: df.assign(y=np.nan), "at least one target"),
     ],
-    ids=["short", "gap", "missing", "integers", "nothing"],
+    ids=["gap", "missing", "integers", "nothing"],
 )
 def test_other_series_that_cannot_be_forecast_are_named(plain, shops, change, words):
     with pytest.raises(DataError, match=words):

@@ -261,7 +261,10 @@ def without_missing(panel: Panel, season_length: int) -> GroupedArray:
     """Return the targets, with those one season earlier where they are missing."""
     if not panel.has_missing:
         return panel.values
-    filled = [fill_missing_targets(series[np.newaxis], season_length)[0] for series in panel.values]
+    filled = [
+        fill_missing_targets(series[np.newaxis], season_length, causal=True)[0]
+        for series in panel.values
+    ]
     return GroupedArray.from_series(filled)
 
 

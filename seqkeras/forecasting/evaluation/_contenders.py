@@ -170,7 +170,7 @@ class LinearContender:
 
     @staticmethod
     def _fit(task: Task, panel: Panel) -> Fitted:
-        return Fitting.of(task.settings, panel, short_series="raise").run_linear()
+        return Fitting.of(task.settings, panel, short_series="pad").run_linear()
 
 
 @dataclass(frozen=True)

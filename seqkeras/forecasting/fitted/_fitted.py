@@ -90,7 +90,12 @@ class Fitted:
     @property
     def newest(self) -> Panel:
         """Return the rows that the next forecast reads."""
-        return self.panel.tail(self.lookback)
+        return self.panel.newest(self.lookback)
+
+    @property
+    def if_short(self) -> str:
+        """Return what to do about series without a whole window: `"raise"` or `"skip"`."""
+        return "raise" if self.short_series == "raise" else "skip"
 
     def read_fitted_series(self, df: Any) -> tuple[Panel, Integers]:
         """Read rows of series that were fitted.
@@ -127,15 +132,15 @@ class Fitted:
 
         Raises:
             ArgumentError: a column is missing.
-            DataError: as `Forecaster.fit`, or a series is shorter than a lookback.
+            DataError: as `Forecaster.fit`, or a series is shorter than a lookback, and short series
+                are not padded.
         """
         panel = read_alike(df, self.panel, missing="mask", fill=fill)
-        panel = panel.long_enough(
-            self.lookback, why=f"lookback {self.lookback}", short_series="raise"
-        ).with_recent(self.lookback, short_series="raise")
+        self._check_lengths(panel)
+        panel = panel.with_recent(self.lookback, short_series="raise")
         check_counts(panel, self.likelihood)
         scaler = scaler_for(panel.values, self.likelihood, self.season_length)
-        return panel.tail(self.lookback), scaler
+        return panel.newest(self.lookback), scaler
 
     def steps(self, horizon: int | None) -> int:
         """Return the number of timesteps to forecast; default: the fitted horizon."""
@@ -257,10 +262,9 @@ class Fitted:
         panel = self.newest
         scaler = self.scaler
         if df is not None:
-            why = f"lookback {self.lookback}"
             fitted_series, numbers = self.read_fitted_series(df)
-            panel = fitted_series.long_enough(self.lookback, why=why, short_series="raise")
-            panel = panel.tail(self.lookback)
+            self._check_lengths(fitted_series)
+            panel = fitted_series.newest(self.lookback)
             scaler = self.scaler.take(numbers)
         # The last covariates are repeated over the horizon, so that no future ones are needed.
         last_rows = panel.values.lengths - 1
@@ -269,6 +273,15 @@ class Fitted:
         scaler = scaler_of_windows(scaler, windows, self.season_length)
         context = self.inputs.context(panel, scaler, ahead)
         return pd.DataFrame(predict_batches(last_state(self.model), context), index=panel.ids)
+
+    def _check_lengths(self, panel: Panel) -> None:
+        """Check that the series have a lookback of rows, unless short ones are padded.
+
+        Raises:
+            DataError: a series is shorter.
+        """
+        if self.short_series != "pad":
+            panel.long_enough(self.lookback, why=f"lookback {self.lookback}", short_series="raise")
 
     def _check_horizon(self, steps: int) -> None:
         if steps <= self.horizon:

@@ -87,7 +87,7 @@ class ForecastStepper:
         rows = fitted.lookback
         if intervals is not None and intervals.follows:
             rows += fitted.horizon
-        newest = panel.tail(rows)
+        newest = panel.newest(rows)
         self._values = newest.values.values.reshape(len(ids), -1).copy()
         self._rows = newest.known.rows.values.reshape(*self._values.shape, -1).copy()
         keys = np.array([_key(identity) for identity in ids], dtype=np.int64)

@@ -24,10 +24,10 @@ def update(fitted: Fitted, rows: Any) -> Fitted:
     """
     panel = continued(fitted, rows)
     if fitted.intervals is None or not fitted.intervals.follows:
-        return replace(fitted, panel=panel.tail(fitted.lookback))
+        return replace(fitted, panel=panel.newest(fitted.lookback))
     return replace(
         fitted,
-        panel=panel.tail(fitted.lookback + fitted.horizon),
+        panel=panel.newest(fitted.lookback + fitted.horizon),
         intervals=after_rows(fitted, fitted.intervals, panel),
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 from seqkeras._arrays import DOUBLE_ROUNDING, Floats, Integers, is_constant
 from seqkeras._checks import bad_argument
 from seqkeras._warnings import warn
-from seqkeras.errors import LostChangesWarning
+from seqkeras.errors import LostChangesWarning, ShortSeriesWarning
 from seqkeras.forecasting._settings import Settings
 from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals
@@ -58,7 +58,7 @@ class Fitting:
 
     Attributes:
         settings: parameters of the forecaster.
-        panel: the series, all of them long enough.
+        panel: the series; not all of them need to be long enough to train on.
         lookback: timesteps that a forecast reads.
         season_length: timesteps of one season, at most the lookback.
         held_out: `(series,)`, number of rows at the end of each series that the first stage of
@@ -83,11 +83,7 @@ class Fitting:
         """
         horizon = settings.horizon
         lookback, season_length = choose_lookback(settings, panel)
-        panel = panel.long_enough(
-            lookback + horizon,
-            why=f"lookback {lookback} + horizon {horizon}",
-            short_series=short_series,
-        ).with_recent(lookback, short_series=short_series)
+        panel = _long_enough(panel, lookback, horizon, short_series)
         check_counts(panel, settings.likelihood)
         if not settings.counts:
             _warn_of_lost_changes(panel)
@@ -176,8 +172,8 @@ class Fitting:
     def _rows_to_keep(self, intervals: ConformalIntervals | None) -> Panel:
         """Return the newest lookback of rows; adaptive intervals need one horizon more."""
         if intervals is not None and intervals.follows:
-            return self.panel.tail(self.lookback + self.settings.horizon)
-        return self.panel.tail(self.lookback)
+            return self.panel.newest(self.lookback + self.settings.horizon)
+        return self.panel.newest(self.lookback)
 
     def _members(self, seed: int) -> "list[_Member]":
         """Build all networks before training any, so that invalid ones raise early."""
@@ -288,10 +284,16 @@ class Fitting:
         )
 
     def _scaled(self, panel: Panel) -> "_Scaled":
-        """Return a panel with scalers that were fitted on its rows only."""
+        """Return a panel with scalers that were fitted on its rows only.
+
+        Series that are too short to train on have a scale, but no rows.
+        """
         scaler = scaler_for(panel.values, self.settings.likelihood, self.season_length)
         covariates = CovariateScaler.fit(panel)
         inputs = NetworkInputs(covariates, self.season_length, self.panel.has_missing)
+        lengths = panel.values.lengths
+        is_short = lengths < self.lookback + self.settings.horizon
+        panel = panel.select(np.where(is_short, lengths, 0), lengths)
         return _Scaled(panel, scaler, inputs, self.lookback)
 
     def _continue_on_all_rows(
@@ -483,6 +485,30 @@ class _Scaled:
     def count(self, steps: int) -> int:
         """Return the number of windows that predict `steps` timesteps."""
         return int(WindowSpec(self.lookback, horizon=steps).counts(self.panel.values.lengths).sum())
+
+
+def _long_enough(panel: Panel, lookback: int, horizon: int, short_series: str) -> Panel:
+    """Return the series that can be forecast, with a warning about those that are too short.
+
+    Raises:
+        DataError: series are too short, or all of them are.
+    """
+    rows = lookback + horizon
+    why = f"lookback {lookback} + horizon {horizon}"
+    lengths = panel.values.lengths
+    short = np.flatnonzero(lengths < rows)
+    if short_series != "pad" or len(short) == len(lengths):
+        panel = panel.long_enough(rows, why=why, short_series=short_series)
+    elif len(short):
+        padded = int((lengths < lookback).sum())
+        first = int(short[0])
+        warn(
+            f"{len(short)} of {len(lengths)} series have fewer than {rows} rows ({why}), such as "
+            f"{panel.label(first)} with {lengths[first]}. The network is not trained on them, but "
+            f"forecasts them; {padded} of them are padded to {lookback} rows.",
+            ShortSeriesWarning,
+        )
+    return panel.with_recent(lookback, short_series=short_series)
 
 
 def _warn_of_lost_changes(panel: Panel) -> None:

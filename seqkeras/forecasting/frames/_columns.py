@@ -20,7 +20,7 @@ MISSING = ("mask", "raise")
 FILLS = ("raise", "mask", "interpolate")
 
 #: Options for series that are too short.
-SHORT_SERIES = ("raise", "skip")
+SHORT_SERIES = ("pad", "raise", "skip")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,11 @@ class Columns:
         fill: what to do about gaps in the timestamps of a series. `"raise"` (default): an error.
             `"mask"`: insert rows with missing targets. `"interpolate"`: insert rows with linearly
             interpolated targets.
-        short_series: what to do about series that are too short or have no target among their
-            last rows. `"raise"` (default): an error. `"skip"`: omit them, with a warning that
-            says how many.
+        short_series: what to do about series that are shorter than a lookback and a horizon.
+            `"pad"` (default): forecast them by what was learned from the others, with a warning
+            that says how many; where even a lookback is missing, it begins with their oldest known
+            seasons. `"raise"`: an error. `"skip"`: omit them, with a warning, and also series
+            without a target among their last rows.
 
     Raises:
         ArgumentError: an option is unknown, a column has two roles, or the name of the id or the
@@ -77,7 +79,7 @@ class Columns:
     calendar: str | Sequence[str] | None = None
     missing: str = "mask"
     fill: str = "raise"
-    short_series: str = "raise"
+    short_series: str = "pad"
 
     def __post_init__(self) -> None:
         for field in ("past", "future", "static"):

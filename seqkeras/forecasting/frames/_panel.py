@@ -71,9 +71,16 @@ class Panel:
         return replace(self, values=values, known=self.known.select(start, stop))
 
     def before(self, series: Integers, rows: Integers, lookback: int) -> "Panel":
-        """Return the `lookback` rows before row `rows[i]` of `series[i]`, each as a series."""
-        places = (self.values.indptr[series] + rows)[:, np.newaxis] + np.arange(-lookback, 0)
-        places = places.ravel()
+        """Return the `lookback` rows before row `rows[i]` of `series[i]`, each as a series.
+
+        Before the first row of a series, targets are NaN, and the covariates are those of this row.
+        """
+        first = self.values.indptr[series][:, np.newaxis]
+        places = first + rows[:, np.newaxis] + np.arange(-lookback, 0)
+        is_padding = places < first
+        places = np.maximum(places, first).ravel()
+        targets = self.values.values[places]
+        targets[is_padding.ravel()] = np.nan
         indptr = np.arange(len(series) + 1) * lookback
         known = Known(
             GroupedArray(self.known.rows.values[places], indptr),
@@ -84,9 +91,13 @@ class Panel:
             self,
             ids=self.ids[series],
             last=self.last[series],
-            values=GroupedArray(self.values.values[places], indptr),
+            values=GroupedArray(targets, indptr),
             known=known,
         )
+
+    def newest(self, rows: int) -> "Panel":
+        """Return the last `rows` rows of each series; shorter series are padded as in `before`."""
+        return self.before(np.arange(len(self.ids)), self.values.lengths, rows)
 
     def ahead(self, series: Integers, rows: Integers, horizon: int) -> Array:
         """Return the features known over the `horizon` rows from row `rows[i]` of `series[i]` on.
@@ -130,11 +141,11 @@ class Panel:
         Args:
             rows: rows that a series must have.
             why: what the rows are needed for, such as `"lookback 14 + horizon 7"`.
-            short_series: `"raise"` an error if a series is shorter, or `"skip"` it with a warning.
+            short_series: `"skip"` shorter series with a warning; otherwise they are an error.
             fix: the advice of the message, without a period.
 
         Raises:
-            DataError: a series is shorter and `short_series` is `"raise"`, or all are shorter.
+            DataError: a series is shorter and `short_series` is not `"skip"`, or all are shorter.
         """
         lengths = self.values.lengths
         short = np.flatnonzero(lengths < rows)
@@ -152,7 +163,7 @@ class Panel:
         """
         if not self.has_missing:
             return self
-        is_missing = np.isnan(self.tail(lookback).values.values).reshape(-1, lookback)
+        is_missing = np.isnan(self.newest(lookback).values.values).reshape(-1, lookback)
         without = np.flatnonzero(is_missing.all(axis=1))
         if not len(without):
             return self

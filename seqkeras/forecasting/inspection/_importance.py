@@ -150,7 +150,7 @@ def _draw_windows(
     panel = fitted.read_fitted_series(df)[0].long_enough(
         lookback + horizon,
         why=f"lookback {lookback} + horizon {horizon}",
-        short_series=fitted.short_series,
+        short_series=fitted.if_short,
         fix="Give more rows of the series",
     )
     origins = _draw_origins(panel.values.lengths - lookback - horizon + 1, lookback, count, random)

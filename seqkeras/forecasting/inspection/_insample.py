@@ -54,7 +54,7 @@ def insample(
     panel = panel.long_enough(
         lookback + horizon,
         why=f"lookback {lookback} + horizon {horizon}",
-        short_series=fitted.short_series,
+        short_series=fitted.if_short,
     )
     lengths = panel.values.lengths
     windows = (lengths - lookback - horizon) // step + 1

@@ -47,8 +47,9 @@ def check_counts(panel: Panel, likelihood: Likelihood | None) -> None:
 class WindowReader:
     """Turns windows into network inputs, for training and for forecasts.
 
-    Missing targets are replaced by other values of the window, see `fill_missing_targets`. So the
-    naive forecast inside a network starts from a value that was observed, if the window has one.
+    Missing targets, and the padding of short series, are replaced by other values of the window,
+    see `fill_missing_targets`. So the naive forecast inside a network starts from a value that was
+    observed, if the window has one.
 
     Attributes:
         season_length: timesteps of one season.
@@ -69,8 +70,8 @@ class WindowReader:
         Returns:
             A dict of `windows` as `"inputs"` and the other inputs, or, without others, `windows`.
         """
-        if self.masked:
-            target = windows[..., WindowColumns.TARGET]
+        target = windows[..., WindowColumns.TARGET]
+        if np.isnan(target).any():
             windows[..., WindowColumns.TARGET] = fill_missing_targets(target, self.season_length)
         parts = {name: part for name, part in known.items() if part.shape[-1]}
         return {"inputs": windows, **parts} if parts else windows
@@ -173,21 +174,22 @@ class NetworkInputs:
         """Return the network inputs for one forecast of each series.
 
         Args:
-            panel: the series, each with exactly the rows of a lookback.
+            panel: the series, each with exactly the rows of a lookback; NaN before the first target
+                of a series that is shorter.
             scaler: scaler of the targets.
             ahead: `(series, horizon, features)`, the future covariates, not scaled.
 
         Raises:
             DataError: targets are missing, and the network was trained without missing targets.
         """
-        if panel.has_missing and not self.masked:
-            missing = int(np.isnan(panel.values.values).sum())
+        target = scaler.transform(panel.values).values.reshape(len(panel.ids), -1)
+        missing = _missing_after_first(target) if not self.masked else 0
+        if missing:
             raise DataError(
                 "The series must have no missing targets, because the forecaster was fitted on "
                 f"series without missing targets. Got: {missing} missing targets. Fill them in, or "
                 "fit on series with missing targets."
             )
-        target = scaler.transform(panel.values).values.reshape(len(panel.ids), -1)
         rows = panel.known.rows.values.reshape(*target.shape, -1)
         static = self.scaler.transform_static(panel.known.static)
         return self.assemble(target, rows, ahead, static, panel.known.categories)
@@ -227,24 +229,40 @@ class NetworkInputs:
         return GroupedArray(target.values[:, np.newaxis], target.indptr)
 
 
-def fill_missing_targets(target: Array, season_length: int) -> Array:
+def _missing_after_first(target: Array) -> int:
+    """Count the missing targets after the first known one of each window."""
+    missing = np.isnan(target)
+    return int((missing & ~np.logical_and.accumulate(missing, axis=1)).sum())
+
+
+def fill_missing_targets(target: Array, season_length: int, *, causal: bool = False) -> Array:
     """Return windows in which missing targets are replaced by the value one season before.
 
-    If that is missing too, it is the value two seasons before, and so on; else the last known value
-    before, else the first one after. A window without any known value becomes 0.
+    If that is missing too, it is the value two seasons before, and so on; else the value one season
+    after, and so on; else the last known value before, else the first one after. A window without
+    any known value becomes 0.
 
     Args:
         target: `(batch, lookback)`, NaN where a target is missing; not changed.
         season_length: timesteps of one season.
+        causal: whether only targets before the first known one may get a later value; default
+            False.
     """
     filled = target.copy()
-    for first in range(season_length, target.shape[1], season_length):
-        season = filled[:, first : first + season_length]
-        before = filled[:, first - season_length : first][:, : season.shape[1]]
-        season[...] = np.where(np.isnan(season), before, season)
+    _fill_by_season(filled, season_length)
+    if not causal:
+        _fill_by_season(filled[:, ::-1], season_length)
     filled = _fill_forward(filled)
     filled = _fill_forward(filled[:, ::-1])[:, ::-1]
     return np.nan_to_num(filled, copy=False)
+
+
+def _fill_by_season(windows: Array, season_length: int) -> None:
+    """Replace missing values by those one season before, in place."""
+    for first in range(season_length, windows.shape[1], season_length):
+        season = windows[:, first : first + season_length]
+        before = windows[:, first - season_length : first][:, : season.shape[1]]
+        season[...] = np.where(np.isnan(season), before, season)
 
 
 def _fill_forward(windows: Array) -> Array:

@@ -11,7 +11,7 @@ def test_the_default_columns_need_no_arguments():
     assert columns.names == ColumnNames("unique_id", "ds", "y")
     assert columns.id is None
     assert columns.covariates == ()
-    assert (columns.missing, columns.fill, columns.short_series) == ("mask", "raise", "raise")
+    assert (columns.missing, columns.fill, columns.short_series) == ("mask", "raise", "pad")
 
 
 def test_a_name_and_a_list_of_names_become_a_tuple():
@@ -28,7 +28,7 @@ def test_a_name_and_a_list_of_names_become_a_tuple():
         ({"static": [1]}, r"Columns\(static=\.\.\.\) must be a list of column names\. Got: \[1\]"),
         ({"missing": "drop"}, r"Columns\(missing=\.\.\.\) must be one of 'mask', 'raise'"),
         ({"fill": "interpolat"}, "Did you mean 'interpolate'"),
-        ({"short_series": None}, "one of 'raise', 'skip'. Got: None"),
+        ({"short_series": None}, "one of 'pad', 'raise', 'skip'. Got: None"),
         ({"target": "ds"}, r"must be different columns\. Got: \['unique_id', 'ds', 'ds'\]"),
         ({"past": ["wind"], "static": ["wind"]}, r"must be different columns.*Got: \['wind'\]"),
         ({"past": ["y"]}, r"must be different columns.*Got: \['y'\]"),

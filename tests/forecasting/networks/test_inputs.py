@@ -120,14 +120,20 @@ def test_a_network_trained_without_missing_targets_gets_none(panel):
         ([1, 2, 3], 2, [1, 2, 3]),
         ([1, 2, 3, NAN, NAN, NAN], 2, [1, 2, 3, 2, 3, 2]),
         ([1, 2, 3, NAN, NAN], 1, [1, 2, 3, 3, 3]),
-        ([NAN, NAN, 3, NAN, 5], 3, [3, 3, 3, 3, 5]),
+        ([NAN, NAN, 3, NAN, 5], 3, [5, 5, 3, 3, 5]),
+        ([NAN, NAN, NAN, 4, 5], 2, [5, 4, 5, 4, 5]),
         ([1, NAN, 3, 4, NAN, NAN, 7], 3, [1, 1, 3, 4, 4, 3, 7]),
         ([NAN, NAN], 5, [0, 0]),
     ],
 )
-def test_a_missing_target_is_filled_from_the_season_before_or_the_last_value(
+def test_a_missing_target_is_filled_from_the_nearest_season_or_the_last_value(
     window, season, expected
 ):
     windows = np.array([window, window], dtype=np.float32)
     assert fill_missing_targets(windows, season).tolist() == [expected, expected]
     np.testing.assert_array_equal(windows[0], np.array(window, np.float32))  # unchanged
+
+
+def test_a_causal_fill_reads_later_values_only_before_the_first():
+    windows = np.array([[NAN, 1, NAN, 3, 4, 5]], np.float32)
+    assert fill_missing_targets(windows, 3, causal=True).tolist() == [[1, 1, 1, 3, 4, 5]]
