@@ -8,7 +8,7 @@ import pytest
 
 from helpers.forecasters import flat_forecaster
 from seqkeras import many_to_one
-from seqkeras.errors import ArgumentError, DataError
+from seqkeras.errors import ArgumentError
 from seqkeras.forecasting import Columns
 from seqkeras.forecasting.networks._build import STRATEGIES, build_network, network_sizes
 from seqkeras.forecasting.networks._embedding import last_state
