@@ -43,10 +43,13 @@ layers: venv-dev
 docs: venv-dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	@$(BIN)/python .ci/llms.py docs/_build/html
+	@$(BIN)/python .ci/links.py docs/_build/html
 
 # The folder of a static host that has the sites of all versions.
 SITE ?= docs/_build/site
-site: docs
+site:
+	rm -rf docs/_build/html
+	$(MAKE) docs
 	$(BIN)/python docs/_versions.py docs/_build/html $(SITE)
 
 unit: venv-dev

@@ -79,6 +79,7 @@ def docs_step() -> str:
         shutil.rmtree(folder, ignore_errors=True)
     tool("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", ROOT / "docs", pages)
     run(sys.executable, HERE / "llms.py", pages)
+    run(sys.executable, HERE / "links.py", pages)
     run(sys.executable, ROOT / "docs/_versions.py", pages, site)
     return f"{len(list(pages.rglob('*.html')))} pages"
 
