@@ -13,12 +13,12 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGES = ("index", "gallery", "faq", "forecasting", "benchmarks", "builders/index", "glossary")
 #: Width and height of a phone, in pixels.
 PHONE = (390, 844)
-#: The elements that go beyond the page, except in those that can be scrolled.
+#: The elements that go beyond the page, except in those that can be scrolled by themselves.
 TOO_WIDE = """
 [...document.querySelectorAll("article *")].filter((element) => {
-  for (let e = element.parentElement; e; e = e.parentElement)
+  for (let e = element.parentElement; e.tagName !== "ARTICLE"; e = e.parentElement)
     if (getComputedStyle(e).overflowX !== "visible") return false;
-  return element.getBoundingClientRect().right > document.documentElement.clientWidth + 1;
+  return element.getBoundingClientRect().right > document.documentElement.clientWidth;
 }).map((element) => element.outerHTML.slice(0, 200))
 """
 
@@ -52,7 +52,8 @@ def browser(tmp_path_factory):
 def test_a_page_is_no_wider_than_a_phone(site, browser, page):
     browser.open((site / f"{page}.html").as_uri())
     assert browser.value(TOO_WIDE) == []
-    assert browser.value("document.documentElement.scrollWidth") == PHONE[0]
+    # What is wider would be scrolled as a whole.
+    assert browser.value("document.querySelector('.content').scrollWidth") == PHONE[0]
 
 
 def test_the_first_screen_sends_readers_on_their_way(site, browser):
