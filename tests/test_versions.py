@@ -113,6 +113,15 @@ def test_a_folder_without_built_pages_is_refused(tmp_path):
         tool.add(tmp_path, tmp_path / "site")
 
 
+def test_make_site_adds_pages_that_are_built_anew():
+    command = ["make", "--dry-run", "site", "SITE=folder"]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    steps = ["rm -rf docs/_build/html", "sphinx-build", "docs/_versions.py docs/_build/html folder"]
+    places = [lines.find(step) for step in steps]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
 @needs_chromium
 def test_readers_of_files_change_versions_and_learn_of_the_latest(site, tmp_path):
     browser = Browser(tmp_path)
