@@ -28,7 +28,11 @@ class Release(NamedTuple):
 
 
 # Whatever a release of a package could break: the native kernels, Keras, pandas.
-KERNELS = ("tests/kernels/fused/test_bindings.py", "tests/layers/test_bidirectional.py")
+KERNELS = (
+    "tests/kernels/fused/test_bindings.py",
+    "tests/kernels/fused/test_devices.py",
+    "tests/layers/test_bidirectional.py",
+)
 ALL = (
     *KERNELS,
     "tests/layers/test_recurrent.py",
