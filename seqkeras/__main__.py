@@ -10,7 +10,7 @@ from pathlib import Path
 from seqkeras._cli._config import arguments_of, write_config
 from seqkeras._cli._parser import parser
 from seqkeras._cli._standard_input import StandardInput
-from seqkeras._cli._terminal import complain, only_own_warnings, open_streams
+from seqkeras._cli._terminal import complain, message_of, only_own_warnings, open_streams
 from seqkeras.errors import SeqkerasError
 
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.json:
                 print(json.dumps({"command": options.command, **(result or {})}))
     except (SeqkerasError, OSError) as error:
-        complain(standard_input.named(str(error)))
+        complain(standard_input.named(message_of(error)))
         return 1
     except MemoryError:
         complain("There is not enough memory.")

@@ -283,6 +283,8 @@ def _read_table(file: Any, size: int) -> tuple[dict[str, str], dict[str, Any], i
     prefix = file.read(8)
     if len(prefix) < 8:
         raise ValueError(f"it is too short ({size} bytes)")
+    if prefix.startswith(b"PK"):
+        raise ValueError("it is a zip file, such as a .keras file, which save_program exports")
     count = int.from_bytes(prefix, "little")
     if count > size - 8:
         raise ValueError(f"it declares a table of {count} bytes, but has only {size}")

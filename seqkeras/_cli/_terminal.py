@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seqkeras._checks import nearest
 from seqkeras._cli._words import in_options, printable
 from seqkeras._files import whole_file
 from seqkeras.errors import SeqkerasWarning
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 def complain(message: str) -> None:
     """Print a message of the library to standard error, naming options instead of arguments."""
     print(f"seqkeras: {in_options(message)}", file=sys.stderr)
+
+
+def message_of(error: Exception) -> str:
+    """Return the message of an error; for a missing file, with the name that may be meant."""
+    if not isinstance(error, FileNotFoundError) or error.filename is None:
+        return str(error)
+    path = Path(os.fsdecode(error.filename))
+    names = [name.name for name in path.parent.iterdir()] if path.parent.is_dir() else []
+    return f"No such file or directory: {str(path)!r}. {nearest(path.name, names)}".rstrip()
 
 
 def notice(message: str) -> None:

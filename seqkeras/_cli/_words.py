@@ -85,6 +85,7 @@ PHRASES = (
     (rf"(?<!-)\b({_NAMES})=(?=,)", lambda match: OPTIONS[match[1]]),
     (rf"(?<!-)\b({_NAMES})=", lambda match: f"{OPTIONS[match[1]]}="),
     (rf"^({_NAMES}) must\b", lambda match: f"{OPTIONS[match[1]]} must"),
+    (r"\bsmaller lookback,", "smaller --lookback,"),
     (rf"\bsmaller ({_NAMES}) or ({_NAMES})\b", lambda match: _smaller(match)),
     (r"\bdf\b(?! ?[.=\[])", "the table"),
     (r"\b[Pp]ass (?=--)", lambda match: "Use " if match[0][0] == "P" else "use "),

@@ -82,8 +82,7 @@ def _error(error: Any) -> ErrorMeasure:
 def _smoothing(smoothing: Any, causal: bool) -> Any:
     if smoothing is None:
         return None
-    if isinstance(smoothing, str):
-        check_one_of("smoothing", smoothing, ("auto",))
+    if smoothing == "auto":
         return ExponentialSmoothing(HALFLIFE) if causal else MovingAverage(WINDOW)
     if not isinstance(smoothing, ExponentialSmoothing | MovingAverage):
         expected = "'auto', ExponentialSmoothing(...), MovingAverage(...) or None"
@@ -97,8 +96,7 @@ def _smoothing(smoothing: Any, causal: bool) -> Any:
 def _fusion(fusion: Any, causal: bool) -> AmplitudeFusion | None:
     if fusion is None:
         return None
-    if isinstance(fusion, str):
-        check_one_of("fusion", fusion, ("amplitude",))
+    if fusion == "amplitude":
         return AmplitudeFusion(weight=AMPLITUDE, causal=causal)
     if not isinstance(fusion, AmplitudeFusion):
         raise bad_argument("fusion", fusion, "'amplitude', an AmplitudeFusion, or None")

@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from seqkeras._arrays import Floats, Integers
+from seqkeras._checks import bad_argument
 from seqkeras.anomaly._detector_like import DetectorLike
 
 
@@ -50,6 +51,9 @@ class OutlierAdapter(OutlierMixin, BaseEstimator):
         Raises:
             ValueError: a value or a parameter cannot be used.
         """
+        if not hasattr(self.detector, "refit_threshold"):
+            expected = "a detector of seqkeras.anomaly, such as ForecastDetector(100)"
+            raise bad_argument("detector", self.detector, expected)
         rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         self.detector_ = clone(self.detector).fit(rows)
         self.offset_ = -self.detector_.threshold_

@@ -27,6 +27,8 @@ from seqkeras.models import autoencoder, decode
 from seqkeras.runtime import Program
 from seqkeras.training import TrainingLog
 
+_ADVICE = "For missing values, use SequenceEncoder(missing=0.2); a single sequence is [sequence]."
+
 #: Sequences that are computed at a time.
 _CHUNK = 1024
 
@@ -237,9 +239,13 @@ class SequenceEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 self.n_features_in_ = values.shape[1]
                 self._has_features = True
         else:
-            values = validate_data(
-                self, x, reset=reset, dtype=np.float64, ensure_all_finite=finite
-            )[..., np.newaxis]
+            options = {"reset": reset, "dtype": np.float64, "ensure_all_finite": finite}
+            try:
+                values = validate_data(self, x, **options)[..., np.newaxis]
+            except ValueError as error:
+                problem = str(error).partition("\n")[0].rstrip(".:")
+                expected = "hold sequences (n, timesteps) of finite numbers"
+                raise bad_data("X", problem, expected, _ADVICE) from error
             if reset:
                 self._has_features = False
         if not reset and values.shape[1:] != self.shape_:

@@ -1,5 +1,6 @@
 """Series of any form as checked arrays: arrays, lists of arrays, frames."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -133,6 +134,9 @@ def _is_list_of_series(x: Any) -> bool:
 
 
 def _floats(x: Any) -> Floats:
+    if isinstance(x, str | os.PathLike):
+        fix = "Read the file first: X = pd.read_csv(...)."
+        raise bad_argument("X", Description(type(x).__name__), "arrays or a frame", fix)
     try:
         array = np.asarray(without_mask(x))
         if array.dtype.kind == "c":
@@ -214,7 +218,7 @@ def _feature_names(df: Any, keys: set[Any], like: Sequence[str] | None) -> list[
         actual = f"{texts[0]!r} of dtype {df[texts[0]].dtype}"
         raise bad_data("X", actual, "have numeric columns only, besides ids and timestamps", fix)
     if not present:
-        raise bad_data("X", "no numeric column", "have at least one")
+        raise bad_data("X", "only ids and timestamps", "have at least one column of numbers")
     return present
 
 

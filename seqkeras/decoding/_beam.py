@@ -71,7 +71,8 @@ def beam(
     pad = check_pad(pad)
     length_penalty = check_not_negative("length_penalty", length_penalty)
     coverage_penalty = check_not_negative("coverage_penalty", coverage_penalty)
-    min_length = check_integer("min_length", min_length, minimum=0)
+    if check_integer("min_length", min_length, minimum=0) > length:
+        raise bad_argument("min_length", min_length, f"at most the length, {length}")
     beams = check_integer("beams", beams)
     loops = steps_of(model)
     step = loops.step

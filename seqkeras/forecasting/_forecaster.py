@@ -132,13 +132,13 @@ class Forecaster(BaseEstimator):
         set: `set_params(network__units=32)` works with `network="segment_rnn"`.
 
         Raises:
-            ValueError: a parameter does not exist.
+            ArgumentError: a parameter does not exist.
         """
         known = self.get_params()
+        for name in params:
+            check_one_of("parameter", name, known)
         for name, as_object in _OBJECTS.items():
             options = [key for key in params if key.startswith(f"{name}__")]
-            for option in options:
-                check_one_of("parameter", option, known)
             if options:
                 # A copy, as the object may be shared with other forecasters.
                 params[name] = copy(as_object(params.get(name, getattr(self, name))))

@@ -206,7 +206,8 @@ class Training(_Options):
         if self.batch_size is not None:
             check_integer("batch_size", self.batch_size)
         check_positive("learning_rate", self.learning_rate)
-        check_fraction("validation", self.validation)
+        fix = "It is the share of each series that is held out, such as 0.2."
+        check_fraction("validation", self.validation, fix=fix)
         if not isinstance(self.teacher_forcing, str) or self.teacher_forcing != SCHEDULED:
             expected = f"a number from 0 to 1, or {SCHEDULED!r}"
             check_probability("teacher_forcing", self.teacher_forcing, expected=expected)
@@ -258,9 +259,7 @@ class Settings:
             ArgumentError: a parameter is invalid.
         """
         settings = cls(
-            check_integer("horizon", horizon),
-            check_integer("lookback", lookback) if lookback is not None else None,
-            check_integer("season_length", season_length) if season_length is not None else None,
+            *_timesteps(horizon, lookback, season_length),
             as_network(network),
             resolve_likelihood(likelihood),
             as_intervals(intervals),
@@ -309,6 +308,15 @@ class Settings:
     def counts(self) -> bool:
         """Return whether targets must be counts."""
         return self.likelihood is not None and self.likelihood.counts
+
+
+def _timesteps(horizon: Any, lookback: Any, season_length: Any) -> tuple[int, Any, Any]:
+    fix = "Pass a number of timesteps, such as 7 for a week of days."
+    return (
+        check_integer("horizon", horizon, fix=fix),
+        None if lookback is None else check_integer("lookback", lookback, fix=fix),
+        None if season_length is None else check_integer("season_length", season_length, fix=fix),
+    )
 
 
 def as_network(network: Any) -> Network:

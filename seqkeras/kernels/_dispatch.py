@@ -163,7 +163,7 @@ def _prepare(
     spec = Spec.of(layer, training=bool(training), resets=reset is not None)
     if spec.cell is not None:
         check_features(layer, sequences)
-        _check_state(layer, state)
+        _check_state(layer, sequences, state)
         state = [_for_all_rows(array, sequences) for array in state]
     runtime = here(sequences)
     choice = choose(asked(layer), spec, runtime)
@@ -195,11 +195,18 @@ def check_features(layer: Any, sequences: Any, name: str = "sequences") -> None:
         )
 
 
-def _check_state(layer: Any, state: Any) -> None:
-    count = len(state_sizes(layer.cell))
-    if len(state) != count:
-        expected = f"a list of {count} arrays (batch, units)"
+def _check_state(layer: Any, sequences: Any, state: Any) -> None:
+    sizes = state_sizes(layer.cell)
+    if len(state) != len(sizes):
+        expected = f"a list of {len(sizes)} arrays (batch, units)"
         raise bad_argument("initial_state", Description(f"{len(state)} arrays"), expected)
+    rows = sequences.shape[0]
+    for array, size in zip(state, sizes, strict=True):
+        shape = tuple(array.shape)
+        same_rows = rows is None or shape[0] in (rows, 1, None)
+        if not same_rows or shape[-1] not in (size, None):
+            expected = f"of shape ({rows}, {size}) for layer {layer.name!r}"
+            raise bad_argument("initial_state", Description(f"shape {shape}"), expected)
 
 
 def _for_all_rows(array: Any, sequences: Any) -> Any:

@@ -7,7 +7,7 @@ import keras
 from keras import ops, tree
 
 from seqkeras import kernels
-from seqkeras._checks import Description, bad_argument
+from seqkeras._checks import Description, bad_argument, check_one_of
 from seqkeras.layers._recurrent import Dispatched
 from seqkeras.layers._resettable import mask_of_call
 
@@ -47,6 +47,11 @@ class Bidirectional(keras.layers.Bidirectional):
         backward_layer: keras.layers.Layer | None = None,
         **options: Any,
     ) -> None:
+        for name, direction in (("layer", layer), ("backward_layer", backward_layer)):
+            if direction is not None and not hasattr(direction, "go_backwards"):
+                raise bad_argument(name, direction, "a recurrent layer, such as layers.LSTM(8)")
+        if merge_mode is not None:
+            check_one_of("merge_mode", merge_mode, _MERGE)
         super().__init__(layer, merge_mode, weights, backward_layer, **options)
         self.supports_masking = True  # Keras 3.16 sets it to False
 

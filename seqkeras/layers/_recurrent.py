@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from seqkeras import kernels
-from seqkeras._checks import Description, bad_argument, check_fraction, check_one_of
+from seqkeras._checks import Description, bad_argument, check_fraction, check_integer, check_one_of
 from seqkeras.layers import _cells
 from seqkeras.layers._resettable import Resettable
 from seqkeras.layers._weight_drop import dropped_weights
@@ -42,15 +42,19 @@ class Dispatched(Resettable):
 
     def __init__(
         self,
+        units: int,
         *arguments: Any,
         implementation: str | int = "auto",
         weight_drop: float = 0.0,
         **options: Any,
     ) -> None:
+        check_integer("units", units)
+        for name in ("dropout", "recurrent_dropout"):
+            check_fraction(name, options.get(name, 0.0))
         if type(implementation) is int and 0 <= implementation <= 2:
             options["implementation"] = implementation
             implementation = "auto"
-        super().__init__(*arguments, **options)
+        super().__init__(units, *arguments, **options)
         self.implementation = check_one_of(
             "implementation", implementation, kernels.IMPLEMENTATIONS
         )
@@ -60,6 +64,16 @@ class Dispatched(Resettable):
             # even with recurrent dropout, which cuDNN does not support.
             spec = kernels.Spec.of(self, training=True)
             self.supports_jit = kernels.why_not(spec, kernels.here())["cudnn"] is not None
+
+    def _assert_input_compatibility(self, sequences: Any) -> None:
+        """Refuse inputs that are no sequences, with advice that Keras' own message lacks."""
+        shape = tuple(getattr(sequences, "shape", ()))
+        if shape and len(shape) != 3:
+            expected = f"of shape (batch, timesteps, features) for layer {self.name!r}"
+            raise bad_argument(
+                "sequences", Description(f"shape {shape}"), expected, _advice(sequences)
+            )
+        super()._assert_input_compatibility(sequences)
 
     def call(
         self,
@@ -129,6 +143,18 @@ class Dispatched(Resettable):
             self.cell = kind(**_arguments(self.cell), **options)  # checks their values
             self.state_size = list(kernels.state_sizes(self.cell))
         self._variants = {name: getattr(self.cell, name) for name in options}
+
+
+def _advice(inputs: Any) -> str:
+    """Return how to make sequences of inputs with another number of axes."""
+    if len(inputs.shape) != 2:
+        return "Use keras.layers.Reshape, or keras.layers.TimeDistributed around the layer."
+    if "int" in keras.backend.standardize_dtype(inputs.dtype):
+        return "For ids of tokens, put a keras.layers.Embedding before it."
+    return (
+        "Give return_sequences=True to a recurrent layer that comes before it, or add the axis "
+        "that is missing, such as x[..., np.newaxis] for a single feature."
+    )
 
 
 def _arguments(cell: Any) -> dict[str, Any]:

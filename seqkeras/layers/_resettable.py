@@ -71,6 +71,12 @@ class Resettable(keras.layers.RNN):
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Create the weights, the states and, for a cell of your own, the last output."""
+        if self.stateful and sequences_shape[0] is None:
+            shape = tuple(sequences_shape)
+            actual = Description(f"inputs of shape {shape} for layer {self.name!r}")
+            rows = f"batch_shape=(rows, {', '.join(map(str, shape[1:]))})"
+            fix = f"Each row keeps its own state: use keras.Input({rows})."
+            raise bad_argument("batch_size", actual, "known where stateful=True", fix)
         super().build(sequences_shape, initial_state_shape)
         if not self.stateful or self.last_output is not None or kernels.shows_state(self):
             return
@@ -100,6 +106,7 @@ class Resettable(keras.layers.RNN):
     ) -> Any:
         """Run `(batch, timesteps, features)`; if stateful, from the stored state, and update it."""
         mask = mask_of_call(mask, sequences_mask)
+        _check_mask(mask, sequences)
         try:
             return self._run(sequences, initial_state, mask, training, reset)
         except BaseException:
@@ -117,6 +124,7 @@ class Resettable(keras.layers.RNN):
                 sequences, initial_state=initial_state, mask=mask, training=training
             )
         sequences = self._with_rows(sequences)
+        self._check_rows(sequences)
         # Copies: PyTorch cannot differentiate through a variable that is assigned after the read.
         state = tree.map_structure(
             ops.copy, initial_state if initial_state is not None else self.states
@@ -217,6 +225,16 @@ class Resettable(keras.layers.RNN):
         for state, value in zip(tree.flatten(self.states), tree.flatten(values), strict=True):
             state.assign(value)
 
+    def _check_rows(self, sequences: Any) -> None:
+        rows = sequences.shape[0]
+        if rows != self._rows:
+            actual = Description(f"{rows} rows for layer {self.name!r}")
+            fix = (
+                "For another number of rows, convert the model: "
+                f"seqkeras.states.as_stateful(model, batch_size={rows})."
+            )
+            raise bad_argument("sequences", actual, f"{self._rows} rows, one for each state", fix)
+
     def _with_rows(self, x: Any) -> Any:
         """Give `x` the number of rows of the state if the graph does not know how many it has."""
         if x.shape[0] is not None:
@@ -237,6 +255,18 @@ def mask_of_call(mask: Any, sequences_mask: Any) -> Any:
     if mask is not None or sequences_mask is False:
         return mask
     return sequences_mask
+
+
+def _check_mask(mask: Any, sequences: Any) -> None:
+    mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+    if mask is None:
+        return
+    rows, timesteps = sequences.shape[:2]
+    shape = tuple(mask.shape)
+    fits = len(shape) in (2, 3) and shape[0] in (rows, 1, None) and shape[1] in (timesteps, None)
+    if not fits and None not in (rows, timesteps):
+        expected = f"of shape ({rows}, {timesteps}), True for each timestep that counts"
+        raise bad_argument("mask", Description(f"shape {shape}"), expected)
 
 
 def _check_flags(reset: Any, sequences: Any) -> Any:

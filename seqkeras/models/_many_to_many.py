@@ -5,7 +5,7 @@ from typing import Unpack
 import keras
 
 from seqkeras._checks import check_integer
-from seqkeras.models._stack import Stack, StackOptions
+from seqkeras.models._stack import Stack, StackOptions, check_activation
 
 
 def many_to_many(
@@ -51,6 +51,6 @@ def many_to_many(
     def read(reset: keras.KerasTensor | None) -> keras.KerasTensor:
         states = plan(x, return_sequences=True, reset=reset)
         # Dense, not TimeDistributed(Dense): the numbers are the same, and Dense keeps the mask.
-        return keras.layers.Dense(outputs, activation, name="head")(states)
+        return keras.layers.Dense(outputs, check_activation(activation), name="head")(states)
 
     return plan.model(x, read, name=name or "many_to_many")

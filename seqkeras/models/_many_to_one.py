@@ -5,7 +5,7 @@ from typing import Unpack
 import keras
 
 from seqkeras._checks import check_integer
-from seqkeras.models._stack import Stack, StackOptions
+from seqkeras.models._stack import Stack, StackOptions, check_activation
 
 
 def many_to_one(
@@ -48,6 +48,6 @@ def many_to_one(
 
     def read(reset: keras.KerasTensor | None) -> keras.KerasTensor:
         state = plan(x, return_sequences=False, reset=reset)
-        return keras.layers.Dense(outputs, activation, name="head")(state)
+        return keras.layers.Dense(outputs, check_activation(activation), name="head")(state)
 
     return plan.model(x, read, name=name or "many_to_one")

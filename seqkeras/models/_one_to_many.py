@@ -5,7 +5,7 @@ from typing import Unpack
 import keras
 
 from seqkeras._checks import check_integer
-from seqkeras.models._stack import Stack, StackOptions
+from seqkeras.models._stack import Stack, StackOptions, check_activation
 
 
 def one_to_many(
@@ -48,6 +48,6 @@ def one_to_many(
 
     def read(reset: keras.KerasTensor | None) -> keras.KerasTensor:
         states = plan(repeated, return_sequences=True, reset=reset)
-        return keras.layers.Dense(outputs, activation, name="head")(states)
+        return keras.layers.Dense(outputs, check_activation(activation), name="head")(states)
 
     return plan.model(x, read, name=name or "one_to_many")

@@ -21,6 +21,15 @@ from seqkeras.models._layer_options import check_layer_options, new_options
 
 DEFAULT_UNITS = 64
 
+#: Advice for keywords of other libraries and of Keras' layers.
+_ELSEWHERE = {
+    "return_sequences": "For an output at each timestep, use many_to_many; for one, many_to_one.",
+    **dict.fromkeys(("hidden_size", "hidden_dim", "d_model"), "Did you mean 'units'?"),
+    **dict.fromkeys(
+        ("num_layers", "n_layers", "n_rnn_layers"), "For a stack of layers, use units=(64, 64)."
+    ),
+}
+
 #: The state of one layer.
 States: TypeAlias = list[keras.KerasTensor]
 
@@ -94,7 +103,7 @@ class Stack:
         keywords: dict[str, Any] = dict(options)
         for name in keywords.keys() - StackOptions.__annotations__.keys():
             known = ", ".join(StackOptions.__annotations__)
-            hint = nearest(name, StackOptions.__annotations__)
+            hint = _ELSEWHERE.get(name) or nearest(name, StackOptions.__annotations__)
             hint = f" {hint}" if hint else ""
             raise ArgumentError(f"Unknown keyword {name!r}.{hint} The stack takes: {known}.")
         cells, units = _layers(keywords.pop("cell", "lstm"), keywords.pop("units", None))
@@ -309,6 +318,20 @@ def _layers(cell: Any, units: Any) -> tuple[tuple[Cell, ...], tuple[int, ...]]:
         fix = f"There are {len(cells)} cells."
         raise bad_argument("units", units, "one number for each cell", fix)
     return cells, widths
+
+
+def check_activation(activation: Any) -> Any:
+    """Return the activation of a head.
+
+    Raises:
+        ArgumentError: Keras knows no activation of this name.
+    """
+    try:
+        return keras.activations.get(activation)
+    except ValueError as error:
+        expected = "the name of an activation of Keras, such as 'softmax', a function, or None"
+        hint = nearest(activation, dir(keras.activations))
+        raise bad_argument("activation", activation, expected, hint) from error
 
 
 def check_widths(units: Any) -> tuple[int, ...]:

@@ -70,8 +70,7 @@ def coverage(actual: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike) -> 
         >>> coverage([1.0, 5.0], [0.0, 0.0], [2.0, 2.0])
         0.5
     """
-    actual, low = same_shape(actual, low, "low")
-    _, high = same_shape(actual, high, "high")
+    actual, low, high = _bounds(actual, low, high)
     known = ~np.isnan(actual + low + high)
     return float(np.mean(np.where(known, (low <= actual) & (actual <= high), np.nan)))
 
@@ -98,8 +97,7 @@ def interval_score(
         >>> interval_score([1.0, 5.0], [0.0, 0.0], [2.0, 4.0], level=80)
         8.0
     """
-    actual, low = same_shape(actual, low, "low")
-    _, high = same_shape(actual, high, "high")
+    actual, low, high = _bounds(actual, low, high)
     if not is_level(level):
         raise bad_argument("level", level, "a percentage from 1 to below 100", "For example 95.")
     return float(np.mean(interval_terms(actual, low, high, level)))
@@ -134,6 +132,18 @@ def msis(
         2.0
     """
     return interval_score(actual, low, high, level=level) / seasonal_scale(history, season_length)
+
+
+def _bounds(
+    actual: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike
+) -> tuple[Floats, Floats, Floats]:
+    values, lower = same_shape(actual, low, "low")
+    _, upper = same_shape(actual, high, "high")
+    swapped = np.flatnonzero(lower > upper)
+    if len(swapped):
+        pair = f"{lower.flat[swapped[0]]} and {upper.flat[swapped[0]]} at {swapped[0]}"
+        raise bad_argument("low", Description(f"{pair}, {len(swapped)} in all"), "at most high")
+    return values, lower, upper
 
 
 def _check_quantiles(

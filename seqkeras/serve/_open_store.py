@@ -3,6 +3,9 @@
 from seqkeras._checks import bad_argument
 from seqkeras.serve._store import Store, without_password
 
+_SQLITE = "sqlite:///"
+_REDIS = ("redis://", "rediss://", "unix://")
+
 
 def open_store(url: str, *, durability: str = "disk", ttl: float | None = None) -> Store | None:
     """Open the store of a URL.
@@ -25,13 +28,23 @@ def open_store(url: str, *, durability: str = "disk", ttl: float | None = None) 
     """
     if url == "memory":
         return None
-    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+    check_url(url)
+    if url.startswith(_SQLITE):
         from seqkeras.serve._sqlite_store import SqliteStore
 
-        return SqliteStore(url.removeprefix("sqlite:///"), durability=durability)
-    if url.startswith(("redis://", "rediss://", "unix://")):
-        from seqkeras.serve._redis_store import RedisStore
+        return SqliteStore(url.removeprefix(_SQLITE), durability=durability)
+    from seqkeras.serve._redis_store import RedisStore
 
-        return RedisStore(url, ttl=ttl)
-    expected = "'memory', 'sqlite:///FILE' or 'redis://HOST:PORT/0'"
-    raise bad_argument("store", without_password(url), expected)
+    return RedisStore(url, ttl=ttl)
+
+
+def check_url(url: str) -> None:
+    """Check the kind of a URL, without opening the store.
+
+    Raises:
+        ArgumentError: the URL is of another kind.
+    """
+    is_file = url.startswith(_SQLITE) and url != _SQLITE
+    if url != "memory" and not is_file and not url.startswith(_REDIS):
+        expected = "'memory', 'sqlite:///FILE' or 'redis://HOST:PORT/0'"
+        raise bad_argument("store", without_password(url), expected)

@@ -7,6 +7,7 @@ from typing import Any
 
 from seqkeras._checks import bad_argument, check_integer, check_one_of, check_positive
 from seqkeras.errors import ArgumentError
+from seqkeras.serve._open_store import check_url
 from seqkeras.serve._record import MOST_INPUTS, MOST_RECENT
 from seqkeras.serve._store import DURABILITIES
 
@@ -65,6 +66,7 @@ class ServiceSettings:
 
     def __post_init__(self) -> None:
         check_one_of("durability", self.durability, DURABILITIES)
+        check_url(self.store)
         if check_integer("port", self.port, minimum=0) > LARGEST_PORT:
             raise bad_argument("port", self.port, f"an integer from 0 to {LARGEST_PORT}")
         for name in ("workers", "memory_sessions", "max_body", "max_batch", "max_waiting"):

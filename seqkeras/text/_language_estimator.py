@@ -1,6 +1,7 @@
 """Language models of texts: from a string to a trained network, and back to strings."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -52,6 +53,10 @@ class GeneratedText:
             ("finished", "yes" if self.finished else "no"),
         ]
         return html_table("Generated text", rows)
+
+
+#: A text that is probably the name of a file: one word with a suffix, such as `play.txt`.
+_FILE_NAME = r"\S{1,250}\.(txt|csv|tsv|json|md|text|zip|gz)"
 
 
 class LanguageModel(TextEstimator):
@@ -299,7 +304,8 @@ def _split(
     ):
         judge = _tokens_of(settings, "validation", validation)
         if sum(map(len, judge)) < 2:
-            raise DataError("validation must have 2 tokens or more.")
+            actual = f"{sum(map(len, judge))} tokens"
+            raise bad_data("validation", actual, "have 2 tokens or more")
         return tokens, judge
     count = sum(map(len, tokens))
     default = HELD_OUT if count >= _FEW else 0.0
@@ -319,6 +325,12 @@ def _split(
 
 
 def _tokens_of(settings: TextSettings, name: str, text: Any) -> list[list[str]]:
+    if isinstance(text, str) and re.fullmatch(_FILE_NAME, text):
+        fix = "Read the file first: pathlib.Path(...).read_text()."
+        raise bad_argument(name, text, "a text, not the name of a file", fix)
+    if isinstance(text, bytes):
+        actual = Description("bytes")
+        raise bad_argument(name, actual, "a string, or a list of strings", "Use .decode().")
     texts = [text] if isinstance(text, str) else check_texts(name, text)
     return [settings.split(part) for part in texts]
 

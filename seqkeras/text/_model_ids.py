@@ -30,10 +30,14 @@ def check_reader(inputs: Mapping[str, int], targets: int | None) -> None:
     for name, largest in inputs.items():
         size = _embedded(reader.model, name if len(inputs) > 1 else None)
         if size is not None and largest >= size:
-            raise _too_small(reader.model, f"embeds {size} ids", f"{name} ids", largest)
+            actual = f"embeds {size} ids"
+            fix = "Use len(vocabulary) of the vocabulary that made the ids."
+            raise _too_small(reader.model, actual, f"{name} ids", largest, fix)
     width = _width(reader.model)
     if targets is not None and width is not None and targets >= width > 1:  # 1: two classes
-        raise _too_small(reader.model, f"returns {width} logits", "targets", targets)
+        actual = f"returns {width} logits"
+        fix = f"Build it for {targets + 1} tokens, tags or classes, counted from 0."
+        raise _too_small(reader.model, actual, "targets", targets, fix)
 
 
 def _embedded(model: keras.Model, name: str | None) -> int | None:
@@ -52,7 +56,6 @@ def _width(model: keras.Model) -> int | None:
     return outputs[0].shape[-1] if len(outputs) == 1 and len(outputs[0].shape) > 1 else None
 
 
-def _too_small(model: keras.Model, actual: str, what: str, largest: int) -> Any:
+def _too_small(model: keras.Model, actual: str, what: str, largest: int, fix: str) -> Any:
     expected = f"built for ids up to {largest}, the largest of the {what}"
-    fix = "Use len(vocabulary) of the vocabulary that made the ids."
     return bad_argument("model", Description(f"{model.name!r}, which {actual}"), expected, fix)

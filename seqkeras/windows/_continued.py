@@ -87,6 +87,10 @@ class ContinuedBatches(Epochs):
         reader = find_reader()
         if reader is not None:
             self._check_reset_input(reader.model)
+            if reader.shuffles and self.continues and len(self) > 1:
+                fix = "Call fit(..., shuffle=False): by default, Keras changes their order."
+                expected = "False for batches that continue each other"
+                raise bad_argument("shuffle", True, expected, fix)
         super().on_epoch_begin()
         self._in_epoch = self.continues
 

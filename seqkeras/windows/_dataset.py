@@ -61,6 +61,8 @@ class Epochs(keras.utils.PyDataset):
         reader = find_reader()
         if reader is not None:
             check_once(self, reader.model)
+            if isinstance(reader.validation, Epochs):  # or it would be checked after an epoch
+                check_once(reader.validation, reader.model)
             self._resume(reader.first_epoch)
         # With `steps_per_epoch`, or after an interruption, an epoch begins in the middle of a pass.
         if self._requested is None:

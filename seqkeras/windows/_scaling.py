@@ -63,8 +63,11 @@ class StandardScaler:
         """Learn the mean and the standard deviation of each series.
 
         Raises:
-            ArgumentError: a series has no rows.
+            ArgumentError: it is no `GroupedArray`, or a series has no rows.
         """
+        if not isinstance(series, GroupedArray):
+            fix = "For a single array, use GroupedArray.from_series([array])."
+            raise bad_argument("series", Description(type(series).__name__), "a GroupedArray", fix)
         if not np.all(series.lengths):
             empty = np.flatnonzero(series.lengths == 0)[:5].tolist()
             raise bad_argument(

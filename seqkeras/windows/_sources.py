@@ -211,10 +211,20 @@ def _numbers(name: str, values: Any) -> npt.NDArray[np.generic]:
         array = np.asanyarray(without_mask(values))
     except ValueError as error:  # rows of different lengths
         fix = "Join series of different lengths with GroupedArray.from_series(...)."
-        raise bad_argument(name, type(values).__name__, expected, fix) from error
+        actual = Description(f"{type(values).__name__} of rows of different lengths")
+        raise bad_argument(name, actual, expected, fix) from error
     if array.ndim not in (1, 2) or array.dtype.kind not in "buif":
-        raise bad_argument(name, Description(f"{array.dtype} of shape {array.shape}"), expected)
+        actual = Description(f"{array.dtype} of shape {array.shape}")
+        raise bad_argument(name, actual, expected, _how_to_convert(array))
     return array
+
+
+def _how_to_convert(array: Any) -> str:
+    if array.dtype.kind not in "buif":
+        return "Omit columns of timestamps and text, and turn the others into numbers."
+    if array.ndim == 3:
+        return "For (series, rows, features), use GroupedArray.from_series(list(array))."
+    return ""
 
 
 def _mapped_file(array: Any) -> tuple[str, bool] | None:

@@ -56,10 +56,14 @@ class Reader(NamedTuple):
     Attributes:
         model: the model.
         first_epoch: `initial_epoch` of `fit`; 0 with `steps_per_epoch`, and for other methods.
+        validation: `validation_data` of `fit`.
+        shuffles: whether `fit` changes the order of batches, as it does by default.
     """
 
     model: keras.Model
     first_epoch: int
+    validation: Any = None
+    shuffles: bool = False
 
 
 def find_reader() -> Reader | None:
@@ -73,7 +77,8 @@ def find_reader() -> Reader | None:
             if method == "predict":
                 return None
             first = 0 if values.get("steps_per_epoch") else values.get("initial_epoch", 0)
-            return Reader(model, first)
+            shuffles = bool(values.get("shuffle", False))
+            return Reader(model, first, values.get("validation_data"), shuffles)
         frame = frame.f_back
     return None
 
@@ -97,18 +102,29 @@ def check_once(dataset: Any, model: keras.Model) -> None:
 
 
 def check_inputs(model: keras.Model, dataset: Any) -> None:
-    """Check that the named inputs of a data set include those of a functional model.
+    """Check that a data set has the inputs of a functional model, in their shapes.
 
     Raises:
-        ArgumentError: the model reads an input that the data set does not have.
+        ArgumentError: the model reads an input that the data set does not have, or of another
+            shape.
     """
     batch = dataset.first_batch()
     x = batch[0] if isinstance(batch, tuple) else batch
-    if not isinstance(x, dict) or not isinstance(model, keras.Function):
+    if not isinstance(model, keras.Function):
         return
     tensors = model.input
     if not isinstance(tensors, dict):
         tensors = {tensor.name: tensor for tensor in tree.flatten(tensors)}
+    if isinstance(x, dict):
+        _check_names(model, x, tensors)
+        pairs = [(tensor, x[name]) for name, tensor in tensors.items() if name in x]
+    else:
+        pairs = list(zip(tensors.values(), tree.flatten(x), strict=False))
+    for tensor, array in pairs:
+        _check_shape(tensor, tuple(array.shape))
+
+
+def _check_names(model: keras.Model, x: dict[str, Any], tensors: dict[str, Any]) -> None:
     names = [
         name
         for name, tensor in tensors.items()
@@ -128,13 +144,31 @@ def check_inputs(model: keras.Model, dataset: Any) -> None:
     raise bad_argument("model", names, f"one with the inputs {list(x)} of these windows", fix)
 
 
+def _check_shape(tensor: Any, actual: Shape) -> None:
+    expected = tuple(tensor.shape)
+    if _fit(actual, expected):
+        return
+    fix = f"Build the model for inputs of shape {actual[1:]}."
+    if len(actual) == len(expected) == 3 and expected[0] in (actual[0], None):
+        axis = 1 if expected[1] not in (actual[1], None) else 2
+        unit = ("timesteps", "features")[axis - 1]
+        columns = ("windows with a lookback of", "series with as many columns:")[axis - 1]
+        fix = f"Build the model for {actual[axis]} {unit}, or give it {columns} {expected[axis]}."
+    message = f"of shape {expected}, as the input {tensor.name!r} of the model"
+    raise bad_argument("windows", Description(f"shape {actual}"), message, fix)
+
+
 def check_targets(model: keras.Model, dataset: Any) -> None:
     """Check that the targets of a data set have the shape of a model's outputs.
 
     Raises:
         ArgumentError: they have another shape; the message has both shapes, and the fix. Custom
-            losses are not checked, because they may compare other shapes.
+            losses are not checked, because they may compare other shapes. Or there are none.
     """
+    if model.loss is not None and not isinstance(dataset.first_batch(), tuple):
+        fix = "Use a horizon of 1 or more, or target_rows='lookback' for labels of timesteps."
+        expected = "part of the windows where the model is compiled with a loss"
+        raise bad_argument("targets", Description("windows without targets"), expected, fix)
     misfit = find_misfit(model, dataset)
     if misfit is not None:
         expected = "shaped like the outputs of the model, or Keras silently broadcasts them"

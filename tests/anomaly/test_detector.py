@@ -227,7 +227,7 @@ BAD_ARGUMENTS = {
     "seed": ({"seed": -1}, "seed must be"),
     "training": ({"training": 3}, "training must be a Training"),
     "cell": ({"cell": "tcn"}, "cell must be one of"),
-    "fusion": ({"fusion": "level"}, "fusion must be one of"),
+    "fusion": ({"fusion": "level"}, "fusion must be 'amplitude'"),
 }
 
 

@@ -204,7 +204,7 @@ def test_parameters_that_cannot_work_are_refused_before_training(params, message
         ([], None, DataError, "text must have one text or more"),
         (["", ""], None, DataError, "Got: 0 tokens"),
         (["ab", None], None, DataError, "text must be strings. Got: None .* at index 1"),
-        (b"ab", None, ArgumentError, "text must be a list of strings"),
+        (b"ab", None, ArgumentError, "text must be a string, or a list of strings"),
         (7, None, ArgumentError, "text must be a list of strings"),
         (TEXT, "", DataError, "validation must have 2 tokens or more"),
         (TEXT, 1.5, ArgumentError, "validation must be a number in"),

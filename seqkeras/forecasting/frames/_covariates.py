@@ -297,11 +297,15 @@ def _codes(column: pd.Series, categories: tuple[Any, ...], where: Where) -> Code
 def _numbers(column: pd.Series, where: Where) -> Floats:
     dtype = column.dtype
     if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_complex_dtype(dtype):
+        fix = _advise_numbers(column)
+        if pd.api.types.is_datetime64_any_dtype(dtype):
+            name = f"df[{column.name!r}]"
+            fix = f"Count the days: {name} = ({name} - {name}.min()).dt.days."
         raise bad_data(
             f"Column {column.name!r}",
             f"dtype {dtype}",
-            "hold numbers, as it did in fit, or text or categories",
-            _advise_numbers(column),
+            "hold numbers or, if it did so in fit, text or categories",
+            fix,
         )
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     _check_present(np.abs(values) < np.finfo(np.float32).max, column, where)

@@ -1,5 +1,6 @@
 """Forms of a frame: long, wide, a single Series, or keyed by its index."""
 
+import os
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from seqkeras._checks import bad_argument, bad_data, check_one_of
+from seqkeras._checks import Description, bad_argument, bad_data, check_one_of
 from seqkeras._lazy import import_optional
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting.frames._advice import how_to_convert_index, mend_numbers
@@ -193,12 +194,21 @@ def as_pandas(frame: Any) -> pd.DataFrame:
     return frame if isinstance(frame, pd.DataFrame) else frame.to_pandas()
 
 
+def _how_to_make_frame(data: Any) -> str:
+    """Return how to make a frame of data of another type."""
+    if isinstance(data, Integral):
+        return "To set the number of timesteps, pass horizon=."
+    if isinstance(data, str | os.PathLike):
+        return "Read the file first: df = pd.read_csv(...)."
+    if hasattr(data, "ndim") or isinstance(data, list | tuple):
+        return "Add the timestamps: df = pd.DataFrame({'ds': timestamps, 'y': values})."
+    return "Eager polars frames also work; call .collect() on a LazyFrame."
+
+
 def _from_native(df: Any, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
     if not hasattr(df, "to_pandas"):
-        fix = "Eager polars frames also work; call .collect() on a LazyFrame."
-        if isinstance(df, Integral):
-            fix = "To set the number of timesteps, pass horizon=."
-        raise bad_argument("df", type(df).__name__, "a pandas DataFrame or Series", fix)
+        actual = Description(type(df).__name__)
+        raise bad_argument("df", actual, "a pandas DataFrame or Series", _how_to_make_frame(df))
     nw = import_optional("narwhals", extra="polars")
     import_optional("pyarrow", extra="polars")  # to_pandas needs it
     frame = nw.from_native(df, eager_only=True, pass_through=True)

@@ -327,6 +327,9 @@ def _check_order(
             fix = "Drop one of them: df = df[~df.index.duplicated()]."
         elif names.id is None:
             fix = "Drop one of them, or name the column of series ids: Columns(id=...)."
+            # A clock that is set back shows an hour twice.
+            if getattr(times, "tz", "") is None and (times != times.normalize()).any():
+                fix += f" Local times need a time zone: df[{names.time!r}].dt.tz_localize(...)."
         name = names.name(ids[series[row]])
         raise bad_data(name, f"{times[row]} twice", "have each timestamp once", fix)
     row = int(np.argmax(wrong)) + 1

@@ -7,6 +7,7 @@ import keras
 
 from seqkeras._checks import Description, bad_argument, check_one_of
 from seqkeras.forecasting.networks._build import STRATEGIES
+from seqkeras.layers import CELLS
 
 #: Prefix of the name of each network in an ensemble, followed by its number.
 MEMBER = "member_"
@@ -30,6 +31,9 @@ def check_models(model: Any) -> None:
     if not members:
         raise bad_argument("network", model, "one model or more")
     for member in members:
+        if isinstance(member, str) and member.lower() in CELLS:
+            fix = f"For this cell, use network=Network(cell={member.lower()!r})."
+            raise bad_argument("network", member, f"one of {', '.join(map(repr, STRATEGIES))}", fix)
         if not callable(member):
             check_one_of("network", member, STRATEGIES)
 

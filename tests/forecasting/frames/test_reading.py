@@ -112,9 +112,7 @@ def test_two_columns_with_the_same_name_are_refused(one):
 
 
 def test_other_objects_than_frames_are_refused():
-    with pytest.raises(
-        ArgumentError, match=r"df must be a pandas DataFrame or Series. Got: df='list'"
-    ):
+    with pytest.raises(ArgumentError, match=r"df must be a pandas DataFrame or Series. Got: list"):
         read_panel([1, 2, 3])
 
 
