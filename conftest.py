@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 #: Packages and pages whose examples train small networks for an epoch: compiling takes longer.
-EAGER_EXAMPLES = {"anomaly", "forecasting", "forecasting.md"}
+EAGER_EXAMPLES = {"anomaly", "errors.md", "forecasting", "forecasting.md"}
 
 # Imports make many objects and hardly any garbage. See pytest_collection_finish.
 gc.disable()

@@ -1,6 +1,5 @@
 """The gallery: its scripts run, and its pages and notebooks are made from them."""
 
-import importlib.util
 import json
 import re
 import runpy
@@ -10,22 +9,14 @@ from pathlib import Path
 import pytest
 
 from helpers.models import training_eagerly
+from helpers.scripts import load_script
 
 ROOT = Path(__file__).parent.parent
 #: Bytes of a picture on a page.
 LARGEST_PICTURE = 40_000
 
 
-def load_tool():
-    """Return docs/_gallery.py as a module."""
-    spec = importlib.util.spec_from_file_location("gallery_tool", ROOT / "docs/_gallery.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-gallery = load_tool()
+gallery = load_script(ROOT / "docs/_gallery.py")
 NAMES = gallery.names()
 
 
