@@ -15,7 +15,7 @@ LOOKBACK, HORIZON = 8, 4
 SHORT = {"one": 1, "few": 5, "half": 9}
 WARNING = (
     r"3 of 5 series have fewer than 12 rows \(lookback 8 \+ horizon 4\), such as series 'one' with "
-    "1. .* 2 of them are padded to 8 rows"
+    "1. .* them. 2 of them are padded to 8 rows"
 )
 
 

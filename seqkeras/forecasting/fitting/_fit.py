@@ -501,11 +501,12 @@ def _long_enough(panel: Panel, lookback: int, horizon: int, short_series: str) -
         panel = panel.long_enough(rows, why=why, short_series=short_series)
     elif len(short):
         padded = int((lengths < lookback).sum())
+        padding = f" {padded} of them are padded to {lookback} rows." if padded else ""
         first = int(short[0])
         warn(
             f"{len(short)} of {len(lengths)} series have fewer than {rows} rows ({why}), such as "
             f"{panel.label(first)} with {lengths[first]}. The network is not trained on them, but "
-            f"forecasts them; {padded} of them are padded to {lookback} rows.",
+            f"forecasts them.{padding}",
             ShortSeriesWarning,
         )
     return panel.with_recent(lookback, short_series=short_series)
