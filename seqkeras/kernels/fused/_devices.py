@@ -66,6 +66,28 @@ def over_devices(function: Callable[..., list[Any]], operands: Axes, results: Ax
     return run_split
 
 
+def with_typed_rows(function: Callable[[Any], Any], inputs: Any, x: Any) -> Any:
+    """Return `function(inputs)`, whose results have the rows of `x` as their first axis.
+
+    Where the axes of a mesh are explicit, the type of an array says how it is split, and the types
+    of results do not follow from a custom call: here, their rows are split like those of `x`.
+    """
+    auto_axes = getattr(jax.sharding, "auto_axes", None)
+    if auto_axes is None:  # JAX before 0.7
+        return function(inputs)
+    sharding = jax.typeof(x).sharding
+    mesh = sharding.mesh
+    explicit = tuple(
+        name
+        for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True)
+        if kind == jax.sharding.AxisType.Explicit
+    )
+    if not explicit:
+        return function(inputs)
+    rows = NamedSharding(mesh, PartitionSpec(sharding.spec[0]))
+    return auto_axes(function, axes=explicit, out_sharding=rows)(inputs)
+
+
 def _in_shard_map() -> bool:
     """Return whether a call is traced inside `jax.shard_map`, which has split the rows already."""
     # JAX before 0.6 does not say. There, a `shard_map` over only some axes of a mesh fails.

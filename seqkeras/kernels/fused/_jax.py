@@ -12,7 +12,7 @@ import numpy as np
 from seqkeras import native
 from seqkeras.kernels.fused import _arguments as arguments
 from seqkeras.kernels.fused._arguments import FusedInputs, FusedOutputs, Static
-from seqkeras.kernels.fused._devices import over_devices
+from seqkeras.kernels.fused._devices import over_devices, with_typed_rows
 
 # JAX before 0.5 has this module in `jax.extend`.
 _module = "jax.ffi" if importlib.util.find_spec("jax.ffi") else "jax.extend.ffi"
@@ -41,7 +41,7 @@ def run(static: Static, inputs: Sequence[FusedInputs]) -> list[FusedOutputs]:
         raise NotImplementedError(f"The fused kernel cannot run in JAX: {reason}.")
     for layer in inputs:
         arguments.check_shapes(static, layer)
-    return _run(static, list(inputs))
+    return with_typed_rows(functools.partial(_run, static), list(inputs), inputs[0].x)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -135,7 +135,8 @@ SQK_EXPORT int sqk_set_threads(int64_t threads);
 SQK_EXPORT int64_t sqk_calls(int which);
 
 /* Number of floats in a workspace for this layer; -1 for an error. It depends on which pointers are
- * NULL, but not on what they point to. */
+ * NULL, but not on what they point to. The rows of the batch follow one another in a workspace, with
+ * the same number of floats each: JAX splits it by rows. */
 SQK_EXPORT int64_t sqk_workspace_floats(const sqk_layer *layer);
 
 /* Outputs are bit-identical for any number of threads. */

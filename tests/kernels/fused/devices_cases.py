@@ -158,6 +158,17 @@ def test_vmap_and_scan():
     assert not re.search(MOVES, text_of(each, split))
 
 
+@pytest.mark.skipif(jax.__version_info__ < (0, 10), reason="XLA refuses the sum over devices")
+def test_a_mesh_with_explicit_axes():
+    inputs = problem(shape=SHAPE, optional=STATES)
+    mesh = jax.make_mesh((2,), ("rows",), axis_types=(jax.sharding.AxisType.Explicit,))
+    split = inputs._replace(x=jax.device_put(inputs.x, NamedSharding(mesh, Spec("rows"))))
+    with jax.set_mesh(mesh):
+        gradients, (outputs,) = jax.jit(step_of(PLAIN))([split])
+        assert jax.typeof(outputs.y).sharding.spec == Spec("rows", None, None)
+    assert_same((gradients, [outputs]), step_of(PLAIN)([inputs]))
+
+
 @pytest.mark.skipif(not hasattr(jax, "shard_map"), reason="JAX before 0.6 splits all axes")
 def test_shard_map():
     inputs = problem(shape=SHAPE, optional=("bias",))
