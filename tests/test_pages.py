@@ -9,8 +9,8 @@ import pytest
 from helpers.browser import Browser, needs_chromium
 
 DOCS = Path(__file__).parent.parent / "docs"
-#: Pages with cards, tables, code, formulas and long names. A build of all takes a minute.
-PAGES = ("index", "gallery", "faq", "forecasting", "benchmarks", "builders/index", "glossary")
+#: Pages with cards, tables, code and long names. A build of all takes a minute.
+PAGES = ("index", "gallery", "faq", "errors", "forecasting", "benchmarks", "builders/index")
 #: Width and height of a phone, in pixels.
 PHONE = (390, 844)
 #: The elements that go beyond the page, except in those that can be scrolled by themselves.
