@@ -304,7 +304,7 @@ def _numbers(column: pd.Series, where: Where) -> Floats:
         raise bad_data(
             f"Column {column.name!r}",
             f"dtype {dtype}",
-            "hold numbers or, if it did so in fit, text or categories",
+            "hold numbers, text or categories, of the same kind as in fit",
             fix,
         )
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
