@@ -146,16 +146,20 @@ def _check_names(model: keras.Model, x: dict[str, Any], tensors: dict[str, Any])
 
 def _check_shape(tensor: Any, actual: Shape) -> None:
     expected = tuple(tensor.shape)
-    if _fit(actual, expected):
-        return
-    fix = f"Build the model for inputs of shape {actual[1:]}."
-    if len(actual) == len(expected) == 3 and expected[0] in (actual[0], None):
-        axis = 1 if expected[1] not in (actual[1], None) else 2
-        unit = ("timesteps", "features")[axis - 1]
-        columns = ("windows with a lookback of", "series with as many columns:")[axis - 1]
-        fix = f"Build the model for {actual[axis]} {unit}, or give it {columns} {expected[axis]}."
-    message = f"of shape {expected}, as the input {tensor.name!r} of the model"
-    raise bad_argument("windows", Description(f"shape {actual}"), message, fix)
+    if not _fit(actual, expected):
+        like = f"of shape {expected}, as the input {tensor.name!r} of the model"
+        fix = _fix_inputs(actual, expected)
+        raise bad_argument("inputs", Description(f"shape {actual}"), like, fix)
+
+
+def _fix_inputs(actual: Shape, expected: Shape) -> str:
+    if len(actual) != 3 or len(expected) != 3:
+        return f"Build the model for inputs of shape {actual[1:]}."
+    axis = next(i for i in range(3) if expected[i] not in (actual[i], None))
+    size, own = actual[axis], expected[axis]
+    name = ("rows", "timesteps", "features")[axis]
+    data = (f"batches of {own} rows", f"a lookback of {own}", f"series of width {own}")[axis]
+    return f"Build the model for {size} {name}, or give it {data}."
 
 
 def check_targets(model: keras.Model, dataset: Any) -> None:

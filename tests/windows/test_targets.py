@@ -264,3 +264,38 @@ def test_inputs_of_other_names_are_refused():
     model = compiled(keras.Model({"x": x}, keras.layers.GRU(1)(x)))
     with pytest.raises(ArgumentError, match=r"model must be one with the inputs \['past', 'sho"):
         model.fit(windows(values={"past": WAVE, "shops": WAVE}, targets=WAVE), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "fix"),
+    [
+        (lambda: many_to_one(timesteps=9), windows, "a lookback of 9"),
+        (lambda: seqkeras.many_to_one(3, units=2), windows, "series of width 3"),
+        (lambda: many_to_one(stateful=True, batch_size=2), windows, "batches of 2 rows"),
+    ],
+    ids=["lookback", "columns", "rows"],
+)
+def test_inputs_of_another_shape_are_refused_with_the_shape_to_give(model, data, fix):
+    model = compiled(model())
+    with pytest.raises(ArgumentError, match=rf"inputs must be of shape .* or give it {fix}"):
+        model.fit(data(), verbose=0)
+    assert model.optimizer.iterations == 0
+
+
+def test_windows_without_targets_are_refused_where_there_is_a_loss():
+    with pytest.raises(ArgumentError, match="targets must be part of the windows"):
+        compiled(many_to_one()).fit(windows(horizon=0), verbose=0)
+
+
+def test_validation_data_are_judged_before_the_first_epoch():
+    model = compiled(many_to_one())
+    with pytest.raises(ArgumentError, match=r"targets \(32, 3\) for outputs \(32, 1\)"):
+        model.fit(windows(), validation_data=windows(horizon=3), verbose=0)
+    assert model.optimizer.iterations == 0
+
+
+def test_batches_that_continue_each_other_are_not_shuffled_by_fit():
+    model = compiled(many_to_many(stateful=True, batch_size=2, reset_input=True))
+    with pytest.raises(ArgumentError, match=r"shuffle must be False .* fit\(\.\.\., shuffle=False"):
+        model.fit(stateful(reset_input=True), verbose=0)
+    assert model.optimizer.iterations == 0
