@@ -45,6 +45,14 @@ def in_turns(functions, rounds, *, calls=1, clock=time.perf_counter):
     return times
 
 
+def ratio(times, theirs, ours="ours"):
+    """Return theirs / ours: the ratio of the medians, also as text with the quartiles of rounds."""
+    pairs = [t / max(o, 1e-9) for t, o in zip(times[theirs], times[ours], strict=True)]
+    low, _, high = statistics.quantiles(pairs, n=4)
+    middle = statistics.median(times[theirs]) / statistics.median(times[ours])
+    return middle, f"{middle:6.2f} ({low:.2f} .. {high:.2f})"
+
+
 def torch_functions(torch, cell, x, dy, *, bidirectional=False):
     """Return functions that run torch.nn.LSTM or GRU: forward, and forward with backward."""
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]

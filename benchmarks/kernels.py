@@ -43,7 +43,7 @@ os.environ.setdefault("XLA_FLAGS", f"--xla_cpu_multi_thread_eigen={OPTIONS.threa
 import keras  # noqa: E402  # only after the number of threads is set
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from _turns import SHAPES, SIDE, in_turns, torch_functions  # noqa: E402
+from _turns import SHAPES, SIDE, in_turns, ratio, torch_functions  # noqa: E402
 
 from seqkeras import kernels, layers, models, to_keras  # noqa: E402
 
@@ -56,14 +56,6 @@ CLOCK = time.process_time if OPTIONS.cpu else time.perf_counter
 
 def turns(functions, rounds):
     return in_turns(functions, rounds, calls=CALLS, clock=CLOCK)
-
-
-def ratio(times, theirs, ours="ours"):
-    """Return theirs / ours: the ratio of the medians, also as text with the quartiles of rounds."""
-    pairs = [t / max(o, 1e-9) for t, o in zip(times[theirs], times[ours], strict=True)]
-    low, _, high = statistics.quantiles(pairs, n=4)
-    middle = statistics.median(times[theirs]) / statistics.median(times[ours])
-    return middle, f"{middle:6.2f} ({low:.2f} .. {high:.2f})"
 
 
 def tensorflow_functions(layer, x, dy, mask, *, jit=False):
