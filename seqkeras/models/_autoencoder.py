@@ -7,7 +7,7 @@ import keras
 
 from seqkeras._checks import bad_argument, check_flag, check_integer, check_one_of
 from seqkeras.layers import KL_WEIGHT, ConditionalDecoder, GaussianCode, RepeatLike, ReverseTime
-from seqkeras.models._stack import Stack, StackOptions
+from seqkeras.models._stack import Stack, StackOptions, mask_reader
 
 DECODERS = ("repeat", "conditional")
 
@@ -86,7 +86,7 @@ def autoencoder(
     encode = plan.encoder(code)
     decode = plan.decoder(decoder == "conditional", check_flag("reverse", reverse))
     x = plan.sequence()
-    return keras.Model(x, decode([encode(x), x]), name=name or "autoencoder")
+    return mask_reader(keras.Model(x, decode([encode(x), x]), name=name or "autoencoder"))
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class _Plan:
         if gaussian is not None:
             log_variance = keras.layers.Dense(self.latent, name="log_variance")(end)
             code = gaussian([code, log_variance, x])
-        return keras.Model(x, code, name="encoder")
+        return mask_reader(keras.Model(x, code, name="encoder"))
 
     def decoder(self, conditional: bool, reverse: bool) -> keras.Model:
         """Build the model from codes, and sequences of the same length and mask, to sequences."""
@@ -131,4 +131,4 @@ class _Plan:
             y = keras.layers.Dense(self.features, name="head")(states)
         if reverse:
             y = ReverseTime(name="in_order")(y)
-        return keras.Model([code, x], y, name="decoder")
+        return mask_reader(keras.Model([code, x], y, name="decoder"))

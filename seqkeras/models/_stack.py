@@ -148,11 +148,11 @@ class Stack:
             name: name of the model.
         """
         if not self.reset_input:
-            return _mask_reader(keras.Model(x, read(None), name=name))
+            return mask_reader(keras.Model(x, read(None), name=name))
         reset = keras.Input(
             batch_shape=(self.batch_size, None), name="reset", dtype="bool", optional=True
         )
-        return _mask_reader(keras.Model({"sequence": x, "reset": reset}, read(reset), name=name))
+        return mask_reader(keras.Model({"sequence": x, "reset": reset}, read(reset), name=name))
 
     def __call__(
         self,
@@ -280,7 +280,7 @@ def one_way(builder: str, stack: StackOptions) -> None:
             raise bad_argument(name, True, f"False for {builder}", fix)
 
 
-def _mask_reader(model: keras.Model) -> keras.Model:
+def mask_reader(model: keras.Model) -> keras.Model:
     """Return the model, after telling Keras that its layers read masks and set those of outputs.
 
     Otherwise Keras warns that a model within another model destroys the masks of its inputs.

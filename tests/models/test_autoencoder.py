@@ -141,6 +141,11 @@ def test_padding_changes_no_output_and_no_loss(stack, randomize):
     np.testing.assert_allclose(losses, np.mean((expected - x) ** 2), rtol=1e-6)
 
 
+def test_no_warning_claims_that_it_destroys_masks(recwarn):
+    masked(autoencoder(2, latent=3, units=4))(np.zeros((1, 3, 2), "float32"))
+    assert not [warning for warning in recwarn if "mask" in str(warning.message)]
+
+
 @pytest.mark.parametrize("options", [{}, {"decoder": "conditional", "reverse": True}])
 def test_padding_changes_no_gradient(options, randomize):
     changes = []
