@@ -154,9 +154,9 @@ def _kernel(
             jax.ShapeDtypeStruct((math.prod(shape),) if name == "saved" else shape, np.float32)
             for shape, (_, name) in zip(shapes, results, strict=True)
         ]
-        every = [item for layer in tensors for item in layer.items()]
         operands = tuple(
-            tensor.reshape(-1) if name == "saved" else tensor for name, tensor in every
+            operand.reshape(-1) if name == "saved" else operand
+            for name, operand in zip(names * static.directions, operands, strict=True)
         )
         values = ffi.ffi_call(target, flat)(*operands, **attributes)
         return [value.reshape(shape) for value, shape in zip(values, shapes, strict=True)]
