@@ -14,6 +14,9 @@ from seqkeras.training import TrainingLog
 class BestEpoch(keras.callbacks.Callback):
     """Records the losses of each epoch, keeps the best weights, and stops training in time.
 
+    The losses are nats of a token, without label smoothing. They replace those of the logs, so that
+    callbacks after this one show the same numbers.
+
     Args:
         model: the model whose weights are kept; the trained one may be another that shares them.
         patience: epochs without a better held-out loss before training stops. Without held-out
@@ -33,11 +36,11 @@ class BestEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Record the epoch; stop if there was no better one for too long."""
         trained = self.model  # on JAX, this writes the trained values into the variables
-        self.loss.append(float(logs["loss"]))
+        for name, losses in (("loss", self.loss), ("val_loss", self.val_loss)):
+            if name in logs:
+                logs[name] = math.log(logs[name.replace("loss", "perplexity")])
+                losses.append(logs[name])
         self.learning_rate.append(float(trained.optimizer.learning_rate))
-        held_out = _held_out_nats(logs)
-        if held_out is not None:
-            self.val_loss.append(held_out)
         if not math.isfinite(self.loss[-1]):
             trained.stop_training = True
         elif not self.val_loss or self.val_loss[-1] <= min(self.val_loss):
@@ -78,12 +81,3 @@ def train_to_best(best: BestEpoch, fit: Callable[[list[BestEpoch]], object]) -> 
             "learning_rate."
         )
     return interrupted
-
-
-def _held_out_nats(logs: dict[str, float]) -> float | None:
-    """Return the held-out loss of a token, from the logs of an epoch; None if nothing was held out.
-
-    Unlike `val_loss`, the perplexity has no label smoothing in it.
-    """
-    perplexity = logs.get("val_perplexity")
-    return None if perplexity is None else math.log(perplexity)

@@ -94,7 +94,7 @@ class LanguageModel(TextEstimator):
     Attributes:
         model_: the trained `keras.Model`, ids `(batch, timesteps)` to logits.
         vocabulary_: the `Vocabulary` of its ids.
-        log_: losses and the best epoch, a `TrainingLog`; `val_loss` is in nats per token.
+        log_: losses and the best epoch, a `TrainingLog`. Losses are in nats per token.
         ends_: whether the model has learned where texts end, from a list of texts.
 
     Example:

@@ -104,7 +104,8 @@ class Translator(TextEstimator):
     Attributes:
         model_: the trained `keras.Model`.
         source_vocabulary_, target_vocabulary_: the `Vocabulary` of sources and of targets.
-        log_: losses and the best epoch, a `TrainingLog`; `val_loss` is in nats per token.
+        log_: losses and the best epoch, a `TrainingLog`. Losses are in nats per token, without
+            label smoothing.
         expansion_: tokens of a target for each token of its source, at most in all but 1 % of the
             pairs; translations are not much longer.
 

@@ -11,6 +11,7 @@ from seqkeras import runtime
 from seqkeras.errors import ArgumentError, DataError, FileFormatError, NotFittedError
 from seqkeras.export import save_decoder
 from seqkeras.text import LanguageModel, Translator
+from seqkeras.training import _progress
 
 SOURCES = ["The man.", "A dog.", "A man.", "The dog.", "The man, the dog."] * 12
 TARGETS = ["L'homme.", "Un chien.", "Un homme.", "Le chien.", "L'homme, le chien."] * 12
@@ -146,6 +147,19 @@ def test_validation_can_be_pairs_and_rare_words_become_unknown():
     assert len(translator.log_.val_loss) == 1
     assert "A" in translator.source_vocabulary_
     assert "Le" not in translator.target_vocabulary_
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_progress_and_log_show_the_same_losses_without_label_smoothing(monkeypatch, capsys):
+    monkeypatch.setattr(_progress, "LINE_SECONDS", 0)
+    params = SMALL | {"epochs": 2, "batch_size": 30, "progress": True, "label_smoothing": 0.5}
+    log = Translator(**params).fit(SOURCES, TARGETS).log_
+    lines = [line for line in capsys.readouterr().err.splitlines() if "epoch" in line]
+    for line, loss, val_loss in zip(lines, log.loss, log.val_loss, strict=True):
+        shown = dict(part.split("=") for part in line.split(", ") if "=" in part)
+        assert shown["loss"] == f"{loss:.4f}"
+        assert shown["val_loss"] == f"{val_loss:.4f}"
+        assert loss == pytest.approx(np.log(float(shown["perplexity"])), abs=1e-3)
 
 
 @long_run_only
