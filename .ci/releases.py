@@ -148,7 +148,8 @@ def versions(python: Path) -> str:
     command = [python, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     wanted = ("tensorflow", "tensorflow-cpu", "jax", "torch", "keras", "pandas", "numpy")
-    lines = [line for line in done.stdout.split() if line.partition("==")[0] in wanted]
+    installed = done.stdout.replace("_", "-").split()
+    lines = [line for line in installed if line.partition("==")[0] in wanted]
     version = subprocess.run([python, "--version"], capture_output=True, text=True, check=True)
     return ", ".join([version.stdout.strip(), *lines])
 
