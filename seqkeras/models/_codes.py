@@ -178,7 +178,17 @@ def _length(fixed: int | None, timesteps: int | None) -> int:
 
 
 def _checked(model: keras.Model, x: Any) -> Array:
-    return _array("x", x, (None, *model.inputs[0].shape[1:]))
+    shape = model.inputs[0].shape
+    sequences = x if isinstance(x, (list, tuple)) else []
+    if len({len(sequence) for sequence in sequences if hasattr(sequence, "__len__")}) > 1:
+        fix = (
+            "Pad them with a value that does not occur, and mask it: "
+            'keras.utils.pad_sequences(x, padding="post", value=-9.0, dtype="float32") for '
+            f"keras.Sequential([keras.Input({shape[1:]}), keras.layers.Masking(-9.0), model])."
+        )
+        actual = Description("sequences of different lengths")
+        raise bad_argument("x", actual, "one array of numbers", fix)
+    return _array("x", x, (None, *shape[1:]))
 
 
 def _array(name: str, value: Any, shape: tuple[int | None, ...]) -> Array:

@@ -38,6 +38,11 @@ class Findings:
         """Raise the error for a layer that cannot be run one timestep at a time."""
         actual = f"{self.name} with layer {layer.name!r} ({type(layer).__name__}): {reason}"
         fix = "Remove the layer, or call model.predict on the growing sequence."
+        if isinstance(layer, keras.layers.RepeatVector):
+            fix = (
+                "A model that unfolds a vector does not read its own outputs: use a model that "
+                "predicts its next input, such as seqkeras.models.next_step."
+            )
         raise bad_argument("model", Description(actual), _STEPPABLE, fix)
 
 

@@ -373,8 +373,9 @@ def _check_batches(batches: ContinuedBatches, name: str) -> None:
 def _check_model(model: keras.Model, batches: ContinuedBatches, name: str) -> None:
     _check_batches(batches, name)
     if not isinstance(model, keras.Model) or not (model.compiled and model.built):
-        fix = "Give it an Input with a batch_shape, and call model.compile(...)."
-        raise bad_argument("model", model, "a keras.Model that is built and compiled", fix)
+        raise bad_argument(
+            "model", model, "a keras.Model that is built and compiled", _missing(model)
+        )
     strategy = kernels.distribution(model)
     if strategy is not None:
         actual = Description(f"model={model.name!r}, built in the scope of {strategy}")
@@ -383,8 +384,8 @@ def _check_model(model: keras.Model, batches: ContinuedBatches, name: str) -> No
     layers = list(stateful_layers(model).values())
     if not layers:
         fix = (
-            "Rebuild the model with stateful=True, batch_size=...; weights of the stateless model "
-            "can be loaded into it."
+            "Convert it with seqkeras.states.as_stateful(model, "
+            f"batch_size={batches.batch_size}), and compile the copy."
         )
         raise bad_argument("model", model.name, "stateful", fix)
     rows = rows_of(layers[0])
@@ -394,3 +395,14 @@ def _check_model(model: keras.Model, batches: ContinuedBatches, name: str) -> No
     if "reset" in inputs and set(inputs) != {"sequence", "reset"}:
         expected = "a model with exactly the inputs 'sequence' and 'reset'"
         raise bad_argument("model", Description(f"the inputs {inputs}"), expected)
+
+
+def _missing(model: Any) -> str:
+    """Return what to do with a model so that it can be trained."""
+    if not isinstance(model, keras.Model):
+        return "Build one, for example with seqkeras.many_to_many."
+    steps = [
+        "Give it an Input with a batch_shape." if not model.built else "",
+        'Call model.compile(optimizer="adam", loss="mse").' if not model.compiled else "",
+    ]
+    return " ".join(filter(None, steps))

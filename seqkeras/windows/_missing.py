@@ -42,7 +42,10 @@ def first_unusable(values: Array, *, nan_allowed: bool) -> tuple[int, ...] | Non
 def unusable(name: str, number: Array, where: str) -> DataError:
     """Return the error for a number that cannot be used."""
     if np.isnan(number):
-        fix = "Fill in missing values, cut the series there, or mask them with missing='mask'."
+        fix = (
+            "Fill in missing values, cut the series there, or mask them with "
+            "Windows(..., missing='mask')."
+        )
         return bad_data(name, f"NaN in {where}", "have no missing values", fix)
     fix = "Correct the number, or replace it by NaN if it stands for a missing value."
     return bad_data(name, f"{number} in {where}", "have finite numbers in float32", fix)

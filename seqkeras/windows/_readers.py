@@ -23,7 +23,12 @@ def series_bounds(arguments: Iterable[object]) -> Integers | None:
 
 
 def open_rows(
-    label: str, value: object, bounds: Integers | None, *, nan_allowed: bool
+    label: str,
+    value: object,
+    bounds: Integers | None,
+    *,
+    nan_allowed: bool,
+    beside: str = "values",
 ) -> tuple[Source, Integers]:
     """Open an argument with one row for each row of the values.
 
@@ -32,6 +37,7 @@ def open_rows(
         value: an array, a `GroupedArray`, a memory map or Arrow data.
         bounds: where the series begin and end, `(series + 1,)`. None: all rows are one series.
         nan_allowed: whether values may be missing.
+        beside: the name of the argument with the rows that these are read beside, for errors.
 
     Returns:
         The source of the rows, and the bounds of the series.
@@ -43,7 +49,9 @@ def open_rows(
     """
     if isinstance(value, GroupedArray):
         if bounds is None or not np.array_equal(value.indptr, bounds):
-            raise bad_argument(label, value, "series of the same lengths as those of values")
+            expected = f"series of the same lengths as those of {beside}="
+            fix = _difference({beside: bounds, label: value.indptr}) if bounds is not None else ""
+            raise bad_argument(label, value, expected, fix)
         value = value.values
     starts = bounds[:-1] if bounds is not None else np.zeros(1, np.int64)
     locate = partial(_locate, starts)
@@ -51,10 +59,20 @@ def open_rows(
     if bounds is None:
         bounds = np.array([0, source.shape[0]])
     if source.shape[0] != bounds[-1]:
-        expected = f"one row for each of the {bounds[-1]} rows of values"
+        expected = f"one row for each of the {bounds[-1]} rows of {beside}"
         raise bad_argument(label, source.shape, expected)
     source.check_all(starts)
     return source, bounds
+
+
+def _difference(bounds: dict[str, Integers]) -> str:
+    """Return the first difference between the series of two arguments, given by their names."""
+    (first, of_first), (second, of_second) = ((name, np.diff(b)) for name, b in bounds.items())
+    if len(of_first) != len(of_second):
+        return f"There are {len(of_first)} series in {first}, and {len(of_second)} in {second}."
+    number = int(np.flatnonzero(of_first != of_second)[0])
+    rows, others = of_first[number], of_second[number]
+    return f"Series {number} has {rows} rows in {first}, and {others} in {second}."
 
 
 def open_series(label: str, value: object, series: int, *, nan_allowed: bool) -> Source:

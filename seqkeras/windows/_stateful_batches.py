@@ -289,7 +289,7 @@ def _open(name: str, series: Any, bounds: Integers | None = None) -> tuple[Sourc
         series = GroupedArray.from_series(series)
     if bounds is None:
         bounds = series_bounds([series])
-    return open_rows(name, series, bounds, nan_allowed=False)
+    return open_rows(name, series, bounds, nan_allowed=False, beside="series")
 
 
 def _whole(bounds: Integers, horizon: int) -> Stretches:

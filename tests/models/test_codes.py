@@ -83,6 +83,21 @@ def test_sequences_that_do_not_fit_are_refused(model, x):
         encode(model, x)
 
 
+def test_sequences_of_different_lengths_are_refused_with_a_way_that_works(model):
+    sequences = [X[0], X[1, :4]]
+    with pytest.raises(ArgumentError, match=r"different lengths\. Pad them") as caught:
+        encode(model, sequences)
+    padded = keras.utils.pad_sequences(sequences, padding="post", value=-9.0, dtype="float32")
+    masked = keras.Sequential([keras.Input((None, 3)), keras.layers.Masking(-9.0), model])
+    for code in (
+        'pad_sequences(x, padding="post", value=-9.0, dtype="float32")',
+        "keras.Sequential([keras.Input((None, 3)), keras.layers.Masking(-9.0), model])",
+    ):
+        assert code in str(caught.value)
+    codes = [encode(model, sequence[np.newaxis])[0] for sequence in sequences]
+    np.testing.assert_allclose(encode(masked, padded), codes, atol=1e-6)
+
+
 @pytest.mark.parametrize("codes", [np.zeros(2), np.zeros((1, 3)), np.zeros((0, 2))])
 def test_codes_that_do_not_fit_are_refused(model, codes):
     with pytest.raises(ArgumentError, match=r"codes must be an array of shape \(any, 2\)"):

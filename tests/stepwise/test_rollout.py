@@ -16,7 +16,7 @@ from helpers import models
 from helpers.arrays import random_array
 from helpers.examples import examples, long_run_only
 from helpers.models import to_numpy
-from seqkeras import many_to_one, next_step
+from seqkeras import many_to_one, next_step, one_to_many
 from seqkeras.errors import ArgumentError
 from seqkeras.stepwise import rollout
 
@@ -454,6 +454,11 @@ def refused(*words, model=None, context=X, steps=STEPS, **options):
 def test_a_layer_that_cannot_be_stepped_is_refused():
     pooled = sequential(layers.GRU(2, return_sequences=True), layers.GlobalMaxPooling1D(name="p"))
     refused("'p'", "pools over timesteps", "model.predict", model=pooled)
+
+
+def test_a_model_that_unfolds_a_vector_is_refused_with_one_that_feeds_back():
+    model = one_to_many(FEATURES, steps=STEPS, units=2)
+    refused("'repeat'", "seqkeras.models.next_step", model=model, context=X[:, 0])
 
 
 @pytest.mark.parametrize(

@@ -567,13 +567,16 @@ def test_a_model_that_is_not_compiled_is_refused(problem):
     model = many_to_many(1, units=3, stateful=True, batch_size=problem.rows)
     message = refused(model, problem.batches())
     assert "model must be a keras.Model that is built and compiled" in message
-    assert "model.compile" in message
+    assert message.endswith('Call model.compile(optimizer="adam", loss="mse").')
+    assert "batch_shape" not in message
 
 
 def test_a_model_that_is_not_built_is_refused(problem):
     model = keras.Sequential([keras.layers.LSTM(3, stateful=True, return_sequences=True)])
     model.compile("sgd", "mse")
-    assert "model must be a keras.Model that is built" in refused(model, problem.batches())
+    message = refused(model, problem.batches())
+    assert "model must be a keras.Model that is built" in message
+    assert message.endswith("Give it an Input with a batch_shape.")
 
 
 @pytest.mark.parametrize("name", ["batches", "validation"])
@@ -582,7 +585,7 @@ def test_a_stateless_model_is_refused_with_the_way_out(problem, name):
         dense(), problem.batches(), **{name: problem.batches()} if name[0] == "v" else {}
     )
     assert "model must be stateful" in message
-    assert "stateful=True, batch_size=..." in message
+    assert f"seqkeras.states.as_stateful(model, batch_size={problem.rows})" in message
 
 
 @pytest.mark.parametrize("name", ["batches", "validation"])

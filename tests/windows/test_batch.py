@@ -281,7 +281,15 @@ def test_integers_have_no_mask():
         (
             {"targets": GroupedArray(numbers(9), [0, 4, 9])},
             "targets must be series of the same lengths as those of values",
-            "2 series",
+            "There are 1 series in values, and 2 in targets.",
+        ),
+        (
+            {
+                "values": GroupedArray(numbers(9), [0, 4, 9]),
+                "targets": GroupedArray(numbers(9), [0, 5, 9]),
+            },
+            "targets must be series of the same lengths as those of values",
+            "Series 0 has 4 rows in values, and 5 in targets.",
         ),
         ({"missing": "drop"}, "missing must be one of 'raise', 'mask'", "'drop'"),
     ],

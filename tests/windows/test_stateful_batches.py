@@ -565,6 +565,12 @@ def test_targets_unlike_the_series_are_refused(targets):
     assert "Got: targets=" in message
 
 
+def test_targets_of_other_lengths_are_refused_with_the_series():
+    message = refused(distinct([9, 7]), targets=distinct([9, 6]))
+    assert "targets must be series of the same lengths as those of series=" in message
+    assert "Series 1 has 7 rows in series, and 6 in targets." in message
+
+
 def test_targets_that_are_no_numbers_are_refused():
     labels = [np.array(["a"] * 9), np.array(["b"] * 7)]
     assert refused(distinct([9, 7]), targets=labels).startswith("targets must be numbers of shape")
