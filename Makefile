@@ -20,7 +20,7 @@ help:
 	@echo "make notebooks      run the whole gallery in Jupyter, and write its pages: ten minutes"
 	@echo "make package        build the wheel and the sdist, install and import each"
 	@echo "make wheels         build the wheels of all platforms in dist, check and test them"
-	@echo "make release-check  prove that a release could be made: an hour, and gigabytes"
+	@echo "make release-check  prove that a release could be made: one to two hours, 30 GB"
 	@echo "make clean          remove .venv and build outputs"
 
 demo: venv-demo

@@ -1,6 +1,6 @@
 """Prove that a release can be made from this checkout: `make release-check`.
 
-    python .ci/release.py [STEP ...]    # by default all; about an hour, and gigabytes
+    python .ci/release.py [STEP ...]    # by default all; one to two hours, 30 GB
 
 Every step runs, also after one that fails, and the end lists what each has found. Nothing is
 uploaded. The wheels and the sdist are in build/release.
