@@ -56,7 +56,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.windows import Windows as Windows
     from seqkeras.windows import WindowSpec as WindowSpec
 
-__getattr__, __dir__, __all__ = attach(
+__getattr__, __dir__ = attach(
     __name__,
     {
         "anomaly": (),

@@ -11,8 +11,11 @@ from seqkeras.errors import MissingDependencyError
 
 def attach(
     package: str, exports: Mapping[str, Sequence[str]]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Return `__getattr__`, `__dir__` and `__all__` for the `__init__` of a package (PEP 562).
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` for the `__init__` of a package (PEP 562).
+
+    `__dir__` lists all public names. `__all__`, of which `from package import *` imports each, is
+    computed when it is read: the public names whose packages are installed.
 
     Args:
         package: name of the package.
@@ -24,11 +27,13 @@ def attach(
     public = sorted(module_of.keys() | modules)
 
     def __getattr__(name: str) -> Any:  # noqa: N807
+        if name == "__all__":
+            return [public_name for public_name in public if _is_usable(package, public_name)]
         if name in modules:
-            return importlib.import_module(f"{package}.{name}")
+            return _import(f"{package}.{name}")
         if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{package}.{module_of[name]}"), name)
+        value = getattr(_import(f"{package}.{module_of[name]}"), name)
         setattr(sys.modules[package], name, value)
         return value
 
@@ -36,9 +41,37 @@ def attach(
         own_names = [name for name in vars(sys.modules[package]) if name.startswith("__")]
         return sorted(public + own_names)
 
-    return __getattr__, __dir__, public
+    return __getattr__, __dir__
 
 
+def _import(module: str) -> ModuleType:
+    """Import a module of seqkeras.
+
+    Raises:
+        MissingDependencyError: it needs a package of the backend extras that is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing in MODELLING:
+            require(missing)
+        if missing in BACKENDS:
+            require("keras")
+        raise
+
+
+def _is_usable(package: str, name: str) -> bool:
+    """Return whether the packages that a name needs are installed."""
+    try:
+        getattr(sys.modules[package], name)
+    except MissingDependencyError:
+        return False
+    return True
+
+
+#: What every backend extra installs besides the backend.
+MODELLING = ("keras", "pandas", "sklearn", "scipy", "tqdm")
 BACKENDS = ("tensorflow", "jax", "torch")
 
 

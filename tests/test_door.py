@@ -100,3 +100,61 @@ def test_only_numpy_is_needed(code):
     loaded = loaded_by(code)
     assert "numpy" in loaded
     assert not loaded & FRAMEWORKS
+
+
+#: Packages by the extra that installs them.
+EXTRAS = {
+    "serve": {"msgspec", "starlette", "uvicorn", "httpx", "redis"},
+    "tensorflow": {"keras", "tensorflow", "jax", "torch", "pandas", "sklearn", "scipy", "tqdm"},
+}
+
+
+def run_with(extras: set[str], code: str) -> str:
+    """Return what a fresh Python prints for `code`, where only these extras are installed."""
+    hidden = sorted(set().union(*(EXTRAS[extra] for extra in EXTRAS.keys() - extras)))
+    # With None in the place of a module, its import fails as that of a missing package.
+    script = f"import sys\nsys.modules.update(dict.fromkeys({hidden}))\n{code}"
+    process = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return process.stdout
+
+
+@pytest.mark.parametrize(
+    ("extras", "provided", "missing"),
+    [
+        (set(), {"WindowSpec", "runtime", "text"}, {"Windows", "accelerate", "serve", "testing"}),
+        ({"serve"}, {"WindowSpec", "serve"}, {"Forecaster", "models"}),
+        ({"tensorflow"}, {"Forecaster", "accelerate", "testing"}, {"serve"}),
+    ],
+    ids=["none", "serve", "tensorflow"],
+)
+def test_a_star_import_provides_the_names_whose_packages_are_installed(extras, provided, missing):
+    names = set(run_with(extras, "from seqkeras import *\nprint(*globals())").split())
+    assert provided <= names
+    assert not missing & names
+
+
+NAME_THE_REST = """
+import importlib
+from seqkeras.errors import MissingDependencyError
+for package in {packages}:
+    module = importlib.import_module(package)
+    for name in dir(module):
+        try:
+            getattr(module, name)
+        except MissingDependencyError as error:
+            print(name, 'pip install "seqkeras[' in str(error))
+"""
+
+
+def test_every_name_that_needs_more_packages_gives_the_command_to_install_them():
+    packages = sorted(LAZY.keys() - {"seqkeras.serve"})  # which needs msgspec as a whole
+    lines = run_with(set(), NAME_THE_REST.format(packages=packages)).splitlines()
+    answers = dict(line.split() for line in lines)
+    assert {"StatefulBatches", "TokenBatches", "Detector", "testing"} <= answers.keys()
+    assert set(answers.values()) == {"True"}

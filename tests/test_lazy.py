@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ def package(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "__init__.py").write_text(
         "from seqkeras._lazy import attach\n"
-        "__getattr__, __dir__, __all__ = attach(\n"
+        "__getattr__, __dir__ = attach(\n"
         "    __name__, {'_plants': ('rose',), 'tools': ('spade',)}\n"
         ")\n"
     )
@@ -29,8 +30,7 @@ def package(tmp_path, monkeypatch):
 
 
 def test_nothing_is_imported_before_its_first_use(package):
-    assert package.__all__ == ["rose", "spade", "tools"]
-    assert "rose" in dir(package)
+    assert [name for name in dir(package) if name[:2] != "__"] == ["rose", "spade", "tools"]
     assert not {"garden._plants", "garden.tools"} & sys.modules.keys()
 
 
@@ -55,7 +55,22 @@ def test_a_name_outside_the_table_is_an_attribute_error(package, name):
 def test_star_import_provides_all_names(package):
     names = {}
     exec("from garden import *", names)
+    assert package.__all__ == ["rose", "spade", "tools"]
     assert set(package.__all__) <= names.keys()
+
+
+def test_star_import_omits_names_whose_packages_are_not_installed(package, monkeypatch):
+    Path(package.__file__).with_name("tools.py").write_text("import tqdm\nspade = 'iron'\n")
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert package.__all__ == ["rose"]
+    with pytest.raises(MissingDependencyError, match=r'pip install "seqkeras\[tensorflow\]"'):
+        package.spade  # noqa: B018
+
+
+def test_an_error_within_the_package_is_not_hidden(package):
+    Path(package.__file__).with_name("tools.py").write_text("import no_such_package\n")
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        exec("from garden import *", {})
 
 
 def test_optional_returns_the_module():

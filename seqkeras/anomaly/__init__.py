@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.anomaly._thresholds import Threshold as Threshold
 
 # Lazy, because detectors need Keras and the pieces only NumPy.
-__getattr__, __dir__, __all__ = attach(
+__getattr__, __dir__ = attach(
     __name__,
     {
         "_alarms": ("Alarm", "find_alarms"),

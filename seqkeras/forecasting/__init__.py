@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.forecasting.inspection._insample import insample as insample
 
 # Lazy, because the rooms that read frames need only pandas, and Keras is slow to import.
-_attached, __dir__, __all__ = attach(
+_attached, __dir__ = attach(
     __name__,
     {
         "_forecaster": ("Forecaster",),
@@ -51,6 +51,6 @@ _attached, __dir__, __all__ = attach(
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
+    if name in __dir__():
         require("keras", "pandas", "sklearn", "tqdm")
     return _attached(name)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.serve._session_error import SessionError as SessionError
 
 # Lazy, because a client needs no server and a server no client.
-__getattr__, __dir__, __all__ = attach(
+__getattr__, __dir__ = attach(
     __name__,
     {
         "_create_app": ("create_app",),

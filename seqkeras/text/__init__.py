@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.text._word_vectors import load_vectors as load_vectors
 
 # Lazy, because models need Keras, and tokens and vocabularies only NumPy.
-__getattr__, __dir__, __all__ = attach(
+__getattr__, __dir__ = attach(
     __name__,
     {
         "_labeled_batches": ("LabeledBatches",),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras.windows._windows import Windows as Windows
 
 # Lazy, because `Windows` is a Keras class and the rest needs only NumPy.
-__getattr__, __dir__, __all__ = attach(
+__getattr__, __dir__ = attach(
     __name__,
     {
         "_gather": ("gather",),
