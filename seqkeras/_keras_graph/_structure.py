@@ -39,7 +39,8 @@ def check_graph(model: Any) -> None:
         raise bad_argument("model", model.name, "built", fix)
     fix = (
         "The call() of a subclass cannot be inspected. Build the model with "
-        "keras.Model(inputs, outputs), or replace the layers inside the class instead."
+        "keras.Model(inputs, outputs), or replace the layers inside the class instead: "
+        "seqkeras.layers.LSTM takes the arguments and weights of keras.layers.LSTM, and so on."
     )
     raise bad_argument("model", type(model).__name__, "functional or Sequential", fix)
 

@@ -11,7 +11,7 @@ import keras
 from seqkeras import kernels
 from seqkeras._checks import bad_argument
 from seqkeras._html import html_table
-from seqkeras._keras_graph import recurrent_layers, self_and_sublayers
+from seqkeras._keras_graph import is_graph, recurrent_layers, self_and_sublayers
 from seqkeras.errors import ArgumentError
 from seqkeras.layers import ConditionalDecoder, Resettable, SequenceDecoder
 
@@ -26,11 +26,13 @@ class Explanation:
     Attributes:
         layer: path to the layer, such as `encoder/lstm`.
         kind: library and class, such as `seqkeras LSTM`.
-        training: kernel in `fit`: `cudnn`, `fused`, `aten` or `scan`; `keras` for an LSTM or GRU
-            of Keras, which makes its own choice; `none` if the kernel that the layer requires
-            cannot run it.
+        training: kernel in `fit`: `cudnn`, `fused`, `aten` or `scan`, which is also the loop of
+            Keras; `keras` for an LSTM or GRU of Keras that cuDNN can run, where Keras chooses at
+            each call; `none` if the kernel that the layer requires cannot run it.
         inference: kernel in `predict`, where recurrent dropout is off.
         why_not: for each kernel, the fastest first, why `auto` cannot use it in training, or None.
+            For a layer of Keras, that of the layer of seqkeras in its place.
+        replaced_by: for a layer of Keras, what puts it onto `seqkeras.layers`; otherwise empty.
     """
 
     layer: str
@@ -38,11 +40,14 @@ class Explanation:
     training: str
     inference: str
     why_not: Mapping[str, str | None]
+    replaced_by: str = ""
 
     def __str__(self) -> str:
         lines = [f"{self.layer} ({self.kind})"]
         if self.training == "keras":
-            lines.append(f"{_INDENT}Keras chooses the kernel and does not report which")
+            lines.append(
+                f"{_INDENT}Keras chooses cudnn if a call and its mask allow it, otherwise its loop"
+            )
         elif self.training == self.inference == "none":
             lines.append(f"{_INDENT}cannot run: the kernel that it requires does not support it")
         elif self.training == "none":
@@ -54,9 +59,6 @@ class Explanation:
             lines.append(f"{_INDENT}runs on {self.training}")
         else:
             lines.append(f"{_INDENT}trains on {self.training}, predicts on {self.inference}")
-        if self.kind.startswith("keras "):
-            fastest = next(name for name, reason in self.why_not.items() if reason is None)
-            return "\n".join([*lines, f"{_INDENT}after seqkeras.accelerate, it runs on {fastest}"])
         lines += [
             textwrap.fill(text, 88, initial_indent=_INDENT, subsequent_indent=_HANGING)
             for text in self._faster()
@@ -64,14 +66,18 @@ class Explanation:
         return "\n".join(lines)
 
     def _faster(self) -> list[str]:
-        """Return each kernel that is faster than the one for training, and why it cannot be used.
-
-        Empty for layers of Keras, which choose for themselves.
-        """
-        if self.kind.startswith("keras "):
-            return []
-        faster = itertools.takewhile(lambda item: item[0] != self.training, self.why_not.items())
-        return [f"{name}: {reason or 'could run it'}" for name, reason in faster]
+        """Return each kernel that is faster than the one for training, and why it is not used."""
+        if not self.replaced_by:
+            faster = itertools.takewhile(
+                lambda item: item[0] != self.training, self.why_not.items()
+            )
+            return [f"{name}: {reason or 'could run it'}" for name, reason in faster]
+        blocked = list(itertools.takewhile(lambda item: item[1] is not None, self.why_not.items()))
+        fastest = list(self.why_not)[len(blocked)]
+        reasons = [f"{name}: {reason}" for name, reason in blocked]
+        if fastest != self.training:
+            reasons.append(f"{self.replaced_by}, it runs on {fastest}")
+        return reasons
 
 
 class Explanations(tuple[Explanation, ...]):
@@ -119,8 +125,10 @@ def explain(model: keras.Model | keras.layers.Layer) -> Explanations:
     layers = {model.name: model} if isinstance(model, keras.layers.RNN) else recurrent_layers(model)
     here = _runtime(model)
     loops = _loops(model)
+    # `accelerate` takes no other models.
+    replaced_by = "after seqkeras.accelerate" if is_graph(model) else "as one of seqkeras.layers"
     return Explanations(
-        _explain_layer(path, layer, here, loops.get(id(layer), ()))
+        _explain_layer(path, layer, here, loops.get(id(layer), ()), replaced_by)
         for path, layer in layers.items()
     )
 
@@ -147,7 +155,11 @@ def _runtime(model: Any) -> kernels.Runtime:
 
 
 def _explain_layer(
-    path: str, layer: keras.layers.RNN, here: kernels.Runtime, loops: tuple[str, ...]
+    path: str,
+    layer: keras.layers.RNN,
+    here: kernels.Runtime,
+    loops: tuple[str, ...],
+    replaced_by: str,
 ) -> Explanation:
     training = kernels.Spec.of(layer, training=True)
     inference = kernels.Spec.of(layer, training=False)
@@ -159,6 +171,7 @@ def _explain_layer(
         "scan" if "training" in loops else _kernel(layer, training, here),
         "scan" if "inference" in loops else _kernel(layer, inference, here),
         _in_a_loop(why_not) if "training" in loops else why_not,
+        "" if isinstance(layer, Resettable) else replaced_by,
     )
 
 
@@ -170,8 +183,18 @@ def _in_a_loop(why_not: Mapping[str, str | None]) -> dict[str, str | None]:
 
 def _kernel(layer: keras.layers.RNN, spec: kernels.Spec, here: kernels.Runtime) -> str:
     if not isinstance(layer, Resettable):
-        return "keras" if isinstance(layer, (keras.layers.LSTM, keras.layers.GRU)) else "scan"
+        return _kernel_of_keras(layer, here)
     try:
         return kernels.choose(kernels.asked(layer), spec, here).name
     except ArgumentError:
         return "none"
+
+
+def _kernel_of_keras(layer: keras.layers.RNN, here: kernels.Runtime) -> str:
+    """Return `keras` where Keras may choose cuDNN, and `scan` where it has only its loop."""
+    if not isinstance(layer, (keras.layers.LSTM, keras.layers.GRU)):
+        return "scan"
+    # Keras runs a layer with recurrent dropout as the loop in inference, too.
+    spec = kernels.Spec.of(layer, training=True)
+    reasons = kernels.why_not(spec, here._replace(traced_for=None))
+    return "keras" if reasons["cudnn"] is None else "scan"

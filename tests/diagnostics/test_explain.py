@@ -149,19 +149,66 @@ def test_training_and_inference_may_differ(monkeypatch):
     ]
 
 
-def test_layers_of_keras_choose_for_themselves():
-    explanation = only(keras.layers.LSTM(4, name="memory"))
+def in_a_model(layer):
+    return keras.Sequential([keras.Input((None, 3)), layer])
+
+
+@pytest.mark.skipif(not BUILT, reason=str(native.why_not()))
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+def test_a_layer_of_keras_runs_as_its_loop_without_a_gpu(kind):
+    explanation = only(in_a_model(getattr(keras.layers, kind)(4, name="memory")))
     assert (explanation.kind, explanation.training, explanation.inference) == (
-        "keras LSTM",
-        "keras",
-        "keras",
+        f"keras {kind}",
+        "scan",
+        "scan",
     )
-    assert "Keras chooses the kernel and does not report which" in str(explanation)
-    assert f"after seqkeras.accelerate, it runs on {'fused' if BUILT else 'scan'}" in str(
-        explanation
-    )
-    explanation = only(keras.layers.SimpleRNN(4))
-    assert (explanation.training, explanation.inference) == ("scan", "scan")
+    assert str(explanation).splitlines() == [
+        f"memory (keras {kind})",
+        "    runs on scan",
+        f"    cudnn: {NO_GPU}",
+        "    after seqkeras.accelerate, it runs on fused",
+    ]
+
+
+def test_the_reason_is_given_where_a_conversion_would_not_help():
+    explanation = only(in_a_model(keras.layers.LSTM(4, activation="relu")))
+    assert f"    cudnn: {NO_GPU}" in str(explanation)
+    if BUILT:
+        assert "    fused: activation='relu' is not supported; supported: tanh" in str(explanation)
+    assert "accelerate" not in str(explanation)
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch):
+    """Let the choice of kernels take this machine for one with a GPU."""
+    runtime = kernels.Runtime("tensorflow", "cuda")
+    monkeypatch.setattr(kernels, "here", lambda: runtime)
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+def test_on_a_gpu_keras_has_the_choice_unless_the_arguments_rule_cudnn_out():
+    explanation = only(in_a_model(keras.layers.LSTM(4)))
+    assert (explanation.training, explanation.inference) == ("keras", "keras")
+    assert "Keras chooses cudnn if a call and its mask allow it" in str(explanation)
+    assert "after seqkeras.accelerate, it runs on cudnn" in str(explanation)
+    for options in ({"activation": "relu"}, {"recurrent_dropout": 0.1}, {"use_cudnn": False}):
+        explanation = only(in_a_model(keras.layers.LSTM(4, **options)))
+        assert (explanation.training, explanation.inference) == ("scan", "scan")
+        assert explanation.why_not["cudnn"]
+        assert explanation.why_not["cudnn"] in str(explanation)
+
+
+@pytest.mark.skipif(not BUILT, reason=str(native.why_not()))
+def test_accelerate_is_named_only_where_it_takes_the_model():
+    class Own(keras.Model):
+        """Its calls are hidden."""
+
+        def __init__(self):
+            super().__init__()
+            self.memory = keras.layers.LSTM(4)
+
+    for model in (Own(), keras.layers.LSTM(4)):
+        assert "    as one of seqkeras.layers, it runs on fused" in str(only(model))
 
 
 def test_cells_of_ones_own_run_as_the_loop():
