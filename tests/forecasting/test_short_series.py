@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from helpers.forecasters import flat_forecaster
-from seqkeras.errors import DataError, ShortSeriesWarning
+from seqkeras.errors import DataError, ShortSeriesWarning, SkippedSeriesWarning
 from seqkeras.forecasting import Columns, Forecaster, backtest, compare, evaluate_holdout, insample
 
 LOOKBACK, HORIZON = 8, 4
@@ -118,7 +118,7 @@ def test_they_can_be_refused_or_skipped(df):
         forecaster().fit(joined(few=5, half=9))
 
 
-def test_short_series_are_backtested_where_a_row_is_before_the_first_cutoff(df):
+def test_short_series_are_scored_where_a_row_is_before_the_first_cutoff(df):
     some = df[df.unique_id.isin(["a", "b", "few", "half"])]
     bare = forecaster(validation=0, levels=())
     with pytest.warns(ShortSeriesWarning, match="2 of 4 series"):
@@ -127,17 +127,43 @@ def test_short_series_are_backtested_where_a_row_is_before_the_first_cutoff(df):
     assert result.frame.yhat.notna().all()
     with pytest.warns(ShortSeriesWarning):
         assert len(evaluate_holdout(bare, some).forecast) == 4 * HORIZON
-    with pytest.raises(DataError, match=r"'few' must have 9 rows \(1 \+ 8 to hold out\)"):
-        backtest(bare, some, windows=2)
-    with pytest.warns(ShortSeriesWarning):
-        comparison = compare(
-            some[some.unique_id != "few"],
+    with pytest.warns(ShortSeriesWarning), pytest.warns(SkippedSeriesWarning, match="'few' must"):
+        result = backtest(bare, some, windows=2)
+    assert result.frame.unique_id.unique().tolist() == ["a", "b", "half"]
+
+
+@pytest.mark.parametrize("winner", ["linear", "seasonal naive", "mine"])
+def test_a_comparison_forecasts_series_that_it_cannot_score(df, winner):
+    known = {} if winner != "mine" else {"mine": forecaster(validation=0, levels=())}
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        result = compare(
+            df,
             HORIZON,
             windows=1,
-            contenders=["linear", "naive"],
+            contenders=[] if known else [winner],
+            forecasters=known,
             progress=False,
         )
-    assert comparison.forecast.unique_id.unique().tolist() == ["a", "b", "half"]
+    told = [str(each.message) for each in warned if each.category is SkippedSeriesWarning]
+    assert len(told) == 1
+    assert told[0].startswith("2 of 5 series are too short")
+    assert result.winner == winner
+    assert result.forecast.unique_id.unique().tolist() == ["a", "b", *SHORT]
+    assert result.forecast.yhat.notna().all()
+
+
+def test_a_comparison_can_skip_short_series(df):
+    with pytest.warns(SkippedSeriesWarning):
+        result = compare(
+            df,
+            HORIZON,
+            windows=1,
+            columns=Columns(short_series="skip"),
+            contenders=["naive"],
+            progress=False,
+        )
+    assert result.forecast.unique_id.unique().tolist() == ["a", "b", "half"]
 
 
 def test_insample_omits_them_with_a_warning(fitted, df):

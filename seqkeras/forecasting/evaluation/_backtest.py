@@ -113,7 +113,11 @@ def backtest(
 
     Raises:
         ArgumentError: an argument cannot be used; nothing is trained then.
-        DataError: as `Forecaster.fit`, or a series has no row before the first cutoff.
+        DataError: as `Forecaster.fit`, or no series has a row before the first cutoff.
+
+    Warns:
+        SkippedSeriesWarning: series have no row before the first cutoff, and are not scored;
+            `Columns(short_series="raise")` refuses them.
 
     Example:
         >>> from seqkeras.forecasting import Training, load_air_passengers
@@ -153,7 +157,7 @@ def backtest(
 def read_history(
     df: Any, rows: int, columns: Columns | None
 ) -> tuple[pd.DataFrame, Panel, Columns]:
-    """Read series with more than `rows` rows.
+    """Read series with more than `rows` rows; others are omitted with a warning, or refused.
 
     Returns:
         A long frame without gaps, its series, and the columns for `fit`, with the frequency and the
@@ -161,7 +165,7 @@ def read_history(
 
     Raises:
         ArgumentError: `columns.fill` would fill gaps with values from after a cutoff.
-        DataError: as `Forecaster.fit`, or a series is too short.
+        DataError: as `Forecaster.fit`, or a series is too short, and short series are refused.
     """
     columns = as_columns(columns)
     if columns.fill == "interpolate":
@@ -170,7 +174,7 @@ def read_history(
     panel = read_panel(df, columns).long_enough(
         rows + 1,
         why=f"1 + {rows} to hold out",
-        short_series=columns.short_series,
+        short_series="raise" if columns.short_series == "raise" else "skip",
         fix="Use fewer windows, or a smaller step or horizon",
     )
     frame = panel.long_frame(df) if columns.fill == "raise" else panel.history_frame()

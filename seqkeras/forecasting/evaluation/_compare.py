@@ -27,8 +27,9 @@ from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import MethodForecast, tables
 from seqkeras.forecasting.evaluation._tune import SCORES
 from seqkeras.forecasting.fitted._origins import check_names
-from seqkeras.forecasting.frames._columns import Columns
+from seqkeras.forecasting.frames._columns import Columns, as_columns
 from seqkeras.forecasting.frames._future import read_future
+from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.forecasting.networks._predict import Forecasts
 from seqkeras.training._progress import Progress
 
@@ -134,7 +135,11 @@ def compare(
     Raises:
         ArgumentError: an argument cannot be used.
         MissingDependencyError: a contender needs a package that is not installed.
-        DataError: as `Forecaster.fit`, or a series is too short, or no contender can be scored.
+        DataError: as `Forecaster.fit`, or all series are too short, or no contender can be scored.
+
+    Warns:
+        SkippedSeriesWarning: series are too short to be scored; they are forecast, unless
+            `columns` skips short series.
 
     Example:
         >>> from seqkeras.forecasting import load_air_passengers
@@ -153,10 +158,12 @@ def compare(
     schedule = Schedule.parse(settings.horizon, windows=windows + 1)
     frame, panel, read_columns = read_history(df, schedule.rows, columns)
     check_names(panel)
+    is_reduced = as_columns(columns).short_series == "skip"
+    whole = panel if is_reduced else read_panel(df, as_columns(columns))
     if panel.covariates.future and future is None:
         fix = "Pass a frame with them for each series and timestep: the last fit forecasts with it."
         raise bad_argument("future", None, f"the columns {panel.covariates.future} ahead", fix)
-    read_future(panel, future, settings.horizon)  # so that errors are raised before the work
+    read_future(whole, future, settings.horizon)  # so that errors are raised before the work
     task = Task(
         df=df,
         own_columns=columns,
@@ -164,6 +171,7 @@ def compare(
         frame=frame,
         columns=read_columns,
         panel=panel,
+        whole=whole,
         schedule=schedule,
         settings=settings,
     )
@@ -311,11 +319,11 @@ def _comparison(
     forecasts: Forecasts,
     forecaster: Forecaster | None,
 ) -> Comparison:
-    panel = task.panel.take([0])
+    panel = task.whole.take([0])
     levels = tuple(level for level in task.settings.levels if f"yhat-lo-{level:g}" in forecasts)
     rows = 4 * task.schedule.horizon + 2 * task.season_length
     first = panel.forecast_frame({name: values[:1] for name, values in forecasts.items()})
     parts = panel.split([panel.tail(rows).history_frame(), first])
     names = (panel.columns.time, panel.columns.target)
-    forecast = task.panel.shaped_forecast(forecasts)
+    forecast = task.whole.shaped_forecast(forecasts)
     return Comparison(table, winner, forecast, forecaster, parts, names, levels)

@@ -42,7 +42,8 @@ class Task:
         future: the covariates over the horizon after the last row, or None.
         frame: the rows as a long frame without gaps.
         columns: the columns of `frame`.
-        panel: the series.
+        panel: the series that are scored.
+        whole: the series that are forecast, including those that are too short to be scored.
         schedule: the origins.
         settings: the parameters that contenders share.
     """
@@ -53,6 +54,7 @@ class Task:
     frame: pd.DataFrame
     columns: Columns
     panel: Panel
+    whole: Panel
     schedule: Schedule
     settings: Settings
 
@@ -66,9 +68,9 @@ class Task:
         """Return the origins of all series."""
         return self.schedule.origins(self.panel.values.lengths)
 
-    def request(self, rows_after: int) -> Request:
+    def request(self, panel: Panel, rows_after: int = 0) -> Request:
         """Return the targets of each series up to a cutoff, and what to forecast from there."""
-        values = without_missing(self.panel, self.season_length)
+        values = without_missing(panel, self.season_length)
         histories = values.select(0, values.lengths - rows_after)
         return Request(
             [np.asarray(history, np.float64) for history in histories],
@@ -84,14 +86,17 @@ class Task:
         These are the rows as the user passed them, unless series are skipped.
         """
         key = self.panel.columns.id
-        if key is None or self.frame[key].nunique() == len(self.panel.ids):
+        if key is None or self.frame[key].nunique() == len(self.whole.ids):
             return self.df, self.own_columns
-        return self.frame[self.frame[key].isin(self.panel.ids)], self.columns
+        return self.frame[self.frame[key].isin(self.whole.ids)], self.columns
 
     def requests(self) -> list[Request]:
         """Return a request for each origin."""
         schedule = self.schedule
-        return [self.request(schedule.rows_after(window)) for window in range(schedule.windows)]
+        return [
+            self.request(self.panel, schedule.rows_after(window))
+            for window in range(schedule.windows)
+        ]
 
     def method(self, forecasts: Forecasts) -> MethodForecast:
         """Return forecasts from all origins, `(origins, horizon)` by name, as a method to score."""
@@ -142,7 +147,7 @@ class NetworkContender:
         df, columns = task.all_rows()
         forecaster = self._limited(seconds).fit(df, columns=columns)
         fitted = forecaster.fitted_
-        if not fitted.panel.ids.equals(task.panel.ids):
+        if not fitted.panel.ids.equals(task.whole.ids):
             raise DataError(f"only {len(fitted.panel.ids)} series could be fitted to all rows")
         return fitted.forecast(fitted.request(None, task.future)), forecaster
 
@@ -165,7 +170,7 @@ class LinearContender:
 
     def forecast(self, task: Task, seconds: float) -> tuple[Forecasts, Forecaster | None]:
         """Forecast the horizon after all rows."""
-        fitted = self._fit(task, task.panel)
+        fitted = self._fit(task, task.whole)
         return fitted.forecast(fitted.request(None, task.future)), None
 
     @staticmethod
@@ -191,7 +196,7 @@ class FromTargets:
 
     def forecast(self, task: Task, seconds: float) -> tuple[Forecasts, Forecaster | None]:
         """Forecast the horizon after all rows."""
-        return self.run([task.request(0)], seconds)[0], None
+        return self.run([task.request(task.whole)], seconds)[0], None
 
 
 def _naive(requests: list[Request], seconds: float, *, seasonal: bool) -> list[Forecasts]:

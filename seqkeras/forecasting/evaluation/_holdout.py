@@ -58,7 +58,10 @@ def evaluate_holdout(
 
     Raises:
         ArgumentError: as `Forecaster.fit`, or `columns.fill` is `"interpolate"`.
-        DataError: as `Forecaster.fit`, or a series is too short to hold out a horizon.
+        DataError: as `Forecaster.fit`, or all series are too short to hold out a horizon.
+
+    Warns:
+        SkippedSeriesWarning: series are too short for this, and are not scored.
 
     Example:
         >>> from seqkeras.forecasting import Training, load_air_passengers

@@ -189,7 +189,7 @@ def test_series_that_are_too_short_are_named_or_skipped_with_a_word(small):
     with pytest.raises(
         DataError, match=r"'new' must have 13 rows \(1 \+ 12 to hold out\)\. Got: 11"
     ):
-        backtest(bare(4), short, windows=3, columns=NAMES)
+        backtest(bare(4), short, windows=3, columns=replace(NAMES, short_series="raise"))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         longer = pd.concat([small, small[small["shop"] == "north"].head(20).assign(shop="new")])

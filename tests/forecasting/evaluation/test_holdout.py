@@ -56,7 +56,7 @@ def test_a_history_without_change_has_no_scaled_error(one):
 def test_series_too_short_to_hold_out_are_told(panel):
     short = pd.concat([panel, panel[panel.unique_id == "a"].head(3).assign(unique_id="short")])
     with pytest.raises(DataError, match=r"'short' must have 6 rows .*Got: 3"):
-        evaluate_holdout(forecaster(), short)
+        evaluate_holdout(forecaster(), short, columns=Columns(short_series="raise"))
     with pytest.warns(SkippedSeriesWarning):
         held_out = evaluate_holdout(bare(), short, columns=Columns(short_series="skip"))
     assert held_out.forecast.unique_id.unique().tolist() == ["a", "b", "c"]
