@@ -3,19 +3,25 @@
     python .ci/llms.py FOLDER    # the folder of the built site
 
 The index follows the tables of contents in the pages. Next to each page of the site goes its source
-in Markdown, which the index links to.
+in Markdown, which the index links to; directives that Sphinx fills in become lists of names.
 """
 
+import importlib
+import inspect
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TOCTREE = re.compile(r"^(`{3,}|:{3,})\{toctree\}\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 # Characters of a sentence that says little.
 SHORT = 60
 FENCE = re.compile(r"^(`{3,}|:{3,}).*?^\1$", re.MULTILINE | re.DOTALL)
+RST = re.compile(r"^```\{eval-rst\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# A directive: its kind, what it is about, its options and the line of text below.
+DIRECTIVE = re.compile(r"^\.\. (\S+):: (\S+)\n((?: +:.*\n)*)(?:\n +(\S.*)\n)?", re.MULTILINE)
 
 
 def main() -> None:
@@ -23,13 +29,73 @@ def main() -> None:
     for page in pages():
         copy = site / page.relative_to(DOCS)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(page.read_text())
+        copy.write_text(with_names(page.read_text()))
     (site / "llms.txt").write_text(index())
 
 
 def pages() -> list[Path]:
     """Return the sources of all pages, in the order of their names."""
     return sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+
+
+def with_names(page: str) -> str:
+    """Return a page with names, signatures and first sentences in the place of directives."""
+    module: Any = None
+
+    def listed(directive: re.Match[str]) -> str:
+        nonlocal module
+        kind, name, options, text = directive.groups()
+        if kind == "automodule":
+            module = importlib.import_module(name)
+            names = _members(module) if ":members:" in options else []
+            return "\n".join(
+                [_first_line(module), "", *(_entry(module, each) for each in names), ""]
+            )
+        if kind == "py:data":
+            return f"- `{name}`: {text}\n"
+        value = getattr(module, name)
+        chosen = re.search(r":members:(.*)", options)
+        members = re.findall(r"\w+", chosen[1]) or _members(value) if chosen else []
+        entries = [_entry(module, name), *(f"  {_entry(value, member)}" for member in members)]
+        return "\n".join([*entries, ""])
+
+    return RST.sub(lambda block: DIRECTIVE.sub(listed, block[1]), page)
+
+
+def _members(owner: Any) -> list[str]:
+    """Return the documented functions, classes and properties of a module or a class."""
+    return [
+        name
+        for name, value in inspect.getmembers(owner)
+        if not name.startswith("_")
+        and inspect.getdoc(value)
+        and (inspect.isroutine(value) or inspect.isclass(value) or isinstance(value, property))
+        and (inspect.isclass(owner) or value.__module__ == owner.__name__)
+    ]
+
+
+def _entry(owner: Any, name: str) -> str:
+    value = getattr(owner, name)
+    return f"- `{name}{_signature(value)}`: {_first_line(value)}"
+
+
+def _signature(value: Any) -> str:
+    """Return the parameters of a function or class, without their types."""
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # a property, or a class of Python itself
+        return ""
+    empty = inspect.Signature.empty
+    parameters = [
+        parameter.replace(annotation=empty)
+        for parameter in signature.parameters.values()
+        if parameter.name != "self"
+    ]
+    return str(signature.replace(parameters=parameters, return_annotation=empty))
+
+
+def _first_line(value: Any) -> str:
+    return (inspect.getdoc(value) or "").partition("\n\n")[0].replace("\n", " ")
 
 
 def index() -> str:

@@ -136,6 +136,19 @@ def test_the_index_is_written_next_to_the_pages_that_it_links_to(tmp_path, monke
     assert all((tmp_path / link).is_file() for link in links)
 
 
+def test_the_reference_for_language_models_has_every_name_with_what_it_does():
+    page = (ROOT / "docs/api.md").read_text()
+    text = llms.with_names(page)
+    assert "```" not in text
+    assert ".. auto" not in text
+    named = re.findall(r"^\.\. (?:auto(?:function|class|exception)|py:data):: (\w+)", page, re.M)
+    listed = dict(re.findall(r"^- `(\w+)(?:\(.*\))?`: (.+)$", text, re.M))
+    assert set(named) <= listed.keys()
+    assert listed["WindowSpec"].startswith("The rows of a series")
+    assert "`translations(sources, beam=1)`: Translate texts, and return how" in text
+    assert "`ArgumentError`: An argument has a value that cannot work." in text
+
+
 def test_a_page_in_no_table_of_contents_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "index.md").write_text("# Site\n\nIt has pages.\n\n```{toctree}\nfirst\n```\n")
     (tmp_path / "first.md").write_text("# First\n\nThe first page.\n")
