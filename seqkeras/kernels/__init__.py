@@ -19,6 +19,7 @@ from seqkeras.kernels._dispatch import why_not as why_not
 from seqkeras.kernels._layer_spec import Spec as Spec
 from seqkeras.kernels._layer_spec import shows_state as shows_state
 from seqkeras.kernels._layer_spec import state_sizes as state_sizes
+from seqkeras.kernels._rows import with_rows as with_rows
 from seqkeras.kernels._runtime import Runtime as Runtime
 from seqkeras.kernels._runtime import distribution as distribution
 from seqkeras.kernels._runtime import here as here

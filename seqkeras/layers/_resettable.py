@@ -229,17 +229,28 @@ class Resettable(keras.layers.RNN):
         rows = sequences.shape[0]
         if rows != self._rows:
             actual = Description(f"{rows} rows for layer {self.name!r}")
-            fix = (
-                "For another number of rows, convert the model: "
-                f"seqkeras.states.as_stateful(model, batch_size={rows})."
-            )
-            raise bad_argument("sequences", actual, f"{self._rows} rows, one for each state", fix)
+            raise bad_argument("sequences", actual, self._expected, self._ways_out(rows))
 
     def _with_rows(self, x: Any) -> Any:
         """Give `x` the number of rows of the state if the graph does not know how many it has."""
         if x.shape[0] is not None:
             return x
-        return ops.reshape(x, (self._rows, *ops.shape(x)[1:]))
+        refusal = (
+            f"sequences of layer {self.name!r} must be {self._expected}. {self._ways_out('...')} "
+            "Got rows:"
+        )
+        return kernels.with_rows(x, self._rows, refusal)
+
+    @property
+    def _expected(self) -> str:
+        return f"{self._rows} rows, one for each state"
+
+    def _ways_out(self, rows: int | str) -> str:
+        """Return how to read a batch of another number of rows."""
+        return (
+            f"Use batch_size={self._rows} and data of whole batches, or convert the model: "
+            f"seqkeras.states.as_stateful(model, batch_size={rows})."
+        )
 
     @property
     def _rows(self) -> int:

@@ -951,3 +951,20 @@ def test_a_penalty_of_the_output_is_counted(kind, value):
     expected = keras.regularizers.get(value)(outputs) / len(X)
     assert_close(layer.losses, [expected])
     assert type(layer).from_config(layer.get_config()).activity_regularizer is not None
+
+
+@pytest.mark.backends
+def test_batches_of_another_number_of_rows_are_refused_with_the_ways_out():
+    x = keras.Input(batch_shape=(ROWS, 5, 1))
+    model = keras.Model(x, layers.GRU(2, stateful=True)(x))
+    model.compile("sgd", "mse")
+    values, targets = np.zeros((3 * ROWS, 5, 1)), np.zeros((3 * ROWS, 2))
+    ways_out = f"{ROWS} rows, one for each state.*batch_size={ROWS}.*as_stateful.model, batch_size="
+    assert len(model.predict(values, batch_size=ROWS, verbose=0)) == 3 * ROWS
+    # On TensorFlow the error comes from the graph, which was traced for any number of rows.
+    for run in (
+        lambda: model.evaluate(values[1:], targets[1:], batch_size=ROWS, verbose=0),
+        lambda: model.predict(values, batch_size=3 * ROWS, verbose=0),
+    ):
+        with pytest.raises(Exception, match=f"(?s){ways_out}"):
+            run()
