@@ -15,7 +15,8 @@
     ├── ForgottenStateWarning             a stateful layer loses its state on JAX
     ├── KeptLayerWarning                  `accelerate` could not replace some recurrent layers
     ├── UntiedWeightsWarning              `to_keras` copied weights that two layers had shared
-    └── RoundedIntegersWarning            float32 rounds integers, such as ids
+    ├── RoundedIntegersWarning            float32 rounds integers, such as ids
+    └── UnknownTokensWarning              tokens of a text are not in the vocabulary
 
 Each error also derives from the built-in class that a caller would expect.
 """
@@ -82,3 +83,7 @@ class UntiedWeightsWarning(SeqkerasWarning):
 
 class RoundedIntegersWarning(SeqkerasWarning):
     """Integers are too large for float32, which rounds them; the message contains a fix."""
+
+
+class UnknownTokensWarning(SeqkerasWarning):
+    """Tokens of a text are not in the vocabulary; the message names them."""

@@ -10,13 +10,14 @@ import numpy as np
 from seqkeras._arrays import Floats32
 from seqkeras._checks import Description, bad_argument, check_fraction, check_integer, check_one_of
 from seqkeras._html import html_table
+from seqkeras._warnings import warn
 from seqkeras.decoding import beam as beam_search
 from seqkeras.decoding import generate
-from seqkeras.errors import DataError
+from seqkeras.errors import DataError, UnknownTokensWarning
 from seqkeras.text._pad import pad
 from seqkeras.text._pair_training import Pairs, PairTraining
 from seqkeras.text._text_estimator import TextEstimator
-from seqkeras.text._text_settings import END, TextSettings, check_share, check_texts
+from seqkeras.text._text_settings import END, UNKNOWN, TextSettings, check_share, check_texts
 from seqkeras.text._tokens import Tokenizer
 from seqkeras.text._vocabulary import Vocabulary
 
@@ -233,8 +234,8 @@ class Translator(TextEstimator):
         """Translate texts.
 
         Args:
-            sources: the texts. Tokens that `fit` has not seen are read as `<unk>`; the translation
-                of a text without tokens is empty.
+            sources: the texts. Tokens that are not in the vocabulary are read as `<unk>`; the
+                translation of a text without tokens is empty.
             beam: number of translations that are followed at the same time; 1, the default, takes
                 the likeliest token at each step.
 
@@ -244,6 +245,9 @@ class Translator(TextEstimator):
         Raises:
             NotFittedError: `fit` was not called.
             ArgumentError, DataError: the sources are no list of strings, or `beam` is invalid.
+
+        Warns:
+            UnknownTokensWarning: some tokens are not in the vocabulary; the message names them.
         """
         return [translation.text for translation in self.translations(sources, beam)]
 
@@ -255,11 +259,15 @@ class Translator(TextEstimator):
 
         Raises:
             NotFittedError, ArgumentError, DataError: see `translate`.
+
+        Warns:
+            UnknownTokensWarning: see `translate`.
         """
         self.check_fitted()
         settings = self.settings()
         beam = check_integer("beam", beam)
         tokens = [settings.split(text) for text in check_texts("sources", sources)]
+        _warn_of_unknown(tokens, self.source_vocabulary_)
         order = sorted(range(len(tokens)), key=lambda number: len(tokens[number]))
         results: dict[int, Translation] = {}
         for first in range(0, len(order), _ROWS):
@@ -351,6 +359,19 @@ def _read_pairs(
                 f"{len(empty)} in all. Remove these pairs."
             )
     return pairs
+
+
+def _warn_of_unknown(texts: list[list[str]], vocabulary: Vocabulary) -> None:
+    """Warn if tokens are not in the vocabulary of the sources."""
+    tokens = dict.fromkeys(token for text in texts for token in text)
+    unknown = [token for token in tokens if token not in vocabulary]
+    if unknown:
+        names = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+        warn(
+            f"sources have tokens that are not in source_vocabulary_: {names} ({len(unknown)} of "
+            f"{len(tokens)}). They are read as {UNKNOWN!r}, so their translation is a guess.",
+            UnknownTokensWarning,
+        )
 
 
 def _take(pairs: Pairs[str], numbers: Any) -> Pairs[str]:

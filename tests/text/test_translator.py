@@ -8,7 +8,13 @@ from sklearn.base import clone
 
 from helpers.examples import covering, long_run_only
 from seqkeras import runtime
-from seqkeras.errors import ArgumentError, DataError, FileFormatError, NotFittedError
+from seqkeras.errors import (
+    ArgumentError,
+    DataError,
+    FileFormatError,
+    NotFittedError,
+    UnknownTokensWarning,
+)
 from seqkeras.export import save_decoder
 from seqkeras.text import LanguageModel, Translator
 from seqkeras.training import _progress
@@ -16,6 +22,7 @@ from seqkeras.training import _progress
 SOURCES = ["The man.", "A dog.", "A man.", "The dog.", "The man, the dog."] * 12
 TARGETS = ["L'homme.", "Un chien.", "Un homme.", "Le chien.", "L'homme, le chien."] * 12
 SMALL = {"units": 16, "embedding": 16, "dropout": 0.0, "seed": 0, "progress": False}
+READS_UNKNOWN = "ignore::seqkeras.errors.UnknownTokensWarning"
 LEARNED = SMALL | {"epochs": 60, "batch_size": 15, "learning_rate": 0.03}
 
 
@@ -42,6 +49,7 @@ def test_what_was_learned_is_translated_with_its_signs_and_spaces(words, beam):
     assert words.translate(SOURCES[:5], beam=beam) == TARGETS[:5]
 
 
+@pytest.mark.filterwarnings(READS_UNKNOWN)
 def test_a_translation_is_what_the_model_finds_step_by_step(words):
     source, target = words.source_vocabulary_, words.target_vocabulary_
     forbid = [target.pad_id, target.unknown_id, target.start_id]
@@ -73,6 +81,7 @@ def test_a_program_of_its_model_translates_in_numpy(words, tmp_path):
     assert target.tokens(ids[1:-1]) == translation.tokens
 
 
+@pytest.mark.filterwarnings(READS_UNKNOWN)
 def test_translations_of_a_beam_have_the_probability_that_the_model_gives_them(words):
     source, target = words.source_vocabulary_, words.target_vocabulary_
     for text in ("The man, a dog.", "Dog the"):
@@ -88,6 +97,7 @@ def test_translations_of_a_beam_have_the_probability_that_the_model_gives_them(w
         assert found.log_probability == pytest.approx(nats.sum(), abs=1e-4)
 
 
+@pytest.mark.filterwarnings(READS_UNKNOWN)
 def test_order_and_neighbors_do_not_change_a_translation(words):
     texts = ["A man.", "The man, the dog, a man, the dog, a man.", "", "A dog.", "xyz"]
     together = words.translate(texts)
@@ -96,9 +106,18 @@ def test_order_and_neighbors_do_not_change_a_translation(words):
     assert together[2] == ""
 
 
+@pytest.mark.filterwarnings(READS_UNKNOWN)
 def test_unknown_words_are_read_and_never_written(words):
     for text in words.translate(["The zebra.", "§ ß", "zebra " * 20]):
         assert "<" not in text
+
+
+def test_a_warning_names_unknown_words(words):
+    message = r"not in source_vocabulary_: 'zebra' \(1 of 3\)\. They are read as '<unk>'"
+    with pytest.warns(UnknownTokensWarning, match=message):
+        words.translate(["The zebra.", "The zebra."])
+    with pytest.warns(UnknownTokensWarning, match=r"'a', 'b', 'c', 'd', 'e', \.\.\. \(7 of 7\)"):
+        words.translate(["a b c d e f g"])
 
 
 def test_a_translation_always_ends(words):
