@@ -63,7 +63,8 @@ def fit_stateful(
         callbacks: more Keras callbacks. Their `model` shares all layers with `model`, and may have
             a `reset` input.
         progress: show progress, default True: a bar on a terminal or in a notebook, elsewhere a
-            line at the end of an epoch, at most every 10 seconds.
+            line at the end of an epoch, at most every 10 seconds. So a short training shows nothing
+            there.
 
     Returns:
         The history, as Keras' `fit` returns it, with all epochs of a resumed run.

@@ -48,7 +48,8 @@ class StatefulBatches(ContinuedBatches):
         horizon: number of future timesteps to predict at each timestep, default 1. With 0 the
             target is at the timestep itself, and `targets` is required.
         targets: values to predict, in the same form as `series` and with the same rows. Default:
-            the series themselves.
+            the series themselves. For labels of the timesteps, also pass `horizon=0`: otherwise the
+            target of a timestep is the label of the next one.
         target_rows: which timesteps of a batch have a target. `"all"`, the default: each of them,
             for models with an output at each timestep. `"last"`: only the last of each row, for
             models with one output after the last timestep, such as `many_to_one`. A row whose last
