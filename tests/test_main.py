@@ -169,6 +169,28 @@ def test_a_mistake_is_answered_in_one_line(here, capsys, arguments, words):
     assert message.count("\n") == 1
 
 
+def test_a_row_that_the_file_of_the_future_lacks_is_found_before_training(here, capsys):
+    days = pd.date_range("2024-01-01", periods=40)
+    sales = pd.DataFrame({"ds": days, "y": np.arange(40) % 7, "price": np.arange(40) % 5})
+    sales.iloc[:37].to_csv("sales.csv", index=False)
+    sales.iloc[37:].to_csv("prices.csv", index=False)
+    options = ["--future", "price", "--future-file", "prices.csv", "--horizon", 4]
+    assert forecast("sales.csv", *options) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1  # no progress of a training
+    assert "--future-file must have a row for each" in said[0]
+
+
+def test_a_refused_backtest_says_so_in_one_line_in_spite_of_tensorflow(here):
+    load_air_passengers().to_csv("air.csv", index=False)
+    environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    command = [sys.executable, "-m", "seqkeras", "backtest", "air.csv", "--horizon", "100"]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "horizon 100" in done.stderr
+
+
 def test_what_cannot_be_written_is_told_before_the_training(here, capsys, monkeypatch):
     load_air_passengers().to_csv("air.csv", index=False)
     with monkeypatch.context() as patch:

@@ -51,11 +51,11 @@ def backtest(options: argparse.Namespace) -> dict[str, Any]:
     df, columns = read_series(options)
     # Keras is slow to import, so the file is checked first.
     with hold_back_notices():
-        from seqkeras import forecasting
+        from seqkeras.forecasting import backtest as backtest_frame
 
     from seqkeras._cli._tables import write_file
 
-    result = forecasting.backtest(
+    result = backtest_frame(
         forecaster_of(options),
         df,
         columns=columns,

@@ -84,11 +84,11 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     future = read_future(options)
     # Keras is slow to import, so the files are checked first.
     with hold_back_notices():
-        from seqkeras import forecasting
+        from seqkeras.forecasting import compare as compare_forecasters
 
     from seqkeras._cli._tables import write_file
 
-    result = forecasting.compare(
+    result = compare_forecasters(
         df,
         options.horizon,
         minutes=options.minutes,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from seqkeras._checks import bad_argument
 from seqkeras._cli._forecaster_options import (
     add_forecaster_options,
+    check_future,
     check_numbers,
     forecaster_of,
     read_future,
@@ -57,6 +58,8 @@ def forecast(options: argparse.Namespace) -> dict[str, Any]:
     check_numbers(options)
     df, columns = read_series(options)
     future = read_future(options)
+    if options.load is None:
+        check_future(options, df, columns, future)
     # Keras is slow to import, so the files are checked first.
     with hold_back_notices():
         from seqkeras.forecasting import Forecaster

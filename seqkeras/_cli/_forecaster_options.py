@@ -131,6 +131,27 @@ def read_future(options: argparse.Namespace) -> "pd.DataFrame | None":
     return read_file(path, _keys(options, None, ("future",)), _style(options))
 
 
+def check_future(
+    options: argparse.Namespace,
+    df: "pd.DataFrame",
+    columns: "Columns",
+    future: "pd.DataFrame | None",
+) -> None:
+    """Check before the training that `future` has all rows and values that the forecast reads.
+
+    Raises:
+        ArgumentError: a column is missing.
+        DataError: a row or a value is missing, or a row is repeated.
+    """
+    # With --skip-short, series that are omitted need no rows; which they are, only a fit tells.
+    if future is None or options.skip_short:
+        return
+    from seqkeras.forecasting.frames import _future
+    from seqkeras.forecasting.frames._reading import read_panel
+
+    _future.read_future(read_panel(df, columns), future, options.horizon)
+
+
 def check_numbers(options: argparse.Namespace) -> None:
     """Check the numbers among the options.
 

@@ -114,7 +114,7 @@ def test_they_can_be_refused_or_skipped(df):
     refusing = forecaster(validation=0, levels=()).fit(long, columns=Columns(short_series="raise"))
     with pytest.raises(DataError, match=r"'new' must have 8 rows \(lookback 8\)\. Got: 6"):
         refusing.predict(df=rows_of("new", 6))
-    with pytest.raises(DataError, match=r"'few' must have 12 rows"):
+    with pytest.raises(DataError, match=r"longest .* have 16 rows .*'half' with 9"):
         forecaster().fit(joined(few=5, half=9))
 
 
@@ -170,3 +170,30 @@ def test_insample_omits_them_with_a_warning(fitted, df):
     with pytest.warns(UserWarning, match="3 of 5 series are too short and were skipped"):
         frame = insample(fitted, df)
     assert frame.unique_id.unique().tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows", "message"),
+    [
+        (
+            {"horizon": 30},
+            {"one": 40},
+            r"61 rows \(lookback 1 .* held out 30\).* a smaller horizon, or",
+        ),
+        (
+            {"horizon": 90},
+            {"one": 40, "two": 9},
+            r"181 rows .* 'one' with 40.* a smaller horizon\.$",
+        ),
+        (
+            {"horizon": 4, "lookback": 50},
+            {"one": 40, "two": 9},
+            r"58 rows \(lookback 50 .*smaller lookback or horizon\.$",
+        ),
+    ],
+)
+def test_where_no_series_is_long_enough_a_message_says_what_would_be(settings, rows, message):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ShortSeriesWarning)  # nothing is forecast, so no warning
+        with pytest.raises(DataError, match=message):
+            Forecaster(**settings, intervals=(80,)).fit(joined(**rows))

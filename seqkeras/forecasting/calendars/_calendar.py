@@ -294,7 +294,13 @@ def _infer_offset(times: pd.DatetimeIndex, indptr: Integers) -> str:
     if np.all(np.diff(indptr) < 3):
         raise _no_frequency("fewer than three rows in each series")
     first = ", ".join(str(time) for time in times[:4])
-    raise _no_frequency(f"irregular timestamps, {first}, ...")
+    fix = ""
+    if (times == times.normalize()).all():
+        fix = (
+            " If some weekdays never occur, such as Sundays, name the others: "
+            "freq=pd.offsets.CustomBusinessDay(weekmask='Mon Tue Wed Thu Fri Sat')."
+        )
+    raise _no_frequency(f"irregular timestamps, {first}, ...", fix)
 
 
 def _infer(times: pd.DatetimeIndex) -> str | None:
@@ -305,11 +311,11 @@ def _infer(times: pd.DatetimeIndex) -> str | None:
     return str(to_offset(freq).freqstr) if freq is not None else None
 
 
-def _no_frequency(why: str) -> DataError:
+def _no_frequency(why: str, fix: str = "") -> DataError:
     return bad_data(
         "df",
         why,
         "have timestamps of one frequency",
         "Bring them to a regular grid, for example with df.resample, and pass "
-        "Columns(freq=...), such as freq='D' or freq=pd.DateOffset(months=1).",
+        f"Columns(freq=...), such as freq='D' or freq=pd.DateOffset(months=1).{fix}",
     )

@@ -107,7 +107,7 @@ class Fitted:
             ArgumentError: a column is missing.
             DataError: as `Forecaster.fit`, or a series was not fitted.
         """
-        missing = "mask" if self.inputs.masked else "raise"
+        missing = "mask" if self.inputs.masked else "unlearned"
         panel = read_alike(df, self.panel, missing=missing, fill="raise", whole=False)
         check_counts(panel, self.likelihood)
         fitted_id = self.panel.columns.id

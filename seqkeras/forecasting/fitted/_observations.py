@@ -11,7 +11,7 @@ from seqkeras._arrays import Array, Booleans, Floats, Integers, without_mask
 from seqkeras._checks import Description, bad_argument, bad_data, nearest
 from seqkeras.forecasting.frames._columns import ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, codes_of, plain
-from seqkeras.forecasting.frames._rows import LARGEST, are_targets
+from seqkeras.forecasting.frames._rows import IF_MISSING, LARGEST, are_targets
 from seqkeras.forecasting.networks._inputs import are_counts
 
 
@@ -102,7 +102,7 @@ class ObservationReader:
         wrong = int(np.argmin(usable))
         fix = "The stepper was not changed."
         if np.isnan(values[wrong]) and not self.masked:
-            fix = f"{fix} The forecaster was fitted on series without missing targets."
+            fix = f"{fix} {IF_MISSING['unlearned']}"
         kind = "a count" if self.counts else f"a finite number below {LARGEST:g}"
         subject = f"The target of {self.columns.label(ids[wrong])}"
         raise bad_data(subject, f"{values[wrong]:g}", f"be {kind}", fix)
@@ -117,7 +117,10 @@ class ObservationReader:
     ) -> Floats:
         """Encode covariates, passed by name, as features `(*shape, features)`."""
         parts = [np.empty((*shape, 0))]
-        for name, values in _named(argument, by_name, names).items():
+        value = f"[{shape[1]} values]" if len(shape) > 1 else "value"
+        if self.columns.id is not None:
+            value = f"{{{ids[0]!r}: {value}{', ...' if len(ids) > 1 else ''}}}"
+        for name, values in _named(argument, by_name, names, value).items():
             label = f"{argument}[{name!r}]"
             if isinstance(values, Mapping):
                 _check_ids(label, values, ids)
@@ -141,14 +144,26 @@ def _check_ids(label: str, values: Mapping[Any, Any], ids: list[Any]) -> None:
         raise bad_argument(label, Description(f"{len(values)} values"), expected)
 
 
-def _named(argument: str, by_name: Any, names: tuple[str, ...]) -> dict[str, Any]:
+def _named(argument: str, by_name: Any, names: tuple[str, ...], value: str) -> dict[str, Any]:
+    """Return the covariates by name.
+
+    Args:
+        argument: the name of the argument, for messages.
+        by_name: the argument; None stands for no covariates.
+        names: the names that it must have.
+        value: the form of the value of a name, for messages.
+
+    Raises:
+        ArgumentError: `by_name` is not a dict of these names.
+    """
     mapping = by_name if by_name is not None else {}
-    if not isinstance(mapping, Mapping) or set(mapping) != set(names):
-        is_mapping = isinstance(mapping, Mapping)
-        actual = sorted(map(str, mapping)) if is_mapping else type(mapping).__name__
-        expected = f"a dict of {list(names)}" if names else "omitted: fit had no such columns"
-        raise bad_argument(argument, actual, expected)
-    return {name: mapping[name] for name in names}
+    if isinstance(mapping, Mapping) and set(mapping) == set(names):
+        return {name: mapping[name] for name in names}
+    actual = sorted(map(str, by_name)) if isinstance(by_name, Mapping) else by_name
+    if not names:
+        raise bad_argument(argument, actual, "omitted: fit had no such columns")
+    form = ", ".join(f"{name!r}: {value}" for name in names)
+    raise bad_argument(argument, actual, f"a dict of {list(names)}", f"Pass {argument}={{{form}}}.")
 
 
 def _numbers(label: str, values: Any) -> Floats:

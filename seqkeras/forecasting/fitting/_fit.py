@@ -17,7 +17,12 @@ from seqkeras.forecasting._settings import Settings
 from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals
 from seqkeras.forecasting.fitting._feedback import Feedback
-from seqkeras.forecasting.fitting._split import choose_lookback, hold_out, series_of_windows
+from seqkeras.forecasting.fitting._split import (
+    check_longest,
+    choose_lookback,
+    hold_out,
+    series_of_windows,
+)
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.networks._build import build_network, default_batch_size, network_sizes
 from seqkeras.forecasting.networks._covariate_scaler import CovariateScaler
@@ -83,11 +88,16 @@ class Fitting:
         """
         horizon = settings.horizon
         lookback, season_length = choose_lookback(settings, panel)
-        panel = _long_enough(panel, lookback, horizon, short_series)
+        check_longest(settings, panel, lookback)
+        if short_series != "pad":
+            why = f"lookback {lookback} + horizon {horizon}"
+            panel = panel.long_enough(lookback + horizon, why=why, short_series=short_series)
+        panel = panel.with_recent(lookback, short_series=short_series)
         check_counts(panel, settings.likelihood)
         if not settings.counts:
             _warn_of_lost_changes(panel)
         held_out = hold_out(settings, panel, lookback)
+        _warn_of_short(panel, lookback, horizon)
         return cls(settings, panel, lookback, season_length, held_out, short_series)
 
     def run(self, backup: Path | None = None) -> Fitted:
@@ -487,29 +497,22 @@ class _Scaled:
         return int(WindowSpec(self.lookback, horizon=steps).counts(self.panel.values.lengths).sum())
 
 
-def _long_enough(panel: Panel, lookback: int, horizon: int, short_series: str) -> Panel:
-    """Return the series that can be forecast, with a warning about those that are too short.
-
-    Raises:
-        DataError: series are too short, or all of them are.
-    """
+def _warn_of_short(panel: Panel, lookback: int, horizon: int) -> None:
+    """Warn of series that are forecast, but too short to train on."""
     rows = lookback + horizon
-    why = f"lookback {lookback} + horizon {horizon}"
     lengths = panel.values.lengths
     short = np.flatnonzero(lengths < rows)
-    if short_series != "pad" or len(short) == len(lengths):
-        panel = panel.long_enough(rows, why=why, short_series=short_series)
-    elif len(short):
-        padded = int((lengths < lookback).sum())
-        padding = f" {padded} of them are padded to {lookback} rows." if padded else ""
-        first = int(short[0])
-        warn(
-            f"{len(short)} of {len(lengths)} series have fewer than {rows} rows ({why}), such as "
-            f"{panel.label(first)} with {lengths[first]}. The network is not trained on them, but "
-            f"forecasts them.{padding}",
-            ShortSeriesWarning,
-        )
-    return panel.with_recent(lookback, short_series=short_series)
+    if not len(short):
+        return
+    padded = int((lengths < lookback).sum())
+    padding = f" {padded} of them are padded to {lookback} rows." if padded else ""
+    first = int(short[0])
+    warn(
+        f"{len(short)} of {len(lengths)} series have fewer than {rows} rows (lookback {lookback} "
+        f"+ horizon {horizon}), such as {panel.label(first)} with {lengths[first]}. The network is "
+        f"not trained on them, but forecasts them.{padding}",
+        ShortSeriesWarning,
+    )
 
 
 def _warn_of_lost_changes(panel: Panel) -> None:

@@ -23,9 +23,7 @@ def choose_lookback(settings: Settings, panel: Panel) -> tuple[int, int]:
     """
     season = settings.season_length or panel.calendar.season_length
     lengths = panel.values.lengths
-    held_out = 0
-    if settings.training.validation:
-        held_out = _least_held_out(settings, len(lengths))
+    held_out = _least_held_out(settings, len(lengths))
     room = int(np.median(lengths)) - settings.horizon - held_out
     lookback = settings.lookback or default_lookback(settings.horizon, season, room)
     if settings.season_length is not None:
@@ -33,6 +31,31 @@ def choose_lookback(settings: Settings, panel: Panel) -> tuple[int, int]:
             raise bad_argument("season_length", season, f"at most the lookback, {lookback}")
         return lookback, season
     return lookback, assumed_season(panel.values, season, lookback)
+
+
+def check_longest(settings: Settings, panel: Panel, lookback: int) -> None:
+    """Check that a network can be trained on one series or more.
+
+    Raises:
+        DataError: no series is long enough.
+    """
+    horizon = settings.horizon
+    lengths = panel.values.lengths
+    least = _least_held_out(settings, int(np.sum(lengths >= lookback + 2 * horizon)))
+    needed_rows = lookback + horizon + least
+    longest = int(np.argmax(lengths))
+    if lengths[longest] >= needed_rows:
+        return
+    why = f"lookback {lookback} + horizon {horizon}" + (f" + held out {least}" if least else "")
+    fixes = ["a smaller lookback or horizon" if settings.lookback else "a smaller horizon"]
+    if least > horizon and lengths[longest] >= lookback + 2 * horizon:
+        fixes.append("intervals of lower levels")
+    if least and lengths[longest] >= lookback + horizon:
+        fixes.append("training=Training(validation=0) with intervals=()")
+    raise DataError(
+        f"The longest series must have {needed_rows} rows ({why}). Got: {panel.label(longest)} "
+        f"with {lengths[longest]} rows. Use {', or '.join(fixes)}."
+    )
 
 
 def hold_out(settings: Settings, panel: Panel, lookback: int) -> Integers:
@@ -43,20 +66,13 @@ def hold_out(settings: Settings, panel: Panel, lookback: int) -> Integers:
     """
     horizon = settings.horizon
     lengths = panel.values.lengths
+    check_longest(settings, panel, lookback)
     if not settings.training.validation:
         return np.zeros_like(lengths)
     least = _least_held_out(settings, int(np.sum(lengths >= lookback + 2 * horizon)))
     rows = np.maximum(least, (settings.training.validation * lengths).astype(np.int64))
     rows = np.minimum(rows, np.maximum(least, lengths - lookback - horizon))
     enough = lengths - rows >= lookback + horizon
-    if not enough.any():
-        longest = int(np.argmax(lengths))
-        raise DataError(
-            f"The longest series must have {lookback + horizon + least} rows (lookback {lookback} "
-            f"+ horizon {horizon} + held out {least}). Got: {panel.name(longest)} with "
-            f"{lengths[longest]} rows. Use a smaller lookback or horizon, or "
-            "training=Training(validation=0) with intervals=()."
-        )
     rows = np.where(enough, rows, 0)
     # A series that is constant before its held-out rows has no scale to divide its errors by: hold
     # out no rows of it, unless all series are constant.
@@ -94,5 +110,7 @@ def series_of_windows(held_out: Integers, horizon: int) -> Integers:
 
 def _least_held_out(settings: Settings, series: int) -> int:
     """Return the fewest held-out rows per series with enough residuals for the highest level."""
+    if not settings.training.validation:
+        return 0
     windows = -(-needed(settings.levels) // (settings.horizon * max(1, series)))
     return int(settings.horizon + max(1, windows) - 1)

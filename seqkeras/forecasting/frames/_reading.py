@@ -60,7 +60,7 @@ def read_alike(df: Any, fitted: Panel, *, missing: str, fill: str, whole: bool =
     Args:
         df: the rows.
         fitted: the series of the fit.
-        missing: as for `Columns`.
+        missing: as for `Rows.of`.
         fill: as for `Columns`.
         whole: whether each series must have at least one target.
 

@@ -33,6 +33,13 @@ NUMBERS = ("decimal", "floating", "integer", "mixed-integer-float", "boolean")
 #: Limit of targets: the square of a larger number, and so a standard deviation, may be infinite.
 LARGEST = 1e150
 
+#: Advice about a missing target: where `Columns` refuses it, and where the network never saw one.
+IF_MISSING = {
+    "raise": "Fill in missing values, or pass Columns(missing='mask').",
+    "unlearned": "The forecaster was fitted on series without missing targets. Fill in missing "
+    "values, or fit on a history in which some targets are NaN.",
+}
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -73,7 +80,7 @@ class Rows:
             names: its key columns.
             covariates: its columns of covariates.
             freq: the frequency; None infers it from the timestamps.
-            missing: whether targets may be missing, `"mask"` or `"raise"`.
+            missing: `"mask"` if targets may be missing; otherwise a key of `IF_MISSING`.
             shape: the form of the original frame, for which messages suggest code.
 
         Raises:
@@ -94,7 +101,7 @@ class Rows:
             return f"{names.label(ids[series[row]])} {place}"
 
         numbers = _numbers(df[names.target], names, shape)
-        targets = _targets(numbers, order, masked=missing == "mask", where=where)
+        targets = _targets(numbers, order, missing=missing, where=where)
         return cls(names, ids, indptr, times, calendar, targets, df[list(covariates)].iloc[order])
 
     @property
@@ -131,7 +138,10 @@ class Rows:
         if isinstance(grid, int):
             raise self._gap(grid)
         if len(self.covariates.columns):
-            fix = "Add the missing rows to df, with their covariates."
+            fix = (
+                "Add the missing rows to df, with their covariates and NaN as the target. "
+                "df.asfreq inserts rows into one series, and df.groupby(...).apply into each."
+            )
             raise bad_argument("fill", fill, "'raise' with covariates", fix)
         targets = grid.spread(self.targets)
         if fill == "interpolate":
@@ -362,15 +372,15 @@ def _numbers(column: pd.Series, names: ColumnNames, shape: Shape) -> pd.Series:
 
 
 def _targets(
-    column: pd.Series, order: Integers, *, masked: bool, where: Callable[[int], str]
+    column: pd.Series, order: Integers, *, missing: str, where: Callable[[int], str]
 ) -> Floats:
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)[order]
-    unusable = np.flatnonzero(~are_targets(values, masked=masked))
+    unusable = np.flatnonzero(~are_targets(values, masked=missing == "mask"))
     if len(unusable):
         row = unusable[np.argmin(order[unusable])]
         fix = "Fill in or remove such values."
         if np.isnan(values[row]):
-            fix = "Fill in missing values, or pass Columns(missing='mask')."
+            fix = IF_MISSING[missing]
         raise bad_data(
             f"Column {column.name!r}",
             f"{values[row]} for {where(row)} ({len(unusable)} such rows in all)",

@@ -188,7 +188,7 @@ class NetworkInputs:
             raise DataError(
                 "The series must have no missing targets, because the forecaster was fitted on "
                 f"series without missing targets. Got: {missing} missing targets. Fill them in, or "
-                "fit on series with missing targets."
+                "fit on a history in which some targets are NaN."
             )
         rows = panel.known.rows.values.reshape(*target.shape, -1)
         static = self.scaler.transform_static(panel.known.static)

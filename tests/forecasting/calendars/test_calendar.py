@@ -263,6 +263,13 @@ def test_too_few_timestamps_ask_for_the_frequency(times):
         calendar_of(times)
 
 
+def test_days_without_sundays_ask_for_the_weekdays_that_exist():
+    days = pd.date_range("2024-02-16", periods=74)
+    with pytest.raises(DataError, match="weekmask='Mon Tue Wed Thu Fri Sat'") as error:
+        calendar_of(days[days.day_name() != "Sunday"])
+    assert "one frequency" in str(error.value)
+
+
 def test_irregular_timestamps_ask_for_a_regular_grid():
     days = np.random.default_rng(0).integers(1, 20, 50).cumsum()
     times = pd.Timestamp("2020-01-01") + pd.to_timedelta(days * 1.37, unit="D")

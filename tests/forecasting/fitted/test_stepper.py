@@ -301,8 +301,13 @@ WRONG = {
     "one for all": ({"values": 1.0}, r"values must be of shape \(3,\)"),
     "text": ({"values": {"east": "1"}}, "values must be numbers"),
     "none": ({"values": {"east": None}}, "values must be numbers"),
-    "missing": ({"values": {"east": np.nan}}, "fitted on series without missing targets"),
+    "missing": ({"values": {"east": np.nan}}, "without missing targets. .* some targets are NaN"),
     "infinite": ({"values": {"east": np.inf}}, "must be a finite number"),
+    "no covariates": (
+        {"covariates": None},
+        r"covariates must be a dict of \['price', 'promo'\]. Got: covariates=None. "
+        r"Pass covariates={'price': {'east': value, ...}, 'promo': {'east': value, ...}}",
+    ),
     "missing column": ({"covariates": {"price": 1.0}}, "covariates must be a dict of"),
     "further column": (covariates(prize=1.0), "covariates must be a dict of"),
     "no number": (covariates(price="1"), r"covariates\['price'\] must be numbers"),
@@ -317,7 +322,10 @@ WRONG = {
         {"future": {**RIGHT["future"], "price": [1.0, 2.0]}},
         r"future\['price'\] must be of shape \(2, 3\)",
     ),
-    "no future": ({"future": None}, "future must be a dict of"),
+    "no future": (
+        {"future": None},
+        r"future must be a dict of .* Got: future=None. Pass future=.*'east': \[3 values\], ...",
+    ),
 }
 
 

@@ -111,7 +111,7 @@ def new_rows(**columns):
             "only series that were fitted .3 in all.* 'new' .1 unknown",
         ),
         (new_rows(unique_id=[1, 2, 3]), "series 1 .3 unknown ids"),
-        (new_rows(y=np.nan), "finite number"),
+        (new_rows(y=np.nan), "finite number.* fit on a history in which some targets are NaN"),
         (new_rows().head(0), "df must have rows"),
         (
             new_rows().drop(columns="unique_id").head(1),

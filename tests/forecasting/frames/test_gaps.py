@@ -120,7 +120,7 @@ def test_far_more_gaps_than_rows_are_refused_with_the_frequency():
 
 
 def test_rows_with_covariates_are_not_inserted(one):
-    with pytest.raises(ValueError, match="Add the missing rows to df"):
+    with pytest.raises(ValueError, match="with their covariates and NaN as the target"):
         read_panel(one.assign(x=1.0).drop(index=5), Columns(past=["x"], fill="mask"))
 
 
