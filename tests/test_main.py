@@ -448,7 +448,7 @@ def test_a_model_is_explained(here, capsys):
     assert said[0].split() == ["layer", "class", "units", "kernel", "stateful", "states"]
     assert said[1].startswith("encoder/cells")
     assert said[1].endswith("4, 5   scan    yes       0/h (2, 4), 0/c (2, 4), 1/h (2, 5)")
-    assert said[2].split()[:5] == ["decoder", "keras", "LSTM", "7", "keras"]
+    assert said[2].split()[:5] == ["decoder", "keras", "LSTM", "7", "scan"]
     assert said[4] == "Why this kernel:"
     assert "7 to know:" in said
     assert "    The number of rows is fixed at 2: any other batch size is an error." in said

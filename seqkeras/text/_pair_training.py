@@ -20,7 +20,7 @@ JUDGED_ROWS = 256
 SHAPES = 8
 PAIRS_OF_A_SHAPE = 512
 #: Training steps in all, unless `epochs` says otherwise, and the epochs that they may make.
-STEPS = 3200
+STEPS = 8000
 FEWEST_EPOCHS = 3
 MOST_EPOCHS = 40
 

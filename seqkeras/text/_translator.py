@@ -94,7 +94,7 @@ class Translator(TextEstimator):
         min_freq: how often a token must stand in the texts to be in a vocabulary; others become
             `<unk>`, which is never written. None: 1 for characters, 2 for other tokens.
         max_size: largest vocabulary. None: no limit for characters, 20,000 for other tokens.
-        epochs: largest number of epochs. None: about 3,200 training steps, 3 to 40 epochs.
+        epochs: largest number of epochs. None: about 8,000 training steps, 3 to 40 epochs.
         patience: epochs without a better held-out loss before training stops. Default 5.
         batch_size: pairs of a training step. None: 64, fewer for few pairs.
         learning_rate: largest learning rate of Adam. Default 2e-3.
