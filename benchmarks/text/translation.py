@@ -1,6 +1,6 @@
 """BLEU of a translator with default settings on Multi30k, or on any files of pairs.
 
-    python benchmarks/text/translation.py DATA [--pair en_fr] [--seed 0] [--save FILE]
+    python benchmarks/text/translation.py DATA [--pair en_fr] [--seed 0] [--epochs N] [--save FILE]
 
 DATA is a folder with `multi30k_PAIR.train.tsv.gz`, `.val.tsv.gz` and `.test.tsv.gz`: lower-cased
 tokens, a pair a line, with a TAB between source and target. HTML entities are decoded first. The
@@ -30,6 +30,7 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("--pair", default="en_fr")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, help="default: that of Translator")
     parser.add_argument("--save", help="file for the translator")
     parser.add_argument("--attention", default="additive")
     options = parser.parse_args()
@@ -37,7 +38,7 @@ def main():
         read(options.data / f"multi30k_{options.pair}.{part}.tsv.gz")
         for part in ("train", "val", "test")
     )
-    translator = Translator(attention=options.attention, seed=options.seed)
+    translator = Translator(attention=options.attention, epochs=options.epochs, seed=options.seed)
     start, cpu_start = time.perf_counter(), time.process_time()
     translator.fit(*train, validation=validation)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start

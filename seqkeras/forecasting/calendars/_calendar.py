@@ -22,6 +22,10 @@ from seqkeras.forecasting.calendars._offsets import (
     step_of,
 )
 
+#: Weeks, and different weekdays in them, from which on other weekdays seem not to exist.
+_LEAST_WEEKS = 2
+_LEAST_WEEKDAYS = 3
+
 
 @dataclass(frozen=True)
 class Calendar:
@@ -294,13 +298,27 @@ def _infer_offset(times: pd.DatetimeIndex, indptr: Integers) -> str:
     if np.all(np.diff(indptr) < 3):
         raise _no_frequency("fewer than three rows in each series")
     first = ", ".join(str(time) for time in times[:4])
-    fix = ""
-    if (times == times.normalize()).all():
-        fix = (
-            " If some weekdays never occur, such as Sundays, name the others: "
-            "freq=pd.offsets.CustomBusinessDay(weekmask='Mon Tue Wed Thu Fri Sat')."
-        )
-    raise _no_frequency(f"irregular timestamps, {first}, ...", fix)
+    raise _no_frequency(f"irregular timestamps, {first}, ...", advise_weekdays(times))
+
+
+def advise_weekdays(times: pd.Index) -> str:
+    """Return how to name the weekdays of days, if some weekdays never occur; otherwise nothing.
+
+    Returns:
+        A sentence that begins with a space, or `""`.
+    """
+    if not isinstance(times, pd.DatetimeIndex) or not (times == times.normalize()).all():
+        return ""
+    weekdays = np.unique(times.day_of_week)
+    weeks = (times.max() - times.min()).days // 7
+    # Weeks, months and the like have few weekdays, or all.
+    if weeks < _LEAST_WEEKS or not _LEAST_WEEKDAYS <= len(weekdays) < 7:
+        return ""
+    mask = " ".join(np.array(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])[weekdays])
+    return (
+        " If there are no other weekdays, pass "
+        f"Columns(freq=pd.offsets.CustomBusinessDay(weekmask={mask!r}))."
+    )
 
 
 def _infer(times: pd.DatetimeIndex) -> str | None:

@@ -11,7 +11,7 @@ import pandas as pd
 from seqkeras._arrays import Booleans, Floats, Integers
 from seqkeras._checks import bad_argument, bad_data
 from seqkeras.errors import DataError
-from seqkeras.forecasting.calendars._calendar import Calendar, to_integers
+from seqkeras.forecasting.calendars._calendar import Calendar, advise_weekdays, to_integers
 from seqkeras.forecasting.frames._advice import (
     first_without_number,
     first_without_time,
@@ -245,7 +245,8 @@ class Rows:
             fix = "Add the missing rows, with their covariates"
         elif can_fill:
             fix = "Add the missing rows, or have them inserted by Columns(fill='mask')"
-        return f"{fix}, or pass the right frequency as Columns(freq=...)."
+        fix += ", or pass the right frequency as Columns(freq=...)."
+        return fix + advise_weekdays(self.times)
 
     def _where(self, row: int) -> str:
         return f"{self.names.label(self.ids[self.series[row]])} at {self.times[row]}"

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from seqkeras.errors import ArgumentError, DataError, FileFormatError
 from seqkeras.forecasting.calendars._calendar import Calendar, from_integers, to_integers
+from seqkeras.forecasting.frames._columns import Columns
+from seqkeras.forecasting.frames._reading import read_panel
 
 FREQUENCIES = [
     "s",
@@ -268,6 +270,26 @@ def test_days_without_sundays_ask_for_the_weekdays_that_exist():
     with pytest.raises(DataError, match="weekmask='Mon Tue Wed Thu Fri Sat'") as error:
         calendar_of(days[days.day_name() != "Sunday"])
     assert "one frequency" in str(error.value)
+
+
+@pytest.mark.parametrize("rows", [60, 66, 70, 77])
+def test_a_gap_on_each_sunday_asks_for_the_weekdays_that_exist(rows):
+    days = pd.date_range("2024-01-01", periods=rows)
+    days = days[days.day_name() != "Sunday"]
+    df = pd.DataFrame({"ds": days, "y": np.arange(len(days), dtype=float)})
+    with pytest.raises(DataError, match="weekmask='Mon Tue Wed Thu Fri Sat'"):
+        read_panel(df, Columns())
+    offset = pd.offsets.CustomBusinessDay(weekmask="Mon Tue Wed Thu Fri Sat")
+    assert len(read_panel(df, Columns(freq=offset)).values.values) == len(days)
+
+
+@pytest.mark.parametrize("freq", ["W", "MS", "D"])
+def test_other_gaps_do_not_ask_for_weekdays(freq):
+    days = pd.date_range("2024-01-01", periods=40, freq=freq).delete(20)
+    df = pd.DataFrame({"ds": days, "y": np.arange(len(days), dtype=float)})
+    with pytest.raises(DataError) as error:
+        read_panel(df, Columns())
+    assert "weekmask" not in str(error.value)
 
 
 def test_irregular_timestamps_ask_for_a_regular_grid():
