@@ -243,7 +243,7 @@ class Resettable(keras.layers.RNN):
 
     @property
     def _expected(self) -> str:
-        return f"{self._rows} rows, one for each state"
+        return f"{self._rows} rows, the batch size of its state"
 
     def _ways_out(self, rows: int | str) -> str:
         """Return how to read a batch of another number of rows."""

@@ -67,6 +67,7 @@ def test_a_translation_is_what_the_model_finds_step_by_step(words):
         np.testing.assert_allclose(translation.attention.sum(axis=-1), 1, atol=1e-5)
 
 
+@pytest.mark.filterwarnings(READS_UNKNOWN)
 def test_a_program_of_its_model_translates_in_numpy(words, tmp_path):
     save_decoder(words.model_, tmp_path / "d")
     program = runtime.load_decoder(tmp_path / "d")

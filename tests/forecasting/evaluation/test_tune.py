@@ -207,7 +207,7 @@ def test_a_trial_that_cannot_be_fitted_says_why(df):
     assert failed.why.str.contains("must have 303").all()
     assert failed.MASE.isna().all()
     with pytest.raises(
-        DataError, match=r"None of 1 trials could be fitted\. The first: The series"
+        DataError, match=r"None of 1 trials could be fitted\. The first: The longest"
     ):
         tune(bare(3), df, space={"lookback": [300]}, trials=1, columns=NAMES)
 
