@@ -284,7 +284,9 @@ def _read_table(file: Any, size: int) -> tuple[dict[str, str], dict[str, Any], i
     if len(prefix) < 8:
         raise ValueError(f"it is too short ({size} bytes)")
     if prefix.startswith(b"PK"):
-        raise ValueError("it is a zip file, such as a .keras file, which save_program exports")
+        raise ValueError(
+            "it is a zip file; a .keras model must first be exported with save_program"
+        )
     count = int.from_bytes(prefix, "little")
     if count > size - 8:
         raise ValueError(f"it declares a table of {count} bytes, but has only {size}")

@@ -26,7 +26,7 @@ def html_table(caption: str, rows: Iterable[Sequence[object]], header: Sequence[
 def html_frame(caption: str, frame: Any) -> str | None:
     """Return a pandas frame with a title in HTML; all text is escaped.
 
-    None if pandas shall show frames as text in notebooks (`display.notebook_repr_html`).
+    None if pandas is set to show frames as text in notebooks (`display.notebook_repr_html`).
     """
     table = frame._repr_html_()
     return table and f"<div><b>{escape(caption)}</b>{table}</div>"

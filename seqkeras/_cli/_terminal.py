@@ -7,7 +7,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,10 @@ def message_of(error: Exception) -> str:
     """Return the message of an error; for a missing file, with the name that may be meant."""
     if not isinstance(error, FileNotFoundError) or error.filename is None:
         return str(error)
-    path = Path(os.fsdecode(error.filename))
-    names = [name.name for name in path.parent.iterdir()] if path.parent.is_dir() else []
+    path = Path(str(error.filename))
+    names: list[str] = []
+    with suppress(OSError):  # a folder that does not exist, or that cannot be listed
+        names = os.listdir(path.parent)
     return f"No such file or directory: {str(path)!r}. {nearest(path.name, names)}".rstrip()
 
 

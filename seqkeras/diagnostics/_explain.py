@@ -197,4 +197,5 @@ def _kernel_of_keras(layer: keras.layers.RNN, here: kernels.Runtime) -> str:
     # Keras runs a layer with recurrent dropout as the loop in inference, too.
     spec = kernels.Spec.of(layer, training=True)
     reasons = kernels.why_not(spec, here._replace(traced_for=None))
-    return "keras" if reasons["cudnn"] is None else "scan"
+    is_plain = layer.use_bias and not layer.unroll
+    return "keras" if is_plain and reasons["cudnn"] is None else "scan"

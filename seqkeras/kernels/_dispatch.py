@@ -204,7 +204,7 @@ def _check_state(layer: Any, sequences: Any, state: Any) -> None:
     for array, size in zip(state, sizes, strict=True):
         shape = tuple(array.shape)
         same_rows = rows is None or shape[0] in (rows, 1, None)
-        if not same_rows or shape[-1] not in (size, None):
+        if len(shape) != 2 or not same_rows or shape[1] not in (size, None):
             expected = f"of shape ({rows}, {size}) for layer {layer.name!r}"
             raise bad_argument("initial_state", Description(f"shape {shape}"), expected)
 

@@ -11,7 +11,7 @@ def with_rows(x: Any, rows: int, refusal: str) -> Any:
     """Give `x` a number of rows, which its graph does not know.
 
     Only graphs of TensorFlow have such arrays. Where one runs on an array of another number, it
-    fails with the text `refusal` and that number. XLA and exported graphs do not look.
+    fails with the text `refusal` and that number. XLA and exported graphs do not check.
     """
     backend, _, traced_for = here(x)
     if backend != "tensorflow" or traced_for is not None:

@@ -6,7 +6,14 @@ from typing import Any
 import keras
 
 from seqkeras import kernels
-from seqkeras._checks import Description, bad_argument, check_fraction, check_integer, check_one_of
+from seqkeras._checks import (
+    Description,
+    bad_argument,
+    check_fraction,
+    check_integer,
+    check_one_of,
+    check_probability,
+)
 from seqkeras.layers import _cells
 from seqkeras.layers._resettable import Resettable
 from seqkeras.layers._weight_drop import dropped_weights
@@ -50,7 +57,7 @@ class Dispatched(Resettable):
     ) -> None:
         check_integer("units", units)
         for name in ("dropout", "recurrent_dropout"):
-            check_fraction(name, options.get(name, 0.0))
+            check_probability(name, options.get(name, 0.0))
         if type(implementation) is int and 0 <= implementation <= 2:
             options["implementation"] = implementation
             implementation = "auto"

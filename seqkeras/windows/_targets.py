@@ -120,8 +120,16 @@ def check_inputs(model: keras.Model, dataset: Any) -> None:
         pairs = [(tensor, x[name]) for name, tensor in tensors.items() if name in x]
     else:
         pairs = list(zip(tensors.values(), tree.flatten(x), strict=False))
+    has_states = _is_stateful(model)
     for tensor, array in pairs:
-        _check_shape(tensor, tuple(array.shape))
+        # Keras reads any number of rows, unless there are states for each row.
+        rows = tensor.shape[0] if has_states else None
+        _check_shape(tensor, (rows, *tensor.shape[1:]), tuple(array.shape))
+
+
+def _is_stateful(model: Any) -> bool:
+    layers = getattr(model, "layers", ())
+    return any(getattr(layer, "stateful", False) or _is_stateful(layer) for layer in layers)
 
 
 def _check_names(model: keras.Model, x: dict[str, Any], tensors: dict[str, Any]) -> None:
@@ -144,8 +152,7 @@ def _check_names(model: keras.Model, x: dict[str, Any], tensors: dict[str, Any])
     raise bad_argument("model", names, f"one with the inputs {list(x)} of these windows", fix)
 
 
-def _check_shape(tensor: Any, actual: Shape) -> None:
-    expected = tuple(tensor.shape)
+def _check_shape(tensor: Any, expected: Shape, actual: Shape) -> None:
     if not _fit(actual, expected):
         like = f"of shape {expected}, as the input {tensor.name!r} of the model"
         fix = _fix_inputs(actual, expected)
@@ -169,7 +176,8 @@ def check_targets(model: keras.Model, dataset: Any) -> None:
         ArgumentError: they have another shape; the message has both shapes, and the fix. Custom
             losses are not checked, because they may compare other shapes. Or there are none.
     """
-    if model.loss is not None and not isinstance(dataset.first_batch(), tuple):
+    is_of_keras = type(model).train_step is keras.Model.train_step
+    if model.loss is not None and is_of_keras and not isinstance(dataset.first_batch(), tuple):
         fix = "Use a horizon of 1 or more, or target_rows='lookback' for labels of timesteps."
         expected = "part of the windows where the model is compiled with a loss"
         raise bad_argument("targets", Description("windows without targets"), expected, fix)

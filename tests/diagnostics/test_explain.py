@@ -196,6 +196,10 @@ def test_on_a_gpu_keras_has_the_choice_unless_the_arguments_rule_cudnn_out():
         assert (explanation.training, explanation.inference) == ("scan", "scan")
         assert explanation.why_not["cudnn"]
         assert explanation.why_not["cudnn"] in str(explanation)
+    for options in ({"use_bias": False}, {"unroll": True}):  # of the layers of Keras only
+        layer = keras.layers.LSTM(4, **options)
+        explanation = only(keras.Sequential([keras.Input((5, 3)), layer]))
+        assert (explanation.training, explanation.inference) == ("scan", "scan")
 
 
 @pytest.mark.skipif(not BUILT, reason=str(native.why_not()))

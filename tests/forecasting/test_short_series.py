@@ -132,8 +132,9 @@ def test_short_series_are_scored_where_a_row_is_before_the_first_cutoff(df):
     assert result.frame.unique_id.unique().tolist() == ["a", "b", "half"]
 
 
+@pytest.mark.parametrize("fill", ["raise", "mask"])
 @pytest.mark.parametrize("winner", ["linear", "seasonal naive", "mine"])
-def test_a_comparison_forecasts_series_that_it_cannot_score(df, winner):
+def test_a_comparison_forecasts_series_that_it_cannot_score(df, winner, fill):
     known = {} if winner != "mine" else {"mine": forecaster(validation=0, levels=())}
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -141,6 +142,7 @@ def test_a_comparison_forecasts_series_that_it_cannot_score(df, winner):
             df,
             HORIZON,
             windows=1,
+            columns=Columns(fill=fill),
             contenders=[] if known else [winner],
             forecasters=known,
             progress=False,

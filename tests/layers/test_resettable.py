@@ -959,7 +959,8 @@ def test_batches_of_another_number_of_rows_are_refused_with_the_ways_out():
     model = keras.Model(x, layers.GRU(2, stateful=True)(x))
     model.compile("sgd", "mse")
     values, targets = np.zeros((3 * ROWS, 5, 1)), np.zeros((3 * ROWS, 2))
-    ways_out = f"{ROWS} rows, the batch size of its state.*batch_size={ROWS}.*as_stateful.model, batch_size="
+    expected = f"{ROWS} rows, the batch size of its state"
+    ways_out = f"{expected}.*batch_size={ROWS}.*as_stateful.model, batch_size="
     assert len(model.predict(values, batch_size=ROWS, verbose=0)) == 3 * ROWS
     # On TensorFlow the error comes from the graph, which was traced for any number of rows.
     for run in (

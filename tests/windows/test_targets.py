@@ -282,6 +282,23 @@ def test_inputs_of_another_shape_are_refused_with_the_shape_to_give(model, data,
     assert model.optimizer.iterations == 0
 
 
+def test_a_stateless_model_of_a_fixed_batch_reads_any_number_of_rows():
+    x = keras.Input(batch_shape=(4, LOOKBACK, 1))
+    model = compiled(keras.Model(x, keras.layers.Dense(1)(x[:, -1])))
+    model.fit(windows(), verbose=0)
+    assert model.optimizer.iterations > 0
+
+
+def test_windows_without_targets_are_read_by_a_training_step_of_ones_own():
+    class Reconstructing(keras.Model):
+        def train_step(self, data):
+            return {"loss": keras.ops.mean(data[0] if isinstance(data, tuple) else data)}
+
+    x = keras.Input((LOOKBACK, 1))
+    model = compiled(Reconstructing(x, keras.layers.Dense(1)(x)))
+    assert "loss" in model.fit(windows(horizon=0), verbose=0).history
+
+
 def test_windows_without_targets_are_refused_where_there_is_a_loss():
     with pytest.raises(ArgumentError, match="targets must be part of the windows"):
         compiled(many_to_one()).fit(windows(horizon=0), verbose=0)

@@ -158,8 +158,8 @@ def compare(
     schedule = Schedule.parse(settings.horizon, windows=windows + 1)
     frame, panel, read_columns = read_history(df, schedule.rows, columns)
     check_names(panel)
-    is_reduced = as_columns(columns).short_series == "skip"
-    whole = panel if is_reduced else read_panel(df, as_columns(columns))
+    is_padded = read_columns.short_series == "pad"
+    whole = read_panel(df, as_columns(columns)) if is_padded else panel
     if panel.covariates.future and future is None:
         fix = "Pass a frame with them for each series and timestep: the last fit forecasts with it."
         raise bad_argument("future", None, f"the columns {panel.covariates.future} ahead", fix)

@@ -83,10 +83,10 @@ class Task:
     def all_rows(self) -> tuple[Any, Columns | None]:
         """Return the rows of the last fit, and their columns: without the series that are skipped.
 
-        These are the rows as the user passed them, unless series are skipped.
+        These are the rows as the user passed them, unless short series are skipped.
         """
         key = self.panel.columns.id
-        if key is None or self.frame[key].nunique() == len(self.whole.ids):
+        if key is None or self.columns.short_series != "skip":
             return self.df, self.own_columns
         return self.frame[self.frame[key].isin(self.whole.ids)], self.columns
 
