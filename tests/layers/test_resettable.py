@@ -954,18 +954,20 @@ def test_a_penalty_of_the_output_is_counted(kind, value):
 
 
 @pytest.mark.backends
-@pytest.mark.parametrize("method", ["evaluate", "predict"])
-def test_batches_of_another_number_of_rows_are_refused_with_the_ways_out(method):
+@pytest.mark.parametrize(
+    ("method", "data", "batch_size"),
+    [
+        ("evaluate", (np.zeros((8, 5, 1)), np.zeros((8, 2))), ROWS),
+        ("predict", (np.zeros((9, 5, 1)),), 9),
+    ],
+)
+def test_batches_of_another_number_of_rows_are_refused_with_the_ways_out(method, data, batch_size):
     x = keras.Input(batch_shape=(ROWS, 5, 1))
     model = keras.Model(x, layers.GRU(2, stateful=True)(x))
     model.compile("sgd", "mse")
-    values, targets = np.zeros((3 * ROWS, 5, 1)), np.zeros((3 * ROWS, 2))
     expected = f"{ROWS} rows, the batch size of its state"
     ways_out = f"{expected}.*batch_size={ROWS}.*as_stateful.model, batch_size="
-    assert len(model.predict(values, batch_size=ROWS, verbose=0)) == 3 * ROWS
+    assert len(model.predict(np.zeros((9, 5, 1)), batch_size=ROWS, verbose=0)) == 9
     # On TensorFlow the error comes from the graph, which was traced for any number of rows.
     with pytest.raises(Exception, match=f"(?s){ways_out}"):
-        if method == "evaluate":
-            model.evaluate(values[1:], targets[1:], batch_size=ROWS, verbose=0)
-        else:
-            model.predict(values, batch_size=3 * ROWS, verbose=0)
+        getattr(model, method)(*data, batch_size=batch_size, verbose=0)
