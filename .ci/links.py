@@ -3,7 +3,7 @@
     python .ci/links.py SITE    # the folder of the built site
 
 Links of Markdown files are checked as code hosts show them: to files, and to headings. Those of the
-site are checked to files and to ids. Addresses outside are not asked.
+site are checked to files and to ids. External addresses are not checked.
 """
 
 import re

@@ -72,8 +72,8 @@ def sections(page: str) -> list[Section]:
     """Return the sections of the page that have a table."""
     _, *parts = SECTION.split(page)
     pairs = zip(parts[::2], parts[1::2], strict=True)
-    found = [Section(title, _code(text), list(_uses(text))) for title, text in pairs]
-    return [section for section in found if section.uses]
+    every = [Section(title, _code(text), list(_uses(text))) for title, text in pairs]
+    return [section for section in every if section.uses]
 
 
 def _code(text: str) -> str:

@@ -1,4 +1,4 @@
-// The menu of versions in the sidebar, and a notice on pages of others than the latest.
+// The menu of versions in the sidebar, and a notice on pages of versions other than the latest.
 // _versions.py writes `site` in front of it: latest, versions (newest first), pages of each version.
 (() => {
   const place = document.querySelector(".versions");
@@ -30,7 +30,7 @@
     notice.className = "version-notice";
     notice.append(
       `This page is about version ${version}, `,
-      isOlder ? "which is not the newest. Read it for " : "which is not released yet. Read it for ",
+      isOlder ? "which is not the newest. See this page for " : "which is not released yet. See this page for ",
       link(site.latest, `${site.latest}, the latest release`),
       ".",
     );

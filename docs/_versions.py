@@ -8,7 +8,7 @@ PAGES is the folder of the built site. SITE is what a static host serves:
     latest/        a copy of those of the newest release, for links that last
     index.html     leads to latest/
     versions.json  the names of the versions, newest first
-    versions.js    the menu of versions and the notice on pages of others than the latest
+    versions.js    the menu of versions, and the notice on pages of versions other than the latest
     .nojekyll      lets GitHub Pages serve folders that begin with an underscore
 
 Whatever else is in SITE stays. Except for the pages of the versions, all is made anew.

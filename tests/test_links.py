@@ -1,22 +1,15 @@
 """Links between files, and within the site, lead somewhere."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
+from helpers.scripts import load_script
+
 ROOT = Path(__file__).parent.parent
 
 
-def load_script():
-    """Return .ci/links.py as a module."""
-    spec = importlib.util.spec_from_file_location("links_script", ROOT / ".ci/links.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-links = load_script()
+links = load_script(ROOT / ".ci/links.py")
 
 
 def test_links_between_the_files_of_the_project_lead_somewhere():

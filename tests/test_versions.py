@@ -1,6 +1,5 @@
 """The site has all versions, in a layout that static hosts and files can show."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers.browser import Browser, needs_chromium
+from helpers.scripts import load_script
 
 ROOT = Path(__file__).parent.parent
 CONF = """
@@ -19,15 +19,7 @@ templates_path = [{templates!r}]
 """
 
 
-def load_tool():
-    """Return docs/_versions.py as a module."""
-    spec = importlib.util.spec_from_file_location("versions_tool", ROOT / "docs/_versions.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = load_tool()
+tool = load_script(ROOT / "docs/_versions.py")
 
 
 def build(folder, version, pages):
@@ -132,7 +124,7 @@ def test_readers_of_files_change_versions_and_learn_of_the_latest(site, tmp_path
         browser.open((site / "0.9.0/course/first.html").as_uri())
         assert browser.text(".version-notice") == (
             "This page is about version 0.9.0, which is not the newest. "
-            "Read it for 0.10.0, the latest release."
+            "See this page for 0.10.0, the latest release."
         )
         browser.value("document.querySelector('.version-notice a').click()")
         browser.wait("location.pathname.endsWith('/latest/course/first.html')")

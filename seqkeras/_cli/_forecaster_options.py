@@ -143,13 +143,13 @@ def check_future(
         ArgumentError: a column is missing.
         DataError: a row or a value is missing, or a row is repeated.
     """
-    # With --skip-short, series that are omitted need no rows; which they are, only a fit tells.
+    # With --skip-short, omitted series need no rows, and only a fit can tell which are omitted.
     if future is None or options.skip_short:
         return
-    from seqkeras.forecasting.frames import _future
+    from seqkeras.forecasting.frames._future import read_future as read_future_rows
     from seqkeras.forecasting.frames._reading import read_panel
 
-    _future.read_future(read_panel(df, columns), future, options.horizon)
+    read_future_rows(read_panel(df, columns), future, options.horizon)
 
 
 def check_numbers(options: argparse.Namespace) -> None:

@@ -92,7 +92,8 @@ class Forecaster(BaseEstimator):
         scaler_: mean and standard deviation of each series. Its `constant_` marks series that never
             change from one season to the next, whose forecasts are exact.
         inputs_: how covariates are scaled, and whether targets may be missing.
-        panel_: the last rows of each series, with their covariates.
+        panel_: the last rows of each series, with their covariates. Those of a series that is
+            shorter than a lookback begin with rows without targets, from before its first one.
 
     Example:
         >>> from seqkeras.forecasting import Training, load_air_passengers
