@@ -25,9 +25,6 @@ Each error also derives from the built-in class that a caller would expect.
 class SeqkerasError(Exception):
     """Base of all seqkeras errors."""
 
-    #: Keeps Keras from burying the message in a list of the arguments of a layer's call.
-    _keras_call_info_injected = True
-
 
 class ArgumentError(SeqkerasError, ValueError):
     """An argument has a value that cannot work."""

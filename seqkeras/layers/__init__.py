@@ -3,8 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 from seqkeras._lazy import require
+from seqkeras.errors import SeqkerasError
 
 require("keras")
+
+# Keeps Keras from burying our messages in a list of the arguments of a layer's call.
+SeqkerasError._keras_call_info_injected = True  # type: ignore[attr-defined]
 
 # Registers the layers that saved models converted from Keras 2 contain.
 from seqkeras.layers import _keras_2_masks as _keras_2_masks

@@ -11,6 +11,7 @@ PACKAGE = Path(seqkeras.__file__).parent
 
 #: Attributes that Keras does not promise to keep.
 PRIVATE = {
+    "_assert_input_compatibility",
     "_call_has_mask_arg",
     "_call_has_training_arg",
     "_compile_config",
@@ -18,6 +19,7 @@ PRIVATE = {
     "_functional",
     "_inbound_nodes",
     "_inputs_struct",
+    "_keras_call_info_injected",
     "_keras_history",
     "_keras_mask",
     "_nodes_by_depth",
