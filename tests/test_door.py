@@ -30,6 +30,18 @@ def typed_names(path: Path) -> list[tuple[str, str, str]]:
 LAZY = {names[0][0]: names for path in PACKAGE.rglob("__init__.py") if (names := typed_names(path))}
 
 
+def output_of(script: str) -> str:
+    """Return what a fresh Python prints for `script`."""
+    process = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return process.stdout
+
+
 def loaded_by(code: str) -> set[str]:
     """Return the top-level modules that a fresh Python loads for `code`."""
     script = "\n".join(
@@ -40,14 +52,7 @@ def loaded_by(code: str) -> set[str]:
             "print(*{name.split('.')[0] for name in set(sys.modules) - before})",
         ]
     )
-    process = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=PACKAGE.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return set(process.stdout.split())
+    return set(output_of(script).split())
 
 
 def test_the_lazy_packages_are_found():
@@ -114,14 +119,7 @@ def run_with(extras: set[str], code: str) -> str:
     hidden = sorted(set().union(*(EXTRAS[extra] for extra in EXTRAS.keys() - extras)))
     # With None in the place of a module, its import fails as that of a missing package.
     script = f"import sys\nsys.modules.update(dict.fromkeys({hidden}))\n{code}"
-    process = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=PACKAGE.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return process.stdout
+    return output_of(script)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from seqkeras._lazy import require
 
 require("keras")
 
+from seqkeras.kernels._batch_rows import with_rows as with_rows
 from seqkeras.kernels._branching import branch as branch
 from seqkeras.kernels._branching import check_branch as check_branch
 from seqkeras.kernels._branching import why_not_branch as why_not_branch
@@ -19,7 +20,6 @@ from seqkeras.kernels._dispatch import why_not as why_not
 from seqkeras.kernels._layer_spec import Spec as Spec
 from seqkeras.kernels._layer_spec import shows_state as shows_state
 from seqkeras.kernels._layer_spec import state_sizes as state_sizes
-from seqkeras.kernels._rows import with_rows as with_rows
 from seqkeras.kernels._runtime import Runtime as Runtime
 from seqkeras.kernels._runtime import distribution as distribution
 from seqkeras.kernels._runtime import here as here

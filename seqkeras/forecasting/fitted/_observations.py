@@ -1,7 +1,8 @@
 """Read the observations for a step from mappings and arrays, and check them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,13 @@ class ObservationReader:
         subject = f"The target of {self.columns.label(ids[wrong])}"
         raise bad_data(subject, f"{values[wrong]:g}", f"be {kind}", fix)
 
+    def _form(self, ids: list[Any], shape: tuple[int, ...]) -> str:
+        """Return how the values of a covariate are written."""
+        value = f"[{shape[1]} values]" if len(shape) > 1 else "value"
+        if self.columns.id is None:
+            return value
+        return f"{{{ids[0]!r}: {value}{', ...' if len(ids) > 1 else ''}}}"
+
     def _encoded(
         self,
         argument: str,
@@ -117,10 +125,9 @@ class ObservationReader:
     ) -> Floats:
         """Encode covariates, passed by name, as features `(*shape, features)`."""
         parts = [np.empty((*shape, 0))]
-        value = f"[{shape[1]} values]" if len(shape) > 1 else "value"
-        if self.columns.id is not None:
-            value = f"{{{ids[0]!r}: {value}{', ...' if len(ids) > 1 else ''}}}"
-        for name, values in _named(argument, by_name, names, value).items():
+        # Only an error needs the form of a value, and this runs in every step.
+        form = partial(self._form, ids, shape)
+        for name, values in _named(argument, by_name, names, form).items():
             label = f"{argument}[{name!r}]"
             if isinstance(values, Mapping):
                 _check_ids(label, values, ids)
@@ -144,14 +151,16 @@ def _check_ids(label: str, values: Mapping[Any, Any], ids: list[Any]) -> None:
         raise bad_argument(label, Description(f"{len(values)} values"), expected)
 
 
-def _named(argument: str, by_name: Any, names: tuple[str, ...], value: str) -> dict[str, Any]:
+def _named(
+    argument: str, by_name: Any, names: tuple[str, ...], form_of_value: Callable[[], str]
+) -> dict[str, Any]:
     """Return the covariates by name.
 
     Args:
         argument: the name of the argument, for messages.
         by_name: the argument; None stands for no covariates.
         names: the names that it must have.
-        value: the form of the value of a name, for messages.
+        form_of_value: returns the form of the value of a name, for messages.
 
     Raises:
         ArgumentError: `by_name` is not a dict of these names.
@@ -162,6 +171,7 @@ def _named(argument: str, by_name: Any, names: tuple[str, ...], value: str) -> d
     actual = sorted(map(str, by_name)) if isinstance(by_name, Mapping) else by_name
     if not names:
         raise bad_argument(argument, actual, "omitted: fit had no such columns")
+    value = form_of_value()
     form = ", ".join(f"{name!r}: {value}" for name in names)
     raise bad_argument(argument, actual, f"a dict of {list(names)}", f"Pass {argument}={{{form}}}.")
 

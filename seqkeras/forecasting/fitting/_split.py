@@ -66,7 +66,7 @@ def hold_out(settings: Settings, panel: Panel, lookback: int) -> Integers:
     """
     horizon = settings.horizon
     lengths = panel.values.lengths
-    check_longest(settings, panel, lookback)
+    check_longest(settings, panel, lookback)  # again, as series without recent targets are gone
     if not settings.training.validation:
         return np.zeros_like(lengths)
     least = _least_held_out(settings, int(np.sum(lengths >= lookback + 2 * horizon)))
