@@ -1,13 +1,69 @@
 """Many series in one array."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import Array, Floats, Integers, positions, without_mask
+from seqkeras._arrays import Array, Floats, Integers, without_mask
 from seqkeras._checks import bad_argument
 from seqkeras.windows._numbers import check_position, whole_numbers
+
+#: Numbers that are computed at once. Memory for intermediate results does not grow with the series.
+BLOCK = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Neighboring rows that are computed at once: some series, or a part of a long one.
+
+    A long series is cut at multiples of `BLOCK` from its own first row. So what is computed for a
+    series does not depend on the others.
+
+    Attributes:
+        series: the range of the series.
+        rows: the range of the rows, in the array of all series.
+        starts: where the series begin, from the first row of the block.
+    """
+
+    series: slice
+    rows: slice
+    starts: Integers
+
+    def repeat(self, per_series: Array) -> Array:
+        """Return for each row of the block the entry of its series."""
+        lengths = np.diff(self.starts, append=self.rows.stop - self.rows.start)
+        return np.repeat(per_series[self.series], lengths, axis=0)
+
+
+#: Computes something of each row of a block from the rows and the block.
+OfBlock = Callable[[Array, Block], Array]
+
+
+def cut(indptr: Integers, numbers: int = 1) -> Iterator[Block]:
+    """Cut series into blocks, between series where possible.
+
+    Args:
+        indptr: where the series begin and end.
+        numbers: numbers in each row.
+    """
+    most = max(1, BLOCK // max(1, numbers))
+    first = 0
+    while first < len(indptr) - 1:
+        start = int(indptr[first])
+        last = int(np.searchsorted(indptr, start + most, side="right")) - 1
+        if last > first:
+            rows = slice(start, int(indptr[last]))
+            yield Block(slice(first, last), rows, indptr[first:last] - start)
+        else:
+            last = first + 1
+            stop = int(indptr[last])
+            for row in range(start, stop, most):
+                rows = slice(row, min(row + most, stop))
+                yield Block(slice(first, last), rows, np.zeros(1, np.int64))
+        first = last
 
 
 class GroupedArray:
@@ -82,10 +138,46 @@ class GroupedArray:
         Missing values do not count; an all-NaN series gives NaN. Every series must have at least
         one row (not checked).
         """
-        starts = self.indptr[:-1]
-        lowest = np.fmin.reduceat(self.values, starts, axis=0)
-        highest = np.fmax.reduceat(self.values, starts, axis=0)
+        lowest, highest = self.reduced(np.fmin), self.reduced(np.fmax)
         return lowest.astype(np.float64), highest.astype(np.float64)
+
+    def blocks(self) -> Iterator[Block]:
+        """Cut the series into blocks."""
+        return cut(self.indptr, self.values[:1].size)
+
+    def reduced(
+        self, ufunc: np.ufunc, of: OfBlock = lambda values, block: values, **options: Any
+    ) -> Array:
+        """Reduce each series to one entry, `(series, ...)`.
+
+        Args:
+            ufunc: joins two entries, such as `np.add`.
+            of: what is reduced, computed from the rows of a block. Default: the rows.
+            **options: options of `ufunc.reduceat`.
+        """
+        result = np.empty(0)
+        done = 0
+        for block in self.blocks():
+            entries = of(self.values[block.rows], block)
+            reduced = ufunc.reduceat(entries, block.starts, axis=0, **options)
+            if not done:
+                result = np.empty((len(self), *reduced.shape[1:]), reduced.dtype)
+            if done > block.series.start:  # further rows of a long series
+                reduced = ufunc(result[block.series], reduced)
+            result[block.series] = reduced
+            done = block.series.stop
+            self._release()
+        return result
+
+    def mapped(self, of: OfBlock) -> "GroupedArray":
+        """Return series of the same lengths, whose rows are computed from the rows of blocks."""
+        return self._like(
+            (of(self.values[block.rows], block) for block in self.blocks()), self.indptr
+        )
+
+    def with_bounds(self, indptr: npt.ArrayLike) -> "GroupedArray":
+        """Return the same rows with other bounds of series."""
+        return GroupedArray(self.values, indptr)
 
     def select(self, start: npt.ArrayLike, stop: npt.ArrayLike) -> "GroupedArray":
         """Copy rows `start[i]:stop[i]` of each series `i` into a new `GroupedArray`.
@@ -113,9 +205,29 @@ class GroupedArray:
         return self._rows(self.indptr[:-1][chosen], self.indptr[1:][chosen])
 
     def _rows(self, starts: Integers, stops: Integers) -> "GroupedArray":
-        lengths = stops - starts
-        rows = np.repeat(starts, lengths) + positions(lengths)
-        return GroupedArray(self.values[rows], np.concatenate([[0], np.cumsum(lengths)]))
+        indptr = np.concatenate([[0], np.cumsum(stops - starts)])
+        moved = starts - indptr[:-1]
+
+        def parts() -> Iterator[Array]:
+            for block in cut(indptr, self.values[:1].size):
+                rows = np.arange(block.rows.start, block.rows.stop)
+                yield self.values[rows + block.repeat(moved)]
+
+        return self._like(parts(), indptr)
+
+    def _like(self, parts: Iterable[Array], indptr: Integers) -> "GroupedArray":
+        """Return series of neighboring rows, stored as these are: here in memory."""
+        values = self.values[:0]
+        row = 0
+        for number, part in enumerate(parts):
+            if not number:
+                values = np.empty((indptr[-1], *part.shape[1:]), part.dtype)
+            values[row : row + len(part)] = part
+            row += len(part)
+        return GroupedArray(values, indptr)
+
+    def _release(self) -> None:
+        """Release memory that the last block took, if the values are not in memory."""
 
 
 def _array(name: str, values: npt.ArrayLike) -> Array:

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqkeras._arrays import Array, Booleans, Floats, is_constant, without_mask
+from seqkeras._arrays import Array, Booleans, Floats, Integers, is_constant, without_mask
 from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import NotFittedError
-from seqkeras.windows._grouped import GroupedArray
+from seqkeras.windows._grouped import Block, GroupedArray, OfBlock
 
 
 class StandardScaler:
@@ -73,19 +73,31 @@ class StandardScaler:
             raise bad_argument(
                 "series", Description(f"no rows in series {empty}"), "series with at least one row"
             )
-        self.center_ = _mean(series.values, series)
-        distance = np.abs(series.values - self._per_row(self.center_, series))
-        farthest = np.nan_to_num(np.fmax.reduceat(distance, series.indptr[:-1], axis=0))
+        counts = series.reduced(np.add, lambda values, block: _present(values))
+        self.center_ = _mean(series, counts, lambda values, block: values)
+
+        def distance(values: Array, block: Block) -> Array:
+            return np.abs(values - block.repeat(self.center_))
+
+        farthest = np.nan_to_num(series.reduced(np.fmax, distance))
         self.constant_ = is_constant(*series.extremes())
         # Divide distances by the largest before squaring them, to avoid overflow and underflow.
         unit = np.where(farthest > 0, farthest, 1.0)
-        spread = unit * _mean((distance / self._per_row(unit, series)) ** 2, series) ** 0.5
+
+        def square(values: Array, block: Block) -> Array:
+            return np.asarray((distance(values, block) / block.repeat(unit)) ** 2)
+
+        spread = unit * _mean(series, counts, square) ** 0.5
         level = np.where(self.center_ != 0, np.abs(self.center_), 1.0)
         self.scale_ = np.where(self.constant_, level, spread)
         return self
 
-    def transform(self, series: GroupedArray) -> GroupedArray:
+    def transform(self, series: GroupedArray, *, dtype: npt.DTypeLike = np.float64) -> GroupedArray:
         """Scale the series that the scaler was fitted on, or others in the same order.
+
+        Args:
+            series: the series.
+            dtype: dtype of the result, default float64, in which it is computed.
 
         Raises:
             ArgumentError: the number of series differs from that in `fit`.
@@ -96,8 +108,11 @@ class StandardScaler:
             raise bad_argument(
                 "series", Description(f"{len(series)} series"), f"{len(center)} series, as in fit"
             )
-        values = series.values - self._per_row(center, series)
-        return GroupedArray(values / self._per_row(scale, series), series.indptr)
+        return series.mapped(
+            lambda values, block: ((values - block.repeat(center)) / block.repeat(scale)).astype(
+                dtype, copy=False
+            )
+        )
 
     def transform_batch(
         self, values: npt.ArrayLike, *, series: npt.ArrayLike | None = None
@@ -152,18 +167,24 @@ class StandardScaler:
             raise NotFittedError("This StandardScaler is not fitted. Call fit first.")
         return self.center_, self.scale_
 
-    @staticmethod
-    def _per_row(per_series: Floats, series: GroupedArray) -> Floats:
-        return np.repeat(per_series, series.lengths, axis=0)
+
+def _present(values: Array) -> Integers:
+    return (~np.isnan(values)).astype(np.int64)
 
 
-def _mean(values: Array, series: GroupedArray) -> Floats:
-    """Return the mean of each series without its missing values; 0 if all are missing."""
-    starts = series.indptr[:-1]
-    counts: Any = series.lengths.reshape(-1, *[1] * (values.ndim - 1))
-    missing = np.isnan(values)
-    if missing.any():
-        counts = np.add.reduceat(~missing, starts, axis=0, dtype=np.int64)
-        values = np.where(missing, 0, values)
-    sums = np.add.reduceat(values, starts, axis=0, dtype=np.float64)
+def _mean(series: GroupedArray, counts: Integers, of: OfBlock) -> Floats:
+    """Return the mean of what `of` computes, without missing values; 0 if all are missing.
+
+    Args:
+        series: the series.
+        counts: number of values of each series that are not missing.
+        of: computed from the rows of a block.
+    """
+
+    def known(values: Array, block: Block) -> Array:
+        entries = of(values, block)
+        missing = np.isnan(entries)
+        return np.where(missing, 0, entries) if missing.any() else entries
+
+    sums = series.reduced(np.add, known, dtype=np.float64)
     return np.asarray(sums / np.maximum(counts, 1))

@@ -303,7 +303,8 @@ class Fitting:
         inputs = NetworkInputs(covariates, self.season_length, self.panel.has_missing)
         lengths = panel.values.lengths
         is_short = lengths < self.lookback + self.settings.horizon
-        panel = panel.select(np.where(is_short, lengths, 0), lengths)
+        if is_short.any():
+            panel = panel.select(np.where(is_short, lengths, 0), lengths)
         return _Scaled(panel, scaler, inputs, self.lookback)
 
     def _continue_on_all_rows(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqkeras._arrays import Integers, is_constant, positions
+from seqkeras._arrays import Integers, is_constant
 from seqkeras._checks import bad_argument
 from seqkeras.errors import DataError
 from seqkeras.forecasting._settings import Settings
@@ -95,11 +95,14 @@ def known_targets(panel: Panel, held_out: Integers, horizon: int) -> int:
     if not panel.has_missing:
         return len(series_of_windows(held_out, horizon)) * horizon
     lengths = panel.values.lengths
-    known = ~np.isnan(panel.values.select(lengths - held_out, lengths).values)
-    last = np.repeat(held_out - horizon, held_out)  # where the last horizon of each series begins
-    row = positions(held_out)
-    windows = np.minimum(row, last) - np.maximum(row - horizon + 1, 0) + 1
-    return int(windows[known].sum())
+    targets = panel.values.select(lengths - held_out, lengths)
+    last = held_out - horizon  # where the last horizon of each series begins
+    count = 0
+    for block in targets.blocks():
+        row = np.arange(block.rows.start, block.rows.stop) - block.repeat(targets.indptr[:-1])
+        windows = np.minimum(row, block.repeat(last)) - np.maximum(row - horizon + 1, 0) + 1
+        count += int(windows[~np.isnan(targets.values[block.rows])].sum())
+    return count
 
 
 def series_of_windows(held_out: Integers, horizon: int) -> Integers:

@@ -1,6 +1,8 @@
 """Series of a frame as arrays, and forecasts as frames."""
 
+import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from seqkeras.forecasting.frames._columns import ColumnNames
 from seqkeras.forecasting.frames._covariates import Covariates, Known
 from seqkeras.forecasting.frames._forms import Shape, to_long
 from seqkeras.windows import GroupedArray
+from seqkeras.windows._grouped import cut
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,28 @@ class Panel:
     covariates: Covariates
     shape: Shape
 
-    @property
+    @cached_property
     def has_missing(self) -> bool:
         """Return whether a target is missing."""
-        return bool(np.isnan(self.values.values).any())
+        parts = (self.values.values[block.rows] for block in self.values.blocks())
+        return any(np.isnan(part).any() for part in parts)
+
+    def checksum(self) -> str:
+        """Return the SHA-256 of ids, timestamps, targets and covariates, in hexadecimal digits."""
+        known = self.known
+        arrays = (
+            self.values.indptr,
+            self.values.values,
+            known.rows.values,
+            known.static,
+            known.categories,
+        )
+        digest = hashlib.sha256()
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array).tobytes())
+        for index in (self.ids, self.last):
+            digest.update(repr(index.astype(str).tolist()).encode())
+        return digest.hexdigest()
 
     def name(self, series: int) -> str:
         """Return the name of a series for the start of a message, such as `Series 'a'`."""
@@ -75,15 +96,19 @@ class Panel:
 
         Before the first row of a series, targets are NaN, and the covariates are those of this row.
         """
-        first = self.values.indptr[series][:, np.newaxis]
-        places = first + rows[:, np.newaxis] + np.arange(-lookback, 0)
-        is_padding = places < first
-        places = np.maximum(places, first).ravel()
-        targets = self.values.values[places]
-        targets[is_padding.ravel()] = np.nan
+        features = self.known.rows.values
+        targets = np.empty((len(series), lookback), self.values.values.dtype)
+        covariates = np.empty((len(series), lookback, features.shape[1]), features.dtype)
         indptr = np.arange(len(series) + 1) * lookback
+        for block in cut(indptr):
+            part = block.series
+            first = self.values.indptr[series[part]][:, np.newaxis]
+            places = first + rows[part, np.newaxis] + np.arange(-lookback, 0)
+            within = np.maximum(places, first)
+            targets[part] = np.where(places < first, np.nan, self.values.values[within])
+            covariates[part] = features[within]
         known = Known(
-            GroupedArray(self.known.rows.values[places], indptr),
+            GroupedArray(covariates.reshape(targets.size, features.shape[1]), indptr),
             self.known.static[series],
             self.known.categories[series],
         )
@@ -91,7 +116,7 @@ class Panel:
             self,
             ids=self.ids[series],
             last=self.last[series],
-            values=GroupedArray(targets, indptr),
+            values=GroupedArray(targets.ravel(), indptr),
             known=known,
         )
 
@@ -163,8 +188,10 @@ class Panel:
         """
         if not self.has_missing:
             return self
-        is_missing = np.isnan(self.newest(lookback).values.values).reshape(-1, lookback)
-        without = np.flatnonzero(is_missing.all(axis=1))
+        lengths = self.values.lengths
+        recent = self.values.select(np.maximum(0, lengths - lookback), lengths)
+        is_missing = recent.reduced(np.logical_and, lambda values, block: np.isnan(values))
+        without = np.flatnonzero(is_missing)
         if not len(without):
             return self
         problem = (

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from seqkeras._arrays import Array, Floats, Floats32
 from seqkeras._warnings import warn
@@ -44,9 +45,13 @@ class ColumnScaler:
     reach: Floats
 
     @classmethod
-    def fit(cls, names: tuple[str, ...], values: Floats, is_number: Any = True) -> "ColumnScaler":
-        """Return a scaler fitted to `(rows, columns)`; it changes only columns with `is_number`."""
-        series = GroupedArray(values, [0, len(values)])
+    def fit(
+        cls, names: tuple[str, ...], series: GroupedArray, is_number: Any = True
+    ) -> "ColumnScaler":
+        """Return a scaler fitted to one series, `(rows, columns)`.
+
+        It changes only columns with `is_number`.
+        """
         scaler = StandardScaler().fit(series)
         lowest, highest = series.extremes()
         reach = np.maximum(highest - scaler.center_, scaler.center_ - lowest)
@@ -126,8 +131,8 @@ class CovariateScaler:
         covariates = panel.covariates
         rows, static = _names(covariates)
         return cls(
-            ColumnScaler.fit(rows, panel.known.rows.values, covariates.is_number),
-            ColumnScaler.fit(static, panel.known.static),
+            ColumnScaler.fit(rows, _as_one(panel.known.rows), covariates.is_number),
+            ColumnScaler.fit(static, GroupedArray(panel.known.static, [0, len(panel.ids)])),
         )
 
     @classmethod
@@ -152,9 +157,11 @@ class CovariateScaler:
             for name in ("center", "scale", "reach")
         }
 
-    def transform(self, known: Known) -> Known:
-        """Scale covariates."""
-        rows = GroupedArray(self.rows.transform(known.rows.values), known.rows.indptr)
+    def transform(self, known: Known, *, dtype: npt.DTypeLike = np.float64) -> Known:
+        """Scale covariates, and return those of timesteps with this dtype."""
+        rows = known.rows.mapped(
+            lambda values, block: self.rows.transform(values).astype(dtype, copy=False)
+        )
         return replace(known, rows=rows, static=self.static.transform(known.static))
 
     def transform_rows(self, rows: Floats) -> Floats32:
@@ -170,6 +177,10 @@ class CovariateScaler:
         """Scale static numbers, `(series, numbers)`; warns like `transform_rows`."""
         self.static.warn_of_far(static)
         return self.static.transform(static).astype(np.float32)
+
+
+def _as_one(series: GroupedArray) -> GroupedArray:
+    return series.with_bounds([0, len(series.values)])
 
 
 def _names(covariates: Covariates) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -17,6 +17,7 @@ from seqkeras.forecasting.networks._features import window_columns
 from seqkeras.likelihoods import Likelihood
 from seqkeras.models._window import WindowColumns
 from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
+from seqkeras.windows._mapped import MappedSeries
 
 
 def are_counts(values: Floats) -> Booleans:
@@ -32,14 +33,14 @@ def check_counts(panel: Panel, likelihood: Likelihood | None) -> None:
     """
     if likelihood is None or not likelihood.counts:
         return
-    values = panel.values.values
-    wrong = np.flatnonzero(~are_counts(values))
-    if len(wrong):
-        series = int(np.searchsorted(panel.values.indptr, wrong[0], side="right")) - 1
+    are_all = panel.values.reduced(np.logical_and, lambda values, block: are_counts(values))
+    if not are_all.all():
+        series = int(np.argmin(are_all))
+        values = np.asarray(panel.values[series], np.float64)
         raise DataError(
             f"{panel.name(series)} must have counts as targets, whole numbers from 0 on, for "
-            f"{type(likelihood).__name__}. Got: {values[wrong[0]]:g}. Use another likelihood, such "
-            "as 'student_t'."
+            f"{type(likelihood).__name__}. Got: {values[np.argmin(are_counts(values))]:g}. Use "
+            "another likelihood, such as 'student_t'."
         )
 
 
@@ -147,8 +148,10 @@ class NetworkInputs:
                 Default False.
             **options: further options of `Windows`.
         """
-        target = scaler.transform(panel.values)
-        known = self.scaler.transform(panel.known)
+        # Batches are in float32. In memory, float64 also shows whether float32 is enough.
+        dtype = np.float32 if isinstance(panel.values, MappedSeries) else np.float64
+        target = scaler.transform(panel.values, dtype=dtype)
+        known = self.scaler.transform(panel.known, dtype=dtype)
         columns = window_columns(panel.covariates, masked=self.masked)
         only_targets = columns.count == 1
         ahead = {}
@@ -219,8 +222,9 @@ class NetworkInputs:
         return self.reader(windows, future=future, static=static, categories=categories)
 
     def _rows(self, columns: WindowColumns, target: GroupedArray, known: Known) -> GroupedArray:
-        rows = _join_columns(columns, target.values, known.rows.values)
-        return GroupedArray(rows, target.indptr)
+        return target.mapped(
+            lambda values, block: _join_columns(columns, values, known.rows.values[block.rows])
+        )
 
     def _targets(self, target: GroupedArray) -> GroupedArray:
         if not self.masked:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqkeras._arrays import ROUNDING, Booleans, Floats, rounding
+from seqkeras._arrays import ROUNDING, Array, Booleans, Floats, rounding
 from seqkeras.forecasting.networks._inputs import fill_missing_targets
 from seqkeras.likelihoods import Likelihood
-from seqkeras.scoring._metrics import seasonal_changes
 from seqkeras.windows import GroupedArray, StandardScaler
+from seqkeras.windows._grouped import Block
 
 
 def scaler_for(
@@ -36,8 +36,14 @@ def scaler_for(
 
 def _repeats(series: GroupedArray, season_length: int) -> Booleans:
     """Check which series change by no more than rounding from one season to the next."""
-    changes = seasonal_changes(series.values, series.lengths, season_length)
-    _, largest = GroupedArray(changes, series.indptr).extremes()
+
+    def changes(values: Array, block: Block) -> Array:
+        rows = np.arange(block.rows.start, block.rows.stop)
+        before = series.values[np.maximum(rows - season_length, 0)]
+        is_later = rows - block.repeat(series.indptr[:-1]) >= season_length
+        return np.where(is_later, np.abs(values - before), np.nan)
+
+    largest = series.reduced(np.fmax, changes)
     return np.asarray(largest <= rounding(*series.extremes()))
 
 

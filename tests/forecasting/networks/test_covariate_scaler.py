@@ -13,12 +13,17 @@ from helpers.forecasters import flat_forecaster
 from seqkeras.errors import FarValueWarning
 from seqkeras.forecasting import Columns
 from seqkeras.forecasting.networks._covariate_scaler import FAR, ColumnScaler
+from seqkeras.windows import GroupedArray
 
 ROWS = 60
 
 
+def one_series(values):
+    return GroupedArray(values, [0, len(values)])
+
+
 def scaler_of(values, name="temp"):
-    return ColumnScaler.fit((name,), np.asarray(values, np.float64)[:, np.newaxis])
+    return ColumnScaler.fit((name,), one_series(np.asarray(values, np.float64)[:, np.newaxis]))
 
 
 def read(scaler, value):
@@ -62,7 +67,7 @@ def test_a_value_within_reach_is_read_as_deviations_from_the_mean(values, share)
 
 def test_columns_that_are_not_numbers_have_no_limit():
     values = np.array([[0.0, 0.0], [0.0, 4.0]])
-    scaler = ColumnScaler.fit(("flag", "price"), values, np.array([False, True]))
+    scaler = ColumnScaler.fit(("flag", "price"), one_series(values), np.array([False, True]))
     assert scaler.transform(np.array([[1.0, 4.0]])).tolist() == [[1, 1]]
 
 
