@@ -65,17 +65,9 @@ class Calendar:
             ArgumentError: `freq` is not a frequency.
             DataError: no frequency can be inferred from the timestamps.
         """
-        if isinstance(times, pd.PeriodIndex):
-            if freq is not None and freq not in (times.freqstr, times.freq):
-                raise bad_argument("freq", freq, f"{times.freqstr!r}, the frequency of the periods")
-            return cls(str(times.dtype), times.freqstr)
-        if freq is not None:
-            freq = _named_step(freq, times)
-        elif isinstance(times, pd.DatetimeIndex):
-            freq = _infer_offset(times, indptr)
-        else:
-            freq = _modal_step(times, indptr)
-        return cls(dtype or str(times.dtype), freq, _clock(times, freq))
+        search = CalendarSearch(freq)
+        search.add(times, indptr)
+        return search.calendar(dtype or str(times.dtype))
 
     @property
     def step(self) -> Any:
@@ -240,6 +232,104 @@ class Calendar:
         return self.dtype.startswith(("datetime64", "period"))
 
 
+class CalendarSearch:
+    """Finds the calendar of the timestamps of many series, which it reads in parts.
+
+    Args:
+        freq: the frequency; None infers it from the timestamps.
+    """
+
+    def __init__(self, freq: Any = None) -> None:
+        self._freq = freq
+        self._name: str | None = None  # of the frequency of periods, or of the one passed
+        self._inferred: tuple[int, str] | None = None  # rows of a series, and its frequency
+        self._steps: Counter[int] = Counter()
+        self._clock: pd.Timedelta | None = None
+        self._first: pd.Index = pd.Index([])
+        self._longest = 0
+
+    def add(self, times: pd.Index, indptr: Integers) -> None:
+        """Read whole series.
+
+        Args:
+            times: the timestamps, series after series.
+            indptr: where the series begin and end.
+
+        Raises:
+            ArgumentError: the frequency passed is none of these timestamps.
+        """
+        if not self._longest:
+            self._first = times
+        self._longest = max(self._longest, int(np.diff(indptr).max(initial=0)))
+        if isinstance(times, pd.PeriodIndex):
+            if self._freq is not None and self._freq not in (times.freqstr, times.freq):
+                expected = f"{times.freqstr!r}, the frequency of the periods"
+                raise bad_argument("freq", self._freq, expected)
+            self._name = times.freqstr
+            return
+        if self._freq is not None:
+            self._name = _named_step(self._freq, times)
+        elif isinstance(times, pd.DatetimeIndex):
+            self._infer(times, indptr)
+        else:
+            self._count(times, indptr)
+        if getattr(times, "tz", None) is not None:
+            wall = times.tz_localize(None)
+            earliest = (wall - wall.normalize()).min()
+            self._clock = earliest if self._clock is None else min(earliest, self._clock)
+
+    def calendar(self, dtype: str) -> Calendar:
+        """Return the calendar of all series.
+
+        Args:
+            dtype: the dtype of timestamps to return.
+
+        Raises:
+            DataError: no frequency can be inferred from the timestamps.
+        """
+        freq = self._name or self._inferred_name()
+        clock = None
+        if self._clock is not None and not is_fixed(step_of(freq)):
+            clock = str(self._clock)
+        return Calendar(dtype, freq, clock)
+
+    def _infer(self, times: pd.DatetimeIndex, indptr: Integers) -> None:
+        """Infer the frequency from the longest series from which pandas can infer one.
+
+        A series with gaps has none as a whole, so stretches of eight rows are tried after it.
+        """
+        lengths = np.diff(indptr)
+        for number in np.argsort(-lengths, kind="stable"):
+            if self._inferred is not None and lengths[number] <= self._inferred[0]:
+                return
+            series = times[indptr[number] : indptr[number + 1]]
+            starts = range(0, min(len(series), 400), 4)
+            for stretch in [series, *(series[start : start + 8] for start in starts)]:
+                freq = _infer(stretch) if len(stretch) >= 3 else None
+                if freq is not None:
+                    self._inferred = (len(series), freq)
+                    return
+
+    def _count(self, times: pd.Index, indptr: Integers) -> None:
+        """Count the steps between integers."""
+        steps = np.delete(np.diff(to_integers(times)), indptr[1:-1] - 1)
+        values, first, counts = np.unique(steps, return_index=True, return_counts=True)
+        for place in np.argsort(first):  # of equally frequent steps, the first counts
+            self._steps[int(values[place])] += int(counts[place])
+
+    def _inferred_name(self) -> str:
+        if self._inferred is not None:
+            return self._inferred[1]
+        if self._steps:
+            return str(self._steps.most_common(1)[0][0])
+        if not isinstance(self._first, pd.DatetimeIndex):
+            raise _no_frequency("a single row in each series")
+        if self._longest < 3:
+            raise _no_frequency("fewer than three rows in each series")
+        first = ", ".join(str(time) for time in self._first[:4])
+        raise _no_frequency(f"irregular timestamps, {first}, ...", advise_weekdays(self._first))
+
+
 def to_integers(times: pd.Index) -> Integers:
     """Convert timestamps into integers that grow with time."""
     return np.asarray(times if times.dtype.kind in "iu" else times.asi8, dtype=np.int64)
@@ -262,43 +352,11 @@ def from_integers(numbers: Integers, dtype: str) -> pd.Index:
     return pd.Index(numbers.astype(dtype))
 
 
-def _clock(times: pd.Index, freq: str) -> str | None:
-    if not isinstance(times, pd.DatetimeIndex) or times.tz is None or is_fixed(step_of(freq)):
-        return None
-    wall = times.tz_localize(None)
-    return str((wall - wall.normalize()).min())
-
-
 def _named_step(freq: Any, times: pd.Index) -> str:
     if isinstance(times, pd.DatetimeIndex):
         return name_step(freq, times)
     fix = "The timestamps are integers: pass their difference, such as freq=1."
     return str(check_integer("freq", freq, fix=fix))
-
-
-def _modal_step(times: pd.Index, indptr: Integers) -> str:
-    steps = np.delete(np.diff(to_integers(times)), indptr[1:-1] - 1)
-    if not len(steps):
-        raise _no_frequency("a single row in each series")
-    return str(Counter(steps.tolist()).most_common(1)[0][0])
-
-
-def _infer_offset(times: pd.DatetimeIndex, indptr: Integers) -> str:
-    """Return the first frequency that pandas infers, from the longest series to the shortest.
-
-    A series with gaps has none as a whole, so stretches of eight rows are tried after it.
-    """
-    for number in np.argsort(-np.diff(indptr), kind="stable"):
-        series = times[indptr[number] : indptr[number + 1]]
-        starts = range(0, min(len(series), 400), 4)
-        for stretch in [series, *(series[start : start + 8] for start in starts)]:
-            freq = _infer(stretch) if len(stretch) >= 3 else None
-            if freq is not None:
-                return freq
-    if np.all(np.diff(indptr) < 3):
-        raise _no_frequency("fewer than three rows in each series")
-    first = ", ".join(str(time) for time in times[:4])
-    raise _no_frequency(f"irregular timestamps, {first}, ...", advise_weekdays(times))
 
 
 def advise_weekdays(times: pd.Index) -> str:

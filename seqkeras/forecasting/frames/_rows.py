@@ -42,6 +42,51 @@ IF_MISSING = {
 
 
 @dataclass(frozen=True)
+class Keys:
+    """The ids and timestamps of the rows of a long frame, series after series.
+
+    Attributes:
+        names: the key columns of the frame.
+        ids: `(series,)`, in the order of their first row.
+        indptr: `(series + 1,)`, where the series begin and end.
+        times: `(rows,)`, the timestamps.
+        dtype: the dtype that the timestamps of forecasts get.
+        order: `(rows,)`, the row of the frame of each of these rows.
+        shape: the form of the original frame, for which messages suggest code.
+    """
+
+    names: ColumnNames
+    ids: pd.Index
+    indptr: Integers
+    times: pd.Index
+    dtype: str
+    order: Integers
+    shape: Shape
+
+    @classmethod
+    def of(cls, df: pd.DataFrame, names: ColumnNames, shape: Shape) -> "Keys":
+        """Read the ids and timestamps of a long frame, in order of time within each series.
+
+        Raises:
+            DataError: ids or timestamps cannot be used.
+        """
+        codes, ids = _series_of(df, names)
+        order = np.argsort(codes, kind="stable")
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(codes))])
+        times, dtype = timestamps_of(df[names.time], names, shape)
+        times = times[order]
+        _check_order(times, codes[order], ids, names, shape)
+        return cls(names, ids, indptr, times, dtype, order, shape)
+
+    def where(self, row: int) -> str:
+        """Describe a row in messages."""
+        series = int(np.searchsorted(self.indptr, row, side="right")) - 1
+        keeps_rows = self.shape.keeps_rows
+        place = f"in row {self.order[row]} of df" if keeps_rows else f"at {self.times[row]}"
+        return f"{self.names.label(self.ids[series])} {place}"
+
+
+@dataclass(frozen=True)
 class Rows:
     """The rows of a long frame, series after series.
 
@@ -87,22 +132,28 @@ class Rows:
             ArgumentError: `freq` is not a frequency.
             DataError: ids, timestamps or targets cannot be used.
         """
-        codes, ids = _series_of(df, names)
-        order = np.argsort(codes, kind="stable")
-        series = codes[order]
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(codes))])
-        times, dtype = timestamps_of(df[names.time], names, shape)
-        times = times[order]
-        _check_order(times, series, ids, names, shape)
-        calendar = Calendar.of(times, indptr, freq, dtype=dtype)
+        keys = Keys.of(df, names, shape)
+        calendar = Calendar.of(keys.times, keys.indptr, freq, dtype=keys.dtype)
+        return cls.at(keys, calendar, df, covariates, missing)
 
-        def where(row: int) -> str:
-            place = f"in row {order[row]} of df" if shape.keeps_rows else f"at {times[row]}"
-            return f"{names.label(ids[series[row]])} {place}"
+    @classmethod
+    def at(
+        cls,
+        keys: Keys,
+        calendar: Calendar,
+        df: pd.DataFrame,
+        covariates: Sequence[str],
+        missing: str,
+    ) -> "Rows":
+        """Read the targets and covariates of rows whose keys were read.
 
-        numbers = _numbers(df[names.target], names, shape)
-        targets = _targets(numbers, order, missing=missing, where=where)
-        return cls(names, ids, indptr, times, calendar, targets, df[list(covariates)].iloc[order])
+        Raises:
+            DataError: targets cannot be used.
+        """
+        numbers = _numbers(df[keys.names.target], keys.names, keys.shape)
+        targets = _targets(numbers, keys.order, missing=missing, where=keys.where)
+        columns = df[list(covariates)].iloc[keys.order]
+        return cls(keys.names, keys.ids, keys.indptr, keys.times, calendar, targets, columns)
 
     @property
     def lengths(self) -> Integers:
