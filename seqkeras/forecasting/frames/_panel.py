@@ -1,6 +1,5 @@
 """Series of a frame as arrays, and forecasts as frames."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -52,23 +51,6 @@ class Panel:
         """Return whether a target is missing."""
         parts = (self.values.values[block.rows] for block in self.values.blocks())
         return any(np.isnan(part).any() for part in parts)
-
-    def checksum(self) -> str:
-        """Return the SHA-256 of ids, timestamps, targets and covariates, in hexadecimal digits."""
-        known = self.known
-        arrays = (
-            self.values.indptr,
-            self.values.values,
-            known.rows.values,
-            known.static,
-            known.categories,
-        )
-        digest = hashlib.sha256()
-        for array in arrays:
-            digest.update(np.ascontiguousarray(array).tobytes())
-        for index in (self.ids, self.last):
-            digest.update(repr(index.astype(str).tolist()).encode())
-        return digest.hexdigest()
 
     def name(self, series: int) -> str:
         """Return the name of a series for the start of a message, such as `Series 'a'`."""
