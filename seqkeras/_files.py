@@ -66,6 +66,35 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     return open(path, "rb")
 
 
+@contextmanager
+def locked(file: str | os.PathLike[str], refusal: Exception) -> Iterator[None]:
+    """Lock by a file that is removed at the end; does nothing where there are no such locks.
+
+    The system releases the lock when the process ends.
+
+    Args:
+        file: the file; it is created.
+        refusal: what to raise if another process has locked it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with open(file, "ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise refusal from error
+        except OSError:  # the file system has no locks
+            pass
+        try:
+            yield
+        finally:
+            with suppress(FileNotFoundError):
+                os.remove(file)
+
+
 def shortened(message: object, longest: int = MAX_MESSAGE) -> str:
     """Return a message, with its middle cut out if it has more than `longest` characters."""
     text = str(message)

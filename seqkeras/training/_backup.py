@@ -14,7 +14,7 @@ from keras import ops
 from seqkeras._archive import Archive, read_archive, write_archive
 from seqkeras._arrays import Array
 from seqkeras._checks import bad_argument
-from seqkeras._files import DAMAGE
+from seqkeras._files import DAMAGE, locked
 from seqkeras.errors import ArgumentError, FileFormatError
 from seqkeras.kernels._randomness import random_state, set_random_state
 from seqkeras.training._fingerprint import differences
@@ -215,33 +215,16 @@ def check_file(name: str, file: str | os.PathLike[str] | None, suffix: str = "")
 
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Lock a backup for this training run; does nothing on Windows, which lacks these locks.
-
-    The system releases the lock when the process ends.
+    """Lock a backup for this training run, where the system has locks.
 
     Raises:
         ArgumentError: another training run has locked the file.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    fix = "Wait for it to end, or use another file."
+    expected = "a file that no other training run is using"
+    refusal = bad_argument("backup", str(path), expected, fix)
+    with locked(path.with_name(f".{path.name}.lock"), refusal):
         yield
-        return
-    name = path.with_name(f".{path.name}.lock")
-    with open(name, "ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            fix = "Wait for it to end, or use another file."
-            raise bad_argument(
-                "backup", str(path), "a file that no other training run is using", fix
-            ) from error
-        except OSError:  # the file system has no locks
-            pass
-        try:
-            yield
-        finally:
-            name.unlink(missing_ok=True)
 
 
 def stored_run(path: Path) -> dict[str, Any]:

@@ -19,14 +19,19 @@ def fingerprint(model: keras.Model) -> dict[str, Any]:
     """Describe a compiled model in JSON; parts that cannot be serialized are omitted or None."""
     optimizer = _written(model.optimizer.get_config) or {}
     compiled = _written(model.get_compile_config) or {}
-    config = _written(partial(keras.saving.serialize_keras_object, model)) or {}
-    config.pop("compile_config", None)
     return {
-        "model": zlib.crc32(json.dumps(config, sort_keys=True).encode()),
+        "model": config_checksum(model),
         "optimizer": type(model.optimizer).__name__,
         **{f"optimizer {name}": _rounded(value) for name, value in optimizer.items()},
         **{name: compiled.get(name) for name in _COMPILED},
     }
+
+
+def config_checksum(model: keras.Model) -> int:
+    """Return a checksum of the layers of a model and their arguments, without weights."""
+    config = _written(partial(keras.saving.serialize_keras_object, model)) or {}
+    config.pop("compile_config", None)
+    return zlib.crc32(json.dumps(config, sort_keys=True).encode())
 
 
 def checksum(batches: Iterable[Any]) -> int:
