@@ -4,7 +4,9 @@ import errno
 import mmap
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from copy import copy
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,35 +14,91 @@ import numpy.typing as npt
 from seqkeras._arrays import Array, Integers
 from seqkeras.windows._grouped import GroupedArray
 
-#: Errors of a disk without room.
-_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+#: Errors of a disk, a quota or a limit without room.
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
+class RowFile:
+    """A temporary file of rows, which are appended until the file is mapped into memory.
+
+    Nothing is left of it once the mapped rows are no longer used, even if the process is killed.
+    As a context manager, it is closed at the end.
+
+    Args:
+        folder: folder of the file.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._last = np.empty(0)
+        self._rows = 0
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def append(self, rows: Array) -> None:
+        """Append rows; all have the same shape and dtype.
+
+        Raises:
+            OSError: the file cannot be written; if the disk is full, the message says so.
+        """
+        self._last = rows[:0]
+        self._rows += len(rows)
+        self._size += rows.nbytes
+        with self._checked():
+            self._file.write(np.ascontiguousarray(rows).tobytes())
+
+    def mapped(self) -> tuple[Array, mmap.mmap | None]:
+        """Return the rows, and what maps them; None if they are empty."""
+        shape = (self._rows, *self._last.shape[1:])
+        if not self._size:
+            return np.empty(shape, self._last.dtype), None
+        with self._checked():
+            self._file.flush()
+            mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, self._last.dtype).reshape(shape), mapped
+
+    @contextmanager
+    def _checked(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise OSError(
+                error.errno,
+                f"The disk is full: a temporary array of more than {self._size / 1e6:.0f} MB does "
+                f"not fit into {self.folder}. Name a folder with more room: fit(..., scratch=...)",
+            ) from error
 
 
 class MappedSeries(GroupedArray):
     """Series in a temporary file, for those that are larger than memory.
 
     What is computed from them row by row, such as scaled series, is written to temporary files in
-    the same folder. Nothing is left of a file once its series are no longer used, even if the
-    process is killed.
+    the same folder.
 
     Args:
-        parts: the rows, in arrays of neighboring rows.
+        file: the rows of all series, one series after the other.
         indptr: where the series begin and end.
-        folder: folder of the temporary files.
-
-    Raises:
-        OSError: a file cannot be written; if the disk is full, the message says so.
 
     Example:
-        >>> parts = [np.array([1.0, 2.0]), np.array([4.0])]
-        >>> series = MappedSeries(parts, np.array([0, 2, 3]), tempfile.gettempdir())
+        >>> with RowFile(tempfile.gettempdir()) as file:
+        ...     file.append(np.array([1.0, 2.0]))
+        ...     file.append(np.array([4.0]))
+        ...     series = MappedSeries(file, np.array([0, 2, 3]))
         >>> series.take([1]).values.tolist()
         [4.0]
     """
 
-    def __init__(self, parts: Iterable[Array], indptr: Integers, folder: str) -> None:
-        self._folder = folder
-        values, self._map = _written(parts, folder)
+    def __init__(self, file: RowFile, indptr: Integers) -> None:
+        self._folder = file.folder
+        values, self._map = file.mapped()
         super().__init__(values, indptr)
 
     def with_bounds(self, indptr: npt.ArrayLike) -> "MappedSeries":
@@ -49,44 +107,13 @@ class MappedSeries(GroupedArray):
         return other
 
     def _like(self, parts: Iterable[Array], indptr: Integers) -> "MappedSeries":
-        def released() -> Iterator[Array]:
+        with RowFile(self._folder) as file:
             for part in parts:
-                yield part
+                file.append(part)
                 self._release()
-
-        return MappedSeries(released(), indptr, self._folder)
+            return MappedSeries(file, indptr)
 
     def _release(self) -> None:
         # Pages of a file that were read count as memory of the process until they are released.
         if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
-
-
-def _written(parts: Iterable[Array], folder: str) -> tuple[Array, mmap.mmap | None]:
-    """Write neighboring rows to a temporary file, and return them as an array that maps it."""
-    values = np.empty(0)
-    rows = size = 0
-    with tempfile.TemporaryFile(dir=folder) as file:
-        try:
-            for part in parts:
-                values = part[:0]
-                rows += len(part)
-                size += part.nbytes
-                file.write(np.ascontiguousarray(part).tobytes())
-            file.flush()
-        except OSError as error:
-            if error.errno in _FULL:
-                raise _full(error, folder, size) from error
-            raise
-        if not size:
-            return np.empty((rows, *values.shape[1:]), values.dtype), None
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return np.frombuffer(mapped, values.dtype).reshape(rows, *values.shape[1:]), mapped
-
-
-def _full(error: OSError, folder: str, size: int) -> OSError:
-    return OSError(
-        error.errno,
-        f"The disk is full: a temporary array of more than {size / 1e6:.0f} MB does not fit into "
-        f"{folder}. Choose a folder with more room as scratch=",
-    )

@@ -95,7 +95,7 @@ class Covariates:
         learned = {}
         for name in self.columns:
             is_static = name in self.static
-            if not _is_categorical(df[name].dtype, static=is_static):
+            if not is_categorical(df[name].dtype, static=is_static):
                 continue
             learned[name] = _categories_in(df[name])
             count = len(learned[name])
@@ -262,7 +262,8 @@ def codes_of(values: Iterable[Any], categories: tuple[Any, ...], label: str) -> 
     return np.array([codes.get(value, 0) for value in values], dtype=np.int32)
 
 
-def _is_categorical(dtype: Any, *, static: bool) -> bool:
+def is_categorical(dtype: Any, *, static: bool) -> bool:
+    """Return whether a column of this dtype holds categories, not numbers."""
     if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_object_dtype(dtype):
         return True
     is_bool = pd.api.types.is_bool_dtype(dtype)

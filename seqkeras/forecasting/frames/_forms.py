@@ -166,11 +166,18 @@ class Shape:
         return pd.DataFrame(cube.reshape(steps, -1), index=shared, columns=columns)
 
 
+class LongFrame(NamedTuple):
+    """A long frame, and the form of the table that its rows are from."""
+
+    frame: pd.DataFrame
+    shape: Shape
+
+
 def to_long(df: Any, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
     """Convert a frame of any form into a long one.
 
     Args:
-        df: a pandas DataFrame or Series, or a long frame of polars or pyarrow.
+        df: a pandas DataFrame or Series, a long frame of polars or pyarrow, or a `LongFrame`.
         names: the key columns, including one for the ids.
 
     Returns:
@@ -180,6 +187,8 @@ def to_long(df: Any, names: ColumnNames) -> tuple[pd.DataFrame, Shape]:
         ArgumentError: `df` is not a frame, or its index lacks a level that the user named.
         DataError: the index or a column does not fit the form of `df`.
     """
+    if isinstance(df, LongFrame):
+        return df
     if isinstance(df, pd.Series):
         return _from_series(df, names)
     if not isinstance(df, pd.DataFrame):

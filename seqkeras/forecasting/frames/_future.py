@@ -51,7 +51,7 @@ def read_future(panel: Panel, future: Any, horizon: int) -> Floats:
 
 def _aligned(panel: Panel, future: Any, times: pd.Index, horizon: int) -> pd.DataFrame:
     """Return the rows of `future` in the order of series and timestamps."""
-    frame = _long_frame(panel, future, horizon)
+    frame = long_future(panel, future, horizon)
     numbers = np.repeat(np.arange(len(panel.ids)), horizon)
     expected = pd.MultiIndex.from_arrays([numbers, to_integers(times)])
     keys = _keys(panel, frame)
@@ -81,7 +81,12 @@ def _aligned(panel: Panel, future: Any, times: pd.Index, horizon: int) -> pd.Dat
     return frame.iloc[inside[rows]]
 
 
-def _long_frame(panel: Panel, future: Any, horizon: int) -> pd.DataFrame:
+def long_future(panel: Panel, future: Any, horizon: int) -> pd.DataFrame:
+    """Return future covariates as a long frame, which has all their columns.
+
+    Raises:
+        ArgumentError: it is no frame, or a column is missing.
+    """
     columns = panel.columns
     covariates = panel.covariates.future
     instructions = _instructions(panel, horizon)

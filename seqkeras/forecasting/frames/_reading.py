@@ -8,7 +8,7 @@ import pandas as pd
 
 from seqkeras._arrays import Integers
 from seqkeras._checks import bad_data, check_one_of, nearest
-from seqkeras.errors import ArgumentError
+from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting.calendars import _calendar_features
 from seqkeras.forecasting.calendars._calendar import Calendar
 from seqkeras.forecasting.frames._advice import cast_times
@@ -43,7 +43,7 @@ def read_panel(df: Any, columns: Columns | None = None) -> Panel:
     frame, shape = to_long(df, columns.names)
     names = columns.names.within(frame, needs_id=columns.id is not None)
     covariates = Covariates(tuple(columns.past), tuple(columns.future), tuple(columns.static))
-    _check_covariates(frame, covariates, shape)
+    check_covariates(frame, covariates, shape)
     rows = Rows.of(frame, names, covariates.columns, columns.freq, columns.missing, shape)
     if columns.freq is None:
         _check_counts(rows, shape)
@@ -71,7 +71,7 @@ def read_alike(df: Any, fitted: Panel, *, missing: str, fill: str, whole: bool =
     check_one_of("fill", fill, FILLS)
     frame, shape = to_long(df, fitted.columns.with_id)
     names = fitted.columns.with_id.within(frame)
-    _check_covariates(frame, fitted.covariates, shape, fitted=True)
+    check_covariates(frame, fitted.covariates, shape, fitted=True)
     _check_kind(frame[names.time], names, fitted.calendar, shape)
     freq = None if fitted.calendar.is_period else fitted.calendar.step
     rows = Rows.of(frame, names, fitted.covariates.columns, freq, missing, shape).filled(fill)
@@ -119,22 +119,30 @@ def _check_counts(rows: Rows, shape: Shape) -> None:
     if rows.calendar.is_dated:
         return
     form = counted_format(pd.Series(rows.times))
-    if form is None:
-        return
-    name = rows.names.time
+    if form is not None:
+        raise written_as_numbers(form, rows.times[0], rows.names, shape)
+
+
+def written_as_numbers(form: str, first: int, names: ColumnNames, shape: Shape) -> DataError:
+    """Return the error for integer timestamps that look like dates in a format."""
     code = f"pd.to_datetime({{}}.astype(str), format={form!r})"
-    raise bad_data(
-        f"Column {name!r}",
-        f"{rows.times[0]}, ..., which look like dates",
+    return bad_data(
+        f"Column {names.time!r}",
+        f"{first}, ..., which look like dates",
         "hold timestamps, periods, or integers that are counts",
-        f"Convert them: {shape.how_to_convert(name, code, rows.names)}. If they are counts, pass "
+        f"Convert them: {shape.how_to_convert(names.time, code, names)}. If they are counts, pass "
         "their difference as Columns(freq=...).",
     )
 
 
-def _check_covariates(
+def check_covariates(
     df: pd.DataFrame, covariates: Covariates, shape: Shape, *, fitted: bool = False
 ) -> None:
+    """Check that a frame has the columns of covariates.
+
+    Raises:
+        ArgumentError: a column is missing or there twice, or the frame is not long.
+    """
     names = covariates.columns
     if names and shape.kind in ("wide", "series"):
         raise ArgumentError(
