@@ -271,7 +271,7 @@ def test_a_short_series_among_others_is_forecast_or_omitted(here, capsys):
     said = capsys.readouterr().err
     assert said.startswith("seqkeras: 1 of 2 series have fewer than 7 rows")
     assert "\x1b" not in said
-    assert forecast("lines.csv", *options, "--skip-short", "--force") == 0
+    assert forecast("lines.csv", *options, "--short-series", "skip", "--force") == 0
     said = capsys.readouterr().err
     assert said.startswith("seqkeras: 1 of 2 series are too short and were skipped.")
     assert said.count("\n") == 1

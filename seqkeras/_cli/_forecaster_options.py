@@ -23,6 +23,7 @@ LIKELIHOODS = ("gaussian", "student_t", "negative_binomial", "quantiles")
 NORMALIZATIONS = ("none", "last", "mean_scale", "revin")
 METHODS = ("adaptive", "per_series", "split")
 FILLS = ("raise", "mask", "interpolate")
+SHORT_SERIES = ("pad", "skip", "raise")
 #: Values of an option that can also be left to the library.
 SWITCHES = {"on": True, "off": False}
 
@@ -99,7 +100,7 @@ def read_series(options: argparse.Namespace) -> "tuple[pd.DataFrame, Columns]":
         calendar=options.calendar or None,
         missing=options.missing,
         fill=options.fill,
-        short_series="skip" if options.skip_short else "pad",
+        short_series=options.short_series,
     )
     df = read_file(options.file, keys, _style(options))
     missing = int(df[options.target_col].isna().sum())
@@ -143,8 +144,8 @@ def check_future(
         ArgumentError: a column is missing.
         DataError: a row or a value is missing, or a row is repeated.
     """
-    # With --skip-short, omitted series need no rows, and only a fit can tell which are omitted.
-    if future is None or options.skip_short:
+    # Omitted series need no rows, and only a fit can tell which are omitted.
+    if future is None or options.short_series == "skip":
         return
     from seqkeras.forecasting.frames._future import read_future as read_future_rows
     from seqkeras.forecasting.frames._reading import read_panel
@@ -265,7 +266,13 @@ def add_column_options(group: Any) -> None:
         help="gaps in the timestamps: an error (raise, the default), rows without a target "
         "(mask), or rows with linearly interpolated targets (interpolate)",
     )
-    add("--skip-short", action="store_true", help="omit series that are too short")
+    add(
+        "--short-series",
+        choices=SHORT_SERIES,
+        default="pad",
+        help="series that are too short to train on: forecast all the same (pad, the default), "
+        "omitted (skip), or an error (raise)",
+    )
 
 
 def add_level_option(add: Callable[..., Any]) -> None:

@@ -66,7 +66,7 @@ _NAMES = "|".join(OPTIONS)
 
 #: Patterns of Python in messages, and their replacements, applied in this order.
 PHRASES = (
-    (r"Columns\(short_series='skip'\)", "--skip-short"),
+    (r"Columns\(short_series='skip'\)", "--short-series skip"),
     (r"training=Training\(validation=0\) with intervals=\(\)", "--validation 0 --levels"),
     (r"Training\(validation=\.\.\.\)", "--validation"),
     (r"intervals=\(\)", "--levels without values"),

@@ -82,6 +82,19 @@ class ModelGraph:
             if any(tensor is other for other in call.input_tensors)
         ]
 
+    def embedded_ids(self, name: str | None) -> int | None:
+        """Return the number of ids that an embedding of an input has; None without one.
+
+        Args:
+            name: name of the input. None: any input.
+        """
+        for tensor in self.inputs:
+            if name in (None, name_of(tensor)):
+                for reader in self.readers(tensor):
+                    if isinstance(getattr(reader, "input_dim", None), int):
+                        return reader.input_dim
+        return None
+
     def nested(self, model: Any) -> "ModelGraph":
         """Return the graph of a model that is called in this one."""
         if id(model) not in self._nested:

@@ -1,7 +1,7 @@
 """Find problems of recurrent Keras models that raise no error."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import tree
@@ -17,29 +17,18 @@ from seqkeras._keras_graph._calls import (
     upstream,
 )
 from seqkeras._keras_graph._layer_parts import recorded_arguments
+from seqkeras.diagnostics._data_traps import data_traps, read_data
+from seqkeras.diagnostics._trap import Trap
 from seqkeras.states._continuation import CannotContinueError, judge_model
 from seqkeras.states._named import rows_of, stateful_layers
 from seqkeras.states._recurrent_states import reads_time, within
 from seqkeras.states._timewise import why_not_stepwise
 from seqkeras.windows import StatefulBatches, Windows
-from seqkeras.windows._targets import find_misfit
 
 
-class Trap(NamedTuple):
-    """One problem of a model.
-
-    Attributes:
-        layer: path to the layer, or name of the model.
-        problem: what goes wrong.
-        fix: what to do about it.
-    """
-
-    layer: str
-    problem: str
-    fix: str
-
-
-def find_traps(model: keras.Model, data: Windows | StatefulBatches | None = None) -> list[Trap]:
+def find_traps(
+    model: keras.Model, data: Windows | StatefulBatches | tuple[Any, ...] | None = None
+) -> list[Trap]:
     """Find problems of a recurrent model that raise no error, with a fix for each.
 
     All traps were observed on Keras 3.15. Most concern stateful models: states that are missing
@@ -49,16 +38,18 @@ def find_traps(model: keras.Model, data: Windows | StatefulBatches | None = None
     Args:
         model: any Keras model. In a subclass of `keras.Model` only the layers are examined, not
             the calls between them.
-        data: training data for `fit`. The model is then also checked together with the data:
-            targets that do not have the shape of a compiled model's outputs and, for a stateful
-            model, windows that do not continue each other and validation that moves its state.
-            Default: none.
+        data: training data for `fit`: a data set, or arrays `(x, y)` with `x` an array, list or
+            dict. The model is then also checked together with the data: targets that do not have
+            the shape of a compiled model's outputs; in arrays, missing values and ids outside the
+            vocabulary; and for a stateful model, rows that do not continue each other and
+            validation that moves its state. Default: none.
 
     Returns:
         The traps that were found. An empty list does not prove that the model is correct.
 
     Raises:
-        ArgumentError: `model` is not a Keras model, or `data` has another type.
+        ArgumentError: `model` is not a Keras model, or `data` has another type or arrays of
+            different lengths.
 
     Example:
         >>> x = keras.Input(batch_shape=(1, None, 2))
@@ -73,8 +64,7 @@ def find_traps(model: keras.Model, data: Windows | StatefulBatches | None = None
     """
     if not isinstance(model, keras.Model):
         raise bad_argument("model", type(model).__name__, "a keras.Model")
-    if data is not None and not isinstance(data, (Windows, StatefulBatches)):
-        raise bad_argument("data", type(data).__name__, "Windows or StatefulBatches")
+    data = None if data is None else read_data(data)
     traps: list[Trap] = []
     stateful = stateful_layers(model)
     calls = calls_of(model)
@@ -88,7 +78,7 @@ def find_traps(model: keras.Model, data: Windows | StatefulBatches | None = None
     if stateful and is_graph(model):
         traps += _continuation(model, {trap.layer for trap in traps})
     if data is not None:
-        traps += _data(model, data, stateful)
+        traps += data_traps(model, data, stateful=bool(stateful))
     return list(dict.fromkeys(traps))
 
 
@@ -103,42 +93,6 @@ _LOST_MASK = (
     "For padding at the end, sample weights keep it out of the loss."
 )
 _BACKWARDS = "Use a stateless model on whole windows, or a layer that reads forward."
-
-
-def _data(
-    model: keras.Model, data: Windows | StatefulBatches, stateful: dict[str, Any]
-) -> Iterator[Trap]:
-    misfit = find_misfit(model, data) if model.compiled else None
-    if misfit is not None:
-        yield Trap(model.name, f"It has {misfit.shapes}: Keras broadcasts them.", misfit.fix)
-    if not stateful:
-        return
-    reason = _why_not_continuing(data)
-    if reason:
-        yield Trap(
-            model.name,
-            f"The state of a row continues from another window: {reason}.",
-            "Train it with StatefulBatches and seqkeras.training.fit_stateful, or train a "
-            "stateless model on windows and convert it with seqkeras.states.as_stateful.",
-        )
-    yield Trap(
-        model.name,
-        "In fit, validation_data moves the state that training continues from.",
-        "seqkeras.training.fit_stateful(..., validation=) keeps the two apart.",
-    )
-
-
-def _why_not_continuing(data: Windows | StatefulBatches) -> str | None:
-    if isinstance(data, StatefulBatches):
-        return None
-    spec = data.spec
-    if data.shuffle:
-        return "the windows are shuffled"
-    if data.batch_size > 1:
-        return "the rows of a batch are windows that follow each other"
-    if spec.stride != spec.lookback * spec.sampling_rate:
-        return "the windows overlap, or have gaps between them"
-    return None
 
 
 def _continuation(model: keras.Model, named: set[str]) -> Iterator[Trap]:

@@ -70,6 +70,10 @@ class BucketedBatches(Epochs):
         """Return the first batch of the current pass, without counting it as requested."""
         return self._batch(0)
 
+    def why_not_continuing(self) -> str | None:
+        """Return why a state cannot be carried from batch to batch."""
+        return "each row of a batch is another sequence"
+
     def order(self, index: int) -> Integers:
         """Return the numbers of the sequences in batch `index` of the current pass, `(batch,)`."""
         first = int(self._turns[index]) * self.batch_size

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from seqkeras.kernels._randomness import seeded
+from seqkeras.kernels._retracing import without_retracing_notes
 from seqkeras.models import language_model
 from seqkeras.states import as_stateful
 from seqkeras.text._best_epoch import BestEpoch, train_to_best
@@ -44,6 +45,7 @@ class LanguageTraining:
     ids: Ids
     held_out: Ids | None
 
+    @without_retracing_notes()
     def run(self) -> tuple[keras.Model, TrainingLog, bool]:
         """Train, and return the model, the log, and whether Ctrl-C ended the training.
 
@@ -121,6 +123,7 @@ class LanguageTraining:
         )
 
 
+@without_retracing_notes()
 def text_nats(model: keras.Model, ids: Ids) -> tuple[float, int]:
     """Return the sum of the cross-entropies of all ids but the first, and their number.
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from seqkeras._checks import Description, bad_argument
-from seqkeras._keras_graph import ModelGraph, is_graph, name_of
+from seqkeras._keras_graph import ModelGraph, is_graph
 from seqkeras.windows._targets import find_reader
 
 
@@ -27,8 +27,9 @@ def check_reader(inputs: Mapping[str, int], targets: int | None) -> None:
     reader = find_reader()
     if reader is None or not is_graph(reader.model):
         return
+    graph = ModelGraph(reader.model)
     for name, largest in inputs.items():
-        size = _embedded(reader.model, name if len(inputs) > 1 else None)
+        size = graph.embedded_ids(name if len(inputs) > 1 else None)
         if size is not None and largest >= size:
             actual = f"embeds {size} ids"
             fix = "Use len(vocabulary) of the vocabulary that made the ids."
@@ -38,17 +39,6 @@ def check_reader(inputs: Mapping[str, int], targets: int | None) -> None:
         actual = f"returns {width} logits"
         fix = f"Build it for {targets + 1} tokens, tags or classes, counted from 0."
         raise _too_small(reader.model, actual, "targets", targets, fix)
-
-
-def _embedded(model: keras.Model, name: str | None) -> int | None:
-    """Return the number of ids that an embedding of this input has; None without one."""
-    graph = ModelGraph(model)
-    for tensor in graph.inputs:
-        if name in (None, name_of(tensor)):
-            for reader in graph.readers(tensor):
-                if isinstance(getattr(reader, "input_dim", None), int):
-                    return reader.input_dim
-    return None
 
 
 def _width(model: keras.Model) -> int | None:

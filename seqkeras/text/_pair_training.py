@@ -6,6 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 import keras
 
 from seqkeras.kernels._randomness import seeded
+from seqkeras.kernels._retracing import without_retracing_notes
 from seqkeras.models import sequence_to_sequence
 from seqkeras.text._best_epoch import BestEpoch, train_to_best
 from seqkeras.text._pair_batches import PairBatches
@@ -57,6 +58,7 @@ class PairTraining:
     pairs: Pairs[int]
     held_out: Pairs[int] | None
 
+    @without_retracing_notes()
     def run(self) -> tuple[keras.Model, TrainingLog, bool]:
         """Train, and return the model, the log, and whether Ctrl-C ended the training.
 

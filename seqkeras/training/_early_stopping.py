@@ -11,6 +11,7 @@ import keras
 
 from seqkeras._arrays import Array, evenly_spaced
 from seqkeras.errors import DataError
+from seqkeras.kernels._retracing import without_retracing_notes
 from seqkeras.training._backup import Backup, History, remove
 from seqkeras.training._fingerprint import checksum, fingerprint
 from seqkeras.training._loss_plot import draw_losses
@@ -71,6 +72,7 @@ class Interrupted(KeyboardInterrupt):
         self.result = result
 
 
+@without_retracing_notes()
 def train(
     model: keras.Model,
     windows: Windows,

@@ -61,6 +61,12 @@ class ContinuedBatches(Epochs):
         """Return the first batch of the current epoch, without counting it as requested."""
         return self._read(0, bool(self.reset_input))
 
+    def why_not_continuing(self) -> str | None:
+        """Return why a state cannot be carried from batch to batch, or None if it can."""
+        if self.continues or self.reset_input:
+            return None
+        return "each row of a batch is another sequence"
+
     def with_reset_input(self, reset_input: bool) -> Self:
         """Return these batches in the same order and epoch, with or without flags.
 
@@ -87,10 +93,6 @@ class ContinuedBatches(Epochs):
         reader = find_reader()
         if reader is not None:
             self._check_reset_input(reader.model)
-            if reader.shuffles and self.continues and len(self) > 1:
-                fix = "Call fit(..., shuffle=False): by default, Keras changes their order."
-                expected = "False for batches that continue each other"
-                raise bad_argument("shuffle", True, expected, fix)
         super().on_epoch_begin()
         self._in_epoch = self.continues
 
@@ -98,6 +100,9 @@ class ContinuedBatches(Epochs):
         """Move on to the next pass, and allow batches in any order again. Keras calls this."""
         super().on_epoch_end()
         self._in_epoch = False
+
+    def _needs_order(self, model: keras.Model) -> bool:
+        return self.continues
 
     def _read(self, index: int, reset_input: bool) -> Any:
         """Return batch `index` of the current epoch, with or without flags."""

@@ -9,9 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from seqkeras._checks import check_integer
+from seqkeras._checks import bad_argument, check_integer
 from seqkeras.windows._numbers import check_position
-from seqkeras.windows._targets import Advice, check_once, find_reader
+from seqkeras.windows._targets import Advice, check_once, find_reader, is_stateful
 
 
 class Epochs(keras.utils.PyDataset):
@@ -56,11 +56,16 @@ class Epochs(keras.utils.PyDataset):
         """Begin the next pass, unless the current one is unfinished. Keras calls this.
 
         Raises:
-            ArgumentError: inputs or targets do not fit the model that reads them.
+            ArgumentError: inputs, targets or the order of batches do not fit the model that reads
+                them.
         """
         reader = find_reader()
         if reader is not None:
             check_once(self, reader.model)
+            if reader.shuffles and len(self) > 1 and self._needs_order(reader.model):
+                fix = "Call fit(..., shuffle=False): by default, Keras changes their order."
+                expected = "False for batches that continue each other"
+                raise bad_argument("shuffle", True, expected, fix)
             if isinstance(reader.validation, Epochs):  # or it would be checked after an epoch
                 check_once(reader.validation, reader.model)
             self._resume(reader.first_epoch)
@@ -85,6 +90,14 @@ class Epochs(keras.utils.PyDataset):
     def first_batch(self) -> Any:
         """Return the first batch of the current pass, without counting it as requested."""
         raise NotImplementedError
+
+    def why_not_continuing(self) -> str | None:
+        """Return why a state cannot be carried from batch to batch, or None if it can."""
+        return None
+
+    def _needs_order(self, model: keras.Model) -> bool:
+        """Return whether each batch continues the one before, if this model reads them."""
+        return is_stateful(model)
 
     def _resume(self, first_epoch: int) -> None:
         """Skip the epochs that were completed before a training was resumed in a new process."""

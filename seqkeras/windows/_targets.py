@@ -31,6 +31,12 @@ _ALIKE = frozenset({
 #: Losses whose targets are class indices, without the class axis, the last axis of the outputs.
 _CLASSES = frozenset(("SparseCategoricalCrossentropy", "sparse_categorical_crossentropy"))
 
+#: What to do where a stateful model reads rows that do not continue each other.
+HOW_TO_CONTINUE = (
+    "Train it with StatefulBatches and seqkeras.training.fit_stateful, or train a stateless model "
+    "on windows and convert it with seqkeras.states.as_stateful."
+)
+
 #: The methods of a model that read a data set.
 _READERS = ("fit", "evaluate", "predict")
 
@@ -87,17 +93,18 @@ def check_once(dataset: Any, model: keras.Model) -> None:
     """Check a data set against a model, unless its last check was with the same model and loss.
 
     Args:
-        dataset: an object with the method `first_batch` and the attribute `advice`.
+        dataset: the data set, an `Epochs`.
         model: a compiled model.
 
     Raises:
-        ArgumentError: see `check_inputs` and `check_targets`.
+        ArgumentError: see `check_inputs`, `check_targets` and `check_state`.
     """
     state = ref(model), model.loss
     if _checked.get(dataset) == state:
         return
     check_inputs(model, dataset)
     check_targets(model, dataset)
+    check_state(model, dataset)
     _checked[dataset] = state
 
 
@@ -120,16 +127,17 @@ def check_inputs(model: keras.Model, dataset: Any) -> None:
         pairs = [(tensor, x[name]) for name, tensor in tensors.items() if name in x]
     else:
         pairs = list(zip(tensors.values(), tree.flatten(x), strict=False))
-    has_states = _is_stateful(model)
+    has_states = is_stateful(model)
     for tensor, array in pairs:
         # Keras reads any number of rows, unless there are states for each row.
         rows = tensor.shape[0] if has_states else None
         _check_shape(tensor, (rows, *tensor.shape[1:]), tuple(array.shape))
 
 
-def _is_stateful(model: Any) -> bool:
+def is_stateful(model: Any) -> bool:
+    """Return whether a layer within a model carries its state from batch to batch."""
     layers = getattr(model, "layers", ())
-    return any(getattr(layer, "stateful", False) or _is_stateful(layer) for layer in layers)
+    return any(getattr(layer, "stateful", False) or is_stateful(layer) for layer in layers)
 
 
 def _check_names(model: keras.Model, x: dict[str, Any], tensors: dict[str, Any]) -> None:
@@ -185,6 +193,19 @@ def check_targets(model: keras.Model, dataset: Any) -> None:
     if misfit is not None:
         expected = "shaped like the outputs of the model, or Keras silently broadcasts them"
         raise bad_argument("targets", Description(misfit.shapes), expected, misfit.fix)
+
+
+def check_state(model: keras.Model, dataset: Any) -> None:
+    """Check that the batches continue each other if a model carries its state between them.
+
+    Raises:
+        ArgumentError: the model is stateful, and they do not.
+    """
+    reason = dataset.why_not_continuing()
+    if reason is not None and is_stateful(model):
+        expected = f"stateless: {reason}, so no batch continues the batch before"
+        actual = Description(f"{model.name!r}, which is stateful")
+        raise bad_argument("model", actual, expected, HOW_TO_CONTINUE)
 
 
 class Misfit(NamedTuple):

@@ -191,6 +191,16 @@ class Windows(Epochs):
         """Return the first batch of the current epoch, without counting it as requested."""
         return self.batch(self.epoch, 0)
 
+    def why_not_continuing(self) -> str | None:
+        """Return why a state cannot be carried from batch to batch, or None if it can."""
+        if self.shuffle:
+            return "the windows are shuffled"
+        if self.batch_size > 1:
+            return "the rows of a batch are windows that follow each other"
+        if self.spec.stride != self.spec.lookback * self.spec.sampling_rate:
+            return "the windows overlap, or have gaps between them"
+        return None
+
     def batch(self, epoch: int, index: int) -> Any:
         """Return a batch of any epoch; `windows[index]` returns one of the current epoch."""
         epoch = operator.index(epoch)

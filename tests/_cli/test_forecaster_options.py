@@ -27,7 +27,7 @@ def test_every_option_of_a_forecaster_has_a_value_on_the_command_line():
     options = vars(parsed())
     renamed = {
         "architecture": "model", "method": "interval_method", "progress": "quiet",
-        "id": "id_col", "time": "time_col", "target": "target_col", "short_series": "skip_short",
+        "id": "id_col", "time": "time_col", "target": "target_col",
     }  # fmt: skip
     for kind in (Columns, Network, Intervals, Training):
         for name in inspect.signature(kind).parameters:

@@ -339,7 +339,7 @@ def test_targets_that_keras_broadcasts():
     words = "It has targets (2, 8, 1) for outputs (2, 1): Keras broadcasts them."
     assert words in problems(model, wrong)
     assert words not in problems(model, Windows(WAVE, WindowSpec(8), batch_size=2))
-    with pytest.raises(ArgumentError, match="data must be Windows or StatefulBatches"):
+    with pytest.raises(ArgumentError, match="data must be Windows, StatefulBatches or a tuple"):
         find_traps(model, WAVE)
 
 
@@ -508,3 +508,43 @@ def test_a_simple_rnn_of_keras_drops_its_activity_regularizer():
     assert not has(ours, words)
     assert not has(model_with(L.SimpleRNN), words)
     assert not has(model_with(L.GRU, activity_regularizer="l2"), words)
+
+
+def test_fit_shuffles_the_rows_of_arrays():
+    x, y = WAVE[:16].reshape(2, 8, 1), np.zeros((2, 1), "float32")
+    assert any(CONTINUES in problem for problem in problems(many_to_one(), (x, y)))
+    assert not any(
+        CONTINUES in problem for problem in problems(as_stateless(many_to_one()), (x, y))
+    )
+
+
+def test_arrays_with_targets_that_keras_broadcasts():
+    model = many_to_one()
+    x = np.zeros((4, 8, 1), "float32")
+    model.compile(loss="mse")
+    assert any("Keras broadcasts" in problem for problem in problems(model, (x, np.zeros((4, 8)))))
+    fitting = problems(model, (x, np.zeros((4, 1))))
+    assert not any("Keras broadcasts" in problem for problem in fitting)
+
+
+def test_missing_values_of_arrays():
+    model = as_stateless(many_to_one())
+    x, y = np.zeros((4, 8, 1)), np.zeros((4, 1))
+    assert not problems(model, (x, y))
+    x[1, 2], y[:2] = np.nan, np.inf
+    inputs, targets = problems(model, (x, y))
+    assert "inputs have 1 values that are NaN or infinite" in inputs
+    assert "targets have 2 values" in targets
+
+
+def test_ids_outside_the_vocabulary():
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    model = keras.Model(ids, keras.layers.GRU(2)(keras.layers.Embedding(5, 3)(ids)))
+    assert not problems(model, (np.array([[0, 4]]),))
+    [problem] = problems(model, ({"ids": np.array([[0, 5]])},))
+    assert "embeds 5 ids, and its inputs have ids from 0 to 5" in problem
+
+
+def test_arrays_of_different_lengths_are_refused():
+    with pytest.raises(ArgumentError, match="data must be arrays of the same length"):
+        find_traps(many_to_one(), (np.zeros((4, 8, 1)), np.zeros((3, 1))))

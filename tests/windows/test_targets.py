@@ -316,3 +316,29 @@ def test_batches_that_continue_each_other_are_not_shuffled_by_fit():
     with pytest.raises(ArgumentError, match=r"shuffle must be False .* fit\(\.\.\., shuffle=False"):
         model.fit(stateful(reset_input=True), verbose=0)
     assert model.optimizer.iterations == 0
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_a_stateful_model_refuses_windows_that_do_not_continue_each_other(method):
+    model = compiled(many_to_one(stateful=True, batch_size=1))
+    shuffled = Windows(WAVE, WindowSpec(8, stride=8), batch_size=1, shuffle=True)
+    in_order = Windows(WAVE, WindowSpec(8, stride=8), batch_size=1)
+    with pytest.raises(ArgumentError, match="must be stateless: the windows are shuffled"):
+        getattr(model, method)(shuffled, verbose=0)
+    getattr(model, method)(in_order, verbose=0, **({"shuffle": False} if method == "fit" else {}))
+
+
+def test_a_stateful_model_refuses_windows_in_an_order_that_fit_shuffles():
+    model = compiled(many_to_one(stateful=True, batch_size=1))
+    in_order = Windows(WAVE, WindowSpec(8, stride=8), batch_size=1)
+    with pytest.raises(ArgumentError, match="shuffle must be False"):
+        model.fit(in_order, verbose=0)
+
+
+def test_a_stateful_model_refuses_validation_windows_before_the_first_epoch():
+    model = compiled(many_to_one(stateful=True, batch_size=1))
+    in_order = Windows(WAVE, WindowSpec(8, stride=8), batch_size=1)
+    overlapping = Windows(WAVE, WindowSpec(8), batch_size=1)
+    with pytest.raises(ArgumentError, match="must be stateless: the windows overlap"):
+        model.fit(in_order, shuffle=False, validation_data=overlapping, verbose=0)
+    assert model.optimizer.iterations == 0

@@ -176,6 +176,7 @@ def read_history(
         why=f"1 + {rows} to hold out",
         short_series="raise" if columns.short_series == "raise" else "skip",
         fix="Use fewer windows, or a smaller step or horizon",
+        kind="too short to score",
     )
     frame = panel.long_frame(df) if columns.fill == "raise" else panel.history_frame()
     freq = columns.freq if panel.calendar.is_period else panel.calendar.step

@@ -142,6 +142,7 @@ class Panel:
         why: str,
         short_series: str,
         fix: str = "Use a smaller lookback or horizon",
+        kind: str = "too short",
     ) -> "Panel":
         """Return the series that have at least `rows` rows.
 
@@ -150,6 +151,7 @@ class Panel:
             why: what the rows are needed for, such as `"lookback 14 + horizon 7"`.
             short_series: `"skip"` shorter series with a warning; otherwise they are an error.
             fix: the advice of the message, without a period.
+            kind: what shorter series are, for the message.
 
         Raises:
             DataError: a series is shorter and `short_series` is not `"skip"`, or all are shorter.
@@ -160,7 +162,7 @@ class Panel:
             return self
         series = int(short[0])
         problem = f"{self.name(series)} must have {rows} rows ({why}). Got: {lengths[series]} rows"
-        return self._skip(short, problem, "too short", fix, short_series)
+        return self._skip(short, problem, kind, fix, short_series)
 
     def with_recent(self, lookback: int, *, short_series: str) -> "Panel":
         """Return the series that have a target among their last `lookback` rows.

@@ -9,6 +9,7 @@ import numpy as np
 
 from seqkeras._arrays import Array, Floats, Floats32
 from seqkeras.forecasting.networks._units import Units
+from seqkeras.kernels._retracing import without_retracing_notes
 from seqkeras.likelihoods import Likelihood
 from seqkeras.models._window import WindowColumns, steps_ahead
 
@@ -121,6 +122,7 @@ def split_rows(inputs: Any, rows: int) -> Iterator[Any]:
         yield part if isinstance(inputs, dict) else part["inputs"]
 
 
+@without_retracing_notes()
 def predict_batches(network: BatchPredictor, inputs: Any, batch_size: int = 4096) -> Floats32:
     """Run a network in batches over an array or a dict of arrays, and return its outputs."""
     # Avoid Keras' predict(): its loop and callbacks cost 45 ms a call.
