@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from seqkeras import conversion as conversion
     from seqkeras import decoding as decoding
     from seqkeras import diagnostics as diagnostics
+    from seqkeras import engines as engines
     from seqkeras import errors as errors
     from seqkeras import export as export
     from seqkeras import forecasting as forecasting
@@ -63,6 +64,7 @@ __getattr__, __dir__ = attach(
         "conversion": ("accelerate", "to_keras"),
         "decoding": (),
         "diagnostics": ("explain",),
+        "engines": (),
         "errors": (),
         "export": (),
         "forecasting": ("Columns", "Forecaster", "Intervals", "Network", "Training", "backtest"),

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Iterable
 
 from seqkeras.errors import SeqkerasWarning
 
@@ -14,3 +15,10 @@ def warn(message: str, category: type[SeqkerasWarning]) -> None:
         frame = frame.f_back
         level += 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def repeat_warnings(warned: Iterable[warnings.WarningMessage]) -> None:
+    """Repeat recorded warnings, each text once."""
+    by_text = {str(warning.message): warning for warning in warned}
+    for warning in by_text.values():
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)

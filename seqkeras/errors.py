@@ -5,7 +5,8 @@
     ├── DataError (ValueError)            a frame, series or array cannot be used as it is
     ├── NotFittedError (AttributeError)   the object must be fitted first
     ├── FileFormatError (ValueError)      a file is damaged, of another kind or too new
-    └── MissingDependencyError (ImportError)   an optional package is not installed
+    ├── MissingDependencyError (ImportError)   an optional package is not installed
+    └── WorkerError (RuntimeError)        a worker process of an engine ended
 
     SeqkerasWarning (UserWarning)
     ├── SkippedSeriesWarning              some series were skipped
@@ -44,6 +45,10 @@ class FileFormatError(SeqkerasError, ValueError):
 
 class MissingDependencyError(SeqkerasError, ImportError):
     """An optional package is not installed; the message contains the command to install it."""
+
+
+class WorkerError(SeqkerasError, RuntimeError):
+    """A worker process of an engine ended before its result; the message names the part."""
 
 
 class SeqkerasWarning(UserWarning):

@@ -22,6 +22,7 @@ from seqkeras.anomaly._detector_file import load_detector, save_detector
 from seqkeras.anomaly._detector_settings import DetectorSettings, as_threshold
 from seqkeras.anomaly._detector_stepper import DetectorStepper
 from seqkeras.anomaly._outlier_adapter import OutlierAdapter
+from seqkeras.anomaly._score_parts import score_in_parts
 from seqkeras.anomaly._scorer import LearnedErrors, Scorer
 from seqkeras.anomaly._series_reader import (
     PerRow,
@@ -32,12 +33,14 @@ from seqkeras.anomaly._series_reader import (
     row_times,
 )
 from seqkeras.anomaly._thresholds import Quantile, Threshold
+from seqkeras.engines._choice import as_engine
 from seqkeras.errors import DataError, NotFittedError
 from seqkeras.kernels._randomness import seeded
 from seqkeras.training import TrainingLog
 from seqkeras.windows import GroupedArray
 
 if TYPE_CHECKING:
+    from seqkeras.engines import Engine
     from seqkeras.forecasting import Columns
 
 
@@ -141,11 +144,22 @@ class Detector(BaseEstimator):
         self.rule_ = self._fit_rule(settings.threshold)
         return self
 
-    def decision_function(self, X: Any) -> PerRow:  # noqa: N803
+    def decision_function(
+        self,
+        X: Any,  # noqa: N803
+        *,
+        engine: "str | Engine | None" = None,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> PerRow:
         """Compute the score of each timestep; higher is more anomalous.
 
         Args:
             X: as for `fit`, with the same features.
+            engine: where the scores are computed, in parts of whole series: `"joblib"`, `"ray"`,
+                `"dask"`, `"spark"`, or an object of `seqkeras.engines`. None: here.
+            folder: folder in which the scores of each part are stored as soon as they are ready. If
+                the call is interrupted or killed, the same call does only what is missing. None:
+                nothing is stored.
 
         Returns:
             `(timesteps,)` for one series; for a frame, a score for each of its rows in their order;
@@ -155,17 +169,25 @@ class Detector(BaseEstimator):
             NotFittedError: `fit` was not called.
             ArgumentError: the features are not those of `fit`.
             DataError: as for `fit`.
+            WorkerError: a worker process ended. What was ready is in the folder.
         """
-        rows, scores = self._score(X)
+        rows, scores = self._score(X, engine, folder)
         return rows.form.restore(scores)
 
-    def predict(self, X: Any) -> PerRow:  # noqa: N803
+    def predict(
+        self,
+        X: Any,  # noqa: N803
+        *,
+        engine: "str | Engine | None" = None,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> PerRow:
         """Flag each timestep: 1 where its score is above the threshold, otherwise 0.
 
         Args:
             X: as for `decision_function`.
+            engine, folder: as for `decision_function`.
         """
-        rows, scores = self._score(X)
+        rows, scores = self._score(X, engine, folder)
         return rows.form.restore(self._flags(scores, rows.form))
 
     def predict_proba(self, X: Any, *, method: str = "linear") -> PerRow:  # noqa: N803
@@ -193,6 +215,8 @@ class Detector(BaseEstimator):
         *,
         merge: int = 0,
         severity: str = "max",
+        engine: "str | Engine | None" = None,
+        folder: str | os.PathLike[str] | None = None,
     ) -> Any:
         """Return the intervals of flagged timesteps, with their severity.
 
@@ -200,6 +224,7 @@ class Detector(BaseEstimator):
             X: as for `decision_function`. None: the series of `fit`.
             merge: intervals with fewer timesteps than this between them become one, default 0.
             severity: `"max"` or `"mean"` of scores minus threshold over the flagged timesteps.
+            engine, folder: as for `decision_function`.
 
         Returns:
             A list of `Alarm` for one series; for a panel, a list of such lists, and for a long
@@ -208,7 +233,7 @@ class Detector(BaseEstimator):
         Raises:
             NotFittedError, ArgumentError, DataError: as `decision_function`.
         """
-        form, scores = self._training_or(X)
+        form, scores = self._training_or(X, engine, folder)
         limits = self._limits(scores, form)
         return form.by_series(find_all_alarms(form, scores, limits, merge=merge, severity=severity))
 
@@ -441,12 +466,17 @@ class Detector(BaseEstimator):
         limits = [self.rule_.values(part) for part in split_series(scores, form)]
         return np.concatenate(limits)
 
-    def _training_or(self, x: Any) -> tuple[RowForm, Floats]:
+    def _training_or(
+        self,
+        x: Any,
+        engine: "str | Engine | None" = None,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> tuple[RowForm, Floats]:
         """Return form and scores of series, or of those of `fit` if `x` is None."""
         self.check_fitted()
         if x is None:
             return self._form, self._scores
-        rows, scores = self._score(x)
+        rows, scores = self._score(x, engine, folder)
         return rows.form, scores
 
     def _plot(self, detection: Detection, *, expected: bool = True, **options: Any) -> Any:
@@ -459,9 +489,18 @@ class Detector(BaseEstimator):
             [errors.expected(np.asarray(part, np.float64)) for part in rows.values]
         )
 
-    def _score(self, x: Any) -> tuple[SeriesRows, Floats]:
+    def _score(
+        self,
+        x: Any,
+        engine: "str | Engine | None" = None,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> tuple[SeriesRows, Floats]:
+        if engine is None and folder is None:
+            rows = self._read(x)
+            return rows, self.scorer_.scores(rows.values)
+        runner = as_engine(engine)
         rows = self._read(x)
-        return rows, self.scorer_.scores(rows.values)
+        return rows, score_in_parts(self.scorer_, self.rule_, rows.values, runner, folder)
 
     def _read(self, x: Any) -> SeriesRows:
         self.check_fitted()

@@ -11,6 +11,8 @@ import keras
 from sklearn.base import BaseEstimator
 
 from seqkeras._checks import bad_argument, check_one_of
+from seqkeras.engines import Engine
+from seqkeras.engines._choice import as_engine
 from seqkeras.errors import ArgumentError, NotFittedError
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting._settings import (
@@ -25,6 +27,7 @@ from seqkeras.forecasting._settings import (
 from seqkeras.forecasting.fitted import _saving, _updates
 from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals
+from seqkeras.forecasting.fitted._parts import RunInParts
 from seqkeras.forecasting.fitted._stepper import ForecastStepper
 from seqkeras.forecasting.fitting._fit import Fitting
 from seqkeras.forecasting.frames._columns import Columns, as_columns
@@ -232,6 +235,8 @@ class Forecaster(BaseEstimator):
         horizon: int | None = None,
         future: "pd.DataFrame | None" = None,
         fill: str = "raise",
+        engine: str | Engine | None = None,
+        folder: str | os.PathLike[str] | None = None,
     ) -> "pd.DataFrame":
         """Forecast the timesteps after the last row of each series.
 
@@ -245,6 +250,11 @@ class Forecaster(BaseEstimator):
                 horizon: `future_frame()` with its columns filled in. Further rows and columns are
                 ignored.
             fill: what to do about gaps in `df`, as in `Columns`.
+            engine: where the network runs, in parts of some thousand series: `"joblib"`, `"ray"`,
+                `"dask"`, `"spark"`, or an object of `seqkeras.engines`. None: here.
+            folder: folder in which the forecasts of each part are stored as soon as they are ready.
+                If the call is interrupted or killed, the same call does only what is missing.
+                None: nothing is stored.
 
         Returns:
             A frame in the form of `df`, or else of the frame of `fit`. A long frame has the columns
@@ -258,14 +268,18 @@ class Forecaster(BaseEstimator):
             ArgumentError: the horizon is longer than the forecaster can forecast, or `future` lacks
                 a column.
             DataError: `future` or `df` lacks rows or values; the error says which.
+            WorkerError: a worker process ended. What was ready is in the folder.
 
         Warns:
             FarValueWarning: a covariate is far outside the values that `fit` saw, and is replaced
                 by a nearer value.
         """
         fitted = self.check_fitted()
+        run = None
+        if engine is not None or folder is not None:
+            run = RunInParts(fitted, as_engine(engine), folder)
         request = fitted.request(horizon, future, df, fill)
-        return request.panel.shaped_forecast(fitted.forecast(request))
+        return request.panel.shaped_forecast(fitted.forecast(request, run))
 
     def sample(
         self,

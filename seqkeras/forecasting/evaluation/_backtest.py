@@ -1,10 +1,10 @@
 """Backtests: forecasts from rolling origins, scored against the actual values."""
 
+import os
 import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
@@ -12,9 +12,14 @@ from sklearn.base import clone
 from seqkeras._arrays import Floats, rounding
 from seqkeras._checks import bad_argument
 from seqkeras._html import html_frame
+from seqkeras._warnings import repeat_warnings
+from seqkeras.engines import Engine
+from seqkeras.engines._choice import as_engine
+from seqkeras.engines._parts import Result, Work
 from seqkeras.errors import DataError
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
+from seqkeras.forecasting.evaluation._inputs import inputs_of
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import Actuals, MethodForecast, tables
 from seqkeras.forecasting.fitted._origins import Origins, check_names, origin_frame, scales_before
@@ -88,6 +93,8 @@ def backtest(
     gap: int = 0,
     refit: bool | int = False,
     n_jobs: int | None = None,
+    engine: str | Engine | None = None,
+    folder: str | os.PathLike[str] | None = None,
 ) -> Backtest:
     """Forecast the last rows of each series from rolling origins, and score the forecasts.
 
@@ -107,13 +114,20 @@ def backtest(
             number n at every n-th; origins between them read newer rows with the earlier weights.
         n_jobs: number of fits that run at the same time, in processes of joblib's active backend.
             None: that of an active `joblib.parallel_config`, otherwise 1.
+        engine: where the fits run: `"joblib"`, `"ray"`, `"dask"`, `"spark"`, or an object of
+            `seqkeras.engines`. None: joblib, as `n_jobs` says.
+        folder: folder in which the forecasts of each fit are stored as soon as they are ready. If
+            the backtest is interrupted or killed, the same call does only what is missing. None:
+            nothing is stored.
 
     Returns:
         A `Backtest`: `frame`, `scores`, `by_series`, `plot()`.
 
     Raises:
-        ArgumentError: an argument cannot be used; nothing is trained then.
+        ArgumentError: an argument cannot be used, or the folder belongs to another backtest;
+            nothing is trained then.
         DataError: as `Forecaster.fit`, or no series has a row before the first cutoff.
+        WorkerError: a worker process ended. What was ready is in the folder.
 
     Warns:
         SkippedSeriesWarning: series have no row before the first cutoff, and are not scored;
@@ -131,25 +145,22 @@ def backtest(
     check_is_forecaster(forecaster)
     settings = forecaster.settings()
     schedule = Schedule.parse(settings.horizon, windows=windows, step=step, gap=gap, refit=refit)
-    _check_jobs(n_jobs)
+    runner = as_engine(engine, n_jobs)
     df, panel, columns = read_history(df, schedule.rows, columns)
     check_names(panel)
-    for fold in schedule.folds():
+    folds = schedule.folds()
+    for fold in folds:
         _check_missing(panel, schedule, fold)
-    jobs = [
-        joblib.delayed(run_fold)(
-            forecaster,
-            split_last(df, schedule.rows_after(fold[0]), panel.columns)[0],
-            panel,
-            schedule,
-            fold,
-            columns,
-        )
-        for fold in schedule.folds()
-    ]
-    folds = list(joblib.Parallel(n_jobs=n_jobs)(jobs))
-    repeat_warnings(folds)
-    origins, forecasts = _joined(folds)
+    work = Work(
+        label="backtest",
+        unit="fold",
+        function=_FitAndForecast(forecaster, df, panel, schedule, columns, runner.is_here),
+        parts={f"fold {number}": fold for number, fold in enumerate(folds, 1)},
+        inputs={"schedule": str(schedule), **inputs_of(forecaster, panel, columns)},
+    )
+    # A fit in this process shows its own progress.
+    is_hidden = runner.is_here or not settings.training.progress
+    origins, forecasts = _joined(work.run(runner, folder, is_hidden=is_hidden))
     result = score_forecasts(forecaster, panel, origins, forecasts, schedule)
     return replace(result, frame=panel.shape.native(result.frame, "cutoff", panel.columns.time))
 
@@ -160,8 +171,9 @@ def read_history(
     """Read series with more than `rows` rows; others are omitted with a warning, or refused.
 
     Returns:
-        A long frame without gaps, its series, and the columns for `fit`, with the frequency and the
-        calendar features of all rows, as the rows of one fit may be too few to infer them.
+        A long frame of the columns that are read, without gaps; its series; and the columns for
+        `fit`, with the frequency and the calendar features of all rows, as the rows of one fit may
+        be too few to infer them.
 
     Raises:
         ArgumentError: `columns.fill` would fill gaps with values from after a cutoff.
@@ -179,9 +191,40 @@ def read_history(
         kind="too short to score",
     )
     frame = panel.long_frame(df) if columns.fill == "raise" else panel.history_frame()
+    names = (panel.columns.id, panel.columns.time, panel.columns.target, *panel.covariates.columns)
+    frame = frame[[name for name in names if name is not None]]
     freq = columns.freq if panel.calendar.is_period else panel.calendar.step
     calendar = panel.covariates.calendar or None
     return frame, panel, replace(columns, freq=freq, calendar=calendar)
+
+
+@dataclass(frozen=True)
+class _FitAndForecast:
+    """Fits and forecasts a fold of a backtest, in this process or another.
+
+    Attributes:
+        shows_progress: whether fits show their progress.
+        forecaster, df, panel, schedule, columns: as in `backtest`, after they were read.
+    """
+
+    forecaster: Forecaster
+    df: pd.DataFrame
+    panel: Panel
+    schedule: Schedule
+    columns: Columns
+    shows_progress: bool
+
+    def __call__(self, windows: range) -> Result:
+        """Return the origins of all windows of a fold, and the forecasts from there."""
+        rows = self.schedule.rows_after(windows[0])
+        train = split_last(self.df, rows, self.panel.columns)[0]
+        forecaster = self.forecaster
+        if not self.shows_progress:
+            forecaster = clone(forecaster).set_params(training__progress=False)
+        fold = run_fold(forecaster, train, self.panel, self.schedule, windows, self.columns)
+        repeat_warnings(fold.warned)
+        origins = {"series": fold.origins.series, "rows": fold.origins.rows}
+        return Result(origins | fold.forecasts)
 
 
 def run_fold(
@@ -255,13 +298,6 @@ def actuals_after(panel: Panel, origins: Origins, schedule: Schedule, season: in
     return Actuals(series, values, panel.ids[numbers], scales[numbers], same[numbers])
 
 
-def repeat_warnings(folds: list[Fold]) -> None:
-    """Repeat the warnings of the folds, each text once: in worker processes nobody sees them."""
-    by_text = {str(warned.message): warned for fold in folds for warned in fold.warned}
-    for warned in by_text.values():
-        warnings.warn_explicit(warned.message, warned.category, warned.filename, warned.lineno)
-
-
 def without_missing(panel: Panel, season_length: int) -> GroupedArray:
     """Return the targets, with those one season earlier where they are missing."""
     if not panel.has_missing:
@@ -291,28 +327,11 @@ def _check_missing(panel: Panel, schedule: Schedule, fold: range) -> None:
         )
 
 
-def _check_jobs(n_jobs: int | None) -> None:
-    """Check the number of jobs, and that joblib's backend can run fits."""
-    if n_jobs is not None and (type(n_jobs) is not int or n_jobs == 0):
-        raise bad_argument("n_jobs", n_jobs, "None, or an integer other than 0, as in joblib")
-    backend, workers = joblib.parallel.get_active_backend()
-    name = type(backend).__name__
-    unfit = {
-        "ThreadingBackend": "Threads share the seed of Keras",
-        "MultiprocessingBackend": "A forked TensorFlow hangs",
-    }
-    if name in unfit and (n_jobs if n_jobs is not None else workers) != 1:
-        fix = f"{unfit[name]}: use joblib's default backend, loky, or dask or ray."
-        raise bad_argument("n_jobs", n_jobs, f"1 under joblib's {name}", fix)
-
-
-def _joined(folds: list[Fold]) -> tuple[Origins, Forecasts]:
+def _joined(folds: list[Result]) -> tuple[Origins, Forecasts]:
     """Join all folds, sorted by series and time."""
-    series = np.concatenate([fold.origins.series for fold in folds])
-    rows = np.concatenate([fold.origins.rows for fold in folds])
-    order = np.lexsort((rows, series))
-    forecasts = {
-        name: np.concatenate([fold.forecasts[name] for fold in folds])[order]
-        for name in folds[0].forecasts
+    joined = {
+        name: np.concatenate([fold.arrays[name] for fold in folds]) for name in folds[0].arrays
     }
-    return Origins(series[order], rows[order]), forecasts
+    order = np.lexsort((joined["rows"], joined["series"]))
+    ordered = {name: values[order] for name, values in joined.items()}
+    return Origins(ordered.pop("series"), ordered.pop("rows")), ordered

@@ -1,8 +1,9 @@
 """Compare forecasters within a given time, and forecast with the best one."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ import pandas as pd
 from seqkeras._arrays import Booleans
 from seqkeras._checks import bad_argument, check_flag, check_integer, check_one_of, check_positive
 from seqkeras._html import html_frame
+from seqkeras.engines import Engine
+from seqkeras.engines._choice import as_engine
+from seqkeras.engines._parts import Result, Work
 from seqkeras.errors import DataError, SeqkerasError
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
@@ -22,16 +26,17 @@ from seqkeras.forecasting.evaluation._contenders import (
     NetworkContender,
     Task,
 )
+from seqkeras.forecasting.evaluation._inputs import described_columns, described_parameters
 from seqkeras.forecasting.evaluation._peers import PEERS
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import MethodForecast, tables
 from seqkeras.forecasting.evaluation._tune import SCORES
 from seqkeras.forecasting.fitted._origins import check_names
+from seqkeras.forecasting.frames._checksum import panel_checksum
 from seqkeras.forecasting.frames._columns import Columns, as_columns
 from seqkeras.forecasting.frames._future import read_future
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.forecasting.networks._predict import Forecasts
-from seqkeras.training._progress import Progress
 
 #: Contenders that take no time worth planning.
 QUICK = ("naive", "seasonal naive", "linear")
@@ -98,6 +103,8 @@ def compare(
     season_length: int | None = None,
     seed: int = 0,
     progress: bool = True,
+    engine: str | Engine | None = None,
+    folder: str | os.PathLike[str] | None = None,
 ) -> Comparison:
     """Compare ways to forecast within some minutes, and forecast with the best one.
 
@@ -128,6 +135,13 @@ def compare(
         season_length: timesteps of one season. Default: that of the frequency.
         seed: seed of the networks. Because of the time limit, it does not repeat a result exactly.
         progress: whether to show progress. Default True.
+        engine: where the contenders forecast from the origins, several at a time: `"joblib"`,
+            `"ray"`, `"dask"`, `"spark"`, or an object of `seqkeras.engines`. Each then has the same
+            share of the minutes. None: here, one after the other, and time that one does not need
+            is divided among the others. The last fit runs here in any case.
+        folder: folder in which the forecasts of each contender are stored as soon as they are
+            ready. If the comparison is interrupted or killed, the same call runs only the others.
+            None: nothing is stored.
 
     Returns:
         A `Comparison`: `scores`, `winner`, `forecast`, `forecaster`, `plot()`.
@@ -136,6 +150,7 @@ def compare(
         ArgumentError: an argument cannot be used.
         MissingDependencyError: a contender needs a package that is not installed.
         DataError: as `Forecaster.fit`, or all series are too short, or no contender can be scored.
+        WorkerError: a worker process ended. What was ready is in the folder.
 
     Warns:
         SkippedSeriesWarning: series are too short to be scored; they are forecast, unless
@@ -151,6 +166,7 @@ def compare(
     end = time.monotonic() + 60 * check_positive("minutes", minutes)
     check_one_of("score", score, SCORES)
     check_flag("progress", progress)
+    runner = as_engine(engine)
     windows = check_integer("windows", windows)
     own: dict[str, Any] = {"season_length": season_length, "intervals": levels, "seed": seed}
     settings = Forecaster(horizon, **own).settings()
@@ -175,7 +191,11 @@ def compare(
         schedule=schedule,
         settings=settings,
     )
-    entries = _run(task, entrants, end, is_hidden=not progress)
+    work = _work(task, entrants, end, minutes, is_here=runner.is_here)
+    results = work.run(runner, folder, is_hidden=not progress)
+    entries = {
+        name: _Entry.restore(task, result) for name, result in zip(entrants, results, strict=True)
+    }
     table = _ranked(task, entries, score)
     for winner in table.index[table["why"] == ""]:
         limit = max(LEAST_SECONDS, end - time.monotonic())
@@ -202,6 +222,39 @@ class _Entry:
     method: MethodForecast | None
     seconds: float
     why: str = ""
+
+    def result(self) -> Result:
+        """Return the entry in a form that can be stored."""
+        forecasts = self.method.named() if self.method is not None else {}
+        return Result(forecasts, {"seconds": self.seconds, "why": self.why})
+
+    @classmethod
+    def restore(cls, task: Task, result: Result) -> "_Entry":
+        """Return the entry that `result` has returned."""
+        forecasts = dict(result.arrays)
+        method = task.method(forecasts) if forecasts else None
+        return cls(method, float(result.facts["seconds"]), str(result.facts["why"]))
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """Evaluates a contender, in this process or another.
+
+    Attributes:
+        task: what the contenders forecast.
+        seconds: seconds for all of them.
+        end: when these are over, by the clock of this process; None in another one.
+    """
+
+    task: Task
+    seconds: float
+    end: float | None
+
+    def __call__(self, part: tuple[Contender, int]) -> Result:
+        """Evaluate a contender that gets one of so many shares of the time that is left."""
+        contender, shares = part
+        left = self.seconds if self.end is None else self.end - time.monotonic()
+        return _evaluate(contender, self.task, max(LEAST_SECONDS, left / shares)).result()
 
 
 def _entrants(
@@ -242,21 +295,34 @@ def _entrants(
     return entrants
 
 
-def _run(
-    task: Task, entrants: dict[str, Contender], end: float, *, is_hidden: bool
-) -> dict[str, _Entry]:
-    """Run all contenders; each gets an even share of the time that is left."""
-    entries: dict[str, _Entry] = {}
-    shares = 1 + sum(name not in QUICK for name in entrants)  # one is for the last fit
-    count = len(entrants)
-    with Progress(count, "compare", "contender", is_hidden=is_hidden) as progress:
-        for number, (name, contender) in enumerate(entrants.items(), 1):
-            limit = max(LEAST_SECONDS, (end - time.monotonic()) / shares)
-            entries[name] = _evaluate(contender, task, limit)
-            shares -= name not in QUICK
-            progress.update(number)
-            progress.report(f"contender {number}/{count}", {name: f"{entries[name].seconds:.0f} s"})
-    return entries
+def _work(
+    task: Task, entrants: dict[str, Contender], end: float, minutes: float, *, is_here: bool
+) -> Work:
+    """Return the evaluation of all contenders; each gets an even share of the time."""
+    is_slow = [name not in QUICK for name in entrants]
+    # One share is for the last fit. One after the other, contenders share what others have left.
+    shares = [1 + sum(is_slow[number if is_here else 0 :]) for number in range(len(entrants))]
+    evaluated = replace(task, df=None, own_columns=None, future=None, whole=task.panel)
+    forecasters = {
+        name: described_parameters(entrant.forecaster)
+        for name, entrant in entrants.items()
+        if isinstance(entrant, NetworkContender)
+    }
+    return Work(
+        label="compare",
+        unit="contender",
+        function=_Evaluation(evaluated, end - time.monotonic(), end if is_here else None),
+        parts=dict(zip(entrants, zip(entrants.values(), shares, strict=True), strict=True)),
+        inputs={
+            "data": panel_checksum(task.panel),
+            "columns": described_columns(task.panel, task.columns),
+            "schedule": str(task.schedule),
+            "contenders": str(list(entrants)),
+            "parameters": f"{task.settings.levels} {task.season_length} {task.settings.seed} "
+            f"{forecasters}",
+            "minutes": str(minutes),
+        },
+    )
 
 
 def _evaluate(contender: Contender, task: Task, limit: float) -> _Entry:

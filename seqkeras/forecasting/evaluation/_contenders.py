@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from seqkeras._warnings import repeat_warnings
 from seqkeras.errors import DataError
 from seqkeras.forecasting._forecaster import Forecaster
 from seqkeras.forecasting._settings import Settings
-from seqkeras.forecasting.evaluation._backtest import repeat_warnings, run_fold, without_missing
+from seqkeras.forecasting.evaluation._backtest import run_fold, without_missing
 from seqkeras.forecasting.evaluation._peers import PEERS, Request, run_peer
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import MethodForecast
@@ -135,7 +136,7 @@ class NetworkContender:
         windows = range(schedule.windows)
         forecaster = self._limited(seconds)
         fold = run_fold(forecaster, train, task.panel, schedule, windows, task.columns)
-        repeat_warnings([fold])
+        repeat_warnings(fold.warned)
         series = len(task.panel.ids)
         if len(fold.origins) < series * schedule.windows:
             fitted = len(np.unique(fold.origins.series))

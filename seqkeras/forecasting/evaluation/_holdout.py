@@ -5,13 +5,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from seqkeras._html import html_frame
+from seqkeras._warnings import repeat_warnings
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
-from seqkeras.forecasting.evaluation._backtest import (
-    read_history,
-    repeat_warnings,
-    run_fold,
-    score_forecasts,
-)
+from seqkeras.forecasting.evaluation._backtest import read_history, run_fold, score_forecasts
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.fitted._origins import check_names
 from seqkeras.forecasting.frames._columns import Columns
@@ -78,7 +74,7 @@ def evaluate_holdout(
     fold = run_fold(
         forecaster, train, panel, schedule, windows=range(1), columns=columns, keep=True
     )
-    repeat_warnings([fold])
+    repeat_warnings(fold.warned)
     result = score_forecasts(forecaster, panel, fold.origins, fold.forecasts, schedule)
     forecast = result.frame.drop(columns=["cutoff", panel.columns.target])
     forecast["actual"] = result.frame[panel.columns.target].to_numpy()

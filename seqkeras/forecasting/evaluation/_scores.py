@@ -45,6 +45,13 @@ class MethodForecast:
         }
         return MethodForecast(self.yhat[origins], intervals)
 
+    def named(self) -> dict[str, Floats]:
+        """Return the forecasts by the names of their columns."""
+        named = {"yhat": self.yhat}
+        for level, (low, high) in self.intervals.items():
+            named |= {f"yhat-lo-{level:g}": low, f"yhat-hi-{level:g}": high}
+        return named
+
     def quantiles(self) -> tuple[Floats, Floats]:
         """Return quantiles `(origins, steps, probabilities)`, and the ascending probabilities."""
         quantiles = {0.5: self.yhat}

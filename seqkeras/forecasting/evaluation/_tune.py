@@ -1,7 +1,6 @@
 """Search for good parameters of a forecaster, scored by backtests before a held-out part."""
 
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,15 +16,16 @@ from seqkeras._lazy import import_optional
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
 from seqkeras.forecasting.evaluation._backtest import backtest, read_history
+from seqkeras.forecasting.evaluation._inputs import described_columns, described_parameters
 from seqkeras.forecasting.evaluation._space import (
     Ranges,
     Space,
     as_space,
     default_space,
     described,
-    readable,
 )
 from seqkeras.forecasting.fitted._origins import check_names
+from seqkeras.forecasting.frames._checksum import panel_checksum
 from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.frames._reading import split_last
@@ -211,32 +211,13 @@ class _Task:
     def fingerprint(self, space: Ranges | Space) -> dict[str, str]:
         """Describe what trials of one study must share: data, scores, parameters and space."""
         searched = set() if callable(space) else set(space)
-        fixed = self.forecaster.get_params()
-        holders = {"network", "intervals", "training", "training__progress"}
-        names = sorted(set(fixed) - searched - holders)
         return {
-            "rows": _checksum(self.panel),
-            "columns": f"{self.panel.columns} {self.panel.covariates} {self.panel.calendar}"
-            f" missing={self.columns.missing} short_series={self.columns.short_series}",
+            "rows": panel_checksum(self.panel),
+            "columns": described_columns(self.panel, self.columns),
             "scores": f"{self.score} of {self.windows} windows before {self.holdout} rows",
-            "parameters": readable({name: fixed[name] for name in names}),
+            "parameters": described_parameters(self.forecaster, omitted=searched),
             "space": described(space),
         }
-
-
-def _checksum(panel: Panel) -> str:
-    """Return the checksum of ids, timestamps, targets and covariates."""
-    known = panel.known
-    arrays = (
-        panel.values.indptr,
-        panel.values.values,
-        known.rows.values,
-        known.static,
-        known.categories,
-    )
-    parts = [np.ascontiguousarray(array).tobytes() for array in arrays]
-    parts += [repr(index.astype(str).tolist()).encode() for index in (panel.ids, panel.last)]
-    return f"{zlib.crc32(b''.join(parts)):08x}"
 
 
 def _tried(study: Any) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The result of a fit: a trained network, and everything else that a forecast needs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,12 @@ class Request:
     scaler: StandardScaler
     ahead: Floats
     steps: int
+
+    def take(self, series: range) -> "Request":
+        """Return the request for some of the series."""
+        numbers = np.array(series)
+        panel = self.panel.take(numbers)
+        return Request(panel, self.scaler.take(numbers), self.ahead[numbers], self.steps)
 
     def units(self, season_length: int) -> Units:
         """Return the units of the series."""
@@ -217,12 +224,18 @@ class Fitted:
             forecasts[f"yhat-hi-{level:g}"] = high
         return forecasts
 
-    def forecast(self, request: Request) -> Forecasts:
+    def forecast(
+        self, request: Request, run: Callable[[Request], NetworkForecast] | None = None
+    ) -> Forecasts:
         """Forecast a request, with intervals of their current widths.
 
         Series that were not fitted have a factor of 1.
+
+        Args:
+            request: what to forecast.
+            run: another way to run the network than `Fitted.run`.
         """
-        forecast = self.run(request)
+        forecast = (run or self.run)(request)
         if self.intervals is None:
             return self.with_intervals(forecast)
         numbers = self.panel.ids.get_indexer(request.panel.ids)

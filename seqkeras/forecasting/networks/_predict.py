@@ -29,6 +29,10 @@ _SEED = 0
 _LEAST_WIDTH = 1e-3
 #: Largest number of sample paths that are drawn at once, to limit memory.
 _MOST_ROWS = 2**16
+#: Series whose sample paths are drawn at once, for quantiles.
+_PATHS_AT_ONCE = _MOST_ROWS // PATHS
+#: Windows that a network reads at once.
+BATCH = 4096
 #: Divisor that replaces a width of 0.
 _NO_WIDTH = 1e-250
 
@@ -123,7 +127,7 @@ def split_rows(inputs: Any, rows: int) -> Iterator[Any]:
 
 
 @without_retracing_notes()
-def predict_batches(network: BatchPredictor, inputs: Any, batch_size: int = 4096) -> Floats32:
+def predict_batches(network: BatchPredictor, inputs: Any, batch_size: int = BATCH) -> Floats32:
     """Run a network in batches over an array or a dict of arrays, and return its outputs."""
     # Avoid Keras' predict(): its loop and callbacks cost 45 ms a call.
     return np.concatenate(
@@ -177,6 +181,14 @@ def _moved_on(windows: Array, values: Array, ahead: Array | None) -> Array:
     return columns.advance(windows, values.astype(windows.dtype), ahead, np)
 
 
+def windows_at_once(network: BatchPredictor, likelihood: Likelihood | None, horizon: int) -> int:
+    """Return the number of windows that `look_ahead` forecasts together.
+
+    The last bits of a forecast depend on which windows these are.
+    """
+    return BATCH if likelihood is None or network.output_shape[1] >= horizon else _PATHS_AT_ONCE
+
+
 def look_ahead(
     network: BatchPredictor, likelihood: Likelihood | None, inputs: Any, horizon: int
 ) -> NetworkForecast:
@@ -196,7 +208,7 @@ def look_ahead(
         outputs = predict_batches(network, part)[:, :horizon]
         quantiles = likelihood.quantiles(outputs, _PROBABILITIES)
     else:
-        parts = split_rows(inputs, _MOST_ROWS // PATHS)
+        parts = split_rows(inputs, _PATHS_AT_ONCE)
         quantiles = np.concatenate(
             [_path_quantiles(network, likelihood, part, horizon) for part in parts]
         )
