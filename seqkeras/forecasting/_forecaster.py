@@ -29,9 +29,17 @@ from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals
 from seqkeras.forecasting.fitted._parts import RunInParts
 from seqkeras.forecasting.fitted._stepper import ForecastStepper
+from seqkeras.forecasting.fitted._streams import (
+    check_output,
+    forecast_frames,
+    joined,
+    write_frames,
+)
 from seqkeras.forecasting.fitting._fit import Fitting
 from seqkeras.forecasting.frames._columns import Columns, as_columns
 from seqkeras.forecasting.frames._panel import Panel
+from seqkeras.forecasting.frames._parquet import check_scratch, is_parquet
+from seqkeras.forecasting.frames._parquet_panel import read_parquet
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.forecasting.networks._build import Builder
 from seqkeras.forecasting.networks._inputs import NetworkInputs
@@ -39,6 +47,7 @@ from seqkeras.forecasting.networks._mixture import Mixture
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TrainingLog
 from seqkeras.training._backup import check_file, claimed
+from seqkeras.training._distribution import process_index
 from seqkeras.training._early_stopping import Interrupted
 from seqkeras.windows import StandardScaler
 
@@ -175,11 +184,12 @@ class Forecaster(BaseEstimator):
 
     def fit(
         self,
-        df: "pd.DataFrame | pd.Series",
+        df: "pd.DataFrame | pd.Series | str | os.PathLike[str]",
         y: None = None,
         *,
         columns: Columns | None = None,
         backup: str | os.PathLike[str] | None = None,
+        scratch: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Train a network on the series of a frame.
 
@@ -191,7 +201,9 @@ class Forecaster(BaseEstimator):
                 each series. Or a wide frame, with timestamps as its index and a series in each
                 column; a Series with timestamps as its index; a frame or Series with ids and
                 timestamps as two levels of the index. A polars frame must be long, and its forecast
-                is a polars frame.
+                is a polars frame. Or the path of a parquet file or of a folder of them, or a
+                `pyarrow.dataset.Dataset`, with the columns of a long frame and the rows of each
+                series one after the other; they may be larger than memory.
             y: not used, as the target is a column; scikit-learn's pipelines pass it.
             columns: the names of the columns and how they are read. Default `Columns()`:
                 `unique_id`, `ds` and `y`.
@@ -199,11 +211,17 @@ class Forecaster(BaseEstimator):
                 name with a number. All are removed at the end. If they exist, the fit resumes from
                 them: after a process was killed or interrupted, call `fit` again with the same
                 arguments, and the weights become those of an uninterrupted fit. Default: none.
+            scratch: folder for temporary files, if `df` are parquet files: arrays that are larger
+                than memory. They need up to 40 bytes for each row, and 24 for each of its past,
+                future and calendar features, and are gone after the fit, also if it fails or is
+                killed. Default: the system's folder of temporary files; choose one on a disk if
+                that is in memory.
 
         Raises:
             ArgumentError: a parameter or a column cannot be used, or the backup belongs to another
                 fit or is in use; nothing is trained then.
-            FileFormatError: the backup is damaged.
+            FileFormatError: the backup or a parquet file is damaged.
+            OSError: the disk of `scratch` is full.
             DataError: the frame cannot be used (empty, gaps, too short, a covariate without a
                 value), or training diverged. The forecaster stays as it was.
             MissingDependencyError: the calendar includes holidays, and the package `holidays` is
@@ -218,7 +236,12 @@ class Forecaster(BaseEstimator):
         _check_no_target(y)
         columns = as_columns(columns)
         file = check_file("backup", backup)
-        panel = read_panel(df, columns)
+        if is_parquet(df):
+            panel = read_parquet(df, columns, check_scratch(scratch))
+        elif scratch is not None:
+            raise bad_argument("scratch", str(scratch), "omitted with a frame, which is in memory")
+        else:
+            panel = read_panel(df, columns)
         fitting = Fitting.of(settings, panel, columns.short_series)
         try:
             with claimed(file) if file is not None else nullcontext():
@@ -230,38 +253,43 @@ class Forecaster(BaseEstimator):
 
     def predict(
         self,
-        df: "pd.DataFrame | pd.Series | None" = None,
+        df: "pd.DataFrame | pd.Series | str | os.PathLike[str] | None" = None,
         *,
         horizon: int | None = None,
-        future: "pd.DataFrame | None" = None,
+        future: "pd.DataFrame | str | os.PathLike[str] | None" = None,
         fill: str = "raise",
         engine: str | Engine | None = None,
         folder: str | os.PathLike[str] | None = None,
-    ) -> "pd.DataFrame":
+        output: str | os.PathLike[str] | None = None,
+    ) -> Any:
         """Forecast the timesteps after the last row of each series.
 
         Args:
             df: series to forecast instead of those of `fit`, whether or not `fit` has seen them,
                 of any length. They are read as `fit` read its frame, and each is scaled by its own
-                rows. The forecaster does not change.
+                rows. The forecaster does not change. Or parquet files, as for `fit`.
             horizon: timesteps to forecast; default: the horizon of the forecaster. Without
                 intervals and past covariates it may be longer: forecasts are then fed back.
             future: values of the future covariates, with a row for each series and timestamp of the
                 horizon: `future_frame()` with its columns filled in. Further rows and columns are
-                ignored.
+                ignored. Or parquet files, with the rows of each series one after the other; they
+                are read once if the series have the order of `df`.
             fill: what to do about gaps in `df`, as in `Columns`.
             engine: where the network runs, in parts of some thousand series: `"joblib"`, `"ray"`,
                 `"dask"`, `"spark"`, or an object of `seqkeras.engines`. None: here.
             folder: folder in which the forecasts of each part are stored as soon as they are ready.
                 If the call is interrupted or killed, the same call does only what is missing.
                 None: nothing is stored.
+            output: parquet file to write the forecasts to, as a long table, part by part. A file
+                that is already there is replaced only by a complete one. None: they are returned.
 
         Returns:
             A frame in the form of `df`, or else of the frame of `fit`. A long frame has the columns
             of ids and timestamps, `yhat`, and `yhat-lo-80`, `yhat-hi-80`, ... for each level. A
             wide frame has timestamps in the index, and the other columns for each series, so that
             `forecast["yhat"]` has the form of the frame of `fit`. If ids or timestamps were in the
-            index, they are in the index of the forecast.
+            index, they are in the index of the forecast. For parquet files it is a long frame; with
+            `output`, the path of the file.
 
         Raises:
             NotFittedError: `fit` was not called.
@@ -275,6 +303,11 @@ class Forecaster(BaseEstimator):
                 by a nearer value.
         """
         fitted = self.check_fitted()
+        if output is not None or is_parquet(df) or is_parquet(future):
+            _check_here(engine, folder)
+            path = check_output(output) if output is not None else None
+            frames = forecast_frames(fitted, df, horizon=horizon, future=future, fill=fill)
+            return write_frames(frames, path) if path is not None else joined(frames)
         run = None
         if engine is not None or folder is not None:
             run = RunInParts(fitted, as_engine(engine), folder)
@@ -569,6 +602,13 @@ def _check_no_target(y: Any) -> None:
     if y is not None:
         fix = "The target is a column of df; name it with columns=Columns(target=...)."
         raise bad_argument("y", type(y).__name__, "omitted", fix)
+
+
+def _check_here(engine: Any, folder: Any) -> None:
+    for name, value in (("engine", engine), ("folder", folder)):
+        if value is not None:
+            fix = "They are forecast here, part by part, which needs no more memory than a part."
+            raise bad_argument(name, value, "omitted with parquet files", fix)
 
 
 def check_is_forecaster(forecaster: Any) -> None:

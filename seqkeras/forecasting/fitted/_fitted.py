@@ -163,8 +163,7 @@ class Fitted:
                 has the wrong type.
             DataError: `future` or `df` lacks rows or values.
         """
-        steps = self.steps(horizon)
-        self._check_horizon(steps)
+        steps = self.checked_steps(horizon)
         panel, scaler = (
             self.read_any_series(df, fill) if df is not None else (self.newest, self.scaler)
         )
@@ -296,9 +295,15 @@ class Fitted:
         if self.short_series != "pad":
             panel.long_enough(self.lookback, why=f"lookback {self.lookback}", short_series="raise")
 
-    def _check_horizon(self, steps: int) -> None:
+    def checked_steps(self, horizon: int | None) -> int:
+        """Return the number of timesteps to forecast; default: the fitted horizon.
+
+        Raises:
+            ArgumentError: they are more than the forecaster can forecast.
+        """
+        steps = self.steps(horizon)
         if steps <= self.horizon:
-            return
+            return steps
         expected = f"at most {self.horizon}"
         if self.intervals is not None:
             fix = (
@@ -308,3 +313,4 @@ class Fitted:
         if self.panel.covariates.past:
             fix = "Beyond it, past covariates would have to be known. Fit a longer horizon."
             raise bad_argument("horizon", steps, expected, fix)
+        return steps

@@ -1,6 +1,7 @@
 """Long tables in parquet files, read in parts of whole series."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,18 @@ def is_parquet(data: Any) -> bool:
         is_other = path.suffix and path.suffix.lower() not in SUFFIXES and not path.is_dir()
         return not is_other or _begins_as_parquet(path)
     return type(data).__module__.startswith("pyarrow._dataset")
+
+
+def check_scratch(scratch: Any) -> str:
+    """Return the folder for temporary files.
+
+    Raises:
+        ArgumentError: it is no folder in which files can be written.
+    """
+    folder = os.fspath(scratch) if scratch is not None else tempfile.gettempdir()
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        raise bad_argument("scratch", str(folder), "a folder in which files can be written")
+    return folder
 
 
 def _begins_as_parquet(path: Path) -> bool:

@@ -1,0 +1,184 @@
+"""A forecaster that reads parquet files is the one that reads a frame with the same rows."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.forecasters import flat_forecaster
+from seqkeras.errors import ArgumentError, DataError, SeqkerasWarning
+from seqkeras.forecasting import Columns, Forecaster
+from seqkeras.forecasting.fitted import _streams
+from seqkeras.forecasting.frames import _parquet
+from seqkeras.windows import _grouped as grouped
+
+arrow = pytest.importorskip("pyarrow")
+
+COLUMNS = Columns(
+    id="shop", time="day", target="sales", past="promo", future="price", static=["kind", "size"]
+)
+PLAIN = Columns(id="shop", time="day", target="sales")
+
+
+def shops(first=0, *, missing=False):
+    """Return twelve series of 20 to 60 days, one after the other."""
+    rng = np.random.default_rng(first)
+    frames = []
+    for number in range(first, first + 12):
+        rows = int(rng.integers(20, 60))
+        frame = pd.DataFrame({"shop": f"s{number:02d}"}, index=range(rows))
+        frame["day"] = pd.date_range("2024-01-01", periods=rows)
+        week = np.resize([1.0, 2, 3, 4, 5, 9, 0], rows)
+        frame["sales"] = 10.0**number * (week + rng.normal(0, 0.3, rows))
+        frame["price"] = rng.integers(1, 5, rows)
+        frame["promo"] = rng.choice(["none", "some"], rows)
+        frame["kind"] = rng.choice(["large", "small"])
+        frame["size"] = float(rng.integers(9))
+        frames.append(frame)
+    df = pd.concat(frames, ignore_index=True)
+    if missing:
+        df["sales"] = df.sales.where(rng.random(len(df)) > 0.1)
+    return df
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """Read and compute a few series at a time."""
+    monkeypatch.setattr(_parquet, "ROWS", 100)
+    monkeypatch.setattr(grouped, "BLOCK", 64)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(df, name="sales"):
+        folder = tmp_path / name
+        folder.mkdir()
+        half = len(df) // 2
+        df.iloc[:half].to_parquet(folder / "a.parquet", row_group_size=37, index=False)
+        df.iloc[half:].to_parquet(folder / "b.parquet", row_group_size=37, index=False)
+        return folder
+
+    return write
+
+
+def small(**options):
+    options = {"lookback": 14, "units": 4, "epochs": 2, "progress": False, "seed": 0} | options
+    return flat_forecaster(7, **options)
+
+
+def fit(data, columns, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SeqkerasWarning)  # of short series, in both
+        return small(**options).fit(data, columns=columns)
+
+
+CASES = {
+    "plain": (PLAIN, {}, {}),
+    "covariates": (COLUMNS, {}, {}),
+    "missing targets": (PLAIN, {}, {"missing": True}),
+    "distribution": (COLUMNS, {"likelihood": "gaussian"}, {"missing": True}),
+    "fed back": (PLAIN, {"network": "recursive"}, {}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_files_and_frames_give_the_same_fit_and_forecasts(write, tmp_path, case):
+    columns, options, data = CASES[case]
+    df = shops(**data)
+    frame, files = fit(df, columns, **options), fit(write(df), columns, **options)
+    for expected, actual in zip(
+        frame.model_.get_weights(), files.model_.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(actual, expected)
+    for part in ("scaler_.center_", "scaler_.scale_", "intervals_.radius", "panel_.values.values"):
+        expected, actual = frame, files
+        for name in part.split("."):
+            expected, actual = getattr(expected, name), getattr(actual, name)
+        np.testing.assert_array_equal(actual, expected, err_msg=part)
+    future = frame.future_frame()
+    ahead = None
+    if columns is COLUMNS:
+        ahead = future.assign(price=np.arange(len(future)) % 4)
+    expected = frame.predict(future=ahead)
+    same = {"check_exact": True, "check_dtype": True}
+    pd.testing.assert_frame_equal(files.predict(future=ahead), expected, **same)
+    path = files.predict(future=ahead, output=tmp_path / "forecasts.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(path), expected, **same)
+    others = shops(12, **data)
+    if ahead is not None:
+        ahead = frame.future_frame(df=others).assign(price=lambda df: np.arange(len(df)) % 4)
+    expected = frame.predict(others, future=ahead)
+    if ahead is not None:
+        ahead = write(ahead, "future")
+    pd.testing.assert_frame_equal(files.predict(write(others, "others"), future=ahead), expected)
+
+
+def test_forecasts_are_written_part_by_part(write, tmp_path, monkeypatch):
+    monkeypatch.setattr(_streams, "windows_at_once", lambda *_: 5)
+    df = shops()
+    forecaster = fit(df, PLAIN)
+    expected = forecaster.predict(df)
+    path = forecaster.predict(str(write(df)), output=str(tmp_path / "forecasts.parquet"))
+    assert arrow.parquet.ParquetFile(path).num_row_groups == 3
+    pd.testing.assert_frame_equal(pd.read_parquet(path), expected, rtol=1e-5)
+
+
+def test_future_covariates_may_have_another_order(write):
+    df = shops()
+    forecaster = fit(df, COLUMNS)
+    future = forecaster.future_frame(df=df).assign(price=lambda df: np.arange(len(df)) % 4)
+    expected = forecaster.predict(df, future=future)
+    backward = future.sort_values("shop", ascending=False, kind="stable")
+    sales = write(df)
+    actual = forecaster.predict(sales, future=write(backward, "future"))
+    pd.testing.assert_frame_equal(actual, expected)
+    with pytest.raises(DataError, match="future must have a row for each series"):
+        forecaster.predict(sales, future=write(backward.iloc[3:], "short"))
+    with pytest.raises(ArgumentError, match=r"future must have the columns.*'price'"):
+        forecaster.predict(sales, future=write(future.drop(columns="price"), "lacking"))
+
+
+def test_nothing_is_left_of_temporary_files_and_failed_forecasts(write, tmp_path):
+    df = shops()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    sales = write(df)
+    forecaster = small().fit(sales, columns=PLAIN, scratch=scratch)
+    assert list(scratch.iterdir()) == []
+    output = scratch / "forecasts.parquet"
+    forecaster.predict(sales, output=output)
+    before = output.read_bytes()
+    broken = df.assign(sales=df.sales.where(df.index < 400, np.inf))
+    with pytest.raises(DataError, match=r"b\.parquet, row groups? \d+.*: Column 'sales' must hold"):
+        forecaster.predict(write(broken, "broken"), output=output)
+    moved = pd.concat([df.iloc[5:], df.iloc[:5]])
+    with pytest.raises(DataError, match="series 's00' must follow each other"):
+        forecaster.predict(write(moved, "moved"), output=output)
+    assert [path.name for path in scratch.iterdir()] == ["forecasts.parquet"]
+    assert output.read_bytes() == before
+
+
+def test_errors_come_before_training(write, tmp_path, no_training):
+    df = shops()
+    with pytest.raises(DataError, match=r"b\.parquet, row groups? .*: Series 's1\d' must have reg"):
+        small().fit(write(df.drop(index=len(df) - 5)), columns=PLAIN)
+    with pytest.raises(ArgumentError, match="scratch must be a folder in which files can be"):
+        small().fit(write(df, "whole"), columns=PLAIN, scratch=tmp_path / "nothing")
+    with pytest.raises(ArgumentError, match="scratch must be omitted with a frame"):
+        small().fit(df, columns=PLAIN, scratch=tmp_path)
+    with pytest.raises(ArgumentError, match=r"Read the file first: df = pd\.read_csv"):
+        small().fit("sales.csv")
+
+
+@pytest.mark.parametrize("output", ["forecasts.csv", 3, "nowhere/forecasts.parquet"])
+def test_an_output_that_cannot_be_written_is_refused(fitted_panel, output):
+    with pytest.raises(ArgumentError, match="output must be"):
+        fitted_panel.predict(output=output)
+
+
+def test_a_forecaster_of_files_is_saved(write, tmp_path):
+    forecaster = fit(write(shops()), PLAIN)
+    forecaster.save(tmp_path / "forecaster.seqkeras")
+    loaded = Forecaster.load(tmp_path / "forecaster.seqkeras")
+    pd.testing.assert_frame_equal(loaded.predict(), forecaster.predict(), rtol=1e-6)
