@@ -17,7 +17,13 @@ from seqkeras._cli._targets import (
     picture_to_write,
     table_to_write,
 )
-from seqkeras._cli._terminal import hold_back_notices, save_picture, score_records, show_scores
+from seqkeras._cli._terminal import (
+    hold_back_notices,
+    save_picture,
+    score_records,
+    show_scores,
+    tell_picture,
+)
 
 
 def add_backtest_options(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +76,7 @@ def backtest(options: argparse.Namespace) -> dict[str, Any]:
     write_file(result.frame, output)
     print(f"\nForecasts: {output}")
     save_picture(result.plot(), picture)
-    print(f"Picture: {picture}")
+    tell_picture(picture, df, options.id_col)
     return {
         "scores": score_records(result.scores),
         "output": str(output),

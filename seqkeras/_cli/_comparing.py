@@ -28,6 +28,7 @@ from seqkeras._cli._terminal import (
     score_records,
     show,
     show_scores,
+    tell_picture,
 )
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     print(f"\nForecast: {output}")
     _save(result, options.save)
     save_picture(result.plot(), picture)
-    print(f"Picture: {picture}")
+    tell_picture(picture, df, options.id_col)
     return {
         "winner": result.winner,
         "scores": score_records(result.scores),

@@ -29,6 +29,7 @@ from seqkeras._cli._terminal import (
     score_records,
     show,
     show_scores,
+    tell_picture,
 )
 from seqkeras.errors import SeqkerasError
 
@@ -82,7 +83,7 @@ def forecast(options: argparse.Namespace) -> dict[str, Any]:
         forecaster.save(options.save)
         print(f"Forecaster: {options.save}")
     _draw(forecaster, df, future, picture)
-    print(f"Picture: {picture}", flush=True)
+    tell_picture(picture, df, options.id_col)
     scores = None if options.no_score else _score(forecaster, df, columns)
     return {**result, "picture": str(picture), "scores": scores}
 

@@ -1,6 +1,7 @@
 """The commands; each has its options in a file of its own."""
 
 import argparse
+import textwrap
 from collections.abc import Callable
 
 import seqkeras
@@ -71,10 +72,13 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"seqkeras {seqkeras.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (summary, run, add_options, example) in COMMANDS.items():
-        command = commands.add_parser(name, help=summary)
+        # This formatter keeps the example in one line, which can be copied.
+        command = commands.add_parser(
+            name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
         command.set_defaults(run=run, command=name)
         add_options(command)
         add_config_options(command)
-        epilog = f" {command.epilog}" if command.epilog else ""
-        command.epilog = f"Example: seqkeras {example}{epilog}"
+        notes = f"\n\n{textwrap.fill(command.epilog, 78)}" if command.epilog else ""
+        command.epilog = f"example:\n  seqkeras {example}{notes}"
     return parser

@@ -48,6 +48,15 @@ def show(forecast: "pd.DataFrame", rows: int = 24) -> None:
         print(f"... {len(forecast) - rows} more rows")
 
 
+def tell_picture(path: Path, df: "pd.DataFrame", id_column: str | None) -> None:
+    """Print the name of a picture, and how many of the series of `df` it shows."""
+    from seqkeras.forecasting.frames._panel import PLOTTED
+
+    count = 1 if id_column is None else df[id_column].nunique()
+    part = f" of the first {PLOTTED} of {count} series" if count > PLOTTED else ""
+    print(f"Picture{part}: {path}", flush=True)
+
+
 def show_scores(scores: "pd.DataFrame", title: str) -> None:
     """Print a table of scores."""
     print(f"\n{title}:")

@@ -20,6 +20,9 @@ from seqkeras.forecasting.frames._forms import Shape, to_long
 from seqkeras.windows import GroupedArray
 from seqkeras.windows._grouped import cut
 
+#: Number of series that plots show, the first ones, unless series are named.
+PLOTTED = 4
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -284,7 +287,7 @@ def by_series(frame: pd.DataFrame, key: str | None, series: Any = None) -> dict[
 
 def _selected_ids(ids: pd.Index, key: str | None, series: Any) -> list[Any]:
     if series is None:
-        return list(ids[:4])
+        return list(ids[:PLOTTED])
     if key is None:
         raise bad_argument("series", series, "None, because there is only one series, without id")
     selected = list(series) if isinstance(series, (list, tuple, pd.Index)) else [series]
