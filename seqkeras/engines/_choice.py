@@ -33,7 +33,7 @@ def _as_engine(engine: Any, n_jobs: int | None) -> Engine:
         return Joblib(n_jobs)
     if n_jobs is not None:
         fix = "Set the number of workers where the engine is started."
-        raise bad_argument("n_jobs", n_jobs, f"None with engine={engine!r}", fix)
+        raise bad_argument("n_jobs", n_jobs, f"omitted with engine={engine!r}", fix)
     if isinstance(engine, str):
         return ENGINES[check_one_of("engine", engine, ENGINES)]()
     if not isinstance(engine, Engine):

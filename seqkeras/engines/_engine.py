@@ -2,8 +2,8 @@
 
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -127,16 +127,18 @@ class Engine(ABC):
             [1, 2, 3]
         """
         names = [f"item {number}" for number in range(len(items))]
-        results = {
-            number: outcome.get(names, str(self))
-            for number, outcome in self.outcomes(function, items)
-        }
+        # Closed at once, also after an error, to end what still runs.
+        with closing(self.outcomes(function, items)) as outcomes:
+            results = {number: outcome.get(names, str(self)) for number, outcome in outcomes}
         return [results[number] for number in range(len(items))]
 
     def outcomes(
         self, function: Callable[[Any], Any], items: Sequence[Any]
-    ) -> Iterator[tuple[int, Outcome]]:
-        """Yield the position and the outcome of each item, in the order in which they are ready."""
+    ) -> Generator[tuple[int, Outcome]]:
+        """Yield the position and the outcome of each item, in the order in which they are ready.
+
+        Close the generator to end what still runs.
+        """
         with self._workers(pack(function)) as workers:
             running: dict[Any, int] = {}
             waiting = enumerate(items)

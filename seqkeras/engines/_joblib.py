@@ -1,6 +1,6 @@
 """Processes of this machine, started by joblib."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import AbstractContextManager
 from typing import Any
@@ -55,7 +55,7 @@ class Joblib(Engine):
 
     def outcomes(
         self, function: Callable[[Any], Any], items: Sequence[Any]
-    ) -> Iterator[tuple[int, Outcome]]:
+    ) -> Generator[tuple[int, Outcome]]:
         """Yield the position and the outcome of each item, in the order in which they are ready."""
         if self.is_here:
             yield from ((number, Outcome.of(function, item)) for number, item in enumerate(items))
@@ -74,12 +74,15 @@ class Joblib(Engine):
         parallel = joblib.Parallel(
             self.n_jobs, return_as=order, pre_dispatch="n_jobs", batch_size=1
         )
+        replies = parallel(calls())
         try:
-            for number, reply in parallel(calls()):
+            for number, reply in replies:
                 running.remove(number)
                 yield number, Outcome.read(reply)
         except BrokenExecutor as error:
             yield running[0], Outcome(lost=tuple(running), reason=str(error))
+        finally:
+            del replies  # ends what still runs
 
     def _workers(self, function: bytes) -> AbstractContextManager[Workers]:
         raise NotImplementedError  # joblib has no futures

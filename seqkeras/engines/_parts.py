@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -101,11 +102,15 @@ class Work:
     ) -> dict[str, Result]:
         names = [name for name in self.parts if name not in results]
         total = len(self.parts)
-        with Progress(
-            total, self.label, self.unit, done=len(results), is_hidden=is_hidden
-        ) as progress:
-            parts = [self.parts[name] for name in names]
-            for number, outcome in engine.outcomes(partial(_recorded, self.function), parts):
+        parts = [self.parts[name] for name in names]
+        with (
+            Progress(
+                total, self.label, self.unit, done=len(results), is_hidden=is_hidden
+            ) as progress,
+            # Closed at once, also after an error, to end what still runs.
+            closing(engine.outcomes(partial(_recorded, self.function), parts)) as outcomes,
+        ):
+            for number, outcome in outcomes:
                 name = names[number]
                 try:
                     result = outcome.get(names, str(engine))

@@ -126,7 +126,7 @@ def test_one_process_of_joblib_is_this_one():
         (("rya",), r"engine must be one of 'joblib', 'ray', 'dask', 'spark'.*Did you mean 'ray'"),
         ((3,), r"engine must be 'joblib', 'ray', 'dask', 'spark', or an object.*Got: engine=3"),
         ((Joblib, None), "engine must be"),
-        ((Joblib(), 2), "n_jobs must be None with engine="),
+        ((Joblib(), 2), "n_jobs must be omitted with engine="),
         ((None, 0), "n_jobs must be None, or an integer other than 0"),
         (("joblib", "all"), "n_jobs must be None, or an integer other than 0"),
     ],

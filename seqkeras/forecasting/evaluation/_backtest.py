@@ -154,7 +154,9 @@ def backtest(
     work = Work(
         label="backtest",
         unit="fold",
-        function=_FitAndForecast(forecaster, df, panel, schedule, columns, runner.is_here),
+        function=_FitAndForecast(
+            forecaster, only_read(df, panel), panel, schedule, columns, runner.is_here
+        ),
         parts={f"fold {number}": fold for number, fold in enumerate(folds, 1)},
         inputs={"schedule": str(schedule), **inputs_of(forecaster, panel, columns)},
     )
@@ -171,9 +173,8 @@ def read_history(
     """Read series with more than `rows` rows; others are omitted with a warning, or refused.
 
     Returns:
-        A long frame of the columns that are read, without gaps; its series; and the columns for
-        `fit`, with the frequency and the calendar features of all rows, as the rows of one fit may
-        be too few to infer them.
+        A long frame without gaps, its series, and the columns for `fit`, with the frequency and the
+        calendar features of all rows, as the rows of one fit may be too few to infer them.
 
     Raises:
         ArgumentError: `columns.fill` would fill gaps with values from after a cutoff.
@@ -191,11 +192,15 @@ def read_history(
         kind="too short to score",
     )
     frame = panel.long_frame(df) if columns.fill == "raise" else panel.history_frame()
-    names = (panel.columns.id, panel.columns.time, panel.columns.target, *panel.covariates.columns)
-    frame = frame[[name for name in names if name is not None]]
     freq = columns.freq if panel.calendar.is_period else panel.calendar.step
     calendar = panel.covariates.calendar or None
     return frame, panel, replace(columns, freq=freq, calendar=calendar)
+
+
+def only_read(df: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+    """Return the columns of a long frame that the panel was read from."""
+    names = (panel.columns.id, panel.columns.time, panel.columns.target, *panel.covariates.columns)
+    return df[[name for name in names if name is not None]]
 
 
 @dataclass(frozen=True)

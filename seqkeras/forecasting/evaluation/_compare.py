@@ -18,7 +18,7 @@ from seqkeras.engines._parts import Result, Work
 from seqkeras.errors import DataError, SeqkerasError
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
-from seqkeras.forecasting.evaluation._backtest import actuals_after, read_history
+from seqkeras.forecasting.evaluation._backtest import actuals_after, only_read, read_history
 from seqkeras.forecasting.evaluation._contenders import (
     CONTENDERS,
     NETWORKS,
@@ -302,7 +302,8 @@ def _work(
     is_slow = [name not in QUICK for name in entrants]
     # One share is for the last fit. One after the other, contenders share what others have left.
     shares = [1 + sum(is_slow[number if is_here else 0 :]) for number in range(len(entrants))]
-    evaluated = replace(task, df=None, own_columns=None, future=None, whole=task.panel)
+    frame = only_read(task.frame, task.panel)
+    evaluated = replace(task, df=None, own_columns=None, future=None, frame=frame, whole=task.panel)
     forecasters = {
         name: described_parameters(entrant.forecaster)
         for name, entrant in entrants.items()
