@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 import keras
 from sklearn.base import BaseEstimator
 
-from seqkeras._checks import bad_argument, check_one_of
+from seqkeras._checks import bad_argument, check_flag, check_one_of
 from seqkeras.engines import Engine
 from seqkeras.engines._choice import as_engine
 from seqkeras.errors import ArgumentError, NotFittedError
 from seqkeras.forecasting import _plots
+from seqkeras.forecasting._interactive_plot import draw_interactive
 from seqkeras.forecasting._settings import (
     Intervals,
     Network,
@@ -47,7 +48,6 @@ from seqkeras.forecasting.networks._mixture import Mixture
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TrainingLog
 from seqkeras.training._backup import check_file, claimed
-from seqkeras.training._distribution import process_index
 from seqkeras.training._early_stopping import Interrupted
 from seqkeras.windows import StandardScaler
 
@@ -456,6 +456,7 @@ class Forecaster(BaseEstimator):
         series: Any = None,
         future: "pd.DataFrame | None" = None,
         title: str = "",
+        interactive: bool = False,
     ) -> Any:
         """Plot the forecast after the history, with its intervals.
 
@@ -465,15 +466,20 @@ class Forecaster(BaseEstimator):
             series: id of the series to plot, or a list of ids; None: the first four.
             future: as for `predict`.
             title: title of the figure, default none.
+            interactive: whether to plot with Plotly: one can zoom, and read values under the
+                pointer. Default False.
 
         Returns:
-            A `matplotlib.figure.Figure`; `figure.savefig("forecast.png")` saves it.
+            A `matplotlib.figure.Figure`; `figure.savefig("forecast.png")` saves it. If
+            `interactive`, a `plotly.graph_objects.Figure`; `figure.write_html("forecast.html")`
+            saves it.
 
         Raises:
             NotFittedError: `fit` was not called.
-            ArgumentError: no series has that id.
-            MissingDependencyError: matplotlib is not installed.
+            ArgumentError: no series has that id, or `interactive` is not a flag.
+            MissingDependencyError: matplotlib, or Plotly, is not installed.
         """
+        draw = draw_interactive if check_flag("interactive", interactive) else _plots.draw
         fitted = self.check_fitted()
         columns = fitted.panel.columns
         panel = fitted.newest.take(fitted.panel.numbers(series))
@@ -482,7 +488,7 @@ class Forecaster(BaseEstimator):
         history = panel.long_frame(df) if df is not None else panel.history_frame()
         levels = fitted.intervals.levels if fitted.intervals is not None else ()
         parts = panel.split([history, forecast])
-        return _plots.draw(parts, columns.time, columns.target, levels, title=title)
+        return draw(parts, columns.time, columns.target, levels, title=title)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted forecaster into one file, without pickle.

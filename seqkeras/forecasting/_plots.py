@@ -1,7 +1,7 @@
 """Plots of forecasts, backtests, components and importances."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,30 +64,61 @@ def _below_each_other(
     return figure
 
 
-def _draw_series(
-    axis: Any, history: Any, forecast: Any, columns: tuple[str, str], levels: tuple[float, ...]
-) -> None:
+class Curves(NamedTuple):
+    """What is drawn of a series.
+
+    Attributes:
+        past: times and values of the history.
+        times: those of the forecast and its bands, after the newest of the history.
+        forecast: the forecast, after the newest value, to connect it with the history.
+        bands: lower and upper ends by level, in percent, the widest first: narrower ones are drawn
+            over it.
+        actual: times and values after the history; empty if there are none.
+    """
+
+    past: tuple[Any, Any]
+    times: Any
+    forecast: Any
+    bands: dict[float, tuple[Any, Any]]
+    actual: tuple[Any, Any]
+
+
+def curves_of(
+    history: Any, forecast: Any, columns: tuple[str, str], levels: tuple[float, ...]
+) -> Curves:
+    """Return the curves of a series, from the frames of its history and forecast."""
     time, target = columns
     start = forecast[time].iloc[0]
     past = history[history[time] < start]
     actual = history[history[time] >= start]
-    axis.plot(timestamps(past[time]), past[target], color=HISTORY, lw=1.4, label="history")
 
     def ahead(column: str) -> Any:
-        """Prepend the newest value, to connect the forecast with the history."""
         return np.append(past[target].to_numpy()[-1:], forecast[column].to_numpy())
 
-    times = np.append(timestamps(past[time])[-1:], timestamps(forecast[time]))
-    # The widest band first: narrower ones are drawn over it.
-    for number, level in enumerate(sorted(levels, reverse=True)):
-        low = ahead(f"yhat-lo-{level:g}")
-        high = ahead(f"yhat-hi-{level:g}")
+    return Curves(
+        past=(timestamps(past[time]), past[target].to_numpy()),
+        times=np.append(timestamps(past[time])[-1:], timestamps(forecast[time])),
+        forecast=ahead("yhat"),
+        bands={
+            level: (ahead(f"yhat-lo-{level:g}"), ahead(f"yhat-hi-{level:g}"))
+            for level in sorted(levels, reverse=True)
+        },
+        actual=(timestamps(actual[time]), actual[target].to_numpy()),
+    )
+
+
+def _draw_series(
+    axis: Any, history: Any, forecast: Any, columns: tuple[str, str], levels: tuple[float, ...]
+) -> None:
+    curves = curves_of(history, forecast, columns, levels)
+    axis.plot(*curves.past, color=HISTORY, lw=1.4, label="history")
+    for number, (level, band) in enumerate(curves.bands.items()):
         style = {"color": BANDS[min(number, len(BANDS) - 1)], "lw": 0}
-        axis.fill_between(times, low, high, label=f"{level:g} % interval", **style)
-    axis.plot(times, ahead("yhat"), color=FORECAST, lw=2, label="forecast")
-    if len(actual):
+        axis.fill_between(curves.times, *band, label=f"{level:g} % interval", **style)
+    axis.plot(curves.times, curves.forecast, color=FORECAST, lw=2, label="forecast")
+    if len(curves.actual[0]):
         style = {"color": ACTUAL, "lw": 0, "marker": "o", "ms": 4}
-        axis.plot(timestamps(actual[time]), actual[target], label="actual", **style)
+        axis.plot(*curves.actual, label="actual", **style)
 
 
 def draw_backtest(parts: dict[str, Any], time: str, target: str, *, title: str = "") -> Any:
