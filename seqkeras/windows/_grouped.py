@@ -166,7 +166,7 @@ class GroupedArray:
                 reduced = ufunc(result[block.series], reduced)
             result[block.series] = reduced
             done = block.series.stop
-            self._release()
+            self.release()
         return result
 
     def mapped(self, of: OfBlock) -> "GroupedArray":
@@ -226,8 +226,8 @@ class GroupedArray:
             row += len(part)
         return GroupedArray(values, indptr)
 
-    def _release(self) -> None:
-        """Release memory that the last block took, if the values are not in memory."""
+    def release(self) -> None:
+        """Release the memory that reading has taken, if the values are in a file."""
 
 
 def _array(name: str, values: npt.ArrayLike) -> Array:

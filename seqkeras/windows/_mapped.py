@@ -7,12 +7,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from typing import Self
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
 
 from seqkeras._arrays import Array, Integers
 from seqkeras.windows._grouped import GroupedArray
+
+#: All files that are mapped.
+_MAPS: WeakSet[mmap.mmap] = WeakSet()
 
 #: Errors of a disk, a quota or a limit without room.
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -98,7 +102,11 @@ class MappedSeries(GroupedArray):
 
     def __init__(self, file: RowFile, indptr: Integers) -> None:
         self._folder = file.folder
+        for mapped in _MAPS:  # of earlier steps of a fit, which may not be read again
+            _release(mapped)
         values, self._map = file.mapped()
+        if self._map is not None:
+            _MAPS.add(self._map)
         super().__init__(values, indptr)
 
     def with_bounds(self, indptr: npt.ArrayLike) -> "MappedSeries":
@@ -110,10 +118,15 @@ class MappedSeries(GroupedArray):
         with RowFile(self._folder) as file:
             for part in parts:
                 file.append(part)
-                self._release()
+                self.release()
             return MappedSeries(file, indptr)
 
-    def _release(self) -> None:
-        # Pages of a file that were read count as memory of the process until they are released.
-        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+    def release(self) -> None:
+        if self._map is not None:
+            _release(self._map)
+
+
+def _release(mapped: mmap.mmap) -> None:
+    # Pages that were read count as memory of the process until they are released.
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

@@ -52,8 +52,11 @@ class Panel:
     @cached_property
     def has_missing(self) -> bool:
         """Return whether a target is missing."""
-        parts = (self.values.values[block.rows] for block in self.values.blocks())
-        return any(np.isnan(part).any() for part in parts)
+        for block in self.values.blocks():
+            if np.isnan(self.values.values[block.rows]).any():
+                return True
+            self.values.release()
+        return False
 
     def name(self, series: int) -> str:
         """Return the name of a series for the start of a message, such as `Series 'a'`."""
@@ -92,6 +95,8 @@ class Panel:
             within = np.maximum(places, first)
             targets[part] = np.where(places < first, np.nan, self.values.values[within])
             covariates[part] = features[within]
+            self.values.release()
+            self.known.rows.release()
         known = Known(
             GroupedArray(covariates.reshape(targets.size, features.shape[1]), indptr),
             self.known.static[series],
