@@ -7,13 +7,14 @@ unexport PYTHONDONTWRITEBYTECODE
 # Test processes that run in parallel; each takes about 2 GB.
 WORKERS ?= 2
 
-.PHONY: help demo test test-long checks lint types layers docs site unit test-backends native native-sanitize package wheels release-check notebooks clean venv-demo venv-dev venv-backends venv-release venv-notebooks
+.PHONY: help demo test test-long checks lint types layers docs site unit test-backends test-distributed native native-sanitize package wheels release-check notebooks clean venv-demo venv-dev venv-backends venv-distributed venv-release venv-notebooks
 
 help:
 	@echo "make demo           forecast a real series and draw it"
 	@echo "make test           format, lint, types, layers, docs, tests, doctests, examples"
 	@echo "make test-long      the tests with ten times as many examples of each property"
 	@echo "make test-backends  the tests that also run on JAX and PyTorch, on both"
+	@echo "make test-distributed  the tests of engines, on Ray, Dask and Spark; needs a Java runtime"
 	@echo "make site           add the site of this version to those in SITE=FOLDER"
 	@echo "make native         build the native library in place"
 	@echo "make native-sanitize  run the native library under sanitizers"
@@ -69,6 +70,12 @@ test-backends: venv-backends
 	$(JAX) $(BACKENDS) tests
 	KERAS_BACKEND=torch $(BACKENDS) tests
 
+# The last bits of a fit depend on the number of threads: that of the workers.
+ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
+
+test-distributed: venv-distributed
+	$(ONE_THREAD) .venv/distributed/bin/python $(BIN)/pytest -q --durations=10 tests/engines
+
 native: venv-dev
 	SEQKERAS_BUILD_NATIVE=1 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 
@@ -99,6 +106,9 @@ venv-dev:
 # The release of PyTorch that the tests run with; any from 2.6 on should work.
 venv-backends: venv-dev
 	@$(PYTHON) .ci/venv.py --layer backends "seqkeras[jax]" torch==2.13.0
+
+venv-distributed: venv-dev
+	@$(PYTHON) .ci/venv.py --layer distributed "seqkeras[distributed]"
 
 # Zig is a C++ compiler for all platforms. The others check what was built.
 venv-release: venv-dev

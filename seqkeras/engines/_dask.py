@@ -78,7 +78,8 @@ class _Tasks:
 
     def wait(self, futures: list[Any]) -> list[Any]:
         """Wait until a task is ready."""
-        return list(self._distributed.wait(futures, return_when="FIRST_COMPLETED").done)
+        with self._client.as_current():
+            return list(self._distributed.wait(futures, return_when="FIRST_COMPLETED").done)
 
     def result(self, future: Any) -> bytes:
         """Return the reply of a task."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import joblib
 
-from seqkeras._checks import bad_argument
+from seqkeras._checks import bad_argument, check_integer
 from seqkeras.engines._engine import Engine, Outcome, Workers
 from seqkeras.engines._worker import Setup, compute, pack
 
@@ -24,14 +24,14 @@ class Joblib(Engine):
     Args:
         n_jobs: number of worker processes, as in joblib: -1, the default, for one on each core. 1
             computes in this process. None: that of an active `joblib.parallel_config`, otherwise 1.
-
-    The cores are divided among the processes: each has as many threads as it gets.
+        threads: threads of each worker process. None: its share of the cores.
     """
 
-    def __init__(self, n_jobs: int | None = -1) -> None:
+    def __init__(self, n_jobs: int | None = -1, *, threads: int | None = None) -> None:
         if n_jobs is not None and (type(n_jobs) is not int or n_jobs == 0):
             raise bad_argument("n_jobs", n_jobs, "None, or an integer other than 0, as in joblib")
         self.n_jobs = n_jobs
+        self.threads = check_integer("threads", threads) if threads is not None else None
 
     def check(self) -> None:
         """Check that joblib's active backend can run fits.
@@ -60,7 +60,7 @@ class Joblib(Engine):
         if self.is_here:
             yield from ((number, Outcome.of(function, item)) for number, item in enumerate(items))
             return
-        setup = Setup.like_here(max(1, joblib.cpu_count() // self._jobs))
+        setup = Setup.like_here(self.threads or max(1, joblib.cpu_count() // self._jobs))
         packed = pack(function)
         running: list[int] = []
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from seqkeras.engines._worker import THREADS
+
 FOLDS = 10
 SCRIPT = Path(__file__).with_name("noted_backtest.py")
 #: Seconds after which a backtest counts as hanging.
@@ -20,10 +22,11 @@ LONGEST = 300
 
 
 def start(engine, folder, fits, frame):
-    """Start the backtest in a process group of its own."""
+    """Start the backtest in a process group of its own, with as many threads as a worker has."""
     command = [str(part) for part in (sys.executable, SCRIPT, engine, folder, fits, frame)]
     with open(f"{frame}.errors", "w") as errors:
-        return subprocess.Popen(command, stdout=errors, stderr=errors, start_new_session=True)
+        options = {"env": os.environ | dict.fromkeys(THREADS, "1"), "start_new_session": True}
+        return subprocess.Popen(command, stdout=errors, stderr=errors, **options)
 
 
 def finish(process, frame):
