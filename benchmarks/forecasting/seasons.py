@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from interval_widths import cases
-from linear_expert import scaled_weights
+from linear_expert import fitted_expert
 
 from seqkeras.forecasting.fitting._season import _score
 from seqkeras.forecasting.networks._build import default_lookback
@@ -26,8 +26,9 @@ THRESHOLDS = (-np.inf, 0, 0.5, 0.75, 1, 1.25, 1.645, 2, 2.5, np.inf)
 
 def mean_error(history, actual, season, lookback):
     """Return the mean absolute error of the linear expert."""
-    weights = scaled_weights(history, lookback, len(actual), season)
-    return max(np.abs(actual - history[-lookback:] @ weights).mean(), 1e-9)
+    expert = fitted_expert([history], lookback, len(actual), season)
+    [forecast] = expert.forecast(history[np.newaxis, -lookback:])
+    return max(np.abs(actual - forecast).mean(), 1e-9)
 
 
 def main():

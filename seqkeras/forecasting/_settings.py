@@ -65,9 +65,10 @@ class Network(_Options):
         normalization: how a named architecture normalizes each window: relative to its newest value
             (`"last"`), its mean absolute value (`"mean_scale"`), its mean and standard deviation
             (`"revin"`), or not at all (`"none"`). Default `"last"`, and `"mean_scale"` for counts.
-        linear_expert: whether a linear forecast is mixed with the network: simple forecasts and
-            ridge regression on the lookback, fitted in closed form. The smaller its error on
-            held-out rows, compared with that of the network, the larger is its share. It needs
+        linear_expert: whether a second forecast is mixed with the network: a mean of simple
+            forecasts that suit the window, and ridge regression on the lookback, fitted in closed
+            form. The smaller its error on held-out rows, compared with that of the network, the
+            larger is its share. It needs
             held-out rows and a network that forecasts the whole horizon, and cannot be combined
             with a likelihood. None, the default: wherever it can be, with named architectures.
 

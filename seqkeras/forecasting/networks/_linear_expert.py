@@ -1,4 +1,4 @@
-"""The linear expert: a forecast that is linear in the window, fitted in closed form."""
+"""The linear expert: exponential smoothing and ridge regression, fitted in closed form."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +11,15 @@ import numpy as np
 from seqkeras._arrays import Array, Floats, evenly_spaced
 from seqkeras.forecasting.networks._inputs import pairs
 from seqkeras.forecasting.networks._predict import as_dict
-from seqkeras.forecasting.networks._simple_forecasts import simple_forecasts
+from seqkeras.forecasting.networks._shares import shares
+from seqkeras.forecasting.networks._simple_forecasts import SimpleForecasts, seasonal_naive
+from seqkeras.forecasting.networks._simple_mean import SimpleMean
 from seqkeras.models._window import NetworkSizes, WindowColumns, make_inputs
 from seqkeras.training._early_stopping import Judged
 from seqkeras.windows import Windows
 
 #: Penalties of the ridge regression, relative to the mean variance of a row of the window.
 PENALTIES = 10.0 ** np.arange(-3, 5)
-#: A share is proportional to `error ** -power`: that of a simple forecast, and of a candidate.
-SIMPLE_POWER = 4
-POWER = 8
 #: Parts of the windows that are left out in turn to judge a penalty.
 _FOLDS = 5
 #: Largest number of windows that the regression reads, evenly spaced.
@@ -29,23 +28,28 @@ _MOST_WINDOWS = 20_000
 _MOST_LAGS = 512
 #: Largest number of products to judge one candidate, which limits the windows it is judged on.
 _MOST_PRODUCTS = 5e8
-#: Smallest error, so that a forecast without any error has a finite share.
-_LEAST_ERROR = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class LinearExpert:
-    """A forecast of the whole horizon that is linear in the target of a window.
+    """A forecast of the whole horizon from the target of a window.
+
+    It is the sum of a mean of simple forecasts, times its share, and of a forecast that is linear
+    in the window.
 
     Attributes:
-        weights: `(lookback, horizon)`; the weights of each step of the horizon sum to 1.
+        simple: the mean of simple forecasts, each of which is linear in the window.
+        simple_share: share of this mean, from 0 to 1.
+        weights: `(lookback, horizon)`; those of each step of the horizon sum to the other share.
     """
 
+    simple: SimpleMean
+    simple_share: float
     weights: Floats
 
     @classmethod
     def fit(cls, windows: Windows, season_length: int) -> "LinearExpert":
-        """Fit the weights to training windows, except for those with a missing target.
+        """Fit the expert to training windows, except for those with a missing target.
 
         Args:
             windows: windows of series in order, scaled.
@@ -55,16 +59,56 @@ class LinearExpert:
         x = np.concatenate([_target(x) for x, _ in parts])
         y = np.concatenate([y for _, y in parts])
         known = np.isfinite(y).all(axis=1)
-        return cls(linear_weights(x[known], y[known], season_length))
+        return cls.of(x[known], y[known], season_length)
+
+    @classmethod
+    def of(cls, x: Array, y: Array, season_length: int) -> "LinearExpert":
+        """Fit the expert to windows.
+
+        It is a mean of up to three candidates: the mean of simple forecasts; and this mean and the
+        seasonal naive forecast, each corrected by a ridge regression on the window, which learns
+        its errors. The share of a candidate falls with its mean absolute error on the windows. That
+        of a regression is measured by cross-validation: a fifth of the windows is forecast by the
+        others, except for those that overlap it. A regression that makes the error no smaller is
+        omitted.
+
+        Args:
+            x: `(windows, lookback)`, in order of time.
+            y: `(windows, horizon)`, without missing values. Without any window, the result is the
+                seasonal naive forecast.
+            season_length: timesteps of one season.
+        """
+        lookback, horizon = x.shape[1], y.shape[1]
+        simple = SimpleForecasts.of(lookback, horizon, season_length)
+        naive = seasonal_naive(np.eye(lookback), horizon, season_length)
+        if not len(x):
+            return cls(SimpleMean(simple, np.ones(len(simple))), 0.0, naive)
+        judged = evenly_spaced(len(x), max(1, int(_MOST_PRODUCTS / (lookback * horizon))))
+        mean = SimpleMean.fit(simple, x[judged], y[judged])
+        starts = [mean.predict(x), x @ naive.astype(x.dtype)]
+        errors = [float(np.abs(y[judged] - start[judged]).mean()) for start in starts]
+        regressions = _Ridge(x, [y - start for start in starts], judged).best()
+        corrected = [
+            error if error < start_error else np.inf
+            for start_error, (error, _) in zip(errors, regressions, strict=True)
+        ]
+        of_mean, of_naive = (weights for _, weights in regressions)
+        parts = shares([errors[0], *corrected])
+        return cls(mean, parts[0] + parts[1], parts[1] * of_mean + parts[2] * (naive + of_naive))
 
     @property
     def output_shape(self) -> tuple[None, int]:
         """Return the shape of the output, `(None, horizon)`."""
         return None, self.weights.shape[1]
 
-    def predict_on_batch(self, x: Any) -> Floats:
+    def forecast(self, target: Array) -> Array:
+        """Return the forecasts of windows `(batch, lookback)`, `(batch, horizon)`."""
+        linear = target @ self.weights.astype(target.dtype)
+        return linear + self.simple_share * self.simple.predict(target)
+
+    def predict_on_batch(self, x: Any) -> Array:
         """Return the forecasts of windows, network inputs of any form, `(batch, horizon)`."""
-        return _target(x) @ self.weights
+        return self.forecast(_target(x))
 
     def model(self, sizes: NetworkSizes) -> keras.Model:
         """Return the expert as a model from `(batch, lookback, features)`.
@@ -74,13 +118,14 @@ class LinearExpert:
         inputs = keras.Input((sizes.lookback, sizes.features), name="inputs")
         target = inputs[:, :, WindowColumns.TARGET]
         last = target[:, -1:]
+        relative = target - last
         dtype = keras.config.floatx()  # mixed precision must not round the forecast
         dense = keras.layers.Dense(sizes.horizon, use_bias=False, dtype=dtype, name="weights")
+        added = dense(relative) + self.simple.build(relative, self.simple_share)
+        dense.set_weights([self.weights])
         # In the other order, Keras on TensorFlow takes `last` for a bias if the batch has as many
         # rows as the horizon has steps, and adds it along the wrong axis.
-        model = keras.Model(inputs, last + dense(target - last), name="linear_expert")
-        dense.set_weights([self.weights])
-        return model
+        return keras.Model(inputs, last + added, name="linear_expert")
 
     def network(self, sizes: NetworkSizes) -> keras.Model:
         """Return the expert as a network that has all inputs, although it reads the target only."""
@@ -91,58 +136,6 @@ class LinearExpert:
 
 def _target(x: Any) -> Array:
     return np.asarray(as_dict(x)["inputs"])[..., WindowColumns.TARGET]
-
-
-def linear_weights(x: Array, y: Array, season_length: int) -> Floats:
-    """Return the weights of a linear forecast that is fitted to windows.
-
-    It is a mean of four candidates: the seasonal naive forecast; a mean of all simple forecasts
-    (see `simple_forecasts`); and each of these two corrected by a ridge regression on the window,
-    which learns its errors. The share of a candidate falls with its mean absolute error on the
-    windows. That of a regression is measured by cross-validation: a fifth of the windows is
-    forecast by the others, except for those that overlap it. A regression that makes the error no
-    smaller is omitted.
-
-    Args:
-        x: `(windows, lookback)`, in order of time.
-        y: `(windows, horizon)`, without missing values. Without any window, the result is the
-            seasonal naive forecast.
-        season_length: timesteps of one season.
-
-    Returns:
-        `(lookback, horizon)`; the weights of each step of the horizon sum to 1.
-    """
-    simple = simple_forecasts(x.shape[1], y.shape[1], season_length)
-    if not len(x):
-        return simple[0]
-    most_judged = max(1, int(_MOST_PRODUCTS / (x.shape[1] * y.shape[1])))
-    judged = evenly_spaced(len(x), most_judged)
-
-    def error(weights: Floats) -> float:
-        return float(np.abs(y[judged] - x[judged] @ weights.astype(x.dtype)).mean())
-
-    mean = _combined(list(simple), [error(weights) for weights in simple], SIMPLE_POWER)
-    candidates = [simple[0], mean]
-    errors = [error(weights) for weights in candidates]
-    regressions = _Ridge(x, [y - x @ start for start in candidates], judged).best()
-    for start, start_error, (ridge_error, weights) in zip(
-        candidates[:2], errors[:2], regressions, strict=True
-    ):
-        if ridge_error < start_error:
-            candidates.append(start + weights)
-            errors.append(ridge_error)
-    return _combined(candidates, errors, POWER)
-
-
-def shares(errors: Any, power: float = POWER) -> Floats:
-    """Return the share of each forecast in a mean, which falls with its error; they sum to 1."""
-    errors = np.maximum(errors, _LEAST_ERROR)
-    weights = (errors.min() / errors) ** power
-    return weights / weights.sum()
-
-
-def _combined(candidates: list[Floats], errors: list[float], power: float) -> Floats:
-    return np.tensordot(shares(errors, power), np.stack(candidates), axes=1)
 
 
 class _Ridge:
@@ -157,7 +150,8 @@ class _Ridge:
     """
 
     def __init__(self, x: Array, targets: Sequence[Array], judged: Array) -> None:
-        self._older = max(0, x.shape[1] - 1 - _MOST_LAGS)
+        self._lookback = x.shape[1]
+        self._older = max(0, self._lookback - 1 - _MOST_LAGS)
         self._x = (x - x[:, -1:])[:, self._older : -1].astype(np.float64)
         self._y = np.concatenate(targets, axis=1).astype(np.float64)
         self._count = len(targets)
@@ -170,11 +164,11 @@ class _Ridge:
         """Return, for each target, the cross-validated error of the best penalty, and the weights.
 
         The weights are fitted to all windows. If no error can be measured, it is infinite, and
-        there are no weights.
+        the weights are 0.
         """
         errors = self._errors() if self._x.size else None
         if errors is None:
-            return [(np.inf, np.empty(0))] * self._count
+            return [(np.inf, np.zeros((self._lookback, self._horizon)))] * self._count
         best = errors.argmin(axis=0)
         solutions = [self._by_target(weights) for weights in self._solutions(slice(0, 0))]
         chosen = [solutions[penalty][:, target] for target, penalty in enumerate(best)]

@@ -8,8 +8,9 @@ import numpy as np
 
 from seqkeras._arrays import Floats
 from seqkeras.forecasting.networks._inputs import pairs
-from seqkeras.forecasting.networks._linear_expert import POWER, LinearExpert, shares
+from seqkeras.forecasting.networks._linear_expert import LinearExpert
 from seqkeras.forecasting.networks._predict import BatchPredictor, predict_batches
+from seqkeras.forecasting.networks._shares import POWER, shares
 
 #: With this many held-out horizons, shares fall with half of `POWER`. With fewer, errors say less,
 #: and the shares are closer to one half.

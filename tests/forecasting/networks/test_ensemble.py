@@ -141,6 +141,9 @@ def mixed_precision():
 def test_mixed_precision_does_not_round_the_forecast(mixed_precision):
     inputs = keras.Input((2, 1))
     networks = [keras.Model(inputs, inputs[:, :, 0]) for _ in range(2)]
-    expert = LinearExpert(np.eye(2)).model(NetworkSizes(lookback=2, horizon=2))
-    x = np.array([[[1.0], [4.0001]]], "float32")
-    np.testing.assert_allclose(mixed_with(networks, expert, 0.3)(x), x[..., 0], rtol=1e-6)
+    random = np.random.default_rng(0)
+    x, y = (random.normal(4, 1, (20, 2)).astype("float32") for _ in range(2))
+    expert = LinearExpert.of(x, y, 1)
+    model = mixed_with(networks, expert.model(NetworkSizes(lookback=2, horizon=2)), 0.3)
+    expected = 0.7 * x + 0.3 * expert.forecast(x)
+    np.testing.assert_allclose(model(x[..., np.newaxis]), expected, rtol=1e-6)

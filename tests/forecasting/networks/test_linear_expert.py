@@ -7,8 +7,9 @@ from sklearn.linear_model import Ridge
 
 from helpers.models import to_numpy
 from seqkeras.forecasting.networks import _linear_expert
-from seqkeras.forecasting.networks._linear_expert import LinearExpert, linear_weights, shares
-from seqkeras.forecasting.networks._simple_forecasts import simple_forecasts
+from seqkeras.forecasting.networks._linear_expert import LinearExpert
+from seqkeras.forecasting.networks._shares import shares
+from seqkeras.forecasting.networks._simple_forecasts import SimpleForecasts
 from seqkeras.models._window import NetworkSizes
 from seqkeras.windows import Windows, WindowSpec
 
@@ -30,8 +31,9 @@ def pairs_of(y, lookback, horizon):
 def test_it_learns_what_the_best_simple_forecast_cannot():
     x, y = pairs_of(autoregression(), 6, 2)
     x_test, y_test = pairs_of(autoregression(seed=1), 6, 2)
-    simple = min(np.abs(y_test - x_test @ weights).mean() for weights in simple_forecasts(6, 2, 1))
-    error = np.abs(y_test - x_test @ linear_weights(x, y, 1)).mean()
+    forecasts, _ = SimpleForecasts.of(6, 2, 1).read(x_test)
+    simple = np.abs(y_test[:, np.newaxis] - forecasts).mean(axis=(0, 2)).min()
+    error = np.abs(y_test - LinearExpert.of(x, y, 1).forecast(x_test)).mean()
     oracle = np.abs(y_test - (5 + (x_test[:, -1:] - 5) * [[-0.9, 0.81]])).mean()
     assert error < 1.1 * oracle < 0.7 * simple
 
@@ -64,9 +66,10 @@ def test_the_error_of_a_penalty_is_measured_on_windows_that_it_was_not_fitted_to
 @pytest.mark.parametrize("lookback", [1, 4])
 def test_few_windows_give_a_forecast_too(windows, lookback):
     x, y = pairs_of(autoregression(lookback + 2 + 10), lookback, 3)
-    weights = linear_weights(x[:windows], y[:windows], 1)
-    assert weights.shape == (lookback, 3)
-    np.testing.assert_allclose(weights.sum(axis=0), 1, atol=1e-6)
+    expert = LinearExpert.of(x[:windows], y[:windows], 1)
+    forecasts = expert.forecast(x)
+    assert forecasts.shape == (len(x), 3)
+    np.testing.assert_allclose(expert.forecast(x + 100), forecasts + 100)
 
 
 def test_the_regression_reads_only_the_newest_rows_of_a_long_window(monkeypatch):
@@ -82,8 +85,13 @@ def test_the_regression_reads_only_the_newest_rows_of_a_long_window(monkeypatch)
 
 def test_a_constant_series_is_continued():
     x = np.full((30, 4), 7.0)
-    weights = linear_weights(x, x[:, :2], 1)
-    np.testing.assert_allclose(x @ weights, 7.0)
+    np.testing.assert_allclose(LinearExpert.of(x, x[:, :2], 1).forecast(x), 7.0)
+
+
+def test_without_any_window_it_is_the_seasonal_naive_forecast():
+    x, y = pairs_of(autoregression(20), 6, 4)
+    expert = LinearExpert.of(x[:0], y[:0], 3)
+    np.testing.assert_allclose(expert.forecast(x), x[:, [3, 4, 5, 3]])
 
 
 def test_windows_with_a_missing_target_are_omitted():
@@ -101,15 +109,14 @@ def test_windows_with_a_missing_target_are_omitted():
     x, y = pairs_of(y, 4, 2)
     is_known = np.ones(len(x), bool)
     is_known[[45, 46]] = False
-    np.testing.assert_allclose(
-        expert.weights, linear_weights(x.astype("float32")[is_known], y[is_known], 1), atol=1e-4
-    )
+    without = LinearExpert.of(x.astype("float32")[is_known], y[is_known], 1)
+    np.testing.assert_allclose(expert.forecast(x), without.forecast(x), atol=1e-4)
 
 
 @pytest.mark.backends
 def test_a_batch_with_as_many_rows_as_steps_is_forecast_row_by_row():
     x, y = pairs_of(autoregression(), 6, 3)
-    expert = LinearExpert(linear_weights(x, y, 1))
+    expert = LinearExpert.of(x, y, 1)
     model = expert.model(NetworkSizes(lookback=6, horizon=3))
     windows = x[:3, :, np.newaxis].astype("float32")
     np.testing.assert_allclose(
@@ -120,7 +127,7 @@ def test_a_batch_with_as_many_rows_as_steps_is_forecast_row_by_row():
 @pytest.mark.backends
 def test_the_model_gives_the_same_at_a_high_level():
     x, y = pairs_of(autoregression(), 6, 2)
-    expert = LinearExpert(linear_weights(x, y, 1))
+    expert = LinearExpert.of(x, y, 1)
     model = expert.model(NetworkSizes(lookback=6, horizon=2, features=3))
     assert isinstance(model, keras.Model)
     high = np.random.default_rng(0).normal(size=(5, 6, 3)).astype("float32")
