@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import keras
 from sklearn.base import BaseEstimator
@@ -211,10 +211,10 @@ class Forecaster(BaseEstimator):
                 name with a number. All are removed at the end. If they exist, the fit resumes from
                 them: after a process was killed or interrupted, call `fit` again with the same
                 arguments, and the weights become those of an uninterrupted fit. Default: none.
-            scratch: folder for temporary files, if `df` are parquet files: arrays that are larger
-                than memory. They need up to 40 bytes for each row, and 24 for each of its past,
-                future and calendar features, and are gone after the fit, also if it fails or is
-                killed. Default: the system's folder of temporary files; choose one on a disk if
+            scratch: folder for temporary files, if `df` are parquet files: arrays that may be
+                larger than memory. They need about 35 bytes for each row, and 30 for each of its
+                past, future and calendar features, and are gone after the fit, also if it fails or
+                is killed. Default: the system's folder of temporary files; choose one on a disk if
                 that is in memory.
 
         Raises:
@@ -251,6 +251,32 @@ class Forecaster(BaseEstimator):
             raise KeyboardInterrupt from None
         return self
 
+    @overload
+    def predict(
+        self,
+        df: "pd.DataFrame | pd.Series | str | os.PathLike[str] | None" = None,
+        *,
+        horizon: int | None = None,
+        future: "pd.DataFrame | str | os.PathLike[str] | None" = None,
+        fill: str = "raise",
+        engine: str | Engine | None = None,
+        folder: str | os.PathLike[str] | None = None,
+        output: None = None,
+    ) -> "pd.DataFrame": ...
+
+    @overload
+    def predict(
+        self,
+        df: "pd.DataFrame | pd.Series | str | os.PathLike[str] | None" = None,
+        *,
+        horizon: int | None = None,
+        future: "pd.DataFrame | str | os.PathLike[str] | None" = None,
+        fill: str = "raise",
+        engine: str | Engine | None = None,
+        folder: str | os.PathLike[str] | None = None,
+        output: str | os.PathLike[str],
+    ) -> Path: ...
+
     def predict(
         self,
         df: "pd.DataFrame | pd.Series | str | os.PathLike[str] | None" = None,
@@ -261,7 +287,7 @@ class Forecaster(BaseEstimator):
         engine: str | Engine | None = None,
         folder: str | os.PathLike[str] | None = None,
         output: str | os.PathLike[str] | None = None,
-    ) -> Any:
+    ) -> "pd.DataFrame | Path":
         """Forecast the timesteps after the last row of each series.
 
         Args:
