@@ -1,4 +1,4 @@
-"""A panel in parquet files that is larger than memory: seconds and peak memory of each step.
+"""A fit and forecasts of a panel in parquet files: seconds and peak memory of each step.
 
 python benchmarks/forecasting/large_panel.py [--series 1000000] [--rows 100] [--epochs 10]
     [--folder FOLDER]
@@ -111,7 +111,12 @@ def peak():
 def run_step(name, folder, *sizes):
     start = time.perf_counter()
     result = STEPS[name](Path(folder), *sizes)
-    print(f"{name:8}{time.perf_counter() - start:8.1f} s {peak():6.2f} GB   {result}")
+    seconds = time.perf_counter() - start
+    print(
+        f"{name:8}{seconds:8.1f} s {time.process_time():8.1f} s of processors "
+        f"{peak():6.2f} GB   {result}",
+        flush=True,
+    )
 
 
 def main():

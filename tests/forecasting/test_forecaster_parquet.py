@@ -8,7 +8,7 @@ import pytest
 
 from helpers.forecasters import flat_forecaster
 from seqkeras.errors import ArgumentError, DataError, SeqkerasWarning
-from seqkeras.forecasting import Columns, Forecaster
+from seqkeras.forecasting import Columns
 from seqkeras.forecasting.fitted import _streams
 from seqkeras.forecasting.frames import _parquet
 from seqkeras.windows import _grouped as grouped
@@ -63,7 +63,7 @@ def write(tmp_path):
 
 
 def small(**options):
-    options = {"lookback": 14, "units": 4, "epochs": 2, "progress": False, "seed": 0} | options
+    options = {"lookback": 14, "units": 4, "epochs": 1, "progress": False, "seed": 0} | options
     return flat_forecaster(7, **options)
 
 
@@ -75,10 +75,8 @@ def fit(data, columns, **options):
 
 CASES = {
     "plain": (PLAIN, {}, {}),
-    "covariates": (COLUMNS, {}, {}),
-    "missing targets": (PLAIN, {}, {"missing": True}),
-    "distribution": (COLUMNS, {"likelihood": "gaussian"}, {"missing": True}),
-    "fed back": (PLAIN, {"network": "recursive"}, {}),
+    "covariates, missing targets": (COLUMNS, {}, {"missing": True}),
+    "distribution, fed back": (PLAIN, {"network": "recursive", "likelihood": "gaussian"}, {}),
 }
 
 
@@ -175,10 +173,3 @@ def test_errors_come_before_training(write, tmp_path, no_training):
 def test_an_output_that_cannot_be_written_is_refused(fitted_panel, output):
     with pytest.raises(ArgumentError, match="output must be"):
         fitted_panel.predict(output=output)
-
-
-def test_a_forecaster_of_files_is_saved(write, tmp_path):
-    forecaster = fit(write(shops()), PLAIN)
-    forecaster.save(tmp_path / "forecaster.seqkeras")
-    loaded = Forecaster.load(tmp_path / "forecaster.seqkeras")
-    pd.testing.assert_frame_equal(loaded.predict(), forecaster.predict(), rtol=1e-6)
