@@ -24,6 +24,7 @@ POSITIONAL = {
     "export": ("model", "target"),
     "explain": ("model",),
     "serve": ("program",),
+    "launch": ("script", "arguments"),
 }
 
 

@@ -13,6 +13,7 @@ from seqkeras._cli._detect import add_detect_options, detect
 from seqkeras._cli._explaining import add_explain_options, explain
 from seqkeras._cli._exporting import add_export_options, export
 from seqkeras._cli._forecast import add_forecast_options, forecast
+from seqkeras._cli._launch import add_launch_options, launch
 from seqkeras._cli._serve import add_serve_options, serve
 
 Add = Callable[[argparse.ArgumentParser], None]
@@ -62,6 +63,12 @@ COMMANDS: dict[str, tuple[str, Run, Add, str]] = {
         serve,
         add_serve_options,
         "serve model.program --store sqlite:///sessions.db",
+    ),
+    "launch": (
+        "run a script in several processes that train together",
+        launch,
+        add_launch_options,
+        "launch -n 2 train.py",
     ),
 }
 

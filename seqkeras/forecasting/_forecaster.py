@@ -48,6 +48,7 @@ from seqkeras.forecasting.networks._mixture import Mixture
 from seqkeras.likelihoods import Likelihood
 from seqkeras.training import TrainingLog
 from seqkeras.training._backup import check_file, claimed
+from seqkeras.training._distribution import is_first
 from seqkeras.training._early_stopping import Interrupted
 from seqkeras.windows import StandardScaler
 
@@ -243,8 +244,9 @@ class Forecaster(BaseEstimator):
         else:
             panel = read_panel(df, columns)
         fitting = Fitting.of(settings, panel, columns.short_series)
+        writes = is_first(settings.training.distributed)
         try:
-            with claimed(file) if file is not None else nullcontext():
+            with claimed(file) if file is not None and writes else nullcontext():
                 self.fitted_ = fitting.run(file)
         except Interrupted as interrupt:
             self.fitted_ = interrupt.result

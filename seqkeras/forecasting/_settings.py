@@ -169,6 +169,9 @@ class Training(_Options):
             result, so a seed does not repeat it. Default: no limit.
         progress: whether to show progress: as a bar on a terminal or in a notebook, otherwise as a
             line at the end of an epoch, at most every 10 seconds. Default True.
+        distributed: train in all processes of `seqkeras launch`, which share the windows of each
+            training step; see `seqkeras.training.fit_distributed`. Each process calls `fit` with
+            the same frame, and gets the same forecaster. Not with `seconds`. Default False.
 
     Example:
         >>> Training(epochs=100, patience=10)
@@ -186,6 +189,7 @@ class Training(_Options):
         teacher_forcing: float | str = 1.0,
         seconds: float | None = None,
         progress: bool = True,
+        distributed: bool = False,
     ) -> None:
         self.epochs = epochs
         self.patience = patience
@@ -195,6 +199,7 @@ class Training(_Options):
         self.teacher_forcing = teacher_forcing
         self.seconds = seconds
         self.progress = progress
+        self.distributed = distributed
 
     def check(self) -> None:
         """Check all options.
@@ -215,6 +220,9 @@ class Training(_Options):
         if self.seconds is not None:
             check_positive("seconds", self.seconds)
         check_flag("progress", self.progress)
+        if check_flag("distributed", self.distributed) and self.seconds is not None:
+            fix = "Each process would stop after another step. Use epochs and patience."
+            raise bad_argument("seconds", self.seconds, "None with distributed=True", fix)
 
 
 @dataclass(frozen=True)

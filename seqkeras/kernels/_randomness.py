@@ -43,6 +43,28 @@ def set_random_state(states: Mapping[str, Array]) -> None:
             torch.cuda.set_rng_state(numbers, device)
 
 
+_alike = 0  # blocks of `same_draws` that are open
+
+
+@contextmanager
+def same_draws() -> Iterator[None]:
+    """Mark draws that are not for rows of a batch, such as dropout of weights.
+
+    Processes that share the rows of a batch draw the same numbers in such a block.
+    """
+    global _alike
+    _alike += 1
+    try:
+        yield
+    finally:
+        _alike -= 1
+
+
+def draws_alike() -> bool:
+    """Return whether `same_draws` is open."""
+    return _alike > 0
+
+
 @contextmanager
 def seeded(seed: int | None) -> Iterator[int]:
     """Seed Python, NumPy and Keras, and afterwards restore the state of Python and NumPy."""

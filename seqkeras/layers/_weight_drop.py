@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from seqkeras.kernels._randomness import same_draws
+
 
 @contextmanager
 def dropped_weights(cell: Any, rate: float) -> Iterator[None]:
@@ -21,7 +23,10 @@ def dropped_weights(cell: Any, rate: float) -> Iterator[None]:
         yield
         return
     kernel = cell.recurrent_kernel
-    dropped = keras.random.dropout(ops.convert_to_tensor(kernel), rate, seed=cell.seed_generator)
+    with same_draws():
+        dropped = keras.random.dropout(
+            ops.convert_to_tensor(kernel), rate, seed=cell.seed_generator
+        )
     # Bypass Keras, which would track the tensor, or refuse it.
     object.__setattr__(cell, "recurrent_kernel", dropped)
     try:

@@ -16,6 +16,7 @@ from seqkeras._arrays import Array
 from seqkeras._checks import bad_argument
 from seqkeras._files import DAMAGE, locked
 from seqkeras.errors import ArgumentError, FileFormatError
+from seqkeras.kernels import processes
 from seqkeras.kernels._randomness import random_state, set_random_state
 from seqkeras.training._fingerprint import differences
 
@@ -64,6 +65,8 @@ class Backup(History):
         stopping: early stopping of the run, if any; its callback must come before this one.
         plateau: callback that lowers the learning rate, if any; it must come before this one.
         first_epoch: number of the first epoch of the run, default 0.
+        distributed: whether the processes of `seqkeras launch` train together; all of them read the
+            file, and only the first one writes and removes it. Default: False.
     """
 
     def __init__(
@@ -73,8 +76,10 @@ class Backup(History):
         stopping: keras.callbacks.EarlyStopping | None = None,
         plateau: keras.callbacks.ReduceLROnPlateau | None = None,
         first_epoch: int = 0,
+        distributed: bool = False,
     ) -> None:
         super().__init__()
+        self._distributed = distributed
         self._path = path
         self._run = run
         self._stopping = stopping
@@ -162,6 +167,8 @@ class Backup(History):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write the file."""
         super().on_epoch_end(epoch, logs)
+        if self._distributed and processes.index() > 0:
+            return
         header: dict[str, Any] = {
             "run": self._run,
             "epochs": epoch + 1 - self._first_epoch,
@@ -189,11 +196,24 @@ class Backup(History):
 
     def remove(self) -> None:
         """Remove the file, and temporary files that a killed process left."""
-        remove(self._path)
+        remove(self._path, self._distributed)
 
 
-def remove(path: Path) -> None:
-    """Remove a backup, and temporary files that a killed process left."""
+def remove(path: Path, distributed: bool = False) -> None:
+    """Remove a backup, and temporary files that a killed process left.
+
+    Args:
+        path: path of the file.
+        distributed: whether all processes call this. The first one removes the file, and the others
+            wait for it: their next training must not find it.
+    """
+    if not distributed or processes.index() == 0:
+        _remove(path)
+    if distributed:
+        processes.collect(0.0)
+
+
+def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
     part = re.compile(rf"\.{re.escape(path.name)}\.\d+\.[0-9a-f]+\.part(\.\w*)?")
     for file in path.parent.iterdir():

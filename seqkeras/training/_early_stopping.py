@@ -13,6 +13,7 @@ from seqkeras._arrays import Array, evenly_spaced
 from seqkeras.errors import DataError
 from seqkeras.kernels._retracing import without_retracing_notes
 from seqkeras.training._backup import Backup, History, remove
+from seqkeras.training._distribution import agreed, fit_model, is_first, prepare
 from seqkeras.training._fingerprint import checksum, fingerprint
 from seqkeras.training._loss_plot import draw_losses
 from seqkeras.training._progress import ProgressBar
@@ -88,6 +89,7 @@ def train(
     first_epoch: int = 0,
     backup: Path | None = None,
     seconds: float | None = None,
+    distributed: bool = False,
 ) -> TrainingLog:
     """Train a model in place, and keep the weights of the best epoch on held-out windows.
 
@@ -115,10 +117,13 @@ def train(
             is not removed at the end. Default: none.
         seconds: seconds after which training stops, also in the middle of an epoch. Default: no
             limit.
+        distributed: train together with the other processes of `seqkeras launch`, without a limit
+            of seconds. Default: False.
 
     Raises:
         DataError: the loss became NaN or infinite.
-        ArgumentError: the backup belongs to another training run.
+        ArgumentError: the backup belongs to another training run, or several processes cannot train
+            the model.
         Interrupted: Ctrl-C after the first epoch. The model then has its best weights so far, or,
             with `first_epoch`, the weights from before this call. The result is the log.
     """
@@ -127,21 +132,24 @@ def train(
         _start_anew(model.optimizer, rates[0])
     else:
         _compile(model, rates[0], loss)
+    prepare(model, windows, distributed)
     start = model.get_weights()
     batches = _ShortEpochs(windows)
-    judge = _Judge(model, validation, patience, measure)
-    record = _record(backup, model, batches, judge, epochs, first_epoch)
+    judge = _Judge(model, validation, patience, measure, distributed)
+    record = _record(backup, model, batches, judge, epochs, first_epoch, distributed)
     done = first_epoch + record.epochs_done
     last_epoch = first_epoch + epochs
     own = judge.callbacks or _scheduled(rates, first_epoch)
     callbacks = [*callbacks, keras.callbacks.TerminateOnNaN(), *own, record]
     if seconds is not None:
         callbacks.append(TimeLimit(seconds))
-    if progress is not None:
+    if progress is not None and is_first(distributed):
         callbacks.append(ProgressBar(last_epoch, len(batches), progress, first_epoch=done))
     try:
-        model.fit(
+        fit_model(
+            model,
             batches,
+            distributed=distributed,
             epochs=last_epoch,
             initial_epoch=last_epoch if record.stopped else done,
             shuffle=False,  # `windows` shuffles itself; Keras would only reorder the batches
@@ -161,7 +169,7 @@ def train(
     losses = record.history["loss"]
     if not all(math.isfinite(value) for value in losses):
         if backup is not None:
-            remove(backup)
+            remove(backup, distributed)
         raise _diverged(first_epoch + len(losses), rates[0])
     return _log(model, start, record.history, judge, rates)
 
@@ -199,6 +207,7 @@ class _Judge:
         validation: Windows | None,
         patience: int,
         measure: Callable[[keras.utils.PyDataset], float] | None,
+        distributed: bool,
     ) -> None:
         self.patience = patience
         self.windows: Judged | None = None
@@ -212,11 +221,12 @@ class _Judge:
         self.windows = Judged(validation, MOST_JUDGED if measure is None else MOST_MEASURED)
         if measure is None:
             self.judged = self.windows
-            self.untrained_loss = [float(model.evaluate(self.judged, verbose=0))]
+            loss = float(model.evaluate(self.judged, verbose=0))
         else:
             compute = partial(measure, self.windows)
-            self.untrained_loss = [compute()]
-            self.callbacks.append(_Measured(compute))
+            loss = compute()
+            self.callbacks.append(_Measured(compute, distributed))
+        self.untrained_loss = [agreed(loss, distributed)]
         self.plateau = keras.callbacks.ReduceLROnPlateau(
             factor=1 / 3, patience=max(1, patience // 3)
         )
@@ -231,12 +241,13 @@ def _record(
     judge: _Judge,
     epochs: int,
     first_epoch: int,
+    distributed: bool,
 ) -> History:
     """Return the callback that records the epochs, after restoring the backup if there is one."""
     if backup is None:
         return History()
     run = _description(model, batches, judge, epochs=epochs, first_epoch=first_epoch)
-    record = Backup(backup, run, judge.stopping, judge.plateau, first_epoch)
+    record = Backup(backup, run, judge.stopping, judge.plateau, first_epoch, distributed)
     record.restore(model)
     batches.epoch = record.epochs_done
     return record
@@ -336,12 +347,13 @@ class Judged(keras.utils.PyDataset):
 class _Measured(keras.callbacks.Callback):
     """Adds a held-out loss to the logs of each epoch, for the callbacks after it."""
 
-    def __init__(self, compute: Callable[[], float]) -> None:
+    def __init__(self, compute: Callable[[], float], distributed: bool) -> None:
         super().__init__()
         self._compute = compute
+        self._distributed = distributed
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logs["val_loss"] = self._compute()
+        logs["val_loss"] = agreed(self._compute(), self._distributed)
 
 
 @keras.saving.register_keras_serializable(package="seqkeras")

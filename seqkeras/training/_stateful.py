@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from seqkeras import kernels
-from seqkeras._checks import Description, bad_argument, check_integer
+from seqkeras._checks import Description, bad_argument, check_flag, check_integer
 from seqkeras._keras_graph._shared_layers import compile_alike
 from seqkeras.errors import ArgumentError
 from seqkeras.layers import Resettable
@@ -17,6 +17,7 @@ from seqkeras.states import get_state, set_state
 from seqkeras.states._named import clear_rows, rows_of, stateful_layers
 from seqkeras.states._reform import takes_flags, with_flags
 from seqkeras.training._backup import Backup, check_file, claimed, stored_run
+from seqkeras.training._distribution import fit_model, is_first, prepare, process_count
 from seqkeras.training._fingerprint import checksum, fingerprint
 from seqkeras.training._progress import ProgressBar
 from seqkeras.windows._continued import ContinuedBatches
@@ -34,6 +35,7 @@ def fit_stateful(
     backup: str | os.PathLike[str] | None = None,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     progress: bool = True,
+    distributed: bool = False,
 ) -> keras.callbacks.History:
     """Train a stateful model by truncated backpropagation through time.
 
@@ -65,16 +67,19 @@ def fit_stateful(
         progress: show progress, default True: a bar on a terminal or in a notebook, elsewhere a
             line at the end of an epoch, at most every 10 seconds. So a short training shows nothing
             there.
+        distributed: share the rows of each batch, with their states, among the processes of
+            `seqkeras launch`, as `fit_distributed` does; for models that can read flags. Their
+            number must divide `batch_size`, which is that of all together. Default: False.
 
     Returns:
         The history, as Keras' `fit` returns it, with all epochs of a resumed run.
 
     Raises:
         ArgumentError: the rows of the batches do not continue each other; the model is not
-            compiled, not stateful, has another number of rows, or is distributed over devices; the
-            targets do not have the shape of its outputs; the states of Keras' own layers cannot be
-            cleared as the batches require; the backup belongs to another training run, or is in
-            use.
+            compiled, not stateful, has another number of rows, or is distributed over devices;
+            several processes cannot train it; the targets do not have the shape of its outputs; the
+            states of Keras' own layers cannot be cleared as the batches require; the backup belongs
+            to another training run, or is in use.
         FileFormatError: the backup is damaged.
 
     Example:
@@ -92,10 +97,11 @@ def fit_stateful(
     epochs = check_integer("epochs", epochs)
     if validation is not None:
         _check_model(model, validation, "validation")
-    stopping = _early_stopping(patience, validation)
-    best_file, backup_file = _check_files(checkpoint, backup)
+    stopping = early_stopping(patience, validation)
+    writes = is_first(check_flag("distributed", distributed))
+    best_file, backup_file = _check_files(checkpoint if writes else None, backup)
     with ExitStack() as stack:
-        if backup_file is not None:
+        if backup_file is not None and writes:
             stack.enter_context(claimed(backup_file))
         training_model = stack.enter_context(_clearing_states(model))
         # Work on copies so that the caller's batches stay unchanged.
@@ -110,12 +116,14 @@ def fit_stateful(
         if not training_model.optimizer.built:
             training_model.optimizer.build(training_model.trainable_variables)
         run_backup = None
+        stored_seed = stored_run(backup_file).get("seed") if backup_file is not None else None
+        if batches.draws_seed and stored_seed is not None:  # None without shuffle
+            batches.seed = stored_seed
+        _check_flags(training_model, batches, distributed)
+        prepare(training_model, batches, distributed)
         if backup_file is not None:
-            if batches.draws_seed:
-                stored_seed = stored_run(backup_file).get("seed")  # None without shuffle
-                batches.seed = batches.seed if stored_seed is None else stored_seed
             run = {**_description(batches, validation, stopping), **fingerprint(model)}
-            run_backup = Backup(backup_file, run, stopping)
+            run_backup = Backup(backup_file, run, stopping, distributed=distributed)
             run_backup.restore(training_model, epochs=epochs)
         first = run_backup.epochs_done if run_backup else 0
         batches.epoch = first
@@ -125,10 +133,12 @@ def fit_stateful(
             stopping,
             _best_model(model, best_file, validation, run_backup) if best_file else None,
             run_backup,
-            _progress_bar(training_model, batches, epochs, first) if progress else None,
+            _progress_bar(training_model, batches, epochs, first) if progress and writes else None,
         ]
-        history = training_model.fit(
+        history = fit_model(
+            training_model,
             batches,
+            distributed=distributed,
             initial_epoch=epochs if run_backup and run_backup.stopped else first,
             epochs=epochs,
             validation_data=validation,
@@ -141,6 +151,18 @@ def fit_stateful(
         history.epoch = list(range(len(run_backup.history["loss"])))
         run_backup.remove()
     return history
+
+
+def _check_flags(model: keras.Model, batches: ContinuedBatches, distributed: bool) -> None:
+    """Check that processes that train together can clear the states of a model by flags."""
+    if not distributed or process_count() == 1 or _has_reset_input(model):
+        return
+    fix = (
+        "Convert it with seqkeras.states.as_stateful(model, "
+        f"batch_size={batches.batch_size}), and compile the copy."
+    )
+    expected = "one whose layers read flags where distributed=True"
+    raise bad_argument("model", model.name, expected, fix)
 
 
 class ResetStates(keras.callbacks.Callback):
@@ -303,9 +325,14 @@ def _progress_bar(
     return ProgressBar(epochs, len(batches), "training", first_epoch=first_epoch, tokens=tokens)
 
 
-def _early_stopping(
-    patience: int | None, validation: ContinuedBatches | None
+def early_stopping(
+    patience: int | None, validation: keras.utils.PyDataset | None
 ) -> keras.callbacks.EarlyStopping | None:
+    """Return the callback that stops after some epochs without a better `val_loss`, or None.
+
+    Raises:
+        ArgumentError: there is a patience, but no validation.
+    """
     if patience is None:
         return None
     if validation is None:

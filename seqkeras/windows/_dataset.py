@@ -52,6 +52,11 @@ class Epochs(keras.utils.PyDataset):
         self._requested = None
         self._new_pass()
 
+    def take_seed(self, seed: int) -> None:
+        """Draw the epochs of another seed."""
+        self.seed = seed
+        self._new_pass()
+
     def on_epoch_begin(self) -> None:
         """Begin the next pass, unless the current one is unfinished. Keras calls this.
 

@@ -147,8 +147,9 @@ class Windows(Epochs):
         )
         self._layout = _check_layout(WindowLayout(self._inputs.bounds, spec), spec)
         self.count = self._layout.count
-        self._order = _order(check_flag("shuffle", shuffle), balanced, self._layout, self.seed)
-        self.shuffle = shuffle
+        self.shuffle = check_flag("shuffle", shuffle)
+        self._balanced = balanced
+        self.take_seed(self.seed)
 
     @property
     def skipped_series(self) -> int:
@@ -186,6 +187,11 @@ class Windows(Epochs):
         batch = self.batch(self.epoch, index)
         self._mark_requested(index)
         return batch
+
+    def take_seed(self, seed: int) -> None:
+        """Draw the epochs of another seed."""
+        super().take_seed(seed)
+        self._order = _order(self.shuffle, self._balanced, self._layout, seed)
 
     def first_batch(self) -> Any:
         """Return the first batch of the current epoch, without counting it as requested."""

@@ -1,6 +1,7 @@
 """Fit: train on the past of each series, calibrate on held-out rows, continue on all rows."""
 
 import math
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,7 @@ from seqkeras.forecasting.networks._units import scaler_for
 from seqkeras.kernels._randomness import seeded
 from seqkeras.models._window import NetworkSizes
 from seqkeras.training._backup import remove, stored_run
+from seqkeras.training._distribution import agreed_seed
 from seqkeras.training._early_stopping import (
     MOST_JUDGED,
     MOST_MEASURED,
@@ -120,7 +122,7 @@ class Fitting:
             network = self._averaged(members)
             has_expert = self._has_expert(network)
             held_out = self._recent(past) if self.held_out.any() else None
-            stages = _Stages(backup)
+            stages = _Stages(backup, self.settings.training.distributed)
             for member in members:
                 stages.run(self._train, member, past, held_out, "fit")
             logs = tuple(stages.logs)
@@ -174,10 +176,16 @@ class Fitting:
         )
 
     def _seed(self, backup: Path | None) -> int | None:
-        """Return the seed in the settings, or else the seed of the fit to resume."""
-        if self.settings.seed is not None or backup is None:
-            return self.settings.seed
-        return stored_run(backup).get("seed")
+        """Return the seed in the settings, or else the seed of the fit to resume.
+
+        Where several processes train together, they all get the seed of the first one.
+        """
+        seed = self.settings.seed
+        if seed is None and backup is not None:
+            seed = stored_run(backup).get("seed")
+        if seed is None and self.settings.training.distributed:
+            seed = agreed_seed(secrets.randbelow(2**31))
+        return seed
 
     def _rows_to_keep(self, intervals: ConformalIntervals | None) -> Panel:
         """Return the newest lookback of rows; adaptive intervals need one horizon more."""
@@ -419,6 +427,7 @@ class Fitting:
             first_epoch=first_epoch,
             backup=backup,
             seconds=None if rates else self._seconds_of_member(),
+            distributed=options.distributed,
         )
 
     def _seconds_of_member(self) -> float | None:
@@ -438,10 +447,11 @@ class _Stages:
         interrupted: whether a stage was interrupted; all later stages are skipped.
     """
 
-    def __init__(self, backup: Path | None) -> None:
+    def __init__(self, backup: Path | None, distributed: bool) -> None:
         self.logs: list[TrainingLog] = []
         self.interrupted = False
         self._backup = backup
+        self._distributed = distributed
         self._files: list[Path] = []
 
     def run(self, train_one: Callable[..., TrainingLog], *arguments: Any) -> None:
@@ -457,7 +467,7 @@ class _Stages:
     def remove(self) -> None:
         """Remove the backups."""
         for file in self._files:
-            remove(file)
+            remove(file, self._distributed)
 
     def _next_file(self) -> Path | None:
         if self._backup is None:

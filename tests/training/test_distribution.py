@@ -1,0 +1,76 @@
+"""Several processes train a model as one process does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from helpers.scripts import load_script
+from seqkeras.training import process_count, process_index
+
+SCRIPT = Path(__file__).with_name("distribution_cases.py")
+CASES = load_script(SCRIPT)
+
+pytestmark = pytest.mark.backends
+needs_processes = pytest.mark.skipif(
+    keras.config.backend() == "tensorflow", reason="TensorFlow trains in one process"
+)
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """The folder with the results of two processes, one of which was killed once."""
+    folder = tmp_path_factory.mktemp("together")
+    done = launch("--restarts", "1", str(SCRIPT), str(folder))
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert "process 1 of 2 was ended by SIGKILL" in done.stderr
+    assert not (folder / "backup").exists()
+    return folder
+
+
+def launch(*arguments):
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "seqkeras", "launch", "-n", "2", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@needs_processes
+def test_patience_ends_the_training_that_it_should_end():
+    assert len(CASES.run(CASES.stopped, distributed=False)["loss"]) < 20
+
+
+@needs_processes
+@pytest.mark.parametrize("case", [*CASES.CASES, CASES.killed], ids=lambda case: case.__name__)
+def test_two_processes_train_as_one_does(case, together):
+    arguments = [together] if case is CASES.killed else []
+    expected = CASES.run(case, *arguments, distributed=False)
+    largest = max(np.abs(expected[name]).max() for name in expected if "loss" not in name)
+    for index in range(2):
+        actual = np.load(together / f"{case.__name__}-{index}.npz")
+        assert set(actual) == set(expected)
+        for name, values in expected.items():
+            options = {"rtol": 1e-6} if "loss" in name else {"rtol": 0, "atol": 1e-6 * largest}
+            np.testing.assert_allclose(actual[name], values, **options, err_msg=name)
+
+
+def test_without_other_processes_it_is_fit():
+    assert (process_count(), process_index()) == (1, 0)
+    expected = CASES.run(CASES.lstm, distributed=False)
+    actual = CASES.run(CASES.lstm, distributed=True)
+    assert all(np.array_equal(actual[name], values) for name, values in expected.items())
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="others have processes")
+def test_tensorflow_is_refused_with_the_command(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text("import seqkeras.training")
+    done = launch(str(script))
+    assert done.returncode == 1
+    assert "KERAS_BACKEND must be jax or torch. Got: tensorflow." in done.stderr
+    assert "KERAS_BACKEND=jax seqkeras launch -n 2 SCRIPT" in done.stderr
