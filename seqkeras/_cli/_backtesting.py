@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from seqkeras._checks import bad_argument, check_integer
+from seqkeras._cli._engine_options import add_engine_options
 from seqkeras._cli._forecaster_options import (
     add_forecaster_options,
     check_numbers,
@@ -41,7 +42,8 @@ def add_backtest_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="fit again at every N-th origin (default: 0, fit once before the first)",
     )
-    add("--jobs", type=int, default=1, help="fits that run at the same time (default: 1)")
+    add("--jobs", type=int, help="fits that run at the same time (default: 1)")
+    add_engine_options(add, "fits")
     add("--output", type=Path, help="table to write (default: FILE_backtest.csv or .parquet)")
     add("--plot", type=Path, help="picture to write (default: FILE_backtest.png)")
     add("--force", action="store_true", help="overwrite existing files")
@@ -70,6 +72,8 @@ def backtest(options: argparse.Namespace) -> dict[str, Any]:
         gap=options.gap,
         refit=options.refit or False,
         n_jobs=options.jobs,
+        engine=options.engine,
+        folder=options.folder,
     )
     origins = "origin" if options.windows == 1 else "origins"
     show_scores(result.scores, f"Scores of forecasts from {options.windows} {origins}")
@@ -88,7 +92,8 @@ def _check_origins(options: argparse.Namespace) -> None:
     check_integer("--windows", options.windows)
     check_integer("--gap", options.gap, minimum=0)
     check_integer("--refit", options.refit, minimum=0)
-    check_integer("--jobs", options.jobs)
+    if options.jobs is not None:
+        check_integer("--jobs", options.jobs)
     if options.step is not None:
         check_integer("--step", options.step)
     if options.gap >= options.horizon:

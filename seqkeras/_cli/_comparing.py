@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqkeras._checks import check_integer, check_positive
+from seqkeras._cli._engine_options import add_engine_options
 from seqkeras._cli._forecaster_options import (
     add_column_options,
     add_level_option,
@@ -68,6 +69,7 @@ def add_compare_options(parser: argparse.ArgumentParser) -> None:
     add_level_option(add)
     add("--seed", type=int, default=0, help="seed of the networks (default: 0)")
     add("--quiet", action="store_true", help="show no progress")
+    add_engine_options(add, "contenders")
     add_table_options(parser)
     add = parser.add_argument_group("results").add_argument
     add("--future-file", type=Path, help="table of the --future columns over the horizon")
@@ -102,6 +104,8 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         season_length=options.season_length,
         seed=options.seed,
         progress=not options.quiet,
+        engine=options.engine,
+        folder=options.folder,
     )
     show_scores(result.scores, f"Contenders, by {options.score} before the last horizon")
     print(f"\nForecast of {result.winner}:")

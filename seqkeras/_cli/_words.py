@@ -39,6 +39,8 @@ OPTIONS = {
     "gap": "--gap",
     "refit": "--refit",
     "n_jobs": "--jobs",
+    "engine": "--engine",
+    "folder": "--folder",
     "window": "--window",
     "features": "--features",
     "scored": "--columns",
