@@ -57,7 +57,7 @@ def fit_with_season_only(simple, x, y):
 
 
 FIT = _simple_mean.SimpleMean.fit
-_SAME_SHARES = (_simple_mean, "_log_ratios", np.zeros_like)
+_SAME_SHARES = (_simple_mean, "RECENT_POWERS", (0.0,))
 _WITH_SEASON = (_simple_mean.SimpleMean, "fit", fit_with_season_only)
 #: Settings of the expert: what is replaced.
 EXPERTS = {
@@ -65,6 +65,7 @@ EXPERTS = {
     "all windows have the same shares": [_SAME_SHARES],
     "no forecasts without a season": [_WITH_SEASON],
     "both": [_SAME_SHARES, _WITH_SEASON],
+    "recent errors count fully": [(_simple_mean, "RECENT_POWERS", (1.0,))],
     "recent errors of 12 rows at most": [(_simple_forecasts, "_MOST_JUDGED", 12)],
     "power of simple forecasts 4": [(_simple_mean, "POWER", 4)],
     "power of simple forecasts 16": [(_simple_mean, "POWER", 16)],

@@ -82,7 +82,7 @@ class LinearExpert:
         simple = SimpleForecasts.of(lookback, horizon, season_length)
         naive = seasonal_naive(np.eye(lookback), horizon, season_length)
         if not len(x):
-            return cls(SimpleMean(simple, np.ones(len(simple))), 0.0, naive)
+            return cls(SimpleMean(simple, np.ones(len(simple)), 0.0), 0.0, naive)
         judged = evenly_spaced(len(x), max(1, int(_MOST_PRODUCTS / (lookback * horizon))))
         mean = SimpleMean.fit(simple, x[judged], y[judged])
         starts = [mean.predict(x), x @ naive.astype(x.dtype)]

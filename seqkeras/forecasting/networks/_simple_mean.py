@@ -14,6 +14,8 @@ from seqkeras.forecasting.networks._simple_forecasts import SimpleForecasts, row
 #: Smallest mean square of the recent errors of all forecasts, and of one relative to that of all.
 _LEAST_SQUARE = 1e-12
 _LEAST_RATIO = 1e-6
+#: Powers that are tried for the ratio of recent errors.
+RECENT_POWERS = (0.0, 0.5, 1.0)
 #: Largest number of forecast values that are computed at once, to limit memory.
 _MOST_VALUES = 2**22
 
@@ -24,20 +26,22 @@ class SimpleMean:
 
     The recent errors of a forecast are those in the newest rows of the window. How they compare
     with the recent errors of all forecasts is known before the horizon is. The error to expect is
-    the mean error over all windows, times this ratio in the window, divided by its (geometric) mean
-    over all windows. So a series by itself and one of a million have shares that suit them.
+    the mean error over all windows, times a power of this ratio, which is relative to its
+    (geometric) mean over all windows. So each series of a panel has shares that suit it.
 
     Attributes:
         simple: the forecasts.
         errors: `(forecasts,)`, the error to expect of each where the ratio is 1.
+        recent_power: power of the ratio, from 0 to 1. With 0, all windows have the same shares.
     """
 
     simple: SimpleForecasts
     errors: Floats
+    recent_power: float
 
     @classmethod
     def fit(cls, simple: SimpleForecasts, x: Array, y: Array) -> "SimpleMean":
-        """Measure the errors on windows.
+        """Measure the errors on windows, and choose the power with the smallest error of the mean.
 
         Args:
             simple: the forecasts.
@@ -50,18 +54,27 @@ class SimpleMean:
             errors += np.abs(y[part, np.newaxis] - forecasts).mean(axis=2).sum(axis=0)
             logarithms += _log_ratios(squares).sum(axis=0)
         errors = np.maximum(errors / len(x), LEAST_ERROR)
-        return cls(simple, errors / np.exp(logarithms / len(x)))
+        usual = np.exp(logarithms / len(x))
+        means = [cls(simple, errors / usual**power, power) for power in RECENT_POWERS]
+        totals = np.zeros(len(means))
+        for part in _parts(len(x), simple):
+            read = simple.read(x[part])
+            totals += [np.abs(y[part] - mean._weighted(*read)).sum() for mean in means]
+        return means[totals.argmin()]
 
     def predict(self, x: Array) -> Array:
         """Return the forecasts of windows `(batch, lookback)`, `(batch, horizon)`."""
-        means = np.empty((len(x), self.simple.growths.shape[1]), x.dtype)
+        forecasts = np.empty((len(x), self.simple.growths.shape[1]), x.dtype)
         for part in _parts(len(x), self.simple):
-            forecasts, squares = self.simple.read(x[part])
-            logarithms = -POWER * (np.log(self.errors) + _log_ratios(squares))
-            shares = np.exp(logarithms - logarithms.max(axis=1, keepdims=True))
-            shares /= shares.sum(axis=1, keepdims=True)
-            means[part] = (shares[:, np.newaxis].astype(x.dtype) @ forecasts)[:, 0]
-        return means
+            forecasts[part] = self._weighted(*self.simple.read(x[part]))
+        return forecasts
+
+    def _weighted(self, forecasts: Array, squares: Array) -> Array:
+        """Return the mean of `(batch, forecasts, horizon)`, from the mean squares of errors."""
+        logarithms = -POWER * (np.log(self.errors) + self.recent_power * _log_ratios(squares))
+        shares = np.exp(logarithms - logarithms.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        return (shares[:, np.newaxis].astype(forecasts.dtype) @ forecasts)[:, 0]
 
     def build(self, relative: keras.KerasTensor, share: float) -> keras.KerasTensor:
         """Return the forecast times a share, computed by layers of Keras.
@@ -109,7 +122,8 @@ class SimpleMean:
         ratios = ops.divide(squares, ops.add(mean, _LEAST_SQUARE))
         logarithms = ops.log(ops.add(ratios, _LEAST_RATIO))
         bias = -POWER * np.log(self.errors)
-        return _linear(logarithms, -POWER / 2 * np.eye(count), "shares", bias, "softmax")
+        powers = -POWER / 2 * self.recent_power * np.eye(count)
+        return _linear(logarithms, powers, "shares", bias, "softmax")
 
 
 def _parts(windows: int, simple: SimpleForecasts) -> Iterator[slice]:
@@ -132,8 +146,14 @@ def _linear(
     bias: Floats | None = None,
     activation: str | None = None,
 ) -> keras.KerasTensor:
-    dtype = keras.config.floatx()  # mixed precision must not round the forecast
-    dense = layers.Dense(kernel.shape[1], activation, bias is not None, dtype=dtype, name=name)
+    dense = layers.Dense(
+        kernel.shape[1],
+        activation,
+        use_bias=bias is not None,
+        kernel_initializer="zeros",  # JAX would compile random numbers for each shape
+        dtype=keras.config.floatx(),  # mixed precision must not round the forecast
+        name=name,
+    )
     y = dense(x)
     dense.set_weights([kernel] if bias is None else [kernel, bias])
     return y
