@@ -147,7 +147,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("panels.json"))
     options = parser.parse_args()
     scores = json.loads(options.out.read_text()) if options.out.exists() else {}
-    for name in options.contenders:
+    for name in dict.fromkeys(["seasonal naive", *options.contenders]):  # all are compared with it
         for panel, dataset, kind, season, frequency in PANELS:
             values, horizon = sample(dataset, kind) if panel in options.panels else ({}, 0)
             for origin in options.origins if values else ():
