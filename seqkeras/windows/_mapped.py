@@ -102,8 +102,7 @@ class MappedSeries(GroupedArray):
 
     def __init__(self, file: RowFile, indptr: Integers) -> None:
         self._folder = file.folder
-        for mapped in _MAPS:  # of earlier steps of a fit, which may not be read again
-            _release(mapped)
+        release_pages()  # of earlier steps of a fit, which may not be read again
         values, self._map = file.mapped()
         if self._map is not None:
             _MAPS.add(self._map)
@@ -124,6 +123,12 @@ class MappedSeries(GroupedArray):
     def release(self) -> None:
         if self._map is not None:
             _release(self._map)
+
+
+def release_pages() -> None:
+    """Release the memory that reading all mapped files has taken."""
+    for mapped in _MAPS:
+        _release(mapped)
 
 
 def _release(mapped: mmap.mmap) -> None:

@@ -5,6 +5,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,7 @@ class ArraySource(Source):
         may_miss = nan_allowed and array.dtype.kind == "f"
         super().__init__(name, array.shape, may_miss=may_miss, locate=locate)
         self._values = array
+        self._is_mapped = _is_mapped(array)
         self._file = _mapped_file(array)
         state = _file_state(*self._file) if self._file is not None else None
         self._file_state = state
@@ -129,7 +131,7 @@ class ArraySource(Source):
         return RowWindows(self._values, timesteps, sampling_rate)
 
     def check_all(self, starts: Integers) -> None:
-        if self._file is not None:
+        if self._is_mapped:
             return
         place = first_unusable(self._values, nan_allowed=self.may_miss)
         if place is not None:
@@ -149,7 +151,7 @@ class ArraySource(Source):
             )
 
     def check_batch(self, batch: Floats32, first: Integers, sampling_rate: int) -> None:
-        if self._file is not None:
+        if self._is_mapped:
             super().check_batch(batch, first, sampling_rate)
 
 
@@ -225,6 +227,15 @@ def _how_to_convert(array: Any) -> str:
     if array.ndim == 3:
         return "For (series, rows, features), use GroupedArray.from_series(list(array))."
     return ""
+
+
+def _is_mapped(array: Any) -> bool:
+    """Return whether a file holds an array, which may then be larger than memory."""
+    while array is not None:
+        if isinstance(array, mmap):
+            return True
+        array = getattr(array, "obj" if isinstance(array, memoryview) else "base", None)
+    return False
 
 
 def _mapped_file(array: Any) -> tuple[str, bool] | None:

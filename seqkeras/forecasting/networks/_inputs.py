@@ -17,7 +17,10 @@ from seqkeras.forecasting.networks._features import window_columns
 from seqkeras.likelihoods import Likelihood
 from seqkeras.models._window import WindowColumns
 from seqkeras.windows import GroupedArray, StandardScaler, Windows, WindowSpec
-from seqkeras.windows._mapped import MappedSeries
+from seqkeras.windows._mapped import MappedSeries, release_pages
+
+#: Batches from mapped files after which their pages are released.
+RELEASED_AFTER = 8
 
 
 def are_counts(values: Floats) -> Booleans:
@@ -104,6 +107,23 @@ class WindowReader:
         return self(windows, **known), y
 
 
+class _ReleasingReader:
+    """Reads batches of windows from mapped files, whose pages it releases now and then.
+
+    Windows in random order are in all parts of a file, so it would soon be in memory as a whole.
+    """
+
+    def __init__(self, reader: WindowReader) -> None:
+        self._reader = reader
+        self._batches = 0
+
+    def __call__(self, x: Any, y: Any) -> tuple[Any, Any]:
+        if self._batches % RELEASED_AFTER == 0:
+            release_pages()
+        self._batches += 1
+        return self._reader.read_batch(x, y)
+
+
 @dataclass(frozen=True)
 class NetworkInputs:
     """Turns series into network inputs.
@@ -149,7 +169,8 @@ class NetworkInputs:
             **options: further options of `Windows`.
         """
         # Batches are in float32. In memory, float64 also shows whether float32 is enough.
-        dtype = np.float32 if isinstance(panel.values, MappedSeries) else np.float64
+        is_mapped = isinstance(panel.values, MappedSeries)
+        dtype = np.float32 if is_mapped else np.float64
         target = scaler.transform(panel.values, dtype=dtype)
         known = self.scaler.transform(panel.known, dtype=dtype)
         columns = window_columns(panel.covariates, masked=self.masked)
@@ -169,7 +190,7 @@ class NetworkInputs:
             or None,
             static=per_series or None,
             missing="mask" if self.masked else "raise",
-            transform=self.reader.read_batch,
+            transform=_ReleasingReader(self.reader) if is_mapped else self.reader.read_batch,
             **options,
         )
 
