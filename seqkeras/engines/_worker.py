@@ -5,6 +5,7 @@ Nothing here imports NumPy or Keras before these settings are made.
 
 import os
 import pickle
+import random
 import sys
 import threading
 import traceback
@@ -119,7 +120,8 @@ def compute(setup: Setup, function: bytes, item: bytes) -> bytes:
     """
     with _one_at_a_time:
         try:
-            _set_up(setup)
+            _set_up(setup, threading.get_ident())
+            _keep_random_numbers_apart()
             return pack((_unpacked(function)(pickle.loads(item)), None, None))
         except Exception as error:
             return _pack_error(error)
@@ -136,7 +138,8 @@ def pack(value: Any) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _set_up(setup: Setup) -> None:
+def _set_up(setup: Setup, thread: int) -> None:
+    """Set up the process, and the thread: some settings of Keras are those of a thread."""
     for name in THREADS:
         os.environ[name] = str(setup.threads)
     from threadpoolctl import threadpool_limits
@@ -144,6 +147,17 @@ def _set_up(setup: Setup) -> None:
     threadpool_limits(setup.threads)  # of libraries that the worker has already loaded
     if setup.keras is not None:
         setup.keras.apply()
+
+
+def _keep_random_numbers_apart() -> None:
+    """Give the other threads of a Dask worker random numbers of their own.
+
+    Dask estimates sizes with samples of the module `random`, from which Keras draws the seeds of
+    initializers. A sample in the middle of a fit would change its weights.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("dask.", "distributed.")) and vars(module).get("random") is random:
+            module.random = random.Random()  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=1)

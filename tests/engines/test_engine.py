@@ -97,6 +97,23 @@ def test_a_worker_has_the_threads_that_it_is_due(engine):
     assert cores < 1.4
 
 
+def test_no_other_thread_of_a_worker_draws_the_random_numbers_of_an_item(engine):
+    """Dask estimates sizes with samples of the module `random`, as Keras draws its seeds."""
+
+    def draws(_):
+        import random
+
+        random.seed(0)
+        state = random.getstate()
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            if random.getstate() != state:
+                return "disturbed"
+        return "undisturbed"
+
+    assert engine.map(draws, [0, 1]) == ["undisturbed"] * 2
+
+
 def test_keras_is_set_as_here(engine):
     import keras
 
