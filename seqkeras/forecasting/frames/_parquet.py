@@ -159,6 +159,8 @@ class ParquetTable:
         self._arrow = import_optional("pyarrow", extra="parquet")
         self._compute = import_optional("pyarrow.compute", extra="parquet")
         dataset = self._opened(name, data)
+        self._files = dataset
+        self._states = self._file_states()
         self._schema = dataset.schema
         self.columns: list[str] = dataset.schema.names
         self._groups, self._schemas = self._row_groups(name, data, dataset)
@@ -264,6 +266,24 @@ class ParquetTable:
             values = self._compute.unique(seen)
         return pd.Series(values.to_pandas(), name=column)
 
+    def check_unchanged(self) -> None:
+        """Check that no file has changed since the table was opened.
+
+        Raises:
+            FileFormatError: a file has changed.
+        """
+        for before, after in zip(self._states, self._file_states(), strict=True):
+            if before != after:
+                raise FileFormatError(
+                    f"{before[0]} must stay as it was while it is read. Got: a file that has "
+                    "changed. Call again once all files are complete."
+                )
+
+    def _file_states(self) -> list[tuple[str, int, int]]:
+        """Return the path, the size and the modification time of each file."""
+        files = self._files.filesystem.get_file_info(self._files.files)
+        return [(file.path, file.size, file.mtime_ns) for file in files]
+
     def place(self, first: int, last: int) -> str:
         """Name the file and the row groups of rows."""
         start, stop = np.searchsorted(self._ends, [first, max(first, last - 1)], side="right")
@@ -299,7 +319,8 @@ class ParquetTable:
             actual = Description("a dataset with a filter or a projection")
             raise bad_argument(name, actual, "a dataset of whole files", fix) from error
         if not files:
-            actual = Description(f"{data}, which has no files" if isinstance(data, str) else "none")
+            is_path = isinstance(data, str | os.PathLike)
+            actual = Description(f"{data}, which has none" if is_path else "none")
             raise bad_argument(name, actual, "a file or a folder with parquet files")
         groups = []
         schemas = {}

@@ -137,6 +137,7 @@ class _Reading:
                 per_series.append(
                     (panel.last, panel.values.lengths, known.static, known.categories)
                 )
+            self.table.check_unchanged()  # ids and values were read one after the other
             last, rows, static, categories = zip(*per_series, strict=True)
             indptr = np.concatenate([[0], np.cumsum(np.concatenate(rows))])
             nothing = GroupedArray(np.empty((indptr[-1], 0)), indptr)

@@ -6,7 +6,7 @@ import pytest
 
 from seqkeras.errors import ArgumentError, DataError, FileFormatError
 from seqkeras.forecasting import Columns
-from seqkeras.forecasting.frames import _parquet
+from seqkeras.forecasting.frames import _parquet, _parquet_panel
 from seqkeras.forecasting.frames._parquet import is_parquet
 from seqkeras.forecasting.frames._parquet_panel import read_parquet
 from seqkeras.forecasting.frames._reading import read_panel
@@ -251,6 +251,20 @@ def test_damaged_files_are_named(df, write, read):
     damaged[4:400] = bytes(396)
     (folder / "b.parquet").write_bytes(damaged)
     with pytest.raises(FileFormatError, match=r"b\.parquet, row group 0 cannot be read"):
+        read(folder)
+
+
+def test_files_that_change_while_they_are_read_are_refused(df, write, read, monkeypatch):
+    """Ids are read before values, so another file in between could have those of other series."""
+    folder = write(df)
+    learned = _parquet_panel._learned
+
+    def change_files(*arguments):
+        (folder / "b.parquet").touch()
+        return learned(*arguments)
+
+    monkeypatch.setattr(_parquet_panel, "_learned", change_files)
+    with pytest.raises(FileFormatError, match=r"b\.parquet must stay as it was while it is read"):
         read(folder)
 
 
