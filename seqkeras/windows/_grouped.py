@@ -169,7 +169,7 @@ class GroupedArray:
             self.release()
         return result
 
-    def mapped(self, of: OfBlock) -> "GroupedArray":
+    def transformed(self, of: OfBlock) -> "GroupedArray":
         """Return series of the same lengths, whose rows are computed from the rows of blocks."""
         return self._like(
             (of(self.values[block.rows], block) for block in self.blocks()), self.indptr

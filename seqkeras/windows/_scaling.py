@@ -108,7 +108,7 @@ class StandardScaler:
             raise bad_argument(
                 "series", Description(f"{len(series)} series"), f"{len(center)} series, as in fit"
             )
-        return series.mapped(
+        return series.transformed(
             lambda values, block: ((values - block.repeat(center)) / block.repeat(scale)).astype(
                 dtype, copy=False
             )

@@ -159,7 +159,7 @@ class CovariateScaler:
 
     def transform(self, known: Known, *, dtype: npt.DTypeLike = np.float64) -> Known:
         """Scale covariates, and return those of timesteps with this dtype."""
-        rows = known.rows.mapped(
+        rows = known.rows.transformed(
             lambda values, block: self.rows.transform(values).astype(dtype, copy=False)
         )
         return replace(known, rows=rows, static=self.static.transform(known.static))

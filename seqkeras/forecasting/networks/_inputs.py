@@ -243,7 +243,7 @@ class NetworkInputs:
         return self.reader(windows, future=future, static=static, categories=categories)
 
     def _rows(self, columns: WindowColumns, target: GroupedArray, known: Known) -> GroupedArray:
-        return target.mapped(
+        return target.transformed(
             lambda values, block: _join_columns(columns, values, known.rows.values[block.rows])
         )
 
