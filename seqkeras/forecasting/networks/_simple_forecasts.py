@@ -58,11 +58,11 @@ class SimpleForecasts:
             decays = _SEASON_DECAYS if lookback >= 2 * season_length else (1.0,)
         profiles = [_profile(windows, season_length, decay) for decay in decays]
         smoothers = [(alpha, *trend) for alpha, trend in itertools.product(_ALPHAS, _TRENDS)]
-        paths = [_smoothed(windows, season_length, *smoother) for smoother in smoothers]
+        rows = max(1, min(lookback // 2, _MOST_JUDGED))
+        paths = [_smoothed(windows, season_length, *each)[..., -1 - rows :] for each in smoothers]
         levels, trends = np.array(paths).transpose(1, 2, 0, 3)
         phi = np.array([[phi] for *_, phi in smoothers])
-        rows = max(1, min(lookback // 2, _MOST_JUDGED))
-        ahead = (levels + phi * trends)[..., -1 - rows : -1]
+        ahead = (levels + phi * trends)[..., :-1]
         return cls(
             profiles=np.array(profiles).reshape(-1, lookback, season_length).transpose(1, 0, 2),
             levels=levels[..., -1],
@@ -134,7 +134,7 @@ def _profile(windows: Floats, season_length: int, decay: float) -> Floats:
 
 def _smoothed(
     windows: Floats, season_length: int, alpha: float, beta: float | None, phi: float
-) -> tuple[Floats, Floats]:
+) -> Floats:
     """Return the level and the trend of exponential smoothing, before the first and after each row.
 
     Args:
@@ -145,7 +145,7 @@ def _smoothed(
         phi: damping of the trend in each step.
 
     Returns:
-        Both `(batch, 1 + lookback)`.
+        `(2, batch, 1 + lookback)`.
     """
     lookback = windows.shape[1]
     size = min(lookback, max(season_length, 2))
@@ -161,5 +161,4 @@ def _smoothed(
             trend = beta * (new_level - level) + (1 - beta) * phi * trend
         level = new_level
         path.append((level, trend))
-    levels, trends = np.array(path).transpose(1, 2, 0)
-    return levels, trends
+    return np.array(path).transpose(1, 2, 0)
