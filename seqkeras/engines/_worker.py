@@ -58,7 +58,7 @@ class KerasSettings:
         registered = tuple(
             (name, pack(value))
             for name, value in keras.saving.get_custom_objects().items()
-            if value.__module__.partition(".")[0] not in ("keras", "seqkeras")
+            if ">" in name and value.__module__.partition(".")[0] not in ("keras", "seqkeras")
         )
         return cls(config.backend(), config.floatx(), config.dtype_policy().name, registered)
 
@@ -83,7 +83,8 @@ class KerasSettings:
         for name, packed in self.registered:
             # What a worker cannot import may not be needed; otherwise Keras names it.
             with suppress(ImportError, AttributeError):
-                keras.saving.get_custom_objects()[name] = pickle.loads(packed)
+                package, _, own = name.rpartition(">")
+                keras.saving.register_keras_serializable(package, own)(pickle.loads(packed))
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,14 @@ def folds():
     return arguments, backtest(forecaster(), frame(3, 40), **arguments)
 
 
+@pytest.fixture(scope="module")
+def stored(folds, tmp_path_factory):
+    """The folder of the same backtest."""
+    folder = tmp_path_factory.mktemp("stored")
+    backtest(forecaster(), frame(3, 40), **folds[0], folder=folder)
+    return folder
+
+
 def test_a_backtest(engine, folds, tmp_path):
     arguments, serial = folds
     for _ in range(2):  # the second one reads the folder
@@ -70,14 +78,13 @@ def test_a_backtest(engine, folds, tmp_path):
         {"df": frame(3, 41)},
     ],
 )
-def test_a_folder_of_another_backtest_is_refused(change, folds, tmp_path, monkeypatch):
-    backtest(forecaster(), frame(3, 40), **folds[0], folder=tmp_path)
+def test_a_folder_of_another_backtest_is_refused(change, folds, stored, monkeypatch):
     monkeypatch.setattr(
         "seqkeras.forecasting.evaluation._backtest.run_fold", lambda *_: pytest.fail("a fit")
     )
     arguments = {"forecaster": forecaster(), "df": frame(3, 40), **folds[0]} | change
     with pytest.raises(ArgumentError, match="folder must be empty, or that of an earlier backtest"):
-        backtest(**arguments, folder=tmp_path)
+        backtest(**arguments, folder=stored)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +154,7 @@ def test_a_network_with_a_layer_of_the_user(joblib_engine):
         def call(self, inputs):
             return inputs * 2.0
 
-    inputs = keras.Input((8, 2), name="inputs")
+    inputs = keras.Input((8, 1), name="inputs")
     outputs = keras.layers.Dense(2)(keras.layers.LSTM(3)(Doubling()(inputs)))
     own = forecaster(network=keras.Model(inputs, outputs), season_length=1)
     arguments = {"windows": 2, "refit": True, "columns": Columns(freq=1)}
