@@ -1,9 +1,7 @@
 """The parameters of a forecaster that a search may choose."""
 
 import functools
-import inspect
 import re
-import zlib
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -16,7 +14,6 @@ from seqkeras._checks import bad_argument, check_one_of
 from seqkeras.forecasting._settings import Settings
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.forecasting.networks._build import STRATEGIES, default_lookback
-from seqkeras.training._fingerprint import config_checksum
 
 #: A function from an Optuna trial to parameters of the forecaster.
 Space = Callable[[Any], dict[str, Any]]
@@ -110,8 +107,7 @@ def described(space: Ranges | Space) -> str:
 def readable(value: Any) -> str:
     """Describe a parameter in words that are the same in each process, without addresses."""
     if isinstance(value, keras.Model):
-        weights = sum(np.prod(weight.shape) for weight in value.weights)
-        return f"{type(value).__name__} {config_checksum(value):08x} of {weights} weights"
+        return f"{type(value).__name__} of {sum(np.prod(w.shape) for w in value.weights)} weights"
     if isinstance(value, functools.partial):
         options = [*map(readable, value.args)]
         options += [f"{name}={readable(option)}" for name, option in value.keywords.items()]
@@ -124,18 +120,8 @@ def readable(value: Any) -> str:
         return f"{type(value).__name__}({readable(value.get_params(deep=False))})"
     if isinstance(value, keras.losses.Loss):
         return f"{type(value).__name__}({value.get_config()})"
-    if inspect.isfunction(value):
-        return f"{value.__qualname__}{_source_checksum(value)}"
     name = getattr(value, "__qualname__", None)
     return name or re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
-
-
-def _source_checksum(function: Callable[..., Any]) -> str:
-    """Return the checksum of the source of a function, or nothing if there is no source."""
-    try:
-        return f" {zlib.crc32(inspect.getsource(function).encode()):08x}"
-    except (OSError, TypeError):  # typed at a prompt
-        return ""
 
 
 class _Ranges:

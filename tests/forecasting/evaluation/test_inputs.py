@@ -1,0 +1,51 @@
+"""Tests of descriptions that tell the inputs of evaluations apart."""
+
+import functools
+
+import keras
+import pytest
+
+from seqkeras.forecasting import Forecaster, Training
+from seqkeras.forecasting.evaluation._inputs import described_parameters
+
+
+def network(activation):
+    return keras.Sequential([keras.Input((4, 1)), keras.layers.Dense(2, activation=activation)])
+
+
+def builder(units):
+    return units
+
+
+def builders(difference):
+    """Return two functions of the same name."""
+
+    def builder(units):
+        return units + 1
+
+    return (globals()["builder"], builder)[difference]
+
+
+@pytest.mark.parametrize(
+    "networks",
+    [
+        lambda number: network(("relu", "tanh")[number]),
+        builders,
+        lambda number: functools.partial(builders(number), 3),
+        lambda number: [network("relu"), builders(number)],
+    ],
+)
+def test_networks_are_told_apart_by_their_layers_and_functions_by_their_source(networks):
+    first, again, other = (
+        described_parameters(Forecaster(2, network=networks(number))) for number in (0, 0, 1)
+    )
+    assert first == again
+    assert first != other
+    assert "0x" not in first
+
+
+def test_progress_changes_no_number():
+    shown, hidden = (Forecaster(2, training=Training(progress=shown)) for shown in (True, False))
+    assert described_parameters(shown) == described_parameters(hidden)
+    other = Forecaster(2, training=Training(epochs=2))
+    assert described_parameters(other) != described_parameters(shown)
