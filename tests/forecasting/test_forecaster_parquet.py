@@ -169,6 +169,12 @@ def test_errors_come_before_training(write, tmp_path, no_training):
         small().fit("sales.csv")
 
 
+@pytest.mark.parametrize("option", ["engine", "folder"])
+def test_files_are_not_forecast_by_an_engine(write, fitted_panel, option):
+    with pytest.raises(ArgumentError, match=f"{option} must be omitted with parquet files"):
+        fitted_panel.predict(write(shops()), **{option: "joblib"})
+
+
 @pytest.mark.parametrize("output", ["forecasts.csv", 3, "nowhere/forecasts.parquet"])
 def test_an_output_that_cannot_be_written_is_refused(fitted_panel, output):
     with pytest.raises(ArgumentError, match="output must be"):
