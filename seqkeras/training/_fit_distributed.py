@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from seqkeras._checks import bad_argument, check_integer
+from seqkeras.states._named import stateful_layers
 from seqkeras.training._backup import Backup, check_file, claimed, stored_run
 from seqkeras.training._distribution import fit_model, is_first, prepare
 from seqkeras.training._fingerprint import checksum, fingerprint
@@ -46,7 +47,7 @@ def fit_distributed(
     Args:
         model: a built and compiled model, the same in each process; the weights of the first one
             count. On PyTorch, losses that layers add must be means over rows.
-        batches: training data, read from epoch 0: `Windows`, or batches of `seqkeras.text`. Its
+        batches: training data, read from epoch 0: `Windows`, or another data set of seqkeras. Its
             `batch_size` must be a multiple of the number of processes. The object does not change.
         epochs: largest number of epochs.
         validation: a data set to validate on after each epoch. Default: no validation.
@@ -62,10 +63,9 @@ def fit_distributed(
         The history, as Keras' `fit` returns it, with all epochs of a resumed run.
 
     Raises:
-        ArgumentError: the backend is TensorFlow and there are several processes; the processes
-            cannot share a batch evenly, or do not have the same batches; the model cannot be
-            trained by several processes of PyTorch; the backup belongs to another training run, or
-            is in use.
+        ArgumentError: the model is stateful; the backend is TensorFlow and there are several
+            processes; these cannot share a batch evenly, do not have the same batches, or cannot
+            train the model on PyTorch; the backup belongs to another training run, or is in use.
         FileFormatError: the backup is damaged.
 
     Example:
@@ -127,9 +127,11 @@ def _check(model: Any, batches: Any) -> None:
         raise bad_argument(
             "batches", type(batches).__name__, "Windows, or batches of seqkeras.text"
         )
+    fix = "Use fit_stateful(..., distributed=True)."
     if getattr(batches, "continues", False):
-        fix = "Use fit_stateful(..., distributed=True)."
         raise bad_argument("batches", batches, "batches that do not continue each other", fix)
+    if stateful_layers(model):
+        raise bad_argument("model", model.name, "without states between batches", fix)
     check_once(batches, model)
 
 

@@ -21,6 +21,7 @@ from seqkeras import (
     layers,
     many_to_many,
 )
+from seqkeras.errors import ArgumentError
 from seqkeras.training import fit_distributed, fit_stateful, process_index
 
 EPOCHS = 3
@@ -134,6 +135,25 @@ def killed(folder, *, distributed):
     return results(model, history)
 
 
+def refusals():
+    """Return the messages about what several processes refuse, before any of them trains."""
+    short = windows()
+    short.batch_size = ROWS - 1
+    other = windows(WAVE + process_index())
+    normalized = network(keras.layers.Flatten(), keras.layers.BatchNormalization())
+    messages = []
+    for model, batches in [
+        (network(layers.LSTM(2)), short),
+        (network(layers.LSTM(2)), other),
+        (normalized, windows()),
+    ]:
+        try:
+            fit_distributed(model, batches, 1, progress=False)
+        except ArgumentError as error:
+            messages.append(str(error))
+    return messages
+
+
 class _Kill(keras.callbacks.Callback):
     """Kills process 1 within the third epoch, unless it was killed before."""
 
@@ -179,6 +199,7 @@ def run(case, *arguments, distributed, seed=0):
 
 def main(folder):
     """Write the results of each case to the folder, in each process."""
+    (folder / f"refusals-{process_index()}").write_text("\n".join(refusals()))
     for case in [*CASES, killed]:
         file = folder / f"{case.__name__}-{process_index()}.npz"
         if not file.exists():  # otherwise, this is the start after the kill

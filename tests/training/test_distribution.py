@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from helpers.scripts import load_script
-from seqkeras.training import process_count, process_index
+from seqkeras import Forecaster, StatefulBatches, Training, Windows, WindowSpec, many_to_one
+from seqkeras.errors import ArgumentError
+from seqkeras.training import fit_distributed, process_count, process_index
 
 SCRIPT = Path(__file__).with_name("distribution_cases.py")
 CASES = load_script(SCRIPT)
@@ -57,6 +59,37 @@ def test_two_processes_train_as_one_does(case, together):
         for name, values in expected.items():
             options = {"rtol": 1e-6} if "loss" in name else {"rtol": 0, "atol": 1e-6 * largest}
             np.testing.assert_allclose(actual[name], values, **options, err_msg=name)
+
+
+@needs_processes
+@pytest.mark.parametrize("index", range(2))
+def test_what_processes_cannot_share_is_refused_in_each(together, index):
+    rows, data, *rest = (together / f"refusals-{index}").read_text().splitlines()
+    assert rows == (
+        "batch_size must be a multiple of 2, the number of processes. Got: batch_size=7. "
+        "Use 8, for example."
+    )
+    assert data.startswith("batches must be the same in each process. Got: batches=Windows(")
+    if keras.config.backend() == "jax":  # it normalizes the whole batch
+        assert not rest
+    else:
+        assert rest[0].startswith("model must be without batch normalization in several processes")
+
+
+def test_states_need_fit_stateful():
+    series = np.arange(30.0)
+    model = many_to_one(1, outputs=1, units=2, stateful=True, batch_size=2)
+    model.compile("sgd", "mse")
+    with pytest.raises(ArgumentError, match=r"fit_stateful\(\.\.\., distributed=True\)"):
+        fit_distributed(model, Windows(series, WindowSpec(3, horizon=1), batch_size=2), 1)
+    batches = StatefulBatches(series, batch_size=2, bptt_steps=5)
+    with pytest.raises(ArgumentError, match=r"^batches must be batches that do not continue"):
+        fit_distributed(model, batches, 1)
+
+
+def test_time_limits_are_refused():
+    with pytest.raises(ArgumentError, match=r"^seconds must be None with distributed=True"):
+        Forecaster(horizon=1, training=Training(distributed=True, seconds=9)).settings()
 
 
 def test_without_other_processes_it_is_fit():
