@@ -28,7 +28,7 @@ from seqkeras.forecasting._settings import (
 from seqkeras.forecasting.fitted import _saving, _updates
 from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._intervals import ConformalIntervals
-from seqkeras.forecasting.fitted._parts import RunInParts
+from seqkeras.forecasting.fitted._partial_forecasts import RunInParts
 from seqkeras.forecasting.fitted._stepper import ForecastStepper
 from seqkeras.forecasting.fitted._streams import (
     check_output,

@@ -12,7 +12,7 @@ from keras import ops, tree
 
 from seqkeras._checks import Description, bad_argument
 from seqkeras._keras_graph import self_and_sublayers
-from seqkeras._keras_graph._masks import mask_of, set_mask
+from seqkeras._keras_graph._carried_mask import mask_of, set_mask
 from seqkeras.kernels import processes
 from seqkeras.kernels._randomness import random_state, set_random_state
 from seqkeras.states._named import stateful_layers

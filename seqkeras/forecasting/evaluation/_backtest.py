@@ -19,7 +19,7 @@ from seqkeras.engines._parts import Result, Work
 from seqkeras.errors import DataError
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
-from seqkeras.forecasting.evaluation._inputs import inputs_of
+from seqkeras.forecasting.evaluation._dependencies import inputs_of
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import Actuals, MethodForecast, tables
 from seqkeras.forecasting.fitted._origins import Origins, check_names, origin_frame, scales_before

@@ -26,7 +26,7 @@ from seqkeras.forecasting.evaluation._contenders import (
     NetworkContender,
     Task,
 )
-from seqkeras.forecasting.evaluation._inputs import described_columns, described_parameters
+from seqkeras.forecasting.evaluation._dependencies import described_columns, described_parameters
 from seqkeras.forecasting.evaluation._peers import PEERS
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import MethodForecast, tables

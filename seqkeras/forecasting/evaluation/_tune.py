@@ -16,7 +16,7 @@ from seqkeras._lazy import import_optional
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
 from seqkeras.forecasting.evaluation._backtest import backtest, read_history
-from seqkeras.forecasting.evaluation._inputs import described_columns, described_parameters
+from seqkeras.forecasting.evaluation._dependencies import described_columns, described_parameters
 from seqkeras.forecasting.evaluation._space import (
     Ranges,
     Space,

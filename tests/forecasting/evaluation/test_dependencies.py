@@ -6,7 +6,7 @@ import keras
 import pytest
 
 from seqkeras.forecasting import Forecaster, Training
-from seqkeras.forecasting.evaluation._inputs import described_parameters
+from seqkeras.forecasting.evaluation._dependencies import described_parameters
 
 
 def network(activation):
