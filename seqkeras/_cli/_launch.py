@@ -160,7 +160,7 @@ def _environment(index: int, count: int, address: str) -> dict[str, str]:
 
 
 def _relay(source: IO[str], target: TextIO, prefix: str) -> None:
-    """Copy the lines of a process, each behind its number."""
+    """Copy the lines of a process, each after its number."""
     for line in source:
         target.write(f"{prefix}{line.rstrip(chr(10))}\n")
         target.flush()

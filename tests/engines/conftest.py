@@ -1,6 +1,7 @@
 """Engines of the tests: each starts its workers once."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -48,3 +49,11 @@ def spark_engine():
 @pytest.fixture(scope="session", params=ENGINES)
 def engine(request):
     return request.getfixturevalue(f"{request.param}_engine")
+
+
+@pytest.fixture
+def interruptible():
+    """Let Ctrl-C interrupt, also where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -116,7 +116,7 @@ def test_a_killed_backtest_goes_on_where_it_was_and_gives_the_frame_of_one_proce
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_ctrl_c_ends_the_workers_and_keeps_what_was_ready(name, tmp_path):
+def test_ctrl_c_ends_the_workers_and_keeps_what_was_ready(interruptible, name, tmp_path):
     folder = tmp_path / "folder"
     process = start(name, folder, tmp_path / "fits", tmp_path / "frame")
     wait_for(process, folder, 1)

@@ -170,7 +170,7 @@ def test_warnings_are_repeated_once_also_from_files_and_other_processes(tmp_path
         assert len(warned) == 3
 
 
-def test_an_interrupt_keeps_what_was_ready(tmp_path):
+def test_an_interrupt_keeps_what_was_ready(interruptible, tmp_path):
     class Interrupted(Squares):
         def __call__(self, number):
             if number == 2:
