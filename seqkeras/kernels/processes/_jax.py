@@ -14,13 +14,22 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from keras import tree
 
 from seqkeras._arrays import Array
+from seqkeras._checks import Description, bad_argument
 from seqkeras.errors import ArgumentError
 
 
 def connect() -> None:
-    """Connect this process by the settings of `seqkeras launch`, if it is not connected yet."""
+    """Connect this process by the settings of `seqkeras launch`, if it is not connected yet.
+
+    Raises:
+        ArgumentError: JAX is too old, or has already computed something.
+    """
     if int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", "1")) == 1:
         return
+    if not hasattr(jax.distributed, "is_initialized"):
+        expected = "a newer release to train in several processes (0.10 is tested)"
+        fix = "pip install -U jax keras, or use KERAS_BACKEND=torch."
+        raise bad_argument("jax", Description(f"jax {jax.__version__}"), expected, fix)
     if jax.distributed.is_initialized():
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -69,10 +78,12 @@ def place(batch: Any) -> Any:
     parts = _on_devices("rows") if rows % jax.device_count() == 0 else _on_devices()
 
     def put(array: Any) -> Any:
+        if array is None:
+            return None
         array = np.asarray(array)
         return jax.make_array_from_callback(array.shape, parts, array.__getitem__)
 
-    return tree.map_structure(put, batch, none_is_leaf=False)
+    return tree.map_structure(put, batch)
 
 
 @contextmanager
