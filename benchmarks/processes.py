@@ -89,10 +89,10 @@ def measure(layer, processes, threads):
         "taskset", "-c", cores, sys.executable, "-m", "seqkeras", "launch", "-n", str(processes),
         __file__, *sys.argv[1:], "--train", layer,
     ]  # fmt: skip
-    done = subprocess.run(
-        command, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    lines = done.stdout.decode().splitlines()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    lines = done.stdout.splitlines()
     return json.loads(next(line for line in lines if line.startswith("[0] {"))[4:])["ms"]
 
 

@@ -6,10 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TextIO
 
@@ -82,21 +83,22 @@ class _Processes:
     def run(self) -> tuple[str, int]:
         """Run them to their end, or stop all if one fails; return how it failed, and the status."""
         address = f"127.0.0.1:{_free_port()}"
-        try:
-            for index in range(self._count):
-                self._start(index, address)
-            while None in (codes := [process.poll() for process in self._processes]):
-                if any(codes):
-                    break
-                time.sleep(PAUSE)
-        finally:
-            self._stop()
+        with tempfile.TemporaryDirectory(prefix="seqkeras-") as folder:
+            try:
+                for index in range(self._count):
+                    self._start(_environment(index, self._count, address, folder), index)
+                while None in (codes := [process.poll() for process in self._processes]):
+                    if any(codes):
+                        break
+                    time.sleep(PAUSE)
+            finally:
+                self._stop()
         return self._failure(codes)
 
-    def _start(self, index: int, address: str) -> None:
+    def _start(self, environment: dict[str, str], index: int) -> None:
         process = subprocess.Popen(
             self._command,
-            env={**os.environ, **_environment(index, self._count, address)},
+            env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -105,7 +107,9 @@ class _Processes:
         )
         self._processes.append(process)
         for source, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
-            relay = threading.Thread(target=_relay, args=(source, target, f"[{index}] "))
+            relay = threading.Thread(
+                target=_relay, args=(source, target, f"[{index}] "), daemon=True
+            )
             relay.start()
             self._relays.append(relay)
 
@@ -121,7 +125,7 @@ class _Processes:
                 process.kill()
                 process.wait()
         for relay in self._relays:
-            relay.join()
+            relay.join(GRACE)  # a process that the script has left behind may keep its output open
 
     def _failure(self, codes: list[int | None]) -> tuple[str, int]:
         failed = [(code, index) for index, code in enumerate(codes) if code]
@@ -135,16 +139,20 @@ class _Processes:
         return f"process {index} of {self._count} {how}.{rest}", status
 
 
-def _environment(index: int, count: int, address: str) -> dict[str, str]:
-    """Return the variables by which a process finds the others."""
+def _environment(index: int, count: int, address: str, folder: str) -> dict[str, str]:
+    """Return the variables by which a process finds the others, on this machine only."""
     host, _, port = address.partition(":")
-    threads = str(max(1, (os.cpu_count() or 1) // count))
+    threads = str(max(1, _cores() // count))
     shared = {
         name: os.environ.get(name, threads) for name in ("OMP_NUM_THREADS", "SEQKERAS_THREADS")
     }
     return {
         **shared,
         "SEQKERAS_LAUNCHED": "1",
+        # Nothing listens to other machines.
+        "JAX_COORDINATOR_BIND_ADDRESS": address,
+        "SEQKERAS_STORE": f"{folder}/store",
+        **({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}),
         # As keras.distribution.initialize reads them, for JAX.
         "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
         "KERAS_DISTRIBUTION_NUM_PROCESSES": str(count),
@@ -159,11 +167,24 @@ def _environment(index: int, count: int, address: str) -> dict[str, str]:
     }
 
 
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _relay(source: IO[str], target: TextIO, prefix: str) -> None:
-    """Copy the lines of a process, each after its number."""
+    """Copy the lines of a process, each after its number.
+
+    All lines are read, also those that cannot be written: otherwise the process would block.
+    """
+    encoding = getattr(target, "encoding", None) or "utf-8"
     for line in source:
-        target.write(f"{prefix}{line.rstrip(chr(10))}\n")
-        target.flush()
+        text = f"{prefix}{line.rstrip(chr(10))}\n"
+        with suppress(OSError):
+            target.write(text.encode(encoding, "replace").decode(encoding))
+            target.flush()
 
 
 def _free_port() -> int:

@@ -98,8 +98,15 @@ class Backup(History):
 
         Raises:
             FileFormatError: the file is damaged or from a later version.
-            ArgumentError: the file belongs to another training run, or has more epochs.
+            ArgumentError: the file belongs to another training run, or has more epochs, or not all
+                processes that train together see it.
         """
+        self._restore(model, epochs)
+        if self._distributed and len(set(processes.collect(self.epochs_done))) > 1:
+            fix = "Put it into a folder that all processes share."
+            raise bad_argument("backup", str(self._path), "the same file in each process", fix)
+
+    def _restore(self, model: keras.Model, epochs: int | None) -> None:
         if not self._path.exists():
             return
         archive = _read(self._path)
@@ -194,8 +201,10 @@ class Backup(History):
             arrays["plateau"] = np.array(numbers, "float64")
         write_archive(self._path, header, arrays, kind=KIND, version=VERSION)
 
-    def remove(self) -> None:
-        """Remove the file, and temporary files that a killed process left."""
+    def finish(self, history: keras.callbacks.History) -> None:
+        """Give a history all epochs of the run, and remove the file."""
+        history.history = self.history
+        history.epoch = list(range(len(self.history["loss"])))
         remove(self._path, self._distributed)
 
 
@@ -255,6 +264,13 @@ def stored_run(path: Path) -> dict[str, Any]:
     """
     run: dict[str, Any] = _read(path).header["run"] if path.exists() else {}
     return run
+
+
+def take_stored_seed(batches: Any, path: Path | None) -> None:
+    """Let batches whose seed was drawn take that of the run in a backup, if there is one."""
+    seed = stored_run(path).get("seed") if path is not None else None
+    if batches.draws_seed and seed is not None:  # None without shuffle
+        batches.take_seed(seed)
 
 
 def _rate_is_stored(model: keras.Model, arrays: Mapping[str, Array]) -> bool:

@@ -1,5 +1,6 @@
 """Training over several processes, which share the rows of each batch."""
 
+import json
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -10,13 +11,14 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from seqkeras._arrays import Array
 from seqkeras._checks import Description, bad_argument
 from seqkeras._keras_graph import self_and_sublayers
 from seqkeras._keras_graph._carried_mask import mask_of, set_mask
 from seqkeras.kernels import processes
 from seqkeras.kernels._randomness import random_state, set_random_state
 from seqkeras.states._named import stateful_layers
-from seqkeras.training._fingerprint import checksum
+from seqkeras.training._fingerprint import checksum, fingerprint
 from seqkeras.windows._dataset import Epochs
 from seqkeras.windows._targets import check_once
 
@@ -27,12 +29,12 @@ def connect_if_launched() -> None:
     Raises:
         ArgumentError: the backend is TensorFlow, or JAX has computed something before.
     """
-    if processes.LAUNCHED in os.environ:
+    if os.environ.pop(processes.LAUNCHED, None):  # not for processes that this one starts
         processes.connect()
 
 
 def process_count() -> int:
-    """Return the number of processes that train together; 1 outside of `seqkeras launch`.
+    """Return the number of processes that train together; 1 in a script that runs by itself.
 
     Example:
         >>> process_count()
@@ -73,16 +75,22 @@ def agreed_seed(seed: int) -> int:
     return int(processes.broadcast([np.array(seed, np.int64)])[0])
 
 
-def prepare(model: keras.Model, batches: Any, distributed: bool) -> None:
+def prepare(
+    model: keras.Model, batches: Any, distributed: bool, *, validation: Any, epochs: int
+) -> None:
     """Check that several processes can train a model on these batches, and let them agree on these.
+
+    Of data, the first batches and their numbers are compared.
 
     Args:
         model: a compiled model.
         batches: a data set with a `batch_size`, whose seed is replaced if it was drawn.
         distributed: whether all processes train together; otherwise this does nothing.
+        validation: a data set to validate on, or None.
+        epochs: number of epochs.
 
     Raises:
-        ArgumentError: they cannot train the model, or do not have the same batches.
+        ArgumentError: they cannot train the model, or have other models, data or epochs.
     """
     if not distributed or process_count() == 1:
         return
@@ -90,10 +98,27 @@ def prepare(model: keras.Model, batches: Any, distributed: bool) -> None:
     _check_model(model)
     if batches.draws_seed:
         batches.take_seed(agreed_seed(batches.seed))
-    own = checksum([batches.first_batch(), np.array([len(batches), batches.seed])])
-    if len(set(processes.collect(own))) > 1:
-        fix = "Read the same data in each process, with the same arguments and the same seed."
-        raise bad_argument("batches", batches, "the same in each process", fix)
+    fix = "Run the same script in each process, with the same arguments, data and seed."
+    for name, value, parts in (
+        ("model", model.name, [_bytes(json.dumps(fingerprint(model), default=str))]),
+        ("batches", batches, [batches.first_batch(), _bytes(f"{len(batches)} {batches.seed}")]),
+        ("validation", validation, _first_of(validation)),
+        ("epochs", epochs, [np.array(epochs)]),
+    ):
+        if len(set(processes.collect(checksum(parts)))) > 1:
+            raise bad_argument(name, value, "the same in each process", fix)
+
+
+def _bytes(text: str) -> Array:
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def _first_of(validation: Any) -> list[Any]:
+    """Return what is compared of a data set that may be None."""
+    if validation is None:
+        return []
+    first = validation.first_batch() if isinstance(validation, Epochs) else validation[0]
+    return [first, np.array(len(validation))]
 
 
 def _check_rows(batches: Any) -> None:
@@ -152,7 +177,7 @@ def fit_model(
         return model.fit(
             _Placed(batches),
             validation_data=None if validation is None else _Placed(validation),
-            callbacks=[_Agreement(), *callbacks, _SameEnd()],
+            callbacks=[_Agreement(end := _SameEnd()), *callbacks, end],
             **options,
         )
 
@@ -186,8 +211,13 @@ class _Agreement(keras.callbacks.Callback):
     their mean over processes is that over all rows.
     """
 
+    def __init__(self, end: "_SameEnd") -> None:
+        super().__init__()
+        self._end = end
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Exchange states and logs."""
+        """Exchange states, logs, and whether a callback has asked for the end."""
+        self.model.stop_training = any(processes.collect(self._end.is_wanted))
         layers = stateful_layers(self.model).values()
         processes.make_whole(self.model, [state for layer in layers for state in layer.stored])
         for name, value in (logs or {}).items():
@@ -195,11 +225,24 @@ class _Agreement(keras.callbacks.Callback):
 
 
 class _SameEnd(keras.callbacks.Callback):
-    """Ends training after an epoch if a callback of the first process wants that."""
+    """Ends training in all processes after an epoch if a callback of one of them wants that.
+
+    Within an epoch, the others would wait for the steps of the process that has ended.
+
+    Attributes:
+        is_wanted: whether a callback of this process has asked for the end within an epoch.
+    """
+
+    is_wanted = False
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Postpone the end to that of the epoch."""
+        self.is_wanted = self.is_wanted or bool(self.model.stop_training)
+        self.model.stop_training = False
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Take over the decision of the first process."""
-        self.model.stop_training = processes.collect(self.model.stop_training)[0] > 0
+        """End training if a callback of any process wants that."""
+        self.model.stop_training = any(processes.collect(self.model.stop_training))
 
 
 def _take_over(model: keras.Model) -> None:
@@ -225,7 +268,7 @@ def _shared_call(model: keras.Model, call: Callable[..., Any]) -> Callable[..., 
             return call(inputs, *arguments, **options)
         own = slice(rows // count * index, rows // count * (index + 1))
         with processes.row_draws(own, rows), _own_states(model, own):
-            own_inputs = tree.map_structure(lambda x: x[own], inputs, none_is_leaf=False)
+            own_inputs = tree.map_structure(lambda x: x if x is None else x[own], inputs)
             outputs = call(own_inputs, *arguments, **options)
         return tree.map_structure(_gathered, outputs)
 
@@ -253,14 +296,13 @@ def _own_states(model: keras.Model, own: slice) -> Iterator[None]:
 @contextmanager
 def _own_rows(layer: Any, own: slice) -> Iterator[None]:
     whole = {name: getattr(layer, name, None) for name in ("states", "last_output")}
-    parts = {
-        name: tree.map_structure(
-            lambda state: keras.Variable(ops.copy(state[own]), trainable=False, dtype=state.dtype),
-            states,
-            none_is_leaf=False,
-        )
-        for name, states in whole.items()
-    }
+
+    def part_of(state: Any) -> Any:
+        if state is None:
+            return None
+        return keras.Variable(ops.copy(state[own]), trainable=False, dtype=state.dtype)
+
+    parts = {name: tree.map_structure(part_of, states) for name, states in whole.items()}
     try:
         for name, states in parts.items():
             object.__setattr__(layer, name, states)  # bypass Keras, which would track them

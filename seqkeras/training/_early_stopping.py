@@ -132,7 +132,7 @@ def train(
         _start_anew(model.optimizer, rates[0])
     else:
         _compile(model, rates[0], loss)
-    prepare(model, windows, distributed)
+    prepare(model, windows, distributed, validation=validation, epochs=epochs)
     start = model.get_weights()
     batches = _ShortEpochs(windows)
     judge = _Judge(model, validation, patience, measure, distributed)

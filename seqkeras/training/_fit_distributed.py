@@ -8,9 +8,9 @@ from typing import Any
 
 import keras
 
-from seqkeras._checks import bad_argument, check_integer
+from seqkeras._checks import bad_argument, check_flag, check_integer
 from seqkeras.states._named import stateful_layers
-from seqkeras.training._backup import Backup, check_file, claimed, stored_run
+from seqkeras.training._backup import Backup, check_file, claimed, take_stored_seed
 from seqkeras.training._distribution import fit_model, is_first, prepare
 from seqkeras.training._fingerprint import checksum, fingerprint
 from seqkeras.training._progress import ProgressBar
@@ -64,8 +64,9 @@ def fit_distributed(
 
     Raises:
         ArgumentError: the model is stateful; the backend is TensorFlow and there are several
-            processes; these cannot share a batch evenly, do not have the same batches, or cannot
-            train the model on PyTorch; the backup belongs to another training run, or is in use.
+            processes; these cannot share a batch evenly, have other models, epochs or first
+            batches, or cannot train the model on PyTorch; the backup belongs to another training
+            run, is in use, or is not seen by all processes; another argument has the wrong type.
         FileFormatError: the backup is damaged.
 
     Example:
@@ -79,18 +80,17 @@ def fit_distributed(
         >>> len(history.history["loss"])
         2
     """
-    _check(model, batches)
+    _check(model, batches, validation)
     epochs = check_integer("epochs", epochs)
+    check_flag("progress", progress)
     stopping = early_stopping(patience, validation)
     file = check_file("backup", backup)
     batches = copy.copy(batches)
     with ExitStack() as stack:
         if file is not None and is_first(True):
             stack.enter_context(claimed(file))
-        stored_seed = stored_run(file).get("seed") if file is not None else None
-        if batches.draws_seed and stored_seed is not None:
-            batches.take_seed(stored_seed)
-        prepare(model, batches, True)
+        take_stored_seed(batches, file)
+        prepare(model, batches, True, validation=validation, epochs=epochs)
         run_backup = None
         if file is not None:
             run = _description(model, batches, validation, stopping)
@@ -113,20 +113,19 @@ def fit_distributed(
             callbacks=[*callbacks, *(own for own in own_callbacks if own is not None)],
         )
     if run_backup:
-        history.history = run_backup.history
-        history.epoch = list(range(len(run_backup.history["loss"])))
-        run_backup.remove()
+        run_backup.finish(history)
     return history
 
 
-def _check(model: Any, batches: Any) -> None:
+def _check(model: Any, batches: Any, validation: Any) -> None:
     if not isinstance(model, keras.Model) or not (model.compiled and model.built):
         fix = 'Give it an Input, and call model.compile(optimizer="adam", loss="mse").'
         raise bad_argument("model", model, "a keras.Model that is built and compiled", fix)
+    fix = "Use seqkeras.Windows(series, spec, batch_size=...)."
     if not isinstance(batches, Epochs):
-        raise bad_argument(
-            "batches", type(batches).__name__, "Windows, or batches of seqkeras.text"
-        )
+        raise bad_argument("batches", type(batches).__name__, "a data set of seqkeras", fix)
+    if validation is not None and not isinstance(validation, keras.utils.PyDataset):
+        raise bad_argument("validation", type(validation).__name__, "a data set", fix)
     fix = "Use fit_stateful(..., distributed=True)."
     if getattr(batches, "continues", False):
         raise bad_argument("batches", batches, "batches that do not continue each other", fix)

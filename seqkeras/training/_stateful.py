@@ -16,7 +16,7 @@ from seqkeras.layers import Resettable
 from seqkeras.states import get_state, set_state
 from seqkeras.states._named import clear_rows, rows_of, stateful_layers
 from seqkeras.states._reform import takes_flags, with_flags
-from seqkeras.training._backup import Backup, check_file, claimed, stored_run
+from seqkeras.training._backup import Backup, check_file, claimed, take_stored_seed
 from seqkeras.training._distribution import fit_model, is_first, prepare, process_count
 from seqkeras.training._fingerprint import checksum, fingerprint
 from seqkeras.training._progress import ProgressBar
@@ -116,11 +116,9 @@ def fit_stateful(
         if not training_model.optimizer.built:
             training_model.optimizer.build(training_model.trainable_variables)
         run_backup = None
-        stored_seed = stored_run(backup_file).get("seed") if backup_file is not None else None
-        if batches.draws_seed and stored_seed is not None:  # None without shuffle
-            batches.seed = stored_seed
+        take_stored_seed(batches, backup_file)
         _check_flags(training_model, batches, distributed)
-        prepare(training_model, batches, distributed)
+        prepare(training_model, batches, distributed, validation=validation, epochs=epochs)
         if backup_file is not None:
             run = {**_description(batches, validation, stopping), **fingerprint(model)}
             run_backup = Backup(backup_file, run, stopping, distributed=distributed)
@@ -147,9 +145,7 @@ def fit_stateful(
             callbacks=[*callbacks, *(own for own in own_callbacks if own is not None)],
         )
     if run_backup:
-        history.history = run_backup.history
-        history.epoch = list(range(len(run_backup.history["loss"])))
-        run_backup.remove()
+        run_backup.finish(history)
     return history
 
 

@@ -55,7 +55,7 @@ def test_all_processes_get_the_same_address(script, capsys):
 def test_the_processes_share_the_cores(script, capsys, monkeypatch):
     monkeypatch.setenv("SEQKERAS_THREADS", "3")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("seqkeras._cli._launch._cores", lambda: 8)
     assert main(script("print(*map(os.environ.get, ('OMP_NUM_THREADS', 'SEQKERAS_THREADS')))")) == 0
     assert sorted(capsys.readouterr().out.splitlines()) == ["[0] 4 3", "[1] 4 3"]
 
@@ -64,6 +64,56 @@ def test_output_and_errors_stay_apart_also_without_a_last_line_break(script, cap
     assert main(script("print('out', end=''); print('err', file=sys.stderr)", "-n", "1")) == 0
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("[0] out\n", "[0] err\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen")
+def test_only_the_cores_that_it_may_use_are_shared(script, capsys, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        assert main(script("print(os.environ['OMP_NUM_THREADS'])")) == 0
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert sorted(capsys.readouterr().out.splitlines()) == ["[0] 1", "[1] 1"]
+
+
+def test_output_that_the_terminal_cannot_show_does_not_stop_it(tmp_path):
+    (tmp_path / "script.py").write_text(
+        "import sys\nsys.stdout.reconfigure(encoding='utf-8')\n"
+        "print('\u2713'); print('x' * 300_000); print('end')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "seqkeras", "launch", "-n", "1", "script.py"],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        timeout=60,
+    )
+    lines = done.stdout.decode("ascii").splitlines()
+    assert (done.returncode, len(lines), lines[-1]) == (0, 3, "[0] end")
+
+
+def test_a_process_that_the_script_leaves_behind_is_not_waited_for(script, capsys, monkeypatch):
+    monkeypatch.setattr("seqkeras._cli._launch.GRACE", 0.2)
+    code = (
+        "import subprocess\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(child.pid, flush=True); sys.exit(3)"
+    )
+    begin = time.monotonic()
+    assert status_of(script(code, "-n", "1")) == 3
+    assert time.monotonic() - begin < 60
+    os.kill(int(capsys.readouterr().out.split()[1]), signal.SIGKILL)
+
+
+def test_nothing_listens_to_other_machines(script, capsys):
+    names = ("JAX_COORDINATOR_BIND_ADDRESS", "KERAS_DISTRIBUTION_JOB_ADDRESSES", "SEQKERAS_STORE")
+    assert main(script(f"print(*map(os.environ.get, {names}))", "-n", "1")) == 0
+    _, bound, address, store = capsys.readouterr().out.split()
+    assert bound == address
+    assert bound.startswith("127.0.0.1:")
+    assert not os.path.exists(os.path.dirname(store))  # removed at the end
 
 
 def test_if_one_fails_the_others_are_stopped(script, capsys):

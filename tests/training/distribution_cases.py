@@ -141,17 +141,41 @@ def refusals():
     short.batch_size = ROWS - 1
     other = windows(WAVE + process_index())
     normalized = network(keras.layers.Flatten(), keras.layers.BatchNormalization())
+    units = 2 + process_index()
     messages = []
-    for model, batches in [
-        (network(layers.LSTM(2)), short),
-        (network(layers.LSTM(2)), other),
-        (normalized, windows()),
+    for model, batches, epochs, validation in [
+        (network(layers.LSTM(2)), short, 1, None),
+        (network(layers.LSTM(2)), other, 1, None),
+        (network(layers.LSTM(units)), windows(), 1, None),
+        (network(layers.LSTM(2)), windows(), units, None),
+        (network(layers.LSTM(2)), windows(), 1, windows(WAVE[:31] + process_index())),
+        (normalized, windows(), 1, None),
     ]:
         try:
-            fit_distributed(model, batches, 1, progress=False)
+            fit_distributed(model, batches, epochs, validation=validation, progress=False)
         except ArgumentError as error:
             messages.append(str(error))
     return messages
+
+
+def ended(*, distributed):
+    """Ends after the second epoch, because process 1 asks for it in the middle of that one."""
+    model = network(layers.LSTM(3))
+    if not distributed:
+        return fitted(model, windows(), epochs=2, distributed=False)
+    history = fit_distributed(model, windows(), 5, callbacks=[_End()], progress=False)
+    return results(model, history)
+
+
+class _End(keras.callbacks.Callback):
+    """Ends the training of process 1 within the second epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if process_index() == 1 and (self._epoch, batch) == (1, 1):
+            self.model.stop_training = True
 
 
 class _Kill(keras.callbacks.Callback):
@@ -200,7 +224,7 @@ def run(case, *arguments, distributed, seed=0):
 def main(folder):
     """Write the results of each case to the folder, in each process."""
     (folder / f"refusals-{process_index()}").write_text("\n".join(refusals()))
-    for case in [*CASES, killed]:
+    for case in [*CASES, ended, killed]:
         file = folder / f"{case.__name__}-{process_index()}.npz"
         if not file.exists():  # otherwise, this is the start after the kill
             arguments = [folder] if case is killed else []

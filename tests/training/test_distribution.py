@@ -48,7 +48,9 @@ def test_patience_ends_the_training_that_it_should_end():
 
 
 @needs_processes
-@pytest.mark.parametrize("case", [*CASES.CASES, CASES.killed], ids=lambda case: case.__name__)
+@pytest.mark.parametrize(
+    "case", [*CASES.CASES, CASES.ended, CASES.killed], ids=lambda case: case.__name__
+)
 def test_two_processes_train_as_one_does(case, together):
     arguments = [together] if case is CASES.killed else []
     expected = CASES.run(case, *arguments, distributed=False)
@@ -64,12 +66,17 @@ def test_two_processes_train_as_one_does(case, together):
 @needs_processes
 @pytest.mark.parametrize("index", range(2))
 def test_what_processes_cannot_share_is_refused_in_each(together, index):
-    rows, data, *rest = (together / f"refusals-{index}").read_text().splitlines()
+    rows, data, model, epochs, validation, *rest = (
+        (together / f"refusals-{index}").read_text().splitlines()
+    )
     assert rows == (
         "batch_size must be a multiple of 2, the number of processes. Got: batch_size=7. "
         "Use 8, for example."
     )
     assert data.startswith("batches must be the same in each process. Got: batches=Windows(")
+    assert model.startswith("model must be the same in each process.")
+    assert epochs.startswith(f"epochs must be the same in each process. Got: epochs={2 + index}.")
+    assert validation.startswith("validation must be the same in each process.")
     if keras.config.backend() == "jax":  # it normalizes the whole batch
         assert not rest
     else:
@@ -85,6 +92,28 @@ def test_states_need_fit_stateful():
     batches = StatefulBatches(series, batch_size=2, bptt_steps=5)
     with pytest.raises(ArgumentError, match=r"^batches must be batches that do not continue"):
         fit_distributed(model, batches, 1)
+
+
+def test_what_is_no_data_set_is_refused():
+    model = many_to_one(1, outputs=1, units=2)
+    model.compile("sgd", "mse")
+    x, y = np.zeros((4, 3, 1)), np.zeros((4, 1))
+    with pytest.raises(ArgumentError, match=r"batches must be a data set.*Use seqkeras\.Windows"):
+        fit_distributed(model, (x, y), 1)
+    windows = Windows(np.arange(30.0), WindowSpec(3, horizon=1))
+    with pytest.raises(ArgumentError, match=r"validation must be a data set.*Use seqkeras"):
+        fit_distributed(model, windows, 1, validation=(x, y))
+
+
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="how PyTorch shares a step")
+def test_a_method_that_the_user_has_set_on_an_object_comes_back():
+    from seqkeras.kernels.processes._torch import _replaced
+
+    model = many_to_one(1, units=2)
+    model.call = own = lambda inputs: inputs
+    with _replaced(model, "call", len):
+        assert model.call is len
+    assert model.call is own
 
 
 def test_time_limits_are_refused():

@@ -183,8 +183,8 @@ class Fitting:
         seed = self.settings.seed
         if seed is None and backup is not None:
             seed = stored_run(backup).get("seed")
-        if seed is None and self.settings.training.distributed:
-            seed = agreed_seed(secrets.randbelow(2**31))
+        if self.settings.training.distributed:
+            seed = agreed_seed(secrets.randbelow(2**31) if seed is None else seed)
         return seed
 
     def _rows_to_keep(self, intervals: ConformalIntervals | None) -> Panel:

@@ -1,11 +1,13 @@
 """Several processes that train one model: who they are, and how they exchange arrays."""
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
+import numpy as np
 
 from seqkeras._arrays import Array
 from seqkeras._checks import Description, bad_argument
@@ -33,11 +35,13 @@ def connect() -> None:
             raise bad_argument(
                 "WORLD_SIZE", started(), "1 where the processes of JAX are not connected", fix
             )
+    elif started() == 1:
+        return
     elif backend == "torch":
         from seqkeras.kernels.processes import _torch
 
         _torch.connect()
-    elif started() > 1:
+    else:
         fix = (
             "TensorFlow cannot train Keras models in several processes. Run it as "
             f"KERAS_BACKEND=jax seqkeras launch -n {started()} SCRIPT, or with KERAS_BACKEND=torch."
@@ -46,8 +50,16 @@ def connect() -> None:
 
 
 def started() -> int:
-    """Return how many processes were started together, according to the environment."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """Return how many processes were started together, according to the environment.
+
+    Raises:
+        ArgumentError: the variable is not a number.
+    """
+    number = os.environ.get("WORLD_SIZE", "1")
+    if not number.isdecimal():
+        fix = "Unset it, or start the script with seqkeras launch or torchrun."
+        raise bad_argument("WORLD_SIZE", number, "the number of processes", fix)
+    return int(number)
 
 
 def count() -> int:
@@ -64,12 +76,25 @@ def index() -> int:
 
 def broadcast(arrays: Sequence[Array]) -> list[Array]:
     """Return the arrays of the first process, in each process; shapes and dtypes are the same."""
-    return list(arrays) if count() == 1 else _backend().broadcast(arrays)
+    if count() == 1:
+        return list(arrays)
+    # As the bytes of one array: backends would round numbers of 64 bits.
+    sent = np.frombuffer(b"".join(array.tobytes() for array in arrays), np.uint8)
+    received = _backend().broadcast(sent).tobytes()
+    ends = itertools.accumulate(array.nbytes for array in arrays)
+    return [
+        np.frombuffer(received[end - array.nbytes : end], array.dtype).reshape(array.shape)
+        for array, end in zip(arrays, ends, strict=True)
+    ]
 
 
 def collect(number: float) -> list[float]:
     """Return the numbers of all processes, in order, in each process."""
-    return [number] if count() == 1 else _backend().collect(number)
+    if count() == 1:
+        return [number]
+    sent = np.frombuffer(np.float64(number).tobytes(), np.uint8)
+    numbers: list[float] = np.frombuffer(_backend().collect(sent).tobytes(), np.float64).tolist()
+    return numbers
 
 
 def place(batch: Any) -> Any:

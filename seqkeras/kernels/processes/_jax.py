@@ -1,6 +1,5 @@
 """Processes of JAX: one program over the devices of all of them."""
 
-import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -52,24 +51,14 @@ def index() -> int:
     return jax.process_index()
 
 
-def broadcast(arrays: Sequence[Array]) -> list[Array]:
-    """Return the arrays of the first process."""
-    # As the bytes of one array: JAX would round numbers of 64 bits, and compile for each shape.
-    sent = np.frombuffer(b"".join(array.tobytes() for array in arrays), np.uint8)
-    received = np.asarray(multihost_utils.broadcast_one_to_all(sent)).tobytes()
-    ends = itertools.accumulate(array.nbytes for array in arrays)
-    return [
-        np.frombuffer(received[end - array.nbytes : end], array.dtype).reshape(array.shape)
-        for array, end in zip(arrays, ends, strict=True)
-    ]
+def broadcast(sent: Array) -> Array:
+    """Return the bytes of the first process."""
+    return np.asarray(multihost_utils.broadcast_one_to_all(sent))
 
 
-def collect(number: float) -> list[float]:
-    """Return the numbers of all processes."""
-    sent = np.frombuffer(np.float64(number).tobytes(), np.uint8)
-    received = np.asarray(multihost_utils.process_allgather(sent))
-    numbers: list[float] = np.frombuffer(received.tobytes(), np.float64).tolist()
-    return numbers
+def collect(sent: Array) -> Array:
+    """Return the bytes of all processes, `(processes, bytes)`."""
+    return np.asarray(multihost_utils.process_allgather(sent))
 
 
 def place(batch: Any) -> Any:

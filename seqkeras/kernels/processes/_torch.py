@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,8 +16,18 @@ from seqkeras.kernels.processes._row_draws import row_draws as row_draws
 
 def connect() -> None:
     """Connect this process by the settings in the environment, if it is not connected yet."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    if dist.is_initialized():
+        return
+    store = os.environ.get("SEQKERAS_STORE")
+    if store is None:  # of torchrun
         dist.init_process_group("gloo")
+        return
+    dist.init_process_group(
+        "gloo",
+        init_method=Path(store).as_uri(),  # a file: nothing listens for others at a port
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+    )
 
 
 def count() -> int:
@@ -29,18 +40,19 @@ def index() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def broadcast(arrays: Sequence[Array]) -> list[Array]:
-    """Return the arrays of the first process."""
-    sent = [list(arrays)]
-    dist.broadcast_object_list(sent, src=0)
-    return sent[0]
+def broadcast(sent: Array) -> Array:
+    """Return the bytes of the first process."""
+    data = torch.from_numpy(sent.copy())
+    dist.broadcast(data, src=0)
+    return data.numpy()
 
 
-def collect(number: float) -> list[float]:
-    """Return the numbers of all processes."""
-    numbers = [number] * count()
-    dist.all_gather_object(numbers, number)
-    return numbers
+def collect(sent: Array) -> Array:
+    """Return the bytes of all processes, `(processes, bytes)`."""
+    own = torch.from_numpy(sent.copy())
+    parts = [torch.empty_like(own) for _ in range(count())]
+    dist.all_gather(parts, own)
+    return torch.stack(parts).numpy()
 
 
 def place(batch: Any) -> Any:
@@ -76,11 +88,16 @@ def together(model: keras.Model, share: Callable[..., Any]) -> Iterator[None]:
 @contextmanager
 def _replaced(owner: Any, name: str, method: Callable[..., Any]) -> Iterator[None]:
     """Replace a method of one object."""
-    vars(owner)[name] = method  # an attribute of the object, which Python finds first
+    own = vars(owner)  # of the object, which Python finds before those of its class
+    before = own.get(name)
+    own[name] = method
     try:
         yield
     finally:
-        del vars(owner)[name]
+        if before is None:
+            del own[name]
+        else:
+            own[name] = before
 
 
 def make_whole(model: keras.Model, states: Sequence[Any]) -> None:
