@@ -21,6 +21,10 @@ _OPTIONS = (
 )  # fmt: skip
 
 
+class BrowserError(AssertionError):
+    """A command that the browser refused."""
+
+
 class Browser:
     """One page of a browser of its own.
 
@@ -57,14 +61,19 @@ class Browser:
         self._process.wait(10)
 
     def send(self, method, **parameters):
-        """Send a command of the protocol, and return its result."""
+        """Send a command of the protocol, and return its result.
+
+        Raises:
+            BrowserError: the browser refused it.
+        """
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
         self._socket.send(json.dumps(message))
         while True:
             reply = json.loads(self._socket.recv(timeout=30))
             if reply.get("id") == self._number:
-                assert "error" not in reply, reply["error"]
+                if "error" in reply:
+                    raise BrowserError(reply["error"]["message"])
                 return reply["result"]
             self._note(reply)
 
@@ -91,9 +100,17 @@ class Browser:
     def wait(self, script, seconds=20):
         """Wait until an expression is true."""
         deadline = time.monotonic() + seconds
-        while not self.value(f"Boolean({script})"):
+        while not self._true(script):
             assert time.monotonic() < deadline, f"never true: {script}"
             time.sleep(0.05)
+
+    def _true(self, script):
+        try:
+            return self.value(f"Boolean({script})")
+        except BrowserError as error:  # the page was left before the script ended
+            if "navigated" not in str(error) and "context" not in str(error):
+                raise
+            return False
 
     def text(self, selector):
         """Return the visible text of an element."""
