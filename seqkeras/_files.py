@@ -1,5 +1,6 @@
 """Write files that are always complete, and recognize the exceptions of damaged files."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from seqkeras.errors import FileFormatError
 
 #: Largest length of an error message about a file, which could else quote a whole damaged file.
 MAX_MESSAGE = 300
+
+#: Errors of a disk, a quota or a limit without room.
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 #: Longest name of a file in bytes, on all common file systems.
 _MAX_NAME = 255

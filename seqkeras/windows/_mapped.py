@@ -1,6 +1,5 @@
 """Series in a temporary file that is mapped into memory."""
 
-import errno
 import mmap
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -13,13 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from seqkeras._arrays import Array, Integers
+from seqkeras._files import FULL
 from seqkeras.windows._grouped import GroupedArray
 
 #: All files that are mapped.
 _MAPS: WeakSet[mmap.mmap] = WeakSet()
-
-#: Errors of a disk, a quota or a limit without room.
-_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 class RowFile:
@@ -72,7 +69,7 @@ class RowFile:
         try:
             yield
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             raise OSError(
                 error.errno,

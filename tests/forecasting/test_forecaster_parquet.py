@@ -14,6 +14,7 @@ from seqkeras.forecasting.frames import _parquet
 from seqkeras.windows import _grouped as grouped
 
 arrow = pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow.dataset")
 
 COLUMNS = Columns(
     id="shop", time="day", target="sales", past="promo", future="price", static=["kind", "size"]
@@ -131,10 +132,31 @@ def test_future_covariates_may_have_another_order(write):
     sales = write(df)
     actual = forecaster.predict(sales, future=write(backward, "future"))
     pd.testing.assert_frame_equal(actual, expected)
+    pd.testing.assert_frame_equal(forecaster.predict(sales, future=future), expected)
+    pd.testing.assert_frame_equal(
+        forecaster.predict(sales, future=backward.astype({"shop": "category"})), expected
+    )
     with pytest.raises(DataError, match="future must have a row for each series"):
         forecaster.predict(sales, future=write(backward.iloc[3:], "short"))
+    again = pd.concat([future, future.iloc[:7].assign(price=9)])
+    with pytest.raises(DataError, match="The rows of series 's00' must follow each other"):
+        forecaster.predict(sales, future=write(again, "again"))
     with pytest.raises(ArgumentError, match=r"future must have the columns.*'price'"):
         forecaster.predict(sales, future=write(future.drop(columns="price"), "lacking"))
+
+
+@pytest.mark.parametrize("with_ids", [True, False])
+def test_ids_are_those_of_the_series_that_are_forecast(write, with_ids):
+    columns = Columns(time="day", target="sales", future="price")
+    df = shops()[["shop", "day", "sales", "price"]].rename(columns={"shop": "unique_id"})
+    plain = df[df.unique_id == "s03"].drop(columns="unique_id")
+    fitted, others = (plain, df) if with_ids else (df, plain)
+    forecaster = fit(fitted, columns)
+    future = forecaster.future_frame(df=others).assign(price=lambda df: np.arange(len(df)) % 4)
+    assert ("unique_id" in future) == with_ids
+    expected = forecaster.predict(others, future=future)
+    actual = forecaster.predict(write(others), future=write(future, "future"))
+    pd.testing.assert_frame_equal(actual, expected)
 
 
 def test_nothing_is_left_of_temporary_files_and_failed_forecasts(write, tmp_path):
@@ -165,8 +187,30 @@ def test_errors_come_before_training(write, tmp_path, no_training):
         small().fit(write(df, "whole"), columns=PLAIN, scratch=tmp_path / "nothing")
     with pytest.raises(ArgumentError, match="scratch must be omitted with a frame"):
         small().fit(df, columns=PLAIN, scratch=tmp_path)
+    with pytest.raises(ArgumentError, match=r"scratch must be a folder.*Got: scratch=5"):
+        small().fit(write(df, "again"), columns=PLAIN, scratch=5)
     with pytest.raises(ArgumentError, match=r"Read the file first: df = pd\.read_csv"):
         small().fit("sales.csv")
+
+
+@pytest.mark.parametrize("lacking", ["a", "b"])
+def test_all_files_must_have_the_columns(write, lacking):
+    folder = write(shops())
+    file = folder / f"{lacking}.parquet"
+    pd.read_parquet(file).drop(columns="sales").to_parquet(file)
+    if lacking == "a":
+        names = arrow.parquet.read_schema(folder / "b.parquet")
+        folder = arrow.dataset.dataset(folder, schema=names)  # the first file decides otherwise
+    with pytest.raises(ArgumentError, match=rf"must have the column 'sales'.*Got.*{lacking}\.parq"):
+        small().fit(folder, columns=PLAIN)
+
+
+def test_files_without_rows_are_named(write):
+    df = shops()
+    forecaster = fit(df, COLUMNS)
+    future = forecaster.future_frame(df=df).assign(price=1).iloc[:0]
+    with pytest.raises(DataError, match="future must have rows"):
+        forecaster.predict(write(df), future=write(future, "future"))
 
 
 @pytest.mark.parametrize("option", ["engine", "folder"])

@@ -1,6 +1,5 @@
 """Forecasts of more series than memory holds, part by part."""
 
-import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ import pandas as pd
 
 from seqkeras._arrays import Floats
 from seqkeras._checks import bad_argument
-from seqkeras._files import whole_file
+from seqkeras._files import FULL, whole_file
 from seqkeras._lazy import import_optional
 from seqkeras.forecasting.fitted._fitted import ORIGINS_AT_ONCE, Fitted, Request
 from seqkeras.forecasting.frames._covariates import Known
@@ -24,7 +23,6 @@ from seqkeras.forecasting.frames._parquet import (
     SHAPE,
     SUFFIXES,
     ParquetTable,
-    check_contiguous,
     is_parquet,
 )
 from seqkeras.forecasting.frames._reading import check_covariates
@@ -48,7 +46,7 @@ def forecast_frames(
         Long frames of forecasts.
     """
     steps = fitted.checked_steps(horizon)
-    ahead = _Ahead(fitted, future, steps)
+    ahead = _Ahead(future, steps)
     if is_parquet(df):
         parts = _of_files(fitted, df, fill)
     elif df is not None:
@@ -59,6 +57,7 @@ def forecast_frames(
     size = windows_at_once(fitted.model, fitted.likelihood, steps)
     for request in _in_multiples(requests, size):
         yield request.panel.forecast_frame(fitted.forecast(request))
+    ahead.finish()
 
 
 def check_output(output: Any) -> Path:
@@ -97,9 +96,12 @@ def write_frames(frames: Iterable[pd.DataFrame], path: Path) -> Path:
                     writer = stack.enter_context(parquet.ParquetWriter(file, table.schema))
                 writer.write_table(table)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in FULL:
             raise
-        message = f"The disk is full: {path} does not fit. Nothing was written."
+        message = (
+            f"The disk is full: {path} does not fit. Nothing was written. Make room, or name a "
+            "file on another disk."
+        )
         raise OSError(error.errno, message) from error
     return path
 
@@ -115,18 +117,10 @@ def _of_files(fitted: Fitted, data: Any, fill: str) -> Iterator[tuple[Panel, Sta
     names = fitted.panel.columns.with_id.within(table.header)
     covariates = fitted.panel.covariates
     check_covariates(table.header, covariates, SHAPE, fitted=True)
-    keys = [names.id, names.time] if names.id is not None else [names.time]
-    columns = [*keys, names.target, *covariates.columns]
+    columns = [*names.keys, names.target, *covariates.columns]
     table.check(columns)
-    ids, first = [], []
-    for part in table.parts(columns, names.id, names.time):
-        if names.id is not None:
-            ids.append(pd.Index(part.frame[names.id].iloc[part.starts]))
-            first.append(part.first + part.starts)
-            check_contiguous(ids[-1], first[-1], table, names)
+    for part in table.parts(columns, names):
         yield part.checked(lambda frame, _: fitted.read_any_series(LongFrame(frame, SHAPE), fill))
-    if ids:
-        check_contiguous(ids[0].append(ids[1:]), np.concatenate(first), table, names)
 
 
 def _of_fit(fitted: Fitted) -> Iterator[tuple[Panel, StandardScaler]]:
@@ -141,41 +135,90 @@ class _Ahead:
     """Future covariates of series that are read in parts.
 
     Args:
-        fitted: the fit.
         future: a frame, parquet files or None.
         steps: timesteps to forecast.
     """
 
-    def __init__(self, fitted: Fitted, future: Any, steps: int) -> None:
+    def __init__(self, future: Any, steps: int) -> None:
         self._future = future
         self._steps = steps
-        self._parts: Iterator[Any] | None = None
-        if not is_parquet(future) or not fitted.panel.covariates.future:
-            return
-        table = ParquetTable("future", future)
-        self._waiting = long_future(fitted.panel, table.header, steps).iloc[:0]
-        names = fitted.panel.columns
-        keys = [names.id, names.time] if names.id is not None else [names.time]
-        columns = [*keys, *fitted.panel.covariates.future]
-        table.check(columns)
-        self._parts = table.parts(columns, names.id, names.time)
+        self._rows: _FrameRows | _FileRows | None = None
 
     def of(self, panel: Panel) -> Floats:
         """Return the features of some series over the horizon."""
-        if self._parts is None:
-            return read_future(panel, self._future, self._steps)
+        future = self._future
+        if future is not None and panel.covariates.future:
+            if self._rows is None:
+                rows = _FileRows if is_parquet(future) else _FrameRows
+                self._rows = rows(panel, future, self._steps)
+            future = self._rows.of(panel)
+        return read_future(panel, future, self._steps)
+
+    def finish(self) -> None:
+        """Check the rows of files that no series needed."""
+        if isinstance(self._rows, _FileRows):
+            self._rows.finish()
+
+
+class _FrameRows:
+    """Rows of a frame by series.
+
+    Args:
+        panel: some of the series.
+        future: the frame.
+        steps: timesteps to forecast.
+    """
+
+    def __init__(self, panel: Panel, future: Any, steps: int) -> None:
+        key = panel.columns.id
+        self._frame = long_future(panel, future, steps)
+        self._places = {}
+        if key is not None:
+            self._places = self._frame.groupby(key, sort=False, observed=True).indices
+
+    def of(self, panel: Panel) -> pd.DataFrame:
+        """Return the rows of some series."""
+        if panel.columns.id is None:
+            return self._frame
+        nowhere = np.empty(0, np.int64)
+        places = [self._places.get(series, nowhere) for series in panel.ids]
+        return self._frame.iloc[np.concatenate(places)]
+
+
+class _FileRows:
+    """Rows of parquet files by series, read as far as they are needed.
+
+    Args:
+        panel: some of the series.
+        future: the files.
+        steps: timesteps to forecast.
+    """
+
+    def __init__(self, panel: Panel, future: Any, steps: int) -> None:
+        table = ParquetTable("future", future)
+        names = panel.columns
+        self._waiting = long_future(panel, table.header, steps).iloc[:0]
+        columns = [*names.keys, *panel.covariates.future]
+        table.check(columns)
+        self._parts = table.parts(columns, names)
+
+    def of(self, panel: Panel) -> pd.DataFrame:
+        """Return the rows of some series, and keep those of others that were read with them."""
         key = panel.columns.id
         frames = [self._waiting] if len(self._waiting) else []
-        missing = set(panel.ids)
-        if frames and key is not None:
-            missing -= set(self._waiting[key])
+        missing = set(panel.ids) - set(self._waiting[key]) if key is not None else {None}
         while missing and (part := next(self._parts, None)) is not None:
             frames.append(part.frame)
-            missing -= set(part.frame[key]) if key is not None else missing
+            missing -= set(part.frame[key]) if key is not None else {None}
         frame = pd.concat(frames, ignore_index=True) if frames else self._waiting
         own = frame[key].isin(panel.ids) if key is not None else np.ones(len(frame), bool)
         self._waiting = frame[~own]
-        return read_future(panel, frame[own], self._steps)
+        return frame[own]
+
+    def finish(self) -> None:
+        """Check the rows that were not needed."""
+        for _ in self._parts:
+            pass
 
 
 def _in_multiples(requests: Iterable[Request], size: int) -> Iterator[Request]:

@@ -145,6 +145,11 @@ class ColumnNames:
     target: str
 
     @property
+    def keys(self) -> list[str]:
+        """Return the columns that tell rows apart: the id, if there is one, and the time."""
+        return [self.time] if self.id is None else [self.id, self.time]
+
+    @property
     def with_id(self) -> "ColumnNames":
         """Return these names, with the default column of ids instead of None."""
         return replace(self, id=self.id or DEFAULT_ID)

@@ -102,8 +102,7 @@ def long_future(panel: Panel, future: Any, horizon: int) -> pd.DataFrame:
         frame = to_long(future, columns.with_id)[0]
     if not isinstance(frame, pd.DataFrame):
         raise bad_argument("future", type(future).__name__, "a DataFrame", instructions)
-    keys = [columns.id, columns.time] if columns.id is not None else [columns.time]
-    needed = [*keys, *covariates]
+    needed = [*columns.keys, *covariates]
     missing = [name for name in needed if name not in frame.columns]
     if missing:
         existing = ", ".join(repr(name) for name in frame.columns[:20])

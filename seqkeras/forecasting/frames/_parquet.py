@@ -59,9 +59,12 @@ def check_scratch(scratch: Any) -> str:
     Raises:
         ArgumentError: it is no folder in which files can be written.
     """
+    expected = "a folder in which files can be written"
+    if not isinstance(scratch, str | os.PathLike | None):
+        raise bad_argument("scratch", scratch, expected)
     folder = os.fspath(scratch) if scratch is not None else tempfile.gettempdir()
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
-        raise bad_argument("scratch", str(folder), "a folder in which files can be written")
+        raise bad_argument("scratch", str(folder), expected)
     return folder
 
 
@@ -158,6 +161,7 @@ class ParquetTable:
     def __init__(self, name: str, data: Any) -> None:
         self._arrow = import_optional("pyarrow", extra="parquet")
         self._compute = import_optional("pyarrow.compute", extra="parquet")
+        self._name = name
         dataset = self._opened(name, data)
         self._files = dataset
         self._states = self._file_states()
@@ -189,38 +193,49 @@ class ParquetTable:
             DataError: a column has several types, or there are no rows.
         """
         if not self._groups:
-            raise bad_data("df", "columns only", "have rows", "Pass at least one series.")
-        (first, schema), *others = self._schemas.items()
-        for path, other in others:
-            for name in columns:
+            raise bad_data(self._name, "columns only", "have rows", "Pass at least one series.")
+        for name in columns:
+            first = next((path for path, file in self._schemas.items() if name in file.names), None)
+            if first is None:
+                continue  # a partition
+            kind = self._schemas[first].field(name).type
+            for path, schema in self._schemas.items():
                 if name not in schema.names:
-                    continue  # a partition
-                if name not in other.names:
-                    existing = ", ".join(repr(column) for column in other.names[:20])
+                    existing = ", ".join(repr(column) for column in schema.names[:20])
                     raise ArgumentError(
                         f"All files must have the column {name!r}, as {first} has. Got: {path}, "
                         f"with the columns {existing}. Add it, or pass only the files that have it."
                     )
-                if other.field(name).type != schema.field(name).type:
+                if schema.field(name).type != kind:
                     raise bad_data(
                         f"Column {name!r}",
-                        f"{other.field(name).type} in {path}, {schema.field(name).type} in {first}",
+                        f"{schema.field(name).type} in {path}, {kind} in {first}",
                         "have the same type in all files",
                         "Write one of the files again.",
                     )
 
-    def parts(self, columns: Sequence[str], key: str | None, time: str) -> Iterator[Part]:
+    def parts(self, columns: Sequence[str], names: ColumnNames) -> Iterator[Part]:
         """Yield all rows, in parts of whole series.
 
         Args:
             columns: the columns to read.
-            key: the column of ids; None if all rows are one series.
-            time: the column of timestamps.
+            names: the key columns. Without an id, all rows are one series.
 
         Raises:
-            DataError: a row has no id or no timestamp.
+            DataError: a row has no id or no timestamp, or the rows of a series are in several
+                places. Places that are far from each other are found after the last part.
             FileFormatError: a row group is damaged.
         """
+        runs = []
+        for part in self._parts(columns, names.id, names.time):
+            if names.id is not None:
+                ids = pd.Index(part.frame[names.id].iloc[part.starts])
+                runs.append((ids, part.first + part.starts))
+                self._check_contiguous(runs[-1:], names)
+            yield part
+        self._check_contiguous(runs, names)
+
+    def _parts(self, columns: Sequence[str], key: str | None, time: str) -> Iterator[Part]:
         rest: list[Any] = []  # rows of the last series, which may go on
         first = read = 0
         for batch in self._batches(columns, key, time):
@@ -412,29 +427,25 @@ class ParquetTable:
             starts = np.append(starts, 1 + np.flatnonzero(changes.to_numpy(zero_copy_only=False)))
         return Part(self, self._frame(table), first, starts)
 
+    def _check_contiguous(self, runs: list[tuple[pd.Index, Integers]], names: ColumnNames) -> None:
+        """Check that the rows of each series follow each other.
 
-def check_contiguous(
-    ids: pd.Index, first: Integers, table: ParquetTable, names: ColumnNames
-) -> None:
-    """Check that the rows of each series follow each other.
-
-    Args:
-        ids: the id of each run of rows.
-        first: the first row of each run.
-        table: the table that they are from.
-        names: its key columns.
-
-    Raises:
-        DataError: the rows of a series are in several places.
-    """
-    if ids.is_unique:
-        return
-    again = int(np.argmax(ids.duplicated()))
-    before = int(np.argmax(ids == ids[again]))
-    places = [table.place(row, row + 1) for row in (first[before], first[again])]
-    raise bad_data(
-        f"The rows of {names.label(ids[again])}",
-        f"rows in {places[0]}, and after those of other series in {places[1]}",
-        "follow each other",
-        f"Sort the files: {SHAPE.how_to_sort([str(names.id), names.time])}.",
-    )
+        Args:
+            runs: for each part, the id of each run of rows and its first row.
+            names: the key columns.
+        """
+        if not runs:
+            return
+        ids = runs[0][0].append([part for part, _ in runs[1:]])
+        if ids.is_unique:
+            return
+        first = np.concatenate([rows for _, rows in runs])
+        again = int(np.argmax(ids.duplicated()))
+        before = int(np.argmax(ids == ids[again]))
+        places = [self.place(row, row + 1) for row in (first[before], first[again])]
+        raise bad_data(
+            f"The rows of {names.label(ids[again])}",
+            f"rows in {places[0]}, and after those of other series in {places[1]}",
+            "follow each other",
+            f"Sort the files: {SHAPE.how_to_sort(names.keys)}.",
+        )

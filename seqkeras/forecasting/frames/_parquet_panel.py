@@ -17,7 +17,7 @@ from seqkeras.forecasting.frames._covariates import Covariates, Known, is_catego
 from seqkeras.forecasting.frames._dates import counted_format
 from seqkeras.forecasting.frames._forms import Shape
 from seqkeras.forecasting.frames._panel import Panel
-from seqkeras.forecasting.frames._parquet import SHAPE, ParquetTable, check_contiguous
+from seqkeras.forecasting.frames._parquet import SHAPE, ParquetTable
 from seqkeras.forecasting.frames._reading import check_covariates, written_as_numbers
 from seqkeras.forecasting.frames._rows import Keys, Rows, timestamps_of
 from seqkeras.windows import GroupedArray
@@ -47,8 +47,7 @@ def read_parquet(data: Any, columns: Columns | None, folder: str) -> Panel:
     covariates = Covariates(tuple(columns.past), tuple(columns.future), tuple(columns.static))
     check_covariates(table.header, covariates, SHAPE)
     _check_auto(columns)
-    keys = [names.id, names.time] if names.id is not None else [names.time]
-    table.check([*keys, names.target, *covariates.columns])
+    table.check([*names.keys, names.target, *covariates.columns])
     survey = _Survey.of(table, names, columns.freq)
     usual = int(np.median(survey.lengths))
     calendar = _calendar_features.choose(columns.calendar, survey.calendar, usual)
@@ -80,14 +79,10 @@ class _Survey:
             DataError: they cannot be used.
         """
         search = CalendarSearch(freq)
-        columns = [names.id, names.time] if names.id is not None else [names.time]
         ids: list[pd.Index] = []
         first: list[Integers] = []
         forms = set()
-        for part in table.parts(columns, names.id, names.time):
-            if names.id is not None:
-                runs = pd.Index(part.frame[names.id].iloc[part.starts])
-                check_contiguous(runs, part.first + part.starts, table, names)
+        for part in table.parts(names.keys, names):
             keys = part.checked(lambda frame, _: Keys.of(frame, names, SHAPE))
             if not ids:
                 earliest, dtype = keys.times[0], keys.dtype
@@ -97,13 +92,11 @@ class _Survey:
             if freq is None and keys.times.dtype.kind in "iu":
                 forms.add(counted_format(pd.Series(keys.times)))
         starts = np.concatenate(first)
-        every = ids[0].append(ids[1:])
-        check_contiguous(every, starts, table, names)
         calendar = search.calendar(dtype)
         if len(forms) == 1 and (form := forms.pop()) is not None:
             raise written_as_numbers(form, earliest, names, SHAPE)
         lengths = np.diff(starts, append=table.count)
-        return cls(every, lengths, [len(series) for series in ids], calendar)
+        return cls(ids[0].append(ids[1:]), lengths, [len(series) for series in ids], calendar)
 
 
 @dataclass(frozen=True, eq=False)

@@ -395,8 +395,7 @@ def _check_order(
         name = names.name(ids[series[row]])
         raise bad_data(name, f"{times[row]} twice", "have each timestamp once", fix)
     row = int(np.argmax(wrong)) + 1
-    keys = [names.id, names.time] if names.id is not None else [names.time]
-    fix = f"Sort the frame: {shape.how_to_sort(keys)}."
+    fix = f"Sort the frame: {shape.how_to_sort(names.keys)}."
     problem = f"{times[row]} after {times[row - 1]}"
     raise bad_data(names.name(ids[series[row]]), problem, "be in order of time", fix)
 

@@ -3,6 +3,7 @@
 import functools
 
 import keras
+import numpy as np
 import pytest
 
 from seqkeras.forecasting import Forecaster, Training
@@ -26,6 +27,35 @@ def builders(difference):
     return (globals()["builder"], builder)[difference]
 
 
+def closures(units):
+    """Return a function that holds its units, and itself."""
+
+    def build(lookback):
+        return (units, build)
+
+    return build
+
+
+def defaults(units):
+    def build(lookback, *, units=units):
+        return units
+
+    return build
+
+
+class Units:
+    def __init__(self, units):
+        self.units = units
+
+    def build(self, lookback):
+        return self.units
+
+
+class Callable(Units):
+    def __call__(self, lookback):
+        return self.units
+
+
 @pytest.mark.parametrize(
     "networks",
     [
@@ -33,6 +63,12 @@ def builders(difference):
         builders,
         lambda number: functools.partial(builders(number), 3),
         lambda number: [network("relu"), builders(number)],
+        lambda number: functools.partial(builder, units=network(("relu", "tanh")[number])),
+        lambda number: closures(number + 3),
+        lambda number: closures(np.arange(5000) + number),
+        lambda number: Units(number).build,
+        lambda number: Callable(number),
+        lambda number: defaults(number),
     ],
 )
 def test_networks_are_told_apart_by_their_layers_and_functions_by_their_source(networks):

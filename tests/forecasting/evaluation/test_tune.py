@@ -147,11 +147,11 @@ class Killed(BaseException):
 
 
 def test_the_forecaster_itself_is_tried_again_after_a_kill(df, tmp_path):
-    turns = []
+    begun = tmp_path / "begun"
 
     def model(features, *, lookback, horizon):
-        turns.append(lookback)
-        if len(turns) == 1:
+        if not begun.exists():
+            begun.touch()
             raise Killed
         return dense(features, lookback=lookback, horizon=horizon)
 
