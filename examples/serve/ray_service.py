@@ -17,11 +17,11 @@ from starlette.responses import JSONResponse
 
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError, DataError
+from seqkeras.serve._client_tokens import check_id
 from seqkeras.serve._messages import StepBody, decode
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._served_model import ServedProgram
 from seqkeras.serve._sessions import Call, Sessions
-from seqkeras.serve._tokens import check_id
 
 
 @serve.deployment(num_replicas=1)

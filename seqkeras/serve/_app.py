@@ -33,7 +33,7 @@ from seqkeras.serve._service_request import (
     ServiceRequest,
 )
 from seqkeras.serve._sessions import Call
-from seqkeras.serve._single_step import quick_reply, step_reply
+from seqkeras.serve._single_step import step_reply
 from seqkeras.serve._status import recent, status
 from seqkeras.serve._websocket import stream
 
@@ -68,7 +68,7 @@ class Application:
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         if "state" in scope:  # where `Connection` finds it
-            scope["state"]["timeout"] = self.service.settings.timeout
+            scope["state"]["service"] = self.service
         await self.service.start()
         self._watch = asyncio.create_task(self._cut_off_slow_clients())
         await send({"type": "lifespan.startup.complete"})
@@ -101,7 +101,7 @@ class Application:
 
     def _route(self, request: ServiceRequest) -> Awaitable[Any]:
         path = request.path
-        client = self.service.access.client(request.headers)
+        client = self.service.access.client(dict(request.headers))
         if path.startswith(SESSIONS):
             session, _, action = path[len(SESSIONS) :].partition("/")
             if action == "step":
@@ -123,10 +123,7 @@ class Application:
         request.need("POST")
         request.route = "step"
         body = decode(StepBody, await request.body(), packed=request.packed)
-        service = self.service
-        reply = quick_reply(service, client, session, body)
-        if reply is None:
-            reply = await step_reply(service, client, session, body)
+        reply = await step_reply(self.service, client, session, body)
         request.steps = 1
         return reply
 

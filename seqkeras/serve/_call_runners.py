@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -13,6 +14,9 @@ from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._sessions import Call, Moved, Outcome, Sessions
 
 Result = TypeVar("Result")
+
+#: Called with the result of a call, or with the error it raised.
+Done: TypeAlias = Callable[[Moved | Exception], None]
 
 QuickStep: TypeAlias = Callable[[str, Any, int | None], tuple[list[Any], int] | None]
 QuickSteps: TypeAlias = Callable[
@@ -29,6 +33,14 @@ class Runner(Protocol):
 
     quick_step: QuickStep | None
     quick_steps: QuickSteps | None
+
+    def submit(self, call: Call, done: Done) -> None:
+        """Move one session, and call `done` when that is durable, which may be at once.
+
+        Raises:
+            RefusedError: too many calls wait; `done` is not called.
+        """
+        ...
 
     async def move(self, call: Call) -> Moved:
         """Move one session, and return when that is durable."""
@@ -55,10 +67,20 @@ class DirectRunner:
         self.quick_step: QuickStep | None = sessions.quick_step
         self.quick_steps: QuickSteps | None = sessions.quick_steps
 
+    def submit(self, call: Call, done: Done) -> None:
+        try:
+            outcome: Moved | Exception = self._move(call)
+        except Exception as error:
+            outcome = error
+        done(outcome)
+
     async def move(self, call: Call) -> Moved:
+        return await _submitted(self, call)
+
+    def _move(self, call: Call) -> Outcome:
         if len(call.x) == 1:
             return self._sessions.step(call)
-        return _unwrapped(self._sessions.run([call])[0])
+        return self._sessions.run([call])[0]
 
     async def move_many(self, calls: list[Call]) -> list[Outcome]:
         return self._sessions.run(calls)
@@ -86,17 +108,16 @@ class GatheringRunner(DirectRunner):
         super().__init__(sessions)
         self.quick_step = self._quick_step
         self.quick_steps = None  # steps that wait must not be overtaken
-        self._waiting: list[tuple[Call, asyncio.Future[Moved]]] = []
+        self._waiting: list[tuple[Call, Done]] = []
         self._arrived = 0
         self._crowded = False
 
-    async def move(self, call: Call) -> Moved:
+    def submit(self, call: Call, done: Done) -> None:
         self._arrive()
-        if not self._crowded:
-            return await super().move(call)
-        future: asyncio.Future[Moved] = asyncio.get_running_loop().create_future()
-        self._waiting.append((call, future))
-        return await future
+        if self._crowded:
+            self._waiting.append((call, done))
+        else:
+            super().submit(call, done)
 
     async def move_many(self, calls: list[Call]) -> list[Outcome]:
         self._deliver()
@@ -108,7 +129,7 @@ class GatheringRunner(DirectRunner):
 
     def _quick_step(self, key: str, x: Any, number: int | None) -> tuple[list[Any], int] | None:
         if self._crowded:
-            return None  # `move` is called next
+            return None  # `submit` is called next
         moved = self._sessions.quick_step(key, x, number)
         if moved is not None:
             self._arrive()
@@ -147,19 +168,22 @@ class CommittingRunner:
         self._most = most
         self._longest = longest
         self._thread = ThreadPoolExecutor(1, "seqkeras-sessions")
-        self._waiting: deque[tuple[Call, asyncio.Future[Moved]]] = deque()
+        self._waiting: deque[tuple[Call, Done]] = deque()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
         self.quick_step: QuickStep | None = None
         self.quick_steps: QuickSteps | None = None
 
-    async def move(self, call: Call) -> Moved:
+    def submit(self, call: Call, done: Done) -> None:
         self._check_room(1)
-        return await self._submit(call)
+        self._enqueue(call, done)
+
+    async def move(self, call: Call) -> Moved:
+        return await _submitted(self, call)
 
     async def move_many(self, calls: list[Call]) -> list[Outcome]:
         self._check_room(len(calls))
-        futures = [self._submit(call) for call in calls]
+        futures = [_future(self._enqueue, call) for call in calls]
         results = await asyncio.gather(*futures, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, RefusedError):
@@ -186,13 +210,10 @@ class CommittingRunner:
             message = f"{self._longest} steps wait to be stored. Send fewer, or slow down."
             raise RefusedError(503, "overloaded", message, retry_after=1)
 
-    def _submit(self, call: Call) -> "asyncio.Future[Moved]":
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Moved] = loop.create_future()
-        self._waiting.append((call, future))
+    def _enqueue(self, call: Call, done: Done) -> None:
+        self._waiting.append((call, done))
         if self._running is None:
-            self._running = loop.create_task(self._run())
-        return future
+            self._running = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -202,27 +223,29 @@ class CommittingRunner:
                 batch = [self._waiting.popleft() for _ in range(size)]
                 calls = [call for call, _ in batch]
                 try:
-                    outcomes = await loop.run_in_executor(self._thread, self._sessions.run, calls)
+                    outcomes: Sequence[Moved | Exception] = await loop.run_in_executor(
+                        self._thread, self._sessions.run, calls
+                    )
                 except Exception as error:
-                    for _, future in batch:
-                        _fail(future, error)
-                else:
-                    for (_, future), outcome in zip(batch, outcomes, strict=True):
-                        _settle(future, outcome)
+                    outcomes = [error] * len(batch)
+                _hand_over(batch, outcomes)
         finally:
             self._running = None
 
 
-def _deliver(sessions: Sessions, batch: list[tuple[Call, "asyncio.Future[Moved]"]]) -> None:
+def _deliver(sessions: Sessions, batch: list[tuple[Call, Done]]) -> None:
     calls = [call for call, _ in batch]
     try:
-        outcomes = _together(sessions, calls) or sessions.run(calls)
+        outcomes: Sequence[Moved | Exception] = _together(sessions, calls) or sessions.run(calls)
     except Exception as error:
-        for _, future in batch:
-            _fail(future, error)
-        return
-    for (_, future), outcome in zip(batch, outcomes, strict=True):
-        _settle(future, outcome)
+        outcomes = [error] * len(batch)
+    _hand_over(batch, outcomes)
+
+
+def _hand_over(batch: Sequence[tuple[Call, Done]], outcomes: Sequence[Moved | Exception]) -> None:
+    loop = asyncio.get_running_loop()
+    for (_, done), outcome in zip(batch, outcomes, strict=True):
+        loop.call_soon(done, outcome)  # by the loop, so that an error in one stops no other
 
 
 def _together(sessions: Sessions, calls: list[Call]) -> list[Outcome] | None:
@@ -239,24 +262,24 @@ def _together(sessions: Sessions, calls: list[Call]) -> list[Outcome] | None:
     return [Moved(outputs[i : i + 1], count) for i, count in enumerate(counts.tolist())]
 
 
-def _settle(future: "asyncio.Future[Moved]", outcome: Outcome) -> None:
+def settle(future: "asyncio.Future[Result]", outcome: Result | Exception) -> None:
+    """Set the result of a future, or its error."""
     if future.cancelled():  # the client has gone; the step was taken all the same
         return
-    if isinstance(outcome, RefusedError):
+    if isinstance(outcome, Exception):
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
 
 
-def _fail(future: "asyncio.Future[Moved]", error: Exception) -> None:
-    if not future.cancelled():
-        future.set_exception(error)
+def _future(submit: Callable[[Call, Done], None], call: Call) -> "asyncio.Future[Moved]":
+    future: asyncio.Future[Moved] = asyncio.get_running_loop().create_future()
+    submit(call, partial(settle, future))
+    return future
 
 
-def _unwrapped(outcome: Outcome) -> Moved:
-    if isinstance(outcome, RefusedError):
-        raise outcome
-    return outcome
+async def _submitted(runner: Runner, call: Call) -> Moved:
+    return await _future(runner.submit, call)
 
 
 def _stopping() -> RefusedError:

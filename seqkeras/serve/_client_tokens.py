@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from seqkeras._checks import Description, bad_argument
 from seqkeras.serve._refusal import RefusedError
@@ -39,22 +39,21 @@ class Access:
         self._hosts: set[bytes] = set()  # accepted before
         self._clients = {self._digest(token): name for token, name in (clients or {}).items()}
 
-    def client(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+    def client(self, headers: Mapping[bytes, bytes]) -> str:
         """Return the name of the client that sent a request.
 
         Raises:
             RefusedError: 401, there is no token or a wrong one; 403, a page of another site
                 sent the request from a browser.
         """
-        values = dict(headers)
-        origin = values.get(b"origin")
-        if origin and origin.partition(b"://")[2] != values.get(b"host", b""):
+        origin = headers.get(b"origin")
+        if origin and origin.partition(b"://")[2] != headers.get(b"host", b""):
             raise RefusedError(403, "other_origin", "Pages of other sites may not use the service.")
         if not self.required:
-            if values.get(b"host") not in self._hosts:
-                self._check_host(values.get(b"host", b""))
+            if headers.get(b"host") not in self._hosts:
+                self._check_host(headers.get(b"host", b""))
             return ""
-        scheme, _, token = values.get(b"authorization", b"").partition(b" ")
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         name = self._clients.get(self._digest(token.strip().decode("latin-1")))
         if scheme.lower() != b"bearer" or name is None:
             raise RefusedError(401, "unauthorized", "Send the header Authorization: Bearer TOKEN.")

@@ -69,7 +69,7 @@ class Pages:
     async def model(self, request: Request) -> Response:
         """Describe the program, or load its file again."""
         service = self._service
-        client = service.access.client(request.headers.raw)
+        client = service.access.client(dict(request.headers.raw))
         if request.method == "POST":
             service.access.check_admin(client)
             if service.settings.workers > 1:
@@ -95,12 +95,12 @@ class Pages:
 
     async def metrics(self, request: Request) -> Response:
         """Return the counters for Prometheus."""
-        self._service.access.client(request.headers.raw)
+        self._service.access.client(dict(request.headers.raw))
         return Response(exposition(self._service), media_type=METRICS_TYPE)
 
     async def openapi(self, request: Request) -> Response:
         """Describe all routes in OpenAPI."""
-        self._service.access.client(request.headers.raw)
+        self._service.access.client(dict(request.headers.raw))
         return JSONResponse(openapi(self._service))
 
 

@@ -93,6 +93,11 @@ def failed(error: Exception) -> RefusedError:
     return RefusedError(500, "internal", message)
 
 
+def late() -> RefusedError:
+    """Return the refusal of a request whose body is too slow."""
+    return RefusedError(408, "timeout", "The body did not arrive in time.")
+
+
 def store_unavailable(reason: str) -> RefusedError:
     """Return the refusal while states cannot be read or stored.
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
 
 from seqkeras.serve._messages import JSON, MSGPACK
-from seqkeras.serve._refusal import RefusedError
+from seqkeras.serve._refusal import RefusedError, late
 
 Scope: TypeAlias = dict[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
@@ -70,7 +70,7 @@ class ServiceRequest:
         except asyncio.CancelledError:
             if task in self._reading:
                 raise
-            raise RefusedError(408, "timeout", "The body did not arrive in time.") from None
+            raise late() from None
         finally:
             self._reading.pop(task, None)
         if message["type"] == "http.disconnect":

@@ -24,7 +24,7 @@ async def stream(service: Service, scope: Scope, receive: Receive, send: Send) -
     await receive()
     path: str = scope["path"]
     try:
-        client = service.access.client(scope["headers"])
+        client = service.access.client(dict(scope["headers"]))
         session, _, action = path.removeprefix(SESSIONS).partition("/")
         check_id(session)
         is_stream = path.startswith(SESSIONS) and action == "stream"

@@ -1,5 +1,7 @@
 """Tests of the command `seqkeras serve`: its messages, its log, its signals and its settings."""
 
+import ast
+import importlib
 import json
 import logging
 import os
@@ -9,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -249,3 +252,18 @@ def test_the_log_of_an_exception_names_places_and_quotes_nothing():
     assert "secret" not in text
     assert json.loads(text)["error"] == "ValueError"
     assert "test_server.py" in json.loads(text)["places"][0]
+
+
+def test_the_example_for_ray_imports_what_exists():
+    """Ray itself is not needed for that."""
+    path = Path(__file__).parents[2] / "examples" / "serve" / "ray_service.py"
+    imports = [node for node in ast.walk(ast.parse(path.read_text())) if _is_ours(node)]
+    assert imports
+    for node in imports:
+        module = importlib.import_module(node.module)
+        for name in (alias.name for alias in node.names):
+            assert hasattr(module, name) or importlib.import_module(f"{node.module}.{name}")
+
+
+def _is_ours(node):
+    return isinstance(node, ast.ImportFrom) and (node.module or "").startswith("seqkeras")

@@ -1,0 +1,128 @@
+"""Steps over HTTP: however a request arrives, it is answered once, in order and in bounds."""
+
+import contextlib
+import json
+import select
+import socket
+
+import pytest
+
+from helpers.serve import small_program, uninterrupted
+from helpers.service_process import ServiceProcess
+from seqkeras import runtime
+
+X = [0.5, -0.25, 1.0]
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    return small_program(tmp_path_factory.mktemp("connection"))
+
+
+@pytest.fixture(scope="module", params=["memory", "sqlite"])
+def service(program, request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store")
+    store = "memory" if request.param == "memory" else f"sqlite:///{folder}/sessions.db"
+    with ServiceProcess(program, store=store, durability="process", timeout=1.0) as service:
+        yield service
+
+
+@pytest.fixture
+def client(service):
+    with socket.create_connection(("127.0.0.1", service.port), 10) as client:
+        yield client
+
+
+def step(session, number=None, *, version="1.1", headers=""):
+    body = json.dumps({"x": X, "step": number})
+    head = f"POST /v1/sessions/{session}/step HTTP/{version}\r\nHost: localhost\r\n{headers}"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def get(session):
+    return f"GET /v1/sessions/{session} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+def replies(client, count):
+    """Return status and body of the next replies."""
+    file = client.makefile("rb")
+    for _ in range(count):
+        status = int(file.readline().split()[1])
+        length = 0
+        while line := file.readline().strip():
+            name, _, value = line.partition(b":")
+            length = int(value) if name.lower() == b"content-length" else length
+        yield status, json.loads(file.read(length))
+
+
+def test_requests_sent_ahead_are_answered_in_order(client):
+    ahead = [step("a", 0), step("a", 1), get("a"), step("b"), step("a", 7), step("a", 2), get("a")]
+    client.sendall(b"".join(ahead))
+    received = list(replies(client, len(ahead)))
+    assert [status for status, _ in received] == [200, 200, 200, 200, 409, 200, 200]
+    assert [body.get("step") for _, body in received] == [0, 1, 2, 0, None, 2, 3]
+    assert received[4][1]["expected"] == 2
+
+
+def test_a_request_may_arrive_in_pieces(client):
+    request = step("pieces", 0)
+    for start in range(0, len(request), 7):
+        client.sendall(request[start : start + 7])
+        select.select([client], [], [], 0.001)  # the service reads each by itself
+    assert next(replies(client, 1))[0] == 200
+
+
+def test_outputs_are_those_of_the_program(client, program):
+    client.sendall(b"".join(step("outputs") for _ in range(20)))
+    outputs = [body["y"] for _, body in replies(client, 20)]
+    expected = uninterrupted(runtime.load(program), [X] * 20)
+    assert outputs == [pytest.approx(row, abs=1e-6) for row in expected.tolist()]
+
+
+@pytest.mark.parametrize("form", [{"version": "1.0"}, {"headers": "Connection: close\r\n"}])
+def test_the_connection_ends_if_the_client_wants_that(client, form):
+    client.sendall(step("ends", **form))
+    received = b""
+    while data := client.recv(4096):
+        received += data
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nconnection: close\r\n" in received
+    assert received.count(b"HTTP/1.1") == 1
+
+
+def test_other_forms_of_the_same_request(client):
+    client.sendall(step("%66orm", 0))
+    assert next(replies(client, 1))[1]["step"] == 0
+    body = json.dumps({"x": X, "step": 1}).encode()
+    head = b"POST /v1/sessions/form/step HTTP/1.1\r\nHost: localhost\r\n"
+    client.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
+    client.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+    assert next(replies(client, 1))[1]["step"] == 1
+    client.sendall(step("form", 2, headers="Expect: 100-continue\r\n"))
+    assert client.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert next(replies(client, 1))[1]["step"] == 2
+
+
+def test_a_step_is_taken_though_its_client_has_gone(service):
+    with socket.create_connection(("127.0.0.1", service.port), 10) as client:
+        client.sendall(step("gone", 0))
+    body = {"x": X, "step": 1}
+    for _ in range(100):  # the other connection may be read first
+        status, reply, _ = service.request("POST", "/v1/sessions/gone/step", body)
+        if status == 200:
+            break
+    assert reply["step"] == 1
+
+
+def test_requests_far_ahead_of_replies_take_no_memory(service):
+    """The client sends all the time and reads nothing."""
+    before = service.memory()
+    requests = step("deaf") * 2_000
+    sent = 0
+    with socket.create_connection(("127.0.0.1", service.port), 10) as client:
+        client.settimeout(0.5)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            while sent < 10**8:
+                sent += client.send(requests)
+    assert sent < 5 * 10**7
+    assert service.memory() - before < 2 * 10**7
