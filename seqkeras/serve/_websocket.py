@@ -9,7 +9,7 @@ from seqkeras.serve._messages import StepBody, decode, encode_json, encode_msgpa
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._service import Service
 from seqkeras.serve._service_request import SESSIONS, Receive, Scope, Send
-from seqkeras.serve._single_step import quick_reply, step_reply
+from seqkeras.serve._single_step import step_reply
 
 #: WebSocket close code for a connection that may not be made.
 FORBIDDEN = 1008
@@ -33,6 +33,8 @@ async def stream(service: Service, scope: Scope, receive: Receive, send: Send) -
     if not is_stream:
         await send({"type": "websocket.close", "code": FORBIDDEN})
         return
+    if "state" in scope:  # where `Stream` finds it
+        scope["state"]["session"] = (client, session)
     await send({"type": "websocket.accept"})
     while True:
         message = await receive()
@@ -44,9 +46,7 @@ async def stream(service: Service, scope: Scope, receive: Receive, send: Send) -
         data: Any = message["bytes"] if packed else text
         try:
             body = decode(StepBody, data, packed=packed)
-            reply = quick_reply(service, client, session, body)
-            if reply is None:
-                reply = await step_reply(service, client, session, body)
+            reply = await step_reply(service, client, session, body)
             status = 200
         except Exception as error:
             status, reply = failure(error)
