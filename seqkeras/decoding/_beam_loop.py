@@ -177,7 +177,9 @@ class BeamLoop(keras.Model):
 
     def _by_row(self, array: Any) -> Any:
         """Return an array `(batch * beams, ...)` as `(batch, beams, ...)`."""
-        return ops.reshape(array, (-1, self.beams, *ops.shape(array)[1:]))
+        # Not -1: TensorFlow would forget the number of rows, beside an unknown number of timesteps.
+        rows, *shape = ops.shape(array)
+        return ops.reshape(array, (rows // self.beams, self.beams, *shape))
 
 
 def _ranked(stopped: FinishedBeams, coverage: Any, penalties: Penalties) -> FinishedBeams:

@@ -1,7 +1,7 @@
 """Translation: from pairs of texts to a trained encoder-decoder, and from texts to texts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -230,7 +230,7 @@ class Translator(TextEstimator):
             raise KeyboardInterrupt
         return self
 
-    def translate(self, sources: Sequence[str], beam: int = 1) -> list[str]:
+    def translate(self, sources: Sequence[str], beam: int = 1, **search: Any) -> list[str]:
         """Translate texts.
 
         Args:
@@ -238,24 +238,36 @@ class Translator(TextEstimator):
                 translation of a text without tokens is empty.
             beam: number of translations that are followed at the same time; 1, the default, takes
                 the likeliest token at each step.
+            **search: how a beam above 1 ranks translations: length_penalty, coverage_penalty and
+                min_length of `seqkeras.decoding.beam`, with its defaults.
 
         Returns:
             The translations. `translations` also gives their probabilities and the attention.
 
         Raises:
             NotFittedError: `fit` was not called.
-            ArgumentError, DataError: the sources are no list of strings, or `beam` is invalid.
+            ArgumentError, DataError: the sources are no list of strings, `beam` is invalid, or an
+                option of the search is, or goes with `beam=1`.
 
         Warns:
             UnknownTokensWarning: some tokens are not in the vocabulary; the message names them.
         """
-        return [translation.text for translation in self.translations(sources, beam)]
+        return [translation.text for translation in self.translations(sources, beam, **search)]
 
-    def translations(self, sources: Sequence[str], beam: int = 1) -> list[Translation]:
+    def translations(
+        self,
+        sources: Sequence[str],
+        beam: int = 1,
+        *,
+        length_penalty: float | None = None,
+        coverage_penalty: float | None = None,
+        min_length: int | None = None,
+    ) -> list[Translation]:
         """Translate texts, and return how each translation was found.
 
         Args:
             sources, beam: see `translate`.
+            length_penalty, coverage_penalty, min_length: see `seqkeras.decoding.beam`.
 
         Raises:
             NotFittedError, ArgumentError, DataError: see `translate`.
@@ -266,18 +278,33 @@ class Translator(TextEstimator):
         self.check_fitted()
         settings = self.settings()
         beam = check_integer("beam", beam)
+        search = {
+            "length_penalty": length_penalty,
+            "coverage_penalty": coverage_penalty,
+            "min_length": min_length,
+        }
+        search = {name: value for name, value in search.items() if value is not None}
+        for name in search if beam == 1 else ():
+            fix = "It ranks the beams of a search."
+            raise bad_argument(name, search[name], "omitted with beam=1", fix)
         tokens = [settings.split(text) for text in check_texts("sources", sources)]
         _warn_of_unknown(tokens, self.source_vocabulary_)
         order = sorted(range(len(tokens)), key=lambda number: len(tokens[number]))
         results: dict[int, Translation] = {}
         for first in range(0, len(order), _ROWS):
             numbers = order[first : first + _ROWS]
-            batch = self._translate_batch(settings, [tokens[number] for number in numbers], beam)
+            batch = self._translate_batch(
+                settings, [tokens[number] for number in numbers], beam, search
+            )
             results |= dict(zip(numbers, batch, strict=True))
         return [results[number] for number in range(len(tokens))]
 
     def _translate_batch(
-        self, settings: TextSettings, sources: list[list[str]], beam: int
+        self,
+        settings: TextSettings,
+        sources: list[list[str]],
+        beam: int,
+        search: Mapping[str, Any],
     ) -> list[Translation]:
         """Translate sources of similar lengths."""
         vocabulary = self.target_vocabulary_
@@ -295,7 +322,7 @@ class Translator(TextEstimator):
         if beam == 1:
             drawn = generate(self.model_, ids, length, temperature=0.0, **options)
         else:
-            drawn = beam_search(self.model_, ids, length, beams=beam, **options).best
+            drawn = beam_search(self.model_, ids, length, beams=beam, **search, **options).best
         results = []
         for number, tokens in enumerate(sources):
             words = vocabulary.tokens(drawn.sequences[number]) if tokens else []

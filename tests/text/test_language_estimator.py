@@ -104,6 +104,25 @@ def test_a_continuation_ends_before_a_stop(characters):
     assert not characters.continue_text("to", 3, stop="#", seed=1).finished
 
 
+def test_many_prompts_are_continued_as_each_by_itself(characters):
+    prompts = ["to be", "", "not"]
+    drawn = characters.continue_texts(prompts, 20, temperature=0, stop="q")
+    for prompt, result in zip(prompts, drawn, strict=True):
+        alone = characters.continue_text(prompt, 20, temperature=0, stop="q")
+        assert (result.text, result.tokens) == (alone.text, alone.tokens)
+        assert result.finished == alone.finished
+        np.testing.assert_allclose(
+            result.log_probabilities, alone.log_probabilities, rtol=1e-5, atol=1e-6
+        )
+
+
+def test_forbidden_tokens_are_never_drawn(characters):
+    drawn = characters.generate("to be", 200, forbid=[" ", "e"], temperature=2.0, seed=0)
+    assert len(drawn) == 205
+    assert not set(drawn[5:]) & {" ", "e"}
+    assert "o" not in characters.generate("", 100, forbid="o", seed=0)
+
+
 def test_a_model_of_several_texts_knows_where_they_end(sentences):
     texts = {sentences.generate(length=50, temperature=0.3, seed=seed) for seed in range(8)}
     assert texts <= {"Go home.", "Go, go!"}
@@ -221,8 +240,18 @@ def test_texts_that_cannot_work_are_refused_before_training(text, validation, er
 def test_a_prompt_that_cannot_be_read_is_refused(characters):
     with pytest.raises(ArgumentError, match=r"prompt must be of tokens .*'é' in 'bé'"):
         characters.generate("bé")
-    with pytest.raises(ArgumentError, match="prompt must be a string"):
+    with pytest.raises(ArgumentError, match=r"prompt must be a string.*continue_texts"):
         characters.generate(["be"])
+    with pytest.raises(ArgumentError, match="prompts must be a list of strings"):
+        characters.continue_texts("be")
+    with pytest.raises(DataError, match="prompts must have one text or more"):
+        characters.continue_texts([])
+    with pytest.raises(ArgumentError, match=r"forbid must be of tokens .*'be' in 'be'"):
+        characters.generate("be", forbid="be")
+    with pytest.raises(ArgumentError, match="forbid must be a token, or a list of tokens"):
+        characters.generate("be", forbid=3)
+    with pytest.raises(ArgumentError, match="forbid must be ids that leave at least one"):
+        characters.generate("be", forbid=sorted(set(TEXT)))
     with pytest.raises(ArgumentError, match="length must be an integer >= 1"):
         characters.generate("be", 0)
     with pytest.raises(ArgumentError, match="stop must be a text that is not empty"):

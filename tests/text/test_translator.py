@@ -8,6 +8,7 @@ from sklearn.base import clone
 
 from helpers.examples import covering, long_run_only
 from seqkeras import runtime
+from seqkeras.decoding import beam
 from seqkeras.errors import (
     ArgumentError,
     DataError,
@@ -80,6 +81,26 @@ def test_a_program_of_its_model_translates_in_numpy(words, tmp_path):
         logits[0, [target.pad_id, target.unknown_id, target.start_id]] = -np.inf
         ids.append(int(logits.argmax()))
     assert target.tokens(ids[1:-1]) == translation.tokens
+
+
+def test_a_beam_ranks_as_it_is_told(words):
+    long = words.translations(["A man."], beam=3, min_length=8)[0]
+    assert len(long.tokens) >= 7  # and its end
+    source, target = words.source_vocabulary_, words.target_vocabulary_
+    options = {"length_penalty": 0.0, "coverage_penalty": 0.5}
+    translation = words.translations(["The man, the dog."], beam=3, **options)[0]
+    ids = source.ids(translation.source_tokens)
+    drawn = beam(
+        words.model_,
+        [ids],
+        20,
+        beams=3,
+        start=target.start_id,
+        stop=target.end_id,
+        forbid=[target.unknown_id, target.start_id],
+        **options,
+    )
+    assert translation.tokens == target.tokens(drawn.best.sequences[0])
 
 
 @pytest.mark.filterwarnings(READS_UNKNOWN)
@@ -250,6 +271,10 @@ def test_sources_that_cannot_be_read_are_refused(words):
         words.translate("A man.")
     with pytest.raises(ArgumentError, match="beam must be an integer >= 1"):
         words.translate(["A man."], beam=0)
+    with pytest.raises(ArgumentError, match="min_length must be omitted with beam=1"):
+        words.translate(["A man."], min_length=3)
+    with pytest.raises(ArgumentError, match="length_penalty must be"):
+        words.translate(["A man."], beam=2, length_penalty=-1)
 
 
 def test_the_network_is_a_plain_model_of_ids(words):
