@@ -6,7 +6,7 @@
     ├── NotFittedError (AttributeError)   the object must be fitted first
     ├── FileFormatError (ValueError)      a file is damaged, of another kind or too new
     ├── MissingDependencyError (ImportError)   an optional package is not installed
-    └── WorkerError (RuntimeError)        a worker process of an engine ended
+    └── WorkerError (RuntimeError)        an engine could not compute a part
 
     SeqkerasWarning (UserWarning)
     ├── SkippedSeriesWarning              some series were skipped
@@ -48,7 +48,7 @@ class MissingDependencyError(SeqkerasError, ImportError):
 
 
 class WorkerError(SeqkerasError, RuntimeError):
-    """A worker process of an engine ended before its result; the message names the part."""
+    """An engine could not compute a part, often because a worker process ended; names the part."""
 
 
 class SeqkerasWarning(UserWarning):

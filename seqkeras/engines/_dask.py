@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from seqkeras._checks import check_integer
+from seqkeras._checks import Description, bad_argument, check_integer
 from seqkeras._lazy import import_optional
 from seqkeras.engines._engine import Engine, Workers
 from seqkeras.engines._worker import Setup, compute
@@ -18,7 +18,11 @@ class Dask(Engine):
             cluster with a process for each core, for the time of the call; a script that starts one
             needs `if __name__ == "__main__":`.
         threads: threads of each worker process. None: those that its Dask worker has. A process
-            computes one item at a time, so `threads_per_worker=1` suits most clusters.
+            computes one item at a time, so `threads_per_worker=1` suits most clusters. Workers must
+            be restarted before they compute with another number.
+
+    Raises:
+        ArgumentError: the client is none, or its workers are threads of this process.
 
     Dask gives an item to another worker if its worker ends, three times by default
     (`distributed.scheduler.allowed-failures`). Items that run when the call is interrupted end only
@@ -26,7 +30,7 @@ class Dask(Engine):
     """
 
     def __init__(self, client: Any = None, *, threads: int | None = None) -> None:
-        self.client = client
+        self.client = _checked(client) if client is not None else None
         self.threads = check_integer("threads", threads) if threads is not None else None
 
     def check(self) -> None:
@@ -51,11 +55,29 @@ class Dask(Engine):
         if self.client is not None:
             return nullcontext(self.client)
         try:
-            return nullcontext(distributed.default_client())
+            client = distributed.default_client()
         except ValueError:  # there is none
             return distributed.Client(
                 processes=True, threads_per_worker=1, dashboard_address=None, set_as_default=False
             )
+        return nullcontext(_checked(client))
+
+
+def _checked(client: Any) -> Any:
+    """Return a client whose workers are processes of their own.
+
+    Raises:
+        ArgumentError: they are not, or it is no client.
+    """
+    expected = "a distributed.Client whose workers are processes"
+    if not hasattr(client, "scheduler_info"):
+        fix = 'Connect it: distributed.Client("scheduler:8786").'
+        raise bad_argument("client", client, expected, fix)
+    if any(worker.startswith("inproc://") for worker in client.nthreads()):
+        actual = Description("one whose workers are threads of this process")
+        fix = "Start it with distributed.Client(processes=True)."
+        raise bad_argument("client", actual, expected, fix)
+    return client
 
 
 class _Tasks:

@@ -26,7 +26,8 @@ class Outcome:
     Attributes:
         value: the result of the function.
         error: the exception that it raised.
-        lost: the items that were being computed when a worker process ended; one of them ended it.
+        lost: the items that the engine could not compute; if there are several, a worker process
+            has ended that computed one of them.
         reason: what the engine says about that.
     """
 
@@ -59,15 +60,16 @@ class Outcome:
             engine: name of the engine.
 
         Raises:
-            WorkerError: the worker process ended.
+            WorkerError: the engine could not compute it, often because a worker process ended.
             Exception: what the function raised.
         """
         if self.lost:
             where = " or ".join(names[number] for number in self.lost)
             raise WorkerError(
-                f"The worker process of {engine} that computed {where} has ended. It was killed or "
-                "crashed; often there was not enough memory, and fewer workers or smaller parts "
-                f"help. {engine} says: {self.reason}"
+                f"{engine} could not compute {where}. If a worker process was killed or crashed, "
+                "there was often not enough memory: use fewer workers or smaller parts. Otherwise, "
+                "check that the workers have the same versions of Python and of the packages. "
+                f"{engine} says: {self.reason}"
             )
         if self.error is not None:
             raise self.error
@@ -91,7 +93,7 @@ class Workers(Protocol):
         """Return what `compute` returned.
 
         Raises:
-            Exception: the worker process ended.
+            Exception: the engine could not compute it.
         """
 
     def cancel(self, futures: list[Any]) -> None:
@@ -118,7 +120,7 @@ class Engine(ABC):
             The results, in the order of the items.
 
         Raises:
-            WorkerError: a worker process ended.
+            WorkerError: the engine could not compute an item, often because a worker process ended.
             Exception: what the function raised, first of all items; the others are canceled.
 
         Example:

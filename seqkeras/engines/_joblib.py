@@ -24,7 +24,8 @@ class Joblib(Engine):
     Args:
         n_jobs: number of worker processes, as in joblib: -1, the default, for one on each core. 1
             computes in this process. None: that of an active `joblib.parallel_config`, otherwise 1.
-        threads: threads of each worker process. None: its share of the cores.
+        threads: threads of each worker process. None: its share of the cores. Without effect where
+            joblib computes in this process.
     """
 
     def __init__(self, n_jobs: int | None = -1, *, threads: int | None = None) -> None:
@@ -60,7 +61,8 @@ class Joblib(Engine):
         if self.is_here:
             yield from ((number, Outcome.of(function, item)) for number, item in enumerate(items))
             return
-        setup = Setup.like_here(self.threads or max(1, joblib.cpu_count() // self._jobs))
+        threads = self.threads or max(1, joblib.cpu_count() // self._jobs)
+        setup = Setup.like_here(threads)
         packed = pack(function)
         running: list[int] = []
 
@@ -69,12 +71,7 @@ class Joblib(Engine):
                 running.append(number)
                 yield joblib.delayed(_numbered)(number, setup, packed, pack(item))
 
-        backend = joblib.parallel.get_active_backend()[0]
-        order = "generator_unordered" if backend.supports_return_generator else "list"
-        parallel = joblib.Parallel(
-            self.n_jobs, return_as=order, pre_dispatch="n_jobs", batch_size=1
-        )
-        replies = parallel(calls())
+        replies = self._parallel(threads)(calls())
         try:
             for number, reply in replies:
                 running.remove(number)
@@ -83,6 +80,16 @@ class Joblib(Engine):
             yield running[0], Outcome(lost=tuple(running), reason=str(error))
         finally:
             del replies  # ends what still runs
+
+    def _parallel(self, threads: int) -> joblib.Parallel:
+        backend = joblib.parallel.get_active_backend()[0]
+        order = "generator_unordered" if backend.supports_return_generator else "list"
+        options = {"return_as": order, "pre_dispatch": "n_jobs", "batch_size": 1}
+        if type(backend).__name__ != "LokyBackend":
+            return joblib.Parallel(self.n_jobs, **options)
+        # Loky would use older processes, whose frameworks have started with other threads.
+        with joblib.parallel_config("loky", n_jobs=self._jobs, inner_max_num_threads=threads):
+            return joblib.Parallel(**options)
 
     def _workers(self, function: bytes) -> AbstractContextManager[Workers]:
         raise NotImplementedError  # joblib has no futures

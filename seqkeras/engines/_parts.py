@@ -6,9 +6,10 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ from seqkeras.training._progress import Progress
 
 KIND = "seqkeras.Part"
 VERSION = 1
+
+
+#: Packages that compute numbers, beside Keras and its backend.
+_PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -171,23 +176,30 @@ class Work:
 
 def _folder(folder: str | os.PathLike[str]) -> Path:
     """Return the folder, which is created."""
+    expected = "a folder in which files can be written"
+    if not isinstance(folder, str | os.PathLike):
+        raise bad_argument("folder", folder, expected)
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         fix = f"{error.strerror or error}."
-        raise bad_argument("folder", str(folder), "a folder that can be written", fix) from error
+        raise bad_argument("folder", str(folder), expected, fix) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise bad_argument("folder", str(folder), expected, "Change its permissions.")
     return path
 
 
 def _versions() -> str:
     """Return the versions of the packages that compute numbers in this process."""
-    packages = {"seqkeras": sys.modules["seqkeras"], "numpy": np}
+    loaded = ["seqkeras"]
     if "keras" in sys.modules:
-        keras = sys.modules["keras"]
-        backend = keras.config.backend()
-        packages |= {"keras": keras, backend: sys.modules[backend]}
-    return ", ".join(f"{name} {package.__version__}" for name, package in packages.items())
+        loaded += ["keras", sys.modules["keras"].config.backend()]
+    versions = [f"{name} {sys.modules[name].__version__}" for name in loaded]
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions.append(f"{name} {version(name)}")
+    return ", ".join(versions)
 
 
 def _in_use(folder: Path) -> ArgumentError:

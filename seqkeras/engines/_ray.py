@@ -7,7 +7,7 @@ from typing import Any
 from seqkeras._checks import check_positive
 from seqkeras._lazy import import_optional
 from seqkeras.engines._engine import Engine, Workers
-from seqkeras.engines._worker import Setup, compute
+from seqkeras.engines._worker import THREADS, Setup, compute
 
 
 class Ray(Engine):
@@ -15,8 +15,9 @@ class Ray(Engine):
 
     Args:
         num_cpus: CPUs that Ray reserves for each item, and threads of its worker; default 1.
-        **options: further options of `ray.remote`, such as `num_gpus=1`, `resources` or
-            `max_retries=0`. By default, Ray repeats an item three times if its worker ends.
+        **options: further options of `ray.remote`, such as `num_gpus=1`, `resources`,
+            `runtime_env` or `max_retries=0`. By default, Ray repeats an item three times if its
+            worker ends.
     """
 
     def __init__(self, num_cpus: float = 1, **options: Any) -> None:
@@ -36,9 +37,16 @@ class Ray(Engine):
         ray = import_optional("ray", extra="distributed")
         if not ray.is_initialized():
             ray.init()
-        remote = ray.remote(num_cpus=self.num_cpus, **self.options)(compute)
-        setup = Setup.like_here(max(1, int(self.num_cpus)))
+        threads = max(1, int(self.num_cpus))
+        remote = ray.remote(num_cpus=self.num_cpus, **self._options(threads))(compute)
+        setup = Setup.like_here(threads)
         yield _Tasks(ray, remote, (setup, ray.put(function)), self.num_cpus)
+
+    def _options(self, threads: int) -> dict[str, Any]:
+        """Return the options of tasks, which keep apart workers with other numbers of threads."""
+        environment = dict(self.options.get("runtime_env") or {})
+        variables = dict.fromkeys(THREADS, str(threads)) | environment.get("env_vars", {})
+        return {**self.options, "runtime_env": environment | {"env_vars": variables}}
 
 
 class _Tasks:

@@ -4,10 +4,11 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from seqkeras._checks import bad_argument
 from seqkeras._lazy import import_optional
 from seqkeras.engines._engine import Engine, Workers
 from seqkeras.engines._worker import Setup, compute
@@ -20,11 +21,17 @@ class Spark(Engine):
         session: a classic `SparkSession`, not one of Spark Connect. None: the active session, or
             else a new one for the time of the call.
 
+    Raises:
+        ArgumentError: the session has no Spark context, as one of Spark Connect.
+
     `spark.task.cpus` is the number of threads of each item. `spark.task.maxFailures` says how often
     Spark repeats an item if its worker ends. Spark needs a Java runtime.
     """
 
     def __init__(self, session: Any = None) -> None:
+        if session is not None and not _has_context(session):
+            fix = "Build it with SparkSession.builder.master(...)."
+            raise bad_argument("session", session, "a classic SparkSession", fix)
         self.session = session
 
     def check(self) -> None:
@@ -44,17 +51,23 @@ class Spark(Engine):
             # By default Spark starts the first `python3` that it finds.
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
             session = sql.SparkSession.builder.appName("seqkeras").getOrCreate()
-        context = session.sparkContext
-        cpus = int(context.getConf().get("spark.task.cpus", "1"))
-        data = context.broadcast(function)
-        slots = max(1, context.defaultParallelism // cpus)
-        try:
-            with ThreadPoolExecutor(slots) as threads:
-                yield _Jobs(context, threads, Setup.like_here(cpus), data, slots)
-        finally:
-            data.destroy()
+        with ExitStack() as stack:
             if own:
-                session.stop()
+                stack.callback(session.stop)
+            context = session.sparkContext
+            cpus = int(context.getConf().get("spark.task.cpus", "1"))
+            data = context.broadcast(function)
+            stack.callback(data.destroy)
+            slots = max(1, context.defaultParallelism // cpus)
+            threads = stack.enter_context(ThreadPoolExecutor(slots))
+            yield _Jobs(context, threads, Setup.like_here(cpus), data, slots)
+
+
+def _has_context(session: Any) -> bool:
+    try:
+        return session.sparkContext is not None
+    except Exception:  # of Spark Connect, whose class of errors depends on the release
+        return False
 
 
 class _Jobs:
@@ -68,6 +81,7 @@ class _Jobs:
         self._setup = setup
         self._data = data
         self._group = f"seqkeras-{secrets.token_hex(8)}"
+        self._is_canceled = False
         self.slots = slots
 
     def submit(self, item: bytes) -> "Future[bytes]":
@@ -84,6 +98,7 @@ class _Jobs:
 
     def cancel(self, futures: list[Any]) -> None:
         """End jobs, and the processes that compute them."""
+        self._is_canceled = True
         for future in futures:
             future.cancel()
         if futures:
@@ -95,5 +110,7 @@ class _Jobs:
         data = self._data
         # The function must not hold this object, which cannot be sent.
         rows = self._context.parallelize([item], 1).map(lambda row: compute(setup, data.value, row))
+        if self._is_canceled:
+            raise CancelledError
         reply: bytes = rows.collect()[0]
         return reply

@@ -27,6 +27,9 @@ THREADS = (
     "NPROC",
 )
 
+#: The number of threads with which this process was first set up.
+_threads: dict[str, int] = {}
+
 #: An engine may run several tasks in one process, but fits share the random state of Keras.
 _one_at_a_time = threading.Lock()
 
@@ -140,7 +143,17 @@ def pack(value: Any) -> bytes:
 
 @lru_cache(maxsize=1)
 def _set_up(setup: Setup, thread: int) -> None:
-    """Set up the process, and the thread: some settings of Keras are those of a thread."""
+    """Set up the process, and the thread: some settings of Keras are those of a thread.
+
+    Raises:
+        RuntimeError: it was set up with another number of threads, or has loaded another backend.
+    """
+    begun = _threads.setdefault("begun", setup.threads)
+    if begun != setup.threads:
+        raise RuntimeError(
+            f"A worker process must run with {setup.threads} threads. Got: one that has begun with "
+            f"{begun}, which its frameworks keep. Restart the workers, or ask for {begun}."
+        )
     for name in THREADS:
         os.environ[name] = str(setup.threads)
     from threadpoolctl import threadpool_limits

@@ -8,7 +8,7 @@ import joblib
 import numpy as np
 import pytest
 
-from seqkeras.engines import Joblib
+from seqkeras.engines import Dask, Joblib, Ray, Spark
 from seqkeras.engines._choice import as_engine
 from seqkeras.errors import ArgumentError, DataError, MissingDependencyError, WorkerError
 
@@ -70,7 +70,7 @@ def test_a_killed_worker_is_an_error_that_names_the_item(engine):
             os.kill(os.getpid(), signal.SIGKILL)
         return number
 
-    with pytest.raises(WorkerError, match=rf"worker process of {engine} .*item 1.* has ended"):
+    with pytest.raises(WorkerError, match=rf"{engine} could not compute .*item 1.*{engine} says"):
         engine.map(end, range(2))
     assert engine.map(abs, [-1]) == [1]  # the engine goes on
 
@@ -96,6 +96,43 @@ def test_a_worker_has_the_threads_that_it_is_due(engine):
     most, cores = engine.map(threads, [0])[0]
     assert most == 1
     assert cores < 1.4
+
+
+def test_other_threads_are_those_of_other_processes(joblib_engine):
+    def process(_):
+        return os.getpid()
+
+    engines = (joblib_engine, Joblib(2, threads=3))
+    first, second = (set(engine.map(process, range(2))) for engine in engines)
+    assert first.isdisjoint(second)
+
+
+def test_workers_of_ray_with_other_threads_are_other_processes(ray_engine):
+    def process(_):
+        return os.getpid(), os.environ["OMP_NUM_THREADS"]
+
+    first, second = (Ray(number).map(process, [0])[0] for number in (1, 2))
+    assert (first[1], second[1]) == ("1", "2")
+    assert first[0] != second[0]
+
+
+def test_workers_of_dask_keep_their_threads(dask_engine):
+    assert dask_engine.map(abs, [-1]) == [1]
+    with pytest.raises(RuntimeError, match=r"must run with 2 threads\. Got: one that has beg"):
+        Dask(dask_engine.client, threads=2).map(abs, [-1] * 4)
+
+
+def test_what_is_no_client_or_session_is_refused():
+    distributed = pytest.importorskip("distributed")
+    with pytest.raises(ArgumentError, match=r"client must be a distributed\.Client"):
+        Dask("head:8786")
+    with (
+        distributed.Client(processes=False, dashboard_address=None, set_as_default=False) as client,
+        pytest.raises(ArgumentError, match="threads of this process"),
+    ):
+        Dask(client)
+    with pytest.raises(ArgumentError, match="session must be a classic SparkSession"):
+        Spark("spark://head:7077")
 
 
 def test_no_other_thread_of_a_worker_draws_the_random_numbers_of_an_item(engine):

@@ -120,8 +120,10 @@ def test_different_work_shares_a_folder(tmp_path):
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ArgumentError, match="folder must be a folder that can be written"):
+    with pytest.raises(ArgumentError, match="folder must be a folder in which files can be"):
         squares(Squares()).run(HERE, tmp_path / "file")
+    with pytest.raises(ArgumentError, match=r"Got: folder=5"):
+        squares(Squares()).run(HERE, 5)
 
 
 def test_a_folder_in_use_is_refused_and_free_again_once_its_user_was_killed(tmp_path):

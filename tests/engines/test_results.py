@@ -35,7 +35,7 @@ def forecaster(**options):
     return Forecaster(2, **training | options)
 
 
-def same(left, right):
+def assert_same(left, right):
     pd.testing.assert_frame_equal(left, right, check_exact=True)
 
 
@@ -59,9 +59,9 @@ def test_a_backtest(engine, folds, tmp_path):
     arguments, serial = folds
     for _ in range(2):  # the second one reads the folder
         result = backtest(forecaster(), frame(3, 40), **arguments, engine=engine, folder=tmp_path)
-        same(result.frame, serial.frame)
-        same(result.scores, serial.scores)
-        same(result.by_series, serial.by_series)
+        assert_same(result.frame, serial.frame)
+        assert_same(result.scores, serial.scores)
+        assert_same(result.by_series, serial.by_series)
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -98,7 +98,7 @@ def test_forecasts_of_many_series(engine, fitted, tmp_path):
     future = fitted.future_frame(df=series).assign(promotion=0.5)
     serial = fitted.predict(series, future=future)
     for _ in range(2):
-        same(fitted.predict(series, future=future, engine=engine, folder=tmp_path), serial)
+        assert_same(fitted.predict(series, future=future, engine=engine, folder=tmp_path), serial)
     assert len(list(tmp_path.iterdir())) == 2
     with pytest.raises(ArgumentError, match="other data"):
         fitted.predict(series, future=future.assign(promotion=0.6), engine=engine, folder=tmp_path)
@@ -108,7 +108,7 @@ def test_forecasts_of_paths_are_drawn_in_the_same_batches(joblib_engine):
     drawn = forecaster(network="recursive", likelihood="gaussian", intervals=(), lookback=4)
     drawn.fit(frame(2, 30), columns=Columns(freq=1))
     series = frame(4000, 4)
-    same(drawn.predict(series, engine=joblib_engine), drawn.predict(series))
+    assert_same(drawn.predict(series, engine=joblib_engine), drawn.predict(series))
 
 
 def test_scores_of_detectors(engine, tmp_path):
@@ -141,8 +141,8 @@ def test_a_comparison(engine, tmp_path):
     assert (serial.scores.why == "").all()
     for _ in range(2):
         result = compare(frame(3, 40), 2, **arguments, engine=engine, folder=tmp_path)
-        same(result.scores.drop(columns="seconds"), serial.scores.drop(columns="seconds"))
-        same(result.forecast, serial.forecast)
+        assert_same(result.scores.drop(columns="seconds"), serial.scores.drop(columns="seconds"))
+        assert_same(result.forecast, serial.forecast)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"compare-{number}.result" for number in range(1, 5)
     ]
@@ -159,4 +159,4 @@ def test_a_network_with_a_layer_of_the_user(joblib_engine):
     own = forecaster(network=keras.Model(inputs, outputs), season_length=1)
     arguments = {"windows": 2, "refit": True, "columns": Columns(freq=1)}
     serial = backtest(own, frame(2, 40), **arguments)
-    same(backtest(own, frame(2, 40), **arguments, engine=joblib_engine).frame, serial.frame)
+    assert_same(backtest(own, frame(2, 40), **arguments, engine=joblib_engine).frame, serial.frame)

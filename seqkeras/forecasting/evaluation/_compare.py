@@ -18,7 +18,6 @@ from seqkeras.engines._parts import Result, Work
 from seqkeras.errors import DataError, SeqkerasError
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
-from seqkeras.forecasting.evaluation._backtest import actuals_after, only_read, read_history
 from seqkeras.forecasting.evaluation._contenders import (
     CONTENDERS,
     NETWORKS,
@@ -27,6 +26,7 @@ from seqkeras.forecasting.evaluation._contenders import (
     Task,
 )
 from seqkeras.forecasting.evaluation._dependencies import described_columns, described_parameters
+from seqkeras.forecasting.evaluation._folds import actuals_after, only_read, read_history
 from seqkeras.forecasting.evaluation._peers import PEERS
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import MethodForecast, tables
@@ -322,6 +322,7 @@ def _work(
             "parameters": f"{task.settings.levels} {task.season_length} {task.settings.seed} "
             f"{forecasters}",
             "minutes": str(minutes),
+            "peers": "; ".join(PEERS[name].versions for name in entrants if name in PEERS),
         },
     )
 

@@ -6,6 +6,7 @@ Keras.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -69,6 +70,11 @@ class Peer:
     def is_installed(self) -> bool:
         """Return whether all packages can be imported."""
         return all(find_spec(package) is not None for package in self.packages)
+
+    @property
+    def versions(self) -> str:
+        """Return the packages with their versions."""
+        return ", ".join(f"{package} {version(package)}" for package in self.packages)
 
     def check(self) -> None:
         """Check that all packages can be imported, without importing them: that takes seconds.
