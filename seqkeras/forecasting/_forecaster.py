@@ -39,7 +39,12 @@ from seqkeras.forecasting.fitted._streams import (
 from seqkeras.forecasting.fitting._fit import Fitting
 from seqkeras.forecasting.frames._columns import Columns, as_columns
 from seqkeras.forecasting.frames._panel import Panel
-from seqkeras.forecasting.frames._parquet import check_scratch, is_parquet
+from seqkeras.forecasting.frames._parquet import (
+    check_no_scratch,
+    check_omitted,
+    check_scratch,
+    is_parquet,
+)
 from seqkeras.forecasting.frames._parquet_panel import read_parquet
 from seqkeras.forecasting.frames._reading import read_panel
 from seqkeras.forecasting.networks._build import Builder
@@ -239,9 +244,8 @@ class Forecaster(BaseEstimator):
         file = check_file("backup", backup)
         if is_parquet(df):
             panel = read_parquet(df, columns, check_scratch(scratch))
-        elif scratch is not None:
-            raise bad_argument("scratch", str(scratch), "omitted with a frame, which is in memory")
         else:
+            check_no_scratch(scratch)
             panel = read_panel(df, columns)
         fitting = Fitting.of(settings, panel, columns.short_series)
         writes = is_first(settings.training.distributed)
@@ -332,7 +336,8 @@ class Forecaster(BaseEstimator):
         """
         fitted = self.check_fitted()
         if output is not None or is_parquet(df) or is_parquet(future):
-            _check_here(engine, folder)
+            check_omitted("engine", engine)
+            check_omitted("folder", folder)
             path = check_output(output) if output is not None else None
             frames = forecast_frames(fitted, df, horizon=horizon, future=future, fill=fill)
             return write_frames(frames, path) if path is not None else joined(frames)
@@ -636,13 +641,6 @@ def _check_no_target(y: Any) -> None:
     if y is not None:
         fix = "The target is a column of df; name it with columns=Columns(target=...)."
         raise bad_argument("y", type(y).__name__, "omitted", fix)
-
-
-def _check_here(engine: Any, folder: Any) -> None:
-    for name, value in (("engine", engine), ("folder", folder)):
-        if value is not None:
-            fix = "They are forecast here, part by part, which needs no more memory than a part."
-            raise bad_argument(name, value, "omitted with parquet files", fix)
 
 
 def check_is_forecaster(forecaster: Any) -> None:

@@ -1,5 +1,6 @@
 """A forecaster that reads parquet files is the one that reads a frame with the same rows."""
 
+import functools
 import warnings
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from helpers.forecasters import flat_forecaster
+from helpers.shops import COLUMNS, PLAIN, shops, write_in_two
 from seqkeras.errors import ArgumentError, DataError, SeqkerasWarning
 from seqkeras.forecasting import Columns
 from seqkeras.forecasting.fitted import _streams
@@ -15,32 +17,6 @@ from seqkeras.windows import _grouped as grouped
 
 arrow = pytest.importorskip("pyarrow")
 pytest.importorskip("pyarrow.dataset")
-
-COLUMNS = Columns(
-    id="shop", time="day", target="sales", past="promo", future="price", static=["kind", "size"]
-)
-PLAIN = Columns(id="shop", time="day", target="sales")
-
-
-def shops(first=0, *, missing=False):
-    """Return twelve series of 20 to 60 days, one after the other."""
-    rng = np.random.default_rng(first)
-    frames = []
-    for number in range(first, first + 12):
-        rows = int(rng.integers(20, 60))
-        frame = pd.DataFrame({"shop": f"s{number:02d}"}, index=range(rows))
-        frame["day"] = pd.date_range("2024-01-01", periods=rows)
-        week = np.resize([1.0, 2, 3, 4, 5, 9, 0], rows)
-        frame["sales"] = 10.0**number * (week + rng.normal(0, 0.3, rows))
-        frame["price"] = rng.integers(1, 5, rows)
-        frame["promo"] = rng.choice(["none", "some"], rows)
-        frame["kind"] = rng.choice(["large", "small"])
-        frame["size"] = float(rng.integers(9))
-        frames.append(frame)
-    df = pd.concat(frames, ignore_index=True)
-    if missing:
-        df["sales"] = df.sales.where(rng.random(len(df)) > 0.1)
-    return df
 
 
 @pytest.fixture(autouse=True)
@@ -52,15 +28,7 @@ def small_parts(monkeypatch):
 
 @pytest.fixture
 def write(tmp_path):
-    def write(df, name="sales"):
-        folder = tmp_path / name
-        folder.mkdir()
-        half = len(df) // 2
-        df.iloc[:half].to_parquet(folder / "a.parquet", row_group_size=37, index=False)
-        df.iloc[half:].to_parquet(folder / "b.parquet", row_group_size=37, index=False)
-        return folder
-
-    return write
+    return functools.partial(write_in_two, tmp_path)
 
 
 def small(**options):

@@ -13,7 +13,7 @@ from seqkeras._arrays import Floats, Integers
 from seqkeras._checks import bad_argument
 from seqkeras.errors import FarValueWarning
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
-from seqkeras.forecasting.evaluation._backtest import Fold, read_history, run_fold
+from seqkeras.forecasting.evaluation._folds import Fold, read_history, run_fold
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.fitted._fitted import Fitted
 from seqkeras.forecasting.fitted._tracking import forecast_at

@@ -1,36 +1,44 @@
 """Backtests: forecasts from rolling origins, scored against the actual values."""
 
 import os
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from seqkeras._arrays import Floats, rounding
-from seqkeras._checks import bad_argument
 from seqkeras._html import html_frame
 from seqkeras._warnings import repeat_warnings
 from seqkeras.engines import Engine
 from seqkeras.engines._choice import as_engine
 from seqkeras.engines._parts import Result, Work
-from seqkeras.errors import DataError
 from seqkeras.forecasting import _plots
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
 from seqkeras.forecasting.evaluation._dependencies import inputs_of
+from seqkeras.forecasting.evaluation._file_folds import forecast_files
+from seqkeras.forecasting.evaluation._folds import (
+    check_missing,
+    in_order,
+    only_read,
+    read_history,
+    run_fold,
+    scored,
+)
 from seqkeras.forecasting.evaluation._schedule import Schedule
-from seqkeras.forecasting.evaluation._scores import Actuals, MethodForecast, tables
-from seqkeras.forecasting.fitted._origins import Origins, check_names, origin_frame, scales_before
-from seqkeras.forecasting.fitted._tracking import forecast_at
-from seqkeras.forecasting.frames._columns import Columns, as_columns
+from seqkeras.forecasting.evaluation._scores import ScoreTables, tables
+from seqkeras.forecasting.fitted._origins import check_names
+from seqkeras.forecasting.fitted._streams import check_output, joined, write_frames
+from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._forms import as_pandas
 from seqkeras.forecasting.frames._panel import Panel, by_series
-from seqkeras.forecasting.frames._reading import read_panel, split_last
-from seqkeras.forecasting.networks._inputs import fill_missing_targets
-from seqkeras.forecasting.networks._predict import Forecasts
-from seqkeras.windows import GroupedArray
+from seqkeras.forecasting.frames._parquet import (
+    check_no_scratch,
+    check_omitted,
+    check_scratch,
+    is_parquet,
+)
+from seqkeras.forecasting.frames._reading import split_last
 
 
 @dataclass(frozen=True)
@@ -38,20 +46,27 @@ class Backtest:
     """The result of a backtest.
 
     Attributes:
-        frame: a long frame, one row for each forecast timestep of each origin: id, `cutoff` (the
-            timestamp of the last row that the forecast has read), timestamp, the actual target,
-            `yhat` and the intervals.
+        rows: the forecasts, a long frame, one row for each forecast timestep of each origin: id,
+            `cutoff` (the timestamp of the last row that the forecast has read), timestamp, the
+            actual target, `yhat` and the intervals. With `output`, the path of its file.
+        frame: the same as a frame.
         scores: one row for each method (`"seqkeras"`, `"seasonal naive"`, `"naive"`), one column
             for each score. Scores are means over the series; WQL is over all values at once.
         by_series: the same scores for each series, indexed by method and id.
     """
 
-    frame: pd.DataFrame
+    rows: pd.DataFrame | Path
     scores: pd.DataFrame
     by_series: pd.DataFrame
 
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Return the forecasts; those in a file are read each time."""
+        return pd.read_parquet(self.rows) if isinstance(self.rows, Path) else self.rows
+
     def _repr_html_(self) -> str | None:
-        return html_frame(f"Backtest: scores of {len(self.frame)} forecast rows", self.scores)
+        where = f"in {self.rows}" if isinstance(self.rows, Path) else f"{len(self.rows)} rows"
+        return html_frame(f"Backtest: scores of forecasts, {where}", self.scores)
 
     def plot(self, *, series: Any = None, title: str = "") -> Any:
         """Plot the actual values, and the forecasts from each origin with their intervals.
@@ -73,19 +88,9 @@ class Backtest:
         return _plots.draw_backtest(parts, time, target, title=title)
 
 
-@dataclass(frozen=True)
-class Fold:
-    """The forecasts of one fit, and the warnings during it."""
-
-    origins: Origins
-    forecasts: Forecasts
-    forecaster: Forecaster | None
-    warned: list[warnings.WarningMessage]
-
-
 def backtest(
     forecaster: Forecaster,
-    df: "pd.DataFrame | pd.Series",
+    df: "pd.DataFrame | pd.Series | str | os.PathLike[str]",
     *,
     columns: Columns | None = None,
     windows: int = 1,
@@ -95,6 +100,8 @@ def backtest(
     n_jobs: int | None = None,
     engine: str | Engine | None = None,
     folder: str | os.PathLike[str] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    scratch: str | os.PathLike[str] | None = None,
 ) -> Backtest:
     """Forecast the last rows of each series from rolling origins, and score the forecasts.
 
@@ -104,7 +111,8 @@ def backtest(
 
     Args:
         forecaster: the forecaster.
-        df: as for `Forecaster.fit`.
+        df: as for `Forecaster.fit`. Parquet files are read in parts; with `output`, neither they
+            nor their forecasts need be in memory.
         columns: as for `Forecaster.fit`. Future covariates over the horizon are read from `df`.
         windows: origins of each series. The last forecast ends with the series.
         step: rows from one origin to the next. None: the horizon without the gap, so each row is
@@ -118,7 +126,9 @@ def backtest(
             `seqkeras.engines`. None: joblib, as `n_jobs` says.
         folder: folder in which the forecasts of each fit are stored as soon as they are ready. If
             the backtest is interrupted or killed, the same call does only what is missing. None:
-            nothing is stored.
+            nothing is stored. `n_jobs`, `engine` and `folder` are for frames, not parquet files.
+        output: parquet file to write the forecasts to. None: they are returned.
+        scratch: folder for temporary files of a backtest of parquet files, as for `Forecaster.fit`.
 
     Returns:
         A `Backtest`: `frame`, `scores`, `by_series`, `plot()`.
@@ -145,12 +155,18 @@ def backtest(
     check_is_forecaster(forecaster)
     settings = forecaster.settings()
     schedule = Schedule.parse(settings.horizon, windows=windows, step=step, gap=gap, refit=refit)
+    path = check_output(output) if output is not None else None
+    if is_parquet(df):
+        for name, value in (("n_jobs", n_jobs), ("engine", engine), ("folder", folder)):
+            check_omitted(name, value)
+        return _of_files(forecaster, df, columns, schedule, check_scratch(scratch), path)
+    check_no_scratch(scratch)
     runner = as_engine(engine, n_jobs)
     df, panel, columns = read_history(df, schedule.rows, columns)
     check_names(panel)
     folds = schedule.folds()
     for fold in folds:
-        _check_missing(panel, schedule, fold)
+        check_missing(panel, schedule, fold)
     work = Work(
         label="backtest",
         unit="fold",
@@ -162,45 +178,27 @@ def backtest(
     )
     # A fit in this process shows its own progress.
     is_hidden = runner.is_here or not settings.training.progress
-    origins, forecasts = _joined(work.run(runner, folder, is_hidden=is_hidden))
-    result = score_forecasts(forecaster, panel, origins, forecasts, schedule)
-    return replace(result, frame=panel.shape.native(result.frame, "cutoff", panel.columns.time))
-
-
-def read_history(
-    df: Any, rows: int, columns: Columns | None
-) -> tuple[pd.DataFrame, Panel, Columns]:
-    """Read series with more than `rows` rows; others are omitted with a warning, or refused.
-
-    Returns:
-        A long frame without gaps, its series, and the columns for `fit`, with the frequency and the
-        calendar features of all rows, as the rows of one fit may be too few to infer them.
-
-    Raises:
-        ArgumentError: `columns.fill` would fill gaps with values from after a cutoff.
-        DataError: as `Forecaster.fit`, or a series is too short, and short series are refused.
-    """
-    columns = as_columns(columns)
-    if columns.fill == "interpolate":
-        fix = "Interpolation reads values after a cutoff: use 'mask', or fill the gaps of df first."
-        raise bad_argument("fill", "interpolate", "'raise' or 'mask' in a backtest", fix)
-    panel = read_panel(df, columns).long_enough(
-        rows + 1,
-        why=f"1 + {rows} to hold out",
-        short_series="raise" if columns.short_series == "raise" else "skip",
-        fix="Use fewer windows, or a smaller step or horizon",
-        kind="too short to score",
+    results = work.run(runner, folder, is_hidden=is_hidden)
+    origins, forecasts = in_order([result.arrays for result in results])
+    frame, actuals, methods = scored(forecaster, panel, origins, forecasts, schedule)
+    rows = panel.shape.native(frame, "cutoff", panel.columns.time)
+    return Backtest(
+        write_frames([frame], path) if path is not None else rows, *tables(actuals, methods)
     )
-    frame = panel.long_frame(df) if columns.fill == "raise" else panel.history_frame()
-    freq = columns.freq if panel.calendar.is_period else panel.calendar.step
-    calendar = panel.covariates.calendar or None
-    return frame, panel, replace(columns, freq=freq, calendar=calendar)
 
 
-def only_read(df: pd.DataFrame, panel: Panel) -> pd.DataFrame:
-    """Return the columns of a long frame that the panel was read from."""
-    names = (panel.columns.id, panel.columns.time, panel.columns.target, *panel.covariates.columns)
-    return df[[name for name in names if name is not None]]
+def _of_files(
+    forecaster: Forecaster,
+    data: Any,
+    columns: Columns | None,
+    schedule: Schedule,
+    scratch: str,
+    path: Path | None,
+) -> Backtest:
+    scores = ScoreTables()
+    frames = forecast_files(forecaster, data, columns, schedule, scratch, scores)
+    rows = write_frames(frames, path) if path is not None else joined(frames)
+    return Backtest(rows, *scores.tables())
 
 
 @dataclass(frozen=True)
@@ -230,113 +228,3 @@ class _FitAndForecast:
         repeat_warnings(fold.warned)
         origins = {"series": fold.origins.series, "rows": fold.origins.rows}
         return Result(origins | fold.forecasts)
-
-
-def run_fold(
-    forecaster: Forecaster,
-    train: pd.DataFrame,
-    panel: Panel,
-    schedule: Schedule,
-    windows: range,
-    columns: Columns,
-    keep: bool = False,
-) -> Fold:
-    """Fit a fresh copy on the rows `train`, and forecast all windows in one pass."""
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        copy = clone(forecaster).fit(train, columns=columns)
-        origins = _origins_of_fold(panel, schedule, windows, copy.panel_.ids)
-        seen = panel.values.lengths - schedule.rows_after(windows[0])
-        forecasts = forecast_at(copy.fitted_, panel, origins, seen)
-    return Fold(origins, forecasts, copy if keep else None, warned)
-
-
-def _origins_of_fold(panel: Panel, schedule: Schedule, windows: range, ids: pd.Index) -> Origins:
-    """Return the origins of these windows in the series with these ids."""
-    origins = schedule.origins(panel.values.lengths)
-    window = np.arange(len(origins)) % schedule.windows
-    known = np.isin(origins.series, panel.ids.get_indexer(ids))
-    return origins[known & np.isin(window, windows)]
-
-
-def score_forecasts(
-    forecaster: Forecaster,
-    panel: Panel,
-    origins: Origins,
-    forecasts: Forecasts,
-    schedule: Schedule,
-) -> Backtest:
-    """Score forecasts, and the naive forecasts from the same origins next to them."""
-    gap = schedule.gap
-    horizon = schedule.horizon
-    settings = forecaster.settings()
-    season = settings.season_length or panel.calendar.season_length
-    actuals = actuals_after(panel, origins, schedule, season)
-
-    def after_gap(name: str) -> Floats:
-        return forecasts[name][:, gap:]
-
-    def naive(season_length: int) -> MethodForecast:
-        history = without_missing(panel, season_length)
-        return MethodForecast(origins.season(history, horizon, season_length)[:, gap:])
-
-    intervals = {
-        float(level): (after_gap(f"yhat-lo-{level:g}"), after_gap(f"yhat-hi-{level:g}"))
-        for level in settings.levels
-    }
-    methods = {
-        "seqkeras": MethodForecast(after_gap("yhat"), intervals),
-        "seasonal naive": naive(season),
-        "naive": naive(1),
-    }
-    frame = origin_frame(panel, origins, forecasts, gap)
-    return Backtest(frame, *tables(actuals, methods))
-
-
-def actuals_after(panel: Panel, origins: Origins, schedule: Schedule, season: int) -> Actuals:
-    """Return the actual values after origins, with scales from the rows before the first origin."""
-    numbers, series = np.unique(origins.series, return_inverse=True)
-    rows = panel.values.lengths - schedule.rows
-    scales = scales_before(panel.values, rows, season)
-    same = rounding(*panel.values.select(0, rows).extremes())
-    values = origins.after(panel.values, schedule.horizon)[:, schedule.gap :].astype(np.float64)
-    return Actuals(series, values, panel.ids[numbers], scales[numbers], same[numbers])
-
-
-def without_missing(panel: Panel, season_length: int) -> GroupedArray:
-    """Return the targets, with those one season earlier where they are missing."""
-    if not panel.has_missing:
-        return panel.values
-    filled = [
-        fill_missing_targets(series[np.newaxis], season_length, causal=True)[0]
-        for series in panel.values
-    ]
-    return GroupedArray.from_series(filled)
-
-
-def _check_missing(panel: Panel, schedule: Schedule, fold: range) -> None:
-    """Check that no network that was fitted without missing targets has to read missing ones."""
-    lengths = panel.values.lengths
-    first = lengths - schedule.rows_after(fold[0])
-    last = lengths - schedule.rows_after(fold[-1])
-    if not panel.has_missing or np.isnan(panel.values.select(0, first).values).any():
-        return
-    between = panel.values.select(first, last)
-    later = np.flatnonzero([np.isnan(series).any() for series in between])
-    if len(later):
-        raise DataError(
-            "Targets between the cutoff of a fit and the last origin that uses it must be known if "
-            "all targets before the cutoff are, as the network has no input for missing targets "
-            f"then. Got: a missing target in {panel.label(int(later[0]))}. Fill it in, use "
-            "refit=True, or use fewer windows."
-        )
-
-
-def _joined(folds: list[Result]) -> tuple[Origins, Forecasts]:
-    """Join all folds, sorted by series and time."""
-    joined = {
-        name: np.concatenate([fold.arrays[name] for fold in folds]) for name in folds[0].arrays
-    }
-    order = np.lexsort((joined["rows"], joined["series"]))
-    ordered = {name: values[order] for name, values in joined.items()}
-    return Origins(ordered.pop("series"), ordered.pop("rows")), ordered

@@ -15,7 +15,7 @@ from seqkeras._warnings import repeat_warnings
 from seqkeras.errors import DataError
 from seqkeras.forecasting._forecaster import Forecaster
 from seqkeras.forecasting._settings import Settings
-from seqkeras.forecasting.evaluation._backtest import run_fold, without_missing
+from seqkeras.forecasting.evaluation._folds import run_fold, without_missing
 from seqkeras.forecasting.evaluation._peers import PEERS, Request, run_peer
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import MethodForecast

@@ -7,8 +7,9 @@ import pandas as pd
 from seqkeras._html import html_frame
 from seqkeras._warnings import repeat_warnings
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
-from seqkeras.forecasting.evaluation._backtest import read_history, run_fold, score_forecasts
+from seqkeras.forecasting.evaluation._folds import read_history, run_fold, scored
 from seqkeras.forecasting.evaluation._schedule import Schedule
+from seqkeras.forecasting.evaluation._scores import tables
 from seqkeras.forecasting.fitted._origins import check_names
 from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._reading import split_last
@@ -75,11 +76,11 @@ def evaluate_holdout(
         forecaster, train, panel, schedule, windows=range(1), columns=columns, keep=True
     )
     repeat_warnings(fold.warned)
-    result = score_forecasts(forecaster, panel, fold.origins, fold.forecasts, schedule)
-    forecast = result.frame.drop(columns=["cutoff", panel.columns.target])
-    forecast["actual"] = result.frame[panel.columns.target].to_numpy()
+    frame, actuals, methods = scored(forecaster, panel, fold.origins, fold.forecasts, schedule)
+    forecast = frame.drop(columns=["cutoff", panel.columns.target])
+    forecast["actual"] = frame[panel.columns.target].to_numpy()
     coverages = [f"in {level:g} %" for level in settings.levels]
-    scores = result.scores[["MAE", "RMSE", "sMAPE", "MASE", *coverages]]
+    scores = tables(actuals, methods)[0][["MAE", "RMSE", "sMAPE", "MASE", *coverages]]
     forecast = panel.shape.native(forecast, panel.columns.time)
     assert fold.forecaster is not None  # because of keep=True
     return Holdout(scores, forecast, fold.forecaster)

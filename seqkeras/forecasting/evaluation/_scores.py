@@ -102,13 +102,11 @@ class Actuals:
             scores[f"MSIS {level:g} %"] = self._mean(width) / self.scales
         return pd.DataFrame(scores, index=self.ids)
 
-    def overall(self, method: MethodForecast, scores: pd.DataFrame) -> pd.Series:
-        """Return the mean over series of each score; WQL is computed over all values at once."""
-        means = scores.mean()
+    def totals(self, method: MethodForecast) -> Floats:
+        """Return two sums over all known values: of the losses of WQL, and of the sizes."""
         known = ~np.isnan(self.values)
         losses = self._losses(self._rounded(method))[known]
-        means["WQL"] = _ratio(losses.sum(), np.abs(self.values[known]).sum())
-        return means
+        return np.array([losses.sum(), np.abs(self.values[known]).sum()])
 
     def _rounded(self, method: MethodForecast) -> MethodForecast:
         return method.rounded_to(self.values, self.rounding[self.series][:, np.newaxis])
@@ -125,14 +123,40 @@ class Actuals:
         return np.asarray(_ratio(sums, np.bincount(self.series, known.sum(axis=1))))
 
 
+class ScoreTables:
+    """Scores of forecasts of some series after the others."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[pd.DataFrame]] = {}
+        self._totals: dict[str, Floats] = {}
+
+    def add(self, actuals: Actuals, methods: dict[str, MethodForecast]) -> None:
+        """Score the forecasts of each method for some series."""
+        for name, method in methods.items():
+            self._parts.setdefault(name, []).append(actuals.by_series(method))
+            self._totals[name] = self._totals.get(name, 0) + actuals.totals(method)
+
+    def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return overall scores, a row for each method, and the scores of each series and method.
+
+        Overall scores are means over the series; WQL is computed over all values at once.
+        """
+        by_series = {name: pd.concat(parts) for name, parts in self._parts.items()}
+        overall = {
+            name: {**part.mean(), "WQL": _ratio(*self._totals[name])}
+            for name, part in by_series.items()
+        }
+        columns = list(dict.fromkeys(name for part in by_series.values() for name in part.columns))
+        return pd.DataFrame(overall).T[columns], pd.concat(by_series, names=["method"])[columns]
+
+
 def tables(
     actuals: Actuals, methods: dict[str, MethodForecast]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return overall scores, one row for each method, and the scores of each series and method."""
-    parts = {name: actuals.by_series(method) for name, method in methods.items()}
-    overall = {name: actuals.overall(method, parts[name]) for name, method in methods.items()}
-    columns = list(dict.fromkeys(name for part in parts.values() for name in part.columns))
-    return pd.DataFrame(overall).T[columns], pd.concat(parts, names=["method"])[columns]
+    """Return the tables of forecasts of all series, as `ScoreTables.tables`."""
+    scores = ScoreTables()
+    scores.add(actuals, methods)
+    return scores.tables()
 
 
 def _ratio(numerator: Any, denominator: Any) -> Any:

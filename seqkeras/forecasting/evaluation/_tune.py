@@ -15,8 +15,9 @@ from seqkeras._html import html_frame
 from seqkeras._lazy import import_optional
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.forecasting._forecaster import Forecaster, check_is_forecaster
-from seqkeras.forecasting.evaluation._backtest import backtest, read_history
+from seqkeras.forecasting.evaluation._backtest import backtest
 from seqkeras.forecasting.evaluation._dependencies import described_columns, described_parameters
+from seqkeras.forecasting.evaluation._folds import read_history
 from seqkeras.forecasting.evaluation._space import (
     Ranges,
     Space,

@@ -75,8 +75,13 @@ def check_output(output: Any) -> Path:
     return path
 
 
-def write_frames(frames: Iterable[pd.DataFrame], path: Path) -> Path:
+def write_frames(frames: Iterable[pd.DataFrame], path: Path, schema: Any = None) -> Path:
     """Write frames as one parquet file, which replaces an older one once it is complete.
+
+    Args:
+        frames: the frames.
+        path: the file.
+        schema: types of the columns. None: those of the first frame.
 
     Returns:
         The path.
@@ -90,7 +95,7 @@ def write_frames(frames: Iterable[pd.DataFrame], path: Path) -> Path:
         with whole_file(path) as file, ExitStack() as stack:
             writer = None
             for frame in frames:
-                schema = writer.schema if writer is not None else None
+                schema = writer.schema if writer is not None else schema
                 table = arrow.Table.from_pandas(frame, schema, preserve_index=False)
                 if writer is None:
                     writer = stack.enter_context(parquet.ParquetWriter(file, table.schema))

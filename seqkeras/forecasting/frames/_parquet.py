@@ -68,6 +68,27 @@ def check_scratch(scratch: Any) -> str:
     return folder
 
 
+def check_no_scratch(scratch: Any) -> None:
+    """Check that no folder for temporary files is given with a frame.
+
+    Raises:
+        ArgumentError: one is.
+    """
+    if scratch is not None:
+        raise bad_argument("scratch", str(scratch), "omitted with a frame, which is in memory")
+
+
+def check_omitted(name: str, value: Any) -> None:
+    """Check that an argument that is for frames is not given with parquet files.
+
+    Raises:
+        ArgumentError: it is.
+    """
+    if value is not None:
+        fix = "They are forecast here, part by part, which needs no more memory than a part."
+        raise bad_argument(name, value, "omitted with parquet files", fix)
+
+
 def _begins_as_parquet(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
@@ -184,6 +205,11 @@ class ParquetTable:
         """Return the dtypes of columns in frames."""
         empty = self._schema.empty_table().select(list(columns))
         return self._frame(self._plain(empty, None, None)).dtypes
+
+    def schema(self, columns: Sequence[str], names: ColumnNames) -> Any:
+        """Return the types of the columns of `parts`, to write these to another file."""
+        empty = self._schema.empty_table().select(list(columns))
+        return self._plain(empty, names.id, names.time).schema
 
     def check(self, columns: Sequence[str]) -> None:
         """Check that all files have these columns, with the same types, and that there are rows.
