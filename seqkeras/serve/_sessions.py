@@ -20,7 +20,7 @@ from seqkeras.serve._refusal import (
     wrong_step,
 )
 from seqkeras.serve._served_model import ServedModel
-from seqkeras.serve._slot_records import insert, record_of, unpack_state
+from seqkeras.serve._slot_records import insert, record_of, records_of, unpack_state
 from seqkeras.serve._slots import Slots
 from seqkeras.serve._store import Damaged, Store, StoreUnavailableError
 from seqkeras.serve._undo import Undo
@@ -220,7 +220,7 @@ class Sessions:
                 new[i] = refused[call.key]
                 continue
             row = rows[call.key]
-            count = int(self._slots.counts[row])
+            count = self._slots.count_of[row]
             if call.number is not None and call.number != count:
                 try:
                     new[i] = self._repeated(row, count, call)
@@ -397,10 +397,10 @@ class Sessions:
         return insert(self._slots, record)
 
     def _commit(self, moved: Iterable[str]) -> set[str]:
-        if self.store is None or not moved:
+        keys = list(moved)
+        if self.store is None or not keys:
             return set()
-        fingerprint = self.model.fingerprint
-        return self.store.commit([record_of(self._slots, key, fingerprint) for key in moved])
+        return self.store.commit(records_of(self._slots, keys, self.model.fingerprint))
 
     # Looking at sessions and changing them as a whole.
 

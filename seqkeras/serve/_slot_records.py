@@ -1,10 +1,12 @@
 """Sessions between memory and records, which stores hold."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from seqkeras._arrays import Array
 from seqkeras.runtime._cell_steps import State
 from seqkeras.serve._record import MOST_RECENT, Record
 from seqkeras.serve._refusal import damaged
@@ -59,22 +61,43 @@ def unpack_state(slots: Slots, data: bytes) -> State | None:
 
 def record_of(slots: Slots, key: str, fingerprint: str) -> Record:
     """Return a session in memory as a record of the program with this fingerprint."""
-    row: Any = slots.peek(key)
-    parts = [array[row] for array in slots.states]
+    return records_of(slots, [key], fingerprint)[0]
+
+
+def records_of(slots: Slots, keys: Sequence[str], fingerprint: str) -> list[Record]:
+    """Return sessions in memory as records of the program with this fingerprint."""
+    rows: Any = [slots.peek(key) for key in keys]
+    # Each array is copied once for all rows: to index one row takes longer than to copy its bytes.
+    parts = [array[rows].reshape(len(rows), -1) for array in slots.states]
     if sys.byteorder == "big":
         parts = [part.byteswap() for part in parts]
-    state = b"".join([part.tobytes() for part in parts])
-    outputs = slots.last_outputs(row)[-MOST_RECENT:]
-    inputs = slots.newest_inputs(row)
-    return Record(
-        key,
-        fingerprint,
-        int(slots.counts[row]),
-        float(slots.seen[row]),
-        state,
-        outputs.tobytes(),
-        len(outputs),
-        inputs.tobytes(),
-        len(inputs),
-        slots.versions.get(row, b""),
+    nothing = np.empty((len(rows), 0), np.uint8)  # a program may have no state
+    states = np.concatenate([nothing, *(part.view(np.uint8) for part in parts)], axis=1)
+    numbers = zip(
+        keys,
+        rows,
+        slots.counts[rows].tolist(),
+        slots.seen[rows].tolist(),
+        _rows_of_bytes(states),
+        _rows_of_bytes(slots.outputs[rows]),
+        slots.recent[rows].tolist(),
+        strict=True,
     )
+    records = []
+    for key, row, count, seen, state, output, recent in numbers:
+        if recent != 1:
+            several = slots.last_outputs(row)[-MOST_RECENT:]
+            output, recent = several.tobytes(), len(several)
+        inputs = slots.newest_inputs(row) if slots.history else None
+        packed, stored = (inputs.tobytes(), len(inputs)) if inputs is not None else (b"", 0)
+        version = slots.versions.get(row, b"")
+        records.append(
+            Record(key, fingerprint, count, seen, state, output, recent, packed, stored, version)
+        )
+    return records
+
+
+def _rows_of_bytes(rows: Array) -> list[bytes]:
+    data = rows.tobytes()
+    size = rows[:1].nbytes
+    return [data[place * size : (place + 1) * size] for place in range(len(rows))]

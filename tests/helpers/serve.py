@@ -28,19 +28,14 @@ def small_program(folder, *, seed=0, units=4, features=("flow", "pressure", "hea
         name: random_array(*shape, seed=4 * seed + place)
         for place, (name, shape) in enumerate(sizes.items())
     }
-    port = {"dtype": "float32", "features": list(features)}
-    header = {
-        "name": "small",
-        "window": None,
-        "dtype": "float32",
-        "outputs_as": "single",
-        "inputs": [{"name": "x", "shape": [len(features)], **port}],
-        "outputs": [{"name": "y", "dtype": "float32"}],
-        "graph": {"nodes": [_lstm(units), _head()], "outputs": ["y"]},
-    }
     path = folder / f"small_{seed}.program"
-    write_archive(path, header, arrays, kind=KIND, version=VERSION)
-    return path
+    return _write(path, list(features), [_lstm(units), _head()], arrays)
+
+
+def program_without_state(folder):
+    """Write a linear function, `(batch, 3)` to `(batch, 2)`, and return its path."""
+    arrays = {"head": random_array(3, OUTPUTS)}
+    return _write(folder / "linear.program", ["a", "b", "c"], [_head("x")], arrays)
 
 
 def uninterrupted(program, x):
@@ -51,6 +46,21 @@ def uninterrupted(program, x):
         y, state = program.step(row[np.newaxis], state)
         rows.append(y[0])
     return np.array(rows)
+
+
+def _write(path, features, nodes, arrays):
+    port = {"dtype": "float32", "features": features}
+    header = {
+        "name": "small",
+        "window": None,
+        "dtype": "float32",
+        "outputs_as": "single",
+        "inputs": [{"name": "x", "shape": [len(features)], **port}],
+        "outputs": [{"name": "y", "dtype": "float32"}],
+        "graph": {"nodes": nodes, "outputs": ["y"]},
+    }
+    write_archive(path, header, arrays, kind=KIND, version=VERSION)
+    return path
 
 
 def _lstm(units):
@@ -65,8 +75,8 @@ def _lstm(units):
     return _node("recurrent", "x", "hidden", weights, options)
 
 
-def _head():
-    return _node("dense", "hidden", "y", {"kernel": "head"}, {"activation": "linear"})
+def _head(source="hidden"):
+    return _node("dense", source, "y", {"kernel": "head"}, {"activation": "linear"})
 
 
 def _node(op, source, output, weights, options):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.examples import examples
-from helpers.serve import small_program, uninterrupted
+from helpers.serve import program_without_state, small_program, uninterrupted
 from seqkeras import runtime
 from seqkeras.errors import ArgumentError, DataError
 from seqkeras.serve._call_runners import (
@@ -635,3 +635,12 @@ def test_stored_sessions_are_listed_after_a_restart(model, tmp_path):
     assert len(sessions.list("app/", 2)) == 2
     assert sessions.list("other/", 10) == []
     store.close()
+
+
+def test_a_program_without_state_has_sessions_that_count(store, tmp_path):
+    model = ServedProgram(runtime.load(program_without_state(tmp_path)))
+    sessions = Sessions(model, store)
+    for number in range(3):
+        assert step(sessions, KEYS[0], number).number == number
+    again = step(Sessions(model, store), KEYS[0], 2)  # in a new process
+    assert again.outputs.tolist() == step(sessions, KEYS[0], 2).outputs.tolist()
