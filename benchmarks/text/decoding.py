@@ -4,6 +4,8 @@
 
 The language model has an LSTM; the encoder-decoder, GRUs and additive attention. The ways:
 
+    predict, greedy    a stateful twin of the language model, one `predict` for each token, as the
+                       seq2seq example of Keras does, and NumPy takes the likeliest
     step, greedy       a stateful twin of the language model, one compiled `predict_on_batch` for
                        each token, and NumPy takes the likeliest
     step, drawn        the same, and NumPy draws from the softmax
@@ -42,15 +44,16 @@ def drawn(logits, random):
     return (random.random((len(logits), 1)) * bounds[:, -1:] > bounds).sum(axis=-1)
 
 
-def step_by_step(twin, prompts, length, choose):
+def step_by_step(twin, prompts, length, choose, call=None):
     """Return the tokens of a loop with one compiled call for each."""
+    call = call or twin.predict_on_batch
     random = np.random.default_rng(0)
     reset_state(twin)
-    logits = twin.predict_on_batch(prompts)[:, -1]
+    logits = call(prompts)[:, -1]
     ids = []
     for _ in range(length):
         ids.append(choose(logits, random).astype("int32"))
-        logits = twin.predict_on_batch(ids[-1][:, None])[:, 0]
+        logits = call(ids[-1][:, None])[:, 0]
     return np.stack(ids, axis=1)
 
 
@@ -62,7 +65,12 @@ def language_ways(args):
     prompts = np.random.default_rng(0).integers(1, args.vocabulary, (args.batch, 10))
     greedy = step_by_step(twin, prompts, args.length, likeliest)
     np.testing.assert_array_equal(generate(model, prompts, args.length, temperature=0).ids, greedy)
+
+    def predict(ids):
+        return twin.predict(ids, batch_size=args.batch, verbose=0)
+
     return {
+        "predict, greedy": lambda: step_by_step(twin, prompts, args.length, likeliest, predict),
         "step, greedy": lambda: step_by_step(twin, prompts, args.length, likeliest),
         "step, drawn": lambda: step_by_step(twin, prompts, args.length, drawn),
         **decoding_ways(args, model, prompts),
@@ -95,6 +103,7 @@ def report(title, ways, args):
         median = statistics.median(values)
         print(f"  {name:18}{median:10.1f} ms{1000 * tokens / median:12,.0f} tokens/s")
     for slow, fast in (
+        ("predict, greedy", "generate, greedy"),
         ("step, greedy", "generate, greedy"),
         ("step, drawn", "generate, drawn"),
         ("beam", "generate, greedy"),
