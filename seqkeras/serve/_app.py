@@ -22,6 +22,7 @@ from seqkeras.serve._messages import (
     encode_msgpack,
 )
 from seqkeras.serve._refusal import RefusedError
+from seqkeras.serve._rollouts import all_outputs
 from seqkeras.serve._service import Service
 from seqkeras.serve._service_request import (
     JSON_HEADER,
@@ -143,7 +144,7 @@ class Application:
                 raise RefusedError(422, "wrong_body", message)
             rollout = service.sessions.rollout
             outputs = await service.runner.do(rollout, key, body.steps, body.future, session)
-            return {"y": outputs}
+            return {"y": await all_outputs(service.runner, outputs)}
         if action == "warmup":
             request.need("POST")
             count = await service.runner.do(service.sessions.warm_up, key, session)

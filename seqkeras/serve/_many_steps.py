@@ -47,7 +47,7 @@ async def many_reply(
     quick_steps = service.runner.quick_steps
     if quick_steps is not None and not service.recorder.watched:
         # A session that is in memory has a valid id, so most requests need no check of them.
-        quick = quick_steps(list(map(f"{client}/".__add__, ids)), x, numbers)
+        quick = quick_steps([f"{client}/{name}" for name in ids], x, numbers)
         if quick is not None:
             outputs, counts = quick
             return {"step": counts.tolist(), "y": _written(model, outputs, packed)}, len(ids)

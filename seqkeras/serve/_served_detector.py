@@ -1,6 +1,6 @@
 """The stepper of a detector as a model that the service can run; an output is a score."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,7 @@ class ServedDetector:
         outputs = np.array([self._score(row) for row in x])
         return outputs, self._stepper.state()
 
-    def rollout(self, output: Array, state: State, steps: int, future: Any) -> list[Any]:
+    def rollout(self, output: Array, state: State, steps: int, future: Any) -> Iterator[Any]:
         actual = Description("a detector, whose outputs are scores")
         raise bad_argument("rollout", actual, "asked of a program or a forecaster")
 

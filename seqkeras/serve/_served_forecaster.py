@@ -1,6 +1,6 @@
 """A forecaster as a model that the service can run; a session is one of its series."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,12 +113,12 @@ class ServedForecaster:
             outputs.append(output)
         return np.concatenate(outputs), state
 
-    def rollout(self, output: Array, state: State, steps: int, future: Any) -> list[Any]:
+    def rollout(self, output: Array, state: State, steps: int, future: Any) -> Iterator[Any]:
         horizon = self._stepper.horizon
         if steps > horizon:
             raise bad_argument("steps", steps, f"at most the horizon, {horizon}")
         parts = output.reshape(len(self._names), -1)[:, :steps].T
-        return [dict(zip(self._names, row, strict=True)) for row in parts.tolist()]
+        return (dict(zip(self._names, row, strict=True)) for row in parts.tolist())
 
     def describe(self) -> dict[str, Any]:
         inputs = [

@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
@@ -68,8 +68,8 @@ class ServedModel(Protocol):
         """Compute many timesteps of one row, `(timesteps, width)` to `(timesteps, outputs)`."""
         ...
 
-    def rollout(self, output: Array, state: State, steps: int, future: Any) -> list[Any]:
-        """Return the next outputs of one row if each were the next observation."""
+    def rollout(self, output: Array, state: State, steps: int, future: Any) -> Iterator[Any]:
+        """Return the next outputs of one row if each were the next observation, as they come."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -158,15 +158,15 @@ class ServedProgram:
         y, state = self._program.scan(self._inputs.split(x[np.newaxis]), state)
         return self._outputs.join(y)[0], state
 
-    def rollout(self, output: Array, state: State, steps: int, future: Any) -> list[Any]:
-        extra = self._future(future, steps)
-        results = []
-        for step in range(steps):
-            results.append(self.write(output[0]))
-            if step + 1 < steps:
-                x = np.concatenate([output, extra[step : step + 1]], axis=1)
-                output, state = self.step(x.astype(self.input_dtype), state)
-        return results
+    def rollout(self, output: Array, state: State, steps: int, future: Any) -> Iterator[Any]:
+        return self._outputs_of_rollout(output, state, self._future(future, steps))
+
+    def _outputs_of_rollout(self, output: Array, state: State, extra: Array) -> Iterator[Any]:
+        yield self.write(output[0])
+        for row in extra:
+            x = np.concatenate([output, row[np.newaxis]], axis=1)
+            output, state = self.step(x.astype(self.input_dtype), state)
+            yield self.write(output[0])
 
     def _future(self, future: Any, steps: int) -> Array:
         """Return the inputs that are not fed back, `(steps - 1, width - outputs)`."""
@@ -185,7 +185,7 @@ class ServedProgram:
         if extra.ndim != 2 or extra.shape[1] != missing or len(extra) < steps - 1:
             expected = f"{steps - 1} rows of the {missing} inputs that are not outputs"
             raise bad_argument("future", Description(_shortly(future)), expected)
-        return extra
+        return extra[: steps - 1]
 
     def describe(self) -> dict[str, Any]:
         return {

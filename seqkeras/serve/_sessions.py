@@ -506,10 +506,11 @@ class Sessions:
         insert(self._slots, warm)
         return len(x)
 
-    def rollout(self, key: str, steps: int, future: Any, own_id: str = "") -> list[Any]:
+    def rollout(self, key: str, steps: int, future: Any, own_id: str = "") -> Iterator[Any]:
         """Return the outputs of the next steps if each output were the next observation.
 
-        The session does not move. The first output is the newest one of the session.
+        They are computed as they are read, from a copy of the state; the session does not move.
+        The first output is the newest one of the session.
 
         Raises:
             RefusedError: the session has not read an observation, or cannot be moved.

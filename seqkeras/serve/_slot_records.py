@@ -68,7 +68,7 @@ def records_of(slots: Slots, keys: Sequence[str], fingerprint: str) -> list[Reco
     """Return sessions in memory as records of the program with this fingerprint."""
     rows: Any = [slots.peek(key) for key in keys]
     # Each array is copied once for all rows: to index one row takes longer than to copy its bytes.
-    parts = [array[rows].reshape(len(rows), -1) for array in slots.states]
+    parts = [array.reshape(len(rows), -1) for array in slots.state(rows)]
     if sys.byteorder == "big":
         parts = [part.byteswap() for part in parts]
     nothing = np.empty((len(rows), 0), np.uint8)  # a program may have no state

@@ -80,11 +80,12 @@ class Slots:
 
     def find_all(self, keys: Sequence[str]) -> Array | None:
         """Return the rows of sessions and mark them as used, or None if one is not here."""
-        rows = list(map(self._rows.get, keys))
-        if None in rows:
+        try:
+            rows = list(map(self._rows.__getitem__, keys))
+        except KeyError:
             return None
         deque(map(self._rows.move_to_end, keys), maxlen=0)  # calls it for each
-        return np.array(rows)
+        return np.fromiter(rows, np.intp, len(rows))
 
     def peek(self, key: str) -> int | None:
         """Return the row of a session without marking it as used."""
@@ -129,7 +130,7 @@ class Slots:
 
     def state(self, rows: Any) -> State:
         """Return copies of the states of some rows."""
-        return tuple(array[rows] for array in self.states)
+        return tuple(array.take(rows, axis=0) for array in self.states)
 
     def put(self, rows: Any, state: State) -> None:
         """Set the states of some rows."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import random
 import select
 import shutil
@@ -303,6 +304,25 @@ def test_a_connection_between_requests_stays_open(in_memory):
             assert client.getresponse().read() == b'{"alive":true}'
             assert client.sock.getsockname() == address  # no new connection
             time.sleep(1.5)
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_a_long_rollout_lets_other_sessions_be_served(program, url, store):
+    with ServiceProcess(program, store=store if store == "memory" else url) as service:
+        body = {"x": [0.0, 0.0, 0.0]}
+        assert service.request("POST", "/v1/sessions/long/step", body)[0] == 200
+        connection = service.connect()
+        future = [[0.5]] * 9_999
+        data = json.dumps({"steps": 10_000, "future": future})
+        connection.request("POST", "/v1/sessions/long/rollout", data)
+        served = 0
+        while not readable(connection.sock):
+            assert service.request("POST", "/v1/sessions/short/step", body)[0] == 200
+            served += 1
+        reply = json.loads(connection.getresponse().read())
+        connection.close()
+    assert len(reply["y"]) == 10_000
+    assert served >= 5
 
 
 def test_many_idle_connections_do_not_stop_others(in_memory):

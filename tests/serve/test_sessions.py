@@ -295,7 +295,7 @@ def test_a_rollout_needs_outputs_that_are_inputs_and_moves_nothing(model):
     step(sessions, "app/a", 0)
     before = sessions.export("app/a")
     future = [[0.25], [0.5]]
-    outputs = sessions.rollout("app/a", 3, future)
+    outputs = list(sessions.rollout("app/a", 3, future))
     assert sessions.export("app/a") == before
     x = [observations("app/a", 1)[0]]
     for row in future:
