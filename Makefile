@@ -14,7 +14,7 @@ help:
 	@echo "make test           format, lint, types, layers, docs, tests, doctests, examples"
 	@echo "make test-long      the tests with ten times as many examples of each property"
 	@echo "make test-backends  the tests that also run on JAX and PyTorch, on both"
-	@echo "make test-distributed  the tests of engines, on Ray, Dask and Spark; needs a Java runtime"
+	@echo "make test-distributed  the tests of Ray, Ray Train, Dask and Spark; needs a Java runtime"
 	@echo "make site           add the site of this version to those in SITE=FOLDER"
 	@echo "make native         build the native library in place"
 	@echo "make native-sanitize  run the native library under sanitizers"
@@ -74,7 +74,8 @@ test-backends: venv-backends
 ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 
 test-distributed: venv-distributed
-	$(ONE_THREAD) .venv/distributed/bin/python $(BIN)/pytest -q --durations=10 tests/engines
+	$(ONE_THREAD) .venv/distributed/bin/python $(BIN)/pytest -q --durations=10 tests/engines \
+		tests/training/test_ray_train.py
 
 native: venv-dev
 	SEQKERAS_BUILD_NATIVE=1 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
@@ -108,7 +109,7 @@ venv-backends: venv-dev
 	@$(PYTHON) .ci/venv.py --layer backends "seqkeras[jax]" torch==2.13.0
 
 venv-distributed: venv-dev
-	@$(PYTHON) .ci/venv.py --layer distributed "seqkeras[distributed]"
+	@$(PYTHON) .ci/venv.py --layer distributed "seqkeras[distributed]" "ray[train]" torch==2.13.0
 
 # Zig is a C++ compiler for all platforms. The others check what was built.
 venv-release: venv-dev

@@ -37,6 +37,7 @@ from seqkeras.engines._choice import as_engine
 from seqkeras.errors import DataError, NotFittedError
 from seqkeras.kernels._randomness import seeded
 from seqkeras.training import TrainingLog
+from seqkeras.training._distribution import common_seed
 from seqkeras.windows import GroupedArray
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Detector(BaseEstimator):
         rows = read_series(X, columns)
         series = self._training_series(rows, settings)
         _calibration_rows(settings.threshold, series.is_held_out)  # raises before training
-        with seeded(self.seed) as seed:
+        with seeded(common_seed(self.seed, settings.training.distributed)) as seed:
             errors, model, log = self._learn(series, settings, seed)
         scorer, scores = Scorer.fit(
             errors,

@@ -26,6 +26,7 @@ from seqkeras.layers import CELLS
 from seqkeras.models import autoencoder, decode
 from seqkeras.runtime import Program
 from seqkeras.training import TrainingLog
+from seqkeras.training._distribution import common_seed
 
 _ADVICE = "For missing values, use SequenceEncoder(missing=0.2); a single sequence is [sequence]."
 
@@ -109,7 +110,7 @@ class SequenceEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         values = self._read(X, reset=True)
         timesteps, features = values.shape[1:]
         columns = 2 * features if self.missing else features
-        with seeded(self.seed) as seed:
+        with seeded(common_seed(self.seed, training.distributed)) as seed:
             model = autoencoder(
                 columns,
                 timesteps=timesteps,

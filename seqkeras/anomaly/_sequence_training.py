@@ -122,6 +122,8 @@ def train_on_sequences(
         learning_rate=float(training.learning_rate),
         progress="training" if training.progress else None,
         loss=loss,
+        seconds=training.seconds,
+        distributed=training.distributed,
     )
 
 

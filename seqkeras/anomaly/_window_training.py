@@ -70,4 +70,6 @@ def train_on_windows(
         learning_rate=float(training.learning_rate),
         progress="training" if training.progress else None,
         loss=loss,
+        seconds=training.seconds,
+        distributed=training.distributed,
     )

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -73,6 +74,13 @@ def agreed_seed(seed: int) -> int:
     """Return the seed of the first process, in each process."""
     processes.connect()
     return int(processes.broadcast([np.array(seed, np.int64)])[0])
+
+
+def common_seed(seed: int | None, distributed: bool) -> int | None:
+    """Return a seed; if distributed, the same in each process, drawn if there is none."""
+    if not distributed:
+        return seed
+    return agreed_seed(secrets.randbelow(2**31) if seed is None else seed)
 
 
 def prepare(

@@ -21,6 +21,7 @@ from seqkeras import (
     layers,
     many_to_many,
 )
+from seqkeras.anomaly import ForecastDetector
 from seqkeras.errors import ArgumentError
 from seqkeras.training import fit_distributed, fit_stateful, process_index
 
@@ -117,8 +118,17 @@ def forecaster(**options):
     return {"forecast": forecast.to_numpy(), "loss": log.loss, "val_loss": log.val_loss}
 
 
+def detector(**options):
+    """A detector, whose seed is that of process 0."""
+    training = Training(epochs=EPOCHS, batch_size=ROWS, progress=False, **options)
+    model = ForecastDetector(LOOKBACK, units=3, training=training, seed=process_index())
+    model.fit(WAVE)
+    log = model.log_
+    return {"scores": model.decision_scores_, "loss": log.loss, "val_loss": log.val_loss}
+
+
 #: All trainings that are not broken off.
-CASES = [lstm, gru_with_adam, masked, dropout, stateful, stopped, forecaster]
+CASES = [lstm, gru_with_adam, masked, dropout, stateful, stopped, forecaster, detector]
 
 
 def killed(folder, *, distributed):

@@ -1,7 +1,6 @@
 """Fit: train on the past of each series, calibrate on held-out rows, continue on all rows."""
 
 import math
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +39,7 @@ from seqkeras.forecasting.networks._units import scaler_for
 from seqkeras.kernels._randomness import seeded
 from seqkeras.models._window import NetworkSizes
 from seqkeras.training._backup import remove, stored_run
-from seqkeras.training._distribution import agreed_seed
+from seqkeras.training._distribution import common_seed
 from seqkeras.training._early_stopping import (
     MOST_JUDGED,
     MOST_MEASURED,
@@ -54,6 +53,11 @@ from seqkeras.windows import StandardScaler, Windows, WindowSpec
 
 #: Batch size for windows that are only evaluated.
 JUDGED_BATCH = 1024
+#: With fewer held-out horizons than this, intervals are also calibrated on the rows before them.
+_FEW_HORIZONS = 30
+#: How much of a held-out horizon a horizon before the held-out rows is worth: its errors are those
+#: of the linear expert alone, and older.
+_EARLIER_WORTH = 0.5
 #: Share of a time limit after which the first stage of training stops. The second stage has half as
 #: many epochs, without forecasts of held-out rows.
 FIRST_STAGE = 2 / 3
@@ -131,13 +135,16 @@ class Fitting:
                 network = self._averaged(members)
             self._say_what_was_learned(logs)
             mixed = self._mix(network, past) if has_expert else None
-            errors, numbers = self._errors(mixed or network, past)
+            errors, earlier = self._errors(mixed or network, past), self._no_errors()
+            if mixed is not None:
+                errors = self._not_selected(errors, mixed.expert, past)
+                earlier = self._earlier_errors()
             if held_out is not None:
                 for member, log in zip(members, logs, strict=True):
                     self._continue_on_all_rows(stages, member, log, series)
             if mixed is not None:
                 network = self._mixed_network(members, mixed.mixture, series)
-            intervals = self._intervals(errors, numbers, network, series)
+            intervals = self._intervals(errors, earlier, network, series)
         fitted = self._fitted(network, series, intervals)
         fitted = replace(fitted, logs=logs, mixture=mixed.mixture if mixed is not None else None)
         if stages.interrupted:
@@ -148,9 +155,10 @@ class Fitting:
     def run_linear(self) -> Fitted:
         """Fit the linear expert without a network, which takes milliseconds."""
         series, past = self._scaled(self.panel), self._past()
-        errors, numbers = self._errors(self._expert(past), past)
+        errors, earlier = self._errors(self._expert(past), past), self._earlier_errors()
         network = self._expert(series).network(self._sizes())
-        return self._fitted(network, series, self._intervals(errors, numbers, network, series))
+        intervals = self._intervals(errors, earlier, network, series)
+        return self._fitted(network, series, intervals)
 
     def _past(self) -> "_Scaled":
         """Return the rows before the held-out ones."""
@@ -183,9 +191,7 @@ class Fitting:
         seed = self.settings.seed
         if seed is None and backup is not None:
             seed = stored_run(backup).get("seed")
-        if self.settings.training.distributed:
-            seed = agreed_seed(secrets.randbelow(2**31) if seed is None else seed)
-        return seed
+        return common_seed(seed, self.settings.training.distributed)
 
     def _rows_to_keep(self, intervals: ConformalIntervals | None) -> Panel:
         """Return the newest lookback of rows; adaptive intervals need one horizon more."""
@@ -323,24 +329,63 @@ class Fitting:
         if rates:
             stages.run(self._train, member, series, None, "all rows", rates, log.best_epoch)
 
-    def _errors(self, network: BatchPredictor, past: "_Scaled") -> tuple[Floats, Integers]:
-        """Return the errors on held-out windows, and the series index of each window.
-
-        The errors are `(windows, horizon)`, in the units of the series; empty without intervals.
-        """
+    def _errors(self, network: BatchPredictor, past: "_Scaled") -> "_Errors":
+        """Return the errors on held-out windows; none without intervals."""
         horizon = self.settings.horizon
         if not self.settings.levels:
-            return np.empty((0, horizon)), np.empty(0, np.int64)
+            return self._no_errors()
         judged = self._judged(network, past)
         errors = [
             y - look_ahead(network, self.settings.likelihood, x, horizon).point
             for x, y in pairs(judged)
         ]
         numbers = series_of_windows(self.held_out, horizon)[judged.chosen]
-        return np.concatenate(errors) * past.scales(numbers), numbers
+        values = np.concatenate(errors) * past.scales(numbers)
+        return _Errors(values, numbers, self._held_out_horizons)
+
+    def _no_errors(self) -> "_Errors":
+        return _Errors(np.empty((0, self.settings.horizon)), np.empty(0, np.int64), 0.0)
+
+    def _not_selected(self, errors: "_Errors", expert: LinearExpert, past: "_Scaled") -> "_Errors":
+        """Return errors of a mixture as large as if the held-out rows had not chosen its weights.
+
+        The best epoch and the shares are those with the smallest errors on these rows, where the
+        weights of the expert do not depend on them. With one held-out horizon, the mixture is taken
+        to be no better than the expert; with more, the logarithm of its advantage is divided by
+        their number.
+        """
+        horizons = self._held_out_horizons
+        if horizons >= _FEW_HORIZONS or not len(errors.values):
+            return errors
+        scales = past.scales(errors.numbers)
+        own, of_expert = (
+            np.nanmean(np.abs(values / scales))
+            for values in (errors.values, self._errors(expert, past).values)
+        )
+        if not own or own >= of_expert:
+            return errors
+        factor = (of_expert / own) ** (1 / max(1.0, horizons))
+        return replace(errors, values=errors.values * factor)
+
+    def _earlier_errors(self) -> "_Errors":
+        """Return errors of the linear expert on as many rows before the held-out ones.
+
+        It is fitted to the rows before those. The held-out horizons of a single series are few, and
+        may be easy to forecast by chance. There are no errors if enough horizons are held out, or
+        if no series is long enough.
+        """
+        lengths = self.panel.values.lengths - self.held_out
+        enough = lengths - self.held_out >= self.lookback + self.settings.horizon
+        held_out = np.where(enough, self.held_out, 0)
+        if self._held_out_horizons >= _FEW_HORIZONS or not held_out.any():
+            return self._no_errors()
+        earlier = replace(self, panel=self.panel.select(0, lengths), held_out=held_out)
+        past = earlier._past()
+        errors = earlier._errors(earlier._expert(past), past)
+        return replace(errors, horizons=_EARLIER_WORTH * errors.horizons)
 
     def _intervals(
-        self, errors: Floats, numbers: Integers, network: keras.Model, series: "_Scaled"
+        self, errors: "_Errors", earlier: "_Errors", network: keras.Model, series: "_Scaled"
     ) -> ConformalIntervals | None:
         """Calibrate the intervals in the units of the final network and its scaler.
 
@@ -351,19 +396,21 @@ class Fitting:
         settings = self.settings
         if not settings.levels:
             return None
-        errors = errors / series.scales(numbers)
+        values = errors.values / series.scales(errors.numbers)
         if settings.likelihood is not None:
             forecasts = [
                 look_ahead(network, settings.likelihood, x, settings.horizon)
                 for x, _ in pairs(self._judged(network, series))
             ]
-            errors = NetworkForecast.concatenate(forecasts).in_widths(errors)
-        count = len(self.panel.ids)
+            values = NetworkForecast.concatenate(forecasts).in_widths(values)
         intervals = ConformalIntervals.fit(
-            errors, levels=settings.levels, series=count, horizons=self._held_out_horizons
+            np.concatenate([earlier.values / series.scales(earlier.numbers), values]),
+            levels=settings.levels,
+            series=len(self.panel.ids),
+            horizons=errors.horizons + earlier.horizons,
         )
         if settings.intervals.method == "per_series":
-            return intervals.per_series(errors, numbers)
+            return intervals.per_series(values, errors.numbers)
         return replace(intervals, follows=settings.intervals.method == "adaptive")
 
     def _recent(self, series: "_Scaled") -> "_Scaled":
@@ -476,6 +523,21 @@ class _Stages:
         name = self._backup.name if number == 1 else f"{self._backup.name}.{number}"
         self._files.append(self._backup.with_name(name))
         return self._files[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Errors:
+    """Errors of forecasts, to calibrate intervals on.
+
+    Attributes:
+        values: `(windows, horizon)`, in the units of the series.
+        numbers: `(windows,)`, series index of each window.
+        horizons: how many held-out horizons they are worth, over all series.
+    """
+
+    values: Floats
+    numbers: Integers
+    horizons: float
 
 
 @dataclass(frozen=True)
