@@ -22,7 +22,6 @@ from seqkeras.serve._messages import (
     encode_msgpack,
 )
 from seqkeras.serve._refusal import RefusedError
-from seqkeras.serve._rollouts import all_outputs
 from seqkeras.serve._service import Service
 from seqkeras.serve._service_request import (
     JSON_HEADER,
@@ -142,9 +141,9 @@ class Application:
             if not 1 <= body.steps <= MOST_STEPS:
                 message = f"steps must be 1 to {MOST_STEPS}. Got: {body.steps}."
                 raise RefusedError(422, "wrong_body", message)
-            rollout = service.sessions.rollout
-            outputs = await service.runner.do(rollout, key, body.steps, body.future, session)
-            return {"y": await all_outputs(service.runner, outputs)}
+            start = service.sessions.rollout
+            rollout = await service.runner.do(start, key, body.steps, body.future, session)
+            return {"y": await service.rollouts.outputs(rollout)}
         if action == "warmup":
             request.need("POST")
             count = await service.runner.do(service.sessions.warm_up, key, session)

@@ -1,7 +1,7 @@
 """The newest steps of the sessions that someone looks at."""
 
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -47,8 +47,14 @@ class Recorder:
         self.watched.move_to_end(key)
         self._looks[key] = self._clock()
         if len(self.watched) > MOST_SESSIONS:
-            self.drop(next(iter(self.watched)))
+            self.drop(self._of_busiest_client())
         return list(points)
+
+    def _of_busiest_client(self) -> str:
+        """Return the session to drop, so that no client takes the places of all others."""
+        clients = [client_of(key) for key in self.watched]
+        busiest = Counter(clients).most_common(1)[0][0]
+        return next(key for key in self.watched if client_of(key) == busiest)
 
     def add(self, key: str, number: int, x: Any, y: Any) -> None:
         """Record steps of a session if it is watched.
@@ -82,6 +88,11 @@ class Recorder:
         """Drop what was recorded of a session, if it is watched."""
         self.watched.pop(key, None)
         self._looks.pop(key, None)
+
+
+def client_of(key: str) -> str:
+    """Return the client that a session belongs to."""
+    return key.rpartition("/")[0]
 
 
 def _is_repeat(point: Point, points: deque[Point]) -> bool:

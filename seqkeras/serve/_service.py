@@ -17,6 +17,7 @@ from seqkeras.serve._open_store import open_store
 from seqkeras.serve._quota import Quota
 from seqkeras.serve._recorder import Recorder
 from seqkeras.serve._refusal import RefusedError
+from seqkeras.serve._rollouts import Rollouts
 from seqkeras.serve._served_model import ServedModel, ServedProgram
 from seqkeras.serve._service_settings import ServiceSettings
 from seqkeras.serve._sessions import Sessions
@@ -43,6 +44,7 @@ class Service:
     Attributes:
         sessions: the sessions; only `runner` may call them.
         runner: carries out what the routes ask for.
+        rollouts: carries out rollouts beside it.
         access: the clients.
         meter: the counters.
         recorder: the newest steps of sessions that someone looks at.
@@ -58,6 +60,7 @@ class Service:
         if settings.client_sessions is not None:
             self.sessions.admit = Quota(settings.client_sessions, self.sessions.count).admit
         self.runner = self._runner()
+        self.rollouts = Rollouts(self.runner)
         self.meter = Meter()
         self.recorder = Recorder()
         self.healthy = True

@@ -19,7 +19,8 @@ from pathlib import Path
 
 _PARENT = """
 import json, os, resource, signal, sys, time
-import seqkeras.serve._app, seqkeras.serve._pages, seqkeras.serve._sqlite_store, uvicorn, uvloop
+import seqkeras.serve._app, seqkeras.serve._connection, seqkeras.serve._pages
+import seqkeras.serve._sqlite_store, seqkeras.serve._stream, uvicorn, uvloop
 import uvicorn.protocols.http.httptools_impl, uvicorn.lifespan.on, uvicorn.loops.uvloop
 from seqkeras.serve._server import serve
 from seqkeras.serve._service_settings import ServiceSettings

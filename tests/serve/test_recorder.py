@@ -83,3 +83,12 @@ def test_a_repeat_is_recorded_once_and_a_new_beginning_clears(recorder):
     assert [(p.step, p.x) for p in recorder.look("a")] == [(0, [7.0])]
     recorder.drop("a")
     assert recorder.look("a") == []
+
+
+def test_a_client_that_looks_at_many_sessions_takes_its_own_places(recorder):
+    recorder.look("quiet/pump")
+    for number in range(2 * MOST_SESSIONS):
+        recorder.look(f"busy/{number}")
+    assert len(recorder.watched) == MOST_SESSIONS
+    assert "quiet/pump" in recorder.watched
+    assert f"busy/{2 * MOST_SESSIONS - 1}" in recorder.watched
