@@ -1,13 +1,14 @@
 """Kill a service under load again and again, and count what was lost.
 
     python benchmarks/serve_faults.py kills [--kills 500] [--durability disk]
-    python benchmarks/serve_faults.py soak [--minutes 10]
+    python benchmarks/serve_faults.py soak [--minutes 10] [--rate 400]
     python benchmarks/serve_faults.py connections [--count 10000]
 
 `kills`: after each SIGKILL the service starts again on the same file. Lost: steps that were
 acknowledged and are not stored. Doubled: outputs that differ from an uninterrupted run by more than
-1e-5, as they would if a step were taken twice. `soak`: resident memory over time under load with
-ever new sessions. `connections`: memory with many idle connections, and a step beside them.
+1e-5, as they would if a step were taken twice. `soak`: resident memory over time at a steady rate
+of steps, of ever new sessions over ever new connections. `connections`: memory with many idle
+connections, and a step beside them.
 """
 
 import argparse
@@ -32,6 +33,9 @@ from seqkeras import runtime
 
 SESSIONS = 8
 
+#: Steps of each session of `soak`.
+STEPS_OF_SESSION = 5
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -39,6 +43,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--durability", choices=["process", "disk"], default="process")
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--rate", type=float, default=400, help="steps per second of `soak`")
     parser.add_argument("--count", type=int, default=10_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -104,19 +109,24 @@ def send_steps(service: ServiceProcess, session: int, outputs: list[list[float]]
 
 
 def soak(options: argparse.Namespace, folder: Path, program: Path) -> None:
-    """Load the service with new sessions all the time, of which the oldest expire."""
+    """Send steps of new sessions all the time, of which the oldest expire."""
     settings = {"store": f"sqlite:///{folder}/sessions.db", "ttl": 20.0, "memory_sessions": 1000}
-    end = time.monotonic() + 60 * options.minutes
+    begin = time.monotonic()
+    end = begin + 60 * options.minutes
     with ServiceProcess(program, durability="process", **settings) as service:
         counts = [0] * SESSIONS
 
         def load(i: int) -> None:
-            connection = service.connect()
+            body = {"x": [0.1, 0.2, 0.3]}
             while time.monotonic() < end:
-                body = {"x": [0.1, 0.2, 0.3]}
-                path = f"/v1/sessions/t{i}-{counts[i] // 5}/step"
-                assert send(connection, "POST", path, body)[0] == 200
-                counts[i] += 1
+                path = f"/v1/sessions/t{i}-{counts[i]}/step"
+                with contextlib.closing(service.connect()) as connection:
+                    for number in range(STEPS_OF_SESSION):
+                        status, reply, _ = send(connection, "POST", path, body)
+                        assert (status, reply["step"]) == (200, number)
+                        counts[i] += 1
+                due = begin + counts[i] * SESSIONS / options.rate
+                time.sleep(max(0, due - time.monotonic()))
 
         threads = [threading.Thread(target=load, args=(i,)) for i in range(SESSIONS)]
         for thread in threads:
@@ -124,10 +134,11 @@ def soak(options: argparse.Namespace, folder: Path, program: Path) -> None:
         print("| minute | steps | resident memory | file |\n|---|---|---|---|")
         while time.monotonic() < end:
             time.sleep(max(1, options.minutes * 6))
-            minute = options.minutes - (end - time.monotonic()) / 60
+            minute = (time.monotonic() - begin) / 60
             file = sum(path.stat().st_size for path in folder.glob("sessions.db*"))
             memory = service.memory() / 1e6
-            print(f"| {minute:.1f} | {sum(counts)} | {memory:.1f} MB | {file / 1e6:.1f} MB |")
+            line = f"| {minute:.1f} | {sum(counts)} | {memory:.1f} MB | {file / 1e6:.1f} MB |"
+            print(line, flush=True)
         for thread in threads:
             thread.join()
 
