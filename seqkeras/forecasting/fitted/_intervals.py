@@ -13,7 +13,7 @@ from seqkeras._checks import bad_data
 _MOST = 20.0
 #: How many independent errors one horizon of held-out rows is worth. The errors of one forecast
 #: depend on each other: if its level is too low, all its leads are.
-ERRORS_PER_HORIZON = 1.5
+ERRORS_PER_HORIZON = 1.25
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _allowance(level: float, horizons: float) -> float:
 
     Example:
         >>> [round(_allowance(80, horizons), 2) for horizons in (1, 2, 10)]
-        [1.71, 1.28, 1.05]
+        [1.95, 1.35, 1.06]
     """
     if math.isinf(horizons):
         return 1.0

@@ -76,7 +76,7 @@ def test_a_series_of_few_horizons_has_wider_intervals_of_its_own():
     numbers = np.repeat([0, 1], [9, 9])
     pooled = ConformalIntervals.fit(np.concatenate([residuals] * 2), levels=(80,), series=2)
     own = pooled.per_series(np.concatenate([residuals] * 2), numbers)
-    np.testing.assert_allclose(own.factor, 1.284, rtol=0.03)
+    np.testing.assert_allclose(own.factor, 1.35, rtol=0.04)
 
 
 def test_residuals_that_are_missing_are_left_out():

@@ -138,3 +138,70 @@ def test_a_fit_says_that_training_did_not_help(slope, capsys):
     is_naive = slope == 0
     assert (forecaster.log_.best_epoch == 0) == is_naive
     assert ("no epoch forecast the held-out rows better" in capsys.readouterr().err) == is_naive
+
+
+def noisy(sizes, series=1):
+    """Series of noise, whose standard deviation in each row is that of `sizes`."""
+    random = np.random.default_rng(1)
+    return pd.concat(
+        pd.DataFrame({"unique_id": i, "ds": np.arange(len(sizes)), "y": y})
+        for i, y in enumerate(random.normal(size=(series, len(sizes))) * sizes)
+    )
+
+
+def radii(df, monkeypatch, **options):
+    """Return the radius of intervals, and what it would be from the held-out errors alone."""
+    forecaster = flat_forecaster(
+        4, lookback=10, units=2, epochs=1, seed=0, levels=(80,), progress=False, **options
+    )
+    all_errors = forecaster.fit(df).intervals_.radius
+    with monkeypatch.context() as patch:
+        patch.setattr(_fit, "_FEW_HORIZONS", 0)
+        return all_errors, forecaster.fit(df).intervals_.radius
+
+
+def test_a_quiet_end_of_a_single_series_does_not_make_its_intervals_narrow(monkeypatch):
+    sizes = np.repeat([1.0, 0.1], [80, 20])
+    wide, narrow = radii(noisy(sizes), monkeypatch)
+    assert np.all(wide > 2 * narrow)
+    network_only, narrow = radii(noisy(sizes), monkeypatch, linear_expert=False)
+    np.testing.assert_array_equal(network_only, narrow)
+
+
+def test_many_held_out_horizons_are_enough_to_calibrate_on(monkeypatch):
+    quiet_end = noisy(np.repeat([1.0, 0.1], [40, 10]), series=12)  # 12 times 10 rows: 30 horizons
+    np.testing.assert_array_equal(*radii(quiet_end, monkeypatch))
+
+
+def test_a_series_too_short_for_earlier_errors_is_calibrated_without_them(monkeypatch):
+    df = noisy(np.ones(22))  # 8 rows are held out, so 14 are before them: one window to train on
+    monkeypatch.setattr(_fit.Fitting, "_not_selected", lambda fitting, errors, *rest: errors)
+    np.testing.assert_array_equal(*radii(df, monkeypatch, validation=8 / 22))
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("horizons", [1, 2])
+def test_errors_that_chose_the_weights_are_enlarged_where_they_are_few(monkeypatch, horizons):
+    """A network that was chosen among forty by one horizon is not believed to be better."""
+    measured, corrected = [], []
+    plain = _fit.Fitting._not_selected
+
+    def recorded(fitting, errors, *rest):
+        measured.append(errors.values)
+        corrected.append(plain(fitting, errors, *rest).values)
+        return plain(fitting, errors, *rest)
+
+    monkeypatch.setattr(_fit.Fitting, "_not_selected", recorded)
+    df = noisy(np.ones(60)).assign(y=lambda df: df.y + np.sin(df.ds))
+    options = {"lookback": 12, "units": 4, "epochs": 40, "learning_rate": 0.01, "seed": 0}
+    forecaster = flat_forecaster(
+        5, **options, levels=(80,), validation=5 * horizons / 60, progress=False
+    ).fit(df)
+    mixture = forecaster.mixture_
+    scale = df.y[: 60 - 5 * horizons].std(ddof=0)
+    own = np.abs(measured[0]).mean() / scale
+    assert own < mixture.expert_error
+    after = np.abs(corrected[0]).mean() / scale
+    assert np.log(after / own) == pytest.approx(
+        np.log(mixture.expert_error / own) / horizons, rel=1e-3
+    )
