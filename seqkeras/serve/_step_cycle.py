@@ -42,7 +42,8 @@ class StepCycle:
         self, connection: Any, service: Service, session: str, headers: dict[bytes, bytes]
     ) -> None:
         self.scope = connection.scope
-        self.keep_alive: bool = connection.parser.should_keep_alive()
+        parser = connection.parser
+        self.keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
         self.body = bytearray()
         self.more_body = True
         self.disconnected = False

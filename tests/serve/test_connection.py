@@ -79,7 +79,14 @@ def test_outputs_are_those_of_the_program(client, program):
     assert outputs == [pytest.approx(row, abs=1e-6) for row in expected.tolist()]
 
 
-@pytest.mark.parametrize("form", [{"version": "1.0"}, {"headers": "Connection: close\r\n"}])
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"version": "1.0"},
+        {"version": "1.0", "headers": "Connection: keep-alive\r\n"},  # which uvicorn never keeps
+        {"headers": "Connection: close\r\n"},
+    ],
+)
 def test_the_connection_ends_if_the_client_wants_that(client, form):
     client.sendall(step("ends", **form))
     received = b""
