@@ -292,10 +292,12 @@ def load(connections, seconds, rate=None):
                 due += 1 / rate
         if now >= end and len(idle) == len(connections):
             break
-        # Woken from sleep, the load would be late for the next request; and to wake it, by an
-        # interrupt of the other core, costs the server up to half as much CPU as a whole request.
-        waits = rate is not None and idle and now < end
-        for number, _ in poll.poll(0 if waits or now < received + AWAKE else 0.05):
+        if rate is not None and idle and now < end:
+            select.select([poll], [], [], max(0, due - now))  # epoll waits whole milliseconds
+        # To wake the load from sleep, by an interrupt of its core, would cost the server up to half
+        # as much CPU as a whole request.
+        is_awake = rate is not None or now < received + AWAKE
+        for number, _ in poll.poll(0 if is_awake else 0.05):
             connection = by_number[number]
             if connection.receive() is not None:
                 received = clock()

@@ -78,13 +78,13 @@ class StepCycle:
             status, reply = failure(error)
         self._service.meter.count("step", status, time.perf_counter() - self._start, not error)
         self.response_complete = True
+        connection, self._connection = self._connection, None  # which has this object as `cycle`
         if self.disconnected:
             return
         body = encode_msgpack(reply) if self._packed else encode_json(reply)
         kind = MSGPACK if self._packed else JSON
         head = _OK[kind] if error is None else self._head(kind, status, error)
         ending = b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n"
-        connection = self._connection
         connection.transport.write(b"%b%d%b%b" % (head, len(body), ending, body))
         if not self.keep_alive:
             connection.transport.close()
