@@ -418,6 +418,19 @@ def disk(options, stack):
         requests = step_requests(ACTIVE, 64)
         sides = ((s, plain_connections(s, requests)) for s in (reference, server))
         yield Row(f"step, SQLite, `{durability}`", *sides)
+    print(f"\nThe disk flushes a page in {quantiles([flushes(options.folder)])} ms (p50 / p99).")
+
+
+def flushes(folder, count=200):
+    """Return the seconds that the disk takes for each page of 4 KiB, one after the other."""
+    seconds = []
+    with open(Path(folder, "flush"), "wb", buffering=0) as file:
+        for _ in range(count):
+            file.write(bytes(4096))
+            start = time.perf_counter()
+            os.fdatasync(file.fileno())
+            seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 def websocket(options, stack):
