@@ -156,13 +156,15 @@ class SqliteStore:
 
     def expire(self, before: float) -> int:
         """Remove the expired sessions among the next rows; repeated calls reach all of them."""
-        query = "SELECT max(number) FROM (SELECT number FROM sessions WHERE number > ? LIMIT ?)"
+        rows = "SELECT number FROM sessions WHERE number > ? ORDER BY number LIMIT ?"
+        query = f"SELECT max(number), count(*) FROM ({rows})"
         with self._errors():
-            last = self._database.execute(query, (self._position, SWEEP)).fetchone()[0]
-            if last is None:
-                self._position = 0
+            start = self._position
+            last, size = self._database.execute(query, (start, SWEEP)).fetchone()
+            # Begin again at the end of the table, which new sessions move on all the time.
+            self._position = last if size == SWEEP else 0
+            if not size:
                 return 0
-            start, self._position = self._position, last
             condition = "number > ? AND number <= ? AND seen < ?"
             values = (start, last, int(before))
             count = f"SELECT count(*) FROM sessions WHERE {condition}"

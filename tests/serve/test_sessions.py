@@ -637,6 +637,14 @@ def test_stored_sessions_are_listed_after_a_restart(model, tmp_path):
     store.close()
 
 
+def test_old_sessions_leave_the_file_while_new_ones_arrive(store):
+    for second in range(30):
+        new = [Record(f"app/{second}-{i}", "program", 1, float(second), b"") for i in range(10)]
+        store.commit(new)
+        store.expire(second - 5.0)
+        assert store.count() <= 10 * 8  # those of six seconds, and one round of the sweep
+
+
 def test_a_program_without_state_has_sessions_that_count(store, tmp_path):
     model = ServedProgram(runtime.load(program_without_state(tmp_path)))
     sessions = Sessions(model, store)
