@@ -1,7 +1,9 @@
 """Words of the Penn Treebank: the small LSTM of Zaremba et al. 2014 on one thread of the CPU.
 
-    python benchmarks/text/ptb.py DATA [--samples 500] [--epochs 13] [--seed 0] [--save FILE.keras]
+    python benchmarks/text/ptb.py DATA [--samples 1000 4000] [--seed 0] [--save FILE.keras]
     python benchmarks/text/ptb.py DATA --load FILE.keras        # only the evaluation
+    python benchmarks/text/ptb.py DATA --validate --epochs 4 --save 4.keras
+    python benchmarks/text/ptb.py DATA --validate --load 4.keras --first 4 --samples 0 0
 
 DATA is the folder with `ptb.train.txt.gz`, `ptb.valid.txt.gz` and `ptb.test.txt.gz` (Mikolov's
 version, 10,000 words, `<eos>` at each end of a line counts). Recipe of the paper (arXiv 1409.2329):
@@ -9,10 +11,14 @@ version, 10,000 words, `<eos>` at each end of a line counts). Recipe of the pape
 forget bias 0, plain gradient descent with rate 1, halved in each epoch from the fifth, norm of the
 gradients at most 5 for the loss summed over time, 13 epochs; test perplexity there 114.5.
 
-One thing differs: the softmax over 10,000 words is three quarters of the work, so training computes
-it on `--samples` words, drawn for each batch (`seqkeras.training.sampled_softmax`; 0 computes all).
-Validation and test compute all words. Times are CPU seconds of this process, training without
-validation.
+Two things differ. The softmax over 10,000 words is three quarters of the work, so training computes
+it on `--samples` words, drawn for each batch (`seqkeras.training.sampled_softmax`; 0 computes all):
+one number for the four epochs with the rate 1, one for those after. And training ends when three
+epochs were no better on the validation part, and the best of them is kept. Validation and test
+compute all words. Times are CPU seconds of this process, training without validation.
+
+With `--validate`, the test part is not read. `--first 4` goes on from a saved model with the fifth
+epoch, so several ends can be tried after one beginning.
 """
 
 import os
@@ -34,7 +40,7 @@ from seqkeras.models import language_model
 from seqkeras.text import Perplexity, TokenBatches, TokenCrossEntropy, Vocabulary
 from seqkeras.training import dynamic_evaluation, fit_stateful, sampled_softmax
 
-ROWS, STEPS, UNITS, CONSTANT_EPOCHS = 20, 20, 200, 4
+ROWS, STEPS, UNITS, CONSTANT_EPOCHS, PATIENCE = 20, 20, 200, 4, 3
 #: Learning rates and decays among which the validation part chooses for dynamic evaluation.
 RATES, DECAYS = (0.0003, 0.001, 0.003), (0.0, 0.001)
 
@@ -80,12 +86,17 @@ def in_order(ids, rows=1, steps=STEPS):
 class Curve(keras.callbacks.Callback):
     """Prints an epoch a line, and counts the CPU seconds of training and of validation."""
 
-    def __init__(self):
+    def __init__(self, first):
         super().__init__()
-        self.validation = 0.0
+        self.first = first
+        self.training = self.validation = 0.0
 
     def on_train_begin(self, logs=None):
         self.start = time.process_time()
+        self.start_validation = self.validation
+
+    def on_train_end(self, logs=None):
+        self.training = self.seconds()
 
     def on_test_begin(self, logs=None):
         self.test_start = time.process_time()
@@ -94,17 +105,19 @@ class Curve(keras.callbacks.Callback):
         self.validation += time.process_time() - self.test_start
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.model.optimizer.learning_rate = 0.5 ** max(0, epoch + 1 - CONSTANT_EPOCHS)
+        halvings = max(0, self.first + epoch + 1 - CONSTANT_EPOCHS)
+        self.model.optimizer.learning_rate = 0.5**halvings
 
     def on_epoch_end(self, epoch, logs=None):
         print(
-            f"epoch {epoch + 1:2d}: loss {logs['loss']:.3f} (sum over time), valid perplexity "
-            f"{logs['val_perplexity']:.2f}, training {self.seconds():.0f} s",
+            f"epoch {self.first + epoch + 1:2d}: loss {logs['loss']:.3f} (sum over time), "
+            f"valid perplexity {logs['val_perplexity']:.2f}, training {self.seconds():.0f} s",
             flush=True,
         )
 
     def seconds(self):
-        return time.process_time() - self.start - self.validation
+        validation = self.validation - self.start_validation
+        return self.training + time.process_time() - self.start - validation
 
 
 def step_cost(model, size, calls=20):
@@ -122,7 +135,10 @@ def print_costs(size, samples):
     few = 100  # with so few words the softmax costs next to nothing
     lines = {
         "all words": compiled(build(size, ROWS)),
-        f"{samples} sampled words": compiled(sampled_softmax(build(size, ROWS), samples, seed=0)),
+        **{
+            f"{count} sampled words": compiled(sampled_softmax(build(size, ROWS), count, seed=0))
+            for count in samples
+        },
         f"a vocabulary of {few} words": compiled(build(few, ROWS)),
     }
     for name, model in lines.items():
@@ -131,23 +147,36 @@ def print_costs(size, samples):
 
 
 def train(model, ids, options):
-    fast = model
-    if options.samples:
-        counts = np.bincount(ids["train"], minlength=model.output_shape[-1])
-        fast = sampled_softmax(model, options.samples, frequencies=counts, seed=options.seed)
-    compiled(fast)
-    batches = TokenBatches(
-        ids["train"],
-        batch_size=ROWS,
-        timesteps=STEPS,
-        partition="sequential",
-        seed=options.seed,
-        reset_input=True,
-    )
+    counts = np.bincount(ids["train"], minlength=model.output_shape[-1])
+    curve = Curve(options.first)
     valid = in_order(ids["valid"], ROWS)
-    curve = Curve()
-    fit_stateful(fast, batches, options.epochs, validation=valid, callbacks=[curve], progress=False)
-    print(f"training: {curve.seconds() / 60:.1f} CPU minutes; validation {curve.validation:.0f} s")
+    for samples, end in zip(options.samples, (CONSTANT_EPOCHS, options.epochs), strict=True):
+        epochs = min(end, options.epochs) - curve.first
+        if epochs <= 0:
+            continue
+        fast = model
+        if samples:
+            fast = sampled_softmax(model, samples, frequencies=counts, seed=options.seed)
+        batches = TokenBatches(
+            ids["train"],
+            batch_size=ROWS,
+            timesteps=STEPS,
+            partition="sequential",
+            seed=options.seed + curve.first,
+            reset_input=True,
+        )
+        fit_stateful(
+            compiled(fast),
+            batches,
+            epochs,
+            validation=valid,
+            patience=PATIENCE if end > CONSTANT_EPOCHS else None,
+            callbacks=[curve],
+            progress=False,
+        )
+        curve.first += epochs
+    minutes = curve.training / 60
+    print(f"training: {minutes:.1f} CPU minutes; validation {curve.validation:.0f} s", flush=True)
 
 
 def judge(model, ids):
@@ -182,11 +211,13 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", type=Path)
-    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--samples", type=int, nargs=2, default=[1000, 4000])
     parser.add_argument("--epochs", type=int, default=13)
+    parser.add_argument("--first", type=int, default=0, help="epochs that a loaded model has")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save", type=Path)
     parser.add_argument("--load", type=Path)
+    parser.add_argument("--validate", action="store_true", help="do not read the test part")
     options = parser.parse_args()
     keras.utils.set_random_seed(options.seed)
     vocabulary, ids = read(options.data)
@@ -194,13 +225,16 @@ def main():
     if options.load:
         model = keras.models.load_model(options.load, compile=False)
     else:
-        print_costs(len(vocabulary), options.samples or len(vocabulary))
+        if not options.validate:
+            print_costs(len(vocabulary), sorted({*options.samples} - {0}))
         keras.utils.set_random_seed(options.seed)
         model = build(len(vocabulary), ROWS)
+    if options.first or not options.load:
         train(model, ids, options)
         if options.save:
             model.save(options.save)
-    judge(model, ids)
+    if not options.validate:
+        judge(model, ids)
 
 
 if __name__ == "__main__":
