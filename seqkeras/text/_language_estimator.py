@@ -282,7 +282,7 @@ class LanguageModel(TextEstimator):
         forbid: str | Sequence[str] = (),
         **sampling: Any,
     ) -> list[GeneratedText]:
-        """Continue many texts in one loop, which costs little more than a single one.
+        """Continue many texts in one loop.
 
         Args:
             prompts: the beginnings, of any lengths.
