@@ -62,6 +62,9 @@ async def step_reply(service: Service, client: str, session: str, body: StepBody
         RefusedError: the id is malformed, the step is not the next one, or it cannot be stored.
         ArgumentError: the observation does not fit the model.
     """
+    reply = quick_reply(service, client, session, body)
+    if reply is not None:
+        return reply
     future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     submit_step(service, client, session, body, partial(settle, future))
     return await future
