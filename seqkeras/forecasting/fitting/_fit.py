@@ -371,13 +371,14 @@ class Fitting:
         """Return errors of the linear expert on as many rows before the held-out ones.
 
         It is fitted to the rows before those. The held-out horizons of a single series are few, and
-        may be easy to forecast by chance. There are no errors if enough horizons are held out, or
-        if no series is long enough.
+        may be easy to forecast by chance. There are none without intervals, if enough horizons are
+        held out, or if no series is long enough.
         """
         lengths = self.panel.values.lengths - self.held_out
         enough = lengths - self.held_out >= self.lookback + self.settings.horizon
         held_out = np.where(enough, self.held_out, 0)
-        if self._held_out_horizons >= _FEW_HORIZONS or not held_out.any():
+        is_enough = self._held_out_horizons >= _FEW_HORIZONS
+        if is_enough or not held_out.any() or not self.settings.levels:
             return self._no_errors()
         earlier = replace(self, panel=self.panel.select(0, lengths), held_out=held_out)
         past = earlier._past()
