@@ -76,7 +76,8 @@ class Connection(HttpToolsProtocol):
         """Answer a step, or hand on the end of another request."""
         super().on_message_complete()
         cycle: Any = self.cycle
-        if type(cycle) is StepCycle and cycle.scope is self.scope:
+        is_of_this = type(cycle) is StepCycle and cycle.scope is self.scope
+        if is_of_this and not cycle.response_complete:
             cycle.answer()
 
     def _step_cycle(self) -> StepCycle | None:

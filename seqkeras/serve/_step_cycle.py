@@ -20,8 +20,8 @@ _OK = {
 class StepCycle:
     """Stands in for uvicorn's `RequestResponseCycle` where a connection receives a step.
 
-    A task, an event and five messages for each request take longer than the step. So the connection
-    calls `answer` when the body is complete, and the reply is one write.
+    A task, an event and three messages for each request take longer than the step. So the
+    connection calls `answer` when the body is complete, and the reply is one write.
 
     Args:
         connection: uvicorn's protocol, which reads and sets the public attributes.

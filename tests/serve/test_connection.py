@@ -72,6 +72,18 @@ def test_a_request_may_arrive_in_pieces(client):
     assert next(replies(client, 1))[0] == 200
 
 
+def test_a_body_that_is_too_slow_is_refused_once(client):
+    request = step("slow", 0)
+    client.sendall(request[:-5])
+    received = client.recv(4096)
+    with contextlib.suppress(ConnectionError):
+        client.sendall(request[-5:])
+        while data := client.recv(4096):
+            received += data
+    assert received.startswith(b"HTTP/1.1 408 ")
+    assert received.count(b"HTTP/1.1") == 1
+
+
 def test_outputs_are_those_of_the_program(client, program):
     client.sendall(b"".join(step("outputs") for _ in range(20)))
     outputs = [body["y"] for _, body in replies(client, 20)]
