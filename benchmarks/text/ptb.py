@@ -42,7 +42,7 @@ from seqkeras.training import dynamic_evaluation, fit_stateful, sampled_softmax
 
 ROWS, STEPS, UNITS, CONSTANT_EPOCHS, PATIENCE = 20, 20, 200, 4, 3
 #: Learning rates and decays among which the validation part chooses for dynamic evaluation.
-RATES, DECAYS = (0.0003, 0.001, 0.003), (0.0, 0.001)
+RATES, DECAYS = (0.0001, 0.0003, 0.001), (0.0, 0.001)
 
 
 def read(folder):
