@@ -49,7 +49,6 @@ class Backtest:
         rows: the forecasts, a long frame, one row for each forecast timestep of each origin: id,
             `cutoff` (the timestamp of the last row that the forecast has read), timestamp, the
             actual target, `yhat` and the intervals. With `output`, the path of its file.
-        frame: the same as a frame.
         scores: one row for each method (`"seqkeras"`, `"seasonal naive"`, `"naive"`), one column
             for each score. Scores are means over the series; WQL is over all values at once.
         by_series: the same scores for each series, indexed by method and id.
