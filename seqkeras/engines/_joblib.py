@@ -24,8 +24,8 @@ class Joblib(Engine):
     Args:
         n_jobs: number of worker processes, as in joblib: -1, the default, for one on each core. 1
             computes in this process. None: that of an active `joblib.parallel_config`, otherwise 1.
-        threads: threads of each worker process. None: its share of the cores. Without effect where
-            joblib computes in this process.
+        threads: threads of each worker process. None: its share of the cores, or 1 on another
+            backend than loky. Without effect where joblib computes in this process.
     """
 
     def __init__(self, n_jobs: int | None = -1, *, threads: int | None = None) -> None:
@@ -61,7 +61,7 @@ class Joblib(Engine):
         if self.is_here:
             yield from ((number, Outcome.of(function, item)) for number, item in enumerate(items))
             return
-        threads = self.threads or max(1, joblib.cpu_count() // self._jobs)
+        threads = self.threads or self._share_of_cores
         setup = Setup.like_here(threads)
         packed = pack(function)
         running: list[int] = []
@@ -81,11 +81,16 @@ class Joblib(Engine):
         finally:
             del replies  # ends what still runs
 
+    @property
+    def _share_of_cores(self) -> int:
+        """Return the threads of a worker: 1 where workers may live on and serve others later."""
+        return max(1, joblib.cpu_count() // self._jobs) if _is_loky() else 1
+
     def _parallel(self, threads: int) -> joblib.Parallel:
         backend = joblib.parallel.get_active_backend()[0]
         order = "generator_unordered" if backend.supports_return_generator else "list"
         options = {"return_as": order, "pre_dispatch": "n_jobs", "batch_size": 1}
-        if type(backend).__name__ != "LokyBackend":
+        if not _is_loky():
             return joblib.Parallel(self.n_jobs, **options)
         # Loky would use older processes, whose frameworks have started with other threads.
         with joblib.parallel_config("loky", n_jobs=self._jobs, inner_max_num_threads=threads):
@@ -93,6 +98,10 @@ class Joblib(Engine):
 
     def _workers(self, function: bytes) -> AbstractContextManager[Workers]:
         raise NotImplementedError  # joblib has no futures
+
+
+def _is_loky() -> bool:
+    return type(joblib.parallel.get_active_backend()[0]).__name__ == "LokyBackend"
 
 
 def _numbered(number: int, *call: Any) -> tuple[int, bytes]:

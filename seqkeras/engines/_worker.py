@@ -152,7 +152,7 @@ def _set_up(setup: Setup, thread: int) -> None:
     if begun != setup.threads:
         raise RuntimeError(
             f"A worker process must run with {setup.threads} threads. Got: one that has begun with "
-            f"{begun}, which its frameworks keep. Restart the workers, or ask for {begun}."
+            f"{begun}, which its frameworks keep. Restart the workers, or pass threads={begun}."
         )
     for name in THREADS:
         os.environ[name] = str(setup.threads)

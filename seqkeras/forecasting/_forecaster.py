@@ -338,7 +338,7 @@ class Forecaster(BaseEstimator):
         if output is not None or is_parquet(df) or is_parquet(future):
             check_omitted("engine", engine)
             check_omitted("folder", folder)
-            path = check_output(output) if output is not None else None
+            path = check_output(output, df, future) if output is not None else None
             frames = forecast_frames(fitted, df, horizon=horizon, future=future, fill=fill)
             return write_frames(frames, path) if path is not None else joined(frames)
         run = None

@@ -191,3 +191,10 @@ def test_files_are_not_forecast_by_an_engine(write, fitted_panel, option):
 def test_an_output_that_cannot_be_written_is_refused(fitted_panel, output):
     with pytest.raises(ArgumentError, match="output must be"):
         fitted_panel.predict(output=output)
+
+
+def test_data_that_is_read_is_not_overwritten(write, fitted_panel):
+    folder = write(shops())
+    for name in ("df", "future"):
+        with pytest.raises(ArgumentError, match="output must be a file outside of the data that"):
+            fitted_panel.predict(**{name: folder}, output=folder / "a.parquet")

@@ -28,7 +28,7 @@ from seqkeras.forecasting.evaluation._folds import (
 from seqkeras.forecasting.evaluation._schedule import Schedule
 from seqkeras.forecasting.evaluation._scores import ScoreTables, tables
 from seqkeras.forecasting.fitted._origins import check_names
-from seqkeras.forecasting.fitted._streams import check_output, joined, write_frames
+from seqkeras.forecasting.fitted._streams import check_ids, check_output, joined, write_frames
 from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._forms import as_pandas
 from seqkeras.forecasting.frames._panel import Panel, by_series
@@ -60,7 +60,7 @@ class Backtest:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """Return the forecasts; those in a file are read each time."""
+        """Return the forecasts; those in a file are read each time, as a frame of pandas."""
         return pd.read_parquet(self.rows) if isinstance(self.rows, Path) else self.rows
 
     def _repr_html_(self) -> str | None:
@@ -154,7 +154,7 @@ def backtest(
     check_is_forecaster(forecaster)
     settings = forecaster.settings()
     schedule = Schedule.parse(settings.horizon, windows=windows, step=step, gap=gap, refit=refit)
-    path = check_output(output) if output is not None else None
+    path = check_output(output, df) if output is not None else None
     if is_parquet(df):
         for name, value in (("n_jobs", n_jobs), ("engine", engine), ("folder", folder)):
             check_omitted(name, value)
@@ -163,6 +163,8 @@ def backtest(
     runner = as_engine(engine, n_jobs)
     df, panel, columns = read_history(df, schedule.rows, columns)
     check_names(panel)
+    if path is not None:
+        check_ids(panel)
     folds = schedule.folds()
     for fold in folds:
         check_missing(panel, schedule, fold)

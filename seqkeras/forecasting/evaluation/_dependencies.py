@@ -1,13 +1,16 @@
 """What the results of an evaluation depend on, as text."""
 
+import copyreg
 import functools
 import inspect
 import zlib
 from collections.abc import Collection, Mapping
+from types import CellType
 from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 
 from seqkeras.forecasting._forecaster import Forecaster
 from seqkeras.forecasting.evaluation._space import readable
@@ -15,6 +18,9 @@ from seqkeras.forecasting.frames._checksum import panel_checksum
 from seqkeras.forecasting.frames._columns import Columns
 from seqkeras.forecasting.frames._panel import Panel
 from seqkeras.training._fingerprint import checksum, config_checksum
+
+#: Packages whose objects `readable` tells apart.
+_DESCRIBED = ("builtins", "keras", "numpy", "pandas", "seqkeras", "sklearn")
 
 
 def inputs_of(forecaster: Forecaster, panel: Panel, columns: Columns) -> dict[str, str]:
@@ -43,47 +49,62 @@ def described_parameters(forecaster: Forecaster, omitted: Collection[str] = ()) 
     holders = {"network", "intervals", "training", "training__progress"}
     names = sorted(set(params) - set(omitted) - holders)
     chosen = {name: params[name] for name in names}
-    return " ".join([readable(chosen), *_checksums(list(chosen.values()))])
+    return " ".join([readable(chosen), *_checksums(list(chosen.values()), {})])
 
 
-def _checksums(value: Any, outer: tuple[int, ...] = ()) -> list[str]:
+def _checksums(value: Any, seen: dict[int, Any]) -> list[str]:
     """Return checksums of the networks and functions in a parameter, and of what these hold.
 
     Args:
         value: the parameter.
-        outer: identities of the functions and objects that hold it, as one may hold itself.
+        seen: what was seen before, by identity: objects may hold themselves, or each other.
     """
-    if id(value) in outer or isinstance(value, type):
+    if id(value) in seen or isinstance(value, type):
         return []
-    outer = (*outer, id(value))
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        return [text for part in value for text in _checksums(part, outer)]
-    if isinstance(value, keras.Model):
+    seen[id(value)] = value
+    if isinstance(value, keras.Layer):
         return [f"{config_checksum(value):08x}"]
-    if isinstance(value, np.ndarray):
+    if isinstance(value, pd.DataFrame | pd.Series):
+        value = pd.util.hash_pandas_object(value).to_numpy()
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return [f"{checksum([value]):08x}"]
+    sources, members = _members(value)
+    texts = [*sources, readable(members)] if sources else []
+    parts = [text for member in members for text in _checksums(member, seen)]
+    return [*(f"{zlib.crc32(text.encode()):08x}" for text in texts), *parts]
+
+
+def _members(value: Any) -> tuple[list[str], list[Any]]:
+    """Return the source of a function or of the class of an object, and what they hold.
+
+    Containers have no source.
+    """
+    if isinstance(value, Mapping):
+        return [], list(value.values())
+    if isinstance(value, set | frozenset):
+        return [], sorted(value, key=readable)
+    if isinstance(value, list | tuple | np.ndarray):
+        return [], list(value)
     if isinstance(value, functools.partial):
-        return _held([value.func, *value.args, *value.keywords.values()], outer)
+        return [""], [value.func, *value.args, *value.keywords.values()]
     if inspect.ismethod(value):
-        return _held([value.__func__, vars(value.__self__)], outer)
+        return [""], [value.__func__, value.__self__]
     if inspect.isfunction(value):
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        cells = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]
         defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
-        return [*_source(value), *_held([*defaults, *cells], outer)]
-    if callable(value) and not isinstance(value, keras.losses.Loss | keras.Layer):
-        return [*_source(type(value)), *_held([getattr(value, "__dict__", {})], outer)]
-    return []
+        return [_source(value)], [*defaults, *cells]
+    if type(value).__module__.partition(".")[0] in _DESCRIBED:
+        return [], []
+    if isinstance(value, keras.losses.Loss):
+        return [_source(type(value))], []  # `readable` has its config
+    slots = copyreg._slotnames(type(value))  # type: ignore[attr-defined]
+    names = [*getattr(value, "__dict__", {}), *slots]
+    members = {name: getattr(value, name) for name in names if hasattr(value, name)}
+    return [_source(type(value))], [members]
 
 
-def _held(values: list[Any], outer: tuple[int, ...]) -> list[str]:
-    """Return text and checksums of what a function or an object holds."""
-    return [readable(values), *_checksums(values, outer)]
-
-
-def _source(code: Any) -> list[str]:
+def _source(code: Any) -> str:
     try:
-        return [f"{zlib.crc32(inspect.getsource(code).encode()):08x}"]
+        return inspect.getsource(code)
     except (OSError, TypeError):  # typed at a prompt
-        return []
+        return ""

@@ -152,6 +152,8 @@ class _FoldFile:
             for series in _parts(len(panel.ids), size):
                 part = panel.take(np.array(series))
                 own = _origins_in(origins, series)
+                if own.start == own.stop:
+                    continue
                 moved = Origins(origins.series[own] - series.start, origins.rows[own])
                 forecasts = forecast_at(fitted, part, moved, seen[series.start : series.stop])
                 names = list(forecasts)

@@ -188,14 +188,14 @@ def check_missing(panel: Panel, schedule: Schedule, fold: range) -> None:
     lengths = panel.values.lengths
     first = lengths - schedule.rows_after(fold[0])
     last = lengths - schedule.rows_after(fold[-1])
-    if not panel.has_missing or np.isnan(panel.values.select(0, first).values).any():
+    if not panel.has_missing or panel.select(0, first).has_missing:
         return
     between = panel.values.select(first, last)
-    later = np.flatnonzero([np.isnan(series).any() for series in between])
+    later = [number for number, series in enumerate(between) if np.isnan(series).any()]
     if len(later):
         raise DataError(
             "Targets between the cutoff of a fit and the last origin that uses it must be known if "
             "all targets before the cutoff are, as the network has no input for missing targets "
-            f"then. Got: a missing target in {panel.label(int(later[0]))}. Fill it in, use "
+            f"then. Got: a missing target in {panel.label(later[0])}. Fill it in, use "
             "refit=True, or use fewer windows."
         )

@@ -114,6 +114,8 @@ def readable(value: Any) -> str:
         return f"{readable(value.func)}({', '.join(options)})"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(readable, value))}]"
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(map(readable, value)))}}}"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{name}: {readable(part)}' for name, part in value.items())}}}"
     if isinstance(value, BaseEstimator):

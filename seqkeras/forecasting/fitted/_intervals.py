@@ -97,7 +97,7 @@ class ConformalIntervals:
         A series with too few residuals for a level keeps the common width for that level.
 
         Args:
-            residuals: the residuals that were passed to `fit`.
+            residuals: those on the held-out rows, without errors on earlier rows.
             numbers: `(windows,)`, series index of each window; windows of a series are adjacent.
         """
         factor = self.factor.copy()

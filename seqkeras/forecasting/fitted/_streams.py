@@ -60,19 +60,44 @@ def forecast_frames(
     ahead.finish()
 
 
-def check_output(output: Any) -> Path:
-    """Return the path of a parquet file to write.
+def check_output(output: Any, *tables: Any) -> Path:
+    """Return the absolute path of a parquet file to write.
+
+    Args:
+        output: the path.
+        tables: the data to read, of which the file must not be a part.
 
     Raises:
-        ArgumentError: it is none.
+        ArgumentError: the file cannot be written.
+        MissingDependencyError: pyarrow is not installed.
     """
+    import_optional("pyarrow", extra="parquet")
     is_path = isinstance(output, str | os.PathLike)
     if not is_path or Path(output).suffix.lower() not in SUFFIXES:
         raise bad_argument("output", output, "the path of a file that ends in .parquet")
-    path = Path(output)
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise bad_argument("output", str(output), "a file in a folder that exists")
+    path = Path(output).resolve()
+    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise bad_argument("output", str(output), "a file in a folder that can be written to")
+    for table in filter(is_parquet, tables):
+        sources = [table] if isinstance(table, str | os.PathLike) else table.files
+        for source in map(Path, sources):
+            if source.resolve() in (path, *path.parents):
+                raise bad_argument("output", str(output), "a file outside of the data that is read")
     return path
+
+
+def check_ids(panel: Panel) -> None:
+    """Check that the ids of series can be written to a parquet file.
+
+    Raises:
+        ArgumentError: they have several types.
+    """
+    arrow = import_optional("pyarrow", extra="parquet")
+    try:
+        arrow.array(panel.ids)
+    except arrow.ArrowException as error:
+        fix = "Convert the ids to text."
+        raise bad_argument("output", "a path", "None with ids of several types", fix) from error
 
 
 def write_frames(frames: Iterable[pd.DataFrame], path: Path, schema: Any = None) -> Path:

@@ -375,7 +375,9 @@ class Fitting:
         held out, or if no series is long enough.
         """
         lengths = self.panel.values.lengths - self.held_out
-        enough = lengths - self.held_out >= self.lookback + self.settings.horizon
+        before = self.panel.values.select(0, np.maximum(0, lengths - self.held_out))
+        known = np.array([np.count_nonzero(~np.isnan(rows)) for rows in before])
+        enough = known >= self.lookback + self.settings.horizon
         held_out = np.where(enough, self.held_out, 0)
         is_enough = self._held_out_horizons >= _FEW_HORIZONS
         if is_enough or not held_out.any() or not self.settings.levels:

@@ -85,7 +85,7 @@ def check_omitted(name: str, value: Any) -> None:
         ArgumentError: it is.
     """
     if value is not None:
-        fix = "They are forecast here, part by part, which needs no more memory than a part."
+        fix = "Parquet files are read and forecast in this process, part by part."
         raise bad_argument(name, value, "omitted with parquet files", fix)
 
 

@@ -4,6 +4,7 @@ import functools
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from seqkeras.forecasting import Forecaster, Training
@@ -51,6 +52,16 @@ class Units:
         return self.units
 
 
+class Slots:
+    __slots__ = ("units",)
+
+    def __init__(self, units):
+        self.units = units
+
+    def build(self, lookback):
+        return self.units
+
+
 class Callable(Units):
     def __call__(self, lookback):
         return self.units
@@ -69,6 +80,13 @@ class Callable(Units):
         lambda number: Units(number).build,
         lambda number: Callable(number),
         lambda number: defaults(number),
+        lambda number: closures(Units(number)),
+        lambda number: closures(Units(Units(number))),
+        lambda number: Slots(number).build,
+        lambda number: closures(keras.layers.Dense(number + 3, name="dense")),
+        lambda number: closures(pd.Series(range(5000)) + number),
+        lambda number: closures(np.array([number, None])),
+        lambda number: closures({"relu", "tanh", number}),
     ],
 )
 def test_networks_are_told_apart_by_their_layers_and_functions_by_their_source(networks):

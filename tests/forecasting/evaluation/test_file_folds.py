@@ -12,9 +12,10 @@ from seqkeras.errors import ArgumentError, DataError, SeqkerasWarning
 from seqkeras.forecasting import backtest
 from seqkeras.forecasting.evaluation import _file_folds
 from seqkeras.forecasting.frames import _parquet
+from seqkeras.forecasting.networks._predict import windows_at_once
 from seqkeras.windows import _grouped as grouped
 
-pytest.importorskip("pyarrow")
+arrow_dataset = pytest.importorskip("pyarrow.dataset")
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +24,7 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(_parquet, "ROWS", 100)
     monkeypatch.setattr(grouped, "BLOCK", 64)
     monkeypatch.setattr(_file_folds, "BATCH", 5)
+    monkeypatch.setattr(_file_folds, "windows_at_once", lambda *_: 5)
 
 
 def small(**options):
@@ -58,11 +60,47 @@ def test_files_and_frames_give_the_same_backtest(case, tmp_path):
         write_in_two(tmp_path, df), **options, output=tmp_path / "out.parquet", scratch=scratch
     )
     assert actual.rows == tmp_path / "out.parquet"
+    # As the windows of a batch are others here, the last bits may be.
+    pd.testing.assert_frame_equal(actual.frame, expected.frame, rtol=1e-5)
+    pd.testing.assert_frame_equal(actual.by_series, expected.by_series, rtol=1e-4)
+    pd.testing.assert_frame_equal(actual.scores, expected.scores, rtol=1e-4)
+    assert actual_warnings == expected_warnings
+    assert list(scratch.iterdir()) == []
+
+
+def test_files_and_frames_give_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(_file_folds, "windows_at_once", windows_at_once)
+    options = {"columns": PLAIN, "windows": 2}
+    expected, _ = run(shops(), **options)
+    actual, _ = run(write_in_two(tmp_path, shops()), **options)
     pd.testing.assert_frame_equal(actual.frame, expected.frame, check_exact=True)
     pd.testing.assert_frame_equal(actual.by_series, expected.by_series, check_exact=True)
     pd.testing.assert_frame_equal(actual.scores, expected.scores, rtol=1e-12)
-    assert actual_warnings == expected_warnings
-    assert list(scratch.iterdir()) == []
+
+
+def test_parts_may_have_no_series_that_was_fitted(tmp_path):
+    short = pd.concat([shops(12 * (1 + turn)).groupby("shop").head(15) for turn in range(2)])
+    df = pd.concat([shops(), short])
+    columns = replace(PLAIN, short_series="skip")
+    expected, _ = run(df, columns=columns)
+    actual, _ = run(write_in_two(tmp_path, df), columns=columns)
+    pd.testing.assert_frame_equal(actual.frame, expected.frame, rtol=1e-5)
+
+
+def test_data_that_is_read_is_not_overwritten(tmp_path, no_training):
+    folder = write_in_two(tmp_path, shops())
+    file = folder / "a.parquet"
+    dataset = arrow_dataset.dataset(folder)
+    for data, output in ((file, file), (folder, folder / "out.parquet"), (dataset, file)):
+        with pytest.raises(ArgumentError, match="output must be a file outside of the data that"):
+            backtest(small(), data, columns=PLAIN, output=output)
+
+
+def test_ids_that_cannot_be_written_are_refused(tmp_path, no_training):
+    df = shops()
+    df["shop"] = df.shop.where(df.shop != "s03", 3).astype(object)
+    with pytest.raises(ArgumentError, match="output must be None with ids of several types"):
+        backtest(small(), df, columns=PLAIN, output=tmp_path / "out.parquet")
 
 
 def test_forecasts_are_returned_without_an_output_and_frames_may_have_one(tmp_path):
