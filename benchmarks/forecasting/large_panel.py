@@ -66,13 +66,15 @@ def fit(folder, series, rows, epochs):
     from seqkeras.forecasting import Forecaster, Training
     from seqkeras.forecasting.fitting import _fit
 
-    seconds = []
+    stages = []
     train = _fit.train
 
     def timed(*arguments, **options):
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         log = train(*arguments, **options)
-        seconds.append((time.perf_counter() - start) / max(1, len(log.loss)))
+        epochs = max(1, len(log.loss))
+        clock = (time.perf_counter() - start[0]) / epochs
+        stages.append(f"{clock:.1f} s ({(time.process_time() - start[1]) / epochs:.1f} s)")
         return log
 
     _fit.train = timed
@@ -81,8 +83,8 @@ def fit(folder, series, rows, epochs):
     forecaster.fit(folder / "sales", scratch=folder)
     memory = peak()
     forecaster.save(folder / "forecaster")
-    stages = ", then ".join(f"{each:.1f} s" for each in seconds)
-    return f"{epochs} epochs of {stages} each; {memory:.2f} GB before it was saved"
+    each = ", then ".join(stages)
+    return f"{epochs} epochs of {each} each; {memory:.2f} GB before it was saved"
 
 
 def predict(folder, series, rows, epochs):
@@ -100,7 +102,18 @@ def predict(folder, series, rows, epochs):
     return f"{written.num_rows:,} rows written in {seconds:.1f} s"
 
 
-STEPS = {step.__name__: step for step in (make, read, fit, predict)}
+def score(folder, series, rows, epochs):
+    """Backtest the last horizon of all series, from the files to a file."""
+    from seqkeras.forecasting import Forecaster, Training, backtest
+
+    training = Training(epochs=epochs, patience=epochs, progress=False)
+    forecaster = Forecaster(HORIZON, lookback=LOOKBACK, training=training, seed=0)
+    output = folder / "backtest.parquet"
+    result = backtest(forecaster, folder / "sales", output=output, scratch=folder)
+    return f"MASE {', '.join(f'{name} {value:.3f}' for name, value in result.scores.MASE.items())}"
+
+
+STEPS = {"make": make, "read": read, "fit": fit, "predict": predict, "backtest": score}
 
 
 def peak():

@@ -95,7 +95,8 @@ class Translator(TextEstimator):
             `<unk>`, which is never written. None: 1 for characters, 2 for other tokens.
         max_size: largest vocabulary. None: no limit for characters, 20,000 for other tokens.
         epochs: largest number of epochs. None: about 8,000 training steps, 3 to 40 epochs.
-        patience: epochs without a better held-out loss before training stops. Default 10.
+        patience: epochs without a better held-out loss before training stops. Default 40:
+            with the default epochs never, as the loss is best once the learning rate has fallen.
         batch_size: pairs of a training step. None: 64, fewer for few pairs.
         learning_rate: largest learning rate of Adam. Default 2e-3.
         seed: seed of weights, dropout and order, below 2**32; None for different ones each time.
@@ -138,7 +139,7 @@ class Translator(TextEstimator):
         min_freq: int | None = None,
         max_size: int | None = None,
         epochs: int | None = None,
-        patience: int = 10,
+        patience: int = 40,
         batch_size: int | None = None,
         learning_rate: float = 2e-3,
         seed: int | None = None,
