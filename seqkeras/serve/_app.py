@@ -18,8 +18,7 @@ from seqkeras.serve._messages import (
     StepBody,
     StepsBody,
     decode,
-    encode_json,
-    encode_msgpack,
+    encode,
 )
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._service import Service
@@ -86,7 +85,7 @@ class Application:
         except Exception as error:
             code, reply = failure(error)
             request.refused = error
-        body = encode_msgpack(reply) if request.packed else encode_json(reply)
+        body = encode(reply, packed=request.packed)
         headers = [
             MSGPACK_HEADER if request.packed else JSON_HEADER,
             (b"content-length", b"%d" % len(body)),

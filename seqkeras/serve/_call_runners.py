@@ -93,7 +93,7 @@ class DirectRunner:
 
 
 #: Requests in one turn of the event loop from which on those of the next turn are joined. A joined
-#: step costs two turns and a future, about as much as it saves with eight others.
+#: step costs two or three turns of the loop, about as much as it saves with eight others.
 CROWD = 8
 
 

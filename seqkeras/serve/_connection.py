@@ -23,14 +23,16 @@ _STEP = re.compile(f"/v1/sessions/({ID_PATTERN})/step".encode())
 
 
 class Connection(HttpToolsProtocol):
-    """A connection of uvicorn that ends if a request is too slow, its head too large, or too many.
+    """A uvicorn connection that ends if a request is too slow, its head is too large, or too many
+    requests wait.
 
     uvicorn waits for the end of a head without a limit, and stores what has arrived, also requests
     sent ahead of replies. A head, and the body of a step, has at least the service's `timeout`,
     and at most twice that.
 
     The service is in the state of the application's lifespan. It answers plain steps without the
-    application; everything else, and what a `StepCycle` cannot do, reaches that as usual.
+    application; everything else, and what a `StepCycle` cannot do, reaches the application as
+    usual.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -64,6 +66,11 @@ class Connection(HttpToolsProtocol):
         if self._head > LARGEST_HEAD and not self.transport.is_closing():
             self.send_400_response(f"The head of a request has at most {LARGEST_HEAD} bytes.")
 
+    def on_message_begin(self) -> None:
+        """Begin a request, so that the connection is no longer idle."""
+        self._unset_keepalive_if_required()
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
         """Begin to receive a step, or any other request."""
         cycle = self._step_cycle()
@@ -79,6 +86,12 @@ class Connection(HttpToolsProtocol):
         is_of_this = type(cycle) is StepCycle and cycle.scope is self.scope
         if is_of_this and not cycle.response_complete:
             cycle.answer()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless it has begun."""
+        super().on_response_complete()
+        if self.cycle.scope is not self.scope:
+            self._unset_keepalive_if_required()
 
     def _step_cycle(self) -> StepCycle | None:
         """Return what answers this request if it is a plain step and nothing is before it."""

@@ -1,4 +1,4 @@
-"""Bodies of requests, decoded from JSON or MessagePack and checked at once."""
+"""Bodies as JSON or MessagePack: those of requests are decoded and checked at once."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -68,8 +68,8 @@ for kind in (StepBody, StepsBody, ManyBody, RolloutBody, StateBody):
     _JSON_DECODERS[kind] = msgspec.json.Decoder(kind).decode
     _MSGPACK_DECODERS[kind] = msgspec.msgpack.Decoder(kind).decode
 
-encode_json = msgspec.json.Encoder().encode
-encode_msgpack = msgspec.msgpack.Encoder().encode
+_encode_json = msgspec.json.Encoder().encode
+_encode_msgpack = msgspec.msgpack.Encoder().encode
 
 
 def decode(kind: type[Body], data: bytes, *, packed: bool = False) -> Body:
@@ -88,6 +88,11 @@ def decode(kind: type[Body], data: bytes, *, packed: bool = False) -> Body:
         # msgspec names the place and the types, and never quotes the data.
         status = 422 if isinstance(error, msgspec.ValidationError) else 400
         raise RefusedError(status, "wrong_body", f"The body cannot be read: {error}.") from error
+
+
+def encode(reply: Any, *, packed: bool) -> bytes:
+    """Return a reply as JSON or MessagePack."""
+    return _encode_msgpack(reply) if packed else _encode_json(reply)
 
 
 def _with_whole_numbers(kind: type[Body], data: bytes, packed: bool) -> Body | None:

@@ -8,6 +8,7 @@ from typing import Any
 from seqkeras.serve._call_runners import settle
 from seqkeras.serve._client_tokens import check_id
 from seqkeras.serve._messages import StepBody
+from seqkeras.serve._served_model import ServedModel
 from seqkeras.serve._service import Service
 from seqkeras.serve._sessions import Call, Moved
 
@@ -45,14 +46,23 @@ def submit_step(
     call = Call(key, model.read(body.x), body.step, session, model.fingerprint)
 
     def reply(outcome: Moved | Exception) -> None:
-        if not isinstance(outcome, Moved):
-            done(outcome)
-            return
-        if service.recorder.watched:
-            service.recorder.add(key, outcome.number, call.x, outcome.outputs)
-        done({"y": model.write(outcome.outputs[0]), "step": outcome.number})
+        result: dict[str, Any] | Exception
+        if isinstance(outcome, Moved):
+            try:
+                result = _reply(service, model, call, outcome)
+            except Exception as error:
+                result = error
+        else:
+            result = outcome
+        done(result)
 
     service.runner.submit(call, reply)
+
+
+def _reply(service: Service, model: ServedModel, call: Call, moved: Moved) -> dict[str, Any]:
+    if service.recorder.watched:
+        service.recorder.add(call.key, moved.number, call.x, moved.outputs)
+    return {"y": model.write(moved.outputs[0]), "step": moved.number}
 
 
 async def step_reply(service: Service, client: str, session: str, body: StepBody) -> dict[str, Any]:

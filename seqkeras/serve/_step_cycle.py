@@ -7,7 +7,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from seqkeras.serve._failures import failure, failure_headers
-from seqkeras.serve._messages import JSON, MSGPACK, StepBody, decode, encode_json, encode_msgpack
+from seqkeras.serve._messages import JSON, MSGPACK, StepBody, decode, encode
 from seqkeras.serve._service import Service
 from seqkeras.serve._single_step import quick_reply, submit_step
 
@@ -53,11 +53,10 @@ class StepCycle:
         self._session = session
         self._headers = headers
         self._packed = headers.get(b"content-type") == MSGPACK.encode()
-        self._start = 0.0
+        self._start = time.perf_counter()
 
     def answer(self) -> None:
         """Take the step, and reply at once or when it is durable."""
-        self._start = time.perf_counter()
         service = self._service
         try:
             client = service.access.client(self._headers)
@@ -76,12 +75,12 @@ class StepCycle:
         error = reply if isinstance(reply, Exception) else None
         if error is not None:
             status, reply = failure(error)
+        body = encode(reply, packed=self._packed)
         self._service.meter.count("step", status, time.perf_counter() - self._start, not error)
         self.response_complete = True
         connection, self._connection = self._connection, None  # which has this object as `cycle`
         if self.disconnected:
             return
-        body = encode_msgpack(reply) if self._packed else encode_json(reply)
         kind = MSGPACK if self._packed else JSON
         head = _OK[kind] if error is None else self._head(kind, status, error)
         ending = b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n"

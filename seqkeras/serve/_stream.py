@@ -4,8 +4,9 @@ import time
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import State
 
-from seqkeras.serve._messages import StepBody, decode, encode_json, encode_msgpack
+from seqkeras.serve._messages import StepBody, decode, encode
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._single_step import quick_reply
 
@@ -34,9 +35,12 @@ class Stream(WebSocketsSansIOProtocol):
 
     def _answer(self) -> bool:
         """Take the step and reply, or return False and change nothing."""
-        place: Any = self.scope["state"].get("session")  # set by `stream` when it accepts
-        writable = self.writable.is_set() and not self.close_sent
-        if place is None or self._unanswered or len(self.frames) > 1 or not writable:
+        service = self.app_state["service"]
+        owner: Any = self.scope["state"].get("session")  # set by `stream` when it accepts
+        writable = self.writable.is_set() and self.conn.state is State.OPEN
+        if owner is None or self._unanswered or len(self.frames) > 1 or not writable:
+            return False
+        if service.runner.quick_step is None:
             return False
         start = time.perf_counter()
         packed = self.curr_msg_data_type == "bytes"
@@ -44,15 +48,12 @@ class Stream(WebSocketsSansIOProtocol):
             body = decode(StepBody, bytes(self.frames[0]), packed=packed)
         except RefusedError:
             return False
-        client, session = place
-        service = self.app_state["service"]
+        client, session = owner
         reply = quick_reply(service, client, session, body)
         if reply is None:
             return False
-        if packed:
-            self.conn.send_binary(encode_msgpack(reply))
-        else:
-            self.conn.send_text(encode_json(reply))
+        send = self.conn.send_binary if packed else self.conn.send_text
+        send(encode(reply, packed=packed))
         self.transport.write(b"".join(self.conn.data_to_send()))
         service.meter.count("stream", 200, time.perf_counter() - start, 1)
         return True

@@ -5,7 +5,7 @@ from typing import Any
 
 from seqkeras.serve._client_tokens import check_id
 from seqkeras.serve._failures import failure
-from seqkeras.serve._messages import StepBody, decode, encode_json, encode_msgpack
+from seqkeras.serve._messages import StepBody, decode, encode
 from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._service import Service
 from seqkeras.serve._service_request import SESSIONS, Receive, Scope, Send
@@ -50,9 +50,8 @@ async def stream(service: Service, scope: Scope, receive: Receive, send: Send) -
             status = 200
         except Exception as error:
             status, reply = failure(error)
-        if packed:
-            await send({"type": "websocket.send", "bytes": encode_msgpack(reply)})
-        else:
-            await send({"type": "websocket.send", "text": encode_json(reply).decode()})
+        encoded = encode(reply, packed=packed)
+        content = {"bytes": encoded} if packed else {"text": encoded.decode()}
+        await send({"type": "websocket.send", **content})
         seconds = time.perf_counter() - start
         service.meter.count("stream", status, seconds, int(status == 200))

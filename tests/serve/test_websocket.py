@@ -5,7 +5,7 @@ import json
 
 import msgspec
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
 from websockets.sync.client import connect
 
 from helpers.serve import small_program, uninterrupted
@@ -124,6 +124,18 @@ def test_a_message_that_is_too_large_ends_the_connection(service):
         with contextlib.suppress(ConnectionClosed):
             client.send(" " * 200_000)
         with pytest.raises(ConnectionClosed, match="1009"):
+            client.recv(10)
+
+
+def test_a_step_and_the_close_in_one_segment_end_in_order(service):
+    with stream(service, "closing", compression=None) as client:
+        client.send(message(0))
+        assert json.loads(client.recv(10))["step"] == 0
+        data = message(1).encode()
+        text = bytes([0x81, 0x80 | len(data)]) + bytes(4) + data
+        close = b"\x88\x82" + bytes(4) + b"\x03\xe8"
+        client.socket.sendall(text + close)
+        with pytest.raises(ConnectionClosedOK, match="1000"):
             client.recv(10)
 
 
