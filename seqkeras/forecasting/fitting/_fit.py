@@ -374,13 +374,14 @@ class Fitting:
         may be easy to forecast by chance. There are none without intervals, if enough horizons are
         held out, or if no series is long enough.
         """
+        if self._held_out_horizons >= _FEW_HORIZONS or not self.settings.levels:
+            return self._no_errors()
         lengths = self.panel.values.lengths - self.held_out
         before = self.panel.values.select(0, np.maximum(0, lengths - self.held_out))
         known = np.array([np.count_nonzero(~np.isnan(rows)) for rows in before])
         enough = known >= self.lookback + self.settings.horizon
         held_out = np.where(enough, self.held_out, 0)
-        is_enough = self._held_out_horizons >= _FEW_HORIZONS
-        if is_enough or not held_out.any() or not self.settings.levels:
+        if not held_out.any():
             return self._no_errors()
         earlier = replace(self, panel=self.panel.select(0, lengths), held_out=held_out)
         past = earlier._past()
