@@ -145,7 +145,7 @@ def test_the_reference_for_language_models_has_every_name_with_what_it_does():
     listed = dict(re.findall(r"^- `(\w+)(?:\(.*\))?`: (.+)$", text, re.M))
     assert set(named) <= listed.keys()
     assert listed["WindowSpec"].startswith("The rows of a series")
-    assert re.search(r"`translations\(sources, beam=1, .*\)`: Translate texts, and return how", text)
+    assert re.search(r"`translations\(sources, beam=1, .*\)`: Translate texts, and return", text)
     assert "`ArgumentError`: An argument has a value that cannot work." in text
 
 
