@@ -19,6 +19,9 @@ from seqkeras._cli._terminal import complain, notice
 
 #: Seconds in which a process that is stopped may end by itself.
 GRACE = 5.0
+#: Settings of the allocator of glibc: memory of a step is kept for the next one. Otherwise it goes
+#: back to the system, and fetching it again took 7 of 25 ms of a step on JAX.
+ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
 #: Seconds between two looks at the processes.
 PAUSE = 0.05
 
@@ -147,6 +150,7 @@ def _environment(index: int, count: int, address: str, folder: str) -> dict[str,
         name: os.environ.get(name, threads) for name in ("OMP_NUM_THREADS", "SEQKERAS_THREADS")
     }
     return {
+        **{name: os.environ.get(name, value) for name, value in ALLOCATOR.items()},
         **shared,
         "SEQKERAS_LAUNCHED": "1",
         # Nothing listens to other machines.

@@ -60,6 +60,14 @@ def test_the_processes_share_the_cores(script, capsys, monkeypatch):
     assert sorted(capsys.readouterr().out.splitlines()) == ["[0] 4 3", "[1] 4 3"]
 
 
+def test_memory_of_a_step_is_kept_unless_the_user_says_otherwise(script, capsys, monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    code = "print(*(os.environ[f'MALLOC_{name}_THRESHOLD_'] for name in ('TRIM', 'MMAP')))"
+    assert main(script(code, "-n", "1")) == 0
+    assert capsys.readouterr().out == f"[0] 131072 {2**30}\n"
+
+
 def test_output_and_errors_stay_apart_also_without_a_last_line_break(script, capsys):
     assert main(script("print('out', end=''); print('err', file=sys.stderr)", "-n", "1")) == 0
     captured = capsys.readouterr()
