@@ -20,7 +20,7 @@ from seqkeras._cli._terminal import complain, notice
 #: Seconds in which a process that is stopped may end by itself.
 GRACE = 5.0
 #: Settings of the allocator of glibc: memory of a step is kept for the next one. Otherwise it goes
-#: back to the system, and fetching it again took 7 of 25 ms of a step on JAX.
+#: back to the system, and fetching it again takes milliseconds of each step on JAX.
 ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
 #: Seconds between two looks at the processes.
 PAUSE = 0.05

@@ -64,9 +64,10 @@ class Spark(Engine):
 
 
 def _has_context(session: Any) -> bool:
+    errors = import_optional("pyspark.errors", extra="distributed")
     try:
         return session.sparkContext is not None
-    except Exception:  # of Spark Connect, whose class of errors depends on the release
+    except (AttributeError, errors.PySparkException):  # the second one is of Spark Connect
         return False
 
 

@@ -28,7 +28,7 @@ THREADS = (
 )
 
 #: The number of threads with which this process was first set up.
-_threads: dict[str, int] = {}
+_first_threads: int | None = None
 
 #: An engine may run several tasks in one process, but fits share the random state of Keras.
 _one_at_a_time = threading.Lock()
@@ -148,11 +148,14 @@ def _set_up(setup: Setup, thread: int) -> None:
     Raises:
         RuntimeError: it was set up with another number of threads, or has loaded another backend.
     """
-    begun = _threads.setdefault("begun", setup.threads)
-    if begun != setup.threads:
+    global _first_threads
+    if _first_threads is None:
+        _first_threads = setup.threads
+    if _first_threads != setup.threads:
         raise RuntimeError(
             f"A worker process must run with {setup.threads} threads. Got: one that has begun with "
-            f"{begun}, which its frameworks keep. Restart the workers, or pass threads={begun}."
+            f"{_first_threads}, which its frameworks keep. Restart the workers, or pass "
+            f"threads={_first_threads}."
         )
     for name in THREADS:
         os.environ[name] = str(setup.threads)

@@ -55,7 +55,7 @@ def serve(settings: ServiceSettings) -> None:
         log_config=None,
         proxy_headers=False,  # the addresses of clients are not used
         http="seqkeras.serve._connection:Connection",
-        ws="seqkeras.serve._stream:Stream",
+        ws="seqkeras.serve._websocket_connection:WebSocketConnection",
         lifespan="on",
         ws_max_size=settings.max_body,
         limit_concurrency=settings.max_connections,

@@ -33,7 +33,7 @@ async def stream(service: Service, scope: Scope, receive: Receive, send: Send) -
     if not is_stream:
         await send({"type": "websocket.close", "code": FORBIDDEN})
         return
-    if "state" in scope:  # where `Stream` finds it
+    if "state" in scope:  # where `WebSocketConnection` finds it
         scope["state"]["session"] = (client, session)
     await send({"type": "websocket.accept"})
     while True:

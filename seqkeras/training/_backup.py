@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from seqkeras._files import DAMAGE, locked
 from seqkeras.errors import ArgumentError, FileFormatError
 from seqkeras.kernels import processes
 from seqkeras.kernels._randomness import random_state, set_random_state
+from seqkeras.training._distribution import fit_model
 from seqkeras.training._fingerprint import differences
 
 KIND = "seqkeras.Backup"
@@ -264,6 +265,47 @@ def stored_run(path: Path) -> dict[str, Any]:
     """
     run: dict[str, Any] = _read(path).header["run"] if path.exists() else {}
     return run
+
+
+def fit_epochs(
+    model: keras.Model,
+    batches: Any,
+    backup: Backup | None,
+    *,
+    epochs: int,
+    validation: Any,
+    distributed: bool,
+    callbacks: Iterable[keras.callbacks.Callback | None],
+) -> keras.callbacks.History:
+    """Train the epochs that a restored backup lacks, and remove it at the end.
+
+    Args:
+        model: a compiled model.
+        batches: a data set with an `epoch`.
+        backup: the backup, which is also among the callbacks; None to train all epochs.
+        epochs: number of epochs, with those in the backup.
+        validation: a data set to validate on, or None.
+        distributed: whether all processes train together.
+        callbacks: Keras callbacks; None is omitted.
+
+    Returns:
+        The history of all epochs.
+    """
+    batches.epoch = backup.epochs_done if backup else 0
+    history: keras.callbacks.History = fit_model(
+        model,
+        batches,
+        distributed=distributed,
+        initial_epoch=epochs if backup and backup.stopped else batches.epoch,
+        epochs=epochs,
+        validation_data=validation,
+        shuffle=False,
+        verbose=0,
+        callbacks=[callback for callback in callbacks if callback is not None],
+    )
+    if backup:
+        backup.finish(history)
+    return history
 
 
 def take_stored_seed(batches: Any, path: Path | None) -> None:

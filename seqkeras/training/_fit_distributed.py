@@ -10,8 +10,8 @@ import keras
 
 from seqkeras._checks import bad_argument, check_flag, check_integer
 from seqkeras.states._named import stateful_layers
-from seqkeras.training._backup import Backup, check_file, claimed, take_stored_seed
-from seqkeras.training._distribution import fit_model, is_first, prepare
+from seqkeras.training._backup import Backup, check_file, claimed, fit_epochs, take_stored_seed
+from seqkeras.training._distribution import is_first, prepare
 from seqkeras.training._fingerprint import checksum, fingerprint
 from seqkeras.training._progress import ProgressBar
 from seqkeras.training._stateful import early_stopping
@@ -97,24 +97,18 @@ def fit_distributed(
             run_backup = Backup(file, run, stopping, distributed=True)
             run_backup.restore(model, epochs=epochs)
         first = run_backup.epochs_done if run_backup else 0
-        batches.epoch = first
         shows = progress and is_first(True)
         bar = ProgressBar(epochs, len(batches), "training", first_epoch=first) if shows else None
         own_callbacks = [stopping, run_backup, bar]
-        history = fit_model(
+        return fit_epochs(
             model,
             batches,
-            distributed=True,
-            initial_epoch=epochs if run_backup and run_backup.stopped else first,
+            run_backup,
             epochs=epochs,
-            validation_data=validation,
-            shuffle=False,
-            verbose=0,
-            callbacks=[*callbacks, *(own for own in own_callbacks if own is not None)],
+            validation=validation,
+            distributed=True,
+            callbacks=[*callbacks, *own_callbacks],
         )
-    if run_backup:
-        run_backup.finish(history)
-    return history
 
 
 def _check(model: Any, batches: Any, validation: Any) -> None:

@@ -16,8 +16,8 @@ from seqkeras.layers import Resettable
 from seqkeras.states import get_state, set_state
 from seqkeras.states._named import clear_rows, rows_of, stateful_layers
 from seqkeras.states._reform import takes_flags, with_flags
-from seqkeras.training._backup import Backup, check_file, claimed, take_stored_seed
-from seqkeras.training._distribution import fit_model, is_first, prepare, process_count
+from seqkeras.training._backup import Backup, check_file, claimed, fit_epochs, take_stored_seed
+from seqkeras.training._distribution import is_first, prepare, process_count
 from seqkeras.training._fingerprint import checksum, fingerprint
 from seqkeras.training._progress import ProgressBar
 from seqkeras.windows._continued import ContinuedBatches
@@ -124,7 +124,6 @@ def fit_stateful(
             run_backup = Backup(backup_file, run, stopping, distributed=distributed)
             run_backup.restore(training_model, epochs=epochs)
         first = run_backup.epochs_done if run_backup else 0
-        batches.epoch = first
         own_callbacks = [
             None if has_reset else ResetStates(batches, validation),
             _KeepStates() if validation is not None else None,
@@ -133,20 +132,15 @@ def fit_stateful(
             run_backup,
             _progress_bar(training_model, batches, epochs, first) if progress and writes else None,
         ]
-        history = fit_model(
+        return fit_epochs(
             training_model,
             batches,
-            distributed=distributed,
-            initial_epoch=epochs if run_backup and run_backup.stopped else first,
+            run_backup,
             epochs=epochs,
-            validation_data=validation,
-            shuffle=False,
-            verbose=0,
-            callbacks=[*callbacks, *(own for own in own_callbacks if own is not None)],
+            validation=validation,
+            distributed=distributed,
+            callbacks=[*callbacks, *own_callbacks],
         )
-    if run_backup:
-        run_backup.finish(history)
-    return history
 
 
 def _check_flags(model: keras.Model, batches: ContinuedBatches, distributed: bool) -> None:

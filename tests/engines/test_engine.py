@@ -122,7 +122,7 @@ def test_workers_of_dask_keep_their_threads(dask_engine):
         Dask(dask_engine.client, threads=2).map(abs, [-1] * 4)
 
 
-def test_what_is_no_client_or_session_is_refused():
+def test_what_is_no_client_is_refused():
     distributed = pytest.importorskip("distributed")
     with pytest.raises(ArgumentError, match=r"client must be a distributed\.Client"):
         Dask("head:8786")
@@ -131,6 +131,10 @@ def test_what_is_no_client_or_session_is_refused():
         pytest.raises(ArgumentError, match="threads of this process"),
     ):
         Dask(client)
+
+
+def test_what_is_no_session_is_refused():
+    pytest.importorskip("pyspark")
     with pytest.raises(ArgumentError, match="session must be a classic SparkSession"):
         Spark("spark://head:7077")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 _PARENT = """
 import json, os, resource, signal, sys, time
 import seqkeras.serve._app, seqkeras.serve._connection, seqkeras.serve._pages
-import seqkeras.serve._sqlite_store, seqkeras.serve._stream, uvicorn, uvloop
+import seqkeras.serve._sqlite_store, seqkeras.serve._websocket_connection, uvicorn, uvloop
 import uvicorn.protocols.http.httptools_impl, uvicorn.lifespan.on, uvicorn.loops.uvloop
 from seqkeras.serve._server import serve
 from seqkeras.serve._service_settings import ServiceSettings
@@ -144,3 +144,11 @@ def _free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def stored_service(program, store, folder, **settings):
+    """Run a service whose store is `"memory"`, or `"sqlite"` for a file in a folder."""
+    address = store if store == "memory" else f"sqlite:///{folder}/sessions.db"
+    with ServiceProcess(program, store=address, durability="process", **settings) as service:
+        yield service

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from helpers.serve import small_program, uninterrupted
-from helpers.service_process import ServiceProcess
+from helpers.service_process import stored_service
 from seqkeras import runtime
 from seqkeras.serve import create_app
 from seqkeras.serve._connection import Connection
@@ -28,8 +28,7 @@ def program(tmp_path_factory):
 @pytest.fixture(scope="module", params=["memory", "sqlite"])
 def service(program, request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
-    store = "memory" if request.param == "memory" else f"sqlite:///{folder}/sessions.db"
-    with ServiceProcess(program, store=store, durability="process", timeout=1.0) as service:
+    with stored_service(program, request.param, folder, timeout=1.0) as service:
         yield service
 
 

@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidS
 from websockets.sync.client import connect
 
 from helpers.serve import small_program, uninterrupted
-from helpers.service_process import ServiceProcess
+from helpers.service_process import ServiceProcess, stored_service
 from seqkeras import runtime
 
 X = [0.5, -0.25, 1.0]
@@ -23,9 +23,7 @@ def program(tmp_path_factory):
 @pytest.fixture(scope="module", params=["memory", "sqlite"])
 def service(program, request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
-    store = "memory" if request.param == "memory" else f"sqlite:///{folder}/sessions.db"
-    settings = {"durability": "process", "max_body": 100_000}
-    with ServiceProcess(program, store=store, **settings) as service:
+    with stored_service(program, request.param, folder, max_body=100_000) as service:
         yield service
 
 

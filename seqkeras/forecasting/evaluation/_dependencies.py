@@ -1,6 +1,5 @@
 """What the results of an evaluation depend on, as text."""
 
-import copyreg
 import functools
 import inspect
 import zlib
@@ -97,10 +96,8 @@ def _members(value: Any) -> tuple[list[str], list[Any]]:
         return [], []
     if isinstance(value, keras.losses.Loss):
         return [_source(type(value))], []  # `readable` has its config
-    slots = copyreg._slotnames(type(value))  # type: ignore[attr-defined]
-    names = [*getattr(value, "__dict__", {}), *slots]
-    members = {name: getattr(value, name) for name in names if hasattr(value, name)}
-    return [_source(type(value))], [members]
+    attributes = object.__getstate__(value)  # those in slots as well
+    return [_source(type(value))], [attributes]
 
 
 def _source(code: Any) -> str:

@@ -1,9 +1,12 @@
 """Parquet files give the panel and the errors of a frame with the same rows."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.shops import write_in_two
 from seqkeras.errors import ArgumentError, DataError, FileFormatError
 from seqkeras.forecasting import Columns
 from seqkeras.forecasting.frames import _parquet, _parquet_panel
@@ -47,17 +50,7 @@ def df():
 
 @pytest.fixture
 def write(tmp_path):
-    """Return a function that writes a frame as two files with row groups of 37 rows."""
-
-    def write(df, name="sales"):
-        folder = tmp_path / name
-        folder.mkdir()
-        half = len(df) // 2
-        df.iloc[:half].to_parquet(folder / "a.parquet", row_group_size=37, index=False)
-        df.iloc[half:].to_parquet(folder / "b.parquet", row_group_size=37, index=False)
-        return folder
-
-    return write
+    return functools.partial(write_in_two, tmp_path)
 
 
 @pytest.fixture

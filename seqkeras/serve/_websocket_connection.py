@@ -11,7 +11,7 @@ from seqkeras.serve._refusal import RefusedError
 from seqkeras.serve._single_step import quick_reply
 
 
-class Stream(WebSocketsSansIOProtocol):
+class WebSocketConnection(WebSocketsSansIOProtocol):
     """A WebSocket that answers a step itself if it can be taken at once.
 
     Otherwise, and while an earlier message has no reply, messages reach the application `stream`.
